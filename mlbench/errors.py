@@ -1,0 +1,80 @@
+"""The exception tree: every error a user can meet, with the exit code it ends the program with.
+
+    MlbenchError
+    ├── UserError              2  something the user can put right; one line that says what to do
+    │   ├── UnknownName           a name that is not known, with the nearest known ones
+    │   ├── InvalidTask           a task file with faults, all of them listed
+    │   ├── DataError             data missing, altered, truncated or of unexpected content
+    │   ├── RetrieverError        a retriever that cannot be opened or gives unusable vectors or lists
+    │   ├── MissingExtra          an optional dependency that is not installed
+    │   └── InvalidResult         a result document or ranks file that cannot be used
+    └── InternalError          3  a fault of ours
+"""
+
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+
+
+class MlbenchError(Exception):
+    """Whatever mlbench raises on purpose; `exit_code` is what the command line ends with."""
+
+    exit_code = 3
+
+
+class UserError(MlbenchError):
+    """Something the user can put right; the message is one line that says what to do."""
+
+    exit_code = 2
+
+
+class UnknownName(UserError):
+    """A name that is not known; `kind` says what was looked up, `known` what there is."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        super().__init__(f"unknown {kind} {name!r}: {suggest(name, known)}")
+
+
+class InvalidTask(UserError):
+    """A task file with faults; all of them are reported at once, each with its key."""
+
+    def __init__(self, source: str, faults: Sequence[str]) -> None:
+        self.faults = tuple(faults)
+        noun = "fault" if len(self.faults) == 1 else "faults"
+        super().__init__(f"{source}: {len(self.faults)} {noun}: " + "; ".join(self.faults))
+
+
+class DataError(UserError):
+    """Data that is missing, altered, truncated or not what the task expects."""
+
+
+class RetrieverError(UserError):
+    """A retriever that cannot be opened, or that gives vectors or lists which cannot be scored."""
+
+
+class MissingExtra(UserError):
+    """An optional dependency is not installed."""
+
+    def __init__(self, feature: str, extra: str) -> None:
+        super().__init__(f"{feature} need: pip install 'mlbench[{extra}]'")
+
+
+class InvalidResult(UserError):
+    """A result document or ranks file that cannot be read, trusted or combined."""
+
+
+class InternalError(MlbenchError):
+    """A state that should be impossible; please report it."""
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """Say which known names are nearest to `name`, or list them all when none is near.
+
+    Returns `"no names are known"` for an empty `known`.
+    """
+    names = sorted(known)
+    if not names:
+        return "no names are known"
+    nearest = get_close_matches(name, names, n=3, cutoff=0.5)
+    if nearest:
+        return "did you mean " + " or ".join(nearest) + "?"
+    return "known are " + ", ".join(names)

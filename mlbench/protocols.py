@@ -1,0 +1,160 @@
+"""What a plugin author implements: encoders, rankers, their schemes, and readers of collections."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel
+
+from mlbench.languages import Setting
+from mlbench.records import Collection, Document, Query
+
+Role = Literal["query", "document"]
+Similarity = Literal["cosine", "dot"]
+Vectors = NDArray[np.float32]
+Parameter = str | int | float | bool | None
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """A retriever that turns each text into one vector.
+
+    `dim` is the number of coordinates, `similarity` how two vectors are compared. `parameters` is what the result
+    document records (pooling, prompts, max_length, dtype ...).
+    """
+
+    dim: int
+    similarity: Similarity
+
+    @property
+    def parameters(self) -> dict[str, Parameter]:
+        """What the result document records of the encoder."""
+        ...
+
+    def fingerprint(self, role: Role) -> str:
+        """Return a digest of everything that decides the vectors of texts in `role`.
+
+        That is weights, tokenizer, prompt, pooling, dtype, truncation. Where both roles give the same vectors, both
+        fingerprints are equal, and a text that is query and document is encoded once.
+        """
+        ...
+
+    def encode(self, texts: Sequence[str], role: Role) -> Vectors:
+        """Return float32 vectors of shape (len(texts), dim), in the order of `texts`; no texts give shape (0, dim).
+
+        Called with up to about 1,024 texts of similar length. The same call gives the same vectors to the bit.
+        """
+        ...
+
+
+@runtime_checkable
+class Ranker(Protocol):
+    """A retriever that returns ranked lists of documents."""
+
+    @property
+    def parameters(self) -> dict[str, Parameter]:
+        """What the result document records of the ranker."""
+        ...
+
+    def fingerprint(self) -> str:
+        """Return a digest of everything that decides the lists."""
+        ...
+
+    def search(
+        self, setting: Setting, queries: Sequence[Query], documents: Sequence[Document], depth: int
+    ) -> list[list[str]]:
+        """Return for each query the ids of at most `depth` of the `documents`, best first, without repetitions."""
+        ...
+
+
+Retriever = Encoder | Ranker
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """How a retriever may use the machine, and what it may load.
+
+    `device` is a torch device name or None for the best there is; `threads` None leaves the number to the libraries.
+    """
+
+    device: str | None = None
+    threads: int | None = None
+    allow_pickle: bool = False
+    trust_remote_code: bool = False
+
+
+class Scheme(Protocol):
+    """What an entry point of the group `mlbench.retrievers` names: how to open `scheme:locator`.
+
+    The first line of its docstring is what `mlbench models list` shows; the fields of `Settings` (a pydantic model that
+    forbids unknown keys) are what `--set key=value` takes and `mlbench models show` explains.
+    """
+
+    Settings: type[BaseModel]
+
+    @staticmethod
+    def open(locator: str, settings: BaseModel, runtime: Runtime) -> Retriever:
+        """Return the retriever, or raise `RetrieverError` or `MissingExtra` with one line that says what to do."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """One file of a task, found and verified: `role` says what it holds, `language` for which language."""
+
+    path: Path
+    language: str | None = None
+    role: str = "data"
+
+
+@dataclass(frozen=True)
+class ReadRequest:
+    """What a reader is asked for; `files` are already verified against their checksums."""
+
+    task: str
+    languages: tuple[str, ...]
+    files: tuple[SourceFile, ...]
+    document_text: str = "sentence"
+    options: dict[str, Parameter] = field(default_factory=dict)
+
+
+Reader = Callable[[ReadRequest], Collection]
+
+
+class Progress(Protocol):
+    """Is told how far each phase of a run is; the command line draws it, a library call ignores it."""
+
+    def start(self, phase: str, total: int) -> None:
+        """Begin `phase` ("encode", "rank", "download ...") of `total` units; another phase may have gone before."""
+        ...
+
+    def advance(self, done: int) -> None:
+        """Add `done` units to the phase begun last."""
+        ...
+
+    def finish(self) -> None:
+        """End the phase begun last."""
+        ...
+
+    def note(self, message: str) -> None:
+        """Tell the user one line, such as a warning or where a file was saved."""
+        ...
+
+
+class Silence:
+    """A `Progress` that says nothing."""
+
+    def start(self, phase: str, total: int) -> None:
+        """Ignore it."""
+
+    def advance(self, done: int) -> None:
+        """Ignore it."""
+
+    def finish(self) -> None:
+        """Ignore it."""
+
+    def note(self, message: str) -> None:
+        """Ignore it."""

@@ -1,0 +1,105 @@
+"""The immutable records of retrieval: queries, documents, judgments and the collection that holds them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import NamedTuple
+
+
+class Query(NamedTuple):
+    """A topic in one language; its translations share `topic_id`."""
+
+    topic_id: str
+    text: str
+
+
+class Document(NamedTuple):
+    """What is retrieved; `doc_id` is unique over all languages of a collection (see `document_id`)."""
+
+    doc_id: str
+    text: str
+
+
+class Judgment(NamedTuple):
+    """A document judged relevant (grade >= 1) for a topic; it may be missing from the corpus of its language."""
+
+    language: str
+    doc_id: str
+    grade: int
+
+
+@dataclass(frozen=True)
+class Collection:
+    """All that a task reads: per language its queries and documents, per topic its relevant documents.
+
+    Every mapping by language has exactly the keys `languages`. `judgments` holds relevant documents only, by topic.
+    `clusters` names for each topic the unit of resampling. `parallel` says that topics are shared across languages.
+    `sources` names where each file was read, for messages only.
+    """
+
+    languages: tuple[str, ...]
+    queries: Mapping[str, tuple[Query, ...]]
+    documents: Mapping[str, tuple[Document, ...]]
+    judgments: Mapping[str, tuple[Judgment, ...]]
+    clusters: Mapping[str, str]
+    cluster_unit: str = "topic"
+    parallel: bool = True
+
+    def restrict(self, languages: tuple[str, ...]) -> "Collection":
+        """Return the same collection with queries, documents and judgments of `languages` only."""
+        keep = set(languages)
+        queries = {language: self.queries[language] for language in languages}
+        topics = {query.topic_id for rows in queries.values() for query in rows}
+        judgments = {
+            topic: tuple(judgment for judgment in rows if judgment.language in keep)
+            for topic, rows in self.judgments.items()
+            if topic in topics
+        }
+        return Collection(
+            languages=languages,
+            queries=queries,
+            documents={language: self.documents[language] for language in languages},
+            judgments=judgments,
+            clusters={topic: cluster for topic, cluster in self.clusters.items() if topic in topics},
+            cluster_unit=self.cluster_unit,
+            parallel=self.parallel,
+        )
+
+    def fingerprints(self) -> dict[str, str]:
+        """Return a SHA-256 (hex) of the content of each language: queries, documents, judgments and clusters.
+
+        Order does not matter; two people with the same fingerprints measured the same thing.
+        """
+        lines: dict[str, list[str]] = {language: [] for language in self.languages}
+        for language in self.languages:
+            lines[language] += [
+                _line("query", query.topic_id, query.text, self.clusters[query.topic_id])
+                for query in self.queries[language]
+            ]
+            lines[language] += [_line("document", *document) for document in self.documents[language]]
+        for topic, rows in self.judgments.items():
+            for judgment in rows:
+                lines[judgment.language].append(_line("judgment", topic, judgment.doc_id, str(judgment.grade)))
+        return {language: _digest(rows) for language, rows in lines.items()}
+
+    def fingerprint(self) -> str:
+        """Return the SHA-256 (hex) of the fingerprints of all languages."""
+        return _digest([_line(language, digest) for language, digest in self.fingerprints().items()])
+
+
+def document_id(task: str, language: str, paragraph: str, sentence: str) -> str:
+    """Return a document's id: 12 hex digits of SHA-256(task, paragraph, sentence, language), then a readable part.
+
+    Ties in score are broken by id, so the hash makes that order blind to language and to parallelism. `paragraph`
+    may be empty where documents have only one number or name.
+    """
+    digest = sha256("\x1f".join((task, paragraph, sentence, language)).encode()).hexdigest()[:12]
+    return "-".join(part for part in (digest, language, paragraph, sentence) if part)
+
+
+def _line(*parts: str) -> str:
+    return "\x1f".join(parts)
+
+
+def _digest(lines: list[str]) -> str:
+    return sha256("\x1e".join(sorted(lines)).encode()).hexdigest()

@@ -1,0 +1,1 @@
+"""Built-in systems under test; each enters by the entry-point group `mlbench.retrievers`."""

@@ -1,0 +1,1 @@
+"""Task files and the collection `mini`, shipped inside the package."""
