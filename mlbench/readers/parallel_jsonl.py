@@ -1,0 +1,234 @@
+"""Reads the bring-your-own format: JSON lines of queries and documents for each language, and judgments."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from mlbench.errors import DataError, UnknownName
+from mlbench.protocols import Parameter, ReadRequest, SourceFile
+from mlbench.records import Collection, Document, Judgment, Query, document_id
+
+OPTIONS = ("cluster_unit",)
+
+_NOT_IN_IDS = re.compile(r"[\s\x00-\x1f\x7f-\x9f]")
+
+
+@dataclass
+class _Gathered:
+    """What the lines give so far, and every fault met on the way."""
+
+    request: ReadRequest
+    queries: dict[str, dict[str, str]] = field(default_factory=dict)
+    documents: dict[str, dict[str, str]] = field(default_factory=dict)
+    clusters: dict[str, str] = field(default_factory=dict)
+    judgments: dict[str, dict[tuple[str, str], int]] = field(default_factory=dict)
+    faults: list[str] = field(default_factory=list)
+
+    def doc_id(self, language: str, own_id: str) -> str:
+        return document_id(self.request.task, language, "", own_id)
+
+
+def read(request: ReadRequest) -> Collection:
+    """Return the collection of files with the roles `queries`, `documents` (one each per language) and `qrels`.
+
+    Queries are lines `{"id", "text", "cluster"?}`, documents `{"id", "text", "title"?}` (a title is put before the
+    text with a blank), judgments `topic 0 document grade` or `topic document grade`; grades of 1 and more are relevant.
+
+    A document id in the judgments stands for that document in each language that has it. Written `th:d7` it stands
+    for the Thai one alone. An id that no language has stands for a document missing from every corpus, one written
+    `th:d7` for one missing from the Thai corpus; missing documents stay in the denominators of the measures.
+
+    The option `cluster_unit` names what the clusters are. Raises `DataError` for the first fault, with its file and
+    line; the other faults are its `__notes__`.
+    """
+    unknown = [name for name in request.options if name not in OPTIONS]
+    if unknown:
+        raise UnknownName("option of the reader parallel_jsonl", unknown[0], OPTIONS)
+    gathered = _Gathered(request)
+    for source in request.files:
+        if source.role == "queries":
+            _read_queries(source, gathered)
+        elif source.role == "documents":
+            _read_documents(source, gathered)
+    for role, found in (("queries", gathered.queries), ("documents", gathered.documents)):
+        absent = [language for language in request.languages if language not in found]
+        gathered.faults += [f"there is no file of {role} for language {language!r}" for language in absent]
+    judged = [source for source in request.files if source.role == "qrels"]
+    if not judged:
+        gathered.faults.append("there is no file of judgments (qrels)")
+    for source in judged:
+        _read_judgments(source, gathered)
+    _raise_faults(gathered.faults)
+    return _collection(gathered)
+
+
+def _collection(gathered: _Gathered) -> Collection:
+    request = gathered.request
+    topics = {topic for rows in gathered.queries.values() for topic in rows}
+    return Collection(
+        languages=request.languages,
+        queries={
+            language: tuple(Query(topic, text) for topic, text in gathered.queries[language].items())
+            for language in request.languages
+        },
+        documents={
+            language: tuple(
+                Document(gathered.doc_id(language, own_id), text)
+                for own_id, text in gathered.documents[language].items()
+            )
+            for language in request.languages
+        },
+        judgments={
+            topic: tuple(
+                Judgment(language, gathered.doc_id(language, own_id), grade)
+                for (language, own_id), grade in rows.items()
+                if grade >= 1
+            )
+            for topic, rows in gathered.judgments.items()
+        },
+        clusters={topic: gathered.clusters.get(topic, topic) for topic in topics},
+        cluster_unit=_cluster_unit(gathered.clusters, request.options),
+    )
+
+
+def _cluster_unit(clusters: Mapping[str, str], options: Mapping[str, Parameter]) -> str:
+    return str(options.get("cluster_unit", "cluster")) if clusters else "topic"
+
+
+def _read_queries(source: SourceFile, gathered: _Gathered) -> None:
+    rows = gathered.queries.setdefault(source.language or "", {})
+    for place, row in _objects(source, gathered.faults):
+        topic = _own_id(row, place, rows, gathered.faults)
+        text = _text(row, "text", place, gathered.faults)
+        if topic is None or text is None:
+            continue
+        rows[topic] = text
+        if "cluster" in row:
+            cluster = _text(row, "cluster", place, gathered.faults)
+            if cluster is not None and gathered.clusters.setdefault(topic, cluster) != cluster:
+                gathered.faults.append(
+                    f"{place}: topic {topic!r} is in cluster {cluster!r} here and {gathered.clusters[topic]!r} elsewhere"
+                )
+
+
+def _read_documents(source: SourceFile, gathered: _Gathered) -> None:
+    rows = gathered.documents.setdefault(source.language or "", {})
+    for place, row in _objects(source, gathered.faults):
+        own_id = _own_id(row, place, rows, gathered.faults)
+        text = _text(row, "text", place, gathered.faults)
+        title = _text(row, "title", place, gathered.faults) if row.get("title", "") != "" else ""
+        if own_id is not None and text is not None and title is not None:
+            rows[own_id] = f"{title} {text}" if title else text
+
+
+def _read_judgments(source: SourceFile, gathered: _Gathered) -> None:
+    topics = {topic for rows in gathered.queries.values() for topic in rows}
+    for place, line in _lines(source, gathered.faults):
+        columns = line.split("\t") if "\t" in line else line.split()
+        if len(columns) not in (3, 4):
+            gathered.faults.append(f"{place}: {len(columns)} columns instead of 'topic 0 document grade'")
+            continue
+        topic, own_id, grade = (column.strip() for column in (columns[0], columns[-2], columns[-1]))
+        if topic not in topics:
+            gathered.faults.append(f"{place}: topic {topic!r} has no query in any language")
+        elif not own_id:
+            gathered.faults.append(f"{place}: the document is empty")
+        elif not re.fullmatch(r"[+-]?[0-9]{1,9}", grade, re.ASCII):
+            gathered.faults.append(f"{place}: grade {grade!r} is not a whole number")
+        else:
+            rows = gathered.judgments.setdefault(topic, {})
+            for target in _targets(own_id, gathered):
+                if target in rows:
+                    gathered.faults.append(f"{place}: document {own_id!r} is judged twice for topic {topic!r}")
+                rows[target] = int(grade)
+    if not gathered.judgments:
+        gathered.faults.append(f"{source.path.name}: no judgment of any topic")
+
+
+def _targets(own_id: str, gathered: _Gathered) -> list[tuple[str, str]]:
+    """Return the (language, document) pairs for which an id in the judgments stands."""
+    holders = [language for language in gathered.request.languages if own_id in gathered.documents.get(language, {})]
+    if holders:
+        return [(language, own_id) for language in holders]
+    language, colon, rest = own_id.partition(":")
+    if colon and rest and language in gathered.request.languages:
+        return [(language, rest)]
+    return [(language, own_id) for language in gathered.request.languages]
+
+
+def _objects(source: SourceFile, faults: list[str]) -> Iterator[tuple[str, dict[str, object]]]:
+    """Yield each line of a JSON-lines file that holds an object, with its place; other lines are faults."""
+    empty = True
+    for place, line in _lines(source, faults):
+        empty = False
+        try:
+            row = json.loads(line, parse_constant=_refuse_constant)
+        except (ValueError, RecursionError) as error:
+            faults.append(f"{place}: not valid JSON: {error}")
+            continue
+        if isinstance(row, dict):
+            yield place, row
+        else:
+            faults.append(f"{place}: must be an object such as {{'id': ..., 'text': ...}}")
+    if empty:
+        faults.append(f"{source.path.name}: the file is empty")
+
+
+def _lines(source: SourceFile, faults: list[str]) -> Iterator[tuple[str, str]]:
+    """Yield the lines that are not blank, with their place; only a line feed (or CR LF) ends a line."""
+    try:
+        content = source.path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{source.path} cannot be read: {error.strerror}") from error
+    for number, raw in enumerate(content.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
+        place = f"{source.path.name} line {number}"
+        try:
+            line = raw.removesuffix(b"\r").decode()
+        except UnicodeDecodeError as error:
+            faults.append(f"{place}: not valid UTF-8 at byte {error.start + 1} of the line")
+            continue
+        if line.strip():
+            yield place, line
+
+
+def _own_id(row: dict[str, object], place: str, seen: Mapping[str, str], faults: list[str]) -> str | None:
+    own_id = _text(row, "id", place, faults)
+    if own_id is None:
+        return None
+    if _NOT_IN_IDS.search(own_id):
+        faults.append(f"{place}: id {own_id!r} holds white space or a control character, which judgments cannot name")
+    elif own_id in seen:
+        faults.append(f"{place}: id {own_id!r} is there twice")
+    else:
+        return own_id
+    return None
+
+
+def _text(row: dict[str, object], key: str, place: str, faults: list[str]) -> str | None:
+    value = row.get(key)
+    if key not in row:
+        faults.append(f"{place}: key {key!r} is missing")
+    elif not isinstance(value, str):
+        faults.append(f"{place}: {key!r} must be a string, not {json.dumps(value)[:40]}")
+    elif not value.strip():
+        faults.append(f"{place}: {key!r} is empty")
+    elif re.search("[\ud800-\udfff]", value):
+        faults.append(f"{place}: {key!r} holds half of a surrogate pair, which is no character")
+    else:
+        return value
+    return None
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is no JSON value")
+
+
+def _raise_faults(faults: list[str]) -> None:
+    if not faults:
+        return
+    more = f" (and {len(faults) - 1} more: see 'mlbench tasks check')" if len(faults) > 1 else ""
+    error = DataError(faults[0] + more)
+    for fault in faults[1:]:
+        error.add_note(fault)
+    raise error
