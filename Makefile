@@ -1,0 +1,67 @@
+# A fresh machine needs Python 3.11 or newer and git. Each environment is made once, and again when what it is made
+# from has changed. `make run ARGS="--model hashing:"` hands ARGS to the command, `make test ARGS="-k ranking"` to pytest.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3)
+ARGS ?=
+comma := ,
+
+# Two environments, so that a user's light one never meets torch and neither has to be rebuilt for the other.
+CORE := .venv-run
+DEV := .venv
+DEFINITION := setup.cfg pyproject.toml constraints.txt
+PIP_INSTALL := -m pip install --quiet --quiet --disable-pip-version-check --no-input --constraint constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint types imports tests bench clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: $(CORE)/.installed ## measure the default model on the shipped task (installs the core only)
+	@$(CORE)/bin/mlbench run $(ARGS)
+
+test: lint types imports tests ## check everything: style, types, layers, tests
+
+lint: $(DEV)/.installed
+	@echo "style: ruff check, ruff format"
+	@$(DEV)/bin/ruff check --quiet .
+	@$(DEV)/bin/ruff format --quiet --check . || { echo "run: $(DEV)/bin/ruff format ." >&2; exit 1; }
+
+types: $(DEV)/.installed
+	@echo "types: mypy"
+	@$(DEV)/bin/mypy
+
+imports: $(DEV)/.installed
+	@echo "layers: lint-imports"
+	@$(DEV)/bin/lint-imports
+
+tests: $(DEV)/.installed
+	@echo "tests: pytest"
+	@$(DEV)/bin/python -m pytest $(ARGS)
+
+bench: $(DEV)/.installed ## measure our own speed (minutes)
+	@echo "speed: pytest tests/bench"
+	@$(DEV)/bin/python -m pytest -s tests/bench $(ARGS)
+
+clean: ## remove the environments and everything that was built or cached here
+	@echo "removing environments, builds and caches"
+	@rm -rf $(CORE) $(DEV) build dist site .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	@find . -name '*.egg-info' -prune -exec rm -rf {} +
+	@find . -name __pycache__ -prune -exec rm -rf {} +
+
+$(CORE)/.installed: $(DEFINITION)
+	$(call install,$(CORE),.,the core)
+
+$(DEV)/.installed: $(DEFINITION)
+	$(call install,$(DEV),.[all$(comma)dev],everything$(comma) with torch and the tools of development)
+
+# The build tools come first and pinned, instead of the newest ones in a temporary environment of pip's.
+define install
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	  { echo "mlbench needs Python 3.11 or newer; $(PYTHON) is not: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@echo "installing $(3), into $(1)"
+	@$(PYTHON) -m venv $(1)
+	@$(1)/bin/python $(PIP_INSTALL) setuptools wheel
+	@$(1)/bin/python $(PIP_INSTALL) --no-build-isolation --editable '$(2)'
+	@touch $@
+endef
