@@ -30,7 +30,8 @@ class RelevantRanks:
     @property
     def n_relevant(self) -> Integers:
         """How many relevant documents each query has, retrieved or not; int64 (queries,)."""
-        return np.count_nonzero(self.grades, axis=1)
+        counts: Integers = np.count_nonzero(self.grades, axis=1)
+        return counts
 
     def ideal(self) -> "RelevantRanks":
         """Return what the best possible list gives: the relevant documents at the top, highest grades first."""
@@ -117,7 +118,8 @@ def _average_precision(relevant: RelevantRanks, within: NDArray[np.bool_], _cuto
 
 
 def _reciprocal_rank(relevant: RelevantRanks, within: NDArray[np.bool_], _cutoff: int) -> Floats:
-    return np.where(within, 1 / relevant.ranks, 0.0).max(axis=1, initial=0.0)
+    best: Floats = np.where(within, 1 / relevant.ranks, 0.0).max(axis=1, initial=0.0)
+    return best
 
 
 def _recall(relevant: RelevantRanks, within: NDArray[np.bool_], _cutoff: int) -> Floats:
@@ -125,7 +127,7 @@ def _recall(relevant: RelevantRanks, within: NDArray[np.bool_], _cutoff: int) ->
 
 
 def _precision(_relevant: RelevantRanks, within: NDArray[np.bool_], cutoff: int) -> Floats:
-    return np.count_nonzero(within, axis=1) / cutoff
+    return _divide(np.count_nonzero(within, axis=1), np.int64(cutoff))
 
 
 def _success(_relevant: RelevantRanks, within: NDArray[np.bool_], _cutoff: int) -> Floats:
@@ -144,7 +146,7 @@ def _gain(relevant: RelevantRanks, within: NDArray[np.bool_]) -> Floats:
     return gain
 
 
-def _divide(numerator: NDArray[np.int64] | Floats, denominator: NDArray[np.int64] | Floats) -> Floats:
+def _divide(numerator: NDArray[np.int64] | Floats, denominator: NDArray[np.int64] | Floats | np.int64) -> Floats:
     quotient: Floats = np.divide(numerator, denominator, dtype=np.float64)
     return quotient
 
