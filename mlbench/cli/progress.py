@@ -110,7 +110,7 @@ class Pace:
     def now(self) -> str:
         """Say how far it is, such as `1,024 of 26,104 texts, 82 texts/s, 5 min 6 s left`."""
         rate = self.rate()
-        far = f"{self._amount(self.done)} of {self._amount(self.total)}"
+        far = f"{self._number(self.done)} of {self._amount(self.total)}"
         if not rate:
             return far
         return f"{far}, {self._amount(rate)}/s, {duration((self.total - self.done) / rate)} left"
@@ -122,11 +122,14 @@ class Pace:
         return f"{self._amount(self.done)} in {duration(seconds)}{rate}"
 
     def _amount(self, number: float) -> str:
+        noun = "MB" if self._unit == "bytes" else self._unit
+        return f"{self._number(number)} {noun}".rstrip()
+
+    def _number(self, number: float) -> str:
         if self._unit == "bytes":
-            return f"{number / 1e6:,.1f} MB"
+            return f"{number / 1e6:,.1f}"
         # A slow model on a slow machine encodes less than one text in a second.
-        digits = 1 if 0 < number < 10 and number != int(number) else 0
-        return f"{number:,.{digits}f} {self._unit}".rstrip()
+        return f"{number:,.1f}" if number < 10 and number != int(number) else f"{number:,.0f}"
 
 
 def duration(seconds: float) -> str:
@@ -217,8 +220,10 @@ class Bars:
 
     def note(self, message: str) -> None:
         """Print `message` above the bar."""
-        style = "yellow" if message.lower().startswith(WARNING) else None
-        self._screen().print(message, style=style, soft_wrap=True)
+        from rich.text import Text
+
+        style = "yellow" if message.lower().startswith(WARNING) else ""
+        self._screen().print(Text(message, style), soft_wrap=True)
 
     def _screen(self) -> "Console":
         from rich.console import Console
