@@ -1,0 +1,195 @@
+"""Encodes each distinct text of a task once, in chunks planned from the texts alone, and keeps what was encoded."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlbench.errors import RetrieverError
+from mlbench.grid import norms
+from mlbench.protocols import Encoder, Progress, Role, Vectors
+from mlbench.store import Hashes, Store, text_hash
+
+CHUNK = 1024
+
+Rows = NDArray[np.intp]
+Group = tuple[Role, str]
+
+_GOLDEN = (5**0.5 - 1) / 2
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """The vectors of a task's texts, each distinct text held once.
+
+    `matrices` has one float32 (distinct texts, dim) per encoder fingerprint, `rows` for each (role, language) the rows
+    of its texts in input order. `distinct` = `encoded` (in this run) + `reused` (from the store).
+    """
+
+    matrices: Mapping[Role, Vectors]
+    rows: Mapping[Group, Rows]
+    distinct: int
+    encoded: int
+
+    @property
+    def reused(self) -> int:
+        """How many distinct texts came from the store."""
+        return self.distinct - self.encoded
+
+    def vectors(self, role: Role, language: str) -> Vectors:
+        """Return a new float32 array (n_texts, dim) in the order of the texts given; no texts give (0, dim)."""
+        gathered: Vectors = self.matrices[role][self.rows[role, language]]
+        return gathered
+
+    def largest_norm(self, role: Role) -> float:
+        """Return the largest norm of any vector of `role`; 0 without vectors."""
+        lengths = (norms(self.vectors(*group)) for group in self.rows if group[0] == role)
+        return max((float(row.max(initial=0.0)) for row in lengths), default=0.0)
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    """Texts that are encoded in one call, and the first of their neighbouring rows in the matrix."""
+
+    role: Role
+    texts: tuple[str, ...]
+    first: int
+
+    @property
+    def rows(self) -> slice:
+        return slice(self.first, self.first + len(self.texts))
+
+    @cached_property
+    def hashes(self) -> Hashes:
+        joined = b"".join(text_hash(text) for text in self.texts)
+        return np.frombuffer(joined, np.uint8).reshape(-1, 32)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """The chunks of one encoder fingerprint and the row of each of their texts."""
+
+    fingerprint: str
+    chunks: list[_Chunk]
+    rows: dict[str, int]
+
+
+def embed(
+    encoder: Encoder, texts: Mapping[Group, Sequence[str]], store: Store | None, progress: Progress
+) -> Embeddings:
+    """Return the vectors of all `texts`, encoding each text once per encoder fingerprint.
+
+    A chunk that the store holds is read, any other is encoded whole and saved at once, so a run that was killed and
+    resumed gives the same vectors as an uninterrupted one. Raises `RetrieverError` for vectors that cannot be scored.
+    """
+    plans, by_role = _plan(encoder, texts)
+    matrices = {plan.fingerprint: np.empty((len(plan.rows), encoder.dim), np.float32) for plan in plans}
+    missing = [
+        (plan, chunk)
+        for plan in plans
+        for chunk, loaded in zip(plan.chunks, _load(plan, matrices[plan.fingerprint], store), strict=True)
+        if not loaded
+    ]
+    if missing:
+        _encode_all(encoder, missing, matrices, store, progress)
+    _check_not_constant(plans, list(matrices.values()))
+    return Embeddings(
+        matrices={role: matrices[plan.fingerprint] for role, plan in by_role.items()},
+        rows={
+            (role, language): np.array([by_role[role].rows[text] for text in group], np.intp)
+            for (role, language), group in texts.items()
+        },
+        distinct=sum(len(plan.rows) for plan in plans),
+        encoded=sum(len(chunk.texts) for _, chunk in missing),
+    )
+
+
+def _plan(encoder: Encoder, texts: Mapping[Group, Sequence[str]]) -> tuple[list[_Plan], dict[Role, _Plan]]:
+    """Cut the distinct texts into chunks: a function of the texts alone, never of what the store lacks."""
+    plans: dict[str, _Plan] = {}
+    by_role: dict[Role, _Plan] = {}
+    for role, language in sorted(texts):
+        if role not in by_role:
+            fingerprint = encoder.fingerprint(role)
+            by_role[role] = plans.setdefault(fingerprint, _Plan(fingerprint, [], {}))
+        plan = by_role[role]
+        new = sorted({text for text in texts[role, language] if text not in plan.rows}, key=lambda t: (len(t), t))
+        first = len(plan.rows)
+        n_chunks = -(-len(new) // CHUNK)
+        edges = [len(new) * number // n_chunks for number in range(n_chunks + 1)] if new else []
+        plan.chunks.extend(_Chunk(role, tuple(new[low:high]), first + low) for low, high in pairwise(edges))
+        plan.rows.update(zip(new, range(first, first + len(new)), strict=True))
+    return list(plans.values()), by_role
+
+
+def _load(plan: _Plan, matrix: Vectors, store: Store | None) -> list[bool]:
+    """Fill the rows of every chunk that the store holds; returns for each chunk whether it did."""
+    if store is None:
+        return [False] * len(plan.chunks)
+    hashes = [chunk.hashes for chunk in plan.chunks]
+    return store.load(plan.fingerprint, hashes, [matrix[chunk.rows] for chunk in plan.chunks])
+
+
+def _encode_all(
+    encoder: Encoder,
+    missing: list[tuple[_Plan, _Chunk]],
+    matrices: Mapping[str, Vectors],
+    store: Store | None,
+    progress: Progress,
+) -> None:
+    """Fill the rows of the missing chunks, saving each as soon as it is encoded."""
+    progress.start("encode", sum(len(chunk.texts) for _, chunk in missing))
+    try:
+        for plan, chunk in _typical_first(missing):
+            vectors = _encode(encoder, chunk)
+            matrices[plan.fingerprint][chunk.rows] = vectors
+            if store:
+                store.write(plan.fingerprint, chunk.hashes, vectors)
+            progress.advance(len(chunk.texts))
+    finally:
+        progress.finish()
+
+
+def _typical_first(missing: list[tuple[_Plan, _Chunk]]) -> list[tuple[_Plan, _Chunk]]:
+    """Order chunks so that the time taken so far always tells the time left.
+
+    The longest comes first, so that a lack of memory shows at once; after it, steps of the golden ratio through the
+    chunks sorted by length make every beginning of the work a fair sample of the whole.
+    """
+    longest_first = sorted(missing, key=lambda item: -sum(map(len, item[1].texts)))
+    return [longest_first[number] for number in sorted(range(len(missing)), key=lambda number: number * _GOLDEN % 1)]
+
+
+def _encode(encoder: Encoder, chunk: _Chunk) -> Vectors:
+    answer = np.asarray(encoder.encode(chunk.texts, chunk.role))
+    expected = (len(chunk.texts), encoder.dim)
+    if answer.shape != expected or not np.issubdtype(answer.dtype, np.floating):
+        raise RetrieverError(
+            f"the encoder gave {answer.dtype} {answer.shape} for {len(chunk.texts)} texts: "
+            f"it must give floating-point numbers of shape {expected}"
+        )
+    # A float64 beyond the range of float32 becomes infinite, and is told as such below.
+    with np.errstate(over="ignore"):
+        vectors = answer.astype(np.float32)
+    _check_rows(np.logical_not(np.isfinite(vectors).all(axis=1)), "NaN or infinite numbers", chunk)
+    _check_rows(np.logical_not(vectors.any(axis=1)), "only zeros", chunk)
+    return vectors
+
+
+def _check_rows(faulty: NDArray[np.bool_], fault: str, chunk: _Chunk) -> None:
+    if faulty.any():
+        text = repr(chunk.texts[int(faulty.argmax())])
+        text = text if len(text) <= 80 else text[:76] + " ..."
+        others = f" and {faulty.sum() - 1} more" if faulty.sum() > 1 else ""
+        raise RetrieverError(f"the encoder gives {fault} for the {chunk.role} {text}{others}")
+
+
+def _check_not_constant(plans: list[_Plan], matrices: list[Vectors]) -> None:
+    if len({text for plan in plans for text in plan.rows}) < 2:
+        return
+    first = next(matrix[0] for matrix in matrices if len(matrix))
+    if all((matrix == first).all() for matrix in matrices):
+        raise RetrieverError("the model gives every text the same vector: check its weights and its pooling")

@@ -1,0 +1,215 @@
+"""Keeps vectors between runs: immutable chunk files named by their content, with no lock and no database."""
+
+import os
+import re
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from secrets import token_hex
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import load, save
+
+from mlbench.protocols import Progress, Silence, Vectors
+
+Hashes = NDArray[np.uint8]
+# File number to (rows in the file, rows of the chunk).
+_Places = dict[int, tuple[list[int], list[int]]]
+
+_NAME = re.compile(r"[0-9a-f]{64}\.safetensors")
+_PLAIN = re.compile(r"[0-9a-z_-]{1,128}")
+_LEFTOVER_SECONDS = 24 * 3600
+
+
+def text_hash(text: str) -> bytes:
+    """Return the 32 bytes under which the vector of `text` is kept: SHA-256 of its UTF-8."""
+    return sha256(text.encode("utf-8", "surrogatepass")).digest()
+
+
+@dataclass(frozen=True)
+class _ChunkFile:
+    """A chunk file and the hashes of its texts, uint8 (n, 32); row i of its vectors belongs to hash i."""
+
+    path: Path
+    hashes: Hashes
+
+
+class _Index:
+    """Tells where the vectors of texts stand: in which of the files, named by number, and in which row."""
+
+    def __init__(self, files: Sequence[_ChunkFile]) -> None:
+        self._files = files
+        self._chunks: dict[bytes, int] = {}
+        self._texts: dict[bytes, tuple[int, int]] = {}
+        for number, file in enumerate(files):
+            self._chunks.setdefault(file.hashes.tobytes(), number)
+            for row, text in enumerate(file.hashes):
+                self._texts.setdefault(text.tobytes(), (number, row))
+
+    def find(self, hashes: Hashes) -> _Places | None:
+        """Return the places of all of `hashes`, or None where one is missing."""
+        number = self._chunks.get(hashes.tobytes())
+        if number is not None:
+            everything = list(range(len(hashes)))
+            return {number: (everything, everything)}
+        places: _Places = {}
+        for target, text in enumerate(hashes):
+            place = self._texts.get(text.tobytes())
+            if place is None:
+                return None
+            sources, targets = places.setdefault(place[0], ([], []))
+            sources.append(place[1])
+            targets.append(target)
+        return places
+
+
+class Store:
+    """The vectors that earlier runs left in `<cache>/embeddings/<fingerprint>/`.
+
+    Several processes may share it: a file appears whole and never changes. A folder that cannot be read or written is
+    told to `progress` once, and everything goes on without it.
+    """
+
+    def __init__(self, cache: Path, progress: Progress | None = None) -> None:
+        self.folder = cache / "embeddings"
+        self._progress = progress or Silence()
+        self._failed = False
+
+    def load(self, fingerprint: str, chunks: Sequence[Hashes], out: Sequence[Vectors]) -> list[bool]:
+        """Fill `out[i]`, float32 (n, dim), with the vectors of `chunks[i]`, hashes (n, 32); returns which were filled.
+
+        A chunk is filled only if the vectors of all its texts are kept. One that was saved as it is comes from its own
+        file; otherwise a text that stands in several files comes from the one with the smallest name.
+        """
+        filled = [False] * len(chunks)
+        files = self._files(fingerprint)
+        while not all(filled):
+            index = _Index(files)
+            found = {n: places for n, hashes in enumerate(chunks) if not filled[n] and (places := index.find(hashes))}
+            unusable = self._fill(files, found, out)
+            for n, places in found.items():
+                filled[n] = unusable.isdisjoint(places)
+            if not unusable:
+                break
+            files = [file for number, file in enumerate(files) if number not in unusable]
+        return filled
+
+    def _fill(self, files: list[_ChunkFile], found: dict[int, _Places], out: Sequence[Vectors]) -> set[int]:
+        """Copy the found vectors into `out`, reading each file once; returns the numbers of unusable files."""
+        unusable = set()
+        for number in sorted({number for places in found.values() for number in places}):
+            vectors = self._read(files[number], out[0].shape[1])
+            if vectors is None:
+                unusable.add(number)
+                continue
+            for n, places in found.items():
+                if number in places:
+                    sources, targets = places[number]
+                    out[n][targets] = vectors[sources]
+        return unusable
+
+    def _files(self, fingerprint: str) -> list[_ChunkFile]:
+        """Return the chunk files of an encoder in the order of their names, reading their hashes only.
+
+        A file whose beginning or length is wrong is discarded with a note. No folder gives an empty list. What killed
+        processes left unfinished more than a day ago is removed.
+        """
+        folder = self._folder(fingerprint)
+        try:
+            paths = sorted(folder.iterdir())
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            self._give_up(error)
+            return []
+        _remove_leftovers(paths)
+        return list(self._readable(path for path in paths if _NAME.fullmatch(path.name)))
+
+    def _read(self, file: _ChunkFile, dim: int) -> Vectors | None:
+        """Return the vectors of a chunk file, float32 (n, dim), or None where it cannot be used.
+
+        The content is checked against the name; a damaged file is discarded with a note.
+        """
+        try:
+            content = file.path.read_bytes()
+        except FileNotFoundError:
+            # Another process has discarded it since it was listed.
+            return None
+        except OSError as error:
+            self._progress.note(f"cannot read stored vectors, they are encoded again: {error}")
+            return None
+        if sha256(content).hexdigest() != file.path.stem:
+            self._discard(file.path, "damaged")
+            return None
+        vectors: Vectors = load(content)["vectors"]
+        if vectors.dtype != np.float32 or vectors.shape != (len(file.hashes), dim):
+            self._discard(file.path, f"holds {vectors.dtype} {vectors.shape}, not {dim} coordinates for each text")
+            return None
+        return vectors
+
+    def write(self, fingerprint: str, hashes: Hashes, vectors: Vectors) -> None:
+        """Keep float32 vectors (n, dim) under hashes (n, 32); where that fails nothing more is kept in this run."""
+        if self._failed:
+            return
+        content = save({"hashes": np.ascontiguousarray(hashes), "vectors": np.ascontiguousarray(vectors)})
+        folder = self._folder(fingerprint)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            _write_whole(folder / f"{sha256(content).hexdigest()}.safetensors", content)
+        except OSError as error:
+            self._give_up(error)
+
+    def _folder(self, fingerprint: str) -> Path:
+        # A plugin's fingerprint may be any string; only a plain one names a folder everywhere.
+        plain = _PLAIN.fullmatch(fingerprint)
+        return self.folder / (fingerprint if plain else sha256(fingerprint.encode()).hexdigest())
+
+    def _readable(self, paths: Iterator[Path]) -> Iterator[_ChunkFile]:
+        for path in paths:
+            try:
+                with safe_open(path, framework="numpy") as content:
+                    hashes = content.get_tensor("hashes")
+            except FileNotFoundError:
+                continue
+            except (SafetensorError, OSError) as error:
+                self._discard(path, f"damaged ({error})")
+                continue
+            yield _ChunkFile(path, hashes)
+
+    def _discard(self, path: Path, reason: str) -> None:
+        self._progress.note(f"{path}: {reason}; discarded, its texts are encoded again")
+        # A file that cannot be removed is met and noted again in the next run.
+        with suppress(OSError):
+            path.unlink()
+
+    def _give_up(self, error: OSError) -> None:
+        if not self._failed:
+            self._progress.note(f"vectors are not kept for later runs: {error}; set MLBENCH_CACHE to a usable folder")
+        self._failed = True
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    unfinished = path.with_name(f".{token_hex(8)}.tmp")
+    try:
+        with unfinished.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _remove_leftovers(paths: list[Path]) -> None:
+    # A young one may belong to a process that is writing now.
+    oldest = time.time() - _LEFTOVER_SECONDS
+    for path in paths:
+        if path.suffix == ".tmp":
+            with suppress(OSError):
+                if path.stat().st_mtime < oldest:
+                    path.unlink()
