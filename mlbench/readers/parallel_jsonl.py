@@ -11,6 +11,9 @@ from mlbench.records import Collection, Document, Judgment, Query, document_id
 
 OPTIONS = ("cluster_unit",)
 
+_JSON_NAMES = {dict: "an object", list: "a list", int: "a number", float: "a number", bool: "a truth value"} | {
+    type(None): "null"
+}
 _NOT_IN_IDS = re.compile(r"[\s\x00-\x1f\x7f-\x9f]")
 
 
@@ -60,35 +63,36 @@ def read(request: ReadRequest) -> Collection:
     for source in judged:
         _read_judgments(source, gathered)
     _raise_faults(gathered.faults)
-    return _collection(gathered)
+    # Other languages of the files are read as well: what an id in the judgments stands for depends on all of them.
+    return _collection(gathered).restrict(request.languages)
 
 
 def _collection(gathered: _Gathered) -> Collection:
-    request = gathered.request
+    languages = tuple(sorted(set(gathered.queries) & set(gathered.documents)))
     topics = {topic for rows in gathered.queries.values() for topic in rows}
     return Collection(
-        languages=request.languages,
+        languages=languages,
         queries={
             language: tuple(Query(topic, text) for topic, text in gathered.queries[language].items())
-            for language in request.languages
+            for language in languages
         },
         documents={
             language: tuple(
                 Document(gathered.doc_id(language, own_id), text)
                 for own_id, text in gathered.documents[language].items()
             )
-            for language in request.languages
+            for language in languages
         },
         judgments={
             topic: tuple(
                 Judgment(language, gathered.doc_id(language, own_id), grade)
-                for (language, own_id), grade in rows.items()
+                for (language, own_id), grade in gathered.judgments.get(topic, {}).items()
                 if grade >= 1
             )
-            for topic, rows in gathered.judgments.items()
+            for topic in sorted(topics)
         },
         clusters={topic: gathered.clusters.get(topic, topic) for topic in topics},
-        cluster_unit=_cluster_unit(gathered.clusters, request.options),
+        cluster_unit=_cluster_unit(gathered.clusters, gathered.request.options),
     )
 
 
@@ -107,8 +111,9 @@ def _read_queries(source: SourceFile, gathered: _Gathered) -> None:
         if "cluster" in row:
             cluster = _text(row, "cluster", place, gathered.faults)
             if cluster is not None and gathered.clusters.setdefault(topic, cluster) != cluster:
+                elsewhere = gathered.clusters[topic]
                 gathered.faults.append(
-                    f"{place}: topic {topic!r} is in cluster {cluster!r} here and {gathered.clusters[topic]!r} elsewhere"
+                    f"{place}: topic {topic!r} is in cluster {cluster!r}, elsewhere in {elsewhere!r}"
                 )
 
 
@@ -148,13 +153,13 @@ def _read_judgments(source: SourceFile, gathered: _Gathered) -> None:
 
 def _targets(own_id: str, gathered: _Gathered) -> list[tuple[str, str]]:
     """Return the (language, document) pairs for which an id in the judgments stands."""
-    holders = [language for language in gathered.request.languages if own_id in gathered.documents.get(language, {})]
+    holders = [language for language, rows in gathered.documents.items() if own_id in rows]
     if holders:
         return [(language, own_id) for language in holders]
     language, colon, rest = own_id.partition(":")
-    if colon and rest and language in gathered.request.languages:
+    if colon and rest and language in gathered.documents:
         return [(language, rest)]
-    return [(language, own_id) for language in gathered.request.languages]
+    return [(language, own_id) for language in gathered.documents]
 
 
 def _objects(source: SourceFile, faults: list[str]) -> Iterator[tuple[str, dict[str, object]]]:
@@ -164,6 +169,9 @@ def _objects(source: SourceFile, faults: list[str]) -> Iterator[tuple[str, dict[
         empty = False
         try:
             row = json.loads(line, parse_constant=_refuse_constant)
+        except json.JSONDecodeError as error:
+            faults.append(f"{place}: not valid JSON: {error.msg} at column {error.colno}")
+            continue
         except (ValueError, RecursionError) as error:
             faults.append(f"{place}: not valid JSON: {error}")
             continue
@@ -210,7 +218,7 @@ def _text(row: dict[str, object], key: str, place: str, faults: list[str]) -> st
     if key not in row:
         faults.append(f"{place}: key {key!r} is missing")
     elif not isinstance(value, str):
-        faults.append(f"{place}: {key!r} must be a string, not {json.dumps(value)[:40]}")
+        faults.append(f"{place}: {key!r} must be a string, not {_JSON_NAMES[type(value)]}")
     elif not value.strip():
         faults.append(f"{place}: {key!r} is empty")
     elif re.search("[\ud800-\udfff]", value):

@@ -1,0 +1,88 @@
+"""From a task to its collection: files found, read by the task's reader, checked and restricted."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import cast
+
+from mlbench import files, plugins
+from mlbench.errors import DataError, UnknownName
+from mlbench.protocols import Progress, Reader, ReadRequest, Silence
+from mlbench.records import Collection
+from mlbench.tasks import Task
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_SILENCE = Silence()
+
+
+def load_collection(
+    task: Task, *, languages: Sequence[str] | None = None, data_dir: Path | None = None, progress: Progress = _SILENCE
+) -> Collection:
+    """Return the collection of `task`, restricted to `languages` (None: all of them, in any order, none twice).
+
+    The whole task is read and checked before it is restricted, so clusters and missing documents do not depend on the
+    restriction. Raises `UnknownName` for a language the task has not, `DataError` for missing, altered or unexpected
+    data.
+    """
+    wanted = task.languages if languages is None else tuple(sorted(set(languages)))
+    for language in wanted:
+        if language not in task.languages:
+            raise UnknownName(f"language of {task.name}", language, task.languages)
+    if not wanted:
+        raise DataError(f"{task.name}: no language is asked for: known are {', '.join(task.languages)}")
+    found = files.find_all(task, data_dir=data_dir, progress=progress)
+    read = cast(Reader, plugins.load(plugins.READERS, task.reader))
+    request = ReadRequest(task.name, task.languages, found, task.document_text, dict(task.options))
+    collection = replace(read(request), parallel=task.parallel)
+    _check_content(task, collection)
+    _check_counts(task, collection)
+    return collection if wanted == collection.languages else collection.restrict(wanted)
+
+
+def _check_content(task: Task, collection: Collection) -> None:
+    """Check what every reader owes, so that the steps after it need not."""
+    if collection.languages != task.languages:
+        raise DataError(f"{task.name}: the reader gave the languages {', '.join(collection.languages)}")
+    homes: dict[str, str] = {}
+    for language in task.languages:
+        queries, documents = collection.queries[language], collection.documents[language]
+        _check_rows(f"{task.name}: {language} topic", queries)
+        _check_rows(f"{task.name}: {language} document", documents)
+        for topic, _ in queries:
+            home = homes.setdefault(topic, language)
+            if home != language and not task.parallel:
+                raise DataError(
+                    f"{task.name}: topic {topic!r} is in {home} and in {language}, but the task says parallel = false: "
+                    "use different ids in different languages"
+                )
+            if topic not in collection.clusters or topic not in collection.judgments:
+                raise DataError(f"{task.name}: the reader gave topic {topic!r} no cluster or no judgments")
+    everywhere = Counter(row.doc_id for rows in collection.documents.values() for row in rows)
+    for doc_id, times in everywhere.items():
+        if times > 1:
+            raise DataError(f"{task.name}: document {doc_id} is in several languages")
+
+
+def _check_rows(what: str, rows: Sequence[tuple[str, str]]) -> None:
+    seen: set[str] = set()
+    for name, text in rows:
+        if name in seen:
+            raise DataError(f"{what} {name} is there twice")
+        if not text.strip():
+            raise DataError(f"{what} {name} has no text")
+        if _SURROGATE.search(text) or _SURROGATE.search(name):
+            raise DataError(f"{what} {name!r} holds half of a surrogate pair, which is no character")
+        seen.add(name)
+
+
+def _check_counts(task: Task, collection: Collection) -> None:
+    for what, expected, rows in (
+        ("queries", task.expected.queries, collection.queries),
+        ("documents", task.expected.documents, collection.documents),
+    ):
+        for language, count in expected.items():
+            found = len(rows[language])
+            if found != count:
+                raise DataError(f"{task.name}: {language} has {found:,} {what}, expected are {count:,}")

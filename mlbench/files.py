@@ -1,0 +1,241 @@
+"""Finds the files of a task, checks each against its size and SHA-256, and downloads what is missing."""
+
+import os
+import shutil
+import ssl
+import time
+from dataclasses import dataclass
+from hashlib import file_digest
+from http.client import HTTPException
+from pathlib import Path
+from urllib.error import HTTPError, URLError
+from urllib.request import Request, build_opener
+
+from platformdirs import user_cache_dir
+
+from mlbench.errors import DataError
+from mlbench.protocols import Progress, Silence, SourceFile
+from mlbench.tasks import Task, TaskFile
+from mlbench.version import __version__
+
+ATTEMPTS = 4
+TIMEOUT_SECONDS = 30.0
+BLOCK_BYTES = 1 << 16
+
+_OFFLINE = ("MLBENCH_OFFLINE", "HF_HUB_OFFLINE")
+_RANGE_NOT_SATISFIABLE = 416
+_TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
+_SILENCE = Silence()
+
+
+@dataclass
+class _Meter:
+    """Tells `progress` how far a file is; a download that starts again takes back what it told."""
+
+    progress: Progress
+    told: int = 0
+
+    def at(self, position: int) -> None:
+        self.progress.advance(position - self.told)
+        self.told = position
+
+
+def cache_dir() -> Path:
+    """Return the cache folder: `$MLBENCH_CACHE`, else the platform's; it need not exist."""
+    return Path(os.environ.get("MLBENCH_CACHE") or user_cache_dir("mlbench", appauthor=False)).expanduser()
+
+
+def offline() -> bool:
+    """Say whether `$MLBENCH_OFFLINE` or `$HF_HUB_OFFLINE` forbids downloads."""
+    return any(os.environ.get(name, "").strip().lower() in {"1", "true", "yes", "on"} for name in _OFFLINE)
+
+
+def find_all(task: Task, *, data_dir: Path | None = None, progress: Progress = _SILENCE) -> tuple[SourceFile, ...]:
+    """Return the files of `task`, verified; those found nowhere are downloaded into the cache.
+
+    Licence and citation are told to `progress` before a download. Raises `DataError` (see `find`).
+    """
+    found = {file: local(file, data_dir=data_dir, root=task.root) for file in task.files}
+    missing = [file for file, path in found.items() if path is None]
+    if missing:
+        found |= _download_all(task, missing, cache_dir() / "data", progress)
+    return tuple(SourceFile(path, file.language, file.role) for file, path in found.items() if path is not None)
+
+
+def find(file: TaskFile, *, data_dir: Path | None = None, root: Path = Path()) -> Path:
+    """Return the path of `file`, verified.
+
+    A file without a checksum lies beside its task file, in `root`. Others are looked for in `data_dir`,
+    `$MLBENCH_DATA`, `root` and the cache, then downloaded into the cache. A wrong file in one of the user's folders
+    raises `DataError`, a wrong one in the cache is fetched again.
+    """
+    return local(file, data_dir=data_dir, root=root) or download(file, cache_dir() / "data")
+
+
+def local(file: TaskFile, *, data_dir: Path | None = None, root: Path = Path()) -> Path | None:
+    """Return the path of `file` where it is on this machine, verified, or None; raises `DataError` as `find` does."""
+    if file.sha256 is None:
+        if not (root / file.path).is_file():
+            raise DataError(f"{root / file.path} is missing: it belongs beside its task file")
+        return root / file.path
+    for folder in (*_user_folders(data_dir), root):
+        path = folder / file.path
+        if path.is_file():
+            fault = wrong(path, file)
+            if fault:
+                raise DataError(f"{path} {fault}: replace it by the original, or remove it")
+            return path
+    cached = cache_dir() / "data" / file.path
+    return cached if cached.is_file() and not wrong(cached, file) else None
+
+
+def wrong(path: Path, file: TaskFile) -> str:
+    """Say what is wrong with the file at `path`, or return an empty text when size and SHA-256 are those of `file`.
+
+    Raises `FileNotFoundError`, and `DataError` where the file cannot be read.
+    """
+    try:
+        size = path.stat().st_size
+        if file.bytes is not None and size < file.bytes:
+            return f"is truncated: {size:,} of {file.bytes:,} bytes"
+        if file.bytes is not None and size > file.bytes:
+            return f"is altered: {size:,} bytes instead of {file.bytes:,}"
+        with path.open("rb") as stream:
+            digest = file_digest(stream, "sha256").hexdigest()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from error
+    same = digest == file.sha256
+    return "" if same else f"is altered: its SHA-256 is {digest[:12]}... instead of {str(file.sha256)[:12]}..."
+
+
+def provide(task: Task, folder: Path, *, progress: Progress = _SILENCE) -> tuple[Path, ...]:
+    """Put the downloadable files of `task` into `folder`, so that it serves as `--data-dir`; return their paths.
+
+    What another folder or the cache has is copied, the rest downloaded.
+    """
+    wanted = [file for file in task.files if file.url is not None]
+    missing = []
+    for file in wanted:
+        source = local(file, data_dir=folder if folder.is_dir() else None, root=task.root)
+        if source is None:
+            missing.append(file)
+        elif source != folder / file.path:
+            _copy(source, folder / file.path)
+    if missing:
+        _download_all(task, missing, folder, progress)
+    return tuple(folder / file.path for file in wanted)
+
+
+def download(file: TaskFile, folder: Path, *, progress: Progress = _SILENCE) -> Path:
+    """Download `file` to its path below `folder`, verified, and return that path; raises `DataError`.
+
+    An interrupted download is continued from the `.part` file beside it. Two processes may write one `.part`: both
+    write the same bytes at the same places, and the whole is verified before it is renamed into place.
+    """
+    if file.url is None or file.sha256 is None:
+        raise _unavailable(file, "it has no address")
+    if offline():
+        raise _unavailable(file, "downloads are forbidden by MLBENCH_OFFLINE or HF_HUB_OFFLINE")
+    target = folder / file.path
+    part = target.with_name(f"{target.name}.{file.sha256[:12]}.part")
+    meter, reason = _Meter(progress), ""
+    for attempt in range(ATTEMPTS):
+        time.sleep(0.2 * (2**attempt - 1))
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _fetch(file.url, file.bytes or 0, part, meter)
+            reason = _settle(part, target, file)
+            if not reason:
+                return target
+        except HTTPError as error:
+            reason = f"HTTP {error.code} {error.reason}"
+            if error.code == _RANGE_NOT_SATISFIABLE:
+                part.unlink(missing_ok=True)
+            elif error.code not in _TRANSIENT:
+                break
+        except (URLError, HTTPException, TimeoutError, ConnectionError, ssl.SSLError) as error:
+            reason = str(getattr(error, "reason", error)) or type(error).__name__
+        except OSError as error:
+            raise DataError(f"{target} cannot be written: {error.strerror or error}") from error
+    raise _unavailable(file, reason)
+
+
+def _download_all(task: Task, files: list[TaskFile], folder: Path, progress: Progress) -> dict[TaskFile, Path | None]:
+    for line in (
+        f"{task.name}: licence {task.licence} {task.licence_url}",
+        f"{task.name}: please cite {task.citation}",
+    ):
+        progress.note(" ".join(line.split()))
+    progress.start(f"download {task.name}", sum(file.bytes or 0 for file in files))
+    paths: dict[TaskFile, Path | None] = {file: download(file, folder, progress=progress) for file in files}
+    progress.finish()
+    return paths
+
+
+def _fetch(url: str, size: int, part: Path, meter: _Meter) -> None:
+    """Write what `part` lacks of `size` bytes; a server that ignores the range starts it again."""
+    start = part.stat().st_size if part.exists() else 0
+    if start > size:
+        part.unlink(missing_ok=True)
+        start = 0
+    meter.at(start)
+    if part.exists() and start == size:
+        return
+    headers = {"User-Agent": f"mlbench/{__version__}"} | ({"Range": f"bytes={start}-"} if start else {})
+    with build_opener().open(Request(url, headers=headers), timeout=TIMEOUT_SECONDS) as answer:
+        continued = answer.status == 206 and answer.headers.get("Content-Range", "").startswith(f"bytes {start}-")
+        position = start if continued else 0
+        # Neither append nor truncate: another process may be writing the same bytes.
+        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666), "wb") as stream:
+            stream.seek(position)
+            while position <= size and (block := answer.read(BLOCK_BYTES)):
+                stream.write(block)
+                position += len(block)
+                meter.at(position)
+    if position < size:
+        raise ConnectionError(f"the connection was cut after {position:,} of {size:,} bytes")
+
+
+def _settle(part: Path, target: Path, file: TaskFile) -> str:
+    """Rename a complete `part` into place; return what is wrong with it otherwise, and remove it."""
+    try:
+        fault = wrong(part, file)
+        if not fault:
+            part.replace(target)
+    except FileNotFoundError:
+        # Another process was faster and has renamed it.
+        fault = wrong(target, file) if target.exists() else "is gone"
+    if fault:
+        part.unlink(missing_ok=True)
+    return fault and f"what arrived {fault}"
+
+
+def _copy(source: Path, target: Path) -> None:
+    beside = target.with_name(f"{target.name}.{os.getpid()}.tmp")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, beside)
+        beside.replace(target)
+    except OSError as error:
+        raise DataError(f"{target} cannot be written: {error.strerror or error}") from error
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _user_folders(data_dir: Path | None) -> list[Path]:
+    named = {"--data-dir": data_dir, "$MLBENCH_DATA": os.environ.get("MLBENCH_DATA")}
+    folders = {name: Path(folder).expanduser() for name, folder in named.items() if folder}
+    for name, folder in folders.items():
+        if not folder.is_dir():
+            raise DataError(f"{name} {folder} is not a folder")
+    return list(folders.values())
+
+
+def _unavailable(file: TaskFile, reason: str) -> DataError:
+    where = f" from {file.url}" if file.url else ""
+    return DataError(
+        f"{file.path} is not on this machine and cannot be downloaded{where} ({reason}): "
+        f"put it into a folder as DIR/{file.path} and pass --data-dir DIR"
+    )
