@@ -1,0 +1,192 @@
+"""The arithmetic of language bias: what a multilingual pool does to the translations of one topic."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class PoolRanks:
+    """Where the translations of each topic's relevant document stand in the multilingual pool.
+
+    `rank` is float64 (topics, query languages, document languages): the rank, for the query in the one language, of
+    the topic's best-ranked relevant document in the other; NaN where there is no such query or document. Both language
+    axes are in the same order. `pool_size` is the number of documents N. Topics with relevant documents in fewer than
+    two languages must have been left out.
+    """
+
+    rank: Floats
+    pool_size: int
+
+    @property
+    def m(self) -> Floats:
+        """How many languages have a relevant document, float64 (topics, query languages); NaN without a query."""
+        count = np.isfinite(self.rank).sum(axis=2).astype(np.float64)
+        return np.where(count > 0, count, np.nan)
+
+
+def own_language_preference(pool: PoolRanks) -> Floats:
+    """Return per topic the share of ordered language pairs (a, c) in which a query in a puts a's document before c's.
+
+    Float64 (topics,). Quality of documents and of languages cancels between (a, c) and (c, a); chance is 1/2.
+    """
+    own = np.diagonal(pool.rank, axis1=1, axis2=2)[:, :, None]
+    both = np.isfinite(own) & np.isfinite(pool.rank) & ~np.eye(pool.rank.shape[1], dtype=bool)
+    return _masked_mean(_before(own, pool.rank), both, (1, 2))
+
+
+def rank_distance(pool: PoolRanks) -> Floats:
+    """Return largest minus smallest rank of the topic's documents, float64 (topics, query languages)."""
+    return max_rank(pool) - _smallest(pool)
+
+
+def rank_distance_log2(pool: PoolRanks) -> Floats:
+    """Return log2(largest / smallest rank), float64 (topics, query languages): rank distance without its heavy tail."""
+    return np.log2(max_rank(pool)) - np.log2(_smallest(pool))
+
+
+def max_rank_norm(pool: PoolRanks) -> Floats:
+    """Return 100 (log2 N - log2 max rank) / (log2 N - log2 m), float64 (topics, query languages); NaN where N = m."""
+    room = np.log2(pool.pool_size) - np.log2(pool.m)
+    return _divide(100 * (np.log2(pool.pool_size) - np.log2(max_rank(pool))), room)
+
+
+def same_language_first(pool: PoolRanks) -> Floats:
+    """Return 1 where the document in the query's language stands first, float64 (topics, query languages)."""
+    own = np.diagonal(pool.rank, axis1=1, axis2=2)
+    return np.where(np.isfinite(own), (own == _smallest(pool)).astype(np.float64), np.nan)
+
+
+def same_language_first_elsewhere(pool: PoolRanks) -> Floats:
+    """Return how often that document stands first for queries in the others, float64 (topics, document languages)."""
+    first = (pool.rank == _smallest(pool)[:, :, None]).astype(np.float64)
+    others = np.isfinite(pool.rank) & ~np.eye(pool.rank.shape[1], dtype=bool)
+    share = _masked_mean(first, others, 1)
+    return np.where(np.isfinite(np.diagonal(pool.rank, axis1=1, axis2=2)), share, np.nan)
+
+
+def language_prior(pool: PoolRanks) -> Floats:
+    """Return per topic and language b the share of (query language a, other language c), a neither, with b before c.
+
+    Float64 (topics, document languages); chance is 1/2; NaN with fewer than three languages.
+    """
+    topics, size, _ = pool.rank.shape
+    wins, pairs = np.zeros((topics, size)), np.zeros((topics, size))
+    for asked in range(size):
+        rank = np.delete(pool.rank[:, asked], asked, axis=1)
+        others = np.delete(np.arange(size), asked)
+        both = np.isfinite(rank)[:, :, None] & np.isfinite(rank)[:, None, :] & ~np.eye(size - 1, dtype=bool)
+        wins[:, others] += np.where(both, _before(rank[:, :, None], rank[:, None, :]), 0.0).sum(axis=2)
+        pairs[:, others] += both.sum(axis=2)
+    return _divide(wins, pairs)
+
+
+def removal_gap(pool: PoolRanks) -> Floats:
+    """Return what the own-language document is worth beyond another, float64 (topics, query languages).
+
+    The relative loss of AP when the own-language document leaves pool and judgments, minus the mean of the same loss
+    for each other language's. NaN with fewer than two documents, or without one in the query's language.
+    """
+    whole = _average_precision(pool.rank)
+    loss = np.full(pool.rank.shape, np.nan)
+    for language in range(pool.rank.shape[2]):
+        removed = pool.rank[:, :, language, None]
+        rest = pool.rank - (pool.rank > removed)
+        rest[:, :, language] = np.nan
+        loss[:, :, language] = np.where(
+            np.isfinite(removed[:, :, 0]), _divide(whole - _average_precision(rest), whole), np.nan
+        )
+    own = np.eye(pool.rank.shape[1], dtype=bool)
+    others = _masked_mean(loss, np.isfinite(loss) & ~own, 2)
+    return np.diagonal(loss, axis1=1, axis2=2) - others
+
+
+def rank_spread(pool: PoolRanks) -> Floats:
+    """Return per topic the mean, over documents and pairs of query languages, of |log2 rank - log2 rank|.
+
+    Float64 (topics,): 0 where the query's language changes nothing.
+    """
+    log_rank = np.log2(pool.rank)
+    size = pool.rank.shape[1]
+    spread, known = np.zeros(pool.rank.shape[0::2]), np.zeros(pool.rank.shape[0::2])
+    for a in range(size):
+        for b in range(a + 1, size):
+            gap = np.abs(log_rank[:, a] - log_rank[:, b])
+            spread += np.nan_to_num(gap)
+            known += np.isfinite(gap)
+    per_document = _divide(spread, known)
+    return _masked_mean(per_document, np.isfinite(per_document), 1)
+
+
+def complete_at(cutoff: int | None) -> Callable[[PoolRanks], Floats]:
+    """Return the score "all m documents stand in the top k"; `cutoff` None is k = m. NaN where k < m."""
+
+    def complete(pool: PoolRanks) -> Floats:
+        limit = pool.m if cutoff is None else np.where(pool.m <= cutoff, float(cutoff), np.nan)
+        return np.where(np.isfinite(limit), (max_rank(pool) <= limit).astype(np.float64), np.nan)
+
+    return complete
+
+
+def _before(first: Floats, second: Floats) -> Floats:
+    # Equal ranks happen only where both documents stand at the expected rank of those not retrieved.
+    return np.where(first == second, 0.5, (first < second).astype(np.float64))
+
+
+def max_rank(pool: PoolRanks) -> Floats:
+    """Return the rank of the last of the topic's documents; float64 (topics, query languages)."""
+    return _masked_extreme(pool.rank, np.max, -np.inf)
+
+
+def _smallest(pool: PoolRanks) -> Floats:
+    return _masked_extreme(pool.rank, np.min, np.inf)
+
+
+def _masked_extreme(rank: Floats, extreme: Callable[..., Floats], filler: float) -> Floats:
+    found = extreme(np.where(np.isfinite(rank), rank, filler), axis=2)
+    return np.where(np.isfinite(found), found, np.nan)
+
+
+def _average_precision(rank: Floats) -> Floats:
+    ordered = np.sort(rank, axis=2)
+    found = np.isfinite(ordered)
+    places = np.arange(1, rank.shape[2] + 1)
+    return _divide(np.where(found, places / ordered, 0.0).sum(axis=2), found.sum(axis=2).astype(np.float64))
+
+
+def _masked_mean(values: Floats, mask: NDArray[np.bool_], axis: int | tuple[int, ...]) -> Floats:
+    return _divide(np.where(mask, values, 0.0).sum(axis=axis), mask.sum(axis=axis).astype(np.float64))
+
+
+def _divide(numerator: Floats, denominator: Floats) -> Floats:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(denominator != 0, np.divide(numerator, denominator), np.nan)
+
+
+def floor_of_rank_distance(pool: PoolRanks) -> Floats:
+    """Return the smallest possible rank distance, m - 1; float64 (topics, query languages)."""
+    return pool.m - 1
+
+
+def chance_of_rank_distance(pool: PoolRanks) -> Floats:
+    """Return the rank distance expected of a random order, (N + 1)(m - 1)/(m + 1); float64 (topics, query languages)."""
+    return (pool.pool_size + 1) * (pool.m - 1) / (pool.m + 1)
+
+
+def chance_of_max_rank(pool: PoolRanks) -> Floats:
+    """Return the largest rank expected of a random order, m (N + 1)/(m + 1); float64 (topics, query languages)."""
+    return pool.m * (pool.pool_size + 1) / (pool.m + 1)
+
+
+def chance_of_max_rank_norm(pool: PoolRanks) -> Floats:
+    """Return about what a random order gives, 100 / (m ln 2 log2(N / m)); float64 (topics, query languages)."""
+    return _divide(np.full_like(pool.m, 100.0), pool.m * np.log(2) * np.log2(pool.pool_size / pool.m))
+
+
+def one_half(pool: PoolRanks) -> Floats:
+    """Return 1/2 wherever there is a query; float64 (topics, query languages)."""
+    return np.where(np.isfinite(pool.m), 0.5, np.nan)

@@ -1,0 +1,213 @@
+"""The ranks file: the counts of one retriever on one task, enough to recompute every published number.
+
+A *column* is a set of document languages. An encoder's columns are single languages, whose counts add up to those of
+any pool; a ranker's are the pools it was asked for, and no other can be answered.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from io import BytesIO
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlbench.errors import InvalidResult, UserError
+from mlbench.languages import Setting
+from mlbench.measures import UNRETRIEVED, RelevantRanks, relevant_ranks
+
+UNKNOWN = -1
+"""In `ahead`: not counted, because the relevant document is in none of the column's languages, or nobody asked."""
+MISSING = -2
+"""In `ahead`: not retrieved, or judged relevant and missing from the corpus."""
+
+Strings = NDArray[np.str_]
+Integers = NDArray[np.int32]
+
+
+@dataclass(frozen=True, eq=False)
+class Ranks:
+    """Queries, their relevant documents and how many documents stand before each.
+
+    One *row* is a (query, relevant document); rows are sorted by query. All integers are int32. `columns` (columns,)
+    are language tags joined by `+`; `column_sizes` (columns,) their numbers of documents. `topic_clusters` (topics,)
+    are indexes of the units of resampling. `query_topics`, `query_languages` (queries,), `document_languages`
+    (documents,), `row_queries`, `row_documents` (rows,) are indexes; `document_ids` names only documents that a row
+    or `top` mentions. `ahead` and `ties` are (rows, columns); `top` is (queries, depth), indexes of the best documents
+    of all languages together, -1 where there are fewer.
+    """
+
+    languages: Strings
+    columns: Strings
+    column_sizes: Integers
+    topic_ids: Strings
+    topic_clusters: Integers
+    cluster_unit: Strings
+    query_topics: Integers
+    query_languages: Integers
+    document_ids: Strings
+    document_languages: Integers
+    row_queries: Integers
+    row_documents: Integers
+    row_grades: Integers
+    ahead: Integers
+    ties: Integers
+    top: Integers
+
+    @property
+    def row_languages(self) -> Integers:
+        """The language index of each row's document; int32 (rows,)."""
+        return self.document_languages[self.row_documents]
+
+    def column_of(self, languages: Iterable[str]) -> int | None:
+        """Return the index of the column that holds exactly these languages, or None."""
+        name = "+".join(sorted(set(languages)))
+        found = np.flatnonzero(self.columns == name)
+        return int(found[0]) if len(found) else None
+
+    def language_index(self, language: str) -> int:
+        """Return the index of `language`; raises `UserError` when the result does not have it."""
+        found = np.flatnonzero(self.languages == language)
+        if not len(found):
+            raise UserError(f"the result has no language {language!r}: it has {', '.join(self.languages)}")
+        return int(found[0])
+
+
+@dataclass(frozen=True, eq=False)
+class SettingRanks:
+    """One setting's share of the counts.
+
+    `queries` int64 (n,) are indexes of the queries that have a relevant document in the setting; `relevant` holds
+    their ranks, one row each; `tied` is the share of relevant documents that tie with another document of the pool,
+    NaN without relevant documents; `pool_size` counts the documents.
+    """
+
+    queries: NDArray[np.int64]
+    relevant: RelevantRanks
+    tied: float
+    pool_size: int
+
+
+def can_answer(ranks: Ranks, document_languages: Iterable[str]) -> bool:
+    """Say whether the counts of this pool are stored or follow from the stored ones."""
+    return bool(_columns_of(ranks, document_languages))
+
+
+def pool_counts(ranks: Ranks, document_languages: Iterable[str]) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
+    """Return for a pool each row's rank (int64, `UNRETRIEVED` possible), its ties, and the pool's size.
+
+    Rows whose document is outside the pool have a meaningless rank. Raises `UserError` for a pool that the counts
+    cannot answer.
+    """
+    wanted = tuple(sorted(set(document_languages)))
+    for language in wanted:
+        ranks.language_index(language)
+    columns = _columns_of(ranks, wanted)
+    if not columns:
+        raise UserError(
+            f"the pool {','.join(wanted)} was not asked for when this ranker ran: add it to the task, run again"
+        )
+    ahead = ranks.ahead[:, columns].astype(np.int64)
+    retrieved = (ahead >= 0).all(axis=1)
+    rank = np.where(retrieved, ahead.sum(axis=1) + 1, UNRETRIEVED)
+    ties = ranks.ties[:, columns].astype(np.int64).sum(axis=1)
+    return rank, ties, int(ranks.column_sizes[columns].sum())
+
+
+def setting_ranks(ranks: Ranks, setting: Setting) -> SettingRanks:
+    """Return the ranks of one setting; queries without a relevant document in its languages are left out."""
+    rank, ties, pool_size = pool_counts(ranks, setting.document_languages)
+    inside = np.isin(ranks.row_languages, [ranks.language_index(language) for language in setting.document_languages])
+    asked = ranks.query_languages[ranks.row_queries] == ranks.language_index(setting.query_language)
+    rows = np.flatnonzero(inside & asked)
+    queries, index = np.unique(ranks.row_queries[rows], return_inverse=True)
+    relevant = relevant_ranks(index, rank[rows], ranks.row_grades[rows], len(queries))
+    tied = float(np.mean(ties[rows] > 0)) if len(rows) else float("nan")
+    return SettingRanks(queries.astype(np.int64), relevant, tied, pool_size)
+
+
+def write_ranks(ranks: Ranks) -> bytes:
+    """Return the ranks file's content: a compressed npz, the same bytes for the same counts."""
+    buffer = BytesIO()
+    np.savez_compressed(
+        buffer, allow_pickle=False, **{field.name: getattr(ranks, field.name) for field in fields(ranks)}
+    )
+    return buffer.getvalue()
+
+
+def read_ranks(path: Path) -> Ranks:
+    """Read and check a ranks file; raises `InvalidResult` with what is wrong with it."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+        ranks = Ranks(**arrays)
+    except FileNotFoundError as error:
+        raise InvalidResult(f"{path} is missing: the ranks file must lie beside its result") from error
+    except (OSError, ValueError, EOFError, BadZipFile, TypeError, KeyError) as error:
+        raise InvalidResult(f"{path} is not a ranks file: {str(error).splitlines()[0]}") from error
+    faults = _faults(ranks)
+    if faults:
+        raise InvalidResult(f"{path} is not a sound ranks file: {'; '.join(faults)}")
+    return ranks
+
+
+def _columns_of(ranks: Ranks, document_languages: Iterable[str]) -> list[int]:
+    wanted = sorted(set(document_languages))
+    whole = ranks.column_of(wanted)
+    if whole is not None:
+        return [whole]
+    singles = [ranks.column_of([language]) for language in wanted]
+    # A ranker counts a document in its own language's column only: those columns do not add up.
+    additive = [column for column in singles if column is not None and not (ranks.ahead[:, column] == UNKNOWN).any()]
+    return additive if len(additive) == len(wanted) else []
+
+
+def _faults(ranks: Ranks) -> list[str]:
+    shapes = {
+        "columns": (ranks.column_sizes,),
+        "topic_ids": (ranks.topic_clusters,),
+        "query_topics": (ranks.query_languages, ranks.top),
+        "document_ids": (ranks.document_languages,),
+        "row_queries": (ranks.row_documents, ranks.row_grades, ranks.ahead, ranks.ties),
+    }
+    faults = [
+        f"arrays beside {name} differ in length"
+        for name, others in shapes.items()
+        if any(getattr(ranks, name).shape[:1] != other.shape[:1] for other in others)
+    ]
+    strings = ("languages", "columns", "topic_ids", "cluster_unit", "document_ids")
+    faults += [
+        f"{field.name} has dtype {getattr(ranks, field.name).dtype}"
+        for field in fields(ranks)
+        if getattr(ranks, field.name).dtype.kind != ("U" if field.name in strings else "i")
+    ]
+    tables = ("ahead", "ties", "top")
+    faults += [
+        f"{field.name} has {getattr(ranks, field.name).ndim} dimensions"
+        for field in fields(ranks)
+        if getattr(ranks, field.name).ndim != (2 if field.name in tables else 1)
+    ]
+    if faults:
+        return faults
+    if ranks.ahead.shape != ranks.ties.shape or ranks.ahead.shape[1:] != ranks.columns.shape:
+        return ["ahead, ties and columns differ in shape"]
+    indexes = (
+        ("query_topics", ranks.query_topics, 0, len(ranks.topic_ids)),
+        ("query_languages", ranks.query_languages, 0, len(ranks.languages)),
+        ("document_languages", ranks.document_languages, 0, len(ranks.languages)),
+        ("row_queries", ranks.row_queries, 0, len(ranks.query_topics)),
+        ("row_documents", ranks.row_documents, 0, len(ranks.document_ids)),
+        ("topic_clusters", ranks.topic_clusters, 0, max(len(ranks.topic_ids), 1)),
+        ("top", ranks.top, -1, len(ranks.document_ids)),
+        ("row_grades", ranks.row_grades, 1, 1 << 20),
+        ("ties", ranks.ties, 0, 1 << 31),
+        ("column_sizes", ranks.column_sizes, 0, 1 << 31),
+        ("ahead", ranks.ahead, MISSING, 1 << 31),
+    )
+    faults = [
+        f"{name} is out of range" for name, values, low, high in indexes if ((values < low) | (values >= high)).any()
+    ]
+    if (ranks.ahead >= np.maximum(ranks.column_sizes, 1)).any():
+        faults.append("more documents stand ahead than there are")
+    return faults
