@@ -173,7 +173,7 @@ def floor_of_rank_distance(pool: PoolRanks) -> Floats:
 
 
 def chance_of_rank_distance(pool: PoolRanks) -> Floats:
-    """Return the rank distance expected of a random order, (N + 1)(m - 1)/(m + 1); float64 (topics, query languages)."""
+    """Return what a random order gives, (N + 1)(m - 1)/(m + 1); float64 (topics, query languages)."""
     return (pool.pool_size + 1) * (pool.m - 1) / (pool.m + 1)
 
 
