@@ -1,0 +1,68 @@
+"""`mlbench measures`: what every number means."""
+
+import json
+from collections.abc import Sequence
+
+import click
+
+from mlbench.bias import BIAS_SCORES
+from mlbench.cli.progress import console
+from mlbench.errors import UnknownName
+from mlbench.measures import EXPLANATIONS
+
+MEASURE, BIAS_SCORE = "measure", "bias score"
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  mlbench measures
+  mlbench measures R@10 rank_distance
+  mlbench measures --json"""
+)
+@click.argument("names", metavar="[NAME]...", nargs=-1)
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list instead.")
+def command(names: tuple[str, ...], as_json: bool) -> None:
+    """Explain every measure and bias score with its formula, or those called NAME.
+
+    Measures are computed for each query from the ranks of its relevant documents; bias scores for each topic from the
+    multilingual pool.
+    """
+    found = [_row(name) for name in (names or (*EXPLANATIONS, *BIAS_SCORES))]
+    if as_json:
+        click.echo(json.dumps(found, ensure_ascii=False, indent=2))
+    else:
+        _print(found)
+
+
+def _row(name: str) -> dict[str, str]:
+    if name in BIAS_SCORES:
+        known, kind = name, BIAS_SCORE
+    else:
+        known, kind = _measure(name), MEASURE
+    entry = BIAS_SCORES[known] if kind == BIAS_SCORE else EXPLANATIONS[known]
+    return {"name": known, "kind": kind, "summary": entry.summary, "formula": entry.formula, "source": entry.source}
+
+
+def _measure(name: str) -> str:
+    """Return the name under which the measure is explained: R@k for R@10 or R, AP for AP@20."""
+    by_family = {known.partition("@")[0]: known for known in EXPLANATIONS}
+    family, at, cutoff = name.partition("@")
+    if family not in by_family or (at and cutoff != "k" and not cutoff.isdecimal()):
+        raise UnknownName("measure or bias score", name, [*EXPLANATIONS, *BIAS_SCORES])
+    return by_family[family]
+
+
+def _print(rows: Sequence[dict[str, str]]) -> None:
+    from rich.padding import Padding
+    from rich.text import Text
+
+    screen = console()
+    headings = {MEASURE: "Measures", BIAS_SCORE: "Bias scores"}
+    for place, row in enumerate(rows):
+        if place == 0 or row["kind"] != rows[place - 1]["kind"]:
+            screen.print(Text(headings[row["kind"]], "bold underline"), end="\n\n")
+        screen.print(Text(row["name"], "bold cyan"))
+        for key, style in (("summary", ""), ("formula", "green"), ("source", "dim")):
+            screen.print(Padding(Text(row[key], style), (0, 0, 0, 4), expand=False))
+        screen.print()
