@@ -20,7 +20,9 @@ from mlbench.measures import UNRETRIEVED, RelevantRanks, relevant_ranks
 UNKNOWN = -1
 """In `ahead`: not counted, because the relevant document is in none of the column's languages, or nobody asked."""
 MISSING = -2
-"""In `ahead`: not retrieved, or judged relevant and missing from the corpus."""
+"""In `ahead`: judged relevant, and missing from the corpus."""
+UNLISTED = -3
+"""In `ahead`: in the corpus, and not in the ranker's list."""
 
 Strings = NDArray[np.str_]
 Integers = NDArray[np.int32]
@@ -35,7 +37,8 @@ class Ranks:
     are indexes of the units of resampling. `query_topics`, `query_languages` (queries,), `document_languages`
     (documents,), `row_queries`, `row_documents` (rows,) are indexes; `document_ids` names only documents that a row
     or `top` mentions. `ahead` and `ties` are (rows, columns); `top` is (queries, depth), indexes of the best documents
-    of all languages together, -1 where there are fewer.
+    of all languages together, -1 where there are fewer. `listed` (queries, columns) is how many documents each list
+    held: all of the column's, unless a ranker stopped before; -1 where nobody asked.
     """
 
     languages: Strings
@@ -54,6 +57,7 @@ class Ranks:
     ahead: Integers
     ties: Integers
     top: Integers
+    listed: Integers
 
     @property
     def row_languages(self) -> Integers:
@@ -80,12 +84,14 @@ class SettingRanks:
 
     `queries` int64 (n,) are indexes of the queries that have a relevant document in the setting; `relevant` holds
     their ranks, one row each; `tied` is the share of relevant documents that tie with another document of the pool,
-    NaN without relevant documents; `pool_size` counts the documents.
+    NaN without relevant documents, `unretrieved` the share that a ranker's list does not hold; `pool_size` counts the
+    documents.
     """
 
     queries: NDArray[np.int64]
     relevant: RelevantRanks
     tied: float
+    unretrieved: float
     pool_size: int
 
 
@@ -94,37 +100,51 @@ def can_answer(ranks: Ranks, document_languages: Iterable[str]) -> bool:
     return bool(_columns_of(ranks, document_languages))
 
 
-def pool_counts(ranks: Ranks, document_languages: Iterable[str]) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
-    """Return for a pool each row's rank (int64, `UNRETRIEVED` possible), its ties, and the pool's size.
+@dataclass(frozen=True, eq=False)
+class PoolCounts:
+    """The counts of one pool: each row's rank (int64, `UNRETRIEVED` possible), its ties (int64), and the pool's size.
 
-    Rows whose document is outside the pool have a meaningless rank. Raises `UserError` for a pool that the counts
-    cannot answer.
+    `unlisted` marks rows that are in the corpus and not in a ranker's list; `listed` (queries,) is how long each list
+    is, -1 where nobody asked. Rows whose document is outside the pool have a meaningless rank.
     """
+
+    rank: NDArray[np.int64]
+    ties: NDArray[np.int64]
+    unlisted: NDArray[np.bool_]
+    listed: NDArray[np.int64]
+    size: int
+
+
+def pool_counts(ranks: Ranks, document_languages: Iterable[str]) -> PoolCounts:
+    """Return the counts of a pool; raises `UserError` for one that the stored counts cannot answer."""
     wanted = tuple(sorted(set(document_languages)))
     for language in wanted:
         ranks.language_index(language)
     columns = _columns_of(ranks, wanted)
     if not columns:
-        raise UserError(
-            f"the pool {','.join(wanted)} was not asked for when this ranker ran: add it to the task, run again"
-        )
+        raise UserError(f"the pool {','.join(wanted)} was not asked for when this ranker ran, and cannot be derived")
     ahead = ranks.ahead[:, columns].astype(np.int64)
-    retrieved = (ahead >= 0).all(axis=1)
-    rank = np.where(retrieved, ahead.sum(axis=1) + 1, UNRETRIEVED)
-    ties = ranks.ties[:, columns].astype(np.int64).sum(axis=1)
-    return rank, ties, int(ranks.column_sizes[columns].sum())
+    counted = (ahead >= 0).all(axis=1)
+    return PoolCounts(
+        rank=np.where(counted, ahead.sum(axis=1) + 1, UNRETRIEVED),
+        ties=ranks.ties[:, columns].sum(axis=1, dtype=np.int64),
+        unlisted=(ahead == UNLISTED).any(axis=1),
+        listed=ranks.listed[:, columns].sum(axis=1, dtype=np.int64),
+        size=int(ranks.column_sizes[columns].sum()),
+    )
 
 
 def setting_ranks(ranks: Ranks, setting: Setting) -> SettingRanks:
     """Return the ranks of one setting; queries without a relevant document in its languages are left out."""
-    rank, ties, pool_size = pool_counts(ranks, setting.document_languages)
+    pool = pool_counts(ranks, setting.document_languages)
     inside = np.isin(ranks.row_languages, [ranks.language_index(language) for language in setting.document_languages])
     asked = ranks.query_languages[ranks.row_queries] == ranks.language_index(setting.query_language)
     rows = np.flatnonzero(inside & asked)
     queries, index = np.unique(ranks.row_queries[rows], return_inverse=True)
-    relevant = relevant_ranks(index, rank[rows], ranks.row_grades[rows], len(queries))
-    tied = float(np.mean(ties[rows] > 0)) if len(rows) else float("nan")
-    return SettingRanks(queries.astype(np.int64), relevant, tied, pool_size)
+    relevant = relevant_ranks(index, pool.rank[rows], ranks.row_grades[rows], len(queries))
+    return SettingRanks(
+        queries.astype(np.int64), relevant, _share(pool.ties[rows] > 0), _share(pool.unlisted[rows]), pool.size
+    )
 
 
 def write_ranks(ranks: Ranks) -> bytes:
@@ -152,6 +172,10 @@ def read_ranks(path: Path) -> Ranks:
     return ranks
 
 
+def _share(mask: NDArray[np.bool_]) -> float:
+    return float(mask.mean()) if len(mask) else float("nan")
+
+
 def _columns_of(ranks: Ranks, document_languages: Iterable[str]) -> list[int]:
     wanted = sorted(set(document_languages))
     whole = ranks.column_of(wanted)
@@ -167,7 +191,7 @@ def _faults(ranks: Ranks) -> list[str]:
     shapes = {
         "columns": (ranks.column_sizes,),
         "topic_ids": (ranks.topic_clusters,),
-        "query_topics": (ranks.query_languages, ranks.top),
+        "query_topics": (ranks.query_languages, ranks.top, ranks.listed),
         "document_ids": (ranks.document_languages,),
         "row_queries": (ranks.row_documents, ranks.row_grades, ranks.ahead, ranks.ties),
     }
@@ -182,7 +206,7 @@ def _faults(ranks: Ranks) -> list[str]:
         for field in fields(ranks)
         if getattr(ranks, field.name).dtype.kind != ("U" if field.name in strings else "i")
     ]
-    tables = ("ahead", "ties", "top")
+    tables = ("ahead", "ties", "top", "listed")
     faults += [
         f"{field.name} has {getattr(ranks, field.name).ndim} dimensions"
         for field in fields(ranks)
@@ -203,7 +227,8 @@ def _faults(ranks: Ranks) -> list[str]:
         ("row_grades", ranks.row_grades, 1, 1 << 20),
         ("ties", ranks.ties, 0, 1 << 31),
         ("column_sizes", ranks.column_sizes, 0, 1 << 31),
-        ("ahead", ranks.ahead, MISSING, 1 << 31),
+        ("ahead", ranks.ahead, UNLISTED, 1 << 31),
+        ("listed", ranks.listed, -1, 1 << 31),
     )
     faults = [
         f"{name} is out of range" for name, values, low, high in indexes if ((values < low) | (values >= high)).any()

@@ -1,0 +1,97 @@
+"""Result documents on disk: written whole or not at all, and read with suspicion."""
+
+import json
+import os
+from hashlib import sha256
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import NoReturn
+
+from pydantic import ValidationError
+
+from mlbench.errors import InvalidResult, UserError
+from mlbench.results import SCHEMA_VERSION, Result
+
+_LARGEST = 64 * 2**20
+
+
+def to_json(result: Result) -> str:
+    """Return the document as JSON with sorted keys, ending in a newline; the same result gives the same text."""
+    return json.dumps(result.model_dump(mode="json"), ensure_ascii=False, indent=1, sort_keys=True) + "\n"
+
+
+def json_schema() -> str:
+    """Return the JSON Schema of the result document, as it is committed."""
+    return json.dumps(Result.model_json_schema(), indent=1, sort_keys=True) + "\n"
+
+
+def write_result(result: Result, ranks: bytes, folder: Path) -> Path:
+    """Write the ranks file, then the document, into `folder`; each appears whole or not at all.
+
+    Returns the document's path. Raises `UserError` when the folder cannot be written.
+    """
+    path = folder / result.ranks.name.replace(".ranks.npz", ".json")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _write(folder / result.ranks.name, ranks)
+        _write(path, to_json(result).encode())
+    except OSError as error:
+        raise UserError(
+            f"cannot write results to {folder}: {error.strerror or error}; name another with --out"
+        ) from error
+    return path
+
+
+def read_result(path: Path) -> Result:
+    """Read a result document; raises `InvalidResult` in one line for whatever is wrong with it."""
+    try:
+        if path.stat().st_size > _LARGEST:
+            raise InvalidResult(f"{path} is larger than {_LARGEST >> 20} MiB: it is no result document")
+        document = json.loads(
+            path.read_bytes(), object_pairs_hook=_unique_keys, parse_constant=lambda name: _refuse_constant(name)
+        )
+    except OSError as error:
+        raise InvalidResult(f"cannot read {path}: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
+        raise InvalidResult(f"{path} is not JSON that can be used: {error}") from error
+    version = document.get("schema_version") if isinstance(document, dict) else None
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise InvalidResult(
+            f"{path} has schema {version}, written by a newer mlbench (this one reads {SCHEMA_VERSION}): upgrade mlbench"
+        )
+    try:
+        return Result.model_validate(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or "document"
+        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+        raise InvalidResult(f"{path} is not a result document: {place}: {first['msg']}{more}") from error
+
+
+def digest(content: bytes) -> str:
+    """Return the SHA-256 of `content` in hex."""
+    return sha256(content).hexdigest()
+
+
+def _write(path: Path, content: bytes) -> None:
+    with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+        try:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+            Path(file.name).chmod(0o644)
+            Path(file.name).replace(path)
+        except BaseException:
+            Path(file.name).unlink(missing_ok=True)
+            raise
+
+
+def _unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    keys = dict(pairs)
+    if len(keys) < len(pairs):
+        raise ValueError("a key stands twice in one object")
+    return keys
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a number")
