@@ -67,14 +67,15 @@ class InternalError(MlbenchError):
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
-    """Say which known names are nearest to `name`, or list them all when none is near.
+    """Say which known names are nearest to `name`, upper or lower case, or list them all when none is near.
 
     Returns `"no names are known"` for an empty `known`.
     """
     names = sorted(known)
     if not names:
         return "no names are known"
-    nearest = get_close_matches(name, names, n=3, cutoff=0.5)
+    by_lower = {each.lower(): each for each in names}
+    nearest = get_close_matches(name.lower(), by_lower, n=3, cutoff=0.5)
     if nearest:
-        return "did you mean " + " or ".join(nearest) + "?"
+        return "did you mean " + " or ".join(by_lower[each] for each in nearest) + "?"
     return "known are " + ", ".join(names)

@@ -1,5 +1,6 @@
 import errno
 import io
+import json
 import os
 import signal
 import subprocess
@@ -392,9 +393,39 @@ def test_the_console_is_wide_when_piped(monkeypatch: pytest.MonkeyPatch, columns
 
 
 class TestMeasures:
-    def test_all(self) -> None:
+    def test_all_of_them_in_plain_text(self) -> None:
         done = mlbench("measures")
         assert (done.returncode, done.stderr) == (0, "")
         assert "\x1b" not in done.stdout
-        for words in ("AP = (1/m)", "own_language_preference", "nDCG"):
+        for words in ("Measures\n", "\nAP\n", "AP = (1/m)", "Bias scores\n", "\nown_language_preference\n"):
             assert words in done.stdout
+
+    @pytest.mark.parametrize(
+        ("asked", "known", "kind"),
+        [
+            ("AP", "AP", "measure"),
+            ("AP@20", "AP", "measure"),
+            ("R@10", "R@k", "measure"),
+            ("R@k", "R@k", "measure"),
+            ("R", "R@k", "measure"),
+            ("rank_distance", "rank_distance", "bias score"),
+            ("complete@20", "complete@20", "bias score"),
+        ],
+    )
+    def test_one_by_the_name_people_write(self, asked: str, known: str, kind: str) -> None:
+        result = CliRunner().invoke(cli.group, ["measures", "--json", asked])
+        (row,) = json.loads(result.stdout)
+        assert (row["name"], row["kind"]) == (known, kind)
+        assert all(row[key] for key in ("summary", "formula", "source"))
+
+    @pytest.mark.parametrize(
+        ("asked", "line"),
+        [
+            ("ndcg", "did you mean nDCG?"),
+            ("R@ten", "did you mean R@k?"),
+            ("rank_distanse", "did you mean rank_distance"),
+        ],
+    )
+    def test_an_unknown_name(self, capsys: pytest.CaptureFixture[str], asked: str, line: str) -> None:
+        assert cli.run(["measures", asked]) == 2
+        assert line in capsys.readouterr().err

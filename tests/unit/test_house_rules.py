@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+import mlbench
 from mlbench.version import __version__
 
 ROOT = Path(__file__).parents[2]
@@ -95,6 +96,15 @@ def test_the_core_brings_in_nothing_heavy() -> None:
 @pytest.mark.parametrize("code", ["import mlbench", "from mlbench import __version__"])
 def test_the_package_is_light(code: str) -> None:
     assert loaded_by(code) & (HEAVY | {"numpy", "pydantic"}) == set()
+
+
+def test_every_public_name_is_there() -> None:
+    for name in mlbench.__all__:
+        assert getattr(mlbench, name) is not None
+        assert name in dir(mlbench)
+    assert set(mlbench.__all__) == {"__version__", *mlbench._HOMES}
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        getattr(mlbench, "nothing")  # noqa: B009
 
 
 def test_the_help_is_light() -> None:
