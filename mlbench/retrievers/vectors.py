@@ -1,0 +1,153 @@
+"""Precomputed vectors, looked up by text: how a closed model is measured.
+
+A folder holds, for each role, two files whose rows belong together:
+
+    queries.jsonl     one {"text": "..."} per line      queries.npy     numbers of shape (lines, dim)
+    documents.jsonl   one {"text": "..."} per line      documents.npy   numbers of shape (lines, dim)
+
+Texts must be exactly those that mlbench encodes; other keys of a line are ignored, and so is the order of lines.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from mlbench.errors import RetrieverError
+from mlbench.protocols import Parameter, Role, Runtime, Similarity
+from mlbench.protocols import Vectors as Float32Vectors
+
+_STEMS: dict[Role, str] = {"query": "queries", "document": "documents"}
+
+
+class Vectors:
+    """Precomputed vectors, looked up by text, for closed models (locator: a folder)."""
+
+    class Settings(BaseModel):
+        """Keys of `vectors:`."""
+
+        model_config = ConfigDict(extra="forbid", frozen=True)
+
+        similarity: Similarity = Field("cosine", description="how two vectors are compared: cosine or dot")
+
+    @staticmethod
+    def open(locator: str, settings: BaseModel, runtime: Runtime) -> "VectorsEncoder":
+        """Read the folder; raises `RetrieverError` where it holds no vectors or the files do not fit together."""
+        assert isinstance(settings, Vectors.Settings)
+        folder = Path(locator)
+        if not locator or not folder.is_dir():
+            raise RetrieverError(f"vectors: no folder {locator!r}; write vectors:FOLDER")
+        tables = {role: _read(folder, stem) for role, stem in _STEMS.items() if _present(folder, stem)}
+        if not tables:
+            raise RetrieverError(f"{folder}: no vectors; it needs documents.jsonl with documents.npy, and queries.*")
+        dims = {role: table.vectors.shape[1] for role, table in tables.items()}
+        if len(set(dims.values())) > 1:
+            sizes = " and ".join(f"{_STEMS[role]}.npy has {dim}" for role, dim in dims.items())
+            raise RetrieverError(f"{folder}: {sizes} coordinates; both need the same number")
+        return VectorsEncoder(folder, tables, settings.similarity)
+
+
+@dataclass(frozen=True, eq=False)
+class _Table:
+    """The vectors of one role, shape (rows, dim), and the row of each text."""
+
+    rows: dict[str, int]
+    vectors: NDArray[np.floating]
+    digest: str
+
+
+class VectorsEncoder:
+    """Vectors by text, from tables already read; `dim` is theirs."""
+
+    def __init__(self, folder: Path, tables: dict[Role, _Table], similarity: Similarity) -> None:
+        self.dim: int = next(iter(tables.values())).vectors.shape[1]
+        self.similarity: Similarity = similarity
+        self._folder = folder
+        self._tables = tables
+
+    @property
+    def parameters(self) -> dict[str, Parameter]:
+        """How many vectors there are for each role, and how they are compared."""
+        counts: dict[str, Parameter] = {_STEMS[role]: len(table.rows) for role, table in self._tables.items()}
+        return {**counts, "similarity": self.similarity}
+
+    def fingerprint(self, role: Role) -> str:
+        """Return the digest of both files of `role`."""
+        return self._table(role).digest
+
+    def encode(self, texts: Sequence[str], role: Role) -> Float32Vectors:
+        """Return the vectors of `texts`, float32 (len(texts), dim); one without vector raises `RetrieverError`."""
+        table = self._table(role)
+        missing = [text for text in texts if text not in table.rows]
+        if missing:
+            shown = missing[0] if len(missing[0]) <= 60 else missing[0][:57] + "..."
+            raise RetrieverError(
+                f"{self._folder / _STEMS[role]}.jsonl has no vector for {shown!r}"
+                + (f" and {len(missing) - 1} other texts" if len(missing) > 1 else "")
+            )
+        return np.asarray(table.vectors[[table.rows[text] for text in texts]], dtype=np.float32)
+
+    def _table(self, role: Role) -> _Table:
+        if role not in self._tables:
+            raise RetrieverError(f"{self._folder}: no {_STEMS[role]}.jsonl with {_STEMS[role]}.npy")
+        return self._tables[role]
+
+
+def _present(folder: Path, stem: str) -> bool:
+    return any((folder / f"{stem}{ending}").exists() for ending in (".jsonl", ".npy"))
+
+
+def _read(folder: Path, stem: str) -> _Table:
+    texts, array = folder / f"{stem}.jsonl", folder / f"{stem}.npy"
+    for path in (texts, array):
+        if not path.is_file():
+            raise RetrieverError(f"{path}: missing; {stem}.jsonl and {stem}.npy belong together")
+    vectors = _read_array(array)
+    lines = _read_texts(texts)
+    if len(lines) != len(vectors):
+        raise RetrieverError(f"{folder}: {texts.name} has {len(lines)} lines, {array.name} {len(vectors)} rows")
+    rows: dict[str, int] = {}
+    for row, text in enumerate(lines):
+        first = rows.setdefault(text, row)
+        if first != row and not np.array_equal(vectors[first], vectors[row]):
+            raise RetrieverError(f"{texts}: lines {first + 1} and {row + 1} are the same text with different vectors")
+    return _Table(rows, vectors, _digest(texts, array))
+
+
+def _read_array(path: Path) -> NDArray[np.floating]:
+    try:
+        vectors = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise RetrieverError(f"{path}: not an array of numbers as numpy.save writes it") from error
+    if not isinstance(vectors, np.ndarray) or vectors.ndim != 2 or vectors.dtype.kind != "f" or not vectors.shape[1]:
+        raise RetrieverError(f"{path}: need floating-point numbers of shape (rows, dim)")
+    return vectors
+
+
+def _read_texts(path: Path) -> list[str]:
+    texts = []
+    with path.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, 1):
+            try:
+                text = json.loads(line)["text"]
+            except (ValueError, KeyError, TypeError) as error:
+                raise RetrieverError(f'{path}, line {number}: need {{"text": "..."}}') from error
+            if not isinstance(text, str):
+                raise RetrieverError(f'{path}, line {number}: "text" must be a string')
+            texts.append(text)
+    return texts
+
+
+def _digest(*paths: Path) -> str:
+    digest = sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+        digest.update(b"\x1f")
+    return digest.hexdigest()

@@ -1,0 +1,95 @@
+"""What a user writes after `--model`: a spec `scheme:locator`, and how the retriever it names is opened."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import cast
+
+from pydantic import BaseModel, ValidationError
+
+from mlbench import plugins
+from mlbench.errors import RetrieverError, suggest
+from mlbench.protocols import Encoder, Ranker, Retriever, Runtime, Scheme
+
+# Two letters at least, so that the drive of `C:\models` is no scheme.
+_SPEC = re.compile(r"([a-z][a-z0-9_]+):(.*)\Z", re.DOTALL)
+
+
+def parse(spec: str) -> tuple[str, str]:
+    """Return scheme and locator of `scheme:locator`.
+
+    An existing folder or file wins over a scheme, whatever colons its name has. A scheme's bare name has an empty
+    locator; any other spec without a scheme is a folder or a hub id and belongs to `dense`. An empty spec raises
+    `RetrieverError`.
+    """
+    if not spec.strip():
+        raise RetrieverError("the model is empty: give a folder, a hub id or scheme:locator")
+    if Path(spec).exists():
+        return "dense", spec
+    match = _SPEC.match(spec)
+    if match:
+        return match[1], match[2]
+    if spec in plugins.names(plugins.RETRIEVERS):
+        return spec, ""
+    return "dense", spec
+
+
+def open_retriever(spec: str, settings: Mapping[str, str], runtime: Runtime) -> Retriever:
+    """Open what `spec` names, with `settings` as they came from `--set KEY=VALUE`.
+
+    Raises `UnknownName` for an unknown scheme, `MissingExtra` where its libraries are missing, and `RetrieverError` for
+    wrong settings (all of them in one line), for what cannot be opened, and for a plugin that is no retriever.
+    """
+    name, locator = parse(spec)
+    scheme = load_scheme(name)
+    retriever = scheme.open(locator, check_settings(name, scheme.Settings, settings), runtime)
+    # A plugin may return anything, whatever its annotations say.
+    opened: object = retriever
+    if not isinstance(opened, Encoder | Ranker):
+        raise RetrieverError(
+            f"retriever {name!r} opened a {type(opened).__name__}, which is no encoder (it lacks "
+            f"{_lacking(opened, Encoder)}) and no ranker (it lacks {_lacking(opened, Ranker)})"
+        )
+    return opened
+
+
+def load_scheme(name: str) -> Scheme:
+    """Return the scheme `name`; raises `UnknownName`, or `RetrieverError` where the plugin names no scheme."""
+    scheme = plugins.load(plugins.RETRIEVERS, name)
+    settings = getattr(scheme, "Settings", None)
+    if not (isinstance(settings, type) and issubclass(settings, BaseModel) and callable(getattr(scheme, "open", None))):
+        raise RetrieverError(
+            f"retriever {name!r} of {plugins.origin(plugins.RETRIEVERS, name)} is no scheme: "
+            "it needs Settings (a pydantic model) and open(locator, settings, runtime)"
+        )
+    return cast(Scheme, scheme)
+
+
+def check_settings(scheme: str, model: type[BaseModel], settings: Mapping[str, str]) -> BaseModel:
+    """Return `settings` as the scheme's `Settings`; raises `RetrieverError` with all faults in one line."""
+    known = list(model.model_fields)
+    unknown = [key for key in settings if key not in known]
+    faults = [f"unknown key {key!r}: {_suggest_key(key, known)}" for key in unknown]
+    try:
+        checked = model.model_validate({key: value for key, value in settings.items() if key in known})
+    except ValidationError as error:
+        faults += [_fault(details["loc"], details["msg"], settings) for details in error.errors()]
+    if faults:
+        raise RetrieverError(f"{scheme}: " + "; ".join(dict.fromkeys(faults)))
+    return checked
+
+
+def _suggest_key(key: str, known: list[str]) -> str:
+    return suggest(key, known) if known else "it takes no keys"
+
+
+def _fault(location: tuple[int | str, ...], message: str, settings: Mapping[str, str]) -> str:
+    key = str(location[0]) if location else "settings"
+    got = f", not {settings[key]!r}" if key in settings else ""
+    return f"{key}: {message[:1].lower()}{message[1:]}{got}"
+
+
+def _lacking(opened: object, protocol: type) -> str:
+    members = [name for name in vars(protocol) if not name.startswith("_")]
+    members += [name for name in protocol.__annotations__ if name not in members]
+    return ", ".join(name for name in sorted(members) if not hasattr(opened, name))
