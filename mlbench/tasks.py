@@ -5,7 +5,7 @@ import tomllib
 from collections.abc import Callable
 from importlib.resources import files as package_files
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -29,6 +29,8 @@ from mlbench.protocols import Parameter
 
 DEFAULT_MEASURES = ("AP", "RR", "RR@10", "R@1", "R@10", "R@100", "nDCG@10", "Success@10")
 FOLDER_FILE = "task.toml"
+
+Items = TypeVar("Items", bound=tuple[object, ...])
 
 _FOLDER_FILES = re.compile(r"(?P<role>queries|documents)\.(?P<language>[^.]+)\.jsonl|(?P<qrels>qrels)\.tsv")
 
@@ -57,10 +59,17 @@ def _bias_score(name: str) -> str:
     return name
 
 
-def _languages(tags: tuple[str, ...]) -> tuple[str, ...]:
-    if len(set(tags)) < len(tags):
-        raise ValueError("a language is there twice")
-    return tuple(sorted(tags))
+def _some(items: Items) -> Items:
+    if not items:
+        raise ValueError("must not be empty")
+    return _distinct(items)
+
+
+def _distinct(items: Items) -> Items:
+    twice = [item for i, item in enumerate(items) if item in items[:i]]
+    if twice:
+        raise ValueError(f"{twice[0]!r:.80} is there twice")
+    return items
 
 
 def _parameter(value: object) -> object:
@@ -80,6 +89,7 @@ def _relative_path(path: str) -> str:
 Language = Annotated[str, _checked(check_language)]
 Measure = Annotated[str, _checked(lambda name: measures.parse(name).name)]
 BiasScore = Annotated[str, _checked(_bias_score)]
+Sorted = AfterValidator(lambda tags: tuple(sorted(_some(tags))))
 RelativePath = Annotated[str, AfterValidator(_relative_path)]
 
 
@@ -123,18 +133,18 @@ class Task(_Declared):
     title: str = ""
     reader: Annotated[str, _checked(_reader)]
     options: dict[str, Annotated[Parameter, PlainValidator(_parameter)]] = {}
-    languages: Annotated[tuple[Language, ...], AfterValidator(_languages), Field(strict=False, min_length=1)]
+    languages: Annotated[tuple[Language, ...], Sorted, Field(strict=False)]
     parallel: bool = True
-    settings: Annotated[tuple[Kind, ...], Field(strict=False, min_length=1)] = KINDS
+    settings: Annotated[tuple[Kind, ...], AfterValidator(_some), Field(strict=False)] = KINDS
     document_text: Literal["sentence", "sentence_in_context"] = "sentence"
-    measures: Annotated[tuple[Measure, ...], Field(strict=False, min_length=1)] = DEFAULT_MEASURES
-    bias_scores: Annotated[tuple[BiasScore, ...], Field(strict=False)] = tuple(BIAS_SCORES)
+    measures: Annotated[tuple[Measure, ...], AfterValidator(_some), Field(strict=False)] = DEFAULT_MEASURES
+    bias_scores: Annotated[tuple[BiasScore, ...], AfterValidator(_distinct), Field(strict=False)] = tuple(BIAS_SCORES)
     primary_measure: Annotated[Measure, Field(validate_default=True)] = "AP"
     licence: str = "not stated"
     licence_url: str = ""
     homepage: str = ""
     citation: str = ""
-    files: Annotated[tuple[TaskFile, ...], Field(strict=False, min_length=1)]
+    files: Annotated[tuple[TaskFile, ...], AfterValidator(_some), Field(strict=False)]
     expected: Expected = Expected()
 
     _root: Path = PrivateAttr(default=Path())
@@ -186,7 +196,7 @@ def load_task(spec: str) -> Task:
         return _load(path / FOLDER_FILE, spec)
     if path.is_file():
         return _load(path, spec)
-    if path.suffix == ".toml" or len(path.parts) > 1:
+    if path.suffix == ".toml" or re.search(r"[/\\]", spec):
         raise DataError(f"there is no task file or folder {spec}")
     raise UnknownName("task", spec, task_names())
 
@@ -249,19 +259,12 @@ def _name_of(folder: Path) -> str:
 
 def _folder_files(root: Path, folder: str) -> list[dict[str, str]]:
     """Return the entries of the files in `root / folder` that are named as the bring-your-own format asks."""
-    entries = []
     inside = _relative_path(folder) if folder != "." else "."
+    entries = []
     for path in sorted((root / inside).glob("*")):
-        match = _FOLDER_FILES.fullmatch(path.name)
-        if match and match["qrels"]:
-            entries.append({"path": str(PurePosixPath(inside, path.name)), "role": "qrels"})
-        elif match:
-            entry = {
-                "path": str(PurePosixPath(inside, path.name)),
-                "role": match["role"],
-                "language": match["language"],
-            }
-            entries.append(entry)
+        if match := _FOLDER_FILES.fullmatch(path.name):
+            named = {"role": match["role"] or match["qrels"], "language": match["language"]}
+            entries.append({"path": str(PurePosixPath(inside, path.name))} | {k: v for k, v in named.items() if v})
     if not any("language" in entry for entry in entries):
         raise ValueError(f"there are no files queries.<lang>.jsonl and documents.<lang>.jsonl in {root / inside}")
     return entries

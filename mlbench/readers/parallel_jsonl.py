@@ -42,8 +42,8 @@ def read(request: ReadRequest) -> Collection:
     for the Thai one alone. An id that no language has stands for a document missing from every corpus, one written
     `th:d7` for one missing from the Thai corpus; missing documents stay in the denominators of the measures.
 
-    The option `cluster_unit` names what the clusters are. Raises `DataError` for the first fault, with its file and
-    line; the other faults are its `__notes__`.
+    The option `cluster_unit` names what the clusters are. Raises `DataError` with the first fault, its file and line;
+    its `__notes__` are all the faults.
     """
     unknown = [name for name in request.options if name not in OPTIONS]
     if unknown:
@@ -237,6 +237,6 @@ def _raise_faults(faults: list[str]) -> None:
         return
     more = f" (and {len(faults) - 1} more: see 'mlbench tasks check')" if len(faults) > 1 else ""
     error = DataError(faults[0] + more)
-    for fault in faults[1:]:
+    for fault in faults:
         error.add_note(fault)
     raise error

@@ -1,0 +1,205 @@
+"""`mlbench tasks`: what can be measured, and whether your own data are fit to be."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from mlbench.cli.progress import Screen, console, pass_screen
+from mlbench.data import load_collection
+from mlbench.errors import DataError, InvalidTask, UserError
+from mlbench.files import find_all, provide
+from mlbench.languages import settings_of
+from mlbench.records import Collection
+from mlbench.tasks import Task, load_task, task_names
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+data_dir = click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="A folder with the files of tasks, such as DIR/xquad-r/ar.json.",
+)
+
+
+_NOTHING = "{}: nothing to download, its files came with it"
+
+
+@click.group(
+    invoke_without_command=True,
+    epilog="""\b
+Examples:
+  mlbench tasks
+  mlbench tasks show xquad-r
+  mlbench tasks check ./my-data
+  mlbench tasks download xquad-r --data-dir ./data""",
+)
+@click.pass_context
+def command(context: click.Context) -> None:
+    """List, explain, check and download tasks; without a command, list them."""
+    if context.invoked_subcommand is None:
+        context.invoke(list_)
+
+
+@command.command("list")
+@as_json
+def list_(as_json: bool = False) -> None:
+    """List the tasks that come with mlbench.
+
+    \b
+    Example: mlbench tasks list --json
+    """
+    tasks = [load_task(name) for name in task_names()]
+    if as_json:
+        click.echo(json.dumps([summary(task) for task in tasks], indent=2, ensure_ascii=False))
+        return
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for heading in ("task", "languages", "queries", "documents", "licence"):
+        number = heading in ("queries", "documents")
+        table.add_column(heading, justify="right" if number else "left", no_wrap=number or heading == "task")
+    for task in tasks:
+        table.add_row(
+            task.name,
+            " ".join(task.languages),
+            *(f"{sum(counts.values()):,}" for counts in (task.expected.queries, task.expected.documents)),
+            task.licence,
+        )
+    console().print(table)
+
+
+@command.command()
+@click.argument("task", metavar="NAME|FILE|FOLDER")
+@as_json
+def show(task: str, as_json: bool) -> None:
+    """Show all that a task says, its licence and citation among it.
+
+    \b
+    Example: mlbench tasks show xquad-r
+    """
+    shown = load_task(task)
+    if as_json:
+        click.echo(json.dumps(shown.model_dump(mode="json"), indent=2, ensure_ascii=False, sort_keys=True))
+        return
+    click.echo(describe(shown))
+
+
+@command.command()
+@click.argument("task", metavar="FOLDER|FILE|NAME")
+@data_dir
+@pass_screen
+def check(screen: Screen, task: str, data_dir: Path | None) -> None:
+    """Explain every fault of your own data, or count what is there.
+
+    \b
+    Example: mlbench tasks check ./my-data
+    """
+    try:
+        checked = load_task(task)
+        collection = load_collection(checked, data_dir=data_dir, progress=screen.progress())
+    except InvalidTask as error:
+        raise _listed(task, error, error.faults) from error
+    except DataError as error:
+        raise _listed(task, error, getattr(error, "__notes__", ())) from error
+    click.echo(f"{checked.name} is fine: {len(collection.languages)} languages, {count_clusters(collection)}")
+    _print_counts(collection)
+
+
+@command.command()
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@data_dir
+@pass_screen
+def download(screen: Screen, names: tuple[str, ...], data_dir: Path | None) -> None:
+    """Download the files of tasks into the cache, or into --data-dir for use elsewhere.
+
+    \b
+    Example: mlbench tasks download xquad-r mlqa-r --data-dir ./data
+    """
+    for task in [load_task(name) for name in names]:
+        if data_dir is None:
+            found = find_all(task, progress=screen.progress())
+            paths = [source.path for source, file in zip(found, task.files, strict=True) if file.url]
+        else:
+            paths = list(provide(task, data_dir, progress=screen.progress()))
+        folders = sorted({str(path.parent) for path in paths})
+        click.echo(f"{task.name}: {len(paths)} files in {', '.join(folders)}" if paths else _NOTHING.format(task.name))
+
+
+def summary(task: Task) -> dict[str, object]:
+    """Return the facts of a task that fit into one row of a list."""
+    return {
+        "name": task.name,
+        "title": task.title,
+        "languages": task.languages,
+        "queries": sum(task.expected.queries.values()),
+        "documents": sum(task.expected.documents.values()),
+        "settings": {kind: len(settings_of(task.languages, [kind])) for kind in task.settings},
+        "licence": task.licence,
+    }
+
+
+def describe(task: Task) -> str:
+    """Return all facts of a task as text, one per line, without a line feed at the end."""
+    settings = [f"{len(settings_of(task.languages, [kind]))} {kind}" for kind in task.settings]
+    rows = {
+        "task": f"{task.name}, version {task.version}",
+        "title": task.title,
+        "kind": task.kind,
+        "languages": " ".join(task.languages),
+        "parallel": "yes: topics are shared across languages" if task.parallel else "no",
+        "queries": _counts(task.expected.queries),
+        "documents": _counts(task.expected.documents),
+        "settings": ", ".join(settings),
+        "document text": task.document_text,
+        "reader": task.reader,
+        "measures": " ".join(task.measures),
+        "primary": task.primary_measure,
+        "bias scores": " ".join(task.bias_scores),
+        "licence": f"{task.licence} {task.licence_url}".strip(),
+        "homepage": task.homepage,
+        "citation": task.citation.strip().replace("\n", "\n" + " " * 15),
+    }
+    lines = [f"{name:<15}{text}" for name, text in rows.items() if text]
+    for file in task.files:
+        size = f"{file.bytes:,} bytes, sha256 {file.sha256}" if file.sha256 else ""
+        lines.append(f"{'file':<15}{'  '.join(part for part in (file.path, size, file.url) if part)}")
+    return "\n".join(lines)
+
+
+def count_clusters(collection: Collection) -> str:
+    """Return how many topics and clusters there are, such as `1,190 topics in 48 clusters (article)`."""
+    clusters = len(set(collection.clusters.values()))
+    return f"{len(collection.clusters):,} topics in {clusters:,} clusters ({collection.cluster_unit})"
+
+
+def _counts(counts: dict[str, int]) -> str:
+    each = "  ".join(f"{language} {count:,}" for language, count in counts.items())
+    return f"{sum(counts.values()):,}: {each}" if counts else ""
+
+
+def _print_counts(collection: Collection) -> None:
+    from rich.table import Table
+
+    ids = {language: {row.doc_id for row in rows} for language, rows in collection.documents.items()}
+    judged = {language: [0, 0] for language in collection.languages}
+    for judgment in (row for rows in collection.judgments.values() for row in rows):
+        judged[judgment.language][judgment.doc_id not in ids[judgment.language]] += 1
+    table = Table(box=None, pad_edge=False)
+    table.add_column("language")
+    for heading in ("queries", "documents", "relevant", "relevant but missing"):
+        table.add_column(heading, justify="right")
+    for language, (there, missing) in judged.items():
+        counts = (len(collection.queries[language]), len(collection.documents[language]), there, missing)
+        table.add_row(language, *(f"{count:,}" for count in counts))
+    console().print(table)
+
+
+def _listed(task: str, error: UserError, faults: Sequence[str]) -> UserError:
+    """Print several faults on a line each, and return the error that ends the command."""
+    if len(faults) < 2:
+        return error
+    for fault in faults:
+        click.echo(fault, err=True)
+    return UserError(f"{task} has {len(faults)} faults, listed above")

@@ -1,0 +1,275 @@
+import json
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from mlbench.bias import BIAS_SCORES
+from mlbench.errors import DataError, InvalidTask, UnknownName
+from mlbench.languages import settings_of
+from mlbench.tasks import DEFAULT_MEASURES, load_task, task_names
+
+XQUAD = ("ar", "de", "el", "en", "es", "hi", "ru", "th", "tr", "vi", "zh")
+MLQA = ("ar", "de", "en", "es", "hi", "vi", "zh")
+
+MINIMAL = """
+name = "own"
+reader = "squad_sentences"
+languages = ["en", "de"]
+[[files]]
+language = "en"
+path = "own/en.json"
+"""
+
+
+def write(folder: Path, text: str, name: str = "own.toml") -> str:
+    (folder / name).write_text(text, encoding="utf-8")
+    return str(folder / name)
+
+
+def faults(folder: Path, text: str) -> tuple[str, ...]:
+    with pytest.raises(InvalidTask) as caught:
+        load_task(write(folder, text))
+    assert "\n" not in str(caught.value)
+    return caught.value.faults
+
+
+def own_folder(folder: Path, languages: tuple[str, ...] = ("de", "en")) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for language in languages:
+        (folder / f"queries.{language}.jsonl").write_text('{"id": "t1", "text": "q"}\n')
+        (folder / f"documents.{language}.jsonl").write_text('{"id": "d1", "text": "d"}\n')
+    (folder / "qrels.tsv").write_text("t1\t0\td1\t1\n")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "languages", "queries", "documents", "document_text"),
+    [
+        ("mini", XQUAD, 264, 528, "sentence"),
+        ("xquad-r", XQUAD, 13_090, 13_014, "sentence"),
+        ("xquad-r-context", XQUAD, 13_090, 13_014, "sentence_in_context"),
+        ("mlqa-r", MLQA, 4_199, 20_534, "sentence"),
+        ("mlqa-r-context", MLQA, 4_199, 20_534, "sentence_in_context"),
+    ],
+)
+def test_shipped_tasks(name: str, languages: tuple[str, ...], queries: int, documents: int, document_text: str) -> None:
+    task = load_task(name)
+    assert (task.name, task.languages, task.document_text) == (name, languages, document_text)
+    assert sum(task.expected.queries.values()) == queries
+    assert sum(task.expected.documents.values()) == documents
+    n = len(languages)
+    assert task.expected.settings == {"monolingual": n, "cross_lingual": n * (n - 1), "multilingual": n}
+    assert len(settings_of(task.languages, task.settings)) == n * (n + 1)
+    assert task.measures == DEFAULT_MEASURES
+    assert task.primary_measure == "AP"
+    assert task.bias_scores == tuple(BIAS_SCORES)
+    assert task.licence_url.startswith("https://creativecommons.org/")
+
+
+def test_every_shipped_task_is_named() -> None:
+    assert task_names() == ("mini", "mlqa-r", "mlqa-r-context", "xquad-r", "xquad-r-context")
+
+
+@pytest.mark.parametrize(
+    ("name", "commit"),
+    [
+        ("xquad-r", "9bc8c7fb6dd8d01d72a05a93c2cb96882b0d299c"),
+        ("mlqa-r", "354d67d1cd066854cdfbf5ad0e6105528976141d"),
+    ],
+)
+def test_files_are_pinned_to_a_commit(name: str, commit: str) -> None:
+    for variant in (name, f"{name}-context"):
+        for file in load_task(variant).files:
+            assert file.path == f"{name}/{file.language}.json"
+            raw = "https://raw.githubusercontent.com/google-research-datasets/lareqa"
+            assert file.url == f"{raw}/{commit}/{name}/{file.language}.json"
+            assert file.sha256 is not None
+            assert file.bytes is not None
+
+
+def test_a_variant_says_only_what_differs() -> None:
+    differing = {"name", "title", "document_text", "citation"}
+    base, variant = (load_task(name).model_dump(exclude=differing) for name in ("xquad-r", "xquad-r-context"))
+    assert base == variant
+
+
+def test_a_task_is_frozen_and_can_be_written_as_json() -> None:
+    task = load_task("mini")
+    with pytest.raises(ValidationError, match="frozen"):
+        task.name = "other"  # type: ignore[misc]
+    dumped = json.loads(json.dumps(task.model_dump(mode="json")))
+    assert "root" not in dumped
+    assert "_root" not in dumped
+
+
+def test_defaults_of_a_minimal_file(tmp_path: Path) -> None:
+    task = load_task(write(tmp_path, MINIMAL))
+    assert task.root == tmp_path
+    assert task.languages == ("de", "en")
+    assert (task.kind, task.parallel, task.document_text, task.version) == ("text", True, "sentence", "1")
+    assert task.licence == "not stated"
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        ('licens = "x"', "licens: unknown key: did you mean licence"),
+        ('measures = ["AP", "nDGC@10"]', "measures[1]: unknown measure 'nDGC@10': did you mean nDCG@10"),
+        (
+            'bias_scores = ["rank_distence"]',
+            "bias_scores[0]: unknown bias score 'rank_distence': did you mean rank_dist",
+        ),
+        (
+            'settings = ["monolingual", "crosslingual"]',
+            "settings[1]: unknown value 'crosslingual': did you mean cross_",
+        ),
+        ('kind = "image"', "kind: unknown value 'image': did you mean image_text?"),
+        ('document_text = "paragraph"', "document_text: unknown value 'paragraph': known are sentence, sentence_in_"),
+        ('primary_measure = "RR@3"', "primary_measure: 'RR@3' must be among measures"),
+        ('parallel = "yes"', "parallel: input should be a valid boolean, not 'yes'"),
+        ("version = 1", "version: input should be a valid string, not 1"),
+        ("version = 1979-05-27", "version: input should be a valid string"),
+        ("measures = []", "measures: must not be empty"),
+        ("[options]\na = [1]", "options.a: must be a string, a number or a truth value, not [1]"),
+        ("[expected.queries]\nfr = 3", "expected: queries.fr: not among languages"),
+        ("[expected.queries]\nde = 3.5", "expected.queries.de: input should be a valid integer"),
+        ("[expected.query]\nde = 3", "expected.query: unknown key: did you mean queries?"),
+        ("[expected.settings]\nmono = 2", "expected.settings.mono: unknown value 'mono': did you mean monolingual?"),
+        ("[expected.settings]\nmonolingual = 3", "expected: settings.monolingual: 3, but the languages and settings"),
+        ('[[files]]\npath = "a"\nsha = "0"', "files[1].sha: unknown key: did you mean sha256?"),
+        ('[[files]]\npath = "a"\nurl = "https://e.org/a"', "files[1]: a file with a url needs sha256 and bytes"),
+        ('[[files]]\npath = "a"\nbytes = 3', "files[1]: sha256 and bytes go together"),
+        ('[[files]]\npath = "a"\nsha256 = "ab"\nbytes = 3', "files[1].sha256: string should match pattern"),
+        ('[[files]]\npath = "a"\nurl = "file:///etc/passwd"', "files[1].url: string should match pattern"),
+        ('[[files]]\nurl = "https://e.org/a"', "files[1].path: is missing"),
+        ('[[files]]\npath = "a"\nlanguage = "EN"', "files[1].language: 'EN' is not a language tag"),
+    ],
+)
+def test_a_fault_names_its_key_and_the_nearest_known_name(tmp_path: Path, line: str, fault: str) -> None:
+    top, _, table = line.partition("[") if line.startswith("[") else (line, "", "")
+    text = f"{top}\n{MINIMAL}\n[{table}" if table else f"{top}\n{MINIMAL}"
+    (found,) = faults(tmp_path, text)
+    assert found.startswith(fault)
+
+
+@pytest.mark.parametrize(
+    "path", ["../up.json", "/etc/passwd", "a/../../b", "", ".", "C:/x", "C:x", "a\\b", "a\\u0000b"]
+)
+def test_a_path_stays_inside_its_folder(tmp_path: Path, path: str) -> None:
+    escaped = path.replace("\\b", "\\\\b")
+    (fault,) = faults(tmp_path, MINIMAL.replace("own/en.json", escaped))
+    assert fault.startswith("files[0].path: ")
+    assert "must be a relative path that stays inside its folder" in fault
+
+
+def test_all_faults_are_reported_at_once(tmp_path: Path) -> None:
+    text = """
+name = "Own Task"
+reader = "squad_sentence"
+languages = ["en", "Deutsch", "en"]
+measures = ["MAP@", "RR"]
+settings = ["monolinqual"]
+kin = "text"
+[[files]]
+path = "../x"
+"""
+    found = faults(tmp_path, text)
+    keys = ("name", "reader", "languages[1]", "settings[0]", "measures[0]", "files[0].path", "kin")
+    assert sorted(fault.partition(":")[0] for fault in found) == sorted(keys)
+    assert any("did you mean squad_sentences?" in fault for fault in found)
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        ('settings = ["monolingual", "monolingual"]', "settings: 'monolingual' is there twice"),
+        ('measures = ["AP", "AP"]', "measures: 'AP' is there twice"),
+        ('bias_scores = ["max_rank", "max_rank"]', "bias_scores: 'max_rank' is there twice"),
+    ],
+)
+def test_nothing_is_named_twice(tmp_path: Path, line: str, fault: str) -> None:
+    assert faults(tmp_path, line + MINIMAL) == (fault,)
+    assert faults(tmp_path, MINIMAL.replace('"de"', '"en"')) == ("languages: 'en' is there twice",)
+
+
+def test_bias_scores_may_be_none_at_all(tmp_path: Path) -> None:
+    assert load_task(write(tmp_path, "bias_scores = []" + MINIMAL)).bias_scores == ()
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(b'name = "own"\nreader = \n', "line 2"), (b"name = '\xff'", "utf-8"), (b"a=" + b"[" * 9999, "not valid TOML")],
+)
+def test_a_file_that_is_no_toml(tmp_path: Path, content: bytes, said: str) -> None:
+    (tmp_path / "own.toml").write_bytes(content)
+    with pytest.raises(InvalidTask, match=said) as caught:
+        load_task(str(tmp_path / "own.toml"))
+    assert len(caught.value.faults) == 1
+    assert "\n" not in str(caught.value)
+
+
+def test_extends_a_shipped_task(tmp_path: Path) -> None:
+    task = load_task(
+        write(tmp_path, 'extends = "mini"\nname = "mini-short"\nmeasures = ["RR", "P@5"]\nprimary_measure = "RR"')
+    )
+    assert (task.name, task.measures) == ("mini-short", ("RR", "P@5"))
+    assert task.files == load_task("mini").files
+    assert task.root == load_task("mini").root
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ('extends = "xquadr"\nname = "a"', "extends: unknown task 'xquadr': did you mean xquad-r"),
+        ('extends = "xquad-r"', "name: is missing"),
+        ('name = "a"\nfolder = "absent"', "folder: there are no files queries.<lang>.jsonl"),
+        ('name = "a"\nfolder = "../x"', "folder: '../x' must be a relative path"),
+    ],
+)
+def test_faults_of_extends_and_folder(tmp_path: Path, text: str, fault: str) -> None:
+    (found,) = faults(tmp_path, text)
+    assert found.startswith(fault)
+
+
+def test_a_folder_is_a_task(tmp_path: Path) -> None:
+    folder = own_folder(tmp_path / "My Data!", ("th", "en"))
+    (folder / "README.txt").write_text("nothing")
+    task = load_task(str(folder))
+    assert (task.name, task.languages, task.reader, task.root) == ("my-data", ("en", "th"), "parallel_jsonl", folder)
+    assert [(file.path, file.role, file.language) for file in task.files] == [
+        ("documents.en.jsonl", "documents", "en"),
+        ("documents.th.jsonl", "documents", "th"),
+        ("qrels.tsv", "qrels", None),
+        ("queries.en.jsonl", "queries", "en"),
+        ("queries.th.jsonl", "queries", "th"),
+    ]
+
+
+def test_task_toml_overrides_the_defaults_of_its_folder(tmp_path: Path) -> None:
+    folder = own_folder(tmp_path / "data")
+    write(folder, 'name = "faq"\nlicence = "MIT"\n[expected.queries]\nde = 1\n', "task.toml")
+    for spec in (folder, folder / "task.toml"):
+        task = load_task(str(spec))
+        assert (task.name, task.licence, task.languages) == ("faq", "MIT", ("de", "en"))
+    write(folder, 'languages = ["en"]\n', "task.toml")
+    assert load_task(str(folder)).languages == ("en",)
+
+
+def test_a_folder_without_such_files(tmp_path: Path) -> None:
+    with pytest.raises(InvalidTask, match=r"no files queries\.<lang>\.jsonl"):
+        load_task(str(tmp_path))
+    own_folder(tmp_path / "x", ("EN",))
+    with pytest.raises(InvalidTask, match="'EN' is not a language tag"):
+        load_task(str(tmp_path / "x"))
+
+
+def test_what_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UnknownName, match=r"unknown task 'xquad': did you mean xquad-r"):
+        load_task("xquad")
+    for spec in (str(tmp_path / "absent"), "./absent", "absent.toml"):
+        with pytest.raises(DataError, match="there is no task file or folder"):
+            load_task(spec)
+    monkeypatch.chdir(own_folder(tmp_path / "mini").parent)
+    assert load_task("mini").expected.queries["th"] == 24
+    assert load_task("./mini").languages == ("de", "en")
