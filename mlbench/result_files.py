@@ -57,7 +57,7 @@ def read_result(path: Path) -> Result:
     version = document.get("schema_version") if isinstance(document, dict) else None
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise InvalidResult(
-            f"{path} has schema {version}, written by a newer mlbench (this one reads {SCHEMA_VERSION}): upgrade mlbench"
+            f"{path} has schema {version} of a newer mlbench, this one reads {SCHEMA_VERSION}: upgrade mlbench"
         )
     try:
         return Result.model_validate(document)

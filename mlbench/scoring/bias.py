@@ -1,0 +1,156 @@
+"""Bias scores of the multilingual pool, from the ranks of each topic's translations."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlbench.bias import BIAS_SCORES, BiasScore, PoolRanks, summarise
+from mlbench.measures import UNRETRIEVED
+from mlbench.ranks import PoolCounts, Ranks, pool_counts
+from mlbench.results import Aggregate, Bias, BiasResult, Bounds, LanguageShare, LanguageValue
+from mlbench.scoring.sample import Sample
+
+Floats = NDArray[np.float64]
+
+_TIES_WORTH_A_WARNING = 0.01
+_AP = "AP"
+
+
+def score_bias(ranks: Ranks, names: Sequence[str], aggregates: Sequence[Aggregate], sample: Sample) -> Bias:
+    """Return the bias scores called `names`, and what they were computed on."""
+    languages = [str(language) for language in ranks.languages]
+    counts = pool_counts(ranks, languages)
+    pool = PoolRanks(_translation_ranks(ranks, counts), counts.size)
+    scores = [_score(name, BIAS_SCORES[name], pool, languages, sample) for name in names]
+    cutoffs = [int(name.partition("@")[2]) for name in names if name.startswith("language_share@")]
+    shares = [share for cutoff in cutoffs for share in _language_shares(ranks, cutoff)]
+    derived = _derived(aggregates, shares)
+    tied = float((counts.ties > 0).mean()) if len(counts.ties) else 0.0
+    return Bias(
+        document_languages=tuple(languages),
+        n_topics=int(np.isfinite(pool.rank).any(axis=(1, 2)).sum()),
+        n_documents=counts.size,
+        warning=(
+            f"{tied:.1%} of the relevant documents tie with another document: the order of ids decides part of the bias"
+            if tied > _TIES_WORTH_A_WARNING
+            else None
+        ),
+        scores=tuple(derived.get(name) or score for name, score in zip(names, scores, strict=True)),
+        language_shares=tuple(shares),
+    )
+
+
+def _translation_ranks(ranks: Ranks, counts: PoolCounts) -> Floats:
+    """Return float64 (topics, query languages, document languages): ranks of each topic's best-ranked documents.
+
+    NaN for topics with relevant documents in fewer than two languages. Documents that a ranker did not list stand at
+    the expected rank of the worst of them.
+    """
+    size = len(ranks.languages)
+    rank = np.full((len(ranks.topic_ids), size, size), np.inf)
+    position = np.where(counts.rank == UNRETRIEVED, np.inf, counts.rank.astype(np.float64))
+    position[counts.unlisted] = _expected_worst(ranks, counts)[counts.unlisted]
+    queries = ranks.row_queries
+    np.minimum.at(rank, (ranks.query_topics[queries], ranks.query_languages[queries], ranks.row_languages), position)
+    rank[np.isinf(rank)] = np.nan
+    several = np.isfinite(rank).sum(axis=2).max(axis=1, initial=0) >= 2
+    rank[~several] = np.nan
+    return rank
+
+
+def _expected_worst(ranks: Ranks, counts: PoolCounts) -> Floats:
+    """Return for each row h + u (N - h + 1) / (u + 1): h documents listed, u relevant ones not listed, N in the pool."""
+    unlisted = np.bincount(ranks.row_queries, weights=counts.unlisted, minlength=len(ranks.query_topics))
+    listed = counts.listed.astype(np.float64)
+    expected = listed + unlisted * (counts.size - listed + 1) / (unlisted + 1)
+    by_row: Floats = expected[ranks.row_queries]
+    return by_row
+
+
+def _score(name: str, score: BiasScore, pool: PoolRanks, languages: Sequence[str], sample: Sample) -> BiasResult:
+    if score.contributions is None:
+        return BiasResult(name=name, value=None)
+    contributions = score.contributions(pool)
+    value, rows = summarise(score, contributions)
+    return BiasResult(
+        name=name,
+        value=value,
+        interval=None if value is None else _interval(score, contributions, sample),
+        references={key: summarise(score, reference(pool))[0] for key, reference in score.references.items()},
+        rows_by=score.rows,
+        rows=_rows(languages, rows),
+    )
+
+
+def _interval(score: BiasScore, contributions: Floats, sample: Sample) -> Bounds | None:
+    if score.over_topics == "median":
+        return None
+    columns = contributions[:, None] if contributions.ndim == 1 else contributions
+    columns = columns[:, np.isfinite(columns).any(axis=0)]
+    drawn = sample.bootstrap(*sample.sum_within(columns, np.arange(len(columns))))
+    replicates = drawn.macro_mean() if score.over_languages == "mean" else np.ptp(drawn.ratios, axis=1)
+    return sample.bounds(replicates[:, None])[0]
+
+
+def _language_shares(ranks: Ranks, cutoff: int) -> list[LanguageShare]:
+    languages = [str(language) for language in ranks.languages]
+    size = len(languages)
+    top = ranks.top[:, :cutoff]
+    counts = np.zeros((size, size))
+    asked = np.broadcast_to(ranks.query_languages[:, None], top.shape)
+    np.add.at(counts, (asked[top >= 0], ranks.document_languages[top[top >= 0]]), 1)
+    sizes = [ranks.column_of([language]) for language in languages]
+    held = np.array([0 if column is None else ranks.column_sizes[column] for column in sizes], dtype=np.float64)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        shares = (counts / counts.sum(axis=1, keepdims=True)) / (held / held.sum())
+    return [
+        LanguageShare(cutoff=cutoff, query_language=a, document_language=b, share=_number(shares[i, j]))
+        for i, a in enumerate(languages)
+        for j, b in enumerate(languages)
+    ]
+
+
+def _derived(aggregates: Sequence[Aggregate], shares: Sequence[LanguageShare]) -> dict[str, BiasResult]:
+    """Return the scores that follow from aggregates, or from the top of the lists."""
+    derived = {}
+    for cutoff in sorted({share.cutoff for share in shares}):
+        own = [s for s in shares if s.cutoff == cutoff and s.query_language == s.document_language]
+        derived[f"language_share@{cutoff}"] = BiasResult(
+            name=f"language_share@{cutoff}",
+            value=_mean([share.share for share in own]),
+            references={"chance": 1.0},
+            rows_by="query_language",
+            rows=tuple(LanguageValue(language=share.query_language, value=share.share) for share in own),
+        )
+    macro = [a for a in aggregates if a.aggregation == "macro" and a.measures.get(_AP) is not None]
+    by_language = {
+        a.query_language: a.measures[_AP] or 0.0 for a in macro if a.kind == "multilingual" and a.query_language
+    }
+    if by_language:
+        lowest, highest = min(by_language.values()), max(by_language.values())
+        derived["worst_language"] = BiasResult(
+            name="worst_language",
+            value=lowest,
+            references={"ratio_to_best": lowest / highest if highest else None},
+            rows_by="query_language",
+            rows=tuple(LanguageValue(language=language, value=value) for language, value in by_language.items()),
+        )
+    whole = {a.kind: a.measures[_AP] or 0.0 for a in macro if a.query_language is None}
+    if "monolingual" in whole and "cross_lingual" in whole:
+        derived["transfer_gap"] = BiasResult(name="transfer_gap", value=whole["monolingual"] - whole["cross_lingual"])
+    return derived
+
+
+def _rows(languages: Sequence[str], rows: Floats) -> tuple[LanguageValue, ...]:
+    named = zip(languages, rows, strict=True) if len(rows) else ()
+    return tuple(LanguageValue(language=language, value=_number(value)) for language, value in named)
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+def _number(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None

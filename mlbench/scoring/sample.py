@@ -1,0 +1,64 @@
+"""The units of resampling of a task, and the intervals that come from them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlbench.ranks import Ranks
+from mlbench.results import Bounds
+from mlbench.significance import Bootstrap, bootstrap, percentile_bounds
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """How topics fall into clusters, and how clusters are drawn.
+
+    `topic_clusters` int64 (topics,); `strata` int64 (clusters,): clusters are drawn among their like, by language where
+    topics are not parallel.
+    """
+
+    topic_clusters: Integers
+    strata: Integers
+    resamples: int
+    seed: int
+    confidence: float
+
+    @property
+    def n_clusters(self) -> int:
+        """How many clusters there are."""
+        return len(self.strata)
+
+    @staticmethod
+    def of(ranks: Ranks, resamples: int, seed: int, confidence: float, parallel: bool) -> "Sample":
+        """Return the sample that a ranks file describes."""
+        clusters = ranks.topic_clusters.astype(np.int64)
+        strata = np.zeros(int(clusters.max(initial=-1)) + 1, dtype=np.int64)
+        if not parallel:
+            strata[clusters[ranks.query_topics]] = ranks.query_languages
+        return Sample(clusters, strata, resamples, seed, confidence)
+
+    def sum_within(self, values: Floats, topics: Integers) -> tuple[Floats, Floats]:
+        """Sum `values` (n, ...) within the clusters of their topics, and count those that are numbers.
+
+        Returns sums and counts, both float64 (clusters, ...). The same as `significance.cluster_sums` for a part of
+        the topics.
+        """
+        shape = (self.n_clusters, *values.shape[1:])
+        sums, counts = np.zeros(shape), np.zeros(shape)
+        known = np.isfinite(values)
+        np.add.at(sums, self.topic_clusters[topics], np.where(known, values, 0.0))
+        np.add.at(counts, self.topic_clusters[topics], known.astype(np.float64))
+        return sums, counts
+
+    def bootstrap(self, sums: Floats, counts: Floats) -> Bootstrap:
+        """Draw clusters; arguments as for `significance.bootstrap`."""
+        return bootstrap(sums, counts, resamples=self.resamples, seed=self.seed, strata=self.strata)
+
+    def bounds(self, replicates: Floats) -> list[Bounds | None]:
+        """Return the percentile interval of each column, (resamples, columns); None where there is none."""
+        low, high = percentile_bounds(replicates, self.confidence)
+        return [None if np.isnan(a) else Bounds(low=float(a), high=float(b)) for a, b in zip(low, high, strict=True)]
