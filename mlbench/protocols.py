@@ -140,7 +140,7 @@ class Progress(Protocol):
         ...
 
     def note(self, message: str) -> None:
-        """Tell the user one line, such as a warning or where a file was saved."""
+        """Tell the user one line; one that begins with `warning:` is shown even where only results are wanted."""
         ...
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 WARNING = "warning"
 """A note that begins with this word is shown even under --quiet."""
 
-_UNITS = {"encode": "texts", "download": "bytes"}
+_UNITS = {"encode": "texts", "rank": "queries", "download": "bytes"}
 _PIPED_WIDTH = 160
 
 
@@ -83,7 +83,10 @@ class Warnings:
 
 
 class Pace:
-    """How far a phase is and how fast it goes, over the last two minutes; `clock` counts in seconds."""
+    """How far a phase is and how fast it goes, over the last two minutes.
+
+    A `total` of 0 is not known, as of a download without its size; `clock` counts in seconds.
+    """
 
     window = 120.0
 
@@ -110,10 +113,12 @@ class Pace:
     def now(self) -> str:
         """Say how far it is, such as `1,024 of 26,104 texts, 82 texts/s, 5 min 6 s left`."""
         rate = self.rate()
-        far = f"{self._number(self.done)} of {self._amount(self.total)}"
-        if not rate:
-            return far
-        return f"{far}, {self._amount(rate)}/s, {duration((self.total - self.done) / rate)} left"
+        parts = [f"{self._number(self.done)} of {self._amount(self.total)}" if self.total else self._amount(self.done)]
+        if rate:
+            parts.append(f"{self._amount(rate)}/s")
+        if rate and self.total:
+            parts.append(f"{duration((self.total - self.done) / rate)} left")
+        return ", ".join(parts)
 
     def whole(self) -> str:
         """Say what it was in the end, such as `26,104 texts in 5 min 18 s, 82 texts/s`."""
@@ -202,7 +207,7 @@ class Bars:
             TextColumn("{task.fields[pace]}", markup=False),
         )
         self._live = Progress(*columns, console=self._screen())
-        self._live.add_task(phase, total=total, pace=self._pace.now())
+        self._live.add_task(phase, total=total or None, pace=self._pace.now())
         self._live.start()
 
     def advance(self, done: int) -> None:

@@ -302,7 +302,11 @@ def test_pace_follows_the_last_two_minutes() -> None:
 
 @pytest.mark.parametrize(
     ("phase", "total", "text"),
-    [("download xquad-r", 12_345_678, "12.3 MB in 4.0 s, 3.1 MB/s"), ("rank", 11, "11 in 4.0 s, 2.8/s")],
+    [
+        ("download xquad-r", 12_345_678, "12.3 MB in 4.0 s, 3.1 MB/s"),
+        ("rank", 11, "11 queries in 4.0 s, 2.8 queries/s"),
+        ("sweep", 8, "8 in 4.0 s, 2/s"),
+    ],
 )
 def test_pace_knows_the_unit_of_a_phase(phase: str, total: int, text: str) -> None:
     clock = Clock()
@@ -310,6 +314,14 @@ def test_pace_knows_the_unit_of_a_phase(phase: str, total: int, text: str) -> No
     clock.seconds = 4
     pace.advance(total)
     assert pace.whole() == text
+
+
+def test_pace_of_an_unknown_total() -> None:
+    clock = Clock()
+    pace = Pace("download a", 0, clock)
+    clock.seconds = 2
+    pace.advance(3_000_000)
+    assert pace.now() == "3.0 MB, 1.5 MB/s"
 
 
 def test_lines_are_seldom() -> None:
@@ -329,7 +341,7 @@ def test_lines_are_seldom() -> None:
         "encode: 50 of 100 texts, 5 texts/s, 10 s left",
         "encode: 60 texts in 12 s, 5 texts/s",
         "warning: two texts are empty",
-        "rank: 2 in 1.0 s, 2/s",
+        "rank: 2 queries in 1.0 s, 2 queries/s",
     ]
 
 
