@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from mlbench.languages import Setting
     from mlbench.protocols import Encoder, Ranker, Runtime
     from mlbench.records import Collection, Document, Judgment, Query
+    from mlbench.result_files import read_result
+    from mlbench.results import Result
     from mlbench.specs import open_retriever
     from mlbench.tasks import Task, load_task
 
@@ -22,6 +24,7 @@ __all__ = [
     "MlbenchError",
     "Query",
     "Ranker",
+    "Result",
     "Runtime",
     "Setting",
     "Task",
@@ -30,6 +33,7 @@ __all__ = [
     "load_collection",
     "load_task",
     "open_retriever",
+    "read_result",
 ]
 
 # A name is imported when it is asked for, so that `import mlbench` costs nothing.
@@ -41,6 +45,7 @@ _HOMES = {
     "MlbenchError": "errors",
     "Query": "records",
     "Ranker": "protocols",
+    "Result": "results",
     "Runtime": "protocols",
     "Setting": "languages",
     "Task": "tasks",
@@ -48,6 +53,7 @@ _HOMES = {
     "load_collection": "data",
     "load_task": "tasks",
     "open_retriever": "specs",
+    "read_result": "result_files",
 }
 
 
