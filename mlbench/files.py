@@ -20,6 +20,7 @@ from mlbench.version import __version__
 
 ATTEMPTS = 4
 TIMEOUT_SECONDS = 30.0
+PAUSE_SECONDS = 0.2
 BLOCK_BYTES = 1 << 16
 
 _OFFLINE = ("MLBENCH_OFFLINE", "HF_HUB_OFFLINE")
@@ -142,7 +143,7 @@ def download(file: TaskFile, folder: Path, *, progress: Progress = _SILENCE) -> 
     part = target.with_name(f"{target.name}.{file.sha256[:12]}.part")
     meter, reason = _Meter(progress), ""
     for attempt in range(ATTEMPTS):
-        time.sleep(0.2 * (2**attempt - 1))
+        time.sleep(PAUSE_SECONDS * (2**attempt - 1))
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             _fetch(file.url, file.bytes or 0, part, meter)

@@ -130,17 +130,17 @@ def _read_documents(source: SourceFile, gathered: _Gathered) -> None:
 def _read_judgments(source: SourceFile, gathered: _Gathered) -> None:
     topics = {topic for rows in gathered.queries.values() for topic in rows}
     for place, line in _lines(source, gathered.faults):
-        columns = line.split("\t") if "\t" in line else line.split()
-        if len(columns) not in (3, 4):
-            gathered.faults.append(f"{place}: {len(columns)} columns instead of 'topic 0 document grade'")
+        columns = line.split()
+        if len(columns) not in (3, 4) or len(columns) < len(line.strip().split("\t")):
+            gathered.faults.append(
+                f"{place}: must be 'topic 0 document grade', with no column empty, not {line[:60]!r}"
+            )
             continue
-        topic, own_id, grade = (column.strip() for column in (columns[0], columns[-2], columns[-1]))
+        topic, own_id, grade = columns[0], columns[-2], columns[-1]
         if topic not in topics:
             gathered.faults.append(f"{place}: topic {topic!r} has no query in any language")
-        elif not own_id:
-            gathered.faults.append(f"{place}: the document is empty")
         elif not re.fullmatch(r"[+-]?[0-9]{1,9}", grade, re.ASCII):
-            gathered.faults.append(f"{place}: grade {grade!r} is not a whole number")
+            gathered.faults.append(f"{place}: grade {grade[:20]!r} is not a whole number")
         else:
             rows = gathered.judgments.setdefault(topic, {})
             for target in _targets(own_id, gathered):
