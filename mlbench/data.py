@@ -45,12 +45,21 @@ def _check_content(task: Task, collection: Collection) -> None:
     """Check what every reader owes, so that the steps after it need not."""
     if collection.languages != task.languages:
         raise DataError(f"{task.name}: the reader gave the languages {', '.join(collection.languages)}")
+    for language in task.languages:
+        _check_rows(f"{task.name}: {language} topic", collection.queries[language])
+        _check_rows(f"{task.name}: {language} document", collection.documents[language])
+    everywhere = Counter(row.doc_id for rows in collection.documents.values() for row in rows)
+    for doc_id, times in everywhere.items():
+        if times > 1:
+            raise DataError(f"{task.name}: document {doc_id} is in several languages")
+    _check_topics(task, collection)
+    _check_judgments(task, collection)
+
+
+def _check_topics(task: Task, collection: Collection) -> None:
     homes: dict[str, str] = {}
     for language in task.languages:
-        queries, documents = collection.queries[language], collection.documents[language]
-        _check_rows(f"{task.name}: {language} topic", queries)
-        _check_rows(f"{task.name}: {language} document", documents)
-        for topic, _ in queries:
+        for topic, _ in collection.queries[language]:
             home = homes.setdefault(topic, language)
             if home != language and not task.parallel:
                 raise DataError(
@@ -59,10 +68,19 @@ def _check_content(task: Task, collection: Collection) -> None:
                 )
             if topic not in collection.clusters or topic not in collection.judgments:
                 raise DataError(f"{task.name}: the reader gave topic {topic!r} no cluster or no judgments")
-    everywhere = Counter(row.doc_id for rows in collection.documents.values() for row in rows)
-    for doc_id, times in everywhere.items():
-        if times > 1:
-            raise DataError(f"{task.name}: document {doc_id} is in several languages")
+
+
+def _check_judgments(task: Task, collection: Collection) -> None:
+    for topic, rows in collection.judgments.items():
+        for language, _, grade in rows:
+            if language not in task.languages:
+                raise DataError(
+                    f"{task.name}: topic {topic!r} has a judgment in {language!r}, which is no language of the task"
+                )
+            if grade < 1:
+                raise DataError(
+                    f"{task.name}: topic {topic!r} has a judgment of grade {grade}, relevant ones are 1 and more"
+                )
 
 
 def _check_rows(what: str, rows: Sequence[tuple[str, str]]) -> None:

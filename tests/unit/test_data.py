@@ -1,0 +1,218 @@
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mlbench import plugins
+from mlbench.data import load_collection
+from mlbench.errors import DataError, UnknownName
+from mlbench.protocols import ReadRequest
+from mlbench.records import Collection, Document, Judgment, Query
+from mlbench.tasks import Task, load_task
+
+FACTS = {
+    "xquad-r": {
+        "topics": 1190,
+        "clusters": 48,
+        "queries": 13_090,
+        "documents": 13_014,
+        "within": 13_005,
+        "across": 13_000,
+    },
+    "mlqa-r": {
+        "topics": 1148,
+        "clusters": 520,
+        "queries": 4_199,
+        "documents": 20_534,
+        "within": 20_522,
+        "across": 20_496,
+    },
+}
+
+MLQA_TOGETHER = """
+      ar   de   en   es   hi   vi   zh
+ar   517  207  517  161  186  163  188
+de   207  512  512  196  163  182  190
+en   517  512 1148  500  507  511  504
+es   161  196  500  500  187  189  161
+hi   186  163  507  187  507  177  189
+vi   163  182  511  189  177  511  184
+zh   188  190  504  161  189  184  504
+"""
+
+
+def own_task(folder: Path, toml: str = "", languages: tuple[str, ...] = ("de", "en")) -> Task:
+    for language in languages:
+        (folder / f"queries.{language}.jsonl").write_text('{"id": "t1", "text": "q"}\n')
+        (folder / f"documents.{language}.jsonl").write_text('{"id": "d1", "text": "d"}\n{"id": "d2", "text": "e"}\n')
+    (folder / "qrels.tsv").write_text("t1\t0\td1\t1\n")
+    (folder / "task.toml").write_text('name = "own"\n' + toml)
+    return load_task(str(folder))
+
+
+def load_with(folder: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[Collection], Collection]) -> Collection:
+    """Load the small collection as a reader gives it that makes one mistake."""
+    read = plugins.load(plugins.READERS, "parallel_jsonl")
+    assert callable(read)
+
+    def faulty(request: ReadRequest) -> Collection:
+        return change(read(request))
+
+    monkeypatch.setattr(plugins, "load", lambda group, name: faulty)
+    return load_collection(own_task(folder))
+
+
+def test_mini() -> None:
+    collection = load_collection(load_task("mini"))
+    assert len(collection.languages) == 11
+    assert collection.parallel
+    for language in collection.languages:
+        present = {row.doc_id for row in collection.documents[language]}
+        relevant = [row for rows in collection.judgments.values() for row in rows if row.language == language]
+        assert len(relevant) == 24
+        assert {row.doc_id for row in relevant} <= present
+
+
+def test_languages_restrict_queries_documents_and_judgments() -> None:
+    task = load_task("mini")
+    collection = load_collection(task, languages=["th", "ar", "th"])
+    assert collection.languages == ("ar", "th")
+    assert set(collection.queries) == set(collection.documents) == {"ar", "th"}
+    assert {row.language for rows in collection.judgments.values() for row in rows} == {"ar", "th"}
+    whole = load_collection(task).fingerprints()
+    assert collection.fingerprints() == {language: whole[language] for language in ("ar", "th")}
+
+
+def test_languages_that_are_unknown_or_none() -> None:
+    with pytest.raises(UnknownName, match="unknown language of mini 'fr'"):
+        load_collection(load_task("mini"), languages=["ar", "fr"])
+    with pytest.raises(DataError, match="no language is asked for"):
+        load_collection(load_task("mini"), languages=[])
+
+
+@pytest.mark.parametrize(
+    ("toml", "said"),
+    [
+        ("[expected.queries]\nde = 2", "own: de has 1 queries, expected are 2"),
+        ("[expected.documents]\nde = 2\nen = 1", "own: en has 2 documents, expected are 1"),
+    ],
+)
+def test_a_wrong_count_names_language_expected_and_found(tmp_path: Path, toml: str, said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        load_collection(own_task(tmp_path, toml))
+
+
+def test_counts_are_those_before_restricting(tmp_path: Path) -> None:
+    task = own_task(tmp_path, "[expected.documents]\nde = 2\nen = 1")
+    with pytest.raises(DataError, match="en has 2 documents"):
+        load_collection(task, languages=["de"])
+
+
+def test_topics_of_a_task_that_is_not_parallel(tmp_path: Path) -> None:
+    task = own_task(tmp_path, "parallel = false")
+    with pytest.raises(DataError, match="topic 't1' is in de and in en, but the task says parallel = false"):
+        load_collection(task)
+    (tmp_path / "queries.en.jsonl").write_text('{"id": "t2", "text": "q"}\n')
+    assert not load_collection(task).parallel
+
+
+QUERY, DOCUMENT = Query("t1", "q"), Document("x", "d")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda rows: replace(rows, languages=("en",)), "the reader gave the languages en"),
+        (lambda rows: replace(rows, queries={**rows.queries, "de": (QUERY, QUERY)}), "de topic t1 is there twice"),
+        (lambda rows: replace(rows, queries={**rows.queries, "de": (Query("t1", " "),)}), "de topic t1 has no text"),
+        (
+            lambda rows: replace(rows, documents={**rows.documents, "de": (DOCUMENT, DOCUMENT)}),
+            "de document x is there twice",
+        ),
+        (lambda rows: replace(rows, documents={"de": (DOCUMENT,), "en": (DOCUMENT,)}), "x is in several languages"),
+        (
+            lambda rows: replace(rows, documents={**rows.documents, "en": (Document("x", ""),)}),
+            "en document x has no text",
+        ),
+        (
+            lambda rows: replace(rows, documents={**rows.documents, "en": (Document("x", "\ud800"),)}),
+            "en document 'x' holds half of a surrogate pair",
+        ),
+        (lambda rows: replace(rows, clusters={}), "gave topic 't1' no cluster or no judgments"),
+        (lambda rows: replace(rows, judgments={}), "gave topic 't1' no cluster or no judgments"),
+        (
+            lambda rows: replace(rows, judgments={"t1": (Judgment("fr", "x", 1),)}),
+            "topic 't1' has a judgment in 'fr', which is no language of the task",
+        ),
+        (
+            lambda rows: replace(rows, judgments={"t1": (Judgment("de", "x", 0),)}),
+            "topic 't1' has a judgment of grade 0, relevant ones are 1 and more",
+        ),
+    ],
+)
+def test_a_faulty_reader_is_found_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[Collection], Collection], said: str
+) -> None:
+    with pytest.raises(DataError, match=said):
+        load_with(tmp_path, monkeypatch, change)
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", ["xquad-r", "mlqa-r", "xquad-r-context", "mlqa-r-context"])
+def test_counts_of_the_real_data(data_dir: Path, name: str) -> None:
+    task = load_task(name)
+    collection = load_collection(task, data_dir=data_dir)
+    facts = FACTS[name.removesuffix("-context")]
+    assert len(collection.judgments) == len(collection.clusters) == facts["topics"]
+    assert len(set(collection.clusters.values())) == facts["clusters"]
+    assert collection.cluster_unit == "article"
+    assert {tag: len(rows) for tag, rows in collection.queries.items()} == task.expected.queries
+    assert {tag: len(rows) for tag, rows in collection.documents.items()} == task.expected.documents
+    assert sum(len(rows) for rows in collection.queries.values()) == facts["queries"]
+    assert sum(len(rows) for rows in collection.documents.values()) == facts["documents"]
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", ["xquad-r", "mlqa-r"])
+def test_distinct_texts_of_the_real_data(data_dir: Path, name: str) -> None:
+    collection = load_collection(load_task(name), data_dir=data_dir)
+    texts = {language: {row.text for row in rows} for language, rows in collection.documents.items()}
+    assert sum(len(rows) for rows in texts.values()) == FACTS[name]["within"]
+    assert len(set.union(*texts.values())) == FACTS[name]["across"]
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", ["xquad-r", "mlqa-r"])
+def test_one_relevant_document_for_each_query_of_the_real_data(data_dir: Path, name: str) -> None:
+    collection = load_collection(load_task(name), data_dir=data_dir)
+    relevant = Counter((topic, row.language) for topic, rows in collection.judgments.items() for row in rows)
+    asked = Counter((row.topic_id, language) for language, rows in collection.queries.items() for row in rows)
+    assert relevant == asked
+    assert set(relevant.values()) == {1}
+    present = {row.doc_id for rows in collection.documents.values() for row in rows}
+    assert all(row.doc_id in present for rows in collection.judgments.values() for row in rows)
+
+
+@pytest.mark.data
+def test_topics_shared_by_languages_in_mlqa_r(data_dir: Path) -> None:
+    collection = load_collection(load_task("mlqa-r"), data_dir=data_dir)
+    topics = {language: {row.topic_id for row in rows} for language, rows in collection.queries.items()}
+    header, *rows = (line.split() for line in MLQA_TOGETHER.strip().splitlines())
+    for row, *counts in rows:
+        assert [len(topics[row] & topics[column]) for column in header] == [int(count) for count in counts]
+    assert Counter(len(rows) for rows in collection.judgments.values()) == {2: 65, 3: 263, 4: 820}
+
+
+@pytest.mark.data
+def test_context_changes_texts_only(data_dir: Path) -> None:
+    plain, context = (load_collection(load_task(name), data_dir=data_dir) for name in ("mlqa-r", "mlqa-r-context"))
+    for language in plain.languages:
+        assert plain.queries[language] == context.queries[language]
+        for short, long in zip(plain.documents[language], context.documents[language], strict=True):
+            sentence = short.text.replace("\n", "")
+            assert long.text.startswith(sentence)
+            assert sentence in long.text[len(sentence) :]
+            assert "\n" not in long.text
+    assert plain.clusters == context.clusters
