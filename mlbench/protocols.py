@@ -101,6 +101,18 @@ class Scheme(Protocol):
         ...
 
 
+@runtime_checkable
+class Adopting(Protocol):
+    """A `Scheme` that also takes model objects, so that a notebook can measure what it holds in memory."""
+
+    Settings: type[BaseModel]
+
+    @staticmethod
+    def adopt(model: object, settings: BaseModel, runtime: Runtime) -> Retriever | None:
+        """Return the retriever made of `model`, or None for an object of another kind."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class SourceFile:
     """One file of a task, found and verified: `role` says what it holds, `language` for which language."""

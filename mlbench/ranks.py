@@ -104,12 +104,14 @@ def can_answer(ranks: Ranks, document_languages: Iterable[str]) -> bool:
 class PoolCounts:
     """The counts of one pool: each row's rank (int64, `UNRETRIEVED` possible), its ties (int64), and the pool's size.
 
-    `unlisted` marks rows that are in the corpus and not in a ranker's list; `listed` (queries,) is how long each list
-    is, -1 where nobody asked. Rows whose document is outside the pool have a meaningless rank.
+    `unknown` marks rows that nobody asked about, `unlisted` those that are in the corpus and not in a ranker's list;
+    `listed` (queries,) is how long each list is, -1 where nobody asked. Rows whose document is outside the pool have a
+    meaningless rank.
     """
 
     rank: NDArray[np.int64]
     ties: NDArray[np.int64]
+    unknown: NDArray[np.bool_]
     unlisted: NDArray[np.bool_]
     listed: NDArray[np.int64]
     size: int
@@ -128,6 +130,7 @@ def pool_counts(ranks: Ranks, document_languages: Iterable[str]) -> PoolCounts:
     return PoolCounts(
         rank=np.where(counted, ahead.sum(axis=1) + 1, UNRETRIEVED),
         ties=ranks.ties[:, columns].sum(axis=1, dtype=np.int64),
+        unknown=(ahead == UNKNOWN).any(axis=1),
         unlisted=(ahead == UNLISTED).any(axis=1),
         listed=ranks.listed[:, columns].sum(axis=1, dtype=np.int64),
         size=int(ranks.column_sizes[columns].sum()),
@@ -140,6 +143,8 @@ def setting_ranks(ranks: Ranks, setting: Setting) -> SettingRanks:
     inside = np.isin(ranks.row_languages, [ranks.language_index(language) for language in setting.document_languages])
     asked = ranks.query_languages[ranks.row_queries] == ranks.language_index(setting.query_language)
     rows = np.flatnonzero(inside & asked)
+    if pool.unknown[rows].any():
+        raise UserError(f"{setting.query_language} queries were not run against {'+'.join(setting.document_languages)}")
     queries, index = np.unique(ranks.row_queries[rows], return_inverse=True)
     relevant = relevant_ranks(index, pool.rank[rows], ranks.row_grades[rows], len(queries))
     return SettingRanks(

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from hashlib import sha256
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -10,7 +11,7 @@ from typing import NoReturn
 from pydantic import ValidationError
 
 from mlbench.errors import InvalidResult, UserError
-from mlbench.results import SCHEMA_VERSION, Result
+from mlbench.results import SCHEMA_VERSION, Result, RetrieverInfo, TaskInfo
 
 _LARGEST = 64 * 2**20
 
@@ -66,6 +67,15 @@ def read_result(path: Path) -> Result:
         place = ".".join(str(part) for part in first["loc"]) or "document"
         more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
         raise InvalidResult(f"{path} is not a result document: {place}: {first['msg']}{more}") from error
+
+
+def file_stem(task: TaskInfo, retriever: RetrieverInfo) -> str:
+    """Return the name, without ending, of a result's files: task, languages if not all, retriever and fingerprint."""
+    languages = [".".join(task.languages)] if task.partial else []
+    if languages and len(languages[0]) > 40:
+        languages = [f"{len(task.languages)}-languages-{digest(languages[0].encode())[:8]}"]
+    spec = re.sub(r"[^A-Za-z0-9._]+", "-", retriever.spec).strip("-.")[-60:] or "model"
+    return ".".join([task.name, *languages, f"{spec}-{retriever.fingerprint[:8]}"])
 
 
 def digest(content: bytes) -> str:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from mlbench import plugins
 from mlbench.errors import RetrieverError, suggest
-from mlbench.protocols import Encoder, Ranker, Retriever, Runtime, Scheme
+from mlbench.protocols import Adopting, Encoder, Ranker, Retriever, Runtime, Scheme
 
 # Two letters at least, so that the drive of `C:\models` is no scheme.
 _SPEC = re.compile(r"([a-z][a-z0-9_]+):(.*)\Z", re.DOTALL)
@@ -51,6 +51,36 @@ def open_retriever(spec: str, settings: Mapping[str, str], runtime: Runtime) -> 
             f"{_lacking(opened, Encoder)}) and no ranker (it lacks {_lacking(opened, Ranker)})"
         )
     return opened
+
+
+def adopt(model: object, settings: Mapping[str, str], runtime: Runtime) -> Retriever:
+    """Return `model` if it is a retriever, else what a scheme makes of it, as `dense` of a SentenceTransformer.
+
+    Raises `RetrieverError` for an object that no installed scheme knows.
+    """
+    if isinstance(model, Encoder | Ranker):
+        if settings:
+            raise RetrieverError(f"an opened retriever takes no keys: {', '.join(settings)}")
+        return model
+    for name in plugins.names(plugins.RETRIEVERS):
+        scheme = load_scheme(name)
+        if isinstance(scheme, Adopting):
+            adopted = scheme.adopt(model, check_settings(name, scheme.Settings, settings), runtime)
+            if adopted is not None:
+                return adopted
+    raise RetrieverError(
+        f"a {type(model).__name__} is no retriever: give a spec, an encoder, a ranker or a model object"
+    )
+
+
+def describe(spec: str) -> str:
+    """Return the spec as results name it: of a path outside the current folder only the last two parts."""
+    scheme, locator = parse(spec)
+    path = Path(locator)
+    if not locator or not path.exists():
+        return spec
+    shown = "/".join(path.resolve().parts[-2:]) if path.is_absolute() or ".." in path.parts else path.as_posix()
+    return shown if scheme == "dense" else f"{scheme}:{shown}"
 
 
 def load_scheme(name: str) -> Scheme:

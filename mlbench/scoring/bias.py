@@ -60,7 +60,7 @@ def _translation_ranks(ranks: Ranks, counts: PoolCounts) -> Floats:
 
 
 def _expected_worst(ranks: Ranks, counts: PoolCounts) -> Floats:
-    """Return for each row h + u (N - h + 1) / (u + 1): h documents listed, u relevant ones not listed, N in the pool."""
+    """Return for each row h + u (N - h + 1) / (u + 1): h documents listed, u relevant ones not, N in the pool."""
     unlisted = np.bincount(ranks.row_queries, weights=counts.unlisted, minlength=len(ranks.query_topics))
     listed = counts.listed.astype(np.float64)
     expected = listed + unlisted * (counts.size - listed + 1) / (unlisted + 1)

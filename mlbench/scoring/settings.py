@@ -38,7 +38,8 @@ class SettingSums:
     @property
     def n_queries(self) -> NDArray[np.int64]:
         """How many queries each setting has, int64 (settings,)."""
-        return self.counts.sum(axis=0).astype(np.int64)
+        queries: NDArray[np.int64] = self.counts.sum(axis=0).astype(np.int64)
+        return queries
 
 
 def sum_settings(ranks: Ranks, settings: Sequence[Setting], measures: Sequence[str], sample: Sample) -> SettingSums:

@@ -1,0 +1,145 @@
+"""`mlbench run`: measure retrievers on tasks."""
+
+import json
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from mlbench.cli.progress import Screen, console, pass_screen
+from mlbench.errors import UserError
+from mlbench.evaluate import Options, measure, open_model
+from mlbench.languages import check_language
+from mlbench.protocols import Progress, Runtime
+from mlbench.result_files import to_json, write_result
+from mlbench.results import Result
+from mlbench.tasks import load_task
+
+DEFAULT_MODEL = "hashing"
+DEFAULT_TASK = "mini"
+
+
+def _settings(context: click.Context, parameter: click.Parameter, pairs: Sequence[str]) -> dict[str, str]:
+    settings: dict[str, str] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key.strip():
+            raise UserError(f"--set {pair!r}: write KEY=VALUE, as in --set dtype=bf16")
+        if key in settings:
+            raise UserError(f"--set {key} is there twice")
+        settings[key.strip()] = value
+    return settings
+
+
+def _languages(context: click.Context, parameter: click.Parameter, tags: str | None) -> tuple[str, ...] | None:
+    if tags is None:
+        return None
+    return tuple(check_language(tag.strip()) for tag in tags.split(",") if tag.strip())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """The options of a run that say how, not what."""
+
+    languages: tuple[str, ...] | None
+    settings: dict[str, str]
+    data_dir: Path | None
+    out: Path
+    device: str | None
+    threads: int | None
+    seed: int
+    resamples: int
+    allow_pickle: bool
+    trust_remote_code: bool
+    as_json: bool
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  mlbench run
+  mlbench run --model ./checkpoint --task xquad-r --task mlqa-r --data-dir ./data
+  mlbench run --model intfloat/multilingual-e5-base --task xquad-r --set dtype=bf16
+  mlbench run --task xquad-r --languages en,de,es --json""",
+)
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    default=[DEFAULT_MODEL],
+    show_default=True,
+    metavar="MODEL",
+    help="A folder, a hub id or scheme:locator; may be repeated.",
+)
+@click.option(
+    "--task",
+    "tasks",
+    multiple=True,
+    default=[DEFAULT_TASK],
+    show_default=True,
+    metavar="NAME",
+    help="A task's name, file or folder; may be repeated.",
+)
+@click.option("--languages", callback=_languages, metavar="AR,EN", help="Queries, documents and pool of these only.")
+@click.option("--set", "settings", multiple=True, callback=_settings, metavar="KEY=VALUE", help="A key of the model.")
+@click.option("--data-dir", type=click.Path(path_type=Path), metavar="DIR", help="A folder with the files of tasks.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("results"),
+    show_default=True,
+    metavar="DIR",
+    help="Where the result and its ranks file go.",
+)
+@click.option("--device", metavar="NAME", help="A torch device such as cuda:0; the best one there is by default.")
+@click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Threads for encoding and ranking.")
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Seed of the intervals.")
+@click.option(
+    "--resamples", type=click.IntRange(min=2), default=2000, show_default=True, help="Resamples of the intervals."
+)
+@click.option("--allow-pickle", is_flag=True, help="Load weights that are pickled; they can run any code.")
+@click.option("--trust-remote-code", is_flag=True, help="Run code that comes with a model.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result document instead of tables.")
+@pass_screen
+def command(screen: Screen, models: Sequence[str], tasks: Sequence[str], **chosen: object) -> None:
+    """Measure retrievers on tasks.
+
+    Each model is measured on each task: every text is encoded once, and vectors are kept for the next run. The result
+    is printed and saved as JSON beside the ranks it was computed from.
+    """
+    request = Request(**chosen)  # type: ignore[arg-type]
+    progress = screen.progress()
+    options = _options(request, progress)
+    loaded = [load_task(task) for task in tasks]
+    results: list[Result] = []
+    for model in models:
+        opened = open_model(model, options)
+        for task in loaded:
+            done = measure(opened, task, languages=request.languages, data_dir=request.data_dir, options=options)
+            path = write_result(done.result, done.ranks, request.out)
+            results.append(done.result)
+            if not request.as_json:
+                _show(done.result)
+            progress.note(f"saved {path}")
+    if request.as_json:
+        documents = [json.loads(to_json(result)) for result in results]
+        click.echo(json.dumps(documents[0] if len(documents) == 1 else documents, ensure_ascii=False, indent=1))
+
+
+def _options(request: Request, progress: Progress) -> Options:
+    return Options(
+        settings=request.settings,
+        runtime=Runtime(request.device, request.threads, request.allow_pickle, request.trust_remote_code),
+        resamples=request.resamples,
+        seed=request.seed,
+        command=shlex.join(["mlbench", *sys.argv[1:]]),
+        progress=progress,
+    )
+
+
+def _show(result: Result) -> None:
+    screen = console()
+    screen.print(render(result, screen.width))

@@ -1,0 +1,229 @@
+"""One retriever on one task: the only place where the steps meet."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+from time import perf_counter
+
+from mlbench.data import load_collection
+from mlbench.embeddings import Embeddings, Group, embed
+from mlbench.environment import describe_environment, peak_bytes
+from mlbench.files import cache_dir
+from mlbench.languages import Setting, settings_of
+from mlbench.layout import Layout, lay_out, to_ranks
+from mlbench.protocols import Encoder, Progress, Retriever, Runtime, Silence
+from mlbench.ranking import Tiling
+from mlbench.ranks import Ranks, write_ranks
+from mlbench.records import Collection
+from mlbench.result_files import digest, file_stem, write_result
+from mlbench.results import Cost, RanksFile, Result, RetrieverInfo, TaskInfo
+from mlbench.scoring import Request, Scores, score
+from mlbench.specs import adopt, describe, open_retriever
+from mlbench.store import Store
+from mlbench.tables import count_vectors, look_up_lists
+from mlbench.tasks import Task, load_task
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a run is made; nothing here changes what is measured, save `settings`.
+
+    `settings` are the retriever's keys as strings; `cache` is the folder of the embedding store (None: the user's cache
+    folder); `seed`, `resamples` and `confidence` are those of the intervals; `command` is recorded in the result.
+    """
+
+    settings: Mapping[str, str] = field(default_factory=dict)
+    runtime: Runtime = field(default_factory=Runtime)
+    cache: Path | None = None
+    resamples: int = 2000
+    seed: int = 0
+    confidence: float = 0.95
+    command: str | None = None
+    progress: Progress = field(default_factory=Silence)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A result, the content of its ranks file, and where both were written, if they were."""
+
+    result: Result
+    ranks: bytes
+    path: Path | None = None
+
+
+@dataclass
+class _Clock:
+    """Seconds of each step."""
+
+    laps: dict[str, float] = field(default_factory=dict)
+    _last: float = field(default_factory=perf_counter)
+
+    def lap(self, step: str) -> None:
+        now = perf_counter()
+        self.laps[step] = self.laps.get(step, 0.0) + now - self._last
+        self._last = now
+
+
+def evaluate(
+    model: object,
+    task: str | Task,
+    *,
+    languages: Sequence[str] | None = None,
+    data_dir: Path | str | None = None,
+    out: Path | str | None = None,
+    options: Options | None = None,
+) -> Result:
+    """Measure one retriever on one task.
+
+    `model` is a spec such as `hashing` or `./checkpoint`, an encoder or ranker, or a SentenceTransformer object; `task`
+    a name, a path or a task. With `out`, the document and its ranks file are written there. Raises `UserError` for
+    whatever the user can put right.
+    """
+    options = options or Options()
+    retriever = open_model(model, options)
+    where = None if data_dir is None else Path(data_dir)
+    done = measure(retriever, task, languages=languages, data_dir=where, options=options)
+    if out is not None:
+        write_result(done.result, done.ranks, Path(out))
+    return done.result
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A retriever that is ready, and the spec that the result will name."""
+
+    retriever: Retriever
+    spec: str
+
+
+def open_model(model: object, options: Options) -> Opened:
+    """Open a spec, or take an object that is or can be made a retriever."""
+    if isinstance(model, str):
+        return Opened(open_retriever(model, options.settings, options.runtime), describe(model))
+    return Opened(adopt(model, options.settings, options.runtime), type(model).__name__)
+
+
+def measure(
+    model: Opened,
+    task: str | Task,
+    *,
+    languages: Sequence[str] | None = None,
+    data_dir: Path | None = None,
+    options: Options,
+) -> Evaluation:
+    """Measure an opened retriever on one task; nothing is written but the embedding store."""
+    clock = _Clock()
+    task = load_task(task) if isinstance(task, str) else task
+    collection = load_collection(task, languages=languages, data_dir=data_dir, progress=options.progress)
+    settings = settings_of(collection.languages, task.settings)
+    layout = lay_out(collection)
+    clock.lap("read")
+    retriever, embeddings = model.retriever, None
+    if isinstance(retriever, Encoder):
+        embeddings = embed(retriever, _texts(collection), _store(options), options.progress)
+        clock.lap("encode")
+        tiling = Tiling(threads=options.runtime.threads)
+        table = count_vectors(layout, embeddings, retriever.similarity, tiling, options.progress)
+    else:
+        table = look_up_lists(layout, retriever, settings, Tiling().depth, options.progress)
+    ranks = to_ranks(layout, table)
+    clock.lap("rank")
+    scores = score(ranks, _request(task, settings, options))
+    clock.lap("score")
+    return _assemble(model, task, layout, (ranks, scores), _cost(retriever, embeddings, clock), options)
+
+
+def _store(options: Options) -> Store:
+    return Store(options.cache or cache_dir(), options.progress)
+
+
+def _texts(collection: Collection) -> dict[Group, list[str]]:
+    texts: dict[Group, list[str]] = {}
+    for language in collection.languages:
+        texts["document", language] = [document.text for document in collection.documents[language]]
+        texts["query", language] = [query.text for query in collection.queries[language]]
+    return texts
+
+
+def _request(task: Task, settings: tuple[Setting, ...], options: Options) -> Request:
+    return Request(
+        settings=settings,
+        measures=task.measures,
+        primary_measure=task.primary_measure,
+        bias_scores=task.bias_scores,
+        parallel=task.parallel,
+        resamples=options.resamples,
+        seed=options.seed,
+        confidence=options.confidence,
+    )
+
+
+def _cost(retriever: Retriever, embeddings: Embeddings | None, clock: _Clock) -> Cost:
+    tokens = getattr(retriever, "tokens", None)
+    return Cost(
+        texts=None if embeddings is None else embeddings.distinct,
+        encoded_texts=None if embeddings is None else embeddings.encoded,
+        tokens=tokens if isinstance(tokens, int) else None,
+        read_seconds=round(clock.laps["read"], 3),
+        encode_seconds=round(clock.laps.get("encode", 0.0), 3),
+        rank_seconds=round(clock.laps["rank"], 3),
+        score_seconds=round(clock.laps["score"], 3),
+        peak_bytes=peak_bytes(),
+        finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _assemble(
+    model: Opened, task: Task, layout: Layout, found: tuple[Ranks, Scores], cost: Cost, options: Options
+) -> Evaluation:
+    ranks, scores = found
+    content = write_ranks(ranks)
+    task_info = _task_info(task, layout.collection)
+    retriever_info = _retriever_info(model)
+    result = Result(
+        task=task_info,
+        retriever=retriever_info,
+        settings=scores.settings,
+        aggregates=scores.aggregates,
+        bias=scores.bias,
+        statistics=scores.statistics,
+        cost=cost,
+        environment=describe_environment(options.command),
+        ranks=RanksFile(name=f"{file_stem(task_info, retriever_info)}.ranks.npz", sha256=digest(content)),
+    )
+    return Evaluation(result, content)
+
+
+def _task_info(task: Task, collection: Collection) -> TaskInfo:
+    return TaskInfo(
+        name=task.name,
+        version=task.version,
+        fingerprint=collection.fingerprint(),
+        fingerprints=collection.fingerprints(),
+        languages=collection.languages,
+        partial=set(collection.languages) != set(task.languages),
+        parallel=task.parallel,
+        document_text=task.document_text,
+        measures=task.measures,
+        primary_measure=task.primary_measure,
+        bias_scores=task.bias_scores,
+    )
+
+
+def _retriever_info(model: Opened) -> RetrieverInfo:
+    retriever = model.retriever
+    if not isinstance(retriever, Encoder):
+        return RetrieverInfo(
+            spec=model.spec, kind="ranker", fingerprint=retriever.fingerprint(), parameters=retriever.parameters
+        )
+    roles = "\n".join(retriever.fingerprint(role) for role in ("query", "document"))
+    return RetrieverInfo(
+        spec=model.spec,
+        kind="encoder",
+        fingerprint=sha256(roles.encode()).hexdigest(),
+        dim=retriever.dim,
+        similarity=retriever.similarity,
+        parameters=retriever.parameters,
+    )

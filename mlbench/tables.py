@@ -1,0 +1,121 @@
+"""From a retriever's answers to the counts of every relevant document: vectors are counted, lists are looked up."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlbench.embeddings import Embeddings
+from mlbench.errors import RetrieverError
+from mlbench.grid import dot_exponent, grid_cosine, grid_dot
+from mlbench.languages import Setting
+from mlbench.layout import Layout, PoolTable
+from mlbench.protocols import Progress, Ranker, Role, Similarity
+from mlbench.ranking import Block, Targets, Tiling, count_ahead, exact_scores
+from mlbench.ranks import UNKNOWN, UNLISTED
+
+Floats = NDArray[np.float64]
+
+LONGEST_LIST = 20_000
+"""A ranker is asked for the whole pool up to so many documents."""
+
+
+def count_vectors(
+    layout: Layout, embeddings: Embeddings, similarity: Similarity, tiling: Tiling, progress: Progress
+) -> PoolTable:
+    """Return the counts that vectors give, one column for each language."""
+    collection = layout.collection
+    queries = np.concatenate(_grid(embeddings, "query", collection.languages, similarity))
+    documents = np.empty((layout.n_documents, queries.shape[1]))
+    for index, corpus in enumerate(_grid(embeddings, "document", collection.languages, similarity)):
+        own = layout.corpus(index)
+        documents[own] = corpus[layout.document_sources[own]]
+    query, document = layout.row_queries[layout.present], layout.row_documents[layout.present]
+    targets = Targets(query, exact_scores(queries, query, documents, document), document)
+    places = [layout.corpus(index) for index in range(len(collection.languages))]
+    blocks = [Block(documents[own], own) for own in places]
+    counts = count_ahead(queries, targets, blocks, tiling=tiling, progress=progress)
+    return PoolTable(
+        columns=tuple((language,) for language in collection.languages),
+        ahead=counts.ahead,
+        ties=counts.ties,
+        listed=np.tile(np.array([len(own) for own in places], dtype=np.int32), (len(queries), 1)),
+        top=counts.top,
+    )
+
+
+def look_up_lists(
+    layout: Layout, ranker: Ranker, settings: Sequence[Setting], depth: int, progress: Progress
+) -> PoolTable:
+    """Return the counts that a ranker's lists give, one column for each pool that a setting asks for.
+
+    Raises `RetrieverError` for a list that names a document twice, or one that is not in the pool.
+    """
+    collection = layout.collection
+    columns = tuple(sorted({setting.document_languages for setting in settings}, key=lambda pool: (len(pool), pool)))
+    present = int(layout.present.sum())
+    table = PoolTable(
+        columns=columns,
+        ahead=np.full((present, len(columns)), UNKNOWN, dtype=np.int32),
+        ties=np.zeros((present, len(columns)), dtype=np.int32),
+        listed=np.full((len(layout.query_topics), len(columns)), UNKNOWN, dtype=np.int32),
+        top=np.full((len(layout.query_topics), depth), -1, dtype=np.int64),
+    )
+    places = {doc_id: index for index, doc_id in enumerate(layout.document_ids[: layout.n_documents])}
+    progress.start("search", len(settings))
+    for setting in settings:
+        pool = [document for language in setting.document_languages for document in collection.documents[language]]
+        queries = collection.queries[setting.query_language]
+        lists = ranker.search(setting, queries, pool, min(len(pool), LONGEST_LIST))
+        if len(lists) != len(queries):
+            raise RetrieverError(f"the ranker gave {len(lists)} lists for {len(queries)} queries in {_name(setting)}")
+        inside = np.isin(layout.document_languages, [collection.languages.index(a) for a in setting.document_languages])
+        _fill(table, layout, setting, [_indexes(found, places, inside, setting) for found in lists])
+        progress.advance(1)
+    progress.finish()
+    return table
+
+
+def _grid(embeddings: Embeddings, role: Role, languages: Sequence[str], similarity: Similarity) -> list[Floats]:
+    """Return the grid vectors of each language, (n, dim)."""
+    if similarity == "cosine":
+        return [grid_cosine(embeddings.vectors(role, language)) for language in languages]
+    exponent = dot_exponent(embeddings.largest_norm(role))
+    return [grid_dot(embeddings.vectors(role, language), exponent) for language in languages]
+
+
+def _indexes(
+    found: Sequence[str], places: dict[str, int], inside: NDArray[np.bool_], setting: Setting
+) -> NDArray[np.int64]:
+    indexes = np.array([places.get(doc_id, -1) for doc_id in found], dtype=np.int64)
+    wrong = np.flatnonzero((indexes < 0) | ~inside[indexes])
+    if len(wrong):
+        raise RetrieverError(f"the ranker listed {found[wrong[0]]!r} in {_name(setting)}, which is not in that pool")
+    if len(np.unique(indexes)) < len(indexes):
+        raise RetrieverError(f"the ranker listed a document twice in {_name(setting)}")
+    return indexes
+
+
+def _fill(table: PoolTable, layout: Layout, setting: Setting, lists: Sequence[NDArray[np.int64]]) -> None:
+    column = table.columns.index(setting.document_languages)
+    language = layout.collection.languages.index(setting.query_language)
+    asked = np.flatnonzero(layout.query_languages == language)
+    row_queries, row_documents = layout.row_queries[layout.present], layout.row_documents[layout.present]
+    pool = [layout.collection.languages.index(name) for name in setting.document_languages]
+    inside = np.isin(layout.document_languages[row_documents], pool)
+    edges = np.searchsorted(row_queries, np.append(asked, asked[-1:] + 1))
+    whole = setting.document_languages == layout.collection.languages
+    for number, (query, found) in enumerate(zip(asked, lists, strict=True)):
+        position = np.full(layout.n_documents, UNLISTED, dtype=np.int32)
+        position[found] = np.arange(len(found))
+        rows = np.arange(edges[number], edges[number + 1])
+        rows = rows[inside[rows]]
+        table.ahead[rows, column] = position[row_documents[rows]]
+        table.listed[query, column] = len(found)
+        if whole:
+            top = found[: table.top.shape[1]]
+            table.top[query, : len(top)] = top
+
+
+def _name(setting: Setting) -> str:
+    return f"{setting.query_language} against {'+'.join(setting.document_languages)}"
