@@ -19,6 +19,8 @@ _ALGORITHM = "hashed character n-grams 1"
 class Hashing:
     """Hashed character n-grams: no weights, no download, any script (locator: none)."""
 
+    example = "hashing: --set dim=2048"
+
     class Settings(BaseModel):
         """Keys of `hashing:`."""
 

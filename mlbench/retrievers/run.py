@@ -34,6 +34,8 @@ _HASHED = re.compile(r"[0-9a-f]{12}-(.+)\Z", re.DOTALL)
 class Run:
     """Ranked lists in TREC run files, one for each setting (locator: a folder)."""
 
+    example = "run:./runs"
+
     class Settings(BaseModel):
         """`run:` takes no keys."""
 

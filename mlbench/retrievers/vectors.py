@@ -28,6 +28,8 @@ _STEMS: dict[Role, str] = {"query": "queries", "document": "documents"}
 class Vectors:
     """Precomputed vectors, looked up by text, for closed models (locator: a folder)."""
 
+    example = "vectors:./vectors --set similarity=dot"
+
     class Settings(BaseModel):
         """Keys of `vectors:`."""
 

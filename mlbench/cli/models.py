@@ -1,0 +1,155 @@
+"""`mlbench models`: the kinds of retrievers, and the keys that each takes."""
+
+import inspect
+import json
+from importlib.util import find_spec
+from typing import TypedDict
+
+import click
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from mlbench import plugins
+from mlbench.cli.progress import console
+from mlbench.errors import UserError
+from mlbench.protocols import Scheme
+from mlbench.specs import load_scheme
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+
+
+class Key(TypedDict):
+    """What `--set` takes; `default` is as it would be written there, None where the key is required or unset."""
+
+    key: str
+    type: str
+    default: str | None
+    required: bool
+    description: str
+
+
+@click.group(
+    invoke_without_command=True,
+    epilog="""\b
+Examples:
+  mlbench models
+  mlbench models show dense
+  mlbench models list --json""",
+)
+@click.pass_context
+def command(context: click.Context) -> None:
+    """List and explain the kinds of retrievers; without a command, list them."""
+    if context.invoked_subcommand is None:
+        context.invoke(list_)
+
+
+@command.command("list")
+@as_json
+def list_(as_json: bool = False) -> None:
+    """List what may stand before the colon in `--model SCHEME:LOCATOR`.
+
+    \b
+    Example: mlbench models list --json
+    """
+    rows = [summary(name) for name in plugins.names(plugins.RETRIEVERS)]
+    if as_json:
+        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        return
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for heading in ("scheme", "what", "package", "installed"):
+        table.add_column(heading, no_wrap=heading in ("scheme", "package"))
+    for row in rows:
+        missing = f"no: pip install 'mlbench[{row['extra']}]'" if row["extra"] else "no"
+        table.add_row(
+            str(row["scheme"]), str(row["summary"]), str(row["package"]), "yes" if row["installed"] else missing
+        )
+    console().print(table)
+
+
+@command.command()
+@click.argument("scheme")
+@as_json
+def show(scheme: str, as_json: bool) -> None:
+    """Explain the keys that a kind of retriever takes with `--set KEY=VALUE`.
+
+    \b
+    Example: mlbench models show dense
+    """
+    loaded = load_scheme(scheme)
+    keys = keys_of(loaded.Settings)
+    example = f"mlbench run --model {getattr(loaded, 'example', scheme + ':LOCATOR')}"
+    if as_json:
+        click.echo(json.dumps({**summary(scheme), "keys": keys, "example": example}, indent=2, ensure_ascii=False))
+        return
+    click.echo(f"{scheme}: {_first_line(loaded)}\n")
+    _print(keys)
+    click.echo(f"Example: {example}")
+
+
+def summary(name: str) -> dict[str, str | bool | None]:
+    """Return name, first docstring line, package and extra of a scheme, and whether its libraries are installed.
+
+    A plugin that cannot be imported is not installed, and its summary is the fault.
+    """
+    package = plugins.origin(plugins.RETRIEVERS, name)
+    try:
+        scheme = load_scheme(name)
+    except UserError as error:
+        return {"scheme": name, "summary": str(error), "package": package, "extra": None, "installed": False}
+    installed = all(find_spec(library) is not None for library in getattr(scheme, "libraries", ()))
+    extra = getattr(scheme, "extra", None)
+    return {
+        "scheme": name,
+        "summary": _first_line(scheme),
+        "package": package,
+        "extra": extra,
+        "installed": installed,
+    }
+
+
+def keys_of(settings: type[BaseModel]) -> list[Key]:
+    """Return the keys of a scheme in the order of their definition; a scheme without keys gives none."""
+    return [_key(name, field) for name, field in settings.model_fields.items()]
+
+
+def _key(name: str, field: FieldInfo) -> Key:
+    default = None if field.is_required() or field.default is None else str(field.default)
+    return {
+        "key": name,
+        "type": _type(name, field),
+        "default": default,
+        "required": field.is_required(),
+        "description": field.description or "",
+    }
+
+
+def _type(name: str, field: FieldInfo) -> str:
+    """Return what may be written: the choices of a Literal, else the name of the type."""
+    annotation = str(inspect.formatannotation(field.annotation)).replace("typing.", "").replace(" | None", "")
+    if annotation.startswith("Literal["):
+        return annotation.removeprefix("Literal[").removesuffix("]").replace("'", "").replace(", ", "|")
+    if annotation.startswith("Optional["):
+        return annotation.removeprefix("Optional[").removesuffix("]")
+    return annotation
+
+
+def _first_line(scheme: Scheme) -> str:
+    return (inspect.getdoc(scheme) or "").partition("\n")[0]
+
+
+def _print(keys: list[Key]) -> None:
+    from rich.table import Table
+
+    if not keys:
+        click.echo("It takes no keys.\n")
+        return
+    table = Table(box=None, pad_edge=False)
+    for heading in ("key", "type", "default", "description"):
+        table.add_column(heading, no_wrap=heading == "key")
+    for key in keys:
+        default = "required" if key["required"] else key["default"] or ""
+        table.add_row(key["key"], key["type"], default, key["description"])
+    console().print(table)
+    click.echo()

@@ -1,0 +1,102 @@
+"""Dense encoders: Sentence Transformers checkpoints and plain Hugging Face encoders, with torch."""
+
+import os
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from mlbench.errors import MissingExtra
+from mlbench.protocols import Runtime, Similarity
+from mlbench.retrievers.checkpoint import check_checkpoint, digest_checkpoint, find_checkpoint
+from mlbench.retrievers.dense_encoder import DenseEncoder, Use
+from mlbench.retrievers.loading import DType, LoadOptions, Pooling, digest_model, load, set_max_length, set_pooling
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+
+class Dense:
+    """Any Hugging Face encoder or Sentence Transformers checkpoint (locator: a folder or hub id)."""
+
+    extra = "dense"
+    libraries = ("torch", "transformers", "sentence_transformers")
+    example = "dense:intfloat/multilingual-e5-base --set query_prompt='query: '"
+
+    class Settings(BaseModel):
+        """Keys of `dense:`; what is not set comes from the checkpoint."""
+
+        model_config = ConfigDict(extra="forbid", frozen=True)
+
+        pooling: Pooling | None = Field(None, description="how token vectors become one (mean where none is saved)")
+        query_prompt: str | None = Field(None, description="put before each query, with its blank, as in 'query: '")
+        document_prompt: str | None = Field(None, description="put before each document, as in 'passage: '")
+        max_length: int | None = Field(None, ge=1, description="tokens after which a text is cut off")
+        truncate_dim: int | None = Field(None, ge=1, description="keep only the first coordinates (Matryoshka)")
+        dtype: DType = Field("fp32", description="precision of the weights")
+        revision: str | None = Field(None, description="branch, tag or commit on the hub")
+        similarity: Similarity | None = Field(None, description="how two vectors are compared: cosine or dot")
+        batch_tokens: int | None = Field(None, ge=1, description="tokens per batch, padding included")
+
+    @staticmethod
+    def open(locator: str, settings: BaseModel, runtime: Runtime) -> DenseEncoder:
+        """Load the checkpoint.
+
+        Raises `MissingExtra` without torch, transformers and sentence-transformers, and `RetrieverError` where the
+        checkpoint cannot be found, is incomplete, pickled, broken or not finite.
+        """
+        assert isinstance(settings, Dense.Settings)
+        with_torch()
+        folder = find_checkpoint(locator, settings.revision, allow_pickle=runtime.allow_pickle)
+        check_checkpoint(folder, allow_pickle=runtime.allow_pickle)
+        digest = digest_checkpoint(folder)
+        model = load(folder, _load_options(settings, runtime))
+        if settings.pooling is not None:
+            set_pooling(model, settings.pooling)
+        if settings.max_length is not None:
+            set_max_length(model, settings.max_length)
+        loaded = {"allow_pickle": runtime.allow_pickle, "trust_remote_code": runtime.trust_remote_code}
+        return DenseEncoder(model, lambda: digest, _use(settings), loaded=loaded)
+
+
+def from_object(
+    model: "SentenceTransformer",
+    *,
+    query_prompt: str | None = None,
+    document_prompt: str | None = None,
+    similarity: Similarity | None = None,
+    batch_tokens: int | None = None,
+) -> DenseEncoder:
+    """Return the encoder of a model already built, as it is: nothing is loaded, moved or cast.
+
+    The fingerprint is taken from its tensors each time it is asked for, so it follows a model in training. Raises
+    `RetrieverError` for a similarity that is neither cosine nor dot.
+    """
+    use = Use(query_prompt, document_prompt, similarity, batch_tokens)
+    return DenseEncoder(model, lambda: digest_model(model), use)
+
+
+def with_torch() -> None:
+    """Import what dense encoders need; raises `MissingExtra` where it is not installed."""
+    # Spinning threads of OpenMP made torch 8 times slower beside another process; it reads this once, when imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    try:
+        for library in Dense.libraries:
+            import_module(library)
+    except ModuleNotFoundError as error:
+        raise MissingExtra("dense encoders", Dense.extra) from error
+
+
+def _use(settings: Dense.Settings) -> Use:
+    return Use(settings.query_prompt, settings.document_prompt, settings.similarity, settings.batch_tokens)
+
+
+def _load_options(settings: Dense.Settings, runtime: Runtime) -> LoadOptions:
+    return LoadOptions(
+        dtype=settings.dtype,
+        truncate_dim=settings.truncate_dim,
+        device=runtime.device,
+        threads=runtime.threads,
+        allow_pickle=runtime.allow_pickle,
+        trust_remote_code=runtime.trust_remote_code,
+    )

@@ -1,0 +1,173 @@
+"""The encoder of a loaded model: prompts, batches by token budget, and vectors in the order of the texts."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlbench.errors import RetrieverError
+from mlbench.protocols import Parameter, Role, Similarity, Vectors
+from mlbench.retrievers.loading import DTYPES, pooling_of
+from mlbench.retrievers.token_batches import token_batches
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+    from torch import Tensor
+
+# Measured on a CPU with a 384-dimensional encoder: activations of about 1,000 tokens stay in the cache.
+_BATCH_TOKENS = {"cpu": 1024}
+_ACCELERATOR_BATCH_TOKENS = 16384
+_MAX_ROWS = {"cpu": 64}
+_ACCELERATOR_MAX_ROWS = 512
+# Tokenizers without a limit say 10^30.
+_ENDLESS = 1_000_000
+# Names under which checkpoints save their prompts; an empty prompt counts as none.
+_PROMPT_NAMES: dict[Role, tuple[str, ...]] = {"query": ("query",), "document": ("document", "passage", "corpus")}
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """How a model is used; `None` takes what the checkpoint says."""
+
+    query_prompt: str | None = None
+    document_prompt: str | None = None
+    similarity: Similarity | None = None
+    batch_tokens: int | None = None
+
+
+class DenseEncoder:
+    """A Sentence Transformers model as an encoder; `tokens` counts what it has encoded, padding excluded."""
+
+    def __init__(
+        self,
+        model: "SentenceTransformer",
+        digest: Callable[[], str],
+        use: Use,
+        *,
+        loaded: Mapping[str, Parameter] | None = None,
+    ) -> None:
+        self.tokens = 0
+        self._model = model
+        self._digest = digest
+        self._loaded = dict(loaded or {})
+        self._prompts: dict[Role, str] = {
+            "query": _prompt(model, "query", use.query_prompt),
+            "document": _prompt(model, "document", use.document_prompt),
+        }
+        self.similarity: Similarity = use.similarity or _similarity(model)
+        kind = model.device.type
+        self._batch_tokens = use.batch_tokens or _BATCH_TOKENS.get(kind, _ACCELERATOR_BATCH_TOKENS)
+        self._max_rows = _MAX_ROWS.get(kind, _ACCELERATOR_MAX_ROWS)
+        self.dim = self._encode_by_library(["dim"], "document").shape[1]
+
+    @property
+    def parameters(self) -> dict[str, Parameter]:
+        """What decides the vectors, and how they are computed."""
+        return {
+            **self._loaded,
+            **self._identity(),
+            "query_prompt": self._prompts["query"],
+            "document_prompt": self._prompts["document"],
+            "similarity": self.similarity,
+            "batch_tokens": self._batch_tokens,
+        }
+
+    def fingerprint(self, role: Role) -> str:
+        """Return a digest of the model, the prompt of `role` and all that decides the vectors of a text."""
+        parts = {**self._identity(), "model": self._digest(), "prompt": self._prompts[role]}
+        return sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    def encode(self, texts: Sequence[str], role: Role) -> Vectors:
+        """Return float32 vectors of shape (len(texts), dim), as the library's own `encode` does but for rounding.
+
+        The same texts in the same order are cut into the same batches and give the same bits.
+        """
+        import torch
+
+        if not texts:
+            return np.zeros((0, self.dim), dtype=np.float32)
+        self._model.eval()
+        with torch.inference_mode():
+            features = self._tokenised(texts, role)
+            lengths = _lengths(features, len(texts))
+            if lengths is None:
+                return self._encode_by_library(texts, role)
+            self.tokens += int(lengths.sum())
+            return self._encode_in_batches(features, lengths, role)
+
+    def _tokenised(self, texts: Sequence[str], role: Role) -> "dict[str, Tensor]":
+        # Tokenised by the model itself, which may strip, lower-case or wrap texts in a chat template.
+        return dict(self._model.preprocess(list(texts), prompt=self._prompts[role] or None, task=role))
+
+    def _encode_in_batches(self, features: "dict[str, Tensor]", lengths: NDArray[np.int64], role: Role) -> Vectors:
+        import torch
+
+        device = self._model.device
+        pads_left = not bool(features["attention_mask"][:, 0].all())
+        order, outputs = [], []
+        for rows in token_batches(lengths, self._batch_tokens, self._max_rows):
+            width = int(lengths[rows[0]])
+            kept = slice(-width, None) if pads_left else slice(width)
+            index = torch.from_numpy(rows)
+            batch = {
+                name: value[index][:, kept].to(device) if isinstance(value, torch.Tensor) else value
+                for name, value in features.items()
+            }
+            outputs.append(self._model(batch, task=role)["sentence_embedding"][:, : self._model.truncate_dim])
+            order.append(rows)
+        vectors = np.empty((len(lengths), self.dim), dtype=np.float32)
+        vectors[np.concatenate(order)] = torch.cat(outputs).float().cpu().numpy()
+        return vectors
+
+    def _encode_by_library(self, texts: Sequence[str], role: Role) -> Vectors:
+        encode = self._model.encode_query if role == "query" else self._model.encode_document
+        vectors = encode(list(texts), prompt=self._prompts[role], show_progress_bar=False, convert_to_tensor=True)
+        return np.asarray(vectors.float().cpu().numpy(), dtype=np.float32)
+
+    def _identity(self) -> dict[str, Parameter]:
+        names = {name: short for short, name in DTYPES.items()}
+        dtype = str(next(iter(self._model.parameters())).dtype).removeprefix("torch.")
+        max_length = self._model.max_seq_length
+        return {
+            "pooling": pooling_of(self._model),
+            "max_length": None if max_length is None or max_length > _ENDLESS else int(max_length),
+            "truncate_dim": self._model.truncate_dim,
+            "dtype": names.get(dtype, dtype),
+            "backend": "torch",
+            "device": self._model.device.type,
+        }
+
+
+def _lengths(features: "dict[str, Tensor]", n_texts: int) -> NDArray[np.int64] | None:
+    """Return the tokens of each text, int64 (texts,); None where the features are no padded rows, one for each text."""
+    import torch
+
+    mask = features.get("attention_mask")
+    if not isinstance(mask, torch.Tensor) or mask.ndim != 2 or len(mask) != n_texts:
+        return None
+    if any(isinstance(value, torch.Tensor) and value.shape != mask.shape for value in features.values()):
+        return None
+    if not (bool(mask[:, 0].all()) or bool(mask[:, -1].all())):
+        return None
+    lengths: NDArray[np.int64] = mask.sum(dim=1).numpy()
+    return lengths
+
+
+def _prompt(model: "SentenceTransformer", role: Role, given: str | None) -> str:
+    if given is not None:
+        return given
+    saved: list[str] = [model.prompts.get(name) or "" for name in _PROMPT_NAMES[role]]
+    return next(filter(None, saved), "")
+
+
+def _similarity(model: "SentenceTransformer") -> Similarity:
+    name = model.similarity_fn_name
+    if name == "cosine":
+        return "cosine"
+    if name == "dot":
+        return "dot"
+    raise RetrieverError(f"the checkpoint compares vectors by {name}: choose with --set similarity=cosine or dot")

@@ -1,0 +1,162 @@
+"""Turns the folder of a checkpoint into a model, checks its weights, and digests a model's tensors."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from mlbench.errors import RetrieverError
+from mlbench.retrievers.checkpoint import module_folders
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+Pooling = Literal["mean", "cls", "max", "lasttoken", "weightedmean", "mean_sqrt_len_tokens"]
+DType = Literal["fp32", "bf16", "fp16"]
+DTYPES: dict[DType, str] = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
+
+
+@dataclass(frozen=True, slots=True)
+class LoadOptions:
+    """How a checkpoint is loaded; `None` leaves the choice to the libraries."""
+
+    dtype: DType = "fp32"
+    truncate_dim: int | None = None
+    device: str | None = None
+    threads: int | None = None
+    allow_pickle: bool = False
+    trust_remote_code: bool = False
+
+
+def load(folder: Path, options: LoadOptions) -> "SentenceTransformer":
+    """Return the model of a checkpoint's folder, in evaluation mode.
+
+    Raises `RetrieverError` where it cannot be loaded, where weights are missing (the library would draw them at random)
+    or not finite.
+    """
+    import torch
+    from sentence_transformers import SentenceTransformer
+
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
+    model_kwargs: dict[str, object] = {"dtype": getattr(torch, DTYPES[options.dtype])}
+    if not options.allow_pickle:
+        model_kwargs["use_safetensors"] = True
+    try:
+        with _quiet():
+            model = SentenceTransformer(
+                str(folder),
+                device=options.device,
+                truncate_dim=options.truncate_dim,
+                trust_remote_code=options.trust_remote_code,
+                # A checkpoint's own code may lie in another repository.
+                local_files_only=not options.trust_remote_code,
+                model_kwargs=model_kwargs,
+            )
+            missing = _missing_weights(model, folder, model_kwargs)
+    except Exception as error:
+        # Any of three libraries, and a checkpoint's own code, may fail here in any way.
+        raise RetrieverError(f"{folder}: cannot be loaded: {_first_line(error)}") from error
+    if missing:
+        raise RetrieverError(
+            f"{folder}: {len(missing)} weights are missing, among them {missing[0]}; "
+            "without them the vectors would be random: save the whole model"
+        )
+    check_finite(model, str(folder))
+    return model.eval()
+
+
+def check_finite(model: "SentenceTransformer", name: str) -> None:
+    """Raise `RetrieverError`, naming the tensor, where a parameter of the model is NaN or infinite."""
+    for tensor_name, tensor in model.named_parameters():
+        if not bool(tensor.isfinite().all()):
+            raise RetrieverError(f"{name}: weight {tensor_name} has NaN or infinite values; the checkpoint is broken")
+
+
+def set_pooling(model: "SentenceTransformer", mode: Pooling) -> None:
+    """Replace how the model pools token vectors; raises `RetrieverError` for a model without pooling."""
+    for name, module in model.named_children():
+        if hasattr(module, "pooling_mode"):
+            n_modes = 1 if isinstance(module.pooling_mode, str) else len(module.pooling_mode)
+            size = module.pooling_output_dimension // n_modes
+            setattr(model, name, type(module)(size, mode, include_prompt=module.include_prompt))
+            return
+    raise RetrieverError(f"pooling={mode}: the checkpoint has no pooling that could be replaced")
+
+
+def set_max_length(model: "SentenceTransformer", max_length: int) -> None:
+    """Cut texts off after `max_length` tokens; raises `RetrieverError` where the model has fewer positions."""
+    model.max_seq_length = max_length
+    try:
+        model.encode(["a " * max_length], show_progress_bar=False)
+    except (IndexError, RuntimeError) as error:
+        raise RetrieverError(f"max_length={max_length}: the checkpoint takes fewer tokens") from error
+
+
+def pooling_of(model: "SentenceTransformer") -> str | None:
+    """Return the pooling mode of the model, several joined by `+`; None where it has no pooling."""
+    for module in model:
+        mode = getattr(module, "pooling_mode", None)
+        if mode is not None:
+            return mode if isinstance(mode, str) else "+".join(mode)
+    return None
+
+
+def digest_model(model: "SentenceTransformer") -> str:
+    """Return the SHA-256 (hex) of a model's tensors, module configurations and tokenizer."""
+    import torch
+
+    digest = sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        flat = tensor.detach().cpu().contiguous().reshape(-1)
+        digest.update(f"{name}\x1f{tensor.dtype}\x1f{tuple(tensor.shape)}\x1f".encode())
+        digest.update(memoryview(flat.view(torch.uint8).numpy()))
+    for module in model:
+        configuration = module.get_config_dict() if hasattr(module, "get_config_dict") else {}
+        digest.update(f"{type(module).__name__}\x1f{json.dumps(configuration, sort_keys=True, default=str)}".encode())
+    transformer = getattr(model[0], "auto_model", None)
+    if transformer is not None:
+        digest.update(transformer.config.to_json_string(use_diff=False).encode())
+    tokenizer = model.tokenizer
+    fast = getattr(tokenizer, "backend_tokenizer", tokenizer)
+    # Padding and truncation are how the tokenizer was last called, not what it is.
+    state = json.loads(fast.to_str()) if hasattr(fast, "to_str") else {"vocabulary": dict(tokenizer.get_vocab())}
+    kept = {key: value for key, value in state.items() if key not in ("padding", "truncation")}
+    digest.update(json.dumps(kept, sort_keys=True).encode())
+    return digest.hexdigest()
+
+
+def _missing_weights(model: "SentenceTransformer", folder: Path, model_kwargs: dict[str, object]) -> list[str]:
+    """Return the weights of the transformer that its files lack; a pooler does not count, as it is not used."""
+    transformer = getattr(model[0], "auto_model", None)
+    if transformer is None or not hasattr(type(transformer), "from_pretrained"):
+        return []
+    place = module_folders(folder)[0]
+    _, info = type(transformer).from_pretrained(
+        str(place), config=transformer.config, output_loading_info=True, local_files_only=True, **model_kwargs
+    )
+    return sorted(name for name in info["missing_keys"] if "pooler" not in name)
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip()
+    return f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the libraries' progress bars and loading reports off the screen."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
