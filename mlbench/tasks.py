@@ -285,6 +285,8 @@ def _fault(detail: ErrorDetails) -> str:
         case "literal_error":
             known = re.findall(r"'([^']*)'", context["expected"])
             message = f"unknown value {detail['input']!r}: {suggest(str(detail['input']), known)}"
+        case "tuple_type" | "model_type" | "dict_type" as wanted:
+            message = f"must be a {'list' if wanted == 'tuple_type' else 'table'}, not {detail['input']!r:.60}"
         case _:
             message = f"{detail['msg'][:1].lower()}{detail['msg'][1:]}, not {detail['input']!r:.60}"
     return f"{place}: {message}" if place else message
