@@ -14,6 +14,7 @@ from mlbench.errors import UserError
 from mlbench.evaluate import Options, measure, open_model
 from mlbench.languages import check_language
 from mlbench.protocols import Progress, Runtime
+from mlbench.report.console import console_report
 from mlbench.result_files import to_json, write_result
 from mlbench.results import Result
 from mlbench.tasks import load_task
@@ -122,7 +123,7 @@ def command(screen: Screen, models: Sequence[str], tasks: Sequence[str], **chose
             path = write_result(done.result, done.ranks, request.out)
             results.append(done.result)
             if not request.as_json:
-                _show(done.result)
+                console().print(console_report(done.result))
             progress.note(f"saved {path}")
     if request.as_json:
         documents = [json.loads(to_json(result)) for result in results]
@@ -138,8 +139,3 @@ def _options(request: Request, progress: Progress) -> Options:
         command=shlex.join(["mlbench", *sys.argv[1:]]),
         progress=progress,
     )
-
-
-def _show(result: Result) -> None:
-    screen = console()
-    screen.print(render(result, screen.width))
