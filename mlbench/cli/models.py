@@ -3,7 +3,8 @@
 import inspect
 import json
 from importlib.util import find_spec
-from typing import TypedDict
+from types import NoneType, UnionType
+from typing import Literal, TypedDict, Union, get_args, get_origin
 
 import click
 from pydantic import BaseModel
@@ -61,7 +62,7 @@ def list_(as_json: bool = False) -> None:
     for heading in ("scheme", "what", "package", "installed"):
         table.add_column(heading, no_wrap=heading in ("scheme", "package"))
     for row in rows:
-        missing = f"no: pip install 'mlbench[{row['extra']}]'" if row["extra"] else "no"
+        missing = f"no: pip install '{row['package']}[{row['extra']}]'" if row["extra"] else "no"
         table.add_row(
             str(row["scheme"]), str(row["summary"]), str(row["package"]), "yes" if row["installed"] else missing
         )
@@ -118,21 +119,20 @@ def _key(name: str, field: FieldInfo) -> Key:
     default = None if field.is_required() or field.default is None else str(field.default)
     return {
         "key": name,
-        "type": _type(name, field),
+        "type": _type(field.annotation),
         "default": default,
         "required": field.is_required(),
         "description": field.description or "",
     }
 
 
-def _type(name: str, field: FieldInfo) -> str:
-    """Return what may be written: the choices of a Literal, else the name of the type."""
-    annotation = str(inspect.formatannotation(field.annotation)).replace("typing.", "").replace(" | None", "")
-    if annotation.startswith("Literal["):
-        return annotation.removeprefix("Literal[").removesuffix("]").replace("'", "").replace(", ", "|")
-    if annotation.startswith("Optional["):
-        return annotation.removeprefix("Optional[").removesuffix("]")
-    return annotation
+def _type(annotation: object) -> str:
+    """Return what may be written: the choices of a Literal, else the names of the types; None is left out."""
+    if get_origin(annotation) is Literal:
+        return "|".join(str(choice) for choice in get_args(annotation))
+    if get_origin(annotation) in (Union, UnionType):
+        return "|".join(_type(part) for part in get_args(annotation) if part is not NoneType)
+    return str(getattr(annotation, "__name__", annotation))
 
 
 def _first_line(scheme: Scheme) -> str:

@@ -101,8 +101,9 @@ def _ngrams_of(
     size = max(len(codes) - n + 1, 0)
     kept = rows[:size] == rows[n - 1 :]
     blank = codes == _BLANK
-    # An n-gram of blanks alone says nothing.
-    kept &= ~(blank[:size] & blank[n - 1 :])
+    if n <= 2:
+        # An n-gram of blanks alone says nothing; a longer one would have a blank inside.
+        kept &= ~(blank[:size] & blank[n - 1 :])
     hashes = np.full(size, n * 0x9E3779B1 & 0xFFFFFFFF, dtype=np.uint32)
     for offset in range(n):
         hashes = (hashes ^ codes[offset : offset + size]) * np.uint32(0x85EBCA6B)

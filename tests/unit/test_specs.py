@@ -1,0 +1,115 @@
+from collections.abc import Callable
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+from mlbench import plugins
+from mlbench.errors import RetrieverError, UnknownName
+from mlbench.protocols import Encoder, Ranker, Runtime
+from mlbench.specs import open_retriever, parse
+
+RUNTIME = Runtime()
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        ("hashing:", ("hashing", "")),
+        ("hashing", ("hashing", "")),
+        ("vectors:./folder", ("vectors", "./folder")),
+        ("dense:intfloat/e5:x", ("dense", "intfloat/e5:x")),
+        ("intfloat/multilingual-e5-base", ("dense", "intfloat/multilingual-e5-base")),
+        ("./no/such:folder", ("dense", "./no/such:folder")),
+        (r"C:\models\mine", ("dense", r"C:\models\mine")),
+        ("c:/models/mine", ("dense", "c:/models/mine")),
+        ("run:C:/runs", ("run", "C:/runs")),
+        ("bert-base-uncased", ("dense", "bert-base-uncased")),
+    ],
+)
+def test_parse(spec: str, expected: tuple[str, str]) -> None:
+    assert parse(spec) == expected
+
+
+@pytest.mark.parametrize("name", ["run:7", "hashing", "e5:small"])
+def test_existing_folder_wins(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert parse(name) == ("dense", name)
+
+
+@pytest.mark.parametrize("spec", ["", "  "])
+def test_empty_spec(spec: str) -> None:
+    with pytest.raises(RetrieverError, match="give a folder, a hub id or scheme:locator"):
+        parse(spec)
+
+
+def test_unknown_scheme_names_the_nearest() -> None:
+    with pytest.raises(UnknownName, match="unknown retriever 'hashin': did you mean hashing"):
+        open_retriever("hashin:", {}, RUNTIME)
+
+
+def test_settings_are_read_from_text() -> None:
+    opened = open_retriever("hashing:", {"dim": "64", "n_max": "3"}, RUNTIME)
+    assert isinstance(opened, Encoder)
+    assert opened.parameters == {"dim": 64, "n_min": 1, "n_max": 3}
+
+
+def test_all_faults_of_the_settings_in_one_line() -> None:
+    with pytest.raises(RetrieverError) as caught:
+        open_retriever("hashing:", {"dime": "64", "dim": "many", "n_max": "9"}, RUNTIME)
+    message = str(caught.value)
+    assert "\n" not in message
+    for part in (
+        "unknown key 'dime': did you mean dim?",
+        "dim: input should be a valid integer",
+        "not 'many'",
+        "n_max",
+    ):
+        assert part in message
+
+
+def test_scheme_without_keys_says_so(tmp_path: Path) -> None:
+    with pytest.raises(RetrieverError, match="unknown key 'depth': it takes no keys"):
+        open_retriever(f"run:{tmp_path}", {"depth": "3"}, RUNTIME)
+
+
+class Nothing:
+    class Settings(BaseModel):
+        pass
+
+    @staticmethod
+    def open(locator: str, settings: BaseModel, runtime: Runtime) -> object:
+        return {"locator": locator}
+
+
+class NoScheme:
+    pass
+
+
+@pytest.fixture
+def installed(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    def install(name: str) -> None:
+        point = EntryPoint("mine", f"{__name__}:{name}", plugins.RETRIEVERS)
+        monkeypatch.setattr(plugins, "entry_points", lambda group: [point])
+        monkeypatch.setattr(EntryPoint, "load", lambda self: globals()[name])
+
+    return install
+
+
+def test_opened_object_must_be_a_retriever(installed: Callable[[str], None]) -> None:
+    installed("Nothing")
+    with pytest.raises(RetrieverError, match=r"no encoder \(it lacks dim, encode.*no ranker \(it lacks.*search"):
+        open_retriever("mine:", {}, RUNTIME)
+
+
+def test_plugin_must_be_a_scheme(installed: Callable[[str], None]) -> None:
+    installed("NoScheme")
+    with pytest.raises(RetrieverError, match="needs Settings"):
+        open_retriever("mine:", {}, RUNTIME)
+
+
+def test_ranker_opens(tmp_path: Path) -> None:
+    (tmp_path / "en-en.trec").touch()
+    assert isinstance(open_retriever(f"run:{tmp_path}", {}, RUNTIME), Ranker)
