@@ -118,10 +118,10 @@ def main() -> NoReturn:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     if "_MLBENCH_COMPLETE" in os.environ:
         group.main(prog_name="mlbench")
-    sys.exit(run(sys.argv[1:]))
+    sys.exit(call(sys.argv[1:]))
 
 
-def run(arguments: Sequence[str]) -> int:
+def call(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code; every error ends here as one line on stderr."""
     screen = Screen()
     try:

@@ -82,7 +82,7 @@ def test_an_error_is_one_line_and_an_exit_code(
     frame: dict[str, click.Command], capsys: pytest.CaptureFixture[str], error: Exception, code: int, line: str
 ) -> None:
     frame["fail"] = failing(error)
-    assert cli.run(["fail"]) == code
+    assert cli.call(["fail"]) == code
     assert capsys.readouterr() == ("", f"mlbench: error: {line}\n")
 
 
@@ -91,7 +91,7 @@ def test_an_interrupt_ends_with_130(
     frame: dict[str, click.Command], capsys: pytest.CaptureFixture[str], error: BaseException
 ) -> None:
     frame["fail"] = failing(error)
-    assert cli.run(["fail"]) == 130
+    assert cli.call(["fail"]) == 130
     assert capsys.readouterr().err == "mlbench: interrupted; what was saved is kept\n"
 
 
@@ -100,7 +100,7 @@ def test_verbose_shows_the_traceback(
     frame: dict[str, click.Command], capsys: pytest.CaptureFixture[str], arguments: Sequence[str]
 ) -> None:
     frame["fail"] = failing(DataError("bad"))
-    assert cli.run(arguments) == 2
+    assert cli.call(arguments) == 2
     err = capsys.readouterr().err
     assert err.startswith("Traceback (most recent call last):")
     assert err.endswith("mlbench: error: bad\n")
@@ -127,7 +127,7 @@ def test_commands_get_the_screen(
         seen.append((screen.quiet, screen.verbose))
 
     frame["look"] = look
-    assert cli.run([*arguments, "look"] if where == "before" else ["look", *arguments]) == 0
+    assert cli.call([*arguments, "look"] if where == "before" else ["look", *arguments]) == 0
     assert seen == [expected]
 
 
@@ -143,14 +143,14 @@ def test_verbosity_reaches_the_commands_of_a_group(frame: dict[str, click.Comman
         seen.append(screen.quiet)
 
     frame["things"] = things
-    assert cli.run(["things", "list", "-q"]) == 0
+    assert cli.call(["things", "list", "-q"]) == 0
     assert seen == [True]
 
 
 @pytest.mark.parametrize(("returned", "code"), [(None, 0), (1, 1), (0, 0)])
 def test_a_command_returns_its_exit_code(frame: dict[str, click.Command], returned: int | None, code: int) -> None:
     frame["gate"] = click.Command("gate", callback=lambda: returned)
-    assert cli.run(["gate"]) == code
+    assert cli.call(["gate"]) == code
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def test_a_wrong_name_is_answered_with_the_nearest(
     def command(task: str, limit: int) -> None: ...
 
     frame["run"] = command
-    assert cli.run(arguments) == 2
+    assert cli.call(arguments) == 2
     err = capsys.readouterr().err
     assert err.startswith("mlbench: error: ")
     assert line in err
@@ -182,13 +182,13 @@ def test_a_group_called_with_nothing_answers_with_its_help(
     frame: dict[str, click.Command], capsys: pytest.CaptureFixture[str]
 ) -> None:
     frame["things"] = click.Group("things", commands=[click.Command("list")])
-    assert cli.run(["things"]) == 2
+    assert cli.call(["things"]) == 2
     assert capsys.readouterr().err.startswith("Usage: mlbench things")
 
 
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"]])
 def test_help_has_the_commands_and_an_example(capsys: pytest.CaptureFixture[str], arguments: Sequence[str]) -> None:
-    assert cli.run(arguments) == 0
+    assert cli.call(arguments) == 0
     out = capsys.readouterr().out
     assert "Explain every measure and bias score with its formula." in out
     assert "mlbench run --model ./checkpoint" in out
@@ -439,5 +439,5 @@ class TestMeasures:
         ],
     )
     def test_an_unknown_name(self, capsys: pytest.CaptureFixture[str], asked: str, line: str) -> None:
-        assert cli.run(["measures", asked]) == 2
+        assert cli.call(["measures", asked]) == 2
         assert line in capsys.readouterr().err
