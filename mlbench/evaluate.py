@@ -114,7 +114,7 @@ def measure(
     options: Options,
 ) -> Evaluation:
     """Measure an opened retriever on one task; nothing is written but the embedding store."""
-    clock = _Clock()
+    clock, tokens = _Clock(), _tokens(model.retriever)
     task = load_task(task) if isinstance(task, str) else task
     collection = load_collection(task, languages=languages, data_dir=data_dir, progress=options.progress)
     settings = settings_of(collection.languages, task.settings)
@@ -132,7 +132,9 @@ def measure(
     clock.lap("rank")
     scores = score(ranks, _request(task, settings, options))
     clock.lap("score")
-    return _assemble(model, task, layout, (ranks, scores), _cost(retriever, embeddings, clock), options)
+    return _assemble(
+        model, task, layout, (ranks, scores), _cost(embeddings, clock, _tokens(retriever) - tokens), options
+    )
 
 
 def _store(options: Options) -> Store:
@@ -160,12 +162,17 @@ def _request(task: Task, settings: tuple[Setting, ...], options: Options) -> Req
     )
 
 
-def _cost(retriever: Retriever, embeddings: Embeddings | None, clock: _Clock) -> Cost:
-    tokens = getattr(retriever, "tokens", None)
+def _tokens(retriever: Retriever) -> int:
+    """Return what an encoder that counts tokens has encoded since it was opened; 0 for any other."""
+    tokens = getattr(retriever, "tokens", 0)
+    return tokens if isinstance(tokens, int) else 0
+
+
+def _cost(embeddings: Embeddings | None, clock: _Clock, tokens: int) -> Cost:
     return Cost(
         texts=None if embeddings is None else embeddings.distinct,
         encoded_texts=None if embeddings is None else embeddings.encoded,
-        tokens=tokens if isinstance(tokens, int) else None,
+        tokens=tokens or None,
         read_seconds=round(clock.laps["read"], 3),
         encode_seconds=round(clock.laps.get("encode", 0.0), 3),
         rank_seconds=round(clock.laps["rank"], 3),
