@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from mlbench.cli import run
+from mlbench.cli import call
 from mlbench.tasks import task_names
 
 
@@ -18,7 +18,7 @@ def own_folder(folder: Path) -> Path:
 
 @pytest.mark.parametrize("arguments", [["tasks"], ["tasks", "list"]])
 def test_list_is_a_table_of_all_tasks(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
-    assert run(arguments) == 0
+    assert call(arguments) == 0
     shown = capsys.readouterr()
     header, *rows = shown.out.splitlines()
     assert header.split() == ["task", "languages", "queries", "documents", "licence"]
@@ -29,11 +29,11 @@ def test_list_is_a_table_of_all_tasks(capsys: pytest.CaptureFixture[str], argume
 
 
 def test_list_and_show_as_json(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["tasks", "list", "--json"]) == 0
+    assert call(["tasks", "list", "--json"]) == 0
     rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
     assert rows["mlqa-r"]["documents"] == 20_534
     assert rows["xquad-r"]["settings"] == {"monolingual": 11, "cross_lingual": 110, "multilingual": 11}
-    assert run(["tasks", "show", "xquad-r", "--json"]) == 0
+    assert call(["tasks", "show", "xquad-r", "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert shown["files"][0]["path"] == "xquad-r/ar.json"
     assert shown["licence"] == "CC BY-SA 4.0"
@@ -53,12 +53,12 @@ def test_list_and_show_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     ],
 )
 def test_show_tells_all(capsys: pytest.CaptureFixture[str], fact: str) -> None:
-    assert run(["tasks", "show", "xquad-r"]) == 0
+    assert call(["tasks", "show", "xquad-r"]) == 0
     assert fact in capsys.readouterr().out
 
 
 def test_check_counts_what_is_there(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    assert run(["tasks", "check", str(own_folder(tmp_path / "faq"))]) == 0
+    assert call(["tasks", "check", str(own_folder(tmp_path / "faq"))]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "faq is fine: 2 languages, 1 topics in 1 clusters (cluster)"
     assert [line.split() for line in lines[2:]] == [["de", "1", "1", "1", "1"], ["en", "1", "1", "1", "1"]]
@@ -68,7 +68,7 @@ def test_check_explains_every_fault_of_the_data(capsys: pytest.CaptureFixture[st
     folder = own_folder(tmp_path / "faq")
     (folder / "documents.de.jsonl").write_text('{"id": "d1"}\n{\n')
     (folder / "qrels.tsv").write_text("t1 0 d1 one\n")
-    assert run(["tasks", "check", str(folder)]) == 2
+    assert call(["tasks", "check", str(folder)]) == 2
     shown = capsys.readouterr()
     assert shown.out == ""
     assert [line.partition(": ")[0] for line in shown.err.splitlines()] == [
@@ -84,7 +84,7 @@ def test_check_explains_every_fault_of_the_data(capsys: pytest.CaptureFixture[st
 def test_check_explains_every_fault_of_a_task_file(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     folder = own_folder(tmp_path / "faq")
     (folder / "task.toml").write_text('licens = "MIT"\nmeasures = ["MRR@1O"]\n')
-    assert run(["tasks", "check", str(folder)]) == 2
+    assert call(["tasks", "check", str(folder)]) == 2
     *faults, last = capsys.readouterr().err.splitlines()
     assert sorted(fault.partition(":")[0] for fault in faults) == ["licens", "measures[0]"]
     assert last == f"mlbench: error: {folder} has 2 faults, listed above"
@@ -93,12 +93,12 @@ def test_check_explains_every_fault_of_a_task_file(capsys: pytest.CaptureFixture
 def test_a_single_fault_is_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     folder = own_folder(tmp_path / "faq")
     (folder / "queries.en.jsonl").write_text('{"id": "t1", "text": ""}\n')
-    assert run(["tasks", "check", str(folder)]) == 2
+    assert call(["tasks", "check", str(folder)]) == 2
     assert capsys.readouterr().err == "mlbench: error: queries.en.jsonl line 1: 'text' is empty\n"
 
 
 def test_an_unknown_task(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["tasks", "show", "xquad"]) == 2
+    assert call(["tasks", "show", "xquad"]) == 2
     shown = capsys.readouterr()
     assert shown.err.startswith("mlbench: error: unknown task 'xquad': did you mean xquad-r")
     assert shown.err.count("\n") == 1
@@ -106,7 +106,7 @@ def test_an_unknown_task(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_download_of_what_is_shipped(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     for extra in ([], ["--data-dir", str(tmp_path / "data")]):
-        assert run(["tasks", "download", "mini", *extra]) == 0
+        assert call(["tasks", "download", "mini", *extra]) == 0
         assert capsys.readouterr().out == "mini: nothing to download, its files came with it\n"
     assert not (tmp_path / "data").exists()
 
@@ -115,7 +115,7 @@ def test_download_offline_shows_licence_citation_and_what_to_do(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("MLBENCH_OFFLINE", "1")
-    assert run(["tasks", "download", "xquad-r", "--data-dir", str(tmp_path)]) == 2
+    assert call(["tasks", "download", "xquad-r", "--data-dir", str(tmp_path)]) == 2
     shown = capsys.readouterr().err.splitlines()
     assert shown[0].startswith("xquad-r: licence CC BY-SA 4.0")
     assert shown[1].startswith("xquad-r: please cite @article{roy2020lareqa")
@@ -128,10 +128,10 @@ def test_download_into_a_folder_copies_what_is_here(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, data_dir: Path
 ) -> None:
     monkeypatch.setenv("MLBENCH_OFFLINE", "1")
-    assert run(["tasks", "download", "mlqa-r", "--data-dir", str(tmp_path / "copy")]) == 0
+    assert call(["tasks", "download", "mlqa-r", "--data-dir", str(tmp_path / "copy")]) == 0
     assert capsys.readouterr().out == f"mlqa-r: 7 files in {tmp_path / 'copy' / 'mlqa-r'}\n"
     monkeypatch.setenv("MLBENCH_DATA", str(tmp_path / "copy"))
-    assert run(["tasks", "check", "mlqa-r"]) == 0
+    assert call(["tasks", "check", "mlqa-r"]) == 0
     assert "1,148 topics in 520 clusters (article)" in capsys.readouterr().out
-    assert run(["tasks", "check", "xquad-r", "--data-dir", str(data_dir)]) == 0
+    assert call(["tasks", "check", "xquad-r", "--data-dir", str(data_dir)]) == 0
     assert "1,190 topics in 48 clusters (article)" in capsys.readouterr().out
