@@ -1,0 +1,26 @@
+"""A result on the console."""
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from mlbench.errors import UnknownName
+from mlbench.report.bias import BiasTable, bias_line, warnings
+from mlbench.report.heat_map import HeatMap, grid
+from mlbench.report.summary import SummaryTable, footer, header
+from mlbench.results import Result
+
+
+def console_report(result: Result, *, measure: str | None = None) -> RenderableType:
+    """Return the report of a result: means, bias scores, heat map, and how they were made.
+
+    It fits itself to the width of the console that prints it, and has no colour where that has none. `measure` is the
+    one of the heat map, by default the primary one; raises `UnknownName` when the result does not have it.
+    """
+    shown = result.task.primary_measure if measure is None else measure
+    if shown not in result.task.measures:
+        raise UnknownName("measure of this result", shown, result.task.measures)
+    parts: list[RenderableType] = [*header(result), Text(), SummaryTable(result), Text(), bias_line(result)]
+    parts += warnings(result)
+    if result.bias is not None:
+        parts += [Text(), BiasTable(result.bias)]
+    return Group(*parts, Text(), HeatMap(grid(result, shown)), Text(), *footer(result))

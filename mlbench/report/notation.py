@@ -1,0 +1,38 @@
+"""How numbers and names are written for people."""
+
+from mlbench.results import Bounds
+
+ABSENT = "·"
+"""What stands where there is no value."""
+
+
+def decimal(value: float | None, digits: int = 3) -> str:
+    """Write a number with `digits` decimals and no leading zero: `.412`, `1.000`, `-.031`, `10,845.8`; None is `·`."""
+    if value is None:
+        return ABSENT
+    text = f"{round(value, digits) + 0.0:,.{digits}f}"
+    sign, text = ("-", text[1:]) if text.startswith("-") else ("", text)
+    return sign + text.removeprefix("0") if digits else sign + text
+
+
+def interval(bounds: Bounds | None) -> str:
+    """Write an interval such as ` [.401, .423]`, with a space before it; None is the empty string."""
+    return f" [{decimal(bounds.low)}, {decimal(bounds.high)}]" if bounds else ""
+
+
+def heading(measure: str) -> str:
+    """Return how the mean of a measure over queries is called: that of AP is mAP, others keep their name."""
+    return f"m{measure}" if measure.partition("@")[0] == "AP" else measure
+
+
+def spoken(identifier: str) -> str:
+    """Return a name for prose: `cross_lingual` is `cross-lingual`, `other_languages` is `other languages`."""
+    return identifier.replace("_lingual", "-lingual").replace("_", " ")
+
+
+def count(number: int, noun: str) -> str:
+    """Write a number of things: `1 query`, `13,090 queries`, `2 documents`."""
+    if number == 1:
+        return f"1 {noun}"
+    plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{number:,} {plural}"

@@ -1,0 +1,144 @@
+"""What was measured, the means of each kind of settings, and how they were made."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.text import Text
+
+from mlbench.languages import KINDS
+from mlbench.report.notation import count, decimal, heading, interval, spoken
+from mlbench.report.width import GAP, Flow, cell_width, fit, plain_table
+from mlbench.results import Aggregate, Result, Statistics
+
+# What people look for first, where the terminal is too narrow for all.
+_FIRST = ("R@1", "R@10", "nDCG@10", "RR", "R@100", "RR@10", "Success@10")
+
+
+def header(result: Result) -> tuple[Flow, Flow]:
+    """Return two lines: retriever and task; what it is made of."""
+    task, retriever = result.task, result.retriever
+    title = [Text(retriever.spec, "bold"), Text(f"on {task.name} (version {task.version})")]
+    if task.partial:
+        title.append(Text(f"partial: {', '.join(task.languages)}", "yellow"))
+    details: list[str] = [retriever.kind]
+    if retriever.dim is not None:
+        details.append(count(retriever.dim, "dimension"))
+    if retriever.similarity is not None:
+        details.append(retriever.similarity)
+    details += [
+        count(len(task.languages), "language"),
+        count(n_queries(result), "query"),
+        count(n_documents(result), "document"),
+        f"primary measure {heading(task.primary_measure)}",
+    ]
+    return Flow(title, " "), Flow(_dim(details))
+
+
+def n_queries(result: Result) -> int:
+    """Return how many queries have a relevant document in some setting; a query language counts its fullest setting."""
+    fullest: dict[str, int] = {}
+    for setting in result.settings:
+        language = setting.query_language
+        fullest[language] = max(fullest.get(language, 0), setting.n_queries)
+    return sum(fullest.values())
+
+
+def n_documents(result: Result) -> int:
+    """Return how many documents the settings search through, each document counted once."""
+    sizes = {setting.document_languages: setting.n_documents for setting in result.settings}
+    single = sum(size for languages, size in sizes.items() if len(languages) == 1)
+    return max(single, max(sizes.values(), default=0))
+
+
+@dataclass(frozen=True)
+class SummaryTable:
+    """Macro means: a row for each kind of settings, a column for each measure that fits, the primary one first."""
+
+    result: Result
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Yield the table, then which measures found no room."""
+        found = [self.result.aggregate(kind) for kind in KINDS]
+        rows = [aggregate for aggregate in found if aggregate is not None]
+        labels = [Text(f"{spoken(row.kind)} ({row.n_settings})") for row in rows]
+        label_width = max(cell_width(labels), len("settings"))
+        columns = {measure: self._cells(rows, measure) for measure in self._measures()}
+        shown = fitting_measures(columns, options.max_width - label_width - GAP)
+        table = plain_table()
+        table.add_column("settings", no_wrap=True)
+        for measure in shown:
+            table.add_column(heading(measure), no_wrap=True)
+        for place, label in enumerate(labels):
+            table.add_row(label, *(columns[measure][place] for measure in shown))
+        yield table
+        yield from left_out(columns, shown)
+
+    def _measures(self) -> list[str]:
+        primary = self.result.task.primary_measure
+        return [primary, *(measure for measure in self.result.task.measures if measure != primary)]
+
+    def _cells(self, rows: Sequence[Aggregate], measure: str) -> list[Text]:
+        values = [decimal(row.measures.get(measure)) for row in rows]
+        width = max(map(len, values), default=0)
+        primary = measure == self.result.task.primary_measure
+        return [
+            Text.assemble(
+                value.rjust(width),
+                (interval(row.intervals.get(measure)) if primary else "", "dim"),
+                (ceiling(row, measure), "dim"),
+            )
+            for row, value in zip(rows, values, strict=True)
+        ]
+
+
+def ceiling(aggregate: Aggregate, measure: str) -> str:
+    """Write the best that a measure can be, such as ` of .909`; nothing where that is 1 or not known."""
+    best = aggregate.ceilings.get(measure)
+    return "" if best is None or decimal(best) == decimal(1) else f" of {decimal(best)}"
+
+
+def fitting_measures(columns: Mapping[str, Sequence[Text]], room: int) -> list[str]:
+    """Choose the measures whose columns fit into `room`, in the order given; the first is always among them."""
+    first = list(columns)[:1]
+    urgent = [*first, *(measure for measure in _FIRST if measure in columns and measure not in first)]
+    widths = {
+        measure: max(len(heading(measure)), cell_width(columns[measure]))
+        for measure in dict.fromkeys([*urgent, *columns])
+    }
+    chosen = fit(widths, room)
+    return [measure for measure in columns if measure in chosen]
+
+
+def left_out(columns: Mapping[str, Sequence[Text]], shown: Sequence[str]) -> list[Flow]:
+    """Return a line that names the measures which found no room, or none."""
+    names = [heading(measure) for measure in columns if measure not in shown]
+    if not names:
+        return []
+    return [Flow(_dim([f"no room for {', '.join(names)}: see a wider terminal or --json"]))]
+
+
+def footer(result: Result) -> tuple[Flow, Flow]:
+    """Return two lines: how the intervals were made; what the run took."""
+    cost = result.cost
+    spent = [f"encode {cost.encode_seconds:,.1f} s", f"rank {cost.rank_seconds:,.1f} s"]
+    if cost.texts is not None and cost.encoded_texts is not None:
+        spent.insert(0, f"{cost.encoded_texts:,} of {count(cost.texts, 'distinct text')} encoded")
+    return intervals_line(result.statistics), Flow(_dim([f"cost: {spent[0]}", *spent[1:]]))
+
+
+def intervals_line(statistics: Statistics) -> Flow:
+    """Return a line that says how intervals were made."""
+    parts = [
+        f"{100 * statistics.confidence:g} % intervals: {count(statistics.resamples, 'resample')} of"
+        f" {count(statistics.n_clusters, 'cluster')}",
+        f"unit {statistics.unit}",
+        f"seed {statistics.seed}",
+    ]
+    if statistics.redraws:
+        parts.append(count(statistics.redraws, "redraw"))
+    return Flow(_dim(parts))
+
+
+def _dim(parts: Sequence[str]) -> list[Text]:
+    return [Text(part, "dim") for part in parts]
