@@ -105,7 +105,7 @@ Examples:
 @click.option("--trust-remote-code", is_flag=True, help="Run code that comes with a model.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result document instead of tables.")
 @pass_screen
-def command(screen: Screen, models: Sequence[str], tasks: Sequence[str], **chosen: object) -> None:
+def command(screen: Screen, /, models: Sequence[str], tasks: Sequence[str], **chosen: object) -> None:
     """Measure retrievers on tasks.
 
     Each model is measured on each task: every text is encoded once, and vectors are kept for the next run. The result
