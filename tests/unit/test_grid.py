@@ -62,6 +62,15 @@ def test_the_grid_does_not_depend_on_the_order_of_dimensions_or_rows(vectors, ra
     assert (grid_cosine(vectors)[rows] == grid_cosine(vectors[rows])).all()
 
 
+@pytest.mark.parametrize("dim", [384, 1024, 8192])
+def test_norms_are_the_same_to_the_bit_in_any_order_of_summation(dim):
+    vectors = random_vectors(200, dim)
+    for seed in range(3):
+        order = np.random.RandomState(seed).permutation(dim)
+        assert (norms(vectors[:, order]) == norms(vectors)).all()
+        assert (norms(np.asfortranarray(vectors)) == norms(vectors)).all()
+
+
 def test_cosines_are_kept_to_a_ten_millionth():
     vectors = random_vectors(100, 384).astype(np.float64)
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
