@@ -27,7 +27,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "models": "List and explain the kinds of retrievers.",
         "measures": "Explain every measure and bias score with its formula.",
         "verify": "Recompute every number of a result from its ranks.",
-        "report": "Show results as tables, Markdown or other formats.",
+        "report": "Show results as tables, and answer other pools from their ranks.",
     }
 )
 """The commands with their short help, so that `mlbench --help` imports none; `run` is mlbench.cli.run.command."""
