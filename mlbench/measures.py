@@ -107,7 +107,9 @@ def parse(name: str) -> Measure:
         raise UnknownName("measure", name, EXAMPLES)
     if _FAMILIES[family].needs_cutoff and cutoff is None:
         raise UserError(f"measure {name!r} needs a cutoff: write {family}@10")
-    if cutoff is not None and (cutoff < 1 or not _FAMILIES[family].takes_cutoff):
+    if cutoff is not None and not (
+        type(cutoff) is int and 1 <= cutoff < UNRETRIEVED and _FAMILIES[family].takes_cutoff
+    ):
         raise UnknownName("measure", name, EXAMPLES)
     return Measure(family, cutoff)
 
@@ -127,7 +129,7 @@ def _recall(relevant: RelevantRanks, within: NDArray[np.bool_], _cutoff: int) ->
 
 
 def _precision(_relevant: RelevantRanks, within: NDArray[np.bool_], cutoff: int) -> Floats:
-    return _divide(np.count_nonzero(within, axis=1), np.int64(cutoff))
+    return _divide(np.count_nonzero(within, axis=1), np.full(len(within), cutoff))
 
 
 def _success(_relevant: RelevantRanks, within: NDArray[np.bool_], _cutoff: int) -> Floats:
@@ -146,7 +148,7 @@ def _gain(relevant: RelevantRanks, within: NDArray[np.bool_]) -> Floats:
     return gain
 
 
-def _divide(numerator: NDArray[np.int64] | Floats, denominator: NDArray[np.int64] | Floats | np.int64) -> Floats:
+def _divide(numerator: NDArray[np.int64] | Floats, denominator: NDArray[np.int64] | Floats) -> Floats:
     quotient: Floats = np.divide(numerator, denominator, dtype=np.float64)
     return quotient
 

@@ -22,14 +22,6 @@ _TIE = 1e-9
 _SIDES = (np.abs, np.positive, np.negative)
 
 
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """The bounds of a confidence interval."""
-
-    low: float
-    high: float
-
-
 @dataclass(frozen=True)
 class Bootstrap:
     """Resampled means: `ratios` (resamples, settings, ...), and how many resamples were redrawn.
@@ -54,13 +46,14 @@ class Bootstrap:
         return mean
 
 
-def cluster_sums(values: Floats, clusters: Ints) -> tuple[Floats, Floats]:
+def cluster_sums(values: Floats, clusters: Ints, n_clusters: int | None = None) -> tuple[Floats, Floats]:
     """Sum a measure within clusters, and count the topics that have it.
 
     `values` (topics, ...) has NaN where a topic is absent from a setting; `clusters` (topics,) numbers the clusters
-    from 0 without gaps. Returns sums and counts, both (clusters, ...). No topics give no clusters.
+    from 0. Returns sums and counts, both (`n_clusters`, ...); by default up to the largest number. No topics add
+    nothing.
     """
-    shape = (int(clusters.max(initial=-1)) + 1, *values.shape[1:])
+    shape = (int(clusters.max(initial=-1)) + 1 if n_clusters is None else n_clusters, *values.shape[1:])
     sums, counts = np.zeros(shape), np.zeros(shape)
     present = ~np.isnan(values)
     np.add.at(sums, clusters, np.where(present, values, 0.0))
@@ -124,12 +117,6 @@ def percentile_bounds(replicates: Floats, confidence: float = 0.95) -> Floats:
     tail = 50 * (1 - confidence)
     bounds: Floats = np.percentile(replicates, [tail, 100 - tail], axis=0)
     return bounds
-
-
-def percentile_interval(replicates: Floats, confidence: float = 0.95) -> Interval | None:
-    """Return the percentile interval of one statistic, (resamples,); None where no interval can be given."""
-    low, high = percentile_bounds(replicates, confidence).tolist()
-    return None if np.isnan(low) else Interval(low, high)
 
 
 def contributions(differences: Floats, clusters: Ints) -> Floats:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from mlbench.ranks import Ranks
 from mlbench.results import Bounds
-from mlbench.significance import Bootstrap, bootstrap, percentile_bounds
+from mlbench.significance import Bootstrap, bootstrap, cluster_sums, percentile_bounds
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -42,17 +42,11 @@ class Sample:
         return Sample(clusters, strata, resamples, seed, confidence)
 
     def sum_within(self, values: Floats, topics: Integers) -> tuple[Floats, Floats]:
-        """Sum `values` (n, ...) within the clusters of their topics, and count those that are numbers.
+        """Sum `values` (n, ...), those of some topics, within clusters, and count those that are not NaN.
 
-        Returns sums and counts, both float64 (clusters, ...). The same as `significance.cluster_sums` for a part of
-        the topics.
+        Returns sums and counts, both float64 (clusters, ...).
         """
-        shape = (self.n_clusters, *values.shape[1:])
-        sums, counts = np.zeros(shape), np.zeros(shape)
-        known = np.isfinite(values)
-        np.add.at(sums, self.topic_clusters[topics], np.where(known, values, 0.0))
-        np.add.at(counts, self.topic_clusters[topics], known.astype(np.float64))
-        return sums, counts
+        return cluster_sums(values, self.topic_clusters[topics], self.n_clusters)
 
     def bootstrap(self, sums: Floats, counts: Floats) -> Bootstrap:
         """Draw clusters; arguments as for `significance.bootstrap`."""
