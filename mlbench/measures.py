@@ -133,7 +133,8 @@ def _precision(_relevant: RelevantRanks, within: NDArray[np.bool_], cutoff: int)
 
 
 def _success(_relevant: RelevantRanks, within: NDArray[np.bool_], _cutoff: int) -> Floats:
-    return within.any(axis=1).astype(np.float64)
+    hits: Floats = np.any(within, axis=1).astype(np.float64)
+    return hits
 
 
 def _ndcg(relevant: RelevantRanks, within: NDArray[np.bool_], cutoff: int) -> Floats:

@@ -98,7 +98,7 @@ BIAS_SCORES: Mapping[str, BiasScore] = MappingProxyType(
             references={"floor": floor_of_rank_distance, "chance": chance_of_rank_distance},
         ),
         "rank_distance_median": BiasScore(
-            "The same, with the median over topics.",
+            "Rank distance with the median over topics in place of the mean.",
             "median over topics of max_c rank(a, c) - min_c rank(a, c), for each a, then the mean over a",
             _HYBRID,
             rank_distance,
@@ -106,7 +106,7 @@ BIAS_SCORES: Mapping[str, BiasScore] = MappingProxyType(
             over_topics="median",
         ),
         "rank_distance_log2": BiasScore(
-            "The same on a logarithmic scale, which is not ruled by a few worst topics.",
+            "Rank distance on a logarithmic scale, which is not ruled by a few worst topics.",
             "mean over topics of log2(max_c rank(a, c) / min_c rank(a, c)), for each a, then over a",
             "mlbench",
             rank_distance_log2,
@@ -121,7 +121,7 @@ BIAS_SCORES: Mapping[str, BiasScore] = MappingProxyType(
             references={"chance": chance_of_max_rank},
         ),
         "max_rank_norm": BiasScore(
-            "The same, scaled so that 100 is perfect and 0 is the end of the pool.",
+            "The rank of the last translation, scaled so that 100 is perfect and 0 is the end of the pool.",
             "100 (log2 N - log2 max_c rank(a, c)) / (log2 N - log2 m)",
             _MAX_RANK,
             max_rank_norm,
