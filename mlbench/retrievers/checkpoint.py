@@ -23,7 +23,7 @@ def find_checkpoint(locator: str, revision: str | None, *, allow_pickle: bool) -
     there is neither.
     """
     folder = Path(locator).expanduser()
-    if folder.is_dir():
+    if locator and folder.is_dir():
         if revision is not None:
             raise RetrieverError(f"revision={revision}: only a hub id has revisions, and {locator} is a folder")
         return folder

@@ -1,0 +1,23 @@
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlbench.retrievers.token_batches import token_batches
+
+
+@given(st.lists(st.integers(0, 50), max_size=80), st.integers(1, 120), st.integers(1, 10))
+def test_batches_hold_every_row_once_within_budget(lengths: list[int], budget: int, max_rows: int) -> None:
+    array = np.array(lengths, dtype=np.int64)
+    batches = [rows.tolist() for rows in token_batches(array, budget, max_rows)]
+    assert sorted(row for rows in batches for row in rows) == list(range(len(lengths)))
+    longest = [max(lengths[row] for row in rows) for rows in batches]
+    assert longest == sorted(longest, reverse=True)
+    for rows, width in zip(batches, longest, strict=True):
+        assert lengths[rows[0]] == width
+        assert len(rows) <= max_rows
+        assert len(rows) == 1 or len(rows) * max(width, 1) <= budget
+
+
+def test_batches_are_full() -> None:
+    batches = list(token_batches(np.array([3, 9, 3, 3, 3]), 9, 64))
+    assert [rows.tolist() for rows in batches] == [[1], [0, 2, 3], [4]]
