@@ -1,7 +1,7 @@
 """Dense encoders: Sentence Transformers checkpoints and plain Hugging Face encoders, with torch."""
 
 import os
-from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -46,7 +46,7 @@ class Dense:
         checkpoint cannot be found, is incomplete, pickled, broken or not finite.
         """
         assert isinstance(settings, Dense.Settings)
-        with_torch()
+        require_torch()
         folder = find_checkpoint(locator, settings.revision, allow_pickle=runtime.allow_pickle)
         check_checkpoint(folder, allow_pickle=runtime.allow_pickle)
         digest = digest_checkpoint(folder)
@@ -76,15 +76,12 @@ def from_object(
     return DenseEncoder(model, lambda: digest_model(model), use)
 
 
-def with_torch() -> None:
-    """Import what dense encoders need; raises `MissingExtra` where it is not installed."""
+def require_torch() -> None:
+    """Raise `MissingExtra` where a library of dense encoders is not installed; imports none of them."""
     # Spinning threads of OpenMP made torch 8 times slower beside another process; it reads this once, when imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    try:
-        for library in Dense.libraries:
-            import_module(library)
-    except ModuleNotFoundError as error:
-        raise MissingExtra("dense encoders", Dense.extra) from error
+    if any(find_spec(library) is None for library in Dense.libraries):
+        raise MissingExtra("dense encoders", Dense.extra)
 
 
 def _use(settings: Dense.Settings) -> Use:

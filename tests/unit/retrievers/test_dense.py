@@ -382,10 +382,10 @@ def test_missing_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_threads_wait_passively_unless_the_user_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
-    dense.with_torch()
+    dense.require_torch()
     assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
     monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
-    dense.with_torch()
+    dense.require_torch()
     assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"
 
 

@@ -1,0 +1,91 @@
+import json
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner, Result
+
+from mlbench import plugins
+from mlbench.cli.models import command
+from mlbench.errors import UnknownName
+
+
+def invoke(*arguments: str) -> Result:
+    return CliRunner().invoke(command, arguments, catch_exceptions=False)
+
+
+def test_lists_every_scheme() -> None:
+    rows = {row["scheme"]: row for row in json.loads(invoke("list", "--json").stdout)}
+    assert set(rows) == set(plugins.names(plugins.RETRIEVERS))
+    assert rows["hashing"]["summary"].startswith("Hashed character n-grams")
+    assert rows["hashing"] | {"summary": ""} == {
+        "scheme": "hashing",
+        "summary": "",
+        "package": "mlbench",
+        "extra": None,
+        "installed": True,
+    }
+    assert rows["dense"]["extra"] == "dense"
+
+
+@pytest.mark.parametrize("arguments", [(), ("list",)])
+def test_table(arguments: tuple[str, ...]) -> None:
+    shown = invoke(*arguments).stdout
+    for name in plugins.names(plugins.RETRIEVERS):
+        assert f"\n{name} " in shown
+
+
+def test_missing_extra_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mlbench.cli.models.find_spec", lambda library: None)
+    rows = {row["scheme"]: row["installed"] for row in json.loads(invoke("list", "--json").stdout)}
+    assert (rows["dense"], rows["hashing"]) == (False, True)
+    assert "pip install 'mlbench[dense]'" in invoke("list").stdout
+
+
+def test_broken_plugin_does_not_hide_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    point = plugins.EntryPoint("broken", "no_such_module:Nothing", plugins.RETRIEVERS)
+    genuine = plugins.entry_points
+    monkeypatch.setattr(plugins, "entry_points", lambda group: [*genuine(group=group), point])
+    rows = {row["scheme"]: row for row in json.loads(invoke("list", "--json").stdout)}
+    assert "cannot be imported" in rows["broken"]["summary"]
+    assert not rows["broken"]["installed"]
+    assert rows["hashing"]["installed"]
+
+
+def test_shows_the_keys_of_a_scheme() -> None:
+    shown = json.loads(invoke("show", "dense", "--json").stdout)
+    keys = {key["key"]: key for key in shown["keys"]}
+    assert keys["dtype"] == {
+        "key": "dtype",
+        "type": "fp32|bf16|fp16",
+        "default": "fp32",
+        "required": False,
+        "description": "precision of the weights",
+    }
+    assert keys["similarity"]["type"] == "cosine|dot"
+    assert (keys["max_length"]["type"], keys["max_length"]["default"]) == ("int", None)
+    assert all(key["description"] for key in shown["keys"])
+    assert shown["example"].startswith("mlbench run --model dense:")
+
+
+@pytest.mark.parametrize("scheme", plugins.names(plugins.RETRIEVERS))
+def test_every_scheme_is_explained(scheme: str) -> None:
+    shown = invoke("show", scheme).stdout
+    assert shown.startswith(f"{scheme}: ")
+    assert f"Example: mlbench run --model {scheme}:" in shown
+
+
+def test_unknown_scheme() -> None:
+    with pytest.raises(UnknownName, match="did you mean hashing"):
+        invoke("show", "hashin")
+
+
+def test_listing_imports_no_heavy_library() -> None:
+    code = (
+        "import sys\nfrom click.testing import CliRunner\nfrom mlbench.cli.models import command\n"
+        "assert CliRunner().invoke(command, ['list', '--json']).exit_code == 0\n"
+        "assert CliRunner().invoke(command, ['show', 'dense', '--json']).exit_code == 0\n"
+        "print({'torch', 'transformers', 'sentence_transformers', 'huggingface_hub'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "set()\n"
