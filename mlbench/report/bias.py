@@ -1,5 +1,6 @@
 """The language-bias scores of a result."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -7,7 +8,7 @@ from rich.text import Text
 
 from mlbench.report.notation import decimal, spoken
 from mlbench.report.width import Flow, cell_width, fit, plain_table
-from mlbench.results import Bias, BiasResult, Result
+from mlbench.results import BiasResult, Result
 
 _HEADLINE = ("own_language_preference", "rank_distance", "rank_distance_median", "max_rank_norm")
 _INTERVAL = "interval"
@@ -28,10 +29,10 @@ _DIGITS = {
 def bias_line(result: Result) -> Flow:
     """Return the line that always stands: quality of the pool beside the scores that must be read with it."""
     pool = result.aggregate("multilingual")
-    parts = [Text(f"mAP {decimal(pool.measures.get('AP') if pool else None)}")]
+    parts = [Text.assemble(("bias ", "bold"), f"mAP {decimal(pool.measures.get('AP') if pool else None)}")]
     if result.bias is None:
         reason = "topics are not parallel" if not result.task.parallel else "no pool of several languages was measured"
-        return Flow([Text("bias", "bold"), *parts, Text(f"no bias scores: {reason}", "dim")], " | ")
+        return Flow([*parts, Text(f"no bias scores: {reason}", "dim")], " | ")
     median = result.bias.score("rank_distance_median")
     for name in ("own_language_preference", "rank_distance", "max_rank_norm"):
         score = result.bias.score(name)
@@ -44,21 +45,24 @@ def bias_line(result: Result) -> Flow:
                 f"{name} {_value(score)}", (_interval(score), "dim"), middle, (_references(score, brackets=True), "dim")
             )
         )
-    parts[0] = Text.assemble(("bias ", "bold"), parts[0])
     return Flow(parts, " | ")
+
+
+def other_scores(result: Result) -> list[BiasResult]:
+    """Return the bias scores that have a value and do not stand in the bias line; often none."""
+    scores = result.bias.scores if result.bias else ()
+    return [score for score in scores if score.name not in _HEADLINE and score.value is not None]
 
 
 @dataclass(frozen=True)
 class BiasTable:
-    """The other bias scores, one to a row, with their floors and chance levels and the languages at the ends."""
+    """Bias scores, one to a row, with their floors and chance levels and the languages at the ends."""
 
-    bias: Bias
+    scores: Sequence[BiasResult]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Yield the table without the columns that find no room, or nothing when there are no other scores."""
+        """Yield the table without the columns that find no room."""
         columns = {title: cells for title, cells in self._columns().items() if cell_width(cells)}
-        if not columns:
-            return
         widths = {title: max(len(title), cell_width(cells)) for title, cells in columns.items()}
         # An interval is missed least.
         shown = fit(dict(sorted(widths.items(), key=lambda column: column[0] == _INTERVAL)), options.max_width)
@@ -71,17 +75,13 @@ class BiasTable:
         yield table
 
     def _columns(self) -> dict[str, list[Text]]:
-        others = self._others()
         return {
-            "bias score": [Text(score.name) for score in others],
-            "value": [Text(_value(score)) for score in others],
-            _INTERVAL: [Text(_interval(score).strip(), "dim") for score in others],
-            "reference": [Text(_references(score), "dim") for score in others],
-            "lowest, highest language": [Text(_ends(score), "dim") for score in others],
+            "bias score": [Text(score.name) for score in self.scores],
+            "value": [Text(_value(score)) for score in self.scores],
+            _INTERVAL: [Text(_interval(score).strip(), "dim") for score in self.scores],
+            "reference": [Text(_references(score), "dim") for score in self.scores],
+            "lowest, highest language": [Text(_ends(score), "dim") for score in self.scores],
         }
-
-    def _others(self) -> list[BiasResult]:
-        return [score for score in self.bias.scores if score.name not in _HEADLINE and score.value is not None]
 
 
 def warnings(result: Result) -> list[Text]:

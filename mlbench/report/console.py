@@ -4,7 +4,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from mlbench.errors import UnknownName
-from mlbench.report.bias import BiasTable, bias_line, warnings
+from mlbench.report.bias import BiasTable, bias_line, other_scores, warnings
 from mlbench.report.heat_map import HeatMap, grid
 from mlbench.report.summary import SummaryTable, footer, header
 from mlbench.results import Result
@@ -21,6 +21,6 @@ def console_report(result: Result, *, measure: str | None = None) -> RenderableT
         raise UnknownName("measure of this result", shown, result.task.measures)
     parts: list[RenderableType] = [*header(result), Text(), SummaryTable(result), Text(), bias_line(result)]
     parts += warnings(result)
-    if result.bias is not None:
-        parts += [Text(), BiasTable(result.bias)]
+    if others := other_scores(result):
+        parts += [Text(), BiasTable(others)]
     return Group(*parts, Text(), HeatMap(grid(result, shown)), Text(), *footer(result))

@@ -167,7 +167,7 @@ class MeansTable:
         yield table
         if self.grid.crosses:
             reason = "as query, as document: means of the cross-lingual settings; the heat map needs a wider terminal"
-            yield Flow([Text(part, "dim") for part in reason.split("; ")])
+            yield Flow([Text(part, "dim") for part in reason.split("; ")], "; ", indent=0)
 
 
 def _width(column: str) -> int:
