@@ -49,6 +49,13 @@ class TestGrid:
         setting = next(s for s in result.settings if (s.query_language, s.document_languages) == ("en", ("th",)))
         assert shown.cells["en", "th"] == setting.measures["R@1"]
 
+    def test_leaves_null_settings_out(self, result: Result) -> None:
+        first, *others = result.settings
+        empty = first.model_copy(update={"measures": dict.fromkeys(first.measures)})
+        shown = grid(result.model_copy(update={"settings": (empty, *others)}), "AP")
+        assert ("ar", "ar") not in shown.cells
+        assert len(shown.cells) == 120
+
 
 class TestWithoutColour:
     def test_small(self) -> None:
@@ -132,3 +139,6 @@ class TestMeansTable:
         lines = show(HeatMap(grid(result, "AP"))).splitlines()
         assert [line.split()[0] for line in lines[1:]] == ["monolingual", "bn", "sw", "mean"]
         assert "wider" not in " ".join(lines)
+
+    def test_stands_in_where_not_even_one_column_fits(self) -> None:
+        assert show(HeatMap(SMALL), 8).startswith("mAP by")
