@@ -126,7 +126,7 @@ KINDS = [random_grid, few_distinct, near_ties, hashed, constant, zeros_and_oppos
 def test_counts_equal_brute_force_however_the_work_is_cut(kind: Callable[[int, int, int], Matrix]) -> None:
     case = make_case(kind(65, 64, 1), kind(130, 64, 2), targets=300)
     expected = brute_force(case, depth=7)
-    for rows, columns, threads in [(1, 1, 1), (64, 64, 2), (1000, 1000, 1), (1, 1000, 2), (1000, 1, 1)]:
+    for rows, columns, threads in [(1, 64, 1), (64, 64, 2), (1000, 1000, 1), (1, 1000, 2), (1000, 1, 1)]:
         assert_same(count(case, Tiling(7, rows, columns, threads)), expected)
 
 
