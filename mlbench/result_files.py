@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -26,20 +27,39 @@ def json_schema() -> str:
     return json.dumps(Result.model_json_schema(), indent=1, sort_keys=True) + "\n"
 
 
-def write_result(result: Result, ranks: bytes, folder: Path) -> Path:
-    """Write the ranks file, then the document, into `folder`; each appears whole or not at all.
+def check_folder(folder: Path) -> None:
+    """Raise `UserError` where `folder`, or the one it would be made in, is a file or may not be written."""
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not existing.is_dir():
+        raise _unwritable(folder, f"{existing} is not a folder")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise _unwritable(folder, "Permission denied")
 
-    Returns the document's path. Raises `UserError` when the folder cannot be written.
+
+def write_result(result: Result, ranks: bytes, folder: Path) -> Path:
+    """Write the ranks file and the document into `folder`: both appear whole, or neither.
+
+    Returns the document's path. Raises `UserError` when the folder cannot be written, and leaves it as it was.
     """
     path = folder / result.ranks.name.replace(".ranks.npz", ".json")
+    contents = {folder / result.ranks.name: ranks, path: to_json(result).encode()}
+    made = [parent for parent in (folder, *folder.parents) if not parent.exists()]
+    unfinished: dict[Path, Path] = {}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _write(folder / result.ranks.name, ranks)
-        _write(path, to_json(result).encode())
+        for target, content in contents.items():
+            unfinished[target] = _write_beside(target, content)
+        for target, beside in unfinished.items():
+            beside.replace(target)
     except OSError as error:
-        raise UserError(
-            f"cannot write results to {folder}: {error.strerror or error}; name another with --out"
-        ) from error
+        raise _unwritable(folder, error.strerror or str(error)) from error
+    finally:
+        for beside in unfinished.values():
+            beside.unlink(missing_ok=True)
+        for parent in made:
+            # Only what was made for nothing is empty.
+            with suppress(OSError):
+                parent.rmdir()
     return path
 
 
@@ -83,17 +103,22 @@ def digest(content: bytes) -> str:
     return sha256(content).hexdigest()
 
 
-def _write(path: Path, content: bytes) -> None:
+def _write_beside(path: Path, content: bytes) -> Path:
+    """Write `content` into a new file beside `path` and return its path."""
     with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
         try:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
             Path(file.name).chmod(0o644)
-            Path(file.name).replace(path)
         except BaseException:
             Path(file.name).unlink(missing_ok=True)
             raise
+    return Path(file.name)
+
+
+def _unwritable(folder: Path, reason: str) -> UserError:
+    return UserError(f"cannot write results to {folder}: {reason}; name another folder with --out")
 
 
 def _unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:

@@ -141,7 +141,7 @@ class Store:
             # Another process has discarded it since it was listed.
             return None
         except OSError as error:
-            self._progress.note(f"cannot read stored vectors, they are encoded again: {error}")
+            self._progress.note(f"warning: cannot read stored vectors, they are encoded again: {error}")
             return None
         if sha256(content).hexdigest() != file.path.stem:
             self._discard(file.path, "damaged")
@@ -182,14 +182,16 @@ class Store:
             yield _ChunkFile(path, hashes)
 
     def _discard(self, path: Path, reason: str) -> None:
-        self._progress.note(f"{path}: {reason}; discarded, its texts are encoded again")
+        self._progress.note(f"warning: {path}: {reason}; discarded, its texts are encoded again")
         # A file that cannot be removed is met and noted again in the next run.
         with suppress(OSError):
             path.unlink()
 
     def _give_up(self, error: OSError) -> None:
         if not self._failed:
-            self._progress.note(f"vectors are not kept for later runs: {error}; set MLBENCH_CACHE to a usable folder")
+            self._progress.note(
+                f"warning: vectors are not kept for later runs: {error}; set MLBENCH_CACHE to a usable folder"
+            )
         self._failed = True
 
 

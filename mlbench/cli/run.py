@@ -15,7 +15,7 @@ from mlbench.evaluate import Options, measure, open_model
 from mlbench.languages import check_language
 from mlbench.protocols import Progress, Runtime
 from mlbench.report.console import console_report
-from mlbench.result_files import to_json, write_result
+from mlbench.result_files import check_folder, to_json, write_result
 from mlbench.results import Result
 from mlbench.tasks import load_task
 
@@ -26,12 +26,13 @@ DEFAULT_TASK = "mini"
 def _settings(context: click.Context, parameter: click.Parameter, pairs: Sequence[str]) -> dict[str, str]:
     settings: dict[str, str] = {}
     for pair in pairs:
-        key, equals, value = pair.partition("=")
-        if not equals or not key.strip():
+        name, equals, value = pair.partition("=")
+        key = name.strip()
+        if not equals or not key:
             raise UserError(f"--set {pair!r}: write KEY=VALUE, as in --set dtype=bf16")
         if key in settings:
-            raise UserError(f"--set {key} is there twice")
-        settings[key.strip()] = value
+            raise UserError(f"--set {key} is there twice: give each key one value")
+        settings[key] = value
     return settings
 
 
@@ -114,6 +115,8 @@ def command(screen: Screen, /, models: Sequence[str], tasks: Sequence[str], **ch
     request = Request(**chosen)  # type: ignore[arg-type]
     progress = screen.progress()
     options = _options(request, progress)
+    # Told now, not after hours of encoding.
+    check_folder(request.out)
     loaded = [load_task(task) for task in tasks]
     results: list[Result] = []
     for model in models:
