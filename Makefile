@@ -39,9 +39,9 @@ tests: $(DEV)/.installed
 	@echo "tests: pytest"
 	@$(DEV)/bin/python -m pytest $(ARGS)
 
-bench: $(DEV)/.installed ## measure our own speed (minutes)
-	@echo "speed: pytest tests/bench"
-	@$(DEV)/bin/python -m pytest -s tests/bench $(ARGS)
+bench: $(DEV)/.installed ## measure our own speed, and mteb beside it (minutes; real data in MLBENCH_DATA)
+	@$(DEV)/bin/python $(PIP_INSTALL) --no-build-isolation --editable '.[bench]'
+	@for script in ranking encoding overhead against_mteb; do $(DEV)/bin/python -m tests.bench.$$script || exit 1; done
 
 clean: ## remove the environments and everything that was built or cached here
 	@echo "removing environments, builds and caches"
