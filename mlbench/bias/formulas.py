@@ -32,10 +32,12 @@ class PoolRanks:
 def own_language_preference(pool: PoolRanks) -> Floats:
     """Return per topic the share of ordered language pairs (a, c) in which a query in a puts a's document before c's.
 
-    Float64 (topics,). Quality of documents and of languages cancels between (a, c) and (c, a); chance is 1/2.
+    Float64 (topics,). Only languages with both query and document make pairs: quality of documents and of languages
+    cancels between (a, c) and (c, a), so that chance is 1/2.
     """
     own = np.diagonal(pool.rank, axis1=1, axis2=2)[:, :, None]
     both = np.isfinite(own) & np.isfinite(pool.rank) & ~np.eye(pool.rank.shape[1], dtype=bool)
+    both &= both.swapaxes(1, 2)
     return _masked_mean(_before(own, pool.rank), both, (1, 2))
 
 
@@ -57,15 +59,13 @@ def max_rank_norm(pool: PoolRanks) -> Floats:
 
 def same_language_first(pool: PoolRanks) -> Floats:
     """Return 1 where the document in the query's language stands first, float64 (topics, query languages)."""
-    own = np.diagonal(pool.rank, axis1=1, axis2=2)
-    return np.where(np.isfinite(own), (own == _smallest(pool)).astype(np.float64), np.nan)
+    return np.diagonal(_first(pool), axis1=1, axis2=2)
 
 
 def same_language_first_elsewhere(pool: PoolRanks) -> Floats:
     """Return how often that document stands first for queries in the others, float64 (topics, document languages)."""
-    first = (pool.rank == _smallest(pool)[:, :, None]).astype(np.float64)
     others = np.isfinite(pool.rank) & ~np.eye(pool.rank.shape[1], dtype=bool)
-    share = _masked_mean(first, others, 1)
+    share = _masked_mean(_first(pool), others, 1)
     return np.where(np.isfinite(np.diagonal(pool.rank, axis1=1, axis2=2)), share, np.nan)
 
 
@@ -132,6 +132,12 @@ def complete_at(cutoff: int | None) -> Callable[[PoolRanks], Floats]:
     return complete
 
 
+def _first(pool: PoolRanks) -> Floats:
+    # Documents that all stand at the expected rank of those not retrieved share the first place.
+    first = (pool.rank == _smallest(pool)[:, :, None]).astype(np.float64)
+    return np.where(np.isfinite(pool.rank), _divide(first, first.sum(axis=2, keepdims=True)), np.nan)
+
+
 def _before(first: Floats, second: Floats) -> Floats:
     # Equal ranks happen only where both documents stand at the expected rank of those not retrieved.
     return np.where(first == second, 0.5, (first < second).astype(np.float64))
@@ -185,6 +191,11 @@ def chance_of_max_rank(pool: PoolRanks) -> Floats:
 def chance_of_max_rank_norm(pool: PoolRanks) -> Floats:
     """Return about what a random order gives, 100 / (m ln 2 log2(N / m)); float64 (topics, query languages)."""
     return _divide(np.full_like(pool.m, 100.0), pool.m * np.log(2) * np.log2(pool.pool_size / pool.m))
+
+
+def zero(pool: PoolRanks) -> Floats:
+    """Return 0 wherever there is a query; float64 (topics, query languages)."""
+    return np.where(np.isfinite(pool.m), 0.0, np.nan)
 
 
 def one_half(pool: PoolRanks) -> Floats:

@@ -26,6 +26,7 @@ from mlbench.bias.formulas import (
     removal_gap,
     same_language_first,
     same_language_first_elsewhere,
+    zero,
 )
 
 
@@ -172,7 +173,7 @@ BIAS_SCORES: Mapping[str, BiasScore] = MappingProxyType(
             "after " + _FAIR_POOLS,
             removal_gap,
             "query_language",
-            references={"chance": lambda pool: np.zeros(len(pool.rank))},
+            references={"chance": zero},
         ),
         "rank_spread": BiasScore(
             "How much a document's rank depends on the language of the query.",
