@@ -1,0 +1,161 @@
+"""Runs that are killed or interrupted, and the same command again."""
+
+import json
+import random
+import shutil
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import CommandLine, Done, own_task
+from safetensors.numpy import load_file
+
+PLUGIN = '''
+"""An encoder that takes its time."""
+
+import time
+
+import numpy as np
+from pydantic import BaseModel
+
+
+class Slow:
+    class Settings(BaseModel):
+        seconds: float = 0.1
+
+    @staticmethod
+    def open(locator, settings, runtime):
+        return Encoder(settings.seconds)
+
+
+class Encoder:
+    dim, similarity, parameters = 32, "cosine", {}
+
+    def __init__(self, seconds):
+        self.seconds = seconds
+
+    def fingerprint(self, role):
+        return f"slow-{role}"
+
+    def encode(self, texts, role):
+        time.sleep(self.seconds)
+        return np.array([np.bincount([ord(a) % 31 for a in text] + [31], minlength=32) for text in texts], np.float32)
+'''
+SLOW = ("run", "-q", "--task", "own", "--model", "slow:", "--resamples", "20", "--json")
+
+
+@pytest.fixture
+def plugin(tmp_path: Path) -> dict[str, str]:
+    """An installed plugin with the scheme `slow`; returns the environment that finds it."""
+    folder = tmp_path / "plugin"
+    (folder / "slow-1.dist-info").mkdir(parents=True)
+    (folder / "slow_encoder.py").write_text(PLUGIN, encoding="utf-8")
+    (folder / "slow-1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: slow\nVersion: 1\n")
+    (folder / "slow-1.dist-info" / "entry_points.txt").write_text("[mlbench.retrievers]\nslow = slow_encoder:Slow\n")
+    return {"PYTHONPATH": str(folder)}
+
+
+def without_cost(document: str | bytes) -> dict[str, object]:
+    return {key: value for key, value in json.loads(document).items() if key != "cost"}
+
+
+def encoded(document: str) -> tuple[int, int]:
+    cost = json.loads(document)["cost"]
+    return cost["encoded_texts"], cost["texts"]
+
+
+def kept(cache: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in cache.rglob("*.safetensors")}
+
+
+def n_texts(files: dict[Path, bytes]) -> int:
+    return sum(len(load_file(path)["hashes"]) for path in files)
+
+
+def kill_after(mlbench: CommandLine, seconds: float, *arguments: str, environment: dict[str, str]) -> bool:
+    """Run the command and kill it after so many seconds; returns whether it was still running."""
+    process = mlbench.start(*arguments, environment=environment)
+    time.sleep(seconds)
+    process.kill()
+    process.communicate()
+    return process.returncode == -signal.SIGKILL
+
+
+def check_resumed(mlbench: CommandLine, whole: Done, seconds: float, *arguments: str, **options: dict[str, str]) -> int:
+    """Kill a cold run, run it again and compare with the `whole` run; returns how many texts had been saved."""
+    shutil.rmtree(mlbench.cache, ignore_errors=True)
+    shutil.rmtree(mlbench.folder / "results", ignore_errors=True)
+    killed = kill_after(mlbench, seconds, *arguments, **options)
+    results = sorted(path.suffix for path in mlbench.folder.glob("results/[!.]*"))
+    assert not killed or results in ([], [".json", ".npz"])
+    saved = kept(mlbench.cache)
+    again = mlbench(*arguments, **options)
+    assert again.code == 0, again.err
+    assert without_cost(again.out) == without_cost(whole.out)
+    now, distinct = encoded(again.out)
+    assert now == distinct - n_texts(saved)
+    assert saved.items() <= kept(mlbench.cache).items()
+    return n_texts(saved)
+
+
+def test_a_killed_run_goes_on_where_it_was(mlbench: CommandLine, own: Path, plugin: dict[str, str]) -> None:
+    begin = time.monotonic()
+    whole = mlbench(*SLOW, environment=plugin)
+    took = time.monotonic() - begin
+    assert encoded(whole.out) == (54, 54)
+    moments = random.Random(20)
+    saved = [check_resumed(mlbench, whole, took * moments.uniform(0.2, 1), *SLOW, environment=plugin) for _ in range(5)]
+    assert any(0 < texts < 54 for texts in saved), saved
+
+
+@pytest.mark.data
+def test_a_killed_run_on_real_data(mlbench: CommandLine, data_dir: Path) -> None:
+    arguments = ("run", "-q", "--json", "--task", "xquad-r", "--languages", "en,de,es", "--resamples", "20")
+    environment = {"MLBENCH_DATA": str(data_dir)}
+    begin = time.monotonic()
+    whole = mlbench(*arguments, environment=environment)
+    took = time.monotonic() - begin
+    assert whole.code == 0, whole.err
+    assert encoded(whole.out)[0] == encoded(whole.out)[1] > 7000
+    moments = random.Random(21)
+    for _ in range(5):
+        check_resumed(mlbench, whole, took * moments.uniform(0.1, 1), *arguments, environment=environment)
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_says_so_and_keeps_what_it_has(
+    mlbench: CommandLine, own: Path, plugin: dict[str, str], number: signal.Signals
+) -> None:
+    arguments = (*SLOW, "--set", "seconds=0.3")
+    process = mlbench.start(*arguments, environment=plugin)
+    wait_for(lambda: len(kept(mlbench.cache)) >= 2)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err) == (130, "", "mlbench: interrupted; what was saved is kept\n")
+    assert not (mlbench.folder / "results").exists()
+    saved = kept(mlbench.cache)
+    again = mlbench(*arguments, environment=plugin)
+    assert encoded(again.out) == (54 - n_texts(saved), 54)
+    assert 0 < n_texts(saved) < 54
+
+
+def test_an_interruption_after_encoding_ends_at_once(mlbench: CommandLine) -> None:
+    own_task(mlbench.folder / "own", topics=1500)
+    process = mlbench.start("run", "--task", "own", "--set", "dim=2048", "--threads", "1")
+    assert process.stderr is not None
+    assert process.stderr.readline().startswith("encode: ")
+    time.sleep(0.5)
+    begin = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=120)
+    assert time.monotonic() - begin < 5
+    assert (process.returncode, err) == (130, "mlbench: interrupted; what was saved is kept\n")
