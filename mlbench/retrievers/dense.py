@@ -1,12 +1,13 @@
 """Dense encoders: Sentence Transformers checkpoints and plain Hugging Face encoders, with torch."""
 
 import os
+import sys
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from mlbench.errors import MissingExtra
+from mlbench.errors import MissingExtra, RetrieverError
 from mlbench.protocols import Runtime, Similarity
 from mlbench.retrievers.checkpoint import check_checkpoint, digest_checkpoint, find_checkpoint
 from mlbench.retrievers.dense_encoder import DenseEncoder, Use
@@ -58,22 +59,26 @@ class Dense:
         loaded = {"allow_pickle": runtime.allow_pickle, "trust_remote_code": runtime.trust_remote_code}
         return DenseEncoder(model, lambda: digest, _use(settings), loaded=loaded)
 
+    @staticmethod
+    def adopt(model: object, settings: BaseModel, runtime: Runtime) -> DenseEncoder | None:
+        """Return the encoder of a SentenceTransformer already built, as it is: nothing is loaded, moved or cast.
 
-def from_object(
-    model: "SentenceTransformer",
-    *,
-    query_prompt: str | None = None,
-    document_prompt: str | None = None,
-    similarity: Similarity | None = None,
-    batch_tokens: int | None = None,
-) -> DenseEncoder:
-    """Return the encoder of a model already built, as it is: nothing is loaded, moved or cast.
-
-    The fingerprint is taken from its tensors each time it is asked for, so it follows a model in training. Raises
-    `RetrieverError` for a similarity that is neither cosine nor dot.
-    """
-    use = Use(query_prompt, document_prompt, similarity, batch_tokens)
-    return DenseEncoder(model, lambda: digest_model(model), use)
+        None for any other object. The fingerprint is taken from its tensors each time it is asked for, so it follows a
+        model in training. Raises `RetrieverError` for keys that only matter while loading, and for a similarity that is
+        neither cosine nor dot.
+        """
+        # An object of a library that was never imported cannot exist.
+        library = sys.modules.get("sentence_transformers")
+        if library is None or not isinstance(model, library.SentenceTransformer):
+            return None
+        assert isinstance(settings, Dense.Settings)
+        late = settings.model_fields_set - {"query_prompt", "document_prompt", "similarity", "batch_tokens"}
+        if late:
+            raise RetrieverError(
+                f"a model in memory is taken as it is: set {', '.join(sorted(late))} where it is built"
+            )
+        built = cast("SentenceTransformer", model)
+        return DenseEncoder(built, lambda: digest_model(built), _use(settings))
 
 
 def require_torch() -> None:

@@ -15,8 +15,9 @@ import pytest
 
 from mlbench.errors import MissingExtra, RetrieverError
 from mlbench.protocols import Encoder, Runtime
-from mlbench.retrievers import dense
 from mlbench.retrievers.checkpoint import digest_checkpoint
+from mlbench.retrievers.dense import Dense
+from mlbench.retrievers.dense_encoder import DenseEncoder
 from mlbench.specs import open_retriever
 
 torch = pytest.importorskip("torch")
@@ -238,16 +239,22 @@ class TestFingerprint:
         assert digest_checkpoint(copy) != before
 
 
-class TestFromObject:
+def adopted(model: object, **settings: object) -> DenseEncoder:
+    found = Dense.adopt(model, Dense.Settings.model_validate(settings), Runtime())
+    assert found is not None
+    return found
+
+
+class TestAdopt:
     def test_same_vectors_as_the_folder(self, saved: Mapping[str, Path]) -> None:
         model = sentence_transformers.SentenceTransformer(str(saved["e5"]), device="cpu")
-        encoder = dense.from_object(model)
+        encoder = adopted(model)
         np.testing.assert_array_equal(encoder.encode(TEXTS, "query"), opened(saved["e5"]).encode(TEXTS, "query"))
-        assert dense.from_object(model, document_prompt="x").parameters["document_prompt"] == "x"
+        assert adopted(model, document_prompt="x").parameters["document_prompt"] == "x"
 
     def test_fingerprint_follows_training(self, saved: Mapping[str, Path]) -> None:
         model = sentence_transformers.SentenceTransformer(str(saved["labse"]), device="cpu")
-        encoder = dense.from_object(model)
+        encoder = adopted(model)
         before = encoder.fingerprint("query")
         encoder.encode(TEXTS, "query")
         assert encoder.fingerprint("query") == before
@@ -258,8 +265,16 @@ class TestFromObject:
     def test_other_similarities_need_a_choice(self, saved: Mapping[str, Path]) -> None:
         model = sentence_transformers.SentenceTransformer(str(saved["bert"]), similarity_fn_name="euclidean")
         with pytest.raises(RetrieverError, match="compares vectors by euclidean: choose with --set similarity"):
-            dense.from_object(model)
-        assert dense.from_object(model, similarity="dot").similarity == "dot"
+            adopted(model)
+        assert adopted(model, similarity="dot").similarity == "dot"
+
+    def test_keys_of_loading_are_refused(self, saved: Mapping[str, Path]) -> None:
+        model = sentence_transformers.SentenceTransformer(str(saved["bert"]), device="cpu")
+        with pytest.raises(RetrieverError, match="taken as it is: set dtype where it is built"):
+            adopted(model, dtype="bf16")
+
+    def test_other_objects_are_left_to_others(self) -> None:
+        assert Dense.adopt(object(), Dense.Settings(), Runtime()) is None
 
 
 def rewrite(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
