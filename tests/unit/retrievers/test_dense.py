@@ -16,7 +16,7 @@ import pytest
 from mlbench.errors import MissingExtra, RetrieverError
 from mlbench.protocols import Encoder, Runtime
 from mlbench.retrievers.checkpoint import digest_checkpoint
-from mlbench.retrievers.dense import Dense
+from mlbench.retrievers.dense import Dense, require_torch
 from mlbench.retrievers.dense_encoder import DenseEncoder
 from mlbench.specs import open_retriever
 
@@ -145,10 +145,10 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
     return {build.__name__: build(root / build.__name__) for build in CHECKPOINTS}
 
 
-def opened(folder: Path, runtime: Runtime | None = None, **settings: str) -> dense.DenseEncoder:
+def opened(folder: Path, runtime: Runtime | None = None, **settings: str) -> DenseEncoder:
     encoder = open_retriever(f"dense:{folder}", settings, runtime or Runtime(device="cpu"))
     assert isinstance(encoder, Encoder)
-    assert isinstance(encoder, dense.DenseEncoder)
+    assert isinstance(encoder, DenseEncoder)
     return encoder
 
 
@@ -397,10 +397,10 @@ def test_missing_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_threads_wait_passively_unless_the_user_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
-    dense.require_torch()
+    require_torch()
     assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
     monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
-    dense.require_torch()
+    require_torch()
     assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"
 
 
