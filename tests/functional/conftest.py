@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -67,11 +68,11 @@ class CommandLine:
         )
         return Done(done.returncode, done.stdout, done.stderr)
 
-    def result(self, *arguments: str, environment: Mapping[str, str] | None = None) -> dict[str, object]:
+    def result(self, *arguments: str, environment: Mapping[str, str] | None = None) -> dict[str, Any]:
         """Run `mlbench run ... --json` and return the document; the run must succeed."""
         done = self("run", "-q", "--json", *arguments, environment=environment)
         assert done.code == 0, done.err
-        document: dict[str, object] = json.loads(done.out)
+        document: dict[str, Any] = json.loads(done.out)
         return document
 
 
