@@ -10,6 +10,7 @@ from time import perf_counter
 from mlbench.data import load_collection
 from mlbench.embeddings import Embeddings, Group, embed
 from mlbench.environment import describe_environment, peak_bytes
+from mlbench.errors import UserError
 from mlbench.files import cache_dir
 from mlbench.languages import Setting, settings_of
 from mlbench.layout import Layout, lay_out, to_ranks
@@ -18,7 +19,7 @@ from mlbench.ranking import Tiling
 from mlbench.ranks import Ranks, write_ranks
 from mlbench.records import Collection
 from mlbench.result_files import digest, file_stem, write_result
-from mlbench.results import Cost, RanksFile, Result, RetrieverInfo, TaskInfo
+from mlbench.results import LARGEST_SEED, MOST_RESAMPLES, Cost, RanksFile, Result, RetrieverInfo, TaskInfo
 from mlbench.scoring import Request, Scores, score
 from mlbench.specs import adopt, describe, open_retriever
 from mlbench.store import Store
@@ -42,6 +43,13 @@ class Options:
     confidence: float = 0.95
     command: str | None = None
     progress: Progress = field(default_factory=Silence)
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.resamples <= MOST_RESAMPLES and 0 <= self.seed <= LARGEST_SEED and 0 < self.confidence < 1):
+            raise UserError(
+                f"resamples go from 0 to {MOST_RESAMPLES:,}, seeds from 0 to {LARGEST_SEED:,}, confidence from 0 to 1: "
+                f"not {self.resamples:,}, {self.seed:,} and {self.confidence}"
+            )
 
 
 @dataclass(frozen=True)
@@ -118,6 +126,8 @@ def measure(
     task = load_task(task) if isinstance(task, str) else task
     collection = load_collection(task, languages=languages, data_dir=data_dir, progress=options.progress)
     settings = settings_of(collection.languages, task.settings)
+    if not settings:
+        raise UserError(f"{task.name} has no settings in {', '.join(collection.languages)} alone: add a language")
     layout = lay_out(collection)
     clock.lap("read")
     retriever, embeddings = model.retriever, None

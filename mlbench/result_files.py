@@ -71,6 +71,8 @@ def read_result(path: Path) -> Result:
         document = json.loads(
             path.read_bytes(), object_pairs_hook=_unique_keys, parse_constant=lambda name: _refuse_constant(name)
         )
+        # Halves of surrogate pairs may be escaped in JSON, but nothing could print or save them again.
+        json.dumps(document, ensure_ascii=False).encode()
     except OSError as error:
         raise InvalidResult(f"cannot read {path}: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:
@@ -85,6 +87,7 @@ def read_result(path: Path) -> Result:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"]) or "document"
+        place = place if place.isprintable() else repr(place)
         more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
         raise InvalidResult(f"{path} is not a result document: {place}: {first['msg']}{more}") from error
 

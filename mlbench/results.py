@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mlbench.errors import UserError
 from mlbench.languages import Kind
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     import pandas
 
 SCHEMA_VERSION = 1
+MOST_RESAMPLES = 100_000
+LARGEST_SEED = 2**32 - 1
 
 
 class _Part(BaseModel):
@@ -39,6 +41,12 @@ class TaskInfo(_Part):
     measures: tuple[str, ...]
     primary_measure: str
     bias_scores: tuple[str, ...]
+
+    @model_validator(mode="after")
+    def _primary_among_measures(self) -> "TaskInfo":
+        if self.primary_measure not in self.measures:
+            raise ValueError("the primary measure is not among measures")
+        return self
 
 
 class RetrieverInfo(_Part):
@@ -129,9 +137,9 @@ class Statistics(_Part):
 
     unit: str
     n_clusters: int
-    resamples: int
-    seed: int
-    confidence: float
+    resamples: int = Field(ge=0, le=MOST_RESAMPLES)
+    seed: int = Field(ge=0, le=LARGEST_SEED)
+    confidence: float = Field(gt=0, lt=1)
     redraws: int
 
 

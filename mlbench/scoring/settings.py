@@ -99,6 +99,8 @@ def score_settings(
 def aggregate(sums: SettingSums, drawn: Bootstrap, sample: Sample) -> tuple[Aggregate, ...]:
     """Return for each kind its macro and micro mean, and the macro and micro mean of each query language."""
     groups = list(_groups(sums.settings))
+    if not groups:
+        return ()
     total = np.stack([sums.sums[:, chosen].sum(axis=1) for *_, chosen in groups], axis=1)
     count = np.stack([sums.counts[:, chosen].sum(axis=1) for *_, chosen in groups], axis=1)
     pooled = sample.bootstrap(total, count)
