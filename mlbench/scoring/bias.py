@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlbench.bias import BIAS_SCORES, BiasScore, PoolRanks, summarise
+from mlbench.errors import UnknownName
 from mlbench.measures import UNRETRIEVED
 from mlbench.ranks import PoolCounts, Ranks, pool_counts
 from mlbench.results import Aggregate, Bias, BiasResult, Bounds, LanguageShare, LanguageValue
@@ -18,11 +19,11 @@ _AP = "AP"
 
 
 def score_bias(ranks: Ranks, names: Sequence[str], aggregates: Sequence[Aggregate], sample: Sample) -> Bias:
-    """Return the bias scores called `names`, and what they were computed on."""
+    """Return the bias scores called `names`, and what they were computed on; raises `UnknownName`."""
     languages = [str(language) for language in ranks.languages]
     counts = pool_counts(ranks, languages)
     pool = PoolRanks(_translation_ranks(ranks, counts), counts.size)
-    scores = [_score(name, BIAS_SCORES[name], pool, languages, sample) for name in names]
+    scores = [_score(name, _known(name), pool, languages, sample) for name in names]
     cutoffs = [int(name.partition("@")[2]) for name in names if name.startswith("language_share@")]
     shares = [share for cutoff in cutoffs for share in _language_shares(ranks, cutoff)]
     derived = _derived(aggregates, shares)
@@ -39,6 +40,12 @@ def score_bias(ranks: Ranks, names: Sequence[str], aggregates: Sequence[Aggregat
         scores=tuple(derived.get(name) or score for name, score in zip(names, scores, strict=True)),
         language_shares=tuple(shares),
     )
+
+
+def _known(name: str) -> BiasScore:
+    if name not in BIAS_SCORES:
+        raise UnknownName("bias score", name, BIAS_SCORES)
+    return BIAS_SCORES[name]
 
 
 def _translation_ranks(ranks: Ranks, counts: PoolCounts) -> Floats:
