@@ -12,7 +12,7 @@ DEFINITION := setup.cfg pyproject.toml constraints.txt
 PIP_INSTALL := -m pip install --quiet --quiet --disable-pip-version-check --no-input --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types imports tests bench clean
+.PHONY: help run test lint types imports tests docs bench clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,7 +20,7 @@ help: ## show this list
 run: $(CORE)/.installed ## measure the default model on the shipped task (installs the core only)
 	@$(CORE)/bin/mlbench run $(ARGS)
 
-test: lint types imports tests ## check everything: style, types, layers, tests
+test: lint types imports docs tests ## check everything: style, types, layers, documentation, tests
 
 lint: $(DEV)/.installed
 	@echo "style: ruff check, ruff format"
@@ -39,6 +39,10 @@ tests: $(DEV)/.installed
 	@echo "tests: pytest"
 	@$(DEV)/bin/python -m pytest $(ARGS)
 
+docs: $(DEV)/.installed ## build the documentation into site/
+	@echo "documentation: mkdocs"
+	@$(DEV)/bin/mkdocs build --strict --quiet
+
 bench: $(DEV)/.installed ## measure our own speed, and mteb beside it (minutes; real data in MLBENCH_DATA)
 	@$(DEV)/bin/python $(PIP_INSTALL) --no-build-isolation --editable '.[bench]'
 	@for script in ranking encoding overhead against_mteb; do $(DEV)/bin/python -m tests.bench.$$script || exit 1; done
@@ -53,7 +57,7 @@ $(CORE)/.installed: $(DEFINITION)
 	$(call install,$(CORE),.,the core)
 
 $(DEV)/.installed: $(DEFINITION)
-	$(call install,$(DEV),.[all$(comma)dev],everything$(comma) with torch and the tools of development)
+	$(call install,$(DEV),.[all$(comma)dev$(comma)docs],everything$(comma) with torch and the tools of development)
 
 # The build tools come first and pinned, instead of the newest ones in a temporary environment of pip's.
 define install
