@@ -26,6 +26,8 @@ def load_collection(
     restriction. Raises `UnknownName` for a language the task has not, `DataError` for missing, altered or unexpected
     data.
     """
+    if isinstance(languages, str):
+        raise DataError(f"languages must be a list of tags, such as [{languages!r}]")
     wanted = task.languages if languages is None else tuple(sorted(set(languages)))
     for language in wanted:
         if language not in task.languages:

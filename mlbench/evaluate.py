@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
+from os import PathLike, fspath
 from pathlib import Path
 from time import perf_counter
 
@@ -18,7 +19,7 @@ from mlbench.protocols import Encoder, Progress, Retriever, Runtime, Silence
 from mlbench.ranking import Tiling
 from mlbench.ranks import Ranks, write_ranks
 from mlbench.records import Collection
-from mlbench.result_files import digest, file_stem, write_result
+from mlbench.result_files import check_folder, digest, file_stem, write_result
 from mlbench.results import LARGEST_SEED, MOST_RESAMPLES, Cost, RanksFile, Result, RetrieverInfo, TaskInfo
 from mlbench.scoring import Request, Scores, score
 from mlbench.specs import adopt, describe, open_retriever
@@ -76,7 +77,7 @@ class _Clock:
 
 def evaluate(
     model: object,
-    task: str | Task,
+    task: str | PathLike[str] | Task,
     *,
     languages: Sequence[str] | None = None,
     data_dir: Path | str | None = None,
@@ -85,11 +86,13 @@ def evaluate(
 ) -> Result:
     """Measure one retriever on one task.
 
-    `model` is a spec such as `hashing` or `./checkpoint`, an encoder or ranker, or a SentenceTransformer object; `task`
-    a name, a path or a task. With `out`, the document and its ranks file are written there. Raises `UserError` for
+    `model` is a spec such as `hashing`, a folder, an encoder or ranker, or a SentenceTransformer object; `task` a name,
+    a path or a task. With `out`, the document and its ranks file are written there. Raises `UserError` for
     whatever the user can put right.
     """
-    options = options or Options()
+    options, task = options or Options(), _task(task)
+    if out is not None:
+        check_folder(Path(out))
     retriever = open_model(model, options)
     where = None if data_dir is None else Path(data_dir)
     done = measure(retriever, task, languages=languages, data_dir=where, options=options)
@@ -108,14 +111,15 @@ class Opened:
 
 def open_model(model: object, options: Options) -> Opened:
     """Open a spec, or take an object that is or can be made a retriever."""
-    if isinstance(model, str):
-        return Opened(open_retriever(model, options.settings, options.runtime), describe(model))
+    if isinstance(model, str | PathLike):
+        spec = fspath(model)
+        return Opened(open_retriever(spec, options.settings, options.runtime), describe(spec))
     return Opened(adopt(model, options.settings, options.runtime), type(model).__name__)
 
 
 def measure(
     model: Opened,
-    task: str | Task,
+    task: str | PathLike[str] | Task,
     *,
     languages: Sequence[str] | None = None,
     data_dir: Path | None = None,
@@ -123,7 +127,7 @@ def measure(
 ) -> Evaluation:
     """Measure an opened retriever on one task; nothing is written but the embedding store."""
     clock, tokens = _Clock(), _tokens(model.retriever)
-    task = load_task(task) if isinstance(task, str) else task
+    task = _task(task)
     collection = load_collection(task, languages=languages, data_dir=data_dir, progress=options.progress)
     settings = settings_of(collection.languages, task.settings)
     if not settings:
@@ -145,6 +149,14 @@ def measure(
     return _assemble(
         model, task, layout, (ranks, scores), _cost(embeddings, clock, _tokens(retriever) - tokens), options
     )
+
+
+def _task(task: object) -> Task:
+    if isinstance(task, Task):
+        return task
+    if isinstance(task, str | PathLike):
+        return load_task(fspath(task))
+    raise UserError(f"a {type(task).__name__} is no task: give a name, a path or a task")
 
 
 def _store(options: Options) -> Store:

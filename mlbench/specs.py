@@ -58,6 +58,8 @@ def adopt(model: object, settings: Mapping[str, str], runtime: Runtime) -> Retri
 
     Raises `RetrieverError` for an object that no installed scheme knows.
     """
+    if isinstance(model, type):
+        raise RetrieverError(f"{model.__name__} is a class, not a retriever: give an object made from it")
     if isinstance(model, Encoder | Ranker):
         if settings:
             raise RetrieverError(f"an opened retriever takes no keys: {', '.join(settings)}")
