@@ -154,9 +154,8 @@ def setting_ranks(ranks: Ranks, setting: Setting) -> SettingRanks:
 def write_ranks(ranks: Ranks) -> bytes:
     """Return the ranks file's content: a compressed npz, the same bytes for the same counts."""
     buffer = BytesIO()
-    np.savez_compressed(
-        buffer, allow_pickle=False, **{field.name: getattr(ranks, field.name) for field in fields(ranks)}
-    )
+    # With `allow_pickle=False`, numpy 2.0 would save an array of that name.
+    np.savez_compressed(buffer, **{field.name: getattr(ranks, field.name) for field in fields(ranks)})
     return buffer.getvalue()
 
 
