@@ -3,9 +3,10 @@
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from mlbench.errors import UnknownName
-from mlbench.report.bias import BiasTable, bias_line, other_scores, warnings
-from mlbench.report.heat_map import HeatMap, grid
+from mlbench.report.bias import BiasTable, bias_line, warnings
+from mlbench.report.heat_map import HeatMap
+from mlbench.report.pairs import grid, shown_measure
+from mlbench.report.scores import other_scores
 from mlbench.report.summary import SummaryTable, footer, header
 from mlbench.results import Result
 
@@ -16,9 +17,7 @@ def console_report(result: Result, *, measure: str | None = None) -> RenderableT
     It fits itself to the width of the console that prints it, and has no colour where that has none. `measure` is the
     one of the heat map, by default the primary one; raises `UnknownName` when the result does not have it.
     """
-    shown = result.task.primary_measure if measure is None else measure
-    if shown not in result.task.measures:
-        raise UnknownName("measure of this result", shown, result.task.measures)
+    shown = shown_measure(result, measure)
     parts: list[RenderableType] = [*header(result), Text(), SummaryTable(result), Text(), bias_line(result)]
     parts += warnings(result)
     if others := other_scores(result):

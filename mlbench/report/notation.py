@@ -15,6 +15,12 @@ def decimal(value: float | None, digits: int = 3) -> str:
     return sign + text.removeprefix("0") if digits else sign + text
 
 
+def two_digits(value: float | None) -> str:
+    """Write a share between 0 and 1 in at most three characters: `.41`, `1.0`; None is `·`."""
+    text = decimal(value, 2)
+    return "1.0" if text == "1.00" else text
+
+
 def interval(bounds: Bounds | None) -> str:
     """Write an interval such as ` [.401, .423]`, with a space before it; None is the empty string."""
     return f" [{decimal(bounds.low)}, {decimal(bounds.high)}]" if bounds else ""
@@ -36,3 +42,8 @@ def count(number: int, noun: str) -> str:
         return f"1 {noun}"
     plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
     return f"{number:,} {plural}"
+
+
+def visible(text: str) -> str:
+    """Return `text` with line breaks, control and direction characters as escapes: nothing in it acts unseen."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -1,0 +1,103 @@
+"""One measure of every pair of languages: what a heat map and its table show."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from mlbench.errors import UnknownName
+from mlbench.results import Bounds, Result
+
+MEAN, POOL = "mean", "pool"
+
+
+@dataclass(frozen=True)
+class Grid:
+    """One measure of every setting: by (query language, document language), and by query language in the pool.
+
+    `bounds` and `pool_bounds` are the intervals of those values that have one.
+    """
+
+    measure: str
+    languages: tuple[str, ...]
+    cells: Mapping[tuple[str, str], float]
+    pool: Mapping[str, float]
+    bounds: Mapping[tuple[str, str], Bounds] = field(default_factory=dict)
+    pool_bounds: Mapping[str, Bounds] = field(default_factory=dict)
+
+    @property
+    def crosses(self) -> bool:
+        """Whether there is a cross-lingual value."""
+        return any(query != document for query, document in self.cells)
+
+    @property
+    def values(self) -> list[float]:
+        """All values, those of the pool last."""
+        return [*self.cells.values(), *self.pool.values()]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The document languages, and the pool where there is one."""
+        return (*self.languages, *([POOL] if self.pool else []))
+
+    def value(self, row: str, column: str) -> float | None:
+        """Return the value of a query language, or `MEAN`, and a document language, `POOL` or `MEAN`."""
+        if row == MEAN and column == POOL:
+            return self.pool_mean()
+        if row == MEAN:
+            return self.mean() if column == MEAN else self.column_mean(column)
+        if column == POOL:
+            return self.pool.get(row)
+        return self.row_mean(row) if column == MEAN else self.cells.get((row, column))
+
+    def interval(self, row: str, column: str) -> Bounds | None:
+        """Return the interval of a query language and a document language or `POOL`, as far as it is known."""
+        return self.pool_bounds.get(row) if column == POOL else self.bounds.get((row, column))
+
+    def row_mean(self, query_language: str) -> float | None:
+        """Return the mean over the other document languages."""
+        return mean([value for (a, b), value in self.cells.items() if a == query_language != b])
+
+    def column_mean(self, document_language: str) -> float | None:
+        """Return the mean over the other query languages."""
+        return mean([value for (a, b), value in self.cells.items() if b == document_language != a])
+
+    def mean(self) -> float | None:
+        """Return the mean over the cross-lingual settings."""
+        return mean([value for (a, b), value in self.cells.items() if a != b])
+
+    def pool_mean(self) -> float | None:
+        """Return the mean over query languages in the pool."""
+        return mean(list(self.pool.values()))
+
+
+def grid(result: Result, measure: str) -> Grid:
+    """Gather one measure of all settings; the pool is the largest that was asked in each query language."""
+    largest = max((len(setting.document_languages) for setting in result.settings), default=0)
+    cells: dict[tuple[str, str], float] = {}
+    pool: dict[str, float] = {}
+    bounds: dict[tuple[str, str], Bounds] = {}
+    pool_bounds: dict[str, Bounds] = {}
+    for setting in result.settings:
+        value, interval = setting.measures.get(measure), setting.intervals.get(measure)
+        if value is None:
+            continue
+        if len(setting.document_languages) == 1:
+            pair = setting.query_language, setting.document_languages[0]
+            cells[pair] = value
+            bounds |= {pair: interval} if interval else {}
+        elif len(setting.document_languages) == largest:
+            pool[setting.query_language] = value
+            pool_bounds |= {setting.query_language: interval} if interval else {}
+    return Grid(measure, result.task.languages, cells, pool, bounds, pool_bounds)
+
+
+def shown_measure(result: Result, measure: str | None) -> str:
+    """Return `measure`, or the primary one for None; raises `UnknownName` when the result does not have it."""
+    shown = result.task.primary_measure if measure is None else measure
+    if shown not in result.task.measures:
+        raise UnknownName("measure of this result", shown, result.task.measures)
+    return shown
+
+
+def mean(values: Sequence[float]) -> float | None:
+    """Return the mean; None over nothing."""
+    return sum(values) / len(values) if values else None
