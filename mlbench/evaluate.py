@@ -1,6 +1,7 @@
 """One retriever on one task: the only place where the steps meet."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -11,10 +12,11 @@ from time import perf_counter
 from mlbench.data import load_collection
 from mlbench.embeddings import Embeddings, Group, embed
 from mlbench.environment import describe_environment, peak_bytes
-from mlbench.errors import UserError
+from mlbench.errors import DataError, UserError
+from mlbench.exports import Recorded, RunFiles, SaveRun, save_rankings
 from mlbench.files import cache_dir
 from mlbench.languages import Setting, settings_of
-from mlbench.layout import Layout, lay_out, to_ranks
+from mlbench.layout import Layout, PoolTable, lay_out, to_ranks
 from mlbench.protocols import Encoder, Progress, Retriever, Runtime, Silence
 from mlbench.ranking import Tiling
 from mlbench.ranks import Ranks, write_ranks
@@ -24,24 +26,28 @@ from mlbench.results import LARGEST_SEED, MOST_RESAMPLES, Cost, RanksFile, Resul
 from mlbench.scoring import Request, Scores, score
 from mlbench.specs import adopt, describe, open_retriever
 from mlbench.store import Store
-from mlbench.tables import count_vectors, look_up_lists
+from mlbench.tables import count_vectors, grid_vectors, look_up_lists
 from mlbench.tasks import Task, load_task
 
 
 @dataclass(frozen=True)
 class Options:
-    """How a run is made; nothing here changes what is measured, save `settings`.
+    """How a run is made; nothing here changes what is measured, save `settings` and `limit`.
 
-    `settings` are the retriever's keys as strings; `cache` is the folder of the embedding store (None: the user's cache
-    folder); `seed`, `resamples` and `confidence` are those of the intervals; `command` is recorded in the result.
+    `settings` are the retriever's keys as strings; `limit` asks for a quick look at so many topics (see
+    `Collection.sample`); `cache` is the folder of the embedding store (None: the user's cache folder); `seed`,
+    `resamples` and `confidence` are those of the intervals; `save_run` asks for TREC files; `command` is recorded in
+    the result.
     """
 
     settings: Mapping[str, str] = field(default_factory=dict)
+    limit: int | None = None
     runtime: Runtime = field(default_factory=Runtime)
     cache: Path | None = None
     resamples: int = 2000
     seed: int = 0
     confidence: float = 0.95
+    save_run: SaveRun | None = None
     command: str | None = None
     progress: Progress = field(default_factory=Silence)
 
@@ -51,6 +57,8 @@ class Options:
                 f"resamples go from 0 to {MOST_RESAMPLES:,}, seeds from 0 to {LARGEST_SEED:,}, confidence from 0 to 1: "
                 f"not {self.resamples:,}, {self.seed:,} and {self.confidence}"
             )
+        if self.limit is not None and self.limit < 1:
+            raise UserError(f"a quick look has at least one topic, not {self.limit:,}")
 
 
 @dataclass(frozen=True)
@@ -125,7 +133,7 @@ def measure(
     data_dir: Path | None = None,
     options: Options,
 ) -> Evaluation:
-    """Measure an opened retriever on one task; nothing is written but the embedding store."""
+    """Measure an opened retriever on one task; nothing is written but the embedding store, and `options.save_run`."""
     clock, tokens = _Clock(), _tokens(model.retriever)
     task = _task(task)
     collection = load_collection(task, languages=languages, data_dir=data_dir, progress=options.progress)
@@ -133,22 +141,44 @@ def measure(
     if not settings:
         raise UserError(f"{task.name} has no settings in {', '.join(collection.languages)} alone: add a language")
     layout = lay_out(collection)
+    if not len(layout.row_queries):
+        raise DataError(f"{task.name}: no query has a relevant document: check its judgments")
     clock.lap("read")
-    retriever, embeddings = model.retriever, None
-    if isinstance(retriever, Encoder):
-        embeddings = embed(retriever, _texts(collection), _store(options), options.progress)
-        clock.lap("encode")
-        tiling = Tiling(threads=options.runtime.threads)
-        table = count_vectors(layout, embeddings, retriever.similarity, tiling, options.progress)
-    else:
-        table = look_up_lists(layout, retriever, settings, Tiling().depth, options.progress)
+    wanted = options.save_run
+    with nullcontext() if wanted is None else RunFiles(wanted, layout, settings) as files:
+        table, embeddings = _count(model, layout, settings, files, clock, options)
     ranks = to_ranks(layout, table)
     clock.lap("rank")
     scores = score(ranks, _request(task, settings, options))
     clock.lap("score")
-    return _assemble(
-        model, task, layout, (ranks, scores), _cost(embeddings, clock, _tokens(retriever) - tokens), options
-    )
+    cost = _cost(embeddings, clock, _tokens(model.retriever) - tokens)
+    return _assemble(model, task, layout, (ranks, scores), cost, options)
+
+
+def _count(
+    model: Opened,
+    layout: Layout,
+    settings: Sequence[Setting],
+    files: RunFiles | None,
+    clock: _Clock,
+    options: Options,
+) -> tuple[PoolTable, Embeddings | None]:
+    """Return the counts that the retriever's vectors or lists give, and the vectors; write the lists into `files`."""
+    retriever, progress = model.retriever, options.progress
+    if not isinstance(retriever, Encoder):
+        ranker = retriever if files is None else Recorded(retriever, files)
+        return look_up_lists(layout, ranker, settings, Tiling().depth, progress), None
+    embeddings = embed(retriever, _texts(layout.collection), _store(options), progress)
+    clock.lap("encode")
+    threads = options.runtime.threads
+    table = count_vectors(layout, embeddings, retriever.similarity, Tiling(threads=threads), progress)
+    clock.lap("rank")
+    if files is not None:
+        save_rankings(
+            files, *grid_vectors(layout, embeddings, retriever.similarity), threads=threads, progress=progress
+        )
+        clock.lap("save")
+    return table, embeddings
 
 
 def _task(task: object) -> Task:

@@ -25,11 +25,7 @@ def count_vectors(
 ) -> PoolTable:
     """Return the counts that vectors give, one column for each language."""
     collection = layout.collection
-    queries = np.concatenate(_grid(embeddings, "query", collection.languages, similarity))
-    documents = np.empty((layout.n_documents, queries.shape[1]))
-    for index, corpus in enumerate(_grid(embeddings, "document", collection.languages, similarity)):
-        own = layout.corpus(index)
-        documents[own] = corpus[layout.document_sources[own]]
+    queries, documents = grid_vectors(layout, embeddings, similarity)
     query, document = layout.row_queries[layout.present], layout.row_documents[layout.present]
     targets = Targets(query, exact_scores(queries, query, documents, document), document)
     places = [layout.corpus(index) for index in range(len(collection.languages))]
@@ -42,6 +38,17 @@ def count_vectors(
         listed=np.tile(np.array([len(own) for own in places], dtype=np.int32), (len(queries), 1)),
         top=counts.top,
     )
+
+
+def grid_vectors(layout: Layout, embeddings: Embeddings, similarity: Similarity) -> tuple[Floats, Floats]:
+    """Return the grid vectors of all queries and of all documents, (n, dim) each, in the order of the layout."""
+    languages = layout.collection.languages
+    queries = np.concatenate(_grid(embeddings, "query", languages, similarity))
+    documents = np.empty((layout.n_documents, queries.shape[1]))
+    for index, corpus in enumerate(_grid(embeddings, "document", languages, similarity)):
+        own = layout.corpus(index)
+        documents[own] = corpus[layout.document_sources[own]]
+    return queries, documents
 
 
 def look_up_lists(

@@ -12,6 +12,7 @@ import click
 from mlbench.cli.progress import Screen, console, pass_screen
 from mlbench.errors import UserError
 from mlbench.evaluate import Options, measure, open_model
+from mlbench.exports import DEPTH, LONGEST, SaveRun
 from mlbench.languages import check_language
 from mlbench.protocols import Progress, Runtime
 from mlbench.report.console import console_report
@@ -54,6 +55,8 @@ class Request:
     threads: int | None
     seed: int
     resamples: int
+    save_run: Path | None
+    depth: int | None
     allow_pickle: bool
     trust_remote_code: bool
     as_json: bool
@@ -65,7 +68,8 @@ Examples:
   mlbench run
   mlbench run --model ./checkpoint --task xquad-r --task mlqa-r --data-dir ./data
   mlbench run --model intfloat/multilingual-e5-base --task xquad-r --set dtype=bf16
-  mlbench run --task xquad-r --languages en,de,es --json""",
+  mlbench run --task xquad-r --languages en,de,es --json
+  mlbench run --task mini --save-run runs --depth 1000""",
 )
 @click.option(
     "--model",
@@ -102,6 +106,18 @@ Examples:
 @click.option(
     "--resamples", type=click.IntRange(min=2), default=2000, show_default=True, help="Resamples of the intervals."
 )
+@click.option(
+    "--save-run",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Write TREC runs and judgments as well, for run:DIR and other tools.",
+)
+@click.option(
+    "--depth",
+    type=click.IntRange(1, LONGEST),
+    metavar="N",
+    help="Documents in each list of --save-run.  [default: 100]",
+)
 @click.option("--allow-pickle", is_flag=True, help="Load weights that are pickled; they can run any code.")
 @click.option("--trust-remote-code", is_flag=True, help="Run code that comes with a model.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result document instead of tables.")
@@ -113,6 +129,10 @@ def command(screen: Screen, /, models: Sequence[str], tasks: Sequence[str], **ch
     is printed and saved as JSON beside the ranks it was computed from.
     """
     request = Request(**chosen)  # type: ignore[arg-type]
+    if request.save_run is not None and len(models) * len(tasks) > 1:
+        raise UserError("--save-run takes one model and one task: give each run a command and a folder of its own")
+    if request.save_run is None and request.depth is not None:
+        raise UserError("--depth is how long the lists of --save-run are: add --save-run DIR")
     progress = screen.progress()
     options = _options(request, progress)
     # Told now, not after hours of encoding.
@@ -128,6 +148,8 @@ def command(screen: Screen, /, models: Sequence[str], tasks: Sequence[str], **ch
             if not request.as_json:
                 console().print(console_report(done.result))
             progress.note(f"saved {path}")
+            if request.save_run is not None:
+                progress.note(f"saved {len(done.result.settings)} runs and their judgments in {request.save_run}")
     if request.as_json:
         documents = [json.loads(to_json(result)) for result in results]
         click.echo(json.dumps(documents[0] if len(documents) == 1 else documents, ensure_ascii=False, indent=1))
@@ -139,6 +161,7 @@ def _options(request: Request, progress: Progress) -> Options:
         runtime=Runtime(request.device, request.threads, request.allow_pickle, request.trust_remote_code),
         resamples=request.resamples,
         seed=request.seed,
+        save_run=None if request.save_run is None else SaveRun(request.save_run, request.depth or DEPTH),
         command=shlex.join(["mlbench", *sys.argv[1:]]),
         progress=progress,
     )
