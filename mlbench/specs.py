@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import cast
 
 from pydantic import BaseModel, ValidationError
 
 from mlbench import plugins
-from mlbench.errors import RetrieverError, suggest
+from mlbench.errors import MissingExtra, RetrieverError, suggest
 from mlbench.protocols import Adopting, Encoder, Ranker, Retriever, Runtime, Scheme
 
 # Two letters at least, so that the drive of `C:\models` is no scheme.
@@ -42,9 +43,14 @@ def open_retriever(spec: str, settings: Mapping[str, str], runtime: Runtime) -> 
     """
     name, locator = parse(spec)
     scheme = load_scheme(name)
-    retriever = scheme.open(locator, check_settings(name, scheme.Settings, settings), runtime)
-    # A plugin may return anything, whatever its annotations say.
-    opened: object = retriever
+    try:
+        # A plugin may return anything, whatever its annotations say.
+        opened: object = scheme.open(locator, check_settings(name, scheme.Settings, settings), runtime)
+    except (RetrieverError, MissingExtra) as error:
+        meant = get_close_matches(spec, plugins.names(plugins.RETRIEVERS), n=1, cutoff=0.7) if locator == spec else []
+        if meant and not Path(spec).exists():
+            raise RetrieverError(f"{error}; or is {meant[0]} meant?") from error
+        raise
     if not isinstance(opened, Encoder | Ranker):
         raise RetrieverError(
             f"retriever {name!r} opened a {type(opened).__name__}, which is no encoder (it lacks "

@@ -17,6 +17,7 @@ from safetensors.numpy import load_file, save_file
 OWN = "run --task own"
 # Every fault that shows only when vectors are computed must come before the intervals.
 FEW = "--resamples 2"
+OFFLINE = {"HF_HUB_OFFLINE": "1"}
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,12 @@ INPUTS = [
     Fault("invalid language tag", "run --languages EN", ("'EN' is not a language tag", "lower case")),
     Fault("no language", "run --languages ,", ("no language is asked for", "ar, de")),
     Fault("unknown scheme", "run --model hasing:", ("unknown retriever 'hasing'", "did you mean hashing?")),
+    Fault(
+        "misspelt model", "run --model vectro", ("vectro: no such folder", "or is vectors meant?"), environment=OFFLINE
+    ),
+    Fault(
+        "misspelt model with keys", "run --model hasing --set dim=64", ("dense: unknown key", "or is hashing meant?")
+    ),
     Fault("empty model", "run --model=", ("the model is empty", "scheme:locator")),
     Fault("unknown command", "rum", ("unknown command 'rum'", "run")),
     Fault("unknown option", "run --langages en", ("No such option", "--languages")),
@@ -201,6 +208,12 @@ INPUTS = [
         OWN,
         ("qrels.tsv line 1: topic 't9' has no query in any language",),
         own(("qrels.tsv", "t9\t0\td0-item\t1\n")),
+    ),
+    Fault(
+        "nothing relevant",
+        OWN,
+        ("own: no query has a relevant document", "check its judgments"),
+        own(("qrels.tsv", "t0\t0\td0-item\t0\n")),
     ),
     Fault("no judgments", OWN, ("qrels.tsv: no judgment of any topic",), own(("qrels.tsv", "\n"))),
     # vectors and runs
@@ -407,6 +420,7 @@ def pickled(folder: Path) -> None:
 CHECKPOINTS = [
     Fault("NaN weights", "run --model model", ("encoder.layer.0.output.dense.weight has NaN",), broken_weights),
     Fault("pickled weights", "run --model model", ("model: weights are pickled only", "--allow-pickle"), pickled),
+    Fault("no weights", "run --model model", ("model: no weights", "save the model"), without("*.safetensors")),
     Fault("no tokenizer", "run --model model", ("model: no tokenizer", "save the tokenizer"), without("tok*")),
     Fault(
         "cut weights",
@@ -423,7 +437,7 @@ CHECKPOINTS = [
         "hub id offline",
         "run --model a/b",
         ("a/b: no such folder", "HF_HUB_OFFLINE"),
-        environment={"HF_HUB_OFFLINE": "1"},
+        environment=OFFLINE,
     ),
 ]
 
