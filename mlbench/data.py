@@ -18,13 +18,19 @@ _SILENCE = Silence()
 
 
 def load_collection(
-    task: Task, *, languages: Sequence[str] | None = None, data_dir: Path | None = None, progress: Progress = _SILENCE
+    task: Task,
+    *,
+    languages: Sequence[str] | None = None,
+    limit: int | None = None,
+    data_dir: Path | None = None,
+    progress: Progress = _SILENCE,
 ) -> Collection:
     """Return the collection of `task`, restricted to `languages` (None: all of them, in any order, none twice).
 
-    The whole task is read and checked before it is restricted, so clusters and missing documents do not depend on the
-    restriction. Raises `UnknownName` for a language the task has not, `DataError` for missing, altered or unexpected
-    data.
+    With a `limit`, of at least 1, it is a sample of so many topics (see `Collection.sample`). The whole task is read
+    and checked before it is sampled and restricted, so clusters and missing documents do not depend on either, nor a
+    language's sample on the other languages. Raises `UnknownName` for a language the task has not, `DataError` for
+    missing, altered or unexpected data.
     """
     if isinstance(languages, str):
         raise DataError(f"languages must be a list of tags, such as [{languages!r}]")
@@ -40,6 +46,8 @@ def load_collection(
     collection = replace(read(request), parallel=task.parallel)
     _check_content(task, collection)
     _check_counts(task, collection)
+    if limit is not None:
+        collection = collection.sample(limit)
     return collection if wanted == collection.languages else collection.restrict(wanted)
 
 

@@ -136,7 +136,9 @@ def measure(
     """Measure an opened retriever on one task; nothing is written but the embedding store, and `options.save_run`."""
     clock, tokens = _Clock(), _tokens(model.retriever)
     task = _task(task)
-    collection = load_collection(task, languages=languages, data_dir=data_dir, progress=options.progress)
+    collection = load_collection(
+        task, languages=languages, limit=options.limit, data_dir=data_dir, progress=options.progress
+    )
     settings = settings_of(collection.languages, task.settings)
     if not settings:
         raise UserError(f"{task.name} has no settings in {', '.join(collection.languages)} alone: add a language")
@@ -239,7 +241,7 @@ def _assemble(
 ) -> Evaluation:
     ranks, scores = found
     content = write_ranks(ranks)
-    task_info = _task_info(task, layout.collection)
+    task_info = _task_info(task, layout.collection, options.limit)
     retriever_info = _retriever_info(model)
     result = Result(
         task=task_info,
@@ -255,7 +257,7 @@ def _assemble(
     return Evaluation(result, content)
 
 
-def _task_info(task: Task, collection: Collection) -> TaskInfo:
+def _task_info(task: Task, collection: Collection, limit: int | None) -> TaskInfo:
     return TaskInfo(
         name=task.name,
         version=task.version,
@@ -268,6 +270,7 @@ def _task_info(task: Task, collection: Collection) -> TaskInfo:
         measures=task.measures,
         primary_measure=task.primary_measure,
         bias_scores=task.bias_scores,
+        limit=limit,
     )
 
 

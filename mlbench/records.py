@@ -1,9 +1,16 @@
 """The immutable records of retrieval: queries, documents, judgments and the collection that holds them."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from hashlib import sha256
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
+
+_OTHERS = 10
+"""A sample has up to so many documents per query that are not relevant."""
+
+_Row = TypeVar("_Row")
+_Key = TypeVar("_Key", str, tuple[int, str])
 
 
 class Query(NamedTuple):
@@ -65,6 +72,45 @@ class Collection:
             parallel=self.parallel,
         )
 
+    def sample(self, n: int) -> "Collection":
+        """Return the first `n` queries of each language, their relevant documents and up to 10 n others per language.
+
+        "First" is a fixed order of topics that is the same in every language and goes round the clusters, so parallel
+        topics stay parallel and no cluster comes twice before each came once. The other documents are a fixed random
+        sample. The same collection gives the same sample; rows keep their order.
+        """
+        order = self._round_the_clusters()
+        queries = {
+            language: _first(rows, n, key=lambda query: order[query.topic_id])
+            for language, rows in self.queries.items()
+        }
+        topics = {query.topic_id for rows in queries.values() for query in rows}
+        judgments = {topic: rows for topic, rows in self.judgments.items() if topic in topics}
+        relevant = {judgment.doc_id for rows in judgments.values() for judgment in rows}
+        documents = {}
+        for language, rows in self.documents.items():
+            others = (document for document in rows if document.doc_id not in relevant)
+            kept = relevant.union(
+                row.doc_id for row in _first(tuple(others), _OTHERS * n, key=lambda row: _digest([row.doc_id]))
+            )
+            documents[language] = tuple(document for document in rows if document.doc_id in kept)
+        return replace(
+            self,
+            queries=queries,
+            documents=documents,
+            judgments=judgments,
+            clusters={topic: cluster for topic, cluster in self.clusters.items() if topic in topics},
+        )
+
+    def _round_the_clusters(self) -> dict[str, tuple[int, str]]:
+        """Return a sort key for each topic: its place within its cluster, then chance."""
+        places: Counter[str] = Counter()
+        order = {}
+        for chance, topic, cluster in sorted((_digest([topic]), topic, name) for topic, name in self.clusters.items()):
+            order[topic] = (places[cluster], chance)
+            places[cluster] += 1
+        return order
+
     def fingerprints(self) -> dict[str, str]:
         """Return a SHA-256 (hex) of the content of each language: queries, documents, judgments and clusters.
 
@@ -95,6 +141,12 @@ def document_id(task: str, language: str, paragraph: str, sentence: str) -> str:
     """
     digest = sha256("\x1f".join((task, paragraph, sentence, language)).encode()).hexdigest()[:12]
     return "-".join(part for part in (digest, language, paragraph, sentence) if part)
+
+
+def _first(rows: tuple[_Row, ...], n: int, *, key: Callable[[_Row], _Key]) -> tuple[_Row, ...]:
+    """Return the `n` rows with the smallest keys, in the order in which they came."""
+    kept = set(sorted(range(len(rows)), key=lambda index: key(rows[index]))[:n])
+    return tuple(row for index, row in enumerate(rows) if index in kept)
 
 
 def _line(*parts: str) -> str:

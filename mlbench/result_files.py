@@ -93,12 +93,13 @@ def read_result(path: Path) -> Result:
 
 
 def file_stem(task: TaskInfo, retriever: RetrieverInfo) -> str:
-    """Return the name, without ending, of a result's files: task, languages if not all, retriever and fingerprint."""
+    """Return the name, without ending, of a result's files: task, limit, languages if not all, retriever, digest."""
     languages = [".".join(task.languages)] if task.partial else []
     if languages and len(languages[0]) > 40:
         languages = [f"{len(task.languages)}-languages-{digest(languages[0].encode())[:8]}"]
+    limit = [] if task.limit is None else [f"limit-{task.limit}"]
     spec = re.sub(r"[^A-Za-z0-9._]+", "-", retriever.spec).strip("-.")[-60:] or "model"
-    return ".".join([task.name, *languages, f"{spec}-{retriever.fingerprint[:8]}"])
+    return ".".join([task.name, *limit, *languages, f"{spec}-{retriever.fingerprint[:8]}"])
 
 
 def digest(content: bytes) -> str:

@@ -28,7 +28,10 @@ class Bounds(_Part):
 
 
 class TaskInfo(_Part):
-    """What was measured on; `partial` says that languages were left out, so that aggregates are not the task's."""
+    """What was measured on; `partial` says that languages were left out, so that aggregates are not the task's.
+
+    `limit` says that it was a quick look at so many topics: comparable to no other result but one of the same data.
+    """
 
     name: str
     version: str
@@ -41,6 +44,7 @@ class TaskInfo(_Part):
     measures: tuple[str, ...]
     primary_measure: str
     bias_scores: tuple[str, ...]
+    limit: int | None = Field(default=None, ge=1)
 
     @model_validator(mode="after")
     def _primary_among_measures(self) -> "TaskInfo":

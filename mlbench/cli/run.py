@@ -48,6 +48,7 @@ class Request:
     """The options of a run that say how, not what."""
 
     languages: tuple[str, ...] | None
+    limit: int | None
     settings: dict[str, str]
     data_dir: Path | None
     out: Path
@@ -68,6 +69,7 @@ Examples:
   mlbench run
   mlbench run --model ./checkpoint --task xquad-r --task mlqa-r --data-dir ./data
   mlbench run --model intfloat/multilingual-e5-base --task xquad-r --set dtype=bf16
+  mlbench run --model ./checkpoint --task xquad-r --limit 20
   mlbench run --task xquad-r --languages en,de,es --json
   mlbench run --task mini --save-run runs --depth 1000""",
 )
@@ -90,6 +92,9 @@ Examples:
     help="A task's name, file or folder; may be repeated.",
 )
 @click.option("--languages", callback=_languages, metavar="AR,EN", help="Queries, documents and pool of these only.")
+@click.option(
+    "--limit", type=click.IntRange(min=1), metavar="N", help="A quick look: N topics, some documents; not comparable."
+)
 @click.option("--set", "settings", multiple=True, callback=_settings, metavar="KEY=VALUE", help="A key of the model.")
 @click.option("--data-dir", type=click.Path(path_type=Path), metavar="DIR", help="A folder with the files of tasks.")
 @click.option(
@@ -158,6 +163,7 @@ def command(screen: Screen, /, models: Sequence[str], tasks: Sequence[str], **ch
 def _options(request: Request, progress: Progress) -> Options:
     return Options(
         settings=request.settings,
+        limit=request.limit,
         runtime=Runtime(request.device, request.threads, request.allow_pickle, request.trust_remote_code),
         resamples=request.resamples,
         seed=request.seed,

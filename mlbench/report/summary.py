@@ -21,18 +21,26 @@ def header(result: Result) -> tuple[Flow, Flow]:
     title = [Text(retriever.spec, "bold"), Text(f"on {task.name} (version {task.version})")]
     if task.partial:
         title.append(Text(f"partial: {', '.join(task.languages)}", "yellow"))
-    details: list[str] = [retriever.kind]
+    if task.limit is not None:
+        title.append(Text(f"quick look: {count(task.limit, 'topic')}, not comparable", "yellow"))
+    return Flow(title, " "), Flow(_dim(details(result)))
+
+
+def details(result: Result) -> list[str]:
+    """Return in a few words each what the retriever and the task are made of."""
+    task, retriever = result.task, result.retriever
+    found: list[str] = [retriever.kind]
     if retriever.dim is not None:
-        details.append(count(retriever.dim, "dimension"))
+        found.append(count(retriever.dim, "dimension"))
     if retriever.similarity is not None:
-        details.append(retriever.similarity)
-    details += [
+        found.append(retriever.similarity)
+    return [
+        *found,
         count(len(task.languages), "language"),
         count(n_queries(result), "query"),
         count(n_documents(result), "document"),
         f"primary measure {heading(task.primary_measure)}",
     ]
-    return Flow(title, " "), Flow(_dim(details))
 
 
 def n_queries(result: Result) -> int:
@@ -63,7 +71,7 @@ class SummaryTable:
         rows = [aggregate for aggregate in found if aggregate is not None]
         labels = [Text(f"{spoken(row.kind)} ({row.n_settings})") for row in rows]
         label_width = max(cell_width(labels), len("settings"))
-        columns = {measure: self._cells(rows, measure) for measure in self._measures()}
+        columns = {measure: self._cells(rows, measure) for measure in ordered_measures(self.result)}
         shown = fitting_measures(columns, options.max_width - label_width - GAP)
         table = plain_table()
         table.add_column("settings", no_wrap=True)
@@ -73,10 +81,6 @@ class SummaryTable:
             table.add_row(label, *(columns[measure][place] for measure in shown))
         yield table
         yield from left_out(columns, shown)
-
-    def _measures(self) -> list[str]:
-        primary = self.result.task.primary_measure
-        return [primary, *(measure for measure in self.result.task.measures if measure != primary)]
 
     def _cells(self, rows: Sequence[Aggregate], measure: str) -> list[Text]:
         values = [decimal(row.measures.get(measure)) for row in rows]
@@ -90,6 +94,12 @@ class SummaryTable:
             )
             for row, value in zip(rows, values, strict=True)
         ]
+
+
+def ordered_measures(result: Result) -> list[str]:
+    """Return the measures of a result, the primary one first."""
+    primary = result.task.primary_measure
+    return [primary, *(measure for measure in result.task.measures if measure != primary)]
 
 
 def ceiling(aggregate: Aggregate, measure: str) -> str:
@@ -120,15 +130,26 @@ def left_out(columns: Mapping[str, Sequence[Text]], shown: Sequence[str]) -> lis
 
 def footer(result: Result) -> tuple[Flow, Flow]:
     """Return two lines: how the intervals were made; what the run took."""
-    cost = result.cost
-    spent = [f"encode {cost.encode_seconds:,.1f} s", f"rank {cost.rank_seconds:,.1f} s"]
-    if cost.texts is not None and cost.encoded_texts is not None:
-        spent.insert(0, f"{cost.encoded_texts:,} of {count(cost.texts, 'distinct text')} encoded")
-    return intervals_line(result.statistics), Flow(_dim([f"cost: {spent[0]}", *spent[1:]]))
+    first, *rest = cost(result)
+    return intervals_line(result.statistics), Flow(_dim([f"cost: {first}", *rest]))
+
+
+def cost(result: Result) -> list[str]:
+    """Return in a few words each what the run took."""
+    taken = result.cost
+    spent = [f"encode {taken.encode_seconds:,.1f} s", f"rank {taken.rank_seconds:,.1f} s"]
+    if taken.texts is not None and taken.encoded_texts is not None:
+        spent.insert(0, f"{taken.encoded_texts:,} of {count(taken.texts, 'distinct text')} encoded")
+    return spent
 
 
 def intervals_line(statistics: Statistics) -> Flow:
     """Return a line that says how intervals were made."""
+    return Flow(_dim(intervals(statistics)))
+
+
+def intervals(statistics: Statistics) -> list[str]:
+    """Return in a few words each how intervals were made."""
     parts = [
         f"{100 * statistics.confidence:g} % intervals: {count(statistics.resamples, 'resample')} of"
         f" {count(statistics.n_clusters, 'cluster')}",
@@ -137,7 +158,7 @@ def intervals_line(statistics: Statistics) -> Flow:
     ]
     if statistics.redraws:
         parts.append(count(statistics.redraws, "redraw"))
-    return Flow(_dim(parts))
+    return parts
 
 
 def _dim(parts: Sequence[str]) -> list[Text]:
