@@ -69,7 +69,9 @@ def answer_pool(
 
 
 @dataclass(frozen=True)
-class _Row:
+class PoolRow:
+    """A line of a pool's table: a query language, a mean, or the ceiling of a mean."""
+
     label: str
     n_queries: str
     values: Mapping[str, float | None]
@@ -87,7 +89,7 @@ class PoolTable:
         answer = self.answer
         title = f"pool {','.join(answer.document_languages)}: {count(answer.n_documents, 'document')}"
         yield Text(title, "bold")
-        rows = [*self._languages(), *self._means()]
+        rows = pool_rows(answer)
         columns = {measure: self._cells(rows, measure) for measure in self._measures()}
         label_width = max(cell_width([Text(row.label) for row in rows]), len("query language"))
         queries_width = max(len("queries"), *(len(row.n_queries) for row in rows))
@@ -107,7 +109,7 @@ class PoolTable:
         primary = self.answer.primary_measure
         return [primary, *(measure for measure in self.answer.settings[0].measures if measure != primary)]
 
-    def _cells(self, rows: Sequence[_Row], measure: str) -> list[Text]:
+    def _cells(self, rows: Sequence[PoolRow], measure: str) -> list[Text]:
         values = [decimal(row.values[measure]) if measure in row.values else "" for row in rows]
         width = max(map(len, values))
         primary = measure == self.answer.primary_measure
@@ -116,23 +118,29 @@ class PoolTable:
             for row, value in zip(rows, values, strict=True)
         ]
 
-    def _languages(self) -> Iterator[_Row]:
-        for setting in self.answer.settings:
-            yield _Row(setting.query_language, f"{setting.n_queries:,}", setting.measures, setting.intervals)
 
-    def _means(self) -> Iterator[_Row]:
-        """Yield means and ceilings; macro and micro are one row where they are the same to the eye."""
-        kinds = dict.fromkeys(aggregate.kind for aggregate in self.answer.aggregates)
-        for kind in kinds:
-            means = [aggregate for aggregate in self.answer.aggregates if aggregate.kind == kind]
-            same = len({_as_seen(mean) for mean in means}) == 1
-            for mean in means[:1] if same else means:
-                label = "mean" if same else f"{mean.aggregation} mean"
-                label = f"{spoken(kind)} {label}" if len(kinds) > 1 else label
-                yield _Row(label, f"{mean.n_queries:,}", mean.measures, mean.intervals)
-                limits = {name: best for name, best in mean.ceilings.items() if best is not None and best < 1}
-                if limits:
-                    yield _Row(label.replace("mean", "ceiling"), "", limits, {})
+def pool_rows(answer: PoolAnswer) -> list[PoolRow]:
+    """Return a row for each query language, then the means and, where it is below 1, their ceiling."""
+    asked = [
+        PoolRow(setting.query_language, f"{setting.n_queries:,}", setting.measures, setting.intervals)
+        for setting in answer.settings
+    ]
+    return [*asked, *_means(answer)]
+
+
+def _means(answer: PoolAnswer) -> Iterator[PoolRow]:
+    """Yield means and ceilings; macro and micro are one row where they are the same to the eye."""
+    kinds = dict.fromkeys(aggregate.kind for aggregate in answer.aggregates)
+    for kind in kinds:
+        means = [aggregate for aggregate in answer.aggregates if aggregate.kind == kind]
+        same = len({_as_seen(mean) for mean in means}) == 1
+        for mean in means[:1] if same else means:
+            label = "mean" if same else f"{mean.aggregation} mean"
+            label = f"{spoken(kind)} {label}" if len(kinds) > 1 else label
+            yield PoolRow(label, f"{mean.n_queries:,}", mean.measures, mean.intervals)
+            limits = {name: best for name, best in mean.ceilings.items() if best is not None and best < 1}
+            if limits:
+                yield PoolRow(label.replace("mean", "ceiling"), "", limits, {})
 
 
 def _as_seen(mean: Aggregate) -> tuple[str, ...]:

@@ -1,0 +1,188 @@
+"""Results as Markdown of the GitHub kind: for a README, or a comment on a pull request."""
+
+import re
+from collections.abc import Sequence
+
+from mlbench.languages import KINDS
+from mlbench.report.comparison import BEST, MEANS, Comparison, compare
+from mlbench.report.notation import ABSENT, count, decimal, heading, interval, spoken, two_digits
+from mlbench.report.pairs import MEAN, POOL, Grid, grid, shown_measure
+from mlbench.report.pool import PoolAnswer, pool_rows
+from mlbench.report.scores import (
+    HEADLINE,
+    no_bias,
+    other_scores,
+    score_ends,
+    score_interval,
+    score_references,
+    score_value,
+)
+from mlbench.report.summary import ceiling, cost, details, intervals, ordered_measures
+from mlbench.results import BiasResult, Result
+
+# Without a meaning anywhere in Markdown or on GitHub: no markup, entity, link or mention of a person.
+_PLAIN = re.compile(r"(?:[^\W_]|[ ,;:()%'·-]|(?<=[^\W_])_(?=[^\W_])|(?<=[^\W_])@(?=[^\W_])|\.(?=\d|\s|$))*")
+
+
+def markdown_report(results: Sequence[Result], *, measure: str | None = None) -> str:
+    """Return each result as tables with `measure`, by default the primary one, by pairs of languages.
+
+    Several results begin with a table across them, and fold what belongs to one. Raises `UnknownName` for a measure
+    that a result does not have.
+    """
+    several = len(results) > 1
+    blocks = list(_comparison(compare(results, measure=measure))) if several else []
+    for result in results:
+        blocks += _result(result, shown_measure(result, measure), folded=several)
+    return "\n\n".join(blocks) + "\n"
+
+
+def markdown_pools(results: Sequence[Result], answers: Sequence[PoolAnswer]) -> str:
+    """Return the answers of pools as tables, each from the result in the same place."""
+    blocks: list[str] = []
+    for result, answer in zip(results, answers, strict=True):
+        languages = ", ".join(map(name, answer.document_languages))
+        measures = list(answer.settings[0].measures)
+        rows = [
+            [
+                name(row.label),
+                row.n_queries,
+                *(
+                    (decimal(row.values[measure]) if measure in row.values else "")
+                    + interval(row.intervals.get(measure))
+                    for measure in measures
+                ),
+            ]
+            for row in pool_rows(answer)
+        ]
+        blocks += [
+            _title(result),
+            f"Pool of {languages}: {count(answer.n_documents, 'document')}",
+            _table(["query language", "queries", *map(_heading, measures)], rows),
+            _prose(intervals(answer.statistics)),
+        ]
+    return "\n\n".join(blocks) + "\n"
+
+
+def name(text: str) -> str:
+    """Return `text` as it is where Markdown gives it no meaning, else as a code span."""
+    return text if _PLAIN.fullmatch(text) else code(text)
+
+
+def code(text: str) -> str:
+    """Return `text` as a code span, in which nothing but its fence has a meaning."""
+    fence = "`" * (max((len(run) for run in re.findall("`+", text)), default=0) + 1)
+    # A reader takes away one blank at both ends, unless there is nothing but blanks.
+    pad = " " if text.strip() and (text[0] in "` " or text[-1] in "` ") else ""
+    return f"{fence}{pad}{text or ' '}{pad}{fence}"
+
+
+def _result(result: Result, measure: str, *, folded: bool) -> list[str]:
+    partial = [f"Partial: only {', '.join(map(name, result.task.languages))}."] if result.task.partial else []
+    warning = result.bias.warning if result.bias else None
+    blocks = [_title(result), _prose(details(result)), *partial, _means(result), _bias_line(result)]
+    blocks += [f"> Warning: {name(warning)}"] if warning else []
+    others = [_bias_table(scores)] if (scores := other_scores(result)) else []
+    pairs = _pairs(grid(result, measure))
+    if folded:
+        blocks += _fold("Bias scores", others) + _fold("By language", pairs)
+    else:
+        blocks += others + pairs
+    return [*blocks, _prose(intervals(result.statistics)), _prose(["Cost: " + ", ".join(cost(result))])]
+
+
+def _title(result: Result) -> str:
+    task = result.task
+    return f"### {code(result.retriever.spec)} on {code(task.name)} (version {name(task.version)})"
+
+
+def _comparison(comparison: Comparison) -> list[str]:
+    titles = ["retriever", "task", *(_join(column.group, column.title) for column in comparison.columns)]
+    cells = [[f"**{cell.text}**" if cell.best else cell.text for cell in column.cells] for column in comparison.columns]
+    names = (map(code, comparison.retrievers), map(name, comparison.tasks))
+    return [_table(titles, list(zip(*names, *cells, strict=True)), left=2), f"{MEANS.capitalize()}; bold: {BEST}."]
+
+
+def _means(result: Result) -> str:
+    measures = ordered_measures(result)
+    rows = [
+        [
+            f"{spoken(row.kind)} ({row.n_settings})",
+            *(
+                f"{decimal(row.measures.get(each))}{interval(row.intervals.get(each)) if place == 0 else ''}"
+                f"{ceiling(row, each)}"
+                for place, each in enumerate(measures)
+            ),
+        ]
+        for row in map(result.aggregate, KINDS)
+        if row is not None
+    ]
+    return _table(["settings", *map(_heading, measures)], rows)
+
+
+def _bias_line(result: Result) -> str:
+    pool = result.aggregate("multilingual")
+    parts = [f"mAP {decimal(pool.measures.get('AP') if pool else None)}"]
+    if result.bias is None:
+        return " · ".join([f"**Bias**: {parts[0]}", f"no bias scores: {no_bias(result)}"])
+    for each in HEADLINE:
+        score = result.bias.score(each)
+        parts.append(f"{spoken(each)} {ABSENT if score is None else _full(score)}")
+    return "**Bias**: " + " · ".join(parts)
+
+
+def _full(score: BiasResult) -> str:
+    known = score_references(score)
+    return _join(score_value(score), score_interval(score), f"({known})" if known else "")
+
+
+def _bias_table(scores: Sequence[BiasResult]) -> str:
+    rows = [
+        [name(score.name), score_value(score), score_interval(score), name(score_references(score)), _ends(score)]
+        for score in scores
+    ]
+    return _table(["bias score", "value", "interval", "reference", "lowest, highest language"], rows)
+
+
+def _ends(score: BiasResult) -> str:
+    return name(score_ends(score))
+
+
+def _pairs(grid: Grid) -> list[str]:
+    """Return a heading and the heat map as a table, or only the languages' own values where no pair crosses."""
+    title = f"**{_heading(grid.measure)}**: language of the query (rows) by language of the documents (columns)"
+    if not grid.crosses:
+        columns = ["monolingual", *([POOL] if grid.pool else [])]
+        rows = [
+            [name(a), decimal(grid.value(a, a)), *([decimal(grid.value(a, POOL))] if grid.pool else [])]
+            for a in grid.languages
+        ]
+        return [f"**{_heading(grid.measure)}** by language", _table(["", *columns], rows)]
+    columns = [*grid.languages, MEAN, *([POOL] if grid.pool else [])]
+    rows = []
+    for row in (*grid.languages, MEAN):
+        cells = [(two_digits(grid.value(row, column)), row == column) for column in columns]
+        rows.append([name(row), *(f"**{text}**" if own and row != MEAN else text for text, own in cells)])
+    return [title, _table(["", *map(name, columns)], rows), f"{MEAN}: cross-lingual settings only"]
+
+
+def _fold(summary: str, blocks: Sequence[str]) -> list[str]:
+    return ["<details><summary>" + summary + "</summary>", *blocks, "</details>"] if blocks else []
+
+
+def _table(titles: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> str:
+    rules = [":--" if place < left else "--:" for place in range(len(titles))]
+    lines = [titles, rules, *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def _heading(measure: str) -> str:
+    return name(heading(measure))
+
+
+def _prose(parts: Sequence[str]) -> str:
+    return name(", ".join(parts))
+
+
+def _join(*parts: str) -> str:
+    return " ".join(part for part in parts if part)
