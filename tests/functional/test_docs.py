@@ -4,8 +4,8 @@ On each page, and in the README, these are followed in order, as a reader would,
 
 - a block below a line that is only a file's name and a colon is written to that file;
 - a `console` block is run and must end with exit code 0, a `python` block is executed in one session for the page;
-- a `text` block shows what the last `console` block before it printed, in a wide terminal: its lines occur there in this
-  order, `...` stands for any lines, and blanks at the end of lines do not count.
+- a `text` block shows what the last `console` block before it printed, in a wide terminal: its lines occur there in
+  this order, `...` stands for any lines, and blanks at the end of lines do not count.
 
 `<!-- not run: reason -->` above a block leaves it out, `<!-- data -->` runs it where there is real data. A page that
 names `./checkpoint` finds a tiny one there.
