@@ -6,17 +6,18 @@ from pathlib import Path
 
 import click
 from pydantic import BaseModel
-from rich.console import Group, RenderableType
 
-from mlbench.cli.progress import console
+from mlbench.cli.progress import Screen, console, pass_screen
 from mlbench.errors import UserError
 from mlbench.languages import check_language
 from mlbench.measures import parse
-from mlbench.report.console import console_report
-from mlbench.report.pool import PoolTable, answer_pool
-from mlbench.report.summary import header
+from mlbench.report.formats import FORMATS, console_pools, console_reports, format_of, render, render_pools, save
+from mlbench.report.harmless import harmless
+from mlbench.report.pool import answer_pool
 from mlbench.result_files import read_result
 from mlbench.verification import read_pair
+
+_STDOUT = Path("-")
 
 
 @click.command(
@@ -25,28 +26,53 @@ Examples:
   mlbench report results/
   mlbench report result.json --measure R@1
   mlbench report result.json --pool ar,en,zh
-  mlbench report result.json --pool en --measure nDCG@5 --json"""
+  mlbench report result.json --format html
+  mlbench report results/ --output results.md
+  mlbench report base.json candidate.json --format latex"""
 )
 @click.argument("paths", metavar="RESULT...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--pool", metavar="LANGUAGES", help="Answer this pool from the ranks instead, such as ar,en,zh.")
 @click.option("--measure", metavar="NAME", help="The measure that the heat map, or the pool, shows.")
+@click.option("--format", "chosen", type=click.Choice(list(FORMATS)), help="Another format than that of the screen.")
+@click.option("--output", metavar="FILE", type=click.Path(path_type=Path), help="Write a file; - is stdout.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list of the documents, or of the pool's answers.")
-def command(paths: tuple[Path, ...], pool: str | None, measure: str | None, as_json: bool) -> None:
-    """Show results as tables; RESULT is a result document, or a folder of them.
+@pass_screen
+def command(
+    screen: Screen,
+    /,
+    paths: tuple[Path, ...],
+    pool: str | None,
+    measure: str | None,
+    chosen: str | None,
+    output: Path | None,
+    as_json: bool,
+) -> None:
+    """Show results as tables, or write them as Markdown, HTML, CSV, LaTeX, a PNG figure or metadata of a model card.
+
+    RESULT is a result document, or a folder of them. Several are one table across them; -v shows each in full below it.
+
+    --format follows from the suffix of --output where it is not given. Without --output, HTML and PNG are written
+    beside the result under its name (report.html for several), every other format goes to stdout.
 
     A pool is any set of the result's languages, and --measure any measure there, whether or not it was asked for at run
     time. Each language of the pool asks; a single language is asked by all.
     """
-    chosen = None if measure is None else parse(measure).name
+    if as_json and (chosen or output):
+        raise click.UsageError("--json is a format of its own: leave out --format and --output")
+    known = None if measure is None else parse(measure).name
+    name = _format(chosen, output)
     found = result_paths(paths)
     if pool is not None:
-        _show_pools(found, pool_languages(pool), chosen, as_json=as_json)
-    elif not as_json:
-        _print([console_report(result, measure=chosen) for result in map(read_result, found)])
-    elif chosen is None:
-        _print_json([read_result(path) for path in found])
-    else:
+        _pools(found, pool_languages(pool), known, name=None if as_json else name, output=output)
+    elif as_json and known is not None:
         raise click.UsageError("--json prints whole documents: leave out --measure, or add --pool")
+    elif as_json:
+        _print_json([read_result(path) for path in found])
+    elif name == "console" and output is None:
+        results = [harmless(read_result(path)) for path in found]
+        console().print(console_reports(results, measure=known, full=screen.verbose))
+    else:
+        _write(found, name, known, output)
 
 
 def result_paths(paths: tuple[Path, ...]) -> list[Path]:
@@ -77,21 +103,57 @@ def _may_be_result(file: Path) -> bool:
     return isinstance(document, dict) and "schema_version" in document
 
 
-def _show_pools(paths: Sequence[Path], languages: Sequence[str], measure: str | None, *, as_json: bool) -> None:
+def _format(chosen: str | None, output: Path | None) -> str:
+    if chosen is not None:
+        return chosen
+    if output is None or output == _STDOUT:
+        return "console"
+    name = format_of(output)
+    if name is None:
+        raise UserError(f"no format has the suffix of {output}: choose one with --format")
+    return name
+
+
+def _pools(
+    paths: Sequence[Path], languages: Sequence[str], measure: str | None, *, name: str | None, output: Path | None
+) -> None:
+    """Answer a pool from each result, as JSON without a `name` of a format."""
     found = [read_pair(path) for path in paths]
     answers = [answer_pool(result, ranks, languages, measure=measure) for result, ranks in found]
-    if as_json:
+    results = [result for result, _ in found]
+    if name is None:
         _print_json(answers)
+    elif name == "console" and output is None:
+        console().print(console_pools([harmless(result) for result in results], answers))
+    else:
+        _put(render_pools(name, results, answers), output, paths)
+
+
+def _write(paths: Sequence[Path], name: str, measure: str | None, output: Path | None) -> None:
+    """Write the reports of results where they belong; files that the user did not name are told."""
+    results = [read_result(path) for path in paths]
+    kind = FORMATS[name]
+    if output is not None or not kind.to_file:
+        _put(render(name, results, measure=measure), output, paths)
+    elif len(paths) == 1 or not kind.several:
+        for path, result in zip(paths, results, strict=True):
+            _tell(render(name, [result], measure=measure), path.with_suffix(kind.suffix))
+    else:
+        _tell(render(name, results, measure=measure), paths[0].with_name(f"report{kind.suffix}"))
+
+
+def _tell(content: bytes, path: Path) -> None:
+    save(content, path)
+    click.echo(path)
+
+
+def _put(content: bytes, output: Path | None, results: Sequence[Path]) -> None:
+    if output is None or output == _STDOUT:
+        click.echo(content, nl=False)
         return
-    _print([Group(header(result)[0], PoolTable(answer)) for (result, _), answer in zip(found, answers, strict=True)])
-
-
-def _print(reports: Sequence[RenderableType]) -> None:
-    screen = console()
-    for place, report in enumerate(reports):
-        if place:
-            screen.rule(style="dim")
-        screen.print(report)
+    if any(output.resolve() == path.resolve() for path in results):
+        raise UserError(f"{output} is a result: name another file with --output")
+    save(content, output)
 
 
 def _print_json(documents: Sequence[BaseModel]) -> None:

@@ -49,11 +49,19 @@ class Scale:
         )
         return red, green, blue
 
-    def style(self, value: float) -> str:
-        """Return a rich style: the colour of the value behind black or white, whichever is easier to read."""
+    def ink(self, value: float) -> Rgb:
+        """Return black or white, whichever is easier to read on the colour of the value."""
         colour = self.colour(value)
-        text = max(((0, 0, 0), (255, 255, 255)), key=lambda ink: contrast(ink, colour))
-        return f"not bold {_hex(text)} on {_hex(colour)}"
+        return max(((0, 0, 0), (255, 255, 255)), key=lambda ink: contrast(ink, colour))
+
+    def style(self, value: float) -> str:
+        """Return a rich style: the colour of the value behind its ink."""
+        return f"not bold {css(self.ink(value))} on {css(self.colour(value))}"
+
+
+def css(colour: Rgb) -> str:
+    """Return a colour as `#rrggbb`."""
+    return "#{:02x}{:02x}{:02x}".format(*colour)
 
 
 def contrast(one: Rgb, other: Rgb) -> float:
@@ -67,7 +75,3 @@ def _luminance(colour: Rgb) -> float:
         channel / 3294.6 if channel <= 10 else ((channel / 255 + 0.055) / 1.055) ** 2.4 for channel in colour
     )
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
-
-
-def _hex(colour: Rgb) -> str:
-    return "#{:02x}{:02x}{:02x}".format(*colour)

@@ -22,7 +22,7 @@ _ESCAPES = str.maketrans(
         "<": r"\textless{}",
         ">": r"\textgreater{}",
         "|": r"\textbar{}",
-        '"': r"\textquotedbl{}",
+        '"': r"{\char34}",
         "`": r"\textasciigrave{}",
         "'": r"\textquotesingle{}",
     }

@@ -34,10 +34,8 @@ def no_bias(result: Result) -> str:
 def written(name: str, value: float | None) -> str:
     """Write a value of the bias score `name` with as many decimals as it deserves; None is `·`."""
     digits = _DIGITS.get(name, 3)
-    # Nobody reads a tenth of a rank beside thousands of them; a floor is a whole number.
-    if value is not None and (abs(value) >= _THOUSANDS or (digits == 1 and value.is_integer())):
-        digits = 0
-    return decimal(value, digits)
+    # Nobody reads a tenth of a rank beside thousands of them.
+    return decimal(value, 0 if value is not None and abs(value) >= _THOUSANDS else digits)
 
 
 def score_value(score: BiasResult) -> str:
@@ -55,7 +53,7 @@ def score_references(score: BiasResult) -> str:
     """Write floor and chance levels, such as `floor 10, chance 440.8`; without any, the empty string."""
     known = [(name, value) for name, value in score.references.items() if value is not None]
     known.sort(key=lambda reference: reference[0] != "floor")
-    return ", ".join(f"{spoken(name)} {written(score.name, value)}" for name, value in known)
+    return ", ".join(f"{spoken(name)} {_reference(score.name, value)}" for name, value in known)
 
 
 def score_ends(score: BiasResult) -> str:
@@ -66,3 +64,8 @@ def score_ends(score: BiasResult) -> str:
     (low, lowest), (high, highest) = known[0], known[-1]
     ends = (written(score.name, low), written(score.name, high))
     return f"{lowest} {ends[0]}, {highest} {ends[1]}" if ends[0] != ends[1] else ""
+
+
+def _reference(name: str, value: float) -> str:
+    # The floor of a rank is a whole number.
+    return decimal(value, 0) if _DIGITS.get(name) == 1 and value.is_integer() else written(name, value)
