@@ -170,7 +170,7 @@ def _count(
     if not isinstance(retriever, Encoder):
         ranker = retriever if files is None else Recorded(retriever, files)
         return look_up_lists(layout, ranker, settings, Tiling().depth, progress), None
-    embeddings = embed(retriever, _texts(layout.collection), _store(options), progress)
+    embeddings = embed(retriever, _texts(layout.collection), _store(model, options), progress)
     clock.lap("encode")
     threads = options.runtime.threads
     table = count_vectors(layout, embeddings, retriever.similarity, Tiling(threads=threads), progress)
@@ -191,8 +191,9 @@ def _task(task: object) -> Task:
     raise UserError(f"a {type(task).__name__} is no task: give a name, a path or a task")
 
 
-def _store(options: Options) -> Store:
-    return Store(options.cache or cache_dir(), options.progress)
+def _store(model: Opened, options: Options) -> Store:
+    about = {"retriever": model.spec, "parameters": model.retriever.parameters}
+    return Store(options.cache or cache_dir(), options.progress, about)
 
 
 def _texts(collection: Collection) -> dict[Group, list[str]]:

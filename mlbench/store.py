@@ -1,14 +1,16 @@
 """Keeps vectors between runs: immutable chunk files named by their content, with no lock and no database."""
 
+import json
 import os
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from secrets import token_hex
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +22,11 @@ from mlbench.protocols import Progress, Silence, Vectors
 Hashes = NDArray[np.uint8]
 # File number to (rows in the file, rows of the chunk).
 _Places = dict[int, tuple[list[int], list[int]]]
+
+EMBEDDINGS = "embeddings"
+"""The folder of all stores in the cache folder; each has a folder of its own there, named after its encoder."""
+ABOUT = "about.json"
+"""In a store's folder: whose vectors they are; its time is when they were used last."""
 
 _NAME = re.compile(r"[0-9a-f]{64}\.safetensors")
 _PLAIN = re.compile(r"[0-9a-z_-]{1,128}")
@@ -72,12 +79,17 @@ class Store:
     """The vectors that earlier runs left in `<cache>/embeddings/<fingerprint>/`.
 
     Several processes may share it: a file appears whole and never changes. A folder that cannot be read or written is
-    told to `progress` once, and everything goes on without it.
+    told to `progress` once, and everything goes on without it. `about` says for people whose vectors they are; it is
+    written beside them as JSON and never read by a run.
     """
 
-    def __init__(self, cache: Path, progress: Progress | None = None) -> None:
-        self.folder = cache / "embeddings"
+    def __init__(
+        self, cache: Path, progress: Progress | None = None, about: Mapping[str, object] | None = None
+    ) -> None:
+        self.folder = cache / EMBEDDINGS
         self._progress = progress or Silence()
+        self._about = about
+        self._marked: set[str] = set()
         self._failed = False
 
     def load(self, fingerprint: str, chunks: Sequence[Hashes], out: Sequence[Vectors]) -> list[bool]:
@@ -88,6 +100,8 @@ class Store:
         """
         filled = [False] * len(chunks)
         files = self._files(fingerprint)
+        if files:
+            self._mark_as_used(fingerprint)
         while not all(filled):
             index = _Index(files)
             found = {n: places for n, hashes in enumerate(chunks) if not filled[n] and (places := index.find(hashes))}
@@ -128,7 +142,7 @@ class Store:
             self._give_up(error)
             return []
         _remove_leftovers(paths)
-        return list(self._readable(path for path in paths if _NAME.fullmatch(path.name)))
+        return list(self._readable(path for path in paths if is_chunk(path)))
 
     def _read(self, file: _ChunkFile, dim: int) -> Vectors | None:
         """Return the vectors of a chunk file, float32 (n, dim), or None where it cannot be used.
@@ -159,10 +173,24 @@ class Store:
         content = save({"hashes": np.ascontiguousarray(hashes), "vectors": np.ascontiguousarray(vectors)})
         folder = self._folder(fingerprint)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
             _write_whole(folder / f"{sha256(content).hexdigest()}.safetensors", content)
         except OSError as error:
             self._give_up(error)
+        else:
+            self._mark_as_used(fingerprint)
+
+    def _mark_as_used(self, fingerprint: str) -> None:
+        """Leave whose vectors these are and, as that file's time, when they were used last; once in a run."""
+        if self._about is None or fingerprint in self._marked:
+            return
+        self._marked.add(fingerprint)
+        path = self._folder(fingerprint) / ABOUT
+        # No run needs it, so a folder that may only be read is no reason for a word.
+        with suppress(OSError):
+            if path.exists():
+                os.utime(path)
+            else:
+                _write_whole(path, json.dumps(self._about, ensure_ascii=False, indent=1, sort_keys=True).encode())
 
     def _folder(self, fingerprint: str) -> Path:
         # A plugin's fingerprint may be any string; only a plain one names a folder everywhere.
@@ -198,7 +226,12 @@ class Store:
 def _write_whole(path: Path, content: bytes) -> None:
     unfinished = path.with_name(f".{token_hex(8)}.tmp")
     try:
-        with unfinished.open("xb") as file:
+        try:
+            file = _create(unfinished)
+        except FileNotFoundError:
+            # Somebody has removed the folder, empty as it was, since it was made.
+            file = _create(unfinished)
+        with file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -207,11 +240,26 @@ def _write_whole(path: Path, content: bytes) -> None:
         unfinished.unlink(missing_ok=True)
 
 
+def _create(path: Path) -> BinaryIO:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.open("xb")
+
+
+def is_chunk(path: Path) -> bool:
+    """Say whether a file is called as the store calls its chunks."""
+    return _NAME.fullmatch(path.name) is not None
+
+
+def is_leftover(path: Path) -> bool:
+    """Say whether a killed process left this file; a young one may belong to a process that is writing now."""
+    try:
+        return path.suffix == ".tmp" and path.stat().st_mtime < time.time() - _LEFTOVER_SECONDS
+    except FileNotFoundError:
+        return False
+
+
 def _remove_leftovers(paths: list[Path]) -> None:
-    # A young one may belong to a process that is writing now.
-    oldest = time.time() - _LEFTOVER_SECONDS
     for path in paths:
-        if path.suffix == ".tmp":
-            with suppress(OSError):
-                if path.stat().st_mtime < oldest:
-                    path.unlink()
+        with suppress(OSError):
+            if is_leftover(path):
+                path.unlink()

@@ -28,6 +28,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "measures": "Explain every measure and bias score with its formula.",
         "verify": "Recompute every number of a result from its ranks.",
         "report": "Show results as tables, and answer other pools from their ranks.",
+        "cache": "List and remove the vectors that earlier runs kept.",
     }
 )
 """The commands with their short help, so that `mlbench --help` imports none; `run` is mlbench.cli.run.command."""

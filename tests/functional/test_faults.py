@@ -332,7 +332,7 @@ def check_one_line(mlbench: CommandLine, fault: Fault) -> None:
     assert done.err.endswith("\n")
     assert [fragment for fragment in fault.says if fragment not in done.err] == [], done.err
     assert tree(mlbench.folder) == before
-    assert {path.suffix for path in mlbench.cache.rglob("*") if path.is_file()} <= {".safetensors"}
+    assert {path.suffix for path in mlbench.cache.rglob("*") if path.is_file()} <= {".safetensors", ".json"}
 
 
 @pytest.mark.parametrize("fault", INPUTS, ids=lambda fault: fault.name)

@@ -1,0 +1,172 @@
+"""`mlbench cache`: the vectors that earlier runs kept, and downloaded data."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+import click
+
+from mlbench.cli.progress import console
+from mlbench.files import cache_dir
+from mlbench.inventory import KeptVectors, kept_data, kept_vectors, remove, to_remove
+
+_AGE = re.compile(r"(\d+(?:\.\d+)?)\s*(h|d|w)", re.IGNORECASE)
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(B|kB|MB|GB|TB)", re.IGNORECASE)
+_HOURS = {"h": 1, "d": 24, "w": 7 * 24}
+_UNITS = ("B", "kB", "MB", "GB", "TB")
+_THOUSAND = 1000
+_UNKNOWN = "(not known)"
+
+
+def _age(context: click.Context, parameter: click.Parameter, text: str | None) -> timedelta | None:
+    match = _AGE.fullmatch(text.strip()) if text is not None else None
+    if text is not None and match is None:
+        raise click.BadParameter(f"{text!r} is no age: write 12h, 30d or 8w")
+    try:
+        return timedelta(hours=float(match[1]) * _HOURS[match[2].lower()]) if match else None
+    except OverflowError as error:
+        raise click.BadParameter(f"{text!r} is longer than any cache is old") from error
+
+
+def _bytes(context: click.Context, parameter: click.Parameter, text: str | None) -> int | None:
+    if text is None:
+        return None
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise click.BadParameter(f"{text!r} is no size: write 500MB or 2GB")
+    power = [unit.lower() for unit in _UNITS].index(match[2].lower())
+    amount: float = float(match[1]) * _THOUSAND**power
+    return round(amount)
+
+
+@click.group(
+    invoke_without_command=True,
+    epilog="""\b
+Examples:
+  mlbench cache
+  mlbench cache list --json
+  mlbench cache prune --older-than 30d
+  mlbench cache prune --larger-than 2GB --yes""",
+)
+@click.pass_context
+def command(context: click.Context) -> None:
+    """List and remove the vectors that earlier runs kept; without a command, list them.
+
+    They are in the folder that $MLBENCH_CACHE names, or in the platform's. A model whose vectors were removed encodes
+    its texts again.
+    """
+    if context.invoked_subcommand is None:
+        context.invoke(list_)
+
+
+@command.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+def list_(as_json: bool = False) -> None:
+    """List kept vectors, last used first, and downloaded data.
+
+    \b
+    Example: mlbench cache list --json
+    """
+    cache = cache_dir()
+    stores, data = kept_vectors(cache), kept_data(cache)
+    if as_json:
+        found = {"folder": str(cache), "vectors": stores, "data": data}
+        click.echo(json.dumps(found, default=lambda part: part.model_dump(mode="json"), ensure_ascii=False, indent=1))
+        return
+    if not stores and not data:
+        click.echo(f"nothing is kept in {cache}")
+        return
+    if stores:
+        _print_vectors(stores)
+    if data:
+        rows = [(entry.folder.name, f"{entry.files:,}", size(entry.bytes), ", ".join(entry.tasks)) for entry in data]
+        _print_table({"data": "left", "files": "right", "size": "right", "read by": "left"}, rows)
+    total = [sum(entry.bytes for entry in entries) for entries in (stores, data)]
+    click.echo(f"vectors {size(total[0])}, data {size(total[1])}, in {cache}")
+
+
+@command.command()
+@click.option("--older-than", callback=_age, metavar="AGE", help="Vectors not used for so long, such as 12h, 30d, 8w.")
+@click.option(
+    "--larger-than",
+    callback=_bytes,
+    metavar="SIZE",
+    help="The least recently used, until the rest is no larger, such as 500MB, 2GB.",
+)
+@click.option("--all", "everything", is_flag=True, help="All vectors.")
+@click.option("--yes", is_flag=True, help="Remove them; without it they are only shown.")
+def prune(older_than: timedelta | None, larger_than: int | None, everything: bool, yes: bool) -> None:
+    """Remove kept vectors; without --yes only show which.
+
+    Downloaded data stay, as does every file that mlbench did not put there. A run that is going on encodes again what
+    it misses.
+
+    \b
+    Example: mlbench cache prune --older-than 30d --yes
+    """
+    if older_than is None and larger_than is None and not everything:
+        raise click.UsageError("say which vectors: --older-than 30d, --larger-than 2GB or --all")
+    stores = kept_vectors(cache_dir())
+    before = None if older_than is None else _ago(older_than)
+    chosen = to_remove(stores, before=before, most_bytes=0 if everything else larger_than)
+    if not chosen:
+        click.echo(f"nothing to remove: {len(stores)} kept, {size(sum(store.bytes for store in stores))}")
+        return
+    _print_vectors(chosen)
+    amount = f"{len(chosen)} of {len(stores)} kept, {size(sum(store.bytes for store in chosen))}"
+    if not yes:
+        click.echo(f"would remove {amount}: add --yes to do it")
+        return
+    for store in chosen:
+        remove(store)
+    click.echo(f"removed {amount}")
+
+
+def size(n_bytes: int) -> str:
+    """Return a size for people: `0 B`, `12 kB`, `3.4 MB`, `1.2 GB`."""
+    amount, unit = float(n_bytes), 0
+    while round(amount, 1) >= _THOUSAND and unit < len(_UNITS) - 1:
+        amount, unit = amount / _THOUSAND, unit + 1
+    return f"{amount:,.{0 if unit < 2 else 1}f} {_UNITS[unit]}"
+
+
+def _ago(age: timedelta) -> datetime:
+    now = datetime.now(UTC)
+    # Nothing is older than the calendar.
+    return now - min(age, now - datetime.min.replace(tzinfo=UTC))
+
+
+def _print_vectors(stores: Sequence[KeptVectors]) -> None:
+    columns: dict[str, Literal["left", "right"]] = {
+        "retriever": "left",
+        "vectors": "right",
+        "dim": "right",
+        "size": "right",
+        "last used": "left",
+    }
+    rows = [
+        (
+            store.retriever or _UNKNOWN,
+            f"{store.vectors:,}",
+            "" if store.dim is None else f"{store.dim:,}",
+            size(store.bytes),
+            f"{store.last_used.astimezone():%Y-%m-%d %H:%M}",
+            store.fingerprint[:12],
+        )
+        for store in stores
+    ]
+    _print_table({**columns, "fingerprint": "left"}, rows)
+
+
+def _print_table(columns: Mapping[str, Literal["left", "right"]], rows: Sequence[Sequence[str]]) -> None:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for title, side in columns.items():
+        # What names a thing may be long; it is folded, and numbers stay whole.
+        table.add_column(title, justify=side, no_wrap=title != "retriever", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    console().print(table)

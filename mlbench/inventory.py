@@ -1,0 +1,158 @@
+"""What lies in the cache folder: the vectors of earlier runs and downloaded data; and which of the vectors may go."""
+
+import json
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+from safetensors import SafetensorError, safe_open
+
+from mlbench.errors import UserError
+from mlbench.protocols import Parameter
+from mlbench.store import ABOUT, EMBEDDINGS, is_chunk, is_leftover
+from mlbench.tasks import load_task, task_names
+
+
+class _Found(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class KeptVectors(_Found):
+    """One encoder's vectors; a text that several chunks hold is counted in each. `retriever` is None if not known."""
+
+    folder: Path
+    fingerprint: str
+    retriever: str | None
+    parameters: dict[str, Parameter]
+    vectors: int
+    dim: int | None
+    bytes: int
+    last_used: datetime
+
+
+class KeptData(_Found):
+    """The downloaded files of one folder, and the shipped tasks that read some of them."""
+
+    folder: Path
+    tasks: tuple[str, ...]
+    files: int
+    bytes: int
+
+
+class _About(BaseModel):
+    retriever: str | None = None
+    parameters: dict[str, Parameter] = {}
+
+
+def kept_vectors(cache: Path) -> tuple[KeptVectors, ...]:
+    """Return the stores in the cache folder, last used first; none where there is no such folder."""
+    found = [_survey(folder) for folder in _folders(cache / EMBEDDINGS)]
+    return tuple(sorted((store for store in found if store), key=lambda store: store.last_used, reverse=True))
+
+
+def kept_data(cache: Path) -> tuple[KeptData, ...]:
+    """Return the folders of downloaded files in the cache folder, by name; none where nothing was downloaded."""
+    readers: dict[str, set[str]] = {}
+    for name in task_names():
+        for file in load_task(name).files:
+            readers.setdefault(file.path.partition("/")[0], set()).add(name)
+    found = []
+    for folder in _folders(cache / "data"):
+        sizes = [path.stat().st_size for path in sorted(folder.rglob("*")) if path.is_file()]
+        tasks = tuple(sorted(readers.get(folder.name, ())))
+        found.append(KeptData(folder=folder, tasks=tasks, files=len(sizes), bytes=sum(sizes)))
+    return tuple(found)
+
+
+def to_remove(
+    stores: Iterable[KeptVectors], *, before: datetime | None = None, most_bytes: int | None = None
+) -> tuple[KeptVectors, ...]:
+    """Return the stores that were not used since `before`, then the least recently used until `most_bytes` suffice.
+
+    The least recently used come first. With neither condition nothing goes.
+    """
+    waiting = sorted(stores, key=lambda store: store.last_used)
+    gone = [store for store in waiting if before is not None and store.last_used < before]
+    waiting = waiting[len(gone) :]
+    left = sum(store.bytes for store in waiting)
+    while most_bytes is not None and left > most_bytes:
+        gone.append(waiting.pop(0))
+        left -= gone[-1].bytes
+    return tuple(gone)
+
+
+def remove(store: KeptVectors) -> None:
+    """Remove a store's files, and its folder if nothing else lies there; raises `UserError` where that is refused.
+
+    A run that is using it encodes again what it misses.
+    """
+    try:
+        for path in _own_files(store.folder):
+            path.unlink(missing_ok=True)
+    except FileNotFoundError:
+        # Somebody else has removed all of it.
+        return
+    except OSError as error:
+        raise UserError(f"cannot remove {error.filename}: {error.strerror}") from error
+    # What somebody else put there, or another process just did, stays.
+    with suppress(OSError):
+        store.folder.rmdir()
+
+
+def _folders(parent: Path) -> list[Path]:
+    try:
+        return sorted(path for path in parent.iterdir() if path.is_dir() and not path.is_symlink())
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise UserError(f"cannot read {parent}: {error.strerror}; set MLBENCH_CACHE to a usable folder") from error
+
+
+def _own_files(folder: Path) -> list[Path]:
+    """Return the chunks, what killed processes left, and last what says whose they are."""
+    paths = sorted(folder.iterdir())
+    chunks = [path for path in paths if is_chunk(path) or is_leftover(path)]
+    return [*chunks, *(path for path in paths if path.name == ABOUT)]
+
+
+def _survey(folder: Path) -> KeptVectors | None:
+    """Return what a folder keeps; None where nothing in it is the store's."""
+    try:
+        paths = _own_files(folder)
+        stats = [path.stat() for path in paths]
+    except FileNotFoundError:
+        # Another process is removing it.
+        return None
+    if not paths:
+        return None
+    shapes = [_shape(path) for path in paths if is_chunk(path)]
+    about = _about(folder / ABOUT)
+    return KeptVectors(
+        folder=folder,
+        fingerprint=folder.name,
+        retriever=about.retriever,
+        parameters=about.parameters,
+        vectors=sum(shape[0] for shape in shapes),
+        dim=max((shape[1] for shape in shapes), default=0) or None,
+        bytes=sum(stat.st_size for stat in stats),
+        last_used=datetime.fromtimestamp(max(stat.st_mtime for stat in stats), UTC),
+    )
+
+
+def _shape(path: Path) -> Sequence[int]:
+    """Return the shape of a chunk's vectors; a damaged one has none."""
+    try:
+        with safe_open(path, framework="numpy") as content:
+            rows, dim = content.get_slice("vectors").get_shape()
+    except (SafetensorError, OSError, ValueError):
+        return (0, 0)
+    return rows, dim
+
+
+def _about(path: Path) -> _About:
+    try:
+        return _About.model_validate(json.loads(path.read_bytes()))
+    except (OSError, ValueError):
+        return _About()
