@@ -192,7 +192,7 @@ def words(line: str) -> list[str]:
 @pytest.mark.parametrize("page", WRITTEN, ids=name_of)
 def test_every_command_and_option_exists(page: Path) -> None:
     every = {option for command in known_commands(group) for option in options_of(command)}
-    foreign = {"--strict", "--example"}
+    foreign = {"--strict", "--example", "--help"}
     for found in commands(page):
         if found[:1] == ["mlbench"]:
             check_command(found[1:], page)
