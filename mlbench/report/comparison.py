@@ -10,6 +10,7 @@ from rich.text import Text
 
 from mlbench.languages import KINDS, Kind
 from mlbench.report.notation import decimal, heading, spoken
+from mlbench.report.pairs import shown_measure
 from mlbench.report.scores import written
 from mlbench.report.width import Flow, cell_width, fit, plain_table
 from mlbench.results import Result
@@ -83,7 +84,12 @@ BEST = "the best of a task, own language preference nearest to .500"
 
 
 def compare(results: Sequence[Result], *, measure: str | None = None) -> Comparison:
-    """Set results side by side by `measure`, by default the primary one of each task, recall and bias scores."""
+    """Set results side by side by `measure`, by default the primary one of each task, recall and bias scores.
+
+    Raises `UnknownName` for a measure that a result does not have.
+    """
+    for result in results:
+        shown_measure(result, measure)
     columns = [_column(results, quantity) for quantity in _quantities(results, measure)]
     return Comparison(
         retrievers=tuple(result.retriever.spec for result in results),

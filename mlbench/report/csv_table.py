@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Iterable, Iterator, Sequence
 
+from mlbench.report.pairs import shown_measure
 from mlbench.report.pool import PoolAnswer
 from mlbench.results import Result, SettingResult
 
@@ -29,7 +30,10 @@ def csv_report(results: Sequence[Result], *, measure: str | None = None) -> str:
     """Return a row for each result, setting and measure, or for `measure` alone; an absent value is an empty cell.
 
     Text that a spreadsheet would take for a formula is preceded by an apostrophe. The `fingerprint` is the retriever's.
+    Raises `UnknownName` for a measure that a result does not have.
     """
+    for result in results:
+        shown_measure(result, measure)
     return _table(((result, result.settings) for result in results), measure)
 
 

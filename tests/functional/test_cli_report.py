@@ -64,8 +64,17 @@ def test_measure_is_that_of_the_heat_map(capsys: Captured, document: Path) -> No
 def test_folder_stands_for_the_results_in_it(capsys: Captured, measured: Path, document: Path) -> None:
     assert call(["report", str(measured), "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == [json.loads(document.read_text(encoding="utf-8"))]
+
+
+def test_several_are_one_table_and_each_in_full_under_verbose(capsys: Captured, measured: Path, document: Path) -> None:
     assert call(["report", str(measured), str(document)]) == 0
-    assert capsys.readouterr().out.count("on mini (version 1)") == 2
+    table = capsys.readouterr().out
+    assert table.count("hashing") == 2
+    assert "version 1" not in table
+    assert call(["report", "-v", str(measured), str(document)]) == 0
+    full = capsys.readouterr().out
+    assert full.startswith(table)
+    assert full.count("on mini (version 1)") == 2
 
 
 def test_pool_that_was_measured_has_the_numbers_of_the_result(capsys: Captured, document: Path) -> None:
@@ -100,6 +109,13 @@ def test_pool_that_was_not_measured(capsys: Captured, document: Path) -> None:
         (["--measure", "AP@20"], "unknown measure of this result 'AP@20'"),
         (["--measure", "nonsense"], "unknown measure 'nonsense'"),
         (["--measure", "AP", "--json"], "leave out --measure, or add --pool"),
+        (["--json", "--format", "csv"], "--json is a format of its own"),
+        (["--format", "pdf"], "'pdf' is not one of 'console', 'markdown', 'html'"),
+        (["--format", "csv", "--measure", "AP@20"], "unknown measure of this result 'AP@20'"),
+        (["--format", "html", "--pool", "ar,en"], "choose among console, markdown, csv"),
+        (["--format", "model-card", "--measure", "AP"], "leave out --measure"),
+        (["--output", "report.pdf"], "no format has the suffix of report.pdf"),
+        (["--output", "nowhere/report.md"], "cannot write nowhere/report.md"),
     ],
 )
 def test_wrong_options_are_one_line(capsys: Captured, document: Path, options: list[str], message: str) -> None:
@@ -123,3 +139,77 @@ def test_ranks_must_be_those_of_the_result(capsys: Captured, measured: Path, tmp
     ranks.unlink()
     assert "cannot read" in error_of(capsys, str(document), "--pool", "ar,en")
     assert call(["report", str(document)]) == 0
+
+
+@pytest.fixture
+def copied(measured: Path, tmp_path: Path) -> Path:
+    """The result in a folder of its own, with its ranks."""
+    for path in measured.glob("mini*"):
+        shutil.copy(path, tmp_path)
+    (path,) = tmp_path.glob("*.json")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "begin"),
+    [
+        ("markdown", "### `hashing` on `mini` (version 1)\n"),
+        ("csv", "task,retriever,fingerprint,kind,"),
+        ("latex", "% \\usepackage{booktabs}\n"),
+        ("model-card", 'model-index:\n- name: "hashing"\n'),
+    ],
+)
+def test_texts_go_to_stdout(capsys: Captured, copied: Path, name: str, begin: str) -> None:
+    before = sorted(copied.parent.iterdir())
+    assert call(["report", str(copied), "--format", name]) == 0
+    shown = capsys.readouterr()
+    assert shown.out.startswith(begin)
+    assert shown.err == ""
+    assert sorted(copied.parent.iterdir()) == before
+
+
+@pytest.mark.parametrize(("name", "magic"), [("html", b"<!DOCTYPE html>"), ("png", b"\x89PNG")])
+def test_pages_and_figures_go_beside_the_result(capsys: Captured, copied: Path, name: str, magic: bytes) -> None:
+    assert call(["report", str(copied), "--format", name]) == 0
+    made = copied.with_suffix(f".{name}")
+    assert capsys.readouterr().out == f"{made}\n"
+    assert made.read_bytes().startswith(magic)
+
+
+def test_several_are_one_page_or_a_figure_each(capsys: Captured, copied: Path) -> None:
+    other = copied.with_name("other.json")
+    shutil.copy(copied, other)
+    assert call(["report", str(copied.parent), "--format", "html"]) == 0
+    assert capsys.readouterr().out == f"{copied.with_name('report.html')}\n"
+    assert call(["report", str(copied.parent), "--format", "png"]) == 0
+    assert capsys.readouterr().out.splitlines() == [str(copied.with_suffix(".png")), str(other.with_suffix(".png"))]
+    assert "one result" in error_of(capsys, str(copied.parent), "--output", str(copied.with_name("all.png")))
+
+
+def test_output_names_the_file_and_its_suffix_the_format(capsys: Captured, copied: Path) -> None:
+    for suffix, begin in {".md": "###", ".html": "<!DOCTYPE", ".tex": "%", ".csv": "task,", ".txt": "hashing"}.items():
+        path = copied.with_name(f"report{suffix}")
+        assert call(["report", str(copied), "--output", str(path)]) == 0
+        assert capsys.readouterr().out == ""
+        assert path.read_text(encoding="utf-8").startswith(begin)
+    assert call(["report", str(copied), "--format", "html", "--output", "-"]) == 0
+    assert capsys.readouterr().out == copied.with_name("report.html").read_text(encoding="utf-8")
+
+
+def test_a_result_is_never_overwritten(capsys: Captured, copied: Path) -> None:
+    before = copied.read_bytes()
+    assert "is a result" in error_of(capsys, str(copied), "--format", "csv", "--output", str(copied))
+    assert copied.read_bytes() == before
+
+
+@pytest.mark.parametrize(("name", "begin"), [("markdown", "### `hashing`"), ("csv", "task,"), ("console", "hashing")])
+def test_pools_have_formats_too(capsys: Captured, copied: Path, name: str, begin: str) -> None:
+    path = copied.with_name("pool")
+    arguments = ["--pool", "ar,en", "--format", name, "--output", str(path)]
+    assert call(["report", str(copied), *arguments]) == 0
+    text = path.read_text(encoding="utf-8")
+    assert text.startswith(begin)
+    assert call(["report", str(copied), "--pool", "ar,en", "--json"]) == 0
+    (answer,) = json.loads(capsys.readouterr().out)
+    value = answer["settings"][0]["measures"]["AP"]
+    assert (str(value) if name == "csv" else f"{value:.3f}".lstrip("0")) in text

@@ -62,7 +62,7 @@ def make_result(languages: Sequence[str] = LANGUAGES, *, kinds: Sequence[Kind] =
             similarity="cosine",
         ),
         settings=settings,
-        aggregates=tuple(make_aggregate(kind, settings) for kind in kinds),
+        aggregates=tuple(make_aggregate(kind, settings, language) for kind in kinds for language in (None, *languages)),
         bias=make_bias(languages) if "multilingual" in kinds else None,
         statistics=Statistics(unit="article", n_clusters=48, resamples=2000, seed=0, confidence=0.95, redraws=0),
         cost=Cost(
@@ -100,19 +100,20 @@ def make_settings(languages: Sequence[str], kinds: Sequence[Kind]) -> tuple[Sett
                 tied_share=0.0,
                 unretrieved_share=0.0,
                 measures={name: float(level * SCALE[name]) for name in MEASURES},
+                intervals={"AP": Bounds(low=float(level) - 0.03, high=float(level) + 0.02)},
             )
         )
     return tuple(made)
 
 
-def make_aggregate(kind: Kind, settings: Sequence[SettingResult]) -> Aggregate:
-    chosen = [setting for setting in settings if setting.kind == kind]
+def make_aggregate(kind: Kind, settings: Sequence[SettingResult], language: str | None = None) -> Aggregate:
+    chosen = [s for s in settings if s.kind == kind and language in (None, s.query_language)]
     means = {name: float(np.mean([setting.measures[name] for setting in chosen])) for name in MEASURES}
     m = len(chosen[0].document_languages)
     return Aggregate(
         kind=kind,
         aggregation="macro",
-        query_language=None,
+        query_language=language,
         n_settings=len(chosen),
         n_queries=sum(setting.n_queries for setting in chosen),
         measures=means | ({"R@1": means["R@1"] / m, "R@10": means["R@10"] / 1.2} if m > 1 else {}),
@@ -169,6 +170,44 @@ def make_bias(languages: Sequence[str]) -> Bias:
             for b in languages
         ),
     )
+
+
+HOSTILE = "</td></script><script>alert(1)</script>|*a*`b`[x](y)<img src=q onerror=alert(1)>&amp;{{ 7*7 }}$\\x%#_^~@me"
+"""A name that means something in every format."""
+UNSEEN = "\x1b[31mred\u202egnp\nnext\x00\u2028line\u200b"
+"""Characters that act without being seen."""
+
+
+def spoil(result: Result, name: str = HOSTILE + UNSEEN) -> Result:
+    """Put a hostile name wherever a result has a free text."""
+    document = result.model_dump()
+    document["retriever"] |= {"spec": name, "parameters": {name: name}}
+    document["task"] |= {"name": name, "version": name, "document_text": name, "partial": True}
+    document["environment"] |= {"command": name, "platform": name, "libraries": {name: name}, "git_commit": name}
+    document["statistics"]["unit"] = name
+    document["bias"] |= {"warning": name}
+    document["bias"]["scores"][-1]["name"] = name
+    document["cost"]["finished_at"] = name
+    document["ranks"]["name"] = name
+    first = document["task"]["languages"][0]
+    document["task"]["languages"] = [name, *document["task"]["languages"][1:]]
+    for row in [*document["settings"], *document["aggregates"]]:
+        row["query_language"] = name if row["query_language"] == first else row["query_language"]
+        if "document_languages" in row:
+            row["document_languages"] = [name if a == first else a for a in row["document_languages"]]
+    return Result.model_validate(document)
+
+
+@pytest.fixture
+def small() -> Result:
+    """Three languages, all kinds of settings: what the golden files show."""
+    return make_result(("de", "en", "th"))
+
+
+@pytest.fixture
+def hostile() -> Result:
+    """A result whose names try to break out of every format."""
+    return spoil(make_result(("de", "en", "th")))
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 import pytest
 
-from mlbench.report.notation import count, decimal, heading, interval, spoken
+from mlbench.report.notation import count, decimal, heading, interval, spoken, two_digits, visible
 from mlbench.results import Bounds
 
 
@@ -51,3 +51,22 @@ def test_count(number: int, noun: str, written: str) -> None:
 )
 def test_spoken(identifier: str, name: str) -> None:
     assert spoken(identifier) == name
+
+
+@pytest.mark.parametrize(
+    ("text", "seen"),
+    [
+        ("dense:a/b", "dense:a/b"),
+        ("模型 نموذج é", "模型 نموذج é"),
+        ("a\nb\x1b[31m\t", r"a\nb\x1b[31m\t"),
+        ("\u202eevil\u2028\u200b", r"\u202eevil\u2028\u200b"),
+        ("\x85\xa0\U000e0001", r"\x85\xa0\U000e0001"),
+    ],
+)
+def test_what_acts_unseen_becomes_visible(text: str, seen: str) -> None:
+    assert visible(text) == seen
+
+
+@pytest.mark.parametrize(("value", "text"), [(0.412, ".41"), (0.996, "1.0"), (1.0, "1.0"), (0.0, ".00"), (None, "·")])
+def test_shares_take_three_characters_at_most(value: float | None, text: str) -> None:
+    assert two_digits(value) == text

@@ -1,0 +1,121 @@
+import os
+import stat
+import unicodedata
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mlbench.errors import UnknownName, UserError
+from mlbench.report.formats import FORMATS, as_text, console_reports, format_of, render, render_pools, save
+from mlbench.report.harmless import harmless
+from mlbench.results import Result
+
+GOLDEN = Path(__file__).parents[2] / "golden"
+TEXTS = [name for name in FORMATS if name != "png"]
+ResultOf = Callable[..., Result]
+
+
+@pytest.mark.parametrize("name", [name for name in TEXTS if name != "console"])
+def test_is_as_it_was_agreed_on(small: Result, name: str, tmp_path: Path) -> None:
+    # To agree on another: read what this leaves in `tmp_path`, and copy it.
+    file = f"report{FORMATS[name].suffix}"
+    (tmp_path / file).write_bytes(render(name, [small]))
+    assert (tmp_path / file).read_text(encoding="utf-8") == (GOLDEN / file).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", TEXTS)
+@pytest.mark.parametrize("number", [1, 2])
+def test_nothing_in_a_name_acts_unseen(hostile: Result, name: str, number: int) -> None:
+    text = render(name, [hostile] * number).decode()
+    assert {c for c in text if unicodedata.category(c) in ("Cc", "Cf", "Zl", "Zp", "Cs")} <= {"\n"}
+    assert "\nnext" not in text
+
+
+def test_harmless_changes_nothing_else(result: Result, hostile: Result) -> None:
+    assert harmless(result) == result
+    cleaned = harmless(hostile)
+    assert cleaned.settings[0].measures == hostile.settings[0].measures
+    assert cleaned.retriever.spec.endswith(r"\x1b[31mred\u202egnp\nnext\x00\u2028line\u200b")
+
+
+@pytest.mark.parametrize("name", [name for name in FORMATS if name != "model-card"])
+def test_refuses_a_measure_that_is_not_there(small: Result, name: str) -> None:
+    with pytest.raises(UnknownName, match="unknown measure of this result 'P@7'"):
+        render(name, [small], measure="P@7")
+
+
+def test_refuses_what_makes_no_sense(small: Result) -> None:
+    with pytest.raises(UserError, match="leave out --measure"):
+        render("model-card", [small], measure="AP")
+    with pytest.raises(UserError, match="a PNG figure shows one result"):
+        render("png", [small, small])
+    for name in ("html", "latex", "png", "model-card"):
+        with pytest.raises(UserError, match=f"the format {name} has no pools"):
+            render_pools(name, [], [])
+
+
+def test_several_are_a_table_and_each_in_full_where_asked(small: Result) -> None:
+    table = as_text(console_reports([small, small], full=False))
+    assert table.count("dense:intfloat/multilingual-e5-small") == 2
+    assert "by language of the documents" not in table
+    assert as_text(console_reports([small, small])).count("by language of the documents") == 2
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("a.md", "markdown"),
+        ("a.HTML", "html"),
+        ("b/a.tex", "latex"),
+        ("a.txt", "console"),
+        ("a.json", None),
+        ("a", None),
+    ],
+)
+def test_format_follows_from_the_suffix(file: str, name: str | None) -> None:
+    assert format_of(Path(file)) == name
+
+
+class TestSave:
+    def test_replaces_a_file_whole(self, tmp_path: Path) -> None:
+        path = tmp_path / "report.md"
+        path.write_text("old")
+        save(b"new", path)
+        assert path.read_bytes() == b"new"
+        assert list(tmp_path.iterdir()) == [path]
+        assert stat.S_IMODE(path.stat().st_mode) == 0o644
+
+    def test_leaves_the_old_file_when_it_fails(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        path = tmp_path / "report.md"
+        path.write_text("old")
+
+        def full(descriptor: int) -> None:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(os, "fsync", full)
+        with pytest.raises(UserError, match=r"cannot write .*report\.md: No space left on device"):
+            save(b"new", path)
+        assert path.read_text() == "old"
+        assert list(tmp_path.iterdir()) == [path]
+
+    def test_follows_a_link(self, tmp_path: Path) -> None:
+        (tmp_path / "link").symlink_to(tmp_path / "file")
+        save(b"new", tmp_path / "link")
+        assert (tmp_path / "link").is_symlink()
+        assert (tmp_path / "file").read_bytes() == b"new"
+
+    @pytest.mark.skipif(os.name == "nt", reason="pipes have no names there")
+    def test_writes_to_a_pipe_and_leaves_it(self, tmp_path: Path) -> None:
+        pipe = tmp_path / "pipe"
+        os.mkfifo(pipe)
+        reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+        save(b"new", pipe)
+        assert os.read(reader, 10) == b"new"
+        os.close(reader)
+        assert pipe.is_fifo()
+
+    def test_says_where_it_cannot_write(self, tmp_path: Path) -> None:
+        for path in (tmp_path, tmp_path / "nowhere" / "a.md"):
+            with pytest.raises(UserError, match=r"cannot write .*; name another file with --output"):
+                save(b"new", path)

@@ -1,0 +1,55 @@
+import pytest
+import yaml
+
+from mlbench.report.harmless import harmless
+from mlbench.report.model_card import model_card_report
+from mlbench.results import Result
+
+
+def test_has_the_macro_means_and_bias_scores(small: Result) -> None:
+    (model,) = yaml.safe_load(model_card_report([small]))["model-index"]
+    assert model["name"] == small.retriever.spec
+    configs = [entry["dataset"]["config"] for entry in model["results"]]
+    assert configs == ["monolingual", "cross_lingual", "multilingual", "multilingual"]
+    for entry in model["results"]:
+        assert entry["dataset"]["revision"] == small.task.fingerprint
+        assert all(isinstance(metric["value"], float) for metric in entry["metrics"])
+    means = {metric["type"]: metric["value"] for metric in model["results"][0]["metrics"]}
+    mono = small.aggregate("monolingual")
+    assert mono is not None
+    expected = {"map": "AP", "mrr": "RR", "recall_at_1": "R@1", "ndcg_at_10": "nDCG@10", "success_at_10": "Success@10"}
+    assert {ours: means[theirs] for theirs, ours in expected.items()} == pytest.approx(
+        {name: mono.measures[name] for name in expected.values()}, abs=1e-6
+    )
+    assert small.bias is not None
+    scores = {metric["type"]: metric["value"] for metric in model["results"][3]["metrics"]}
+    assert scores == pytest.approx({score.name: score.value for score in small.bias.scores}, abs=1e-6)
+
+
+def test_the_hub_reads_it(small: Result) -> None:
+    cards = pytest.importorskip("huggingface_hub.repocard_data")
+    index = yaml.safe_load(model_card_report([small, small]))["model-index"]
+    name, results = cards.model_index_to_eval_results(index)
+    assert name == small.retriever.spec
+    assert len(results) == 2 * (3 * len(small.task.measures) + 16)
+    assert {each.task_type for each in results} == {"text-retrieval"}
+
+
+def test_several_models_stand_side_by_side(small: Result) -> None:
+    other = small.model_copy(update={"retriever": small.retriever.model_copy(update={"spec": "other"})})
+    models = yaml.safe_load(model_card_report([small, other, small]))["model-index"]
+    assert [(model["name"], len(model["results"])) for model in models] == [(small.retriever.spec, 8), ("other", 4)]
+
+
+@pytest.mark.parametrize("name", ["no", "1e3", "- a", "a: b # c", '"', "\\", "'", "{a}", "* &x !y"])
+def test_names_stay_names(small: Result, name: str) -> None:
+    spoiled = small.model_copy(update={"retriever": small.retriever.model_copy(update={"spec": name})})
+    (model,) = yaml.safe_load(model_card_report([spoiled]))["model-index"]
+    assert model["name"] == name
+
+
+def test_hostile_names_stay_names(hostile: Result) -> None:
+    cleaned = harmless(hostile)
+    (model,) = yaml.safe_load(model_card_report([cleaned]))["model-index"]
+    assert model["name"] == cleaned.retriever.spec
+    assert {entry["dataset"]["type"] for entry in model["results"]} == {cleaned.task.name}
