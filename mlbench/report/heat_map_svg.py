@@ -10,6 +10,7 @@ from mlbench.report.pairs import POOL, Grid
 
 _HEIGHT, _NARROWEST, _LETTER, _GAP = 30, 46, 8, 10
 _LEGEND_STEPS, _LEGEND_STEP = 24, 6
+_LONGEST = 14
 _FONT = "font: 13px system-ui, sans-serif"
 
 
@@ -65,7 +66,7 @@ class _Frame:
 
     @classmethod
     def of(cls, grid: Grid) -> "_Frame":
-        longest = max(map(len, grid.languages), default=0) * _LETTER + 12
+        longest = max((len(_label(each)) for each in grid.languages), default=0) * _LETTER + 12
         return cls(
             max(longest, 64), 44, max(longest, _NARROWEST), len(grid.languages), len(grid.columns), bool(grid.pool)
         )
@@ -86,6 +87,11 @@ class _Frame:
         return self.top + row * _HEIGHT
 
 
+def _label(name: str) -> str:
+    """Cut what would push the map out of sight; the tooltips have it whole."""
+    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
+
+
 def _range(grid: Grid) -> range:
     return range(len(grid.columns))
 
@@ -95,10 +101,10 @@ def _labels(grid: Grid, frame: _Frame) -> Iterator[str]:
     yield f'<text x="{frame.left - 8}" y="36" text-anchor="end" opacity=".7">queries</text>'
     for place, column in enumerate(grid.columns):
         middle = frame.x(place) + frame.cell // 2
-        yield f'<text x="{middle}" y="36" text-anchor="middle" font-weight="600">{escape(column)}</text>'
+        yield f'<text x="{middle}" y="36" text-anchor="middle" font-weight="600">{escape(_label(column))}</text>'
     for place, row in enumerate(grid.languages):
         y = frame.y(place) + 20
-        yield f'<text x="{frame.left - 8}" y="{y}" text-anchor="end" font-weight="600">{escape(row)}</text>'
+        yield f'<text x="{frame.left - 8}" y="{y}" text-anchor="end" font-weight="600">{escape(_label(row))}</text>'
 
 
 def _cell(grid: Grid, frame: _Frame, scale: Scale, row: int, column: int) -> str:
