@@ -1,5 +1,6 @@
 """The figures of the documentation, as SVG made from numbers; nothing here is drawn by hand."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
@@ -11,8 +12,9 @@ from mlbench import Collection, load_collection, load_task
 from mlbench.grid import grid_cosine
 from mlbench.layout import lay_out
 from mlbench.protocols import Encoder, Runtime
-from mlbench.report.colours import Rgb, Scale, contrast
+from mlbench.report.heat_map_svg import heat_map_svg
 from mlbench.report.notation import decimal
+from mlbench.report.pairs import Grid
 from mlbench.specs import open_retriever
 
 INK, SOFT, PAPER = "#1b1b1f", "#6b6b76", "#ffffff"
@@ -36,12 +38,6 @@ class Canvas:
         line = f'<text x="{x:g}" y="{y:g}" font-size="{size}" text-anchor="{anchor}"{rest}>{escape(words)}</text>'
         self.parts.append(line)
 
-    def box(self, at: tuple[float, float], size: tuple[float, float], fill: str, *, rounded: float = 0) -> None:
-        """Fill a rectangle whose upper left corner is `at`."""
-        (x, y), (width, height) = at, size
-        shape = f'x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}" rx="{rounded:g}"'
-        self.parts.append(f'<rect {shape} fill="{fill}"/>')
-
     def line(self, start: tuple[float, float], end: tuple[float, float], colour: str, *, width: float = 1) -> None:
         """Draw a straight line."""
         ends = f'x1="{start[0]:g}" y1="{start[1]:g}" x2="{end[0]:g}" y2="{end[1]:g}"'
@@ -56,28 +52,13 @@ class Canvas:
         return "\n".join([opening, f"<title>{escape(self.title)}</title>", paper, *self.parts, "</svg>"]) + "\n"
 
 
-def _hex(colour: Rgb) -> str:
-    return "#{:02x}{:02x}{:02x}".format(*colour)
-
-
-def heat_map(languages: Sequence[str], values: Sequence[Sequence[float]], pool: Sequence[float], title: str) -> str:
-    """Draw mAP by language of the query (rows) and of the documents (columns), with the pool as the last column."""
-    cell, left, top = 44, 56, 82
-    canvas = Canvas(left + cell * len(languages) + 24 + cell + 20, top + cell * len(languages) + 24, title)
-    scale = Scale.of([value for row in values for value in row])
-    canvas.text((20, 30), title, size=15, font_weight="600")
-    canvas.text((20, 50), "mAP: language of the query (rows) by language of the documents (columns)", fill=SOFT)
-    edges = [left + cell * place for place in range(len(languages))] + [left + cell * len(languages) + 24]
-    for x, name in zip(edges, (*languages, "pool"), strict=True):
-        canvas.text((x + cell / 2, top - 8), name, anchor="middle", font_weight="600")
-    for place, (language, row, pooled) in enumerate(zip(languages, values, pool, strict=True)):
-        y = top + cell * place
-        canvas.text((left - 10, y + cell / 2 + 5), language, anchor="end", font_weight="600")
-        for x, value in zip(edges, (*row, pooled), strict=True):
-            colour = scale.colour(value)
-            ink = max(("#000000", (0, 0, 0)), ("#ffffff", (255, 255, 255)), key=lambda pair: contrast(pair[1], colour))
-            canvas.box((x, y), (cell - 1, cell - 1), _hex(colour), rounded=2)
-            canvas.text((x + cell / 2 - 0.5, y + cell / 2 + 4.5), decimal(value, 2), anchor="middle", fill=ink[0])
+def heat_map(grid: Grid, title: str) -> str:
+    """Draw the heat map of a report, with its title, on paper."""
+    drawn = heat_map_svg(grid)
+    width, height = (int(number) for number in re.findall(r'(?:width|height)="(\d+)"', drawn)[:2])
+    canvas = Canvas(width + 40, height + 84, title)
+    canvas.text((20, 32), title, size=15, font_weight="600")
+    canvas.parts.append(drawn.replace("<svg ", '<svg x="20" y="54" ', 1))
     return canvas.svg()
 
 

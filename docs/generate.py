@@ -19,6 +19,7 @@ from mlbench.cli import group
 from mlbench.languages import Setting
 from mlbench.measures import EXPLANATIONS
 from mlbench.report.notation import decimal
+from mlbench.report.pairs import Grid
 from mlbench.results import Aggregate, Result
 from mlbench.scoring import Request, score
 from mlbench.tasks import DEFAULT_MEASURES
@@ -177,8 +178,15 @@ def _short(value: float | None) -> float | None:
 
 def _heat_map() -> str:
     example = json.loads(EXAMPLE.read_text(encoding="utf-8"))
-    title = "An English encoder across 11 languages: all-MiniLM-L6-v2 on XQuAD-R"
-    return draw.heat_map(example["languages"], example["mAP"], example["pool"], title)
+    languages = tuple(example["languages"])
+    cells = {
+        (a, b): value
+        for a, row in zip(languages, example["mAP"], strict=True)
+        for b, value in zip(languages, row, strict=True)
+    }
+    pool = dict(zip(languages, example["pool"], strict=True))
+    title = "mAP of an English encoder across 11 languages: all-MiniLM-L6-v2 on XQuAD-R"
+    return draw.heat_map(Grid("AP", languages, cells, pool), title)
 
 
 def _ahead() -> str:

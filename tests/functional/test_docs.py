@@ -26,8 +26,8 @@ import pytest
 from conftest import tiny_checkpoint
 
 import mlbench
-from docs import generate
-from mlbench import plugins, ranks, results, tasks
+from docs import draw, generate
+from mlbench import Setting, plugins, ranks, results, tasks
 from mlbench.cli import group
 from mlbench.report.notation import decimal, interval
 from mlbench.results import Bounds
@@ -136,6 +136,19 @@ def check_output(block: Block, printed: str) -> None:
 def test_generated_files_are_up_to_date(name: str) -> None:
     made = generate.GENERATED[name]()
     assert (DOCS / name).read_text(encoding="utf-8") == made, "run: python -m docs.generate"
+
+
+def test_the_picture_of_counts_shows_what_a_run_counts(tmp_path: Path) -> None:
+    languages = ("de", "en", "es", "tr")
+    lists = draw.rank_one_query("t08", "en", languages)
+    result = mlbench.evaluate("hashing", "mini", languages=languages, out=tmp_path)
+    counted = ranks.read_ranks(tmp_path / result.ranks.name)
+    for document in languages:
+        for pool in ((document,), languages, tuple(sorted({"de", document}))):
+            found = ranks.setting_ranks(counted, Setting("en", pool))
+            topics = counted.topic_ids[counted.query_topics[found.queries]].tolist()
+            rank = 1 + sum(lists.ahead(document)[language] for language in pool)
+            assert rank in found.relevant.ranks[topics.index("t08")]
 
 
 def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
@@ -267,6 +280,12 @@ def test_a_reference_names_everything(page: str) -> None:
     text = (DOCS / page).read_text(encoding="utf-8")
     missing = [name for name in NAMED[page] if not re.search(rf"`(?:mlbench\.)?{re.escape(name)}\b", text)]
     assert missing == []
+
+
+def test_the_python_page_names_every_option() -> None:
+    text = (DOCS / "reference/python.md").read_text(encoding="utf-8")
+    for options in (mlbench.Options, mlbench.Runtime):
+        assert [name for name in options.__dataclass_fields__ if f"`{name}`" not in text] == []
 
 
 def test_the_defaults_of_task_files_are_as_documented() -> None:
