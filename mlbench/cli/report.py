@@ -8,12 +8,16 @@ import click
 from pydantic import BaseModel
 
 from mlbench.cli.progress import Screen, console, pass_screen
+from mlbench.cli.topic import answer_topic
 from mlbench.errors import UserError
 from mlbench.languages import check_language
 from mlbench.measures import parse
 from mlbench.report.formats import FORMATS, console_pools, console_reports, format_of, render, render_pools, save
 from mlbench.report.harmless import harmless
 from mlbench.report.pool import answer_pool
+from mlbench.report.summary import header
+from mlbench.report.topic import WORST
+from mlbench.report.topic_screen import TopicScreen
 from mlbench.result_files import read_result
 from mlbench.verification import read_pair
 
@@ -28,14 +32,19 @@ Examples:
   mlbench report result.json --pool ar,en,zh
   mlbench report result.json --format html
   mlbench report results/ --output results.md
-  mlbench report base.json candidate.json --format latex"""
+  mlbench report base.json candidate.json --format latex
+  mlbench report result.json --topic worst --data-dir ./data"""
 )
 @click.argument("paths", metavar="RESULT...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--pool", metavar="LANGUAGES", help="Answer this pool from the ranks instead, such as ar,en,zh.")
 @click.option("--measure", metavar="NAME", help="The measure that the heat map, or the pool, shows.")
 @click.option("--format", "chosen", type=click.Choice(list(FORMATS)), help="Another format than that of the screen.")
 @click.option("--output", metavar="FILE", type=click.Path(path_type=Path), help="Write a file; - is stdout.")
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON list of the documents, or of the pool's answers.")
+@click.option("--topic", metavar="ID", help="Look at one topic instead: an id, or worst for the lowest AP.")
+@click.option(
+    "--data-dir", type=click.Path(path_type=Path), metavar="DIR", help="A folder with the texts of the --topic."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list of the documents, or of what was asked.")
 @pass_screen
 def command(
     screen: Screen,
@@ -45,6 +54,8 @@ def command(
     measure: str | None,
     chosen: str | None,
     output: Path | None,
+    topic: str | None,
+    data_dir: Path | None,
     as_json: bool,
 ) -> None:
     """Show results as tables, or write them as Markdown, HTML, CSV, LaTeX, a PNG figure or metadata of a model card.
@@ -56,13 +67,21 @@ def command(
 
     A pool is any set of the result's languages, and --measure any measure there, whether or not it was asked for at run
     time. Each language of the pool asks; a single language is asked by all.
+
+    A topic is shown with its queries, the ranks of its relevant documents, and what stands at the top of each list.
     """
     if as_json and (chosen or output):
         raise click.UsageError("--json is a format of its own: leave out --format and --output")
+    if topic is not None and (pool or measure or chosen or output):
+        raise click.UsageError("--topic is shown on the screen or with --json: leave out other options")
+    if topic is None and data_dir is not None:
+        raise click.UsageError("--data-dir is where the texts of a topic are: add --topic ID, or --topic worst")
     known = None if measure is None else parse(measure).name
     name = _format(chosen, output)
     found = result_paths(paths)
-    if pool is not None:
+    if topic is not None:
+        _topics(found, topic, data_dir, as_json=as_json)
+    elif pool is not None:
         _pools(found, pool_languages(pool), known, name=None if as_json else name, output=output)
     elif as_json and known is not None:
         raise click.UsageError("--json prints whole documents: leave out --measure, or add --pool")
@@ -127,6 +146,16 @@ def _pools(
         console().print(console_pools([harmless(result) for result in results], answers))
     else:
         _put(render_pools(name, results, answers), output, paths)
+
+
+def _topics(paths: Sequence[Path], name: str, data_dir: Path | None, *, as_json: bool) -> None:
+    found = [read_pair(path) for path in paths]
+    answers = [answer_topic(result, ranks, name, data_dir) for result, ranks in found]
+    if as_json:
+        _print_json([topic for topic, _ in answers])
+        return
+    for (result, _), (topic, hint) in zip(found, answers, strict=True):
+        console().print(header(harmless(result))[0], TopicScreen(topic, name == WORST != topic.topic_id, hint))
 
 
 def _write(paths: Sequence[Path], name: str, measure: str | None, output: Path | None) -> None:
