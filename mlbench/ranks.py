@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from mlbench.errors import InvalidResult, UserError
 from mlbench.languages import Setting
 from mlbench.measures import UNRETRIEVED, RelevantRanks, relevant_ranks
+from mlbench.npz import read_arrays
 
 UNKNOWN = -1
 """In `ahead`: not counted, because the relevant document is in none of the column's languages, or nobody asked."""
@@ -22,6 +23,13 @@ MISSING = -2
 """In `ahead`: judged relevant, and missing from the corpus."""
 UNLISTED = -3
 """In `ahead`: in the corpus, and not in the ranker's list."""
+
+# A file unfolds to at most so many bytes: zeros fold a thousandfold, a file of real counts some forty times.
+_LARGEST = 2**31
+_SPARE = 2**26
+_MOST_FOLDED = 200
+_MOST_LANGUAGES = 1000
+_MOST_COLUMNS = 10_000
 
 Strings = NDArray[np.str_]
 Integers = NDArray[np.int32]
@@ -162,9 +170,7 @@ def write_ranks(ranks: Ranks) -> bytes:
 def read_ranks(path: Path) -> Ranks:
     """Read and check a ranks file; raises `InvalidResult` with what is wrong with it."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: np.asarray(archive[name]) for name in archive.files}
-        ranks = Ranks(**arrays)
+        ranks = Ranks(**read_arrays(path, min(_LARGEST, _SPARE + _MOST_FOLDED * path.stat().st_size)))  # type: ignore[arg-type]
     except FileNotFoundError as error:
         raise InvalidResult(f"{path} is missing: the ranks file must lie beside its result") from error
     except Exception as error:  # Broken archives make zipfile, zlib and numpy raise a dozen kinds.
@@ -222,6 +228,9 @@ def _shape_faults(ranks: Ranks) -> list[str]:
     ]
     if not faults and any(table.shape[1:] != ranks.columns.shape for table in (ranks.ahead, ranks.ties, ranks.listed)):
         faults.append("ahead, ties, listed and columns differ in shape")
+    for name, most in (("languages", _MOST_LANGUAGES), ("columns", _MOST_COLUMNS)):
+        if getattr(ranks, name).size > most:
+            faults.append(f"{name} has more than {most:,} names")
     return faults if ranks.cluster_unit.shape == (1,) else [*faults, "cluster_unit is not one word"]
 
 
@@ -256,7 +265,7 @@ def _order_faults(ranks: Ranks) -> list[str]:
     """Say where the counts follow from no order of documents."""
     if (np.diff(ranks.row_queries) < 0).any():
         return ["rows are not sorted by query"]
-    pools = [column.split("+") for column in ranks.columns]
+    pools = [frozenset(column.split("+")) for column in ranks.columns]
     inside = np.array([[language in pool for pool in pools] for language in ranks.languages], dtype=bool)
     own = inside.reshape(len(ranks.languages), len(pools))[ranks.row_languages] & (ranks.ahead >= 0)
     if (own & (ranks.ahead >= ranks.column_sizes)).any():

@@ -15,6 +15,7 @@ front; a file holds only topics and documents of its setting.
 import gzip
 import math
 import re
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -28,6 +29,9 @@ from mlbench.protocols import Parameter, Runtime
 from mlbench.records import Document, Query
 
 _ENDINGS = (".trec", ".trec.gz")
+# A small compressed file may unfold to a line, or to blank lines, without end.
+_LONGEST_LINE = 1 << 16
+_MOST_BLANK_LINES = 100_000
 _HASHED = re.compile(r"[0-9a-f]{12}-(.+)\Z", re.DOTALL)
 
 
@@ -47,7 +51,7 @@ class Run:
         folder = Path(locator)
         if not locator or not folder.is_dir():
             raise RetrieverError(f"run: no folder {locator!r}; write run:FOLDER")
-        files = sorted(path for path in folder.iterdir() if path.name.endswith(_ENDINGS))
+        files = sorted(path for path in folder.iterdir() if path.name.endswith(_ENDINGS) and path.is_file())
         if not files:
             raise RetrieverError(f"{folder}: no run files; name them after their settings, as in th-en.trec")
         return RunRanker(folder, files)
@@ -126,13 +130,18 @@ def _ordered(scores: Mapping[str, float]) -> list[str]:
 
 def _read(path: Path) -> Iterator[tuple[str, str, str, float]]:
     """Yield place, topic, document and score of each line; blank lines are skipped."""
-    number = 0
+    number = blank = 0
     try:
-        with _text(path) as lines:
-            for number, line in enumerate(lines, 1):
+        with _text(path) as text:
+            while line := text.readline(_LONGEST_LINE):
+                number += 1
+                if len(line) == _LONGEST_LINE:
+                    raise RetrieverError(f"{path}, line {number}: longer than {_LONGEST_LINE:,} characters")
                 if line.strip():
                     yield _parse(f"{path}, line {number}", line)
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+                elif (blank := blank + 1) > _MOST_BLANK_LINES:
+                    raise RetrieverError(f"{path}: more than {_MOST_BLANK_LINES:,} blank lines")
+    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
         raise RetrieverError(f"{path}, after line {number}: cannot be read: {error}") from error
 
 

@@ -123,21 +123,21 @@ def _read(folder: Path, stem: str) -> _Table:
 
 def _read_array(path: Path) -> NDArray[np.floating]:
     try:
-        vectors = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
+        vectors = np.lib.format.open_memmap(path, mode="r")
+    except Exception as error:  # A broken header makes numpy raise a dozen kinds.
         raise RetrieverError(f"{path}: not an array of numbers as numpy.save writes it") from error
-    if not isinstance(vectors, np.ndarray) or vectors.ndim != 2 or vectors.dtype.kind != "f" or not vectors.shape[1]:
+    if vectors.ndim != 2 or vectors.dtype.kind != "f" or not vectors.shape[1]:
         raise RetrieverError(f"{path}: need floating-point numbers of shape (rows, dim)")
     return vectors
 
 
 def _read_texts(path: Path) -> list[str]:
     texts = []
-    with path.open(encoding="utf-8") as lines:
+    with path.open("rb") as lines:
         for number, line in enumerate(lines, 1):
             try:
-                text = json.loads(line)["text"]
-            except (ValueError, KeyError, TypeError) as error:
+                text = json.loads(line.decode())["text"]
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
                 raise RetrieverError(f'{path}, line {number}: need {{"text": "..."}}') from error
             if not isinstance(text, str):
                 raise RetrieverError(f'{path}, line {number}: "text" must be a string')

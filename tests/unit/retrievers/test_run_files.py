@@ -1,4 +1,5 @@
 import gzip
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -140,3 +141,33 @@ def test_fingerprint_follows_names_and_content(tmp_path: Path) -> None:
     second = opened(tmp_path).fingerprint()
     write(tmp_path / "en-th.trec", ("q1", "en-p-1", 2))
     assert len({first, second, opened(tmp_path).fingerprint()}) == 3
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (gzip.compress(b"x" * 2**26), "en-en.trec.gz, line 1: longer than 65,536 characters"),
+        (gzip.compress(b" " * 2**26), "en-en.trec.gz, line 1: longer than 65,536 characters"),
+        (gzip.compress(b"\n" * 2**26), "en-en.trec.gz: more than 100,000 blank lines"),
+        (gzip.compress(b"\xff" * 2**26), "after line 0: cannot be read: 'utf-8' codec can't decode"),
+        (gzip.compress(b"q1")[:10] + b"\xff" * 20, "after line 0: cannot be read: Error -3"),
+        (b"plain", "after line 0: cannot be read: Not a gzipped file"),
+    ],
+    ids=["one line", "blanks", "blank lines", "no text", "broken stream", "no gzip"],
+)
+def test_a_compressed_file_takes_no_more_than_it_should(tmp_path: Path, content: bytes, says: str) -> None:
+    (tmp_path / "en-en.trec.gz").write_bytes(content)
+    tracemalloc.start()
+    try:
+        with pytest.raises(RetrieverError, match=says):
+            search(tmp_path)
+        assert tracemalloc.get_traced_memory()[1] < 2**22
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_folder_is_no_run_file(tmp_path: Path) -> None:
+    write(tmp_path / "en-en.trec", ("q1", "en-p-1", 1))
+    before = opened(tmp_path).fingerprint()
+    (tmp_path / "en-th.trec").mkdir()
+    assert opened(tmp_path).fingerprint() == before

@@ -16,6 +16,11 @@ RNG = np.random.default_rng(0)
 QUERY_VECTORS = RNG.normal(size=(2, 3))
 DOCUMENT_VECTORS = RNG.normal(size=(3, 3))[[0, 1, 2, 0]].astype(np.float16)
 
+# A header that claims 4 TB, and hardly anything behind it.
+LARGE = b"\x93NUMPY\x01\x00\x76\x00" + b"{'descr': '<f4', 'fortran_order': False, 'shape': (1000000, 1000000)}".ljust(
+    118
+)
+
 
 def write_texts(path: Path, texts: list[str], *, ascii_only: bool = True) -> None:
     lines = "".join(json.dumps({"text": text, "id": 7}, ensure_ascii=ascii_only) + "\n" for text in texts)
@@ -86,6 +91,8 @@ def damage(name: str, content: object) -> Callable[[Path], None]:
             (folder / name).unlink()
         elif isinstance(content, np.ndarray):
             np.save(folder / name, content)
+        elif isinstance(content, bytes):
+            (folder / name).write_bytes(content)
         else:
             (folder / name).write_text(str(content), encoding="utf-8")
 
@@ -103,6 +110,10 @@ def damage(name: str, content: object) -> Callable[[Path], None]:
         (damage("queries.npy", np.ones((3, 3))), "queries.jsonl has 2 lines, queries.npy 3 rows"),
         (damage("queries.jsonl", '{"text": "a"}\n{"t": 1}\n'), 'queries.jsonl, line 2: need {"text": "..."}'),
         (damage("queries.jsonl", '{"text": "a"}\n{"text": 1}\n'), 'queries.jsonl, line 2: "text" must be a string'),
+        (damage("queries.npy", b"PK\x03\x04" + bytes(40)), "queries.npy: not an array of numbers"),
+        (damage("queries.npy", LARGE), "queries.npy: not an array of numbers"),
+        (damage("queries.jsonl", b'{"text": "\xff"}\n'), 'queries.jsonl, line 1: need {"text": "..."}'),
+        (damage("queries.jsonl", "[" * 100_000), 'queries.jsonl, line 1: need {"text": "..."}'),
         (damage("queries.jsonl", '{"text": "a"}\n{"text": "a"}\n'), "lines 1 and 2 are the same text with different"),
     ],
 )

@@ -1,0 +1,59 @@
+"""Reads numpy archives that anybody may have made: what they claim is checked before memory is taken for it."""
+
+import math
+from pathlib import Path
+from typing import IO
+from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+# LZMA takes the memory that its header asks for; numpy writes these two.
+_METHODS = (ZIP_STORED, ZIP_DEFLATED)
+
+
+def read_arrays(path: Path, largest: int) -> dict[str, NDArray[np.generic]]:
+    """Return the arrays of an npz file by name; one without arrays gives none.
+
+    The sizes that the archive states must be at most `largest` bytes together, and each must be what its array's own
+    header implies: nothing is read beyond the one, nor made room for beyond the other. Raises `ValueError` where they
+    are not, and what zipfile, zlib and numpy raise for a broken file.
+    """
+    with ZipFile(path) as archive:
+        members = archive.infolist()
+        stated = sum(member.file_size for member in members)
+        if stated > largest:
+            raise ValueError(f"it would unfold to {stated:,} bytes, more than the {largest:,} that its size allows")
+        if len({member.filename for member in members}) < len(members):
+            raise ValueError("it holds two arrays of one name")
+        for member in members:
+            _check(archive, member)
+        return {member.filename.removesuffix(".npy"): _read(archive, member) for member in members}
+
+
+def _check(archive: ZipFile, member: ZipInfo) -> None:
+    if member.compress_type not in _METHODS:
+        raise ValueError(f"{member.filename} is compressed in a way that numpy does not use")
+    with archive.open(member) as stream:
+        shape, dtype = _header(stream)
+        size = stream.tell() + math.prod(shape) * dtype.itemsize
+    # An item of no size would let any number of them pass.
+    if size != member.file_size or not dtype.itemsize or min(shape, default=0) < 0:
+        raise ValueError(f"{member.filename} has {member.file_size:,} bytes, its header says {size:,}")
+
+
+def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
+    version = npy.read_magic(stream)
+    if version != (1, 0):
+        raise ValueError(f"npy version {version} is not used here")
+    shape, _, dtype = npy.read_array_header_1_0(stream)
+    return shape, dtype
+
+
+def _read(archive: ZipFile, member: ZipInfo) -> NDArray[np.generic]:
+    with archive.open(member) as stream:
+        array: NDArray[np.generic] = npy.read_array(stream, allow_pickle=False)
+        if stream.read(1):
+            raise ValueError(f"{member.filename} goes on after its array")
+    return array
