@@ -6,6 +6,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -74,20 +75,41 @@ def n_texts(files: dict[Path, bytes]) -> int:
     return sum(len(load_file(path)["hashes"]) for path in files)
 
 
-def kill_after(mlbench: CommandLine, seconds: float, *arguments: str, environment: dict[str, str]) -> bool:
-    """Run the command and kill it after so many seconds; returns whether it was still running."""
+def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.01)
+
+
+@dataclass(frozen=True)
+class Moment:
+    """When a run is killed: so many seconds after so many chunks were saved."""
+
+    chunks: int
+    seconds: float
+
+
+def moments(seed: int, most_chunks: int) -> list[Moment]:
+    draw = random.Random(seed)
+    return [Moment(chunks, draw.uniform(0, 0.15)) for chunks in draw.sample(range(most_chunks), 5)]
+
+
+def kill_at(mlbench: CommandLine, moment: Moment, *arguments: str, environment: dict[str, str]) -> bool:
+    """Run the command and kill it at `moment`; returns whether it was still running."""
     process = mlbench.start(*arguments, environment=environment)
-    time.sleep(seconds)
+    wait_for(lambda: process.poll() is not None or len(kept(mlbench.cache)) >= moment.chunks)
+    time.sleep(moment.seconds)
     process.kill()
     process.communicate()
     return process.returncode == -signal.SIGKILL
 
 
-def check_resumed(mlbench: CommandLine, whole: Done, seconds: float, *arguments: str, **options: dict[str, str]) -> int:
+def check_resumed(mlbench: CommandLine, whole: Done, moment: Moment, *arguments: str, **options: dict[str, str]) -> int:
     """Kill a cold run, run it again and compare with the `whole` run; returns how many texts had been saved."""
     shutil.rmtree(mlbench.cache, ignore_errors=True)
     shutil.rmtree(mlbench.folder / "results", ignore_errors=True)
-    killed = kill_after(mlbench, seconds, *arguments, **options)
+    killed = kill_at(mlbench, moment, *arguments, **options)
     results = sorted(path.suffix for path in mlbench.folder.glob("results/[!.]*"))
     assert not killed or results in ([], [".json", ".npz"])
     saved = kept(mlbench.cache)
@@ -101,12 +123,9 @@ def check_resumed(mlbench: CommandLine, whole: Done, seconds: float, *arguments:
 
 
 def test_a_killed_run_goes_on_where_it_was(mlbench: CommandLine, own: Path, plugin: dict[str, str]) -> None:
-    begin = time.monotonic()
     whole = mlbench(*SLOW, environment=plugin)
-    took = time.monotonic() - begin
     assert encoded(whole.out) == (54, 54)
-    moments = random.Random(20)
-    saved = [check_resumed(mlbench, whole, took * moments.uniform(0.2, 1), *SLOW, environment=plugin) for _ in range(5)]
+    saved = [check_resumed(mlbench, whole, moment, *SLOW, environment=plugin) for moment in moments(20, 6)]
     assert any(0 < texts < 54 for texts in saved), saved
 
 
@@ -114,21 +133,11 @@ def test_a_killed_run_goes_on_where_it_was(mlbench: CommandLine, own: Path, plug
 def test_a_killed_run_on_real_data(mlbench: CommandLine, data_dir: Path) -> None:
     arguments = ("run", "-q", "--json", "--task", "xquad-r", "--languages", "en,de,es", "--resamples", "20")
     environment = {"MLBENCH_DATA": str(data_dir)}
-    begin = time.monotonic()
     whole = mlbench(*arguments, environment=environment)
-    took = time.monotonic() - begin
     assert whole.code == 0, whole.err
     assert encoded(whole.out)[0] == encoded(whole.out)[1] > 7000
-    moments = random.Random(21)
-    for _ in range(5):
-        check_resumed(mlbench, whole, took * moments.uniform(0.1, 1), *arguments, environment=environment)
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.01)
+    for moment in moments(21, len(kept(mlbench.cache))):
+        check_resumed(mlbench, whole, moment, *arguments, environment=environment)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
