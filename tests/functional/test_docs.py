@@ -19,6 +19,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 import click
@@ -26,7 +27,6 @@ import pytest
 from conftest import tiny_checkpoint
 
 import mlbench
-from docs import draw, generate
 from mlbench import Setting, plugins, ranks, results, tasks
 from mlbench.cli import group
 from mlbench.report.notation import decimal, interval
@@ -34,6 +34,9 @@ from mlbench.results import Bounds
 from mlbench.specs import load_scheme
 
 ROOT = Path(__file__).parents[2]
+# `python -m pytest` has the root on the path, `pytest` has not.
+sys.path.append(str(ROOT))
+draw, generate = import_module("docs.draw"), import_module("docs.generate")
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
 WRITTEN = [page for page in PAGES if page.name not in ("measures.md", "cli.md")]
