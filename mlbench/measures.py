@@ -1,5 +1,6 @@
 """Ranked-list measures as values, computed from the ranks of the relevant documents alone."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -11,6 +12,10 @@ from mlbench.errors import UnknownName, UserError
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
+
+_NAME = re.compile(r"([A-Za-z]+)(?: ?@ ?([1-9][0-9]*))?")
+_ALIASES = {"MAP": "AP", "MRR": "RR", "NDCG": "nDCG", "Recall": "R", "Precision": "P"}
+_LONGEST_NAME = 60
 
 UNRETRIEVED = int(np.iinfo(np.int64).max)
 """The rank of a relevant document that was not retrieved, or is missing from the corpus."""
@@ -90,26 +95,26 @@ class Explanation:
 class _Family:
     values: Callable[[RelevantRanks, NDArray[np.bool_], int], Floats]
     needs_cutoff: bool
-    takes_cutoff: bool
     explanation: Explanation
 
 
 def parse(name: str) -> Measure:
-    """Return the measure called `name`; raises `UnknownName` with the nearest known ones, or `UserError`."""
-    import ir_measures
+    """Return the measure called `name`; raises `UnknownName` with the nearest known ones, or `UserError`.
 
-    try:
-        parsed = ir_measures.parse_measure(name)
-    except (NameError, SyntaxError, ValueError, TypeError, AssertionError, KeyError, AttributeError) as error:
-        raise UnknownName("measure", name, EXAMPLES) from error
-    family, cutoff = parsed.NAME, parsed.params.get("cutoff")
-    if family not in _FAMILIES or set(parsed.params) - {"cutoff"}:
+    Names are those of ir_measures, common aliases (MAP, MRR, NDCG, Recall, Precision) among them.
+    """
+    if len(name) > _LONGEST_NAME:
+        raise UnknownName("measure", f"{name[:_LONGEST_NAME]}...", EXAMPLES)
+    match = _NAME.fullmatch(name)
+    family = _ALIASES.get(match[1], match[1]) if match else ""
+    if match is None or family not in _FAMILIES:
         raise UnknownName("measure", name, EXAMPLES)
-    if _FAMILIES[family].needs_cutoff and cutoff is None:
-        raise UserError(f"measure {name!r} needs a cutoff: write {family}@10")
-    if cutoff is not None and not (
-        type(cutoff) is int and 1 <= cutoff < UNRETRIEVED and _FAMILIES[family].takes_cutoff
-    ):
+    if match[2] is None:
+        if _FAMILIES[family].needs_cutoff:
+            raise UserError(f"measure {name!r} needs a cutoff: write {family}@10")
+        return Measure(family)
+    cutoff = int(match[2])
+    if cutoff >= UNRETRIEVED:
         raise UnknownName("measure", name, EXAMPLES)
     return Measure(family, cutoff)
 
@@ -159,7 +164,6 @@ _FAMILIES: Mapping[str, _Family] = MappingProxyType(
         "AP": _Family(
             _average_precision,
             False,
-            True,
             Explanation(
                 "Average precision: the mean, over the relevant documents, of the precision at each one's rank.",
                 "AP = (1/m) sum_i i / rank_i over the m relevant documents in order of rank; 0 for one not retrieved; "
@@ -170,7 +174,6 @@ _FAMILIES: Mapping[str, _Family] = MappingProxyType(
         "RR": _Family(
             _reciprocal_rank,
             False,
-            True,
             Explanation(
                 "Reciprocal rank of the first relevant document.",
                 "RR = 1 / min_i rank_i; RR@k is 0 when that rank is above k",
@@ -179,7 +182,6 @@ _FAMILIES: Mapping[str, _Family] = MappingProxyType(
         ),
         "R": _Family(
             _recall,
-            True,
             True,
             Explanation(
                 "True recall: the share of the relevant documents that stand in the top k.",
@@ -190,7 +192,6 @@ _FAMILIES: Mapping[str, _Family] = MappingProxyType(
         "P": _Family(
             _precision,
             True,
-            True,
             Explanation(
                 "Precision: the share of the top k that is relevant; divides by k even when the pool is smaller.",
                 "P@k = |{i: rank_i <= k}| / k",
@@ -200,7 +201,6 @@ _FAMILIES: Mapping[str, _Family] = MappingProxyType(
         "nDCG": _Family(
             _ndcg,
             False,
-            True,
             Explanation(
                 "Normalised discounted cumulative gain, with linear gain.",
                 "nDCG@k = sum_{rank_i <= k} grade_i / log2(rank_i + 1), divided by the same sum of the ideal list",
@@ -209,7 +209,6 @@ _FAMILIES: Mapping[str, _Family] = MappingProxyType(
         ),
         "Success": _Family(
             _success,
-            True,
             True,
             Explanation(
                 "Hit rate: whether at least one relevant document stands in the top k.",
