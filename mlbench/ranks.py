@@ -24,10 +24,7 @@ MISSING = -2
 UNLISTED = -3
 """In `ahead`: in the corpus, and not in the ranker's list."""
 
-# A file unfolds to at most so many bytes: zeros fold a thousandfold, a file of real counts some forty times.
 _LARGEST = 2**31
-_SPARE = 2**26
-_MOST_FOLDED = 200
 _MOST_LANGUAGES = 1000
 _MOST_COLUMNS = 10_000
 
@@ -161,21 +158,25 @@ def setting_ranks(ranks: Ranks, setting: Setting) -> SettingRanks:
 
 def write_ranks(ranks: Ranks) -> bytes:
     """Return the ranks file's content: a compressed npz, the same bytes for the same counts."""
+    arrays = {field.name: getattr(ranks, field.name) for field in fields(ranks)}
+    size = sum(array.nbytes for array in arrays.values())
+    if size > _LARGEST:
+        raise UserError(f"the counts take {size:,} bytes, a ranks file {_LARGEST:,}: measure fewer languages at once")
     buffer = BytesIO()
     # With `allow_pickle=False`, numpy 2.0 would save an array of that name.
-    np.savez_compressed(buffer, **{field.name: getattr(ranks, field.name) for field in fields(ranks)})
+    np.savez_compressed(buffer, **arrays)
     return buffer.getvalue()
 
 
 def read_ranks(path: Path) -> Ranks:
     """Read and check a ranks file; raises `InvalidResult` with what is wrong with it."""
     try:
-        ranks = Ranks(**read_arrays(path, min(_LARGEST, _SPARE + _MOST_FOLDED * path.stat().st_size)))  # type: ignore[arg-type]
+        ranks = Ranks(**read_arrays(path, [field.name for field in fields(Ranks)], _LARGEST))  # type: ignore[arg-type]
     except FileNotFoundError as error:
         raise InvalidResult(f"{path} is missing: the ranks file must lie beside its result") from error
     except Exception as error:  # Broken archives make zipfile, zlib and numpy raise a dozen kinds.
         reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise InvalidResult(f"{path} is not a ranks file: {reason}") from error
+        raise InvalidResult(f"{path} is not a ranks file: {reason[:200]}") from error
     faults = _faults(ranks)
     if faults:
         raise InvalidResult(f"{path} is not a sound ranks file: {'; '.join(faults)}")
@@ -253,9 +254,11 @@ def _range_faults(ranks: Ranks) -> list[str]:
     faults = [
         f"{name} is out of range" for name, values, low, high in indexes if ((values < low) | (values >= high)).any()
     ]
-    for name in ("languages", "columns", "topic_ids", "document_ids"):
+    for name in ("languages", "columns", "topic_ids", "document_ids", "cluster_unit"):
         if len(np.unique(getattr(ranks, name))) < len(getattr(ranks, name)):
             faults.append(f"{name} has one name twice")
+        if any("\ud800" <= c <= "\udfff" for c in set("".join(getattr(ranks, name)))):
+            faults.append(f"{name} holds half of a surrogate pair")
     if not {language for column in ranks.columns for language in column.split("+")} <= set(ranks.languages):
         faults.append("columns has languages that languages has not")
     return faults

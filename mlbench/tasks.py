@@ -2,7 +2,9 @@
 
 import re
 import tomllib
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Collection
+from copy import deepcopy
 from importlib.resources import files as package_files
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Annotated, Literal, TypeVar
@@ -47,16 +49,13 @@ def _checked(check: Callable[[str], str]) -> AfterValidator:
     return AfterValidator(validate)
 
 
-def _reader(name: str) -> str:
-    if name not in plugins.names(plugins.READERS):
-        raise UnknownName("reader", name, plugins.names(plugins.READERS))
-    return name
+def _known(kind: str, names: Callable[[], Collection[str]]) -> AfterValidator:
+    def check(name: str) -> str:
+        if name not in names():
+            raise UnknownName(kind, name, names())
+        return name
 
-
-def _bias_score(name: str) -> str:
-    if name not in BIAS_SCORES:
-        raise UnknownName("bias score", name, BIAS_SCORES)
-    return name
+    return _checked(check)
 
 
 def _some(items: Items) -> Items:
@@ -66,7 +65,7 @@ def _some(items: Items) -> Items:
 
 
 def _distinct(items: Items) -> Items:
-    twice = [item for i, item in enumerate(items) if item in items[:i]]
+    twice = [item for item, times in Counter(items).items() if times > 1]
     if twice:
         raise ValueError(f"{twice[0]!r:.80} is there twice")
     return items
@@ -88,7 +87,7 @@ def _relative_path(path: str) -> str:
 
 Language = Annotated[str, _checked(check_language)]
 Measure = Annotated[str, _checked(lambda name: measures.parse(name).name)]
-BiasScore = Annotated[str, _checked(_bias_score)]
+BiasScore = Annotated[str, _known("bias score", lambda: BIAS_SCORES)]
 Sorted = AfterValidator(lambda tags: tuple(sorted(_some(tags))))
 RelativePath = Annotated[str, AfterValidator(_relative_path)]
 
@@ -131,7 +130,7 @@ class Task(_Declared):
     version: str = "1"
     kind: Literal["text", "image_text"] = "text"
     title: str = ""
-    reader: Annotated[str, _checked(_reader)]
+    reader: Annotated[str, _known("reader", lambda: plugins.names(plugins.READERS))]
     options: dict[str, Annotated[Parameter, PlainValidator(_parameter)]] = {}
     languages: Annotated[tuple[Language, ...], Sorted, Field(strict=False)]
     parallel: bool = True
@@ -221,10 +220,8 @@ def _load(path: Path, source: str) -> Task:
 
 def _table(path: Path, source: str) -> tuple[dict[str, object], Path, list[str]]:
     """Return what a task file says, its base, folder and defaults filled in; where its files lie; and its faults."""
-    table: dict[str, object] = {}
+    table: dict[str, object] = {"folder": ".", "name": _name_of(path.parent)} if path.name == FOLDER_FILE else {}
     root, faults = path.parent, list[str]()
-    if path.name == FOLDER_FILE:
-        table = {"folder": ".", "name": _name_of(path.parent)}
     if path.name != FOLDER_FILE or path.exists():
         table |= _parse(path, source)
     base, folder = table.pop("extends", None), table.pop("folder", None)
@@ -246,7 +243,10 @@ def _table(path: Path, source: str) -> tuple[dict[str, object], Path, list[str]]
 
 def _parse(path: Path, source: str) -> dict[str, object]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        # What is too deep to copy, or has numbers too long to print, no fault could show.
+        repr(deepcopy(table))
+        return table
     except OSError as error:
         raise DataError(f"{source} cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:

@@ -3,6 +3,7 @@ import struct
 import tracemalloc
 import zipfile
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 
 from mlbench.errors import InvalidResult
 from mlbench.npz import read_arrays
-from mlbench.ranks import read_ranks
+from mlbench.ranks import Ranks, read_ranks
 
 ARRAYS = {"a": np.arange(12, dtype=np.int32).reshape(3, 4), "b": np.array(["x", "zh-hant"]), "c": np.empty((0, 3))}
 
@@ -41,17 +42,17 @@ def understated(content: bytes, size: int) -> bytes:
 
 def test_reads_what_numpy_wrote(tmp_path: Path) -> None:
     (tmp_path / "a.npz").write_bytes(npz(**ARRAYS))
-    found = read_arrays(tmp_path / "a.npz", 10_000)
+    found = read_arrays(tmp_path / "a.npz", ARRAYS, 10_000)
     assert found.keys() == ARRAYS.keys()
     for name, expected in ARRAYS.items():
         assert found[name].dtype == expected.dtype
         np.testing.assert_array_equal(found[name], expected)
     (tmp_path / "none.npz").write_bytes(npz())
-    assert read_arrays(tmp_path / "none.npz", 0) == {}
+    assert read_arrays(tmp_path / "none.npz", [], 0) == {}
 
 
 LIES = {
-    "larger than allowed": (lambda: npz(a=np.zeros(3000)), "would unfold to 24,128 bytes, more than the 10,000"),
+    "larger than allowed": (lambda: npz(a=np.zeros(3000)), "would unfold from .* to 24,128 bytes"),
     "a shape of a million million": (lambda: archive(array((10**12,))), "its header says 4,000,000,000,128"),
     "a shape that wraps around": (lambda: archive(array((2**62, 4))), "header says"),
     "a negative shape": (lambda: archive(array((-1, -1), bytes(4))), "header says"),
@@ -63,7 +64,7 @@ LIES = {
     "a method that asks for memory": (lambda: archive(array((1,), bytes(4)), zipfile.ZIP_LZMA), "numpy does not use"),
     "objects": (lambda: archive(array((1,), bytes(8), dtype="|O")), "Object arrays cannot be loaded"),
     "another version of npy": (lambda: archive(array((1,), bytes(4), version=b"\x02\x00")), "version"),
-    "no array": (lambda: archive(b"text", name="a.txt"), "magic"),
+    "no array": (lambda: archive(b"text"), "magic"),
 }
 
 
@@ -74,7 +75,7 @@ def test_a_lie_is_refused_before_memory_is_taken(tmp_path: Path, make: Callable[
     tracemalloc.start()
     try:
         with pytest.raises((ValueError, zipfile.BadZipFile), match=says):
-            read_arrays(tmp_path / "a.npz", 10_000)
+            read_arrays(tmp_path / "a.npz", ["a"], 10_000)
         assert tracemalloc.get_traced_memory()[1] < 2**20
     finally:
         tracemalloc.stop()
@@ -85,15 +86,20 @@ def test_two_arrays_of_one_name(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as file:
         for value in (b"\1\0\0\0", b"\2\0\0\0"):
             file.writestr("a.npy", array((1,), value))
-    with pytest.raises(ValueError, match="two arrays of one name"):
-        read_arrays(tmp_path / "a.npz", 10_000)
+    with pytest.raises(ValueError, match=r"its arrays are a\.npy, a\.npy"):
+        read_arrays(tmp_path / "a.npz", ["a"], 10_000)
 
 
 def test_a_ranks_file_may_not_unfold_without_measure(tmp_path: Path) -> None:
-    (tmp_path / "bomb.ranks.npz").write_bytes(npz(ahead=np.zeros((2**24, 8), dtype=np.int32)))
+    names = [field.name for field in fields(Ranks)]
+    bomb = npz(**{name: np.zeros((2**22 if name == "ahead" else 0, 8), dtype=np.int32) for name in names})
+    (tmp_path / "bomb.ranks.npz").write_bytes(bomb)
     tracemalloc.start()
     try:
-        with pytest.raises(InvalidResult, match=r"bomb.ranks.npz is not a ranks file: it would unfold to 536,871,040"):
+        with pytest.raises(
+            InvalidResult,
+            match=r"bomb.ranks.npz is not a ranks file: it would unfold from 1\d\d,\d{3} to 134,\d{3},\d{3}",
+        ):
             read_ranks(tmp_path / "bomb.ranks.npz")
         assert tracemalloc.get_traced_memory()[1] < 2**20
     finally:

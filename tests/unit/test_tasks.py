@@ -1,4 +1,5 @@
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -276,3 +277,31 @@ def test_what_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.chdir(own_folder(tmp_path / "mini").parent)
     assert load_task("mini").expected.queries["th"] == 24
     assert load_task("./mini").languages == ("de", "en")
+
+
+DEEP = "maximum recursion depth"
+LONG = "Exceeds the limit"
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        (f"version = 0x{'f' * 5000}", LONG),
+        (f"options = {{a = 0x{'f' * 5000}}}", LONG),
+        (f"options.{'a.' * 2000}b = 1", DEEP),
+        (f"files.{'a.' * 2000}b = 1", DEEP),
+        (f"options = {'[' * 5000}", DEEP),
+    ],
+)
+def test_what_could_not_be_shown_is_no_toml_for_us(tmp_path: Path, line: str, says: str) -> None:
+    (fault,) = faults(tmp_path, f"{line}\n")
+    assert fault.startswith("not valid TOML: ")
+    assert says in fault
+
+
+def test_many_names_take_no_time(tmp_path: Path) -> None:
+    names = ", ".join(f'"R@{n}"' for n in range(1, 20_001))
+    begin = time.perf_counter()
+    (fault,) = faults(tmp_path, f'measures = [{names}, "R@1"]\nprimary_measure = "R@1"\n{MINIMAL}')
+    assert fault == "measures: 'R@1' is there twice"
+    assert time.perf_counter() - begin < 10
