@@ -222,20 +222,20 @@ def _table(path: Path, source: str) -> tuple[dict[str, object], Path, list[str]]
     """Return what a task file says, its base, folder and defaults filled in; where its files lie; and its faults."""
     table: dict[str, object] = {"folder": ".", "name": _name_of(path.parent)} if path.name == FOLDER_FILE else {}
     root, faults = path.parent, list[str]()
-    if path.name != FOLDER_FILE or path.exists():
-        table |= _parse(path, source)
+    table |= _parse(path, source) if path.name != FOLDER_FILE or path.exists() else {}
     base, folder = table.pop("extends", None), table.pop("folder", None)
     if folder is not None and "files" not in table:
         try:
             found = _folder_files(root, str(folder))
-            tags = {entry["language"] for entry in found if "language" in entry}
-            table = {"reader": "parallel_jsonl", "files": found, "languages": sorted(tags)} | table
+            tags = sorted({entry["language"] for entry in found if "language" in entry})
+            table = {"reader": "parallel_jsonl", "files": found, "languages": tags} | table
         except ValueError as error:
             faults.append(f"folder: {error}")
     if base in task_names():
         inherited, its_root, _ = _table(_shipped() / f"{base}.toml", source)
         root = root if "files" in table else its_root
-        table = {key: value for key, value in inherited.items() if key != "name"} | table
+        stale = {"name", "expected"} if {"files", "languages", "settings"} & table.keys() else {"name"}
+        table = {key: value for key, value in inherited.items() if key not in stale} | table
     elif base is not None:
         faults.append(f"extends: unknown task {base!r}: {suggest(str(base), task_names())}")
     return table, root, faults

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from mlbench.bias import BIAS_SCORES
 from mlbench.errors import DataError, InvalidTask, UnknownName
 from mlbench.languages import settings_of
-from mlbench.tasks import DEFAULT_MEASURES, load_task, task_names
+from mlbench.tasks import DEFAULT_MEASURES, Expected, load_task, task_names
 
 XQUAD = ("ar", "de", "el", "en", "es", "hi", "ru", "th", "tr", "vi", "zh")
 MLQA = ("ar", "de", "en", "es", "hi", "vi", "zh")
@@ -305,3 +305,12 @@ def test_many_names_take_no_time(tmp_path: Path) -> None:
     (fault,) = faults(tmp_path, f'measures = [{names}, "R@1"]\nprimary_measure = "R@1"\n{MINIMAL}')
     assert fault == "measures: 'R@1' is there twice"
     assert time.perf_counter() - begin < 10
+
+
+@pytest.mark.parametrize("change", ['settings = ["multilingual"]', 'languages = ["de", "en"]'])
+def test_a_variant_with_other_settings_does_not_inherit_what_was_expected_of_its_base(
+    change: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "variant.toml"
+    path.write_text(f'extends = "xquad-r-context"\nname = "variant"\n{change}\n')
+    assert load_task(str(path)).expected == Expected()
