@@ -1,14 +1,14 @@
 """The exception tree: every error a user can meet, with the exit code it ends the program with.
 
-    MlbenchError
-    ├── UserError              2  something the user can put right; one line that says what to do
-    │   ├── UnknownName           a name that is not known, with the nearest known ones
-    │   ├── InvalidTask           a task file with faults, all of them listed
-    │   ├── DataError             data missing, altered, truncated or of unexpected content
-    │   ├── RetrieverError        a retriever that cannot be opened or gives unusable vectors or lists
-    │   ├── MissingExtra          an optional dependency that is not installed
-    │   └── InvalidResult         a result document or ranks file that cannot be used
-    └── InternalError          3  a fault of ours
+MlbenchError
+├── UserError              2  something the user can put right; one line that says what to do
+│   ├── UnknownName           a name that is not known, with the nearest known ones
+│   ├── InvalidTask           a task file with faults, all of them listed
+│   ├── DataError             data missing, altered, truncated or of unexpected content
+│   ├── RetrieverError        a retriever that cannot be opened or gives unusable vectors or lists
+│   ├── MissingExtra          an optional dependency that is not installed
+│   └── InvalidResult         a result document or ranks file that cannot be used
+└── InternalError          3  a fault of ours
 """
 
 from collections.abc import Iterable, Sequence
