@@ -1,6 +1,7 @@
 """Recomputes every number of a result document from its ranks file."""
 
 from dataclasses import dataclass
+from hashlib import file_digest
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -8,11 +9,12 @@ from pydantic import BaseModel
 from mlbench.errors import InvalidResult
 from mlbench.languages import Setting
 from mlbench.ranks import Ranks, read_ranks
-from mlbench.result_files import digest, read_result
+from mlbench.result_files import read_result
 from mlbench.results import Result
 from mlbench.scoring import Request, score
 
 _TOLERANCE = 1e-9
+_MOST_CELLS = 2**30
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +50,30 @@ def read_pair(path: Path) -> tuple[Result, Ranks]:
         raise InvalidResult(f"{path} names the ranks file {result.ranks.name!r}: it must lie beside the document")
     beside = path.parent / result.ranks.name
     try:
-        found = digest(beside.read_bytes())
-    except OSError as error:
-        raise InvalidResult(f"cannot read {beside}: {error.strerror or error}; it belongs to {path.name}") from error
+        with beside.open("rb") as file:
+            found = file_digest(file, "sha256").hexdigest()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InvalidResult(f"cannot read {beside}: {reason}; it belongs to {path.name}") from error
     if found != result.ranks.sha256:
         raise InvalidResult(f"{beside} is not the ranks file of {path.name}: its SHA-256 is {found[:12]}...")
     ranks = read_ranks(beside)
     if tuple(ranks.languages) != result.task.languages:
         raise InvalidResult(f"{path} and {beside.name} have different languages")
+    _check_effort(path, result, ranks)
     return result, ranks
+
+
+def _check_effort(path: Path, result: Result, ranks: Ranks) -> None:
+    """Refuse what would take more memory to recompute than any run that could have made it."""
+    asked = [(s.query_language, s.document_languages) for s in result.settings]
+    for what, names in (("setting", asked), ("measure", result.task.measures), ("score", result.task.bias_scores)):
+        if len(set(names)) < len(names):
+            raise InvalidResult(f"{path} has one {what} twice")
+    rows = max(result.statistics.resamples, len(ranks.topic_ids))
+    cells = max(rows * len(asked) * len(result.task.measures), len(ranks.topic_ids) * len(ranks.languages) ** 2)
+    if cells > _MOST_CELLS:
+        raise InvalidResult(f"{path} asks for {cells:,} numbers at once: at most {_MOST_CELLS:,} are recomputed")
 
 
 def _request(result: Result) -> Request:

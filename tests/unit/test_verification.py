@@ -193,3 +193,23 @@ def test_an_unsound_ranks_file_is_told(path: Path) -> None:
     change(path, "ranks.sha256", digest(b"nothing"))
     with pytest.raises(InvalidResult, match="is not a ranks file"):
         verify(path)
+
+
+def test_one_setting_twice(path: Path) -> None:
+    document = json.loads(path.read_text(encoding="utf-8"))
+    change(path, "settings", [*document["settings"], document["settings"][0]])
+    with pytest.raises(InvalidResult, match="has one setting twice"):
+        verify(path)
+
+
+def test_no_more_is_recomputed_than_a_run_could_have_made(path: Path) -> None:
+    change(path, "task.measures", ["AP", *(f"R@{k}" for k in range(1, 1000))])
+    change(path, "statistics.resamples", 100_000)
+    with pytest.raises(InvalidResult, match="asks for 1,200,000,000 numbers at once"):
+        verify(path)
+
+
+def test_a_name_that_no_file_can_have(path: Path) -> None:
+    change(path, "ranks.name", "a\0b")
+    with pytest.raises(InvalidResult, match="embedded null byte"):
+        verify(path)
