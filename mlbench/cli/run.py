@@ -16,6 +16,8 @@ from mlbench.exports import DEPTH, LONGEST, SaveRun
 from mlbench.languages import check_language
 from mlbench.protocols import Progress, Runtime
 from mlbench.report.console import console_report
+from mlbench.report.formats import console_reports
+from mlbench.report.harmless import harmless
 from mlbench.result_files import check_folder, to_json, write_result
 from mlbench.results import Result
 from mlbench.tasks import load_task
@@ -151,10 +153,12 @@ def command(screen: Screen, /, models: Sequence[str], tasks: Sequence[str], **ch
             path = write_result(done.result, done.ranks, request.out)
             results.append(done.result)
             if not request.as_json:
-                console().print(console_report(done.result))
+                console().print(console_report(harmless(done.result)))
             progress.note(f"saved {path}")
             if request.save_run is not None:
                 progress.note(f"saved {len(done.result.settings)} runs and their judgments in {request.save_run}")
+    if len(results) > 1 and not request.as_json:
+        console().print(console_reports([harmless(result) for result in results], full=False))
     if request.as_json:
         documents = [json.loads(to_json(result)) for result in results]
         click.echo(json.dumps(documents[0] if len(documents) == 1 else documents, ensure_ascii=False, indent=1))
