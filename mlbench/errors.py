@@ -31,7 +31,8 @@ class UnknownName(UserError):
     """A name that is not known; `kind` says what was looked up, `known` what there is."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
-        super().__init__(f"unknown {kind} {name!r}: {suggest(name, known)}")
+        shown = name if len(name) <= 100 else f"{name[:97]}..."
+        super().__init__(f"unknown {kind} {shown!r}: {suggest(name, known)}")
 
 
 class InvalidTask(UserError):

@@ -104,7 +104,7 @@ def parse(name: str) -> Measure:
     Names are those of ir_measures, common aliases (MAP, MRR, NDCG, Recall, Precision) among them.
     """
     if len(name) > _LONGEST_NAME:
-        raise UnknownName("measure", f"{name[:_LONGEST_NAME]}...", EXAMPLES)
+        raise UnknownName("measure", name, EXAMPLES)
     match = _NAME.fullmatch(name)
     family = _ALIASES.get(match[1], match[1]) if match else ""
     if match is None or family not in _FAMILIES:
