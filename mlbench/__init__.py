@@ -1,8 +1,6 @@
 """Measures how well retrievers find answers across languages, and how fair they are between them."""
 
-import sys
 from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 from mlbench.version import __version__
@@ -10,7 +8,7 @@ from mlbench.version import __version__
 if TYPE_CHECKING:
     from mlbench.data import load_collection
     from mlbench.errors import MlbenchError, UserError
-    from mlbench.evaluate import Options, evaluate
+    from mlbench.evaluation import Options, evaluate
     from mlbench.languages import Setting
     from mlbench.protocols import Encoder, Ranker, Runtime
     from mlbench.records import Collection, Document, Judgment, Query
@@ -48,7 +46,7 @@ _HOMES = {
     "Encoder": "protocols",
     "Judgment": "records",
     "MlbenchError": "errors",
-    "Options": "evaluate",
+    "Options": "evaluation",
     "Query": "records",
     "Ranker": "protocols",
     "Result": "results",
@@ -56,7 +54,7 @@ _HOMES = {
     "Setting": "languages",
     "Task": "tasks",
     "UserError": "errors",
-    "evaluate": "evaluate",
+    "evaluate": "evaluation",
     "load_collection": "data",
     "load_task": "tasks",
     "open_retriever": "specs",
@@ -75,15 +73,3 @@ def __getattr__(name: str) -> object:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
-
-
-class _Package(ModuleType):
-    """Keeps `mlbench.evaluate` the function, also once the module of that name is imported."""
-
-    def __setattr__(self, name: str, value: object) -> None:
-        if name == "evaluate" and isinstance(value, ModuleType):
-            value = value.evaluate
-        super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package

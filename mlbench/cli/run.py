@@ -11,7 +11,7 @@ import click
 
 from mlbench.cli.progress import Screen, console, pass_screen
 from mlbench.errors import UserError
-from mlbench.evaluate import Options, measure, open_model
+from mlbench.evaluation import Options, measure, open_model
 from mlbench.exports import DEPTH, LONGEST, SaveRun
 from mlbench.languages import check_language
 from mlbench.protocols import Progress, Runtime

@@ -29,7 +29,7 @@ import numpy as np
 
 from mlbench.data import load_collection
 from mlbench.errors import UserError
-from mlbench.evaluate import Options, evaluate
+from mlbench.evaluation import Options, evaluate
 from mlbench.exports import SaveRun
 from mlbench.report.formats import FORMATS, render, render_pools
 from mlbench.report.pool import answer_pool

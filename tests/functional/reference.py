@@ -19,7 +19,7 @@ import pytrec_eval
 
 from mlbench.data import load_collection
 from mlbench.embeddings import embed
-from mlbench.evaluate import Opened, Options, measure, open_model
+from mlbench.evaluation import Opened, Options, measure, open_model
 from mlbench.grid import dot_exponent, grid_cosine, grid_dot
 from mlbench.languages import Setting, settings_of
 from mlbench.protocols import Encoder, Runtime, Silence

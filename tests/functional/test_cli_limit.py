@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from mlbench.cli import call
 from mlbench.data import load_collection
 from mlbench.errors import UserError
-from mlbench.evaluate import Options
+from mlbench.evaluation import Options
 from mlbench.records import Collection
 from mlbench.tasks import load_task
 

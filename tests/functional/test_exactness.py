@@ -8,7 +8,7 @@ import pytest
 from functional.reference import check, some_settings
 
 from mlbench.data import load_collection
-from mlbench.evaluate import Opened, Options, measure, open_model
+from mlbench.evaluation import Opened, Options, measure, open_model
 from mlbench.languages import settings_of
 from mlbench.protocols import Parameter, Role, Runtime, Similarity, Vectors
 from mlbench.results import Result

@@ -108,13 +108,6 @@ def test_every_public_name_is_there() -> None:
         getattr(mlbench, "nothing")  # noqa: B009
 
 
-@pytest.mark.parametrize(
-    "before", ["", "import mlbench.evaluate", "from mlbench.evaluate import Options", "import mlbench.cli.run"]
-)
-def test_evaluate_is_the_function_whatever_was_imported_before(before: str) -> None:
-    assert "mlbench.evaluate" in loaded_by(f"{before}\nimport mlbench\nassert callable(mlbench.evaluate)")
-
-
 def test_the_help_is_light() -> None:
     loaded = loaded_by("from mlbench import cli\nassert cli.call(['--help']) == 0")
     assert "click" in loaded
