@@ -9,7 +9,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
 from mlbench.languages import KINDS, Kind
-from mlbench.report.notation import decimal, heading, spoken
+from mlbench.report.notation import decimal, heading, quick_look, spoken
 from mlbench.report.pairs import shown_measure
 from mlbench.report.scores import written
 from mlbench.report.width import Flow, cell_width, fit, plain_table
@@ -99,9 +99,11 @@ def compare(results: Sequence[Result], *, measure: str | None = None) -> Compari
 
 
 def task_label(result: Result) -> str:
-    """Return the name of the task, with its languages where it is partial."""
+    """Return the name of the task, with its languages where it is partial, and with what a quick look is."""
     task = result.task
-    return f"{task.name} ({', '.join(task.languages)} only)" if task.partial else task.name
+    languages = [f"{', '.join(task.languages)} only"] if task.partial else []
+    notes = languages + ([] if task.limit is None else [quick_look(task.limit)])
+    return f"{task.name} ({'; '.join(notes)})" if notes else task.name
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Iterable, Iterator, Sequence
 
+from mlbench.report.comparison import task_label
 from mlbench.report.pairs import shown_measure
 from mlbench.report.pool import PoolAnswer
 from mlbench.results import Result, SettingResult
@@ -58,7 +59,7 @@ def _rows(result: Result, setting: SettingResult, measure: str | None) -> Iterat
             continue
         bounds = setting.intervals.get(name)
         yield [
-            _text(result.task.name),
+            _text(result.task.name if result.task.limit is None else task_label(result)),
             _text(result.retriever.spec),
             _text(result.retriever.fingerprint),
             setting.kind,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from mlbench.languages import KINDS
 from mlbench.report.comparison import BEST, MEANS, Comparison, compare
 from mlbench.report.heat_map_svg import heat_map_svg
-from mlbench.report.notation import decimal, heading, interval, spoken, two_digits
+from mlbench.report.notation import decimal, heading, interval, quick_look, spoken, two_digits
 from mlbench.report.pairs import MEAN, POOL, Grid, grid, shown_measure
 from mlbench.report.provenance import Facts, command, provenance, verification
 from mlbench.report.scores import (
@@ -83,7 +83,7 @@ def html_report(results: Sequence[Result], *, measure: str | None = None) -> str
     )
     template = environment.get_template("report.html")
     across = _across(compare(results, measure=measure)) if len(results) > 1 else None
-    return template.render(sections=sections, across=across, best=BEST, means=MEANS) + "\n"
+    return template.render(sections=sections, across=across, best=BEST, means=MEANS, quick_look=quick_look) + "\n"
 
 
 def _section(place: int, result: Result, measure: str) -> Section:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from mlbench.languages import KINDS
 from mlbench.report.comparison import BEST, MEANS, Comparison, compare
-from mlbench.report.notation import ABSENT, count, decimal, heading, interval, spoken, two_digits
+from mlbench.report.notation import ABSENT, count, decimal, heading, interval, quick_look, spoken, two_digits
 from mlbench.report.pairs import MEAN, POOL, Grid, grid, shown_measure
 from mlbench.report.pool import PoolAnswer, pool_rows
 from mlbench.report.scores import (
@@ -79,6 +79,8 @@ def code(text: str) -> str:
 
 def _result(result: Result, measure: str, *, folded: bool) -> list[str]:
     partial = [f"Partial: only {', '.join(map(name, result.task.languages))}."] if result.task.partial else []
+    limit = result.task.limit
+    partial += [] if limit is None else [f"{quick_look(limit).capitalize()}."]
     warning = result.bias.warning if result.bias else None
     blocks = [_title(result), _prose(details(result)), *partial, _means(result), _bias_line(result)]
     blocks += [f"> Warning: {name(warning)}"] if warning else []

@@ -44,6 +44,11 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {plural}"
 
 
+def quick_look(n_topics: int) -> str:
+    """Say of a result of a few topics what it is, in the same words wherever it is shown."""
+    return f"quick look: {count(n_topics, 'topic')}, not comparable"
+
+
 def visible(text: str) -> str:
     """Return `text` with line breaks, control and direction characters as escapes: nothing in it acts unseen."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -33,6 +33,8 @@ def command(result: Result) -> str:
     parts = ["mlbench", "run", "--model", result.retriever.spec, "--task", result.task.name]
     if result.task.partial:
         parts += ["--languages", ",".join(result.task.languages)]
+    if result.task.limit is not None:
+        parts += ["--limit", str(result.task.limit)]
     return shlex.join(parts)
 
 

@@ -7,7 +7,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
 from mlbench.languages import KINDS
-from mlbench.report.notation import count, decimal, heading, interval, spoken
+from mlbench.report.notation import count, decimal, heading, interval, quick_look, spoken
 from mlbench.report.width import GAP, Flow, cell_width, fit, plain_table
 from mlbench.results import Aggregate, Result, Statistics
 
@@ -22,7 +22,7 @@ def header(result: Result) -> tuple[Flow, Flow]:
     if task.partial:
         title.append(Text(f"partial: {', '.join(task.languages)}", "yellow"))
     if task.limit is not None:
-        title.append(Text(f"quick look: {count(task.limit, 'topic')}, not comparable", "yellow"))
+        title.append(Text(quick_look(task.limit), "yellow"))
     return Flow(title, " "), Flow(_dim(details(result)))
 
 

@@ -15,6 +15,8 @@ from mlbench.data import load_collection
 from mlbench.errors import UserError
 from mlbench.evaluation import Options
 from mlbench.records import Collection
+from mlbench.report.provenance import command
+from mlbench.results import Result
 from mlbench.tasks import load_task
 
 Captured = pytest.CaptureFixture[str]
@@ -123,3 +125,18 @@ def test_topics_of_one_language_each_fill_every_language(mini: Collection) -> No
     sample = apart.sample(5)
     assert {len(rows) for rows in sample.queries.values()} == {5}
     assert len(sample.judgments) == 55
+
+
+@pytest.mark.parametrize("name", ["console", "markdown", "html", "csv", "latex", "model-card"])
+def test_every_report_says_that_it_is_a_quick_look(capsys: Captured, tmp_path: Path, name: str) -> None:
+    looked(capsys, tmp_path, "--limit", "3", "--languages", "de,th")
+    (path,) = tmp_path.glob("*.json")
+    assert call(["report", str(path), "--format", name, "--output", str(tmp_path / "report")]) == 0
+    text = (tmp_path / "report").read_text(encoding="utf-8")
+    assert "uick look: 3 topics, not comparable" in text
+
+
+def test_the_command_of_a_quick_look_makes_it_again(capsys: Captured, tmp_path: Path) -> None:
+    result = Result.model_validate(looked(capsys, tmp_path, "--limit", "3"))
+    unrecorded = result.environment.model_copy(update={"command": None})
+    assert "--limit 3" in command(result.model_copy(update={"environment": unrecorded}))
