@@ -10,7 +10,7 @@ from typing import cast
 from mlbench import files, plugins
 from mlbench.errors import DataError, UnknownName
 from mlbench.protocols import Progress, Reader, ReadRequest, Silence
-from mlbench.records import Collection
+from mlbench.records import LARGEST_GRADE, Collection
 from mlbench.tasks import Task
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -87,9 +87,10 @@ def _check_judgments(task: Task, collection: Collection) -> None:
                 raise DataError(
                     f"{task.name}: topic {topic!r} has a judgment in {language!r}, which is no language of the task"
                 )
-            if grade < 1:
+            if not 1 <= grade <= LARGEST_GRADE:
                 raise DataError(
-                    f"{task.name}: topic {topic!r} has a judgment of grade {grade}, relevant ones are 1 and more"
+                    f"{task.name}: topic {topic!r} has a judgment of grade {grade}, relevant ones are 1 and more, "
+                    f"up to {LARGEST_GRADE:,}"
                 )
 
 

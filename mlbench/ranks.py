@@ -16,6 +16,7 @@ from mlbench.errors import InvalidResult, UserError
 from mlbench.languages import Setting
 from mlbench.measures import UNRETRIEVED, RelevantRanks, relevant_ranks
 from mlbench.npz import read_arrays
+from mlbench.records import LARGEST_GRADE
 
 UNKNOWN = -1
 """In `ahead`: not counted, because the relevant document is in none of the column's languages, or nobody asked."""
@@ -245,7 +246,7 @@ def _range_faults(ranks: Ranks) -> list[str]:
         ("row_documents", ranks.row_documents, 0, len(ranks.document_ids)),
         ("topic_clusters", ranks.topic_clusters, 0, len(np.unique(ranks.topic_clusters))),
         ("top", ranks.top, -1, len(ranks.document_ids)),
-        ("row_grades", ranks.row_grades, 1, 1 << 20),
+        ("row_grades", ranks.row_grades, 1, LARGEST_GRADE + 1),
         ("column_sizes", ranks.column_sizes, 0, 1 << 31),
         ("ties", ranks.ties, 0, np.maximum(sizes, 1)),
         ("ahead", ranks.ahead, UNLISTED, sizes + 1),

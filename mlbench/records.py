@@ -9,6 +9,9 @@ from typing import NamedTuple, TypeVar
 _OTHERS = 10
 """A sample has up to so many documents per query that are not relevant."""
 
+LARGEST_GRADE = 2**20 - 1
+"""The highest grade that a judgment can have."""
+
 _Row = TypeVar("_Row")
 _Key = TypeVar("_Key", str, tuple[int, str])
 

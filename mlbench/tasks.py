@@ -79,7 +79,7 @@ def _parameter(value: object) -> object:
 
 def _relative_path(path: str) -> str:
     pure = PurePosixPath(path)
-    outside = pure.is_absolute() or ".." in pure.parts or PureWindowsPath(path).drive or re.search(r"[\\\0]", path)
+    outside = pure.is_absolute() or PureWindowsPath(path).drive or re.search(r"(^|/)\.\.(/|$)|[\\\0]|[^/]{256}", path)
     if outside or not pure.parts:
         raise ValueError(f"{path!r} must be a relative path that stays inside its folder, such as 'xquad-r/ar.json'")
     return str(pure)

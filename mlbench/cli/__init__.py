@@ -37,7 +37,7 @@ INTERRUPTED = 130
 PIPE_CLOSED = 141
 
 # What the machine or the user withholds, as opposed to a path that we got wrong.
-_REFUSED = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES})
+_REFUSED = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.ENAMETOOLONG, errno.ELOOP})
 
 
 class CommandGroup(click.Group):
