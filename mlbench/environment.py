@@ -20,7 +20,7 @@ def describe_environment(command: str | None) -> Environment:
         platform=f"{platform.system()} {platform.machine()}",
         cpus=os.cpu_count(),
         libraries={name: found for name in _LIBRARIES if (found := _version(name))},
-        command=command,
+        command=None if command is None else command.encode("utf-8", "backslashreplace").decode(),
         git_commit=_git_commit(),
     )
 

@@ -82,13 +82,16 @@ def adopt(model: object, settings: Mapping[str, str], runtime: Runtime) -> Retri
 
 
 def describe(spec: str) -> str:
-    """Return the spec as results name it: of a path outside the current folder only the last two parts."""
+    """Return the spec as results name it: of a path outside the current folder only the last two parts.
+
+    What is no text in a folder's name is escaped, so that a result can be written.
+    """
     scheme, locator = parse(spec)
     path = Path(locator)
-    if not locator or not path.exists():
-        return spec
-    shown = "/".join(path.resolve().parts[-2:]) if path.is_absolute() or ".." in path.parts else path.as_posix()
-    return shown if scheme == "dense" else f"{scheme}:{shown}"
+    if locator and path.exists():
+        shown = "/".join(path.resolve().parts[-2:]) if path.is_absolute() or ".." in path.parts else path.as_posix()
+        spec = shown if scheme == "dense" else f"{scheme}:{shown}"
+    return spec.encode("utf-8", "backslashreplace").decode()
 
 
 def load_scheme(name: str) -> Scheme:

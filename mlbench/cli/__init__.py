@@ -3,6 +3,7 @@
 Exit codes: 0 fine, 1 a gate failed, 2 the user's error, 3 our error, 130 interrupted, 141 the reader of a pipe left.
 """
 
+import codecs
 import errno
 import os
 import signal
@@ -11,6 +12,7 @@ import traceback
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from importlib.util import find_spec
+from io import TextIOWrapper
 from types import MappingProxyType
 from typing import NoReturn
 
@@ -35,6 +37,8 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
 
 INTERRUPTED = 130
 PIPE_CLOSED = 141
+
+_ESCAPED = "mlbench-escaped"
 
 # What the machine or the user withholds, as opposed to a path that we got wrong.
 _REFUSED = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.ENAMETOOLONG, errno.ELOOP})
@@ -117,9 +121,19 @@ def group(context: click.Context) -> None:
 def main() -> NoReturn:
     """Run the command line of this process and end it; what `mlbench` and `python -m mlbench` call."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if isinstance(sys.stdout, TextIOWrapper):
+        codecs.register_error(_ESCAPED, _escape)
+        sys.stdout.reconfigure(errors=_ESCAPED)
     if "_MLBENCH_COMPLETE" in os.environ:
         group.main(prog_name="mlbench")
     sys.exit(call(sys.argv[1:]))
+
+
+def _escape(error: UnicodeError) -> tuple[str, int]:
+    """Write what an encoding lacks as JSON does, so that --json stays right where stdout is ASCII."""
+    assert isinstance(error, UnicodeEncodeError)
+    units = error.object[error.start : error.end].encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{high:02x}{low:02x}" for high, low in zip(units[::2], units[1::2], strict=True)), error.end
 
 
 def call(arguments: Sequence[str]) -> int:
