@@ -7,6 +7,7 @@ beside it; they are kept in `docs/figures/example.json`.
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 
@@ -79,8 +80,7 @@ def command_line() -> str:
     )
     parts = [NOTE, "# Command line", intro, _ENVIRONMENT]
     for path, command in _commands("mlbench", group):
-        context = click.Context(command, info_name=path, terminal_width=88, max_content_width=88)
-        parts += [f"## {path}", _block(command.get_help(context))]
+        parts += [f"## {path}", _block(_help(path, command))]
     return "\n\n".join(parts) + "\n"
 
 
@@ -92,6 +92,16 @@ _ENVIRONMENT = """\
 | `MLBENCH_OFFLINE`, `HF_HUB_OFFLINE` | set to 1, nothing is downloaded |
 | `HF_TOKEN`, `HF_HOME` | as everywhere with the Hugging Face hub |
 | `NO_COLOR` | no colour |"""
+
+
+def _help(path: str, command: click.Command) -> str:
+    # click keeps a command's help option once made, with the names that the first caller's context had.
+    fresh = copy(command)
+    fresh._help_option = None
+    names = list(group.context_settings["help_option_names"])
+    return fresh.get_help(
+        click.Context(fresh, info_name=path, terminal_width=88, max_content_width=88, help_option_names=names)
+    )
 
 
 def _commands(path: str, command: click.Command) -> Iterator[tuple[str, click.Command]]:
