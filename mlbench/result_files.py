@@ -51,8 +51,7 @@ def write_result(result: Result, ranks: bytes, folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         for target, content in contents.items():
             unfinished[target] = _write_beside(target, content)
-        for target, beside in unfinished.items():
-            beside.replace(target)
+        _put_in_place(unfinished)
     except OSError as error:
         raise _unwritable(folder, error.strerror or str(error)) from error
     finally:
@@ -111,6 +110,18 @@ def file_stem(task: TaskInfo, retriever: RetrieverInfo) -> str:
 def digest(content: bytes) -> str:
     """Return the SHA-256 of `content` in hex."""
     return sha256(content).hexdigest()
+
+
+def _put_in_place(unfinished: dict[Path, Path]) -> None:
+    """Rename the finished files, all of them even where the user interrupts: one without the other is no result."""
+    try:
+        for target, beside in unfinished.items():
+            beside.replace(target)
+    except KeyboardInterrupt:
+        for target, beside in unfinished.items():
+            if beside.exists():
+                beside.replace(target)
+        raise
 
 
 def _write_beside(path: Path, content: bytes) -> Path:
