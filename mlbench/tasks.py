@@ -191,10 +191,8 @@ def load_task(spec: str) -> Task:
     if spec in task_names():
         return _load(_shipped() / f"{spec}.toml", spec)
     path = Path(spec)
-    if path.is_dir():
-        return _load(path / FOLDER_FILE, spec)
-    if path.is_file():
-        return _load(path, spec)
+    if path.is_dir() or path.is_file():
+        return _load(path / FOLDER_FILE if path.is_dir() else path, spec)
     if path.suffix == ".toml" or re.search(r"[/\\]", spec):
         raise DataError(f"there is no task file or folder {spec}")
     raise UnknownName("task", spec, task_names())
@@ -243,6 +241,8 @@ def _table(path: Path, source: str) -> tuple[dict[str, object], Path, list[str]]
 
 def _parse(path: Path, source: str) -> dict[str, object]:
     try:
+        if path.stat().st_size > 2**22:
+            raise ValueError("the file is larger than 4 MiB")
         table = tomllib.loads(path.read_text(encoding="utf-8"))
         # What is too deep to copy, or has numbers too long to print, no fault could show.
         repr(deepcopy(table))
@@ -284,7 +284,7 @@ def _fault(detail: ErrorDetails) -> str:
             message = str(context["error"])
         case "literal_error":
             known = re.findall(r"'([^']*)'", context["expected"])
-            message = f"unknown value {detail['input']!r}: {suggest(str(detail['input']), known)}"
+            message = f"unknown value {detail['input']!r:.60}: {suggest(str(detail['input']), known)}"
         case "tuple_type" | "model_type" | "dict_type" as wanted:
             message = f"must be a {'list' if wanted == 'tuple_type' else 'table'}, not {detail['input']!r:.60}"
         case _:

@@ -291,6 +291,7 @@ LONG = "Exceeds the limit"
         (f"options.{'a.' * 2000}b = 1", DEEP),
         (f"files.{'a.' * 2000}b = 1", DEEP),
         (f"options = {'[' * 5000}", DEEP),
+        ("#" * 2**22, "the file is larger than 4 MiB"),
     ],
 )
 def test_what_could_not_be_shown_is_no_toml_for_us(tmp_path: Path, line: str, says: str) -> None:
@@ -314,3 +315,9 @@ def test_a_variant_with_other_settings_does_not_inherit_what_was_expected_of_its
     path = tmp_path / "variant.toml"
     path.write_text(f'extends = "xquad-r-context"\nname = "variant"\n{change}\n')
     assert load_task(str(path)).expected == Expected()
+
+
+def test_a_long_value_is_cut(tmp_path: Path) -> None:
+    (fault,) = faults(tmp_path, f'kind = "{"x" * 50_000}"\n{MINIMAL}')
+    assert fault.startswith("kind: unknown value 'xxx")
+    assert len(fault) < 200
