@@ -29,7 +29,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "models": "List and explain the kinds of retrievers.",
         "measures": "Explain every measure and bias score with its formula.",
         "verify": "Recompute every number of a result from its ranks.",
-        "report": "Show results as tables, and answer other pools from their ranks.",
+        "report": "Show results as tables, or write them in other formats; answer other pools.",
         "cache": "List and remove the vectors that earlier runs kept.",
     }
 )
