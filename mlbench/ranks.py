@@ -4,6 +4,7 @@ A *column* is a set of document languages. An encoder's columns are single langu
 any pool; a ranker's are the pools it was asked for, and no other can be answered.
 """
 
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from io import BytesIO
@@ -233,7 +234,14 @@ def _shape_faults(ranks: Ranks) -> list[str]:
     for name, most in (("languages", _MOST_LANGUAGES), ("columns", _MOST_COLUMNS)):
         if getattr(ranks, name).size > most:
             faults.append(f"{name} has more than {most:,} names")
+    faults += [f"{name} has what is no text" for name in strings if not faults and not _is_text(getattr(ranks, name))]
     return faults if ranks.cluster_unit.shape == (1,) else [*faults, "cluster_unit is not one word"]
+
+
+def _is_text(values: Strings) -> bool:
+    """Say whether strings hold characters only: numpy keeps any number in place of one, and fails when it is read."""
+    codes = np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("=")).view(np.uint32)
+    return not ((codes > sys.maxunicode) | ((codes >= 0xD800) & (codes <= 0xDFFF))).any()
 
 
 def _range_faults(ranks: Ranks) -> list[str]:
@@ -255,11 +263,9 @@ def _range_faults(ranks: Ranks) -> list[str]:
     faults = [
         f"{name} is out of range" for name, values, low, high in indexes if ((values < low) | (values >= high)).any()
     ]
-    for name in ("languages", "columns", "topic_ids", "document_ids", "cluster_unit"):
+    for name in ("languages", "columns", "topic_ids", "document_ids"):
         if len(np.unique(getattr(ranks, name))) < len(getattr(ranks, name)):
             faults.append(f"{name} has one name twice")
-        if any("\ud800" <= c <= "\udfff" for c in set("".join(getattr(ranks, name)))):
-            faults.append(f"{name} holds half of a surrogate pair")
     if not {language for column in ranks.columns for language in column.split("+")} <= set(ranks.languages):
         faults.append("columns has languages that languages has not")
     return faults

@@ -15,6 +15,7 @@ from mlbench.scoring import Request, score
 
 _TOLERANCE = 1e-9
 _MOST_CELLS = 2**30
+_LONGEST_NAME = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +47,8 @@ def verify(path: Path) -> Verification:
 def read_pair(path: Path) -> tuple[Result, Ranks]:
     """Read a result document and its ranks file; raises `InvalidResult` when they do not belong together."""
     result = read_result(path)
-    if Path(result.ranks.name).name != result.ranks.name:
-        raise InvalidResult(f"{path} names the ranks file {result.ranks.name!r}: it must lie beside the document")
+    if Path(result.ranks.name).name != result.ranks.name or len(result.ranks.name) > _LONGEST_NAME:
+        raise InvalidResult(f"{path} names the ranks file {result.ranks.name!r:.100}: it must lie beside the document")
     beside = path.parent / result.ranks.name
     try:
         with beside.open("rb") as file:

@@ -31,8 +31,10 @@ from mlbench.data import load_collection
 from mlbench.errors import UserError
 from mlbench.evaluation import Options, evaluate
 from mlbench.exports import SaveRun
-from mlbench.report.formats import FORMATS, render, render_pools
+from mlbench.report.formats import FORMATS, as_text, render, render_pools
 from mlbench.report.pool import answer_pool
+from mlbench.report.topic import WORST, find_topic, look_at
+from mlbench.report.topic_screen import TopicScreen
 from mlbench.result_files import read_result, to_json
 from mlbench.tasks import load_task
 from mlbench.verification import read_pair, verify
@@ -132,6 +134,9 @@ def use_ranks(folder: Path) -> None:
 
 def use_pools(path: Path) -> None:
     result, ranks = read_pair(path)
+    if len(ranks.topic_ids):
+        for name in (WORST, str(ranks.topic_ids[0])):
+            as_text(TopicScreen(look_at(result, ranks, find_topic(ranks, name)), True, ""))
     answer = answer_pool(result, ranks, result.task.languages[:2], measure="R@1")
     for name, kind in FORMATS.items():
         if kind.pools:

@@ -268,3 +268,21 @@ def test_codes_of_ahead_are_told_apart() -> None:
     assert not (RANKS.ahead == UNKNOWN).any()
     settings = settings_of(COLLECTION.languages)
     assert all(can_answer(RANKS, setting.document_languages) for setting in settings)
+
+
+@pytest.mark.parametrize("code", [0xD800, 0xDFFF, 0x110000, 0xFFFFFFFF])
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("name", ["languages", "columns", "topic_ids", "document_ids", "cluster_unit"])
+def test_numbers_that_are_no_characters_are_no_text(tmp_path: Path, name: str, order: str, code: int) -> None:
+    words = getattr(RANKS, name)
+    codes = words.astype(words.dtype.newbyteorder(order)).view(f"{order}u4").copy()
+    codes[0] = code
+    spoiled = replace(RANKS, **{name: codes.view(words.dtype.newbyteorder(order))})
+    with pytest.raises(InvalidResult, match=f"not a sound ranks file: {name} has what is no text"):
+        read(write_ranks(spoiled), tmp_path)
+
+
+def test_counts_too_large_for_a_file_are_told() -> None:
+    rows = np.broadcast_to(np.int32(0), (2**20, 2**10))
+    with pytest.raises(UserError, match="measure fewer languages at once"):
+        write_ranks(replace(RANKS, ahead=rows))

@@ -213,3 +213,9 @@ def test_a_name_that_no_file_can_have(path: Path) -> None:
     change(path, "ranks.name", "a\0b")
     with pytest.raises(InvalidResult, match="embedded null byte"):
         verify(path)
+
+
+def test_a_name_without_end(path: Path) -> None:
+    change(path, "ranks.name", "a" * 50_000)
+    with pytest.raises(InvalidResult, match=r"names the ranks file 'a{99}: it must lie beside"):
+        verify(path)
