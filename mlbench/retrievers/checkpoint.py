@@ -2,15 +2,17 @@
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import NoReturn
 
 from mlbench.errors import RetrieverError
+from mlbench.files import offline
 
 _TOKENIZERS = ("tokenizer.json", "vocab.*", "*.model", "*.tiktoken", "tokenization_*.py")
 _PICKLES = ("pytorch_model*.bin", "adapter_model*.bin")
-_DIGESTED = {".safetensors", ".json", ".txt", ".model", ".py", ".tiktoken", ".bin"}
+_DIGESTED = {".safetensors", ".json", ".txt", ".model", ".py", ".tiktoken", ".bin", ".jinja", ".bpe", ".vocab"}
 # Other forms of the same weights, and what a trainer leaves beside them.
 _FOREIGN = ("onnx", "openvino", "checkpoint-", "runs", ".")
 _NOT_FETCHED = ("onnx/*", "openvino/*", "*.onnx*", "*.h5", "*.msgpack", "*.ot", "*.gguf", "*.pt", "*.pth", "*.ckpt")
@@ -84,13 +86,14 @@ def _fetch(name: str, revision: str | None, *, allow_pickle: bool) -> Path:
     from huggingface_hub.errors import RepositoryNotFoundError
 
     # Short names such as all-MiniLM-L6-v2 are first looked up as they are, as old names of the hub have no owner.
+    fetch = partial(snapshot_download, revision=revision, local_files_only=offline())
     candidates = [name] if "/" in name else [name, f"sentence-transformers/{name}"]
     for candidate in candidates:
         try:
-            folder = Path(snapshot_download(candidate, revision=revision, ignore_patterns=[*_NOT_FETCHED, "*.bin"]))
-            if allow_pickle and not any(folder.rglob("*.safetensors")):
-                folder = Path(snapshot_download(candidate, revision=revision, ignore_patterns=list(_NOT_FETCHED)))
-            return folder
+            folder = fetch(candidate, ignore_patterns=[*_NOT_FETCHED, "*.bin"])
+            if allow_pickle and not any(Path(folder).rglob("*.safetensors")):
+                folder = fetch(candidate, ignore_patterns=list(_NOT_FETCHED))
+            return Path(folder)
         except RepositoryNotFoundError as error:
             if candidate == candidates[-1]:
                 _explain(name, revision, error)
@@ -114,6 +117,7 @@ def _explain(name: str, revision: str | None, error: Exception) -> NoReturn:
     else:
         reason = (
             "no such folder, not in the local cache, and the hub cannot be reached "
-            f"({type(error).__name__}): unset HF_HUB_OFFLINE if it is set, or download the model and give its folder"
+            f"({type(error).__name__}): unset HF_HUB_OFFLINE and MLBENCH_OFFLINE if they are set, "
+            "or download the model and give its folder"
         )
     raise RetrieverError(f"{name}: {reason}") from error

@@ -59,6 +59,7 @@ class DenseEncoder:
             "document": _prompt(model, "document", use.document_prompt),
         }
         self.similarity: Similarity = use.similarity or _similarity(model)
+        self._routed = _is_routed(model)
         kind = model.device.type
         self._batch_tokens = use.batch_tokens or _BATCH_TOKENS.get(kind, _ACCELERATOR_BATCH_TOKENS)
         self._max_rows = _MAX_ROWS.get(kind, _ACCELERATOR_MAX_ROWS)
@@ -79,6 +80,11 @@ class DenseEncoder:
     def fingerprint(self, role: Role) -> str:
         """Return a digest of the model, the prompt of `role` and all that decides the vectors of a text."""
         parts = {**self._identity(), "model": self._digest(), "prompt": self._prompts[role]}
+        if self._routed:
+            parts["role"] = role
+        if self._loaded.get("trust_remote_code"):
+            # The same files are another model where their own code computes it.
+            parts["trust_remote_code"] = True
         return sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def encode(self, texts: Sequence[str], role: Role) -> Vectors:
@@ -155,6 +161,19 @@ def _lengths(features: "dict[str, Tensor]", n_texts: int) -> NDArray[np.int64] |
         return None
     lengths: NDArray[np.int64] = mask.sum(dim=1).numpy()
     return lengths
+
+
+def _is_routed(model: "SentenceTransformer") -> bool:
+    """Say whether a text may get other vectors as a query than as a document, whatever the prompts."""
+    import torch
+
+    if any("task" in getattr(module, "forward_kwargs", ()) for module in model.modules()):
+        return True
+    query, document = (dict(model.preprocess(["dim"], task=role)) for role in ("query", "document"))
+    return query.keys() != document.keys() or not all(
+        torch.equal(value, document[name]) if isinstance(value, torch.Tensor) else value == document[name]
+        for name, value in query.items()
+    )
 
 
 def _prompt(model: "SentenceTransformer", role: Role, given: str | None) -> str:

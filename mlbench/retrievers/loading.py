@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from mlbench.errors import RetrieverError
+from mlbench.files import offline
 from mlbench.retrievers.checkpoint import module_folders
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def load(folder: Path, options: LoadOptions) -> "SentenceTransformer":
                 truncate_dim=options.truncate_dim,
                 trust_remote_code=options.trust_remote_code,
                 # A checkpoint's own code may lie in another repository.
-                local_files_only=not options.trust_remote_code,
+                local_files_only=offline() or not options.trust_remote_code,
                 model_kwargs=model_kwargs,
             )
             missing = _missing_weights(model, folder, model_kwargs)

@@ -229,9 +229,24 @@ class TestFingerprint:
         (copy / "checkpoint-3" / "model.safetensors").write_bytes(b"an older one")
         assert opened(copy).fingerprint("query") == opened(saved["bert"]).fingerprint("query")
 
-    @pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "config.json"])
+    def test_roles_differ_where_the_model_has_a_route_for_each(self, saved: Mapping[str, Path]) -> None:
+        from sentence_transformers.base.modules import Dense as Layer
+        from sentence_transformers.base.modules import Router
+
+        plain = sentence_transformers.SentenceTransformer(str(saved["bert"]), device="cpu")
+        routes = Router.for_query_document([Layer(32, 32)], [Layer(32, 32)])
+        encoder = adopted(sentence_transformers.SentenceTransformer(modules=[*plain, routes], device="cpu"))
+        assert (encoder.encode(TEXTS[:3], "query") != encoder.encode(TEXTS[:3], "document")).any()
+        assert encoder.fingerprint("query") != encoder.fingerprint("document")
+
+    def test_follows_who_computes(self, saved: Mapping[str, Path]) -> None:
+        trusting = opened(saved["bert"], Runtime(device="cpu", trust_remote_code=True))
+        assert trusting.fingerprint("query") != opened(saved["bert"]).fingerprint("query")
+
+    @pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "config.json", "chat_template.jinja"])
     def test_follows_every_file(self, name: str, saved: Mapping[str, Path], tmp_path: Path) -> None:
         copy = shutil.copytree(saved["bert"], tmp_path / "copy")
+        (copy / "chat_template.jinja").write_text("{{ messages }}")
         before = digest_checkpoint(copy)
         content = bytearray((copy / name).read_bytes())
         content[-1] ^= 1
@@ -375,6 +390,20 @@ def test_wrong_settings(settings: dict[str, str], message: str, saved: Mapping[s
 def test_missing_folder(locator: str) -> None:
     with pytest.raises(RetrieverError, match=r"no folder .*: give a checkpoint's folder or a hub id"):
         open_retriever(f"dense:{locator}", {}, Runtime())
+
+
+def test_offline_asks_no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[dict[str, object]] = []
+
+    def download(name: str, **options: object) -> str:
+        asked.append(options)
+        raise OSError
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    monkeypatch.setenv("MLBENCH_OFFLINE", "1")
+    with pytest.raises(RetrieverError, match="someone/some-model: no such folder, not in the local cache"):
+        open_retriever("someone/some-model", {}, Runtime())
+    assert [options["local_files_only"] for options in asked] == [True]
 
 
 @pytest.mark.parametrize("surroundings", [{"HF_HUB_OFFLINE": "1"}, {"HF_ENDPOINT": "http://127.0.0.1:9"}])
