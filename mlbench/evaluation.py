@@ -281,11 +281,13 @@ def _retriever_info(model: Opened) -> RetrieverInfo:
         return RetrieverInfo(
             spec=model.spec, kind="ranker", fingerprint=retriever.fingerprint(), parameters=retriever.parameters
         )
-    roles = "\n".join(retriever.fingerprint(role) for role in ("query", "document"))
+    parts = [retriever.fingerprint(role) for role in ("query", "document")]
+    # The same vectors compared in another way are another retriever, with results of its own name.
+    parts += [] if retriever.similarity == "cosine" else [retriever.similarity]
     return RetrieverInfo(
         spec=model.spec,
         kind="encoder",
-        fingerprint=sha256(roles.encode()).hexdigest(),
+        fingerprint=sha256("\n".join(parts).encode()).hexdigest(),
         dim=retriever.dim,
         similarity=retriever.similarity,
         parameters=retriever.parameters,

@@ -77,6 +77,15 @@ def test_a_spec_on_the_shipped_task(capfd: pytest.CaptureFixture[str]) -> None:
     assert capfd.readouterr() == ("", "")
 
 
+def test_another_similarity_is_another_retriever(own: str) -> None:
+    class Products(Letters):
+        similarity = "dot"
+
+    one, two = (mlbench.evaluate(model, own, options=FEW) for model in (Letters(), Products()))
+    assert one.retriever.fingerprint != two.retriever.fingerprint
+    assert one.ranks.name != two.ranks.name
+
+
 def test_what_a_notebook_gets_is_what_the_command_line_saves(own: str, tmp_path: Path) -> None:
     result = mlbench.evaluate("hashing", own, out=tmp_path / "out", options=FEW)
     [path] = (tmp_path / "out").glob("*.json")
