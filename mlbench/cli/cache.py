@@ -37,8 +37,11 @@ def _bytes(context: click.Context, parameter: click.Parameter, text: str | None)
     if match is None:
         raise click.BadParameter(f"{text!r} is no size: write 500MB or 2GB")
     power = [unit.lower() for unit in _UNITS].index(match[2].lower())
-    amount: float = float(match[1]) * _THOUSAND**power
-    return round(amount)
+    try:
+        amount: float = float(match[1]) * _THOUSAND**power
+        return round(amount)
+    except OverflowError as error:
+        raise click.BadParameter(f"{text!r} is larger than any cache") from error
 
 
 @click.group(

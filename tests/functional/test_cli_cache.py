@@ -222,6 +222,7 @@ def test_a_damaged_chunk_can_be_listed_and_removed(capsys: Captured, cache: Path
         (["prune", "--older-than", "9" * 20 + "w"], "longer than any cache is old"),
         (["prune", "--larger-than", "2"], "'2' is no size: write 500MB or 2GB"),
         (["prune", "--larger-than", "much"], "is no size"),
+        (["prune", "--larger-than", "9" * 400 + "B"], "is larger than any cache"),
     ],
 )
 def test_wrong_options_are_one_line(capsys: Captured, cache: Path, options: list[str], message: str) -> None:
