@@ -54,7 +54,7 @@ class Tiling:
     """
 
     depth: int = 20
-    rows: int = 256
+    rows: int = 512
     columns: int = 2048
     threads: int | None = None
     product: Callable[[Floats, Floats], Floats] = np.matmul
@@ -194,8 +194,9 @@ class _Chunk:
 
 
 def _row_counts(mask: NDArray[np.bool_]) -> NDArray[np.int32]:
-    # np.count_nonzero with an axis is twice as slow.
-    counts: NDArray[np.int32] = np.add.reduce(mask, axis=1, dtype=np.int32)
+    # Four times as fast as np.count_nonzero with an axis; a row of 2^16 columns could overflow the narrow sum.
+    narrow = np.uint16 if mask.shape[1] < 1 << 16 else np.int32
+    counts: NDArray[np.int32] = np.add.reduce(mask.view(np.uint8), axis=1, dtype=narrow).astype(np.int32)
     return counts
 
 
