@@ -256,7 +256,7 @@ def _range_faults(ranks: Ranks) -> list[str]:
         ("top", ranks.top, -1, len(ranks.document_ids)),
         ("row_grades", ranks.row_grades, 1, LARGEST_GRADE + 1),
         ("column_sizes", ranks.column_sizes, 0, 1 << 31),
-        ("ties", ranks.ties, 0, np.maximum(sizes, 1)),
+        ("ties", ranks.ties, 0, sizes + 1),
         ("ahead", ranks.ahead, UNLISTED, sizes + 1),
         ("listed", ranks.listed, -1, sizes + 1),
     )
@@ -278,8 +278,9 @@ def _order_faults(ranks: Ranks) -> list[str]:
     pools = [frozenset(column.split("+")) for column in ranks.columns]
     inside = np.array([[language in pool for pool in pools] for language in ranks.languages], dtype=bool)
     own = inside.reshape(len(ranks.languages), len(pools))[ranks.row_languages] & (ranks.ahead >= 0)
-    if (own & (ranks.ahead >= ranks.column_sizes)).any():
-        return ["more documents stand ahead than there are others"]
+    for name, counts in (("stand ahead", ranks.ahead), ("tie", ranks.ties)):
+        if (own & (counts >= ranks.column_sizes)).any():
+            return [f"more documents {name} than there are others"]
     places = np.where(own, ranks.ahead, -1).astype(np.int64)
     if all(len(pool) == 1 for pool in pools):
         counted = (ranks.ahead >= 0).all(axis=1, keepdims=True)

@@ -8,11 +8,12 @@ import pytest
 from functional.reference import check, some_settings
 
 from mlbench.data import load_collection
-from mlbench.evaluation import Opened, Options, measure, open_model
+from mlbench.evaluation import Opened, Options, evaluate, measure, open_model
 from mlbench.languages import settings_of
 from mlbench.protocols import Parameter, Role, Runtime, Similarity, Vectors
 from mlbench.results import Result
 from mlbench.tasks import load_task
+from mlbench.verification import verify
 
 
 class ConstantScorer:
@@ -101,3 +102,10 @@ def test_ranks_do_not_depend_on_threads(tmp_path: Path) -> None:
     found = [measure(open_model("hashing", options), "mini", options=options) for options in every]
     assert found[0].ranks == found[1].ranks == found[2].ranks
     assert found[0].result.settings == found[1].result.settings
+
+
+def test_a_corpus_that_ties_as_a_whole_can_be_verified(tmp_path: Path) -> None:
+    result = evaluate(ConstantScorer(), "mini", out=tmp_path, options=Options(cache=tmp_path / "cache", resamples=50))
+    (path,) = tmp_path.glob("*.json")
+    assert result.settings[0].tied_share == 1
+    assert verify(path).differences == ()
