@@ -40,7 +40,7 @@ class Setting:
 def check_language(tag: str) -> str:
     """Return `tag` if it is a lower-case BCP 47 language tag such as `th` or `zh-hant`, else raise `UserError`."""
     if not _TAG.match(tag):
-        raise UserError(f"{tag!r} is not a language tag: write it in lower case as in 'th' or 'zh-hant'")
+        raise UserError(f"{tag!r} is not a language tag: write a code in lower case, as in 'th' or 'zh-hant'")
     return tag
 
 

@@ -14,7 +14,7 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 _NAME = re.compile(r"([A-Za-z]+)(?: ?@ ?([1-9][0-9]*))?")
-_ALIASES = {"MAP": "AP", "MRR": "RR", "NDCG": "nDCG", "Recall": "R", "Precision": "P"}
+_ALIASES = {"MAP": "AP", "mAP": "AP", "MRR": "RR", "NDCG": "nDCG", "Recall": "R", "Precision": "P"}
 _LONGEST_NAME = 60
 
 UNRETRIEVED = int(np.iinfo(np.int64).max)
@@ -101,7 +101,7 @@ class _Family:
 def parse(name: str) -> Measure:
     """Return the measure called `name`; raises `UnknownName` with the nearest known ones, or `UserError`.
 
-    Names are those of ir_measures, common aliases (MAP, MRR, NDCG, Recall, Precision) among them.
+    Names are those of ir_measures, common aliases (mAP, MRR, NDCG, Recall, Precision) among them.
     """
     if len(name) > _LONGEST_NAME:
         raise UnknownName("measure", name, EXAMPLES)

@@ -8,9 +8,9 @@ from typing import Literal
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
+from mlbench.errors import UnknownName
 from mlbench.languages import KINDS, Kind
 from mlbench.report.notation import decimal, heading, quick_look, spoken
-from mlbench.report.pairs import shown_measure
 from mlbench.report.scores import written
 from mlbench.report.width import Flow, cell_width, fit, plain_table
 from mlbench.results import Result
@@ -61,6 +61,10 @@ class Comparison:
         for column in self.columns:
             columns[_stacked(column)] = [Text(f"{cell.text}{'*' if cell.best else ' '}") for cell in column.cells]
         widths = {title: max(cell_width(cells), *map(len, title.split())) for title, cells in columns.items()}
+        # Long names take several lines, so that there is room for numbers.
+        widths |= {
+            name: min(widths[name], max(_NAME_WIDTH, (options.max_width - _ROOM_FOR_NUMBERS) // 2)) for name in names
+        }
         # Scores of bias must be read beside those of quality, recall is missed least.
         urgent = dict(sorted(widths.items(), key=lambda column: column[0].startswith("R@")))
         shown = fit(urgent, options.max_width)
@@ -68,7 +72,15 @@ class Comparison:
         for title in columns:
             if title in shown:
                 justify: Literal["left", "right"] = "left" if title in names else "right"
-                table.add_column(title, justify=justify, no_wrap=True, vertical="bottom", overflow="fold")
+                width = widths[title] if title in names else None
+                table.add_column(
+                    title,
+                    justify=justify,
+                    no_wrap=title not in names,
+                    max_width=width,
+                    vertical="bottom",
+                    overflow="fold",
+                )
         for row in zip(*(cells for title, cells in columns.items() if title in shown), strict=True):
             table.add_row(*row)
         yield table
@@ -78,6 +90,8 @@ class Comparison:
         yield Flow([Text(part, "dim") for part in [MEANS, *parts]], "; ", indent=0)
 
 
+_NAME_WIDTH = 16
+_ROOM_FOR_NUMBERS = 40
 MEANS = "macro means over the settings of a kind"
 BEST = "the best of a task, own language preference nearest to .500"
 """What the mark of a cell says."""
@@ -86,10 +100,10 @@ BEST = "the best of a task, own language preference nearest to .500"
 def compare(results: Sequence[Result], *, measure: str | None = None) -> Comparison:
     """Set results side by side by `measure`, by default the primary one of each task, recall and bias scores.
 
-    Raises `UnknownName` for a measure that a result does not have.
+    Raises `UnknownName` for a measure that no result has.
     """
-    for result in results:
-        shown_measure(result, measure)
+    if measure is not None and not any(measure in result.task.measures for result in results):
+        raise UnknownName("measure of these results", measure, {m for r in results for m in r.task.measures})
     columns = [_column(results, quantity) for quantity in _quantities(results, measure)]
     return Comparison(
         retrievers=tuple(result.retriever.spec for result in results),

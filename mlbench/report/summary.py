@@ -19,11 +19,9 @@ def header(result: Result) -> tuple[Flow, Flow]:
     """Return two lines: retriever and task; what it is made of."""
     task, retriever = result.task, result.retriever
     title = [Text(retriever.spec, "bold"), Text(f"on {task.name} (version {task.version})")]
-    if task.partial:
-        title.append(Text(f"partial: {', '.join(task.languages)}", "yellow"))
-    if task.limit is not None:
-        title.append(Text(quick_look(task.limit), "yellow"))
-    return Flow(title, " "), Flow(_dim(details(result)))
+    partial = [f"partial: {', '.join(task.languages)}"] if task.partial else []
+    labels = partial + ([quick_look(task.limit)] if task.limit is not None else [])
+    return Flow([*title, *([Text("; ".join(labels), "yellow")] if labels else [])], " "), Flow(_dim(details(result)))
 
 
 def details(result: Result) -> list[str]:

@@ -79,10 +79,20 @@ def test_any_changed_number_is_named(mlbench: CommandLine, result: Path) -> None
     assert last.endswith(" numbers do not follow from the ranks")
 
 
-def test_the_first_result_that_fails_ends_it(mlbench: CommandLine, result: Path) -> None:
+def test_every_result_is_looked_at_though_one_fails(mlbench: CommandLine, result: Path) -> None:
     done = mlbench("verify", "gone.json", result.name)
-    assert (done.code, done.out) == (2, "")
-    assert done.err == "mlbench: error: cannot read gone.json: No such file or directory\n"
+    assert done.code == 2
+    assert done.out.startswith(f"{result.name}: all ")
+    assert done.err.splitlines() == [
+        "cannot read gone.json: No such file or directory",
+        "mlbench: error: 1 of 2 results do not follow from their ranks",
+    ]
+
+
+def test_a_folder_of_results(mlbench: CommandLine, result: Path) -> None:
+    done = mlbench("verify", str(result.parent))
+    assert (done.code, done.err) == (0, "")
+    assert f"{result.name}: all " in done.out
 
 
 @pytest.mark.data
