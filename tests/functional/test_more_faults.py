@@ -63,7 +63,7 @@ INPUTS = [
     Fault(
         "result that is a folder",
         "verify gone.json",
-        ("cannot read gone.json: Is a directory",),
+        ("no result document in gone.json",),
         lambda folder: (folder / "gone.json").mkdir(),
     ),
     Fault(
