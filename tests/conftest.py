@@ -1,6 +1,7 @@
 """Keeps tests apart from the machine: no cache but a temporary one, real data only where asked for."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,9 @@ settings.register_profile("steady", deadline=None, derandomize=True)
 settings.load_profile("steady")
 
 DATA = "MLBENCH_DATA"
+
+# A job that a script starts in the background ignores SIGINT, and so would every command that the tests interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
