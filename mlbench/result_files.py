@@ -50,7 +50,7 @@ def write_result(result: Result, ranks: bytes, folder: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for target, content in contents.items():
-            unfinished[target] = _write_beside(target, content)
+            unfinished[target] = write_beside(target, content)
         _put_in_place(unfinished)
     except OSError as error:
         raise _unwritable(folder, error.strerror or str(error)) from error
@@ -124,8 +124,11 @@ def _put_in_place(unfinished: dict[Path, Path]) -> None:
         raise
 
 
-def _write_beside(path: Path, content: bytes) -> Path:
-    """Write `content` into a new file beside `path` and return its path."""
+def write_beside(path: Path, content: bytes) -> Path:
+    """Write `content` into a new file beside `path`, ready to take its place, and return the new file's path.
+
+    After an error, `OSError` for one, nothing is left.
+    """
     with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
         try:
             file.write(content)

@@ -1,11 +1,9 @@
 """The formats of `mlbench report`, and the files they are written to."""
 
 import io
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from types import MappingProxyType
 
 from rich.console import Console, Group, RenderableType
@@ -23,6 +21,7 @@ from mlbench.report.model_card import model_card_report
 from mlbench.report.png_figure import png_report
 from mlbench.report.pool import PoolAnswer, PoolTable
 from mlbench.report.summary import header
+from mlbench.result_files import write_beside
 from mlbench.results import Result
 
 _FILE_WIDTH = 120
@@ -126,16 +125,11 @@ def save(content: bytes, path: Path) -> None:
             path.write_bytes(content)
             return
         target = path.resolve()
-        with NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as file:
-            beside = Path(file.name)
-            try:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-                beside.chmod(0o644)
-                beside.replace(target)
-            except BaseException:
-                beside.unlink(missing_ok=True)
-                raise
+        beside = write_beside(target, content)
+        try:
+            beside.replace(target)
+        except BaseException:
+            beside.unlink(missing_ok=True)
+            raise
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}; name another file with --output") from error

@@ -51,8 +51,8 @@ PHASES = {
     "write run files": ("mlbench.exports", "save_rankings", 1),
     "score": ("mlbench.evaluation", "score", 1),
     "draw resamples": ("mlbench.significance", "bootstrap_weights", 2),
-    "write the ranks": ("mlbench.result_files", "_write_beside", 1),
-    "write the document": ("mlbench.result_files", "_write_beside", 2),
+    "write the ranks": ("mlbench.result_files", "write_beside", 1),
+    "write the document": ("mlbench.result_files", "write_beside", 2),
 }
 INTERRUPTED = "mlbench: interrupted; what was saved is kept\n"
 
