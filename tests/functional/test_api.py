@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import own_task, tiny_checkpoint
+from command_line import own_task, tiny_checkpoint
 
 import mlbench
 from mlbench import Options, Runtime, Setting

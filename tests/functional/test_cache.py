@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import CommandLine, own_task, randomise, tiny_checkpoint
+from command_line import CommandLine, own_task, randomise, tiny_checkpoint
 
 OWN = ("--task", "own", "--resamples", "2")
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import LANGUAGES, CommandLine, own_task
+from command_line import LANGUAGES, CommandLine, own_task
 
 FEW = ("--resamples", "20")
 OWN = ("--task", "own", *FEW)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import CommandLine, own_task
+from command_line import CommandLine, own_task
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ from pathlib import Path
 
 import click
 import pytest
-from conftest import tiny_checkpoint
+from command_line import tiny_checkpoint
 
 import mlbench
 from mlbench import Setting, plugins, ranks, results, tasks

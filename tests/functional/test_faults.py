@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import CommandLine, own_task, tiny_checkpoint
+from command_line import CommandLine, own_task, tiny_checkpoint
 from safetensors.numpy import load_file, save_file
 
 OWN = "run --task own"

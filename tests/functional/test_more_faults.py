@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import own_task
+from command_line import own_task
 from test_faults import Fault, own, together, tree, write
 
 from mlbench.cli import call

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import CommandLine, own_task, tiny_checkpoint
+from command_line import CommandLine, own_task, tiny_checkpoint
 
 import mlbench as package
 

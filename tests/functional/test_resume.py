@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from conftest import CommandLine, Done, own_task
+from command_line import CommandLine, Done, own_task
 from safetensors.numpy import load_file
 
 PLUGIN = '''

@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from conftest import CommandLine, own_task
+from command_line import CommandLine, own_task
 from test_resume import wait_for, without_cost
 
 # Runs the command line, but waits before a certain call of a certain function.
