@@ -3,7 +3,9 @@
 MlbenchError
 ├── UserError              2  something the user can put right; one line that says what to do
 │   ├── UnknownName           a name that is not known, with the nearest known ones
-│   ├── InvalidTask           a task file with faults, all of them listed
+│   ├── FaultyDeclaration     a TOML file with faults, all of them listed
+│   │   ├── InvalidTask          a task file
+│   │   └── InvalidRecipe        a recipe for training
 │   ├── DataError             data missing, altered, truncated or of unexpected content
 │   ├── RetrieverError        a retriever that cannot be opened or gives unusable vectors or lists
 │   ├── MissingExtra          an optional dependency that is not installed
@@ -35,13 +37,21 @@ class UnknownName(UserError):
         super().__init__(f"unknown {kind} {shown!r}: {suggest(name, known)}")
 
 
-class InvalidTask(UserError):
-    """A task file with faults; all of them are reported at once, each with its key."""
+class FaultyDeclaration(UserError):
+    """A TOML file with faults; all of them are reported at once, each with its key."""
 
     def __init__(self, source: str, faults: Sequence[str]) -> None:
         self.faults = tuple(faults)
         noun = "fault" if len(self.faults) == 1 else "faults"
         super().__init__(f"{source}: {len(self.faults)} {noun}: " + "; ".join(self.faults))
+
+
+class InvalidTask(FaultyDeclaration):
+    """A task file with faults."""
+
+
+class InvalidRecipe(FaultyDeclaration):
+    """A recipe for training with faults."""
 
 
 class DataError(UserError):

@@ -13,9 +13,10 @@ from urllib.request import Request, build_opener
 
 from platformdirs import user_cache_dir
 
+from mlbench.declarations import DeclaredFile
 from mlbench.errors import DataError
 from mlbench.protocols import Progress, Silence, SourceFile
-from mlbench.tasks import Task, TaskFile
+from mlbench.tasks import Task
 from mlbench.version import __version__
 
 ATTEMPTS = 4
@@ -63,21 +64,21 @@ def find_all(task: Task, *, data_dir: Path | None = None, progress: Progress = _
     return tuple(SourceFile(path, file.language, file.role) for file, path in found.items() if path is not None)
 
 
-def find(file: TaskFile, *, data_dir: Path | None = None, root: Path = Path()) -> Path:
+def find(file: DeclaredFile, *, data_dir: Path | None = None, root: Path = Path()) -> Path:
     """Return the path of `file`, verified.
 
-    A file without a checksum lies beside its task file, in `root`. Others are looked for in `data_dir`,
+    A file without a checksum lies beside the file that names it, in `root`. Others are looked for in `data_dir`,
     `$MLBENCH_DATA`, `root` and the cache, then downloaded into the cache. A wrong file in one of the user's folders
     raises `DataError`, a wrong one in the cache is fetched again.
     """
     return local(file, data_dir=data_dir, root=root) or download(file, cache_dir() / "data")
 
 
-def local(file: TaskFile, *, data_dir: Path | None = None, root: Path = Path()) -> Path | None:
+def local(file: DeclaredFile, *, data_dir: Path | None = None, root: Path = Path()) -> Path | None:
     """Return the path of `file` where it is on this machine, verified, or None; raises `DataError` as `find` does."""
     if file.sha256 is None:
         if not (root / file.path).is_file():
-            raise DataError(f"{root / file.path} is missing: it belongs beside its task file")
+            raise DataError(f"{root / file.path} is missing: it belongs beside the file that names it")
         return root / file.path
     for folder in (*_user_folders(data_dir), root):
         path = folder / file.path
@@ -90,7 +91,7 @@ def local(file: TaskFile, *, data_dir: Path | None = None, root: Path = Path()) 
     return cached if cached.is_file() and not wrong(cached, file) else None
 
 
-def wrong(path: Path, file: TaskFile) -> str:
+def wrong(path: Path, file: DeclaredFile) -> str:
     """Say what is wrong with the file at `path`, or return an empty text when size and SHA-256 are those of `file`.
 
     Raises `FileNotFoundError`, and `DataError` where the file cannot be read.
@@ -129,7 +130,7 @@ def provide(task: Task, folder: Path, *, progress: Progress = _SILENCE) -> tuple
     return tuple(folder / file.path for file in wanted)
 
 
-def download(file: TaskFile, folder: Path, *, progress: Progress = _SILENCE) -> Path:
+def download(file: DeclaredFile, folder: Path, *, progress: Progress = _SILENCE) -> Path:
     """Download `file` to its path below `folder`, verified, and return that path; raises `DataError`.
 
     An interrupted download is continued from the `.part` file beside it. Two processes may write one `.part`: both
@@ -163,14 +164,16 @@ def download(file: TaskFile, folder: Path, *, progress: Progress = _SILENCE) -> 
     raise _unavailable(file, reason)
 
 
-def _download_all(task: Task, files: list[TaskFile], folder: Path, progress: Progress) -> dict[TaskFile, Path | None]:
+def _download_all(
+    task: Task, files: list[DeclaredFile], folder: Path, progress: Progress
+) -> dict[DeclaredFile, Path | None]:
     for line in (
         f"{task.name}: licence {task.licence} {task.licence_url}",
         f"{task.name}: please cite {task.citation}",
     ):
         progress.note(" ".join(line.split()))
     progress.start(f"download {task.name}", sum(file.bytes or 0 for file in files))
-    paths: dict[TaskFile, Path | None] = {file: download(file, folder, progress=progress) for file in files}
+    paths: dict[DeclaredFile, Path | None] = {file: download(file, folder, progress=progress) for file in files}
     progress.finish()
     return paths
 
@@ -199,7 +202,7 @@ def _fetch(url: str, size: int, part: Path, meter: _Meter) -> None:
         raise ConnectionError(f"the connection was cut after {position:,} of {size:,} bytes")
 
 
-def _settle(part: Path, target: Path, file: TaskFile) -> str:
+def _settle(part: Path, target: Path, file: DeclaredFile) -> str:
     """Rename a complete `part` into place; return what is wrong with it otherwise, and remove it."""
     try:
         fault = wrong(part, file)
@@ -234,7 +237,7 @@ def _user_folders(data_dir: Path | None) -> list[Path]:
     return list(folders.values())
 
 
-def _unavailable(file: TaskFile, reason: str) -> DataError:
+def _unavailable(file: DeclaredFile, reason: str) -> DataError:
     where = f" from {file.url}" if file.url else ""
     return DataError(
         f"{file.path} is not on this machine and cannot be downloaded{where} ({reason}): "

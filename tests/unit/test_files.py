@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from mlbench import files
+from mlbench.declarations import DeclaredFile
 from mlbench.errors import DataError
-from mlbench.tasks import Task, TaskFile, load_task
+from mlbench.tasks import Task, load_task
 
 CONTENT = bytes(i * i % 251 for i in range(300_000))
 PATH = "own/en.json"
@@ -91,8 +92,8 @@ class Heard:
         self.notes.append(message)
 
 
-def a_file(url: str | None = "http://127.0.0.1:1/en.json", content: bytes = CONTENT) -> TaskFile:
-    return TaskFile(path=PATH, language="en", url=url, sha256=sha256(content).hexdigest(), bytes=len(content))
+def a_file(url: str | None = "http://127.0.0.1:1/en.json", content: bytes = CONTENT) -> DeclaredFile:
+    return DeclaredFile(path=PATH, language="en", url=url, sha256=sha256(content).hexdigest(), bytes=len(content))
 
 
 def a_task(url: str) -> Task:
@@ -175,9 +176,9 @@ def test_a_wrong_file_in_the_cache_is_fetched_again(tmp_path: Path, content: byt
 
 
 def test_a_file_without_checksum_lies_beside_its_task_only(tmp_path: Path) -> None:
-    file = TaskFile(path=PATH)
+    file = DeclaredFile(path=PATH)
     put(tmp_path / "data")
-    with pytest.raises(DataError, match="is missing: it belongs beside its task file"):
+    with pytest.raises(DataError, match="is missing: it belongs beside the file that names it"):
         files.find(file, data_dir=tmp_path / "data", root=tmp_path / "root")
     beside = put(tmp_path / "root", b"anything")
     assert files.find(file, data_dir=tmp_path / "data", root=tmp_path / "root") == beside
