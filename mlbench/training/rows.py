@@ -1,0 +1,243 @@
+"""Training rows made ready once: texts in memory-mapped Arrow, all else in memory-mapped arrays."""
+
+import json
+import shutil
+import unicodedata
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from hashlib import blake2b, sha256
+from pathlib import Path
+from secrets import token_hex
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlbench.errors import DataError
+from mlbench.files import cache_dir
+from mlbench.training.index import ABSENT, Ints, RowIndex
+from mlbench.training.sources import Row, Source, read_rows
+
+if TYPE_CHECKING:
+    import datasets
+
+_FORMAT = "1"
+_ABOUT = "about.json"
+_TEXTS = "texts.arrow"
+_BLOCK_TEXTS = 10_000
+
+Pattern = tuple[tuple[str, ...], tuple[str, ...], bool]
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """The rows of one data set: an index in the order of `languages`, and the texts, which stay on disk.
+
+    `content` is the SHA-256 (hex) of what the rows say, in their order.
+    """
+
+    name: str
+    languages: tuple[str, ...]
+    index: RowIndex
+    content: str
+    folder: Path
+    texts: "datasets.Dataset" = field(repr=False)
+
+    def read(self, numbers: Ints) -> list[str]:
+        """Return the texts with these numbers, in their order; no numbers give no texts."""
+        found: list[str] = self.texts[numbers.tolist()]["text"] if len(numbers) else []
+        return list(found)
+
+
+def prepare(source: Source) -> Rows:
+    """Return the rows of a source, memory-mapped; they are read and made ready once, and kept in the cache folder.
+
+    Rows without a query or without a document are left out. Raises `DataError` for rows that cannot be used, and where
+    there are none.
+    """
+    parent = cache_dir() / "training"
+    folder = parent / f"{source.data.name}-{source.fingerprint[:16]}-{_FORMAT}"
+    if not (folder / _ABOUT).is_file():
+        unfinished = parent / f".{token_hex(8)}.tmp"
+        try:
+            unfinished.mkdir(parents=True)
+            _write(source, unfinished)
+            shutil.rmtree(folder, ignore_errors=True)
+            unfinished.rename(folder)
+        except OSError as error:
+            # Another process may have been faster.
+            if not (folder / _ABOUT).is_file():
+                raise DataError(f"{folder} cannot be written: {error.strerror or error}") from error
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+    return _open(source.data.name, folder)
+
+
+def normalise(text: str) -> str:
+    """Return the text in NFKC, case-folded, with single blanks: what makes two texts the same."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+def _open(name: str, folder: Path) -> Rows:
+    import datasets
+
+    about = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))
+    arrays = {each.name: np.load(folder / f"{each.name}.npy", mmap_mode="r") for each in fields(RowIndex)}
+    texts = datasets.Dataset.from_file(str(folder / _TEXTS))
+    return Rows(name, tuple(about["languages"]), RowIndex(**arrays), about["content"], folder, texts)
+
+
+def _write(source: Source, folder: Path) -> None:
+    from datasets import Features, Value
+    from datasets.arrow_writer import ArrowWriter
+
+    collected = _Collected()
+    with ArrowWriter(path=str(folder / _TEXTS), features=Features({"text": Value("large_string")})) as writer:
+        for texts in collected.blocks(read_rows(source)):
+            writer.write_batch({"text": texts})
+        if not collected.patterns:
+            raise DataError(f"{source.data.name}: no row has a query and a document")
+        writer.finalize()
+    for name, values in collected.arrays().items():
+        np.save(folder / f"{name}.npy", values)
+    about = {"languages": collected.languages(), "content": collected.content.hexdigest()}
+    (folder / _ABOUT).write_text(json.dumps(about), encoding="utf-8")
+
+
+class _Collected:
+    """What is kept of rows while their texts stream by: numbers only."""
+
+    def __init__(self) -> None:
+        self.patterns: dict[Pattern, int] = {}
+        self.content = sha256()
+        self._pattern = array("i")
+        self._first_text = array("q")
+        self._topics = array("q")
+        self._queries = _Keys()
+        self._documents = _Keys()
+        self._negatives = _Keys()
+        self._negative_texts = array("q")
+        self._negative_tags: list[str] = []
+        self._texts = 0
+
+    def blocks(self, rows: Iterable[Row]) -> Iterator[list[str]]:
+        """Yield the texts of the rows in blocks to be written, and keep what is known of them."""
+        block: list[str] = []
+        for row in rows:
+            if row.queries and row.documents:
+                block += self._add(row)
+            if len(block) >= _BLOCK_TEXTS:
+                yield block
+                block = []
+        if block:
+            yield block
+
+    def _add(self, row: Row) -> list[str]:
+        pattern = (tuple(row.queries), tuple(row.documents), row.is_text)
+        self._pattern.append(self.patterns.setdefault(pattern, len(self.patterns)))
+        self._first_text.append(self._texts)
+        self._topics.append(_key(row.topic))
+        self._queries.add([_key(normalise(text)) for text in row.queries.values()])
+        self._documents.add([_key(normalise(text)) for text in row.documents.values()])
+        self._negatives.add([_key(normalise(text)) for _, text in row.negatives])
+        texts = list(row.queries.values()) + ([] if row.is_text else list(row.documents.values()))
+        self._negative_texts.extend(range(self._texts + len(texts), self._texts + len(texts) + len(row.negatives)))
+        self._negative_tags.extend(tag for tag, _ in row.negatives)
+        texts.extend(text for _, text in row.negatives)
+        self.content.update(json.dumps([row.topic, *pattern, *texts], ensure_ascii=True).encode())
+        self._texts += len(texts)
+        return texts
+
+    def languages(self) -> tuple[str, ...]:
+        """Return the sorted languages of all queries, documents and negatives."""
+        return tuple(
+            sorted(
+                {tag for queries, documents, _ in self.patterns for tag in queries + documents}
+                | set(self._negative_tags)
+            )
+        )
+
+    def arrays(self) -> Mapping[str, NDArray[np.generic]]:
+        """Return the arrays of the `RowIndex`."""
+        languages = {tag: number for number, tag in enumerate(self.languages())}
+        places = np.full((2, len(self.patterns), len(languages)), ABSENT, np.int32)
+        for (queries, documents, is_text), number in self.patterns.items():
+            offset = 0 if is_text else len(queries)
+            for place, tag in enumerate(queries):
+                places[0, number, languages[tag]] = place
+            for place, tag in enumerate(documents):
+                places[1, number, languages[tag]] = offset + place
+        document_group, groups = self._documents.groups()
+        return {
+            "query_places": places[0],
+            "document_places": places[1],
+            "is_text": np.array([is_text for _, _, is_text in self.patterns], bool),
+            "pattern": np.array(self._pattern, np.int32),
+            "topic": np.unique(np.array(self._topics, np.int64), return_inverse=True)[1].astype(np.int32),
+            "query_group": self._queries.groups()[0],
+            "document_group": document_group,
+            "first_text": np.array(self._first_text, np.int64),
+            "first_negative": self._negatives.starts(),
+            "negative_texts": np.array(self._negative_texts, np.int64),
+            "negative_languages": np.array([languages[tag] for tag in self._negative_tags], np.int32),
+            "negative_groups": groups.of(self._negatives.keys()),
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class _Groups:
+    """The group of each key that was met: `known` sorted."""
+
+    known: Ints
+    numbers: NDArray[np.int32]
+
+    def of(self, keys: Ints) -> NDArray[np.int32]:
+        """Return the groups of keys, `ABSENT` for those that were not met, int32 (n,)."""
+        place = np.minimum(np.searchsorted(self.known, keys), len(self.known) - 1)
+        return np.where(self.known[place] == keys, self.numbers[place], ABSENT).astype(np.int32)
+
+
+class _Keys:
+    """Keys of texts, some for each row."""
+
+    def __init__(self) -> None:
+        self._keys = array("q")
+        self._ends = array("q")
+
+    def add(self, keys: Sequence[int]) -> None:
+        """Add the keys of the next row."""
+        self._keys.extend(keys)
+        self._ends.append(len(self._keys))
+
+    def keys(self) -> Ints:
+        """Return all keys, int64 (n,)."""
+        return np.array(self._keys, np.int64)
+
+    def starts(self) -> Ints:
+        """Return where the keys of each row begin, int64 (rows + 1,)."""
+        return np.concatenate([np.zeros(1, np.int64), np.array(self._ends, np.int64)])
+
+    def groups(self) -> tuple[NDArray[np.int32], _Groups]:
+        """Return the group of each row, int32 (rows,), and of each key: rows with a key in common share a group.
+
+        Groups are numbered in the order of their first row.
+        """
+        from scipy.sparse import coo_array
+        from scipy.sparse.csgraph import connected_components
+
+        known, key = np.unique(self.keys(), return_inverse=True)
+        starts = self.starts()
+        n_rows = len(starts) - 1
+        row = np.repeat(np.arange(n_rows), np.diff(starts))
+        size = n_rows + len(known)
+        graph = coo_array((np.ones(len(row), np.int8), (row, n_rows + key)), shape=(size, size))
+        _, label = connected_components(graph, directed=False)
+        _, first, inverse = np.unique(label, return_index=True, return_inverse=True)
+        rank = np.argsort(np.argsort(first, kind="stable"), kind="stable").astype(np.int32)
+        numbers = rank[inverse]
+        return numbers[:n_rows], _Groups(known, numbers[n_rows:])
+
+
+def _key(text: str) -> int:
+    return int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little", signed=True)

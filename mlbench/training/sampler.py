@@ -1,0 +1,224 @@
+"""Draws batches: monolingual with probability alpha, cross-lingual otherwise, and never a false negative.
+
+A batch is a function of the seed and its number alone, so it is the same in any worker, on any rank and after a
+resumption. The random numbers that choose rows and views do not depend on those that choose languages: two recipes that
+differ in how languages are drawn see the same rows in the same views, wherever the rows have all languages.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlbench.errors import DataError, UserError
+from mlbench.training.index import ABSENT, Ints, RowIndex
+from mlbench.training.pools import Pool
+from mlbench.training.recipe import Batches
+from mlbench.training.views import Floats, draw_spans
+
+BatchKind = Literal["mono", "mixed", "cross_example", "cross_batch"]
+
+# A slot whose row clashes is drawn again so often before its pool is searched.
+_ROUNDS = 16
+# A pool of more than so many rows for each slot is not searched: it cannot be short of rows without a clash.
+_SEARCHED = 64
+_REFUSALS = 1000
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Examples of one data set: arrays of length n; languages are numbers in the recipe's list.
+
+    `negatives`, int64, are numbers of texts, `ABSENT` where there is none. `query_spans` and `document_spans`, float64
+    (n, 2), say which part of a text is seen. `clashes` is how many slots stayed empty for want of a row that shares
+    neither topic nor query nor document with another, `refused` how many batches were drawn again for that reason.
+    """
+
+    number: int
+    kind: BatchKind
+    dataset: int
+    rows: Ints
+    query_languages: Ints
+    document_languages: Ints
+    negatives: Ints
+    query_spans: Floats
+    document_spans: Floats
+    clashes: int = 0
+    refused: int = 0
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+class BatchSampler:
+    """The batches of a recipe; `sampler.batch(n)` is the n-th.
+
+    `datasets` are the rows to draw from, `overlap` that of views (see `draw_spans`). With `random_negatives`, an
+    example without hard negatives gets another row's document in its document's language. Raises `DataError` where no
+    data set can give a kind of batch that `batches` asks for.
+    """
+
+    def __init__(
+        self,
+        datasets: Sequence[RowIndex],
+        batches: Batches,
+        *,
+        overlap: float = 1.0,
+        random_negatives: bool = False,
+        seed: int = 0,
+    ) -> None:
+        self._pools = [Pool(index, batches.language_tau) for index in datasets]
+        self._batches = batches
+        self._overlap = overlap
+        self._random_negatives = random_negatives
+        self._seed = seed
+        self._weights = {same: self._dataset_weights(same) for same in (True, False)}
+        for same, share in ((True, batches.alpha), (False, 1 - batches.alpha)):
+            if share > 0 and not self._weights[same].any():
+                what = "monolingual (two rows with query and document in one language)"
+                other = "cross-lingual (two rows with query and document in two languages)"
+                raise DataError(f"no data set can give {what if same else other} batches: change alpha or the data")
+
+    def _dataset_weights(self, same: bool) -> Floats:
+        sizes = [len(pool.index) if pool.pairs(same).total > 1 else 0 for pool in self._pools]
+        return np.array([size**self._batches.dataset_tau if size else 0.0 for size in sizes])
+
+    def batches(self, first: int, end: int) -> Iterator[Batch]:
+        """Yield the batches from number `first` up to, not including, `end`."""
+        return (self.batch(number) for number in range(first, end))
+
+    def batch(self, number: int) -> Batch:
+        """Return batch `number`, from 0; raises `UserError` where a thousand draws in a row had to be refused."""
+        random = np.random.RandomState([self._seed & 0xFFFFFFFF, number & 0xFFFFFFFF, number >> 32])
+        for refused in range(_REFUSALS):
+            batch = self._draw(number, refused, random)
+            complete = len(batch) == self._batches.size
+            # One example alone has nothing to be told from.
+            if complete or (self._batches.unfilled == "shorten" and len(batch) > 1):
+                return batch
+        raise UserError(
+            f"batch {number}: {_REFUSALS} draws did not give {self._batches.size} examples without a clash: "
+            "use smaller batches or unfilled = 'shorten'"
+        )
+
+    def _draw(self, number: int, refused: int, random: np.random.RandomState) -> Batch:
+        settings, size = self._batches, self._batches.size
+        of_kind, of_dataset = random.random_sample(2)
+        of_pair, of_row, of_cut, of_side, of_negative = random.random_sample((5, size))
+        same = bool(of_kind < settings.alpha)
+        kind: BatchKind = settings.monolingual if same else settings.cross_lingual
+        dataset = _choose(self._weights[same], of_dataset)
+        pool = self._pools[dataset]
+        drawn = of_pair if kind in ("mixed", "cross_example") else np.full(size, of_pair[0])
+        pairs = pool.pairs(same).draw(drawn)
+        rows = _Rows(pool, pairs, random).fill(of_row)
+        kept = np.flatnonzero(rows != ABSENT)
+        rows, pairs = rows[kept], pairs[kept]
+        spans = draw_spans(of_cut[kept], of_side[kept], self._overlap)
+        is_text = pool.index.is_text[pool.index.pattern[rows]]
+        whole = np.array([0.0, 1.0])
+        query_spans, document_spans = (np.where(is_text[:, None], each, whole) for each in spans)
+        return Batch(
+            number=number,
+            kind=kind,
+            dataset=dataset,
+            rows=rows,
+            query_languages=pairs // pool.n_languages,
+            document_languages=pairs % pool.n_languages,
+            negatives=self._negatives(pool, rows, pairs, of_negative[kept], random),
+            query_spans=query_spans,
+            document_spans=document_spans,
+            clashes=size - len(kept),
+            refused=refused,
+        )
+
+    def _negatives(
+        self, pool: Pool, rows: Ints, pairs: Ints, of_negative: Floats, random: np.random.RandomState
+    ) -> Ints:
+        """Return one negative for each example that is none of the batch's documents, nor a translation of one."""
+        index, negatives = pool.index, np.full(len(rows), ABSENT, np.int64)
+        positive = set(index.document_group[rows].tolist())
+        if len(index.negative_texts):
+            for slot, row in enumerate(rows.tolist()):
+                own = np.arange(index.first_negative[row], index.first_negative[row + 1])
+                own = own[index.negative_languages[own] == pairs[slot] % pool.n_languages]
+                usable = [n for n in own.tolist() if int(index.negative_groups[n]) not in positive]
+                if usable:
+                    negatives[slot] = index.negative_texts[usable[int(of_negative[slot] * len(usable))]]
+        if self._random_negatives:
+            of_row = of_negative
+            for _ in range(_ROUNDS):
+                open_slots = np.flatnonzero(negatives == ABSENT)
+                if not len(open_slots):
+                    break
+                others = pool.rows(pairs[open_slots], of_row[open_slots])
+                texts = index.document_texts(others, pairs[open_slots] % pool.n_languages)
+                clashing = np.array([group in positive for group in index.document_group[others].tolist()])
+                negatives[open_slots] = np.where(clashing, ABSENT, texts)
+                of_row = random.random_sample(len(rows))
+        return negatives
+
+
+class _Rows:
+    """Fills the slots of one batch with rows of which no two clash."""
+
+    def __init__(self, pool: Pool, pairs: Ints, random: np.random.RandomState) -> None:
+        self._pool = pool
+        self._pairs = pairs
+        self._random = random
+        self._taken: tuple[set[int], set[int], set[int]] = (set(), set(), set())
+        self._rows: Ints = np.full(len(pairs), ABSENT, np.int64)
+
+    def fill(self, of_row: Floats) -> Ints:
+        """Return a row for each slot, `ABSENT` where there is none left; `of_row` chooses at first."""
+        open_slots = np.arange(len(self._pairs))
+        for _ in range(_ROUNDS):
+            open_slots = self._take(open_slots, self._pool.rows(self._pairs[open_slots], of_row))
+            if not len(open_slots):
+                return self._rows
+            of_row = self._random.random_sample(len(open_slots))
+        for slot in open_slots.tolist():
+            size = self._pool.size(int(self._pairs[slot]))
+            if size <= _SEARCHED * len(self._pairs):
+                self._search(slot, size)
+        return self._rows
+
+    def _search(self, slot: int, size: int) -> None:
+        places = self._random.permutation(size)
+        rows = self._pool.rows(np.full(size, self._pairs[slot]), (places + 0.5) / size)
+        for row, keys in zip(rows.tolist(), self._keys(rows), strict=True):
+            if self._fits(keys):
+                self._rows[slot] = row
+                return
+
+    def _take(self, slots: Ints, rows: Ints) -> Ints:
+        """Give `rows` to `slots` in their order; returns the slots whose row clashes with one taken before."""
+        clashing = []
+        for slot, row, keys in zip(slots.tolist(), rows.tolist(), self._keys(rows), strict=True):
+            if self._fits(keys):
+                self._rows[slot] = row
+            else:
+                clashing.append(slot)
+        return np.array(clashing, np.int64)
+
+    def _keys(self, rows: Ints) -> Iterator[tuple[int, int, int]]:
+        index = self._pool.index
+        columns = (index.topic[rows], index.query_group[rows], index.document_group[rows])
+        return zip(*(column.tolist() for column in columns), strict=True)
+
+    def _fits(self, keys: tuple[int, int, int]) -> bool:
+        topics, queries, documents = self._taken
+        if keys[0] in topics or keys[1] in queries or keys[2] in documents:
+            return False
+        topics.add(keys[0])
+        queries.add(keys[1])
+        documents.add(keys[2])
+        return True
+
+
+def _choose(weights: NDArray[np.float64], place: float) -> int:
+    """Return the number of the weight in whose part of the whole `place`, in [0, 1), falls."""
+    ends = np.cumsum(weights)
+    return int(np.searchsorted(ends, place * ends[-1], side="right"))

@@ -1,0 +1,181 @@
+"""Reads training rows: JSON lines, gzipped or not, and data sets that the library `datasets` loads."""
+
+import gzip
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from hashlib import file_digest, sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from mlbench import files
+from mlbench.errors import DataError, MissingExtra
+from mlbench.languages import check_language
+from mlbench.protocols import Progress, Silence
+from mlbench.training.recipe import DataSet
+
+if TYPE_CHECKING:
+    import datasets
+
+_SILENCE = Silence()
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One topic: its queries and documents by language.
+
+    `is_text` says that both are views of the same texts. `negatives` are (language, text) of documents that do not
+    answer the query. `place` says where it stands, for messages.
+    """
+
+    topic: str
+    queries: Mapping[str, str]
+    documents: Mapping[str, str]
+    is_text: bool
+    negatives: tuple[tuple[str, str], ...]
+    place: str
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A data set found: verified files, or a hub's table; `fingerprint` changes with the content."""
+
+    data: DataSet
+    paths: tuple[Path, ...]
+    fingerprint: str
+    table: "datasets.Dataset | None" = None
+
+
+def find_source(data: DataSet, root: Path, data_dir: Path | None, progress: Progress = _SILENCE) -> Source:
+    """Find the files of a data set as those of a task are found, or load it from the hub or its local copy.
+
+    Files without a checksum lie in `root`. Raises `DataError` for what is missing or altered.
+    """
+    if data.hub is not None:
+        table = _hub_table(data)
+        about = data.model_dump_json(include={"hub", "configuration", "revision", "split", "columns", "language"})
+        return Source(data, (), sha256(f"{about}{table._fingerprint}".encode()).hexdigest(), table)
+    paths, digests = [], []
+    for file in data.files:
+        path = files.local(file, data_dir=data_dir, root=root)
+        if path is None:
+            progress.note(f"{data.name}: licence {data.licence}; please cite {data.citation or data.homepage}")
+            path = files.download(file, files.cache_dir() / "data", progress=progress)
+        paths.append(path)
+        digests.append(file.sha256 or _digest(path))
+    return Source(data, tuple(paths), sha256("".join(digests).encode()).hexdigest())
+
+
+def read_rows(source: Source) -> Iterator[Row]:
+    """Yield the rows of a source, in order; raises `DataError` that names the place of a row that cannot be used."""
+    if source.table is not None:
+        yield from _hub_rows(source.data, source.table)
+    for path in source.paths:
+        yield from _file_rows(path)
+
+
+def _file_rows(path: Path) -> Iterator[Row]:
+    opened = gzip.open if path.suffix == ".gz" else Path.open
+    try:
+        with opened(path, "rb") as lines:
+            for number, line in enumerate(lines, start=1):
+                if line.strip():
+                    yield _row(_parse(line, f"{path.name}:{number}"), f"{path.name}:{number}")
+    except (OSError, EOFError) as error:
+        raise DataError(f"{path} cannot be read: {error}") from error
+
+
+def _parse(line: bytes, place: str) -> Mapping[str, object]:
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{place}: not a line of JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise DataError(f"{place}: a row is an object such as {{'id': 'a', 'texts': {{'en': '...', 'de': '...'}}}}")
+    return value
+
+
+def _row(value: Mapping[str, object], place: str) -> Row:
+    """Return the row that a JSON object of one of the three forms describes."""
+    topic = str(value.get("id", place))
+    if "texts" in value:
+        texts = _texts(value["texts"], "texts", place)
+        return Row(topic, texts, texts, True, (), place)
+    if "queries" in value and "passages" in value:
+        queries, documents = (_texts(value[key], key, place) for key in ("queries", "passages"))
+        return Row(topic, queries, documents, False, _negatives(value.get("negatives"), None, place), place)
+    if {"lang", "query", "passage"} <= value.keys():
+        tag = str(value["lang"])
+        queries = _texts({tag: value["query"]}, "query", place)
+        documents = _texts({tag: value["passage"]}, "passage", place)
+        return Row(topic, queries, documents, False, _negatives(value.get("negatives"), tag, place), place)
+    raise DataError(f"{place}: a row has texts, or queries and passages, or lang, query and passage")
+
+
+def _texts(value: object, key: str, place: str) -> dict[str, str]:
+    if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
+        raise DataError(f"{place}: {key} must map languages to texts")
+    for tag in value:
+        _tag(tag, place)
+    return {tag: text for tag, text in sorted(value.items()) if text.strip()}
+
+
+def _negatives(value: object, tag: str | None, place: str) -> tuple[tuple[str, str], ...]:
+    if value is None:
+        return ()
+    by_language = {tag: value} if isinstance(value, list) and tag is not None else value
+    if not isinstance(by_language, dict) or not all(isinstance(texts, list) for texts in by_language.values()):
+        raise DataError(f"{place}: negatives must be a list of texts, or map languages to lists of texts")
+    found = [(_tag(tag, place), text) for tag, texts in sorted(by_language.items()) for text in texts]
+    if not all(isinstance(text, str) and text.strip() for _, text in found):
+        raise DataError(f"{place}: a negative must be a text")
+    return tuple(found)
+
+
+def _tag(tag: str, place: str) -> str:
+    try:
+        return check_language(tag)
+    except Exception as error:
+        raise DataError(f"{place}: {error}") from error
+
+
+def _digest(path: Path) -> str:
+    try:
+        with path.open("rb") as stream:
+            return file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _hub_table(data: DataSet) -> "datasets.Dataset":
+    try:
+        import datasets
+    except ImportError as error:
+        raise MissingExtra("data sets of a hub", "train") from error
+    assert data.hub is not None
+    name = str(Path(data.hub).expanduser()) if Path(data.hub).expanduser().exists() else data.hub
+    try:
+        table = datasets.load_dataset(name, data.configuration, split=data.split, revision=data.revision)
+    except Exception as error:
+        # The library, its builders and the network fail in many ways.
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise DataError(f"{data.name}: {data.hub} cannot be loaded: {first}") from error
+    missing = [column for column in data.columns.values() if column not in table.column_names]
+    if missing:
+        raise DataError(f"{data.name}: {data.hub} has no column {missing[0]}: it has {', '.join(table.column_names)}")
+    return table
+
+
+def _hub_rows(data: DataSet, table: "datasets.Dataset") -> Iterator[Row]:
+    columns = data.columns
+    for number, value in enumerate(table, start=1):
+        found = cast(Mapping[str, object], value)
+        place = f"{data.name}:{number}"
+        plain = {
+            "id": found.get("id", place),
+            "lang": data.language or found[columns["language"]],
+            "query": found[columns["query"]],
+            "passage": found[columns["document"]],
+            "negatives": found[columns["negatives"]] if "negatives" in columns else None,
+        }
+        yield _row(plain, place)
