@@ -41,6 +41,17 @@ class RowIndex:
     def __len__(self) -> int:
         return len(self.pattern)
 
+    def without(self, dropped: Bools) -> "RowIndex":
+        """Return the index with rows `dropped`, bool (rows,): they keep their numbers but have no language."""
+        empty = np.full((1, self.query_places.shape[1]), ABSENT, np.int32)
+        return replace(
+            self,
+            query_places=np.concatenate([self.query_places, empty]),
+            document_places=np.concatenate([self.document_places, empty]),
+            is_text=np.append(self.is_text, False),
+            pattern=np.where(dropped, len(self.is_text), self.pattern).astype(np.int32),
+        )
+
     def with_languages(self, known: tuple[str, ...], wanted: tuple[str, ...]) -> "RowIndex":
         """Return the index with the columns of `wanted` languages instead of `known` ones, in their order."""
         columns = [known.index(tag) if tag in known else ABSENT for tag in wanted]
