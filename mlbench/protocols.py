@@ -113,6 +113,16 @@ class Adopting(Protocol):
         ...
 
 
+@runtime_checkable
+class Recognising(Protocol):
+    """A `Scheme` that knows its own folders, so that `--model FOLDER` opens them with no scheme in front."""
+
+    @staticmethod
+    def recognises(folder: Path) -> bool:
+        """Say at a glance whether `folder` is of this kind: heavy libraries and weights are left alone."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class SourceFile:
     """One file of a task, found and verified: `role` says what it holds, `language` for which language."""

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
 from typing import cast
@@ -9,8 +10,8 @@ from typing import cast
 from pydantic import BaseModel, ValidationError
 
 from mlbench import plugins
-from mlbench.errors import MissingExtra, RetrieverError, suggest
-from mlbench.protocols import Adopting, Encoder, Ranker, Retriever, Runtime, Scheme
+from mlbench.errors import MissingExtra, RetrieverError, UserError, suggest
+from mlbench.protocols import Adopting, Encoder, Ranker, Recognising, Retriever, Runtime, Scheme
 
 # Two letters at least, so that the drive of `C:\models` is no scheme.
 _SPEC = re.compile(r"([a-z][a-z0-9_]+):(.*)\Z", re.DOTALL)
@@ -19,14 +20,15 @@ _SPEC = re.compile(r"([a-z][a-z0-9_]+):(.*)\Z", re.DOTALL)
 def parse(spec: str) -> tuple[str, str]:
     """Return scheme and locator of `scheme:locator`.
 
-    An existing folder or file wins over a scheme, whatever colons its name has. A scheme's bare name has an empty
-    locator; any other spec without a scheme is a folder or a hub id and belongs to `dense`. An empty spec raises
-    `RetrieverError`.
+    An existing folder or file wins over a scheme, whatever colons its name has; it belongs to the scheme that
+    recognises it, such as `static`, else to `dense`. A scheme's bare name has an empty locator; any other spec without
+    a scheme is a hub id and belongs to `dense`. An empty spec raises `RetrieverError`.
     """
     if not spec.strip():
         raise RetrieverError("the model is empty: give a folder, a hub id or scheme:locator")
-    if Path(spec).exists():
-        return "dense", spec
+    path = Path(spec)
+    if path.exists():
+        return _scheme_of(path), spec
     match = _SPEC.match(spec)
     if match:
         return match[1], match[2]
@@ -90,8 +92,19 @@ def describe(spec: str) -> str:
     path = Path(locator)
     if locator and path.exists():
         shown = "/".join(path.resolve().parts[-2:]) if path.is_absolute() or ".." in path.parts else path.as_posix()
-        spec = shown if scheme == "dense" else f"{scheme}:{shown}"
+        spec = shown if scheme == _scheme_of(path) else f"{scheme}:{shown}"
     return spec.encode("utf-8", "backslashreplace").decode()
+
+
+def _scheme_of(path: Path) -> str:
+    """Return the scheme that opens an existing path with no scheme in front."""
+    for name in plugins.names(plugins.RETRIEVERS) if path.is_dir() else ():
+        # A plugin that cannot be imported is told of where it is asked for.
+        with suppress(UserError):
+            scheme = plugins.load(plugins.RETRIEVERS, name)
+            if isinstance(scheme, Recognising) and scheme.recognises(path):
+                return name
+    return "dense"
 
 
 def load_scheme(name: str) -> Scheme:

@@ -1,7 +1,7 @@
 """The folder of a dense checkpoint: where it is, whether it is complete and safe to load, and its digest."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from hashlib import file_digest, sha256
 from pathlib import Path
@@ -9,6 +9,7 @@ from typing import NoReturn
 
 from mlbench.errors import RetrieverError
 from mlbench.files import offline
+from mlbench.protocols import Role
 
 _TOKENIZERS = ("tokenizer.json", "vocab.*", "*.model", "*.tiktoken", "tokenization_*.py")
 _PICKLES = ("pytorch_model*.bin", "adapter_model*.bin")
@@ -16,6 +17,8 @@ _DIGESTED = {".safetensors", ".json", ".txt", ".model", ".py", ".tiktoken", ".bi
 # Other forms of the same weights, and what a trainer leaves beside them.
 _FOREIGN = ("onnx", "openvino", "checkpoint-", "runs", ".")
 _NOT_FETCHED = ("onnx/*", "openvino/*", "*.onnx*", "*.h5", "*.msgpack", "*.ot", "*.gguf", "*.pt", "*.pth", "*.ckpt")
+# Names under which checkpoints save their prompts; an empty prompt counts as none.
+_PROMPT_NAMES: dict[Role, tuple[str, ...]] = {"query": ("query",), "document": ("document", "passage", "corpus")}
 
 
 def find_checkpoint(locator: str, revision: str | None, *, allow_pickle: bool) -> Path:
@@ -62,6 +65,13 @@ def module_folders(folder: Path) -> list[Path]:
         return [folder / str(module["path"]) for module in json.loads(listing.read_text(encoding="utf-8"))] or [folder]
     except (ValueError, TypeError, KeyError) as error:
         raise RetrieverError(f"{listing}: not a list of modules with a path each") from error
+
+
+def saved_prompt(prompts: Mapping[str, str], role: Role, given: str | None) -> str:
+    """Return the prompt of `role`: the `given` one, else the one that the checkpoint saves, else the empty text."""
+    if given is not None:
+        return given
+    return next(filter(None, (prompts.get(name) for name in _PROMPT_NAMES[role])), "")
 
 
 def digest_checkpoint(folder: Path) -> str:

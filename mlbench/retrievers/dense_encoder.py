@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mlbench.errors import RetrieverError
 from mlbench.protocols import Parameter, Role, Similarity, Vectors
+from mlbench.retrievers.checkpoint import saved_prompt
 from mlbench.retrievers.loading import DTYPES, pooling_of
 from mlbench.retrievers.token_batches import token_batches
 
@@ -25,8 +26,6 @@ _MAX_ROWS = {"cpu": 64}
 _ACCELERATOR_MAX_ROWS = 512
 # Tokenizers without a limit say 10^30.
 _ENDLESS = 1_000_000
-# Names under which checkpoints save their prompts; an empty prompt counts as none.
-_PROMPT_NAMES: dict[Role, tuple[str, ...]] = {"query": ("query",), "document": ("document", "passage", "corpus")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +54,8 @@ class DenseEncoder:
         self._digest = digest
         self._loaded = dict(loaded or {})
         self._prompts: dict[Role, str] = {
-            "query": _prompt(model, "query", use.query_prompt),
-            "document": _prompt(model, "document", use.document_prompt),
+            "query": saved_prompt(model.prompts, "query", use.query_prompt),
+            "document": saved_prompt(model.prompts, "document", use.document_prompt),
         }
         self.similarity: Similarity = use.similarity or _similarity(model)
         self._routed = _is_routed(model)
@@ -174,13 +173,6 @@ def _is_routed(model: "SentenceTransformer") -> bool:
         torch.equal(value, document[name]) if isinstance(value, torch.Tensor) else value == document[name]
         for name, value in query.items()
     )
-
-
-def _prompt(model: "SentenceTransformer", role: Role, given: str | None) -> str:
-    if given is not None:
-        return given
-    saved: list[str] = [model.prompts.get(name) or "" for name in _PROMPT_NAMES[role]]
-    return next(filter(None, saved), "")
 
 
 def _similarity(model: "SentenceTransformer") -> Similarity:

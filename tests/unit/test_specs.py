@@ -1,3 +1,4 @@
+import json
 from collections.abc import Callable
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -8,7 +9,7 @@ from pydantic import BaseModel
 from mlbench import plugins
 from mlbench.errors import RetrieverError, UnknownName
 from mlbench.protocols import Encoder, Ranker, Runtime
-from mlbench.specs import open_retriever, parse
+from mlbench.specs import describe, open_retriever, parse
 
 RUNTIME = Runtime()
 
@@ -37,6 +38,31 @@ def test_existing_folder_wins(name: str, tmp_path: Path, monkeypatch: pytest.Mon
     (tmp_path / name).mkdir()
     monkeypatch.chdir(tmp_path)
     assert parse(name) == ("dense", name)
+
+
+def test_a_folder_belongs_to_the_scheme_that_recognises_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    modules = [{"path": "", "type": "sentence_transformers.models.StaticEmbedding"}]
+    for name in ("run:7", "static"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "modules.json").write_text(json.dumps(modules))
+        assert parse(name) == ("static", name)
+        assert [describe(spec) for spec in (name, f"static:{name}", f"dense:{name}", f"vectors:{name}")] == [
+            name,
+            name,
+            f"dense:{name}",
+            f"vectors:{name}",
+        ]
+    (tmp_path / "file").touch()
+    assert parse("file") == ("dense", "file")
+    assert describe("dense:file") == "file"
+
+
+def test_a_plugin_that_cannot_be_imported_hides_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    genuine = plugins.entry_points
+    broken = EntryPoint("a_broken_one", "no_such_module:Nothing", plugins.RETRIEVERS)
+    monkeypatch.setattr(plugins, "entry_points", lambda group: [*genuine(group=group), broken])
+    assert parse(str(tmp_path)) == ("dense", str(tmp_path))
 
 
 @pytest.mark.parametrize("spec", ["", "  "])

@@ -1,0 +1,201 @@
+"""What two systems differ by on the same task, from their ranks alone, and how much of it each cluster adds.
+
+A system is one retriever, or the seeds of one recipe: their values are averaged topic by topic before anything else.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from mlbench.errors import UserError
+from mlbench.languages import Kind, Setting
+from mlbench.observations import Observation
+from mlbench.results import Bounds, Statistics
+from mlbench.scoring.bias import find_score, replicate
+from mlbench.scoring.settings import group
+from mlbench.significance import Bootstrap, macro_contributions
+
+Floats = NDArray[np.float64]
+System = Sequence[Observation]
+
+Family = Literal["aggregates", "query_languages", "settings"]
+FAMILIES: tuple[Family, ...] = get_args(Family)
+
+TESTED_BIAS_SCORES = ("own_language_preference", "rank_distance", "rank_distance_log2")
+"""The bias scores that are tested among the aggregates; others have intervals alone."""
+
+
+class Subject(BaseModel):
+    """What is compared: a measure or bias score called `name`, over all settings of a kind, over those that ask in one
+    language, or in a single setting (which has `document_languages`). A bias score has no kind.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    family: Family
+    name: str
+    kind: Kind | None = None
+    query_language: str | None = None
+    document_languages: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Contributions:
+    """What each cluster adds to a difference (`added`), and to one of 1 (`shares`); both float64 (clusters,)."""
+
+    added: Floats
+    shares: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class Contrast:
+    """One difference, candidate minus base.
+
+    `base` and `candidate` float64 (seeds,) are the values of the single ranks files, NaN without topics.
+    `contributions` sum to the difference; None where it is not to be tested, or has no topics.
+    """
+
+    subject: Subject
+    base: Floats
+    candidate: Floats
+    interval: Bounds | None
+    n_topics: int
+    n_clusters: int
+    contributions: Contributions | None = None
+
+    @property
+    def difference(self) -> float:
+        """The mean over candidate seeds minus the mean over base seeds."""
+        return float(self.candidate.mean() - self.base.mean())
+
+
+@dataclass(frozen=True, eq=False)
+class Contrasts:
+    """All differences of two systems, of how many training seeds they are, and how their intervals were made."""
+
+    each: tuple[Contrast, ...]
+    primary_measure: str
+    n_base: int
+    n_candidate: int
+    statistics: Statistics
+
+
+def contrast(base: System, candidate: System) -> Contrasts:
+    """Compare two systems, one observation for each training seed.
+
+    Intervals are percentiles of a cluster bootstrap of the difference, one draw for both systems and all settings. Bias
+    scores are there that both have. Raises `UserError` where there is nothing to compare, or where the observations
+    are not of the same data and request.
+    """
+    _check(base, candidate)
+    first = base[0]
+    request, sample = first.request, first.sample
+    change = _mean_sums(candidate) - _mean_sums(base)
+    drawn = sample.bootstrap(change, first.settings.counts)
+    in_settings = [
+        each for cut in _cuts(request.settings) for each in _contrast_cut(*cut, change, drawn, (base, candidate))
+    ]
+    shared = [name for name in first.bias if all(name in one.bias for one in (*base, *candidate))]
+    in_bias = [_contrast_bias(name, base, candidate) for name in shared]
+    return Contrasts(
+        each=tuple(sorted((*in_settings, *in_bias), key=lambda one: FAMILIES.index(one.subject.family))),
+        primary_measure=request.primary_measure,
+        n_base=len(base),
+        n_candidate=len(candidate),
+        statistics=Statistics(
+            unit=first.unit,
+            n_clusters=sample.n_clusters,
+            resamples=request.resamples,
+            seed=request.seed,
+            confidence=request.confidence,
+            redraws=drawn.redraws,
+        ),
+    )
+
+
+def _contrast_cut(
+    subject: Subject, chosen: list[int], change: Floats, drawn: Bootstrap, systems: tuple[System, System]
+) -> Iterator[Contrast]:
+    """Yield the contrast of each measure over the `chosen` settings; `change` (clusters, settings, measures)."""
+    first = systems[0][0]
+    counts = first.settings.counts[:, chosen]
+    bounds = first.sample.bounds(drawn.macro_mean(chosen))
+    base, candidate = (np.stack([one.settings.macro_mean(chosen) for one in system]) for system in systems)
+    for index, measure in enumerate(first.request.measures):
+        tested = measure == first.request.primary_measure
+        yield Contrast(
+            subject=subject.model_copy(update={"name": measure}),
+            base=base[:, index],
+            candidate=candidate[:, index],
+            interval=bounds[index],
+            n_topics=int(first.asked[:, chosen].any(axis=1).sum()),
+            n_clusters=int(counts.any(axis=1).sum()),
+            contributions=_contributions(change[:, chosen, index], counts) if tested else None,
+        )
+
+
+def _check(base: System, candidate: System) -> None:
+    if not base or not candidate:
+        raise UserError("a comparison needs the ranks of at least one run on either side")
+    named = [(f"base {place}", one) for place, one in enumerate(base, 1)]
+    named += [(f"candidate {place}", one) for place, one in enumerate(candidate, 1)]
+    for name, one in named[1:]:
+        if one.request != base[0].request:
+            raise UserError(f"{name} and base 1 must be scored alike: the same settings, measures and statistics")
+        if one.data != base[0].data:
+            differing = [aspect for aspect, digest in one.data.items() if digest != base[0].data[aspect]]
+            raise UserError(f"{name} was measured on other data than base 1: they differ in {', '.join(differing)}")
+
+
+def _mean_sums(system: System) -> Floats:
+    mean: Floats = np.mean([one.settings.sums for one in system], axis=0)
+    return mean
+
+
+def _cuts(settings: Sequence[Setting]) -> Iterator[tuple[Subject, list[int]]]:
+    """Yield what to average over: all settings of a kind, those that ask in one language, and each alone."""
+    for kind, language, chosen in group(settings):
+        family: Family = "query_languages" if language else "aggregates"
+        yield Subject(family=family, name="", kind=kind, query_language=language), chosen
+    for index, setting in enumerate(settings):
+        subject = Subject(
+            family="settings",
+            name="",
+            kind=setting.kind,
+            query_language=setting.query_language,
+            document_languages=setting.document_languages,
+        )
+        yield subject, [index]
+
+
+def _contrast_bias(name: str, base: System, candidate: System) -> Contrast:
+    score, sample = find_score(name), base[0].sample
+    each = [one.bias[name] for one in (*base, *candidate)]
+    sums, counts = np.stack([one.sums for one in each], axis=2), each[0].counts
+    change = sums[:, :, len(base) :].mean(axis=2) - sums[:, :, : len(base)].mean(axis=2)
+    interval = None
+    if score.over_topics == "mean" and counts.any():
+        # A range over languages is not linear: each system is resampled, with the same draws.
+        replicates = replicate(score, sample.bootstrap(sums, counts))
+        differences = replicates[:, len(base) :].mean(axis=1) - replicates[:, : len(base)].mean(axis=1)
+        interval = sample.bounds(differences[:, None])[0]
+    return Contrast(
+        subject=Subject(family="aggregates", name=name),
+        base=np.array([one.value for one in each[: len(base)]]),
+        candidate=np.array([one.value for one in each[len(base) :]]),
+        interval=interval,
+        n_topics=each[0].n_topics,
+        n_clusters=int(counts.any(axis=1).sum()),
+        contributions=_contributions(change, counts) if name in TESTED_BIAS_SCORES else None,
+    )
+
+
+def _contributions(change: Floats, counts: Floats) -> Contributions | None:
+    """Return what clusters add to the macro mean of sums of differences; both arguments (clusters, settings)."""
+    if not counts.any():
+        return None
+    return Contributions(macro_contributions(change, counts), macro_contributions(counts, counts))

@@ -1,0 +1,196 @@
+"""Static encoders: a text is the mean of the vectors of its subwords. numpy and tokenizers, no torch."""
+
+import json
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from hashlib import file_digest, sha256
+from importlib.resources import files as package_files
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+from tokenizers import Tokenizer
+
+from mlbench.errors import RetrieverError
+from mlbench.protocols import Parameter, Role, Runtime, Similarity, Vectors
+from mlbench.retrievers.checkpoint import find_checkpoint, saved_prompt
+from mlbench.retrievers.static_checkpoint import StaticFolder, has_table, read_folder, read_table, read_tokenizer
+
+# Stays the same as long as the same tokens give the same vector.
+_ALGORITHM = "mean of subword vectors 1"
+# So that memory does not grow with the number of texts.
+_BLOCK = 4096
+_PACKAGE = "mlbench.model_files"
+
+
+class Static:
+    """A table of subword vectors: fast, without torch (locator: a folder or hub id)."""
+
+    example = "static:./checkpoint"
+
+    class Settings(BaseModel):
+        """Keys of `static:`; what is not set comes from the checkpoint."""
+
+        model_config = ConfigDict(extra="forbid", frozen=True)
+
+        query_prompt: str | None = Field(None, description="put before each query, with its blank, as in 'query: '")
+        document_prompt: str | None = Field(None, description="put before each document, as in 'passage: '")
+        truncate_dim: int | None = Field(None, ge=1, description="keep only the first coordinates (Matryoshka)")
+        revision: str | None = Field(None, description="branch, tag or commit on the hub")
+
+    @staticmethod
+    def open(locator: str, settings: BaseModel, runtime: Runtime) -> "StaticEncoder":
+        """Read the checkpoint, without a locator the one that comes with mlbench.
+
+        Raises `RetrieverError` where there is none, or it is not static, incomplete, pickled, broken or not finite.
+        """
+        assert isinstance(settings, Static.Settings)
+        if runtime.threads is not None:
+            # The tokenizer's threads read it once, when they start.
+            os.environ.setdefault("RAYON_NUM_THREADS", str(runtime.threads))
+        folder = find_checkpoint(locator or str(_packaged()), settings.revision, allow_pickle=False)
+        return StaticEncoder(read_folder(folder), settings)
+
+    @staticmethod
+    def recognises(folder: Path) -> bool:
+        """Say whether the folder holds a static checkpoint; weights are not read."""
+        try:
+            return has_table(read_folder(folder))
+        except RetrieverError:
+            return False
+
+
+class StaticEncoder:
+    """The L2-normalised mean of the vectors of a text's tokens; `tokens` counts what it has encoded.
+
+    A text without tokens, or whose vectors cancel out, gets the normalised mean of the whole table: a text of which
+    nothing is known stands near the middle of all texts, and one such text does not end a run.
+    """
+
+    similarity: Similarity = "cosine"
+
+    def __init__(self, folder: StaticFolder, settings: Static.Settings) -> None:
+        self.tokens = 0
+        self._tokenizer = read_tokenizer(folder)
+        table, self._dtype = read_table(folder)
+        _check_ids(self._tokenizer, len(table), folder.tokenizer)
+        self._truncate_dim = settings.truncate_dim or folder.truncate_dim
+        self._table = _cut(table, self._truncate_dim)
+        self.dim = self._table.shape[1]
+        self._unknown = _middle(self._table)
+        self._prompts: dict[Role, str] = {
+            "query": saved_prompt(folder.prompts, "query", settings.query_prompt),
+            "document": saved_prompt(folder.prompts, "document", settings.document_prompt),
+        }
+        self._digests = [_digest(folder.tokenizer), _digest(folder.weights)]
+
+    @property
+    def parameters(self) -> dict[str, Parameter]:
+        """What decides the vectors."""
+        truncation = self._tokenizer.truncation
+        return {
+            "pooling": "mean",
+            "pieces": len(self._table),
+            "dtype": self._dtype,
+            "max_length": truncation["max_length"] if truncation else None,
+            "truncate_dim": self._truncate_dim,
+            "query_prompt": self._prompts["query"],
+            "document_prompt": self._prompts["document"],
+            "similarity": self.similarity,
+            "backend": "numpy",
+        }
+
+    def fingerprint(self, role: Role) -> str:
+        """Return a digest of tokenizer and weights, the prompt of `role` and the number of coordinates."""
+        parts = [_ALGORITHM, *self._digests, self._prompts[role], self.dim]
+        return sha256(json.dumps(parts).encode()).hexdigest()
+
+    def encode(self, texts: Sequence[str], role: Role) -> Vectors:
+        """Return float32 vectors of shape (len(texts), dim) and norm 1; a text has the same bits in any batch."""
+        vectors = np.empty((len(texts), self.dim), dtype=np.float32)
+        for start in range(0, len(texts), _BLOCK):
+            ids, lengths = self._tokenised([self._prompts[role] + text for text in texts[start : start + _BLOCK]])
+            # Sums beyond float32 become infinite, and whoever asked is told which text it was.
+            with np.errstate(over="ignore", invalid="ignore"):
+                vectors[start : start + _BLOCK] = _normalised(_means(self._table, ids, lengths), self._unknown)
+            self.tokens += len(ids)
+        return vectors
+
+    def _tokenised(self, texts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the token ids of all texts, one after the other, and how many each has."""
+        # The tokenizer takes no lone surrogates, yet broken files have them.
+        sound = [text.encode("utf-8", "replace").decode() for text in texts]
+        try:
+            found = [encoding.ids for encoding in self._tokenizer.encode_batch_fast(sound, add_special_tokens=False)]
+        except Exception as error:  # The library raises nothing more special.
+            raise RetrieverError(f"the tokenizer of the static checkpoint fails: {error}") from error
+        lengths = np.fromiter(map(len, found), np.int64, len(found))
+        return np.fromiter(chain.from_iterable(found), np.int64, int(lengths.sum())), lengths
+
+
+def _means(table: Vectors, ids: NDArray[np.int64], lengths: NDArray[np.int64]) -> Vectors:
+    """Return the mean row of each text, float32 (texts, dim); one without tokens has zeros.
+
+    Tokens are added in their order, one of each text at a time, so that a sum does not depend on the other texts.
+    """
+    order = np.argsort(-lengths, kind="stable")
+    starts = (np.cumsum(lengths) - lengths)[order]
+    # How many texts are longer than each position.
+    longer = np.searchsorted(-lengths[order], -np.arange(lengths.max(initial=0)), side="left")
+    sums = np.zeros((len(lengths), table.shape[1]), dtype=np.float32)
+    for position, count in enumerate(longer):
+        sums[:count] += table[ids[starts[:count] + position]]
+    means = np.empty_like(sums)
+    means[order] = sums / np.maximum(lengths[order], 1)[:, np.newaxis].astype(np.float32)
+    return means
+
+
+def _normalised(vectors: Vectors, unknown: Vectors) -> Vectors:
+    """Return the rows with norm 1; `unknown` takes the place of a row of zeros."""
+    # Squares of float32 may leave its range.
+    norms = np.sqrt(np.square(vectors, dtype=np.float64).sum(axis=1))
+    empty = norms == 0
+    norms[empty] = 1
+    unit: Vectors = (vectors / norms[:, np.newaxis]).astype(np.float32)
+    unit[empty] = unknown
+    return unit
+
+
+def _middle(table: Vectors) -> Vectors:
+    """Return the normalised mean of all rows, float32 (dim,); equal coordinates where the rows cancel out."""
+    mean: NDArray[np.float64] = table.mean(axis=0, dtype=np.float64)
+    mean = mean if mean.any() else np.ones_like(mean)
+    return np.asarray(mean / np.linalg.norm(mean), dtype=np.float32)
+
+
+def _cut(table: Vectors, dim: int | None) -> Vectors:
+    if dim is None or dim == table.shape[1]:
+        return table
+    if dim > table.shape[1]:
+        raise RetrieverError(f"truncate_dim={dim}: the checkpoint has {table.shape[1]} coordinates")
+    return np.ascontiguousarray(table[:, :dim])
+
+
+def _check_ids(tokenizer: Tokenizer, pieces: int, path: Path) -> None:
+    largest = max(tokenizer.get_vocab().values(), default=-1)
+    if largest >= pieces:
+        raise RetrieverError(
+            f"{path} has ids up to {largest}, the table {pieces} rows: tokenizer and weights are of different models"
+        )
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return file_digest(file, "sha256").hexdigest()
+
+
+def _packaged() -> Path:
+    """Return the folder of the model that comes with mlbench."""
+    with suppress(ModuleNotFoundError):
+        folder = Path(str(package_files(_PACKAGE))) / "default"
+        if folder.is_dir():
+            return folder
+    raise RetrieverError("static: no model comes with this mlbench: write static:FOLDER")
