@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from hashlib import sha256
 from os import PathLike, fspath
 from pathlib import Path
 from time import perf_counter
@@ -17,12 +16,13 @@ from mlbench.exports import Recorded, RunFiles, SaveRun, save_rankings
 from mlbench.files import cache_dir
 from mlbench.languages import Setting, settings_of
 from mlbench.layout import Layout, PoolTable, lay_out, to_ranks
-from mlbench.protocols import Encoder, Progress, Retriever, Runtime, Silence
+from mlbench.opened import Opened, training_of
+from mlbench.protocols import Encoder, Progress, Runtime, Silence
 from mlbench.ranking import Tiling
 from mlbench.ranks import Ranks, write_ranks
 from mlbench.records import Collection
 from mlbench.result_files import check_folder, digest, file_stem, write_result
-from mlbench.results import LARGEST_SEED, MOST_RESAMPLES, Cost, RanksFile, Result, RetrieverInfo, TaskInfo
+from mlbench.results import LARGEST_SEED, MOST_RESAMPLES, Cost, RanksFile, Result, TaskInfo
 from mlbench.scoring import Request, Scores, score
 from mlbench.specs import adopt, describe, open_retriever
 from mlbench.store import Store
@@ -109,20 +109,14 @@ def evaluate(
     return done.result
 
 
-@dataclass(frozen=True)
-class Opened:
-    """A retriever that is ready, and the spec that the result will name."""
-
-    retriever: Retriever
-    spec: str
-
-
 def open_model(model: object, options: Options) -> Opened:
     """Open a spec, or take an object that is or can be made a retriever."""
     if isinstance(model, str | PathLike):
         spec = fspath(model)
-        return Opened(open_retriever(spec, options.settings, options.runtime), describe(spec))
-    return Opened(adopt(model, options.settings, options.runtime), type(model).__name__)
+        retriever, name = open_retriever(spec, options.settings, options.runtime), describe(spec)
+    else:
+        retriever, name = adopt(model, options.settings, options.runtime), type(model).__name__
+    return Opened(retriever, name, training_of(retriever, options.progress))
 
 
 def measure(
@@ -134,7 +128,7 @@ def measure(
     options: Options,
 ) -> Evaluation:
     """Measure an opened retriever on one task; nothing is written but the embedding store, and `options.save_run`."""
-    clock, tokens = _Clock(), _tokens(model.retriever)
+    clock, tokens = _Clock(), model.tokens()
     task = _task(task)
     collection = load_collection(
         task, languages=languages, limit=options.limit, data_dir=data_dir, progress=options.progress
@@ -153,7 +147,7 @@ def measure(
     clock.lap("rank")
     scores = score(ranks, _request(task, settings, options))
     clock.lap("score")
-    cost = _cost(embeddings, clock, _tokens(model.retriever) - tokens)
+    cost = _cost(embeddings, clock, model.tokens() - tokens)
     return _assemble(model, task, layout, (ranks, scores), cost, options)
 
 
@@ -217,12 +211,6 @@ def _request(task: Task, settings: tuple[Setting, ...], options: Options) -> Req
     )
 
 
-def _tokens(retriever: Retriever) -> int:
-    """Return what an encoder that counts tokens has encoded since it was opened; 0 for any other."""
-    tokens = getattr(retriever, "tokens", 0)
-    return tokens if isinstance(tokens, int) else 0
-
-
 def _cost(embeddings: Embeddings | None, clock: _Clock, tokens: int) -> Cost:
     return Cost(
         texts=None if embeddings is None else embeddings.distinct,
@@ -243,7 +231,7 @@ def _assemble(
     ranks, scores = found
     content = write_ranks(ranks)
     task_info = _task_info(task, layout.collection, options.limit)
-    retriever_info = _retriever_info(model)
+    retriever_info = model.info()
     result = Result(
         task=task_info,
         retriever=retriever_info,
@@ -272,23 +260,4 @@ def _task_info(task: Task, collection: Collection, limit: int | None) -> TaskInf
         primary_measure=task.primary_measure,
         bias_scores=task.bias_scores,
         limit=limit,
-    )
-
-
-def _retriever_info(model: Opened) -> RetrieverInfo:
-    retriever = model.retriever
-    if not isinstance(retriever, Encoder):
-        return RetrieverInfo(
-            spec=model.spec, kind="ranker", fingerprint=retriever.fingerprint(), parameters=retriever.parameters
-        )
-    parts = [retriever.fingerprint(role) for role in ("query", "document")]
-    # The same vectors compared in another way are another retriever, with results of its own name.
-    parts += [] if retriever.similarity == "cosine" else [retriever.similarity]
-    return RetrieverInfo(
-        spec=model.spec,
-        kind="encoder",
-        fingerprint=sha256("\n".join(parts).encode()).hexdigest(),
-        dim=retriever.dim,
-        similarity=retriever.similarity,
-        parameters=retriever.parameters,
     )

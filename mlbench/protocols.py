@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from mlbench.languages import Setting
+from mlbench.provenance import Provenance
 from mlbench.records import Collection, Document, Query
 
 Role = Literal["query", "document"]
@@ -71,6 +72,15 @@ class Ranker(Protocol):
 
 
 Retriever = Encoder | Ranker
+
+
+class Trained(Protocol):
+    """A retriever that may know how it was trained; any encoder or ranker can be one."""
+
+    @property
+    def provenance(self) -> Provenance | None:
+        """What made it, None where that is not known; raises `DataError` where what should say so is damaged."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

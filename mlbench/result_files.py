@@ -1,22 +1,20 @@
 """Result documents on disk: written whole or not at all, and read with suspicion."""
 
 import json
-import math
 import os
 import re
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import NoReturn
 
 from pydantic import ValidationError
 
 from mlbench.errors import InvalidResult, UserError
 from mlbench.results import SCHEMA_VERSION, Result, RetrieverInfo, TaskInfo
+from mlbench.strict_json import parse
 
 _LARGEST = 64 * 2**20
-_LARGEST_NUMBER = 10**15
 
 
 def to_json(result: Result) -> str:
@@ -69,18 +67,10 @@ def read_result(path: Path) -> Result:
     try:
         if path.stat().st_size > _LARGEST:
             raise InvalidResult(f"{path} is larger than {_LARGEST >> 20} MiB: it is no result document")
-        document = json.loads(
-            path.read_bytes(),
-            object_pairs_hook=_unique_keys,
-            parse_constant=lambda name: _refuse_constant(name),
-            parse_int=_int,
-            parse_float=_float,
-        )
-        # Halves of surrogate pairs may be escaped in JSON, but nothing could print or save them again.
-        json.dumps(document, ensure_ascii=False).encode()
+        document = parse(path.read_bytes())
     except OSError as error:
         raise InvalidResult(f"cannot read {path}: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise InvalidResult(f"{path} is not JSON that can be used: {error}") from error
     version = document.get("schema_version") if isinstance(document, dict) else None
     if isinstance(version, int) and version > SCHEMA_VERSION:
@@ -143,29 +133,3 @@ def write_beside(path: Path, content: bytes) -> Path:
 
 def _unwritable(folder: Path, reason: str) -> UserError:
     return UserError(f"cannot write results to {folder}: {reason}; name another folder with --out")
-
-
-def _unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    keys = dict(pairs)
-    if len(keys) < len(pairs):
-        raise ValueError("a key stands twice in one object")
-    return keys
-
-
-def _int(digits: str) -> int:
-    """Return a whole number, or refuse one that no count can be."""
-    if len(digits) > len(str(_LARGEST_NUMBER)):
-        raise ValueError(f"{digits[:20]}... is too large a number")
-    return int(digits)
-
-
-def _float(digits: str) -> float:
-    """Return a number, infinity too, or refuse one that is no measurement, and that no sum or scale could bear."""
-    number = float(digits)
-    if _LARGEST_NUMBER < abs(number) < math.inf:
-        raise ValueError(f"{digits[:20]} is too large a number")
-    return number
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a number")

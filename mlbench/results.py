@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from mlbench.errors import UserError
 from mlbench.languages import Kind
 from mlbench.protocols import Parameter, Similarity
+from mlbench.provenance import Provenance
 
 if TYPE_CHECKING:
     import pandas
@@ -54,7 +55,10 @@ class TaskInfo(_Part):
 
 
 class RetrieverInfo(_Part):
-    """What was measured: `fingerprint` covers weights, tokenizer, prompts and configuration; an encoder has a `dim`."""
+    """What was measured: `fingerprint` covers weights, tokenizer, prompts and configuration; an encoder has a `dim`.
+
+    `training` is how the checkpoint was made, where it says so.
+    """
 
     spec: str
     kind: Literal["encoder", "ranker"]
@@ -62,6 +66,7 @@ class RetrieverInfo(_Part):
     dim: int | None = None
     similarity: Similarity | None = None
     parameters: dict[str, Parameter] = {}
+    training: Provenance | None = None
 
 
 class SettingResult(_Part):

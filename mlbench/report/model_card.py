@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from mlbench.languages import KINDS
 from mlbench.report.comparison import task_label
-from mlbench.report.notation import heading, spoken
+from mlbench.report.notation import heading, spoken, visible
+from mlbench.report.provenance import trained
 from mlbench.results import Aggregate, Result
 
 _DIGITS = 6
@@ -20,13 +21,16 @@ def model_card_report(results: Sequence[Result]) -> str:
 
     The fields are those of the hub (huggingface/hub-docs, modelcard.md): for each result an entry for each kind of
     settings, with the macro mean of every measure, and one for the bias scores; `revision` is the fingerprint of the
-    data. Absent values are left out. Scalars are written as JSON, so that no name can change the structure.
+    data. How a model was trained, where that is known, is a comment. Absent values are left out. Scalars are written as
+    JSON, so that no name can change the structure.
     """
     models: dict[tuple[str, str], list[Result]] = {}
     for result in results:
         models.setdefault((result.retriever.spec, result.retriever.fingerprint), []).append(result)
     lines = ["model-index:"]
     for (spec, _), found in models.items():
+        training = found[0].retriever.training
+        lines += [f"# {visible(trained(training))}"] if training else []
         lines += [f"- name: {_scalar(spec)}", "  results:"]
         for result in found:
             for config, metrics in _entries(result):

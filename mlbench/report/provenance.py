@@ -3,10 +3,13 @@
 import shlex
 from dataclasses import dataclass
 
+from mlbench.provenance import Contamination, Provenance
+from mlbench.report.notation import count
 from mlbench.report.summary import cost
 from mlbench.results import Result
 
 _MEBIBYTE = 2**20
+_CONFOUNDED = "confounded: more than the languages of batches differs from the other arms"
 
 
 @dataclass(frozen=True)
@@ -18,12 +21,26 @@ class Facts:
 
 
 def provenance(result: Result) -> tuple[Facts, ...]:
-    """Return what is known of retriever, task, run and machine; what is not known is left out."""
+    """Return what is known of retriever, its training, task, run and machine; what is not known is left out."""
+    training = result.retriever.training
     return (
         Facts("Retriever", _known(_retriever(result))),
+        *([Facts("Training", _known(_training(training)))] if training else []),
         Facts("Task", _known(_task(result))),
         Facts("Run", _known(_run(result))),
     )
+
+
+def trained(training: Provenance) -> str:
+    """Return in one line how a retriever was trained."""
+    parts = [
+        f"recipe {training.name or training.recipe_fingerprint[:8]}",
+        *([] if training.seed is None else [f"seed {training.seed}"]),
+        count(training.steps, "step"),
+        "data " + (", ".join(data.name for data in training.data) or "none"),
+        _contamination(training.contamination),
+    ]
+    return "trained by " + "; ".join([*parts, _CONFOUNDED] if training.confounded else parts)
 
 
 def command(result: Result) -> str:
@@ -53,6 +70,23 @@ def _retriever(result: Result) -> dict[str, object]:
         **{name: repr(value) if value == "" else value for name, value in sorted(retriever.parameters.items())},
         "fingerprint": retriever.fingerprint,
     }
+
+
+def _training(training: Provenance) -> dict[str, object]:
+    return {
+        "summary": trained(training),
+        "fingerprint of the recipe": training.recipe_fingerprint,
+        **{f"fingerprint of {data.name}": data.fingerprint for data in training.data},
+        "mlbench": training.code_version,
+        "git commit": training.code_commit,
+    }
+
+
+def _contamination(found: Contamination | None) -> str:
+    if found is None:
+        return "contamination not looked for"
+    where = f"text of {', '.join(found.tasks) or 'no task'} in {count(sum(found.rows.values()), 'row')}"
+    return where if found.hits else f"no {where.rpartition(' in ')[0]}"
 
 
 def _task(result: Result) -> dict[str, object]:

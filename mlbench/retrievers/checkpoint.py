@@ -10,6 +10,7 @@ from typing import NoReturn
 from mlbench.errors import RetrieverError
 from mlbench.files import offline
 from mlbench.protocols import Role
+from mlbench.provenance import MANIFEST
 
 _TOKENIZERS = ("tokenizer.json", "vocab.*", "*.model", "*.tiktoken", "tokenization_*.py")
 _PICKLES = ("pytorch_model*.bin", "adapter_model*.bin")
@@ -75,7 +76,10 @@ def saved_prompt(prompts: Mapping[str, str], role: Role, given: str | None) -> s
 
 
 def digest_checkpoint(folder: Path) -> str:
-    """Return the SHA-256 (hex) over names and content of weight, tokenizer, configuration and code files."""
+    """Return the SHA-256 (hex) over names and content of weight, tokenizer, configuration and code files.
+
+    How the checkpoint was trained is no part of it: two runs that end at the same weights are the same model.
+    """
     digest = sha256()
     for path in _digested(folder):
         with path.open("rb") as file:
@@ -87,7 +91,8 @@ def digest_checkpoint(folder: Path) -> str:
 def _digested(folder: Path) -> Iterator[Path]:
     for path in sorted(folder.rglob("*")):
         above = path.relative_to(folder).parts[:-1]
-        if path.suffix in _DIGESTED and path.is_file() and not any(part.startswith(_FOREIGN) for part in above):
+        wanted = path.suffix in _DIGESTED and path.name != MANIFEST and path.is_file()
+        if wanted and not any(part.startswith(_FOREIGN) for part in above):
             yield path
 
 

@@ -57,7 +57,7 @@ class Dense:
         if settings.max_length is not None:
             set_max_length(model, settings.max_length)
         loaded = {"allow_pickle": runtime.allow_pickle, "trust_remote_code": runtime.trust_remote_code}
-        return DenseEncoder(model, lambda: digest, _use(settings), loaded=loaded)
+        return DenseEncoder(model, lambda: digest, _use(settings), loaded=loaded, folder=folder)
 
     @staticmethod
     def adopt(model: object, settings: BaseModel, runtime: Runtime) -> DenseEncoder | None:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from mlbench.errors import RetrieverError
 from mlbench.protocols import Parameter, Role, Similarity, Vectors
+from mlbench.provenance import Provenance, read_provenance
 from mlbench.retrievers.checkpoint import saved_prompt
 from mlbench.retrievers.loading import DTYPES, pooling_of
 from mlbench.retrievers.token_batches import token_batches
@@ -48,11 +50,13 @@ class DenseEncoder:
         use: Use,
         *,
         loaded: Mapping[str, Parameter] | None = None,
+        folder: Path | None = None,
     ) -> None:
         self.tokens = 0
         self._model = model
         self._digest = digest
         self._loaded = dict(loaded or {})
+        self._folder = folder
         self._prompts: dict[Role, str] = {
             "query": saved_prompt(model.prompts, "query", use.query_prompt),
             "document": saved_prompt(model.prompts, "document", use.document_prompt),
@@ -75,6 +79,11 @@ class DenseEncoder:
             "similarity": self.similarity,
             "batch_tokens": self._batch_tokens,
         }
+
+    @property
+    def provenance(self) -> Provenance | None:
+        """How the checkpoint was trained, where its folder says so; raises `DataError` where that is damaged."""
+        return None if self._folder is None else read_provenance(self._folder)
 
     def fingerprint(self, role: Role) -> str:
         """Return a digest of the model, the prompt of `role` and all that decides the vectors of a text."""

@@ -8,6 +8,7 @@ from safetensors.numpy import save
 
 from mlbench.errors import RetrieverError
 from mlbench.protocols import Vectors
+from mlbench.provenance import MANIFEST
 from mlbench.retrievers.static_checkpoint import (
     CONFIGURATION,
     MODULES,
@@ -24,8 +25,9 @@ _LARGEST = 127
 def quantise(folder: Path, target: Path) -> None:
     """Write the static checkpoint in `folder` to `target`, made where it is missing, with a table of int8.
 
-    Tokenizer and configuration are copied, other files are left where they are. The same checkpoint gives the same
-    bytes. Raises `RetrieverError` for a folder that is no static checkpoint, and where `target` is the same folder.
+    Tokenizer, configuration and provenance are copied, other files are left where they are. The same checkpoint gives
+    the same bytes. Raises `RetrieverError` for a folder that is no static checkpoint, and where `target` is the same
+    folder.
     """
     checkpoint = read_folder(folder)
     if target.exists() and target.samefile(folder):
@@ -35,7 +37,7 @@ def quantise(folder: Path, target: Path) -> None:
     rows, scale = to_int8(table)
     contents = {
         path: path.read_bytes()
-        for path in (folder / MODULES, folder / CONFIGURATION, checkpoint.tokenizer)
+        for path in (folder / MODULES, folder / CONFIGURATION, folder / MANIFEST, checkpoint.tokenizer)
         if path.exists()
     }
     for path, content in {**contents, checkpoint.weights: save({WEIGHT: rows, SCALE: scale})}.items():

@@ -16,6 +16,7 @@ from tokenizers import Tokenizer
 
 from mlbench.errors import RetrieverError
 from mlbench.protocols import Parameter, Role, Runtime, Similarity, Vectors
+from mlbench.provenance import Provenance, read_provenance
 from mlbench.retrievers.checkpoint import find_checkpoint, saved_prompt
 from mlbench.retrievers.static_checkpoint import StaticFolder, has_table, read_folder, read_table, read_tokenizer
 
@@ -74,6 +75,7 @@ class StaticEncoder:
 
     def __init__(self, folder: StaticFolder, settings: Static.Settings) -> None:
         self.tokens = 0
+        self._root = folder.root
         self._tokenizer = read_tokenizer(folder)
         table, self._dtype = read_table(folder)
         _check_ids(self._tokenizer, len(table), folder.tokenizer)
@@ -102,6 +104,11 @@ class StaticEncoder:
             "similarity": self.similarity,
             "backend": "numpy",
         }
+
+    @property
+    def provenance(self) -> Provenance | None:
+        """How the checkpoint was trained, where its folder says so; raises `DataError` where that is damaged."""
+        return read_provenance(self._root)
 
     def fingerprint(self, role: Role) -> str:
         """Return a digest of tokenizer and weights, the prompt of `role` and the number of coordinates."""

@@ -32,8 +32,9 @@ _FLOATS = ("float16", "float32", "float64")
 
 @dataclass(frozen=True)
 class StaticFolder:
-    """What the configuration of a static checkpoint says; `place` holds tokenizer and weights."""
+    """What the configuration of a static checkpoint in `root` says; `place` holds tokenizer and weights."""
 
+    root: Path
     place: Path
     prompts: Mapping[str, str]
     truncate_dim: int | None
@@ -69,6 +70,7 @@ def read_folder(folder: Path) -> StaticFolder:
         raise _not_static(folder, f"its module lies elsewhere, in {place}")
     prompts, truncate_dim = configuration.get("prompts"), configuration.get("truncate_dim")
     return StaticFolder(
+        root=folder,
         place=folder / place,
         prompts={name: str(prompt or "") for name, prompt in prompts.items()} if isinstance(prompts, dict) else {},
         truncate_dim=truncate_dim if isinstance(truncate_dim, int) and truncate_dim > 0 else None,

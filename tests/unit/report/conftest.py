@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mlbench.languages import KINDS, Kind, settings_of
+from mlbench.provenance import Contamination, Provenance, TrainingData
 from mlbench.results import (
     Aggregate,
     Bias,
@@ -23,6 +24,15 @@ from mlbench.results import (
     TaskInfo,
 )
 
+TRAINING = Provenance(
+    recipe={"name": "static-hybrid", "seed": 3},
+    recipe_fingerprint="a" * 64,
+    data=(TrainingData(name="ntrex", fingerprint="b" * 64), TrainingData(name="flores", fingerprint="c" * 64)),
+    code_version="0.1.0",
+    seed=3,
+    steps=4000,
+    contamination=Contamination(tasks=("xquad-r", "mlqa-r"), texts=25_600, hits=0),
+)
 LANGUAGES = ("ar", "de", "el", "en", "es", "hi", "ru", "th", "tr", "vi", "zh")
 MEASURES = ("AP", "RR", "RR@10", "R@1", "R@10", "R@100", "nDCG@10", "Success@10")
 SCALE = {
@@ -181,7 +191,10 @@ UNSEEN = "\x1b[31mred\u202egnp\nnext\x00\u2028line\u200b"
 def spoil(result: Result, name: str = HOSTILE + UNSEEN) -> Result:
     """Put a hostile name wherever a result has a free text."""
     document = result.model_dump()
-    document["retriever"] |= {"spec": name, "parameters": {name: name}}
+    training = TRAINING.model_dump() | {"recipe": {"name": name}, "code_version": name, "code_commit": name}
+    training |= {"data": [{"name": name, "fingerprint": name, "rows": None}], "recipe_fingerprint": name}
+    training["contamination"] |= {"tasks": [name], "rows": {name: 3}}
+    document["retriever"] |= {"spec": name, "parameters": {name: name}, "training": training}
     document["task"] |= {"name": name, "version": name, "document_text": name, "partial": True}
     document["environment"] |= {"command": name, "platform": name, "libraries": {name: name}, "git_commit": name}
     document["statistics"]["unit"] = name
@@ -202,6 +215,12 @@ def spoil(result: Result, name: str = HOSTILE + UNSEEN) -> Result:
 def small() -> Result:
     """Three languages, all kinds of settings: what the golden files show."""
     return make_result(("de", "en", "th"))
+
+
+@pytest.fixture
+def trained_result(small: Result) -> Result:
+    """The small result, of a checkpoint that says how it was trained."""
+    return small.model_copy(update={"retriever": small.retriever.model_copy(update={"training": TRAINING})})
 
 
 @pytest.fixture

@@ -48,6 +48,15 @@ def test_names_stay_names(small: Result, name: str) -> None:
     assert model["name"] == name
 
 
+def test_training_is_a_comment(small: Result, trained_result: Result) -> None:
+    card = model_card_report([trained_result, small])
+    (line,) = (line for line in card.splitlines() if line.startswith("#"))
+    assert line == (
+        "# trained by recipe static-hybrid; seed 3; 4,000 steps; data ntrex, flores; no text of xquad-r, mlqa-r"
+    )
+    assert yaml.safe_load(card) == yaml.safe_load(model_card_report([small, small]))
+
+
 def test_hostile_names_stay_names(hostile: Result) -> None:
     cleaned = harmless(hostile)
     (model,) = yaml.safe_load(model_card_report([cleaned]))["model-index"]

@@ -1,0 +1,117 @@
+"""How a checkpoint was trained: what its manifest says, and what a result keeps of it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+
+from mlbench.errors import DataError
+from mlbench.strict_json import parse
+
+MANIFEST = "mlbench-training.json"
+"""The file in the folder of a checkpoint that `mlbench train` writes."""
+
+SCHEMA_VERSION = 1
+_LARGEST = 2**20
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class TrainingData(_Part):
+    """A data set that was trained on; `fingerprint` is that of its rows."""
+
+    name: str
+    fingerprint: str
+    rows: int | None = Field(default=None, ge=0)
+
+
+class Contamination(_Part):
+    """What training texts were found to hold of the texts of `tasks`: `rows` counts rows with a hit by data set.
+
+    What was done about it is in the recipe.
+    """
+
+    tasks: tuple[str, ...]
+    texts: int = Field(ge=0)
+    hits: int = Field(ge=0)
+    rows: dict[str, int] = {}
+
+
+class Provenance(_Part):
+    """What made a checkpoint: the recipe as a whole, the data, and the code; `steps` were taken of those it asks for.
+
+    `confounded` says that an arm of an experiment differed from the others in more than the languages of its batches;
+    `contamination` is None where it was not looked for.
+    """
+
+    recipe: dict[str, JsonValue]
+    recipe_fingerprint: str
+    data: tuple[TrainingData, ...]
+    code_version: str
+    code_commit: str | None = None
+    seed: int | None = None
+    steps: int = Field(ge=0)
+    confounded: bool = False
+    contamination: Contamination | None = None
+
+    @property
+    def name(self) -> str:
+        """What the recipe is called; the empty text where it has no name."""
+        name = self.recipe.get("name")
+        return name if isinstance(name, str) else ""
+
+
+def read_provenance(folder: Path) -> Provenance | None:
+    """Return what the manifest in a checkpoint's folder says; None where there is none.
+
+    What a manifest says beyond that is left where it is. Raises `DataError` in one line for one that is damaged, larger
+    than 1 MiB, of a newer mlbench, or somebody else's.
+    """
+    path = folder / MANIFEST
+    if not path.is_file():
+        return None
+    try:
+        if path.stat().st_size > _LARGEST:
+            raise DataError(f"{path} is larger than {_LARGEST >> 20} MiB: it is no manifest of training")
+        manifest = parse(path.read_bytes())
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise DataError(f"{path} is not JSON that can be used: {error}") from error
+    version = manifest.get("schema_version") if isinstance(manifest, dict) else None
+    if not isinstance(manifest, dict) or not isinstance(version, int):
+        raise DataError(f"{path} is no manifest of training")
+    if version > SCHEMA_VERSION:
+        raise DataError(f"{path} has schema {version} of a newer mlbench, this one reads {SCHEMA_VERSION}: upgrade")
+    try:
+        return Provenance.model_validate(_kept(manifest))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise DataError(f"{path} is no manifest of training: {place!r}: {first['msg']}") from error
+
+
+def _kept(manifest: Mapping[str, object]) -> dict[str, object]:
+    """Return what a result keeps of a manifest; anything in another form than expected is left to be refused."""
+    kept = _known(Provenance, manifest)
+    recipe, data, found = (manifest.get(key) for key in ("recipe", "data", "contamination"))
+    if isinstance(recipe, dict):
+        kept.setdefault("seed", recipe.get("seed"))
+    if isinstance(data, list):
+        kept["data"] = [_known(TrainingData, each) if isinstance(each, dict) else each for each in data]
+    if isinstance(found, dict):
+        kept["contamination"] = {"tasks": _tasks(found), **_known(Contamination, found)} if found else None
+    kept["confounded"] = bool(manifest.get("confounded"))
+    return kept
+
+
+def _known(model: type[BaseModel], content: Mapping[str, object]) -> dict[str, object]:
+    return {name: content[name] for name in model.model_fields if name in content}
+
+
+def _tasks(found: Mapping[str, object]) -> list[object]:
+    evaluation = found.get("evaluation")
+    looked = [each.get("task") for each in evaluation if isinstance(each, dict)] if isinstance(evaluation, list) else []
+    return list(dict.fromkeys(looked))

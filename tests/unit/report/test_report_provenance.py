@@ -1,0 +1,50 @@
+import pytest
+
+from mlbench.provenance import Contamination, Provenance
+from mlbench.report.html_page import html_report
+from mlbench.report.provenance import provenance, trained
+from mlbench.results import Result
+
+
+def of(result: Result) -> Provenance:
+    assert result.retriever.training is not None
+    return result.retriever.training
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({}, "; data ntrex, flores; no text of xquad-r, mlqa-r"),
+        ({"contamination": None}, "; contamination not looked for"),
+        (
+            {"contamination": Contamination(tasks=("mlqa-r",), texts=9, hits=5, rows={"ntrex": 1, "flores": 2})},
+            "; text of mlqa-r in 3 rows",
+        ),
+        ({"recipe": {}}, "trained by recipe aaaaaaaa; seed 3; 4,000 steps; "),
+        ({"seed": None, "steps": 1}, "trained by recipe static-hybrid; 1 step; "),
+        ({"data": ()}, "; data none; "),
+        ({"confounded": True}, "; confounded: more than the languages of batches differs from the other arms"),
+    ],
+)
+def test_training_in_a_line(change: dict[str, object], expected: str, trained_result: Result) -> None:
+    assert expected in trained(of(trained_result).model_copy(update=change))
+
+
+def test_training_is_shown_where_it_is_known(small: Result, trained_result: Result) -> None:
+    assert [facts.title for facts in provenance(small)] == ["Retriever", "Task", "Run"]
+    assert [facts.title for facts in provenance(trained_result)] == ["Retriever", "Training", "Task", "Run"]
+    facts = dict(provenance(trained_result)[1].facts)
+    assert facts == {
+        "summary": trained(of(trained_result)),
+        "fingerprint of the recipe": "a" * 64,
+        "fingerprint of ntrex": "b" * 64,
+        "fingerprint of flores": "c" * 64,
+        "mlbench": "0.1.0",
+    }
+
+
+def test_the_page_has_it(small: Result, trained_result: Result) -> None:
+    page = html_report([trained_result])
+    assert "<h3>Training</h3>" in page
+    assert trained(of(trained_result)) in page
+    assert "Training</h3>" not in html_report([small])
