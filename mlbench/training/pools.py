@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mlbench.training.index import ABSENT, Ints, RowIndex
+from mlbench.training.index import ABSENT, Bools, Ints, RowIndex
 from mlbench.training.views import Floats
 
 
@@ -13,12 +13,12 @@ class Pairs:
     """Ordered pairs of languages as numbers, int64 (pairs,), with how much of a draw each takes.
 
     Pair a * languages + b has the query in a and the document in b; `ends`, float64 (pairs,), are cumulative weights,
-    and `total` is the number of rows of the largest pair.
+    and `n_rows` is the number of rows that can give one of the pairs.
     """
 
     numbers: Ints
     ends: Floats
-    total: int
+    n_rows: int
 
     def draw(self, places: Floats) -> Ints:
         """Return the pairs at `places`, uniform on [0, 1)."""
@@ -36,15 +36,20 @@ class Pool:
         self.index = index
         self.n_languages = index.query_places.shape[1]
         self._order = np.argsort(index.pattern, kind="stable").astype(np.int32)
+        self._queries = index.query_places != ABSENT
+        self._documents = index.document_places != ABSENT
         self._counts = np.bincount(index.pattern, minlength=len(index.is_text)).astype(np.int64)
-        self._starts = np.cumsum(self._counts) - self._counts
-        queries = (index.query_places != ABSENT).astype(np.int64)
-        documents = (index.document_places != ABSENT).astype(np.int64)
         # Rows that have a query in the language of the row and a document in that of the column.
-        self._sizes: Ints = (queries * self._counts[:, None]).T @ documents
-        self._ends: dict[int, Ints] = {}
+        sizes = (self._queries * self._counts[:, None]).T @ self._documents.astype(np.int64)
+        self._sizes: Ints = sizes.ravel()
         own = np.eye(self.n_languages, dtype=bool)
         self._pairs = {True: self._select(own, tau), False: self._select(~own, tau)}
+        # The stretches of one pair after those of another: where each ends, and how far off its rows then are.
+        documents = self._documents.T
+        patterns = np.concatenate([np.nonzero(documents & queries)[1] for queries in self._queries.T])
+        self._starts: Ints = np.cumsum(self._sizes) - self._sizes
+        self._ends = np.cumsum(self._counts[patterns])
+        self._shifts = np.cumsum(self._counts)[patterns] - self._ends
 
     def pairs(self, same: bool) -> Pairs:
         """Return the pairs of a language with itself, or those of two languages, for which there are two rows."""
@@ -52,28 +57,18 @@ class Pool:
 
     def size(self, pair: int) -> int:
         """Return how many rows can give `pair`."""
-        return int(self._sizes.flat[pair])
+        return int(self._sizes[pair])
 
     def rows(self, pairs: Ints, places: Floats) -> Ints:
         """Return for each pair the row at its place, uniform on [0, 1), among the rows that can give it, int64 (n,)."""
-        ends = np.stack([self._ends_of(pair) for pair in pairs.tolist()]) if len(pairs) else np.zeros((0, 1), np.int64)
-        position = (places * ends[:, -1]).astype(np.int64)
-        pattern = (ends <= position[:, None]).sum(axis=1)
-        before = np.where(pattern > 0, np.take_along_axis(ends, np.maximum(pattern - 1, 0)[:, None], 1)[:, 0], 0)
-        rows: Ints = self._order[self._starts[pattern] + position - before].astype(np.int64)
+        positions = self._starts[pairs] + (places * self._sizes[pairs]).astype(np.int64)
+        stretches = np.searchsorted(self._ends, positions, side="right")
+        rows: Ints = self._order[positions + self._shifts[stretches]].astype(np.int64)
         return rows
 
-    def _ends_of(self, pair: int) -> Ints:
-        """Return how many rows of `pair` have this pattern or an earlier one, int64 (patterns,)."""
-        if pair not in self._ends:
-            query, document = divmod(pair, self.n_languages)
-            present = (self.index.query_places[:, query] != ABSENT) & (
-                self.index.document_places[:, document] != ABSENT
-            )
-            self._ends[pair] = np.cumsum(np.where(present, self._counts, 0))
-        return self._ends[pair]
-
-    def _select(self, wanted: np.ndarray[tuple[int, ...], np.dtype[np.bool_]], tau: float) -> Pairs:
-        numbers = np.flatnonzero(wanted.ravel() & (self._sizes.ravel() > 1))
-        sizes = self._sizes.ravel()[numbers]
-        return Pairs(numbers, np.cumsum(sizes.astype(np.float64) ** tau), int(sizes.max(initial=0)))
+    def _select(self, wanted: Bools, tau: float) -> Pairs:
+        chosen = wanted & (self._sizes > 1).reshape(wanted.shape)
+        numbers = np.flatnonzero(chosen)
+        usable = ((self._queries @ chosen) & self._documents).any(axis=1)
+        ends = np.cumsum(self._sizes[numbers].astype(np.float64) ** tau)
+        return Pairs(numbers, ends, int(self._counts[usable].sum()))

@@ -20,9 +20,8 @@ from mlbench.training.views import Floats, draw_spans
 
 BatchKind = Literal["mono", "mixed", "cross_example", "cross_batch"]
 
-# A slot whose row clashes is drawn again so often before its pool is searched.
+# A slot whose row clashes is drawn again so often before its pool is searched, over so many rows for each slot.
 _ROUNDS = 16
-# A pool of more than so many rows for each slot is not searched: it cannot be short of rows without a clash.
 _SEARCHED = 64
 _REFUSALS = 1000
 
@@ -32,8 +31,9 @@ class Batch:
     """Examples of one data set: arrays of length n; languages are numbers in the recipe's list.
 
     `negatives`, int64, are numbers of texts, `ABSENT` where there is none. `query_spans` and `document_spans`, float64
-    (n, 2), say which part of a text is seen. `clashes` is how many slots stayed empty for want of a row that shares
-    neither topic nor query nor document with another, `refused` how many batches were drawn again for that reason.
+    (n, 2), say which part of a text is seen; a negative is seen as the document of its example is. `clashes` is how
+    many slots stayed empty for want of a row that shares neither topic nor query nor document with another, `refused`
+    how many batches were drawn again for that reason.
     """
 
     number: int
@@ -55,9 +55,10 @@ class Batch:
 class BatchSampler:
     """The batches of a recipe; `sampler.batch(n)` is the n-th.
 
-    `datasets` are the rows to draw from, `overlap` that of views (see `draw_spans`). With `random_negatives`, an
-    example without hard negatives gets another row's document in its document's language. Raises `DataError` where no
-    data set can give a kind of batch that `batches` asks for.
+    `datasets` are the rows to draw from; the size of one, which decides how often it is drawn, is the number of its
+    rows that can give an example of the batch. `overlap` is that of views (see `draw_spans`). With `random_negatives`,
+    an example without hard negatives gets another row's document in its document's language. Raises `DataError` where
+    no data set can give a kind of batch that `batches` asks for.
     """
 
     def __init__(
@@ -82,7 +83,7 @@ class BatchSampler:
                 raise DataError(f"no data set can give {what if same else other} batches: change alpha or the data")
 
     def _dataset_weights(self, same: bool) -> Floats:
-        sizes = [len(pool.index) if pool.pairs(same).total > 1 else 0 for pool in self._pools]
+        sizes = [pool.pairs(same).n_rows for pool in self._pools]
         return np.array([size**self._batches.dataset_tau if size else 0.0 for size in sizes])
 
     def batches(self, first: int, end: int) -> Iterator[Batch]:
@@ -92,22 +93,22 @@ class BatchSampler:
     def batch(self, number: int) -> Batch:
         """Return batch `number`, from 0; raises `UserError` where a thousand draws in a row had to be refused."""
         random = np.random.RandomState([self._seed & 0xFFFFFFFF, number & 0xFFFFFFFF, number >> 32])
+        # Drawn once, so that refusals do not change the share of monolingual batches.
+        same = bool(random.random_sample() < self._batches.alpha)
+        shorten = self._batches.unfilled == "shorten"
+        # One example alone has nothing to be told from.
+        least = 2 if shorten else self._batches.size
         for refused in range(_REFUSALS):
-            batch = self._draw(number, refused, random)
-            complete = len(batch) == self._batches.size
-            # One example alone has nothing to be told from.
-            if complete or (self._batches.unfilled == "shorten" and len(batch) > 1):
+            batch = self._draw(number, same, refused, random)
+            if len(batch) >= least:
                 return batch
-        raise UserError(
-            f"batch {number}: {_REFUSALS} draws did not give {self._batches.size} examples without a clash: "
-            "use smaller batches or unfilled = 'shorten'"
-        )
+        advice = "use other data" if shorten else "use smaller batches or unfilled = 'shorten'"
+        raise UserError(f"batch {number}: {_REFUSALS} draws did not give {least} examples without a clash: {advice}")
 
-    def _draw(self, number: int, refused: int, random: np.random.RandomState) -> Batch:
+    def _draw(self, number: int, same: bool, refused: int, random: np.random.RandomState) -> Batch:
         settings, size = self._batches, self._batches.size
-        of_kind, of_dataset = random.random_sample(2)
+        of_dataset = random.random_sample()
         of_pair, of_row, of_cut, of_side, of_negative = random.random_sample((5, size))
-        same = bool(of_kind < settings.alpha)
         kind: BatchKind = settings.monolingual if same else settings.cross_lingual
         dataset = _choose(self._weights[same], of_dataset)
         pool = self._pools[dataset]
@@ -137,9 +138,14 @@ class BatchSampler:
     def _negatives(
         self, pool: Pool, rows: Ints, pairs: Ints, of_negative: Floats, random: np.random.RandomState
     ) -> Ints:
-        """Return one negative for each example that is none of the batch's documents, nor a translation of one."""
+        """Return one negative for each example that is none of the batch's documents, nor a translation of one.
+
+        One that is another row's document shares neither topic nor query with the batch either.
+        """
         index, negatives = pool.index, np.full(len(rows), ABSENT, np.int64)
-        positive = set(index.document_group[rows].tolist())
+        columns = (index.topic, index.query_group, index.document_group)
+        taken = [set(column[rows].tolist()) for column in columns]
+        positive = taken[-1]
         if len(index.negative_texts):
             for slot, row in enumerate(rows.tolist()):
                 own = np.arange(index.first_negative[row], index.first_negative[row + 1])
@@ -155,7 +161,8 @@ class BatchSampler:
                     break
                 others = pool.rows(pairs[open_slots], of_row[open_slots])
                 texts = index.document_texts(others, pairs[open_slots] % pool.n_languages)
-                clashing = np.array([group in positive for group in index.document_group[others].tolist()])
+                keys = zip(*(column[others].tolist() for column in columns), strict=True)
+                clashing = [any(map(set.__contains__, taken, each)) for each in keys]
                 negatives[open_slots] = np.where(clashing, ABSENT, texts)
                 of_row = random.random_sample(len(rows))
         return negatives
@@ -179,19 +186,22 @@ class _Rows:
             if not len(open_slots):
                 return self._rows
             of_row = self._random.random_sample(len(open_slots))
-        for slot in open_slots.tolist():
-            size = self._pool.size(int(self._pairs[slot]))
-            if size <= _SEARCHED * len(self._pairs):
-                self._search(slot, size)
+        exhausted = set()
+        for slot, pair in zip(open_slots.tolist(), self._pairs[open_slots].tolist(), strict=True):
+            if pair not in exhausted and not self._search(slot, pair):
+                exhausted.add(pair)
         return self._rows
 
-    def _search(self, slot: int, size: int) -> None:
-        places = self._random.permutation(size)
-        rows = self._pool.rows(np.full(size, self._pairs[slot]), (places + 0.5) / size)
+    def _search(self, slot: int, pair: int) -> bool:
+        """Give the slot a row of the pair, of a large pool one among many; returns whether there is one."""
+        size, most = self._pool.size(pair), _SEARCHED * len(self._pairs)
+        places = (self._random.permutation(size) + 0.5) / size if size <= most else self._random.random_sample(most)
+        rows = self._pool.rows(np.full(len(places), pair), places)
         for row, keys in zip(rows.tolist(), self._keys(rows), strict=True):
             if self._fits(keys):
                 self._rows[slot] = row
-                return
+                return True
+        return False
 
     def _take(self, slots: Ints, rows: Ints) -> Ints:
         """Give `rows` to `slots` in their order; returns the slots whose row clashes with one taken before."""
