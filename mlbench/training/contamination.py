@@ -1,0 +1,276 @@
+"""Does training text contain evaluation text? A probe made of evaluation texts scans training texts and gives findings.
+
+All texts are folded first (see `folding`). A question or sentence hits where it is contained in a training text, hence
+also where it equals it or one of its sentences; a paragraph where the text has enough of its shingles. Every evaluation
+language is looked for in every training text. The other direction, a training text that is a part of an evaluation
+sentence, is no hit: such texts are greetings, headings and the like, and longer ones show in the paragraphs.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from mlbench.data import load_collection
+from mlbench.protocols import Progress, Silence
+from mlbench.records import Collection
+from mlbench.tasks import Task
+from mlbench.training.folding import fold, has_blanks, squeeze
+from mlbench.training.shingles import Paragraphs, Strings, characters, words
+
+Kind = Literal["question", "sentence", "paragraph"]
+
+MOST_EXAMPLES = 20
+"""How many hits the summary of a manifest names."""
+
+_BLOCK_CHARACTERS = 2**20
+_SILENCE = Silence()
+
+
+class Source(NamedTuple):
+    """Where an evaluation text is from; `id` is that of the topic, the document, or a paragraph's first document."""
+
+    task: str
+    kind: Kind
+    language: str
+    id: str
+
+
+class Place(NamedTuple):
+    """Where a training text is: in row number `row` of `dataset`, as a query, a document or a text of parallel text.
+
+    Several texts may be in one place, such as the hard negatives of a row, which are documents.
+    """
+
+    dataset: str
+    row: int
+    role: Literal["query", "document", "text"]
+    language: str
+
+
+Group = tuple[str, str, str]
+"""A dataset, a language and a role."""
+
+Evaluation = tuple[str, Kind]
+"""A task and a kind of its texts."""
+
+
+class Looked(NamedTuple):
+    """How many texts of a kind are looked for, and how many are too short for it."""
+
+    texts: int
+    short: int
+
+
+class Hit(NamedTuple):
+    """A training text that contains an evaluation text."""
+
+    place: Place
+    source: Source
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """From where on an evaluation text counts as contained in a training text.
+
+    Questions and sentences have at least `characters` without blanks. Of a paragraph, a `share` of the distinct
+    shingles must be in one training text: stretches of `words` words, or of `stretch` characters where most of the
+    paragraph is in scripts that put no blanks between words. Raises `ValueError` for what would hit everything.
+    """
+
+    characters: int = 15
+    share: float = 0.5
+    words: int = 13
+    stretch: int = 25
+
+    def __post_init__(self) -> None:
+        if min(self.characters, self.words, self.stretch) < 1 or not 0 < self.share <= 1:
+            raise ValueError("lengths must be 1 or more and the share above 0 and at most 1")
+
+
+_THRESHOLD = Threshold()
+
+
+def load_texts(
+    task: Task, *, data_dir: Path | None = None, progress: Progress = _SILENCE
+) -> tuple[tuple[Source, str], ...]:
+    """Return all questions, sentences and paragraphs of `task`, in every language; raises as `load_collection` does."""
+    sentences, contexts = (
+        load_collection(task.model_copy(update={"document_text": text}), data_dir=data_dir, progress=progress)
+        for text in ("sentence", "sentence_in_context")
+    )
+    return tuple(evaluation_texts(task.name, sentences, contexts))
+
+
+def evaluation_texts(task: str, sentences: Collection, contexts: Collection) -> Iterator[tuple[Source, str]]:
+    """Yield the questions, sentences and paragraphs of a collection read without and with the context of its documents.
+
+    A paragraph is the sentences that share their context, in order; a document without context is its own paragraph.
+    """
+    for language in sentences.languages:
+        for topic, text in sentences.queries[language]:
+            yield Source(task, "question", language, topic), text
+        paragraphs: dict[str, tuple[Source, list[str]]] = {}
+        for document, longer in zip(sentences.documents[language], contexts.documents[language], strict=True):
+            yield Source(task, "sentence", language, document.doc_id), document.text
+            # The reader removed the newlines of both, which would glue words of the paragraph together.
+            context = longer.text[len(document.text.replace("\n", "")) :] or document.doc_id
+            source = Source(task, "paragraph", language, document.doc_id)
+            paragraphs.setdefault(context, (source, []))[1].append(document.text)
+        yield from ((source, " ".join(texts)) for source, texts in paragraphs.values())
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a scan found: `hits` in ascending order, each once, whatever the order of the texts.
+
+    `scanned` counts the training texts of each group, `evaluated` the evaluation texts of each task and kind.
+    `short_equal` counts the training texts that are, from beginning to end, a question or sentence too short to hit.
+    """
+
+    threshold: Threshold
+    evaluated: Mapping[Evaluation, Looked]
+    hits: tuple[Hit, ...]
+    scanned: Mapping[Group, int]
+    short_equal: int
+
+    def rows(self) -> dict[str, frozenset[int]]:
+        """Return the numbers of the rows with a hit, for each dataset that has any."""
+        rows: dict[str, set[int]] = {}
+        for place, _ in self.hits:
+            rows.setdefault(place.dataset, set()).add(place.row)
+        return {dataset: frozenset(numbers) for dataset, numbers in sorted(rows.items())}
+
+    def counts(self) -> dict[Group, Counter[Evaluation]]:
+        """Return for each group that has hits how many of its places contain a text of each task and kind."""
+        distinct = {(place, source.task, source.kind) for place, source in self.hits}
+        counts: dict[Group, Counter[Evaluation]] = {}
+        for place, task, kind in sorted(distinct):
+            counts.setdefault((place.dataset, place.language, place.role), Counter())[task, kind] += 1
+        return counts
+
+    def describe(self) -> tuple[str, ...]:
+        """Return lines for people: how many rows hold evaluation text, and a line for each group with hits."""
+        tasks = ", ".join(sorted({task for task, _ in self.evaluated})) or "no task"
+        total = sum(self.scanned.values())
+        if not self.hits:
+            return (f"none of {total:,} training texts contains text of {tasks}",)
+        rows = ", ".join(f"{dataset} {len(numbers):,}" for dataset, numbers in self.rows().items())
+        lines = [f"training text contains text of {tasks}: rows of {rows}"]
+        for group, counts in self.counts().items():
+            dataset, language, role = group
+            found = ", ".join(f"{task} {kind} in {n:,}" for (task, kind), n in sorted(counts.items()))
+            lines.append(f"{dataset}, {language}, {role}: {found} of {self.scanned[group]:,} texts")
+        return tuple(lines)
+
+    def as_json(self) -> dict[str, object]:
+        """Return the summary for a manifest: threshold, counts, and at most 20 hits as examples; no evaluation text."""
+        return {
+            "threshold": asdict(self.threshold),
+            "evaluation": [
+                {"task": task, "kind": kind, **looked._asdict()}
+                for (task, kind), looked in sorted(self.evaluated.items())
+            ],
+            "texts": sum(self.scanned.values()),
+            "short_equal": self.short_equal,
+            "hits": len(self.hits),
+            "rows": {dataset: len(numbers) for dataset, numbers in self.rows().items()},
+            "counts": [
+                {"dataset": dataset, "language": language, "role": role, "task": task, "kind": kind, "texts": n}
+                for (dataset, language, role), counts in self.counts().items()
+                for (task, kind), n in sorted(counts.items())
+            ],
+            "examples": [{**hit.source._asdict(), "place": hit.place._asdict()} for hit in self.hits[:MOST_EXAMPLES]],
+        }
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Evaluation texts made ready to be found; those that are equal after folding are looked for once."""
+
+    threshold: Threshold
+    strings: Strings
+    paragraphs: tuple[Paragraphs, ...]
+    string_sources: Mapping[str, Sequence[Source]]
+    paragraph_sources: Mapping[str, Sequence[Source]]
+    short_texts: frozenset[str]
+    evaluated: Mapping[Evaluation, Looked]
+
+    @classmethod
+    def of(cls, texts: Iterable[tuple[Source, str]], *, threshold: Threshold = _THRESHOLD) -> "Probe":
+        """Return the probe of evaluation texts, of several tasks if need be (see `load_texts`); none find nothing."""
+        strings: dict[str, list[Source]] = {}
+        paragraphs: dict[str, list[Source]] = {}
+        short_texts: set[str] = set()
+        evaluated: dict[Evaluation, Looked] = {}
+        for source, text in texts:
+            folded = fold(text)
+            if source.kind == "paragraph":
+                home, key, long = paragraphs, folded, _has_shingles(folded, threshold)
+            else:
+                home, key, long = strings, squeeze(folded), len(squeeze(folded)) >= threshold.characters
+            if long:
+                home.setdefault(key, []).append(source)
+            elif home is strings:
+                short_texts.add(key)
+            before = evaluated.get((source.task, source.kind), Looked(0, 0))
+            evaluated[source.task, source.kind] = Looked(before.texts + long, before.short + (not long))
+        return cls(
+            threshold=threshold,
+            strings=Strings.of(strings, threshold.characters),
+            paragraphs=tuple(
+                Paragraphs.of(
+                    [text for text in paragraphs if has_blanks(text) == of_words],
+                    threshold.words if of_words else threshold.stretch,
+                    of_words=of_words,
+                    share=threshold.share,
+                )
+                for of_words in (True, False)
+            ),
+            string_sources=strings,
+            paragraph_sources=paragraphs,
+            short_texts=frozenset(short_texts - {""}),
+            evaluated=evaluated,
+        )
+
+    def scan(self, texts: Iterable[tuple[Place, str]], *, block: int = _BLOCK_CHARACTERS) -> Findings:
+        """Return what training `texts` contain, read once and held in blocks of about `block` characters."""
+        hits: set[Hit] = set()
+        scanned: Counter[Group] = Counter()
+        short_equal = 0
+        for places, folded in _blocks(texts, block):
+            scanned.update((place.dataset, place.language, place.role) for place in places)
+            short_equal += sum(squeeze(text) in self.short_texts for text in folded)
+            hits.update(self._hits(places, folded))
+        return Findings(self.threshold, self.evaluated, tuple(sorted(hits)), scanned, short_equal)
+
+    def _hits(self, places: Sequence[Place], folded: Sequence[str]) -> Iterator[Hit]:
+        by_characters, by_words = characters(folded), words(folded)
+        for text, string in self.strings.find(by_characters, folded):
+            yield from (Hit(places[text], source) for source in self.string_sources[string])
+        for paragraphs in self.paragraphs:
+            for text, paragraph in paragraphs.find(by_words if paragraphs.of_words else by_characters, folded):
+                yield from (Hit(places[text], source) for source in self.paragraph_sources[paragraph])
+
+
+def _has_shingles(folded: str, threshold: Threshold) -> bool:
+    if has_blanks(folded):
+        return len(folded.split()) >= threshold.words
+    return len(squeeze(folded)) >= threshold.stretch
+
+
+def _blocks(texts: Iterable[tuple[Place, str]], size: int) -> Iterator[tuple[list[Place], list[str]]]:
+    """Yield places and folded texts in lists that end where `size` characters are reached; no text, no list."""
+    places: list[Place] = []
+    folded: list[str] = []
+    held = 0
+    for place, text in texts:
+        places.append(place)
+        folded.append(fold(text))
+        held += len(folded[-1])
+        if held >= size:
+            yield places, folded
+            places, folded, held = [], [], 0
+    if places:
+        yield places, folded
