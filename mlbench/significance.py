@@ -119,25 +119,24 @@ def percentile_bounds(replicates: Floats, confidence: float = 0.95) -> Floats:
     return bounds
 
 
-def contributions(differences: Floats, clusters: Ints) -> Floats:
-    """Return what each cluster adds to the mean difference of each setting, (clusters, settings).
+def contributions(sums: Floats, counts: Floats) -> Floats:
+    """Return what each cluster adds to the mean of each setting, (clusters, settings).
 
-    `differences` (topics, settings) has NaN where a topic is absent from a setting. The columns of the result sum to
-    the mean differences; a setting without topics is NaN.
+    `sums` and `counts`, both (clusters, settings), come from `cluster_sums`. The columns of the result sum to the
+    means; a setting without topics is NaN.
     """
-    sums, counts = cluster_sums(differences, clusters)
     totals = counts.sum(axis=0)
     return sums / np.where(totals > 0, totals, np.nan)
 
 
-def macro_contributions(differences: Floats, clusters: Ints) -> Floats:
-    """Return what each cluster adds to the macro mean difference, (clusters,): u = sum over s of d_s / (n_s S).
+def macro_contributions(sums: Floats, counts: Floats) -> Floats:
+    """Return what each cluster adds to the macro mean, (clusters,): u = sum over settings s of x_s / (n_s S).
 
-    Arguments as for `contributions`; settings without topics are left out, and with no other one the result is zero.
+    Arguments as for `contributions`; settings without topics are left out, and with no other one the result is NaN.
     """
-    added = contributions(differences, clusters)
-    present = ~np.isnan(added).any(axis=0)
-    total: Floats = added[:, present].sum(axis=1) / max(1, int(present.sum()))
+    added = contributions(sums, counts)
+    present = counts.sum(axis=0) > 0
+    total: Floats = added[:, present].sum(axis=1) / (present.sum() or np.nan)
     return total
 
 
@@ -181,7 +180,8 @@ def paired_randomization(columns: Floats, *, flips: int = 10_000, seed: int = 0)
     exact = n_clusters < 63 and 2**n_clusters <= flips
     patterns = 2**n_clusters if exact else flips
     exceeding = np.zeros((len(_SIDES), 2, len(observed)))
-    for signs in _all_signs(n_clusters) if exact else _random_signs(n_clusters, flips, seed):
+    block = max(1, _BLOCK_CELLS // max(1, n_clusters, n_columns))
+    for signs in _all_signs(n_clusters, block) if exact else _random_signs(n_clusters, block, flips, seed):
         flipped = signs @ studentised
         for count, side in zip(exceeding, _SIDES, strict=True):
             count += _count_exceeding(side(observed), side(flipped))
@@ -221,20 +221,18 @@ def _monotone(p: Floats, observed: Floats) -> Floats:
     return raised
 
 
-def _all_signs(n_clusters: int) -> Iterator[Floats]:
+def _all_signs(n_clusters: int, block: int) -> Iterator[Floats]:
     """Yield blocks of all sign patterns, (patterns, clusters)."""
-    block = max(1, _BLOCK_CELLS // max(1, n_clusters))
     for first in range(0, 2**n_clusters, block):
         codes = np.arange(first, min(first + block, 2**n_clusters), dtype=np.int64)
         yield np.where(codes[:, None] >> np.arange(n_clusters) & 1, 1.0, -1.0)
 
 
-def _random_signs(n_clusters: int, flips: int, seed: int) -> Iterator[Floats]:
+def _random_signs(n_clusters: int, block: int, flips: int, seed: int) -> Iterator[Floats]:
     """Yield blocks of random sign patterns, (patterns, clusters)."""
     random = np.random.RandomState(seed)
     # Whole 32-bit words for each pattern, so that the block size does not change the stream.
     n_bytes = 4 * -(-n_clusters // 32)
-    block = max(1, _BLOCK_CELLS // n_clusters)
     for first in range(0, flips, block):
         size = min(block, flips - first)
         drawn = np.frombuffer(random.bytes(size * n_bytes), np.uint8).reshape(size, n_bytes)

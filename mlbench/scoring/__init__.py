@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from mlbench.languages import Setting
-from mlbench.ranks import Ranks, can_answer
+from mlbench.ranks import Ranks
 from mlbench.results import Aggregate, Bias, SettingResult, Statistics
-from mlbench.scoring.bias import score_bias
+from mlbench.scoring.bias import has_pool, score_bias
 from mlbench.scoring.sample import Sample
 from mlbench.scoring.settings import SettingSums, aggregate, score_settings, sum_settings
 
@@ -46,12 +46,11 @@ def score(ranks: Ranks, request: Request) -> Scores:
     sums: SettingSums = sum_settings(ranks, request.settings, request.measures, sample)
     drawn = sample.bootstrap(sums.sums, sums.counts)
     aggregates = aggregate(sums, drawn, sample)
-    languages = tuple(str(language) for language in ranks.languages)
-    has_pool = request.parallel and len(languages) > 1 and can_answer(ranks, languages)
+    has_bias = has_pool(ranks, request.parallel)
     return Scores(
         settings=score_settings(sums, drawn, sample, request.primary_measure),
         aggregates=aggregates,
-        bias=score_bias(ranks, request.bias_scores, aggregates, sample) if has_pool else None,
+        bias=score_bias(ranks, request.bias_scores, aggregates, sample) if has_bias else None,
         statistics=Statistics(
             unit=str(ranks.cluster_unit[0]),
             n_clusters=sample.n_clusters,

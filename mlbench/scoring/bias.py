@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 from mlbench.bias import BIAS_SCORES, BiasScore, PoolRanks, summarise
 from mlbench.errors import UnknownName
 from mlbench.measures import UNRETRIEVED
-from mlbench.ranks import PoolCounts, Ranks, pool_counts
+from mlbench.ranks import PoolCounts, Ranks, can_answer, pool_counts
 from mlbench.results import Aggregate, Bias, BiasResult, Bounds, LanguageShare, LanguageValue
 from mlbench.scoring.sample import Sample
+from mlbench.significance import Bootstrap
 
 Floats = NDArray[np.float64]
 
@@ -22,8 +23,8 @@ def score_bias(ranks: Ranks, names: Sequence[str], aggregates: Sequence[Aggregat
     """Return the bias scores called `names`, and what they were computed on; raises `UnknownName`."""
     languages = [str(language) for language in ranks.languages]
     counts = pool_counts(ranks, languages)
-    pool = PoolRanks(_translation_ranks(ranks, counts), counts.size)
-    scores = [_score(name, _known(name), pool, languages, sample) for name in names]
+    pool = translation_pool(ranks, counts)
+    scores = [_score(name, find_score(name), pool, languages, sample) for name in names]
     cutoffs = [int(name.partition("@")[2]) for name in names if name.startswith("language_share@")]
     shares = [share for cutoff in cutoffs for share in _language_shares(ranks, cutoff)]
     derived = _derived(aggregates, shares)
@@ -42,14 +43,20 @@ def score_bias(ranks: Ranks, names: Sequence[str], aggregates: Sequence[Aggregat
     )
 
 
-def _known(name: str) -> BiasScore:
+def find_score(name: str) -> BiasScore:
+    """Return the bias score called `name`; raises `UnknownName`."""
     if name not in BIAS_SCORES:
         raise UnknownName("bias score", name, BIAS_SCORES)
     return BIAS_SCORES[name]
 
 
-def _translation_ranks(ranks: Ranks, counts: PoolCounts) -> Floats:
-    """Return float64 (topics, query languages, document languages): ranks of each topic's best-ranked documents.
+def has_pool(ranks: Ranks, parallel: bool) -> bool:
+    """Say whether the ranks tell how translations stand to each other in the pool of all languages."""
+    return parallel and len(ranks.languages) > 1 and can_answer(ranks, ranks.languages.tolist())
+
+
+def translation_pool(ranks: Ranks, counts: PoolCounts) -> PoolRanks:
+    """Return where each topic's best-ranked documents stand; `counts` are those of the pool of all languages.
 
     NaN for topics with relevant documents in fewer than two languages. Documents that a ranker did not list stand at
     the expected rank of the worst of them.
@@ -63,7 +70,7 @@ def _translation_ranks(ranks: Ranks, counts: PoolCounts) -> Floats:
     rank[np.isinf(rank)] = np.nan
     several = np.isfinite(rank).sum(axis=2).max(axis=1, initial=0) >= 2
     rank[~several] = np.nan
-    return rank
+    return PoolRanks(rank, counts.size)
 
 
 def _expected_worst(ranks: Ranks, counts: PoolCounts) -> Floats:
@@ -93,11 +100,23 @@ def _score(name: str, score: BiasScore, pool: PoolRanks, languages: Sequence[str
 def _interval(score: BiasScore, contributions: Floats, sample: Sample) -> Bounds | None:
     if score.over_topics == "median":
         return None
+    replicates = replicate(score, sample.bootstrap(*sum_contributions(contributions, sample)))
+    return sample.bounds(replicates[:, None])[0]
+
+
+def sum_contributions(contributions: Floats, sample: Sample) -> tuple[Floats, Floats]:
+    """Sum a score's contributions within clusters, and count the topics: both float64 (clusters, languages with any).
+
+    A score that is a mean over topics alone has one column.
+    """
     columns = contributions[:, None] if contributions.ndim == 1 else contributions
     columns = columns[:, np.isfinite(columns).any(axis=0)]
-    drawn = sample.bootstrap(*sample.sum_within(columns, np.arange(len(columns))))
-    replicates = drawn.macro_mean() if score.over_languages == "mean" else np.ptp(drawn.ratios, axis=1)
-    return sample.bounds(replicates[:, None])[0]
+    return sample.sum_within(columns, np.arange(len(columns)))
+
+
+def replicate(score: BiasScore, drawn: Bootstrap) -> Floats:
+    """Return the score's value in each resample of what `sum_contributions` gives, (resamples, ...)."""
+    return drawn.macro_mean() if score.over_languages == "mean" else np.ptp(drawn.ratios, axis=1)
 
 
 def _language_shares(ranks: Ranks, cutoff: int) -> list[LanguageShare]:

@@ -41,6 +41,12 @@ class SettingSums:
         queries: NDArray[np.int64] = self.counts.sum(axis=0).astype(np.int64)
         return queries
 
+    def macro_mean(self, chosen: Sequence[int]) -> Floats:
+        """Return the mean over those of the `chosen` settings that have queries, (measures,); NaN without one."""
+        means = self.means[list(chosen)]
+        present = means[self.counts[:, list(chosen)].any(axis=0)]
+        return _mean(present, np.ones(len(present)))
+
 
 def sum_settings(ranks: Ranks, settings: Sequence[Setting], measures: Sequence[str], sample: Sample) -> SettingSums:
     """Compute each measure of each query in each setting, and sum within clusters."""
@@ -98,7 +104,7 @@ def score_settings(
 
 def aggregate(sums: SettingSums, drawn: Bootstrap, sample: Sample) -> tuple[Aggregate, ...]:
     """Return for each kind its macro and micro mean, and the macro and micro mean of each query language."""
-    groups = list(_groups(sums.settings))
+    groups = list(group(sums.settings))
     if not groups:
         return ()
     total = np.stack([sums.sums[:, chosen].sum(axis=1) for *_, chosen in groups], axis=1)
@@ -127,7 +133,7 @@ def aggregate(sums: SettingSums, drawn: Bootstrap, sample: Sample) -> tuple[Aggr
     return tuple(aggregates)
 
 
-def _groups(settings: Sequence[Setting]) -> Iterator[tuple[Kind, str | None, list[int]]]:
+def group(settings: Sequence[Setting]) -> Iterator[tuple[Kind, str | None, list[int]]]:
     """Yield kind, query language (None for all) and the settings of each aggregate."""
     for kind in KINDS:
         of_kind = [index for index, setting in enumerate(settings) if setting.kind == kind]
