@@ -84,9 +84,11 @@ def share_of(index: RowIndex, low: float, high: float, salt: str) -> Bools:
     for shift in (30, 27, 31):
         mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(0xBF58476D1CE4E5B9)
     place = (mixed >> np.uint64(11)).astype(np.float64) / 2**53
-    return (place >= low) & (place < high)
+    chosen: Bools = (place >= low) & (place < high)
+    return chosen
 
 
 def _columns(places: SmallInts, columns: list[int]) -> SmallInts:
     padded = np.concatenate([places, np.full((len(places), 1), ABSENT, np.int32)], axis=1)
-    return padded[:, columns]
+    chosen: SmallInts = padded[:, columns]
+    return chosen

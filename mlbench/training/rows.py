@@ -63,12 +63,9 @@ def prepare(source: Source) -> Rows:
         try:
             unfinished.mkdir(parents=True)
             _write(source, unfinished)
-            shutil.rmtree(folder, ignore_errors=True)
-            unfinished.rename(folder)
+            _settle(unfinished, folder)
         except OSError as error:
-            # Another process may have been faster.
-            if not (folder / _ABOUT).is_file():
-                raise DataError(f"{folder} cannot be written: {error.strerror or error}") from error
+            raise DataError(f"{folder} cannot be written: {error.strerror or error}") from error
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
     return _open(source.data.name, folder)
@@ -79,11 +76,22 @@ def normalise(text: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
+def _settle(unfinished: Path, folder: Path) -> None:
+    """Rename a finished folder into place; one that another process put there meanwhile may be in use and stays."""
+    try:
+        unfinished.rename(folder)
+    except OSError:
+        if not (folder / _ABOUT).is_file():
+            shutil.rmtree(folder, ignore_errors=True)
+            unfinished.rename(folder)
+
+
 def _open(name: str, folder: Path) -> Rows:
     import datasets
 
     about = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))
-    arrays = {each.name: np.load(folder / f"{each.name}.npy", mmap_mode="r") for each in fields(RowIndex)}
+    # Plain views of the mapped files: numpy's own class for them is slow where little is read.
+    arrays = {each.name: np.asarray(np.load(folder / f"{each.name}.npy", mmap_mode="r")) for each in fields(RowIndex)}
     texts = datasets.Dataset.from_file(str(folder / _TEXTS))
     return Rows(name, tuple(about["languages"]), RowIndex(**arrays), about["content"], folder, texts)
 
@@ -118,7 +126,8 @@ class _Collected:
         self._documents = _Keys()
         self._negatives = _Keys()
         self._negative_texts = array("q")
-        self._negative_tags: list[str] = []
+        self._negative_tags = array("i")
+        self._tags: dict[str, int] = {}
         self._texts = 0
 
     def blocks(self, rows: Iterable[Row]) -> Iterator[list[str]]:
@@ -126,7 +135,10 @@ class _Collected:
         block: list[str] = []
         for row in rows:
             if row.queries and row.documents:
-                block += self._add(row)
+                try:
+                    block += self._add(row)
+                except UnicodeEncodeError as error:
+                    raise DataError(f"{row.place}: a text holds half a character: \\ud800 to \\udfff") from error
             if len(block) >= _BLOCK_TEXTS:
                 yield block
                 block = []
@@ -134,29 +146,28 @@ class _Collected:
             yield block
 
     def _add(self, row: Row) -> list[str]:
+        topic = f"row {len(self._pattern)}" if row.topic is None else row.topic
         pattern = (tuple(row.queries), tuple(row.documents), row.is_text)
+        tags, negatives = [tag for tag, _ in row.negatives], [text for _, text in row.negatives]
+        texts = [*row.queries.values(), *(() if row.is_text else row.documents.values())]
+        queries = [_key(normalise(text)) for text in row.queries.values()]
         self._pattern.append(self.patterns.setdefault(pattern, len(self.patterns)))
         self._first_text.append(self._texts)
-        self._topics.append(_key(row.topic))
-        self._queries.add([_key(normalise(text)) for text in row.queries.values()])
-        self._documents.add([_key(normalise(text)) for text in row.documents.values()])
-        self._negatives.add([_key(normalise(text)) for _, text in row.negatives])
-        texts = list(row.queries.values()) + ([] if row.is_text else list(row.documents.values()))
-        self._negative_texts.extend(range(self._texts + len(texts), self._texts + len(texts) + len(row.negatives)))
-        self._negative_tags.extend(tag for tag, _ in row.negatives)
-        texts.extend(text for _, text in row.negatives)
-        self.content.update(json.dumps([row.topic, *pattern, *texts], ensure_ascii=True).encode())
+        self._topics.append(_key(topic))
+        self._queries.add(queries)
+        self._documents.add(queries if row.is_text else [_key(normalise(text)) for text in row.documents.values()])
+        self._negatives.add([_key(normalise(text)) for text in negatives])
+        self._negative_texts.extend(range(self._texts + len(texts), self._texts + len(texts) + len(negatives)))
+        self._negative_tags.extend(self._tags.setdefault(tag, len(self._tags)) for tag in tags)
+        texts += negatives
+        self.content.update(json.dumps([topic, pattern, tags, texts]).encode())
         self._texts += len(texts)
         return texts
 
     def languages(self) -> tuple[str, ...]:
         """Return the sorted languages of all queries, documents and negatives."""
-        return tuple(
-            sorted(
-                {tag for queries, documents, _ in self.patterns for tag in queries + documents}
-                | set(self._negative_tags)
-            )
-        )
+        of_rows = {tag for queries, documents, _ in self.patterns for tag in queries + documents}
+        return tuple(sorted(of_rows | self._tags.keys()))
 
     def arrays(self) -> Mapping[str, NDArray[np.generic]]:
         """Return the arrays of the `RowIndex`."""
@@ -169,6 +180,7 @@ class _Collected:
             for place, tag in enumerate(documents):
                 places[1, number, languages[tag]] = offset + place
         document_group, groups = self._documents.groups()
+        of_negatives = np.array([languages[tag] for tag in self._tags], np.int32)
         return {
             "query_places": places[0],
             "document_places": places[1],
@@ -180,7 +192,7 @@ class _Collected:
             "first_text": np.array(self._first_text, np.int64),
             "first_negative": self._negatives.starts(),
             "negative_texts": np.array(self._negative_texts, np.int64),
-            "negative_languages": np.array([languages[tag] for tag in self._negative_tags], np.int32),
+            "negative_languages": of_negatives[np.array(self._negative_tags, np.int32)],
             "negative_groups": groups.of(self._negatives.keys()),
         }
 
@@ -211,8 +223,8 @@ class _Keys:
         self._ends.append(len(self._keys))
 
     def keys(self) -> Ints:
-        """Return all keys, int64 (n,)."""
-        return np.array(self._keys, np.int64)
+        """Return all keys, int64 (n,); no more can be added then."""
+        return np.frombuffer(self._keys, np.int64)
 
     def starts(self) -> Ints:
         """Return where the keys of each row begin, int64 (rows + 1,)."""
@@ -226,18 +238,20 @@ class _Keys:
         from scipy.sparse import coo_array
         from scipy.sparse.csgraph import connected_components
 
-        known, key = np.unique(self.keys(), return_inverse=True)
         starts = self.starts()
         n_rows = len(starts) - 1
-        row = np.repeat(np.arange(n_rows), np.diff(starts))
-        size = n_rows + len(known)
-        graph = coo_array((np.ones(len(row), np.int8), (row, n_rows + key)), shape=(size, size))
+        order = np.argsort(self.keys(), kind="stable")
+        keys = self.keys()[order]
+        row = np.repeat(np.arange(n_rows, dtype=np.int32), np.diff(starts))[order]
+        first = np.append(True, keys[1:] != keys[:-1])
+        # A chain of the rows with a key links them as well as every pair of them would.
+        links = row[:-1][~first[1:]], row[1:][~first[1:]]
+        graph = coo_array((np.ones(len(links[0]), np.int8), links), shape=(n_rows, n_rows))
         _, label = connected_components(graph, directed=False)
-        _, first, inverse = np.unique(label, return_index=True, return_inverse=True)
-        rank = np.argsort(np.argsort(first, kind="stable"), kind="stable").astype(np.int32)
-        numbers = rank[inverse]
-        return numbers[:n_rows], _Groups(known, numbers[n_rows:])
+        _, first_row, group = np.unique(label, return_index=True, return_inverse=True)
+        numbers = np.argsort(np.argsort(first_row)).astype(np.int32)[group]
+        return numbers, _Groups(keys[first], numbers[row[first]])
 
 
 def _key(text: str) -> int:
-    return int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little", signed=True)
+    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "little", signed=True)

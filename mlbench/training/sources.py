@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import file_digest, sha256
@@ -25,10 +26,10 @@ class Row:
     """One topic: its queries and documents by language.
 
     `is_text` says that both are views of the same texts. `negatives` are (language, text) of documents that do not
-    answer the query. `place` says where it stands, for messages.
+    answer the query. `place` says where it stands, for messages. A row without an id has no topic but its own.
     """
 
-    topic: str
+    topic: str | None
     queries: Mapping[str, str]
     documents: Mapping[str, str]
     is_text: bool
@@ -49,10 +50,10 @@ class Source:
 def find_source(data: DataSet, root: Path, data_dir: Path | None, progress: Progress = _SILENCE) -> Source:
     """Find the files of a data set as those of a task are found, or load it from the hub or its local copy.
 
-    Files without a checksum lie in `root`. Raises `DataError` for what is missing or altered.
+    Files without a checksum lie in `root`, as does a local copy. Raises `DataError` for what is missing or altered.
     """
     if data.hub is not None:
-        table = _hub_table(data)
+        table = _hub_table(data, root)
         about = data.model_dump_json(include={"hub", "configuration", "revision", "split", "columns", "language"})
         return Source(data, (), sha256(f"{about}{table._fingerprint}".encode()).hexdigest(), table)
     paths, digests = [], []
@@ -81,7 +82,7 @@ def _file_rows(path: Path) -> Iterator[Row]:
             for number, line in enumerate(lines, start=1):
                 if line.strip():
                     yield _row(_parse(line, f"{path.name}:{number}"), f"{path.name}:{number}")
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path} cannot be read: {error}") from error
 
 
@@ -97,27 +98,26 @@ def _parse(line: bytes, place: str) -> Mapping[str, object]:
 
 def _row(value: Mapping[str, object], place: str) -> Row:
     """Return the row that a JSON object of one of the three forms describes."""
-    topic = str(value.get("id", place))
+    topic = None if value.get("id") is None else str(value["id"])
     if "texts" in value:
         texts = _texts(value["texts"], "texts", place)
-        return Row(topic, texts, texts, True, (), place)
+        return Row(topic, texts, texts, True, _negatives(value.get("negatives"), None, place), place)
     if "queries" in value and "passages" in value:
         queries, documents = (_texts(value[key], key, place) for key in ("queries", "passages"))
         return Row(topic, queries, documents, False, _negatives(value.get("negatives"), None, place), place)
     if {"lang", "query", "passage"} <= value.keys():
         tag = str(value["lang"])
-        queries = _texts({tag: value["query"]}, "query", place)
-        documents = _texts({tag: value["passage"]}, "passage", place)
+        queries, documents = (_texts({tag: value[key]}, key, place) for key in ("query", "passage"))
         return Row(topic, queries, documents, False, _negatives(value.get("negatives"), tag, place), place)
     raise DataError(f"{place}: a row has texts, or queries and passages, or lang, query and passage")
 
 
 def _texts(value: object, key: str, place: str) -> dict[str, str]:
-    if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
-        raise DataError(f"{place}: {key} must map languages to texts")
+    if not isinstance(value, dict) or not all(isinstance(text, str | None) for text in value.values()):
+        raise DataError(f"{place}: {key} must {'map languages to texts' if key.endswith('s') else 'be a text'}")
     for tag in value:
         _tag(tag, place)
-    return {tag: text for tag, text in sorted(value.items()) if text.strip()}
+    return {tag: text for tag, text in sorted(value.items()) if text and text.strip()}
 
 
 def _negatives(value: object, tag: str | None, place: str) -> tuple[tuple[str, str], ...]:
@@ -127,9 +127,9 @@ def _negatives(value: object, tag: str | None, place: str) -> tuple[tuple[str, s
     if not isinstance(by_language, dict) or not all(isinstance(texts, list) for texts in by_language.values()):
         raise DataError(f"{place}: negatives must be a list of texts, or map languages to lists of texts")
     found = [(_tag(tag, place), text) for tag, texts in sorted(by_language.items()) for text in texts]
-    if not all(isinstance(text, str) and text.strip() for _, text in found):
+    if not all(isinstance(text, str) for _, text in found):
         raise DataError(f"{place}: a negative must be a text")
-    return tuple(found)
+    return tuple((tag, text) for tag, text in found if text.strip())
 
 
 def _tag(tag: str, place: str) -> str:
@@ -147,13 +147,14 @@ def _digest(path: Path) -> str:
         raise DataError(f"{path} cannot be read: {error.strerror}") from error
 
 
-def _hub_table(data: DataSet) -> "datasets.Dataset":
+def _hub_table(data: DataSet, root: Path) -> "datasets.Dataset":
     try:
         import datasets
     except ImportError as error:
         raise MissingExtra("data sets of a hub", "train") from error
     assert data.hub is not None
-    name = str(Path(data.hub).expanduser()) if Path(data.hub).expanduser().exists() else data.hub
+    copy = root / Path(data.hub).expanduser()
+    name = str(copy) if copy.exists() else data.hub
     try:
         table = datasets.load_dataset(name, data.configuration, split=data.split, revision=data.revision)
     except Exception as error:
@@ -172,7 +173,7 @@ def _hub_rows(data: DataSet, table: "datasets.Dataset") -> Iterator[Row]:
         found = cast(Mapping[str, object], value)
         place = f"{data.name}:{number}"
         plain = {
-            "id": found.get("id", place),
+            "id": found.get("id"),
             "lang": data.language or found[columns["language"]],
             "query": found[columns["query"]],
             "passage": found[columns["document"]],
