@@ -2,7 +2,6 @@
 
 import re
 import tomllib
-from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from copy import deepcopy
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -51,7 +50,8 @@ def some(items: Items) -> Items:
 
 def distinct(items: Items) -> Items:
     """Return `items`; raises `ValueError` where one is there twice."""
-    twice = [item for item, times in Counter(items).items() if times > 1]
+    # Compared, not hashed: a declared table may hold a mapping.
+    twice = [item for number, item in enumerate(items) if item in items[:number]]
     if twice:
         raise ValueError(f"{twice[0]!r:.80} is there twice")
     return items
