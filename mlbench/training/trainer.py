@@ -1,0 +1,237 @@
+"""The trainer of sentence-transformers on numbered batches; it extends that library's classes, so import it late."""
+
+from collections.abc import Iterable
+from functools import partial
+from math import gcd, isfinite
+from pathlib import Path
+
+import torch
+from sentence_transformers import (
+    SentenceTransformer,
+    SentenceTransformerTrainer,
+    SentenceTransformerTrainingArguments,
+)
+from torch.utils.data import DataLoader
+from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback, TrainerControl, TrainerState
+
+from mlbench.errors import UserError
+from mlbench.protocols import Progress
+from mlbench.training.examples import Examples
+from mlbench.training.losses import info_nce
+from mlbench.training.recipe import Loss, Recipe
+
+Row = dict[str, str | bool]
+Features = dict[str, torch.Tensor]
+
+# Where nothing is held out; checkpoints are as far apart.
+_EVERY = 500
+# Losses are averaged over at most so many steps, and never over a checkpoint: a resumed run tells the same ones.
+_LOGGED = 50
+
+
+class NumberedBatches:
+    """The first `n` batches as rows of texts: item i is the whole of batch i, so a number is all that workers need.
+
+    With `negatives`, each row has a column of them; where an example has none, it is empty and its label false.
+    """
+
+    def __init__(self, examples: Examples, n: int, *, negatives: bool) -> None:
+        self._examples = examples
+        self._n = n
+        self._negatives = negatives
+        self.column_names = ["query", "document", *(["negative", "label"] if negatives else [])]
+
+    def __len__(self) -> int:
+        return self._n
+
+    def __getitem__(self, number: int) -> list[Row]:
+        rows: list[Row] = []
+        for query, document, negative in self._examples.batch(number):
+            row: Row = {"query": query, "document": document}
+            if self._negatives:
+                row |= {"negative": negative or "", "label": negative is not None}
+            rows.append(row)
+        return rows
+
+
+class BatchLoss(torch.nn.Module):  # type: ignore[misc]
+    """InfoNCE as the trainer calls it; labels say which examples have a negative."""
+
+    def __init__(self, model: SentenceTransformer, options: Loss) -> None:
+        super().__init__()
+        self.model = model
+        self._options = options
+
+    def forward(self, columns: Iterable[Features], labels: torch.Tensor | None = None) -> torch.Tensor:
+        """Return the loss of the columns query, document and, with labels, negative; raises as `info_nce` does."""
+        queries, documents, *others = (self.model(features)["sentence_embedding"] for features in columns)
+        return info_nce(
+            queries,
+            documents,
+            others[0][labels] if others else None,
+            temperature=self._options.temperature,
+            negatives_kind=self._options.negatives,
+            symmetric=self._options.symmetric,
+        )
+
+
+class BatchTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
+    """Trains on `NumberedBatches`: process r of w has every w-th batch, from number r on."""
+
+    def get_train_dataloader(self) -> DataLoader:
+        """Return the training batches of this process."""
+        return self._loader(self.train_dataset)
+
+    def get_eval_dataloader(self, eval_dataset: NumberedBatches | None = None) -> DataLoader:
+        """Return the held-out batches of this process."""
+        return self._loader(self.eval_dataset)
+
+    def add_model_card_callback(self, default_args_dict: dict[str, object]) -> None:
+        """Collect nothing for a model card: it would ask hubs and encode examples."""
+
+    def _loader(self, batches: NumberedBatches) -> DataLoader:
+        loader = DataLoader(
+            batches,
+            batch_size=1,
+            collate_fn=partial(_collate, self.data_collator),
+            num_workers=self.args.dataloader_num_workers,
+            pin_memory=self.args.dataloader_pin_memory,
+            # Its own, so that reading batches takes no random number from dropout.
+            generator=torch.Generator().manual_seed(self.args.seed),
+        )
+        return self.accelerator.prepare(loader)
+
+
+class Reporter(TrainerCallback):  # type: ignore[misc]
+    """Tells a `Progress` about steps and judgments, and ends a training whose loss is no number."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    def on_train_begin(
+        self,
+        args: SentenceTransformerTrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: object,
+    ) -> None:
+        """Begin with the steps of a run that is resumed."""
+        if state.is_world_process_zero:
+            self._progress.start("train", state.max_steps)
+            self._progress.advance(state.global_step)
+
+    def on_step_end(
+        self,
+        args: SentenceTransformerTrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: object,
+    ) -> None:
+        """Count a step."""
+        if state.is_world_process_zero:
+            self._progress.advance(1)
+
+    def on_log(
+        self,
+        args: SentenceTransformerTrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float],
+        **kwargs: object,
+    ) -> None:
+        """Note a loss on held-out batches; raise `UserError` for one that is not finite."""
+        loss = logs.get("eval_loss", logs.get("loss", 0.0))
+        if not isfinite(loss):
+            raise UserError(
+                f"the loss is {loss} after {state.global_step} steps: lower optimizer.learning_rate, or train in fp32"
+            )
+        if "eval_loss" in logs and state.is_world_process_zero:
+            self._progress.note(f"validation loss {loss:.4f} after {state.global_step} steps")
+
+    def on_train_end(
+        self,
+        args: SentenceTransformerTrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: object,
+    ) -> None:
+        """End the phase."""
+        if state.is_world_process_zero:
+            self._progress.finish()
+
+
+def make_trainer(
+    model: SentenceTransformer,
+    recipe: Recipe,
+    train: Examples,
+    held_out: Examples | None,
+    *,
+    arguments: SentenceTransformerTrainingArguments,
+    progress: Progress,
+) -> BatchTrainer:
+    """Return the trainer of `model` as the recipe says; the loss is judged on `held_out` where there are any."""
+    updates = recipe.steps * arguments.gradient_accumulation_steps * arguments.world_size
+    hard = recipe.loss.negatives == "hard_only"
+    validation = recipe.validation
+    trainer = BatchTrainer(
+        model=model,
+        args=arguments,
+        # The same columns in all batches and processes, as these must call the model equally often.
+        train_dataset=NumberedBatches(train, updates, negatives=hard or train.has_negatives),
+        eval_dataset=NumberedBatches(held_out, validation.batches, negatives=hard or held_out.has_negatives)
+        if held_out is not None and validation is not None
+        else None,
+        loss=BatchLoss(model, recipe.loss),
+        callbacks=[Reporter(progress)],
+    )
+    trainer.remove_callback(PrinterCallback)
+    if validation is not None and validation.patience is not None:
+        trainer.add_callback(EarlyStoppingCallback(validation.patience))
+    return trainer
+
+
+def arguments_of(recipe: Recipe, work: Path, *, cpu: bool) -> SentenceTransformerTrainingArguments:
+    """Return what the trainer is told: AdamW without decay of biases and norms, gradients clipped to length 1."""
+    settings, optimizer, validation = recipe.transformer, recipe.optimizer, recipe.validation
+    assert settings is not None
+    every = validation.every if validation else _EVERY
+    judged = {"eval_strategy": "steps", "eval_steps": every, "metric_for_best_model": "eval_loss"} if validation else {}
+    return SentenceTransformerTrainingArguments(
+        output_dir=str(work),
+        seed=recipe.seed,
+        max_steps=recipe.steps,
+        gradient_accumulation_steps=settings.gradient_accumulation,
+        learning_rate=optimizer.learning_rate,
+        weight_decay=optimizer.weight_decay,
+        lr_scheduler_type="linear" if optimizer.schedule == "linear" else "constant_with_warmup",
+        warmup_steps=round(optimizer.warmup * recipe.steps),
+        bf16=settings.precision == "bf16",
+        fp16=settings.precision == "fp16",
+        use_cpu=cpu,
+        per_device_train_batch_size=recipe.batches.size,
+        # A held-out batch is one item, and the loss a mean over items.
+        per_device_eval_batch_size=1,
+        save_steps=every,
+        save_total_limit=1,
+        restore_callback_states_from_checkpoint=True,
+        logging_steps=gcd(every, _LOGGED),
+        logging_nan_inf_filter=False,
+        report_to="none",
+        disable_tqdm=True,
+        dataloader_num_workers=0 if cpu else 2,
+        dataloader_pin_memory=not cpu,
+        prompts={
+            "query": settings.query_prefix,
+            "document": settings.document_prefix,
+            "negative": settings.document_prefix,
+        },
+        greater_is_better=False if validation else None,
+        **judged,
+    )
+
+
+def _collate(collator: object, batches: list[list[Row]]) -> Features:
+    """Return the features of the one batch that makes up an item."""
+    (rows,) = batches
+    assert callable(collator)
+    return collator(rows)  # type: ignore[no-any-return]

@@ -1,0 +1,266 @@
+"""Trains dense transformers on the trainer of sentence-transformers: resumable, on CPU or GPUs, to a checkpoint."""
+
+import json
+import logging
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mlbench.errors import MissingExtra, UserError
+from mlbench.files import offline
+from mlbench.protocols import Progress, Runtime, Silence
+from mlbench.training.examples import Examples
+from mlbench.training.recipe import Recipe, TransformerModel
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+    from transformers import TrainerState
+
+    from mlbench.training.trainer import BatchTrainer
+
+Losses = tuple[tuple[int, float], ...]
+
+_LIBRARIES = ("torch", "transformers", "sentence_transformers", "datasets", "accelerate")
+_WORK = ".training"
+_STATE = "trainer_state.json"
+_SILENCE = Silence()
+_RUNTIME = Runtime()
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What a training did: `steps` until it ended, `best_step` whose weights were kept.
+
+    `batches` were read by all processes together. `losses` are (step, mean since the one before), `held_out_losses`
+    (step, loss on held-out batches). Of several processes, the one with `is_main` writes the checkpoint.
+    """
+
+    steps: int
+    best_step: int
+    batches: int
+    stopped_early: bool
+    losses: Losses
+    held_out_losses: Losses
+    is_main: bool
+
+
+def train_transformer(
+    recipe: Recipe,
+    examples: Examples,
+    folder: Path,
+    *,
+    held_out: Examples | None = None,
+    progress: Progress = _SILENCE,
+    runtime: Runtime = _RUNTIME,
+) -> Trained:
+    """Train as `recipe` says and save a Sentence Transformers checkpoint in `folder`, its modules.json last.
+
+    A run that was interrupted goes on from its last checkpoint, in `.training` of that folder, if recipe and data are
+    the same; `forget_work` removes that. Raises `MissingExtra`, `UserError` for a checkpoint to start from or a device
+    that cannot be used, and as `BatchSampler.batch` and `info_nce` do.
+    """
+    # Spinning threads of OpenMP made torch 8 times slower beside another process; it reads this once, when imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if any(find_spec(library) is None for library in _LIBRARIES):
+        raise MissingExtra("training transformers", "train")
+    # Absolute, as the trainer keeps it in its checkpoints.
+    work = folder.absolute() / _WORK / _identity(recipe, examples, held_out)
+    work.mkdir(parents=True, exist_ok=True)
+    with _quiet():
+        trainer = _make_trainer(recipe, examples, held_out, work, progress=progress, runtime=runtime)
+        state = _train(trainer, recipe, work)
+        kept = _kept_step(state, recipe)
+        if trainer.is_world_process_zero():
+            _save(work / f"checkpoint-{kept}", work / "model", folder)
+        trainer.accelerator.wait_for_everyone()
+    return Trained(
+        steps=state.global_step,
+        best_step=kept,
+        batches=state.global_step * trainer.args.gradient_accumulation_steps * trainer.args.world_size,
+        stopped_early=state.global_step < recipe.steps,
+        losses=_losses(state, "loss"),
+        held_out_losses=_losses(state, "eval_loss"),
+        is_main=trainer.is_world_process_zero(),
+    )
+
+
+def forget_work(folder: Path) -> None:
+    """Remove what an interrupted training would be resumed from."""
+    shutil.rmtree(folder / _WORK, ignore_errors=True)
+
+
+def load_model(settings: TransformerModel, root: Path, runtime: Runtime) -> "SentenceTransformer":
+    """Return the encoder to start from, in float32, with the pooling, prompts and length of the recipe.
+
+    A folder is looked for in `root`, then here; what is none is a hub id. Raises `UserError` where it cannot be loaded
+    or used as the recipe says.
+    """
+    import torch
+    from sentence_transformers import SentenceTransformer
+
+    name = settings.checkpoint
+    folders = [folder for folder in (root / Path(name).expanduser(), Path(name)) if folder.is_dir()]
+    try:
+        model = SentenceTransformer(
+            str(folders[0]) if folders else name,
+            revision=settings.revision,
+            device="cpu",
+            prompts={"query": settings.query_prefix, "document": settings.document_prefix},
+            similarity_fn_name="cosine",
+            local_files_only=offline(),
+            model_kwargs={"dtype": torch.float32, **({} if runtime.allow_pickle else {"use_safetensors": True})},
+        )
+    except Exception as error:
+        # Any of three libraries, and the network, may fail here in any way.
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(f"transformer.checkpoint: {name} cannot be loaded: {first}") from error
+    # No prompt that the checkpoint has beside these: they would be taken where one of the recipe is empty.
+    model.prompts = {"query": settings.query_prefix, "document": settings.document_prefix}
+    model.default_prompt_name = None
+    if settings.pooling is not None:
+        _set_pooling(model, settings.pooling)
+    if settings.max_length is not None:
+        _set_max_length(model, settings.max_length)
+    return model
+
+
+def _identity(recipe: Recipe, *examples: Examples | None) -> str:
+    """Return what tells the work of this training from that of another recipe or of other data."""
+    contents = [[rows.content for rows in each.rows] for each in examples if each is not None]
+    return sha256(json.dumps([recipe.fingerprint(), contents]).encode()).hexdigest()[:16]
+
+
+def _make_trainer(
+    recipe: Recipe,
+    examples: Examples,
+    held_out: Examples | None,
+    work: Path,
+    *,
+    progress: Progress,
+    runtime: Runtime,
+) -> "BatchTrainer":
+    import torch
+    import transformers
+
+    from mlbench.training.trainer import arguments_of, make_trainer
+
+    assert recipe.transformer is not None
+    if runtime.threads is not None:
+        torch.set_num_threads(runtime.threads)
+    cpu = _is_cpu(runtime.device)
+    if cpu and recipe.transformer.precision == "fp16":
+        raise UserError("transformer.precision: fp16 needs a GPU: take bf16 or fp32")
+    # Weights that a checkpoint lacks, such as an unused pooler, are drawn while it is loaded.
+    transformers.set_seed(recipe.seed)
+    model = load_model(recipe.transformer, recipe.root, runtime)
+    arguments = arguments_of(recipe, work, cpu=cpu)
+    return make_trainer(model, recipe, examples, held_out, arguments=arguments, progress=progress)
+
+
+def _is_cpu(device: str | None) -> bool:
+    import torch
+
+    best = torch.accelerator.current_accelerator().type if torch.accelerator.is_available() else "cpu"
+    if device not in (None, "cpu", best):
+        raise UserError(f"device {device}: training takes cpu or {best}; CUDA_VISIBLE_DEVICES chooses among GPUs")
+    return "cpu" in (device, best)
+
+
+def _train(trainer: "BatchTrainer", recipe: Recipe, work: Path) -> "TrainerState":
+    """Train to the end, from the last checkpoint that is complete, and return the state at the end."""
+    last = _last_checkpoint(work)
+    if last is not None:
+        found = _read_state(last)
+        if found is not None and (found.global_step >= recipe.steps or _is_patience_over(found, recipe)):
+            return found
+    trainer.train(resume_from_checkpoint=None if last is None else str(last))
+    return trainer.state
+
+
+def _last_checkpoint(work: Path) -> Path | None:
+    """Return the last checkpoint with a readable state, which is written after all else."""
+    by_step = sorted(work.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))
+    return next((path for path in reversed(by_step) if _read_state(path) is not None), None)
+
+
+def _read_state(checkpoint: Path) -> "TrainerState | None":
+    from transformers import TrainerState
+
+    try:
+        return TrainerState.load_from_json(str(checkpoint / _STATE))
+    except (OSError, ValueError):
+        return None
+
+
+def _is_patience_over(state: "TrainerState", recipe: Recipe) -> bool:
+    patience = recipe.validation.patience if recipe.validation else None
+    saved = state.stateful_callbacks.get("EarlyStoppingCallback", {})
+    waited = saved.get("attributes", {}).get("early_stopping_patience_counter", 0)
+    return patience is not None and bool(waited >= patience)
+
+
+def _kept_step(state: "TrainerState", recipe: Recipe) -> int:
+    with_patience = recipe.validation is not None and recipe.validation.patience is not None
+    return int(state.best_global_step if with_patience else state.global_step)
+
+
+def _losses(state: "TrainerState", name: str) -> Losses:
+    return tuple((int(entry["step"]), float(entry[name])) for entry in state.log_history if name in entry)
+
+
+def _save(checkpoint: Path, unfinished: Path, folder: Path) -> None:
+    """Save the model of a trainer's checkpoint in `folder`, what makes it a checkpoint last."""
+    from sentence_transformers import SentenceTransformer
+
+    shutil.rmtree(unfinished, ignore_errors=True)
+    model = SentenceTransformer(str(checkpoint), device="cpu", local_files_only=True)
+    model.save_pretrained(str(unfinished), create_model_card=False)
+    for path in sorted(unfinished.iterdir(), key=lambda path: path.name == "modules.json"):
+        target = folder / path.name
+        if target.is_dir():
+            shutil.rmtree(target)
+        path.replace(target)
+    unfinished.rmdir()
+
+
+def _set_pooling(model: "SentenceTransformer", mode: str) -> None:
+    for name, module in model.named_children():
+        if hasattr(module, "pooling_mode"):
+            n_modes = 1 if isinstance(module.pooling_mode, str) else len(module.pooling_mode)
+            size = module.pooling_output_dimension // n_modes
+            setattr(model, name, type(module)(size, mode, include_prompt=module.include_prompt))
+            return
+    raise UserError(f"transformer.pooling: the checkpoint has no pooling that could be replaced by {mode}")
+
+
+def _set_max_length(model: "SentenceTransformer", max_length: int) -> None:
+    model.max_seq_length = max_length
+    try:
+        model.encode(["a " * max_length], show_progress_bar=False)
+    except (IndexError, RuntimeError) as error:
+        raise UserError(f"transformer.max_length: the checkpoint takes fewer than {max_length} tokens") from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the libraries' bars, loading reports and hints off the screen."""
+    from transformers.utils import logging as reports
+
+    hints = logging.getLogger("sentence_transformers")
+    verbosity, bars, level = reports.get_verbosity(), reports.is_progress_bar_enabled(), hints.level
+    reports.set_verbosity_error()
+    reports.disable_progress_bar()
+    hints.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        reports.set_verbosity(verbosity)
+        hints.setLevel(level)
+        if bars:
+            reports.enable_progress_bar()
