@@ -27,7 +27,7 @@ import pytest
 from command_line import tiny_checkpoint
 
 import mlbench
-from mlbench import Setting, plugins, ranks, results, tasks
+from mlbench import Setting, declarations, plugins, provenance, ranks, results, tasks
 from mlbench.cli import group
 from mlbench.report.notation import decimal, interval
 from mlbench.results import Bounds
@@ -260,7 +260,7 @@ def test_every_environment_variable_is_read() -> None:
 NAMED = {
     "reference/task-file.md": [
         *tasks.Task.model_fields,
-        *tasks.TaskFile.model_fields,
+        *declarations.DeclaredFile.model_fields,
         *tasks.Expected.model_fields,
         "extends",
         "folder",
@@ -268,8 +268,8 @@ NAMED = {
     "reference/result.md": sorted(
         {
             name
-            for part in vars(results).values()
-            if isinstance(part, type) and issubclass(part, results._Part)
+            for part in [*vars(results).values(), *vars(provenance).values()]
+            if isinstance(part, type) and issubclass(part, results._Part | provenance._Part)
             for name in part.model_fields
         }
     ),

@@ -229,6 +229,17 @@ class TestFingerprint:
         (copy / "checkpoint-3" / "model.safetensors").write_bytes(b"an older one")
         assert opened(copy).fingerprint("query") == opened(saved["bert"]).fingerprint("query")
 
+    def test_is_not_of_how_it_was_trained(self, saved: Mapping[str, Path], tmp_path: Path) -> None:
+        copy = shutil.copytree(saved["bert"], tmp_path / "copy")
+        assert opened(copy).provenance is None
+        made = {"recipe": {}, "recipe_fingerprint": "a", "data": [], "code_version": "0.1.0", "steps": 3}
+        (copy / "mlbench-training.json").write_text(json.dumps({"schema_version": 1, **made}))
+        trained = opened(copy)
+        assert trained.provenance is not None
+        assert trained.provenance.steps == 3
+        assert trained.fingerprint("query") == opened(saved["bert"]).fingerprint("query")
+        assert adopted(sentence_transformers.SentenceTransformer(str(copy), device="cpu")).provenance is None
+
     def test_roles_differ_where_the_model_has_a_route_for_each(self, saved: Mapping[str, Path]) -> None:
         from sentence_transformers.base.modules import Dense as Layer
         from sentence_transformers.base.modules import Router

@@ -181,8 +181,12 @@ class TestFingerprint:
     def test_is_of_what_decides_the_vectors(self, encoder: StaticEncoder, folder: Path, tmp_path: Path) -> None:
         copy = Path(shutil.copytree(folder, tmp_path / "copy"))
         (copy / "README.md").write_text("no part of it")
-        (copy / "mlbench-training.json").write_text("{}")
+        made = {"recipe": {}, "recipe_fingerprint": "a", "data": [], "code_version": "0.1.0", "steps": 3}
+        (copy / "mlbench-training.json").write_text(json.dumps({"schema_version": 1, **made}))
         assert opened(copy).fingerprint("query") == encoder.fingerprint("query")
+        quantise(copy, tmp_path / "small")
+        assert encoder.provenance is None
+        assert opened(copy).provenance == opened(tmp_path / "small").provenance is not None
         write(copy, {"embedding.weight": TABLE * 2})
         assert opened(copy).fingerprint("query") != encoder.fingerprint("query")
 
