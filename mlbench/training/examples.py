@@ -40,7 +40,7 @@ class Examples:
     def batch(self, number: int) -> list[Example]:
         """Return the examples of batch `number`; a negative is seen through the view of its example's document."""
         batch = self.sampler.batch(number)
-        index = self._indexes[batch.dataset]
+        index = self.index(batch.dataset)
         n, found = len(batch), np.flatnonzero(batch.negatives != ABSENT)
         numbers = [
             index.query_texts(batch.rows, batch.query_languages),
@@ -57,6 +57,10 @@ class Examples:
             )
             for slot in range(n)
         ]
+
+    def index(self, dataset: int) -> RowIndex:
+        """Return the index of a data set, with the columns of `languages`."""
+        return self._indexes[dataset]
 
     @cached_property
     def _indexes(self) -> list[RowIndex]:

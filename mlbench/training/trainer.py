@@ -16,6 +16,7 @@ from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback
 
 from mlbench.errors import UserError
 from mlbench.protocols import Progress
+from mlbench.training.data import TrainingData
 from mlbench.training.examples import Examples
 from mlbench.training.losses import info_nce
 from mlbench.training.recipe import Loss, Recipe
@@ -25,8 +26,8 @@ Features = dict[str, torch.Tensor]
 
 # Where nothing is held out; checkpoints are as far apart.
 _EVERY = 500
-# Losses are averaged over at most so many steps, and never over a checkpoint: a resumed run tells the same ones.
-_LOGGED = 50
+# Losses are averaged over at most so many steps, and never across a checkpoint: a resumed run tells the same ones.
+_LOGGED = 10
 
 
 class NumberedBatches:
@@ -163,21 +164,20 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
 def make_trainer(
     model: SentenceTransformer,
     recipe: Recipe,
-    train: Examples,
-    held_out: Examples | None,
+    data: TrainingData,
     *,
     arguments: SentenceTransformerTrainingArguments,
     progress: Progress,
 ) -> BatchTrainer:
-    """Return the trainer of `model` as the recipe says; the loss is judged on `held_out` where there are any."""
-    updates = recipe.steps * arguments.gradient_accumulation_steps * arguments.world_size
+    """Return the trainer of `model` as the recipe says; the loss is judged on what is held out, where anything is."""
+    batches = recipe.steps * arguments.gradient_accumulation_steps * arguments.world_size
     hard = recipe.loss.negatives == "hard_only"
-    validation = recipe.validation
+    examples, held_out, validation = data.examples(recipe), data.held_out_examples(recipe), recipe.validation
     trainer = BatchTrainer(
         model=model,
         args=arguments,
         # The same columns in all batches and processes, as these must call the model equally often.
-        train_dataset=NumberedBatches(train, updates, negatives=hard or train.has_negatives),
+        train_dataset=NumberedBatches(examples, batches, negatives=hard or examples.has_negatives),
         eval_dataset=NumberedBatches(held_out, validation.batches, negatives=hard or held_out.has_negatives)
         if held_out is not None and validation is not None
         else None,
@@ -195,6 +195,7 @@ def arguments_of(recipe: Recipe, work: Path, *, cpu: bool) -> SentenceTransforme
     settings, optimizer, validation = recipe.transformer, recipe.optimizer, recipe.validation
     assert settings is not None
     every = validation.every if validation else _EVERY
+    on_gpu = torch.cuda.is_available() and not cpu
     judged = {"eval_strategy": "steps", "eval_steps": every, "metric_for_best_model": "eval_loss"} if validation else {}
     return SentenceTransformerTrainingArguments(
         output_dir=str(work),
@@ -218,8 +219,9 @@ def arguments_of(recipe: Recipe, work: Path, *, cpu: bool) -> SentenceTransforme
         logging_nan_inf_filter=False,
         report_to="none",
         disable_tqdm=True,
-        dataloader_num_workers=0 if cpu else 2,
-        dataloader_pin_memory=not cpu,
+        # Beside a GPU, texts are read and cut into tokens ahead of it; on the CPU that would only take turns.
+        dataloader_num_workers=2 if on_gpu else 0,
+        dataloader_pin_memory=on_gpu,
         prompts={
             "query": settings.query_prefix,
             "document": settings.document_prefix,

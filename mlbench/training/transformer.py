@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from mlbench.errors import MissingExtra, UserError
 from mlbench.files import offline
 from mlbench.protocols import Progress, Runtime, Silence
-from mlbench.training.examples import Examples
+from mlbench.training.data import TrainingData
 from mlbench.training.recipe import Recipe, TransformerModel
 
 if TYPE_CHECKING:
@@ -52,10 +52,9 @@ class Trained:
 
 def train_transformer(
     recipe: Recipe,
-    examples: Examples,
+    data: TrainingData,
     folder: Path,
     *,
-    held_out: Examples | None = None,
     progress: Progress = _SILENCE,
     runtime: Runtime = _RUNTIME,
 ) -> Trained:
@@ -70,10 +69,10 @@ def train_transformer(
     if any(find_spec(library) is None for library in _LIBRARIES):
         raise MissingExtra("training transformers", "train")
     # Absolute, as the trainer keeps it in its checkpoints.
-    work = folder.absolute() / _WORK / _identity(recipe, examples, held_out)
+    work = folder.absolute() / _WORK / _identity(recipe, data)
     work.mkdir(parents=True, exist_ok=True)
     with _quiet():
-        trainer = _make_trainer(recipe, examples, held_out, work, progress=progress, runtime=runtime)
+        trainer = _make_trainer(recipe, data, work, progress=progress, runtime=runtime)
         state = _train(trainer, recipe, work)
         kept = _kept_step(state, recipe)
         if trainer.is_world_process_zero():
@@ -113,7 +112,8 @@ def load_model(settings: TransformerModel, root: Path, runtime: Runtime) -> "Sen
             device="cpu",
             prompts={"query": settings.query_prefix, "document": settings.document_prefix},
             similarity_fn_name="cosine",
-            local_files_only=offline(),
+            # A folder's name may be that of a repository, which the library would look up for its model card.
+            local_files_only=bool(folders) or offline(),
             model_kwargs={"dtype": torch.float32, **({} if runtime.allow_pickle else {"use_safetensors": True})},
         )
     except Exception as error:
@@ -130,20 +130,15 @@ def load_model(settings: TransformerModel, root: Path, runtime: Runtime) -> "Sen
     return model
 
 
-def _identity(recipe: Recipe, *examples: Examples | None) -> str:
+def _identity(recipe: Recipe, data: TrainingData) -> str:
     """Return what tells the work of this training from that of another recipe or of other data."""
-    contents = [[rows.content for rows in each.rows] for each in examples if each is not None]
+    parts = (data.training, data.held_out)
+    contents = [[rows.content for rows in part.rows] for part in parts if part is not None]
     return sha256(json.dumps([recipe.fingerprint(), contents]).encode()).hexdigest()[:16]
 
 
 def _make_trainer(
-    recipe: Recipe,
-    examples: Examples,
-    held_out: Examples | None,
-    work: Path,
-    *,
-    progress: Progress,
-    runtime: Runtime,
+    recipe: Recipe, data: TrainingData, work: Path, *, progress: Progress, runtime: Runtime
 ) -> "BatchTrainer":
     import torch
     import transformers
@@ -160,7 +155,7 @@ def _make_trainer(
     transformers.set_seed(recipe.seed)
     model = load_model(recipe.transformer, recipe.root, runtime)
     arguments = arguments_of(recipe, work, cpu=cpu)
-    return make_trainer(model, recipe, examples, held_out, arguments=arguments, progress=progress)
+    return make_trainer(model, recipe, data, arguments=arguments, progress=progress)
 
 
 def _is_cpu(device: str | None) -> bool:

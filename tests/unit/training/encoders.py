@@ -7,11 +7,8 @@ from pathlib import Path
 
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-from mlbench.training.examples import Examples
+from mlbench.training.data import TrainingData, load_data
 from mlbench.training.recipe import DataSet, Recipe
-from mlbench.training.rows import Rows, prepare
-from mlbench.training.sampler import BatchSampler
-from mlbench.training.sources import find_source
 
 LANGUAGES = ("de", "en", "fr")
 CONCEPTS = 40
@@ -40,17 +37,12 @@ def write_rows(path: Path, n: int, *, negatives: bool = False, seed: int = 0) ->
             lines.write(json.dumps(row) + "\n")
 
 
-def read_examples(recipe: Recipe, folder: Path, *, held_out: bool = False) -> Examples:
-    """Return the examples of a recipe's data in `folder`, or other batches of the same."""
-    rows: list[Rows] = [prepare(find_source(data, folder, None)) for data in recipe.datasets]
-    sampler = BatchSampler(
-        [each.index.with_languages(each.languages, recipe.languages) for each in rows],
-        recipe.batches,
-        overlap=recipe.views.overlap,
-        random_negatives=recipe.loss.negatives == "hard_only",
-        seed=recipe.seed + held_out,
-    )
-    return Examples(sampler, rows, recipe.languages)
+def read_data(recipe: Recipe) -> TrainingData:
+    """Return the data of a recipe that has no faults."""
+    data, faults = load_data(recipe)
+    assert data is not None, faults
+    assert faults == []
+    return data
 
 
 def recipe_of(checkpoint: Path, data: Path, **changes: object) -> Recipe:
@@ -66,7 +58,9 @@ def recipe_of(checkpoint: Path, data: Path, **changes: object) -> Recipe:
         "datasets": [DataSet.model_validate({"name": "rows", "files": [{"path": data.name}]}).model_dump()],
         **changes,
     }
-    return Recipe.model_validate(table)
+    recipe = Recipe.model_validate(table)
+    recipe._root = data.parent
+    return recipe
 
 
 def tokenizer() -> Tokenizer:

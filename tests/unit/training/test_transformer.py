@@ -1,0 +1,378 @@
+"""Tiny random transformers trained to a checkpoint: by hand, in pieces, in processes, on all kinds of batches."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from encoders import read_data, recipe_of, save_encoder, write_rows
+
+from mlbench.errors import UserError
+from mlbench.protocols import Encoder, Runtime
+from mlbench.specs import open_retriever
+from mlbench.training.recipe import Recipe
+from mlbench.training.transformer import Trained, forget_work, load_model, train_transformer
+
+torch = pytest.importorskip("torch")
+sentence_transformers = pytest.importorskip("sentence_transformers")
+pytest.importorskip("accelerate")
+
+torch.set_num_threads(1)
+
+CPU = Runtime(device="cpu")
+COLUMNS = ("query", "document", "negative")
+PREFIXES = {"query_prefix": "Query: ", "document_prefix": "Passage: "}
+VALIDATION = {"share": 0.1, "every": 4, "batches": 3}
+
+
+class Told:
+    """A `Progress` that remembers."""
+
+    def __init__(self) -> None:
+        self.steps: list[int] = []
+        self.events: list[str] = []
+
+    def start(self, phase: str, total: int) -> None:
+        self.events.append(f"start {phase} {total}")
+
+    def advance(self, done: int) -> None:
+        self.steps.append(done)
+
+    def finish(self) -> None:
+        self.events.append("finish")
+
+    def note(self, message: str) -> None:
+        self.events.append(message.partition(" 0.")[0].partition(" 1.")[0].partition(" 2.")[0])
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with encoders and rows."""
+    folder = tmp_path_factory.mktemp("world")
+    for shape in ("xlm-roberta", "bert", "mt5"):
+        save_encoder(folder / shape, shape)
+    save_encoder(folder / "steady", dropout=0.0)
+    write_rows(folder / "texts.jsonl", 150)
+    write_rows(folder / "questions.jsonl", 150, negatives=True)
+    return folder
+
+
+def recipe(world: Path, shape: str = "xlm-roberta", data: str = "texts", **changes: object) -> Recipe:
+    changes["transformer"] = {"checkpoint": str(world / shape), **dict(changes.get("transformer", {}))}  # type: ignore[call-overload]
+    return recipe_of(world / shape, world / f"{data}.jsonl", **changes)
+
+
+def train(made: Recipe, out: Path, **options: object) -> Trained:
+    return train_transformer(made, read_data(made), out, runtime=CPU, **options)  # type: ignore[arg-type]
+
+
+def weights(folder: Path) -> bytes:
+    return (folder / "model.safetensors").read_bytes()
+
+
+def test_trains_end_to_end(world: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    made = recipe(world, steps=80, transformer=PREFIXES, validation={**VALIDATION, "every": 40})
+    told = Told()
+    trained = train(made, tmp_path / "out", progress=told)
+    assert (trained.steps, trained.best_step, trained.batches) == (80, 80, 80)
+    assert trained.is_main
+    assert not trained.stopped_early
+    assert [step for step, _ in trained.losses] == list(range(10, 90, 10))
+    assert trained.losses[-1][1] < 0.6 * trained.losses[0][1]
+    assert [step for step, _ in trained.held_out_losses] == [40, 80]
+    assert trained.held_out_losses[1][1] < trained.held_out_losses[0][1]
+    assert told.events == ["start train 80", "validation loss", "validation loss", "finish"]
+    assert sum(told.steps) == 80
+    assert capfd.readouterr() == ("", "")
+    forget_work(tmp_path / "out")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "1_Pooling",
+        "config.json",
+        "config_sentence_transformers.json",
+        "model.safetensors",
+        "modules.json",
+        "sentence_bert_config.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("shape", "settings"),
+    [
+        ("xlm-roberta", {"pooling": "cls", "max_length": 6, **PREFIXES}),
+        ("bert", {"pooling": "max"}),
+        ("mt5", {"query_prefix": "Query: "}),
+    ],
+)
+def test_the_checkpoint_is_the_same_in_the_library_and_in_mlbench(
+    shape: str, settings: dict[str, object], world: Path, tmp_path: Path
+) -> None:
+    made = recipe(world, shape, steps=2, transformer=settings)
+    train(made, tmp_path)
+    model = sentence_transformers.SentenceTransformer(str(tmp_path), device="cpu")
+    untrained = load_model(made.transformer, world, CPU)  # type: ignore[arg-type]
+    encoder = open_retriever(str(tmp_path), {}, CPU)
+    assert isinstance(encoder, Encoder)
+    assert encoder.similarity == "cosine"
+    assert encoder.parameters["pooling"] == settings.get("pooling", "mean")
+    assert encoder.parameters["max_length"] == settings.get("max_length", 32)
+    assert model.prompts == {
+        "query": settings.get("query_prefix", ""),
+        "document": settings.get("document_prefix", ""),
+    }
+    texts = ["de1 de2 de3", "en7", "fr1 fr2 fr3 fr4 fr5 fr6 fr7 fr8"]
+    queries = model.encode_query(texts, show_progress_bar=False)
+    documents = model.encode_document(texts, show_progress_bar=False)
+    assert encoder.encode(texts, "query") == pytest.approx(queries, abs=1e-6)
+    assert encoder.encode(texts, "document") == pytest.approx(documents, abs=1e-6)
+    assert bool(settings.get("query_prefix")) == (np.abs(queries - documents).max() > 1e-3)
+    assert np.abs(untrained.encode_query(texts, show_progress_bar=False) - queries).max() > 1e-4
+
+
+def test_a_step_is_a_step_of_adamw_on_the_loss_of_its_batches(world: Path, tmp_path: Path) -> None:
+    """By hand: vectors from `encode` with gradients, the formula, one AdamW; no dropout and no trainer."""
+    optimizer = {"learning_rate": 1e-2, "weight_decay": 0.1}
+    settings = {**PREFIXES, "gradient_accumulation": 2}
+    made = recipe(world, "steady", "questions", steps=1, transformer=settings, optimizer=optimizer)
+    trained = train(made, tmp_path)
+    assert trained.batches == 2
+
+    model = load_model(made.transformer, world, CPU)  # type: ignore[arg-type]
+    model.train()
+    examples = read_data(made).examples(made)
+    losses = []
+    for number in range(2):
+        batch = examples.batch(number)
+
+        def vectors(texts: list[str], prompt: str) -> "torch.Tensor":
+            made = model(model.preprocess([prompt + text for text in texts]))["sentence_embedding"]
+            return made / made.norm(dim=1, keepdim=True)
+
+        queries = vectors([example.query for example in batch], "Query: ")
+        documents = vectors([example.document for example in batch], "Passage: ")
+        negatives = vectors([example.negative for example in batch if example.negative], "Passage: ")
+        scores = queries @ torch.cat([documents, negatives]).T / made.loss.temperature
+        losses.append((scores.logsumexp(dim=1) - scores.diagonal()).mean())
+    (sum(losses) / 2).backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    decayed = {True: [], False: []}  # type: ignore[var-annotated]
+    for name, parameter in model.named_parameters():
+        if parameter.grad is not None:
+            decayed["bias" not in name and "LayerNorm" not in name].append(parameter)
+    torch.optim.AdamW(
+        [{"params": decayed[True], "weight_decay": 0.1}, {"params": decayed[False], "weight_decay": 0.0}], lr=1e-2
+    ).step()
+
+    found = sentence_transformers.SentenceTransformer(str(tmp_path), device="cpu").state_dict()
+    for name, tensor in model.state_dict().items():
+        # Where a gradient is nearly zero, the first step of Adam has a sign that rounding decides.
+        far = ((found[name] - tensor).abs() > 1e-5).float().mean().item()
+        assert far < 0.01, name
+
+
+def test_hard_negatives_alone_as_in_the_paper(world: Path, tmp_path: Path) -> None:
+    trained = train(recipe(world, data="questions", steps=40, loss={"negatives": "hard_only"}), tmp_path)
+    assert trained.steps == 40
+
+
+def test_mixed_precision_is_that_of_the_trainer(world: Path, tmp_path: Path) -> None:
+    exact = train(recipe(world, steps=10), tmp_path / "fp32")
+    mixed = train(recipe(world, steps=10, transformer={"precision": "bf16"}), tmp_path / "bf16")
+    # The weights stay float32.
+    assert len(weights(tmp_path / "bf16")) == len(weights(tmp_path / "fp32"))
+    assert weights(tmp_path / "bf16") != weights(tmp_path / "fp32")
+    assert mixed.losses[0][1] == pytest.approx(exact.losses[0][1], rel=0.1)
+    with pytest.raises(UserError, match="fp16 needs a GPU"):
+        train(recipe(world, transformer={"precision": "fp16"}), tmp_path / "fp16")
+
+
+def test_stops_early_and_keeps_the_best(world: Path, tmp_path: Path) -> None:
+    made = recipe(
+        world,
+        steps=100,
+        optimizer={"learning_rate": 0.3},
+        validation={**VALIDATION, "every": 2, "patience": 3},
+    )
+    trained = train(made, tmp_path)
+    losses = dict(trained.held_out_losses)
+    assert trained.stopped_early
+    assert trained.best_step == min(losses, key=lambda step: losses[step])
+    assert trained.steps == trained.best_step + 3 * 2
+    best = next((tmp_path / ".training").glob(f"*/checkpoint-{trained.best_step}"))
+    assert weights(tmp_path) == weights(best)
+    # Once more: nothing is trained, and the same is there.
+    (tmp_path / "modules.json").unlink()
+    assert train(made, tmp_path) == trained
+    assert (tmp_path / "modules.json").is_file()
+
+
+# Reading a late batch never ends, so that the process is killed in the middle on a machine of any speed.
+KILLED = """
+import sys, threading, torch
+from pathlib import Path
+torch.set_num_threads(1)
+sys.path.insert(0, sys.argv[1])
+import test_transformer
+from mlbench.training.trainer import NumberedBatches
+read = NumberedBatches.__getitem__
+NumberedBatches.__getitem__ = lambda self, number: threading.Event().wait() if number >= 28 else read(self, number)
+test_transformer.train(test_transformer.resumable(Path(sys.argv[2])), Path(sys.argv[3]))
+"""
+
+
+def resumable(world: Path) -> Recipe:
+    return recipe(
+        world,
+        steps=16,
+        optimizer={"learning_rate": 3e-3, "schedule": "linear", "warmup": 0.25},
+        validation={**VALIDATION, "patience": 9},
+        transformer={"gradient_accumulation": 2},
+    )
+
+
+def test_a_killed_training_goes_on_to_the_same_bits(world: Path, tmp_path: Path) -> None:
+    made, out = resumable(world), tmp_path / "killed"
+    whole = train(made, tmp_path / "whole")
+    command = [sys.executable, "-c", KILLED, str(Path(__file__).parent), str(world), str(out)]
+    process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE)
+    wait_for(lambda: any(out.glob(".training/*/checkpoint-12/trainer_state.json")), process)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert not (out / "modules.json").exists()
+    # As if it had been killed while it wrote the next one.
+    torn = next(out.glob(".training/*/checkpoint-12")).with_name("checkpoint-16")
+    torn.mkdir()
+    (torn / "trainer_state.json").write_text("{")
+
+    told = Told()
+    resumed = train(made, out, progress=told)
+    # At 8 where it was killed while it wrote that of 12.
+    assert told.steps[0] in (8, 12)
+    assert weights(out) == weights(tmp_path / "whole")
+    assert resumed == whole
+
+
+def test_another_recipe_does_not_go_on(world: Path, tmp_path: Path) -> None:
+    train(recipe(world, steps=4, validation=VALIDATION), tmp_path / "out")
+    changed = train(recipe(world, steps=4, validation=VALIDATION, seed=4), tmp_path / "out")
+    train(recipe(world, steps=4, validation=VALIDATION, seed=4), tmp_path / "new")
+    assert changed.steps == 4
+    assert weights(tmp_path / "out") == weights(tmp_path / "new")
+
+
+def wait_for(happened: Callable[[], bool], process: "subprocess.Popen[bytes]") -> None:
+    deadline = time.monotonic() + 120
+    while not happened():
+        assert process.poll() is None, process.stderr and process.stderr.read().decode()
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
+def test_workers_read_the_same_batches(world: Path, tmp_path: Path) -> None:
+    from mlbench.training.trainer import arguments_of, make_trainer
+
+    made = recipe(world, data="questions", steps=5, transformer=PREFIXES)
+    model = load_model(made.transformer, world, CPU)  # type: ignore[arg-type]
+    read = []
+    for workers in (0, 1, 2):
+        arguments = arguments_of(made, tmp_path, cpu=True)
+        arguments.dataloader_num_workers = workers
+        trainer = make_trainer(model, made, read_data(made), arguments=arguments, progress=Told())
+        before = torch.random.get_rng_state()
+        batches = list(trainer.get_train_dataloader())
+        # What reading takes would be missing from dropout.
+        assert torch.equal(torch.random.get_rng_state(), before)
+        read.append(
+            [{name: each.tolist() for name, each in batch.items() if name.endswith("ids")} for batch in batches]
+        )
+    assert len(read[0]) == 5
+    assert read[0] == read[1] == read[2]
+
+
+TWO = """
+import json, os, sys
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+sys.path.insert(0, sys.argv[1])
+import test_transformer
+from mlbench.training.trainer import NumberedBatches
+world, out = Path(sys.argv[2]), Path(sys.argv[3])
+numbers = {True: [], False: []}
+read = NumberedBatches.__getitem__
+def note(self, number):
+    numbers[len(self) == 12].append(number)
+    return read(self, number)
+NumberedBatches.__getitem__ = note
+trained = test_transformer.train(test_transformer.shared(world), out)
+rank = os.environ["RANK"]
+found = [numbers[True], numbers[False], trained.batches, trained.is_main, trained.held_out_losses]
+(world / f"rank{rank}.json").write_text(json.dumps(found))
+"""
+
+
+def shared(world: Path) -> Recipe:
+    return recipe(world, data="questions", steps=6, validation={**VALIDATION, "every": 3})
+
+
+def test_processes_share_the_batches(world: Path, tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    plan = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", TWO, str(Path(__file__).parent), str(world), str(tmp_path)]
+    processes = [
+        subprocess.Popen(
+            command,
+            env={**os.environ, **plan, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        for rank in range(2)
+    ]
+    outputs = [process.communicate(timeout=120)[0].decode() for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], outputs
+    first, second = (json.loads((world / f"rank{rank}.json").read_text()) for rank in range(2))
+    assert first[0] == list(range(0, 12, 2))
+    assert second[0] == list(range(1, 12, 2))
+    # Three batches are held out: the last turn of the second process is the first batch again, and does not count.
+    assert first[1] == [0, 2, 0, 2]
+    assert second[1] == [1, 0, 1, 0]
+    assert first[2] == second[2] == 12
+    assert (first[3], second[3]) == (True, False)
+    assert first[4] == second[4]
+    assert (tmp_path / "modules.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"checkpoint": "nowhere/at-all/there"}, "transformer.checkpoint: nowhere/at-all/there cannot be loaded"),
+        ({"max_length": 60}, "transformer.max_length: the checkpoint takes fewer than 60 tokens"),
+    ],
+)
+def test_an_unusable_checkpoint_is_told_in_one_line(
+    settings: dict[str, object], message: str, world: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=message) as raised:
+        train(recipe(world, transformer=settings), tmp_path)
+    assert "\n" not in str(raised.value)
+
+
+def test_devices_are_checked(world: Path, tmp_path: Path) -> None:
+    made = recipe(world)
+    with pytest.raises(UserError, match="device tpu: training takes cpu or"):
+        train_transformer(made, read_data(made), tmp_path, runtime=Runtime(device="tpu"))
+
+
+def test_a_loss_that_is_no_number_ends_the_training(world: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"the loss is nan after 10 steps: lower optimizer\.learning_rate"):
+        train(recipe(world, steps=20, optimizer={"learning_rate": 1e30}), tmp_path)
