@@ -1,0 +1,194 @@
+"""The rows that a recipe trains on, and those held out; all that is wrong with them is found at once."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mlbench.errors import UserError
+from mlbench.protocols import Progress, Silence
+from mlbench.tasks import load_task
+from mlbench.training.contamination import Findings, Place, Probe, load_texts
+from mlbench.training.examples import Examples
+from mlbench.training.index import ABSENT, Bools, Ints, RowIndex, share_of
+from mlbench.training.recipe import DataSet, Recipe
+from mlbench.training.rows import Rows, prepare
+from mlbench.training.sampler import BatchSampler
+from mlbench.training.sources import find_source
+
+_SILENCE = Silence()
+_BLOCK_ROWS = 4096
+# The seed of held-out batches: those of training must not depend on whether any are held out.
+_HELD_OUT_SEED = 2**31
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Rows and, in the order of a recipe's languages, the index of those that a part of training uses."""
+
+    rows: tuple[Rows, ...]
+    indexes: tuple[RowIndex, ...]
+
+    def examples(self, recipe: Recipe, seed: int) -> Examples:
+        """Return the batches that `recipe` draws from these rows; raises `DataError` where it cannot."""
+        sampler = BatchSampler(
+            self.indexes,
+            recipe.batches,
+            overlap=recipe.views.overlap,
+            random_negatives=recipe.loss.negatives == "hard_only",
+            seed=seed,
+        )
+        return Examples(sampler, self.rows, recipe.languages)
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingData:
+    """What to train on, what to judge progress on (None: nothing), and what the texts hold of evaluation tasks."""
+
+    training: Part
+    held_out: Part | None
+    contamination: Findings | None
+
+    def examples(self, recipe: Recipe) -> Examples:
+        """Return the batches to train on."""
+        return self.training.examples(recipe, recipe.seed)
+
+    def held_out_examples(self, recipe: Recipe) -> Examples | None:
+        """Return the batches to judge progress on, the same for every seed; None where nothing is held out."""
+        return None if self.held_out is None else self.held_out.examples(recipe, _HELD_OUT_SEED)
+
+
+def load_data(
+    recipe: Recipe, *, data_dir: Path | None = None, progress: Progress = _SILENCE
+) -> tuple[TrainingData | None, list[str]]:
+    """Find, read and check the data of a recipe; returns it, and all faults, one line each.
+
+    With a fault there may be no data. What is found of evaluation tasks is a fault where the recipe refuses it, else
+    told to `progress`.
+    """
+    faults: list[str] = []
+    rows = _prepare_all(recipe, recipe.datasets, "datasets", data_dir, progress, faults)
+    judged = recipe.validation.datasets if recipe.validation else ()
+    held_out_rows = _prepare_all(recipe, judged, "validation.datasets", data_dir, progress, faults)
+    faults += _missing_languages(recipe, rows)
+    findings = None
+    try:
+        findings = _scan(recipe, rows, data_dir, progress)
+    except UserError as error:
+        faults.append(f"contamination: {error}")
+    if findings is not None and findings.hits and recipe.contamination.action == "refuse":
+        faults.append(
+            f"contamination: {'; '.join(findings.describe())}; "
+            "leave the rows out (contamination.action = 'drop') or go on ('warn')"
+        )
+    elif findings is not None and findings.hits:
+        what = "left out" if recipe.contamination.action == "drop" else "warning: trained on"
+        for line in findings.describe():
+            progress.note(f"{what}: {line}")
+    data = _divide(recipe, rows, held_out_rows, findings)
+    if not faults:
+        for make in (data.examples, data.held_out_examples):
+            try:
+                make(recipe)
+            except UserError as error:
+                faults.append(f"batches: {error}")
+    return data, faults
+
+
+def _prepare_all(
+    recipe: Recipe,
+    datasets: Sequence[DataSet],
+    table: str,
+    data_dir: Path | None,
+    progress: Progress,
+    faults: list[str],
+) -> tuple[Rows, ...]:
+    rows = []
+    for number, data in enumerate(datasets):
+        try:
+            rows.append(prepare(find_source(data, recipe.root, data_dir, progress)))
+        except UserError as error:
+            faults.append(f"{table}[{number}]: {error}")
+    return tuple(rows)
+
+
+def _missing_languages(recipe: Recipe, rows: Sequence[Rows]) -> list[str]:
+    if not rows:
+        return []
+    present = {tag for each in rows for tag in each.languages}
+    missing = [tag for tag in recipe.languages if tag not in present]
+    known = ", ".join(sorted(present))
+    return [f"languages: no data for {', '.join(missing)}: the data sets have {known}"] if missing else []
+
+
+def _divide(
+    recipe: Recipe, rows: tuple[Rows, ...], held_out_rows: tuple[Rows, ...], findings: Findings | None
+) -> TrainingData:
+    share = recipe.validation.share if recipe.validation else 0.0
+    drop = findings.rows() if findings is not None and recipe.contamination.action == "drop" else {}
+    training, held_out = [], []
+    for each in rows:
+        index = each.index.with_languages(each.languages, recipe.languages)
+        unwanted = np.zeros(len(index), bool)
+        unwanted[sorted(drop.get(each.name, ()))] = True
+        judged = share_of(index, 0.0, share, "held out")
+        wanted = share_of(index, 0.0, recipe.data_fraction, "fraction")
+        training.append(_only(index, wanted & ~judged & ~unwanted))
+        held_out.append(_only(index, judged & ~unwanted))
+    part: Part | None = Part(rows, tuple(held_out)) if share else None
+    if held_out_rows:
+        indexes = [each.index.with_languages(each.languages, recipe.languages) for each in held_out_rows]
+        part = Part(held_out_rows, tuple(indexes))
+    return TrainingData(Part(rows, tuple(training)), part, findings)
+
+
+def _only(index: RowIndex, kept: Bools) -> RowIndex:
+    return index if kept.all() else index.without(~kept)
+
+
+def _scan(recipe: Recipe, rows: Sequence[Rows], data_dir: Path | None, progress: Progress) -> Findings | None:
+    if not recipe.contamination.tasks:
+        return None
+    tasks = [load_task(name) for name in recipe.contamination.tasks]
+    texts = [text for task in tasks for text in load_texts(task, data_dir=data_dir, progress=progress)]
+    progress.start("look for evaluation texts", sum(len(each.index) for each in rows))
+    findings = Probe.of(texts).scan(_places(rows, progress))
+    progress.finish()
+    return findings
+
+
+def _places(rows: Sequence[Rows], progress: Progress) -> Iterator[tuple[Place, str]]:
+    """Yield every text of every row with its place."""
+    for each in rows:
+        index = each.index
+        for first in range(0, len(index), _BLOCK_ROWS):
+            block = np.arange(first, min(first + _BLOCK_ROWS, len(index)))
+            places = [place for row in block.tolist() for place in _places_of(each, row)]
+            numbers = np.array([number for number, _ in places], np.int64)
+            yield from zip((place for _, place in places), each.read(numbers), strict=True)
+            progress.advance(len(block))
+
+
+def _places_of(rows: Rows, row: int) -> Iterator[tuple[int, Place]]:
+    index, first = rows.index, int(rows.index.first_text[row])
+    pattern = int(index.pattern[row])
+    is_text = bool(index.is_text[pattern])
+    sides = [("query", index.query_places), ("document", index.document_places)]
+    for role, table in sides[:1] if is_text else sides:
+        for language, place in zip(rows.languages, table[pattern].tolist(), strict=True):
+            if place != ABSENT:
+                yield first + place, Place(rows.name, row, "text" if is_text else role, language)  # type: ignore[arg-type]
+    for number in range(int(index.first_negative[row]), int(index.first_negative[row + 1])):
+        language = rows.languages[int(index.negative_languages[number])]
+        yield int(index.negative_texts[number]), Place(rows.name, row, "document", language)
+
+
+def used_texts(part: Part) -> tuple[Ints, ...]:
+    """Return for each data set the numbers of the texts that its rows can give, int64 (n,), ascending."""
+    found = []
+    for index in part.indexes:
+        present = [table[index.pattern] for table in (index.query_places, index.document_places)]
+        numbers = [(index.first_text[:, None] + places)[places != ABSENT] for places in present]
+        found.append(np.unique(np.concatenate(numbers)))
+    return tuple(found)

@@ -1,0 +1,126 @@
+"""Subwords of a static encoder: learned from the training texts, and the texts as memory-mapped subwords."""
+
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from itertools import chain, islice
+from pathlib import Path
+from secrets import token_hex
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+
+from mlbench.errors import DataError
+from mlbench.files import cache_dir
+from mlbench.training.index import Ints
+from mlbench.training.rows import Rows
+from mlbench.training.views import Floats
+
+UNKNOWN = "[UNK]"
+
+_FORMAT = "1"
+_LONGEST_PIECE = 16
+_BLOCK_TEXTS = 10_000
+_TOKENIZER = "tokenizer.json"
+
+
+@dataclass(frozen=True, eq=False)
+class Tokens:
+    """Texts as subwords: those of text i are `ids[starts[i]:starts[i + 1]]`, int32 and int64 (texts + 1,)."""
+
+    ids: NDArray[np.int32]
+    starts: Ints
+
+    def bags(self, numbers: Ints, spans: Floats) -> tuple[Ints, Ints]:
+        """Return the subwords of the texts with these numbers, cut to `spans` (n, 2), one after the other.
+
+        Returns ids, int64, and where each text begins, int64 (n,). A text keeps at least one subword.
+        """
+        first, size = self.starts[numbers], self.starts[numbers + 1] - self.starts[numbers]
+        start = np.minimum(np.rint(spans[:, 0] * size).astype(np.int64), size - 1)
+        end = np.maximum(np.rint(spans[:, 1] * size).astype(np.int64), start + 1)
+        kept = end - start
+        offsets = np.cumsum(kept) - kept
+        places = np.arange(kept.sum()) - np.repeat(offsets - (first + start), kept)
+        return self.ids[places].astype(np.int64), offsets
+
+
+@dataclass(frozen=True, eq=False)
+class Vocabulary:
+    """The subwords, and all texts of some data sets in them, by the name of the data set."""
+
+    tokenizer: Tokenizer
+    tokens: dict[str, Tokens]
+
+
+def learn_vocabulary(training: Sequence[tuple[Rows, Ints]], also: Sequence[Rows], pieces: int) -> Vocabulary:
+    """Learn subwords from the texts with the given numbers, and cut the texts of these and of `also` into them.
+
+    It is done once for the same texts and kept in the cache folder. Raises `DataError` where that cannot be written.
+    """
+    every = [rows for rows, _ in training] + list(also)
+    used = [sha256(np.ascontiguousarray(numbers)).hexdigest() for _, numbers in training]
+    parts = [_FORMAT, str(pieces), *(rows.content for rows in every), *used]
+    folder = cache_dir() / "training" / f"subwords-{sha256(' '.join(parts).encode()).hexdigest()[:16]}"
+    if not folder.is_dir():
+        unfinished = folder.with_name(f".{token_hex(8)}.tmp")
+        try:
+            unfinished.mkdir(parents=True)
+            tokenizer = learn_tokenizer((text for rows, numbers in training for text in _read(rows, numbers)), pieces)
+            for rows in every:
+                _tokenise(tokenizer, _read(rows, np.arange(len(rows.texts))), unfinished / rows.name)
+            tokenizer.save(str(unfinished / _TOKENIZER))
+            unfinished.rename(folder)
+        except OSError as error:
+            # Another process may have been faster.
+            if not folder.is_dir():
+                raise DataError(f"{folder} cannot be written: {error.strerror or error}") from error
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+    tokens = {rows.name: _open(folder / rows.name) for rows in every}
+    return Vocabulary(Tokenizer.from_file(str(folder / _TOKENIZER)), tokens)
+
+
+def learn_tokenizer(texts: Iterable[str], pieces: int) -> Tokenizer:
+    """Return at most `pieces` subwords by byte-pair encoding (Sennrich et al. 2016), on text in NFKC and lower case.
+
+    Punctuation marks are kept apart; words, or whole stretches of scripts without blanks, are cut by the model. The
+    same texts in the same order give the same subwords: a unigram model of this library would not, and takes ten times
+    as long.
+    """
+    tokenizer = Tokenizer(models.BPE(unk_token=UNKNOWN))
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Punctuation("isolated"), pre_tokenizers.Metaspace(prepend_scheme="always")]
+    )
+    tokenizer.decoder = decoders.Metaspace()
+    trainer = trainers.BpeTrainer(
+        vocab_size=pieces, special_tokens=[UNKNOWN], max_token_length=_LONGEST_PIECE, show_progress=False
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return tokenizer
+
+
+def _read(rows: Rows, numbers: Ints) -> Iterator[str]:
+    for first in range(0, len(numbers), _BLOCK_TEXTS):
+        yield from rows.read(numbers[first : first + _BLOCK_TEXTS])
+
+
+def _tokenise(tokenizer: Tokenizer, texts: Iterator[str], path: Path) -> None:
+    """Write the subwords of texts; one without subwords gets the unknown one."""
+    unknown = tokenizer.token_to_id(UNKNOWN)
+    sizes = [np.zeros(1, np.int64)]
+    with path.with_suffix(".ids").open("wb") as file:
+        while block := list(islice(texts, _BLOCK_TEXTS)):
+            encoded = tokenizer.encode_batch_fast(block, add_special_tokens=False)
+            ids = [found.ids or [unknown] for found in encoded]
+            sizes.append(np.fromiter(map(len, ids), np.int64, len(ids)))
+            np.fromiter(chain.from_iterable(ids), np.int32).tofile(file)
+    np.save(path.with_suffix(".starts.npy"), np.cumsum(np.concatenate(sizes)))
+
+
+def _open(path: Path) -> Tokens:
+    starts = np.load(path.with_suffix(".starts.npy"), mmap_mode="r")
+    return Tokens(np.memmap(path.with_suffix(".ids"), np.int32, "r"), starts)
