@@ -45,7 +45,7 @@ docs: $(DEV)/.installed ## build the documentation into site/
 
 bench: $(DEV)/.installed ## measure our own speed, and mteb beside it (minutes; real data in MLBENCH_DATA)
 	@$(DEV)/bin/python $(PIP_INSTALL) --no-build-isolation --editable '.[bench]'
-	@for script in ranking encoding overhead against_mteb; do $(DEV)/bin/python -m tests.bench.$$script || exit 1; done
+	@for script in ranking encoding overhead sampler against_mteb; do $(DEV)/bin/python -m tests.bench.$$script || exit 1; done
 
 clean: ## remove the environments and everything that was built or cached here
 	@echo "removing environments, builds and caches"
