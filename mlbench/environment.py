@@ -5,11 +5,12 @@ import platform
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 from mlbench.results import Environment
 from mlbench.version import __version__
 
-_LIBRARIES = ("numpy", "tokenizers", "torch", "transformers", "sentence-transformers")
+_LIBRARIES = ("numpy", "tokenizers", "torch", "transformers", "sentence-transformers", "datasets", "accelerate")
 
 
 def describe_environment(command: str | None) -> Environment:
@@ -21,8 +22,15 @@ def describe_environment(command: str | None) -> Environment:
         cpus=os.cpu_count(),
         libraries={name: found for name in _LIBRARIES if (found := _version(name))},
         command=None if command is None else command.encode("utf-8", "backslashreplace").decode(),
-        git_commit=_git_commit(),
+        git_commit=next(iter(_git("rev-parse", "HEAD")), None),
     )
+
+
+def code_commit() -> str | None:
+    """Return the git commit of the checkout that this package is run from; None where it is installed elsewhere."""
+    package = Path(__file__).resolve().parent
+    found = _git("-C", str(package), "rev-parse", "--show-toplevel", "HEAD")
+    return found[1] if len(found) == 2 and Path(found[0]).resolve() == package.parent else None
 
 
 def peak_bytes() -> int | None:
@@ -45,10 +53,11 @@ def _version(library: str) -> str | None:
         return None
 
 
-def _git_commit() -> str | None:
+def _git(*arguments: str) -> list[str]:
+    """Return the lines that git prints; none where it fails or is not there."""
     try:
         found = subprocess.run(
-            ["git", "rev-parse", "HEAD"],
+            ["git", *arguments],
             capture_output=True,
             text=True,
             timeout=5,
@@ -56,5 +65,5 @@ def _git_commit() -> str | None:
             stdin=subprocess.DEVNULL,
         )
     except (OSError, subprocess.TimeoutExpired):
-        return None
-    return found.stdout.strip() or None if found.returncode == 0 else None
+        return []
+    return found.stdout.splitlines() if found.returncode == 0 else []

@@ -12,9 +12,11 @@ from mlbench.tasks import load_task
 from mlbench.training.contamination import Findings, Place, Probe, load_texts
 from mlbench.training.examples import Examples
 from mlbench.training.index import ABSENT, Bools, Ints, RowIndex, share_of
-from mlbench.training.recipe import DataSet, Recipe
+from mlbench.training.pools import Pool
+from mlbench.training.recipe import Recipe
 from mlbench.training.rows import Rows, prepare
 from mlbench.training.sampler import BatchSampler
+from mlbench.training.settings import Batches, DataSet
 from mlbench.training.sources import find_source
 
 _SILENCE = Silence()
@@ -30,11 +32,14 @@ class Part:
     rows: tuple[Rows, ...]
     indexes: tuple[RowIndex, ...]
 
-    def examples(self, recipe: Recipe, seed: int) -> Examples:
-        """Return the batches that `recipe` draws from these rows; raises `DataError` where it cannot."""
+    def examples(self, recipe: Recipe, seed: int, batches: Batches | None = None) -> Examples:
+        """Return the batches that `recipe` draws from these rows, or other `batches`.
+
+        Raises `DataError` where the rows cannot give them.
+        """
         sampler = BatchSampler(
             self.indexes,
-            recipe.batches,
+            batches or recipe.batches,
             overlap=recipe.views.overlap,
             random_negatives=recipe.loss.negatives == "hard_only",
             seed=seed,
@@ -56,7 +61,16 @@ class TrainingData:
 
     def held_out_examples(self, recipe: Recipe) -> Examples | None:
         """Return the batches to judge progress on, the same for every seed; None where nothing is held out."""
-        return None if self.held_out is None else self.held_out.examples(recipe, _HELD_OUT_SEED)
+        if self.held_out is None:
+            return None
+        return self.held_out.examples(recipe, _HELD_OUT_SEED, _possible(recipe.batches, self.held_out.indexes))
+
+
+def _possible(batches: Batches, indexes: Sequence[RowIndex]) -> Batches:
+    """Return `batches` all monolingual, or all cross-lingual, where the rows can give nothing else."""
+    pools = [Pool(index, batches.language_tau) for index in indexes]
+    mono, cross = (any(pool.pairs(same).n_rows for pool in pools) for same in (True, False))
+    return batches if mono == cross else batches.model_copy(update={"alpha": float(mono)})
 
 
 def load_data(

@@ -3,174 +3,35 @@
 import json
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from hashlib import sha256
 from importlib.resources import files as package_files
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, get_args
 
-from pydantic import AfterValidator, BaseModel, Field, PrivateAttr, ValidationError, model_validator
+from pydantic import BaseModel, Field, PrivateAttr, ValidationError, model_validator
 
-from mlbench.declarations import (
-    Declared,
-    DeclaredFile,
-    Language,
-    Sorted,
-    checked,
-    distinct,
-    faults_of,
-    read_toml,
-    some,
-)
+from mlbench.declarations import Declared, Language, Sorted, distinct, faults_of, read_toml
 from mlbench.errors import DataError, InvalidRecipe, UnknownName, UserError, suggest
-from mlbench.tasks import load_task
-
-Share = Annotated[float, Field(ge=0, le=1)]
-TaskName = Annotated[str, checked(lambda name: load_task(name).name)]
-_NAME = r"^[a-z0-9]+([._-][a-z0-9]+)*$"
-
-
-class StaticModel(Declared):
-    """A table of subword vectors: `pieces` subwords of a unigram model learned from the training texts, times `dim`."""
-
-    pieces: Annotated[int, Field(ge=64, le=1_000_000)] = 50_000
-    dim: Annotated[int, Field(ge=2, le=4096)] = 128
-
-
-class TransformerModel(Declared):
-    """An encoder to start from: a folder or a hub id, and how texts enter it."""
-
-    checkpoint: Annotated[str, Field(min_length=1)]
-    revision: str | None = None
-    pooling: Literal["mean", "cls", "max", "lasttoken"] | None = None
-    max_length: Annotated[int, Field(ge=2)] | None = None
-    query_prefix: str = ""
-    document_prefix: str = ""
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    gradient_accumulation: Annotated[int, Field(ge=1)] = 1
-
-
-class Batches(Declared):
-    """How batches are drawn: monolingual with probability `alpha`, cross-lingual otherwise (arXiv 2408.10536, sec. 3).
-
-    `monolingual` batches have one language (`mono`) or same-language pairs of many (`mixed`); in `cross_lingual` ones
-    each example has its own ordered pair of languages (`cross_example`) or all have the same (`cross_batch`).
-    Languages, or ordered pairs of them, are drawn with weights size^language_tau and data sets with
-    size^dataset_tau: 0 is uniform. A batch that lacks examples without a clash is drawn again (`refuse`) or taken as
-    it is (`shorten`).
-    """
-
-    size: Annotated[int, Field(ge=2)] = 256
-    alpha: Share = 0.5
-    monolingual: Literal["mono", "mixed"] = "mono"
-    cross_lingual: Literal["cross_example", "cross_batch"] = "cross_example"
-    language_tau: Annotated[float, Field(ge=0, le=1)] = 0.0
-    dataset_tau: Annotated[float, Field(ge=0, le=1)] = 1.0
-    unfilled: Literal["refuse", "shorten"] = "shorten"
-
-
-class Views(Declared):
-    """How query and document are made from one text, or from a text and its translation, where there are no questions.
-
-    `overlap` is the probability that a place of one view is in the other as well: 0 disjoint, 1 both whole.
-    """
-
-    overlap: Share = 0.5
-
-
-class Loss(Declared):
-    """InfoNCE with the cosine divided by `temperature`.
-
-    With `hard_only` negatives the denominator has the own document and the hard negatives of all examples (arXiv
-    2408.10536, eq. 1); with `in_batch` the other examples' documents too. `symmetric` adds the same from document to
-    query.
-    """
-
-    negatives: Literal["in_batch", "hard_only"] = "in_batch"
-    temperature: Annotated[float, Field(gt=0)] = 0.05
-    symmetric: bool = False
-
-    @model_validator(mode="after")
-    def _two_sided(self) -> "Loss":
-        if self.symmetric and self.negatives == "hard_only":
-            raise ValueError("symmetric needs negatives = 'in_batch': hard negatives belong to queries")
-        return self
-
-
-class Optimizer(Declared):
-    """AdamW for transformers, sparse Adam for static models; the rate rises over `warmup`, a share of the steps."""
-
-    learning_rate: Annotated[float, Field(gt=0)]
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    schedule: Literal["constant", "linear"] = "constant"
-    warmup: Share = 0.0
-
-
-class DataSet(Declared):
-    """Rows to train on: `files` of JSON lines, or `hub`, a name that the library `datasets` loads.
-
-    `columns` says which column of a hub's rows is what: `query`, `document`, `language` and `negatives`; `language` is
-    then the language of all rows where there is no such column.
-    """
-
-    name: Annotated[str, Field(pattern=_NAME)]
-    files: Annotated[tuple[DeclaredFile, ...], AfterValidator(distinct), Field(strict=False)] = ()
-    hub: str | None = None
-    configuration: str | None = None
-    revision: str | None = None
-    split: str = "train"
-    columns: dict[Literal["query", "document", "language", "negatives"], str] = Field(default={})
-    language: Language | None = None
-    licence: str = "not stated"
-    homepage: str = ""
-    citation: str = ""
-
-    @model_validator(mode="after")
-    def _one_source(self) -> "DataSet":
-        if bool(self.files) == (self.hub is not None):
-            raise ValueError("give files or hub, one of them")
-        if self.hub is not None and not {"query", "document"} <= self.columns.keys():
-            raise ValueError("columns must name query and document")
-        if self.hub is not None and (self.language is None) == ("language" not in self.columns):
-            raise ValueError("give language or columns.language, one of them")
-        return self
-
-
-DataSets = Annotated[tuple[DataSet, ...], AfterValidator(some), Field(strict=False)]
-
-
-class Validation(Declared):
-    """How progress is judged: the loss on held-out batches, every so many steps.
-
-    They come from a `share` of the training rows, whole groups of translations and repetitions, or from `datasets`.
-    With `patience`, training ends after so many judgments without a better one, and the best weights are kept.
-    """
-
-    share: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    datasets: Annotated[tuple[DataSet, ...], Field(strict=False)] = ()
-    every: Annotated[int, Field(ge=1)] = 500
-    batches: Annotated[int, Field(ge=1)] = 20
-    patience: Annotated[int, Field(ge=1)] | None = None
-
-    @model_validator(mode="after")
-    def _one_source(self) -> "Validation":
-        if bool(self.datasets) == (self.share > 0):
-            raise ValueError("give share or datasets, one of them")
-        return self
-
-
-class Contamination(Declared):
-    """Whether training texts may hold texts of `tasks`: `refuse` to train, `drop` the rows, or `warn` and go on."""
-
-    tasks: Annotated[tuple[TaskName, ...], AfterValidator(distinct), Field(strict=False)] = ()
-    action: Literal["refuse", "drop", "warn"] = "refuse"
+from mlbench.training.settings import (
+    Batches,
+    Contamination,
+    DataSets,
+    Loss,
+    Name,
+    Optimizer,
+    StaticModel,
+    TransformerModel,
+    Validation,
+    Views,
+)
 
 
 class Recipe(Declared):
     """All that decides a trained model, but for the versions of libraries and the machine."""
 
-    name: Annotated[str, Field(pattern=_NAME)]
+    name: Name
     title: str = ""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     steps: Annotated[int, Field(ge=1)]
@@ -221,31 +82,64 @@ def load_recipe(spec: str, changes: Mapping[str, object] | None = None) -> Recip
     with their table (`batches.alpha`), to values. Raises `InvalidRecipe` with all faults at once, `UnknownName` or
     `DataError` where there is nothing such.
     """
+    recipe, faults = check_recipe(spec, changes)
+    if faults or recipe is None:
+        raise InvalidRecipe(spec, faults)
+    return recipe
+
+
+def check_recipe(spec: str, changes: Mapping[str, object] | None = None) -> tuple[Recipe | None, list[str]]:
+    """Return a recipe as `load_recipe` does, and all its faults, one line each.
+
+    With faults it is what is left without the faulty keys, enough to check its data, or None where too little is left.
+    Raises `UnknownName` or `DataError` where there is nothing such, and `InvalidRecipe` for what is no TOML.
+    """
     path = _shipped() / f"{spec}.toml" if spec in recipe_names() else Path(spec)
     if not path.is_file():
         if path.suffix == ".toml" or re.search(r"[/\\]", spec):
             raise DataError(f"there is no recipe {spec}")
         raise UnknownName("recipe", spec, recipe_names())
-    table, faults = read_toml(path, spec, InvalidRecipe), list[str]()
-    base = table.pop("extends", None)
-    if base in recipe_names():
-        table = _overlay(read_toml(_shipped() / f"{base}.toml", spec, InvalidRecipe), table)
-    elif base is not None:
-        faults.append(f"extends: unknown recipe {base!r}: {suggest(str(base), recipe_names())}")
+    faults: list[str] = []
+    table = _read(path, spec, faults)
     for key, value in (changes or {}).items():
         try:
             table = _overlay(table, _nested(key_path(key), value))
         except UserError as error:
             faults.append(str(error))
     try:
-        recipe = Recipe.model_validate(table)
+        recipe: Recipe | None = Recipe.model_validate(table)
     except ValidationError as error:
-        found = faults_of(error, Recipe, also_known=("extends",), skip=("missing",) if faults else ())
-        raise InvalidRecipe(spec, faults + found) from error
-    if faults:
-        raise InvalidRecipe(spec, faults)
-    recipe._root = path.parent
-    return recipe
+        faults += faults_of(error, Recipe, also_known=("extends",), skip=("missing",) if faults else ())
+        recipe = _usable(table)
+    if recipe is not None:
+        recipe._root = path.parent
+    return recipe, faults
+
+
+def _usable(table: Mapping[str, object]) -> Recipe | None:
+    """Return the recipe without its faulty keys, None where those left do not say what to train on.
+
+    What does not decide which rows are drawn is replaced before.
+    """
+    left = _overlay(table, {"name": "unnamed", "steps": 1, "optimizer": {"learning_rate": 1.0}, "static": {}})
+    while True:
+        try:
+            return Recipe.model_validate(left)
+        except ValidationError as error:
+            # Longer paths first: a key is gone before its table may be.
+            places = sorted({detail["loc"] for detail in error.errors()}, key=len, reverse=True)
+            if not all(_remove(left, place) for place in places):
+                return None
+
+
+def _remove(table: object, place: Sequence[int | str]) -> bool:
+    """Remove what is at `place` from a table; returns whether there is a key that can go without its list."""
+    *parents, key = place or ("",)
+    for step in parents:
+        if not (isinstance(table, list) or (isinstance(table, dict) and step in table)):
+            return False
+        table = table[step]  # type: ignore[index]
+    return isinstance(table, dict) and table.pop(key, None) is not None
 
 
 def key_path(key: str) -> tuple[str, ...]:
@@ -274,6 +168,17 @@ def parse_value(text: str) -> object:
 
 def _shipped() -> Path:
     return Path(str(package_files("mlbench.recipe_files")))
+
+
+def _read(path: Path, spec: str, faults: list[str]) -> dict[str, object]:
+    """Return the table of a recipe's file, laid over that of the recipe it extends."""
+    table = read_toml(path, spec, InvalidRecipe)
+    extended = table.pop("extends", None)
+    if extended in recipe_names():
+        return _overlay(_read(_shipped() / f"{extended}.toml", spec, faults), table)
+    if extended is not None:
+        faults.append(f"extends: unknown recipe {extended!r}: {suggest(str(extended), recipe_names())}")
+    return table
 
 
 def _overlay(table: Mapping[str, object], above: Mapping[str, object]) -> dict[str, object]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from mlbench.errors import DataError, UserError
 from mlbench.training.index import ABSENT, Ints, RowIndex
 from mlbench.training.pools import Pool
-from mlbench.training.recipe import Batches
+from mlbench.training.settings import Batches
 from mlbench.training.views import Floats, draw_spans
 
 BatchKind = Literal["mono", "mixed", "cross_example", "cross_batch"]

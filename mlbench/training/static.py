@@ -2,9 +2,7 @@
 
 import json
 import os
-import shutil
 from dataclasses import asdict, dataclass, replace
-from hashlib import sha256
 from pathlib import Path
 from secrets import token_hex
 from typing import TYPE_CHECKING
@@ -20,12 +18,12 @@ from mlbench.training.index import ABSENT
 from mlbench.training.losses import info_nce
 from mlbench.training.recipe import Recipe
 from mlbench.training.tokens import Vocabulary, learn_vocabulary
-from mlbench.training.transformer import Trained
+from mlbench.training.trained import Trained, save_model, work_folder
 
 if TYPE_CHECKING:
     import torch
+    from sentence_transformers import SentenceTransformer
 
-_WORK = ".training"
 _SILENCE = Silence()
 _RUNTIME = Runtime()
 _BETAS = (0.9, 0.999)
@@ -64,14 +62,13 @@ def train_static(
     progress.start("learn subwords", 1)
     vocabulary = _vocabulary(recipe, data)
     progress.finish()
-    work = folder.absolute() / _WORK / _identity(recipe, vocabulary)
-    work.mkdir(parents=True, exist_ok=True)
+    work = work_folder(folder, recipe, data)
     table = _Table(recipe, vocabulary, runtime.device)
     course = table.load(work) or _Course()
     course = _run(recipe, data, table, course, work=work, progress=progress)
     if _with_patience(recipe):
         table.load(work, "best")
-    _save(table.vectors(), vocabulary, work / "model", folder)
+    save_model(_model(table.vectors(), vocabulary), work / "model", folder)
     return Trained(
         steps=course.step,
         best_step=course.best_step if _with_patience(recipe) else course.step,
@@ -257,23 +254,9 @@ def _vocabulary(recipe: Recipe, data: TrainingData) -> Vocabulary:
     return learn_vocabulary(training, also, recipe.static.pieces)
 
 
-def _identity(recipe: Recipe, vocabulary: Vocabulary) -> str:
-    """Return what tells the work of this training from that of another recipe or of other data."""
-    return sha256((recipe.fingerprint() + vocabulary.tokenizer.to_str()).encode()).hexdigest()[:16]
-
-
-def _save(vectors: Vectors, vocabulary: Vocabulary, unfinished: Path, folder: Path) -> None:
-    """Save the model in `folder`, what makes it a checkpoint last."""
+def _model(vectors: Vectors, vocabulary: Vocabulary) -> "SentenceTransformer":
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Normalize, StaticEmbedding
 
     modules = [StaticEmbedding(vocabulary.tokenizer, embedding_weights=vectors), Normalize()]
-    model = SentenceTransformer(modules=modules, device="cpu", similarity_fn_name="cosine")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    model.save_pretrained(str(unfinished), create_model_card=False)
-    for path in sorted(unfinished.iterdir(), key=lambda path: path.name == "modules.json"):
-        target = folder / path.name
-        if target.is_dir():
-            shutil.rmtree(target)
-        path.replace(target)
-    unfinished.rmdir()
+    return SentenceTransformer(modules=modules, device="cpu", similarity_fn_name="cosine")

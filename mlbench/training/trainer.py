@@ -19,7 +19,8 @@ from mlbench.protocols import Progress
 from mlbench.training.data import TrainingData
 from mlbench.training.examples import Examples
 from mlbench.training.losses import info_nce
-from mlbench.training.recipe import Loss, Recipe
+from mlbench.training.recipe import Recipe
+from mlbench.training.settings import Loss
 
 Row = dict[str, str | bool]
 Features = dict[str, torch.Tensor]

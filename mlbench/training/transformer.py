@@ -1,13 +1,9 @@
 """Trains dense transformers on the trainer of sentence-transformers: resumable, on CPU or GPUs, to a checkpoint."""
 
-import json
 import logging
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +12,9 @@ from mlbench.errors import MissingExtra, UserError
 from mlbench.files import offline
 from mlbench.protocols import Progress, Runtime, Silence
 from mlbench.training.data import TrainingData
-from mlbench.training.recipe import Recipe, TransformerModel
+from mlbench.training.recipe import Recipe
+from mlbench.training.settings import TransformerModel
+from mlbench.training.trained import Losses, Trained, save_model, work_folder
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -24,30 +22,10 @@ if TYPE_CHECKING:
 
     from mlbench.training.trainer import BatchTrainer
 
-Losses = tuple[tuple[int, float], ...]
-
 _LIBRARIES = ("torch", "transformers", "sentence_transformers", "datasets", "accelerate")
-_WORK = ".training"
 _STATE = "trainer_state.json"
 _SILENCE = Silence()
 _RUNTIME = Runtime()
-
-
-@dataclass(frozen=True, slots=True)
-class Trained:
-    """What a training did: `steps` until it ended, `best_step` whose weights were kept.
-
-    `batches` were read by all processes together. `losses` are (step, mean since the one before), `held_out_losses`
-    (step, loss on held-out batches). Of several processes, the one with `is_main` writes the checkpoint.
-    """
-
-    steps: int
-    best_step: int
-    batches: int
-    stopped_early: bool
-    losses: Losses
-    held_out_losses: Losses
-    is_main: bool
 
 
 def train_transformer(
@@ -61,22 +39,23 @@ def train_transformer(
     """Train as `recipe` says and save a Sentence Transformers checkpoint in `folder`, its modules.json last.
 
     A run that was interrupted goes on from its last checkpoint, in `.training` of that folder, if recipe and data are
-    the same; `forget_work` removes that. Raises `MissingExtra`, `UserError` for a checkpoint to start from or a device
+    the same (see `trained`). Raises `MissingExtra`, `UserError` for a checkpoint to start from or a device
     that cannot be used, and as `BatchSampler.batch` and `info_nce` do.
     """
     # Spinning threads of OpenMP made torch 8 times slower beside another process; it reads this once, when imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if any(find_spec(library) is None for library in _LIBRARIES):
         raise MissingExtra("training transformers", "train")
-    # Absolute, as the trainer keeps it in its checkpoints.
-    work = folder.absolute() / _WORK / _identity(recipe, data)
-    work.mkdir(parents=True, exist_ok=True)
+    from sentence_transformers import SentenceTransformer
+
+    work = work_folder(folder, recipe, data)
     with _quiet():
         trainer = _make_trainer(recipe, data, work, progress=progress, runtime=runtime)
         state = _train(trainer, recipe, work)
         kept = _kept_step(state, recipe)
         if trainer.is_world_process_zero():
-            _save(work / f"checkpoint-{kept}", work / "model", folder)
+            model = SentenceTransformer(str(work / f"checkpoint-{kept}"), device="cpu", local_files_only=True)
+            save_model(model, work / "model", folder)
         trainer.accelerator.wait_for_everyone()
     return Trained(
         steps=state.global_step,
@@ -87,11 +66,6 @@ def train_transformer(
         held_out_losses=_losses(state, "eval_loss"),
         is_main=trainer.is_world_process_zero(),
     )
-
-
-def forget_work(folder: Path) -> None:
-    """Remove what an interrupted training would be resumed from."""
-    shutil.rmtree(folder / _WORK, ignore_errors=True)
 
 
 def load_model(settings: TransformerModel, root: Path, runtime: Runtime) -> "SentenceTransformer":
@@ -128,13 +102,6 @@ def load_model(settings: TransformerModel, root: Path, runtime: Runtime) -> "Sen
     if settings.max_length is not None:
         _set_max_length(model, settings.max_length)
     return model
-
-
-def _identity(recipe: Recipe, data: TrainingData) -> str:
-    """Return what tells the work of this training from that of another recipe or of other data."""
-    parts = (data.training, data.held_out)
-    contents = [[rows.content for rows in part.rows] for part in parts if part is not None]
-    return sha256(json.dumps([recipe.fingerprint(), contents]).encode()).hexdigest()[:16]
 
 
 def _make_trainer(
@@ -207,21 +174,6 @@ def _kept_step(state: "TrainerState", recipe: Recipe) -> int:
 
 def _losses(state: "TrainerState", name: str) -> Losses:
     return tuple((int(entry["step"]), float(entry[name])) for entry in state.log_history if name in entry)
-
-
-def _save(checkpoint: Path, unfinished: Path, folder: Path) -> None:
-    """Save the model of a trainer's checkpoint in `folder`, what makes it a checkpoint last."""
-    from sentence_transformers import SentenceTransformer
-
-    shutil.rmtree(unfinished, ignore_errors=True)
-    model = SentenceTransformer(str(checkpoint), device="cpu", local_files_only=True)
-    model.save_pretrained(str(unfinished), create_model_card=False)
-    for path in sorted(unfinished.iterdir(), key=lambda path: path.name == "modules.json"):
-        target = folder / path.name
-        if target.is_dir():
-            shutil.rmtree(target)
-        path.replace(target)
-    unfinished.rmdir()
 
 
 def _set_pooling(model: "SentenceTransformer", mode: str) -> None:

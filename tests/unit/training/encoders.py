@@ -8,7 +8,8 @@ from pathlib import Path
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from mlbench.training.data import TrainingData, load_data
-from mlbench.training.recipe import DataSet, Recipe
+from mlbench.training.recipe import Recipe
+from mlbench.training.settings import DataSet
 
 LANGUAGES = ("de", "en", "fr")
 CONCEPTS = 40

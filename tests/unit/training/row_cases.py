@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from mlbench.training.index import RowIndex
-from mlbench.training.recipe import DataSet
 from mlbench.training.rows import Rows, prepare
+from mlbench.training.settings import DataSet
 from mlbench.training.sources import find_source
 
 RawRow = Mapping[str, object]

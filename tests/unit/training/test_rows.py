@@ -30,8 +30,8 @@ from mlbench.errors import DataError
 from mlbench.files import cache_dir
 from mlbench.training import rows as rows_module
 from mlbench.training.index import ABSENT
-from mlbench.training.recipe import DataSet
 from mlbench.training.rows import Rows, normalise, prepare
+from mlbench.training.settings import DataSet
 from mlbench.training.sources import find_source
 
 LANGUAGES = ("ar", "de", "en", "th")

@@ -31,9 +31,9 @@ from unit.training.row_cases import (
 
 from mlbench.errors import DataError, UserError
 from mlbench.training.index import ABSENT, Ints, RowIndex
-from mlbench.training.recipe import Batches
 from mlbench.training.rows import Rows
 from mlbench.training.sampler import Batch, BatchSampler
+from mlbench.training.settings import Batches
 
 LANGUAGES = ("ar", "de", "en", "th")
 KINDS = ("mono", "mixed", "cross_example", "cross_batch")

@@ -8,7 +8,7 @@ import pytest
 from unit.training.row_cases import RawRow, texts, write
 
 from mlbench.errors import DataError, MissingExtra
-from mlbench.training.recipe import DataSet
+from mlbench.training.settings import DataSet
 from mlbench.training.sources import Row, find_source, read_rows
 
 datasets = pytest.importorskip("datasets")

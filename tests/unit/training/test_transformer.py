@@ -18,7 +18,8 @@ from mlbench.errors import UserError
 from mlbench.protocols import Encoder, Runtime
 from mlbench.specs import open_retriever
 from mlbench.training.recipe import Recipe
-from mlbench.training.transformer import Trained, forget_work, load_model, train_transformer
+from mlbench.training.trained import Trained, forget_work
+from mlbench.training.transformer import load_model, train_transformer
 
 torch = pytest.importorskip("torch")
 sentence_transformers = pytest.importorskip("sentence_transformers")

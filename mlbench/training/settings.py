@@ -1,0 +1,150 @@
+"""The tables of a recipe: model, batches, views, loss, optimizer, data sets, validation, contamination."""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from mlbench.declarations import Declared, DeclaredFile, Language, RelativePath, checked, distinct, some
+from mlbench.tasks import load_task
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9]+([._-][a-z0-9]+)*$")]
+Share = Annotated[float, Field(ge=0, le=1)]
+TaskName = Annotated[str, checked(lambda name: load_task(name).name)]
+
+
+class StaticModel(Declared):
+    """A table of subword vectors: `pieces` subwords of a unigram model learned from the training texts, times `dim`."""
+
+    pieces: Annotated[int, Field(ge=64, le=1_000_000)] = 50_000
+    dim: Annotated[int, Field(ge=2, le=4096)] = 128
+
+
+class TransformerModel(Declared):
+    """An encoder to start from: a folder or a hub id, and how texts enter it."""
+
+    checkpoint: Annotated[str, Field(min_length=1)]
+    revision: str | None = None
+    pooling: Literal["mean", "cls", "max", "lasttoken"] | None = None
+    max_length: Annotated[int, Field(ge=2)] | None = None
+    query_prefix: str = ""
+    document_prefix: str = ""
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    gradient_accumulation: Annotated[int, Field(ge=1)] = 1
+
+
+class Batches(Declared):
+    """How batches are drawn: monolingual with probability `alpha`, cross-lingual otherwise (arXiv 2408.10536, sec. 3).
+
+    `monolingual` batches have one language (`mono`) or same-language pairs of many (`mixed`); in `cross_lingual` ones
+    each example has its own ordered pair of languages (`cross_example`) or all have the same (`cross_batch`).
+    Languages, or ordered pairs of them, are drawn with weights size^language_tau and data sets with
+    size^dataset_tau: 0 is uniform. A batch that lacks examples without a clash is drawn again (`refuse`) or taken as
+    it is (`shorten`).
+    """
+
+    size: Annotated[int, Field(ge=2)] = 256
+    alpha: Share = 0.5
+    monolingual: Literal["mono", "mixed"] = "mono"
+    cross_lingual: Literal["cross_example", "cross_batch"] = "cross_example"
+    language_tau: Annotated[float, Field(ge=0, le=1)] = 0.0
+    dataset_tau: Annotated[float, Field(ge=0, le=1)] = 1.0
+    unfilled: Literal["refuse", "shorten"] = "shorten"
+
+
+class Views(Declared):
+    """How query and document are made from one text, or from a text and its translation, where there are no questions.
+
+    `overlap` is the probability that a place of one view is in the other as well: 0 disjoint, 1 both whole.
+    """
+
+    overlap: Share = 0.5
+
+
+class Loss(Declared):
+    """InfoNCE with the cosine divided by `temperature`.
+
+    With `hard_only` negatives the denominator has the own document and the hard negatives of all examples (arXiv
+    2408.10536, eq. 1); with `in_batch` the other examples' documents too. `symmetric` adds the same from document to
+    query.
+    """
+
+    negatives: Literal["in_batch", "hard_only"] = "in_batch"
+    temperature: Annotated[float, Field(gt=0)] = 0.05
+    symmetric: bool = False
+
+    @model_validator(mode="after")
+    def _two_sided(self) -> "Loss":
+        if self.symmetric and self.negatives == "hard_only":
+            raise ValueError("symmetric needs negatives = 'in_batch': hard negatives belong to queries")
+        return self
+
+
+class Optimizer(Declared):
+    """AdamW for transformers, sparse Adam for static models; the rate rises over `warmup`, a share of the steps."""
+
+    learning_rate: Annotated[float, Field(gt=0)]
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    schedule: Literal["constant", "linear"] = "constant"
+    warmup: Share = 0.0
+
+
+class DataSet(Declared):
+    """Rows to train on: `files` of JSON lines, or `hub`, a name that the library `datasets` loads, or a `folder` of it.
+
+    `columns` says which column of a hub's rows is what: `query`, `document`, `language` and `negatives`; `language` is
+    then the language of all rows where there is no such column.
+    """
+
+    name: Name
+    files: Annotated[tuple[DeclaredFile, ...], AfterValidator(distinct), Field(strict=False)] = ()
+    hub: str | None = None
+    configuration: str | None = None
+    folder: RelativePath | None = None
+    revision: str | None = None
+    split: str = "train"
+    columns: dict[Literal["query", "document", "language", "negatives"], str] = Field(default={})
+    language: Language | None = None
+    licence: str = "not stated"
+    homepage: str = ""
+    citation: str = ""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "DataSet":
+        if bool(self.files) == (self.hub is not None):
+            raise ValueError("give files or hub, one of them")
+        if self.hub is not None and not {"query", "document"} <= self.columns.keys():
+            raise ValueError("columns must name query and document")
+        if self.hub is not None and (self.language is None) == ("language" not in self.columns):
+            raise ValueError("give language or columns.language, one of them")
+        return self
+
+
+DataSets = Annotated[tuple[DataSet, ...], AfterValidator(some), Field(strict=False)]
+
+
+class Validation(Declared):
+    """How progress is judged: the loss on held-out batches, every so many steps.
+
+    They come from a `share` of the training rows, whole groups of translations and repetitions, or from `datasets`, and
+    are monolingual as often as those of training, but where these rows can give only one of both.
+    With `patience`, training ends after so many judgments without a better one, and the best weights are kept.
+    """
+
+    share: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    datasets: Annotated[tuple[DataSet, ...], Field(strict=False)] = ()
+    every: Annotated[int, Field(ge=1)] = 500
+    batches: Annotated[int, Field(ge=1)] = 20
+    patience: Annotated[int, Field(ge=1)] | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "Validation":
+        if bool(self.datasets) == (self.share > 0):
+            raise ValueError("give share or datasets, one of them")
+        return self
+
+
+class Contamination(Declared):
+    """Whether training texts may hold texts of `tasks`: `refuse` to train, `drop` the rows, or `warn` and go on."""
+
+    tasks: Annotated[tuple[TaskName, ...], AfterValidator(distinct), Field(strict=False)] = ()
+    action: Literal["refuse", "drop", "warn"] = "refuse"
