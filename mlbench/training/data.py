@@ -74,21 +74,20 @@ def _possible(batches: Batches, indexes: Sequence[RowIndex]) -> Batches:
 
 
 def load_data(
-    recipe: Recipe, *, data_dir: Path | None = None, progress: Progress = _SILENCE
+    recipe: Recipe, *, data_dir: Path | None = None, progress: Progress = _SILENCE, findings: Findings | None = None
 ) -> tuple[TrainingData | None, list[str]]:
     """Find, read and check the data of a recipe; returns it, and all faults, one line each.
 
     With a fault there may be no data. What is found of evaluation tasks is a fault where the recipe refuses it, else
-    told to `progress`.
+    told to `progress`; `findings` were made before of the same data sets and tasks.
     """
     faults: list[str] = []
     rows = _prepare_all(recipe, recipe.datasets, "datasets", data_dir, progress, faults)
     judged = recipe.validation.datasets if recipe.validation else ()
     held_out_rows = _prepare_all(recipe, judged, "validation.datasets", data_dir, progress, faults)
     faults += _missing_languages(recipe, rows)
-    findings = None
     try:
-        findings = _scan(recipe, rows, data_dir, progress)
+        findings = findings or _scan(recipe, rows, data_dir, progress)
     except UserError as error:
         faults.append(f"contamination: {error}")
     if findings is not None and findings.hits and recipe.contamination.action == "refuse":

@@ -34,7 +34,7 @@ def open_recipe(
     """
     recipe, faults = check_recipe(spec, changes)
     data = None
-    if recipe is not None and _is_installed():
+    if recipe is not None and is_installed():
         data, found = load_data(recipe, data_dir=data_dir, progress=progress)
         faults += found
     if faults:
@@ -111,5 +111,6 @@ def _train(recipe: Recipe, data: TrainingData, folder: Path, *, progress: Progre
     return train_static(recipe, data, folder, progress=progress, runtime=runtime)
 
 
-def _is_installed() -> bool:
+def is_installed() -> bool:
+    """Say whether there is what training needs."""
     return all(find_spec(library) is not None for library in _LIBRARIES)

@@ -2,23 +2,27 @@
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from math import isfinite
 from pathlib import Path
 from secrets import token_hex
 from typing import TYPE_CHECKING
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
+from mlbench.errors import UserError
 from mlbench.protocols import Progress, Runtime, Silence, Vectors
 from mlbench.training.data import TrainingData, used_texts
 from mlbench.training.examples import Examples
-from mlbench.training.index import ABSENT
+from mlbench.training.index import ABSENT, Ints
 from mlbench.training.losses import info_nce
 from mlbench.training.recipe import Recipe
 from mlbench.training.tokens import Vocabulary, learn_vocabulary
 from mlbench.training.trained import Trained, save_model, work_folder
+from mlbench.training.views import Floats
 
 if TYPE_CHECKING:
     import torch
@@ -52,23 +56,18 @@ def train_static(
     """Train as `recipe` says and save a Sentence Transformers checkpoint in `folder`, its modules.json last.
 
     A run that was interrupted goes on from what it kept in `.training` of that folder, if recipe and data are the same,
-    and gives the same weights to the bit.
+    and gives the same weights to the bit, however many threads there are: one is as fast here. Raises `UserError` for
+    a device that cannot be used and where the loss is no number, and as `BatchSampler.batch` and `info_nce` do.
     """
-    import torch
-
-    assert recipe.static is not None
-    # One thread is as fast here, and its sums are the same on any number of cores.
-    torch.set_num_threads(runtime.threads or 1)
-    progress.start("learn subwords", 1)
-    vocabulary = _vocabulary(recipe, data)
-    progress.finish()
-    work = work_folder(folder, recipe, data)
-    table = _Table(recipe, vocabulary, runtime.device)
-    course = table.load(work) or _Course()
-    course = _run(recipe, data, table, course, work=work, progress=progress)
-    if _with_patience(recipe):
-        table.load(work, "best")
-    save_model(_model(table.vectors(), vocabulary), work / "model", folder)
+    with _one_thread():
+        vocabulary = _vocabulary(recipe, data, progress)
+        work = work_folder(folder, recipe, data)
+        table = _Table(recipe, vocabulary, runtime.device)
+        course = table.load(work) or _Course()
+        course = _run(recipe, data, table, course, work=work, progress=progress)
+        if _with_patience(recipe):
+            table.load(work, "best")
+        save_model(_model(table.vectors(), vocabulary), work / "model", folder)
     return Trained(
         steps=course.step,
         best_step=course.best_step if _with_patience(recipe) else course.step,
@@ -76,6 +75,8 @@ def train_static(
         stopped_early=course.step < recipe.steps,
         losses=course.losses,
         held_out_losses=course.held_out_losses,
+        device=table.device,
+        threads=1,
         is_main=True,
     )
 
@@ -100,12 +101,16 @@ class _Table:
         self._tokens = vocabulary.tokens
         size = vocabulary.tokenizer.get_vocab_size()
         vectors = torch.from_numpy(first_vectors(size, recipe.static.dim, recipe.seed))
-        self._weight = torch.nn.Parameter(vectors.to(device or "cpu"))
+        self.device = device or "cpu"
+        try:
+            self._weight = torch.nn.Parameter(vectors.to(self.device))
+        except (RuntimeError, AssertionError) as error:
+            raise UserError(f"device {device} cannot be used: {str(error).splitlines()[0]}") from error
         self._optimizer = torch.optim.SparseAdam([self._weight], lr=recipe.optimizer.learning_rate, betas=_BETAS)
 
     def vectors(self) -> Vectors:
         """Return the table as it is, float32 (pieces, dim)."""
-        vectors: Vectors = self._weight.detach().cpu().numpy()
+        vectors: Vectors = np.asarray(self._weight.detach().cpu())
         return vectors
 
     def step(self, examples: Examples, number: int, rate: float) -> float:
@@ -114,7 +119,7 @@ class _Table:
             group["lr"] = rate
         loss = self._loss(examples, number)
         self._optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         self._optimizer.step()
         return float(loss.detach())
 
@@ -143,12 +148,10 @@ class _Table:
             symmetric=self._recipe.loss.symmetric,
         )
 
-    def _embed(
-        self, name: str, numbers: "np.ndarray[tuple[int, ...], np.dtype[np.int64]]", spans: object
-    ) -> "torch.Tensor":
+    def _embed(self, name: str, numbers: Ints, spans: Floats) -> "torch.Tensor":
         import torch
 
-        ids, offsets = self._tokens[name].bags(numbers, spans)  # type: ignore[arg-type]
+        ids, offsets = self._tokens[name].bags(numbers, spans)
         device = self._weight.device
         return torch.nn.functional.embedding_bag(
             torch.from_numpy(ids).to(device),
@@ -160,6 +163,8 @@ class _Table:
 
     def save(self, work: Path, name: str, course: _Course) -> None:
         """Keep weights and optimizer in one file that appears whole."""
+        from safetensors.torch import save_file
+
         state = self._optimizer.state[self._weight]
         tensors = {"weight": self._weight.detach(), "first": state["exp_avg"], "second": state["exp_avg_sq"]}
         unfinished = work / f".{token_hex(8)}.tmp"
@@ -205,15 +210,23 @@ def _run(
         course = replace(course, step=course.step + 1)
         progress.advance(1)
         if course.step % every == 0 or course.step == recipe.steps:
-            course = replace(course, losses=(*course.losses, (course.step, float(np.mean(seen)))))
+            course = replace(course, losses=(*course.losses, (course.step, _mean(seen, course.step))))
             seen = []
             if held_out is not None and recipe.validation is not None:
                 course = _judged(course, table.judge(held_out, recipe.validation.batches))
+                progress.note(f"validation loss {course.held_out_losses[-1][1]:.4f} after {course.step} steps")
             if _with_patience(recipe) and course.best_step == course.step:
                 table.save(work, "best", course)
             table.save(work, "last", course)
     progress.finish()
     return course
+
+
+def _mean(losses: list[float], step: int) -> float:
+    mean = float(np.mean(losses))
+    if not isfinite(mean):
+        raise UserError(f"the loss is {mean} after {step} steps: lower optimizer.learning_rate")
+    return mean
 
 
 def _judged(course: _Course, loss: float) -> _Course:
@@ -246,12 +259,25 @@ def _rate(recipe: Recipe, step: int) -> float:
     return settings.learning_rate * left
 
 
-def _vocabulary(recipe: Recipe, data: TrainingData) -> Vocabulary:
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let torch use one thread, whose sums are the same on any number of cores."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _vocabulary(recipe: Recipe, data: TrainingData, progress: Progress) -> Vocabulary:
     assert recipe.static is not None
     training = list(zip(data.training.rows, used_texts(data.training), strict=True))
     known = {rows.name for rows in data.training.rows}
     also = [rows for rows in data.held_out.rows if rows.name not in known] if data.held_out else []
-    return learn_vocabulary(training, also, recipe.static.pieces)
+    return learn_vocabulary(training, also, recipe.static.pieces, progress=progress)
 
 
 def _model(vectors: Vectors, vocabulary: Vocabulary) -> "SentenceTransformer":
