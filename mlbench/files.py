@@ -80,7 +80,7 @@ def local(file: DeclaredFile, *, data_dir: Path | None = None, root: Path = Path
         if not (root / file.path).is_file():
             raise DataError(f"{root / file.path} is missing: it belongs beside the file that names it")
         return root / file.path
-    for folder in (*_user_folders(data_dir), root):
+    for folder in (*user_folders(data_dir), root):
         path = folder / file.path
         if path.is_file():
             fault = wrong(path, file)
@@ -228,7 +228,8 @@ def _copy(source: Path, target: Path) -> None:
         beside.unlink(missing_ok=True)
 
 
-def _user_folders(data_dir: Path | None) -> list[Path]:
+def user_folders(data_dir: Path | None) -> list[Path]:
+    """Return the folders that the user named, `data_dir` first; raises `DataError` for one that is none."""
     named = {"--data-dir": data_dir, "$MLBENCH_DATA": os.environ.get("MLBENCH_DATA")}
     folders = {name: Path(folder).expanduser() for name, folder in named.items() if folder}
     for name, folder in folders.items():

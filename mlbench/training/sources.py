@@ -3,22 +3,25 @@
 import gzip
 import json
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from mlbench import files
+from mlbench.declarations import DeclaredFile
 from mlbench.errors import DataError, MissingExtra
 from mlbench.languages import check_language
 from mlbench.protocols import Progress, Silence
-from mlbench.training.recipe import DataSet
+from mlbench.training.settings import DataSet
 
 if TYPE_CHECKING:
     import datasets
 
 _SILENCE = Silence()
+# What decides which rows are read from a hub's data set.
+_READ = {"hub", "configuration", "folder", "revision", "split", "columns", "language"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +53,16 @@ class Source:
 def find_source(data: DataSet, root: Path, data_dir: Path | None, progress: Progress = _SILENCE) -> Source:
     """Find the files of a data set as those of a task are found, or load it from the hub or its local copy.
 
-    Files without a checksum lie in `root`, as does a local copy. Raises `DataError` for what is missing or altered.
+    Files without a checksum lie in `root` or a folder with data, as does a local copy. Raises `DataError` for what is
+    missing or altered.
     """
     if data.hub is not None:
-        table = _hub_table(data, root)
-        about = data.model_dump_json(include={"hub", "configuration", "revision", "split", "columns", "language"})
+        table = _hub_table(data, (root, *files.user_folders(data_dir)))
+        about = data.model_dump_json(include=_READ)
         return Source(data, (), sha256(f"{about}{table._fingerprint}".encode()).hexdigest(), table)
     paths, digests = [], []
     for file in data.files:
-        path = files.local(file, data_dir=data_dir, root=root)
+        path = files.local(file, data_dir=data_dir, root=_own_folder(file, (root, *files.user_folders(data_dir))))
         if path is None:
             progress.note(f"{data.name}: licence {data.licence}; please cite {data.citation or data.homepage}")
             path = files.download(file, files.cache_dir() / "data", progress=progress)
@@ -139,6 +143,16 @@ def _tag(tag: str, place: str) -> str:
         raise DataError(f"{place}: {error}") from error
 
 
+def _own_folder(file: DeclaredFile, folders: Sequence[Path]) -> Path:
+    """Return the folder where a file without a checksum lies, the first one where it has a checksum."""
+    holding = [folder for folder in folders if file.sha256 or (folder / file.path).is_file()]
+    if not holding:
+        raise DataError(
+            f"{file.path} is missing: put it beside the recipe, or as DIR/{file.path} and pass --data-dir DIR"
+        )
+    return holding[0]
+
+
 def _digest(path: Path) -> str:
     try:
         with path.open("rb") as stream:
@@ -147,16 +161,18 @@ def _digest(path: Path) -> str:
         raise DataError(f"{path} cannot be read: {error.strerror}") from error
 
 
-def _hub_table(data: DataSet, root: Path) -> "datasets.Dataset":
+def _hub_table(data: DataSet, folders: Sequence[Path]) -> "datasets.Dataset":
     try:
         import datasets
     except ImportError as error:
         raise MissingExtra("data sets of a hub", "train") from error
     assert data.hub is not None
-    copy = root / Path(data.hub).expanduser()
-    name = str(copy) if copy.exists() else data.hub
+    copies = [folder / Path(data.hub).expanduser() for folder in folders]
+    name = next((str(copy) for copy in copies if copy.exists()), data.hub)
     try:
-        table = datasets.load_dataset(name, data.configuration, split=data.split, revision=data.revision)
+        table = datasets.load_dataset(
+            name, data.configuration, data_dir=data.folder, split=data.split, revision=data.revision
+        )
     except Exception as error:
         # The library, its builders and the network fail in many ways.
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
@@ -172,11 +188,12 @@ def _hub_rows(data: DataSet, table: "datasets.Dataset") -> Iterator[Row]:
     for number, value in enumerate(table, start=1):
         found = cast(Mapping[str, object], value)
         place = f"{data.name}:{number}"
+        negatives = found[columns["negatives"]] if "negatives" in columns else None
         plain = {
             "id": found.get("id"),
             "lang": data.language or found[columns["language"]],
             "query": found[columns["query"]],
             "passage": found[columns["document"]],
-            "negatives": found[columns["negatives"]] if "negatives" in columns else None,
+            "negatives": [negatives] if isinstance(negatives, str) else negatives,
         }
         yield _row(plain, place)

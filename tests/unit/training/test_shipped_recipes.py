@@ -1,0 +1,193 @@
+"""Every shipped recipe can be read, differs from its kin only where it says so, and finds its data."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from unit.training.row_cases import RawRow, pairs, write
+
+from mlbench import files
+from mlbench.errors import InvalidRecipe
+from mlbench.training.data import load_data
+from mlbench.training.recipe import load_recipe, recipe_names
+from mlbench.training.settings import DataSet
+
+STATIC = ("static-cross", "static-hybrid", "static-mono")
+TRANSFORMERS = ("labse-hybrid", "mbert-hybrid", "mt5-hybrid", "xlmr-hybrid")
+NINE = ("ar", "de", "en", "es", "hi", "ru", "th", "tr", "zh")
+
+
+def said(name: str) -> dict[tuple[str, ...], object]:
+    """Return what a recipe says, but for its name and title, by the path of the key."""
+
+    def leaves(value: object, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], object]]:
+        if isinstance(value, dict):
+            for key, inner in value.items():
+                yield from leaves(inner, (*path, key))
+        else:
+            yield path, value
+
+    return dict(leaves(load_recipe(name).model_dump(mode="json", exclude={"name", "title"}), ()))
+
+
+def differing(name: str, other: str) -> set[tuple[str, ...]]:
+    first, second = said(name), said(other)
+    return {path for path in first.keys() | second.keys() if first.get(path) != second.get(path)}
+
+
+def test_all_are_known() -> None:
+    assert recipe_names() == tuple(sorted(STATIC + TRANSFORMERS))
+
+
+@pytest.mark.parametrize("name", recipe_names())
+class TestEach:
+    def test_is_named_as_its_file(self, name: str) -> None:
+        recipe = load_recipe(name)
+        assert recipe.name == name
+        assert recipe.title
+
+    def test_scans_for_the_tasks_it_will_be_measured_on(self, name: str) -> None:
+        contamination = load_recipe(name).contamination
+        assert set(contamination.tasks) == {"xquad-r", "mlqa-r"}
+        assert contamination.action == "drop"
+
+    def test_says_whose_data_it_takes(self, name: str) -> None:
+        recipe = load_recipe(name)
+        judged = recipe.validation.datasets if recipe.validation else ()
+        assert [data.name for data in (*recipe.datasets, *judged) if not (data.homepage and data.citation)] == []
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", STATIC)
+def test_static_recipes_find_their_files_as_declared(name: str) -> None:
+    declared = [file for data in load_recipe(name).datasets for file in data.files]
+    assert all(file.sha256 for file in declared)
+    assert [file.path for file in declared if files.local(file, root=Path("nowhere")) is None] == []
+
+
+@pytest.mark.parametrize(("name", "alpha"), [("static-mono", 1.0), ("static-hybrid", 0.5), ("static-cross", 0.0)])
+def test_static_recipes_differ_only_in_alpha(name: str, alpha: float) -> None:
+    assert differing(name, "static-hybrid") <= {("batches", "alpha")}
+    assert load_recipe(name).batches.alpha == alpha
+
+
+@pytest.mark.parametrize("name", TRANSFORMERS[:-1])
+def test_transformer_recipes_differ_only_in_their_encoder(name: str) -> None:
+    allowed = {("transformer", key) for key in ("checkpoint", "revision", "pooling")}
+    assert ("transformer", "checkpoint") in differing(name, "xlmr-hybrid") <= allowed
+
+
+def test_transformer_recipes_have_the_settings_of_the_paper() -> None:
+    recipe = load_recipe("xlmr-hybrid")
+    assert recipe.transformer is not None
+    assert recipe.validation is not None
+    assert recipe.languages == NINE
+    assert (recipe.transformer.query_prefix, recipe.transformer.document_prefix) == ("Query: ", "Passage: ")
+    assert (recipe.optimizer.learning_rate, recipe.optimizer.weight_decay) == (3e-5, 1e-2)
+    assert (recipe.batches.size, recipe.batches.alpha, recipe.loss.negatives) == (100, 0.5, "hard_only")
+    assert recipe.validation.patience is not None
+    assert len(recipe.datasets) == 9
+    assert {data.hub for data in recipe.validation.datasets} == {"ludwigschmidt/squadshifts"}
+
+
+def test_a_recipe_may_extend_one_that_extends(tmp_path: Path) -> None:
+    own = tmp_path / "own.toml"
+    own.write_text('extends = "labse-hybrid"\nname = "own"\n[batches]\nalpha = 0.4\n', encoding="utf-8")
+    recipe = load_recipe(str(own))
+    assert recipe.transformer is not None
+    assert (recipe.transformer.checkpoint, recipe.transformer.max_length) == ("sentence-transformers/LaBSE", 256)
+    assert (recipe.batches.alpha, recipe.batches.size) == (0.4, 100)
+
+
+def test_a_recipe_may_not_extend_a_stranger(tmp_path: Path) -> None:
+    own = tmp_path / "own.toml"
+    own.write_text('extends = "labse-hybird"\nname = "own"\nstep = 3\n', encoding="utf-8")
+    with pytest.raises(InvalidRecipe, match="unknown recipe 'labse-hybird'.*labse-hybrid") as caught:
+        load_recipe(str(own))
+    assert "step: unknown key" in str(caught.value)
+
+
+class TestData:
+    """The data of xlmr-hybrid in a folder, tiny: copies of what a hub has, and files that a user brings."""
+
+    @pytest.fixture(autouse=True)
+    def _own_caches(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        datasets = pytest.importorskip("datasets")
+        monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "hub")
+        monkeypatch.setenv("MLBENCH_CACHE", str(tmp_path / "cache"))
+
+    def test_of_a_folder_is_enough(self, tmp_path: Path) -> None:
+        recipe = load_recipe("xlmr-hybrid", {"contamination.tasks": [], "size": 8})
+        data, faults = load_data(recipe, data_dir=folder(tmp_path / "data"))
+        assert faults == []
+        assert data is not None
+        assert [len(index) for index in data.training.indexes] == [20] * 9
+        kinds = {data.training.examples(recipe, 0).sampler.batch(number).kind for number in range(40)}
+        assert kinds == {"mono", "cross_example"}
+        by_name = dict(zip([rows.name for rows in data.training.rows], data.training.rows, strict=True))
+        assert by_name["mr-tydi"].languages == by_name["mfaq"].languages == ("en",)
+        assert len(by_name["mr-tydi"].index.negative_texts) == 20
+
+    def test_to_judge_on_may_have_one_language(self, tmp_path: Path) -> None:
+        recipe = load_recipe("xlmr-hybrid", {"contamination.tasks": [], "size": 8})
+        data, _ = load_data(recipe, data_dir=folder(tmp_path / "data"))
+        assert data is not None
+        held_out = data.held_out_examples(recipe)
+        assert held_out is not None
+        batches = list(held_out.sampler.batches(0, 20))
+        assert {batch.kind for batch in batches} == {"mono"}
+        assert {batch.dataset for batch in batches} == {0, 1, 2, 3}
+
+    def test_that_is_missing_is_named_at_once(self, tmp_path: Path) -> None:
+        there = folder(tmp_path / "data")
+        (there / "train/nq.jsonl").unlink()
+        (there / "train/mmarco.jsonl").unlink()
+        recipe = load_recipe("xlmr-hybrid", {"contamination.tasks": []})
+        _, faults = load_data(recipe, data_dir=there)
+        assert faults[:2] == [
+            f"datasets[{number}]: train/{name}.jsonl is missing: put it beside the recipe, "
+            f"or as DIR/train/{name}.jsonl and pass --data-dir DIR"
+            for number, name in ((3, "nq"), (6, "mmarco"))
+        ]
+
+    def test_beside_a_recipe_goes_first(self, tmp_path: Path) -> None:
+        own = write(folder(tmp_path / "own") / "train/nq.jsonl", pairs(3, ("de",), ("de",)))
+        recipe_file = own.parents[1] / "own.toml"
+        recipe_file.write_text('extends = "xlmr-hybrid"\nname = "own"\ncontamination = {}\n', encoding="utf-8")
+        recipe = load_recipe(str(recipe_file), {"contamination.tasks": [], "size": 2})
+        data, faults = load_data(recipe, data_dir=folder(tmp_path / "data"))
+        assert faults == []
+        assert data is not None
+        assert len(data.training.indexes[3]) == 3
+
+
+def folder(path: Path) -> Path:
+    """Write a data folder: JSON lines in nine languages, mMARCO's seven, and Parquet as hubs have it."""
+    (path / "train").mkdir(parents=True)
+    recipe = load_recipe("xlmr-hybrid")
+    for data in recipe.datasets:
+        tags = tuple(tag for tag in NINE if tag not in ("th", "tr") or data.name != "mmarco")
+        for number, file in enumerate(data.files):
+            write(path / file.path, pairs(20, tags, tags, start=1000 * number))
+    assert recipe.validation is not None
+    for data in (*recipe.datasets, *recipe.validation.datasets):
+        if data.hub is not None:
+            copy_of_hub(path / data.hub, data)
+    return path
+
+
+def copy_of_hub(place: Path, data: DataSet) -> None:
+    from datasets import Dataset
+
+    rows: list[RawRow] = [
+        {column: f"{column} {number} of {data.name}" for column in data.columns.values()} for number in range(20)
+    ]
+    inside = data.folder or data.configuration
+    assert inside is not None
+    parquet = place / inside / f"{data.split}/0000.parquet"
+    parquet.parent.mkdir(parents=True)
+    Dataset.from_list([dict(row) for row in rows]).to_parquet(parquet)
+    if data.configuration is not None:
+        files_of_it = f"{{split: {data.split}, path: {inside}/{data.split}/*.parquet}}"
+        card = f"---\nconfigs:\n- config_name: {data.configuration}\n  data_files: [{files_of_it}]\n---\n"
+        (place / "README.md").write_text(card, encoding="utf-8")
