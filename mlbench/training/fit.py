@@ -112,5 +112,6 @@ def _train(recipe: Recipe, data: TrainingData, folder: Path, *, progress: Progre
 
 
 def is_installed() -> bool:
+    """Say whether all libraries that training needs are there."""
     """Say whether there is what training needs."""
     return all(find_spec(library) is not None for library in _LIBRARIES)

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -73,7 +72,8 @@ def describe(
         "views": recipe.views.model_dump(mode="json"),
         "contamination": None if findings is None else _contamination(findings, recipe),
         "environment": environment.model_dump(mode="json"),
-        "threads": _threads(),
+        "device": trained.device,
+        "threads": trained.threads,
         "seconds": round(seconds, 1),
     }
     return provenance, manifest
@@ -170,11 +170,3 @@ def _thinned(losses: Losses) -> JsonValue:
         return []
     stretches = np.array_split(np.array(losses), min(len(losses), _MOST_LOSSES))
     return [[int(stretch[-1, 0]), float(stretch[:, 1].mean())] for stretch in stretches]
-
-
-def _threads() -> int | None:
-    if find_spec("torch") is None:
-        return None
-    import torch
-
-    return int(torch.get_num_threads())

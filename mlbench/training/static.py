@@ -110,8 +110,7 @@ class _Table:
 
     def vectors(self) -> Vectors:
         """Return the table as it is, float32 (pieces, dim)."""
-        vectors: Vectors = np.asarray(self._weight.detach().cpu())
-        return vectors
+        return np.asarray(self._weight.detach().cpu(), np.float32)
 
     def step(self, examples: Examples, number: int, rate: float) -> float:
         """Learn from batch `number` and return its loss."""

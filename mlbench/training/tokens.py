@@ -14,6 +14,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 
 from mlbench.errors import DataError
 from mlbench.files import cache_dir
+from mlbench.protocols import Progress, Silence
 from mlbench.training.index import Ints
 from mlbench.training.rows import Rows
 from mlbench.training.views import Floats
@@ -24,6 +25,7 @@ _FORMAT = "1"
 _LONGEST_PIECE = 16
 _BLOCK_TEXTS = 10_000
 _TOKENIZER = "tokenizer.json"
+_SILENCE = Silence()
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,23 +57,22 @@ class Vocabulary:
     tokens: dict[str, Tokens]
 
 
-def learn_vocabulary(training: Sequence[tuple[Rows, Ints]], also: Sequence[Rows], pieces: int) -> Vocabulary:
+def learn_vocabulary(
+    training: Sequence[tuple[Rows, Ints]], also: Sequence[Rows], pieces: int, *, progress: Progress = _SILENCE
+) -> Vocabulary:
     """Learn subwords from the texts with the given numbers, and cut the texts of these and of `also` into them.
 
     It is done once for the same texts and kept in the cache folder. Raises `DataError` where that cannot be written.
     """
     every = [rows for rows, _ in training] + list(also)
-    used = [sha256(np.ascontiguousarray(numbers)).hexdigest() for _, numbers in training]
+    used = [sha256(numbers.astype("<i8").tobytes()).hexdigest() for _, numbers in training]
     parts = [_FORMAT, str(pieces), *(rows.content for rows in every), *used]
     folder = cache_dir() / "training" / f"subwords-{sha256(' '.join(parts).encode()).hexdigest()[:16]}"
     if not folder.is_dir():
         unfinished = folder.with_name(f".{token_hex(8)}.tmp")
         try:
             unfinished.mkdir(parents=True)
-            tokenizer = learn_tokenizer((text for rows, numbers in training for text in _read(rows, numbers)), pieces)
-            for rows in every:
-                _tokenise(tokenizer, _read(rows, np.arange(len(rows.texts))), unfinished / rows.name)
-            tokenizer.save(str(unfinished / _TOKENIZER))
+            _write(training, every, pieces, unfinished, progress)
             unfinished.rename(folder)
         except OSError as error:
             # Another process may have been faster.
@@ -103,14 +104,30 @@ def learn_tokenizer(texts: Iterable[str], pieces: int) -> Tokenizer:
     return tokenizer
 
 
-def _read(rows: Rows, numbers: Ints) -> Iterator[str]:
+def _write(
+    training: Sequence[tuple[Rows, Ints]], every: Sequence[Rows], pieces: int, folder: Path, progress: Progress
+) -> None:
+    """Write the tokenizer and all texts cut by it into `folder`."""
+    progress.start("learn subwords", sum(len(numbers) for _, numbers in training))
+    texts = (text for rows, numbers in training for text in _read(rows, numbers, progress))
+    tokenizer = learn_tokenizer(texts, pieces)
+    progress.start("cut texts", sum(len(rows.texts) for rows in every))
+    for rows in every:
+        _tokenise(tokenizer, _read(rows, np.arange(len(rows.texts)), progress), folder / rows.name)
+    progress.finish()
+    tokenizer.save(str(folder / _TOKENIZER))
+
+
+def _read(rows: Rows, numbers: Ints, progress: Progress) -> Iterator[str]:
     for first in range(0, len(numbers), _BLOCK_TEXTS):
-        yield from rows.read(numbers[first : first + _BLOCK_TEXTS])
+        block = numbers[first : first + _BLOCK_TEXTS]
+        yield from rows.read(block)
+        progress.advance(len(block))
 
 
 def _tokenise(tokenizer: Tokenizer, texts: Iterator[str], path: Path) -> None:
     """Write the subwords of texts; one without subwords gets the unknown one."""
-    unknown = tokenizer.token_to_id(UNKNOWN)
+    unknown = tokenizer.get_vocab()[UNKNOWN]
     sizes = [np.zeros(1, np.int64)]
     with path.with_suffix(".ids").open("wb") as file:
         while block := list(islice(texts, _BLOCK_TEXTS)):

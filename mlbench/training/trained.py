@@ -28,7 +28,8 @@ class Trained:
     """What a training did: `steps` until it ended, `best_step` whose weights were kept.
 
     `batches` were read by all processes together. `losses` are (step, mean since the one before), `held_out_losses`
-    (step, loss on held-out batches). Of several processes, the one with `is_main` writes the checkpoint.
+    (step, loss on held-out batches), `device` and `threads` those of torch. Of several processes, the one with
+    `is_main` writes the checkpoint.
     """
 
     steps: int
@@ -37,6 +38,8 @@ class Trained:
     stopped_early: bool
     losses: Losses
     held_out_losses: Losses
+    device: str
+    threads: int
     is_main: bool
 
 

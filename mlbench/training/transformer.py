@@ -46,6 +46,7 @@ def train_transformer(
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if any(find_spec(library) is None for library in _LIBRARIES):
         raise MissingExtra("training transformers", "train")
+    import torch
     from sentence_transformers import SentenceTransformer
 
     work = work_folder(folder, recipe, data)
@@ -64,6 +65,8 @@ def train_transformer(
         stopped_early=state.global_step < recipe.steps,
         losses=_losses(state, "loss"),
         held_out_losses=_losses(state, "eval_loss"),
+        device=str(trainer.args.device),
+        threads=torch.get_num_threads(),
         is_main=trainer.is_world_process_zero(),
     )
 
