@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 import numpy as np
 
-from docs import draw
+from docs import draw, recipe_keys
 from mlbench.bias import BIAS_SCORES
 from mlbench.cli import group
 from mlbench.languages import Setting
@@ -112,6 +112,11 @@ def _commands(path: str, command: click.Command) -> Iterator[tuple[str, click.Co
             child = command.get_command(context, name)
             assert child is not None
             yield from _commands(f"{path} {name}", child)
+
+
+def recipe() -> str:
+    """Return the page of the keys of a recipe."""
+    return f"{NOTE}\n\n{recipe_keys.page()}"
 
 
 def _block(text: str) -> str:
@@ -216,6 +221,7 @@ def _intervals() -> str:
 GENERATED: Mapping[str, Callable[[], str]] = {
     "reference/measures.md": measures,
     "reference/cli.md": command_line,
+    "reference/recipe.md": recipe,
     "figures/heat-map.svg": _heat_map,
     "figures/ahead.svg": _ahead,
     "figures/intervals.svg": _intervals,

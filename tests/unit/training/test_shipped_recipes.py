@@ -102,7 +102,7 @@ def test_a_recipe_may_extend_one_that_extends(tmp_path: Path) -> None:
 def test_a_recipe_may_not_extend_a_stranger(tmp_path: Path) -> None:
     own = tmp_path / "own.toml"
     own.write_text('extends = "labse-hybird"\nname = "own"\nstep = 3\n', encoding="utf-8")
-    with pytest.raises(InvalidRecipe, match="unknown recipe 'labse-hybird'.*labse-hybrid") as caught:
+    with pytest.raises(InvalidRecipe, match=r"unknown recipe 'labse-hybird'.*labse-hybrid") as caught:
         load_recipe(str(own))
     assert "step: unknown key" in str(caught.value)
 
