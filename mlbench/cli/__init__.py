@@ -25,6 +25,7 @@ from mlbench.version import __version__
 COMMANDS: Mapping[str, str] = MappingProxyType(
     {
         "run": "Measure retrievers on tasks.",
+        "train": "Train an encoder as a recipe says, to a checkpoint that can be measured.",
         "tasks": "List, explain, check and download tasks.",
         "models": "List and explain the kinds of retrievers.",
         "measures": "Explain every measure and bias score with its formula.",

@@ -19,7 +19,15 @@ if TYPE_CHECKING:
 WARNING = "warning"
 """A note that begins with this word is shown even under --quiet."""
 
-_UNITS = {"encode": "texts", "rank": "queries", "download": "bytes"}
+_UNITS = {
+    "encode": "texts",
+    "rank": "queries",
+    "download": "bytes",
+    "look": "rows",
+    "learn": "texts",
+    "cut": "texts",
+    "train": "steps",
+}
 _PIPED_WIDTH = 160
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from mlbench.cli.assignments import assignments
 from mlbench.cli.progress import Screen, console, pass_screen
 from mlbench.errors import UserError
 from mlbench.evaluation import Options, measure, open_model
@@ -24,19 +25,6 @@ from mlbench.tasks import load_task
 
 DEFAULT_MODEL = "hashing"
 DEFAULT_TASK = "mini"
-
-
-def _settings(context: click.Context, parameter: click.Parameter, pairs: Sequence[str]) -> dict[str, str]:
-    settings: dict[str, str] = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        key = name.strip()
-        if not equals or not key:
-            raise UserError(f"--set {pair!r}: write KEY=VALUE, as in --set dtype=bf16")
-        if key in settings:
-            raise UserError(f"--set {key} is there twice: give each key one value")
-        settings[key] = value
-    return settings
 
 
 def _languages(context: click.Context, parameter: click.Parameter, tags: str | None) -> tuple[str, ...] | None:
@@ -97,7 +85,14 @@ Examples:
 @click.option(
     "--limit", type=click.IntRange(min=1), metavar="N", help="A quick look: N topics, some documents; not comparable."
 )
-@click.option("--set", "settings", multiple=True, callback=_settings, metavar="KEY=VALUE", help="A key of the model.")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    callback=assignments("dtype=bf16"),
+    metavar="KEY=VALUE",
+    help="A key of the model.",
+)
 @click.option("--data-dir", type=click.Path(path_type=Path), metavar="DIR", help="A folder with the files of tasks.")
 @click.option(
     "--out",

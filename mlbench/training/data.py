@@ -85,7 +85,8 @@ def load_data(
     rows = _prepare_all(recipe, recipe.datasets, "datasets", data_dir, progress, faults)
     judged = recipe.validation.datasets if recipe.validation else ()
     held_out_rows = _prepare_all(recipe, judged, "validation.datasets", data_dir, progress, faults)
-    faults += _missing_languages(recipe, rows)
+    # What a data set that cannot be read would have had is not missing.
+    faults += _missing_languages(recipe, rows) if len(rows) == len(recipe.datasets) else []
     try:
         findings = findings or _scan(recipe, rows, data_dir, progress)
     except UserError as error:
@@ -127,8 +128,6 @@ def _prepare_all(
 
 
 def _missing_languages(recipe: Recipe, rows: Sequence[Rows]) -> list[str]:
-    if not rows:
-        return []
     present = {tag for each in rows for tag in each.languages}
     missing = [tag for tag in recipe.languages if tag not in present]
     known = ", ".join(sorted(present))

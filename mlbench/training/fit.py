@@ -60,6 +60,7 @@ def fit(
     """
     finished = find_finished(recipe, data, folder)
     if finished is not None:
+        progress.note(f"{folder} holds this training already")
         return finished
     begin = time.monotonic()
     trained = _train(recipe, data, folder, progress=progress, runtime=runtime)

@@ -53,14 +53,12 @@ def describe(
         steps=trained.steps,
         contamination=None if findings is None else _found(findings),
     )
-    validation = recipe.validation.datasets if recipe.validation else ()
     environment = describe_environment(command)
     manifest: Manifest = {
         "schema_version": SCHEMA_VERSION,
         **provenance.model_dump(mode="json", exclude={"confounded"}),
+        **describe_data(recipe, data),
         "training_fingerprint": training_fingerprint(recipe, data),
-        "data": _data(recipe.datasets, data.training),
-        "held_out": _data(validation or recipe.datasets, data.held_out),
         "batches": trained.batches,
         "best_step": trained.best_step,
         "stopped_early": trained.stopped_early,
@@ -70,13 +68,23 @@ def describe(
         "epochs": _epochs(counted),
         "rows_digest": counted.rows_digest,
         "views": recipe.views.model_dump(mode="json"),
-        "contamination": None if findings is None else _contamination(findings, recipe),
         "environment": environment.model_dump(mode="json"),
         "device": trained.device,
         "threads": trained.threads,
         "seconds": round(seconds, 1),
     }
     return provenance, manifest
+
+
+def describe_data(recipe: Recipe, data: training_data.TrainingData) -> Manifest:
+    """Return what a manifest says of the rows that are trained on and held out, and of evaluation texts in them."""
+    validation = recipe.validation.datasets if recipe.validation else ()
+    findings = data.contamination
+    return {
+        "data": _data(recipe.datasets, data.training),
+        "held_out": _data(validation or recipe.datasets, data.held_out),
+        "contamination": None if findings is None else _contamination(findings, recipe),
+    }
 
 
 def write_manifest(manifest: Mapping[str, JsonValue], folder: Path) -> None:

@@ -60,7 +60,7 @@ def train_static(
     a device that cannot be used and where the loss is no number, and as `BatchSampler.batch` and `info_nce` do.
     """
     with _one_thread():
-        vocabulary = _vocabulary(recipe, data, progress)
+        vocabulary = vocabulary_of(recipe, data, progress)
         work = work_folder(folder, recipe, data)
         table = _Table(recipe, vocabulary, runtime.device)
         course = table.load(work) or _Course()
@@ -87,7 +87,8 @@ def first_vectors(pieces: int, dim: int, seed: int) -> Vectors:
     Texts that share subwords are then near each other before anything is learned.
     """
     random = np.random.RandomState(seed)
-    return (random.standard_normal((pieces, dim)) / np.sqrt(dim)).astype(np.float32)
+    vectors: Vectors = (random.standard_normal((pieces, dim)) / np.sqrt(dim)).astype(np.float32)
+    return vectors
 
 
 class _Table:
@@ -271,7 +272,8 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _vocabulary(recipe: Recipe, data: TrainingData, progress: Progress) -> Vocabulary:
+def vocabulary_of(recipe: Recipe, data: TrainingData, progress: Progress = _SILENCE) -> Vocabulary:
+    """Return the subwords of a static recipe, learned now from the texts it trains on, or earlier from the same."""
     assert recipe.static is not None
     training = list(zip(data.training.rows, used_texts(data.training), strict=True))
     known = {rows.name for rows in data.training.rows}

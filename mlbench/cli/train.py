@@ -1,0 +1,232 @@
+"""`mlbench train`: from a recipe to a checkpoint."""
+
+import json
+import os
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from mlbench.cli.assignments import assignments
+from mlbench.cli.progress import Screen, console, duration, pass_screen
+from mlbench.errors import UserError
+from mlbench.protocols import Progress, Runtime
+from mlbench.result_files import check_folder
+from mlbench.tasks import task_names
+from mlbench.training.data import TrainingData
+from mlbench.training.fit import fit, open_recipe
+from mlbench.training.manifest import Manifest, describe_data, read_manifest
+from mlbench.training.recipe import Recipe, load_recipe, parse_value, recipe_names
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+CHECKPOINTS = Path("checkpoints")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """The options of a training that say how, not what."""
+
+    out: Path | None
+    changes: dict[str, str]
+    data_dir: Path | None
+    device: str | None
+    threads: int | None
+    only_check: bool
+    as_json: bool
+
+
+@click.command(
+    no_args_is_help=True,
+    epilog="""\b
+Examples:
+  mlbench train --list
+  mlbench train static-hybrid --data-dir ./data
+  mlbench train static-hybrid --check
+  mlbench train static-hybrid --set alpha=0.25 --set static.dim=64 --out checkpoints/quarter
+  mlbench train my-recipe.toml --out checkpoints/mine
+  mlbench run --model checkpoints/static-hybrid --task xquad-r""",
+)
+@click.argument("recipe", required=False, metavar="RECIPE")
+@click.option("--list", "only_list", is_flag=True, help="List the recipes that come with mlbench.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), metavar="DIR", help="The checkpoint.  [default: checkpoints/NAME]"
+)
+@click.option(
+    "--set",
+    "changes",
+    multiple=True,
+    callback=assignments("alpha=0.25"),
+    metavar="KEY=VALUE",
+    help="Change a key of the recipe; may be repeated.",
+)
+@click.option("--data-dir", type=click.Path(path_type=Path), metavar="DIR", help="A folder with training data.")
+@click.option("--device", metavar="NAME", help="cpu or cuda; static models train on the cpu by default.")
+@click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Threads for transformers; static has one.")
+@click.option("--check", "only_check", is_flag=True, help="Check recipe and data, and show what would be trained.")
+@click.option("--json", "as_json", is_flag=True, help="Print the manifest instead of a summary.")
+@pass_screen
+def command(screen: Screen, /, recipe: str | None, only_list: bool, **chosen: object) -> None:
+    """Train an encoder as a recipe says, to a checkpoint that can be measured.
+
+    RECIPE is the name of one that comes with mlbench, or a TOML file. All faults of recipe and data are told at once.
+    A training that was interrupted goes on where it was last saved when the same command is given again.
+    """
+    request = Request(**chosen)  # type: ignore[arg-type]
+    if only_list:
+        _list(request.as_json)
+        return
+    if recipe is None:
+        raise UserError("name a recipe: mlbench train --list shows those that come with mlbench")
+    _train(recipe, request, screen.progress())
+
+
+def _train(spec: str, request: Request, progress: Progress) -> None:
+    if request.out is not None:
+        # Told now, not after the data were read.
+        check_folder(request.out)
+    changes = {key: parse_value(value) for key, value in request.changes.items()}
+    recipe, data = open_recipe(spec, changes, data_dir=request.data_dir, progress=progress)
+    folder = request.out or CHECKPOINTS / recipe.name
+    if request.only_check:
+        _print_plan(recipe, data, folder, request.as_json)
+        return
+    runtime = Runtime(request.device, request.threads)
+    command = shlex.join(["mlbench", *sys.argv[1:]])
+    fit(recipe, data, folder, progress=progress, runtime=runtime, command=command)
+    # Of several processes that train together, the first one speaks.
+    if os.environ.get("RANK", "0") == "0":
+        manifest = read_manifest(folder) or {}
+        if request.as_json:
+            _print_json(manifest)
+        else:
+            _print_summary(manifest, recipe, data, folder)
+            _print_next(recipe, folder, request.data_dir)
+
+
+def _list(as_json: bool) -> None:
+    recipes = [load_recipe(name) for name in recipe_names()]
+    if as_json:
+        _print_json([{"name": recipe.name, "title": recipe.title, "model": _model(recipe)} for recipe in recipes])
+        return
+    table = _table()
+    for recipe in recipes:
+        table.add_row(recipe.name, recipe.title)
+    console().print(table)
+
+
+def _print_plan(recipe: Recipe, data: TrainingData, folder: Path, as_json: bool) -> None:
+    described = describe_data(recipe, data)
+    if as_json:
+        content = recipe.model_dump(mode="json")
+        _print_json({"recipe": content, "recipe_fingerprint": recipe.fingerprint(), **described})
+        return
+    batches = recipe.batches
+    kinds = [f"{batches.alpha:g} {batches.monolingual}", f"{1 - batches.alpha:g} {batches.cross_lingual}"]
+    table = _table()
+    table.add_row("model", _model(recipe))
+    table.add_row("training", f"{recipe.steps:,} steps of {batches.size} examples; seed {recipe.seed}")
+    table.add_row("batches", ", ".join(kinds))
+    table.add_row("languages", " ".join(recipe.languages))
+    for name in ("data", "held_out"):
+        for entry in _entries(described[name]):
+            rows = f"{entry['used_rows']:,} of {entry['rows']:,} rows"
+            table.add_row(name.replace("_", " "), f"{entry['name']}: {rows}; licence {entry['licence']}")
+    table.add_row("evaluation", _evaluation(recipe, data))
+    table.add_row("checkpoint", str(folder))
+    console().print(f"{recipe.name}: recipe and data are fine; nothing was trained")
+    console().print(table)
+
+
+def _print_summary(manifest: Manifest, recipe: Recipe, data: TrainingData, folder: Path) -> None:
+    table = _table()
+    table.add_row("model", _model(recipe))
+    table.add_row("training", _course(manifest))
+    for what, name in (("loss", "losses"), ("validation", "held_out_losses")):
+        if text := _losses(manifest[name]):
+            table.add_row(what, text)
+    for name, uses in _epochs(manifest).items():
+        table.add_row("epochs", f"{name}: {_range(uses)}")
+    table.add_row("evaluation", _evaluation(recipe, data))
+    table.add_row("checkpoint", str(folder))
+    console().print(f"{recipe.name}: trained")
+    console().print(table)
+
+
+def _print_next(recipe: Recipe, folder: Path, data_dir: Path | None) -> None:
+    known = [name for name in recipe.contamination.tasks if name in task_names()]
+    words = ["mlbench", "run", "--model", str(folder), "--task", *(known[:1] or ["xquad-r"])]
+    words += [] if data_dir is None else ["--data-dir", str(data_dir)]
+    console().print(f"Measure it: {shlex.join(words)}", soft_wrap=True)
+
+
+def _course(manifest: Manifest) -> str:
+    steps, best, seconds = (manifest[key] for key in ("steps", "best_step", "seconds"))
+    assert isinstance(seconds, int | float)
+    early = ", stopped early" if manifest["stopped_early"] else ""
+    kept = f", the weights of step {best:,} kept" if best != steps else ""
+    return f"{steps:,} steps in {duration(seconds)}{early}{kept}"
+
+
+def _losses(losses: object) -> str:
+    assert isinstance(losses, list)
+    values = [value for _, value in losses]
+    if not values:
+        return ""
+    return f"{values[0]:.3f} at first, {values[-1]:.3f} at last, lowest {min(values):.3f}"
+
+
+def _epochs(manifest: Manifest) -> dict[str, dict[str, float]]:
+    """Return the epochs of each language of each data set."""
+    epochs: dict[str, dict[str, float]] = {}
+    for entry in _entries(manifest["epochs"]):
+        epochs.setdefault(str(entry["dataset"]), {})[str(entry["language"])] = float(str(entry["epochs"]))
+    return epochs
+
+
+def _range(uses: Mapping[str, float]) -> str:
+    lowest, highest = min(uses, key=uses.__getitem__), max(uses, key=uses.__getitem__)
+    if len(uses) == 1:
+        return f"{uses[lowest]:.2f} ({lowest})"
+    return f"{uses[lowest]:.2f} ({lowest}) to {uses[highest]:.2f} ({highest}) by language"
+
+
+def _evaluation(recipe: Recipe, data: TrainingData) -> str:
+    """Say what the training texts hold of evaluation texts, and what was done about it."""
+    if data.contamination is None:
+        return "not looked for in the training texts: name tasks in [contamination]"
+    first = data.contamination.describe()[0]
+    if not data.contamination.hits:
+        return first
+    return f"{first}; {'left out' if recipe.contamination.action == 'drop' else 'trained on all the same'}"
+
+
+def _model(recipe: Recipe) -> str:
+    if recipe.static is not None:
+        return f"static, {recipe.static.pieces:,} subwords x {recipe.static.dim}"
+    assert recipe.transformer is not None
+    return f"transformer, from {recipe.transformer.checkpoint}"
+
+
+def _entries(value: object) -> Sequence[Mapping[str, object]]:
+    assert isinstance(value, list)
+    return value
+
+
+def _print_json(content: object) -> None:
+    click.echo(json.dumps(content, ensure_ascii=False, indent=1))
+
+
+def _table() -> "Table":
+    """Return a table of two columns: what, and what is said of it."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    return table
