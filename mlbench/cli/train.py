@@ -67,7 +67,9 @@ Examples:
 )
 @click.option("--data-dir", type=click.Path(path_type=Path), metavar="DIR", help="A folder with training data.")
 @click.option("--device", metavar="NAME", help="cpu or cuda; static models train on the cpu by default.")
-@click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Threads for transformers; static has one.")
+@click.option(
+    "--threads", type=click.IntRange(min=1), metavar="N", help="Threads of transformers; static models have one."
+)
 @click.option("--check", "only_check", is_flag=True, help="Check recipe and data, and show what would be trained.")
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest instead of a summary.")
 @pass_screen
@@ -175,10 +177,10 @@ def _course(manifest: Manifest) -> str:
 
 def _losses(losses: object) -> str:
     assert isinstance(losses, list)
-    values = [value for _, value in losses]
-    if not values:
-        return ""
-    return f"{values[0]:.3f} at first, {values[-1]:.3f} at last, lowest {min(values):.3f}"
+    shown = list(dict.fromkeys((step, loss) for step, loss in (*losses[:1], *losses[-1:])))
+    lowest = min(losses, key=lambda entry: entry[1], default=None)
+    text = ", ".join(f"{loss:.3f} after {step:,} steps" for step, loss in shown)
+    return text if lowest is None or tuple(lowest) in shown else f"{text}, lowest {lowest[1]:.3f} after {lowest[0]:,}"
 
 
 def _epochs(manifest: Manifest) -> dict[str, dict[str, float]]:
@@ -200,10 +202,11 @@ def _evaluation(recipe: Recipe, data: TrainingData) -> str:
     """Say what the training texts hold of evaluation texts, and what was done about it."""
     if data.contamination is None:
         return "not looked for in the training texts: name tasks in [contamination]"
-    first = data.contamination.describe()[0]
     if not data.contamination.hits:
-        return first
-    return f"{first}; {'left out' if recipe.contamination.action == 'drop' else 'trained on all the same'}"
+        return data.contamination.describe()[0]
+    rows = " and ".join(f"{len(numbers):,} of {name}" for name, numbers in data.contamination.rows().items())
+    done = "left out" if recipe.contamination.action == "drop" else "trained on all the same"
+    return f"rows with text of {', '.join(recipe.contamination.tasks)}: {rows}, {done}"
 
 
 def _model(recipe: Recipe) -> str:

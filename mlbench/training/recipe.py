@@ -8,6 +8,7 @@ from copy import deepcopy
 from hashlib import sha256
 from importlib.resources import files as package_files
 from pathlib import Path
+from types import UnionType
 from typing import Annotated, get_args
 
 from pydantic import BaseModel, Field, PrivateAttr, ValidationError, model_validator
@@ -26,6 +27,8 @@ from mlbench.training.settings import (
     Validation,
     Views,
 )
+
+_NO_ZERO = r"(?:^|(?<=^[+-]))(?=\.\d)"
 
 
 class Recipe(Declared):
@@ -152,18 +155,19 @@ def key_path(key: str) -> tuple[str, ...]:
         return tuple(key.split("."))
     found = [path for path in paths if path[-1] == key]
     if not found:
-        raise UnknownName("key of recipes", key, {path[-1] for path in paths} | {".".join(path) for path in paths})
+        raise UnknownName("key of recipes", key, {".".join(path) if "." in key else path[-1] for path in paths})
     if len(found) > 1:
         raise UserError(f"{key} stands in several tables: write {' or '.join('.'.join(path) for path in found)}")
     return found[0]
 
 
 def parse_value(text: str) -> object:
-    """Return `text` as TOML reads it, `0.5` as a number; what is no TOML is a string."""
+    """Return `text` as TOML reads it, `0.5` as a number, and `.5` too; what is no TOML is a string."""
     try:
-        return tomllib.loads(f"value = {text}")["value"]
+        table = tomllib.loads(f"value = {re.sub(_NO_ZERO, '0', text)}")
     except tomllib.TOMLDecodeError:
         return text
+    return table["value"] if len(table) == 1 else text
 
 
 def _shipped() -> Path:
@@ -202,7 +206,7 @@ def _paths(model: type[BaseModel]) -> list[tuple[str, ...]]:
     """Return the paths of all single values of a recipe, tables inside tables but not in lists."""
     paths: list[tuple[str, ...]] = []
     for name, field in model.model_fields.items():
-        inner = [part for part in (field.annotation, *get_args(field.annotation)) if isinstance(part, type)]
-        tables = [part for part in inner if issubclass(part, BaseModel)]
+        parts = get_args(field.annotation) if isinstance(field.annotation, UnionType) else (field.annotation,)
+        tables = [part for part in parts if isinstance(part, type) and issubclass(part, BaseModel)]
         paths += [(name, *path) for table in tables for path in _paths(table)] or [(name,)]
     return paths

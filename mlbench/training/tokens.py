@@ -108,7 +108,8 @@ def _write(
     training: Sequence[tuple[Rows, Ints]], every: Sequence[Rows], pieces: int, folder: Path, progress: Progress
 ) -> None:
     """Write the tokenizer and all texts cut by it into `folder`."""
-    progress.start("learn subwords", sum(len(numbers) for _, numbers in training))
+    # How long it takes once all texts are read is not known.
+    progress.start("learn subwords", 0)
     texts = (text for rows, numbers in training for text in _read(rows, numbers, progress))
     tokenizer = learn_tokenizer(texts, pieces)
     progress.start("cut texts", sum(len(rows.texts) for rows in every))
