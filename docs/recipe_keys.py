@@ -92,7 +92,7 @@ TABLES: Mapping[str, tuple[str, type[BaseModel], Mapping[str, str]]] = {
         "views",
         Views,
         {
-            "overlap": "the probability that a place of one view is in the other: 0 disjoint halves, 1 both the whole text"
+            "overlap": "the probability that a place of one view is in the other: 0 disjoint, 1 both whole"
         },
     ),
     "loss": (

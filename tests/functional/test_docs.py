@@ -32,6 +32,7 @@ from mlbench.cli import group
 from mlbench.report.notation import decimal, interval
 from mlbench.results import Bounds
 from mlbench.specs import load_scheme
+from mlbench.training.recipe import key_path, load_recipe
 
 ROOT = Path(__file__).parents[2]
 # `python -m pytest` has the root on the path, `pytest` has not.
@@ -246,8 +247,17 @@ def options_of(command: click.Command) -> set[str]:
 def test_every_key_of_a_model_exists(page: Path) -> None:
     brought = ("power",) if page.name == "own-retriever.md" else ()
     known = {key for name in plugins.names(plugins.RETRIEVERS) for key in load_scheme(name).Settings.model_fields}
-    for key in re.findall(r"--set '?([a-z_]+)=", page.read_text(encoding="utf-8")):
-        assert key in known or key in brought, key
+    for key in re.findall(r"--(?:set|over|base) '?([a-z_.]+)=", page.read_text(encoding="utf-8")):
+        assert key in known or key in brought or key_path(key), key
+
+
+@pytest.mark.parametrize("name", ["train.md", "sweep.md"])
+def test_every_part_of_a_recipe_is_one(name: str, tmp_path: Path) -> None:
+    parts = [block for block in blocks(DOCS / "how-to" / name) if block.kind == "toml" and not block.file]
+    for block in parts:
+        path = tmp_path / "part.toml"
+        path.write_text(f'extends = "static-hybrid"\nname = "part"\n{block.body}', encoding="utf-8")
+        load_recipe(str(path))
 
 
 def test_every_environment_variable_is_read() -> None:
