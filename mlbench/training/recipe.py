@@ -148,7 +148,7 @@ def _remove(table: object, place: Sequence[int | str]) -> bool:
 def key_path(key: str) -> tuple[str, ...]:
     """Return where `key` stands in a recipe: `alpha` is `("batches", "alpha")`.
 
-    Raises `UnknownName`, and `UserError` for a key that several tables have.
+    Raises `UnknownName`, and `UserError` for a name that several things have.
     """
     paths = _paths(Recipe)
     if tuple(key.split(".")) in paths:
@@ -156,8 +156,9 @@ def key_path(key: str) -> tuple[str, ...]:
     found = [path for path in paths if path[-1] == key]
     if not found:
         raise UnknownName("key of recipes", key, {".".join(path) if "." in key else path[-1] for path in paths})
-    if len(found) > 1:
-        raise UserError(f"{key} stands in several tables: write {' or '.join('.'.join(path) for path in found)}")
+    meant = [".".join(path) for path in found] + [f"{key}.KEY" for table in Recipe.model_fields if table == key]
+    if len(meant) > 1:
+        raise UserError(f"{key} is the name of several things: write {' or '.join(meant)}")
     return found[0]
 
 

@@ -87,9 +87,9 @@ def learn_vocabulary(
 def learn_tokenizer(texts: Iterable[str], pieces: int) -> Tokenizer:
     """Return at most `pieces` subwords by byte-pair encoding (Sennrich et al. 2016), on text in NFKC and lower case.
 
-    Punctuation marks are kept apart; words, or whole stretches of scripts without blanks, are cut by the model. The
-    same texts in the same order give the same subwords: a unigram model of this library would not, and takes ten times
-    as long.
+    They are more only where the texts have more different characters. Punctuation marks are kept apart; words, or whole
+    stretches of scripts without blanks, are cut by the model. The same texts in the same order give the same subwords:
+    a unigram model of this library would not, and takes ten times as long.
     """
     tokenizer = Tokenizer(models.BPE(unk_token=UNKNOWN))
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
