@@ -26,6 +26,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
     {
         "run": "Measure retrievers on tasks.",
         "train": "Train an encoder as a recipe says, to a checkpoint that can be measured.",
+        "sweep": "Train and measure every combination of values of a recipe, and compare them.",
         "tasks": "List, explain, check and download tasks.",
         "models": "List and explain the kinds of retrievers.",
         "measures": "Explain every measure and bias score with its formula.",

@@ -58,7 +58,7 @@ def markdown_pools(results: Sequence[Result], answers: Sequence[PoolAnswer]) -> 
         blocks += [
             _title(result),
             f"Pool of {languages}: {count(answer.n_documents, 'document')}",
-            _table(["query language", "queries", *map(_heading, measures)], rows),
+            table(["query language", "queries", *map(_heading, measures)], rows),
             _prose(intervals(answer.statistics)),
         ]
     return "\n\n".join(blocks) + "\n"
@@ -102,7 +102,7 @@ def _comparison(comparison: Comparison) -> list[str]:
     titles = ["retriever", "task", *(_join(column.group, column.title) for column in comparison.columns)]
     cells = [[f"**{cell.text}**" if cell.best else cell.text for cell in column.cells] for column in comparison.columns]
     names = (map(code, comparison.retrievers), map(name, comparison.tasks))
-    return [_table(titles, list(zip(*names, *cells, strict=True)), left=2), f"{MEANS.capitalize()}; bold: {BEST}."]
+    return [table(titles, list(zip(*names, *cells, strict=True)), left=2), f"{MEANS.capitalize()}; bold: {BEST}."]
 
 
 def _means(result: Result) -> str:
@@ -119,7 +119,7 @@ def _means(result: Result) -> str:
         for row in map(result.aggregate, KINDS)
         if row is not None
     ]
-    return _table(["settings", *map(_heading, measures)], rows)
+    return table(["settings", *map(_heading, measures)], rows)
 
 
 def _bias_line(result: Result) -> str:
@@ -143,7 +143,7 @@ def _bias_table(scores: Sequence[BiasResult]) -> str:
         [name(score.name), score_value(score), score_interval(score), name(score_references(score)), _ends(score)]
         for score in scores
     ]
-    return _table(["bias score", "value", "interval", "reference", "lowest, highest language"], rows)
+    return table(["bias score", "value", "interval", "reference", "lowest, highest language"], rows)
 
 
 def _ends(score: BiasResult) -> str:
@@ -159,20 +159,21 @@ def _pairs(grid: Grid) -> list[str]:
             [name(a), decimal(grid.value(a, a)), *([decimal(grid.value(a, POOL))] if grid.pool else [])]
             for a in grid.languages
         ]
-        return [f"**{_heading(grid.measure)}** by language", _table(["", *columns], rows)]
+        return [f"**{_heading(grid.measure)}** by language", table(["", *columns], rows)]
     columns = [*grid.languages, MEAN, *([POOL] if grid.pool else [])]
     rows = []
     for row in (*grid.languages, MEAN):
         cells = [(two_digits(grid.value(row, column)), row == column) for column in columns]
         rows.append([name(row), *(f"**{text}**" if own and row != MEAN else text for text, own in cells)])
-    return [title, _table(["", *map(name, columns)], rows), f"{MEAN}: cross-lingual settings only"]
+    return [title, table(["", *map(name, columns)], rows), f"{MEAN}: cross-lingual settings only"]
 
 
 def _fold(summary: str, blocks: Sequence[str]) -> list[str]:
     return ["<details><summary>" + summary + "</summary>", *blocks, "</details>"] if blocks else []
 
 
-def _table(titles: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> str:
+def table(titles: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> str:
+    """Return a table, its first `left` columns aligned to the left; cells are Markdown already."""
     rules = [":--" if place < left else "--:" for place in range(len(titles))]
     lines = [titles, rules, *rows]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)

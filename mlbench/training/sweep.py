@@ -97,9 +97,7 @@ def _do_here(points: Sequence[PlannedPoint], place: Place, shelf: Shelf, progres
         _do(point, place, shelf, progress)
 
 
-def _do_in_processes(
-    points: Sequence[PlannedPoint], place: Place, shelf: Shelf, jobs: int, progress: Progress
-) -> None:
+def _do_in_processes(points: Sequence[PlannedPoint], place: Place, shelf: Shelf, jobs: int, progress: Progress) -> None:
     # What every process would do at once is done before, with all cores, and kept.
     _learn_subwords(points, shelf, progress)
     progress.start("points", len(points))

@@ -91,7 +91,7 @@ def _with_confounders(arm: Arm, plan: Plan, manifests: Mapping[str, Mapping[str,
     for seed in plan.seeds:
         one, base = points[arm.name, seed], points[plan.base, seed]
         if one.get("views") != base.get("views"):
-            found[f"views {_views(one)} instead of {_views(base)}"] = None
+            found[f"views ({_views(one, base)})"] = None
         if one.get("steps") != base.get("steps"):
             found["updates"] = None
         # Other views have another digest; that says nothing about the rows.
@@ -100,9 +100,20 @@ def _with_confounders(arm: Arm, plan: Plan, manifests: Mapping[str, Mapping[str,
     return arm.model_copy(update={"confounded": tuple(found)})
 
 
-def _views(manifest: Mapping[str, JsonValue]) -> str:
-    views = manifest.get("views")
-    return ", ".join(f"{key} {value}" for key, value in views.items()) if isinstance(views, dict) else "unknown"
+def _views(manifest: Mapping[str, JsonValue], base: Mapping[str, JsonValue]) -> str:
+    one, other = manifest.get("views"), base.get("views")
+    if not isinstance(one, dict) or not isinstance(other, dict):
+        return "not known"
+    keys = dict.fromkeys([*one, *other])
+    return ", ".join(
+        f"{key} {_number(one.get(key))} instead of {_number(other.get(key))}"
+        for key in keys
+        if one.get(key) != other.get(key)
+    )
+
+
+def _number(value: JsonValue) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _whole(manifest: Mapping[str, JsonValue], key: str) -> int:

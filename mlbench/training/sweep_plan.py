@@ -138,10 +138,8 @@ def _axes(over: Sequence[tuple[str, Sequence[object]]], changes: Mapping[str, ob
 
 def _arms(axes: Sequence[Axis]) -> Iterator[Arm]:
     for values in product(*(axis.values for axis in axes)):
-        named = [f"{axis.name} {written(value)}" for axis, value in zip(axes, values, strict=True)]
-        yield Arm(
-            name=", ".join(named), values={axis.name: value for axis, value in zip(axes, values, strict=True)}
-        )
+        named = [f"{axis.name.replace('_', ' ')} {written(value)}" for axis, value in zip(axes, values, strict=True)]
+        yield Arm(name=", ".join(named), values={axis.name: value for axis, value in zip(axes, values, strict=True)})
 
 
 def _recipes(spec: str, axes: Sequence[Axis], arms: Sequence[Arm], changes: Mapping[str, object]) -> list[Recipe]:

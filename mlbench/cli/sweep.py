@@ -1,0 +1,130 @@
+"""`mlbench sweep`: train and measure every combination of some values of a recipe, and compare them."""
+
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from mlbench.cli.assignments import assignments
+from mlbench.cli.progress import Screen, console, pass_screen
+from mlbench.protocols import Runtime
+from mlbench.report.formats import save
+from mlbench.report.sweep_markdown import sweep_markdown
+from mlbench.report.sweep_page import sweep_page
+from mlbench.report.sweep_table import sweep_report
+from mlbench.sweeps import to_json
+from mlbench.training.recipe import parse_value
+from mlbench.training.sweep import run_sweep
+from mlbench.training.sweep_files import Place
+from mlbench.training.sweep_plan import parse_axis, plan_sweep
+
+DEFAULT_TASKS = ("mini",)
+
+
+def _axes(
+    context: click.Context, parameter: click.Parameter, axes: Sequence[str]
+) -> list[tuple[str, tuple[object, ...]]]:
+    return [parse_axis(text) for text in axes]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """The options of a sweep."""
+
+    over: list[tuple[str, tuple[object, ...]]]
+    seeds: int
+    tasks: Sequence[str]
+    changes: Mapping[str, str]
+    base: Mapping[str, str]
+    data_dir: Path | None
+    out: Path | None
+    jobs: int
+    device: str | None
+    threads: int | None
+    as_json: bool
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  mlbench sweep static-hybrid --over alpha=1,0,0.5 --jobs 2 --data-dir ./data
+  mlbench sweep static-hybrid --over alpha=0,0.25,0.5,0.75,1 --over data_fraction=0.1,0.3,1 --seeds 3
+  mlbench sweep recipe.toml --over views.overlap=0,0.5,1 --set steps=500 --task xquad-r --base overlap=0.5""",
+)
+@click.argument("recipe", metavar="RECIPE")
+@click.option(
+    "--over", multiple=True, callback=_axes, metavar="KEY=V,V", help="A key and the values it takes; may be repeated."
+)
+@click.option("--seeds", type=click.IntRange(min=1), default=1, show_default=True, metavar="N", help="Seeds 0 to N-1.")
+@click.option(
+    "--task",
+    "tasks",
+    multiple=True,
+    metavar="NAME",
+    help="A task to measure on; may be repeated.  [default: those that the recipe keeps out of training, else mini]",
+)
+@click.option(
+    "--set",
+    "changes",
+    multiple=True,
+    callback=assignments("steps=500"),
+    metavar="KEY=VALUE",
+    help="Change a key of the recipe in all arms; may be repeated.",
+)
+@click.option(
+    "--base",
+    multiple=True,
+    callback=assignments("alpha=1", "--base"),
+    metavar="KEY=VALUE",
+    help="The arm that others are compared with.  [default: the first]",
+)
+@click.option("--data-dir", type=click.Path(path_type=Path), metavar="DIR", help="A folder with the files of the data.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), metavar="DIR", help="Where everything goes.  [default: sweeps/NAME]"
+)
+@click.option(
+    "--jobs", type=click.IntRange(min=1), default=1, show_default=True, metavar="N", help="Points that run at once."
+)
+@click.option("--device", metavar="NAME", help="A torch device such as cuda:0; the best one there is by default.")
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Threads of each point.  [default: 1 where several run at once]",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the document of the sweep instead of tables.")
+@pass_screen
+def command(screen: Screen, /, recipe: str, **chosen: object) -> None:
+    """Train and measure every combination of values of a recipe.
+
+    RECIPE is a TOML file or a shipped recipe. Each combination, an arm, is trained with each seed and measured on each
+    task; arms are compared with intervals over clusters of topics and over all pairs of seeds. What is done is not done
+    again: the same command goes on where an interrupted one was.
+    """
+    request = Request(**chosen)  # type: ignore[arg-type]
+    settings, base = (
+        {key: parse_value(value) for key, value in pairs.items()} for pairs in (request.changes, request.base)
+    )
+    plan = plan_sweep(recipe, request.over, settings=settings, seeds=request.seeds, base=base)
+    threads = request.threads or (1 if request.jobs > 1 else None)
+    out = request.out or Path("sweeps") / plan.recipe.name
+    place = Place(
+        tasks=tuple(dict.fromkeys(request.tasks or plan.recipe.contamination.tasks or DEFAULT_TASKS)),
+        out=out,
+        data_dir=request.data_dir,
+        runtime=Runtime(request.device, threads),
+        command=shlex.join(["mlbench", *sys.argv[1:]]),
+    )
+    progress = screen.progress()
+    sweep = run_sweep(plan, place, jobs=request.jobs, progress=progress)
+    document = to_json(sweep)
+    for suffix, content in {"json": document, "md": sweep_markdown(sweep), "html": sweep_page(sweep)}.items():
+        save(content.encode(), out / f"sweep.{suffix}")
+    if request.as_json:
+        click.echo(document, nl=False)
+    else:
+        console().print(sweep_report(sweep))
+    progress.note(f"saved {out / 'sweep.json'}, sweep.md and sweep.html")

@@ -1,0 +1,156 @@
+"""The figures of a sweep: quality across languages, language bias, and how both grow with the data."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from pydantic import JsonValue
+
+from mlbench.languages import KINDS, Kind
+from mlbench.report.chart_svg import Axis, Chart, Mark, Series, chart_svg
+from mlbench.report.notation import decimal, heading, spoken
+from mlbench.report.scores import written
+from mlbench.sweeps import Arm, Figure, Sweep, TaskSweep
+from mlbench.sweeps import Axis as Swept
+
+DATA_FRACTION = "data_fraction"
+ALPHA = "alpha"
+
+# Values that span so much stand on a logarithmic axis.
+_WIDE = 8.0
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure with what it shows in words."""
+
+    title: str
+    svg: str
+
+
+def drawings(sweep: Sweep, task: TaskSweep) -> list[Drawing]:
+    """Return the figures of a task, those whose numbers it has."""
+    return [*_cross_against_mono(sweep, task), *_bias(sweep, task), *_scaling(sweep, task)]
+
+
+def _cross_against_mono(sweep: Sweep, task: TaskSweep) -> Iterator[Drawing]:
+    axis = _axis(sweep, ALPHA)
+    series, described = [], []
+    for name, arms in _lines(sweep, axis):
+        means, seeds = [], []
+        for arm in arms:
+            mono, cross = (_mean(task, arm, task.primary_measure, kind) for kind in ("monolingual", "cross_lingual"))
+            if mono is None or cross is None or mono.mean is None or cross.mean is None:
+                continue
+            exact = f"{arm.name}: mono {decimal(mono.mean, 4)}, cross {decimal(cross.mean, 4)}"
+            described.append(exact)
+            means.append(Mark(mono.mean, cross.mean, exact, _text(arm.values[axis.name])))
+            if len(sweep.seeds) > 1:
+                seeds += _points(mono.values, cross.values)
+        series.append(Series(name, tuple(means), tuple(seeds)))
+    if not described:
+        return
+    measure = heading(task.primary_measure)
+    title = f"Cross-lingual against monolingual {measure}, by {spoken(axis.name)}"
+    chart = Chart(
+        Axis(f"monolingual {measure}"),
+        Axis(f"cross-lingual {measure}"),
+        tuple(series),
+        f"{title}: {'; '.join(described)}",
+    )
+    yield Drawing(title, chart_svg(chart))
+
+
+def _bias(sweep: Sweep, task: TaskSweep) -> Iterator[Drawing]:
+    for name, axis in (("rank_distance", _axis(sweep)), ("own_language_preference", _axis(sweep, ALPHA))):
+        yield from _against(sweep, task, axis, name, None)
+
+
+def _scaling(sweep: Sweep, task: TaskSweep) -> Iterator[Drawing]:
+    axis = _axis(sweep, DATA_FRACTION)
+    if axis.name == DATA_FRACTION and len(axis.values) > 1:
+        for kind in KINDS:
+            yield from _against(sweep, task, axis, task.primary_measure, kind)
+
+
+def _against(sweep: Sweep, task: TaskSweep, axis: Swept, name: str, kind: Kind | None) -> Iterator[Drawing]:
+    """Yield one figure by the values of an axis, where there are any: a line for each value of the others."""
+    series, described = [], []
+    for line, arms in _lines(sweep, axis):
+        means, seeds = [], []
+        for arm in arms:
+            figure = _mean(task, arm, name, kind)
+            if figure is None or figure.mean is None:
+                continue
+            at, bounds = _place(axis, arm.values[axis.name]), figure.interval
+            shown = f" [{written(name, bounds.low)}, {written(name, bounds.high)}]" if bounds else ""
+            exact = f"{arm.name}: {written(name, figure.mean)}{shown}"
+            described.append(exact)
+            means.append(Mark(at, figure.mean, exact, interval=bounds))
+            if len(sweep.seeds) > 1:
+                seeds += _points([at] * len(figure.values), figure.values)
+        series.append(Series(line, tuple(means), tuple(seeds)))
+    if not described:
+        return
+    what = spoken(name) if kind is None else f"{spoken(kind)} {heading(name)}"
+    title = f"{what[:1].upper()}{what[1:]} by {spoken(axis.name)}"
+    ticks = tuple((_place(axis, value), _text(value)) for value in _ordered(axis))
+    chart = Chart(
+        Axis(spoken(axis.name), ticks, _is_wide(axis)), Axis(what), tuple(series), f"{title}: {'; '.join(described)}"
+    )
+    yield Drawing(title, chart_svg(chart))
+
+
+def _axis(sweep: Sweep, preferred: str | None = None) -> Swept:
+    """Return the preferred axis, else the first with numbers, else the first."""
+    named = [axis for axis in sweep.axes if axis.name == preferred]
+    return next(iter([*named, *(axis for axis in sweep.axes if _is_numeric(axis)), *sweep.axes]))
+
+
+def _lines(sweep: Sweep, axis: Swept) -> Iterator[tuple[str, list[Arm]]]:
+    """Yield the arms that differ in nothing but `axis`, in its order, and what they have in common."""
+    order = _ordered(axis)
+
+    def rest(arm: Arm) -> list[str]:
+        return [f"{spoken(key)} {_text(value)}" for key, value in arm.values.items() if key != axis.name]
+
+    seen = {tuple(rest(arm)): number for number, arm in reversed(list(enumerate(sweep.arms)))}
+    arms = sorted(sweep.arms, key=lambda arm: (seen[tuple(rest(arm))], order.index(arm.values[axis.name])))
+    for common, group in groupby(arms, key=rest):
+        yield ", ".join(common), list(group)
+
+
+def _ordered(axis: Swept) -> list[JsonValue]:
+    return sorted(axis.values, key=_number) if _is_numeric(axis) else list(axis.values)
+
+
+def _place(axis: Swept, value: JsonValue) -> float:
+    return _number(value) if _is_numeric(axis) else float(axis.values.index(value))
+
+
+def _is_numeric(axis: Swept) -> bool:
+    return all(isinstance(value, int | float) and not isinstance(value, bool) for value in axis.values)
+
+
+def _is_wide(axis: Swept) -> bool:
+    if not _is_numeric(axis):
+        return False
+    numbers = [_number(value) for value in axis.values]
+    return min(numbers) > 0 and (axis.name == DATA_FRACTION or max(numbers) / min(numbers) >= _WIDE)
+
+
+def _number(value: JsonValue) -> float:
+    assert isinstance(value, int | float)
+    return float(value)
+
+
+def _text(value: JsonValue) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _mean(task: TaskSweep, arm: Arm, name: str, kind: Kind | None) -> Figure | None:
+    return task.row(arm.name).figure(name, kind)
+
+
+def _points(xs: Sequence[float | None], ys: Sequence[float | None]) -> list[tuple[float, float]]:
+    return [(x, y) for x, y in zip(xs, ys, strict=True) if x is not None and y is not None]
