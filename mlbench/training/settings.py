@@ -9,7 +9,14 @@ from mlbench.tasks import load_task
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]+([._-][a-z0-9]+)*$")]
 Share = Annotated[float, Field(ge=0, le=1)]
-TaskName = Annotated[str, checked(lambda name: load_task(name).name)]
+
+
+def _task(spec: str) -> str:
+    load_task(spec)
+    return spec
+
+
+TaskSpec = Annotated[str, checked(_task)]
 
 
 class StaticModel(Declared):
@@ -144,7 +151,10 @@ class Validation(Declared):
 
 
 class Contamination(Declared):
-    """Whether training texts may hold texts of `tasks`: `refuse` to train, `drop` the rows, or `warn` and go on."""
+    """Whether training texts may hold texts of `tasks`: `refuse` to train, `drop` the rows, or `warn` and go on.
 
-    tasks: Annotated[tuple[TaskName, ...], AfterValidator(distinct), Field(strict=False)] = ()
+    A task is a name, or the path of a file or folder.
+    """
+
+    tasks: Annotated[tuple[TaskSpec, ...], AfterValidator(distinct), Field(strict=False)] = ()
     action: Literal["refuse", "drop", "warn"] = "refuse"

@@ -1,0 +1,216 @@
+"""Static encoders trained: one step by the book, the same weights whatever happens, a checkpoint that all can read."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from encoders import LANGUAGES, read_data, sentence, write_rows
+from static_cases import static_recipe
+
+from mlbench.errors import UserError
+from mlbench.protocols import Encoder, Runtime, Vectors
+from mlbench.specs import open_retriever
+from mlbench.training import static
+from mlbench.training.recipe import Recipe
+from mlbench.training.static import first_vectors, train_static
+from mlbench.training.trained import Trained
+
+torch = pytest.importorskip("torch")
+sentence_transformers = pytest.importorskip("sentence_transformers")
+safetensors = pytest.importorskip("safetensors.numpy")
+
+JUDGED = {"share": 0.2, "every": 10, "batches": 4}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("rows")
+    write_rows(folder / "rows.jsonl", 200)
+    return folder
+
+
+def train(recipe: Recipe, out: Path, **runtime: object) -> Trained:
+    return train_static(recipe, read_data(recipe), out, runtime=Runtime(**runtime))  # type: ignore[arg-type]
+
+
+def weights(folder: Path) -> bytes:
+    return (folder / "model.safetensors").read_bytes()
+
+
+def vectors(folder: Path) -> Vectors:
+    (table,) = safetensors.load_file(folder / "model.safetensors").values()
+    return np.asarray(table)
+
+
+def test_the_first_step_is_adam_on_the_loss(root: Path, tmp_path: Path) -> None:
+    """A step against the textbook: dense gradients of a loss written out, and Adam's first step, the rate x sign."""
+    recipe = static_recipe(root, steps=1, views={"overlap": 1.0})
+    data = read_data(recipe)
+    train_static(recipe, data, tmp_path / "out")
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(tmp_path / "out" / "tokenizer.json"))
+    before = first_vectors(tokenizer.get_vocab_size(), 8, recipe.seed)
+    table = torch.tensor(before, dtype=torch.float64, requires_grad=True)
+
+    def embed(text: str) -> object:
+        mean = table[tokenizer.encode(text, add_special_tokens=False).ids].mean(dim=0)
+        return mean / mean.norm()
+
+    examples = data.examples(recipe).batch(0)
+    queries = torch.stack([embed(example.query) for example in examples])
+    documents = torch.stack([embed(example.document) for example in examples])
+    exponentials = torch.exp(queries @ documents.T / recipe.loss.temperature)
+    loss = -torch.log(exponentials.diagonal() / exponentials.sum(dim=1)).mean()
+    loss.backward()
+    gradient = table.grad.numpy()
+    expected = before - recipe.optimizer.learning_rate * gradient / (np.abs(gradient) + 1e-8)
+    np.testing.assert_allclose(vectors(tmp_path / "out"), expected, atol=2e-5)
+    assert (gradient == 0).all(axis=1).any()
+
+
+class TestFirstVectors:
+    def test_are_a_function_of_the_seed(self) -> None:
+        assert np.array_equal(first_vectors(50, 4, 1), first_vectors(50, 4, 1))
+        assert not np.array_equal(first_vectors(50, 4, 1), first_vectors(50, 4, 2))
+
+    def test_have_length_one_on_average(self) -> None:
+        table = first_vectors(2000, 64, 0)
+        assert table.dtype == np.float32
+        assert abs(np.square(table).sum(axis=1).mean() - 1) < 0.02
+
+
+def test_learns_that_translations_are_near(root: Path, tmp_path: Path) -> None:
+    recipe = static_recipe(root, steps=300, batches={"size": 16, "alpha": 0.3}, validation=JUDGED)
+    trained = train(recipe, tmp_path / "out")
+    assert (trained.steps, trained.best_step, trained.batches, trained.stopped_early) == (300, 300, 300, False)
+    assert [step for step, _ in trained.losses] == list(range(10, 301, 10))
+    assert [step for step, _ in trained.held_out_losses] == list(range(10, 301, 10))
+    assert trained.losses[-1][1] < trained.losses[0][1] / 2
+    assert trained.held_out_losses[-1][1] < trained.held_out_losses[0][1] / 2
+
+
+def test_the_checkpoint_is_the_same_to_all(root: Path, tmp_path: Path) -> None:
+    train(static_recipe(root), tmp_path / "out")
+    texts = [sentence(range(n, n + 5), tag) for n in range(20) for tag in LANGUAGES] + ["Unseen ☃ words!"]
+    model = sentence_transformers.SentenceTransformer(str(tmp_path / "out"), device="cpu")
+    theirs = model.encode(texts, show_progress_bar=False, normalize_embeddings=True)
+    ours = open_retriever(str(tmp_path / "out"), {}, Runtime())
+    assert isinstance(ours, Encoder)
+    assert ours.similarity == "cosine"
+    np.testing.assert_allclose(ours.encode(texts, "query"), theirs, atol=1e-6)
+    assert model.similarity_fn_name == "cosine"
+
+
+class TestTheSameWeights:
+    def test_for_any_number_of_threads(self, root: Path, tmp_path: Path) -> None:
+        # The threads of the caller are left as they were.
+        before = torch.get_num_threads()
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            train(static_recipe(root), tmp_path / str(threads), threads=threads)
+            assert torch.get_num_threads() == threads
+        torch.set_num_threads(before)
+        assert weights(tmp_path / "1") == weights(tmp_path / "2")
+
+    def test_but_not_for_another_seed(self, root: Path, tmp_path: Path) -> None:
+        for seed in (3, 4):
+            train(static_recipe(root, seed=seed), tmp_path / str(seed))
+        assert weights(tmp_path / "3") != weights(tmp_path / "4")
+
+    # Before anything is saved, between two judgments; right after one.
+    @pytest.mark.parametrize(("patience", "steps"), [(None, (7, 33)), (2, (20,))], ids=["to the end", "patient"])
+    def test_after_kill_9(self, root: Path, tmp_path: Path, patience: int | None, steps: tuple[int, ...]) -> None:
+        validation = JUDGED | ({} if patience is None else {"patience": patience})
+        recipe = static_recipe(root, steps=60, validation=validation, optimizer={"learning_rate": 0.3})
+        whole = train(recipe, tmp_path / "whole")
+        (tmp_path / "recipe.json").write_text(recipe.model_dump_json())
+        for step in steps:
+            assert killed_at(step, root, tmp_path / "recipe.json", tmp_path / "out") == -signal.SIGKILL
+            assert not (tmp_path / "out" / "modules.json").exists()
+        assert train(recipe, tmp_path / "out") == whole
+        assert weights(tmp_path / "out") == weights(tmp_path / "whole")
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from mlbench.protocols import Silence
+from mlbench.training.data import load_data
+from mlbench.training.recipe import Recipe
+from mlbench.training.static import train_static
+
+class Killer(Silence):
+    phase, done = "", 0
+
+    def start(self, phase, total):
+        self.phase = phase
+
+    def advance(self, done):
+        self.done += done if self.phase == "train" else 0
+        if self.done >= int(sys.argv[1]):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+recipe = Recipe.model_validate_json(Path(sys.argv[3]).read_text())
+recipe._root = Path(sys.argv[2])
+data, _ = load_data(recipe)
+train_static(recipe, data, Path(sys.argv[4]), progress=Killer())
+"""
+
+
+def killed_at(step: int, root: Path, recipe: Path, out: Path) -> int:
+    """Train in a process that is killed when so many steps are done, and return how it ended."""
+    arguments = [sys.executable, "-c", KILLED, str(step), str(root), str(recipe), str(out)]
+    done = subprocess.run(arguments, env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=120, check=False)
+    return done.returncode
+
+
+class TestPatience:
+    def test_keeps_the_best_weights(self, root: Path, tmp_path: Path) -> None:
+        # So fast a rate gets worse before long.
+        validation = {**JUDGED, "every": 5, "patience": 3}
+        fast = {"learning_rate": 0.5}
+        trained = train(static_recipe(root, steps=400, validation=validation, optimizer=fast), tmp_path / "out")
+        losses = dict(trained.held_out_losses)
+        assert trained.stopped_early
+        assert trained.best_step == min(losses, key=losses.__getitem__) < trained.steps
+        assert trained.steps == trained.best_step + 15
+        # They are those of a training that ends there.
+        short = static_recipe(root, steps=trained.best_step, validation={**JUDGED, "every": 5}, optimizer=fast)
+        train(short, tmp_path / "short")
+        assert weights(tmp_path / "out") == weights(tmp_path / "short")
+
+    def test_ends_at_once_when_it_is_over(self, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        recipe = static_recipe(
+            root, steps=400, validation={**JUDGED, "every": 5, "patience": 3}, optimizer={"learning_rate": 0.5}
+        )
+        trained = train(recipe, tmp_path / "out")
+        monkeypatch.delattr(static._Table, "step")
+        assert train(recipe, tmp_path / "out") == trained
+
+
+class TestRate:
+    def test_rises_and_falls(self, root: Path) -> None:
+        settings = {"learning_rate": 1.0, "warmup": 0.2, "schedule": "linear"}
+        recipe = static_recipe(root, steps=10, optimizer=settings)
+        rates = [static._rate(recipe, step) for step in range(10)]
+        assert rates == pytest.approx([0.5, 1, 1, 7 / 8, 6 / 8, 5 / 8, 4 / 8, 3 / 8, 2 / 8, 1 / 8])
+
+    def test_is_constant_by_default(self, root: Path) -> None:
+        assert {static._rate(static_recipe(root), step) for step in range(20)} == {0.02}
+
+
+class TestFaults:
+    def test_a_loss_that_is_no_number(self, root: Path, tmp_path: Path) -> None:
+        recipe = static_recipe(root, optimizer={"learning_rate": 1e38})
+        with pytest.raises(UserError, match=r"^the loss is nan after 20 steps: lower optimizer.learning_rate$"):
+            train(recipe, tmp_path / "out")
+        assert not (tmp_path / "out" / "modules.json").exists()
+
+    def test_a_device_that_is_not_there(self, root: Path, tmp_path: Path) -> None:
+        with pytest.raises(UserError, match=r"^device nowhere cannot be used: "):
+            train(static_recipe(root), tmp_path / "out", device="nowhere")
