@@ -173,8 +173,7 @@ class TestFaults:
     def test_damaged_files(self, tmp_path: Path, damage: str) -> None:
         path = write(tmp_path / "rows.jsonl.gz", repetitive(1, 400, LANGUAGES))
         whole = path.read_bytes()
-        middle = len(whole) // 2
-        altered = whole[:middle] + bytes(64) + whole[middle + 64 :]
+        altered = whole[:20] + b"\xff" * 64 + whole[84:]
         path.write_bytes({"cut": whole[:-100], "altered": altered, "not gzip": b"plain\n"}[damage])
         with pytest.raises(DataError, match=r"\A(.*rows.jsonl.gz cannot be read: |rows.jsonl.gz:\d+: )[^\n]*\Z"):
             prepared(path)
