@@ -14,6 +14,7 @@ import click
 from mlbench.cli.assignments import assignments
 from mlbench.cli.progress import Screen, console, duration, pass_screen
 from mlbench.errors import UserError
+from mlbench.files import user_folders
 from mlbench.protocols import Progress, Runtime
 from mlbench.result_files import check_folder
 from mlbench.tasks import task_names
@@ -89,8 +90,9 @@ def command(screen: Screen, /, recipe: str | None, only_list: bool, **chosen: ob
 
 
 def _train(spec: str, request: Request, progress: Progress) -> None:
+    # Told now, not after the data were read.
+    user_folders(request.data_dir)
     if request.out is not None:
-        # Told now, not after the data were read.
         check_folder(request.out)
     changes = {key: parse_value(value) for key, value in request.changes.items()}
     recipe, data = open_recipe(spec, changes, data_dir=request.data_dir, progress=progress)

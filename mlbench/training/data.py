@@ -160,7 +160,7 @@ def _only(index: RowIndex, kept: Bools) -> RowIndex:
 
 
 def _scan(recipe: Recipe, rows: Sequence[Rows], data_dir: Path | None, progress: Progress) -> Findings | None:
-    if not recipe.contamination.tasks:
+    if not recipe.contamination.tasks or not rows:
         return None
     tasks = [load_task(name) for name in recipe.contamination.tasks]
     texts = [text for task in tasks for text in load_texts(task, data_dir=data_dir, progress=progress)]

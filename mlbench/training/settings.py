@@ -20,7 +20,7 @@ TaskSpec = Annotated[str, checked(_task)]
 
 
 class StaticModel(Declared):
-    """A table of subword vectors: `pieces` subwords of a unigram model learned from the training texts, times `dim`."""
+    """A table of subword vectors: `pieces` subwords learned from the training texts, times `dim`."""
 
     pieces: Annotated[int, Field(ge=64, le=1_000_000)] = 50_000
     dim: Annotated[int, Field(ge=2, le=4096)] = 128

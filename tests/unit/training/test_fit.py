@@ -1,0 +1,293 @@
+"""From a recipe to a checkpoint with its manifest, once; every fault of recipe and data in one message."""
+
+import json
+import subprocess
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+from encoders import read_data, recipe_of, save_encoder, write_rows
+from static_cases import RECIPE, static_recipe, write_task
+
+from mlbench.errors import DataError, InvalidRecipe, MissingExtra, UserError
+from mlbench.protocols import Runtime, Silence
+from mlbench.provenance import MANIFEST, Provenance, read_provenance
+from mlbench.training import fit as fitting
+from mlbench.training import manifest as manifests
+from mlbench.training.fit import fit, open_recipe
+from mlbench.training.manifest import Manifest, read_manifest
+from mlbench.training.recipe import Recipe
+from mlbench.training.trained import training_fingerprint
+from mlbench.version import __version__
+
+pytest.importorskip("torch")
+pytest.importorskip("sentence_transformers")
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    write_rows(tmp_path / "rows.jsonl", 200)
+    (tmp_path / "toy.toml").write_text(RECIPE)
+    return tmp_path
+
+
+@pytest.fixture
+def once(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The folders that were trained to, one for each time."""
+    folders: list[Path] = []
+    train = fitting._train
+
+    def remember(recipe: object, data: object, folder: Path, **options: object) -> object:
+        folders.append(folder)
+        return train(recipe, data, folder, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(fitting, "_train", remember)
+    return folders
+
+
+def fitted(recipe: Recipe, folder: Path) -> Provenance:
+    return fit(recipe, read_data(recipe), folder, command="mlbench train toy.toml")
+
+
+def manifest(folder: Path) -> Manifest:
+    found = read_manifest(folder)
+    assert found is not None
+    return found
+
+
+class TestManifest:
+    def test_says_what_results_keep(self, root: Path) -> None:
+        recipe = static_recipe(root)
+        provenance = fitted(recipe, root / "out")
+        assert provenance == read_provenance(root / "out")
+        assert provenance.name == "toy"
+        assert provenance.recipe == recipe.model_dump(mode="json")
+        assert provenance.recipe_fingerprint == recipe.fingerprint()
+        assert (provenance.seed, provenance.steps, provenance.confounded) == (3, 20, False)
+        assert provenance.contamination is None
+        (data,) = provenance.data
+        assert (data.name, data.fingerprint, data.rows) == (
+            "rows",
+            read_data(recipe).training.rows[0].content,
+            200,
+        )
+
+    def test_says_all_else(self, root: Path) -> None:
+        recipe = static_recipe(root, validation={"share": 0.2, "every": 10, "batches": 3}, views={"overlap": 0.25})
+        fitted(recipe, root / "out")
+        found = manifest(root / "out")
+        assert {key: found[key] for key in ("steps", "batches", "best_step", "stopped_early", "seed", "threads")} == {
+            "steps": 20,
+            "batches": 20,
+            "best_step": 20,
+            "stopped_early": False,
+            "seed": 3,
+            "threads": 1,
+        }
+        assert [step for step, _ in found["losses"]] == [step for step, _ in found["held_out_losses"]] == [10, 20]
+        assert found["views"] == {"overlap": 0.25}
+        (data,), (held_out,) = found["data"], found["held_out"]
+        assert data["rows"] == held_out["rows"] == 200 == data["used_rows"] + held_out["used_rows"]
+        assert (data["languages"], data["licence"]) == (["de", "en", "fr"], "not stated")
+        assert sum(found["tally"]["kinds"].values()) == 20
+        assert found["tally"]["examples"] == 320
+        assert [(use["dataset"], use["language"]) for use in found["epochs"]] == [("rows", t) for t in recipe.languages]
+        assert sum(use["epochs"] * use["texts"] for use in found["epochs"]) == pytest.approx(640, rel=1e-3)
+        assert found["environment"]["command"] == "mlbench train toy.toml"
+        assert found["environment"]["libraries"].keys() >= {"torch", "sentence-transformers", "tokenizers", "datasets"}
+        assert found["code_version"] == __version__
+
+    def test_tells_the_commit_of_a_checkout(self, root: Path) -> None:
+        package = Path(fitting.__file__).parents[2]
+        done = subprocess.run(
+            ["git", "-C", str(package), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
+        )
+        expected = done.stdout.strip() if (package / ".git").exists() else None
+        assert fitted(static_recipe(root), root / "out").code_commit == expected
+
+    def test_of_two_arms_tells_that_they_are_equal(self, root: Path) -> None:
+        digests = set()
+        for alpha in (0.0, 0.5):
+            fitted(static_recipe(root, batches={"size": 16, "alpha": alpha}), root / str(alpha))
+            digests.add(manifest(root / str(alpha))["rows_digest"])
+        assert len(digests) == 1
+
+    def test_says_what_was_found_of_evaluation_texts(self, root: Path) -> None:
+        question = json.loads((root / "rows.jsonl").read_text().splitlines()[7])["texts"]["en"]
+        task = write_task(root / "task", {"de": question})
+        recipe = static_recipe(root, contamination={"tasks": [str(task)], "action": "drop"})
+        provenance = fitted(recipe, root / "out")
+        assert provenance == read_provenance(root / "out")
+        assert provenance.contamination is not None
+        assert provenance.contamination.model_dump() == {
+            "tasks": ("task",),
+            "texts": 600,
+            "hits": 1,
+            "rows": {"rows": 1},
+        }
+        found = manifest(root / "out")["contamination"]
+        assert found["action"] == "drop"
+        assert found["threshold"] == {"characters": 15, "share": 0.5, "words": 13, "stretch": 25}
+        assert found["counts"][0]["texts"] == 1
+        assert manifest(root / "out")["data"][0]["used_rows"] == 199
+
+    def test_stays_small(self) -> None:
+        losses = tuple((step, 1.0 + step % 2) for step in range(1, 100_001))
+        thinned = manifests._thinned(losses)
+        assert isinstance(thinned, list)
+        assert len(thinned) == 500
+        assert thinned[0] == [200, 1.5]
+        assert thinned[-1] == [100_000, 1.5]
+
+    def test_comes_last(self, root: Path, monkeypatch: pytest.MonkeyPatch, once: list[Path]) -> None:
+        recipe = static_recipe(root)
+
+        def fail(*arguments: object) -> None:
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(fitting, "write_manifest", fail)
+            with pytest.raises(KeyboardInterrupt):
+                fitted(recipe, root / "out")
+        assert (root / "out" / "modules.json").exists()
+        assert not (root / "out" / MANIFEST).exists()
+        before = (root / "out" / "model.safetensors").read_bytes()
+        # What was done is not done again, though the command is.
+        assert fitted(recipe, root / "out").steps == 20
+        assert (root / "out" / "model.safetensors").read_bytes() == before
+        assert len(once) == 2
+        assert {path.name for path in (root / "out").iterdir()} == {
+            MANIFEST,
+            "1_Normalize",
+            "config_sentence_transformers.json",
+            "model.safetensors",
+            "modules.json",
+            "tokenizer.json",
+        }
+
+
+class TestOnce:
+    def test_a_finished_training_is_returned(self, root: Path, once: list[Path]) -> None:
+        first = fitted(static_recipe(root), root / "out")
+        before = (root / "out" / MANIFEST).stat().st_mtime_ns
+        assert fitted(static_recipe(root, name="renamed"), root / "out") == first
+        assert once == [root / "out"]
+        assert (root / "out" / MANIFEST).stat().st_mtime_ns == before
+
+    def test_another_recipe_needs_another_folder(self, root: Path, once: list[Path]) -> None:
+        fitted(static_recipe(root), root / "out")
+        weights = sha256((root / "out" / "model.safetensors").read_bytes()).hexdigest()
+        for other, name in (
+            (static_recipe(root, seed=4), "another recipe"),
+            (static_recipe(root, name="b", seed=4), "toy"),
+        ):
+            with pytest.raises(UserError, match=f"holds a model of (recipe )?{name}, or of other data: .* --out$"):
+                fitted(other, root / "out")
+        assert sha256((root / "out" / "model.safetensors").read_bytes()).hexdigest() == weights
+        assert len(once) == 1
+
+    def test_other_data_need_another_folder(self, root: Path) -> None:
+        fitted(static_recipe(root), root / "out")
+        write_rows(root / "rows.jsonl", 200, seed=1)
+        with pytest.raises(UserError, match="or of other data"):
+            fitted(static_recipe(root), root / "out")
+
+    def test_a_model_of_others_is_left_alone(self, root: Path) -> None:
+        (root / "out").mkdir()
+        (root / "out" / "modules.json").write_text("[]")
+        with pytest.raises(UserError, match="holds a model that mlbench did not train: name another folder"):
+            fitted(static_recipe(root), root / "out")
+        assert (root / "out" / "modules.json").read_text() == "[]"
+
+    @pytest.mark.parametrize("content", ["{", "[]", "\udcff"])
+    def test_a_damaged_manifest_is_told(self, root: Path, content: str) -> None:
+        (root / "out").mkdir()
+        (root / "out" / MANIFEST).write_bytes(content.encode("utf-8", "surrogateescape"))
+        with pytest.raises(DataError, match=MANIFEST):
+            fitted(static_recipe(root), root / "out")
+
+    def test_a_file_is_no_folder(self, root: Path) -> None:
+        with pytest.raises(UserError, match="is not a folder"):
+            fitted(static_recipe(root), root / "rows.jsonl")
+
+    def test_one_process_of_many_writes(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        recipe = static_recipe(root)
+        fitted(recipe, root / "out")
+        expected = read_provenance(root / "out")
+        train = fitting._train
+        monkeypatch.setattr(fitting, "_train", lambda *args, **options: replace(train(*args, **options), is_main=False))
+        assert fitted(recipe, root / "other") == expected
+        assert not (root / "other" / MANIFEST).exists()
+        assert (root / "other" / ".training").is_dir()
+
+
+class TestFingerprint:
+    def test_knows_recipe_and_rows(self, root: Path) -> None:
+        recipes = [
+            static_recipe(root),
+            static_recipe(root, seed=4),
+            static_recipe(root, data_fraction=0.5),
+            static_recipe(root, validation={"share": 0.1}),
+        ]
+        found = [training_fingerprint(recipe, read_data(recipe)) for recipe in recipes]
+        assert len(set(found)) == 4
+        assert found[0] == training_fingerprint(static_recipe(root, name="b"), read_data(recipes[0]))
+
+    def test_knows_rows_that_are_left_out(self, root: Path) -> None:
+        recipe = static_recipe(root)
+        data = read_data(recipe)
+        (index,) = data.training.indexes
+        fewer = replace(data, training=replace(data.training, indexes=(index.without(index.pattern < 0),)))
+        assert training_fingerprint(recipe, data) == training_fingerprint(recipe, fewer)
+        dropped = index.pattern < 0
+        dropped[3] = True
+        fewer = replace(data, training=replace(data.training, indexes=(index.without(dropped),)))
+        assert training_fingerprint(recipe, data) != training_fingerprint(recipe, fewer)
+
+
+class TestOpenRecipe:
+    def test_returns_recipe_and_data(self, root: Path) -> None:
+        recipe, data = open_recipe(str(root / "toy.toml"), {"alpha": 0.25})
+        assert recipe.batches.alpha == 0.25
+        assert [rows.name for rows in data.training.rows] == ["rows"]
+
+    def test_all_faults_come_in_one_message(self, root: Path) -> None:
+        question = json.loads((root / "rows.jsonl").read_text().splitlines()[7])["texts"]["en"]
+        task = write_task(root / "task", {"de": question})
+        text = RECIPE.replace("size = 16", "sise = 16\nalpha = 1.5").replace('"fr"]', '"fr", "sw"]')
+        text += f"\n[contamination]\ntasks = ['{task}']\n"
+        (root / "toy.toml").write_text(text)
+        with pytest.raises(InvalidRecipe) as raised:
+            open_recipe(str(root / "toy.toml"), {"stepz": 3})
+        message = str(raised.value)
+        assert "\n" not in message
+        assert len(raised.value.faults) == 5
+        for part in (
+            "toy.toml: 5 faults: unknown key of recipes 'stepz': did you mean steps?",
+            "batches.sise: unknown key: did you mean size?",
+            "batches.alpha: input should be less than or equal to 1, not 1.5",
+            "languages: no data for sw: the data sets have de, en, fr",
+            "contamination: training text contains text of task: rows of rows 1; rows, en, text: task question in 1 of",
+        ):
+            assert part in message
+
+    def test_without_libraries(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(fitting, "find_spec", lambda name: None if name == "accelerate" else object())
+        with pytest.raises(MissingExtra, match=r"^train and sweep need: pip install 'mlbench\[train\]'$"):
+            open_recipe(str(root / "toy.toml"))
+        # Faults of the recipe itself are told all the same.
+        with pytest.raises(InvalidRecipe, match=r"1 fault: batches\.alpha"):
+            open_recipe(str(root / "toy.toml"), {"alpha": 2})
+
+
+def test_a_transformer_is_fitted_as_well(tmp_path: Path) -> None:
+    write_rows(tmp_path / "rows.jsonl", 60)
+    recipe = recipe_of(save_encoder(tmp_path / "bert", "bert"), tmp_path / "rows.jsonl", steps=2)
+    data = read_data(recipe)
+    provenance = fit(recipe, data, tmp_path / "out", progress=Silence(), runtime=Runtime("cpu", 1))
+    assert provenance == read_provenance(tmp_path / "out")
+    found = manifest(tmp_path / "out")
+    assert (found["steps"], found["batches"], found["device"]) == (2, 2, "cpu")
+    assert found["tally"]["examples"] == 16
+    assert not (tmp_path / "out" / ".training").exists()
