@@ -29,6 +29,8 @@ _UNITS = {
     "train": "steps",
 }
 _PIPED_WIDTH = 160
+# What is slower in a second would be written as 0.0.
+_SLOWEST = 0.05
 
 
 @dataclass
@@ -122,7 +124,7 @@ class Pace:
         """Say how far it is, such as `1,024 of 26,104 texts, 82 texts/s, 5 min 6 s left`."""
         rate = self.rate()
         parts = [f"{self._number(self.done)} of {self._amount(self.total)}" if self.total else self._amount(self.done)]
-        if rate:
+        if rate and rate >= _SLOWEST:
             parts.append(f"{self._amount(rate)}/s")
         if rate and self.total:
             parts.append(f"{duration((self.total - self.done) / rate)} left")
@@ -131,8 +133,9 @@ class Pace:
     def whole(self) -> str:
         """Say what it was in the end, such as `26,104 texts in 5 min 18 s, 82 texts/s`."""
         seconds = self._clock() - self._begin
-        rate = f", {self._amount(self.done / seconds)}/s" if seconds > 0 and self.done else ""
-        return f"{self._amount(self.done)} in {duration(seconds)}{rate}"
+        rate = self.done / seconds if seconds > 0 else 0.0
+        pace = f", {self._amount(rate)}/s" if rate >= _SLOWEST else ""
+        return f"{self._amount(self.done)} in {duration(seconds)}{pace}"
 
     def _amount(self, number: float) -> str:
         noun = "MB" if self._unit == "bytes" else self._unit

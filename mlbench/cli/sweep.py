@@ -12,6 +12,7 @@ from mlbench.cli.assignments import assignments
 from mlbench.cli.progress import Screen, console, pass_screen
 from mlbench.protocols import Runtime
 from mlbench.report.formats import save
+from mlbench.report.harmless import harmless
 from mlbench.report.sweep_markdown import sweep_markdown
 from mlbench.report.sweep_page import sweep_page
 from mlbench.report.sweep_table import sweep_report
@@ -120,11 +121,11 @@ def command(screen: Screen, /, recipe: str, **chosen: object) -> None:
     )
     progress = screen.progress()
     sweep = run_sweep(plan, place, jobs=request.jobs, progress=progress)
-    document = to_json(sweep)
-    for suffix, content in {"json": document, "md": sweep_markdown(sweep), "html": sweep_page(sweep)}.items():
+    document, shown = to_json(sweep), harmless(sweep)
+    for suffix, content in {"json": document, "md": sweep_markdown(shown), "html": sweep_page(shown)}.items():
         save(content.encode(), out / f"sweep.{suffix}")
     if request.as_json:
         click.echo(document, nl=False)
     else:
-        console().print(sweep_report(sweep))
+        console().print(sweep_report(shown))
     progress.note(f"saved {out / 'sweep.json'}, sweep.md and sweep.html")

@@ -135,8 +135,7 @@ def _nice(low: float, high: float) -> Iterator[tuple[float, str]]:
 def _axes(chart: Chart, x: _Scale, y: _Scale) -> Iterator[str]:
     bottom, right = _HEIGHT - _BOTTOM, _WIDTH - _RIGHT
     for value, text in y.ticks:
-        at = f"{y(value):.1f}"
-        yield f'<path d="M{_LEFT} {at}H{right}" stroke="currentColor" opacity=".15"/>'
+        yield f'<path d="M{_LEFT} {y(value):.1f}H{right}" stroke="currentColor" opacity=".15"/>'
         yield f'<text x="{_LEFT - 8}" y="{y(value) + 4:.1f}" text-anchor="end" opacity=".8">{escape(text)}</text>'
     taken = float("-inf")
     for value, text in x.ticks:

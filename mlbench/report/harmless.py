@@ -1,15 +1,20 @@
-"""Takes away what the names in a result could do to a terminal or a page, before any format writes them."""
+"""Takes away what the names in a document could do to a terminal or a page, before any format writes them."""
+
+from typing import TypeVar
+
+from pydantic import BaseModel
 
 from mlbench.report.notation import visible
-from mlbench.results import Result
+
+Document = TypeVar("Document", bound=BaseModel)
 
 
-def harmless(result: Result) -> Result:
-    """Return the result with line breaks, control and direction characters in every text as visible escapes.
+def harmless(document: Document) -> Document:
+    """Return a result or a sweep with line breaks, control and direction characters in every text as visible escapes.
 
     Escaping what a format gives a meaning to (`<`, `|`, `%`) is left to that format.
     """
-    return Result.model_validate(_visible(result.model_dump()))
+    return type(document).model_validate(_visible(document.model_dump()))
 
 
 def _visible(part: object) -> object:

@@ -96,7 +96,10 @@ def _against(sweep: Sweep, task: TaskSweep, axis: Swept, name: str, kind: Kind |
     title = f"{what[:1].upper()}{what[1:]} by {spoken(axis.name)}"
     ticks = tuple((_place(axis, value), _text(value)) for value in _ordered(axis))
     chart = Chart(
-        Axis(spoken(axis.name), ticks, _is_wide(axis)), Axis(what), tuple(series), f"{title}: {'; '.join(described)}"
+        Axis(f"{spoken(axis.name)}{', logarithmic' if _is_wide(axis) else ''}", ticks, _is_wide(axis)),
+        Axis(what),
+        tuple(series),
+        f"{title}: {'; '.join(described)}",
     )
     yield Drawing(title, chart_svg(chart))
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from mlbench.languages import Kind
 from mlbench.paired import Line
 from mlbench.report.comparison import SHORT
-from mlbench.report.notation import ABSENT, count, decimal, heading, spoken, visible
+from mlbench.report.notation import ABSENT, count, decimal, heading, spoken
 from mlbench.report.scores import written
 from mlbench.report.summary import intervals
 from mlbench.sweeps import Arm, Axis, Claim, Figure, Pair, Sweep, TaskSweep, is_separable
@@ -117,7 +117,7 @@ def claims(task: TaskSweep) -> list[str]:
 def arm_notes(sweep: Sweep, arm: Arm) -> list[str]:
     """Return what must be known of an arm beside its name."""
     notes = ["base"] if arm.name == sweep.base else []
-    return notes + ([f"confounded: {', '.join(map(visible, arm.confounded))}"] if arm.confounded else [])
+    return notes + ([f"confounded: {', '.join(arm.confounded)}"] if arm.confounded else [])
 
 
 def header(sweep: Sweep) -> list[str]:
@@ -128,7 +128,7 @@ def header(sweep: Sweep) -> list[str]:
         *settings,
         count(len(sweep.arms), "arm"),
         count(len(sweep.seeds), "seed"),
-        f"base {visible(sweep.base)}",
+        f"base {sweep.base}",
     ]
 
 
@@ -215,11 +215,11 @@ def _claim(claim: Claim) -> str:
         size += f" [{low}, {high}]"
     title = quantity.title if claim.kind else spoken(claim.name)
     if not claim.difference:
-        return f"{title}: {visible(claim.best)} and {visible(claim.second)} are equal, and none is better"
+        return f"{title}: {claim.best} and {claim.second} are equal, and none is better"
     verdict = {True: "separable", False: "not separable", None: "not tested"}[claim.separable]
     p = "" if claim.p is None else f", p {p_text(claim.p)}"
-    return f"{title}: {visible(claim.best)} is best, {visible(claim.second)} second; {size}{p}: {verdict}"
+    return f"{title}: {claim.best} is best, {claim.second} second; {size}{p}: {verdict}"
 
 
 def _json(value: object) -> str:
-    return visible(f"{value:g}" if isinstance(value, float) else str(value))
+    return f"{value:g}" if isinstance(value, float) else str(value)

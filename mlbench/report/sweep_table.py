@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.text import Text
 
-from mlbench.report.notation import ABSENT, visible
+from mlbench.report.notation import ABSENT
 from mlbench.report.sweep_rows import (
     LEGEND,
     SEPARABLE,
@@ -54,7 +54,7 @@ def _task(sweep: Sweep, task: TaskSweep) -> Iterator[RenderableType]:
     pairs = base_pairs(sweep, task)
     if pairs:
         yield Text()
-        yield Text(f"difference from {visible(sweep.base)} ({differences(sweep, ranges=False)})")
+        yield Text(f"difference from {sweep.base} ({differences(sweep, ranges=False)})")
         yield _Columns("arm", [_name(pair.candidate, []) for pair in pairs], _difference_columns(task, pairs))
     if len(task.pairs) > len(pairs):
         yield Text("all pairs of arms are in the document and on the page", "dim")
@@ -139,7 +139,7 @@ def _difference_text(cell: DifferenceCell | None) -> Text:
 
 
 def _name(name: str, notes: Sequence[str]) -> Text:
-    return _lines([(visible(name), ""), *((note, "yellow" if "confounded" in note else "dim") for note in notes)])
+    return _lines([(name, ""), *((note, "yellow" if "confounded" in note else "dim") for note in notes)])
 
 
 def _lines(lines: Sequence[tuple[str, str]]) -> Text:

@@ -97,7 +97,8 @@ def _replicates(name: str, system: System) -> Floats | None:
     if score.over_topics != "mean" or not each[0].counts.any():
         return None
     drawn = system[0].sample.bootstrap(np.stack([one.sums for one in each], axis=2), each[0].counts)
-    return replicate(score, drawn).mean(axis=1)[:, None]
+    mean: Floats = replicate(score, drawn).mean(axis=1)
+    return mean[:, None]
 
 
 def _figure(
