@@ -14,7 +14,7 @@ import pytest
 from mlbench.version import __version__
 
 ROOT = Path(__file__).parents[2]
-SOURCES = ("setup.cfg", "pyproject.toml", "README.md", "LICENSE", "mlbench", "tasks", "tests")
+SOURCES = ("setup.cfg", "pyproject.toml", "README.md", "LICENSE", "mlbench", "recipes", "tasks", "tests")
 
 
 def call(command: Sequence[str | Path], folder: Path, **environment: str) -> str:
@@ -63,6 +63,13 @@ def test_the_wheel_has_every_task(contents: dict[str, bytes]) -> None:
         assert contents[f"mlbench/task_files/{path.relative_to(ROOT / 'tasks')}"] == path.read_bytes()
 
 
+def test_the_wheel_has_every_recipe(contents: dict[str, bytes]) -> None:
+    recipes = sorted((ROOT / "recipes").glob("*.toml"))
+    assert "static-hybrid.toml" in [path.name for path in recipes]
+    for path in recipes:
+        assert contents[f"mlbench/recipe_files/{path.name}"] == path.read_bytes()
+
+
 def test_the_wheel_has_the_licence_and_the_readme(contents: dict[str, bytes]) -> None:
     about = f"mlbench-{__version__}.dist-info"
     assert contents[f"{about}/licenses/LICENSE"] == (ROOT / "LICENSE").read_bytes()
@@ -93,6 +100,7 @@ def test_an_empty_environment_runs_from_an_empty_folder(wheel: Path, tmp_path: P
     (result,) = (path for path in (folder / "here").rglob("*.json"))
     assert result.parent == ranks.parent
     call([programs / "mlbench", "verify", result], folder, **cache)
+    assert "static-hybrid" in call([programs / "mlbench", "train", "--list"], folder, **cache)
     installed = call([programs / "python", "-m", "pip", "list", "--format", "freeze"], folder).lower()
     assert "torch" not in installed
     call([programs / "python", "-m", "pip", "check"], folder)

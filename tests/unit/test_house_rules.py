@@ -201,7 +201,8 @@ class TestVersions:
 
     def test_every_package_is_listed(self) -> None:
         folders = {name_of(path.parent) for path in MODULES if path.name == "__init__.py"}
-        assert set(self.setup["options"]["packages"].split()) == folders | {"mlbench.task_files"}
+        shipped = {"mlbench.task_files", "mlbench.recipe_files"}
+        assert set(self.setup["options"]["packages"].split()) == folders | shipped
 
     def test_the_version_is_the_same_everywhere(self) -> None:
         assert f"\nversion: {__version__}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
