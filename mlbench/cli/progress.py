@@ -27,6 +27,7 @@ _UNITS = {
     "learn": "texts",
     "cut": "texts",
     "train": "steps",
+    "count": "batches",
 }
 _PIPED_WIDTH = 160
 # What is slower in a second would be written as 0.0.

@@ -64,7 +64,7 @@ def fit(
         return finished
     begin = time.monotonic()
     trained = _train(recipe, data, folder, progress=progress, runtime=runtime)
-    counted = tally_of(recipe, data, trained.batches)
+    counted = tally_of(recipe, data, trained.batches, progress=progress if trained.is_main else _SILENCE)
     seconds = time.monotonic() - begin
     provenance, manifest = describe(recipe, data, trained, counted, command=command, seconds=seconds)
     if trained.is_main:
@@ -91,7 +91,7 @@ def find_finished(recipe: Recipe, data: TrainingData, folder: Path) -> Provenanc
     return read_provenance(folder)
 
 
-def tally_of(recipe: Recipe, data: TrainingData, batches: int) -> Tally:
+def tally_of(recipe: Recipe, data: TrainingData, batches: int, *, progress: Progress = _SILENCE) -> Tally:
     """Return what the first `batches` of a training are; raises as `BatchSampler.batch` does."""
     return tally(
         data.examples(recipe).sampler,
@@ -99,6 +99,7 @@ def tally_of(recipe: Recipe, data: TrainingData, batches: int) -> Tally:
         data.training.indexes,
         languages=recipe.languages,
         names=[rows.name for rows in data.training.rows],
+        progress=progress,
     )
 
 

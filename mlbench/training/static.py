@@ -202,6 +202,8 @@ def _run(
     """Train from where `course` is to the end, keeping the state at every judgment."""
     examples, held_out = data.examples(recipe), data.held_out_examples(recipe)
     every = recipe.validation.every if recipe.validation else max(500, recipe.steps // 10)
+    if course.step:
+        progress.note(f"goes on after {course.step:,} steps")
     progress.start("train", recipe.steps)
     progress.advance(course.step)
     seen: list[float] = []

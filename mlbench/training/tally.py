@@ -7,8 +7,11 @@ from hashlib import sha256
 
 import numpy as np
 
+from mlbench.protocols import Progress, Silence
 from mlbench.training.index import ABSENT, Ints, RowIndex
 from mlbench.training.sampler import Batch, BatchSampler
+
+_SILENCE = Silence()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,13 @@ class Tally:
 
 
 def tally(
-    sampler: BatchSampler, batches: int, indexes: Sequence[RowIndex], *, languages: Sequence[str], names: Sequence[str]
+    sampler: BatchSampler,
+    batches: int,
+    indexes: Sequence[RowIndex],
+    *,
+    languages: Sequence[str],
+    names: Sequence[str],
+    progress: Progress = _SILENCE,
 ) -> Tally:
     """Return what the first `batches` were, drawn again from `sampler`.
 
@@ -61,6 +70,7 @@ def tally(
     pairs = np.zeros((len(names), len(languages), len(languages)), np.int64)
     shortened = missing = refused = 0
     digest = sha256()
+    progress.start("count batches", batches)
     for batch in sampler.batches(0, batches):
         kinds[batch.kind] += 1
         shortened += batch.clashes > 0
@@ -68,6 +78,8 @@ def tally(
         refused += batch.refused
         np.add.at(pairs[batch.dataset], (batch.query_languages, batch.document_languages), 1)
         digest.update(_rows_and_views(batch))
+        progress.advance(1)
+    progress.finish()
     return Tally(
         kinds=dict(sorted(kinds.items())),
         examples=int(pairs.sum()),

@@ -93,16 +93,11 @@ def test_a_checkpoint_is_trained_and_measured(mlbench: CommandLine, recipe: Path
     assert changed["rows_digest"] == manifest["rows_digest"]
 
 
-def test_the_next_command_can_be_typed(mlbench: CommandLine, recipe: Path) -> None:
-    recipe.write_text(RECIPE.replace('tasks = ["own"]', 'tasks = ["mini"]'))
-    done = mlbench("train", "-q", "toy.toml", "--out", "a b", "--data-dir", ".", "--set", "steps=2")
-    assert done.out.splitlines()[-1] == "Measure it: mlbench run --model 'a b' --task mini --data-dir ."
-
-
 def test_a_killed_training_goes_on(mlbench: CommandLine, recipe: Path) -> None:
+    recipe.write_text(RECIPE.replace('"own"', '"mini"'))
     validation = {"share": 0.1, "every": 20, "validation.batches": 2, "steps": 500}
     changes = [part for key, value in validation.items() for part in ("--set", f"{key}={value}")]
-    arguments = ("train", "toy.toml", *changes)
+    arguments = ("train", "toy.toml", *changes, "--data-dir", ".")
     running = mlbench.start(*arguments, "--out", "killed")
     kept = mlbench.folder / "killed" / ".training"
     while running.poll() is None and not list(kept.glob("*/last.safetensors")):
@@ -111,10 +106,13 @@ def test_a_killed_training_goes_on(mlbench: CommandLine, recipe: Path) -> None:
     running.communicate()
     assert running.returncode == -signal.SIGKILL
     assert not (mlbench.folder / "killed" / "modules.json").exists()
-    for folder in ("killed", "whole"):
+    for folder in ("killed", "not killed"):
         done = mlbench(*arguments, "--out", folder)
         assert done.code == 0, done.err
-    killed, whole = ((mlbench.folder / name / "model.safetensors").read_bytes() for name in ("killed", "whole"))
+        assert ("goes on after " in done.err) == (folder == "killed")
+    # It can be typed as it is.
+    assert done.out.splitlines()[-1] == "Measure it: mlbench run --model 'not killed' --task mini --data-dir ."
+    killed, whole = ((mlbench.folder / name / "model.safetensors").read_bytes() for name in ("killed", "not killed"))
     assert killed == whole
     assert not kept.exists()
 
