@@ -1,0 +1,125 @@
+from pathlib import Path
+
+import pytest
+from toy import write_toy
+
+from mlbench.errors import InvalidRecipe, UnknownName, UserError
+from mlbench.training.sweep_plan import Plan, parse_axis, plan_sweep
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> str:
+    return str(write_toy(tmp_path) / "toy.toml")
+
+
+def plan(recipe: str, *over: str, seeds: int = 1, settings: dict[str, object] | None = None, **base: object) -> Plan:
+    return plan_sweep(recipe, [parse_axis(text) for text in over], settings=settings or {}, seeds=seeds, base=base)
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "values"),
+    [
+        ("alpha=0,0.5,1", "alpha", (0, 0.5, 1)),
+        ("alpha=0,.25", "alpha", (0, 0.25)),
+        ("alpha = 1 , 0", "alpha", (1, 0)),
+        ("monolingual=mono,mixed", "monolingual", ("mono", "mixed")),
+        ("loss.symmetric=true,false", "loss.symmetric", (True, False)),
+        ('languages=["de","en"],["de","fr"]', "languages", (["de", "en"], ["de", "fr"])),
+    ],
+)
+def test_values_are_read_as_toml_or_as_they_are(text: str, key: str, values: tuple[object, ...]) -> None:
+    assert parse_axis(text) == (key, values)
+
+
+@pytest.mark.parametrize("text", ["alpha", "=1,2", "alpha=", "alpha=1,,2", "alpha=1,"])
+def test_what_is_no_axis_is_refused(text: str) -> None:
+    with pytest.raises(UserError, match="write KEY=VALUE,VALUE"):
+        parse_axis(text)
+
+
+def test_every_combination_is_an_arm_and_every_seed_a_point(recipe: str) -> None:
+    found = plan(recipe, "alpha=1,0", "views.overlap=0.5,1", seeds=3, settings={"steps": 7})
+    assert [arm.name for arm in found.arms] == [
+        "alpha 1, overlap 0.5",
+        "alpha 1, overlap 1",
+        "alpha 0, overlap 0.5",
+        "alpha 0, overlap 1",
+    ]
+    assert found.base == found.arms[0].name
+    assert [axis.key for axis in found.axes] == ["batches.alpha", "views.overlap"]
+    assert len(found.points) == 12
+    assert len({point.folder for point in found.points}) == 12
+    # All arms of the first seed come first.
+    assert [point.recipe.seed for point in found.points] == [0] * 4 + [1] * 4 + [2] * 4
+    for point in found.points:
+        arm = next(arm for arm in found.arms if arm.name == point.arm)
+        assert point.recipe.batches.alpha == arm.values["alpha"]
+        assert point.recipe.views.overlap == arm.values["overlap"]
+        assert point.recipe.steps == 7
+        assert point.recipe.root == Path(recipe).parent
+        assert point.name == f"{arm.name}, seed {point.recipe.seed}"
+
+
+def test_folders_tell_recipes_apart_that_differ_in_what_is_set(recipe: str) -> None:
+    one, other = (plan(recipe, "alpha=1,0", settings={"steps": steps}) for steps in (7, 8))
+    assert not {point.folder for point in one.points} & {point.folder for point in other.points}
+
+
+def test_keys_that_end_alike_keep_their_tables(recipe: str) -> None:
+    found = plan(recipe, "batches.language_tau=0,1", "batches.dataset_tau=0,1")
+    assert [axis.name for axis in found.axes] == ["language_tau", "dataset_tau"]
+    assert found.arms[0].name == "language tau 0, dataset tau 0"
+
+
+def test_long_names_make_short_folders(recipe: str) -> None:
+    tags = '["de","en"],["de","fr"],["en","fr"]'
+    found = plan(recipe, f"languages={tags}", "views.overlap=0.123456789,0.2", "temperature=0.0123456789,0.02")
+    assert len({point.folder for point in found.points}) == 12
+    assert max(len(point.folder) for point in found.points) < 120
+
+
+@pytest.mark.parametrize(
+    ("base", "arm"),
+    [
+        ({}, "alpha 1, overlap 0.5"),
+        ({"alpha": 0.0}, "alpha 0, overlap 0.5"),
+        ({"views.overlap": 1, "batches.alpha": 0}, "alpha 0, overlap 1"),
+    ],
+)
+def test_the_base_arm_is_the_first_or_the_one_asked_for(recipe: str, base: dict[str, object], arm: str) -> None:
+    assert plan(recipe, "alpha=1,0", "views.overlap=0.5,1", **base).base == arm
+
+
+@pytest.mark.parametrize(
+    ("over", "options", "fault"),
+    [
+        ([], {}, "needs --over"),
+        (["alpha=1,0", "batches.alpha=0.5"], {}, "batches.alpha is there twice"),
+        (["alpha=1,1.0"], {}, "same recipe: give each value once"),
+        (["alpha=0,0"], {}, "same recipe: give each value once"),
+        (["seed=0,1"], {}, "use --seeds N"),
+        (["name=a,b"], {}, "--over name"),
+        (["alpha=0,1"], {"settings": {"alpha": 0.5}}, "swept and set: leave out --set batches.alpha"),
+        (["alpha=0,1"], {"settings": {"seed": 3}}, "--set seed: use --seeds N"),
+        (["alpha=0,1"], {"alpha": 0.5}, "--base alpha=0.5 is no arm: known are 0, 1"),
+        (["alpha=0,1"], {"steps": 5}, "--base steps: only what is swept"),
+        (["steps=1,2,3", "alpha=0,1"], {"seeds": 5000}, "30,000 points are too many"),
+    ],
+)
+def test_what_makes_no_grid_is_refused(recipe: str, over: list[str], options: dict[str, object], fault: str) -> None:
+    with pytest.raises(UserError, match=fault):
+        plan(recipe, *over, **options)  # type: ignore[arg-type]
+
+
+def test_unknown_keys_are_told_with_the_nearest(recipe: str) -> None:
+    with pytest.raises(UnknownName, match="did you mean alpha"):
+        plan(recipe, "alhpa=0,1")
+
+
+def test_the_faults_of_all_arms_are_told_at_once(recipe: str) -> None:
+    with pytest.raises(InvalidRecipe) as found:
+        plan(recipe, "alpha=1,1.5,-2", settings={"steps": 0})
+    faults = "; ".join(found.value.faults)
+    assert "1.5" in faults
+    assert "-2" in faults
+    assert faults.count("steps") == 1
