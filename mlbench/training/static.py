@@ -1,36 +1,30 @@
 """Trains static encoders, tables of subword vectors, with a loop of their own: only the rows of a batch are touched."""
 
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from math import isfinite
 from pathlib import Path
-from secrets import token_hex
 from typing import TYPE_CHECKING
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
 
 from mlbench.errors import UserError
 from mlbench.protocols import Progress, Runtime, Silence, Vectors
 from mlbench.training.data import TrainingData, used_texts
-from mlbench.training.examples import Examples
-from mlbench.training.index import ABSENT, Ints
-from mlbench.training.losses import info_nce
 from mlbench.training.recipe import Recipe
+from mlbench.training.static_table import Table, first_vectors
 from mlbench.training.tokens import Vocabulary, learn_vocabulary
 from mlbench.training.trained import Trained, save_model, work_folder
-from mlbench.training.views import Floats
 
 if TYPE_CHECKING:
-    import torch
     from sentence_transformers import SentenceTransformer
 
 _SILENCE = Silence()
 _RUNTIME = Runtime()
-_BETAS = (0.9, 0.999)
+_LAST = "last.safetensors"
+_BEST = "best.safetensors"
 
 
 @dataclass(frozen=True)
@@ -43,6 +37,19 @@ class _Course:
     best_loss: float = float("inf")
     losses: tuple[tuple[int, float], ...] = ()
     held_out_losses: tuple[tuple[int, float], ...] = ()
+
+    def text(self) -> str:
+        """Return it as JSON."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def parse(cls, text: str | None) -> "_Course":
+        """Return what `text` returned; the beginning for None."""
+        if text is None:
+            return cls()
+        course = json.loads(text)
+        lists = {key: tuple((int(step), loss) for step, loss in course[key]) for key in ("losses", "held_out_losses")}
+        return cls(**(course | lists))
 
 
 def train_static(
@@ -59,14 +66,16 @@ def train_static(
     and gives the same weights to the bit, however many threads there are: one is as fast here. Raises `UserError` for
     a device that cannot be used and where the loss is no number, and as `BatchSampler.batch` and `info_nce` do.
     """
+    assert recipe.static is not None
     with _one_thread():
         vocabulary = vocabulary_of(recipe, data, progress)
         work = work_folder(folder, recipe, data)
-        table = _Table(recipe, vocabulary, runtime.device)
-        course = table.load(work) or _Course()
+        vectors = first_vectors(vocabulary.frequencies, vocabulary.n_texts, recipe.static.dim, recipe.seed)
+        table = Table(vectors, vocabulary.tokens, recipe.loss, runtime.device)
+        course = _Course.parse(table.load(work / _LAST))
         course = _run(recipe, data, table, course, work=work, progress=progress)
         if _with_patience(recipe):
-            table.load(work, "best")
+            table.load(work / _BEST)
         save_model(_model(table.vectors(), vocabulary), work / "model", folder)
     return Trained(
         steps=course.step,
@@ -81,123 +90,8 @@ def train_static(
     )
 
 
-def first_vectors(pieces: int, dim: int, seed: int) -> Vectors:
-    """Return the table that training starts from, float32 (pieces, dim): independent normal values of variance 1/dim.
-
-    Texts that share subwords are then near each other before anything is learned.
-    """
-    random = np.random.RandomState(seed)
-    vectors: Vectors = (random.standard_normal((pieces, dim)) / np.sqrt(dim)).astype(np.float32)
-    return vectors
-
-
-class _Table:
-    """The vectors of the subwords with their optimizer."""
-
-    def __init__(self, recipe: Recipe, vocabulary: Vocabulary, device: str | None) -> None:
-        import torch
-
-        assert recipe.static is not None
-        self._recipe = recipe
-        self._tokens = vocabulary.tokens
-        size = vocabulary.tokenizer.get_vocab_size()
-        vectors = torch.from_numpy(first_vectors(size, recipe.static.dim, recipe.seed))
-        self.device = device or "cpu"
-        try:
-            self._weight = torch.nn.Parameter(vectors.to(self.device))
-        except (RuntimeError, AssertionError) as error:
-            raise UserError(f"device {device} cannot be used: {str(error).splitlines()[0]}") from error
-        self._optimizer = torch.optim.SparseAdam([self._weight], lr=recipe.optimizer.learning_rate, betas=_BETAS)
-
-    def vectors(self) -> Vectors:
-        """Return the table as it is, float32 (pieces, dim)."""
-        return np.asarray(self._weight.detach().cpu(), np.float32)
-
-    def step(self, examples: Examples, number: int, rate: float) -> float:
-        """Learn from batch `number` and return its loss."""
-        for group in self._optimizer.param_groups:
-            group["lr"] = rate
-        loss = self._loss(examples, number)
-        self._optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self._optimizer.step()
-        return float(loss.detach())
-
-    def judge(self, examples: Examples, batches: int) -> float:
-        """Return the mean loss over the first batches."""
-        import torch
-
-        with torch.no_grad():
-            return float(np.mean([float(self._loss(examples, number)) for number in range(batches)]))
-
-    def _loss(self, examples: Examples, number: int) -> "torch.Tensor":
-        batch = examples.sampler.batch(number)
-        rows, index = examples.rows[batch.dataset], examples.index(batch.dataset)
-        numbers = index.query_texts(batch.rows, batch.query_languages)
-        queries = self._embed(rows.name, numbers, batch.query_spans)
-        numbers = index.document_texts(batch.rows, batch.document_languages)
-        documents = self._embed(rows.name, numbers, batch.document_spans)
-        found = np.flatnonzero(batch.negatives != ABSENT)
-        negatives = self._embed(rows.name, batch.negatives[found], batch.document_spans[found]) if len(found) else None
-        return info_nce(
-            queries,
-            documents,
-            negatives,
-            temperature=self._recipe.loss.temperature,
-            negatives_kind=self._recipe.loss.negatives,
-            symmetric=self._recipe.loss.symmetric,
-        )
-
-    def _embed(self, name: str, numbers: Ints, spans: Floats) -> "torch.Tensor":
-        import torch
-
-        ids, offsets = self._tokens[name].bags(numbers, spans)
-        device = self._weight.device
-        return torch.nn.functional.embedding_bag(
-            torch.from_numpy(ids).to(device),
-            self._weight,
-            torch.from_numpy(offsets).to(device),
-            mode="sum",
-            sparse=True,
-        )
-
-    def save(self, work: Path, name: str, course: _Course) -> None:
-        """Keep weights and optimizer in one file that appears whole."""
-        from safetensors.torch import save_file
-
-        state = self._optimizer.state[self._weight]
-        tensors = {"weight": self._weight.detach(), "first": state["exp_avg"], "second": state["exp_avg_sq"]}
-        unfinished = work / f".{token_hex(8)}.tmp"
-        steps = str(int(state["step"]))
-        save_file(tensors, unfinished, metadata={"course": json.dumps(asdict(course)), "optimizer_steps": steps})
-        with unfinished.open("rb") as file:
-            os.fsync(file.fileno())
-        unfinished.replace(work / f"{name}.safetensors")
-
-    def load(self, work: Path, name: str = "last") -> _Course | None:
-        """Take up what was kept; None where nothing usable is."""
-        import torch
-
-        try:
-            with safe_open(work / f"{name}.safetensors", framework="pt") as file:
-                metadata = file.metadata()
-                course = json.loads(metadata["course"])
-                tensors = {key: file.get_tensor(key) for key in ("weight", "first", "second")}
-        except (OSError, SafetensorError):
-            return None
-        with torch.no_grad():
-            self._weight.copy_(tensors["weight"])
-        self._optimizer.state[self._weight] = {
-            "step": int(metadata["optimizer_steps"]),
-            "exp_avg": tensors["first"].to(self._weight.device),
-            "exp_avg_sq": tensors["second"].to(self._weight.device),
-        }
-        lists = {key: tuple((int(step), loss) for step, loss in course[key]) for key in ("losses", "held_out_losses")}
-        return _Course(**(course | lists))
-
-
 def _run(
-    recipe: Recipe, data: TrainingData, table: _Table, course: _Course, *, work: Path, progress: Progress
+    recipe: Recipe, data: TrainingData, table: Table, course: _Course, *, work: Path, progress: Progress
 ) -> _Course:
     """Train from where `course` is to the end, keeping the state at every judgment."""
     examples, held_out = data.examples(recipe), data.held_out_examples(recipe)
@@ -218,8 +112,8 @@ def _run(
                 course = _judged(course, table.judge(held_out, recipe.validation.batches))
                 progress.note(f"validation loss {course.held_out_losses[-1][1]:.4f} after {course.step} steps")
             if _with_patience(recipe) and course.best_step == course.step:
-                table.save(work, "best", course)
-            table.save(work, "last", course)
+                table.save(work / _BEST, course.text())
+            table.save(work / _LAST, course.text())
     progress.finish()
     return course
 

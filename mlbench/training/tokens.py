@@ -21,10 +21,11 @@ from mlbench.training.views import Floats
 
 UNKNOWN = "[UNK]"
 
-_FORMAT = "1"
+_FORMAT = "2"
 _LONGEST_PIECE = 16
 _BLOCK_TEXTS = 10_000
 _TOKENIZER = "tokenizer.json"
+_FREQUENCIES = "frequencies.npy"
 _SILENCE = Silence()
 
 
@@ -48,13 +49,28 @@ class Tokens:
         places = np.arange(kept.sum()) - np.repeat(offsets - (first + start), kept)
         return self.ids[places].astype(np.int64), offsets
 
+    def frequencies(self, numbers: Ints, n_pieces: int) -> Ints:
+        """Return in how many of the texts with these numbers each subword is, int64 (n_pieces,)."""
+        counts = np.zeros(n_pieces, np.int64)
+        for first in range(0, len(numbers), _BLOCK_TEXTS):
+            block = numbers[first : first + _BLOCK_TEXTS]
+            ids, offsets = self.bags(block, np.tile([0.0, 1.0], (len(block), 1)))
+            text = np.repeat(np.arange(len(block)), np.diff(np.append(offsets, len(ids))))
+            counts += np.bincount(np.unique(text * n_pieces + ids) % n_pieces, minlength=n_pieces)
+        return counts
+
 
 @dataclass(frozen=True, eq=False)
 class Vocabulary:
-    """The subwords, and all texts of some data sets in them, by the name of the data set."""
+    """The subwords, and all texts of some data sets in them, by the name of the data set.
+
+    `frequencies`, int64 (pieces,), says in how many of the texts they were learned from each is, of `n_texts`.
+    """
 
     tokenizer: Tokenizer
     tokens: dict[str, Tokens]
+    frequencies: Ints
+    n_texts: int
 
 
 def learn_vocabulary(
@@ -80,8 +96,10 @@ def learn_vocabulary(
                 raise DataError(f"{folder} cannot be written: {error.strerror or error}") from error
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
-    tokens = {rows.name: _open(folder / rows.name) for rows in every}
-    return Vocabulary(Tokenizer.from_file(str(folder / _TOKENIZER)), tokens)
+    tokens = {rows.name: _open(folder, rows.name) for rows in every}
+    frequencies = np.load(folder / _FREQUENCIES)
+    n_texts = sum(len(numbers) for _, numbers in training)
+    return Vocabulary(Tokenizer.from_file(str(folder / _TOKENIZER)), tokens, frequencies, n_texts)
 
 
 def learn_tokenizer(texts: Iterable[str], pieces: int) -> Tokenizer:
@@ -114,8 +132,11 @@ def _write(
     tokenizer = learn_tokenizer(texts, pieces)
     progress.start("cut texts", sum(len(rows.texts) for rows in every))
     for rows in every:
-        _tokenise(tokenizer, _read(rows, np.arange(len(rows.texts)), progress), folder / rows.name)
+        _tokenise(tokenizer, _read(rows, np.arange(len(rows.texts)), progress), folder, rows.name)
     progress.finish()
+    size = tokenizer.get_vocab_size()
+    counts = [_open(folder, rows.name).frequencies(numbers, size) for rows, numbers in training]
+    np.save(folder / _FREQUENCIES, np.sum(counts, axis=0))
     tokenizer.save(str(folder / _TOKENIZER))
 
 
@@ -126,19 +147,19 @@ def _read(rows: Rows, numbers: Ints, progress: Progress) -> Iterator[str]:
         progress.advance(len(block))
 
 
-def _tokenise(tokenizer: Tokenizer, texts: Iterator[str], path: Path) -> None:
+def _tokenise(tokenizer: Tokenizer, texts: Iterator[str], folder: Path, name: str) -> None:
     """Write the subwords of texts; one without subwords gets the unknown one."""
     unknown = tokenizer.get_vocab()[UNKNOWN]
     sizes = [np.zeros(1, np.int64)]
-    with path.with_suffix(".ids").open("wb") as file:
+    with (folder / f"{name}.ids").open("wb") as file:
         while block := list(islice(texts, _BLOCK_TEXTS)):
             encoded = tokenizer.encode_batch_fast(block, add_special_tokens=False)
             ids = [found.ids or [unknown] for found in encoded]
             sizes.append(np.fromiter(map(len, ids), np.int64, len(ids)))
             np.fromiter(chain.from_iterable(ids), np.int32).tofile(file)
-    np.save(path.with_suffix(".starts.npy"), np.cumsum(np.concatenate(sizes)))
+    np.save(folder / f"{name}.starts.npy", np.cumsum(np.concatenate(sizes)))
 
 
-def _open(path: Path) -> Tokens:
-    starts = np.load(path.with_suffix(".starts.npy"), mmap_mode="r")
-    return Tokens(np.memmap(path.with_suffix(".ids"), np.int32, "r"), starts)
+def _open(folder: Path, name: str) -> Tokens:
+    starts = np.load(folder / f"{name}.starts.npy", mmap_mode="r")
+    return Tokens(np.memmap(folder / f"{name}.ids", np.int32, "r"), starts)

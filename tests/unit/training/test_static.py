@@ -15,8 +15,10 @@ from mlbench.errors import UserError
 from mlbench.protocols import Encoder, Runtime, Vectors
 from mlbench.specs import open_retriever
 from mlbench.training import static
+from mlbench.training.losses import info_nce
 from mlbench.training.recipe import Recipe
-from mlbench.training.static import first_vectors, train_static
+from mlbench.training.static import train_static, vocabulary_of
+from mlbench.training.static_table import Table, first_vectors
 from mlbench.training.trained import Trained
 
 torch = pytest.importorskip("torch")
@@ -54,7 +56,8 @@ def test_the_first_step_is_adam_on_the_loss(root: Path, tmp_path: Path) -> None:
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(tmp_path / "out" / "tokenizer.json"))
-    before = first_vectors(tokenizer.get_vocab_size(), 8, recipe.seed)
+    vocabulary = vocabulary_of(recipe, data)
+    before = first_vectors(vocabulary.frequencies, vocabulary.n_texts, 8, recipe.seed)
     table = torch.tensor(before, dtype=torch.float64, requires_grad=True)
 
     def embed(text: str) -> object:
@@ -75,13 +78,54 @@ def test_the_first_step_is_adam_on_the_loss(root: Path, tmp_path: Path) -> None:
 
 class TestFirstVectors:
     def test_are_a_function_of_the_seed(self) -> None:
-        assert np.array_equal(first_vectors(50, 4, 1), first_vectors(50, 4, 1))
-        assert not np.array_equal(first_vectors(50, 4, 1), first_vectors(50, 4, 2))
+        frequencies = np.arange(50)
+        assert np.array_equal(first_vectors(frequencies, 50, 4, 1), first_vectors(frequencies, 50, 4, 1))
+        assert not np.array_equal(first_vectors(frequencies, 50, 4, 1), first_vectors(frequencies, 50, 4, 2))
 
-    def test_have_length_one_on_average(self) -> None:
-        table = first_vectors(2000, 64, 0)
+    def test_are_longer_for_rarer_subwords(self) -> None:
+        table = first_vectors(np.repeat([0, 9, 99], 1000), 99, 64, 0)
+        lengths = np.sqrt(np.square(table).sum(axis=1)).reshape(3, 1000).mean(axis=1)
         assert table.dtype == np.float32
-        assert abs(np.square(table).sum(axis=1).mean() - 1) < 0.02
+        # The logarithms of 100, 10 and 1, divided by their mean.
+        assert lengths == pytest.approx([2, 1, 0], rel=0.02, abs=1e-6)
+
+    def test_of_subwords_that_are_everywhere_are_numbers(self) -> None:
+        assert np.isfinite(first_vectors(np.full(5, 10), 10, 4, 0)).all()
+
+
+def test_steps_are_those_of_sparse_adam(root: Path, tmp_path: Path) -> None:
+    """Five steps beside torch's own optimizer on sparse gradients, which keeps the moments of rows not met."""
+    recipe = static_recipe(root, views={"overlap": 1.0})
+    data = read_data(recipe)
+    examples, vocabulary = data.examples(recipe), vocabulary_of(recipe, data)
+    before = first_vectors(vocabulary.frequencies, vocabulary.n_texts, 8, recipe.seed)
+    table = Table(before.copy(), vocabulary.tokens, recipe.loss, None)
+    weight = torch.nn.Parameter(torch.from_numpy(before.copy()))
+    optimizer = torch.optim.SparseAdam([weight], lr=0.01)
+    for number in range(5):
+        ours = table.step(examples, number, 0.01)
+        batch = examples.batch(number)
+        bags = [
+            [vocabulary.tokenizer.encode(text, add_special_tokens=False).ids for text in texts]
+            for texts in zip(*((example.query, example.document) for example in batch), strict=True)
+        ]
+        embedded = [
+            torch.nn.functional.embedding_bag(
+                torch.tensor([id_ for ids in bag for id_ in ids]),
+                weight,
+                torch.tensor(np.cumsum([0, *map(len, bag[:-1])])),
+                mode="sum",
+                sparse=True,
+            )
+            for bag in bags
+        ]
+        loss = info_nce(*embedded, temperature=recipe.loss.temperature)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        assert ours == pytest.approx(float(loss.detach()), rel=1e-5)
+    np.testing.assert_allclose(table.vectors(), weight.detach().numpy(), atol=2e-5)
+    assert not np.array_equal(table.vectors(), before)
 
 
 def test_learns_that_translations_are_near(root: Path, tmp_path: Path) -> None:
@@ -189,7 +233,7 @@ class TestPatience:
             root, steps=400, validation={**JUDGED, "every": 5, "patience": 3}, optimizer={"learning_rate": 0.5}
         )
         trained = train(recipe, tmp_path / "out")
-        monkeypatch.delattr(static._Table, "step")
+        monkeypatch.delattr(Table, "step")
         assert train(recipe, tmp_path / "out") == trained
 
 
