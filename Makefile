@@ -12,7 +12,7 @@ DEFINITION := setup.cfg pyproject.toml constraints.txt
 PIP_INSTALL := -m pip install --quiet --quiet --disable-pip-version-check --no-input --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types imports tests docs bench clean
+.PHONY: help run test lint types imports tests docs bench model clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +46,10 @@ docs: $(DEV)/.installed ## build the documentation into site/
 bench: $(DEV)/.installed ## measure our own speed, and mteb beside it (minutes; real data in MLBENCH_DATA)
 	@$(DEV)/bin/python $(PIP_INSTALL) --no-build-isolation --editable '.[bench]'
 	@for script in ranking encoding overhead sampler against_mteb; do $(DEV)/bin/python -m tests.bench.$$script || exit 1; done
+
+model: $(DEV)/.installed ## train the default model again, into models/default (minutes; training data in MLBENCH_DATA)
+	@$(DEV)/bin/mlbench train default --out build/default
+	@$(DEV)/bin/mlbench models quantise build/default models/default
 
 clean: ## remove the environments and everything that was built or cached here
 	@echo "removing environments, builds and caches"

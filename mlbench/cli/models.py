@@ -3,6 +3,7 @@
 import inspect
 import json
 from importlib.util import find_spec
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import Literal, TypedDict, Union, get_args, get_origin
 
@@ -35,7 +36,8 @@ class Key(TypedDict):
 Examples:
   mlbench models
   mlbench models show dense
-  mlbench models list --json""",
+  mlbench models list --json
+  mlbench models quantise ./checkpoint ./small""",
 )
 @click.pass_context
 def command(context: click.Context) -> None:
@@ -87,6 +89,22 @@ def show(scheme: str, as_json: bool) -> None:
     click.echo(f"{scheme}: {_first_line(loaded)}\n")
     _print(keys)
     click.echo(f"Example: {example}")
+
+
+@command.command()
+@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.argument("target", type=click.Path(path_type=Path, file_okay=False))
+def quantise(folder: Path, target: Path) -> None:
+    """Write a static checkpoint with rows of int8, a quarter of the size, for `static` alone.
+
+    \b
+    Example: mlbench models quantise checkpoints/static-cross small
+    """
+    from mlbench.retrievers.quantising import quantise as write
+
+    write(folder, target)
+    size = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
+    click.echo(f"{target}: {size / 1e6:.1f} MB; measure it: mlbench run --model {target}")
 
 
 def summary(name: str) -> dict[str, str | bool | None]:

@@ -201,7 +201,7 @@ class TestVersions:
 
     def test_every_package_is_listed(self) -> None:
         folders = {name_of(path.parent) for path in MODULES if path.name == "__init__.py"}
-        shipped = {"mlbench.task_files", "mlbench.recipe_files"}
+        shipped = {"mlbench.model_files", "mlbench.recipe_files", "mlbench.task_files"}
         assert set(self.setup["options"]["packages"].split()) == folders | shipped
 
     def test_the_version_is_the_same_everywhere(self) -> None:
