@@ -13,6 +13,7 @@ from urllib.request import Request, build_opener
 
 from platformdirs import user_cache_dir
 
+from mlbench.atomic import whole_file
 from mlbench.declarations import DeclaredFile
 from mlbench.errors import DataError
 from mlbench.protocols import Progress, Silence, SourceFile
@@ -180,7 +181,10 @@ def _download_all(
 
 def _fetch(url: str, size: int, part: Path, meter: _Meter) -> None:
     """Write what `part` lacks of `size` bytes; a server that ignores the range starts it again."""
-    start = part.stat().st_size if part.exists() else 0
+    try:
+        start = part.stat().st_size
+    except FileNotFoundError:
+        start = 0
     if start > size:
         part.unlink(missing_ok=True)
         start = 0
@@ -217,15 +221,12 @@ def _settle(part: Path, target: Path, file: DeclaredFile) -> str:
 
 
 def _copy(source: Path, target: Path) -> None:
-    beside = target.with_name(f"{target.name}.{os.getpid()}.tmp")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, beside)
-        beside.replace(target)
+        with whole_file(target) as unfinished:
+            shutil.copyfile(source, unfinished)
     except OSError as error:
         raise DataError(f"{target} cannot be written: {error.strerror or error}") from error
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def user_folders(data_dir: Path | None) -> list[Path]:

@@ -9,9 +9,10 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 from safetensors import SafetensorError, safe_open
 
+from mlbench.atomic import is_leftover
 from mlbench.errors import UserError
 from mlbench.protocols import Parameter
-from mlbench.store import ABOUT, EMBEDDINGS, is_chunk, is_leftover
+from mlbench.store import ABOUT, EMBEDDINGS, is_chunk
 from mlbench.tasks import load_task, task_names
 
 

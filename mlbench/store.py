@@ -3,20 +3,18 @@
 import json
 import os
 import re
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from secrets import token_hex
-from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load, save
 
+from mlbench.atomic import remove_leftovers, write_whole
 from mlbench.protocols import Progress, Silence, Vectors
 
 Hashes = NDArray[np.uint8]
@@ -30,7 +28,6 @@ ABOUT = "about.json"
 
 _NAME = re.compile(r"[0-9a-f]{64}\.safetensors")
 _PLAIN = re.compile(r"[0-9a-z_-]{1,128}")
-_LEFTOVER_SECONDS = 24 * 3600
 
 
 def text_hash(text: str) -> bytes:
@@ -134,6 +131,7 @@ class Store:
         processes left unfinished more than a day ago is removed.
         """
         folder = self._folder(fingerprint)
+        remove_leftovers(folder)
         try:
             paths = sorted(folder.iterdir())
         except FileNotFoundError:
@@ -141,7 +139,6 @@ class Store:
         except OSError as error:
             self._give_up(error)
             return []
-        _remove_leftovers(paths)
         return list(self._readable(path for path in paths if is_chunk(path)))
 
     def _read(self, file: _ChunkFile, dim: int) -> Vectors | None:
@@ -173,7 +170,7 @@ class Store:
         content = save({"hashes": np.ascontiguousarray(hashes), "vectors": np.ascontiguousarray(vectors)})
         folder = self._folder(fingerprint)
         try:
-            _write_whole(folder / f"{sha256(content).hexdigest()}.safetensors", content)
+            _write(folder / f"{sha256(content).hexdigest()}.safetensors", content)
         except OSError as error:
             self._give_up(error)
         else:
@@ -190,7 +187,7 @@ class Store:
             if path.exists():
                 os.utime(path)
             else:
-                _write_whole(path, json.dumps(self._about, ensure_ascii=False, indent=1, sort_keys=True).encode())
+                _write(path, json.dumps(self._about, ensure_ascii=False, indent=1, sort_keys=True).encode())
 
     def _folder(self, fingerprint: str) -> Path:
         # A plugin's fingerprint may be any string; only a plain one names a folder everywhere.
@@ -223,43 +220,16 @@ class Store:
         self._failed = True
 
 
-def _write_whole(path: Path, content: bytes) -> None:
-    unfinished = path.with_name(f".{token_hex(8)}.tmp")
-    try:
-        try:
-            file = _create(unfinished)
-        except FileNotFoundError:
-            # Somebody has removed the folder, empty as it was, since it was made.
-            file = _create(unfinished)
-        with file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
-
-
-def _create(path: Path) -> BinaryIO:
+def _write(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    return path.open("xb")
+    try:
+        write_whole(path, content)
+    except FileNotFoundError:
+        # Somebody has removed the folder, empty as it was, since it was made.
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, content)
 
 
 def is_chunk(path: Path) -> bool:
     """Say whether a file is called as the store calls its chunks."""
     return _NAME.fullmatch(path.name) is not None
-
-
-def is_leftover(path: Path) -> bool:
-    """Say whether a killed process left this file; a young one may belong to a process that is writing now."""
-    try:
-        return path.suffix == ".tmp" and path.stat().st_mtime < time.time() - _LEFTOVER_SECONDS
-    except FileNotFoundError:
-        return False
-
-
-def _remove_leftovers(paths: list[Path]) -> None:
-    for path in paths:
-        with suppress(OSError):
-            if is_leftover(path):
-                path.unlink()

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from rich.console import Console, Group, RenderableType
 from rich.rule import Rule
 
+from mlbench.atomic import write_whole
 from mlbench.errors import UserError
 from mlbench.report.comparison import compare
 from mlbench.report.console import console_report
@@ -21,7 +22,6 @@ from mlbench.report.model_card import model_card_report
 from mlbench.report.png_figure import png_report
 from mlbench.report.pool import PoolAnswer, PoolTable
 from mlbench.report.summary import header
-from mlbench.result_files import write_beside
 from mlbench.results import Result
 
 _FILE_WIDTH = 120
@@ -124,12 +124,6 @@ def save(content: bytes, path: Path) -> None:
             # A device or a pipe is written to, never replaced.
             path.write_bytes(content)
             return
-        target = path.resolve()
-        beside = write_beside(target, content)
-        try:
-            beside.replace(target)
-        except BaseException:
-            beside.unlink(missing_ok=True)
-            raise
+        write_whole(path.resolve(), content)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}; name another file with --output") from error

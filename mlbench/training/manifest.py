@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 from pydantic import JsonValue
 
+from mlbench.atomic import write_whole
 from mlbench.environment import code_commit, describe_environment
 from mlbench.errors import DataError
 from mlbench.provenance import MANIFEST, SCHEMA_VERSION, Contamination, Provenance, TrainingData
-from mlbench.result_files import write_beside
 from mlbench.training import data as training_data
 from mlbench.training.contamination import Findings
 from mlbench.training.data import Part
@@ -90,7 +90,7 @@ def describe_data(recipe: Recipe, data: training_data.TrainingData) -> Manifest:
 def write_manifest(manifest: Mapping[str, JsonValue], folder: Path) -> None:
     """Write the manifest into `folder`, whole or not at all; raises `OSError`."""
     content = json.dumps(manifest, ensure_ascii=False, indent=1, sort_keys=True) + "\n"
-    write_beside(folder / MANIFEST, content.encode()).replace(folder / MANIFEST)
+    write_whole(folder / MANIFEST, content.encode())
 
 
 def read_manifest(folder: Path) -> Manifest | None:

@@ -1,19 +1,18 @@
 """Training rows made ready once: texts in memory-mapped Arrow, all else in memory-mapped arrays."""
 
 import json
-import shutil
 import unicodedata
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from hashlib import blake2b, sha256
 from pathlib import Path
-from secrets import token_hex
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mlbench.atomic import remove_leftovers, whole_folder
 from mlbench.errors import DataError
 from mlbench.files import cache_dir
 from mlbench.training.index import ABSENT, Ints, RowIndex
@@ -56,34 +55,20 @@ def prepare(source: Source) -> Rows:
     Rows without a query or without a document are left out. Raises `DataError` for rows that cannot be used, and where
     there are none.
     """
-    parent = cache_dir() / "training"
-    folder = parent / f"{source.data.name}-{source.fingerprint[:16]}-{_FORMAT}"
+    folder = cache_dir() / "training" / f"{source.data.name}-{source.fingerprint[:16]}-{_FORMAT}"
     if not (folder / _ABOUT).is_file():
-        unfinished = parent / f".{token_hex(8)}.tmp"
+        remove_leftovers(folder.parent)
         try:
-            unfinished.mkdir(parents=True)
-            _write(source, unfinished)
-            _settle(unfinished, folder)
+            with whole_folder(folder, _ABOUT) as unfinished:
+                _write(source, unfinished)
         except OSError as error:
             raise DataError(f"{folder} cannot be written: {error.strerror or error}") from error
-        finally:
-            shutil.rmtree(unfinished, ignore_errors=True)
     return _open(source.data.name, folder)
 
 
 def normalise(text: str) -> str:
     """Return the text in NFKC, case-folded, with single blanks: what makes two texts the same."""
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
-
-
-def _settle(unfinished: Path, folder: Path) -> None:
-    """Rename a finished folder into place; one that another process put there meanwhile may be in use and stays."""
-    try:
-        unfinished.rename(folder)
-    except OSError:
-        if not (folder / _ABOUT).is_file():
-            shutil.rmtree(folder, ignore_errors=True)
-            unfinished.rename(folder)
 
 
 def _open(name: str, folder: Path) -> Rows:

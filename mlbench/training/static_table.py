@@ -1,15 +1,14 @@
 """The vectors of a static encoder's subwords while they are learned: only the rows that a batch meets are touched."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from secrets import token_hex
 from typing import TYPE_CHECKING
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
+from mlbench.atomic import whole_file
 from mlbench.errors import UserError
 from mlbench.protocols import Vectors
 from mlbench.training.examples import Examples
@@ -149,11 +148,8 @@ class Table:
         from safetensors.torch import save_file
 
         tensors = dict(zip(_TENSORS, (self._weight, self._first, self._second), strict=True))
-        unfinished = path.with_name(f".{token_hex(8)}.tmp")
-        save_file(tensors, unfinished, metadata={"course": course, "optimizer_steps": str(self.steps)})
-        with unfinished.open("rb") as file:
-            os.fsync(file.fileno())
-        unfinished.replace(path)
+        with whole_file(path) as unfinished:
+            save_file(tensors, unfinished, metadata={"course": course, "optimizer_steps": str(self.steps)})
 
     def load(self, path: Path) -> str | None:
         """Take up what was kept and return the caller's text; None where nothing usable is."""
