@@ -1,17 +1,16 @@
 """Subwords of a static encoder: learned from the training texts, and the texts as memory-mapped subwords."""
 
-import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import chain, islice
 from pathlib import Path
-from secrets import token_hex
 
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
+from mlbench.atomic import remove_leftovers, whole_folder
 from mlbench.errors import DataError
 from mlbench.files import cache_dir
 from mlbench.protocols import Progress, Silence
@@ -21,7 +20,7 @@ from mlbench.training.views import Floats
 
 UNKNOWN = "[UNK]"
 
-_FORMAT = "2"
+_FORMAT = "3"
 _LONGEST_PIECE = 16
 _BLOCK_TEXTS = 10_000
 _TOKENIZER = "tokenizer.json"
@@ -84,19 +83,14 @@ def learn_vocabulary(
     used = [sha256(numbers.astype("<i8").tobytes()).hexdigest() for _, numbers in training]
     parts = [_FORMAT, str(pieces), *(rows.content for rows in every), *used]
     folder = cache_dir() / "training" / f"subwords-{sha256(' '.join(parts).encode()).hexdigest()[:16]}"
-    if not folder.is_dir():
-        unfinished = folder.with_name(f".{token_hex(8)}.tmp")
+    if not (folder / _TOKENIZER).is_file():
+        remove_leftovers(folder.parent)
         try:
-            unfinished.mkdir(parents=True)
-            _write(training, every, pieces, unfinished, progress)
-            unfinished.rename(folder)
+            with whole_folder(folder, _TOKENIZER) as unfinished:
+                _write(training, every, pieces, unfinished, progress)
         except OSError as error:
-            # Another process may have been faster.
-            if not folder.is_dir():
-                raise DataError(f"{folder} cannot be written: {error.strerror or error}") from error
-        finally:
-            shutil.rmtree(unfinished, ignore_errors=True)
-    tokens = {rows.name: _open(folder, rows.name) for rows in every}
+            raise DataError(f"{folder} cannot be written: {error.strerror or error}") from error
+    tokens = {rows.name: _open(folder, number) for number, rows in enumerate(every)}
     frequencies = np.load(folder / _FREQUENCIES)
     n_texts = sum(len(numbers) for _, numbers in training)
     return Vocabulary(Tokenizer.from_file(str(folder / _TOKENIZER)), tokens, frequencies, n_texts)
@@ -131,11 +125,11 @@ def _write(
     texts = (text for rows, numbers in training for text in _read(rows, numbers, progress))
     tokenizer = learn_tokenizer(texts, pieces)
     progress.start("cut texts", sum(len(rows.texts) for rows in every))
-    for rows in every:
-        _tokenise(tokenizer, _read(rows, np.arange(len(rows.texts)), progress), folder, rows.name)
+    for number, rows in enumerate(every):
+        _tokenise(tokenizer, _read(rows, np.arange(len(rows.texts)), progress), folder, number)
     progress.finish()
     size = tokenizer.get_vocab_size()
-    counts = [_open(folder, rows.name).frequencies(numbers, size) for rows, numbers in training]
+    counts = [_open(folder, number).frequencies(numbers, size) for number, (_, numbers) in enumerate(training)]
     np.save(folder / _FREQUENCIES, np.sum(counts, axis=0))
     tokenizer.save(str(folder / _TOKENIZER))
 
@@ -147,19 +141,19 @@ def _read(rows: Rows, numbers: Ints, progress: Progress) -> Iterator[str]:
         progress.advance(len(block))
 
 
-def _tokenise(tokenizer: Tokenizer, texts: Iterator[str], folder: Path, name: str) -> None:
-    """Write the subwords of texts; one without subwords gets the unknown one."""
+def _tokenise(tokenizer: Tokenizer, texts: Iterator[str], folder: Path, number: int) -> None:
+    """Write the subwords of the texts of data set `number`; a text without subwords gets the unknown one."""
     unknown = tokenizer.get_vocab()[UNKNOWN]
     sizes = [np.zeros(1, np.int64)]
-    with (folder / f"{name}.ids").open("wb") as file:
+    with (folder / f"{number}.ids").open("wb") as file:
         while block := list(islice(texts, _BLOCK_TEXTS)):
             encoded = tokenizer.encode_batch_fast(block, add_special_tokens=False)
             ids = [found.ids or [unknown] for found in encoded]
             sizes.append(np.fromiter(map(len, ids), np.int64, len(ids)))
             np.fromiter(chain.from_iterable(ids), np.int32).tofile(file)
-    np.save(folder / f"{name}.starts.npy", np.cumsum(np.concatenate(sizes)))
+    np.save(folder / f"{number}.starts.npy", np.cumsum(np.concatenate(sizes)))
 
 
-def _open(folder: Path, name: str) -> Tokens:
-    starts = np.load(folder / f"{name}.starts.npy", mmap_mode="r")
-    return Tokens(np.memmap(folder / f"{name}.ids", np.int32, "r"), starts)
+def _open(folder: Path, number: int) -> Tokens:
+    starts = np.load(folder / f"{number}.starts.npy", mmap_mode="r")
+    return Tokens(np.memmap(folder / f"{number}.ids", np.int32, "r"), starts)

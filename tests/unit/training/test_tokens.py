@@ -1,5 +1,6 @@
 """Subwords: learned once, the same each time, and texts cut into them."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -111,3 +112,8 @@ class TestVocabulary:
         judged = Rows("judged", other.languages, other.index, other.content, other.folder, other.texts)
         made = learn_vocabulary([(rows, all_of(rows))], [judged], 100)
         assert len(made.tokens["judged"].starts) == 11
+
+    def test_is_found_under_another_name_of_the_data_set(self, rows: Rows) -> None:
+        before = learn_vocabulary([(rows, all_of(rows))], [], 100)
+        after = learn_vocabulary([(replace(rows, name="other"), all_of(rows))], [], 100)
+        assert np.array_equal(after.tokens["other"].ids, before.tokens["rows"].ids)
