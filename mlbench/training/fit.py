@@ -61,6 +61,8 @@ def fit(
     finished = find_finished(recipe, data, folder)
     if finished is not None:
         progress.note(f"{folder} holds this training already")
+        # It may have been killed right after it was finished.
+        forget_work(folder)
         return finished
     begin = time.monotonic()
     trained = _train(recipe, data, folder, progress=progress, runtime=runtime)
@@ -115,5 +117,4 @@ def _train(recipe: Recipe, data: TrainingData, folder: Path, *, progress: Progre
 
 def is_installed() -> bool:
     """Say whether all libraries that training needs are there."""
-    """Say whether there is what training needs."""
     return all(find_spec(library) is not None for library in _LIBRARIES)

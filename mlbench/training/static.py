@@ -76,6 +76,9 @@ def train_static(
         course = _run(recipe, data, table, course, work=work, progress=progress)
         if _with_patience(recipe):
             table.load(work / _BEST)
+        if not np.isfinite(table.vectors()).all():
+            # The last step of all is judged by nothing else.
+            raise UserError(f"the vectors are no numbers after {course.step} steps: lower optimizer.learning_rate")
         save_model(_model(table.vectors(), vocabulary), work / "model", folder)
     return Trained(
         steps=course.step,
@@ -106,10 +109,11 @@ def _run(
         course = replace(course, step=course.step + 1)
         progress.advance(1)
         if course.step % every == 0 or course.step == recipe.steps:
-            course = replace(course, losses=(*course.losses, (course.step, _mean(seen, course.step))))
+            mean = _checked(float(np.mean(seen)), course.step)
+            course = replace(course, losses=(*course.losses, (course.step, mean)))
             seen = []
             if held_out is not None and recipe.validation is not None:
-                course = _judged(course, table.judge(held_out, recipe.validation.batches))
+                course = _judged(course, _checked(table.judge(held_out, recipe.validation.batches), course.step))
                 progress.note(f"validation loss {course.held_out_losses[-1][1]:.4f} after {course.step} steps")
             if _with_patience(recipe) and course.best_step == course.step:
                 table.save(work / _BEST, course.text())
@@ -118,11 +122,10 @@ def _run(
     return course
 
 
-def _mean(losses: list[float], step: int) -> float:
-    mean = float(np.mean(losses))
-    if not isfinite(mean):
-        raise UserError(f"the loss is {mean} after {step} steps: lower optimizer.learning_rate")
-    return mean
+def _checked(loss: float, step: int) -> float:
+    if not isfinite(loss):
+        raise UserError(f"the loss is {loss} after {step} steps: lower optimizer.learning_rate")
+    return loss
 
 
 def _judged(course: _Course, loss: float) -> _Course:

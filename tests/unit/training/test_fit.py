@@ -175,6 +175,14 @@ class TestOnce:
         assert once == [root / "out"]
         assert (root / "out" / MANIFEST).stat().st_mtime_ns == before
 
+    def test_nothing_is_left_to_resume_from(self, root: Path, once: list[Path]) -> None:
+        fitted(static_recipe(root), root / "out")
+        # As if it had been killed right after its manifest.
+        (root / "out" / ".training").mkdir()
+        fitted(static_recipe(root), root / "out")
+        assert not (root / "out" / ".training").exists()
+        assert len(once) == 1
+
     def test_another_recipe_needs_another_folder(self, root: Path, once: list[Path]) -> None:
         fitted(static_recipe(root), root / "out")
         weights = sha256((root / "out" / "model.safetensors").read_bytes()).hexdigest()

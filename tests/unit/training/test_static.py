@@ -255,6 +255,19 @@ class TestFaults:
             train(recipe, tmp_path / "out")
         assert not (tmp_path / "out" / "modules.json").exists()
 
+    @pytest.mark.parametrize(
+        ("validation", "message"),
+        [(None, "the vectors are no numbers"), ({**JUDGED, "every": 1}, "the loss is (nan|inf)")],
+        ids=["unseen", "judged"],
+    )
+    def test_a_last_step_into_nowhere(
+        self, root: Path, tmp_path: Path, validation: dict[str, object] | None, message: str
+    ) -> None:
+        recipe = static_recipe(root, steps=1, validation=validation, optimizer={"learning_rate": 1e39})
+        with pytest.raises(UserError, match=f"^{message} after 1 steps: lower optimizer.learning_rate$"):
+            train(recipe, tmp_path / "out")
+        assert not (tmp_path / "out" / "modules.json").exists()
+
     def test_a_device_that_is_not_there(self, root: Path, tmp_path: Path) -> None:
         with pytest.raises(UserError, match=r"^device nowhere cannot be used: "):
             train(static_recipe(root), tmp_path / "out", device="nowhere")
