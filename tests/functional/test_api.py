@@ -90,8 +90,9 @@ def test_what_a_notebook_gets_is_what_the_command_line_saves(own: str, tmp_path:
     result = mlbench.evaluate("hashing", own, out=tmp_path / "out", options=FEW)
     [path] = (tmp_path / "out").glob("*.json")
     assert mlbench.read_result(path) == result
+    options = ("--model", "hashing", "--resamples", "20", "--out", "cli")
     done = subprocess.run(
-        [sys.executable, "-m", "mlbench", "run", "-q", "--task", own, "--resamples", "20", "--out", "cli"],
+        [sys.executable, "-m", "mlbench", "run", "-q", "--task", own, *options],
         cwd=tmp_path,
         check=True,
         capture_output=True,

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from command_line import CommandLine, own_task, randomise, tiny_checkpoint
 
-OWN = ("--task", "own", "--resamples", "2")
+FEW = ("--resamples", "2")
+OWN = ("--task", "own", "--model", "hashing", *FEW)
 
 
 def parts(document: dict[str, Any], *left_out: str) -> dict[str, Any]:
@@ -89,11 +90,11 @@ def test_a_full_disk_under_the_cache_is_one_warning(mlbench: CommandLine) -> Non
 
 
 def test_each_distinct_text_is_encoded_once_and_then_never(mlbench: CommandLine) -> None:
-    first = mlbench.result("--resamples", "2")["cost"]
+    first = mlbench.result("--model", "hashing", *FEW)["cost"]
     assert (first["encoded_texts"], first["texts"]) == (792, 792)
     files = chunks(mlbench)
     for arguments, texts in (((), 792), (("--languages", "en,de"), 144), (("--languages", "th"), 72)):
-        cost = mlbench.result("--resamples", "2", *arguments)["cost"]
+        cost = mlbench.result("--model", "hashing", *FEW, *arguments)["cost"]
         assert (cost["encoded_texts"], cost["texts"]) == (0, texts)
     assert chunks(mlbench) == files
 
@@ -117,7 +118,7 @@ def test_what_decides_the_vectors_is_part_of_the_key(mlbench: CommandLine, own: 
 
 def test_weights_changed_in_place_are_another_model(mlbench: CommandLine, own: Path) -> None:
     pytest.importorskip("sentence_transformers", exc_type=ImportError)
-    arguments = (*OWN, "--model", "model", "--threads", "1")
+    arguments = ("--task", "own", "--model", "model", "--threads", "1", *FEW)
     folder = tiny_checkpoint(mlbench.folder / "model", seed=1)
     first = mlbench.result(*arguments)
     before = {path.name: path.stat().st_size for path in folder.iterdir()}

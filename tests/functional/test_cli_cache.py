@@ -18,6 +18,7 @@ from mlbench.store import Store, text_hash
 
 Captured = pytest.CaptureFixture[str]
 DAY = 24 * 3600
+RUN = ("run", "-q", "--model", "hashing", "--resamples", "2", "--json")
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def run(capsys: Captured, *arguments: str) -> dict[str, Any]:
     out = Path(os.environ["MLBENCH_CACHE"]).parent / "out"
-    assert call(["run", "-q", "--resamples", "2", "--json", "--out", str(out), *arguments]) == 0
+    assert call([*RUN, "--out", str(out), *arguments]) == 0
     document: dict[str, Any] = json.loads(capsys.readouterr().out)
     return document
 

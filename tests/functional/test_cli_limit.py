@@ -20,6 +20,7 @@ from mlbench.results import Result
 from mlbench.tasks import load_task
 
 Captured = pytest.CaptureFixture[str]
+RUN = ("run", "-q", "--model", "hashing", "--resamples", "2", "--json")
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +29,7 @@ def mini() -> Collection:
 
 
 def looked(capsys: Captured, out: Path, *arguments: str) -> dict[str, Any]:
-    assert call(["run", "-q", "--resamples", "2", "--out", str(out), "--json", *arguments]) == 0
+    assert call([*RUN, "--out", str(out), *arguments]) == 0
     document: dict[str, Any] = json.loads(capsys.readouterr().out)
     return document
 

@@ -19,6 +19,7 @@ NAMES = {
     "Success@10": "success_10",
 }
 Captured = pytest.CaptureFixture[str]
+HASHING = ("--model", "hashing")
 
 
 def measured(capsys: Captured, *arguments: str) -> dict[str, Any]:
@@ -29,7 +30,7 @@ def measured(capsys: Captured, *arguments: str) -> dict[str, Any]:
 
 def test_runs_give_the_result_again(capsys: Captured, tmp_path: Path) -> None:
     runs, out = tmp_path / "runs", ("--out", str(tmp_path))
-    first = measured(capsys, *out, "--save-run", str(runs), "--depth", "600")
+    first = measured(capsys, *out, *HASHING, "--save-run", str(runs), "--depth", "600")
     again = measured(capsys, *out, "--model", f"run:{runs}")
     assert [s["measures"] for s in again["settings"]] == [s["measures"] for s in first["settings"]]
     scores = {score["name"]: score["value"] for score in first["bias"]["scores"]}
@@ -43,7 +44,7 @@ def test_runs_give_the_result_again(capsys: Captured, tmp_path: Path) -> None:
 
 def test_short_lists_give_the_measures_up_to_their_depth(capsys: Captured, tmp_path: Path) -> None:
     runs, out = tmp_path / "runs", ("--out", str(tmp_path))
-    first = measured(capsys, *out, "--languages", "ar,en,th", "--save-run", str(runs), "--depth", "10")
+    first = measured(capsys, *out, *HASHING, "--languages", "ar,en,th", "--save-run", str(runs), "--depth", "10")
     lines = Counter(line.split()[0] for line in (runs / "th-ar+en+th.trec").read_text().splitlines())
     assert set(lines.values()) == {10}
     again = measured(capsys, *out, "--languages", "ar,en,th", "--model", f"run:{runs}")
@@ -54,7 +55,7 @@ def test_short_lists_give_the_measures_up_to_their_depth(capsys: Captured, tmp_p
 
 def test_a_ranker_writes_what_it_read(capsys: Captured, tmp_path: Path) -> None:
     out = ("--out", str(tmp_path), "--languages", "de,en")
-    measured(capsys, *out, "--save-run", str(tmp_path / "a"), "--depth", "30")
+    measured(capsys, *out, *HASHING, "--save-run", str(tmp_path / "a"), "--depth", "30")
     measured(capsys, *out, "--model", f"run:{tmp_path / 'a'}", "--save-run", str(tmp_path / "b"), "--depth", "30")
     written = [{path.name: path.read_bytes() for path in (tmp_path / name).iterdir()} for name in "ab"]
     assert written[0] == written[1]

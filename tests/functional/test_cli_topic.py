@@ -13,13 +13,14 @@ from command_line import own_task
 from mlbench.cli import call
 
 Captured = pytest.CaptureFixture[str]
+RUN = ("run", "-q", "--model", "hashing", "--resamples", "2")
 
 
 def measured_in(folder: Path, *options: str) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLBENCH_CACHE", str(folder / "cache"))
         with redirect_stdout(io.StringIO()):
-            assert call(["run", "-q", "--resamples", "2", "--out", str(folder), *options]) == 0
+            assert call([*RUN, "--out", str(folder), *options]) == 0
     (path,) = folder.glob("*.json")
     return path
 

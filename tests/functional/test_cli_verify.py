@@ -13,7 +13,7 @@ from command_line import CommandLine, own_task
 def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
     mlbench = CommandLine(tmp_path_factory.mktemp("measured"))
     own_task(mlbench.folder / "own")
-    assert mlbench("run", "--task", "own", "--resamples", "50").code == 0
+    assert mlbench("run", "--task", "own", "--model", "hashing", "--resamples", "50").code == 0
     return mlbench.folder / "results"
 
 
@@ -97,9 +97,8 @@ def test_a_folder_of_results(mlbench: CommandLine, result: Path) -> None:
 
 @pytest.mark.data
 def test_a_real_task(mlbench: CommandLine, data_dir: Path) -> None:
-    document = mlbench.result(
-        "--task", "mlqa-r", "--languages", "de,es", "--data-dir", str(data_dir), "--resamples", "5"
-    )
+    options = ("--model", "hashing", "--languages", "de,es", "--data-dir", str(data_dir), "--resamples", "5")
+    document = mlbench.result("--task", "mlqa-r", *options)
     name = document["ranks"]["name"].replace(".ranks.npz", ".json")
     done = mlbench("verify", f"results/{name}")
     assert (done.code, done.err) == (0, "")

@@ -126,11 +126,19 @@ INPUTS = [
     Fault("unknown option", "run --langages en", ("No such option", "--languages")),
     # --set and other options
     Fault("--set without =", "run --set dim", ("--set 'dim'", "write KEY=VALUE")),
-    Fault("--set unknown key", "run --set dimm=64", ("hashing: unknown key 'dimm'", "did you mean dim?")),
-    Fault("--set wrong value", "run --set dim=many", ("hashing: dim", "valid integer", "not 'many'")),
-    Fault("--set twice", "run --set dim=64 --set=dim=32", ("--set dim is there twice",)),
-    Fault("--set twice, with a blank", "run --set dim=64 --set ' dim=32'", ("--set dim is there twice",)),
-    Fault("--set out of range, and unknown", "run --set dim=1 --set dym=2", ("'dym'", "greater than or equal to 16")),
+    Fault(
+        "--set unknown key", "run --model hashing --set dimm=64", ("hashing: unknown key 'dimm'", "did you mean dim?")
+    ),
+    Fault("--set wrong value", "run --model hashing --set dim=many", ("hashing: dim", "valid integer", "not 'many'")),
+    Fault("--set twice", "run --model hashing --set dim=64 --set=dim=32", ("--set dim is there twice",)),
+    Fault(
+        "--set twice, with a blank", "run --model hashing --set dim=64 --set ' dim=32'", ("--set dim is there twice",)
+    ),
+    Fault(
+        "--set out of range, and unknown",
+        "run --model hashing --set dim=1 --set dym=2",
+        ("'dym'", "greater than or equal to 16"),
+    ),
     Fault("--threads 0", "run --threads 0", ("--threads", "0 is not in the range x>=1")),
     Fault("--seed below 0", "run --seed -1", ("--seed", "range")),
     Fault("--data-dir is missing", f"{OWN}.toml --data-dir gone", ("--data-dir gone is not a folder",), declared(id)),
@@ -387,7 +395,7 @@ RESULTS = [
 def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
     mlbench = CommandLine(tmp_path_factory.mktemp("measured"))
     own_task(mlbench.folder / "own")
-    assert mlbench("run", "--task", "own", "--resamples", "2").code == 0
+    assert mlbench("run", "--task", "own", "--model", "hashing", "--resamples", "2").code == 0
     return mlbench.folder / "results"
 
 
@@ -457,7 +465,7 @@ def no_file_above(size: int) -> Callable[[], None]:
 
 @pytest.mark.parametrize("size", [100, 8000])
 def test_a_full_disk_leaves_the_folder_of_results_as_it_was(mlbench: CommandLine, own: Path, size: int) -> None:
-    arguments = ("run", "-q", "--task", "own", "--resamples", "2")
+    arguments = ("run", "-q", "--task", "own", "--model", "hashing", "--resamples", "2")
     assert mlbench(*arguments).code == 0
     before = tree(mlbench.folder)
     for out, after in (("results", before), ("new/folder", before)):

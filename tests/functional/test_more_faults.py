@@ -15,7 +15,7 @@ from mlbench.cli import call
 
 Captured = pytest.CaptureFixture[str]
 
-RUN = "run -q --task own --resamples 2"
+RUN = "run -q --task own --model hashing --resamples 2"
 TOPICS = range(6)
 
 

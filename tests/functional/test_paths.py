@@ -45,7 +45,7 @@ def test_folders_may_have_any_name(tmp_path: Path, name: str) -> None:
 def test_shipped_data_in_a_folder_with_blanks(tmp_path: Path) -> None:
     mlbench = CommandLine(tmp_path / "a b" / "ü 🦜")
     mlbench.folder.mkdir(parents=True)
-    document = mlbench.result("--languages", "en,th", "--resamples", "2", "--out", "c d")
+    document = mlbench.result("--model", "hashing", "--languages", "en,th", "--resamples", "2", "--out", "c d")
     assert document["task"]["name"] == "mini"
     assert {path.suffix for path in (mlbench.folder / "c d").iterdir()} == {".json", ".npz"}
 
@@ -65,7 +65,8 @@ def test_a_folder_whose_name_is_no_text(tmp_path: Path) -> None:
     mlbench = CommandLine(tmp_path)
     name = os.fsdecode(b"pr\xfcfung")
     own_task(tmp_path / name)
-    made = mlbench("run", "-q", "--task", f"./{name}", "--save-run", f"{name}/runs", "--resamples", "2", "--out", name)
+    saved = ("--save-run", f"{name}/runs", "--out", name)
+    made = mlbench("run", "-q", "--task", f"./{name}", "--model", "hashing", *saved, "--resamples", "2")
     assert made.code == 0, made.err
     document = mlbench.result("--task", f"./{name}", "--model", f"run:{name}/runs", "--resamples", "2")
     assert document["retriever"]["spec"] == r"run:pr\udcfcfung/runs"
@@ -93,7 +94,9 @@ def oriental(tmp_path: Path) -> CommandLine:
         path.write_text("\n".join([row, *path.read_text().splitlines()[1:]]), encoding="utf-8")
     (own / "task.toml").write_text('title = "Prüfung 🦜"\nlicence = "自由"\n', encoding="utf-8")
     shutil.copytree(own, tmp_path / "评测")
-    assert mlbench("run", "-q", "--task", "评测", "--save-run", "走", "--resamples", "2").code == 0
+    assert (
+        mlbench("run", "-q", "--task", "评测", "--model", "hashing", "--save-run", "走", "--resamples", "2").code == 0
+    )
     return mlbench
 
 

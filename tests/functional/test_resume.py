@@ -131,7 +131,8 @@ def test_a_killed_run_goes_on_where_it_was(mlbench: CommandLine, own: Path, plug
 
 @pytest.mark.data
 def test_a_killed_run_on_real_data(mlbench: CommandLine, data_dir: Path) -> None:
-    arguments = ("run", "-q", "--json", "--task", "xquad-r", "--languages", "en,de,es", "--resamples", "20")
+    options = ("--model", "hashing", "--languages", "en,de,es", "--resamples", "20")
+    arguments = ("run", "-q", "--json", "--task", "xquad-r", *options)
     environment = {"MLBENCH_DATA": str(data_dir)}
     whole = mlbench(*arguments, environment=environment)
     assert whole.code == 0, whole.err
@@ -159,7 +160,7 @@ def test_an_interrupted_run_says_so_and_keeps_what_it_has(
 
 def test_an_interruption_after_encoding_ends_at_once(mlbench: CommandLine) -> None:
     own_task(mlbench.folder / "own", topics=1500)
-    process = mlbench.start("run", "--task", "own", "--set", "dim=2048", "--threads", "1")
+    process = mlbench.start("run", "--task", "own", "--model", "hashing", "--set", "dim=2048", "--threads", "1")
     assert process.stderr is not None
     assert process.stderr.readline().startswith("encode: ")
     time.sleep(0.5)

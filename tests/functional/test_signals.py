@@ -39,7 +39,7 @@ from mlbench.cli import main
 sys.argv[1:] = arguments
 main()
 """
-RUN = ("run", "-q", "--task", "own", "--resamples", "20", "--json", "--save-run", "runs")
+RUN = ("run", "-q", "--task", "own", "--model", "hashing", "--resamples", "20", "--json", "--save-run", "runs")
 PHASES = {
     "open": ("mlbench.cli.run", "open_model", 1),
     "read": ("mlbench.evaluation", "load_collection", 1),
@@ -201,7 +201,7 @@ def declared(folder: Path, address: str) -> dict[str, bytes]:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
 def test_an_interrupted_download_goes_on(mlbench: CommandLine, number: signal.Signals) -> None:
     contents: dict[str, bytes] = {}
-    run = ("run", "-q", "--task", "web.toml", "--resamples", "2", "--json")
+    run = ("run", "-q", "--task", "web.toml", "--model", "hashing", "--resamples", "2", "--json")
     with slow_server(contents) as (address, go_on, ranges):
         contents |= declared(mlbench.folder, address)
         process = mlbench.start(*run)
