@@ -78,7 +78,7 @@ class Lists:
 
 
 def rank_one_query(topic: str, asked: str, languages: tuple[str, ...]) -> Lists:
-    """Rank the documents of `languages` in `mini` with the default model, for one topic asked in one language."""
+    """Rank the documents of `languages` in `mini` under `hashing`, for one topic asked in one language."""
     collection: Collection = load_collection(load_task("mini"), languages=languages)
     retriever = open_retriever("hashing", {}, Runtime())
     assert isinstance(retriever, Encoder)
