@@ -133,6 +133,16 @@ class Recognising(Protocol):
         ...
 
 
+@runtime_checkable
+class Packaging(Protocol):
+    """A `Scheme` with a model of its own, which it opens without a locator."""
+
+    @staticmethod
+    def packaged() -> str:
+        """Say in one line what that model is, or what to do where it is missing."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class SourceFile:
     """One file of a task, found and verified: `role` says what it holds, `language` for which language."""

@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 from mlbench import plugins
 from mlbench.cli.progress import console
 from mlbench.errors import UserError
-from mlbench.protocols import Scheme
+from mlbench.protocols import Packaging, Scheme
 from mlbench.specs import load_scheme
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
@@ -75,7 +75,7 @@ def list_(as_json: bool = False) -> None:
 @click.argument("scheme")
 @as_json
 def show(scheme: str, as_json: bool) -> None:
-    """Explain the keys that a kind of retriever takes with `--set KEY=VALUE`.
+    """Explain a kind of retriever: the keys that it takes with `--set KEY=VALUE`, and its default model.
 
     \b
     Example: mlbench models show dense
@@ -83,10 +83,14 @@ def show(scheme: str, as_json: bool) -> None:
     loaded = load_scheme(scheme)
     keys = keys_of(loaded.Settings)
     example = f"mlbench run --model {getattr(loaded, 'example', scheme + ':LOCATOR')}"
+    packaged = loaded.packaged() if isinstance(loaded, Packaging) else None
     if as_json:
-        click.echo(json.dumps({**summary(scheme), "keys": keys, "example": example}, indent=2, ensure_ascii=False))
+        shown = {**summary(scheme), "packaged": packaged, "keys": keys, "example": example}
+        click.echo(json.dumps(shown, indent=2, ensure_ascii=False))
         return
     click.echo(f"{scheme}: {_first_line(loaded)}\n")
+    if packaged is not None:
+        click.echo(f"Without a locator, the default model: {packaged}\n")
     _print(keys)
     click.echo(f"Example: {example}")
 

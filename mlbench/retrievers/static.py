@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from tokenizers import Tokenizer
 
-from mlbench.errors import RetrieverError
+from mlbench.errors import DataError, RetrieverError
 from mlbench.protocols import Parameter, Role, Runtime, Similarity, Vectors
 from mlbench.provenance import Provenance, read_provenance
 from mlbench.retrievers.checkpoint import find_checkpoint, saved_prompt
@@ -28,7 +28,7 @@ _PACKAGE = "mlbench.model_files"
 
 
 class Static:
-    """A table of subword vectors: fast, without torch (locator: a folder or hub id)."""
+    """Subword vectors: fast, no torch (locator: a folder or hub id; none for the default model)."""
 
     example = "static:./checkpoint"
 
@@ -62,6 +62,20 @@ class Static:
             return has_table(read_folder(folder))
         except RetrieverError:
             return False
+
+    @staticmethod
+    def packaged() -> str:
+        """Say in one line what the default model is, or what to do where there is none."""
+        try:
+            folder = _packaged()
+            encoder = StaticEncoder(read_folder(folder), Static.Settings())
+            training = encoder.provenance
+        except (RetrieverError, DataError) as error:
+            return str(error)
+        parameters = encoder.parameters
+        parts = [f"{parameters['pieces']:,} subwords, {encoder.dim} dimensions, {parameters['dtype']}"]
+        parts += [f"trained by the recipe {training.name}"] if training else []
+        return "; ".join([*parts, f"licences and attributions are in {folder / 'README.md'}"])
 
 
 class StaticEncoder:
@@ -200,4 +214,6 @@ def _packaged() -> Path:
         folder = Path(str(package_files(_PACKAGE))) / "default"
         if folder.is_dir():
             return folder
-    raise RetrieverError("static: no model comes with this mlbench: write static:FOLDER")
+    raise RetrieverError(
+        "no model comes with this mlbench: name one, as in --model static:FOLDER or --model hashing, or install it anew"
+    )

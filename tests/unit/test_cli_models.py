@@ -1,13 +1,20 @@
 import json
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from safetensors.numpy import save_file
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
 
 from mlbench import plugins
 from mlbench.cli.models import command
 from mlbench.errors import UnknownName
+from mlbench.retrievers import static
 
 
 def invoke(*arguments: str) -> Result:
@@ -66,6 +73,22 @@ def test_shows_the_keys_of_a_scheme() -> None:
     assert (keys["max_length"]["type"], keys["max_length"]["default"]) == ("int", None)
     assert all(key["description"] for key in shown["keys"])
     assert shown["example"].startswith("mlbench run --model dense:")
+
+
+def test_says_what_the_default_model_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table, pieces = np.ones((3, 8), dtype=np.float32), {"[UNK]": 0, "a": 1, "b": 2}
+    folder = tmp_path / "default"
+    folder.mkdir()
+    save_file({"embedding.weight": table}, folder / "model.safetensors")
+    Tokenizer(WordLevel(pieces, unk_token="[UNK]")).save(str(folder / "tokenizer.json"))
+    (folder / "modules.json").write_text('[{"path": "", "type": "sentence_transformers.StaticEmbedding"}]')
+    monkeypatch.setattr(static, "package_files", lambda package: tmp_path)
+    said = f"3 subwords, 8 dimensions, float32; licences and attributions are in {folder / 'README.md'}"
+    assert json.loads(invoke("show", "static", "--json").stdout)["packaged"] == said
+    assert f"\nWithout a locator, the default model: {said}\n" in invoke("show", "static").stdout
+    assert json.loads(invoke("show", "hashing", "--json").stdout)["packaged"] is None
+    shutil.rmtree(folder)
+    assert "the default model: no model comes with this mlbench: name one" in invoke("show", "static").stdout
 
 
 @pytest.mark.parametrize("scheme", plugins.names(plugins.RETRIEVERS))
