@@ -1,6 +1,7 @@
 """Trains and measures the points of a sweep, each once; what was interrupted goes on where it was."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from functools import partial
 
 from mlbench.errors import DataError, InternalError, InvalidRecipe, MissingExtra, UserError
@@ -102,9 +103,10 @@ def _do_in_processes(points: Sequence[PlannedPoint], place: Place, shelf: Shelf,
     _learn_subwords(points, shelf, progress)
     progress.start("points", len(points))
     make_work = partial(_make_work, place, shelf.findings)
-    for done in work_through(make_work, points, processes=jobs, note=progress.note):
-        progress.note(f"done: {done.name}")
-        progress.advance(1)
+    with closing(work_through(make_work, points, processes=jobs, note=progress.note)) as finished:
+        for done in finished:
+            progress.note(f"done: {done.name}")
+            progress.advance(1)
     progress.finish()
 
 

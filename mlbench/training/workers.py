@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection, wait
@@ -20,12 +20,13 @@ Work = Callable[[Item, Callable[[str], None]], None]
 
 def work_through(
     make_work: Callable[[], Work[Item]], items: Sequence[Item], *, processes: int, note: Callable[[str], None]
-) -> Iterator[Item]:
+) -> Generator[Item, None, None]:
     """Do `items` in several processes and yield each that is done; no items need no process.
 
     `make_work` is called once in each process; it and the items are pickled. The first failure ends all processes:
     raises `UserError` with its message or, for an error of ours, `InternalError` after the traceback is told to `note`.
-    What the user asked these processes to do is theirs alone: an interruption ends them too.
+    What the user asked these processes to do is theirs alone: an interruption ends them too, as does closing the
+    generator.
     """
     if not items:
         return
@@ -61,7 +62,8 @@ class _Worker(Generic[Item]):
 
     def __init__(self, context: SpawnContext, make_work: Callable[[], Work[Item]]) -> None:
         self.connection, theirs = context.Pipe()
-        self._process: SpawnProcess = context.Process(target=_serve, args=(theirs, make_work), daemon=True)
+        # No daemon: those may have no processes of their own, and trainers read batches in some.
+        self._process: SpawnProcess = context.Process(target=_serve, args=(theirs, make_work), daemon=False)
         self._process.start()
         theirs.close()
 

@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,10 @@ def make_writer(folder: Path, seconds: float = 0.0) -> Callable[[str, Note], Non
             raise ZeroDivisionError("by nought")
         if item == "death":
             os.kill(os.getpid(), signal.SIGKILL)
+        if item == "parent":
+            child = get_context("spawn").Process(target=time.sleep, args=(0,))
+            child.start()
+            child.join()
         time.sleep(seconds)
         note(f"at {item}")
         (folder / item).write_text(str(os.getpid()))
@@ -42,6 +47,20 @@ def test_every_item_is_done_once_by_as_many_processes(tmp_path: Path) -> None:
     assert len(processes) == 2
     assert str(os.getpid()) not in processes
     assert len(list(tmp_path.iterdir())) == 7
+
+
+def test_work_may_have_processes_of_its_own(tmp_path: Path) -> None:
+    assert list(work_through(partial(make_writer, tmp_path), ["parent"], processes=2, note=print)) == ["parent"]
+
+
+def test_whoever_stops_listening_ends_all(tmp_path: Path) -> None:
+    items = [f"item {number}" for number in range(6)]
+    work = work_through(partial(make_writer, tmp_path, 0.5), items, processes=2, note=print)
+    next(work)
+    work.close()
+    done = {path.name for path in tmp_path.iterdir()}
+    time.sleep(1)
+    assert {path.name for path in tmp_path.iterdir()} == done < set(items)
 
 
 def test_nothing_to_do_starts_no_process(tmp_path: Path) -> None:
