@@ -1,10 +1,15 @@
-"""What lies in the cache folder: the vectors of earlier runs and downloaded data; and which of the vectors may go."""
+"""What lies in the cache folder: the vectors of earlier runs, what trainings made of their data, and downloaded data.
+
+Whatever can be made again from the others may go.
+"""
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict
 from safetensors import SafetensorError, safe_open
@@ -15,31 +20,46 @@ from mlbench.protocols import Parameter
 from mlbench.store import ABOUT, EMBEDDINGS, is_chunk
 from mlbench.tasks import load_task, task_names
 
+TRAINING = "training"
+"""The folder in the cache folder where trainings keep what they make of their data, each thing in its own folder."""
+
+AnyKept = TypeVar("AnyKept", bound="Kept")
+
+_TRAINED_ON = re.compile(r"[a-z0-9._-]+-[0-9a-f]{16}(-\d+)?")
+
 
 class _Found(BaseModel):
     model_config = ConfigDict(frozen=True)
 
+    folder: Path
+    bytes: int
 
-class KeptVectors(_Found):
+
+class Kept(_Found):
+    """What can be made again, and when it was used last."""
+
+    last_used: datetime
+
+
+class KeptVectors(Kept):
     """One encoder's vectors; a text that several chunks hold is counted in each. `retriever` is None if not known."""
 
-    folder: Path
     fingerprint: str
     retriever: str | None
     parameters: dict[str, Parameter]
     vectors: int
     dim: int | None
-    bytes: int
-    last_used: datetime
+
+
+class KeptTraining(Kept):
+    """What trainings made of their data: rows of a data set, subwords, or what a killed process left unfinished."""
 
 
 class KeptData(_Found):
     """The downloaded files of one folder, and the shipped tasks that read some of them."""
 
-    folder: Path
     tasks: tuple[str, ...]
     files: int
-    bytes: int
 
 
 class _About(BaseModel):
@@ -51,6 +71,12 @@ def kept_vectors(cache: Path) -> tuple[KeptVectors, ...]:
     """Return the stores in the cache folder, last used first; none where there is no such folder."""
     found = [_survey(folder) for folder in _folders(cache / EMBEDDINGS)]
     return tuple(sorted((store for store in found if store), key=lambda store: store.last_used, reverse=True))
+
+
+def kept_training(cache: Path) -> tuple[KeptTraining, ...]:
+    """Return what trainings keep in the cache folder, last used first; what a process is writing now is left out."""
+    found = [_measure(folder) for folder in _folders(cache / TRAINING) if _is_training(folder)]
+    return tuple(sorted((each for each in found if each), key=lambda each: each.last_used, reverse=True))
 
 
 def kept_data(cache: Path) -> tuple[KeptData, ...]:
@@ -68,29 +94,30 @@ def kept_data(cache: Path) -> tuple[KeptData, ...]:
 
 
 def to_remove(
-    stores: Iterable[KeptVectors], *, before: datetime | None = None, most_bytes: int | None = None
-) -> tuple[KeptVectors, ...]:
-    """Return the stores that were not used since `before`, then the least recently used until `most_bytes` suffice.
+    kept: Iterable[AnyKept], *, before: datetime | None = None, most_bytes: int | None = None
+) -> tuple[AnyKept, ...]:
+    """Return what was not used since `before`, then the least recently used until `most_bytes` suffice.
 
     The least recently used come first. With neither condition nothing goes.
     """
-    waiting = sorted(stores, key=lambda store: store.last_used)
-    gone = [store for store in waiting if before is not None and store.last_used < before]
+    waiting = sorted(kept, key=lambda each: each.last_used)
+    gone = [each for each in waiting if before is not None and each.last_used < before]
     waiting = waiting[len(gone) :]
-    left = sum(store.bytes for store in waiting)
+    left = sum(each.bytes for each in waiting)
     while most_bytes is not None and left > most_bytes:
         gone.append(waiting.pop(0))
         left -= gone[-1].bytes
     return tuple(gone)
 
 
-def remove(store: KeptVectors) -> None:
-    """Remove a store's files, and its folder if nothing else lies there; raises `UserError` where that is refused.
+def remove(kept: Kept) -> None:
+    """Remove mlbench's files, and their folder if nothing else lies there; raises `UserError` where that is refused.
 
-    A run that is using it encodes again what it misses.
+    A run that is using vectors encodes again what it misses; a training has read what it needs of its folder.
     """
+    own = _own_files if isinstance(kept, KeptVectors) else _training_files
     try:
-        for path in _own_files(store.folder):
+        for path in own(kept.folder):
             path.unlink(missing_ok=True)
     except FileNotFoundError:
         # Somebody else has removed all of it.
@@ -99,7 +126,7 @@ def remove(store: KeptVectors) -> None:
         raise UserError(f"cannot remove {error.filename}: {error.strerror}") from error
     # What somebody else put there, or another process just did, stays.
     with suppress(OSError):
-        store.folder.rmdir()
+        kept.folder.rmdir()
 
 
 def _folders(parent: Path) -> list[Path]:
@@ -116,6 +143,28 @@ def _own_files(folder: Path) -> list[Path]:
     paths = sorted(folder.iterdir())
     chunks = [path for path in paths if is_chunk(path) or is_leftover(path)]
     return [*chunks, *(path for path in paths if path.name == ABOUT)]
+
+
+def _is_training(folder: Path) -> bool:
+    return is_leftover(folder) if folder.name.startswith(".") else _TRAINED_ON.fullmatch(folder.name) is not None
+
+
+def _training_files(folder: Path) -> list[Path]:
+    """Return the files of such a folder; first those that are written last, without which it counts as unfinished."""
+    paths = [path for path in sorted(folder.iterdir()) if path.suffix in (".json", ".arrow", ".npy", ".ids")]
+    return sorted(paths, key=lambda path: path.suffix != ".json")
+
+
+def _measure(folder: Path) -> KeptTraining | None:
+    """Return what a folder keeps; None where nothing in it is mlbench's, or another process is removing it."""
+    try:
+        stats = [path.stat() for path in _training_files(folder)]
+    except FileNotFoundError:
+        return None
+    if not stats:
+        return None
+    last_used = datetime.fromtimestamp(max(stat.st_mtime for stat in stats), UTC)
+    return KeptTraining(folder=folder, bytes=sum(stat.st_size for stat in stats), last_used=last_used)
 
 
 def _survey(folder: Path) -> KeptVectors | None:

@@ -1,4 +1,4 @@
-"""`mlbench cache`: the vectors that earlier runs kept, and downloaded data."""
+"""`mlbench cache`: the vectors that earlier runs kept, what trainings made of their data, and downloaded data."""
 
 import json
 import re
@@ -10,7 +10,16 @@ import click
 
 from mlbench.cli.progress import console
 from mlbench.files import cache_dir
-from mlbench.inventory import KeptVectors, kept_data, kept_vectors, remove, to_remove
+from mlbench.inventory import (
+    Kept,
+    KeptTraining,
+    KeptVectors,
+    kept_data,
+    kept_training,
+    kept_vectors,
+    remove,
+    to_remove,
+)
 
 _AGE = re.compile(r"(\d+(?:\.\d+)?)\s*(h|d|w)", re.IGNORECASE)
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(B|kB|MB|GB|TB)", re.IGNORECASE)
@@ -55,10 +64,10 @@ Examples:
 )
 @click.pass_context
 def command(context: click.Context) -> None:
-    """List and remove the vectors that earlier runs kept; without a command, list them.
+    """List and remove what earlier runs and trainings kept; without a command, list it.
 
-    They are in the folder that $MLBENCH_CACHE names, or in the platform's. A model whose vectors were removed encodes
-    its texts again.
+    It is in the folder that $MLBENCH_CACHE names, or in the platform's. A model whose vectors were removed encodes
+    its texts again, and a training makes its data ready again.
     """
     if context.invoked_subcommand is None:
         context.invoke(list_)
@@ -67,41 +76,41 @@ def command(context: click.Context) -> None:
 @command.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 def list_(as_json: bool = False) -> None:
-    """List kept vectors, last used first, and downloaded data.
+    """List kept vectors and training data, last used first, and downloaded data.
 
     \b
     Example: mlbench cache list --json
     """
     cache = cache_dir()
-    stores, data = kept_vectors(cache), kept_data(cache)
+    stores, training, data = kept_vectors(cache), kept_training(cache), kept_data(cache)
     if as_json:
-        found = {"folder": str(cache), "vectors": stores, "data": data}
+        found = {"folder": str(cache), "vectors": stores, "training": training, "data": data}
         click.echo(json.dumps(found, default=lambda part: part.model_dump(mode="json"), ensure_ascii=False, indent=1))
         return
-    if not stores and not data:
+    if not stores and not training and not data:
         click.echo(f"nothing is kept in {cache}")
         return
-    if stores:
-        _print_vectors(stores)
+    _print_kept((*stores, *training))
     if data:
         rows = [(entry.folder.name, f"{entry.files:,}", size(entry.bytes), ", ".join(entry.tasks)) for entry in data]
         _print_table({"data": "left", "files": "right", "size": "right", "read by": "left"}, rows)
-    total = [sum(entry.bytes for entry in entries) for entries in (stores, data)]
-    click.echo(f"vectors {size(total[0])}, data {size(total[1])}, in {cache}")
+    kinds = {"vectors": stores, "training": training, "data": data}
+    totals = ", ".join(f"{name} {size(sum(entry.bytes for entry in entries))}" for name, entries in kinds.items())
+    click.echo(f"{totals}, in {cache}")
 
 
 @command.command()
-@click.option("--older-than", callback=_age, metavar="AGE", help="Vectors not used for so long, such as 12h, 30d, 8w.")
+@click.option("--older-than", callback=_age, metavar="AGE", help="What was not used for so long, such as 12h, 30d, 8w.")
 @click.option(
     "--larger-than",
     callback=_bytes,
     metavar="SIZE",
     help="The least recently used, until the rest is no larger, such as 500MB, 2GB.",
 )
-@click.option("--all", "everything", is_flag=True, help="All vectors.")
+@click.option("--all", "everything", is_flag=True, help="All vectors and training data.")
 @click.option("--yes", is_flag=True, help="Remove them; without it they are only shown.")
 def prune(older_than: timedelta | None, larger_than: int | None, everything: bool, yes: bool) -> None:
-    """Remove kept vectors; without --yes only show which.
+    """Remove kept vectors and training data; without --yes only show which.
 
     Downloaded data stay, as does every file that mlbench did not put there. A run that is going on encodes again what
     it misses.
@@ -110,20 +119,20 @@ def prune(older_than: timedelta | None, larger_than: int | None, everything: boo
     Example: mlbench cache prune --older-than 30d --yes
     """
     if older_than is None and larger_than is None and not everything:
-        raise click.UsageError("say which vectors: --older-than 30d, --larger-than 2GB or --all")
-    stores = kept_vectors(cache_dir())
+        raise click.UsageError("say what may go: --older-than 30d, --larger-than 2GB or --all")
+    kept: tuple[Kept, ...] = (*kept_vectors(cache_dir()), *kept_training(cache_dir()))
     before = None if older_than is None else _ago(older_than)
-    chosen = to_remove(stores, before=before, most_bytes=0 if everything else larger_than)
+    chosen = to_remove(kept, before=before, most_bytes=0 if everything else larger_than)
     if not chosen:
-        click.echo(f"nothing to remove: {len(stores)} kept, {size(sum(store.bytes for store in stores))}")
+        click.echo(f"nothing to remove: {len(kept)} kept, {size(sum(each.bytes for each in kept))}")
         return
-    _print_vectors(chosen)
-    amount = f"{len(chosen)} of {len(stores)} kept, {size(sum(store.bytes for store in chosen))}"
+    _print_kept(chosen)
+    amount = f"{len(chosen)} of {len(kept)} kept, {size(sum(each.bytes for each in chosen))}"
     if not yes:
         click.echo(f"would remove {amount}: add --yes to do it")
         return
-    for store in chosen:
-        remove(store)
+    for each in chosen:
+        remove(each)
     click.echo(f"removed {amount}")
 
 
@@ -141,6 +150,20 @@ def _ago(age: timedelta) -> datetime:
     return now - min(age, now - datetime.min.replace(tzinfo=UTC))
 
 
+def _print_kept(kept: Sequence[Kept]) -> None:
+    stores = [each for each in kept if isinstance(each, KeptVectors)]
+    training = [each for each in kept if isinstance(each, KeptTraining)]
+    if stores:
+        _print_vectors(stores)
+    if training:
+        rows = [(each.folder.name, size(each.bytes), _date(each.last_used)) for each in training]
+        _print_table({"training": "left", "size": "right", "last used": "left"}, rows)
+
+
+def _date(moment: datetime) -> str:
+    return f"{moment.astimezone():%Y-%m-%d %H:%M}"
+
+
 def _print_vectors(stores: Sequence[KeptVectors]) -> None:
     columns: dict[str, Literal["left", "right"]] = {
         "retriever": "left",
@@ -155,7 +178,7 @@ def _print_vectors(stores: Sequence[KeptVectors]) -> None:
             f"{store.vectors:,}",
             "" if store.dim is None else f"{store.dim:,}",
             size(store.bytes),
-            f"{store.last_used.astimezone():%Y-%m-%d %H:%M}",
+            _date(store.last_used),
             store.fingerprint[:12],
         )
         for store in stores

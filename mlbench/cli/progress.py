@@ -23,6 +23,7 @@ _UNITS = {
     "encode": "texts",
     "rank": "queries",
     "download": "bytes",
+    "prepare": "texts",
     "look": "rows",
     "learn": "texts",
     "cut": "texts",

@@ -121,7 +121,7 @@ def _prepare_all(
     rows = []
     for number, data in enumerate(datasets):
         try:
-            rows.append(prepare(find_source(data, recipe.root, data_dir, progress)))
+            rows.append(prepare(find_source(data, recipe.root, data_dir, progress), progress))
         except UserError as error:
             faults.append(f"{table}[{number}]: {error}")
     return tuple(rows)

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from mlbench.atomic import remove_leftovers, whole_folder
 from mlbench.errors import DataError
-from mlbench.files import cache_dir
+from mlbench.protocols import Progress, Silence
 from mlbench.training.index import ABSENT, Ints, RowIndex
+from mlbench.training.kept import kept_folder
 from mlbench.training.sources import Row, Source, read_rows
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ _FORMAT = "1"
 _ABOUT = "about.json"
 _TEXTS = "texts.arrow"
 _BLOCK_TEXTS = 10_000
+_SILENCE = Silence()
 
 Pattern = tuple[tuple[str, ...], tuple[str, ...], bool]
 
@@ -49,20 +50,14 @@ class Rows:
         return list(found)
 
 
-def prepare(source: Source) -> Rows:
+def prepare(source: Source, progress: Progress = _SILENCE) -> Rows:
     """Return the rows of a source, memory-mapped; they are read and made ready once, and kept in the cache folder.
 
     Rows without a query or without a document are left out. Raises `DataError` for rows that cannot be used, and where
     there are none.
     """
-    folder = cache_dir() / "training" / f"{source.data.name}-{source.fingerprint[:16]}-{_FORMAT}"
-    if not (folder / _ABOUT).is_file():
-        remove_leftovers(folder.parent)
-        try:
-            with whole_folder(folder, _ABOUT) as unfinished:
-                _write(source, unfinished)
-        except OSError as error:
-            raise DataError(f"{folder} cannot be written: {error.strerror or error}") from error
+    name = f"{source.data.name}-{source.fingerprint[:16]}-{_FORMAT}"
+    folder = kept_folder(name, lambda unfinished: _write(source, unfinished, progress), last=_ABOUT)
     return _open(source.data.name, folder)
 
 
@@ -81,17 +76,21 @@ def _open(name: str, folder: Path) -> Rows:
     return Rows(name, tuple(about["languages"]), RowIndex(**arrays), about["content"], folder, texts)
 
 
-def _write(source: Source, folder: Path) -> None:
+def _write(source: Source, folder: Path, progress: Progress) -> None:
     from datasets import Features, Value
     from datasets.arrow_writer import ArrowWriter
 
     collected = _Collected()
+    # How many there are is not known before they are read.
+    progress.start(f"prepare {source.data.name}", 0)
     with ArrowWriter(path=str(folder / _TEXTS), features=Features({"text": Value("large_string")})) as writer:
         for texts in collected.blocks(read_rows(source)):
             writer.write_batch({"text": texts})
+            progress.advance(len(texts))
         if not collected.patterns:
             raise DataError(f"{source.data.name}: no row has a query and a document")
         writer.finalize()
+    progress.finish()
     for name, values in collected.arrays().items():
         np.save(folder / f"{name}.npy", values)
     about = {"languages": collected.languages(), "content": collected.content.hexdigest()}

@@ -10,11 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
-from mlbench.atomic import remove_leftovers, whole_folder
-from mlbench.errors import DataError
-from mlbench.files import cache_dir
 from mlbench.protocols import Progress, Silence
 from mlbench.training.index import Ints
+from mlbench.training.kept import kept_folder
 from mlbench.training.rows import Rows
 from mlbench.training.views import Floats
 
@@ -82,14 +80,8 @@ def learn_vocabulary(
     every = [rows for rows, _ in training] + list(also)
     used = [sha256(numbers.astype("<i8").tobytes()).hexdigest() for _, numbers in training]
     parts = [_FORMAT, str(pieces), *(rows.content for rows in every), *used]
-    folder = cache_dir() / "training" / f"subwords-{sha256(' '.join(parts).encode()).hexdigest()[:16]}"
-    if not (folder / _TOKENIZER).is_file():
-        remove_leftovers(folder.parent)
-        try:
-            with whole_folder(folder, _TOKENIZER) as unfinished:
-                _write(training, every, pieces, unfinished, progress)
-        except OSError as error:
-            raise DataError(f"{folder} cannot be written: {error.strerror or error}") from error
+    name = f"subwords-{sha256(' '.join(parts).encode()).hexdigest()[:16]}"
+    folder = kept_folder(name, lambda made: _write(training, every, pieces, made, progress), last=_TOKENIZER)
     tokens = {rows.name: _open(folder, number) for number, rows in enumerate(every)}
     frequencies = np.load(folder / _FREQUENCIES)
     n_texts = sum(len(numbers) for _, numbers in training)

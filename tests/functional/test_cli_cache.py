@@ -62,7 +62,7 @@ def age(folder: Path, days: float) -> None:
 
 def test_empty_cache(capsys: Captured, cache: Path) -> None:
     assert printed(capsys) == [f"nothing is kept in {cache}"]
-    assert listed(capsys) == {"folder": str(cache), "vectors": [], "data": []}
+    assert listed(capsys) == {"folder": str(cache), "vectors": [], "training": [], "data": []}
     assert printed(capsys, "prune", "--all", "--yes") == ["nothing to remove: 0 kept, 0 B"]
     assert not cache.exists()
 
@@ -216,8 +216,8 @@ def test_a_damaged_chunk_can_be_listed_and_removed(capsys: Captured, cache: Path
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["prune"], "say which vectors: --older-than 30d, --larger-than 2GB or --all"),
-        (["prune", "--yes"], "say which vectors"),
+        (["prune"], "say what may go: --older-than 30d, --larger-than 2GB or --all"),
+        (["prune", "--yes"], "say what may go"),
         (["prune", "--older-than", "30"], "'30' is no age: write 12h, 30d or 8w"),
         (["prune", "--older-than", "-1d"], "is no age"),
         (["prune", "--older-than", "9" * 20 + "w"], "longer than any cache is old"),

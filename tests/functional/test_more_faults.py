@@ -84,7 +84,7 @@ INPUTS = [
         Fault(f"cache age {age}", f"cache prune --older-than={age}", (f"'{age}'", says))
         for age, says in (("5y", "12h, 30d or 8w"), ("-1d", "is no age"), ("9999999999999d", "longer than any cache"))
     ),
-    Fault("cache without a choice", "cache prune", ("say which vectors", "--all")),
+    Fault("cache without a choice", "cache prune", ("say what may go", "--all")),
     # run
     Fault(
         "--save-run is a file",

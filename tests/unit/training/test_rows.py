@@ -28,6 +28,7 @@ from unit.training.row_cases import (
 
 from mlbench.errors import DataError
 from mlbench.files import cache_dir
+from mlbench.protocols import Silence
 from mlbench.training import rows as rows_module
 from mlbench.training.index import ABSENT
 from mlbench.training.rows import Rows, normalise, prepare
@@ -200,6 +201,13 @@ def refuse_to_read(*_: object) -> None:
     raise AssertionError("rows were read again")
 
 
+class Told(Silence):
+    done = 0
+
+    def advance(self, done: int) -> None:
+        self.done += done
+
+
 class TestOnce:
     def test_a_second_time_reads_nothing(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         path = write(tmp_path / "rows.jsonl", list(FORMS.values()))
@@ -208,6 +216,14 @@ class TestOnce:
         second = prepared(path)
         assert (contents(second), second.content) == (contents(first), first.content)
         assert len(left_behind()) == 1
+
+    def test_progress_is_told_the_first_time(self, tmp_path: Path) -> None:
+        write(tmp_path / "rows.jsonl", texts(5, LANGUAGES))
+        source = find_source(DataSet(name="rows", files=[{"path": "rows.jsonl"}]), tmp_path, None)
+        for advanced in (5 * len(LANGUAGES), 0):
+            told = Told()
+            prepare(source, told)
+            assert told.done == advanced
 
     def test_changed_rows_are_read_again(self, tmp_path: Path) -> None:
         path = tmp_path / "rows.jsonl"
@@ -257,8 +273,8 @@ class TestOnce:
         source = find_source(DataSet(name="rows", files=[{"path": path.name}]), tmp_path, None)
         write_slowly, faster = rows_module._write, []
 
-        def overtaken(source: object, folder: Path) -> None:
-            write_slowly(source, folder)
+        def overtaken(source: object, folder: Path, progress: object) -> None:
+            write_slowly(source, folder, progress)
             monkeypatch.setattr(rows_module, "_write", write_slowly)
             rows = prepare(source)
             faster.append((rows, (rows.folder / "about.json").stat().st_ino))
