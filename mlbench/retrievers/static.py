@@ -37,10 +37,12 @@ class Static:
 
         model_config = ConfigDict(extra="forbid", frozen=True)
 
-        query_prompt: str | None = Field(None, description="put before each query, with its blank, as in 'query: '")
-        document_prompt: str | None = Field(None, description="put before each document, as in 'passage: '")
-        truncate_dim: int | None = Field(None, ge=1, description="keep only the first coordinates (Matryoshka)")
-        revision: str | None = Field(None, description="branch, tag or commit on the hub")
+        query_prompt: str | None = Field(
+            default=None, description="put before each query, with its blank, as in 'query: '"
+        )
+        document_prompt: str | None = Field(default=None, description="put before each document, as in 'passage: '")
+        truncate_dim: int | None = Field(default=None, ge=1, description="keep only the first coordinates (Matryoshka)")
+        revision: str | None = Field(default=None, description="branch, tag or commit on the hub")
 
     @staticmethod
     def open(locator: str, settings: BaseModel, runtime: Runtime) -> "StaticEncoder":
