@@ -8,9 +8,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlbench.errors import MissingExtra, UserError
-from mlbench.files import offline
+from mlbench.errors import MissingExtra, RetrieverError, UserError
 from mlbench.protocols import Progress, Runtime, Silence
+from mlbench.retrievers.checkpoint import find_checkpoint
+from mlbench.retrievers.loading import LoadOptions, load, set_max_length, set_pooling
 from mlbench.training.data import TrainingData
 from mlbench.training.recipe import Recipe
 from mlbench.training.settings import TransformerModel
@@ -75,35 +76,24 @@ def load_model(settings: TransformerModel, root: Path, runtime: Runtime) -> "Sen
     """Return the encoder to start from, in float32, with the pooling, prompts and length of the recipe.
 
     A folder is looked for in `root`, then here; what is none is a hub id. Raises `UserError` where it cannot be loaded
-    or used as the recipe says.
+    or used as the recipe says, or lacks weights.
     """
-    import torch
-    from sentence_transformers import SentenceTransformer
-
     name = settings.checkpoint
     folders = [folder for folder in (root / Path(name).expanduser(), Path(name)) if folder.is_dir()]
+    place = str(folders[0]) if folders else name
     try:
-        model = SentenceTransformer(
-            str(folders[0]) if folders else name,
-            revision=settings.revision,
-            device="cpu",
-            prompts={"query": settings.query_prefix, "document": settings.document_prefix},
-            similarity_fn_name="cosine",
-            # A folder's name may be that of a repository, which the library would look up for its model card.
-            local_files_only=bool(folders) or offline(),
-            model_kwargs={"dtype": torch.float32, **({} if runtime.allow_pickle else {"use_safetensors": True})},
-        )
-    except Exception as error:
-        # Any of three libraries, and the network, may fail here in any way.
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(f"transformer.checkpoint: {name} cannot be loaded: {first}") from error
+        folder = find_checkpoint(place, settings.revision, allow_pickle=runtime.allow_pickle)
+        model = load(folder, LoadOptions(device="cpu", allow_pickle=runtime.allow_pickle))
+        if settings.pooling is not None:
+            set_pooling(model, settings.pooling)
+        if settings.max_length is not None:
+            set_max_length(model, settings.max_length)
+    except RetrieverError as error:
+        raise UserError(f"transformer: {error}") from error
     # No prompt that the checkpoint has beside these: they would be taken where one of the recipe is empty.
     model.prompts = {"query": settings.query_prefix, "document": settings.document_prefix}
     model.default_prompt_name = None
-    if settings.pooling is not None:
-        _set_pooling(model, settings.pooling)
-    if settings.max_length is not None:
-        _set_max_length(model, settings.max_length)
+    model.similarity_fn_name = "cosine"
     return model
 
 
@@ -177,24 +167,6 @@ def _kept_step(state: "TrainerState", recipe: Recipe) -> int:
 
 def _losses(state: "TrainerState", name: str) -> Losses:
     return tuple((int(entry["step"]), float(entry[name])) for entry in state.log_history if name in entry)
-
-
-def _set_pooling(model: "SentenceTransformer", mode: str) -> None:
-    for name, module in model.named_children():
-        if hasattr(module, "pooling_mode"):
-            n_modes = 1 if isinstance(module.pooling_mode, str) else len(module.pooling_mode)
-            size = module.pooling_output_dimension // n_modes
-            setattr(model, name, type(module)(size, mode, include_prompt=module.include_prompt))
-            return
-    raise UserError(f"transformer.pooling: the checkpoint has no pooling that could be replaced by {mode}")
-
-
-def _set_max_length(model: "SentenceTransformer", max_length: int) -> None:
-    model.max_seq_length = max_length
-    try:
-        model.encode(["a " * max_length], show_progress_bar=False)
-    except (IndexError, RuntimeError) as error:
-        raise UserError(f"transformer.max_length: the checkpoint takes fewer than {max_length} tokens") from error
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -18,12 +19,14 @@ from mlbench.errors import UserError
 from mlbench.protocols import Encoder, Runtime
 from mlbench.specs import open_retriever
 from mlbench.training.recipe import Recipe
+from mlbench.training.settings import TransformerModel
 from mlbench.training.trained import Trained, forget_work
 from mlbench.training.transformer import load_model, train_transformer
 
 torch = pytest.importorskip("torch")
 sentence_transformers = pytest.importorskip("sentence_transformers")
 pytest.importorskip("accelerate")
+tensors = pytest.importorskip("safetensors.torch")
 
 torch.set_num_threads(1)
 
@@ -356,8 +359,8 @@ def test_processes_share_the_batches(world: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"checkpoint": "nowhere/at-all/there"}, "transformer.checkpoint: nowhere/at-all/there cannot be loaded"),
-        ({"max_length": 60}, "transformer.max_length: the checkpoint takes fewer than 60 tokens"),
+        ({"checkpoint": "nowhere/at-all/there"}, "transformer: no folder 'nowhere/at-all/there': give a checkpoint's"),
+        ({"max_length": 60}, "transformer: max_length=60: the checkpoint takes fewer tokens"),
     ],
 )
 def test_an_unusable_checkpoint_is_told_in_one_line(
@@ -366,6 +369,17 @@ def test_an_unusable_checkpoint_is_told_in_one_line(
     with pytest.raises(UserError, match=message) as raised:
         train(recipe(world, transformer=settings), tmp_path)
     assert "\n" not in str(raised.value)
+
+
+def test_a_checkpoint_that_lacks_weights_is_refused(world: Path, tmp_path: Path) -> None:
+    shutil.copytree(world / "bert", tmp_path / "bert")
+    weights = tensors.load_file(tmp_path / "bert" / "model.safetensors")
+    lost = next(name for name in weights if name.endswith("layer.1.output.dense.weight"))
+    kept = {name: tensor for name, tensor in weights.items() if name != lost}
+    tensors.save_file(kept, tmp_path / "bert" / "model.safetensors", metadata={"format": "pt"})
+    settings = TransformerModel(checkpoint=str(tmp_path / "bert"))
+    with pytest.raises(UserError, match=r"^transformer: .*: 1 weights are missing, among them .*output\.dense\.weight"):
+        load_model(settings, tmp_path, CPU)
 
 
 def test_devices_are_checked(world: Path, tmp_path: Path) -> None:
