@@ -45,7 +45,7 @@ PHASES = {
     "read": ("mlbench.evaluation", "load_collection", 1),
     "read a file": ("mlbench.readers.parallel_jsonl", "_read_documents", 2),
     "encode": ("mlbench.retrievers.hashing", "HashingEncoder.encode", 1),
-    "keep vectors": ("mlbench.store", "_create", 1),
+    "keep vectors": ("mlbench.store", "write_whole", 1),
     "name kept vectors": ("pathlib", "Path.replace", 1),
     "rank": ("mlbench.tables", "count_ahead", 1),
     "write run files": ("mlbench.exports", "save_rankings", 1),
