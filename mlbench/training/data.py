@@ -11,7 +11,7 @@ from mlbench.protocols import Progress, Silence
 from mlbench.tasks import load_task
 from mlbench.training.contamination import Findings, Place, Probe, load_texts
 from mlbench.training.examples import Examples
-from mlbench.training.index import ABSENT, Bools, Ints, RowIndex, share_of
+from mlbench.training.index import ABSENT, Bools, Ints, RowIndex, related, share_of
 from mlbench.training.pools import Pool
 from mlbench.training.recipe import Recipe
 from mlbench.training.rows import Rows, prepare
@@ -146,7 +146,8 @@ def _divide(
         unwanted[sorted(drop.get(each.name, ()))] = True
         judged = share_of(index, 0.0, share, "held out")
         wanted = share_of(index, 0.0, recipe.data_fraction, "fraction")
-        training.append(_only(index, wanted & ~judged & ~unwanted))
+        # What shares so much as a question with a row that judges would let training see the answer.
+        training.append(_only(index, wanted & ~related(index, judged) & ~unwanted))
         held_out.append(_only(index, judged & ~unwanted))
     part: Part | None = Part(rows, tuple(held_out)) if share else None
     if held_out_rows:

@@ -75,8 +75,9 @@ class RowIndex:
 def share_of(index: RowIndex, low: float, high: float, salt: str) -> Bools:
     """Return which rows, bool (rows,), belong to the part of a data set from share `low` to share `high`.
 
-    Rows that have a document in common are in the same part, so that nothing leaks from one to the other, and
-    [0, .1) is a part of [0, .3). Another `salt` gives other parts.
+    Rows that have a document in common are in the same part, and [0, .1) is a part of [0, .3). Another `salt` gives
+    other parts. Rows with a query in common may be in two: if they had to be together, a few questions that many
+    documents answer would make most rows one (see `related`).
     """
     seeds = np.frombuffer(blake2b(salt.encode(), digest_size=16).digest(), "<u8")
     # A multiplicative hash of the group's number: no table of groups, and the same on every machine.
@@ -86,6 +87,16 @@ def share_of(index: RowIndex, low: float, high: float, salt: str) -> Bools:
     place = (mixed >> np.uint64(11)).astype(np.float64) / 2**53
     chosen: Bools = (place >= low) & (place < high)
     return chosen
+
+
+def related(index: RowIndex, rows: Bools) -> Bools:
+    """Return which rows, bool (rows,), are among `rows` or have a topic, a query or a document in common with one."""
+    found = rows.copy()
+    for numbers in (index.topic, index.query_group, index.document_group):
+        met = np.zeros(numbers.max(initial=-1) + 1, bool)
+        met[numbers[rows]] = True
+        found |= met[numbers]
+    return found
 
 
 def _columns(places: SmallInts, columns: list[int]) -> SmallInts:

@@ -80,6 +80,20 @@ class TestParts:
         assert 0 < held_out.sum() < 120
         assert np.array_equal(held_out[:60], held_out[60:])
 
+    def test_rows_with_a_question_or_a_topic_that_judges_are_left_out(self, tmp_path: Path) -> None:
+        # Each question has two documents, each topic two questions.
+        rows = [{"lang": "de", "query": f"q{n % 100}", "passage": f"d{n}"} for n in range(200)]
+        more = [{"id": f"t{n % 100}", "lang": "en", "query": f"q{n}", "passage": f"d{n}"} for n in range(200, 400)]
+        write(tmp_path / "rows.jsonl", [*rows, *more])
+        recipe = static_recipe(tmp_path, batches={"size": 16, "alpha": 1.0}, validation={"share": 0.2})
+        data, _ = load_data(recipe)
+        assert data is not None
+        training, held_out = in_use(data.training)[0], in_use(data.held_out)[0]
+        met = {row % 100 + 200 * (row >= 200) for row in np.flatnonzero(held_out).tolist()}
+        expected = [row % 100 + 200 * (row >= 200) not in met for row in range(400)]
+        assert training.tolist() == expected
+        assert training.sum() + held_out.sum() < 400
+
     def test_data_sets_to_judge_by(self, root: Path) -> None:
         write(root / "judged.jsonl", pairs(30, LANGUAGES, LANGUAGES))
         judged = {"datasets": [{"name": "judged", "files": [{"path": "judged.jsonl"}]}]}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from unit.training.row_cases import documents_of, pairs, prepared, queries_of, repetitive, texts, write
 
-from mlbench.training.index import ABSENT, RowIndex, share_of
+from mlbench.training.index import ABSENT, RowIndex, related, share_of
 
 LANGUAGES = ("ar", "de", "en", "th")
 MANY = 20_000
@@ -102,3 +102,13 @@ class TestShares:
 
     def test_no_rows_have_no_part(self) -> None:
         assert share_of(grouped(np.zeros(0)), 0.0, 1.0, "a").shape == (0,)
+
+
+def test_related_rows_share_a_topic_a_query_or_a_document(tmp_path: Path) -> None:
+    found = prepared(write(tmp_path / "rows.jsonl", repetitive(3, 200, LANGUAGES)))
+    chosen = np.arange(200) % 40 == 7
+    columns = (found.index.topic, found.index.query_group, found.index.document_group)
+    expected = [any(column[row] in column[chosen] for column in columns) for row in range(200)]
+    assert related(found.index, chosen).tolist() == expected
+    assert chosen.sum() < sum(expected) < 200
+    assert not related(found.index, np.zeros(200, bool)).any()
