@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
+from mlbench.atomic import write_whole
 from mlbench.errors import RetrieverError
 from mlbench.protocols import Vectors
 from mlbench.provenance import MANIFEST
@@ -27,7 +28,7 @@ def quantise(folder: Path, target: Path) -> None:
 
     Tokenizer, configuration and provenance are copied, other files are left where they are. The same checkpoint gives
     the same bytes. Raises `RetrieverError` for a folder that is no static checkpoint, and where `target` is the same
-    folder.
+    folder or cannot be written.
     """
     checkpoint = read_folder(folder)
     if target.exists() and target.samefile(folder):
@@ -35,15 +36,17 @@ def quantise(folder: Path, target: Path) -> None:
     read_tokenizer(checkpoint)
     table, _ = read_table(checkpoint)
     rows, scale = to_int8(table)
-    contents = {
-        path: path.read_bytes()
-        for path in (folder / MODULES, folder / CONFIGURATION, folder / MANIFEST, checkpoint.tokenizer)
-        if path.exists()
-    }
-    for path, content in {**contents, checkpoint.weights: save({WEIGHT: rows, SCALE: scale})}.items():
-        written = target / path.relative_to(folder)
-        written.parent.mkdir(parents=True, exist_ok=True)
-        written.write_bytes(content)
+    # What makes the folder a checkpoint comes last.
+    copied = (checkpoint.tokenizer, folder / CONFIGURATION, folder / MANIFEST, folder / MODULES)
+    contents = {checkpoint.weights: save({WEIGHT: rows, SCALE: scale})}
+    contents |= {path: path.read_bytes() for path in copied if path.exists()}
+    try:
+        for path, content in contents.items():
+            written = target / path.relative_to(folder)
+            written.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(written, content)
+    except OSError as error:
+        raise RetrieverError(f"{target} cannot be written: {error.strerror or error}; name another folder") from error
 
 
 def to_int8(table: Vectors) -> tuple[NDArray[np.int8], NDArray[np.float32]]:

@@ -242,6 +242,11 @@ class TestQuantised:
         with pytest.raises(RetrieverError, match="to another folder"):
             quantise(folder, folder)
 
+    def test_says_where_nothing_can_be_written(self, folder: Path, tmp_path: Path) -> None:
+        (tmp_path / "file").write_text("")
+        with pytest.raises(RetrieverError, match=r"^.*/file/small cannot be written: Not a directory; name another"):
+            quantise(folder, tmp_path / "file" / "small")
+
 
 ROWS, SCALES = to_int8(TABLE)
 INFINITE = np.where(np.arange(24) == 3, np.inf, TABLE).astype(np.float32)
