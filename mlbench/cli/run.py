@@ -23,7 +23,7 @@ from mlbench.result_files import check_folder, to_json, write_result
 from mlbench.results import Result
 from mlbench.tasks import load_task
 
-DEFAULT_MODEL = "hashing"
+DEFAULT_MODEL = "static"
 DEFAULT_TASK = "mini"
 
 
@@ -70,7 +70,7 @@ Examples:
     default=[DEFAULT_MODEL],
     show_default=True,
     metavar="MODEL",
-    help="A folder, a hub id or scheme:locator; may be repeated.",
+    help="A folder, a hub id or scheme:locator; may be repeated. static alone is the model that comes with mlbench.",
 )
 @click.option(
     "--task",

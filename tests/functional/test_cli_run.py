@@ -15,8 +15,12 @@ from typing import Any
 import pytest
 from command_line import LANGUAGES, CommandLine, own_task
 
+from mlbench.cli import call
+from mlbench.retrievers import static
+
 FEW = ("--resamples", "20")
 OWN = ("--task", "own", *FEW)
+HASHING = (*OWN, "--model", "hashing")
 ESCAPE = "\x1b"
 
 
@@ -34,7 +38,8 @@ def test_no_arguments_measure_the_default_model_on_the_shipped_task(mlbench: Com
     done = mlbench("run")
     assert done.code == 0
     [(name, result)] = saved(mlbench).items()
-    assert done.out.startswith("hashing on mini")
+    assert done.out.startswith("static on mini")
+    assert name == f"mini.static-{result['retriever']['fingerprint'][:8]}.json"
     *phases, last = done.err.splitlines()
     assert [line.partition(":")[0] for line in phases] == ["encode", "rank"]
     assert last == f"saved {Path('results', name)}"
@@ -43,14 +48,61 @@ def test_no_arguments_measure_the_default_model_on_the_shipped_task(mlbench: Com
     assert result["environment"]["command"] == "mlbench run"
 
 
+LOADED = """
+import atexit, sys
+atexit.register(lambda: open(sys.argv[1], "w").write(" ".join(sys.modules)))
+from mlbench.cli import call
+sys.exit(call(sys.argv[2:]))
+"""
+
+
+def test_a_cold_start_in_an_empty_folder_brings_in_no_torch(tmp_path: Path) -> None:
+    folder, modules = tmp_path / "empty", tmp_path / "modules"
+    folder.mkdir()
+    environment = CommandLine(tmp_path).environment({"MLBENCH_OFFLINE": "1"})
+    environment.pop("MLBENCH_DATA", None)
+    command = [sys.executable, "-c", LOADED, modules, "run"]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, timeout=30, check=False)
+    assert done.returncode == 0, done.stderr
+    loaded = set(modules.read_text().split())
+    assert {"numpy", "tokenizers", "mlbench.retrievers.static"} <= loaded
+    assert loaded & {"torch", "transformers", "sentence_transformers", "huggingface_hub", "datasets"} == set()
+
+
+def test_the_default_model_says_how_it_was_trained(mlbench: CommandLine, own: Path) -> None:
+    training = mlbench.result(*OWN)["retriever"]["training"]
+    assert training["recipe"]["name"] == "default"
+    assert 0 < training["steps"] <= training["recipe"]["steps"]
+    assert training["contamination"]["tasks"] == training["recipe"]["contamination"]["tasks"]
+
+
+def test_the_default_model_does_better_between_languages_than_one_that_knows_none(mlbench: CommandLine) -> None:
+    documents = [mlbench.result(*FEW, *model) for model in ((), ("--model", "hashing"))]
+    trained, untrained = (
+        next(found["measures"]["AP"] for found in document["aggregates"] if found["kind"] == "cross_lingual")
+        for document in documents
+    )
+    assert trained > 1.5 * untrained
+
+
+def test_without_a_default_model_one_line_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(static, "package_files", lambda package: tmp_path)
+    assert call(["run", "--out", str(tmp_path / "results")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("mlbench: error: no model comes with this mlbench")
+    assert "--model hashing" in line
+
+
 def test_quiet_prints_results_alone(mlbench: CommandLine, own: Path) -> None:
-    done = mlbench("run", "-q", *OWN)
+    done = mlbench("run", "-q", *HASHING)
     assert (done.code, done.err) == (0, "")
     assert done.out.startswith("hashing on own")
 
 
 def test_json_is_pure_and_what_was_saved(mlbench: CommandLine, own: Path) -> None:
-    done = mlbench("run", "--json", *OWN)
+    done = mlbench("run", "--json", *HASHING)
     [name] = saved(mlbench)
     assert done.out.encode() == (mlbench.folder / "results" / name).read_bytes()
     assert done.err.endswith(f"saved {Path('results', name)}\n")
@@ -70,7 +122,7 @@ def test_several_models_and_tasks_are_measured_in_order(mlbench: CommandLine, ow
 
 def test_a_restricted_run_is_labelled_partial(mlbench: CommandLine, own: Path) -> None:
     whole, part, all_named = (
-        mlbench.result(*OWN, *languages)
+        mlbench.result(*HASHING, *languages)
         for languages in ((), ("--languages", "en, de"), ("--languages", "es,en,de,en"))
     )
     assert [document["task"]["partial"] for document in (whole, part, all_named)] == [False, True, False]
@@ -82,23 +134,23 @@ def test_a_restricted_run_is_labelled_partial(mlbench: CommandLine, own: Path) -
         assert setting["measures"] in [found["measures"] for found in part["settings"]]
     assert [name.startswith("own.de.en.hashing") for name in saved(mlbench)] == [True, False]
     assert same(whole, all_named, "cost", "environment")
-    assert "partial" in mlbench("run", "-q", *OWN, "--languages", "en,de").out
+    assert "partial" in mlbench("run", "-q", *HASHING, "--languages", "en,de").out
 
 
 def test_the_same_command_gives_the_same_document(mlbench: CommandLine, own: Path) -> None:
-    first = mlbench.result(*OWN)
+    first = mlbench.result(*HASHING)
     ranks = (mlbench.folder / "results" / first["ranks"]["name"]).read_bytes()
-    again = mlbench.result(*OWN)
-    cold = mlbench.result(*OWN, environment={"MLBENCH_CACHE": str(mlbench.folder / "another")})
+    again = mlbench.result(*HASHING)
+    cold = mlbench.result(*HASHING, environment={"MLBENCH_CACHE": str(mlbench.folder / "another")})
     for document in (again, cold):
         assert same(first, document, "cost")
     assert (mlbench.folder / "results" / first["ranks"]["name"]).read_bytes() == ranks
-    assert not same(first, mlbench.result(*OWN, "--seed", "1"), "cost", "environment")
+    assert not same(first, mlbench.result(*HASHING, "--seed", "1"), "cost", "environment")
 
 
 def test_threads_change_nothing(mlbench: CommandLine) -> None:
     own_task(mlbench.folder / "own", topics=300)
-    one, two = (mlbench.result(*OWN, "--threads", threads) for threads in ("1", "2"))
+    one, two = (mlbench.result(*HASHING, "--threads", threads) for threads in ("1", "2"))
     assert same(one, two, "cost", "environment")
     one["environment"].pop("command"), two["environment"].pop("command")
     assert one["environment"] == two["environment"]
@@ -106,13 +158,13 @@ def test_threads_change_nothing(mlbench: CommandLine) -> None:
 
 def test_a_run_changes_nothing_but_results_and_cache(mlbench: CommandLine, own: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in own.rglob("*")}
-    assert mlbench("run", *OWN, "--out", "here/and/there").code == 0
+    assert mlbench("run", *HASHING, "--out", "here/and/there").code == 0
     assert {path: path.stat().st_mtime_ns for path in own.rglob("*")} == before
     assert {path.name for path in mlbench.folder.iterdir()} == {"cache", "here", "own"}
 
 
 def test_vectors_and_runs_are_measured_as_well(mlbench: CommandLine, own: Path) -> None:
-    result = mlbench.result(*OWN, "--model", "hashing")
+    result = mlbench.result(*HASHING)
     (mlbench.folder / "runs").mkdir()
     with_ids = [f"d{n}-item" for n in range(6)]
     for query in LANGUAGES:
@@ -160,10 +212,10 @@ def plain(shown: str) -> list[str]:
 
 def test_a_terminal_gets_colour_unless_told_otherwise(mlbench: CommandLine, own: Path) -> None:
     colour = re.compile(r"\x1b\[[0-9;]*(3[0-7]|4[0-7]|38;|48;|9[0-7])[0-9;]*m")
-    assert colour.search(in_terminal(mlbench, 100, "run", *OWN))
-    assert not colour.search(in_terminal(mlbench, 100, "run", *OWN, NO_COLOR="1"))
+    assert colour.search(in_terminal(mlbench, 100, "run", *HASHING))
+    assert not colour.search(in_terminal(mlbench, 100, "run", *HASHING, NO_COLOR="1"))
     for changes in ({}, {"NO_COLOR": "1"}, {"TERM": "xterm-256color"}):
-        done = mlbench("run", *OWN, environment=changes)
+        done = mlbench("run", *HASHING, environment=changes)
         assert ESCAPE not in done.out + done.err
 
 
@@ -180,5 +232,5 @@ def test_nothing_is_wider_than_the_terminal_nor_broken_in_words(mlbench: Command
 
 
 def test_piped_tables_follow_columns(mlbench: CommandLine, own: Path) -> None:
-    done = mlbench("run", "-q", *OWN, environment={"COLUMNS": "80"})
+    done = mlbench("run", "-q", *HASHING, environment={"COLUMNS": "80"})
     assert max(map(len, done.out.splitlines())) <= 80

@@ -11,10 +11,14 @@ from zipfile import ZipFile
 
 import pytest
 
+from mlbench.provenance import MANIFEST, read_provenance
+from mlbench.training.recipe import Recipe, load_recipe
 from mlbench.version import __version__
 
 ROOT = Path(__file__).parents[2]
-SOURCES = ("setup.cfg", "pyproject.toml", "README.md", "LICENSE", "mlbench", "recipes", "tasks", "tests")
+SOURCES = ("setup.cfg", "pyproject.toml", "README.md", "LICENSE", "mlbench", "models", "recipes", "tasks", "tests")
+MODEL = ROOT / "models" / "default"
+MODEL_BYTES = 12_000_000
 
 
 def call(command: Sequence[str | Path], folder: Path, **environment: str) -> str:
@@ -48,7 +52,7 @@ def contents(wheel: Path) -> dict[str, bytes]:
 
 def test_the_wheel_is_for_any_machine(wheel: Path) -> None:
     assert wheel.name == f"mlbench-{__version__}-py3-none-any.whl"
-    assert wheel.stat().st_size < 1_000_000
+    assert wheel.stat().st_size < 1_000_000 + MODEL_BYTES
 
 
 def test_the_wheel_has_every_module(contents: dict[str, bytes]) -> None:
@@ -68,6 +72,34 @@ def test_the_wheel_has_every_recipe(contents: dict[str, bytes]) -> None:
     assert "static-hybrid.toml" in [path.name for path in recipes]
     for path in recipes:
         assert contents[f"mlbench/recipe_files/{path.name}"] == path.read_bytes()
+
+
+def test_the_wheel_has_the_default_model(contents: dict[str, bytes]) -> None:
+    model = {path.name: path.read_bytes() for path in MODEL.iterdir()}
+    assert {"README.md", MANIFEST, "model.safetensors", "modules.json", "tokenizer.json"} <= set(model)
+    prefix = "mlbench/model_files/default/"
+    assert {name.removeprefix(prefix): contents[name] for name in contents if name.startswith(prefix)} == model
+    assert sum(map(len, model.values())) <= MODEL_BYTES
+
+
+def test_the_default_model_was_made_by_the_recipe_that_comes_with_it() -> None:
+    training, recipe = read_provenance(MODEL), load_recipe("default")
+    assert training is not None
+    assert Recipe.model_validate(training.recipe).model_dump() == recipe.model_dump()
+    assert [data.name for data in training.data] == [data.name for data in recipe.datasets]
+    assert not training.confounded
+
+
+def test_the_card_of_the_default_model_names_data_licences_attributions_recipe_and_results() -> None:
+    card = (MODEL / "README.md").read_text(encoding="utf-8")
+    for data in load_recipe("default").datasets:
+        licences = re.findall(r"CC0 \d\.\d|CC BY(?:-[A-Z]+)* \d\.\d(?: [A-Z]{2})?", data.licence)
+        homes, authors = re.findall(r"https://[^\s,;]+", data.homepage), re.findall(r"(?:^|; )(\w+)", data.citation)
+        assert min(map(len, (licences, homes, authors))) > 0
+        assert [wanted for wanted in (*licences, *homes, *authors) if wanted not in card] == []
+    # Attribution is a link to the licence as well.
+    assert "https://creativecommons.org/licenses/" in card
+    assert [wanted for wanted in ("`default`", "`make model`", "XQuAD-R", "MLQA-R", "mAP") if wanted not in card] == []
 
 
 def test_the_wheel_has_the_licence_and_the_readme(contents: dict[str, bytes]) -> None:
@@ -95,7 +127,7 @@ def test_an_empty_environment_runs_from_an_empty_folder(wheel: Path, tmp_path: P
     cache = {"MLBENCH_CACHE": str(tmp_path / "cache")}
     assert call([programs / "mlbench", "--version"], folder, **cache) == f"mlbench {__version__}\n"
     out = call([programs / "mlbench", "run", "--out", "here"], folder, **cache)
-    assert "mini" in out
+    assert out.startswith("static on mini")
     (ranks,) = (folder / "here").rglob("*.ranks.npz")
     (result,) = (path for path in (folder / "here").rglob("*.json"))
     assert result.parent == ranks.parent
