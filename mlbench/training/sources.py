@@ -166,6 +166,9 @@ def _hub_table(data: DataSet, folders: Sequence[Path]) -> "datasets.Dataset":
         import datasets
     except ImportError as error:
         raise MissingExtra("data sets of a hub", "train") from error
+    if files.offline():
+        # The library knows a variable of its own alone, and read it when it was imported.
+        datasets.config.HF_HUB_OFFLINE = True
     assert data.hub is not None
     copies = [folder / Path(data.hub).expanduser() for folder in folders]
     name = next((str(copy) for copy in copies if copy.exists()), data.hub)

@@ -1,6 +1,7 @@
 """Files and hub data sets as rows; what is missing or wrong is one line."""
 
 import json
+import socket
 from hashlib import sha256
 from pathlib import Path
 
@@ -162,3 +163,18 @@ class TestFiles:
         (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
         data = DataSet.model_validate({"name": "own", "files": [{"path": "rows.jsonl"}]})
         assert [row.topic for row in rows_of(data, tmp_path)] == ["7", "7", "0"]
+
+
+def test_offline_asks_nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked: list[object] = []
+
+    def refuse(host: object, *_: object, **__: object) -> None:
+        asked.append(host)
+        raise OSError("no network")
+
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
+    monkeypatch.setenv("MLBENCH_OFFLINE", "1")
+    with pytest.raises(DataError, match=r"^own: somebody/something cannot be loaded: [^\n]*\Z"):
+        find_source(declared(Path("somebody/something")), tmp_path, None)
+    assert asked == []
