@@ -35,8 +35,8 @@ class Axis(_Part):
 class Arm(_Part):
     """One value of every axis.
 
-    `confounded` says in what, beside what is swept, the arm differs from the base arm: rows, views or updates. What is
-    found of such an arm need not come from the languages of its batches.
+    `confounded` says in what, beside what is swept, the arm differs from the base arm: data, rows, views or updates.
+    What is found of such an arm need not come from the languages of its batches.
     """
 
     name: str

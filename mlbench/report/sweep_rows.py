@@ -153,8 +153,8 @@ def differences(sweep: Sweep, *, ranges: bool = True) -> str:
 def confounding() -> str:
     """Say what the word means, for those who meet it."""
     return (
-        "confounded: the arm differs from the base arm in the rows drawn, their views or the number of updates, so its "
-        "differences need not come from what is swept"
+        "confounded: the arm differs from the base arm in data, rows drawn, their views or the number of updates, so "
+        "its differences need not come from what is swept"
     )
 
 

@@ -92,6 +92,8 @@ def _with_confounders(arm: Arm, plan: Plan, manifests: Mapping[str, Mapping[str,
         one, base = points[arm.name, seed], points[plan.base, seed]
         if one.get("views") != base.get("views"):
             found[f"views ({_views(one, base)})"] = None
+        if _contents(one) != _contents(base):
+            found["data"] = None
         if one.get("steps") != base.get("steps"):
             found["updates"] = None
         # Other views have another digest; that says nothing about the rows.
@@ -110,6 +112,13 @@ def _views(manifest: Mapping[str, JsonValue], base: Mapping[str, JsonValue]) -> 
         for key in keys
         if one.get(key) != other.get(key)
     )
+
+
+def _contents(manifest: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    """Return the fingerprints of the data sets by name: files may have changed since a point was trained."""
+    data = manifest.get("data")
+    entries = [entry for entry in data if isinstance(entry, dict)] if isinstance(data, list) else []
+    return {str(entry.get("name")): entry.get("fingerprint") for entry in entries}
 
 
 def _number(value: JsonValue) -> str:

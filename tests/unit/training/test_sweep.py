@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from encoders import write_rows
 from toy import write_toy
 
 from mlbench.errors import InvalidRecipe, UserError
@@ -140,6 +141,15 @@ def test_other_rows_and_other_updates_are_told_apart(tmp_path: Path) -> None:
     write_toy(tmp_path, topics=8)
     found = run_sweep(planned(tmp_path, "data_fraction=1,0.3", "steps=20,10"), place(tmp_path))
     assert [arm.confounded for arm in found.arms] == [(), ("updates",), ("rows",), ("updates",)]
+
+
+def test_points_of_other_data_are_told_apart(tmp_path: Path) -> None:
+    write_toy(tmp_path, topics=8)
+    run_sweep(planned(tmp_path, "alpha=1"), place(tmp_path))
+    # The point that is done stays as it is.
+    write_rows(tmp_path / "rows.jsonl", 200, seed=5)
+    found = run_sweep(planned(tmp_path, "alpha=1,0"), place(tmp_path))
+    assert [arm.confounded for arm in found.arms] == [(), ("data",)]
 
 
 def test_texts_are_scanned_once_for_all_fractions_of_the_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
