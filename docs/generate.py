@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 import numpy as np
 
-from docs import draw, recipe_keys
+from docs import draw, recipe_keys, sweep_page
 from mlbench.bias import BIAS_SCORES
 from mlbench.cli import group
 from mlbench.languages import Setting
@@ -117,6 +117,11 @@ def _commands(path: str, command: click.Command) -> Iterator[tuple[str, click.Co
 def recipe() -> str:
     """Return the page of the keys of a recipe."""
     return f"{NOTE}\n\n{recipe_keys.page()}"
+
+
+def reproduction_figures() -> str:
+    """Return the page with every figure of the sweeps behind the reproduction."""
+    return NOTE + "\n" + sweep_page.page()
 
 
 def _block(text: str) -> str:
@@ -222,6 +227,7 @@ GENERATED: Mapping[str, Callable[[], str]] = {
     "reference/measures.md": measures,
     "reference/cli.md": command_line,
     "reference/recipe.md": recipe,
+    "reproduction-figures.md": reproduction_figures,
     "figures/heat-map.svg": _heat_map,
     "figures/ahead.svg": _ahead,
     "figures/intervals.svg": _intervals,

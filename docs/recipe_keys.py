@@ -91,7 +91,7 @@ TABLES: Mapping[str, tuple[str, type[BaseModel], Mapping[str, str]]] = {
     "views": (
         "views",
         Views,
-        {"overlap": "the probability that a place of one view is in the other: 0 disjoint, 1 both whole"},
+        {"overlap": "the share of the text that is in both views: 0 disjoint, 1 both whole"},
     ),
     "loss": (
         "loss",

@@ -61,7 +61,7 @@ class Batches(Declared):
 class Views(Declared):
     """How query and document are made from one text, or from a text and its translation, where there are no questions.
 
-    `overlap` is the probability that a place of one view is in the other as well: 0 disjoint, 1 both whole.
+    `overlap` is the share of the text that is in both: 0 gives disjoint views, 1 gives both the whole text.
     """
 
     overlap: Share = 0.5
