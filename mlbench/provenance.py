@@ -19,7 +19,7 @@ class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class TrainingData(_Part):
+class TrainedOn(_Part):
     """A data set that was trained on; `fingerprint` is that of its rows."""
 
     name: str
@@ -48,7 +48,7 @@ class Provenance(_Part):
 
     recipe: dict[str, JsonValue]
     recipe_fingerprint: str
-    data: tuple[TrainingData, ...]
+    data: tuple[TrainedOn, ...]
     code_version: str
     code_commit: str | None = None
     seed: int | None = None
@@ -100,7 +100,7 @@ def _kept(manifest: Mapping[str, object]) -> dict[str, object]:
     if isinstance(recipe, dict):
         kept.setdefault("seed", recipe.get("seed"))
     if isinstance(data, list):
-        kept["data"] = [_known(TrainingData, each) if isinstance(each, dict) else each for each in data]
+        kept["data"] = [_known(TrainedOn, each) if isinstance(each, dict) else each for each in data]
     if isinstance(found, dict):
         kept["contamination"] = {"tasks": _tasks(found), **_known(Contamination, found)} if found else None
     kept["confounded"] = bool(manifest.get("confounded"))

@@ -28,7 +28,7 @@ _BLOCK_CHARACTERS = 2**20
 _SILENCE = Silence()
 
 
-class Source(NamedTuple):
+class Origin(NamedTuple):
     """Where an evaluation text is from; `id` is that of the topic, the document, or a paragraph's first document."""
 
     task: str
@@ -67,7 +67,7 @@ class Hit(NamedTuple):
     """A training text that contains an evaluation text."""
 
     place: Place
-    source: Source
+    origin: Origin
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ _THRESHOLD = Threshold()
 
 def load_texts(
     task: Task, *, data_dir: Path | None = None, progress: Progress = _SILENCE
-) -> tuple[tuple[Source, str], ...]:
+) -> tuple[tuple[Origin, str], ...]:
     """Return all questions, sentences and paragraphs of `task`, in every language; raises as `load_collection` does."""
     sentences, contexts = (
         load_collection(task.model_copy(update={"document_text": text}), data_dir=data_dir, progress=progress)
@@ -103,22 +103,22 @@ def load_texts(
     return tuple(evaluation_texts(task.name, sentences, contexts))
 
 
-def evaluation_texts(task: str, sentences: Collection, contexts: Collection) -> Iterator[tuple[Source, str]]:
+def evaluation_texts(task: str, sentences: Collection, contexts: Collection) -> Iterator[tuple[Origin, str]]:
     """Yield the questions, sentences and paragraphs of a collection read without and with the context of its documents.
 
     A paragraph is the sentences that share their context, in order; a document without context is its own paragraph.
     """
     for language in sentences.languages:
         for topic, text in sentences.queries[language]:
-            yield Source(task, "question", language, topic), text
-        paragraphs: dict[str, tuple[Source, list[str]]] = {}
+            yield Origin(task, "question", language, topic), text
+        paragraphs: dict[str, tuple[Origin, list[str]]] = {}
         for document, longer in zip(sentences.documents[language], contexts.documents[language], strict=True):
-            yield Source(task, "sentence", language, document.doc_id), document.text
+            yield Origin(task, "sentence", language, document.doc_id), document.text
             # The reader removed the newlines of both, which would glue words of the paragraph together.
             context = longer.text[len(document.text.replace("\n", "")) :] or document.doc_id
-            source = Source(task, "paragraph", language, document.doc_id)
-            paragraphs.setdefault(context, (source, []))[1].append(document.text)
-        yield from ((source, " ".join(texts)) for source, texts in paragraphs.values())
+            origin = Origin(task, "paragraph", language, document.doc_id)
+            paragraphs.setdefault(context, (origin, []))[1].append(document.text)
+        yield from ((origin, " ".join(texts)) for origin, texts in paragraphs.values())
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ class Findings:
 
     def counts(self) -> dict[Group, Counter[Evaluation]]:
         """Return for each group that has hits how many of its places contain a text of each task and kind."""
-        distinct = {(place, source.task, source.kind) for place, source in self.hits}
+        distinct = {(place, origin.task, origin.kind) for place, origin in self.hits}
         counts: dict[Group, Counter[Evaluation]] = {}
         for place, task, kind in sorted(distinct):
             counts.setdefault((place.dataset, place.language, place.role), Counter())[task, kind] += 1
@@ -181,7 +181,7 @@ class Findings:
                 for (dataset, language, role), counts in self.counts().items()
                 for (task, kind), n in sorted(counts.items())
             ],
-            "examples": [{**hit.source._asdict(), "place": hit.place._asdict()} for hit in self.hits[:MOST_EXAMPLES]],
+            "examples": [{**hit.origin._asdict(), "place": hit.place._asdict()} for hit in self.hits[:MOST_EXAMPLES]],
         }
 
 
@@ -192,30 +192,30 @@ class Probe:
     threshold: Threshold
     strings: Strings
     paragraphs: tuple[Paragraphs, ...]
-    string_sources: Mapping[str, Sequence[Source]]
-    paragraph_sources: Mapping[str, Sequence[Source]]
+    string_origins: Mapping[str, Sequence[Origin]]
+    paragraph_origins: Mapping[str, Sequence[Origin]]
     short_texts: frozenset[str]
     evaluated: Mapping[Evaluation, Looked]
 
     @classmethod
-    def of(cls, texts: Iterable[tuple[Source, str]], *, threshold: Threshold = _THRESHOLD) -> "Probe":
+    def of(cls, texts: Iterable[tuple[Origin, str]], *, threshold: Threshold = _THRESHOLD) -> "Probe":
         """Return the probe of evaluation texts, of several tasks if need be (see `load_texts`); none find nothing."""
-        strings: dict[str, list[Source]] = {}
-        paragraphs: dict[str, list[Source]] = {}
+        strings: dict[str, list[Origin]] = {}
+        paragraphs: dict[str, list[Origin]] = {}
         short_texts: set[str] = set()
         evaluated: dict[Evaluation, Looked] = {}
-        for source, text in texts:
+        for origin, text in texts:
             folded = fold(text)
-            if source.kind == "paragraph":
+            if origin.kind == "paragraph":
                 home, key, long = paragraphs, folded, _has_shingles(folded, threshold)
             else:
                 home, key, long = strings, squeeze(folded), len(squeeze(folded)) >= threshold.characters
             if long:
-                home.setdefault(key, []).append(source)
+                home.setdefault(key, []).append(origin)
             elif home is strings:
                 short_texts.add(key)
-            before = evaluated.get((source.task, source.kind), Looked(0, 0))
-            evaluated[source.task, source.kind] = Looked(before.texts + long, before.short + (not long))
+            before = evaluated.get((origin.task, origin.kind), Looked(0, 0))
+            evaluated[origin.task, origin.kind] = Looked(before.texts + long, before.short + (not long))
         return cls(
             threshold=threshold,
             strings=Strings.of(strings, threshold.characters),
@@ -228,8 +228,8 @@ class Probe:
                 )
                 for of_words in (True, False)
             ),
-            string_sources=strings,
-            paragraph_sources=paragraphs,
+            string_origins=strings,
+            paragraph_origins=paragraphs,
             short_texts=frozenset(short_texts - {""}),
             evaluated=evaluated,
         )
@@ -248,10 +248,10 @@ class Probe:
     def _hits(self, places: Sequence[Place], folded: Sequence[str]) -> Iterator[Hit]:
         by_characters, by_words = characters(folded), words(folded)
         for text, string in self.strings.find(by_characters, folded):
-            yield from (Hit(places[text], source) for source in self.string_sources[string])
+            yield from (Hit(places[text], origin) for origin in self.string_origins[string])
         for paragraphs in self.paragraphs:
             for text, paragraph in paragraphs.find(by_words if paragraphs.of_words else by_characters, folded):
-                yield from (Hit(places[text], source) for source in self.paragraph_sources[paragraph])
+                yield from (Hit(places[text], origin) for origin in self.paragraph_origins[paragraph])
 
 
 def _has_shingles(folded: str, threshold: Threshold) -> bool:

@@ -13,7 +13,7 @@ from mlbench.training.data import TrainingData, load_data
 from mlbench.training.manifest import describe, read_manifest, write_manifest
 from mlbench.training.recipe import Recipe, check_recipe
 from mlbench.training.tally import Tally, tally
-from mlbench.training.trained import LAST, Trained, forget_work, has_work, training_fingerprint
+from mlbench.training.trained import LAST, Outcome, forget_work, has_work, training_fingerprint
 
 _LIBRARIES = ("torch", "transformers", "sentence_transformers", "datasets", "accelerate")
 _SILENCE = Silence()
@@ -105,7 +105,7 @@ def tally_of(recipe: Recipe, data: TrainingData, batches: int, *, progress: Prog
     )
 
 
-def _train(recipe: Recipe, data: TrainingData, folder: Path, *, progress: Progress, runtime: Runtime) -> Trained:
+def _train(recipe: Recipe, data: TrainingData, folder: Path, *, progress: Progress, runtime: Runtime) -> Outcome:
     if recipe.transformer is not None:
         from mlbench.training.transformer import train_transformer
 

@@ -10,15 +10,14 @@ from pydantic import JsonValue
 from mlbench.atomic import write_whole
 from mlbench.environment import code_commit, describe_environment
 from mlbench.errors import DataError
-from mlbench.provenance import MANIFEST, SCHEMA_VERSION, Contamination, Provenance, TrainingData
-from mlbench.training import data as training_data
+from mlbench.provenance import MANIFEST, SCHEMA_VERSION, Contamination, Provenance, TrainedOn
 from mlbench.training.contamination import Findings
-from mlbench.training.data import Part
+from mlbench.training.data import Part, TrainingData
 from mlbench.training.index import ABSENT, RowIndex
 from mlbench.training.recipe import Recipe
 from mlbench.training.settings import DataSet
 from mlbench.training.tally import Tally
-from mlbench.training.trained import Losses, Trained, training_fingerprint
+from mlbench.training.trained import Losses, Outcome, training_fingerprint
 from mlbench.version import __version__
 
 Manifest = dict[str, JsonValue]
@@ -29,8 +28,8 @@ _MOST_LOSSES = 500
 
 def describe(
     recipe: Recipe,
-    data: training_data.TrainingData,
-    trained: Trained,
+    data: TrainingData,
+    trained: Outcome,
     counted: Tally,
     *,
     command: str | None,
@@ -45,7 +44,7 @@ def describe(
         recipe=recipe.model_dump(mode="json"),
         recipe_fingerprint=recipe.fingerprint(),
         data=tuple(
-            TrainingData(name=rows.name, fingerprint=rows.content, rows=len(rows.index)) for rows in data.training.rows
+            TrainedOn(name=rows.name, fingerprint=rows.content, rows=len(rows.index)) for rows in data.training.rows
         ),
         code_version=__version__,
         code_commit=code_commit(),
@@ -76,7 +75,7 @@ def describe(
     return provenance, manifest
 
 
-def describe_data(recipe: Recipe, data: training_data.TrainingData) -> Manifest:
+def describe_data(recipe: Recipe, data: TrainingData) -> Manifest:
     """Return what a manifest says of the rows that are trained on and held out, and of evaluation texts in them."""
     validation = recipe.validation.datasets if recipe.validation else ()
     findings = data.contamination

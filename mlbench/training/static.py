@@ -16,7 +16,7 @@ from mlbench.training.data import TrainingData, used_texts
 from mlbench.training.recipe import Recipe
 from mlbench.training.static_table import Table, first_vectors
 from mlbench.training.tokens import Vocabulary, learn_vocabulary
-from mlbench.training.trained import Trained, save_model, work_folder
+from mlbench.training.trained import Outcome, save_model, work_folder
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -59,7 +59,7 @@ def train_static(
     *,
     progress: Progress = _SILENCE,
     runtime: Runtime = _RUNTIME,
-) -> Trained:
+) -> Outcome:
     """Train as `recipe` says and save a Sentence Transformers checkpoint in `folder`, its modules.json last.
 
     A run that was interrupted goes on from what it kept in `.training` of that folder, if recipe and data are the same,
@@ -80,7 +80,7 @@ def train_static(
             # The last step of all is judged by nothing else.
             raise UserError(f"the vectors are no numbers after {course.step} steps: lower optimizer.learning_rate")
         save_model(_model(table.vectors(), vocabulary), work / "model", folder)
-    return Trained(
+    return Outcome(
         steps=course.step,
         best_step=course.best_step if _with_patience(recipe) else course.step,
         batches=course.step,

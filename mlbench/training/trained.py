@@ -24,7 +24,7 @@ _WORK = ".training"
 
 
 @dataclass(frozen=True, slots=True)
-class Trained:
+class Outcome:
     """What a training did: `steps` until it ended, `best_step` whose weights were kept.
 
     `batches` were read by all processes together. `losses` are (step, mean since the one before), `held_out_losses`

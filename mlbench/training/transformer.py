@@ -15,7 +15,7 @@ from mlbench.retrievers.loading import LoadOptions, load, set_max_length, set_po
 from mlbench.training.data import TrainingData
 from mlbench.training.recipe import Recipe
 from mlbench.training.settings import TransformerModel
-from mlbench.training.trained import Losses, Trained, save_model, work_folder
+from mlbench.training.trained import Losses, Outcome, save_model, work_folder
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -36,7 +36,7 @@ def train_transformer(
     *,
     progress: Progress = _SILENCE,
     runtime: Runtime = _RUNTIME,
-) -> Trained:
+) -> Outcome:
     """Train as `recipe` says and save a Sentence Transformers checkpoint in `folder`, its modules.json last.
 
     A run that was interrupted goes on from its last checkpoint, in `.training` of that folder, if recipe and data are
@@ -59,7 +59,7 @@ def train_transformer(
             model = SentenceTransformer(str(work / f"checkpoint-{kept}"), device="cpu", local_files_only=True)
             save_model(model, work / "model", folder)
         trainer.accelerator.wait_for_everyone()
-    return Trained(
+    return Outcome(
         steps=state.global_step,
         best_step=kept,
         batches=state.global_step * trainer.args.gradient_accumulation_steps * trainer.args.world_size,

@@ -10,7 +10,7 @@ from mlbench.errors import DataError
 from mlbench.evaluation import Options, open_model
 from mlbench.languages import Setting
 from mlbench.protocols import Parameter, Silence
-from mlbench.provenance import MANIFEST, Contamination, Provenance, TrainingData, read_provenance
+from mlbench.provenance import MANIFEST, Contamination, Provenance, TrainedOn, read_provenance
 from mlbench.records import Document
 from mlbench.results import RetrieverInfo
 from mlbench.retrievers.checkpoint import digest_checkpoint
@@ -53,7 +53,7 @@ def test_keeps_what_a_result_needs(tmp_path: Path) -> None:
     assert found == Provenance(
         recipe=manifest()["recipe"],
         recipe_fingerprint="a" * 64,
-        data=(TrainingData(name="ntrex", fingerprint="b" * 64, rows=1997),),
+        data=(TrainedOn(name="ntrex", fingerprint="b" * 64, rows=1997),),
         code_version="0.1.0",
         seed=7,
         steps=4000,

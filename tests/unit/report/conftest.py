@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mlbench.languages import KINDS, Kind, settings_of
-from mlbench.provenance import Contamination, Provenance, TrainingData
+from mlbench.provenance import Contamination, Provenance, TrainedOn
 from mlbench.results import (
     Aggregate,
     Bias,
@@ -27,7 +27,7 @@ from mlbench.results import (
 TRAINING = Provenance(
     recipe={"name": "static-hybrid", "seed": 3},
     recipe_fingerprint="a" * 64,
-    data=(TrainingData(name="ntrex", fingerprint="b" * 64), TrainingData(name="flores", fingerprint="c" * 64)),
+    data=(TrainedOn(name="ntrex", fingerprint="b" * 64), TrainedOn(name="flores", fingerprint="c" * 64)),
     code_version="0.1.0",
     seed=3,
     steps=4000,

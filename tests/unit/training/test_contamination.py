@@ -16,9 +16,9 @@ from mlbench.training.contamination import (
     Hit,
     Kind,
     Looked,
+    Origin,
     Place,
     Probe,
-    Source,
     Threshold,
     load_texts,
 )
@@ -27,16 +27,16 @@ from mlbench.training.folding import fold, squeeze
 WORDS = "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho sigma tau upsilon phi"
 
 
-def evaluated(kind: Kind, *texts: str, language: str = "en", task: str = "own") -> list[tuple[Source, str]]:
-    return [(Source(task, kind, language, f"{kind[0]}{i}"), text) for i, text in enumerate(texts)]
+def evaluated(kind: Kind, *texts: str, language: str = "en", task: str = "own") -> list[tuple[Origin, str]]:
+    return [(Origin(task, kind, language, f"{kind[0]}{i}"), text) for i, text in enumerate(texts)]
 
 
 def training(*texts: str, dataset: str = "data") -> list[tuple[Place, str]]:
     return [(Place(dataset, row, "document", "en"), text) for row, text in enumerate(texts)]
 
 
-def hits(texts: list[tuple[Source, str]], *trained: str) -> list[tuple[str, int]]:
-    return [(source.id, place.row) for place, source in Probe.of(texts).scan(training(*trained)).hits]
+def hits(texts: list[tuple[Origin, str]], *trained: str) -> list[tuple[str, int]]:
+    return [(origin.id, place.row) for place, origin in Probe.of(texts).scan(training(*trained)).hits]
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_every_language_is_looked_for_in_every_text() -> None:
         "sentence", "中" * 15, language="zh"
     )
     findings = Probe.of(texts).scan([(Place("data", 7, "query", "ar"), "where is the ocean 中" + "中" * 20)])
-    assert {hit.source.language for hit in findings.hits} == {"de", "zh"}
+    assert {hit.origin.language for hit in findings.hits} == {"de", "zh"}
     assert {hit.place for hit in findings.hits} == {Place("data", 7, "query", "ar")}
 
 
@@ -151,27 +151,27 @@ def test_hits_are_those_of_in_for_any_order_and_blocks(
     texts: list[tuple[Kind, str]], trained: list[str], block: int, chance: random.Random
 ) -> None:
     threshold = Threshold(characters=3)
-    sources = [(Source("own", kind, "en", str(i)), text) for i, (kind, text) in enumerate(texts)]
+    origins = [(Origin("own", kind, "en", str(i)), text) for i, (kind, text) in enumerate(texts)]
     trained += [f"{text} {other}" for (_, text), other in zip(texts, trained, strict=False)]
     places = training(*trained)
     naive = sorted(
-        Hit(place, source)
+        Hit(place, origin)
         for place, text in places
-        for source, wanted in sources
+        for origin, wanted in origins
         if len(squeeze(fold(wanted))) >= 3 and squeeze(fold(wanted)) in squeeze(fold(text))
     )
-    whole = Probe.of(sources, threshold=threshold).scan(places)
+    whole = Probe.of(origins, threshold=threshold).scan(places)
     assert list(whole.hits) == naive
     chance.shuffle(places)
-    chance.shuffle(sources)
-    assert Probe.of(sources, threshold=threshold).scan(iter(places), block=block) == whole
+    chance.shuffle(origins)
+    assert Probe.of(origins, threshold=threshold).scan(iter(places), block=block) == whole
 
 
 def test_paragraphs_are_found_in_blocks_of_any_size() -> None:
     probe = Probe.of(evaluated("paragraph", WORDS, "".join(chr(0x4E00 + i) for i in range(40))))
     trained = training("none", WORDS, "x", "".join(chr(0x4E00 + i) for i in range(3, 40)), f"{WORDS} again", "")
     whole = probe.scan(trained)
-    assert [(hit.source.id, hit.place.row) for hit in whole.hits] == [("p0", 1), ("p1", 3), ("p0", 4)]
+    assert [(hit.origin.id, hit.place.row) for hit in whole.hits] == [("p0", 1), ("p1", 3), ("p0", 4)]
     assert all(probe.scan(trained, block=block) == whole for block in (1, 50, 130))
 
 
@@ -252,18 +252,18 @@ def test_a_threshold_that_hits_everything_or_nothing_is_refused(threshold: dict[
 
 def test_documents_without_context_are_their_own_paragraphs() -> None:
     texts = load_texts(load_task("mini"))
-    sentences = {source.id: text for source, text in texts if source.kind == "sentence"}
-    paragraphs = {source.id: text for source, text in texts if source.kind == "paragraph"}
+    sentences = {origin.id: text for origin, text in texts if origin.kind == "sentence"}
+    paragraphs = {origin.id: text for origin, text in texts if origin.kind == "paragraph"}
     assert sentences == paragraphs
-    assert {source.task for source, _ in texts} == {"mini"}
+    assert {origin.task for origin, _ in texts} == {"mini"}
 
 
 def test_a_task_finds_itself() -> None:
     texts = load_texts(load_task("mini"))
     probe = Probe.of(texts)
-    trained = [(Place(source.kind, i, "text", source.language), text) for i, (source, text) in enumerate(texts)]
+    trained = [(Place(origin.kind, i, "text", origin.language), text) for i, (origin, text) in enumerate(texts)]
     findings = probe.scan(trained)
-    own = {hit for hit in findings.hits if texts[hit.place.row][0] == hit.source}
+    own = {hit for hit in findings.hits if texts[hit.place.row][0] == hit.origin}
     assert len(own) == sum(looked.texts for looked in probe.evaluated.values()) > 0
 
 
@@ -279,7 +279,7 @@ def test_sentences_of_one_context_are_a_paragraph(tmp_path: Path) -> None:
         '[[files]]\npath = "en.json"\nlanguage = "en"\n'
     )
     texts = load_texts(load_task(str(tmp_path / "own.toml")))
-    assert [(source.kind, text) for source, text in texts] == [
+    assert [(origin.kind, text) for origin, text in texts] == [
         ("question", "Which?"),
         ("sentence", "First one."),
         ("sentence", "Second  one"),
@@ -306,7 +306,7 @@ def test_hits_of_the_real_training_data(data_dir: Path) -> None:
     texts = [pair for name in ("xquad-r", "mlqa-r") for pair in load_texts(load_task(name), data_dir=data_dir)]
     findings = Probe.of(texts).scan(rows_of(data_dir))
     # FACTS of the data: nothing of XQuAD-R, about a dozen sentences of MLQA-R in tydiqa; the others are phrases.
-    assert {hit.source.task for hit in findings.hits} == {"mlqa-r"}
+    assert {hit.origin.task for hit in findings.hits} == {"mlqa-r"}
     assert findings.rows() == {
         "flores-sib200-11way": {98},
         "iapp-wiki-qa-th": {6091, 6092, 6093},
@@ -324,15 +324,15 @@ def test_hits_of_the_real_training_data(data_dir: Path) -> None:
 @pytest.mark.data
 def test_real_evaluation_texts_are_found_in_their_paragraphs(data_dir: Path) -> None:
     task = load_task("xquad-r-context")
-    texts = [(source, text) for source, text in load_texts(task, data_dir=data_dir) if source.kind != "question"]
-    assert sum(source.kind == "paragraph" for source, _ in texts) == 240 * len(task.languages)
+    texts = [(origin, text) for origin, text in load_texts(task, data_dir=data_dir) if origin.kind != "question"]
+    assert sum(origin.kind == "paragraph" for origin, _ in texts) == 240 * len(task.languages)
     contexts = load_collection(task, data_dir=data_dir)
     places = [(Place("own", i, "document", "th"), row.text) for i, row in enumerate(contexts.documents["th"])]
     findings = Probe.of(texts).scan(places)
-    found = {(hit.source.kind, hit.source.id) for hit in findings.hits if hit.source.language == "th"}
+    found = {(hit.origin.kind, hit.origin.id) for hit in findings.hits if hit.origin.language == "th"}
     long = {
-        (source.kind, source.id)
-        for source, text in texts
-        if source.language == "th" and len(squeeze(fold(text))) >= (15 if source.kind == "sentence" else 25)
+        (origin.kind, origin.id)
+        for origin, text in texts
+        if origin.language == "th" and len(squeeze(fold(text))) >= (15 if origin.kind == "sentence" else 25)
     }
     assert found == long

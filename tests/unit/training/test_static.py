@@ -19,7 +19,7 @@ from mlbench.training.losses import info_nce
 from mlbench.training.recipe import Recipe
 from mlbench.training.static import train_static, vocabulary_of
 from mlbench.training.static_table import Table, first_vectors
-from mlbench.training.trained import Trained
+from mlbench.training.trained import Outcome
 
 torch = pytest.importorskip("torch")
 sentence_transformers = pytest.importorskip("sentence_transformers")
@@ -35,7 +35,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def train(recipe: Recipe, out: Path, **runtime: object) -> Trained:
+def train(recipe: Recipe, out: Path, **runtime: object) -> Outcome:
     return train_static(recipe, read_data(recipe), out, runtime=Runtime(**runtime))  # type: ignore[arg-type]
 
 
