@@ -10,6 +10,7 @@ from mlbench.languages import KINDS, Kind
 from mlbench.report.chart_svg import Axis, Chart, Mark, Series, chart_svg
 from mlbench.report.notation import decimal, heading, spoken
 from mlbench.report.scores import written
+from mlbench.report.sweep_rows import value_text
 from mlbench.sweeps import Arm, Figure, Sweep, TaskSweep
 from mlbench.sweeps import Axis as Swept
 
@@ -44,7 +45,7 @@ def _cross_against_mono(sweep: Sweep, task: TaskSweep) -> Iterator[Drawing]:
                 continue
             exact = f"{arm.name}: mono {decimal(mono.mean, 4)}, cross {decimal(cross.mean, 4)}"
             described.append(exact)
-            means.append(Mark(mono.mean, cross.mean, exact, _text(arm.values[axis.name])))
+            means.append(Mark(mono.mean, cross.mean, exact, value_text(arm.values[axis.name])))
             if len(sweep.seeds) > 1:
                 seeds += _points(mono.values, cross.values)
         series.append(Series(name, tuple(means), tuple(seeds)))
@@ -94,7 +95,7 @@ def _against(sweep: Sweep, task: TaskSweep, axis: Swept, name: str, kind: Kind |
         return
     what = spoken(name) if kind is None else f"{spoken(kind)} {heading(name)}"
     title = f"{what[:1].upper()}{what[1:]} by {spoken(axis.name)}"
-    ticks = tuple((_place(axis, value), _text(value)) for value in _ordered(axis))
+    ticks = tuple((_place(axis, value), value_text(value)) for value in _ordered(axis))
     chart = Chart(
         Axis(f"{spoken(axis.name)}{', logarithmic' if _is_wide(axis) else ''}", ticks, _is_wide(axis)),
         Axis(what),
@@ -115,7 +116,7 @@ def _lines(sweep: Sweep, axis: Swept) -> Iterator[tuple[str, list[Arm]]]:
     order = _ordered(axis)
 
     def rest(arm: Arm) -> list[str]:
-        return [f"{spoken(key)} {_text(value)}" for key, value in arm.values.items() if key != axis.name]
+        return [f"{spoken(key)} {value_text(value)}" for key, value in arm.values.items() if key != axis.name]
 
     seen = {tuple(rest(arm)): number for number, arm in reversed(list(enumerate(sweep.arms)))}
     arms = sorted(sweep.arms, key=lambda arm: (seen[tuple(rest(arm))], order.index(arm.values[axis.name])))
@@ -145,10 +146,6 @@ def _is_wide(axis: Swept) -> bool:
 def _number(value: JsonValue) -> float:
     assert isinstance(value, int | float)
     return float(value)
-
-
-def _text(value: JsonValue) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _mean(task: TaskSweep, arm: Arm, name: str, kind: Kind | None) -> Figure | None:

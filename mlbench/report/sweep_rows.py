@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pydantic import JsonValue
+
 from mlbench.languages import Kind
 from mlbench.paired import Line
 from mlbench.report.comparison import SHORT
@@ -122,9 +124,9 @@ def arm_notes(sweep: Sweep, arm: Arm) -> list[str]:
 
 def header(sweep: Sweep) -> list[str]:
     """Return in a few words each what was swept."""
-    settings = [f"{key} {_json(value)}" for key, value in sweep.settings.items()]
+    settings = [f"{key} {value_text(value)}" for key, value in sweep.settings.items()]
     return [
-        *(f"{axis.name} {', '.join(map(_json, axis.values))}" for axis in sweep.axes),
+        *(f"{axis.name} {', '.join(map(value_text, axis.values))}" for axis in sweep.axes),
         *settings,
         count(len(sweep.arms), "arm"),
         count(len(sweep.seeds), "seed"),
@@ -174,6 +176,11 @@ def swept(axes: Sequence[Axis]) -> str:
     return " and ".join(spoken(axis.name) for axis in axes)
 
 
+def value_text(value: JsonValue) -> str:
+    """Write a value of a recipe's key: `0.5`, `1`, `mono`."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
 def _bounds(quantity: Quantity, figure: Figure) -> str:
     if figure.interval is None:
         return ""
@@ -219,7 +226,3 @@ def _claim(claim: Claim) -> str:
     verdict = {True: "separable", False: "not separable", None: "not tested"}[claim.separable]
     p = "" if claim.p is None else f", p {p_text(claim.p)}"
     return f"{title}: {claim.best} is best, {claim.second} second; {size}{p}: {verdict}"
-
-
-def _json(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -50,6 +50,14 @@ def fold(text: str) -> str:
     return " ".join(composed.translate(_FATES).split())
 
 
+def normalise(text: str) -> str:
+    """Return the text in NFKC, case-folded, with single blanks: what makes two training texts the same.
+
+    Signs and accents count, unlike in `fold`.
+    """
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
 def squeeze(folded: str) -> str:
     """Return a folded text without its blanks: what is compared for equality and containment."""
     return folded.replace(" ", "")

@@ -11,6 +11,7 @@ from mlbench.atomic import write_whole
 from mlbench.environment import code_commit, describe_environment
 from mlbench.errors import DataError
 from mlbench.provenance import MANIFEST, SCHEMA_VERSION, Contamination, Provenance, TrainedOn
+from mlbench.strict_json import parse
 from mlbench.training.contamination import Findings
 from mlbench.training.data import Part, TrainingData
 from mlbench.training.index import ABSENT, RowIndex
@@ -95,7 +96,7 @@ def write_manifest(manifest: Mapping[str, JsonValue], folder: Path) -> None:
 def read_manifest(folder: Path) -> Manifest | None:
     """Return the manifest in `folder`, None where there is none; raises `DataError` for one that cannot be read."""
     try:
-        manifest: Manifest = json.loads((folder / MANIFEST).read_bytes())
+        manifest = parse((folder / MANIFEST).read_bytes())
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:

@@ -1,7 +1,6 @@
 """Training rows made ready once: texts in memory-mapped Arrow, all else in memory-mapped arrays."""
 
 import json
-import unicodedata
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from mlbench.errors import DataError
 from mlbench.protocols import Progress, Silence
+from mlbench.training.folding import normalise
 from mlbench.training.index import ABSENT, Ints, RowIndex
 from mlbench.training.kept import kept_folder
 from mlbench.training.sources import Row, Source, read_rows
@@ -59,11 +59,6 @@ def prepare(source: Source, progress: Progress = _SILENCE) -> Rows:
     name = f"{source.data.name}-{source.fingerprint[:16]}-{_FORMAT}"
     folder = kept_folder(name, lambda unfinished: _write(source, unfinished, progress), last=_ABOUT)
     return _open(source.data.name, folder)
-
-
-def normalise(text: str) -> str:
-    """Return the text in NFKC, case-folded, with single blanks: what makes two texts the same."""
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
 def _open(name: str, folder: Path) -> Rows:

@@ -208,7 +208,11 @@ class TestOnce:
             fitted(static_recipe(root), root / "out")
         assert (root / "out" / "modules.json").read_text() == "[]"
 
-    @pytest.mark.parametrize("content", ["{", "[]", "\udcff"])
+    @pytest.mark.parametrize(
+        "content",
+        ["{", "[]", "\udcff", "[" * 100_000, '{"steps": NaN}'],
+        ids=["torn", "a list", "no text", "deep", "no number"],
+    )
     def test_a_damaged_manifest_is_told(self, root: Path, content: str) -> None:
         (root / "out").mkdir()
         (root / "out" / MANIFEST).write_bytes(content.encode("utf-8", "surrogateescape"))

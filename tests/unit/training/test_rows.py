@@ -30,8 +30,9 @@ from mlbench.errors import DataError
 from mlbench.files import cache_dir
 from mlbench.protocols import Silence
 from mlbench.training import rows as rows_module
+from mlbench.training.folding import normalise
 from mlbench.training.index import ABSENT
-from mlbench.training.rows import Rows, normalise, prepare
+from mlbench.training.rows import Rows, prepare
 from mlbench.training.settings import DataSet
 from mlbench.training.sources import find_source
 
