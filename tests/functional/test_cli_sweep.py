@@ -112,7 +112,7 @@ def test_wrong_arguments_are_told_in_one_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(toy)
-    assert cli.call(["sweep", "toy.toml", *arguments]) == 2
+    assert cli.call(["sweep", "-q", "toy.toml", *arguments]) == 2
     told = capsys.readouterr()
     assert told.out == ""
     assert fault in told.err
