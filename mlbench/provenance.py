@@ -42,7 +42,6 @@ class Contamination(_Part):
 class Provenance(_Part):
     """What made a checkpoint: the recipe as a whole, the data, and the code; `steps` were taken of those it asks for.
 
-    `confounded` says that an arm of an experiment differed from the others in more than the languages of its batches;
     `contamination` is None where it was not looked for.
     """
 
@@ -53,7 +52,6 @@ class Provenance(_Part):
     code_commit: str | None = None
     seed: int | None = None
     steps: int = Field(ge=0)
-    confounded: bool = False
     contamination: Contamination | None = None
 
     @property
@@ -103,7 +101,6 @@ def _kept(manifest: Mapping[str, object]) -> dict[str, object]:
         kept["data"] = [_known(TrainedOn, each) if isinstance(each, dict) else each for each in data]
     if isinstance(found, dict):
         kept["contamination"] = {"tasks": _tasks(found), **_known(Contamination, found)} if found else None
-    kept["confounded"] = bool(manifest.get("confounded"))
     return kept
 
 

@@ -9,7 +9,6 @@ from mlbench.report.summary import cost
 from mlbench.results import Result
 
 _MEBIBYTE = 2**20
-_CONFOUNDED = "confounded: more than the languages of batches differs from the other arms"
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ def trained(training: Provenance) -> str:
         "data " + (", ".join(data.name for data in training.data) or "none"),
         _contamination(training.contamination),
     ]
-    return "trained by " + "; ".join([*parts, _CONFOUNDED] if training.confounded else parts)
+    return "trained by " + "; ".join(parts)
 
 
 def command(result: Result) -> str:

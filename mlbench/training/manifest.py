@@ -56,7 +56,7 @@ def describe(
     environment = describe_environment(command)
     manifest: Manifest = {
         "schema_version": SCHEMA_VERSION,
-        **provenance.model_dump(mode="json", exclude={"confounded"}),
+        **provenance.model_dump(mode="json"),
         **describe_data(recipe, data),
         "training_fingerprint": training_fingerprint(recipe, data),
         "batches": trained.batches,

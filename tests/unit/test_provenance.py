@@ -29,7 +29,6 @@ def manifest() -> Manifest:
         "code_commit": None,
         "steps": 4000,
         "updates": 4000,
-        "confounded": [],
         "contamination": {
             "threshold": {"characters": 15},
             "evaluation": [{"task": "mlqa-r", "kind": kind, "texts": 9} for kind in ("question", "sentence")],
@@ -71,9 +70,9 @@ def test_nothing_is_known_without_a_manifest(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("absent", [None, {}])
 def test_contamination_may_not_have_been_looked_for(absent: object, tmp_path: Path) -> None:
-    found = read_provenance(write(tmp_path, {**manifest(), "contamination": absent, "confounded": "views", "seed": 1}))
+    found = read_provenance(write(tmp_path, {**manifest(), "contamination": absent, "seed": 1}))
     assert found is not None
-    assert (found.contamination, found.confounded, found.seed) == (None, True, 1)
+    assert (found.contamination, found.seed) == (None, 1)
 
 
 def without(key: str) -> Manifest:

@@ -23,7 +23,6 @@ def of(result: Result) -> Provenance:
         ({"recipe": {}}, "trained by recipe aaaaaaaa; seed 3; 4,000 steps; "),
         ({"seed": None, "steps": 1}, "trained by recipe static-hybrid; 1 step; "),
         ({"data": ()}, "; data none; "),
-        ({"confounded": True}, "; confounded: more than the languages of batches differs from the other arms"),
     ],
 )
 def test_training_in_a_line(change: dict[str, object], expected: str, trained_result: Result) -> None:
