@@ -132,8 +132,9 @@ DataSets = Annotated[tuple[DataSet, ...], AfterValidator(some), Field(strict=Fal
 class Validation(Declared):
     """How progress is judged: the loss on held-out batches, every so many steps.
 
-    They come from a `share` of the training rows, whole groups of translations and repetitions, or from `datasets`, and
-    are monolingual as often as those of training, but where these rows can give only one of both.
+    They come from a `share` of the training rows, whole groups of translations and repetitions, or from `datasets`;
+    rows that share a topic or a question with them are not trained on. They are monolingual as often as those of
+    training, but where these rows can give only one of both.
     With `patience`, training ends after so many judgments without a better one, and the best weights are kept.
     """
 
