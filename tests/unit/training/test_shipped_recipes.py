@@ -12,7 +12,7 @@ from mlbench.training.data import load_data
 from mlbench.training.recipe import load_recipe, recipe_names
 from mlbench.training.settings import DataSet
 
-STATIC = ("static-cross", "static-hybrid", "static-mono")
+STATIC = ("default", "static-cross", "static-hybrid", "static-large", "static-mono", "static-questions")
 TRANSFORMERS = ("labse-hybrid", "mbert-hybrid", "mt5-hybrid", "xlmr-hybrid")
 NINE = ("ar", "de", "en", "es", "hi", "ru", "th", "tr", "zh")
 
