@@ -79,7 +79,6 @@ def test_the_result_says_how_it_was_trained(mlbench: CommandLine, own: Path, che
     assert training == {
         **TRAINING,
         "seed": 7,
-        "confounded": False,
         "contamination": None,
     }
     # The same model under the same name: nothing is encoded again.
