@@ -87,7 +87,6 @@ def test_the_default_model_was_made_by_the_recipe_that_comes_with_it() -> None:
     assert training is not None
     assert Recipe.model_validate(training.recipe).model_dump() == recipe.model_dump()
     assert [data.name for data in training.data] == [data.name for data in recipe.datasets]
-    assert not training.confounded
 
 
 def test_the_card_of_the_default_model_names_data_licences_attributions_recipe_and_results() -> None:
