@@ -64,7 +64,7 @@ class TestManifest:
         assert provenance.name == "toy"
         assert provenance.recipe == recipe.model_dump(mode="json")
         assert provenance.recipe_fingerprint == recipe.fingerprint()
-        assert (provenance.seed, provenance.steps, provenance.confounded) == (3, 20, False)
+        assert (provenance.seed, provenance.steps) == (3, 20)
         assert provenance.contamination is None
         (data,) = provenance.data
         assert (data.name, data.fingerprint, data.rows) == (
