@@ -63,6 +63,8 @@ class Recipe(Declared):
             raise ValueError("give [static] or [transformer], one of them")
         if self.batches.alpha < 1 and len(self.languages) < 2:
             raise ValueError("alpha below 1 asks for cross-lingual batches, which need two languages")
+        if self.static is not None and self.optimizer.weight_decay:
+            raise ValueError("optimizer.weight_decay is for transformers: sparse Adam has none, so leave it out")
         held_out = self.validation.datasets if self.validation else ()
         distinct(tuple(data.name for data in (*self.datasets, *held_out)))
         return self

@@ -63,6 +63,11 @@ def test_the_three_strategies_differ_in_alpha_alone() -> None:
         ('["de", "en", "fr"]', "[]", "languages: must not be empty"),
         ('"rows"\n', '"Rows!"\n', "datasets[0].name: string should match pattern"),
         ('{ path = "rows.jsonl" }', '{ path = "../x" }', "datasets[0].files[0].path: '../x' must be a relative path"),
+        (
+            "learning_rate = ",
+            "weight_decay = 0.1\nlearning_rate = ",
+            "optimizer.weight_decay is for transformers: sparse Adam has none, so leave it out",
+        ),
         ("files = [", "hub = 'x'\nfiles = [", "datasets[0]: give files or hub, one of them"),
         ("seed = 3", "validation = { every = 3 }", "validation: give share or datasets, one of them"),
         ("seed = 3", "loss = { negatives = 'hard_only', symmetric = true }", "loss: symmetric needs negatives"),
