@@ -162,6 +162,9 @@ def download(file: DeclaredFile, folder: Path, *, progress: Progress = _SILENCE)
             reason = str(getattr(error, "reason", error)) or type(error).__name__
         except OSError as error:
             raise DataError(f"{target} cannot be written: {error.strerror or error}") from error
+        # What spoiled this attempt may be another process that has finished.
+        if target.is_file() and not wrong(target, file):
+            return target
     raise _unavailable(file, reason)
 
 
