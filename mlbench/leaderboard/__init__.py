@@ -1,0 +1,1 @@
+"""Submissions recomputed from their ranks, numbers reported in papers beside them, and the static site of both."""
