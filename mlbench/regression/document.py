@@ -5,7 +5,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from mlbench.paired import PairedTests, Subject
+from mlbench.contrasts import Subject
+from mlbench.paired import PairedTests
 from mlbench.regression.gate import Gate, Rule
 from mlbench.results import Bounds
 

@@ -1,6 +1,5 @@
 """The gate file: which worsening of a candidate stops it, declared in TOML."""
 
-from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -37,10 +36,10 @@ class Lines(Declared):
     A floor's language is a tag, `mean` for the mean of the kind, or `*` for every query language.
     """
 
-    drop: dict[str, Drops] = {}
-    rise: dict[str, Allowed] = {}
-    floor: dict[str, dict[Kind, dict[str, Bound]]] = {}
-    ceiling: dict[str, Bound] = {}
+    drop: dict[str, Drops] = Field(default_factory=dict)
+    rise: dict[str, Allowed] = Field(default_factory=dict)
+    floor: dict[str, dict[Kind, dict[str, Bound]]] = Field(default_factory=dict)
+    ceiling: dict[str, Bound] = Field(default_factory=dict)
 
 
 class Gate(Lines):
@@ -53,7 +52,7 @@ class Gate(Lines):
     rule: Rule = "significant"
     level: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
     required_tasks: tuple[str, ...] = ()
-    task: Mapping[str, Lines] = {}
+    task: dict[str, Lines] = Field(default_factory=dict)
 
 
 DEFAULT = Gate(
