@@ -26,7 +26,7 @@ Family = Literal["aggregates", "query_languages", "settings"]
 FAMILIES: tuple[Family, ...] = get_args(Family)
 
 TESTED_BIAS_SCORES = ("own_language_preference", "rank_distance", "rank_distance_log2")
-"""The bias scores that are tested among the aggregates; others have intervals alone."""
+"""The bias scores that are tested in every comparison, among the aggregates."""
 
 
 class Subject(BaseModel):
@@ -56,7 +56,7 @@ class Contrast:
     """One difference, candidate minus base.
 
     `base` and `candidate` float64 (seeds,) are the values of the single ranks files, NaN without topics.
-    `contributions` sum to the difference; None where it is not to be tested, or has no topics.
+    `contributions` sum to the difference; None where there are no topics, and for a bias score that is no mean.
     """
 
     subject: Subject
@@ -82,6 +82,13 @@ class Contrasts:
     n_base: int
     n_candidate: int
     statistics: Statistics
+
+    @property
+    def tested(self) -> dict[Subject, Contributions]:
+        """What every comparison tests: the primary measure everywhere, and `TESTED_BIAS_SCORES`."""
+        names = {self.primary_measure, *TESTED_BIAS_SCORES}
+        found = ((each.subject, each.contributions) for each in self.each if each.subject.name in names)
+        return {subject: contributions for subject, contributions in found if contributions is not None}
 
 
 def contrast(base: System, candidate: System) -> Contrasts:
@@ -126,7 +133,6 @@ def _contrast_cut(
     bounds = first.sample.bounds(drawn.macro_mean(chosen))
     base, candidate = (np.stack([one.settings.macro_mean(chosen) for one in system]) for system in systems)
     for index, measure in enumerate(first.request.measures):
-        tested = measure == first.request.primary_measure
         yield Contrast(
             subject=subject.model_copy(update={"name": measure}),
             base=base[:, index],
@@ -134,7 +140,7 @@ def _contrast_cut(
             interval=bounds[index],
             n_topics=int(first.asked[:, chosen].any(axis=1).sum()),
             n_clusters=int(counts.any(axis=1).sum()),
-            contributions=_contributions(change[:, chosen, index], counts) if tested else None,
+            contributions=_contributions(change[:, chosen, index], counts),
         )
 
 
@@ -178,6 +184,7 @@ def _contrast_bias(name: str, base: System, candidate: System) -> Contrast:
     sums, counts = np.stack([one.sums for one in each], axis=2), each[0].counts
     change = sums[:, :, len(base) :].mean(axis=2) - sums[:, :, : len(base)].mean(axis=2)
     interval = None
+    is_mean = score.over_topics == score.over_languages == "mean"
     if score.over_topics == "mean" and counts.any():
         # A range over languages is not linear: each system is resampled, with the same draws.
         replicates = replicate(score, sample.bootstrap(sums, counts))
@@ -190,7 +197,7 @@ def _contrast_bias(name: str, base: System, candidate: System) -> Contrast:
         interval=interval,
         n_topics=each[0].n_topics,
         n_clusters=int(counts.any(axis=1).sum()),
-        contributions=_contributions(change, counts) if name in TESTED_BIAS_SCORES else None,
+        contributions=_contributions(change, counts) if is_mean else None,
     )
 
 

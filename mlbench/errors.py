@@ -5,11 +5,13 @@ MlbenchError
 │   ├── UnknownName           a name that is not known, with the nearest known ones
 │   ├── FaultyDeclaration     a TOML file with faults, all of them listed
 │   │   ├── InvalidTask          a task file
-│   │   └── InvalidRecipe        a recipe for training
+│   │   ├── InvalidRecipe        a recipe for training
+│   │   └── InvalidGate          a gate file, or options that make a gate
 │   ├── DataError             data missing, altered, truncated or of unexpected content
 │   ├── RetrieverError        a retriever that cannot be opened or gives unusable vectors or lists
 │   ├── MissingExtra          an optional dependency that is not installed
-│   └── InvalidResult         a result document or ranks file that cannot be used
+│   ├── InvalidResult         a result document or ranks file that cannot be used
+│   └── RefusedEntry          an entry that the leaderboard does not take
 └── InternalError          3  a fault of ours
 """
 
@@ -54,6 +56,10 @@ class InvalidRecipe(FaultyDeclaration):
     """A recipe for training with faults."""
 
 
+class InvalidGate(FaultyDeclaration):
+    """A gate file, or options that make a gate, with faults."""
+
+
 class DataError(UserError):
     """Data that is missing, altered, truncated or not what the task expects."""
 
@@ -71,6 +77,10 @@ class MissingExtra(UserError):
 
 class InvalidResult(UserError):
     """A result document or ranks file that cannot be read, trusted or combined."""
+
+
+class RefusedEntry(UserError):
+    """An entry that the leaderboard does not take; the message is the first reason found."""
 
 
 class InternalError(MlbenchError):

@@ -5,7 +5,7 @@ Only topics vary in these tests. Training seeds, a second random factor, are ave
 difference of every pair of seeds is shown beside.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from mlbench.contrasts import FAMILIES, Contrast, Contrasts, Subject, contrast
-from mlbench.errors import UserError
 from mlbench.languages import Kind
 from mlbench.observations import observe
 from mlbench.ranks import Ranks
@@ -90,15 +89,6 @@ class PairedTests(_Part):
         return next((each for each, key in keyed if key == wanted), None)
 
 
-class NonInferiority(Subject):
-    """A test that the candidate is not worse than the base by `margin` or more: small p-values say that it is not."""
-
-    difference: float
-    margin: float
-    raw: float
-    adjusted: float
-
-
 def compare_ranks(
     base: Sequence[Ranks], candidate: Sequence[Ranks], request: Request, *, flips: int = FLIPS
 ) -> PairedTests:
@@ -113,7 +103,7 @@ def compare(contrasts: Contrasts, *, flips: int = FLIPS) -> PairedTests:
     These are the aggregates with own_language_preference and rank_distance, the rows by query language, and the single
     settings. Each is adjusted by step-down max-T (Westfall and Young 1993); what has no topics stands outside.
     """
-    columns = {each.subject: each.contributions.added for each in contrasts.each if each.contributions is not None}
+    columns = {subject: contributions.added for subject, contributions in contrasts.tested.items()}
     tests = _test(columns, flips, contrasts.statistics.seed)
     any_test = next(iter(tests.values()), None)
     return PairedTests(
@@ -124,41 +114,6 @@ def compare(contrasts: Contrasts, *, flips: int = FLIPS) -> PairedTests:
         exact=any_test.exact if any_test else False,
         statistics=contrasts.statistics,
         lines=tuple(_line(each, tests.get(each.subject)) for each in contrasts.each),
-    )
-
-
-def non_inferiority(
-    contrasts: Contrasts, margin: Callable[[Subject], float | None], *, flips: int = FLIPS
-) -> tuple[NonInferiority, ...]:
-    """Test one-sidedly that the candidate is less than a margin worse than the base.
-
-    `margin` says of each tested subject how much worse is too much, in its own unit, or None to leave it out. The
-    difference of every topic is moved by it, and the sum tested against zero; subjects of one family are adjusted
-    together. Raises `UserError` for a negative margin.
-    """
-    asked: dict[Subject, tuple[float, float]] = {}
-    columns = {}
-    for each in contrasts.each:
-        allowed = None if each.contributions is None else margin(each.subject)
-        if each.contributions is None or allowed is None:
-            continue
-        if not allowed >= 0:
-            raise UserError(
-                f"the margin of {each.subject.name} is {allowed}: say how much worse is too much, 0 or more"
-            )
-        sign = -1.0 if each.subject.name in LOWER_IS_BETTER else 1.0
-        asked[each.subject] = each.difference, allowed
-        columns[each.subject] = sign * each.contributions.added + allowed * each.contributions.shares
-    tests = _test(columns, flips, contrasts.statistics.seed)
-    return tuple(
-        NonInferiority(
-            **subject.model_dump(),
-            difference=asked[subject][0],
-            margin=asked[subject][1],
-            raw=test.raw.greater,
-            adjusted=test.adjusted.greater,
-        )
-        for subject, test in tests.items()
     )
 
 

@@ -15,6 +15,8 @@ from mlbench.results import SCHEMA_VERSION, Result, RetrieverInfo, TaskInfo
 from mlbench.strict_json import parse
 
 _LARGEST = 64 * 2**20
+# What other documents that may lie beside results have not.
+_OWN_KEYS = frozenset({"retriever", "ranks"})
 
 
 def to_json(result: Result) -> str:
@@ -87,6 +89,14 @@ def read_result(path: Path) -> Result:
         raise InvalidResult(f"{path} is not a result document: {place}: {first['msg']}{more}") from error
 
 
+def results_in(folder: Path) -> list[Path]:
+    """Return the result documents in a folder, sorted by name; a damaged one is among them, to be told by who reads it.
+
+    JSON that is clearly something else is left out.
+    """
+    return [path for path in sorted(folder.glob("*.json")) if _may_be_result(path)]
+
+
 def file_stem(task: TaskInfo, retriever: RetrieverInfo) -> str:
     """Return the name, without ending, of a result's files: task, limit, languages if not all, retriever, digest."""
     languages = [".".join(task.languages)] if task.partial else []
@@ -100,6 +110,14 @@ def file_stem(task: TaskInfo, retriever: RetrieverInfo) -> str:
 def digest(content: bytes) -> str:
     """Return the SHA-256 of `content` in hex."""
     return sha256(content).hexdigest()
+
+
+def _may_be_result(path: Path) -> bool:
+    try:
+        document = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return True
+    return isinstance(document, dict) and "schema_version" in document and not _OWN_KEYS.isdisjoint(document)
 
 
 def _put_in_place(unfinished: dict[Path, Path]) -> None:

@@ -177,12 +177,9 @@ def paired_randomization(columns: Floats, *, flips: int = 10_000, seed: int = 0)
     usable = ~np.isnan(columns).any(axis=0)
     studentised = _studentise(columns[:, usable])
     observed = studentised.sum(axis=0)
-    exact = n_clusters < 63 and 2**n_clusters <= flips
-    patterns = 2**n_clusters if exact else flips
+    exact, patterns = _patterns(n_clusters, flips)
     exceeding = np.zeros((len(_SIDES), 2, len(observed)))
-    block = max(1, _BLOCK_CELLS // max(1, n_clusters, n_columns))
-    for signs in _all_signs(n_clusters, block) if exact else _random_signs(n_clusters, block, flips, seed):
-        flipped = signs @ studentised
+    for flipped in _flip(studentised, flips, seed):
         for count, side in zip(exceeding, _SIDES, strict=True):
             count += _count_exceeding(side(observed), side(flipped))
     # All patterns include the observed one; random ones have it added.
@@ -192,6 +189,36 @@ def paired_randomization(columns: Floats, *, flips: int = 10_000, seed: int = 0)
     for row, side in zip(p[:, 1], _SIDES, strict=True):
         row[usable] = _monotone(row[usable], side(observed))
     return Randomization(columns.sum(axis=0), PValues(*p[:, 0]), PValues(*p[:, 1]), patterns, exact)
+
+
+def critical_value(columns: Floats, level: float, *, flips: int = 10_000, seed: int = 0) -> float:
+    """Return what the largest studentised sum of the family must exceed to be above zero at `level`.
+
+    `columns`, `flips` and `seed` are those of `paired_randomization`, `level` is one-sided. Infinity where so few
+    patterns cannot give so small a p-value, and without columns.
+    """
+    usable = columns[:, ~np.isnan(columns).any(axis=0)]
+    exact, patterns = _patterns(len(columns), flips)
+    allowed = int(level * (patterns if exact else patterns + 1) + _TIE)
+    if allowed < 1 or not usable.shape[1]:
+        return float("inf")
+    largest = np.concatenate([flipped.max(axis=1) for flipped in _flip(_studentise(usable), flips, seed)])
+    return float(np.partition(largest, -allowed)[-allowed])
+
+
+def _patterns(n_clusters: int, flips: int) -> tuple[bool, int]:
+    """Return whether all sign patterns are few enough to be tried, and how many are."""
+    exact = n_clusters < 63 and 2**n_clusters <= flips
+    return exact, 2**n_clusters if exact else flips
+
+
+def _flip(studentised: Floats, flips: int, seed: int) -> Iterator[Floats]:
+    """Yield blocks of sums (flips, columns) of `studentised` (clusters, columns), with signs flipped."""
+    n_clusters, n_columns = studentised.shape
+    block = max(1, _BLOCK_CELLS // max(1, n_clusters, n_columns))
+    exact, _ = _patterns(n_clusters, flips)
+    for signs in _all_signs(n_clusters, block) if exact else _random_signs(n_clusters, block, flips, seed):
+        yield signs @ studentised
 
 
 def _studentise(columns: Floats) -> Floats:

@@ -25,6 +25,8 @@ from mlbench.version import __version__
 COMMANDS: Mapping[str, str] = MappingProxyType(
     {
         "run": "Measure retrievers on tasks.",
+        "compare": "Compare a candidate with its base, and stop one that is worse.",
+        "history": "Show a series of checkpoints as a table and a plot.",
         "train": "Train an encoder as a recipe says, to a checkpoint that can be measured.",
         "sweep": "Train and measure every combination of values of a recipe, and compare them.",
         "tasks": "List, explain, check and download tasks.",
@@ -33,6 +35,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "verify": "Recompute every number of a result from its ranks.",
         "report": "Show results as tables, or write them in other formats; answer other pools.",
         "cache": "List and remove the vectors that earlier runs kept.",
+        "leaderboard": "Check, add and show the entries of a leaderboard.",
     }
 )
 """The commands with their short help, so that `mlbench --help` imports none; `run` is mlbench.cli.run.command."""

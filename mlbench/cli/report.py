@@ -18,7 +18,7 @@ from mlbench.report.pool import answer_pool
 from mlbench.report.summary import header
 from mlbench.report.topic import WORST
 from mlbench.report.topic_screen import TopicScreen
-from mlbench.result_files import read_result
+from mlbench.result_files import read_result, results_in
 from mlbench.verification import read_pair
 
 _STDOUT = Path("-")
@@ -101,7 +101,7 @@ def result_paths(paths: tuple[Path, ...]) -> list[Path]:
         if not path.is_dir():
             found.append(path)
             continue
-        inside = [file for file in sorted(path.glob("*.json")) if _may_be_result(file)]
+        inside = results_in(path)
         if not inside:
             raise UserError(f"no result document in {path}: make one with mlbench run --out {path}")
         found += inside
@@ -111,15 +111,6 @@ def result_paths(paths: tuple[Path, ...]) -> list[Path]:
 def pool_languages(pool: str) -> tuple[str, ...]:
     """Return the languages of `ar,en,zh`; raises `UserError` for what is no language tag."""
     return tuple(check_language(tag.strip()) for tag in pool.split(","))
-
-
-def _may_be_result(file: Path) -> bool:
-    """Say no to JSON that is clearly something else; a damaged result is an error, not something to pass over."""
-    try:
-        document = json.loads(file.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return True
-    return isinstance(document, dict) and "schema_version" in document
 
 
 def _format(chosen: str | None, output: Path | None) -> str:

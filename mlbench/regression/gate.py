@@ -1,11 +1,15 @@
 """The gate file: which worsening of a candidate stops it, declared in TOML."""
 
+from collections.abc import Collection, Mapping
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
-from mlbench.declarations import Declared
-from mlbench.languages import Kind
+from mlbench.bias import BIAS_SCORES
+from mlbench.declarations import Declared, checked, faults_of, known
+from mlbench.errors import InvalidGate
+from mlbench.languages import Kind, check_language
+from mlbench.measures import parse
 
 Rule = Literal["point", "significant", "non_inferior"]
 """When a drop line fails: `point` if the drop is larger than allowed; `significant` if it is that and the adjusted
@@ -13,6 +17,36 @@ one-sided p-value is at most the level; `non_inferior` unless the interval exclu
 
 PRIMARY = "primary"
 """In a gate, the primary measure of each task, whatever it is."""
+
+MEAN, EVERY_LANGUAGE = "mean", "*"
+"""In a floor, the mean of a kind and each of its query languages, in place of a language."""
+
+RISING_IS_WORSE = (
+    "own_language_preference",
+    "rank_distance",
+    "rank_distance_log2",
+    "max_rank",
+    "same_language_first",
+    "removal_gap",
+    "rank_spread",
+)
+"""The bias scores that a gate may keep from rising: means over topics, which can be tested, and are worse when higher.
+
+Retrievers prefer their own language: less preference is nearer to chance."""
+
+
+def _topicwise() -> Collection[str]:
+    return [name for name, score in BIAS_SCORES.items() if score.contributions is not None]
+
+
+def _language(name: str) -> str:
+    return name if name in (MEAN, EVERY_LANGUAGE) else check_language(name)
+
+
+Measure = Annotated[str, checked(lambda name: name if name == PRIMARY else parse(name).name)]
+Rising = Annotated[str, known("bias score that is worse when higher", lambda: RISING_IS_WORSE)]
+Bounded = Annotated[str, known("bias score", _topicwise)]
+FloorLanguage = Annotated[str, checked(_language)]
 
 Allowed = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Bound = Annotated[float, Field(allow_inf_nan=False)]
@@ -36,10 +70,10 @@ class Lines(Declared):
     A floor's language is a tag, `mean` for the mean of the kind, or `*` for every query language.
     """
 
-    drop: dict[str, Drops] = Field(default_factory=dict)
-    rise: dict[str, Allowed] = Field(default_factory=dict)
-    floor: dict[str, dict[Kind, dict[str, Bound]]] = Field(default_factory=dict)
-    ceiling: dict[str, Bound] = Field(default_factory=dict)
+    drop: dict[Measure, Drops] = Field(default_factory=dict)
+    rise: dict[Rising, Allowed] = Field(default_factory=dict)
+    floor: dict[Measure, dict[Kind, dict[FloorLanguage, Bound]]] = Field(default_factory=dict)
+    ceiling: dict[Bounded, Bound] = Field(default_factory=dict)
 
 
 class Gate(Lines):
@@ -51,8 +85,13 @@ class Gate(Lines):
 
     rule: Rule = "significant"
     level: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
-    required_tasks: tuple[str, ...] = ()
+    required_tasks: Annotated[tuple[str, ...], Field(strict=False)] = ()
     task: dict[str, Lines] = Field(default_factory=dict)
+
+    @property
+    def confidence(self) -> float:
+        """That of the intervals shown beside the lines; under `non_inferior` each of their sides holds at the level."""
+        return 1 - (2 if self.rule == "non_inferior" else 1) * self.level
 
 
 DEFAULT = Gate(
@@ -60,3 +99,19 @@ DEFAULT = Gate(
     rise={"own_language_preference": 0.005},
 )
 """What holds without a gate file."""
+
+
+def gate_of(table: Mapping[str, object], source: str) -> Gate:
+    """Return the gate that a table declares, with the lines of `DEFAULT` where it declares none.
+
+    Raises `InvalidGate` with all faults at once; `source` says where the table is from.
+    """
+    try:
+        gate = Gate.model_validate(dict(table))
+    except ValidationError as error:
+        raise InvalidGate(source, faults_of(error, Gate)) from error
+    return gate if _has_lines(gate) else gate.model_copy(update={"drop": DEFAULT.drop, "rise": DEFAULT.rise})
+
+
+def _has_lines(gate: Gate) -> bool:
+    return any(each.drop or each.rise or each.floor or each.ceiling for each in (gate, *gate.task.values()))

@@ -1,0 +1,96 @@
+"""The lines of a gate on one task: what each is about, and its bound."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite
+from typing import Literal, TypeVar
+
+from mlbench.contrasts import Contrasts, Subject
+from mlbench.errors import UserError
+from mlbench.languages import KINDS, Kind
+from mlbench.regression.gate import DEFAULT, EVERY_LANGUAGE, MEAN, PRIMARY, Gate, Lines
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True, slots=True)
+class GateLine:
+    """One line: `bound` is the largest worsening, or what the candidate's own value may not fall below or rise above.
+
+    A `drop` is a worsening of what is better when higher, a `rise` of what is better when lower.
+    """
+
+    what: Literal["drop", "rise", "floor", "ceiling"]
+    subject: Subject
+    bound: float
+
+
+def lines_of(gate: Gate, contrasts: Contrasts, task: str) -> tuple[GateLine, ...]:
+    """Return the lines of `gate` on `task`, drops and rises first.
+
+    Lines for every query language hold for those that have topics. Raises `UserError` in one line with everything that
+    the gate asks for and the task lacks; what `DEFAULT` asks for, it asks for where it is there.
+    """
+    asked = list(dict.fromkeys(_lines(_merge(gate, contrasts.primary_measure, task), contrasts)))
+    known = {each.subject for each in contrasts.each if isfinite(each.difference)}
+    missing = [line for line in asked if line.subject not in known]
+    if missing and (gate.drop, gate.rise, gate.floor, gate.ceiling) != (DEFAULT.drop, DEFAULT.rise, {}, {}):
+        named = ", ".join(dict.fromkeys(f"{line.what} of {_describe(line.subject)}" for line in missing))
+        raise UserError(f"the gate asks {task} for what it has not: {named}; put lines of other tasks under [task.NAME]")
+    return tuple(line for line in asked if line.subject in known)
+
+
+def _merge(gate: Gate, primary: str, task: str) -> Lines:
+    """Return the lines for every task with those for this one in their places, measures by their own names."""
+    own = gate.task.get(task, Lines())
+    return Lines.model_construct(
+        drop=_by_name(gate.drop, primary) | _by_name(own.drop, primary),
+        rise=gate.rise | own.rise,
+        floor=_by_name(gate.floor, primary) | _by_name(own.floor, primary),
+        ceiling=gate.ceiling | own.ceiling,
+    )
+
+
+def _by_name(table: Mapping[str, Value], primary: str) -> dict[str, Value]:
+    """Return a table with the primary measure called by its name, which wins where both are there."""
+    general = {primary: table[PRIMARY]} if PRIMARY in table else {}
+    return general | {name: value for name, value in table.items() if name != PRIMARY}
+
+
+def _lines(lines: Lines, contrasts: Contrasts) -> Iterator[GateLine]:
+    rows = [each.subject for each in contrasts.each if each.subject.family == "query_languages" and each.n_topics]
+    for name, drops in lines.drop.items():
+        for kind in KINDS:
+            if (allowed := getattr(drops, kind)) is not None:
+                yield GateLine("drop", Subject(family="aggregates", name=name, kind=kind), allowed)
+        if drops.query_languages is not None:
+            own = [row for row in rows if row.name == name]
+            yield from (GateLine("drop", row, drops.query_languages) for row in own or [_any_row(name)])
+    for score, allowed in lines.rise.items():
+        yield GateLine("rise", Subject(family="aggregates", name=score), allowed)
+    for name, kinds in lines.floor.items():
+        for kind, floors in kinds.items():
+            own = [row for row in rows if (row.name, row.kind) == (name, kind)]
+            yield from _floors(name, kind, floors, own)
+    for score, bound in lines.ceiling.items():
+        yield GateLine("ceiling", Subject(family="aggregates", name=score), bound)
+
+
+def _floors(name: str, kind: Kind, floors: Mapping[str, float], rows: Sequence[Subject]) -> Iterator[GateLine]:
+    """Yield the floors of a measure over a kind; a language's own one wins over that of every language."""
+    if MEAN in floors:
+        yield GateLine("floor", Subject(family="aggregates", name=name, kind=kind), floors[MEAN])
+    by_row = {_any_row(name, kind, tag): bound for tag, bound in floors.items() if tag not in (MEAN, EVERY_LANGUAGE)}
+    if EVERY_LANGUAGE in floors:
+        by_row = dict.fromkeys(rows or [_any_row(name, kind)], floors[EVERY_LANGUAGE]) | by_row
+    yield from (GateLine("floor", row, bound) for row, bound in by_row.items())
+
+
+def _any_row(name: str, kind: Kind | None = None, language: str | None = None) -> Subject:
+    """Return what a row is about; without a kind or language, in place of rows that are not there."""
+    return Subject(family="query_languages", name=name, kind=kind, query_language=language)
+
+
+def _describe(subject: Subject) -> str:
+    """Return `AP monolingual de`."""
+    return " ".join(part for part in (subject.name, subject.kind, subject.query_language) if part)

@@ -1,0 +1,91 @@
+"""Whether two sides were measured on the same thing, and the counts of both where they were."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mlbench.errors import UserError
+from mlbench.languages import Setting, settings_of
+from mlbench.ranks import Ranks, can_answer
+from mlbench.regression.sharing import restrict
+from mlbench.regression.sources import Measured
+from mlbench.results import Result, TaskInfo
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """The counts of both sides on one task, one `Ranks` for each training seed, and what they can be asked.
+
+    `shared_only` says that languages were left out.
+    """
+
+    task: TaskInfo
+    languages: tuple[str, ...]
+    shared_only: bool
+    settings: tuple[Setting, ...]
+    bias_scores: tuple[str, ...]
+    base: tuple[Ranks, ...]
+    candidate: tuple[Ranks, ...]
+
+
+def pair_up(base: Sequence[Measured], candidate: Sequence[Measured], *, shared_languages: bool = False) -> Pair:
+    """Set what was measured on one task side by side; with `shared_languages`, in those that all of it has.
+
+    Raises `UserError` in one line with the first reason why it cannot be compared.
+    """
+    each, first = (*base, *candidate), base[0]
+    task, wanted = first.result.task, frozenset(first.result.task.languages)
+    if shared_languages:
+        wanted = wanted.intersection(*(one.result.task.languages for one in each))
+    for one in each[1:]:
+        if reason := _why_not(task, one.result.task, wanted, shared_languages) or _settings_differ(first, one, wanted):
+            raise UserError(f"{task.name}: {first.file} and {one.file} cannot be compared: {reason}")
+    counts = [_share(one, wanted) for one in each]
+    settings = _settings(first.result, wanted)
+    if wanted != frozenset(task.languages):
+        settings = tuple(each for each in settings if all(can_answer(one, each.document_languages) for one in counts))
+    return Pair(
+        task=task,
+        languages=tuple(sorted(wanted)),
+        shared_only=any(frozenset(one.result.task.languages) != wanted for one in each),
+        settings=settings,
+        bias_scores=tuple(name for name in task.bias_scores if all(name in one.result.task.bias_scores for one in each)),
+        base=tuple(counts[: len(base)]),
+        candidate=tuple(counts[len(base) :]),
+    )
+
+
+def _why_not(one: TaskInfo, other: TaskInfo, languages: frozenset[str], shared_languages: bool) -> str:
+    """Say why two results of a task cannot be compared in these languages; the empty text where they can."""
+    if one.version != other.version:
+        return f"they are of versions {one.version} and {other.version} of the task"
+    if one.limit != other.limit:
+        return f"their limits are {one.limit or 'none'} and {other.limit or 'none'}"
+    if one.languages != other.languages and not shared_languages:
+        have = " and ".join(", ".join(each.languages) for each in (one, other))
+        return f"their languages are {have}; --shared-languages compares those of both"
+    if not languages:
+        return "they share no language"
+    differing = [tag for tag in sorted(languages) if one.fingerprints.get(tag) != other.fingerprints.get(tag)]
+    if differing or (one.languages == other.languages and one.fingerprint != other.fingerprint):
+        return f"their data differs{' in ' if differing else ''}{', '.join(differing)}"
+    if set(one.measures) != set(other.measures) or one.primary_measure != other.primary_measure:
+        named = " and ".join(f"{', '.join(each.measures)} (primary {each.primary_measure})" for each in (one, other))
+        return f"their measures are {named}"
+    return "one has parallel topics, the other not" if one.parallel != other.parallel else ""
+
+
+def _settings_differ(one: Measured, other: Measured, languages: frozenset[str]) -> str:
+    same = set(_settings(one.result, languages)) == set(_settings(other.result, languages))
+    return "" if same else "they have different settings"
+
+
+def _settings(result: Result, languages: frozenset[str]) -> tuple[Setting, ...]:
+    """Return the settings of a result, or those of the same kinds in fewer languages."""
+    if languages == frozenset(result.task.languages):
+        return tuple(Setting(each.query_language, each.document_languages) for each in result.settings)
+    return settings_of(sorted(languages), {each.kind for each in result.settings})
+
+
+def _share(measured: Measured, languages: frozenset[str]) -> Ranks:
+    whole = languages == frozenset(measured.result.task.languages)
+    return measured.ranks if whole else restrict(measured.ranks, languages)
