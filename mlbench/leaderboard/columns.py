@@ -1,0 +1,73 @@
+"""The columns that entries are shown and ranked in: a measure over settings of one kind, or a bias score."""
+
+from dataclasses import dataclass
+
+from mlbench.languages import KINDS, Kind
+from mlbench.leaderboard.entries import ReportedTask
+from mlbench.paired import LOWER_IS_BETTER
+from mlbench.report.notation import heading
+from mlbench.results import Bounds, Result
+
+MEASURES = ("AP", "R@1", "R@10", "RR")
+"""The measures of the site; others are in the result documents."""
+
+BIAS_SCORES = ("own_language_preference", "rank_distance")
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A measure over the settings of one kind, or a bias score, which has no kind."""
+
+    name: str
+    kind: Kind | None = None
+
+    @property
+    def key(self) -> str:
+        """How addresses name the column, such as `AP.multilingual` or `rank_distance`."""
+        return f"{self.name}.{self.kind}" if self.kind else self.name
+
+    @property
+    def lower_is_better(self) -> bool:
+        """Whether a smaller number is the better one."""
+        return self.name in LOWER_IS_BETTER
+
+
+COLUMNS = (
+    *(Column(measure, kind) for measure in MEASURES for kind in KINDS),
+    *(Column(score) for score in BIAS_SCORES),
+)
+"""All columns in the order of the site."""
+
+FIRST = Column("AP", "multilingual")
+"""The column that entries are sorted by before anybody asks for another."""
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A value and its interval, where it has one."""
+
+    value: float
+    bounds: Bounds | None = None
+
+
+def measured(result: Result, column: Column) -> Number | None:
+    """Return a result's number for a column, or None where it has none."""
+    if column.kind is None:
+        score = result.bias.score(column.name) if result.bias else None
+        return None if score is None or score.value is None else Number(score.value, score.interval)
+    mean = result.aggregate(column.kind)
+    value = mean.measures.get(column.name) if mean else None
+    return None if mean is None or value is None else Number(value, mean.intervals.get(column.name))
+
+
+def reported(task: ReportedTask, column: Column) -> Number | None:
+    """Return the number that a source reports for a column, or None where it reports none."""
+    wanted = (column.name, column.kind, None)
+    found = (each.value for each in task.values if (each.name, each.kind, each.query_language) == wanted)
+    value = next(found, None)
+    return None if value is None else Number(value)
+
+
+def title(measure: str) -> str:
+    """Return how the mean of a measure over queries is called: mAP, MRR, R@1."""
+    return {"RR": "MRR"}.get(measure, heading(measure))

@@ -1,0 +1,105 @@
+"""What the ranks of one entry say of one task, cluster by cluster: all that ranks and comparisons of entries need."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlbench.contrasts import TESTED_BIAS_SCORES
+from mlbench.languages import KINDS, Setting
+from mlbench.leaderboard.columns import BIAS_SCORES, COLUMNS, MEASURES, Column
+from mlbench.observations import Observation, observe
+from mlbench.ranks import Ranks
+from mlbench.results import Result
+from mlbench.scoring import Request
+from mlbench.scoring.bias import find_score, replicate
+from mlbench.significance import contributions, macro_contributions
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """The contributions of clusters to the numbers of one entry on one task.
+
+    `columns` and `summary` hold float64 (clusters,) that sum to the number; the summary is the family of aggregates of
+    `mlbench compare`, and `replicates` float64 (resamples,) are its resampled values. `settings` float64 (clusters,
+    settings) are those of the primary measure in each of `order`, NaN in a setting without topics. `data` are digests
+    of what was measured on.
+    """
+
+    data: Mapping[str, str]
+    order: tuple[Setting, ...]
+    columns: Mapping[Column, Floats]
+    summary: Mapping[Column, Floats]
+    replicates: Mapping[Column, Floats]
+    settings: Floats
+    confidence: float
+
+
+def gather(result: Result, ranks: Ranks) -> Evidence:
+    """Reduce the ranks of a checked result to the evidence that the leaderboard uses."""
+    observation = observe(ranks, _request(result))
+    request, sums = observation.request, observation.settings
+    primary = request.measures.index(request.primary_measure)
+    summary = (*(Column(request.primary_measure, kind) for kind in KINDS), *map(Column, TESTED_BIAS_SCORES))
+    return Evidence(
+        data=observation.data,
+        order=request.settings,
+        columns=dict(_contributions(observation, COLUMNS)),
+        summary=dict(_contributions(observation, summary)),
+        replicates=dict(_replicates(observation, summary)),
+        settings=contributions(sums.sums[:, :, primary], sums.counts),
+        confidence=request.confidence,
+    )
+
+
+def _request(result: Result) -> Request:
+    """Ask for what the site shows alone; settings and draws are those of the result."""
+    task, statistics = result.task, result.statistics
+    return Request(
+        settings=tuple(Setting(each.query_language, each.document_languages) for each in result.settings),
+        measures=tuple(name for name in task.measures if name in (*MEASURES, task.primary_measure)),
+        primary_measure=task.primary_measure,
+        bias_scores=tuple(name for name in task.bias_scores if name in BIAS_SCORES),
+        parallel=task.parallel,
+        resamples=statistics.resamples,
+        seed=statistics.seed,
+        confidence=statistics.confidence,
+    )
+
+
+def _contributions(observation: Observation, columns: Sequence[Column]) -> Iterator[tuple[Column, Floats]]:
+    for column, sums, counts in _sums(observation, columns):
+        yield column, macro_contributions(sums, counts)
+
+
+def _replicates(observation: Observation, columns: Sequence[Column]) -> Iterator[tuple[Column, Floats]]:
+    settings, sample = observation.settings, observation.sample
+    for column, sums, counts in _sums(observation, columns):
+        if column.kind is None:
+            yield column, replicate(find_score(column.name), sample.bootstrap(sums, counts))
+        else:
+            # A redraw for any setting of the task is one for all of them.
+            measure = observation.request.measures.index(column.name)
+            drawn = sample.bootstrap(settings.sums[:, :, measure], settings.counts)
+            yield column, drawn.macro_mean(_of_kind(observation, column))
+
+
+def _sums(observation: Observation, columns: Sequence[Column]) -> Iterator[tuple[Column, Floats, Floats]]:
+    """Yield sums and counts (clusters, settings or languages) of the columns that have topics."""
+    settings, measures = observation.settings, observation.request.measures
+    for column in columns:
+        if column.kind is None:
+            bias = observation.bias.get(column.name)
+            if bias is not None and bias.counts.any():
+                yield column, bias.sums, bias.counts
+        elif column.name in measures:
+            chosen = _of_kind(observation, column)
+            if settings.counts[:, chosen].any():
+                yield column, settings.sums[:, chosen, measures.index(column.name)], settings.counts[:, chosen]
+
+
+def _of_kind(observation: Observation, column: Column) -> list[int]:
+    return [index for index, setting in enumerate(observation.request.settings) if setting.kind == column.kind]

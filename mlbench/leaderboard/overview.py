@@ -1,0 +1,180 @@
+"""The overview of the site: one table for each task and each group of numbers that may stand together."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mlbench.languages import Kind
+from mlbench.leaderboard.columns import COLUMNS, FIRST, Column, title
+from mlbench.leaderboard.placing import Place
+from mlbench.leaderboard.standings import Group, Score, Standing, Standings
+from mlbench.report.notation import ABSENT, count, decimal, spoken
+from mlbench.report.scores import written
+from mlbench.results import Bounds
+
+SHORT: dict[Kind, str] = {"monolingual": "mono", "cross_lingual": "cross", "multilingual": "multi"}
+"""The kinds of settings where room is short."""
+
+_HEADINGS: dict[Group, str] = {
+    "verified": "Verified",
+    "macro": "Reported in papers",
+    "micro": "Reported in papers, as micro means",
+}
+_MILLION = 1e6
+
+
+@dataclass(frozen=True)
+class Head:
+    """The head of a column: two lines, what limits it, and the word after which its explanation is looked up."""
+
+    column: Column
+    title: str
+    kind: str
+    note: str
+    first: bool
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A number as it is shown; `exact` is what it is sorted by, empty where there is no number."""
+
+    text: str
+    exact: str = ""
+    bounds: str = ""
+    place: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One entry; `parameters` is what it is filtered by, empty where unknown."""
+
+    name: str
+    title: str
+    notes: Sequence[str]
+    size: str
+    parameters: str
+    cells: Sequence[Cell]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the overview, sorted by the first column of the site."""
+
+    group: Group
+    heading: str
+    caption: str
+    heads: Sequence[Head]
+    rows: Sequence[Row]
+
+
+@dataclass(frozen=True)
+class TaskPart:
+    """What the overview says of one task."""
+
+    task: str
+    facts: str
+    confidence: str
+    unit: str
+    tables: Sequence[Table]
+
+
+def overview(standings: Standings) -> TaskPart:
+    """Return the tables of a task, their rows in order of the first column that has numbers."""
+    tables = [_table(standings, group, rows) for group, rows in standings.groups.items()]
+    statistics = standings.result.statistics if standings.result else None
+    return TaskPart(
+        task=standings.task,
+        facts=facts(standings),
+        confidence=f"{statistics.confidence * 100:g} %" if statistics else "",
+        unit=statistics.unit if statistics else "",
+        tables=tables,
+    )
+
+
+def facts(standings: Standings) -> str:
+    """Say in one line what a task is, as far as a verified result tells it."""
+    result = standings.result
+    if result is None:
+        return ""
+    parts = [
+        count(len(result.task.languages), "language"),
+        *([count(result.bias.n_topics, "topic")] if result.bias else []),
+        count(result.statistics.n_clusters, result.statistics.unit),
+        *([f"a pool of {count(result.bias.n_documents, 'document')}"] if result.bias else []),
+        f"a document is a {spoken(result.task.document_text)}",
+    ]
+    return ", ".join(parts)
+
+
+def _table(standings: Standings, group: Group, rows: Sequence[Standing]) -> Table:
+    columns = [column for column in COLUMNS if any(column in row.scores for row in rows)]
+    first = FIRST if FIRST in columns else columns[0]
+    ordered = sorted(rows, key=lambda row: (_order(row.scores.get(first), first), row.name))
+    return Table(
+        group=group,
+        heading=_HEADINGS[group],
+        caption=f"{standings.task}: {_HEADINGS[group].lower()}",
+        heads=[_head(column, standings, column == first) for column in columns],
+        rows=[_row(row, columns) for row in ordered],
+    )
+
+
+def _order(score: Score | None, column: Column) -> float:
+    if score is None:
+        return float("inf")
+    return score.number.value if column.lower_is_better else -score.number.value
+
+
+def _head(column: Column, standings: Standings, first: bool) -> Head:
+    if column.kind is None:
+        return Head(column, spoken(column.name), "", "lower is better", first)
+    mean = standings.result.aggregate(column.kind) if standings.result else None
+    ceiling = mean.ceilings.get(column.name) if mean else None
+    note = f"at most {decimal(ceiling)}" if ceiling is not None and ceiling < 1 else ""
+    return Head(column, title(column.name), SHORT[column.kind], note, first)
+
+
+def _row(standing: Standing, columns: Sequence[Column]) -> Row:
+    entry, said = standing.entry, standing.reported
+    return Row(
+        name=standing.name,
+        title=entry.title,
+        notes=[f"not stated: {', '.join(said.unstated)}"] if said and said.unstated else [],
+        size=size(entry.parameters),
+        parameters="" if entry.parameters is None else str(entry.parameters),
+        cells=[cell(column, standing.scores.get(column)) for column in columns],
+    )
+
+
+def cell(column: Column, score: Score | None) -> Cell:
+    """Return how a number is written in a column."""
+    if score is None:
+        return Cell(ABSENT)
+    value, bounds = score.number.value, score.number.bounds
+    return Cell(number(column, value), f"{value:.4f}", interval(column, bounds), written_place(score.place))
+
+
+def number(column: Column, value: float) -> str:
+    """Write a number of a column with as many decimals as it deserves."""
+    return decimal(value) if column.kind else written(column.name, value)
+
+
+def interval(column: Column, bounds: Bounds | None) -> str:
+    """Write an interval such as `.401 to .423`; without one, the empty string."""
+    return f"{number(column, bounds.low)}–{number(column, bounds.high)}" if bounds else ""
+
+
+def written_place(place: Place | None) -> str:
+    """Write a place such as `2` or `2–4`; none is the empty string."""
+    if place is None:
+        return ""
+    return str(place.rank) if place.rank == place.last else f"{place.rank}–{place.last}"
+
+
+def size(parameters: int | None) -> str:
+    """Write a number of parameters such as `118 M`; None is `·`."""
+    if parameters is None:
+        return ABSENT
+    if parameters < _MILLION:
+        return f"{parameters / 1e3:.0f} k" if parameters else "0"
+    millions = parameters / _MILLION
+    return f"{millions:,.0f} M" if millions >= 10 else f"{millions:.1f} M"
