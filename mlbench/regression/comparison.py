@@ -1,6 +1,5 @@
 """A base and a candidate on all their tasks: the only place where the steps of a comparison meet."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mlbench.contrasts import Contrasts, contrast
@@ -38,7 +37,7 @@ def compare_systems(base: Side, candidate: Side, gate: Gate, options: Options | 
     """
     options = options or Options()
     pairs = pair_tasks(base, candidate, shared_languages=options.shared_languages)
-    contrasts = {task: _contrast(pair, gate, options) for task, pair in pairs.items()}
+    contrasts = {task: contrast_pair(pair, gate, options) for task, pair in pairs.items()}
     # All that a gate could not be used for is told before anything is tested.
     lines = {task: lines_of(gate, found, task) for task, found in contrasts.items()}
     tasks = []
@@ -81,7 +80,8 @@ def pair_tasks(base: Side, candidate: Side, *, shared_languages: bool) -> dict[s
     }
 
 
-def _contrast(pair: Pair, gate: Gate, options: Options) -> Contrasts:
+def contrast_pair(pair: Pair, gate: Gate, options: Options) -> Contrasts:
+    """Return all differences of a pair, with intervals for the gate; `contrasts.contrast` says what it raises."""
     request = Request(
         settings=pair.settings,
         measures=pair.task.measures,

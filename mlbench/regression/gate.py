@@ -1,13 +1,15 @@
 """The gate file: which worsening of a candidate stops it, declared in TOML."""
 
 from collections.abc import Collection, Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 
 from mlbench.bias import BIAS_SCORES
-from mlbench.declarations import Declared, checked, faults_of, known
-from mlbench.errors import InvalidGate
+from mlbench.declarations import Declared, checked, faults_of, known, read_toml
+from mlbench.errors import InvalidGate, UserError
 from mlbench.languages import Kind, check_language
 from mlbench.measures import parse
 
@@ -43,7 +45,23 @@ def _language(name: str) -> str:
     return name if name in (MEAN, EVERY_LANGUAGE) else check_language(name)
 
 
-Measure = Annotated[str, checked(lambda name: name if name == PRIMARY else parse(name).name)]
+def _name(name: str) -> str:
+    return name if name == PRIMARY else parse(name).name
+
+
+def _named_once(table: object) -> object:
+    """Refuse two names of one measure, of which one would silently win."""
+    names = dict[str, str]()
+    for name in table if isinstance(table, dict) else ():
+        # What is no measure is told by its own key.
+        with suppress(UserError):
+            other = names.setdefault(_name(str(name)), str(name))
+            if other != name:
+                raise ValueError(f"{other!r} and {name!r} are one measure: write one of them")
+    return table
+
+
+Measure = Annotated[str, checked(_name)]
 Rising = Annotated[str, known("bias score that is worse when higher", lambda: RISING_IS_WORSE)]
 Bounded = Annotated[str, known("bias score", _topicwise)]
 FloorLanguage = Annotated[str, checked(_language)]
@@ -70,9 +88,11 @@ class Lines(Declared):
     A floor's language is a tag, `mean` for the mean of the kind, or `*` for every query language.
     """
 
-    drop: dict[Measure, Drops] = Field(default_factory=dict)
+    drop: Annotated[dict[Measure, Drops], BeforeValidator(_named_once)] = Field(default_factory=dict)
     rise: dict[Rising, Allowed] = Field(default_factory=dict)
-    floor: dict[Measure, dict[Kind, dict[FloorLanguage, Bound]]] = Field(default_factory=dict)
+    floor: Annotated[dict[Measure, dict[Kind, dict[FloorLanguage, Bound]]], BeforeValidator(_named_once)] = Field(
+        default_factory=dict
+    )
     ceiling: dict[Bounded, Bound] = Field(default_factory=dict)
 
 
@@ -101,16 +121,34 @@ DEFAULT = Gate(
 """What holds without a gate file."""
 
 
-def gate_of(table: Mapping[str, object], source: str) -> Gate:
-    """Return the gate that a table declares, with the lines of `DEFAULT` where it declares none.
+def load_gate(path: Path | None, changes: Mapping[tuple[str, ...], object] | None = None) -> Gate:
+    """Return the gate in a TOML file, with the `changes` that options make at the paths of their keys.
 
-    Raises `InvalidGate` with all faults at once; `source` says where the table is from.
+    Without a file these alone are the gate. One that declares no lines has those of `DEFAULT`. Raises `DataError` for a
+    file that cannot be read, and `InvalidGate` with all faults at once.
     """
+    table = read_toml(path, str(path), InvalidGate) if path else {}
+    for keys, value in (changes or {}).items():
+        _put(table, keys, value)
+    source = " with ".join([*([str(path)] if path else []), *(["the options"] if changes else [])])
     try:
-        gate = Gate.model_validate(dict(table))
+        gate = Gate.model_validate(table)
     except ValidationError as error:
         raise InvalidGate(source, faults_of(error, Gate)) from error
     return gate if _has_lines(gate) else gate.model_copy(update={"drop": DEFAULT.drop, "rise": DEFAULT.rise})
+
+
+def _put(table: dict[str, object], keys: tuple[str, ...], value: object) -> None:
+    """Set a value at the path of its keys; a list is added to the one there."""
+    *outer, last = keys
+    for key in outer:
+        inner = table.setdefault(key, {})
+        if not isinstance(inner, dict):
+            # A fault of the file, which is told with the others.
+            return
+        table = inner
+    there = table.get(last)
+    table[last] = [*there, *value] if isinstance(there, list) and isinstance(value, list) else value
 
 
 def _has_lines(gate: Gate) -> bool:

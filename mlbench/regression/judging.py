@@ -3,13 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import inf, isfinite
+from typing import Literal
 
 import numpy as np
 
 from mlbench.contrasts import Contrast, Contrasts, Contributions, Subject
 from mlbench.paired import FLIPS, LOWER_IS_BETTER, Line
 from mlbench.regression.document import Check, Verdict
-from mlbench.regression.gate import Gate
+from mlbench.regression.gate import Gate, Rule
 from mlbench.regression.lines import GateLine
 from mlbench.regression.power import found_at_a_point, found_by_test, margin_that_passes, reach, standard_error
 from mlbench.significance import critical_value, paired_randomization
@@ -70,19 +71,23 @@ def _test(contrasts: Contrasts, lines: Sequence[GateLine], level: float, flips: 
 
 
 def _check(task: str, line: GateLine, each: Contrast, gate: Gate, family: _Family) -> Check:
-    tested = line.what in _SIGNS
-    passed, reason = _judge_worsening(line, each, gate, family) if tested else _judge_value(line, each)
-    found = _detectable(line.bound, each.contributions, gate, family.critical) if tested else None
+    rule: Rule | Literal["floor", "ceiling"] = gate.rule
+    if line.what == "floor" or line.what == "ceiling":
+        rule, found = line.what, None
+        passed, reason = _judge_value(line, each)
+    else:
+        passed, reason = _judge_worsening(line, each, gate, family)
+        found = _detectable(line.bound, each.contributions, gate, family.critical)
     return Check(
         task=task,
-        rule=gate.rule if tested else line.what,
+        rule=rule,
         subject=line.subject,
         allowed=line.bound,
         base=_number(each.base.mean()),
         candidate=_number(each.candidate.mean()),
         difference=_number(each.difference),
         interval=each.interval,
-        p=family.p.get(line.subject) if tested else None,
+        p=family.p.get(line.subject) if rule == gate.rule else None,
         detectable=found,
         passed=passed,
         reason=reason,
@@ -96,7 +101,7 @@ def _judge_value(line: GateLine, each: Contrast) -> tuple[bool, str]:
         passed, words = value >= line.bound - _SLACK, ("at or above", "below")
     else:
         passed, words = value <= line.bound + _SLACK, ("at or below", "above")
-    return passed, f"{_written(value)} is {words[0 if passed else 1]} the {line.what} of {_written(line.bound)}"
+    return passed, f"{_written(value)} is {words[0 if passed else 1]} the {line.what} of {_bound(line.bound)}"
 
 
 def _judge_worsening(line: GateLine, each: Contrast, gate: Gate, family: _Family) -> tuple[bool, str]:
@@ -105,9 +110,9 @@ def _judge_worsening(line: GateLine, each: Contrast, gate: Gate, family: _Family
     if gate.rule == "non_inferior":
         return _judge_interval(line, each)
     if worsening <= line.bound + _SLACK:
-        within = f"{verb} by {_written(worsening)}, {_written(line.bound)} is allowed"
+        within = f"{verb} by {_written(worsening)}, {_bound(line.bound)} is allowed"
         return True, within if worsening > 0 else f"did not {'fall' if line.what == 'drop' else 'rise'}"
-    beyond = f"{verb} by {_written(worsening)}, only {_written(line.bound)} is allowed"
+    beyond = f"{verb} by {_written(worsening)}, only {_bound(line.bound)} is allowed"
     if gate.rule == "point":
         return False, beyond
     p = family.p.get(line.subject, 1.0)
@@ -120,7 +125,7 @@ def _judge_worsening(line: GateLine, each: Contrast, gate: Gate, family: _Family
 
 def _judge_interval(line: GateLine, each: Contrast) -> tuple[bool, str]:
     """Judge a drop or a rise by the end of its interval that is worst for the candidate."""
-    bounds, allowed = each.interval, _written(line.bound)
+    bounds, allowed = each.interval, _bound(line.bound)
     if bounds is None:
         return False, f"there are too few clusters of topics to show that it is worse by less than {allowed}"
     worst = -bounds.low if line.what == "drop" else bounds.high
@@ -148,5 +153,11 @@ def _number(value: float) -> float | None:
 
 
 def _written(value: float) -> str:
-    """Write a number as people compare it: ranks with one decimal, shares with four."""
-    return f"{value:,.1f}" if abs(value) >= 10 else f"{value:.4f}"
+    """Write a value as people compare it: ranks with one decimal, shares with four and no zero before the point."""
+    return f"{value:,.1f}" if abs(value) >= 10 else f"{value:.4f}".replace("0.", ".", 1)
+
+
+def _bound(value: float) -> str:
+    """Write a bound as a gate states it."""
+    text = f"{value:,.6g}"
+    return text.replace("0.", ".", 1) if text.startswith(("0.", "-0.")) else text

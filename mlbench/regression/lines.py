@@ -1,6 +1,6 @@
 """The lines of a gate on one task: what each is about, and its bound."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import Literal, TypeVar
@@ -35,8 +35,11 @@ def lines_of(gate: Gate, contrasts: Contrasts, task: str) -> tuple[GateLine, ...
     known = {each.subject for each in contrasts.each if isfinite(each.difference)}
     missing = [line for line in asked if line.subject not in known]
     if missing and (gate.drop, gate.rise, gate.floor, gate.ceiling) != (DEFAULT.drop, DEFAULT.rise, {}, {}):
-        named = ", ".join(dict.fromkeys(f"{line.what} of {_describe(line.subject)}" for line in missing))
-        raise UserError(f"the gate asks {task} for what it has not: {named}; put lines of other tasks under [task.NAME]")
+        names = {each.subject.name for each in contrasts.each}
+        named = ", ".join(dict.fromkeys(_describe(line, names) for line in missing))
+        raise UserError(
+            f"the gate asks {task} for what it has not: {named}; put lines of other tasks under [task.NAME]"
+        )
     return tuple(line for line in asked if line.subject in known)
 
 
@@ -91,6 +94,9 @@ def _any_row(name: str, kind: Kind | None = None, language: str | None = None) -
     return Subject(family="query_languages", name=name, kind=kind, query_language=language)
 
 
-def _describe(subject: Subject) -> str:
-    """Return `AP monolingual de`."""
-    return " ".join(part for part in (subject.name, subject.kind, subject.query_language) if part)
+def _describe(line: GateLine, names: Collection[str]) -> str:
+    """Return `floor of AP monolingual de`, or the name alone where nothing is called so."""
+    about = line.subject
+    if about.name not in names:
+        return about.name
+    return " ".join(part for part in (line.what, "of", about.name, about.kind, about.query_language) if part)

@@ -37,8 +37,9 @@ def pair_up(base: Sequence[Measured], candidate: Sequence[Measured], *, shared_l
     if shared_languages:
         wanted = wanted.intersection(*(one.result.task.languages for one in each))
     for one in each[1:]:
-        if reason := _why_not(task, one.result.task, wanted, shared_languages) or _settings_differ(first, one, wanted):
-            raise UserError(f"{task.name}: {first.file} and {one.file} cannot be compared: {reason}")
+        reason = why_incomparable(task, one.result.task, wanted, shared_languages=shared_languages)
+        if reason := reason or _settings_differ(first, one, wanted):
+            raise UserError(f"{task.name}: {first.path} and {one.path} cannot be compared: {reason}")
     counts = [_share(one, wanted) for one in each]
     settings = _settings(first.result, wanted)
     if wanted != frozenset(task.languages):
@@ -48,13 +49,17 @@ def pair_up(base: Sequence[Measured], candidate: Sequence[Measured], *, shared_l
         languages=tuple(sorted(wanted)),
         shared_only=any(frozenset(one.result.task.languages) != wanted for one in each),
         settings=settings,
-        bias_scores=tuple(name for name in task.bias_scores if all(name in one.result.task.bias_scores for one in each)),
+        bias_scores=tuple(
+            name for name in task.bias_scores if all(name in one.result.task.bias_scores for one in each)
+        ),
         base=tuple(counts[: len(base)]),
         candidate=tuple(counts[len(base) :]),
     )
 
 
-def _why_not(one: TaskInfo, other: TaskInfo, languages: frozenset[str], shared_languages: bool) -> str:
+def why_incomparable(
+    one: TaskInfo, other: TaskInfo, languages: frozenset[str], *, shared_languages: bool = False
+) -> str:
     """Say why two results of a task cannot be compared in these languages; the empty text where they can."""
     if one.version != other.version:
         return f"they are of versions {one.version} and {other.version} of the task"

@@ -4,7 +4,6 @@ from math import inf, sqrt
 from statistics import NormalDist
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mlbench.contrasts import Contributions
 

@@ -36,8 +36,8 @@ def restrict(ranks: Ranks, languages: Collection[str]) -> Ranks:
         row_queries=np.searchsorted(queries, ranks.row_queries[rows]).astype(np.int32),
         row_documents=row_documents.astype(np.int32),
         row_grades=ranks.row_grades[rows],
-        ahead=ranks.ahead[np.ix_(rows, columns)],
-        ties=ranks.ties[np.ix_(rows, columns)],
+        ahead=ranks.ahead[rows][:, columns],
+        ties=ranks.ties[rows][:, columns],
         top=np.empty((len(queries), 0), dtype=np.int32),
-        listed=ranks.listed[np.ix_(queries, columns)],
+        listed=ranks.listed[queries][:, columns],
     )

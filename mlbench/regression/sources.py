@@ -20,9 +20,9 @@ ENTRIES = Path("leaderboard") / "entries"
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """A result, the counts beside it, and the name of its file."""
+    """A result, the counts beside it, and where it was read."""
 
-    file: str
+    path: Path
     result: Result
     ranks: Ranks
 
@@ -60,7 +60,7 @@ def read_side(name: str, paths: Sequence[Path]) -> Side:
     by_task: dict[str, list[Measured]] = {}
     for path in paths:
         result, ranks = read_pair(path)
-        by_task.setdefault(result.task.name, []).append(Measured(path.name, result, ranks))
+        by_task.setdefault(result.task.name, []).append(Measured(path, result, ranks))
     for task, found in by_task.items():
         _check_seeds(name, task, found)
     return Side(name, {task: tuple(sorted(found, key=_seed)) for task, found in sorted(by_task.items())})
@@ -71,7 +71,7 @@ def describe_system(system: Sequence[Measured]) -> System:
     return System(
         spec=system[0].result.retriever.spec,
         fingerprints=tuple(each.result.retriever.fingerprint for each in system),
-        files=tuple(each.file for each in system),
+        files=tuple(each.path.name for each in system),
     )
 
 
@@ -83,7 +83,7 @@ def _check_seeds(name: str, task: str, found: Sequence[Measured]) -> None:
     alike = len(known) == len(found) and all(_recipe(each) == _recipe(known[0]) for each in known)
     if not alike or len({each.seed for each in known}) < len(found):
         raise UserError(
-            f"{name} has {len(found)} results of {task} that are not training seeds of one recipe: name one of the files"
+            f"{name} has {len(found)} results of {task} that are not training seeds of one recipe: name one file"
         )
 
 
