@@ -1,8 +1,10 @@
-"""A sequential colour scale that people with any colour vision can read."""
+"""Colour scales that people with any colour vision can read: a sequential and a diverging one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, floor
+
+Rgb = tuple[int, int, int]
 
 # Viridis (Smith and van der Walt 2015): even steps of lightness, also for colour-blind readers and in print.
 _VIRIDIS = (
@@ -17,17 +19,30 @@ _VIRIDIS = (
     (0xB5, 0xDE, 0x2B),
     (0xFD, 0xE7, 0x25),
 )
+# RdBu (Brewer 2003), without its darkest ends: red and blue differ for every colour vision, the middle is neutral.
+_RED_TO_BLUE = (
+    (0xB2, 0x18, 0x2B),
+    (0xD6, 0x60, 0x4D),
+    (0xF4, 0xA5, 0x82),
+    (0xFD, 0xDB, 0xC7),
+    (0xF7, 0xF7, 0xF7),
+    (0xD1, 0xE5, 0xF0),
+    (0x92, 0xC5, 0xDE),
+    (0x43, 0x93, 0xC3),
+    (0x21, 0x66, 0xAC),
+)
+# How far a scale around zero may reach: a colour that stands for less than .01 would cry wolf.
+_REACHES = (0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0)
 _STEPS = 10
-
-Rgb = tuple[int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """Colours for values from `low` (dark) to `high` (bright)."""
+    """Colours for values from `low` to `high`, by default from dark to bright; `stops` are evenly far apart."""
 
     low: float
     high: float
+    stops: tuple[Rgb, ...] = _VIRIDIS
 
     @classmethod
     def of(cls, values: Sequence[float]) -> "Scale":
@@ -39,13 +54,20 @@ class Scale:
         high = max(ceil(round(max(values) * _STEPS, 9)), low + 1)
         return cls(low / _STEPS, high / _STEPS)
 
+    @classmethod
+    def around_zero(cls, values: Sequence[float]) -> "Scale":
+        """Return a scale from red by a neutral zero to blue, as far down as up; no values reach as far as the least."""
+        largest = max(map(abs, values), default=0.0)
+        reach = next((each for each in _REACHES if each >= largest), _REACHES[-1])
+        return cls(-reach, reach, _RED_TO_BLUE)
+
     def colour(self, value: float) -> Rgb:
         """Return the colour of a value; outside the scale, that of the nearer end."""
-        place = min(1.0, max(0.0, (value - self.low) / (self.high - self.low))) * (len(_VIRIDIS) - 1)
-        below = min(int(place), len(_VIRIDIS) - 2)
+        place = min(1.0, max(0.0, (value - self.low) / (self.high - self.low))) * (len(self.stops) - 1)
+        below = min(int(place), len(self.stops) - 2)
         share = place - below
         red, green, blue = (
-            round(a + (b - a) * share) for a, b in zip(_VIRIDIS[below], _VIRIDIS[below + 1], strict=True)
+            round(a + (b - a) * share) for a, b in zip(self.stops[below], self.stops[below + 1], strict=True)
         )
         return red, green, blue
 

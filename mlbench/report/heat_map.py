@@ -23,20 +23,45 @@ class HeatMap:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Yield title, blocks and legend, or `MeansTable`; without colour, the digits alone."""
-        scale = Scale.of(self.grid.values)
+        scale = self._scale()
         # Sixteen colours are too few for a scale, and nobody knows what they look like.
         coloured = console.color_system in ("truecolor", "256") and not console.no_color
         blocks = list(self._blocks(options.max_width))
         if not self.grid.crosses or not 0 < len(blocks) <= _MOST_BLOCKS:
-            yield MeansTable(self.grid)
+            yield from self._instead()
             return
-        title = f"{heading(self.grid.measure)}: language of the query (rows) by language of the documents (columns)"
-        yield Text(title, "bold")
+        yield Text(self._title, "bold")
         for place, columns in enumerate(blocks):
             if place:
                 yield Text()
             yield from self._block(columns, scale if coloured else None)
         yield self._legend(blocks, scale if coloured else None)
+
+    @property
+    def _title(self) -> str:
+        return f"{heading(self.grid.measure)}: language of the query (rows) by language of the documents (columns)"
+
+    def _scale(self) -> Scale:
+        return Scale.of(self.grid.values)
+
+    def _text(self, row: str, column: str) -> str:
+        return f"{two_digits(self.grid.value(row, column))} "
+
+    def _end(self, value: float) -> str:
+        """Write an end of the scale."""
+        return two_digits(value)
+
+    def _instead(self) -> Iterator[RenderableType]:
+        """Yield what stands in place of a heat map that has no cross-lingual values or finds no room."""
+        yield MeansTable(self.grid)
+
+    @property
+    def _narrowest(self) -> int:
+        """How wide a value is at most, with blanks around it."""
+        return 5
+
+    def _width(self, column: str) -> int:
+        return max(self._narrowest, len(column) + 2)
 
     @property
     def _label_width(self) -> int:
@@ -48,33 +73,33 @@ class HeatMap:
         block: tuple[str, ...] = ()
         free = room - self._label_width
         for column in columns:
-            if _width(column) > room - self._label_width:
+            if self._width(column) > room - self._label_width:
                 return
-            if _width(column) > free:
+            if self._width(column) > free:
                 yield block
                 block, free = (), room - self._label_width
-            block, free = (*block, column), free - _width(column)
+            block, free = (*block, column), free - self._width(column)
         yield block
 
     def _block(self, columns: Sequence[str], scale: Scale | None) -> Iterator[Text]:
-        names = "".join(f"{column:>{_width(column) - 1}} " for column in columns)
+        names = "".join(f"{column:>{self._width(column) - 1}} " for column in columns)
         yield Text(" " * self._label_width + names, "bold", no_wrap=True, end="\n")
         for row in (*self.grid.languages, MEAN):
             line = Text(row.ljust(self._label_width), "bold", no_wrap=True)
             for column in columns:
                 value = self.grid.value(row, column)
                 style = None if value is None or MEAN in (row, column) or scale is None else scale.style(value)
-                line.append(f"{two_digits(value):>{_width(column) - 1}} ", style or "not bold")
+                line.append(self._text(row, column).rjust(self._width(column)), style or "not bold")
             yield line
 
     def _legend(self, blocks: Sequence[Sequence[str]], scale: Scale | None) -> RenderableType:
         parts = []
         if scale is not None:
-            bar = Text(f"{two_digits(scale.low)} ")
+            bar = Text(f"{self._end(scale.low)} ")
             for step in range(_LEGEND_STEPS):
                 value = scale.low + (scale.high - scale.low) * step / (_LEGEND_STEPS - 1)
                 bar.append(" ", scale.style(value))
-            parts.append(bar.append(f" {two_digits(scale.high)}"))
+            parts.append(bar.append(f" {self._end(scale.high)}"))
         parts.append(Text("mean: cross-lingual settings only", "dim"))
         if self.grid.pool:
             parts.append(Text("pool: documents of all languages", "dim"))
@@ -112,7 +137,3 @@ class MeansTable:
         if self.grid.crosses:
             reason = "as query, as document: means of the cross-lingual settings; the heat map needs a wider terminal"
             yield Flow([Text(part, "dim") for part in reason.split("; ")], "; ", indent=0)
-
-
-def _width(column: str) -> int:
-    return max(3, len(column)) + 2

@@ -21,7 +21,9 @@ from mlbench.report.summary import ceiling, cost, details, intervals, ordered_me
 from mlbench.results import BiasResult, Result
 
 # Without a meaning anywhere in Markdown or on GitHub: no markup, entity, link or mention of a person.
-_PLAIN = re.compile(r"(?:[^\W_]|[ ,;:()%'·-]|(?<=[^\W_])_(?=[^\W_])|(?<=[^\W_])@(?=[^\W_])|\.(?=\d|\s|$))*")
+_PLAIN = re.compile(
+    r"(?:[^\W_]|[ ,;:()%'·-]|(?<=[^\W_])_(?=[^\W_])|(?<=[^\W_])@(?=[^\W_])|\.(?=\d|\s|$)|(?<=\s)=(?=\s))*"
+)
 
 
 def markdown_report(results: Sequence[Result], *, measure: str | None = None) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.padding import Padding
@@ -63,3 +64,52 @@ def cell_width(cells: Sequence[Text]) -> int:
 def plain_table() -> Table:
     """Return a table without lines, whose columns are `GAP` apart."""
     return Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
+
+
+@dataclass(frozen=True)
+class FittedTable:
+    """A table without the columns that are empty or find no room, and a line that names the latter.
+
+    The first column is folded where that makes room for others, to no less than `narrowest`. Columns in `late` are the
+    first to go, and those in `unnamed` go without a word. Titles may have several lines.
+    """
+
+    columns: Mapping[str, Sequence[Text]]
+    late: Sequence[str] = ()
+    unnamed: Sequence[str] = ()
+    left: Sequence[str] = ()
+    narrowest: int = 12
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Yield the table, then what found no room."""
+        widths = {
+            title: max(*map(len, title.split("\n")), *(cell_width(list(cell.split("\n"))) for cell in cells), 0)
+            for title, cells in self.columns.items()
+            if title in list(self.columns)[:1] or cell_width(cells)
+        }
+        first = next(iter(widths))
+        folded = {first: min(widths[first], self.narrowest)}
+        shown = fit(
+            dict(sorted((widths | folded).items(), key=lambda column: self._urgency(column[0], first))),
+            options.max_width,
+        )
+        others = sum(GAP + width for title, width in widths.items() if title in shown and title != first)
+        table = plain_table()
+        table.add_column(
+            first, max_width=max(folded[first], options.max_width - others), overflow="fold", vertical="top"
+        )
+        for title in widths:
+            if title in shown and title != first:
+                justify: Literal["left", "right"] = "left" if title in self.left else "right"
+                table.add_column(title, justify=justify, no_wrap=True, vertical="top")
+        for row in zip(*(cells for title, cells in self.columns.items() if title in shown), strict=True):
+            table.add_row(*row)
+        yield table
+        missing = [title.replace("\n", " ") for title in widths if title not in shown and title not in self.unnamed]
+        if missing:
+            yield Flow([Text(f"no room for {', '.join(missing)}: see a wider terminal or --json", "dim")])
+
+    def _urgency(self, title: str, first: str) -> int:
+        if title == first:
+            return 0
+        return 2 + self.late.index(title) if title in self.late else 1
