@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from mlbench.languages import KINDS
 from mlbench.report.comparison import BEST, MEANS, Comparison, compare
 from mlbench.report.heat_map_svg import heat_map_svg
+from mlbench.report.method import intervals
 from mlbench.report.notation import decimal, heading, interval, quick_look, spoken, two_digits
 from mlbench.report.pairs import MEAN, POOL, Grid, grid, shown_measure
 from mlbench.report.provenance import Facts, command, provenance, verification
@@ -19,7 +20,7 @@ from mlbench.report.scores import (
     score_value,
     written,
 )
-from mlbench.report.summary import ceiling, details, intervals, ordered_measures
+from mlbench.report.summary import ceiling, details, ordered_measures
 from mlbench.results import BiasResult, Result
 
 

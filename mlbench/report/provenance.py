@@ -4,8 +4,8 @@ import shlex
 from dataclasses import dataclass
 
 from mlbench.provenance import Contamination, Provenance
+from mlbench.report.method import cost
 from mlbench.report.notation import count
-from mlbench.report.summary import cost
 from mlbench.results import Result
 
 _MEBIBYTE = 2**20

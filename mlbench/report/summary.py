@@ -7,6 +7,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
 from mlbench.languages import KINDS
+from mlbench.report.method import cost, intervals
 from mlbench.report.notation import count, decimal, heading, interval, quick_look, spoken
 from mlbench.report.width import GAP, Flow, cell_width, fit, plain_table
 from mlbench.results import Aggregate, Result, Statistics
@@ -132,31 +133,9 @@ def footer(result: Result) -> tuple[Flow, Flow]:
     return intervals_line(result.statistics), Flow(_dim([f"cost: {first}", *rest]))
 
 
-def cost(result: Result) -> list[str]:
-    """Return in a few words each what the run took."""
-    taken = result.cost
-    spent = [f"encode {taken.encode_seconds:,.1f} s", f"rank {taken.rank_seconds:,.1f} s"]
-    if taken.texts is not None and taken.encoded_texts is not None:
-        spent.insert(0, f"{taken.encoded_texts:,} of {count(taken.texts, 'distinct text')} encoded")
-    return spent
-
-
 def intervals_line(statistics: Statistics) -> Flow:
     """Return a line that says how intervals were made."""
     return Flow(_dim(intervals(statistics)))
-
-
-def intervals(statistics: Statistics) -> list[str]:
-    """Return in a few words each how intervals were made."""
-    parts = [
-        f"{100 * statistics.confidence:g} % intervals: {count(statistics.resamples, 'resample')} of"
-        f" {count(statistics.n_clusters, 'cluster')}",
-        f"unit {statistics.unit}",
-        f"seed {statistics.seed}",
-    ]
-    if statistics.redraws:
-        parts.append(count(statistics.redraws, "redraw"))
-    return parts
 
 
 def _dim(parts: Sequence[str]) -> list[Text]:

@@ -8,9 +8,9 @@ from pydantic import JsonValue
 from mlbench.languages import Kind
 from mlbench.paired import Line
 from mlbench.report.comparison import SHORT
+from mlbench.report.method import intervals
 from mlbench.report.notation import ABSENT, count, decimal, heading, spoken
 from mlbench.report.scores import written
-from mlbench.report.summary import intervals
 from mlbench.sweeps import Arm, Axis, Claim, Figure, Pair, Sweep, TaskSweep, is_separable
 
 SEPARABLE, INSEPARABLE = "*", "~"
