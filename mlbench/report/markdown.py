@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from mlbench.languages import KINDS
 from mlbench.report.comparison import BEST, MEANS, Comparison, compare
+from mlbench.report.method import cost, intervals
 from mlbench.report.notation import ABSENT, count, decimal, heading, interval, quick_look, spoken, two_digits
 from mlbench.report.pairs import MEAN, POOL, Grid, grid, shown_measure
 from mlbench.report.pool import PoolAnswer, pool_rows
@@ -17,7 +18,7 @@ from mlbench.report.scores import (
     score_references,
     score_value,
 )
-from mlbench.report.summary import ceiling, cost, details, intervals, ordered_measures
+from mlbench.report.summary import ceiling, details, ordered_measures
 from mlbench.results import BiasResult, Result
 
 # Without a meaning anywhere in Markdown or on GitHub: no markup, entity, link or mention of a person.
