@@ -55,6 +55,29 @@ def whole_folder(folder: Path, last: str) -> Iterator[Path]:
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
+@contextmanager
+def replaced_folder(folder: Path) -> Iterator[Path]:
+    """Yield an empty folder to fill, which takes the place of `folder` and all that is in it.
+
+    After an error that is as it was. Raises `OSError`.
+    """
+    unfinished, old = _beside(folder), _beside(folder)
+    unfinished.mkdir(parents=True)
+    try:
+        yield unfinished
+        with suppress(FileNotFoundError):
+            folder.rename(old)
+        try:
+            unfinished.rename(folder)
+        except OSError:
+            with suppress(FileNotFoundError):
+                old.rename(folder)
+            raise
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
 def is_leftover(path: Path) -> bool:
     """Say whether a killed process left this behind; what is young may belong to a process that is writing now."""
     try:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mlbench.atomic import is_leftover, remove_leftovers, whole_file, whole_folder, write_whole
+from mlbench.atomic import is_leftover, remove_leftovers, replaced_folder, whole_file, whole_folder, write_whole
 
 
 def names(folder: Path) -> list[str]:
@@ -72,6 +72,31 @@ class TestFolders:
             folder.mkdir()
             (folder / file).write_text("faster")
         assert (folder / "last").read_text() == kept
+        assert names(tmp_path) == ["folder"]
+
+
+class TestReplacedFolders:
+    def test_hold_what_is_new_alone(self, tmp_path: Path) -> None:
+        for name in ("one", "two"):
+            with replaced_folder(tmp_path / "folder") as unfinished:
+                (unfinished / name).write_text(name)
+        assert names(tmp_path / "folder") == ["two"]
+        assert names(tmp_path) == ["folder"]
+
+    def test_stay_as_they_were_after_an_error(self, tmp_path: Path) -> None:
+        with replaced_folder(tmp_path / "folder") as unfinished:
+            (unfinished / "one").write_text("one")
+        with suppress(ZeroDivisionError), replaced_folder(tmp_path / "folder") as unfinished:
+            raise ZeroDivisionError
+        assert names(tmp_path / "folder") == ["one"]
+        assert names(tmp_path) == ["folder"]
+
+    def test_come_back_where_the_new_one_cannot_be_put(self, tmp_path: Path) -> None:
+        (tmp_path / "folder").mkdir()
+        (tmp_path / "folder" / "one").write_text("one")
+        with pytest.raises(FileNotFoundError), replaced_folder(tmp_path / "folder") as unfinished:
+            unfinished.rmdir()
+        assert names(tmp_path / "folder") == ["one"]
         assert names(tmp_path) == ["folder"]
 
 
