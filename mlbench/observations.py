@@ -56,7 +56,7 @@ def observe(ranks: Ranks, request: Request) -> Observation:
         settings=settings,
         asked=_asked(ranks, request.settings),
         bias=_bias_sums(ranks, request.bias_scores, sample) if has_pool(ranks, request.parallel) else {},
-        data=_describe_data(ranks, settings),
+        data=describe_data(ranks, settings.pool_sizes),
     )
 
 
@@ -91,7 +91,8 @@ def _asked(ranks: Ranks, settings: Sequence[Setting]) -> NDArray[np.bool_]:
     return asked
 
 
-def _describe_data(ranks: Ranks, settings: SettingSums) -> dict[str, str]:
+def describe_data(ranks: Ranks, pool_sizes: NDArray[np.int64]) -> dict[str, str]:
+    """Return digests of what was measured on, aspect by aspect; `pool_sizes` (settings,) are numbers of documents."""
     documents = ranks.document_ids[ranks.row_documents]
     aspects = {
         "languages": (ranks.languages,),
@@ -99,7 +100,7 @@ def _describe_data(ranks: Ranks, settings: SettingSums) -> dict[str, str]:
         "clusters": (ranks.cluster_unit, ranks.topic_clusters),
         "queries": (ranks.query_topics, ranks.query_languages),
         "relevant documents": (ranks.row_queries, documents, ranks.row_languages, ranks.row_grades),
-        "numbers of documents": (settings.pool_sizes,),
+        "numbers of documents": (pool_sizes,),
     }
     return {
         aspect: sha256(repr([a.tolist() for a in arrays]).encode()).hexdigest() for aspect, arrays in aspects.items()

@@ -33,7 +33,11 @@ def verify(path: Path) -> Verification:
     Numbers may differ by 1e-9 of their size, since processors sum in different orders; counts may not. Raises
     `InvalidResult` when either file cannot be read, or the ranks file is not the one that the document names.
     """
-    result, ranks = read_pair(path)
+    return recompute(*read_pair(path))
+
+
+def recompute(result: Result, ranks: Ranks) -> Verification:
+    """Recompute a document from its ranks, as `verify` does; raises `UserError` for settings that they cannot answer."""
     scores = score(ranks, _request(result))
     numbers, differences = 0, []
     parts = ("settings", "aggregates", "bias", "statistics")

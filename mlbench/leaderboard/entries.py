@@ -1,5 +1,8 @@
 """Entries of a leaderboard: folders with verified results and their ranks, or with numbers that a paper reports."""
 
+import json
+from collections.abc import Mapping
+from hashlib import sha256
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -10,10 +13,18 @@ SCHEMA_VERSION = 1
 ENTRY_FILE = "entry.json"
 """In the folder of every entry; a verified one has `TASK.json` and `TASK.ranks.npz` for each of its tasks beside it."""
 
-NAME = r"^[a-z0-9]([a-z0-9.-]{0,62}[a-z0-9])?$"
-"""What an entry and its folder may be called."""
+NAME = r"^[a-z0-9]+([.-][a-z0-9]+)*$"
+"""What an entry and its folder may be called, in at most `LONGEST_NAME` characters."""
 
-Fraction = Annotated[float, Field(ge=0, le=1)]
+LONGEST_NAME = 64
+MOST_PARAMETERS = 10**14
+
+Name = Annotated[str, Field(pattern=NAME, max_length=LONGEST_NAME)]
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Phrase = Annotated[str, Field(min_length=1, max_length=100)]
+"""A few words on one line."""
+
+Sentences = Annotated[str, Field(max_length=500)]
 
 
 class _Part(BaseModel):
@@ -26,9 +37,9 @@ class ReportedValue(_Part):
     With a `query_language`, only of the settings that ask in it.
     """
 
-    name: str
+    name: Phrase
     kind: Kind | None
-    query_language: str | None
+    query_language: Phrase | None
     value: float
 
 
@@ -39,27 +50,57 @@ class ReportedTask(_Part):
     `document_text` is what a document was, null where unstated.
     """
 
-    task: str
+    task: Name
     aggregation: Literal["macro", "micro"]
-    document_text: str | None
-    unstated: tuple[str, ...]
+    document_text: Phrase | None
+    unstated: tuple[Phrase, ...]
     values: tuple[ReportedValue, ...]
 
 
 class Entry(_Part):
-    """One row of the leaderboard; everything but `tasks` and `reported` is what the submitter says.
+    """One row of the leaderboard: what its submitter says of it, and the digests of the files that prove the numbers.
 
-    `parameters` counts the weights; `source` is where reported numbers are from. A verified entry has `tasks`, a
-    reported one `source` and `reported`.
+    `name` is that of the folder, `parameters` counts the weights, `licence` is that of the model, `source` is where
+    reported numbers are from. A verified entry has `tasks` and their `files` with the SHA-256 of each, a reported one
+    `source` and `reported`. `fingerprint` is `fingerprint_of` the rest.
     """
 
     schema_version: Literal[1] = 1
+    name: Name
     kind: Literal["verified", "reported"]
-    title: str
-    summary: str = ""
-    url: str | None = None
-    licence: str | None = None
-    parameters: Annotated[int, Field(ge=0)] | None = None
-    tasks: tuple[str, ...] = ()
-    source: str | None = None
+    title: Phrase
+    summary: Sentences = ""
+    url: Annotated[str, Field(max_length=300)] | None = None
+    licence: Phrase | None = None
+    parameters: Annotated[int, Field(ge=0, le=MOST_PARAMETERS)] | None = None
+    tasks: tuple[Name, ...] = ()
+    files: dict[str, Digest] = {}
+    source: Sentences | None = None
     reported: tuple[ReportedTask, ...] = ()
+    fingerprint: Digest
+
+
+def sealed(**parts: object) -> Entry:
+    """Return the entry that `parts` make, with its fingerprint; raises pydantic's `ValidationError`."""
+    unsealed = Entry.model_validate({**parts, "fingerprint": "0" * 64})
+    return unsealed.model_copy(update={"fingerprint": fingerprint_of(unsealed.model_dump(mode="json"))})
+
+
+def fingerprint_of(document: Mapping[str, object]) -> str:
+    """Return the SHA-256 of everything that `entry.json` says but its fingerprint.
+
+    It covers the digests of the files, so that it names the entry whole: it shows that something was changed by
+    accident, and says nothing of who wrote it.
+    """
+    said = {key: value for key, value in document.items() if key != "fingerprint"}
+    return sha256(json.dumps(said, ensure_ascii=False, sort_keys=True).encode()).hexdigest()
+
+
+def files_of(task: str) -> tuple[str, str]:
+    """Return the names of a task's result document and ranks file in an entry."""
+    return f"{task}.json", f"{task}.ranks.npz"
+
+
+def json_schema() -> str:
+    """Return the JSON Schema of `entry.json`, as it is committed."""
+    return json.dumps(Entry.model_json_schema(), indent=1, sort_keys=True) + "\n"

@@ -1,0 +1,151 @@
+"""What the leaderboard accepts for a task: its data and its protocol, taken once from a result that is trusted."""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from mlbench.errors import UserError
+from mlbench.languages import Kind
+from mlbench.observations import describe_data
+from mlbench.ranks import MISSING, Ranks
+from mlbench.result_files import digest
+from mlbench.results import Result, SettingResult, Statistics, TaskInfo
+
+SCHEMA_VERSION = 1
+_LONGEST_ID = 80
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class AcceptedSetting(_Part):
+    """One setting, with the numbers of queries and documents that every result of the task has in it."""
+
+    kind: Kind
+    query_language: str
+    document_languages: tuple[str, ...]
+    n_queries: int
+    n_documents: int
+
+
+class Sizes(_Part):
+    """How long the arrays of a ranks file are; `rows` are pairs of a query and a relevant document, `top` a depth."""
+
+    topics: int = Field(ge=1)
+    queries: int = Field(ge=1)
+    rows: int = Field(ge=1)
+    documents: int = Field(ge=1)
+    top: int = Field(ge=0)
+
+
+class AcceptedTask(_Part):
+    """What a result must be of to stand on the leaderboard: the data, aspect by aspect, and the protocol.
+
+    `data` are digests (see `observations.describe_data`), `missing documents` among them: which relevant documents the
+    corpus lacks.
+    """
+
+    schema_version: Literal[1] = 1
+    task: TaskInfo
+    statistics: Statistics
+    settings: tuple[AcceptedSetting, ...]
+    sizes: Sizes
+    data: dict[str, str]
+
+    @property
+    def largest(self) -> int:
+        """How many bytes the arrays of an honest ranks file can take, of an encoder or a ranker."""
+        sizes, languages = self.sizes, len(self.task.languages)
+        columns = max(languages, len({setting.document_languages for setting in self.settings}))
+        integers = 3 * sizes.rows + 2 * sizes.rows * columns + sizes.queries * (2 + sizes.top + columns)
+        texts = _LONGEST_ID * (sizes.topics + sizes.documents) + columns * sum(map(len, self.task.languages)) * 2
+        return 4 * (integers + sizes.topics + sizes.documents + texts) + 2**16
+
+
+def accept(result: Result, ranks: Ranks) -> AcceptedTask:
+    """Return what a trusted result says of its task; raises `UserError` for one of a part of the task."""
+    if result.task.partial or result.task.limit is not None:
+        raise UserError(f"the result is of a part of {result.task.name}: measure the whole task")
+    return AcceptedTask(
+        task=result.task,
+        statistics=result.statistics,
+        settings=tuple(_reduced(setting) for setting in result.settings),
+        sizes=Sizes(
+            topics=len(ranks.topic_ids),
+            queries=len(ranks.query_topics),
+            rows=len(ranks.row_queries),
+            documents=max((setting.n_documents for setting in result.settings), default=0) + int(_missing(ranks).sum()),
+            top=ranks.top.shape[1],
+        ),
+        data=describe(ranks, result.settings),
+    )
+
+
+def describe(ranks: Ranks, settings: Sequence[SettingResult]) -> dict[str, str]:
+    """Return digests of what was measured on, aspect by aspect; `settings` are those that the result states."""
+    n_documents = np.array([setting.n_documents for setting in settings], dtype=np.int64)
+    rows = np.flatnonzero(_missing(ranks))
+    return {**describe_data(ranks, n_documents), "missing documents": digest(repr(rows.tolist()).encode())}
+
+
+def protocol_fault(accepted: AcceptedTask, result: Result) -> str:
+    """Say in what a result is not of the accepted data and protocol, as far as the document tells; or nothing."""
+    if result.task.partial or result.task.limit is not None:
+        return "it is of a part of the task: measure the whole task"
+    for part, stated, wanted in (
+        ("task", result.task.model_dump(), accepted.task.model_dump()),
+        ("statistics", result.statistics.model_dump(), accepted.statistics.model_dump()),
+    ):
+        for key, value in wanted.items():
+            if stated[key] != value:
+                return f"{part}.{key} is {_short(stated[key])}, accepted is {_short(value)}"
+    found = tuple(_reduced(setting) for setting in result.settings)
+    if len(found) != len(accepted.settings):
+        return f"it has {len(found):,} settings, accepted are {len(accepted.settings):,}"
+    for index, (one, other) in enumerate(zip(found, accepted.settings, strict=True)):
+        if one != other:
+            return f"settings[{index}] is not the accepted one, of {other.query_language} queries"
+    return ""
+
+
+def shape_fault(accepted: AcceptedTask, ranks: Ranks) -> str:
+    """Say which array of a ranks file cannot be of the accepted data, by its length alone; or nothing."""
+    sizes = accepted.sizes
+    wanted = {
+        "topic_ids": sizes.topics,
+        "query_topics": sizes.queries,
+        "row_queries": sizes.rows,
+    }
+    for name, length in wanted.items():
+        if len(getattr(ranks, name)) != length:
+            return f"{name} has {len(getattr(ranks, name)):,} entries, accepted are {length:,}"
+    if ranks.top.shape[1] != sizes.top:
+        return f"top is {ranks.top.shape[1]:,} documents deep, accepted are {sizes.top:,}"
+    if len(ranks.document_ids) > sizes.documents:
+        return f"document_ids names {len(ranks.document_ids):,} documents, there are {sizes.documents:,}"
+    return ""
+
+
+def data_fault(accepted: AcceptedTask, data: Mapping[str, str]) -> str:
+    """Say which aspect of the data that was measured on is not the accepted one; or nothing."""
+    differing = [aspect for aspect, wanted in accepted.data.items() if data.get(aspect) != wanted]
+    return f"its ranks are of other {', '.join(differing)} than the accepted ones" if differing else ""
+
+
+def _reduced(setting: SettingResult) -> AcceptedSetting:
+    return AcceptedSetting(**{name: getattr(setting, name) for name in AcceptedSetting.model_fields})
+
+
+def _missing(ranks: Ranks) -> NDArray[np.bool_]:
+    """Say of each row whether its document is missing from the corpus, bool (rows,)."""
+    missing: NDArray[np.bool_] = (ranks.ahead == MISSING).any(axis=1)
+    return missing
+
+
+def _short(value: object) -> str:
+    shown = ascii(value)
+    return shown if len(shown) <= 60 else f"{shown[:57]}..."

@@ -1,0 +1,61 @@
+"""Where the parts of a leaderboard lie: accepted tasks, and a folder for each entry."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlbench.errors import UnknownName, UserError
+from mlbench.leaderboard.accepted import AcceptedTask
+from mlbench.leaderboard.documents import LARGEST_DOCUMENT, read_plain, read_regular, validate
+from mlbench.leaderboard.entries import LONGEST_NAME, NAME
+
+DEFAULT_FOLDER = Path("leaderboard")
+
+_NAME = re.compile(NAME)
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """A leaderboard's folder, with `tasks/TASK.json` and `entries/NAME/`."""
+
+    folder: Path = DEFAULT_FOLDER
+
+    @property
+    def entries(self) -> Path:
+        """The folder of the entries."""
+        return self.folder / "entries"
+
+    def entry_folder(self, name: str) -> Path:
+        """Return the folder of an entry; raises `UserError` for what is no name of one."""
+        if len(name) > LONGEST_NAME or not _NAME.fullmatch(name):
+            raise UserError(
+                f"{name!r:.80} is no name for an entry: write small letters and digits, with single dots and hyphens "
+                f"between them, at most {LONGEST_NAME} in all"
+            )
+        return self.entries / name
+
+    def entry_names(self) -> tuple[str, ...]:
+        """Return the sorted names of all that lies where entries do, whatever it is; none for a new board.
+
+        Raises `UserError` where there is no board.
+        """
+        if not self.folder.is_dir():
+            raise UserError(f"there is no leaderboard in {self.folder}: name its folder with --board")
+        return tuple(sorted(path.name for path in self.entries.iterdir())) if self.entries.is_dir() else ()
+
+    def task_path(self, task: str) -> Path:
+        """Return where the accepted data and protocol of a task are, or would be."""
+        return self.folder / "tasks" / f"{task}.json"
+
+    def task_names(self) -> tuple[str, ...]:
+        """Return the sorted names of the tasks that the board accepts."""
+        return tuple(sorted(path.stem for path in self.task_path("*").parent.glob("*.json")))
+
+    def accepted(self, task: str) -> AcceptedTask:
+        """Return what the board accepts for a task; raises `UnknownName` for a task that it does not take."""
+        if task not in self.task_names():
+            raise UnknownName("task of the leaderboard", task, self.task_names())
+        path = self.task_path(task)
+        content = read_regular(path, LARGEST_DOCUMENT)
+        read_plain(path.name, content)
+        return validate(path.name, content, AcceptedTask)

@@ -1,0 +1,115 @@
+"""Whether the counts of a ranks file follow from an order of documents, as far as they can be held against each other.
+
+What `read_ranks` looks at, one array after the other, is taken as done.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlbench.languages import Setting
+from mlbench.ranks import MISSING, UNKNOWN, Ranks, can_answer, pool_counts
+
+Integers = NDArray[np.int64]
+
+
+def counts_fault(ranks: Ranks, kind: Literal["encoder", "ranker"], settings: Sequence[Setting]) -> str:
+    """Say in what the counts follow from no order of documents, or are not those of such a retriever; or nothing.
+
+    An encoder counts against every language, to its end. A ranker has a list for each of the `settings` and no other.
+    """
+    fault = _encoder_fault(ranks) if kind == "encoder" else _ranker_fault(ranks, settings)
+    return fault or _documents_fault(ranks) or _top_fault(ranks, kind)
+
+
+def _encoder_fault(ranks: Ranks) -> str:
+    if ranks.columns.tolist() != ranks.languages.tolist():
+        return "its columns are not the task's languages, as those of an encoder are"
+    if (ranks.listed != ranks.column_sizes).any():
+        return "listed is not the number of documents, as it is for an encoder"
+    present = (ranks.ahead >= 0).all(axis=1)
+    if (ranks.ahead[~present] != MISSING).any():
+        return "ahead leaves out what an encoder counts"
+    return _order_fault(ranks, np.flatnonzero(present))
+
+
+def _order_fault(ranks: Ranks, rows: Integers) -> str:
+    """Say whether in one list a document stands ahead that does not stand ahead of a later one."""
+    ahead = ranks.ahead[rows].astype(np.int64)
+    rows = rows[np.lexsort((ahead.sum(axis=1), ranks.row_queries[rows]))]
+    same = np.flatnonzero(np.diff(ranks.row_queries[rows]) == 0)
+    before, after = rows[same], rows[same + 1]
+    more = ranks.ahead[after].astype(np.int64) - ranks.ahead[before]
+    own = more[np.arange(len(same)), ranks.row_languages[before]]
+    if (more < 0).any() or (own < 1).any():
+        return "ahead follows from no order of documents"
+    return ""
+
+
+def _ranker_fault(ranks: Ranks, settings: Sequence[Setting]) -> str:
+    pools = sorted({setting.document_languages for setting in settings}, key=lambda pool: (len(pool), pool))
+    if ranks.columns.tolist() != ["+".join(pool) for pool in pools]:
+        return "its columns are not the pools of the task's settings, as those of a ranker are"
+    languages = ranks.languages.tolist()
+    asked = np.zeros((len(languages), len(pools)), dtype=np.bool_)
+    for setting in settings:
+        asked[languages.index(setting.query_language), pools.index(setting.document_languages)] = True
+    inside = np.array([[language in pool for pool in pools] for language in languages], dtype=np.bool_)
+    listed = asked[ranks.query_languages]
+    if ((ranks.listed >= 0) != listed).any() or (ranks.listed > ranks.column_sizes).any():
+        return "listed says of another setting than the task's how long a list was"
+    present = ~(ranks.ahead == MISSING).any(axis=1)
+    known = listed[ranks.row_queries] & inside[ranks.row_languages]
+    if ((ranks.ahead != UNKNOWN) != known)[present].any() or (ranks.ahead[~present] != MISSING).any():
+        return "ahead says of another setting than the task's where a document stands"
+    if (ranks.ahead >= np.maximum(ranks.listed[ranks.row_queries], 0))[ranks.ahead >= 0].any():
+        return "a relevant document stands behind the end of a list"
+    whole = (ranks.listed == ranks.column_sizes)[ranks.row_queries]
+    if (whole & known & (ranks.ahead < 0))[present].any():
+        return "a list of every document lacks a relevant one"
+    return "a ranker's lists have no ties" if ranks.ties.any() else ""
+
+
+def _documents_fault(ranks: Ranks) -> str:
+    mentioned = np.zeros(len(ranks.document_ids), dtype=np.bool_)
+    mentioned[ranks.row_documents] = True
+    mentioned[ranks.top[ranks.top >= 0]] = True
+    if not mentioned.all():
+        return "document_ids names documents that stand nowhere"
+    absent = np.unique(ranks.row_documents[(ranks.ahead == MISSING).any(axis=1)])
+    for ids in (np.delete(ranks.document_ids, absent), ranks.document_ids[absent]):
+        if (ids[1:] >= ids[:-1]).any():
+            return "document_ids is not in the order of ids"
+    return ""
+
+
+def _top_fault(ranks: Ranks, kind: str) -> str:
+    """Say in what the first documents of the lists of all languages contradict the counts of the relevant ones."""
+    depth = ranks.top.shape[1]
+    if not can_answer(ranks, ranks.languages.tolist()):
+        return "top is of a pool that was not asked for" if (ranks.top >= 0).any() else ""
+    pool = pool_counts(ranks, ranks.languages.tolist())
+    filled = ranks.top >= 0
+    length = np.minimum(np.maximum(pool.listed, 0), depth)
+    if (filled != (np.arange(depth) < length[:, None])).any():
+        return "top is longer or shorter than the lists are"
+    ordered = np.sort(ranks.top, axis=1)
+    if ((np.diff(ordered, axis=1) == 0) & (ordered[:, 1:] >= 0)).any():
+        return "top names a document twice"
+    met = ranks.top[ranks.row_queries] == ranks.row_documents[:, None]
+    place = np.where(met.any(axis=1), met.argmax(axis=1) + 1, 0)
+    if (np.where(pool.rank <= depth, pool.rank, 0) != place).any():
+        return "top has a relevant document elsewhere than its counts"
+    return _languages_fault(ranks, np.flatnonzero(place > 1), place) if kind == "encoder" else ""
+
+
+def _languages_fault(ranks: Ranks, rows: Integers, place: Integers) -> str:
+    languages = np.where(ranks.top >= 0, ranks.document_languages[ranks.top], -1)
+    queries, last = ranks.row_queries[rows], place[rows] - 2
+    for index in range(len(ranks.languages)):
+        until = np.cumsum(languages == index, axis=1)
+        if (until[queries, last] != ranks.ahead[rows, index]).any():
+            return "top has documents of other languages ahead of a relevant one than its counts"
+    return ""
