@@ -68,7 +68,7 @@ def _verdict(comparison: Comparison, *, every: bool) -> Iterator[RenderableType]
     yield Flow(
         [Text.assemble((word, _STYLES[word]), f": {headline(comparison)}"), *([Text(both)] if both else [])], "; "
     )
-    told = failures(comparison.every_check)
+    told = [f"{task}: {sentence}" for task, sentence in failures(comparison.every_check)]
     if told:
         yield _bullets(told if every else told[:_MOST_FAILURES])
     if len(told) > _MOST_FAILURES and not every:

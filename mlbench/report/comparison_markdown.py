@@ -106,7 +106,7 @@ def _verdict(comparison: Comparison) -> Iterator[_Part]:
     yield _Part(
         0, "", f"### {verdict(comparison).capitalize()}{f': {both}' if both else ''}\n\n{_headline(comparison)}"
     )
-    lines = [f"- {sentence}" for sentence in failures(comparison.every_check, _sentence)]
+    lines = [f"- {_code(task)}: {told}" for task, told in failures(comparison.every_check, _sentence)]
     if lines:
         whole = _Part(0, "", lines[0], tuple(lines[1:]))
         yield whole.within(_ROOM_FOR_FAILURES) or replace(whole, rows=())

@@ -7,8 +7,8 @@ from mlbench.languages import KINDS
 from mlbench.regression.document import Check, Comparison, System, TaskComparison, Verdict
 from mlbench.report.comparison import SHORT
 from mlbench.report.differences import EXPLAINED, Difference, Escape, signed, single_settings, title
+from mlbench.report.method import intervals
 from mlbench.report.notation import ABSENT, count, decimal, quick_look
-from mlbench.report.summary import intervals
 from mlbench.report.sweep_rows import Quantity
 
 _VERDICTS: tuple[Verdict, ...] = ("better", "same", "worse")
@@ -36,8 +36,11 @@ def headline(comparison: Comparison) -> str:
     return f"{failed:,} of {lines}" if failed else f"{lines}, none failed"
 
 
-def failures(checks: Sequence[Check], escape: Escape = str) -> list[str]:
-    """Return a sentence for each line that failed, means first; many query languages of a kind share one."""
+def failures(checks: Sequence[Check], escape: Escape = str) -> list[tuple[str, str]]:
+    """Return task and sentence for each line that failed, means first; many query languages of a kind share one.
+
+    Sentences are escaped, names of tasks are not.
+    """
     failed = [check for check in checks if not check.passed]
     failed.sort(key=lambda check: check.subject is not None and check.subject.query_language is not None)
     return [sentence for _, group in groupby(failed, key=_alike) for sentence in _sentences(list(group), escape)]
@@ -131,12 +134,12 @@ def _alike(check: Check) -> tuple[str, ...]:
     return check.task, about.name, about.kind or "", check.rule, bound_text(check.allowed)
 
 
-def _sentences(checks: Sequence[Check], escape: Escape) -> Iterator[str]:
+def _sentences(checks: Sequence[Check], escape: Escape) -> Iterator[tuple[str, str]]:
     first = checks[0].subject
     if first is None or len(checks) < _MANY:
         for check in checks:
             named = f"{title(check.subject, escape)} " if check.subject else ""
-            yield f"{escape(check.task)}: {named}{escape(check.reason)}"
+            yield check.task, f"{named}{escape(check.reason)}"
         return
     quantity = Quantity(first.name, first.kind)
     each = [
@@ -145,8 +148,8 @@ def _sentences(checks: Sequence[Check], escape: Escape) -> Iterator[str]:
         if check.subject
     ]
     said = _FAILED_TOGETHER[checks[0].rule].format(bound=bound_text(checks[0].allowed))
-    named = f"{escape(checks[0].task)}: {escape(quantity.title)} of {len(checks)} query languages"
-    yield f"{named} {said}: {', '.join(each)}"
+    named = f"{escape(quantity.title)} of {len(checks)} query languages"
+    yield checks[0].task, f"{named} {said}: {', '.join(each)}"
 
 
 def _counted(found: Sequence[Difference]) -> str:
