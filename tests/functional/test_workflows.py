@@ -1,0 +1,293 @@
+"""The workflows of docs/workflows do what their pages say: their scripts are run in order, on good and bad material."""
+
+import json
+import re
+import shutil
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from command_line import CommandLine
+from safetensors.numpy import load_file, save_file
+from workflows import ROOT, WORKFLOWS, Call, Service, checked_out, commit, every_step, git, load, run_github, run_gitlab
+
+from mlbench.version import __version__
+
+MARKER = "<!-- mlbench -->\n"
+GITHUB = [path.relative_to(WORKFLOWS).as_posix() for path in sorted(WORKFLOWS.glob("github/*.yml"))]
+EVERY = [path.relative_to(WORKFLOWS).as_posix() for path in sorted(WORKFLOWS.rglob("*.yml"))]
+GATE_FILE = 'rule = "significant"\n[drop.AP]\nmonolingual = 0.005\ncross_lingual = 0.005\nmultilingual = 0.005\n'
+LENIENT = "[drop.AP]\nmonolingual = 1\n"
+DEFAULT_MODEL = ROOT / "models" / "default"
+
+
+def forget(checkpoint: Path, share: float) -> Path:
+    """Copy the default model, with the vectors of a share of its subwords dealt out anew."""
+    shutil.copytree(DEFAULT_MODEL, checkpoint)
+    weights = load_file(checkpoint / "model.safetensors")
+    table, draw = weights["embedding.weight"], np.random.RandomState(0)
+    hit = draw.permutation(len(table))[: int(share * len(table))]
+    table[hit] = table[draw.permutation(hit)]
+    save_file(weights, checkpoint / "model.safetensors")
+    return checkpoint
+
+
+@pytest.fixture(scope="module")
+def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `good` and `worse`, each with a `checkpoint`, and `target`, what is on the target branch."""
+    folder = tmp_path_factory.mktemp("material")
+    forget(folder / "good" / "checkpoint", 0)
+    forget(folder / "worse" / "checkpoint", 0.3)
+    mlbench = CommandLine(folder)
+    done = mlbench("run", "--model", "good/checkpoint", "--out", "target/baseline")
+    assert done.code == 0, done.err
+    (folder / "target" / "gate.toml").write_text(GATE_FILE, encoding="utf-8")
+    return folder
+
+
+def pull_request(head: str = "us/it") -> dict[str, Any]:
+    event = {"number": 12, "head": {"repo": {"full_name": head}}}
+    return {"ref": "refs/pull/12/merge", "base_ref": "main", "event": {"pull_request": event}}
+
+
+class TestGitHubGate:
+    def gate(self, service: Service, *checkouts: Path, head: str = "us/it") -> tuple[str, dict[str, Any]]:
+        """Run the gate on a pull request with the files of `checkouts`, the last of them those of its target branch."""
+        *merged, target = checkouts
+        checked_out(*merged, into=service.workspace)
+        checked_out(target, into=service.workspace / "target")
+        ended, steps = run_github(service, "github/gate.yml", "gate", pull_request(head))
+        return ended, {step.name: step for step in steps}
+
+    def test_lets_a_good_checkpoint_through_and_changes_its_comment(self, tmp_path: Path, material: Path) -> None:
+        service = Service(tmp_path, [("gh api --paginate", "345\n678")])
+        ended, steps = self.gate(service, material / "good", material / "target")
+        assert ended == "success", [step.printed for step in steps.values()]
+        report = (service.workspace / "report.md").read_text(encoding="utf-8")
+        assert (tmp_path / "summary").read_text(encoding="utf-8") == report
+        assert json.loads((service.workspace / "comparison.json").read_bytes())["passed"] is True
+        comment = posted(service)
+        assert comment.bodies == [MARKER + report]
+        assert "--method PATCH repos/us/it/issues/comments/345" in comment
+
+    def test_stops_a_worse_one_and_still_tells_why(self, tmp_path: Path, material: Path) -> None:
+        service = Service(tmp_path)
+        ended, steps = self.gate(service, material / "worse", material / "target")
+        assert ended == "failure"
+        assert [(name, step.code) for name, step in steps.items() if step.code] == [("Compare it with the base", 1)]
+        kept = steps["Keep result and report"].inputs["path"].split()
+        assert all((service.workspace / name).exists() for name in kept)
+        assert {"results", "report.md", "junit.xml", "comparison.json"} == set(kept)
+        suites = ElementTree.parse(service.workspace / "junit.xml").getroot()
+        assert suites.findall(".//failure")
+        assert json.loads((service.workspace / "comparison.json").read_bytes())["passed"] is False
+        report = (service.workspace / "report.md").read_text(encoding="utf-8")
+        assert posted(service).bodies == [MARKER + report]
+        assert "--method POST repos/us/it/issues/12/comments" in posted(service)
+        assert (tmp_path / "summary").read_text(encoding="utf-8") == report
+        # What was encoded is kept before the gate can fail.
+        order = list(steps)
+        assert order.index("Keep vectors and data") < order.index("Compare it with the base")
+        assert any((service.workspace / steps["Keep vectors and data"].inputs["path"]).iterdir())
+
+    def test_comments_on_no_pull_request_from_a_fork(self, tmp_path: Path, material: Path) -> None:
+        service = Service(tmp_path)
+        ended, _ = self.gate(service, material / "worse", material / "target", head="them/it")
+        assert ended == "failure"
+        assert [call.program for call in service.calls()] == ["pip"]
+        assert (tmp_path / "summary").stat().st_size
+
+    def test_holds_a_pull_request_to_the_gate_and_the_base_that_are_there(self, tmp_path: Path, material: Path) -> None:
+        own = tmp_path / "own"
+        mlbench = CommandLine(tmp_path)
+        assert mlbench("run", "--model", str(material / "worse" / "checkpoint"), "--out", "own/baseline").code == 0
+        (own / "gate.toml").write_text(LENIENT, encoding="utf-8")
+        ended, _ = self.gate(Service(tmp_path), material / "worse", own, material / "target")
+        assert ended == "failure"
+
+    def test_takes_the_base_from_a_run_where_none_is_committed(self, tmp_path: Path, material: Path) -> None:
+        service = Service(tmp_path, [("gh run list", "991")])
+        checked_out(material / "target" / "baseline", into=service.stubs / "download")
+        (tmp_path / "target").mkdir()
+        shutil.copy(material / "target" / "gate.toml", tmp_path / "target")
+        ended, _ = self.gate(service, material / "worse", tmp_path / "target")
+        assert ended == "failure"
+        listed, downloaded = (call for call in service.calls() if "gh run" in call)
+        assert "--workflow base.yml --branch main --event push --status success" in listed
+        assert "gh run download 991 --name mlbench-base" in downloaded
+        assert posted(service).bodies
+
+    def test_says_where_there_is_no_base(self, tmp_path: Path, material: Path) -> None:
+        service = Service(tmp_path)
+        (tmp_path / "target").mkdir()
+        ended, steps = self.gate(service, material / "good", tmp_path / "target")
+        last = [step for step in steps.values() if step.code]
+        assert (ended, [step.code for step in last]) == ("failure", [2])
+        assert last[0].printed.startswith("::error::no base to compare with")
+        assert [call.program for call in service.calls()] == ["pip", "gh"]
+
+    def test_the_base_is_measured_as_the_candidate_is(self, tmp_path: Path, material: Path) -> None:
+        service = Service(tmp_path)
+        checked_out(material / "good", into=service.workspace)
+        ended, steps = run_github(service, "github/base.yml", "base", {"ref": "refs/heads/main"})
+        assert ended == "success"
+        kept = {step.name: step for step in steps}["Keep the result"]
+        assert kept.inputs["name"] == "mlbench-base"
+        (made,) = (service.workspace / kept.inputs["path"]).glob("*.json")
+        (base,) = (material / "target" / "baseline").glob("*.json")
+        assert json.loads(made.read_bytes())["settings"] == json.loads(base.read_bytes())["settings"]
+        measured = {
+            step["run"]
+            for name in ("gate", "base")
+            for step in every_step(load(f"github/{name}.yml"))
+            if step["name"] == "Measure the checkpoint"
+        }
+        assert len(measured) == 1
+
+
+def posted(service: Service) -> Call:
+    """Return the one call that writes a comment."""
+    (found,) = [call for call in service.calls() if call.bodies]
+    return found
+
+
+class TestGitLabGate:
+    URL = "https://gitlab.example.org/api/v4"
+
+    def gate(self, service: Service, material: Path, checkpoint: str, token: str = "") -> tuple[str, str]:
+        """Run the gate in a clone of a merge request's branch, beside the repository it came from."""
+        origin = service.folder / "origin"
+        checked_out(material / "target", into=origin)
+        git(origin, "init", "--quiet")
+        commit(origin, "base and gate")
+        git(service.folder, "clone", "--quiet", "--depth", "1", f"file://{origin}", str(service.workspace))
+        checked_out(material / checkpoint, into=service.workspace)
+        # They are on the branch, too, and not looked at there.
+        (service.workspace / "gate.toml").write_text(LENIENT, encoding="utf-8")
+        shutil.rmtree(service.workspace / "baseline")
+        commit(service.workspace, "a checkpoint")
+        variables = {
+            "CI_MERGE_REQUEST_TARGET_BRANCH_NAME": "main",
+            "CI_MERGE_REQUEST_PROJECT_ID": "34",
+            "CI_MERGE_REQUEST_IID": "5",
+            "CI_API_V4_URL": self.URL,
+        }
+        return run_gitlab(service, "gitlab/gate.yml", "gate", {**variables, "GATE_TOKEN": token})
+
+    def test_lets_a_good_checkpoint_through(self, tmp_path: Path, material: Path) -> None:
+        service = Service(tmp_path, [("per_page", "[]")])
+        ended, printed = self.gate(service, material, "good", "a-token")
+        assert ended == "success", printed
+        report = (service.workspace / "report.md").read_text(encoding="utf-8")
+        assert posted(service).bodies == [MARKER + report]
+        assert posted(service).arguments[-1] == f"{self.URL}/projects/34/merge_requests/5/notes"
+
+    def test_stops_a_worse_one_and_still_tells_why(self, tmp_path: Path, material: Path) -> None:
+        notes = [{"id": 8, "body": "Nice."}, {"id": 9, "body": f"{MARKER}An earlier report."}]
+        service = Service(tmp_path, [("per_page", json.dumps(notes))])
+        ended, printed = self.gate(service, material, "worse", "a-token")
+        assert ended == "failure", printed
+        artifacts = load("gitlab/gate.yml")["gate"]["artifacts"]
+        assert all((service.workspace / name).exists() for name in artifacts["paths"])
+        assert artifacts["when"] == "always"
+        suites = ElementTree.parse(service.workspace / artifacts["reports"]["junit"]).getroot()
+        assert suites.findall(".//failure")
+        comment = posted(service)
+        assert "--request PUT" in comment
+        assert comment.arguments[-1] == f"{self.URL}/projects/34/merge_requests/5/notes/9"
+        assert any((service.workspace / ".mlbench").iterdir())
+
+    def test_needs_no_token(self, tmp_path: Path, material: Path) -> None:
+        service = Service(tmp_path)
+        assert self.gate(service, material, "good")[0] == "success"
+        assert [call.program for call in service.calls()] == ["pip"]
+
+
+class TestForm:
+    @pytest.mark.parametrize("name", EVERY)
+    def test_is_shown_on_a_page_as_it_is(self, name: str) -> None:
+        text = (WORKFLOWS / name).read_text(encoding="utf-8")
+        pages = [path.read_text(encoding="utf-8") for path in (ROOT / "docs" / "how-to").glob("*.md")]
+        assert sum(f"```yaml\n{text}```\n" in page for page in pages) == 1
+
+    @pytest.mark.parametrize("name", EVERY)
+    def test_installs_this_version(self, name: str) -> None:
+        text = (WORKFLOWS / name).read_text(encoding="utf-8")
+        assert set(re.findall(r"mlbench(?:\[\w+\])?==([\d.]+)", text)) <= {__version__}
+        assert "pip install" in text
+
+    @pytest.mark.parametrize("name", GITHUB)
+    def test_has_only_keys_that_github_knows(self, name: str) -> None:
+        document = load(name)
+        assert document.keys() <= {"name", "on", "permissions", "concurrency", "jobs"}
+        jobs = {"needs", "runs-on", "timeout-minutes", "permissions", "environment", "defaults", "env", "steps"}
+        steps = {"name", "id", "if", "uses", "with", "run", "env", "working-directory"}
+        for job in document["jobs"].values():
+            assert job.keys() <= jobs
+            assert job["timeout-minutes"] <= 60
+            assert re.fullmatch(r"ubuntu-\d\d\.04", job["runs-on"])
+        for step in every_step(document):
+            assert step.keys() <= steps
+            assert ("uses" in step) != ("run" in step)
+
+    @pytest.mark.parametrize("name", GITHUB)
+    def test_pins_actions_by_commit(self, name: str) -> None:
+        text = (WORKFLOWS / name).read_text(encoding="utf-8")
+        used = re.findall(r"uses: (.+)", text)
+        assert used
+        for action in used:
+            assert re.fullmatch(r"actions/[a-z/-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", action)
+            assert action in PINS
+
+    @pytest.mark.parametrize("name", GITHUB)
+    def test_gives_its_token_away_to_nothing(self, name: str) -> None:
+        document = load(name)
+        text = (WORKFLOWS / name).read_text(encoding="utf-8")
+        triggers = {"pull_request", "push", "workflow_dispatch"}
+        assert set(document["on"] if isinstance(document["on"], dict) else [document["on"]]) <= triggers
+        assert "secrets." not in text
+        for step in every_step(document):
+            # Text of a pull request that stands in a script would be run.
+            assert "${{" not in step.get("run", "")
+            if step.get("uses", "").startswith("actions/checkout@"):
+                assert step["with"]["persist-credentials"] is False
+
+    @pytest.mark.parametrize(
+        ("name", "job", "permissions"),
+        [
+            ("gate", "gate", {"contents": "read", "actions": "read", "pull-requests": "write"}),
+            ("base", "base", {"contents": "read"}),
+            ("submission", "check", {"contents": "read"}),
+            ("pages", "build", {"contents": "read"}),
+            ("pages", "deploy", {"pages": "write", "id-token": "write"}),
+        ],
+    )
+    def test_may_do_what_it_must(self, name: str, job: str, permissions: dict[str, str]) -> None:
+        document = load(f"github/{name}.yml")
+        assert document["permissions"] in ({}, {"contents": "read"})
+        assert {**document["permissions"], **document["jobs"][job].get("permissions", {})} == permissions
+
+    def test_the_gitlab_job_has_only_keys_that_gitlab_knows(self) -> None:
+        jobs = load("gitlab/gate.yml")
+        known = {"image", "timeout", "interruptible", "rules", "variables", "cache", "artifacts"}
+        assert jobs["gate"].keys() == known | {"before_script", "script", "after_script"}
+        assert jobs["gate"]["cache"].keys() == {"key", "paths", "when"}
+        assert jobs["gate"]["artifacts"].keys() == {"when", "expire_in", "paths", "reports"}
+
+
+PINS = {
+    f"actions/{action}"
+    for action in (
+        "checkout@de0fac2e4500dabe0009e67214ff5f5447ce83dd # v6.0.2",
+        "setup-python@a309ff8b426b58ec0e2a45f0f869d46889d02405 # v6.2.0",
+        "cache@cdf6c1fa76f9f475f3d7449005a359c84ca0f306 # v5.0.3",
+        "cache/restore@cdf6c1fa76f9f475f3d7449005a359c84ca0f306 # v5.0.3",
+        "cache/save@cdf6c1fa76f9f475f3d7449005a359c84ca0f306 # v5.0.3",
+        "upload-artifact@b7c566a772e6b6bfb58ed0dc250532a479d7789f # v6.0.0",
+        "upload-pages-artifact@7b1f4a764d45c48632c6b24a0339c27f5614fb0b # v4.0.0",
+        "deploy-pages@d6db90164ac5ed86f2b6aed7e0febac5b3c0c03e # v4.0.5",
+    )
+}
+"""The releases that the workflows use, with their commits."""
