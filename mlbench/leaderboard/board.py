@@ -4,9 +4,10 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from mlbench.atomic import write_whole
 from mlbench.errors import UnknownName, UserError
 from mlbench.leaderboard.accepted import AcceptedTask
-from mlbench.leaderboard.documents import LARGEST_DOCUMENT, read_plain, read_regular, validate
+from mlbench.leaderboard.documents import LARGEST_DOCUMENT, canonical, read_plain, read_regular, validate
 from mlbench.leaderboard.entries import LONGEST_NAME, NAME
 
 DEFAULT_FOLDER = Path("leaderboard")
@@ -59,3 +60,16 @@ class Board:
         content = read_regular(path, LARGEST_DOCUMENT)
         read_plain(path.name, content)
         return validate(path.name, content, AcceptedTask)
+
+    def take(self, accepted: AcceptedTask, *, replace: bool = False) -> Path:
+        """Write what the board accepts for a task, and return where; the folder is made where there is none.
+
+        Raises `UserError` where something else is accepted for it, unless that is to be replaced.
+        """
+        path = self.task_path(accepted.task.name)
+        content = canonical(accepted.model_dump(mode="json"))
+        if path.exists() and path.read_bytes() != content and not replace:
+            raise UserError(f"{path} accepts other data or another protocol: with --replace, entries may be refused")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, content)
+        return path

@@ -1,14 +1,12 @@
 """Makes an entry of results: copied without paths, with what their submitter says, and checked before it is there."""
 
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from secrets import token_hex
 
 from pydantic import ValidationError
 
+from mlbench.atomic import replaced_folder
 from mlbench.errors import RefusedEntry, UserError
 from mlbench.leaderboard.board import Board
 from mlbench.leaderboard.checking import CheckedEntry, check_distinct, check_folder, parse_entry
@@ -89,45 +87,24 @@ def _sealed(said: Mapping[str, object], files: Mapping[str, bytes]) -> Entry:
 def _put(board: Board, name: str, files: Mapping[str, bytes]) -> CheckedEntry:
     """Check the entry that `files` make, and put it in its place where it is not there yet."""
     folder = board.entry_folder(name)
-    with _place_beside(board.folder) as beside:
-        made = beside / name
-        made.mkdir()
-        for file, content in files.items():
-            (made / file).write_bytes(content)
-        checked = check_folder(board, made, name)
-        check_distinct(board, checked.entry)
-        if not _is_there(folder, files):
-            _exchange(made, folder, beside / "before")
-    return checked
-
-
-@contextmanager
-def _place_beside(folder: Path) -> Iterator[Path]:
-    """Yield a new folder in the board's, on the same disk, which is gone afterwards."""
-    beside = folder / f".{token_hex(8)}.tmp"
+    if _is_there(folder, files):
+        return _checked(board, folder, name)
     try:
-        beside.mkdir()
-        yield beside
+        with replaced_folder(folder) as made:
+            for file, content in files.items():
+                (made / file).write_bytes(content)
+            return _checked(board, made, name)
     except OSError as error:
-        raise UserError(f"cannot write to {folder}: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        raise UserError(f"cannot write to {folder.parent}: {error.strerror or error}") from error
+
+
+def _checked(board: Board, folder: Path, name: str) -> CheckedEntry:
+    checked = check_folder(board, folder, name)
+    check_distinct(board, checked.entry)
+    return checked
 
 
 def _is_there(folder: Path, files: Mapping[str, bytes]) -> bool:
     if not folder.is_dir() or {path.name for path in folder.iterdir()} != set(files):
         return False
     return all((folder / file).read_bytes() == content for file, content in files.items())
-
-
-def _exchange(made: Path, folder: Path, before: Path) -> None:
-    """Rename `made` to `folder`; what was there moves to `before`, and back when that fails."""
-    folder.parent.mkdir(exist_ok=True)
-    if folder.exists():
-        folder.rename(before)
-    try:
-        made.rename(folder)
-    except OSError:
-        if before.exists():
-            before.rename(folder)
-        raise

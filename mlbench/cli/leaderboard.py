@@ -1,0 +1,146 @@
+"""`mlbench leaderboard`: entries made of results, and checked; the data and protocol that they must be of."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import click
+
+from mlbench.cli.report import result_paths
+from mlbench.errors import RefusedEntry, UnknownName
+from mlbench.leaderboard.accepted import accept
+from mlbench.leaderboard.board import DEFAULT_FOLDER, Board
+from mlbench.leaderboard.checking import CheckedEntry, check_entry
+from mlbench.leaderboard.submission import Description, add
+from mlbench.report.notation import count
+from mlbench.verification import read_pair, recompute
+
+_Command = Callable[..., object]
+
+
+def _board(function: _Command) -> _Command:
+    return click.option(
+        "--board",
+        "folder",
+        type=click.Path(path_type=Path),
+        default=DEFAULT_FOLDER,
+        show_default=True,
+        metavar="DIR",
+        help="The leaderboard's folder, with tasks/ and entries/.",
+    )(function)
+
+
+@click.group(
+    epilog="""\b
+Examples:
+  mlbench leaderboard add results/xquad-r.checkpoint-1a2b3c4d.json --name our-model
+  mlbench leaderboard check our-model
+  mlbench leaderboard accept results/mini.static-38ef888e.json"""
+)
+def command() -> None:
+    """Make entries of a leaderboard, check them, and build its site.
+
+    An entry is a folder with results, their ranks and a few words. Every number in it is recomputed before it counts.
+    """
+
+
+@command.command(
+    "add",
+    epilog="""\b
+Examples:
+  mlbench leaderboard add results/ --name our-model --title "Our model" --parameters 117653760
+  mlbench leaderboard add --name our-model --url https://example.org/our-model""",
+)
+@click.argument("results", nargs=-1, type=click.Path(path_type=Path), metavar="[RESULT]...")
+@click.option("--name", required=True, metavar="NAME", help="The entry's name: small letters, digits, dots, hyphens.")
+@click.option("--title", metavar="TEXT", help="What the table calls it.  [default: the retriever's spec]")
+@click.option("--summary", metavar="TEXT", help="What it is, in a sentence or two.")
+@click.option("--url", metavar="URL", help="Where it is described: an https address.")
+@click.option("--licence", metavar="TEXT", help="The licence of the model.")
+@click.option("--parameters", type=click.IntRange(min=0), metavar="N", help="How many weights it has.")
+@click.option("--replace", is_flag=True, help="Take the place of the entry of that name, results and all.")
+@_board
+def add_(results: Sequence[Path], name: str, replace: bool, folder: Path, **said: object) -> None:
+    """Make an entry of RESULTs with their ranks beside them, or add them to the entry of that name.
+
+    RESULT is a result document, or a folder of them, of one retriever. They are copied, without the paths of your
+    machine, and checked as `check` does. Without RESULT, only what is said of the entry changes.
+    """
+    paths = result_paths(tuple(results)) if results else []
+    checked = add(Board(folder), name, paths, Description(**said), replace=replace)  # type: ignore[arg-type]
+    click.echo(f"{Board(folder).entry_folder(name)}: {_found(checked)}")
+
+
+@command.command(
+    "check",
+    epilog="""\b
+Examples:
+  mlbench leaderboard check
+  mlbench leaderboard check our-model --json""",
+)
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+@_board
+def check(names: Sequence[str], as_json: bool, folder: Path) -> int:
+    """Check the entries called NAME, or all of them: one line each; exit code 1 when one is refused.
+
+    The files must be whole, plain and bounded, the data and protocol the accepted ones, and every number must follow
+    from the ranks. No check can tell whether the ranks come from the retriever that is named.
+    """
+    board = Board(folder)
+    known = board.entry_names()
+    for name in names:
+        if name not in known:
+            raise UnknownName("entry", name, known)
+    rows = [_checked_row(board, name) for name in names or known]
+    if as_json:
+        click.echo(json.dumps(rows, ensure_ascii=False, indent=1))
+        return int(any(row["refused"] for row in rows))
+    for row in rows:
+        click.echo(
+            f"refused   {row['refused']}" if row["refused"] else f"{row['kind']:<9} {row['name']}: {row['found']}"
+        )
+    return int(any(row["refused"] for row in rows))
+
+
+@command.command("accept", epilog="\b\nExample:\n  mlbench leaderboard accept results/mini.static-38ef888e.json")
+@click.argument("results", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RESULT...")
+@click.option("--replace", is_flag=True, help="Accept this instead of what was accepted for the task.")
+@_board
+def accept_(results: Sequence[Path], replace: bool, folder: Path) -> None:
+    """Let the board take the tasks of RESULTs that you trust: with their data, measures and statistics, and no other.
+
+    RESULT is a result document with its ranks beside it, or a folder of them. The ranks must bear out every number.
+    """
+    for path in result_paths(tuple(results)):
+        result, ranks = read_pair(path)
+        if differences := recompute(result, ranks).differences:
+            raise RefusedEntry(f"{path} does not follow from its ranks: {differences[0]}")
+        click.echo(Board(folder).take(accept(result, ranks), replace=replace))
+
+
+def _checked_row(board: Board, name: str) -> dict[str, object]:
+    try:
+        checked = check_entry(board, name)
+    except RefusedEntry as error:
+        return {"name": name, "kind": None, "tasks": [], "n_numbers": 0, "found": "", "refused": str(error)}
+    return {
+        "name": name,
+        "kind": checked.entry.kind,
+        "tasks": _tasks(checked),
+        "n_numbers": checked.n_numbers,
+        "found": _found(checked),
+        "refused": None,
+    }
+
+
+def _tasks(checked: CheckedEntry) -> list[str]:
+    entry = checked.entry
+    return sorted({*entry.tasks, *(reported.task for reported in entry.reported)})
+
+
+def _found(checked: CheckedEntry) -> str:
+    tasks = ", ".join(_tasks(checked))
+    if checked.entry.kind == "verified":
+        return f"{tasks}: all {checked.n_numbers:,} numbers follow from the ranks"
+    return f"{tasks}: {count(sum(len(each.values) for each in checked.entry.reported), 'number')} that a source reports"
