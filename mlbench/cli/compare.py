@@ -1,21 +1,184 @@
 """`mlbench compare`: a candidate against its base, and a gate that says whether it may pass."""
 
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
+from typing import get_args
 
 import click
 
+from mlbench.cli.gates import Changes, drops, floors, rises
+from mlbench.cli.progress import console
+from mlbench.errors import UserError
+from mlbench.paired import FLIPS
 from mlbench.regression.comparison import Options, compare_systems
-from mlbench.regression.document import to_json
-from mlbench.regression.gate import gate_of
-from mlbench.regression.sources import find_side
+from mlbench.regression.document import Comparison, to_json
+from mlbench.regression.gate import Gate, Rule, load_gate
+from mlbench.regression.sources import Side, find_side
+from mlbench.report.comparison_console import comparison_console
+from mlbench.report.comparison_junit import comparison_junit
+from mlbench.report.comparison_markdown import comparison_markdown
+from mlbench.report.formats import as_text, save
+from mlbench.results import LARGEST_SEED, MOST_RESAMPLES
+
+FAILED = 1
+"""The exit code when a line of the gate fails."""
+
+_MOST_FLIPS = 1_000_000
+_WRITERS: Mapping[str, Callable[[Comparison], str]] = MappingProxyType(
+    {
+        ".md": comparison_markdown,
+        ".json": to_json,
+        ".xml": comparison_junit,
+        ".txt": lambda comparison: as_text(comparison_console(comparison)),
+    }
+)
 
 
-@click.command()
-@click.argument("base")
-@click.argument("candidate")
-@click.option("--json", "as_json", is_flag=True, help="Print the document instead.")
-def command(base: str, candidate: str, as_json: bool) -> int:
-    """Compare CANDIDATE with BASE."""
-    comparison = compare_systems(find_side(base), find_side(candidate), gate_of({}, "the options"), Options())
-    click.echo(to_json(comparison), nl=False)
-    return 0 if comparison.passed else 1
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """The options of a comparison; lines of the gate by the paths of their keys."""
+
+    gate: Path | None
+    rule: Rule | None
+    level: float | None
+    drop: Changes
+    rise: Changes
+    floor: Changes
+    max_rank_distance: float | None
+    require: tuple[str, ...]
+    shared_languages: bool
+    flips: int
+    resamples: int
+    seed: int
+    every_setting: bool
+    write: tuple[Path, ...]
+    as_json: bool
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  mlbench compare base/ candidate/
+  mlbench compare base.json candidate.json --gate gate.toml --write report.md --write junit.xml
+  mlbench compare hybrid results/ --drop AP:multilingual=0.01 --rule non_inferior
+  mlbench compare base/ candidate/ --floor AP:monolingual:th=0.5 --max-rank-distance 5000"""
+)
+@click.argument("base", metavar="BASE")
+@click.argument("candidate", metavar="CANDIDATE")
+@click.option("--gate", type=click.Path(path_type=Path), metavar="FILE", help="A gate file in TOML.")
+@click.option("--rule", type=click.Choice(get_args(Rule)), help="When a drop fails.  [default: significant]")
+@click.option("--level", type=float, metavar="P", help="The chance of a false alarm.  [default: 0.05]")
+@click.option(
+    "--drop",
+    multiple=True,
+    callback=drops(),
+    metavar="MEASURE[:KIND]=X",
+    help="The largest drop of a mean; KIND query_languages gates every row. May be repeated.",
+)
+@click.option(
+    "--rise", multiple=True, callback=rises(), metavar="SCORE=X", help="The largest rise of a bias score; repeatable."
+)
+@click.option(
+    "--floor",
+    multiple=True,
+    callback=floors(),
+    metavar="MEASURE:KIND[:LANGUAGE]=X",
+    help="What the candidate must reach itself; LANGUAGE * is each of them. May be repeated.",
+)
+@click.option("--max-rank-distance", type=float, metavar="N", help="What rank_distance may be at most.")
+@click.option("--require", multiple=True, metavar="TASK", help="A task that both must have; may be repeated.")
+@click.option("--shared-languages", is_flag=True, help="Compare in the languages that both have.")
+@click.option(
+    "--flips",
+    type=click.IntRange(1, _MOST_FLIPS),
+    default=FLIPS,
+    show_default=True,
+    metavar="N",
+    help="Sign flips of the tests.",
+)
+@click.option(
+    "--resamples",
+    type=click.IntRange(2, MOST_RESAMPLES),
+    default=2000,
+    show_default=True,
+    metavar="N",
+    help="Resamples of the intervals.",
+)
+@click.option("--seed", type=click.IntRange(0, LARGEST_SEED), default=0, show_default=True, help="Seed of both.")
+@click.option("--all", "every_setting", is_flag=True, help="Show every setting, not the ten that changed most.")
+@click.option(
+    "--write",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write a file as well: .md, .json, .xml (JUnit) or .txt. May be repeated.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the document instead of tables.")
+def command(base: str, candidate: str, **chosen: object) -> int:
+    """Compare CANDIDATE with BASE on every task that both were measured on, and judge it by a gate.
+
+    Both are a result, a folder of results, or an entry in leaderboard/entries. Several results of one task are averaged
+    where they are training seeds of one recipe.
+
+    A gate says how much worse CANDIDATE may be. Without a gate file or --drop, --rise, --floor and --max-rank-distance,
+    the primary measure may not drop, and own_language_preference not rise, by more than .005. By --rule point, a drop
+    fails that is larger than allowed; by significant, one that is also no accident of the topics asked; by
+    non_inferior, one that is not shown to be smaller.
+
+    Exit code 0 if CANDIDATE passes, 1 if a line of the gate fails, 2 if the two cannot be compared.
+    """
+    request = Request(**chosen)  # type: ignore[arg-type]
+    gate = _gate(request)
+    # Told now, not after the work.
+    writers = {path: _writer(path) for path in request.write}
+    sides = find_side(base), find_side(candidate)
+    _keep_results(request.write, sides)
+    options = Options(
+        flips=request.flips,
+        resamples=request.resamples,
+        seed=request.seed,
+        shared_languages=request.shared_languages,
+    )
+    comparison = compare_systems(*sides, gate, options)
+    for path, writer in writers.items():
+        save(writer(comparison).encode(), path, option="--write")
+    return show(comparison, every_setting=request.every_setting, as_json=request.as_json)
+
+
+def show(comparison: Comparison, *, every_setting: bool = False, as_json: bool = False) -> int:
+    """Print a comparison, and return the exit code that it ends with."""
+    if as_json:
+        click.echo(to_json(comparison), nl=False)
+    else:
+        console().print(comparison_console(comparison, every_setting=every_setting))
+    return 0 if comparison.passed else FAILED
+
+
+def _gate(request: Request) -> Gate:
+    changes = {**request.drop, **request.rise, **request.floor}
+    if request.max_rank_distance is not None:
+        changes["ceiling", "rank_distance"] = request.max_rank_distance
+    if request.rule is not None:
+        changes["rule",] = request.rule
+    if request.level is not None:
+        changes["level",] = request.level
+    if request.require:
+        changes["required_tasks",] = list(request.require)
+    return load_gate(request.gate, changes)
+
+
+def _writer(path: Path) -> Callable[[Comparison], str]:
+    """Return what writes a file of this name; raises `UserError` for a name that no format has."""
+    writer = _WRITERS.get(path.suffix.lower())
+    if writer is None:
+        raise UserError(f"--write {path}: no format has this suffix: choose among {', '.join(_WRITERS)}")
+    return writer
+
+
+def _keep_results(paths: Sequence[Path], sides: Sequence[Side]) -> None:
+    compared = {each.path.resolve() for side in sides for found in side.by_task.values() for each in found}
+    for path in paths:
+        if path.resolve() in compared:
+            raise UserError(f"--write {path}: that is one of the results: name another file")

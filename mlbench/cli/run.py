@@ -9,7 +9,9 @@ from pathlib import Path
 
 import click
 
+from mlbench.cli.against import Against, open_against
 from mlbench.cli.assignments import assignments
+from mlbench.cli.compare import show
 from mlbench.cli.progress import Screen, console, pass_screen
 from mlbench.errors import UserError
 from mlbench.evaluation import Options, measure, open_model
@@ -21,7 +23,7 @@ from mlbench.report.formats import console_reports
 from mlbench.report.harmless import harmless
 from mlbench.result_files import check_folder, to_json, write_result
 from mlbench.results import Result
-from mlbench.tasks import load_task
+from mlbench.tasks import Task, load_task
 
 DEFAULT_MODEL = "static"
 DEFAULT_TASK = "mini"
@@ -48,6 +50,8 @@ class Request:
     resamples: int
     save_run: Path | None
     depth: int | None
+    against: str | None
+    gate: Path | None
     allow_pickle: bool
     trust_remote_code: bool
     as_json: bool
@@ -61,7 +65,8 @@ Examples:
   mlbench run --model intfloat/multilingual-e5-base --task xquad-r --set dtype=bf16
   mlbench run --model ./checkpoint --task xquad-r --limit 20
   mlbench run --task xquad-r --languages en,de,es --json
-  mlbench run --task mini --save-run runs --depth 1000""",
+  mlbench run --task mini --save-run runs --depth 1000
+  mlbench run --model ./checkpoint --task xquad-r --against base/ --gate gate.toml""",
 )
 @click.option(
     "--model",
@@ -120,43 +125,74 @@ Examples:
     metavar="N",
     help="Documents in each list of --save-run.  [default: 100]",
 )
+@click.option("--against", metavar="BASE", help="Compare with a result, a folder of results or an entry as well.")
+@click.option(
+    "--gate", type=click.Path(path_type=Path), metavar="FILE", help="The gate of --against: see mlbench compare."
+)
 @click.option("--allow-pickle", is_flag=True, help="Load weights that are pickled; they can run any code.")
 @click.option("--trust-remote-code", is_flag=True, help="Run code that comes with a model.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result document instead of tables.")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print the result document instead of tables; with --against, the comparison.",
+)
 @pass_screen
-def command(screen: Screen, /, models: Sequence[str], tasks: Sequence[str], **chosen: object) -> None:
+def command(screen: Screen, /, models: Sequence[str], tasks: Sequence[str], **chosen: object) -> int:
     """Measure retrievers on tasks.
 
     Each model is measured on each task: every text is encoded once, and vectors are kept for the next run. The result
     is printed and saved as JSON beside the ranks it was computed from.
+
+    With --against, what was measured is then compared with BASE; exit code 1 if it fails the gate.
     """
     request = Request(**chosen)  # type: ignore[arg-type]
-    if request.save_run is not None and len(models) * len(tasks) > 1:
-        raise UserError("--save-run takes one model and one task: give each run a command and a folder of its own")
-    if request.save_run is None and request.depth is not None:
-        raise UserError("--depth is how long the lists of --save-run are: add --save-run DIR")
+    _check(request, models, tasks)
     progress = screen.progress()
     options = _options(request, progress)
     # Told now, not after hours of encoding.
     check_folder(request.out)
     loaded = [load_task(task) for task in tasks]
+    against = _against(request, loaded)
     results: list[Result] = []
+    paths: list[Path] = []
     for model in models:
         opened = open_model(model, options)
         for task in loaded:
             done = measure(opened, task, languages=request.languages, data_dir=request.data_dir, options=options)
-            path = write_result(done.result, done.ranks, request.out)
+            paths.append(write_result(done.result, done.ranks, request.out))
             results.append(done.result)
             if not request.as_json:
                 console().print(console_report(harmless(done.result)))
-            progress.note(f"saved {path}")
+            progress.note(f"saved {paths[-1]}")
             if request.save_run is not None:
                 progress.note(f"saved {len(done.result.settings)} runs and their judgments in {request.save_run}")
     if len(results) > 1 and not request.as_json:
         console().print(console_reports([harmless(result) for result in results], full=False))
+    if against is not None:
+        return show(against.compare(paths, resamples=request.resamples, seed=request.seed), as_json=request.as_json)
     if request.as_json:
         documents = [json.loads(to_json(result)) for result in results]
         click.echo(json.dumps(documents[0] if len(documents) == 1 else documents, ensure_ascii=False, indent=1))
+    return 0
+
+
+def _check(request: Request, models: Sequence[str], tasks: Sequence[str]) -> None:
+    """Raise `UserError` for options that do not go together."""
+    if request.save_run is not None and len(models) * len(tasks) > 1:
+        raise UserError("--save-run takes one model and one task: give each run a command and a folder of its own")
+    if request.save_run is None and request.depth is not None:
+        raise UserError("--depth is how long the lists of --save-run are: add --save-run DIR")
+    if request.against is not None and len(models) > 1:
+        raise UserError("--against takes one model: give each candidate a command of its own")
+    if request.against is None and request.gate is not None:
+        raise UserError("--gate judges what is compared: add --against BASE")
+
+
+def _against(request: Request, tasks: Sequence[Task]) -> Against | None:
+    if request.against is None:
+        return None
+    return open_against(request.against, request.gate, tasks, languages=request.languages, limit=request.limit)
 
 
 def _options(request: Request, progress: Progress) -> Options:

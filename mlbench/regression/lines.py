@@ -37,9 +37,7 @@ def lines_of(gate: Gate, contrasts: Contrasts, task: str) -> tuple[GateLine, ...
     if missing and (gate.drop, gate.rise, gate.floor, gate.ceiling) != (DEFAULT.drop, DEFAULT.rise, {}, {}):
         names = {each.subject.name for each in contrasts.each}
         named = ", ".join(dict.fromkeys(_describe(line, names) for line in missing))
-        raise UserError(
-            f"the gate asks {task} for what it has not: {named}; put lines of other tasks under [task.NAME]"
-        )
+        raise UserError(f"the gate asks for what {task} has not: {named}; put lines of other tasks under [task.NAME]")
     return tuple(line for line in asked if line.subject in known)
 
 

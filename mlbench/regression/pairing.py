@@ -42,16 +42,17 @@ def pair_up(base: Sequence[Measured], candidate: Sequence[Measured], *, shared_l
             raise UserError(f"{task.name}: {first.path} and {one.path} cannot be compared: {reason}")
     counts = [_share(one, wanted) for one in each]
     settings = _settings(first.result, wanted)
-    if wanted != frozenset(task.languages):
+    shared_only = any(frozenset(one.result.task.languages) != wanted for one in each)
+    if shared_only:
+        # The pool of fewer languages is not known of every ranker.
         settings = tuple(each for each in settings if all(can_answer(one, each.document_languages) for one in counts))
+    common = (name for name in task.bias_scores if all(name in one.result.task.bias_scores for one in each))
     return Pair(
         task=task,
         languages=tuple(sorted(wanted)),
-        shared_only=any(frozenset(one.result.task.languages) != wanted for one in each),
+        shared_only=shared_only,
         settings=settings,
-        bias_scores=tuple(
-            name for name in task.bias_scores if all(name in one.result.task.bias_scores for one in each)
-        ),
+        bias_scores=tuple(common),
         base=tuple(counts[: len(base)]),
         candidate=tuple(counts[len(base) :]),
     )

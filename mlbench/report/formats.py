@@ -117,8 +117,8 @@ def render_pools(name: str, results: Sequence[Result], answers: Sequence[PoolAns
     return write([harmless(result) for result in results], answers).encode()
 
 
-def save(content: bytes, path: Path) -> None:
-    """Write a file whole or not at all; raises `UserError` where that cannot be done."""
+def save(content: bytes, path: Path, *, option: str = "--output") -> None:
+    """Write a file whole or not at all; raises `UserError` where that cannot be done, for whoever gave the option."""
     try:
         if path.exists() and not path.is_file():
             # A device or a pipe is written to, never replaced.
@@ -126,4 +126,4 @@ def save(content: bytes, path: Path) -> None:
             return
         write_whole(path.resolve(), content)
     except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}; name another file with --output") from error
+        raise UserError(f"cannot write {path}: {error.strerror or error}; name another file with {option}") from error
