@@ -26,7 +26,7 @@ class Evidence:
     `columns` and `summary` hold float64 (clusters,) that sum to the number; the summary is the family of aggregates of
     `mlbench compare`, and `replicates` float64 (resamples,) are its resampled values. `settings` float64 (clusters,
     settings) are those of the primary measure in each of `order`, NaN in a setting without topics. `data` are digests
-    of what was measured on.
+    of what was measured on. Rank distances of lists that were cut off depend on how deep they are, and are left out.
     """
 
     data: Mapping[str, str]
@@ -43,16 +43,27 @@ def gather(result: Result, ranks: Ranks) -> Evidence:
     observation = observe(ranks, _request(result))
     request, sums = observation.request, observation.settings
     primary = request.measures.index(request.primary_measure)
-    summary = (*(Column(request.primary_measure, kind) for kind in KINDS), *map(Column, TESTED_BIAS_SCORES))
+    summary, columns = summary_columns(request.primary_measure), COLUMNS
+    if (sums.unretrieved > 0).any():
+        summary, columns = (tuple(each for each in some if not _needs_depth(each)) for some in (summary, columns))
     return Evidence(
         data=observation.data,
         order=request.settings,
-        columns=dict(_contributions(observation, COLUMNS)),
+        columns=dict(_contributions(observation, columns)),
         summary=dict(_contributions(observation, summary)),
         replicates=dict(_replicates(observation, summary)),
         settings=contributions(sums.sums[:, :, primary], sums.counts),
         confidence=request.confidence,
     )
+
+
+def summary_columns(primary_measure: str) -> tuple[Column, ...]:
+    """Return the family of aggregates that two entries are compared by."""
+    return (*(Column(primary_measure, kind) for kind in KINDS), *map(Column, TESTED_BIAS_SCORES))
+
+
+def _needs_depth(column: Column) -> bool:
+    return column.name.startswith("rank_distance")
 
 
 def _request(result: Result) -> Request:

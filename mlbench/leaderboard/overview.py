@@ -108,7 +108,7 @@ def facts(standings: Standings) -> str:
 def _table(standings: Standings, group: Group, rows: Sequence[Standing]) -> Table:
     columns = [column for column in COLUMNS if any(column in row.scores for row in rows)]
     first = FIRST if FIRST in columns else columns[0]
-    ordered = sorted(rows, key=lambda row: (_order(row.scores.get(first), first), row.name))
+    ordered = sorted(rows, key=lambda row: (_order(row.scores.get(first), first), row.entry.name))
     return Table(
         group=group,
         heading=_HEADINGS[group],
@@ -136,7 +136,7 @@ def _head(column: Column, standings: Standings, first: bool) -> Head:
 def _row(standing: Standing, columns: Sequence[Column]) -> Row:
     entry, said = standing.entry, standing.reported
     return Row(
-        name=standing.name,
+        name=entry.name,
         title=entry.title,
         notes=[f"not stated: {', '.join(said.unstated)}"] if said and said.unstated else [],
         size=size(entry.parameters),

@@ -1,72 +1,113 @@
-"""The static site: pages that read without scripts, a data file for each entry, and small scripts that draw them."""
+"""The static site: pages that read without scripts, a data file for each entry, and small scripts that draw from it."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
+from itertools import combinations
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from mlbench.atomic import whole_folder
+from mlbench.atomic import replaced_folder
+from mlbench.errors import UserError
+from mlbench.leaderboard.about import about
 from mlbench.leaderboard.columns import MEASURES, title
+from mlbench.leaderboard.drawings import entry_values, script, task_values
 from mlbench.leaderboard.entries import Entry
+from mlbench.leaderboard.entry_page import entry_page
 from mlbench.leaderboard.evidence import gather
-from mlbench.leaderboard.overview import SHORT, overview
+from mlbench.leaderboard.overview import SHORT, overview, size
+from mlbench.leaderboard.pairs import Pair, compare_pair
 from mlbench.leaderboard.standings import Measured, Shown, standings
 from mlbench.paired import FLIPS
 from mlbench.ranks import Ranks
+from mlbench.report.harmless import harmless
 from mlbench.results import Result
 from mlbench.version import __version__
 
-_SIZES = (
-    ("", "any"),
-    ("10e6", "up to 10 M"),
-    ("150e6", "up to 150 M"),
-    ("600e6", "up to 600 M"),
-    ("2e9", "up to 2,000 M"),
-    ("unknown", "unknown"),
-)
+MARK = "assets/leaderboard.css"
+"""The file by which a folder is known as a site, which may be replaced."""
+
+_SIZES = (10_000_000, 150_000_000, 600_000_000, 2_000_000_000)
+
+Pairs = Mapping[str, Mapping[str, Mapping[str, Pair]]]
+"""By the name of the first entry, the task, and the name of the second."""
 
 
-def shown(name: str, entry: Entry, pairs: Mapping[str, tuple[Result, Ranks]]) -> Shown:
+def shown(entry: Entry, pairs: Mapping[str, tuple[Result, Ranks]]) -> Shown:
     """Return a checked entry as the site shows it; `pairs` are its results and ranks by task, none if reported."""
-    return Shown(
-        name, entry, {task: Measured(result, gather(result, ranks)) for task, (result, ranks) in pairs.items()}
-    )
+    tasks = {task: Measured(harmless(result), gather(result, ranks)) for task, (result, ranks) in pairs.items()}
+    return Shown(harmless(entry), tasks)
 
 
 def build(entries: Sequence[Shown], folder: Path, *, flips: int = FLIPS) -> None:
-    """Write the site to `folder`, whole or not at all; the same entries give the same bytes. Raises `OSError`."""
-    with whole_folder(folder, "") as unfinished:
-        for name, text in pages(entries, flips=flips):
+    """Write the site to `folder`, whole or not at all, in place of an older one.
+
+    The same entries give the same bytes. Raises `UserError` for a folder that holds anything else, and `OSError`.
+    """
+    if folder.exists() and not (folder.is_dir() and ((folder / MARK).is_file() or not any(folder.iterdir()))):
+        raise UserError(f"{folder} is there and is no site: name another folder with --out")
+    with replaced_folder(folder) as unfinished:
+        for name, content in _files(entries, flips):
             path = unfinished / name
             path.parent.mkdir(exist_ok=True)
-            path.write_text(text, encoding="utf-8", newline="\n")
-        for asset in sorted(files("mlbench.leaderboard").joinpath("assets").iterdir(), key=lambda each: each.name):
-            path = unfinished / "assets" / asset.name
-            path.parent.mkdir(exist_ok=True)
-            path.write_bytes(asset.read_bytes())
+            path.write_bytes(content)
 
 
-def pages(entries: Sequence[Shown], *, flips: int = FLIPS) -> Iterator[tuple[str, str]]:
-    """Yield path and text of every page and data file."""
-    environment = Environment(
-        loader=PackageLoader("mlbench.leaderboard"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+def compare_all(entries: Sequence[Shown], *, flips: int = FLIPS) -> Pairs:
+    """Compare every two entries on every task that both have."""
+    found: dict[str, dict[str, dict[str, Pair]]] = {}
+    for first, second in combinations(entries, 2):
+        for task in sorted(first.tasks.keys() & second.tasks.keys()):
+            pair = compare_pair(first.tasks[task].evidence, second.tasks[task].evidence, flips=flips)
+            found.setdefault(first.name, {}).setdefault(task, {})[second.name] = pair
+    return found
+
+
+def pages(entries: Sequence[Shown], pairs: Pairs, *, flips: int = FLIPS) -> Iterator[tuple[str, str]]:
+    """Yield path and text of every page and data file; `entries` are sorted by name."""
     every = standings(entries, flips=flips)
+    measured = {each.task: each.result for each in every if each.result}
+    render = _Templates()
     yield (
         "index.html",
-        environment.get_template("overview.html").render(
-            root="",
+        render(
+            "overview",
             page="index",
-            version=__version__,
             parts=[overview(each) for each in every],
-            tasks=[*((each.task, each.task) for each in every), ("all", "all")],
-            measures=[*((measure, title(measure)) for measure in MEASURES), ("all", "all")],
-            kinds=[("", "all"), *SHORT.items()],
-            sizes=_SIZES,
+            kinds=list(SHORT.items()),
+            sizes=[(most, size(most)) for most in _SIZES],
         ),
     )
+    verified = [each.entry for each in entries if each.tasks]
+    yield "compare.html", render("compare", page="compare", entries=verified, tasks=measured)
+    yield "about.html", render("about", page="about", about=about(every))
+    yield "tasks.js", script("board.knowTasks", {task: task_values(result) for task, result in measured.items()})
+    for each in entries:
+        yield f"entries/{each.name}.html", render("entry", root="../", shown=entry_page(each, every))
+        yield f"entries/{each.name}.js", script("board.know", each.name, entry_values(each, pairs.get(each.name, {})))
+
+
+def _files(entries: Sequence[Shown], flips: int) -> Iterator[tuple[str, bytes]]:
+    ordered = sorted(entries, key=lambda each: each.name)
+    for asset in files("mlbench.leaderboard").joinpath("assets").iterdir():
+        yield f"assets/{asset.name}", asset.read_bytes()
+    for name, text in pages(ordered, compare_all(ordered, flips=flips), flips=flips):
+        yield name, text.encode()
+
+
+class _Templates:
+    """Renders the templates of the site."""
+
+    def __init__(self) -> None:
+        self._environment = Environment(
+            loader=PackageLoader("mlbench.leaderboard"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+
+    def __call__(self, name: str, *, root: str = "", page: str = "", **values: object) -> str:
+        template = self._environment.get_template(f"{name}.html")
+        measures = [(measure, title(measure)) for measure in MEASURES]
+        return template.render(root=root, page=page, version=__version__, measures=measures, **values) + "\n"

@@ -28,9 +28,13 @@ class Measured:
 class Shown:
     """An entry as the site shows it: `tasks` has the checked results of a verified one."""
 
-    name: str
     entry: Entry
     tasks: Mapping[str, Measured]
+
+    @property
+    def name(self) -> str:
+        """What the entry and its pages are called."""
+        return self.entry.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +49,6 @@ class Score:
 class Standing:
     """One entry in one group of a task, with its scores by column; columns without a number are not there."""
 
-    name: str
     entry: Entry
     scores: Mapping[Column, Score]
     reported: ReportedTask | None = None
@@ -81,7 +84,7 @@ def _of_task(task: str, entries: Sequence[Shown], flips: int) -> Standings:
             for column in COLUMNS
             if (number := measured(each.tasks[task].result, column)) is not None
         }
-        groups.setdefault("verified", []).append(Standing(name, each.entry, scores))
+        groups.setdefault("verified", []).append(Standing(each.entry, scores))
     for group, standing in _reported(task, entries):
         groups.setdefault(group, []).append(standing)
     first = next((each.tasks[task].result for each in verified.values()), None)
@@ -94,7 +97,7 @@ def _reported(task: str, entries: Sequence[Shown]) -> Iterator[tuple[Group, Stan
         for said in each.entry.reported:
             if said.task == task:
                 scores = {column: Score(number) for column in COLUMNS if (number := reported(said, column)) is not None}
-                yield said.aggregation, Standing(each.name, each.entry, scores, said)
+                yield said.aggregation, Standing(each.entry, scores, said)
 
 
 def _places(task: str, verified: Mapping[str, Measured], flips: int) -> dict[Column, dict[str, Place | None]]:
@@ -104,18 +107,10 @@ def _places(task: str, verified: Mapping[str, Measured], flips: int) -> dict[Col
             raise InvalidResult(f"{name} and {every[0][0]} were measured on different data of {task}")
     places = {}
     for column in COLUMNS:
-        found = {name: each.evidence.columns[column] for name, each in every if is_comparable(each, column)}
+        found = {name: each.evidence.columns[column] for name, each in every if column in each.evidence.columns}
         ranked = place(list(found.values()), lower_is_better=column.lower_is_better, flips=flips)
         places[column] = dict(zip(found, ranked, strict=True))
     return places
-
-
-def is_comparable(measured: Measured, column: Column) -> bool:
-    """Say whether an entry may be ranked in a column: rank distance depends on how deep the lists of a ranker are."""
-    if column not in measured.evidence.columns:
-        return False
-    shallow = any((setting.unretrieved_share or 0) > 0 for setting in measured.result.settings)
-    return not (shallow and column.name.startswith("rank_distance"))
 
 
 def _n_languages(standings: Standings) -> int:

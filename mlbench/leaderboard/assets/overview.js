@@ -1,58 +1,86 @@
 "use strict";
 (() => {
+  const FIRST = "AP.multilingual";
   const form = document.querySelector("form.controls");
   const tables = [...document.querySelectorAll("table.overview")];
+  const compare = document.getElementById("compare");
+  const heads = (table) => [...table.tHead.rows[0].cells];
   const natural = (head) => (head.dataset.key === "name" || head.dataset.key === "size" || "lower" in head.dataset ? "ascending" : "descending");
+  let update = () => {};
 
-  // Sorts a table by one column; what has no number stays below, and equal rows stay in their order.
+  // Sorts a table by one column; what has no number stays below, and what is equal goes by name.
   const sort = (table, head, order) => {
-    const heads = [...head.parentElement.children];
-    const place = heads.indexOf(head);
+    const place = heads(table).indexOf(head);
     const sign = order === "ascending" ? 1 : -1;
-    const key = (row) => {
-      const cell = row.children[place];
-      if (head.dataset.key === "name") return cell.textContent.trim().toLowerCase();
-      return cell.dataset.v ? Number(cell.dataset.v) : NaN;
-    };
+    const key = ({ cells: { [place]: cell } }) => (head.dataset.key === "name" ? cell.textContent.trim().toLowerCase() : cell.dataset.v ? Number(cell.dataset.v) : null);
     const rows = [...table.tBodies[0].rows].map((row) => [key(row), row.dataset.name, row]);
     rows.sort(([a, first], [b, second]) => {
-      if (Number.isNaN(a) || Number.isNaN(b)) return Number.isNaN(a) - Number.isNaN(b);
+      if (a === null || b === null) return (a === null) - (b === null) || (first < second ? -1 : 1);
       return a === b ? (first < second ? -1 : 1) : a < b ? -sign : sign;
     });
     table.tBodies[0].append(...rows.map(([, , row]) => row));
-    for (const each of heads) {
+    for (const each of heads(table)) {
       if (each === head) each.setAttribute("aria-sort", order);
       else each.removeAttribute("aria-sort");
     }
-    for (const row of table.rows) [...row.children].forEach((cell, index) => cell.classList.toggle("sorted", index === place));
+    for (const row of table.rows) [...row.cells].forEach((cell, index) => cell.classList.toggle("sorted", index === place));
   };
 
   const showColumns = (table, measure, kind) => {
-    const heads = [...table.tHead.rows[0].children];
-    heads.forEach((head, index) => {
-      const wanted = !head.dataset.measure
-        || (head.dataset.kind
-          ? (measure === "all" || head.dataset.measure === measure) && (!kind || head.dataset.kind === kind)
-          : !kind || kind === "multilingual");
-      for (const row of table.rows) row.children[index].hidden = !wanted;
+    heads(table).forEach((head, index) => {
+      const { measure: own, kind: of } = head.dataset;
+      const fits = of ? (measure === "all" || own === measure) && (!kind || of === kind) : !kind || kind === "multilingual";
+      for (const row of table.rows) row.cells[index].hidden = own !== undefined && !fits;
     });
   };
 
-  const showRows = (table, state) => {
+  const showRows = (table, { size, find = "" }) => {
+    const place = heads(table).findIndex((head) => head.dataset.key === "size");
     let shown = 0;
     for (const row of table.tBodies[0].rows) {
-      const size = row.children[1].dataset.v;
-      const small = !state.size || (state.size === "unknown" ? !size : size !== "" && Number(size) <= Number(state.size));
-      const found = !state.find || row.children[0].textContent.toLowerCase().includes(state.find.toLowerCase());
-      row.hidden = !(small && found);
-      shown += !row.hidden;
+      const parameters = row.cells[place].dataset.v;
+      const fits = !size || (size === "unknown" ? !parameters : Boolean(parameters) && Number(parameters) <= Number(size));
+      row.hidden = !(fits && row.cells[0].textContent.toLowerCase().includes(find.toLowerCase()));
+      shown += row.hidden ? 0 : 1;
     }
     return shown;
   };
 
+  // Draws the interval of each visible number within the range of its column.
+  const whisk = (table) => {
+    heads(table).forEach((head, index) => {
+      if (head.hidden || head.dataset.measure === undefined) return;
+      const found = [...table.tBodies[0].rows].filter((row) => !row.hidden).map((row) => row.cells[index]).filter((cell) => cell.querySelector("small"));
+      const limits = found.map((cell) => cell.querySelector("small").textContent.replaceAll(",", "").split("–").map(Number));
+      const [low, high] = [Math.min(...limits.map(([a]) => a)), Math.max(...limits.map(([, b]) => b))];
+      const place = (value) => (high > low ? (100 * (value - low)) / (high - low) : 50);
+      found.forEach((cell, which) => {
+        cell.querySelector("svg")?.remove();
+        const [from, to] = limits[which].map(place);
+        const here = Math.min(100, Math.max(0, place(Number(cell.dataset.v))));
+        cell.append(board.draw("svg", { class: "whisker", viewBox: "0 0 100 6", preserveAspectRatio: "none", "aria-hidden": "true" },
+          board.draw("rect", { x: from, y: 2.5, width: Math.max(0.5, to - from), height: 1 }),
+          board.draw("rect", { x: here - 1.25, y: 0.5, width: 2.5, height: 5 })));
+      });
+    });
+  };
+
+  const showTicks = (state) => {
+    const ticked = (state.compare || "").split(",").filter(Boolean);
+    for (const box of document.querySelectorAll("input[data-entry]")) box.checked = ticked.includes(box.dataset.entry);
+    compare.textContent = ticked.length === 2 ? "Compare the two" : ticked.length === 1 ? "Tick one more to compare" : "Tick two entries to compare";
+    if (ticked.length === 2) {
+      const task = state.task && state.task !== "all" ? `&task=${encodeURIComponent(state.task)}` : "";
+      compare.href = `compare.html#compare=${ticked.join(",")}${task}`;
+      compare.removeAttribute("aria-disabled");
+    } else {
+      compare.removeAttribute("href");
+      compare.setAttribute("aria-disabled", "true");
+    }
+  };
+
   const show = (state) => {
-    const first = form.elements.task.options[0].value;
-    const task = state.task || first;
+    const task = state.task || form.elements.task.options[0]?.value;
     let shown = 0;
     for (const section of document.querySelectorAll("section[data-task]")) {
       section.hidden = task !== "all" && section.dataset.task !== task;
@@ -63,22 +91,22 @@
         showColumns(table, state.measure || "AP", state.kind);
         const rows = showRows(table, state);
         if (!section.hidden && !group.hidden) shown += rows;
-        const heads = [...table.tHead.rows[0].children];
-        const head = heads.find((each) => each.dataset.key === state.sort && !each.hidden)
-          || heads.find((each) => each.dataset.key === "AP.multilingual" && !each.hidden)
-          || heads.slice(2).find((each) => !each.hidden) || heads[0];
-        sort(table, head, head.dataset.key === state.sort && state.order ? state.order : natural(head));
+        const visible = heads(table).filter((head) => !head.hidden);
+        const numbers = visible.filter((head) => head.dataset.measure !== undefined);
+        const asked = visible.find((head) => head.dataset.key === state.sort);
+        const head = asked || numbers.find((each) => each.dataset.key === FIRST) || numbers.findLast((each) => each.dataset.kind) || numbers[0] || visible[0];
+        sort(table, head, asked && state.order ? state.order : natural(head));
+        whisk(table);
+        group.querySelector(".none").hidden = Boolean(rows && numbers.length);
       }
     }
-    document.getElementById("shown").textContent = `${shown} ${shown === 1 ? "row" : "rows"}`;
+    document.getElementById("shown").textContent = `${shown} ${shown === 1 ? "row" : "rows"} shown`;
+    showTicks(state);
   };
 
-  let update = () => {};
   for (const table of tables) {
-    for (const head of table.tHead.rows[0].children) {
-      const button = document.createElement("button");
-      button.type = "button";
-      button.append(...head.childNodes);
+    for (const head of heads(table)) {
+      const button = board.make("button", { type: "button" }, ...head.childNodes);
       head.append(button);
       button.addEventListener("click", () => {
         const turned = head.getAttribute("aria-sort") === "ascending" ? "descending" : "ascending";
@@ -86,6 +114,14 @@
         update({ sort: head.dataset.key, order: order === natural(head) ? "" : order });
       });
     }
+  }
+  for (const row of document.querySelectorAll("[data-group=verified] tbody tr")) {
+    const box = board.make("input", { type: "checkbox", "data-entry": row.dataset.name, "aria-label": `Compare ${row.cells[0].textContent.trim()}` });
+    row.cells[0].prepend(box);
+    box.addEventListener("change", () => {
+      const before = (new URLSearchParams(location.hash.slice(1)).get("compare") || "").split(",").filter((name) => name && name !== box.dataset.entry);
+      update({ compare: (box.checked ? [...before, box.dataset.entry].slice(-2) : before).join(",") });
+    });
   }
   board.follow(form, (state, change) => {
     update = change;

@@ -1,0 +1,133 @@
+"use strict";
+// What all pages share: their data, their address, and how numbers and colours are written.
+const board = { entries: {}, tasks: {} };
+
+// Data files call these.
+board.know = (name, entry) => { board.entries[name] = entry; };
+board.knowTasks = (tasks) => { board.tasks = tasks; };
+
+// Loads the data files of some entries, then goes on; pages from a disk may load scripts and nothing else.
+board.load = (names, then) => {
+  const missing = names.filter((name) => !board.entries[name]);
+  if (!missing.length) return then();
+  const script = document.createElement("script");
+  script.src = `entries/${missing[0]}.js`;
+  script.addEventListener("load", () => board.load(names, then));
+  document.head.append(script);
+};
+
+// Makes an element of a page; children are elements or texts, which stay texts whatever they hold.
+board.make = (tag, attributes = {}, ...children) => {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...children);
+  return element;
+};
+
+board.draw = (tag, attributes = {}, ...children) => {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...children);
+  return element;
+};
+
+// Numbers without a leading zero: .412, 1.000, -.031, 10,846; none is a dot.
+board.decimal = (value, digits = 3) => {
+  if (value === null || value === undefined) return "·";
+  const text = Math.abs(value).toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
+  const sign = value < 0 && Number(text.replaceAll(",", "")) !== 0 ? "-" : "";
+  return sign + (digits ? text.replace(/^0/, "") : text);
+};
+
+// A rank distance has a decimal where it is small.
+board.distance = (value) => board.decimal(value, value !== null && Math.abs(value) < 1000 ? 1 : 0);
+
+board.signed = (text) => (/^[-·]/.test(text) || !/[1-9]/.test(text) ? text : `+${text}`);
+
+board.title = (measure) => ({ AP: "mAP", RR: "MRR" })[measure] || measure;
+
+board.kinds = { monolingual: "mono", cross_lingual: "cross", multilingual: "multi" };
+
+// Viridis (Smith and van der Walt 2015), and RdBu (Brewer 2003) without its darkest ends.
+const VIRIDIS = [0x440154, 0x482878, 0x3e4989, 0x31688e, 0x26828e, 0x1f9e89, 0x35b779, 0x6ece58, 0xb5de2b, 0xfde725];
+const RED_TO_BLUE = [0xb2182b, 0xd6604d, 0xf4a582, 0xfddbc7, 0xf7f7f7, 0xd1e5f0, 0x92c5de, 0x4393c3, 0x2166ac];
+
+// A scale from `low` to `high`: the colour of a value, and black or white on it, whichever is easier to read.
+board.scale = (low, high, stops) => {
+  const channels = (value) => {
+    const place = Math.min(1, Math.max(0, (value - low) / (high - low))) * (stops.length - 1);
+    const below = Math.min(Math.floor(place), stops.length - 2);
+    return [16, 8, 0].map((shift) => {
+      const [from, to] = [stops[below], stops[below + 1]].map((colour) => (colour >> shift) & 255);
+      return Math.round(from + (to - from) * (place - below));
+    });
+  };
+  const linear = (channel) => (channel <= 10 ? channel / 3294.6 : ((channel / 255 + 0.055) / 1.055) ** 2.4);
+  return {
+    low,
+    high,
+    colour: (value) => `rgb(${channels(value).join(",")})`,
+    ink: (value) => {
+      const [red, green, blue] = channels(value).map(linear);
+      return 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.179 ? "#000" : "#fff";
+    },
+  };
+};
+
+// The narrowest scale between tenths that holds all values.
+board.sequential = (values) => {
+  const known = values.filter((value) => value !== null);
+  if (!known.length) return board.scale(0, 1, VIRIDIS);
+  const low = Math.floor(Math.min(...known) * 10 + 1e-9);
+  const high = Math.max(Math.ceil(Math.max(...known) * 10 - 1e-9), low + 1);
+  return board.scale(low / 10, high / 10, VIRIDIS);
+};
+
+// A scale as far down as up; a colour that stands for less than .01 would cry wolf.
+board.diverging = (values) => {
+  const largest = Math.max(0, ...values.filter((value) => value !== null).map(Math.abs));
+  const reach = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1].find((each) => each >= largest) || 1;
+  return board.scale(-reach, reach, RED_TO_BLUE);
+};
+
+// What the page shows stands in its address, so that a link shows the same to others. `show` draws the page for a
+// state; fields of the form that have a name are part of it, and their first choice is what needs no words.
+board.follow = (form, show) => {
+  const fields = [...form.elements].filter((field) => field.name);
+  const first = (field) => (field.options ? field.options[0].value : "");
+  const update = (changes) => {
+    const state = { ...read(), ...changes };
+    const known = Object.entries(state).filter(([, value]) => value);
+    const text = new URLSearchParams(known).toString().replaceAll("%2C", ",").replaceAll("%40", "@");
+    history.replaceState(null, "", `${location.pathname}${location.search}${text ? `#${text}` : ""}`);
+    enter();
+  };
+  const read = () => {
+    const state = Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
+    for (const field of fields) {
+      const known = !field.options || [...field.options].some((option) => option.value === state[field.name]);
+      if (!known || state[field.name] === first(field)) delete state[field.name];
+    }
+    return state;
+  };
+  const enter = () => {
+    const state = read();
+    for (const field of fields) {
+      const value = state[field.name] || first(field);
+      if (field.value !== value) field.value = value;
+    }
+    show(state, update);
+  };
+  form.addEventListener("input", (event) => {
+    if (event.target.name) update({ [event.target.name]: event.target.value === first(event.target) ? "" : event.target.value });
+  });
+  form.addEventListener("submit", (event) => event.preventDefault());
+  form.addEventListener("reset", (event) => {
+    event.preventDefault();
+    history.replaceState(null, "", location.pathname + location.search);
+    enter();
+  });
+  window.addEventListener("hashchange", enter);
+  form.hidden = false;
+  enter();
+};

@@ -1,0 +1,107 @@
+"use strict";
+(() => {
+  const form = document.querySelector("form.controls");
+  const [first, second] = ["first", "second"].map((id) => document.getElementById(id));
+  const names = [...first.options].map((option) => option.value);
+  const scaled = (value) => (value === null ? null : value / 10000);
+  let update = () => {};
+
+  // What the build tested of two entries: which cells differ, and interval and p of each row of the summary, second
+  // minus first. It stands with the entry whose name comes first.
+  const pairOf = (task, a, b, cells) => {
+    const turned = !(b in board.entries[a].tasks[task].pairs);
+    const [bits, summary] = turned ? board.entries[b].tasks[task].pairs[a] : board.entries[a].tasks[task].pairs[b];
+    const bytes = [...atob(bits)].map((letter) => letter.charCodeAt(0));
+    const differs = Array.from({ length: cells }, (_, cell) => Boolean((bytes[cell >> 3] >> (7 - (cell & 7))) & 1));
+    return { differs, summary: summary.map((row) => row && (turned ? [row[1] === null ? null : -row[1], row[0] === null ? null : -row[0], row[2]] : row)) };
+  };
+
+  const describe = (key) => {
+    const dot = key.lastIndexOf(".");
+    return dot < 0 ? key.replaceAll("_", " ").replace("log2", "(log2)") : `${board.title(key.slice(0, dot))} ${board.kinds[key.slice(dot + 1)]}`;
+  };
+
+  const writer = (key) => (key === "rank_distance" ? board.distance : key === "rank_distance_log2" ? (value) => board.decimal(value, 2) : (value) => board.decimal(value));
+
+  const summarise = (place, task, [a, b], [one, other], pair) => {
+    const { summary, lower } = board.tasks[task];
+    const head = ["", one, other, "difference", "interval", "p (adjusted)", "verdict"];
+    const rows = summary.map((key, index) => {
+      const [from, to] = [a.summary[index], b.summary[index]];
+      const tested = pair.summary[index];
+      if (from === null || to === null) return null;
+      const write = writer(key);
+      const better = (to > from) !== lower[index] ? other : one;
+      const [low, high, p] = tested || [null, null, null];
+      const verdict = p === null ? "cannot be compared" : p <= 0.05 ? `${better} is better` : "not told apart";
+      return board.make("tr", p !== null && p <= 0.05 ? { class: "told" } : {},
+        board.make("th", { scope: "row" }, describe(key), ...(lower[index] ? [board.make("small", {}, "lower is better")] : [])),
+        ...[write(from), write(to), board.signed(write(to - from)), low === null ? "·" : `${board.signed(write(low))} to ${board.signed(write(high))}`, p === null ? "·" : p < 0.001 ? "< .001" : board.decimal(p), verdict].map((text) => board.make("td", {}, text)));
+    });
+    place.replaceChildren(board.make("div", { class: "scroll", role: "region", tabindex: "0", "aria-label": "Summary" },
+      board.make("table", { class: "summary" }, board.make("caption", {}, `${one} and ${other} on ${task}`),
+        board.make("thead", {}, board.make("tr", {}, ...head.map((text) => board.make(text ? "th" : "td", text ? { scope: "col" } : {}, text)))),
+        board.make("tbody", {}, ...rows.filter(Boolean)))));
+  };
+
+  const show = (task, measure, [a, b]) => {
+    const [one, other] = [a, b].map((name) => board.entries[name].title);
+    const [left, right] = [a, b].map((name) => board.entries[name].tasks[task]);
+    const { languages, measures } = board.tasks[task];
+    const cells = languages.length * (languages.length + 1);
+    const shown = measures.includes(measure) ? measure : measures[0];
+    const title = board.title(shown);
+    const pair = pairOf(task, a, b, cells);
+    summarise(document.getElementById("summary"), task, [left, right], [one, other], pair);
+
+    const values = left.grids[shown].map((value, cell) => (value === null || right.grids[shown][cell] === null ? null : scaled(right.grids[shown][cell] - value)));
+    const tested = shown === measures[0];
+    const marked = (cell) => tested && pair.differs[cell];
+    const better = [0, 1].map((side) => pair.differs.filter((differs, cell) => differs && values[cell] > 0 === Boolean(side)).length);
+    document.getElementById("counts").textContent = tested
+      ? `Of ${values.filter((value) => value !== null).length} settings, ${other} is significantly better in ${better[1]} and ${one} in ${better[0]}.`
+      : `Single settings are tested by ${board.title(measures[0])}; ${title} is shown without marks.`;
+    document.getElementById("direction").textContent = `Blue: ${other} is better. Red: ${one} is better.`;
+    board.heatMap(document.getElementById("map"), {
+      title: `${title} of ${other} minus ${one} on ${task}`,
+      languages,
+      scale: board.diverging(values),
+      value: (cell) => values[cell],
+      text: (value, full) => board.signed(board.decimal(value, full ? 3 : 2)),
+      marked,
+      legend: tested ? "significant" : "",
+      words: (cell, query, documents) => (values[cell] === null
+        ? `${query} queries have no relevant document in ${documents}`
+        : `${query} queries, ${documents === "pool" ? "documents of all languages" : `${documents} documents`}: ${title} ${board.decimal(scaled(left.grids[shown][cell]))} and ${board.decimal(scaled(right.grids[shown][cell]))}, difference ${board.signed(board.decimal(values[cell]))}${tested ? (marked(cell) ? ", significant" : ", not significant") : ""}`),
+    });
+  };
+
+  const say = (text) => {
+    document.getElementById("said").textContent = text;
+    document.getElementById("comparison").hidden = Boolean(text);
+  };
+
+  const enter = (state) => {
+    const asked = (state.compare || "").split(",");
+    const [a, b] = [0, 1].map((place) => (names.includes(asked[place]) ? asked[place] : ""));
+    first.value = a || names[0];
+    second.value = b || names.find((name) => name !== first.value) || names[0];
+    const chosen = [first.value, second.value];
+    if (chosen[0] === chosen[1]) return say("Choose two different entries.");
+    return board.load(chosen, () => {
+      if (first.value !== chosen[0] || second.value !== chosen[1]) return;
+      const task = form.elements.task.value;
+      const lacking = chosen.filter((name) => !(task in board.entries[name].tasks));
+      if (lacking.length) return say(`${lacking.map((name) => board.entries[name].title).join(" and ")} ${lacking.length > 1 ? "were" : "was"} not measured on ${task}.`);
+      say("");
+      show(task, form.elements.measure.value, chosen);
+    });
+  };
+
+  for (const select of [first, second]) select.addEventListener("change", () => update({ compare: `${first.value},${second.value}` }));
+  document.getElementById("swap").addEventListener("click", () => update({ compare: `${second.value},${first.value}` }));
+  board.follow(form, (state, change) => {
+    update = change;
+    enter(state);
+  });
+})();

@@ -1,0 +1,87 @@
+"use strict";
+// A grid of coloured cells, a row for each query language and a column for each document language and the pool. The
+// cell under pointer, finger or arrow keys is told in words below; the same numbers stand in a table.
+//
+// title, axis words and `legend` are texts; `value(cell)` gives a number or null, `text(value)` writes it short and
+// `words(cell)` in full; `marked(cell)` puts a dot on it. Cells are numbered row by row.
+board.heatMap = (place, { title, languages, scale, value, text, words, marked = () => false, legend = "" }) => {
+  const columns = [...languages, "pool"];
+  const [size, left, top, gap] = [42, 62, 48, 8];
+  const x = (column) => left + column * size + (column === languages.length ? gap : 0);
+  const y = (row) => top + row * size;
+  const width = x(columns.length - 1) + size + 2;
+  const height = y(languages.length) + 44;
+  const label = (words, at, more = {}) => board.draw("text", { x: at[0], y: at[1], class: "label", ...more }, words);
+
+  const svg = board.draw("svg", { viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true", class: "map" });
+  svg.append(label("documents in", [left, 15], { class: "label soft" }));
+  svg.append(label("queries in", [0, 0], { class: "label soft", transform: `translate(14 ${y(languages.length)}) rotate(-90)` }));
+  columns.forEach((name, column) => svg.append(label(name, [x(column) + size / 2, top - 8], { "text-anchor": "middle" })));
+  languages.forEach((name, row) => svg.append(label(name, [left - 8, y(row) + size / 2 + 5], { "text-anchor": "end" })));
+
+  const cells = languages.flatMap((_, row) => columns.map((__, column) => {
+    const index = row * columns.length + column;
+    const here = value(index);
+    const at = { x: x(column), y: y(row) };
+    const group = board.draw("g", { "data-cell": index });
+    group.append(board.draw("rect", { ...at, width: size - 1, height: size - 1, class: here === null ? "void" : "", fill: here === null ? "none" : scale.colour(here) }));
+    group.append(board.draw("text", { x: at.x + size / 2, y: at.y + size / 2 + 5, "text-anchor": "middle", class: here === null ? "label" : "", fill: here === null ? "" : scale.ink(here) }, here === null ? "·" : text(here)));
+    if (marked(index)) group.append(board.draw("circle", { cx: at.x + size - 8, cy: at.y + 7, r: 3.5, fill: scale.ink(here) }));
+    return group;
+  }));
+  const cursor = board.draw("rect", { width: size - 1, height: size - 1, class: "cursor", visibility: "hidden" });
+  svg.append(...cells, cursor);
+
+  const steps = 24;
+  const step = (scale.high - scale.low) / steps;
+  for (let each = 0; each < steps; each += 1) {
+    svg.append(board.draw("rect", { x: left + each * 8, y: height - 30, width: 8.5, height: 10, fill: scale.colour(scale.low + (each + 0.5) * step) }));
+  }
+  svg.append(label(text(scale.low), [left, height - 5], { "text-anchor": "start" }));
+  svg.append(label(text(scale.high), [left + steps * 8, height - 5], { "text-anchor": "end" }));
+  if (legend) {
+    svg.append(board.draw("circle", { cx: left + steps * 8 + 24, cy: height - 25, r: 3.5, class: "dot" }));
+    svg.append(label(legend, [left + steps * 8 + 34, height - 20]));
+  }
+
+  const readout = board.make("p", { class: "readout", role: "status" }, "Point at a cell, or move with the arrow keys.");
+  const widget = board.make("div", { class: "widget", role: "application", tabindex: "0", "aria-label": `${title}: heat map; arrow keys move from cell to cell` }, svg);
+  let current = -1;
+  const select = (index) => {
+    current = index;
+    const [row, column] = [Math.floor(index / columns.length), index % columns.length];
+    for (const [name, position] of [["x", x(column)], ["y", y(row)]]) cursor.setAttribute(name, position);
+    cursor.setAttribute("visibility", "visible");
+    readout.textContent = words(index, languages[row], columns[column]);
+  };
+  const point = (event) => {
+    const cell = event.target.closest("[data-cell]");
+    if (cell) select(Number(cell.dataset.cell));
+  };
+  widget.addEventListener("pointermove", point);
+  widget.addEventListener("pointerdown", point);
+  widget.addEventListener("focus", () => select(Math.max(0, current)));
+  widget.addEventListener("keydown", (event) => {
+    const [row, column] = [Math.floor(Math.max(0, current) / columns.length), Math.max(0, current) % columns.length];
+    const moved = {
+      ArrowUp: [row - 1, column], ArrowDown: [row + 1, column], ArrowLeft: [row, column - 1], ArrowRight: [row, column + 1],
+      Home: [row, 0], End: [row, columns.length - 1],
+    }[event.key];
+    if (!moved) return;
+    event.preventDefault();
+    const [down, across] = [Math.min(languages.length - 1, Math.max(0, moved[0])), Math.min(columns.length - 1, Math.max(0, moved[1]))];
+    select(down * columns.length + across);
+  });
+
+  const head = board.make("tr", {}, board.make("th", { scope: "col" }, "query"), ...columns.map((name) => board.make("th", { scope: "col" }, name)));
+  const rows = languages.map((name, row) => board.make("tr", {}, board.make("th", { scope: "row" }, name), ...columns.map((_, column) => {
+    const index = row * columns.length + column;
+    const here = value(index);
+    return board.make("td", {}, here === null ? "·" : text(here, true) + (marked(index) ? "*" : ""));
+  })));
+  const table = board.make("table", {}, board.make("caption", {}, `${title}, by query language (rows) and document language (columns)`), board.make("thead", {}, head), board.make("tbody", {}, ...rows));
+  const open = place.querySelector("details")?.open;
+  const details = board.make("details", {}, board.make("summary", {}, "The same numbers as a table"), board.make("div", { class: "scroll", role: "region", tabindex: "0", "aria-label": `${title} as a table` }, table));
+  if (open) details.open = true;
+  place.replaceChildren(widget, readout, details);
+};
