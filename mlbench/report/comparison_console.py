@@ -6,8 +6,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from mlbench.contrasts import Subject
-from mlbench.languages import KINDS
+from mlbench.languages import KINDS, Setting
 from mlbench.regression.document import Check, Comparison, TaskComparison
 from mlbench.report.comparison import SHORT
 from mlbench.report.comparison_notes import (
@@ -32,9 +31,9 @@ from mlbench.report.differences import (
     difference_grid,
     other_aggregates,
     other_measures,
+    setting_of,
     setting_title,
     single_settings,
-    subject_of,
     summary,
     title,
     worst,
@@ -136,12 +135,12 @@ def _settings(task: TaskComparison, *, every: bool) -> Iterator[RenderableType]:
     measure = heading(task.tests.primary_measure)
     words = f"{measure} of all settings" if every else f"settings that lose most {measure}"
     others = other_measures(task) if every else {}
-    beside = {heading(name): _beside(name, found, rows) for name, found in others.items()}
+    beside = {heading(name): _beside(found, rows) for name, found in others.items()}
     yield from _titled(words, _table("setting", rows, beside))
 
 
-def _beside(name: str, found: Mapping[Subject, Difference], rows: Sequence[Difference]) -> list[Text]:
-    each = [found.get(subject_of(row.line, row.line.name)) for row in rows]
+def _beside(found: Mapping[Setting, Difference], rows: Sequence[Difference]) -> list[Text]:
+    each = [found.get(setting_of(row.line)) for row in rows]
     return [Text(difference.difference if difference else "") for difference in each]
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
@@ -50,7 +51,7 @@ class DifferenceMap(HeatMap):
         if self.grid.crosses:
             yield Text("the heat map of differences needs a wider terminal", "dim")
 
-    @property
+    @cached_property
     def _narrowest(self) -> int:
         return 2 + max((len(whole(value, _PARTS[self.unit])) for value in self.grid.values), default=0)
 

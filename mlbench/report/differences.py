@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mlbench.contrasts import Family, Subject
-from mlbench.languages import KINDS, Kind
+from mlbench.languages import KINDS, Kind, Setting
 from mlbench.paired import Line
 from mlbench.regression.document import TaskComparison, Verdict
 from mlbench.report.pairs import POOL, Grid
@@ -87,13 +87,12 @@ def worst(task: TaskComparison) -> list[Difference]:
     return [each for each in single_settings(task) if each.size < 0][:WORST]
 
 
-def other_measures(task: TaskComparison) -> dict[str, dict[Subject, Difference]]:
-    """Return the single settings of each measure but the primary one, by the subject of the primary measure."""
-    primary = task.tests.primary_measure
-    found: dict[str, dict[Subject, Difference]] = {}
+def other_measures(task: TaskComparison) -> dict[str, dict[Setting, Difference]]:
+    """Return the single settings of each measure but the primary one."""
+    found: dict[str, dict[Setting, Difference]] = {}
     for each in _family(task, "settings"):
-        if each.line.name != primary:
-            found.setdefault(each.line.name, {})[subject_of(each.line, primary)] = each
+        if each.line.name != task.tests.primary_measure:
+            found.setdefault(each.line.name, {})[setting_of(each.line)] = each
     return found
 
 
@@ -116,9 +115,9 @@ def difference_grid(task: TaskComparison) -> DifferenceGrid:
     return DifferenceGrid(Grid(task.tests.primary_measure, task.languages, cells, pool), frozenset(explained))
 
 
-def subject_of(line: Subject, name: str) -> Subject:
-    """Return what a line is about, under another name of the measure."""
-    return Subject.model_validate({field: getattr(line, field) for field in Subject.model_fields} | {"name": name})
+def setting_of(subject: Subject) -> Setting:
+    """Return the single setting that a line is about."""
+    return Setting(subject.query_language or "", subject.document_languages or ("",))
 
 
 def title(subject: Subject, escape: Escape = str) -> str:
@@ -150,14 +149,18 @@ def bounds_text(quantity: Quantity, bounds: Bounds | None, *, beside: float | No
     return f"[{low}, {high}]"
 
 
-def _family(task: TaskComparison, family: Family) -> list[Difference]:
-    """Return the lines of a family in which there is something to compare, in the order of the document."""
+def _family(task: TaskComparison, family: Family, name: str | None = None) -> list[Difference]:
+    """Return the lines of a family, or of one measure of it, in which there is something to compare."""
     pairs = zip(task.tests.lines, task.verdicts, strict=True)
-    return [_difference(line, each) for line, each in pairs if line.family == family and line.difference is not None]
+    return [
+        _difference(line, each)
+        for line, each in pairs
+        if line.family == family and name in (None, line.name) and line.difference is not None
+    ]
 
 
 def _primary(task: TaskComparison, family: Family) -> list[Difference]:
-    return [each for each in _family(task, family) if each.line.name == task.tests.primary_measure]
+    return _family(task, family, task.tests.primary_measure)
 
 
 def _difference(line: Line, verdict: Verdict | None) -> Difference:

@@ -51,4 +51,6 @@ def quick_look(n_topics: int) -> str:
 
 def visible(text: str) -> str:
     """Return `text` with line breaks, control and direction characters as escapes: nothing in it acts unseen."""
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

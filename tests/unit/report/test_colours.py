@@ -38,6 +38,29 @@ def test_grows_brighter_from_the_known_ends_of_viridis() -> None:
     assert all(before < after for before, after in pairwise(brightness))
 
 
+class TestAroundZero:
+    @pytest.mark.parametrize(
+        ("values", "reach"), [([], 0.01), ([0.001], 0.01), ([0.012, -0.004], 0.02), ([-0.124], 0.15), ([2.0], 1.0)]
+    )
+    def test_reaches_as_far_down_as_up(self, values: list[float], reach: float) -> None:
+        scale = Scale.around_zero(values)
+        assert (scale.low, scale.high) == (-reach, reach)
+
+    def test_is_red_below_blue_above_and_grows_darker_both_ways(self) -> None:
+        scale = Scale.around_zero([0.2])
+        (red, _, blue), (other_red, _, other_blue) = scale.colour(-0.2), scale.colour(0.2)
+        assert red > blue
+        assert other_blue > other_red
+        brightness = [contrast(scale.colour(0.002 * step), BLACK) for step in range(-100, 101)]
+        assert all(before < after for before, after in pairwise(brightness[:101]))
+        assert all(before > after for before, after in pairwise(brightness[100:]))
+
+    @given(st.floats(-1, 1))
+    def test_text_can_be_read_on_every_colour(self, value: float) -> None:
+        scale = Scale.around_zero([1.0])
+        assert contrast(scale.ink(value), scale.colour(value)) >= 4.5
+
+
 @pytest.mark.parametrize(("outside", "end"), [(-1.0, 0.2), (5.0, 0.8)])
 def test_outside_is_the_nearer_end(outside: float, end: float) -> None:
     scale = Scale(0.2, 0.8)

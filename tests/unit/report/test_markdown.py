@@ -28,18 +28,24 @@ def test_a_code_span_shows_what_is_in_it(text: str) -> None:
 
 
 @given(PRINTABLE.filter(lambda text: text.strip() == text and "  " not in text))
-@pytest.mark.parametrize("known", [None, "own_language_preference", "nDCG@10", "zh-hant", "_a_", "x*y*", "a|b", "@me"])
+@pytest.mark.parametrize(
+    "known", [None, "own_language_preference", "nDCG@10", "zh-hant", "_a_", "x*y*", "a|b", "@me", "a = b"]
+)
 def test_a_name_is_shown_as_it_is(known: str | None, text: str) -> None:
     wanted = text if known is None else known
     assert seen(READER.renderInline(name(wanted))) == wanted
 
 
-@pytest.mark.parametrize("text", ["@someone", "www.example.org", "http://a", "a@b.cd", "#12", "<b>", "&lt;", "x*y*"])
+@pytest.mark.parametrize(
+    "text", ["@someone", "www.example.org", "http://a", "a@b.cd", "#12", "=@me", "<b>", "&lt;", "x*y*"]
+)
 def test_what_would_act_is_code(text: str) -> None:
     assert name(text).startswith("`")
 
 
-@pytest.mark.parametrize("text", ["AP", "nDCG@10", "complete@m", "rank_distance", "pt-br", "1.1% of them: a, b", "2.0"])
+@pytest.mark.parametrize(
+    "text", ["AP", "nDCG@10", "complete@m", "rank_distance", "pt-br", "1.1% of them: a, b", "2.0", "(p = 0.02)"]
+)
 def test_what_is_plain_stays_plain(text: str) -> None:
     assert name(text) == text
 

@@ -1,5 +1,6 @@
 import io
 from collections.abc import Sequence
+from typing import ClassVar
 
 import pytest
 from hypothesis import given
@@ -7,7 +8,7 @@ from hypothesis import strategies as st
 from rich.console import Console, RenderableType
 from rich.text import Text
 
-from mlbench.report.width import Flow, fit
+from mlbench.report.width import FittedTable, Flow, fit
 
 words = st.text("abc", min_size=1, max_size=9)
 
@@ -65,3 +66,46 @@ class TestFit:
         assert bool(chosen) == bool(widths)
         if len(chosen) > 1:
             assert sum(widths[name] for name in chosen) + 2 * (len(chosen) - 1) <= room
+
+
+class TestFittedTable:
+    columns: ClassVar = {
+        "": [Text("a long name"), Text("b")],
+        "value": [Text("1"), Text("2")],
+        "empty": [Text(), Text()],
+        "interval": [Text("[1, 2]"), Text("[2, 3]")],
+        "more": [Text("x"), Text("y")],
+    }
+
+    def table(self, width: int, **options: object) -> list[str]:
+        return lines_of(FittedTable(self.columns, **options), width)  # type: ignore[arg-type]
+
+    def test_shows_everything_but_empty_columns_where_there_is_room(self) -> None:
+        assert self.table(60) == [
+            "             value  interval  more",
+            "a long name      1    [1, 2]     x",
+            "b                2    [2, 3]     y",
+        ]
+
+    def test_folds_the_first_column_before_others_go(self) -> None:
+        lines = self.table(32, narrowest=6)
+        assert "interval" in lines[0]
+        assert "more" in lines[0]
+        assert lines[1].startswith("a long  ")
+
+    def test_late_columns_go_first_and_are_named(self) -> None:
+        lines = self.table(30, late=["interval"])
+        assert lines[0].split() == ["value", "more"]
+        assert " ".join(lines[3:]).startswith("no room for interval: see")
+
+    def test_unnamed_columns_go_without_a_word(self) -> None:
+        assert len(self.table(30, late=["interval"], unnamed=["interval"])) == 3
+
+    def test_titles_and_cells_may_have_several_lines(self) -> None:
+        columns = {"": [Text("a")], "two\nlines": [Text("1\n[0, 2]")]}
+        assert lines_of(FittedTable(columns), 20) == ["      two", "    lines", "a       1", "   [0, 2]"]
+
+    @given(st.lists(words, min_size=1, max_size=8, unique=True), st.integers(12, 60))
+    def test_keeps_within_the_width(self, titles: list[str], width: int) -> None:
+        table = FittedTable({title: [Text("cell"), Text("1,234.5")] for title in titles})
+        assert max(map(len, lines_of(table, width))) <= width

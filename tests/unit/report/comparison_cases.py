@@ -1,0 +1,177 @@
+"""Comparisons made by hand: differences that look real, and no ranks behind them."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from mlbench.contrasts import Subject
+from mlbench.languages import KINDS, Kind, settings_of
+from mlbench.paired import LOWER_IS_BETTER, Line, PairedTests, Tails
+from mlbench.regression.document import Check, Comparison, System, TaskComparison, Verdict
+from mlbench.regression.gate import DEFAULT, Gate, Rule
+from mlbench.results import Bounds, Statistics
+
+MEASURES = ("AP", "R@1", "nDCG@10")
+LEVEL: dict[Kind, float] = {"monolingual": 0.61, "cross_lingual": 0.2, "multilingual": 0.15}
+# What a candidate that fell differs by from its base.
+FALL: dict[Kind, float] = {"monolingual": 0.002, "cross_lingual": -0.03, "multilingual": -0.0004}
+SCORES = {
+    "own_language_preference": (0.91, 0.04),
+    "rank_distance": (4520.8, 255.2),
+    "rank_distance_median": (3718.4, 340.0),
+    "rank_distance_log2": (8.94, 0.05),
+    "max_rank_norm": (23.1, -1.7),
+    "removal_gap": (0.45, 0.03),
+}
+TESTED = ("own_language_preference", "rank_distance", "rank_distance_log2")
+ALLOWED = 0.005
+
+
+def make_comparison(
+    languages: Sequence[str] = ("de", "en", "th"), *, tasks: Sequence[str] = ("xquad-r",), fall: float = 1.0
+) -> Comparison:
+    """Make a comparison of a candidate that fell; `fall` is by how many times the usual, 0 for not at all."""
+    return Comparison(
+        mlbench="0.1.0",
+        gate=DEFAULT,
+        tasks=tuple(make_task(task, languages, fall=fall) for task in tasks),
+        uncompared=("mini",),
+    )
+
+
+def make_task(
+    task: str, languages: Sequence[str], *, fall: float = 1.0, rule: Rule = "significant", kinds: Sequence[Kind] = KINDS
+) -> TaskComparison:
+    lines = tuple(_lines(languages, fall, kinds))
+    return TaskComparison(
+        task=task,
+        version="1",
+        fingerprint="f" * 64,
+        languages=tuple(languages),
+        shared_only=False,
+        limit=None,
+        base=System(spec="hybrid", fingerprints=("a" * 64,), files=("hybrid.json",)),
+        candidate=System(spec="x-x-mono", fingerprints=("b" * 64,), files=("x-x-mono.json",)),
+        tests=PairedTests(
+            primary_measure="AP",
+            n_base=1,
+            n_candidate=1,
+            flips=10_000,
+            exact=False,
+            statistics=Statistics(unit="article", n_clusters=48, resamples=2000, seed=0, confidence=0.95, redraws=0),
+            lines=lines,
+        ),
+        verdicts=tuple(_verdict(line) for line in lines),
+        checks=tuple(make_check(task, line, rule) for line in lines if _is_gated(line)),
+    )
+
+
+def make_check(task: str, line: Line, rule: Rule = "significant") -> Check:
+    assert line.difference is not None
+    assert line.adjusted is not None
+    worsening = line.difference if line.kind is None else -line.difference
+    failed = worsening > ALLOWED and line.adjusted.two_sided <= 0.05
+    return Check(
+        task=task,
+        rule=rule,
+        subject=Subject.model_validate({name: getattr(line, name) for name in Subject.model_fields}),
+        allowed=ALLOWED,
+        base=line.base,
+        candidate=line.candidate,
+        difference=line.difference,
+        interval=line.interval,
+        p=line.adjusted.two_sided,
+        detectable=0.008 if line.query_language is None else 0.01 + 0.001 * len(line.query_language),
+        passed=not failed,
+        reason=f"fell by {worsening:.4f} (p = {line.adjusted.two_sided:.2g})" if failed else "did not fall",
+    )
+
+
+def floor(value: float, bound: float, language: str | None = None) -> Check:
+    """Make a line of the gate that asks for a monolingual mAP."""
+    family = "query_languages" if language else "aggregates"
+    return Check(
+        task="xquad-r",
+        rule="floor",
+        subject=Subject(family=family, name="AP", kind="monolingual", query_language=language),
+        allowed=bound,
+        base=0.6,
+        candidate=value,
+        difference=value - 0.6,
+        interval=None,
+        p=None,
+        detectable=None,
+        passed=value >= bound,
+        reason=f"{value:.4f} is {'at or above' if value >= bound else 'below'} the floor of {bound:.4f}",
+    )
+
+
+def required(task: str, *, passed: bool) -> Check:
+    """Make the line of a task that must be there."""
+    nothing = dict.fromkeys(("subject", "allowed", "base", "candidate", "difference", "interval", "p", "detectable"))
+    reason = "measured on both sides" if passed else "missing in results/base"
+    return Check.model_validate({**nothing, "task": task, "rule": "required", "passed": passed, "reason": reason})
+
+
+def gated(rule: Rule) -> Gate:
+    """Return the gate without a file, under another rule."""
+    return DEFAULT.model_copy(update={"rule": rule})
+
+
+def _lines(languages: Sequence[str], fall: float, kinds: Sequence[Kind]) -> Iterator[Line]:
+    random = np.random.RandomState(0)
+    settings = settings_of(languages, kinds)
+    present = [kind for kind in kinds if any(setting.kind == kind for setting in settings)]
+    for kind in present:
+        for measure in MEASURES:
+            yield _line(Subject(family="aggregates", name=measure, kind=kind), LEVEL[kind], fall * FALL[kind])
+    for name, (value, rise) in SCORES.items() if "multilingual" in present else ():
+        yield _line(Subject(family="aggregates", name=name), value, fall * rise)
+    for kind in present:
+        for language in languages:
+            about = {"kind": kind, "query_language": language}
+            for measure in MEASURES:
+                subject = Subject(family="query_languages", name=measure, **about)
+                yield _line(subject, LEVEL[kind], fall * (FALL[kind] + random.uniform(-0.001, 0.001)))
+    for setting in settings:
+        for measure in MEASURES:
+            subject = Subject(
+                family="settings",
+                name=measure,
+                kind=setting.kind,
+                query_language=setting.query_language,
+                document_languages=setting.document_languages,
+            )
+            change = fall * (FALL[setting.kind] + random.uniform(-0.01, 0.01))
+            yield _line(subject, LEVEL[setting.kind], change)
+
+
+def _line(subject: Subject, base: float, change: float) -> Line:
+    tested = subject.name == "AP" or subject.name in TESTED
+    p = 0.0003 if abs(change) > 0.02 else 0.4
+    wide = abs(base) / 50
+    return Line(
+        **subject.model_dump(),
+        base=base,
+        candidate=base + change,
+        difference=change,
+        interval=None if subject.name == "rank_distance_median" else Bounds(low=change - wide, high=change + wide),
+        raw=Tails(two_sided=p, greater=p, less=p) if tested else None,
+        adjusted=Tails(two_sided=p, greater=p, less=p) if tested else None,
+        n_topics=1190,
+        n_clusters=48,
+    )
+
+
+def _verdict(line: Line) -> Verdict | None:
+    if line.adjusted is None or line.difference is None:
+        return None
+    if line.adjusted.two_sided > 0.05:
+        return "same"
+    return "better" if (line.difference < 0) == (line.name in LOWER_IS_BETTER) else "worse"
+
+
+def _is_gated(line: Line) -> bool:
+    if line.name == "own_language_preference":
+        return True
+    return line.name == "AP" and line.family != "settings"
