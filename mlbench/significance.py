@@ -199,11 +199,13 @@ def critical_value(columns: Floats, level: float, *, flips: int = 10_000, seed: 
     """
     usable = columns[:, ~np.isnan(columns).any(axis=0)]
     exact, patterns = _patterns(len(columns), flips)
-    allowed = int(level * (patterns if exact else patterns + 1) + _TIE)
-    if allowed < 1 or not usable.shape[1]:
+    reaching = int(level * (patterns if exact else patterns + 1) + _TIE)
+    if reaching < 1 or not usable.shape[1]:
         return float("inf")
     largest = np.concatenate([flipped.max(axis=1) for flipped in _flip(_studentise(usable), flips, seed)])
-    return float(np.partition(largest, -allowed)[-allowed])
+    # The observed pattern is one of those that reach it; only where all are tried is it among them.
+    place = reaching + 1 if exact else reaching
+    return float(np.partition(largest, -place)[-place])
 
 
 def _patterns(n_clusters: int, flips: int) -> tuple[bool, int]:

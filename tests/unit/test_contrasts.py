@@ -91,13 +91,23 @@ def test_values_are_those_of_the_documents_to_the_bit(name: str) -> None:
             assert each.difference == pytest.approx(sum(stated[2:]) / 3 - sum(stated[:2]) / 2, abs=1e-12)
 
 
-def test_the_primary_measure_and_three_bias_scores_have_contributions(name: str) -> None:
+def test_all_measures_and_the_bias_scores_that_are_means_have_contributions(name: str) -> None:
     for each in FOUND[name].each:
-        wanted = each.subject.name in ("AP", *TESTED_BIAS_SCORES) and each.n_topics > 0
-        assert (each.contributions is not None) == wanted
+        wanted = each.subject.name not in ("rank_distance_median", "language_prior") and each.n_topics > 0
+        assert (each.contributions is not None) == wanted, about(each)
         if each.contributions is not None:
             assert each.contributions.added.sum() == pytest.approx(each.difference, abs=1e-9)
             assert each.contributions.shares.sum() == pytest.approx(1)
+
+
+def test_the_primary_measure_and_three_bias_scores_are_tested(name: str) -> None:
+    tested = FOUND[name].tested
+    assert {subject.name for subject in tested} == {"AP", *(TESTED_BIAS_SCORES if name != "not parallel" else ())}
+    for each in FOUND[name].each:
+        if each.subject in tested:
+            assert tested[each.subject] is each.contributions
+        else:
+            assert each.subject.name not in ("AP", *TESTED_BIAS_SCORES) or each.n_topics == 0
 
 
 @pytest.mark.parametrize("cluster", [0, 4])

@@ -9,13 +9,10 @@ from unit.scoring.cases import make_collection, random_orders, ranks_of
 from unit.test_contrasts import COLLECTIONS, RANKS, naive_values, request_of
 from unit.test_significance import naive_max_t
 
-from mlbench.contrasts import TESTED_BIAS_SCORES, Contrast, Contrasts, Contributions, Subject, contrast
-from mlbench.errors import UserError
+from mlbench.contrasts import TESTED_BIAS_SCORES
 from mlbench.languages import KINDS, settings_of
-from mlbench.observations import observe
-from mlbench.paired import PairedTests, compare, compare_ranks, non_inferiority
+from mlbench.paired import PairedTests, compare_ranks
 from mlbench.ranks import Ranks
-from mlbench.results import Statistics
 
 SIDES = (("two_sided", "two-sided"), ("greater", "greater"), ("less", "less"))
 
@@ -214,70 +211,3 @@ def test_a_plain_difference_is_found_in_every_family() -> None:
             assert line.interval is not None
             assert line.difference > 0.1
     assert tests.line("rank_distance").adjusted.less == 1 / 1000
-
-
-def contrasts_of_noise(random: np.random.RandomState, margin: float, name: str = "AP") -> Contrasts:
-    """Return three subjects whose differences are `margin` and noise in 40 clusters."""
-    shares = np.full(40, 1 / 40)
-    noise = random.standard_normal((3, 40)) / 40
-    each = tuple(
-        Contrast(
-            subject=Subject(family="aggregates", name=name, kind=kind),
-            base=np.array([0.5]),
-            candidate=np.array([0.5 + margin + own.sum()]),
-            interval=None,
-            n_topics=40,
-            n_clusters=40,
-            contributions=Contributions(own + margin * shares, shares),
-        )
-        for kind, own in zip(KINDS, noise, strict=True)
-    )
-    statistics = Statistics(unit="topic", n_clusters=40, resamples=0, seed=0, confidence=0.95, redraws=0)
-    return Contrasts(each, "AP", 1, 1, statistics)
-
-
-@pytest.mark.parametrize(("name", "sign"), [("AP", -1), ("rank_distance", 1)])
-def test_one_that_is_worse_by_the_margin_is_rarely_called_no_worse(name: str, sign: int) -> None:
-    random = np.random.RandomState(0)
-    raw, adjusted = [], []
-    for _ in range(400):
-        found = non_inferiority(contrasts_of_noise(random, sign * 0.3, name), lambda _: 0.3, flips=199)
-        raw.append(found[0].raw <= 0.05)
-        adjusted.append(min(each.adjusted for each in found) <= 0.05)
-    error = np.sqrt(0.05 * 0.95 / 400)
-    assert abs(np.mean(raw) - 0.05) <= 3 * error
-    assert abs(np.mean(adjusted) - 0.05) <= 3 * error
-
-
-def test_a_margin_makes_it_easier_to_be_no_worse() -> None:
-    request = request_of("parallel")
-    base, candidate = (observe(ranks, request) for ranks in (RANKS["parallel"][2], RANKS["parallel"][0]))
-    found = contrast([base], [candidate])
-    tests = compare(found)
-    by_margin = [non_inferiority(found, lambda _, margin=margin: margin) for margin in (0, 0.05, 2)]
-    assert len(by_margin[0]) == sum(line.raw is not None for line in tests.lines)
-    for strict, mild, large in zip(*by_margin, strict=True):
-        line = tests.line(strict.name, strict.kind, strict.query_language, strict.document_languages)
-        lower = strict.name in TESTED_BIAS_SCORES
-        assert strict.raw == (line.raw.less if lower else line.raw.greater)
-        assert strict.adjusted == (line.adjusted.less if lower else line.adjusted.greater) or lower != (
-            line.name == "AP"
-        )
-        assert strict.difference == line.difference
-        assert strict.raw >= mild.raw >= large.raw
-        if strict.name == "AP":
-            # No AP falls by 2: every sign but the observed ones makes the sum smaller.
-            assert large.raw == 1 / 2**6
-
-
-def test_margins_choose_what_is_tested_together() -> None:
-    request = request_of("parallel")
-    found = contrast(*([observe(ranks, request)] for ranks in (RANKS["parallel"][0], RANKS["parallel"][2])))
-    one = non_inferiority(found, lambda s: 0.01 if (s.family, s.kind) == ("aggregates", "multilingual") else None)
-    assert [(each.name, each.kind, each.margin, each.raw == each.adjusted) for each in one] == [
-        ("AP", "multilingual", 0.01, True)
-    ]
-    assert non_inferiority(found, lambda _: None) == ()
-    for wrong in (-0.01, float("nan")):
-        with pytest.raises(UserError, match="the margin of AP is"):
-            non_inferiority(found, lambda _, wrong=wrong: wrong)

@@ -12,6 +12,7 @@ from mlbench.significance import (
     bootstrap_weights,
     cluster_sums,
     contributions,
+    critical_value,
     macro_contributions,
     paired_randomization,
     percentile_bounds,
@@ -310,6 +311,32 @@ def test_the_seed_decides_the_flips():
     assert (first == same).all()
     assert (first != other).any()
     assert (first * 1000).round().astype(int).tolist() == [20, 3, 269]
+
+
+@given(
+    arrays(np.float64, st.tuples(st.integers(1, 12), st.integers(1, 4)), elements=st.floats(-1, 1, width=16)),
+    st.sampled_from([0.01, 0.05, 0.1, 0.3]),
+    st.integers(5, 5000),
+)
+def test_what_exceeds_the_critical_value_is_what_is_rejected(columns, level, flips):
+    found = paired_randomization(columns, flips=flips, seed=3)
+    critical = critical_value(columns, level, flips=flips, seed=3)
+    scale = np.sqrt((columns**2).sum(axis=0))
+    largest = (found.totals / np.where(scale > 0, scale, 1)).max()
+    rejected = found.adjusted.greater.min() <= level
+    assert rejected == (largest > critical + 1e-9)
+
+
+def test_the_critical_value_is_a_quantile_of_the_largest_sum():
+    random = np.random.RandomState(0)
+    single = critical_value(random.standard_normal((500, 1)), 0.05, flips=20_000)
+    assert single == pytest.approx(stats.norm.isf(0.05), abs=0.03)
+    several = critical_value(random.standard_normal((500, 10)), 0.05, flips=20_000)
+    assert several == pytest.approx(stats.norm.isf(1 - 0.95**0.1), abs=0.04)
+    assert critical_value(np.full((4, 1), np.nan), 0.05) == np.inf
+    assert critical_value(np.ones((4, 0)), 0.05) == np.inf
+    assert critical_value(np.ones((4, 1)), 0.05) == np.inf
+    assert critical_value(np.ones((5, 1)), 0.05) == pytest.approx(3 / np.sqrt(5))
 
 
 def test_few_families_of_nulls_are_rejected_after_adjustment():
