@@ -170,10 +170,12 @@ def _gate(request: Request) -> Gate:
 
 
 def _writer(path: Path) -> Callable[[Comparison], str]:
-    """Return what writes a file of this name; raises `UserError` for a name that no format has."""
+    """Return what writes a file of this name; raises `UserError` where no format has it, or its folder is missing."""
     writer = _WRITERS.get(path.suffix.lower())
     if writer is None:
         raise UserError(f"--write {path}: no format has this suffix: choose among {', '.join(_WRITERS)}")
+    if not path.parent.is_dir():
+        raise UserError(f"--write {path}: there is no folder {path.parent}")
     return writer
 
 
