@@ -1,33 +1,21 @@
 """`mlbench leaderboard`: entries made of results, and checked; the data and protocol that they must be of."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
+from mlbench.cli.boards import board_option
+from mlbench.cli.leaderboard_build import build
 from mlbench.cli.report import result_paths
 from mlbench.errors import RefusedEntry, UnknownName
 from mlbench.leaderboard.accepted import accept
-from mlbench.leaderboard.board import DEFAULT_FOLDER, Board
+from mlbench.leaderboard.board import Board
 from mlbench.leaderboard.checking import CheckedEntry, check_entry
 from mlbench.leaderboard.submission import Description, add
 from mlbench.report.notation import count
 from mlbench.verification import read_pair, recompute
-
-_Command = Callable[..., object]
-
-
-def _board(function: _Command) -> _Command:
-    return click.option(
-        "--board",
-        "folder",
-        type=click.Path(path_type=Path),
-        default=DEFAULT_FOLDER,
-        show_default=True,
-        metavar="DIR",
-        help="The leaderboard's folder, with tasks/ and entries/.",
-    )(function)
 
 
 @click.group(
@@ -35,7 +23,8 @@ def _board(function: _Command) -> _Command:
 Examples:
   mlbench leaderboard add results/xquad-r.checkpoint-1a2b3c4d.json --name our-model
   mlbench leaderboard check our-model
-  mlbench leaderboard accept results/mini.static-38ef888e.json"""
+  mlbench leaderboard accept results/mini.static-38ef888e.json
+  mlbench leaderboard build"""
 )
 def command() -> None:
     """Make entries of a leaderboard, check them, and build its site.
@@ -59,7 +48,7 @@ Examples:
 @click.option("--licence", metavar="TEXT", help="The licence of the model.")
 @click.option("--parameters", type=click.IntRange(min=0), metavar="N", help="How many weights it has.")
 @click.option("--replace", is_flag=True, help="Take the place of the entry of that name, results and all.")
-@_board
+@board_option
 def add_(results: Sequence[Path], name: str, replace: bool, folder: Path, **said: object) -> None:
     """Make an entry of RESULTs with their ranks beside them, or add them to the entry of that name.
 
@@ -80,7 +69,7 @@ Examples:
 )
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
-@_board
+@board_option
 def check(names: Sequence[str], as_json: bool, folder: Path) -> int:
     """Check the entries called NAME, or all of them: one line each; exit code 1 when one is refused.
 
@@ -106,7 +95,7 @@ def check(names: Sequence[str], as_json: bool, folder: Path) -> int:
 @command.command("accept", epilog="\b\nExample:\n  mlbench leaderboard accept results/mini.static-38ef888e.json")
 @click.argument("results", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RESULT...")
 @click.option("--replace", is_flag=True, help="Accept this instead of what was accepted for the task.")
-@_board
+@board_option
 def accept_(results: Sequence[Path], replace: bool, folder: Path) -> None:
     """Let the board take the tasks of RESULTs that you trust: with their data, measures and statistics, and no other.
 
@@ -117,6 +106,9 @@ def accept_(results: Sequence[Path], replace: bool, folder: Path) -> None:
         if differences := recompute(result, ranks).differences:
             raise RefusedEntry(f"{path} does not follow from its ranks: {differences[0]}")
         click.echo(Board(folder).take(accept(result, ranks), replace=replace))
+
+
+command.add_command(build)
 
 
 def _checked_row(board: Board, name: str) -> dict[str, object]:

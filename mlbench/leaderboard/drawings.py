@@ -1,29 +1,36 @@
-"""What the scripts of the site draw from: a data file for each entry, and one for the tasks.
+"""What the scripts of the site draw from: a data file for each entry, and one for what all of them share.
 
 A data file calls a function of the site with plain values, since a page that is opened from a disk may load scripts
-and nothing else. Measures are whole ten-thousandths, and null where there is no value; grids are flat, a row for each
-query language, with a column for each document language and a last one for the pool.
+and nothing else. Most numbers are packed: measures in ten-thousandths. Grids are flat, a row for each query language,
+with a column for each document language and a last one for the pool.
 """
 
 import json
 from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
+from math import floor, log10
 
 import numpy as np
 
 from mlbench.languages import KINDS, Kind
-from mlbench.leaderboard.columns import MEASURES, measured
+from mlbench.leaderboard.columns import Column, measured
 from mlbench.leaderboard.entries import ReportedTask
 from mlbench.leaderboard.evidence import summary_columns
 from mlbench.leaderboard.pairs import Pair
-from mlbench.leaderboard.standings import Measured, Shown
+from mlbench.leaderboard.standings import Shown
 from mlbench.report.pairs import POOL, grid
-from mlbench.results import Result, SettingResult
+from mlbench.report.scores import score_ends, score_interval, score_references, score_value
+from mlbench.results import Bounds, Result, SettingResult
 
 Plain = None | bool | int | float | str | Sequence["Plain"] | Mapping[str, "Plain"]
 
-_SCALE = 10_000
+MEASURES = ("AP", "R@1", "R@10")
+"""The measures that are drawn of every setting, beside the primary one."""
+
 _DISTANCE = "rank_distance"
+_UNIT = 10_000
+_LARGEST = 2**15 - 1
+_NONE = -(2**15)
 
 
 def script(function: str, *values: Plain) -> str:
@@ -32,8 +39,14 @@ def script(function: str, *values: Plain) -> str:
     return f"{function}({','.join(written)});\n".replace("<", "\\u003c")
 
 
-def measures_of(result: Result) -> list[str]:
-    """Return the measures that the site draws of a result, the primary one first."""
+def pack(values: Sequence[float | None], unit: float = _UNIT) -> str:
+    """Write numbers in whole units as 16 bits each, the low byte first, in base64; None is the smallest number."""
+    whole = [_NONE if value is None else max(-_LARGEST, min(_LARGEST, round(value * unit))) for value in values]
+    return b64encode(np.array(whole, dtype="<i2").tobytes()).decode().rstrip("=")
+
+
+def drawn_measures(result: Result) -> list[str]:
+    """Return the measures that are drawn of a result, the primary one first."""
     primary = result.task.primary_measure
     return [primary, *(name for name in MEASURES if name in result.task.measures and name != primary)]
 
@@ -44,10 +57,12 @@ def task_values(result: Result) -> Plain:
     columns = summary_columns(result.task.primary_measure)
     return {
         "languages": result.task.languages,
-        "measures": measures_of(result),
+        "measures": drawn_measures(result),
         "queries": [queries.get(place, 0) for place in _places(result)],
+        "scores": [score.name for score in result.bias.scores] if result.bias else [],
         "summary": [column.key for column in columns],
         "lower": [column.lower_is_better for column in columns],
+        "units": [_unit(column, result) for column in columns],
     }
 
 
@@ -55,24 +70,23 @@ def entry_values(shown: Shown, pairs: Mapping[str, Mapping[str, Pair]]) -> Plain
     """Return what is drawn of an entry; `pairs` has for each task those in which it is the first, by the second."""
     tasks: dict[str, Plain] = {said.task: _of_report(said) for said in shown.entry.reported}
     for task, each in shown.tasks.items():
-        tasks[task] = {
-            **_of_result(each.result),
-            "pairs": {name: _of_pair(pair, each) for name, pair in sorted(pairs.get(task, {}).items())},
-        }
+        found = sorted(pairs.get(task, {}).items())
+        tasks[task] = {**_of_result(each.result), "pairs": {name: _of_pair(pair, each.result) for name, pair in found}}
     return {"title": shown.entry.title, "tasks": tasks}
 
 
 def _of_result(result: Result) -> dict[str, Plain]:
     primary = result.task.primary_measure
-    grids = {name: grid(result, name) for name in measures_of(result)}
+    grids = {name: grid(result, name) for name in drawn_measures(result)}
+    values = {name: [each.value(*place) for place in _places(result)] for name, each in grids.items()}
     bounds = [grids[primary].interval(*place) for place in _places(result)]
     summary = [measured(result, column) for column in summary_columns(primary)]
     return {
-        "grids": {name: [_scaled(each.value(*place)) for place in _places(result)] for name, each in grids.items()},
-        "low": [_scaled(each and each.low) for each in bounds],
-        "high": [_scaled(each and each.high) for each in bounds],
+        "grids": {name: pack(each) for name, each in values.items()},
+        "limits": _limits(bounds),
         "rows": dict(_rows(result, primary)),
-        "summary": [each and _short(each.value) for each in summary],
+        "scores": list(_scores(result)),
+        "summary": [_digits(number.value) if number else None for number in summary],
     }
 
 
@@ -81,19 +95,28 @@ def _rows(result: Result, measure: str) -> Iterator[tuple[str, Plain]]:
     for kind in KINDS:
         means = [result.aggregate(kind, query_language=language) for language in result.task.languages]
         if any(means):
-            bounds = [mean and mean.intervals.get(measure) for mean in means]
-            yield (
-                kind,
-                [
-                    [_scaled(mean and mean.measures.get(measure)) for mean in means],
-                    [_scaled(each and each.low) for each in bounds],
-                    [_scaled(each and each.high) for each in bounds],
-                ],
-            )
+            bounds = [mean.intervals.get(measure) if mean else None for mean in means]
+            yield kind, [pack([mean.measures.get(measure) if mean else None for mean in means]), *_limits(bounds)]
     score = result.bias.score(_DISTANCE) if result.bias else None
     if score is not None:
         found = {row.language: row.value for row in score.rows}
-        yield _DISTANCE, [[_short(found.get(language)) for language in result.task.languages]]
+        yield _DISTANCE, [_digits(found.get(language)) for language in result.task.languages]
+
+
+def _limits(bounds: Sequence[Bounds | None]) -> list[Plain]:
+    return [
+        pack([each.low if each else None for each in bounds]),
+        pack([each.high if each else None for each in bounds]),
+    ]
+
+
+def _scores(result: Result) -> Iterator[Plain]:
+    """Yield of each bias score how value, interval, references and ends are written; None without a value."""
+    for score in result.bias.scores if result.bias else ():
+        if score.value is None:
+            yield None
+        else:
+            yield [score_value(score), score_interval(score), score_references(score), score_ends(score)]
 
 
 def _of_report(said: ReportedTask) -> Plain:
@@ -102,31 +125,36 @@ def _of_report(said: ReportedTask) -> Plain:
     languages = sorted({each.query_language for each in rows if each.query_language is not None})
     measure = next((each.name for each in rows if each.kind), "")
     found = {(each.name, each.kind, each.query_language): each.value for each in rows}
-    keys: list[tuple[str, str, Kind | None]] = [(kind, measure, kind) for kind in KINDS]
-    keys.append((_DISTANCE, _DISTANCE, None))
-    values: dict[str, Plain] = {}
-    for key, name, kind in keys:
-        written = _scaled if kind else _short
-        row = [written(found.get((name, kind, language))) for language in languages]
-        if any(value is not None for value in row):
-            values[key] = [row]
-    return {"languages": languages, "measure": measure, "rows": values}
+    nothing = [None] * len(languages)
+
+    def row(name: str, kind: Kind | None) -> list[float | None]:
+        return [found.get((name, kind, language)) for language in languages]
+
+    rows_of: dict[str, Plain] = {kind: [pack(row(measure, kind))] for kind in KINDS if row(measure, kind) != nothing}
+    if row(_DISTANCE, None) != nothing:
+        rows_of[_DISTANCE] = row(_DISTANCE, None)
+    return {"languages": languages, "measure": measure, "rows": rows_of}
 
 
-def _of_pair(pair: Pair, first: Measured) -> Plain:
-    """Return which cells of the grid differ, as bits in base64, and interval and p of each row of the summary."""
-    differs = {
-        place: bool(differs)
-        for setting, differs in zip(first.result.settings, pair.differs, strict=True)
-        if (place := _place(first.result, setting))
-    }
-    bits = np.packbits([differs.get(place, False) for place in _places(first.result)])
-    summary: list[Plain] = []
-    for column in summary_columns(first.result.task.primary_measure):
+def _of_pair(pair: Pair, result: Result) -> Plain:
+    """Return which cells of the grid differ, as bits in base64, and limits and p of each row of the summary, packed."""
+    places = [_place(result, setting) for setting in result.settings]
+    differs = dict(zip(places, pair.differs.tolist(), strict=True))
+    bits = np.packbits([differs.get(place, False) for place in _places(result)])
+    summary: list[float | None] = []
+    for column in summary_columns(result.task.primary_measure):
         found = pair.summary.get(column)
-        limits = found.interval if found else None
-        summary.append(found and [_short(limits and limits.low), _short(limits and limits.high), _short(found.p)])
-    return [b64encode(bits.tobytes()).decode().rstrip("="), summary]
+        limits = (found.interval.low, found.interval.high) if found and found.interval else (None, None)
+        summary += [limit and limit * _unit(column, result) for limit in limits]
+        summary.append(found.p * _UNIT if found else None)
+    return [b64encode(bits.tobytes()).decode().rstrip("="), pack(summary, 1)]
+
+
+def _unit(column: Column, result: Result) -> float:
+    """Return what a number of the summary is packed in: rank distances as finely as 16 bits allow."""
+    if column.name == _DISTANCE and result.bias:
+        return 10.0 ** floor(log10(_LARGEST / max(1, result.bias.n_documents)))
+    return 1000.0 if column.name.startswith(_DISTANCE) else _UNIT
 
 
 def _places(result: Result) -> list[tuple[str, str]]:
@@ -143,12 +171,6 @@ def _place(result: Result, setting: SettingResult) -> tuple[str, str] | None:
     return (setting.query_language, POOL) if len(documents) == len(result.task.languages) else None
 
 
-def _scaled(value: float | None) -> int | None:
-    return None if value is None else round(value * _SCALE)
-
-
-def _short(value: float | None) -> float | int | None:
-    """Round to four decimals, and what is not between -10 and 10 to one."""
-    if value is None:
-        return None
-    return round(value, 4) if abs(value) < 10 else round(value, 1)
+def _digits(value: float | None) -> float | None:
+    """Round to four decimals, and what is not a share to one."""
+    return None if value is None else round(value, 4 if abs(value) < 100 else 1)

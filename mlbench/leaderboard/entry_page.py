@@ -1,22 +1,21 @@
-"""The page of an entry: what it is, what it took, how to make it again and how to check it; figures are drawn in it."""
+"""The page of an entry: its means, what it took, how to make it again and how to check it; figures are drawn in it."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from mlbench.languages import KINDS
-from mlbench.leaderboard.columns import Column, title
-from mlbench.leaderboard.drawings import measures_of
+from mlbench.leaderboard.columns import MEASURES, Column, title
 from mlbench.leaderboard.entries import Entry, ReportedTask
-from mlbench.leaderboard.overview import Cell, cell, facts, written_place
+from mlbench.leaderboard.overview import Cell, cell, facts
 from mlbench.leaderboard.standings import Shown, Standing, Standings
 from mlbench.report.method import cost, intervals
 from mlbench.report.notation import spoken
 from mlbench.report.provenance import Facts, command, provenance
-from mlbench.report.scores import score_ends, score_interval, score_references, score_value, written
-from mlbench.results import BiasResult, Result
+from mlbench.report.scores import written
+from mlbench.results import Result
 
-_OF_THE_RETRIEVER = ("Retriever", "Training")
 _AGGREGATION = {"macro": "means over settings (macro)", "micro": "means over all queries (micro)"}
+_ABOUT_THE_TASK = "Task"
 
 
 @dataclass(frozen=True)
@@ -28,100 +27,87 @@ class Means:
 
 
 @dataclass(frozen=True)
-class BiasRow:
-    """A bias score as it is shown; `place` is empty where entries are not ranked by it."""
-
-    name: str
-    value: str
-    bounds: str = ""
-    reference: str = ""
-    ends: str = ""
-    place: str = ""
-
-
-@dataclass(frozen=True)
-class Run:
-    """What the run on a task took, and how to make it again; not `recorded` is a command like it."""
-
-    cost: Sequence[str]
-    intervals: Sequence[str]
-    command: str
-    recorded: bool
-    facts: Sequence[Facts]
-
-
-@dataclass(frozen=True)
 class EntryPart:
-    """What the page says of one task; `notes` are warnings and what a source leaves open. What is reported has no run."""
+    """What the page says of one task; `notes` are warnings, or what a source leaves open.
+
+    `intervals` says how these were made, empty for reported numbers; `scores` are bias scores that are reported.
+    """
 
     task: str
     facts: str
     notes: Sequence[str]
     measures: Sequence[str]
     means: Sequence[Means]
-    bias: Sequence[BiasRow]
-    run: Run | None
+    intervals: str = ""
+    scores: Sequence[tuple[str, str]] = ()
+
+
+@dataclass(frozen=True)
+class Making:
+    """How a verified entry was made: what each run took, and the commands; not `recorded` are commands like them.
+
+    `facts` are what all runs have in common, then what is each one's own.
+    """
+
+    cost: Sequence[tuple[str, str]]
+    commands: Sequence[str]
+    recorded: bool
+    facts: Sequence[Facts]
 
 
 @dataclass(frozen=True)
 class EntryPage:
-    """What the page says of an entry; `shared` are the facts of the retriever, which are the same on all its tasks."""
+    """What the page says of an entry; how it was made is None for a reported one."""
 
     entry: Entry
     parts: Sequence[EntryPart]
-    shared: Sequence[Facts]
+    making: Making | None
 
 
 def entry_page(shown: Shown, every: Sequence[Standings]) -> EntryPage:
     """Return the page of an entry; `every` are the standings of all tasks."""
-    parts = []
-    shared: dict[Facts, None] = {}
-    for standings in every:
-        for group in standings.groups.values():
-            standing = next((each for each in group if each.entry.name == shown.name), None)
-            if standing is None:
-                continue
-            if standing.reported:
-                parts.append(_reported(standings, standing, standing.reported))
-                continue
-            result = shown.tasks[standings.task].result
-            shared |= dict.fromkeys(each for each in provenance(result) if each.title in _OF_THE_RETRIEVER)
-            parts.append(_measured(standings, standing, result))
-    return EntryPage(shown.entry, parts, list(shared))
+    standing = [
+        (standings, standing)
+        for standings in every
+        for group in standings.groups.values()
+        for standing in group
+        if standing.entry.name == shown.name
+    ]
+    results = [shown.tasks[standings.task].result for standings, _ in standing if standings.task in shown.tasks]
+    return EntryPage(
+        entry=shown.entry,
+        parts=[
+            _reported(each, each.reported) if each.reported else _measured(each, standings, shown)
+            for standings, each in standing
+        ],
+        making=_making(results) if results else None,
+    )
 
 
-def _measured(standings: Standings, standing: Standing, result: Result) -> EntryPart:
-    measures = measures_of(result)
-    scores = result.bias.scores if result.bias else ()
+def _measured(standing: Standing, standings: Standings, shown: Shown) -> EntryPart:
+    result = shown.tasks[standings.task].result
+    measures = [measure for measure in MEASURES if measure in result.task.measures]
     return EntryPart(
         task=standings.task,
         facts=facts(standings),
         notes=[result.bias.warning] if result.bias and result.bias.warning else [],
         measures=[title(measure) for measure in measures],
         means=list(_means(standing, measures)),
-        bias=[_bias_row(score, standing) for score in scores if score.value is not None],
-        run=Run(
-            cost=cost(result),
-            intervals=intervals(result.statistics),
-            command=command(result),
-            recorded=result.environment.command is not None,
-            facts=[each for each in provenance(result) if each.title not in _OF_THE_RETRIEVER],
-        ),
+        intervals=", ".join(intervals(result.statistics)),
     )
 
 
-def _reported(standings: Standings, standing: Standing, said: ReportedTask) -> EntryPart:
+def _reported(standing: Standing, said: ReportedTask) -> EntryPart:
     measures = list(dict.fromkeys(column.name for column in standing.scores if column.kind))
     text = "not stated" if said.document_text is None else spoken(said.document_text)
     scores = {column.name: score.number.value for column, score in standing.scores.items() if column.kind is None}
     return EntryPart(
-        task=standings.task,
+        task=said.task,
         facts=f"{_AGGREGATION[said.aggregation]}; what a document was: {text}",
         notes=[f"The source does not state: {', '.join(said.unstated)}."] if said.unstated else [],
         measures=[title(measure) for measure in measures],
         means=list(_means(standing, measures)),
-        bias=[BiasRow(name, written(name, value)) for name, value in scores.items()],
-        run=None,
+        scores=[(name, written(name, value)) for name, value in scores.items()],
     )
 
 
@@ -132,13 +118,33 @@ def _means(standing: Standing, measures: Sequence[str]) -> Iterator[Means]:
             yield Means(spoken(kind), [cell(column, standing.scores.get(column)) for column in columns])
 
 
-def _bias_row(score: BiasResult, standing: Standing) -> BiasRow:
-    ranked = standing.scores.get(Column(score.name))
-    return BiasRow(
-        name=score.name,
-        value=score_value(score),
-        bounds=score_interval(score),
-        reference=score_references(score),
-        ends=score_ends(score),
-        place=written_place(ranked.place) if ranked else "",
+def _making(results: Sequence[Result]) -> Making:
+    return Making(
+        cost=[(result.task.name, ", ".join(cost(result))) for result in results],
+        commands=list(dict.fromkeys(map(command, results))),
+        recorded=all(result.environment.command is not None for result in results),
+        facts=[*_shared(results), *_own(results)],
     )
+
+
+def _shared(results: Sequence[Result]) -> Iterator[Facts]:
+    """Yield the facts that all results have in common."""
+    first, *others = [_facts(result) for result in results]
+    for name, held in first.items():
+        common = [fact for fact in held.items() if all(fact in other.get(name, {}).items() for other in others)]
+        if common:
+            yield Facts(name, tuple(common))
+
+
+def _own(results: Sequence[Result]) -> Iterator[Facts]:
+    """Yield for each result the facts that not all of them have in common."""
+    common = {(part.title, *fact) for part in _shared(results) for fact in part.facts}
+    for result in results:
+        facts = [fact for name, held in _facts(result).items() for fact in held.items() if (name, *fact) not in common]
+        if facts:
+            yield Facts(result.task.name, tuple(facts))
+
+
+def _facts(result: Result) -> dict[str, dict[str, str]]:
+    """Return what is known of retriever, training and run; of the task, the page about the leaderboard tells."""
+    return {part.title: dict(part.facts) for part in provenance(result) if part.title != _ABOUT_THE_TASK}

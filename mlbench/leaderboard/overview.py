@@ -35,10 +35,9 @@ class Head:
 
 @dataclass(frozen=True)
 class Cell:
-    """A number as it is shown; `exact` is what it is sorted by, empty where there is no number."""
+    """A number as it is shown."""
 
     text: str
-    exact: str = ""
     bounds: str = ""
     place: str = ""
 
@@ -106,8 +105,11 @@ def facts(standings: Standings) -> str:
 
 
 def _table(standings: Standings, group: Group, rows: Sequence[Standing]) -> Table:
-    columns = [column for column in COLUMNS if any(column in row.scores for row in rows)]
-    first = FIRST if FIRST in columns else columns[0]
+    # Those that stand below one another line up; what a group has no number of is a dot.
+    like = [*rows, *standings.groups.get("verified", [])] if group == "macro" else rows
+    columns = [column for column in COLUMNS if any(column in row.scores for row in like)]
+    numbered = [column for column in columns if any(column in row.scores for row in rows)]
+    first = FIRST if FIRST in numbered or not numbered else numbered[0]
     ordered = sorted(rows, key=lambda row: (_order(row.scores.get(first), first), row.entry.name))
     return Table(
         group=group,
@@ -150,7 +152,7 @@ def cell(column: Column, score: Score | None) -> Cell:
     if score is None:
         return Cell(ABSENT)
     value, bounds = score.number.value, score.number.bounds
-    return Cell(number(column, value), f"{value:.4f}", interval(column, bounds), written_place(score.place))
+    return Cell(number(column, value), interval(column, bounds), written_place(score.place))
 
 
 def number(column: Column, value: float) -> str:

@@ -10,7 +10,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from mlbench.atomic import replaced_folder
 from mlbench.errors import UserError
 from mlbench.leaderboard.about import about
+from mlbench.leaderboard.board import Board
+from mlbench.leaderboard.checking import check_entry
 from mlbench.leaderboard.columns import MEASURES, title
+from mlbench.leaderboard.drawings import MEASURES as DRAWN
 from mlbench.leaderboard.drawings import entry_values, script, task_values
 from mlbench.leaderboard.entries import Entry
 from mlbench.leaderboard.entry_page import entry_page
@@ -19,6 +22,7 @@ from mlbench.leaderboard.overview import SHORT, overview, size
 from mlbench.leaderboard.pairs import Pair, compare_pair
 from mlbench.leaderboard.standings import Measured, Shown, standings
 from mlbench.paired import FLIPS
+from mlbench.protocols import Progress, Silence
 from mlbench.ranks import Ranks
 from mlbench.report.harmless import harmless
 from mlbench.results import Result
@@ -39,7 +43,22 @@ def shown(entry: Entry, pairs: Mapping[str, tuple[Result, Ranks]]) -> Shown:
     return Shown(harmless(entry), tasks)
 
 
-def build(entries: Sequence[Shown], folder: Path, *, flips: int = FLIPS) -> None:
+def read_entries(board: Board, *, progress: Progress | None = None) -> list[Shown]:
+    """Check every entry of a board, and return them; raises `RefusedEntry` for the first that fails."""
+    told = progress or Silence()
+    names = board.entry_names()
+    found = []
+    told.start("check", len(names))
+    for name in names:
+        checked = check_entry(board, name)
+        # The ranks are large, so that one entry's are let go before the next ones are read.
+        found.append(shown(checked.entry, checked.pairs))
+        told.advance(1)
+    told.finish()
+    return found
+
+
+def build_site(entries: Sequence[Shown], folder: Path, *, flips: int = FLIPS, progress: Progress | None = None) -> None:
     """Write the site to `folder`, whole or not at all, in place of an older one.
 
     The same entries give the same bytes. Raises `UserError` for a folder that holds anything else, and `OSError`.
@@ -47,19 +66,24 @@ def build(entries: Sequence[Shown], folder: Path, *, flips: int = FLIPS) -> None
     if folder.exists() and not (folder.is_dir() and ((folder / MARK).is_file() or not any(folder.iterdir()))):
         raise UserError(f"{folder} is there and is no site: name another folder with --out")
     with replaced_folder(folder) as unfinished:
-        for name, content in _files(entries, flips):
+        for name, content in _files(entries, flips, progress or Silence()):
             path = unfinished / name
             path.parent.mkdir(exist_ok=True)
             path.write_bytes(content)
 
 
-def compare_all(entries: Sequence[Shown], *, flips: int = FLIPS) -> Pairs:
+def compare_all(entries: Sequence[Shown], *, flips: int = FLIPS, progress: Progress | None = None) -> Pairs:
     """Compare every two entries on every task that both have."""
+    told = progress or Silence()
+    couples = list(combinations(entries, 2))
     found: dict[str, dict[str, dict[str, Pair]]] = {}
-    for first, second in combinations(entries, 2):
+    told.start("compare", len(couples))
+    for first, second in couples:
         for task in sorted(first.tasks.keys() & second.tasks.keys()):
             pair = compare_pair(first.tasks[task].evidence, second.tasks[task].evidence, flips=flips)
             found.setdefault(first.name, {}).setdefault(task, {})[second.name] = pair
+        told.advance(1)
+    told.finish()
     return found
 
 
@@ -74,24 +98,26 @@ def pages(entries: Sequence[Shown], pairs: Pairs, *, flips: int = FLIPS) -> Iter
             "overview",
             page="index",
             parts=[overview(each) for each in every],
+            measures=[(measure, title(measure)) for measure in MEASURES],
             kinds=list(SHORT.items()),
             sizes=[(most, size(most)) for most in _SIZES],
         ),
     )
+    drawn = [(measure, title(measure)) for measure in DRAWN]
     verified = [each.entry for each in entries if each.tasks]
-    yield "compare.html", render("compare", page="compare", entries=verified, tasks=measured)
+    yield "compare.html", render("compare", page="compare", entries=verified, tasks=measured, drawn=drawn)
     yield "about.html", render("about", page="about", about=about(every))
     yield "tasks.js", script("board.knowTasks", {task: task_values(result) for task, result in measured.items()})
     for each in entries:
-        yield f"entries/{each.name}.html", render("entry", root="../", shown=entry_page(each, every))
+        yield f"entries/{each.name}.html", render("entry", root="../", shown=entry_page(each, every), drawn=drawn)
         yield f"entries/{each.name}.js", script("board.know", each.name, entry_values(each, pairs.get(each.name, {})))
 
 
-def _files(entries: Sequence[Shown], flips: int) -> Iterator[tuple[str, bytes]]:
+def _files(entries: Sequence[Shown], flips: int, progress: Progress) -> Iterator[tuple[str, bytes]]:
     ordered = sorted(entries, key=lambda each: each.name)
     for asset in files("mlbench.leaderboard").joinpath("assets").iterdir():
         yield f"assets/{asset.name}", asset.read_bytes()
-    for name, text in pages(ordered, compare_all(ordered, flips=flips), flips=flips):
+    for name, text in pages(ordered, compare_all(ordered, flips=flips, progress=progress), flips=flips):
         yield name, text.encode()
 
 
@@ -109,5 +135,4 @@ class _Templates:
 
     def __call__(self, name: str, *, root: str = "", page: str = "", **values: object) -> str:
         template = self._environment.get_template(f"{name}.html")
-        measures = [(measure, title(measure)) for measure in MEASURES]
-        return template.render(root=root, page=page, version=__version__, measures=measures, **values) + "\n"
+        return template.render(root=root, page=page, version=__version__, **values) + "\n"

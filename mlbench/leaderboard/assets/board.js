@@ -24,11 +24,30 @@ board.make = (tag, attributes = {}, ...children) => {
   return element;
 };
 
+// A table in a region of its own that scrolls, with a caption for those who hear it; a cell is a text or an element.
+board.table = (title, heads, rows, kind = "") => {
+  const cell = (tag, scope) => (content) => (content instanceof Element ? content : board.make(tag, scope, content));
+  return board.make("div", { class: "scroll", role: "region", tabindex: "0", "aria-label": title },
+    board.make("table", { class: kind }, board.make("caption", {}, title),
+      board.make("thead", {}, board.make("tr", {}, ...heads.map(cell("th", { scope: "col" })))),
+      board.make("tbody", {}, ...rows.map(([first, ...others]) => board.make("tr", {}, cell("th", { scope: "row" })(first), ...others.map(cell("td", {})))))));
+};
+
 board.draw = (tag, attributes = {}, ...children) => {
   const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
   for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
   element.append(...children);
   return element;
+};
+
+// Numbers that are packed in 16 bits each, in base64: whole units, the smallest of all for none.
+board.unpack = (text, unit = 10000) => {
+  const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+  const view = new DataView(bytes.buffer);
+  return Array.from({ length: bytes.length / 2 }, (_, at) => {
+    const whole = view.getInt16(2 * at, true);
+    return whole === -32768 ? null : whole / unit;
+  });
 };
 
 // Numbers without a leading zero: .412, 1.000, -.031, 10,846; none is a dot.
@@ -45,6 +64,8 @@ board.distance = (value) => board.decimal(value, value !== null && Math.abs(valu
 board.signed = (text) => (/^[-·]/.test(text) || !/[1-9]/.test(text) ? text : `+${text}`);
 
 board.title = (measure) => ({ AP: "mAP", RR: "MRR" })[measure] || measure;
+
+board.spoken = (name) => name.replaceAll("_", " ");
 
 board.kinds = { monolingual: "mono", cross_lingual: "cross", multilingual: "multi" };
 
@@ -86,7 +107,7 @@ board.sequential = (values) => {
 // A scale as far down as up; a colour that stands for less than .01 would cry wolf.
 board.diverging = (values) => {
   const largest = Math.max(0, ...values.filter((value) => value !== null).map(Math.abs));
-  const reach = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1].find((each) => each >= largest) || 1;
+  const reach = [0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1].find((each) => each >= largest) || 1;
   return board.scale(-reach, reach, RED_TO_BLUE);
 };
 

@@ -3,7 +3,6 @@
   const form = document.querySelector("form.controls");
   const [first, second] = ["first", "second"].map((id) => document.getElementById(id));
   const names = [...first.options].map((option) => option.value);
-  const scaled = (value) => (value === null ? null : value / 10000);
   let update = () => {};
 
   // What the build tested of two entries: which cells differ, and interval and p of each row of the summary, second
@@ -12,8 +11,15 @@
     const turned = !(b in board.entries[a].tasks[task].pairs);
     const [bits, summary] = turned ? board.entries[b].tasks[task].pairs[a] : board.entries[a].tasks[task].pairs[b];
     const bytes = [...atob(bits)].map((letter) => letter.charCodeAt(0));
-    const differs = Array.from({ length: cells }, (_, cell) => Boolean((bytes[cell >> 3] >> (7 - (cell & 7))) & 1));
-    return { differs, summary: summary.map((row) => row && (turned ? [row[1] === null ? null : -row[1], row[0] === null ? null : -row[0], row[2]] : row)) };
+    const numbers = board.unpack(summary, 1);
+    return {
+      differs: Array.from({ length: cells }, (_, cell) => Boolean((bytes[cell >> 3] >> (7 - (cell & 7))) & 1)),
+      row: (index, unit) => {
+        const [low, high, p] = numbers.slice(3 * index, 3 * index + 3);
+        const limits = low === null ? null : turned ? [-high / unit, -low / unit] : [low / unit, high / unit];
+        return { limits, p: p === null ? null : p / 10000 };
+      },
+    };
   };
 
   const describe = (key) => {
@@ -23,25 +29,25 @@
 
   const writer = (key) => (key === "rank_distance" ? board.distance : key === "rank_distance_log2" ? (value) => board.decimal(value, 2) : (value) => board.decimal(value));
 
-  const summarise = (place, task, [a, b], [one, other], pair) => {
-    const { summary, lower } = board.tasks[task];
-    const head = ["", one, other, "difference", "interval", "p (adjusted)", "verdict"];
+  const summarise = (task, [a, b], [one, other], pair) => {
+    const { summary, lower, units } = board.tasks[task];
     const rows = summary.map((key, index) => {
       const [from, to] = [a.summary[index], b.summary[index]];
-      const tested = pair.summary[index];
       if (from === null || to === null) return null;
       const write = writer(key);
-      const better = (to > from) !== lower[index] ? other : one;
-      const [low, high, p] = tested || [null, null, null];
-      const verdict = p === null ? "cannot be compared" : p <= 0.05 ? `${better} is better` : "not told apart";
-      return board.make("tr", p !== null && p <= 0.05 ? { class: "told" } : {},
+      const { limits, p } = pair.row(index, units[index]);
+      const better = to > from !== lower[index] ? other : one;
+      const verdict = p === null ? "cannot be compared" : p <= 0.05 ? board.make("td", {}, board.make("strong", {}, `${better} is better`)) : "not told apart";
+      return [
         board.make("th", { scope: "row" }, describe(key), ...(lower[index] ? [board.make("small", {}, "lower is better")] : [])),
-        ...[write(from), write(to), board.signed(write(to - from)), low === null ? "·" : `${board.signed(write(low))} to ${board.signed(write(high))}`, p === null ? "·" : p < 0.001 ? "< .001" : board.decimal(p), verdict].map((text) => board.make("td", {}, text)));
+        write(from), write(to), board.signed(write(to - from)),
+        limits ? limits.map((limit) => board.signed(write(limit))).join(" to ") : "·",
+        p === null ? "·" : p < 0.001 ? "< .001" : board.decimal(p),
+        verdict,
+      ];
     });
-    place.replaceChildren(board.make("div", { class: "scroll", role: "region", tabindex: "0", "aria-label": "Summary" },
-      board.make("table", { class: "summary" }, board.make("caption", {}, `${one} and ${other} on ${task}`),
-        board.make("thead", {}, board.make("tr", {}, ...head.map((text) => board.make(text ? "th" : "td", text ? { scope: "col" } : {}, text)))),
-        board.make("tbody", {}, ...rows.filter(Boolean)))));
+    document.getElementById("summary").replaceChildren(
+      board.table(`${one} and ${other} on ${task}`, ["mean or score", one, other, "difference", "interval", "adjusted p", "verdict"], rows.filter(Boolean), "summary"));
   };
 
   const show = (task, measure, [a, b]) => {
@@ -52,9 +58,10 @@
     const shown = measures.includes(measure) ? measure : measures[0];
     const title = board.title(shown);
     const pair = pairOf(task, a, b, cells);
-    summarise(document.getElementById("summary"), task, [left, right], [one, other], pair);
+    summarise(task, [left, right], [one, other], pair);
 
-    const values = left.grids[shown].map((value, cell) => (value === null || right.grids[shown][cell] === null ? null : scaled(right.grids[shown][cell] - value)));
+    const [from, to] = [left, right].map((each) => board.unpack(each.grids[shown]));
+    const values = from.map((value, cell) => (value === null || to[cell] === null ? null : to[cell] - value));
     const tested = shown === measures[0];
     const marked = (cell) => tested && pair.differs[cell];
     const better = [0, 1].map((side) => pair.differs.filter((differs, cell) => differs && values[cell] > 0 === Boolean(side)).length);
@@ -70,9 +77,12 @@
       text: (value, full) => board.signed(board.decimal(value, full ? 3 : 2)),
       marked,
       legend: tested ? "significant" : "",
-      words: (cell, query, documents) => (values[cell] === null
-        ? `${query} queries have no relevant document in ${documents}`
-        : `${query} queries, ${documents === "pool" ? "documents of all languages" : `${documents} documents`}: ${title} ${board.decimal(scaled(left.grids[shown][cell]))} and ${board.decimal(scaled(right.grids[shown][cell]))}, difference ${board.signed(board.decimal(values[cell]))}${tested ? (marked(cell) ? ", significant" : ", not significant") : ""}`),
+      words: (cell, query, documents) => {
+        const setting = `${query} queries, ${documents === "pool" ? "documents of all languages" : `${documents} documents`}`;
+        if (values[cell] === null) return `${setting}: no query has a relevant document`;
+        const sure = tested ? (marked(cell) ? ", significant" : ", not significant") : "";
+        return `${setting}: ${title} ${board.decimal(from[cell])} and ${board.decimal(to[cell])}, difference ${board.signed(board.decimal(values[cell]))}${sure}`;
+      },
     });
   };
 

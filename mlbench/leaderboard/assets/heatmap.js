@@ -13,19 +13,25 @@ board.heatMap = (place, { title, languages, scale, value, text, words, marked = 
   const height = y(languages.length) + 44;
   const label = (words, at, more = {}) => board.draw("text", { x: at[0], y: at[1], class: "label", ...more }, words);
 
-  const svg = board.draw("svg", { viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true", class: "map" });
+  const svg = board.draw("svg", { viewBox: `0 0 ${width} ${height}`, width, height, "aria-hidden": "true", class: "map" });
   svg.append(label("documents in", [left, 15], { class: "label soft" }));
-  svg.append(label("queries in", [0, 0], { class: "label soft", transform: `translate(14 ${y(languages.length)}) rotate(-90)` }));
+  svg.append(label("queries in", [0, 0], { class: "label soft", transform: `translate(14 ${top + size * 1.75}) rotate(-90)` }));
   columns.forEach((name, column) => svg.append(label(name, [x(column) + size / 2, top - 8], { "text-anchor": "middle" })));
   languages.forEach((name, row) => svg.append(label(name, [left - 8, y(row) + size / 2 + 5], { "text-anchor": "end" })));
 
+  const written = languages.flatMap((_, row) => columns.map((__, column) => {
+    const here = value(row * columns.length + column);
+    return here === null ? "·" : text(here);
+  }));
+  // One size for all, so that no number seems to matter more.
+  const long = written.some((each) => each.length > 3) ? "long" : "";
   const cells = languages.flatMap((_, row) => columns.map((__, column) => {
     const index = row * columns.length + column;
     const here = value(index);
     const at = { x: x(column), y: y(row) };
     const group = board.draw("g", { "data-cell": index });
     group.append(board.draw("rect", { ...at, width: size - 1, height: size - 1, class: here === null ? "void" : "", fill: here === null ? "none" : scale.colour(here) }));
-    group.append(board.draw("text", { x: at.x + size / 2, y: at.y + size / 2 + 5, "text-anchor": "middle", class: here === null ? "label" : "", fill: here === null ? "" : scale.ink(here) }, here === null ? "·" : text(here)));
+    group.append(board.draw("text", { x: at.x + size / 2, y: at.y + size / 2 + 5, "text-anchor": "middle", ...(here === null ? { class: "label" } : { class: long, fill: scale.ink(here) }) }, written[index]));
     if (marked(index)) group.append(board.draw("circle", { cx: at.x + size - 8, cy: at.y + 7, r: 3.5, fill: scale.ink(here) }));
     return group;
   }));
@@ -73,15 +79,12 @@ board.heatMap = (place, { title, languages, scale, value, text, words, marked = 
     select(down * columns.length + across);
   });
 
-  const head = board.make("tr", {}, board.make("th", { scope: "col" }, "query"), ...columns.map((name) => board.make("th", { scope: "col" }, name)));
-  const rows = languages.map((name, row) => board.make("tr", {}, board.make("th", { scope: "row" }, name), ...columns.map((_, column) => {
+  const rows = languages.map((name, row) => [name, ...columns.map((_, column) => {
     const index = row * columns.length + column;
     const here = value(index);
-    return board.make("td", {}, here === null ? "·" : text(here, true) + (marked(index) ? "*" : ""));
-  })));
-  const table = board.make("table", {}, board.make("caption", {}, `${title}, by query language (rows) and document language (columns)`), board.make("thead", {}, head), board.make("tbody", {}, ...rows));
-  const open = place.querySelector("details")?.open;
-  const details = board.make("details", {}, board.make("summary", {}, "The same numbers as a table"), board.make("div", { class: "scroll", role: "region", tabindex: "0", "aria-label": `${title} as a table` }, table));
-  if (open) details.open = true;
+    return here === null ? "·" : text(here, true) + (marked(index) ? " *" : "");
+  })]);
+  const details = board.make("details", {}, board.make("summary", {}, "The same numbers as a table"),
+    board.table(`${title}, by query language (rows) and document language (columns)`, ["query", ...columns], rows));
   place.replaceChildren(widget, readout, details);
 };

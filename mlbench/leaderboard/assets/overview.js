@@ -8,11 +8,21 @@
   const natural = (head) => (head.dataset.key === "name" || head.dataset.key === "size" || "lower" in head.dataset ? "ascending" : "descending");
   let update = () => {};
 
+  // The number that a cell shows between its place and its interval, and the limits of that; none is null.
+  const numbers = (text) => text.replaceAll(",", "").split("–").map((each) => (/\d/.test(each) ? Number(each) : null));
+  const valueOf = (cell) => numbers([...cell.childNodes].filter((node) => node.nodeType === Node.TEXT_NODE).map((node) => node.data).join(""))[0];
+  const limitsOf = (cell) => numbers(cell.querySelector("small")?.textContent || "");
+
   // Sorts a table by one column; what has no number stays below, and what is equal goes by name.
   const sort = (table, head, order) => {
     const place = heads(table).indexOf(head);
     const sign = order === "ascending" ? 1 : -1;
-    const key = ({ cells: { [place]: cell } }) => (head.dataset.key === "name" ? cell.textContent.trim().toLowerCase() : cell.dataset.v ? Number(cell.dataset.v) : null);
+    const key = (row) => {
+      const cell = row.cells[place];
+      if (head.dataset.key === "name") return row.cells[0].textContent.trim().toLowerCase();
+      if (head.dataset.key === "size") return cell.dataset.v ? Number(cell.dataset.v) : null;
+      return valueOf(cell);
+    };
     const rows = [...table.tBodies[0].rows].map((row) => [key(row), row.dataset.name, row]);
     rows.sort(([a, first], [b, second]) => {
       if (a === null || b === null) return (a === null) - (b === null) || (first < second ? -1 : 1);
@@ -50,14 +60,14 @@
   const whisk = (table) => {
     heads(table).forEach((head, index) => {
       if (head.hidden || head.dataset.measure === undefined) return;
-      const found = [...table.tBodies[0].rows].filter((row) => !row.hidden).map((row) => row.cells[index]).filter((cell) => cell.querySelector("small"));
-      const limits = found.map((cell) => cell.querySelector("small").textContent.replaceAll(",", "").split("–").map(Number));
+      const found = [...table.tBodies[0].rows].filter((row) => !row.hidden).map((row) => row.cells[index]).filter((cell) => limitsOf(cell).length === 2);
+      const limits = found.map(limitsOf);
       const [low, high] = [Math.min(...limits.map(([a]) => a)), Math.max(...limits.map(([, b]) => b))];
       const place = (value) => (high > low ? (100 * (value - low)) / (high - low) : 50);
       found.forEach((cell, which) => {
         cell.querySelector("svg")?.remove();
         const [from, to] = limits[which].map(place);
-        const here = Math.min(100, Math.max(0, place(Number(cell.dataset.v))));
+        const here = Math.min(100, Math.max(0, place(valueOf(cell))));
         cell.append(board.draw("svg", { class: "whisker", viewBox: "0 0 100 6", preserveAspectRatio: "none", "aria-hidden": "true" },
           board.draw("rect", { x: from, y: 2.5, width: Math.max(0.5, to - from), height: 1 }),
           board.draw("rect", { x: here - 1.25, y: 0.5, width: 2.5, height: 5 })));
