@@ -78,7 +78,7 @@ def accept(result: Result, ranks: Ranks) -> AcceptedTask:
             topics=len(ranks.topic_ids),
             queries=len(ranks.query_topics),
             rows=len(ranks.row_queries),
-            documents=max((setting.n_documents for setting in result.settings), default=0) + int(_missing(ranks).sum()),
+            documents=_n_documents(result.settings) + int(_missing(ranks).sum()),
             top=ranks.top.shape[1],
         ),
         data=describe(ranks, result.settings),
@@ -138,6 +138,12 @@ def data_fault(accepted: AcceptedTask, data: Mapping[str, str]) -> str:
 
 def _reduced(setting: SettingResult) -> AcceptedSetting:
     return AcceptedSetting(**{name: getattr(setting, name) for name in AcceptedSetting.model_fields})
+
+
+def _n_documents(settings: Sequence[SettingResult]) -> int:
+    """Return how many documents all languages have together, whether or not a setting pools them."""
+    pools = {setting.document_languages: setting.n_documents for setting in settings}
+    return max(sum(size for languages, size in pools.items() if len(languages) == 1), *pools.values(), 0)
 
 
 def _missing(ranks: Ranks) -> NDArray[np.bool_]:

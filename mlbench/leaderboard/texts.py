@@ -17,10 +17,10 @@ _MOST_MARKS = 4
 _MARKUP = re.compile(r"[<>]|&(#\w+|\w+);|\]\(|`")
 _ADDRESS = re.compile(r"https?://[\w.-]+[^\s\"'\\]*")
 _PATHS = {
-    "an absolute path": re.compile(r"(?<![\w.)\]/])/[^\s/]|(?<![\w/])/$|//|(?<!\w)[A-Za-z]:[\\/]|\\"),
     "a home path": re.compile(r"(?<!\w)~[\w.-]*/|(?<!\w)~$"),
     "a path that leaves its folder": re.compile(r"(?<![\w.])\.\.(?![\w.])"),
     "an address that is not https": re.compile(r"(?i)(?<!\w)(file|javascript|vbscript):|(?<!\w)data:[\w.+-]*/"),
+    "an absolute path": re.compile(r"(?<![\w.)\]/])/[^\s/]|(?<![\w/])/$|//|(?<!\w)[A-Za-z]:[\\/]|\\"),
 }
 
 

@@ -1,0 +1,80 @@
+"""Where things lie on a board, and what it accepts."""
+
+from pathlib import Path
+
+import pytest
+from unit.leaderboard.boards import honest, new_board
+from unit.regression.cases import skilled
+
+from mlbench.errors import RefusedEntry, UnknownName, UserError
+from mlbench.leaderboard.accepted import accept
+from mlbench.leaderboard.board import Board
+from mlbench.tasks import load_task, task_names
+
+COMMITTED = Board(Path(__file__).parents[3] / "leaderboard")
+
+
+def test_the_committed_board_accepts_three_tasks_as_they_are_declared() -> None:
+    assert COMMITTED.task_names() == ("mini", "mlqa-r", "xquad-r")
+    for name in COMMITTED.task_names():
+        accepted, task = COMMITTED.accepted(name).task, load_task(name)
+        assert accepted.version == task.version
+        assert accepted.languages == task.languages
+        assert accepted.measures == task.measures
+        assert accepted.bias_scores == task.bias_scores
+        assert accepted.document_text == task.document_text
+        assert (accepted.partial, accepted.limit) == (False, None)
+        statistics = COMMITTED.accepted(name).statistics
+        assert (statistics.resamples, statistics.seed, statistics.confidence) == (2000, 0, 0.95)
+
+
+@pytest.mark.parametrize(
+    ("task", "sizes"),
+    [
+        ("xquad-r", {"topics": 1190, "queries": 13090, "rows": 143990, "documents": 13014, "top": 20}),
+        ("mlqa-r", {"topics": 1148, "queries": 4199, "rows": 15747, "documents": 20534, "top": 20}),
+    ],
+)
+def test_the_sizes_are_those_of_the_data(task: str, sizes: dict[str, int]) -> None:
+    assert COMMITTED.accepted(task).sizes.model_dump() == sizes
+
+
+def test_a_new_board_has_no_entries(tmp_path: Path) -> None:
+    board = new_board(tmp_path)
+    assert board.entry_names() == ()
+    assert board.task_names() == ("small",)
+    assert board.entry_folder("a.b-1") == board.folder / "entries" / "a.b-1"
+    with pytest.raises(UserError, match="no leaderboard in"):
+        Board(tmp_path / "nothing").entry_names()
+
+
+def test_an_unknown_task_is_told_with_the_nearest(tmp_path: Path) -> None:
+    board = new_board(tmp_path)
+    for name in ("smal", "../small", "", "*"):
+        with pytest.raises(UnknownName, match="unknown task of the leaderboard"):
+            board.accepted(name)
+
+
+def test_what_is_accepted_is_only_changed_where_that_is_asked_for(tmp_path: Path) -> None:
+    board, ranks = new_board(tmp_path), skilled()
+    path = board.task_path("small")
+    before = path.read_bytes()
+    assert board.take(accept(honest(ranks), ranks)) == path
+    other = accept(honest(ranks, version="2"), ranks)
+    with pytest.raises(UserError, match="--replace"):
+        board.take(other)
+    assert path.read_bytes() == before
+    board.take(other, replace=True)
+    assert board.accepted("small").task.version == "2"
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"schema_version": 1}\n'])
+def test_a_broken_task_is_told_in_one_line(tmp_path: Path, content: str) -> None:
+    board = new_board(tmp_path)
+    board.task_path("small").write_text(content)
+    with pytest.raises(RefusedEntry, match=r"^small\.json"):
+        board.accepted("small")
+
+
+def test_every_shipped_task_that_is_text_is_accepted() -> None:
+    assert set(COMMITTED.task_names()) <= set(task_names())

@@ -1,0 +1,62 @@
+"""What is said and cannot be proved must at least be possible."""
+
+import pytest
+from unit.leaderboard.boards import DIGEST, honest
+from unit.regression.cases import skilled, trained
+
+from mlbench.leaderboard.claims import claims_fault
+from mlbench.results import Result
+
+RESULT = honest(skilled())
+RANKER = {"retriever.kind": "ranker", "retriever.dim": None, "retriever.similarity": None}
+
+
+def told(**changes: object) -> Result:
+    plain = RESULT.model_dump(mode="json")
+    for place, value in changes.items():
+        part, _, key = place.partition(".")
+        plain[part][key] = value
+    return Result.model_validate(plain)
+
+
+def test_what_a_run_says_is_possible() -> None:
+    assert claims_fault(RESULT) == ""
+    assert claims_fault(told(**RANKER)) == ""
+    many = {"cost.texts": 9, "cost.encoded_texts": 9, "cost.tokens": 10**9, "environment.cpus": 64}
+    assert claims_fault(told(**many, **{"environment.git_commit": "a1" * 20})) == ""
+
+
+IMPOSSIBLE: dict[str, tuple[dict[str, object], str]] = {
+    "no spec": ({"retriever.spec": ""}, "spec"),
+    "a long spec": ({"retriever.spec": "a" * 201}, "spec"),
+    "a short fingerprint": ({"retriever.fingerprint": "abc"}, "fingerprint"),
+    "a fingerprint in capitals": ({"retriever.fingerprint": DIGEST.upper()}, "fingerprint"),
+    "a fingerprint and a line": ({"retriever.fingerprint": DIGEST + "\n"}, "fingerprint"),
+    "an encoder without a dimension": ({"retriever.dim": None}, "dim"),
+    "an encoder of no dimension": ({"retriever.dim": 0}, "dim"),
+    "an encoder of too many": ({"retriever.dim": 10**7}, "dim"),
+    "an encoder that compares nothing": ({"retriever.similarity": None}, "similarity"),
+    "a ranker with a dimension": ({**RANKER, "retriever.dim": 5}, "encoder's"),
+    "negative seconds": ({"cost.encode_seconds": -0.5}, "cost.encode_seconds"),
+    "negative memory": ({"cost.peak_bytes": -1}, "cost.peak_bytes"),
+    "more encoded than there are": ({"cost.texts": 1, "cost.encoded_texts": 2}, "encoded_texts"),
+    "encoded of unknown many": ({"cost.encoded_texts": 2}, "encoded_texts"),
+    "another moment": ({"cost.finished_at": "yesterday"}, "finished_at"),
+    "a local moment": ({"cost.finished_at": "2026-01-31T12:00:00+02:00"}, "finished_at"),
+    "no processors": ({"environment.cpus": 0}, "cpus"),
+    "another version": ({"environment.mlbench": "newest"}, "mlbench"),
+    "another version of a library": ({"environment.libraries": {"numpy": "two"}}, "numpy"),
+    "half a commit": ({"environment.git_commit": "a1b2c3"}, "git_commit"),
+}
+
+
+@pytest.mark.parametrize(("changes", "said"), IMPOSSIBLE.values(), ids=IMPOSSIBLE)
+def test_what_is_impossible_is_named(changes: dict[str, object], said: str) -> None:
+    assert said in claims_fault(told(**changes))
+
+
+def test_the_digests_of_a_training_are_digests() -> None:
+    training = trained(0)
+    assert "recipe_fingerprint" in claims_fault(honest(skilled(), training=training))
+    whole = training.model_copy(update={"recipe_fingerprint": DIGEST})
+    assert claims_fault(honest(skilled(), training=whole)) == ""
