@@ -89,12 +89,14 @@ def read_result(path: Path) -> Result:
         raise InvalidResult(f"{path} is not a result document: {place}: {first['msg']}{more}") from error
 
 
-def results_in(folder: Path) -> list[Path]:
+def results_in(folder: Path, *, below: bool = False) -> list[Path]:
     """Return the result documents in a folder, sorted by name; a damaged one is among them, to be told by who reads it.
 
-    JSON that is clearly something else is left out.
+    With `below`, those in its folders too, but not in hidden ones. JSON that is clearly something else is left out.
     """
-    return [path for path in sorted(folder.glob("*.json")) if _may_be_result(path)]
+    found = folder.rglob("*.json") if below else folder.glob("*.json")
+    seen = (path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts[:-1]))
+    return [path for path in sorted(seen) if _may_be_result(path)]
 
 
 def file_stem(task: TaskInfo, retriever: RetrieverInfo) -> str:

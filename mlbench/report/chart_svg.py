@@ -3,16 +3,21 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
-from math import ceil, floor, log10
+from itertools import pairwise
+from math import ceil, floor, inf, log10
 
 from mlbench.results import Bounds
 
 COLOURS = ("#3f83c8", "#cc6a10", "#2b9a66", "#a964c4", "#8c8515", "#d6517d")
 """Told apart by any colour vision together with their marks, and readable on light and on dark."""
 
-_WIDTH, _HEIGHT = 460, 290
+WIDTH, HEIGHT = 460, 290
+"""How large a chart is, in pixels; the legend of series that have names stands below."""
+LINE = 18
+"""How high a line of text is."""
+
 _LEFT, _RIGHT, _TOP, _BOTTOM = 62, 18, 30, 44
-_LINE, _LETTER = 18, 7.2
+_LETTER = 7.2
 _FONT = "font: 13px system-ui, sans-serif"
 _TICKS = 5
 _MARGIN = 0.06
@@ -50,12 +55,16 @@ class Axis:
 
 @dataclass(frozen=True)
 class Chart:
-    """Series on two axes; `alternative` says in words what can be seen."""
+    """Series on two axes; `alternative` says in words what can be seen.
+
+    The first series has the mark and colour number `first`, so that charts side by side need not look alike.
+    """
 
     x: Axis
     y: Axis
     series: tuple[Series, ...]
     alternative: str
+    first: int = 0
 
 
 def chart_svg(chart: Chart) -> str:
@@ -65,14 +74,18 @@ def chart_svg(chart: Chart) -> str:
     """
     x, y = _across(chart), _upwards(chart)
     named = [series for series in chart.series if series.name]
-    height = _HEIGHT + _LINE * len(named)
+    height = HEIGHT + LINE * len(named)
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{height}" viewBox="0 0 {_WIDTH} {height}"'
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}"'
         f' role="img" aria-label="{escape(chart.alternative)}" style="{_FONT}" fill="currentColor">',
         *_axes(chart, x, y),
         *(part for number in range(len(chart.series)) for part in _series(chart, number, x, y)),
         *_labels(chart, x, y),
-        *(part for row, series in enumerate(named) for part in _legend(series, chart.series.index(series), row)),
+        *(
+            part
+            for row, series in enumerate(named)
+            for part in _legend(series, chart.first + chart.series.index(series), row)
+        ),
         "</svg>",
     ]
     return "".join(parts)
@@ -97,7 +110,7 @@ class _Scale:
 def _across(chart: Chart) -> _Scale:
     values = [mark.x for series in chart.series for mark in series.means]
     values += [value for series in chart.series for value, _ in series.seeds]
-    return _scale(chart.x, values, _LEFT, _WIDTH - _RIGHT)
+    return _scale(chart.x, values, _LEFT, WIDTH - _RIGHT)
 
 
 def _upwards(chart: Chart) -> _Scale:
@@ -105,7 +118,7 @@ def _upwards(chart: Chart) -> _Scale:
     values += [value for series in chart.series for _, value in series.seeds]
     marks = [mark for series in chart.series for mark in series.means]
     values += [bound for mark in marks if mark.interval for bound in (mark.interval.low, mark.interval.high)]
-    return _scale(chart.y, values, _HEIGHT - _BOTTOM, _TOP)
+    return _scale(chart.y, values, HEIGHT - _BOTTOM, _TOP)
 
 
 def _scale(axis: Axis, values: Sequence[float], start: float, end: float) -> _Scale:
@@ -133,7 +146,7 @@ def _nice(low: float, high: float) -> Iterator[tuple[float, str]]:
 
 
 def _axes(chart: Chart, x: _Scale, y: _Scale) -> Iterator[str]:
-    bottom, right = _HEIGHT - _BOTTOM, _WIDTH - _RIGHT
+    bottom, right = HEIGHT - _BOTTOM, WIDTH - _RIGHT
     for value, text in y.ticks:
         yield f'<path d="M{_LEFT} {y(value):.1f}H{right}" stroke="currentColor" opacity=".15"/>'
         yield f'<text x="{_LEFT - 8}" y="{y(value) + 4:.1f}" text-anchor="end" opacity=".8">{escape(text)}</text>'
@@ -150,9 +163,10 @@ def _axes(chart: Chart, x: _Scale, y: _Scale) -> Iterator[str]:
 
 
 def _series(chart: Chart, number: int, across: _Scale, y: _Scale) -> Iterator[str]:
-    series, colour = chart.series[number], COLOURS[number % len(COLOURS)]
-    # Series that share the places of ticks would hide each other's intervals.
-    aside = _APART * (number - (len(chart.series) - 1) / 2) if chart.x.ticks else 0.0
+    series, look = chart.series[number], chart.first + number
+    colour = COLOURS[look % len(COLOURS)]
+    # Series that share the places of ticks would hide each other's intervals, but must not stray to the next tick.
+    aside = _apart(chart, across) * (number - (len(chart.series) - 1) / 2)
 
     def x(value: float) -> float:
         return across(value) + aside
@@ -167,7 +181,13 @@ def _series(chart: Chart, number: int, across: _Scale, y: _Scale) -> Iterator[st
             low, high = y(mark.interval.low), y(mark.interval.high)
             yield f'<path d="M{x(mark.x):.1f} {low:.1f}V{high:.1f}" stroke="{colour}" stroke-width="1.5"/>'
         at = (x(mark.x), y(mark.y))
-        yield f"<g><title>{escape(mark.exact)}</title>{_shape(number, at, colour)}</g>"
+        yield f"<g><title>{escape(mark.exact)}</title>{_shape(look, at, colour)}</g>"
+
+
+def _apart(chart: Chart, across: _Scale) -> float:
+    places = sorted(across(value) for value, _ in chart.x.ticks)
+    room = min((after - before for before, after in pairwise(places)), default=inf)
+    return min(_APART, room / (len(chart.series) + 1)) if places else 0.0
 
 
 def _shape(number: int, at: tuple[float, float], colour: str) -> str:
@@ -208,11 +228,11 @@ def _overlap(one: _Box, other: _Box) -> float:
 
 
 def _outside(box: _Box) -> float:
-    frame = (_LEFT, _TOP - 8, _WIDTH, _HEIGHT - _BOTTOM)
+    frame = (_LEFT, _TOP - 8, WIDTH, HEIGHT - _BOTTOM)
     return (box[2] - box[0]) * (box[3] - box[1]) - _overlap(box, frame)
 
 
 def _legend(series: Series, number: int, row: int) -> Iterator[str]:
-    base = _HEIGHT + _LINE * row + 8
+    base = HEIGHT + LINE * row + 8
     yield _shape(number, (_LEFT + 6, base - 4), COLOURS[number % len(COLOURS)])
     yield f'<text x="{_LEFT + 20}" y="{base}">{escape(series.name)}</text>'
