@@ -116,7 +116,7 @@ def _languages(task: TaskComparison) -> Iterator[RenderableType]:
     for kind in KINDS:
         cells = [found.get(kind) for found in rows.values()]
         if any(cells):
-            columns[SHORT[kind]] = [_marked(cell) for cell in cells]
+            columns[SHORT[kind]] = _marked(cells)
             columns[f"{SHORT[kind]} p"] = [Text(cell.p if cell else "") for cell in cells]
             tests.append(f"{SHORT[kind]} p")
     yield from _titled(
@@ -161,12 +161,16 @@ def _table(first: str, rows: Sequence[Difference], beside: Mapping[str, Sequence
     return FittedTable(columns | more, late=["p", "base", *more], left=["difference", "verdict"])
 
 
-def _marked(cell: Difference | None) -> Text:
-    if cell is None:
-        return Text()
+def _marked(cells: Sequence[Difference | None]) -> list[Text]:
+    """Return differences with their marks, and intervals that begin below each other."""
+    wide = max((len(cell.interval) for cell in cells if cell), default=0)
+    return [_mark(cell, wide) if cell else Text() for cell in cells]
+
+
+def _mark(cell: Difference, wide: int) -> Text:
     style = _STYLES[cell.verdict] if cell.verdict in ("better", "worse") else ""
     blank = "" if style else " "
-    return Text.assemble((cell.marked, style), blank, (f" {cell.interval}" if cell.interval else "", "dim"))
+    return Text.assemble((cell.marked, style), blank, (f" {cell.interval:<{wide}}" if wide else "", "dim"))
 
 
 def _checks(checks: Sequence[Check]) -> FittedTable:

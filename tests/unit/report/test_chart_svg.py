@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 from itertools import pairwise
 from xml.etree import ElementTree
 
@@ -99,6 +100,28 @@ def test_several_series_have_marks_of_their_own_a_legend_and_do_not_hide_each_ot
     square = re.search(r"translate\(([\d.]+)", svg)
     assert square is not None
     assert float(square[1]) > places(svg)[0][0] + 5
+
+
+def test_series_of_many_ticks_do_not_stray_to_the_next() -> None:
+    ticks = tuple((float(number), str(number)) for number in range(60))
+    many = [line(*((value, 1.0) for value, _ in ticks), name=name) for name in ("one", "two", "three")]
+    svg = chart_svg(chart(*many, x=Axis("x", ticks)))
+    squares, triangles = (
+        [float(x) for x in re.findall(rf'translate\(([\d.]+) [\d.]+\)" d="{re.escape(shape)}', svg)][:60]
+        for shape in ("M-4.5 -4.5", "M0 -6L5.5 4.5")
+    )
+    circles = [x for x, _ in places(svg)]
+    assert len(circles) == len(squares) == len(triangles) == 60
+    for before, middle, after in zip(circles, squares, triangles, strict=True):
+        assert before < middle < after
+    assert all(before < after for before, after in zip(triangles, circles[1:], strict=False))
+
+
+def test_charts_side_by_side_need_not_look_alike() -> None:
+    both = chart(line((0, 1), (1, 2)))
+    svg = chart_svg(replace(both, first=3))
+    assert COLOURS[3] in svg
+    assert COLOURS[0] not in svg
 
 
 def test_labels_do_not_cover_each_other() -> None:
