@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from typing import get_args
 
 import click
 import pytest
@@ -29,6 +30,8 @@ from command_line import tiny_checkpoint
 import mlbench
 from mlbench import Setting, declarations, plugins, provenance, ranks, results, tasks
 from mlbench.cli import group
+from mlbench.leaderboard.entries import Entry, ReportedTask, ReportedValue
+from mlbench.regression.gate import RISING_IS_WORSE, Drops, Gate, Rule
 from mlbench.report.notation import decimal, interval
 from mlbench.results import Bounds
 from mlbench.specs import load_scheme
@@ -39,7 +42,7 @@ ROOT = Path(__file__).parents[2]
 sys.path.append(str(ROOT))
 draw, generate = import_module("docs.draw"), import_module("docs.generate")
 DOCS = ROOT / "docs"
-PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
+PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "leaderboard/README.md")] + sorted(DOCS.rglob("*.md"))
 WRITTEN = [page for page in PAGES if page.name not in ("measures.md", "cli.md")]
 
 FENCE = re.compile(
@@ -282,6 +285,10 @@ NAMED = {
             if isinstance(part, type) and issubclass(part, results._Part | provenance._Part)
             for name in part.model_fields
         }
+    ),
+    "reference/gate-file.md": [*Gate.model_fields, *Drops.model_fields, *RISING_IS_WORSE, *get_args(Rule)],
+    "reference/leaderboard-entry.md": sorted(
+        {name for part in (Entry, ReportedTask, ReportedValue) for name in part.model_fields}
     ),
     "reference/ranks.md": sorted(ranks.Ranks.__dataclass_fields__),
     "reference/python.md": [name for name in mlbench.__all__ if name != "__version__"],

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,20 @@ import numpy as np
 import pytest
 from command_line import CommandLine
 from safetensors.numpy import load_file, save_file
-from workflows import ROOT, WORKFLOWS, Call, Service, checked_out, commit, every_step, git, load, run_github, run_gitlab
+from workflows import (
+    ROOT,
+    WORKFLOWS,
+    Call,
+    Service,
+    Step,
+    checked_out,
+    commit,
+    every_step,
+    git,
+    load,
+    run_github,
+    run_gitlab,
+)
 
 from mlbench.version import __version__
 
@@ -203,6 +217,127 @@ class TestGitLabGate:
         service = Service(tmp_path)
         assert self.gate(service, material, "good")[0] == "success"
         assert [call.program for call in service.calls()] == ["pip"]
+
+
+@pytest.fixture(scope="module")
+def board(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `origin`, a repository with a board and one entry, and `entry`, another that is not there yet."""
+    folder = tmp_path_factory.mktemp("board")
+    mlbench = CommandLine(folder)
+    tasks = folder / "origin" / "leaderboard" / "tasks"
+    tasks.mkdir(parents=True)
+    shutil.copy(ROOT / "leaderboard" / "tasks" / "mini.json", tasks)
+    for name, dim in (("there", "512"), ("new", "1024")):
+        assert mlbench("run", "--model", "hashing", "--set", f"dim={dim}", "--out", name).code == 0
+        done = mlbench("leaderboard", "add", name, "--name", name, "--board", "origin/leaderboard")
+        assert done.code == 0, done.err
+    (folder / "origin" / "leaderboard" / "entries" / "new").rename(folder / "entry")
+    (folder / "origin" / "constraints.txt").touch()
+    (folder / "origin" / "setup.py").write_text("raise SystemExit", encoding="utf-8")
+    git(folder / "origin", "init", "--quiet")
+    commit(folder / "origin", "a board")
+    return folder
+
+
+class TestSubmission:
+    ENTRIES = Path("leaderboard") / "entries"
+
+    def submit(self, service: Service, board: Path, change: Callable[[Path], object]) -> tuple[str, list[Step]]:
+        """Run the check on a pull request with what `change` does to the board's repository."""
+        origin = service.folder / "origin"
+        shutil.copytree(board / "origin", origin, symlinks=True)
+        git(origin, "checkout", "--quiet", "-b", "theirs")
+        change(origin)
+        commit(origin, "an entry")
+        git(origin, "checkout", "--quiet", "-b", "merged", "main")
+        git(origin, "merge", "--quiet", "--no-ff", "--message", "merged", "theirs")
+        service.workspace.mkdir()
+        for folder, branch, depth in (("board", "main", "1"), ("submission", "merged", "2")):
+            clone = ("clone", "--quiet", "--depth", depth, "--branch", branch, f"file://{origin}", folder)
+            git(service.workspace, *clone)
+        return run_github(service, "github/submission.yml", "check", pull_request("them/it"))
+
+    def put(self, board: Path, origin: Path, name: str = "new") -> Path:
+        return Path(shutil.copytree(board / "entry", origin / self.ENTRIES / name))
+
+    def test_takes_a_new_entry_and_builds_the_site_with_it(self, tmp_path: Path, board: Path) -> None:
+        service = Service(tmp_path)
+        ended, steps = self.submit(service, board, lambda origin: self.put(board, origin))
+        assert ended == "success", [step.printed for step in steps]
+        said = (tmp_path / "summary").read_text(encoding="utf-8")
+        assert said.startswith("verified  new: mini: all ")
+        site = service.workspace / steps[-1].inputs["path"]
+        assert "new" in (site / "index.html").read_text(encoding="utf-8")
+        assert (service.workspace / "board" / self.ENTRIES / "there").is_dir()
+        # What is installed and run is the board's.
+        assert [call.arguments for call in service.calls()] == [
+            ["install", "--constraint", "board/constraints.txt", "./board"]
+        ]
+
+    def test_refuses_an_entry_with_a_changed_number(self, tmp_path: Path, board: Path) -> None:
+        def change(origin: Path) -> None:
+            document = self.put(board, origin) / "mini.json"
+            text = document.read_text(encoding="utf-8")
+            document.write_text(re.sub(r'"AP":( ?)0\.\d', r'"AP":\g<1>0.9', text, count=1), encoding="utf-8")
+
+        ended, steps = self.submit(Service(tmp_path), board, change)
+        assert ended == "failure"
+        assert [(step.name, step.code) for step in steps if step.code] == [("Recompute its numbers", 1)]
+        assert (tmp_path / "summary").read_text(encoding="utf-8").startswith("refused   new: ")
+
+    @pytest.mark.parametrize(
+        "case",
+        [
+            "a change elsewhere",
+            "a link",
+            "a program",
+            "two entries",
+            "a changed entry",
+            "a file more",
+            "a removed entry",
+            "a folder inside",
+            "an odd name",
+        ],
+    )
+    def test_refuses_whatever_is_not_one_new_entry(self, tmp_path: Path, board: Path, case: str) -> None:
+        def change(origin: Path) -> None:
+            there = origin / self.ENTRIES / "there"
+            match case:
+                case "a change elsewhere":
+                    self.put(board, origin)
+                    (origin / "setup.py").write_text("print('mine')", encoding="utf-8")
+                case "a link":
+                    (self.put(board, origin) / "link").symlink_to("/etc/hostname")
+                case "a program":
+                    (self.put(board, origin) / "mini.json").chmod(0o755)
+                case "two entries":
+                    self.put(board, origin)
+                    self.put(board, origin, "newer")
+                case "a changed entry":
+                    (there / "mini.json").write_text("{}", encoding="utf-8")
+                case "a file more":
+                    (there / "more.json").write_text("{}", encoding="utf-8")
+                case "a removed entry":
+                    shutil.rmtree(there)
+                case "a folder inside":
+                    self.put(board, origin, "new/inside")
+                case "an odd name":
+                    self.put(board, origin, "new\nleaderboard")
+
+        ended, steps = self.submit(Service(tmp_path), board, change)
+        assert ended == "failure"
+        assert (steps[-1].name, steps[-1].code) == ("Take the entry, which is all that the pull request may bring", 1)
+        assert "::error::a submission " in steps[-1].printed
+
+    def test_every_entry_is_checked_before_the_site_is_put_online(self, tmp_path: Path, board: Path) -> None:
+        service = Service(tmp_path)
+        shutil.copytree(board / "origin", service.workspace)
+        ended, steps = run_github(service, "github/pages.yml", "build", {"ref": "refs/heads/main"})
+        assert ended == "success", [step.printed for step in steps]
+        assert (service.workspace / steps[-1].inputs["path"] / "index.html").is_file()
+        (service.workspace / self.ENTRIES / "there" / "entry.json").write_text("{}", encoding="utf-8")
+        ended, steps = run_github(service, "github/pages.yml", "build", {"ref": "refs/heads/main"})
+        assert (ended, steps[-1].name, steps[-1].code) == ("failure", "Recompute every number", 1)
 
 
 class TestForm:
