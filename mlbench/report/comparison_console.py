@@ -10,6 +10,7 @@ from mlbench.languages import KINDS, Setting
 from mlbench.regression.document import Check, Comparison, TaskComparison
 from mlbench.report.comparison import SHORT
 from mlbench.report.comparison_notes import (
+    LINES_LEGEND,
     both_sides,
     check_title,
     check_value,
@@ -89,6 +90,7 @@ def _task(task: TaskComparison, level: float, named: Sequence[str], *, every: bo
         yield DifferenceMap(shown.grid, shown.explained)
     if every and task.checks:
         yield from _titled("lines of the gate", _checks(task.checks))
+        yield Flow([Text(LINES_LEGEND, "dim")])
     yield Text()
     yield from (Flow([Text(sentence)]) for sentence in power(task))
     yield Flow([Text(part, "dim") for part in how(task)])
@@ -187,4 +189,4 @@ def _checks(checks: Sequence[Check]) -> FittedTable:
             for check in checks
         ],
     }
-    return FittedTable(columns, late=["base", "candidate"], left=[""], narrowest=56)
+    return FittedTable(columns, late=["candidate", "base"], left=[""], narrowest=56)

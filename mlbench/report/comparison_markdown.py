@@ -7,6 +7,7 @@ from mlbench.languages import KINDS
 from mlbench.regression.document import Check, Comparison, TaskComparison
 from mlbench.report.comparison import SHORT
 from mlbench.report.comparison_notes import (
+    LINES_LEGEND,
     both_sides,
     check_title,
     check_value,
@@ -126,7 +127,7 @@ def _task(task: TaskComparison, comparison: Comparison) -> Iterator[_Part]:
     yield from _folded(2, "By query language", _languages(task), f"\n\n{_escaped(legend(comparison.gate.level))}")
     yield from _folded(3, "Settings that lose most", _table(worst(task), of_settings=True))
     yield from _folded(4, "By pair of languages", _pairs(task), "\n\nIn thousandths; mean: cross-lingual settings only")
-    yield from _folded(5, "Gate lines", _checks(task.checks))
+    yield from _folded(5, "Gate lines", _checks(task.checks), f"\n\n{LINES_LEGEND}")
     yield from _folded(
         6, "Other measures and bias scores, which are not tested", _table(other_aggregates(task), tested=False)
     )

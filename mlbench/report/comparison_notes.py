@@ -11,6 +11,12 @@ from mlbench.report.method import intervals
 from mlbench.report.notation import ABSENT, count, decimal, quick_look
 from mlbench.report.sweep_rows import Quantity
 
+LINES_LEGEND = (
+    "p: one-sided against a worse candidate, adjusted over all drops and rises of the gate and over tasks; "
+    "would find: the worsening that is found, or the margin that is kept to, four times of five"
+)
+"""What the columns of a table of gate lines mean."""
+
 _VERDICTS: tuple[Verdict, ...] = ("better", "same", "worse")
 # From so many query languages on, what failed is told in one line for all of them.
 _MANY = 3

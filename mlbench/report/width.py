@@ -71,7 +71,8 @@ class FittedTable:
     """A table without the columns that are empty or find no room, and a line that names the latter.
 
     The first column is folded where that makes room for others, to no less than `narrowest`. Columns in `late` are the
-    first to go, and those in `unnamed` go without a word. Titles may have several lines.
+    first to go, the last of them before the others, and those in `unnamed` go without a word. Titles may have several
+    lines.
     """
 
     columns: Mapping[str, Sequence[Text]]
