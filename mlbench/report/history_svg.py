@@ -82,13 +82,14 @@ def _chart(series: Series, title: str, shown: Sequence[tuple[str, Kind | None]],
         marks = list(_marks(series, name, kind))
         described += [mark.exact for mark in marks]
         lines.append(Drawn(SHORT[kind] if kind else "", tuple(marks)))
-    if series.order == "steps":
-        x = Axis("training steps")
-    else:
-        ticks = [(float(place), str(place)) for place in range(1, len(series.checkpoints) + 1)]
-        x = Axis(f"checkpoint, by {order_title(series)}", tuple(ticks))
-    chart = Chart(x, Axis(title), tuple(lines), f"{title}: {'; '.join(described)}", first)
+    chart = Chart(_axis(series), Axis(title), tuple(lines), f"{title}: {'; '.join(described)}", first)
     return _Panel(chart_svg(chart), HEIGHT + LINE * sum(bool(line.name) for line in lines))
+
+
+def _axis(series: Series) -> Axis:
+    places = sorted({_across(series, checkpoint, place) for place, checkpoint in enumerate(series.checkpoints, 1)})
+    title = order_title(series) if series.order == "steps" else f"checkpoint, by {order_title(series)}"
+    return Axis(title, tuple((at, f"{at:,.0f}") for at in places))
 
 
 def _marks(series: Series, name: str, kind: Kind | None) -> Iterator[Mark]:
