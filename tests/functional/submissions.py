@@ -1,0 +1,412 @@
+"""Spoils entries of a leaderboard and has them checked, in one process with little memory and time.
+
+    python -m tests.functional.submissions --cases 200 --seed 0
+    python -m tests.functional.submissions --cases 10 --results results --board leaderboard
+
+Half of the cases are left as they are spoiled: none may pass. In the others a forger has written every digest anew:
+what passes may differ only in what is said of a system and cannot be proved. A case is named after its kind and number
+(`counts-17`) and is the same each time; `--only counts-17` runs it alone.
+"""
+
+import argparse
+import io
+import os
+import random
+import resource
+import shutil
+import struct
+import sys
+import tempfile
+import time
+import traceback
+import warnings
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mlbench.errors import RefusedEntry
+from mlbench.evaluation import Options, evaluate
+from mlbench.leaderboard.accepted import accept
+from mlbench.leaderboard.board import Board
+from mlbench.leaderboard.checking import check_entry
+from mlbench.leaderboard.entries import ENTRY_FILE
+from mlbench.leaderboard.submission import Description, add
+from mlbench.verification import read_pair
+from tests.functional import mutators
+from tests.functional.forging import read, reseal, reseal_files, write
+from tests.functional.mutations import TooSlow, limited, resident
+
+Draw = random.Random
+
+SECONDS = 10
+MOST_RESIDENT = 512 * 2**20
+MOST_ADDRESSES = 2**30
+LONGEST_LINE = 500
+NAME = "ours"
+
+CLAIMED = ("retriever", "cost", "environment")
+"""Parts of a result that nothing proves."""
+
+SAID = ("title", "summary", "url", "licence", "parameters")
+WRITTEN_ANEW = ("files", "fingerprint", "ranks.sha256")
+UNCOUNTED = ("ties", "top")
+"""Arrays with numbers that no published number need depend on: how many tie beyond one, what is not relevant."""
+
+
+@dataclass
+class Tally:
+    """How the cases of one kind went; `claims` passed with another claim, `same` with nothing changed that is read."""
+
+    refused: int = 0
+    claims: int = 0
+    same: int = 0
+    longest: float = 0.0
+    peak: int = 0
+    faults: list[str] = field(default_factory=list)
+
+
+def documents(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.json"))
+
+
+def archive(folder: Path, draw: Draw) -> Path:
+    return draw.choice(sorted(folder.glob("*.npz")))
+
+
+def leaves(part: Any, steps: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    if isinstance(part, dict | list):
+        for key, value in part.items() if isinstance(part, dict) else enumerate(part):
+            yield from leaves(value, (*steps, key))
+    else:
+        yield steps, part
+
+
+def change_leaf(folder: Path, draw: Draw, wanted: Callable[[Any], bool], change: Callable[[Any], Any]) -> None:
+    """Change one value of a document that is of the wanted kind."""
+    path = draw.choice(documents(folder))
+    document = read(path)
+    found = [(steps, value) for steps, value in leaves(document) if wanted(value)]
+    if not found:
+        return change_leaf(folder, draw, wanted, change)
+    # Many settings are alike: choose among the places first that differ in more than a number.
+    kinds = sorted({tuple(str(step) for step in steps if not isinstance(step, int)) for steps, _ in found})
+    kind = draw.choice(kinds)
+    alike = [each for each in found if tuple(str(step) for step in each[0] if not isinstance(step, int)) == kind]
+    (*steps, last), value = draw.choice(alike)
+    inner = document
+    for step in steps:
+        inner = inner[step]
+    inner[last] = change(value)
+    write(path, document)
+    return None
+
+
+def numbers(folder: Path, draw: Draw) -> None:
+    """Change a number of a document: a little, much, or its sign."""
+
+    def change(value: float) -> float:
+        if isinstance(value, int):
+            return value + draw.choice((1, -1, 10, 1000))
+        return draw.choice((value + 1e-6, value * 1.01 + 1e-5, value - 0.1, -value - 0.001, 1 - value + 1e-5))
+
+    change_leaf(folder, draw, lambda value: type(value) in (int, float), change)
+
+
+def names(folder: Path, draw: Draw) -> None:
+    """Exchange, add or remove a character of a text."""
+
+    def change(text: str) -> str:
+        place = draw.randrange(len(text) + 1)
+        signs = "abcXYZ019-._ /<>&\"'\\\u202e\u200b\u0430\x00\n\x1b😀"
+        longer = text[:place] + draw.choice(signs) + text[place + draw.choice((0, 1)) :]
+        return longer if longer != text else text + "x"
+
+    change_leaf(folder, draw, lambda value: isinstance(value, str), change)
+
+
+def fingerprints(folder: Path, draw: Draw) -> None:
+    """Change a digit of a digest."""
+
+    def change(digest: str) -> str:
+        place = draw.randrange(len(digest))
+        other = draw.choice([digit for digit in "0123456789abcdef" if digit != digest[place]])
+        return digest[:place] + other + digest[place + 1 :]
+
+    change_leaf(folder, draw, lambda value: isinstance(value, str) and len(value) == 64, change)
+
+
+def spoiled_documents(folder: Path, draw: Draw) -> None:
+    """Spoil a document as text, or as JSON."""
+    path = draw.choice(documents(folder))
+    mutate = draw.choice((*mutators.BYTES, mutators.lines, *[mutators.json_value] * 8))
+    path.write_bytes(mutate(path.read_bytes(), draw))
+
+
+def spoiled_archives(folder: Path, draw: Draw) -> None:
+    """Spoil the bytes of an archive, or what stands around its arrays."""
+    path = archive(folder, draw)
+    content = path.read_bytes()
+    around = (
+        lambda: content + draw.randbytes(draw.choice((1, 22, 1000))),
+        lambda: draw.randbytes(draw.choice((1, 30))) + content,
+        lambda: written_again(content, comment=b"hello"),
+        lambda: written_again(content, backwards=True),
+        lambda: written_again(content, method=zipfile.ZIP_STORED),
+        lambda: written_again(content, method=zipfile.ZIP_LZMA),
+        lambda: written_again(content, date=(2020, 2, 2, 2, 2, 2)),
+        lambda: written_again(content, more=("../../outside", b"hello")),
+        lambda: written_again(content, more=("ahead.npy", b"hello")),
+        lambda: mutators.bomb(2**28, "ahead"),
+    )
+    spoil = draw.choice((*around, *[lambda: draw.choice(mutators.BYTES)(content, draw)] * len(around)))
+    path.write_bytes(spoil())
+
+
+def written_again(
+    content: bytes,
+    *,
+    comment: bytes = b"",
+    backwards: bool = False,
+    method: int = zipfile.ZIP_DEFLATED,
+    date: tuple[int, ...] = (1980, 1, 1, 0, 0, 0),
+    more: tuple[str, bytes] | None = None,
+) -> bytes:
+    """Return an archive of the same members, not quite as numpy writes it."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(buffer, "w") as new:
+        new.comment = comment
+        members = [(name, old.read(name)) for name in old.namelist()]
+        for name, data in [*(reversed(members) if backwards else members), *([more] if more else [])]:
+            info = zipfile.ZipInfo(name, date)  # type: ignore[arg-type]
+            info.compress_type = method
+            info.external_attr = 0o600 << 16
+            with warnings.catch_warnings(), new.open(info, "w", force_zip64=True) as member:
+                warnings.simplefilter("ignore")
+                member.write(data)
+    return buffer.getvalue()
+
+
+def spoiled_arrays(folder: Path, draw: Draw) -> None:
+    """Spoil an array, or several that belong together, in a sound archive."""
+    path = archive(folder, draw)
+    path.write_bytes(mutators.npz(path.read_bytes(), draw))
+
+
+def counts(folder: Path, draw: Draw) -> None:
+    """Change one number of one array, and save it as numpy does."""
+    path = archive(folder, draw)
+    with np.load(path) as old:
+        arrays = {name: old[name] for name in old.files}
+    name = draw.choice([name for name, array in arrays.items() if array.dtype.kind == "i"] + ["ahead", "top"] * 4)
+    array = arrays[name].copy()
+    place = draw.randrange(array.size)
+    array.flat[place] += draw.choice((1, -1, 2, 7))
+    if draw.random() < 0.3:
+        other = draw.randrange(array.size)
+        array.flat[[place, other]] = arrays[name].flat[[other, place]]
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **{**arrays, name: array})
+    path.write_bytes(buffer.getvalue())
+
+
+def files(folder: Path, draw: Draw) -> None:
+    """Add, remove, exchange, link or rename files, or the folder."""
+    inside = sorted(folder.iterdir())
+    one, other = draw.sample(inside, 2)
+    theirs = folder.with_name("theirs")
+    match draw.randrange(10):
+        case 0:
+            one.unlink()
+        case 1:
+            (folder / draw.choice(("more.json", ".hidden", "a\nb", "mini.ranks.npz.bak", "ENTRY.JSON"))).write_text("x")
+        case 2:
+            (folder / "more").mkdir()
+        case 3:
+            one.unlink()
+            one.symlink_to(theirs / one.name)
+        case 4:
+            one.unlink()
+            os.mkfifo(one)
+        case 5:
+            one.write_bytes(other.read_bytes())
+        case 6:
+            shutil.copy(theirs / one.name, one)
+        case 7:
+            os.truncate(one, draw.choice((0, 1, 2**26, 2**40)))
+        case 8:
+            one.rename(folder / f"{one.name}x")
+        case _:
+            shutil.rmtree(folder)
+            shutil.copytree(theirs, folder)
+
+
+KINDS: dict[str, Callable[[Path, Draw], None]] = {
+    "numbers": numbers,
+    "names": names,
+    "fingerprints": fingerprints,
+    "documents": spoiled_documents,
+    "archives": spoiled_archives,
+    "arrays": spoiled_arrays,
+    "counts": counts,
+    "files": files,
+}
+
+
+def forge(folder: Path) -> None:
+    """Write every digest anew, as far as what is there can be read."""
+    for seal in (reseal, reseal_files):
+        try:
+            return seal(folder)
+        except Exception:  # What is spoiled may be anything.
+            continue
+    return None
+
+
+def write_material(folder: Path, results: Path | None, accepted: Path) -> None:
+    """Write a board with the entries `ours` and `theirs`, of `mini` or of real results."""
+    board = Board(folder)
+    if results is not None:
+        shutil.copytree(accepted / "tasks", folder / "tasks")
+        systems: dict[str, list[Path]] = {}
+        for path in sorted(results.glob("*.json")):
+            systems.setdefault(read(path)["retriever"]["fingerprint"], []).append(path)
+        ours, theirs = list(systems.values())[:2]
+    else:
+        for dim in ("32", "64"):
+            out = folder.with_name(dim)
+            evaluate("hashing", "mini", out=out, options=Options(resamples=100, settings={"dim": dim}))
+        ours, theirs = (sorted(folder.with_name(dim).glob("*.json")) for dim in ("32", "64"))
+        board.take(accept(*read_pair(ours[0])))
+    for name, paths in ((NAME, ours), ("theirs", theirs)):
+        add(board, name, paths, Description(title="A system", parameters=1000, url="https://example.org/a"))
+
+
+def changes(before: Path, after: Path) -> set[str]:
+    """Return what differs between two entries in what is read of them: places in documents, and names of arrays."""
+    found = set()
+    for path in documents(before):
+        name = "" if path.name == ENTRY_FILE else f"{path.name}:"
+        old, new = (
+            {".".join(map(str, steps)): (type(value), value) for steps, value in leaves(read(folder / path.name))}
+            for folder in (before, after)
+        )
+        found |= {f"{name}{place}" for place in old.keys() | new.keys() if old.get(place) != new.get(place)}
+    for path in before.glob("*.npz"):
+        with np.load(path) as old_arrays, np.load(after / path.name) as new_arrays:
+            found |= {
+                f"array:{name}" for name in old_arrays.files if not np.array_equal(old_arrays[name], new_arrays[name])
+            }
+    return found
+
+
+def is_claim(place: str) -> bool:
+    """Say whether nothing can prove what stands at a place of an entry."""
+    source, _, inner = place.rpartition(":")
+    part = inner.partition(".")[0]
+    if source == "array":
+        return inner in UNCOUNTED
+    return inner in WRITTEN_ANEW or part in WRITTEN_ANEW or part in (CLAIMED if source else SAID)
+
+
+def passed(before: Path, after: Path, forged: bool, tally: Tally) -> str:
+    """Say what is wrong with an entry that passed, or nothing."""
+    if not forged:
+        same = all(path.read_bytes() == (after / path.name).read_bytes() for path in before.iterdir())
+        tally.same += same
+        return "" if same else "passed as it was spoiled"
+    found = changes(before, after)
+    proved = sorted(place for place in found if not is_claim(place))
+    if proved:
+        return f"passed with another {', '.join(proved)[:200]}"
+    said = {place for place in found if place not in WRITTEN_ANEW and place.partition(".")[0] not in WRITTEN_ANEW}
+    tally.claims += bool(said)
+    tally.same += not said
+    return ""
+
+
+def try_case(material: Path, kind: str, number: int, seed: int, tally: Tally) -> str:
+    """Run one case; returns what is wrong."""
+    draw = random.Random(f"{seed}-{kind}-{number}")
+    forged = number % 2 == 1
+    with tempfile.TemporaryDirectory(prefix="submissions-") as place:
+        board = Board(Path(place) / "board")
+        shutil.copytree(material, board.folder)
+        folder = board.entry_folder(NAME)
+        try:
+            KINDS[kind](folder, draw)
+        except struct.error:  # Some lies about an archive cannot be written.
+            spoiled_archives(folder, draw)
+        if forged:
+            forge(folder)
+        # Writing "5" makes the high-water mark of memory begin anew.
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+        begin, fault = time.perf_counter(), ""
+        try:
+            with limited(SECONDS):
+                check_entry(board, NAME)
+            took = time.perf_counter() - begin
+            fault = passed(Board(material).entry_folder(NAME), folder, forged, tally)
+        except RefusedEntry as error:
+            took = time.perf_counter() - begin
+            tally.refused += 1
+            if not str(error).isprintable() or len(str(error)) > LONGEST_LINE:
+                fault = "not one plain line"
+        except (Exception, TooSlow) as error:
+            took = time.perf_counter() - begin
+            traceback.print_exception(error)
+            fault = f"{type(error).__name__}: {str(error)[:200]!r}"
+        peak = resident("VmHWM")
+    tally.longest, tally.peak = max(tally.longest, took), max(tally.peak, peak)
+    if peak > MOST_RESIDENT:
+        fault = fault or f"{peak >> 20} MiB"
+    if fault:
+        tally.faults.append(f"{kind}-{number}: {fault}")
+    return fault
+
+
+def run(chosen: argparse.Namespace) -> dict[str, Tally]:
+    """Run the cases, as many of each kind, and return how they went."""
+    tallies = {kind: Tally() for kind in KINDS}
+    with tempfile.TemporaryDirectory(prefix="submissions-") as place:
+        os.environ.update(MLBENCH_CACHE=str(Path(place) / "cache"), MLBENCH_OFFLINE="1")
+        material = Path(place) / "material"
+        write_material(material, chosen.results, chosen.board)
+        every = ((kind, number) for number in range(chosen.cases) for kind in KINDS)
+        if chosen.only is not None:
+            kind, _, digits = chosen.only.rpartition("-")
+            every = iter([(kind, int(digits))])
+        for kind, number in islice(every, chosen.cases):
+            try_case(material, kind, number, chosen.seed, tallies[kind])
+    return tallies
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cases", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", metavar="KIND-NUMBER", help="one case")
+    parser.add_argument("--results", type=Path, metavar="DIR", help="real results to make the entries of")
+    parser.add_argument(
+        "--board", type=Path, default=Path("leaderboard"), metavar="DIR", help="what it accepts of these"
+    )
+    chosen = parser.parse_args()
+    warnings.simplefilter("ignore")
+    resource.setrlimit(resource.RLIMIT_AS, (MOST_ADDRESSES, MOST_ADDRESSES))
+    tallies = run(chosen)
+    heads = ("refused", "claims", "same", "faults", "longest ms", "peak MiB")
+    print(f"{'kind':<14}" + "".join(f"{head:>12}" for head in heads))
+    for kind, tally in tallies.items():
+        figures = (tally.refused, tally.claims, tally.same, len(tally.faults), round(tally.longest * 1000))
+        print(f"{kind:<14}" + "".join(f"{figure:>12}" for figure in (*figures, tally.peak >> 20)))
+    faults = [fault for tally in tallies.values() for fault in tally.faults]
+    print(*faults, sep="\n")
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
