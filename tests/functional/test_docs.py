@@ -31,6 +31,8 @@ import mlbench
 from mlbench import Setting, declarations, plugins, provenance, ranks, results, tasks
 from mlbench.cli import group
 from mlbench.leaderboard.entries import Entry, ReportedTask, ReportedValue
+from mlbench.paired import Line, PairedTests, Tails
+from mlbench.regression.document import Check, Comparison, System, TaskComparison
 from mlbench.regression.gate import RISING_IS_WORSE, Drops, Gate, Rule
 from mlbench.report.notation import decimal, interval
 from mlbench.results import Bounds
@@ -283,6 +285,13 @@ NAMED = {
             name
             for part in [*vars(results).values(), *vars(provenance).values()]
             if isinstance(part, type) and issubclass(part, results._Part | provenance._Part)
+            for name in part.model_fields
+        }
+    ),
+    "reference/comparison.md": sorted(
+        {
+            name
+            for part in (Comparison, TaskComparison, System, Check, PairedTests, Line, Tails)
             for name in part.model_fields
         }
     ),
