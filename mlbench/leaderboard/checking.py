@@ -164,14 +164,15 @@ def _check_ranks(folder: Path, accepted: AcceptedTask, result: Result) -> tuple[
     try:
         check_archive(content, _ARRAYS, accepted.largest)
         ranks = read_ranks(folder / name, accepted.largest)
+        if fault := shape_fault(accepted, ranks):
+            raise RefusedEntry(fault)
         with ZipFile(BytesIO(content)) as archive:
             for array in _ARRAYS:
                 check_plain(array, archive.read(f"{array}.npy"), getattr(ranks, array))
     except RefusedEntry as error:
         raise RefusedEntry(f"{name}: {error}") from error
     fault = (
-        shape_fault(accepted, ranks)
-        or data_fault(accepted, describe(ranks, result.settings))
+        data_fault(accepted, describe(ranks, result.settings))
         or _document_ids_fault(ranks)
         or counts_fault(ranks, result.retriever.kind, _settings(result))
     )
