@@ -187,7 +187,10 @@ def explain(error: BaseException) -> tuple[str, int]:
 
 
 def _line(message: str) -> str:
-    return "mlbench: error: " + " ".join(message.split("\n"))
+    """Write a message as one line; control characters, which names in files may hold, are shown and do nothing."""
+    line = " ".join(message.split("\n"))
+    shown = (char if char.isprintable() else char.encode("unicode_escape").decode() for char in line)
+    return "mlbench: error: " + "".join(shown)
 
 
 def _invoke(arguments: Sequence[str], screen: Screen) -> int:

@@ -9,6 +9,7 @@ from mlbench.contrasts import Contrasts, Subject
 from mlbench.errors import UserError
 from mlbench.languages import KINDS, Kind
 from mlbench.regression.gate import DEFAULT, EVERY_LANGUAGE, MEAN, PRIMARY, Gate, Lines
+from mlbench.regression.pairing import OF_DEPTH
 
 Value = TypeVar("Value")
 
@@ -29,7 +30,7 @@ def lines_of(gate: Gate, contrasts: Contrasts, task: str) -> tuple[GateLine, ...
     """Return the lines of `gate` on `task`, drops and rises first.
 
     Lines for every query language hold for those that have topics. Raises `UserError` in one line with everything that
-    the gate asks for and the task lacks; what `DEFAULT` asks for, it asks for where it is there.
+    the gate asks for and that is not there; what `DEFAULT` asks for, it asks for where it is there.
     """
     asked = list(dict.fromkeys(_lines(_merge(gate, contrasts.primary_measure, task), contrasts)))
     known = {each.subject for each in contrasts.each if isfinite(each.difference)}
@@ -37,7 +38,11 @@ def lines_of(gate: Gate, contrasts: Contrasts, task: str) -> tuple[GateLine, ...
     if missing and (gate.drop, gate.rise, gate.floor, gate.ceiling) != (DEFAULT.drop, DEFAULT.rise, {}, {}):
         names = {each.subject.name for each in contrasts.each}
         named = ", ".join(dict.fromkeys(_describe(line, names) for line in missing))
-        raise UserError(f"the gate asks for what {task} has not: {named}; put lines of other tasks under [task.NAME]")
+        deep = any(line.subject.name in OF_DEPTH for line in missing)
+        reason = " (scores of ranks need parallel topics, and lists that are equally long)" if deep else ""
+        raise UserError(
+            f"the gate asks for what {task} has not: {named}{reason}; put lines of other tasks under [task.NAME]"
+        )
     return tuple(line for line in asked if line.subject in known)
 
 

@@ -3,12 +3,19 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from mlbench.errors import UserError
 from mlbench.languages import Setting, settings_of
-from mlbench.ranks import Ranks, can_answer
+from mlbench.ranks import Ranks, can_answer, pool_counts
 from mlbench.regression.sharing import restrict
 from mlbench.regression.sources import Measured
 from mlbench.results import Result, TaskInfo
+
+OF_DEPTH = frozenset(
+    {"rank_distance", "rank_distance_median", "rank_distance_log2", "max_rank", "max_rank_norm", "rank_spread"}
+)
+"""The bias scores that depend on where lists end, and are compared only where both sides' lists are equally long."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +53,9 @@ def pair_up(base: Sequence[Measured], candidate: Sequence[Measured], *, shared_l
     if shared_only:
         # The pool of fewer languages is not known of every ranker.
         settings = tuple(each for each in settings if all(can_answer(one, each.document_languages) for one in counts))
-    common = (name for name in task.bias_scores if all(name in one.result.task.bias_scores for one in each))
+    common = [name for name in task.bias_scores if all(name in one.result.task.bias_scores for one in each)]
+    if not _equally_deep(counts):
+        common = [name for name in common if name not in OF_DEPTH]
     return Pair(
         task=task,
         languages=tuple(sorted(wanted)),
@@ -90,6 +99,12 @@ def _settings(result: Result, languages: frozenset[str]) -> tuple[Setting, ...]:
     if languages == frozenset(result.task.languages):
         return tuple(Setting(each.query_language, each.document_languages) for each in result.settings)
     return settings_of(sorted(languages), {each.kind for each in result.settings})
+
+
+def _equally_deep(counts: Sequence[Ranks]) -> bool:
+    """Say whether the lists over the pool of all languages end at the same depth, query by query."""
+    pools = [pool_counts(one, one.languages.tolist()).listed for one in counts if can_answer(one, one.languages)]
+    return all(np.array_equal(pools[0], listed) for listed in pools[1:])
 
 
 def _share(measured: Measured, languages: frozenset[str]) -> Ranks:

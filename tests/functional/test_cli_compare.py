@@ -193,6 +193,15 @@ def test_all_faults_of_a_gate_are_told_at_once(capsys: Captured, tmp_path: Path)
         assert key in line
 
 
+def test_what_a_document_says_does_nothing_to_the_terminal(capsys: Captured, measured: Path, tmp_path: Path) -> None:
+    shutil.copytree(measured / "bad", tmp_path / "hostile")
+    (path,) = (tmp_path / "hostile").glob("*.json")
+    document = json.loads(path.read_bytes())
+    document["task"] |= {"version": "\x1b[2J\n\u202e2"}
+    path.write_text(json.dumps(document), encoding="utf-8")
+    assert r"they are of versions 1 and \x1b[2J \u202e2 of the task" in error_of(capsys, "compare", "good", "hostile")
+
+
 def test_a_report_never_takes_the_place_of_a_result(capsys: Captured, measured: Path, tmp_path: Path) -> None:
     (result,) = (measured / "bad").glob("*.json")
     before = result.read_bytes()

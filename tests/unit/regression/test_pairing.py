@@ -10,7 +10,11 @@ from mlbench.layout import lay_out, to_ranks
 from mlbench.protocols import Silence
 from mlbench.ranks import Ranks
 from mlbench.records import Collection
+from mlbench.regression.comparison import Options, contrast_pair
+from mlbench.regression.gate import Gate
+from mlbench.regression.lines import lines_of
 from mlbench.regression.pairing import pair_up
+from mlbench.regression.sources import Measured
 from mlbench.tables import look_up_lists
 
 BASE = measured(skilled(), spec="base")
@@ -112,3 +116,22 @@ def test_pools_that_a_ranker_did_not_rank_are_left_out() -> None:
 def test_bias_scores_are_those_that_both_have() -> None:
     pair = pair_up([BASE], [measured(skilled(), bias_scores=("max_rank", "rank_distance"))])
     assert pair.bias_scores == ("rank_distance", "max_rank")
+
+
+def test_scores_of_ranks_are_compared_between_lists_of_one_depth() -> None:
+    def ranker(longest: int | None) -> Measured:
+        layout = lay_out(COLLECTION)
+        lists = ListRanker(COLLECTION, ORDERS, longest)
+        return measured(
+            to_ranks(layout, look_up_lists(layout, lists, settings_of(COLLECTION.languages), 99, Silence()))
+        )
+
+    whole, every = ranker(None), BASE.result.task.bias_scores
+    assert pair_up([BASE], [whole]).bias_scores == every
+    assert pair_up([ranker(9)], [ranker(9)]).bias_scores == every
+    for sides in (([BASE], [ranker(9)]), ([ranker(9)], [ranker(8)]), ([whole], [whole, ranker(9)])):
+        pair = pair_up(*sides)
+        assert pair.bias_scores == ("own_language_preference", "complete@100")
+        contrasts = contrast_pair(pair, Gate(), Options(resamples=2))
+        with pytest.raises(UserError, match=r"has not: rank_distance \(scores of ranks need"):
+            lines_of(Gate(ceiling={"rank_distance": 1}), contrasts, "small")
