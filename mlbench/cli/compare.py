@@ -107,7 +107,7 @@ Examples:
     help="Resamples of the intervals.",
 )
 @click.option("--seed", type=click.IntRange(0, LARGEST_SEED), default=0, show_default=True, help="Seed of both.")
-@click.option("--all", "every_setting", is_flag=True, help="Show every setting, not the ten that changed most.")
+@click.option("--all", "every_setting", is_flag=True, help="Show every setting, not only the ten that lose most.")
 @click.option(
     "--write",
     multiple=True,
