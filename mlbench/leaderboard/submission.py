@@ -48,7 +48,7 @@ def add(
         raise UserError(f"there is no entry {name} to describe: name the results that it is made of")
     if old is not None and old.kind == "reported" and results:
         raise UserError(f"{name} has reported numbers: give another --name, or add --replace")
-    files = {} if old is None else {file: (folder / file).read_bytes() for file in old.files}
+    files = {} if old is None else {file: read_regular(folder / file, LARGEST_RANKS) for file in old.files}
     made = [_copied(path) for path in results]
     for result, copied in made:
         _merge(files, copied, name, result.task.name)

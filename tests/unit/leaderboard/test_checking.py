@@ -179,6 +179,12 @@ HOSTILE_CLAIMS: dict[str, tuple[str, str, object, str]] = {
     "a task twice": (ENTRY_FILE, "tasks", ["small", "small"], "there twice"),
     "no task": (ENTRY_FILE, "tasks", [], "a verified entry has tasks and files"),
     "a file elsewhere": (ENTRY_FILE, "files", {"../entry.json": "0" * 64}, "a path that leaves its folder"),
+    "a file of another task": (
+        ENTRY_FILE,
+        "files",
+        {"small.json": "0" * 64, "other.ranks.npz": "0" * 64},
+        "files are not those of its tasks",
+    ),
     "another name": (ENTRY_FILE, "name", "others", "is that of others"),
     "a name that goes up": (ENTRY_FILE, "name", "..", "a path that leaves its folder"),
     "reported, it says": (ENTRY_FILE, "kind", "reported", "a reported one source and reported"),
@@ -317,6 +323,7 @@ CHANGED_RANKS: dict[str, tuple[Callable[[Ranks], Ranks], str]] = {
     "an impossible count": (at("ahead", (0, 0), 9), ""),
     "markup in an id": (longer_ids, "document_ids has markup"),
     "fewer topics": (lambda ranks: replace(ranks, topic_ids=ranks.topic_ids[:-1]), "not a sound ranks file"),
+    "a shorter top": (lambda ranks: replace(ranks, top=ranks.top[:, :5].copy()), "top is 5 documents deep"),
     "the order of another system": (lambda ranks: skilled(seed=5), "recomputed"),
 }
 

@@ -52,6 +52,18 @@ def test_impossible_ones_are_named(values: list[ReportedValue], said: str) -> No
     assert said in fault(*values)
 
 
+def test_numbers_of_settings_that_a_task_has_not_are_named() -> None:
+    few = MLQA.model_copy(update={"settings": tuple(each for each in MLQA.settings if each.kind == "monolingual")})
+    task = ReportedTask(
+        task="mlqa-r",
+        aggregation="macro",
+        document_text=None,
+        unstated=(),
+        values=(value(kind="multilingual"),),
+    )
+    assert "settings that mlqa-r has not" in reported_fault(task, few)
+
+
 def reported(name: str) -> list[ReportedTask]:
     return list(check_entry(BOARD, name).entry.reported)
 

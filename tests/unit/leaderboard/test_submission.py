@@ -15,7 +15,8 @@ from mlbench.languages import settings_of
 from mlbench.layout import lay_out, to_ranks
 from mlbench.leaderboard.board import Board
 from mlbench.leaderboard.checking import check_entry
-from mlbench.leaderboard.entries import ENTRY_FILE
+from mlbench.leaderboard.documents import canonical
+from mlbench.leaderboard.entries import ENTRY_FILE, sealed
 from mlbench.leaderboard.submission import Description, add
 from mlbench.protocols import Silence
 from mlbench.result_files import digest
@@ -116,6 +117,32 @@ def test_a_broken_entry_is_replaced_and_not_added_to(board: Board, result: Path)
         add(board, "ours", [result], NOTHING)
     add(board, "ours", [result], NOTHING, replace=True)
     check_entry(board, "ours")
+
+
+def test_an_entry_that_lacks_a_file_is_not_added_to(board: Board, result: Path) -> None:
+    add(board, "ours", [result], NOTHING)
+    (board.entry_folder("ours") / "small.json").unlink()
+    with pytest.raises(RefusedEntry, match=r"small\.json cannot be read"):
+        add(board, "ours", [], Description(title="Ours"))
+
+
+def test_results_do_not_join_reported_numbers(board: Board, result: Path) -> None:
+    value = {"name": "AP", "kind": "monolingual", "query_language": None, "value": 0.5}
+    task = {"task": "small", "aggregation": "macro", "document_text": None, "unstated": (), "values": (value,)}
+    entry = sealed(name="paper", kind="reported", title="A paper", source="A paper", reported=(task,))
+    board.entry_folder("paper").mkdir(parents=True)
+    (board.entry_folder("paper") / ENTRY_FILE).write_bytes(canonical(entry.model_dump(mode="json")))
+    check_entry(board, "paper")
+    with pytest.raises(UserError, match="paper has reported numbers"):
+        add(board, "paper", [result], NOTHING)
+    assert add(board, "paper", [], Description(title="The paper")).entry.reported == entry.reported
+    assert check_entry(board, "paper").entry.title == "The paper"
+
+
+def test_a_board_that_cannot_be_written_is_told(board: Board, result: Path) -> None:
+    board.entries.write_text("a file where the folder should be")
+    with pytest.raises(UserError, match="cannot write to"):
+        add(board, "ours", [result], NOTHING)
 
 
 def test_what_would_be_refused_is_not_written(board: Board, tmp_path: Path, result: Path) -> None:
