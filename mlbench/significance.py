@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mlbench.flips import count_patterns, sign_blocks
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
@@ -177,7 +179,7 @@ def paired_randomization(columns: Floats, *, flips: int = 10_000, seed: int = 0)
     usable = ~np.isnan(columns).any(axis=0)
     studentised = _studentise(columns[:, usable])
     observed = studentised.sum(axis=0)
-    exact, patterns = _patterns(n_clusters, flips)
+    exact, patterns = count_patterns(n_clusters, flips)
     exceeding = np.zeros((len(_SIDES), 2, len(observed)))
     for flipped in _flip(studentised, flips, seed):
         for count, side in zip(exceeding, _SIDES, strict=True):
@@ -191,6 +193,58 @@ def paired_randomization(columns: Floats, *, flips: int = 10_000, seed: int = 0)
     return Randomization(columns.sum(axis=0), PValues(*p[:, 0]), PValues(*p[:, 1]), patterns, exact)
 
 
+def difference_p_values(
+    columns: Floats, families: Sequence[tuple[Ints, Ints]], *, flips: int = 10_000, seed: int = 0
+) -> list[Floats]:
+    """Return the adjusted two-sided p-values that `paired_randomization` gives for families of differences.
+
+    `columns` are float64 (clusters, columns) of contributions. A family is two int64 arrays that number columns, and
+    tests the second minus the first. Signs are drawn and summed once for all, so that many families of the same columns
+    cost little more than one. Differences with NaN have p = NaN and stand outside.
+    """
+    exact, patterns = count_patterns(len(columns), flips)
+    tested = [_Family.of(columns, first, second) for first, second in families]
+    exceeding = [np.zeros(len(family.observed)) for family in tested]
+    widest = max([len(columns), columns.shape[1], *(len(family.observed) for family in tested)], default=1)
+    for signs in sign_blocks(len(columns), max(1, _BLOCK_CELLS // widest), flips, seed):
+        flipped = signs @ columns
+        for family, count in zip(tested, exceeding, strict=True):
+            count += _count_exceeding(family.observed, family.sums(flipped))[1]
+    added = 0 if exact else 1
+    found = []
+    for family, count in zip(tested, exceeding, strict=True):
+        p = np.full(family.size, np.nan)
+        p[family.usable] = _monotone((count + added) / (patterns + added), family.observed)
+        found.append(p)
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class _Family:
+    """Differences tested together, `second` minus `first`; `usable` numbers those of all `size` that have no NaN."""
+
+    first: Ints
+    second: Ints
+    scale: Floats
+    observed: Floats
+    usable: Ints
+    size: int
+
+    @staticmethod
+    def of(columns: Floats, first: Ints, second: Ints) -> "_Family":
+        differences = columns[:, second] - columns[:, first]
+        usable = np.flatnonzero(~np.isnan(differences).any(axis=0))
+        scale = np.sqrt((differences[:, usable] ** 2).sum(axis=0))
+        scale = np.where(scale > 0, scale, 1.0)
+        observed = np.abs(differences[:, usable].sum(axis=0)) / scale
+        return _Family(first[usable], second[usable], scale, observed, usable, len(first))
+
+    def sums(self, flipped: Floats) -> Floats:
+        """Return the size of the differences (flips, usable) of flipped sums (flips, columns)."""
+        sums: Floats = np.abs(flipped[:, self.second] - flipped[:, self.first]) / self.scale
+        return sums
+
+
 def critical_value(columns: Floats, level: float, *, flips: int = 10_000, seed: int = 0) -> float:
     """Return what the largest studentised sum of the family must exceed to be above zero at `level`.
 
@@ -198,7 +252,7 @@ def critical_value(columns: Floats, level: float, *, flips: int = 10_000, seed: 
     patterns cannot give so small a p-value, and without columns.
     """
     usable = columns[:, ~np.isnan(columns).any(axis=0)]
-    exact, patterns = _patterns(len(columns), flips)
+    exact, patterns = count_patterns(len(columns), flips)
     reaching = int(level * (patterns if exact else patterns + 1) + _TIE)
     if reaching < 1 or not usable.shape[1]:
         return float("inf")
@@ -208,19 +262,11 @@ def critical_value(columns: Floats, level: float, *, flips: int = 10_000, seed: 
     return float(np.partition(largest, -place)[-place])
 
 
-def _patterns(n_clusters: int, flips: int) -> tuple[bool, int]:
-    """Return whether all sign patterns are few enough to be tried, and how many are."""
-    exact = n_clusters < 63 and 2**n_clusters <= flips
-    return exact, 2**n_clusters if exact else flips
-
-
 def _flip(studentised: Floats, flips: int, seed: int) -> Iterator[Floats]:
     """Yield blocks of sums (flips, columns) of `studentised` (clusters, columns), with signs flipped."""
     n_clusters, n_columns = studentised.shape
     block = max(1, _BLOCK_CELLS // max(1, n_clusters, n_columns))
-    exact, _ = _patterns(n_clusters, flips)
-    for signs in _all_signs(n_clusters, block) if exact else _random_signs(n_clusters, block, flips, seed):
-        yield signs @ studentised
+    return (signs @ studentised for signs in sign_blocks(n_clusters, block, flips, seed))
 
 
 def _studentise(columns: Floats) -> Floats:
@@ -248,21 +294,3 @@ def _monotone(p: Floats, observed: Floats) -> Floats:
     raised = np.empty_like(p)
     raised[order] = np.maximum.accumulate(p[order])
     return raised
-
-
-def _all_signs(n_clusters: int, block: int) -> Iterator[Floats]:
-    """Yield blocks of all sign patterns, (patterns, clusters)."""
-    for first in range(0, 2**n_clusters, block):
-        codes = np.arange(first, min(first + block, 2**n_clusters), dtype=np.int64)
-        yield np.where(codes[:, None] >> np.arange(n_clusters) & 1, 1.0, -1.0)
-
-
-def _random_signs(n_clusters: int, block: int, flips: int, seed: int) -> Iterator[Floats]:
-    """Yield blocks of random sign patterns, (patterns, clusters)."""
-    random = np.random.RandomState(seed)
-    # Whole 32-bit words for each pattern, so that the block size does not change the stream.
-    n_bytes = 4 * -(-n_clusters // 32)
-    for first in range(0, flips, block):
-        size = min(block, flips - first)
-        drawn = np.frombuffer(random.bytes(size * n_bytes), np.uint8).reshape(size, n_bytes)
-        yield np.where(np.unpackbits(drawn, axis=1, count=n_clusters), 1.0, -1.0)

@@ -17,7 +17,7 @@ from mlbench.leaderboard.columns import Column, measured
 from mlbench.leaderboard.entries import ReportedTask
 from mlbench.leaderboard.evidence import summary_columns
 from mlbench.leaderboard.pairs import Pair
-from mlbench.leaderboard.standings import Shown
+from mlbench.leaderboard.standings import Shown, Standings
 from mlbench.report.pairs import POOL, grid
 from mlbench.report.scores import score_ends, score_interval, score_references, score_value
 from mlbench.results import Bounds, Result, SettingResult
@@ -51,11 +51,15 @@ def drawn_measures(result: Result) -> list[str]:
     return [primary, *(name for name in MEASURES if name in result.task.measures and name != primary)]
 
 
-def task_values(result: Result) -> Plain:
-    """Return what all entries share on a task, from the result of any of them."""
+def task_values(standings: Standings) -> Plain:
+    """Return what all verified entries share on a task, their names among it; None without one."""
+    result = standings.result
+    if result is None:
+        return None
     queries = {place: setting.n_queries for setting in result.settings if (place := _place(result, setting))}
     columns = summary_columns(result.task.primary_measure)
     return {
+        "entries": sorted(standing.entry.name for standing in standings.groups["verified"]),
         "languages": result.task.languages,
         "measures": drawn_measures(result),
         "queries": [queries.get(place, 0) for place in _places(result)],
@@ -66,12 +70,15 @@ def task_values(result: Result) -> Plain:
     }
 
 
-def entry_values(shown: Shown, pairs: Mapping[str, Mapping[str, Pair]]) -> Plain:
-    """Return what is drawn of an entry; `pairs` has for each task those in which it is the first, by the second."""
+def entry_values(shown: Shown, pairs: Mapping[str, Mapping[tuple[str, str], Pair]]) -> Plain:
+    """Return what is drawn of an entry.
+
+    Of `pairs`, by task and by the names of both, it has those in which it is the first, in the order of the second.
+    """
     tasks: dict[str, Plain] = {said.task: _of_report(said) for said in shown.entry.reported}
     for task, each in shown.tasks.items():
-        found = sorted(pairs.get(task, {}).items())
-        tasks[task] = {**_of_result(each.result), "pairs": {name: _of_pair(pair, each.result) for name, pair in found}}
+        own = sorted((second, pair) for (first, second), pair in pairs.get(task, {}).items() if first == shown.name)
+        tasks[task] = {**_of_result(each.result), "pairs": [_of_pair(pair, each.result) for _, pair in own]}
     return {"title": shown.entry.title, "tasks": tasks}
 
 

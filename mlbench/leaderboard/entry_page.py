@@ -15,7 +15,7 @@ from mlbench.report.scores import written
 from mlbench.results import Result
 
 _AGGREGATION = {"macro": "means over settings (macro)", "micro": "means over all queries (micro)"}
-_ABOUT_THE_TASK = "Task"
+_TOLD = frozenset({"cost", "ranks"})
 
 
 @dataclass(frozen=True)
@@ -146,5 +146,9 @@ def _own(results: Sequence[Result]) -> Iterator[Facts]:
 
 
 def _facts(result: Result) -> dict[str, dict[str, str]]:
-    """Return what is known of retriever, training and run; of the task, the page about the leaderboard tells."""
-    return {part.title: dict(part.facts) for part in provenance(result) if part.title != _ABOUT_THE_TASK}
+    """Return what is known of retriever, training and run, and told nowhere else on the site."""
+    return {
+        part.title: {name: value for name, value in part.facts if name not in _TOLD}
+        for part in provenance(result)
+        if part.title != "Task"
+    }

@@ -1,7 +1,8 @@
-"""Two entries on one task: what they differ by, and in which settings by more than the draw of topics explains."""
+"""Every two entries of a task: what they differ by, and in which settings by more than the draw of topics explains."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,9 @@ from mlbench.leaderboard.evidence import Evidence
 from mlbench.leaderboard.placing import LEVEL
 from mlbench.paired import FLIPS
 from mlbench.results import Bounds
-from mlbench.significance import paired_randomization, percentile_bounds
+from mlbench.significance import difference_p_values, percentile_bounds
+
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,21 +33,42 @@ class Pair:
     differs: NDArray[np.bool_]
 
 
-def compare_pair(first: Evidence, second: Evidence, *, flips: int = FLIPS, seed: int = 0) -> Pair:
-    """Compare two entries as `mlbench compare` does: two families, each adjusted by step-down max-T.
+def compare_pairs(entries: Mapping[str, Evidence], *, flips: int = FLIPS, seed: int = 0) -> dict[tuple[str, str], Pair]:
+    """Compare every two entries of a task, in their order, as `mlbench compare` does.
 
-    One is the summary, the other the single settings by the primary measure. Both entries are of the same data.
+    Two families of each pair are adjusted by step-down max-T: the summary, and the single settings by the primary
+    measure. All entries are of the same data; fewer than two give nothing.
     """
-    columns = [column for column in first.summary if column in second.summary]
-    summary: dict[Column, Difference] = {}
-    if columns:
-        changes = np.stack([second.summary[column] - first.summary[column] for column in columns], axis=1)
-        p = paired_randomization(changes, flips=flips, seed=seed).adjusted.two_sided
-        for index, column in enumerate(columns):
-            summary[column] = Difference(_interval(first, second, column), float(p[index]))
-    test = paired_randomization(second.settings - first.settings, flips=flips, seed=seed)
-    # Comparisons with NaN, of settings without topics, are false.
-    return Pair(summary, test.adjusted.two_sided <= LEVEL)
+    names = list(combinations(entries, 2))
+    if not names:
+        return {}
+    first = next(iter(entries.values()))
+    columns = list(dict.fromkeys(column for each in entries.values() for column in each.summary))
+    # One block of columns for each entry: its summary, then its settings.
+    stacked = np.concatenate([np.hstack([_summary(each, columns), each.settings]) for each in entries.values()], axis=1)
+    width = len(columns) + len(first.order)
+    starts = {name: place * width for place, name in enumerate(entries)}
+    parts = np.arange(len(columns)), np.arange(len(columns), width)
+    families = [(starts[a] + part, starts[b] + part) for a, b in names for part in parts]
+    p = difference_p_values(stacked, families, flips=flips, seed=seed)
+    return {
+        (a, b): Pair(
+            {
+                column: Difference(_interval(entries[a], entries[b], column), float(value))
+                for column, value in zip(columns, summary, strict=True)
+                if not np.isnan(value)
+            },
+            # A comparison with NaN, of a setting without topics, is false.
+            settings <= LEVEL,
+        )
+        for (a, b), summary, settings in zip(names, p[::2], p[1::2], strict=True)
+    }
+
+
+def _summary(entry: Evidence, columns: list[Column]) -> Floats:
+    """Return contributions (clusters, columns), NaN in a column that the entry lacks."""
+    missing = np.full(len(entry.settings), np.nan)
+    return np.stack([entry.summary.get(column, missing) for column in columns], axis=1)
 
 
 def _interval(first: Evidence, second: Evidence, column: Column) -> Bounds | None:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlbench.paired import FLIPS
-from mlbench.significance import paired_randomization
+from mlbench.significance import difference_p_values
 
 Floats = NDArray[np.float64]
 
@@ -52,11 +52,10 @@ def _beaten(entries: Floats, level: float, flips: int, seed: int) -> tuple[list[
     if len(entries) < 2:
         return [0] * len(entries), [0] * len(entries)
     one, other = np.triu_indices(len(entries), k=1)
-    test = paired_randomization((entries[one] - entries[other]).T, flips=flips, seed=seed)
-    told_apart = test.adjusted.two_sided <= level
-    first_higher = test.totals > 0
-    higher = np.where(first_higher, one, other)[told_apart]
-    lower = np.where(first_higher, other, one)[told_apart]
-    n_higher = np.bincount(lower, minlength=len(entries))
-    n_lower = np.bincount(higher, minlength=len(entries))
+    p = difference_p_values(entries.T, [(one, other)], flips=flips, seed=seed)[0]
+    totals = entries.sum(axis=1)
+    higher, lower = np.where(totals[other] > totals[one], [other, one], [one, other])
+    told_apart = p <= level
+    n_higher = np.bincount(lower[told_apart], minlength=len(entries))
+    n_lower = np.bincount(higher[told_apart], minlength=len(entries))
     return n_higher.tolist(), n_lower.tolist()

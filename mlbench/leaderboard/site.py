@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
-from itertools import combinations
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -19,7 +18,7 @@ from mlbench.leaderboard.entries import Entry
 from mlbench.leaderboard.entry_page import entry_page
 from mlbench.leaderboard.evidence import gather
 from mlbench.leaderboard.overview import SHORT, overview, size
-from mlbench.leaderboard.pairs import Pair, compare_pair
+from mlbench.leaderboard.pairs import Pair, compare_pairs
 from mlbench.leaderboard.standings import Measured, Shown, standings
 from mlbench.paired import FLIPS
 from mlbench.protocols import Progress, Silence
@@ -33,8 +32,8 @@ MARK = "assets/leaderboard.css"
 
 _SIZES = (10_000_000, 150_000_000, 600_000_000, 2_000_000_000)
 
-Pairs = Mapping[str, Mapping[str, Mapping[str, Pair]]]
-"""By the name of the first entry, the task, and the name of the second."""
+Pairs = Mapping[str, Mapping[tuple[str, str], Pair]]
+"""By task, and by the names of the first and the second entry."""
 
 
 def shown(entry: Entry, pairs: Mapping[str, tuple[Result, Ranks]]) -> Shown:
@@ -75,13 +74,12 @@ def build_site(entries: Sequence[Shown], folder: Path, *, flips: int = FLIPS, pr
 def compare_all(entries: Sequence[Shown], *, flips: int = FLIPS, progress: Progress | None = None) -> Pairs:
     """Compare every two entries on every task that both have."""
     told = progress or Silence()
-    couples = list(combinations(entries, 2))
-    found: dict[str, dict[str, dict[str, Pair]]] = {}
-    told.start("compare", len(couples))
-    for first, second in couples:
-        for task in sorted(first.tasks.keys() & second.tasks.keys()):
-            pair = compare_pair(first.tasks[task].evidence, second.tasks[task].evidence, flips=flips)
-            found.setdefault(first.name, {}).setdefault(task, {})[second.name] = pair
+    tasks = sorted({task for each in entries for task in each.tasks})
+    found: dict[str, dict[tuple[str, str], Pair]] = {}
+    told.start("compare", len(tasks))
+    for task in tasks:
+        measured = {each.name: each.tasks[task].evidence for each in entries if task in each.tasks}
+        found[task] = compare_pairs(measured, flips=flips)
         told.advance(1)
     told.finish()
     return found
@@ -107,10 +105,11 @@ def pages(entries: Sequence[Shown], pairs: Pairs, *, flips: int = FLIPS) -> Iter
     verified = [each.entry for each in entries if each.tasks]
     yield "compare.html", render("compare", page="compare", entries=verified, tasks=measured, drawn=drawn)
     yield "about.html", render("about", page="about", about=about(every))
-    yield "tasks.js", script("board.knowTasks", {task: task_values(result) for task, result in measured.items()})
+    tasks = {each.task: task_values(each) for each in every if each.result}
+    yield "tasks.js", script("board.knowTasks", tasks)
     for each in entries:
         yield f"entries/{each.name}.html", render("entry", root="../", shown=entry_page(each, every), drawn=drawn)
-        yield f"entries/{each.name}.js", script("board.know", each.name, entry_values(each, pairs.get(each.name, {})))
+        yield f"entries/{each.name}.js", script("board.know", each.name, entry_values(each, pairs))
 
 
 def _files(entries: Sequence[Shown], flips: int, progress: Progress) -> Iterator[tuple[str, bytes]]:

@@ -7,12 +7,14 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 
+from mlbench import significance
 from mlbench.significance import (
     bootstrap,
     bootstrap_weights,
     cluster_sums,
     contributions,
     critical_value,
+    difference_p_values,
     macro_contributions,
     paired_randomization,
     percentile_bounds,
@@ -279,6 +281,31 @@ def test_what_holds_for_all_families(columns, random):
     assert (scaled.adjusted.two_sided == result.adjusted.two_sided).all()
     alone = paired_randomization(columns[:, :1], flips=300)
     assert alone.raw.less == alone.adjusted.less == result.raw.less[0]
+
+
+@given(
+    arrays(np.float64, st.tuples(st.integers(1, 14), st.just(5)), elements=st.integers(-4, 4)),
+    st.lists(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=6), max_size=3),
+    st.booleans(),
+)
+def test_families_of_differences_agree_with_single_tests(columns, pairs, lacking):
+    if lacking:
+        columns[0, 0] = np.nan
+    families = [tuple(np.array(each).T) for each in pairs]
+    found = difference_p_values(columns, families, flips=300, seed=1)
+    assert len(found) == len(families)
+    for (first, second), p in zip(families, found, strict=True):
+        alone = paired_randomization(columns[:, second] - columns[:, first], flips=300, seed=1)
+        np.testing.assert_array_equal(p, alone.adjusted.two_sided)
+
+
+def test_families_of_differences_do_not_depend_on_the_block_size(monkeypatch):
+    columns = np.random.RandomState(0).standard_normal((40, 6))
+    families = [(np.array([0, 1]), np.array([2, 3])), (np.array([4]), np.array([5]))]
+    whole = difference_p_values(columns, families, flips=99)
+    monkeypatch.setattr(significance, "_BLOCK_CELLS", 170)
+    for one, other in zip(whole, difference_p_values(columns, families, flips=99), strict=True):
+        assert (one == other).all()
 
 
 def test_opposite_differences_have_opposite_tails():

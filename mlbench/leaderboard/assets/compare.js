@@ -5,11 +5,13 @@
   const names = [...first.options].map((option) => option.value);
   let update = () => {};
 
-  // What the build tested of two entries: which cells differ, and interval and p of each row of the summary, second
-  // minus first. It stands with the entry whose name comes first.
+  // What the build tested of two entries, second minus first: which cells differ, and limits and p of each row of the
+  // summary. It stands with the entry whose name comes first, in the order of the names that come after.
   const pairOf = (task, a, b, cells) => {
-    const turned = !(b in board.entries[a].tasks[task].pairs);
-    const [bits, summary] = turned ? board.entries[b].tasks[task].pairs[a] : board.entries[a].tasks[task].pairs[b];
+    const { entries } = board.tasks[task];
+    const turned = entries.indexOf(b) < entries.indexOf(a);
+    const [one, other] = turned ? [b, a] : [a, b];
+    const [bits, summary] = board.entries[one].tasks[task].pairs[entries.indexOf(other) - entries.indexOf(one) - 1];
     const bytes = [...atob(bits)].map((letter) => letter.charCodeAt(0));
     const numbers = board.unpack(summary, 1);
     return {
@@ -27,14 +29,18 @@
     return dot < 0 ? key.replaceAll("_", " ").replace("log2", "(log2)") : `${board.title(key.slice(0, dot))} ${board.kinds[key.slice(dot + 1)]}`;
   };
 
-  const writer = (key) => (key === "rank_distance" ? board.distance : key === "rank_distance_log2" ? (value) => board.decimal(value, 2) : (value) => board.decimal(value));
+  // As many decimals as the larger of two values deserves, for their difference as well.
+  const writer = (key, largest) => {
+    const digits = key === "rank_distance" ? (largest < 1000 ? 1 : 0) : key === "rank_distance_log2" ? 2 : 3;
+    return (value) => board.decimal(value, digits);
+  };
 
   const summarise = (task, [a, b], [one, other], pair) => {
     const { summary, lower, units } = board.tasks[task];
     const rows = summary.map((key, index) => {
       const [from, to] = [a.summary[index], b.summary[index]];
       if (from === null || to === null) return null;
-      const write = writer(key);
+      const write = writer(key, Math.max(from, to));
       const { limits, p } = pair.row(index, units[index]);
       const better = to > from !== lower[index] ? other : one;
       const verdict = p === null ? "cannot be compared" : p <= 0.05 ? board.make("td", {}, board.make("strong", {}, `${better} is better`)) : "not told apart";

@@ -34,6 +34,9 @@
       else each.removeAttribute("aria-sort");
     }
     for (const row of table.rows) [...row.cells].forEach((cell, index) => cell.classList.toggle("sorted", index === place));
+    // Where there is no room for all columns, this one comes into view beside the names.
+    const region = table.parentElement;
+    if (place && head.offsetLeft + head.offsetWidth > region.scrollLeft + region.clientWidth) region.scrollLeft = head.offsetLeft - heads(table)[0].offsetWidth;
   };
 
   const showColumns = (table, measure, kind) => {
