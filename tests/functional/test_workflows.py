@@ -6,7 +6,7 @@ import shutil
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -67,10 +67,9 @@ def pull_request(head: str = "us/it") -> dict[str, Any]:
 
 
 class TestGitHubGate:
-    def gate(self, service: Service, *checkouts: Path, head: str = "us/it") -> tuple[str, dict[str, Any]]:
-        """Run the gate on a pull request with the files of `checkouts`, the last of them those of its target branch."""
-        *merged, target = checkouts
-        checked_out(*merged, into=service.workspace)
+    def gate(self, service: Service, merged: Path, target: Path, head: str = "us/it") -> tuple[str, dict[str, Step]]:
+        """Run the gate on a pull request, with its files and those of its target branch."""
+        checked_out(merged, into=service.workspace)
         checked_out(target, into=service.workspace / "target")
         ended, steps = run_github(service, "github/gate.yml", "gate", pull_request(head))
         return ended, {step.name: step for step in steps}
@@ -88,6 +87,9 @@ class TestGitHubGate:
 
     def test_stops_a_worse_one_and_still_tells_why(self, tmp_path: Path, material: Path) -> None:
         service = Service(tmp_path)
+        # A gate that it brings is not looked at.
+        service.workspace.mkdir()
+        (service.workspace / "gate.toml").write_text(LENIENT, encoding="utf-8")
         ended, steps = self.gate(service, material / "worse", material / "target")
         assert ended == "failure"
         assert [(name, step.code) for name, step in steps.items() if step.code] == [("Compare it with the base", 1)]
@@ -106,32 +108,19 @@ class TestGitHubGate:
         assert order.index("Keep vectors and data") < order.index("Compare it with the base")
         assert any((service.workspace / steps["Keep vectors and data"].inputs["path"]).iterdir())
 
-    def test_comments_on_no_pull_request_from_a_fork(self, tmp_path: Path, material: Path) -> None:
-        service = Service(tmp_path)
-        ended, _ = self.gate(service, material / "worse", material / "target", head="them/it")
-        assert ended == "failure"
-        assert [call.program for call in service.calls()] == ["pip"]
-        assert (tmp_path / "summary").stat().st_size
-
-    def test_holds_a_pull_request_to_the_gate_and_the_base_that_are_there(self, tmp_path: Path, material: Path) -> None:
-        own = tmp_path / "own"
-        mlbench = CommandLine(tmp_path)
-        assert mlbench("run", "--model", str(material / "worse" / "checkpoint"), "--out", "own/baseline").code == 0
-        (own / "gate.toml").write_text(LENIENT, encoding="utf-8")
-        ended, _ = self.gate(Service(tmp_path), material / "worse", own, material / "target")
-        assert ended == "failure"
-
-    def test_takes_the_base_from_a_run_where_none_is_committed(self, tmp_path: Path, material: Path) -> None:
+    def test_of_a_fork_compares_with_the_base_of_a_run_and_comments_nowhere(
+        self, tmp_path: Path, material: Path
+    ) -> None:
         service = Service(tmp_path, [("gh run list", "991")])
         checked_out(material / "target" / "baseline", into=service.stubs / "download")
         (tmp_path / "target").mkdir()
         shutil.copy(material / "target" / "gate.toml", tmp_path / "target")
-        ended, _ = self.gate(service, material / "worse", tmp_path / "target")
-        assert ended == "failure"
-        listed, downloaded = (call for call in service.calls() if "gh run" in call)
-        assert "--workflow base.yml --branch main --event push --status success" in listed
+        ended, steps = self.gate(service, material / "worse", tmp_path / "target", head="them/it")
+        assert (ended, steps["Compare it with the base"].code) == ("failure", 1)
+        _, listed, downloaded = service.calls()
+        assert "gh run list --workflow base.yml --branch main --event push --status success" in listed
         assert "gh run download 991 --name mlbench-base" in downloaded
-        assert posted(service).bodies
+        assert (tmp_path / "summary").stat().st_size
 
     def test_says_where_there_is_no_base(self, tmp_path: Path, material: Path) -> None:
         service = Service(tmp_path)
@@ -168,9 +157,16 @@ def posted(service: Service) -> Call:
 
 
 class TestGitLabGate:
-    URL = "https://gitlab.example.org/api/v4"
+    NOTES = "https://gitlab.example.org/api/v4/projects/34/merge_requests/5/notes"
+    VARIABLES: ClassVar = {
+        "CI_MERGE_REQUEST_TARGET_BRANCH_NAME": "main",
+        "CI_MERGE_REQUEST_PROJECT_ID": "34",
+        "CI_MERGE_REQUEST_IID": "5",
+        "CI_API_V4_URL": "https://gitlab.example.org/api/v4",
+    }
+    JOB = load("gitlab/gate.yml")["gate"]
 
-    def gate(self, service: Service, material: Path, checkpoint: str, token: str = "") -> tuple[str, str]:
+    def gate(self, service: Service, material: Path, checkpoint: str) -> tuple[int, str]:
         """Run the gate in a clone of a merge request's branch, beside the repository it came from."""
         origin = service.folder / "origin"
         checked_out(material / "target", into=origin)
@@ -182,41 +178,39 @@ class TestGitLabGate:
         (service.workspace / "gate.toml").write_text(LENIENT, encoding="utf-8")
         shutil.rmtree(service.workspace / "baseline")
         commit(service.workspace, "a checkpoint")
-        variables = {
-            "CI_MERGE_REQUEST_TARGET_BRANCH_NAME": "main",
-            "CI_MERGE_REQUEST_PROJECT_ID": "34",
-            "CI_MERGE_REQUEST_IID": "5",
-            "CI_API_V4_URL": self.URL,
-        }
-        return run_gitlab(service, "gitlab/gate.yml", "gate", {**variables, "GATE_TOKEN": token})
+        return run_gitlab(service, self.JOB, ["before_script", "script"], self.VARIABLES)
+
+    def comment(self, service: Service, token: str) -> None:
+        """Run what follows the gate."""
+        code, printed = run_gitlab(service, self.JOB, ["after_script"], {**self.VARIABLES, "GATE_TOKEN": token})
+        assert code == 0, printed
 
     def test_lets_a_good_checkpoint_through(self, tmp_path: Path, material: Path) -> None:
         service = Service(tmp_path, [("per_page", "[]")])
-        ended, printed = self.gate(service, material, "good", "a-token")
-        assert ended == "success", printed
+        code, printed = self.gate(service, material, "good")
+        assert code == 0, printed
+        self.comment(service, token="")
+        assert [call.program for call in service.calls()] == ["pip"]
+        self.comment(service, token="a-token")
         report = (service.workspace / "report.md").read_text(encoding="utf-8")
         assert posted(service).bodies == [MARKER + report]
-        assert posted(service).arguments[-1] == f"{self.URL}/projects/34/merge_requests/5/notes"
+        assert "--request POST" in posted(service)
+        assert posted(service).arguments[-1] == self.NOTES
 
     def test_stops_a_worse_one_and_still_tells_why(self, tmp_path: Path, material: Path) -> None:
         notes = [{"id": 8, "body": "Nice."}, {"id": 9, "body": f"{MARKER}An earlier report."}]
         service = Service(tmp_path, [("per_page", json.dumps(notes))])
-        ended, printed = self.gate(service, material, "worse", "a-token")
-        assert ended == "failure", printed
-        artifacts = load("gitlab/gate.yml")["gate"]["artifacts"]
+        code, printed = self.gate(service, material, "worse")
+        assert code == 1, printed
+        artifacts = self.JOB["artifacts"]
         assert all((service.workspace / name).exists() for name in artifacts["paths"])
-        assert artifacts["when"] == "always"
+        assert artifacts["when"] == self.JOB["cache"]["when"] == "always"
         suites = ElementTree.parse(service.workspace / artifacts["reports"]["junit"]).getroot()
         assert suites.findall(".//failure")
-        comment = posted(service)
-        assert "--request PUT" in comment
-        assert comment.arguments[-1] == f"{self.URL}/projects/34/merge_requests/5/notes/9"
-        assert any((service.workspace / ".mlbench").iterdir())
-
-    def test_needs_no_token(self, tmp_path: Path, material: Path) -> None:
-        service = Service(tmp_path)
-        assert self.gate(service, material, "good")[0] == "success"
-        assert [call.program for call in service.calls()] == ["pip"]
+        assert any((service.workspace / self.JOB["cache"]["paths"][0]).iterdir())
+        self.comment(service, token="a-token")
+        assert "--request PUT" in posted(service)
+        assert posted(service).arguments[-1] == f"{self.NOTES}/9"
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -180,35 +180,29 @@ def _look_up(name: str, spoken: Mapping[str, Any]) -> Any:
     return value
 
 
-def run_gitlab(service: Service, workflow: str, job: str, variables: Mapping[str, str]) -> tuple[str, str]:
-    """Run a job as GitLab does: `before_script` and `script` in one shell, `after_script` in another, whatever came.
+def run_gitlab(
+    service: Service, declared: Mapping[str, Any], parts: Sequence[str], variables: Mapping[str, str]
+) -> tuple[int, str]:
+    """Run parts of a job as GitLab does, in one shell; returns its exit code and what it printed.
 
-    Returns how the job ended and what it printed.
+    It runs `before_script` and `script` together, and then, whatever came, `after_script`.
     """
-    declared = load(workflow)[job]
     known = {"CI_PROJECT_DIR": str(service.workspace), **variables}
     # As there, a variable may be made of others.
     known |= {name: _expanded(value, known) for name, value in declared["variables"].items()}
-    environment = service.environment(known)
-    ended, printed = 0, ""
-    for part in (["before_script", "script"], ["after_script"]):
-        lines = [line for name in part for line in declared[name]]
-        script = service.folder / "job.sh"
-        script.write_text("set -eo pipefail\n" + "\n".join(lines) + "\n", encoding="utf-8")
-        code, said = service.run(["bash", str(script)], environment, service.workspace)
-        ended, printed = ended or (code if "script" in part else 0), printed + said
-        assert "script" in part or code == 0, said
-    return "failure" if ended else "success", printed
+    script = service.folder / "job.sh"
+    lines = [line for part in parts for line in declared[part]]
+    script.write_text("\n".join(["set -eo pipefail", *lines, ""]), encoding="utf-8")
+    return service.run(["bash", str(script)], service.environment(known), service.workspace)
 
 
 def _expanded(value: str, known: Mapping[str, str]) -> str:
     return re.sub(r"\$(\w+)", lambda found: known[found[1]], value)
 
 
-def checked_out(*folders: Path, into: Path) -> None:
-    """Put the files of `folders` into the folder that a checkout would have made."""
-    for folder in folders:
-        shutil.copytree(folder, into, dirs_exist_ok=True)
+def checked_out(folder: Path, *, into: Path) -> None:
+    """Put the files of a folder where a checkout would have put them."""
+    shutil.copytree(folder, into, dirs_exist_ok=True)
 
 
 def git(folder: Path, *arguments: str) -> str:
