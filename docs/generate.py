@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 import numpy as np
 
-from docs import draw, recipe_keys, sweep_page
+from docs import draw, gate_page, recipe_keys, sweep_page
 from mlbench.bias import BIAS_SCORES
 from mlbench.cli import group
 from mlbench.languages import Setting
@@ -124,6 +124,11 @@ def reproduction_figures() -> str:
     return NOTE + "\n" + sweep_page.page()
 
 
+def gate() -> str:
+    """Return the page that says how often the default gate is wrong."""
+    return NOTE + "\n" + gate_page.page()
+
+
 def _block(text: str) -> str:
     return f"```text\n{text}\n```"
 
@@ -227,6 +232,7 @@ GENERATED: Mapping[str, Callable[[], str]] = {
     "reference/measures.md": measures,
     "reference/cli.md": command_line,
     "reference/recipe.md": recipe,
+    "explanation/gate.md": gate,
     "reproduction-figures.md": reproduction_figures,
     "figures/heat-map.svg": _heat_map,
     "figures/ahead.svg": _ahead,

@@ -1,0 +1,237 @@
+"""How honest the default gate is, on real seed pairs: `python -m tests.bench.gate RESULTS docs/figures/gate.json`.
+
+RESULTS is the folder of results that `mlbench sweep` wrote, several seeds of each arm on one task or more. A try takes
+two seeds of one arm and gives each cluster of topics to one or the other at random, so that there is no real
+difference between base and candidate; to see what is found, a drop is then added to the candidate's topics.
+"""
+
+import json
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cache
+from itertools import combinations, islice
+from pathlib import Path
+
+import numpy as np
+from scipy.stats import binomtest
+
+from mlbench.contrasts import Contrast, Contrasts, Contributions, Subject, contrast
+from mlbench.languages import KINDS, Setting
+from mlbench.observations import Observation, observe
+from mlbench.regression.gate import DEFAULT, PRIMARY, Drops, Gate
+from mlbench.regression.judging import judge
+from mlbench.regression.lines import GateLine, lines_of
+from mlbench.results import Bounds, Result
+from mlbench.scoring import Request
+from mlbench.significance import bootstrap_weights
+from mlbench.verification import read_pair
+
+TRIES, FLIPS, RESAMPLES = 1_000, 999, 1_000
+DROP = 0.01
+Drop = Callable[[Subject], float]
+
+
+MARGIN = 0.02
+GATES = {
+    "significant": DEFAULT,
+    "point": DEFAULT.model_copy(update={"rule": "point"}),
+    "non_inferior": Gate(
+        rule="non_inferior",
+        drop={PRIMARY: Drops(monolingual=MARGIN, cross_lingual=MARGIN, multilingual=MARGIN)},
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two seeds of one arm on every task: what they differ by, and the lines of the gates by rule and task."""
+
+    contrasts: Mapping[str, Contrasts]
+    lines: Mapping[tuple[str, str], tuple[GateLine, ...]]
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A gate, and where the true drop is that is added: nowhere, in a language drawn for each try, or in all."""
+
+    rule: str
+    tasks: tuple[str, ...]
+    where: str
+
+
+def read_pairs(folder: Path) -> list[Pair]:
+    """Read the results of every point, and pair the seeds of each arm."""
+    arms: dict[str, list[dict[str, Observation]]] = defaultdict(list)
+    for point in sorted(folder.iterdir()):
+        read = [read_pair(path) for path in sorted(point.glob("*.json"))]
+        arms[point.name.split(".seed-")[0]].append(
+            {result.task.name: observe(ranks, request_of(result)) for result, ranks in read}
+        )
+    return [pair_of(one, two) for seeds in arms.values() for one, two in combinations(seeds, 2)]
+
+
+def request_of(result: Result) -> Request:
+    """Return what the gate needs of a result: the primary measure and one bias score, without intervals."""
+    return Request(
+        settings=tuple(Setting(each.query_language, each.document_languages) for each in result.settings),
+        measures=(result.task.primary_measure,),
+        primary_measure=result.task.primary_measure,
+        bias_scores=tuple(DEFAULT.rise),
+        parallel=result.task.parallel,
+        resamples=2,
+        seed=0,
+        confidence=result.statistics.confidence,
+    )
+
+
+def seeds_fire(pairs: list[Pair]) -> int:
+    """Count the pairs of seeds, each in both orders and as they are, at which the default gate fires."""
+    return sum(fires(pair, sign) for pair in pairs for sign in (1.0, -1.0))
+
+
+def fires(pair: Pair, sign: float) -> bool:
+    return any(
+        not check.passed
+        for task, contrasts in pair.contrasts.items()
+        for check in judge(
+            turned(contrasts, sign),
+            pair.lines["significant", task],
+            DEFAULT,
+            task=task,
+            n_tasks=len(pair.contrasts),
+        )
+    )
+
+
+def turned(contrasts: Contrasts, sign: float) -> Contrasts:
+    """Return the differences as they are, or with base and candidate exchanged as a whole."""
+    every = np.full(contrasts.statistics.n_clusters, sign)
+    return replace(contrasts, each=tuple(swapped(one, every, lambda _: 0.0, DEFAULT) for one in contrasts.each))
+
+
+def pair_of(one: Mapping[str, Observation], two: Mapping[str, Observation]) -> Pair:
+    contrasts = {task: contrast([one[task]], [two[task]]) for task in one}
+    lines = {(rule, task): lines_of(gate, contrasts[task], task) for rule, gate in GATES.items() for task in contrasts}
+    gated = {task: {line.subject for rule in GATES for line in lines[rule, task]} for task in contrasts}
+    kept = {t: replace(c, each=tuple(e for e in c.each if e.subject in gated[t])) for t, c in contrasts.items()}
+    return Pair(kept, lines)
+
+
+def tried(scenario: Scenario, pairs: list[Pair], number: int) -> list[bool]:
+    """Return of each line of the gate, over all tasks, whether it fires in one try."""
+    random = np.random.RandomState(number)
+    pair, gate = pairs[random.randint(len(pairs))], GATES[scenario.rule]
+    fired = []
+    for task in scenario.tasks:
+        contrasts, drop = pair.contrasts[task], drop_of(scenario, pair.contrasts[task], random)
+        signs = random.choice([-1.0, 1.0], contrasts.statistics.n_clusters)
+        each = tuple(swapped(one, signs, drop, gate) for one in contrasts.each)
+        statistics = contrasts.statistics.model_copy(update={"seed": number})
+        checks = judge(
+            replace(contrasts, each=each, statistics=statistics),
+            pair.lines[scenario.rule, task],
+            gate,
+            task=task,
+            flips=FLIPS,
+            n_tasks=len(scenario.tasks),
+        )
+        fired += [not check.passed for check in checks]
+    return fired
+
+
+def swapped(each: Contrast, signs: np.ndarray, drop: Drop, gate: Gate) -> Contrast:
+    """Give each cluster to one system or the other, and add the drop to every topic of the candidate."""
+    assert each.contributions is not None
+    shares = each.contributions.shares
+    added = signs * each.contributions.added - drop(each.subject) * shares
+    candidate = each.base.mean() + added.sum()
+    return replace(
+        each,
+        candidate=np.array([candidate]),
+        interval=interval_of(added, shares, gate.confidence) if gate.rule == "non_inferior" else None,
+        contributions=Contributions(added, shares),
+    )
+
+
+def interval_of(added: np.ndarray, shares: np.ndarray, confidence: float) -> Bounds:
+    """Return the interval of the difference, from one draw of clusters for all tries."""
+    weights = drawn(len(added))
+    low, high = np.percentile(weights @ added / (weights @ shares), [50 * (1 - confidence), 50 * (1 + confidence)])
+    return Bounds(low=float(low), high=float(high))
+
+
+@cache
+def drawn(n_clusters: int) -> np.ndarray:
+    return np.stack(list(islice(bootstrap_weights(np.zeros(n_clusters, np.int64), 0), RESAMPLES))).astype(np.float64)
+
+
+def drop_of(scenario: Scenario, contrasts: Contrasts, random: np.random.RandomState) -> Drop:
+    """Return the drop of each line: that of its own rows, or its share of the one language that drops."""
+    rows = {(e.subject.kind, e.subject.query_language) for e in contrasts.each if e.subject.query_language}
+    languages = sorted({str(language) for _, language in rows})
+    chosen = languages[random.randint(len(languages))]
+    share = {kind: 1 / sum(of == kind for of, _ in rows) for kind in KINDS}
+
+    def drop(subject: Subject) -> float:
+        if subject.kind is None or scenario.where == "nowhere":
+            return 0.0
+        if scenario.where == "all languages":
+            return DROP
+        if subject.query_language is None:
+            return DROP * share[subject.kind]
+        return DROP if subject.query_language == chosen else 0.0
+
+    return drop
+
+
+def scenarios(tasks: tuple[str, ...]) -> Iterator[Scenario]:
+    every = [(task,) for task in tasks] + ([tasks] if len(tasks) > 1 else [])
+    for chosen in every:
+        for rule in GATES:
+            for where in ("nowhere", "one language", "all languages"):
+                yield Scenario(rule, chosen, where)
+
+
+def run(scenario: Scenario, pairs: list[Pair]) -> dict[str, object]:
+    """Return how often any line fired, and how often a mean of a kind did, in all tries."""
+    outcomes = [tried(scenario, pairs, number) for number in range(TRIES)]
+    fired = sum(any(outcome) for outcome in outcomes)
+    limits = binomtest(fired, TRIES).proportion_ci(0.95, "exact")
+    return {
+        "rule": scenario.rule,
+        "tasks": scenario.tasks,
+        "drop": 0.0 if scenario.where == "nowhere" else DROP,
+        "where": scenario.where,
+        "lines": len(outcomes[0]),
+        "fired": fired,
+        "low": round(limits.low, 4),
+        "high": round(limits.high, 4),
+    }
+
+
+def main() -> None:
+    pairs = read_pairs(Path(sys.argv[1]))
+    tasks = tuple(sorted(pairs[0].contrasts, reverse=True))
+    found = []
+    with ProcessPoolExecutor(2) as pool:
+        for outcome in pool.map(run, every := list(scenarios(tasks)), [pairs] * len(every)):
+            found.append(outcome)
+            print(json.dumps(outcome), flush=True)
+    document = {
+        "pairs": len(pairs),
+        "pairs_as_they_are": {"compared": 2 * len(pairs), "fired": seeds_fire(pairs)},
+        "tries": TRIES,
+        "flips": FLIPS,
+        "level": DEFAULT.level,
+        "margin": MARGIN,
+        "clusters": {task: pairs[0].contrasts[task].statistics.n_clusters for task in tasks},
+        "outcomes": found,
+    }
+    Path(sys.argv[2]).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
