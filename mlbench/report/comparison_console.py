@@ -20,7 +20,7 @@ from mlbench.report.comparison_notes import (
     labels,
     legend,
     not_compared,
-    side,
+    sides,
     tally,
     verdict,
 )
@@ -57,7 +57,7 @@ def comparison_console(comparison: Comparison, *, every_setting: bool = False) -
     comparison = harmless(comparison)
     parts = list(_verdict(comparison, every=every_setting))
     for task in comparison.tasks:
-        named = [] if both_sides(comparison) else [f"{side(task.candidate)} against {side(task.base)}"]
+        named = [] if both_sides(comparison) else [sides(task)]
         parts += [Text(), *_task(task, comparison.gate.level, named, every=every_setting)]
     notes = not_compared(comparison)
     return Group(*parts, *([Text()] if notes else []), *(Flow([Text(note, "yellow")]) for note in notes))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from mlbench.regression.document import Check, Comparison, TaskComparison
-from mlbench.report.comparison_notes import bound_text, check_title, side
+from mlbench.report.comparison_notes import bound_text, check_title, side_names
 from mlbench.report.harmless import harmless
 from mlbench.results import Bounds
 
@@ -50,10 +50,10 @@ def _counts(checks: Sequence[Check]) -> dict[str, str]:
 
 
 def _properties(task: TaskComparison, comparison: Comparison) -> dict[str, str]:
-    tests = task.tests
+    tests, (base, candidate) = task.tests, side_names(task)
     return {
-        "base": side(task.base),
-        "candidate": side(task.candidate),
+        "base": base,
+        "candidate": candidate,
         "task.version": task.version,
         "task.fingerprint": task.fingerprint,
         "languages": " ".join(task.languages),

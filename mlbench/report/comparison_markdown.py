@@ -17,7 +17,7 @@ from mlbench.report.comparison_notes import (
     labels,
     legend,
     not_compared,
-    side,
+    sides,
     tally,
     verdict,
 )
@@ -119,7 +119,7 @@ def _headline(comparison: Comparison) -> str:
 
 
 def _task(task: TaskComparison, comparison: Comparison) -> Iterator[_Part]:
-    named = "" if both_sides(comparison) else f": {side(task.candidate, _code)} against {side(task.base, _code)}"
+    named = "" if both_sides(comparison) else f": {sides(task, _code)}"
     head = [f"#### {_name(task.task)} (version {_name(task.version)}){named}", *labels(task, _name)]
     told = [f"{'; '.join(tally(task))}."] if tally(task) else []
     told += [f"{sentence[:1].upper()}{sentence[1:]}." for sentence in power(task, _name)]

@@ -20,6 +20,7 @@ LINES_LEGEND = (
 _VERDICTS: tuple[Verdict, ...] = ("better", "same", "worse")
 # From so many query languages on, what failed is told in one line for all of them.
 _MANY = 3
+_DIGITS = 8
 _FAILED_TOGETHER = {
     "point": "fell by more than {bound}",
     "significant": "fell by more than {bound}, and the topics asked do not explain it",
@@ -81,15 +82,27 @@ def check_value(check: Check, value: float | None) -> str:
     return Quantity(check.subject.name, check.subject.kind).write(value) if check.subject else decimal(value)
 
 
-def side(system: System, escape: Escape = str) -> str:
-    """Name one side of a comparison, and of how many training seeds it is."""
-    seeds = f" ({count(len(system.files), 'seed')})" if len(system.files) > 1 else ""
-    return f"{escape(system.spec)}{seeds}"
+def sides(task: TaskComparison, escape: Escape = str) -> str:
+    """Say what was compared with what on a task."""
+    base, candidate = side_names(task, escape)
+    return f"{candidate} against {base}"
+
+
+def side_names(task: TaskComparison, escape: Escape = str) -> tuple[str, str]:
+    """Name base and candidate and how many seeds they are; where both have one name, with digits of fingerprints."""
+    alike = task.candidate.spec == task.base.spec
+    return _side_name(task.base, escape, alike), _side_name(task.candidate, escape, alike)
+
+
+def _side_name(system: System, escape: Escape, alike: bool) -> str:
+    seeds = [count(len(system.files), "seed")] if len(system.files) > 1 else []
+    notes = [*(fingerprint[:_DIGITS] for fingerprint in system.fingerprints if alike), *seeds]
+    return f"{escape(system.spec)} ({', '.join(notes)})" if notes else escape(system.spec)
 
 
 def both_sides(comparison: Comparison, escape: Escape = str) -> str:
     """Say what was compared with what, where that is the same on every task; the empty string where not."""
-    found = {f"{side(task.candidate, escape)} against {side(task.base, escape)}" for task in comparison.tasks}
+    found = {sides(task, escape) for task in comparison.tasks}
     return next(iter(found)) if len(found) == 1 else ""
 
 

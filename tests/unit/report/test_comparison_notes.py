@@ -11,7 +11,8 @@ from mlbench.report.comparison_notes import (
     how,
     labels,
     not_compared,
-    side,
+    side_names,
+    sides,
     tally,
     verdict,
 )
@@ -133,9 +134,15 @@ def test_sides_are_named_once_with_their_seeds() -> None:
     comparison = make_comparison(tasks=("xquad-r", "mlqa-r"))
     assert both_sides(comparison) == "x-x-mono against hybrid"
     seeds = TASK.base.model_copy(update={"files": ("1.json", "2.json", "3.json")})
-    assert side(seeds) == "hybrid (3 seeds)"
+    several = TASK.model_copy(update={"base": seeds})
+    assert side_names(several) == ("hybrid (3 seeds)", "x-x-mono")
     mixed = comparison.model_copy(update={"tasks": (comparison.tasks[0], TASK.model_copy(update={"base": seeds}))})
     assert both_sides(mixed) == ""
+
+
+def test_sides_of_one_name_are_told_apart_by_their_fingerprints() -> None:
+    again = TASK.model_copy(update={"candidate": TASK.candidate.model_copy(update={"spec": TASK.base.spec})})
+    assert sides(again) == "hybrid (bbbbbbbb) against hybrid (aaaaaaaa)"
 
 
 def test_settings_are_counted_by_verdict_and_kind() -> None:
