@@ -1,0 +1,74 @@
+"""Entries as the site shows them: measured on a small collection, reported, and with names that mean harm."""
+
+from unit.leaderboard.boards import honest
+from unit.regression.cases import skilled
+from unit.report.conftest import HOSTILE, UNSEEN, spoil
+from unit.scoring.cases import make_collection
+
+from mlbench.languages import KINDS
+from mlbench.leaderboard.entries import Entry, ReportedTask, ReportedValue, sealed
+from mlbench.leaderboard.evidence import gather
+from mlbench.leaderboard.site import shown
+from mlbench.leaderboard.standings import Measured, Shown
+from mlbench.ranks import Ranks
+from mlbench.report.harmless import harmless
+from mlbench.results import Result
+
+COLLECTION = make_collection(seed=0, topics=40)
+SPARSE = make_collection(seed=1, topics=60, languages=("de", "en", "th"), sparse=True)
+MEASURES = ("AP", "R@1", "R@10", "RR")
+BIAS_SCORES = ("own_language_preference", "rank_distance", "rank_distance_median", "max_rank", "same_language_first")
+TASKS = {"small": COLLECTION, "sparse": SPARSE}
+
+
+def measured(task: str, *, seed: int = 0, skill: float = 1.0) -> tuple[Result, Ranks]:
+    """Return a result and its ranks of a system that finds the more, the more `skill` it has."""
+    collection = TASKS[task]
+    ranks = skilled(collection, seed=seed, skill=skill)
+    return honest(ranks, collection, spec=f"s{seed}", name=task, measures=MEASURES, bias_scores=BIAS_SCORES), ranks
+
+
+def entry(name: str, **about: object) -> Entry:
+    tasks = about.get("tasks", ())
+    kind = "verified" if tasks else "reported"
+    return sealed(**{"name": name, "kind": kind, "title": name.upper(), **about})
+
+
+def verified(name: str, *, seed: int = 0, skill: float = 1.0, tasks: tuple[str, ...] = ("small",)) -> Shown:
+    about = entry(name, tasks=tasks, parameters=seed * 10**7 or None, summary="A retriever.", licence="MIT")
+    return shown(about, {task: measured(task, seed=seed, skill=skill) for task in tasks})
+
+
+def said(task: str = "small", *, aggregation: str = "macro", level: float = 0.5) -> ReportedTask:
+    values = [ReportedValue(name="AP", kind=kind, query_language=None, value=level) for kind in KINDS]
+    values.append(ReportedValue(name="rank_distance", kind=None, query_language=None, value=12.5))
+    for place, language in enumerate(("ar", "de", "en")):
+        values.append(ReportedValue(name="AP", kind="multilingual", query_language=language, value=place / 10))
+    return ReportedTask(
+        task=task, aggregation=aggregation, document_text=None, unstated=("ties", "depth"), values=tuple(values)
+    )
+
+
+def reported(name: str, *tasks: ReportedTask) -> Shown:
+    return shown(entry(name, reported=tasks or (said(),), source="A paper, table 1", url="https://example.org/x"), {})
+
+
+def board() -> list[Shown]:
+    """Return entries of every kind: `ours` is best by far, `twin` and `other` differ by nothing but a seed."""
+    return [
+        verified("ours", seed=1, skill=4.0, tasks=("small", "sparse")),
+        verified("other", seed=2, tasks=("small", "sparse")),
+        verified("twin", seed=3),
+        reported("paper"),
+        reported("micro", said(aggregation="micro", level=0.9)),
+    ]
+
+
+def hostile() -> Shown:
+    """Return an entry, and a task, whose every text tries to be more than text."""
+    name = (HOSTILE + UNSEEN)[:90]
+    result, ranks = measured("small", seed=4)
+    spoiled = harmless(spoil(result))
+    about = entry("hostile", tasks=("small",), title=name, summary=HOSTILE + UNSEEN, licence=name)
+    about = about.model_copy(update={"url": "javascript:alert(1)"})
+    return Shown(harmless(about), {spoiled.task.name: Measured(spoiled, gather(result, ranks))})

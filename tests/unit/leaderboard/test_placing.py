@@ -1,0 +1,110 @@
+"""Places of entries: how many are significantly better, and how many worse."""
+
+from itertools import combinations, product
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from mlbench.leaderboard.placing import Place, place
+
+
+def entries(*levels: float, clusters: int = 40, spread: float = 0.1) -> list[np.ndarray]:
+    """Return contributions of entries that share their topics and differ by levels, with some noise of their own."""
+    random = np.random.RandomState(1)
+    topics = random.standard_normal(clusters)
+    return [(topics + level + spread * random.standard_normal(clusters)) / clusters for level in levels]
+
+
+def test_entries_far_apart_are_in_order() -> None:
+    assert place(entries(0.1, 0.9, 0.5)) == (Place(3, 3), Place(1, 1), Place(2, 2))
+
+
+def test_the_lower_may_be_the_better() -> None:
+    assert place(entries(0.1, 0.9, 0.5), lower_is_better=True) == (Place(1, 1), Place(3, 3), Place(2, 2))
+
+
+def test_what_the_data_cannot_tell_apart_shares_its_places() -> None:
+    assert place(entries(0.5, 0.501, 0.9)) == (Place(2, 3), Place(2, 3), Place(1, 1))
+
+
+def test_equal_entries_are_level() -> None:
+    one = entries(0.5)[0]
+    assert place([one, one, one]) == (Place(1, 3),) * 3
+
+
+@pytest.mark.parametrize(("given_", "expected"), [([], ()), (entries(0.5), (Place(1, 1),))])
+def test_few_entries(given_: list[np.ndarray], expected: tuple[Place, ...]) -> None:
+    assert place(given_) == expected
+
+
+def test_an_entry_without_topics_has_no_place_and_takes_none() -> None:
+    one, other = entries(0.1, 0.9)
+    assert place([one, np.full(40, np.nan), other]) == (Place(2, 2), None, Place(1, 1))
+
+
+def naive(columns: list[np.ndarray], level: float) -> list[tuple[int, int]]:
+    """The reference: step-down max-T over all sign patterns and all pairs, with loops."""
+    pairs = list(combinations(range(len(columns)), 2))
+    differences = {(a, b): columns[a] - columns[b] for a, b in pairs}
+    scale = {pair: np.sqrt((values**2).sum()) or 1.0 for pair, values in differences.items()}
+    seen = {pair: abs(values.sum()) / scale[pair] for pair, values in differences.items()}
+    order = sorted(pairs, key=lambda pair: -seen[pair])
+    p, highest = {}, 0.0
+    for step, pair in enumerate(order):
+        reached = [
+            max(abs(np.dot(signs, differences[rival])) / scale[rival] for rival in order[step:]) >= seen[pair] - 1e-9
+            for signs in product((-1, 1), repeat=len(columns[0]))
+        ]
+        highest = max(highest, float(np.mean(reached)))
+        p[pair] = highest
+    found = []
+    for index in range(len(columns)):
+        against = [
+            differences[pair].sum() * (1 if pair[0] == index else -1)
+            for pair in pairs
+            if index in pair and p[pair] <= level
+        ]
+        found.append((1 + sum(total < 0 for total in against), len(columns) - sum(total > 0 for total in against)))
+    return found
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_places_agree_with_a_loop_over_all_patterns(seed: int) -> None:
+    random = np.random.RandomState(seed)
+    columns = [random.standard_normal(8) + level for level in (0.0, 0.2, 1.5, 3.0)]
+    found = place(columns, level=0.2)
+    assert [(each.rank, each.last) for each in found if each] == naive(columns, 0.2)
+    assert len({(each.rank, each.last) for each in found if each}) > 1
+
+
+@given(
+    arrays(np.float64, st.tuples(st.integers(1, 6), st.integers(1, 12)), elements=st.integers(-4, 4)),
+    st.randoms(use_true_random=False),
+)
+def test_what_holds_for_all_places(columns: np.ndarray, random: object) -> None:
+    found = place(list(columns), flips=99, level=0.3)
+    assert all(each is not None and 1 <= each.rank <= each.last <= len(columns) for each in found)
+    # Somebody is first and somebody is last, however the others stand.
+    assert min(each.rank for each in found if each) == 1
+    assert max(each.last for each in found if each) == len(columns)
+    order = list(range(len(columns)))
+    random.shuffle(order)  # type: ignore[attr-defined]
+    shuffled = place([columns[index] for index in order], flips=99, level=0.3)
+    assert shuffled == tuple(found[index] for index in order)
+    turned = place(list(-columns), flips=99, level=0.3, lower_is_better=True)
+    assert turned == found
+
+
+def test_entries_that_do_not_differ_are_seldom_told_apart() -> None:
+    random = np.random.RandomState(0)
+    tries = 300
+    false = 0
+    for _ in range(tries):
+        topics = random.standard_t(3, size=30)
+        found = place(list(topics + random.standard_t(3, size=(6, 30))), flips=199)
+        false += any(each is not None and each.rank > 1 for each in found)
+    # Within three standard errors of the level of .05.
+    assert 0 < false / tries < 0.05 + 3 * (0.05 * 0.95 / tries) ** 0.5

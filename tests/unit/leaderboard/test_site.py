@@ -1,0 +1,349 @@
+"""The site of a leaderboard: what stands where, that names stay names, and that it comes whole or not at all."""
+
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import numpy as np
+import pytest
+from unit.leaderboard.boards import forge, new_board, new_entry
+from unit.leaderboard.sites import board, hostile, reported, said, verified
+from unit.report.conftest import LANGUAGES, TRAINING, make_result
+
+from mlbench.cli import call
+from mlbench.errors import RefusedEntry, UserError
+from mlbench.languages import settings_of
+from mlbench.leaderboard import site
+from mlbench.leaderboard.columns import COLUMNS, Column
+from mlbench.leaderboard.entries import sealed
+from mlbench.leaderboard.evidence import Evidence, summary_columns
+from mlbench.leaderboard.site import build_site, compare_all, pages, read_entries
+from mlbench.leaderboard.standings import Measured, Shown, standings
+from mlbench.results import Result
+
+FLIPS = 199
+MEGABYTE = 1_000_000
+
+
+class Page(HTMLParser):
+    """What a page is made of: elements with attributes and the text of each, tables as rows of cells."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.tables: list[list[list[str]]] = []
+        self.texts: list[str] = []
+        self._cell = False
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag == "table":
+            self.tables.append([])
+        if tag == "tr":
+            self.tables[-1].append([])
+        if tag in ("td", "th"):
+            self.tables[-1][-1].append("")
+            self._cell = True
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in ("td", "th"):
+            self._cell = False
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+        if self._cell:
+            self.tables[-1][-1][-1] += f"{data} "
+
+    @property
+    def text(self) -> str:
+        return "".join(self.texts)
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+    @property
+    def ids(self) -> set[str | None]:
+        return {attributes["id"] for _, attributes in self.elements if "id" in attributes}
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("site") / "leaderboard"
+    build_site([*board(), hostile()], folder, flips=FLIPS)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("plain") / "leaderboard"
+    build_site(board(), folder, flips=FLIPS)
+    return folder
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def page(folder: Path, name: str) -> Page:
+    return Page((folder / name).read_text(encoding="utf-8"))
+
+
+def html(folder: Path) -> list[str]:
+    return sorted(name for name in files(folder) if name.endswith(".html"))
+
+
+class TestOverview:
+    def test_verified_and_reported_numbers_stand_apart(self, plain: Path) -> None:
+        small, reported_, micro = page(plain, "index.html").tables[:3]
+        assert [row[0].split()[0] for row in small[1:]] == ["OURS", "TWIN", "OTHER"]
+        assert [row[0].split()[0] for row in reported_[1:]] == ["PAPER"]
+        assert [row[0].split()[0] for row in micro[1:]] == ["MICRO"]
+
+    def test_reported_numbers_have_neither_place_nor_interval(self, plain: Path) -> None:
+        reported_ = page(plain, "index.html").tables[1]
+        assert [cell.split() for cell in reported_[1][1:4]] == [[".500"]] * 3
+
+    def test_every_column_has_place_value_and_interval(self, plain: Path) -> None:
+        table = page(plain, "index.html").tables[0]
+        assert len(table[0]) == 1 + len(COLUMNS) + 1
+        for row in table[1:]:
+            for cell in row[1:-1]:
+                place, value, interval = cell.split()
+                assert place[0] in "123"
+                assert "–" in interval
+                assert value
+
+    def test_places_tell_what_the_data_can(self, plain: Path) -> None:
+        table = page(plain, "index.html").tables[0]
+        multi = [" ".join(row[3].split()[:1]) for row in table[1:]]
+        assert multi == ["1", "2–3", "2–3"]
+
+    def test_limits_of_a_measure_are_told(self, plain: Path) -> None:
+        heads = page(plain, "index.html").tables[0][0]
+        assert [head.split("  ") for head in heads if head.startswith("R@1 multi")] == [["R@1 multi", "at most .250 "]]
+        assert "lower is better" in heads[-3]
+
+    def test_tasks_with_more_languages_come_first(self, plain: Path) -> None:
+        sections = [each["data-task"] for each in page(plain, "index.html").all("section")]
+        assert sections == ["small", "sparse"]
+
+    def test_without_entries_it_says_so(self, tmp_path: Path) -> None:
+        build_site([], tmp_path / "site")
+        assert "no entries yet" in page(tmp_path / "site", "index.html").text
+        assert "no two verified entries" in page(tmp_path / "site", "compare.html").text
+
+
+class TestPages:
+    def test_an_entry_says_how_it_was_made_and_how_to_check_it(self, built: Path) -> None:
+        text = page(built, "entries/ours.html").text
+        assert "mlbench leaderboard check ours" in text
+        assert "mlbench verify leaderboard/entries/ours/small.json" in text
+        assert "mlbench run --model s1 --task small" in text
+        assert "A retriever." in text
+
+    def test_a_reported_entry_says_where_it_is_from_and_what_is_not_known(self, built: Path) -> None:
+        text = page(built, "entries/paper.html").text
+        assert "A paper, table 1" in text
+        assert "The source does not state: ties, depth." in text
+        assert "means over settings (macro)" in text
+        assert "Reproduce" not in text
+        assert "means over all queries (micro)" in page(built, "entries/micro.html").text
+
+    def test_links_lead_somewhere(self, built: Path) -> None:
+        known = {name: page(built, name).ids for name in html(built)}
+        for name in known:
+            for link in page(built, name).all("a"):
+                target = urlsplit(link.get("href") or "")
+                if target.scheme or not link.get("href"):
+                    continue
+                path = (Path(name).parent / target.path).as_posix() if target.path else name
+                path = Path(path).resolve().relative_to(Path.cwd()).as_posix()
+                assert path in known, (name, link)
+                if target.fragment and "=" not in target.fragment:
+                    assert unquote(target.fragment) in known[path], (name, link)
+
+    def test_pages_take_nothing_from_elsewhere(self, built: Path) -> None:
+        for name in html(built):
+            found = page(built, name)
+            policy = next(each for each in found.all("meta") if each.get("http-equiv") == "Content-Security-Policy")
+            assert policy["content"] == (
+                "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; base-uri 'none'; "
+                "form-action 'none'"
+            )
+            sources = [each["src"] for tag in ("script", "img", "iframe") for each in found.all(tag)]
+            sources += [each["href"] for each in found.all("link")]
+            for source in sources:
+                assert source is not None
+                assert ((built / name).parent / source).resolve().is_file(), source
+            assert not found.all("style")
+            assert all("style" not in attributes for _, attributes in found.elements)
+            assert all(not key.startswith("on") for _, attributes in found.elements for key in attributes)
+
+    def test_every_id_is_there_once(self, built: Path) -> None:
+        for name in html(built):
+            ids = [attributes["id"] for _, attributes in page(built, name).elements if "id" in attributes]
+            assert len(ids) == len(set(ids)), name
+
+
+class TestNames:
+    """Texts of an entry and of its results stay texts, whatever they hold."""
+
+    def test_make_no_element(self, built: Path) -> None:
+        harmless, spoiled = page(built, "entries/twin.html"), page(built, "entries/hostile.html")
+        assert {tag for tag, _ in spoiled.elements} <= {tag for tag, _ in harmless.elements} | {"a", "p"}
+        assert len(spoiled.all("script")) == len(harmless.all("script"))
+        assert not spoiled.all("img")
+
+    def test_stand_on_the_page_as_they_are(self, built: Path) -> None:
+        for name in ("index.html", "compare.html", "entries/hostile.html"):
+            assert "</td></script><script>alert(1)</script>|*a*`b`[x](y)" in page(built, name).text
+
+    def test_of_addresses_are_no_links_but_to_the_web(self, built: Path) -> None:
+        for name in html(built):
+            links = [each.get("href") or "" for each in page(built, name).all("a")]
+            assert not [link for link in links if urlsplit(link).scheme not in ("", "https")]
+
+    def test_leave_no_character_that_acts_unseen(self, built: Path) -> None:
+        for name, content in files(built).items():
+            text = content.decode()
+            assert not {"\x1b", "\u202e", "\x00", "\u2028", "\u200b"} & set(text), name
+
+    def test_end_no_data_file(self, built: Path) -> None:
+        for name, content in files(built).items():
+            if name.startswith("entries/") and name.endswith(".js"):
+                assert b"<" not in content
+                assert content.isascii()
+
+
+class TestBuilding:
+    def test_the_same_entries_give_the_same_bytes(self, tmp_path: Path) -> None:
+        for name, entries in (("one", board()), ("two", board()[::-1])):
+            build_site(entries, tmp_path / name, flips=FLIPS)
+        assert files(tmp_path / "one") == files(tmp_path / "two")
+
+    def test_takes_the_place_of_an_older_site(self, tmp_path: Path) -> None:
+        build_site(board(), tmp_path / "site", flips=FLIPS)
+        build_site([verified("new")], tmp_path / "site", flips=FLIPS)
+        assert [name for name in html(tmp_path / "site") if name.startswith("entries/")] == ["entries/new.html"]
+        assert [path.name for path in tmp_path.iterdir()] == ["site"]
+
+    def test_leaves_the_older_site_after_an_error(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        build_site([verified("old")], tmp_path / "site", flips=FLIPS)
+        before = files(tmp_path / "site")
+        monkeypatch.setattr(site, "about", lambda _: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            build_site(board(), tmp_path / "site", flips=FLIPS)
+        assert files(tmp_path / "site") == before
+        assert [path.name for path in tmp_path.iterdir()] == ["site"]
+
+    def test_replaces_nothing_but_a_site(self, tmp_path: Path) -> None:
+        folder = tmp_path / "thesis"
+        folder.mkdir()
+        (folder / "chapter.tex").write_text("years of work")
+        with pytest.raises(UserError, match="is there and is no site"):
+            build_site([], folder)
+        with pytest.raises(UserError, match="is there and is no site"):
+            build_site([], folder / "chapter.tex")
+        assert (folder / "chapter.tex").read_text() == "years of work"
+
+
+class TestCommand:
+    def test_builds_what_passes_the_check(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        new_entry(new_board(tmp_path))
+        folder = tmp_path / "site"
+        assert call(["leaderboard", "build", "--board", str(tmp_path / "board"), "--out", str(folder)]) == 0
+        assert capsys.readouterr().out == f"{folder / 'index.html'}: 1 entry\n"
+        assert "Ours" in page(folder, "index.html").tables[0][1][0]
+
+    def test_writes_nothing_while_an_entry_is_refused(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        new_board(tmp_path)
+        accepted = new_board(tmp_path / "other")
+        entry = new_entry(accepted)
+        forge(entry / "small.json", "aggregates/0/measures/AP", 0.99)
+        with pytest.raises(RefusedEntry, match="ours"):
+            read_entries(accepted)
+        command = ["leaderboard", "build", "--board", str(accepted.folder), "--out", str(tmp_path / "site")]
+        assert call(command) == 2
+        assert "ours" in capsys.readouterr().err
+        assert not (tmp_path / "site").exists()
+
+    def test_needs_a_board(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert call(["leaderboard", "build", "--board", str(tmp_path / "none")]) == 2
+        assert "there is no leaderboard" in capsys.readouterr().err
+
+
+def large_result(languages: tuple[str, ...], seed: int) -> Result:
+    """Return a result as large as a real one: with intervals of every mean, and all that is known of a run."""
+    result = make_result(languages)
+    document = result.model_dump()
+    random = np.random.RandomState(seed)
+    for row in (*document["settings"], *document["aggregates"]):
+        row["measures"] = {name: float(random.uniform()) for name in row["measures"]}
+        bounds = {name: {"low": value - 0.0213, "high": value + 0.0217} for name, value in row["measures"].items()}
+        row["intervals"] = bounds if "aggregation" in row else {"AP": bounds["AP"]}
+    for score in document["bias"]["scores"]:
+        score["interval"] = {"low": score["value"] * 0.93, "high": score["value"] * 1.07}
+    document["retriever"] |= {
+        "training": TRAINING.model_dump(),
+        "parameters": {f"option{i}": "value" for i in range(8)},
+    }
+    document["environment"] |= {
+        "libraries": {"numpy": "2.4.6", "tokenizers": "0.23.3", "torch": "2.13.0", "transformers": "5.0.0"},
+        "command": "mlbench run --model checkpoints/model --task xquad-r --task mlqa-r --device cuda:0",
+        "git_commit": "a" * 40,
+    }
+    return Result.model_validate(document)
+
+
+def large_entry(number: int) -> Shown:
+    random = np.random.RandomState(number)
+    name = f"organisation-model-large-{number:02}"
+    tasks = {}
+    for task, languages in (("xquad-r", LANGUAGES), ("mlqa-r", LANGUAGES[:7])):
+        order = settings_of(languages)
+
+        def draws(columns: tuple[Column, ...], size: int) -> dict[Column, np.ndarray]:
+            return {column: random.standard_normal(size) for column in columns}
+
+        evidence = Evidence(
+            data={},
+            order=order,
+            columns=draws(COLUMNS, 48),
+            summary=draws(summary_columns("AP"), 48),
+            replicates=draws(summary_columns("AP"), 100),
+            settings=random.standard_normal((48, len(order))),
+            confidence=0.95,
+        )
+        tasks[task] = Measured(large_result(languages, number), evidence)
+    about = sealed(
+        name=name,
+        kind="verified",
+        title=f"Organisation Model Large {number}",
+        summary="A dual encoder with shared weights that was trained in two stages on pairs in ninety languages.",
+        url=f"https://example.org/organisation/{name}",
+        licence="Apache-2.0",
+        parameters=560_142_336,
+        tasks=("mlqa-r", "xquad-r"),
+    )
+    return Shown(about, tasks)
+
+
+def test_fifty_entries_take_less_than_a_megabyte() -> None:
+    entries = [large_entry(number) for number in range(50)]
+    written = sum(len(text.encode()) for _, text in pages(entries, compare_all(entries, flips=19), flips=19))
+    assets = sum(path.stat().st_size for path in (Path(site.__file__).parent / "assets").iterdir())
+    assert written + assets < MEGABYTE, f"{written:,} and {assets:,}"
+
+
+def test_entries_of_other_data_are_not_ranked_together() -> None:
+    one, other = verified("one"), verified("other")
+    data = other.tasks["small"].evidence.data
+    data["topics"] = "0" * 64  # type: ignore[index]
+    with pytest.raises(UserError, match="other and one were measured on different data of small"):
+        standings([one, other])
+
+
+def test_a_reported_task_that_nobody_measured_has_a_table_of_its_own(tmp_path: Path) -> None:
+    build_site([reported("paper", said("elsewhere"))], tmp_path / "site")
+    assert [each["data-task"] for each in page(tmp_path / "site", "index.html").all("section")] == ["elsewhere"]
