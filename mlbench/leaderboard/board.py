@@ -57,9 +57,8 @@ class Board:
         if task not in self.task_names():
             raise UnknownName("task of the leaderboard", task, self.task_names())
         path = self.task_path(task)
-        content = read_regular(path, LARGEST_DOCUMENT)
-        read_plain(path.name, content)
-        return validate(path.name, content, AcceptedTask)
+        document = read_plain(path.name, read_regular(path, LARGEST_DOCUMENT))
+        return validate(path.name, document, AcceptedTask)
 
     def take(self, accepted: AcceptedTask, *, replace: bool = False) -> Path:
         """Write what the board accepts for a task, and return where; the folder is made where there is none.

@@ -98,9 +98,8 @@ def parse_entry(folder: Path, name: str) -> tuple[Entry, dict[str, object]]:
 
     Returns what it says, and the same as plain JSON.
     """
-    content = read_regular(folder / ENTRY_FILE, _LARGEST_ENTRY)
-    document = read_plain(ENTRY_FILE, content)
-    entry = validate(ENTRY_FILE, content, Entry)
+    document = read_plain(ENTRY_FILE, read_regular(folder / ENTRY_FILE, _LARGEST_ENTRY))
+    entry = validate(ENTRY_FILE, document, Entry)
     said = [entry.title, entry.summary, entry.licence or "", entry.source or ""]
     if any(" ".join(text.split()) != text for text in said):
         raise RefusedEntry(f"{ENTRY_FILE}: a text has blanks at an end, or several in a row")
@@ -146,8 +145,7 @@ def _read_result(folder: Path, entry: Entry, accepted: AcceptedTask) -> Result:
     content = read_regular(folder / document, LARGEST_DOCUMENT)
     if digest(content) != entry.files[document]:
         raise RefusedEntry(f"{document} is not the file that {ENTRY_FILE} names: its SHA-256 is another")
-    read_plain(document, content)
-    result = validate(document, content, Result)
+    result = validate(document, read_plain(document, content), Result)
     if result.ranks.name != ranks or result.ranks.sha256 != entry.files[ranks]:
         raise RefusedEntry(f"{document} names other ranks than {ranks}, or another SHA-256 than {ENTRY_FILE}")
     if fault := protocol_fault(accepted, result) or claims_fault(result):

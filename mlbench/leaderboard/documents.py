@@ -76,19 +76,37 @@ def read_plain(name: str, content: bytes) -> dict[str, object]:
     return document
 
 
-def validate(name: str, content: bytes, model: type[Document]) -> Document:
+def validate(name: str, document: Mapping[str, object], model: type[Document]) -> Document:
     """Return what a document says that `read_plain` let through; raises `RefusedEntry` with the first fault."""
+    content = canonical(document)
     try:
-        return model.model_validate_json(content, strict=True)
+        read = model.model_validate_json(content, strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         place = place_of(first["loc"]) or "document"
         raise RefusedEntry(f"{name}: {place}: {first['msg']}") from error
+    # A whole number passes for any other; and a newer mlbench may know keys that were not there.
+    if canonical(_shared(read.model_dump(mode="json"), document)) != content:
+        raise RefusedEntry(f"{name} has a number that is not written as mlbench writes it, such as 1 for 1.0")
+    return read
 
 
 def canonical(document: Mapping[str, object]) -> bytes:
     """Return a document as mlbench writes it: sorted keys, one space of indent, a newline at the end."""
     return (json.dumps(document, ensure_ascii=False, indent=1, sort_keys=True) + "\n").encode()
+
+
+def _shared(known: Mapping[str, object], stated: Mapping[str, object]) -> dict[str, object]:
+    """Return of what is known of an object the keys that are stated, and the same of all objects within."""
+    return {key: _shared_value(known[key], stated[key]) for key in known.keys() & stated.keys()}
+
+
+def _shared_value(known: object, stated: object) -> object:
+    if isinstance(known, dict) and isinstance(stated, dict):
+        return _shared(known, stated)
+    if isinstance(known, list) and isinstance(stated, list):
+        return [_shared_value(one, other) for one, other in zip(known, stated, strict=True)]
+    return known
 
 
 def _shown(name: str) -> str:

@@ -132,6 +132,10 @@ HOSTILE_DOCUMENTS: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "a key twice": (lambda content: content.replace(b'"dim": 64', b'"dim": 64, "dim": 63'), "a key stands twice"),
     "half a surrogate": (lambda content: content.replace(b'"spec": "', b'"spec": "\\ud800'), "not JSON"),
     "an unknown key": (lambda content: content.replace(b'"dim": 64', b'"dim": 64,\n  "dimension": 64'), "dimension"),
+    "a whole number for another": (
+        lambda content: content.replace(b'"read_seconds": 0.0', b'"read_seconds": 0'),
+        "such as 1 for 1.0",
+    ),
     "a number as text": (lambda content: content.replace(b'"dim": 64', b'"dim": "64"'), "retriever.dim"),
     "true as a number": (lambda content: content.replace(b'"dim": 64', b'"dim": true'), "retriever.dim"),
     "another version": (

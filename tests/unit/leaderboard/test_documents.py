@@ -6,9 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
 from mlbench.errors import RefusedEntry
-from mlbench.leaderboard.documents import canonical, list_folder, read_plain, read_regular
+from mlbench.leaderboard.documents import canonical, list_folder, read_plain, read_regular, validate
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="links and special files are POSIX")
 
@@ -57,6 +58,24 @@ def test_a_folder_is_listed_in_order(tmp_path: Path) -> None:
     assert list_folder(tmp_path, 3) == (".c", "a", "b")
     with pytest.raises(RefusedEntry, match="more than 2 files"):
         list_folder(tmp_path, 2)
+
+
+class Small(BaseModel):
+    """Something to read, of which a newer mlbench knows more."""
+
+    values: list[float]
+    more: dict[str, float] = {}
+    newer: int | None = None
+
+
+def test_what_a_newer_mlbench_would_add_may_be_missing() -> None:
+    assert validate("file", {"values": [0.5, 1.0]}, Small) == Small(values=[0.5, 1.0])
+
+
+@pytest.mark.parametrize("document", [{"values": [1]}, {"values": [0.5], "more": {"a": 0}}])
+def test_a_whole_number_is_no_other(document: dict[str, object]) -> None:
+    with pytest.raises(RefusedEntry, match=r"such as 1 for 1\.0"):
+        validate("file", document, Small)
 
 
 def test_a_document_is_read_as_it_is_written() -> None:
