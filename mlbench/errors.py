@@ -6,7 +6,8 @@ MlbenchError
 │   ├── FaultyDeclaration     a TOML file with faults, all of them listed
 │   │   ├── InvalidTask          a task file
 │   │   ├── InvalidRecipe        a recipe for training
-│   │   └── InvalidGate          a gate file, or options that make a gate
+│   │   ├── InvalidGate          a gate file, or options that make a gate
+│   │   └── InvalidSystem        a file of a system made of other retrievers
 │   ├── DataError             data missing, altered, truncated or of unexpected content
 │   ├── RetrieverError        a retriever that cannot be opened or gives unusable vectors or lists
 │   ├── MissingExtra          an optional dependency that is not installed
@@ -58,6 +59,10 @@ class InvalidRecipe(FaultyDeclaration):
 
 class InvalidGate(FaultyDeclaration):
     """A gate file, or options that make a gate, with faults."""
+
+
+class InvalidSystem(FaultyDeclaration):
+    """A file of a system made of other retrievers, with faults."""
 
 
 class DataError(UserError):

@@ -26,6 +26,7 @@ from mlbench.results import LARGEST_SEED, MOST_RESAMPLES, Cost, RanksFile, Resul
 from mlbench.scoring import Request, Scores, score
 from mlbench.specs import adopt, describe, open_retriever
 from mlbench.store import Store
+from mlbench.systems.parts import Preparable
 from mlbench.tables import count_vectors, grid_vectors, look_up_lists
 from mlbench.tasks import Task, load_task
 
@@ -172,6 +173,9 @@ def _count(
     if files is not None:
         save_rankings(
             files, *grid_vectors(layout, embeddings, retriever.similarity), threads=threads, progress=progress
+        if isinstance(retriever, Preparable):
+            retriever.prepare(_texts(layout.collection), options.cache or cache_dir(), progress)
+            clock.lap("encode")
         )
         clock.lap("save")
     return table, embeddings

@@ -6,11 +6,17 @@ from mlbench.errors import MissingExtra, UnknownName, UserError
 
 RETRIEVERS = "mlbench.retrievers"
 READERS = "mlbench.readers"
+RERANKERS = "mlbench.rerankers"
 
 
 def names(group: str) -> tuple[str, ...]:
     """Return the sorted names of all installed entry points of `group`; none gives an empty tuple."""
     return tuple(sorted({point.name for point in entry_points(group=group)}))
+
+
+def kind(group: str) -> str:
+    """Return what one plugin of `group` is called, such as `retriever`."""
+    return group.rpartition(".")[2].removesuffix("s")
 
 
 def origin(group: str, name: str) -> str:
@@ -40,5 +46,5 @@ def _find(group: str, name: str) -> EntryPoint:
     # Two distributions may bring one name; ours is the one a reader of the docs means.
     found = [point for point in entry_points(group=group) if point.name == name]
     if not found:
-        raise UnknownName(group.rpartition(".")[2].removesuffix("s"), name, names(group))
+        raise UnknownName(kind(group), name, names(group))
     return min(found, key=lambda point: (point.dist is None or point.dist.name != "mlbench", point.value))

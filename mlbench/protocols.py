@@ -74,6 +74,27 @@ class Ranker(Protocol):
 Retriever = Encoder | Ranker
 
 
+@runtime_checkable
+class Reranker(Protocol):
+    """What scores pairs of a query and a document, read together, such as a cross-encoder."""
+
+    @property
+    def parameters(self) -> dict[str, Parameter]:
+        """What the result document records of the reranker."""
+        ...
+
+    def fingerprint(self) -> str:
+        """Return a digest of everything that decides the scores."""
+        ...
+
+    def score(self, pairs: Sequence[tuple[str, str]]) -> NDArray[np.float32]:
+        """Return float32 (pairs,), higher for the better document; no pairs give shape (0,).
+
+        A pair is the text of a query and that of a document, given once. The same call gives the same bits.
+        """
+        ...
+
+
 class Trained(Protocol):
     """A retriever that may know how it was trained; any encoder or ranker can be one."""
 

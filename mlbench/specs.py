@@ -20,21 +20,27 @@ _SPEC = re.compile(r"([a-z][a-z0-9_]+):(.*)\Z", re.DOTALL)
 def parse(spec: str) -> tuple[str, str]:
     """Return scheme and locator of `scheme:locator`.
 
-    An existing folder or file wins over a scheme, whatever colons its name has; it belongs to the scheme that
-    recognises it, such as `static`, else to `dense`. A scheme's bare name has an empty locator; any other spec without
-    a scheme is a hub id and belongs to `dense`. An empty spec raises `RetrieverError`.
+    An existing folder or file wins over a scheme, whatever colons its name has; a folder belongs to the scheme that
+    recognises it, such as `static`, else to `dense`, and a file that ends in `.toml` to `system`. A scheme's bare name
+    has an empty locator; any other spec without a scheme is a hub id and belongs to `dense`. An empty spec raises
+    `RetrieverError`.
     """
     if not spec.strip():
         raise RetrieverError("the model is empty: give a folder, a hub id or scheme:locator")
     path = Path(spec)
     if path.exists():
         return _scheme_of(path), spec
-    match = _SPEC.match(spec)
-    if match:
-        return match[1], match[2]
+    if parts := split(spec):
+        return parts
     if spec in plugins.names(plugins.RETRIEVERS):
         return spec, ""
     return "dense", spec
+
+
+def split(spec: str) -> tuple[str, str] | None:
+    """Return scheme and locator of what is written `scheme:locator`, whatever exists; None for any other spec."""
+    match = _SPEC.match(spec)
+    return (match[1], match[2]) if match else None
 
 
 def open_retriever(spec: str, settings: Mapping[str, str], runtime: Runtime) -> Retriever:
@@ -98,6 +104,8 @@ def describe(spec: str) -> str:
 
 def _scheme_of(path: Path) -> str:
     """Return the scheme that opens an existing path with no scheme in front."""
+    if path.suffix == ".toml" and path.is_file():
+        return "system"
     for name in plugins.names(plugins.RETRIEVERS) if path.is_dir() else ():
         # A plugin that cannot be imported is told of where it is asked for.
         with suppress(UserError):
@@ -107,13 +115,13 @@ def _scheme_of(path: Path) -> str:
     return "dense"
 
 
-def load_scheme(name: str) -> Scheme:
+def load_scheme(name: str, group: str = plugins.RETRIEVERS) -> Scheme:
     """Return the scheme `name`; raises `UnknownName`, or `RetrieverError` where the plugin names no scheme."""
-    scheme = plugins.load(plugins.RETRIEVERS, name)
+    scheme = plugins.load(group, name)
     settings = getattr(scheme, "Settings", None)
     if not (isinstance(settings, type) and issubclass(settings, BaseModel) and callable(getattr(scheme, "open", None))):
         raise RetrieverError(
-            f"retriever {name!r} of {plugins.origin(plugins.RETRIEVERS, name)} is no scheme: "
+            f"{plugins.kind(group)} {name!r} of {plugins.origin(group, name)} is no scheme: "
             "it needs Settings (a pydantic model) and open(locator, settings, runtime)"
         )
     return cast(Scheme, scheme)

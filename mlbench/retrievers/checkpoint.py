@@ -75,6 +75,15 @@ def saved_prompt(prompts: Mapping[str, str], role: Role, given: str | None) -> s
     return next(filter(None, (prompts.get(name) for name in _PROMPT_NAMES[role])), "")
 
 
+def read_json(path: Path) -> dict[str, object]:
+    """Return the object in a configuration file, empty where there is none; a broken file raises `RetrieverError`."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except (OSError, ValueError) as error:
+        raise RetrieverError(f"{path}: cannot be read: {error}") from error
+    return content if isinstance(content, dict) else {}
+
+
 def digest_checkpoint(folder: Path) -> str:
     """Return the SHA-256 (hex) over names and content of weight, tokenizer, configuration and code files.
 

@@ -1,12 +1,13 @@
 """Turns the folder of a checkpoint into a model, checks its weights, and digests a model's tensors."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from mlbench.errors import RetrieverError
 from mlbench.files import offline
@@ -14,7 +15,9 @@ from mlbench.retrievers.checkpoint import module_folders
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
+    from sentence_transformers.base.model import BaseModel
 
+Model = TypeVar("Model", bound="BaseModel")
 Pooling = Literal["mean", "cls", "max", "lasttoken", "weightedmean", "mean_sqrt_len_tokens"]
 DType = Literal["fp32", "bf16", "fp16"]
 DTYPES: dict[DType, str] = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
@@ -33,13 +36,19 @@ class LoadOptions:
 
 
 def load(folder: Path, options: LoadOptions) -> "SentenceTransformer":
-    """Return the model of a checkpoint's folder, in evaluation mode.
+    """Return the model of a dense checkpoint's folder; as `load_as`, with `truncate_dim`."""
+    from sentence_transformers import SentenceTransformer
+
+    return load_as(folder, options, partial(SentenceTransformer, truncate_dim=options.truncate_dim))
+
+
+def load_as(folder: Path, options: LoadOptions, build: Callable[..., Model]) -> Model:
+    """Return what `build`, a class of the library, makes of a checkpoint's folder, in evaluation mode.
 
     Raises `RetrieverError` where it cannot be loaded, where weights are missing (the library would draw them at random)
     or not finite.
     """
     import torch
-    from sentence_transformers import SentenceTransformer
 
     if options.threads is not None:
         torch.set_num_threads(options.threads)
@@ -48,10 +57,9 @@ def load(folder: Path, options: LoadOptions) -> "SentenceTransformer":
         model_kwargs["use_safetensors"] = True
     try:
         with _quiet():
-            model = SentenceTransformer(
+            model: Model = build(
                 str(folder),
                 device=options.device,
-                truncate_dim=options.truncate_dim,
                 trust_remote_code=options.trust_remote_code,
                 # A checkpoint's own code may lie in another repository.
                 local_files_only=offline() or not options.trust_remote_code,
@@ -64,13 +72,14 @@ def load(folder: Path, options: LoadOptions) -> "SentenceTransformer":
     if missing:
         raise RetrieverError(
             f"{folder}: {len(missing)} weights are missing, among them {missing[0]}; "
-            "without them the vectors would be random: save the whole model"
+            "without them the model would be partly random: save the whole model"
         )
     check_finite(model, str(folder))
-    return model.eval()
+    model.eval()
+    return model
 
 
-def check_finite(model: "SentenceTransformer", name: str) -> None:
+def check_finite(model: "BaseModel", name: str) -> None:
     """Raise `RetrieverError`, naming the tensor, where a parameter of the model is NaN or infinite."""
     for tensor_name, tensor in model.named_parameters():
         if not bool(tensor.isfinite().all()):
@@ -130,7 +139,7 @@ def digest_model(model: "SentenceTransformer") -> str:
     return digest.hexdigest()
 
 
-def _missing_weights(model: "SentenceTransformer", folder: Path, model_kwargs: dict[str, object]) -> list[str]:
+def _missing_weights(model: "BaseModel", folder: Path, model_kwargs: dict[str, object]) -> list[str]:
     """Return the weights of the transformer that its files lack; a pooler does not count, as it is not used."""
     transformer = getattr(model[0], "auto_model", None)
     if transformer is None or not hasattr(type(transformer), "from_pretrained"):

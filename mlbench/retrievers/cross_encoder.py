@@ -1,0 +1,106 @@
+"""Cross-encoders: a network reads a query and a document together and gives one score."""
+
+import json
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from mlbench.errors import RetrieverError
+from mlbench.protocols import Parameter, Runtime
+from mlbench.retrievers.checkpoint import check_checkpoint, digest_checkpoint, find_checkpoint
+from mlbench.retrievers.dense import require_torch
+from mlbench.retrievers.loading import DType, LoadOptions, load_as
+
+if TYPE_CHECKING:
+    from sentence_transformers import CrossEncoder
+
+_CHUNK = 4096
+
+
+class CrossEncoding:
+    """A cross-encoder, from sentence-transformers (locator: a folder or hub id)."""
+
+    extra = "dense"
+    libraries = ("torch", "transformers", "sentence_transformers")
+
+    class Settings(BaseModel):
+        """Keys of a cross-encoder; what is not set comes from the checkpoint."""
+
+        model_config = ConfigDict(extra="forbid", frozen=True)
+
+        max_length: int | None = Field(None, ge=1, description="tokens after which a pair is cut off")
+        dtype: DType = Field("fp32", description="precision of the weights")
+        revision: str | None = Field(None, description="branch, tag or commit on the hub")
+        batch_size: int = Field(32, ge=1, description="pairs per batch")
+
+    @staticmethod
+    def open(locator: str, settings: BaseModel, runtime: Runtime) -> "CrossEncoderReranker":
+        """Load the checkpoint; raises as `Dense.open` does, and for a model that gives more than one score."""
+        assert isinstance(settings, CrossEncoding.Settings)
+        require_torch()
+        folder = find_checkpoint(locator, settings.revision, allow_pickle=runtime.allow_pickle)
+        check_checkpoint(folder, allow_pickle=runtime.allow_pickle)
+        options = LoadOptions(
+            dtype=settings.dtype,
+            device=runtime.device,
+            threads=runtime.threads,
+            allow_pickle=runtime.allow_pickle,
+            trust_remote_code=runtime.trust_remote_code,
+        )
+        from sentence_transformers import CrossEncoder
+
+        model = load_as(folder, options, CrossEncoder)
+        if model.num_labels != 1:
+            raise RetrieverError(f"{folder} gives {model.num_labels} scores for a pair: a reranker gives one")
+        if settings.max_length is not None:
+            model.max_length = settings.max_length
+        loaded = {"allow_pickle": runtime.allow_pickle, "trust_remote_code": runtime.trust_remote_code}
+        return CrossEncoderReranker(model, digest_checkpoint(folder), settings, loaded)
+
+
+class CrossEncoderReranker:
+    """The scores of a cross-encoder before its last activation, which would make all good pairs equal."""
+
+    def __init__(
+        self, model: "CrossEncoder", digest: str, settings: CrossEncoding.Settings, loaded: Mapping[str, Parameter]
+    ) -> None:
+        self._model, self._digest, self._settings, self._loaded = model, digest, settings, loaded
+
+    @property
+    def parameters(self) -> dict[str, Parameter]:
+        """What decides the scores, and how they are computed."""
+        return {**self._loaded, **self._identity(), "batch_size": self._settings.batch_size}
+
+    def fingerprint(self) -> str:
+        """Return a digest of the model and of all that decides a score."""
+        parts = {**self._identity(), "model": self._digest}
+        if self._loaded["trust_remote_code"]:
+            parts["trust_remote_code"] = True
+        return sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    def score(self, pairs: Sequence[tuple[str, str]]) -> NDArray[np.float32]:
+        """Return float32 (pairs,), as the library's own `predict` does without activation, in batches by length."""
+        import torch
+
+        scores = np.zeros(len(pairs), dtype=np.float32)
+        for start in range(0, len(pairs), _CHUNK):
+            chunk = slice(start, start + _CHUNK)
+            scores[chunk] = self._model.predict(
+                list(pairs[chunk]),
+                batch_size=self._settings.batch_size,
+                show_progress_bar=False,
+                activation_fn=torch.nn.Identity(),
+            )
+        return scores
+
+    def _identity(self) -> dict[str, Parameter]:
+        return {
+            "max_length": int(self._model.max_length),
+            "dtype": self._settings.dtype,
+            "backend": "torch",
+            "device": self._model.device.type,
+        }

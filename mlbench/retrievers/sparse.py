@@ -1,0 +1,152 @@
+"""Learned sparse retrieval: a text is a weighted bag of the vocabulary's words, as SPLADE makes it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel
+
+from mlbench.errors import RetrieverError
+from mlbench.protocols import Parameter, Role, Runtime
+from mlbench.retrievers.checkpoint import digest_checkpoint, read_json, saved_prompt
+from mlbench.retrievers.dense import require_torch
+from mlbench.retrievers.loading import load_as
+from mlbench.retrievers.text_lists import Floats, TextLists, TextSettings, find, row_steps
+
+if TYPE_CHECKING:
+    from sentence_transformers import SparseEncoder
+    from torch import Tensor
+
+# Cells of the dense block of queries that all documents are multiplied with.
+_CELLS = 2**24
+
+
+class Sparse:
+    """Learned sparse encoders such as SPLADE (locator: a folder or hub id)."""
+
+    extra = "dense"
+    libraries = ("torch", "transformers", "sentence_transformers")
+    example = "sparse:naver/splade-v3"
+
+    class Settings(TextSettings):
+        """Keys of `sparse:`; what is not set comes from the checkpoint."""
+
+    @staticmethod
+    def open(locator: str, settings: BaseModel, runtime: Runtime) -> "SparseLists":
+        """Load the checkpoint; raises as `Dense.open` does, and for a model that is not sparse."""
+        assert isinstance(settings, Sparse.Settings)
+        require_torch()
+        folder, options = find(locator, settings, runtime)
+        _check_kind(folder)
+        from sentence_transformers import SparseEncoder
+
+        model = load_as(folder, options, SparseEncoder)
+        if model.similarity_fn_name not in ("dot", "cosine"):
+            raise RetrieverError(f"{folder} compares vectors by {model.similarity_fn_name}: only dot and cosine can be")
+        loaded = {"allow_pickle": runtime.allow_pickle, "trust_remote_code": runtime.trust_remote_code}
+        return SparseLists(model, digest_checkpoint(folder), settings, loaded)
+
+
+@dataclass(frozen=True, eq=False)
+class Bag:
+    """The words of a text, int64 (n,), and their weights, float64 (n,), on the grid of the text."""
+
+    words: NDArray[np.int64]
+    weights: Floats
+
+
+class SparseLists(TextLists[Bag]):
+    """The lists of a sparse encoder: all documents by the inner product of the bags."""
+
+    def __init__(
+        self, model: "SparseEncoder", digest: str, settings: TextSettings, loaded: Mapping[str, Parameter]
+    ) -> None:
+        self._model, self._batch_size = model, settings.batch_size
+        self._prompts: dict[Role, str] = {
+            "query": saved_prompt(model.prompts, "query", settings.query_prompt),
+            "document": saved_prompt(model.prompts, "document", settings.document_prompt),
+        }
+        identity = {
+            **loaded,
+            "similarity": str(model.similarity_fn_name),
+            "max_active_dims": model.max_active_dims,
+            "query_prompt": self._prompts["query"],
+            "document_prompt": self._prompts["document"],
+            "dtype": settings.dtype,
+            "device": model.device.type,
+        }
+        super().__init__(digest, identity, {"batch_size": settings.batch_size})
+
+    def encode(self, texts: Sequence[str], role: Role) -> list[Bag]:
+        """Return the bags of `texts`, as the library's own encoding gives them but for the rounding to the grid."""
+        encode = self._model.encode_query if role == "query" else self._model.encode_document
+        # On the CPU, since not every device knows sparse tensors.
+        matrix = encode(
+            list(texts),
+            prompt=self._prompts[role],
+            batch_size=self._batch_size,
+            show_progress_bar=False,
+            save_to_cpu=True,
+        ).coalesce()
+        rows, words = matrix.indices().numpy()
+        weights = matrix.values().float().numpy().astype(np.float64)
+        wrong = np.flatnonzero(~np.isfinite(weights))
+        if len(wrong):
+            raise RetrieverError(
+                f"the model gives NaN or infinite weights for the {role} {texts[rows[wrong[0]]]!r:.80}"
+            )
+        edges = np.searchsorted(rows, np.arange(len(texts) + 1))
+        cosine = self._model.similarity_fn_name == "cosine"
+        return [_bag(words[low:high], weights[low:high], cosine=cosine) for low, high in pairwise(edges)]
+
+    def scorer(self, documents: Sequence[Bag]) -> Callable[[Sequence[Bag]], Floats]:
+        """Return what gives the inner products of queries with `documents`, float64 (queries, documents), exact."""
+        import torch
+
+        size = self._model.get_embedding_dimension()
+        assert size is not None
+        corpus = _matrix(documents, size)
+
+        def score(queries: Sequence[Bag]) -> Floats:
+            scores = np.empty((len(queries), len(documents)))
+            step = max(1, _CELLS // size)
+            for start in range(0, len(queries), step):
+                block = _matrix(queries[start : start + step], size).to_dense()
+                scores[start : start + step] = torch.sparse.mm(corpus, block.T.contiguous()).T.numpy()
+            return scores
+
+        return score
+
+
+def _bag(words: NDArray[np.int64], weights: Floats, *, cosine: bool) -> Bag:
+    length = np.linalg.norm(weights)
+    if cosine and length > 0:
+        weights, length = weights / length, np.float64(1.0)
+    step = row_steps(np.array([length]))[0]
+    return Bag(words, np.rint(weights / step) * step)
+
+
+def _matrix(bags: Sequence[Bag], size: int) -> "Tensor":
+    """Return bags as a sparse float64 matrix (bags, size)."""
+    import torch
+
+    rows = np.repeat(np.arange(len(bags)), [len(bag.words) for bag in bags])
+    words = np.concatenate([bag.words for bag in bags]) if bags else np.zeros(0, dtype=np.int64)
+    weights = np.concatenate([bag.weights for bag in bags]) if bags else np.zeros(0)
+    indices = torch.from_numpy(np.stack((rows, words)))
+    return torch.sparse_coo_tensor(indices, torch.from_numpy(weights), (len(bags), size), is_coalesced=True)
+
+
+def _check_kind(folder: Path) -> None:
+    """Raise `RetrieverError` for a checkpoint of another kind: the library would add a layer of random weights."""
+    saved, config = (read_json(folder / name) for name in ("config_sentence_transformers.json", "config.json"))
+    architectures = config.get("architectures")
+    if saved.get("model_type") == "SparseEncoder":
+        return
+    masked = isinstance(architectures, list) and any(str(name).endswith("ForMaskedLM") for name in architectures)
+    if not masked or (folder / "modules.json").is_file():
+        raise RetrieverError(f"{folder} is no sparse encoder (a saved SparseEncoder, or a masked language model)")

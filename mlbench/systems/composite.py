@@ -1,0 +1,42 @@
+"""What all systems made of parts have in common: preparation, fingerprint and parameters."""
+
+import json
+from collections.abc import Mapping
+from hashlib import sha256
+from pathlib import Path
+
+from mlbench.protocols import Parameter, Progress
+from mlbench.systems.parts import Part, Texts
+
+
+class Composite:
+    """A ranker made of `parts`, each under its place in the file, such as `systems[0]`."""
+
+    def __init__(self, parts: Mapping[str, Part]) -> None:
+        self._parts = dict(parts)
+
+    @property
+    def declared(self) -> dict[str, Parameter]:
+        """What the file says of how the parts' lists become one."""
+        raise NotImplementedError
+
+    @property
+    def parameters(self) -> dict[str, Parameter]:
+        """What the file says, and every part with its fingerprint and its own parameters."""
+        parts = (part.parameters(place) for place, part in self._parts.items())
+        return self.declared | {name: value for named in parts for name, value in named.items()}
+
+    @property
+    def tokens(self) -> int:
+        """What the parts have encoded since they were opened."""
+        return sum(part.opened.tokens() for part in self._parts.values())
+
+    def fingerprint(self) -> str:
+        """Return a digest of what the file says and of the parts' fingerprints."""
+        parts = {place: part.fingerprint() for place, part in self._parts.items()}
+        return sha256(json.dumps([self.declared, parts], sort_keys=True).encode()).hexdigest()
+
+    def prepare(self, texts: Texts, cache: Path | None, progress: Progress) -> None:
+        """Let every part encode `texts`, each of them once."""
+        for part in self._parts.values():
+            part.prepare(texts, cache, progress)

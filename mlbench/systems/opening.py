@@ -1,0 +1,50 @@
+"""Opens what a system file declares."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from mlbench import plugins
+from mlbench.errors import RetrieverError
+from mlbench.protocols import Reranker, Runtime
+from mlbench.specs import check_settings, describe, load_scheme
+from mlbench.systems.composite import Composite
+from mlbench.systems.declaration import Fusion, parse_reranker, read_system
+from mlbench.systems.fusion import FusionRanker
+from mlbench.systems.parts import open_part
+from mlbench.systems.reranking import RerankRanker
+
+
+class System:
+    """Several retrievers as one: fusion or re-ranking (locator: a TOML file)."""
+
+    example = "./system.toml"
+
+    class Settings(BaseModel):
+        """A system takes no keys; its file sets those of its parts."""
+
+        model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @staticmethod
+    def open(locator: str, settings: BaseModel, runtime: Runtime) -> Composite:
+        """Open every part; raises `InvalidSystem` with all faults of the file, and what opening a part raises."""
+        if not locator:
+            raise RetrieverError("system: name a TOML file, as in --model system.toml")
+        declared = read_system(Path(locator))
+        if isinstance(declared, Fusion):
+            return FusionRanker(declared, [open_part(part.model, part.settings, runtime) for part in declared.systems])
+        first = open_part(declared.first.model, declared.first.settings, runtime)
+        reranker = open_reranker(declared.reranker.model, declared.reranker.settings, runtime)
+        return RerankRanker(declared, first, reranker, describe(declared.reranker.model))
+
+
+def open_reranker(spec: str, settings: Mapping[str, str], runtime: Runtime) -> Reranker:
+    """Open the reranker that `spec` names; raises `UserError` as `open_retriever` does."""
+    name, locator = parse_reranker(spec)
+    scheme = load_scheme(name, plugins.RERANKERS)
+    # A plugin may return anything, whatever its annotations say.
+    opened: object = scheme.open(locator, check_settings(name, scheme.Settings, settings), runtime)
+    if not isinstance(opened, Reranker):
+        raise RetrieverError(f"reranker {name!r} opened a {type(opened).__name__}, which is no reranker")
+    return opened

@@ -1,0 +1,130 @@
+"""The parts of a system: rankers as they are, and encoders that answer with lists."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from os import cpu_count
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from mlbench.embeddings import Group, embed
+from mlbench.grid import dot_exponent, grid_cosine, grid_dot
+from mlbench.languages import Setting
+from mlbench.opened import Opened
+from mlbench.ordering import best_columns, by_id
+from mlbench.protocols import Encoder, Parameter, Progress, Ranker, Role, Runtime, Silence
+from mlbench.records import Document, Query
+from mlbench.specs import describe, open_retriever
+from mlbench.store import Store
+
+Floats = NDArray[np.float64]
+Texts = Mapping[Group, Sequence[str]]
+
+_CELLS = 2**22
+
+
+@runtime_checkable
+class Preparable(Protocol):
+    """A ranker that is given all texts of a run before its first search, so that it encodes each of them once."""
+
+    def prepare(self, texts: Texts, cache: Path | None, progress: Progress) -> None:
+        """Encode `texts`; `cache` is the folder of the embedding store, None for no store."""
+        ...
+
+
+@dataclass(frozen=True)
+class Part:
+    """An opened part, the ranker that answers for it, and what a result says of it."""
+
+    ranker: Ranker
+    opened: Opened
+
+    def fingerprint(self) -> str:
+        """Return the part's own fingerprint, that of a result of it alone."""
+        return self.opened.info().fingerprint
+
+    def parameters(self, place: str) -> dict[str, Parameter]:
+        """Return what the result says of the part, under names that begin with its place in the file."""
+        named = {"model": self.opened.spec, "fingerprint": self.fingerprint(), **self.opened.retriever.parameters}
+        return {f"{place}.{name}": value for name, value in named.items()}
+
+    def prepare(self, texts: Texts, cache: Path | None, progress: Progress) -> None:
+        """Let the part encode `texts` where it does that."""
+        if isinstance(self.ranker, Preparable):
+            self.ranker.prepare(texts, cache, progress)
+
+
+def open_part(spec: str, settings: Mapping[str, str], runtime: Runtime) -> Part:
+    """Open what `spec` names; raises what `open_retriever` raises."""
+    opened = Opened(open_retriever(spec, settings, runtime), describe(spec).removesuffix(":"))
+    retriever = opened.retriever
+    return Part(EncoderLists(opened, runtime.threads) if isinstance(retriever, Encoder) else retriever, opened)
+
+
+class EncoderLists:
+    """The lists that an encoder's vectors give: all documents in the total order of their exact scores."""
+
+    def __init__(self, opened: Opened, threads: int | None = None) -> None:
+        assert isinstance(opened.retriever, Encoder)
+        self._encoder, self._spec = opened.retriever, opened.spec
+        self._threads = threads or cpu_count() or 1
+        self._rows: dict[Role, dict[str, int]] = {"query": {}, "document": {}}
+        self._grids: dict[Role, Floats] = {}
+
+    @property
+    def parameters(self) -> dict[str, Parameter]:
+        """Those of the encoder."""
+        return self._encoder.parameters
+
+    def fingerprint(self) -> str:
+        """Return that of the encoder in both roles."""
+        return "\n".join(self._encoder.fingerprint(role) for role in ("query", "document"))
+
+    def prepare(self, texts: Texts, cache: Path | None, progress: Progress) -> None:
+        """Encode each distinct text once, as a run of the encoder alone does; what was prepared before is dropped."""
+        about = {"retriever": self._spec, "parameters": self._encoder.parameters}
+        store = None if cache is None else Store(cache, progress, about)
+        embeddings = embed(self._encoder, texts, store, progress)
+        for role in self._rows:
+            vectors = embeddings.matrices[role]
+            if self._encoder.similarity == "cosine":
+                self._grids[role] = grid_cosine(vectors)
+            else:
+                self._grids[role] = grid_dot(vectors, dot_exponent(embeddings.largest_norm(role)))
+            self._rows[role] = {
+                text: int(row)
+                for group, group_texts in texts.items()
+                if group[0] == role
+                for text, row in zip(group_texts, embeddings.rows[group], strict=True)
+            }
+
+    def search(
+        self, setting: Setting, queries: Sequence[Query], documents: Sequence[Document], depth: int
+    ) -> list[list[str]]:
+        """Return for each query its `depth` best documents; texts that were not prepared are encoded for this call."""
+        asked, corpus = [query.text for query in queries], [document.text for document in documents]
+        if not (self._rows["query"].keys() >= set(asked) and self._rows["document"].keys() >= set(corpus)):
+            name = setting.query_language
+            self.prepare({("query", name): asked, ("document", name): corpus}, None, Silence())
+        order = by_id([document.doc_id for document in documents])
+        doc_ids = np.array([documents[index].doc_id for index in order], dtype=object)
+        rows = self._rows["document"]
+        vectors = self._grids["document"][[rows[corpus[index]] for index in order]]
+        wanted = self._grids["query"][[self._rows["query"][text] for text in asked]]
+
+        def rank(tile: slice) -> list[list[str]]:
+            lists: list[list[str]] = doc_ids[best_columns(wanted[tile] @ vectors.T, depth)].tolist()
+            return lists
+
+        # Threads over tiles, as in `mlbench.ranking`; a product of grid vectors is exact however it is cut.
+        with threadpool_limits(limits=1, user_api="blas"), ThreadPoolExecutor(self._threads) as pool:
+            return [found for lists in pool.map(rank, _tiles(len(asked), len(documents))) for found in lists]
+
+
+def _tiles(n_queries: int, n_documents: int) -> Iterator[slice]:
+    step = max(1, min(256, _CELLS // max(n_documents, 1)))
+    return (slice(start, start + step) for start in range(0, n_queries, step))
