@@ -99,7 +99,7 @@ def evaluate(
     a path or a task. With `out`, the document and its ranks file are written there. Raises `UserError` for
     whatever the user can put right.
     """
-    options, task = options or Options(), _task(task)
+    options, task = options or Options(), _task(task, languages)
     if out is not None:
         check_folder(Path(out))
     retriever = open_model(model, options)
@@ -130,11 +130,11 @@ def measure(
 ) -> Evaluation:
     """Measure an opened retriever on one task; nothing is written but the embedding store, and `options.save_run`."""
     clock, tokens = _Clock(), model.tokens()
-    task = _task(task)
+    task = _task(task, languages)
     collection = load_collection(
         task, languages=languages, limit=options.limit, data_dir=data_dir, progress=options.progress
     )
-    settings = settings_of(collection.languages, task.settings)
+    settings = _settings(task, collection)
     if not settings:
         raise UserError(f"{task.name} has no settings in {', '.join(collection.languages)} alone: add a language")
     layout = lay_out(collection)
@@ -152,6 +152,16 @@ def measure(
     return _assemble(model, task, layout, (ranks, scores), cost, options)
 
 
+def _settings(task: Task, collection: Collection) -> tuple[Setting, ...]:
+    """Return the settings that can be asked: a language may have queries alone, or documents alone."""
+    return tuple(
+        setting
+        for setting in settings_of(collection.languages, task.settings)
+        if collection.queries[setting.query_language]
+        and any(collection.documents[language] for language in setting.document_languages)
+    )
+
+
 def _count(
     model: Opened,
     layout: Layout,
@@ -163,6 +173,9 @@ def _count(
     """Return the counts that the retriever's vectors or lists give, and the vectors; write the lists into `files`."""
     retriever, progress = model.retriever, options.progress
     if not isinstance(retriever, Encoder):
+        if isinstance(retriever, Preparable):
+            retriever.prepare(_texts(layout.collection), options.cache or cache_dir(), progress)
+            clock.lap("encode")
         ranker = retriever if files is None else Recorded(retriever, files)
         return look_up_lists(layout, ranker, settings, Tiling().depth, progress), None
     embeddings = embed(retriever, _texts(layout.collection), _store(model, options), progress)
@@ -173,19 +186,16 @@ def _count(
     if files is not None:
         save_rankings(
             files, *grid_vectors(layout, embeddings, retriever.similarity), threads=threads, progress=progress
-        if isinstance(retriever, Preparable):
-            retriever.prepare(_texts(layout.collection), options.cache or cache_dir(), progress)
-            clock.lap("encode")
         )
         clock.lap("save")
     return table, embeddings
 
 
-def _task(task: object) -> Task:
+def _task(task: object, languages: Sequence[str] | None) -> Task:
     if isinstance(task, Task):
         return task
     if isinstance(task, str | PathLike):
-        return load_task(fspath(task))
+        return load_task(fspath(task), languages=languages)
     raise UserError(f"a {type(task).__name__} is no task: give a name, a path or a task")
 
 

@@ -173,20 +173,6 @@ class SourceFile:
     role: str = "data"
 
 
-@dataclass(frozen=True)
-class ReadRequest:
-    """What a reader is asked for; `files` are already verified against their checksums."""
-
-    task: str
-    languages: tuple[str, ...]
-    files: tuple[SourceFile, ...]
-    document_text: str = "sentence"
-    options: dict[str, Parameter] = field(default_factory=dict)
-
-
-Reader = Callable[[ReadRequest], Collection]
-
-
 class Progress(Protocol):
     """Is told how far each phase of a run is; the command line draws it, a library call ignores it."""
 
@@ -221,3 +207,39 @@ class Silence:
 
     def note(self, message: str) -> None:
         """Ignore it."""
+
+
+@dataclass(frozen=True)
+class ReadRequest:
+    """What a reader is asked for; `files` are already verified against their checksums.
+
+    `limit` is the number of topics of a quick look (None: no limit); a reader may leave out documents that
+    `Collection.sample` would not keep. `parallel` is what the task says of its topics. `wanted` are the languages that
+    are asked for (None: all); a reader whose languages do not depend on each other may give the others no rows. Reading
+    is told to `progress`.
+    """
+
+    task: str
+    languages: tuple[str, ...]
+    files: tuple[SourceFile, ...]
+    document_text: str = "sentence"
+    options: dict[str, Parameter] = field(default_factory=dict)
+    limit: int | None = None
+    parallel: bool = True
+    wanted: tuple[str, ...] | None = None
+    progress: Progress = field(default_factory=Silence)
+
+
+Reader = Callable[[ReadRequest], Collection]
+
+
+@runtime_checkable
+class Declaring(Protocol):
+    """A `Reader` that finds its data itself: its tasks need no files, and `--task NAME:LOCATOR` needs no task file."""
+
+    def declare(self, locator: str, languages: tuple[str, ...] | None) -> dict[str, object]:
+        """Return what a task file would say of `locator`; raises `UserError` for one that is not known.
+
+        `languages` are those that the user asks for, for data that do not know their own.
+        """
+        ...

@@ -1,6 +1,7 @@
 """Task files: what is measured on which data, declared in TOML; every fault of a file is reported at once."""
 
 import re
+from collections.abc import Sequence
 from importlib.resources import files as package_files
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal
@@ -14,6 +15,7 @@ from pydantic import (
     ValidationInfo,
     field_validator,
 )
+from pydantic_core import PydanticCustomError
 
 from mlbench import measures, plugins
 from mlbench.bias import BIAS_SCORES
@@ -32,11 +34,12 @@ from mlbench.declarations import (
 )
 from mlbench.errors import DataError, InvalidTask, UnknownName, suggest
 from mlbench.languages import KINDS, Kind, settings_of
-from mlbench.protocols import Parameter
+from mlbench.protocols import Declaring, Parameter
 
 DEFAULT_MEASURES = ("AP", "RR", "RR@10", "R@1", "R@10", "R@100", "nDCG@10", "Success@10")
 FOLDER_FILE = "task.toml"
 
+_SCHEME = re.compile(r"([a-z][a-z0-9_]+):(.*)\Z", re.DOTALL)
 _FOLDER_FILES = re.compile(r"(?P<role>queries|documents)\.(?P<language>[^.]+)\.jsonl|(?P<qrels>qrels)\.tsv")
 
 
@@ -78,7 +81,9 @@ class Task(Declared):
     licence_url: str = ""
     homepage: str = ""
     citation: str = ""
-    files: Annotated[tuple[DeclaredFile, ...], AfterValidator(some), Field(strict=False)]
+    files: Annotated[
+        tuple[DeclaredFile, ...], AfterValidator(distinct), Field(strict=False, validate_default=True)
+    ] = ()
     expected: Expected = Expected()
 
     _root: Path = PrivateAttr(default=Path())
@@ -94,6 +99,14 @@ class Task(Declared):
         if name not in info.data.get("measures", (name,)):
             raise ValueError(f"{name!r} must be among measures")
         return name
+
+    @field_validator("files")
+    @classmethod
+    def _some_files(cls, files: tuple[DeclaredFile, ...], info: ValidationInfo) -> tuple[DeclaredFile, ...]:
+        reader = info.data.get("reader")
+        if not files and (reader is None or not isinstance(plugins.load(plugins.READERS, reader), Declaring)):
+            raise PydanticCustomError("missing", "is missing")
+        return files
 
     @field_validator("expected")
     @classmethod
@@ -117,17 +130,24 @@ def task_names() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in _shipped().glob("*.toml")))
 
 
-def load_task(spec: str) -> Task:
-    """Return the task that `spec` names: a shipped task, a path of a TOML file, or a folder of your own data.
+def load_task(spec: str, *, languages: Sequence[str] | None = None) -> Task:
+    """Return the task that `spec` names: a shipped task, a TOML file, a folder of your own data, or `reader:locator`.
 
     A folder holds `queries.<lang>.jsonl`, `documents.<lang>.jsonl` and `qrels.tsv`; a `task.toml` in it overrides the
-    defaults. Raises `InvalidTask` with all faults at once, `UnknownName` or `DataError` where there is nothing such.
+    defaults. A reader that finds its data itself (see `Declaring`) makes a task of a locator, as in `irds:mr-tydi/th`;
+    `languages` helps where the data do not know their own. Raises `InvalidTask` with all faults at once, `UnknownName`
+    or `DataError` where there is nothing such.
     """
     if spec in task_names():
         return _load(_shipped() / f"{spec}.toml", spec)
     path = Path(spec)
     if path.is_dir() or path.is_file():
         return _load(path / FOLDER_FILE if path.is_dir() else path, spec)
+    if match := _SCHEME.match(spec):
+        reader = plugins.load(plugins.READERS, match[1]) if match[1] in plugins.names(plugins.READERS) else None
+        if isinstance(reader, Declaring):
+            table = reader.declare(match[2], None if languages is None else tuple(languages))
+            return _validated({"reader": match[1]} | table, Path(), [], spec)
     if path.suffix == ".toml" or re.search(r"[/\\]", spec):
         raise DataError(f"there is no task file or folder {spec}")
     raise UnknownName("task", spec, task_names())
@@ -138,7 +158,10 @@ def _shipped() -> Path:
 
 
 def _load(path: Path, source: str) -> Task:
-    table, root, faults = _table(path, source)
+    return _validated(*_table(path, source), source)
+
+
+def _validated(table: dict[str, object], root: Path, faults: list[str], source: str) -> Task:
     try:
         task = Task.model_validate(table)
     except ValidationError as error:

@@ -152,7 +152,7 @@ def command(screen: Screen, /, models: Sequence[str], tasks: Sequence[str], **ch
     options = _options(request, progress)
     # Told now, not after hours of encoding.
     check_folder(request.out)
-    loaded = [load_task(task) for task in tasks]
+    loaded = [load_task(task, languages=request.languages) for task in tasks]
     against = _against(request, loaded)
     results: list[Result] = []
     paths: list[Path] = []

@@ -19,10 +19,10 @@ from mlbench.version import __version__
 ROOT = Path(__file__).parents[2]
 MODULES = sorted((ROOT / "mlbench").rglob("*.py"))
 FORBIDDEN_NAMES = {"util", "utils", "common", "helper", "helpers", "base", "misc"}
-HEAVY = {"torch", "transformers", "sentence_transformers", "accelerate", "datasets", "ray"}
+HEAVY = {"torch", "transformers", "sentence_transformers", "accelerate", "datasets", "ir_datasets", "ray"}
 HEAVY |= {"click", "rich", "matplotlib", "pandas", "scipy"}
-# Extends classes of such libraries, and is imported late itself.
-EXTENDING = {"mlbench.training.trainer"}
+# Extend classes of such libraries, and are imported late themselves.
+EXTENDING = {"mlbench.irds", "mlbench.training.trainer"}
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
