@@ -29,8 +29,9 @@ def load_collection(
 
     With a `limit`, of at least 1, it is a sample of so many topics (see `Collection.sample`). The whole task is read
     and checked before it is sampled and restricted, so clusters and missing documents do not depend on either, nor a
-    language's sample on the other languages. Raises `UnknownName` for a language the task has not, `DataError` for
-    missing, altered or unexpected data.
+    language's sample on the other languages. Only where topics are not parallel and every file is of one language,
+    the files of other languages are left alone: nothing can depend on them. Raises `UnknownName` for a language the
+    task has not, `DataError` for missing, altered or unexpected data.
     """
     if isinstance(languages, str):
         raise DataError(f"languages must be a list of tags, such as [{languages!r}]")
@@ -40,12 +41,26 @@ def load_collection(
             raise UnknownName(f"language of {task.name}", language, task.languages)
     if not wanted:
         raise DataError(f"{task.name}: no language is asked for: known are {', '.join(task.languages)}")
+    if task.files and not task.parallel and all(file.language for file in task.files):
+        own = tuple(file for file in task.files if file.language in wanted)
+        task = task.model_copy(update={"languages": wanted, "files": own})
     found = files.find_all(task, data_dir=data_dir, progress=progress)
     read = cast(Reader, plugins.load(plugins.READERS, task.reader))
-    request = ReadRequest(task.name, task.languages, found, task.document_text, dict(task.options))
+    request = ReadRequest(
+        task=task.name,
+        languages=task.languages,
+        files=found,
+        document_text=task.document_text,
+        options=dict(task.options),
+        limit=limit,
+        parallel=task.parallel,
+        wanted=None if wanted == task.languages else wanted,
+        progress=progress,
+    )
     collection = replace(read(request), parallel=task.parallel)
     _check_content(task, collection)
     _check_counts(task, collection)
+    _tell_gaps(task, collection, progress)
     if limit is not None:
         collection = collection.sample(limit)
     return collection if wanted == collection.languages else collection.restrict(wanted)
@@ -106,12 +121,30 @@ def _check_rows(what: str, rows: Sequence[tuple[str, str]]) -> None:
         seen.add(name)
 
 
+def _tell_gaps(task: Task, collection: Collection, progress: Progress) -> None:
+    """Say how many topics have no relevant document, and how many relevant documents the corpora have not."""
+    there = {row.doc_id for rows in collection.documents.values() for row in rows}
+    missing = {row.doc_id for rows in collection.judgments.values() for row in rows} - there
+    bare = sum(not rows for rows in collection.judgments.values())
+    if bare:
+        rest = "topic has no relevant document and is" if bare == 1 else "topics have no relevant document and are"
+        progress.note(f"{task.name}: {bare:,} {rest} left out")
+    if missing:
+        rest = "document is in no corpus and counts" if len(missing) == 1 else "documents are in no corpus and count"
+        progress.note(f"{task.name}: {len(missing):,} relevant {rest} as never found")
+
+
 def _check_counts(task: Task, collection: Collection) -> None:
+    left_out = collection.left_out
     for what, expected, rows in (
-        ("queries", task.expected.queries, collection.queries),
-        ("documents", task.expected.documents, collection.documents),
+        ("queries", task.expected.queries, {tag: len(found) for tag, found in collection.queries.items()}),
+        (
+            "documents",
+            task.expected.documents,
+            {tag: len(found) + left_out.get(tag, 0) for tag, found in collection.documents.items()},
+        ),
     ):
-        for language, count in expected.items():
-            found = len(rows[language])
+        for language, found in rows.items():
+            count = expected.get(language, found)
             if found != count:
                 raise DataError(f"{task.name}: {language} has {found:,} {what}, expected are {count:,}")

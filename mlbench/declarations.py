@@ -78,20 +78,35 @@ class Declared(BaseModel):
 
 
 class DeclaredFile(Declared):
-    """A file with data; without `sha256` it lies beside the file that names it, with `url` it can be downloaded."""
+    """A file with data; with `url` it can be downloaded.
+
+    Without `sha256` (or `md5`, for what is published with no other) it lies beside the file that names it; an
+    `unchecked` one, for which no checksum is known, is taken from the user's folders as it is.
+    """
 
     path: RelativePath
     role: str = "data"
     language: Language | None = None
     url: Annotated[str, Field(pattern=r"^https?://[^\s/]+/\S*$")] | None = None
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    md5: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")] | None = None
     bytes: Annotated[int, Field(ge=0)] | None = None
+    unchecked: bool = False
+
+    @property
+    def checksum(self) -> str | None:
+        """The SHA-256 or the MD5 in hex, None for a file without either."""
+        return self.sha256 or self.md5
 
     @model_validator(mode="after")
     def _checksum(self) -> "DeclaredFile":
-        if (self.sha256 is None) != (self.bytes is None):
+        if self.sha256 and self.md5:
+            raise ValueError("md5 is for a file without sha256")
+        if self.unchecked and self.checksum:
+            raise ValueError("unchecked is for a file without a checksum")
+        if (self.checksum is None) != (self.bytes is None):
             raise ValueError("sha256 and bytes go together")
-        if self.url is not None and self.sha256 is None:
+        if self.url is not None and self.checksum is None:
             raise ValueError("a file with a url needs sha256 and bytes")
         return self
 

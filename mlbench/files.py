@@ -1,4 +1,4 @@
-"""Finds the files of a task, checks each against its size and SHA-256, and downloads what is missing."""
+"""Finds the files of a task, checks each against its size and checksum, and downloads what is missing."""
 
 import os
 import shutil
@@ -77,10 +77,13 @@ def find(file: DeclaredFile, *, data_dir: Path | None = None, root: Path = Path(
 
 def local(file: DeclaredFile, *, data_dir: Path | None = None, root: Path = Path()) -> Path | None:
     """Return the path of `file` where it is on this machine, verified, or None; raises `DataError` as `find` does."""
-    if file.sha256 is None:
-        if not (root / file.path).is_file():
-            raise DataError(f"{root / file.path} is missing: it belongs beside the file that names it")
-        return root / file.path
+    if file.checksum is None:
+        for path in (folder / file.path for folder in (user_folders(data_dir) if file.unchecked else [root])):
+            if path.is_file():
+                return path
+        if file.unchecked:
+            return None
+        raise DataError(f"{root / file.path} is missing: it belongs beside the file that names it")
     for folder in (*user_folders(data_dir), root):
         path = folder / file.path
         if path.is_file():
@@ -104,13 +107,13 @@ def wrong(path: Path, file: DeclaredFile) -> str:
         if file.bytes is not None and size > file.bytes:
             return f"is altered: {size:,} bytes instead of {file.bytes:,}"
         with path.open("rb") as stream:
-            digest = file_digest(stream, "sha256").hexdigest()
+            digest = file_digest(stream, "sha256" if file.sha256 else "md5").hexdigest()
     except FileNotFoundError:
         raise
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from error
-    same = digest == file.sha256
-    return "" if same else f"is altered: its SHA-256 is {digest[:12]}... instead of {str(file.sha256)[:12]}..."
+    name, wanted = "SHA-256" if file.sha256 else "MD5", str(file.checksum)
+    return "" if digest == wanted else f"is altered: its {name} is {digest[:12]}... instead of {wanted[:12]}..."
 
 
 def provide(task: Task, folder: Path, *, progress: Progress = _SILENCE) -> tuple[Path, ...]:
@@ -137,12 +140,12 @@ def download(file: DeclaredFile, folder: Path, *, progress: Progress = _SILENCE)
     An interrupted download is continued from the `.part` file beside it. Two processes may write one `.part`: both
     write the same bytes at the same places, and the whole is verified before it is renamed into place.
     """
-    if file.url is None or file.sha256 is None:
+    if file.url is None or file.checksum is None:
         raise _unavailable(file, "it has no address")
     if offline():
         raise _unavailable(file, "downloads are forbidden by MLBENCH_OFFLINE or HF_HUB_OFFLINE")
     target = folder / file.path
-    part = target.with_name(f"{target.name}.{file.sha256[:12]}.part")
+    part = target.with_name(f"{target.name}.{file.checksum[:12]}.part")
     meter, reason = _Meter(progress), ""
     for attempt in range(ATTEMPTS):
         time.sleep(PAUSE_SECONDS * (2**attempt - 1))
@@ -177,7 +180,9 @@ def _download_all(
     ):
         progress.note(" ".join(line.split()))
     progress.start(f"download {task.name}", sum(file.bytes or 0 for file in files))
-    paths: dict[DeclaredFile, Path | None] = {file: download(file, folder, progress=progress) for file in files}
+    # What has no address fails before anything large is fetched.
+    ordered = sorted(files, key=lambda file: file.url is not None)
+    paths: dict[DeclaredFile, Path | None] = {file: download(file, folder, progress=progress) for file in ordered}
     progress.finish()
     return paths
 

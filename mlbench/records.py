@@ -1,9 +1,10 @@
 """The immutable records of retrieval: queries, documents, judgments and the collection that holds them."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Container, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
+from heapq import heappush, heappushpop
 from typing import NamedTuple, TypeVar
 
 _OTHERS = 10
@@ -12,8 +13,9 @@ _OTHERS = 10
 LARGEST_GRADE = 2**20 - 1
 """The highest grade that a judgment can have."""
 
+_COMPLEMENT = str.maketrans("0123456789abcdef", "fedcba9876543210")
+
 _Row = TypeVar("_Row")
-_Key = TypeVar("_Key", str, tuple[int, str])
 
 
 class Query(NamedTuple):
@@ -44,7 +46,7 @@ class Collection:
 
     Every mapping by language has exactly the keys `languages`. `judgments` holds relevant documents only, by topic.
     `clusters` names for each topic the unit of resampling. `parallel` says that topics are shared across languages.
-    `sources` names where each file was read, for messages only.
+    `left_out` counts documents that a reader met and did not keep, because only a sample was asked for.
     """
 
     languages: tuple[str, ...]
@@ -54,6 +56,7 @@ class Collection:
     clusters: Mapping[str, str]
     cluster_unit: str = "topic"
     parallel: bool = True
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     def restrict(self, languages: tuple[str, ...]) -> "Collection":
         """Return the same collection with queries, documents and judgments of `languages` only."""
@@ -90,13 +93,7 @@ class Collection:
         topics = {query.topic_id for rows in queries.values() for query in rows}
         judgments = {topic: rows for topic, rows in self.judgments.items() if topic in topics}
         relevant = {judgment.doc_id for rows in judgments.values() for judgment in rows}
-        documents = {}
-        for language, rows in self.documents.items():
-            others = (document for document in rows if document.doc_id not in relevant)
-            kept = relevant.union(
-                row.doc_id for row in _first(tuple(others), _OTHERS * n, key=lambda row: _digest([row.doc_id]))
-            )
-            documents[language] = tuple(document for document in rows if document.doc_id in kept)
+        documents = {language: sample_documents(rows, relevant, n) for language, rows in self.documents.items()}
         return replace(
             self,
             queries=queries,
@@ -146,7 +143,29 @@ def document_id(task: str, language: str, paragraph: str, sentence: str) -> str:
     return "-".join(part for part in (digest, language, paragraph, sentence) if part)
 
 
-def _first(rows: tuple[_Row, ...], n: int, *, key: Callable[[_Row], _Key]) -> tuple[_Row, ...]:
+def sample_documents(rows: Iterable[Document], relevant: Container[str], n: int) -> tuple[Document, ...]:
+    """Return, in their order, the `relevant` ones (ids) of `rows` and a fixed random sample of up to 10 n others.
+
+    `rows` may be a stream: nothing is held but what may be kept. What is kept of all judged documents' corpus holds
+    what `Collection.sample(n)` keeps of it, whichever topics that chooses.
+    """
+    kept: list[tuple[int, Document]] = []
+    others: list[tuple[str, int, Document]] = []
+    for number, row in enumerate(rows):
+        if row.doc_id in relevant:
+            kept.append((number, row))
+            continue
+        insert = heappush if len(others) < _OTHERS * n else heappushpop
+        insert(others, (_reversed(_digest([row.doc_id])), number, row))
+    return tuple(row for _, row in sorted(kept + [other[1:] for other in others]))
+
+
+def _reversed(digest: str) -> str:
+    """Return a digest that sorts the other way round, so that the first of a heap is the last of an order."""
+    return digest.translate(_COMPLEMENT)
+
+
+def _first(rows: tuple[_Row, ...], n: int, *, key: Callable[[_Row], tuple[int, str]]) -> tuple[_Row, ...]:
     """Return the `n` rows with the smallest keys, in the order in which they came."""
     kept = set(sorted(range(len(rows)), key=lambda index: key(rows[index]))[:n])
     return tuple(row for index, row in enumerate(rows) if index in kept)

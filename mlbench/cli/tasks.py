@@ -23,6 +23,7 @@ data_dir = click.option(
 )
 
 
+_MOST_SHOWN = 11
 _NOTHING = "{}: nothing to download, its files came with it"
 
 
@@ -63,7 +64,7 @@ def list_(as_json: bool = False) -> None:
     for task in tasks:
         table.add_row(
             task.name,
-            " ".join(task.languages),
+            " ".join(task.languages) if len(task.languages) <= _MOST_SHOWN else f"{len(task.languages)} languages",
             *(f"{sum(counts.values()):,}" for counts in (task.expected.queries, task.expected.documents)),
             task.licence,
         )
@@ -163,7 +164,8 @@ def describe(task: Task) -> str:
     }
     lines = [f"{name:<15}{text}" for name, text in rows.items() if text]
     for file in task.files:
-        size = f"{file.bytes:,} bytes, sha256 {file.sha256}" if file.sha256 else ""
+        kind = "sha256" if file.sha256 else "md5"
+        size = f"{file.bytes:,} bytes, {kind} {file.checksum}" if file.checksum else ""
         lines.append(f"{'file':<15}{'  '.join(part for part in (file.path, size, file.url) if part)}")
     return "\n".join(lines)
 
