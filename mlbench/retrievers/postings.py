@@ -127,8 +127,9 @@ class Postings:
             for term, count, span in zip(terms, counts, spans, strict=True)
         ]
         documents = np.concatenate([self._documents[span] for span in spans])
-        sums: NDArray[np.float64] = np.bincount(documents, np.concatenate(shares), minlength=len(self._doc_ids))
-        return sums.astype(np.float32)
+        sums = np.bincount(documents, np.concatenate(shares), minlength=len(self._doc_ids))
+        scores: Float32s = sums.astype(np.float32)
+        return scores
 
 
 def _idf(frequencies: Integers, n_documents: int) -> Float32s:
