@@ -57,7 +57,7 @@ class CrossEncoding:
         if model.num_labels != 1:
             raise RetrieverError(f"{folder} gives {model.num_labels} scores for a pair: a reranker gives one")
         if settings.max_length is not None:
-            model.max_length = settings.max_length
+            model.max_seq_length = settings.max_length
         loaded = {"allow_pickle": runtime.allow_pickle, "trust_remote_code": runtime.trust_remote_code}
         return CrossEncoderReranker(model, digest_checkpoint(folder), settings, loaded)
 
@@ -99,7 +99,7 @@ class CrossEncoderReranker:
 
     def _identity(self) -> dict[str, Parameter]:
         return {
-            "max_length": int(self._model.max_length),
+            "max_length": int(self._model.max_seq_length),
             "dtype": self._settings.dtype,
             "backend": "torch",
             "device": self._model.device.type,

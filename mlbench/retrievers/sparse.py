@@ -138,7 +138,9 @@ def _matrix(bags: Sequence[Bag], size: int) -> "Tensor":
     words = np.concatenate([bag.words for bag in bags]) if bags else np.zeros(0, dtype=np.int64)
     weights = np.concatenate([bag.weights for bag in bags]) if bags else np.zeros(0)
     indices = torch.from_numpy(np.stack((rows, words)))
-    return torch.sparse_coo_tensor(indices, torch.from_numpy(weights), (len(bags), size), is_coalesced=True)
+    return torch.sparse_coo_tensor(
+        indices, torch.from_numpy(weights), (len(bags), size), is_coalesced=True, check_invariants=False
+    )
 
 
 def _check_kind(folder: Path) -> None:

@@ -17,7 +17,7 @@ class Composite:
 
     @property
     def declared(self) -> dict[str, Parameter]:
-        """What the file says of how the parts' lists become one."""
+        """What decides how the parts' lists become one."""
         raise NotImplementedError
 
     @property
@@ -32,7 +32,7 @@ class Composite:
         return sum(part.opened.tokens() for part in self._parts.values())
 
     def fingerprint(self) -> str:
-        """Return a digest of what the file says and of the parts' fingerprints."""
+        """Return a digest of how the lists become one and of what the parts are, wherever they lie."""
         parts = {place: part.fingerprint() for place, part in self._parts.items()}
         return sha256(json.dumps([self.declared, parts], sort_keys=True).encode()).hexdigest()
 

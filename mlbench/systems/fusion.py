@@ -40,7 +40,7 @@ class FusionRanker(Composite):
     ) -> list[list[str]]:
         """Return for each query the first `depth` of all documents that any part lists, best first."""
         asked = min(depth, self._declared.depth or depth)
-        lists = [part.ranker.search(setting, queries, documents, asked) for part in self._systems]
+        lists = [part.search(setting, queries, documents, asked) for part in self._systems]
         weights = [part.weight for part in self._declared.systems]
         return fuse(lists, weights, [document.doc_id for document in documents], self._declared.k, depth=depth)
 

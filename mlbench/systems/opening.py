@@ -19,7 +19,7 @@ from mlbench.systems.reranking import RerankRanker
 class System:
     """Several retrievers as one: fusion or re-ranking (locator: a TOML file)."""
 
-    example = "./system.toml"
+    example = "system:./system.toml"
 
     class Settings(BaseModel):
         """A system takes no keys; its file sets those of its parts."""

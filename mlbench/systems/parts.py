@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from mlbench.embeddings import Group, embed
+from mlbench.errors import RetrieverError
 from mlbench.grid import dot_exponent, grid_cosine, grid_dot
 from mlbench.languages import Setting
 from mlbench.opened import Opened
@@ -51,6 +52,24 @@ class Part:
         """Return what the result says of the part, under names that begin with its place in the file."""
         named = {"model": self.opened.spec, "fingerprint": self.fingerprint(), **self.opened.retriever.parameters}
         return {f"{place}.{name}": value for name, value in named.items()}
+
+    def search(
+        self, setting: Setting, queries: Sequence[Query], documents: Sequence[Document], depth: int
+    ) -> list[list[str]]:
+        """Return the part's lists; raises `RetrieverError` for one that names a document twice, or an unknown one."""
+        lists = self.ranker.search(setting, queries, documents, depth)
+        if isinstance(self.ranker, EncoderLists):
+            return lists
+        if len(lists) != len(queries):
+            raise RetrieverError(f"{self.opened.spec} gave {len(lists)} lists for {len(queries)} queries")
+        known = {document.doc_id for document in documents}
+        for found in lists:
+            names = set(found)
+            if unknown := names - known:
+                raise RetrieverError(f"{self.opened.spec} listed {min(unknown)!r}, which is not in the pool")
+            if len(names) < len(found):
+                raise RetrieverError(f"{self.opened.spec} listed a document twice")
+        return lists
 
     def prepare(self, texts: Texts, cache: Path | None, progress: Progress) -> None:
         """Let the part encode `texts` where it does that."""

@@ -28,8 +28,13 @@ class RerankRanker(Composite):
     @property
     def declared(self) -> dict[str, Parameter]:
         """How deep the reranker looks, and which it is."""
-        named = {"model": self._spec, "fingerprint": self._reranker.fingerprint(), **self._reranker.parameters}
-        return {"kind": "rerank", "n": self._n, **{f"reranker.{name}": value for name, value in named.items()}}
+        return {"kind": "rerank", "n": self._n, "reranker.fingerprint": self._reranker.fingerprint()}
+
+    @property
+    def parameters(self) -> dict[str, Parameter]:
+        """What the file says, and the first system and the reranker with their own parameters."""
+        named = {"model": self._spec, **self._reranker.parameters}
+        return super().parameters | {f"reranker.{name}": value for name, value in named.items()}
 
     def search(
         self, setting: Setting, queries: Sequence[Query], documents: Sequence[Document], depth: int
@@ -38,7 +43,7 @@ class RerankRanker(Composite):
 
         Each pair of texts is scored once, whatever the settings: the pool's first n are among each language's first n.
         """
-        lists = self._first.ranker.search(setting, queries, documents, max(depth, self._n))
+        lists = self._first.search(setting, queries, documents, max(depth, self._n))
         texts = {document.doc_id: document.text for document in documents}
         heads = [
             (query.text, [(doc_id, texts[doc_id]) for doc_id in found[: self._n]])

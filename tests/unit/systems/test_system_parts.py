@@ -11,14 +11,14 @@ from unit.systems.toys import ToyEncoder, ToyRanker
 from mlbench import Options, evaluate, load_task, open_retriever
 from mlbench.embeddings import embed
 from mlbench.errors import InvalidSystem, RetrieverError
-from mlbench.languages import settings_of
+from mlbench.languages import Setting, settings_of
 from mlbench.layout import lay_out
 from mlbench.opened import Opened
 from mlbench.protocols import Ranker, Runtime, Silence, Similarity
 from mlbench.ranking import Block, Targets, Tiling, count_ahead
-from mlbench.records import Collection
+from mlbench.records import Collection, Document, Query
 from mlbench.systems.composite import Composite
-from mlbench.systems.parts import EncoderLists, Texts
+from mlbench.systems.parts import EncoderLists, Part, Texts
 from mlbench.tables import count_vectors, grid_vectors, look_up_lists
 
 
@@ -154,6 +154,16 @@ def test_the_fingerprint_follows_what_decides_the_lists(tmp_path: Path) -> None:
     )
 
 
+def test_where_parts_lie_is_no_part_of_the_fingerprint(tmp_path: Path) -> None:
+    prints = []
+    for name in ("one", "two"):
+        (tmp_path / name / "place").mkdir(parents=True)
+        systems = 'first = "inner.toml"\nreranker = "reading:place"'
+        write(tmp_path / name, 'kind = "fusion"\nsystems = ["toy:place", "listing:place"]', "inner.toml")
+        prints.append(opened(tmp_path / name, f'kind = "rerank"\n{systems}').fingerprint())
+    assert prints[0] == prints[1]
+
+
 def test_systems_nest(tmp_path: Path) -> None:
     write(tmp_path, 'kind = "fusion"\nsystems = ["toy", "listing"]', "inner.toml")
     outer = opened(tmp_path, 'kind = "rerank"\nfirst = "inner.toml"\nreranker = "reading:"\nn = 3')
@@ -177,6 +187,23 @@ def test_depth_cuts_the_parts_lists(depth: int | None, asked: set[int], tmp_path
             assert all(set(found) == {document.doc_id for document in corpus} for found in lists)
     rankers = [part.opened.retriever for part in system._parts.values()]
     assert {depth for ranker in rankers if isinstance(ranker, ToyRanker) for depth in ranker.asked} == asked
+
+
+@pytest.mark.parametrize(
+    ("lists", "fault"),
+    [
+        ([["a", "b"]], "wrong gave 1 lists for 2 queries"),
+        ([["a", "b"], ["b", "c"]], "wrong listed 'c', which is not in the pool"),
+        ([["a", "b"], ["b", "b"]], "wrong listed a document twice"),
+    ],
+)
+def test_wrong_lists_of_a_part_are_told(lists: list[list[str]], fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    ranker = ToyRanker(0)
+    monkeypatch.setattr(ranker, "search", lambda *asked: lists)
+    part = Part(ranker, Opened(ranker, "wrong"))
+    documents = [Document("a", "one"), Document("b", "two")]
+    with pytest.raises(RetrieverError, match=fault):
+        part.search(Setting("en", ("en",)), [Query("t", "q"), Query("u", "q")], documents, 2)
 
 
 def test_a_system_takes_no_keys(tmp_path: Path) -> None:
