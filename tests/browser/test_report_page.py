@@ -1,94 +1,26 @@
 """The HTML report in a real browser, opened from a file as a user opens it."""
 
-import os
-import shutil
-import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from importlib import util
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from browser.conftest import DESKTOP, PHONE, OpenAddress, Opened
+from unit.report.conftest import make_result, spoil
 
 from mlbench.report.html_page import html_report
-from mlbench.results import Result
-
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
-PHONE, DESKTOP = 360, 1200
-
-
-def browser_path() -> str | None:
-    return os.environ.get("MLBENCH_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    path = browser_path()
-    if path is None:
-        # Where checks decide what is merged, a browser that is missing must not look like success.
-        assert not os.environ.get("CI"), "no browser: install chromium"
-        pytest.skip("no browser: install chromium, or name one in $MLBENCH_CHROMIUM")
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
-        yield opened
-        opened.close()
-
-
-def _made() -> tuple[Result, Result]:
-    """Results made by the unit tests' own hands, the second with hostile names."""
-    source = Path(__file__).parents[1] / "unit" / "report" / "conftest.py"
-    spec = util.spec_from_file_location("made_results", source)
-    assert spec is not None
-    assert spec.loader is not None
-    module = util.module_from_spec(spec)
-    sys.modules["made_results"] = module
-    spec.loader.exec_module(module)
-    return module.make_result(), module.spoil(module.make_result(("de", "en", "th")))
-
-
-@dataclass
-class Opened:
-    """A page, and all that it said or asked for."""
-
-    page: Page
-    messages: list[str] = field(default_factory=list)
-    requests: list[str] = field(default_factory=list)
-
-    def colours(self) -> tuple[float, float]:
-        """Return the lightness (0 to 255) of text and paper."""
-        found = self.page.evaluate(
-            "() => { const s = getComputedStyle(document.body); return [s.color, s.backgroundColor] }"
-        )
-        levels = [[int(part) for part in colour.strip("rgb()").split(",")] for colour in found]
-        return sum(levels[0]) / 3, sum(levels[1]) / 3
-
 
 Open = Callable[..., Opened]
 
 
 @pytest.fixture
-def open_page(browser: Browser, tmp_path: Path) -> Iterator[Open]:
-    contexts = []
-
+def open_page(open_address: OpenAddress, tmp_path: Path) -> Open:
     def opened(*, scheme: str = "light", width: int = DESKTOP, several: bool = True) -> Opened:
-        plain, hostile = _made()
+        plain, hostile = make_result(), spoil(make_result(("de", "en", "th")))
         path = tmp_path / "report.html"
         path.write_text(html_report([plain, hostile] if several else [plain]), encoding="utf-8")
-        context = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 800})
-        contexts.append(context)
-        made = Opened(context.new_page())
-        made.page.on("console", lambda message: made.messages.append(message.text))
-        made.page.on("pageerror", lambda error: made.messages.append(str(error)))
-        made.page.on("dialog", lambda dialog: (made.messages.append(dialog.message), dialog.dismiss()))
-        made.page.on("request", lambda request: made.requests.append(request.url))
-        made.page.goto(path.as_uri(), wait_until="load")
-        return made
+        return open_address(path.as_uri(), scheme=scheme, width=width)
 
-    yield opened
-    for context in contexts:
-        context.close()
+    return opened
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

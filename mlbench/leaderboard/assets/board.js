@@ -112,10 +112,10 @@ board.diverging = (values) => {
 };
 
 // What the page shows stands in its address, so that a link shows the same to others. `show` draws the page for a
-// state; fields of the form that have a name are part of it, and their first choice is what needs no words.
+// state; fields of the form that have a name are part of it, and their first choice, or what `data-first` says, needs no words.
 board.follow = (form, show) => {
   const fields = [...form.elements].filter((field) => field.name);
-  const first = (field) => (field.options ? field.options[0].value : "");
+  const first = (field) => field.dataset.first ?? (field.options ? field.options[0].value : "");
   const update = (changes) => {
     const state = { ...read(), ...changes };
     const known = Object.entries(state).filter(([, value]) => value);

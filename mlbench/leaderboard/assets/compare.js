@@ -105,12 +105,16 @@
     const chosen = [first.value, second.value];
     if (chosen[0] === chosen[1]) return say("Choose two different entries.");
     return board.load(chosen, () => {
-      if (first.value !== chosen[0] || second.value !== chosen[1]) return;
-      const task = form.elements.task.value;
-      const lacking = chosen.filter((name) => !(task in board.entries[name].tasks));
-      if (lacking.length) return say(`${lacking.map((name) => board.entries[name].title).join(" and ")} ${lacking.length > 1 ? "were" : "was"} not measured on ${task}.`);
+      if (first.value !== chosen[0] || second.value !== chosen[1]) return undefined;
+      // Before anybody asks for one, the first task that both were measured on.
+      const tasks = [...form.elements.task.options].map((option) => option.value);
+      const has = (name, task) => task in board.entries[name].tasks;
+      const task = state.task || tasks.find((each) => chosen.every((name) => has(name, each))) || tasks[0];
+      form.elements.task.value = task;
+      const lacking = chosen.filter((name) => !has(name, task)).map((name) => board.entries[name].title);
+      if (lacking.length) return say(`${lacking.join(" and ")} ${lacking.length > 1 ? "were" : "was"} not measured on ${task}.`);
       say("");
-      show(task, form.elements.measure.value, chosen);
+      return show(task, form.elements.measure.value, chosen);
     });
   };
 

@@ -1,0 +1,522 @@
+"""The leaderboard's site in a real browser: opened from a file, and served from below another folder."""
+
+import re
+from collections.abc import Callable, Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from browser.conftest import DESKTOP, PHONE, OpenAddress, Opened
+from playwright.sync_api import Locator, Page, expect
+from unit.leaderboard.sites import board, hostile
+
+from mlbench.leaderboard.site import build_site, compare_all
+from mlbench.leaderboard.standings import Shown
+
+FLIPS = 199
+PAGES = ("index.html", "about.html", "compare.html", "entries/ours.html", "entries/paper.html")
+HOSTILE_PAGES = ("index.html", "about.html", "entries/hostile.html", "entries/hostile.html#measure=R@1")
+SUB_FOLDER = "some/where"
+
+CONTRASTS = """cells => {
+  const linear = (c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+  const channels = { "#000": [0, 0, 0], "#fff": [255, 255, 255] };
+  const light = (shape) => {
+    const colour = shape.getAttribute("fill");
+    const [r, g, b] = (channels[colour] || colour.match(/\\d+/g)).map((channel) => linear(channel / 255));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b + 0.05;
+  };
+  return cells.map((cell) => {
+    const [paper, ink] = ["rect", "text"].map((name) => light(cell.querySelector(name)));
+    return Math.max(paper, ink) / Math.min(paper, ink);
+  });
+}"""
+"""The contrast ratio of number and colour of each cell (WCAG 2.2)."""
+
+Open = Callable[..., Opened]
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a site that lies below others."""
+    folder = tmp_path_factory.mktemp("served") / SUB_FOLDER
+    folder.parent.mkdir(parents=True)
+    build_site(board(), folder, flips=FLIPS)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def hostile_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a site whose every name tries to be more than a name."""
+    folder = tmp_path_factory.mktemp("hostile") / "site"
+    twin = hostile()
+    twin = Shown(twin.entry.model_copy(update={"name": "worse"}), twin.tasks)
+    build_site([hostile(), twin], folder, flips=FLIPS)
+    return folder
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="session")
+def server(site: Path) -> Iterator[str]:
+    """The address of the site, below that of its server."""
+    handler = partial(Quiet, directory=str(site.parents[1]))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
+        Thread(target=running.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{running.server_port}/{SUB_FOLDER}"
+        running.shutdown()
+
+
+@pytest.fixture
+def open_page(open_address: OpenAddress, site: Path) -> Open:
+    """Opens a page of the site from a file; `address` may end in what it is to show."""
+
+    def opened(address: str = "index.html", **options: object) -> Opened:
+        return open_address(f"{site.as_uri()}/{address}", **options)
+
+    return opened
+
+
+def table_of(page: Page, group: str = "verified", task: str = "small") -> Locator:
+    return page.locator(f"section[data-task={task}] [data-group={group}] table")
+
+
+def names(table: Locator) -> list[str]:
+    return table.locator("tbody tr:not([hidden]) th a").all_inner_texts()
+
+
+def heads(table: Locator) -> list[str]:
+    return [text.split("\n")[0] for text in table.locator("thead th:not([hidden])").all_inner_texts()]
+
+
+def choose(page: Page, label: str, value: str) -> None:
+    page.get_by_role("combobox", name=label, exact=True).select_option(value)
+
+
+class TestEveryPage:
+    @pytest.mark.parametrize("name", PAGES)
+    def test_says_nothing_and_asks_nobody_else(
+        self, open_page: Open, server: str, open_address: OpenAddress, name: str
+    ) -> None:
+        from_file, served = open_page(name), open_address(f"{server}/{name}")
+        for opened in (from_file, served):
+            opened.page.wait_for_load_state("networkidle")
+            assert opened.messages == []
+        base = from_file.page.url.removesuffix(name)
+        assert [url for url in from_file.requests if not url.startswith(base)] == []
+        assert [url for url in served.requests if not url.startswith(server)] == []
+        # The same in both places.
+        assert served.page.inner_text("main") == from_file.page.inner_text("main")
+
+    @pytest.mark.parametrize("scheme", ["light", "dark"])
+    @pytest.mark.parametrize("name", PAGES)
+    def test_has_no_serious_fault_that_axe_finds(self, open_page: Open, name: str, scheme: str) -> None:
+        page = open_page(name, scheme=scheme).page
+        page.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
+        violations = Axe().run(page).response["violations"]
+        grave = [
+            (each["id"], [node["html"] for node in each["nodes"]][:3])
+            for each in violations
+            if each["impact"] in ("serious", "critical")
+        ]
+        assert grave == []
+
+    @pytest.mark.parametrize("width", [320, PHONE, 800])
+    @pytest.mark.parametrize("name", PAGES)
+    def test_does_not_scroll_sideways(self, open_page: Open, name: str, width: int) -> None:
+        page = open_page(name, width=width).page
+        page.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+    def test_is_light_or_dark_as_the_user_wants(self, open_page: Open) -> None:
+        ink, paper = open_page(scheme="light").colours()
+        assert paper - ink > 180
+        ink, paper = open_page(scheme="dark").colours()
+        assert ink - paper > 180
+
+    def test_reads_without_scripts(self, open_page: Open) -> None:
+        page = open_page(java_script_enabled=False).page
+        assert page.locator("form.controls").is_hidden()
+        assert len(heads(table_of(page))) == 1 + 4 * 3 + 2 + 1
+        assert table_of(page, task="sparse").is_visible()
+        entry = open_page("entries/ours.html", java_script_enabled=False).page
+        assert entry.get_by_role("table", name="Means on small").is_visible()
+        assert "mlbench compare" in open_page("compare.html", java_script_enabled=False).page.inner_text("main")
+
+    def test_shows_where_the_focus_is(self, open_page: Open) -> None:
+        page = open_page().page
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
+        assert page.locator(".skip").bounding_box()["x"] >= 0  # type: ignore[index]
+        for _ in range(12):
+            page.keyboard.press("Tab")
+            assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") in ("solid", "auto")
+
+    def test_prints_without_what_is_for_the_screen(self, open_page: Open) -> None:
+        page = open_page().page
+        page.emulate_media(media="print")
+        assert page.locator("form.controls").is_hidden()
+        assert page.locator("nav").is_hidden()
+        assert table_of(page).is_visible()
+
+    @pytest.mark.parametrize("name", [*HOSTILE_PAGES, "compare.html#compare=worse,hostile"])
+    def test_shows_hostile_names_as_text(self, open_address: OpenAddress, hostile_site: Path, name: str) -> None:
+        opened = open_address(f"{hostile_site.as_uri()}/{name}")
+        page = opened.page
+        if "about" not in name:
+            expect(page.locator("main")).to_contain_text("<script>alert(1)</script>")
+            expect(page.locator("svg.map, table.overview").first).to_be_visible()
+        assert page.locator("main img, main script, main iframe").count() == 0
+        assert opened.messages == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= DESKTOP
+
+
+class TestOverview:
+    def test_sorts_by_a_column_and_back(self, open_page: Open) -> None:
+        page = open_page().page
+        table = table_of(page)
+        before = names(table)
+        assert before[0] == "OURS"
+        head = table.get_by_role("columnheader", name="mAP multi")
+        assert head.get_attribute("aria-sort") == "descending"
+        head.get_by_role("button").click()
+        assert head.get_attribute("aria-sort") == "ascending"
+        assert names(table) == before[::-1]
+        assert "order=ascending" in page.url
+
+    def test_sorts_what_is_better_when_lower_from_below(self, open_page: Open) -> None:
+        page = open_page().page
+        table = table_of(page)
+        table.get_by_role("button", name="rank distance").click()
+        shown = table.locator("tbody tr td.sorted").evaluate_all(
+            "all => all.map(each => parseFloat(each.childNodes[1].data.replace(',', '')))"
+        )
+        assert shown == sorted(shown)
+        assert len(set(shown)) > 1
+
+    def test_sorts_by_keyboard(self, open_page: Open) -> None:
+        page = open_page().page
+        table = table_of(page)
+        table.get_by_role("button", name="entry").focus()
+        page.keyboard.press("Enter")
+        assert names(table) == ["OTHER", "OURS", "TWIN"]
+        page.keyboard.press("Space")
+        assert names(table) == ["TWIN", "OURS", "OTHER"]
+
+    def test_what_has_no_number_stays_below(self, open_page: Open) -> None:
+        page = open_page("index.html#sort=size&order=descending").page
+        table = table_of(page)
+        assert names(table) == ["TWIN", "OTHER", "OURS"]
+        expect(page.locator("#shown")).to_have_text("5 rows shown")
+
+    def test_filters_by_task(self, open_page: Open) -> None:
+        page = open_page().page
+        assert not table_of(page, task="sparse").is_visible()
+        choose(page, "Task", "sparse")
+        assert table_of(page, task="sparse").is_visible()
+        assert not table_of(page).is_visible()
+        choose(page, "Task", "all")
+        assert table_of(page).is_visible()
+
+    def test_filters_by_measure_and_settings(self, open_page: Open) -> None:
+        page = open_page().page
+        bias = ["own language preference", "rank distance", "size"]
+        table = table_of(page)
+        assert heads(table) == ["entry", "mAP mono", "mAP cross", "▼ mAP multi", *bias] or heads(table) == [
+            "entry",
+            "mAP mono",
+            "mAP cross",
+            "mAP multi",
+            *bias,
+        ]
+        choose(page, "Settings", "cross_lingual")
+        assert heads(table) == ["entry", "mAP cross", "size"]
+        choose(page, "Measure", "all")
+        assert heads(table) == ["entry", "mAP cross", "R@1 cross", "R@10 cross", "MRR cross", "size"]
+        choose(page, "Settings", "")
+        choose(page, "Measure", "R@10")
+        assert heads(table) == ["entry", "R@10 mono", "R@10 cross", "R@10 multi", *bias]
+        assert "measure=R@10" in page.url
+
+    def test_filters_by_size(self, open_page: Open) -> None:
+        page = open_page().page
+        table = table_of(page)
+        for value, shown in (("10000000", ["OURS"]), ("150000000", ["OURS", "TWIN", "OTHER"]), ("unknown", [])):
+            choose(page, "Size", value)
+            assert sorted(names(table)) == sorted(shown)
+        assert page.get_by_text("Nothing here for this choice.").first.is_visible()
+
+    def test_filters_by_verified_and_reported(self, open_page: Open) -> None:
+        page = open_page().page
+        choose(page, "Numbers", "reported")
+        assert not table_of(page).is_visible()
+        assert table_of(page, "macro").is_visible()
+        choose(page, "Numbers", "verified")
+        assert table_of(page).is_visible()
+        assert not table_of(page, "micro").is_visible()
+
+    def test_filters_by_name_and_resets(self, open_page: Open) -> None:
+        page = open_page().page
+        page.get_by_label("Name").fill("tw")
+        assert names(table_of(page)) == ["TWIN"]
+        expect(page.locator("#shown")).to_have_text("1 row shown")
+        page.get_by_role("button", name="Reset").click()
+        assert len(names(table_of(page))) == 3
+        assert page.get_by_label("Name").input_value() == ""
+        assert "#" not in page.url
+
+    def test_a_link_shows_what_it_says(self, open_page: Open) -> None:
+        address = "index.html#task=sparse&measure=R@1&kind=monolingual&show=verified&sort=name&find=o"
+        page = open_page(address).page
+        table = table_of(page, task="sparse")
+        assert heads(table) == ["entry", "R@1 mono", "size"]
+        assert names(table) == ["OTHER", "OURS"]
+        assert page.get_by_role("combobox", name="Task").input_value() == "sparse"
+        assert page.get_by_role("combobox", name="Numbers").input_value() == "verified"
+
+    def test_follows_a_changed_address(self, open_page: Open) -> None:
+        page = open_page().page
+        page.evaluate("location.hash = 'task=sparse'")
+        expect(table_of(page, task="sparse")).to_be_visible()
+        page.go_back()
+        expect(table_of(page)).to_be_visible()
+
+    def test_passes_over_what_an_address_gets_wrong(self, open_page: Open) -> None:
+        opened = open_page(
+            "index.html#task=none&measure=%3Cb%3E&sort=x&order=y&compare=none,a,b&size=-1&kind=&__proto__=1"
+        )
+        assert names(table_of(opened.page))[0] == "OURS"
+        assert opened.messages == []
+
+    def test_interval_pictures_lie_within_their_cells(self, open_page: Open) -> None:
+        page = open_page().page
+        marks = (
+            table_of(page)
+            .locator(".whisker rect")
+            .evaluate_all("all => all.map(each => [+each.getAttribute('x'), +each.getAttribute('width')])")
+        )
+        assert len(marks) == 3 * 5 * 2
+        assert all(x >= -2 and x + width <= 102 for x, width in marks)
+
+    def test_two_entries_are_ticked_and_compared(self, open_page: Open) -> None:
+        page = open_page().page
+        link = page.locator("#compare")
+        assert link.get_attribute("href") is None
+        page.get_by_role("checkbox", name="Compare OURS").check()
+        expect(link).to_have_text("Tick one more to compare")
+        page.get_by_role("checkbox", name="Compare TWIN").check()
+        page.get_by_role("checkbox", name="Compare OTHER").check()
+        # The last two that were ticked.
+        assert not page.get_by_role("checkbox", name="Compare OURS").is_checked()
+        assert "compare=twin,other" in page.url
+        link.click()
+        page.wait_for_selector("svg.map")
+        assert page.locator("#first").input_value() == "twin"
+        assert page.locator("#second").input_value() == "other"
+
+    def test_the_sorted_column_is_in_view_on_a_phone(self, open_page: Open) -> None:
+        page = open_page(width=PHONE).page
+        box = table_of(page).locator("thead th.sorted").bounding_box()
+        assert box is not None
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= PHONE
+
+
+def grid_of(page: Page) -> Locator:
+    return page.get_by_role("application")
+
+
+class TestEntry:
+    def test_a_cell_is_read_where_the_pointer_is(self, open_page: Open) -> None:
+        page = open_page("entries/ours.html").page
+        result = board()[0].tasks["small"].result
+        setting = next(
+            each for each in result.settings if (each.query_language, each.document_languages) == ("de", ("en",))
+        )
+        page.locator("svg.map g[data-cell='7']").hover()
+        told = page.locator(".readout").inner_text()
+        value = f"{setting.measures['AP']:.3f}".removeprefix("0")
+        assert told.startswith(f"de queries, en documents: mAP {value}, interval ")
+        assert told.endswith("; 40 queries")
+
+    def test_a_cell_is_read_where_a_finger_is(self, open_page: Open) -> None:
+        page = open_page("entries/ours.html", width=PHONE, has_touch=True, is_mobile=True).page
+        page.locator("svg.map g[data-cell='4']").tap()
+        assert page.locator(".readout").inner_text().startswith("ar queries, documents of all languages: mAP ")
+
+    def test_cells_are_read_by_keyboard(self, open_page: Open) -> None:
+        page = open_page("entries/ours.html").page
+        grid, told = grid_of(page), page.locator(".readout")
+        grid.focus()
+        assert told.inner_text().startswith("ar queries, ar documents")
+        for key, read in (
+            ("ArrowRight", "ar queries, de documents"),
+            ("ArrowDown", "de queries, de documents"),
+            ("End", "de queries, documents of all languages"),
+            ("ArrowRight", "de queries, documents of all languages"),
+            ("Home", "de queries, ar documents"),
+            ("ArrowLeft", "de queries, ar documents"),
+            ("ArrowUp", "ar queries, ar documents"),
+            ("ArrowUp", "ar queries, ar documents"),
+        ):
+            page.keyboard.press(key)
+            assert told.inner_text().startswith(read)
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.tagName") == "SUMMARY"
+
+    def test_the_table_says_what_the_picture_does(self, open_page: Open) -> None:
+        page = open_page("entries/ours.html").page
+        page.get_by_text("The same numbers as a table").click()
+        table = page.locator("details[open] table")
+        shown = page.locator("svg.map g[data-cell] text").all_text_contents()
+        cells = table.locator("td").all_inner_texts()
+        assert len(shown) == len(cells) == 4 * 5
+        assert all(abs(float(a) - float(b)) <= 0.0051 for a, b in zip(shown, cells, strict=True))
+
+    def test_numbers_are_easy_to_read_on_their_colours(self, open_page: Open) -> None:
+        for address in ("entries/ours.html", "compare.html#compare=ours,twin"):
+            page = open_page(address).page
+            page.wait_for_selector("svg.map")
+            contrasts = page.locator("svg.map g[data-cell]").evaluate_all(CONTRASTS)
+            assert min(contrasts) >= 4.5
+
+    def test_shows_another_measure_and_task(self, open_page: Open) -> None:
+        page = open_page("entries/ours.html").page
+        first = page.locator("svg.map g[data-cell] text").all_text_contents()
+        choose(page, "Measure", "R@1")
+        assert page.get_by_role("heading", name="R@1 of every pair of languages").is_visible()
+        assert page.locator("svg.map g[data-cell] text").all_text_contents() != first
+        assert page.get_by_role("columnheader", name="R@1 cross").is_visible()
+        choose(page, "Task", "sparse")
+        assert page.url.endswith("#measure=R@1&task=sparse") or page.url.endswith("#task=sparse&measure=R@1")
+        assert page.locator("section:not([hidden]) svg.map g[data-cell]").count() == 3 * 4
+
+    def test_every_query_language_has_bars_and_numbers(self, open_page: Open) -> None:
+        page = open_page("entries/ours.html").page
+        result = board()[0].tasks["small"].result
+        table = page.get_by_role("table", name="mAP by language of the query")
+        for language in result.task.languages:
+            mean = result.aggregate("cross_lingual", query_language=language)
+            assert mean is not None
+            cell = table.locator("tbody tr", has=page.locator(f"th:text-is('{language}')")).locator("td").nth(1)
+            assert float(cell.inner_text().split("\n")[0]) == pytest.approx(mean.measures["AP"], abs=0.0006)
+            assert cell.locator("svg.bar rect").count() == 2
+
+    def test_a_measure_by_language_is_the_mean_of_its_cells(self, open_page: Open) -> None:
+        page = open_page("entries/ours.html#measure=R@10").page
+        result = board()[0].tasks["small"].result
+        mean = result.aggregate("cross_lingual", query_language="ar")
+        assert mean is not None
+        shown = page.get_by_role("table", name="R@10 by language of the query").locator("td").nth(1).inner_text()
+        assert abs(float(shown) - (mean.measures["R@10"] or 0)) < 0.0011
+
+    def test_bias_scores_have_references_and_are_explained(self, open_page: Open) -> None:
+        page = open_page("entries/ours.html").page
+        row = page.get_by_role("table", name="Language bias").locator("tr", has_text="own language preference")
+        assert "chance .500" in row.inner_text()
+        row.get_by_role("link").click()
+        assert page.url.endswith("about.html#own_language_preference")
+        assert page.locator("#own_language_preference").is_visible()
+
+    def test_reported_numbers_are_drawn_by_language(self, open_page: Open) -> None:
+        page = open_page("entries/paper.html").page
+        table = page.get_by_role("table", name="mAP by language of the query")
+        assert [text.split() for text in table.locator("tbody tr").all_inner_texts()] == [
+            ["ar", ".000"],
+            ["de", ".100"],
+            ["en", ".200"],
+        ]
+        assert grid_of(page).count() == 0
+
+
+class TestCompare:
+    def test_tells_what_two_entries_differ_by(self, open_page: Open) -> None:
+        page = open_page("compare.html#compare=twin,ours").page
+        row = page.locator("#summary tr", has_text="mAP multi")
+        first, second, difference, interval, p, verdict = row.locator("td").all_inner_texts()
+        assert float(second) - float(first) == pytest.approx(float(difference), abs=0.0011)
+        low, high = map(float, interval.split(" to "))
+        assert low <= high
+        assert p
+        assert verdict == "OURS is better"
+        lower = page.locator("#summary tr", has_text="rank distance").first
+        assert lower.locator("td").last.inner_text() == "OURS is better"
+
+    def test_marks_the_settings_that_differ(self, open_page: Open) -> None:
+        entries = sorted(board(), key=lambda each: each.name)
+        pair = compare_all(entries, flips=FLIPS)["small"]["ours", "twin"]
+        page = open_page("compare.html#compare=ours,twin").page
+        marks = page.locator("svg.map g[data-cell] circle")
+        expect(marks).to_have_count(int(pair.differs.sum()))
+        said = page.locator("#counts").inner_text()
+        counts = [int(number) for number in re.findall(r"\d+", said)]
+        assert counts[0] == len(pair.differs)
+        assert counts[1] + counts[2] == pair.differs.sum()
+        page.locator("svg.map g[data-cell]", has=page.locator("circle")).first.hover()
+        assert page.locator(".readout").inner_text().endswith(", significant")
+
+    def test_turned_round_everything_has_the_other_sign(self, open_page: Open) -> None:
+        page = open_page("compare.html#compare=ours,twin").page
+        page.wait_for_selector("svg.map")
+
+        def numbers(text: str) -> list[float]:
+            return [float(each.replace(",", "")) for each in re.findall(r"[-+]?[\d,]*\.?\d+", text)]
+
+        def seen() -> tuple[list[float], list[float], list[float]]:
+            rows = page.locator("#summary tbody tr").all()
+            differences = [numbers(row.locator("td").nth(2).inner_text())[0] for row in rows]
+            limits = [numbers(row.locator("td").nth(3).inner_text()) for row in rows]
+            cells = [float(text) for text in page.locator("svg.map g[data-cell] text").all_text_contents()]
+            return differences, [each for pair in limits for each in pair], cells
+
+        before = seen()
+        page.get_by_role("button", name="Swap").click()
+        expect(page.locator("#first")).to_have_value("twin")
+        after = seen()
+        assert [-value for value in before[0]] == after[0]
+        assert sorted(-value for value in before[1]) == sorted(after[1])
+        assert [-value for value in before[2]] == after[2]
+        assert any(before[2])
+
+    def test_the_address_names_what_is_compared(self, open_page: Open) -> None:
+        page = open_page("compare.html").page
+        page.locator("#first").select_option("twin")
+        page.locator("#second").select_option("ours")
+        assert "compare=twin,ours" in page.url
+        choose(page, "Measure", "R@1")
+        expect(page.locator("#counts")).to_contain_text("Single settings are tested by mAP")
+        assert page.locator("svg.map g[data-cell] circle").count() == 0
+        assert "measure=R@1" in page.url
+
+    def test_says_what_cannot_be_compared(self, open_page: Open) -> None:
+        page = open_page("compare.html#compare=ours,ours").page
+        expect(page.locator("#said")).to_have_text("Choose two different entries.")
+        page.locator("#second").select_option("twin")
+        expect(page.locator("#summary table")).to_be_visible()
+        choose(page, "Task", "sparse")
+        expect(page.locator("#said")).to_have_text("TWIN was not measured on sparse.")
+        assert page.locator("#comparison").is_hidden()
+
+    def test_a_comparison_is_read_by_keyboard(self, open_page: Open) -> None:
+        page = open_page("compare.html#compare=ours,other&task=sparse").page
+        page.wait_for_selector("svg.map")
+        grid_of(page).focus()
+        page.keyboard.press("ArrowRight")
+        assert re.match(
+            r"de queries, en documents: mAP [.\d]+ and [.\d]+, difference [-+]?[.\d]+, (not )?significant",
+            page.locator(".readout").inner_text(),
+        )
+
+    @pytest.mark.parametrize("width", [PHONE, DESKTOP])
+    def test_the_picture_fits(self, open_page: Open, width: int) -> None:
+        page = open_page("compare.html#compare=ours,twin", width=width).page
+        page.wait_for_selector("svg.map")
+        box = page.locator("svg.map").bounding_box()
+        assert box is not None
+        assert box["x"] + box["width"] <= width
