@@ -10,6 +10,7 @@ what passes may differ only in what is said of a system and cannot be proved. A 
 
 import argparse
 import io
+import math
 import os
 import random
 import resource
@@ -44,6 +45,9 @@ from tests.functional.mutations import TooSlow, limited, resident
 Draw = random.Random
 
 SECONDS = 10
+"""Of the processor: a machine that is busy with something else fails nobody."""
+
+HANGING_SECONDS = 120
 MOST_RESIDENT = 512 * 2**20
 MOST_ADDRESSES = 2**30
 LONGEST_LINE = 500
@@ -296,13 +300,20 @@ def changes(before: Path, after: Path) -> set[str]:
             {".".join(map(str, steps)): (type(value), value) for steps, value in leaves(read(folder / path.name))}
             for folder in (before, after)
         )
-        found |= {f"{name}{place}" for place in old.keys() | new.keys() if old.get(place) != new.get(place)}
+        found |= {f"{name}{place}" for place in old.keys() | new.keys() if not alike(old.get(place), new.get(place))}
     for path in before.glob("*.npz"):
         with np.load(path) as old_arrays, np.load(after / path.name) as new_arrays:
             found |= {
                 f"array:{name}" for name in old_arrays.files if not np.array_equal(old_arrays[name], new_arrays[name])
             }
     return found
+
+
+def alike(one: tuple[type, Any] | None, other: tuple[type, Any] | None) -> bool:
+    """Say whether two values are the same, or numbers that no processor can be held to."""
+    if one is not None and other is not None and one[0] is other[0] is float:
+        return math.isclose(one[1], other[1], rel_tol=1e-9, abs_tol=1e-9)
+    return one == other
 
 
 def is_claim(place: str) -> bool:
@@ -346,25 +357,25 @@ def try_case(material: Path, kind: str, number: int, seed: int, tally: Tally) ->
             forge(folder)
         # Writing "5" makes the high-water mark of memory begin anew.
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-        begin, fault = time.perf_counter(), ""
+        begin, fault = time.process_time(), ""
         try:
-            with limited(SECONDS):
+            with limited(HANGING_SECONDS):
                 check_entry(board, NAME)
-            took = time.perf_counter() - begin
+            took = time.process_time() - begin
             fault = passed(Board(material).entry_folder(NAME), folder, forged, tally)
         except RefusedEntry as error:
-            took = time.perf_counter() - begin
+            took = time.process_time() - begin
             tally.refused += 1
             if not str(error).isprintable() or len(str(error)) > LONGEST_LINE:
                 fault = "not one plain line"
         except (Exception, TooSlow) as error:
-            took = time.perf_counter() - begin
+            took = time.process_time() - begin
             traceback.print_exception(error)
             fault = f"{type(error).__name__}: {str(error)[:200]!r}"
         peak = resident("VmHWM")
     tally.longest, tally.peak = max(tally.longest, took), max(tally.peak, peak)
-    if peak > MOST_RESIDENT:
-        fault = fault or f"{peak >> 20} MiB"
+    if peak > MOST_RESIDENT or took > SECONDS:
+        fault = fault or f"{peak >> 20} MiB, {took:.1f} s"
     if fault:
         tally.faults.append(f"{kind}-{number}: {fault}")
     return fault
