@@ -25,6 +25,7 @@ data_dir = click.option(
 
 _MOST_SHOWN = 11
 _NOTHING = "{}: nothing to download, its files came with it"
+_BY_READER = "{}: its data come when they are first used, by the library that has them"
 
 
 @click.group(
@@ -65,7 +66,10 @@ def list_(as_json: bool = False) -> None:
         table.add_row(
             task.name,
             " ".join(task.languages) if len(task.languages) <= _MOST_SHOWN else f"{len(task.languages)} languages",
-            *(f"{sum(counts.values()):,}" for counts in (task.expected.queries, task.expected.documents)),
+            *(
+                f"{sum(counts.values()):,}" if counts else "?"
+                for counts in (task.expected.queries, task.expected.documents)
+            ),
             task.licence,
         )
     console().print(table)
@@ -125,7 +129,8 @@ def download(screen: Screen, names: tuple[str, ...], data_dir: Path | None) -> N
         else:
             paths = list(provide(task, data_dir, progress=screen.progress()))
         folders = sorted({str(path.parent) for path in paths})
-        click.echo(f"{task.name}: {len(paths)} files in {', '.join(folders)}" if paths else _NOTHING.format(task.name))
+        nothing = _NOTHING if task.files else _BY_READER
+        click.echo(f"{task.name}: {len(paths)} files in {', '.join(folders)}" if paths else nothing.format(task.name))
 
 
 def summary(task: Task) -> dict[str, object]:

@@ -41,7 +41,10 @@ class Irds:
         _check_files(opened, request)
         gathered = _Gathered(request, frozenset(wanted))
         for part, dataset in opened:
-            gathered.add(part, dataset)
+            gathered.add_queries(part, dataset)
+        for part, dataset in opened:
+            if part.document_language in wanted:
+                gathered.add_judgments(part, dataset)
         collection = gathered.collection()
         if request.limit is not None:
             collection = collection.sample(request.limit)
@@ -56,21 +59,23 @@ class Irds:
     def declare(self, locator: str, languages: tuple[str, ...] | None) -> dict[str, object]:
         """Return the table of a task for one collection, in the languages that its metadata tell.
 
-        For one that does not tell, a single language that the user asks for is taken.
+        Where one of them is not told, it is the language that the user asks for beside the one that is.
         """
         dataset_id = locator.partition("#")[0]
         if not dataset_id.strip():
             raise DataError("irds: needs the id of a collection of ir_datasets, as in irds:mr-tydi/th/test")
         dataset = open_dataset(dataset_id)
-        given = languages[0] if languages is not None and len(set(languages)) == 1 else None
         with guarded(dataset_id):
-            tags = [_tag(dataset.raw.queries_lang()) or given, _tag(dataset.raw.docs_lang()) or given]
-        query_language, document_language = tags
-        if query_language is None or document_language is None:
+            told = _tag(dataset.raw.queries_lang()), _tag(dataset.raw.docs_lang())
+        given = sorted(set(languages or ()) - set(told)) or sorted(set(languages or ()))
+        if None in told and len(given) != 1:
+            what = " and ".join(name for name, tag in zip(("queries", "documents"), told, strict=True) if not tag)
+            known = told[0] or told[1]
             raise DataError(
-                f"irds:{dataset_id}: ir_datasets does not know the language of its "
-                f"{'documents' if query_language else 'queries'}: add --languages with one tag, or write a task file"
+                f"irds:{dataset_id}: ir_datasets does not know the language of its {what}: add "
+                + (f"--languages {known},TAG with the other one" if known else "--languages TAG, or write a task file")
             )
+        query_language, document_language = told[0] or given[0], told[1] or given[0]
         same = query_language == document_language
         return {
             "name": "irds-" + re.sub(r"[^a-z0-9]+", "-", locator.lower()).strip("-"),
@@ -100,13 +105,18 @@ class _Gathered:
     wanted: frozenset[str]
     queries: dict[str, dict[str, str]] = field(default_factory=dict)
     judgments: dict[str, dict[tuple[str, str], int]] = field(default_factory=dict)
+    topics: dict[str, set[str]] = field(default_factory=dict)
     skipped: dict[str, int] = field(default_factory=dict)
 
-    def add(self, part: Part, dataset: Dataset) -> None:
+    def add_queries(self, part: Part, dataset: Dataset) -> None:
+        """Keep the queries of a part in a wanted language; of others only the topics, so that judgments find them."""
         with guarded(part.dataset_id):
-            topics = self._add_queries(part, dataset)
-            if part.document_language in self.wanted:
-                self._add_judgments(part, dataset, topics)
+            self._take_queries(part, dataset)
+
+    def add_judgments(self, part: Part, dataset: Dataset) -> None:
+        """Keep the judgments of a part whose documents are wanted; the queries of all parts are known by now."""
+        with guarded(part.dataset_id):
+            self._take_judgments(part, dataset)
 
     def collection(self) -> Collection:
         """Return the collection so far, without documents; for a quick look without topics that have no answer."""
@@ -134,40 +144,47 @@ class _Gathered:
         )
 
     def tell(self) -> None:
+        """Tell how much was left out."""
         for what, count in self.skipped.items():
-            self.request.progress.note(f"{self.request.task}: {count:,} {what}")
+            self.request.progress.note(f"{self.request.task}: {what}: {count:,}")
 
-    def _add_queries(self, part: Part, dataset: Dataset) -> set[str]:
-        """Keep the queries of a wanted language; return the topics of all that have text."""
+    def _take_queries(self, part: Part, dataset: Dataset) -> None:
         wanted = part.query_language in self.wanted
         rows = self.queries.setdefault(part.query_language, {}) if wanted else {}
-        seen = dict[str, str]()
+        seen = set[str]()
         for query in dataset.raw.queries_iter():
             text = text_of(query, part.dataset_id, part.query_field).strip()
             topic = self._topic(part, query.query_id)
             if topic in seen:
                 raise DataError(f"irds:{part.dataset_id}: query {query.query_id!r} is there twice")
-            seen[topic] = text
+            seen.add(topic)
             if not text:
-                self._skip("queries without text are left out")
-            elif rows.setdefault(topic, text) != text:
+                self._skip("queries without text, left out")
+                continue
+            self.topics.setdefault(part.query_language, set()).add(topic)
+            if rows.setdefault(topic, text) != text:
                 raise DataError(
                     f"{self.request.task}: topic {topic!r} has two texts in {part.query_language}: "
                     f"{rows[topic][:40]!r} and, in irds:{part.dataset_id}, {text[:40]!r}"
                 )
-        return {topic for topic, text in seen.items() if text}
+        count = dataset.count("queries")
+        if count is not None and count != len(seen):
+            self.request.progress.note(
+                f"warning: irds:{part.dataset_id} gave {len(seen):,} queries, ir_datasets knows of {count:,}"
+            )
 
-    def _add_judgments(self, part: Part, dataset: Dataset, topics: set[str]) -> None:
+    def _take_judgments(self, part: Part, dataset: Dataset) -> None:
+        topics = self.topics.get(part.query_language, set())
         for row in dataset.raw.qrels_iter():
             topic = self._topic(part, row.query_id)
             if topic not in topics:
-                self._skip("judgments of topics without a query are left out")
+                self._skip("judgments of topics without a query, left out")
                 continue
             grade = _grade(row, part)
             rows = self.judgments.setdefault(topic, {})
             key = part.document_language, row.doc_id
             if rows.setdefault(key, grade) != grade:
-                self._skip("documents have two grades for a topic: the higher one counts")
+                self._skip("documents with two grades for a topic, of which the higher one counts")
                 rows[key] = max(grade, rows[key])
 
     def _topic(self, part: Part, query_id: str) -> str:

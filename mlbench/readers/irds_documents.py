@@ -51,7 +51,7 @@ class Corpora:
     def filled(self) -> Collection:
         """Return the collection with its documents."""
         if self._blank:
-            self._request.progress.note(f"{self._request.task}: {self._blank:,} documents without text are left out")
+            self._request.progress.note(f"{self._request.task}: documents without text, left out: {self._blank:,}")
         return replace(
             self._collection,
             documents={
@@ -62,7 +62,7 @@ class Corpora:
 
     def _take(self, part: Part, dataset: Dataset) -> None:
         language, rows = part.document_language, self._rows[part.document_language]
-        before, count, progress = frozenset(rows), dataset.count(), self._request.progress
+        before, count, progress = frozenset(rows), dataset.count("docs"), self._request.progress
         progress.start(f"read {part.dataset_id}", count or 0)
         number = 0
         for number, row in enumerate(self._stream(language, dataset), 1):

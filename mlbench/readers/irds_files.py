@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from hashlib import file_digest
 from pathlib import Path
 from typing import TypeVar
@@ -67,7 +68,7 @@ class Record:
         try:
             rows = json.loads(self.path.read_bytes())
             return {str(name): (int(row["bytes"]), str(row["sha256"])) for name, row in rows.items()}
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return {}
         except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
             raise DataError(f"{self.path} is damaged: remove it, and files are recorded anew") from error
@@ -109,12 +110,19 @@ def _paths(each: object) -> Iterator[Path]:
         if vars(each).get("_cache_path", each) is not None:
             path: Callable[..., object] = getattr(each, "path")  # noqa: B009
             yield Path(str(path(force=False)))
-    elif kind.endswith("Store"):
+    elif kind.endswith("Store") and vars(each).get("path"):
         # Where a store of documents has been built, they are read from it.
-        yield Path(str(vars(each).get("path", "")), "bin")
+        yield Path(str(vars(each)["path"]), "bin")
 
 
 def _sha256(path: Path) -> str:
+    status = path.stat()
+    return _digest(path, status.st_size, status.st_mtime_ns)
+
+
+@cache
+def _digest(path: Path, size: int, modified: int) -> str:
+    """Return the SHA-256 of a file, which several collections of one run may share."""
     with path.open("rb") as stream:
         return file_digest(stream, "sha256").hexdigest()
 

@@ -1,6 +1,7 @@
 """ir_datasets, imported when it is asked for, with its errors in one line and no download where none is wanted."""
 
 import importlib
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -43,7 +44,6 @@ class _Raw(Protocol):
     def docs_handler(self) -> object: ...
     def queries_handler(self) -> object: ...
     def qrels_handler(self) -> object: ...
-    def docs_count(self) -> int | None: ...
     def docs_lang(self) -> str | None: ...
     def queries_lang(self) -> str | None: ...
     def docs_store(self) -> Store: ...
@@ -65,10 +65,11 @@ class Dataset:
         """Return what reads the documents, the queries and the judgments; two collections may share them."""
         return self.raw.docs_handler(), self.raw.queries_handler(), self.raw.qrels_handler()
 
-    def count(self) -> int | None:
-        """Return how many documents there are, where that is known without reading them."""
+    def count(self, kind: str) -> int | None:
+        """Return how many `docs` or `queries` there are, where that is known without reading them."""
         with suppress(Exception):
-            return self.raw.docs_count()
+            count: int | None = getattr(self.raw, f"{kind}_count")()
+            return count
         return None
 
     def store(self) -> Store | None:
@@ -118,9 +119,10 @@ def open_dataset(dataset_id: str) -> Dataset:
 def guarded(dataset_id: str) -> Iterator[None]:
     """Turn whatever ir_datasets raises into a `DataError` of one line; where we are offline, it downloads nothing."""
     libraries = library().lazy_libs  # type: ignore[attr-defined]
-    requests = libraries.requests
+    requests, logger = libraries.requests, logging.getLogger("ir_datasets")
     if offline():
-        libraries.requests = _refuse
+        # It would tell of the download that it is about to begin.
+        libraries.requests, logger.disabled = _refuse, True
     try:
         yield
     except _OfflineError as error:
@@ -134,7 +136,7 @@ def guarded(dataset_id: str) -> Iterator[None]:
         reason = " ".join(str(error).split())
         raise DataError(f"irds:{dataset_id} cannot be read: {type(error).__name__}: {reason:.200}") from error
     finally:
-        libraries.requests = requests
+        libraries.requests, logger.disabled = requests, False
 
 
 def text_of(row: Row, dataset_id: str, field: str = "") -> str:

@@ -14,7 +14,8 @@ _BLANKS = re.compile(r"\{([^{}]*)\}")
 class Part(NamedTuple):
     """One collection of ir_datasets: its queries are of one language, its documents of one, the same or another.
 
-    `query_field` names the field of its queries that is the text; empty for what ir_datasets takes by default.
+    `document_language` is empty for a part that is there for its queries alone. `query_field` names the field of its
+    queries that is the text; empty for what ir_datasets takes by default.
     """
 
     query_language: str
@@ -26,8 +27,9 @@ class Part(NamedTuple):
 def parts_of(options: Mapping[str, Parameter], languages: tuple[str, ...]) -> tuple[Part, ...]:
     """Return the parts that `options` name, sorted; no options give none.
 
-    A key is a language (`th`), or the language of the queries and that of the documents (`en/fa`); its value the id of
-    a collection, which may end in `#` and a field of its queries (`neuclir/1/fa/trec-2022#ht_title`). A key with
+    A key is a language (`th`), the language of the queries and that of the documents (`en/fa`), or that of queries
+    which are taken without their documents and judgments (`en/`). Its value is the id of a collection, which may end in
+    `#` and a field of its queries (`neuclir/1/fa/trec-2022#ht_title`). A key with
     `{language}` stands for every language, one with `{query}` and `{document}` for every ordered pair of different
     ones, and the same in the id is filled in; a key without them wins. Raises `DataError` for anything else.
     """
@@ -46,13 +48,13 @@ def parts_of(options: Mapping[str, Parameter], languages: tuple[str, ...]) -> tu
 
 def _pairs(key: str, languages: tuple[str, ...]) -> list[tuple[str, str, dict[str, str]]]:
     """Return the pairs that a key stands for, with what its blanks are filled in with."""
-    query, _, document = key.partition("/")
+    query, slash, document = key.partition("/")
     names = dict.fromkeys(_BLANKS.findall(key))
     found = []
     for tags in product(languages, repeat=len(names)):
         blanks = dict(zip(names, tags, strict=True))
-        pair = _filled(key, query, blanks), _filled(key, document or query, blanks)
-        for tag in pair:
+        pair = _filled(key, query, blanks), _filled(key, document if slash else query, blanks)
+        for tag in pair if pair[1] else pair[:1]:
             if tag not in languages:
                 raise DataError(f"options.{key}: unknown language {tag!r}: {suggest(tag, languages)}")
         if pair[0] != pair[1] or not names.keys() & {"query", "document"}:
