@@ -1,0 +1,39 @@
+"""The board that this project keeps: its entries pass the check, and are what their commands measure again."""
+
+from pathlib import Path
+
+import pytest
+
+from mlbench.evaluation import Options, measure, open_model
+from mlbench.leaderboard.board import Board
+from mlbench.leaderboard.checking import check_entry
+from mlbench.protocols import Runtime
+from mlbench.tasks import load_task
+from mlbench.verification import read_pair
+
+BOARD = Board(Path(__file__).parents[2] / "leaderboard")
+VERIFIED = {"mlbench-static", "hashing", "all-minilm-l6-v2", "static-x-x-mono", "static-hybrid", "static-x-y"}
+REPORTED = {
+    f"elmahdy-2024-{base}-{batches}" for base in ("xlm-r", "labse") for batches in ("x-x-mono", "x-y", "hybrid")
+}
+
+
+def test_has_the_entries_that_its_readers_expect() -> None:
+    assert set(BOARD.entry_names()) >= VERIFIED | REPORTED
+
+
+@pytest.mark.parametrize("name", BOARD.entry_names())
+def test_every_entry_passes(name: str) -> None:
+    checked = check_entry(BOARD, name)
+    assert checked.entry.kind == ("verified" if checked.pairs else "reported")
+    assert checked.n_numbers > 0 or checked.entry.reported
+    assert name not in VERIFIED or set(checked.pairs) == {"xquad-r", "mlqa-r"}
+
+
+@pytest.mark.data
+def test_an_entry_is_measured_again() -> None:
+    stated, _ = read_pair(BOARD.entry_folder("mlbench-static") / "mlqa-r.json")
+    options = Options(runtime=Runtime())
+    again = measure(open_model("static", options), load_task("mlqa-r"), options=options).result
+    assert again.retriever.fingerprint == stated.retriever.fingerprint
+    assert (again.settings, again.aggregates, again.bias) == (stated.settings, stated.aggregates, stated.bias)
