@@ -4,8 +4,8 @@ A check proves that the files are whole, that every number of a result follows f
 accepted data and protocol, and that the counts which relevant documents share follow from an order of documents. It
 cannot prove that the ranks come from the retriever that is named, nor what is only said: its parameters, how it was
 trained, what a run took and on what machine. A count that no number of the result depends on, and the id of a document
-that is relevant to nothing, can only be held to what is possible; a number may differ from the recomputed one by 1e-9 of
-its size, and an array may be deflated in many ways.
+that is relevant to nothing, can only be held to what is possible; a number may differ from the recomputed one by 1e-9
+of its size, and an array may be deflated in many ways.
 """
 
 import re
