@@ -87,14 +87,15 @@ def _contributions(observation: Observation, columns: Sequence[Column]) -> Itera
 
 
 def _replicates(observation: Observation, columns: Sequence[Column]) -> Iterator[tuple[Column, Floats]]:
-    settings, sample = observation.settings, observation.sample
+    """Yield what the summary's `columns` are in each resample, (resamples,)."""
+    settings, sample, request = observation.settings, observation.sample, observation.request
+    primary = request.measures.index(request.primary_measure)
+    # One draw for all kinds of settings, as in results: a redraw for any setting is one for all of them.
+    drawn = sample.bootstrap(settings.sums[:, :, primary], settings.counts)
     for column, sums, counts in _sums(observation, columns):
         if column.kind is None:
             yield column, replicate(find_score(column.name), sample.bootstrap(sums, counts))
         else:
-            # A redraw for any setting of the task is one for all of them.
-            measure = observation.request.measures.index(column.name)
-            drawn = sample.bootstrap(settings.sums[:, :, measure], settings.counts)
             yield column, drawn.macro_mean(_of_kind(observation, column))
 
 

@@ -30,6 +30,7 @@ from mlbench.version import __version__
 MARK = "assets/leaderboard.css"
 """The file by which a folder is known as a site, which may be replaced."""
 
+_ASSETS = (".css", ".js", ".svg")
 _SIZES = (10_000_000, 150_000_000, 600_000_000, 2_000_000_000)
 
 Pairs = Mapping[str, Mapping[tuple[str, str], Pair]]
@@ -115,7 +116,8 @@ def pages(entries: Sequence[Shown], pairs: Pairs, *, flips: int = FLIPS) -> Iter
 def _files(entries: Sequence[Shown], flips: int, progress: Progress) -> Iterator[tuple[str, bytes]]:
     ordered = sorted(entries, key=lambda each: each.name)
     for asset in files("mlbench.leaderboard").joinpath("assets").iterdir():
-        yield f"assets/{asset.name}", asset.read_bytes()
+        if asset.name.endswith(_ASSETS):
+            yield f"assets/{asset.name}", asset.read_bytes()
     for name, text in pages(ordered, compare_all(ordered, flips=flips, progress=progress), flips=flips):
         yield name, text.encode()
 

@@ -280,6 +280,14 @@ class TestOverview:
         assert page.get_by_role("combobox", name="Task").input_value() == "sparse"
         assert page.get_by_role("combobox", name="Numbers").input_value() == "verified"
 
+    def test_skipping_to_the_content_changes_nothing_else(self, open_page: Open) -> None:
+        page = open_page("index.html#task=sparse").page
+        page.keyboard.press("Tab")
+        page.keyboard.press("Enter")
+        assert page.evaluate("document.activeElement.id") == "content"
+        assert page.url.endswith("#task=sparse")
+        assert table_of(page, task="sparse").is_visible()
+
     def test_follows_a_changed_address(self, open_page: Open) -> None:
         page = open_page().page
         page.evaluate("location.hash = 'task=sparse'")

@@ -149,6 +149,11 @@ board.follow = (form, show) => {
     enter();
   });
   window.addEventListener("hashchange", enter);
+  // The address is taken: this link moves the focus, and leaves what is shown as it is.
+  document.querySelector(".skip").addEventListener("click", (event) => {
+    event.preventDefault();
+    document.getElementById("content").focus();
+  });
   form.hidden = false;
   enter();
 };

@@ -53,7 +53,7 @@
       ];
     });
     document.getElementById("summary").replaceChildren(
-      board.table(`${one} and ${other} on ${task}`, ["mean or score", one, other, "difference", "interval", "adjusted p", "verdict"], rows.filter(Boolean), "summary"));
+      board.table(`${one} and ${other} on ${task}`, ["mean or score", one, other, "difference", "interval", "adjusted\u00a0p", "verdict"], rows.filter(Boolean), "summary"));
   };
 
   const show = (task, measure, [a, b]) => {

@@ -50,7 +50,7 @@ board.heatMap = (place, { title, languages, scale, value, text, words, marked = 
     svg.append(label(legend, [left + steps * 8 + 34, height - 20]));
   }
 
-  const readout = board.make("p", { class: "readout", role: "status" }, "Point at a cell, or move with the arrow keys.");
+  const readout = board.make("p", { class: "readout", role: "status" }, "Point at a cell, tap it, or move with the arrow keys.");
   const widget = board.make("div", { class: "widget", role: "application", tabindex: "0", "aria-label": `${title}: heat map; arrow keys move from cell to cell` }, svg);
   let current = -1;
   const select = (index) => {

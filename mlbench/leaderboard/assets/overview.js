@@ -79,8 +79,9 @@
   };
 
   const showTicks = (state) => {
-    const ticked = (state.compare || "").split(",").filter(Boolean);
-    for (const box of document.querySelectorAll("input[data-entry]")) box.checked = ticked.includes(box.dataset.entry);
+    const boxes = [...document.querySelectorAll("input[data-entry]")];
+    const ticked = (state.compare || "").split(",").filter((name) => boxes.some((box) => box.dataset.entry === name)).slice(-2);
+    for (const box of boxes) box.checked = ticked.includes(box.dataset.entry);
     compare.textContent = ticked.length === 2 ? "Compare the two" : ticked.length === 1 ? "Tick one more to compare" : "Tick two entries to compare";
     if (ticked.length === 2) {
       const task = state.task && state.task !== "all" ? `&task=${encodeURIComponent(state.task)}` : "";
