@@ -75,7 +75,8 @@ Examples:
     default=[DEFAULT_MODEL],
     show_default=True,
     metavar="MODEL",
-    help="A folder, a hub id or scheme:locator; may be repeated. static alone is the model that comes with mlbench.",
+    help="A folder, a hub id, a system's TOML file or scheme:locator; may be repeated. static alone is the model that "
+    "comes with mlbench.",
 )
 @click.option(
     "--task",
