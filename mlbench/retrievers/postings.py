@@ -87,7 +87,8 @@ class Postings:
         keys, counts = np.unique(
             terms.flat * np.int64(max(len(order), 1)) + np.repeat(places, lengths), return_counts=True
         )
-        numbers, self._documents = np.divmod(keys, max(len(order), 1))
+        numbers, documents = np.divmod(keys, max(len(order), 1))
+        self._documents = documents.astype(np.int32)
         self._edges = np.searchsorted(numbers, np.arange(terms.flat.max(initial=-1) + 2))
         self._frequencies = np.diff(self._edges)
         self._idf = _idf(self._frequencies, int((lengths > 0).sum()))
