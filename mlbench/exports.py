@@ -84,7 +84,7 @@ class RunFiles:
         """Write the run and the judgments of a setting; `lists` are the document ids for each of its queries."""
         queries = self.layout.collection.queries[setting.query_language]
         stem = stem_of(setting)
-        self._write(f"{stem}.trec", _run_lines(queries, lists, self.depth))
+        self._write(f"{stem}.trec", _run_lines(queries, self._without_itself(setting, lists), self.depth))
         self._write(f"{stem}.qrels", self._judgment_lines(setting, queries))
 
     def _write(self, name: str, lines: Iterable[str]) -> None:
@@ -96,9 +96,17 @@ class RunFiles:
         except OSError as error:
             raise self._unwritable(error) from error
 
+    def _without_itself(self, setting: Setting, lists: Iterable[Sequence[str]]) -> Iterable[Sequence[str]]:
+        collection = self.layout.collection
+        if not collection.queries_are_documents or setting.query_language not in setting.document_languages:
+            return lists
+        queries = collection.queries[setting.query_language]
+        own = [collection.itself(setting.query_language, query.topic_id) for query in queries]
+        return ([doc_id for doc_id in found if doc_id != gone] for gone, found in zip(own, lists, strict=True))
+
     def _judgment_lines(self, setting: Setting, queries: Sequence[Query]) -> Iterator[str]:
         for query in queries:
-            for language, doc_id, grade in self.layout.collection.judgments[query.topic_id]:
+            for language, doc_id, grade in self.layout.collection.judged(setting.query_language, query.topic_id):
                 if language in setting.document_languages:
                     yield f"{query.topic_id} 0 {doc_id} {grade}\n"
 
@@ -176,7 +184,8 @@ def stem_of(setting: Setting) -> str:
 
 def _lists(files: RunFiles, queries: Floats, block: Block, threads: int) -> Iterator[list[str]]:
     """Yield for each query the ids of the best documents of the block, a few tiles of queries at a time."""
-    depth = min(files.depth, len(block.places))
+    # One more, for the document that a query may be itself.
+    depth = min(files.depth + files.layout.collection.queries_are_documents, len(block.places))
     columns = max(_COLUMNS, depth)
     tiling = Tiling(depth=depth, rows=max(1, min(256, _CELLS // columns)), columns=columns, threads=threads)
     nothing = np.empty(0, dtype=np.int64)

@@ -20,7 +20,8 @@ class Layout:
     total order that breaks ties. `document_sources` is each document's position in `collection.documents[language]`.
     Queries are numbered language by language, in the collection's order. One row is a (query, relevant document), rows
     are sorted by query; a relevant document missing from the corpus has an index beyond `n_documents`, its id and
-    language stand at the end of `document_ids` and `document_languages`.
+    language stand at the end of `document_ids` and `document_languages`. `query_documents` is the index of the document
+    that a query is itself (see `Collection`), -1 for a query that is none; there is no row for the two.
     """
 
     collection: Collection
@@ -28,6 +29,7 @@ class Layout:
     topic_clusters: Integers
     query_topics: Integers
     query_languages: Integers
+    query_documents: Integers
     document_ids: tuple[str, ...]
     document_languages: Integers
     document_sources: Integers
@@ -68,9 +70,10 @@ def lay_out(collection: Collection) -> Layout:
         ids[doc_id] = len(ids)
     rows = [
         (row, ids[judgment.doc_id], judgment.grade)
-        for row, (_, query) in enumerate(queries)
-        for judgment in collection.judgments[query.topic_id]
+        for row, (index, query) in enumerate(queries)
+        for judgment in collection.judged(collection.languages[index], query.topic_id)
     ]
+    itself = [collection.itself(collection.languages[index], query.topic_id) for index, query in queries]
     row_queries, row_documents, row_grades = np.array(rows, dtype=np.int64).reshape(-1, 3).T
     homes = [entry[1] for entry in found] + [languages[missing[doc_id]] for doc_id in sorted(missing, reverse=True)]
     return Layout(
@@ -79,6 +82,7 @@ def lay_out(collection: Collection) -> Layout:
         topic_clusters=_integers(clusters[collection.clusters[topic]] for topic in topics),
         query_topics=_integers(topics[query.topic_id] for _, query in queries),
         query_languages=_integers(index for index, _ in queries),
+        query_documents=_integers(-1 if doc_id is None else ids[doc_id] for doc_id in itself),
         document_ids=tuple(ids),
         document_languages=_integers(homes),
         document_sources=_integers(entry[2] for entry in found),

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from mlbench.errors import InvalidResult, UserError
 from mlbench.languages import Setting
+from mlbench.leaving import is_left_out
 from mlbench.measures import UNRETRIEVED, RelevantRanks, relevant_ranks
 from mlbench.npz import read_arrays
 from mlbench.records import LARGEST_GRADE
@@ -27,8 +28,7 @@ UNLISTED = -3
 """In `ahead`: in the corpus, and not in the ranker's list."""
 
 _LARGEST = 2**31
-_MOST_LANGUAGES = 1000
-_MOST_COLUMNS = 10_000
+_MOST_LANGUAGES, _MOST_COLUMNS = 1000, 10_000
 
 Strings = NDArray[np.str_]
 Integers = NDArray[np.int32]
@@ -69,6 +69,11 @@ class Ranks:
     def row_languages(self) -> Integers:
         """The language index of each row's document; int32 (rows,)."""
         return self.document_languages[self.row_documents]
+
+    @property
+    def queries_are_documents(self) -> bool:
+        """Whether each query left its own pool: where it has been judged, it is for its translations alone."""
+        return is_left_out(self.query_topics, self.query_languages, self.row_queries, self.row_languages)
 
     def column_of(self, languages: Iterable[str]) -> int | None:
         """Return the index of the column that holds exactly these languages, or None."""
@@ -153,9 +158,9 @@ def setting_ranks(ranks: Ranks, setting: Setting) -> SettingRanks:
         raise UserError(f"{setting.query_language} queries were not run against {'+'.join(setting.document_languages)}")
     queries, index = np.unique(ranks.row_queries[rows], return_inverse=True)
     relevant = relevant_ranks(index, pool.rank[rows], ranks.row_grades[rows], len(queries))
-    return SettingRanks(
-        queries.astype(np.int64), relevant, _share(pool.ties[rows] > 0), _share(pool.unlisted[rows]), pool.size
-    )
+    itself = setting.query_language in setting.document_languages and ranks.queries_are_documents
+    tied, unretrieved = _share(pool.ties[rows] > 0), _share(pool.unlisted[rows])
+    return SettingRanks(queries.astype(np.int64), relevant, tied, unretrieved, pool.size - itself)
 
 
 def write_ranks(ranks: Ranks) -> bytes:

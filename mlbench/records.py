@@ -46,7 +46,9 @@ class Collection:
 
     Every mapping by language has exactly the keys `languages`. `judgments` holds relevant documents only, by topic.
     `clusters` names for each topic the unit of resampling. `parallel` says that topics are shared across languages.
-    `left_out` counts documents that a reader met and did not keep, because only a sample was asked for.
+    `queries_are_documents` says that each query is also its topic's document in its language, as with parallel
+    sentences: for that query, this one document leaves pool and judgments. `left_out` counts documents that a reader
+    met and did not keep, because only a sample was asked for.
     """
 
     languages: tuple[str, ...]
@@ -56,7 +58,18 @@ class Collection:
     clusters: Mapping[str, str]
     cluster_unit: str = "topic"
     parallel: bool = True
+    queries_are_documents: bool = False
     left_out: Mapping[str, int] = field(default_factory=dict)
+
+    def judged(self, language: str, topic_id: str) -> tuple[Judgment, ...]:
+        """Return the judgments of a topic for its query in `language`, without that of the query itself."""
+        rows = self.judgments[topic_id]
+        return tuple(row for row in rows if row.language != language) if self.queries_are_documents else rows
+
+    def itself(self, language: str, topic_id: str) -> str | None:
+        """Return the id of the document that a topic's query in `language` is, None where queries are no documents."""
+        own = (row.doc_id for row in self.judgments[topic_id] if row.language == language)
+        return next(own, None) if self.queries_are_documents else None
 
     def restrict(self, languages: tuple[str, ...]) -> "Collection":
         """Return the same collection with queries, documents and judgments of `languages` only."""
@@ -76,6 +89,7 @@ class Collection:
             clusters={topic: cluster for topic, cluster in self.clusters.items() if topic in topics},
             cluster_unit=self.cluster_unit,
             parallel=self.parallel,
+            queries_are_documents=self.queries_are_documents,
         )
 
     def sample(self, n: int) -> "Collection":

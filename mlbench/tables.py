@@ -1,6 +1,7 @@
 """From a retriever's answers to the counts of every relevant document: vectors are counted, lists are looked up."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from mlbench.grid import dot_exponent, grid_cosine, grid_dot
 from mlbench.languages import Setting
 from mlbench.layout import Layout, PoolTable
 from mlbench.protocols import Progress, Ranker, Role, Similarity
-from mlbench.ranking import Block, Targets, Tiling, count_ahead, exact_scores
+from mlbench.ranking import Block, Counts, Targets, Tiling, count_ahead, exact_scores
 from mlbench.ranks import UNKNOWN, UNLISTED
 
 Floats = NDArray[np.float64]
@@ -30,7 +31,12 @@ def count_vectors(
     targets = Targets(query, exact_scores(queries, query, documents, document), document)
     places = [layout.corpus(index) for index in range(len(collection.languages))]
     blocks = [Block(documents[own], own) for own in places]
-    counts = count_ahead(queries, targets, blocks, tiling=tiling, progress=progress)
+    leaving = bool((layout.query_documents >= 0).any())
+    counts = count_ahead(
+        queries, targets, blocks, tiling=replace(tiling, depth=tiling.depth + leaving), progress=progress
+    )
+    if leaving:
+        counts = _without_itself(layout, counts, targets, queries, documents)
     return PoolTable(
         columns=tuple((language,) for language in collection.languages),
         ahead=counts.ahead,
@@ -49,6 +55,26 @@ def grid_vectors(layout: Layout, embeddings: Embeddings, similarity: Similarity)
         own = layout.corpus(index)
         documents[own] = corpus[layout.document_sources[own]]
     return queries, documents
+
+
+def _without_itself(layout: Layout, counts: Counts, targets: Targets, queries: Floats, documents: Floats) -> Counts:
+    """Return the counts as they are when for each query the document that it is itself was never there.
+
+    One fewer of the top is kept.
+    """
+    itself, language = layout.query_documents, layout.query_languages[targets.query]
+    every = np.flatnonzero(itself >= 0)
+    score = np.full(len(itself), -np.inf)
+    score[every] = exact_scores(queries, every, documents, itself[every])
+    there, score = itself[targets.query] >= 0, score[targets.query]
+    same = there & (score == targets.scores)
+    before = there & ((score > targets.scores) | (same & (itself[targets.query] < targets.places)))
+    ahead, ties, rows = counts.ahead.copy(), counts.ties.copy(), np.arange(len(language))
+    ahead[rows, language] -= before
+    ties[rows, language] -= same
+    gone = (counts.top == itself[:, None]) & (itself[:, None] >= 0)
+    kept = np.argsort(gone, axis=1, kind="stable")[:, :-1]
+    return Counts(ahead, ties, np.take_along_axis(counts.top, kept, axis=1))
 
 
 def look_up_lists(
@@ -112,7 +138,8 @@ def _fill(table: PoolTable, layout: Layout, setting: Setting, lists: Sequence[ND
     inside = np.isin(layout.document_languages[row_documents], pool)
     edges = np.searchsorted(row_queries, np.append(asked, asked[-1:] + 1))
     whole = setting.document_languages == layout.collection.languages
-    for number, (query, found) in enumerate(zip(asked, lists, strict=True)):
+    for number, (query, whole_list) in enumerate(zip(asked, lists, strict=True)):
+        found = whole_list[whole_list != layout.query_documents[query]]
         position = np.full(layout.n_documents, UNLISTED, dtype=np.int32)
         position[found] = np.arange(len(found))
         rows = np.arange(edges[number], edges[number + 1])

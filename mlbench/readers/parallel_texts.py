@@ -17,7 +17,8 @@ OPTIONS = ("cluster_key", "cluster_lines", "cluster_unit")
 def read(request: ReadRequest) -> Collection:
     """Return the collection of lines `{"id", "texts": {language: sentence}}`, packed where a file's name ends in .gz.
 
-    A topic is a line; each of its sentences is a query and a document, relevant (grade 1) for the topic. A line may
+    A topic is a line; each of its sentences is a query and a document, relevant (grade 1) for the topic, though never
+    for itself: what a query is, leaves its pool. A line may
     lack languages; other languages and other keys are passed over. The cluster of a topic is what its line has under
     the key `cluster_key`, or a run of `cluster_lines` lines of its file, else the topic; `cluster_unit` says what that
     is. Raises `DataError` with file and line.
@@ -51,6 +52,7 @@ def read(request: ReadRequest) -> Collection:
         judgments={topic: rows for topic, rows in judgments.items() if rows},
         clusters={topic: clusters[topic] for topic, rows in judgments.items() if rows},
         cluster_unit=str(request.options.get("cluster_unit", "topic")),
+        queries_are_documents=True,
     )
 
 

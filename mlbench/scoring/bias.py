@@ -32,7 +32,7 @@ def score_bias(ranks: Ranks, names: Sequence[str], aggregates: Sequence[Aggregat
     return Bias(
         document_languages=tuple(languages),
         n_topics=int(np.isfinite(pool.rank).any(axis=(1, 2)).sum()),
-        n_documents=counts.size,
+        n_documents=pool.pool_size,
         warning=(
             f"{tied:.1%} of the relevant documents tie with another document: the order of ids decides part of the bias"
             if tied > _TIES_WORTH_A_WARNING
@@ -64,20 +64,21 @@ def translation_pool(ranks: Ranks, counts: PoolCounts) -> PoolRanks:
     size = len(ranks.languages)
     rank = np.full((len(ranks.topic_ids), size, size), np.inf)
     position = np.where(counts.rank == UNRETRIEVED, np.inf, counts.rank.astype(np.float64))
-    position[counts.unlisted] = _expected_worst(ranks, counts)[counts.unlisted]
+    n_documents = counts.size - ranks.queries_are_documents
+    position[counts.unlisted] = _expected_worst(ranks, counts, n_documents)[counts.unlisted]
     queries = ranks.row_queries
     np.minimum.at(rank, (ranks.query_topics[queries], ranks.query_languages[queries], ranks.row_languages), position)
     rank[np.isinf(rank)] = np.nan
     several = np.isfinite(rank).sum(axis=2).max(axis=1, initial=0) >= 2
     rank[~several] = np.nan
-    return PoolRanks(rank, counts.size)
+    return PoolRanks(rank, n_documents)
 
 
-def _expected_worst(ranks: Ranks, counts: PoolCounts) -> Floats:
+def _expected_worst(ranks: Ranks, counts: PoolCounts, n_documents: int) -> Floats:
     """Return for each row h + u (N - h + 1) / (u + 1): h documents listed, u relevant ones not, N in the pool."""
     unlisted = np.bincount(ranks.row_queries, weights=counts.unlisted, minlength=len(ranks.query_topics))
     listed = counts.listed.astype(np.float64)
-    expected = listed + unlisted * (counts.size - listed + 1) / (unlisted + 1)
+    expected = listed + unlisted * (n_documents - listed + 1) / (unlisted + 1)
     by_row: Floats = expected[ranks.row_queries]
     return by_row
 
