@@ -74,6 +74,14 @@ def test_the_wheel_has_every_recipe(contents: dict[str, bytes]) -> None:
         assert contents[f"mlbench/recipe_files/{path.name}"] == path.read_bytes()
 
 
+def test_the_wheel_has_the_site_of_the_leaderboard(contents: dict[str, bytes]) -> None:
+    for folder in ("assets", "templates"):
+        shipped = sorted((ROOT / "mlbench" / "leaderboard" / folder).iterdir())
+        assert len(shipped) > 3
+        for path in shipped:
+            assert contents[f"mlbench/leaderboard/{folder}/{path.name}"] == path.read_bytes()
+
+
 def test_the_wheel_has_the_default_model(contents: dict[str, bytes]) -> None:
     model = {path.name: path.read_bytes() for path in MODEL.iterdir()}
     assert {"README.md", MANIFEST, "model.safetensors", "modules.json", "tokenizer.json"} <= set(model)
