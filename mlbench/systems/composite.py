@@ -1,24 +1,33 @@
 """What all systems made of parts have in common: preparation, fingerprint and parameters."""
 
 import json
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 
+from mlbench.languages import Setting
 from mlbench.protocols import Parameter, Progress
+from mlbench.records import Document, Query
 from mlbench.systems.parts import Part, Texts
 
 
-class Composite:
+class Composite(ABC):
     """A ranker made of `parts`, each under its place in the file, such as `systems[0]`."""
 
     def __init__(self, parts: Mapping[str, Part]) -> None:
         self._parts = dict(parts)
 
     @property
+    @abstractmethod
     def declared(self) -> dict[str, Parameter]:
         """What decides how the parts' lists become one."""
-        raise NotImplementedError
+
+    @abstractmethod
+    def search(
+        self, setting: Setting, queries: Sequence[Query], documents: Sequence[Document], depth: int
+    ) -> list[list[str]]:
+        """Return for each query the ids of at most `depth` of the `documents`, best first."""
 
     @property
     def parameters(self) -> dict[str, Parameter]:

@@ -23,6 +23,7 @@ from mlbench.specs import describe, open_retriever
 from mlbench.store import Store
 
 Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
 Texts = Mapping[Group, Sequence[str]]
 
 _CELLS = 2**22
@@ -70,6 +71,16 @@ class Part:
             if len(names) < len(found):
                 raise RetrieverError(f"{self.opened.spec} listed a document twice")
         return lists
+
+    def places(
+        self, setting: Setting, queries: Sequence[Query], documents: Sequence[Document], order: Integers, depth: int
+    ) -> list[Integers]:
+        """Return the part's lists as places in `order`, the positions of `documents` in the order of ids."""
+        if isinstance(self.ranker, EncoderLists):
+            return self.ranker.places(setting, queries, [documents[index] for index in order], depth)
+        place = {documents[index].doc_id: number for number, index in enumerate(order)}
+        lists = self.search(setting, queries, documents, depth)
+        return [np.fromiter(map(place.__getitem__, found), dtype=np.int64, count=len(found)) for found in lists]
 
     def prepare(self, texts: Texts, cache: Path | None, progress: Progress) -> None:
         """Let the part encode `texts` where it does that."""
@@ -125,23 +136,27 @@ class EncoderLists:
         self, setting: Setting, queries: Sequence[Query], documents: Sequence[Document], depth: int
     ) -> list[list[str]]:
         """Return for each query its `depth` best documents; texts that were not prepared are encoded for this call."""
+        ordered = [documents[index] for index in by_id([document.doc_id for document in documents])]
+        doc_ids = np.array([document.doc_id for document in ordered], dtype=object)
+        return [doc_ids[found].tolist() for found in self.places(setting, queries, ordered, depth)]
+
+    def places(
+        self, setting: Setting, queries: Sequence[Query], documents: Sequence[Document], depth: int
+    ) -> list[Integers]:
+        """Return the lists as positions in `documents`, which stand in the order of ids, descending."""
         asked, corpus = [query.text for query in queries], [document.text for document in documents]
         if not (self._rows["query"].keys() >= set(asked) and self._rows["document"].keys() >= set(corpus)):
             name = setting.query_language
             self.prepare({("query", name): asked, ("document", name): corpus}, None, Silence())
-        order = by_id([document.doc_id for document in documents])
-        doc_ids = np.array([documents[index].doc_id for index in order], dtype=object)
-        rows = self._rows["document"]
-        vectors = self._grids["document"][[rows[corpus[index]] for index in order]]
+        vectors = self._grids["document"][[self._rows["document"][text] for text in corpus]]
         wanted = self._grids["query"][[self._rows["query"][text] for text in asked]]
 
-        def rank(tile: slice) -> list[list[str]]:
-            lists: list[list[str]] = doc_ids[best_columns(wanted[tile] @ vectors.T, depth)].tolist()
-            return lists
+        def rank(tile: slice) -> Integers:
+            return best_columns(wanted[tile] @ vectors.T, depth)
 
         # Threads over tiles, as in `mlbench.ranking`; a product of grid vectors is exact however it is cut.
         with threadpool_limits(limits=1, user_api="blas"), ThreadPoolExecutor(self._threads) as pool:
-            return [found for lists in pool.map(rank, _tiles(len(asked), len(documents))) for found in lists]
+            return [found for best in pool.map(rank, _tiles(len(asked), len(documents))) for found in best]
 
 
 def _tiles(n_queries: int, n_documents: int) -> Iterator[slice]:

@@ -4,14 +4,24 @@ from collections import defaultdict
 from collections.abc import Sequence
 from fractions import Fraction
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlbench.systems.fusion import fuse
+from mlbench.ordering import by_id
+from mlbench.systems import fusion
 
 IDS = [f"d{number:02}" for number in range(12)]
 Lists = list[list[list[str]]]
+
+
+def fuse(lists: Lists, weights: Sequence[float], doc_ids: Sequence[str], k: float, *, depth: int) -> list[list[str]]:
+    """Fuse lists of document ids."""
+    names = [doc_ids[index] for index in by_id(doc_ids)]
+    places = [[np.array([names.index(name) for name in found], dtype=np.int64) for found in own] for own in lists]
+    fused = fusion.fuse(places, weights, len(names), k, depth=depth)
+    return [[names[place] for place in found] for found in fused]
 
 
 def reference(lists: Sequence[Sequence[str]], weights: Sequence[int], k: int) -> list[str]:
