@@ -160,6 +160,7 @@ def describe(task: Task) -> str:
         "settings": ", ".join(settings),
         "document text": task.document_text,
         "reader": task.reader,
+        "options": "  ".join(f"{key} = {value}" for key, value in task.options.items()),
         "measures": " ".join(task.measures),
         "primary": task.primary_measure,
         "bias scores": " ".join(task.bias_scores),

@@ -142,22 +142,32 @@ def guarded(dataset_id: str) -> Iterator[None]:
 def text_of(row: Row, dataset_id: str, field: str = "") -> str:
     """Return the text of a document or query: a field of it, or what ir_datasets takes by default (`default_text()`).
 
-    What has no default text is its `text`, else its `title`. Raises `DataError` for a row without such a field.
+    What has no default text is its `text`; else a query is its `title`, a document all its texts with blanks between.
+    Raises `DataError` for a row without such a field.
     """
     if field and field not in row._fields:
         raise DataError(f"irds:{dataset_id} has no field {field!r}: there are {', '.join(row._fields)}")
-    default = getattr(row, "default_text", None)
-    if field or default is None:
-        field = field or next((name for name in ("text", "title") if name in row._fields), "")
-        text = getattr(row, field, None) if field else row
-    else:
-        text = default()
+    text = getattr(row, field) if field else _default_text(row)
     if text is not None and not isinstance(text, str):
         raise DataError(
-            f"irds:{dataset_id} has no text in {field or 'its rows'}: name a field of its queries after '#', as in "
-            f"irds:{dataset_id}#{row._fields[-1]}; there are {', '.join(row._fields)}"
+            f"irds:{dataset_id} has no text{f' in {field}' if field else ''}: there are {', '.join(row._fields)}; "
+            f"the text of queries may be named, as in irds:{dataset_id}#{row._fields[-1]}"
         )
     return text or ""
+
+
+def _default_text(row: Row) -> object:
+    """Return the text of a row, whatever it is; the row itself where there is none."""
+    default = getattr(row, "default_text", None)
+    if default is not None:
+        return default()
+    if "text" in row._fields:
+        return getattr(row, "text")  # noqa: B009
+    if row._fields[0] == "query_id":
+        return getattr(row, "title", row)
+    values = {name: getattr(row, name) for name in row._fields if name != "url" and not name.endswith("_id")}
+    binary = any(isinstance(value, bytes) for value in values.values())
+    return row if binary else " ".join(value for value in values.values() if isinstance(value, str) and value)
 
 
 class _OfflineError(BaseException):

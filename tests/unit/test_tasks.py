@@ -5,9 +5,12 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from mlbench import plugins
 from mlbench.bias import BIAS_SCORES
 from mlbench.errors import DataError, InvalidTask, UnknownName
 from mlbench.languages import settings_of
+from mlbench.protocols import ReadRequest
+from mlbench.records import Collection
 from mlbench.tasks import DEFAULT_MEASURES, Expected, load_task, task_names
 
 XQUAD = ("ar", "de", "el", "en", "es", "hi", "ru", "th", "tr", "vi", "zh")
@@ -146,6 +149,15 @@ def test_defaults_of_a_minimal_file(tmp_path: Path) -> None:
         ('[[files]]\npath = "a"\nurl = "https://e.org/a"', "files[1]: a file with a url needs sha256 and bytes"),
         ('[[files]]\npath = "a"\nbytes = 3', "files[1]: sha256 and bytes go together"),
         ('[[files]]\npath = "a"\nsha256 = "ab"\nbytes = 3', "files[1].sha256: string should match pattern"),
+        (f'[[files]]\npath = "a"\nmd5 = "{"0" * 32}"', "files[1]: sha256 and bytes go together"),
+        (
+            f'[[files]]\npath = "a"\nmd5 = "{"0" * 32}"\nsha256 = "{"0" * 64}"\nbytes = 3',
+            "files[1]: md5 is for a file without sha256",
+        ),
+        (
+            f'[[files]]\npath = "a"\nunchecked = true\nmd5 = "{"0" * 32}"\nbytes = 3',
+            "files[1]: unchecked is for a file without a checksum",
+        ),
         ('[[files]]\npath = "a"\nurl = "file:///etc/passwd"', "files[1].url: string should match pattern"),
         ('[[files]]\nurl = "https://e.org/a"', "files[1].path: is missing"),
         ('[[files]]\npath = "a"\nlanguage = "EN"', "files[1].language: 'EN' is not a language tag"),
@@ -316,6 +328,59 @@ def test_a_variant_with_other_settings_does_not_inherit_what_was_expected_of_its
     path = tmp_path / "variant.toml"
     path.write_text(f'extends = "xquad-r-context"\nname = "variant"\n{change}\n')
     assert load_task(str(path)).expected == Expected()
+
+
+class Finding:
+    """A reader that finds its data itself."""
+
+    def __call__(self, request: ReadRequest) -> Collection:
+        raise NotImplementedError
+
+    def declare(self, locator: str, languages: tuple[str, ...] | None) -> dict[str, object]:
+        if not locator:
+            raise DataError("finding: needs a locator")
+        return {"name": locator, "languages": languages or ("en",), "options": {"place": locator}}
+
+
+@pytest.fixture
+def finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    readers = {"finding": Finding(), "plain": lambda request: request}
+    monkeypatch.setattr(plugins, "names", lambda group: tuple(readers))
+    monkeypatch.setattr(plugins, "load", lambda group, name: readers[name])
+
+
+@pytest.mark.usefixtures("finding")
+class TestAReaderThatFindsItsDataItself:
+    def test_makes_a_task_of_a_locator(self) -> None:
+        task = load_task("finding:here")
+        assert (task.name, task.reader, task.languages) == ("here", "finding", ("en",))
+        assert (task.files, dict(task.options)) == ((), {"place": "here"})
+        assert load_task("finding:here", languages=["th", "de"]).languages == ("de", "th")
+
+    def test_says_what_is_wrong(self) -> None:
+        with pytest.raises(DataError, match="finding: needs a locator"):
+            load_task("finding:")
+        with pytest.raises(InvalidTask, match=r"finding:No Name: 1 fault: name: string should match pattern"):
+            load_task("finding:No Name")
+
+    @pytest.mark.parametrize("spec", ["plain:here", "found:here"])
+    def test_is_not_any_reader(self, spec: str) -> None:
+        with pytest.raises(UnknownName, match=f"unknown task '{spec}'"):
+            load_task(spec)
+
+    def test_needs_no_files_in_a_task_file(self, tmp_path: Path) -> None:
+        path = tmp_path / "own.toml"
+        path.write_text('name = "a"\nreader = "finding"\nlanguages = ["en"]\nfiles = []\n')
+        assert load_task(str(path)).files == ()
+        path.write_text('name = "a"\nreader = "plain"\nlanguages = ["en"]\n')
+        with pytest.raises(InvalidTask, match="1 fault: files: is missing"):
+            load_task(str(path))
+
+
+def test_a_file_wins_over_a_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "irds:x.toml").write_text(MINIMAL)
+    assert load_task("irds:x.toml").reader != "irds"
 
 
 def test_a_long_value_is_cut(tmp_path: Path) -> None:

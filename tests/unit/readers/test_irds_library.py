@@ -29,6 +29,28 @@ class Described(NamedTuple):
 class Scanned(NamedTuple):
     doc_id: str
     image: bytes
+    phash: str
+
+
+class Trial(NamedTuple):
+    doc_id: str
+    title: str
+    summary: str
+    criteria: str
+    pages: list[str]
+    source_id: str
+    url: str
+
+
+class Linked(NamedTuple):
+    query_id: str
+    doc_id: str
+
+
+class Titled(NamedTuple):
+    query_id: str
+    title: str
+    narrative: str
 
 
 class TestText:
@@ -42,11 +64,30 @@ class TestText:
         assert text_of(Plain("d", "title", "text"), "x") == "text"  # type: ignore[arg-type]
         assert text_of(Plain("d", "title", None), "x") == ""  # type: ignore[arg-type]
 
-    def test_no_text(self) -> None:
-        with pytest.raises(DataError, match=r"irds:x has no text in its rows.*there are doc_id, image"):
-            text_of(Scanned("d", b""), "x")  # type: ignore[arg-type]
-        with pytest.raises(DataError, match="irds:x has no text in narrative"):
-            text_of(Described("q", "title", {}), "x", "narrative")  # type: ignore[arg-type]
+    def test_the_title_of_a_query(self) -> None:
+        assert text_of(Titled("q", "title", "narrative"), "x") == "title"  # type: ignore[arg-type]
+
+    def test_all_texts_of_a_document(self) -> None:
+        trial = Trial("d", "title", "", "adults", ["page"], "s1", "http://e.org")
+        assert text_of(trial, "x") == "title adults"  # type: ignore[arg-type]
+
+    @pytest.mark.parametrize(
+        ("row", "field", "message"),
+        [
+            (
+                Scanned("d", b"", "0f"),
+                "",
+                "irds:x has no text: there are doc_id, image, phash; the text of queries may",
+            ),
+            (Linked("q", "d"), "", "irds:x has no text: there are query_id, doc_id; the text of queries may be named"),
+            (Described("q", "title", {}), "narrative", "irds:x has no text in narrative: there are query_id, title,"),
+            (Described("q", "title", {}), "body", "irds:x has no field 'body': there are query_id, title, narrative"),
+        ],
+    )
+    def test_no_text(self, row: object, field: str, message: str) -> None:
+        with pytest.raises(DataError) as caught:
+            text_of(row, "x", field)  # type: ignore[arg-type]
+        assert str(caught.value).startswith(message)
 
 
 class TestGuarded:
