@@ -79,6 +79,8 @@ def _check_content(task: Task, collection: Collection) -> None:
             raise DataError(f"{task.name}: document {doc_id} is in several languages")
     _check_topics(task, collection)
     _check_judgments(task, collection)
+    if collection.queries_are_documents:
+        _check_itself(task, collection)
 
 
 def _check_topics(task: Task, collection: Collection) -> None:
@@ -93,6 +95,19 @@ def _check_topics(task: Task, collection: Collection) -> None:
                 )
             if topic not in collection.clusters or topic not in collection.judgments:
                 raise DataError(f"{task.name}: the reader gave topic {topic!r} no cluster or no judgments")
+
+
+def _check_itself(task: Task, collection: Collection) -> None:
+    """Check that each query is one document of its language, where the reader says that queries are documents."""
+    for language in task.languages:
+        there = {row.doc_id for row in collection.documents[language]}
+        for topic, _ in collection.queries[language]:
+            own = [row.doc_id for row in collection.judgments[topic] if row.language == language]
+            if len(own) != 1 or own[0] not in there:
+                raise DataError(
+                    f"{task.name}: the reader says that queries are documents, but topic {topic!r} has {len(own)} "
+                    f"relevant documents in {language}, or one that is not in the corpus"
+                )
 
 
 def _check_judgments(task: Task, collection: Collection) -> None:

@@ -216,3 +216,42 @@ def test_context_changes_texts_only(data_dir: Path) -> None:
             assert sentence in long.text[len(sentence) :]
             assert "\n" not in long.text
     assert plain.clusters == context.clusters
+
+
+def test_files_of_other_languages_are_left_alone_where_nothing_depends_on_them(tmp_path: Path) -> None:
+    files = ""
+    for language in ("de", "en"):
+        (tmp_path / f"topics.{language}").write_text("1\tquestion\n")
+        (tmp_path / f"qrels.{language}").write_text("1\tQ0\ta\t1\n")
+        (tmp_path / language).mkdir()
+        (tmp_path / language / "docs-0.jsonl").write_text('{"docid": "a", "title": "", "text": "x"}\n')
+        for role, path in (("queries", f"topics.{language}"), ("qrels", f"qrels.{language}")):
+            files += f'[[files]]\nlanguage = "{language}"\nrole = "{role}"\npath = "{path}"\n'
+        files += f'[[files]]\nlanguage = "{language}"\nrole = "documents"\npath = "{language}/docs-0.jsonl"\n'
+    path = tmp_path / "own.toml"
+    head = 'name = "own"\nreader = "miracl"\nlanguages = ["de", "en"]\n'
+    path.write_text(f"{head}parallel = false\n{files}")
+    whole = load_collection(load_task(str(path)))
+    assert set(whole.judgments) == {"de:1", "en:1"}
+    (tmp_path / "en" / "docs-0.jsonl").unlink()
+    assert (
+        load_collection(load_task(str(path)), languages=["de"]).fingerprint() == whole.restrict(("de",)).fingerprint()
+    )
+    with pytest.raises(DataError, match=r"docs-0\.jsonl is missing"):
+        load_collection(load_task(str(path)))
+    path.write_text(f"{head}{files}")
+    with pytest.raises(DataError, match=r"docs-0\.jsonl is missing"):
+        load_collection(load_task(str(path)), languages=["de"])
+
+
+def test_queries_that_are_documents_must_be_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_with(
+        tmp_path, monkeypatch, lambda read: replace(read, queries_are_documents=True)
+    ).queries_are_documents
+    for judgments in ((), (Judgment("de", "gone", 1), Judgment("en", "gone", 1))):
+
+        def change(read: Collection, judgments: tuple[Judgment, ...] = judgments) -> Collection:
+            return replace(read, queries_are_documents=True, judgments={"t1": judgments})
+
+        with pytest.raises(DataError, match=r"says that queries are documents, but topic 't1' has [01] relevant"):
+            load_with(tmp_path, monkeypatch, change)

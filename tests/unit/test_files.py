@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from hashlib import sha256
+from hashlib import md5, sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from multiprocessing import get_context
 from pathlib import Path
@@ -182,6 +182,25 @@ def test_a_file_without_checksum_lies_beside_its_task_only(tmp_path: Path) -> No
         files.find(file, data_dir=tmp_path / "data", root=tmp_path / "root")
     beside = put(tmp_path / "root", b"anything")
     assert files.find(file, data_dir=tmp_path / "data", root=tmp_path / "root") == beside
+
+
+def test_a_file_that_is_published_with_an_md5_alone(tmp_path: Path) -> None:
+    with served(Behaviour()) as url:
+        file = DeclaredFile(path=PATH, url=url, md5=md5(CONTENT).hexdigest(), bytes=len(CONTENT))
+        assert files.find(file).read_bytes() == CONTENT
+    wrong = put(tmp_path / "data", b"x" + CONTENT[1:])
+    with pytest.raises(
+        DataError, match=f"{wrong} is altered: its MD5 is .* instead of {md5(CONTENT).hexdigest()[:12]}"
+    ):
+        files.find(file, data_dir=tmp_path / "data")
+
+
+def test_an_unchecked_file_is_taken_from_the_user_s_folders_as_it_is(tmp_path: Path) -> None:
+    file = DeclaredFile(path=PATH, unchecked=True)
+    put(tmp_path / "root")
+    with pytest.raises(DataError, match=f"{PATH} is not on this machine .*has no address.* pass --data-dir DIR"):
+        files.find(file, root=tmp_path / "root")
+    assert files.find(file, data_dir=put(tmp_path / "data", b"anything").parents[1]).read_bytes() == b"anything"
 
 
 @pytest.mark.parametrize("variable", [None, "MLBENCH_DATA"])
