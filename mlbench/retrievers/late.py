@@ -92,7 +92,7 @@ class LateLists(TextLists[Tokens]):
         A document without tokens comes after all others.
         """
         # What is exact is the same everywhere; a device without float64 leaves it to the CPU.
-        device = "cuda" if self._model.device.type == "cuda" else "cpu"
+        device = str(self._model.device) if self._model.device.type == "cuda" else "cpu"
         edges = _tiles([len(tokens) for tokens in documents])
 
         def score(queries: Sequence[Tokens]) -> Floats:
