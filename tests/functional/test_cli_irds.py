@@ -166,6 +166,45 @@ def test_english_topics_against_three_languages_and_their_pool(mlbench: CommandL
     assert settings["en+fa+ru+zh"]["measures"]["AP"] == 1
 
 
+def test_topics_as_people_translated_them(mlbench: CommandLine, home: Path) -> None:
+    titles = {"eng": "red fox", "fas": "روباه سرخ", "rus": "рыжая лиса", "zho": "赤狐"}
+    parts = {"topic_title", "topic_description", "topic_narrative"}
+    topic = {
+        "topic_id": "7",
+        "languages_with_qrels": ["fas", "rus", "zho"],
+        "topics": [
+            {"lang": tag, "source": source} | dict.fromkeys(parts, title)
+            for tag, title in titles.items()
+            for source in (("original",) if tag == "eng" else ("human translation", "google translation"))
+        ],
+        "narratives": {tag: {} for tag in titles},
+        "report": {"text": "r", "url": "u", "date": "d"},
+    }
+    write_rows(home / "hc4" / "test.topics.v1-0.jsonl", [topic])
+    for tag, title in titles.items():
+        if tag != "eng":
+            rows = [
+                {"id": f"{tag}-{number}", "title": text, "text": text, "url": "u", "time": "t", "cc_file": "c"}
+                for number, text in enumerate((f"{title} {titles['eng']}", "0", "1"))
+            ]
+            write_rows(home / "hc4" / tag / "hc4_docs.jsonl", rows)
+            (home / "hc4" / tag / "test.qrels.v1-0.txt").write_text(f"7 0 {tag}-0 3\n7 0 {tag}-1 0\n")
+    document = mlbench.result("--model", "hashing", "--task", "hc4", "--out", "out")
+    kinds = [setting["kind"] for setting in document["settings"]]
+    # Nobody asks in English for English documents, for there are none.
+    assert {kind: kinds.count(kind) for kind in kinds} == {"monolingual": 3, "cross_lingual": 9, "multilingual": 4}
+    for setting in document["settings"]:
+        assert setting["n_queries"] == 1
+        if setting["kind"] == "monolingual":
+            assert setting["measures"]["RR@10"] == 1
+    scores_of_bias = {score["name"]: score["value"] for score in document["bias"]["scores"]}
+    assert document["bias"]["n_topics"] == 1
+    assert scores_of_bias["own_language_preference"] == 1
+    # The three relevant documents stand first, second and third for every query.
+    assert scores_of_bias["rank_distance"] == 2
+    assert mlbench("verify", str(next((mlbench.folder / "out").glob("*.json")))).code == 0
+
+
 def archive(path: Path, members: list[tuple[str, str]]) -> None:
     contents: dict[str, str] = {}
     for name, line in members:
