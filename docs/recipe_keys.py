@@ -142,7 +142,9 @@ TABLES: Mapping[str, tuple[str, type[BaseModel], Mapping[str, str]]] = {
             "language": "for tasks; without meaning here",
             "url": "where it is downloaded from; needs `sha256` and `bytes`",
             "sha256": "with `bytes`; the file is only used when both match",
+            "md5": "in place of `sha256`, for what is published with no other checksum",
             "bytes": "its size",
+            "unchecked": "no checksum is known: taken from `--data-dir` or `MLBENCH_DATA` as it is",
         },
     ),
     "validation": (

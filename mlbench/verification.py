@@ -37,7 +37,7 @@ def verify(path: Path) -> Verification:
 
 
 def recompute(result: Result, ranks: Ranks) -> Verification:
-    """Recompute a document from its ranks, as `verify` does; raises `UserError` for settings that they cannot answer."""
+    """Recompute a document from its ranks, as `verify` does; raises `UserError` for settings they cannot answer."""
     scores = score(ranks, _request(result))
     numbers, differences = 0, []
     parts = ("settings", "aggregates", "bias", "statistics")
