@@ -19,9 +19,11 @@ _LOCAL = struct.Struct("<4s5H3I2H")
 _CENTRAL = struct.Struct("<4s6H3I5H2I")
 _END = struct.Struct("<4s4H2IH")
 _SIZES = struct.Struct("<HHQQ")
-_VERSION, _DEFLATED, _TIME, _FIRST_OF_1980, _READ_WRITE = 45, 8, 0, 0x21, 0o600 << 16
-# In a member's header; its sizes stand in the field behind its name.
+_DEFLATED, _TIME, _FIRST_OF_1980, _READ_WRITE = 8, 0, 0x21, 0o600 << 16
+# In a member's header, from Python 3.11.4 on: its sizes stand in the field behind its name alone. Before, they stand in
+# both, and an older version is asked for.
 _ELSEWHERE = 2**32 - 1
+_VERSION, _OLDER_VERSION = 45, 20
 _SYSTEMS = (3, 0)
 _CHUNK = 2**20
 
@@ -32,6 +34,7 @@ def check_archive(content: bytes, names: Sequence[str], largest: int) -> None:
     The arrays may take `largest` bytes together. Raises `RefusedEntry`.
     """
     offset, directory = 0, []
+    version = _OLDER_VERSION if content[4:6] == struct.pack("<H", _OLDER_VERSION) else _VERSION
     for name in names:
         member = f"{name}.npy".encode()
         start = offset + _LOCAL.size + len(member) + _SIZES.size
@@ -40,7 +43,7 @@ def check_archive(content: bytes, names: Sequence[str], largest: int) -> None:
             raise RefusedEntry(f"it ends before {name}")
         crc = _LOCAL.unpack_from(header)[6]
         _, _, size, packed = _SIZES.unpack_from(header, len(header) - _SIZES.size)
-        if header != _local(member, crc, size, packed):
+        if max(size, packed) >= _ELSEWHERE or header != _local(version, member, crc, size, packed):
             raise RefusedEntry(f"the header of {name} is not as numpy writes it")
         largest -= size
         if largest < 0:
@@ -48,7 +51,7 @@ def check_archive(content: bytes, names: Sequence[str], largest: int) -> None:
         _check_packed(name, content[start : start + packed], packed, size, crc)
         directory.append((member, crc, size, packed, offset))
         offset = start + packed
-    if content[offset:] not in [_directory(directory, offset, system) for system in _SYSTEMS]:
+    if content[offset:] not in [_directory(directory, offset, version, system) for system in _SYSTEMS]:
         raise RefusedEntry("its directory is not as numpy writes it, or something follows the end")
 
 
@@ -64,16 +67,17 @@ def check_plain(name: str, content: bytes, array: NDArray[np.generic]) -> None:
         raise RefusedEntry(f"{name} is not as numpy writes it: 32-bit integers, or texts no wider than the longest")
 
 
-def _local(member: bytes, crc: int, size: int, packed: int) -> bytes:
-    fixed = (_VERSION, 0, _DEFLATED, _TIME, _FIRST_OF_1980, crc, _ELSEWHERE, _ELSEWHERE, len(member), _SIZES.size)
+def _local(version: int, member: bytes, crc: int, size: int, packed: int) -> bytes:
+    sizes = (packed, size) if version == _OLDER_VERSION else (_ELSEWHERE, _ELSEWHERE)
+    fixed = (version, 0, _DEFLATED, _TIME, _FIRST_OF_1980, crc, *sizes, len(member), _SIZES.size)
     return _LOCAL.pack(b"PK\x03\x04", *fixed) + member + _SIZES.pack(1, 16, size, packed)
 
 
-def _directory(members: Sequence[tuple[bytes, int, int, int, int]], start: int, system: int) -> bytes:
+def _directory(members: Sequence[tuple[bytes, int, int, int, int]], start: int, version: int, system: int) -> bytes:
     entries = b"".join(
         _CENTRAL.pack(
             b"PK\x01\x02",
-            *(_VERSION | system << 8, _VERSION, 0, _DEFLATED, _TIME, _FIRST_OF_1980, crc, packed, size),
+            *(version | system << 8, version, 0, _DEFLATED, _TIME, _FIRST_OF_1980, crc, packed, size),
             *(len(member), 0, 0, 0, 0, _READ_WRITE, offset),
         )
         + member

@@ -83,16 +83,21 @@ def repacked(pack: Callable[[bytes, bytes], bytes], name: str = "numbers") -> by
         packed = CONTENT[start + length : start + length + info.compress_size]
         if info.filename == f"{name}.npy":
             packed = pack(packed, zlib.decompress(packed, -15))
-        header = bytearray(CONTENT[start : start + length])
-        header[-8:] = struct.pack("<Q", len(packed))
+        header = with_packed_size(CONTENT[start : start + length], len(packed))
         entry = bytearray(CONTENT[central(info) : central(info) + 46 + len(info.filename)])
         entry[20:24] = struct.pack("<I", len(packed))
         entry[42:46] = struct.pack("<I", len(out))
-        out += bytes(header) + packed
+        out += header + packed
         directory += bytes(entry)
     end = bytearray(CONTENT[-22:])
     end[12:20] = struct.pack("<II", len(directory), len(out))
     return out + directory + bytes(end)
+
+
+def with_packed_size(header: bytes, size: int) -> bytes:
+    """Return a member's header with another size of what is packed, in each place where this Python writes it."""
+    before = header[:18] + struct.pack("<I", size) if header[18:22] != b"\xff" * 4 else header[:22]
+    return before + header[22:-8] + struct.pack("<Q", size)
 
 
 def central(info: zipfile.ZipInfo) -> int:
@@ -134,7 +139,8 @@ HOSTILE = {
     "a zip of another hand": rewritten(lambda archive, name, data: archive.writestr(name, data)),
     "stored": rewritten(with_info(compress_type=zipfile.ZIP_STORED)),
     "packed with LZMA": rewritten(with_info(compress_type=zipfile.ZIP_LZMA)),
-    "encrypted, it says": replaced(b"PK\x03\x04\x2d\x00\x00\x00", b"PK\x03\x04\x2d\x00\x01\x00"),
+    "encrypted, it says": CONTENT[:6] + b"\x01\x00" + CONTENT[8:],
+    "a version of another time": CONTENT[:4] + b"\x0a\x00" + CONTENT[6:],
     "a name in the directory alone": replaced(b"words", b"sword", len(CONTENT) - 400),
     "bytes behind the packed data": repacked(lambda packed, data: packed + b"hidden"),
     "bits behind the packed data": repacked(trailing_bits),
@@ -172,10 +178,28 @@ def test_a_bomb_is_refused_by_what_its_header_says() -> None:
 
 def test_a_bomb_that_lies_unfolds_no_further_than_it_says() -> None:
     packed = deflated(bytes(2**28), 9)
-    content = bytearray(saved(numbers=ARRAYS["numbers"])[: 30 + 11 + 20]) + packed
-    content[53:61] = struct.pack("<Q", len(packed))
+    content = with_packed_size(saved(numbers=ARRAYS["numbers"])[: 30 + 11 + 20], len(packed)) + packed
     with pytest.raises(RefusedEntry, match="what numbers unfolds to"):
         check_archive(bytes(content), ["numbers"], LARGEST)
+
+
+def by_another_python(content: bytes) -> bytes:
+    """Write headers as Python does on the other side of 3.11.4: with sizes in one place more, or one less."""
+    older = content[4:6] == struct.pack("<H", 45)
+    version, changed = struct.pack("<H", 20 if older else 45), bytearray(content)
+    for info in infos(content):
+        start, entry = info.header_offset, central(info)
+        sizes = struct.pack("<II", info.compress_size, info.file_size) if older else b"\xff" * 8
+        changed[start + 4 : start + 6], changed[start + 18 : start + 26] = version, sizes
+        changed[entry + 4 : entry + 5] = changed[entry + 6 : entry + 7] = version[:1]
+    return bytes(changed)
+
+
+def test_what_another_python_writes_passes() -> None:
+    other = by_another_python(CONTENT)
+    assert other != CONTENT
+    check_archive(other, NAMES, LARGEST)
+    assert by_another_python(other) == CONTENT
 
 
 @given(st.data())
