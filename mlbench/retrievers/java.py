@@ -22,6 +22,9 @@ OLDEST = 21
 # The Java reserves this much beside its heap; what it cannot reserve ends the process, with no error to catch.
 _BESIDE_THE_HEAP = 3 << 29
 _UNITS = {"m": 20, "g": 30}
+# The Java cuts the stack of the thread that starts it down to this, and that is Python's own: with the usual megabyte,
+# deep recursion would end the process where Python raises RecursionError.
+_STACK = "-Xss8m"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +110,7 @@ def _start(heap: str) -> Machine:
         raise RetrieverError("bm25: this process already runs a Java of somebody else's: start another process")
     _check_heap(heap)
     # Signals are Python's; the analyzers need few threads. Warnings of the Java's own would reach the terminal.
-    configuration.set_options(f"-Xmx{heap}", "-Xrs", "-XX:+UseSerialGC", "-Xlog:disable")
+    configuration.set_options(f"-Xmx{heap}", _STACK, "-Xrs", "-XX:+UseSerialGC", "-Xlog:disable")
     configuration.set_classpath(str(jar))
     with _home(java.home):
         try:

@@ -1,3 +1,4 @@
+import subprocess
 import sys
 
 import numpy as np
@@ -131,3 +132,20 @@ def test_scores_are_those_of_lucene_to_the_bit(analyzers: Analyzers, language: s
     for number, expected in enumerate(theirs):
         found = postings.scores(asked[number])
         assert found == {doc_id: float(np.float32(score)) for doc_id, score in expected.items()}
+
+
+def test_deep_recursion_is_still_pythons_own_beside_a_java() -> None:
+    program = """
+import json
+import sys
+from mlbench.retrievers.analyzers import Analyzers
+
+Analyzers("512m")
+sys.setrecursionlimit(8_000)
+try:
+    json.loads("[" * 100_000)
+except RecursionError:
+    print("refused")
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "refused\n"), done.stderr
