@@ -68,10 +68,13 @@ def module_folders(folder: Path) -> list[Path]:
         raise RetrieverError(f"{listing}: not a list of modules with a path each") from error
 
 
-def saved_prompt(prompts: Mapping[str, str], role: Role, given: str | None) -> str:
-    """Return the prompt of `role`: the `given` one, else the one that the checkpoint saves, else the empty text."""
-    if given is not None:
-        return given
+def saved_prompts(prompts: Mapping[str, str], *, query: str | None, document: str | None) -> dict[Role, str]:
+    """Return the prompt of each role: the given one, else what the checkpoint saves, else the empty text."""
+    given: dict[Role, str | None] = {"query": query, "document": document}
+    return {role: _saved_prompt(prompts, role) if own is None else own for role, own in given.items()}
+
+
+def _saved_prompt(prompts: Mapping[str, str], role: Role) -> str:
     return next(filter(None, (prompts.get(name) for name in _PROMPT_NAMES[role])), "")
 
 

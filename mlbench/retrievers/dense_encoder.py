@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mlbench.errors import RetrieverError
 from mlbench.protocols import Parameter, Role, Similarity, Vectors
 from mlbench.provenance import Provenance, read_provenance
-from mlbench.retrievers.checkpoint import saved_prompt
+from mlbench.retrievers.checkpoint import saved_prompts
 from mlbench.retrievers.loading import DTYPES, pooling_of
 from mlbench.retrievers.token_batches import token_batches
 
@@ -57,10 +57,7 @@ class DenseEncoder:
         self._digest = digest
         self._loaded = dict(loaded or {})
         self._folder = folder
-        self._prompts: dict[Role, str] = {
-            "query": saved_prompt(model.prompts, "query", use.query_prompt),
-            "document": saved_prompt(model.prompts, "document", use.document_prompt),
-        }
+        self._prompts = saved_prompts(model.prompts, query=use.query_prompt, document=use.document_prompt)
         self.similarity: Similarity = use.similarity or _similarity(model)
         self._routed = _is_routed(model)
         kind = model.device.type

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from mlbench.errors import RetrieverError
 from mlbench.protocols import Parameter, Role, Runtime
-from mlbench.retrievers.checkpoint import digest_checkpoint, read_json, saved_prompt
+from mlbench.retrievers.checkpoint import digest_checkpoint, read_json, saved_prompts
 from mlbench.retrievers.dense import require_torch
 from mlbench.retrievers.loading import load_as
 from mlbench.retrievers.text_lists import Floats, TextLists, TextSettings, find, grid_rows
@@ -63,10 +63,7 @@ class LateLists(TextLists[Tokens]):
         self, model: "MultiVectorEncoder", digest: str, settings: TextSettings, loaded: Mapping[str, Parameter]
     ) -> None:
         self._model, self._batch_size = model, settings.batch_size
-        self._prompts: dict[Role, str] = {
-            "query": saved_prompt(model.prompts, "query", settings.query_prompt),
-            "document": saved_prompt(model.prompts, "document", settings.document_prompt),
-        }
+        self._prompts = saved_prompts(model.prompts, query=settings.query_prompt, document=settings.document_prompt)
         identity = {
             **loaded,
             "query_prompt": self._prompts["query"],

@@ -17,7 +17,7 @@ from tokenizers import Tokenizer
 from mlbench.errors import DataError, RetrieverError
 from mlbench.protocols import Parameter, Role, Runtime, Similarity, Vectors
 from mlbench.provenance import Provenance, read_provenance
-from mlbench.retrievers.checkpoint import find_checkpoint, saved_prompt
+from mlbench.retrievers.checkpoint import find_checkpoint, saved_prompts
 from mlbench.retrievers.static_checkpoint import StaticFolder, has_table, read_folder, read_table, read_tokenizer
 
 # Stays the same as long as the same tokens give the same vector.
@@ -99,10 +99,7 @@ class StaticEncoder:
         self._table = _cut(table, self._truncate_dim)
         self.dim = self._table.shape[1]
         self._unknown = _middle(self._table)
-        self._prompts: dict[Role, str] = {
-            "query": saved_prompt(folder.prompts, "query", settings.query_prompt),
-            "document": saved_prompt(folder.prompts, "document", settings.document_prompt),
-        }
+        self._prompts = saved_prompts(folder.prompts, query=settings.query_prompt, document=settings.document_prompt)
         self._digests = [_digest(folder.tokenizer), _digest(folder.weights)]
 
     @property

@@ -183,7 +183,7 @@ INPUTS = [
     Fault(
         "unknown reader",
         OWN,
-        ("reader: unknown reader 'paralel_jsonl'", "did you mean parallel_jsonl"),
+        ("reader: unknown reader 'paralel_jsonl'", "did you mean parallel_jsonl or parallel_texts?"),
         own(("task.toml", 'reader = "paralel_jsonl"')),
     ),
     Fault(
