@@ -10,6 +10,7 @@ MlbenchError
 │   │   └── InvalidSystem        a file of a system made of other retrievers
 │   ├── DataError             data missing, altered, truncated or of unexpected content
 │   ├── RetrieverError        a retriever that cannot be opened or gives unusable vectors or lists
+│   ├── EngineError           workers that cannot be started, or that are lost again and again
 │   ├── MissingExtra          an optional dependency that is not installed
 │   ├── InvalidResult         a result document or ranks file that cannot be used
 │   └── RefusedEntry          an entry that the leaderboard does not take
@@ -71,6 +72,10 @@ class DataError(UserError):
 
 class RetrieverError(UserError):
     """A retriever that cannot be opened, or that gives vectors or lists which cannot be scored."""
+
+
+class EngineError(UserError):
+    """Workers that cannot be reached or started, or that were lost again and again over the same work."""
 
 
 class MissingExtra(UserError):

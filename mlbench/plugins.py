@@ -7,6 +7,7 @@ from mlbench.errors import MissingExtra, UnknownName, UserError
 RETRIEVERS = "mlbench.retrievers"
 READERS = "mlbench.readers"
 RERANKERS = "mlbench.rerankers"
+ENGINES = "mlbench.engines"
 
 
 def names(group: str) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 """What a plugin author implements: encoders, rankers, their schemes, and readers of collections."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
@@ -242,4 +242,46 @@ class Declaring(Protocol):
 
         `languages` are those that the user asks for, for data that do not know their own.
         """
+        ...
+
+
+class Shard(Protocol):
+    """Part of the corpus of one language, read anew each time; it can be pickled, and read on another machine.
+
+    `name` is how people know it, such as its file's name.
+    """
+
+    @property
+    def language(self) -> str:
+        """The language of its documents."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """What it is called in messages."""
+        ...
+
+    def fingerprint(self) -> str:
+        """Return a digest of what it is read from, such as the SHA-256 of its file."""
+        ...
+
+    def documents(self, first: int) -> Iterator[Document]:
+        """Yield its documents from number `first` on, counted from 0; raises `DataError` with file and line."""
+        ...
+
+
+@dataclass(frozen=True)
+class ShardedCollection:
+    """A collection whose corpora are read shard by shard: `collection` has everything but documents."""
+
+    collection: Collection
+    shards: tuple[Shard, ...]
+
+
+@runtime_checkable
+class Sharding(Protocol):
+    """A `Reader` whose corpora may be larger than memory."""
+
+    def shards(self, request: ReadRequest) -> ShardedCollection:
+        """Return queries and judgments, and where the documents are; raises what reading raises."""
         ...

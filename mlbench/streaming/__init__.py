@@ -1,0 +1,1 @@
+"""Corpora that are larger than memory: read shard by shard, encoded, counted and dropped."""
