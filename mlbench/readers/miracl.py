@@ -4,12 +4,14 @@ import gzip
 import json
 import re
 import zlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from hashlib import file_digest
+from itertools import islice
 from pathlib import Path
 
 from mlbench.errors import DataError, UnknownName
-from mlbench.protocols import ReadRequest, SourceFile
+from mlbench.protocols import ReadRequest, Shard, ShardedCollection, SourceFile
 from mlbench.records import Collection, Document, Judgment, Query, document_id, sample_documents
 
 OPTIONS = ("collection",)
@@ -18,17 +20,42 @@ _SHARD = re.compile(r"docs-(0|[1-9][0-9]*)\.jsonl(\.gz)?")
 
 
 @dataclass(frozen=True, slots=True)
-class _Language:
-    """One language's share of the collection; `n_documents` counts those that were not kept as well."""
+class _Topics:
+    """One language's queries, and the judgments of each topic."""
 
     queries: tuple[Query, ...]
     judgments: dict[str, tuple[Judgment, ...]]
-    documents: tuple[Document, ...]
-    n_documents: int
 
 
-def read(request: ReadRequest) -> Collection:
-    """Return the collection of files with the roles `queries`, `qrels` and `documents` (shards), for each language.
+@dataclass(frozen=True, slots=True)
+class MiraclShard:
+    """One file of a corpus; `collection` is the name in its documents' ids."""
+
+    path: Path
+    language: str
+    collection: str
+
+    @property
+    def name(self) -> str:
+        """The folder and the name of its file."""
+        return f"{self.path.parent.name}/{self.path.name}"
+
+    def fingerprint(self) -> str:
+        """Return the SHA-256 (hex) of its file."""
+        try:
+            with self.path.open("rb") as stream:
+                return file_digest(stream, "sha256").hexdigest()
+        except OSError as error:
+            raise DataError(f"{self.path} cannot be read: {error.strerror}") from error
+
+    def documents(self, first: int = 0) -> Iterator[Document]:
+        """Yield its documents from number `first` on; those before are unpacked and not looked at."""
+        for own_id, text in _documents(self.path, first):
+            yield Document(document_id(self.collection, self.language, "", own_id), text)
+
+
+class Miracl:
+    """Reads files with the roles `queries`, `qrels` and `documents` (shards), for each language.
 
     Topics are lines `id TAB question`, judgments `id Q0 document grade`, documents `{"docid", "title", "text"}`; the
     text of a document is title, blank, text, as in the baselines (arXiv 2210.09984). Ids of topics are shared by
@@ -36,56 +63,81 @@ def read(request: ReadRequest) -> Collection:
     corpus like any other.
 
     The option `collection` is the name in the documents' ids (by default the task's), so that tasks on the same corpora
-    have the same documents. Shards are streamed: with a `limit` no more is held than the sample needs. Raises
-    `DataError` with file and line.
+    have the same documents.
     """
-    unknown = [name for name in request.options if name not in OPTIONS]
-    if unknown:
-        raise UnknownName("option of the reader miracl", unknown[0], OPTIONS)
-    found = {language: _read_language(request, language) for language in request.languages}
-    judgments = {topic: rows for each in found.values() for topic, rows in each.judgments.items()}
-    return Collection(
-        languages=request.languages,
-        queries={language: each.queries for language, each in found.items()},
-        documents={language: each.documents for language, each in found.items()},
-        judgments=judgments,
-        clusters={topic: topic for topic in judgments},
-        parallel=False,
-        left_out={language: each.n_documents - len(each.documents) for language, each in found.items()},
-    )
+
+    def __call__(self, request: ReadRequest) -> Collection:
+        """Return the whole collection; with a `limit` no more is held than the sample needs.
+
+        Raises `DataError` with file and line.
+        """
+        sharded = self.shards(request)
+        documents, counts = {}, {}
+        for language in request.languages:
+            stream = _Counted(shard for shard in sharded.shards if shard.language == language)
+            judgments = sharded.collection.judgments.values()
+            relevant = {row.doc_id for rows in judgments for row in rows if row.language == language}
+            limit = request.limit
+            documents[language] = tuple(stream) if limit is None else sample_documents(stream, relevant, limit)
+            counts[language] = stream.number
+        left_out = {language: counts[language] - len(documents[language]) for language in request.languages}
+        return replace(sharded.collection, documents=documents, left_out=left_out)
+
+    def shards(self, request: ReadRequest) -> ShardedCollection:
+        """Return queries and judgments, and the files of each corpus in their order, which must have no gap."""
+        unknown = [name for name in request.options if name not in OPTIONS]
+        if unknown:
+            raise UnknownName("option of the reader miracl", unknown[0], OPTIONS)
+        found = {language: _read_topics(request, language) for language in request.languages}
+        judgments = {topic: rows for each in found.values() for topic, rows in each.judgments.items()}
+        collection = Collection(
+            languages=request.languages,
+            queries={language: each.queries for language, each in found.items()},
+            documents=dict.fromkeys(found, ()),
+            judgments=judgments,
+            clusters={topic: topic for topic in judgments},
+            parallel=False,
+        )
+        shards = [
+            MiraclShard(path, language, _collection_name(request))
+            for language in request.languages
+            for path in _shards(request, language)
+        ]
+        return ShardedCollection(collection, tuple(shards))
 
 
-def _read_language(request: ReadRequest, language: str) -> _Language:
+reader = Miracl()
+
+
+def _read_topics(request: ReadRequest, language: str) -> _Topics:
     topics = _the_file(request, "queries", language)
     queries = tuple(Query(f"{language}:{topic}", text) for topic, text in _topics(topics))
     judgments: dict[str, list[Judgment]] = {query.topic_id: [] for query in queries}
+    collection = _collection_name(request)
     for topic, own_id, grade, place in _judgments(_the_file(request, "qrels", language)):
         if f"{language}:{topic}" not in judgments:
             raise DataError(f"{place}: topic {topic!r} is not in {topics.name}")
         if grade >= 1:
-            judgments[f"{language}:{topic}"].append(Judgment(language, _doc_id(request, language, own_id), grade))
-    relevant = {judgment.doc_id for rows in judgments.values() for judgment in rows}
-    stream = _Counted(request, language)
-    documents = tuple(stream) if request.limit is None else sample_documents(stream, relevant, request.limit)
-    return _Language(queries, {topic: tuple(rows) for topic, rows in judgments.items()}, documents, stream.number)
+            doc_id = document_id(collection, language, "", own_id)
+            judgments[f"{language}:{topic}"].append(Judgment(language, doc_id, grade))
+    return _Topics(queries, {topic: tuple(rows) for topic, rows in judgments.items()})
 
 
 class _Counted:
     """The documents of one language, shard by shard; `number` says how many have gone by."""
 
-    def __init__(self, request: ReadRequest, language: str) -> None:
-        self.request, self.language, self.number = request, language, 0
-        self.shards = _shards(request, language)
+    def __init__(self, shards: Iterable[Shard]) -> None:
+        self.number, self._shards = 0, shards
 
     def __iter__(self) -> Iterator[Document]:
-        for shard in self.shards:
-            for own_id, text in _documents(shard):
+        for shard in self._shards:
+            for document in shard.documents(0):
                 self.number += 1
-                yield Document(_doc_id(self.request, self.language, own_id), text)
+                yield document
 
 
-def _doc_id(request: ReadRequest, language: str, own_id: str) -> str:
-    return document_id(str(request.options.get("collection", request.task)), language, "", own_id)
+def _collection_name(request: ReadRequest) -> str:
+    return str(request.options.get("collection", request.task))
 
 
 def _the_file(request: ReadRequest, role: str, language: str) -> Path:
@@ -146,10 +198,10 @@ def _judgments(path: Path) -> Iterator[tuple[str, str, int, str]]:
         raise DataError(f"{path.name}: the file is empty")
 
 
-def _documents(path: Path) -> Iterator[tuple[str, str]]:
-    """Yield the own id and the text of each document of a shard."""
+def _documents(path: Path, first: int) -> Iterator[tuple[str, str]]:
+    """Yield the own id and the text of each document of a shard, from number `first` on."""
     place = ""
-    for place, line in _lines(path):
+    for place, line in islice(_lines(path), first, None):
         try:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:
@@ -160,7 +212,7 @@ def _documents(path: Path) -> Iterator[tuple[str, str]]:
         if not re.fullmatch(r"[^\s\x00-\x1f\x7f-\x9f]+", own_id):
             raise DataError(f"{place}: docid {own_id!r:.60} is empty or holds white space, which judgments cannot name")
         yield own_id, f"{title} {text}" if title else text
-    if not place:
+    if not place and not first:
         raise DataError(f"{path.name}: the shard is empty")
 
 

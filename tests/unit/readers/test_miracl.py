@@ -11,7 +11,7 @@ from unit.readers.shards import a_row, write_shard
 
 from mlbench.errors import DataError, UnknownName
 from mlbench.protocols import Parameter, ReadRequest, SourceFile
-from mlbench.readers.miracl import read
+from mlbench.readers.miracl import reader as read
 from mlbench.records import Collection, document_id
 
 TOPICS = {"sw": "6\tBandari kubwa?\n8\t Mji mkuu? \n", "yo": "6\tKí ni?\n"}
