@@ -7,6 +7,8 @@ from hashlib import sha256
 from heapq import heappush, heappushpop
 from typing import NamedTuple, TypeVar
 
+from mlbench.digests import LineDigest
+
 _OTHERS = 10
 """A sample has up to so many documents per query that are not relevant."""
 
@@ -125,26 +127,57 @@ class Collection:
             places[cluster] += 1
         return order
 
+    def line_digests(self) -> dict[str, LineDigest]:
+        """Return the digest of each language's lines: queries, documents and judgments.
+
+        Documents that are not held here, such as those of a shard, are added to it by their `document_line`.
+        """
+        digests = {language: LineDigest() for language in self.languages}
+        for language, digest in digests.items():
+            for query in self.queries[language]:
+                digest.add(query_line(query, self.clusters[query.topic_id]))
+            for document in self.documents[language]:
+                digest.add(document_line(document))
+        for topic, rows in self.judgments.items():
+            for judgment in rows:
+                digests[judgment.language].add(judgment_line(topic, judgment))
+        return digests
+
     def fingerprints(self) -> dict[str, str]:
         """Return a SHA-256 (hex) of the content of each language: queries, documents, judgments and clusters.
 
         Order does not matter; two people with the same fingerprints measured the same thing.
         """
-        lines: dict[str, list[str]] = {language: [] for language in self.languages}
-        for language in self.languages:
-            lines[language] += [
-                _line("query", query.topic_id, query.text, self.clusters[query.topic_id])
-                for query in self.queries[language]
-            ]
-            lines[language] += [_line("document", *document) for document in self.documents[language]]
-        for topic, rows in self.judgments.items():
-            for judgment in rows:
-                lines[judgment.language].append(_line("judgment", topic, judgment.doc_id, str(judgment.grade)))
-        return {language: _digest(rows) for language, rows in lines.items()}
+        return fingerprints_of(self.line_digests())
 
     def fingerprint(self) -> str:
         """Return the SHA-256 (hex) of the fingerprints of all languages."""
-        return _digest([_line(language, digest) for language, digest in self.fingerprints().items()])
+        return fingerprint_of(self.fingerprints())
+
+
+def query_line(query: Query, cluster: str) -> str:
+    """Return what the fingerprint of a query's language covers of it; `cluster` is that of its topic."""
+    return _line("query", query.topic_id, query.text, cluster)
+
+
+def document_line(document: Document) -> str:
+    """Return what the fingerprint of a document's language covers of it."""
+    return _line("document", document.doc_id, document.text)
+
+
+def judgment_line(topic_id: str, judgment: Judgment) -> str:
+    """Return what the fingerprint of a judged document's language covers of its judgment."""
+    return _line("judgment", topic_id, judgment.doc_id, str(judgment.grade))
+
+
+def fingerprints_of(digests: Mapping[str, LineDigest]) -> dict[str, str]:
+    """Return the fingerprint of each language, given the digest of all its lines."""
+    return {language: digest.hexdigest() for language, digest in digests.items()}
+
+
+def fingerprint_of(fingerprints: Mapping[str, str]) -> str:
+    """Return the fingerprint of a collection, given those of its languages, in any order."""
+    return _digest([_line(language, fingerprint) for language, fingerprint in fingerprints.items()])
 
 
 def document_id(task: str, language: str, paragraph: str, sentence: str) -> str:

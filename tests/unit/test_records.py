@@ -7,7 +7,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from unit.scoring.cases import make_collection
 
-from mlbench.records import Collection, Document, Query, document_id
+from mlbench.digests import LineDigest
+from mlbench.records import (
+    Collection,
+    Document,
+    Judgment,
+    Query,
+    document_id,
+    document_line,
+    fingerprint_of,
+    fingerprints_of,
+    judgment_line,
+    query_line,
+)
 
 NAMES = st.text(min_size=1, max_size=8)
 
@@ -27,6 +39,47 @@ def test_the_fingerprint_is_of_the_content_and_not_of_its_order() -> None:
     assert shuffled(collection).fingerprint() == collection.fingerprint()
     assert re.fullmatch("[0-9a-f]{64}", collection.fingerprint())
     assert set(collection.fingerprints()) == set(collection.languages)
+
+
+def test_the_fingerprint_is_that_of_its_parts_added_up() -> None:
+    collection = make_collection(seed=0)
+    without = replace(collection, documents={language: () for language in collection.languages})
+    digests = without.line_digests()
+    assert fingerprints_of(digests) != collection.fingerprints()
+    for language, rows in collection.documents.items():
+        for part in (rows[5:], rows[:5]):
+            digest = LineDigest()
+            for document in part:
+                digest.add(document_line(document))
+            digests[language].merge(digest)
+    assert fingerprints_of(digests) == collection.fingerprints()
+    assert fingerprint_of(fingerprints_of(digests)) == collection.fingerprint()
+
+
+def test_the_fingerprint_of_known_content_stays_what_it_is() -> None:
+    # Results of earlier versions are compared by it: a new value here makes all of them incomparable.
+    collection = Collection(
+        languages=("en", "th"),
+        queries={"en": (Query("t", "Who?"),), "th": ()},
+        documents={"en": (Document("d-en", "She."),), "th": (Document("d-th", "เธอ"),)},
+        judgments={"t": (Judgment("en", "d-en", 1), Judgment("th", "d-th", 2))},
+        clusters={"t": "article"},
+    )
+    lines = {
+        "en": ["query\x1ft\x1fWho?\x1farticle", "document\x1fd-en\x1fShe.", "judgment\x1ft\x1fd-en\x1f1"],
+        "th": ["document\x1fd-th\x1fเธอ", "judgment\x1ft\x1fd-th\x1f2"],
+    }
+    assert lines["en"] == [
+        query_line(collection.queries["en"][0], "article"),
+        document_line(collection.documents["en"][0]),
+        judgment_line("t", collection.judgments["t"][0]),
+    ]
+    for language, digest in collection.line_digests().items():
+        known = LineDigest()
+        for line in lines[language]:
+            known.add(line)
+        assert digest.hexdigest() == known.hexdigest() == collection.fingerprints()[language]
+    assert collection.fingerprint() == "fec0d84ef381de4cc7959f614d9a9eb4f6af76ca908656392735528659b4166b"
 
 
 def changed(collection: Collection, what: str) -> Collection:
