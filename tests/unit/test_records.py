@@ -43,7 +43,7 @@ def test_the_fingerprint_is_of_the_content_and_not_of_its_order() -> None:
 
 def test_the_fingerprint_is_that_of_its_parts_added_up() -> None:
     collection = make_collection(seed=0)
-    without = replace(collection, documents={language: () for language in collection.languages})
+    without = replace(collection, documents=dict.fromkeys(collection.languages, ()))
     digests = without.line_digests()
     assert fingerprints_of(digests) != collection.fingerprints()
     for language, rows in collection.documents.items():
