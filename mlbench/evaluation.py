@@ -26,6 +26,7 @@ from mlbench.results import LARGEST_SEED, MOST_RESAMPLES, Cost, RanksFile, Resul
 from mlbench.scoring import Request, Scores, score
 from mlbench.specs import adopt, describe, open_retriever
 from mlbench.store import Store
+from mlbench.systems.composite import Composite
 from mlbench.systems.parts import Preparable
 from mlbench.tables import count_vectors, grid_vectors, look_up_lists
 from mlbench.tasks import Task, load_task
@@ -148,7 +149,7 @@ def measure(
     clock.lap("rank")
     scores = score(ranks, _request(task, settings, options))
     clock.lap("score")
-    cost = _cost(embeddings, clock, model.tokens() - tokens)
+    cost = _cost(model, embeddings, clock, model.tokens() - tokens)
     return _assemble(model, task, layout, (ranks, scores), cost, options)
 
 
@@ -225,7 +226,7 @@ def _request(task: Task, settings: tuple[Setting, ...], options: Options) -> Req
     )
 
 
-def _cost(embeddings: Embeddings | None, clock: _Clock, tokens: int) -> Cost:
+def _cost(model: Opened, embeddings: Embeddings | None, clock: _Clock, tokens: int) -> Cost:
     return Cost(
         texts=None if embeddings is None else embeddings.distinct,
         encoded_texts=None if embeddings is None else embeddings.encoded,
@@ -236,6 +237,7 @@ def _cost(embeddings: Embeddings | None, clock: _Clock, tokens: int) -> Cost:
         score_seconds=round(clock.laps["score"], 3),
         peak_bytes=peak_bytes(),
         finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        indexes=model.retriever.index_costs if isinstance(model.retriever, Composite) else (),
     )
 
 

@@ -152,8 +152,28 @@ class Statistics(_Part):
     redraws: int
 
 
+class IndexCost(_Part):
+    """What one index over the documents of one pool took: built and searched in one thread, query by query.
+
+    `keys` are those of the index as they came out for this pool, `depth` is how long lists could be at most, `bytes`
+    the size of the index as it would be written; seconds are those of the processor.
+    """
+
+    document_languages: tuple[str, ...]
+    n_documents: int = Field(ge=0)
+    keys: dict[str, int]
+    depth: int = Field(ge=0)
+    bytes: int = Field(ge=0)
+    build_seconds: float = Field(ge=0)
+    n_queries: int = Field(ge=0)
+    search_seconds: float = Field(ge=0)
+
+
 class Cost(_Part):
-    """What the run took; the only part that differs between two runs of the same thing."""
+    """What the run took; the only part that differs between two runs of the same thing.
+
+    `indexes` are those of approximate search, one for each pool.
+    """
 
     texts: int | None
     encoded_texts: int | None
@@ -164,6 +184,7 @@ class Cost(_Part):
     score_seconds: float
     peak_bytes: int | None
     finished_at: str
+    indexes: tuple[IndexCost, ...] = ()
 
 
 class Environment(_Part):

@@ -5,6 +5,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import click
@@ -23,6 +24,8 @@ from mlbench.report.formats import console_reports
 from mlbench.report.harmless import harmless
 from mlbench.result_files import check_folder, to_json, write_result
 from mlbench.results import Result
+from mlbench.systems.index_kinds import Index, parse_index
+from mlbench.systems.indexed import with_indexes
 from mlbench.tasks import Task, load_task
 
 DEFAULT_MODEL = "static"
@@ -33,6 +36,14 @@ def _languages(context: click.Context, parameter: click.Parameter, tags: str | N
     if tags is None:
         return None
     return tuple(check_language(tag.strip()) for tag in tags.split(",") if tag.strip())
+
+
+def _indexes(context: click.Context, parameter: click.Parameter, texts: Sequence[str]) -> list[Index]:
+    indexes = [parse_index(text) for text in texts]
+    for text, index in zip(texts, indexes, strict=True):
+        if indexes.count(index) > 1:
+            raise UserError(f"--index {text} is there twice: its results would have one name")
+    return indexes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +59,7 @@ class Request:
     threads: int | None
     seed: int
     resamples: int
+    indexes: list[Index]
     save_run: Path | None
     depth: int | None
     against: str | None
@@ -98,6 +110,15 @@ Examples:
     callback=assignments("dtype=bf16"),
     metavar="KEY=VALUE",
     help="A key of the model.",
+)
+@click.option(
+    "--index",
+    "indexes",
+    multiple=True,
+    callback=_indexes,
+    metavar="KIND[:KEY=VALUE,...]",
+    help="Measure the model with an approximate index in place of exact ranks: flat, hnsw or ivfpq, as in "
+    "hnsw:ef_search=64; may be repeated. Exact is the run without it; mlbench index-costs compares.",
 )
 @click.option("--data-dir", type=click.Path(path_type=Path), metavar="DIR", help="A folder with the files of tasks.")
 @click.option(
@@ -159,8 +180,9 @@ def command(screen: Screen, /, models: Sequence[str], tasks: Sequence[str], **ch
     paths: list[Path] = []
     for model in models:
         opened = open_model(model, options)
-        for task in loaded:
-            done = measure(opened, task, languages=request.languages, data_dir=request.data_dir, options=options)
+        retrievers = with_indexes(opened, request.indexes) if request.indexes else [opened]
+        for task, retriever in product(loaded, retrievers):
+            done = measure(retriever, task, languages=request.languages, data_dir=request.data_dir, options=options)
             paths.append(write_result(done.result, done.ranks, request.out))
             results.append(done.result)
             if not request.as_json:
@@ -180,12 +202,18 @@ def command(screen: Screen, /, models: Sequence[str], tasks: Sequence[str], **ch
 
 def _check(request: Request, models: Sequence[str], tasks: Sequence[str]) -> None:
     """Raise `UserError` for options that do not go together."""
-    if request.save_run is not None and len(models) * len(tasks) > 1:
-        raise UserError("--save-run takes one model and one task: give each run a command and a folder of its own")
+    n_systems = len(models) * max(1, len(request.indexes))
+    if request.save_run is not None and n_systems * len(tasks) > 1:
+        raise UserError(
+            "--save-run takes one model, index and task: give each run a command and a folder of its own"
+            if request.indexes
+            else "--save-run takes one model and one task: give each run a command and a folder of its own"
+        )
     if request.save_run is None and request.depth is not None:
         raise UserError("--depth is how long the lists of --save-run are: add --save-run DIR")
-    if request.against is not None and len(models) > 1:
-        raise UserError("--against takes one model: give each candidate a command of its own")
+    if request.against is not None and n_systems > 1:
+        what = "index" if len(models) == 1 else "model"
+        raise UserError(f"--against takes one {what}: give each candidate a command of its own")
     if request.against is None and request.gate is not None:
         raise UserError("--gate judges what is compared: add --against BASE")
 

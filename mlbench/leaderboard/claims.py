@@ -38,7 +38,7 @@ def _retriever_fault(retriever: RetrieverInfo) -> str:
 
 
 def _cost_fault(cost: Cost) -> str:
-    numbers = cost.model_dump(exclude={"finished_at"})
+    numbers = cost.model_dump(exclude={"finished_at", "indexes"})
     negative = [name for name, value in numbers.items() if value is not None and value < 0]
     if negative:
         return f"cost.{negative[0]} is negative"

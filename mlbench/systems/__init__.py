@@ -1,1 +1,1 @@
-"""Systems made of other retrievers, declared in TOML: fusion of several, and re-ranking of what one found."""
+"""Systems made of other retrievers: fusion of several, re-ranking of what one found, approximate indexes."""

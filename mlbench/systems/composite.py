@@ -9,7 +9,9 @@ from pathlib import Path
 from mlbench.languages import Setting
 from mlbench.protocols import Parameter, Progress
 from mlbench.records import Document, Query
-from mlbench.systems.parts import Part, Texts
+from mlbench.results import IndexCost
+from mlbench.systems.parts import Part
+from mlbench.systems.vectors import Texts
 
 
 class Composite(ABC):
@@ -39,6 +41,12 @@ class Composite(ABC):
     def tokens(self) -> int:
         """What the parts have encoded since they were opened."""
         return sum(part.opened.tokens() for part in self._parts.values())
+
+    @property
+    def index_costs(self) -> tuple[IndexCost, ...]:
+        """What the indexes of the parts took since the last preparation; nothing where there are none."""
+        rankers = (part.ranker for part in self._parts.values())
+        return tuple(cost for ranker in rankers if isinstance(ranker, Composite) for cost in ranker.index_costs)
 
     def fingerprint(self) -> str:
         """Return a digest of how the lists become one and of what the parts are, wherever they lie."""

@@ -12,6 +12,7 @@ from mlbench.declarations import Declared, faults_of, read_toml
 from mlbench.errors import InvalidSystem, RetrieverError, UserError, suggest
 from mlbench.protocols import Parameter
 from mlbench.specs import check_settings, load_scheme, parse, split
+from mlbench.systems.index_kinds import parse_index
 
 SYSTEM = "system"
 """The scheme of system files."""
@@ -77,9 +78,21 @@ class Rerank(Declared):
     n: Annotated[int, Field(ge=1)] = 100
 
 
-Declaration = Fusion | Rerank
+class Indexed(Declared):
+    """An encoder whose documents are looked up in an approximate index, written as for `--index`."""
 
-_KINDS: dict[str, type[Fusion] | type[Rerank]] = {"fusion": Fusion, "rerank": Rerank}
+    kind: Literal["index"]
+    encoder: Annotated[Part, BeforeValidator(_table)]
+    index: Annotated[str, Field(pattern=r"\S")]
+
+
+Declaration = Fusion | Rerank | Indexed
+
+_KINDS: dict[str, type[Fusion] | type[Rerank] | type[Indexed]] = {
+    "fusion": Fusion,
+    "rerank": Rerank,
+    "index": Indexed,
+}
 
 
 def read_system(path: Path, within: tuple[Path, ...] = ()) -> Declaration:
@@ -94,7 +107,7 @@ def read_system(path: Path, within: tuple[Path, ...] = ()) -> Declaration:
     table = read_toml(path, source, InvalidSystem)
     model = _KINDS.get(str(table.get("kind")))
     if model is None:
-        known = suggest(str(table["kind"]), _KINDS) if "kind" in table else 'write kind = "fusion" or "rerank"'
+        known = suggest(str(table["kind"]), _KINDS) if "kind" in table else 'write kind = "fusion", "rerank" or "index"'
         raise InvalidSystem(source, [f"kind: {'unknown value' if 'kind' in table else 'is missing'}: {known}"])
     try:
         declared = model.model_validate(table)
@@ -125,6 +138,13 @@ def _resolved(declared: Declaration, path: Path, within: tuple[Path, ...], fault
             part.model_copy(update=resolve(f"systems[{index}]", part)) for index, part in enumerate(declared.systems)
         ]
         return declared.model_copy(update={"systems": tuple(parts)})
+    if isinstance(declared, Indexed):
+        try:
+            parse_index(declared.index)
+        except UserError as error:
+            faults.append(f"index: {error}")
+        encoder = declared.encoder.model_copy(update=resolve("encoder", declared.encoder))
+        return declared.model_copy(update={"encoder": encoder})
     first = declared.first.model_copy(update=resolve("first", declared.first))
     reranker = declared.reranker.model_copy(update=resolve("reranker", declared.reranker, plugins.RERANKERS))
     return declared.model_copy(update={"first": first, "reranker": reranker})

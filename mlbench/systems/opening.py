@@ -10,14 +10,16 @@ from mlbench.errors import RetrieverError
 from mlbench.protocols import Reranker, Runtime
 from mlbench.specs import check_settings, describe, load_scheme
 from mlbench.systems.composite import Composite
-from mlbench.systems.declaration import Fusion, parse_reranker, read_system
+from mlbench.systems.declaration import Fusion, Indexed, parse_reranker, read_system
 from mlbench.systems.fusion import FusionRanker
+from mlbench.systems.index_kinds import parse_index
+from mlbench.systems.indexed import IndexedEncoder, IndexRanker
 from mlbench.systems.parts import open_part
 from mlbench.systems.reranking import RerankRanker
 
 
 class System:
-    """Several retrievers as one: fusion or re-ranking (locator: a TOML file)."""
+    """Retrievers put together: fusion, re-ranking, an approximate index (locator: a TOML file)."""
 
     example = "system:./system.toml"
 
@@ -34,6 +36,9 @@ class System:
         declared = read_system(Path(locator))
         if isinstance(declared, Fusion):
             return FusionRanker(declared, [open_part(part.model, part.settings, runtime) for part in declared.systems])
+        if isinstance(declared, Indexed):
+            part = open_part(declared.encoder.model, declared.encoder.settings, runtime)
+            return IndexRanker(parse_index(declared.index), part, IndexedEncoder(part.opened))
         first = open_part(declared.first.model, declared.first.settings, runtime)
         reranker = open_reranker(declared.reranker.model, declared.reranker.settings, runtime)
         return RerankRanker(declared, first, reranker, describe(declared.reranker.model))

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from mlbench.embeddings import Group, embed
 from mlbench.errors import RetrieverError
 from mlbench.grid import dot_exponent, grid_cosine, grid_dot
 from mlbench.languages import Setting
@@ -20,11 +19,10 @@ from mlbench.ordering import best_columns, by_id
 from mlbench.protocols import Encoder, Parameter, Progress, Ranker, Role, Runtime, Silence
 from mlbench.records import Document, Query
 from mlbench.specs import describe, open_retriever
-from mlbench.store import Store
+from mlbench.systems.vectors import TextRows, Texts
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
-Texts = Mapping[Group, Sequence[str]]
 
 _CELLS = 2**22
 
@@ -44,6 +42,12 @@ class Part:
 
     ranker: Ranker
     opened: Opened
+
+    @classmethod
+    def of(cls, opened: Opened, threads: int | None = None) -> "Part":
+        """Return `opened` as a part: an encoder answers with lists."""
+        retriever = opened.retriever
+        return cls(EncoderLists(opened, threads) if isinstance(retriever, Encoder) else retriever, opened)
 
     def fingerprint(self) -> str:
         """Return the part's own fingerprint, that of a result of it alone."""
@@ -91,18 +95,16 @@ class Part:
 def open_part(spec: str, settings: Mapping[str, str], runtime: Runtime) -> Part:
     """Open what `spec` names; raises what `open_retriever` raises."""
     opened = Opened(open_retriever(spec, settings, runtime), describe(spec).removesuffix(":"))
-    retriever = opened.retriever
-    return Part(EncoderLists(opened, runtime.threads) if isinstance(retriever, Encoder) else retriever, opened)
+    return Part.of(opened, runtime.threads)
 
 
 class EncoderLists:
     """The lists that an encoder's vectors give: all documents in the total order of their exact scores."""
 
     def __init__(self, opened: Opened, threads: int | None = None) -> None:
-        assert isinstance(opened.retriever, Encoder)
-        self._encoder, self._spec = opened.retriever, opened.spec
+        self._texts = TextRows(opened)
+        self._encoder = self._texts.encoder
         self._threads = threads or cpu_count() or 1
-        self._rows: dict[Role, dict[str, int]] = {"query": {}, "document": {}}
         self._grids: dict[Role, Floats] = {}
 
     @property
@@ -116,21 +118,12 @@ class EncoderLists:
 
     def prepare(self, texts: Texts, cache: Path | None, progress: Progress) -> None:
         """Encode each distinct text once, as a run of the encoder alone does; what was prepared before is dropped."""
-        about = {"retriever": self._spec, "parameters": self._encoder.parameters}
-        store = None if cache is None else Store(cache, progress, about)
-        embeddings = embed(self._encoder, texts, store, progress)
-        for role in self._rows:
-            vectors = embeddings.matrices[role]
+        embeddings = self._texts.encode(texts, cache, progress)
+        for role, vectors in embeddings.matrices.items():
             if self._encoder.similarity == "cosine":
                 self._grids[role] = grid_cosine(vectors)
             else:
                 self._grids[role] = grid_dot(vectors, dot_exponent(embeddings.largest_norm(role)))
-            self._rows[role] = {
-                text: int(row)
-                for group, group_texts in texts.items()
-                if group[0] == role
-                for text, row in zip(group_texts, embeddings.rows[group], strict=True)
-            }
 
     def search(
         self, setting: Setting, queries: Sequence[Query], documents: Sequence[Document], depth: int
@@ -145,11 +138,11 @@ class EncoderLists:
     ) -> list[Integers]:
         """Return the lists as positions in `documents`, which stand in the order of ids, descending."""
         asked, corpus = [query.text for query in queries], [document.text for document in documents]
-        if not (self._rows["query"].keys() >= set(asked) and self._rows["document"].keys() >= set(corpus)):
+        if self._texts.lack(asked, corpus):
             name = setting.query_language
             self.prepare({("query", name): asked, ("document", name): corpus}, None, Silence())
-        vectors = self._grids["document"][[self._rows["document"][text] for text in corpus]]
-        wanted = self._grids["query"][[self._rows["query"][text] for text in asked]]
+        vectors = self._grids["document"][self._texts.of("document", corpus)]
+        wanted = self._grids["query"][self._texts.of("query", asked)]
 
         def rank(tile: slice) -> Integers:
             return best_columns(wanted[tile] @ vectors.T, depth)

@@ -76,7 +76,7 @@ def test_paths_are_read_from_the_folder_of_the_file(tmp_path: Path, monkeypatch:
 
 
 FAULTS = {
-    "": ['kind: is missing: write kind = "fusion" or "rerank"'],
+    "": ['kind: is missing: write kind = "fusion", "rerank" or "index"'],
     'kind = "fuson"': ["kind: unknown value: did you mean fusion?"],
     "kind = ": ["not valid TOML: Invalid value (at end of document)"],
     'kind = "fusion"': ["systems: is missing"],

@@ -18,7 +18,8 @@ from mlbench.protocols import Ranker, Runtime, Silence, Similarity
 from mlbench.ranking import Block, Targets, Tiling, count_ahead
 from mlbench.records import Collection, Document, Query
 from mlbench.systems.composite import Composite
-from mlbench.systems.parts import EncoderLists, Part, Texts
+from mlbench.systems.parts import EncoderLists, Part
+from mlbench.systems.vectors import Texts
 from mlbench.tables import count_vectors, grid_vectors, look_up_lists
 
 
