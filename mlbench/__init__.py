@@ -8,8 +8,9 @@ from mlbench.version import __version__
 if TYPE_CHECKING:
     from mlbench.data import load_collection
     from mlbench.errors import MlbenchError, UserError
-    from mlbench.evaluation import Options, evaluate
+    from mlbench.evaluation import evaluate
     from mlbench.languages import Setting
+    from mlbench.options import Options
     from mlbench.protocols import Encoder, Ranker, Runtime
     from mlbench.records import Collection, Document, Judgment, Query
     from mlbench.result_files import read_result
@@ -46,7 +47,7 @@ _HOMES = {
     "Encoder": "protocols",
     "Judgment": "records",
     "MlbenchError": "errors",
-    "Options": "evaluation",
+    "Options": "options",
     "Query": "records",
     "Ranker": "protocols",
     "Result": "results",

@@ -9,7 +9,7 @@ from typing import cast
 
 from mlbench import files, plugins
 from mlbench.errors import DataError, UnknownName
-from mlbench.protocols import Progress, Reader, ReadRequest, Silence
+from mlbench.protocols import Progress, Reader, ReadRequest, ShardedCollection, Sharding, Silence
 from mlbench.records import LARGEST_GRADE, Collection
 from mlbench.tasks import Task
 
@@ -33,6 +33,64 @@ def load_collection(
     the files of other languages are left alone: nothing can depend on them. Raises `UnknownName` for a language the
     task has not, `DataError` for missing, altered or unexpected data.
     """
+    request, task = _request(task, languages, limit, data_dir, progress)
+    collection = replace(_reader(task)(request), parallel=task.parallel)
+    check_collection(task, collection, progress)
+    if limit is not None:
+        collection = collection.sample(limit)
+    wanted = request.wanted or task.languages
+    return collection if wanted == collection.languages else collection.restrict(wanted)
+
+
+def is_sharded(task: Task) -> bool:
+    """Say whether the corpora of `task` can be read shard by shard."""
+    return isinstance(_reader(task), Sharding)
+
+
+def load_shards(
+    task: Task,
+    *,
+    languages: Sequence[str] | None = None,
+    data_dir: Path | None = None,
+    progress: Progress = _SILENCE,
+) -> tuple[Task, ShardedCollection]:
+    """Return queries, judgments and shards of a sharded task, and the task as far as it is asked for.
+
+    Nothing is checked of the documents, see `check_collection`. Raises as `load_collection` does.
+    """
+    request, task = _request(task, languages, None, data_dir, progress)
+    reader = plugins.load(plugins.READERS, task.reader)
+    if not isinstance(reader, Sharding):
+        raise TypeError(f"the reader {task.reader} gives no shards")
+    sharded = reader.shards(request)
+    collection = replace(sharded.collection, parallel=task.parallel)
+    if collection.queries_are_documents:
+        raise DataError(f"{task.name}: queries that are documents cannot be read shard by shard")
+    if request.wanted is None:
+        return task, ShardedCollection(collection, sharded.shards)
+    shards = tuple(shard for shard in sharded.shards if shard.language in request.wanted)
+    task = task.model_copy(update={"languages": request.wanted})
+    return task, ShardedCollection(collection.restrict(request.wanted), shards)
+
+
+def check_collection(task: Task, collection: Collection, progress: Progress) -> None:
+    """Check what every reader owes, so that the steps after it need not, and tell what is missing.
+
+    Documents that `collection.left_out` counts were seen by somebody else. Raises `DataError`.
+    """
+    _check_content(task, collection)
+    _check_counts(task, collection)
+    _tell_gaps(task, collection, progress)
+
+
+def _reader(task: Task) -> Reader:
+    return cast(Reader, plugins.load(plugins.READERS, task.reader))
+
+
+def _request(
+    task: Task, languages: Sequence[str] | None, limit: int | None, data_dir: Path | None, progress: Progress
+) -> tuple[ReadRequest, Task]:
+    """Find the files; return what the reader is asked for, and the task as far as it is read."""
     if isinstance(languages, str):
         raise DataError(f"languages must be a list of tags, such as [{languages!r}]")
     wanted = task.languages if languages is None else tuple(sorted(set(languages)))
@@ -44,12 +102,10 @@ def load_collection(
     if task.files and not task.parallel and all(file.language for file in task.files):
         own = tuple(file for file in task.files if file.language in wanted)
         task = task.model_copy(update={"languages": wanted, "files": own})
-    found = files.find_all(task, data_dir=data_dir, progress=progress)
-    read = cast(Reader, plugins.load(plugins.READERS, task.reader))
     request = ReadRequest(
         task=task.name,
         languages=task.languages,
-        files=found,
+        files=files.find_all(task, data_dir=data_dir, progress=progress),
         document_text=task.document_text,
         options=dict(task.options),
         limit=limit,
@@ -57,17 +113,10 @@ def load_collection(
         wanted=None if wanted == task.languages else wanted,
         progress=progress,
     )
-    collection = replace(read(request), parallel=task.parallel)
-    _check_content(task, collection)
-    _check_counts(task, collection)
-    _tell_gaps(task, collection, progress)
-    if limit is not None:
-        collection = collection.sample(limit)
-    return collection if wanted == collection.languages else collection.restrict(wanted)
+    return request, task
 
 
 def _check_content(task: Task, collection: Collection) -> None:
-    """Check what every reader owes, so that the steps after it need not."""
     if collection.languages != task.languages:
         raise DataError(f"{task.name}: the reader gave the languages {', '.join(collection.languages)}")
     for language in task.languages:

@@ -1,6 +1,6 @@
 """Encodes each distinct text of a task once, in chunks planned from the texts alone, and keeps what was encoded."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -107,6 +107,19 @@ def embed(
     )
 
 
+def encode_distinct(encoder: Encoder, texts: Iterable[str], role: Role) -> tuple[list[str], Vectors]:
+    """Return distinct texts in the order of their lengths, and their vectors, float32 (texts, dim).
+
+    They are encoded in chunks planned from the texts alone, so the same texts give the same vectors to the bit. Raises
+    `RetrieverError` for vectors that cannot be scored.
+    """
+    ordered = _by_length(set(texts))
+    vectors = np.empty((len(ordered), encoder.dim), np.float32)
+    for chunk in _cut(role, ordered, 0):
+        vectors[chunk.rows] = _encode(encoder, chunk)
+    return ordered, vectors
+
+
 def _plan(encoder: Encoder, texts: Mapping[Group, Sequence[str]]) -> tuple[list[_Plan], dict[Role, _Plan]]:
     """Cut the distinct texts into chunks: a function of the texts alone, never of what the store lacks."""
     plans: dict[str, _Plan] = {}
@@ -116,13 +129,22 @@ def _plan(encoder: Encoder, texts: Mapping[Group, Sequence[str]]) -> tuple[list[
             fingerprint = encoder.fingerprint(role)
             by_role[role] = plans.setdefault(fingerprint, _Plan(fingerprint, [], {}))
         plan = by_role[role]
-        new = sorted({text for text in texts[role, language] if text not in plan.rows}, key=lambda t: (len(t), t))
+        new = _by_length({text for text in texts[role, language] if text not in plan.rows})
         first = len(plan.rows)
-        n_chunks = -(-len(new) // CHUNK)
-        edges = [len(new) * number // n_chunks for number in range(n_chunks + 1)] if new else []
-        plan.chunks.extend(_Chunk(role, tuple(new[low:high]), first + low) for low, high in pairwise(edges))
+        plan.chunks.extend(_cut(role, new, first))
         plan.rows.update(zip(new, range(first, first + len(new)), strict=True))
     return list(plans.values()), by_role
+
+
+def _by_length(texts: Iterable[str]) -> list[str]:
+    return sorted(texts, key=lambda text: (len(text), text))
+
+
+def _cut(role: Role, texts: list[str], first: int) -> Iterator[_Chunk]:
+    """Cut texts, sorted by length, into chunks of about the same number; their rows begin at `first`."""
+    n_chunks = -(-len(texts) // CHUNK)
+    edges = [len(texts) * number // n_chunks for number in range(n_chunks + 1)] if texts else []
+    return (_Chunk(role, tuple(texts[low:high]), first + low) for low, high in pairwise(edges))
 
 
 def _load(plan: _Plan, matrix: Vectors, store: Store | None) -> list[bool]:

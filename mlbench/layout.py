@@ -96,11 +96,13 @@ def lay_out(collection: Collection) -> Layout:
 class PoolTable:
     """The counts of every row in every column, and the top of each query's list, in the numbers of a layout.
 
-    `columns` are tuples of languages; `ahead` and `ties` are (present rows, columns), `listed` (queries, columns),
+    `columns` are tuples of languages, `sizes` their numbers of documents;
+    `ahead` and `ties` are (present rows, columns), `listed` (queries, columns),
     `top` (queries, depth) document indexes, -1 where there are fewer.
     """
 
     columns: tuple[tuple[str, ...], ...]
+    sizes: tuple[int, ...]
     ahead: NDArray[np.int32]
     ties: NDArray[np.int32]
     listed: NDArray[np.int32]
@@ -116,11 +118,10 @@ def to_ranks(layout: Layout, table: PoolTable) -> Ranks:
     ties = np.zeros(ahead.shape, dtype=np.int32)
     ties[layout.present] = table.ties
     top = np.where(table.top >= 0, np.searchsorted(mentioned, table.top), -1)
-    sizes = [sum(len(collection.documents[language]) for language in column) for column in table.columns]
     return Ranks(
         languages=_strings(collection.languages),
         columns=_strings("+".join(column) for column in table.columns),
-        column_sizes=_narrow(sizes),
+        column_sizes=_narrow(list(table.sizes)),
         topic_ids=_strings(layout.topic_ids),
         topic_clusters=_narrow(layout.topic_clusters),
         cluster_unit=_strings([collection.cluster_unit]),

@@ -1,21 +1,42 @@
 """A retriever ready to be measured, and what the result says of it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
+from pathlib import Path
 
 from mlbench.errors import DataError
-from mlbench.protocols import Encoder, Progress, Retriever
+from mlbench.protocols import Encoder, Progress, Retriever, Runtime
 from mlbench.provenance import Provenance
 from mlbench.results import RetrieverInfo
+from mlbench.specs import open_retriever
+from mlbench.store import Store
+
+
+@dataclass(frozen=True)
+class Source:
+    """How to open a retriever, here or in another process; what is opened may differ where files do."""
+
+    spec: str
+    settings: Mapping[str, str]
+    runtime: Runtime
+
+    def open(self) -> Retriever:
+        """Open it; raises what `open_retriever` raises."""
+        return open_retriever(self.spec, self.settings, self.runtime)
 
 
 @dataclass(frozen=True)
 class Opened:
-    """A retriever that is ready, the spec that the result will name, and how it was trained, where that is known."""
+    """A retriever that is ready, the spec that the result will name, and how it was trained, where that is known.
+
+    `source` says how another process can open it too; None for an object that somebody made.
+    """
 
     retriever: Retriever
     spec: str
     training: Provenance | None = None
+    source: Source | None = None
 
     def info(self) -> RetrieverInfo:
         """Return what the result says of the retriever."""
@@ -41,10 +62,19 @@ class Opened:
             training=self.training,
         )
 
+    def store(self, cache: Path, progress: Progress) -> Store:
+        """Return where its vectors are kept, in the cache folder `cache`."""
+        return Store(cache, progress, {"retriever": self.spec, "parameters": self.retriever.parameters})
+
     def tokens(self) -> int:
         """Return what an encoder that counts tokens has encoded since it was opened; 0 for any other."""
-        tokens = getattr(self.retriever, "tokens", 0)
-        return tokens if isinstance(tokens, int) else 0
+        return tokens_of(self.retriever)
+
+
+def tokens_of(retriever: Retriever) -> int:
+    """Return what an encoder that counts tokens has encoded since it was opened; 0 for any other."""
+    tokens = getattr(retriever, "tokens", 0)
+    return tokens if isinstance(tokens, int) else 0
 
 
 def training_of(retriever: Retriever, progress: Progress) -> Provenance | None:

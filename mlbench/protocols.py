@@ -262,7 +262,7 @@ class Shard(Protocol):
         ...
 
     def fingerprint(self) -> str:
-        """Return a digest of what it is read from, such as the SHA-256 of its file."""
+        """Return a digest of all that decides its documents, such as the SHA-256 of its file."""
         ...
 
     def documents(self, first: int) -> Iterator[Document]:

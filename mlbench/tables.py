@@ -39,6 +39,7 @@ def count_vectors(
         counts = _without_itself(layout, counts, targets, queries, documents)
     return PoolTable(
         columns=tuple((language,) for language in collection.languages),
+        sizes=tuple(len(own) for own in places),
         ahead=counts.ahead,
         ties=counts.ties,
         listed=np.tile(np.array([len(own) for own in places], dtype=np.int32), (len(queries), 1)),
@@ -89,6 +90,7 @@ def look_up_lists(
     present = int(layout.present.sum())
     table = PoolTable(
         columns=columns,
+        sizes=tuple(sum(len(collection.documents[language]) for language in column) for column in columns),
         ahead=np.full((present, len(columns)), UNKNOWN, dtype=np.int32),
         ties=np.zeros((present, len(columns)), dtype=np.int32),
         listed=np.full((len(layout.query_topics), len(columns)), UNKNOWN, dtype=np.int32),

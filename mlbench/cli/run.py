@@ -15,9 +15,10 @@ from mlbench.cli.assignments import assignments
 from mlbench.cli.compare import show
 from mlbench.cli.progress import Screen, console, pass_screen
 from mlbench.errors import UserError
-from mlbench.evaluation import Options, measure, open_model
+from mlbench.evaluation import measure, open_model
 from mlbench.exports import DEPTH, LONGEST, SaveRun
 from mlbench.languages import check_language
+from mlbench.options import Options
 from mlbench.protocols import Progress, Runtime
 from mlbench.report.console import console_report
 from mlbench.report.formats import console_reports

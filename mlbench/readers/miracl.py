@@ -6,7 +6,7 @@ import re
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from hashlib import file_digest
+from hashlib import file_digest, sha256
 from itertools import islice
 from pathlib import Path
 
@@ -41,12 +41,13 @@ class MiraclShard:
         return f"{self.path.parent.name}/{self.path.name}"
 
     def fingerprint(self) -> str:
-        """Return the SHA-256 (hex) of its file."""
+        """Return a digest (hex) of its file and of what else is in its documents' ids."""
         try:
             with self.path.open("rb") as stream:
-                return file_digest(stream, "sha256").hexdigest()
+                content = file_digest(stream, "sha256").hexdigest()
         except OSError as error:
             raise DataError(f"{self.path} cannot be read: {error.strerror}") from error
+        return sha256("\n".join((content, self.language, self.collection)).encode()).hexdigest()
 
     def documents(self, first: int = 0) -> Iterator[Document]:
         """Yield its documents from number `first` on; those before are unpacked and not looked at."""

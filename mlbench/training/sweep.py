@@ -5,7 +5,8 @@ from contextlib import closing
 from functools import partial
 
 from mlbench.errors import DataError, InternalError, InvalidRecipe, MissingExtra, UserError
-from mlbench.evaluation import Options, measure, open_model
+from mlbench.evaluation import measure, open_model
+from mlbench.options import Options
 from mlbench.protocols import Progress, Silence
 from mlbench.result_files import check_folder, write_result
 from mlbench.sweeps import Sweep

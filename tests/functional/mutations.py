@@ -29,8 +29,9 @@ import numpy as np
 
 from mlbench.data import load_collection
 from mlbench.errors import UserError
-from mlbench.evaluation import Options, evaluate
+from mlbench.evaluation import evaluate
 from mlbench.exports import SaveRun
+from mlbench.options import Options
 from mlbench.report.formats import FORMATS, as_text, render, render_pools
 from mlbench.report.pool import answer_pool
 from mlbench.report.topic import WORST, find_topic, look_at

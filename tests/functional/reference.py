@@ -19,9 +19,11 @@ import pytrec_eval
 
 from mlbench.data import load_collection
 from mlbench.embeddings import embed
-from mlbench.evaluation import Opened, Options, measure, open_model
+from mlbench.evaluation import measure, open_model
 from mlbench.grid import dot_exponent, grid_cosine, grid_dot
 from mlbench.languages import Setting, settings_of
+from mlbench.opened import Opened
+from mlbench.options import Options
 from mlbench.protocols import Encoder, Runtime, Silence
 from mlbench.records import Collection
 from mlbench.results import Result

@@ -31,12 +31,13 @@ from typing import Any
 import numpy as np
 
 from mlbench.errors import RefusedEntry
-from mlbench.evaluation import Options, evaluate
+from mlbench.evaluation import evaluate
 from mlbench.leaderboard.accepted import accept
 from mlbench.leaderboard.board import Board
 from mlbench.leaderboard.checking import check_entry
 from mlbench.leaderboard.entries import ENTRY_FILE
 from mlbench.leaderboard.submission import Description, add
+from mlbench.options import Options
 from mlbench.verification import read_pair
 from tests.functional import mutators
 from tests.functional.forging import read, reseal, reseal_files, write

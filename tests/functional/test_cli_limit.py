@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from mlbench.cli import call
 from mlbench.data import load_collection
 from mlbench.errors import UserError
-from mlbench.evaluation import Options
+from mlbench.options import Options
 from mlbench.records import Collection
 from mlbench.report.provenance import command
 from mlbench.results import Result

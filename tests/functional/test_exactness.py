@@ -8,8 +8,10 @@ import pytest
 from functional.reference import check, some_settings
 
 from mlbench.data import load_collection
-from mlbench.evaluation import Opened, Options, evaluate, measure, open_model
+from mlbench.evaluation import evaluate, measure, open_model
 from mlbench.languages import settings_of
+from mlbench.opened import Opened
+from mlbench.options import Options
 from mlbench.protocols import Parameter, Role, Runtime, Similarity, Vectors
 from mlbench.results import Result
 from mlbench.tasks import load_task

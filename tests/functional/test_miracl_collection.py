@@ -13,9 +13,10 @@ from unit.readers.shards import plant, task_file
 
 from mlbench.data import load_collection
 from mlbench.errors import DataError
-from mlbench.evaluation import Options, evaluate
+from mlbench.evaluation import evaluate
 from mlbench.exports import SaveRun
 from mlbench.languages import Setting
+from mlbench.options import Options
 from mlbench.protocols import Parameter, Silence
 from mlbench.records import Collection, Document, Query
 from mlbench.tasks import Task, load_task

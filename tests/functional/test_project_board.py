@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from mlbench.evaluation import Options, measure, open_model
+from mlbench.evaluation import measure, open_model
 from mlbench.leaderboard.board import Board
+from mlbench.options import Options
 from mlbench.protocols import Runtime
 from mlbench.tasks import load_task
 from mlbench.verification import read_pair

@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlbench.data import load_collection
-from mlbench.evaluation import Options, evaluate
+from mlbench.evaluation import evaluate
 from mlbench.exports import SaveRun
 from mlbench.languages import Setting
 from mlbench.leaving import is_left_out
+from mlbench.options import Options
 from mlbench.protocols import Parameter, Role, Similarity, Vectors
 from mlbench.ranks import read_ranks
 from mlbench.records import Collection, Document, Query

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from mlbench.errors import DataError
-from mlbench.evaluation import Options, open_model
+from mlbench.evaluation import open_model
 from mlbench.languages import Setting
+from mlbench.options import Options
 from mlbench.protocols import Parameter, Silence
 from mlbench.provenance import MANIFEST, Contamination, Provenance, TrainedOn, read_provenance
 from mlbench.records import Document

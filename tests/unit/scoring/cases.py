@@ -124,6 +124,7 @@ def count_orders(collection: Collection, orders: Orders, depth: int = 20) -> Poo
     counted = np.array(ahead, dtype=np.int32).reshape(-1, len(collection.languages))
     return PoolTable(
         columns=tuple((language,) for language in collection.languages),
+        sizes=tuple(sizes),
         ahead=counted,
         ties=np.zeros_like(counted),
         listed=np.tile(np.array(sizes, dtype=np.int32), (len(top), 1)),

@@ -1,0 +1,46 @@
+"""How a run is made."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mlbench.errors import UserError
+from mlbench.exports import SaveRun
+from mlbench.protocols import Progress, Runtime, Silence
+from mlbench.results import LARGEST_SEED, MOST_RESAMPLES
+from mlbench.workers import Resources
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a run is made; nothing here changes what is measured, save `settings` and `limit`.
+
+    `settings` are the retriever's keys as strings; `limit` asks for a quick look at so many topics (see
+    `Collection.sample`); `cache` is the folder of the embedding store (None: the user's cache folder); `seed`,
+    `resamples` and `confidence` are those of the intervals; `save_run` asks for TREC files; `command` is recorded in
+    the result. `engine` and `resources` say where the shards of large corpora are encoded and counted, `keep_vectors`
+    whether their vectors stay in the cache (None: where they fit into half of the free space).
+    """
+
+    settings: Mapping[str, str] = field(default_factory=dict)
+    limit: int | None = None
+    runtime: Runtime = field(default_factory=Runtime)
+    cache: Path | None = None
+    resamples: int = 2000
+    seed: int = 0
+    confidence: float = 0.95
+    save_run: SaveRun | None = None
+    command: str | None = None
+    engine: str = "local"
+    resources: Resources = field(default_factory=Resources)
+    keep_vectors: bool | None = None
+    progress: Progress = field(default_factory=Silence)
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.resamples <= MOST_RESAMPLES and 0 <= self.seed <= LARGEST_SEED and 0 < self.confidence < 1):
+            raise UserError(
+                f"resamples go from 0 to {MOST_RESAMPLES:,}, seeds from 0 to {LARGEST_SEED:,}, confidence from 0 to 1: "
+                f"not {self.resamples:,}, {self.seed:,} and {self.confidence}"
+            )
+        if self.limit is not None and self.limit < 1:
+            raise UserError(f"a quick look has at least one topic, not {self.limit:,}")
