@@ -26,6 +26,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
     {
         "run": "Measure retrievers on tasks.",
         "compare": "Compare a candidate with its base, and stop one that is worse.",
+        "index-costs": "Show what approximate indexes cost, in quality and in time.",
         "history": "Show a series of checkpoints as a table and a plot.",
         "train": "Train an encoder as a recipe says, to a checkpoint that can be measured.",
         "sweep": "Train and measure every combination of values of a recipe, and compare them.",
@@ -54,15 +55,15 @@ class CommandGroup(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of the commands that are there, in the order of `COMMANDS`."""
-        return [name for name in COMMANDS if find_spec(f"{__name__}.{name}")]
+        return [name for name in COMMANDS if find_spec(_module_of(name))]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import and return the command, which then takes -q and -v as well; None for an unknown name."""
         if cmd_name not in self.list_commands(ctx):
             return None
-        command = import_module(f"{__name__}.{cmd_name}").command
+        command = import_module(_module_of(cmd_name)).command
         if not isinstance(command, click.Command):
-            raise TypeError(f"{__name__}.{cmd_name}.command is not a command")
+            raise TypeError(f"{_module_of(cmd_name)}.command is not a command")
         _accept_verbosity(command)
         return command
 
@@ -79,6 +80,10 @@ class CommandGroup(click.Group):
         if rows := [(name, COMMANDS[name]) for name in self.list_commands(ctx)]:
             with formatter.section("Commands"):
                 formatter.write_dl(rows)
+
+
+def _module_of(name: str) -> str:
+    return f"{__name__}.{name.replace('-', '_')}"
 
 
 def _verbosity() -> list[click.Parameter]:

@@ -1,0 +1,112 @@
+"""`mlbench index-costs`: what approximate indexes change in every measure and language, and how fast they are."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+
+import click
+
+from mlbench.cli.progress import Screen, console, pass_screen
+from mlbench.errors import UserError
+from mlbench.index_costs.comparing import Options, compare_indexes
+from mlbench.index_costs.document import IndexCosts, to_json
+from mlbench.regression.sources import Measured
+from mlbench.report.formats import as_text, save
+from mlbench.report.index_console import index_console
+from mlbench.report.index_markdown import index_markdown
+from mlbench.report.index_page import index_page
+from mlbench.results import LARGEST_SEED, MOST_RESAMPLES
+from mlbench.verification import read_pair
+
+_WRITERS: Mapping[str, Callable[[IndexCosts], str]] = MappingProxyType(
+    {
+        ".html": index_page,
+        ".md": index_markdown,
+        ".json": to_json,
+        ".txt": lambda costs: as_text(index_console(costs)),
+    }
+)
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  mlbench run --task xquad-r
+  mlbench run --task xquad-r --index flat --index hnsw:ef_search=20 --index hnsw:ef_search=100
+  mlbench index-costs results/xquad-r.static-ab12cd34.json results/xquad-r.static-*.json
+  mlbench index-costs exact.json hnsw.json --write costs.html --write costs.md"""
+)
+@click.argument("exact", type=click.Path(path_type=Path), metavar="EXACT")
+@click.argument("results", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RESULT...")
+@click.option(
+    "--resamples",
+    type=click.IntRange(2, MOST_RESAMPLES),
+    default=2000,
+    show_default=True,
+    metavar="N",
+    help="Resamples of the intervals.",
+)
+@click.option("--seed", type=click.IntRange(0, LARGEST_SEED), default=0, show_default=True, help="Seed of them.")
+@click.option(
+    "--write",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write a file as well: .html with plots, .md, .json or .txt. May be repeated.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the document instead of tables.")
+@pass_screen
+def command(
+    screen: Screen,
+    /,
+    exact: Path,
+    results: Sequence[Path],
+    resamples: int,
+    seed: int,
+    write: Sequence[Path],
+    as_json: bool,
+) -> None:
+    """Compare each RESULT of mlbench run --index with EXACT, the result of the same run without it.
+
+    Everything follows from the results and the ranks beside them: the changes in every measure, by kind of settings and
+    by query language, with paired intervals; the bias scores; how much of the exact lists is kept; build time, size and
+    queries per second. EXACT may be among the results.
+
+    A list of an index ends, and exact ranks do not. So every change is shown twice: from whole exact lists, and as the
+    index's own, from exact lists of the same length.
+    """
+    # Told now, not after the work.
+    writers = {path: _writer(path) for path in write}
+    indexed = [path for path in dict.fromkeys(results) if path.resolve() != exact.resolve()]
+    if not indexed:
+        raise UserError("there is no result to compare: make one with mlbench run --index KIND")
+    _keep_results(write, (exact, *indexed))
+    costs = compare_indexes(_read(exact), [_read(path) for path in indexed], Options(resamples=resamples, seed=seed))
+    progress = screen.progress()
+    for path, writer in writers.items():
+        save(writer(costs).encode(), path, option="--write")
+        progress.note(f"saved {path}")
+    if as_json:
+        click.echo(to_json(costs), nl=False)
+    else:
+        console().print(index_console(costs))
+
+
+def _read(path: Path) -> Measured:
+    return Measured(path, *read_pair(path))
+
+
+def _writer(path: Path) -> Callable[[IndexCosts], str]:
+    """Return what writes a file of this name; raises `UserError` where no format has it, or its folder is missing."""
+    writer = _WRITERS.get(path.suffix.lower())
+    if writer is None:
+        raise UserError(f"--write {path}: no format has this suffix: choose among {', '.join(_WRITERS)}")
+    if not path.parent.is_dir():
+        raise UserError(f"--write {path}: there is no folder {path.parent}")
+    return writer
+
+
+def _keep_results(paths: Sequence[Path], results: Sequence[Path]) -> None:
+    for path in paths:
+        if path.resolve() in {result.resolve() for result in results}:
+            raise UserError(f"--write {path}: that is one of the results: name another file")

@@ -1,0 +1,90 @@
+"""The figures of index costs: how near to exact lists an index is, and what it changes, by its speed."""
+
+from collections.abc import Callable, Iterator
+from itertools import groupby
+from math import ceil, floor, log10
+
+from mlbench.index_costs.document import IndexCosts, IndexReport
+from mlbench.languages import KINDS
+from mlbench.report.chart_svg import Axis, Chart, Mark, Series, chart_svg
+from mlbench.report.comparison import SHORT
+from mlbench.report.notation import decimal, heading
+from mlbench.report.sweep_figures import Drawing
+from mlbench.report.sweep_rows import Quantity
+
+_CUTOFF = 10
+# The key that a kind is swept over, as its marks are labelled.
+_SWEPT = {"hnsw": "ef_search", "ivfpq": "nprobe"}
+
+Point = Callable[[IndexReport], Mark | None]
+
+
+def index_drawings(costs: IndexCosts) -> list[Drawing]:
+    """Return the figures whose numbers there are; each kind of index is a line."""
+    return [*_overlap(costs), *_quality(costs), *_bias(costs)]
+
+
+def _overlap(costs: IndexCosts) -> Iterator[Drawing]:
+    title = f"Overlap with the exact lists' first {_CUTOFF}, by speed"
+
+    def point(each: IndexReport) -> Mark | None:
+        share = each.overlap(_CUTOFF)
+        return None if share is None else _mark(each, share, f"overlap@{_CUTOFF} {decimal(share)}")
+
+    yield from _drawing(costs, title, f"overlap@{_CUTOFF}", point)
+
+
+def _quality(costs: IndexCosts) -> Iterator[Drawing]:
+    kinds = [kind for kind in reversed(KINDS) if any(e.line(costs.primary_measure, kind) for e in costs.indexes)]
+    if not kinds:
+        return
+    quantity = Quantity(costs.primary_measure, kinds[0])
+    title = f"{heading(costs.primary_measure)}, {SHORT[kinds[0]]}: change from exact lists of the same length, by speed"
+    yield from _drawing(costs, title, f"change of {quantity.title}", _change(quantity))
+
+
+def _bias(costs: IndexCosts) -> Iterator[Drawing]:
+    quantity = Quantity("own_language_preference", None)
+    title = "Own language preference: change from exact lists of the same length, by speed"
+    yield from _drawing(costs, title, f"change of {quantity.title}", _change(quantity))
+
+
+def _change(quantity: Quantity) -> Point:
+    def point(each: IndexReport) -> Mark | None:
+        line = each.line(quantity.name, quantity.kind)
+        if line is None or line.own.difference is None:
+            return None
+        mark = _mark(each, line.own.difference, f"{quantity.title} {quantity.signed(line.own.difference)}")
+        return Mark(mark.x, mark.y, mark.exact, mark.label, line.own.interval)
+
+    return point
+
+
+def _mark(each: IndexReport, value: float, words: str) -> Mark:
+    speed = each.speed.queries_per_second
+    key = _SWEPT.get(each.kind)
+    label = str(each.keys.get(key, "")) if key else ""
+    return Mark(speed, value, f"{each.name}: {words}, {speed:,.0f} queries/s", label)
+
+
+def _drawing(costs: IndexCosts, title: str, y: str, point: Point) -> Iterator[Drawing]:
+    series, described = [], []
+    for kind, group in groupby(costs.indexes, key=lambda each: each.kind):
+        marks = [mark for each in group if (mark := point(each)) is not None]
+        if marks:
+            name = f"{kind}, by {_SWEPT[kind]}" if kind in _SWEPT else kind
+            series.append(Series(name, tuple(sorted(marks, key=lambda mark: mark.x))))
+            described += [mark.exact for mark in marks]
+    if described:
+        speeds = [mark.x for each in series for mark in each.means]
+        axis = Axis("queries/s, one thread, logarithmic", _ticks(min(speeds), max(speeds)), log=True)
+        yield Drawing(title, chart_svg(Chart(axis, Axis(y), tuple(series), f"{title}: {'; '.join(described)}")))
+
+
+def _ticks(low: float, high: float) -> tuple[tuple[float, str], ...]:
+    """Return 1, 2 and 5 times powers of ten between the two, and the nearest outside where there is none."""
+    powers = range(floor(log10(low)), ceil(log10(high)) + 1)
+    round_values = [10.0**power * factor for power in powers for factor in (1, 2, 5)]
+    inside = [value for value in round_values if low <= value <= high]
+    values = inside or [max(value for value in round_values if value <= low)]
+    return tuple((value, f"{value:,.0f}" if value >= 1 else f"{value:g}") for value in values)

@@ -1,0 +1,24 @@
+"""Index costs as Markdown of the GitHub kind."""
+
+from mlbench.index_costs.document import IndexCosts
+from mlbench.report.harmless import harmless
+from mlbench.report.index_rows import Cell, IndexTable, headline, notes, tables
+from mlbench.report.markdown import name, table
+
+
+def index_markdown(costs: IndexCosts) -> str:
+    """Return all tables of the costs."""
+    costs = harmless(costs)
+    blocks = ["### What indexes cost", name("; ".join(headline(costs)))]
+    for each in tables(costs):
+        blocks += [f"#### {name(each.title)}", _table(each), *([name(each.note)] if each.note else [])]
+    return "\n\n".join([*blocks, "\n".join(f"- {name(note)}" for note in notes(costs))]) + "\n"
+
+
+def _table(each: IndexTable) -> str:
+    rows = [[name(label), *map(_cell, cells)] for label, cells in each.rows]
+    return table([name(each.first), *map(name, each.heads)], rows)
+
+
+def _cell(cell: Cell) -> str:
+    return "<br>".join(name(text) for text in (cell.text, cell.note) if text)
