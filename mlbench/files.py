@@ -20,6 +20,9 @@ from mlbench.protocols import Progress, Silence, SourceFile
 from mlbench.tasks import Task
 from mlbench.version import __version__
 
+GRAPHS = "graphs"
+"""The folder in the cache folder where what was made of checkpoints for other libraries is kept, each in its own."""
+
 ATTEMPTS = 4
 TIMEOUT_SECONDS = 30.0
 PAUSE_SECONDS = 0.2

@@ -1,4 +1,4 @@
-"""What lies in the cache folder: the vectors of earlier runs, what trainings made of their data, and downloaded data.
+"""What lies in the cache folder: the vectors of earlier runs, what was made of models and data, and downloaded data.
 
 Whatever can be made again from the others may go.
 """
@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 
 from mlbench.atomic import is_leftover
 from mlbench.errors import UserError
+from mlbench.files import GRAPHS
 from mlbench.protocols import Parameter
 from mlbench.store import ABOUT, EMBEDDINGS, is_chunk
 from mlbench.tasks import load_task, task_names
@@ -25,7 +26,8 @@ TRAINING = "training"
 
 AnyKept = TypeVar("AnyKept", bound="Kept")
 
-_TRAINED_ON = re.compile(r"[a-z0-9._-]+-[0-9a-f]{16}(-\d+)?")
+_MADE_OF = re.compile(r"[a-z0-9._-]+-[0-9a-f]{16}(-\d+)?")
+_MADE = (".json", ".arrow", ".npy", ".ids", ".onnx", ".data")
 
 
 class _Found(BaseModel):
@@ -55,6 +57,10 @@ class KeptTraining(Kept):
     """What trainings made of their data: rows of a data set, subwords, or what a killed process left unfinished."""
 
 
+class KeptGraph(Kept):
+    """What a checkpoint was made into for ONNX Runtime or OpenVINO, or what a killed process left unfinished."""
+
+
 class KeptData(_Found):
     """The downloaded files of one folder, and the shipped tasks that read some of them."""
 
@@ -75,8 +81,12 @@ def kept_vectors(cache: Path) -> tuple[KeptVectors, ...]:
 
 def kept_training(cache: Path) -> tuple[KeptTraining, ...]:
     """Return what trainings keep in the cache folder, last used first; what a process is writing now is left out."""
-    found = [_measure(folder) for folder in _folders(cache / TRAINING) if _is_training(folder)]
-    return tuple(sorted((each for each in found if each), key=lambda each: each.last_used, reverse=True))
+    return _measured(cache / TRAINING, KeptTraining)
+
+
+def kept_graphs(cache: Path) -> tuple[KeptGraph, ...]:
+    """Return the graphs in the cache folder, last used first; what a process is writing now is left out."""
+    return _measured(cache / GRAPHS, KeptGraph)
 
 
 def kept_data(cache: Path) -> tuple[KeptData, ...]:
@@ -115,7 +125,7 @@ def remove(kept: Kept) -> None:
 
     A run that is using vectors encodes again what it misses; a training has read what it needs of its folder.
     """
-    own = _own_files if isinstance(kept, KeptVectors) else _training_files
+    own = _own_files if isinstance(kept, KeptVectors) else _made_files
     try:
         for path in own(kept.folder):
             path.unlink(missing_ok=True)
@@ -145,26 +155,33 @@ def _own_files(folder: Path) -> list[Path]:
     return [*chunks, *(path for path in paths if path.name == ABOUT)]
 
 
-def _is_training(folder: Path) -> bool:
-    return is_leftover(folder) if folder.name.startswith(".") else _TRAINED_ON.fullmatch(folder.name) is not None
+def _measured(parent: Path, kind: type[AnyKept]) -> tuple[AnyKept, ...]:
+    """Return what the folders in `parent` keep that are mlbench's, or were left unfinished, last used first."""
+    wanted = (
+        folder
+        for folder in _folders(parent)
+        if (is_leftover(folder) if folder.name.startswith(".") else _MADE_OF.fullmatch(folder.name))
+    )
+    found = [_measure(folder, kind) for folder in wanted]
+    return tuple(sorted((each for each in found if each), key=lambda each: each.last_used, reverse=True))
 
 
-def _training_files(folder: Path) -> list[Path]:
+def _made_files(folder: Path) -> list[Path]:
     """Return the files of such a folder; first those that are written last, without which it counts as unfinished."""
-    paths = [path for path in sorted(folder.iterdir()) if path.suffix in (".json", ".arrow", ".npy", ".ids")]
+    paths = [path for path in sorted(folder.iterdir()) if path.suffix in _MADE]
     return sorted(paths, key=lambda path: path.suffix != ".json")
 
 
-def _measure(folder: Path) -> KeptTraining | None:
+def _measure(folder: Path, kind: type[AnyKept]) -> AnyKept | None:
     """Return what a folder keeps; None where nothing in it is mlbench's, or another process is removing it."""
     try:
-        stats = [path.stat() for path in _training_files(folder)]
+        stats = [path.stat() for path in _made_files(folder)]
     except FileNotFoundError:
         return None
     if not stats:
         return None
     last_used = datetime.fromtimestamp(max(stat.st_mtime for stat in stats), UTC)
-    return KeptTraining(folder=folder, bytes=sum(stat.st_size for stat in stats), last_used=last_used)
+    return kind(folder=folder, bytes=sum(stat.st_size for stat in stats), last_used=last_used)
 
 
 def _survey(folder: Path) -> KeptVectors | None:

@@ -1,4 +1,4 @@
-"""`mlbench cache`: the vectors that earlier runs kept, what trainings made of their data, and downloaded data."""
+"""`mlbench cache`: the vectors and graphs that runs kept, what trainings made of their data, and downloaded data."""
 
 import json
 import re
@@ -12,9 +12,11 @@ from mlbench.cli.progress import console
 from mlbench.files import cache_dir
 from mlbench.inventory import (
     Kept,
+    KeptGraph,
     KeptTraining,
     KeptVectors,
     kept_data,
+    kept_graphs,
     kept_training,
     kept_vectors,
     remove,
@@ -67,7 +69,7 @@ def command(context: click.Context) -> None:
     """List and remove what earlier runs and trainings kept; without a command, list it.
 
     It is in the folder that $MLBENCH_CACHE names, or in the platform's. A model whose vectors were removed encodes
-    its texts again, and a training makes its data ready again.
+    its texts again, one whose graph was removed is made into it again, and a training makes its data ready again.
     """
     if context.invoked_subcommand is None:
         context.invoke(list_)
@@ -76,26 +78,27 @@ def command(context: click.Context) -> None:
 @command.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 def list_(as_json: bool = False) -> None:
-    """List kept vectors and training data, last used first, and downloaded data.
+    """List kept vectors, graphs and training data, last used first, and downloaded data.
 
     \b
     Example: mlbench cache list --json
     """
     cache = cache_dir()
-    stores, training, data = kept_vectors(cache), kept_training(cache), kept_data(cache)
+    data = kept_data(cache)
+    kinds = {"vectors": kept_vectors(cache), "graphs": kept_graphs(cache), "training": kept_training(cache)}
     if as_json:
-        found = {"folder": str(cache), "vectors": stores, "training": training, "data": data}
+        found = {"folder": str(cache), **kinds, "data": data}
         click.echo(json.dumps(found, default=lambda part: part.model_dump(mode="json"), ensure_ascii=False, indent=1))
         return
-    if not stores and not training and not data:
+    if not any((*kinds.values(), data)):
         click.echo(f"nothing is kept in {cache}")
         return
-    _print_kept((*stores, *training))
+    _print_kept([each for kept in kinds.values() for each in kept])
     if data:
         rows = [(entry.folder.name, f"{entry.files:,}", size(entry.bytes), ", ".join(entry.tasks)) for entry in data]
         _print_table({"data": "left", "files": "right", "size": "right", "read by": "left"}, rows)
-    kinds = {"vectors": stores, "training": training, "data": data}
-    totals = ", ".join(f"{name} {size(sum(entry.bytes for entry in entries))}" for name, entries in kinds.items())
+    sums = {name: sum(each.bytes for each in kept) for name, kept in {**kinds, "data": data}.items()}
+    totals = ", ".join(f"{name} {size(total)}" for name, total in sums.items())
     click.echo(f"{totals}, in {cache}")
 
 
@@ -107,10 +110,10 @@ def list_(as_json: bool = False) -> None:
     metavar="SIZE",
     help="The least recently used, until the rest is no larger, such as 500MB, 2GB.",
 )
-@click.option("--all", "everything", is_flag=True, help="All vectors and training data.")
+@click.option("--all", "everything", is_flag=True, help="All vectors, graphs and training data.")
 @click.option("--yes", is_flag=True, help="Remove them; without it they are only shown.")
 def prune(older_than: timedelta | None, larger_than: int | None, everything: bool, yes: bool) -> None:
-    """Remove kept vectors and training data; without --yes only show which.
+    """Remove kept vectors, graphs and training data; without --yes only show which.
 
     Downloaded data stay, as does every file that mlbench did not put there. A run that is going on encodes again what
     it misses.
@@ -120,7 +123,8 @@ def prune(older_than: timedelta | None, larger_than: int | None, everything: boo
     """
     if older_than is None and larger_than is None and not everything:
         raise click.UsageError("say what may go: --older-than 30d, --larger-than 2GB or --all")
-    kept: tuple[Kept, ...] = (*kept_vectors(cache_dir()), *kept_training(cache_dir()))
+    cache = cache_dir()
+    kept: tuple[Kept, ...] = (*kept_vectors(cache), *kept_graphs(cache), *kept_training(cache))
     before = None if older_than is None else _ago(older_than)
     chosen = to_remove(kept, before=before, most_bytes=0 if everything else larger_than)
     if not chosen:
@@ -152,12 +156,12 @@ def _ago(age: timedelta) -> datetime:
 
 def _print_kept(kept: Sequence[Kept]) -> None:
     stores = [each for each in kept if isinstance(each, KeptVectors)]
-    training = [each for each in kept if isinstance(each, KeptTraining)]
     if stores:
         _print_vectors(stores)
-    if training:
-        rows = [(each.folder.name, size(each.bytes), _date(each.last_used)) for each in training]
-        _print_table({"training": "left", "size": "right", "last used": "left"}, rows)
+    for title, kind in (("graph", KeptGraph), ("training", KeptTraining)):
+        rows = [(each.folder.name, size(each.bytes), _date(each.last_used)) for each in kept if isinstance(each, kind)]
+        if rows:
+            _print_table({title: "left", "size": "right", "last used": "left"}, rows)
 
 
 def _date(moment: datetime) -> str:

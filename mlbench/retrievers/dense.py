@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mlbench.errors import MissingExtra, RetrieverError
 from mlbench.protocols import Runtime, Similarity
+from mlbench.retrievers.backends import Backend, check_backend, use_backend
 from mlbench.retrievers.checkpoint import check_checkpoint, digest_checkpoint, find_checkpoint
 from mlbench.retrievers.dense_encoder import DenseEncoder, Use
 from mlbench.retrievers.loading import DType, LoadOptions, Pooling, digest_model, load, set_max_length, set_pooling
@@ -34,7 +35,8 @@ class Dense:
         document_prompt: str | None = Field(None, description="put before each document, as in 'passage: '")
         max_length: int | None = Field(None, ge=1, description="tokens after which a text is cut off")
         truncate_dim: int | None = Field(None, ge=1, description="keep only the first coordinates (Matryoshka)")
-        dtype: DType = Field("fp32", description="precision of the weights")
+        dtype: DType = Field("fp32", description="precision: bf16 is fastest where the processor knows it")
+        backend: Backend = Field("torch", description="who computes the transformer; onnx and openvino on a CPU only")
         revision: str | None = Field(None, description="branch, tag or commit on the hub")
         similarity: Similarity | None = Field(None, description="how two vectors are compared: cosine or dot")
         batch_tokens: int | None = Field(None, ge=1, description="tokens per batch, padding included")
@@ -43,11 +45,13 @@ class Dense:
     def open(locator: str, settings: BaseModel, runtime: Runtime) -> DenseEncoder:
         """Load the checkpoint.
 
-        Raises `MissingExtra` without torch, transformers and sentence-transformers, and `RetrieverError` where the
-        checkpoint cannot be found, is incomplete, pickled, broken or not finite.
+        Raises `MissingExtra` without torch, transformers and sentence-transformers or what the backend needs, and
+        `RetrieverError` where the checkpoint cannot be found, is incomplete, pickled, broken or not finite, and where
+        the backend cannot compute it.
         """
         assert isinstance(settings, Dense.Settings)
         require_torch()
+        check_backend(settings.backend, settings.dtype, runtime)
         folder = find_checkpoint(locator, settings.revision, allow_pickle=runtime.allow_pickle)
         check_checkpoint(folder, allow_pickle=runtime.allow_pickle)
         digest = digest_checkpoint(folder)
@@ -56,8 +60,9 @@ class Dense:
             set_pooling(model, settings.pooling)
         if settings.max_length is not None:
             set_max_length(model, settings.max_length)
+        computed = use_backend(model, settings.backend, settings.dtype, digest)
         loaded = {"allow_pickle": runtime.allow_pickle, "trust_remote_code": runtime.trust_remote_code}
-        return DenseEncoder(model, lambda: digest, _use(settings), loaded=loaded, folder=folder)
+        return DenseEncoder(model, lambda: digest, _use(settings), loaded=loaded, computed=computed, folder=folder)
 
     @staticmethod
     def adopt(model: object, settings: BaseModel, runtime: Runtime) -> DenseEncoder | None:
@@ -94,10 +99,12 @@ def _use(settings: Dense.Settings) -> Use:
 
 
 def _load_options(settings: Dense.Settings, runtime: Runtime) -> LoadOptions:
+    # A graph is made of float32 and computed on the processor, whatever precision and machine there is.
+    torch = settings.backend == "torch"
     return LoadOptions(
-        dtype=settings.dtype,
+        dtype=settings.dtype if torch else "fp32",
         truncate_dim=settings.truncate_dim,
-        device=runtime.device,
+        device=runtime.device if torch else "cpu",
         threads=runtime.threads,
         allow_pickle=runtime.allow_pickle,
         trust_remote_code=runtime.trust_remote_code,

@@ -50,12 +50,15 @@ class DenseEncoder:
         use: Use,
         *,
         loaded: Mapping[str, Parameter] | None = None,
+        computed: Mapping[str, Parameter] | None = None,
         folder: Path | None = None,
     ) -> None:
+        """Begin to use `model`: `computed` is what a backend says of itself in place of what torch would."""
         self.tokens = 0
         self._model = model
         self._digest = digest
         self._loaded = dict(loaded or {})
+        self._computed = dict(computed or {})
         self._folder = folder
         self._prompts = saved_prompts(model.prompts, query=use.query_prompt, document=use.document_prompt)
         self.similarity: Similarity = use.similarity or _similarity(model)
@@ -141,7 +144,8 @@ class DenseEncoder:
 
     def _identity(self) -> dict[str, Parameter]:
         names = {name: short for short, name in DTYPES.items()}
-        dtype = str(next(iter(self._model.parameters())).dtype).removeprefix("torch.")
+        # Where a graph stands in for the transformer, no weights may be left.
+        dtype = next((str(weight.dtype).removeprefix("torch.") for weight in self._model.parameters()), "float32")
         max_length = self._model.max_seq_length
         return {
             "pooling": pooling_of(self._model),
@@ -150,6 +154,7 @@ class DenseEncoder:
             "dtype": names.get(dtype, dtype),
             "backend": "torch",
             "device": self._model.device.type,
+            **self._computed,
         }
 
 

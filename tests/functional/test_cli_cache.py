@@ -62,7 +62,7 @@ def age(folder: Path, days: float) -> None:
 
 def test_empty_cache(capsys: Captured, cache: Path) -> None:
     assert printed(capsys) == [f"nothing is kept in {cache}"]
-    assert listed(capsys) == {"folder": str(cache), "vectors": [], "training": [], "data": []}
+    assert listed(capsys) == {"folder": str(cache), "vectors": [], "graphs": [], "training": [], "data": []}
     assert printed(capsys, "prune", "--all", "--yes") == ["nothing to remove: 0 kept, 0 B"]
     assert not cache.exists()
 
