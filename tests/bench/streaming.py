@@ -7,6 +7,7 @@ import argparse
 import json
 import os
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -35,9 +36,10 @@ WORK = "streams"
 
 @dataclass(frozen=True)
 class Run:
-    """What a run took: seconds by the clock, and the most memory of all its processes together, and of its first."""
+    """What a run took: seconds by the clock and of processors, and the most memory of all processes, and of its first."""
 
     seconds: float
+    processor: float
     together: int
     first: int
     document: dict[str, Any]
@@ -70,7 +72,7 @@ class Bench:
 
     def run(self, corpus: Path, work: Path) -> Run:
         """Run to the end, watching; ends the script where the run fails."""
-        begin, together, first = time.perf_counter(), 0, 0
+        begin, before, together, first = time.perf_counter(), processor_seconds(), 0, 0
         process = self.start(corpus, work)
         while process.poll() is None:
             held = [resident(pid) for pid in family(process.pid)]
@@ -82,11 +84,18 @@ class Bench:
         (document,) = (work / "results").glob("*.json")
         return Run(
             seconds,
+            processor_seconds() - before,
             together,
             first,
             json.loads(document.read_bytes()),
             document.with_suffix(".ranks.npz").read_bytes(),
         )
+
+
+def processor_seconds() -> float:
+    """Return the seconds that all ended processes of this one have kept processors busy."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def family(pid: int) -> list[int]:
@@ -119,24 +128,22 @@ def plain(document: dict[str, Any]) -> dict[str, Any]:
 def time_and_memory(bench: Bench, corpora: Sequence[tuple[int, Path]], work: Path) -> list[list[Run]]:
     """Run each size by turns, print seconds and memory, and return the runs of each size."""
     runs: list[list[Run]] = [[] for _ in corpora]
-    print("  run  documents  seconds  us/document  of that encode, rank  peak of all, of the first process")
+    print("  run  documents  seconds  us/document  of processors  peak of all processes, of the first")
     for number in range(1, RUNS + 1):
         for (documents, corpus), done in zip(corpora, runs, strict=True):
             run = bench.run(corpus, work / f"run-{documents}-{number}")
             done.append(run)
-            cost = run.document["cost"]
-            steps = [cost[f"{step}_seconds"] / documents * 1e6 for step in ("encode", "rank")]
+            each, busy = (seconds / documents * 1e6 for seconds in (run.seconds, run.processor))
             print(
-                f"  {number:<3}  {documents:>9,}  {run.seconds:>7.1f}  {run.seconds / documents * 1e6:>11.1f}"
-                f"  {steps[0]:>14.1f}, {steps[1]:.1f}  {run.together / MIB:>11,.0f} MiB, {run.first / MIB:,.0f} MiB",
+                f"  {number:<3}  {documents:>9,}  {run.seconds:>7.1f}  {each:>11.1f}  {busy:>13.1f}"
+                f"  {run.together / MIB:>8,.0f} MiB, {run.first / MIB:,.0f} MiB",
                 flush=True,
             )
             if plain(run.document) != plain(done[0].document) or run.ranks != done[0].ranks:
                 raise SystemExit("  two runs of the same thing differ")
-    compare(
-        "time per document",
-        [[run.seconds / size for run in done] for (size, _), done in zip(corpora, runs, strict=True)],
-    )
+    sized = [(size, done) for (size, _), done in zip(corpora, runs, strict=True)]
+    compare("time per document", [[run.seconds / size for run in done] for size, done in sized])
+    compare("processor time per document", [[run.processor / size for run in done] for size, done in sized])
     compare("peak of all processes", [[run.together / MIB for run in done] for done in runs])
     most = max(run.together for each in runs for run in each) / MIB
     print(f"  the most at any size: {most:,.0f} MiB, goal under {GOAL_MIB:,}")
