@@ -84,14 +84,13 @@ def _check(exact: Measured, indexed: Measured) -> None:
 
 def _contrasts(exact: Measured, indexed: Measured, options: Options) -> tuple[Contrasts, Contrasts]:
     """Return the differences from whole exact lists, and from those that end where the index's end."""
+    whole = pair_up((exact,), (indexed,))
     lengths = {"+".join(cost.document_languages): cost.depth for cost in _costs(indexed)}
     absent = [name for name in indexed.ranks.columns.tolist() if name not in lengths]
     if absent:
         raise UserError(f"{indexed.path} says nothing of the index for {absent[0]}")
     cut = replace(exact, ranks=cut_lists(exact.ranks, indexed.ranks, lengths))
-    pairs = [pair_up((base,), (indexed,)) for base in (exact, cut)]
-    whole, own = (_contrast(pair, options) for pair in pairs)
-    return whole, own
+    return _contrast(whole, options), _contrast(pair_up((cut,), (indexed,)), options)
 
 
 def _contrast(pair: Pair, options: Options) -> Contrasts:

@@ -1,0 +1,40 @@
+"""Results of indexes on the shipped task, made once."""
+
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from mlbench.evaluation import Options, measure, open_model
+from mlbench.index_costs.comparing import Options as Comparing
+from mlbench.index_costs.comparing import compare_indexes
+from mlbench.index_costs.document import IndexCosts
+from mlbench.ranks import read_ranks
+from mlbench.regression.sources import Measured
+from mlbench.systems.index_kinds import parse_index
+from mlbench.systems.indexed import with_indexes
+
+INDEXES = ("hnsw:ef_search=200,depth=100", "flat", "hnsw:ef_search=10,m=4", "ivfpq:nprobe=1")
+LANGUAGES = ("de", "en", "th")
+
+
+@cache
+def results(dim: int = 64, languages: tuple[str, ...] = LANGUAGES) -> tuple[Measured, tuple[Measured, ...]]:
+    """Return the exact result of hashed n-grams, and those of `INDEXES`."""
+    with TemporaryDirectory() as folder:
+        options = Options(settings={"dim": str(dim)}, cache=Path(folder), resamples=2)
+        opened = open_model("hashing", options)
+        indexed = with_indexes(opened, [parse_index(text) for text in INDEXES])
+        made = []
+        for number, each in enumerate([opened, *indexed]):
+            done = measure(each, "mini", languages=languages, options=options)
+            path = Path(folder) / done.result.ranks.name
+            path.write_bytes(done.ranks)
+            made.append(Measured(Path(f"{number}.json"), done.result, read_ranks(path)))
+    return made[0], tuple(made[1:])
+
+
+@cache
+def costs() -> IndexCosts:
+    """Return the document of all of them."""
+    exact, indexed = results()
+    return compare_indexes(exact, indexed, Comparing(resamples=50))
