@@ -36,7 +36,7 @@ WORK = "streams"
 
 @dataclass(frozen=True)
 class Run:
-    """What a run took: seconds by the clock and of processors, and the most memory of all processes, and of its first."""
+    """What a run took: seconds of clock and processors, and the most memory of all its processes, and of the first."""
 
     seconds: float
     processor: float
