@@ -22,6 +22,8 @@ WARNING = "warning"
 _UNITS = {
     "encode": "texts",
     "rank": "queries",
+    "scan": "shards",
+    "stream": "documents",
     "download": "bytes",
     "prepare": "texts",
     "look": "rows",

@@ -28,6 +28,7 @@ from mlbench.results import Result
 from mlbench.systems.index_kinds import Index, parse_index
 from mlbench.systems.indexed import with_indexes
 from mlbench.tasks import Task, load_task
+from mlbench.workers import Resources
 
 DEFAULT_MODEL = "static"
 DEFAULT_TASK = "mini"
@@ -58,6 +59,10 @@ class Request:
     out: Path
     device: str | None
     threads: int | None
+    engine: str
+    workers: int | None
+    address: str | None
+    keep_vectors: bool | None
     seed: int
     resamples: int
     indexes: list[Index]
@@ -79,6 +84,7 @@ Examples:
   mlbench run --model ./checkpoint --task xquad-r --limit 20
   mlbench run --task xquad-r --languages en,de,es --json
   mlbench run --task mini --save-run runs --depth 1000
+  mlbench run --model ./checkpoint --task miracl --device cuda --workers 4
   mlbench run --model ./checkpoint --task xquad-r --against base/ --gate gate.toml""",
 )
 @click.option(
@@ -132,6 +138,18 @@ Examples:
 )
 @click.option("--device", metavar="NAME", help="A torch device such as cuda:0; the best one there is by default.")
 @click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Threads for encoding and ranking.")
+@click.option(
+    "--engine", default="local", show_default=True, metavar="NAME", help="Who works on large corpora: local or ray."
+)
+@click.option(
+    "--workers", type=click.IntRange(min=1), metavar="N", help="How many work at once on a corpus that is in shards."
+)
+@click.option("--address", metavar="ADDRESS", help="Where the cluster of --engine ray is, as in 10.0.0.1:6379 or auto.")
+@click.option(
+    "--keep-vectors/--drop-vectors",
+    default=None,
+    help="Keep those of a corpus in shards for later runs.  [default: where half of the free space suffices]",
+)
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Seed of the intervals.")
 @click.option(
     "--resamples", type=click.IntRange(min=2), default=2000, show_default=True, help="Resamples of the intervals."
@@ -232,7 +250,20 @@ def _options(request: Request, progress: Progress) -> Options:
         runtime=Runtime(request.device, request.threads, request.allow_pickle, request.trust_remote_code),
         resamples=request.resamples,
         seed=request.seed,
+        engine=request.engine,
+        resources=_resources(request),
+        keep_vectors=request.keep_vectors,
         save_run=None if request.save_run is None else SaveRun(request.save_run, request.depth or DEPTH),
         command=shlex.join(["mlbench", *sys.argv[1:]]),
         progress=progress,
+    )
+
+
+def _resources(request: Request) -> Resources:
+    return Resources(
+        workers=request.workers,
+        address=request.address,
+        threads=request.threads,
+        # Each worker has a device of its own, where it is one that can be counted.
+        accelerators=(request.device or "").partition(":")[0] in ("cuda", "xpu"),
     )

@@ -18,32 +18,47 @@ Integers = NDArray[np.int64]
 def counts_fault(ranks: Ranks, kind: Literal["encoder", "ranker"], settings: Sequence[Setting]) -> str:
     """Say in what the counts follow from no order of documents, or are not those of such a retriever; or nothing.
 
-    An encoder counts against every language, to its end. A ranker has a list for each of the `settings` and no other.
+    An encoder counts against every language, to its end, or against those alone that its settings ask for, as with
+    corpora that were read shard by shard. A ranker has a list for each of the `settings` and no other.
     """
-    fault = _encoder_fault(ranks) if kind == "encoder" else _ranker_fault(ranks, settings)
+    fault = _encoder_fault(ranks, settings) if kind == "encoder" else _ranker_fault(ranks, settings)
     return fault or _documents_fault(ranks) or _top_fault(ranks, kind)
 
 
-def _encoder_fault(ranks: Ranks) -> str:
+def _encoder_fault(ranks: Ranks, settings: Sequence[Setting]) -> str:
     if ranks.columns.tolist() != ranks.languages.tolist():
         return "its columns are not the task's languages, as those of an encoder are"
-    if (ranks.listed != ranks.column_sizes).any():
+    asked = _asked(ranks, settings, [(language,) for language in ranks.languages.tolist()])[ranks.query_languages]
+    whole = ranks.listed == ranks.column_sizes
+    if not whole.all() and (not whole[asked].all() or (ranks.listed[~asked] != UNKNOWN).any()):
         return "listed is not the number of documents, as it is for an encoder"
-    present = (ranks.ahead >= 0).all(axis=1)
-    if (ranks.ahead[~present] != MISSING).any():
+    counted = whole[ranks.row_queries]
+    present = ~(ranks.ahead == MISSING).any(axis=1)
+    if ((ranks.ahead >= 0) != counted)[present].any() or (ranks.ahead[~present] != MISSING).any():
         return "ahead leaves out what an encoder counts"
     return _order_fault(ranks, np.flatnonzero(present))
 
 
+def _asked(ranks: Ranks, settings: Sequence[Setting], pools: Sequence[tuple[str, ...]]) -> NDArray[np.bool_]:
+    """Return whether queries of a language are asked against all of a pool, (languages, pools)."""
+    languages = ranks.languages.tolist()
+    asked = np.zeros((len(languages), len(pools)), dtype=np.bool_)
+    for setting in settings:
+        row = asked[languages.index(setting.query_language)]
+        row |= [set(pool) <= set(setting.document_languages) for pool in pools]
+    return asked
+
+
 def _order_fault(ranks: Ranks, rows: Integers) -> str:
     """Say whether in one list a document stands ahead that does not stand ahead of a later one."""
-    ahead = ranks.ahead[rows].astype(np.int64)
+    # What was not counted was counted for no document of the query.
+    ahead = np.maximum(ranks.ahead[rows].astype(np.int64), 0)
     rows = rows[np.lexsort((ahead.sum(axis=1), ranks.row_queries[rows]))]
     same = np.flatnonzero(np.diff(ranks.row_queries[rows]) == 0)
     before, after = rows[same], rows[same + 1]
     more = ranks.ahead[after].astype(np.int64) - ranks.ahead[before]
-    own = more[np.arange(len(same)), ranks.row_languages[before]]
-    if (more < 0).any() or (own < 1).any():
+    own = np.arange(len(same)), ranks.row_languages[before]
+    if (more < 0).any() or (more[own] < (ranks.ahead[before][own] >= 0)).any():
         return "ahead follows from no order of documents"
     return ""
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import reduce
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,10 @@ class Outcome:
     question: Question
     counts: Mapping[str, PartCounts]
 
+    def asking_all(self) -> Integers:
+        """Return the indexes of the queries that asked for the documents of every language."""
+        return reduce(np.intersect1d, [asked.queries for asked in self.question.languages.values()])
+
     def top(self, languages: tuple[str, ...], queries: Integers) -> Tops:
         """Return the best documents of a pool for `queries` (queries,), indexes of the layout, which ask for it."""
         tops = Tops.empty(len(queries), self.question.depth)
@@ -36,12 +41,17 @@ class Outcome:
 
 
 def with_tops(collection: Collection, outcome: Outcome, depth: int) -> Collection:
-    """Return the collection with the best `depth` documents of every query added, without their texts."""
+    """Return the collection with the best `depth` documents of the pool of all languages added, without their texts.
+
+    They are those of the queries that asked for that pool.
+    """
+    queries = outcome.asking_all()
+    best = set(outcome.top(collection.languages, queries).doc_ids[:, :depth].ravel().tolist())
     documents = {}
     for language in collection.languages:
         there = {document.doc_id for document in collection.documents[language]}
-        best = np.unique(outcome.counts[language].top.doc_ids[:, :depth])
-        added = [Document(doc_id, "") for doc_id in best.tolist() if doc_id and doc_id not in there]
+        own = np.unique(outcome.counts[language].top.doc_ids).tolist()
+        added = [Document(doc_id, "") for doc_id in own if doc_id and doc_id in best and doc_id not in there]
         documents[language] = (*collection.documents[language], *added)
     return replace(collection, documents=documents)
 
@@ -49,7 +59,8 @@ def with_tops(collection: Collection, outcome: Outcome, depth: int) -> Collectio
 def to_table(layout: Layout, outcome: Outcome, sizes: Mapping[str, int], depth: int) -> PoolTable:
     """Return the counts in the numbers of a layout that holds the relevant documents and the best `depth` of queries.
 
-    A column is a language; nothing is known of it for queries that did not ask for it.
+    A column is a language; nothing is known of it for queries that did not ask for it, and the top of all languages is
+    known for queries alone that asked for them all.
     """
     languages, n_rows, n_queries = layout.collection.languages, int(layout.present.sum()), len(layout.query_topics)
     table = PoolTable(
@@ -64,9 +75,10 @@ def to_table(layout: Layout, outcome: Outcome, sizes: Mapping[str, int], depth: 
         asked, counts = outcome.question.languages[language], outcome.counts[language]
         table.ahead[asked.rows, column], table.ties[asked.rows, column] = counts.ahead, counts.ties
         table.listed[asked.queries, column] = sizes[language]
-    best = outcome.top(languages, np.arange(n_queries)).doc_ids[:, :depth]
+    asking = outcome.asking_all()
     places = {doc_id: place for place, doc_id in enumerate(layout.document_ids)} | {"": -1}
-    table.top[:] = [[places[doc_id] for doc_id in line] for line in best.tolist()]
+    for query, line in zip(asking, outcome.top(languages, asking).doc_ids[:, :depth].tolist(), strict=True):
+        table.top[query] = [places[doc_id] for doc_id in line]
     return table
 
 

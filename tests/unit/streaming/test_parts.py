@@ -1,0 +1,29 @@
+"""Parts of shards."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from unit.streaming.shards_in_memory import list_shard
+
+from mlbench.errors import DataError
+from mlbench.streaming.parts import Part, cut
+
+
+@given(n_documents=st.integers(0, 50), size=st.integers(1, 20))
+def test_the_parts_of_a_shard_are_its_documents_in_their_order(n_documents: int, size: int) -> None:
+    shard = list_shard("one", [f"d{number}" for number in range(n_documents)])
+    parts = cut(shard, "digest", n_documents, size)
+    assert [document for part in parts for document in part.documents()] == shard.rows
+    assert all(part.n_documents == size for part in parts[:-1])
+    assert len({part.key for part in parts}) == len(parts)
+
+
+def test_a_part_is_named_for_people() -> None:
+    assert str(Part(list_shard("docs-3.jsonl.gz", []), "digest", 16384, 100)) == (
+        "documents 16,385 to 16,484 of docs-3.jsonl.gz"
+    )
+
+
+def test_a_shard_that_has_become_shorter_is_refused() -> None:
+    with pytest.raises(DataError, match="one has been changed while it was in use: it ends before documents 1 to 3"):
+        Part(list_shard("one", ["a", "b"]), "digest", 0, 3).documents()
