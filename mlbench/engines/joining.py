@@ -21,10 +21,8 @@ _PATIENCE = 15.0
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_SCHEDULER_EVENTS": "0",
-    "RAY_BACKEND_LOG_LEVEL": "fatal",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "RAY_DISABLE_IMPORT_WARNING": "1",
-    "RAY_IGNORE_UNHANDLED_ERRORS": "1",
+    # What nodes report goes to stdout otherwise, whatever `log_to_driver` says.
+    "RAY_DEDUP_LOGS_SKIP_REGEX": "^",
 }
 # Off, Ray keeps to 127.0.0.1; otherwise it takes that address for the one under which others know this machine.
 _BEYOND_LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
@@ -37,9 +35,9 @@ try:
     ray.init(sys.argv[1], log_to_driver=False, logging_level=logging.CRITICAL)
 except Exception as error:
     while error.__cause__ is not None:
-        print(type(error).__name__, error)
+        print(f"{type(error).__name__}: {error}")
         error = error.__cause__
-    print(type(error).__name__, error)
+    print(f"{type(error).__name__}: {error}")
     sys.stdout.flush()
     os._exit(1)
 ray.shutdown()
@@ -159,5 +157,6 @@ def _reason(said: str) -> str:
         return "it wants its token: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN, or RAY_AUTH_TOKEN_PATH"
     if "Version mismatch" in said:
         return " ".join(said.partition("Version mismatch")[2].split()).removeprefix(": ")
-    lines = said.strip().splitlines() or ["it ended the attempt"]
-    return lines[0]
+    if "Could not find any running Ray" in said:
+        return "there is none on this machine: start one with ray start --head, or give HOST:PORT"
+    return said.strip().partition("\n")[0] or "the attempt was ended"
