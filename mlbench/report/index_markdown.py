@@ -1,9 +1,14 @@
 """Index costs as Markdown of the GitHub kind."""
 
+import re
+
 from mlbench.index_costs.document import IndexCosts
 from mlbench.report.harmless import harmless
 from mlbench.report.index_rows import Cell, IndexTable, headline, notes, tables
 from mlbench.report.markdown import name, table
+
+# What no name of a language or of a key can be taken for.
+_NUMBERS = re.compile(r"[-+.,\d \[\]·]*")
 
 
 def index_markdown(costs: IndexCosts) -> str:
@@ -21,4 +26,4 @@ def _table(each: IndexTable) -> str:
 
 
 def _cell(cell: Cell) -> str:
-    return "<br>".join(name(text) for text in (cell.text, cell.note) if text)
+    return "<br>".join(text if _NUMBERS.fullmatch(text) else name(text) for text in (cell.text, cell.note) if text)
