@@ -16,9 +16,9 @@ from safetensors import SafetensorError, safe_open
 
 from mlbench.atomic import is_leftover
 from mlbench.errors import UserError
-from mlbench.files import GRAPHS
+from mlbench.files import GRAPHS, STREAMS
 from mlbench.protocols import Parameter
-from mlbench.store import ABOUT, EMBEDDINGS, is_chunk
+from mlbench.store import ABOUT, EMBEDDINGS, is_chunk, is_part
 from mlbench.tasks import load_task, task_names
 
 TRAINING = "training"
@@ -27,7 +27,7 @@ TRAINING = "training"
 AnyKept = TypeVar("AnyKept", bound="Kept")
 
 _MADE_OF = re.compile(r"[a-z0-9._-]+-[0-9a-f]{16}(-\d+)?")
-_MADE = (".json", ".arrow", ".npy", ".ids", ".onnx", ".data")
+_MADE = (".json", ".arrow", ".npy", ".npz", ".ids", ".onnx", ".data")
 
 
 class _Found(BaseModel):
@@ -61,6 +61,10 @@ class KeptGraph(Kept):
     """What a checkpoint was made into for ONNX Runtime or OpenVINO, or what a killed process left unfinished."""
 
 
+class KeptStream(Kept):
+    """What a run has counted of a corpus in shards, or seen of it, so that it can go on after an interruption."""
+
+
 class KeptData(_Found):
     """The downloaded files of one folder, and the shipped tasks that read some of them."""
 
@@ -87,6 +91,11 @@ def kept_training(cache: Path) -> tuple[KeptTraining, ...]:
 def kept_graphs(cache: Path) -> tuple[KeptGraph, ...]:
     """Return the graphs in the cache folder, last used first; what a process is writing now is left out."""
     return _measured(cache / GRAPHS, KeptGraph)
+
+
+def kept_streams(cache: Path) -> tuple[KeptStream, ...]:
+    """Return what is counted of corpora in shards, last used first."""
+    return _measured(cache / STREAMS, KeptStream)
 
 
 def kept_data(cache: Path) -> tuple[KeptData, ...]:
@@ -151,7 +160,7 @@ def _folders(parent: Path) -> list[Path]:
 def _own_files(folder: Path) -> list[Path]:
     """Return the chunks, what killed processes left, and last what says whose they are."""
     paths = sorted(folder.iterdir())
-    chunks = [path for path in paths if is_chunk(path) or is_leftover(path)]
+    chunks = [path for path in paths if is_chunk(path) or is_part(path) or is_leftover(path)]
     return [*chunks, *(path for path in paths if path.name == ABOUT)]
 
 
@@ -194,7 +203,7 @@ def _survey(folder: Path) -> KeptVectors | None:
         return None
     if not paths:
         return None
-    shapes = [_shape(path) for path in paths if is_chunk(path)]
+    shapes = [_shape(path) for path in paths if is_chunk(path) or is_part(path)]
     about = _about(folder / ABOUT)
     return KeptVectors(
         folder=folder,

@@ -61,6 +61,8 @@ def _fault(folder: Path) -> str:
     try:
         sums = json.loads((folder / _SUMS).read_bytes())
         damaged = [name for name in {_GRAPH, *sums} if _sum(folder / name) != sums[name]]
+    except NotADirectoryError:
+        return ""
     except FileNotFoundError as error:
         return "" if error.filename == str(folder / _SUMS) else f"lacks {Path(error.filename).name}"
     except (OSError, ValueError, TypeError, KeyError):
