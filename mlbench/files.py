@@ -20,6 +20,9 @@ from mlbench.protocols import Progress, Silence, SourceFile
 from mlbench.tasks import Task
 from mlbench.version import __version__
 
+STREAMS = "streams"
+"""The folder in the cache folder where runs leave what they have counted of corpora that are read shard by shard."""
+
 GRAPHS = "graphs"
 """The folder in the cache folder where what was made of checkpoints for other libraries is kept, each in its own."""
 

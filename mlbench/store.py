@@ -27,6 +27,7 @@ ABOUT = "about.json"
 """In a store's folder: whose vectors they are; its time is when they were used last."""
 
 _NAME = re.compile(r"[0-9a-f]{64}\.safetensors")
+_PART = ".part.safetensors"
 _PLAIN = re.compile(r"[0-9a-z_-]{1,128}")
 
 
@@ -233,3 +234,13 @@ def _write(path: Path, content: bytes) -> None:
 def is_chunk(path: Path) -> bool:
     """Say whether a file is called as the store calls its chunks."""
     return _NAME.fullmatch(path.name) is not None
+
+
+def part_name(digest: str) -> str:
+    """Return what the vectors of one part of a large corpus are called, in the folder of their encoder."""
+    return f"{digest}{_PART}"
+
+
+def is_part(path: Path) -> bool:
+    """Say whether a file is called as `part_name` says."""
+    return path.name.endswith(_PART) and _NAME.fullmatch(path.name.replace(_PART, ".safetensors")) is not None

@@ -1,4 +1,4 @@
-"""`mlbench cache`: the vectors and graphs that runs kept, what trainings made of their data, and downloaded data."""
+"""`mlbench cache`: the vectors, counts and graphs that runs kept, what trainings made of data, and downloaded data."""
 
 import json
 import re
@@ -13,10 +13,12 @@ from mlbench.files import cache_dir
 from mlbench.inventory import (
     Kept,
     KeptGraph,
+    KeptStream,
     KeptTraining,
     KeptVectors,
     kept_data,
     kept_graphs,
+    kept_streams,
     kept_training,
     kept_vectors,
     remove,
@@ -69,7 +71,8 @@ def command(context: click.Context) -> None:
     """List and remove what earlier runs and trainings kept; without a command, list it.
 
     It is in the folder that $MLBENCH_CACHE names, or in the platform's. A model whose vectors were removed encodes
-    its texts again, one whose graph was removed is made into it again, and a training makes its data ready again.
+    its texts again, one whose graph was removed is made into it again, a training makes its data ready again, and a
+    corpus whose counts were removed is read again.
     """
     if context.invoked_subcommand is None:
         context.invoke(list_)
@@ -78,14 +81,19 @@ def command(context: click.Context) -> None:
 @command.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 def list_(as_json: bool = False) -> None:
-    """List kept vectors, graphs and training data, last used first, and downloaded data.
+    """List kept vectors, counts, graphs and training data, last used first, and downloaded data.
 
     \b
     Example: mlbench cache list --json
     """
     cache = cache_dir()
     data = kept_data(cache)
-    kinds = {"vectors": kept_vectors(cache), "graphs": kept_graphs(cache), "training": kept_training(cache)}
+    kinds = {
+        "vectors": kept_vectors(cache),
+        "streams": kept_streams(cache),
+        "graphs": kept_graphs(cache),
+        "training": kept_training(cache),
+    }
     if as_json:
         found = {"folder": str(cache), **kinds, "data": data}
         click.echo(json.dumps(found, default=lambda part: part.model_dump(mode="json"), ensure_ascii=False, indent=1))
@@ -110,10 +118,10 @@ def list_(as_json: bool = False) -> None:
     metavar="SIZE",
     help="The least recently used, until the rest is no larger, such as 500MB, 2GB.",
 )
-@click.option("--all", "everything", is_flag=True, help="All vectors, graphs and training data.")
+@click.option("--all", "everything", is_flag=True, help="All vectors, counts, graphs and training data.")
 @click.option("--yes", is_flag=True, help="Remove them; without it they are only shown.")
 def prune(older_than: timedelta | None, larger_than: int | None, everything: bool, yes: bool) -> None:
-    """Remove kept vectors, graphs and training data; without --yes only show which.
+    """Remove kept vectors, counts, graphs and training data; without --yes only show which.
 
     Downloaded data stay, as does every file that mlbench did not put there. A run that is going on encodes again what
     it misses.
@@ -124,7 +132,7 @@ def prune(older_than: timedelta | None, larger_than: int | None, everything: boo
     if older_than is None and larger_than is None and not everything:
         raise click.UsageError("say what may go: --older-than 30d, --larger-than 2GB or --all")
     cache = cache_dir()
-    kept: tuple[Kept, ...] = (*kept_vectors(cache), *kept_graphs(cache), *kept_training(cache))
+    kept: tuple[Kept, ...] = (*kept_vectors(cache), *kept_streams(cache), *kept_graphs(cache), *kept_training(cache))
     before = None if older_than is None else _ago(older_than)
     chosen = to_remove(kept, before=before, most_bytes=0 if everything else larger_than)
     if not chosen:
@@ -158,7 +166,7 @@ def _print_kept(kept: Sequence[Kept]) -> None:
     stores = [each for each in kept if isinstance(each, KeptVectors)]
     if stores:
         _print_vectors(stores)
-    for title, kind in (("graph", KeptGraph), ("training", KeptTraining)):
+    for title, kind in (("stream", KeptStream), ("graph", KeptGraph), ("training", KeptTraining)):
         rows = [(each.folder.name, size(each.bytes), _date(each.last_used)) for each in kept if isinstance(each, kind)]
         if rows:
             _print_table({title: "left", "size": "right", "last used": "left"}, rows)

@@ -44,7 +44,7 @@ def scan_corpora(task: Task, sharded: ShardedCollection, engine: Engine, cache: 
     shards = [Scanned(shard, shard.fingerprint()) for shard in sharded.shards]
     wanted = _wanted(sharded.collection)
     ids = {language: sorted(doc_ids) for language, doc_ids in wanted.items()}
-    folder = WorkFolder(cache, ["scan", _VERSION, task.name, sha256(repr(ids).encode()).hexdigest()], progress)
+    folder = WorkFolder(cache, f"{task.name}-scan", [_VERSION, sha256(repr(ids).encode()).hexdigest()], progress)
     scans = [_load(folder, shard) for shard in shards]
     missing = [number for number, scan in enumerate(scans) if scan is None]
     if missing:

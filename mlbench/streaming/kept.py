@@ -10,10 +10,7 @@ from safetensors.numpy import load_file, save
 
 from mlbench.atomic import write_whole
 from mlbench.files import cache_dir
-from mlbench.store import EMBEDDINGS
-
-SUFFIX = ".part.safetensors"
-"""The end of the name of a part's file, in the folder of its encoder's store."""
+from mlbench.store import EMBEDDINGS, part_name
 
 Vector = NDArray[np.float32]
 
@@ -52,4 +49,4 @@ class KeptVectors:
         return ""
 
     def _path(self, key: tuple[object, ...]) -> Path:
-        return self._folder / f"{sha256(repr(key).encode()).hexdigest()}{SUFFIX}"
+        return self._folder / part_name(sha256(repr(key).encode()).hexdigest())

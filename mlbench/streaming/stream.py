@@ -53,7 +53,7 @@ def count_stream(
     if not len(layout.row_queries):
         raise DataError(f"{task.name}: no query has a relevant document: check its judgments")
     clock.lap("read")
-    stream = _Stream(model, engine, corpora, options)
+    stream = _Stream(model, task, engine, corpora, options)
     wanted = options.save_run
     with nullcontext() if wanted is None else RunFiles(wanted, layout, settings) as files:
         outcome, embeddings = stream.count(layout, settings)
@@ -91,6 +91,7 @@ class _Stream:
     """One encoder on the way through all parts of the corpora."""
 
     model: Opened
+    task: Task
     engine: Engine
     corpora: Corpora
     options: Options
@@ -122,7 +123,8 @@ class _Stream:
 
     def _count(self, question: Question, keep: bool) -> Outcome:
         fingerprint, progress = self._encoder.fingerprint("document"), self.options.progress
-        folder = WorkFolder(self._cache, ["counts", _VERSION, fingerprint, question.fingerprint()], progress)
+        identity = [_VERSION, fingerprint, question.fingerprint()]
+        folder = WorkFolder(self._cache, f"{self.task.name}-counts", identity, progress)
         counts = {
             language: PartCounts.empty(len(asked.rows), len(asked.queries), question.depth)
             for language, asked in question.languages.items()

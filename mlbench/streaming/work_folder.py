@@ -11,11 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlbench.atomic import remove_leftovers, write_whole
+from mlbench.files import STREAMS
 from mlbench.npz import read_arrays
 from mlbench.protocols import Progress
-
-STREAMS = "streams"
-"""The folder of all work folders in the cache folder."""
 
 _LARGEST = 2**31
 
@@ -25,14 +23,14 @@ Found = TypeVar("Found")
 
 
 class WorkFolder:
-    """A folder `<cache>/streams/<digest of identity>/` of immutable files, each named by what it is the outcome of.
+    """A folder `<cache>/streams/<name>-<digest of identity>/` of immutable files, named by what they are outcomes of.
 
     Runs of the same work share it without a lock: a file appears whole, and two runs write the same. What cannot be
     written is told to `progress` once, and the run goes on; a damaged file is told and done anew.
     """
 
-    def __init__(self, cache: Path, identity: object, progress: Progress) -> None:
-        self.folder = cache / STREAMS / _digest(identity)
+    def __init__(self, cache: Path, name: str, identity: object, progress: Progress) -> None:
+        self.folder = cache / STREAMS / f"{name}-{_digest(identity)[:16]}"
         self._progress = progress
         self._failed = False
         remove_leftovers(self.folder)

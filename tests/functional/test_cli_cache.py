@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from bench.corpus import Size, write_corpus
 
 from mlbench.cli import call
 from mlbench.cli.cache import size
@@ -18,6 +19,7 @@ from mlbench.store import Store, text_hash
 
 Captured = pytest.CaptureFixture[str]
 DAY = 24 * 3600
+KINDS = ("vectors", "streams", "graphs", "training", "data")
 RUN = ("run", "-q", "--model", "hashing", "--resamples", "2", "--json")
 
 
@@ -62,7 +64,7 @@ def age(folder: Path, days: float) -> None:
 
 def test_empty_cache(capsys: Captured, cache: Path) -> None:
     assert printed(capsys) == [f"nothing is kept in {cache}"]
-    assert listed(capsys) == {"folder": str(cache), "vectors": [], "graphs": [], "training": [], "data": []}
+    assert listed(capsys) == {"folder": str(cache), **dict.fromkeys(KINDS, [])}
     assert printed(capsys, "prune", "--all", "--yes") == ["nothing to remove: 0 kept, 0 B"]
     assert not cache.exists()
 
@@ -81,6 +83,22 @@ def test_lists_whose_vectors_are_kept(capsys: Captured, cache: Path) -> None:
     assert lines[0].split() == ["retriever", "vectors", "dim", "size", "last", "used", "fingerprint"]
     assert lines[1].split()[:3] == ["hashing", f"{stores[0]['vectors']:,}", "1,024"]
     assert lines[-1].startswith("vectors ")
+
+
+def test_what_is_counted_of_corpora_in_shards_is_listed_and_removed(
+    capsys: Captured, cache: Path, tmp_path: Path
+) -> None:
+    write_corpus(tmp_path / "corpus", ("sw", "yo"), Size(400, 12, per_shard=150))
+    first = run(capsys, "--task", str(tmp_path / "corpus" / "task.toml"), "--set", "dim=8")
+    found = listed(capsys)
+    assert [Path(each["folder"]).name.rpartition("-")[0] for each in found["streams"]] == [
+        "synthetic-counts",
+        "synthetic-scan",
+    ]
+    assert found["vectors"][0]["vectors"] == first["cost"]["texts"]
+    assert "stream" in " ".join(printed(capsys, "list"))
+    assert printed(capsys, "prune", "--all", "--yes")[-1].startswith("removed 3 of 3 kept")
+    assert not [path for path in cache.rglob("*") if path.is_file()]
 
 
 def test_reading_counts_as_use(capsys: Captured, cache: Path) -> None:

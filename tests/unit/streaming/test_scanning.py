@@ -85,7 +85,7 @@ def test_ids_that_only_look_alike_pass(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_long_arrays_lie_on_disk(tmp_path: Path) -> None:
-    folder = WorkFolder(tmp_path, "anything", Silence())
+    folder = WorkFolder(tmp_path, "toy-scan", "anything", Silence())
     values = np.arange(9, dtype=np.uint64)
     assert folder.mapped("key") is None
     mapped = folder.map("key", values)
