@@ -24,7 +24,7 @@ _QUIET = {
     # What nodes report goes to stdout otherwise, whatever `log_to_driver` says.
     "RAY_DEDUP_LOGS_SKIP_REGEX": "^",
 }
-# Off, Ray keeps to 127.0.0.1; otherwise it takes that address for the one under which others know this machine.
+# "0" when ray is imported, Ray keeps to 127.0.0.1, which it otherwise takes for the address that others know.
 _BEYOND_LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -74,9 +74,11 @@ def join(address: str | None, processors: int | None) -> None:
 
 
 def _start(processors: int | None) -> None:
-    """Start a Ray that nobody else can use: on the loopback address alone, with a token of its own."""
-    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token_hex(32)} if "RAY_AUTH_MODE" not in os.environ else {}
-    with _environment({_BEYOND_LOOPBACK: "0", **token}):
+    """Start a Ray that nobody else can use: with a token of its own, and on the loopback address alone."""
+    values = {} if "ray" in sys.modules else {_BEYOND_LOOPBACK: "0"}
+    if "RAY_AUTH_MODE" not in os.environ:
+        values |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token_hex(32)}
+    with _environment(values):
         _init("local", processors)
 
 
@@ -117,7 +119,7 @@ def _knock(address: str) -> None:
         raise EngineError(f"--address {address} needs Ray's client: pip install 'ray[client]', or give HOST:6379")
     if not _answers(host, int(port)):
         raise EngineError(f"no Ray answers at {address}: start one there with ray start --head, or give its --address")
-    if host in _LOOPBACK and not _answers(_own_address(), int(port)):
+    if host in _LOOPBACK and "ray" not in sys.modules and not _answers(_own_address(), int(port)):
         os.environ.setdefault(_BEYOND_LOOPBACK, "0")
 
 
