@@ -191,9 +191,7 @@ class Store:
                 _write(path, json.dumps(self._about, ensure_ascii=False, indent=1, sort_keys=True).encode())
 
     def _folder(self, fingerprint: str) -> Path:
-        # A plugin's fingerprint may be any string; only a plain one names a folder everywhere.
-        plain = _PLAIN.fullmatch(fingerprint)
-        return self.folder / (fingerprint if plain else sha256(fingerprint.encode()).hexdigest())
+        return self.folder / folder_name(fingerprint)
 
     def _readable(self, paths: Iterator[Path]) -> Iterator[_ChunkFile]:
         for path in paths:
@@ -234,6 +232,12 @@ def _write(path: Path, content: bytes) -> None:
 def is_chunk(path: Path) -> bool:
     """Say whether a file is called as the store calls its chunks."""
     return _NAME.fullmatch(path.name) is not None
+
+
+def folder_name(fingerprint: str) -> str:
+    """Return what the folder of an encoder's vectors is called."""
+    # A plugin's fingerprint may be any string; only a plain one names a folder everywhere.
+    return fingerprint if _PLAIN.fullmatch(fingerprint) else sha256(fingerprint.encode()).hexdigest()
 
 
 def part_name(digest: str) -> str:

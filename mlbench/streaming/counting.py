@@ -34,8 +34,8 @@ _STRIDE = 2 * PART
 class MakeCounter:
     """Makes a worker: with the encoder that is open here, or in another process with one that it opens there.
 
-    `fingerprint` is that of documents' vectors; with `keep`, vectors are kept in the cache folder `cache` (None: that
-    of the machine).
+    `fingerprint` is that of documents' vectors; with `keep`, vectors are kept in the cache folder `cache`, which has
+    the same path on every machine.
     """
 
     question: Question
@@ -43,7 +43,7 @@ class MakeCounter:
     fingerprint: str
     threads: int | None
     keep: bool
-    cache: Path | None
+    cache: Path
     encoder: Encoder | None = field(default=None, compare=False)
 
     def __getstate__(self) -> dict[str, object]:

@@ -9,8 +9,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from mlbench.atomic import write_whole
-from mlbench.files import cache_dir
-from mlbench.store import EMBEDDINGS, part_name
+from mlbench.store import EMBEDDINGS, folder_name, part_name
 
 Vector = NDArray[np.float32]
 
@@ -22,8 +21,8 @@ class KeptVectors:
     used is no reason to stop: what cannot be written is encoded again another time.
     """
 
-    def __init__(self, cache: Path | None, fingerprint: str) -> None:
-        self._folder = (cache or cache_dir()) / EMBEDDINGS / fingerprint
+    def __init__(self, cache: Path, fingerprint: str) -> None:
+        self._folder = cache / EMBEDDINGS / folder_name(fingerprint)
 
     def load(self, key: tuple[object, ...], dim: int) -> dict[bytes, Vector]:
         """Return the vectors of a part by the hash of their texts; none where there are none, or not of `dim`."""

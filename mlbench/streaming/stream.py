@@ -155,7 +155,7 @@ class _Stream:
             fingerprint=fingerprint,
             threads=self.options.runtime.threads,
             keep=keep,
-            cache=self.options.cache,
+            cache=self._cache,
             encoder=self._encoder,
         )
 

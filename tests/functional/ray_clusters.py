@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-# Nodes are known by their order; "kill N" ends the raylet of one as if its machine had lost its power.
+# Nodes are known by their order; "kill N" ends the raylet of one and its workers at once, as if its
+# machine had lost its power.
 _PROGRAM = """
 import os, signal, sys
 from ray.cluster_utils import Cluster
@@ -29,7 +30,11 @@ try:
             nodes.append(cluster.add_node(**NODE))
         else:
             for process in nodes[int(number[0])].all_processes["raylet"]:
-                os.kill(process.process.pid, signal.SIGKILL)
+                pid = process.process.pid
+                with open(f"/proc/{pid}/task/{pid}/children") as workers:
+                    lost = [pid, *map(int, workers.read().split())]
+                for each in lost:
+                    os.kill(each, signal.SIGKILL)
                 process.process.wait()
         print("done", flush=True)
 finally:

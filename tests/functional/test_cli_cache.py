@@ -64,7 +64,7 @@ def age(folder: Path, days: float) -> None:
 
 def test_empty_cache(capsys: Captured, cache: Path) -> None:
     assert printed(capsys) == [f"nothing is kept in {cache}"]
-    assert listed(capsys) == {"folder": str(cache), **dict.fromkeys(KINDS, [])}
+    assert listed(capsys) == {"folder": str(cache), **{kind: [] for kind in KINDS}}
     assert printed(capsys, "prune", "--all", "--yes") == ["nothing to remove: 0 kept, 0 B"]
     assert not cache.exists()
 
@@ -89,7 +89,7 @@ def test_what_is_counted_of_corpora_in_shards_is_listed_and_removed(
     capsys: Captured, cache: Path, tmp_path: Path
 ) -> None:
     write_corpus(tmp_path / "corpus", ("sw", "yo"), Size(400, 12, per_shard=150))
-    first = run(capsys, "--task", str(tmp_path / "corpus" / "task.toml"), "--set", "dim=8")
+    first = run(capsys, "--task", str(tmp_path / "corpus" / "task.toml"), "--set", "dim=16")
     found = listed(capsys)
     assert [Path(each["folder"]).name.rpartition("-")[0] for each in found["streams"]] == [
         "synthetic-counts",

@@ -39,12 +39,14 @@ class Slow:
 
     @staticmethod
     def open(locator, settings, runtime):
-        return SlowEncoder(settings)
+        encoder = SlowEncoder(settings)
+        encoder.seconds = float(locator or 0.1)
+        return encoder
 
 
 class SlowEncoder(HashingEncoder):
     def encode(self, texts, role):
-        time.sleep(0.1)
+        time.sleep(self.seconds)
         return super().encode(texts, role)
 '''
 RUN = ("run", "-q", "--json", "--set", "dim=64", "--resamples", "20")
@@ -65,14 +67,18 @@ def corpora(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def plugin(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """An installed plugin with the reader `held` and the scheme `slow`; returns the environment that finds it."""
-    folder = tmp_path_factory.mktemp("plugin")
+    return {"PYTHONPATH": str(install(tmp_path_factory.mktemp("plugin")))}
+
+
+def install(folder: Path) -> Path:
+    """Put the plugin into a folder of its own, and return it."""
     (folder / "slow-1.dist-info").mkdir(parents=True)
     (folder / "slow_parts.py").write_text(PLUGIN, encoding="utf-8")
     (folder / "slow-1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: slow\nVersion: 1\n")
     (folder / "slow-1.dist-info" / "entry_points.txt").write_text(
         "[mlbench.retrievers]\nslow = slow_parts:Slow\n[mlbench.readers]\nheld = slow_parts:held\n"
     )
-    return {"PYTHONPATH": str(folder)}
+    return folder
 
 
 class Outcome:
