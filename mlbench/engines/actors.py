@@ -23,6 +23,9 @@ ROOM = 60.0
 _PATROL = 5.0
 """Seconds after which nodes that joined are looked for, and room."""
 
+_RETRY = 10.0
+"""Seconds before another is asked for where one did not get ready: a node may be gone that is not known to be."""
+
 _FETCH = 120.0
 """Seconds after which an answer that does not arrive is lost."""
 
@@ -52,6 +55,7 @@ class _Actor(Generic[Item]):
     host: str | None = None
     node: str | None = None
     item: Item | None = None
+    is_ready: bool = False
 
     @property
     def place(self) -> str:
@@ -71,11 +75,14 @@ class Actors(Generic[Item, Answer]):
         self._count, self._most = count, most
         self._actors: dict[int, _Actor[Item]] = {}
         self._started = 0
+        # When those are asked for that replace others, and how long after these were lost.
+        self._due: dict[int, float] = {}
+        self._delays: dict[int, float] = {}
         self._looked = self._roomy = monotonic()
         self._class = ray.remote(_holder())
 
     def __len__(self) -> int:
-        return len(self._actors)
+        return len(self._actors) + len(self._due)
 
     def start(self) -> None:
         """Ask for all of them; those that there is no room for start when there is."""
@@ -100,13 +107,17 @@ class Actors(Generic[Item, Answer]):
 
         if monotonic() - self._looked > _PATROL:
             self._grow()
+        for worker in [worker for worker, due in self._due.items() if due <= monotonic()]:
+            del self._due[worker]
+            self._start(worker)
         asked = {actor.asked: worker for worker, actor in self._actors.items() if actor.asked is not None}
         limit = _PATROL if seconds is None else min(seconds, _PATROL)
-        if not asked:
+        told: list[ObjectRef[tuple[str, object]]] = []
+        if asked:
+            ray.wait(list(asked), timeout=limit)
+            told, _ = ray.wait(list(asked), num_returns=len(asked), timeout=0)
+        else:
             sleep(limit)
-            return []
-        ray.wait(list(asked), timeout=limit)
-        told, _ = ray.wait(list(asked), num_returns=len(asked), timeout=0)
         events = [event for reference in told for event in self._hear(asked[reference])]
         self._check_room()
         return events
@@ -120,8 +131,8 @@ class Actors(Generic[Item, Answer]):
         actor.asked = actor.handle.work.remote(ray.cloudpickle.dumps(item))
 
     def replace(self, worker: int) -> None:
-        """Ask for another actor, wherever there is room."""
-        self._start(worker)
+        """Ask for another actor, wherever there is room: at once, unless the one before did not get ready."""
+        self._due[worker] = monotonic() + self._delays[worker]
 
     def _grow(self) -> None:
         """Ask for as many actors as there is room for by now, or as are wanted."""
@@ -160,6 +171,7 @@ class Actors(Generic[Item, Answer]):
                 _check_versions(str(actor.host), python, version)
                 actor.asked = actor.handle.prepare.remote(self._maker)
             case "ready":
+                actor.is_ready = True
                 yield Ready(worker)
             case "answer":
                 yield Answered(worker, ray.cloudpickle.loads(content))
@@ -173,12 +185,12 @@ class Actors(Generic[Item, Answer]):
         # One that is only out of reach would keep its room.
         with suppress(Exception):
             ray.kill(actor.handle)
-        where = "that was to start" if actor.host is None else f"on {actor.host}"
+        self._delays[worker] = 0.0 if actor.is_ready else _RETRY
+        where = "" if actor.host is None else f" on {actor.host}"
         if isinstance(error, ray.exceptions.OutOfMemoryError) or "low on memory" in str(error):
-            return Lost(worker, f"{where} was ended by Ray, for its node ran out of memory")
+            return Lost(worker, f"was ended by Ray{where}, where memory ran out")
         dead = {node["NodeID"] for node in ray.nodes() if not node["Alive"]}
-        node_died = actor.node in dead or "node" in type(error).__name__.lower() or "node has died" in str(error)
-        return Lost(worker, f"{where} was lost with its node" if node_died else f"{where} died")
+        return Lost(worker, f"died with its node{where}" if actor.node in dead else f"died{where}")
 
     def _check_room(self) -> None:
         import ray

@@ -96,7 +96,8 @@ def dispatch(
                         idle.remove(worker)
                     number = board.lose(worker)
                     failed_starts += number is None
-                    note(f"warning: a worker {cause}" + ("" if number is None else f"; it was at {items[number]}"))
+                    at = "" if number is None else f" at {items[number]}"
+                    note(f"warning: a worker was lost{at}: it {cause}")
                     if number is not None and board.losses(number) == LOSSES:
                         raise EngineError(_given_up(str(items[number]), cause))
                     if failed_starts < LOSSES:

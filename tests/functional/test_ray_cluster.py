@@ -143,9 +143,9 @@ class TestFaults:
 
     def test_an_item_that_ends_its_workers_is_given_up(self, cluster: RayCluster) -> None:
         notes = Notes()
-        with pytest.raises(EngineError, match=r"^exit: 3 workers were lost over it, .* on 127\.0\.0\.1 died: if memor"):
+        with pytest.raises(EngineError, match=r"^exit: 3 workers were lost over it, .* died on 127\.0\.0\.1: if memor"):
             list(open_here(notes).map(make_worker, ["item", "exit", "another"]))
-        assert notes.said == ["warning: a worker on 127.0.0.1 died; it was at exit"] * 3
+        assert notes.said == ["warning: a worker was lost at exit: it died on 127.0.0.1"] * 3
 
     def test_a_node_with_another_version_is_refused(self, cluster: RayCluster, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(actors, "__version__", "0.0.1")
@@ -173,11 +173,10 @@ class TestNodes:
                 cluster.kill(1)
         assert sorted(answers) == list(range(20))
         assert len(before) == 2
-        # Whether it was the node is not always known by then.
-        (note,) = notes.said
-        assert re.match(
-            r"warning: a worker on 127\.0\.0\.1 (died|was lost with its node)(; it was at item \d+)?$", note
-        )
+        # Whether it was the node is not always known by then, and another may be tried there.
+        pattern = r"warning: a worker was lost( at item \d+)?: it died( with its node)?( on 127\.0\.0\.1)?"
+        assert notes.said
+        assert all(re.fullmatch(pattern, note) for note in notes.said)
 
     def test_a_node_that_joins_takes_part(self, cluster: RayCluster, monkeypatch: pytest.MonkeyPatch) -> None:
         import ray

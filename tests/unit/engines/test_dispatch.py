@@ -95,7 +95,7 @@ class TestLoss:
         assert sorted(crew.run(names(5), notes)) == upper(names(5))
         assert [item for _, _, item in crew.given[:4]] == ["item 0", "item 1", "item 0", "item 2"]
         assert crew.attempts == {**dict.fromkeys(names(5), 1), "item 0": 3}
-        assert notes == ["warning: a worker fell over; it was at item 0"] * 2
+        assert notes == ["warning: a worker was lost at item 0: it fell over"] * 2
 
     def test_an_item_that_loses_three_workers_is_given_up(self) -> None:
         crew = Simulation(4, lambda item, attempt: (1.0, item == "item 2"))
@@ -110,7 +110,7 @@ class TestLoss:
             Simulation(workers, lambda item, attempt: (1.0, False), lambda start: False).run(names(9), notes)
         # No more than two are tried again.
         assert LOSSES <= len(notes) <= workers + LOSSES - 1
-        assert set(notes) == {"warning: a worker fell over"}
+        assert set(notes) == {"warning: a worker was lost: it fell over"}
 
     def test_whoever_gets_ready_does_the_work_where_there_is_no_room_for_more(self) -> None:
         crew = Simulation(8, lambda item, attempt: (1.0, False), lambda start: start in (2, 5))

@@ -95,7 +95,7 @@ class TestLoss:
         answers = list(engine(2, notes).map(partial(make_failing, tmp_path, 0.1), items))
         assert sorted(number for number, _ in answers) == list(range(6))
         assert notes.said == [
-            "warning: a worker was killed by signal 9 (Killed), perhaps for want of memory; it was at first death"
+            "warning: a worker was lost at first death: it was killed by signal 9 (Killed), perhaps for want of memory"
         ]
         assert len(list(tmp_path.glob("first death-*"))) == 2
 
