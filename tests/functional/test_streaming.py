@@ -72,12 +72,17 @@ def plugin(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 def install(folder: Path) -> Path:
     """Put the plugin into a folder of its own, and return it."""
-    (folder / "slow-1.dist-info").mkdir(parents=True)
-    (folder / "slow_parts.py").write_text(PLUGIN, encoding="utf-8")
-    (folder / "slow-1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: slow\nVersion: 1\n")
-    (folder / "slow-1.dist-info" / "entry_points.txt").write_text(
-        "[mlbench.retrievers]\nslow = slow_parts:Slow\n[mlbench.readers]\nheld = slow_parts:held\n"
-    )
+    points = "[mlbench.retrievers]\nslow = slow_parts:Slow\n[mlbench.readers]\nheld = slow_parts:held\n"
+    return install_scheme(folder, "slow", PLUGIN, points)
+
+
+def install_scheme(folder: Path, name: str, code: str, entry_points: str) -> Path:
+    """Install a module `NAME_parts` with its entry points into a folder, and return it."""
+    metadata = folder / f"{name}-1.dist-info"
+    metadata.mkdir(parents=True)
+    (folder / f"{name}_parts.py").write_text(code, encoding="utf-8")
+    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n")
+    (metadata / "entry_points.txt").write_text(entry_points)
     return folder
 
 
