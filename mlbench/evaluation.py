@@ -82,6 +82,10 @@ def measure(
     """Measure an opened retriever on one task; nothing is written but the embedding store, and `options.save_run`."""
     clock, tokens, task = Clock(), model.tokens(), _task(task, languages)
     streams = isinstance(model.retriever, Encoder) and options.limit is None and is_sharded(task)
+    if not streams and (options.engine != Options.engine or options.resources.workers or options.resources.address):
+        options.progress.note(
+            f"{task.name}: measured in this process; engines work on corpora in shards, for encoders, without --limit"
+        )
     count = count_stream if streams else count_held
     counted = count(model, task, options, clock, languages=languages, data_dir=data_dir)
     scores = score(counted.ranks, _request(task, counted.settings, options))

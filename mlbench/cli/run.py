@@ -13,11 +13,11 @@ import click
 from mlbench.cli.against import Against, open_against
 from mlbench.cli.assignments import assignments
 from mlbench.cli.compare import show
+from mlbench.cli.language_list import language_list
 from mlbench.cli.progress import Screen, console, pass_screen
 from mlbench.errors import UserError
 from mlbench.evaluation import measure, open_model
 from mlbench.exports import DEPTH, LONGEST, SaveRun
-from mlbench.languages import check_language
 from mlbench.options import Options
 from mlbench.protocols import Progress, Runtime
 from mlbench.report.console import console_report
@@ -32,12 +32,6 @@ from mlbench.workers import Resources
 
 DEFAULT_MODEL = "static"
 DEFAULT_TASK = "mini"
-
-
-def _languages(context: click.Context, parameter: click.Parameter, tags: str | None) -> tuple[str, ...] | None:
-    if tags is None:
-        return None
-    return tuple(check_language(tag.strip()) for tag in tags.split(",") if tag.strip())
 
 
 def _indexes(context: click.Context, parameter: click.Parameter, texts: Sequence[str]) -> list[Index]:
@@ -106,7 +100,7 @@ Examples:
     metavar="NAME",
     help="A task's name, file or folder; may be repeated.",
 )
-@click.option("--languages", callback=_languages, metavar="AR,EN", help="Queries, documents and pool of these only.")
+@click.option("--languages", callback=language_list, metavar="AR,EN", help="Queries, documents and pool of these only.")
 @click.option(
     "--limit", type=click.IntRange(min=1), metavar="N", help="A quick look: N topics, some documents; not comparable."
 )

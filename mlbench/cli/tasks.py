@@ -6,12 +6,14 @@ from pathlib import Path
 
 import click
 
+from mlbench.cli.language_list import language_list
 from mlbench.cli.progress import Screen, console, pass_screen
-from mlbench.data import load_collection
-from mlbench.errors import DataError, InvalidTask, UserError
+from mlbench.data import is_sharded, load_collection
+from mlbench.errors import DataError, InvalidTask, UnknownName, UserError
 from mlbench.files import find_all, provide
 from mlbench.languages import settings_of
 from mlbench.records import Collection
+from mlbench.streaming.corpus import load_relevant
 from mlbench.tasks import Task, load_task, task_names
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
@@ -103,7 +105,9 @@ def check(screen: Screen, task: str, data_dir: Path | None) -> None:
     """
     try:
         checked = load_task(task)
-        collection = load_collection(checked, data_dir=data_dir, progress=screen.progress())
+        # Corpora in shards may be larger than memory.
+        load = load_relevant if is_sharded(checked) else load_collection
+        collection = load(checked, data_dir=data_dir, progress=screen.progress())
     except InvalidTask as error:
         raise _listed(task, error, error.faults) from error
     except DataError as error:
@@ -115,14 +119,17 @@ def check(screen: Screen, task: str, data_dir: Path | None) -> None:
 @command.command()
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @data_dir
+@click.option("--languages", callback=language_list, metavar="AR,EN", help="The files of these only.")
 @pass_screen
-def download(screen: Screen, names: tuple[str, ...], data_dir: Path | None) -> None:
+def download(screen: Screen, names: tuple[str, ...], data_dir: Path | None, languages: tuple[str, ...] | None) -> None:
     """Download the files of tasks into the cache, or into --data-dir for use elsewhere.
 
     \b
-    Example: mlbench tasks download xquad-r mlqa-r --data-dir ./data
+    Examples:
+      mlbench tasks download xquad-r mlqa-r --data-dir ./data
+      mlbench tasks download miracl --languages sw,yo
     """
-    for task in [load_task(name) for name in names]:
+    for task in [_restricted(load_task(name), languages) for name in names]:
         if data_dir is None:
             found = find_all(task, progress=screen.progress())
             paths = [source.path for source, file in zip(found, task.files, strict=True) if file.url]
@@ -131,6 +138,15 @@ def download(screen: Screen, names: tuple[str, ...], data_dir: Path | None) -> N
         folders = sorted({str(path.parent) for path in paths})
         nothing = _NOTHING if task.files else _BY_READER
         click.echo(f"{task.name}: {len(paths)} files in {', '.join(folders)}" if paths else nothing.format(task.name))
+
+
+def _restricted(task: Task, languages: tuple[str, ...] | None) -> Task:
+    """Return the task with the files of some languages alone; raises `UnknownName` for one that it has not."""
+    for language in languages or ():
+        if language not in task.languages:
+            raise UnknownName(f"language of {task.name}", language, task.languages)
+    wanted = task.languages if languages is None else languages
+    return task.model_copy(update={"files": tuple(file for file in task.files if file.language in (None, *wanted))})
 
 
 def summary(task: Task) -> dict[str, object]:
@@ -199,7 +215,8 @@ def _print_counts(collection: Collection) -> None:
     for heading in ("queries", "documents", "relevant", "relevant but missing"):
         table.add_column(heading, justify="right")
     for language, (there, missing) in judged.items():
-        counts = (len(collection.queries[language]), len(collection.documents[language]), there, missing)
+        documents = len(collection.documents[language]) + collection.left_out.get(language, 0)
+        counts = (len(collection.queries[language]), documents, there, missing)
         table.add_row(language, *(f"{count:,}" for count in counts))
     console().print(table)
 

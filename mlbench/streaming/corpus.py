@@ -7,16 +7,18 @@ from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
-from mlbench.data import check_collection
+from mlbench.data import check_collection, load_shards
 from mlbench.digests import LineDigest
+from mlbench.files import cache_dir
 from mlbench.protocols import Progress, ShardedCollection
 from mlbench.records import Collection, Document, fingerprints_of
+from mlbench.streaming.engine import open_engine
 from mlbench.streaming.parts import Part, cut
 from mlbench.streaming.repeats import check_repeats
 from mlbench.streaming.scanning import Scan, Scanned, Scanner
 from mlbench.streaming.work_folder import Arrays, WorkFolder
 from mlbench.tasks import Task
-from mlbench.workers import Engine
+from mlbench.workers import Engine, Resources
 
 _VERSION = 1
 """Of what is saved of a scan; another one finds nothing of this one's."""
@@ -54,6 +56,16 @@ def scan_corpora(task: Task, sharded: ShardedCollection, engine: Engine, cache: 
             progress.advance(1)
         progress.finish()
     return _corpora(task, sharded, [(shard, scan) for shard, scan in zip(shards, scans, strict=True) if scan], progress)
+
+
+def load_relevant(task: Task, *, data_dir: Path | None, progress: Progress) -> Collection:
+    """Return the collection of a sharded task with its relevant documents alone, all others looked at and counted.
+
+    Raises as `scan_corpora` does.
+    """
+    task, sharded = load_shards(task, data_dir=data_dir, progress=progress)
+    engine = open_engine("local", Resources(), progress)
+    return scan_corpora(task, sharded, engine, cache_dir(), progress).collection
 
 
 def _wanted(collection: Collection) -> dict[str, frozenset[str]]:

@@ -1,13 +1,11 @@
 """A task whose corpora stream by: scanned once, then encoded and counted part by part, by workers here or elsewhere."""
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
-from mlbench import plugins
 from mlbench.counted import Clock, Counted, askable, texts_of
 from mlbench.data import load_shards
 from mlbench.embeddings import Embeddings, embed
@@ -18,23 +16,22 @@ from mlbench.languages import Setting
 from mlbench.layout import Layout, lay_out, to_ranks
 from mlbench.opened import Opened
 from mlbench.options import Options
-from mlbench.protocols import Encoder, Progress
+from mlbench.protocols import Encoder
 from mlbench.ranking import Tiling
 from mlbench.streaming.corpus import Corpora, scan_corpora
 from mlbench.streaming.counting import MakeCounter
 from mlbench.streaming.counts import PartCounts
+from mlbench.streaming.engine import open_engine
 from mlbench.streaming.outcome import Outcome, lists_of, to_table, with_tops
 from mlbench.streaming.parts import Part
 from mlbench.streaming.question import Question, Scale, ask, scale_of
 from mlbench.streaming.work_folder import Arrays, WorkFolder
 from mlbench.tasks import Task
-from mlbench.workers import Engine, Resources
+from mlbench.workers import Engine
 
 _VERSION = 1
 """Of what is saved of counts; another one finds nothing of this one's."""
 _VECTOR_BYTES = 4
-
-OpenEngine = Callable[[Resources, Progress], Engine]
 
 
 def count_stream(
@@ -80,7 +77,7 @@ def count_stream(
 
 
 def _open_engine(model: Opened, options: Options) -> Engine:
-    engine = cast(OpenEngine, plugins.load(plugins.ENGINES, options.engine))(options.resources, options.progress)
+    engine = open_engine(options.engine, options.resources, options.progress)
     if engine.workers != 1 and model.source is None:
         raise UserError(f"a {model.spec} in memory is measured by one process: save it, and name its folder")
     return engine

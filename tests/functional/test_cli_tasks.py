@@ -2,6 +2,7 @@ import json
 from pathlib import Path
 
 import pytest
+from bench.corpus import Size, write_corpus
 
 from mlbench.cli import call
 from mlbench.tasks import task_names
@@ -121,6 +122,28 @@ def test_download_offline_shows_licence_citation_and_what_to_do(
     assert shown[1].startswith("xquad-r: please cite @article{roy2020lareqa")
     assert "downloads are forbidden by MLBENCH_OFFLINE" in shown[-1]
     assert shown[-1].endswith("put it into a folder as DIR/xquad-r/ar.json and pass --data-dir DIR")
+
+
+def test_download_of_some_languages(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("MLBENCH_OFFLINE", "1")
+    monkeypatch.delenv("MLBENCH_DATA", raising=False)
+    assert call(["tasks", "download", "xquad-r", "--languages", "th", "--data-dir", str(tmp_path)]) == 2
+    assert "DIR/xquad-r/th.json" in capsys.readouterr().err
+    assert call(["tasks", "download", "xquad-r", "--languages", "th,fi"]) == 2
+    assert capsys.readouterr().err.startswith("mlbench: error: unknown language of xquad-r 'fi'")
+
+
+def test_corpora_in_shards_are_checked_without_being_held(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("MLBENCH_CACHE", str(tmp_path / "cache"))
+    write_corpus(tmp_path / "corpus", ("sw", "yo"), Size(400, 12, per_shard=150))
+    assert call(["tasks", "check", str(tmp_path / "corpus" / "task.toml")]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert lines[2][:3] == ["sw", "6", "200"]
+    assert lines[3][:3] == ["yo", "6", "200"]
 
 
 @pytest.mark.data
