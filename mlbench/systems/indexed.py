@@ -1,6 +1,6 @@
 """An encoder whose documents are looked up in an approximate index, as a ranker."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,9 @@ from mlbench.systems.index_kinds import Index, index_name
 from mlbench.systems.parts import Part
 from mlbench.systems.vectors import TextRows, Texts
 
+_LARGE = 100_000
+"""A pool whose index takes so long to build that it is told."""
+
 
 class IndexedEncoder:
     """The vectors of an encoder, and the indexes built over them, shared by all who search in them."""
@@ -28,6 +31,7 @@ class IndexedEncoder:
         self._texts, self._prepared = TextRows(opened), dict[tuple[Role, str], Sequence[str]]()
         self._vectors: dict[Role, Vectors] = {}
         self._built: dict[tuple[str, ...], tuple[list[str], Built]] = {}
+        self._progress: Progress = Silence()
 
     @property
     def dim(self) -> int:
@@ -36,6 +40,7 @@ class IndexedEncoder:
 
     def prepare(self, texts: Texts, cache: Path | None, progress: Progress) -> None:
         """Encode `texts`, each once, and forget the indexes of other texts."""
+        self._progress = progress
         if texts == self._prepared:
             return
         self._built.clear()
@@ -62,6 +67,8 @@ class IndexedEncoder:
         key = (kind.kind, *pool, *(f"{name}={value}" for name, value in keys.items()))
         known = self._built.get(key)
         if known is None or known[0] != documents:
+            if len(documents) >= _LARGE:
+                self._progress.note(f"building {kind.kind} over {len(documents):,} documents")
             known = self._built[key] = (list(documents), build(kind, keys, self.vectors("document", documents)))
         return known[1]
 
@@ -105,25 +112,28 @@ class IndexRanker(Composite):
         keys = self._index.search_keys(len(corpus), self._encoder.dim)
         length = min(depth, self._index.length(len(corpus)))
         found = search(self._index, built, keys, self._encoder.vectors("query", asked), length)
-        self._count(setting.document_languages, keys, built, (len(corpus), length, len(asked), found.seconds))
+        self._add(
+            IndexCost(
+                document_languages=setting.document_languages,
+                n_documents=len(corpus),
+                keys=self._index.build_keys(len(corpus), self._encoder.dim) | keys,
+                depth=length,
+                bytes=built.bytes,
+                build_seconds=round(built.seconds, 6),
+                n_queries=len(asked),
+                search_seconds=round(found.seconds, 6),
+            )
+        )
         doc_ids = np.array([document.doc_id for document in ordered], dtype=object)
         return [doc_ids[places].tolist() for places in found.lists]
 
-    def _count(
-        self, pool: tuple[str, ...], keys: Mapping[str, int], built: Built, spent: tuple[int, int, int, float]
-    ) -> None:
-        n_documents, length, n_queries, seconds = spent
-        before = self._costs.get(pool)
-        self._costs[pool] = IndexCost(
-            document_languages=pool,
-            n_documents=n_documents,
-            keys={**self._index.build_keys(n_documents, self._encoder.dim), **keys},
-            depth=length,
-            bytes=built.bytes,
-            build_seconds=round(built.seconds, 6),
-            n_queries=n_queries + (before.n_queries if before else 0),
-            search_seconds=round(seconds + (before.search_seconds if before else 0.0), 6),
-        )
+    def _add(self, cost: IndexCost) -> None:
+        """Add a search to what the index of its pool took before."""
+        pool = cost.document_languages
+        if before := self._costs.get(pool):
+            spent = {key: getattr(before, key) + getattr(cost, key) for key in ("n_queries", "search_seconds")}
+            cost = cost.model_copy(update=spent)
+        self._costs[pool] = cost
 
 
 def with_indexes(opened: Opened, indexes: Sequence[Index]) -> list[Opened]:
