@@ -245,7 +245,8 @@ def known_commands(command: click.Command) -> Iterator[click.Command]:
 
 
 def options_of(command: click.Command) -> set[str]:
-    return {option for parameter in command.params for option in parameter.opts if option.startswith("-")}
+    spelled = (option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts))
+    return {option for option in spelled if option.startswith("-")}
 
 
 @pytest.mark.parametrize("page", WRITTEN, ids=name_of)
