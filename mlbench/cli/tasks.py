@@ -12,8 +12,9 @@ from mlbench.data import is_sharded, load_collection
 from mlbench.errors import DataError, InvalidTask, UnknownName, UserError
 from mlbench.files import find_all, provide
 from mlbench.languages import settings_of
+from mlbench.protocols import Progress
 from mlbench.records import Collection
-from mlbench.streaming.corpus import load_relevant
+from mlbench.streaming.corpus import look_through
 from mlbench.tasks import Task, load_task, task_names
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
@@ -105,9 +106,7 @@ def check(screen: Screen, task: str, data_dir: Path | None) -> None:
     """
     try:
         checked = load_task(task)
-        # Corpora in shards may be larger than memory.
-        load = load_relevant if is_sharded(checked) else load_collection
-        collection = load(checked, data_dir=data_dir, progress=screen.progress())
+        collection = _look_through(checked, data_dir, screen.progress())
     except InvalidTask as error:
         raise _listed(task, error, error.faults) from error
     except DataError as error:
@@ -138,6 +137,13 @@ def download(screen: Screen, names: tuple[str, ...], data_dir: Path | None, lang
         folders = sorted({str(path.parent) for path in paths})
         nothing = _NOTHING if task.files else _BY_READER
         click.echo(f"{task.name}: {len(paths)} files in {', '.join(folders)}" if paths else nothing.format(task.name))
+
+
+def _look_through(task: Task, data_dir: Path | None, progress: Progress) -> Collection:
+    # Corpora in shards may be larger than memory.
+    if is_sharded(task):
+        return look_through(task, data_dir=data_dir, progress=progress).collection
+    return load_collection(task, data_dir=data_dir, progress=progress)
 
 
 def _restricted(task: Task, languages: tuple[str, ...] | None) -> Task:

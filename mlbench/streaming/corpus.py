@@ -1,7 +1,7 @@
 """Corpora after the first look: their relevant documents, their sizes and digests, and the parts they are cut into."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
@@ -10,7 +10,7 @@ from pathlib import Path
 from mlbench.data import check_collection, load_shards
 from mlbench.digests import LineDigest
 from mlbench.files import cache_dir
-from mlbench.protocols import Progress, ShardedCollection
+from mlbench.protocols import Progress, ShardedCollection, Silence
 from mlbench.records import Collection, Document, fingerprints_of
 from mlbench.streaming.engine import open_engine
 from mlbench.streaming.parts import Part, cut
@@ -22,6 +22,8 @@ from mlbench.workers import Engine, Resources
 
 _VERSION = 1
 """Of what is saved of a scan; another one finds nothing of this one's."""
+
+_SILENCE = Silence()
 
 
 @dataclass(frozen=True)
@@ -37,14 +39,24 @@ class Corpora:
     parts: tuple[Part, ...]
 
 
-def scan_corpora(task: Task, sharded: ShardedCollection, engine: Engine, cache: Path, progress: Progress) -> Corpora:
-    """Look at every document once; what an earlier run has seen of a shard is taken from its work folder.
+def scan_corpora(
+    task: Task,
+    sharded: ShardedCollection,
+    engine: Engine,
+    cache: Path,
+    progress: Progress,
+    *,
+    also: Iterable[str] = (),
+) -> Corpora:
+    """Look at every document once, and hold those that are relevant or have the ids `also`.
+
+    What an earlier run has seen of a shard is taken from its work folder.
 
     Raises `DataError` for shards that cannot be read, for documents without text, ids that are there twice, and counts
     that are not those that the task expects.
     """
     shards = [Scanned(shard, shard.fingerprint()) for shard in sharded.shards]
-    wanted = _wanted(sharded.collection)
+    wanted = _wanted(sharded.collection, also)
     ids = {language: sorted(doc_ids) for language, doc_ids in wanted.items()}
     folder = WorkFolder(cache, f"{task.name}-scan", [_VERSION, sha256(repr(ids).encode()).hexdigest()], progress)
     scans = [_load(folder, shard) for shard in shards]
@@ -58,18 +70,25 @@ def scan_corpora(task: Task, sharded: ShardedCollection, engine: Engine, cache: 
     return _corpora(task, sharded, [(shard, scan) for shard, scan in zip(shards, scans, strict=True) if scan], progress)
 
 
-def load_relevant(task: Task, *, data_dir: Path | None, progress: Progress) -> Collection:
-    """Return the collection of a sharded task with its relevant documents alone, all others looked at and counted.
+def look_through(
+    task: Task,
+    *,
+    languages: Sequence[str] | None = None,
+    data_dir: Path | None = None,
+    also: Iterable[str] = (),
+    progress: Progress = _SILENCE,
+) -> Corpora:
+    """Look through the corpora of a sharded task in this process; the documents with the ids `also` are held as well.
 
     Raises as `scan_corpora` does.
     """
-    task, sharded = load_shards(task, data_dir=data_dir, progress=progress)
+    task, sharded = load_shards(task, languages=languages, data_dir=data_dir, progress=progress)
     engine = open_engine("local", Resources(), progress)
-    return scan_corpora(task, sharded, engine, cache_dir(), progress).collection
+    return scan_corpora(task, sharded, engine, cache_dir(), progress, also=also)
 
 
-def _wanted(collection: Collection) -> dict[str, frozenset[str]]:
-    wanted: dict[str, set[str]] = {language: set() for language in collection.languages}
+def _wanted(collection: Collection, also: Iterable[str]) -> dict[str, frozenset[str]]:
+    wanted: dict[str, set[str]] = {language: set(also) for language in collection.languages}
     for rows in collection.judgments.values():
         for row in rows:
             wanted[row.language].add(row.doc_id)
