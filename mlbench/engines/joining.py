@@ -56,7 +56,7 @@ def join(address: str | None, processors: int | None) -> None:
     """
     global _joined
     if find_spec("ray") is None:
-        raise MissingExtra("the Ray engine", "ray")
+        raise MissingExtra("workers of Ray", "ray")
     if "ray" in sys.modules and sys.modules["ray"].is_initialized():
         if address not in (None, _joined):
             raise EngineError(f"this process has joined another Ray: for {address}, start another process")

@@ -32,7 +32,7 @@ def ray_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(joining, "find_spec", lambda name: None)
-    with pytest.raises(MissingExtra, match=r"^the Ray engine need: pip install 'mlbench\[ray\]'$"):
+    with pytest.raises(MissingExtra, match=r"^workers of Ray need: pip install 'mlbench\[ray\]'$"):
         join("auto", None)
 
 

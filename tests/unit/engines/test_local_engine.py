@@ -267,6 +267,12 @@ class TestResources:
         assert "MKL_NUM_THREADS" not in os.environ
 
 
+def test_nothing_that_reads_the_environment_is_loaded_before_it_is_set() -> None:
+    program = "import sys, mlbench.engines.serving; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert {"numpy", "pydantic"}.isdisjoint(done.stdout.split())
+
+
 def test_it_is_found_by_its_name() -> None:
     assert "local" in names(ENGINES)
     assert load(ENGINES, "local") is open_local
