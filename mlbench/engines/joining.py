@@ -1,5 +1,6 @@
 """Joins a Ray cluster, or starts a Ray on this machine for the time of this process; no cluster is waited for long."""
 
+import logging
 import os
 import socket
 import subprocess
@@ -83,8 +84,6 @@ def _start(processors: int | None) -> None:
 
 
 def _init(address: str, processors: int | None = None) -> None:
-    import logging
-
     import ray
 
     given = {} if processors is None else {"num_cpus": processors}
@@ -93,7 +92,9 @@ def _init(address: str, processors: int | None = None) -> None:
     try:
         ray.init(address, log_to_driver=False, logging_level=logging.CRITICAL, **given)
     except Exception as error:  # Ray raises what is at hand.
-        raise EngineError(f"no Ray at {address}: {type(error).__name__}: {str(error).splitlines()[0]}") from error
+        attempt = "Ray cannot be started" if address == "local" else f"the Ray at {address} cannot be joined"
+        reason = str(error).partition("\n")[0]
+        raise EngineError(f"{attempt}: {type(error).__name__}: {reason}") from error
 
 
 @contextmanager
