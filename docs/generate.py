@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 import numpy as np
 
-from docs import draw, gate_page, recipe_keys, sweep_page
+from docs import draw, gate_page, index_page, recipe_keys, sweep_page
 from mlbench.bias import BIAS_SCORES
 from mlbench.cli import group
 from mlbench.languages import Setting
@@ -129,6 +129,11 @@ def gate() -> str:
     return NOTE + "\n" + gate_page.page()
 
 
+def index_costs() -> str:
+    """Return the page that says what approximate indexes cost on the collections they were measured on."""
+    return NOTE + "\n" + index_page.page()
+
+
 def _block(text: str) -> str:
     return f"```text\n{text}\n```"
 
@@ -233,6 +238,7 @@ GENERATED: Mapping[str, Callable[[], str]] = {
     "reference/cli.md": command_line,
     "reference/recipe.md": recipe,
     "explanation/gate.md": gate,
+    "explanation/index-costs.md": index_costs,
     "reproduction-figures.md": reproduction_figures,
     "figures/heat-map.svg": _heat_map,
     "figures/ahead.svg": _ahead,

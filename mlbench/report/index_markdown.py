@@ -11,13 +11,15 @@ from mlbench.report.markdown import name, table
 _NUMBERS = re.compile(r"[-+.,\d \[\]·]*")
 
 
-def index_markdown(costs: IndexCosts) -> str:
-    """Return all tables of the costs."""
+def index_markdown(costs: IndexCosts, *, full: bool = True) -> str:
+    """Return the tables of the costs; without `full`, those that the console shows."""
     costs = harmless(costs)
     blocks = ["### What indexes cost", name("; ".join(headline(costs)))]
-    for each in tables(costs):
+    for each in tables(costs, full=full):
         blocks += [f"#### {name(each.title)}", _table(each), *([name(each.note)] if each.note else [])]
-    return "\n\n".join([*blocks, "\n".join(f"- {name(note)}" for note in notes(costs))]) + "\n"
+    *ours, statistics = notes(costs)
+    listed = [*ours, name(statistics)]
+    return "\n\n".join([*blocks, "\n".join(f"- {note}" for note in listed)]) + "\n"
 
 
 def _table(each: IndexTable) -> str:

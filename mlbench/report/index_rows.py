@@ -51,7 +51,7 @@ def tables(costs: IndexCosts, *, full: bool = True) -> list[IndexTable]:
 
 
 def notes(costs: IndexCosts) -> list[str]:
-    """Return what a reader must know to read the tables."""
+    """Return what a reader must know to read the tables; only the last holds words of a document."""
     exact = costs.exact
     counted = f"{exact.n_queries / exact.rank_seconds:,.0f} queries/s" if exact.rank_seconds else ABSENT
     return [

@@ -1,0 +1,81 @@
+"""The page that says what approximate indexes cost, made from documents of `mlbench index-costs`.
+
+`python -m docs.index_page NAME COSTS.json` takes such a document into `docs/figures/indexes`, with what the page shows.
+"""
+
+import sys
+from pathlib import Path
+
+from mlbench.index_costs.document import IndexCosts, to_json
+from mlbench.report.index_figures import index_drawings
+from mlbench.report.index_markdown import index_markdown
+from mlbench.report.index_rows import SCORES
+
+INDEXES = Path(__file__).parent / "figures" / "indexes"
+
+_INTRO = """\
+# What indexes cost here
+
+What [`mlbench index-costs`](../how-to/index-costs.md) wrote of two collections: the tables behind that page, made from
+the documents in `docs/figures/indexes`. Every change stands beside its interval. `index` is the change from whole exact
+lists, `own` that from exact lists of the same length: what the index alone does."""
+
+_WHAT = {
+    "xquad-r": """\
+## XQuAD-R: 13,014 sentences in 11 languages
+
+The default model, 512 dims. Its own preference for a language falls with every index, and that is no merit: a pair of
+documents that are both in no list counts as even, and an index loses more of them.""",
+    "half-million": """\
+## Half a million documents of 64 dims
+
+A synthetic corpus in the format of MIRACL (`python -m tests.bench.corpus`), half a million documents in three
+languages in one pool, encoded as hashed n-grams in 64 buckets: vectors without much order, which are hard to index.""",
+}
+
+
+def page() -> str:
+    """Return the page: for each collection its figures and tables."""
+    parts = [_INTRO]
+    for name, words in _WHAT.items():
+        if not (INDEXES / f"{name}.json").exists():
+            continue
+        costs = IndexCosts.model_validate_json((INDEXES / f"{name}.json").read_bytes())
+        _, *tables = index_markdown(costs, full=False).strip().split("\n\n")
+        parts += [words, _figures(costs), *(block.replace("#### ", "### ") for block in tables)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _figures(costs: IndexCosts) -> str:
+    """Return the figures as one block of HTML, so that they take the colours of the page."""
+    drawn = index_drawings(costs)
+    shown = "".join(f"<figure>{each.svg}<figcaption>{each.title}</figcaption></figure>" for each in drawn)
+    return f'<div class="figures">{" ".join(shown.split())}</div>'
+
+
+def take(costs: IndexCosts) -> IndexCosts:
+    """Return costs with what the page shows of them."""
+    wanted = {costs.primary_measure, *SCORES}
+    reports = []
+    for each in costs.indexes:
+        lines = tuple(
+            line
+            for line in each.lines
+            if line.name in wanted and (line.query_language is None or line.kind == "multilingual")
+        )
+        overlaps = tuple(overlap for overlap in each.overlaps if overlap.query_language is None)
+        reports.append(each.model_copy(update={"lines": lines, "overlaps": overlaps, "pools": ()}))
+    return costs.model_copy(update={"indexes": tuple(reports)})
+
+
+def main(arguments: list[str]) -> None:
+    """Take a document."""
+    if len(arguments) != 2 or arguments[0] not in _WHAT:
+        sys.exit(f"usage: python -m docs.index_page {'|'.join(_WHAT)} COSTS.json")
+    costs = IndexCosts.model_validate_json(Path(arguments[1]).read_bytes())
+    INDEXES.mkdir(exist_ok=True)
+    (INDEXES / f"{arguments[0]}.json").write_text(to_json(take(costs)), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
