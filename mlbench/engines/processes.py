@@ -19,6 +19,9 @@ from mlbench.workers import Answer, Item
 _PATROL = 5.0
 """Seconds after which the processes are counted: of one that left children behind, the end is not heard."""
 
+_FAREWELL = 5.0
+"""Seconds that a process is given to end when nothing more will come."""
+
 
 class Processes(Generic[Item, Answer]):
     """A crew of one process for each of the `environments`, which it has on top of this one's.
@@ -43,10 +46,15 @@ class Processes(Generic[Item, Answer]):
             process.send(self._maker)
 
     def close(self) -> None:
-        """End all of them at once."""
+        """End all of them: at once those at work, those that wait in their own way, so that they leave nothing."""
         atexit.unregister(self.close)
         for process in self._processes.values():
-            process.kill()
+            if process.is_ready and not process.is_busy:
+                process.leave()
+            else:
+                process.kill()
+        for process in self._processes.values():
+            process.see_off()
         while self._processes:
             self._processes.popitem()[1].join()
 
@@ -62,7 +70,7 @@ class Processes(Generic[Item, Answer]):
     def give(self, worker: int, item: Item) -> None:
         """Let a process do `item`."""
         process = self._processes[worker]
-        process.item = item
+        process.item, process.is_busy = item, True
         process.send(bytes(ForkingPickler.dumps(item)))
 
     def replace(self, worker: int) -> None:
@@ -87,6 +95,7 @@ class Processes(Generic[Item, Answer]):
         if kind == "ready":
             process.is_ready = True
             return Ready(worker)
+        process.is_busy = False
         return Answered(worker, content)
 
     def _bury(self, worker: int) -> Lost:
@@ -100,6 +109,7 @@ class _Process(Generic[Item]):
 
     item: Item | None = None
     is_ready = False
+    is_busy = False
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         context = get_context("spawn")
@@ -137,6 +147,15 @@ class _Process(Generic[Item]):
 
     def kill(self) -> None:
         """End it at once."""
+        self._process.kill()
+
+    def leave(self) -> None:
+        """Let it end, as nothing more will come."""
+        self.connection.close()
+
+    def see_off(self) -> None:
+        """Give it a little time to end, then end it."""
+        self._process.join(_FAREWELL)
         self._process.kill()
 
     def join(self) -> None:
