@@ -19,7 +19,7 @@ from mlbench.records import Document
 from mlbench.store import text_hash
 from mlbench.streaming.counts import PartCounts, Tops
 from mlbench.streaming.kept import KeptVectors
-from mlbench.streaming.parts import PART, Part
+from mlbench.streaming.parts import PART, Part, PartReader
 from mlbench.streaming.question import LanguageQuestion, Question
 
 Floats = NDArray[np.float64]
@@ -75,11 +75,12 @@ class Counter:
     question: Question
     kept: KeptVectors | None
     tiling: Tiling
+    reader: PartReader = field(default_factory=PartReader)
 
     def __call__(self, part: Part) -> PartCounts:
         """Read, encode and count one part; raises what reading and encoding raise."""
         begin, tokens = perf_counter(), tokens_of(self.encoder)
-        documents = sorted(part.documents(), key=lambda document: document.doc_id, reverse=True)
+        documents = sorted(self.reader.read(part), key=lambda document: document.doc_id, reverse=True)
         vectors, texts, encoded, not_kept = self._vectors(part, documents)
         middle = perf_counter()
         asked = self.question.languages[part.shard.language]

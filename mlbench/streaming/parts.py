@@ -1,6 +1,6 @@
 """Parts: the consecutive documents of a shard that a worker takes, counts and gives back at once."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -29,11 +29,27 @@ class Part:
         """What its documents follow from: the shard's content, and the place in it."""
         return self.fingerprint, self.shard.language, self.first, self.n_documents
 
-    def documents(self) -> list[Document]:
-        """Read its documents; raises `DataError` where the shard is not what it was."""
-        found = list(islice(self.shard.documents(self.first), self.n_documents))
-        if len(found) < self.n_documents:
-            raise DataError(f"{self.shard.name} has been changed while it was in use: it ends before {self}")
+
+class PartReader:
+    """Reads parts; one that follows the part before is read on from there, any other from the beginning of its shard.
+
+    That the beginning is skipped costs little, but not nothing: it has to be unpacked.
+    """
+
+    def __init__(self) -> None:
+        self._at: tuple[str, str, int] | None = None
+        self._rows: Iterator[Document] = iter(())
+
+    def read(self, part: Part) -> list[Document]:
+        """Return the documents of `part`; raises `DataError` where the shard is not what it was."""
+        whole = part.fingerprint, part.shard.language
+        if self._at != (*whole, part.first):
+            self._rows = part.shard.documents(part.first)
+        self._at = None
+        found = list(islice(self._rows, part.n_documents))
+        if len(found) < part.n_documents:
+            raise DataError(f"{part.shard.name} has been changed while it was in use: it ends before {part}")
+        self._at = (*whole, part.first + part.n_documents)
         return found
 
 
