@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 import numpy as np
 
-from docs import draw, gate_page, index_page, recipe_keys, sweep_page
+from docs import draw, gate_page, index_page, recipe_keys, sizing_page, sweep_page
 from mlbench.bias import BIAS_SCORES
 from mlbench.cli import group
 from mlbench.languages import Setting
@@ -134,6 +134,11 @@ def index_costs() -> str:
     return NOTE + "\n" + index_page.page()
 
 
+def sizing() -> str:
+    """Return the page that says what a corpus of a given size takes."""
+    return NOTE + "\n" + sizing_page.page()
+
+
 def _block(text: str) -> str:
     return f"```text\n{text}\n```"
 
@@ -238,6 +243,7 @@ GENERATED: Mapping[str, Callable[[], str]] = {
     "reference/cli.md": command_line,
     "reference/recipe.md": recipe,
     "explanation/gate.md": gate,
+    "explanation/sizing.md": sizing,
     "explanation/index-costs.md": index_costs,
     "reproduction-figures.md": reproduction_figures,
     "figures/heat-map.svg": _heat_map,

@@ -37,7 +37,7 @@ def page() -> str:
     parts = [
         _INTRO,
         _streams(figures["streams"]),
-        _RATES,
+        _RATES.format(**_growth(figures["streams"])),
         _rates(figures),
         _FORMULAS.format(
             part=PART,
@@ -47,7 +47,12 @@ def page() -> str:
             packed=f"{sum(packed.values()) / sum(task.expected.documents[language] for language in packed):.0f}",
         ),
         _space(for_query_and_part, {row["dim"]: row["operations_per_second"] for row in figures["ranking"]}),
-        _ENCODING.format(useful=f"{USEFUL / 1e12:.0f}", tokens=TOKENS, pool=POOL, **_prices()),
+        _ENCODING.format(
+            useful=f"{USEFUL / 1e12:.0f}",
+            tokens=TOKENS,
+            pool=POOL,
+            **{name.lower(): f"{price:.2f}" for name, price in PRICES.items()},
+        ),
         _encoding(figures["encoders"]),
         _MIRACL,
         _miracl(task, packed, for_query_and_part),
@@ -57,20 +62,28 @@ def page() -> str:
 
 
 def _streams(rows: Sequence[Mapping[str, float]]) -> str:
-    table = [
-        (
-            f"{row['documents']:,}",
-            f"{row['seconds']:,.0f} s",
-            f"{1e6 * row['processor_seconds'] / row['documents']:.0f} µs",
-            _size(row["peak_bytes"]),
-            _size(row["stream_bytes"]),
-            _size(row["vector_bytes"]),
-            "measured",
-        )
-        for row in rows
-    ]
+    """Return a row for each stream, and below it what the formulas say of it."""
+    table = []
+    for row in rows:
+        load = Load(int(row["documents"]), int(row["queries"]), int(row["dim"]))
+        pace = f"{1e6 * row['processor_seconds'] / row['documents']:.0f} µs"
+        sizes = [_size(row[name]) for name in ("peak_bytes", "stream_bytes", "vector_bytes")]
+        table.append((f"{load.documents:,}", f"{row['seconds']:,.0f} s", pace, *sizes, "measured"))
+        memory = f"{_size(load.part_bytes(TEXT_BYTES))} and libraries"
+        table.append((f"{load.documents:,}", "", "", memory, "", _size(load.vector_bytes), "calculated"))
     heads = ("documents", "time", "processor time for a document", "most memory", "`streams/`", "vectors", "how")
     return _table(heads, table)
+
+
+def _growth(streams: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Return how the largest stream differs from the smallest."""
+    small, *_, large = sorted(streams, key=lambda row: row["documents"])
+    times = large["documents"] / small["documents"]
+    return {
+        "times": times,
+        "memory": large["peak_bytes"] / small["peak_bytes"] - 1,
+        "pace": large["processor_seconds"] / small["processor_seconds"] / times - 1,
+    }
 
 
 def _rates(figures: Mapping[str, Sequence[Mapping[str, float]] | Mapping[str, float]]) -> str:
@@ -185,10 +198,6 @@ def _for_query_and_part(streams: Sequence[Mapping[str, float]]) -> float:
     return counts / (largest["parts"] * largest["queries"])
 
 
-def _prices() -> dict[str, str]:
-    return {name.lower(): f"{price:.2f}" for name, price in PRICES.items()}
-
-
 def _table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     heads = list(heads)
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (heads, ["---"] * len(heads), *rows))
@@ -230,8 +239,10 @@ One command on synthetic corpora in MIRACL's format, with {QUERIES:,} queries in
 them; vectors of 64 dimensions from hashed character n-grams, so that what is seen is the cost of streaming itself:"""
 
 _RATES = """\
-Memory is that of all processes of the command together, libraries included, and does not grow with the corpus. Nor
-does the time for a document. The steps alone, each on one thread or one GPU:"""
+Memory is that of all processes of the command together, libraries included. With {times:.0f} times the documents, it
+changes by {memory:+.0%}, and processor time for a document by {pace:+.0%}.
+
+The steps alone, each on one thread or one GPU:"""
 
 _FORMULAS = """\
 ## The arithmetic
@@ -251,9 +262,9 @@ With n documents, q queries, d dimensions, and parts of {part:,} documents, of w
 q are the queries that ask for a document: those of its own language where settings are monolingual, as in MIRACL, and
 all of them in a pool. The {copies} copies of vectors are the worst case, while they are saved; then they are grid
 vectors of 8 bytes for a number. Text is taken as 4,000 bytes for a document in memory. Queries and relevant documents
-are few and left out, as are the minutes of the scan. A shard is read once by the scan, and unpacked (parts of the
-shard + 1) / 2 times by the stream: in a shard of 500,000 documents each document is passed over 15 times, which at
-the measured rate takes 1 s for 30,000 documents.
+are few and left out, as are the minutes of the scan. Where several workers take turns at a shard, it is unpacked up
+to (its parts + 1) / 2 times: in one of 500,000 documents each is passed over 15 times at most, which at the measured
+rate takes a second for 30,000 documents.
 
 For 1,000 queries:"""
 
@@ -264,13 +275,14 @@ costs.
 ## Hours and money of encoding
 
 Encoding is what costs. The rate of a processor is the one measured above, for texts of its length; half as long takes
-half the time. For a GPU the rate follows from an assumption: that it does {useful} trillion useful operations in a
-second, a tenth or less of what is promised for the large ones at 16 bits, and that an encoder takes two operations
-for each weight of its layers and each of {tokens} tokens. (The authors of DPR, arXiv 2004.04906, tell of 8.8 hours on
-8 GPUs for 21 million passages in 2020: 83 passages in a second for a GPU and an encoder of 768 dimensions, a twelfth
-of the rate assumed here.) A thread is taken at {processor} for an hour, a GPU at {gpu}, in whatever money you pay;
-that is assumed too. Each cell has the time with one worker, the time with {pool}, and the money, which is the same
-for both: what is lost in handing out work is left out."""
+half the time, and [another backend](../how-to/faster-encoding.md) may do more. For a GPU the rate follows from an
+assumption: that it does {useful} trillion useful operations in a second, a tenth or less of what is promised for the
+large ones at 16 bits, and that an encoder takes two operations for each weight of its layers and each of {tokens}
+tokens. (The authors of DPR, arXiv 2004.04906, tell of 8.8 hours on 8 GPUs for 21 million passages in 2020: 83
+passages in a second for a GPU and an encoder of 768 dimensions, a twelfth of the rate assumed here.) A thread is
+taken at {processor} for an hour, a GPU at {gpu}, in whatever money you pay; that is assumed too. Each cell has the
+time with one worker, the time with {pool}, and the money, which is the same for both: what is lost in handing out
+work is left out."""
 
 _MIRACL = """\
 ## MIRACL
