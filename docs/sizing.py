@@ -1,5 +1,6 @@
 """What a corpus takes: the arithmetic, on rates that were measured or assumed."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mlbench.streaming.parts import PART
@@ -78,3 +79,14 @@ def money(amount: float, rate: float, price: float) -> float:
 def gpu_rate(weights: float, tokens: float = TOKENS, useful: float = USEFUL) -> float:
     """Return the texts that a GPU encodes in a second: each token costs two operations for each weight."""
     return useful / (2 * weights * tokens)
+
+
+def growth(streams: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Return how the largest stream differs from the smallest."""
+    small, *_, large = sorted(streams, key=lambda row: row["documents"])
+    times = large["documents"] / small["documents"]
+    return {
+        "times": times,
+        "memory": large["peak_bytes"] / small["peak_bytes"] - 1,
+        "pace": large["processor_seconds"] / small["processor_seconds"] / times - 1,
+    }

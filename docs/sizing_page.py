@@ -19,6 +19,7 @@ from docs.sizing import (
     USEFUL,
     Load,
     gpu_rate,
+    growth,
     hours,
     money,
 )
@@ -37,7 +38,7 @@ def page() -> str:
     parts = [
         _INTRO,
         _streams(figures["streams"]),
-        _RATES.format(**_growth(figures["streams"])),
+        _RATES.format(**growth(figures["streams"])),
         _rates(figures),
         _FORMULAS.format(
             part=PART,
@@ -73,17 +74,6 @@ def _streams(rows: Sequence[Mapping[str, float]]) -> str:
         table.append((f"{load.documents:,}", "", "", memory, "", _size(load.vector_bytes), "calculated"))
     heads = ("documents", "time", "processor time for a document", "most memory", "`streams/`", "vectors", "how")
     return _table(heads, table)
-
-
-def _growth(streams: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Return how the largest stream differs from the smallest."""
-    small, *_, large = sorted(streams, key=lambda row: row["documents"])
-    times = large["documents"] / small["documents"]
-    return {
-        "times": times,
-        "memory": large["peak_bytes"] / small["peak_bytes"] - 1,
-        "pace": large["processor_seconds"] / small["processor_seconds"] / times - 1,
-    }
 
 
 def _rates(figures: Mapping[str, Sequence[Mapping[str, float]] | Mapping[str, float]]) -> str:

@@ -56,3 +56,10 @@ def test_the_rate_of_a_gpu() -> None:
     # What the authors of DPR tell.
     assert sizing.hours(21e6, 83, 8) == pytest.approx(8.8, abs=0.05)
     assert sizing.gpu_rate(sizing.LAYERS[768]) / 83 == pytest.approx(12, abs=0.5)
+
+
+def test_how_the_largest_stream_differs() -> None:
+    small = {"documents": 100, "peak_bytes": 1000, "processor_seconds": 2.0}
+    large = {"documents": 400, "peak_bytes": 1100, "processor_seconds": 10.0}
+    found = sizing.growth([large, small])
+    assert found == pytest.approx({"times": 4, "memory": 0.1, "pace": 0.25})
