@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 import numpy as np
 
-from docs import draw, gate_page, index_page, recipe_keys, sizing_page, sweep_page
+from docs import backends_page, draw, gate_page, index_page, recipe_keys, sizing_page, sweep_page
 from mlbench.bias import BIAS_SCORES
 from mlbench.cli import group
 from mlbench.languages import Setting
@@ -127,6 +127,11 @@ def reproduction_figures() -> str:
 def gate() -> str:
     """Return the page that says how often the default gate is wrong."""
     return NOTE + "\n" + gate_page.page()
+
+
+def faster_encoding() -> str:
+    """Return the page on backends and precisions, with what was measured of each."""
+    return NOTE + "\n" + backends_page.page()
 
 
 def index_costs() -> str:
@@ -244,6 +249,7 @@ GENERATED: Mapping[str, Callable[[], str]] = {
     "reference/recipe.md": recipe,
     "explanation/gate.md": gate,
     "explanation/sizing.md": sizing,
+    "how-to/faster-encoding.md": faster_encoding,
     "explanation/index-costs.md": index_costs,
     "reproduction-figures.md": reproduction_figures,
     "figures/heat-map.svg": _heat_map,
