@@ -1,11 +1,11 @@
 """The figures of index costs: how near to exact lists an index is, and what it changes, by its speed."""
 
 from collections.abc import Callable, Iterator
-from itertools import groupby
 from math import ceil, floor, log10
 
 from mlbench.index_costs.document import IndexCosts, IndexReport
 from mlbench.languages import KINDS
+from mlbench.protocols import Parameter
 from mlbench.report.chart_svg import Axis, Chart, Mark, Series, chart_svg
 from mlbench.report.comparison import SHORT
 from mlbench.report.notation import decimal, heading
@@ -69,16 +69,28 @@ def _mark(each: IndexReport, value: float, words: str) -> Mark:
 
 def _drawing(costs: IndexCosts, title: str, y: str, point: Point) -> Iterator[Drawing]:
     series, described = [], []
-    for kind, group in groupby(costs.indexes, key=lambda each: each.kind):
+    for name, group in _lines(costs):
         marks = [mark for each in group if (mark := point(each)) is not None]
         if marks:
-            name = f"{kind}, by {_SWEPT[kind]}" if kind in _SWEPT else kind
             series.append(Series(name, tuple(sorted(marks, key=lambda mark: mark.x))))
             described += [mark.exact for mark in marks]
     if described:
         speeds = [mark.x for each in series for mark in each.means]
         axis = Axis("queries/s, one thread, logarithmic", _ticks(min(speeds), max(speeds)), log=True)
         yield Drawing(title, chart_svg(Chart(axis, Axis(y), tuple(series), f"{title}: {'; '.join(described)}")))
+
+
+def _lines(costs: IndexCosts) -> Iterator[tuple[str, list[IndexReport]]]:
+    """Yield the indexes that differ in nothing but the key that their kind is swept over, and what they are called."""
+    groups: dict[tuple[str, frozenset[tuple[str, Parameter]]], list[IndexReport]] = {}
+    for each in costs.indexes:
+        built = frozenset((key, value) for key, value in each.keys.items() if key != _SWEPT.get(each.kind))
+        groups.setdefault((each.kind, built), []).append(each)
+    for (kind, built), group in groups.items():
+        beside = [other for name, other in groups if name == kind]
+        own = sorted(f"{key}={value}" for key, value in built if not all((key, value) in other for other in beside))
+        swept = [f"by {_SWEPT[kind]}"] if kind in _SWEPT else []
+        yield ", ".join([f"{kind} {','.join(own)}".rstrip(), *swept]), group
 
 
 def _ticks(low: float, high: float) -> tuple[tuple[float, str], ...]:
