@@ -1,6 +1,6 @@
 """`mlbench compare`: a candidate against its base, and a gate that says whether it may pass."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -10,12 +10,12 @@ import click
 
 from mlbench.cli.gates import Changes, drops, floors, rises
 from mlbench.cli.progress import console
-from mlbench.errors import UserError
+from mlbench.cli.writing import find_writers, keep_results
 from mlbench.paired import FLIPS
 from mlbench.regression.comparison import Options, compare_systems
 from mlbench.regression.document import Comparison, to_json
 from mlbench.regression.gate import Gate, Rule, load_gate
-from mlbench.regression.sources import Side, find_side
+from mlbench.regression.sources import find_side
 from mlbench.report.comparison_console import comparison_console
 from mlbench.report.comparison_junit import comparison_junit
 from mlbench.report.comparison_markdown import comparison_markdown
@@ -132,9 +132,9 @@ def command(base: str, candidate: str, **chosen: object) -> int:
     request = Request(**chosen)  # type: ignore[arg-type]
     gate = _gate(request)
     # Told now, not after the work.
-    writers = {path: _writer(path) for path in request.write}
+    writers = find_writers(request.write, _WRITERS)
     sides = find_side(base), find_side(candidate)
-    _keep_results(request.write, sides)
+    keep_results(request.write, (one.path for side in sides for found in side.by_task.values() for one in found))
     options = Options(
         flips=request.flips,
         resamples=request.resamples,
@@ -167,20 +167,3 @@ def _gate(request: Request) -> Gate:
     if request.require:
         changes["required_tasks",] = list(request.require)
     return load_gate(request.gate, changes)
-
-
-def _writer(path: Path) -> Callable[[Comparison], str]:
-    """Return what writes a file of this name; raises `UserError` where no format has it, or its folder is missing."""
-    writer = _WRITERS.get(path.suffix.lower())
-    if writer is None:
-        raise UserError(f"--write {path}: no format has this suffix: choose among {', '.join(_WRITERS)}")
-    if not path.parent.is_dir():
-        raise UserError(f"--write {path}: there is no folder {path.parent}")
-    return writer
-
-
-def _keep_results(paths: Sequence[Path], sides: Sequence[Side]) -> None:
-    compared = {each.path.resolve() for side in sides for found in side.by_task.values() for each in found}
-    for path in paths:
-        if path.resolve() in compared:
-            raise UserError(f"--write {path}: that is one of the results: name another file")

@@ -7,6 +7,7 @@ from types import MappingProxyType
 import click
 
 from mlbench.cli.progress import Screen, console, pass_screen
+from mlbench.cli.writing import find_writers, keep_results
 from mlbench.errors import UserError
 from mlbench.index_costs.comparing import Options, compare_indexes
 from mlbench.index_costs.document import IndexCosts, to_json
@@ -76,11 +77,11 @@ def command(
     index's own, from exact lists of the same length.
     """
     # Told now, not after the work.
-    writers = {path: _writer(path) for path in write}
+    writers = find_writers(write, _WRITERS)
     indexed = [path for path in dict.fromkeys(results) if path.resolve() != exact.resolve()]
     if not indexed:
         raise UserError("there is no result to compare: make one with mlbench run --index KIND")
-    _keep_results(write, (exact, *indexed))
+    keep_results(write, (exact, *indexed))
     costs = compare_indexes(_read(exact), [_read(path) for path in indexed], Options(resamples=resamples, seed=seed))
     progress = screen.progress()
     for path, writer in writers.items():
@@ -94,19 +95,3 @@ def command(
 
 def _read(path: Path) -> Measured:
     return Measured(path, *read_pair(path))
-
-
-def _writer(path: Path) -> Callable[[IndexCosts], str]:
-    """Return what writes a file of this name; raises `UserError` where no format has it, or its folder is missing."""
-    writer = _WRITERS.get(path.suffix.lower())
-    if writer is None:
-        raise UserError(f"--write {path}: no format has this suffix: choose among {', '.join(_WRITERS)}")
-    if not path.parent.is_dir():
-        raise UserError(f"--write {path}: there is no folder {path.parent}")
-    return writer
-
-
-def _keep_results(paths: Sequence[Path], results: Sequence[Path]) -> None:
-    for path in paths:
-        if path.resolve() in {result.resolve() for result in results}:
-            raise UserError(f"--write {path}: that is one of the results: name another file")

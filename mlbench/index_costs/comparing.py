@@ -5,17 +5,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mlbench.contrasts import Contrast, Contrasts, Subject, contrast
+from mlbench.contrasts import Contrast, Contrasts, Subject
 from mlbench.errors import UserError
 from mlbench.index_costs.cutting import cut_lists, overlaps
 from mlbench.index_costs.document import Change, Exact, IndexCosts, IndexReport, Line, Overlap, Speed
 from mlbench.languages import KINDS, Kind
-from mlbench.observations import observe
 from mlbench.ranks import Ranks
-from mlbench.regression.pairing import Pair, pair_up
+from mlbench.regression.comparison import contrast_pair
+from mlbench.regression.pairing import pair_up
 from mlbench.regression.sources import Measured
 from mlbench.results import IndexCost, Result, RetrieverInfo
-from mlbench.scoring import Request
 from mlbench.version import __version__
 
 CUTOFFS = (10, 20)
@@ -90,21 +89,12 @@ def _contrasts(exact: Measured, indexed: Measured, options: Options) -> tuple[Co
     if absent:
         raise UserError(f"{indexed.path} says nothing of the index for {absent[0]}")
     cut = replace(exact, ranks=cut_lists(exact.ranks, indexed.ranks, lengths))
-    return _contrast(whole, options), _contrast(pair_up((cut,), (indexed,)), options)
-
-
-def _contrast(pair: Pair, options: Options) -> Contrasts:
-    request = Request(
-        settings=pair.settings,
-        measures=pair.task.measures,
-        primary_measure=pair.task.primary_measure,
-        bias_scores=pair.bias_scores,
-        parallel=pair.task.parallel,
-        resamples=options.resamples,
-        seed=options.seed,
-        confidence=options.confidence,
+    alike = pair_up((cut,), (indexed,))
+    whole_lists, lists_alike = (
+        contrast_pair(pair, resamples=options.resamples, seed=options.seed, confidence=options.confidence)
+        for pair in (whole, alike)
     )
-    return contrast(*([observe(ranks, request) for ranks in side] for side in (pair.base, pair.candidate)))
+    return whole_lists, lists_alike
 
 
 def _report(

@@ -37,7 +37,8 @@ def compare_systems(base: Side, candidate: Side, gate: Gate, options: Options | 
     """
     options = options or Options()
     pairs = pair_tasks(base, candidate, shared_languages=options.shared_languages)
-    contrasts = {task: contrast_pair(pair, gate, options) for task, pair in pairs.items()}
+    how = {"resamples": options.resamples, "seed": options.seed}
+    contrasts = {task: contrast_pair(pair, **how, confidence=gate.confidence) for task, pair in pairs.items()}
     # All that a gate could not be used for is told before anything is tested.
     lines = {task: lines_of(gate, found, task) for task, found in contrasts.items()}
     tasks = []
@@ -80,17 +81,17 @@ def pair_tasks(base: Side, candidate: Side, *, shared_languages: bool) -> dict[s
     }
 
 
-def contrast_pair(pair: Pair, gate: Gate, options: Options) -> Contrasts:
-    """Return all differences of a pair, with intervals for the gate; `contrasts.contrast` says what it raises."""
+def contrast_pair(pair: Pair, *, resamples: int, seed: int, confidence: float) -> Contrasts:
+    """Return all differences of a pair, with their intervals; `contrasts.contrast` says what it raises."""
     request = Request(
         settings=pair.settings,
         measures=pair.task.measures,
         primary_measure=pair.task.primary_measure,
         bias_scores=pair.bias_scores,
         parallel=pair.task.parallel,
-        resamples=options.resamples,
-        seed=options.seed,
-        confidence=gate.confidence,
+        resamples=resamples,
+        seed=seed,
+        confidence=confidence,
     )
     return contrast(*([observe(ranks, request) for ranks in side] for side in (pair.base, pair.candidate)))
 

@@ -10,8 +10,8 @@ from unit.scoring.cases import make_collection
 
 from mlbench.contrasts import Contrasts, Subject
 from mlbench.errors import UserError
-from mlbench.regression.comparison import Options, contrast_pair
-from mlbench.regression.gate import DEFAULT, Gate
+from mlbench.regression.comparison import contrast_pair
+from mlbench.regression.gate import DEFAULT
 from mlbench.regression.lines import lines_of
 from mlbench.regression.pairing import pair_up
 
@@ -20,7 +20,7 @@ KINDS = ("monolingual", "cross_lingual", "multilingual")
 
 
 def contrasted(*sides) -> Contrasts:
-    return contrast_pair(pair_up(*([side] for side in sides)), Gate(), Options(resamples=2))
+    return contrast_pair(pair_up(*([side] for side in sides)), resamples=2, seed=0, confidence=0.95)
 
 
 FOUND = contrasted(measured(skilled()), measured(skilled(seed=1)))

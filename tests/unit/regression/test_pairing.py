@@ -10,7 +10,7 @@ from mlbench.layout import lay_out, to_ranks
 from mlbench.protocols import Silence
 from mlbench.ranks import Ranks
 from mlbench.records import Collection
-from mlbench.regression.comparison import Options, contrast_pair
+from mlbench.regression.comparison import contrast_pair
 from mlbench.regression.gate import Gate
 from mlbench.regression.lines import lines_of
 from mlbench.regression.pairing import pair_up
@@ -132,6 +132,6 @@ def test_scores_of_ranks_are_compared_between_lists_of_one_depth() -> None:
     for sides in (([BASE], [ranker(9)]), ([ranker(9)], [ranker(8)]), ([whole], [whole, ranker(9)])):
         pair = pair_up(*sides)
         assert pair.bias_scores == ("own_language_preference", "complete@100")
-        contrasts = contrast_pair(pair, Gate(), Options(resamples=2))
+        contrasts = contrast_pair(pair, resamples=2, seed=0, confidence=0.95)
         with pytest.raises(UserError, match=r"has not: rank_distance \(scores of ranks need"):
             lines_of(Gate(ceiling={"rank_distance": 1}), contrasts, "small")
