@@ -81,6 +81,11 @@ def gpu_rate(weights: float, tokens: float = TOKENS, useful: float = USEFUL) -> 
     return useful / (2 * weights * tokens)
 
 
+def most_workers(rate: float, seconds: float) -> float:
+    """Return how many workers the command keeps busy that encode at `rate`, where it needs so long for each part."""
+    return PART / rate / seconds
+
+
 def growth(streams: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """Return how the largest stream differs from the smallest."""
     small, *_, large = sorted(streams, key=lambda row: row["documents"])

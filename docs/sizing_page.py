@@ -3,7 +3,9 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from docs import sizing_prose
 from docs.sizing import (
     COPIES,
     DIMS,
@@ -22,6 +24,7 @@ from docs.sizing import (
     growth,
     hours,
     money,
+    most_workers,
 )
 from mlbench.streaming.parts import PART
 from mlbench.tasks import Task, load_task
@@ -36,11 +39,11 @@ def page() -> str:
     task = load_task("miracl")
     packed = _packed(task)
     parts = [
-        _INTRO,
+        sizing_prose.INTRO,
         _streams(figures["streams"]),
-        _RATES.format(**growth(figures["streams"])),
+        sizing_prose.RATES.format(**growth(figures["streams"])),
         _rates(figures),
-        _FORMULAS.format(
+        sizing_prose.FORMULAS.format(
             part=PART,
             copies=COPIES,
             beside=HASH_BYTES,
@@ -48,16 +51,18 @@ def page() -> str:
             packed=f"{sum(packed.values()) / sum(task.expected.documents[language] for language in packed):.0f}",
         ),
         _space(for_query_and_part, {row["dim"]: row["operations_per_second"] for row in figures["ranking"]}),
-        _ENCODING.format(
+        sizing_prose.ENCODING.format(
             useful=f"{USEFUL / 1e12:.0f}",
             tokens=TOKENS,
             pool=POOL,
             **{name.lower(): f"{price:.2f}" for name, price in PRICES.items()},
         ),
         _encoding(figures["encoders"]),
-        _MIRACL,
+        sizing_prose.WORKERS.format(**_handed(figures["handing"])),
+        _workers(figures["encoders"], figures["handing"]["seconds_for_a_part"]),
+        sizing_prose.MIRACL,
         _miracl(task, packed, for_query_and_part),
-        _OWN,
+        sizing_prose.OWN,
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -119,16 +124,37 @@ def _space(for_query_and_part: float, rates: Mapping[int, float]) -> str:
 
 
 def _encoding(measured: Sequence[Mapping[str, float]]) -> str:
-    machines = [(str(row["name"]), row["texts_per_second"], "processor", "from a measured rate") for row in measured]
-    machines += [
-        (f"a transformer of {dim:,} dimensions on a GPU", gpu_rate(weights), "GPU", "from an assumed rate")
-        for dim, weights in LAYERS.items()
-    ]
     rows = [
         (name, *(_effort(documents, rate, PRICES[kind]) for documents in SIZES), f"calculated {how}")
-        for name, rate, kind, how in machines
+        for name, rate, kind, how in _machines(measured)
     ]
     return _table(("encoder", *(f"{documents:,} documents" for documents in SIZES), "how"), rows)
+
+
+def _machines(measured: Sequence[Mapping[str, float]]) -> list[tuple[str, float, str, str]]:
+    """Return what encodes, its rate, what is paid for, and where the rate is from."""
+    gpus = [(f"a transformer of {dim:,} dimensions on a GPU", gpu_rate(weights)) for dim, weights in LAYERS.items()]
+    return [
+        *((str(row["name"]), row["texts_per_second"], "processor", "from a measured rate") for row in measured),
+        *((name, rate, "GPU", "from an assumed rate") for name, rate in gpus),
+    ]
+
+
+def _handed(handing: Mapping[str, Any]) -> dict[str, str]:
+    items = [f"{1000 * row['seconds_for_an_item']:.1f} ms for {row['name']}" for row in handing["engines"]]
+    return {
+        "items": " and ".join(items),
+        "part": f"{handing['seconds_for_a_part']:.2f} s",
+        "queries": handing["queries"],
+    }
+
+
+def _workers(measured: Sequence[Mapping[str, float]], seconds: float) -> str:
+    rows = [
+        (name, _time(hours(PART, rate)), f"{most_workers(rate, seconds):,.0f}", f"calculated {how}")
+        for name, rate, _, how in _machines(measured)
+    ]
+    return _table(("encoder", "one worker's time for a part", "most workers", "how"), rows)
 
 
 def _effort(documents: int, rate: float, price: float) -> str:
@@ -211,83 +237,3 @@ def _time(count: float) -> str:
 def _short(value: float) -> str:
     """Return two digits of a small value, all whole ones of a large one."""
     return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
-
-
-_INTRO = f"""\
-# What a corpus takes
-
-Disk, memory, hours and money for corpora up to 100 million documents, with the arithmetic, so that you can put in
-your own figures. How such a corpus is measured is [another page](../how-to/large-corpora.md).
-
-Each row says how its figures came about. **Measured** ones were taken on a machine with two processors and without a
-GPU, which had other work to do as well; `python -m tests.bench.sizing` takes them again. Those that are
-**calculated** follow from the formulas below. No GPU was at hand: rates of GPUs, and all prices, are **assumed**.
-
-## What was measured
-
-One command on synthetic corpora in MIRACL's format, with {QUERIES:,} queries in three languages and a pool of all of
-them; vectors of 64 dimensions from hashed character n-grams, so that what is seen is the cost of streaming itself:"""
-
-_RATES = """\
-Memory is that of all processes of the command together, libraries included. With {times:.0f} times the documents, it
-changes by {memory:+.0%}, and processor time for a document by {pace:+.0%}.
-
-The steps alone, each on one thread or one GPU:"""
-
-_FORMULAS = """\
-## The arithmetic
-
-With n documents, q queries, d dimensions, and parts of {part:,} documents, of which there are p = n / {part:,}:
-
-| what | formula |
-|---|---|
-| shards on disk, packed | {packed} bytes a document in MIRACL; look at yours |
-| vectors on disk, where they are kept | n (4 d + {beside}) bytes |
-| `streams/` on disk | 8 n bytes for ids, and {kept} bytes for each query and part: 8 n + {kept} q p |
-| a worker's memory, beside libraries and model | {part:,} (text + (4 x {copies} + 8) d) + 8 q d bytes, and 34 MB |
-| ranking | 2 n q d operations |
-| hours of a step | n / (rate x workers x 3,600), or for ranking 2 n q d / (rate x workers x 3,600) |
-| money | hours of all workers x the price of one for an hour |
-
-q are the queries that ask for a document: those of its own language where settings are monolingual, as in MIRACL, and
-all of them in a pool. The {copies} copies of vectors are the worst case, while they are saved; then they are grid
-vectors of 8 bytes for a number. Text is taken as 4,000 bytes for a document in memory. Queries and relevant documents
-are few and left out, as are the minutes of the scan. Where several workers take turns at a shard, it is unpacked up
-to (its parts + 1) / 2 times: in one of 500,000 documents each is passed over 15 times at most, which at the measured
-rate takes a second for 30,000 documents.
-
-For 1,000 queries:"""
-
-_ENCODING = """\
-Ranking 100 million documents takes about an hour of one thread, which all workers share: exact ranks are not what
-costs.
-
-## Hours and money of encoding
-
-Encoding is what costs. The rate of a processor is the one measured above, for texts of its length; half as long takes
-half the time, and [another backend](../how-to/faster-encoding.md) may do more. For a GPU the rate follows from an
-assumption: that it does {useful} trillion useful operations in a second, a tenth or less of what is promised for the
-large ones at 16 bits, and that an encoder takes two operations for each weight of its layers and each of {tokens}
-tokens. (The authors of DPR, arXiv 2004.04906, tell of 8.8 hours on 8 GPUs for 21 million passages in 2020: 83
-passages in a second for a GPU and an encoder of 768 dimensions, a twelfth of the rate assumed here.) A thread is
-taken at {processor} for an hour, a GPU at {gpu}, in whatever money you pay; that is assumed too. Each cell has the
-time with one worker, the time with {pool}, and the money, which is the same for both: what is lost in handing out
-work is left out."""
-
-_MIRACL = """\
-## MIRACL
-
-Its own sizes, with vectors of 768 dimensions and its own queries. One shard's size is not published and not in the
-sum."""
-
-_OWN = """\
-## Your own figures
-
-Measure the rate of your model where it will run, on your documents: the line `stream: ... documents/s` of a run on
-one shard says it, once the first parts are through. Then
-
-    hours = documents / rate / workers / 3,600
-    money = hours x workers x price of a worker for an hour
-
-10 million documents at 500 texts a second on 4 GPUs: 10,000,000 / 500 / 4 / 3,600 = 1.4 hours; at 2.00 for a GPU and
-hour, 11."""

@@ -1,7 +1,7 @@
 """Measures what the page on sizing reckons with, and writes it to docs/figures/sizing.json.
 
-Streams of two sizes, then the rate of each step on one processor: scanning, skipping, encoding, ranking. What is given
-with `--only` is measured anew, the rest of the file stays. `python -m docs.generate` then makes the page.
+Streams of two sizes, then the rate of each step on one processor: scanning, skipping, encoding, ranking, handing out.
+What is given with `--only` is measured anew, the rest of the file stays. `python -m docs.generate` then makes the page.
 """
 
 import argparse
@@ -20,12 +20,19 @@ import numpy as np
 from docs.sizing_page import FIGURES
 from mlbench import Encoder, Runtime, load_collection, load_task, open_retriever
 from mlbench.embeddings import embed
+from mlbench.engines.cluster import open_cluster
+from mlbench.engines.local import open_local
 from mlbench.grid import grid_cosine
 from mlbench.protocols import Silence
 from mlbench.ranking import Block, Targets, Tiling, count_ahead, exact_scores
 from mlbench.readers.miracl import MiraclShard
+from mlbench.streaming.counts import PartCounts, Tops
 from mlbench.streaming.parts import PART
 from mlbench.streaming.scanning import Scanned, Scanner
+from mlbench.streaming.work_folder import WorkFolder
+from mlbench.workers import Resources
+from tests.bench.engines import EMPTY
+from tests.bench.engines import took as hand_out
 from tests.bench.material import data_dir, minilm
 from tests.bench.streaming import TAGS, WORK, Bench, corpus_of
 from tests.bench.timing import took
@@ -137,11 +144,45 @@ def ranking() -> list[dict[str, float]]:
     return found
 
 
+def handing(folder: Path) -> dict[str, Any]:
+    """Return what handing out work costs: by engine, and for the command itself with the counts of each part."""
+    engines = {
+        "two processes": open_local(Resources(workers=2, threads=1), Silence()),
+        "two workers of Ray": open_cluster(Resources(workers=2), Silence()),
+    }
+    found = []
+    for name, engine in engines.items():
+        seconds = median(hand_out(engine, [0] * EMPTY).clock / EMPTY for _ in range(RUNS))
+        found.append({"name": name, "seconds_for_an_item": round(seconds, 5)})
+        print(json.dumps(found[-1]), flush=True)
+    work_folder = WorkFolder(folder, "handing", None, Silence())
+    sums, part = some_counts(0), some_counts(1)
+
+    def take() -> None:
+        sums.add(part)
+        work_folder.save("part", part.arrays())
+
+    return {"engines": found, "seconds_for_a_part": round(typical(take), 3), "queries": QUERIES}
+
+
+def some_counts(seed: int) -> PartCounts:
+    """Return counts as a part gives them, for all queries."""
+    chance = np.random.RandomState(seed)
+    depth = Tiling().depth
+    numbers = chance.randint(10**7, size=(QUERIES, depth))
+    tops = Tops(
+        -np.sort(-chance.random_sample((QUERIES, depth)), axis=1),
+        np.array([[f"{number:012x}-en-{number}#{number % 9}" for number in line] for line in numbers.tolist()]),
+    )
+    ahead, ties = (chance.randint(PART, size=QUERIES * RELEVANT).astype(np.int32) for _ in range(2))
+    return PartCounts(ahead, ties, tops)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.sizing", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--documents", default="250000,1000000", help="the sizes of the streams")
     parser.add_argument("--folder", type=Path, help="where corpora are, or are written and kept")
-    parser.add_argument("--only", default="streams,reading,encoders,ranking", help="what is measured anew")
+    parser.add_argument("--only", default="ranking,reading,encoders,handing,streams", help="what is measured anew")
     parser.add_argument("options", nargs="*", help="more options of mlbench run, after --")
     given = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -152,6 +193,7 @@ def main() -> None:
             "ranking": ranking,
             "reading": partial(reading, folder),
             "encoders": encoders,
+            "handing": partial(handing, folder),
             "streams": partial(streams, [int(n) for n in given.documents.split(",")], tuple(given.options), folder),
         }
         for name in given.only.split(","):

@@ -58,6 +58,11 @@ def test_the_rate_of_a_gpu() -> None:
     assert sizing.gpu_rate(sizing.LAYERS[768]) / 83 == pytest.approx(12, abs=0.5)
 
 
+def test_the_most_workers_that_are_kept_busy() -> None:
+    # A part takes a worker 16.384 seconds, and the command a tenth of one.
+    assert sizing.most_workers(1000, 0.1) == pytest.approx(163.84)
+
+
 def test_how_the_largest_stream_differs() -> None:
     small = {"documents": 100, "peak_bytes": 1000, "processor_seconds": 2.0}
     large = {"documents": 400, "peak_bytes": 1100, "processor_seconds": 10.0}
