@@ -41,7 +41,7 @@ With n documents, q queries, d dimensions, and parts of {part:,} documents, of w
 q are the queries that ask for a document: those of its own language where settings are monolingual, as in MIRACL, and
 all of them in a pool. The {copies} copies of vectors are the worst case, while they are saved; then they are grid
 vectors of 8 bytes for a number. Text is taken as 4,000 bytes for a document in memory. Queries and relevant documents
-are few and left out, as are the minutes of the scan. Where several workers take turns at a shard, it is unpacked up
+are few and left out, as is the scan, whose rate is above. Where several workers take turns at a shard, it is unpacked up
 to (its parts + 1) / 2 times: in one of 500,000 documents each is passed over 15 times at most, which at the measured
 rate takes a second for 30,000 documents.
 
@@ -66,8 +66,8 @@ work is left out."""
 WORKERS = """\
 ## How many workers help
 
-That was calculated; more than two workers were not at hand. What bounds their number is measured. An item that is nothing
-to do costs {items}. Adding up and saving the counts of a part,
+That was calculated; more than two workers were not at hand. What bounds their number is measured. Handing
+out an item costs {items}. Adding up and saving the counts of a part,
 which the command does for one part after the other, takes {part} for {queries:,} queries. So it keeps at most as many
 workers busy as one worker's time for a part, divided by that:"""
 
