@@ -41,8 +41,8 @@ With n documents, q queries, d dimensions, and parts of {part:,} documents, of w
 q are the queries that ask for a document: those of its own language where settings are monolingual, as in MIRACL, and
 all of them in a pool. The {copies} copies of vectors are the worst case, while they are saved; then they are grid
 vectors of 8 bytes for a number. Text is taken as 4,000 bytes for a document in memory. Queries and relevant documents
-are few and left out, as is the scan, whose rate is above. Where several workers take turns at a shard, it is unpacked up
-to (its parts + 1) / 2 times: in one of 500,000 documents each is passed over 15 times at most, which at the measured
+are few and left out, as is the scan (its rate is above). Where several workers take turns at a shard, it is unpacked
+up to (its parts + 1) / 2 times: in one of 500,000 documents each is passed over 15 times at most, which at the measured
 rate takes a second for 30,000 documents.
 
 For 1,000 queries:"""
