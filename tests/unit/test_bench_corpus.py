@@ -9,8 +9,9 @@ import pytest
 from bench.corpus import LONGEST, SHORTEST, Size, write_corpus
 
 from mlbench.data import load_collection
-from mlbench.evaluation import Options, evaluate
+from mlbench.evaluation import evaluate
 from mlbench.measures import UNRETRIEVED
+from mlbench.options import Options
 from mlbench.ranks import MISSING, pool_counts, read_ranks
 from mlbench.tasks import load_task
 
