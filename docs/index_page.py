@@ -30,7 +30,9 @@ documents that are both in no list counts as even, and an index loses more of th
 ## Half a million documents of 64 dims
 
 A synthetic corpus in the format of MIRACL (`python -m tests.bench.corpus`), half a million documents in three
-languages in one pool, encoded as hashed n-grams in 64 buckets: vectors without much order, which are hard to index.""",
+languages in one pool, encoded as hashed n-grams in 64 buckets: vectors without much order, which are hard to index.
+Overlap is not quality: near 800 queries/s, cells keep far fewer of the exact first ten than the graph, and lose no more
+mAP.""",
 }
 
 
