@@ -20,7 +20,7 @@ from mlbench.records import fingerprint_of
 from mlbench.result_files import check_folder, digest, file_stem, write_result
 from mlbench.results import Cost, RanksFile, Result, TaskInfo
 from mlbench.scoring import Request, Scores, score
-from mlbench.specs import adopt, describe
+from mlbench.specs import adopt, describe, open_retriever
 from mlbench.streaming.stream import count_stream
 from mlbench.systems.composite import Composite
 from mlbench.tasks import Task, load_task
@@ -64,11 +64,20 @@ def evaluate(
 def open_model(model: object, options: Options) -> Opened:
     """Open a spec, or take an object that is or can be made a retriever."""
     if isinstance(model, str | PathLike):
-        source = Source(fspath(model), dict(options.settings), options.runtime)
-        retriever, name = source.open(), describe(source.spec)
+        spec = fspath(model)
+        source = Source(_absolute(spec), dict(options.settings), options.runtime)
+        retriever, name = open_retriever(spec, options.settings, options.runtime), describe(spec)
         return Opened(retriever, name, training_of(retriever, options.progress), source)
     retriever = adopt(model, options.settings, options.runtime)
     return Opened(retriever, type(model).__name__, training_of(retriever, options.progress))
+
+
+def _absolute(spec: str) -> str:
+    """Return a spec that names the same folder or file to processes with another working folder."""
+    scheme, colon, locator = spec.partition(":")
+    if Path(spec).exists():
+        return str(Path(spec).absolute())
+    return f"{scheme}:{Path(locator).absolute()}" if colon and locator and Path(locator).exists() else spec
 
 
 def measure(

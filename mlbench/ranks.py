@@ -135,7 +135,7 @@ def pool_counts(ranks: Ranks, document_languages: Iterable[str]) -> PoolCounts:
         ranks.language_index(language)
     columns = _columns_of(ranks, wanted)
     if not columns:
-        raise UserError(f"the pool {','.join(wanted)} was not asked for when this ranker ran, and cannot be derived")
+        raise UserError(f"the pool {','.join(wanted)} was not asked for in this run, and cannot be derived")
     ahead = ranks.ahead[:, columns].astype(np.int64)
     counted = (ahead >= 0).all(axis=1)
     return PoolCounts(

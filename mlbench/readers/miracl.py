@@ -100,7 +100,7 @@ class Miracl:
             parallel=False,
         )
         shards = [
-            MiraclShard(path, language, _collection_name(request))
+            MiraclShard(path.absolute(), language, _collection_name(request))
             for language in request.languages
             for path in _shards(request, language)
         ]
@@ -202,7 +202,7 @@ def _judgments(path: Path) -> Iterator[tuple[str, str, int, str]]:
 def _documents(path: Path, first: int) -> Iterator[tuple[str, str]]:
     """Yield the own id and the text of each document of a shard, from number `first` on."""
     place = ""
-    for place, line in islice(_lines(path), first, None):
+    for place, line in islice(_lines(path, f"{path.parent.name}/{path.name}"), first, None):
         try:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:
@@ -214,23 +214,26 @@ def _documents(path: Path, first: int) -> Iterator[tuple[str, str]]:
             raise DataError(f"{place}: docid {own_id!r:.60} is empty or holds white space, which judgments cannot name")
         yield own_id, f"{title} {text}" if title else text
     if not place and not first:
-        raise DataError(f"{path.name}: the shard is empty")
+        raise DataError(f"{path.parent.name}/{path.name}: the shard is empty")
 
 
-def _lines(path: Path) -> Iterator[tuple[str, str]]:
-    """Yield the lines that are not blank, with their place; the file is streamed, and unpacked where it ends in .gz."""
-    number = 0
+def _lines(path: Path, name: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the lines that are not blank, with their place; the file is streamed, and unpacked where it ends in .gz.
+
+    `name` is what the file is called in messages, if not by its own name.
+    """
+    number, name = 0, name or path.name
     try:
         with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as stream:
             for number, raw in enumerate(stream, start=1):
                 line = raw.decode().rstrip("\r\n")
                 if line.strip():
-                    yield f"{path.name} line {number}", line
+                    yield f"{name} line {number}", line
     except EOFError as error:
-        raise DataError(f"{path.name} is cut short after line {number:,}: fetch it again") from error
+        raise DataError(f"{name} is cut short after line {number:,}: fetch it again") from error
     except UnicodeDecodeError as error:
         raise DataError(f"{path.name} line {number}: not valid UTF-8 at byte {error.start + 1} of the line") from error
     except (gzip.BadGzipFile, zlib.error) as error:
-        raise DataError(f"{path.name} is damaged after line {number:,} ({error}): fetch it again") from error
+        raise DataError(f"{name} is damaged after line {number:,} ({error}): fetch it again") from error
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from error

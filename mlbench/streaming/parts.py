@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from socket import gethostname
 
 from mlbench.errors import DataError
 from mlbench.protocols import Shard
@@ -33,10 +34,12 @@ class Part:
 class PartReader:
     """Reads parts; one that follows the part before is read on from there, any other from the beginning of its shard.
 
-    That the beginning is skipped costs little, but not nothing: it has to be unpacked.
+    That the beginning is skipped costs little, but not nothing: it has to be unpacked. Each shard is checked once, when
+    it is opened first: on another machine, or later, its file may be another one.
     """
 
     def __init__(self) -> None:
+        self._checked: set[str] = set()
         self._at: tuple[str, str, int] | None = None
         self._rows: Iterator[Document] = iter(())
 
@@ -44,6 +47,7 @@ class PartReader:
         """Return the documents of `part`; raises `DataError` where the shard is not what it was."""
         whole = part.fingerprint, part.shard.language
         if self._at != (*whole, part.first):
+            self._check(part)
             self._rows = part.shard.documents(part.first)
         self._at = None
         found = list(islice(self._rows, part.n_documents))
@@ -51,6 +55,16 @@ class PartReader:
             raise DataError(f"{part.shard.name} has been changed while it was in use: it ends before {part}")
         self._at = (*whole, part.first + part.n_documents)
         return found
+
+    def _check(self, part: Part) -> None:
+        if part.fingerprint in self._checked:
+            return
+        if part.shard.fingerprint() != part.fingerprint:
+            raise DataError(
+                f"{part.shard.name} on {gethostname()} is not the shard that was scanned: it must not change during a "
+                "run, and be the same on every machine"
+            )
+        self._checked.add(part.fingerprint)
 
 
 def cut(shard: Shard, fingerprint: str, n_documents: int, size: int = PART) -> Sequence[Part]:

@@ -1,5 +1,6 @@
 """A task whose corpora stream by: scanned once, then encoded and counted part by part, by workers here or elsewhere."""
 
+import os
 import shutil
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -100,7 +101,15 @@ class _Stream:
 
     @property
     def _cache(self) -> Path:
-        return self.options.cache or cache_dir()
+        # Workers may have another working folder.
+        return (self.options.cache or cache_dir()).absolute()
+
+    @property
+    def _threads(self) -> int | None:
+        """How many threads a worker counts with: its share, where several work on this machine or elsewhere."""
+        if self.options.runtime.threads is not None or self.engine.workers == 1:
+            return self.options.runtime.threads
+        return max(1, (os.cpu_count() or 1) // self.engine.workers) if self.engine.workers else 1
 
     def count(self, layout: Layout, settings: Sequence[Setting]) -> tuple[Outcome, Embeddings]:
         """Encode queries and relevant documents, then count all documents against them."""
@@ -150,7 +159,7 @@ class _Stream:
             question=question,
             source=self.model.source,
             fingerprint=fingerprint,
-            threads=self.options.runtime.threads,
+            threads=self._threads,
             keep=keep,
             cache=self._cache,
             encoder=self._encoder,

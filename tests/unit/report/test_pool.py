@@ -148,7 +148,7 @@ def test_refuses_a_pool_that_a_ranker_was_not_asked_for(small: Small, three: Res
     encoder = small.ranks()
     ahead = np.where(np.arange(3) == encoder.row_languages[:, None], encoder.ahead, UNKNOWN).astype(np.int32)
     ranker = Ranks(**(vars(encoder) | {"ahead": ahead}))
-    with pytest.raises(UserError, match="the pool de,en was not asked for when this ranker ran"):
+    with pytest.raises(UserError, match="the pool de,en was not asked for in this run"):
         answer_pool(three, ranker, ["de", "en"])
 
 
