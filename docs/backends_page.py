@@ -147,8 +147,8 @@ def _reading(costs: Mapping[str, Any]) -> str:
     return (
         f"In fp32 a backend moves at most {100 * share:.2f} % of the ranks, those of near ties. bf16 moves many\n"
         f"ranks a little and no mean by more than {apart:.4f}: it serves to compare models in one precision, not one\n"
-        "in bf16 with another in fp32. OpenVINO computes in bf16 and hands over float32, which keeps ranks closer than\n"
-        "torch does, whose token states and vectors are in bf16 too."
+        "in bf16 with another in fp32. OpenVINO computes in bf16 and hands over float32, which keeps ranks closer\n"
+        "than torch does, whose token states and vectors are in bf16 too."
     )
 
 
