@@ -172,13 +172,13 @@ class _Stream:
         free = shutil.disk_usage(folder).free
         if self.options.keep_vectors and needed > free:
             raise UserError(
-                f"vectors take {needed / 1e9:,.1f} GB and {folder} has {free / 1e9:,.1f} GB free: set MLBENCH_CACHE to "
-                "a larger folder, or do not keep them"
+                f"vectors take {needed / 1e6:,.0f} MB and {folder} has {free / 1e6:,.0f} MB free: set MLBENCH_CACHE to "
+                "a larger folder, or give --drop-vectors"
             )
         keeps = needed <= free // 2 if self.options.keep_vectors is None else self.options.keep_vectors
         if not keeps and self.options.keep_vectors is None:
             self.options.progress.note(
-                f"vectors take {needed / 1e9:,.1f} GB, more than half of what {folder} has free: they are not kept"
+                f"vectors take {needed / 1e6:,.0f} MB, more than half of what {folder} has free: they are not kept"
             )
         return keeps
 
