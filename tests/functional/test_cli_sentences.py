@@ -71,7 +71,7 @@ def test_miracl_faults_are_one_line(
     write_shard(tmp_path / "docs-0.jsonl.gz", rows)
     names = {"queries": "topics.tsv", "qrels": "qrels.tsv", "documents": "docs-0.jsonl.gz"}
     task = str(task_file(tmp_path, ["sw"], [("sw", role, tmp_path / name) for role, name in names.items()]))
-    assert call(["run", "--model", "hashing", "--task", task, "--out", str(tmp_path / "out")]) == 2
+    assert call(["run", "-q", "--model", "hashing", "--task", task, "--out", str(tmp_path / "out")]) == 2
     error = capsys.readouterr().err.strip()
     assert error.startswith("mlbench: error: ")
     assert message in error
