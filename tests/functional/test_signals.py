@@ -42,7 +42,7 @@ main()
 RUN = ("run", "-q", "--task", "own", "--model", "hashing", "--resamples", "20", "--json", "--save-run", "runs")
 PHASES = {
     "open": ("mlbench.cli.run", "open_model", 1),
-    "read": ("mlbench.evaluation", "load_collection", 1),
+    "read": ("mlbench.held", "load_collection", 1),
     "read a file": ("mlbench.readers.parallel_jsonl", "_read_documents", 2),
     "encode": ("mlbench.retrievers.hashing", "HashingEncoder.encode", 1),
     "keep vectors": ("mlbench.store", "write_whole", 1),
