@@ -19,6 +19,9 @@ from mlbench.workers import Answer, Item
 _PATROL = 5.0
 """Seconds after which the processes are counted: of one that left children behind, the end is not heard."""
 
+_KILLED = 9
+"""The signal that ends a process whatever it does; not every system has a name for it."""
+
 _FAREWELL = 5.0
 """Seconds that a process is given to end when nothing more will come."""
 
@@ -132,7 +135,7 @@ class _Process(Generic[Item]):
         code = self._process.exitcode or 0
         if code < 0:
             cause = f"was killed by signal {-code} ({signal.strsignal(-code)})"
-            return f"{cause}, perhaps for want of memory" if -code == signal.SIGKILL else cause
+            return f"{cause}, perhaps for want of memory" if -code == _KILLED else cause
         started = "" if self.is_ready else ' as it started (a script calls this under if __name__ == "__main__")'
         return f"ended with exit code {code}{started}"
 
