@@ -37,7 +37,8 @@ imports: $(DEV)/.installed
 
 tests: $(DEV)/.installed
 	@echo "tests: pytest"
-	@$(DEV)/bin/python -m pytest $(ARGS)
+	@$(DEV)/bin/python -m pytest $(or $(ARGS),-m "not alone")
+	@$(if $(ARGS),,$(DEV)/bin/python -m pytest -m alone)
 
 docs: $(DEV)/.installed ## build the documentation into site/
 	@echo "documentation: mkdocs"

@@ -21,6 +21,9 @@ from mlbench.retrievers.dense import Dense
 from mlbench.retrievers.dense_encoder import DenseEncoder
 from mlbench.specs import open_retriever
 
+# In one process with the libraries that load later in the suite, those of graphs ended it with a segmentation fault.
+pytestmark = pytest.mark.alone
+
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 sentence_transformers = pytest.importorskip("sentence_transformers")
