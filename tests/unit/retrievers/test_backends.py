@@ -21,7 +21,8 @@ from mlbench.retrievers.dense import Dense
 from mlbench.retrievers.dense_encoder import DenseEncoder
 from mlbench.specs import open_retriever
 
-# In one process with the libraries that load later in the suite, those of graphs ended it with a segmentation fault.
+# A process that has computed graphs with OpenVINO and is forked later, as by torch's data loaders, may end with a
+# segmentation fault.
 pytestmark = pytest.mark.alone
 
 torch = pytest.importorskip("torch")
