@@ -65,6 +65,9 @@ in fp32 alone), a `--device` other than the CPU, a model that does not begin wit
 that cannot be exported. BERT, XLM-R, mT5's encoder, MPNet, DistilBERT, DeBERTa, ModernBERT, Llama, GPT-2 and Qwen3 can
 be; small ones with random weights were tried.
 
+A program of your own that computes with OpenVINO must not fork afterwards, as the workers of torch's data loaders do:
+here such processes ended with a segmentation fault. No command of mlbench does both.
+
 OpenVINO's Python package reports its use to its maker. mlbench keeps it from doing so: nothing is ever sent."""
 
 _MEASURED = """\
