@@ -38,8 +38,9 @@ def load_collection(
     check_collection(task, collection, progress)
     if limit is not None:
         collection = collection.sample(limit)
-    wanted = request.wanted or task.languages
-    return collection if wanted == collection.languages else collection.restrict(wanted)
+    if request.wanted is None:
+        return collection
+    return collection.restrict(task.model_copy(update={"languages": request.wanted}).corpora)
 
 
 def is_sharded(task: Task) -> bool:
@@ -117,9 +118,9 @@ def _request(
 
 
 def _check_content(task: Task, collection: Collection) -> None:
-    if collection.languages != task.languages:
+    if collection.languages != task.corpora:
         raise DataError(f"{task.name}: the reader gave the languages {', '.join(collection.languages)}")
-    for language in task.languages:
+    for language in task.corpora:
         _check_rows(f"{task.name}: {language} topic", collection.queries[language])
         _check_rows(f"{task.name}: {language} document", collection.documents[language])
     everywhere = Counter(row.doc_id for rows in collection.documents.values() for row in rows)
@@ -134,7 +135,7 @@ def _check_content(task: Task, collection: Collection) -> None:
 
 def _check_topics(task: Task, collection: Collection) -> None:
     homes: dict[str, str] = {}
-    for language in task.languages:
+    for language in task.corpora:
         for topic, _ in collection.queries[language]:
             home = homes.setdefault(topic, language)
             if home != language and not task.parallel:
@@ -162,7 +163,7 @@ def _check_itself(task: Task, collection: Collection) -> None:
 def _check_judgments(task: Task, collection: Collection) -> None:
     for topic, rows in collection.judgments.items():
         for language, _, grade in rows:
-            if language not in task.languages:
+            if language not in task.corpora:
                 raise DataError(
                     f"{task.name}: topic {topic!r} has a judgment in {language!r}, which is no language of the task"
                 )

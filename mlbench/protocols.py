@@ -13,7 +13,7 @@ from mlbench.languages import Setting
 from mlbench.provenance import Provenance
 from mlbench.records import Collection, Document, Query
 
-Role = Literal["query", "document"]
+Role = Literal["query", "document", "image"]
 Similarity = Literal["cosine", "dot"]
 Vectors = NDArray[np.float32]
 Parameter = str | int | float | bool | None
@@ -46,7 +46,8 @@ class Encoder(Protocol):
     def encode(self, texts: Sequence[str], role: Role) -> Vectors:
         """Return float32 vectors of shape (len(texts), dim), in the order of `texts`; no texts give shape (0, dim).
 
-        Called with up to about 1,024 texts of similar length. The same call gives the same vectors to the bit.
+        Called with up to about 1,024 texts of similar length. The same call gives the same vectors to the bit. Only an
+        encoder that is `Seeing` is called with the role image, whose texts are `Image`s: it opens them a few at a time.
         """
         ...
 
@@ -92,6 +93,19 @@ class Reranker(Protocol):
 
         A pair is the text of a query and that of a document, given once. The same call gives the same bits.
         """
+        ...
+
+
+@runtime_checkable
+class Seeing(Protocol):
+    """A retriever or reranker that may be given an `Image` wherever a text may stand.
+
+    `reads_images` says whether this one may: a fusion may where all its parts may.
+    """
+
+    @property
+    def reads_images(self) -> bool:
+        """Whether it may be given images."""
         ...
 
 
@@ -209,6 +223,17 @@ class Silence:
         """Ignore it."""
 
 
+class ImageFinder(Protocol):
+    """Knows where the images of a task are: in folders of the user, in the cache, or in archives to be downloaded."""
+
+    def find(self, names: Sequence[str]) -> dict[str, Path]:
+        """Return the file of each image, called by its path in the task's folder of images, such as `a/1.jpg`.
+
+        Raises `DataError` that counts the missing ones, names the first and says where they belong.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class ReadRequest:
     """What a reader is asked for; `files` are already verified against their checksums.
@@ -216,7 +241,7 @@ class ReadRequest:
     `limit` is the number of topics of a quick look (None: no limit); a reader may leave out documents that
     `Collection.sample` would not keep. `parallel` is what the task says of its topics. `wanted` are the languages that
     are asked for (None: all); a reader whose languages do not depend on each other may give the others no rows. Reading
-    is told to `progress`.
+    is told to `progress`. `images` finds images, for tasks that declare some.
     """
 
     task: str
@@ -228,6 +253,7 @@ class ReadRequest:
     parallel: bool = True
     wanted: tuple[str, ...] | None = None
     progress: Progress = field(default_factory=Silence)
+    images: ImageFinder | None = None
 
 
 Reader = Callable[[ReadRequest], Collection]

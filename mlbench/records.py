@@ -5,7 +5,8 @@ from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from heapq import heappush, heappushpop
-from typing import NamedTuple, TypeVar
+from pathlib import Path
+from typing import NamedTuple, Self, TypeVar
 
 from mlbench.digests import LineDigest
 
@@ -20,15 +21,39 @@ _COMPLEMENT = str.maketrans("0123456789abcdef", "fedcba9876543210")
 _Row = TypeVar("_Row")
 
 
+class Image(str):
+    """An image where a text would stand: the string is `sha256:` and the digest of its file's bytes (hex).
+
+    So two files of the same bytes are one image, and nothing that counts, sorts or keeps texts needs to know. `path` is
+    where the file lies; `mlbench.images.open_image` opens it.
+    """
+
+    path: Path
+
+    def __new__(cls, digest: str, path: Path) -> Self:
+        """Return the image with the SHA-256 `digest` (hex) whose file is at `path`."""
+        image = super().__new__(cls, f"sha256:{digest}")
+        image.path = path
+        return image
+
+    def __getnewargs__(self) -> tuple[str, Path]:
+        """Return what a pickle keeps."""
+        return self.removeprefix("sha256:"), self.path
+
+
 class Query(NamedTuple):
-    """A topic in one language; its translations share `topic_id`."""
+    """A topic in one language; its translations share `topic_id`. Where the language is `IMAGE`, `text` is an `Image`.
+    """
 
     topic_id: str
     text: str
 
 
 class Document(NamedTuple):
-    """What is retrieved; `doc_id` is unique over all languages of a collection (see `document_id`)."""
+    """What is retrieved; `doc_id` is unique over all languages of a collection (see `document_id`).
+
+    Where the language is `IMAGE`, `text` is an `Image`.
+    """
 
     doc_id: str
     text: str
@@ -51,6 +76,10 @@ class Collection:
     `queries_are_documents` says that each query is also its topic's document in its language, as with parallel
     sentences: for that query, this one document leaves pool and judgments. `left_out` counts documents that a reader
     met and did not keep, because only a sample was asked for.
+
+    With captioned images, `IMAGE` is one of `languages`. A topic is either an image, whose documents are its captions,
+    or one caption, translated or not, whose document is its image; the cluster of both is the image. `unreadable` names
+    images that were left out, with their captions, because they cannot be decoded.
     """
 
     languages: tuple[str, ...]
@@ -62,6 +91,7 @@ class Collection:
     parallel: bool = True
     queries_are_documents: bool = False
     left_out: Mapping[str, int] = field(default_factory=dict)
+    unreadable: tuple[str, ...] = ()
 
     def judged(self, language: str, topic_id: str) -> tuple[Judgment, ...]:
         """Return the judgments of a topic for its query in `language`, without that of the query itself."""
@@ -92,6 +122,7 @@ class Collection:
             cluster_unit=self.cluster_unit,
             parallel=self.parallel,
             queries_are_documents=self.queries_are_documents,
+            unreadable=self.unreadable,
         )
 
     def sample(self, n: int) -> "Collection":

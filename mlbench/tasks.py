@@ -14,6 +14,7 @@ from pydantic import (
     ValidationError,
     ValidationInfo,
     field_validator,
+    model_validator,
 )
 from pydantic_core import PydanticCustomError
 
@@ -33,11 +34,34 @@ from mlbench.declarations import (
     some,
 )
 from mlbench.errors import DataError, InvalidTask, UnknownName, suggest
-from mlbench.languages import KINDS, Kind, settings_of
+from mlbench.languages import IMAGE, IMAGE_KINDS, TEXT_KINDS, Kind, settings_of
 from mlbench.protocols import Declaring, Parameter
 
 DEFAULT_MEASURES = ("AP", "RR", "RR@10", "R@1", "R@10", "R@100", "nDCG@10", "Success@10")
 FOLDER_FILE = "task.toml"
+
+_IMAGE_TEXT: dict[str, object] = {
+    "settings": IMAGE_KINDS,
+    "measures": ("Success@1", "Success@5", "Success@10", "AP", "RR", "R@1", "R@5", "R@10"),
+    "primary_measure": "Success@1",
+    "bias_scores": (
+        "rank_distance",
+        "rank_distance_median",
+        "rank_distance_log2",
+        "max_rank",
+        "max_rank_norm",
+        "complete@m",
+        "complete@20",
+        "complete@100",
+        "language_prior",
+        "rank_spread",
+        "language_share@10",
+        "language_share@20",
+        "worst_language",
+    ),
+}
+"""What a task of captioned images has where its file does not say: the field's hit rates, and no score that compares
+the language of a query to that of a document."""
 
 _SCHEME = re.compile(r"([a-z][a-z0-9_]+):(.*)\Z", re.DOTALL)
 _FOLDER_FILES = re.compile(r"(?P<role>queries|documents)\.(?P<language>[^.]+)\.jsonl|(?P<qrels>qrels)\.tsv")
@@ -72,7 +96,7 @@ class Task(Declared):
     options: dict[str, Annotated[Parameter, PlainValidator(_parameter)]] = Field(default={})
     languages: Annotated[tuple[Language, ...], Sorted, Field(strict=False)]
     parallel: bool = True
-    settings: Annotated[tuple[Kind, ...], AfterValidator(some), Field(strict=False)] = KINDS
+    settings: Annotated[tuple[Kind, ...], AfterValidator(some), Field(strict=False)] = TEXT_KINDS
     document_text: Literal["sentence", "sentence_in_context"] = "sentence"
     measures: Annotated[tuple[Measure, ...], AfterValidator(some), Field(strict=False)] = DEFAULT_MEASURES
     bias_scores: Annotated[tuple[BiasScore, ...], AfterValidator(distinct), Field(strict=False)] = tuple(BIAS_SCORES)
@@ -88,10 +112,32 @@ class Task(Declared):
 
     _root: Path = PrivateAttr(default=Path())
 
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults_of_kind(cls, table: object) -> object:
+        if isinstance(table, dict) and table.get("kind") == "image_text":
+            primary = {"primary_measure": table["measures"][0]} if table.get("measures") else {}
+            return _IMAGE_TEXT | primary | table
+        return table
+
+    @property
+    def corpora(self) -> tuple[str, ...]:
+        """The languages, and `IMAGE` where images are captioned in them, sorted."""
+        return tuple(sorted((*self.languages, IMAGE))) if self.kind == "image_text" else self.languages
+
     @property
     def root(self) -> Path:
         """The folder of the task file: where files without a checksum lie."""
         return self._root
+
+    @field_validator("settings")
+    @classmethod
+    def _of_the_kind(cls, settings: tuple[Kind, ...], info: ValidationInfo) -> tuple[Kind, ...]:
+        allowed = IMAGE_KINDS if info.data.get("kind") == "image_text" else TEXT_KINDS
+        wrong = [kind for kind in settings if kind not in allowed]
+        if wrong:
+            raise ValueError(f"{wrong[0]!r} is no kind of setting of a task like this: {', '.join(allowed)}")
+        return settings
 
     @field_validator("primary_measure")
     @classmethod
@@ -115,7 +161,8 @@ class Task(Declared):
             return expected
         languages, faults = info.data["languages"], []
         for what, counts in (("queries", expected.queries), ("documents", expected.documents)):
-            faults += [f"{what}.{tag}: not among languages" for tag in counts if tag not in languages]
+            known_tags = (*languages, IMAGE) if info.data.get("kind") == "image_text" else languages
+            faults += [f"{what}.{tag}: not among languages" for tag in counts if tag not in known_tags]
         for kind, count in expected.settings.items():
             given = len(settings_of(languages, {kind} & set(info.data["settings"])))
             if given != count:

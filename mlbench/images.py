@@ -1,0 +1,135 @@
+"""Opens image files safely: what they are is checked before they are decoded, and all come out as 8-bit RGB."""
+
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from importlib.util import find_spec
+from itertools import islice
+from os import cpu_count
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mlbench.errors import DataError, MissingExtra
+
+if TYPE_CHECKING:
+    from PIL import Image as pillow
+
+MOST_PIXELS = 2**26
+"""Images of more pixels are refused before they are decoded; photographs of 64 megapixels are still read."""
+
+_AHEAD = 4
+_SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N", "I")
+
+
+class BrokenImage(DataError):
+    """An image that cannot be decoded; the message says why, without the file's name."""
+
+
+def open_image(path: Path) -> "pillow.Image":
+    """Return the image in a file as 8-bit RGB, upright as its camera was held; of an animation, the first frame.
+
+    16 bits are scaled to 8, what is transparent is laid on white. Raises `BrokenImage` for a file that is no image, is
+    cut short or has more than `MOST_PIXELS`, `DataError` for one that cannot be read, and `MissingExtra` without
+    Pillow.
+    """
+    with _opened(path) as image:
+        image.load()
+        return _upright_rgb(image)
+
+
+def check_image(path: Path) -> bool:
+    """Check that a file can be decoded, at a fraction of what opening costs; return whether it is animated.
+
+    A JPEG is decoded at an eighth of its size, which reads every byte all the same. Raises as `open_image` does.
+    """
+    with _opened(path) as image:
+        animated = bool(getattr(image, "is_animated", False))
+        if image.format == "JPEG":
+            image.draft("L", (max(1, image.width // 8), max(1, image.height // 8)))
+        image.load()
+        return animated
+
+
+def open_images(paths: Sequence[Path], workers: int | None = None) -> "Iterator[pillow.Image]":
+    """Yield the images in the files at `paths`, in their order, decoded by `workers` threads a few ahead.
+
+    No more than a few are in memory, however many there are. Raises as `open_image` does, with the file's name.
+    """
+    threads = workers or cpu_count() or 1
+    with ThreadPoolExecutor(threads) as pool:
+        waiting = iter(paths)
+        ahead = [pool.submit(_named, path) for path in islice(waiting, _AHEAD * threads)]
+        while ahead:
+            image = ahead.pop(0).result()
+            ahead += [pool.submit(_named, path) for path in islice(waiting, 1)]
+            yield image
+
+
+def check_images(paths: Iterable[Path]) -> Iterator[tuple[Path, bool, str]]:
+    """Yield each path, whether it is animated, and what is wrong with it (empty for a sound image), in their order."""
+    with ThreadPoolExecutor(cpu_count() or 1) as pool:
+        yield from pool.map(_judged, paths)
+
+
+def _judged(path: Path) -> tuple[Path, bool, str]:
+    try:
+        return path, check_image(path), ""
+    except BrokenImage as error:
+        return path, False, str(error)
+
+
+def _named(path: Path) -> "pillow.Image":
+    try:
+        return open_image(path)
+    except BrokenImage as error:
+        raise BrokenImage(f"{path} {error}") from error
+
+
+@contextmanager
+def _opened(path: Path) -> "Iterator[pillow.Image]":
+    """Open a file without decoding it, and make one kind of error of the many that broken images raise."""
+    if find_spec("PIL") is None:
+        raise MissingExtra("images", "images")
+    from PIL import Image as pillow
+
+    try:
+        with warnings.catch_warnings():
+            # Of large images and odd metadata: the first are refused here, the second do not matter.
+            warnings.simplefilter("ignore")
+            with pillow.open(path) as image:
+                if image.width * image.height > MOST_PIXELS:
+                    raise BrokenImage(f"has {image.width:,} x {image.height:,} pixels, at most {MOST_PIXELS:,} are read")
+                yield image
+    except BrokenImage:
+        raise
+    except FileNotFoundError as error:
+        raise DataError(f"{path} is missing") from error
+    except (IsADirectoryError, PermissionError) as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from error
+    except pillow.DecompressionBombError as error:
+        raise BrokenImage(f"has too many pixels, at most {MOST_PIXELS:,} are read") from error
+    except Exception as error:  # Decoders of broken files raise a dozen kinds.
+        raise BrokenImage("is empty" if not path.stat().st_size else f"cannot be decoded: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    from PIL import UnidentifiedImageError
+
+    if isinstance(error, UnidentifiedImageError):
+        return "it is no image that Pillow knows"
+    return next(iter(str(error).splitlines()), type(error).__name__)[:120]
+
+
+def _upright_rgb(image: "pillow.Image") -> "pillow.Image":
+    from PIL import Image as pillow
+    from PIL import ImageOps
+
+    upright = ImageOps.exif_transpose(image)
+    if upright.mode in _SIXTEEN_BITS:
+        # Pillow would cut such numbers off at 255.
+        upright = upright.point(lambda level: level / 256).convert("L")
+    if upright.has_transparency_data:
+        layer = upright.convert("RGBA")
+        upright = pillow.alpha_composite(pillow.new("RGBA", layer.size, "white"), layer)
+    return upright.convert("RGB")
