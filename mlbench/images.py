@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from mlbench.errors import DataError, MissingExtra
 
 if TYPE_CHECKING:
-    from PIL import Image as pillow
+    from PIL import Image
 
 MOST_PIXELS = 2**26
 """Images of more pixels are refused before they are decoded; photographs of 64 megapixels are still read."""
@@ -26,7 +26,7 @@ class BrokenImage(DataError):
     """An image that cannot be decoded; the message says why, without the file's name."""
 
 
-def open_image(path: Path) -> "pillow.Image":
+def open_image(path: Path) -> "Image.Image":
     """Return the image in a file as 8-bit RGB, upright as its camera was held; of an animation, the first frame.
 
     16 bits are scaled to 8, what is transparent is laid on white. Raises `BrokenImage` for a file that is no image, is
@@ -51,7 +51,7 @@ def check_image(path: Path) -> bool:
         return animated
 
 
-def open_images(paths: Sequence[Path], workers: int | None = None) -> "Iterator[pillow.Image]":
+def open_images(paths: Sequence[Path], workers: int | None = None) -> "Iterator[Image.Image]":
     """Yield the images in the files at `paths`, in their order, decoded by `workers` threads a few ahead.
 
     No more than a few are in memory, however many there are. Raises as `open_image` does, with the file's name.
@@ -79,7 +79,7 @@ def _judged(path: Path) -> tuple[Path, bool, str]:
         return path, False, str(error)
 
 
-def _named(path: Path) -> "pillow.Image":
+def _named(path: Path) -> "Image.Image":
     try:
         return open_image(path)
     except BrokenImage as error:
@@ -87,19 +87,21 @@ def _named(path: Path) -> "pillow.Image":
 
 
 @contextmanager
-def _opened(path: Path) -> "Iterator[pillow.Image]":
+def _opened(path: Path) -> "Iterator[Image.Image]":
     """Open a file without decoding it, and make one kind of error of the many that broken images raise."""
     if find_spec("PIL") is None:
         raise MissingExtra("images", "images")
-    from PIL import Image as pillow
+    from PIL import Image
 
     try:
         with warnings.catch_warnings():
             # Of large images and odd metadata: the first are refused here, the second do not matter.
             warnings.simplefilter("ignore")
-            with pillow.open(path) as image:
+            with Image.open(path) as image:
                 if image.width * image.height > MOST_PIXELS:
-                    raise BrokenImage(f"has {image.width:,} x {image.height:,} pixels, at most {MOST_PIXELS:,} are read")
+                    raise BrokenImage(
+                        f"has {image.width:,} x {image.height:,} pixels, at most {MOST_PIXELS:,} are read"
+                    )
                 yield image
     except BrokenImage:
         raise
@@ -107,7 +109,7 @@ def _opened(path: Path) -> "Iterator[pillow.Image]":
         raise DataError(f"{path} is missing") from error
     except (IsADirectoryError, PermissionError) as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from error
-    except pillow.DecompressionBombError as error:
+    except Image.DecompressionBombError as error:
         raise BrokenImage(f"has too many pixels, at most {MOST_PIXELS:,} are read") from error
     except Exception as error:  # Decoders of broken files raise a dozen kinds.
         raise BrokenImage("is empty" if not path.stat().st_size else f"cannot be decoded: {_reason(error)}") from error
@@ -121,8 +123,8 @@ def _reason(error: Exception) -> str:
     return next(iter(str(error).splitlines()), type(error).__name__)[:120]
 
 
-def _upright_rgb(image: "pillow.Image") -> "pillow.Image":
-    from PIL import Image as pillow
+def _upright_rgb(image: "Image.Image") -> "Image.Image":
+    from PIL import Image
     from PIL import ImageOps
 
     upright = ImageOps.exif_transpose(image)
@@ -131,5 +133,5 @@ def _upright_rgb(image: "pillow.Image") -> "pillow.Image":
         upright = upright.point(lambda level: level / 256).convert("L")
     if upright.has_transparency_data:
         layer = upright.convert("RGBA")
-        upright = pillow.alpha_composite(pillow.new("RGBA", layer.size, "white"), layer)
+        upright = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
     return upright.convert("RGB")

@@ -36,14 +36,13 @@ class Image(str):
         image.path = path
         return image
 
-    def __getnewargs__(self) -> tuple[str, Path]:
-        """Return what a pickle keeps."""
-        return self.removeprefix("sha256:"), self.path
+    def __reduce__(self) -> tuple[type[Self], tuple[str, Path]]:
+        """Return how a copy in another process is made."""
+        return type(self), (self.removeprefix("sha256:"), self.path)
 
 
 class Query(NamedTuple):
-    """A topic in one language; its translations share `topic_id`. Where the language is `IMAGE`, `text` is an `Image`.
-    """
+    """A topic in one language; its translations share `topic_id`. Where the language is `IMAGE`, `text` is an `Image`."""
 
     topic_id: str
     text: str
