@@ -124,8 +124,7 @@ def _reason(error: Exception) -> str:
 
 
 def _upright_rgb(image: "Image.Image") -> "Image.Image":
-    from PIL import Image
-    from PIL import ImageOps
+    from PIL import Image, ImageOps
 
     upright = ImageOps.exif_transpose(image)
     if upright.mode in _SIXTEEN_BITS:

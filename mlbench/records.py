@@ -42,7 +42,7 @@ class Image(str):
 
 
 class Query(NamedTuple):
-    """A topic in one language; its translations share `topic_id`. Where the language is `IMAGE`, `text` is an `Image`."""
+    """A topic in one language; its translations share `topic_id`; in `IMAGE`, `text` is an `Image`."""
 
     topic_id: str
     text: str
