@@ -1,0 +1,93 @@
+"""The towers of an image-text model: one turns texts, the other images, into vectors of one space."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from mlbench.errors import RetrieverError
+from mlbench.retrievers.checkpoint import module_folders, read_json
+from mlbench.retrievers.loading import LoadOptions
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from torch import Tensor
+
+Features = dict[str, "Tensor"]
+"""What a network takes, by name; the first axis of every tensor counts texts or images."""
+
+
+@dataclass(frozen=True)
+class TextTower:
+    """What turns texts into vectors.
+
+    `tokenise` returns padded rows on the CPU, int64 (texts, longest), cut off after `max_length` tokens, with their
+    `attention_mask`; `embed` takes such rows on the model's device and returns (texts, dim). Rows are cut to the
+    longest of a batch unless `fixed_width`: then the network looks at the padding too.
+    """
+
+    tokenise: Callable[[Sequence[str]], Features]
+    embed: Callable[[Features], "Tensor"]
+    max_length: int | None
+    fixed_width: bool = False
+
+
+@dataclass(frozen=True)
+class ImageTower:
+    """What turns images into vectors.
+
+    `prepare` takes 8-bit RGB images and returns what the network takes of them, on the CPU, in a thread of its own;
+    `embed` takes that on the model's device and returns (images, dim).
+    """
+
+    prepare: Callable[[Sequence["Image"]], Features]
+    embed: Callable[[Features], "Tensor"]
+
+
+@dataclass(frozen=True)
+class Towers:
+    """Both towers of a model that lies on `device` (a torch device, such as `cuda:0`)."""
+
+    text: TextTower
+    image: ImageTower
+    device: str
+
+
+Opener = Callable[[Path, LoadOptions, int | None], Towers]
+"""Returns the towers of a checkpoint's folder; the last argument is the `max_length` asked for.
+
+Raises `RetrieverError` for a folder that cannot be loaded, lacks weights or whose weights are not finite.
+"""
+
+# By the `model_type` of config.json: the module and the function in it, imported when it is asked for.
+OPENERS: dict[str, tuple[str, str]] = {
+    **dict.fromkeys(
+        ("clip", "siglip", "siglip2", "altclip", "chinese_clip", "metaclip_2"),
+        ("mlbench.retrievers.contrastive", "open_contrastive"),
+    ),
+    "blip": ("mlbench.retrievers.blip", "open_blip"),
+    "albef": ("mlbench.retrievers.albef", "open_albef"),
+}
+
+
+def kind_of(folder: Path) -> str | None:
+    """Return the `model_type` of the network in a checkpoint's folder, None where it says none.
+
+    A folder of a `.pth` file without config.json is `albef`, as its authors publish it. Raises `RetrieverError` for
+    files that cannot be read.
+    """
+    place = module_folders(folder)[0]
+    if place == folder and not (folder / "config.json").is_file():
+        return "albef" if any(folder.glob("*.pth")) else None
+    kind = read_json(place / "config.json").get("model_type")
+    return kind if isinstance(kind, str) else None
+
+
+def open_towers(folder: Path, options: LoadOptions, max_length: int | None) -> Towers:
+    """Return both towers of a checkpoint's folder; raises `RetrieverError` as an `Opener` does."""
+    kind = kind_of(folder)
+    if kind not in OPENERS:
+        raise RetrieverError(f"{folder}: model_type {kind!r} is not known; known are {', '.join(sorted(OPENERS))}")
+    module, name = OPENERS[kind]
+    return cast(Opener, getattr(import_module(module), name))(folder, options, max_length)
