@@ -19,7 +19,7 @@ import numpy as np
 from scipy.stats import binomtest
 
 from mlbench.contrasts import Contrast, Contrasts, Contributions, Subject, contrast
-from mlbench.languages import KINDS, Setting
+from mlbench.languages import TEXT_KINDS, Setting
 from mlbench.observations import Observation, observe
 from mlbench.regression.gate import DEFAULT, PRIMARY, Drops, Gate
 from mlbench.regression.judging import judge
@@ -173,7 +173,7 @@ def drop_of(scenario: Scenario, contrasts: Contrasts, random: np.random.RandomSt
     rows = {(e.subject.kind, e.subject.query_language) for e in contrasts.each if e.subject.query_language}
     languages = sorted({str(language) for _, language in rows})
     chosen = languages[random.randint(len(languages))]
-    share = {kind: 1 / sum(of == kind for of, _ in rows) for kind in KINDS}
+    share = {kind: 1 / sum(of == kind for of, _ in rows) for kind in TEXT_KINDS}
 
     def drop(subject: Subject) -> float:
         if subject.kind is None or scenario.where == "nowhere":

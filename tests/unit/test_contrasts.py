@@ -10,7 +10,7 @@ from unit.scoring.cases import ListRanker, make_collection, random_orders, ranks
 from mlbench.bias import BIAS_SCORES, summarise
 from mlbench.contrasts import TESTED_BIAS_SCORES, contrast
 from mlbench.errors import UserError
-from mlbench.languages import KINDS, Setting, settings_of
+from mlbench.languages import TEXT_KINDS, Setting, settings_of
 from mlbench.layout import lay_out, to_ranks
 from mlbench.measures import parse
 from mlbench.observations import observe
@@ -132,7 +132,7 @@ def naive_values(ranks: Ranks, setting: Setting) -> np.ndarray:
     return values
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", TEXT_KINDS)
 def test_intervals_of_aggregates_equal_a_bootstrap_built_topic_by_topic(kind: str) -> None:
     ranks = RANKS["parallel"]
     settings = settings_of(COLLECTIONS["parallel"].languages, [kind])

@@ -10,7 +10,7 @@ from unit.test_contrasts import COLLECTIONS, RANKS, naive_values, request_of
 from unit.test_significance import naive_max_t
 
 from mlbench.contrasts import TESTED_BIAS_SCORES
-from mlbench.languages import KINDS, settings_of
+from mlbench.languages import TEXT_KINDS, settings_of
 from mlbench.paired import PairedTests, compare_ranks
 from mlbench.ranks import Ranks
 
@@ -38,7 +38,7 @@ def naive_columns(name: str, base: Ranks, candidate: Ranks, kind: str, languages
     return np.array(columns).T
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", TEXT_KINDS)
 def test_p_values_of_rows_agree_with_scipy(name: str, kind: str) -> None:
     base, candidate = RANKS[name][0], RANKS[name][2]
     if name == "not parallel" and kind == "cross_lingual":
@@ -68,9 +68,9 @@ def test_rows_of_query_languages_are_one_family_adjusted_by_max_t() -> None:
     base, candidate = RANKS["sparse"][0], RANKS["sparse"][2]
     languages = list(COLLECTIONS["sparse"].languages)
     tests = compared("sparse", [base], [candidate])
-    columns = np.hstack([naive_columns("sparse", base, candidate, kind, languages) for kind in KINDS])
+    columns = np.hstack([naive_columns("sparse", base, candidate, kind, languages) for kind in TEXT_KINDS])
     expected = naive_max_t(columns, abs)
-    found = [tests.line("AP", kind, language).adjusted.two_sided for kind in KINDS for language in languages]
+    found = [tests.line("AP", kind, language).adjusted.two_sided for kind in TEXT_KINDS for language in languages]
     assert found == pytest.approx(expected)
     assert len(set(found)) > 3
 
@@ -145,7 +145,7 @@ def test_every_pair_of_seeds_is_shown() -> None:
         assert pairs.shape == (2, 3)
         assert pairs.mean() == pytest.approx(line.difference)
     single = compared("parallel", RANKS["parallel"][1:2], RANKS["parallel"][4:], flips=100)
-    for kind in KINDS:
+    for kind in TEXT_KINDS:
         assert tests.line("AP", kind).seed_pairs[1][2] == single.line("AP", kind).difference
 
 

@@ -9,7 +9,7 @@ from unit.index_costs.measured import INDEXES, LANGUAGES, costs, results
 from mlbench.errors import UserError
 from mlbench.index_costs.comparing import compare_indexes
 from mlbench.index_costs.document import IndexCosts, IndexReport, to_json
-from mlbench.languages import KINDS
+from mlbench.languages import TEXT_KINDS
 from mlbench.regression.sources import Measured
 
 pytest.importorskip("faiss")
@@ -36,7 +36,7 @@ def test_values_are_those_of_the_results() -> None:
     by_file = {each.path.name: each.result for each in indexed}
     for each in costs().indexes:
         result = by_file[each.file]
-        for kind in KINDS:
+        for kind in TEXT_KINDS:
             for language in (None, *LANGUAGES):
                 one, other = (r.aggregate(kind, query_language=language) for r in (exact.result, result))
                 assert one

@@ -9,7 +9,7 @@ from unit.scoring.cases import LANGUAGES, ListRanker, Orders, make_collection, r
 
 from mlbench.errors import InvalidResult
 from mlbench.index_costs.cutting import cut_lists, overlaps
-from mlbench.languages import KINDS, Kind, settings_of
+from mlbench.languages import TEXT_KINDS, Kind, settings_of
 from mlbench.layout import lay_out, to_ranks
 from mlbench.protocols import Silence
 from mlbench.ranks import Ranks
@@ -17,14 +17,14 @@ from mlbench.records import Collection
 from mlbench.tables import look_up_lists
 
 
-def listed(collection: Collection, orders: Orders, longest: int | None, kinds: tuple[Kind, ...] = KINDS) -> Ranks:
+def listed(collection: Collection, orders: Orders, longest: int | None, kinds: tuple[Kind, ...] = TEXT_KINDS) -> Ranks:
     layout = lay_out(collection)
     settings = settings_of(collection.languages, kinds)
     return to_ranks(layout, look_up_lists(layout, ListRanker(collection, orders, longest), settings, 20, Silence()))
 
 
 @pytest.mark.parametrize(("seed", "longest"), list(product(range(3), [1, 5, 13, 30, 1000])))
-@pytest.mark.parametrize("kinds", [KINDS, ("multilingual",), ("monolingual",)])
+@pytest.mark.parametrize("kinds", [TEXT_KINDS, ("multilingual",), ("monolingual",)])
 def test_cut_lists_are_those_of_a_ranker_that_stops_there(seed: int, longest: int, kinds: tuple[Kind, ...]) -> None:
     collection = make_collection(seed, several=True, sparse=seed == 1)
     orders = random_orders(collection, seed, skill=2.0)

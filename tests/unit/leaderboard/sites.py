@@ -5,7 +5,7 @@ from unit.regression.cases import skilled
 from unit.report.conftest import HOSTILE, UNSEEN, spoil
 from unit.scoring.cases import make_collection
 
-from mlbench.languages import KINDS
+from mlbench.languages import TEXT_KINDS
 from mlbench.leaderboard.entries import Entry, ReportedTask, ReportedValue, sealed
 from mlbench.leaderboard.evidence import gather
 from mlbench.leaderboard.site import shown
@@ -40,7 +40,7 @@ def verified(name: str, *, seed: int = 0, skill: float = 1.0, tasks: tuple[str, 
 
 
 def said(task: str = "small", *, aggregation: str = "macro", level: float = 0.5) -> ReportedTask:
-    values = [ReportedValue(name="AP", kind=kind, query_language=None, value=level) for kind in KINDS]
+    values = [ReportedValue(name="AP", kind=kind, query_language=None, value=level) for kind in TEXT_KINDS]
     values.append(ReportedValue(name="rank_distance", kind=None, query_language=None, value=12.5))
     for place, language in enumerate(("ar", "de", "en")):
         values.append(ReportedValue(name="AP", kind="multilingual", query_language=language, value=place / 10))

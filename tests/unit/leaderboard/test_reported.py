@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from mlbench.errors import RefusedEntry
-from mlbench.languages import KINDS
+from mlbench.languages import TEXT_KINDS
 from mlbench.leaderboard.board import Board
 from mlbench.leaderboard.checking import check_entry
 from mlbench.leaderboard.documents import canonical
@@ -90,7 +90,7 @@ def test_means_are_those_of_the_languages_that_are_reported_with_them(name: str)
     for task in reported(name):
         numbers = {(each.name, each.kind, each.query_language): each.value for each in task.values}
         languages = BOARD.accepted(task.task).task.languages
-        for measure, kind in [*(("AP", kind) for kind in KINDS), ("rank_distance", None)]:
+        for measure, kind in [*(("AP", kind) for kind in TEXT_KINDS), ("rank_distance", None)]:
             rows = [numbers[measure, kind, language] for language in languages]
             digit = 0.0001 if kind else 0.1
             assert numbers[measure, kind, None] == pytest.approx(sum(rows) / len(rows), abs=digit * 1.01)

@@ -8,9 +8,10 @@ import numpy as np
 from unit.scoring.cases import Order, make_collection, random_orders, ranks_of
 
 from mlbench.contrasts import Contrast, Contrasts, Contributions, Subject
-from mlbench.languages import KINDS, Setting, settings_of
+from mlbench.languages import TEXT_KINDS, Setting, settings_of
 from mlbench.provenance import Provenance
-from mlbench.ranks import Ranks, write_ranks
+from mlbench.ranks import Ranks
+from mlbench.ranks_file import write_ranks
 from mlbench.records import Collection
 from mlbench.regression.gate import Gate
 from mlbench.regression.sources import Measured
@@ -21,7 +22,7 @@ from mlbench.scoring import Request, score
 MEASURES = ("AP", "RR", "R@5")
 BIAS_SCORES = ("own_language_preference", "rank_distance", "rank_distance_median", "max_rank", "complete@100")
 COLLECTION = make_collection(seed=0, topics=12)
-SUBJECTS = tuple(Subject(family="aggregates", name="AP", kind=kind) for kind in KINDS)
+SUBJECTS = tuple(Subject(family="aggregates", name="AP", kind=kind) for kind in TEXT_KINDS)
 
 
 def contrasts_of(

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from mlbench.contrasts import Subject
-from mlbench.languages import KINDS, Kind, settings_of
+from mlbench.languages import TEXT_KINDS, Kind, settings_of
 from mlbench.paired import LOWER_IS_BETTER, Line, PairedTests, Tails
 from mlbench.regression.document import Check, Comparison, System, TaskComparison, Verdict
 from mlbench.regression.gate import DEFAULT, Gate, Rule
@@ -40,7 +40,12 @@ def make_comparison(
 
 
 def make_task(
-    task: str, languages: Sequence[str], *, fall: float = 1.0, rule: Rule = "significant", kinds: Sequence[Kind] = KINDS
+    task: str,
+    languages: Sequence[str],
+    *,
+    fall: float = 1.0,
+    rule: Rule = "significant",
+    kinds: Sequence[Kind] = TEXT_KINDS,
 ) -> TaskComparison:
     lines = tuple(_lines(languages, fall, kinds))
     return TaskComparison(

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
-from mlbench.languages import KINDS, Kind, settings_of
+from mlbench.languages import TEXT_KINDS, Kind, settings_of
 from mlbench.provenance import Contamination, Provenance, TrainedOn
 from mlbench.results import (
     Aggregate,
@@ -48,7 +48,7 @@ SCALE = {
 LEVEL: dict[Kind, float] = {"monolingual": 0.79, "cross_lingual": 0.67, "multilingual": 0.55}
 
 
-def make_result(languages: Sequence[str] = LANGUAGES, *, kinds: Sequence[Kind] = KINDS) -> Result:
+def make_result(languages: Sequence[str] = LANGUAGES, *, kinds: Sequence[Kind] = TEXT_KINDS) -> Result:
     settings = make_settings(languages, kinds)
     return Result(
         task=TaskInfo(

@@ -13,7 +13,7 @@ from rich.console import Console
 from unit.report.conftest import HOSTILE, TRAINING, UNSEEN, make_result, spoil
 
 from mlbench.errors import UnknownName, UserError
-from mlbench.languages import KINDS
+from mlbench.languages import TEXT_KINDS
 from mlbench.report.harmless import harmless
 from mlbench.report.history import History, history, quantities, to_json
 from mlbench.report.history_order import Order
@@ -109,11 +109,11 @@ class TestSeries:
         (series,) = history(filed([result()])).series
         (checkpoint,) = series.checkpoints
         assert quantities(series) == [
-            *(("AP", kind) for kind in KINDS),
+            *(("AP", kind) for kind in TEXT_KINDS),
             ("own_language_preference", None),
             ("rank_distance", None),
         ]
-        for kind in KINDS:
+        for kind in TEXT_KINDS:
             mean, figure = SMALL.aggregate(kind), checkpoint.figure("AP", kind)
             assert mean is not None
             assert (figure.value, figure.interval) == (mean.measures["AP"], mean.intervals["AP"])
