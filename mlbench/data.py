@@ -9,6 +9,7 @@ from typing import cast
 
 from mlbench import files, plugins
 from mlbench.errors import DataError, UnknownName
+from mlbench.image_sources import ImageSources
 from mlbench.protocols import Progress, Reader, ReadRequest, ShardedCollection, Sharding, Silence
 from mlbench.records import LARGEST_GRADE, Collection
 from mlbench.tasks import Task
@@ -113,6 +114,7 @@ def _request(
         parallel=task.parallel,
         wanted=None if wanted == task.languages else wanted,
         progress=progress,
+        images=None if task.images is None else ImageSources(task, task.images, data_dir, progress),
     )
     return request, task
 
@@ -201,8 +203,14 @@ def _tell_gaps(task: Task, collection: Collection, progress: Progress) -> None:
 
 def _check_counts(task: Task, collection: Collection) -> None:
     left_out = collection.left_out
+    # Where a caption or an image is left out, a query and a document are.
+    no_queries = left_out if task.kind == "image_text" else {}
     for what, expected, rows in (
-        ("queries", task.expected.queries, {tag: len(found) for tag, found in collection.queries.items()}),
+        (
+            "queries",
+            task.expected.queries,
+            {tag: len(found) + no_queries.get(tag, 0) for tag, found in collection.queries.items()},
+        ),
         (
             "documents",
             task.expected.documents,

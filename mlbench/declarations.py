@@ -112,6 +112,24 @@ class DeclaredFile(Declared):
         return self
 
 
+class DeclaredArchive(DeclaredFile):
+    """A zip or tar file with images; `holds` is a pattern of the names of the images in it, such as `*_val2014_*`."""
+
+    holds: str = "*"
+
+
+class DeclaredImages(Declared):
+    """Where the images of a task are: in `folder` or its `subfolders`, else in `archives` that are unpacked into it.
+
+    `source` says in one line where they come from, for whoever must fetch them.
+    """
+
+    folder: RelativePath
+    subfolders: tuple[RelativePath, ...] = Field(default=(), strict=False)
+    source: str = ""
+    archives: Annotated[tuple[DeclaredArchive, ...], AfterValidator(distinct)] = Field(default=(), strict=False)
+
+
 def read_toml(path: Path, source: str, invalid: type[FaultyDeclaration]) -> dict[str, object]:
     """Return the table in the file at `path`, which the user calls `source`.
 

@@ -4,11 +4,12 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from hashlib import file_digest
 from importlib.util import find_spec
 from itertools import islice
 from os import cpu_count
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from mlbench.errors import DataError, MissingExtra
 
@@ -24,6 +25,15 @@ _SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 
 class BrokenImage(DataError):
     """An image that cannot be decoded; the message says why, without the file's name."""
+
+
+class Checked(NamedTuple):
+    """What is known of an image: the SHA-256 of its file (hex), whether it is animated, and what is wrong with it."""
+
+    path: Path
+    digest: str = ""
+    animated: bool = False
+    fault: str = ""
 
 
 def open_image(path: Path) -> "Image.Image":
@@ -66,17 +76,24 @@ def open_images(paths: Sequence[Path], workers: int | None = None) -> "Iterator[
             yield image
 
 
-def check_images(paths: Iterable[Path]) -> Iterator[tuple[Path, bool, str]]:
-    """Yield each path, whether it is animated, and what is wrong with it (empty for a sound image), in their order."""
+def check_images(paths: Iterable[Path]) -> Iterator[Checked]:
+    """Yield what is known of each image, in their order, checked by threads; raises `DataError` as `check_image` does.
+
+    Nothing is kept of their pixels.
+    """
     with ThreadPoolExecutor(cpu_count() or 1) as pool:
         yield from pool.map(_judged, paths)
 
 
-def _judged(path: Path) -> tuple[Path, bool, str]:
+def _judged(path: Path) -> Checked:
     try:
-        return path, check_image(path), ""
+        animated = check_image(path)
+        with path.open("rb") as stream:
+            return Checked(path, file_digest(stream, "sha256").hexdigest(), animated)
     except BrokenImage as error:
-        return path, False, str(error)
+        return Checked(path, fault=str(error))
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def _named(path: Path) -> "Image.Image":

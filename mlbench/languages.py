@@ -10,7 +10,7 @@ from mlbench.errors import UserError
 
 TextKind = Literal["monolingual", "cross_lingual", "multilingual"]
 ImageKind = Literal["text_to_image", "image_to_text", "image_to_pool"]
-Kind = TextKind | ImageKind
+Kind = Literal[TextKind, ImageKind]
 
 TEXT_KINDS: tuple[Kind, ...] = get_args(TextKind)
 IMAGE_KINDS: tuple[Kind, ...] = get_args(ImageKind)

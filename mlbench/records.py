@@ -74,7 +74,7 @@ class Collection:
     `clusters` names for each topic the unit of resampling. `parallel` says that topics are shared across languages.
     `queries_are_documents` says that each query is also its topic's document in its language, as with parallel
     sentences: for that query, this one document leaves pool and judgments. `left_out` counts documents that a reader
-    met and did not keep, because only a sample was asked for.
+    met and did not keep: because only a sample was asked for, or their image cannot be decoded.
 
     With captioned images, `IMAGE` is one of `languages`. A topic is either an image, whose documents are its captions,
     or one caption, translated or not, whose document is its image; the cluster of both is the image. `unreadable` names

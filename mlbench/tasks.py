@@ -23,6 +23,7 @@ from mlbench.bias import BIAS_SCORES
 from mlbench.declarations import (
     Declared,
     DeclaredFile,
+    DeclaredImages,
     Language,
     Sorted,
     checked,
@@ -64,7 +65,7 @@ _IMAGE_TEXT: dict[str, object] = {
 the language of a query to that of a document."""
 
 _SCHEME = re.compile(r"([a-z][a-z0-9_]+):(.*)\Z", re.DOTALL)
-_FOLDER_FILES = re.compile(r"(?P<role>queries|documents)\.(?P<language>[^.]+)\.jsonl|(?P<qrels>qrels)\.tsv")
+_FOLDER_FILES = re.compile(r"(?P<role>queries|documents|captions)\.(?P<language>[^.]+)\.jsonl|(?P<qrels>qrels)\.tsv")
 
 
 def _parameter(value: object) -> object:
@@ -108,6 +109,7 @@ class Task(Declared):
     files: Annotated[
         tuple[DeclaredFile, ...], AfterValidator(distinct), Field(strict=False, validate_default=True)
     ] = ()
+    images: Annotated[DeclaredImages | None, Field(validate_default=True)] = None
     expected: Expected = Expected()
 
     _root: Path = PrivateAttr(default=Path())
@@ -154,6 +156,16 @@ class Task(Declared):
             raise PydanticCustomError("missing", "is missing")
         return files
 
+    @field_validator("images")
+    @classmethod
+    def _where_images_are(cls, images: DeclaredImages | None, info: ValidationInfo) -> DeclaredImages | None:
+        captioned = info.data.get("kind") == "image_text"
+        if captioned and images is None:
+            raise ValueError('must say where the images are, as in [images] folder = "my-data/images"')
+        if images is not None and not captioned:
+            raise ValueError('are for tasks of kind "image_text"')
+        return images
+
     @field_validator("expected")
     @classmethod
     def _of_the_languages(cls, expected: Expected, info: ValidationInfo) -> Expected:
@@ -180,10 +192,10 @@ def task_names() -> tuple[str, ...]:
 def load_task(spec: str, *, languages: Sequence[str] | None = None) -> Task:
     """Return the task that `spec` names: a shipped task, a TOML file, a folder of your own data, or `reader:locator`.
 
-    A folder holds `queries.<lang>.jsonl`, `documents.<lang>.jsonl` and `qrels.tsv`; a `task.toml` in it overrides the
-    defaults. A reader that finds its data itself (see `Declaring`) makes a task of a locator, as in `irds:mr-tydi/th`;
-    `languages` helps where the data do not know their own. Raises `InvalidTask` with all faults at once, `UnknownName`
-    or `DataError` where there is nothing such.
+    A folder holds `queries.<lang>.jsonl`, `documents.<lang>.jsonl` and `qrels.tsv`, or `captions.<lang>.jsonl` and
+    `images/`; a `task.toml` in it overrides the defaults. A reader that finds its data itself (see `Declaring`) makes a
+    task of a locator, as in `irds:mr-tydi/th`; `languages` helps where the data do not know their own. Raises
+    `InvalidTask` with all faults at once, `UnknownName` or `DataError` where there is nothing such.
     """
     if spec in task_names():
         return _load(_shipped() / f"{spec}.toml", spec)
@@ -231,7 +243,7 @@ def _table(path: Path, source: str) -> tuple[dict[str, object], Path, list[str]]
         try:
             found = _folder_files(root, str(folder))
             tags = sorted({entry["language"] for entry in found if "language" in entry})
-            table = {"reader": "parallel_jsonl", "files": found, "languages": tags} | table
+            table = _folder_defaults(found, str(folder)) | {"files": found, "languages": tags} | table
         except ValueError as error:
             faults.append(f"folder: {error}")
     if base in task_names():
@@ -248,6 +260,14 @@ def _name_of(folder: Path) -> str:
     return re.sub(r"[^a-z0-9]+", "-", folder.resolve().name.lower()).strip("-") or "own"
 
 
+def _folder_defaults(entries: list[dict[str, str]], folder: str) -> dict[str, object]:
+    """Return what the files of a folder say of its kind."""
+    if all(entry["role"] != "captions" for entry in entries):
+        return {"reader": "parallel_jsonl"}
+    images = {"folder": str(PurePosixPath(folder, "images"))}
+    return {"reader": "captions_jsonl", "kind": "image_text", "images": images}
+
+
 def _folder_files(root: Path, folder: str) -> list[dict[str, str]]:
     """Return the entries of the files in `root / folder` that are named as the bring-your-own format asks."""
     inside = relative_path(folder) if folder != "." else "."
@@ -256,6 +276,12 @@ def _folder_files(root: Path, folder: str) -> list[dict[str, str]]:
         if match := _FOLDER_FILES.fullmatch(path.name):
             named = {"role": match["role"] or match["qrels"], "language": match["language"]}
             entries.append({"path": str(PurePosixPath(inside, path.name))} | {k: v for k, v in named.items() if v})
-    if not any("language" in entry for entry in entries):
-        raise ValueError(f"there are no files queries.<lang>.jsonl and documents.<lang>.jsonl in {root / inside}")
+    roles = {entry["role"] for entry in entries}
+    if not roles - {"qrels"}:
+        raise ValueError(
+            f"there are no files queries.<lang>.jsonl and documents.<lang>.jsonl, or captions.<lang>.jsonl, "
+            f"in {root / inside}"
+        )
+    if "captions" in roles and len(roles) > 1:
+        raise ValueError(f"{root / inside} has both captions and {min(roles - {'captions'})}: keep them in two folders")
     return entries

@@ -27,10 +27,13 @@ _UNITS = {
     "download": "bytes",
     "prepare": "texts",
     "look": "rows",
+    "check": "images",
+    "unpack": "images",
     "learn": "texts",
     "cut": "texts",
     "train": "steps",
     "count": "batches",
+    "draw": "images",
 }
 _PIPED_WIDTH = 160
 # What is slower in a second would be written as 0.0.

@@ -1,19 +1,17 @@
 """Reads the bring-your-own format: JSON lines of queries and documents for each language, and judgments."""
 
-import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from mlbench.errors import DataError, UnknownName
+from mlbench.errors import UnknownName
 from mlbench.protocols import Parameter, ReadRequest, SourceFile
+from mlbench.readers.json_lines import lines, objects, raise_faults, text_of
 from mlbench.records import Collection, Document, Judgment, Query, document_id
 
 OPTIONS = ("cluster_unit",)
 
-_JSON_NAMES = {dict: "an object", list: "a list", int: "a number", float: "a number", bool: "a truth value"} | {
-    type(None): "null"
-}
+_EXAMPLE = "{'id': ..., 'text': ...}"
 _NOT_IN_IDS = re.compile(r"[\s\x00-\x1f\x7f-\x9f]")
 
 
@@ -62,7 +60,7 @@ def read(request: ReadRequest) -> Collection:
         gathered.faults.append("there is no file of judgments (qrels)")
     for source in judged:
         _read_judgments(source, gathered)
-    _raise_faults(gathered.faults)
+    raise_faults(gathered.faults)
     # Other languages of the files are read as well: what an id in the judgments stands for depends on all of them.
     return _collection(gathered).restrict(request.languages)
 
@@ -102,14 +100,14 @@ def _cluster_unit(clusters: Mapping[str, str], options: Mapping[str, Parameter])
 
 def _read_queries(source: SourceFile, gathered: _Gathered) -> None:
     rows = gathered.queries.setdefault(source.language or "", {})
-    for place, row in _objects(source, gathered.faults):
+    for place, row in objects(source, gathered.faults, _EXAMPLE):
         topic = _own_id(row, place, rows, gathered.faults)
-        text = _text(row, "text", place, gathered.faults)
+        text = text_of(row, "text", place, gathered.faults)
         if topic is None or text is None:
             continue
         rows[topic] = text
         if "cluster" in row:
-            cluster = _text(row, "cluster", place, gathered.faults)
+            cluster = text_of(row, "cluster", place, gathered.faults)
             if cluster is not None and gathered.clusters.setdefault(topic, cluster) != cluster:
                 elsewhere = gathered.clusters[topic]
                 gathered.faults.append(
@@ -119,17 +117,17 @@ def _read_queries(source: SourceFile, gathered: _Gathered) -> None:
 
 def _read_documents(source: SourceFile, gathered: _Gathered) -> None:
     rows = gathered.documents.setdefault(source.language or "", {})
-    for place, row in _objects(source, gathered.faults):
+    for place, row in objects(source, gathered.faults, _EXAMPLE):
         own_id = _own_id(row, place, rows, gathered.faults)
-        text = _text(row, "text", place, gathered.faults)
-        title = _text(row, "title", place, gathered.faults) if row.get("title", "") != "" else ""
+        text = text_of(row, "text", place, gathered.faults)
+        title = text_of(row, "title", place, gathered.faults) if row.get("title", "") != "" else ""
         if own_id is not None and text is not None and title is not None:
             rows[own_id] = f"{title} {text}" if title else text
 
 
 def _read_judgments(source: SourceFile, gathered: _Gathered) -> None:
     topics = {topic for rows in gathered.queries.values() for topic in rows}
-    for place, line in _lines(source, gathered.faults):
+    for place, line in lines(source, gathered.faults):
         columns = line.split()
         if len(columns) not in (3, 4) or len(columns) < len(line.strip().split("\t")):
             gathered.faults.append(
@@ -162,46 +160,8 @@ def _targets(own_id: str, gathered: _Gathered) -> list[tuple[str, str]]:
     return [(language, own_id) for language in gathered.documents]
 
 
-def _objects(source: SourceFile, faults: list[str]) -> Iterator[tuple[str, dict[str, object]]]:
-    """Yield each line of a JSON-lines file that holds an object, with its place; other lines are faults."""
-    empty = True
-    for place, line in _lines(source, faults):
-        empty = False
-        try:
-            row = json.loads(line, parse_constant=_refuse_constant)
-        except json.JSONDecodeError as error:
-            faults.append(f"{place}: not valid JSON: {error.msg} at column {error.colno}")
-            continue
-        except (ValueError, RecursionError) as error:
-            faults.append(f"{place}: not valid JSON: {error}")
-            continue
-        if isinstance(row, dict):
-            yield place, row
-        else:
-            faults.append(f"{place}: must be an object such as {{'id': ..., 'text': ...}}")
-    if empty:
-        faults.append(f"{source.path.name}: the file is empty")
-
-
-def _lines(source: SourceFile, faults: list[str]) -> Iterator[tuple[str, str]]:
-    """Yield the lines that are not blank, with their place; only a line feed (or CR LF) ends a line."""
-    try:
-        content = source.path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{source.path} cannot be read: {error.strerror}") from error
-    for number, raw in enumerate(content.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
-        place = f"{source.path.name} line {number}"
-        try:
-            line = raw.removesuffix(b"\r").decode()
-        except UnicodeDecodeError as error:
-            faults.append(f"{place}: not valid UTF-8 at byte {error.start + 1} of the line")
-            continue
-        if line.strip():
-            yield place, line
-
-
 def _own_id(row: dict[str, object], place: str, seen: Mapping[str, str], faults: list[str]) -> str | None:
-    own_id = _text(row, "id", place, faults)
+    own_id = text_of(row, "id", place, faults)
     if own_id is None:
         return None
     if _NOT_IN_IDS.search(own_id):
@@ -211,32 +171,3 @@ def _own_id(row: dict[str, object], place: str, seen: Mapping[str, str], faults:
     else:
         return own_id
     return None
-
-
-def _text(row: dict[str, object], key: str, place: str, faults: list[str]) -> str | None:
-    value = row.get(key)
-    if key not in row:
-        faults.append(f"{place}: key {key!r} is missing")
-    elif not isinstance(value, str):
-        faults.append(f"{place}: {key!r} must be a string, not {_JSON_NAMES[type(value)]}")
-    elif not value.strip():
-        faults.append(f"{place}: {key!r} is empty")
-    elif re.search("[\ud800-\udfff]", value):
-        faults.append(f"{place}: {key!r} holds half of a surrogate pair, which is no character")
-    else:
-        return value
-    return None
-
-
-def _refuse_constant(name: str) -> float:
-    raise ValueError(f"{name} is no JSON value")
-
-
-def _raise_faults(faults: list[str]) -> None:
-    if not faults:
-        return
-    more = f" (and {len(faults) - 1} more: see 'mlbench tasks check')" if len(faults) > 1 else ""
-    error = DataError(faults[0] + more)
-    for fault in faults:
-        error.add_note(fault)
-    raise error

@@ -1,0 +1,91 @@
+"""Reads your own captioned images: JSON lines of captions for each language, and a folder of images."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from mlbench.declarations import relative_path
+from mlbench.errors import UnknownName
+from mlbench.protocols import ReadRequest, SourceFile
+from mlbench.readers.captioned import Caption, captioned
+from mlbench.readers.json_lines import objects, raise_faults, text_of
+from mlbench.records import Collection
+
+OPTIONS = ("cluster_unit",)
+
+_EXAMPLE = "{'image': 'dog.jpg', 'caption': ...}"
+
+
+@dataclass
+class _Gathered:
+    """What the lines give so far, and every fault met on the way."""
+
+    captions: list[Caption] = field(default_factory=list)
+    clusters: dict[str, str] = field(default_factory=dict)
+    faults: list[str] = field(default_factory=list)
+
+
+def read(request: ReadRequest) -> Collection:
+    """Return the collection of files with the role `captions`, one for each language.
+
+    Their lines are `{"image", "caption"}`, or `{"image", "captions": [...]}` for several at once; an image may have
+    several lines, and a line may name the `cluster` of its image (else every image is its own). Images are named by
+    their path in the task's folder of images. The k-th captions of an image are translations of each other.
+
+    The option `cluster_unit` names what the clusters are. Raises `DataError` with the first fault, its file and line;
+    its `__notes__` are all the faults.
+    """
+    unknown = [name for name in request.options if name not in OPTIONS]
+    if unknown:
+        raise UnknownName("option of the reader captions_jsonl", unknown[0], OPTIONS)
+    gathered = _Gathered()
+    for source in request.files:
+        if source.role == "captions":
+            _read_captions(source, gathered)
+    there = {source.language for source in request.files if source.role == "captions"}
+    absent = [language for language in request.languages if language not in there]
+    gathered.faults += [f"there is no file of captions for language {language!r}" for language in absent]
+    raise_faults(gathered.faults)
+    unit = str(request.options.get("cluster_unit", "cluster")) if gathered.clusters else "image"
+    return captioned(request, gathered.captions, clusters=gathered.clusters, cluster_unit=unit)
+
+
+def _read_captions(source: SourceFile, gathered: _Gathered) -> None:
+    for place, row in objects(source, gathered.faults, _EXAMPLE):
+        image = _image(row, place, gathered.faults)
+        texts = _texts(row, place, gathered.faults)
+        if image is None:
+            continue
+        gathered.captions += [Caption(image, source.language or "", text) for text in texts]
+        if "cluster" in row:
+            cluster = text_of(row, "cluster", place, gathered.faults)
+            if cluster is not None and gathered.clusters.setdefault(image, cluster) != cluster:
+                elsewhere = gathered.clusters[image]
+                gathered.faults.append(
+                    f"{place}: image {image!r} is in cluster {cluster!r}, elsewhere in {elsewhere!r}"
+                )
+
+
+def _image(row: dict[str, object], place: str, faults: list[str]) -> str | None:
+    name = text_of(row, "image", place, faults)
+    try:
+        return None if name is None else relative_path(name)
+    except ValueError as error:
+        faults.append(f"{place}: 'image': {error}")
+        return None
+
+
+def _texts(row: dict[str, object], place: str, faults: list[str]) -> list[str]:
+    """Return the captions of a line."""
+    if ("caption" in row) == ("captions" in row):
+        faults.append(f"{place}: must have either 'caption' or 'captions'")
+        return []
+    if "caption" in row:
+        text = text_of(row, "caption", place, faults)
+        return [] if text is None else [text]
+    captions = row["captions"]
+    if not isinstance(captions, list) or not captions:
+        faults.append(f"{place}: 'captions' must be a list of texts that is not empty")
+        return []
+    numbered: Mapping[str, object] = {f"captions[{number}]": text for number, text in enumerate(captions)}
+    found = [text_of(dict(numbered), key, place, faults) for key in numbered]
+    return [text for text in found if text is not None]

@@ -1,0 +1,87 @@
+"""JSON lines that people write by hand: every fault is gathered, with its file and line."""
+
+import json
+import re
+from collections.abc import Iterator
+
+from mlbench.errors import DataError
+from mlbench.protocols import SourceFile
+
+_JSON_NAMES = {dict: "an object", list: "a list", int: "a number", float: "a number", bool: "a truth value"} | {
+    type(None): "null"
+}
+
+
+def objects(source: SourceFile, faults: list[str], example: str) -> Iterator[tuple[str, dict[str, object]]]:
+    """Yield each line that holds an object, with its place; other lines are added to `faults`, and so is an empty file.
+
+    `example` is an object as it should be. Raises `DataError` for a file that cannot be read.
+    """
+    empty = True
+    for place, line in lines(source, faults):
+        empty = False
+        try:
+            row = json.loads(line, parse_constant=_refuse_constant)
+        except json.JSONDecodeError as error:
+            faults.append(f"{place}: not valid JSON: {error.msg} at column {error.colno}")
+            continue
+        except (ValueError, RecursionError) as error:
+            faults.append(f"{place}: not valid JSON: {error}")
+            continue
+        if isinstance(row, dict):
+            yield place, row
+        else:
+            faults.append(f"{place}: must be an object such as {example}")
+    if empty:
+        faults.append(f"{source.path.name}: the file is empty")
+
+
+def lines(source: SourceFile, faults: list[str]) -> Iterator[tuple[str, str]]:
+    """Yield the lines that are not blank, with their place; only a line feed (or CR LF) ends a line.
+
+    Bytes that are not UTF-8 are added to `faults`. Raises `DataError` for a file that cannot be read.
+    """
+    try:
+        content = source.path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{source.path} cannot be read: {error.strerror}") from error
+    for number, raw in enumerate(content.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
+        place = f"{source.path.name} line {number}"
+        try:
+            line = raw.removesuffix(b"\r").decode()
+        except UnicodeDecodeError as error:
+            faults.append(f"{place}: not valid UTF-8 at byte {error.start + 1} of the line")
+            continue
+        if line.strip():
+            yield place, line
+
+
+def text_of(row: dict[str, object], key: str, place: str, faults: list[str]) -> str | None:
+    """Return the text under `key`; what is missing, empty or no text is added to `faults`, and None returned."""
+    value = row.get(key)
+    if key not in row:
+        faults.append(f"{place}: key {key!r} is missing")
+    elif not isinstance(value, str):
+        faults.append(f"{place}: {key!r} must be a string, not {_JSON_NAMES[type(value)]}")
+    elif not value.strip():
+        faults.append(f"{place}: {key!r} is empty")
+    elif re.search("[\ud800-\udfff]", value):
+        faults.append(f"{place}: {key!r} holds half of a surrogate pair, which is no character")
+    else:
+        return value
+    return None
+
+
+def raise_faults(faults: list[str]) -> None:
+    """Raise `DataError` with the first of the faults, its `__notes__` all of them; without faults, do nothing."""
+    if not faults:
+        return
+    more = f" (and {len(faults) - 1} more: see 'mlbench tasks check')" if len(faults) > 1 else ""
+    error = DataError(faults[0] + more)
+    for fault in faults:
+        error.add_note(fault)
+    raise error
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is no JSON value")
