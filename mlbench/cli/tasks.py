@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from mlbench.cli import making
 from mlbench.cli.language_list import language_list
 from mlbench.cli.progress import Screen, console, pass_screen
 from mlbench.data import is_sharded, load_collection
@@ -42,9 +43,12 @@ Examples:
 )
 @click.pass_context
 def command(context: click.Context) -> None:
-    """List, explain, check and download tasks; without a command, list them."""
+    """List, explain, check, download and make tasks; without a command, list them."""
     if context.invoked_subcommand is None:
         context.invoke(list_)
+
+
+command.add_command(making.command, "make")
 
 
 @command.command("list")
