@@ -39,7 +39,8 @@ def _square(x: Ints, y: Ints, radius: int) -> Bools:
 
 
 def _diamond(x: Ints, y: Ints, radius: int) -> Bools:
-    return 3 * np.abs(x) + 2 * np.abs(y) <= 2 * radius
+    within: Bools = 3 * np.abs(x) + 2 * np.abs(y) <= 2 * radius
+    return within
 
 
 def _triangle(x: Ints, y: Ints, radius: int) -> Bools:
