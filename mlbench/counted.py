@@ -37,7 +37,8 @@ class Counted:
     """The ranks of a task, its settings and languages, and what it is.
 
     `fingerprints` are those of the data of each language; `texts` counts the distinct texts, `encoded` those that were
-    encoded for this, both None for a ranker; `tokens` is what workers elsewhere have encoded.
+    encoded for this, both None for a ranker; `tokens` is what workers elsewhere have encoded; `unreadable` counts the
+    images that were left out. With captioned images, `languages` are those of the captions, and texts count images too.
     """
 
     ranks: Ranks
@@ -47,6 +48,7 @@ class Counted:
     texts: int | None
     encoded: int | None
     tokens: int = 0
+    unreadable: int = 0
 
 
 def askable(task: Task, collection: Collection, sizes: Mapping[str, int]) -> tuple[Setting, ...]:

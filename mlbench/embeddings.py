@@ -1,4 +1,7 @@
-"""Encodes each distinct text of a task once, in chunks planned from the texts alone, and keeps what was encoded."""
+"""Encodes each distinct text or image of a task once, in chunks planned from these alone, and keeps what was encoded.
+
+Where a group holds images, they are encoded in the role `image`, whichever side they stand on.
+"""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,9 +14,12 @@ from numpy.typing import NDArray
 from mlbench.errors import RetrieverError
 from mlbench.grid import norms
 from mlbench.protocols import Encoder, Progress, Role, Vectors
+from mlbench.records import Image
 from mlbench.store import Hashes, Store, text_hash
 
 CHUNK = 1024
+IMAGES = 256
+"""Chunks of images are smaller: each image takes as long as many texts, and what is saved is not lost."""
 
 Rows = NDArray[np.intp]
 Group = tuple[Role, str]
@@ -26,11 +32,13 @@ class Embeddings:
     """The vectors of a task's texts, each distinct text held once.
 
     `matrices` has one float32 (distinct texts, dim) per encoder fingerprint, `rows` for each (role, language) the rows
-    of its texts in input order. `distinct` = `encoded` (in this run) + `reused` (from the store).
+    of its texts in input order, `roles` the role in which they were encoded, which differs where they are images.
+    `distinct` = `encoded` (in this run) + `reused` (from the store).
     """
 
     matrices: Mapping[Role, Vectors]
     rows: Mapping[Group, Rows]
+    roles: Mapping[Group, Role]
     distinct: int
     encoded: int
 
@@ -41,12 +49,12 @@ class Embeddings:
 
     def vectors(self, role: Role, language: str) -> Vectors:
         """Return a new float32 array (n_texts, dim) in the order of the texts given; no texts give (0, dim)."""
-        gathered: Vectors = self.matrices[role][self.rows[role, language]]
+        gathered: Vectors = self.matrices[self.roles[role, language]][self.rows[role, language]]
         return gathered
 
     def largest_norm(self, role: Role) -> float:
-        """Return the largest norm of any vector of `role`; 0 without vectors."""
-        lengths = (norms(self.vectors(*group)) for group in self.rows if group[0] == role)
+        """Return the largest norm of any vector that stands or was encoded in `role`; 0 without vectors."""
+        lengths = (norms(self.vectors(*group)) for group in self.rows if role in (group[0], self.roles[group]))
         return max((float(row.max(initial=0.0)) for row in lengths), default=0.0)
 
 
@@ -85,7 +93,8 @@ def embed(
     A chunk that the store holds is read, any other is encoded whole and saved at once, so a run that was killed and
     resumed gives the same vectors as an uninterrupted one. Raises `RetrieverError` for vectors that cannot be scored.
     """
-    plans, by_role = _plan(encoder, texts)
+    roles = {group: role_of(group[0], held) for group, held in texts.items()}
+    plans, by_role = _plan(encoder, texts, roles)
     matrices = {plan.fingerprint: np.empty((len(plan.rows), encoder.dim), np.float32) for plan in plans}
     missing = [
         (plan, chunk)
@@ -99,12 +108,18 @@ def embed(
     return Embeddings(
         matrices={role: matrices[plan.fingerprint] for role, plan in by_role.items()},
         rows={
-            (role, language): np.array([by_role[role].rows[text] for text in group], np.intp)
-            for (role, language), group in texts.items()
+            group: np.array([by_role[roles[group]].rows[text] for text in held], np.intp)
+            for group, held in texts.items()
         },
+        roles=roles,
         distinct=sum(len(plan.rows) for plan in plans),
         encoded=sum(len(chunk.texts) for _, chunk in missing),
     )
+
+
+def role_of(role: Role, texts: Sequence[str]) -> Role:
+    """Return the role in which `texts`, all images or none, are encoded where they stand in `role`."""
+    return "image" if len(texts) and isinstance(texts[0], Image) else role
 
 
 def encode_distinct(encoder: Encoder, texts: Iterable[str], role: Role) -> tuple[list[str], Vectors]:
@@ -120,16 +135,19 @@ def encode_distinct(encoder: Encoder, texts: Iterable[str], role: Role) -> tuple
     return ordered, vectors
 
 
-def _plan(encoder: Encoder, texts: Mapping[Group, Sequence[str]]) -> tuple[list[_Plan], dict[Role, _Plan]]:
+def _plan(
+    encoder: Encoder, texts: Mapping[Group, Sequence[str]], roles: Mapping[Group, Role]
+) -> tuple[list[_Plan], dict[Role, _Plan]]:
     """Cut the distinct texts into chunks: a function of the texts alone, never of what the store lacks."""
     plans: dict[str, _Plan] = {}
     by_role: dict[Role, _Plan] = {}
-    for role, language in sorted(texts):
+    for group in sorted(texts):
+        role = roles[group]
         if role not in by_role:
             fingerprint = encoder.fingerprint(role)
             by_role[role] = plans.setdefault(fingerprint, _Plan(fingerprint, [], {}))
         plan = by_role[role]
-        new = _by_length({text for text in texts[role, language] if text not in plan.rows})
+        new = _by_length({text for text in texts[group] if text not in plan.rows})
         first = len(plan.rows)
         plan.chunks.extend(_cut(role, new, first))
         plan.rows.update(zip(new, range(first, first + len(new)), strict=True))
@@ -142,7 +160,7 @@ def _by_length(texts: Iterable[str]) -> list[str]:
 
 def _cut(role: Role, texts: list[str], first: int) -> Iterator[_Chunk]:
     """Cut texts, sorted by length, into chunks of about the same number; their rows begin at `first`."""
-    n_chunks = -(-len(texts) // CHUNK)
+    n_chunks = -(-len(texts) // (IMAGES if role == "image" else CHUNK))
     edges = [len(texts) * number // n_chunks for number in range(n_chunks + 1)] if texts else []
     return (_Chunk(role, tuple(texts[low:high]), first + low) for low, high in pairwise(edges))
 
@@ -203,7 +221,8 @@ def _encode(encoder: Encoder, chunk: _Chunk) -> Vectors:
 
 def _check_rows(faulty: NDArray[np.bool_], fault: str, chunk: _Chunk) -> None:
     if faulty.any():
-        text = repr(chunk.texts[int(faulty.argmax())])
+        first = chunk.texts[int(faulty.argmax())]
+        text = str(first.path) if isinstance(first, Image) else repr(first)
         text = text if len(text) <= 80 else text[:76] + " ..."
         others = f" and {faulty.sum() - 1} more" if faulty.sum() > 1 else ""
         raise RetrieverError(f"the encoder gives {fault} for the {chunk.role} {text}{others}")

@@ -15,7 +15,7 @@ from mlbench.languages import Setting
 from mlbench.opened import Opened, Source, training_of
 from mlbench.options import Options
 from mlbench.protocols import Encoder
-from mlbench.ranks import write_ranks
+from mlbench.ranks_file import write_ranks
 from mlbench.records import fingerprint_of
 from mlbench.result_files import check_folder, digest, file_stem, write_result
 from mlbench.results import Cost, RanksFile, Result, TaskInfo
@@ -150,6 +150,7 @@ def _assemble(model: Opened, task: Task, found: tuple[Counted, Scores], cost: Co
         settings=scores.settings,
         aggregates=scores.aggregates,
         bias=scores.bias,
+        image_text=scores.image_text,
         statistics=scores.statistics,
         cost=cost,
         environment=describe_environment(options.command),
@@ -165,7 +166,8 @@ def _task_info(task: Task, counted: Counted, limit: int | None) -> TaskInfo:
         fingerprint=fingerprint_of(counted.fingerprints),
         fingerprints=dict(counted.fingerprints),
         languages=counted.languages,
-        partial=set(counted.languages) != set(task.languages),
+        partial=set(counted.languages) != set(task.languages) or bool(counted.unreadable),
+        unreadable_images=counted.unreadable,
         parallel=task.parallel,
         document_text=task.document_text,
         measures=task.measures,

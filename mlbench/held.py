@@ -7,14 +7,14 @@ from pathlib import Path
 from mlbench.counted import Clock, Counted, askable, texts_of
 from mlbench.data import load_collection
 from mlbench.embeddings import Embeddings, embed
-from mlbench.errors import DataError
+from mlbench.errors import DataError, RetrieverError
 from mlbench.exports import Recorded, RunFiles, save_rankings
 from mlbench.files import cache_dir
-from mlbench.languages import Setting
+from mlbench.languages import IMAGE, Setting
 from mlbench.layout import Layout, PoolTable, lay_out, to_ranks
 from mlbench.opened import Opened
 from mlbench.options import Options
-from mlbench.protocols import Encoder
+from mlbench.protocols import Encoder, Seeing
 from mlbench.ranking import Tiling
 from mlbench.systems.parts import Preparable
 from mlbench.tables import count_vectors, grid_vectors, look_up_lists
@@ -25,6 +25,11 @@ def count_held(
     model: Opened, task: Task, options: Options, clock: Clock, *, languages: Sequence[str] | None, data_dir: Path | None
 ) -> Counted:
     """Count a task with an encoder or a ranker; raises `UserError` for whatever the user can put right."""
+    if task.kind == "image_text" and not (isinstance(model.retriever, Seeing) and model.retriever.reads_images):
+        raise RetrieverError(
+            f"{model.spec} reads no images, which {task.name} asks for: give a model of images and texts, as in "
+            "image_text:FOLDER"
+        )
     collection = load_collection(
         task, languages=languages, limit=options.limit, data_dir=data_dir, progress=options.progress
     )
@@ -41,10 +46,11 @@ def count_held(
     return Counted(
         ranks=ranks,
         settings=settings,
-        languages=collection.languages,
+        languages=tuple(language for language in collection.languages if language != IMAGE),
         fingerprints=collection.fingerprints(),
         texts=None if embeddings is None else embeddings.distinct,
         encoded=None if embeddings is None else embeddings.encoded,
+        unreadable=len(collection.unreadable),
     )
 
 

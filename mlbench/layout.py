@@ -98,7 +98,8 @@ class PoolTable:
 
     `columns` are tuples of languages, `sizes` their numbers of documents;
     `ahead` and `ties` are (present rows, columns), `listed` (queries, columns),
-    `top` (queries, depth) document indexes, -1 where there are fewer.
+    `top` (queries, depth) document indexes, -1 where there are fewer. `alignment`, float32 (present rows, 2), is None
+    for texts alone (see `Ranks`).
     """
 
     columns: tuple[tuple[str, ...], ...]
@@ -107,6 +108,7 @@ class PoolTable:
     ties: NDArray[np.int32]
     listed: NDArray[np.int32]
     top: Integers
+    alignment: NDArray[np.float32] | None = None
 
 
 def to_ranks(layout: Layout, table: PoolTable) -> Ranks:
@@ -117,6 +119,10 @@ def to_ranks(layout: Layout, table: PoolTable) -> Ranks:
     ahead[layout.present], ahead[~layout.present] = table.ahead, MISSING
     ties = np.zeros(ahead.shape, dtype=np.int32)
     ties[layout.present] = table.ties
+    alignment = None
+    if table.alignment is not None:
+        alignment = np.full((len(layout.row_queries), 2), np.nan, dtype=np.float32)
+        alignment[layout.present] = table.alignment
     top = np.where(table.top >= 0, np.searchsorted(mentioned, table.top), -1)
     return Ranks(
         languages=_strings(collection.languages),
@@ -136,6 +142,7 @@ def to_ranks(layout: Layout, table: PoolTable) -> Ranks:
         ties=ties,
         top=_narrow(top),
         listed=table.listed,
+        alignment=alignment,
     )
 
 

@@ -17,8 +17,10 @@ _MOST_FOLDED = 100
 _SPARE = 2**26
 
 
-def read_arrays(path: Path, names: Collection[str], largest: int) -> dict[str, NDArray[np.generic]]:
-    """Return the arrays of an npz file that holds exactly those called `names`.
+def read_arrays(
+    path: Path, names: Collection[str], largest: int, *, optional: Collection[str] = ()
+) -> dict[str, NDArray[np.generic]]:
+    """Return the arrays of an npz file that holds those called `names`, some of the `optional` ones, and no others.
 
     The sizes that the archive states must be at most `largest` bytes together and no more than honest arrays could be
     folded into it; each must be what its array's own header implies. So nothing is read beyond the one, nor made room
@@ -28,7 +30,9 @@ def read_arrays(path: Path, names: Collection[str], largest: int) -> dict[str, N
     with ZipFile(path) as archive:
         members = archive.infolist()
         found = sorted(member.filename for member in members)
-        if found != sorted(f"{name}.npy" for name in names):
+        if sorted(set(found) - {f"{name}.npy" for name in optional}) != sorted(f"{name}.npy" for name in names) or (
+            len(set(found)) < len(found)
+        ):
             raise ValueError(f"its arrays are {', '.join(found) or 'none'}")
         stated = sum(member.file_size for member in members)
         packed = min(sum(member.compress_size for member in members), path.stat().st_size)

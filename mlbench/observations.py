@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from mlbench.bias import summarise
 from mlbench.languages import Setting
-from mlbench.ranks import Ranks, pool_counts
+from mlbench.ranks import Ranks
 from mlbench.scoring import Request
-from mlbench.scoring.bias import find_score, has_pool, sum_contributions, translation_pool
+from mlbench.scoring.bias import find_score, has_pool, sum_contributions, translation_pools
 from mlbench.scoring.sample import Sample
 from mlbench.scoring.settings import SettingSums, sum_settings
 
@@ -63,13 +63,13 @@ def observe(ranks: Ranks, request: Request) -> Observation:
 def _bias_sums(ranks: Ranks, names: Sequence[str], sample: Sample) -> dict[str, BiasSums]:
     """Sum the bias scores that are computed topic by topic; those made of other numbers are left to their readers."""
     wanted = [*names, "rank_distance_log2"] if "rank_distance" in names else names
-    pool = translation_pool(ranks, pool_counts(ranks, ranks.languages.tolist()))
+    pools = translation_pools(ranks)
     found = {}
     for name in dict.fromkeys(wanted):
         score = find_score(name)
         if score.contributions is None:
             continue
-        contributions = score.contributions(pool)
+        contributions = score.contributions(pools[score.compares])
         value, _ = summarise(score, contributions)
         found[name] = BiasSums(
             np.nan if value is None else value,

@@ -32,6 +32,8 @@ class TaskInfo(_Part):
     """What was measured on; `partial` says that languages were left out, so that aggregates are not the task's.
 
     `limit` says that it was a quick look at so many topics: comparable to no other result but one of the same data.
+    `languages` are those of captions where images are searched, and `fingerprints` have one of the images as well;
+    `unreadable_images` were left out with their captions, which makes the result partial.
     """
 
     name: str
@@ -46,6 +48,7 @@ class TaskInfo(_Part):
     primary_measure: str
     bias_scores: tuple[str, ...]
     limit: int | None = Field(default=None, ge=1)
+    unreadable_images: int = Field(default=0, ge=0)
 
     @model_validator(mode="after")
     def _primary_among_measures(self) -> "TaskInfo":
@@ -141,6 +144,30 @@ class Bias(_Part):
         return next((score for score in self.scores if score.name == name), None)
 
 
+class CaptionScores(_Part):
+    """How the captions of one language go with their images; the mean over languages where `language` is null.
+
+    `r_mean` is the mean of the six hit rates, Success@1, 5 and 10 from captions to images and back. `clip_score` is the
+    mean over captions of 2.5 max(cos(image, caption), 0), `ref_clip_score` that of its harmonic mean with the largest
+    cosine, at least 0, of the caption to another of the same image in another language (Hessel et al. 2021, CLIPScore).
+    Null where a direction was not asked for, a retriever has no cosines, or captions have no others.
+    """
+
+    language: str | None
+    n_captions: int
+    r_mean: float | None
+    clip_score: float | None
+    ref_clip_score: float | None
+    intervals: dict[str, Bounds | None]
+
+
+class ImageText(_Part):
+    """How well captions and images go together, by language of the captions."""
+
+    languages: tuple[CaptionScores, ...]
+    mean: CaptionScores
+
+
 class Statistics(_Part):
     """How the intervals were made: `unit` was resampled, `redraws` resamples left a setting empty."""
 
@@ -215,6 +242,7 @@ class Result(_Part):
     settings: tuple[SettingResult, ...]
     aggregates: tuple[Aggregate, ...]
     bias: Bias | None
+    image_text: ImageText | None = None
     statistics: Statistics
     cost: Cost
     environment: Environment

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from mlbench.embeddings import Embeddings
 from mlbench.errors import RetrieverError
 from mlbench.grid import dot_exponent, grid_cosine, grid_dot
-from mlbench.languages import Setting
+from mlbench.languages import IMAGE, Setting, whole_pool
 from mlbench.layout import Layout, PoolTable
 from mlbench.protocols import Progress, Ranker, Role, Similarity
 from mlbench.ranking import Block, Counts, Targets, Tiling, count_ahead, exact_scores
@@ -24,17 +24,25 @@ LONGEST_LIST = 20_000
 def count_vectors(
     layout: Layout, embeddings: Embeddings, similarity: Similarity, tiling: Tiling, progress: Progress
 ) -> PoolTable:
-    """Return the counts that vectors give, one column for each language."""
+    """Return the counts that vectors give, one column for each language.
+
+    Images are counted against captions and captions against images, nothing else; they have an alignment where vectors
+    are compared by their cosine.
+    """
     collection = layout.collection
     queries, documents = grid_vectors(layout, embeddings, similarity)
     query, document = layout.row_queries[layout.present], layout.row_documents[layout.present]
     targets = Targets(query, exact_scores(queries, query, documents, document), document)
     places = [layout.corpus(index) for index in range(len(collection.languages))]
-    blocks = [Block(documents[own], own) for own in places]
     leaving = bool((layout.query_documents >= 0).any())
-    counts = count_ahead(
-        queries, targets, blocks, tiling=replace(tiling, depth=tiling.depth + leaving), progress=progress
-    )
+    tiling = replace(tiling, depth=tiling.depth + leaving)
+    blocks = [Block(documents[own], own) for own in places]
+    has_images = IMAGE in collection.languages
+    if has_images:
+        counts, listed = _count_sides(layout, queries, targets, blocks, tiling=tiling, progress=progress)
+    else:
+        counts = count_ahead(queries, targets, blocks, tiling=tiling, progress=progress)
+        listed = np.tile(np.array([len(own) for own in places], dtype=np.int32), (len(queries), 1))
     if leaving:
         counts = _without_itself(layout, counts, targets, queries, documents)
     return PoolTable(
@@ -42,9 +50,65 @@ def count_vectors(
         sizes=tuple(len(own) for own in places),
         ahead=counts.ahead,
         ties=counts.ties,
-        listed=np.tile(np.array([len(own) for own in places], dtype=np.int32), (len(queries), 1)),
+        listed=listed,
         top=counts.top,
+        alignment=_align(layout, targets, documents)
+        if IMAGE in collection.languages and similarity == "cosine"
+        else None,
     )
+
+
+def _count_sides(
+    layout: Layout,
+    queries: Floats,
+    targets: Targets,
+    blocks: Sequence[Block],
+    *,
+    tiling: Tiling,
+    progress: Progress,
+) -> tuple[Counts, NDArray[np.int32]]:
+    """Count images against captions and captions against images; return the counts, and how many documents were seen.
+
+    The second is int32 (queries, columns); it and `ahead` are `UNKNOWN` where nothing was counted.
+    """
+    image = layout.collection.languages.index(IMAGE)
+    is_image = layout.query_languages == image
+    counts = Counts(
+        ahead=np.full((len(targets.query), len(blocks)), UNKNOWN, dtype=np.int32),
+        ties=np.zeros((len(targets.query), len(blocks)), dtype=np.int32),
+        top=np.full((len(queries), tiling.depth), -1, dtype=np.int64),
+    )
+    listed = np.full((len(queries), len(blocks)), UNKNOWN, dtype=np.int32)
+    captions = np.flatnonzero(np.arange(len(blocks)) != image)
+    for asked, columns in ((np.flatnonzero(is_image), captions), (np.flatnonzero(~is_image), np.array([image]))):
+        rows = np.flatnonzero(np.isin(targets.query, asked))
+        own = Targets(np.searchsorted(asked, targets.query[rows]), targets.scores[rows], targets.places[rows])
+        seen = [blocks[int(column)] for column in columns]
+        part = count_ahead(queries[asked], own, seen, tiling=tiling, progress=progress)
+        counts.ahead[np.ix_(rows, columns)], counts.ties[np.ix_(rows, columns)] = part.ahead, part.ties
+        counts.top[asked] = part.top
+        listed[np.ix_(asked, columns)] = [len(block.places) for block in seen]
+    return counts, listed
+
+
+def _align(layout: Layout, targets: Targets, documents: Floats) -> NDArray[np.float32]:
+    """Return float32 (present rows, 2): the cosine of image and caption, and that of the caption and the closest one.
+
+    The closest is another caption of the same image in another language. NaN where there is none, and in the rows of
+    queries that are captions: a caption is as close to its image as the image to it.
+    """
+    image = layout.collection.languages.index(IMAGE)
+    found = np.full((len(targets.query), 2), np.nan, dtype=np.float32)
+    asked = np.flatnonzero(layout.query_languages[targets.query] == image)
+    found[asked, 0] = targets.scores[asked]
+    language = layout.document_languages[targets.places]
+    for rows in np.split(asked, np.flatnonzero(np.diff(targets.query[asked])) + 1):
+        captions = documents[targets.places[rows]]
+        cosines = captions @ captions.T
+        cosines[language[rows][:, None] == language[rows]] = -np.inf
+        best = cosines.max(axis=1, initial=-np.inf)
+        found[rows, 1] = np.where(np.isneginf(best), np.nan, best)
+    return found
 
 
 def grid_vectors(layout: Layout, embeddings: Embeddings, similarity: Similarity) -> tuple[Floats, Floats]:
@@ -142,7 +206,7 @@ def _fill(table: PoolTable, layout: Layout, setting: Setting, lists: Sequence[ND
     pool = [layout.collection.languages.index(name) for name in setting.document_languages]
     inside = np.isin(layout.document_languages[row_documents], pool)
     edges = np.searchsorted(row_queries, np.append(asked, asked[-1:] + 1))
-    whole = setting.document_languages == layout.collection.languages
+    whole = setting.document_languages == whole_pool(setting.query_language, layout.collection.languages)
     for number, (query, whole_list) in enumerate(zip(asked, lists, strict=True)):
         found = whole_list[whole_list != layout.query_documents[query]]
         position = np.full(layout.n_documents, UNLISTED, dtype=np.int32)

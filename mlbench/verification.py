@@ -8,7 +8,8 @@ from pydantic import BaseModel
 
 from mlbench.errors import InvalidResult
 from mlbench.languages import Setting
-from mlbench.ranks import Ranks, read_ranks
+from mlbench.ranks import Ranks
+from mlbench.ranks_file import read_ranks
 from mlbench.result_files import read_result
 from mlbench.results import Result
 from mlbench.scoring import Request, score
@@ -40,7 +41,7 @@ def recompute(result: Result, ranks: Ranks) -> Verification:
     """Recompute a document from its ranks, as `verify` does; raises `UserError` for settings they cannot answer."""
     scores = score(ranks, _request(result))
     numbers, differences = 0, []
-    parts = ("settings", "aggregates", "bias", "statistics")
+    parts = ("settings", "aggregates", "bias", "image_text", "statistics")
     for part in parts:
         stated, computed = _plain(getattr(result, part)), _plain(getattr(scores, part))
         numbers += _count(computed)
@@ -63,7 +64,7 @@ def read_pair(path: Path) -> tuple[Result, Ranks]:
     if found != result.ranks.sha256:
         raise InvalidResult(f"{beside} is not the ranks file of {path.name}: its SHA-256 is {found[:12]}...")
     ranks = read_ranks(beside)
-    if tuple(ranks.languages) != result.task.languages:
+    if ranks.spoken_languages != result.task.languages:
         raise InvalidResult(f"{path} and {beside.name} have different languages")
     _check_effort(path, result, ranks)
     return result, ranks

@@ -37,7 +37,8 @@ class BiasScore:
     `contributions` gives float64 (topics,) or (topics, languages), NaN where undefined. Without languages a score is
     the mean over topics; with them, topics are first summarised for each language by `over_topics`, then the
     languages by `over_languages` (`range` is largest minus smallest). `references` are floors and chance levels over
-    the same topics.
+    the same topics. `compares` says whether the languages of a topic's documents are held against each other or those
+    of its queries: with captioned images, the first are asked for by images and the second ask for images.
     """
 
     summary: str
@@ -48,6 +49,7 @@ class BiasScore:
     over_topics: Literal["mean", "median"] = "mean"
     over_languages: Literal["mean", "range"] = "mean"
     references: Mapping[str, Callable[[PoolRanks], Floats]] = field(default_factory=dict)
+    compares: Literal["documents", "queries"] = "documents"
 
 
 def summarise(score: BiasScore, contributions: Floats) -> tuple[float | None, Floats]:
@@ -180,6 +182,7 @@ BIAS_SCORES: Mapping[str, BiasScore] = MappingProxyType(
             "mean over topics and documents of the mean over pairs (a, b) of |log2 rank(a, c) - log2 rank(b, c)|",
             "after CCRK (rank spread across query languages)",
             rank_spread,
+            compares="queries",
         ),
         "language_share@10": BiasScore(
             "The share of each document language in the top 10, divided by its share of the pool.",

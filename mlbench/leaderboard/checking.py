@@ -33,7 +33,8 @@ from mlbench.leaderboard.documents import (
 from mlbench.leaderboard.entries import ENTRY_FILE, LONGEST_NAME, Entry, files_of, fingerprint_of
 from mlbench.leaderboard.reported import reported_fault
 from mlbench.leaderboard.texts import texts_fault
-from mlbench.ranks import Ranks, read_ranks
+from mlbench.ranks import Ranks
+from mlbench.ranks_file import read_ranks
 from mlbench.result_files import digest
 from mlbench.results import Result
 from mlbench.verification import recompute

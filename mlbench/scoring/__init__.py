@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 from mlbench.languages import Setting
 from mlbench.ranks import Ranks
-from mlbench.results import Aggregate, Bias, SettingResult, Statistics
+from mlbench.results import Aggregate, Bias, ImageText, SettingResult, Statistics
 from mlbench.scoring.bias import has_pool, score_bias
+from mlbench.scoring.image_text import score_captions
 from mlbench.scoring.sample import Sample
 from mlbench.scoring.settings import SettingSums, aggregate, score_settings, sum_settings
 
@@ -33,6 +34,7 @@ class Scores:
     settings: tuple[SettingResult, ...]
     aggregates: tuple[Aggregate, ...]
     bias: Bias | None
+    image_text: ImageText | None
     statistics: Statistics
 
 
@@ -51,6 +53,7 @@ def score(ranks: Ranks, request: Request) -> Scores:
         settings=score_settings(sums, drawn, sample, request.primary_measure),
         aggregates=aggregates,
         bias=score_bias(ranks, request.bias_scores, aggregates, sample) if has_bias else None,
+        image_text=score_captions(ranks, request.settings, sample),
         statistics=Statistics(
             unit=str(ranks.cluster_unit[0]),
             n_clusters=sample.n_clusters,

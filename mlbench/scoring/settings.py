@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mlbench.languages import KINDS, Kind, Setting
+from mlbench.languages import IMAGE, KINDS, Kind, Setting
 from mlbench.measures import parse
 from mlbench.ranks import Ranks, setting_ranks
 from mlbench.results import Aggregate, Bounds, SettingResult
@@ -134,12 +134,12 @@ def aggregate(sums: SettingSums, drawn: Bootstrap, sample: Sample) -> tuple[Aggr
 
 
 def group(settings: Sequence[Setting]) -> Iterator[tuple[Kind, str | None, list[int]]]:
-    """Yield kind, query language (None for all) and the settings of each aggregate."""
+    """Yield kind, query language (None for all) and the settings of each aggregate; images are in no language."""
     for kind in KINDS:
         of_kind = [index for index, setting in enumerate(settings) if setting.kind == kind]
         if of_kind:
             yield kind, None, of_kind
-        for language in sorted({settings[index].query_language for index in of_kind}):
+        for language in sorted({settings[index].query_language for index in of_kind} - {IMAGE}):
             yield kind, language, [index for index in of_kind if settings[index].query_language == language]
 
 

@@ -19,7 +19,8 @@ import numpy as np
 from mlbench import Encoder, Options, Result, Runtime, Setting, evaluate, load_collection, load_task, open_retriever
 from mlbench.embeddings import embed
 from mlbench.protocols import Silence
-from mlbench.ranks import read_ranks, setting_ranks
+from mlbench.ranks import setting_ranks
+from mlbench.ranks_file import read_ranks
 from tests.bench.material import data_dir, minilm
 from tests.bench.timing import Took, took
 

@@ -12,7 +12,8 @@ from mlbench.data import load_collection
 from mlbench.evaluation import evaluate
 from mlbench.measures import UNRETRIEVED
 from mlbench.options import Options
-from mlbench.ranks import MISSING, pool_counts, read_ranks
+from mlbench.ranks import MISSING, pool_counts
+from mlbench.ranks_file import read_ranks
 from mlbench.tasks import load_task
 
 TAGS = ("sw", "yo", "te")

@@ -15,9 +15,9 @@ from mlbench.layout import lay_out, to_ranks
 from mlbench.measures import parse
 from mlbench.observations import observe
 from mlbench.protocols import Silence
-from mlbench.ranks import Ranks, pool_counts, setting_ranks
+from mlbench.ranks import Ranks, setting_ranks
 from mlbench.scoring import Request, score
-from mlbench.scoring.bias import translation_pool
+from mlbench.scoring.bias import translation_pools
 from mlbench.significance import bootstrap_weights
 from mlbench.tables import look_up_lists
 
@@ -154,7 +154,7 @@ def test_intervals_of_aggregates_equal_a_bootstrap_built_topic_by_topic(kind: st
 @pytest.mark.parametrize("key", ["language_prior", "rank_distance", "own_language_preference", "rank_spread"])
 def test_intervals_of_bias_scores_equal_a_bootstrap_built_topic_by_topic(key: str) -> None:
     ranks, bias = RANKS["parallel"], BIAS_SCORES[key]
-    topicwise = [bias.contributions(translation_pool(r, pool_counts(r, r.languages.tolist()))) for r in ranks]
+    topicwise = [bias.contributions(translation_pools(r)[bias.compares]) for r in ranks]
     clusters = ranks[0].topic_clusters
     replicates = []
     for weights in islice(bootstrap_weights(np.zeros(6, np.int64), 5), 40):

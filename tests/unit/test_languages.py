@@ -1,7 +1,7 @@
 import pytest
 
 from mlbench.errors import UserError
-from mlbench.languages import KINDS, Setting, check_language, settings_of
+from mlbench.languages import IMAGE, IMAGE_KINDS, TEXT_KINDS, Kind, Setting, check_language, settings_of, whole_pool
 
 
 @pytest.mark.parametrize(
@@ -12,6 +12,9 @@ from mlbench.languages import KINDS, Setting, check_language, settings_of
         ("en", ("th", "en"), "multilingual"),
         ("en", ("ar", "th"), "multilingual"),
         ("en", ("en", "en"), "monolingual"),
+        ("en", (IMAGE,), "text_to_image"),
+        (IMAGE, ("en",), "image_to_text"),
+        (IMAGE, ("en", "th"), "image_to_pool"),
     ],
 )
 def test_a_setting_knows_its_kind(query: str, documents: tuple[str, ...], kind: str) -> None:
@@ -44,15 +47,25 @@ def test_what_is_no_language_tag(tag: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("languages", "counts"),
-    [(0, (0, 0, 0)), (1, (1, 0, 0)), (2, (2, 2, 2)), (7, (7, 42, 7)), (11, (11, 110, 11))],
+    ("kinds", "languages", "counts"),
+    [
+        (TEXT_KINDS, 0, (0, 0, 0)),
+        (TEXT_KINDS, 1, (1, 0, 0)),
+        (TEXT_KINDS, 2, (2, 2, 2)),
+        (TEXT_KINDS, 7, (7, 42, 7)),
+        (TEXT_KINDS, 11, (11, 110, 11)),
+        (IMAGE_KINDS, 0, (0, 0, 0)),
+        (IMAGE_KINDS, 1, (1, 1, 0)),
+        (IMAGE_KINDS, 11, (11, 11, 1)),
+    ],
 )
-def test_settings_are_counted_by_kind(languages: int, counts: tuple[int, ...]) -> None:
+def test_settings_are_counted_by_kind(kinds: tuple[Kind, ...], languages: int, counts: tuple[int, ...]) -> None:
     tags = [f"l{chr(97 + number)}" for number in range(languages)]
-    settings = settings_of(tags)
-    assert tuple(sum(setting.kind == kind for setting in settings) for kind in KINDS) == counts
+    settings = settings_of(tags, kinds)
+    assert tuple(sum(setting.kind == kind for setting in settings) for kind in kinds) == counts
     assert len(set(settings)) == sum(counts)
-    for kind, count in zip(KINDS, counts, strict=True):
+    assert settings_of([*tags, IMAGE], kinds) == settings
+    for kind, count in zip(kinds, counts, strict=True):
         assert len(settings_of(tags, [kind])) == count
 
 
@@ -64,3 +77,9 @@ def test_settings_have_a_fixed_order() -> None:
         Setting("en", ("en", "th")),
         Setting("th", ("en", "th")),
     )
+
+
+def test_images_stand_against_all_captions_and_captions_against_images() -> None:
+    assert whole_pool("en", ["th", "en"]) == ("en", "th")
+    assert whole_pool("en", ["en", IMAGE, "th"]) == (IMAGE,)
+    assert whole_pool(IMAGE, ["th", IMAGE, "en"]) == ("en", "th")

@@ -18,7 +18,7 @@ from mlbench.languages import Setting
 from mlbench.leaving import is_left_out
 from mlbench.options import Options
 from mlbench.protocols import Parameter, Role, Similarity, Vectors
-from mlbench.ranks import read_ranks
+from mlbench.ranks_file import read_ranks
 from mlbench.records import Collection, Document, Query
 from mlbench.results import Result
 from mlbench.tasks import load_task

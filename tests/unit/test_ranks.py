@@ -1,7 +1,7 @@
 import io
 import zipfile
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,7 +14,8 @@ from unit.scoring.cases import homes, make_collection, random_orders, ranks_in_p
 from mlbench.errors import InvalidResult, UserError
 from mlbench.languages import Setting, settings_of
 from mlbench.measures import UNRETRIEVED
-from mlbench.ranks import MISSING, UNKNOWN, Ranks, can_answer, pool_counts, read_ranks, setting_ranks, write_ranks
+from mlbench.ranks import MISSING, UNKNOWN, Ranks, can_answer, pool_counts, setting_ranks
+from mlbench.ranks_file import ARRAYS, read_ranks, write_ranks
 
 COLLECTION = make_collection(seed=5, sparse=True, several=True)
 ORDERS = random_orders(COLLECTION, 5)
@@ -29,7 +30,7 @@ def read(content: bytes, folder: Path) -> Ranks:
 
 
 def same(one: Ranks, two: Ranks) -> bool:
-    pairs = [(getattr(one, field.name), getattr(two, field.name)) for field in fields(Ranks)]
+    pairs = [(getattr(one, name), getattr(two, name)) for name in ARRAYS]
     return all(a.dtype == b.dtype and a.shape == b.shape and (a == b).all() for a, b in pairs)
 
 
@@ -90,7 +91,7 @@ def test_ranks_survive_the_file_to_the_byte(tmp_path: Path) -> None:
 
 def test_the_file_holds_the_arrays_and_nothing_else() -> None:
     with zipfile.ZipFile(io.BytesIO(CONTENT)) as archive:
-        assert archive.namelist() == [f"{field.name}.npy" for field in fields(Ranks)]
+        assert archive.namelist() == [f"{name}.npy" for name in ARRAYS]
         assert {entry.date_time for entry in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
 
 
@@ -125,17 +126,11 @@ def two_at_one_place(ranks: Ranks) -> Ranks:
 
 
 CORRUPTIONS: dict[str, Change] = {
-    **{
-        f"{field.name} cut": swap(field.name, lambda array: array[:-1])
-        for field in fields(Ranks)
-        if field.name != "languages"
-    },
-    **{f"{field.name} of floats": swap(field.name, lambda array: np.zeros(array.shape)) for field in fields(Ranks)},
-    **{
-        f"{field.name} of bytes": swap(field.name, lambda array: np.zeros(array.shape, "S3")) for field in fields(Ranks)
-    },
-    **{f"{field.name} one dimension more": swap(field.name, lambda array: array[..., None]) for field in fields(Ranks)},
-    **{f"{field.name} a scalar": swap(field.name, lambda array: array.ravel()[0]) for field in fields(Ranks)},
+    **{f"{name} cut": swap(name, lambda array: array[:-1]) for name in ARRAYS if name != "languages"},
+    **{f"{name} of floats": swap(name, lambda array: np.zeros(array.shape)) for name in ARRAYS},
+    **{f"{name} of bytes": swap(name, lambda array: np.zeros(array.shape, "S3")) for name in ARRAYS},
+    **{f"{name} one dimension more": swap(name, lambda array: array[..., None]) for name in ARRAYS},
+    **{f"{name} a scalar": swap(name, lambda array: array.ravel()[0]) for name in ARRAYS},
     **{
         f"{name} negative": put(name, -9)
         for name in (

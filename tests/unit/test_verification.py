@@ -9,7 +9,7 @@ import pytest
 from mlbench.errors import InvalidResult, UserError
 from mlbench.evaluation import measure, open_model
 from mlbench.options import Options
-from mlbench.ranks import read_ranks, write_ranks
+from mlbench.ranks_file import read_ranks, write_ranks
 from mlbench.result_files import digest, write_result
 from mlbench.verification import Verification, verify
 

@@ -8,7 +8,7 @@ from mlbench.evaluation import Options, measure, open_model
 from mlbench.index_costs.comparing import Options as Comparing
 from mlbench.index_costs.comparing import compare_indexes
 from mlbench.index_costs.document import IndexCosts
-from mlbench.ranks import read_ranks
+from mlbench.ranks_file import read_ranks
 from mlbench.regression.sources import Measured
 from mlbench.systems.index_kinds import parse_index
 from mlbench.systems.indexed import with_indexes

@@ -10,7 +10,8 @@ from unit.regression.cases import COLLECTION, result_of, skilled
 from mlbench.leaderboard.accepted import accept
 from mlbench.leaderboard.board import Board
 from mlbench.leaderboard.submission import Description, add
-from mlbench.ranks import Ranks, write_ranks
+from mlbench.ranks import Ranks
+from mlbench.ranks_file import write_ranks
 from mlbench.records import Collection
 from mlbench.result_files import digest, write_result
 from mlbench.results import Result

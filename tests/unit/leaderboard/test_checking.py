@@ -22,7 +22,8 @@ from mlbench.leaderboard.checking import CheckedEntry, check_entry
 from mlbench.leaderboard.documents import LARGEST_DOCUMENT, LARGEST_RANKS
 from mlbench.leaderboard.entries import ENTRY_FILE, fingerprint_of
 from mlbench.leaderboard.submission import Description, add
-from mlbench.ranks import Ranks, read_ranks, write_ranks
+from mlbench.ranks import Ranks
+from mlbench.ranks_file import read_ranks, write_ranks
 
 DOCUMENT, RANKS = "small.json", "small.ranks.npz"
 

@@ -13,7 +13,8 @@ from unit.scoring.cases import LANGUAGES, ListRanker, make_collection, random_or
 from mlbench.languages import settings_of
 from mlbench.layout import lay_out, to_ranks
 from mlbench.protocols import Silence
-from mlbench.ranks import Ranks, can_answer, read_ranks, write_ranks
+from mlbench.ranks import Ranks, can_answer
+from mlbench.ranks_file import read_ranks, write_ranks
 from mlbench.records import Collection
 from mlbench.regression.sharing import restrict
 from mlbench.scoring import Request, score

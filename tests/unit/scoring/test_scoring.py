@@ -21,7 +21,7 @@ from unit.scoring.cases import (
 )
 
 from mlbench.bias import BIAS_SCORES
-from mlbench.languages import KINDS, Setting, settings_of
+from mlbench.languages import TEXT_KINDS, Setting, settings_of
 from mlbench.layout import lay_out, to_ranks
 from mlbench.protocols import Silence
 from mlbench.ranks import Ranks
@@ -119,7 +119,7 @@ def test_aggregates_equal_loops(name: str) -> None:
     settings = settings_of(collection.languages)
     wanted = [
         (kind, language, aggregation)
-        for kind in KINDS
+        for kind in TEXT_KINDS
         for language in (None, *collection.languages)
         for aggregation in ("macro", "micro")
     ]
@@ -256,7 +256,7 @@ def naive_intervals(collection: Collection, orders: Orders, kind: str) -> tuple[
     ]
     groups = [
         [s for s in present if s.kind == of_kind and language in (None, s.query_language)]
-        for of_kind in KINDS
+        for of_kind in TEXT_KINDS
         for language in (None, *collection.languages)
     ]
 
@@ -274,7 +274,7 @@ def find(scores: Scores, kind: str, aggregation: str) -> Aggregate:
     return next(a for a in scores.aggregates if (a.kind, a.aggregation, a.query_language) == (kind, aggregation, None))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", TEXT_KINDS)
 def test_intervals_equal_a_bootstrap_built_topic_by_topic(name: str, kind: str) -> None:
     if name == "not parallel" and kind == "cross_lingual":
         assert find(SCORES[name], kind, "macro").intervals["AP"] is None

@@ -1,0 +1,118 @@
+"""How captions of each language go with their images: hit rates of both directions, and CLIPScore."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlbench.languages import IMAGE, Setting
+from mlbench.ranks import Ranks
+from mlbench.results import Bounds, CaptionScores, ImageText
+from mlbench.scoring.sample import Sample
+from mlbench.scoring.settings import sum_settings
+
+Floats = NDArray[np.float64]
+
+CAPTION_SCORES = ("r_mean", "clip_score", "ref_clip_score")
+_HITS = ("Success@1", "Success@5", "Success@10")
+# Hessel et al. 2021, section 3: what spreads the cosines of CLIP over most of [0, 1].
+_WEIGHT = 2.5
+
+
+def score_captions(ranks: Ranks, settings: Sequence[Setting], sample: Sample) -> ImageText | None:
+    """Return the scores of each language's captions, and their means; None for a task without images.
+
+    `r_mean` is there for languages whose captions are asked for and searched in `settings`.
+    """
+    if not ranks.has_images:
+        return None
+    languages = ranks.spoken_languages
+    found = {"r_mean": _hit_rates(ranks, languages, set(settings), sample)}
+    clip, reference = clip_scores(ranks)
+    for name, values in (("clip_score", clip), ("ref_clip_score", reference)):
+        found[name] = _over_captions(ranks, values, sample)
+    counts = _caption_counts(ranks)
+    return ImageText(
+        languages=tuple(
+            _scores(language, counts[language], [(found[name], [place]) for name in CAPTION_SCORES], sample)
+            for place, language in enumerate(languages)
+        ),
+        mean=_scores(
+            None,
+            sum(counts.values()),
+            [(found[name], list(range(len(languages)))) for name in CAPTION_SCORES],
+            sample,
+        ),
+    )
+
+
+def clip_scores(ranks: Ranks) -> tuple[Floats, Floats]:
+    """Return CLIPScore and RefCLIPScore of each row, both float64 (rows,), NaN where there is none.
+
+    They are those of captions, in the rows of the images that ask for them (Hessel et al. 2021, sections 3 and 4).
+    """
+    if ranks.alignment is None:
+        nothing = np.full(len(ranks.row_queries), np.nan)
+        return nothing, nothing
+    image, caption = np.maximum(ranks.alignment.astype(np.float64), 0.0).T
+    clip = _WEIGHT * image
+    total = clip + caption
+    with np.errstate(invalid="ignore", divide="ignore"):
+        harmonic = np.where(total > 0, 2 * clip * caption / total, np.where(np.isnan(total), np.nan, 0.0))
+    return clip, harmonic
+
+
+_Means = tuple[Floats, Floats]
+"""Values (languages,), NaN where there is none, and their replicates (resamples, languages)."""
+
+
+def _hit_rates(ranks: Ranks, languages: Sequence[str], asked: set[Setting], sample: Sample) -> _Means:
+    """Return the mean of the hit rates of both directions, for each language that has both."""
+    pairs = {
+        place: (Setting(language, (IMAGE,)), Setting(IMAGE, (language,)))
+        for place, language in enumerate(languages)
+        if {Setting(language, (IMAGE,)), Setting(IMAGE, (language,))} <= asked
+    }
+    values = np.full(len(languages), np.nan)
+    replicates = np.full((sample.resamples, len(languages)), np.nan)
+    if pairs:
+        sums = sum_settings(ranks, [setting for pair in pairs.values() for setting in pair], _HITS, sample)
+        drawn = sample.bootstrap(sums.sums, sums.counts)
+        size = (len(pairs), 2 * len(_HITS))
+        values[list(pairs)] = sums.means.reshape(size).mean(axis=1)
+        replicates[:, list(pairs)] = drawn.ratios.reshape(-1, *size).mean(axis=2)
+    return values, replicates
+
+
+def _over_captions(ranks: Ranks, scores: Floats, sample: Sample) -> _Means:
+    """Return the mean of `scores` (rows,) over the captions of each language."""
+    spoken = [ranks.language_index(language) for language in ranks.spoken_languages]
+    values = np.full(len(spoken), np.nan)
+    replicates = np.full((sample.resamples, len(spoken)), np.nan)
+    rows = np.flatnonzero(np.isfinite(scores))
+    columns = np.where(ranks.row_languages[rows, None] == spoken, scores[rows, None], np.nan)
+    there = np.flatnonzero(np.isfinite(columns).any(axis=0))
+    if len(there):
+        topics = ranks.query_topics[ranks.row_queries[rows]].astype(np.int64)
+        sums, counts = sample.sum_within(columns[:, there], topics)
+        values[there] = sums.sum(axis=0) / counts.sum(axis=0)
+        replicates[:, there] = sample.bootstrap(sums, counts).ratios
+    return values, replicates
+
+
+def _caption_counts(ranks: Ranks) -> dict[str, int]:
+    sizes = {language: ranks.column_of([language]) for language in ranks.spoken_languages}
+    return {language: 0 if column is None else int(ranks.column_sizes[column]) for language, column in sizes.items()}
+
+
+def _scores(
+    language: str | None, n_captions: int, found: Sequence[tuple[_Means, list[int]]], sample: Sample
+) -> CaptionScores:
+    """Return the mean of each score over the languages at the places given that have it."""
+    means: dict[str, float | None] = {}
+    intervals: dict[str, Bounds | None] = {}
+    for name, ((values, replicates), places) in zip(CAPTION_SCORES, found, strict=True):
+        there = [place for place in places if np.isfinite(values[place])]
+        means[name] = float(values[there].mean()) if there else None
+        intervals[name] = sample.bounds(replicates[:, there].mean(axis=1)[:, None])[0] if there else None
+    return CaptionScores(language=language, n_captions=n_captions, intervals=intervals, **means)
