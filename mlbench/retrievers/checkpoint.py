@@ -1,7 +1,7 @@
 """The folder of a dense checkpoint: where it is, whether it is complete and safe to load, and its digest."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping, Sequence
 from functools import partial
 from hashlib import file_digest, sha256
 from pathlib import Path
@@ -87,23 +87,24 @@ def read_json(path: Path) -> dict[str, object]:
     return content if isinstance(content, dict) else {}
 
 
-def digest_checkpoint(folder: Path) -> str:
+def digest_checkpoint(folder: Path, more: Sequence[str] = ()) -> str:
     """Return the SHA-256 (hex) over names and content of weight, tokenizer, configuration and code files.
 
-    How the checkpoint was trained is no part of it: two runs that end at the same weights are the same model.
+    `more` are endings of further files that count. How the checkpoint was trained is no part of it: two runs that end
+    at the same weights are the same model.
     """
     digest = sha256()
-    for path in _digested(folder):
+    for path in _digested(folder, {*_DIGESTED, *more}):
         with path.open("rb") as file:
             content = file_digest(file, "sha256").digest()
         digest.update(path.relative_to(folder).as_posix().encode() + b"\x1f" + content)
     return digest.hexdigest()
 
 
-def _digested(folder: Path) -> Iterator[Path]:
+def _digested(folder: Path, endings: Container[str]) -> Iterator[Path]:
     for path in sorted(folder.rglob("*")):
         above = path.relative_to(folder).parts[:-1]
-        wanted = path.suffix in _DIGESTED and path.name != MANIFEST and path.is_file()
+        wanted = path.suffix in endings and path.name != MANIFEST and path.is_file()
         if wanted and not any(part.startswith(_FOREIGN) for part in above):
             yield path
 

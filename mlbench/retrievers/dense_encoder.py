@@ -15,17 +15,12 @@ from mlbench.protocols import Parameter, Role, Similarity, Vectors
 from mlbench.provenance import Provenance, read_provenance
 from mlbench.retrievers.checkpoint import saved_prompts
 from mlbench.retrievers.loading import DTYPES, pooling_of
-from mlbench.retrievers.token_batches import token_batches
+from mlbench.retrievers.token_batches import batch_budget, token_batches
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
     from torch import Tensor
 
-# Measured on a CPU with a 384-dimensional encoder: a larger budget only adds padding.
-_BATCH_TOKENS = {"cpu": 512}
-_ACCELERATOR_BATCH_TOKENS = 16384
-_MAX_ROWS = {"cpu": 64}
-_ACCELERATOR_MAX_ROWS = 512
 # Tokenizers without a limit say 10^30.
 _ENDLESS = 1_000_000
 
@@ -63,9 +58,8 @@ class DenseEncoder:
         self._prompts = saved_prompts(model.prompts, query=use.query_prompt, document=use.document_prompt)
         self.similarity: Similarity = use.similarity or _similarity(model)
         self._routed = _is_routed(model)
-        kind = model.device.type
-        self._batch_tokens = use.batch_tokens or _BATCH_TOKENS.get(kind, _ACCELERATOR_BATCH_TOKENS)
-        self._max_rows = _MAX_ROWS.get(kind, _ACCELERATOR_MAX_ROWS)
+        budget, self._max_rows = batch_budget(model.device.type)
+        self._batch_tokens = use.batch_tokens or budget
         self.dim = self._encode_by_library(["dim"], "document").shape[1]
 
     @property

@@ -1,7 +1,7 @@
 """Turns the folder of a checkpoint into a model, checks its weights, and digests a model's tensors."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -16,8 +16,11 @@ from mlbench.retrievers.checkpoint import module_folders
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.base.model import BaseModel
+    from torch.nn import Module
+    from transformers import PreTrainedModel
 
 Model = TypeVar("Model", bound="BaseModel")
+Network = TypeVar("Network", bound="PreTrainedModel")
 Pooling = Literal["mean", "cls", "max", "lasttoken", "weightedmean", "mean_sqrt_len_tokens"]
 DType = Literal["fp32", "bf16", "fp16"]
 DTYPES: dict[DType, str] = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
@@ -33,6 +36,8 @@ class LoadOptions:
     threads: int | None = None
     allow_pickle: bool = False
     trust_remote_code: bool = False
+    image_size: int | None = None
+    tokenizer: str | None = None
 
 
 def load(folder: Path, options: LoadOptions) -> "SentenceTransformer":
@@ -48,15 +53,9 @@ def load_as(folder: Path, options: LoadOptions, build: Callable[..., Model]) -> 
     Raises `RetrieverError` where it cannot be loaded, where weights are missing (the library would draw them at random)
     or not finite.
     """
-    import torch
-
-    if options.threads is not None:
-        torch.set_num_threads(options.threads)
-    model_kwargs: dict[str, object] = {"dtype": getattr(torch, DTYPES[options.dtype])}
-    if not options.allow_pickle:
-        model_kwargs["use_safetensors"] = True
+    model_kwargs = _weight_options(options)
     try:
-        with _quiet():
+        with quiet():
             model: Model = build(
                 str(folder),
                 device=options.device,
@@ -68,18 +67,56 @@ def load_as(folder: Path, options: LoadOptions, build: Callable[..., Model]) -> 
             missing = _missing_weights(model, folder, model_kwargs)
     except Exception as error:
         # Any of three libraries, and a checkpoint's own code, may fail here in any way.
-        raise RetrieverError(f"{folder}: cannot be loaded: {_first_line(error)}") from error
-    if missing:
-        raise RetrieverError(
-            f"{folder}: {len(missing)} weights are missing, among them {missing[0]}; "
-            "without them the model would be partly random: save the whole model"
-        )
+        raise RetrieverError(f"{folder}: cannot be loaded: {first_line(error)}") from error
+    _check_complete(missing, folder)
     check_finite(model, str(folder))
     model.eval()
     return model
 
 
-def check_finite(model: "BaseModel", name: str) -> None:
+def load_network(
+    folder: Path, options: LoadOptions, build: Callable[..., tuple[Network, Mapping[str, Iterable[str]]]]
+) -> Network:
+    """Return what `build`, a `from_pretrained` of transformers, makes of a folder, on its device, for evaluation.
+
+    Raises `RetrieverError` as `load_as` does.
+    """
+    from sentence_transformers.util import get_device_name
+
+    try:
+        with quiet():
+            network, info = build(
+                str(folder), output_loading_info=True, local_files_only=True, **_weight_options(options)
+            )
+            network.to(options.device or get_device_name())
+    except Exception as error:
+        # Any of three libraries may fail here in any way.
+        raise RetrieverError(f"{folder}: cannot be loaded: {first_line(error)}") from error
+    _check_complete(_needed(info["missing_keys"]), folder)
+    check_finite(network, str(folder))
+    network.eval()
+    return network
+
+
+def _weight_options(options: LoadOptions) -> dict[str, object]:
+    """Return how weights are read, and let torch use as many threads as it may."""
+    import torch
+
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
+    kept: dict[str, object] = {"dtype": getattr(torch, DTYPES[options.dtype])}
+    return kept if options.allow_pickle else {**kept, "use_safetensors": True}
+
+
+def _check_complete(missing: Sequence[str], folder: Path) -> None:
+    if missing:
+        raise RetrieverError(
+            f"{folder}: {len(missing)} weights are missing, among them {missing[0]}; "
+            "without them the model would be partly random: save the whole model"
+        )
+
+
+def check_finite(model: "Module", name: str) -> None:
     """Raise `RetrieverError`, naming the tensor, where a parameter of the model is NaN or infinite."""
     for tensor_name, tensor in model.named_parameters():
         if not bool(tensor.isfinite().all()):
@@ -148,16 +185,21 @@ def _missing_weights(model: "BaseModel", folder: Path, model_kwargs: dict[str, o
     _, info = type(transformer).from_pretrained(
         str(place), config=transformer.config, output_loading_info=True, local_files_only=True, **model_kwargs
     )
-    return sorted(name for name in info["missing_keys"] if "pooler" not in name)
+    return _needed(info["missing_keys"])
 
 
-def _first_line(error: Exception) -> str:
+def _needed(names: Iterable[str]) -> list[str]:
+    return sorted(name for name in names if "pooler" not in name)
+
+
+def first_line(error: Exception) -> str:
+    """Return the kind of an error of a library and the first line of what it says."""
     text = str(error).strip()
     return f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep the libraries' progress bars and loading reports off the screen."""
     from transformers.utils import logging
 

@@ -5,6 +5,15 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+# Measured on a CPU with a 384-dimensional encoder: a larger budget only adds padding.
+_BUDGETS = {"cpu": (512, 64)}
+_ACCELERATOR_BUDGET = (16384, 512)
+
+
+def batch_budget(device: str) -> tuple[int, int]:
+    """Return how many tokens, padding included, and how many rows a batch may have on a type of device."""
+    return _BUDGETS.get(device, _ACCELERATOR_BUDGET)
+
 
 def token_batches(lengths: NDArray[np.int64], budget: int, max_rows: int) -> Iterator[NDArray[np.int64]]:
     """Yield the rows of each batch, longest texts first, so that rows x longest stays within `budget` tokens.

@@ -1,0 +1,147 @@
+"""Image-text encoders: CLIP and its kin, BLIP, ALBEF, and multilingual text towers beside an image tower."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from mlbench.errors import MissingExtra, RetrieverError
+from mlbench.protocols import Parameter, Runtime
+from mlbench.retrievers.checkpoint import digest_checkpoint, find_checkpoint
+from mlbench.retrievers.dense import Dense, require_torch
+from mlbench.retrievers.dense_encoder import DenseEncoder, Use
+from mlbench.retrievers.image_text_encoder import ImageTextEncoder, Texts
+from mlbench.retrievers.library_towers import image_tower_of, open_library
+from mlbench.retrievers.loading import DType, LoadOptions
+from mlbench.retrievers.tower_encoders import TowerImages, TowerTexts
+from mlbench.retrievers.towers import OPENERS, ImageTower, kind_of, open_towers
+
+
+class ImageText:
+    """Image-text models such as CLIP, SigLIP, AltCLIP, BLIP and ALBEF (locator: a folder or hub id)."""
+
+    extra = "images"
+    libraries = ("torch", "transformers", "sentence_transformers", "PIL")
+    example = "image_text:openai/clip-vit-base-patch32"
+
+    class Settings(BaseModel):
+        """Keys of `image_text:`; what is not set comes from the checkpoint."""
+
+        model_config = ConfigDict(extra="forbid", frozen=True)
+
+        text_prefix: str = Field("", description="put before each text, with its blank, as in 'A photo depicts '")
+        image_model: str | None = Field(None, description="encodes the images, where the locator reads texts alone")
+        max_length: int | None = Field(None, ge=1, description="tokens after which a text is cut off")
+        dtype: DType = Field("fp32", description="precision: bf16 is fastest where the processor knows it")
+        revision: str | None = Field(None, description="branch, tag or commit of the locator on the hub")
+        batch_tokens: int | None = Field(None, ge=1, description="tokens per batch, padding included")
+        image_batch_size: int = Field(32, ge=1, description="images per batch")
+
+    @staticmethod
+    def open(locator: str, settings: BaseModel, runtime: Runtime) -> ImageTextEncoder:
+        """Load the checkpoint, or the two of a text and an image tower.
+
+        Raises `MissingExtra` without torch, transformers, sentence-transformers or Pillow, and `RetrieverError` as
+        `Dense.open` does, where the image processor is missing, and where the towers do not fit together.
+        """
+        assert isinstance(settings, ImageText.Settings)
+        require_images()
+        find = partial(find_checkpoint, allow_pickle=runtime.allow_pickle)
+        folder = find(locator, settings.revision)
+        loaded: dict[str, Parameter] = {
+            "allow_pickle": runtime.allow_pickle,
+            "trust_remote_code": runtime.trust_remote_code,
+        }
+        if settings.image_model is None:
+            both = _open(folder, settings, runtime)
+            return ImageTextEncoder(both.texts, both.images, settings.text_prefix, loaded=loaded, folder=folder)
+        other = find(settings.image_model, None)
+        images = _open(other, settings.model_copy(update={"max_length": None}), runtime).images
+        texts = _open_texts(folder, settings, runtime)
+        # A folder's whole path is nobody's business.
+        loaded["image_model"] = other.name if Path(settings.image_model).is_dir() else settings.image_model
+        return ImageTextEncoder(texts, images, settings.text_prefix, loaded=loaded, folder=folder)
+
+    @staticmethod
+    def recognises(folder: Path) -> bool:
+        """Say whether the folder's network has a tower for images."""
+        try:
+            return kind_of(folder) in OPENERS
+        except RetrieverError:
+            return False
+
+
+def require_images() -> None:
+    """Raise `MissingExtra` where a library of image-text models is not installed; imports none of them."""
+    require_torch()
+    if find_spec("PIL") is None:
+        raise MissingExtra("image-text models", ImageText.extra)
+
+
+@dataclass(frozen=True)
+class _Both:
+    """What encodes the texts and what encodes the images of one checkpoint."""
+
+    texts: Texts
+    images: TowerImages
+
+
+def _open(folder: Path, settings: ImageText.Settings, runtime: Runtime) -> _Both:
+    """Return both sides of a checkpoint; raises `RetrieverError` where it reads texts alone."""
+    digest = _digest(folder)
+    options = _load_options(settings, runtime)
+    if (folder / "modules.json").is_file():
+        model = open_library(folder, options, settings.max_length)
+        texts = DenseEncoder(model, digest, Use(batch_tokens=settings.batch_tokens), folder=folder)
+        return _Both(texts, _images(image_tower_of(model), str(model.device), digest, settings, runtime))
+    kind = kind_of(folder)
+    if kind is not None and kind not in OPENERS:
+        raise RetrieverError(
+            f"{folder}: mlbench knows no images of model_type {kind}, only of {', '.join(sorted(OPENERS))}: "
+            "name an image tower for it with --set image_model=FOLDER"
+        )
+    towers = open_towers(folder, options, settings.max_length)
+    identity = _identity(settings, towers.device)
+    return _Both(
+        TowerTexts(towers.text, towers.device, digest, identity, settings.batch_tokens),
+        _images(towers.image, towers.device, digest, settings, runtime),
+    )
+
+
+def _open_texts(folder: Path, settings: ImageText.Settings, runtime: Runtime) -> Texts:
+    """Return what encodes the texts of a checkpoint, which may have no other tower."""
+    if kind_of(folder) in OPENERS:
+        return _open(folder, settings, runtime).texts
+    keys = ("max_length", "dtype", "batch_tokens")
+    return Dense.open(str(folder), Dense.Settings(**{key: getattr(settings, key) for key in keys}), runtime)
+
+
+def _images(
+    tower: ImageTower, device: str, digest: Callable[[], str], settings: ImageText.Settings, runtime: Runtime
+) -> TowerImages:
+    return TowerImages(
+        tower, device, digest, _identity(settings, device), settings.image_batch_size, threads=runtime.threads
+    )
+
+
+def _identity(settings: ImageText.Settings, device: str) -> dict[str, Parameter]:
+    return {"dtype": settings.dtype, "backend": "torch", "device": device.partition(":")[0]}
+
+
+def _digest(folder: Path) -> Callable[[], str]:
+    """Return what tells the digest of a checkpoint, weights such as ALBEF's included."""
+    digest = digest_checkpoint(folder, more=(".pth",))
+    return lambda: digest
+
+
+def _load_options(settings: ImageText.Settings, runtime: Runtime) -> LoadOptions:
+    return LoadOptions(
+        dtype=settings.dtype,
+        device=runtime.device,
+        threads=runtime.threads,
+        allow_pickle=runtime.allow_pickle,
+        trust_remote_code=runtime.trust_remote_code,
+    )
