@@ -40,9 +40,9 @@ def draw(combination: Combination, seed: int, number: int = 0) -> Pixels:
     shape, colour = SHAPES.index(combination.shape), COLOURS.index(combination.colour)
     random = RandomState([seed, number, shape, colour, combination.count])
     pixels = np.empty((SIDE, SIDE, 3), np.uint8)
-    pixels[:] = random.randint(*_LIGHT, size=3)
-    varied = np.array(RGB[combination.colour]) + random.randint(-VARIATION, VARIATION + 1, size=3)
-    radii = random.randint(*_RADII, size=combination.count)
+    pixels[:] = random.randint(*_LIGHT, 3, np.int64)
+    varied = np.array(RGB[combination.colour]) + random.randint(-VARIATION, VARIATION + 1, 3, np.int64)
+    radii = random.randint(*_RADII, combination.count, np.int64)
     for (top, left), radius in zip(_places(radii, random), radii, strict=True):
         covered = mask(combination.shape, int(radius))
         pixels[top : top + len(covered), left : left + len(covered)][covered] = varied
@@ -56,7 +56,7 @@ def _places(radii: NDArray[np.int64], random: RandomState) -> list[tuple[int, in
         for radius in radii:
             side = 2 * int(radius) + 1
             for _ in range(_TRIES):
-                top, left = (int(place) for place in random.randint(1, SIDE - side, size=2))
+                top, left = (int(place) for place in random.randint(1, SIDE - side, 2, np.int64))
                 if all(_apart(top, left, side, other) for other in placed):
                     placed.append((top, left, side))
                     break
