@@ -37,8 +37,9 @@ class Counted:
     """The ranks of a task, its settings and languages, and what it is.
 
     `fingerprints` are those of the data of each language; `texts` counts the distinct texts, `encoded` those that were
-    encoded for this, both None for a ranker; `tokens` is what workers elsewhere have encoded; `unreadable` counts the
-    images that were left out. With captioned images, `languages` are those of the captions, and texts count images too.
+    encoded for this, both None for a ranker; `tokens` is what workers elsewhere have encoded; with captioned
+    images, `languages` are those of the captions, `images` and `encoded_images` count images as those count texts, and
+    `unreadable` those that were left out.
     """
 
     ranks: Ranks
@@ -48,6 +49,8 @@ class Counted:
     texts: int | None
     encoded: int | None
     tokens: int = 0
+    images: int | None = None
+    encoded_images: int | None = None
     unreadable: int = 0
 
 

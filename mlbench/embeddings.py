@@ -33,7 +33,7 @@ class Embeddings:
 
     `matrices` has one float32 (distinct texts, dim) per encoder fingerprint, `rows` for each (role, language) the rows
     of its texts in input order, `roles` the role in which they were encoded, which differs where they are images.
-    `distinct` = `encoded` (in this run) + `reused` (from the store).
+    `distinct` = `encoded` (in this run) + `reused` (from the store); images are counted apart from texts.
     """
 
     matrices: Mapping[Role, Vectors]
@@ -41,6 +41,8 @@ class Embeddings:
     roles: Mapping[Group, Role]
     distinct: int
     encoded: int
+    images: int = 0
+    encoded_images: int = 0
 
     @property
     def reused(self) -> int:
@@ -105,6 +107,7 @@ def embed(
     if missing:
         _encode_all(encoder, missing, matrices, store, progress)
     _check_not_constant(plans, list(matrices.values()))
+    every, encoded = [chunk for plan in plans for chunk in plan.chunks], [chunk for _, chunk in missing]
     return Embeddings(
         matrices={role: matrices[plan.fingerprint] for role, plan in by_role.items()},
         rows={
@@ -112,9 +115,16 @@ def embed(
             for group, held in texts.items()
         },
         roles=roles,
-        distinct=sum(len(plan.rows) for plan in plans),
-        encoded=sum(len(chunk.texts) for _, chunk in missing),
+        distinct=_size(every, images=False),
+        encoded=_size(encoded, images=False),
+        images=_size(every, images=True),
+        encoded_images=_size(encoded, images=True),
     )
+
+
+def _size(chunks: Iterable[_Chunk], *, images: bool) -> int:
+    """Return how many images, or texts, chunks hold."""
+    return sum(len(chunk.texts) for chunk in chunks if (chunk.role == "image") == images)
 
 
 def role_of(role: Role, texts: Sequence[str]) -> Role:

@@ -128,6 +128,8 @@ def _cost(model: Opened, counted: Counted, clock: Clock, tokens: int) -> Cost:
     return Cost(
         texts=counted.texts,
         encoded_texts=counted.encoded,
+        images=counted.images,
+        encoded_images=counted.encoded_images,
         tokens=tokens + counted.tokens or None,
         read_seconds=round(clock.laps["read"], 3),
         encode_seconds=round(clock.laps.get("encode", 0.0), 3),

@@ -50,6 +50,8 @@ def count_held(
         fingerprints=collection.fingerprints(),
         texts=None if embeddings is None else embeddings.distinct,
         encoded=None if embeddings is None else embeddings.encoded,
+        images=embeddings.images if embeddings is not None and task.kind == "image_text" else None,
+        encoded_images=embeddings.encoded_images if embeddings is not None and task.kind == "image_text" else None,
         unreadable=len(collection.unreadable),
     )
 

@@ -11,7 +11,7 @@ from functools import cache
 from typing import NamedTuple
 
 from mlbench.data import load_collection
-from mlbench.errors import MissingExtra
+from mlbench.errors import MissingExtra, UserError
 from mlbench.records import Collection
 from mlbench.tasks import Task, load_task, task_names
 
@@ -196,6 +196,8 @@ def register(spec: str) -> str:
     A name that is registered already is left as it is.
     """
     task = load_task(spec)
+    if task.kind == "image_text":
+        raise UserError(f"{task.name} has images, of which ir_datasets knows nothing: it has texts alone")
     if task.name not in _TASKS:
         _TASKS[task.name] = task
         tags = "|".join(map(re.escape, task.languages))
@@ -232,4 +234,6 @@ def _documents(name: str, languages: tuple[str, ...]) -> Mapping[str, MlbenchDoc
 _TASKS: dict[str, Task] = {}
 
 for _name in task_names():
-    register(_name)
+    # Of images ir_datasets knows nothing.
+    if load_task(_name).kind == "text":
+        register(_name)

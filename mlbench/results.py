@@ -199,11 +199,13 @@ class IndexCost(_Part):
 class Cost(_Part):
     """What the run took; the only part that differs between two runs of the same thing.
 
-    `indexes` are those of approximate search, one for each pool.
+    Texts and images are distinct ones; `indexes` are those of approximate search, one for each pool.
     """
 
     texts: int | None
     encoded_texts: int | None
+    images: int | None = None
+    encoded_images: int | None = None
     tokens: int | None
     read_seconds: float
     encode_seconds: float

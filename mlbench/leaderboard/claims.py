@@ -44,6 +44,8 @@ def _cost_fault(cost: Cost) -> str:
         return f"cost.{negative[0]} is negative"
     if cost.encoded_texts is not None and (cost.texts is None or cost.encoded_texts > cost.texts):
         return "cost.encoded_texts is more than there are texts"
+    if cost.encoded_images is not None and (cost.images is None or cost.encoded_images > cost.images):
+        return "cost.encoded_images is more than there are images"
     return _unlike(_MOMENT, "moment in UTC", {"cost.finished_at": cost.finished_at})
 
 

@@ -10,6 +10,8 @@ def cost(result: Result) -> list[str]:
     spent = [f"encode {taken.encode_seconds:,.1f} s", f"rank {taken.rank_seconds:,.1f} s"]
     if taken.texts is not None and taken.encoded_texts is not None:
         spent.insert(0, f"{taken.encoded_texts:,} of {count(taken.texts, 'distinct text')} encoded")
+    if taken.images is not None and taken.encoded_images is not None:
+        spent.insert(1, f"{taken.encoded_images:,} of {count(taken.images, 'distinct image')} encoded")
     return spent
 
 
