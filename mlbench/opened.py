@@ -6,7 +6,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from mlbench.errors import DataError
-from mlbench.protocols import Encoder, Progress, Retriever, Runtime
+from mlbench.protocols import Encoder, Progress, Retriever, Role, Runtime, Seeing
 from mlbench.provenance import Provenance
 from mlbench.results import RetrieverInfo
 from mlbench.specs import open_retriever
@@ -49,7 +49,7 @@ class Opened:
                 parameters=retriever.parameters,
                 training=self.training,
             )
-        parts = [retriever.fingerprint(role) for role in ("query", "document")]
+        parts = fingerprints_of(retriever)
         # The same vectors compared in another way are another retriever, with results of its own name.
         parts += [] if retriever.similarity == "cosine" else [retriever.similarity]
         return RetrieverInfo(
@@ -69,6 +69,17 @@ class Opened:
     def tokens(self) -> int:
         """Return what an encoder that counts tokens has encoded since it was opened; 0 for any other."""
         return tokens_of(self.retriever)
+
+
+def fingerprints_of(encoder: Encoder) -> list[str]:
+    """Return the encoder's fingerprints in all roles that it may be asked for."""
+    roles: tuple[Role, ...] = ("query", "document", "image") if sees(encoder) else ("query", "document")
+    return [encoder.fingerprint(role) for role in roles]
+
+
+def sees(retriever: object) -> bool:
+    """Say whether a retriever or reranker may be given images."""
+    return isinstance(retriever, Seeing) and retriever.reads_images
 
 
 def tokens_of(retriever: Retriever) -> int:

@@ -7,6 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from mlbench.languages import Setting
+from mlbench.opened import sees
 from mlbench.protocols import Parameter, Progress
 from mlbench.records import Document, Query
 from mlbench.results import IndexCost
@@ -36,6 +37,11 @@ class Composite(ABC):
         """What the file says, and every part with its fingerprint and its own parameters."""
         parts = (part.parameters(place) for place, part in self._parts.items())
         return self.declared | {name: value for named in parts for name, value in named.items()}
+
+    @property
+    def reads_images(self) -> bool:
+        """Whether all parts may be given images."""
+        return all(sees(part.opened.retriever) for part in self._parts.values())
 
     @property
     def tokens(self) -> int:

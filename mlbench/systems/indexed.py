@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mlbench.embeddings import role_of
 from mlbench.errors import RetrieverError
 from mlbench.languages import Setting
 from mlbench.opened import Opened
@@ -58,7 +59,7 @@ class IndexedEncoder:
 
     def vectors(self, role: Role, texts: Sequence[str]) -> Vectors:
         """Return what an index is given for `texts`, float32 (n, dim): of length 1 where similarity is a cosine."""
-        vectors: Vectors = self._vectors[role][self._texts.of(role, texts)]
+        vectors: Vectors = self._vectors[role_of(role, texts)][self._texts.of(role, texts)]
         return vectors
 
     def index(self, kind: Index, pool: Sequence[str], documents: Sequence[str]) -> Built:

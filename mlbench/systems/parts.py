@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from mlbench.embeddings import role_of
 from mlbench.errors import RetrieverError
 from mlbench.grid import dot_exponent, grid_cosine, grid_dot
 from mlbench.languages import Setting
-from mlbench.opened import Opened
+from mlbench.opened import Opened, fingerprints_of, sees
 from mlbench.ordering import best_columns, by_id
 from mlbench.protocols import Encoder, Parameter, Progress, Ranker, Role, Runtime, Silence
 from mlbench.records import Document, Query
@@ -113,8 +114,13 @@ class EncoderLists:
         return self._encoder.parameters
 
     def fingerprint(self) -> str:
-        """Return that of the encoder in both roles."""
-        return "\n".join(self._encoder.fingerprint(role) for role in ("query", "document"))
+        """Return that of the encoder in all its roles."""
+        return "\n".join(fingerprints_of(self._encoder))
+
+    @property
+    def reads_images(self) -> bool:
+        """Whether the encoder does."""
+        return sees(self._encoder)
 
     def prepare(self, texts: Texts, cache: Path | None, progress: Progress) -> None:
         """Encode each distinct text once, as a run of the encoder alone does; what was prepared before is dropped."""
@@ -141,8 +147,8 @@ class EncoderLists:
         if self._texts.lack(asked, corpus):
             name = setting.query_language
             self.prepare({("query", name): asked, ("document", name): corpus}, None, Silence())
-        vectors = self._grids["document"][self._texts.of("document", corpus)]
-        wanted = self._grids["query"][self._texts.of("query", asked)]
+        vectors = self._grids[role_of("document", corpus)][self._texts.of("document", corpus)]
+        wanted = self._grids[role_of("query", asked)][self._texts.of("query", asked)]
 
         def rank(tile: slice) -> Integers:
             return best_columns(wanted[tile] @ vectors.T, depth)

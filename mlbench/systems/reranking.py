@@ -7,6 +7,7 @@ import numpy as np
 
 from mlbench.errors import RetrieverError
 from mlbench.languages import Setting
+from mlbench.opened import sees
 from mlbench.protocols import Parameter, Reranker
 from mlbench.records import Document, Query
 from mlbench.systems.composite import Composite
@@ -29,6 +30,11 @@ class RerankRanker(Composite):
     def declared(self) -> dict[str, Parameter]:
         """How deep the reranker looks, and which it is."""
         return {"kind": "rerank", "n": self._n, "reranker.fingerprint": self._reranker.fingerprint()}
+
+    @property
+    def reads_images(self) -> bool:
+        """Whether the first system and the reranker may be given images."""
+        return super().reads_images and sees(self._reranker)
 
     @property
     def parameters(self) -> dict[str, Parameter]:

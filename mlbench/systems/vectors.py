@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mlbench.embeddings import Embeddings, Group, embed
+from mlbench.embeddings import Embeddings, Group, embed, role_of
 from mlbench.opened import Opened
 from mlbench.protocols import Encoder, Progress, Role
 from mlbench.store import Store
@@ -21,7 +21,7 @@ class TextRows:
     def __init__(self, opened: Opened) -> None:
         assert isinstance(opened.retriever, Encoder)
         self.encoder, self._spec = opened.retriever, opened.spec
-        self._rows: dict[Role, dict[str, int]] = {"query": {}, "document": {}}
+        self._rows: dict[Role, dict[str, int]] = {"query": {}, "document": {}, "image": {}}
 
     def encode(self, texts: Texts, cache: Path | None, progress: Progress) -> Embeddings:
         """Encode each distinct text once, as a run of the encoder alone does; what was encoded before is forgotten.
@@ -35,16 +35,17 @@ class TextRows:
             self._rows[role] = {
                 text: int(row)
                 for group, group_texts in texts.items()
-                if group[0] == role
+                if embeddings.roles[group] == role
                 for text, row in zip(group_texts, embeddings.rows[group], strict=True)
             }
         return embeddings
 
     def lack(self, queries: Sequence[str], documents: Sequence[str]) -> bool:
-        """Say whether any of these texts was not encoded."""
-        return not (self._rows["query"].keys() >= set(queries) and self._rows["document"].keys() >= set(documents))
+        """Say whether any of these texts or images was not encoded."""
+        sides: tuple[tuple[Role, Sequence[str]], ...] = (("query", queries), ("document", documents))
+        return not all(self._rows[role_of(role, texts)].keys() >= set(texts) for role, texts in sides)
 
     def of(self, role: Role, texts: Sequence[str]) -> Integers:
-        """Return the row of each text in the matrix of its role, int64 (n,)."""
-        rows = self._rows[role]
+        """Return the row of each text in the matrix of the role in which it was encoded, int64 (n,)."""
+        rows = self._rows[role_of(role, texts)]
         return np.fromiter((rows[text] for text in texts), dtype=np.int64, count=len(texts))
