@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from mlbench.errors import UserError
-from mlbench.languages import Kind, Setting
+from mlbench.languages import IMAGE, Kind, Setting
 from mlbench.observations import Observation
 from mlbench.results import Bounds, Statistics
 from mlbench.scoring.bias import find_score, replicate
@@ -32,6 +32,8 @@ TESTED_BIAS_SCORES = ("own_language_preference", "rank_distance", "rank_distance
 class Subject(BaseModel):
     """What is compared: a measure or bias score called `name`, over all settings of a kind, over those that ask in one
     language, or in a single setting (which has `document_languages`). A bias score has no kind.
+
+    Where images ask, a row of the family of query languages is about one language of captions: `document_languages`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -41,6 +43,22 @@ class Subject(BaseModel):
     kind: Kind | None = None
     query_language: str | None = None
     document_languages: tuple[str, ...] | None = None
+
+    @property
+    def language(self) -> str | None:
+        """The language that a row is about: that of the queries, or that of the captions which images ask for."""
+        if self.query_language != IMAGE:
+            return self.query_language
+        return self.document_languages[0] if self.document_languages and len(self.document_languages) == 1 else None
+
+
+def row_of(name: str, kind: Kind | None, language: str | None) -> Subject:
+    """Return what is compared in the row of a measure, a kind and a language."""
+    if kind == "image_to_text" and language is not None:
+        return Subject(
+            family="query_languages", name=name, kind=kind, query_language=IMAGE, document_languages=(language,)
+        )
+    return Subject(family="query_languages", name=name, kind=kind, query_language=language)
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,10 +181,15 @@ def _mean_sums(system: System) -> Floats:
 
 
 def _cuts(settings: Sequence[Setting]) -> Iterator[tuple[Subject, list[int]]]:
-    """Yield what to average over: all settings of a kind, those that ask in one language, and each alone."""
+    """Yield what to average over: all settings of a kind, those of one language, and each alone.
+
+    Images ask in no language: those settings are told apart by the language of the captions.
+    """
     for kind, language, chosen in group(settings):
-        family: Family = "query_languages" if language else "aggregates"
-        yield Subject(family=family, name="", kind=kind, query_language=language), chosen
+        yield row_of("", kind, language) if language else Subject(family="aggregates", name="", kind=kind), chosen
+    for index, setting in enumerate(settings):
+        if setting.kind == "image_to_text":
+            yield row_of("", setting.kind, setting.document_languages[0]), [index]
     for index, setting in enumerate(settings):
         subject = Subject(
             family="settings",

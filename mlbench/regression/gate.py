@@ -73,12 +73,16 @@ Bound = Annotated[float, Field(allow_inf_nan=False)]
 class Drops(Declared):
     """The largest drops of one measure: of the mean of each kind, and with `query_languages` of each row of a kind.
 
-    A key that is absent, or null in flags, is not gated.
+    Where images ask, rows are those of the captions' languages. A key that is absent, or null in flags, is not gated.
+    Where kinds of settings of texts and of images are both gated, those that a task cannot have are passed over.
     """
 
     monolingual: Allowed | None = None
     cross_lingual: Allowed | None = None
     multilingual: Allowed | None = None
+    text_to_image: Allowed | None = None
+    image_to_text: Allowed | None = None
+    image_to_pool: Allowed | None = None
     query_languages: Allowed | None = None
 
 
@@ -115,7 +119,7 @@ class Gate(Lines):
 
 
 DEFAULT = Gate(
-    drop={PRIMARY: Drops(monolingual=0.005, cross_lingual=0.005, multilingual=0.005, query_languages=0.005)},
+    drop={PRIMARY: Drops.model_validate(dict.fromkeys(Drops.model_fields, 0.005))},
     rise={"own_language_preference": 0.005},
 )
 """What holds without a gate file."""

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Literal, TypeVar
 
-from mlbench.contrasts import Contrasts, Subject
+from mlbench.contrasts import Contrasts, Subject, row_of
 from mlbench.errors import UserError
-from mlbench.languages import KINDS, Kind
+from mlbench.languages import IMAGE_KINDS, TEXT_KINDS, Kind
 from mlbench.regression.gate import DEFAULT, EVERY_LANGUAGE, MEAN, PRIMARY, Gate, Lines
 from mlbench.regression.pairing import OF_DEPTH
 
@@ -65,13 +65,16 @@ def _by_name(table: Mapping[str, Value], primary: str) -> dict[str, Value]:
 
 def _lines(lines: Lines, contrasts: Contrasts) -> Iterator[GateLine]:
     rows = [each.subject for each in contrasts.each if each.subject.family == "query_languages" and each.n_topics]
+    has_images = any(each.subject.kind in IMAGE_KINDS for each in contrasts.each)
+    own_kinds, others = (IMAGE_KINDS, TEXT_KINDS) if has_images else (TEXT_KINDS, IMAGE_KINDS)
     for name, drops in lines.drop.items():
-        for kind in KINDS:
+        of_own = any(getattr(drops, kind) is not None for kind in own_kinds)
+        for kind in own_kinds if of_own else others:
             if (allowed := getattr(drops, kind)) is not None:
                 yield GateLine("drop", Subject(family="aggregates", name=name, kind=kind), allowed)
         if drops.query_languages is not None:
             own = [row for row in rows if row.name == name]
-            yield from (GateLine("drop", row, drops.query_languages) for row in own or [_any_row(name)])
+            yield from (GateLine("drop", row, drops.query_languages) for row in own or [row_of(name, None, None)])
     for score, allowed in lines.rise.items():
         yield GateLine("rise", Subject(family="aggregates", name=score), allowed)
     for name, kinds in lines.floor.items():
@@ -86,15 +89,10 @@ def _floors(name: str, kind: Kind, floors: Mapping[str, float], rows: Sequence[S
     """Yield the floors of a measure over a kind; a language's own one wins over that of every language."""
     if MEAN in floors:
         yield GateLine("floor", Subject(family="aggregates", name=name, kind=kind), floors[MEAN])
-    by_row = {_any_row(name, kind, tag): bound for tag, bound in floors.items() if tag not in (MEAN, EVERY_LANGUAGE)}
+    by_row = {row_of(name, kind, tag): bound for tag, bound in floors.items() if tag not in (MEAN, EVERY_LANGUAGE)}
     if EVERY_LANGUAGE in floors:
-        by_row = dict.fromkeys(rows or [_any_row(name, kind)], floors[EVERY_LANGUAGE]) | by_row
+        by_row = dict.fromkeys(rows or [row_of(name, kind, None)], floors[EVERY_LANGUAGE]) | by_row
     yield from (GateLine("floor", row, bound) for row, bound in by_row.items())
-
-
-def _any_row(name: str, kind: Kind | None = None, language: str | None = None) -> Subject:
-    """Return what a row is about; without a kind or language, in place of rows that are not there."""
-    return Subject(family="query_languages", name=name, kind=kind, query_language=language)
 
 
 def _describe(line: GateLine, names: Collection[str]) -> str:
@@ -102,4 +100,4 @@ def _describe(line: GateLine, names: Collection[str]) -> str:
     about = line.subject
     if about.name not in names:
         return about.name
-    return " ".join(part for part in (line.what, "of", about.name, about.kind, about.query_language) if part)
+    return " ".join(part for part in (line.what, "of", about.name, about.kind, about.language) if part)

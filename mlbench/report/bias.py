@@ -7,7 +7,16 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
 from mlbench.report.notation import decimal
-from mlbench.report.scores import no_bias, score_ends, score_interval, score_references, score_value
+from mlbench.report.scores import (
+    MEDIAN,
+    headline,
+    no_bias,
+    pool_kind,
+    score_ends,
+    score_interval,
+    score_references,
+    score_value,
+)
 from mlbench.report.width import Flow, cell_width, fit, plain_table
 from mlbench.results import BiasResult, Result
 
@@ -16,12 +25,14 @@ _INTERVAL = "interval"
 
 def bias_line(result: Result) -> Flow:
     """Return the line that always stands: quality of the pool beside the scores that must be read with it."""
-    pool = result.aggregate("multilingual")
+    pool = result.aggregate(pool_kind(result))
     parts = [Text.assemble(("bias ", "bold"), f"mAP {decimal(pool.measures.get('AP') if pool else None)}")]
     if result.bias is None:
         return Flow([*parts, Text(f"no bias scores: {no_bias(result)}", "dim")], " | ")
-    median = result.bias.score("rank_distance_median")
-    for name in ("own_language_preference", "rank_distance", "max_rank_norm"):
+    median = result.bias.score(MEDIAN)
+    for name in headline(result):
+        if name == MEDIAN:
+            continue
         score = result.bias.score(name)
         if score is None:
             parts.append(Text(f"{name} {decimal(None)}"))

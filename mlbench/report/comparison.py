@@ -10,12 +10,20 @@ from rich.text import Text
 
 from mlbench.errors import UnknownName
 from mlbench.languages import KINDS, Kind
-from mlbench.report.notation import decimal, heading, quick_look, spoken
+from mlbench.report.notation import count, decimal, heading, quick_look, spoken
 from mlbench.report.scores import written
 from mlbench.report.width import Flow, cell_width, fit, plain_table
 from mlbench.results import Result
+from mlbench.scoring.image_text import CAPTION_SCORES
 
-SHORT: dict[Kind, str] = {"monolingual": "mono", "cross_lingual": "cross", "multilingual": "multi"}
+SHORT: dict[Kind, str] = {
+    "monolingual": "mono",
+    "cross_lingual": "cross",
+    "multilingual": "multi",
+    "text_to_image": "to image",
+    "image_to_text": "to text",
+    "image_to_pool": "to pool",
+}
 """How kinds of settings are called at the head of a narrow column."""
 
 _NO_PREFERENCE = 0.5
@@ -27,6 +35,8 @@ _LOSS: dict[str, Callable[[float], float]] = {
     "rank_distance": lambda value: value,
     "rank_distance_median": lambda value: value,
 }
+# Cosines of another model have another scale: none of these is better for being higher.
+_ON_A_SCALE_OF_ITS_OWN = frozenset({"clip_score", "ref_clip_score"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,14 +125,15 @@ def compare(results: Sequence[Result], *, measure: str | None = None) -> Compari
 def task_label(result: Result) -> str:
     """Return the name of the task, with its languages where it is partial, and with what a quick look is."""
     task = result.task
-    languages = [f"{', '.join(task.languages)} only"] if task.partial else []
-    notes = languages + ([] if task.limit is None else [quick_look(task.limit)])
+    notes = [f"{', '.join(task.languages)} only"] if task.partial else []
+    notes += [f"without {count(task.unreadable_images, 'unreadable image')}"] if task.unreadable_images else []
+    notes += [] if task.limit is None else [quick_look(task.limit)]
     return f"{task.name} ({'; '.join(notes)})" if notes else task.name
 
 
 @dataclass(frozen=True)
 class _Quantity:
-    """What a column shows: a macro mean of `name` over a kind of settings, or without a kind the bias score `name`."""
+    """What a column shows: a macro mean of `name` over a kind of settings, or without a kind a score of that name."""
 
     name: str
     kind: Kind | None
@@ -132,9 +143,11 @@ class _Quantity:
         if self.kind is not None:
             return heading(self.name), SHORT[self.kind]
         named = {"rank_distance": ("rank_distance", "mean"), "rank_distance_median": ("rank_distance", "median")}
-        return named.get(self.name, (self.name, ""))
+        return named.get(self.name, (spoken(self.name) if self.name in CAPTION_SCORES else self.name, ""))
 
     def value(self, result: Result) -> float | None:
+        if self.name in CAPTION_SCORES:
+            return getattr(result.image_text.mean, self.name) if result.image_text else None
         if self.kind is None:
             score = result.bias.score(self.name) if result.bias else None
             return score.value if score else None
@@ -156,7 +169,7 @@ def _quantities(results: Sequence[Result], measure: str | None) -> Iterator[_Qua
     pairs = [(name, kind) for name in shown for kind in KINDS]
     for name, kind in dict.fromkeys([*pairs, *_RECALL]):
         yield _Quantity(name, kind)
-    for name in _LOSS:
+    for name in (*CAPTION_SCORES, *_LOSS):
         yield _Quantity(name, None)
 
 
@@ -180,7 +193,9 @@ def _is_best(place: int, results: Sequence[Result], values: Sequence[float | Non
         if value is not None and result.task.fingerprint == results[place].task.fingerprint
     ]
     own = values[place]
-    if len(rivals) < 2 or own is None or (quantity.kind is None and _cut_short(results, place)):
+    if len(rivals) < 2 or own is None or quantity.name in _ON_A_SCALE_OF_ITS_OWN:
+        return False
+    if quantity.name in _LOSS and _cut_short(results, place):
         return False
     loss = _LOSS.get(quantity.name, neg)
     best = min(rivals, key=loss)

@@ -30,6 +30,7 @@ from mlbench.report.differences import (
     Difference,
     by_language,
     difference_grid,
+    languages_of,
     other_aggregates,
     other_measures,
     setting_of,
@@ -122,7 +123,7 @@ def _languages(task: TaskComparison) -> Iterator[RenderableType]:
             columns[f"{SHORT[kind]} p"] = [Text(cell.p if cell else "") for cell in cells]
             tests.append(f"{SHORT[kind]} p")
     yield from _titled(
-        f"difference of {heading(task.tests.primary_measure)} by query language",
+        f"difference of {heading(task.tests.primary_measure)} by {languages_of(task)}",
         FittedTable(columns, late=tests, unnamed=tests, narrowest=8),
     )
 

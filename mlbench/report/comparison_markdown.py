@@ -28,6 +28,7 @@ from mlbench.report.differences import (
     Difference,
     by_language,
     difference_grid,
+    languages_of,
     other_aggregates,
     setting_title,
     single_settings,
@@ -124,7 +125,9 @@ def _task(task: TaskComparison, comparison: Comparison) -> Iterator[_Part]:
     told = [f"{'; '.join(tally(task))}."] if tally(task) else []
     told += [f"{sentence[:1].upper()}{sentence[1:]}." for sentence in power(task, _name)]
     yield _Part(1, "the summary", "\n\n".join([*head, _table(summary(task)), *told]))
-    yield from _folded(2, "By query language", _languages(task), f"\n\n{_escaped(legend(comparison.gate.level))}")
+    yield from _folded(
+        2, f"By {languages_of(task)}", _languages(task), f"\n\n{_escaped(legend(comparison.gate.level))}"
+    )
     yield from _folded(3, "Settings that lose most", _table(worst(task), of_settings=True))
     yield from _folded(4, "By pair of languages", _pairs(task), "\n\nIn thousandths; mean: cross-lingual settings only")
     yield from _folded(5, "Gate lines", _checks(task.checks), f"\n\n{LINES_LEGEND}")

@@ -6,7 +6,16 @@ from itertools import groupby
 from mlbench.languages import KINDS
 from mlbench.regression.document import Check, Comparison, System, TaskComparison, Verdict
 from mlbench.report.comparison import SHORT
-from mlbench.report.differences import EXPLAINED, Difference, Escape, signed, single_settings, title
+from mlbench.report.differences import (
+    EXPLAINED,
+    Difference,
+    Escape,
+    asked_language,
+    languages_of,
+    signed,
+    single_settings,
+    title,
+)
 from mlbench.report.method import intervals
 from mlbench.report.notation import ABSENT, count, decimal, quick_look
 from mlbench.report.sweep_rows import Quantity
@@ -49,7 +58,7 @@ def failures(checks: Sequence[Check], escape: Escape = str) -> list[tuple[str, s
     Sentences are escaped, names of tasks are not.
     """
     failed = [check for check in checks if not check.passed]
-    failed.sort(key=lambda check: check.subject is not None and check.subject.query_language is not None)
+    failed.sort(key=lambda check: check.subject is not None and check.subject.language is not None)
     return [sentence for _, group in groupby(failed, key=_alike) for sentence in _sentences(list(group), escape)]
 
 
@@ -133,7 +142,9 @@ def how(task: TaskComparison) -> list[str]:
     parts = intervals(tests.statistics)
     if tests.flips:
         number = f"all {tests.flips:,}" if tests.exact else f"{tests.flips:,}"
-        parts.append(f"p by {number} sign flips of clusters, adjusted within aggregates, query languages and settings")
+        parts.append(
+            f"p by {number} sign flips of clusters, adjusted within aggregates, {languages_of(task)}s and settings"
+        )
     if max(tests.n_base, tests.n_candidate) > 1:
         parts.append(f"topics averaged over seeds: {tests.n_base} of the base, {tests.n_candidate} of the candidate")
     return parts
@@ -148,7 +159,7 @@ def not_compared(comparison: Comparison, escape: Escape = str) -> list[str]:
 def _alike(check: Check) -> tuple[str, ...]:
     """Return what lines have in common that may share a sentence."""
     about = check.subject
-    if about is None or about.query_language is None or check.rule not in _FAILED_TOGETHER:
+    if about is None or about.language is None or check.rule not in _FAILED_TOGETHER:
         return check.task, check_title(check), check.rule
     return check.task, about.name, about.kind or "", check.rule, bound_text(check.allowed)
 
@@ -162,12 +173,12 @@ def _sentences(checks: Sequence[Check], escape: Escape) -> Iterator[tuple[str, s
         return
     quantity = Quantity(first.name, first.kind)
     each = [
-        f"{escape(check.subject.query_language or '')} {signed(quantity, check.difference, beside=check.base)}"
+        f"{escape(check.subject.language or '')} {signed(quantity, check.difference, beside=check.base)}"
         for check in checks
         if check.subject
     ]
     said = _FAILED_TOGETHER[checks[0].rule].format(bound=bound_text(checks[0].allowed))
-    named = f"{escape(quantity.title)} of {len(checks)} query languages"
+    named = f"{escape(quantity.title)} of {len(checks)} {asked_language([first.kind])}s"
     yield checks[0].task, f"{named} {said}: {', '.join(each)}"
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from mlbench.contrasts import Subject
 from mlbench.regression.document import Check, TaskComparison
-from mlbench.report.differences import Escape, title
+from mlbench.report.differences import Escape, asked_language, title
 from mlbench.report.notation import count
 from mlbench.report.sweep_rows import Quantity
 
@@ -38,8 +38,9 @@ def _sizes(checks: Sequence[Check], escape: Escape) -> Iterator[str]:
     rows: dict[Subject, dict[bool, list[float]]] = {}
     for check in checks:
         if check.subject is not None and check.detectable is not None:
-            whole = check.subject.model_copy(update={"family": "aggregates", "query_language": None})
-            of_language = check.subject.query_language is not None
+            gone = {"family": "aggregates", "query_language": None, "document_languages": None}
+            whole = check.subject.model_copy(update=gone)
+            of_language = check.subject.language is not None
             rows.setdefault(whole, {}).setdefault(of_language, []).append(check.detectable)
     worsening = {True: "a drop of ", False: "a rise of "} if checks[0].rule != "non_inferior" else {True: "", False: ""}
     for subject, sizes in rows.items():
@@ -52,11 +53,10 @@ def _size(subject: Subject, sizes: Mapping[bool, Sequence[float]], escape: Escap
         of_language: " to ".join(dict.fromkeys(quantity.write(end) for end in (min(found), max(found))))
         for of_language, found in sizes.items()
     }
+    language = asked_language([subject.kind])
     if False not in ranges:
-        return f"{ranges[True]} in {named} of one query language"
-    return f"{ranges[False]} in {named}" + (
-        f" ({ranges[True]} in that of one query language)" if True in ranges else ""
-    )
+        return f"{ranges[True]} in {named} of one {language}"
+    return f"{ranges[False]} in {named}" + (f" ({ranges[True]} in that of one {language})" if True in ranges else "")
 
 
 def _listed(parts: Sequence[str]) -> str:

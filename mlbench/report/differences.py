@@ -1,14 +1,13 @@
 """The differences of a comparison as text, whatever the format: which to show, and how each is named and written."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from mlbench.contrasts import Family, Subject
-from mlbench.languages import KINDS, Kind, Setting
+from mlbench.languages import IMAGE_KINDS, KINDS, Kind, Setting
 from mlbench.paired import Line
 from mlbench.regression.document import TaskComparison, Verdict
 from mlbench.report.pairs import POOL, Grid
-from mlbench.report.scores import HEADLINE
 from mlbench.report.sweep_rows import Quantity, p_text
 from mlbench.results import Bounds
 
@@ -18,7 +17,15 @@ WORST = 10
 EXPLAINED = "*"
 """The mark of a difference that is more than topics explain."""
 
-_SUMMARY_SCORES = (*HEADLINE, "rank_distance_log2")
+_SUMMARY_SCORES = (
+    "own_language_preference",
+    "rank_distance",
+    "rank_distance_median",
+    "max_rank_norm",
+    "rank_distance_log2",
+)
+# What stands in place of those that texts alone have.
+_IMAGE_SCORES = ("rank_distance", "rank_distance_median", "rank_distance_log2", "language_prior", "rank_spread")
 
 Escape = Callable[[str], str]
 """Makes a name from a document harmless where it is to stand."""
@@ -57,7 +64,8 @@ class DifferenceGrid:
 
 def summary(task: TaskComparison) -> list[Difference]:
     """Return the primary measure of each kind, and the bias scores that people look at first."""
-    shown = [(task.tests.primary_measure, kind) for kind in KINDS] + [(name, None) for name in _SUMMARY_SCORES]
+    scores = _IMAGE_SCORES if any(line.kind in IMAGE_KINDS for line in task.tests.lines) else _SUMMARY_SCORES
+    shown = [(task.tests.primary_measure, kind) for kind in KINDS] + [(name, None) for name in scores]
     found = {(each.line.name, each.line.kind): each for each in _family(task, "aggregates")}
     return [found[key] for key in shown if key in found]
 
@@ -69,11 +77,14 @@ def other_aggregates(task: TaskComparison) -> list[Difference]:
 
 
 def by_language(task: TaskComparison) -> dict[str, dict[Kind, Difference]]:
-    """Return the primary measure of each query language by kind, languages in the order of the task."""
+    """Return the primary measure of each language by kind: that of the queries, or of the captions where images ask.
+
+    Languages are in the order of the task.
+    """
     found: dict[str, dict[Kind, Difference]] = {language: {} for language in task.languages}
     for each in _primary(task, "query_languages"):
-        if each.line.query_language in found and each.line.kind is not None:
-            found[each.line.query_language][each.line.kind] = each
+        if each.line.language in found and each.line.kind is not None:
+            found[each.line.language][each.line.kind] = each
     return {language: kinds for language, kinds in found.items() if kinds}
 
 
@@ -121,11 +132,25 @@ def setting_of(subject: Subject) -> Setting:
 
 
 def title(subject: Subject, escape: Escape = str) -> str:
-    """Name what is compared: `mAP mono`, `mAP mono of th queries`, `mAP cross de → en`, `own language preference`."""
+    """Name what is compared: `mAP mono`, `mAP mono of th queries`, `mAP cross de → en`, `own language preference`.
+
+    With images: `Success@1 to text of th captions`.
+    """
     named = escape(Quantity(subject.name, subject.kind).title)
-    if subject.document_languages is not None:
+    if subject.family == "settings":
         return f"{named} {setting_title(subject, escape)}"
-    return f"{named} of {escape(subject.query_language)} queries" if subject.query_language else named
+    asking = "captions" if subject.kind in IMAGE_KINDS else "queries"
+    return f"{named} of {escape(subject.language)} {asking}" if subject.language else named
+
+
+def languages_of(task: TaskComparison) -> str:
+    """Say whose languages the rows of a task are about."""
+    return asked_language(line.kind for line in task.tests.lines)
+
+
+def asked_language(kinds: Iterable[Kind | None]) -> str:
+    """Say whose languages the rows of these kinds are about: `query language`, or `caption language`."""
+    return "caption language" if any(kind in IMAGE_KINDS for kind in kinds) else "query language"
 
 
 def setting_title(subject: Subject, escape: Escape = str) -> str:

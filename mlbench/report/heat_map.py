@@ -1,6 +1,6 @@
 """How well each language finds each language: a heat map, or a table of means where that would be too large."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
@@ -24,8 +24,7 @@ class HeatMap:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Yield title, blocks and legend, or `MeansTable`; without colour, the digits alone."""
         scale = self._scale()
-        # Sixteen colours are too few for a scale, and nobody knows what they look like.
-        coloured = console.color_system in ("truecolor", "256") and not console.no_color
+        coloured = has_colours(console)
         blocks = list(self._blocks(options.max_width))
         if not self.grid.crosses or not 0 < len(blocks) <= _MOST_BLOCKS:
             yield from self._instead()
@@ -95,11 +94,7 @@ class HeatMap:
     def _legend(self, blocks: Sequence[Sequence[str]], scale: Scale | None) -> RenderableType:
         parts = []
         if scale is not None:
-            bar = Text(f"{self._end(scale.low)} ")
-            for step in range(_LEGEND_STEPS):
-                value = scale.low + (scale.high - scale.low) * step / (_LEGEND_STEPS - 1)
-                bar.append(" ", scale.style(value))
-            parts.append(bar.append(f" {self._end(scale.high)}"))
+            parts.append(colour_bar(scale, self._end))
         parts.append(Text("mean: cross-lingual settings only", "dim"))
         if self.grid.pool:
             parts.append(Text("pool: documents of all languages", "dim"))
@@ -108,6 +103,20 @@ class HeatMap:
         if len(blocks) > 1:
             parts.append(Text(f"folded into {len(blocks)} blocks to fit the width", "dim"))
         return Flow(parts, "; ", indent=0)
+
+
+def has_colours(console: Console) -> bool:
+    """Say whether a console can show a scale: sixteen colours are too few, and nobody knows what they look like."""
+    return console.color_system in ("truecolor", "256") and not console.no_color
+
+
+def colour_bar(scale: Scale, write: Callable[[float], str]) -> Text:
+    """Return the colours of a scale between its ends, which `write` writes."""
+    bar = Text(f"{write(scale.low)} ")
+    for step in range(_LEGEND_STEPS):
+        value = scale.low + (scale.high - scale.low) * step / (_LEGEND_STEPS - 1)
+        bar.append(" ", scale.style(value))
+    return bar.append(f" {write(scale.high)}")
 
 
 @dataclass(frozen=True)

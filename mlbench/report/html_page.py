@@ -4,6 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from mlbench.languages import KINDS
+from mlbench.report.caption_table import CaptionTable, caption_table
+from mlbench.report.captions import captions
 from mlbench.report.comparison import BEST, MEANS, Comparison, compare
 from mlbench.report.heat_map_svg import heat_map_svg
 from mlbench.report.method import intervals
@@ -11,16 +13,18 @@ from mlbench.report.notation import decimal, heading, interval, quick_look, spok
 from mlbench.report.pairs import MEAN, POOL, Grid, grid, shown_measure
 from mlbench.report.provenance import Facts, command, provenance, verification
 from mlbench.report.scores import (
-    HEADLINE,
+    MEDIAN,
+    headline,
     no_bias,
     other_scores,
+    pool_kind,
     score_ends,
     score_interval,
     score_references,
     score_value,
     written,
 )
-from mlbench.report.summary import ceiling, details, ordered_measures
+from mlbench.report.summary import ceiling, details, ordered_measures, partial
 from mlbench.results import BiasResult, Result
 
 
@@ -53,12 +57,14 @@ class Section:
     details: Sequence[str]
     intervals: Sequence[str]
     measure: str
+    partial: str
     headline: Sequence[tuple[str, Number]]
     no_bias: str
     means: Table
     svg: str
     pairs: Table | None
-    languages: Table
+    captions: CaptionTable | None
+    languages: Table | None
     scores: Sequence[Sequence[str]]
     provenance: Sequence[Facts]
     command: str
@@ -74,7 +80,7 @@ def html_report(results: Sequence[Result], *, measure: str | None = None) -> str
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    sections = [_section(place, result, shown_measure(result, measure)) for place, result in enumerate(results, 1)]
+    sections = [_section(place, result, measure) for place, result in enumerate(results, 1)]
     environment = Environment(
         loader=PackageLoader("mlbench.report"),
         autoescape=True,
@@ -87,20 +93,23 @@ def html_report(results: Sequence[Result], *, measure: str | None = None) -> str
     return template.render(sections=sections, across=across, best=BEST, means=MEANS, quick_look=quick_look) + "\n"
 
 
-def _section(place: int, result: Result, measure: str) -> Section:
-    pairs = grid(result, measure)
+def _section(place: int, result: Result, asked: str | None) -> Section:
+    measure = shown_measure(result, asked)
+    pairs, images = grid(result, measure), captions(result, asked)
     return Section(
         anchor=f"result-{place}",
         result=result,
         details=details(result),
         intervals=intervals(result.statistics),
         measure=heading(measure),
+        partial=partial(result),
         headline=list(_headline(result)),
         no_bias="" if result.bias else no_bias(result),
         means=_means(result),
-        svg=heat_map_svg(pairs) if pairs.crosses else "",
-        pairs=_pairs(pairs) if pairs.crosses else None,
-        languages=_languages(result, measure),
+        svg=heat_map_svg(pairs) if pairs.crosses and not images else "",
+        pairs=_pairs(pairs) if pairs.crosses and not images else None,
+        captions=caption_table(images) if images else None,
+        languages=None if images else _languages(result, measure),
         scores=[_score(score) for score in other_scores(result)],
         provenance=provenance(result),
         command=command(result),
@@ -121,14 +130,14 @@ def _across(comparison: Comparison) -> Table:
 
 
 def _headline(result: Result) -> Iterator[tuple[str, Number]]:
-    pool = result.aggregate("multilingual")
+    pool = result.aggregate(pool_kind(result))
     if pool is not None:
         yield "mAP of the pool", Number(decimal(pool.measures.get("AP")), interval(pool.intervals.get("AP")).strip())
-    for name in ("own_language_preference", "rank_distance", "max_rank_norm"):
+    for name in headline(result):
         score = result.bias.score(name) if result.bias else None
-        if score is not None:
+        if score is not None and name != MEDIAN:
             notes = [score_interval(score), score_references(score)]
-            median = result.bias.score("rank_distance_median") if result.bias and name == "rank_distance" else None
+            median = result.bias.score(MEDIAN) if result.bias and name == "rank_distance" else None
             notes += [f"median {score_value(median)}"] if median else []
             yield spoken(name), Number(score_value(score), ", ".join(note for note in notes if note))
 
@@ -169,7 +178,7 @@ def _pairs(grid: Grid) -> Table:
 def _languages(result: Result, measure: str) -> Table:
     """Return the means of each query language, and the bias scores that have a value for each."""
     kinds = [kind for kind in KINDS if result.aggregate(kind)]
-    found = [result.bias.score(name) if result.bias else None for name in HEADLINE]
+    found = [result.bias.score(name) if result.bias else None for name in headline(result)]
     scores = [score for score in found if score is not None and score.rows_by == "query_language"]
     rows = []
     for language in result.task.languages:

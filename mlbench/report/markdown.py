@@ -4,21 +4,23 @@ import re
 from collections.abc import Sequence
 
 from mlbench.languages import KINDS
+from mlbench.report.captions import Captions, Column, captions
 from mlbench.report.comparison import BEST, MEANS, Comparison, compare
 from mlbench.report.method import cost, intervals
 from mlbench.report.notation import ABSENT, count, decimal, heading, interval, quick_look, spoken, two_digits
 from mlbench.report.pairs import MEAN, POOL, Grid, grid, shown_measure
 from mlbench.report.pool import PoolAnswer, pool_rows
 from mlbench.report.scores import (
-    HEADLINE,
+    headline,
     no_bias,
     other_scores,
+    pool_kind,
     score_ends,
     score_interval,
     score_references,
     score_value,
 )
-from mlbench.report.summary import ceiling, details, ordered_measures
+from mlbench.report.summary import ceiling, details, ordered_measures, partial
 from mlbench.results import BiasResult, Result
 
 # Without a meaning anywhere in Markdown or on GitHub: no markup, entity, link or mention of a person.
@@ -36,7 +38,7 @@ def markdown_report(results: Sequence[Result], *, measure: str | None = None) ->
     several = len(results) > 1
     blocks = list(_comparison(compare(results, measure=measure))) if several else []
     for result in results:
-        blocks += _result(result, shown_measure(result, measure), folded=several)
+        blocks += _result(result, measure, folded=several)
     return "\n\n".join(blocks) + "\n"
 
 
@@ -80,15 +82,16 @@ def code(text: str) -> str:
     return f"{fence}{pad}{text or ' '}{pad}{fence}"
 
 
-def _result(result: Result, measure: str, *, folded: bool) -> list[str]:
-    partial = [f"Partial: only {', '.join(map(name, result.task.languages))}."] if result.task.partial else []
+def _result(result: Result, measure: str | None, *, folded: bool) -> list[str]:
+    notes = [f"Partial: only {name(partial(result))}."] if result.task.partial else []
     limit = result.task.limit
-    partial += [] if limit is None else [f"{quick_look(limit).capitalize()}."]
+    notes += [] if limit is None else [f"{quick_look(limit).capitalize()}."]
     warning = result.bias.warning if result.bias else None
-    blocks = [_title(result), _prose(details(result)), *partial, _means(result), _bias_line(result)]
+    blocks = [_title(result), _prose(details(result)), *notes, _means(result), _bias_line(result)]
     blocks += [f"> Warning: {name(warning)}"] if warning else []
     others = [_bias_table(scores)] if (scores := other_scores(result)) else []
-    pairs = _pairs(grid(result, measure))
+    images = captions(result, measure)
+    pairs = _captions(images) if images else _pairs(grid(result, shown_measure(result, measure)))
     if folded:
         blocks += _fold("Bias scores", others) + _fold("By language", pairs)
     else:
@@ -126,11 +129,11 @@ def _means(result: Result) -> str:
 
 
 def _bias_line(result: Result) -> str:
-    pool = result.aggregate("multilingual")
+    pool = result.aggregate(pool_kind(result))
     parts = [f"mAP {decimal(pool.measures.get('AP') if pool else None)}"]
     if result.bias is None:
         return " · ".join([f"**Bias**: {parts[0]}", f"no bias scores: {no_bias(result)}"])
-    for each in HEADLINE:
+    for each in headline(result):
         score = result.bias.score(each)
         parts.append(f"{spoken(each)} {ABSENT if score is None else _full(score)}")
     return "**Bias**: " + " · ".join(parts)
@@ -169,6 +172,20 @@ def _pairs(grid: Grid) -> list[str]:
         cells = [(two_digits(grid.value(row, column)), row == column) for column in columns]
         rows.append([name(row), *(f"**{text}**" if own and row != MEAN else text for text, own in cells)])
     return [title, table(["", *map(name, columns)], rows), f"{MEAN}: cross-lingual settings only"]
+
+
+def _captions(shown: Captions) -> list[str]:
+    """Return a heading, the table of captions with the ends of each column in type of their own, and what they mean."""
+    rows = [
+        [name(row), *(_with_end(decimal(column.value(row)), column, row) for column in shown.columns)]
+        for row in shown.rows
+    ]
+    titles = ["", *(name(column.name) for column in shown.columns)]
+    return [f"**{name(shown.title)}**", table(titles, rows), "Bold: the best language of a column; italics: the worst"]
+
+
+def _with_end(text: str, column: Column, row: str) -> str:
+    return f"**{text}**" if column.is_best(row) else f"*{text}*" if column.is_worst(row) else text
 
 
 def _fold(summary: str, blocks: Sequence[str]) -> list[str]:

@@ -7,13 +7,18 @@ from mlbench.languages import KINDS
 from mlbench.report.comparison import task_label
 from mlbench.report.notation import heading, spoken, visible
 from mlbench.report.provenance import trained
-from mlbench.results import Aggregate, Result
+from mlbench.report.scores import pool_kind
+from mlbench.results import Aggregate, CaptionScores, Result
+from mlbench.scoring.image_text import CAPTION_SCORES
 
 _DIGITS = 6
 # How the hub's cards call a measure before its cutoff.
 _TYPES = {"AP": "map", "RR": "mrr", "R": "recall", "P": "precision", "nDCG": "ndcg", "Success": "success"}
 
 Scalars = Mapping[str, str | float]
+
+_TEXTS: Scalars = {"type": "text-retrieval", "name": "Text Retrieval"}
+_IMAGES: Scalars = {"type": "image-text-retrieval", "name": "Image-Text Retrieval"}
 
 
 def model_card_report(results: Sequence[Result]) -> str:
@@ -51,7 +56,18 @@ def _entries(result: Result) -> Iterator[tuple[str, list[Scalars]]]:
         if score.value is not None
     ]
     if found:
-        yield "multilingual", found
+        yield pool_kind(result), found
+    if result.image_text and (metrics := _caption_scores(result.image_text.mean)):
+        yield "image_text", metrics
+
+
+def _caption_scores(mean: CaptionScores) -> list[Scalars]:
+    scores = {name: getattr(mean, name) for name in CAPTION_SCORES}
+    return [
+        {"type": name, "value": round(value, _DIGITS), "name": f"{spoken(name)}, mean over caption languages"}
+        for name, value in scores.items()
+        if value is not None
+    ]
 
 
 def _means(row: Aggregate) -> list[Scalars]:
@@ -79,7 +95,7 @@ def _entry(result: Result, config: str, metrics: Sequence[Scalars]) -> list[str]
     }
     return [
         "  - task:",
-        *_fields({"type": "text-retrieval", "name": "Text Retrieval"}, "      "),
+        *_fields(_TEXTS if result.image_text is None else _IMAGES, "      "),
         "    dataset:",
         *_fields(dataset, "      "),
         "    metrics:",

@@ -5,6 +5,8 @@ from mlbench.results import Bounds
 ABSENT = "·"
 """What stands where there is no value."""
 
+_NAMES = {"r_mean": "r_mean", "clip_score": "CLIPScore", "ref_clip_score": "RefCLIPScore"}
+
 
 def decimal(value: float | None, digits: int = 3) -> str:
     """Write a number with `digits` decimals and no leading zero: `.412`, `1.000`, `-.031`, `10,845.8`; None is `·`."""
@@ -32,8 +34,11 @@ def heading(measure: str) -> str:
 
 
 def spoken(identifier: str) -> str:
-    """Return a name for prose: `cross_lingual` is `cross-lingual`, `other_languages` is `other languages`."""
-    return identifier.replace("_lingual", "-lingual").replace("_", " ")
+    """Return a name for prose: `cross_lingual` is `cross-lingual`, `other_languages` is `other languages`.
+
+    What has a name in papers keeps it: `clip_score` is `CLIPScore`.
+    """
+    return _NAMES.get(identifier) or identifier.replace("_lingual", "-lingual").replace("_", " ")
 
 
 def count(number: int, noun: str) -> str:

@@ -1,10 +1,15 @@
 """How the language-bias scores of a result are written."""
 
+from mlbench.languages import Kind
 from mlbench.report.notation import decimal, spoken
 from mlbench.results import BiasResult, Result
 
-HEADLINE = ("own_language_preference", "rank_distance", "rank_distance_median", "max_rank_norm")
-"""The scores of the line that always stands."""
+MEDIAN = "rank_distance_median"
+"""The score that stands with the rank distance."""
+
+_OF_TEXTS = ("own_language_preference", "rank_distance", MEDIAN, "max_rank_norm")
+# An image has no language of its own that it could prefer.
+_OF_IMAGES = ("rank_distance", MEDIAN, "language_prior", "rank_spread")
 
 _THOUSANDS = 1000
 # Ranks, and what is scaled to 100, need no third decimal; all else are shares.
@@ -20,10 +25,20 @@ _DIGITS = {
 }
 
 
+def headline(result: Result) -> tuple[str, ...]:
+    """Return the scores of the line that always stands."""
+    return _OF_TEXTS if result.image_text is None else _OF_IMAGES
+
+
+def pool_kind(result: Result) -> Kind:
+    """Return the kind of settings that bias scores are about."""
+    return "multilingual" if result.image_text is None else "image_to_pool"
+
+
 def other_scores(result: Result) -> list[BiasResult]:
     """Return the bias scores that have a value and do not stand in the bias line; often none."""
     scores = result.bias.scores if result.bias else ()
-    return [score for score in scores if score.name not in HEADLINE and score.value is not None]
+    return [score for score in scores if score.name not in headline(result) and score.value is not None]
 
 
 def no_bias(result: Result) -> str:

@@ -7,6 +7,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
 from mlbench.languages import KINDS
+from mlbench.report.captions import sizes
 from mlbench.report.method import cost, intervals
 from mlbench.report.notation import count, decimal, heading, interval, quick_look, spoken
 from mlbench.report.width import GAP, Flow, cell_width, fit, plain_table
@@ -20,8 +21,8 @@ def header(result: Result) -> tuple[Flow, Flow]:
     """Return two lines: retriever and task; what it is made of."""
     task, retriever = result.task, result.retriever
     title = [Text(retriever.spec, "bold"), Text(f"on {task.name} (version {task.version})")]
-    partial = [f"partial: {', '.join(task.languages)}"] if task.partial else []
-    labels = partial + ([quick_look(task.limit)] if task.limit is not None else [])
+    labels = [f"partial: {partial(result)}"] if task.partial else []
+    labels += [quick_look(task.limit)] if task.limit is not None else []
     return Flow([*title, *([Text("; ".join(labels), "yellow")] if labels else [])], " "), Flow(_dim(details(result)))
 
 
@@ -33,13 +34,18 @@ def details(result: Result) -> list[str]:
         found.append(count(retriever.dim, "dimension"))
     if retriever.similarity is not None:
         found.append(retriever.similarity)
-    return [
-        *found,
-        count(len(task.languages), "language"),
-        count(n_queries(result), "query"),
-        count(n_documents(result), "document"),
-        f"primary measure {heading(task.primary_measure)}",
-    ]
+    if result.image_text is None:
+        found.append(count(len(task.languages), "language"))
+        found += [count(n_queries(result), "query"), count(n_documents(result), "document")]
+    else:
+        found += [count(len(task.languages), "caption language"), *sizes(result)]
+    return [*found, f"primary measure {heading(task.primary_measure)}"]
+
+
+def partial(result: Result) -> str:
+    """Say what a partial result is of."""
+    languages, unreadable = ", ".join(result.task.languages), result.task.unreadable_images
+    return f"{languages}; without {count(unreadable, 'unreadable image')}" if unreadable else languages
 
 
 def n_queries(result: Result) -> int:
