@@ -6,6 +6,8 @@ languages in alphabetical order, joined by `+`:
     th-th.trec            monolingual
     th-en.trec            cross-lingual: queries in Thai, documents in English
     th-ar+en+th.trec      multilingual; th-all.trec is read instead where no file has this full name
+    th-image.trec         from captions in Thai to images
+    image-th.trec         from images to captions in Thai; image-ar+en+th.trec or image-all.trec to those of the pool
 
 Each line is `topic Q0 document rank score tag`. Lists are ordered by score descending, then by document id descending
 (the rule of trec_eval); rank and tag are ignored. Documents are named by their full id, or without the 12-digit hash in
@@ -60,6 +62,8 @@ class Run:
 class RunRanker:
     """The lists of a folder's run files; each is read when its setting is asked for."""
 
+    reads_images = True
+
     def __init__(self, folder: Path, files: Sequence[Path]) -> None:
         self._folder = folder
         self._files = {path.name: path for path in files}
@@ -102,7 +106,7 @@ class RunRanker:
 
     def _find(self, setting: Setting) -> Path:
         stems = [f"{setting.query_language}-{'+'.join(setting.document_languages)}"]
-        if setting.kind == "multilingual":
+        if setting.kind in ("multilingual", "image_to_pool"):
             stems.append(f"{setting.query_language}-all")
         for stem in stems:
             for ending in _ENDINGS:

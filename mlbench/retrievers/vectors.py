@@ -1,11 +1,14 @@
-"""Precomputed vectors, looked up by text: how a closed model is measured.
+"""Precomputed vectors, looked up by text or image: how a closed model is measured.
 
 A folder holds, for each role, two files whose rows belong together:
 
     queries.jsonl     one {"text": "..."} per line      queries.npy     numbers of shape (lines, dim)
     documents.jsonl   one {"text": "..."} per line      documents.npy   numbers of shape (lines, dim)
+    images.jsonl      one {"image": "..."} per line     images.npy      numbers of shape (lines, dim)
 
-Texts must be exactly those that mlbench encodes; other keys of a line are ignored, and so is the order of lines.
+Texts must be exactly those that mlbench encodes; other keys of a line are ignored, and so is the order of lines. An
+image is named by its file, such as `1.jpg`, with as many folders in front as it takes to tell it from others, or by
+`sha256:` and the digest of its file.
 """
 
 import json
@@ -21,12 +24,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from mlbench.errors import RetrieverError
 from mlbench.protocols import Parameter, Role, Runtime, Similarity
 from mlbench.protocols import Vectors as Float32Vectors
+from mlbench.records import Image
 
-_STEMS: dict[Role, str] = {"query": "queries", "document": "documents"}
+_STEMS: dict[Role, str] = {"query": "queries", "document": "documents", "image": "images"}
+_KEYS: dict[Role, str] = {"query": "text", "document": "text", "image": "image"}
 
 
 class Vectors:
-    """Precomputed vectors, looked up by text, for closed models (locator: a folder)."""
+    """Precomputed vectors, looked up by text or image, for closed models (locator: a folder)."""
 
     example = "vectors:./vectors --set similarity=dot"
 
@@ -44,23 +49,31 @@ class Vectors:
         folder = Path(locator)
         if not locator or not folder.is_dir():
             raise RetrieverError(f"vectors: no folder {locator!r}; write vectors:FOLDER")
-        tables = {role: _read(folder, stem) for role, stem in _STEMS.items() if _present(folder, stem)}
+        tables = {role: _read(folder, role) for role, stem in _STEMS.items() if _present(folder, stem)}
         if not tables:
             raise RetrieverError(f"{folder}: no vectors; it needs documents.jsonl with documents.npy, and queries.*")
         dims = {role: table.vectors.shape[1] for role, table in tables.items()}
         if len(set(dims.values())) > 1:
             sizes = " and ".join(f"{_STEMS[role]}.npy has {dim}" for role, dim in dims.items())
-            raise RetrieverError(f"{folder}: {sizes} coordinates; both need the same number")
+            raise RetrieverError(f"{folder}: {sizes} coordinates; all need the same number")
         return VectorsEncoder(folder, tables, settings.similarity)
 
 
 @dataclass(frozen=True, eq=False)
 class _Table:
-    """The vectors of one role, shape (rows, dim), and the row of each text."""
+    """The vectors of one role, shape (rows, dim), and the row of each text or image, by what its line says."""
 
     rows: dict[str, int]
     vectors: NDArray[np.floating]
     digest: str
+
+    def row(self, text: str) -> int | None:
+        """Return the row of a text, or of an image by its digest or the longest end of its path; None for none."""
+        if text in self.rows or not isinstance(text, Image):
+            return self.rows.get(text)
+        parts = text.path.parts
+        names = ("/".join(parts[first:]) for first in range(len(parts)))
+        return next((self.rows[name] for name in names if name in self.rows), None)
 
 
 class VectorsEncoder:
@@ -71,6 +84,11 @@ class VectorsEncoder:
         self.similarity: Similarity = similarity
         self._folder = folder
         self._tables = tables
+
+    @property
+    def reads_images(self) -> bool:
+        """Whether there are vectors of images."""
+        return "image" in self._tables
 
     @property
     def parameters(self) -> dict[str, Parameter]:
@@ -85,14 +103,16 @@ class VectorsEncoder:
     def encode(self, texts: Sequence[str], role: Role) -> Float32Vectors:
         """Return the vectors of `texts`, float32 (len(texts), dim); one without vector raises `RetrieverError`."""
         table = self._table(role)
-        missing = [text for text in texts if text not in table.rows]
+        rows = [row for row in map(table.row, texts) if row is not None]
+        missing = [text for text in texts if table.row(text) is None] if len(rows) < len(texts) else []
         if missing:
-            shown = missing[0] if len(missing[0]) <= 60 else missing[0][:57] + "..."
+            first = missing[0].path.name if isinstance(missing[0], Image) else missing[0]
+            shown = first if len(first) <= 60 else first[:57] + "..."
             raise RetrieverError(
                 f"{self._folder / _STEMS[role]}.jsonl has no vector for {shown!r}"
-                + (f" and {len(missing) - 1} other texts" if len(missing) > 1 else "")
+                + (f" and {len(missing) - 1} other {_KEYS[role]}s" if len(missing) > 1 else "")
             )
-        return np.asarray(table.vectors[[table.rows[text] for text in texts]], dtype=np.float32)
+        return np.asarray(table.vectors[rows], dtype=np.float32)
 
     def _table(self, role: Role) -> _Table:
         if role not in self._tables:
@@ -104,20 +124,21 @@ def _present(folder: Path, stem: str) -> bool:
     return any((folder / f"{stem}{ending}").exists() for ending in (".jsonl", ".npy"))
 
 
-def _read(folder: Path, stem: str) -> _Table:
+def _read(folder: Path, role: Role) -> _Table:
+    stem, key = _STEMS[role], _KEYS[role]
     texts, array = folder / f"{stem}.jsonl", folder / f"{stem}.npy"
     for path in (texts, array):
         if not path.is_file():
             raise RetrieverError(f"{path}: missing; {stem}.jsonl and {stem}.npy belong together")
     vectors = _read_array(array)
-    lines = _read_texts(texts)
+    lines = _read_texts(texts, key)
     if len(lines) != len(vectors):
         raise RetrieverError(f"{folder}: {texts.name} has {len(lines)} lines, {array.name} {len(vectors)} rows")
     rows: dict[str, int] = {}
     for row, text in enumerate(lines):
         first = rows.setdefault(text, row)
         if first != row and not np.array_equal(vectors[first], vectors[row]):
-            raise RetrieverError(f"{texts}: lines {first + 1} and {row + 1} are the same text with different vectors")
+            raise RetrieverError(f"{texts}: lines {first + 1} and {row + 1} are the same {key} with different vectors")
     return _Table(rows, vectors, _digest(texts, array))
 
 
@@ -131,16 +152,16 @@ def _read_array(path: Path) -> NDArray[np.floating]:
     return vectors
 
 
-def _read_texts(path: Path) -> list[str]:
+def _read_texts(path: Path, key: str) -> list[str]:
     texts = []
     with path.open("rb") as lines:
         for number, line in enumerate(lines, 1):
             try:
-                text = json.loads(line.decode())["text"]
+                text = json.loads(line.decode())[key]
             except (ValueError, KeyError, TypeError, RecursionError) as error:
-                raise RetrieverError(f'{path}, line {number}: need {{"text": "..."}}') from error
+                raise RetrieverError(f'{path}, line {number}: need {{"{key}": "..."}}') from error
             if not isinstance(text, str):
-                raise RetrieverError(f'{path}, line {number}: "text" must be a string')
+                raise RetrieverError(f'{path}, line {number}: "{key}" must be a string')
             texts.append(text)
     return texts
 

@@ -171,3 +171,12 @@ def test_a_folder_is_no_run_file(tmp_path: Path) -> None:
     before = opened(tmp_path).fingerprint()
     (tmp_path / "en-th.trec").mkdir()
     assert opened(tmp_path).fingerprint() == before
+
+
+@pytest.mark.parametrize("name", ["image-en+th.trec", "image-all.trec"])
+def test_images_ask_a_pool_of_captions(tmp_path: Path, name: str) -> None:
+    english, thai = IDS["en"][0], IDS["th"][0]
+    write(tmp_path / name, ("q1", thai, 2), ("q1", english, 1))
+    assert search(tmp_path, Setting("image", ("en", "th"))) == [[thai, english], []]
+    with pytest.raises(RetrieverError, match=r"no image-en\.trec \(nor with \.gz\)"):
+        search(tmp_path, Setting("image", ("en",)))

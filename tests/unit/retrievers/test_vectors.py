@@ -1,5 +1,6 @@
 import json
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 from mlbench.errors import RetrieverError
 from mlbench.protocols import Encoder, Runtime
+from mlbench.records import Image
 from mlbench.retrievers.vectors import VectorsEncoder
 from mlbench.specs import open_retriever
 
@@ -130,3 +132,26 @@ def test_no_folder(tmp_path: Path) -> None:
     for locator in ("", str(tmp_path / "no")):
         with pytest.raises(RetrieverError, match="write vectors:FOLDER"):
             open_retriever(f"vectors:{locator}", {}, Runtime())
+
+
+def image(name: str, folder: str = "/data/images") -> Image:
+    return Image(sha256(name.encode()).hexdigest(), Path(folder) / name)
+
+
+def test_images_are_found_by_name_or_content(folder: Path) -> None:
+    pictures = [image("1.jpg"), image("a/1.jpg"), image("b/1.jpg"), image("c/2.png")]
+    names = ["1.jpg", "a/1.jpg", str(pictures[2]), "2.png"]
+    assert not opened(folder).reads_images
+    vectors = RNG.normal(size=(4, 3)).astype(np.float32)
+    (folder / "images.jsonl").write_text("".join(json.dumps({"image": name}) + "\n" for name in names))
+    np.save(folder / "images.npy", vectors)
+    encoder = opened(folder)
+    assert encoder.reads_images
+    assert encoder.parameters["images"] == 4
+    np.testing.assert_array_equal(encoder.encode(pictures[::-1], "image"), vectors[::-1])
+    assert encoder.fingerprint("image") not in (encoder.fingerprint("query"), encoder.fingerprint("document"))
+    with pytest.raises(RetrieverError, match=r"images.jsonl has no vector for '9.jpg' and 1 other images"):
+        encoder.encode([image("9.jpg"), pictures[0], image("8.jpg")], "image")
+    (folder / "images.jsonl").write_text('{"text": "1.jpg"}\n')
+    with pytest.raises(RetrieverError, match=r'images.jsonl, line 1: need \{"image": "..."\}'):
+        opened(folder)
