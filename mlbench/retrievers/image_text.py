@@ -10,14 +10,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mlbench.errors import MissingExtra, RetrieverError
 from mlbench.protocols import Parameter, Runtime
-from mlbench.retrievers.checkpoint import digest_checkpoint, find_checkpoint
 from mlbench.retrievers.dense import Dense, require_torch
 from mlbench.retrievers.dense_encoder import DenseEncoder, Use
 from mlbench.retrievers.image_text_encoder import ImageTextEncoder, Texts
 from mlbench.retrievers.library_towers import image_tower_of, open_library
 from mlbench.retrievers.loading import DType, LoadOptions
 from mlbench.retrievers.tower_encoders import TowerImages, TowerTexts
-from mlbench.retrievers.towers import OPENERS, ImageTower, kind_of, open_towers
+from mlbench.retrievers.towers import OPENERS, ImageTower, digest_towers, find_towers, kind_of, open_towers
 
 
 class ImageText:
@@ -39,6 +38,8 @@ class ImageText:
         revision: str | None = Field(None, description="branch, tag or commit of the locator on the hub")
         batch_tokens: int | None = Field(None, ge=1, description="tokens per batch, padding included")
         image_batch_size: int = Field(32, ge=1, description="images per batch")
+        image_size: int | None = Field(None, ge=1, description="side of the images in pixels (ALBEF)")
+        tokenizer: str | None = Field(None, description="folder of the tokenizer, where it lies apart (ALBEF)")
 
     @staticmethod
     def open(locator: str, settings: BaseModel, runtime: Runtime) -> ImageTextEncoder:
@@ -49,7 +50,7 @@ class ImageText:
         """
         assert isinstance(settings, ImageText.Settings)
         require_images()
-        find = partial(find_checkpoint, allow_pickle=runtime.allow_pickle)
+        find = partial(find_towers, allow_pickle=runtime.allow_pickle)
         folder = find(locator, settings.revision)
         loaded: dict[str, Parameter] = {
             "allow_pickle": runtime.allow_pickle,
@@ -91,7 +92,7 @@ class _Both:
 
 def _open(folder: Path, settings: ImageText.Settings, runtime: Runtime) -> _Both:
     """Return both sides of a checkpoint; raises `RetrieverError` where it reads texts alone."""
-    digest = _digest(folder)
+    digest = _digest(folder, settings.tokenizer)
     options = _load_options(settings, runtime)
     if (folder / "modules.json").is_file():
         model = open_library(folder, options, settings.max_length)
@@ -128,12 +129,13 @@ def _images(
 
 
 def _identity(settings: ImageText.Settings, device: str) -> dict[str, Parameter]:
-    return {"dtype": settings.dtype, "backend": "torch", "device": device.partition(":")[0]}
+    identity: dict[str, Parameter] = {"dtype": settings.dtype, "backend": "torch", "device": device.partition(":")[0]}
+    return identity if settings.image_size is None else {**identity, "image_size": settings.image_size}
 
 
-def _digest(folder: Path) -> Callable[[], str]:
+def _digest(folder: Path, tokenizer: str | None) -> Callable[[], str]:
     """Return what tells the digest of a checkpoint, weights such as ALBEF's included."""
-    digest = digest_checkpoint(folder, more=(".pth",))
+    digest = digest_towers(folder, tokenizer)
     return lambda: digest
 
 
@@ -144,4 +146,6 @@ def _load_options(settings: ImageText.Settings, runtime: Runtime) -> LoadOptions
         threads=runtime.threads,
         allow_pickle=runtime.allow_pickle,
         trust_remote_code=runtime.trust_remote_code,
+        image_size=settings.image_size,
+        tokenizer=settings.tokenizer,
     )

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from hashlib import file_digest, sha256
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from mlbench.errors import RetrieverError
-from mlbench.retrievers.checkpoint import module_folders, read_json
+from mlbench.retrievers.checkpoint import digest_checkpoint, find_checkpoint, module_folders, read_json
 from mlbench.retrievers.loading import LoadOptions
 
 if TYPE_CHECKING:
@@ -71,12 +72,48 @@ OPENERS: dict[str, tuple[str, str]] = {
 }
 
 
+# What only a checkpoint needs whose authors publish nothing but its weights.
+_BARE = ("image_size", "tokenizer")
+_BARE_WEIGHTS = (".pth", ".safetensors")
+
+
+def find_towers(locator: str, revision: str | None, *, allow_pickle: bool) -> Path:
+    """Return the folder of a checkpoint as `find_checkpoint` does, or the file of bare weights that is named."""
+    path = Path(locator).expanduser()
+    if path.suffix in _BARE_WEIGHTS and path.is_file() and revision is None:
+        return path
+    return find_checkpoint(locator, revision, allow_pickle=allow_pickle)
+
+
+def digest_towers(path: Path, tokenizer: str | None) -> str:
+    """Return a SHA-256 (hex) of a checkpoint: its folder, or its file of weights, and the folder of its tokenizer."""
+    if path.is_dir():
+        digest = digest_checkpoint(path, more=(".pth",))
+    else:
+        with path.open("rb") as file:
+            digest = file_digest(file, "sha256").hexdigest()
+    if tokenizer is None:
+        return digest
+    return sha256(f"{digest}\x1f{digest_checkpoint(Path(tokenizer).expanduser())}".encode()).hexdigest()
+
+
+def check_kind(path: Path, options: LoadOptions) -> str | None:
+    """Return `kind_of(path)`; raises `RetrieverError` for options that only bare weights take."""
+    kind = kind_of(path)
+    given = next((name for name in _BARE if getattr(options, name) is not None), None)
+    if kind != "albef" and given is not None:
+        raise RetrieverError(f"{given}={getattr(options, given)}: only ALBEF takes it, and {path} is {kind or 'none'}")
+    return kind
+
+
 def kind_of(folder: Path) -> str | None:
     """Return the `model_type` of the network in a checkpoint's folder, None where it says none.
 
-    A folder of a `.pth` file without config.json is `albef`, as its authors publish it. Raises `RetrieverError` for
-    files that cannot be read.
+    A file of weights, or a folder of a `.pth` file without config.json, is `albef`, as its authors publish it. Raises
+    `RetrieverError` for files that cannot be read.
     """
+    if folder.is_file():
+        return "albef"
     place = module_folders(folder)[0]
     if place == folder and not (folder / "config.json").is_file():
         return "albef" if any(folder.glob("*.pth")) else None
@@ -86,7 +123,7 @@ def kind_of(folder: Path) -> str | None:
 
 def open_towers(folder: Path, options: LoadOptions, max_length: int | None) -> Towers:
     """Return both towers of a checkpoint's folder; raises `RetrieverError` as an `Opener` does."""
-    kind = kind_of(folder)
+    kind = check_kind(folder, options)
     if kind not in OPENERS:
         raise RetrieverError(f"{folder}: model_type {kind!r} is not known; known are {', '.join(sorted(OPENERS))}")
     module, name = OPENERS[kind]

@@ -198,3 +198,24 @@ def save_text_tower(folder: Path, seed: int = 7, *, dim: int = DIM) -> Path:
     modules = [Transformer(str(folder / "plain")), Pooling(32, "mean"), dense]
     SentenceTransformer(modules=modules, device="cpu").save(str(folder / "whole"))
     return folder / "whole"
+
+
+def bert_tokenizer(length: int = 20) -> Any:
+    """Return BERT's tokenizer with a vocabulary of the captions."""
+    from transformers import BertTokenizer
+
+    tokenizer = BertTokenizer().train_new_from_iterator(CAPTIONS, 300)
+    tokenizer.model_max_length = length
+    return tokenizer
+
+
+def save_blip(folder: Path, seed: int = 8) -> Path:
+    """Write a BLIP with both towers and a matching head."""
+    from transformers import BlipConfig, BlipForImageTextRetrieval, BlipImageProcessorPil
+
+    tokenizer = bert_tokenizer()
+    text = {**LAYERS, "vocab_size": len(tokenizer), "max_position_embeddings": 20, "encoder_hidden_size": 32}
+    numbers = {"pad_token_id": tokenizer.pad_token_id, "bos_token_id": tokenizer.cls_token_id}
+    config = BlipConfig(text_config={**text, **numbers}, vision_config=VISION, image_text_hidden_size=DIM)
+    processor = BlipImageProcessorPil(size={"height": IMAGE_SIZE, "width": IMAGE_SIZE})
+    return save(folder, spread(BlipForImageTextRetrieval(config), seed), tokenizer, processor, "BlipProcessor")
