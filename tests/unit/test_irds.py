@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from mlbench.data import load_collection
+from mlbench.errors import UserError
 from mlbench.tasks import load_task, task_names
 
 ir_datasets = pytest.importorskip("ir_datasets")
@@ -65,10 +66,20 @@ def test_what_is_not_there(name: str) -> None:
 
 def test_nothing_is_read_before_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLBENCH_OFFLINE", "1")
-    for name in task_names():
-        task = load_task(name)
+    tasks = [load_task(name) for name in task_names()]
+    for task in tasks:
         for documents in (task.languages[-1], "pool"):
-            assert ir_datasets.load(f"mlbench/{name}/{task.languages[0]}/{documents}").has("qrels")
+            name = f"mlbench/{task.name}/{task.languages[0]}/{documents}"
+            if task.kind == "text":
+                assert ir_datasets.load(name).has("qrels")
+            else:
+                with pytest.raises(KeyError):
+                    ir_datasets.load(name)
+
+
+def test_tasks_with_images_are_not_for_tools_of_texts() -> None:
+    with pytest.raises(UserError, match="mini-images has images"):
+        irds.register("mini-images")
 
 
 def test_a_task_of_ones_own(tmp_path: Path) -> None:
