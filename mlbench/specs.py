@@ -78,12 +78,21 @@ def adopt(model: object, settings: Mapping[str, str], runtime: Runtime) -> Retri
         if settings:
             raise RetrieverError(f"an opened retriever takes no keys: {', '.join(settings)}")
         return model
+    faults = []
     for name in plugins.names(plugins.RETRIEVERS):
         scheme = load_scheme(name)
-        if isinstance(scheme, Adopting):
+        if not isinstance(scheme, Adopting):
+            continue
+        try:
             adopted = scheme.adopt(model, check_settings(name, scheme.Settings, settings), runtime)
-            if adopted is not None:
-                return adopted
+        except RetrieverError as error:
+            # Keys that another scheme takes, which may be the one that knows the object.
+            faults.append(error)
+            continue
+        if adopted is not None:
+            return adopted
+    if faults:
+        raise faults[0]
     raise RetrieverError(
         f"a {type(model).__name__} is no retriever: give a spec, an encoder, a ranker or a model object"
     )

@@ -12,6 +12,7 @@ from mlbench.retrievers.loading import LoadOptions, first_line, load_network, qu
 from mlbench.retrievers.towers import Features, ImageTower, TextTower, Towers
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
     from torch import Tensor
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -27,6 +28,19 @@ def open_contrastive(folder: Path, options: LoadOptions, max_length: int | None)
     prepare = open_image_processor(folder)
     tokenizer = open_tokenizer(folder)
     network: PreTrainedModel = load_network(folder, options, AutoModel.from_pretrained)
+    return towers_of(network, tokenizer, prepare, max_length)
+
+
+def towers_of(
+    network: "PreTrainedModel",
+    tokenizer: "PreTrainedTokenizerBase",
+    prepare: "Callable[[Sequence[Image]], Features]",
+    max_length: int | None = None,
+) -> Towers:
+    """Return the towers of a network, which is put into evaluation mode whenever they are used.
+
+    Raises `RetrieverError` where it takes less than `max_length` tokens.
+    """
     width = _width(network, tokenizer)
     fixed = network.config.model_type in _FIXED_WIDTH
     length = check_length(max_length, width, fixed_width=fixed)
@@ -56,7 +70,9 @@ def open_tokenizer(folder: Path) -> "PreTrainedTokenizerBase":
 
     try:
         with quiet():
-            tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+            tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+                str(folder), local_files_only=True, trust_remote_code=False
+            )
     except Exception as error:
         raise RetrieverError(f"{folder}: the tokenizer cannot be loaded: {first_line(error)}") from error
     return tokenizer
@@ -91,6 +107,7 @@ def _features(network: "PreTrainedModel", method: str, names: Sequence[str] | No
     wanted = taken if names is None else taken & set(names)
 
     def embed(features: Features) -> "Tensor":
+        network.eval()
         vectors: Tensor = call(**{name: value for name, value in features.items() if name in wanted}).pooler_output
         return vectors
 

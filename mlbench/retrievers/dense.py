@@ -68,13 +68,16 @@ class Dense:
     def adopt(model: object, settings: BaseModel, runtime: Runtime) -> DenseEncoder | None:
         """Return the encoder of a SentenceTransformer already built, as it is: nothing is loaded, moved or cast.
 
-        None for any other object. The fingerprint is taken from its tensors each time it is asked for, so it follows a
-        model in training. Raises `RetrieverError` for keys that only matter while loading, and for a similarity that is
-        neither cosine nor dot.
+        None for any other object, and for one that encodes images too. The fingerprint is taken from its tensors each
+        time it is asked for, so it follows a model in training. Raises `RetrieverError` for keys that only matter while
+        loading, and for a similarity that is neither cosine nor dot.
         """
         # An object of a library that was never imported cannot exist.
         library = sys.modules.get("sentence_transformers")
         if library is None or not isinstance(model, library.SentenceTransformer):
+            return None
+        built = cast("SentenceTransformer", model)
+        if "image" in built.modalities:
             return None
         assert isinstance(settings, Dense.Settings)
         late = settings.model_fields_set - {"query_prompt", "document_prompt", "similarity", "batch_tokens"}
@@ -82,7 +85,6 @@ class Dense:
             raise RetrieverError(
                 f"a model in memory is taken as it is: set {', '.join(sorted(late))} where it is built"
             )
-        built = cast("SentenceTransformer", model)
         return DenseEncoder(built, lambda: digest_model(built), _use(settings))
 
 

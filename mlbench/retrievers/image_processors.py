@@ -28,7 +28,9 @@ def open_image_processor(folder: Path) -> "Callable[[Sequence[Image]], Features]
         raise RetrieverError(f"{folder}: no {_FILES[0]}; save the image processor in this folder too")
     try:
         with quiet():
-            processor = AutoImageProcessor.from_pretrained(str(folder), backend="pil", local_files_only=True)
+            processor = AutoImageProcessor.from_pretrained(
+                str(folder), backend="pil", local_files_only=True, trust_remote_code=False
+            )
     except Exception as error:
         raise RetrieverError(f"{folder}: the image processor cannot be loaded: {first_line(error)}") from error
 

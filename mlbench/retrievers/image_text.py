@@ -5,18 +5,31 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from mlbench.errors import MissingExtra, RetrieverError
 from mlbench.protocols import Parameter, Runtime
+from mlbench.retrievers.adopted_towers import as_library, as_pair
 from mlbench.retrievers.dense import Dense, require_torch
 from mlbench.retrievers.dense_encoder import DenseEncoder, Use
 from mlbench.retrievers.image_text_encoder import ImageTextEncoder, Texts
 from mlbench.retrievers.library_towers import image_tower_of, open_library
-from mlbench.retrievers.loading import DType, LoadOptions
+from mlbench.retrievers.loading import DType, LoadOptions, digest_model
 from mlbench.retrievers.tower_encoders import TowerImages, TowerTexts
-from mlbench.retrievers.towers import OPENERS, ImageTower, digest_towers, find_towers, kind_of, open_towers
+from mlbench.retrievers.towers import (
+    OPENERS,
+    Towers,
+    check_kind,
+    digest_towers,
+    find_towers,
+    kind_of,
+    open_towers,
+)
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
 
 
 class ImageText:
@@ -63,8 +76,25 @@ class ImageText:
         images = _open(other, settings.model_copy(update={"max_length": None}), runtime).images
         texts = _open_texts(folder, settings, runtime)
         # A folder's whole path is nobody's business.
-        loaded["image_model"] = other.name if Path(settings.image_model).is_dir() else settings.image_model
+        loaded["image_model"] = other.name if Path(settings.image_model).expanduser().exists() else settings.image_model
         return ImageTextEncoder(texts, images, settings.text_prefix, loaded=loaded, folder=folder)
+
+    @staticmethod
+    def adopt(model: object, settings: BaseModel, runtime: Runtime) -> ImageTextEncoder | None:
+        """Return the encoder of a model already built, as it is: a SentenceTransformer that encodes images, or a pair
+        of a network of transformers and its processor.
+
+        None for any other object. Fingerprints follow its tensors, and `RetrieverError` is raised, as `Dense.adopt`
+        does.
+        """
+        assert isinstance(settings, ImageText.Settings)
+        sides = _adopt(model, settings, runtime)
+        late = settings.model_fields_set - {"text_prefix", "batch_tokens", "image_batch_size"}
+        if sides is not None and late:
+            raise RetrieverError(
+                f"a model in memory is taken as it is: set {', '.join(sorted(late))} where it is built"
+            )
+        return None if sides is None else ImageTextEncoder(sides.texts, sides.images, settings.text_prefix)
 
     @staticmethod
     def recognises(folder: Path) -> bool:
@@ -94,22 +124,16 @@ def _open(folder: Path, settings: ImageText.Settings, runtime: Runtime) -> _Both
     """Return both sides of a checkpoint; raises `RetrieverError` where it reads texts alone."""
     digest = _digest(folder, settings.tokenizer)
     options = _load_options(settings, runtime)
+    kind = check_kind(folder, options)
     if (folder / "modules.json").is_file():
-        model = open_library(folder, options, settings.max_length)
-        texts = DenseEncoder(model, digest, Use(batch_tokens=settings.batch_tokens), folder=folder)
-        return _Both(texts, _images(image_tower_of(model), str(model.device), digest, settings, runtime))
-    kind = kind_of(folder)
+        return _library_sides(open_library(folder, options, settings.max_length), digest, settings, runtime)
     if kind is not None and kind not in OPENERS:
         raise RetrieverError(
             f"{folder}: mlbench knows no images of model_type {kind}, only of {', '.join(sorted(OPENERS))}: "
             "name an image tower for it with --set image_model=FOLDER"
         )
     towers = open_towers(folder, options, settings.max_length)
-    identity = _identity(settings, towers.device)
-    return _Both(
-        TowerTexts(towers.text, towers.device, digest, identity, settings.batch_tokens),
-        _images(towers.image, towers.device, digest, settings, runtime),
-    )
+    return _tower_sides(towers, digest, settings.dtype, settings, runtime)
 
 
 def _open_texts(folder: Path, settings: ImageText.Settings, runtime: Runtime) -> Texts:
@@ -120,17 +144,37 @@ def _open_texts(folder: Path, settings: ImageText.Settings, runtime: Runtime) ->
     return Dense.open(str(folder), Dense.Settings(**{key: getattr(settings, key) for key in keys}), runtime)
 
 
-def _images(
-    tower: ImageTower, device: str, digest: Callable[[], str], settings: ImageText.Settings, runtime: Runtime
-) -> TowerImages:
-    return TowerImages(
-        tower, device, digest, _identity(settings, device), settings.image_batch_size, threads=runtime.threads
+def _adopt(model: object, settings: ImageText.Settings, runtime: Runtime) -> _Both | None:
+    """Return both sides of a model in memory; None for an object of another kind."""
+    if library := as_library(model):
+        return _library_sides(library, partial(digest_model, library), settings, runtime)
+    pair = as_pair(model)
+    return None if pair is None else _tower_sides(pair.towers(), pair.digest, pair.dtype(), settings, runtime)
+
+
+def _library_sides(
+    model: "SentenceTransformer", digest: Callable[[], str], settings: ImageText.Settings, runtime: Runtime
+) -> _Both:
+    texts = DenseEncoder(model, digest, Use(batch_tokens=settings.batch_tokens))
+    kept = ("dtype", "backend", "device")
+    identity = {name: value for name, value in texts.parameters.items() if name in kept}
+    tower = image_tower_of(model)
+    images = TowerImages(tower, str(model.device), digest, identity, settings.image_batch_size, threads=runtime.threads)
+    return _Both(texts, images)
+
+
+def _tower_sides(
+    towers: Towers, digest: Callable[[], str], dtype: str, settings: ImageText.Settings, runtime: Runtime
+) -> _Both:
+    device = towers.device
+    identity: dict[str, Parameter] = {"dtype": dtype, "backend": "torch", "device": device.partition(":")[0]}
+    if settings.image_size is not None:
+        identity["image_size"] = settings.image_size
+    size, threads = settings.image_batch_size, runtime.threads
+    return _Both(
+        TowerTexts(towers.text, device, digest, identity, settings.batch_tokens),
+        TowerImages(towers.image, device, digest, identity, size, threads=threads),
     )
-
-
-def _identity(settings: ImageText.Settings, device: str) -> dict[str, Parameter]:
-    identity: dict[str, Parameter] = {"dtype": settings.dtype, "backend": "torch", "device": device.partition(":")[0]}
-    return identity if settings.image_size is None else {**identity, "image_size": settings.image_size}
 
 
 def _digest(folder: Path, tokenizer: str | None) -> Callable[[], str]:

@@ -36,7 +36,7 @@ def reads_images(model: "SentenceTransformer") -> bool:
 
 
 def image_tower_of(model: "SentenceTransformer") -> ImageTower:
-    """Return what encodes the images of such a model, in evaluation mode."""
+    """Return what encodes the images of such a model, which is put into evaluation mode."""
     import torch
 
     def prepare(images: "Sequence[Image]") -> Features:
@@ -44,6 +44,7 @@ def image_tower_of(model: "SentenceTransformer") -> ImageTower:
         return {name: value for name, value in made.items() if isinstance(value, torch.Tensor)}
 
     def embed(features: Features) -> "Tensor":
+        model.eval()
         vectors: Tensor = model({**features, "modality": "image"})["sentence_embedding"]
         return vectors
 

@@ -14,10 +14,12 @@ from mlbench.files import offline
 from mlbench.retrievers.checkpoint import module_folders
 
 if TYPE_CHECKING:
+    from hashlib import _Hash as Digest
+
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.base.model import BaseModel
     from torch.nn import Module
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 Model = TypeVar("Model", bound="BaseModel")
 Network = TypeVar("Network", bound="PreTrainedModel")
@@ -86,7 +88,11 @@ def load_network(
     try:
         with quiet():
             network, info = build(
-                str(folder), output_loading_info=True, local_files_only=True, **_weight_options(options)
+                str(folder),
+                output_loading_info=True,
+                local_files_only=True,
+                trust_remote_code=False,
+                **_weight_options(options),
             )
             network.to(options.device or get_device_name())
     except Exception as error:
@@ -154,26 +160,43 @@ def pooling_of(model: "SentenceTransformer") -> str | None:
 
 def digest_model(model: "SentenceTransformer") -> str:
     """Return the SHA-256 (hex) of a model's tensors, module configurations and tokenizer."""
-    import torch
-
     digest = sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        flat = tensor.detach().cpu().contiguous().reshape(-1)
-        digest.update(f"{name}\x1f{tensor.dtype}\x1f{tuple(tensor.shape)}\x1f".encode())
-        digest.update(memoryview(flat.view(torch.uint8).numpy()))
+    _add_tensors(digest, model)
     for module in model:
         configuration = module.get_config_dict() if hasattr(module, "get_config_dict") else {}
         digest.update(f"{type(module).__name__}\x1f{json.dumps(configuration, sort_keys=True, default=str)}".encode())
     transformer = getattr(model[0], "auto_model", None)
     if transformer is not None:
         digest.update(transformer.config.to_json_string(use_diff=False).encode())
-    tokenizer = model.tokenizer
+    _add_tokenizer(digest, model.tokenizer)
+    return digest.hexdigest()
+
+
+def digest_network(network: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", *configurations: str) -> str:
+    """Return the SHA-256 (hex) of a network's tensors and configuration, of a tokenizer and of `configurations`."""
+    digest = sha256()
+    _add_tensors(digest, network)
+    for configuration in (network.config.to_json_string(use_diff=False), *configurations):
+        digest.update(configuration.encode() + b"\x1f")
+    _add_tokenizer(digest, tokenizer)
+    return digest.hexdigest()
+
+
+def _add_tensors(digest: "Digest", module: "Module") -> None:
+    import torch
+
+    for name, tensor in sorted(module.state_dict().items()):
+        flat = tensor.detach().cpu().contiguous().reshape(-1)
+        digest.update(f"{name}\x1f{tensor.dtype}\x1f{tuple(tensor.shape)}\x1f".encode())
+        digest.update(memoryview(flat.view(torch.uint8).numpy()))
+
+
+def _add_tokenizer(digest: "Digest", tokenizer: "PreTrainedTokenizerBase") -> None:
     fast = getattr(tokenizer, "backend_tokenizer", tokenizer)
     # Padding and truncation are how the tokenizer was last called, not what it is.
     state = json.loads(fast.to_str()) if hasattr(fast, "to_str") else {"vocabulary": dict(tokenizer.get_vocab())}
     kept = {key: value for key, value in state.items() if key not in ("padding", "truncation")}
     digest.update(json.dumps(kept, sort_keys=True).encode())
-    return digest.hexdigest()
 
 
 def _missing_weights(model: "BaseModel", folder: Path, model_kwargs: dict[str, object]) -> list[str]:
