@@ -1,24 +1,47 @@
 """Writes images and captions as a folder that is a task, or training data."""
 
 import json
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
 from mlbench.atomic import replaced_folder
 from mlbench.errors import MissingExtra, UserError
-from mlbench.mini_images.combinations import Combination, combinations
-from mlbench.mini_images.drawing import draw
-from mlbench.mini_images.grammars import GRAMMARS, caption
+from mlbench.mini_images.combinations import combinations
+from mlbench.mini_images.drawing import Pixels, draw
+from mlbench.mini_images.grammars import captions
 from mlbench.protocols import Progress, Silence
+from mlbench.tasks import FOLDER_FILE
 
 TEST_SEED = 0
 """The images for evaluation are always those of this seed; those for training never are."""
 
 IMAGES = "images"
 
+_TRAINING_TASK = """\
+name = "mini-images-train"
+title = "mini-images: drawings to train on"
+licence = "CC0 1.0"
+licence_url = "https://creativecommons.org/publicdomain/zero/1.0/legalcode"
+
+[options]
+cluster_unit = "combination"
+"""
+
 _LAST_SEED = 2**32 - 1
 _SILENCE = Silence()
+
+
+@dataclass(frozen=True, slots=True)
+class _Captioned:
+    """An image and its captions by language; those of the same `cluster` show as many of the same shape and colour."""
+
+    name: str
+    pixels: Pixels
+    captions: dict[str, str]
+    cluster: str | None
 
 
 def make(folder: Path, *, seed: int = 1, drawings: int = 12, progress: Progress = _SILENCE) -> tuple[int, int]:
@@ -34,32 +57,44 @@ def make(folder: Path, *, seed: int = 1, drawings: int = 12, progress: Progress 
     if find_spec("PIL") is None:
         raise MissingExtra("images", "images")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    test = [(combination, 0) for combination in combinations(held_out=True)]
-    train = [(combination, number) for combination in combinations(held_out=False) for number in range(drawings)]
-    progress.start("draw", len(test) + len(train))
+    test, train = (len(list(combinations(held_out=held_out))) for held_out in (True, False))
+    progress.start("draw", test + train * drawings)
     with replaced_folder(folder) as unfinished:
-        _write(unfinished / "test", test, TEST_SEED, progress)
-        _write(unfinished / "train", train, seed, progress)
+        _write(unfinished / "test", _for_evaluation(), progress)
+        _write(unfinished / "train", _for_training(seed, drawings), progress)
+        (unfinished / "train" / FOLDER_FILE).write_text(_TRAINING_TASK, encoding="utf-8", newline="\n")
     progress.finish()
-    return len(test), len(train)
+    return test, train * drawings
 
 
 def write_test(folder: Path) -> None:
     """Write the images for evaluation and their captions into `folder`, which is made; raises `OSError`."""
-    _write(folder, [(combination, 0) for combination in combinations(held_out=True)], TEST_SEED, _SILENCE)
+    _write(folder, _for_evaluation(), _SILENCE)
 
 
-def _write(folder: Path, drawings: Iterable[tuple[Combination, int]], seed: int, progress: Progress) -> None:
+def _for_evaluation() -> Iterator[_Captioned]:
+    for combination in combinations(held_out=True):
+        yield _Captioned(f"{combination.name}.png", draw(combination, TEST_SEED), captions(combination), None)
+
+
+def _for_training(seed: int, drawings: int) -> Iterator[_Captioned]:
+    for combination in combinations(held_out=False):
+        for number in range(drawings):
+            name, pixels = f"{combination.name}-{number:03}.png", draw(combination, seed, number)
+            yield _Captioned(name, pixels, captions(combination), combination.name)
+
+
+def _write(folder: Path, images: Iterable[_Captioned], progress: Progress) -> None:
     from PIL import Image
 
     (folder / IMAGES).mkdir(parents=True)
-    captions: dict[str, list[str]] = {language: [] for language in GRAMMARS}
-    for combination, number in drawings:
-        name = f"{combination.name}.png" if seed == TEST_SEED else f"{combination.name}-{number:03}.png"
-        Image.fromarray(draw(combination, seed, number)).save(folder / IMAGES / name, optimize=True)
-        for language, lines in captions.items():
-            row = {"image": name, "caption": caption(language, combination)}
-            lines.append(json.dumps(row, ensure_ascii=False) + "\n")
+    lines: dict[str, list[str]] = defaultdict(list)
+    for image in images:
+        Image.fromarray(image.pixels).save(folder / IMAGES / image.name, optimize=True)
+        for language, caption in image.captions.items():
+            row = {"image": image.name, "caption": caption}
+            row |= {"cluster": image.cluster} if image.cluster else {}
+            lines[language].append(json.dumps(row, ensure_ascii=False) + "\n")
         progress.advance(1)
-    for language, lines in captions.items():
-        (folder / f"captions.{language}.jsonl").write_text("".join(lines), encoding="utf-8", newline="\n")
+    for language, rows in lines.items():
+        (folder / f"captions.{language}.jsonl").write_text("".join(rows), encoding="utf-8", newline="\n")

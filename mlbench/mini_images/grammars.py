@@ -293,6 +293,6 @@ GRAMMARS = {
 }
 
 
-def caption(language: str, combination: Combination) -> str:
-    """Return what a combination is called in one of the languages of `GRAMMARS`; raises `KeyError` for another."""
-    return GRAMMARS[language].say(combination)
+def captions(combination: Combination) -> dict[str, str]:
+    """Return what a combination is called in each language."""
+    return {language: grammar.say(combination) for language, grammar in GRAMMARS.items()}

@@ -18,7 +18,7 @@ def test_make_draws_both_parts_and_refuses_to_draw_over_them(
     ]
     assert shown.err.startswith("draw: 256 images in ")
     assert call(["tasks", "check", str(folder / "train")]) == 0
-    assert "192 clusters (image)" in capsys.readouterr().out
+    assert "192 clusters (combination)" in capsys.readouterr().out
     assert call(command) == 2
     assert "is there already" in capsys.readouterr().err
 

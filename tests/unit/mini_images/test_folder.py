@@ -11,7 +11,7 @@ from mlbench.mini_images import folder as module
 from mlbench.mini_images.combinations import combinations
 from mlbench.mini_images.drawing import draw
 from mlbench.mini_images.folder import make
-from mlbench.mini_images.grammars import GRAMMARS, caption
+from mlbench.mini_images.grammars import GRAMMARS, captions
 from mlbench.tasks import load_task
 
 SHIPPED = Path(__file__).parents[3] / "tasks" / "mini-images"
@@ -36,7 +36,7 @@ def test_what_ships_is_what_is_drawn() -> None:
         assert (pixels == draw(each, 0)).all(), each
     for language in GRAMMARS:
         lines = (SHIPPED / f"captions.{language}.jsonl").read_text(encoding="utf-8").splitlines()
-        expected = [{"image": f"{each.name}.png", "caption": caption(language, each)} for each in held_out]
+        expected = [{"image": f"{each.name}.png", "caption": captions(each)[language]} for each in held_out]
         assert [json.loads(line) for line in lines] == expected
 
 
@@ -62,6 +62,14 @@ def test_both_parts_are_tasks_that_share_no_image(made: Path) -> None:
     )
     assert not {row.text for row in test.documents["image"]} & {row.text for row in train.documents["image"]}
     assert not {row.text for row in test.documents["th"]} & {row.text for row in train.documents["th"]}
+
+
+def test_drawings_of_a_combination_are_one_cluster(made: Path) -> None:
+    task = load_task(str(made / "train"))
+    train = load_collection(task)
+    assert (task.name, task.licence, train.cluster_unit) == ("mini-images-train", "CC0 1.0", "combination")
+    assert train.clusters["black-star-1-000.png"] == train.clusters["black-star-1-001.png"] == "black-star-1"
+    assert len(set(train.clusters.values())) == 192
 
 
 def test_drawings_follow_from_the_seed(made: Path, tmp_path: Path) -> None:

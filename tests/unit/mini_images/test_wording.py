@@ -5,7 +5,7 @@ from string import punctuation
 import pytest
 
 from mlbench.mini_images.combinations import COLOURS, COUNTS, SHAPES, Combination
-from mlbench.mini_images.grammars import GRAMMARS, caption
+from mlbench.mini_images.grammars import GRAMMARS, captions
 
 # Written out by hand, not made from the tables: each shape once as one or two, and once as three or four.
 ENGLISH = [
@@ -286,7 +286,7 @@ def meant(english: str) -> Combination:
 
 @pytest.mark.parametrize("language", EXPECTED)
 def test_captions_are_as_a_speaker_would_say(language: str) -> None:
-    made = [caption(language, meant(english)) for english in ENGLISH]
+    made = [captions(meant(english))[language] for english in ENGLISH]
     assert made == EXPECTED[language]
 
 
@@ -302,9 +302,9 @@ def test_what_is_written_out_has_every_noun_twice_and_every_colour() -> None:
 
 @pytest.mark.parametrize("language", GRAMMARS)
 def test_no_two_combinations_have_one_caption(language: str) -> None:
-    captions = [caption(language, each) for each in EVERY]
-    assert len(set(captions)) == len(EVERY)
-    for text in captions:
+    texts = [captions(each)[language] for each in EVERY]
+    assert len(set(texts)) == len(EVERY)
+    for text in texts:
         assert text == " ".join(text.split())
         assert not set(text) & set(punctuation)
 
@@ -327,4 +327,4 @@ def test_every_noun_and_colour_has_its_forms(language: str) -> None:
 
 
 def test_languages_do_not_share_captions() -> None:
-    assert len({caption(language, each) for language in GRAMMARS for each in EVERY}) == len(GRAMMARS) * len(EVERY)
+    assert len({text for each in EVERY for text in captions(each).values()}) == len(GRAMMARS) * len(EVERY)
