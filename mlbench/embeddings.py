@@ -104,8 +104,9 @@ def embed(
         for chunk, loaded in zip(plan.chunks, _load(plan, matrices[plan.fingerprint], store), strict=True)
         if not loaded
     ]
-    if missing:
-        _encode_all(encoder, missing, matrices, store, progress)
+    for phase, of_images in (("encode", False), ("encode images", True)):
+        if chosen := [each for each in missing if (each[1].role == "image") == of_images]:
+            _encode_all(encoder, chosen, matrices, store, progress, phase=phase)
     _check_not_constant(plans, list(matrices.values()))
     every, encoded = [chunk for plan in plans for chunk in plan.chunks], [chunk for _, chunk in missing]
     return Embeddings(
@@ -189,9 +190,11 @@ def _encode_all(
     matrices: Mapping[str, Vectors],
     store: Store | None,
     progress: Progress,
+    *,
+    phase: str,
 ) -> None:
     """Fill the rows of the missing chunks, saving each as soon as it is encoded."""
-    progress.start("encode", sum(len(chunk.texts) for _, chunk in missing))
+    progress.start(phase, sum(len(chunk.texts) for _, chunk in missing))
     try:
         for plan, chunk in _typical_first(missing):
             vectors = _encode(encoder, chunk)

@@ -21,6 +21,7 @@ WARNING = "warning"
 
 _UNITS = {
     "encode": "texts",
+    "encode images": "images",
     "rank": "queries",
     "scan": "shards",
     "stream": "documents",
@@ -109,7 +110,7 @@ class Pace:
 
     def __init__(self, phase: str, total: int, clock: Callable[[], float] = time.monotonic) -> None:
         self.phase, self.total, self.done = phase, total, 0
-        self._unit = _UNITS.get(phase.partition(" ")[0], "")
+        self._unit = _UNITS.get(phase) or _UNITS.get(phase.partition(" ")[0], "")
         self._clock = clock
         self._begin = clock()
         self._marks = deque([(self._begin, 0)])

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from itertools import combinations, permutations
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from mlbench.ranks_file import _faults
 from mlbench.records import Collection
 from mlbench.results import ImageText
 from mlbench.scoring import Request, Scores, score
+from mlbench.store import Store
 from mlbench.tables import count_vectors
 
 HITS = (1, 5, 10)
@@ -258,3 +260,17 @@ def test_an_alignment_that_is_no_cosine_is_refused(value: float) -> None:
     altered[:] = np.nan
     assert _faults(replace(ranks, alignment=altered))
     assert _faults(replace(ranks, alignment=altered[:-1]))
+
+
+def test_images_are_kept_apart_from_texts_and_found_again(tmp_path: Path) -> None:
+    collection, captions = captioned(EVEN)
+    texts = texts_of(collection)
+    first = embed(Drawn(), texts, Store(tmp_path), Silence())
+    assert (first.distinct, first.images, first.encoded, first.encoded_images) == (len(captions), 12, len(captions), 12)
+    encoder = Drawn()
+    again = embed(encoder, texts, Store(tmp_path), Silence())
+    assert (again.encoded, again.encoded_images) == (0, 0)
+    assert not any(encoder.encoded.values())
+    for group in texts:
+        assert (again.vectors(*group) == first.vectors(*group)).all()
+    assert again.roles["query", IMAGE] == again.roles["document", IMAGE] == "image"
