@@ -44,6 +44,20 @@ def load_collection(
     return collection.restrict(task.model_copy(update={"languages": request.wanted}).corpora)
 
 
+def provide_images(task: Task, folder: Path | None, *, progress: Progress = _SILENCE) -> Collection:
+    """Put the images of `task` into `folder`, so that it serves as `--data-dir`; return what is then there, checked.
+
+    What another folder or the cache has is copied or unpacked, the rest downloaded; without a folder, what is missing
+    is put into the cache. Raises `DataError` where some are to be had nowhere.
+    """
+    request, task = _request(task, None, None, folder, progress)
+    if isinstance(request.images, ImageSources):
+        request = replace(request, images=replace(request.images, into=folder))
+    collection = replace(_reader(task)(request), parallel=task.parallel)
+    check_collection(task, collection, progress)
+    return collection
+
+
 def is_sharded(task: Task) -> bool:
     """Say whether the corpora of `task` can be read shard by shard."""
     return isinstance(_reader(task), Sharding)

@@ -82,7 +82,8 @@ class DeclaredFile(Declared):
     """A file with data; with `url` it can be downloaded.
 
     Without `sha256` (or `md5`, for what is published with no other) it lies beside the file that names it; an
-    `unchecked` one, for which no checksum is known, is taken from the user's folders as it is.
+    `unchecked` one, for which no checksum is known, is taken from the user's folders as it is, and its `url` only says
+    where to get it.
     """
 
     path: RelativePath
@@ -99,15 +100,20 @@ class DeclaredFile(Declared):
         """The SHA-256 or the MD5 in hex, None for a file without either."""
         return self.sha256 or self.md5
 
+    @property
+    def downloadable(self) -> bool:
+        """Whether it can be fetched: what arrives must be verified."""
+        return self.url is not None and self.checksum is not None
+
     @model_validator(mode="after")
     def _checksum(self) -> "DeclaredFile":
         if self.sha256 and self.md5:
             raise ValueError("md5 is for a file without sha256")
         if self.unchecked and self.checksum:
             raise ValueError("unchecked is for a file without a checksum")
-        if (self.checksum is None) != (self.bytes is None):
+        if self.md5 is None and (self.sha256 is None) != (self.bytes is None):
             raise ValueError("sha256 and bytes go together")
-        if self.url is not None and self.checksum is None:
+        if self.url is not None and self.checksum is None and not self.unchecked:
             raise ValueError("a file with a url needs sha256 and bytes")
         return self
 
@@ -119,13 +125,14 @@ class DeclaredArchive(DeclaredFile):
 
 
 class DeclaredImages(Declared):
-    """Where the images of a task are: in `folder` or its `subfolders`, else in `archives` that are unpacked into it.
+    """Where the images of a task are: in `folder`, or one of those in `also`, else in `archives`.
 
-    `source` says in one line where they come from, for whoever must fetch them.
+    What archives have is unpacked into `folder`. `source` says in one line where the images come from, for whoever must
+    fetch them.
     """
 
     folder: RelativePath
-    subfolders: tuple[RelativePath, ...] = Field(default=(), strict=False)
+    also: tuple[RelativePath, ...] = Field(default=(), strict=False)
     source: str = ""
     archives: Annotated[tuple[DeclaredArchive, ...], AfterValidator(distinct)] = Field(default=(), strict=False)
 

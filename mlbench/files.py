@@ -127,14 +127,14 @@ def provide(task: Task, folder: Path, *, progress: Progress = _SILENCE) -> tuple
 
     What another folder or the cache has is copied, the rest downloaded.
     """
-    wanted = [file for file in task.files if file.url is not None]
+    wanted = [file for file in task.files if file.downloadable]
     missing = []
     for file in wanted:
         source = local(file, data_dir=folder if folder.is_dir() else None, root=task.root)
         if source is None:
             missing.append(file)
         elif source != folder / file.path:
-            _copy(source, folder / file.path)
+            copy(source, folder / file.path)
     if missing:
         _download_all(task, missing, folder, progress)
     return tuple(folder / file.path for file in wanted)
@@ -157,7 +157,7 @@ def download(file: DeclaredFile, folder: Path, *, progress: Progress = _SILENCE)
         time.sleep(PAUSE_SECONDS * (2**attempt - 1))
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            _fetch(file.url, file.bytes or 0, part, meter)
+            _fetch(file.url, file.bytes, part, meter)
             reason = _settle(part, target, file)
             if not reason:
                 return target
@@ -180,26 +180,31 @@ def download(file: DeclaredFile, folder: Path, *, progress: Progress = _SILENCE)
 def _download_all(
     task: Task, files: list[DeclaredFile], folder: Path, progress: Progress
 ) -> dict[DeclaredFile, Path | None]:
-    for line in (
-        f"{task.name}: licence {task.licence} {task.licence_url}",
-        f"{task.name}: please cite {task.citation}",
-    ):
-        progress.note(" ".join(line.split()))
+    tell_licence(task, progress)
     progress.start(f"download {task.name}", sum(file.bytes or 0 for file in files))
     # What has no address fails before anything large is fetched.
-    ordered = sorted(files, key=lambda file: file.url is not None)
+    ordered = sorted(files, key=lambda file: file.downloadable)
     paths: dict[DeclaredFile, Path | None] = {file: download(file, folder, progress=progress) for file in ordered}
     progress.finish()
     return paths
 
 
-def _fetch(url: str, size: int, part: Path, meter: _Meter) -> None:
-    """Write what `part` lacks of `size` bytes; a server that ignores the range starts it again."""
+def tell_licence(task: Task, progress: Progress) -> None:
+    """Tell under which licence the files of `task` are, and what to cite."""
+    for line in (
+        f"{task.name}: licence {task.licence} {task.licence_url}",
+        f"{task.name}: please cite {task.citation}",
+    ):
+        progress.note(" ".join(line.split()))
+
+
+def _fetch(url: str, size: int | None, part: Path, meter: _Meter) -> None:
+    """Write what `part` lacks of `size` bytes (None: of all there is); a server that ignores the range starts again."""
     try:
         start = part.stat().st_size
     except FileNotFoundError:
         start = 0
-    if start > size:
+    if size is not None and start > size:
         part.unlink(missing_ok=True)
         start = 0
     meter.at(start)
@@ -212,11 +217,11 @@ def _fetch(url: str, size: int, part: Path, meter: _Meter) -> None:
         # Neither append nor truncate: another process may be writing the same bytes.
         with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666), "wb") as stream:
             stream.seek(position)
-            while position <= size and (block := answer.read(BLOCK_BYTES)):
+            while (size is None or position <= size) and (block := answer.read(BLOCK_BYTES)):
                 stream.write(block)
                 position += len(block)
                 meter.at(position)
-    if position < size:
+    if size is not None and position < size:
         raise ConnectionError(f"the connection was cut after {position:,} of {size:,} bytes")
 
 
@@ -234,7 +239,8 @@ def _settle(part: Path, target: Path, file: DeclaredFile) -> str:
     return fault and f"what arrived {fault}"
 
 
-def _copy(source: Path, target: Path) -> None:
+def copy(source: Path, target: Path) -> None:
+    """Copy a file, whole or not at all, into a folder that may be missing; raises `DataError`."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(target) as unfinished:
@@ -254,6 +260,11 @@ def user_folders(data_dir: Path | None) -> list[Path]:
 
 
 def _unavailable(file: DeclaredFile, reason: str) -> DataError:
+    if file.unchecked and file.url:
+        return DataError(
+            f"{file.path} is not on this machine, and not downloaded, as no checksum of it is known: fetch {file.url}, "
+            f"put it into a folder as DIR/{file.path} and pass --data-dir DIR"
+        )
     where = f" from {file.url}" if file.url else ""
     return DataError(
         f"{file.path} is not on this machine and cannot be downloaded{where} ({reason}): "

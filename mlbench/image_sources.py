@@ -1,37 +1,50 @@
-"""Finds the images of a task in the folders where they may lie, or unpacks them from archives."""
+"""Finds the images of a task in the folders where they may lie; what is missing is unpacked from archives."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 
-from mlbench.declarations import DeclaredImages
+from mlbench import files
+from mlbench.declarations import DeclaredArchive, DeclaredImages, relative_path
 from mlbench.errors import DataError
-from mlbench.files import cache_dir, user_folders
 from mlbench.protocols import Progress
 from mlbench.tasks import Task
+from mlbench.unpacking import unpack
 
-_MOST_NAMED = 100
+_MOST_NAMED = 3
 
 
 @dataclass(frozen=True)
 class ImageSources:
     """An `ImageFinder`: looks beside the task file, in `data_dir`, in `$MLBENCH_DATA` and in the cache folder.
 
-    What lies in these folders may be links to elsewhere: they are the user's own.
+    What lies in these folders may be links to elsewhere: they are the user's own. Images that are missing there are
+    unpacked from the archives of the task, which are found or downloaded as its other files are; nothing else of an
+    archive is. With `into`, all images are put into that folder, so that it serves as `--data-dir`.
     """
 
     task: Task
     images: DeclaredImages
     data_dir: Path | None
     progress: Progress
+    into: Path | None = None
 
     def find(self, names: Sequence[str]) -> dict[str, Path]:
-        """Return the file of each image; raises `DataError`, with notes that name the missing ones."""
+        """Return the file of each image; raises `DataError` for missing ones."""
+        for name in names:
+            try:
+                relative_path(name)
+            except ValueError as error:
+                raise DataError(f"{self.task.name}: an image is called {error}") from error
         found = self._lying_about(names)
+        self._unpack_missing(names, found)
         missing = [name for name in names if name not in found]
         if missing:
             raise self._missing(missing, len(names))
-        return found
+        if self.into is None:
+            return found
+        return {name: self._brought(path, name, self.into) for name, path in found.items()}
 
     def _lying_about(self, names: Sequence[str]) -> dict[str, Path]:
         folders = [folder for folder in self._folders() if folder.is_dir()]
@@ -44,19 +57,63 @@ class ImageSources:
         return found
 
     def _folders(self) -> Iterator[Path]:
-        for root in (self.task.root, *user_folders(self.data_dir), cache_dir() / "data"):
-            for inside in ("", *self.images.subfolders):
-                yield root / self.images.folder / inside
+        for root in (self.task.root, *files.user_folders(self.data_dir), files.cache_dir() / "data"):
+            for folder in (self.images.folder, *self.images.also):
+                yield root / folder
+
+    def _unpack_missing(self, names: Sequence[str], found: dict[str, Path]) -> None:
+        """Add to `found` what archives have: first those on this machine, then what can be downloaded."""
+        to_download = []
+        for archive in self.images.archives:
+            if self._wanted(archive, names, found):
+                path = files.local(archive, data_dir=self.data_dir, root=self.task.root)
+                if path is None:
+                    to_download.append(archive)
+                else:
+                    self._unpack(path, self._wanted(archive, names, found), found)
+        to_download = [archive for archive in to_download if archive.downloadable and not files.offline()]
+        if any(self._wanted(archive, names, found) for archive in to_download):
+            files.tell_licence(self.task, self.progress)
+        for archive in to_download:
+            wanted = self._wanted(archive, names, found)
+            if wanted:
+                self.progress.start(f"download {archive.path}", archive.bytes or 0)
+                path = files.download(archive, files.cache_dir() / "data", progress=self.progress)
+                self.progress.finish()
+                self._unpack(path, wanted, found)
+
+    def _wanted(self, archive: DeclaredArchive, names: Sequence[str], found: dict[str, Path]) -> list[str]:
+        return [name for name in names if name not in found and fnmatchcase(name, archive.holds)]
+
+    def _unpack(self, archive: Path, names: Sequence[str], found: dict[str, Path]) -> None:
+        folder = (self.into or files.cache_dir() / "data") / self.images.folder
+        self.progress.start("unpack", len(names))
+        for name in unpack(archive, {name: folder / name for name in names}):
+            found[name] = folder / name
+            self.progress.advance(1)
+        self.progress.finish()
+
+    def _brought(self, path: Path, name: str, into: Path) -> Path:
+        """Return the path of an image below the folder `into`, where it is copied to if it is not there."""
+        inside = into / self.images.folder
+        if not path.is_relative_to(inside):
+            files.copy(path, inside / name)
+            return inside / name
+        return path
 
     def _missing(self, missing: Sequence[str], of: int) -> DataError:
-        wanted = f"{self.images.folder}/{missing[0]}"
-        where = self.task.root if self.task.root.joinpath(self.images.folder).is_dir() else Path("DIR")
-        rest = "" if where != Path("DIR") else " and pass --data-dir DIR"
-        source = f"; they come from {self.images.source}" if self.images.source else ""
-        error = DataError(
-            f"{self.task.name}: {len(missing):,} of {of:,} images are missing, such as {missing[0]}: "
-            f"put it into a folder as {where / wanted}{rest}{source}"
+        beside = self.task.root / self.images.folder
+        where = beside if beside.is_dir() else Path("DIR", self.images.folder)
+        archives = [str(Path("DIR", archive.path)) for archive in self.images.archives]
+        forbidden = files.offline() and any(archive.downloadable for archive in self.images.archives)
+        parts = [
+            f"put {'it' if len(missing) == 1 else 'them'} into {where}",
+            f", or what they are packed in to {' and '.join(archives)}" if archives else "",
+            "" if beside.is_dir() else ", and pass --data-dir DIR",
+            f"; they come from {self.images.source}" if self.images.source else "",
+            "; downloads are forbidden by MLBENCH_OFFLINE or HF_HUB_OFFLINE" if forbidden else "",
+        ]
+        named = ", ".join(missing[:_MOST_NAMED])
+        return DataError(
+            f"{self.task.name}: {len(missing):,} of {of:,} images are missing, such as {named}: {''.join(parts)}"
         )
-        for name in missing[:_MOST_NAMED]:
-            error.add_note(f"{self.images.folder}/{name} is missing")
-        return error

@@ -102,8 +102,12 @@ def kept_data(cache: Path) -> tuple[KeptData, ...]:
     """Return the folders of downloaded files in the cache folder, by name; none where nothing was downloaded."""
     readers: dict[str, set[str]] = {}
     for name in task_names():
-        for file in load_task(name).files:
-            readers.setdefault(file.path.partition("/")[0], set()).add(name)
+        task = load_task(name)
+        paths = [file.path for file in task.files]
+        if task.images is not None:
+            paths += [task.images.folder, *(archive.path for archive in task.images.archives)]
+        for path in paths:
+            readers.setdefault(path.partition("/")[0], set()).add(name)
     found = []
     for folder in _folders(cache / "data"):
         sizes = [path.stat().st_size for path in sorted(folder.rglob("*")) if path.is_file()]

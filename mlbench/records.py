@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple, Self, TypeVar
 
 from mlbench.digests import LineDigest
+from mlbench.languages import IMAGE
 
 _OTHERS = 10
 """A sample has up to so many documents per query that are not relevant."""
@@ -77,8 +78,9 @@ class Collection:
     met and did not keep: because only a sample was asked for, or their image cannot be decoded.
 
     With captioned images, `IMAGE` is one of `languages`. A topic is either an image, whose documents are its captions,
-    or one caption, translated or not, whose document is its image; the cluster of both is the image. `unreadable` names
-    images that were left out, with their captions, because they cannot be decoded.
+    or one caption, translated or not, whose document is its image; that topic is called `<image>#<number>`. The cluster
+    of both is the image. `unreadable` names images that were left out, with their captions, because they cannot be
+    decoded.
     """
 
     languages: tuple[str, ...]
@@ -129,13 +131,10 @@ class Collection:
 
         "First" is a fixed order of topics that is the same in every language and goes round the clusters, so parallel
         topics stay parallel and no cluster comes twice before each came once. The other documents are a fixed random
-        sample. The same collection gives the same sample; rows keep their order.
+        sample. The same collection gives the same sample; rows keep their order. The captions among the queries are
+        those of the images among them, of each image the first caption before the second of any.
         """
-        order = self._round_the_clusters()
-        queries = {
-            language: _first(rows, n, key=lambda query: order[query.topic_id])
-            for language, rows in self.queries.items()
-        }
+        queries = self._first_captioned(n) if IMAGE in self.languages else self._first_queries(n)
         topics = {query.topic_id for rows in queries.values() for query in rows}
         judgments = {topic: rows for topic, rows in self.judgments.items() if topic in topics}
         relevant = {judgment.doc_id for rows in judgments.values() for judgment in rows}
@@ -148,11 +147,35 @@ class Collection:
             clusters={topic: cluster for topic, cluster in self.clusters.items() if topic in topics},
         )
 
-    def _round_the_clusters(self) -> dict[str, tuple[int, str]]:
+    def _first_queries(self, n: int) -> dict[str, tuple[Query, ...]]:
+        order = self._round_the_clusters(self.clusters)
+        return {
+            language: _first(rows, n, key=lambda query: order[query.topic_id])
+            for language, rows in self.queries.items()
+        }
+
+    def _first_captioned(self, n: int) -> dict[str, tuple[Query, ...]]:
+        order = self._round_the_clusters(query.topic_id for query in self.queries[IMAGE])
+        images = _first(self.queries[IMAGE], n, key=lambda query: order[query.topic_id])
+        chosen = {query.topic_id for query in images}
+
+        def turn(query: Query) -> tuple[int | str, ...]:
+            image, _, number = query.topic_id.partition("#")
+            return int(number), *order[image]
+
+        captions = {
+            language: tuple(query for query in rows if query.topic_id.partition("#")[0] in chosen)
+            for language, rows in self.queries.items()
+        }
+        return {
+            language: images if language == IMAGE else _first(rows, n, key=turn) for language, rows in captions.items()
+        }
+
+    def _round_the_clusters(self, topics: Iterable[str]) -> dict[str, tuple[int, str]]:
         """Return a sort key for each topic: its place within its cluster, then chance."""
         places: Counter[str] = Counter()
         order = {}
-        for chance, topic, cluster in sorted((_digest([topic]), topic, name) for topic, name in self.clusters.items()):
+        for chance, topic, cluster in sorted((_digest([topic]), topic, self.clusters[topic]) for topic in topics):
             order[topic] = (places[cluster], chance)
             places[cluster] += 1
         return order
@@ -242,7 +265,7 @@ def _reversed(digest: str) -> str:
     return digest.translate(_COMPLEMENT)
 
 
-def _first(rows: tuple[_Row, ...], n: int, *, key: Callable[[_Row], tuple[int, str]]) -> tuple[_Row, ...]:
+def _first(rows: tuple[_Row, ...], n: int, *, key: Callable[[_Row], tuple[int | str, ...]]) -> tuple[_Row, ...]:
     """Return the `n` rows with the smallest keys, in the order in which they came."""
     kept = set(sorted(range(len(rows)), key=lambda index: key(rows[index]))[:n])
     return tuple(row for index, row in enumerate(rows) if index in kept)

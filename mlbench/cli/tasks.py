@@ -9,12 +9,13 @@ import click
 from mlbench.cli import making
 from mlbench.cli.language_list import language_list
 from mlbench.cli.progress import Screen, console, pass_screen
-from mlbench.data import is_sharded, load_collection
+from mlbench.data import is_sharded, load_collection, provide_images
+from mlbench.declarations import DeclaredFile
 from mlbench.errors import DataError, InvalidTask, UnknownName, UserError
 from mlbench.files import find_all, provide
-from mlbench.languages import settings_of
+from mlbench.languages import IMAGE, settings_of
 from mlbench.protocols import Progress
-from mlbench.records import Collection
+from mlbench.records import Collection, Image
 from mlbench.streaming.corpus import look_through
 from mlbench.tasks import Task, load_task, task_names
 
@@ -29,6 +30,7 @@ data_dir = click.option(
 
 _MOST_SHOWN = 11
 _NOTHING = "{}: nothing to download, its files came with it"
+_BY_HAND = "{}: nothing to download, what was fetched by hand is there"
 _BY_READER = "{}: its data come when they are first used, by the library that has them"
 
 
@@ -66,15 +68,16 @@ def list_(as_json: bool = False) -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    for heading in ("task", "languages", "queries", "documents", "licence"):
-        number = heading in ("queries", "documents")
+    for heading in ("task", "languages", "images", "queries", "documents", "licence"):
+        number = heading in ("images", "queries", "documents")
         table.add_column(heading, justify="right" if number else "left", no_wrap=number or heading == "task")
     for task in tasks:
         table.add_row(
             task.name,
             " ".join(task.languages) if len(task.languages) <= _MOST_SHOWN else f"{len(task.languages)} languages",
+            f"{task.expected.documents.get(IMAGE, 0):,}" if task.kind == "image_text" else "",
             *(
-                f"{sum(counts.values()):,}" if counts else "?"
+                f"{sum(counts.values()):,}" if counts.keys() >= set(task.corpora) else "?"
                 for counts in (task.expected.queries, task.expected.documents)
             ),
             task.licence,
@@ -115,8 +118,13 @@ def check(screen: Screen, task: str, data_dir: Path | None) -> None:
         raise _listed(task, error, error.faults) from error
     except DataError as error:
         raise _listed(task, error, getattr(error, "__notes__", ())) from error
-    click.echo(f"{checked.name} is fine: {len(collection.languages)} languages, {count_clusters(collection)}")
+    images = f"{len(collection.documents[IMAGE]):,} images, " if checked.images else ""
+    click.echo(f"{checked.name} is fine: {len(checked.languages)} languages, {images}{count_clusters(collection)}")
     _print_counts(collection)
+    if collection.unreadable:
+        broken = collection.unreadable
+        noun = "image and its captions" if len(broken) == 1 else "images and their captions"
+        click.echo(f"without {len(broken):,} broken {noun}: {', '.join(broken[:_MOST_SHOWN])}")
 
 
 @command.command()
@@ -127,20 +135,34 @@ def check(screen: Screen, task: str, data_dir: Path | None) -> None:
 def download(screen: Screen, names: tuple[str, ...], data_dir: Path | None, languages: tuple[str, ...] | None) -> None:
     """Download the files of tasks into the cache, or into --data-dir for use elsewhere.
 
+    Images are looked for as a run would, unpacked from their archives, downloaded where that is possible, and checked.
+
     \b
     Examples:
       mlbench tasks download xquad-r mlqa-r --data-dir ./data
       mlbench tasks download miracl --languages sw,yo
     """
-    for task in [_restricted(load_task(name), languages) for name in names]:
+    for name in names:
+        task = _restricted(load_task(name), languages)
         if data_dir is None:
             found = find_all(task, progress=screen.progress())
-            paths = [source.path for source, file in zip(found, task.files, strict=True) if file.url]
+            paths = [source.path for source, file in zip(found, task.files, strict=True) if file.downloadable]
         else:
             paths = list(provide(task, data_dir, progress=screen.progress()))
         folders = sorted({str(path.parent) for path in paths})
-        nothing = _NOTHING if task.files else _BY_READER
+        by_hand = any(file.unchecked for file in task.files)
+        nothing = _BY_HAND if by_hand else _NOTHING if task.files else _BY_READER
         click.echo(f"{task.name}: {len(paths)} files in {', '.join(folders)}" if paths else nothing.format(task.name))
+        if task.images is not None and any(file.url for file in task.files):
+            narrowed = task.model_copy(update={"languages": languages or task.languages})
+            click.echo(_provided_images(narrowed, data_dir, screen.progress()))
+
+
+def _provided_images(task: Task, data_dir: Path | None, progress: Progress) -> str:
+    """Have the images of a task where a run finds them, and say how many there are."""
+    collection = provide_images(task, data_dir, progress=progress)
+    folders = sorted({str(row.text.path.parent) for row in collection.documents[IMAGE] if isinstance(row.text, Image)})
+    return f"{task.name}: {len(collection.documents[IMAGE]):,} images in {', '.join(folders)}"
 
 
 def _look_through(task: Task, data_dir: Path | None, progress: Progress) -> Collection:
@@ -165,6 +187,7 @@ def summary(task: Task) -> dict[str, object]:
         "name": task.name,
         "title": task.title,
         "languages": task.languages,
+        "kind": task.kind,
         "queries": sum(task.expected.queries.values()),
         "documents": sum(task.expected.documents.values()),
         "settings": {kind: len(settings_of(task.languages, [kind])) for kind in task.settings},
@@ -184,7 +207,7 @@ def describe(task: Task) -> str:
         "queries": _counts(task.expected.queries),
         "documents": _counts(task.expected.documents),
         "settings": ", ".join(settings),
-        "document text": task.document_text,
+        "document text": task.document_text if task.kind == "text" else "",
         "reader": task.reader,
         "options": "  ".join(f"{key} = {value}" for key, value in task.options.items()),
         "measures": " ".join(task.measures),
@@ -195,11 +218,21 @@ def describe(task: Task) -> str:
         "citation": task.citation.strip().replace("\n", "\n" + " " * 15),
     }
     lines = [f"{name:<15}{text}" for name, text in rows.items() if text]
-    for file in task.files:
-        kind = "sha256" if file.sha256 else "md5"
-        size = f"{file.bytes:,} bytes, {kind} {file.checksum}" if file.checksum else ""
-        lines.append(f"{'file':<15}{'  '.join(part for part in (file.path, size, file.url) if part)}")
+    lines += [f"{'file':<15}{_file(file)}" for file in task.files]
+    if task.images is not None:
+        lines.append(f"{'images':<15}{', else '.join((task.images.folder, *task.images.also))}")
+        lines += [f"{'images from':<15}{task.images.source}"] if task.images.source else []
+        lines += [f"{'archive':<15}{_file(archive)}" for archive in task.images.archives]
     return "\n".join(lines)
+
+
+def _file(file: DeclaredFile) -> str:
+    """Return path, size, checksum and address of a file, as far as they are known."""
+    size = f"{file.bytes:,} bytes" if file.bytes is not None else ""
+    checksum = f"{'sha256' if file.sha256 else 'md5'} {file.checksum}" if file.checksum else ""
+    by_hand = "to be fetched by hand:" if file.url and not file.downloadable else ""
+    known = ", ".join(part for part in (size, checksum) if part)
+    return "  ".join(part for part in (file.path, known, " ".join((by_hand, file.url or "")).strip()) if part)
 
 
 def count_clusters(collection: Collection) -> str:
@@ -225,7 +258,9 @@ def _print_counts(collection: Collection) -> None:
     for heading in ("queries", "documents", "relevant", "relevant but missing"):
         table.add_column(heading, justify="right")
     for language, (there, missing) in judged.items():
-        documents = len(collection.documents[language]) + collection.left_out.get(language, 0)
+        # Documents of shards are not held here; images and captions that are left out are none.
+        elsewhere = 0 if IMAGE in judged else collection.left_out.get(language, 0)
+        documents = len(collection.documents[language]) + elsewhere
         counts = (len(collection.queries[language]), documents, there, missing)
         table.add_row(language, *(f"{count:,}" for count in counts))
     console().print(table)

@@ -143,19 +143,14 @@ def _tell(
 ) -> None:
     """Tell of images that are broken, animated or there twice; raises `DataError` where more than half are broken."""
     task, note = request.task, request.progress.note
+    for name, fault in list(faults.items())[:_MOST_NAMED]:
+        note(f"{task}: {name} {fault}")
     if faults:
         name, fault = next(iter(faults.items()))
-        broken = f"{task}: {len(faults):,} of {len(images):,} images cannot be used"
+        broken = f"{task}: {len(faults):,} of {len(images):,} images cannot be used, such as {name}, which {fault}"
         if 2 * len(faults) > len(images):
-            error = DataError(f"{broken}, such as {name}, which {fault}: are these the images of the task?")
-            for other, its_fault in faults.items():
-                error.add_note(f"{other} {its_fault}")
-            raise error
-        note(f"warning: {broken} and are left out with their captions, such as {name}, which {fault}")
-        for other, its_fault in list(faults.items())[1:_MOST_NAMED]:
-            note(f"{task}: {other} {its_fault}")
-        if len(faults) > _MOST_NAMED:
-            note(f"{task}: and {len(faults) - _MOST_NAMED:,} more")
+            raise DataError(f"{broken}: are these the images of the task?")
+        note(f"warning: {broken}: left out, with their captions")
     if animated:
         note(f"{task}: only the first frame of animated images is seen ({len(animated):,}, such as {animated[0]})")
     twins = _twins([(name, image) for name, image in images.items() if image is not None])

@@ -1,13 +1,12 @@
 """Reads your own captioned images: JSON lines of captions for each language, and a folder of images."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from mlbench.declarations import relative_path
 from mlbench.errors import UnknownName
 from mlbench.protocols import ReadRequest, SourceFile
 from mlbench.readers.captioned import Caption, captioned
-from mlbench.readers.json_lines import objects, raise_faults, text_of
+from mlbench.readers.json_lines import objects, raise_faults, text_of, texts_of
 from mlbench.records import Collection
 
 OPTIONS = ("cluster_unit",)
@@ -79,13 +78,7 @@ def _texts(row: dict[str, object], place: str, faults: list[str]) -> list[str]:
     if ("caption" in row) == ("captions" in row):
         faults.append(f"{place}: must have either 'caption' or 'captions'")
         return []
-    if "caption" in row:
-        text = text_of(row, "caption", place, faults)
-        return [] if text is None else [text]
-    captions = row["captions"]
-    if not isinstance(captions, list) or not captions:
-        faults.append(f"{place}: 'captions' must be a list of texts that is not empty")
-        return []
-    numbered: Mapping[str, object] = {f"captions[{number}]": text for number, text in enumerate(captions)}
-    found = [text_of(dict(numbered), key, place, faults) for key in numbered]
-    return [text for text in found if text is not None]
+    if "captions" in row:
+        return texts_of(row, "captions", place, faults)
+    text = text_of(row, "caption", place, faults)
+    return [] if text is None else [text]

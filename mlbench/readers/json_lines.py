@@ -72,6 +72,16 @@ def text_of(row: dict[str, object], key: str, place: str, faults: list[str]) -> 
     return None
 
 
+def texts_of(row: dict[str, object], key: str, place: str, faults: list[str]) -> list[str]:
+    """Return the texts in the list under `key`, which must not be empty; what is wrong is added to `faults`."""
+    values = row.get(key)
+    if not isinstance(values, list) or not values:
+        faults.append(f"{place}: {key!r} must be a list of texts that is not empty")
+        return []
+    entries = {f"{key}[{number}]": value for number, value in enumerate(values)}
+    return [text for entry in entries if (text := text_of(entries, entry, place, faults)) is not None]
+
+
 def raise_faults(faults: list[str]) -> None:
     """Raise `DataError` with the first of the faults, its `__notes__` all of them; without faults, do nothing."""
     if not faults:

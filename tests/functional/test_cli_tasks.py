@@ -22,7 +22,7 @@ def test_list_is_a_table_of_all_tasks(capsys: pytest.CaptureFixture[str], argume
     assert call(arguments) == 0
     shown = capsys.readouterr()
     header, *rows = shown.out.splitlines()
-    assert header.split() == ["task", "languages", "queries", "documents", "licence"]
+    assert header.split() == ["task", "languages", "images", "queries", "documents", "licence"]
     assert [row.split()[0] for row in rows] == list(task_names())
     assert "13,090 13,014 CC BY-SA 4.0" in " ".join(shown.out.split())
     assert "\x1b" not in shown.out

@@ -149,7 +149,7 @@ def test_defaults_of_a_minimal_file(tmp_path: Path) -> None:
         ('[[files]]\npath = "a"\nurl = "https://e.org/a"', "files[1]: a file with a url needs sha256 and bytes"),
         ('[[files]]\npath = "a"\nbytes = 3', "files[1]: sha256 and bytes go together"),
         ('[[files]]\npath = "a"\nsha256 = "ab"\nbytes = 3', "files[1].sha256: string should match pattern"),
-        (f'[[files]]\npath = "a"\nmd5 = "{"0" * 32}"', "files[1]: sha256 and bytes go together"),
+        (f'[[files]]\npath = "a"\nsha256 = "{"0" * 64}"', "files[1]: sha256 and bytes go together"),
         (
             f'[[files]]\npath = "a"\nmd5 = "{"0" * 32}"\nsha256 = "{"0" * 64}"\nbytes = 3',
             "files[1]: md5 is for a file without sha256",
