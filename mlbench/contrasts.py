@@ -30,8 +30,8 @@ TESTED_BIAS_SCORES = ("own_language_preference", "rank_distance", "rank_distance
 
 
 class Subject(BaseModel):
-    """What is compared: a measure or bias score called `name`, over all settings of a kind, over those that ask in one
-    language, or in a single setting (which has `document_languages`). A bias score has no kind.
+    """What is compared: a measure or score called `name`, over all settings of a kind, over those that ask in one
+    language, or in a single setting (which has `document_languages`). A bias score, or one of captions, has no kind.
 
     Where images ask, a row of the family of query languages is about one language of captions: `document_languages`.
     """
@@ -126,8 +126,13 @@ def contrast(base: System, candidate: System) -> Contrasts:
     ]
     shared = [name for name in first.bias if all(name in one.bias for one in (*base, *candidate))]
     in_bias = [_contrast_bias(name, base, candidate) for name in shared]
+    in_captions = [
+        _contrast_captions(name, base, candidate)
+        for name in first.captions
+        if all(name in one.captions for one in (*base, *candidate))
+    ]
     return Contrasts(
-        each=tuple(sorted((*in_settings, *in_bias), key=lambda one: FAMILIES.index(one.subject.family))),
+        each=tuple(sorted((*in_settings, *in_bias, *in_captions), key=lambda one: FAMILIES.index(one.subject.family))),
         primary_measure=request.primary_measure,
         n_base=len(base),
         n_candidate=len(candidate),
@@ -221,6 +226,23 @@ def _contrast_bias(name: str, base: System, candidate: System) -> Contrast:
         n_topics=each[0].n_topics,
         n_clusters=int(counts.any(axis=1).sum()),
         contributions=_contributions(change, counts) if is_mean else None,
+    )
+
+
+def _contrast_captions(name: str, base: System, candidate: System) -> Contrast:
+    """Return the contrast of a score of captioned images, a mean of its columns."""
+    each = [one.captions[name] for one in (*base, *candidate)]
+    sums, counts = np.stack([one.sums for one in each], axis=2), each[0].counts
+    change: Floats = sums[:, :, len(base) :].mean(axis=2) - sums[:, :, : len(base)].mean(axis=2)
+    sample = base[0].sample
+    return Contrast(
+        subject=Subject(family="aggregates", name=name),
+        base=np.array([one.value for one in each[: len(base)]]),
+        candidate=np.array([one.value for one in each[len(base) :]]),
+        interval=sample.bounds(sample.bootstrap(change, counts).macro_mean()[:, None])[0],
+        n_topics=each[0].n_topics,
+        n_clusters=int(counts.any(axis=1).sum()),
+        contributions=_contributions(change, counts),
     )
 
 

@@ -12,15 +12,20 @@ from mlbench.languages import Setting
 from mlbench.ranks import Ranks
 from mlbench.scoring import Request
 from mlbench.scoring.bias import find_score, has_pool, sum_contributions, translation_pools
+from mlbench.scoring.image_text import sum_captions
 from mlbench.scoring.sample import Sample
 from mlbench.scoring.settings import SettingSums, sum_settings
+from mlbench.significance import macro_contributions
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class BiasSums:
-    """A bias score of one system: its value, and float64 (clusters, languages) sums and counts of its contributions."""
+class ScoreSums:
+    """A score of one system: its value, and float64 (clusters, columns) sums and counts of its contributions.
+
+    Columns are languages, or settings of each language.
+    """
 
     value: float
     sums: Floats
@@ -33,7 +38,8 @@ class Observation:
     """What one ranks file says, summed within clusters; compared with others of the same `request` and `data`.
 
     `asked` bool (topics, settings) says which topics have a query and a relevant document in a setting. `data` names
-    what was measured on, aspect by aspect, with its digest.
+    what was measured on, aspect by aspect, with its digest. `captions` are the scores of captioned images, which are
+    means of their columns; empty for texts.
     """
 
     request: Request
@@ -41,7 +47,8 @@ class Observation:
     sample: Sample
     settings: SettingSums
     asked: NDArray[np.bool_]
-    bias: Mapping[str, BiasSums]
+    bias: Mapping[str, ScoreSums]
+    captions: Mapping[str, ScoreSums]
     data: Mapping[str, str]
 
 
@@ -56,11 +63,12 @@ def observe(ranks: Ranks, request: Request) -> Observation:
         settings=settings,
         asked=_asked(ranks, request.settings),
         bias=_bias_sums(ranks, request.bias_scores, sample) if has_pool(ranks, request.parallel) else {},
+        captions=_caption_sums(ranks, request.settings, sample),
         data=describe_data(ranks, settings.pool_sizes),
     )
 
 
-def _bias_sums(ranks: Ranks, names: Sequence[str], sample: Sample) -> dict[str, BiasSums]:
+def _bias_sums(ranks: Ranks, names: Sequence[str], sample: Sample) -> dict[str, ScoreSums]:
     """Sum the bias scores that are computed topic by topic; those made of other numbers are left to their readers."""
     wanted = [*names, "rank_distance_log2"] if "rank_distance" in names else names
     pools = translation_pools(ranks)
@@ -71,12 +79,20 @@ def _bias_sums(ranks: Ranks, names: Sequence[str], sample: Sample) -> dict[str, 
             continue
         contributions = score.contributions(pools[score.compares])
         value, _ = summarise(score, contributions)
-        found[name] = BiasSums(
+        found[name] = ScoreSums(
             np.nan if value is None else value,
             *sum_contributions(contributions, sample),
             n_topics=int(np.isfinite(contributions.reshape(len(contributions), -1)).any(axis=1).sum()),
         )
     return found
+
+
+def _caption_sums(ranks: Ranks, settings: Sequence[Setting], sample: Sample) -> dict[str, ScoreSums]:
+    topics = np.unique(ranks.query_topics[ranks.row_queries])
+    return {
+        name: ScoreSums(float(macro_contributions(sums, counts).sum()), sums, counts, n_topics=len(topics))
+        for name, (sums, counts) in sum_captions(ranks, settings, sample).items()
+    }
 
 
 def _asked(ranks: Ranks, settings: Sequence[Setting]) -> NDArray[np.bool_]:

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from mlbench.cli.progress import Screen, console, pass_screen
 from mlbench.cli.topic import answer_topic
 from mlbench.errors import UserError
-from mlbench.languages import check_language
+from mlbench.languages import IMAGE, check_language
 from mlbench.measures import parse
 from mlbench.report.formats import FORMATS, console_pools, console_reports, format_of, render, render_pools, save
 from mlbench.report.harmless import harmless
@@ -66,7 +66,8 @@ def command(
     beside the result under its name (report.html for several), every other format goes to stdout.
 
     A pool is any set of the result's languages, and --measure any measure there, whether or not it was asked for at run
-    time. Each language of the pool asks; a single language is asked by all.
+    time. Each language of the pool asks; a single language is asked by all. A pool of captions is asked by images, and
+    the pool called image by the captions of every language.
 
     A topic is shown with its queries, the ranks of its relevant documents, and what stands at the top of each list.
     """
@@ -109,8 +110,9 @@ def result_paths(paths: tuple[Path, ...]) -> list[Path]:
 
 
 def pool_languages(pool: str) -> tuple[str, ...]:
-    """Return the languages of `ar,en,zh`; raises `UserError` for what is no language tag."""
-    return tuple(check_language(tag.strip()) for tag in pool.split(","))
+    """Return the languages of `ar,en,zh`, or `image`; raises `UserError` for what is no language tag."""
+    tags = [tag.strip() for tag in pool.split(",")]
+    return tuple(tag if tag == IMAGE else check_language(tag) for tag in tags)
 
 
 def _format(chosen: str | None, output: Path | None) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mlbench.errors import UserError
-from mlbench.languages import Setting, settings_of
+from mlbench.languages import IMAGE, Setting, settings_of
 from mlbench.ranks import Ranks, can_answer, pool_counts
 from mlbench.regression.sharing import restrict
 from mlbench.regression.sources import Measured
@@ -80,8 +80,11 @@ def why_incomparable(
         return f"their languages are {have}; --shared-languages compares those of both"
     if not languages:
         return "they share no language"
-    differing = [tag for tag in sorted(languages) if one.fingerprints.get(tag) != other.fingerprints.get(tag)]
+    tags = [*sorted(languages), IMAGE]
+    differing = [tag for tag in tags if one.fingerprints.get(tag) != other.fingerprints.get(tag)]
     if differing or (one.languages == other.languages and one.fingerprint != other.fingerprint):
+        if differing == [IMAGE] and one.languages != other.languages:
+            return "their images differ, or images have more captions in the languages that are left out"
         return f"their data differs{' in ' if differing else ''}{', '.join(differing)}"
     if set(one.measures) != set(other.measures) or one.primary_measure != other.primary_measure:
         named = " and ".join(f"{', '.join(each.measures)} (primary {each.primary_measure})" for each in (one, other))
@@ -102,9 +105,13 @@ def _settings(result: Result, languages: frozenset[str]) -> tuple[Setting, ...]:
 
 
 def _equally_deep(counts: Sequence[Ranks]) -> bool:
-    """Say whether the lists over the pool of all languages end at the same depth, query by query."""
-    pools = [pool_counts(one, one.languages.tolist()).listed for one in counts if can_answer(one, one.languages)]
-    return all(np.array_equal(pools[0], listed) for listed in pools[1:])
+    """Say whether the lists over the pool of all languages, and of all images, end at the same depth for each query."""
+    wholes = [counts[0].spoken_languages, *([(IMAGE,)] if counts[0].has_images else [])]
+    for whole in wholes:
+        pools = [pool_counts(one, whole).listed for one in counts if can_answer(one, whole)]
+        if not all(np.array_equal(pools[0], listed) for listed in pools[1:]):
+            return False
+    return True
 
 
 def _share(measured: Measured, languages: frozenset[str]) -> Ranks:

@@ -4,7 +4,9 @@ from collections.abc import Collection
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
+from mlbench.languages import IMAGE
 from mlbench.ranks import Ranks
 
 
@@ -12,9 +14,10 @@ def restrict(ranks: Ranks, languages: Collection[str]) -> Ranks:
     """Return the counts of queries and documents in some of the languages; the top of the lists is left out.
 
     Topics, clusters and queries are numbered as in a run with these languages alone. A ranker's pools that hold another
-    language are left out: what stands ahead in them is not known.
+    language are left out: what stands ahead in them is not known. Images stay with their captions, whose closest other
+    caption is not known among fewer.
     """
-    kept = np.flatnonzero(np.isin(ranks.languages, list(languages)))
+    kept = np.flatnonzero(np.isin(ranks.languages, [*languages, IMAGE]))
     names = set(ranks.languages[kept].tolist())
     columns = [index for index, column in enumerate(ranks.columns) if names.issuperset(column.split("+"))]
     queries = np.flatnonzero(np.isin(ranks.query_languages, kept))
@@ -40,4 +43,11 @@ def restrict(ranks: Ranks, languages: Collection[str]) -> Ranks:
         ties=ranks.ties[rows][:, columns],
         top=np.empty((len(queries), 0), dtype=np.int32),
         listed=ranks.listed[queries][:, columns],
+        alignment=None if ranks.alignment is None else _without_others(ranks.alignment[rows]),
     )
+
+
+def _without_others(alignment: NDArray[np.float32]) -> NDArray[np.float32]:
+    found = alignment.copy()
+    found[:, 1] = np.nan
+    return found

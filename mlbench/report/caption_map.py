@@ -38,11 +38,17 @@ class CaptionMap:
     def _label_width(self) -> int:
         return max(map(len, self.captions.rows))
 
+    def _width(self, column: Column) -> int:
+        """Return how wide a column is; one that stands alone in its group has room for the group's name."""
+        alone = sum(each.group == column.group for each in self.captions.columns) == 1
+        texts = [_short(column), *([column.group] if alone else [])]
+        return 2 + max(map(len, [*texts, *(decimal(column.value(row)) for row in (*column.values, MEAN))]))
+
     def _blocks(self, room: int) -> Iterator[list[Column]]:
         """Cut the columns into blocks as wide as the room; a column that is too wide stands alone."""
         block: list[Column] = []
         for column in self.captions.columns:
-            if block and self._label_width + sum(map(_width, [*block, column])) > room:
+            if block and self._label_width + sum(map(self._width, [*block, column])) > room:
                 yield block
                 block = []
             block.append(column)
@@ -53,12 +59,12 @@ class CaptionMap:
         if any(group for group, _ in groups):
             line = Text(" " * self._label_width, "bold", no_wrap=True)
             for group, found in groups:
-                width = sum(map(_width, found))
+                width = sum(map(self._width, found))
                 line.append(f"{group[: width - 2]:^{width}}")
             yield line
         line = Text(" " * self._label_width, "bold", no_wrap=True)
         for column in columns:
-            line.append(f"{_short(column):>{_width(column) - 1}} ")
+            line.append(f"{_short(column):>{self._width(column) - 1}} ")
         yield line
         for row in self.captions.rows:
             yield self._row(row, columns, coloured=coloured)
@@ -69,7 +75,7 @@ class CaptionMap:
             value = column.value(row)
             mark = BEST if column.is_best(row) else WORST if column.is_worst(row) else " "
             style = self.captions.scale(column).style(value) if coloured and value is not None and row != MEAN else ""
-            line.append(f"{decimal(value)}{mark}".rjust(_width(column)), style or "not bold")
+            line.append(f"{decimal(value)}{mark}".rjust(self._width(column)), style or "not bold")
         return line
 
     def _legend(self, n_blocks: int, *, coloured: bool) -> RenderableType:
@@ -94,7 +100,3 @@ def _short(column: Column) -> str:
     """Write the title of a column: below the name of its group, a hit rate is told by its cutoff."""
     family, at, cutoff = column.title.partition("@")
     return f"{at}{cutoff}" if column.group and family == _FAMILY else column.title
-
-
-def _width(column: Column) -> int:
-    return 2 + max(len(_short(column)), *(len(decimal(column.value(row))) for row in (*column.values, MEAN)))

@@ -10,6 +10,7 @@ from mlbench.regression.document import TaskComparison, Verdict
 from mlbench.report.pairs import POOL, Grid
 from mlbench.report.sweep_rows import Quantity, p_text
 from mlbench.results import Bounds
+from mlbench.scoring.image_text import CAPTION_SCORES
 
 WORST = 10
 """How many of the worst settings are shown where the others are left out."""
@@ -25,7 +26,14 @@ _SUMMARY_SCORES = (
     "rank_distance_log2",
 )
 # What stands in place of those that texts alone have.
-_IMAGE_SCORES = ("rank_distance", "rank_distance_median", "rank_distance_log2", "language_prior", "rank_spread")
+_IMAGE_SCORES = (
+    *CAPTION_SCORES,
+    "rank_distance",
+    "rank_distance_median",
+    "rank_distance_log2",
+    "language_prior",
+    "rank_spread",
+)
 
 Escape = Callable[[str], str]
 """Makes a name from a document harmless where it is to stand."""
@@ -108,8 +116,8 @@ def other_measures(task: TaskComparison) -> dict[str, dict[Setting, Difference]]
 
 
 def difference_grid(task: TaskComparison) -> DifferenceGrid:
-    """Gather the differences of all settings; the pool is the largest that each language asked."""
-    found = single_settings(task)
+    """Gather the differences of all settings of texts; the pool is the largest that each language asked."""
+    found = [each for each in single_settings(task) if each.line.kind not in IMAGE_KINDS]
     largest = max((len(each.line.document_languages or ()) for each in found), default=0)
     cells, pool, explained = dict[tuple[str, str], float](), dict[str, float](), set[tuple[str, str]]()
     for each in found:

@@ -9,7 +9,7 @@ from mlbench.report.comparison import BEST, MEANS, Comparison, compare
 from mlbench.report.method import cost, intervals
 from mlbench.report.notation import ABSENT, count, decimal, heading, interval, quick_look, spoken, two_digits
 from mlbench.report.pairs import MEAN, POOL, Grid, grid, shown_measure
-from mlbench.report.pool import PoolAnswer, pool_rows
+from mlbench.report.pool import PoolAnswer, asked_by, pool_rows
 from mlbench.report.scores import (
     headline,
     no_bias,
@@ -63,7 +63,7 @@ def markdown_pools(results: Sequence[Result], answers: Sequence[PoolAnswer]) -> 
         blocks += [
             _title(result),
             f"Pool of {languages}: {count(answer.n_documents, 'document')}",
-            table(["query language", "queries", *map(_heading, measures)], rows),
+            table([asked_by(answer), "queries", *map(_heading, measures)], rows),
             _prose(intervals(answer.statistics)),
         ]
     return "\n\n".join(blocks) + "\n"

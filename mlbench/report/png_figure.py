@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _DPI = 200
 _CELL, _WIDE_CELL = 0.42, 0.95
 """Inches."""
+_TITLE_AT = 0.98
+"""Where a title stands unless somebody lifts it, as a share of the height."""
 
 
 def png_report(result: Result, *, measure: str | None = None) -> bytes:
@@ -50,7 +52,7 @@ def png_report(result: Result, *, measure: str | None = None) -> bytes:
         FigureCanvasAgg(figure)
         _draw(figure.add_subplot(), shown)
         title = f"{result.retriever.spec} on {result.task.name}\n{shown.title}"
-        figure.suptitle(title, fontsize=9, parse_math=False)
+        figure.suptitle(title, fontsize=9, parse_math=False, y=_TITLE_AT + shown.lift / figure.get_figheight())
         figure.savefig(buffer, format="png", metadata={"Software": None}, bbox_inches="tight")
     return buffer.getvalue()
 
@@ -59,7 +61,8 @@ def png_report(result: Result, *, measure: str | None = None) -> bytes:
 class _Picture:
     """What is drawn: titles, and rows of values with the scales of their columns; `gaps` stand before columns.
 
-    `x_axis` and `y_axis` are the names of the axes, `cell` is how wide a column is in inches.
+    `x_axis` and `y_axis` are the names of the axes. In inches, `cell` is how wide a column is, and `lift` how much
+    higher than usual the title stands.
     """
 
     title: str
@@ -71,6 +74,7 @@ class _Picture:
     scales: Sequence[Scale]
     gaps: Sequence[int]
     cell: float
+    lift: float = 0.0
 
 
 def _of_grid(shown: Grid) -> _Picture:
@@ -99,6 +103,7 @@ def _of_captions(shown: Captions) -> _Picture:
         scales=[shown.scale(column) for column in columns],
         gaps=[place for place in range(1, len(columns)) if columns[place].group != columns[place - 1].group],
         cell=_WIDE_CELL,
+        lift=0.4,
     )
 
 

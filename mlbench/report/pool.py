@@ -7,7 +7,8 @@ from pydantic import BaseModel, ConfigDict
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
-from mlbench.languages import Setting
+from mlbench.errors import UserError
+from mlbench.languages import IMAGE, Setting
 from mlbench.ranks import Ranks
 from mlbench.report.notation import count, decimal, heading, interval, spoken
 from mlbench.report.summary import fitting_measures, intervals_line, left_out
@@ -36,12 +37,17 @@ def answer_pool(
 ) -> PoolAnswer:
     """Compute the measures of a pool, asked in each of its languages; a pool of one language is asked in all.
 
+    With captioned images, a pool of captions is asked by images, and that of the images by captions of all languages.
     `ranks` are those of the result. `measure` is computed in place of the task's; it may be one that the task does not
     have. Intervals are made as the result's are. Raises `UserError` for no or an unknown language, and for a pool that
     a ranker was not asked for.
     """
     pool = tuple(sorted(set(document_languages)))
-    asked = pool if len(pool) > 1 else result.task.languages
+    asked: Sequence[str] = pool if len(pool) > 1 else result.task.languages
+    if ranks.has_images and pool != (IMAGE,):
+        if IMAGE in pool:
+            raise UserError("captions and images are no pool: ask for captions, such as de,en, or for image alone")
+        asked = (IMAGE,)
     statistics = result.statistics
     scores = score(
         ranks,
@@ -91,11 +97,12 @@ class PoolTable:
         yield Text(title, "bold")
         rows = pool_rows(answer)
         columns = {measure: self._cells(rows, measure) for measure in self._measures()}
-        label_width = max(cell_width([Text(row.label) for row in rows]), len("query language"))
+        asking = asked_by(answer)
+        label_width = max(cell_width([Text(row.label) for row in rows]), len(asking))
         queries_width = max(len("queries"), *(len(row.n_queries) for row in rows))
         shown = fitting_measures(columns, options.max_width - label_width - queries_width - 2 * GAP)
         table = plain_table()
-        table.add_column("query language", no_wrap=True)
+        table.add_column(asking, no_wrap=True)
         table.add_column("queries", justify="right", no_wrap=True)
         for measure in shown:
             table.add_column(heading(measure), no_wrap=True)
@@ -119,13 +126,18 @@ class PoolTable:
         ]
 
 
+def asked_by(answer: PoolAnswer) -> str:
+    """Return what the first column of a pool's table is called."""
+    return "asked by" if any(setting.query_language == IMAGE for setting in answer.settings) else "query language"
+
+
 def pool_rows(answer: PoolAnswer) -> list[PoolRow]:
     """Return a row for each query language, then the means and, where it is below 1, their ceiling."""
     asked = [
         PoolRow(setting.query_language, f"{setting.n_queries:,}", setting.measures, setting.intervals)
         for setting in answer.settings
     ]
-    return [*asked, *_means(answer)]
+    return [*asked, *(_means(answer) if len(asked) > 1 or asked[0].label != IMAGE else [])]
 
 
 def _means(answer: PoolAnswer) -> Iterator[PoolRow]:

@@ -62,17 +62,34 @@ def clip_scores(ranks: Ranks) -> tuple[Floats, Floats]:
     return clip, harmonic
 
 
+def sum_captions(ranks: Ranks, settings: Sequence[Setting], sample: Sample) -> dict[str, tuple[Floats, Floats]]:
+    """Sum the caption scores that there are within clusters, and count what was summed: float64 (clusters, columns).
+
+    The mean of the columns' ratios is the mean over languages that a result has: a column is a language, or a hit rate
+    of a language.
+    """
+    if not ranks.has_images:
+        return {}
+    found = {}
+    asked = [setting for pair in _pairs(ranks.spoken_languages, set(settings)).values() for setting in pair]
+    if asked:
+        hits = sum_settings(ranks, asked, _HITS, sample)
+        shape = (sample.n_clusters, len(asked) * len(_HITS))
+        found["r_mean"] = hits.sums.reshape(shape), np.repeat(hits.counts, len(_HITS), axis=1)
+    for name, values in zip(CAPTION_SCORES[1:], clip_scores(ranks), strict=True):
+        there, sums, counts = _sum_over_captions(ranks, values, sample)
+        if len(there):
+            found[name] = sums, counts
+    return found
+
+
 _Means = tuple[Floats, Floats]
 """Values (languages,), NaN where there is none, and their replicates (resamples, languages)."""
 
 
 def _hit_rates(ranks: Ranks, languages: Sequence[str], asked: set[Setting], sample: Sample) -> _Means:
     """Return the mean of the hit rates of both directions, for each language that has both."""
-    pairs = {
-        place: (Setting(language, (IMAGE,)), Setting(IMAGE, (language,)))
-        for place, language in enumerate(languages)
-        if {Setting(language, (IMAGE,)), Setting(IMAGE, (language,))} <= asked
-    }
+    pairs = _pairs(languages, asked)
     values = np.full(len(languages), np.nan)
     replicates = np.full((sample.resamples, len(languages)), np.nan)
     if pairs:
@@ -84,20 +101,32 @@ def _hit_rates(ranks: Ranks, languages: Sequence[str], asked: set[Setting], samp
     return values, replicates
 
 
+def _pairs(languages: Sequence[str], asked: set[Setting]) -> dict[int, tuple[Setting, Setting]]:
+    """Return the settings of both directions by the place of their language, where both are asked."""
+    both = [(Setting(language, (IMAGE,)), Setting(IMAGE, (language,))) for language in languages]
+    return {place: pair for place, pair in enumerate(both) if set(pair) <= asked}
+
+
 def _over_captions(ranks: Ranks, scores: Floats, sample: Sample) -> _Means:
     """Return the mean of `scores` (rows,) over the captions of each language."""
-    spoken = [ranks.language_index(language) for language in ranks.spoken_languages]
-    values = np.full(len(spoken), np.nan)
-    replicates = np.full((sample.resamples, len(spoken)), np.nan)
-    rows = np.flatnonzero(np.isfinite(scores))
-    columns = np.where(ranks.row_languages[rows, None] == spoken, scores[rows, None], np.nan)
-    there = np.flatnonzero(np.isfinite(columns).any(axis=0))
+    size = len(ranks.spoken_languages)
+    values = np.full(size, np.nan)
+    replicates = np.full((sample.resamples, size), np.nan)
+    there, sums, counts = _sum_over_captions(ranks, scores, sample)
     if len(there):
-        topics = ranks.query_topics[ranks.row_queries[rows]].astype(np.int64)
-        sums, counts = sample.sum_within(columns[:, there], topics)
         values[there] = sums.sum(axis=0) / counts.sum(axis=0)
         replicates[:, there] = sample.bootstrap(sums, counts).ratios
     return values, replicates
+
+
+def _sum_over_captions(ranks: Ranks, scores: Floats, sample: Sample) -> tuple[NDArray[np.int64], Floats, Floats]:
+    """Return the places of the languages that have `scores` (rows,), their sums and counts (clusters, languages)."""
+    spoken = [ranks.language_index(language) for language in ranks.spoken_languages]
+    rows = np.flatnonzero(np.isfinite(scores))
+    columns = np.where(ranks.row_languages[rows, None] == spoken, scores[rows, None], np.nan)
+    there = np.flatnonzero(np.isfinite(columns).any(axis=0))
+    topics = ranks.query_topics[ranks.row_queries[rows]].astype(np.int64)
+    return there, *sample.sum_within(columns[:, there], topics)
 
 
 def _caption_counts(ranks: Ranks) -> dict[str, int]:
