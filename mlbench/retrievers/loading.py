@@ -145,7 +145,7 @@ def set_max_length(model: "SentenceTransformer", max_length: int) -> None:
     model.max_seq_length = max_length
     try:
         model.encode(["a " * max_length], show_progress_bar=False)
-    except (IndexError, RuntimeError) as error:
+    except (IndexError, RuntimeError, ValueError) as error:
         raise RetrieverError(f"max_length={max_length}: the checkpoint takes fewer tokens") from error
 
 

@@ -8,7 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from mlbench.errors import RetrieverError
-from mlbench.retrievers.checkpoint import digest_checkpoint, find_checkpoint, module_folders, read_json
+from mlbench.retrievers.checkpoint import (
+    check_checkpoint,
+    digest_checkpoint,
+    find_checkpoint,
+    module_folders,
+    read_json,
+)
 from mlbench.retrievers.loading import LoadOptions
 
 if TYPE_CHECKING:
@@ -125,6 +131,7 @@ def open_towers(folder: Path, options: LoadOptions, max_length: int | None) -> T
     """Return both towers of a checkpoint's folder; raises `RetrieverError` as an `Opener` does."""
     kind = check_kind(folder, options)
     if kind not in OPENERS:
+        check_checkpoint(folder, allow_pickle=options.allow_pickle)
         raise RetrieverError(f"{folder}: model_type {kind!r} is not known; known are {', '.join(sorted(OPENERS))}")
     module, name = OPENERS[kind]
     return cast(Opener, getattr(import_module(module), name))(folder, options, max_length)
