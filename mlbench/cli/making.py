@@ -12,7 +12,7 @@ from mlbench.cli.progress import Screen, pass_screen
     epilog="""\b
 Examples:
   mlbench tasks make mini-images ./mini-images
-  mlbench tasks make mini-images ./more --drawings 40 --seed 2
+  mlbench tasks make mini-images ./more --drawings 100 --seed 2
   mlbench tasks check ./mini-images/test""",
 )
 @click.argument("name", type=click.Choice(["mini-images"]), metavar="NAME")
@@ -20,7 +20,7 @@ Examples:
 @click.option(
     "--drawings",
     type=click.IntRange(min=1, max=1000),
-    default=12,
+    default=40,
     show_default=True,
     metavar="N",
     help="Images for training of each combination.",

@@ -44,7 +44,7 @@ class _Captioned:
     cluster: str | None
 
 
-def make(folder: Path, *, seed: int = 1, drawings: int = 12, progress: Progress = _SILENCE) -> tuple[int, int]:
+def make(folder: Path, *, seed: int = 1, drawings: int = 40, progress: Progress = _SILENCE) -> tuple[int, int]:
     """Write `folder`/test, always the same, and `folder`/train with `drawings` images of each combination for training.
 
     The two share no combination. Returns the numbers of images. Raises `UserError` where `folder` is there and is not

@@ -106,12 +106,12 @@ def test_nothing_is_left_after_an_error(tmp_path: Path, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(module, "draw", fail)
     with pytest.raises(OSError, match="no room"):
-        make(tmp_path / "new")
+        make(tmp_path / "new", drawings=1)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_without_pillow_one_line_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "find_spec", lambda name: None)
     with pytest.raises(MissingExtra, match=r"mlbench\[images\]"):
-        make(tmp_path / "new")
+        make(tmp_path / "new", drawings=1)
     assert list(tmp_path.iterdir()) == []
