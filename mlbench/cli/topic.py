@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from mlbench.data import is_sharded, load_collection
+from mlbench.declarations import DeclaredImages
 from mlbench.errors import DataError, UserError
 from mlbench.files import local
 from mlbench.ranks import Ranks
@@ -23,8 +24,16 @@ def answer_topic(result: Result, ranks: Ranks, name: str, data_dir: Path | None)
     if task is None:
         hint = f"no texts: {result.task.name} is a task of your own; name its folder or file with --data-dir"
         return look_at(result, ranks, topic_id), hint
-    texts = _texts(task, result.task, data_dir, ranks)
     hint = f"no texts: mlbench tasks download {task.name}, or name a folder that has them with --data-dir"
+    if task.images is not None:
+        task = _without_downloads(task, task.images, data_dir)
+    try:
+        texts = _texts(task, result.task, data_dir, ranks)
+    except DataError as error:
+        if task.images is None:
+            raise
+        # Ranks can be looked at without the images, which are large.
+        texts, hint = None, f"no texts: {error}"
     return look_at(result, ranks, topic_id, texts), "" if texts else hint
 
 
@@ -32,6 +41,12 @@ def _task(info: TaskInfo, data_dir: Path | None) -> Task | None:
     if info.name in task_names():
         return load_task(info.name)
     return None if data_dir is None else load_task(str(data_dir))
+
+
+def _without_downloads(task: Task, images: DeclaredImages, data_dir: Path | None) -> Task:
+    """Return a task of images without the archives that are not on this machine."""
+    there = tuple(each for each in images.archives if local(each, data_dir=data_dir, root=task.root) is not None)
+    return task.model_copy(update={"images": images.model_copy(update={"archives": there})})
 
 
 def _texts(task: Task, info: TaskInfo, data_dir: Path | None, ranks: Ranks) -> Collection | None:

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from mlbench.errors import UserError
+from mlbench.languages import IMAGE, whole_pool
 from mlbench.measures import UNRETRIEVED, parse, relevant_ranks
 from mlbench.ranks import MISSING, Ranks, can_answer, pool_counts
-from mlbench.records import Collection
+from mlbench.records import Collection, Image
 from mlbench.results import Result
 
 WORST = "worst"
@@ -66,7 +67,11 @@ class RelevantDocument(_Part):
 
 
 class Topic(_Part):
-    """A topic; `pool` is all languages of the task, or empty where a ranker was not asked for them together."""
+    """A topic; `pool` is all languages of the task, or empty where a ranker was not asked for them together.
+
+    An image is asked against the captions of all languages, a caption against images. The text of an image is the name
+    of its file.
+    """
 
     task: str
     retriever: str
@@ -102,13 +107,15 @@ def look_at(result: Result, ranks: Ranks, topic_id: str, texts: Collection | Non
     values = [_value(quality[query]) for query in queries]
     known = [value for value in values if value is not None]
     words = _Texts.of(texts, topic_id)
+    languages = ranks.query_languages[queries]
+    asked = whole_pool(str(ranks.languages[languages[0]]) if len(languages) else "", ranks.languages.tolist())
     return Topic(
         task=result.task.name,
         retriever=result.retriever.spec,
         topic_id=topic_id,
         average_precision=sum(known) / len(known) if known else None,
-        pool=tuple(ranks.languages.tolist()) if counts.pool is not None else (),
-        n_documents=counts.n_documents,
+        pool=() if counts.pool is None else asked,
+        n_documents=0 if counts.pool is None else pool_counts(ranks, asked).size,
         queries=tuple(_query(ranks, query, ap, words) for query, ap in zip(queries.tolist(), values, strict=True)),
         relevant=_relevant(ranks, counts, rows, words),
     )
@@ -123,18 +130,29 @@ class _Counts:
 
     pool: NDArray[np.int64] | None
     language: NDArray[np.int64]
-    n_documents: int
 
 
 def _counts(ranks: Ranks) -> _Counts:
     whole = ranks.languages.tolist()
-    pool = pool_counts(ranks, whole) if can_answer(ranks, whole) else None
     language = np.full(len(ranks.row_queries), UNRETRIEVED)
     for index, name in enumerate(whole):
         if can_answer(ranks, [name]):
             own = ranks.row_languages == index
             language[own] = pool_counts(ranks, [name]).rank[own]
-    return _Counts(None if pool is None else pool.rank, language, 0 if pool is None else pool.size)
+    return _Counts(_pool_rank(ranks), language)
+
+
+def _pool_rank(ranks: Ranks) -> NDArray[np.int64] | None:
+    """Return the rank of each row among all that its query may be asked against, None where nobody asked for that."""
+    captions = ranks.spoken_languages
+    pools = [captions, (IMAGE,)] if ranks.has_images else [captions]
+    if not all(can_answer(ranks, pool) for pool in pools):
+        return None
+    rank = pool_counts(ranks, captions).rank
+    if not ranks.has_images:
+        return rank
+    of_image = ranks.row_languages == ranks.language_index(IMAGE)
+    return np.where(of_image, pool_counts(ranks, (IMAGE,)).rank, rank)
 
 
 def _average_precision(ranks: Ranks, counts: _Counts) -> NDArray[np.float64]:
@@ -170,12 +188,16 @@ class _Texts:
         if collection is None:
             return cls({}, {})
         asked = {
-            language: query.text
+            language: _text(query.text)
             for language, rows in collection.queries.items()
             for query in rows
             if query.topic_id == topic_id
         }
-        return cls(asked, {row.doc_id: row.text for rows in collection.documents.values() for row in rows})
+        return cls(asked, {row.doc_id: _text(row.text) for rows in collection.documents.values() for row in rows})
+
+
+def _text(text: str) -> str:
+    return text.path.name if isinstance(text, Image) else text
 
 
 def _query(ranks: Ranks, query: int, average_precision: float | None, texts: _Texts) -> TopicQuery:

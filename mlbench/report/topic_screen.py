@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.text import Text
 
+from mlbench.languages import IMAGE
 from mlbench.report.notation import ABSENT, count, decimal
 from mlbench.report.topic import RelevantDocument, Topic
 from mlbench.report.width import GAP, Flow, cell_width, plain_table
@@ -16,7 +17,7 @@ SHOWN = 5
 """How much of each list is shown."""
 
 _MARK = "*"
-_OWN = "own"
+_OWN, _ALONE = "own", "alone"
 _ISOLATE, _END = "\u2068", "\u2069"
 _RIGHT_TO_LEFT = frozenset({"R", "AL", "AN"})
 # Joiners belong to the spelling of many languages; all else that is not printed could act on the terminal.
@@ -91,8 +92,8 @@ class TopicScreen:
 
     def _ranks(self, room: int) -> Iterator[RenderableType]:
         """Yield the ranks in blocks of as many columns as the width holds."""
-        columns = self._rank_columns()
-        label = max(len(query.language) for query in self.topic.queries)
+        columns, rows = self._rank_columns(), self._rank_rows()
+        label = max(map(len, rows))
         widths = {name: max(len(name), *map(len, cells)) + GAP for name, cells in columns.items()}
         where = "in the pool" if self.topic.pool else "among the documents of its language"
         title = f"rank {where}: language of the query (rows) by language of the relevant document (columns)"
@@ -101,19 +102,20 @@ class TopicScreen:
             if number:
                 yield Text()
             yield Text(" " * label + "".join(f"{name:>{widths[name]}}" for name in block), "bold", no_wrap=True)
-            for place, query in enumerate(self.topic.queries):
-                line = Text(query.language.ljust(label), "bold", no_wrap=True)
+            for place, row in enumerate(rows):
+                line = Text(row.ljust(label), "bold", no_wrap=True)
                 for name in block:
-                    style = "bold" if name == query.language else "not bold"
+                    style = "bold" if name == row else "not bold"
                     line.append(f"{columns[name][place]:>{widths[name]}}", style)
                 yield line
-        yield Flow([Text(part, "dim") for part in self._explanations()], "; ")
+        if explained := [Text(part, "dim") for part in self._explanations()]:
+            yield Flow(explained, "; ")
 
     def _rank_columns(self) -> dict[str, list[str]]:
         """Return the cells of each column, from top to bottom: the best rank where a language has several."""
         languages = list(dict.fromkeys(document.language for document in self.topic.relevant))
         columns: dict[str, list[str]] = {}
-        if self.topic.pool:
+        if self.topic.pool and not self._has_images:
             own = [
                 self._best(query.language, [d for d in self.topic.relevant if d.language == query.language], pool=False)
                 for query in self.topic.queries
@@ -124,7 +126,21 @@ class TopicScreen:
             columns[language] = [
                 self._best(query.language, documents, pool=bool(self.topic.pool)) for query in self.topic.queries
             ]
+            if self._asks_by_image:
+                columns[language].append(self._best(IMAGE, documents, pool=False))
         return columns
+
+    def _rank_rows(self) -> list[str]:
+        """Return what the rows of the ranks are called; an image has a second one."""
+        return [*(query.language for query in self.topic.queries), *([_ALONE] if self._asks_by_image else [])]
+
+    @property
+    def _asks_by_image(self) -> bool:
+        return bool(self.topic.pool) and any(query.language == IMAGE for query in self.topic.queries)
+
+    @property
+    def _has_images(self) -> bool:
+        return self._asks_by_image or IMAGE in self.topic.pool
 
     def _best(self, query_language: str, documents: Sequence[RelevantDocument], *, pool: bool) -> str:
         found = [
@@ -137,7 +153,9 @@ class TopicScreen:
         return ABSENT if best is None else f"{best:,}"
 
     def _explanations(self) -> Iterator[str]:
-        if self.topic.pool:
+        if self._asks_by_image:
+            yield f"{_ALONE}: among the captions of that language alone"
+        if self.topic.pool and not self._has_images:
             yield f"{_OWN}: the one in the query's language, among the documents of that language alone"
         languages = [document.language for document in self.topic.relevant]
         if len(set(languages)) < len(languages):
