@@ -1,5 +1,6 @@
 """Opens image files safely: what they are is checked before they are decoded, and all come out as 8-bit RGB."""
 
+import re
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -127,7 +128,9 @@ def _opened(path: Path) -> "Iterator[Image.Image]":
     except (IsADirectoryError, PermissionError) as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from error
     except Image.DecompressionBombError as error:
-        raise BrokenImage(f"has too many pixels, at most {MOST_PIXELS:,} are read") from error
+        # Pillow has a limit of its own, which is higher, and its message has the number.
+        pixels = next((f"{int(number):,}" for number in re.findall(r"\d+", str(error))), "too many")
+        raise BrokenImage(f"has {pixels} pixels, at most {MOST_PIXELS:,} are read") from error
     except Exception as error:  # Decoders of broken files raise a dozen kinds.
         raise BrokenImage("is empty" if not path.stat().st_size else f"cannot be decoded: {_reason(error)}") from error
 

@@ -1,6 +1,8 @@
 """Reads your own captioned images: JSON lines of captions for each language, and a folder of images."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from mlbench.declarations import relative_path
 from mlbench.errors import UnknownName
@@ -11,6 +13,7 @@ from mlbench.records import Collection
 
 OPTIONS = ("cluster_unit",)
 
+_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 _EXAMPLE = "{'image': 'dog.jpg', 'caption': ...}"
 
 
@@ -28,7 +31,8 @@ def read(request: ReadRequest) -> Collection:
 
     Their lines are `{"image", "caption"}`, or `{"image", "captions": [...]}` for several at once; an image may have
     several lines, and a line may name the `cluster` of its image (else every image is its own). Images are named by
-    their path in the task's folder of images. The k-th captions of an image are translations of each other.
+    their path in the task's folder of images; others in that folder are told to the user, and so are captions that
+    several images have. The k-th captions of an image are translations of each other.
 
     The option `cluster_unit` names what the clusters are. Raises `DataError` with the first fault, its file and line;
     its `__notes__` are all the faults.
@@ -45,7 +49,10 @@ def read(request: ReadRequest) -> Collection:
     gathered.faults += [f"there is no file of captions for language {language!r}" for language in absent]
     raise_faults(gathered.faults)
     unit = str(request.options.get("cluster_unit", "cluster")) if gathered.clusters else "image"
-    return captioned(request, gathered.captions, clusters=gathered.clusters, cluster_unit=unit)
+    collection = captioned(request, gathered.captions, clusters=gathered.clusters, cluster_unit=unit)
+    _tell_uncaptioned(request, gathered.captions)
+    _tell_shared(request, gathered.captions)
+    return collection
 
 
 def _read_captions(source: SourceFile, gathered: _Gathered) -> None:
@@ -82,3 +89,29 @@ def _texts(row: dict[str, object], place: str, faults: list[str]) -> list[str]:
         return texts_of(row, "captions", place, faults)
     text = text_of(row, "caption", place, faults)
     return [] if text is None else [text]
+
+
+def _tell_uncaptioned(request: ReadRequest, captions: Sequence[Caption]) -> None:
+    """Tell of images that lie beside those that have captions."""
+    first = captions[0].image
+    path = request.images.find([first])[first] if request.images is not None else Path(first)
+    folder = path.parents[first.count("/")]
+    named = {caption.image for caption in captions}
+    there = (found.relative_to(folder).as_posix() for found in folder.rglob("*") if found.suffix.lower() in _SUFFIXES)
+    others = sorted(name for name in there if name not in named)
+    if others:
+        request.progress.note(f"{request.task}: {len(others):,} images have no caption, such as {others[0]}: left out")
+
+
+def _tell_shared(request: ReadRequest, captions: Sequence[Caption]) -> None:
+    """Tell of captions that several images have."""
+    images: dict[tuple[str, str], set[str]] = {}
+    for image, language, text in captions:
+        images.setdefault((language, text.strip()), set()).add(image)
+    shared = [(language, text) for (language, text), names in images.items() if len(names) > 1]
+    if shared:
+        language, text = shared[0]
+        request.progress.note(
+            f"{request.task}: {len(shared):,} captions are those of several images, such as {text[:60]!r} in "
+            f"{language}: those images cannot be told apart by it"
+        )

@@ -1,0 +1,236 @@
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from hashlib import sha256
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pictures import huge, noise, png, save
+from PIL import Image
+
+from mlbench import images
+from mlbench.errors import DataError, MissingExtra
+from mlbench.images import BrokenImage, check_image, check_images, open_image, open_images
+
+
+def packed(image: Image.Image, kind: str, **options: object) -> bytes:
+    stream = BytesIO()
+    image.save(stream, kind, **options)
+    return stream.getvalue()
+
+
+def opened(folder: Path, content: bytes) -> Image.Image:
+    path = folder / "image"
+    path.write_bytes(content)
+    check_image(path)
+    return open_image(path)
+
+
+def turned() -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    picture = Image.new("RGB", (3, 2))
+    picture.putpixel((0, 1), (255, 0, 0))
+    return packed(picture, "PNG", exif=exif)
+
+
+def animation() -> bytes:
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
+    return packed(frames[0], "GIF", save_all=True, append_images=frames[1:])
+
+
+def palette() -> bytes:
+    picture = Image.new("P", (2, 1), 0)
+    picture.putpalette([10, 20, 30, 200, 100, 50])
+    picture.putpixel((1, 0), 1)
+    return packed(picture, "PNG", transparency=1)
+
+
+@pytest.mark.parametrize(
+    ("content", "pixels"),
+    [
+        (packed(Image.new("RGB", (2, 1), (1, 2, 3)), "PNG"), [(1, 2, 3)] * 2),
+        (packed(Image.new("L", (1, 1), 77), "PNG"), [(77, 77, 77)]),
+        (packed(Image.new("1", (1, 1), 1), "PNG"), [(255, 255, 255)]),
+        (packed(Image.new("LA", (1, 1), (0, 0)), "PNG"), [(255, 255, 255)]),
+        (packed(Image.new("RGBA", (1, 1), (0, 0, 0, 0)), "PNG"), [(255, 255, 255)]),
+        (packed(Image.new("RGBA", (1, 1), (9, 8, 7, 255)), "PNG"), [(9, 8, 7)]),
+        (palette(), [(10, 20, 30), (255, 255, 255)]),
+        (png(3, 1, 16, 0, b"\x00\x00\x00\x80\x00\xff\xff"), [(0, 0, 0), (128, 128, 128), (255, 255, 255)]),
+        (png(1, 1, 16, 2, b"\x00\xff\xff\x80\x00\x00\x00"), [(255, 128, 0)]),
+    ],
+    ids=["rgb", "grey", "one bit", "clear grey", "clear", "opaque", "palette", "16-bit grey", "16-bit colour"],
+)
+def test_all_come_out_as_rgb(tmp_path: Path, content: bytes, pixels: list[tuple[int, int, int]]) -> None:
+    image = opened(tmp_path, content)
+    assert image.mode == "RGB"
+    assert [image.getpixel((x, 0)) for x in range(image.width)] == pixels
+
+
+def test_cmyk_jpeg_is_converted(tmp_path: Path) -> None:
+    image = opened(tmp_path, packed(Image.new("CMYK", (16, 16), (0, 255, 255, 0)), "JPEG"))
+    red, green, blue = image.getpixel((8, 8))  # type: ignore[misc]
+    assert (image.mode, red > 200, green < 60, blue < 60) == ("RGB", True, True, True)
+
+
+def test_a_camera_that_was_turned(tmp_path: Path) -> None:
+    image = opened(tmp_path, turned())
+    assert image.size == (2, 3)
+    assert image.getpixel((0, 0)) == (255, 0, 0)
+
+
+def test_the_first_frame_of_an_animation(tmp_path: Path) -> None:
+    path = tmp_path / "a.gif"
+    path.write_bytes(animation())
+    assert check_image(path) is True
+    assert open_image(path).getpixel((4, 4)) == (255, 0, 0)
+    assert check_image(save(tmp_path / "b.png")) is False
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (b"", "is empty"),
+        (b"no image at all", "cannot be decoded: it is no image that Pillow knows"),
+        (packed(noise(1, (200, 200)), "JPEG")[:9_000], "cannot be decoded: image file is truncated"),
+        (packed(noise(1, (200, 200)), "JPEG")[:2], "cannot be decoded"),
+        (packed(noise(1), "PNG")[:300], "cannot be decoded"),
+        (animation()[:40], "cannot be decoded"),
+        (huge(), "has 400,000,000 pixels, at most 67,108,864 are read"),
+        (png(9_000, 9_000, 1, 0, b""), "has 9,000 x 9,000 pixels, at most 67,108,864 are read"),
+        (png(0, 5, 8, 0, b""), "cannot be decoded"),
+    ],
+    ids=["empty", "text", "cut jpeg", "jpeg of 2 bytes", "cut png", "cut gif", "huge", "large", "no width"],
+)
+def test_broken_images_are_refused_in_one_line(tmp_path: Path, content: bytes, fault: str) -> None:
+    path = tmp_path / "a.jpg"
+    path.write_bytes(content)
+    for reading in (check_image, open_image):
+        with pytest.raises(BrokenImage) as caught:
+            reading(path)
+        assert str(caught.value).startswith(fault)
+        assert "\n" not in str(caught.value)
+        assert str(path) not in str(caught.value)
+
+
+def test_the_limit_is_a_number_of_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = save(tmp_path / "a.png", size=(24, 16))
+    monkeypatch.setattr(images, "MOST_PIXELS", 24 * 16)
+    assert open_image(path).size == (24, 16)
+    monkeypatch.setattr(images, "MOST_PIXELS", 24 * 16 - 1)
+    with pytest.raises(BrokenImage, match="24 x 16"):
+        open_image(path)
+
+
+def test_what_is_huge_is_refused_before_it_takes_memory(tmp_path: Path) -> None:
+    (tmp_path / "huge.png").write_bytes(huge())
+    program = """
+import resource, sys
+from pathlib import Path
+from PIL import PngImagePlugin
+from mlbench.images import BrokenImage, open_image
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+try:
+    open_image(Path(sys.argv[1]))
+except BrokenImage:
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, tmp_path / "huge.png"], capture_output=True, text=True, check=True
+    )
+    # Decoded it would be 400 MB; ru_maxrss is in kB.
+    assert int(done.stdout) < 20_000
+
+
+@pytest.mark.parametrize("make", [lambda path: None, Path.mkdir], ids=["missing", "a folder"])
+def test_what_is_no_file_is_another_error(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    make(tmp_path / "a.png")
+    with pytest.raises(DataError, match=r"a\.png") as caught:
+        open_image(tmp_path / "a.png")
+    assert not isinstance(caught.value, BrokenImage)
+    with pytest.raises(DataError, match=r"a\.png"):
+        list(check_images([save(tmp_path / "b.png"), tmp_path / "a.png"]))
+
+
+def test_without_pillow_one_line_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "find_spec", lambda name: None)
+    with pytest.raises(MissingExtra, match=r"images need: pip install 'mlbench\[images\]'"):
+        open_image(save(tmp_path / "a.png"))
+
+
+SOUND = {kind: packed(noise(3, (40, 30)), kind) for kind in ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF")}
+SOUND["turned"] = turned()
+SOUND["animation"] = animation()
+
+
+@given(st.sampled_from(sorted(SOUND)), st.integers(0, 10**6), st.integers(0, 255), st.booleans())
+def test_what_is_found_sound_can_be_opened(
+    tmp_path_factory: pytest.TempPathFactory, kind: str, place: int, byte: int, cut: bool
+) -> None:
+    content = bytearray(SOUND[kind])
+    place %= len(content)
+    if cut:
+        del content[place:]
+    else:
+        content[place] = byte
+    path = tmp_path_factory.getbasetemp() / "damaged"
+    path.write_bytes(content)
+    try:
+        check_image(path)
+    except BrokenImage:
+        return
+    assert open_image(path).mode == "RGB"
+
+
+class TestOpenImages:
+    def test_keeps_the_order(self, tmp_path: Path) -> None:
+        paths = [save(tmp_path / f"{number}.png", number, (number + 1, 2)) for number in range(30)]
+        assert [image.width for image in open_images(paths)] == list(range(1, 31))
+        assert list(open_images([])) == []
+
+    def test_names_the_broken_one(self, tmp_path: Path) -> None:
+        (tmp_path / "b.png").write_bytes(b"")
+        with pytest.raises(BrokenImage, match=r"b\.png is empty"):
+            list(open_images([save(tmp_path / "a.png"), tmp_path / "b.png"]))
+
+    @pytest.mark.parametrize("workers", [1, 3])
+    def test_opens_a_few_ahead_and_no_more(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int) -> None:
+        count, lock = [0], threading.Lock()
+
+        def counted(path: Path) -> Image.Image:
+            with lock:
+                count[0] += 1
+            return noise(0)
+
+        monkeypatch.setattr(images, "open_image", counted)
+        used = 0
+        for used, _ in enumerate(open_images([tmp_path] * 100, workers), start=1):
+            assert count[0] <= used + 4 * workers
+            if used == 50:
+                break
+        assert used == 50
+        assert count[0] <= 50 + 4 * workers
+
+
+class TestCheckImages:
+    def test_tells_digests_animations_and_faults_in_order(self, tmp_path: Path) -> None:
+        paths = [save(tmp_path / f"{number}.jpg", number) for number in range(9)]
+        (tmp_path / "a.gif").write_bytes(animation())
+        (tmp_path / "empty.png").write_bytes(b"")
+        paths += [tmp_path / "a.gif", tmp_path / "empty.png"]
+        found = list(check_images(paths))
+        assert [checked.path for checked in found] == paths
+        assert [checked.animated for checked in found] == [False] * 9 + [True, False]
+        assert [checked.fault for checked in found] == [""] * 10 + ["is empty"]
+        digests = [sha256(path.read_bytes()).hexdigest() for path in paths]
+        assert [checked.digest for checked in found] == [*digests[:-1], ""]
+
+    def test_stops_early(self, tmp_path: Path) -> None:
+        paths = [save(tmp_path / f"{number}.png", number) for number in range(5)]
+        checking = check_images(paths)
+        assert next(checking).path == paths[0]
+        checking.close()  # type: ignore[attr-defined]
