@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, cast
 from mlbench.errors import RetrieverError
 from mlbench.retrievers.albef_keys import BLOCK, LAYER, POSITION_IDS, Sizes, read_sizes
 from mlbench.retrievers.albef_weights import find_weights, read_weights
+from mlbench.retrievers.contrastive import check_length
 from mlbench.retrievers.loading import DTYPES, LoadOptions
 from mlbench.retrievers.matchers import Matcher, fuse
 from mlbench.retrievers.towers import Features, ImageTower, TextTower, Towers
@@ -69,7 +70,7 @@ def open_albef_matcher(path: Path, options: LoadOptions, max_length: int | None)
     model = _build(tensors, sizes, options.image_size, weights)
     device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
     model = model.eval().to(device=device, dtype=getattr(torch, DTYPES[options.dtype]))
-    length = min(max_length or _MAX_LENGTH, sizes["places"])
+    length = check_length(max_length or min(_MAX_LENGTH, sizes["places"]), sizes["places"])
     return _matcher(model, tokenizer, length, device)
 
 
@@ -146,6 +147,7 @@ def _build(tensors: "Mapping[str, Tensor]", sizes: Sizes, image_size: int | None
 
 
 def _vision(tensors: "Mapping[str, Tensor]", sizes: Sizes, image_size: int | None, source: Path) -> "Module":
+    from torch import device
     from transformers import ViTConfig, ViTModel
 
     grid = isqrt(sizes["positions"] - 1)
@@ -156,23 +158,23 @@ def _vision(tensors: "Mapping[str, Tensor]", sizes: Sizes, image_size: int | Non
     side = image_size or grid * sizes["patch"]
     if side % sizes["patch"]:
         raise RetrieverError(f"image_size={side}: must be a multiple of {sizes['patch']}, the side of a patch")
-    model = ViTModel(
-        ViTConfig(
-            hidden_size=sizes["width"],
-            num_hidden_layers=sizes["blocks"],
-            num_attention_heads=sizes["width"] // _HEAD,
-            intermediate_size=sizes["mlp"],
-            image_size=side,
-            patch_size=sizes["patch"],
-            layer_norm_eps=1e-6,
-            attn_implementation="sdpa",
-        ),
-        add_pooling_layer=False,
+    config = ViTConfig(
+        hidden_size=sizes["width"],
+        num_hidden_layers=sizes["blocks"],
+        num_attention_heads=sizes["width"] // _HEAD,
+        intermediate_size=sizes["mlp"],
+        image_size=side,
+        patch_size=sizes["patch"],
+        layer_norm_eps=1e-6,
+        attn_implementation="sdpa",
     )
+    # Without memory of its own, which would only be filled with random numbers.
+    with device("meta"):
+        model = ViTModel(config, add_pooling_layer=False)
     renamed = dict(_vision_weights(tensors))
     positions = _VISION_NAMES["pos_embed"]
     renamed[positions] = interpolate_positions(renamed[positions], side // sizes["patch"])
-    model.load_state_dict(renamed)
+    model.load_state_dict(renamed, assign=True)
     return cast("Module", model)
 
 
@@ -211,6 +213,7 @@ def _vision_weights(tensors: "Mapping[str, Tensor]") -> "Iterator[tuple[str, Ten
 
 def _text(tensors: "Mapping[str, Tensor]", sizes: Sizes) -> "tuple[Module, Module]":
     """Return BERT's first layers, which read texts alone, and its last ones, which look at the image."""
+    from torch import device
     from transformers import BertConfig, BertModel
     from transformers.models.bert.modeling_bert import BertEncoder
 
@@ -228,7 +231,8 @@ def _text(tensors: "Mapping[str, Tensor]", sizes: Sizes) -> "tuple[Module, Modul
     text = BertModel(BertConfig(**options, num_hidden_layers=alone), add_pooling_layer=False)
     # BERT has cross-attention only as a decoder; `fuse` lets each token see the whole text all the same.
     decoding = {"is_decoder": True, "add_cross_attention": True}
-    fusion = BertEncoder(BertConfig(**options, **decoding, num_hidden_layers=sizes["fusion"]))
+    with device("meta"):
+        fusion = BertEncoder(BertConfig(**options, **decoding, num_hidden_layers=sizes["fusion"]))
     first, last = {}, {}
     for name, tensor in tensors.items():
         if name.startswith(LAYER):
@@ -239,8 +243,8 @@ def _text(tensors: "Mapping[str, Tensor]", sizes: Sizes) -> "tuple[Module, Modul
                 last[f"layer.{int(number) - alone}.{place}"] = tensor
         elif name.startswith("text_encoder.") and name != POSITION_IDS:
             first[name.removeprefix("text_encoder.")] = tensor
-    text.load_state_dict(first)
-    fusion.load_state_dict(last)
+    text.load_state_dict(first, assign=True)
+    fusion.load_state_dict(last, assign=True)
     return cast("Module", text), cast("Module", fusion)
 
 

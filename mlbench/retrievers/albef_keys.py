@@ -48,10 +48,10 @@ _SINGLE = {
     "temp": "",
     "visual_encoder.cls_token": "1 1 width",
     "visual_encoder.pos_embed": "1 positions width",
-    POSITION_IDS: "1 places",
     "text_encoder.embeddings.word_embeddings.weight": "vocabulary hidden",
     "text_encoder.embeddings.position_embeddings.weight": "places hidden",
     "text_encoder.embeddings.token_type_embeddings.weight": "types hidden",
+    POSITION_IDS: "1 places",
 }
 # What only training needs: the momentum model, its queues, and the masked-language head of pre-training.
 _TRAINING = re.compile(
@@ -131,7 +131,7 @@ def _voted(shapes: Mapping[str, Shape], expected: Mapping[str, str]) -> dict[str
         for word, size in zip(sizes, shape if len(shape) == len(sizes) else [None] * len(sizes), strict=True):
             if word.isalpha():
                 votes.setdefault(word, Counter()).update([] if size is None else [size])
-    return {word: max(counter, key=lambda size: (counter[size], size), default=0) for word, counter in votes.items()}
+    return {word: next((size for size, _ in counter.most_common(1)), 0) for word, counter in votes.items()}
 
 
 def _evaluate(word: str, sizes: Sizes) -> int:

@@ -72,7 +72,8 @@ def _weights(content: object, path: Path) -> "dict[str, Tensor]":
             raise RetrieverError(f"{path}: {name} is a {type(tensor).__name__}, no tensor")
         if official in weights:
             raise RetrieverError(f"{path}: {official} is there twice, with and without bert.")
-        weights[official] = tensor
+        # The file is only mapped, and may be written anew.
+        weights[official] = tensor.clone()
     return weights
 
 

@@ -44,12 +44,9 @@ def random_state(shapes: Shapes, seed: int = 1) -> dict[str, Any]:
     for name, shape in shapes.items():
         if name.endswith("position_ids"):
             state[name] = torch.arange(shape[1]).reshape(shape)
-        elif len(shape) < 2:
-            state[name] = (1.0 if "norm" in name.lower() and name.endswith("weight") else 0.0) + 0.1 * torch.randn(
-                shape
-            )
         else:
-            state[name] = 0.15 * torch.randn(shape)
+            is_scale = "norm" in name.lower() and name.endswith("weight")
+            state[name] = float(is_scale) + 0.1 * torch.randn(shape)
     return state
 
 

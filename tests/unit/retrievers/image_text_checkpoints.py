@@ -201,12 +201,14 @@ def save_text_tower(folder: Path, seed: int = 7, *, dim: int = DIM) -> Path:
 
 
 def bert_tokenizer(length: int = 20) -> Any:
-    """Return BERT's tokenizer with a vocabulary of the captions."""
+    """Return BERT's tokenizer with a vocabulary of letters and short words, the same each time."""
     from transformers import BertTokenizer
 
-    tokenizer = BertTokenizer().train_new_from_iterator(CAPTIONS, 300)
-    tokenizer.model_max_length = length
-    return tokenizer
+    words = sorted({word for caption in CAPTIONS for word in caption.lower().split() if len(word) < 6})
+    letters = sorted({letter for caption in CAPTIONS for letter in caption.lower()} - {" "})
+    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words, *letters, *(f"##{letter}" for letter in letters)]
+    vocabulary = {token: number for number, token in enumerate(dict.fromkeys(tokens))}
+    return BertTokenizer(vocab=vocabulary, model_max_length=length)
 
 
 def save_blip(folder: Path, seed: int = 8) -> Path:

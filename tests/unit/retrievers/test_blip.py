@@ -1,0 +1,130 @@
+"""BLIP against transformers' own `BlipForImageTextRetrieval`, on small random checkpoints."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from unit.retrievers.image_text_checkpoints import CAPTIONS, DIM, opened, save_blip, save_pictures
+
+from mlbench.errors import RetrieverError
+from mlbench.protocols import Encoder, Runtime
+from mlbench.records import Image
+from mlbench.specs import open_retriever
+from mlbench.systems.opening import open_reranker
+
+torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
+
+torch.set_num_threads(1)
+
+RUNTIME = Runtime(device="cpu")
+
+
+class Library:
+    """What transformers computes, for one text and one image at a time, so that nothing is padded."""
+
+    def __init__(self, folder: Path) -> None:
+        self.network = transformers.BlipForImageTextRetrieval.from_pretrained(folder).eval()
+        processor = transformers.BlipImageProcessorPil.from_pretrained(folder)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+        self.processor = transformers.BlipProcessor(processor, tokenizer)
+
+    def inputs(self, caption: str, image: Any) -> dict[str, Any]:
+        rows = self.processor(text=[caption], images=[image], return_tensors="pt", truncation=True, max_length=20)
+        return {name: rows[name] for name in ("input_ids", "attention_mask", "pixel_values")}
+
+    def score(self, caption: str, image: Any, **options: Any) -> Any:
+        with torch.inference_mode():
+            return self.network(**self.inputs(caption, image), **options).itm_score.double().numpy()
+
+    def cosines(self, captions: list[str], images: list[Any]) -> Any:
+        scores = [[self.score(text, image, use_itm_head=False).item() for image in images] for text in captions]
+        return np.array(scores)
+
+    def logits(self, captions: list[str], images: list[Any]) -> Any:
+        return np.array([[self.score(text, image)[0, 1] for image in images] for text in captions])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_blip(tmp_path_factory.mktemp("blip"))
+
+
+@pytest.fixture(scope="module")
+def library(folder: Path) -> Library:
+    return Library(folder)
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> list[Image]:
+    return save_pictures(tmp_path_factory.mktemp("pictures"), 6)
+
+
+def test_cosines_are_those_of_the_library(folder: Path, library: Library, images: list[Image]) -> None:
+    encoder = open_retriever(f"image_text:{folder}", {"image_batch_size": "4"}, RUNTIME)
+    assert isinstance(encoder, Encoder)
+    texts, seen = encoder.encode(CAPTIONS, "query"), encoder.encode(images, "image")
+    assert (texts.shape, seen.shape) == ((len(CAPTIONS), DIM), (6, DIM))
+    expected = library.cosines(CAPTIONS, opened(images))
+    np.testing.assert_allclose(texts @ seen.T, expected, atol=1e-5)
+    assert np.ptp(expected, axis=0).min() > 0.01
+    assert np.ptp(expected, axis=1).min() > 0.01
+
+
+def test_logits_are_those_of_the_library(folder: Path, library: Library, images: list[Image]) -> None:
+    reranker = open_reranker(f"image_text:{folder}", {"add_similarity": "false"}, RUNTIME)
+    scores = reranker.score([(caption, image) for caption in CAPTIONS for image in images])
+    expected = library.logits(CAPTIONS, opened(images))
+    np.testing.assert_allclose(scores.reshape(expected.shape), expected, atol=1e-5)
+    assert np.ptp(expected, axis=0).min() > 0.01
+    assert np.ptp(expected, axis=1).min() > 0.01
+
+
+def test_the_similarity_is_added_as_published(folder: Path, library: Library, images: list[Image]) -> None:
+    reranker = open_reranker(f"image_text:{folder}", {}, RUNTIME)
+    scores = reranker.score([(caption, image) for caption in CAPTIONS for image in images])
+    both = library.logits(CAPTIONS, opened(images)) + library.cosines(CAPTIONS, opened(images))
+    np.testing.assert_allclose(scores.reshape(both.shape), both, atol=1e-5)
+    assert reranker.parameters["add_similarity"] is True
+
+
+def test_another_token_may_come_first(folder: Path, library: Library, images: list[Image]) -> None:
+    reranker = open_reranker(f"image_text:{folder}", {"matching_token": "9", "add_similarity": "true"}, RUNTIME)
+    (score,) = reranker.score([(CAPTIONS[2], images[0])])
+    (image,) = opened(images[:1])
+    inputs = library.inputs(CAPTIONS[2], image)
+    inputs["input_ids"][0, 0] = 9
+    with torch.inference_mode():
+        logit = library.network(**inputs).itm_score[0, 1].item()
+    assert score == pytest.approx(logit + library.cosines(CAPTIONS[2:3], [image]).item(), abs=1e-5)
+    assert abs(logit - library.logits(CAPTIONS[2:3], [image]).item()) > 1e-3
+    assert reranker.fingerprint() != open_reranker(f"image_text:{folder}", {}, RUNTIME).fingerprint()
+
+
+def test_a_text_encoder_that_sees_nothing_is_refused(folder: Path, tmp_path: Path) -> None:
+    config = transformers.BlipConfig.from_pretrained(folder)
+    config.text_config.is_decoder = False
+    network = transformers.BlipForImageTextRetrieval(config)
+    transformers.AutoTokenizer.from_pretrained(folder).save_pretrained(tmp_path)
+    transformers.BlipImageProcessorPil.from_pretrained(folder).save_pretrained(tmp_path)
+    network.save_pretrained(tmp_path)
+    with pytest.raises(RetrieverError, match="its text encoder has no cross-attention"):
+        open_reranker(f"image_text:{tmp_path}", {}, RUNTIME)
+
+
+def test_a_checkpoint_for_captions_is_refused(folder: Path, tmp_path: Path) -> None:
+    config = transformers.BlipConfig.from_pretrained(folder)
+    transformers.AutoTokenizer.from_pretrained(folder).save_pretrained(tmp_path)
+    transformers.BlipImageProcessorPil.from_pretrained(folder).save_pretrained(tmp_path)
+    transformers.BlipForConditionalGeneration(config).save_pretrained(tmp_path)
+    with pytest.raises(RetrieverError, match=r"weights are missing, among them itm_head\.bias"):
+        open_reranker(f"image_text:{tmp_path}", {}, RUNTIME)
+
+
+def test_only_albef_takes_what_its_checkpoints_lack(folder: Path) -> None:
+    for key, value in (("image_size", "48"), ("tokenizer", str(folder))):
+        with pytest.raises(RetrieverError, match=f"{key}={value}: only ALBEF takes it, and .* is blip"):
+            open_reranker(f"image_text:{folder}", {key: value}, RUNTIME)
+        with pytest.raises(RetrieverError, match=f"{key}={value}: only ALBEF takes it, and .* is blip"):
+            open_retriever(f"image_text:{folder}", {key: value}, RUNTIME)
