@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 import numpy as np
 
-from docs import backends_page, draw, gate_page, index_page, recipe_keys, sizing_page, sweep_page
+from docs import backends_page, draw, gate_page, index_page, pictures, recipe_keys, sizing_page, sweep_page
 from mlbench.bias import BIAS_SCORES
 from mlbench.cli import group
 from mlbench.languages import Setting
@@ -255,6 +255,7 @@ GENERATED: Mapping[str, Callable[[], str]] = {
     "figures/heat-map.svg": _heat_map,
     "figures/ahead.svg": _ahead,
     "figures/intervals.svg": _intervals,
+    "figures/captioned.svg": pictures.captioned,
 }
 """Every generated file below docs/, and what makes its content."""
 

@@ -25,7 +25,8 @@ def mask(shape: str, radius: int) -> Bools:
 
 
 def _circle(x: Ints, y: Ints, radius: int) -> Bools:
-    return x * x + y * y <= radius * radius
+    # Half a pixel more than the radius, or each side would end in a single pixel.
+    return x * x + y * y <= radius * (radius + 1)
 
 
 def _ring(x: Ints, y: Ints, radius: int) -> Bools:
