@@ -20,6 +20,8 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 _NOWHERE = np.iinfo(np.int64).max
+# With so many relevant documents of one query, its scores are sorted once in place of being compared with each.
+_MANY = 24
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,19 +152,39 @@ class _Chunk:
         rounded = scores.astype(np.float32)
         found = np.minimum(np.searchsorted(places, self.places), len(places) - 1)
         itself = places[found] == self.places
-        for wave in self.waves:
-            # One row of `wave` for each query, so that a column of thresholds stands beside the scores.
-            whole = len(wave) == len(scores)
-            lines = rounded if whole else rounded[self.query[wave]]
-            thresholds = self.scores[wave, None].astype(np.float32)
-            above = _row_counts(lines > thresholds)
-            equal = _row_counts(lines >= thresholds) - above
-            unclear = np.flatnonzero(equal > itself[wave])
-            self.ahead[wave, column] += above
+        if len(self.waves) < _MANY:
+            counted = [(wave, *self._compare(rounded, wave)) for wave in self.waves]
+        else:
+            above, equal = self._look_up(rounded)
+            counted = [(wave, above[wave], equal[wave]) for wave in self.waves]
+        for wave, greater, same in counted:
+            unclear = np.flatnonzero(same > itself[wave])
+            self.ahead[wave, column] += greater
             if len(unclear):
                 rows = wave[unclear]
-                self.ahead[rows, column] -= above[unclear]
+                self.ahead[rows, column] -= greater[unclear]
                 self._count_exactly(column, rows, scores[self.query[rows]], places)
+
+    def _compare(self, rounded: NDArray[np.float32], wave: Integers) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Return how many scores are above and equal to that of each relevant document in a wave."""
+        # One row of `wave` for each query, so that a column of thresholds stands beside the scores.
+        lines = rounded if len(wave) == len(rounded) else rounded[self.query[wave]]
+        thresholds = self.scores[wave, None].astype(np.float32)
+        above = _row_counts(lines > thresholds)
+        return above, _row_counts(lines >= thresholds) - above
+
+    def _look_up(self, rounded: NDArray[np.float32]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Return the same for all rows: with many relevant documents, sorting costs less than comparing with each."""
+        lines = np.sort(rounded, axis=1)
+        thresholds = self.scores.astype(np.float32)
+        above = np.empty(len(thresholds), dtype=np.int32)
+        equal = np.empty(len(thresholds), dtype=np.int32)
+        edges = np.searchsorted(self.query, np.arange(len(lines) + 1))
+        for line, first, end in zip(lines, edges[:-1], edges[1:], strict=True):
+            below = np.searchsorted(line, thresholds[first:end], side="left")
+            up_to = np.searchsorted(line, thresholds[first:end], side="right")
+            above[first:end], equal[first:end] = len(line) - up_to, up_to - below
+        return above, equal
 
     def _count_exactly(self, column: int, rows: Integers, lines: Floats, places: Integers) -> None:
         scores, own = self.scores[rows, None], self.places[rows, None]
