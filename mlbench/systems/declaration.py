@@ -22,6 +22,7 @@ CROSS_ENCODER = "cross_encoder"
 
 _MOST_WEIGHT = 1000
 _PATH = re.compile(r"[.~/\\]|[A-Za-z]:[/\\]")
+_RELATIVE = re.compile(r"[.]{1,2}[/\\]")
 
 
 def _parameter(value: object) -> object:
@@ -128,7 +129,7 @@ def _resolved(declared: Declaration, path: Path, within: tuple[Path, ...], fault
             check_settings(scheme, load_scheme(scheme, group).Settings, part.settings)
             if scheme == SYSTEM:
                 read_system(Path(locator), within)
-            return {"model": spec}
+            return {"model": spec, "set": {key: _beside(value, path.parent) for key, value in part.set.items()}}
         except UserError as error:
             faults.append(f"{place}: {error}")
             return {}
@@ -153,6 +154,13 @@ def _resolved(declared: Declaration, path: Path, within: tuple[Path, ...], fault
 def parse_reranker(spec: str) -> tuple[str, str]:
     """Return scheme and locator of a reranker: a folder or hub id belongs to `cross_encoder`."""
     return (None if Path(spec).exists() else split(spec)) or (CROSS_ENCODER, spec)
+
+
+def _beside(value: Parameter, folder: Path) -> Parameter:
+    """Return the value of a key, read from `folder` where it is the path of something there, such as `./tokenizer`."""
+    if isinstance(value, str) and _RELATIVE.match(value) and (folder / value).exists():
+        return str(folder / value)
+    return value
 
 
 def _locate(model: str, folder: Path) -> str:

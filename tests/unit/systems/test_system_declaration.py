@@ -73,6 +73,11 @@ def test_paths_are_read_from_the_folder_of_the_file(tmp_path: Path, monkeypatch:
         str(tmp_path / "inside/nested.toml"),
         str(tmp_path / "inside/reader"),
     )
+    for value, read in (("./reader", str(tmp_path / "inside/reader")), ("reader", "reader"), ("./gone", "./gone")):
+        table = f'{{ model = "image_text:reader", set = {{ tokenizer = "{value}", image_size = 9 }} }}'
+        third = read_system(write(tmp_path / "inside", f'kind = "rerank"\nfirst = "toy"\nreranker = {table}'))
+        assert isinstance(third, Rerank)
+        assert third.reranker.set == {"tokenizer": read, "image_size": 9}
 
 
 FAULTS = {
