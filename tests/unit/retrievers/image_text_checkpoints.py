@@ -1,6 +1,6 @@
 """Tiny image-text networks with random weights, as the libraries save them, and pictures for them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -68,11 +68,11 @@ def spread(model: Any, seed: int) -> Any:
     return model.eval()
 
 
-def clip_tokenizer(length: int = 20) -> Any:
+def clip_tokenizer(length: int = 20, captions: Sequence[str] = CAPTIONS) -> Any:
     """Return CLIP's tokenizer with a vocabulary of the captions."""
     from transformers import CLIPTokenizer
 
-    tokenizer = CLIPTokenizer().train_new_from_iterator(CAPTIONS, 400)
+    tokenizer = CLIPTokenizer().train_new_from_iterator(captions, 400)
     tokenizer.model_max_length = length
     return tokenizer
 
@@ -107,11 +107,18 @@ def clip_processor() -> Any:
     return CLIPImageProcessorPil(size={"shortest_edge": IMAGE_SIZE}, crop_size=side)
 
 
-def save_clip(folder: Path, seed: int = 1, *, dim: int = DIM, wrapper: str | None = "CLIPProcessor") -> Path:
+def save_clip(
+    folder: Path,
+    seed: int = 1,
+    *,
+    dim: int = DIM,
+    wrapper: str | None = "CLIPProcessor",
+    captions: Sequence[str] = CAPTIONS,
+) -> Path:
     """Write a CLIP of `dim` coordinates; without `wrapper`, as checkpoints before version 5 lie on the hub."""
     from transformers import CLIPConfig, CLIPModel
 
-    tokenizer = clip_tokenizer()
+    tokenizer = clip_tokenizer(captions=captions)
     text = {**LAYERS, "vocab_size": len(tokenizer), "max_position_embeddings": 20, **SPECIAL}
     model = CLIPModel(CLIPConfig(text_config=text, vision_config=VISION, projection_dim=dim))
     return save(folder, spread(model, seed), tokenizer, clip_processor(), wrapper)
