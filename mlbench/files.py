@@ -214,6 +214,8 @@ def _fetch(url: str, size: int | None, part: Path, meter: _Meter) -> None:
     with build_opener().open(Request(url, headers=headers), timeout=TIMEOUT_SECONDS) as answer:
         continued = answer.status == 206 and answer.headers.get("Content-Range", "").startswith(f"bytes {start}-")
         position = start if continued else 0
+        if size is None and answer.length is not None:
+            size = position + answer.length
         # Neither append nor truncate: another process may be writing the same bytes.
         with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666), "wb") as stream:
             stream.seek(position)

@@ -79,9 +79,8 @@ def _readable(archive: Path) -> Iterator[None]:
     try:
         yield
     except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
-        raise DataError(
-            f"{archive} is damaged, or no archive: {str(error)[:100]}: replace it by the original"
-        ) from error
+        reason = next(iter(str(error).splitlines()), type(error).__name__)[:100].rstrip(":")
+        raise DataError(f"{archive} is damaged, or no archive ({reason}): replace it by the original") from error
     except OSError as error:
-        where = f" to {Path(error.filename).parent}" if error.filename and error.filename != str(archive) else ""
+        where = f" to {error.filename}" if error.filename and error.filename != str(archive) else ""
         raise DataError(f"{archive} cannot be unpacked{where}: {error.strerror or error}") from error

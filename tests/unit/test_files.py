@@ -378,3 +378,39 @@ def test_checksums_are_those_of_the_real_files(data_dir: Path, name: str) -> Non
     task = load_task(name)
     found = files.find_all(task, data_dir=data_dir)
     assert [source.path for source in found] == [data_dir / file.path for file in task.files]
+
+
+class TestUnknownSize:
+    """What is published with an MD5 alone."""
+
+    def file(self, url: str) -> DeclaredFile:
+        return DeclaredFile(path=PATH, url=url, md5=md5(CONTENT).hexdigest())
+
+    def test_a_download_ends_where_the_server_says(self, tmp_path: Path) -> None:
+        behaviour = Behaviour(cuts=[100_000])
+        with served(behaviour) as url:
+            assert files.download(self.file(url), tmp_path).read_bytes() == CONTENT
+        assert behaviour.ranges == [None, "bytes=100000-"]
+
+    def test_what_arrives_is_verified(self, tmp_path: Path) -> None:
+        with served(Behaviour(CONTENT[:-1] + b"x")) as url, pytest.raises(DataError, match="its MD5 is"):
+            files.download(self.file(url), tmp_path)
+        assert list(tmp_path.rglob("*.json")) == []
+
+    def test_a_whole_part_file_is_fetched_again(self, tmp_path: Path) -> None:
+        behaviour = Behaviour()
+        with served(behaviour) as url:
+            file = self.file(url)
+            put(tmp_path, path=f"{PATH}.{file.checksum[:12] if file.checksum else ''}.part")
+            assert files.download(file, tmp_path).read_bytes() == CONTENT
+
+
+def test_what_has_no_checksum_is_not_downloaded(tmp_path: Path) -> None:
+    file = DeclaredFile(path=PATH, url="http://127.0.0.1:1/en.json", unchecked=True)
+    with pytest.raises(DataError) as caught:
+        files.find(file, data_dir=tmp_path)
+    assert str(caught.value) == (
+        "own/en.json is not on this machine, and not downloaded, as no checksum of it is known: "
+        "fetch http://127.0.0.1:1/en.json, put it into a folder as DIR/own/en.json and pass --data-dir DIR"
+    )
+    assert files.find(file, data_dir=put(tmp_path).parents[1]) == tmp_path / PATH

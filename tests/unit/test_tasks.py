@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from mlbench import plugins
 from mlbench.bias import BIAS_SCORES
 from mlbench.errors import DataError, InvalidTask, UnknownName
-from mlbench.languages import settings_of
+from mlbench.languages import IMAGE, IMAGE_KINDS, settings_of
 from mlbench.protocols import ReadRequest
 from mlbench.records import Collection
 from mlbench.tasks import DEFAULT_MEASURES, Expected, load_task, task_names
@@ -387,3 +387,93 @@ def test_a_long_value_is_cut(tmp_path: Path) -> None:
     (fault,) = faults(tmp_path, f'kind = "{"x" * 50_000}"\n{MINIMAL}')
     assert fault.startswith("kind: unknown value 'xxx")
     assert len(fault) < 200
+
+
+CAPTIONS = """
+name = "own"
+kind = "image_text"
+reader = "captions_jsonl"
+languages = ["en", "de"]
+files = [{ path = "captions.en.jsonl", role = "captions", language = "en" }]
+"""
+
+
+class TestImages:
+    def test_a_folder_of_captions_is_a_task(self, tmp_path: Path) -> None:
+        for language in ("th", "en"):
+            (tmp_path / f"captions.{language}.jsonl").write_text("{}")
+        task = load_task(str(tmp_path))
+        assert (task.reader, task.kind, task.languages, task.corpora) == (
+            "captions_jsonl",
+            "image_text",
+            ("en", "th"),
+            ("en", IMAGE, "th"),
+        )
+        assert [(file.path, file.role, file.language) for file in task.files] == [
+            ("captions.en.jsonl", "captions", "en"),
+            ("captions.th.jsonl", "captions", "th"),
+        ]
+        assert task.images is not None
+        assert task.images.folder == "images"
+        assert (task.primary_measure, task.settings) == ("Success@1", IMAGE_KINDS)
+
+    def test_a_file_may_name_such_a_folder_and_override_it(self, tmp_path: Path) -> None:
+        (tmp_path / "pets").mkdir()
+        (tmp_path / "pets" / "captions.en.jsonl").write_text("{}")
+        task = load_task(write(tmp_path, 'name = "pets"\nfolder = "pets"\nmeasures = ["RR", "AP"]'))
+        assert task.images is not None
+        assert (task.images.folder, task.files[0].path) == ("pets/images", "pets/captions.en.jsonl")
+        assert (task.primary_measure, task.kind) == ("RR", "image_text")
+        task = load_task(write(tmp_path, 'name = "pets"\nfolder = "pets"\n[images]\nfolder = "photos"'))
+        assert task.images is not None
+        assert task.images.folder == "photos"
+
+    def test_a_folder_of_both_kinds_is_refused(self, tmp_path: Path) -> None:
+        folder = own_folder(tmp_path / "both", ("en",))
+        (folder / "captions.en.jsonl").write_text("{}")
+        with pytest.raises(InvalidTask, match="has both captions and documents: keep them in two folders"):
+            load_task(str(folder))
+
+    @pytest.mark.parametrize(
+        ("text", "fault"),
+        [
+            (CAPTIONS, 'images: must say where the images are, as in [images] folder = "my-data/images"'),
+            (MINIMAL + '[images]\nfolder = "x"', 'images: are for tasks of kind "image_text"'),
+            (
+                'settings = ["monolingual"]' + CAPTIONS + '[images]\nfolder = "x"',
+                "settings: 'monolingual' is no kind of setting of a task like this: text_to_image, ",
+            ),
+            (
+                CAPTIONS + '[images]\nfolder = "x"\n[expected.queries]\nth = 3\nimage = 2',
+                "expected: queries.th: not among languages",
+            ),
+        ],
+    )
+    def test_faults(self, tmp_path: Path, text: str, fault: str) -> None:
+        (found,) = faults(tmp_path, text)
+        assert found.startswith(fault)
+
+    @pytest.mark.parametrize(
+        ("name", "images", "captions"),
+        [
+            ("xtd10", 1000, 11 * 1000),
+            ("multi30k", 1000, 12_000),
+            ("multi30k-translations", 1000, 4000),
+            ("flickr30k", 1000, 5000),
+            ("coco-captions", 5000, 25_010),
+            ("xflickrco", 2000, 16_000),
+        ],
+    )
+    def test_shipped_tasks_of_captioned_images(self, name: str, images: int, captions: int) -> None:
+        task = load_task(name)
+        assert task.expected.queries == task.expected.documents
+        assert task.expected.queries[IMAGE] == images
+        assert sum(task.expected.queries[language] for language in task.languages) == captions
+        assert task.expected.settings["text_to_image"] == len(task.languages)
+        assert task.images is not None
+        assert all(file.unchecked or file.checksum for file in (*task.files, *task.images.archives))
+
+    def test_crossmodal_3600_has_36_languages(self) -> None:
+        task = load_task("xm3600")
+        assert len(task.languages) == task.expected.settings["image_to_text"] == 36
+        assert task.expected.documents == {IMAGE: 3600}

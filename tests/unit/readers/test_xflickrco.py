@@ -1,0 +1,53 @@
+from pathlib import Path
+
+import pytest
+from folder_images import request
+from pictures import save
+
+from mlbench.errors import DataError, UnknownName
+from mlbench.languages import IMAGE
+from mlbench.protocols import ReadRequest, SourceFile
+from mlbench.readers.xflickrco import read
+
+GOOD = (
+    '{"sentences": ["Der Mann trägt eine Mütze."], "id": "1007", "img_path": "1007.jpg"}\n'
+    '{"sentences": ["An individual is in the open.\\n", "zwei"], "id": 39, "img_path": "COCO_val2014_39.jpg"}\n'
+)
+
+
+def asked(root: Path, content: str) -> ReadRequest:
+    (root / "de.jsonl").write_text(content, encoding="utf-8")
+    save(root / "images" / "1007.jpg", 1)
+    save(root / "images" / "COCO_val2014_39.jpg", 2)
+    return request(root, ("de",), [SourceFile(root / "de.jsonl", "de", "captions")])
+
+
+def test_sentences_are_captions_of_their_image(tmp_path: Path) -> None:
+    collection = read(asked(tmp_path, GOOD))
+    assert [tuple(query) for query in collection.queries["de"]] == [
+        ("1007.jpg#1", "Der Mann trägt eine Mütze."),
+        ("COCO_val2014_39.jpg#1", "An individual is in the open."),
+        ("COCO_val2014_39.jpg#2", "zwei"),
+    ]
+    assert [query.topic_id for query in collection.queries[IMAGE]] == ["1007.jpg", "COCO_val2014_39.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        ('{"sentences": ["x"]}', "key 'img_path' is missing"),
+        ('{"sentences": [], "img_path": "a.jpg"}', "'sentences' must be a list of texts that is not empty"),
+        ('{"sentences": [" "], "img_path": "a.jpg"}', "'sentences[0]' is empty"),
+        ('{"sentences": ["x"], "img_path": "../a.jpg"}', "'img_path': '../a.jpg' must be a relative path"),
+        ("{", "not valid JSON"),
+    ],
+)
+def test_faults_name_file_and_line(tmp_path: Path, line: str, fault: str) -> None:
+    with pytest.raises(DataError) as caught:
+        read(asked(tmp_path, GOOD + line))
+    assert str(caught.value).startswith(f"de.jsonl line 3: {fault}")
+
+
+def test_it_has_no_options(tmp_path: Path) -> None:
+    with pytest.raises(UnknownName, match="option of the reader xflickrco"):
+        read(request(tmp_path, ("de",), options={"x": 1}))
