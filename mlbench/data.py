@@ -217,19 +217,14 @@ def _tell_gaps(task: Task, collection: Collection, progress: Progress) -> None:
 
 def _check_counts(task: Task, collection: Collection) -> None:
     left_out = collection.left_out
-    # Where a caption or an image is left out, a query and a document are.
-    no_queries = left_out if task.kind == "image_text" else {}
+    queries = {tag: len(rows) for tag, rows in collection.queries.items()}
+    documents = {tag: len(rows) + left_out.get(tag, 0) for tag, rows in collection.documents.items()}
+    if task.kind == "image_text":
+        # Each caption and each image is both, and a sample of them has more documents than queries.
+        queries = documents
     for what, expected, rows in (
-        (
-            "queries",
-            task.expected.queries,
-            {tag: len(found) + no_queries.get(tag, 0) for tag, found in collection.queries.items()},
-        ),
-        (
-            "documents",
-            task.expected.documents,
-            {tag: len(found) + left_out.get(tag, 0) for tag, found in collection.documents.items()},
-        ),
+        ("queries", task.expected.queries, queries),
+        ("documents", task.expected.documents, documents),
     ):
         for language, found in rows.items():
             count = expected.get(language, found)
