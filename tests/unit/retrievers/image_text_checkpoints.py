@@ -207,24 +207,25 @@ def save_text_tower(folder: Path, seed: int = 7, *, dim: int = DIM) -> Path:
     return folder / "whole"
 
 
-def bert_tokenizer(length: int = 20) -> Any:
-    """Return BERT's tokenizer with a vocabulary of letters and short words, the same each time."""
+def bert_tokenizer(length: int = 20, captions: Sequence[str] = CAPTIONS) -> Any:
+    """Return BERT's tokenizer with a vocabulary of the captions' letters and short words, the same each time."""
     from transformers import BertTokenizer
 
-    words = sorted({word for caption in CAPTIONS for word in caption.lower().split() if len(word) < 6})
-    letters = sorted({letter for caption in CAPTIONS for letter in caption.lower()} - {" "})
+    words = sorted({word for caption in captions for word in caption.lower().split() if len(word) < 6})
+    letters = sorted({letter for caption in captions for letter in caption.lower()} - {" "})
     tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words, *letters, *(f"##{letter}" for letter in letters)]
     vocabulary = {token: number for number, token in enumerate(dict.fromkeys(tokens))}
     return BertTokenizer(vocab=vocabulary, model_max_length=length)
 
 
-def save_blip(folder: Path, seed: int = 8) -> Path:
+def save_blip(folder: Path, seed: int = 8, captions: Sequence[str] = CAPTIONS) -> Path:
     """Write a BLIP with both towers and a matching head."""
     from transformers import BlipConfig, BlipForImageTextRetrieval, BlipImageProcessorPil
 
-    tokenizer = bert_tokenizer()
+    tokenizer = bert_tokenizer(captions=captions)
     text = {**LAYERS, "vocab_size": len(tokenizer), "max_position_embeddings": 20, "encoder_hidden_size": 32}
-    numbers = {"pad_token_id": tokenizer.pad_token_id, "bos_token_id": tokenizer.cls_token_id}
+    numbers = {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("pad", "sep")}
+    numbers["bos_token_id"] = tokenizer.cls_token_id
     config = BlipConfig(text_config={**text, **numbers}, vision_config=VISION, image_text_hidden_size=DIM)
     processor = BlipImageProcessorPil(size={"height": IMAGE_SIZE, "width": IMAGE_SIZE})
     return save(folder, spread(BlipForImageTextRetrieval(config), seed), tokenizer, processor, "BlipProcessor")

@@ -22,7 +22,7 @@ RUNTIME = Runtime(device="cpu")
 
 
 class Library:
-    """What transformers computes, for one text and one image at a time, so that nothing is padded."""
+    """What transformers computes, for one text at a time, so that nothing is padded."""
 
     def __init__(self, folder: Path) -> None:
         self.network = transformers.BlipForImageTextRetrieval.from_pretrained(folder).eval()
@@ -30,20 +30,23 @@ class Library:
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
         self.processor = transformers.BlipProcessor(processor, tokenizer)
 
-    def inputs(self, caption: str, image: Any) -> dict[str, Any]:
-        rows = self.processor(text=[caption], images=[image], return_tensors="pt", truncation=True, max_length=20)
-        return {name: rows[name] for name in ("input_ids", "attention_mask", "pixel_values")}
+    def tokens(self, caption: str, n: int) -> dict[str, Any]:
+        """The rows of a caption for each of `n` images."""
+        rows = self.processor(text=[caption], return_tensors="pt", truncation=True, max_length=20)
+        return {name: rows[name].expand(n, -1).clone() for name in ("input_ids", "attention_mask")}
 
-    def score(self, caption: str, image: Any, **options: Any) -> Any:
+    def table(self, captions: list[str], images: list[Any], **options: Any) -> Any:
+        pixels = self.processor(images=images, return_tensors="pt")["pixel_values"]
         with torch.inference_mode():
-            return self.network(**self.inputs(caption, image), **options).itm_score.double().numpy()
+            texts = (self.tokens(caption, len(images)) for caption in captions)
+            scores = [self.network(**rows, pixel_values=pixels, **options).itm_score for rows in texts]
+        return torch.stack(scores).double().numpy()
 
     def cosines(self, captions: list[str], images: list[Any]) -> Any:
-        scores = [[self.score(text, image, use_itm_head=False).item() for image in images] for text in captions]
-        return np.array(scores)
+        return self.table(captions, images, use_itm_head=False)[..., 0]
 
     def logits(self, captions: list[str], images: list[Any]) -> Any:
-        return np.array([[self.score(text, image)[0, 1] for image in images] for text in captions])
+        return self.table(captions, images)[..., 1]
 
 
 @pytest.fixture(scope="module")
@@ -92,13 +95,14 @@ def test_the_similarity_is_added_as_published(folder: Path, library: Library, im
 def test_another_token_may_come_first(folder: Path, library: Library, images: list[Image]) -> None:
     reranker = open_reranker(f"image_text:{folder}", {"matching_token": "9", "add_similarity": "true"}, RUNTIME)
     (score,) = reranker.score([(CAPTIONS[2], images[0])])
-    (image,) = opened(images[:1])
-    inputs = library.inputs(CAPTIONS[2], image)
-    inputs["input_ids"][0, 0] = 9
+    first = opened(images[:1])
+    tokens = library.tokens(CAPTIONS[2], 1)
+    tokens["input_ids"][0, 0] = 9
     with torch.inference_mode():
-        logit = library.network(**inputs).itm_score[0, 1].item()
-    assert score == pytest.approx(logit + library.cosines(CAPTIONS[2:3], [image]).item(), abs=1e-5)
-    assert abs(logit - library.logits(CAPTIONS[2:3], [image]).item()) > 1e-3
+        pixels = library.processor(images=first, return_tensors="pt")["pixel_values"]
+        logit = library.network(**tokens, pixel_values=pixels).itm_score[0, 1].item()
+    assert score == pytest.approx(logit + library.cosines(CAPTIONS[2:3], first).item(), abs=1e-5)
+    assert abs(logit - library.logits(CAPTIONS[2:3], first).item()) > 1e-3
     assert reranker.fingerprint() != open_reranker(f"image_text:{folder}", {}, RUNTIME).fingerprint()
 
 
