@@ -131,7 +131,7 @@ def _print_plan(recipe: Recipe, data: TrainingData, folder: Path, as_json: bool)
         _print_json({"recipe": content, "recipe_fingerprint": recipe.fingerprint(), **described})
         return
     batches = recipe.batches
-    kinds = [f"{batches.alpha:g} {batches.monolingual}", f"{1 - batches.alpha:g} {batches.cross_lingual}"]
+    kinds = [f"{share:g} {kind}" for kind, share in batches.shares(of_images=recipe.image_text is not None).items()]
     table = _table()
     table.add_row("model", _model(recipe))
     table.add_row("training", f"{recipe.steps:,} steps of {batches.size} examples; seed {recipe.seed}")
@@ -214,8 +214,14 @@ def _evaluation(recipe: Recipe, data: TrainingData) -> str:
 def _model(recipe: Recipe) -> str:
     if recipe.static is not None:
         return f"static, {recipe.static.pieces:,} subwords x {recipe.static.dim}"
-    assert recipe.transformer is not None
-    return f"transformer, from {recipe.transformer.checkpoint}"
+    if recipe.transformer is not None:
+        return f"transformer, from {recipe.transformer.checkpoint}"
+    model = recipe.image_text
+    assert model is not None
+    if model.checkpoint is not None:
+        return f"image-text, from {model.checkpoint}"
+    vision, text = f"{model.vision_layers} x {model.vision_width}", f"{model.text_layers} x {model.text_width}"
+    return f"image-text, new: images {vision}, {model.image_size} pixels; texts {text}, {model.pieces:,} subwords"
 
 
 def _entries(value: object) -> Sequence[Mapping[str, object]]:

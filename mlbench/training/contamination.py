@@ -95,7 +95,15 @@ _THRESHOLD = Threshold()
 def load_texts(
     task: Task, *, data_dir: Path | None = None, progress: Progress = _SILENCE
 ) -> tuple[tuple[Origin, str], ...]:
-    """Return all questions, sentences and paragraphs of `task`, in every language; raises as `load_collection` does."""
+    """Return all questions, sentences and paragraphs of `task`, in every language; raises as `load_collection` does.
+
+    Images are among the questions and sentences: they are contained where an image of the same bytes is.
+    """
+    if task.kind == "image_text":
+        captioned = load_collection(task, data_dir=data_dir, progress=progress)
+        # A caption is a whole; one that is long and differs from another in a word is not found in it.
+        texts = evaluation_texts(task.name, captioned, captioned)
+        return tuple((origin, text) for origin, text in texts if origin.kind != "paragraph")
     sentences, contexts = (
         load_collection(task.model_copy(update={"document_text": text}), data_dir=data_dir, progress=progress)
         for text in ("sentence", "sentence_in_context")

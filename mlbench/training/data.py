@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 
 from mlbench.errors import UserError
+from mlbench.languages import IMAGE
 from mlbench.protocols import Progress, Silence
 from mlbench.tasks import load_task
 from mlbench.training.contamination import Findings, Place, Probe, load_texts
 from mlbench.training.examples import Examples
+from mlbench.training.image_pairs import image_pairs
 from mlbench.training.index import ABSENT, Bools, Ints, RowIndex, related, share_of
-from mlbench.training.pools import Pool
+from mlbench.training.pools import ImagePairs, Pool
 from mlbench.training.recipe import Recipe
 from mlbench.training.rows import Rows, prepare
 from mlbench.training.sampler import BatchSampler
@@ -27,10 +29,23 @@ _HELD_OUT_SEED = 2**31
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """Rows and, in the order of a recipe's languages, the index of those that a part of training uses."""
+    """Rows and, in the order of a recipe's languages, the index of those that a part of training uses.
+
+    `images` are there for captioned images alone: which captions may stand beside their image.
+    """
 
     rows: tuple[Rows, ...]
     indexes: tuple[RowIndex, ...]
+    images: tuple[ImagePairs, ...] = ()
+
+    @classmethod
+    def of(cls, rows: tuple[Rows, ...], indexes: Sequence[RowIndex], recipe: Recipe) -> "Part":
+        """Return the part of `rows` that `indexes` leave, each with the columns of the recipe's corpora."""
+        pairs: tuple[ImagePairs, ...] = ()
+        if recipe.image_text is not None:
+            both = zip(rows, indexes, strict=True)
+            pairs = tuple(image_pairs(each, index, recipe.corpora, recipe.image_share) for each, index in both)
+        return cls(rows, tuple(indexes), pairs)
 
     def examples(self, recipe: Recipe, seed: int, batches: Batches | None = None) -> Examples:
         """Return the batches that `recipe` draws from these rows, or other `batches`.
@@ -40,11 +55,12 @@ class Part:
         sampler = BatchSampler(
             self.indexes,
             batches or recipe.batches,
-            overlap=recipe.views.overlap,
+            overlap=recipe.overlap,
             random_negatives=recipe.loss.negatives == "hard_only",
             seed=seed,
+            images=self.images,
         )
-        return Examples(sampler, self.rows, recipe.languages)
+        return Examples(sampler, self.rows, recipe.corpora)
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +79,9 @@ class TrainingData:
         """Return the batches to judge progress on, the same for every seed; None where nothing is held out."""
         if self.held_out is None:
             return None
-        return self.held_out.examples(recipe, _HELD_OUT_SEED, _possible(recipe.batches, self.held_out.indexes))
+        texts = recipe.image_text is None
+        batches = _possible(recipe.batches, self.held_out.indexes) if texts else recipe.batches
+        return self.held_out.examples(recipe, _HELD_OUT_SEED, batches)
 
 
 def _possible(batches: Batches, indexes: Sequence[RowIndex]) -> Batches:
@@ -128,7 +146,7 @@ def _prepare_all(
 
 
 def _missing_languages(recipe: Recipe, rows: Sequence[Rows]) -> list[str]:
-    present = {tag for each in rows for tag in each.languages}
+    present = {tag for each in rows for tag in each.languages} - {IMAGE}
     missing = [tag for tag in recipe.languages if tag not in present]
     known = ", ".join(sorted(present))
     return [f"languages: no data for {', '.join(missing)}: the data sets have {known}"] if missing else []
@@ -141,7 +159,7 @@ def _divide(
     drop = findings.rows() if findings is not None and recipe.contamination.action == "drop" else {}
     training, held_out = [], []
     for each in rows:
-        index = each.index.with_languages(each.languages, recipe.languages)
+        index = each.index.with_languages(each.languages, recipe.corpora)
         unwanted = np.zeros(len(index), bool)
         unwanted[sorted(drop.get(each.name, ()))] = True
         judged = share_of(index, 0.0, share, "held out")
@@ -149,11 +167,11 @@ def _divide(
         # What shares so much as a question with a row that judges would let training see the answer.
         training.append(_only(index, wanted & ~related(index, judged) & ~unwanted))
         held_out.append(_only(index, judged & ~unwanted))
-    part: Part | None = Part(rows, tuple(held_out)) if share else None
+    part: Part | None = Part.of(rows, held_out, recipe) if share else None
     if held_out_rows:
-        indexes = [each.index.with_languages(each.languages, recipe.languages) for each in held_out_rows]
-        part = Part(held_out_rows, tuple(indexes))
-    return TrainingData(Part(rows, tuple(training)), part, findings)
+        indexes = [each.index.with_languages(each.languages, recipe.corpora) for each in held_out_rows]
+        part = Part.of(held_out_rows, indexes, recipe)
+    return TrainingData(Part.of(rows, training, recipe), part, findings)
 
 
 def _only(index: RowIndex, kept: Bools) -> RowIndex:
@@ -198,10 +216,16 @@ def _places_of(rows: Rows, row: int) -> Iterator[tuple[int, Place]]:
 
 
 def used_texts(part: Part) -> tuple[Ints, ...]:
-    """Return for each data set the numbers of the texts that its rows can give, int64 (n,), ascending."""
+    """Return for each data set the numbers of the texts that its rows can give, int64 (n,), ascending; of no images."""
     found = []
-    for index in part.indexes:
+    for index in _of_texts(part):
         present = [table[index.pattern] for table in (index.query_places, index.document_places)]
         numbers = [(index.first_text[:, None] + places)[places != ABSENT] for places in present]
         found.append(np.unique(np.concatenate(numbers)))
     return tuple(found)
+
+
+def _of_texts(part: Part) -> tuple[RowIndex, ...]:
+    if not part.images:
+        return part.indexes
+    return tuple(index.without_queries(pairs.column) for index, pairs in zip(part.indexes, part.images, strict=True))

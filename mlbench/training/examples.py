@@ -1,4 +1,4 @@
-"""The batches of a sampler as texts: what a transformer reads."""
+"""The batches of a sampler as texts and images: what a transformer reads."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from mlbench.training.views import cut_text
 
 
 class Example(NamedTuple):
-    """A query, a document that answers it, and one that does not; without prefixes."""
+    """A query, which may be an `Image`, a document that answers it, and one that does not; without prefixes."""
 
     query: str
     document: str

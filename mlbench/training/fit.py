@@ -99,14 +99,14 @@ def tally_of(recipe: Recipe, data: TrainingData, batches: int, *, progress: Prog
         data.examples(recipe).sampler,
         batches,
         data.training.indexes,
-        languages=recipe.languages,
+        languages=recipe.corpora,
         names=[rows.name for rows in data.training.rows],
         progress=progress,
     )
 
 
 def _train(recipe: Recipe, data: TrainingData, folder: Path, *, progress: Progress, runtime: Runtime) -> Outcome:
-    if recipe.transformer is not None:
+    if recipe.static is None:
         from mlbench.training.transformer import train_transformer
 
         return train_transformer(recipe, data, folder, progress=progress, runtime=runtime)

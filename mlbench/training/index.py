@@ -63,6 +63,12 @@ class RowIndex:
             negative_languages=number[self.negative_languages],
         )
 
+    def without_queries(self, column: int) -> "RowIndex":
+        """Return the index with no queries in the language of a column."""
+        places = self.query_places.copy()
+        places[:, column] = ABSENT
+        return replace(self, query_places=places)
+
     def query_texts(self, rows: Ints, languages: Ints) -> Ints:
         """Return the numbers of the texts that are the queries of `rows` in `languages`, int64 (n,)."""
         return self.first_text[rows] + self.query_places[self.pattern[rows], languages]

@@ -15,7 +15,7 @@ def info_nce(
     documents: "Tensor",
     negatives: "Tensor | None" = None,
     *,
-    temperature: float,
+    temperature: "float | Tensor",
     negatives_kind: NegativesKind = "in_batch",
     symmetric: bool = False,
 ) -> "Tensor":

@@ -64,10 +64,10 @@ def describe(
         "stopped_early": trained.stopped_early,
         "losses": _thinned(trained.losses),
         "held_out_losses": _thinned(trained.held_out_losses),
-        "tally": _tally(counted),
+        "tally": _tally(counted, recipe),
         "epochs": _epochs(counted),
         "rows_digest": counted.rows_digest,
-        "views": recipe.views.model_dump(mode="json"),
+        "views": {"overlap": recipe.overlap},
         "environment": environment.model_dump(mode="json"),
         "device": trained.device,
         "threads": trained.threads,
@@ -148,9 +148,11 @@ def _used(index: RowIndex) -> int:
     return int(usable[index.pattern].sum())
 
 
-def _tally(counted: Tally) -> JsonValue:
+def _tally(counted: Tally, recipe: Recipe) -> JsonValue:
+    drawn = {kind: zip(recipe.corpora, numbers.tolist(), strict=True) for kind, numbers in counted.drawn.items()}
     return {
         "kinds": dict(counted.kinds),
+        "languages": {kind: {tag: n for tag, n in numbers if n} for kind, numbers in drawn.items()},
         "examples": counted.examples,
         "shortened": counted.shortened,
         "missing": counted.missing,

@@ -1,4 +1,4 @@
-"""The rows of a data set by the pair of languages they can give, without a list for each pair."""
+"""The rows of a data set by the pair of languages they can give, and images by the language of their caption."""
 
 from dataclasses import dataclass
 
@@ -72,3 +72,46 @@ class Pool:
         usable = ((self._queries @ chosen) & self._documents).any(axis=1)
         ends = np.cumsum(self._sizes[numbers].astype(np.float64) ** tau)
         return Pairs(numbers, ends, int(self._counts[usable].sum()))
+
+
+@dataclass(frozen=True, eq=False)
+class ImagePairs:
+    """Which captions may stand beside their image: `usable`, bool (rows, languages); images are in column `column`."""
+
+    column: int
+    usable: Bools
+
+
+class ImagePool:
+    """Rows by the language of the caption that stands beside their image, in their order.
+
+    So a language of which all captions are usable draws the rows that a `Pool` draws where all rows have all languages.
+    Memory is one number for each usable caption.
+    """
+
+    def __init__(self, index: RowIndex, images: ImagePairs, tau: float) -> None:
+        self.index = index
+        self.n_languages = index.query_places.shape[1]
+        shown = index.query_places[index.pattern, images.column] != ABSENT
+        usable = (index.document_places[index.pattern] != ABSENT) & images.usable & shown[:, None]
+        self._rows: Ints = np.concatenate([np.flatnonzero(column) for column in usable.T])
+        self._sizes: Ints = usable.sum(axis=0)
+        self._starts: Ints = np.cumsum(self._sizes) - self._sizes
+        chosen = np.flatnonzero(self._sizes > 1)
+        ends = np.cumsum(self._sizes[chosen].astype(np.float64) ** tau)
+        n_rows = int(usable[:, chosen].any(axis=1).sum())
+        self._pairs = Pairs(images.column * self.n_languages + chosen, ends, n_rows)
+
+    def pairs(self, same: bool) -> Pairs:
+        """Return the pairs of an image and a language for which there are two rows; of one language there are none."""
+        return Pairs(self._pairs.numbers[:0], self._pairs.ends[:0], 0) if same else self._pairs
+
+    def size(self, pair: int) -> int:
+        """Return how many rows can give `pair`."""
+        return int(self._sizes[pair % self.n_languages])
+
+    def rows(self, pairs: Ints, places: Floats) -> Ints:
+        """Return for each pair the row at its place, uniform on [0, 1), among the rows that can give it, int64 (n,)."""
+        languages = pairs % self.n_languages
+        chosen: Ints = self._rows[self._starts[languages] + (places * self._sizes[languages]).astype(np.int64)]
+        return chosen

@@ -15,10 +15,14 @@ from pydantic import BaseModel, Field, PrivateAttr, ValidationError, model_valid
 
 from mlbench.declarations import Declared, Language, Sorted, distinct, faults_of, read_toml
 from mlbench.errors import DataError, InvalidRecipe, UnknownName, UserError, suggest
+from mlbench.languages import IMAGE
 from mlbench.training.settings import (
     Batches,
     Contamination,
+    DataSet,
     DataSets,
+    ImageShare,
+    ImageTextModel,
     Loss,
     Name,
     Optimizer,
@@ -26,9 +30,22 @@ from mlbench.training.settings import (
     TransformerModel,
     Validation,
     Views,
+    changed,
 )
 
+MODELS = ("static", "transformer", "image_text")
+"""The tables of models; a recipe has one."""
+
 _NO_ZERO = r"(?:^|(?<=^[+-]))(?=\.\d)"
+# What recipes of texts do not say: their fingerprints are those from before there were images.
+_OF_IMAGES: dict[str, object] = {
+    "image_text": True,
+    "image_share": True,
+    "batches": {"captions", "mixed"},
+    "loss": {"learn_temperature"},
+    "datasets": {"__all__": {"captions"}},
+    "validation": {"datasets": {"__all__": {"captions"}}},
+}
 
 
 class Recipe(Declared):
@@ -41,12 +58,14 @@ class Recipe(Declared):
     languages: Annotated[tuple[Language, ...], Sorted, Field(strict=False)]
     static: StaticModel | None = None
     transformer: TransformerModel | None = None
+    image_text: ImageTextModel | None = None
     batches: Batches = Batches()
     views: Views = Views()
     loss: Loss = Loss()
     optimizer: Optimizer
     datasets: DataSets
     data_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
+    image_share: ImageShare = Field(default={})
     validation: Validation | None = None
     contamination: Contamination = Contamination()
 
@@ -57,21 +76,59 @@ class Recipe(Declared):
         """The folder of the recipe: where files without a checksum lie."""
         return self._root
 
+    @property
+    def corpora(self) -> tuple[str, ...]:
+        """What queries and documents may be in: the languages, and `IMAGE` where images are trained on, sorted."""
+        return tuple(sorted((*self.languages, IMAGE))) if self.image_text else self.languages
+
+    @property
+    def overlap(self) -> float:
+        """The share of a text that query and document have in common; captions are always whole."""
+        return 1.0 if self.image_text else self.views.overlap
+
     @model_validator(mode="after")
     def _consistent(self) -> "Recipe":
-        if (self.static is None) == (self.transformer is None):
-            raise ValueError("give [static] or [transformer], one of them")
-        if self.batches.alpha < 1 and len(self.languages) < 2:
-            raise ValueError("alpha below 1 asks for cross-lingual batches, which need two languages")
+        if sum(getattr(self, model) is not None for model in MODELS) != 1:
+            raise ValueError("give [static], [transformer] or [image_text], one of them")
+        self._fit_images() if self.image_text is not None else self._fit_texts()
         if self.static is not None and self.optimizer.weight_decay:
             raise ValueError("optimizer.weight_decay is for transformers: sparse Adam has none, so leave it out")
-        held_out = self.validation.datasets if self.validation else ()
-        distinct(tuple(data.name for data in (*self.datasets, *held_out)))
+        distinct(tuple(data.name for data in self._all_datasets))
         return self
+
+    def _fit_texts(self) -> None:
+        found = [f"batches.{key}" for key in changed(self.batches, ("captions", "mixed"))]
+        found += ["loss.learn_temperature"] if self.loss.learn_temperature else []
+        found += ["image_share"] if self.image_share else []
+        found += [f"{data.name}: captions" for data in self._all_datasets if data.captions]
+        if found:
+            raise ValueError(f"{found[0]} is for images: give [image_text] or leave it out")
+        if self.batches.alpha < 1 and len(self.languages) < 2:
+            raise ValueError("alpha below 1 asks for cross-lingual batches, which need two languages")
+
+    def _fit_images(self) -> None:
+        found = [f"batches.{key}" for key in changed(self.batches, ("alpha", "monolingual"))]
+        found += [f"views.{key}" for key in changed(self.views, ("overlap",))]
+        found += ["loss.negatives"] if self.loss.negatives == "hard_only" else []
+        if found:
+            raise ValueError(f"{found[0]} is for texts: [image_text] has batches.captions and batches.mixed instead")
+        if self.batches.captions > 0 and len(self.languages) < 2:
+            raise ValueError("captions above 0 asks for captions beside captions, which need two languages")
+        for data in self._all_datasets:
+            if data.captions is None:
+                raise ValueError(f"{data.name}: [image_text] is trained on a folder of images: give captions")
+        unknown = sorted(self.image_share.keys() - {*self.languages, "default"})
+        if unknown:
+            raise ValueError(f"image_share: {unknown[0]!r} is not among the languages: {', '.join(self.languages)}")
+
+    @property
+    def _all_datasets(self) -> tuple[DataSet, ...]:
+        return (*self.datasets, *(self.validation.datasets if self.validation else ()))
 
     def fingerprint(self) -> str:
         """Return the SHA-256 (hex) of what the recipe says, apart from its name and title."""
-        content = self.model_dump(mode="json", exclude={"name", "title"})
+        without = {"name": True, "title": True, **({} if self.image_text else _OF_IMAGES)}
+        content = self.model_dump(mode="json", exclude=without)
         return sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
@@ -99,16 +156,11 @@ def check_recipe(spec: str, changes: Mapping[str, object] | None = None) -> tupl
     With faults it is what is left without the faulty keys, enough to check its data, or None where too little is left.
     Raises `UnknownName` or `DataError` where there is nothing such, and `InvalidRecipe` for what is no TOML.
     """
-    path = _shipped() / f"{spec}.toml" if spec in recipe_names() else Path(spec)
-    if not path.is_file():
-        if path.suffix == ".toml" or re.search(r"[/\\]", spec):
-            raise DataError(f"there is no recipe {spec}")
-        raise UnknownName("recipe", spec, recipe_names())
-    faults: list[str] = []
+    path, faults = _find(spec), list[str]()
     table = _read(path, spec, faults)
     for key, value in (changes or {}).items():
         try:
-            table = _overlay(table, _nested(key_path(key), value))
+            table = _overlay(table, _nested(key_path(key, _model(table)), value))
         except UserError as error:
             faults.append(str(error))
     try:
@@ -121,12 +173,35 @@ def check_recipe(spec: str, changes: Mapping[str, object] | None = None) -> tupl
     return recipe, faults
 
 
+def model_of(spec: str) -> str | None:
+    """Return the table of the model in the recipe that `spec` names, `static` say; None where it has not one.
+
+    Raises as `check_recipe` does.
+    """
+    return _model(_read(_find(spec), spec, []))
+
+
+def _find(spec: str) -> Path:
+    path = _shipped() / f"{spec}.toml" if spec in recipe_names() else Path(spec)
+    if not path.is_file():
+        if path.suffix == ".toml" or re.search(r"[/\\]", spec):
+            raise DataError(f"there is no recipe {spec}")
+        raise UnknownName("recipe", spec, recipe_names())
+    return path
+
+
+def _model(table: Mapping[str, object]) -> str | None:
+    found = [model for model in MODELS if model in table]
+    return found[0] if len(found) == 1 else None
+
+
 def _usable(table: Mapping[str, object]) -> Recipe | None:
     """Return the recipe without its faulty keys, None where those left do not say what to train on.
 
     What does not decide which rows are drawn is replaced before.
     """
-    left = _overlay(table, {"name": "unnamed", "steps": 1, "optimizer": {"learning_rate": 1.0}, "static": {}})
+    model = "image_text" if "image_text" in table else "static"
+    left = _overlay(table, {"name": "unnamed", "steps": 1, "optimizer": {"learning_rate": 1.0}, model: {}})
     while True:
         try:
             return Recipe.model_validate(left)
@@ -147,10 +222,11 @@ def _remove(table: object, place: Sequence[int | str]) -> bool:
     return isinstance(table, dict) and table.pop(key, None) is not None
 
 
-def key_path(key: str) -> tuple[str, ...]:
+def key_path(key: str, model: str | None = None) -> tuple[str, ...]:
     """Return where `key` stands in a recipe: `alpha` is `("batches", "alpha")`.
 
-    Raises `UnknownName`, and `UserError` for a name that several things have.
+    Of the same key of several models, that of `model` is meant (see `model_of`). Raises `UnknownName`, and `UserError`
+    for a name that several things have.
     """
     paths = _paths(Recipe)
     if tuple(key.split(".")) in paths:
@@ -158,6 +234,8 @@ def key_path(key: str) -> tuple[str, ...]:
     found = [path for path in paths if path[-1] == key]
     if not found:
         raise UnknownName("key of recipes", key, {".".join(path) if "." in key else path[-1] for path in paths})
+    if model is not None and all(path[0] in MODELS for path in found):
+        found = [path for path in found if path[0] == model] or found
     meant = [".".join(path) for path in found] + [f"{key}.KEY" for table in Recipe.model_fields if table == key]
     if len(meant) > 1:
         raise UserError(f"{key} is the name of several things: write {' or '.join(meant)}")
@@ -194,10 +272,9 @@ def _overlay(table: Mapping[str, object], above: Mapping[str, object]) -> dict[s
     for key, value in above.items():
         under = merged.get(key)
         merged[key] = _overlay(under, value) if isinstance(under, dict) and isinstance(value, Mapping) else value
-    # One model replaces the other.
-    for model, other in (("static", "transformer"), ("transformer", "static")):
-        if model in above and other not in above:
-            merged.pop(other, None)
+    # One model replaces another.
+    if above.keys() & set(MODELS):
+        merged = {key: value for key, value in merged.items() if key not in MODELS or key in above}
     return merged
 
 

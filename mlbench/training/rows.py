@@ -1,6 +1,7 @@
 """Training rows made ready once: texts in memory-mapped Arrow, all else in memory-mapped arrays."""
 
 import json
+import os
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from mlbench.errors import DataError
 from mlbench.protocols import Progress, Silence
+from mlbench.records import Image
 from mlbench.training.folding import normalise
 from mlbench.training.index import ABSENT, Ints, RowIndex
 from mlbench.training.kept import kept_folder
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 _FORMAT = "1"
 _ABOUT = "about.json"
+_IMAGES = "images.json"
 _TEXTS = "texts.arrow"
 _BLOCK_TEXTS = 10_000
 _SILENCE = Silence()
@@ -34,7 +37,7 @@ Pattern = tuple[tuple[str, ...], tuple[str, ...], bool]
 class Rows:
     """The rows of one data set: an index in the order of `languages`, and the texts, which stay on disk.
 
-    `content` is the SHA-256 (hex) of what the rows say, in their order.
+    `content` is the SHA-256 (hex) of what the rows say, in their order. `images` are those that stand among the texts.
     """
 
     name: str
@@ -43,11 +46,12 @@ class Rows:
     content: str
     folder: Path
     texts: "datasets.Dataset" = field(repr=False)
+    images: Mapping[str, Image] = field(default_factory=dict, repr=False)
 
     def read(self, numbers: Ints) -> list[str]:
-        """Return the texts with these numbers, in their order; no numbers give no texts."""
+        """Return the texts with these numbers, some of them `Image`s, in their order; no numbers give no texts."""
         found: list[str] = self.texts[numbers.tolist()]["text"] if len(numbers) else []
-        return list(found)
+        return [self.images.get(text, text) for text in found] if self.images else list(found)
 
 
 def prepare(source: Source, progress: Progress = _SILENCE) -> Rows:
@@ -58,29 +62,37 @@ def prepare(source: Source, progress: Progress = _SILENCE) -> Rows:
     """
     name = f"{source.data.name}-{source.fingerprint[:16]}-{_FORMAT}"
     folder = kept_folder(name, lambda unfinished: _write(source, unfinished, progress), last=_ABOUT)
-    return _open(source.data.name, folder)
+    return _open(source, folder)
 
 
-def _open(name: str, folder: Path) -> Rows:
+def _open(source: Source, folder: Path) -> Rows:
     import datasets
 
     about = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))
     # Plain views of the mapped files: numpy's own class for them is slow where little is read.
     arrays = {each.name: np.asarray(np.load(folder / f"{each.name}.npy", mmap_mode="r")) for each in fields(RowIndex)}
     texts = datasets.Dataset.from_file(str(folder / _TEXTS))
-    return Rows(name, tuple(about["languages"]), RowIndex(**arrays), about["content"], folder, texts)
+    images = {}
+    if source.folder is not None:
+        places = json.loads((folder / _IMAGES).read_text(encoding="utf-8"))
+        found = [Image(text.removeprefix("sha256:"), source.folder / place) for text, place in places.items()]
+        images = {str(image): image for image in found}
+    return Rows(
+        source.data.name, tuple(about["languages"]), RowIndex(**arrays), about["content"], folder, texts, images
+    )
 
 
 def _write(source: Source, folder: Path, progress: Progress) -> None:
     from datasets import Features, Value
     from datasets.arrow_writer import ArrowWriter
 
-    collected = _Collected()
+    collected, images = _Collected(), dict[str, Path]()
     # How many there are is not known before they are read.
     progress.start(f"prepare {source.data.name}", 0)
     with ArrowWriter(path=str(folder / _TEXTS), features=Features({"text": Value("large_string")})) as writer:
-        for texts in collected.blocks(read_rows(source)):
-            writer.write_batch({"text": texts})
+        for texts in collected.blocks(read_rows(source, progress)):
+            images |= {text: text.path for text in texts if isinstance(text, Image)}
+            writer.write_batch({"text": [str(text) for text in texts]})
             progress.advance(len(texts))
         if not collected.patterns:
             raise DataError(f"{source.data.name}: no row has a query and a document")
@@ -88,6 +100,10 @@ def _write(source: Source, folder: Path, progress: Progress) -> None:
     progress.finish()
     for name, values in collected.arrays().items():
         np.save(folder / f"{name}.npy", values)
+    if source.folder is not None:
+        # Told from the data's folder, which may be moved.
+        places = {text: os.path.relpath(path, source.folder) for text, path in images.items()}
+        (folder / _IMAGES).write_text(json.dumps(places), encoding="utf-8")
     about = {"languages": collected.languages(), "content": collected.content.hexdigest()}
     (folder / _ABOUT).write_text(json.dumps(about), encoding="utf-8")
 

@@ -1,4 +1,4 @@
-"""Draws batches: monolingual with probability alpha, cross-lingual otherwise, and never a false negative.
+"""Draws batches of several kinds with given shares, and never a false negative.
 
 A batch is a function of the seed and its number alone, so it is the same in any worker, on any rank and after a
 resumption. The random numbers that choose rows and views do not depend on those that choose languages: two recipes that
@@ -14,11 +14,21 @@ from numpy.typing import NDArray
 
 from mlbench.errors import DataError, UserError
 from mlbench.training.index import ABSENT, Ints, RowIndex
-from mlbench.training.pools import Pool
+from mlbench.training.pools import ImagePairs, ImagePool, Pool
 from mlbench.training.settings import Batches
 from mlbench.training.views import Floats, draw_spans
 
-BatchKind = Literal["mono", "mixed", "cross_example", "cross_batch"]
+BatchKind = Literal["mono", "mixed", "cross_example", "cross_batch", "image_mono", "image_mixed", "captions"]
+
+# What the batches of a kind are made of, for messages.
+_NEEDS: dict[BatchKind, str] = {
+    **dict.fromkeys(("mono", "mixed"), "monolingual (two rows with query and document in one language)"),
+    **dict.fromkeys(
+        ("cross_example", "cross_batch"), "cross-lingual (two rows with query and document in two languages)"
+    ),
+    **dict.fromkeys(("image_mono", "image_mixed"), "image (two images with a caption in one language)"),
+    "captions": "caption (two images with captions in two languages)",
+}
 
 # A slot whose row clashes is drawn again so often before its pool is searched, over so many rows for each slot.
 _ROUNDS = 16
@@ -52,13 +62,28 @@ class Batch:
         return len(self.rows)
 
 
+@dataclass(frozen=True, eq=False)
+class _Strand:
+    """Batches of one kind: their share of all, and the rows of each data set that they draw from.
+
+    `same` says that query and document are of one language, `is_one` that all examples have the same pair of languages.
+    """
+
+    kind: BatchKind
+    share: float
+    pools: Sequence[Pool | ImagePool]
+    same: bool
+    is_one: bool
+
+
 class BatchSampler:
     """The batches of a recipe; `sampler.batch(n)` is the n-th.
 
     `datasets` are the rows to draw from; the size of one, which decides how often it is drawn, is the number of its
     rows that can give an example of the batch. `overlap` is that of views (see `draw_spans`). With `random_negatives`,
-    an example without hard negatives gets another row's document in its document's language. Raises `DataError` where
-    no data set can give a kind of batch that `batches` asks for.
+    an example without hard negatives gets another row's document in its document's language. `images`, one for each
+    data set, make them data sets of captioned images. Raises `DataError` where no data set can give a kind of batch
+    that `batches` asks for.
     """
 
     def __init__(
@@ -69,21 +94,22 @@ class BatchSampler:
         overlap: float = 1.0,
         random_negatives: bool = False,
         seed: int = 0,
+        images: Sequence[ImagePairs] = (),
     ) -> None:
-        self._pools = [Pool(index, batches.language_tau) for index in datasets]
+        self._strands = _image_strands(datasets, images, batches) if images else _text_strands(datasets, batches)
+        self._ends = np.cumsum([strand.share for strand in self._strands])
         self._batches = batches
         self._overlap = overlap
         self._random_negatives = random_negatives
         self._seed = seed
-        self._weights = {same: self._dataset_weights(same) for same in (True, False)}
-        for same, share in ((True, batches.alpha), (False, 1 - batches.alpha)):
-            if share > 0 and not self._weights[same].any():
-                what = "monolingual (two rows with query and document in one language)"
-                other = "cross-lingual (two rows with query and document in two languages)"
-                raise DataError(f"no data set can give {what if same else other} batches: change alpha or the data")
+        self._weights = [self._dataset_weights(strand) for strand in self._strands]
+        for strand, weights in zip(self._strands, self._weights, strict=True):
+            if strand.share > 0 and not weights.any():
+                keys = "captions or mixed" if images else "alpha"
+                raise DataError(f"no data set can give {_NEEDS[strand.kind]} batches: change {keys} or the data")
 
-    def _dataset_weights(self, same: bool) -> Floats:
-        sizes = [pool.pairs(same).n_rows for pool in self._pools]
+    def _dataset_weights(self, strand: _Strand) -> Floats:
+        sizes = [pool.pairs(strand.same).n_rows for pool in strand.pools]
         return np.array([size**self._batches.dataset_tau if size else 0.0 for size in sizes])
 
     def batches(self, first: int, end: int) -> Iterator[Batch]:
@@ -93,27 +119,25 @@ class BatchSampler:
     def batch(self, number: int) -> Batch:
         """Return batch `number`, from 0; raises `UserError` where a thousand draws in a row had to be refused."""
         random = np.random.RandomState([self._seed & 0xFFFFFFFF, number & 0xFFFFFFFF, number >> 32])
-        # Drawn once, so that refusals do not change the share of monolingual batches.
-        same = bool(random.random_sample() < self._batches.alpha)
+        # Drawn once, so that refusals do not change the shares of kinds.
+        strand = min(int(np.searchsorted(self._ends, random.random_sample(), side="right")), len(self._strands) - 1)
         shorten = self._batches.unfilled == "shorten"
         # One example alone has nothing to be told from.
         least = 2 if shorten else self._batches.size
         for refused in range(_REFUSALS):
-            batch = self._draw(number, same, refused, random)
+            batch = self._draw(number, strand, refused, random)
             if len(batch) >= least:
                 return batch
         advice = "use other data" if shorten else "use smaller batches or unfilled = 'shorten'"
         raise UserError(f"batch {number}: {_REFUSALS} draws did not give {least} examples without a clash: {advice}")
 
-    def _draw(self, number: int, same: bool, refused: int, random: np.random.RandomState) -> Batch:
-        settings, size = self._batches, self._batches.size
+    def _draw(self, number: int, strand_number: int, refused: int, random: np.random.RandomState) -> Batch:
+        strand, size = self._strands[strand_number], self._batches.size
         of_dataset = random.random_sample()
         of_pair, of_row, of_cut, of_side, of_negative = random.random_sample((5, size))
-        kind: BatchKind = settings.monolingual if same else settings.cross_lingual
-        dataset = _choose(self._weights[same], of_dataset)
-        pool = self._pools[dataset]
-        drawn = of_pair if kind in ("mixed", "cross_example") else np.full(size, of_pair[0])
-        pairs = pool.pairs(same).draw(drawn)
+        dataset = _choose(self._weights[strand_number], of_dataset)
+        pool = strand.pools[dataset]
+        pairs = pool.pairs(strand.same).draw(np.full(size, of_pair[0]) if strand.is_one else of_pair)
         rows = _Rows(pool, pairs, random).fill(of_row)
         kept = np.flatnonzero(rows != ABSENT)
         rows, pairs = rows[kept], pairs[kept]
@@ -123,7 +147,7 @@ class BatchSampler:
         query_spans, document_spans = (np.where(is_text[:, None], each, whole) for each in spans)
         return Batch(
             number=number,
-            kind=kind,
+            kind=strand.kind,
             dataset=dataset,
             rows=rows,
             query_languages=pairs // pool.n_languages,
@@ -136,7 +160,7 @@ class BatchSampler:
         )
 
     def _negatives(
-        self, pool: Pool, rows: Ints, pairs: Ints, of_negative: Floats, random: np.random.RandomState
+        self, pool: Pool | ImagePool, rows: Ints, pairs: Ints, of_negative: Floats, random: np.random.RandomState
     ) -> Ints:
         """Return one negative for each example that is none of the batch's documents, nor a translation of one.
 
@@ -171,7 +195,7 @@ class BatchSampler:
 class _Rows:
     """Fills the slots of one batch with rows of which no two clash."""
 
-    def __init__(self, pool: Pool, pairs: Ints, random: np.random.RandomState) -> None:
+    def __init__(self, pool: Pool | ImagePool, pairs: Ints, random: np.random.RandomState) -> None:
         self._pool = pool
         self._pairs = pairs
         self._random = random
@@ -226,6 +250,27 @@ class _Rows:
         queries.add(keys[1])
         documents.add(keys[2])
         return True
+
+
+def _text_strands(datasets: Sequence[RowIndex], batches: Batches) -> list[_Strand]:
+    pools = [Pool(index, batches.language_tau) for index in datasets]
+    mono, cross, shares = batches.monolingual, batches.cross_lingual, batches.shares(of_images=False)
+    return [
+        _Strand(mono, shares[mono], pools, same=True, is_one=mono == "mono"),
+        _Strand(cross, shares[cross], pools, same=False, is_one=cross == "cross_batch"),
+    ]
+
+
+def _image_strands(datasets: Sequence[RowIndex], images: Sequence[ImagePairs], batches: Batches) -> list[_Strand]:
+    both, tau = list(zip(datasets, images, strict=True)), batches.language_tau
+    shown = [ImagePool(index, pairs, tau) for index, pairs in both]
+    written = [Pool(index.without_queries(pairs.column), tau) for index, pairs in both]
+    shares, of_batch = batches.shares(of_images=True), batches.cross_lingual == "cross_batch"
+    return [
+        _Strand("image_mono", shares["image_mono"], shown, same=False, is_one=True),
+        _Strand("image_mixed", shares["image_mixed"], shown, same=False, is_one=False),
+        _Strand("captions", shares["captions"], written, same=False, is_one=of_batch),
+    ]
 
 
 def _choose(weights: NDArray[np.float64], place: float) -> int:

@@ -1,4 +1,4 @@
-"""Reads training rows: JSON lines, gzipped or not, and data sets that the library `datasets` loads."""
+"""Reads training rows: JSON lines, gzipped or not, captioned images, and what the library `datasets` loads."""
 
 import gzip
 import json
@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, cast
 from mlbench import files
 from mlbench.declarations import DeclaredFile
 from mlbench.errors import DataError, MissingExtra
-from mlbench.languages import check_language
+from mlbench.languages import IMAGE, check_language
 from mlbench.protocols import Progress, Silence
+from mlbench.training.captions import find_folder, fingerprint_of, read_captions
 from mlbench.training.settings import DataSet
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ class Row:
 
     `is_text` says that both are views of the same texts. `negatives` are (language, text) of documents that do not
     answer the query. `place` says where it stands, for messages. A row without an id has no topic but its own.
+
+    A captioned image is one of the queries, the last, in `IMAGE`; its captions are queries and documents.
     """
 
     topic: str | None
@@ -42,12 +45,13 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A data set found: verified files, or a hub's table; `fingerprint` changes with the content."""
+    """A data set found: verified files, a hub's table or a folder of images; `fingerprint` changes with the content."""
 
     data: DataSet
     paths: tuple[Path, ...]
     fingerprint: str
     table: "datasets.Dataset | None" = None
+    folder: Path | None = None
 
 
 def find_source(data: DataSet, root: Path, data_dir: Path | None, progress: Progress = _SILENCE) -> Source:
@@ -60,6 +64,9 @@ def find_source(data: DataSet, root: Path, data_dir: Path | None, progress: Prog
         table = _hub_table(data, (root, *files.user_folders(data_dir)))
         about = data.model_dump_json(include=_READ)
         return Source(data, (), sha256(f"{about}{table._fingerprint}".encode()).hexdigest(), table)
+    if data.captions is not None:
+        folder = find_folder(data.captions, (root, *files.user_folders(data_dir)))
+        return Source(data, (), fingerprint_of(folder), folder=folder)
     paths, digests = [], []
     for file in data.files:
         path = files.local(file, data_dir=data_dir, root=_own_folder(file, (root, *files.user_folders(data_dir))))
@@ -71,8 +78,11 @@ def find_source(data: DataSet, root: Path, data_dir: Path | None, progress: Prog
     return Source(data, tuple(paths), sha256("".join(digests).encode()).hexdigest())
 
 
-def read_rows(source: Source) -> Iterator[Row]:
+def read_rows(source: Source, progress: Progress = _SILENCE) -> Iterator[Row]:
     """Yield the rows of a source, in order; raises `DataError` that names the place of a row that cannot be used."""
+    if source.folder is not None:
+        for cluster, image, captions in read_captions(source.folder, progress):
+            yield Row(cluster, captions | {IMAGE: image}, captions, True, (), image.path.name)
     if source.table is not None:
         yield from _hub_rows(source.data, source.table)
     for path in source.paths:

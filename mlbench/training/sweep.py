@@ -14,7 +14,7 @@ from mlbench.tasks import load_task
 from mlbench.training.contamination import Findings
 from mlbench.training.data import TrainingData, load_data
 from mlbench.training.fit import fit, is_installed
-from mlbench.training.recipe import Recipe
+from mlbench.training.recipe import MODELS, Recipe
 from mlbench.training.sweep_document import describe_sweep
 from mlbench.training.sweep_files import Place
 from mlbench.training.sweep_plan import Plan, PlannedPoint
@@ -24,7 +24,7 @@ Note = Callable[[str], None]
 
 _SILENCE = Silence()
 # All else in a recipe decides which rows are trained on.
-_HOW = {"name", "title", "seed", "steps", "static", "transformer", "batches", "views", "loss", "optimizer"}
+_HOW = {"name", "title", "seed", "steps", "batches", "views", "loss", "optimizer"} | set(MODELS)
 
 
 def run_sweep(plan: Plan, place: Place, *, jobs: int = 1, progress: Progress = _SILENCE) -> Sweep:
@@ -112,17 +112,20 @@ def _do_in_processes(points: Sequence[PlannedPoint], place: Place, shelf: Shelf,
 
 
 def _learn_subwords(points: Sequence[PlannedPoint], shelf: Shelf, progress: Progress) -> None:
+    from mlbench.training.image_text import caption_tokenizer
+    from mlbench.training.static import vocabulary_of
+
     learned: set[tuple[int, int]] = set()
     for point in points:
-        if point.recipe.static is None:
+        static, images = point.recipe.static, point.recipe.image_text
+        model = static or images
+        if model is None or (images is not None and images.checkpoint is not None):
             continue
-        from mlbench.training.static import vocabulary_of
-
         data = shelf.data(point.recipe, _SILENCE)
-        wanted = id(data), point.recipe.static.pieces
-        if wanted not in learned:
-            vocabulary_of(point.recipe, data, progress)
-            learned.add(wanted)
+        if (id(data), model.pieces) not in learned:
+            learn = vocabulary_of if static is not None else caption_tokenizer
+            learn(point.recipe, data, progress)
+            learned.add((id(data), model.pieces))
 
 
 def _make_work(place: Place, findings: Mapping[str, Findings]) -> Work[PlannedPoint]:

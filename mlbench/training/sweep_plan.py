@@ -13,7 +13,7 @@ from pydantic import JsonValue
 
 from mlbench.errors import InvalidRecipe, UserError
 from mlbench.sweeps import Arm, Axis
-from mlbench.training.recipe import Recipe, key_path, load_recipe, parse_value
+from mlbench.training.recipe import Recipe, key_path, load_recipe, model_of, parse_value
 
 MOST_POINTS = 10_000
 
@@ -77,8 +77,9 @@ def plan_sweep(
     `base` picks the base arm by the values of keys, the first value of each other. Raises `InvalidRecipe` with the
     faults of all arms at once, and `UserError` for keys and values that make no grid.
     """
-    changes = _by_path([*settings.items()], "--set")
-    axes = _axes(over, changes)
+    model = model_of(spec)
+    changes = _by_path([*settings.items()], "--set", model)
+    axes = _axes(over, changes, model)
     size = seeds
     for axis in axes:
         size *= len(axis.values)
@@ -99,7 +100,7 @@ def plan_sweep(
         axes=axes,
         arms=arms,
         seeds=tuple(range(seeds)),
-        base=_base(axes, arms, _by_path([*base.items()], "--base")),
+        base=_base(axes, arms, _by_path([*base.items()], "--base", model)),
         points=tuple(points),
     )
 
@@ -109,10 +110,10 @@ def written(value: JsonValue) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
-def _by_path(pairs: Sequence[tuple[str, object]], option: str) -> dict[str, object]:
+def _by_path(pairs: Sequence[tuple[str, object]], option: str, model: str | None) -> dict[str, object]:
     found: dict[str, object] = {}
     for key, value in pairs:
-        path = ".".join(key_path(key))
+        path = ".".join(key_path(key, model))
         if path in _TAKEN:
             raise UserError(f"{option} {key}: {_TAKEN[path]}")
         if path in found:
@@ -121,10 +122,12 @@ def _by_path(pairs: Sequence[tuple[str, object]], option: str) -> dict[str, obje
     return found
 
 
-def _axes(over: Sequence[tuple[str, Sequence[object]]], changes: Mapping[str, object]) -> tuple[Axis, ...]:
+def _axes(
+    over: Sequence[tuple[str, Sequence[object]]], changes: Mapping[str, object], model: str | None
+) -> tuple[Axis, ...]:
     if not over:
         raise UserError("a sweep needs --over KEY=VALUE,VALUE, as in --over alpha=0,0.5,1")
-    values = _by_path(over, "--over")
+    values = _by_path(over, "--over", model)
     for path in values.keys() & changes.keys():
         raise UserError(f"{path} is swept and set: leave out --set {path}")
     last = [path.split(".")[-1] for path in values]

@@ -37,12 +37,14 @@ class Use:
 class Tally:
     """What batches were: `kinds` counts them, `examples` is how many they had together.
 
+    `drawn` says how many queries and documents of each language, int64 (languages,), the batches of each kind had.
     `shortened` batches lacked `missing` examples together, `refused` ones were drawn again. `pairs`, int64 (data sets,
     languages, languages), counts the examples by the languages of query and document. `rows_digest` is the SHA-256
     (hex) of the rows drawn and their views, in order: two trainings with equal ones differ at most in languages.
     """
 
     kinds: Mapping[str, int]
+    drawn: Mapping[str, Ints]
     examples: int
     shortened: int
     missing: int
@@ -67,12 +69,15 @@ def tally(
     batches give counts of 0. Raises as `BatchSampler.batch` does.
     """
     kinds: Counter[str] = Counter()
+    drawn: dict[str, Ints] = {}
     pairs = np.zeros((len(names), len(languages), len(languages)), np.int64)
     shortened = missing = refused = 0
     digest = sha256()
     progress.start("count batches", batches)
     for batch in sampler.batches(0, batches):
         kinds[batch.kind] += 1
+        of_kind = drawn.setdefault(batch.kind, np.zeros(len(languages), np.int64))
+        of_kind += np.bincount(np.append(batch.query_languages, batch.document_languages), minlength=len(languages))
         shortened += batch.clashes > 0
         missing += batch.clashes
         refused += batch.refused
@@ -82,6 +87,7 @@ def tally(
     progress.finish()
     return Tally(
         kinds=dict(sorted(kinds.items())),
+        drawn=dict(sorted(drawn.items())),
         examples=int(pairs.sum()),
         shortened=shortened,
         missing=missing,

@@ -114,11 +114,11 @@ def _write(
     """Write the tokenizer and all texts cut by it into `folder`."""
     # How long it takes once all texts are read is not known.
     progress.start("learn subwords", 0)
-    texts = (text for rows, numbers in training for text in _read(rows, numbers, progress))
+    texts = (text for rows, numbers in training for text in read_texts(rows, numbers, progress))
     tokenizer = learn_tokenizer(texts, pieces)
     progress.start("cut texts", sum(len(rows.texts) for rows in every))
     for number, rows in enumerate(every):
-        _tokenise(tokenizer, _read(rows, np.arange(len(rows.texts)), progress), folder, number)
+        _tokenise(tokenizer, read_texts(rows, np.arange(len(rows.texts)), progress), folder, number)
     progress.finish()
     size = tokenizer.get_vocab_size()
     counts = [_open(folder, number).frequencies(numbers, size) for number, (_, numbers) in enumerate(training)]
@@ -126,7 +126,8 @@ def _write(
     tokenizer.save(str(folder / _TOKENIZER))
 
 
-def _read(rows: Rows, numbers: Ints, progress: Progress) -> Iterator[str]:
+def read_texts(rows: Rows, numbers: Ints, progress: Progress) -> Iterator[str]:
+    """Yield the texts with these numbers, in their order, some thousand of them in memory."""
     for first in range(0, len(numbers), _BLOCK_TEXTS):
         block = numbers[first : first + _BLOCK_TEXTS]
         yield from rows.read(block)

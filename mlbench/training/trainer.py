@@ -18,9 +18,10 @@ from mlbench.errors import UserError
 from mlbench.protocols import Progress
 from mlbench.training.data import TrainingData
 from mlbench.training.examples import Examples
+from mlbench.training.image_text import Collator, logit_scale
 from mlbench.training.losses import info_nce
 from mlbench.training.recipe import Recipe
-from mlbench.training.settings import Loss
+from mlbench.training.settings import Loss, TransformerModel
 
 Row = dict[str, str | bool]
 Features = dict[str, torch.Tensor]
@@ -29,6 +30,7 @@ Features = dict[str, torch.Tensor]
 _EVERY = 500
 # Losses are averaged over at most so many steps, and never across a checkpoint: a resumed run tells the same ones.
 _LOGGED = 10
+_HIGHEST_SCALE = 100.0
 
 
 class NumberedBatches:
@@ -57,12 +59,17 @@ class NumberedBatches:
 
 
 class BatchLoss(torch.nn.Module):  # type: ignore[misc]
-    """InfoNCE as the trainer calls it; labels say which examples have a negative."""
+    """InfoNCE as the trainer calls it; labels say which examples have a negative.
 
-    def __init__(self, model: SentenceTransformer, options: Loss) -> None:
+    `scale` is log(1 / temperature) where the model keeps one of its own.
+    """
+
+    def __init__(self, model: SentenceTransformer, options: Loss, scale: torch.nn.Parameter | None = None) -> None:
         super().__init__()
         self.model = model
         self._options = options
+        # In a list, or it would be a weight of the loss as well as of the model.
+        self._scale = [] if scale is None else [scale]
 
     def forward(self, columns: Iterable[Features], labels: torch.Tensor | None = None) -> torch.Tensor:
         """Return the loss of the columns query, document and, with labels, negative; raises as `info_nce` does."""
@@ -71,10 +78,14 @@ class BatchLoss(torch.nn.Module):  # type: ignore[misc]
             queries,
             documents,
             others[0][labels] if others else None,
-            temperature=self._options.temperature,
+            temperature=self._temperature(),
             negatives_kind=self._options.negatives,
             symmetric=self._options.symmetric,
         )
+
+    def _temperature(self) -> float | torch.Tensor:
+        # No lower than .01, as CLIP has it.
+        return 1 / self._scale[0].exp().clamp(max=_HIGHEST_SCALE) if self._scale else self._options.temperature
 
 
 class BatchTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
@@ -87,6 +98,10 @@ class BatchTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
     def get_eval_dataloader(self, eval_dataset: NumberedBatches | None = None) -> DataLoader:
         """Return the held-out batches of this process."""
         return self._loader(self.eval_dataset)
+
+    def get_decay_parameter_names(self, model: torch.nn.Module) -> list[str]:
+        """Return the weights that decay; a temperature is none."""
+        return [name for name in super().get_decay_parameter_names(model) if not name.endswith("logit_scale")]
 
     def add_model_card_callback(self, default_args_dict: dict[str, object]) -> None:
         """Collect nothing for a model card: it would ask hubs and encode examples."""
@@ -171,6 +186,7 @@ def make_trainer(
     progress: Progress,
 ) -> BatchTrainer:
     """Return the trainer of `model` as the recipe says; the loss is judged on what is held out, where anything is."""
+    of_images = recipe.image_text is not None
     batches = recipe.steps * arguments.gradient_accumulation_steps * arguments.world_size
     hard = recipe.loss.negatives == "hard_only"
     examples, held_out, validation = data.examples(recipe), data.held_out_examples(recipe), recipe.validation
@@ -182,7 +198,8 @@ def make_trainer(
         eval_dataset=NumberedBatches(held_out, validation.batches, negatives=hard or held_out.has_negatives)
         if held_out is not None and validation is not None
         else None,
-        loss=BatchLoss(model, recipe.loss),
+        loss=BatchLoss(model, recipe.loss, logit_scale(model) if of_images else None),
+        data_collator=Collator(model) if of_images else None,
         callbacks=[Reporter(progress)],
     )
     trainer.remove_callback(PrinterCallback)
@@ -193,7 +210,7 @@ def make_trainer(
 
 def arguments_of(recipe: Recipe, work: Path, *, cpu: bool) -> SentenceTransformerTrainingArguments:
     """Return what the trainer is told: AdamW without decay of biases and norms, gradients clipped to length 1."""
-    settings, optimizer, validation = recipe.transformer, recipe.optimizer, recipe.validation
+    settings, optimizer, validation = recipe.transformer or recipe.image_text, recipe.optimizer, recipe.validation
     assert settings is not None
     every = validation.every if validation else _EVERY
     on_gpu = torch.cuda.is_available() and not cpu
@@ -223,14 +240,17 @@ def arguments_of(recipe: Recipe, work: Path, *, cpu: bool) -> SentenceTransforme
         # Beside a GPU, texts are read and cut into tokens ahead of it; on the CPU that would only take turns.
         dataloader_num_workers=2 if on_gpu else 0,
         dataloader_pin_memory=on_gpu,
-        prompts={
-            "query": settings.query_prefix,
-            "document": settings.document_prefix,
-            "negative": settings.document_prefix,
-        },
+        # A batch of captions leaves the tower of images alone.
+        ddp_find_unused_parameters=True if recipe.image_text else None,
+        prompts=_prompts(recipe.transformer) if recipe.transformer else None,
         greater_is_better=False if validation else None,
         **judged,
     )
+
+
+def _prompts(settings: TransformerModel) -> dict[str, str]:
+    query, document = settings.query_prefix, settings.document_prefix
+    return {"query": query, "document": document, "negative": document}
 
 
 def _collate(collator: object, batches: list[list[Row]]) -> Features:

@@ -1,4 +1,4 @@
-"""Trains dense transformers on the trainer of sentence-transformers: resumable, on CPU or GPUs, to a checkpoint."""
+"""Trains transformers, of texts or of images and texts, on the trainer of sentence-transformers; it can be resumed."""
 
 import logging
 import os
@@ -13,6 +13,7 @@ from mlbench.protocols import Progress, Runtime, Silence
 from mlbench.retrievers.checkpoint import find_checkpoint
 from mlbench.retrievers.loading import LoadOptions, load, set_max_length, set_pooling
 from mlbench.training.data import TrainingData
+from mlbench.training.image_text import load_image_text
 from mlbench.training.recipe import Recipe
 from mlbench.training.settings import TransformerModel
 from mlbench.training.trained import Losses, Outcome, save_model, work_folder
@@ -105,16 +106,23 @@ def _make_trainer(
 
     from mlbench.training.trainer import arguments_of, make_trainer
 
-    assert recipe.transformer is not None
+    settings = recipe.transformer or recipe.image_text
+    assert settings is not None
     if runtime.threads is not None:
         torch.set_num_threads(runtime.threads)
     cpu = _is_cpu(runtime.device)
-    if cpu and recipe.transformer.precision == "fp16":
-        raise UserError("transformer.precision: fp16 needs a GPU: take bf16 or fp32")
+    if cpu and settings.precision == "fp16":
+        table = "transformer" if recipe.transformer else "image_text"
+        raise UserError(f"{table}.precision: fp16 needs a GPU: take bf16 or fp32")
     # Weights that a checkpoint lacks, such as an unused pooler, are drawn while it is loaded.
     transformers.set_seed(recipe.seed)
-    model = load_model(recipe.transformer, recipe.root, runtime)
+    if recipe.transformer is not None:
+        model = load_model(recipe.transformer, recipe.root, runtime)
+    else:
+        model = load_image_text(recipe, data, progress=progress, runtime=runtime)
     arguments = arguments_of(recipe, work, cpu=cpu)
+    if arguments.world_size > 1 and recipe.loss.learn_temperature:
+        raise UserError("loss.learn_temperature: several processes would learn several temperatures: take one process")
     return make_trainer(model, recipe, data, arguments=arguments, progress=progress)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from unit.scoring.cases import make_collection, random_orders, ranks_of
 
-from mlbench.languages import KINDS, settings_of
+from mlbench.languages import TEXT_KINDS, settings_of
 from mlbench.measures import parse
 from mlbench.observations import observe
 from mlbench.paired import compare_ranks
@@ -60,7 +60,7 @@ FOUND = swept()
 def test_values_of_seeds_are_those_of_documents(arm: str) -> None:
     documents = [score(ranks, REQUEST) for ranks in RANKS[arm]]
     row = FOUND.row(arm)
-    for kind in KINDS:
+    for kind in TEXT_KINDS:
         aggregates = [
             next(a for a in d.aggregates if (a.kind, a.aggregation, a.query_language) == (kind, "macro", None))
             for d in documents

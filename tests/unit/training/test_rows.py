@@ -239,8 +239,8 @@ class TestOnce:
         program = (
             "import itertools, time; from unit.training.row_cases import *; from mlbench.training import rows\n"
             "read = rows.read_rows\n"
-            "def half(source):\n"
-            "    yield from itertools.islice(read(source), 2)\n"
+            "def half(source, progress):\n"
+            "    yield from itertools.islice(read(source, progress), 2)\n"
             "    print('half', flush=True)\n"
             "    time.sleep(600)\n"
             "rows.read_rows = half\n"

@@ -14,6 +14,7 @@ from mlbench.training.settings import DataSet
 
 STATIC = ("default", "static-cross", "static-hybrid", "static-large", "static-mono", "static-questions")
 TRANSFORMERS = ("labse-hybrid", "mbert-hybrid", "mt5-hybrid", "xlmr-hybrid")
+IMAGES = ("mini-images-hybrid",)
 NINE = ("ar", "de", "en", "es", "hi", "ru", "th", "tr", "zh")
 
 
@@ -36,7 +37,7 @@ def differing(name: str, other: str) -> set[tuple[str, ...]]:
 
 
 def test_all_are_known() -> None:
-    assert recipe_names() == tuple(sorted(STATIC + TRANSFORMERS))
+    assert recipe_names() == tuple(sorted(STATIC + TRANSFORMERS + IMAGES))
 
 
 @pytest.mark.parametrize("name", recipe_names())
@@ -48,8 +49,9 @@ class TestEach:
 
     def test_scans_for_the_tasks_it_will_be_measured_on(self, name: str) -> None:
         contamination = load_recipe(name).contamination
-        assert set(contamination.tasks) == {"xquad-r", "mlqa-r"}
-        assert contamination.action == "drop"
+        drawn = name in IMAGES
+        assert set(contamination.tasks) == ({"mini-images"} if drawn else {"xquad-r", "mlqa-r"})
+        assert contamination.action == ("refuse" if drawn else "drop")
 
     def test_says_whose_data_it_takes(self, name: str) -> None:
         recipe = load_recipe(name)

@@ -10,7 +10,7 @@ from encoders import write_rows
 from toy import write_toy
 
 from mlbench.errors import InvalidRecipe, UserError
-from mlbench.languages import KINDS
+from mlbench.languages import TEXT_KINDS
 from mlbench.protocols import Silence
 from mlbench.result_files import read_result
 from mlbench.sweeps import Sweep, to_json
@@ -67,7 +67,7 @@ def test_figures_are_those_of_the_results(folder: Path, sweep: Sweep) -> None:
         points = [point for point in sweep.points if point.arm == row.arm]
         assert [point.seed for point in points] == [0, 1]
         results = [read_result(folder / "out" / point.results["words"]) for point in points]
-        for kind in KINDS:
+        for kind in TEXT_KINDS:
             figure = row.figure("AP", kind)
             aggregates = [result.aggregate(kind) for result in results]
             assert figure is not None

@@ -1,0 +1,172 @@
+"""The model of an image-text recipe: a checkpoint to start from, or a small one of CLIP's shape without training."""
+
+from collections.abc import Sequence
+from hashlib import sha256
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from tokenizers import Tokenizer, processors
+
+from mlbench.errors import RetrieverError, UserError
+from mlbench.protocols import Progress, Runtime
+from mlbench.records import Image
+from mlbench.retrievers.checkpoint import find_checkpoint
+from mlbench.retrievers.loading import LoadOptions, load
+from mlbench.training.data import TrainingData, used_texts
+from mlbench.training.kept import kept_folder
+from mlbench.training.pixels import Pixels
+from mlbench.training.recipe import Recipe
+from mlbench.training.settings import HEAD, ImageTextModel
+from mlbench.training.tokens import UNKNOWN, learn_tokenizer, read_texts
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+    from torch import Tensor
+    from torch.nn import Parameter
+    from transformers import CLIPModel, CLIPProcessor
+
+Row = dict[str, str | bool]
+
+_PAD, _BEGIN, _END = "[PAD]", "[BOS]", "[EOS]"
+_FORMAT = "1"
+_TOKENIZER = "tokenizer.json"
+
+
+class Collator:
+    """Makes the features of a batch: images become pixels, texts tokens."""
+
+    # What the trainer asks of a collator: which of the columns are labels.
+    valid_label_columns: Sequence[str] = ()
+
+    def __init__(self, model: "SentenceTransformer") -> None:
+        self._model = model
+        self._pixels = Pixels(model[0].processor.image_processor)
+
+    def __call__(self, rows: Sequence[Row]) -> "dict[str, Tensor | str]":
+        """Return the features of the columns of `rows`, each under its column's name."""
+        import torch
+
+        features: dict[str, Tensor | str] = {}
+        for column in rows[0]:
+            values = [row[column] for row in rows]
+            images = [value for value in values if isinstance(value, Image)]
+            if images:
+                pixels = torch.from_numpy(self._pixels.read(images))
+                features |= {f"{column}_pixel_values": pixels, f"{column}_modality": "image"}
+            else:
+                features |= {f"{column}_{name}": value for name, value in self._model.preprocess(values).items()}
+        return features
+
+
+def load_image_text(
+    recipe: Recipe, data: TrainingData, *, progress: Progress, runtime: Runtime
+) -> "SentenceTransformer":
+    """Return the model to train, in float32: a new one is drawn by torch's random numbers.
+
+    A folder is looked for beside the recipe, then here; what is none is a hub id. Raises `UserError` where a checkpoint
+    cannot be loaded, is no image-text model, or cannot be trained as the recipe says.
+    """
+    settings = recipe.image_text
+    assert settings is not None
+    with TemporaryDirectory() as made:
+        try:
+            if settings.checkpoint is None:
+                folder = Path(made)
+                _write_new(settings, caption_tokenizer(recipe, data, progress), folder)
+            else:
+                beside = recipe.root / Path(settings.checkpoint).expanduser()
+                place = str(beside) if beside.is_dir() else settings.checkpoint
+                folder = find_checkpoint(place, settings.revision, allow_pickle=runtime.allow_pickle)
+            model = load(folder, LoadOptions(device="cpu", allow_pickle=runtime.allow_pickle))
+        except RetrieverError as error:
+            raise UserError(f"image_text: {error}") from error
+    if not {"text", "image"} <= set(getattr(model[0], "modalities", ())):
+        raise UserError(f"image_text.checkpoint: {settings.checkpoint} does not read both images and texts")
+    _set_temperature(model, recipe)
+    model.similarity_fn_name = "cosine"
+    return model
+
+
+def logit_scale(model: "SentenceTransformer") -> "Parameter | None":
+    """Return the parameter that holds log(1 / temperature), None for a model without one."""
+    parameters = (value for name, value in model.named_parameters() if name.split(".")[-1] == "logit_scale")
+    return next(parameters, None)
+
+
+def caption_tokenizer(recipe: Recipe, data: TrainingData, progress: Progress) -> Tokenizer:
+    """Return the subwords of a new model, learned now from the captions it trains on, or earlier from the same."""
+    settings = recipe.image_text
+    assert settings is not None
+    used = list(zip(data.training.rows, used_texts(data.training), strict=True))
+    parts = [_FORMAT, str(settings.pieces)]
+    parts += [f"{rows.content} {sha256(numbers.astype('<i8').tobytes()).hexdigest()}" for rows, numbers in used]
+    name = f"caption-subwords-{sha256(' '.join(parts).encode()).hexdigest()[:16]}"
+
+    def write(folder: Path) -> None:
+        progress.start("learn subwords", 0)
+        texts = (text for rows, numbers in used for text in read_texts(rows, numbers, progress))
+        learn_tokenizer(texts, settings.pieces).save(str(folder / _TOKENIZER))
+        progress.finish()
+
+    return Tokenizer.from_file(str(kept_folder(name, write, last=_TOKENIZER) / _TOKENIZER))
+
+
+def _set_temperature(model: "SentenceTransformer", recipe: Recipe) -> None:
+    from math import log
+
+    import torch
+
+    scale = logit_scale(model)
+    if scale is None:
+        if recipe.loss.learn_temperature:
+            raise UserError("loss.learn_temperature: this checkpoint has no temperature that could be learned")
+        return
+    with torch.no_grad():
+        scale.fill_(log(1 / recipe.loss.temperature))
+    scale.requires_grad_(recipe.loss.learn_temperature)
+
+
+def _write_new(settings: ImageTextModel, tokenizer: Tokenizer, folder: Path) -> None:
+    """Write a model of CLIP's shape with random weights, its tokenizer and its image processor."""
+    processor = _processor(settings, tokenizer)
+    processor.save_pretrained(folder)
+    _network(settings, processor).save_pretrained(folder)
+
+
+def _processor(settings: ImageTextModel, tokenizer: Tokenizer) -> "CLIPProcessor":
+    from transformers import CLIPImageProcessorPil, CLIPProcessor, PreTrainedTokenizerFast
+
+    tokenizer.add_special_tokens([_PAD, _BEGIN, _END])
+    ends = [(name, tokenizer.token_to_id(name)) for name in (_BEGIN, _END)]
+    tokenizer.post_processor = processors.TemplateProcessing(single=f"{_BEGIN} $A {_END}", special_tokens=ends)
+    names = {"unk_token": UNKNOWN, "pad_token": _PAD, "bos_token": _BEGIN, "eos_token": _END}
+    texts = PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=settings.max_length, **names)
+    side = settings.image_size
+    images = CLIPImageProcessorPil(size={"shortest_edge": side}, crop_size={"height": side, "width": side})
+    return CLIPProcessor(image_processor=images, tokenizer=texts)
+
+
+def _network(settings: ImageTextModel, processor: "CLIPProcessor") -> "CLIPModel":
+    from transformers import CLIPConfig, CLIPModel
+
+    def tower(width: int, layers: int) -> dict[str, int]:
+        return {
+            "hidden_size": width,
+            "intermediate_size": 4 * width,
+            "num_hidden_layers": layers,
+            "num_attention_heads": width // HEAD,
+            "projection_dim": settings.dim,
+        }
+
+    tokenizer = processor.tokenizer
+    text = tower(settings.text_width, settings.text_layers) | {
+        "vocab_size": len(tokenizer),
+        "max_position_embeddings": settings.max_length,
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
+    vision = tower(settings.vision_width, settings.vision_layers)
+    vision |= {"image_size": settings.image_size, "patch_size": settings.patch}
+    return CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=settings.dim))
