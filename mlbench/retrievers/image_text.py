@@ -37,7 +37,7 @@ class ImageText:
 
     extra = "images"
     libraries = ("torch", "transformers", "sentence_transformers", "PIL")
-    example = "image_text:openai/clip-vit-base-patch32"
+    example = "image_text:google/siglip-base-patch16-256-multilingual"
 
     class Settings(BaseModel):
         """Keys of `image_text:`; what is not set comes from the checkpoint."""

@@ -131,6 +131,11 @@ def open_towers(folder: Path, options: LoadOptions, max_length: int | None) -> T
     """Return both towers of a checkpoint's folder; raises `RetrieverError` as an `Opener` does."""
     kind = check_kind(folder, options)
     if kind not in OPENERS:
+        if kind is None and (folder / "open_clip_config.json").is_file():
+            raise RetrieverError(
+                f"{folder} is in OpenCLIP's own format, which mlbench does not read: give the model as transformers "
+                "saves it, with config.json, preprocessor_config.json and model.safetensors"
+            )
         check_checkpoint(folder, allow_pickle=options.allow_pickle)
         raise RetrieverError(f"{folder}: model_type {kind!r} is not known; known are {', '.join(sorted(OPENERS))}")
     module, name = OPENERS[kind]
