@@ -5,12 +5,13 @@ from collections.abc import Sequence
 
 import click
 
-from mlbench.bias import BIAS_SCORES
+from mlbench.bias import BIAS_SCORES, BiasScore
 from mlbench.cli.progress import console
 from mlbench.errors import UnknownName
-from mlbench.measures import EXPLANATIONS
+from mlbench.measures import EXPLANATIONS, Explanation
+from mlbench.scoring.image_text import EXPLANATIONS as CAPTIONS
 
-MEASURE, BIAS_SCORE = "measure", "bias score"
+MEASURE, BIAS_SCORE, CAPTION_SCORE = "measure", "bias score", "caption score"
 
 
 @click.command(
@@ -23,12 +24,12 @@ Examples:
 @click.argument("names", metavar="[NAME]...", nargs=-1)
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list instead.")
 def command(names: tuple[str, ...], as_json: bool) -> None:
-    """Explain every measure and bias score with its formula, or those called NAME.
+    """Explain every measure and score with its formula, or those called NAME.
 
     Measures are computed for each query from the ranks of its relevant documents; bias scores for each topic from the
-    multilingual pool.
+    multilingual pool; caption scores for each language of captioned images.
     """
-    found = [_row(name) for name in (names or (*EXPLANATIONS, *BIAS_SCORES))]
+    found = [_row(name) for name in (names or (*EXPLANATIONS, *BIAS_SCORES, *CAPTIONS))]
     if as_json:
         click.echo(json.dumps(found, ensure_ascii=False, indent=2))
     else:
@@ -36,11 +37,14 @@ def command(names: tuple[str, ...], as_json: bool) -> None:
 
 
 def _row(name: str) -> dict[str, str]:
+    entry: BiasScore | Explanation
     if name in BIAS_SCORES:
-        known, kind = name, BIAS_SCORE
+        known, kind, entry = name, BIAS_SCORE, BIAS_SCORES[name]
+    elif name in CAPTIONS:
+        known, kind, entry = name, CAPTION_SCORE, CAPTIONS[name]
     else:
         known, kind = _measure(name), MEASURE
-    entry = BIAS_SCORES[known] if kind == BIAS_SCORE else EXPLANATIONS[known]
+        entry = EXPLANATIONS[known]
     return {"name": known, "kind": kind, "summary": entry.summary, "formula": entry.formula, "source": entry.source}
 
 
@@ -49,7 +53,7 @@ def _measure(name: str) -> str:
     by_family = {known.partition("@")[0]: known for known in EXPLANATIONS}
     family, at, cutoff = name.partition("@")
     if family not in by_family or (at and cutoff != "k" and not cutoff.isdecimal()):
-        raise UnknownName("measure or bias score", name, [*EXPLANATIONS, *BIAS_SCORES])
+        raise UnknownName("measure or score", name, [*EXPLANATIONS, *BIAS_SCORES, *CAPTIONS])
     return by_family[family]
 
 
@@ -58,7 +62,7 @@ def _print(rows: Sequence[dict[str, str]]) -> None:
     from rich.text import Text
 
     screen = console()
-    headings = {MEASURE: "Measures", BIAS_SCORE: "Bias scores"}
+    headings = {MEASURE: "Measures", BIAS_SCORE: "Bias scores", CAPTION_SCORE: "Caption scores"}
     for place, row in enumerate(rows):
         if place == 0 or row["kind"] != rows[place - 1]["kind"]:
             screen.print(Text(headings[row["kind"]], "bold underline"), end="\n\n")

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from mlbench.errors import UserError
-from mlbench.languages import Kind
+from mlbench.languages import IMAGE, IMAGE_KINDS, Kind
 from mlbench.observations import describe_data
 from mlbench.ranks import MISSING, Ranks
 from mlbench.result_files import digest
@@ -57,19 +57,27 @@ class AcceptedTask(_Part):
     data: dict[str, str]
 
     @property
+    def has_images(self) -> bool:
+        """Whether the task is one of captioned images."""
+        return any(setting.kind in IMAGE_KINDS for setting in self.settings)
+
+    @property
     def largest(self) -> int:
         """How many bytes the arrays of an honest ranks file can take, of an encoder or a ranker."""
-        sizes, languages = self.sizes, len(self.task.languages)
-        columns = max(languages, len({setting.document_languages for setting in self.settings}))
-        integers = 3 * sizes.rows + 2 * sizes.rows * columns + sizes.queries * (2 + sizes.top + columns)
-        texts = _LONGEST_ID * (sizes.topics + sizes.documents) + columns * sum(map(len, self.task.languages)) * 2
+        sizes = self.sizes
+        languages = (*self.task.languages, *([IMAGE] if self.has_images else []))
+        columns = max(len(languages), len({setting.document_languages for setting in self.settings}))
+        # A cosine is as large as an integer, and every row has two.
+        per_row = 3 + 2 * columns + 2 * self.has_images
+        integers = sizes.rows * per_row + sizes.queries * (2 + sizes.top + columns)
+        texts = _LONGEST_ID * (sizes.topics + sizes.documents) + columns * sum(map(len, languages)) * 2
         return 4 * (integers + sizes.topics + sizes.documents + texts) + 2**16
 
 
 def accept(result: Result, ranks: Ranks) -> AcceptedTask:
     """Return what a trusted result says of its task; raises `UserError` for one of a part of the task."""
-    if result.task.partial or result.task.limit is not None:
-        raise UserError(f"the result is of a part of {result.task.name}: measure the whole task")
+    if part := _part_of(result.task):
+        raise UserError(f"the result is of a part of {result.task.name}: {part}")
     return AcceptedTask(
         task=result.task,
         statistics=result.statistics,
@@ -94,8 +102,8 @@ def describe(ranks: Ranks, settings: Sequence[SettingResult]) -> dict[str, str]:
 
 def protocol_fault(accepted: AcceptedTask, result: Result) -> str:
     """Say in what a result is not of the accepted data and protocol, as far as the document tells; or nothing."""
-    if result.task.partial or result.task.limit is not None:
-        return "it is of a part of the task: measure the whole task"
+    if part := _part_of(result.task):
+        return f"it is of a part of the task: {part}"
     for part, stated, wanted in (
         ("task", result.task.model_dump(), accepted.task.model_dump()),
         ("statistics", result.statistics.model_dump(), accepted.statistics.model_dump()),
@@ -110,6 +118,13 @@ def protocol_fault(accepted: AcceptedTask, result: Result) -> str:
         if one != other:
             return f"settings[{index}] is not the accepted one, of {other.query_language} queries"
     return ""
+
+
+def _part_of(task: TaskInfo) -> str:
+    """Say what to do about a result that is not of a whole task; nothing for one that is."""
+    if task.unreadable_images:
+        return f"{task.unreadable_images:,} of its images could not be read: fetch them anew"
+    return "measure the whole task" if task.partial or task.limit is not None else ""
 
 
 def shape_fault(accepted: AcceptedTask, ranks: Ranks) -> str:

@@ -57,14 +57,18 @@ def check_archive(content: bytes, names: Sequence[str], largest: int) -> None:
 
 def check_plain(name: str, content: bytes, array: NDArray[np.generic]) -> None:
     """Refuse a member that is not, to the byte, what numpy writes for `array`; raises `RefusedEntry`."""
+    plain: NDArray[np.generic]
     if array.dtype.kind == "U":
         plain = np.array(array.tolist(), dtype=np.str_)
+    elif array.dtype.kind == "f":
+        # What is no number could hold anything in bits that nobody reads.
+        plain = np.where(np.isnan(array), np.float32(np.nan), array).astype(np.float32)
     else:
         plain = np.ascontiguousarray(array, dtype=np.int32)
     buffer = BytesIO()
     npy.write_array(buffer, plain, allow_pickle=False)
     if buffer.getvalue() != content:
-        raise RefusedEntry(f"{name} is not as numpy writes it: 32-bit integers, or texts no wider than the longest")
+        raise RefusedEntry(f"{name} is not as numpy writes it: 32-bit numbers, or texts no wider than the longest")
 
 
 def _local(version: int, member: bytes, crc: int, size: int, packed: int) -> bytes:

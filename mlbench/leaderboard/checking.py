@@ -10,7 +10,7 @@ of its size, and an array may be deflated in many ways.
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from zipfile import ZipFile
@@ -18,6 +18,7 @@ from zipfile import ZipFile
 from mlbench.errors import RefusedEntry, UserError
 from mlbench.languages import Setting
 from mlbench.leaderboard.accepted import AcceptedTask, data_fault, describe, protocol_fault, shape_fault
+from mlbench.leaderboard.alignments import alignment_fault
 from mlbench.leaderboard.archives import check_archive, check_plain
 from mlbench.leaderboard.board import Board
 from mlbench.leaderboard.claims import claims_fault
@@ -34,14 +35,13 @@ from mlbench.leaderboard.entries import ENTRY_FILE, LONGEST_NAME, Entry, files_o
 from mlbench.leaderboard.reported import reported_fault
 from mlbench.leaderboard.texts import texts_fault
 from mlbench.ranks import Ranks
-from mlbench.ranks_file import read_ranks
+from mlbench.ranks_file import ALIGNMENT, ARRAYS, read_ranks
 from mlbench.result_files import digest
 from mlbench.results import Result
 from mlbench.verification import recompute
 
 _MOST_TASKS = 50
 _LARGEST_ENTRY = 2**18
-_ARRAYS = tuple(field.name for field in fields(Ranks))
 _ADDRESS = re.compile(r"https://([a-z0-9-]+\.)+[a-z]{2,}(/[A-Za-z0-9._~%?=&#+:@/-]*)?")
 
 
@@ -158,16 +158,16 @@ def _read_result(folder: Path, entry: Entry, accepted: AcceptedTask) -> Result:
 def _check_ranks(folder: Path, accepted: AcceptedTask, result: Result) -> tuple[Ranks, int]:
     """Return the ranks of a result and how many numbers were recomputed from them."""
     document, name = files_of(accepted.task.name)
-    content = read_regular(folder / name, LARGEST_RANKS)
+    content, arrays = read_regular(folder / name, LARGEST_RANKS), _arrays(accepted, result)
     if digest(content) != result.ranks.sha256:
         raise RefusedEntry(f"{name} is not the ranks file of {document}: its SHA-256 is another")
     try:
-        check_archive(content, _ARRAYS, accepted.largest)
+        check_archive(content, arrays, accepted.largest)
         ranks = read_ranks(folder / name, accepted.largest)
         if fault := shape_fault(accepted, ranks):
             raise RefusedEntry(fault)
         with ZipFile(BytesIO(content)) as archive:
-            for array in _ARRAYS:
+            for array in arrays:
                 check_plain(array, archive.read(f"{array}.npy"), getattr(ranks, array))
     except RefusedEntry as error:
         raise RefusedEntry(f"{name}: {error}") from error
@@ -175,6 +175,7 @@ def _check_ranks(folder: Path, accepted: AcceptedTask, result: Result) -> tuple[
         data_fault(accepted, describe(ranks, result.settings))
         or _document_ids_fault(ranks)
         or counts_fault(ranks, result.retriever.kind, _settings(result))
+        or alignment_fault(ranks)
     )
     if fault:
         raise RefusedEntry(f"{name}: {fault}")
@@ -183,6 +184,12 @@ def _check_ranks(folder: Path, accepted: AcceptedTask, result: Result) -> tuple[
         more = f" (and {len(found.differences) - 1:,} more)" if len(found.differences) > 1 else ""
         raise RefusedEntry(f"{document}: {found.differences[0]}{more}")
     return ranks, found.n_numbers
+
+
+def _arrays(accepted: AcceptedTask, result: Result) -> tuple[str, ...]:
+    """Return what the ranks file must hold: cosines as well, where vectors of images and captions have any."""
+    has_cosines = result.retriever.kind == "encoder" and result.retriever.similarity == "cosine"
+    return (*ARRAYS, ALIGNMENT) if accepted.has_images and has_cosines else ARRAYS
 
 
 def _document_ids_fault(ranks: Ranks) -> str:

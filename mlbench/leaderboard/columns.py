@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from mlbench.languages import KINDS, Kind
+from mlbench.languages import IMAGE_KINDS, TEXT_KINDS, Kind
 from mlbench.leaderboard.entries import ReportedTask
 from mlbench.paired import LOWER_IS_BETTER
 from mlbench.report.notation import heading
@@ -10,6 +10,12 @@ from mlbench.results import Bounds, Result
 
 MEASURES = ("AP", "R@1", "R@10", "RR")
 """The measures of the site; others are in the result documents."""
+
+IMAGE_MEASURES = ("Success@1", "Success@5", "Success@10")
+"""Those of tasks with images."""
+
+CAPTION_SCORE = "r_mean"
+"""The score of captioned images that entries are ranked by; cosines of another model are no ground for that."""
 
 BIAS_SCORES = ("own_language_preference", "rank_distance")
 
@@ -32,8 +38,18 @@ class Column:
         return self.name in LOWER_IS_BETTER
 
 
+TEXT_COLUMNS = tuple(Column(measure, kind) for measure in MEASURES for kind in TEXT_KINDS)
+"""The columns that only tasks of texts have."""
+
+IMAGE_COLUMNS = (
+    *(Column(measure, kind) for measure in IMAGE_MEASURES for kind in IMAGE_KINDS),
+    Column(CAPTION_SCORE),
+)
+"""The columns that only tasks with images have."""
+
 COLUMNS = (
-    *(Column(measure, kind) for measure in MEASURES for kind in KINDS),
+    *TEXT_COLUMNS,
+    *IMAGE_COLUMNS,
     *(Column(score) for score in BIAS_SCORES),
 )
 """All columns in the order of the site."""
@@ -52,6 +68,9 @@ class Number:
 
 def measured(result: Result, column: Column) -> Number | None:
     """Return a result's number for a column, or None where it has none."""
+    if column.name == CAPTION_SCORE:
+        found = result.image_text.mean if result.image_text else None
+        return None if found is None or found.r_mean is None else Number(found.r_mean, found.intervals.get(column.name))
     if column.kind is None:
         score = result.bias.score(column.name) if result.bias else None
         return None if score is None or score.value is None else Number(score.value, score.interval)
@@ -66,6 +85,12 @@ def reported(task: ReportedTask, column: Column) -> Number | None:
     found = (each.value for each in task.values if (each.name, each.kind, each.query_language) == wanted)
     value = next(found, None)
     return None if value is None else Number(value)
+
+
+def measures_of(result: Result) -> list[str]:
+    """Return the measures that the site shows of a result, in their order."""
+    shown = MEASURES if result.image_text is None else IMAGE_MEASURES
+    return [measure for measure in shown if measure in result.task.measures]
 
 
 def title(measure: str) -> str:

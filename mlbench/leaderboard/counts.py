@@ -9,7 +9,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from mlbench.languages import Setting
+from mlbench.languages import IMAGE, Setting
+from mlbench.measures import UNRETRIEVED
 from mlbench.ranks import MISSING, UNKNOWN, Ranks, can_answer, pool_counts
 
 Integers = NDArray[np.int64]
@@ -28,7 +29,8 @@ def counts_fault(ranks: Ranks, kind: Literal["encoder", "ranker"], settings: Seq
 def _encoder_fault(ranks: Ranks, settings: Sequence[Setting]) -> str:
     if ranks.columns.tolist() != ranks.languages.tolist():
         return "its columns are not the task's languages, as those of an encoder are"
-    asked = _asked(ranks, settings, [(language,) for language in ranks.languages.tolist()])[ranks.query_languages]
+    pools = [(language,) for language in ranks.languages.tolist()]
+    asked = (_sides(ranks) if ranks.has_images else _asked(ranks, settings, pools))[ranks.query_languages]
     whole = ranks.listed == ranks.column_sizes
     if not whole.all() and (not whole[asked].all() or (ranks.listed[~asked] != UNKNOWN).any()):
         return "listed is not the number of documents, as it is for an encoder"
@@ -47,6 +49,16 @@ def _asked(ranks: Ranks, settings: Sequence[Setting], pools: Sequence[tuple[str,
         row = asked[languages.index(setting.query_language)]
         row |= [set(pool) <= set(setting.document_languages) for pool in pools]
     return asked
+
+
+def _sides(ranks: Ranks) -> NDArray[np.bool_]:
+    """Return whether queries are counted against documents, (languages, languages): images and captions, each other.
+
+    No setting is needed for that.
+    """
+    is_image = ranks.languages == IMAGE
+    sides: NDArray[np.bool_] = is_image[:, None] != is_image
+    return sides
 
 
 def _order_fault(ranks: Ranks, rows: Integers) -> str:
@@ -101,13 +113,21 @@ def _documents_fault(ranks: Ranks) -> str:
 
 
 def _top_fault(ranks: Ranks, kind: str) -> str:
-    """Say in what the first documents of the lists of all languages contradict the counts of the relevant ones."""
-    depth = ranks.top.shape[1]
-    if not can_answer(ranks, ranks.languages.tolist()):
-        return "top is of a pool that was not asked for" if (ranks.top >= 0).any() else ""
-    pool = pool_counts(ranks, ranks.languages.tolist())
-    filled = ranks.top >= 0
-    length = np.minimum(np.maximum(pool.listed, 0), depth)
+    """Say in what the first documents of the lists of all languages contradict the counts of the relevant ones.
+
+    Those of captions are images, those of images are captions.
+    """
+    depth, filled = ranks.top.shape[1], ranks.top >= 0
+    listed, rank = np.zeros(len(ranks.query_topics), dtype=np.int64), np.full(len(ranks.row_queries), UNRETRIEVED)
+    for asking, pool in _whole_pools(ranks):
+        own = np.isin(ranks.query_languages, [ranks.language_index(language) for language in asking])
+        if can_answer(ranks, pool):
+            counts = pool_counts(ranks, pool)
+            listed = np.where(own, counts.listed, listed)
+            rank = np.where(own[ranks.row_queries], counts.rank, rank)
+        elif filled[own].any():
+            return "top is of a pool that was not asked for"
+    length = np.minimum(np.maximum(listed, 0), depth)
     if (filled != (np.arange(depth) < length[:, None])).any():
         return "top is longer or shorter than the lists are"
     ordered = np.sort(ranks.top, axis=1)
@@ -115,9 +135,15 @@ def _top_fault(ranks: Ranks, kind: str) -> str:
         return "top names a document twice"
     met = ranks.top[ranks.row_queries] == ranks.row_documents[:, None]
     place = np.where(met.any(axis=1), met.argmax(axis=1) + 1, 0)
-    if (np.where(pool.rank <= depth, pool.rank, 0) != place).any():
+    if (np.where(rank <= depth, rank, 0) != place).any():
         return "top has a relevant document elsewhere than its counts"
     return _languages_fault(ranks, np.flatnonzero(place > 1), place) if kind == "encoder" else ""
+
+
+def _whole_pools(ranks: Ranks) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
+    """Return what queries may be asked against, by their languages."""
+    spoken = ranks.spoken_languages
+    return [((IMAGE,), spoken), (spoken, (IMAGE,))] if ranks.has_images else [(spoken, spoken)]
 
 
 def _languages_fault(ranks: Ranks, rows: Integers, place: Integers) -> str:
@@ -125,6 +151,7 @@ def _languages_fault(ranks: Ranks, rows: Integers, place: Integers) -> str:
     queries, last = ranks.row_queries[rows], place[rows] - 2
     for index in range(len(ranks.languages)):
         until = np.cumsum(languages == index, axis=1)
-        if (until[queries, last] != ranks.ahead[rows, index]).any():
+        # What was not counted is no document of the pool.
+        if (until[queries, last] != np.maximum(ranks.ahead[rows, index], 0)).any():
             return "top has documents of other languages ahead of a relevant one than its counts"
     return ""

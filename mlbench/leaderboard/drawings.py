@@ -2,7 +2,8 @@
 
 A data file calls a function of the site with plain values, since a page that is opened from a disk may load scripts
 and nothing else. Most numbers are packed: measures in ten-thousandths. Grids are flat, a row for each query language,
-with a column for each document language and a last one for the pool.
+with a column for each document language and a last one for the pool; with images, a row for each caption language and
+a column for each direction.
 """
 
 import json
@@ -12,13 +13,14 @@ from math import floor, log10
 
 import numpy as np
 
-from mlbench.languages import KINDS, Kind
-from mlbench.leaderboard.columns import Column, measured
+from mlbench.languages import IMAGE, KINDS, Kind
+from mlbench.leaderboard.columns import IMAGE_MEASURES, Column, measured
 from mlbench.leaderboard.entries import ReportedTask
 from mlbench.leaderboard.evidence import summary_columns
 from mlbench.leaderboard.pairs import Pair
 from mlbench.leaderboard.standings import Shown, Standings
-from mlbench.report.pairs import POOL, grid
+from mlbench.report.comparison import SHORT
+from mlbench.report.pairs import POOL
 from mlbench.report.scores import score_ends, score_interval, score_references, score_value
 from mlbench.results import Bounds, Result, SettingResult
 
@@ -27,6 +29,7 @@ Plain = None | bool | int | float | str | Sequence["Plain"] | Mapping[str, "Plai
 MEASURES = ("AP", "R@1", "R@10")
 """The measures that are drawn of every setting, beside the primary one."""
 
+_DIRECTIONS: tuple[Kind, ...] = ("text_to_image", "image_to_text")
 _DISTANCE = "rank_distance"
 _UNIT = 10_000
 _LARGEST = 2**15 - 1
@@ -47,8 +50,8 @@ def pack(values: Sequence[float | None], unit: float = _UNIT) -> str:
 
 def drawn_measures(result: Result) -> list[str]:
     """Return the measures that are drawn of a result, the primary one first."""
-    primary = result.task.primary_measure
-    return [primary, *(name for name in MEASURES if name in result.task.measures and name != primary)]
+    primary, shown = result.task.primary_measure, MEASURES if result.image_text is None else IMAGE_MEASURES
+    return [primary, *(name for name in shown if name in result.task.measures and name != primary)]
 
 
 def task_values(standings: Standings) -> Plain:
@@ -57,8 +60,9 @@ def task_values(standings: Standings) -> Plain:
     if result is None:
         return None
     queries = {place: setting.n_queries for setting in result.settings if (place := _place(result, setting))}
-    columns = summary_columns(result.task.primary_measure)
+    columns = summary_columns(result)
     return {
+        **({} if result.image_text is None else {"columns": [SHORT[kind] for kind in _DIRECTIONS]}),
         "entries": sorted(standing.entry.name for standing in standings.groups["verified"]),
         "languages": result.task.languages,
         "measures": drawn_measures(result),
@@ -84,10 +88,13 @@ def entry_values(shown: Shown, pairs: Mapping[str, Mapping[tuple[str, str], Pair
 
 def _of_result(result: Result) -> dict[str, Plain]:
     primary = result.task.primary_measure
-    grids = {name: grid(result, name) for name in drawn_measures(result)}
-    values = {name: [each.value(*place) for place in _places(result)] for name, each in grids.items()}
-    bounds = [grids[primary].interval(*place) for place in _places(result)]
-    summary = [measured(result, column) for column in summary_columns(primary)]
+    cells = {place: setting for setting in result.settings if (place := _place(result, setting))}
+    shown = [cells.get(place) for place in _places(result)]
+    values = {
+        name: [setting.measures.get(name) if setting else None for setting in shown] for name in drawn_measures(result)
+    }
+    bounds = [setting.intervals.get(primary) if setting else None for setting in shown]
+    summary = [measured(result, column) for column in summary_columns(result)]
     return {
         "grids": {name: pack(each) for name, each in values.items()},
         "limits": _limits(bounds),
@@ -149,7 +156,7 @@ def _of_pair(pair: Pair, result: Result) -> Plain:
     differs = dict(zip(places, pair.differs.tolist(), strict=True))
     bits = np.packbits([differs.get(place, False) for place in _places(result)])
     summary: list[float | None] = []
-    for column in summary_columns(result.task.primary_measure):
+    for column in summary_columns(result):
         found = pair.summary.get(column)
         limits = (found.interval.low, found.interval.high) if found and found.interval else (None, None)
         summary += [limit and limit * _unit(column, result) for limit in limits]
@@ -167,12 +174,18 @@ def _unit(column: Column, result: Result) -> float:
 def _places(result: Result) -> list[tuple[str, str]]:
     """Return row and column of each cell of the grid."""
     languages = result.task.languages
+    if result.image_text is not None:
+        return [(row, kind) for row in languages for kind in _DIRECTIONS]
     return [(row, column) for row in languages for column in (*languages, POOL)]
 
 
 def _place(result: Result, setting: SettingResult) -> tuple[str, str] | None:
-    """Return the cell of a setting, or None for a pool of some of the languages."""
+    """Return the cell of a setting, or None for a pool of some of the languages, and for one that images ask."""
     documents = setting.document_languages
+    if setting.kind in _DIRECTIONS:
+        return documents[0] if setting.query_language == IMAGE else setting.query_language, setting.kind
+    if setting.query_language == IMAGE:
+        return None
     if len(documents) == 1:
         return setting.query_language, documents[0]
     return (setting.query_language, POOL) if len(documents) == len(result.task.languages) else None

@@ -4,10 +4,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from mlbench.languages import KINDS
-from mlbench.leaderboard.columns import MEASURES, Column, title
+from mlbench.leaderboard.columns import Column, measures_of, title
 from mlbench.leaderboard.entries import Entry, ReportedTask
 from mlbench.leaderboard.overview import Cell, cell, facts
 from mlbench.leaderboard.standings import Shown, Standing, Standings
+from mlbench.report.caption_table import CaptionTable, caption_table
+from mlbench.report.captions import captions
 from mlbench.report.method import cost, intervals
 from mlbench.report.notation import spoken
 from mlbench.report.provenance import Facts, command, provenance
@@ -31,6 +33,7 @@ class EntryPart:
     """What the page says of one task; `notes` are warnings, or what a source leaves open.
 
     `intervals` says how these were made, empty for reported numbers; `scores` are bias scores that are reported.
+    `captions` is the table of captioned images, None for texts.
     """
 
     task: str
@@ -40,6 +43,7 @@ class EntryPart:
     means: Sequence[Means]
     intervals: str = ""
     scores: Sequence[tuple[str, str]] = ()
+    captions: CaptionTable | None = None
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,7 @@ def entry_page(shown: Shown, every: Sequence[Standings]) -> EntryPage:
 
 def _measured(standing: Standing, standings: Standings, shown: Shown) -> EntryPart:
     result = shown.tasks[standings.task].result
-    measures = [measure for measure in MEASURES if measure in result.task.measures]
+    measures = measures_of(result)
     return EntryPart(
         task=standings.task,
         facts=facts(standings),
@@ -94,6 +98,7 @@ def _measured(standing: Standing, standings: Standings, shown: Shown) -> EntryPa
         measures=[title(measure) for measure in measures],
         means=list(_means(standing, measures)),
         intervals=", ".join(intervals(result.statistics)),
+        captions=caption_table(shown_captions) if (shown_captions := captions(result)) else None,
     )
 
 

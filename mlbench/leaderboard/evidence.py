@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlbench.contrasts import TESTED_BIAS_SCORES
-from mlbench.languages import KINDS, Setting
-from mlbench.leaderboard.columns import BIAS_SCORES, COLUMNS, MEASURES, Column
+from mlbench.languages import IMAGE_KINDS, TEXT_KINDS, Setting
+from mlbench.leaderboard.columns import BIAS_SCORES, COLUMNS, Column, measures_of
 from mlbench.observations import Observation, observe
 from mlbench.ranks import Ranks
 from mlbench.results import Result
@@ -43,7 +43,7 @@ def gather(result: Result, ranks: Ranks) -> Evidence:
     observation = observe(ranks, _request(result))
     request, sums = observation.request, observation.settings
     primary = request.measures.index(request.primary_measure)
-    summary, columns = summary_columns(request.primary_measure), COLUMNS
+    summary, columns = summary_columns(result), COLUMNS
     if (sums.unretrieved > 0).any():
         summary, columns = (tuple(each for each in some if not _needs_depth(each)) for some in (summary, columns))
     return Evidence(
@@ -57,9 +57,10 @@ def gather(result: Result, ranks: Ranks) -> Evidence:
     )
 
 
-def summary_columns(primary_measure: str) -> tuple[Column, ...]:
-    """Return the family of aggregates that two entries are compared by."""
-    return (*(Column(primary_measure, kind) for kind in KINDS), *map(Column, TESTED_BIAS_SCORES))
+def summary_columns(result: Result) -> tuple[Column, ...]:
+    """Return the family of aggregates that two entries are compared by on the task of a result."""
+    kinds = TEXT_KINDS if result.image_text is None else IMAGE_KINDS
+    return (*(Column(result.task.primary_measure, kind) for kind in kinds), *map(Column, TESTED_BIAS_SCORES))
 
 
 def _needs_depth(column: Column) -> bool:
@@ -71,7 +72,7 @@ def _request(result: Result) -> Request:
     task, statistics = result.task, result.statistics
     return Request(
         settings=tuple(Setting(each.query_language, each.document_languages) for each in result.settings),
-        measures=tuple(name for name in task.measures if name in (*MEASURES, task.primary_measure)),
+        measures=tuple(name for name in task.measures if name in (*measures_of(result), task.primary_measure)),
         primary_measure=task.primary_measure,
         bias_scores=tuple(name for name in task.bias_scores if name in BIAS_SCORES),
         parallel=task.parallel,
@@ -104,9 +105,9 @@ def _sums(observation: Observation, columns: Sequence[Column]) -> Iterator[tuple
     settings, measures = observation.settings, observation.request.measures
     for column in columns:
         if column.kind is None:
-            bias = observation.bias.get(column.name)
-            if bias is not None and bias.counts.any():
-                yield column, bias.sums, bias.counts
+            score = observation.bias.get(column.name) or observation.captions.get(column.name)
+            if score is not None and score.counts.any():
+                yield column, score.sums, score.counts
         elif column.name in measures:
             chosen = _of_kind(observation, column)
             if settings.counts[:, chosen].any():

@@ -3,16 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mlbench.languages import Kind
 from mlbench.leaderboard.columns import COLUMNS, FIRST, Column, title
 from mlbench.leaderboard.placing import Place
 from mlbench.leaderboard.standings import Group, Score, Standing, Standings
+from mlbench.report.captions import sizes
+from mlbench.report.comparison import SHORT
 from mlbench.report.notation import ABSENT, count, decimal, spoken
 from mlbench.report.scores import written
 from mlbench.results import Bounds
-
-SHORT: dict[Kind, str] = {"monolingual": "mono", "cross_lingual": "cross", "multilingual": "multi"}
-"""The kinds of settings where room is short."""
 
 _HEADINGS: dict[Group, str] = {
     "verified": "Verified",
@@ -74,6 +72,7 @@ class TaskPart:
     confidence: str
     unit: str
     tables: Sequence[Table]
+    has_images: bool
 
 
 def overview(standings: Standings) -> TaskPart:
@@ -86,6 +85,7 @@ def overview(standings: Standings) -> TaskPart:
         confidence=f"{statistics.confidence * 100:g} %" if statistics else "",
         unit=statistics.unit if statistics else "",
         tables=tables,
+        has_images=standings.result is not None and standings.result.image_text is not None,
     )
 
 
@@ -94,10 +94,14 @@ def facts(standings: Standings) -> str:
     result = standings.result
     if result is None:
         return ""
+    unit = count(result.statistics.n_clusters, result.statistics.unit)
+    if result.image_text is not None:
+        parts = [count(len(result.task.languages), "caption language"), *sizes(result)]
+        return ", ".join([*parts, *([] if unit in parts else [unit])])
     parts = [
         count(len(result.task.languages), "language"),
         *([count(result.bias.n_topics, "topic")] if result.bias else []),
-        count(result.statistics.n_clusters, result.statistics.unit),
+        unit,
         *([f"a pool of {count(result.bias.n_documents, 'document')}"] if result.bias else []),
         f"a document is a {spoken(result.task.document_text)}",
     ]
@@ -128,7 +132,7 @@ def _order(score: Score | None, column: Column) -> float:
 
 def _head(column: Column, standings: Standings, first: bool) -> Head:
     if column.kind is None:
-        return Head(column, spoken(column.name), "", "lower is better", first)
+        return Head(column, spoken(column.name), "", "lower is better" if column.lower_is_better else "", first)
     mean = standings.result.aggregate(column.kind) if standings.result else None
     ceiling = mean.ceilings.get(column.name) if mean else None
     note = f"at most {decimal(ceiling)}" if ceiling is not None and ceiling < 1 else ""

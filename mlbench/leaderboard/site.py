@@ -8,21 +8,23 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from mlbench.atomic import replaced_folder
 from mlbench.errors import UserError
+from mlbench.languages import IMAGE_KINDS, TEXT_KINDS
 from mlbench.leaderboard.about import about
 from mlbench.leaderboard.board import Board
 from mlbench.leaderboard.checking import check_entry
-from mlbench.leaderboard.columns import MEASURES, title
+from mlbench.leaderboard.columns import IMAGE_MEASURES, MEASURES, title
 from mlbench.leaderboard.drawings import MEASURES as DRAWN
 from mlbench.leaderboard.drawings import entry_values, script, task_values
 from mlbench.leaderboard.entries import Entry
 from mlbench.leaderboard.entry_page import entry_page
 from mlbench.leaderboard.evidence import gather
-from mlbench.leaderboard.overview import SHORT, overview, size
+from mlbench.leaderboard.overview import overview, size
 from mlbench.leaderboard.pairs import Pair, compare_pairs
 from mlbench.leaderboard.standings import Measured, Shown, standings
 from mlbench.paired import FLIPS
 from mlbench.protocols import Progress, Silence
 from mlbench.ranks import Ranks
+from mlbench.report.comparison import SHORT
 from mlbench.report.harmless import harmless
 from mlbench.results import Result
 from mlbench.version import __version__
@@ -91,18 +93,21 @@ def pages(entries: Sequence[Shown], pairs: Pairs, *, flips: int = FLIPS) -> Iter
     every = standings(entries, flips=flips)
     measured = {each.task: each.result for each in every if each.result}
     render = _Templates()
+    has_images = any(result.image_text is not None for result in measured.values())
+    shown_measures = (*MEASURES, *(IMAGE_MEASURES if has_images else ()))
     yield (
         "index.html",
         render(
             "overview",
             page="index",
             parts=[overview(each) for each in every],
-            measures=[(measure, title(measure)) for measure in MEASURES],
-            kinds=list(SHORT.items()),
+            measures=[(measure, title(measure)) for measure in shown_measures],
+            kinds=[(kind, SHORT[kind]) for kind in (*TEXT_KINDS, *(IMAGE_KINDS if has_images else ()))],
+            has_images=has_images,
             sizes=[(most, size(most)) for most in _SIZES],
         ),
     )
-    drawn = [(measure, title(measure)) for measure in DRAWN]
+    drawn = [(measure, title(measure)) for measure in (*DRAWN, *(IMAGE_MEASURES if has_images else ()))]
     verified = [each.entry for each in entries if each.tasks]
     yield "compare.html", render("compare", page="compare", entries=verified, tasks=measured, drawn=drawn)
     yield "about.html", render("about", page="about", about=about(every))

@@ -12,8 +12,13 @@ from mlbench.report.pairs import MEAN
 
 @dataclass(frozen=True)
 class CaptionCell:
-    """A number, its interval, the colours of both (empty for none), and whether it is an end of its column."""
+    """A number, its interval, the colours of both (empty for none), and whether it is an end of its column.
 
+    `value` is None where there are no colours; numbers of one `unit` share a scale.
+    """
+
+    value: float | None
+    unit: str
     text: str
     note: str
     paper: str
@@ -43,13 +48,14 @@ def caption_table(shown: Captions) -> CaptionTable:
 
 
 def _cell(shown: Captions, column: Column, row: str) -> CaptionCell:
-    value, scale = column.value(row), shown.scale(column)
-    plain = value is None or row == MEAN
+    value, scale = None if row == MEAN else column.value(row), shown.scale(column)
     return CaptionCell(
-        text=decimal(value),
+        value=value,
+        unit=column.unit,
+        text=decimal(column.value(row)),
         note=interval(column.interval(row)).strip(),
-        paper="" if value is None or plain else css(scale.colour(value)),
-        ink="" if value is None or plain else css(scale.ink(value)),
+        paper="" if value is None else css(scale.colour(value)),
+        ink="" if value is None else css(scale.ink(value)),
         best=column.is_best(row),
         worst=column.is_worst(row),
     )

@@ -1,11 +1,13 @@
 """How captions of each language go with their images: hit rates of both directions, and CLIPScore."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mlbench.languages import IMAGE, Setting
+from mlbench.measures import Explanation
 from mlbench.ranks import Ranks
 from mlbench.results import Bounds, CaptionScores, ImageText
 from mlbench.scoring.sample import Sample
@@ -13,7 +15,28 @@ from mlbench.scoring.settings import sum_settings
 
 Floats = NDArray[np.float64]
 
-CAPTION_SCORES = ("r_mean", "clip_score", "ref_clip_score")
+EXPLANATIONS: Mapping[str, Explanation] = MappingProxyType(
+    {
+        "r_mean": Explanation(
+            "How often captions of a language find their image, and images a caption of theirs: mean of six hit rates.",
+            "mean of Success@1, Success@5 and Success@10, from captions to images and from images to captions",
+            "Li et al. 2019 (rsum / 6); arXiv 2107.07651",
+        ),
+        "clip_score": Explanation(
+            "How close a caption is to its image in the model's own space; not to be compared between models.",
+            "mean over captions of 2.5 max(cos(image, caption), 0)",
+            "Hessel et al. 2021, CLIPScore, section 3, without its prompt",
+        ),
+        "ref_clip_score": Explanation(
+            "The same, and how close the caption is to one of the same image in another language.",
+            "mean over captions of the harmonic mean of CLIPScore and max(cos(caption, other caption), 0)",
+            "Hessel et al. 2021, CLIPScore, section 4, with captions in other languages as references",
+        ),
+    }
+)
+"""What the scores of captions are, by name."""
+
+CAPTION_SCORES = tuple(EXPLANATIONS)
 _HITS = ("Success@1", "Success@5", "Success@10")
 # Hessel et al. 2021, section 3: what spreads the cosines of CLIP over most of [0, 1].
 _WEIGHT = 2.5

@@ -67,7 +67,16 @@ board.title = (measure) => ({ AP: "mAP", RR: "MRR" })[measure] || measure;
 
 board.spoken = (name) => name.replaceAll("_", " ");
 
-board.kinds = { monolingual: "mono", cross_lingual: "cross", multilingual: "multi" };
+board.kinds = {
+  monolingual: "mono", cross_lingual: "cross", multilingual: "multi",
+  text_to_image: "to image", image_to_text: "to text", image_to_pool: "to pool",
+};
+
+// What a cell of a map is about, in words.
+board.setting = (row, column, columns) => {
+  if (columns) return `${row} captions ${column === "to image" ? "asked of images" : "asked for by images"}`;
+  return `${row} queries, ${column === "pool" ? "documents of all languages" : `${column} documents`}`;
+};
 
 // Viridis (Smith and van der Walt 2015), and RdBu (Brewer 2003) without its darkest ends.
 const VIRIDIS = [0x440154, 0x482878, 0x3e4989, 0x31688e, 0x26828e, 0x1f9e89, 0x35b779, 0x6ece58, 0xb5de2b, 0xfde725];

@@ -59,10 +59,13 @@
   const show = (task, measure, [a, b]) => {
     const [one, other] = [a, b].map((name) => board.entries[name].title);
     const [left, right] = [a, b].map((name) => board.entries[name].tasks[task]);
-    const { languages, measures } = board.tasks[task];
-    const cells = languages.length * (languages.length + 1);
+    const { languages, columns, measures } = board.tasks[task];
+    const cells = languages.length * (columns || [...languages, "pool"]).length;
     const shown = measures.includes(measure) ? measure : measures[0];
     const title = board.title(shown);
+    for (const option of form.elements.measure.options) option.hidden = !measures.includes(option.value);
+    form.elements.measure.value = shown;
+    document.getElementById("grid").textContent = columns ? "Every caption language, in both directions" : "Every pair of languages";
     const pair = pairOf(task, a, b, cells);
     summarise(task, [left, right], [one, other], pair);
 
@@ -78,13 +81,14 @@
     board.heatMap(document.getElementById("map"), {
       title: `${title} of ${other} minus ${one} on ${task}`,
       languages,
+      columns,
       scale: board.diverging(values),
       value: (cell) => values[cell],
       text: (value, full) => board.signed(board.decimal(value, full ? 3 : 2)),
       marked,
       legend: tested ? "significant" : "",
       words: (cell, query, documents) => {
-        const setting = `${query} queries, ${documents === "pool" ? "documents of all languages" : `${documents} documents`}`;
+        const setting = board.setting(query, documents, columns);
         if (values[cell] === null) return `${setting}: no query has a relevant document`;
         const sure = tested ? (marked(cell) ? ", significant" : ", not significant") : "";
         return `${setting}: ${title} ${board.decimal(from[cell])} and ${board.decimal(to[cell])}, difference ${board.signed(board.decimal(values[cell]))}${sure}`;

@@ -16,6 +16,19 @@
     return cell;
   };
 
+  // Colours a table of captions: columns of one unit share a scale.
+  const paint = (table) => {
+    for (const unit of ["share", "score"]) {
+      const cells = [...table.querySelectorAll(`td[data-unit=${unit}]`)];
+      const scale = board.sequential(cells.map((cell) => Number(cell.dataset.v)));
+      for (const cell of cells) {
+        cell.style.background = scale.colour(Number(cell.dataset.v));
+        cell.style.color = scale.ink(Number(cell.dataset.v));
+      }
+    }
+  };
+  document.querySelectorAll("table.captions").forEach(paint);
+
   // The values of each query language by kind, with limits: as they were measured, or as a grid tells them.
   const rowsOf = (data, languages, grid) => {
     const kinds = Object.keys(board.kinds);
@@ -43,18 +56,19 @@
     return [board.make("div", {}, board.make("h3", {}, title), board.table(title, ["query", ...columns.map(({ head }) => head)], rows, "bars"))];
   };
 
-  const drawMap = (title, name, data, { languages, measures, queries }, shown) => {
+  const drawMap = (title, name, data, { languages, columns, measures, queries }, shown) => {
     const values = board.unpack(data.grids[shown]);
     const [low, high] = shown === measures[0] ? data.limits.map((each) => board.unpack(each)) : [[], []];
     const place = board.make("div");
     board.heatMap(place, {
       title,
       languages,
+      columns,
       scale: board.sequential(values),
       value: (cell) => values[cell],
       text: (value, full) => board.decimal(value, full ? 3 : 2).replace(/^1\.00$/, "1.0"),
       words: (cell, query, documents) => {
-        const setting = `${query} queries, ${documents === "pool" ? "documents of all languages" : `${documents} documents`}`;
+        const setting = board.setting(query, documents, columns);
         if (values[cell] === null) return `${setting}: no query has a relevant document`;
         const limits = (low[cell] ?? null) === null ? "" : `, interval ${board.decimal(low[cell])} to ${board.decimal(high[cell])}`;
         return `${setting}: ${name} ${board.decimal(values[cell])}${limits}; ${queries[cell].toLocaleString("en")} queries`;
@@ -82,8 +96,8 @@
       const name = board.title(shown);
       const grid = shown === task.measures[0] ? null : board.unpack(data.grids[shown]);
       place.replaceChildren(
-        drawMap(`${name} of every pair of languages`, name, data, task, shown),
-        ...drawRows(`${name} by language of the query`, name, data, task.languages, grid),
+        drawMap(task.columns ? `${name} in both directions` : `${name} of every pair of languages`, name, data, task, shown),
+        ...(task.columns ? [] : drawRows(`${name} by language of the query`, name, data, task.languages, grid)),
         ...(data.scores.length ? [drawScores(data, task)] : []),
       );
     } else {
@@ -93,10 +107,20 @@
     if (open) place.querySelector("details").open = true;
   };
 
+  // A task has measures of its own, and other ones are not offered for it.
+  const offer = (measures) => {
+    const select = form.elements.measure;
+    for (const option of select.options) option.hidden = measures && !measures.includes(option.value);
+    return !measures || measures.includes(select.value) ? select.value : measures[0];
+  };
+
   board.follow(form, () => {
+    const task = board.tasks[form.elements.task.value];
+    const measure = offer(entry.tasks[form.elements.task.value].grids && task.measures);
+    form.elements.measure.value = measure;
     for (const section of document.querySelectorAll("section[data-task]")) {
       section.hidden = section.dataset.task !== form.elements.task.value;
-      if (!section.hidden) draw(section, form.elements.measure.value);
+      if (!section.hidden) draw(section, measure);
     }
   });
 })();

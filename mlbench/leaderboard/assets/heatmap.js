@@ -1,22 +1,24 @@
 "use strict";
-// A grid of coloured cells, a row for each query language and a column for each document language and the pool. The
-// cell under pointer, finger or arrow keys is told in words below; the same numbers stand in a table.
+// A grid of coloured cells, a row for each query language and a column for each document language and the pool, or one
+// for each of the `columns` that are given. The cell under pointer, finger or arrow keys is told in words below; the
+// same numbers stand in a table.
 //
 // title, axis words and `legend` are texts; `value(cell)` gives a number or null, `text(value)` writes it short and
 // `words(cell)` in full; `marked(cell)` puts a dot on it. Cells are numbered row by row.
-board.heatMap = (place, { title, languages, scale, value, text, words, marked = () => false, legend = "" }) => {
-  const columns = [...languages, "pool"];
+board.heatMap = (place, { title, languages, columns: own, scale, value, text, words, marked = () => false, legend = "" }) => {
+  const columns = own || [...languages, "pool"];
   const [size, left, top, gap] = [42, 62, 48, 8];
-  const x = (column) => left + column * size + (column === languages.length ? gap : 0);
+  const wide = own ? 72 : size;
+  const x = (column) => left + column * wide + (!own && column === languages.length ? gap : 0);
   const y = (row) => top + row * size;
-  const width = x(columns.length - 1) + size + 2;
+  const width = Math.max(x(columns.length - 1) + wide + 2, own ? 320 : 0);
   const height = y(languages.length) + 44;
   const label = (words, at, more = {}) => board.draw("text", { x: at[0], y: at[1], class: "label", ...more }, words);
 
   const svg = board.draw("svg", { viewBox: `0 0 ${width} ${height}`, width, height, "aria-hidden": "true", class: "map" });
-  svg.append(label("documents in", [left, 15], { class: "label soft" }));
-  svg.append(label("queries in", [0, 0], { class: "label soft", transform: `translate(14 ${top + size * 1.75}) rotate(-90)` }));
-  columns.forEach((name, column) => svg.append(label(name, [x(column) + size / 2, top - 8], { "text-anchor": "middle" })));
+  svg.append(label(own ? "direction" : "documents in", [left, 15], { class: "label soft" }));
+  svg.append(label(own ? "captions in" : "queries in", [0, 0], { class: "label soft", transform: `translate(14 ${top + size * 1.75}) rotate(-90)` }));
+  columns.forEach((name, column) => svg.append(label(name, [x(column) + wide / 2, top - 8], { "text-anchor": "middle" })));
   languages.forEach((name, row) => svg.append(label(name, [left - 8, y(row) + size / 2 + 5], { "text-anchor": "end" })));
 
   const written = languages.flatMap((_, row) => columns.map((__, column) => {
@@ -30,12 +32,12 @@ board.heatMap = (place, { title, languages, scale, value, text, words, marked = 
     const here = value(index);
     const at = { x: x(column), y: y(row) };
     const group = board.draw("g", { "data-cell": index });
-    group.append(board.draw("rect", { ...at, width: size - 1, height: size - 1, class: here === null ? "void" : "", fill: here === null ? "none" : scale.colour(here) }));
-    group.append(board.draw("text", { x: at.x + size / 2, y: at.y + size / 2 + 5, "text-anchor": "middle", ...(here === null ? { class: "label" } : { class: long, fill: scale.ink(here) }) }, written[index]));
-    if (marked(index)) group.append(board.draw("circle", { cx: at.x + size - 8, cy: at.y + 7, r: 3.5, fill: scale.ink(here) }));
+    group.append(board.draw("rect", { ...at, width: wide - 1, height: size - 1, class: here === null ? "void" : "", fill: here === null ? "none" : scale.colour(here) }));
+    group.append(board.draw("text", { x: at.x + wide / 2, y: at.y + size / 2 + 5, "text-anchor": "middle", ...(here === null ? { class: "label" } : { class: long, fill: scale.ink(here) }) }, written[index]));
+    if (marked(index)) group.append(board.draw("circle", { cx: at.x + wide - 8, cy: at.y + 7, r: 3.5, fill: scale.ink(here) }));
     return group;
   }));
-  const cursor = board.draw("rect", { width: size - 1, height: size - 1, class: "cursor", visibility: "hidden" });
+  const cursor = board.draw("rect", { width: wide - 1, height: size - 1, class: "cursor", visibility: "hidden" });
   svg.append(...cells, cursor);
 
   const steps = 24;
@@ -79,12 +81,13 @@ board.heatMap = (place, { title, languages, scale, value, text, words, marked = 
     select(down * columns.length + across);
   });
 
+  const axes = own ? "language of the captions (rows) and direction (columns)" : "query language (rows) and document language (columns)";
   const rows = languages.map((name, row) => [name, ...columns.map((_, column) => {
     const index = row * columns.length + column;
     const here = value(index);
     return here === null ? "·" : text(here, true) + (marked(index) ? " *" : "");
   })]);
   const details = board.make("details", {}, board.make("summary", {}, "The same numbers as a table"),
-    board.table(`${title}, by query language (rows) and document language (columns)`, ["query", ...columns], rows));
+    board.table(`${title}, by ${axes}`, [own ? "captions" : "query", ...columns], rows));
   place.replaceChildren(widget, readout, details);
 };

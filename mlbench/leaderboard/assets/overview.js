@@ -1,6 +1,7 @@
 "use strict";
 (() => {
-  const FIRST = "AP.multilingual";
+  const FIRST = ["AP.multilingual", "Success@1.text_to_image"];
+  const POOLS = ["multilingual", "image_to_pool"];
   const form = document.querySelector("form.controls");
   const tables = [...document.querySelectorAll("table.overview")];
   const compare = document.getElementById("compare");
@@ -42,7 +43,7 @@
   const showColumns = (table, measure, kind) => {
     heads(table).forEach((head, index) => {
       const { measure: own, kind: of } = head.dataset;
-      const fits = of ? (measure === "all" || own === measure) && (!kind || of === kind) : !kind || kind === "multilingual";
+      const fits = of ? (measure === "all" || own === measure) && (!kind || of === kind) : !kind || POOLS.includes(kind);
       for (const row of table.rows) row.cells[index].hidden = own !== undefined && !fits;
     });
   };
@@ -93,22 +94,43 @@
     }
   };
 
+  // A task has measures and kinds of settings of its own: what the others have is not offered for it, and not heeded.
+  const offer = (section, state) => {
+    const found = [...section.querySelectorAll("th[data-kind]")].filter((head) => head.dataset.kind);
+    const has = (name, value) => found.some((head) => head.dataset[name] === value);
+    const measures = [...form.elements.measure.options].map((option) => option.value);
+    const first = measures.find((measure) => has("measure", measure)) || measures[0];
+    const measure = state.measure || measures[0];
+    return {
+      has,
+      measure: measure === "all" || has("measure", measure) ? measure : first,
+      kind: has("kind", state.kind) ? state.kind : "",
+    };
+  };
+
   const show = (state) => {
     const task = state.task || form.elements.task.options[0]?.value;
     let shown = 0;
     for (const section of document.querySelectorAll("section[data-task]")) {
       section.hidden = task !== "all" && section.dataset.task !== task;
+      const { has, measure, kind } = offer(section, state);
+      if (!section.hidden && task !== "all") {
+        for (const option of form.elements.measure.options) option.hidden = option.value !== "all" && !has("measure", option.value);
+        for (const option of form.elements.kind.options) option.hidden = option.value && !has("kind", option.value);
+        form.elements.measure.value = measure;
+        form.elements.kind.value = kind;
+      }
       for (const group of section.querySelectorAll(".group")) {
         const verified = group.dataset.group === "verified";
         group.hidden = state.show === "verified" ? !verified : state.show === "reported" && verified;
         const table = group.querySelector("table");
-        showColumns(table, state.measure || "AP", state.kind);
+        showColumns(table, measure, kind);
         const rows = showRows(table, state);
         if (!section.hidden && !group.hidden) shown += rows;
         const visible = heads(table).filter((head) => !head.hidden);
         const numbers = visible.filter((head) => head.dataset.measure !== undefined);
         const asked = visible.find((head) => head.dataset.key === state.sort);
-        const head = asked || numbers.find((each) => each.dataset.key === FIRST) || numbers.findLast((each) => each.dataset.kind) || numbers[0] || visible[0];
+        const head = asked || numbers.find((each) => FIRST.includes(each.dataset.key)) || numbers.findLast((each) => each.dataset.kind) || numbers[0] || visible[0];
         sort(table, head, asked && state.order ? state.order : natural(head));
         whisk(table);
         group.querySelector(".none").hidden = Boolean(rows && numbers.length);
