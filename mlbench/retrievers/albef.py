@@ -14,7 +14,7 @@ from mlbench.errors import RetrieverError
 from mlbench.retrievers.albef_keys import BLOCK, LAYER, POSITION_IDS, Sizes, read_sizes
 from mlbench.retrievers.albef_weights import find_weights, read_weights
 from mlbench.retrievers.contrastive import check_length
-from mlbench.retrievers.loading import DTYPES, LoadOptions
+from mlbench.retrievers.loading import DTYPES, LoadOptions, first_line, quiet
 from mlbench.retrievers.matchers import Matcher, fuse
 from mlbench.retrievers.towers import Features, ImageTower, TextTower, Towers
 
@@ -55,6 +55,7 @@ def open_albef_matcher(path: Path, options: LoadOptions, max_length: int | None)
     is missing or has more tokens than the model.
     """
     import torch
+    from sentence_transformers.util import get_device_name
 
     weights = find_weights(path)
     tokenizer = _open_tokenizer(options.tokenizer or weights.parent)
@@ -68,7 +69,7 @@ def open_albef_matcher(path: Path, options: LoadOptions, max_length: int | None)
             "folder with --set tokenizer=FOLDER"
         )
     model = _build(tensors, sizes, options.image_size, weights)
-    device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = options.device or get_device_name()
     model = model.eval().to(device=device, dtype=getattr(torch, DTYPES[options.dtype]))
     length = check_length(max_length or min(_MAX_LENGTH, sizes["places"]), sizes["places"])
     return _matcher(model, tokenizer, length, device)
@@ -249,17 +250,17 @@ def _text(tensors: "Mapping[str, Tensor]", sizes: Sizes) -> "tuple[Module, Modul
 
 
 def _open_tokenizer(folder: str | Path) -> "PreTrainedTokenizerBase":
-    from transformers import AutoTokenizer, BertTokenizer
+    from transformers import BertTokenizer
 
     place = Path(folder).expanduser()
+    if not any((place / name).is_file() for name in ("tokenizer.json", "vocab.txt")):
+        raise RetrieverError(
+            f"{place}: no tokenizer.json or vocab.txt: put those of bert-base-uncased there, or name their folder with "
+            "--set tokenizer=FOLDER"
+        )
     try:
-        if (place / "tokenizer.json").is_file():
-            return cast("PreTrainedTokenizerBase", AutoTokenizer.from_pretrained(str(place), local_files_only=True))
-        if (place / "vocab.txt").is_file():
+        with quiet():
+            # By its class, as the library cannot guess it from either file alone.
             return cast("PreTrainedTokenizerBase", BertTokenizer.from_pretrained(str(place), local_files_only=True))
     except Exception as error:  # Two libraries read these files, each with errors of its own.
-        raise RetrieverError(f"{place}: its tokenizer cannot be loaded ({type(error).__name__})") from error
-    raise RetrieverError(
-        f"{place}: no tokenizer.json or vocab.txt: put those of bert-base-uncased there, or name their folder with "
-        "--set tokenizer=FOLDER"
-    )
+        raise RetrieverError(f"{place}: the tokenizer cannot be loaded: {first_line(error)}") from error

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from unit.retrievers import reference_albef
 from unit.retrievers.albef_checkpoints import SMALL, official_shapes, random_state, save_albef, small_shapes
-from unit.retrievers.image_text_checkpoints import CAPTIONS, opened, save_pictures
+from unit.retrievers.image_text_checkpoints import CAPTIONS, bert_tokenizer, opened, save_pictures
 
 from mlbench.errors import RetrieverError
 from mlbench.protocols import Encoder, Runtime
@@ -275,6 +275,17 @@ def test_folders_that_lack_something_say_what_to_do(folder: Path, tmp_path: Path
         file.write("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n" + "".join(f"w{number}\n" for number in range(396)))
     with pytest.raises(RetrieverError, match="knows 400 tokens and its tokenizer 401"):
         open_encoder(bare)
+
+
+def test_a_tokenizer_may_be_one_file_or_the_other(folder: Path, tmp_path: Path) -> None:
+    bert_tokenizer().save_pretrained(tmp_path)
+    (tmp_path / "tokenizer_config.json").unlink()
+    vectors = open_encoder(folder, tokenizer=str(tmp_path)).encode(CAPTIONS, "query")
+    assert (vectors == open_encoder(folder).encode(CAPTIONS, "query")).all()
+    (tmp_path / "tokenizer.json").write_text("{", encoding="utf-8")
+    with pytest.raises(RetrieverError, match="the tokenizer cannot be loaded: ") as caught:
+        open_encoder(folder, tokenizer=str(tmp_path))
+    assert "\n" not in str(caught.value)
 
 
 def test_the_fingerprint_follows_weights_and_tokenizer(folder: Path, tmp_path: Path) -> None:
