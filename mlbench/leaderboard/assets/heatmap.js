@@ -8,10 +8,12 @@
 board.heatMap = (place, { title, languages, columns: own, scale, value, text, words, marked = () => false, legend = "" }) => {
   const columns = own || [...languages, "pool"];
   const [size, left, top, gap] = [42, 62, 48, 8];
-  const wide = own ? 72 : size;
+  const wide = own ? 92 : size;
   const x = (column) => left + column * wide + (!own && column === languages.length ? gap : 0);
   const y = (row) => top + row * size;
-  const width = Math.max(x(columns.length - 1) + wide + 2, own ? 320 : 0);
+  const steps = 24;
+  // The scale and its legend must fit below a map of few languages.
+  const width = Math.max(x(columns.length - 1) + wide + 2, left + steps * 8 + (legend ? 34 + 9 * legend.length : 10));
   const height = y(languages.length) + 44;
   const label = (words, at, more = {}) => board.draw("text", { x: at[0], y: at[1], class: "label", ...more }, words);
 
@@ -40,7 +42,6 @@ board.heatMap = (place, { title, languages, columns: own, scale, value, text, wo
   const cursor = board.draw("rect", { width: wide - 1, height: size - 1, class: "cursor", visibility: "hidden" });
   svg.append(...cells, cursor);
 
-  const steps = 24;
   const step = (scale.high - scale.low) / steps;
   for (let each = 0; each < steps; each += 1) {
     svg.append(board.draw("rect", { x: left + each * 8, y: height - 30, width: 8.5, height: 10, fill: scale.colour(scale.low + (each + 0.5) * step) }));
