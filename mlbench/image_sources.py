@@ -77,6 +77,9 @@ class ImageSources:
         for archive in to_download:
             wanted = self._wanted(archive, names, found)
             if wanted:
+                size = f" ({archive.bytes / 1e9:,.1f} GB)" if archive.bytes else ""
+                count = f"{self.task.name}: {len(wanted):,} images are not on this machine"
+                self.progress.note(f"{count}: {archive.path}{size} is downloaded, and they are unpacked from it")
                 self.progress.start(f"download {archive.path}", archive.bytes or 0)
                 path = files.download(archive, files.cache_dir() / "data", progress=self.progress)
                 self.progress.finish()

@@ -46,18 +46,20 @@ def captioned(
             raise DataError(f"{request.task}: there are no captions in language {language!r}")
     if request.images is None:
         raise DataError(f"{request.task}: a task of captioned images must say where they are: add [images] to its file")
-    whole = _named(request, captions, clusters or {}, cluster_unit)
+    whole = kept = _named(request, captions, clusters or {}, cluster_unit)
     checked: dict[str, Image | None] = {}
-    kept = whole
-    # A broken image makes room for another one in a sample.
     while True:
         sample = kept if request.limit is None else kept.sample(request.limit)
         waiting = [row.text for row in sample.documents[IMAGE] if row.text not in checked]
-        if not waiting:
+        checked |= _checked(request, waiting) if waiting else {}
+        if all(checked[row.text] is not None for row in sample.documents[IMAGE]):
             break
-        checked |= _checked(request, waiting)
+        # A broken image makes room for another one in a sample.
         broken = {name for name, image in checked.items() if image is None}
         kept = _named(request, [row for row in captions if row.image not in broken], clusters or {}, cluster_unit)
+    for language, rows in kept.documents.items():
+        if not rows:
+            raise DataError(f"{request.task}: no caption in {language!r} is left, as none of its images can be used")
     return replace(
         _with_images(sample, {name: image for name, image in checked.items() if image is not None}),
         left_out={tag: len(rows) - len(sample.documents[tag]) for tag, rows in whole.documents.items()},
@@ -93,13 +95,13 @@ def _named(
         judgments[topic].append(Judgment(language, document.doc_id, 1))
         judgments[own] = [Judgment(IMAGE, images[name].doc_id, 1)]
         of_topic[own] = of_topic[topic]
-    languages = tuple(sorted((*request.languages, IMAGE)))
-    asked = {IMAGE: tuple(Query(topic, name) for name, topic in topics.items())}
-    shown = {IMAGE: tuple(images.values())}
+    queries[IMAGE] = [Query(topic, name) for name, topic in topics.items()]
+    documents[IMAGE] = list(images.values())
+    languages = tuple(sorted(queries))
     return Collection(
         languages=languages,
-        queries={tag: (asked | {key: tuple(rows) for key, rows in queries.items()})[tag] for tag in languages},
-        documents={tag: (shown | {key: tuple(rows) for key, rows in documents.items()})[tag] for tag in languages},
+        queries={tag: tuple(queries[tag]) for tag in languages},
+        documents={tag: tuple(documents[tag]) for tag in languages},
         judgments={topic: tuple(rows) for topic, rows in judgments.items()},
         clusters=of_topic,
         cluster_unit=cluster_unit,

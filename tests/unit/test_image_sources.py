@@ -194,6 +194,9 @@ class TestArchives:
         heard = asked.progress
         assert isinstance(heard, Heard)
         assert heard.notes[0].startswith("pets: licence CC0 1.0")
+        assert heard.notes[-1].startswith(
+            "pets: 2 images are not on this machine: pets/pets.zip (0.0 GB) is downloaded"
+        )
         assert heard.phases == [("download pets/pets.zip", len(content)), ("unpack", 2)]
 
     def test_an_interrupted_download_goes_on(self, tmp_path: Path) -> None:

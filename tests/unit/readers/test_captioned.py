@@ -147,6 +147,13 @@ def test_a_language_without_captions(tmp_path: Path) -> None:
         captioned(request(tmp_path, ("de", "th")), ROWS)
 
 
+def test_a_language_whose_images_are_all_broken(tmp_path: Path) -> None:
+    rows = [*ROWS, Caption("c.png", "th", "สาม")]
+    folder = images(tmp_path, ["a.png", "b.png"], broken=["c.png"])
+    with pytest.raises(DataError, match="no caption in 'th' is left, as none of its images can be used"):
+        captioned(request(folder, ("de", "th")), rows)
+
+
 def test_a_task_that_does_not_say_where_its_images_are() -> None:
     with pytest.raises(DataError, match=r"add \[images\] to its file"):
         captioned(ReadRequest("own", ("en",), ()), ROWS)
