@@ -11,7 +11,8 @@ from pydantic import BaseModel, ValidationError
 
 from mlbench import plugins
 from mlbench.errors import MissingExtra, RetrieverError, UserError, suggest
-from mlbench.protocols import Adopting, Encoder, Ranker, Recognising, Retriever, Runtime, Scheme
+from mlbench.protocols import Encoder, Ranker, Retriever, Runtime
+from mlbench.schemes import Adopting, Recognising, Scheme
 
 # Two letters at least, so that the drive of `C:\models` is no scheme.
 _SPEC = re.compile(r"([a-z][a-z0-9_]+):(.*)\Z", re.DOTALL)

@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 from mlbench import plugins
 from mlbench.cli.progress import console
 from mlbench.errors import UserError
-from mlbench.protocols import Packaging, Scheme
+from mlbench.schemes import Packaging, Scheme
 from mlbench.specs import load_scheme
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
