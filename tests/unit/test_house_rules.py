@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 MODULES = sorted((ROOT / "mlbench").rglob("*.py"))
 FORBIDDEN_NAMES = {"util", "utils", "common", "helper", "helpers", "base", "misc"}
 HEAVY = {"torch", "transformers", "sentence_transformers", "accelerate", "datasets", "ir_datasets", "ray"}
-HEAVY |= {"click", "rich", "matplotlib", "pandas", "scipy", "jnius", "pyserini", "pythainlp", "faiss"}
+HEAVY |= {"click", "rich", "matplotlib", "pandas", "scipy", "jnius", "pyserini", "pythainlp", "faiss", "PIL"}
 # Extend classes of such libraries, and are imported late themselves.
 EXTENDING = {"mlbench.irds", "mlbench.training.trainer"}
 
