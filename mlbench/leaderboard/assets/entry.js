@@ -37,7 +37,7 @@
     const known = (values) => values.filter((value) => value !== null);
     const mean = (values) => (values.length ? values.reduce((sum, value) => sum + value, 0) / values.length : null);
     const pick = [(cells, row) => cells[row], (cells, row) => mean(known(cells.slice(0, -1).filter((_, column) => column !== row))), (cells) => cells.at(-1)];
-    const found = kinds.map((kind, at) => [kind, languages.map((_, row) => pick[at](grid.slice(row * size, row * size + size), row))]);
+    const found = pick.map((of, at) => [kinds[at], languages.map((_, row) => of(grid.slice(row * size, row * size + size), row))]);
     return found.filter(([, values]) => known(values).length);
   };
 
