@@ -19,6 +19,7 @@ _MOST_NAMED = 3
 class ImageSources:
     """An `ImageFinder`: looks beside the task file, in `data_dir`, in `$MLBENCH_DATA` and in the cache folder.
 
+    Beside the task file first: an image of the same path elsewhere may be of other data, and no checksum would tell.
     What lies in these folders may be links to elsewhere: they are the user's own. Images that are missing there are
     unpacked from the archives of the task, which are found or downloaded as its other files are; nothing else of an
     archive is. With `into`, all images are put into that folder, so that it serves as `--data-dir`.

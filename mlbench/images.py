@@ -55,8 +55,9 @@ def check_image(path: Path) -> bool:
     A JPEG is decoded at an eighth of its size, which reads every byte all the same. Raises as `open_image` does.
     """
     with _opened(path) as image:
-        animated = bool(getattr(image, "is_animated", False))
-        if image.format == "JPEG":
+        # What telephones add to a photograph, such as its depth, is no animation.
+        animated = bool(getattr(image, "is_animated", False)) and image.format != "MPO"
+        if image.format in ("JPEG", "MPO"):
             image.draft("L", (max(1, image.width // 8), max(1, image.height // 8)))
         image.load()
         return animated

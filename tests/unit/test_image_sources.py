@@ -12,6 +12,7 @@ from mlbench import files
 from mlbench.data import load_collection, provide_images
 from mlbench.errors import DataError, InvalidTask
 from mlbench.image_sources import ImageSources
+from mlbench.inventory import kept_data
 from mlbench.languages import IMAGE
 from mlbench.tasks import Task, load_task
 
@@ -264,3 +265,12 @@ def test_faults_of_a_declaration(tmp_path: Path, images: str, fault: str) -> Non
     with pytest.raises(InvalidTask) as caught:
         a_task(tmp_path, images)
     assert any(found.startswith(fault) for found in caught.value.faults)
+
+
+def test_downloaded_archives_are_known_by_the_tasks_that_read_them(tmp_path: Path) -> None:
+    for path in ("data/coco/val2014.zip", "data/xtd10/images/a.jpg"):
+        (tmp_path / path).parent.mkdir(parents=True)
+        (tmp_path / path).write_bytes(b"x")
+    coco, xtd10 = kept_data(tmp_path)
+    assert coco.tasks == ("coco-captions", "flickr30k", "xflickrco", "xtd10")
+    assert xtd10.tasks == ("xtd10",)

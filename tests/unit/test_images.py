@@ -91,6 +91,13 @@ def test_the_first_frame_of_an_animation(tmp_path: Path) -> None:
     assert check_image(save(tmp_path / "b.png")) is False
 
 
+def test_a_photograph_with_something_added_is_no_animation(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    path.write_bytes(packed(noise(1), "MPO", save_all=True, append_images=[noise(2)]))
+    assert check_image(path) is False
+    assert open_image(path).size == (24, 16)
+
+
 @pytest.mark.parametrize(
     ("content", "fault"),
     [
@@ -162,7 +169,7 @@ def test_without_pillow_one_line_says_what_to_install(tmp_path: Path, monkeypatc
         open_image(save(tmp_path / "a.png"))
 
 
-SOUND = {kind: packed(noise(3, (40, 30)), kind) for kind in ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF")}
+SOUND = {kind: packed(noise(3, (40, 30)), kind) for kind in ("JPEG", "MPO", "PNG", "GIF", "WEBP", "BMP", "TIFF")}
 SOUND["turned"] = turned()
 SOUND["animation"] = animation()
 
