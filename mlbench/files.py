@@ -140,6 +140,18 @@ def provide(task: Task, folder: Path, *, progress: Progress = _SILENCE) -> tuple
     return tuple(folder / file.path for file in wanted)
 
 
+def check_space(size: int, task: str) -> None:
+    """Raise `DataError` where the cache folder's disk has no room for `size` bytes more, before hours are spent."""
+    folder = cache_dir()
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    free = shutil.disk_usage(existing).free
+    if size > free:
+        raise DataError(
+            f"{task}: {size / 1e9:,.1f} GB are to be downloaded, {free / 1e9:,.1f} GB are free below {folder}: "
+            "set $MLBENCH_CACHE to a folder on a larger disk"
+        )
+
+
 def download(file: DeclaredFile, folder: Path, *, progress: Progress = _SILENCE) -> Path:
     """Download `file` to its path below `folder`, verified, and return that path; raises `DataError`.
 

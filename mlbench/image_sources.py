@@ -73,7 +73,9 @@ class ImageSources:
                 else:
                     self._unpack(path, self._wanted(archive, names, found), found)
         to_download = [archive for archive in to_download if archive.downloadable and not files.offline()]
-        if any(self._wanted(archive, names, found) for archive in to_download):
+        needed = [archive for archive in to_download if self._wanted(archive, names, found)]
+        if needed:
+            files.check_space(sum(archive.bytes or 0 for archive in needed), self.task.name)
             files.tell_licence(self.task, self.progress)
         for archive in to_download:
             wanted = self._wanted(archive, names, found)

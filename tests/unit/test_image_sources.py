@@ -3,6 +3,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from pictures import folder, save
@@ -216,6 +217,16 @@ class TestArchives:
             "put them into DIR/pets/images, or what they are packed in to DIR/pets/pets.zip, and pass --data-dir DIR; "
             "downloads are forbidden by MLBENCH_OFFLINE or HF_HUB_OFFLINE"
         )
+
+    def test_a_full_disk_is_told_before_anything_is_fetched(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        content = packed(tmp_path / "made/pets.zip", *NAMES)
+        behaviour = Behaviour(content)
+        monkeypatch.setattr("mlbench.files.shutil.disk_usage", lambda _: SimpleNamespace(free=len(content) - 1))
+        with served(behaviour) as url, pytest.raises(DataError, match="pets: 0.0 GB are to be downloaded, 0.0 GB are"):
+            sources(a_task(tmp_path, archives=archive_of(content, url))).find(NAMES)
+        assert behaviour.ranges == []
 
     def test_an_archive_without_the_image(self, tmp_path: Path) -> None:
         content = packed(tmp_path / "given/pets/pets.zip", "a.png")
