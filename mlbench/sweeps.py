@@ -16,6 +16,12 @@ SCHEMA_VERSION = 1
 BIAS_SCORES = ("rank_distance", "rank_distance_median", "own_language_preference", "max_rank_norm")
 """The bias scores of a sweep, in the order of its tables."""
 
+BIAS_SCORES_OF_IMAGES = (*BIAS_SCORES, "rank_spread")
+"""The same where captions describe images."""
+
+ALIGNMENT = ("clip_score", "ref_clip_score")
+"""Scores of captions that say how near they are to their images in a model's own space, on a scale of its own."""
+
 NO_PREFERENCE = 0.5
 """The best own_language_preference: a document is not preferred for its language."""
 
@@ -61,10 +67,11 @@ class Point(_Part):
 
 
 class Figure(_Part):
-    """A macro mean of a measure over a kind of settings, or without a kind a bias score.
+    """A macro mean of a measure over a kind of settings, or without a kind a bias score or one of captions.
 
-    `values` are those of the seeds, `mean` their mean. The interval is that of the mean: topics are averaged over seeds
-    and resampled in clusters; null for medians, which are not means over topics.
+    With a `language` it is that of the captions in it alone, beside images. `values` are those of the seeds, `mean`
+    their mean. The interval is that of the mean: topics are averaged over seeds and resampled in clusters; null for
+    medians, which are not means over topics.
     """
 
     name: str
@@ -72,6 +79,7 @@ class Figure(_Part):
     mean: float | None
     interval: Bounds | None
     values: tuple[float | None, ...]
+    language: str | None = None
 
     @property
     def spread(self) -> Bounds | None:
@@ -86,9 +94,10 @@ class Row(_Part):
     arm: str
     figures: tuple[Figure, ...]
 
-    def figure(self, name: str, kind: Kind | None = None) -> Figure | None:
+    def figure(self, name: str, kind: Kind | None = None, language: str | None = None) -> Figure | None:
         """Return one figure, or None where the task has none such."""
-        return next((each for each in self.figures if (each.name, each.kind) == (name, kind)), None)
+        wanted = (name, kind, language)
+        return next((each for each in self.figures if (each.name, each.kind, each.language) == wanted), None)
 
 
 class Pair(_Part):
@@ -98,9 +107,10 @@ class Pair(_Part):
     candidate: str
     lines: tuple[Line, ...]
 
-    def line(self, name: str, kind: Kind | None = None) -> Line | None:
+    def line(self, name: str, kind: Kind | None = None, language: str | None = None) -> Line | None:
         """Return the line of one figure, or None where there is none such."""
-        return next((each for each in self.lines if (each.name, each.kind) == (name, kind)), None)
+        wanted = (name, kind, language)
+        return next((each for each in self.lines if (each.name, each.kind, each.language) == wanted), None)
 
 
 class Claim(_Part):
@@ -167,7 +177,7 @@ def loss(name: str, value: float) -> float:
     """Return how far a value of a measure or bias score is from the best there is, up to a constant."""
     if name == "own_language_preference":
         return abs(value - NO_PREFERENCE)
-    return value if name in LOWER_IS_BETTER or name.startswith("rank_distance") else -value
+    return value if name in LOWER_IS_BETTER or name.startswith("rank_") else -value
 
 
 def is_separable(line: Line, level: float = 0.05) -> bool | None:

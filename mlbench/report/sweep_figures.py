@@ -63,7 +63,8 @@ def _cross_against_mono(sweep: Sweep, task: TaskSweep) -> Iterator[Drawing]:
 
 
 def _bias(sweep: Sweep, task: TaskSweep) -> Iterator[Drawing]:
-    for name, axis in (("rank_distance", _axis(sweep)), ("own_language_preference", _axis(sweep, ALPHA))):
+    of_captions = [(name, _axis(sweep)) for name in ("r_mean", "clip_score")]
+    for name, axis in (*of_captions, ("rank_distance", _axis(sweep)), ("own_language_preference", _axis(sweep, ALPHA))):
         yield from _against(sweep, task, axis, name, None)
 
 

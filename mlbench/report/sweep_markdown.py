@@ -8,8 +8,10 @@ from mlbench.report.sweep_rows import (
     INSEPARABLE,
     LEGEND,
     SEPARABLE,
+    Quantity,
     arm_notes,
     base_pairs,
+    by_language,
     claims,
     confounding,
     difference_cell,
@@ -29,24 +31,30 @@ def sweep_markdown(sweep: Sweep) -> str:
     """Return all figures, what is best, and the differences between all arms, for each task."""
     blocks = [f"### Sweep of {name(sweep.recipe)}", name("; ".join(header(sweep)))]
     for task in sweep.tasks:
-        blocks += [f"#### {name(task.name)} (version {name(task.version)})", _figures(sweep, task)]
+        blocks += [f"#### {name(task.name)} (version {name(task.version)})", _figures(sweep, task, quantities(task))]
         blocks += [_legend(sweep)] if task.claims else []
         blocks += ["\n".join(f"- {name(claim)}" for claim in claims(task))] if task.claims else []
         base = base_pairs(sweep, task)
         if base:
             blocks += [
                 f"Differences from {name(sweep.base)} ({_escaped(differences(sweep))}):",
-                _differences(task, base),
+                _differences(quantities(task), base),
             ]
+        for title, columns in by_language(task).items():
+            blocks += [f"{name(title)}:", _figures(sweep, task, columns)]
+            blocks += [f"Differences from {name(sweep.base)}:", _differences(columns, base)] if base else []
         others = [pair for pair in task.pairs if pair not in base]
         if others:
-            blocks += ["<details><summary>All other pairs of arms</summary>", _differences(task, others), "</details>"]
+            blocks += [
+                "<details><summary>All other pairs of arms</summary>",
+                _differences(quantities(task), others),
+                "</details>",
+            ]
         blocks += [name(", ".join(how(task, sweep)))]
     return "\n\n".join(blocks) + "\n"
 
 
-def _figures(sweep: Sweep, task: TaskSweep) -> str:
-    columns = quantities(task)
+def _figures(sweep: Sweep, task: TaskSweep, columns: Sequence[Quantity]) -> str:
     rows = []
     for row in task.rows:
         notes = arm_notes(sweep, sweep.arm(row.arm))
@@ -56,8 +64,7 @@ def _figures(sweep: Sweep, task: TaskSweep) -> str:
     return table(["arm", *(name(quantity.title) for quantity in columns)], rows)
 
 
-def _differences(task: TaskSweep, pairs: Sequence[Pair]) -> str:
-    columns = quantities(task)
+def _differences(columns: Sequence[Quantity], pairs: Sequence[Pair]) -> str:
     rows = []
     for pair in pairs:
         texts = []

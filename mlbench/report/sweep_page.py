@@ -1,14 +1,16 @@
 """A sweep as one HTML page that needs nothing else: no script, no font, no request."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from mlbench.report.notation import ABSENT
 from mlbench.report.sweep_figures import Drawing, drawings
 from mlbench.report.sweep_rows import (
     LEGEND,
+    Quantity,
     arm_notes,
     base_pairs,
+    by_language,
     claims,
     confounding,
     difference_cell,
@@ -58,6 +60,7 @@ class Section:
     claims: Sequence[str]
     drawings: Sequence[Drawing]
     base: Table | None
+    by_language: Sequence[Table]
     others: Table | None
     how: Sequence[str]
 
@@ -92,27 +95,33 @@ def _section(sweep: Sweep, task: TaskSweep) -> Section:
     others = [pair for pair in task.pairs if pair not in base]
     return Section(
         task=task,
-        figures=_figures(sweep, task),
+        figures=_figures("All arms", sweep, task, quantities(task)),
         claims=claims(task),
         drawings=drawings(sweep, task),
-        base=_differences(f"Differences from {sweep.base}", task, base) if base else None,
-        others=_differences("Differences of all other pairs of arms", task, others) if others else None,
+        base=_differences(f"Differences from {sweep.base}", quantities(task), base) if base else None,
+        by_language=list(_language_tables(sweep, task, base)),
+        others=_differences("Differences of all other pairs of arms", quantities(task), others) if others else None,
         how=how(task, sweep),
     )
 
 
-def _figures(sweep: Sweep, task: TaskSweep) -> Table:
-    columns = quantities(task)
+def _language_tables(sweep: Sweep, task: TaskSweep, base: Sequence[Pair]) -> Iterator[Table]:
+    for title, columns in by_language(task).items():
+        yield _figures(title, sweep, task, columns)
+        if base:
+            yield _differences(f"{title}: differences from {sweep.base}", columns, base)
+
+
+def _figures(caption: str, sweep: Sweep, task: TaskSweep, columns: Sequence[Quantity]) -> Table:
     rows = []
     for row in task.rows:
         cells = [figure_cell(task, row.arm, quantity) for quantity in columns]
         shown = [Cell(f"{c.value}{c.mark}", [n for n in (c.interval, c.spread) if n], bool(c.mark)) for c in cells]
         rows.append(Row(row.arm, arm_notes(sweep, sweep.arm(row.arm)), shown))
-    return Table("All arms", "arm", [quantity.title for quantity in columns], rows)
+    return Table(caption, "arm", [quantity.title for quantity in columns], rows)
 
 
-def _differences(caption: str, task: TaskSweep, pairs: Sequence[Pair]) -> Table:
-    columns = quantities(task)
+def _differences(caption: str, columns: Sequence[Quantity], pairs: Sequence[Pair]) -> Table:
     rows = []
     for pair in pairs:
         cells = []

@@ -28,14 +28,20 @@ _P_DIGITS = 4
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """What a column shows: a macro mean of `name` over a kind of settings, or without a kind the bias score `name`."""
+    """What a column shows: a macro mean of `name` over a kind of settings, or without a kind the score `name`.
+
+    With a `language` it is about the captions in it alone.
+    """
 
     name: str
     kind: Kind | None
+    language: str | None = None
 
     @property
     def title(self) -> str:
         """How a column is headed."""
+        if self.language is not None:
+            return self.language
         if self.kind is not None:
             return f"{heading(self.name)} {SHORT[self.kind]}"
         return "rank distance median" if self.name == _MEDIAN else spoken(self.name)
@@ -77,13 +83,23 @@ class DifferenceCell:
 
 
 def quantities(task: TaskSweep) -> list[Quantity]:
-    """Return what a task has numbers of, in the order of its columns."""
-    return [Quantity(figure.name, figure.kind) for figure in task.rows[0].figures]
+    """Return what a task has numbers of over all languages, in the order of its columns."""
+    return [Quantity(figure.name, figure.kind) for figure in task.rows[0].figures if figure.language is None]
+
+
+def by_language(task: TaskSweep) -> dict[str, list[Quantity]]:
+    """Return the columns of the tables that have one for each language, by their title; empty for texts."""
+    tables: dict[str, list[Quantity]] = {}
+    for figure in task.rows[0].figures:
+        if figure.language is not None:
+            title = f"{Quantity(figure.name, figure.kind).title}, by language"
+            tables.setdefault(title, []).append(Quantity(figure.name, figure.kind, figure.language))
+    return tables
 
 
 def figure_cell(task: TaskSweep, arm: str, quantity: Quantity) -> FigureCell:
     """Return the cell of an arm."""
-    figure = task.row(arm).figure(quantity.name, quantity.kind)
+    figure = task.row(arm).figure(quantity.name, quantity.kind, quantity.language)
     if figure is None or figure.mean is None:
         return FigureCell(ABSENT, "", "", "")
     return FigureCell(
@@ -93,7 +109,7 @@ def figure_cell(task: TaskSweep, arm: str, quantity: Quantity) -> FigureCell:
 
 def difference_cell(pair: Pair, quantity: Quantity) -> DifferenceCell | None:
     """Return the cell of a pair of arms, None where there is nothing to compare."""
-    line = pair.line(quantity.name, quantity.kind)
+    line = pair.line(quantity.name, quantity.kind, quantity.language)
     if line is None or line.difference is None:
         return None
     beside = line.base
@@ -197,7 +213,7 @@ def _spread(quantity: Quantity, figure: Figure) -> str:
 
 
 def _mark(task: TaskSweep, arm: str, quantity: Quantity) -> str:
-    claim = task.claim(quantity.name, quantity.kind)
+    claim = task.claim(quantity.name, quantity.kind) if quantity.language is None else None
     if claim is None or claim.best != arm or not claim.difference:
         return ""
     return SEPARABLE if claim.separable else INSEPARABLE

@@ -15,6 +15,7 @@ from mlbench.report.sweep_rows import (
     Quantity,
     arm_notes,
     base_pairs,
+    by_language,
     claims,
     confounding,
     difference_cell,
@@ -47,7 +48,7 @@ def _task(sweep: Sweep, task: TaskSweep) -> Iterator[RenderableType]:
     yield Text.assemble((task.name, "bold"), (f" (version {task.version})", "dim"))
     arms = [sweep.arm(row.arm) for row in task.rows]
     names = {arm.name: _name(arm.name, arm_notes(sweep, arm)) for arm in arms}
-    yield _Columns("arm", list(names.values()), _figure_columns(task))
+    yield _Columns("arm", list(names.values()), _figure_columns(task, quantities(task)))
     legend = list(LEGEND) if task.claims else []
     legend += [confounding()] if any(arm.confounded for arm in arms) else []
     yield Flow([Text(part, "dim") for part in legend], "; ")
@@ -55,7 +56,15 @@ def _task(sweep: Sweep, task: TaskSweep) -> Iterator[RenderableType]:
     if pairs:
         yield Text()
         yield Text(f"difference from {sweep.base} ({differences(sweep, ranges=False)})")
-        yield _Columns("arm", [_name(pair.candidate, []) for pair in pairs], _difference_columns(task, pairs))
+        candidates = [_name(pair.candidate, []) for pair in pairs]
+        yield _Columns("arm", candidates, _difference_columns(quantities(task), pairs))
+    for title, columns in by_language(task).items():
+        yield Text()
+        yield Text(title)
+        yield _Columns("arm", [_name(row.arm, []) for row in task.rows], _figure_columns(task, columns))
+        if pairs:
+            yield Text(f"difference from {sweep.base}")
+            yield _Columns("arm", [_name(pair.candidate, []) for pair in pairs], _difference_columns(columns, pairs))
     if len(task.pairs) > len(pairs):
         yield Text("all pairs of arms are in the document and on the page", "dim")
     if task.claims:
@@ -108,11 +117,8 @@ class _Columns:
         return fit({"": names} | dict(sorted(widths.items(), key=lambda column: column[0] in late)), room)
 
 
-def _figure_columns(task: TaskSweep) -> dict[Quantity, list[Text]]:
-    return {
-        quantity: [_figure_text(figure_cell(task, row.arm, quantity)) for row in task.rows]
-        for quantity in quantities(task)
-    }
+def _figure_columns(task: TaskSweep, columns: Sequence[Quantity]) -> dict[Quantity, list[Text]]:
+    return {quantity: [_figure_text(figure_cell(task, row.arm, quantity)) for row in task.rows] for quantity in columns}
 
 
 def _figure_text(cell: FigureCell) -> Text:
@@ -123,11 +129,9 @@ def _figure_text(cell: FigureCell) -> Text:
     return _lines(lines)
 
 
-def _difference_columns(task: TaskSweep, pairs: Sequence[Pair]) -> dict[Quantity, list[Text]]:
-    columns = {
-        quantity: [_difference_text(difference_cell(pair, quantity)) for pair in pairs] for quantity in quantities(task)
-    }
-    return {quantity: cells for quantity, cells in columns.items() if any(cell.plain != ABSENT for cell in cells)}
+def _difference_columns(columns: Sequence[Quantity], pairs: Sequence[Pair]) -> dict[Quantity, list[Text]]:
+    found = {quantity: [_difference_text(difference_cell(pair, quantity)) for pair in pairs] for quantity in columns}
+    return {quantity: cells for quantity, cells in found.items() if any(cell.plain != ABSENT for cell in cells)}
 
 
 def _difference_text(cell: DifferenceCell | None) -> Text:

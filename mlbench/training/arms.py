@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlbench.contrasts import contrast
-from mlbench.languages import Kind, Setting
+from mlbench.languages import IMAGE, Kind, Setting
 from mlbench.observations import Observation, observe
 from mlbench.paired import FLIPS, PairedTests, compare
 from mlbench.ranks import Ranks
@@ -16,7 +16,18 @@ from mlbench.results import Result, Statistics, TaskInfo
 from mlbench.scoring import Request
 from mlbench.scoring.bias import find_score, replicate
 from mlbench.scoring.settings import group
-from mlbench.sweeps import BIAS_SCORES, Claim, Figure, Pair, Row, TaskSweep, is_separable, loss
+from mlbench.sweeps import (
+    ALIGNMENT,
+    BIAS_SCORES,
+    BIAS_SCORES_OF_IMAGES,
+    Claim,
+    Figure,
+    Pair,
+    Row,
+    TaskSweep,
+    is_separable,
+    loss,
+)
 
 Floats = NDArray[np.float64]
 System = Sequence[Observation]
@@ -25,11 +36,12 @@ System = Sequence[Observation]
 def observe_result(result: Result, ranks: Ranks) -> Observation:
     """Return what the figures of a sweep need of one result and its ranks."""
     statistics, task = result.statistics, result.task
+    wanted = BIAS_SCORES if result.image_text is None else BIAS_SCORES_OF_IMAGES
     request = Request(
         settings=tuple(Setting(each.query_language, each.document_languages) for each in result.settings),
         measures=(task.primary_measure,),
         primary_measure=task.primary_measure,
-        bias_scores=tuple(name for name in BIAS_SCORES if name in task.bias_scores),
+        bias_scores=tuple(name for name in wanted if name in task.bias_scores),
         parallel=task.parallel,
         resamples=statistics.resamples,
         seed=statistics.seed,
@@ -74,21 +86,41 @@ def compare_arms(task: TaskInfo, arms: Mapping[str, System], base: str, *, flips
 
 def _test(base: System, candidate: System, flips: int) -> PairedTests:
     found = contrast(base, candidate)
-    return compare(replace(found, each=tuple(c for c in found.each if c.subject.family == "aggregates")), flips=flips)
+    # What becomes of single languages is asked of captions: some of them may have few images.
+    families = {"aggregates", "query_languages"} if base[0].captions else {"aggregates"}
+    return compare(replace(found, each=tuple(c for c in found.each if c.subject.family in families)), flips=flips)
 
 
 def _figures(system: System) -> Iterator[Figure]:
     first = system[0]
     mean: Floats = np.mean([one.settings.sums for one in system], axis=0)
     drawn = first.sample.bootstrap(mean, first.settings.counts)
+
+    def of_settings(kind: Kind, chosen: list[int]) -> Figure:
+        values = [float(one.settings.macro_mean(chosen)[0]) for one in system]
+        return _figure(first, first.request.primary_measure, kind, values, drawn.macro_mean(chosen))
+
     for kind, language, chosen in group(first.request.settings):
         if language is None:
-            values = [float(one.settings.macro_mean(chosen)[0]) for one in system]
-            yield _figure(first, first.request.primary_measure, kind, values, drawn.macro_mean(chosen))
-    for name in BIAS_SCORES:
+            yield of_settings(kind, chosen)
+    for name in first.captions:
+        yield _figure(
+            first, name, None, [one.captions[name].value for one in system], _caption_replicates(name, system)
+        )
+    for name in first.request.bias_scores:
         if all(name in one.bias for one in system):
             values = [one.bias[name].value for one in system]
             yield _figure(first, name, None, values, _replicates(name, system))
+    for place, setting in enumerate(first.request.settings):
+        if setting.kind in ("text_to_image", "image_to_text"):
+            language = setting.document_languages[0] if setting.query_language == IMAGE else setting.query_language
+            yield of_settings(setting.kind, [place]).model_copy(update={"language": language})
+
+
+def _caption_replicates(name: str, system: System) -> Floats:
+    """Return a score of captions, averaged over seeds, in each resample, (resamples, 1)."""
+    sums: Floats = np.mean([one.captions[name].sums for one in system], axis=0)
+    return system[0].sample.bootstrap(sums, system[0].captions[name].counts).macro_mean()[:, None]
 
 
 def _replicates(name: str, system: System) -> Floats | None:
@@ -115,7 +147,10 @@ def _figure(
 
 
 def _claims(rows: Sequence[Row], pairs: Sequence[Pair], level: float) -> Iterator[Claim]:
+    # Cosines of another model have another scale: none is better for being higher.
     for figure in rows[0].figures if rows else ():
+        if figure.language is not None or figure.name in ALIGNMENT:
+            continue
         found = [(row.arm, each.mean) for row in rows if (each := row.figure(figure.name, figure.kind))]
         ranked = sorted((loss(figure.name, mean), place) for place, (_, mean) in enumerate(found) if mean is not None)
         if len(ranked) < 2:

@@ -9,7 +9,7 @@ from hashlib import sha256
 from importlib.resources import files as package_files
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, get_args
+from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, Field, PrivateAttr, ValidationError, model_validator
 
@@ -38,7 +38,7 @@ MODELS = ("static", "transformer", "image_text")
 
 _NO_ZERO = r"(?:^|(?<=^[+-]))(?=\.\d)"
 # What recipes of texts do not say: their fingerprints are those from before there were images.
-_OF_IMAGES: dict[str, object] = {
+_OF_IMAGES: dict[str, Any] = {
     "image_text": True,
     "image_share": True,
     "batches": {"captions", "mixed"},

@@ -1,0 +1,139 @@
+"""A sweep over batches of images and captions: what its document, tables and page say of languages and captions."""
+
+import json
+from collections.abc import Iterator
+from io import StringIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+from unit.training.image_cases import write_images
+
+from mlbench.protocols import Runtime
+from mlbench.report.sweep_figures import drawings
+from mlbench.report.sweep_markdown import sweep_markdown
+from mlbench.report.sweep_page import sweep_page
+from mlbench.report.sweep_table import sweep_report
+from mlbench.result_files import read_result
+from mlbench.sweeps import ALIGNMENT, Sweep, from_json, to_json
+from mlbench.training.sweep import run_sweep
+from mlbench.training.sweep_files import Place
+from mlbench.training.sweep_plan import parse_axis, plan_sweep
+
+pytest.importorskip("accelerate")
+
+RECIPE = """
+name = "drawn"
+steps = 3
+languages = ["de", "en", "th"]
+image_share = { th = 0.3 }
+
+[image_text]
+dim = 8
+image_size = 16
+patch = 8
+vision_layers = 1
+vision_width = 32
+text_layers = 1
+text_width = 32
+pieces = 64
+max_length = 16
+
+[batches]
+size = 6
+
+[optimizer]
+learning_rate = 0.01
+
+[[datasets]]
+name = "drawn"
+captions = "drawn"
+"""
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Sweep]]:
+    folder = tmp_path_factory.mktemp("sweep")
+    (folder / "drawn.toml").write_text(RECIPE, encoding="utf-8")
+    write_images(folder / "drawn")
+    task = write_images(folder / "asked", drawings=1)
+    plan = plan_sweep(str(folder / "drawn.toml"), [parse_axis("captions=0,0.5")], settings={"dim": 4}, seeds=2, base={})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+        place = Place(tasks=(str(task),), out=folder / "out", runtime=Runtime(device="cpu", threads=1))
+        yield folder, run_sweep(plan, place)
+
+
+def test_figures_are_those_of_the_results(swept: tuple[Path, Sweep]) -> None:
+    folder, sweep = swept
+    (task,) = sweep.tasks
+    names = set()
+    for row in task.rows:
+        points = [point for point in sweep.points if point.arm == row.arm]
+        results = [read_result(folder / "out" / point.results["asked"]) for point in points]
+        for figure in row.figures:
+            names.add((figure.name, figure.kind, figure.language))
+            if figure.language is not None:
+                asked = (
+                    (figure.language, ("image",)) if figure.kind == "text_to_image" else ("image", (figure.language,))
+                )
+                expected = [
+                    next(s for s in r.settings if (s.query_language, s.document_languages) == asked).measures[
+                        figure.name
+                    ]
+                    for r in results
+                ]
+            elif figure.kind is not None:
+                expected = [r.aggregate(figure.kind).measures[figure.name] for r in results]  # type: ignore[union-attr]
+            elif figure.name in ("r_mean", *ALIGNMENT):
+                expected = [getattr(r.image_text.mean, figure.name) for r in results]  # type: ignore[union-attr]
+            else:
+                expected = [r.bias.score(figure.name).value for r in results]  # type: ignore[union-attr]
+            assert figure.values == pytest.approx(expected, abs=1e-9)
+            assert figure.mean == pytest.approx(np.mean(expected), abs=1e-9)
+            assert figure.interval is None or figure.interval.low <= figure.mean <= figure.interval.high
+    measure = task.primary_measure
+    assert {
+        (measure, kind, tag) for kind in ("text_to_image", "image_to_text") for tag in ("de", "en", "th", None)
+    } < names
+    assert {("r_mean", None, None), ("clip_score", None, None), ("rank_distance", None, None)} < names
+
+
+def test_pairs_have_a_line_for_each_language(swept: tuple[Path, Sweep]) -> None:
+    (task,) = swept[1].tasks
+    (pair,) = task.pairs
+    for row, other in zip(task.row(pair.base).figures, task.row(pair.candidate).figures, strict=True):
+        line = pair.line(row.name, row.kind, row.language)
+        assert line is not None
+        assert line.difference == pytest.approx(other.mean - row.mean, abs=1e-9)  # type: ignore[operator]
+        if row.language is not None:
+            assert line.adjusted is not None
+            assert line.family == "query_languages"
+    assert all(claim.name not in ALIGNMENT for claim in task.claims)
+    assert len(task.claims) == len({(claim.name, claim.kind) for claim in task.claims})
+
+
+def test_reports_say_it(swept: tuple[Path, Sweep]) -> None:
+    sweep = swept[1]
+    assert from_json(to_json(sweep).encode()) == sweep
+    markdown, page = sweep_markdown(sweep), sweep_page(sweep)
+    console = Console(width=200, record=True, file=StringIO())
+    console.print(sweep_report(sweep))
+    for text in (markdown, page, console.export_text()):
+        assert "Success@1 to image, by language" in text.replace("\n", " ")
+        assert "CLIPScore" in text
+    assert "| th |" in markdown
+    titles = [drawing.title for drawing in drawings(sweep, sweep.tasks[0])]
+    assert "R_mean by captions" in titles or "r_mean by captions" in titles
+
+
+def test_arms_are_of_one_tokenizer_and_rare_languages_confound_rows(swept: tuple[Path, Sweep]) -> None:
+    folder, sweep = swept
+    tokenizers = {(folder / "out" / point.checkpoint / "tokenizer.json").read_bytes() for point in sweep.points}
+    assert len(tokenizers) == 1
+    base, other = sweep.arms
+    assert base.confounded == ()
+    assert other.confounded == ("rows",)
+    config = json.loads((folder / "out" / sweep.points[0].checkpoint / "config.json").read_text())
+    assert config["projection_dim"] == 4
