@@ -27,9 +27,9 @@ RGB = {
 VARIATION = 10
 
 _LIGHT = (225, 256)
-_RADII = (7, 12)
+_RADII = (9, 13)
 _GAP = 2
-_TRIES = 100
+_TRIES = 15
 
 
 def draw(combination: Combination, seed: int, number: int = 0) -> Pixels:

@@ -10,7 +10,7 @@ from mlbench.mini_images.shapes import mask
 
 ANY = st.builds(Combination, st.sampled_from(SHAPES), st.sampled_from(COLOURS), st.sampled_from(COUNTS))
 SEEDS = st.integers(0, 2**32 - 1)
-RADII = range(7, 12)
+RADII = range(9, 13)
 # Diagonal neighbours belong together too.
 TOUCHING = np.ones((3, 3))
 
