@@ -17,6 +17,7 @@ from mlbench.report.harmless import harmless
 from mlbench.report.pool import answer_pool
 from mlbench.report.summary import header
 from mlbench.report.topic import WORST
+from mlbench.report.topic_page import topic_page
 from mlbench.report.topic_screen import TopicScreen
 from mlbench.result_files import read_result, results_in
 from mlbench.verification import read_pair
@@ -33,7 +34,8 @@ Examples:
   mlbench report result.json --format html
   mlbench report results/ --output results.md
   mlbench report base.json candidate.json --format latex
-  mlbench report result.json --topic worst --data-dir ./data"""
+  mlbench report result.json --topic worst --data-dir ./data
+  mlbench report result.json --topic 12.jpg --data-dir ./data --format html --output topic.html"""
 )
 @click.argument("paths", metavar="RESULT...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--pool", metavar="LANGUAGES", help="Answer this pool from the ranks instead, such as ar,en,zh.")
@@ -69,19 +71,20 @@ def command(
     time. Each language of the pool asks; a single language is asked by all. A pool of captions is asked by images, and
     the pool called image by the captions of every language.
 
-    A topic is shown with its queries, the ranks of its relevant documents, and what stands at the top of each list.
+    A topic is shown with its queries, the ranks of its relevant documents, and what stands at the top of each list; as
+    HTML with its images, where these are small.
     """
     if as_json and (chosen or output):
         raise click.UsageError("--json is a format of its own: leave out --format and --output")
-    if topic is not None and (pool or measure or chosen or output):
-        raise click.UsageError("--topic is shown on the screen or with --json: leave out other options")
+    if topic is not None and (pool or measure or (chosen or "html") != "html" or (output and not chosen)):
+        raise click.UsageError("--topic is shown on the screen, with --json or --format html: leave out other options")
     if topic is None and data_dir is not None:
         raise click.UsageError("--data-dir is where the texts of a topic are: add --topic ID, or --topic worst")
     known = None if measure is None else parse(measure).name
     name = _format(chosen, output)
     found = result_paths(paths)
     if topic is not None:
-        _topics(found, topic, data_dir, as_json=as_json)
+        _topics(found, topic, data_dir, name=None if as_json else name, output=output)
     elif pool is not None:
         _pools(found, pool_languages(pool), known, name=None if as_json else name, output=output)
     elif as_json and known is not None:
@@ -141,14 +144,18 @@ def _pools(
         _put(render_pools(name, results, answers), output, paths)
 
 
-def _topics(paths: Sequence[Path], name: str, data_dir: Path | None, *, as_json: bool) -> None:
+def _topics(paths: Sequence[Path], topic: str, data_dir: Path | None, *, name: str | None, output: Path | None) -> None:
+    """Show a topic of each result, as JSON without a `name` of a format."""
     found = [read_pair(path) for path in paths]
-    answers = [answer_topic(result, ranks, name, data_dir) for result, ranks in found]
-    if as_json:
-        _print_json([topic for topic, _ in answers])
-        return
-    for (result, _), (topic, hint) in zip(found, answers, strict=True):
-        console().print(header(harmless(result))[0], TopicScreen(topic, name == WORST != topic.topic_id, hint))
+    answers = [answer_topic(result, ranks, topic, data_dir) for result, ranks in found]
+    if name is None:
+        _print_json([answer.topic for answer in answers])
+    elif name == "html":
+        _put(topic_page(answers).encode(), output, paths)
+    else:
+        for (result, _), answer in zip(found, answers, strict=True):
+            is_worst = topic == WORST != answer.topic.topic_id
+            console().print(header(harmless(result))[0], TopicScreen(answer.topic, is_worst, answer.hint))
 
 
 def _write(paths: Sequence[Path], name: str, measure: str | None, output: Path | None) -> None:

@@ -8,14 +8,17 @@ from mlbench.errors import DataError, UserError
 from mlbench.files import local
 from mlbench.ranks import Ranks
 from mlbench.records import Collection, fingerprint_of
-from mlbench.report.topic import Topic, find_topic, look_at
+from mlbench.report.pictures import pictures_of
+from mlbench.report.topic import find_topic, look_at
+from mlbench.report.topic_page import TopicAnswer
+from mlbench.report.topic_screen import SHOWN
 from mlbench.results import Result, TaskInfo
 from mlbench.streaming.corpus import look_through
 from mlbench.tasks import Task, load_task, task_names
 
 
-def answer_topic(result: Result, ranks: Ranks, name: str, data_dir: Path | None) -> tuple[Topic, str]:
-    """Return a topic with its texts, and how to see these where they are not on this machine, else an empty text.
+def answer_topic(result: Result, ranks: Ranks, name: str, data_dir: Path | None) -> TopicAnswer:
+    """Return a topic with its texts and images, and how to see these where they are not on this machine.
 
     Nothing is downloaded. Raises `UserError` for an unknown topic, and for data that are not those of the result.
     """
@@ -23,7 +26,7 @@ def answer_topic(result: Result, ranks: Ranks, name: str, data_dir: Path | None)
     task = _task(result.task, data_dir)
     if task is None:
         hint = f"no texts: {result.task.name} is a task of your own; name its folder or file with --data-dir"
-        return look_at(result, ranks, topic_id), hint
+        return TopicAnswer(look_at(result, ranks, topic_id), hint, {})
     hint = f"no texts: mlbench tasks download {task.name}, or name a folder that has them with --data-dir"
     if task.images is not None:
         task = _without_downloads(task, task.images, data_dir)
@@ -34,7 +37,8 @@ def answer_topic(result: Result, ranks: Ranks, name: str, data_dir: Path | None)
             raise
         # Ranks can be looked at without the images, which are large.
         texts, hint = None, f"no texts: {error}"
-    return look_at(result, ranks, topic_id, texts), "" if texts else hint
+    topic = look_at(result, ranks, topic_id, texts)
+    return TopicAnswer(topic, "" if texts else hint, pictures_of(topic, texts, SHOWN) if texts else {})
 
 
 def _task(info: TaskInfo, data_dir: Path | None) -> Task | None:

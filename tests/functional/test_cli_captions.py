@@ -48,6 +48,15 @@ class TestTopic:
         assert str(folder) not in text
         assert "sha256:" not in text
 
+    def test_a_page_has_the_images(self, capsys: Captured, folder: Path, path: Path, tmp_path: Path) -> None:
+        page = tmp_path / "topic.html"
+        arguments = ("report", str(path), "--topic", "03.png#1", "--data-dir", str(folder), "--format", "html")
+        printed(capsys, *arguments, "--output", str(page))
+        text = page.read_text(encoding="utf-8")
+        assert text.count('<img src="data:image/png;base64,') == 1 + 3 * 5
+        assert str(folder) not in text
+        assert printed(capsys, *arguments) == text
+
     def test_without_an_image_the_ranks_are_still_shown(self, capsys: Captured, path: Path, tmp_path: Path) -> None:
         other = write_task(tmp_path / "pictures", 10, {"de": 1, "en": 2, "th": 1})
         (other / "images" / "03.png").unlink()

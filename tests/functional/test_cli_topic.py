@@ -128,7 +128,7 @@ def test_data_that_are_not_there_are_not_downloaded(
         (["--topic", "something"], "its ids are like t01 (--topic worst is the one of the lowest AP)"),
         (["--topic", "t01", "--pool", "ar,de"], "leave out other options"),
         (["--topic", "t01", "--measure", "AP"], "leave out other options"),
-        (["--topic", "t01", "--format", "html"], "leave out other options"),
+        (["--topic", "t01", "--format", "csv"], "leave out other options"),
         (["--topic", "t01", "--output", "x.html"], "leave out other options"),
         (["--data-dir", "."], "add --topic ID, or --topic worst"),
     ],

@@ -1,0 +1,57 @@
+"""Images of a topic as they stand within a page: small files of kinds that every browser draws."""
+
+from base64 import b64encode
+from collections import Counter
+from collections.abc import Collection as Names
+from collections.abc import Iterator
+from pathlib import Path
+
+from mlbench.languages import IMAGE
+from mlbench.records import Collection, Image
+from mlbench.report.topic import Topic
+
+LARGEST = 2**18
+"""How many bytes an image has at most to be shown; a larger one is told by its name."""
+
+_MOST = 2**24
+_KINDS = ((b"\x89PNG\r\n\x1a\n", "png"), (b"\xff\xd8\xff", "jpeg"), (b"GIF8", "gif"))
+
+
+def pictures_of(topic: Topic, collection: Collection, shown: int) -> dict[str, str]:
+    """Return data URIs of the images of a topic, by the ids of documents, and by the topic's own where it is an image.
+
+    Of each list, only the first `shown` documents count. Files that are large, or not of a kind that browsers draw, are
+    left out, and so is what would make a page of more than 16 MiB.
+    """
+    times = Counter(document.doc_id for document in topic.relevant)
+    times.update(listed.doc_id for query in topic.queries for listed in query.top[:shown])
+    found: dict[str, str] = {}
+    room = _MOST
+    for name, path in _files(topic.topic_id, collection, times):
+        uri = _data_uri(path)
+        taken = len(uri) * max(1, times[name])
+        if uri and taken <= room:
+            found[name] = uri
+            room -= taken
+    return found
+
+
+def _files(topic_id: str, collection: Collection, wanted: Names[str]) -> Iterator[tuple[str, Path]]:
+    for query in collection.queries.get(IMAGE, ()):
+        if query.topic_id == topic_id and isinstance(query.text, Image):
+            yield topic_id, query.text.path
+    for document in collection.documents.get(IMAGE, ()):
+        if document.doc_id in wanted and isinstance(document.text, Image):
+            yield document.doc_id, document.text.path
+
+
+def _data_uri(path: Path) -> str:
+    """Return a file as a data URI, empty for one that is not shown."""
+    try:
+        if path.stat().st_size > LARGEST:
+            return ""
+        content = path.read_bytes()
+    except OSError:
+        return ""
+    kind = next((kind for magic, kind in _KINDS if content.startswith(magic)), "")
+    return f"data:image/{kind};base64,{b64encode(content).decode()}" if kind else ""
