@@ -23,6 +23,7 @@ from mlbench.report.notation import decimal
 from mlbench.report.pairs import Grid
 from mlbench.results import Aggregate, Result
 from mlbench.scoring import Request, score
+from mlbench.scoring.image_text import EXPLANATIONS as CAPTION_SCORES
 from mlbench.tasks import DEFAULT_MEASURES
 from mlbench.verification import read_pair
 
@@ -45,12 +46,16 @@ def measures() -> str:
         facts += [f"Given beside it: {beside}."] if beside else []
         facts += [f"One row for each {bias.rows.replace('_', ' ')}."] if bias.rows else []
         parts.append(" ".join(facts))
+    parts.append(_CAPTIONS)
+    for name, caption in CAPTION_SCORES.items():
+        parts += [f"### {name}", caption.summary, _block(caption.formula), f"Source: {caption.source}."]
     return "\n\n".join(parts) + "\n"
 
 
 _MEASURES = """\
 `mlbench measures` prints this page. Names are those of [ir_measures](https://ir-measur.es). Any cutoff of at least 1
-may stand for k. A task without `measures` of its own has {defaults}.
+may stand for k. A task without `measures` of its own has {defaults};
+one of captioned images has Success@1, Success@5, Success@10, AP, RR, R@1, R@5, R@10.
 
 ## Measures
 
@@ -68,7 +73,20 @@ languages count. Floors and chance levels are means over the same topics. Tasks 
 bias scores.
 
 In a ranker's list of h documents that lacks u relevant ones, the worst of these stands at its expected rank
-h + u (N - h + 1) / (u + 1). PEER is left out on purpose: with one relevant document in each language it is constant."""
+h + u (N - h + 1) / (u + 1). PEER is left out on purpose: with one relevant document in each language it is constant.
+
+With [captioned images](../explanation/image-text.md), the pool is that of all captions, and images ask: a is always
+`image`, c is the language of a caption. Where an image has several captions in a language, one counts, chosen blindly,
+and the others are taken out of the pool of that topic. `rank_spread` alone is about captions that ask for images: it
+compares the ranks that an image has for its captions in different languages. language_share is the range over caption
+languages, chance 0. `worst_language` is the lowest AP of text to image. Scores that compare the language of the query
+with that of a document mean nothing there, and are left out."""
+
+_CAPTIONS = """\
+## Caption scores
+
+Of captioned images, for each language of the captions and as a mean over languages. The cosines are those of the
+vectors that the model ranks by; a model that is compared by dot product, and a ranker, have none."""
 
 
 def command_line() -> str:

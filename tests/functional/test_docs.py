@@ -8,7 +8,7 @@ On each page, and in the README, these are followed in order, as a reader would,
   this order, `...` stands for any lines, and blanks at the end of lines do not count.
 
 `<!-- not run: reason -->` above a block leaves it out, `<!-- data -->` runs it where there is real data. A page that
-names `./checkpoint` finds a tiny one there.
+names `./checkpoint` finds a tiny one there, and for `./clip` a tiny CLIP.
 """
 
 import json
@@ -26,9 +26,10 @@ from typing import get_args
 import click
 import pytest
 from command_line import tiny_checkpoint
+from unit.retrievers.image_text_checkpoints import save_clip
 
 import mlbench
-from mlbench import Setting, declarations, plugins, provenance, ranks, results, tasks
+from mlbench import Setting, declarations, plugins, provenance, ranks, ranks_file, results, tasks
 from mlbench.cli import group
 from mlbench.leaderboard.entries import Entry, ReportedTask, ReportedValue
 from mlbench.paired import Line, PairedTests, Tails
@@ -105,6 +106,8 @@ def follow(page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = list(blocks(page))
     if any("./checkpoint" in block.body for block in found if not block.left_out):
         tiny_checkpoint(folder / "checkpoint")
+    if any("./clip" in block.body for block in found if not block.left_out):
+        save_clip(folder / "clip")
     session: dict[str, object] = {"__name__": "__main__"}
     printed: str | None = None
     for block in found:
@@ -151,7 +154,7 @@ def test_the_picture_of_counts_shows_what_a_run_counts(tmp_path: Path) -> None:
     languages = ("de", "en", "es", "tr")
     lists = draw.rank_one_query("t08", "en", languages)
     result = mlbench.evaluate("hashing", "mini", languages=languages, out=tmp_path)
-    counted = ranks.read_ranks(tmp_path / result.ranks.name)
+    counted = ranks_file.read_ranks(tmp_path / result.ranks.name)
     for document in languages:
         for pool in ((document,), languages, tuple(sorted({"de", document}))):
             found = ranks.setting_ranks(counted, Setting("en", pool))
@@ -277,6 +280,8 @@ NAMED = {
     "reference/task-file.md": [
         *tasks.Task.model_fields,
         *declarations.DeclaredFile.model_fields,
+        *declarations.DeclaredImages.model_fields,
+        *declarations.DeclaredArchive.model_fields,
         *tasks.Expected.model_fields,
         "extends",
         "folder",
