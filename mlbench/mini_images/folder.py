@@ -48,7 +48,7 @@ def make(folder: Path, *, seed: int = 1, drawings: int = 40, progress: Progress 
     """Write `folder`/test, always the same, and `folder`/train with `drawings` images of each combination for training.
 
     The two share no combination. Returns the numbers of images. Raises `UserError` where `folder` is there and is not
-    empty, or for a seed outside 1 to 2^32 - 1, and `MissingExtra` without Pillow; after any error nothing is left.
+    empty, or for a seed outside 1 to 2^32 - 1, and `MissingExtra` without Pillow; after an error neither is there.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder} is there already: name a folder that is empty or new")
@@ -56,13 +56,13 @@ def make(folder: Path, *, seed: int = 1, drawings: int = 40, progress: Progress 
         raise UserError(f"the seed of the drawings is from 1 to {_LAST_SEED:,}, not {seed:,}")
     if find_spec("PIL") is None:
         raise MissingExtra("images", "images")
-    folder.parent.mkdir(parents=True, exist_ok=True)
     test, train = (len(list(combinations(held_out=held_out))) for held_out in (True, False))
     progress.start("draw", test + train * drawings)
-    with replaced_folder(folder) as unfinished:
-        _write(unfinished / "test", _for_evaluation(), progress)
-        _write(unfinished / "train", _for_training(seed, drawings), progress)
-        (unfinished / "train" / FOLDER_FILE).write_text(_TRAINING_TASK, encoding="utf-8", newline="\n")
+    # The folder itself is not replaced: it may be where the user stands, or a disk.
+    with replaced_folder(folder / "train") as for_training, replaced_folder(folder / "test") as for_evaluation:
+        _write(for_evaluation, _for_evaluation(), progress)
+        _write(for_training, _for_training(seed, drawings), progress)
+        (for_training / FOLDER_FILE).write_text(_TRAINING_TASK, encoding="utf-8", newline="\n")
     progress.finish()
     return test, train * drawings
 

@@ -80,9 +80,10 @@ def test_drawings_follow_from_the_seed(made: Path, tmp_path: Path) -> None:
     assert (tmp_path / "other" / image).read_bytes() != (made / image).read_bytes()
 
 
-def test_an_empty_folder_is_filled(tmp_path: Path) -> None:
-    make(tmp_path, drawings=1)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["test", "train"]
+def test_an_empty_folder_is_filled_even_where_one_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    make(Path(), drawings=1)
+    assert sorted(path.name for path in Path.cwd().iterdir()) == ["test", "train"]
 
 
 def test_what_is_there_stays(tmp_path: Path) -> None:
@@ -107,7 +108,7 @@ def test_nothing_is_left_after_an_error(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(module, "draw", fail)
     with pytest.raises(OSError, match="no room"):
         make(tmp_path / "new", drawings=1)
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.rglob("*")) == [tmp_path / "new"]
 
 
 def test_without_pillow_one_line_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
