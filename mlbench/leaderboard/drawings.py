@@ -19,7 +19,7 @@ from mlbench.leaderboard.entries import ReportedTask
 from mlbench.leaderboard.evidence import summary_columns
 from mlbench.leaderboard.pairs import Pair
 from mlbench.leaderboard.standings import Shown, Standings
-from mlbench.report.comparison import SHORT
+from mlbench.report.notation import SHORT
 from mlbench.report.pairs import POOL
 from mlbench.report.scores import score_ends, score_interval, score_references, score_value
 from mlbench.results import Bounds, Result, SettingResult

@@ -7,8 +7,7 @@ from mlbench.leaderboard.columns import COLUMNS, FIRST, Column, title
 from mlbench.leaderboard.placing import Place
 from mlbench.leaderboard.standings import Group, Score, Standing, Standings
 from mlbench.report.captions import sizes
-from mlbench.report.comparison import SHORT
-from mlbench.report.notation import ABSENT, count, decimal, spoken
+from mlbench.report.notation import ABSENT, SHORT, count, decimal, spoken
 from mlbench.report.scores import written
 from mlbench.results import Bounds
 

@@ -24,8 +24,8 @@ from mlbench.leaderboard.standings import Measured, Shown, standings
 from mlbench.paired import FLIPS
 from mlbench.protocols import Progress, Silence
 from mlbench.ranks import Ranks
-from mlbench.report.comparison import SHORT
 from mlbench.report.harmless import harmless
+from mlbench.report.notation import SHORT
 from mlbench.results import Result
 from mlbench.version import __version__
 

@@ -10,21 +10,11 @@ from rich.text import Text
 
 from mlbench.errors import UnknownName
 from mlbench.languages import KINDS, Kind
-from mlbench.report.notation import count, decimal, heading, quick_look, spoken
+from mlbench.report.notation import SHORT, count, decimal, heading, quick_look, spoken
 from mlbench.report.scores import written
 from mlbench.report.width import Flow, cell_width, fit, plain_table
 from mlbench.results import Result
 from mlbench.scoring.image_text import CAPTION_SCORES
-
-SHORT: dict[Kind, str] = {
-    "monolingual": "mono",
-    "cross_lingual": "cross",
-    "multilingual": "multi",
-    "text_to_image": "to image",
-    "image_to_text": "to text",
-    "image_to_pool": "to pool",
-}
-"""How kinds of settings are called at the head of a narrow column."""
 
 _NO_PREFERENCE = 0.5
 # Recall as the hybrid-batch paper reports it (arXiv 2408.10536, section 4).

@@ -8,7 +8,6 @@ from rich.text import Text
 
 from mlbench.languages import KINDS, Setting
 from mlbench.regression.document import Check, Comparison, TaskComparison
-from mlbench.report.comparison import SHORT
 from mlbench.report.comparison_notes import (
     LINES_LEGEND,
     both_sides,
@@ -41,7 +40,7 @@ from mlbench.report.differences import (
     worst,
 )
 from mlbench.report.harmless import harmless
-from mlbench.report.notation import heading
+from mlbench.report.notation import SHORT, heading
 from mlbench.report.sweep_rows import p_text
 from mlbench.report.width import FittedTable, Flow
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 
 from mlbench.languages import KINDS
 from mlbench.regression.document import Check, Comparison, TaskComparison
-from mlbench.report.comparison import SHORT
 from mlbench.report.comparison_notes import (
     LINES_LEGEND,
     both_sides,
@@ -38,7 +37,7 @@ from mlbench.report.differences import (
 )
 from mlbench.report.harmless import harmless
 from mlbench.report.markdown import code, name, table
-from mlbench.report.notation import count, heading
+from mlbench.report.notation import SHORT, count, heading
 from mlbench.report.pairs import MEAN, POOL
 from mlbench.report.sweep_rows import p_text
 

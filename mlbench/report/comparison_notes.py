@@ -5,7 +5,6 @@ from itertools import groupby
 
 from mlbench.languages import KINDS
 from mlbench.regression.document import Check, Comparison, System, TaskComparison, Verdict
-from mlbench.report.comparison import SHORT
 from mlbench.report.differences import (
     EXPLAINED,
     Difference,
@@ -17,7 +16,7 @@ from mlbench.report.differences import (
     title,
 )
 from mlbench.report.method import intervals
-from mlbench.report.notation import ABSENT, count, decimal, quick_look
+from mlbench.report.notation import ABSENT, SHORT, count, decimal, quick_look
 from mlbench.report.sweep_rows import Quantity
 
 LINES_LEGEND = (

@@ -7,11 +7,10 @@ from html import escape
 from mlbench.languages import KINDS, Kind
 from mlbench.report.chart_svg import HEIGHT, LINE, WIDTH, Axis, Chart, Mark, chart_svg
 from mlbench.report.chart_svg import Series as Drawn
-from mlbench.report.comparison import SHORT
 from mlbench.report.harmless import harmless
 from mlbench.report.history import SCORES, Checkpoint, History, Series, quantities
 from mlbench.report.history_table import figure_text, notes, order_title
-from mlbench.report.notation import count, heading, spoken
+from mlbench.report.notation import SHORT, count, heading, spoken
 from mlbench.report.sweep_rows import Quantity
 
 _COLUMNS = 2

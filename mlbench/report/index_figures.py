@@ -7,8 +7,7 @@ from mlbench.index_costs.document import IndexCosts, IndexReport
 from mlbench.languages import KINDS
 from mlbench.protocols import Parameter
 from mlbench.report.chart_svg import Axis, Chart, Mark, Series, chart_svg
-from mlbench.report.comparison import SHORT
-from mlbench.report.notation import decimal, heading
+from mlbench.report.notation import SHORT, decimal, heading
 from mlbench.report.sweep_figures import Drawing
 from mlbench.report.sweep_rows import Quantity
 

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 
 from mlbench.index_costs.document import Change, IndexCosts, Line
 from mlbench.languages import KINDS, Kind
-from mlbench.report.comparison import SHORT
 from mlbench.report.differences import bounds_text, signed
 from mlbench.report.method import intervals
-from mlbench.report.notation import ABSENT, count, decimal, heading, quick_look
+from mlbench.report.notation import ABSENT, SHORT, count, decimal, heading, quick_look
 from mlbench.report.sweep_rows import Quantity
 
 SCORES = ("own_language_preference", "rank_distance", "max_rank_norm")

@@ -1,9 +1,20 @@
 """How numbers and names are written for people."""
 
+from mlbench.languages import Kind
 from mlbench.results import Bounds
 
 ABSENT = "·"
 """What stands where there is no value."""
+
+SHORT: dict[Kind, str] = {
+    "monolingual": "mono",
+    "cross_lingual": "cross",
+    "multilingual": "multi",
+    "text_to_image": "to image",
+    "image_to_text": "to text",
+    "image_to_pool": "to pool",
+}
+"""How kinds of settings are called at the head of a narrow column."""
 
 _NAMES = {"r_mean": "r_mean", "clip_score": "CLIPScore", "ref_clip_score": "RefCLIPScore"}
 

@@ -7,9 +7,8 @@ from pydantic import JsonValue
 
 from mlbench.languages import Kind
 from mlbench.paired import Line
-from mlbench.report.comparison import SHORT
 from mlbench.report.method import intervals
-from mlbench.report.notation import ABSENT, count, decimal, heading, spoken
+from mlbench.report.notation import ABSENT, SHORT, count, decimal, heading, spoken
 from mlbench.report.scores import written
 from mlbench.sweeps import Arm, Axis, Claim, Figure, Pair, Sweep, TaskSweep, is_separable
 
