@@ -15,7 +15,7 @@ from mlbench.retrievers.checkpoint import find_checkpoint
 from mlbench.retrievers.loading import LoadOptions, load
 from mlbench.training.data import TrainingData, used_texts
 from mlbench.training.kept import kept_folder
-from mlbench.training.pixels import Pixels
+from mlbench.training.pixels import Pixels, reads_squares
 from mlbench.training.recipe import Recipe
 from mlbench.training.settings import HEAD, ImageTextModel
 from mlbench.training.tokens import UNKNOWN, learn_tokenizer, read_texts
@@ -83,6 +83,10 @@ def load_image_text(
             raise UserError(f"image_text: {error}") from error
     if not {"text", "image"} <= set(getattr(model[0], "modalities", ())):
         raise UserError(f"image_text.checkpoint: {settings.checkpoint} does not read both images and texts")
+    if not reads_squares(model[0].processor.image_processor):
+        raise UserError(
+            f"image_text.checkpoint: {settings.checkpoint} reads images in pieces, and cannot be trained here"
+        )
     _set_temperature(model, recipe)
     model.similarity_fn_name = "cosine"
     return model

@@ -30,6 +30,12 @@ class Processor(Protocol):
         """Return the `pixel_values` of images, (n, 3, height, width)."""
 
 
+def reads_squares(processor: Processor) -> bool:
+    """Say whether a processor makes one picture of each image, (3, height, width), not a list of its patches."""
+    found = processor([np.zeros((8, 8, 3), np.uint8)], return_tensors="np")["pixel_values"]
+    return found.ndim == 4 and found.shape[1] == 3
+
+
 @dataclass(eq=False)
 class Pixels:
     """What `processor` makes of images; they are opened when they are first wanted."""

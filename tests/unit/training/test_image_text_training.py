@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from unit.retrievers.image_text_checkpoints import save_siglip, save_siglip2
 from unit.training.image_cases import image_recipe, read_images, rows_of, write_images
 
 from mlbench.errors import UserError
@@ -169,6 +170,7 @@ from pathlib import Path
 from mlbench.protocols import Runtime, Silence
 from mlbench.training.recipe import Recipe
 from mlbench.training.transformer import train_transformer
+from unit.retrievers.image_text_checkpoints import save_siglip, save_siglip2
 from unit.training.image_cases import read_images
 
 class Killer(Silence):
@@ -307,12 +309,32 @@ class TestFaults:
             load_image_text(texts, read_images(recipe), progress=Silence(), runtime=CPU)
 
 
+def weights_after(root: Path, start: Path, out: Path, **changes: Any) -> dict[str, list[float]]:
+    """Return the weights after training from the checkpoint `start`."""
+    recipe = image_recipe(root, **changes)
+    table = recipe.model_dump(mode="json") | {"image_text": {"checkpoint": str(start)}}
+    train_transformer(Recipe.model_validate(table), read_images(recipe), out, runtime=CPU)
+    return weights(out)
+
+
 def test_goes_on_from_a_checkpoint(root: Path, checkpoint: Path, tmp_path: Path) -> None:
-    recipe = image_recipe(root, steps=1, optimizer={"learning_rate": 1e-9})
-    table = recipe.model_dump(mode="json") | {"image_text": {"checkpoint": str(checkpoint)}}
-    further = Recipe.model_validate(table)
-    train_transformer(further, read_images(recipe), tmp_path, runtime=CPU)
-    before, after = weights(checkpoint), weights(tmp_path)
+    before = weights(checkpoint)
+    after = weights_after(root, checkpoint, tmp_path, steps=1, optimizer={"learning_rate": 1e-9})
     del before["logit_scale"], after["logit_scale"]
     assert before.keys() == after.keys()
     assert all(np.allclose(before[name], after[name], atol=1e-7) for name in before)
+
+
+def test_siglip_goes_on_too(root: Path, tmp_path: Path) -> None:
+    after = weights_after(root, save_siglip(tmp_path / "siglip"), tmp_path / "out", steps=2)
+    before = weights(tmp_path / "siglip")
+    assert before.keys() == after.keys()
+    assert any(before[name] != after[name] for name in before if "vision" in name)
+    library = sentence_transformers.SentenceTransformer(str(tmp_path / "out"), device="cpu", local_files_only=True)
+    vectors = open_retriever(f"image_text:{tmp_path / 'out'}", {}, CPU).encode(["klein rot", "red"], "query")
+    np.testing.assert_allclose(vectors, library.encode(["klein rot", "red"]), atol=1e-4)
+
+
+def test_what_reads_images_in_pieces_is_refused(root: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="reads images in pieces, and cannot be trained here"):
+        weights_after(root, save_siglip2(tmp_path / "siglip2"), tmp_path / "out")
