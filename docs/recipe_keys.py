@@ -13,6 +13,7 @@ from mlbench.training.settings import (
     Batches,
     Contamination,
     DataSet,
+    ImageTextModel,
     Loss,
     Optimizer,
     StaticModel,
@@ -34,7 +35,8 @@ TABLES: Mapping[str, tuple[str, type[BaseModel], Mapping[str, str]]] = {
             "steps": "updates of the weights; an upper end where `validation.patience` is set",
             "languages": "tags in lower case, such as `zh`; what data sets have in other languages is left out",
             "static": "a static encoder",
-            "transformer": "or a transformer; one of both",
+            "transformer": "or a transformer",
+            "image_text": "or a model of images and texts; one of the three",
             "batches": "how examples become batches",
             "views": "how one text becomes a query and a document",
             "loss": "what is minimised",
@@ -43,6 +45,11 @@ TABLES: Mapping[str, tuple[str, type[BaseModel], Mapping[str, str]]] = {
             "data_fraction": (
                 "the share of the rows to train on, whole groups of translations and repetitions; a smaller share is a "
                 "part of a larger one"
+            ),
+            "image_share": (
+                "for each language the share of its captions that may stand beside their image, such as "
+                "`th = 0.01`; `default` is that of the languages that are not named. Captions beside captions are taken "
+                "from all; a smaller share is a part of a larger one"
             ),
             "validation": "what progress is judged on",
             "contamination": "evaluation texts among the training texts",
@@ -70,12 +77,33 @@ TABLES: Mapping[str, tuple[str, type[BaseModel], Mapping[str, str]]] = {
             "gradient_accumulation": "batches for each update; the negatives of a query stay those of its batch",
         },
     ),
+    "image_text": (
+        "image_text",
+        ImageTextModel,
+        {
+            "checkpoint": "a folder or hub id of CLIP, SigLIP or another such; without one, a new model is trained",
+            "revision": "a branch, tag or commit on the hub",
+            "dim": "coordinates of a vector",
+            "image_size": "pixels; images are scaled so that they cover the square, and cut to it",
+            "patch": "pixels of the squares that an image is read in; `image_size` is a multiple of it",
+            "vision_layers": "of the tower that reads images",
+            "vision_width": "of these; each head of attention is 32 wide",
+            "text_layers": "of the tower that reads captions",
+            "text_width": "of these",
+            "pieces": "subwords; fewer where the captions do not give so many",
+            "max_length": "tokens of a new model; what is longer is cut on the right",
+            "precision": "of the products; weights stay in fp32. `fp16` needs a GPU",
+            "gradient_accumulation": "batches for each update; the negatives of a query stay those of its batch",
+        },
+    ),
     "batches": (
         "batches",
         Batches,
         {
             "size": "examples of a batch",
             "alpha": "the probability that a batch is monolingual: 1 is the paper's X-X-mono, 0 its X-Y",
+            "captions": "of captioned images: the share of batches that have captions in two languages",
+            "mixed": "of the other batches, of images and captions: the share that has many languages",
             "monolingual": "`mono`: one language for the batch; `mixed`: one for each example",
             "cross_lingual": (
                 "`cross_example`: an ordered pair of languages for each example; `cross_batch`: one for the batch"
@@ -102,6 +130,7 @@ TABLES: Mapping[str, tuple[str, type[BaseModel], Mapping[str, str]]] = {
                 "alone, and another row's document where a row has none"
             ),
             "temperature": "cosines are divided by it",
+            "learn_temperature": "of image-text models: it is trained as well, and stays above .01",
             "symmetric": "the mean with the same loss from documents to queries; not with `hard_only`",
         },
     ),
@@ -121,6 +150,7 @@ TABLES: Mapping[str, tuple[str, type[BaseModel], Mapping[str, str]]] = {
         {
             "name": "as that of the recipe; no other data set has it",
             "files": "JSON lines, each file one `{ path = ... }`, see [below](#files)",
+            "captions": "or a folder of [captioned images](../how-to/train.md#images-and-captions)",
             "hub": "or a data set of the hub, or its copy: a folder of this name beside the recipe or in `--data-dir`",
             "configuration": "one of those that the data set's card lists",
             "folder": "the folder of the hub's data set to read, where its card lists none",
@@ -176,8 +206,8 @@ All that decides a trained model, in one TOML file: `mlbench train RECIPE.toml` 
 of its data are reported at once.
 
 `extends = "NAME"` takes what a recipe leaves out from a shipped one. Tables are merged key by key; lists, such as
-`datasets` and `languages`, are replaced as a whole, and `[static]` replaces `[transformer]`. The name of a key, alone
-where only one table has it, else with its table, is what `mlbench sweep --over` takes.
+`datasets` and `languages`, are replaced as a whole, and one model replaces another. The name of a key, alone
+where only one table (or one model) has it, else with its table, is what `mlbench sweep --over` takes.
 
 ## Shipped recipes
 
@@ -244,6 +274,8 @@ def _type(value: Schema) -> str:
         case {"type": "array", "items": dict() as items}:
             inner = _type(items)
             return f"list of {inner}s"
+        case {"type": "object", "additionalProperties": {"type": "number"}}:
+            return "table of numbers"
         case {"type": "object"}:
             return "table of texts"
         case {"type": str(kind)}:
