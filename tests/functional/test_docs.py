@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import click
 import pytest
@@ -161,6 +161,16 @@ def test_the_picture_of_counts_shows_what_a_run_counts(tmp_path: Path) -> None:
             topics = counted.topic_ids[counted.query_topics[found.queries]].tolist()
             rank = 1 + sum(lists.ahead(document)[language] for language in pool)
             assert rank in found.relevant.ranks[topics.index("t08")]
+
+
+def test_the_encoder_of_colours_is_as_its_pages_say() -> None:
+    made = [block.body for block in blocks(DOCS / "how-to" / "own-retriever.md") if "class Colours" in block.body]
+    session: dict[str, Any] = {}
+    exec(compile(made[0], "own-retriever.md", "exec"), session)
+    said = (DOCS / "explanation" / "image-text.md").read_text(encoding="utf-8")
+    for scores in session["result"].image_text.languages:
+        assert decimal(scores.clip_score, 2) in said
+        assert decimal(scores.r_mean) in said
 
 
 def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
