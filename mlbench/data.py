@@ -52,7 +52,7 @@ def provide_images(task: Task, folder: Path | None, *, progress: Progress = _SIL
     """
     request, task = _request(task, None, None, folder, progress)
     if isinstance(request.images, ImageSources):
-        request = replace(request, images=replace(request.images, into=folder))
+        request = replace(request, images=replace(request.images, into=folder, most_bytes=None))
     collection = replace(_reader(task)(request), parallel=task.parallel)
     check_collection(task, collection, progress)
     return collection

@@ -22,7 +22,8 @@ class ImageSources:
     Beside the task file first: an image of the same path elsewhere may be of other data, and no checksum would tell.
     What lies in these folders may be links to elsewhere: they are the user's own. Images that are missing there are
     unpacked from the archives of the task, which are found or downloaded as its other files are; nothing else of an
-    archive is. With `into`, all images are put into that folder, so that it serves as `--data-dir`.
+    archive is. With `into`, all images are put into that folder, so that it serves as `--data-dir`. Archives of more
+    than `most_bytes` are not downloaded unasked (None: they are).
     """
 
     task: Task
@@ -30,6 +31,7 @@ class ImageSources:
     data_dir: Path | None
     progress: Progress
     into: Path | None = None
+    most_bytes: int | None = 2**30
 
     def find(self, names: Sequence[str]) -> dict[str, Path]:
         """Return the file of each image; raises `DataError` for missing ones."""
@@ -72,7 +74,7 @@ class ImageSources:
                     to_download.append(archive)
                 else:
                     self._unpack(path, self._wanted(archive, names, found), found)
-        to_download = [archive for archive in to_download if archive.downloadable and not files.offline()]
+        to_download = [archive for archive in to_download if archive.downloadable and self._may_fetch(archive)]
         needed = [archive for archive in to_download if self._wanted(archive, names, found)]
         if needed:
             files.check_space(sum(archive.bytes or 0 for archive in needed), self.task.name)
@@ -87,6 +89,10 @@ class ImageSources:
                 path = files.download(archive, files.cache_dir() / "data", progress=self.progress)
                 self.progress.finish()
                 self._unpack(path, wanted, found)
+
+    def _may_fetch(self, archive: DeclaredArchive) -> bool:
+        """Say whether an archive may be downloaded: a large one only where a download was asked for."""
+        return not files.offline() and (self.most_bytes is None or (archive.bytes or 0) <= self.most_bytes)
 
     def _wanted(self, archive: DeclaredArchive, names: Sequence[str], found: dict[str, Path]) -> list[str]:
         return [name for name in names if name not in found and fnmatchcase(name, archive.holds)]
@@ -109,13 +115,18 @@ class ImageSources:
 
     def _missing(self, missing: Sequence[str], of: int) -> DataError:
         beside = self.task.root / self.images.folder
-        where = beside if beside.is_dir() else Path("DIR", self.images.folder)
+        is_own = beside.is_dir() or not (self.images.source or self.images.archives)
+        where = beside if is_own else Path("DIR", self.images.folder)
         archives = [str(Path("DIR", archive.path)) for archive in self.images.archives]
-        forbidden = files.offline() and any(archive.downloadable for archive in self.images.archives)
+        downloadable = [archive for archive in self.images.archives if archive.downloadable]
+        forbidden = bool(downloadable) and files.offline()
+        unasked = bool(downloadable) and not forbidden and self.most_bytes is not None
+        size = sum(archive.bytes or 0 for archive in downloadable) / 1e9
         parts = [
             f"put {'it' if len(missing) == 1 else 'them'} into {where}",
             f", or what they are packed in to {' and '.join(archives)}" if archives else "",
-            "" if beside.is_dir() else ", and pass --data-dir DIR",
+            "" if is_own else ", and pass --data-dir DIR",
+            f", or let mlbench tasks download {self.task.name} fetch {size:,.1f} GB" if unasked else "",
             f"; they come from {self.images.source}" if self.images.source else "",
             "; downloads are forbidden by MLBENCH_OFFLINE or HF_HUB_OFFLINE" if forbidden else "",
         ]

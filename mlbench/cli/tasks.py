@@ -12,7 +12,7 @@ from mlbench.cli.progress import Screen, console, pass_screen
 from mlbench.data import is_sharded, load_collection, provide_images
 from mlbench.declarations import DeclaredFile
 from mlbench.errors import DataError, InvalidTask, UnknownName, UserError
-from mlbench.files import find_all, provide
+from mlbench.files import find, find_all, provide
 from mlbench.languages import IMAGE, settings_of
 from mlbench.protocols import Progress
 from mlbench.records import Collection, Image
@@ -150,7 +150,7 @@ def download(screen: Screen, names: tuple[str, ...], data_dir: Path | None, lang
         else:
             paths = list(provide(task, data_dir, progress=screen.progress()))
         folders = sorted({str(path.parent) for path in paths})
-        by_hand = any(file.unchecked for file in task.files)
+        by_hand = [find(file, data_dir=data_dir, root=task.root) for file in task.files if file.unchecked]
         nothing = _BY_HAND if by_hand else _NOTHING if task.files else _BY_READER
         click.echo(f"{task.name}: {len(paths)} files in {', '.join(folders)}" if paths else nothing.format(task.name))
         if task.images is not None and any(file.url for file in task.files):

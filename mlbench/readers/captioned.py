@@ -158,8 +158,8 @@ def _tell(
     twins = _twins([(name, image) for name, image in images.items() if image is not None])
     if twins:
         note(
-            f"{task}: {len(twins):,} images are the same file as another, such as {twins[0][0]} and {twins[0][1]}: "
-            "they cannot be told apart, so the one that is wanted may stand behind the other"
+            f"{task}: images that are the same file as another: {len(twins):,}, such as {twins[0][0]} and "
+            f"{twins[0][1]}: they cannot be told apart, so the one that is wanted may stand behind the other"
         )
 
 

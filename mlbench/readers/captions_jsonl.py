@@ -96,11 +96,13 @@ def _tell_uncaptioned(request: ReadRequest, captions: Sequence[Caption]) -> None
     first = captions[0].image
     path = request.images.find([first])[first] if request.images is not None else Path(first)
     folder = path.parents[first.count("/")]
-    named = {caption.image for caption in captions}
+    captioned_ones = {caption.image for caption in captions}
     there = (found.relative_to(folder).as_posix() for found in folder.rglob("*") if found.suffix.lower() in _SUFFIXES)
-    others = sorted(name for name in there if name not in named)
+    others = sorted(name for name in there if name not in captioned_ones)
     if others:
-        request.progress.note(f"{request.task}: {len(others):,} images have no caption, such as {others[0]}: left out")
+        request.progress.note(
+            f"{request.task}: images without a caption: {len(others):,}, such as {others[0]}; left out"
+        )
 
 
 def _tell_shared(request: ReadRequest, captions: Sequence[Caption]) -> None:
@@ -112,6 +114,6 @@ def _tell_shared(request: ReadRequest, captions: Sequence[Caption]) -> None:
     if shared:
         language, text = shared[0]
         request.progress.note(
-            f"{request.task}: {len(shared):,} captions are those of several images, such as {text[:60]!r} in "
+            f"{request.task}: captions that several images have: {len(shared):,}, such as {text[:60]!r} in "
             f"{language}: those images cannot be told apart by it"
         )

@@ -1,6 +1,7 @@
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from types import SimpleNamespace
@@ -217,6 +218,14 @@ class TestArchives:
             "put them into DIR/pets/images, or what they are packed in to DIR/pets/pets.zip, and pass --data-dir DIR; "
             "downloads are forbidden by MLBENCH_OFFLINE or HF_HUB_OFFLINE"
         )
+
+    def test_a_large_archive_is_downloaded_where_that_was_asked_for(self, tmp_path: Path, cache: Path) -> None:
+        content = packed(tmp_path / "made/pets.zip", *NAMES)
+        with served(Behaviour(content)) as url:
+            finder = replace(sources(a_task(tmp_path, archives=archive_of(content, url))), most_bytes=len(content) - 1)
+            with pytest.raises(DataError, match=r"or let mlbench tasks download pets fetch 0\.0 GB"):
+                finder.find(NAMES)
+            assert len(replace(finder, most_bytes=None).find(NAMES)) == 2
 
     def test_a_full_disk_is_told_before_anything_is_fetched(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -128,7 +128,7 @@ def test_the_same_bytes_under_two_names_are_one_image_twice(tmp_path: Path) -> N
     assert first.text == second.text
     assert first.doc_id != second.doc_id
     (note,) = notes.notes
-    assert note.startswith("own: 1 images are the same file as another, such as b.png and a.png")
+    assert note.startswith("own: images that are the same file as another: 1, such as b.png and a.png")
 
 
 def test_animations_are_told(tmp_path: Path) -> None:

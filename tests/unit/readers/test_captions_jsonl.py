@@ -124,7 +124,7 @@ def test_images_without_captions_are_counted(tmp_path: Path) -> None:
     (root / "images" / "README.txt").write_text("nothing")
     notes = Notes()
     assert len(read_folder(root, notes=notes).documents[IMAGE]) == 1
-    assert notes.notes == ["own: 2 images have no caption, such as c.JPEG: left out"]
+    assert notes.notes == ["own: images without a caption: 2, such as c.JPEG; left out"]
 
 
 def test_captions_that_several_images_have_are_counted(tmp_path: Path) -> None:
@@ -133,4 +133,4 @@ def test_captions_that_several_images_have_are_counted(tmp_path: Path) -> None:
     collection = read_folder(root, notes=notes)
     assert len(collection.documents["en"]) == 3
     (note,) = notes.notes
-    assert note.startswith("own: 1 captions are those of several images, such as 'one' in en")
+    assert note.startswith("own: captions that several images have: 1, such as 'one' in en")
