@@ -230,7 +230,7 @@ def _range_of_shares(cutoff: int, shares: Sequence[LanguageShare]) -> BiasResult
     return BiasResult(
         name=f"language_share@{cutoff}",
         value=max(known) - min(known) if known else None,
-        references={"chance": 0.0},
+        references={"floor": 0.0},
         rows_by="document_language",
         rows=tuple(LanguageValue(language=each.document_language, value=each.share) for each in shares),
     )
