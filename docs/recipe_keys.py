@@ -48,8 +48,8 @@ TABLES: Mapping[str, tuple[str, type[BaseModel], Mapping[str, str]]] = {
             ),
             "image_share": (
                 "for each language the share of its captions that may stand beside their image, such as "
-                "`th = 0.01`; `default` is that of the languages that are not named. Captions beside captions are taken "
-                "from all; a smaller share is a part of a larger one"
+                "`th = 0.01`; `default` is that of the languages that are not named. Captions beside captions are "
+                "taken from all; a smaller share is a part of a larger one"
             ),
             "validation": "what progress is judged on",
             "contamination": "evaluation texts among the training texts",
