@@ -48,10 +48,10 @@ def xtd10(folder: Path, data_dir: Path) -> tuple[list[Path], dict[str, list[str]
 def by_library(checkpoint: Path, images: Sequence[Path], captions: Sequence[str]) -> tuple[Vectors, Vectors]:
     """Return what transformers gives for images and captions, one by one of the former; unit length in float64."""
     import torch
-    from transformers import CLIPImageProcessorPil, CLIPModel, CLIPTokenizer
+    from transformers import AutoTokenizer, CLIPImageProcessorPil, CLIPModel
 
     model = CLIPModel.from_pretrained(checkpoint).eval()
-    tokenizer = CLIPTokenizer.from_pretrained(checkpoint)
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint)
     processor = CLIPImageProcessorPil.from_pretrained(checkpoint)
     found: tuple[list[Vectors], list[Vectors]] = ([], [])
     with torch.no_grad():
