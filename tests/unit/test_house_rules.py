@@ -217,3 +217,9 @@ def canonical(name: str) -> str:
 
 def numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split("."))
+
+
+def test_test_modules_have_names_of_their_own() -> None:
+    """Pytest would import one in place of another, and end."""
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert sorted(name for name in set(names) if names.count(name) > 1) == []
