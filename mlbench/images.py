@@ -4,12 +4,13 @@ import re
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from hashlib import file_digest
 from importlib.util import find_spec
 from itertools import islice
 from os import cpu_count
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple
 
 from mlbench.errors import DataError, MissingExtra
@@ -21,11 +22,38 @@ MOST_PIXELS = 2**26
 """Images of more pixels are refused before they are decoded; photographs of 64 megapixels are still read."""
 
 _AHEAD = 4
+# What is on the web. Pillow would open more, and run another program for PostScript.
+_FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 _SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 
 
 class BrokenImage(DataError):
     """An image that cannot be decoded; the message says why, without the file's name."""
+
+
+class _WithoutWarnings:
+    """Keeps Python's warnings back while any thread is within.
+
+    They are filtered for the whole process: threads that each put back what they had found could leave it without any.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._within, self._filters = Lock(), 0, ExitStack()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._within:
+                self._filters.enter_context(warnings.catch_warnings(action="ignore"))
+            self._within += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._within -= 1
+            if not self._within:
+                self._filters.close()
+
+
+_WITHOUT_WARNINGS = _WithoutWarnings()
 
 
 class Checked(NamedTuple):
@@ -113,15 +141,11 @@ def _opened(path: Path) -> "Iterator[Image.Image]":
     from PIL import Image
 
     try:
-        with warnings.catch_warnings():
-            # Of large images and odd metadata: the first are refused here, the second do not matter.
-            warnings.simplefilter("ignore")
-            with Image.open(path) as image:
-                if image.width * image.height > MOST_PIXELS:
-                    raise BrokenImage(
-                        f"has {image.width:,} x {image.height:,} pixels, at most {MOST_PIXELS:,} are read"
-                    )
-                yield image
+        # Of large images and odd metadata: the first are refused here, the second do not matter.
+        with _WITHOUT_WARNINGS, Image.open(path, formats=_FORMATS) as image:
+            if image.width * image.height > MOST_PIXELS:
+                raise BrokenImage(f"has {image.width:,} x {image.height:,} pixels, at most {MOST_PIXELS:,} are read")
+            yield image
     except BrokenImage:
         raise
     except FileNotFoundError as error:
@@ -150,7 +174,7 @@ def _upright_rgb(image: "Image.Image") -> "Image.Image":
     upright = ImageOps.exif_transpose(image)
     if upright.mode in _SIXTEEN_BITS:
         # Pillow would cut such numbers off at 255.
-        upright = upright.point(lambda level: level / 256).convert("L")
+        upright = upright.convert("I").point(lambda level: level / 256).convert("L")
     if upright.has_transparency_data:
         layer = upright.convert("RGBA")
         upright = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)

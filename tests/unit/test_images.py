@@ -1,6 +1,7 @@
 import subprocess
 import sys
 import threading
+import warnings
 from collections.abc import Callable
 from hashlib import sha256
 from io import BytesIO
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pictures import huge, noise, png, save
-from PIL import Image
+from PIL import EpsImagePlugin, Image
 
 from mlbench import images
 from mlbench.errors import DataError, MissingExtra
@@ -62,8 +63,19 @@ def palette() -> bytes:
         (palette(), [(10, 20, 30), (255, 255, 255)]),
         (png(3, 1, 16, 0, b"\x00\x00\x00\x80\x00\xff\xff"), [(0, 0, 0), (128, 128, 128), (255, 255, 255)]),
         (png(1, 1, 16, 2, b"\x00\xff\xff\x80\x00\x00\x00"), [(255, 128, 0)]),
+        (
+            packed(Image.frombytes("I;16", (3, 1), b"\x00\x00\x00\x80\xff\xff"), "TIFF"),
+            [(n,) * 3 for n in (0, 128, 255)],
+        ),
+        (
+            packed(Image.frombytes("I;16B", (3, 1), b"\x00\x00\x80\x00\xff\xff"), "TIFF"),
+            [(n,) * 3 for n in (0, 128, 255)],
+        ),
     ],
-    ids=["rgb", "grey", "one bit", "clear grey", "clear", "opaque", "palette", "16-bit grey", "16-bit colour"],
+    ids=[
+        *("rgb", "grey", "one bit", "clear grey", "clear", "opaque", "palette", "16-bit grey", "16-bit colour"),
+        *("16-bit tiff", "16-bit tiff of the other order"),
+    ],
 )
 def test_all_come_out_as_rgb(tmp_path: Path, content: bytes, pixels: list[tuple[int, int, int]]) -> None:
     image = opened(tmp_path, content)
@@ -122,6 +134,25 @@ def test_broken_images_are_refused_in_one_line(tmp_path: Path, content: bytes, f
         assert str(caught.value).startswith(fault)
         assert "\n" not in str(caught.value)
         assert str(path) not in str(caught.value)
+
+
+def test_no_other_program_is_run_to_open_an_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran = []
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *args, **options: ran.append(args))
+    path = tmp_path / "a.jpg"
+    path.write_bytes(packed(noise(1), "EPS"))
+    with pytest.raises(BrokenImage, match="no image that Pillow knows"):
+        check_image(path)
+    assert not ran
+
+
+def test_threads_leave_the_filters_of_warnings_as_they_were(tmp_path: Path) -> None:
+    paths = [save(tmp_path / f"{number}.jpg", number, (200, 200)) for number in range(40)]
+    before = list(warnings.filters)
+    for _ in range(5):
+        assert not any(each.fault for each in check_images(paths))
+        assert len(list(open_images(paths, 8))) == len(paths)
+        assert warnings.filters == before
 
 
 def test_the_limit_is_a_number_of_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
