@@ -1,5 +1,6 @@
 """Takes single files out of zip and tar archives, and nothing else: no link, and nowhere but where it is asked for."""
 
+import lzma
 import stat
 import tarfile
 import zipfile
@@ -16,6 +17,8 @@ LARGEST_MEMBER = 2**28
 """Larger members are refused: no image has so many bytes."""
 
 _BLOCK_BYTES = 1 << 20
+# Names that are no UTF-8 are value errors, unknown ways of packing and passwords runtime errors.
+_DAMAGES = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, RuntimeError, ValueError)
 
 Opening = Callable[[], IO[bytes]]
 
@@ -78,7 +81,7 @@ def _readable(archive: Path) -> Iterator[None]:
     """Make one kind of error of the many that damaged archives raise."""
     try:
         yield
-    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
+    except _DAMAGES as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)[:100].rstrip(":")
         raise DataError(f"{archive} is damaged, or no archive ({reason}): replace it by the original") from error
     except OSError as error:

@@ -41,14 +41,15 @@ def read(request: ReadRequest) -> Collection:
 def _pairs(name: str, table: object) -> Iterator[tuple[str, str]]:
     """Yield image and caption of what a file holds, in its order."""
     if isinstance(table, dict) and "annotations" in table:
-        images = {row.get("id"): _text(name, row, "file_name") for row in _rows(name, table, "images")}
+        images = {str(row.get("id")): _text(name, row, "file_name") for row in _rows(name, table, "images")}
         for row in _rows(name, table, "annotations"):
-            if row.get("image_id") not in images:
+            image = str(row.get("image_id"))
+            if image not in images:
                 raise DataError(
                     f"{name}: the caption {row.get('id')!r:.40} is of image {row.get('image_id')!r:.40}, "
                     "which is not among its images"
                 )
-            yield _file_name(images[row.get("image_id")]), _text(name, row, "caption")
+            yield _file_name(images[image]), _text(name, row, "caption")
     elif isinstance(table, dict):
         for row in _rows(name, table, "images"):
             for sentence in _rows(name, row, "sentences"):

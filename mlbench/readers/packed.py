@@ -1,5 +1,6 @@
 """Reads a file as it is, or one member of a zip file."""
 
+import lzma
 import zipfile
 import zlib
 from pathlib import Path
@@ -23,7 +24,7 @@ def content_of(path: Path, member: str) -> bytes:
             if not found:
                 raise DataError(f"{path} holds no {member or 'named member'}, only {', '.join(names[:_MOST_NAMED])}")
             return archive.read(found[0])
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, ValueError) as error:
         raise DataError(f"{path} is damaged ({error}): replace it by the original") from error
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error

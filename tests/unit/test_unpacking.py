@@ -1,4 +1,5 @@
 import io
+import random
 import stat
 import tarfile
 import zipfile
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from mlbench import unpacking
 from mlbench.errors import DataError
+from mlbench.readers.packed import content_of
 from mlbench.unpacking import unpack
 
 Members = dict[str, bytes]
@@ -32,6 +34,17 @@ def tarred(path: Path, members: Members, mode: str = "w:gz") -> Path:
             info = tarfile.TarInfo(name)
             info.size = len(content)
             archive.addfile(info, io.BytesIO(content))
+    return path
+
+
+def xz_tar(path: Path, members: Members) -> Path:
+    return tarred(path, members, "w:xz")
+
+
+def lzma_zip(path: Path, members: Members) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
     return path
 
 
@@ -135,6 +148,26 @@ def test_any_damage_is_found_or_harmless(tmp_path_factory: pytest.TempPathFactor
         except DataError:
             continue
         assert not done or names["a.jpg"].is_file()
+
+
+@pytest.mark.parametrize("pack", [xz_tar, lzma_zip])
+def test_damage_to_what_lzma_packed_is_one_line(tmp_path: Path, pack: Packing) -> None:
+    content = bytearray(pack(tmp_path / "archive", {"a.jpg": random.Random(0).randbytes(100_000)}).read_bytes())
+    for place in (60, len(content) // 2):
+        content[place] ^= 255
+    (tmp_path / "archive").write_bytes(content)
+    with pytest.raises(DataError, match="archive is damaged, or no archive"):
+        list(unpack(tmp_path / "archive", wanted(tmp_path, "a.jpg")))
+    assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+
+
+def test_a_name_that_is_no_text_is_damage(tmp_path: Path) -> None:
+    archive = zipped(tmp_path / "a.zip", {"\u00e9.jpg": b"A"})
+    archive.write_bytes(archive.read_bytes().replace("\u00e9".encode(), b"\xff\xfe"))
+    with pytest.raises(DataError, match=r"a\.zip is damaged, or no archive"):
+        list(unpack(archive, wanted(tmp_path, "a.jpg")))
+    with pytest.raises(DataError, match=r"a\.zip is damaged"):
+        content_of(archive, "captions.jsonl")
 
 
 def test_an_encrypted_archive_and_a_folder_that_cannot_be_written(tmp_path: Path) -> None:

@@ -98,6 +98,10 @@ def test_files_of_several_languages(tmp_path: Path) -> None:
             '{"images": [], "annotations": [{"id": 4, "image_id": 5}]}',
             "the caption 4 is of image 5, which is not among",
         ),
+        (
+            '{"images": [{"id": [1], "file_name": "a.jpg"}], "annotations": [{"id": 4, "image_id": [5]}]}',
+            "the caption 4 is of image [5], which is not among",
+        ),
         ('{"images": [{"id": 1}], "annotations": []}', "'file_name' must be a text that is not empty, not None"),
     ],
 )

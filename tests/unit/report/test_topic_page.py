@@ -8,6 +8,7 @@ from unit.seeing import measured, write_task
 
 from mlbench.data import load_collection
 from mlbench.records import Collection
+from mlbench.report.notation import ABSENT
 from mlbench.report.pictures import LARGEST, pictures_of
 from mlbench.report.topic import Topic, look_at
 from mlbench.report.topic_page import TopicAnswer, topic_page
@@ -70,6 +71,15 @@ def test_names_stay_text(path: Path, collection: Collection) -> None:
     assert "onerror=alert(1)>" not in page
     assert not set("\x1b\u202e\x00\u2028") & set(page)
     assert page.count("data:image/png;base64,AAAA") >= 1
+
+
+def test_a_document_that_stands_for_some_queries_alone(path: Path, collection: Collection) -> None:
+    topic = topic_of(path, collection, "03.png#1")
+    (document,) = topic.relevant
+    for standings, dashes in ((document.standings, 0), (document.standings[1:], 1), ((), len(topic.queries))):
+        shown = topic.model_copy(update={"relevant": (document.model_copy(update={"standings": standings}),)})
+        page = topic_page([TopicAnswer(shown, "", {})])
+        assert page.count(f"<td>{ABSENT}</td>") == dashes
 
 
 def test_without_texts_it_says_so(path: Path) -> None:
