@@ -51,7 +51,7 @@ def captioned(
     while True:
         sample = kept if request.limit is None else kept.sample(request.limit)
         waiting = [row.text for row in sample.documents[IMAGE] if row.text not in checked]
-        checked |= _checked(request, waiting) if waiting else {}
+        checked |= _checked(request, waiting, checked) if waiting else {}
         if all(checked[row.text] is not None for row in sample.documents[IMAGE]):
             break
         # A broken image makes room for another one in a sample.
@@ -118,10 +118,10 @@ def _with_images(collection: Collection, images: Mapping[str, Image]) -> Collect
     )
 
 
-def _checked(request: ReadRequest, names: Sequence[str]) -> dict[str, Image | None]:
+def _checked(request: ReadRequest, names: Sequence[str], before: Mapping[str, Image | None]) -> dict[str, Image | None]:
     """Return the image of each name, None for one that cannot be decoded; tell of what is odd.
 
-    Raises `DataError` where more than half cannot be decoded.
+    Raises `DataError` where more than half of these and those checked `before` cannot be decoded.
     """
     assert request.images is not None
     paths = request.images.find(names)
@@ -136,21 +136,25 @@ def _checked(request: ReadRequest, names: Sequence[str]) -> dict[str, Image | No
             animated.append(name)
         request.progress.advance(1)
     request.progress.finish()
-    _tell(request, images, faults, animated)
+    _tell(request, {**before, **images}, faults, animated)
     return images
 
 
 def _tell(
     request: ReadRequest, images: Mapping[str, Image | None], faults: Mapping[str, str], animated: Sequence[str]
 ) -> None:
-    """Tell of images that are broken, animated or there twice; raises `DataError` where more than half are broken."""
+    """Tell of images that are broken, animated or there twice; raises `DataError` where more than half are broken.
+
+    `faults` and `animated` are of those that were checked last.
+    """
     task, note = request.task, request.progress.note
+    n_broken = sum(image is None for image in images.values())
     for name, fault in list(faults.items())[:_MOST_NAMED]:
         note(f"{task}: {name} {fault}")
     if faults:
         name, fault = next(iter(faults.items()))
-        broken = f"{task}: {len(faults):,} of {len(images):,} images cannot be used, such as {name}, which {fault}"
-        if 2 * len(faults) > len(images):
+        broken = f"{task}: {n_broken:,} of {len(images):,} images cannot be used, such as {name}, which {fault}"
+        if 2 * n_broken > len(images):
             raise DataError(f"{broken}: are these the images of the task?")
         note(f"warning: {broken}: left out, with their captions")
     if animated:

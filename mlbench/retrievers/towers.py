@@ -81,6 +81,13 @@ OPENERS: dict[str, tuple[str, str]] = {
 # What only a checkpoint needs whose authors publish nothing but its weights.
 _BARE = ("image_size", "tokenizer")
 _BARE_WEIGHTS = (".pth", ".safetensors")
+_TOKENIZER_FILES = (
+    "added_tokens.json",
+    "special_tokens_map.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "vocab.txt",
+)
 
 
 def find_towers(locator: str, revision: str | None, *, allow_pickle: bool) -> Path:
@@ -92,15 +99,26 @@ def find_towers(locator: str, revision: str | None, *, allow_pickle: bool) -> Pa
 
 
 def digest_towers(path: Path, tokenizer: str | None) -> str:
-    """Return a SHA-256 (hex) of a checkpoint: its folder, or its file of weights, and the folder of its tokenizer."""
+    """Return a SHA-256 (hex) of a checkpoint: its folder, or its file of weights, and the folder of its tokenizer.
+
+    Of what lies beside a file of weights, only the tokenizer counts, and that only where no folder is named.
+    """
     if path.is_dir():
         digest = digest_checkpoint(path, more=(".pth",))
     else:
         with path.open("rb") as file:
             digest = file_digest(file, "sha256").hexdigest()
     if tokenizer is None:
-        return digest
+        beside = "" if path.is_dir() else _digest_tokenizer(path.parent)
+        return sha256(f"{digest}\x1f{beside}".encode()).hexdigest() if beside else digest
     return sha256(f"{digest}\x1f{digest_checkpoint(Path(tokenizer).expanduser())}".encode()).hexdigest()
+
+
+def _digest_tokenizer(folder: Path) -> str:
+    """Return a SHA-256 (hex) of the tokenizer's files in a folder of other things, empty where there are none."""
+    found = [folder / name for name in _TOKENIZER_FILES if (folder / name).is_file()]
+    lines = [f"{path.name}\x1f{sha256(path.read_bytes()).hexdigest()}" for path in found]
+    return sha256("\n".join(lines).encode()).hexdigest() if found else ""
 
 
 def check_kind(path: Path, options: LoadOptions) -> str | None:

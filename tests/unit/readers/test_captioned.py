@@ -215,6 +215,15 @@ class TestSamples:
         assert sample.left_out[IMAGE] == 29
         assert sample.left_out["en"] + len(sample.documents["en"]) == 120
 
+    def test_what_makes_room_may_be_broken_too(self, tmp_path: Path) -> None:
+        broken: list[str] = []
+        for number in range(4):
+            folder = self.folder(tmp_path / str(number), broken)
+            sample = sample_of(folder, self.rows, 1, ("de", "en"))
+            assert set(sample.unreadable) <= set(broken)
+            broken.append(sample.queries[IMAGE][0].topic_id)
+        assert len(sample.unreadable) == 3
+
     def test_a_broken_image_makes_room_for_another(self, tmp_path: Path) -> None:
         sound = sample_of(self.folder(tmp_path / "sound"), self.rows, 5, ("de", "en"))
         gone = sound.queries[IMAGE][0].topic_id
