@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from errno import EACCES, EIO, EISDIR, EMFILE, ENFILE, ENOMEM, EPERM
 from hashlib import file_digest
 from importlib.util import find_spec
 from itertools import islice
@@ -24,6 +25,8 @@ MOST_PIXELS = 2**26
 _AHEAD = 4
 # What is on the web. Pillow would open more, and run another program for PostScript.
 _FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+# What is no fault of an image, which may be read another time.
+_UNREADABLE = (EACCES, EIO, EISDIR, EMFILE, ENFILE, ENOMEM, EPERM)
 _SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 
 
@@ -150,13 +153,13 @@ def _opened(path: Path) -> "Iterator[Image.Image]":
         raise
     except FileNotFoundError as error:
         raise DataError(f"{path} is missing") from error
-    except (IsADirectoryError, PermissionError) as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}") from error
     except Image.DecompressionBombError as error:
         # Pillow has a limit of its own, which is higher, and its message has the number.
         pixels = next((f"{int(number):,}" for number in re.findall(r"\d+", str(error))), "too many")
         raise BrokenImage(f"has {pixels} pixels, at most {MOST_PIXELS:,} are read") from error
     except Exception as error:  # Decoders of broken files raise a dozen kinds.
+        if isinstance(error, OSError) and error.errno in _UNREADABLE:
+            raise DataError(f"{path} cannot be read: {error.strerror}") from error
         raise BrokenImage("is empty" if not path.stat().st_size else f"cannot be decoded: {_reason(error)}") from error
 
 

@@ -13,6 +13,7 @@ from mlbench.protocols import ReadRequest
 from mlbench.records import Collection, Document, Image, Judgment, Query, document_id
 
 _MOST_NAMED = 20
+_HALF = re.compile("[\ud800-\udfff]")
 _NOT_IN_IDS = re.compile(r"[\s\x00-\x1f\x7f-\x9f#%]")
 
 
@@ -38,12 +39,14 @@ def captioned(
     only its images are looked for and checked, and `left_out` counts the others. Images that cannot be decoded are left
     out with their captions, told to the user and counted.
 
-    Raises `DataError` for a language without captions, missing images, and images of which most are broken.
+    Raises `DataError` for a language without captions, names and captions with half of a surrogate pair, missing
+    images, and images of which most are broken.
     """
     found = {row.language for row in captions}
     for language in request.languages:
         if language not in found:
             raise DataError(f"{request.task}: there are no captions in language {language!r}")
+    _check_characters(request.task, captions)
     if request.images is None:
         raise DataError(f"{request.task}: a task of captioned images must say where they are: add [images] to its file")
     whole = kept = _named(request, captions, clusters or {}, cluster_unit)
@@ -70,6 +73,15 @@ def captioned(
 def topic_of(image: str) -> str:
     """Return the topic of an image: its name, in which white space, `#` and `%` are written as in an address."""
     return _NOT_IN_IDS.sub(lambda match: "".join(f"%{byte:02X}" for byte in match[0].encode()), image)
+
+
+def _check_characters(task: str, captions: Sequence[Caption]) -> None:
+    half = next((row for row in captions if _HALF.search(row.image + row.text)), None)
+    if half is not None:
+        raise DataError(
+            f"{task}: the image {half.image!a:.60} or its caption {half.text!a:.60} holds half of a surrogate pair, "
+            "which is no character"
+        )
 
 
 def _named(

@@ -1,3 +1,5 @@
+import errno
+import os
 import subprocess
 import sys
 import threading
@@ -192,6 +194,19 @@ def test_what_is_no_file_is_another_error(tmp_path: Path, make: Callable[[Path],
     assert not isinstance(caught.value, BrokenImage)
     with pytest.raises(DataError, match=r"a\.png"):
         list(check_images([save(tmp_path / "b.png"), tmp_path / "a.png"]))
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EMFILE, errno.ENOMEM])
+def test_what_the_machine_lacks_is_no_fault_of_the_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def fail(*args: object, **options: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    path = save(tmp_path / "a.png")
+    monkeypatch.setattr(Image, "open", fail)
+    with pytest.raises(DataError, match=rf"a\.png cannot be read: {os.strerror(number)}"):
+        list(check_images([path]))
 
 
 def test_without_pillow_one_line_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

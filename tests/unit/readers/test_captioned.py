@@ -109,6 +109,13 @@ def test_more_than_half_broken_is_an_error(tmp_path: Path) -> None:
         captioned(request(three, ("en",)), rows)
 
 
+@pytest.mark.parametrize("row", [Caption("a.png", "en", "\ud83d"), Caption("a\udc80.png", "en", "a")])
+def test_half_a_character_is_an_error_that_can_be_printed(tmp_path: Path, row: Caption) -> None:
+    with pytest.raises(DataError, match="half of a surrogate pair") as caught:
+        captioned(request(tmp_path, ("en",)), [Caption("b.png", "en", "b"), row])
+    assert str(caught.value).isascii()
+
+
 def test_many_broken_ones_are_counted_and_the_first_named(tmp_path: Path) -> None:
     names = [f"{number}.png" for number in range(60)]
     notes = Notes()
