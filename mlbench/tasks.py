@@ -118,7 +118,8 @@ class Task(Declared):
     @classmethod
     def _defaults_of_kind(cls, table: object) -> object:
         if isinstance(table, dict) and table.get("kind") == "image_text":
-            primary = {"primary_measure": table["measures"][0]} if table.get("measures") else {}
+            measures = table.get("measures")
+            primary = {"primary_measure": measures[0]} if measures and isinstance(measures, list | tuple) else {}
             return _IMAGE_TEXT | primary | table
         return table
 

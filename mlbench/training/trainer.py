@@ -84,8 +84,11 @@ class BatchLoss(torch.nn.Module):  # type: ignore[misc]
         )
 
     def _temperature(self) -> float | torch.Tensor:
-        # No lower than .01, as CLIP has it.
-        return 1 / self._scale[0].exp().clamp(max=_HIGHEST_SCALE) if self._scale else self._options.temperature
+        if not self._scale:
+            return self._options.temperature
+        scale = self._scale[0].exp()
+        # What is learned gets no lower than .01, as CLIP has it.
+        return 1 / (scale.clamp(max=_HIGHEST_SCALE) if self._options.learn_temperature else scale)
 
 
 class BatchTrainer(SentenceTransformerTrainer):  # type: ignore[misc]

@@ -453,6 +453,11 @@ class TestImages:
         (found,) = faults(tmp_path, text)
         assert found.startswith(fault)
 
+    @pytest.mark.parametrize("measures", ["measures = 5", "measures = true", "[measures]\nAP = 1"])
+    def test_measures_that_are_no_list(self, tmp_path: Path, measures: str) -> None:
+        found = faults(tmp_path, measures + "\n" + CAPTIONS if measures[0] == "m" else CAPTIONS + measures)
+        assert any(fault.startswith("measures: must be a list") for fault in found)
+
     @pytest.mark.parametrize(
         ("name", "images", "captions"),
         [

@@ -27,6 +27,7 @@ from mlbench.training.image_text import caption_tokenizer, load_image_text, logi
 from mlbench.training.manifest import read_manifest
 from mlbench.training.pixels import Pixels
 from mlbench.training.recipe import Recipe
+from mlbench.training.settings import Loss
 from mlbench.training.transformer import train_transformer
 
 torch = pytest.importorskip("torch")
@@ -338,3 +339,18 @@ def test_siglip_goes_on_too(root: Path, tmp_path: Path) -> None:
 def test_what_reads_images_in_pieces_is_refused(root: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="reads images in pieces, and cannot be trained here"):
         weights_after(root, save_siglip2(tmp_path / "siglip2"), tmp_path / "out")
+
+
+@pytest.mark.parametrize("temperature", [0.002, 0.05])
+def test_a_temperature_that_is_not_learned_is_that_of_the_recipe(temperature: float) -> None:
+    from mlbench.training.trainer import BatchLoss
+
+    random = torch.Generator().manual_seed(0)
+    columns = [{"sentence_embedding": torch.randn(4, 8, generator=random)} for _ in range(2)]
+    scale = torch.nn.Parameter(torch.tensor(-np.log(temperature)), requires_grad=False)
+    kept = BatchLoss(torch.nn.Identity(), Loss(temperature=temperature), scale)
+    plain = BatchLoss(torch.nn.Identity(), Loss(temperature=temperature))
+    assert float(kept(columns)) == pytest.approx(float(plain(columns)), rel=1e-4)
+    learned = BatchLoss(torch.nn.Identity(), Loss(temperature=temperature, learn_temperature=True), scale)
+    lowest = BatchLoss(torch.nn.Identity(), Loss(temperature=max(temperature, 0.01)))
+    assert float(learned(columns)) == pytest.approx(float(lowest(columns)), rel=1e-4)
