@@ -23,7 +23,7 @@ class ImageSources:
     What lies in these folders may be links to elsewhere: they are the user's own. Images that are missing there are
     unpacked from the archives of the task, which are found or downloaded as its other files are; nothing else of an
     archive is. With `into`, all images are put into that folder, so that it serves as `--data-dir`. Archives of more
-    than `most_bytes` are not downloaded unasked (None: they are).
+    than `most_bytes`, or of unknown size, are not downloaded unasked (None: they are).
     """
 
     task: Task
@@ -91,8 +91,9 @@ class ImageSources:
                 self._unpack(path, wanted, found)
 
     def _may_fetch(self, archive: DeclaredArchive) -> bool:
-        """Say whether an archive may be downloaded: a large one only where a download was asked for."""
-        return not files.offline() and (self.most_bytes is None or (archive.bytes or 0) <= self.most_bytes)
+        """Say whether an archive may be downloaded: a large one, or of unknown size, only where that was asked for."""
+        is_small = archive.bytes is not None and self.most_bytes is not None and archive.bytes <= self.most_bytes
+        return not files.offline() and (is_small or self.most_bytes is None)
 
     def _wanted(self, archive: DeclaredArchive, names: Sequence[str], found: dict[str, Path]) -> list[str]:
         return [name for name in names if name not in found and fnmatchcase(name, archive.holds)]
@@ -121,12 +122,13 @@ class ImageSources:
         downloadable = [archive for archive in self.images.archives if archive.downloadable]
         forbidden = bool(downloadable) and files.offline()
         unasked = bool(downloadable) and not forbidden and self.most_bytes is not None
-        size = sum(archive.bytes or 0 for archive in downloadable) / 1e9
+        is_known = all(archive.bytes is not None for archive in downloadable)
+        size = f"{sum(archive.bytes or 0 for archive in downloadable) / 1e9:,.1f} GB" if is_known else "them"
         parts = [
             f"put {'it' if len(missing) == 1 else 'them'} into {where}",
             f", or what they are packed in to {' and '.join(archives)}" if archives else "",
             "" if is_own else ", and pass --data-dir DIR",
-            f", or let mlbench tasks download {self.task.name} fetch {size:,.1f} GB" if unasked else "",
+            f", or let mlbench tasks download {self.task.name} fetch {size}" if unasked else "",
             f"; they come from {self.images.source}" if self.images.source else "",
             "; downloads are forbidden by MLBENCH_OFFLINE or HF_HUB_OFFLINE" if forbidden else "",
         ]

@@ -67,11 +67,6 @@ def make(folder: Path, *, seed: int = 1, drawings: int = 40, progress: Progress 
     return test, train * drawings
 
 
-def write_test(folder: Path) -> None:
-    """Write the images for evaluation and their captions into `folder`, which is made; raises `OSError`."""
-    _write(folder, _for_evaluation(), _SILENCE)
-
-
 def _for_evaluation() -> Iterator[_Captioned]:
     for combination in combinations(held_out=True):
         yield _Captioned(f"{combination.name}.png", draw(combination, TEST_SEED), captions(combination), None)

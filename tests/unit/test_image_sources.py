@@ -2,7 +2,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from hashlib import sha256
+from hashlib import md5, sha256
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -225,6 +225,18 @@ class TestArchives:
             finder = replace(sources(a_task(tmp_path, archives=archive_of(content, url))), most_bytes=len(content) - 1)
             with pytest.raises(DataError, match=r"or let mlbench tasks download pets fetch 0\.0 GB"):
                 finder.find(NAMES)
+            assert len(replace(finder, most_bytes=None).find(NAMES)) == 2
+
+    def test_an_archive_of_unknown_size_may_be_large(self, tmp_path: Path, cache: Path) -> None:
+        content = packed(tmp_path / "made/pets.zip", *NAMES)
+        behaviour = Behaviour(content)
+        with served(behaviour) as url:
+            known = md5(content, usedforsecurity=False).hexdigest()
+            archives = f'[[images.archives]]\npath = "pets/pets.zip"\nurl = "{url}"\nmd5 = "{known}"\n'
+            finder = sources(a_task(tmp_path, archives=archives))
+            with pytest.raises(DataError, match="or let mlbench tasks download pets fetch them"):
+                finder.find(NAMES)
+            assert behaviour.ranges == []
             assert len(replace(finder, most_bytes=None).find(NAMES)) == 2
 
     def test_a_full_disk_is_told_before_anything_is_fetched(
