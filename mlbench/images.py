@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 MOST_PIXELS = 2**26
 """Images of more pixels are refused before they are decoded; photographs of 64 megapixels are still read."""
 
-_AHEAD = 4
+_AHEAD = 2
 # What is on the web. Pillow would open more, and run another program for PostScript.
 _FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 # What is no fault of an image, which may be read another time.
@@ -97,7 +97,7 @@ def check_image(path: Path) -> bool:
 def open_images(paths: Sequence[Path], workers: int | None = None) -> "Iterator[Image.Image]":
     """Yield the images in the files at `paths`, in their order, decoded by `workers` threads a few ahead.
 
-    No more than a few are in memory, however many there are. Raises as `open_image` does, with the file's name.
+    Twice as many as threads are in memory, however many there are. Raises as `open_image` does, with the file's name.
     """
     threads = workers or cpu_count() or 1
     with ThreadPoolExecutor(threads) as pool:

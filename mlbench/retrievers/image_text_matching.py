@@ -73,7 +73,8 @@ class Matching:
             "allow_pickle": runtime.allow_pickle,
             "trust_remote_code": runtime.trust_remote_code,
         }
-        return MatchingReranker(matcher, digest_towers(folder, settings.tokenizer), settings, loaded)
+        digest = digest_towers(folder, settings.tokenizer)
+        return MatchingReranker(matcher, digest, settings, loaded, threads=runtime.threads)
 
 
 class MatchingReranker:
@@ -82,9 +83,15 @@ class MatchingReranker:
     reads_images = True
 
     def __init__(
-        self, matcher: Matcher, digest: str, settings: Matching.Settings, loaded: Mapping[str, Parameter]
+        self,
+        matcher: Matcher,
+        digest: str,
+        settings: Matching.Settings,
+        loaded: Mapping[str, Parameter],
+        *,
+        threads: int | None = None,
     ) -> None:
-        self.images = 0
+        self.images, self._threads = 0, threads
         self._matcher, self._digest, self._settings, self._loaded = matcher, digest, settings, dict(loaded)
         self._adds = matcher.adds_similarity if settings.add_similarity is None else settings.add_similarity
 
@@ -127,7 +134,7 @@ class MatchingReranker:
         """Yield each image with its states, (1, patches + 1, width)."""
         size, towers = self._settings.image_batch_size, self._matcher.towers
         first = 0
-        for features in image_batches([image.path for image in images], towers.image.prepare, size):
+        for features in image_batches([image.path for image in images], towers.image.prepare, size, self._threads):
             states = self._matcher.see(to_device(features, towers.device))
             self.images += len(states)
             for image, state in zip(images[first : first + size], states, strict=True):

@@ -13,7 +13,7 @@ image is named by its file, such as `1.jpg`, with as many folders in front as it
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
@@ -61,19 +61,35 @@ class Vectors:
 
 @dataclass(frozen=True, eq=False)
 class _Table:
-    """The vectors of one role, shape (rows, dim), and the row of each text or image, by what its line says."""
+    """The vectors of one role, shape (rows, dim), and the row of each text or image, by what its line says.
+
+    `images` are those that were found by name.
+    """
 
     rows: dict[str, int]
     vectors: NDArray[np.floating]
     digest: str
+    images: dict[str, Image] = field(default_factory=dict)
 
     def row(self, text: str) -> int | None:
-        """Return the row of a text, or of an image by its digest or the longest end of its path; None for none."""
+        """Return the row of a text, or of an image by its digest or the longest end of its path; None for none.
+
+        Raises `RetrieverError` for a name that two images have.
+        """
         if text in self.rows or not isinstance(text, Image):
             return self.rows.get(text)
         parts = text.path.parts
         names = ("/".join(parts[first:]) for first in range(len(parts)))
-        return next((self.rows[name] for name in names if name in self.rows), None)
+        name = next((name for name in names if name in self.rows), None)
+        if name is None:
+            return None
+        other = self.images.setdefault(name, text)
+        if other != text:
+            raise RetrieverError(
+                f"the vector of {name!r} may be that of {other.path} or of {text.path}: name images by their folders "
+                "too, or by sha256:DIGEST"
+            )
+        return self.rows[name]
 
 
 class VectorsEncoder:

@@ -153,8 +153,10 @@ def _sum_over_captions(ranks: Ranks, scores: Floats, sample: Sample) -> tuple[ND
 
 
 def _caption_counts(ranks: Ranks) -> dict[str, int]:
-    sizes = {language: ranks.column_of([language]) for language in ranks.spoken_languages}
-    return {language: 0 if column is None else int(ranks.column_sizes[column]) for language, column in sizes.items()}
+    """Return how many captions of each language belong to images that ask for them."""
+    asked = ranks.query_languages[ranks.row_queries] == ranks.language_index(IMAGE)
+    found = np.bincount(ranks.row_languages[asked], minlength=len(ranks.languages))
+    return {language: int(found[ranks.language_index(language)]) for language in ranks.spoken_languages}
 
 
 def _scores(

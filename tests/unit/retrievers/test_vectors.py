@@ -138,6 +138,18 @@ def image(name: str, folder: str = "/data/images") -> Image:
     return Image(sha256(name.encode()).hexdigest(), Path(folder) / name)
 
 
+def test_a_name_that_two_images_have_is_refused(folder: Path) -> None:
+    (folder / "images.jsonl").write_text('{"image": "1.jpg"}\n')
+    np.save(folder / "images.npy", np.ones((1, 3), np.float32))
+    encoder = opened(folder)
+    one, two = (
+        Image(sha256(name.encode()).hexdigest(), Path("/data/images") / name) for name in ("a/1.jpg", "b/1.jpg")
+    )
+    assert encoder.encode([one, one], "image").shape == (2, 3)
+    with pytest.raises(RetrieverError, match=r"'1.jpg' may be that of /data/images/a/1.jpg or of /data/images/b/1.jpg"):
+        encoder.encode([two], "image")
+
+
 def test_images_are_found_by_name_or_content(folder: Path) -> None:
     pictures = [image("1.jpg"), image("a/1.jpg"), image("b/1.jpg"), image("c/2.png")]
     names = ["1.jpg", "a/1.jpg", str(pictures[2]), "2.png"]

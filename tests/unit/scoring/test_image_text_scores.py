@@ -163,6 +163,25 @@ def test_without_cosines_or_a_direction_scores_are_null() -> None:
     assert (mean.r_mean, mean.clip_score, mean.ref_clip_score) == (None, None, None)
 
 
+def test_captions_are_counted_where_only_the_pool_was_asked_for() -> None:
+    """A ranker's columns are pools, of which no language's number of captions can be told."""
+    collection, _ = captioned(UNEVEN)
+    ranks = counted(collection, Drawn())
+    asked = replace(
+        ranks,
+        columns=np.array(["de+en+fr"]),
+        column_sizes=ranks.column_sizes[[0]] * 7,
+        ahead=np.full((len(ranks.row_queries), 1), UNKNOWN, np.int32),
+        ties=np.zeros((len(ranks.row_queries), 1), np.int32),
+        listed=np.full((len(ranks.query_topics), 1), UNKNOWN, np.int32),
+        alignment=None,
+    )
+    request = Request((), MEASURES, "AP", (), parallel=False, resamples=9)
+    found = image_text_of(score(asked, request))
+    assert [each.n_captions for each in found.languages] == [12, 60, 6]
+    assert found.mean.n_captions == 78
+
+
 def test_many_captions_of_a_language_give_it_no_advantage() -> None:
     """A model without preference: best-of-five would put English first in two thirds of the pairs."""
     collection, _ = captioned({"de": [1] * 200, "en": [5] * 200, "fr": [1] * 200})
