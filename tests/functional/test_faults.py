@@ -109,7 +109,7 @@ NEWER = '{"schema_version": 99}'
 
 INPUTS = [
     # names
-    Fault("unknown task", "run --task minni", ("unknown task 'minni'", "did you mean mini?")),
+    Fault("unknown task", "run --task minni", ("unknown task 'minni'", "did you mean mini or mini-images?")),
     Fault("task folder that is not there", "run --task ./gone", ("there is no task file or folder ./gone",)),
     Fault("unknown language", "run --languages en,dee", ("unknown language of mini 'dee'", "did you mean de?")),
     Fault("invalid language tag", "run --languages EN", ("'EN' is not a language tag", "lower case")),
@@ -183,7 +183,7 @@ INPUTS = [
     Fault(
         "unknown reader",
         OWN,
-        ("reader: unknown reader 'paralel_jsonl'", "did you mean parallel_jsonl or parallel_texts?"),
+        ("reader: unknown reader 'paralel_jsonl'", "did you mean parallel_jsonl or parallel_texts or captions_jsonl?"),
         own(("task.toml", 'reader = "paralel_jsonl"')),
     ),
     Fault(
