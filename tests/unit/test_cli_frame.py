@@ -434,7 +434,7 @@ class TestMeasures:
         ("asked", "line"),
         [
             ("ndcg", "did you mean nDCG?"),
-            ("R@ten", "did you mean R@k?"),
+            ("R@ten", "did you mean r_mean or R@k?"),
             ("rank_distanse", "did you mean rank_distance"),
         ],
     )
