@@ -68,7 +68,7 @@ def test_command_line_explains_the_plugin(environment: dict[str, str]) -> None:
 
 
 def test_snippet_writes_every_text_of_the_task(environment: dict[str, str], tmp_path: Path) -> None:
-    (snippet,) = (block for block in blocks("python") if "queries" in block)
+    (snippet,) = (block for block in blocks("python") if "load_collection" in block)
     (tmp_path / "write.py").write_text(snippet, encoding="utf-8")
     done = subprocess.run([sys.executable, "write.py"], cwd=tmp_path, env=environment, timeout=120, check=False)
     assert done.returncode == 0

@@ -196,9 +196,10 @@ def test_a_broken_image_is_named(blip: Path, images: list[Image], tmp_path: Path
 
 def test_a_model_of_two_towers_alone_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RetrieverError, match="a clip reads no pairs: albef and blip checkpoints do"):
-        opened_reranker(save_clip(tmp_path))
+        opened_reranker(save_clip(tmp_path / "clip"))
+    (tmp_path / "empty").mkdir()
     with pytest.raises(RetrieverError, match="a model of no known kind reads no pairs"):
-        opened_reranker(tmp_path.parent)
+        opened_reranker(tmp_path / "empty")
 
 
 def test_missing_extra(monkeypatch: pytest.MonkeyPatch) -> None:
