@@ -44,13 +44,7 @@ class CrossEncoding:
         require_torch()
         folder = find_checkpoint(locator, settings.revision, allow_pickle=runtime.allow_pickle)
         check_checkpoint(folder, allow_pickle=runtime.allow_pickle)
-        options = LoadOptions(
-            dtype=settings.dtype,
-            device=runtime.device,
-            threads=runtime.threads,
-            allow_pickle=runtime.allow_pickle,
-            trust_remote_code=runtime.trust_remote_code,
-        )
+        options = LoadOptions.under(runtime, settings.dtype)
         from sentence_transformers import CrossEncoder
 
         model = load_as(folder, options, CrossEncoder)

@@ -1,7 +1,7 @@
 """Image-text encoders: CLIP and its kin, BLIP, ALBEF, and multilingual text towers beside an image tower."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -184,12 +184,6 @@ def _digest(folder: Path, tokenizer: str | None) -> Callable[[], str]:
 
 
 def _load_options(settings: ImageText.Settings, runtime: Runtime) -> LoadOptions:
-    return LoadOptions(
-        dtype=settings.dtype,
-        device=runtime.device,
-        threads=runtime.threads,
-        allow_pickle=runtime.allow_pickle,
-        trust_remote_code=runtime.trust_remote_code,
-        image_size=settings.image_size,
-        tokenizer=settings.tokenizer,
+    return replace(
+        LoadOptions.under(runtime, settings.dtype), image_size=settings.image_size, tokenizer=settings.tokenizer
     )

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -59,14 +60,8 @@ class Matching:
         assert isinstance(settings, Matching.Settings)
         require_images()
         folder = find_towers(locator, settings.revision, allow_pickle=runtime.allow_pickle)
-        options = LoadOptions(
-            dtype=settings.dtype,
-            device=runtime.device,
-            threads=runtime.threads,
-            allow_pickle=runtime.allow_pickle,
-            trust_remote_code=runtime.trust_remote_code,
-            image_size=settings.image_size,
-            tokenizer=settings.tokenizer,
+        options = replace(
+            LoadOptions.under(runtime, settings.dtype), image_size=settings.image_size, tokenizer=settings.tokenizer
         )
         matcher = open_matcher(folder, options, settings.max_length)
         loaded: dict[str, Parameter] = {

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, Self, TypeVar
 
 from mlbench.errors import RetrieverError
 from mlbench.files import offline
+from mlbench.protocols import Runtime
 from mlbench.retrievers.checkpoint import module_folders
 
 if TYPE_CHECKING:
@@ -40,6 +41,17 @@ class LoadOptions:
     trust_remote_code: bool = False
     image_size: int | None = None
     tokenizer: str | None = None
+
+    @classmethod
+    def under(cls, runtime: Runtime, dtype: DType) -> Self:
+        """Return how a checkpoint is loaded in the precision `dtype` by what `runtime` allows and has."""
+        return cls(
+            dtype=dtype,
+            device=runtime.device,
+            threads=runtime.threads,
+            allow_pickle=runtime.allow_pickle,
+            trust_remote_code=runtime.trust_remote_code,
+        )
 
 
 def load(folder: Path, options: LoadOptions) -> "SentenceTransformer":

@@ -44,13 +44,7 @@ def find(locator: str, settings: TextSettings, runtime: Runtime) -> tuple[Path, 
     """Return the checkpoint's folder and how it is loaded; raises `RetrieverError` as `find_checkpoint` does."""
     folder = find_checkpoint(locator, settings.revision, allow_pickle=runtime.allow_pickle)
     check_checkpoint(folder, allow_pickle=runtime.allow_pickle)
-    options = LoadOptions(
-        dtype=settings.dtype,
-        device=runtime.device,
-        threads=runtime.threads,
-        allow_pickle=runtime.allow_pickle,
-        trust_remote_code=runtime.trust_remote_code,
-    )
+    options = LoadOptions.under(runtime, settings.dtype)
     return folder, options
 
 
