@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlbench import Collection, load_collection, load_task
-from mlbench.grid import grid_cosine
-from mlbench.layout import lay_out
+from mlbench.embeddings.exact import grid_cosine
+from mlbench.open_model import open_retriever
 from mlbench.protocols import Encoder, Runtime
-from mlbench.report.heat_map_svg import heat_map_svg
-from mlbench.report.notation import decimal
-from mlbench.report.pairs import Grid
-from mlbench.specs import open_retriever
+from mlbench.ranking.index_arrays import index_collection
+from mlbench.reports.formatting import decimal
+from mlbench.reports.grid import Grid
+from mlbench.reports.result.page import heat_map_svg
 
 INK, SOFT, PAPER = "#1b1b1f", "#6b6b76", "#ffffff"
 ACCENT, RULE = "#b3261e", "#d7d7de"
@@ -82,7 +82,7 @@ def rank_one_query(topic: str, asked: str, languages: tuple[str, ...]) -> Lists:
     collection: Collection = load_collection(load_task("mini"), languages=languages)
     retriever = open_retriever("hashing", {}, Runtime())
     assert isinstance(retriever, Encoder)
-    layout = lay_out(collection)
+    layout = index_collection(collection)
     texts = {document.doc_id: document.text for rows in collection.documents.values() for document in rows}
     query = next(query for query in collection.queries[asked] if query.topic_id == topic)
     documents = grid_cosine(retriever.encode([texts[doc_id] for doc_id in layout.document_ids], "document"))

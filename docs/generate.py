@@ -15,17 +15,17 @@ import click
 import numpy as np
 
 from docs import backends_page, draw, gate_page, index_page, pictures, recipe_keys, sizing_page, sweep_page
-from mlbench.bias import BIAS_SCORES
 from mlbench.cli import group
-from mlbench.languages import Setting
-from mlbench.measures import EXPLANATIONS
-from mlbench.report.notation import decimal
-from mlbench.report.pairs import Grid
+from mlbench.collection.languages import Setting
+from mlbench.evaluation.verify import read_pair
+from mlbench.measures.bias import BIAS_SCORES
+from mlbench.measures.ranked import EXPLANATIONS
+from mlbench.reports.formatting import decimal
+from mlbench.reports.grid import Grid
 from mlbench.results import Aggregate, Result
-from mlbench.scoring import Request, score
-from mlbench.scoring.image_text import EXPLANATIONS as CAPTION_SCORES
-from mlbench.tasks import DEFAULT_MEASURES
-from mlbench.verification import read_pair
+from mlbench.statistics.captions import EXPLANATIONS as CAPTION_SCORES
+from mlbench.statistics.score import ScoreRequest, score
+from mlbench.tasks.task import DEFAULT_MEASURES
 
 DOCS = Path(__file__).parent
 EXAMPLE = DOCS / "figures" / "example.json"
@@ -173,7 +173,7 @@ def take_example(path: Path) -> str:
     task, statistics = result.task, result.statistics
     by_topic = score(
         singly,
-        Request(
+        ScoreRequest(
             settings=tuple(_settings(result)),
             measures=(task.primary_measure,),
             primary_measure=task.primary_measure,

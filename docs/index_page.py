@@ -6,10 +6,9 @@
 import sys
 from pathlib import Path
 
-from mlbench.index_costs.document import IndexCosts, to_json
-from mlbench.report.index_figures import index_drawings
-from mlbench.report.index_markdown import index_markdown
-from mlbench.report.index_rows import SCORES
+from mlbench.compare.index_costs import IndexCosts, to_json
+from mlbench.reports.index_costs.content import SCORES
+from mlbench.reports.index_costs.render import index_drawings, index_markdown
 
 INDEXES = Path(__file__).parent / "figures" / "indexes"
 

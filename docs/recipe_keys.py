@@ -7,11 +7,11 @@ from importlib.resources import files
 
 from pydantic import BaseModel, TypeAdapter
 
-from mlbench.declarations import DeclaredFile
+from mlbench.tasks.task import DeclaredFile
 from mlbench.training.recipe import Recipe, recipe_names
-from mlbench.training.settings import (
+from mlbench.training.recipe_tables import (
     Batches,
-    Contamination,
+    ContaminationPolicy,
     DataSet,
     ImageTextModel,
     Loss,
@@ -190,7 +190,7 @@ TABLES: Mapping[str, tuple[str, type[BaseModel], Mapping[str, str]]] = {
     ),
     "contamination": (
         "contamination",
-        Contamination,
+        ContaminationPolicy,
         {
             "tasks": "whose questions, sentences and paragraphs are looked for; their data must be at hand",
             "action": "where any is found: `refuse` to train, `drop` the rows, `warn` and go on",

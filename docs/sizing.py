@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from mlbench.streaming.parts import PART
+from mlbench.evaluation.streaming.corpus import PART
 
 SIZES = (250_000, 1_000_000, 10_000_000, 100_000_000)
 DIMS = (384, 768, 1024)

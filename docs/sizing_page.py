@@ -26,8 +26,8 @@ from docs.sizing import (
     money,
     most_workers,
 )
-from mlbench.streaming.parts import PART
-from mlbench.tasks import Task, load_task
+from mlbench.evaluation.streaming.corpus import PART
+from mlbench.tasks.task import Task, load_task
 
 FIGURES = Path(__file__).parent / "figures" / "sizing.json"
 

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from mlbench.report.sweep_figures import drawings
-from mlbench.report.sweep_markdown import sweep_markdown
-from mlbench.sweeps import Sweep, TaskSweep, from_json
+from mlbench.compare.sweep import Sweep, TaskSweep, from_json
+from mlbench.reports.sweep.markdown import sweep_markdown
+from mlbench.reports.sweep.page import drawings
 
 SWEEPS = Path(__file__).parent / "figures" / "sweeps"
 

@@ -6,17 +6,16 @@ from typing import TYPE_CHECKING
 from mlbench.version import __version__
 
 if TYPE_CHECKING:
-    from mlbench.data import load_collection
+    from mlbench.collection.languages import Setting
+    from mlbench.collection.records import Collection, Document, Judgment, Query
     from mlbench.errors import MlbenchError, UserError
-    from mlbench.evaluation import evaluate
-    from mlbench.languages import Setting
-    from mlbench.options import Options
+    from mlbench.evaluation.evaluate import evaluate
+    from mlbench.evaluation.options import Options
+    from mlbench.open_model import open_retriever
     from mlbench.protocols import Encoder, Ranker, Runtime
-    from mlbench.records import Collection, Document, Judgment, Query
-    from mlbench.result_files import read_result
-    from mlbench.results import Result
-    from mlbench.specs import open_retriever
-    from mlbench.tasks import Task, load_task
+    from mlbench.results import Result, read_result
+    from mlbench.tasks.load import load_collection
+    from mlbench.tasks.task import Task, load_task
 
 __all__ = [
     "Collection",
@@ -42,24 +41,24 @@ __all__ = [
 
 # A name is imported when it is asked for, so that `import mlbench` costs nothing.
 _HOMES = {
-    "Collection": "records",
-    "Document": "records",
+    "Collection": "collection.records",
+    "Document": "collection.records",
     "Encoder": "protocols",
-    "Judgment": "records",
+    "Judgment": "collection.records",
     "MlbenchError": "errors",
-    "Options": "options",
-    "Query": "records",
+    "Options": "evaluation.options",
+    "Query": "collection.records",
     "Ranker": "protocols",
     "Result": "results",
     "Runtime": "protocols",
-    "Setting": "languages",
-    "Task": "tasks",
+    "Setting": "collection.languages",
+    "Task": "tasks.task",
     "UserError": "errors",
-    "evaluate": "evaluation",
-    "load_collection": "data",
-    "load_task": "tasks",
-    "open_retriever": "specs",
-    "read_result": "result_files",
+    "evaluate": "evaluation.evaluate",
+    "load_collection": "tasks.load",
+    "load_task": "tasks.task",
+    "open_retriever": "open_model",
+    "read_result": "results",
 }
 
 

@@ -1,16 +1,17 @@
-"""What a plugin author implements: encoders, rankers, their schemes, and readers of collections."""
+"""The interfaces between mlbench and its plugins: encoders, rankers, their loaders, readers and engines."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel
 
-from mlbench.languages import Setting
+from mlbench.collection.languages import Setting
+from mlbench.collection.records import Collection, Document, Query
 from mlbench.provenance import Provenance
-from mlbench.records import Collection, Document, Query
 
 Role = Literal["query", "document", "image"]
 Similarity = Literal["cosine", "dot"]
@@ -96,7 +97,7 @@ class Reranker(Protocol):
 
 
 @runtime_checkable
-class Seeing(Protocol):
+class ReadsImages(Protocol):
     """A retriever or reranker that may be given an `Image` wherever a text may stand.
 
     `reads_images` says whether this one may: a fusion may where all its parts may.
@@ -108,7 +109,7 @@ class Seeing(Protocol):
         ...
 
 
-class Trained(Protocol):
+class HasProvenance(Protocol):
     """A retriever that may know how it was trained; any encoder or ranker can be one."""
 
     @property
@@ -212,7 +213,7 @@ Reader = Callable[[ReadRequest], Collection]
 
 
 @runtime_checkable
-class Declaring(Protocol):
+class SelfDescribingReader(Protocol):
     """A `Reader` that finds its data itself: its tasks need no files, and `--task NAME:LOCATOR` needs no task file."""
 
     def declare(self, locator: str, languages: tuple[str, ...] | None) -> dict[str, object]:
@@ -257,9 +258,110 @@ class ShardedCollection:
 
 
 @runtime_checkable
-class Sharding(Protocol):
+class ShardedReader(Protocol):
     """A `Reader` whose corpora may be larger than memory."""
 
     def shards(self, request: ReadRequest) -> ShardedCollection:
         """Return queries and judgments, and where the documents are; raises what reading raises."""
+        ...
+
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What an engine may use: `None` leaves it to the engine.
+
+    `workers` is how many work at once; `address` where a cluster is found; `threads` how many processors a worker
+    keeps busy; with `accelerators`, each worker has one of its own.
+    """
+
+    workers: int | None = None
+    address: str | None = None
+    threads: int | None = None
+    accelerators: bool = False
+
+
+class Engine(Protocol):
+    """What an entry point of the group `mlbench.engines` gives when it is called with `Resources` and a `Progress`.
+
+    It knows nothing of retrieval: it hands items to workers, here or on other machines.
+    """
+
+    workers: int | None
+    """How many work at once; None where that changes as machines come and go, 1 for none but this process."""
+
+    def map(
+        self, make_worker: Callable[[], Callable[[Item], Answer]], items: Sequence[Item]
+    ) -> Iterator[tuple[int, Answer]]:
+        """Yield for each item its number and the answer of a worker, in the order in which they are done.
+
+        `make_worker` is called once by each worker; unless the only worker is this process, it can be pickled, as can
+        items and answers; what pickles of an item is small. The work on an item gives the same answer wherever and
+        however often it is done, so what a lost worker had is given to another, and each number is yielded once.
+        A `UserError` of a worker ends the whole. Raises `EngineError` where workers cannot be started, and for an
+        item whose worker is lost again and again; `str(item)` is its name in messages.
+        """
+        ...
+
+
+class ModelLoader(Protocol):
+    """What an entry point of the group `mlbench.retrievers` names: how to open `scheme:locator`.
+
+    The first line of its docstring is what `mlbench models list` shows; the fields of `Settings` (a pydantic model that
+    forbids unknown keys) are what `--set key=value` takes and `mlbench models show` explains.
+    """
+
+    Settings: type[BaseModel]
+
+    @staticmethod
+    def open(locator: str, settings: BaseModel, runtime: Runtime) -> Retriever:
+        """Return the retriever, or raise `RetrieverError` or `MissingExtra` with one line that says what to do."""
+        ...
+
+
+@runtime_checkable
+class WrapsModels(Protocol):
+    """A `Scheme` that also takes model objects, so that a notebook can measure what it holds in memory."""
+
+    Settings: type[BaseModel]
+
+    @staticmethod
+    def adopt(model: object, settings: BaseModel, runtime: Runtime) -> Retriever | None:
+        """Return the retriever made of `model`, or None for an object of another kind."""
+        ...
+
+
+@runtime_checkable
+class RecognisesFolders(Protocol):
+    """A `Scheme` that knows its own folders, so that `--model FOLDER` opens them with no scheme in front."""
+
+    @staticmethod
+    def recognises(folder: Path) -> bool:
+        """Say at a glance whether `folder` is of this kind: heavy libraries and weights are left alone."""
+        ...
+
+
+@runtime_checkable
+class BundledModel(Protocol):
+    """A `Scheme` with a model of its own, which it opens without a locator."""
+
+    @staticmethod
+    def packaged() -> str:
+        """Say in one line what that model is, or what to do where it is missing."""
+        ...
+
+
+Group = tuple[Role, str]
+Texts = Mapping[Group, Sequence[str]]
+
+
+@runtime_checkable
+class Preparable(Protocol):
+    """A ranker that is given all texts of a run before its first search, so that it encodes each of them once."""
+
+    def prepare(self, texts: Texts, cache: Path | None, progress: Progress) -> None:
+        """Encode `texts`; `cache` is the folder of the embedding store, None for no store."""
         ...

@@ -6,11 +6,10 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from mlbench.errors import DataError
-from mlbench.strict_json import parse
+from mlbench.io.untrusted import parse
 
 MANIFEST = "mlbench-training.json"
 """The file in the folder of a checkpoint that `mlbench train` writes."""
-
 SCHEMA_VERSION = 1
 _LARGEST = 2**20
 

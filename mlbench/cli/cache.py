@@ -9,13 +9,12 @@ from typing import Literal
 import click
 
 from mlbench.cli.progress import console
-from mlbench.files import cache_dir
-from mlbench.inventory import (
+from mlbench.evaluation.cache_contents import (
+    CachedVectors,
     Kept,
     KeptGraph,
     KeptStream,
     KeptTraining,
-    KeptVectors,
     kept_data,
     kept_graphs,
     kept_streams,
@@ -24,6 +23,7 @@ from mlbench.inventory import (
     remove,
     to_remove,
 )
+from mlbench.io.cache import cache_dir
 
 _AGE = re.compile(r"(\d+(?:\.\d+)?)\s*(h|d|w)", re.IGNORECASE)
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(B|kB|MB|GB|TB)", re.IGNORECASE)
@@ -163,7 +163,7 @@ def _ago(age: timedelta) -> datetime:
 
 
 def _print_kept(kept: Sequence[Kept]) -> None:
-    stores = [each for each in kept if isinstance(each, KeptVectors)]
+    stores = [each for each in kept if isinstance(each, CachedVectors)]
     if stores:
         _print_vectors(stores)
     for title, kind in (("stream", KeptStream), ("graph", KeptGraph), ("training", KeptTraining)):
@@ -176,7 +176,7 @@ def _date(moment: datetime) -> str:
     return f"{moment.astimezone():%Y-%m-%d %H:%M}"
 
 
-def _print_vectors(stores: Sequence[KeptVectors]) -> None:
+def _print_vectors(stores: Sequence[CachedVectors]) -> None:
     columns: dict[str, Literal["left", "right"]] = {
         "retriever": "left",
         "vectors": "right",

@@ -1,6 +1,6 @@
 """`mlbench compare`: a candidate against its base, and a gate that says whether it may pass."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -8,23 +8,75 @@ from typing import get_args
 
 import click
 
-from mlbench.cli.gates import Changes, drops, floors, rises
+from mlbench.cli.options import assignments, find_writers, keep_results
 from mlbench.cli.progress import console
-from mlbench.cli.writing import find_writers, keep_results
-from mlbench.paired import FLIPS
-from mlbench.regression.comparison import Options, compare_systems
-from mlbench.regression.document import Comparison, to_json
-from mlbench.regression.gate import Gate, Rule, load_gate
-from mlbench.regression.sources import find_side
-from mlbench.report.comparison_console import comparison_console
-from mlbench.report.comparison_junit import comparison_junit
-from mlbench.report.comparison_markdown import comparison_markdown
-from mlbench.report.formats import as_text, save
+from mlbench.collection.languages import KINDS
+from mlbench.compare.compare import CompareOptions, compare_systems
+from mlbench.compare.document import Comparison, to_json
+from mlbench.compare.gate import MEAN, Drops, Gate, Rule, load_gate
+from mlbench.compare.pairing import find_side
+from mlbench.errors import UserError
+from mlbench.reports.comparison.console import comparison_console
+from mlbench.reports.comparison.junit import comparison_junit
+from mlbench.reports.comparison.markdown import comparison_markdown
+from mlbench.reports.result.formats import as_text, save
 from mlbench.results import LARGEST_SEED, MOST_RESAMPLES
+from mlbench.statistics.paired_tests import FLIPS
+
+Changes = Mapping[tuple[str, ...], object]
+"""Values by the paths of their keys in a gate file."""
+Callback = Callable[[click.Context, click.Parameter, Sequence[str]], Changes]
+
+
+def drops() -> Callback:
+    """Return the callback of `--drop MEASURE[:KIND]=X`; without a kind, X holds for all means and rows."""
+
+    def change(name: str, kinds: Sequence[str]) -> list[tuple[str, ...]]:
+        return [("drop", name, kind) for kind in kinds or Drops.model_fields]
+
+    return _lines("--drop", "AP:multilingual=0.005", 1, change)
+
+
+def rises() -> Callback:
+    """Return the callback of `--rise SCORE=X`."""
+    return _lines("--rise", "own_language_preference=0.01", 0, lambda score, _: [("rise", score)])
+
+
+def floors() -> Callback:
+    """Return the callback of `--floor MEASURE:KIND[:LANGUAGE]=X`; without a language, X is that of the mean."""
+
+    def change(name: str, about: Sequence[str]) -> list[tuple[str, ...]]:
+        if not about:
+            raise UserError(f"--floor {name}: say of which kind ({', '.join(KINDS)}), as in --floor AP:monolingual=0.5")
+        kind, language = about[0], about[1] if len(about) > 1 else MEAN
+        return [("floor", name, kind, language)]
+
+    return _lines("--floor", "AP:monolingual:de=0.5", 2, change)
+
+
+def _lines(
+    option: str, example: str, most: int, change: Callable[[str, Sequence[str]], Sequence[tuple[str, ...]]]
+) -> Callback:
+    pairs_of = assignments(example, option)
+
+    def parse(context: click.Context, parameter: click.Parameter, pairs: Sequence[str]) -> Changes:
+        changes: dict[tuple[str, ...], object] = {}
+        for name, text in pairs_of(context, parameter, pairs).items():
+            measure, *about = name.split(":")
+            try:
+                value = float(text)
+            except ValueError:
+                raise UserError(f"{option} {name}={text}: write a number, as in {option} {example}") from None
+            if len(about) > most:
+                raise UserError(f"{option} {name}={text}: too many colons, write it as in {option} {example}")
+            changes |= dict.fromkeys(change(measure, about), value)
+        return changes
+
+    return parse
+
 
 FAILED = 1
 """The exit code when a line of the gate fails."""
-
 _MOST_FLIPS = 1_000_000
 _WRITERS: Mapping[str, Callable[[Comparison], str]] = MappingProxyType(
     {
@@ -37,7 +89,7 @@ _WRITERS: Mapping[str, Callable[[Comparison], str]] = MappingProxyType(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
+class CompareArguments:
     """The options of a comparison; lines of the gate by the paths of their keys."""
 
     gate: Path | None
@@ -129,13 +181,13 @@ def command(base: str, candidate: str, **chosen: object) -> int:
 
     Exit code 0 if CANDIDATE passes, 1 if a line of the gate fails, 2 if the two cannot be compared.
     """
-    request = Request(**chosen)  # type: ignore[arg-type]
+    request = CompareArguments(**chosen)  # type: ignore[arg-type]
     gate = _gate(request)
     # Told now, not after the work.
     writers = find_writers(request.write, _WRITERS)
     sides = find_side(base), find_side(candidate)
     keep_results(request.write, (one.path for side in sides for found in side.by_task.values() for one in found))
-    options = Options(
+    options = CompareOptions(
         flips=request.flips,
         resamples=request.resamples,
         seed=request.seed,
@@ -156,7 +208,7 @@ def show(comparison: Comparison, *, every_setting: bool = False, as_json: bool =
     return 0 if comparison.passed else FAILED
 
 
-def _gate(request: Request) -> Gate:
+def _gate(request: CompareArguments) -> Gate:
     changes = {**request.drop, **request.rise, **request.floor}
     if request.max_rank_distance is not None:
         changes["ceiling", "rank_distance"] = request.max_rank_distance

@@ -7,17 +7,13 @@ import click
 
 from mlbench.cli.progress import WARNING, Screen, console, pass_screen
 from mlbench.errors import InvalidResult, UserError
-from mlbench.measures import parse
+from mlbench.measures.ranked import parse
 from mlbench.protocols import Progress
-from mlbench.report.formats import save
-from mlbench.report.harmless import harmless
-from mlbench.report.history import history, to_json
-from mlbench.report.history_order import Order
-from mlbench.report.history_svg import history_svg
-from mlbench.report.history_table import history_report
-from mlbench.report.notation import visible
-from mlbench.result_files import read_result, results_in
-from mlbench.results import Result
+from mlbench.reports.formatting import harmless, visible
+from mlbench.reports.history.content import Order, history, to_json
+from mlbench.reports.history.render import history_report, history_svg
+from mlbench.reports.result.formats import save
+from mlbench.results import Result, read_result, results_in
 
 
 @click.command(

@@ -6,18 +6,15 @@ from types import MappingProxyType
 
 import click
 
+from mlbench.cli.options import find_writers, keep_results
 from mlbench.cli.progress import Screen, console, pass_screen
-from mlbench.cli.writing import find_writers, keep_results
+from mlbench.compare.index_costs import IndexCostOptions, IndexCosts, compare_indexes, to_json
+from mlbench.compare.pairing import ResultWithRanks
 from mlbench.errors import UserError
-from mlbench.index_costs.comparing import Options, compare_indexes
-from mlbench.index_costs.document import IndexCosts, to_json
-from mlbench.regression.sources import Measured
-from mlbench.report.formats import as_text, save
-from mlbench.report.index_console import index_console
-from mlbench.report.index_markdown import index_markdown
-from mlbench.report.index_page import index_page
+from mlbench.evaluation.verify import read_pair
+from mlbench.reports.index_costs.render import index_console, index_markdown, index_page
+from mlbench.reports.result.formats import as_text, save
 from mlbench.results import LARGEST_SEED, MOST_RESAMPLES
-from mlbench.verification import read_pair
 
 _WRITERS: Mapping[str, Callable[[IndexCosts], str]] = MappingProxyType(
     {
@@ -82,7 +79,9 @@ def command(
     if not indexed:
         raise UserError("there is no result to compare: make one with mlbench run --index KIND")
     keep_results(write, (exact, *indexed))
-    costs = compare_indexes(_read(exact), [_read(path) for path in indexed], Options(resamples=resamples, seed=seed))
+    costs = compare_indexes(
+        _read(exact), [_read(path) for path in indexed], IndexCostOptions(resamples=resamples, seed=seed)
+    )
     progress = screen.progress()
     for path, writer in writers.items():
         save(writer(costs).encode(), path, option="--write")
@@ -93,5 +92,5 @@ def command(
         console().print(index_console(costs))
 
 
-def _read(path: Path) -> Measured:
-    return Measured(path, *read_pair(path))
+def _read(path: Path) -> ResultWithRanks:
+    return ResultWithRanks(path, *read_pair(path))

@@ -1,21 +1,65 @@
-"""`mlbench leaderboard`: entries made of results, and checked; the data and protocol that they must be of."""
+"""`mlbench leaderboard`: entries made of results and checked, accepted tasks, and the static site."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import click
 
-from mlbench.cli.boards import board_option
-from mlbench.cli.leaderboard_build import build
+from mlbench.cli.progress import Screen, pass_screen
 from mlbench.cli.report import result_paths
 from mlbench.errors import RefusedEntry, UnknownName
-from mlbench.leaderboard.accepted import accept
-from mlbench.leaderboard.board import Board
-from mlbench.leaderboard.checking import CheckedEntry, check_entry
+from mlbench.evaluation.verify import read_pair, recompute
+from mlbench.leaderboard.board import DEFAULT_FOLDER, Board
+from mlbench.leaderboard.check import CheckedEntry, check_entry
+from mlbench.leaderboard.protocol import accept
 from mlbench.leaderboard.submission import Description, add
-from mlbench.report.notation import count
-from mlbench.verification import read_pair, recompute
+from mlbench.reports.formatting import count
+
+Command = Callable[..., object]
+
+
+def board_option(function: Command) -> Command:
+    """Give a command the option --board, as its parameter `folder`."""
+    return click.option(
+        "--board",
+        "folder",
+        type=click.Path(path_type=Path),
+        default=DEFAULT_FOLDER,
+        show_default=True,
+        metavar="DIR",
+        help="The leaderboard's folder, with tasks/ and entries/.",
+    )(function)
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  mlbench leaderboard build
+  mlbench leaderboard build --out public"""
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("build", "leaderboard"),
+    show_default=True,
+    metavar="DIR",
+    help="Where the site goes, in place of an older one.",
+)
+@board_option
+@pass_screen
+def build(screen: Screen, /, out: Path, folder: Path) -> None:
+    """Write the site of the leaderboard: plain files that need no server and ask no other for anything.
+
+    Every entry is checked first, as `check` does; while one is refused, nothing is written. The same entries give the
+    same bytes.
+    """
+    from mlbench.leaderboard.site import build_site, read_entries
+
+    progress = screen.progress()
+    entries = read_entries(Board(folder), progress=progress)
+    build_site(entries, out, progress=progress)
+    click.echo(f"{out / 'index.html'}: {count(len(entries), 'entry')}")
 
 
 @click.group(

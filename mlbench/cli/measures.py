@@ -5,11 +5,11 @@ from collections.abc import Sequence
 
 import click
 
-from mlbench.bias import BIAS_SCORES, BiasScore
 from mlbench.cli.progress import console
 from mlbench.errors import UnknownName
-from mlbench.measures import EXPLANATIONS, Explanation
-from mlbench.scoring.image_text import EXPLANATIONS as CAPTIONS
+from mlbench.measures.bias import BIAS_SCORES, BiasScore
+from mlbench.measures.ranked import EXPLANATIONS, Explanation
+from mlbench.statistics.captions import EXPLANATIONS as CAPTIONS
 
 MEASURE, BIAS_SCORE, CAPTION_SCORE = "measure", "bias score", "caption score"
 

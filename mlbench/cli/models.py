@@ -11,11 +11,11 @@ import click
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from mlbench import plugins
+from mlbench import entry_points
 from mlbench.cli.progress import console
 from mlbench.errors import UserError
-from mlbench.schemes import Packaging, Scheme
-from mlbench.specs import load_scheme
+from mlbench.open_model import load_scheme
+from mlbench.protocols import BundledModel, ModelLoader
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 
@@ -54,7 +54,7 @@ def list_(as_json: bool = False) -> None:
     \b
     Example: mlbench models list --json
     """
-    rows = [summary(name) for name in plugins.names(plugins.RETRIEVERS)]
+    rows = [summary(name) for name in entry_points.names(entry_points.RETRIEVERS)]
     if as_json:
         click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
         return
@@ -83,7 +83,7 @@ def show(scheme: str, as_json: bool) -> None:
     loaded = load_scheme(scheme)
     keys = keys_of(loaded.Settings)
     example = f"mlbench run --model {getattr(loaded, 'example', scheme + ':LOCATOR')}"
-    packaged = loaded.packaged() if isinstance(loaded, Packaging) else None
+    packaged = loaded.packaged() if isinstance(loaded, BundledModel) else None
     if as_json:
         shown = {**summary(scheme), "packaged": packaged, "keys": keys, "example": example}
         click.echo(json.dumps(shown, indent=2, ensure_ascii=False))
@@ -104,7 +104,7 @@ def quantise(folder: Path, target: Path) -> None:
     \b
     Example: mlbench models quantise checkpoints/static-cross small
     """
-    from mlbench.retrievers.quantising import quantise as write
+    from mlbench.retrievers.static_checkpoint import quantise as write
 
     write(folder, target)
     size = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
@@ -116,7 +116,7 @@ def summary(name: str) -> dict[str, str | bool | None]:
 
     A plugin that cannot be imported is not installed, and its summary is the fault.
     """
-    package = plugins.origin(plugins.RETRIEVERS, name)
+    package = entry_points.origin(entry_points.RETRIEVERS, name)
     try:
         scheme = load_scheme(name)
     except UserError as error:
@@ -157,7 +157,7 @@ def _type(annotation: object) -> str:
     return str(getattr(annotation, "__name__", annotation))
 
 
-def _first_line(scheme: Scheme) -> str:
+def _first_line(scheme: ModelLoader) -> str:
     return (inspect.getdoc(scheme) or "").partition("\n")[0]
 
 

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
     from mlbench.protocols import Progress
 
+
 WARNING = "warning"
 """A note that begins with this word is shown even under --quiet."""
-
 _UNITS = {
     "encode": "texts",
     "encode images": "images",
@@ -57,7 +57,7 @@ class Screen:
         if self.quiet:
             return Warnings()
         if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
-            return Lines()
+            return PlainProgress()
         self._bars.append(Bars())
         return self._bars[-1]
 
@@ -168,7 +168,7 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
-class Lines:
+class PlainProgress:
     """A `Progress` of plain lines for logs: one at most every `every` seconds, and one at the end of each phase."""
 
     def __init__(

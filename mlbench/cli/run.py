@@ -1,4 +1,4 @@
-"""`mlbench run`: measure retrievers on tasks."""
+"""`mlbench run`: measure retrievers on tasks, and compare them with a base."""
 
 import json
 import shlex
@@ -10,25 +10,69 @@ from pathlib import Path
 
 import click
 
-from mlbench.cli.against import Against, open_against
-from mlbench.cli.assignments import assignments
 from mlbench.cli.compare import show
-from mlbench.cli.language_list import language_list
+from mlbench.cli.options import assignments, language_list
 from mlbench.cli.progress import Screen, console, pass_screen
+from mlbench.compare.compare import CompareOptions, compare_systems
+from mlbench.compare.document import Comparison
+from mlbench.compare.gate import Gate, load_gate
+from mlbench.compare.pairing import Side, find_side, read_side, why_incomparable
 from mlbench.errors import UserError
-from mlbench.evaluation import measure, open_model
-from mlbench.exports import DEPTH, LONGEST, SaveRun
-from mlbench.options import Options
-from mlbench.protocols import Progress, Runtime
-from mlbench.report.console import console_report
-from mlbench.report.formats import console_reports
-from mlbench.report.harmless import harmless
-from mlbench.result_files import check_folder, to_json, write_result
-from mlbench.results import Result
-from mlbench.systems.index_kinds import Index, parse_index
-from mlbench.systems.indexed import with_indexes
-from mlbench.tasks import Task, load_task
-from mlbench.workers import Resources
+from mlbench.evaluation.evaluate import measure, open_model
+from mlbench.evaluation.options import Options
+from mlbench.protocols import Progress, Resources, Runtime
+from mlbench.ranking.run_files import DEPTH, LONGEST, SaveRun
+from mlbench.reports.formatting import harmless
+from mlbench.reports.result.console import console_report
+from mlbench.reports.result.formats import console_reports
+from mlbench.results import Result, check_folder, to_json, write_result
+from mlbench.retrievers.pipelines.ann_index import with_indexes
+from mlbench.retrievers.pipelines.declaration import Index, parse_index
+from mlbench.tasks.task import Task, load_task
+
+_CANDIDATE = "this run"
+
+
+@dataclass(frozen=True)
+class Against:
+    """A base that was read before anything is measured, since a run may write over it, and the gate."""
+
+    base: Side
+    gate: Gate
+
+    def compare(self, paths: Sequence[Path], *, resamples: int, seed: int) -> Comparison:
+        """Compare the results that a run has written."""
+        options = CompareOptions(resamples=resamples, seed=seed)
+        return compare_systems(self.base, read_side(_CANDIDATE, paths), self.gate, options)
+
+
+def open_against(
+    base: str, gate: Path | None, tasks: Sequence[Task], *, languages: Sequence[str] | None, limit: int | None
+) -> Against:
+    """Read the base of a run of these tasks.
+
+    Raises `UserError` where it can be told before the run that the two could not be compared.
+    """
+    against = Against(find_side(base), load_gate(gate))
+    known = against.base.by_task
+    if not any(task.name in known for task in tasks):
+        raise UserError(f"--against {base}: it has {', '.join(known)}, and none of the tasks of this run")
+    for task in tasks:
+        for measured in known.get(task.name, ())[:1]:
+            stated = measured.result.task
+            expected = stated.model_copy(
+                update={
+                    "version": task.version,
+                    "limit": limit,
+                    "languages": task.languages if languages is None else tuple(sorted(set(languages))),
+                    "measures": task.measures,
+                    "primary_measure": task.primary_measure,
+                }
+            )
+            if reason := why_incomparable(stated, expected, frozenset(stated.languages)):
+                raise UserError(f"--against {base}: {task.name} could not be compared: {reason}")
+    return against
+
 
 DEFAULT_MODEL = "static"
 DEFAULT_TASK = "mini"
@@ -43,7 +87,7 @@ def _indexes(context: click.Context, parameter: click.Parameter, texts: Sequence
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
+class RunArguments:
     """The options of a run that say how, not what."""
 
     languages: tuple[str, ...] | None
@@ -181,7 +225,7 @@ def command(screen: Screen, /, models: Sequence[str], tasks: Sequence[str], **ch
 
     With --against, what was measured is then compared with BASE; exit code 1 if it fails the gate.
     """
-    request = Request(**chosen)  # type: ignore[arg-type]
+    request = RunArguments(**chosen)  # type: ignore[arg-type]
     _check(request, models, tasks)
     progress = screen.progress()
     options = _options(request, progress)
@@ -213,7 +257,7 @@ def command(screen: Screen, /, models: Sequence[str], tasks: Sequence[str], **ch
     return 0
 
 
-def _check(request: Request, models: Sequence[str], tasks: Sequence[str]) -> None:
+def _check(request: RunArguments, models: Sequence[str], tasks: Sequence[str]) -> None:
     """Raise `UserError` for options that do not go together."""
     n_systems = len(models) * max(1, len(request.indexes))
     if request.save_run is not None and n_systems * len(tasks) > 1:
@@ -231,13 +275,13 @@ def _check(request: Request, models: Sequence[str], tasks: Sequence[str]) -> Non
         raise UserError("--gate judges what is compared: add --against BASE")
 
 
-def _against(request: Request, tasks: Sequence[Task]) -> Against | None:
+def _against(request: RunArguments, tasks: Sequence[Task]) -> Against | None:
     if request.against is None:
         return None
     return open_against(request.against, request.gate, tasks, languages=request.languages, limit=request.limit)
 
 
-def _options(request: Request, progress: Progress) -> Options:
+def _options(request: RunArguments, progress: Progress) -> Options:
     return Options(
         settings=request.settings,
         limit=request.limit,
@@ -253,7 +297,7 @@ def _options(request: Request, progress: Progress) -> Options:
     )
 
 
-def _resources(request: Request) -> Resources:
+def _resources(request: RunArguments) -> Resources:
     return Resources(
         workers=request.workers,
         address=request.address,

@@ -8,19 +8,18 @@ from pathlib import Path
 
 import click
 
-from mlbench.cli.assignments import assignments
+from mlbench.cli.options import assignments
 from mlbench.cli.progress import Screen, console, pass_screen
+from mlbench.compare.sweep import to_json
 from mlbench.protocols import Runtime
-from mlbench.report.formats import save
-from mlbench.report.harmless import harmless
-from mlbench.report.sweep_markdown import sweep_markdown
-from mlbench.report.sweep_page import sweep_page
-from mlbench.report.sweep_table import sweep_report
-from mlbench.sweeps import to_json
+from mlbench.reports.formatting import harmless
+from mlbench.reports.result.formats import save
+from mlbench.reports.sweep.console import sweep_report
+from mlbench.reports.sweep.markdown import sweep_markdown
+from mlbench.reports.sweep.page import sweep_page
 from mlbench.training.recipe import parse_value
 from mlbench.training.sweep import run_sweep
-from mlbench.training.sweep_files import Place
-from mlbench.training.sweep_plan import parse_axis, plan_sweep
+from mlbench.training.sweep_plan import SweepFolder, parse_axis, plan_sweep
 
 DEFAULT_TASKS = ("mini",)
 
@@ -32,7 +31,7 @@ def _axes(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
+class SweepArguments:
     """The options of a sweep."""
 
     over: list[tuple[str, tuple[object, ...]]]
@@ -105,14 +104,14 @@ def command(screen: Screen, /, recipe: str, **chosen: object) -> None:
     task; arms are compared with intervals over clusters of topics and over all pairs of seeds. What is done is not done
     again: the same command goes on where an interrupted one was.
     """
-    request = Request(**chosen)  # type: ignore[arg-type]
+    request = SweepArguments(**chosen)  # type: ignore[arg-type]
     settings, base = (
         {key: parse_value(value) for key, value in pairs.items()} for pairs in (request.changes, request.base)
     )
     plan = plan_sweep(recipe, request.over, settings=settings, seeds=request.seeds, base=base)
     threads = request.threads or (1 if request.jobs > 1 else None)
     out = request.out or Path("sweeps") / plan.recipe.name
-    place = Place(
+    place = SweepFolder(
         tasks=tuple(dict.fromkeys(request.tasks or plan.recipe.contamination.tasks or DEFAULT_TASKS)),
         out=out,
         data_dir=request.data_dir,

@@ -1,23 +1,62 @@
 """`mlbench tasks`: what can be measured, and whether your own data are fit to be."""
 
 import json
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
-from mlbench.cli import making
-from mlbench.cli.language_list import language_list
+from mlbench.cli.options import language_list
 from mlbench.cli.progress import Screen, console, pass_screen
-from mlbench.data import is_sharded, load_collection, provide_images
-from mlbench.declarations import DeclaredFile
+from mlbench.collection.languages import IMAGE, settings_of
+from mlbench.collection.records import Collection, Image
 from mlbench.errors import DataError, InvalidTask, UnknownName, UserError
-from mlbench.files import find, find_all, provide
-from mlbench.languages import IMAGE, settings_of
+from mlbench.evaluation.streaming.corpus import look_through
 from mlbench.protocols import Progress
-from mlbench.records import Collection, Image
-from mlbench.streaming.corpus import look_through
-from mlbench.tasks import Task, load_task, task_names
+from mlbench.tasks.files import find, find_all, provide
+from mlbench.tasks.load import is_sharded, load_collection, provide_images
+from mlbench.tasks.task import DeclaredFile, Task, load_task, task_names
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  mlbench tasks make mini-images ./mini-images
+  mlbench tasks make mini-images ./more --drawings 100 --seed 2
+  mlbench tasks check ./mini-images/test""",
+)
+@click.argument("name", type=click.Choice(["mini-images"]), metavar="NAME")
+@click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
+@click.option(
+    "--drawings",
+    type=click.IntRange(min=1, max=1000),
+    default=40,
+    show_default=True,
+    metavar="N",
+    help="Images for training of each combination.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(min=1, max=2**32 - 1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Of the images for training; those for evaluation are always the same.",
+)
+@pass_screen
+def make_group(screen: Screen, name: str, folder: Path, drawings: int, seed: int) -> None:
+    """Draw the images of mini-images and caption them in 11 languages: DIR/test and DIR/train.
+
+    An image shows one to four shapes of one kind and colour. DIR/test is what `--task mini-images` measures: 64
+    combinations that DIR/train has not, though it has each shape, colour and count, and each pair of them.
+    """
+    from mlbench.tasks.mini_images.drawing import make
+
+    test, train = make(folder, seed=seed, drawings=drawings, progress=screen.progress())
+    for part, images, use in (("test", test, "evaluation"), ("train", train, "training")):
+        click.echo(f"{shlex.quote(str(folder / part))}: {images:,} images for {use}, captioned in 11 languages")
+
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 data_dir = click.option(
@@ -26,8 +65,6 @@ data_dir = click.option(
     metavar="DIR",
     help="A folder with the files of tasks, such as DIR/xquad-r/ar.json.",
 )
-
-
 _MOST_SHOWN = 11
 _NOTHING = "{}: nothing to download, its files came with it"
 _BY_HAND = "{}: nothing to download, what was fetched by hand is there"
@@ -50,7 +87,7 @@ def command(context: click.Context) -> None:
         context.invoke(list_)
 
 
-command.add_command(making.command, "make")
+command.add_command(make_group, "make")
 
 
 @command.command("list")

@@ -11,26 +11,27 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mlbench.cli.assignments import assignments
+from mlbench.cli.options import assignments
 from mlbench.cli.progress import Screen, console, duration, pass_screen
 from mlbench.errors import UserError
-from mlbench.files import user_folders
 from mlbench.protocols import Progress, Runtime
-from mlbench.result_files import check_folder
-from mlbench.tasks import task_names
+from mlbench.results import check_folder
+from mlbench.tasks.files import user_folders
+from mlbench.tasks.task import task_names
 from mlbench.training.data import TrainingData
-from mlbench.training.fit import fit, open_recipe
 from mlbench.training.manifest import Manifest, describe_data, read_manifest
 from mlbench.training.recipe import Recipe, load_recipe, parse_value, recipe_names
+from mlbench.training.train import fit, open_recipe
 
 if TYPE_CHECKING:
     from rich.table import Table
+
 
 CHECKPOINTS = Path("checkpoints")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
+class TrainArguments:
     """The options of a training that say how, not what."""
 
     out: Path | None
@@ -80,7 +81,7 @@ def command(screen: Screen, /, recipe: str | None, only_list: bool, **chosen: ob
     RECIPE is the name of one that comes with mlbench, or a TOML file. All faults of recipe and data are told at once.
     A training that was interrupted goes on where it was last saved when the same command is given again.
     """
-    request = Request(**chosen)  # type: ignore[arg-type]
+    request = TrainArguments(**chosen)  # type: ignore[arg-type]
     if only_list:
         _list(request.as_json)
         return
@@ -89,7 +90,7 @@ def command(screen: Screen, /, recipe: str | None, only_list: bool, **chosen: ob
     _train(recipe, request, screen.progress())
 
 
-def _train(spec: str, request: Request, progress: Progress) -> None:
+def _train(spec: str, request: TrainArguments, progress: Progress) -> None:
     # Told now, not after the data were read.
     user_folders(request.data_dir)
     if request.out is not None:

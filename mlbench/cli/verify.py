@@ -7,7 +7,7 @@ import click
 
 from mlbench.cli.report import result_paths
 from mlbench.errors import InvalidResult
-from mlbench.verification import verify
+from mlbench.evaluation.verify import verify
 
 _SHOWN = 10
 

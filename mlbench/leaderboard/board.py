@@ -4,14 +4,13 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlbench.atomic import write_whole
 from mlbench.errors import UnknownName, UserError
-from mlbench.leaderboard.accepted import AcceptedTask
-from mlbench.leaderboard.documents import LARGEST_DOCUMENT, canonical, read_plain, read_regular, validate
+from mlbench.io.atomic import write_whole
+from mlbench.leaderboard.check_files import LARGEST_DOCUMENT, canonical, read_plain, read_regular, validate
 from mlbench.leaderboard.entries import LONGEST_NAME, NAME
+from mlbench.leaderboard.protocol import AcceptedTask
 
 DEFAULT_FOLDER = Path("leaderboard")
-
 _NAME = re.compile(NAME)
 
 

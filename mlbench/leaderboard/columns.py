@@ -2,26 +2,23 @@
 
 from dataclasses import dataclass
 
-from mlbench.languages import IMAGE_KINDS, TEXT_KINDS, Kind
+from mlbench.collection.languages import IMAGE_KINDS, TEXT_KINDS, Kind
 from mlbench.leaderboard.entries import ReportedTask
-from mlbench.paired import LOWER_IS_BETTER
-from mlbench.report.notation import heading
+from mlbench.reports.formatting import heading
 from mlbench.results import Bounds, Result
+from mlbench.statistics.paired_tests import LOWER_IS_BETTER
 
 MEASURES = ("AP", "R@1", "R@10", "RR")
 """The measures of the site; others are in the result documents."""
-
 IMAGE_MEASURES = ("Success@1", "Success@5", "Success@10")
 """Those of tasks with images."""
-
 CAPTION_SCORE = "r_mean"
 """The score of captioned images that entries are ranked by; cosines of another model are no ground for that."""
-
 BIAS_SCORES = ("own_language_preference", "rank_distance")
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class BoardColumn:
     """A measure over the settings of one kind, or a bias score, which has no kind."""
 
     name: str
@@ -38,53 +35,54 @@ class Column:
         return self.name in LOWER_IS_BETTER
 
 
-TEXT_COLUMNS = tuple(Column(measure, kind) for measure in MEASURES for kind in TEXT_KINDS)
+TEXT_COLUMNS = tuple(BoardColumn(measure, kind) for measure in MEASURES for kind in TEXT_KINDS)
 """The columns that only tasks of texts have."""
-
 IMAGE_COLUMNS = (
-    *(Column(measure, kind) for measure in IMAGE_MEASURES for kind in IMAGE_KINDS),
-    Column(CAPTION_SCORE),
+    *(BoardColumn(measure, kind) for measure in IMAGE_MEASURES for kind in IMAGE_KINDS),
+    BoardColumn(CAPTION_SCORE),
 )
 """The columns that only tasks with images have."""
-
 COLUMNS = (
     *TEXT_COLUMNS,
     *IMAGE_COLUMNS,
-    *(Column(score) for score in BIAS_SCORES),
+    *(BoardColumn(score) for score in BIAS_SCORES),
 )
 """All columns in the order of the site."""
-
-FIRST = Column("AP", "multilingual")
+FIRST = BoardColumn("AP", "multilingual")
 """The column that entries are sorted by before anybody asks for another."""
 
 
 @dataclass(frozen=True, slots=True)
-class Number:
+class BoardNumber:
     """A value and its interval, where it has one."""
 
     value: float
     bounds: Bounds | None = None
 
 
-def measured(result: Result, column: Column) -> Number | None:
+def measured(result: Result, column: BoardColumn) -> BoardNumber | None:
     """Return a result's number for a column, or None where it has none."""
     if column.name == CAPTION_SCORE:
         found = result.image_text.mean if result.image_text else None
-        return None if found is None or found.r_mean is None else Number(found.r_mean, found.intervals.get(column.name))
+        return (
+            None
+            if found is None or found.r_mean is None
+            else BoardNumber(found.r_mean, found.intervals.get(column.name))
+        )
     if column.kind is None:
         score = result.bias.score(column.name) if result.bias else None
-        return None if score is None or score.value is None else Number(score.value, score.interval)
+        return None if score is None or score.value is None else BoardNumber(score.value, score.interval)
     mean = result.aggregate(column.kind)
     value = mean.measures.get(column.name) if mean else None
-    return None if mean is None or value is None else Number(value, mean.intervals.get(column.name))
+    return None if mean is None or value is None else BoardNumber(value, mean.intervals.get(column.name))
 
 
-def reported(task: ReportedTask, column: Column) -> Number | None:
+def reported(task: ReportedTask, column: BoardColumn) -> BoardNumber | None:
     """Return the number that a source reports for a column, or None where it reports none."""
     wanted = (column.name, column.kind, None)
     found = (each.value for each in task.values if (each.name, each.kind, each.query_language) == wanted)
     value = next(found, None)
-    return None if value is None else Number(value)
+    return None if value is None else BoardNumber(value)
 
 
 def measures_of(result: Result) -> list[str]:

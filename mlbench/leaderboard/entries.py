@@ -7,23 +7,19 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from mlbench.languages import Kind
+from mlbench.collection.languages import Kind
 
 SCHEMA_VERSION = 1
 ENTRY_FILE = "entry.json"
 """In the folder of every entry; a verified one has `TASK.json` and `TASK.ranks.npz` for each of its tasks beside it."""
-
 NAME = r"^[a-z0-9]+([.-][a-z0-9]+)*$"
 """What an entry and its folder may be called, in at most `LONGEST_NAME` characters."""
-
 LONGEST_NAME = 64
 MOST_PARAMETERS = 10**14
-
 Name = Annotated[str, Field(pattern=NAME, max_length=LONGEST_NAME)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Phrase = Annotated[str, Field(min_length=1, max_length=100)]
 """A few words on one line."""
-
 Sentences = Annotated[str, Field(max_length=500)]
 
 

@@ -3,17 +3,14 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from mlbench.languages import KINDS
-from mlbench.leaderboard.columns import Column, measures_of, title
+from mlbench.collection.languages import KINDS
+from mlbench.leaderboard.columns import BoardColumn, measures_of, title
 from mlbench.leaderboard.entries import Entry, ReportedTask
-from mlbench.leaderboard.overview import Cell, cell, facts
+from mlbench.leaderboard.overview import EntryCell, cell, facts
 from mlbench.leaderboard.standings import Shown, Standing, Standings
-from mlbench.report.caption_table import CaptionTable, caption_table
-from mlbench.report.captions import captions
-from mlbench.report.method import cost, intervals
-from mlbench.report.notation import spoken
-from mlbench.report.provenance import Facts, command, provenance
-from mlbench.report.scores import written
+from mlbench.reports.captions import CaptionTable, caption_table, captions
+from mlbench.reports.formatting import cost, intervals, spoken, written
+from mlbench.reports.provenance import Facts, command, provenance
 from mlbench.results import Result
 
 _AGGREGATION = {"macro": "means over settings (macro)", "micro": "means over all queries (micro)"}
@@ -25,7 +22,7 @@ class Means:
     """Means of one kind of settings, a cell for each measure."""
 
     kind: str
-    cells: Sequence[Cell]
+    cells: Sequence[EntryCell]
 
 
 @dataclass(frozen=True)
@@ -118,7 +115,7 @@ def _reported(standing: Standing, said: ReportedTask) -> EntryPart:
 
 def _means(standing: Standing, measures: Sequence[str]) -> Iterator[Means]:
     for kind in KINDS:
-        columns = [Column(measure, kind) for measure in measures]
+        columns = [BoardColumn(measure, kind) for measure in measures]
         if any(column in standing.scores for column in columns):
             yield Means(spoken(kind), [cell(column, standing.scores.get(column)) for column in columns])
 

@@ -3,12 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mlbench.leaderboard.columns import COLUMNS, FIRST, Column, title
-from mlbench.leaderboard.placing import Place
-from mlbench.leaderboard.standings import Group, Score, Standing, Standings
-from mlbench.report.captions import sizes
-from mlbench.report.notation import ABSENT, SHORT, count, decimal, spoken
-from mlbench.report.scores import written
+from mlbench.leaderboard.columns import COLUMNS, FIRST, BoardColumn, title
+from mlbench.leaderboard.standings import Group, RankRange, Score, Standing, Standings
+from mlbench.reports.captions import sizes
+from mlbench.reports.formatting import ABSENT, SHORT, count, decimal, spoken, written
 from mlbench.results import Bounds
 
 _HEADINGS: dict[Group, str] = {
@@ -23,7 +21,7 @@ _MILLION = 1e6
 class Head:
     """The head of a column: two lines, what limits it, and the word after which its explanation is looked up."""
 
-    column: Column
+    column: BoardColumn
     title: str
     kind: str
     note: str
@@ -31,7 +29,7 @@ class Head:
 
 
 @dataclass(frozen=True)
-class Cell:
+class EntryCell:
     """A number as it is shown."""
 
     text: str
@@ -40,7 +38,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Row:
+class EntryRow:
     """One entry; `parameters` is what it is filtered by, empty where unknown."""
 
     name: str
@@ -48,18 +46,18 @@ class Row:
     notes: Sequence[str]
     size: str
     parameters: str
-    cells: Sequence[Cell]
+    cells: Sequence[EntryCell]
 
 
 @dataclass(frozen=True)
-class Table:
+class BoardTable:
     """A table of the overview, sorted by the first column of the site."""
 
     group: Group
     heading: str
     caption: str
     heads: Sequence[Head]
-    rows: Sequence[Row]
+    rows: Sequence[EntryRow]
 
 
 @dataclass(frozen=True)
@@ -70,7 +68,7 @@ class TaskPart:
     facts: str
     confidence: str
     unit: str
-    tables: Sequence[Table]
+    tables: Sequence[BoardTable]
     has_images: bool
 
 
@@ -107,14 +105,14 @@ def facts(standings: Standings) -> str:
     return ", ".join(parts)
 
 
-def _table(standings: Standings, group: Group, rows: Sequence[Standing]) -> Table:
+def _table(standings: Standings, group: Group, rows: Sequence[Standing]) -> BoardTable:
     # Those that stand below one another line up; what a group has no number of is a dot.
     like = [*rows, *standings.groups.get("verified", [])] if group == "macro" else rows
     columns = [column for column in COLUMNS if any(column in row.scores for row in like)]
     numbered = [column for column in columns if any(column in row.scores for row in rows)]
     first = FIRST if FIRST in numbered or not numbered else numbered[0]
     ordered = sorted(rows, key=lambda row: (_order(row.scores.get(first), first), row.entry.name))
-    return Table(
+    return BoardTable(
         group=group,
         heading=_HEADINGS[group],
         caption=f"{standings.task}: {_HEADINGS[group].lower()}",
@@ -123,13 +121,13 @@ def _table(standings: Standings, group: Group, rows: Sequence[Standing]) -> Tabl
     )
 
 
-def _order(score: Score | None, column: Column) -> float:
+def _order(score: Score | None, column: BoardColumn) -> float:
     if score is None:
         return float("inf")
     return score.number.value if column.lower_is_better else -score.number.value
 
 
-def _head(column: Column, standings: Standings, first: bool) -> Head:
+def _head(column: BoardColumn, standings: Standings, first: bool) -> Head:
     if column.kind is None:
         return Head(column, spoken(column.name), "", "lower is better" if column.lower_is_better else "", first)
     mean = standings.result.aggregate(column.kind) if standings.result else None
@@ -138,9 +136,9 @@ def _head(column: Column, standings: Standings, first: bool) -> Head:
     return Head(column, title(column.name), SHORT[column.kind], note, first)
 
 
-def _row(standing: Standing, columns: Sequence[Column]) -> Row:
+def _row(standing: Standing, columns: Sequence[BoardColumn]) -> EntryRow:
     entry, said = standing.entry, standing.reported
-    return Row(
+    return EntryRow(
         name=entry.name,
         title=entry.title,
         notes=[f"not stated: {', '.join(said.unstated)}"] if said and said.unstated else [],
@@ -150,25 +148,25 @@ def _row(standing: Standing, columns: Sequence[Column]) -> Row:
     )
 
 
-def cell(column: Column, score: Score | None) -> Cell:
+def cell(column: BoardColumn, score: Score | None) -> EntryCell:
     """Return how a number is written in a column."""
     if score is None:
-        return Cell(ABSENT)
+        return EntryCell(ABSENT)
     value, bounds = score.number.value, score.number.bounds
-    return Cell(number(column, value), interval(column, bounds), written_place(score.place))
+    return EntryCell(number(column, value), interval(column, bounds), written_place(score.place))
 
 
-def number(column: Column, value: float) -> str:
+def number(column: BoardColumn, value: float) -> str:
     """Write a number of a column with as many decimals as it deserves."""
     return decimal(value) if column.kind else written(column.name, value)
 
 
-def interval(column: Column, bounds: Bounds | None) -> str:
+def interval(column: BoardColumn, bounds: Bounds | None) -> str:
     """Write an interval such as `.401 to .423`; without one, the empty string."""
     return f"{number(column, bounds.low)}–{number(column, bounds.high)}" if bounds else ""
 
 
-def written_place(place: Place | None) -> str:
+def written_place(place: RankRange | None) -> str:
     """Write a place such as `2` or `2–4`; none is the empty string."""
     if place is None:
         return ""

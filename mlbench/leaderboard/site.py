@@ -1,47 +1,110 @@
 """The static site: pages that read without scripts, a data file for each entry, and small scripts that draw from it."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from mlbench.atomic import replaced_folder
+from mlbench.collection.languages import IMAGE_KINDS, TEXT_KINDS
 from mlbench.errors import UserError
-from mlbench.languages import IMAGE_KINDS, TEXT_KINDS
-from mlbench.leaderboard.about import about
+from mlbench.io.atomic import replaced_folder
 from mlbench.leaderboard.board import Board
-from mlbench.leaderboard.checking import check_entry
+from mlbench.leaderboard.check import check_entry
 from mlbench.leaderboard.columns import IMAGE_MEASURES, MEASURES, title
-from mlbench.leaderboard.drawings import MEASURES as DRAWN
-from mlbench.leaderboard.drawings import entry_values, script, task_values
 from mlbench.leaderboard.entries import Entry
 from mlbench.leaderboard.entry_page import entry_page
-from mlbench.leaderboard.evidence import gather
-from mlbench.leaderboard.overview import overview, size
-from mlbench.leaderboard.pairs import Pair, compare_pairs
-from mlbench.leaderboard.standings import Measured, Shown, standings
-from mlbench.paired import FLIPS
+from mlbench.leaderboard.overview import facts, overview, size
+from mlbench.leaderboard.page_data import MEASURES as DRAWN
+from mlbench.leaderboard.page_data import entry_values, script, task_values
+from mlbench.leaderboard.standings import CheckedResult, EntryPair, Shown, Standings, compare_pairs, gather, standings
+from mlbench.measures.bias import BIAS_SCORES
+from mlbench.measures.ranked import EXPLANATIONS
 from mlbench.protocols import Progress, Silence
-from mlbench.ranks import Ranks
-from mlbench.report.harmless import harmless
-from mlbench.report.notation import SHORT
+from mlbench.ranking.ranks import Ranks
+from mlbench.reports.formatting import SHORT, harmless, spoken
 from mlbench.results import Result
+from mlbench.statistics.captions import EXPLANATIONS as CAPTIONS
+from mlbench.statistics.paired_tests import FLIPS
+from mlbench.tasks.task import load_task, task_names
 from mlbench.version import __version__
+
+
+@dataclass(frozen=True)
+class TaskNote:
+    """A task of the leaderboard; licence and homepage are those of its data, empty where they are not known."""
+
+    name: str
+    facts: str
+    fingerprint: str
+    licence: str
+    licence_url: str
+    homepage: str
+
+
+@dataclass(frozen=True)
+class Term:
+    """A measure or a bias score: by what name it is linked, how it is shown, what it is and where it comes from."""
+
+    name: str
+    title: str
+    summary: str
+    formula: str
+    source: str
+
+
+@dataclass(frozen=True)
+class About:
+    """What the page explains; `captions` are the scores of captioned images, where a task has such."""
+
+    tasks: Sequence[TaskNote]
+    measures: Sequence[Term]
+    scores: Sequence[Term]
+    captions: Sequence[Term]
+
+
+def about(every: Sequence[Standings]) -> About:
+    """Return what is explained of these tasks; measures of texts and bias scores are always explained."""
+    families = {name.partition("@")[0]: name for name in EXPLANATIONS}
+    has_images = any(each.result and each.result.image_text for each in every)
+    measures = []
+    shown = (*MEASURES, *(IMAGE_MEASURES if has_images else ()))
+    for name in dict.fromkeys(families[measure.partition("@")[0]] for measure in shown):
+        each = EXPLANATIONS[name]
+        measures.append(Term(name, title(name), each.summary, each.formula, each.source))
+    scores = [Term(name, name, each.summary, each.formula, each.source) for name, each in BIAS_SCORES.items()]
+    captions = [
+        Term(name, spoken(name), each.summary, each.formula, each.source)
+        for name, each in CAPTIONS.items()
+        if has_images
+    ]
+    return About([_task_note(standings) for standings in every if standings.result], measures, scores, captions)
+
+
+def _task_note(standings: Standings) -> TaskNote:
+    shipped = load_task(standings.task) if standings.task in task_names() else None
+    return TaskNote(
+        name=standings.task,
+        facts=facts(standings),
+        fingerprint=standings.result.task.fingerprint if standings.result else "",
+        licence=shipped.licence if shipped else "",
+        licence_url=shipped.licence_url if shipped else "",
+        homepage=shipped.homepage if shipped else "",
+    )
+
 
 MARK = "assets/leaderboard.css"
 """The file by which a folder is known as a site, which may be replaced."""
-
 _ASSETS = (".css", ".js", ".svg")
 _SIZES = (10_000_000, 150_000_000, 600_000_000, 2_000_000_000)
-
-Pairs = Mapping[str, Mapping[tuple[str, str], Pair]]
+Pairs = Mapping[str, Mapping[tuple[str, str], EntryPair]]
 """By task, and by the names of the first and the second entry."""
 
 
 def shown(entry: Entry, pairs: Mapping[str, tuple[Result, Ranks]]) -> Shown:
     """Return a checked entry as the site shows it; `pairs` are its results and ranks by task, none if reported."""
-    tasks = {task: Measured(harmless(result), gather(result, ranks)) for task, (result, ranks) in pairs.items()}
+    tasks = {task: CheckedResult(harmless(result), gather(result, ranks)) for task, (result, ranks) in pairs.items()}
     return Shown(harmless(entry), tasks)
 
 
@@ -78,7 +141,7 @@ def compare_all(entries: Sequence[Shown], *, flips: int = FLIPS, progress: Progr
     """Compare every two entries on every task that both have."""
     told = progress or Silence()
     tasks = sorted({task for each in entries for task in each.tasks})
-    found: dict[str, dict[tuple[str, str], Pair]] = {}
+    found: dict[str, dict[tuple[str, str], EntryPair]] = {}
     told.start("compare", len(tasks))
     for task in tasks:
         measured = {each.name: each.tasks[task].evidence for each in entries if task in each.tasks}

@@ -1,23 +1,183 @@
-"""The entries of a leaderboard task by task: their numbers in every column, and their places among the verified."""
+"""The entries of a leaderboard task by task: their numbers in every column, and their ranks with significance."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
+from mlbench.collection.languages import IMAGE_KINDS, TEXT_KINDS, Setting
 from mlbench.errors import InvalidResult
-from mlbench.leaderboard.columns import COLUMNS, Column, Number, measured, reported
+from mlbench.leaderboard.columns import BIAS_SCORES, COLUMNS, BoardColumn, BoardNumber, measured, measures_of, reported
 from mlbench.leaderboard.entries import Entry, ReportedTask
-from mlbench.leaderboard.evidence import Evidence
-from mlbench.leaderboard.placing import Place, place
-from mlbench.paired import FLIPS
-from mlbench.results import Result
+from mlbench.ranking.ranks import Ranks
+from mlbench.results import Bounds, Result
+from mlbench.statistics.bias import find_score, replicate
+from mlbench.statistics.differences import TESTED_BIAS_SCORES, ClusterScores, sum_by_cluster
+from mlbench.statistics.paired_tests import FLIPS
+from mlbench.statistics.resampling import contributions, difference_p_values, macro_contributions, percentile_bounds
+from mlbench.statistics.score import ScoreRequest
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """The contributions of clusters to the numbers of one entry on one task.
+
+    `columns` and `summary` hold float64 (clusters,) that sum to the number; the summary is the family of aggregates of
+    `mlbench compare`, and `replicates` float64 (resamples,) are its resampled values. `settings` float64 (clusters,
+    settings) are those of the primary measure in each of `order`, NaN in a setting without topics. `data` are digests
+    of what was measured on. Rank distances of lists that were cut off depend on how deep they are, and are left out.
+    """
+
+    data: Mapping[str, str]
+    order: tuple[Setting, ...]
+    columns: Mapping[BoardColumn, Floats]
+    summary: Mapping[BoardColumn, Floats]
+    replicates: Mapping[BoardColumn, Floats]
+    settings: Floats
+    confidence: float
+
+
+def gather(result: Result, ranks: Ranks) -> Evidence:
+    """Reduce the ranks of a checked result to the evidence that the leaderboard uses."""
+    observation = sum_by_cluster(ranks, _request(result))
+    request, sums = observation.request, observation.settings
+    primary = request.measures.index(request.primary_measure)
+    summary, columns = summary_columns(result), COLUMNS
+    if (sums.unretrieved > 0).any():
+        summary, columns = (tuple(each for each in some if not _needs_depth(each)) for some in (summary, columns))
+    return Evidence(
+        data=observation.data,
+        order=request.settings,
+        columns=dict(_contributions(observation, columns)),
+        summary=dict(_contributions(observation, summary)),
+        replicates=dict(_replicates(observation, summary)),
+        settings=contributions(sums.sums[:, :, primary], sums.counts),
+        confidence=request.confidence,
+    )
+
+
+def summary_columns(result: Result) -> tuple[BoardColumn, ...]:
+    """Return the family of aggregates that two entries are compared by on the task of a result."""
+    kinds = TEXT_KINDS if result.image_text is None else IMAGE_KINDS
+    return (*(BoardColumn(result.task.primary_measure, kind) for kind in kinds), *map(BoardColumn, TESTED_BIAS_SCORES))
+
+
+def _needs_depth(column: BoardColumn) -> bool:
+    return column.name.startswith("rank_distance")
+
+
+def _request(result: Result) -> ScoreRequest:
+    """Ask for what the site shows alone; settings and draws are those of the result."""
+    task, statistics = result.task, result.statistics
+    return ScoreRequest(
+        settings=tuple(Setting(each.query_language, each.document_languages) for each in result.settings),
+        measures=tuple(name for name in task.measures if name in (*measures_of(result), task.primary_measure)),
+        primary_measure=task.primary_measure,
+        bias_scores=tuple(name for name in task.bias_scores if name in BIAS_SCORES),
+        parallel=task.parallel,
+        resamples=statistics.resamples,
+        seed=statistics.seed,
+        confidence=statistics.confidence,
+    )
+
+
+def _contributions(observation: ClusterScores, columns: Sequence[BoardColumn]) -> Iterator[tuple[BoardColumn, Floats]]:
+    for column, sums, counts in _sums(observation, columns):
+        yield column, macro_contributions(sums, counts)
+
+
+def _replicates(observation: ClusterScores, columns: Sequence[BoardColumn]) -> Iterator[tuple[BoardColumn, Floats]]:
+    """Yield what the summary's `columns` are in each resample, (resamples,)."""
+    settings, sample, request = observation.settings, observation.sample, observation.request
+    primary = request.measures.index(request.primary_measure)
+    # One draw for all kinds of settings, as in results: a redraw for any setting is one for all of them.
+    drawn = sample.bootstrap(settings.sums[:, :, primary], settings.counts)
+    for column, sums, counts in _sums(observation, columns):
+        if column.kind is None:
+            yield column, replicate(find_score(column.name), sample.bootstrap(sums, counts))
+        else:
+            yield column, drawn.macro_mean(_of_kind(observation, column))
+
+
+def _sums(observation: ClusterScores, columns: Sequence[BoardColumn]) -> Iterator[tuple[BoardColumn, Floats, Floats]]:
+    """Yield sums and counts (clusters, settings or languages) of the columns that have topics."""
+    settings, measures = observation.settings, observation.request.measures
+    for column in columns:
+        if column.kind is None:
+            score = observation.bias.get(column.name) or observation.captions.get(column.name)
+            if score is not None and score.counts.any():
+                yield column, score.sums, score.counts
+        elif column.name in measures:
+            chosen = _of_kind(observation, column)
+            if settings.counts[:, chosen].any():
+                yield column, settings.sums[:, chosen, measures.index(column.name)], settings.counts[:, chosen]
+
+
+def _of_kind(observation: ClusterScores, column: BoardColumn) -> list[int]:
+    return [index for index, setting in enumerate(observation.request.settings) if setting.kind == column.kind]
+
+
+LEVEL = 0.05
+"""The chance that any two entries of a column are told apart although nothing differs but the draw of topics."""
+
+
+@dataclass(frozen=True, slots=True)
+class RankRange:
+    """A rank, 1 + the number of entries that are significantly better, and the last that the data leaves open."""
+
+    rank: int
+    last: int
+
+
+def place(
+    contributions: Sequence[Floats],
+    *,
+    lower_is_better: bool = False,
+    level: float = LEVEL,
+    flips: int = FLIPS,
+    seed: int = 0,
+) -> tuple[RankRange | None, ...]:
+    """Rank entries by what each cluster of topics adds to their means, one float64 (clusters,) for each entry.
+
+    Every pair of entries is tested by joint sign flips of the clusters, all pairs as one family (step-down max-T), so
+    that at `level` no rank is owed to chance but in that share of columns. An entry with NaN stands outside and has no
+    place. No entries give no places.
+    """
+    known = [index for index, each in enumerate(contributions) if not np.isnan(each).any()]
+    places: list[RankRange | None] = [None] * len(contributions)
+    better, worse = _beaten(np.array([contributions[index] for index in known]), level, flips, seed)
+    if lower_is_better:
+        better, worse = worse, better
+    for index, n_better, n_worse in zip(known, better, worse, strict=True):
+        places[index] = RankRange(1 + n_better, len(known) - n_worse)
+    return tuple(places)
+
+
+def _beaten(entries: Floats, level: float, flips: int, seed: int) -> tuple[list[int], list[int]]:
+    """Count for each of `entries` (entries, clusters) those that are significantly higher, and lower."""
+    if len(entries) < 2:
+        return [0] * len(entries), [0] * len(entries)
+    one, other = np.triu_indices(len(entries), k=1)
+    p = difference_p_values(entries.T, [(one, other)], flips=flips, seed=seed)[0]
+    totals = entries.sum(axis=1)
+    higher, lower = np.where(totals[other] > totals[one], [other, one], [one, other])
+    told_apart = p <= level
+    n_higher = np.bincount(lower[told_apart], minlength=len(entries))
+    n_lower = np.bincount(higher[told_apart], minlength=len(entries))
+    return n_higher.tolist(), n_lower.tolist()
+
 
 Group = Literal["verified", "macro", "micro"]
 """Numbers that may stand in one column: recomputed ones, and those that papers report as macro or as micro means."""
 
 
 @dataclass(frozen=True, eq=False)
-class Measured:
+class CheckedResult:
     """What a checked result says of an entry on one task."""
 
     result: Result
@@ -29,7 +189,7 @@ class Shown:
     """An entry as the site shows it: `tasks` has the checked results of a verified one."""
 
     entry: Entry
-    tasks: Mapping[str, Measured]
+    tasks: Mapping[str, CheckedResult]
 
     @property
     def name(self) -> str:
@@ -41,8 +201,8 @@ class Shown:
 class Score:
     """A number of an entry and its place; reported numbers have none, nor has what cannot be compared."""
 
-    number: Number
-    place: Place | None = None
+    number: BoardNumber
+    place: RankRange | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +210,7 @@ class Standing:
     """One entry in one group of a task, with its scores by column; columns without a number are not there."""
 
     entry: Entry
-    scores: Mapping[Column, Score]
+    scores: Mapping[BoardColumn, Score]
     reported: ReportedTask | None = None
 
 
@@ -100,7 +260,9 @@ def _reported(task: str, entries: Sequence[Shown]) -> Iterator[tuple[Group, Stan
                 yield said.aggregation, Standing(each.entry, scores, said)
 
 
-def _places(task: str, verified: Mapping[str, Measured], flips: int) -> dict[Column, dict[str, Place | None]]:
+def _places(
+    task: str, verified: Mapping[str, CheckedResult], flips: int
+) -> dict[BoardColumn, dict[str, RankRange | None]]:
     every = list(verified.items())
     for name, each in every[1:]:
         if each.evidence.data != every[0][1].evidence.data:
@@ -115,3 +277,64 @@ def _places(task: str, verified: Mapping[str, Measured], flips: int) -> dict[Col
 
 def _n_languages(standings: Standings) -> int:
     return len(standings.result.task.languages) if standings.result else 0
+
+
+@dataclass(frozen=True, slots=True)
+class EntryDifference:
+    """The second entry minus the first: its interval, None where there is none, and its adjusted two-sided p-value."""
+
+    interval: Bounds | None
+    p: float
+
+
+@dataclass(frozen=True, eq=False)
+class EntryPair:
+    """Two entries on one task: their summary, and bool (settings,) where they differ significantly."""
+
+    summary: Mapping[BoardColumn, EntryDifference]
+    differs: NDArray[np.bool_]
+
+
+def compare_pairs(
+    entries: Mapping[str, Evidence], *, flips: int = FLIPS, seed: int = 0
+) -> dict[tuple[str, str], EntryPair]:
+    """Compare every two entries of a task, in their order, as `mlbench compare` does.
+
+    Two families of each pair are adjusted by step-down max-T: the summary, and the single settings by the primary
+    measure. All entries are of the same data; fewer than two give nothing.
+    """
+    names = list(combinations(entries, 2))
+    if not names:
+        return {}
+    first = next(iter(entries.values()))
+    columns = list(dict.fromkeys(column for each in entries.values() for column in each.summary))
+    # One block of columns for each entry: its summary, then its settings.
+    stacked = np.concatenate([np.hstack([_summary(each, columns), each.settings]) for each in entries.values()], axis=1)
+    width = len(columns) + len(first.order)
+    starts = {name: place * width for place, name in enumerate(entries)}
+    parts = np.arange(len(columns)), np.arange(len(columns), width)
+    families = [(starts[a] + part, starts[b] + part) for a, b in names for part in parts]
+    p = difference_p_values(stacked, families, flips=flips, seed=seed)
+    return {
+        (a, b): EntryPair(
+            {
+                column: EntryDifference(_interval(entries[a], entries[b], column), float(value))
+                for column, value in zip(columns, summary, strict=True)
+                if not np.isnan(value)
+            },
+            # A comparison with NaN, of a setting without topics, is false.
+            settings <= LEVEL,
+        )
+        for (a, b), summary, settings in zip(names, p[::2], p[1::2], strict=True)
+    }
+
+
+def _summary(entry: Evidence, columns: list[BoardColumn]) -> Floats:
+    """Return contributions (clusters, columns), NaN in a column that the entry lacks."""
+    missing = np.full(len(entry.settings), np.nan)
+    return np.stack([entry.summary.get(column, missing) for column in columns], axis=1)
+
+
+def _interval(first: Evidence, second: Evidence, column: BoardColumn) -> Bounds | None:
+    low, high = percentile_bounds(second.replicates[column] - first.replicates[column], first.confidence)
+    return None if np.isnan(low) else Bounds(low=float(low), high=float(high))

@@ -1,1 +1,1 @@
-"""Built-in systems under test; each enters by the entry-point group `mlbench.retrievers`."""
+"""Retrievers: one module for each kind that `--model` can name."""

@@ -1,26 +1,349 @@
-"""Who computes the transformer of a dense encoder: torch, or ONNX Runtime or OpenVINO from a graph made of it."""
+"""Computes the transformer of a dense encoder with torch, or with ONNX Runtime or OpenVINO from a graph made of it."""
 
-import json
-from collections.abc import Callable
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlbench.errors import RetrieverError
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+    from torch import Tensor
+    from torch.nn import Module
+import json
+import os
+import sys
+from contextlib import suppress
+from hashlib import file_digest
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from mlbench.io.atomic import remove_leftovers, whole_folder
+from mlbench.io.cache import GRAPHS, cache_dir
+from mlbench.retrievers.checkpoint import DType
+
+if TYPE_CHECKING:
+    import openvino
 from hashlib import sha256
 from importlib.metadata import version
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from mlbench.errors import MissingExtra, RetrieverError
+from mlbench.errors import MissingExtra
 from mlbench.protocols import Parameter, Runtime
-from mlbench.retrievers.graph_export import EXPORTERS, Run, check_graph, export_graph, stand_in, watch_call
-from mlbench.retrievers.graph_libraries import onnx_dtypes, open_onnx, open_openvino, openvino_dtypes
-from mlbench.retrievers.kept_graphs import kept_graph
-from mlbench.retrievers.loading import DType
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-Backend = Literal["torch", "onnx", "openvino"]
 
+States = NDArray[np.float32]
+Run = Callable[[Mapping[str, NDArray[np.int64]]], States]
+"""What computes a graph: its inputs by name, each (texts, tokens), to the states of all tokens (texts, tokens, dim)."""
+EXPORTERS = ("torch", "transformers", "onnx", "onnxscript")
+"""The libraries that decide what a graph looks like."""
+# The shapes of an example mean nothing to a graph, as long as no two are equal or 1.
+_EXAMPLE = (3, 8)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """How a model calls its transformer: the names of the inputs, and that of the output it takes."""
+
+    inputs: tuple[str, ...]
+    output: str
+
+
+def watch_call(model: "SentenceTransformer") -> Call:
+    """Return how the model calls its transformer.
+
+    Raises `RetrieverError` where it has none, or not one that turns rows of tokens into their states and nothing else.
+    """
+    import torch
+
+    text = getattr(model[0], "modality_config", {}).get("text", {})
+    output = text.get("method_output_name")
+    output = output[0] if isinstance(output, list | tuple) and len(output) == 1 else output
+    if text.get("method") != "forward" or not isinstance(output, str) or model[0].config.output_hidden_states:
+        raise RetrieverError("the checkpoint does not begin with a transformer that gives the last states of tokens")
+    passed = _recorded(model)
+    tensors = {name: value for name, value in passed.items() if isinstance(value, torch.Tensor)}
+    beside = sorted(passed.keys() - tensors.keys() - {"return_dict"})
+    if beside or any(value.ndim != 2 or value.is_floating_point() for value in tensors.values()):
+        raise RetrieverError(f"the transformer takes more than tokens: {', '.join(beside or sorted(tensors))}")
+    return Call(tuple(tensors), output)
+
+
+def export_graph(model: "SentenceTransformer", call: Call, path: Path) -> None:
+    """Write the model's transformer to `path` as an ONNX graph for any number of texts and tokens.
+
+    Raises `RetrieverError` where it cannot be turned into one.
+    """
+    transformer = model[0].model
+    attention = transformer.config._attn_implementation
+    try:
+        _export(transformer, call, path)
+    except Exception as error:
+        # The exporter may fail in any way. What it cannot do with torch's fused attention of some models (mT5) it can
+        # do with the plain one.
+        try:
+            transformer.set_attn_implementation("eager")
+            _export(transformer, call, path)
+        except OSError:
+            raise
+        except Exception:
+            raise RetrieverError(
+                f"{type(transformer).__name__} cannot be turned into a graph ({type(error).__name__})"
+            ) from error
+        finally:
+            transformer.set_attn_implementation(attention)
+
+
+def check_graph(model: "SentenceTransformer", call: Call, run: Run, tolerance: float) -> None:
+    """Raise `RetrieverError` where a graph gives other states than the model's transformer does.
+
+    The largest difference is compared with `tolerance` times the largest state.
+    """
+    import torch
+
+    for texts in (["1984"], ["a", "a cat sat on the mat", "a cat " * 30]):
+        features = model.preprocess(texts)
+        inputs = {name: features[name] for name in call.inputs}
+        with torch.inference_mode():
+            wanted = model[0].model(**inputs)[call.output].numpy()
+        found = run({name: value.numpy() for name, value in inputs.items()})
+        if found.shape != wanted.shape or not np.isfinite(found).all():
+            raise RetrieverError("the graph made of the transformer gives no usable states")
+        real = features["attention_mask"].numpy().astype(bool)
+        apart = float(np.abs(found - wanted)[real].max() / np.abs(wanted[real]).max())
+        if apart > tolerance:
+            raise RetrieverError(f"the graph made of the transformer gives other states than torch ({apart:.1g} apart)")
+
+
+def stand_in(model: "SentenceTransformer", call: Call, run: Run) -> None:
+    """Let a graph take the place of the model's transformer, whose weights are given up."""
+    model[0].model = _module(model[0].model.config, partial(_states, call=call, run=run))
+
+
+def _states(passed: Mapping[str, object], call: Call, run: Run) -> "dict[str, Tensor]":
+    import torch
+
+    inputs = {name: passed[name] for name in call.inputs}
+    arrays = {name: value.numpy() for name, value in inputs.items() if isinstance(value, torch.Tensor)}
+    return {call.output: torch.from_numpy(run(arrays))}
+
+
+def _recorded(model: "SentenceTransformer") -> dict[str, object]:
+    """Return by name what the model passes to its transformer for two texts."""
+    import torch
+
+    transformer = model[0].model
+    seen: dict[str, object] = {}
+
+    def record(passed: Mapping[str, object]) -> object:
+        seen.update(passed)
+        return transformer(**passed)
+
+    model[0].model = _module(transformer.config, record)
+    try:
+        with torch.inference_mode():
+            model[0](dict(model.preprocess(["a cat", "a cat sat on the mat"])))
+    finally:
+        model[0].model = transformer
+    return seen
+
+
+def _module(config: object, call: Callable[[Mapping[str, object]], object]) -> "Module":
+    """Return a module for the place of a transformer, which hands what it is passed to `call`."""
+    import torch
+
+    class Hand(torch.nn.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.config = config
+
+        def forward(self, **passed: object) -> object:
+            return call(passed)
+
+    return Hand()
+
+
+def _export(transformer: "Module", call: Call, path: Path) -> None:
+    import torch
+
+    class Transformer(torch.nn.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = transformer
+
+        def forward(self, *inputs: "Tensor") -> object:
+            return self.inner(**dict(zip(call.inputs, inputs, strict=True)), return_dict=True)[call.output]
+
+    any_size = dict.fromkeys(range(len(_EXAMPLE)), torch.export.Dim.DYNAMIC)
+    with torch.no_grad(), _quiet():
+        torch.onnx.export(
+            Transformer().eval(),
+            tuple(torch.ones(_EXAMPLE, dtype=torch.int64) for _ in call.inputs),
+            dynamic_shapes=((any_size,) * len(call.inputs),),
+            input_names=list(call.inputs),
+            output_names=[call.output],
+            dynamo=True,
+            verbose=False,
+        ).save(str(path))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what the exporter says of its own work off the screen."""
+    before = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+
+
+_GRAPH = "model.onnx"
+_SUMS = "sums.json"
+
+
+@contextmanager
+def kept_graph(name: str, make: Callable[[Path], None]) -> Iterator[Path]:
+    """Yield the file of the graph `name`, which `make` writes where it is not kept yet or is damaged.
+
+    A large graph has its weights in files beside it. Warns of a damaged one, and of a cache folder that cannot be
+    written: the graph then lasts as long as the context. What `make` raises goes through, but for `OSError`.
+    """
+    folder = cache_dir() / GRAPHS / name
+    fault = _fault(folder)
+    if fault:
+        warnings.warn(f"{folder} {fault}: the graph is made again", stacklevel=3)
+    try:
+        _provide(folder, make, anew=fault != "")
+    except OSError as error:
+        warnings.warn(
+            f"the graph is not kept for later runs: {error}; set MLBENCH_CACHE to a usable folder", stacklevel=3
+        )
+        with TemporaryDirectory(ignore_cleanup_errors=True) as temporary:
+            make(Path(temporary) / _GRAPH)
+            yield Path(temporary) / _GRAPH
+        return
+    yield folder / _GRAPH
+
+
+def _provide(folder: Path, make: Callable[[Path], None], *, anew: bool) -> None:
+    """Make the graph unless it is there; raises `OSError`."""
+    if anew:
+        # Without its sums a folder is replaced.
+        (folder / _SUMS).unlink(missing_ok=True)
+    if (folder / _SUMS).is_file():
+        with suppress(OSError):
+            os.utime(folder / _SUMS)
+        return
+    remove_leftovers(folder.parent)
+    with whole_folder(folder, _SUMS) as unfinished:
+        make(unfinished / _GRAPH)
+        sums = {path.name: _sum(path) for path in unfinished.iterdir()}
+        (unfinished / _SUMS).write_text(json.dumps(sums), encoding="utf-8")
+
+
+def _fault(folder: Path) -> str:
+    """Say what is wrong with a kept graph; an empty text where it is whole, or not there."""
+    try:
+        sums = json.loads((folder / _SUMS).read_bytes())
+        damaged = [name for name in {_GRAPH, *sums} if _sum(folder / name) != sums[name]]
+    except NotADirectoryError:
+        return ""
+    except FileNotFoundError as error:
+        return "" if error.filename == str(folder / _SUMS) else f"lacks {Path(error.filename).name}"
+    except (OSError, ValueError, TypeError, KeyError):
+        return "cannot be read"
+    return f"is damaged ({damaged[0]})" if damaged else ""
+
+
+def _sum(path: Path) -> str:
+    with path.open("rb") as file:
+        return file_digest(file, "sha256").hexdigest()
+
+
+_OPENVINO_TYPES: dict[DType, str] = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
+_REPORTER = "openvino_telemetry"
+
+
+def onnx_dtypes() -> list[DType]:
+    """Return the precisions that ONNX Runtime computes a graph of float32 in."""
+    return ["fp32"]
+
+
+def open_onnx(path: Path, dtype: DType, threads: int) -> Run:
+    """Return what computes the graph at `path` with ONNX Runtime; its errors go through."""
+    import onnxruntime
+
+    onnxruntime.disable_telemetry_events()
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    # Threads that spin while they wait take the processor from other processes.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+    def run(inputs: Mapping[str, NDArray[np.int64]]) -> States:
+        states: States = session.run(None, dict(inputs))[0]
+        return states
+
+    return run
+
+
+def openvino_dtypes() -> list[DType]:
+    """Return the precisions that OpenVINO has instructions for on this processor, fp32 first."""
+    able = _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return ["fp32", *(dtype for dtype in ("bf16", "fp16") if dtype.upper() in able)]
+
+
+def open_openvino(path: Path, dtype: DType, threads: int) -> Run:
+    """Return what computes the graph at `path` with OpenVINO; its errors go through."""
+    core = _core()
+    # Left alone, it computes in bf16 wherever the processor can, and ties its threads to processors that other
+    # processes may be tied to as well.
+    options = {
+        "INFERENCE_PRECISION_HINT": _OPENVINO_TYPES[dtype],
+        "INFERENCE_NUM_THREADS": threads,
+        "NUM_STREAMS": 1,
+        "ENABLE_CPU_PINNING": False,
+    }
+    request = core.compile_model(core.read_model(str(path)), "CPU", options).create_infer_request()
+
+    def run(inputs: Mapping[str, NDArray[np.int64]]) -> States:
+        states: States = request.infer(dict(inputs), share_inputs=True)[0]
+        return states
+
+    return run
+
+
+def _core() -> "openvino.Core":
+    """Return OpenVINO's entry, imported without what reports its use.
+
+    OpenVINO reports each import and conversion to its maker, unless its reporter cannot be imported: then it takes a
+    stub of its own. Where somebody has imported it before, the reporter is left as it is: from here on nothing is
+    reported, because reading, compiling and computing a graph is not.
+    """
+    sys.modules.setdefault(_REPORTER, None)  # type: ignore[arg-type]
+    import openvino
+
+    return openvino.Core()
+
+
+Backend = Literal["torch", "onnx", "openvino"]
 # How far states may lie from those of torch in fp32, in units of the largest: rounding stays far below it.
 _TOLERANCE: dict[DType, float] = {"fp32": 1e-3, "bf16": 0.2, "fp16": 0.05}
 

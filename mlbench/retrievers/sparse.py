@@ -12,14 +12,14 @@ from pydantic import BaseModel
 
 from mlbench.errors import RetrieverError
 from mlbench.protocols import Parameter, Role, Runtime
-from mlbench.retrievers.checkpoint import digest_checkpoint, read_json, saved_prompts
+from mlbench.retrievers.checkpoint import digest_checkpoint, load_as, read_json, saved_prompts
 from mlbench.retrievers.dense import require_torch
-from mlbench.retrievers.loading import load_as
-from mlbench.retrievers.text_lists import Floats, TextLists, TextSettings, find, row_steps
+from mlbench.retrievers.token_scores import Floats, TextLists, TextSettings, find, row_steps
 
 if TYPE_CHECKING:
     from sentence_transformers import SparseEncoder
     from torch import Tensor
+
 
 # Cells of the dense block of queries that all documents are multiplied with.
 _CELLS = 2**24

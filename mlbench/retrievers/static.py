@@ -18,7 +18,13 @@ from mlbench.errors import DataError, RetrieverError
 from mlbench.protocols import Parameter, Role, Runtime, Similarity, Vectors
 from mlbench.provenance import Provenance, read_provenance
 from mlbench.retrievers.checkpoint import find_checkpoint, saved_prompts
-from mlbench.retrievers.static_checkpoint import StaticFolder, has_table, read_folder, read_table, read_tokenizer
+from mlbench.retrievers.static_checkpoint import (
+    StaticFolder,
+    has_table,
+    read_folder,
+    read_table,
+    read_tokenizer,
+)
 
 # Stays the same as long as the same tokens give the same vector.
 _ALGORITHM = "mean of subword vectors 1"

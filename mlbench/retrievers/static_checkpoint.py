@@ -1,12 +1,4 @@
-"""The folder of a static checkpoint: a table of subword vectors, its tokenizer, and how they are used.
-
-It is a Sentence Transformers folder whose modules are a StaticEmbedding and at most a Normalize. Beside the float table
-that the library writes, int8 rows with a scale for each are read:
-
-    tokenizer.json          of the `tokenizers` library
-    model.safetensors       embedding.weight  float16, float32 or float64 (pieces, dim)
-                            or int8 (pieces, dim) with embedding.scale  float16 or float32 (pieces,)
-"""
+"""The folder of a static checkpoint: a table of subword vectors, its tokenizer and settings; and its form in int8."""
 
 import json
 from collections.abc import Mapping
@@ -16,10 +8,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
 from tokenizers import Tokenizer
 
 from mlbench.errors import RetrieverError
+from mlbench.io.atomic import write_whole
 from mlbench.protocols import Vectors
+from mlbench.provenance import MANIFEST
 
 MODULES = "modules.json"
 CONFIGURATION = "config_sentence_transformers.json"
@@ -180,3 +175,44 @@ def _not_static(folder: Path, reason: str) -> RetrieverError:
 def _first_line(error: Exception) -> str:
     text = str(error).strip()
     return text.splitlines()[0] if text else type(error).__name__
+
+
+_LARGEST = 127
+
+
+def quantise(folder: Path, target: Path) -> None:
+    """Write the static checkpoint in `folder` to `target`, made where it is missing, with a table of int8.
+
+    Tokenizer, configuration and provenance are copied, other files are left where they are. The same checkpoint gives
+    the same bytes. Raises `RetrieverError` for a folder that is no static checkpoint, and where `target` is the same
+    folder or cannot be written.
+    """
+    checkpoint = read_folder(folder)
+    if target.exists() and target.samefile(folder):
+        raise RetrieverError(f"{target}: write the quantised model to another folder")
+    read_tokenizer(checkpoint)
+    table, _ = read_table(checkpoint)
+    rows, scale = to_int8(table)
+    # What makes the folder a checkpoint comes last.
+    copied = (checkpoint.tokenizer, folder / CONFIGURATION, folder / MANIFEST, folder / MODULES)
+    contents = {checkpoint.weights: save({WEIGHT: rows, SCALE: scale})}
+    contents |= {path: path.read_bytes() for path in copied if path.exists()}
+    try:
+        for path, content in contents.items():
+            written = target / path.relative_to(folder)
+            written.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(written, content)
+    except OSError as error:
+        raise RetrieverError(f"{target} cannot be written: {error.strerror or error}; name another folder") from error
+
+
+def to_int8(table: Vectors) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Return int8 (pieces, dim) and float32 (pieces,) whose product is `table` but for rounding.
+
+    Symmetric for each row: its largest magnitude is 127 steps, so no value is off by more than half a step. A row of
+    zeros has scale 1.
+    """
+    scale: NDArray[np.float32] = np.abs(table).max(axis=1) / np.float32(_LARGEST)
+    scale[scale == 0] = 1
+    steps = np.rint(table / scale[:, np.newaxis])
+    return np.clip(steps, -_LARGEST, _LARGEST).astype(np.int8), scale

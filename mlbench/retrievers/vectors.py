@@ -21,10 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from mlbench.collection.records import Image
 from mlbench.errors import RetrieverError
 from mlbench.protocols import Parameter, Role, Runtime, Similarity
 from mlbench.protocols import Vectors as Float32Vectors
-from mlbench.records import Image
 
 _STEMS: dict[Role, str] = {"query": "queries", "document": "documents", "image": "images"}
 _KEYS: dict[Role, str] = {"query": "text", "document": "text", "image": "image"}

@@ -1,1 +1,1 @@
-"""Hybrid batch training: from parallel text to a checkpoint that mlbench measures (arXiv 2408.10536)."""
+"""Training: from a recipe to a checkpoint, and sweeps over recipes."""

@@ -12,18 +12,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from mlbench.data import load_collection
+from mlbench.collection.records import Collection
 from mlbench.protocols import Progress, Silence
-from mlbench.records import Collection
-from mlbench.tasks import Task
-from mlbench.training.folding import fold, has_blanks, squeeze
-from mlbench.training.shingles import Paragraphs, Strings, characters, words
+from mlbench.tasks.load import load_collection
+from mlbench.tasks.task import Task
+from mlbench.training.ngrams import Paragraphs, Strings, characters, fold, has_blanks, squeeze, words
 
 Kind = Literal["question", "sentence", "paragraph"]
-
 MOST_EXAMPLES = 20
 """How many hits the summary of a manifest names."""
-
 _BLOCK_CHARACTERS = 2**20
 _SILENCE = Silence()
 
@@ -37,7 +34,7 @@ class Origin(NamedTuple):
     id: str
 
 
-class Place(NamedTuple):
+class TextLocation(NamedTuple):
     """Where a training text is: in row number `row` of `dataset`, as a query, a document or a text of parallel text.
 
     Several texts may be in one place, such as the hard negatives of a row, which are documents.
@@ -51,7 +48,6 @@ class Place(NamedTuple):
 
 Group = tuple[str, str, str]
 """A dataset, a language and a role."""
-
 Evaluation = tuple[str, Kind]
 """A task and a kind of its texts."""
 
@@ -66,7 +62,7 @@ class Looked(NamedTuple):
 class Hit(NamedTuple):
     """A training text that contains an evaluation text."""
 
-    place: Place
+    place: TextLocation
     origin: Origin
 
 
@@ -242,7 +238,7 @@ class Probe:
             evaluated=evaluated,
         )
 
-    def scan(self, texts: Iterable[tuple[Place, str]], *, block: int = _BLOCK_CHARACTERS) -> Findings:
+    def scan(self, texts: Iterable[tuple[TextLocation, str]], *, block: int = _BLOCK_CHARACTERS) -> Findings:
         """Return what training `texts` contain, read once and held in blocks of about `block` characters."""
         hits: set[Hit] = set()
         scanned: Counter[Group] = Counter()
@@ -253,7 +249,7 @@ class Probe:
             hits.update(self._hits(places, folded))
         return Findings(self.threshold, self.evaluated, tuple(sorted(hits)), scanned, short_equal)
 
-    def _hits(self, places: Sequence[Place], folded: Sequence[str]) -> Iterator[Hit]:
+    def _hits(self, places: Sequence[TextLocation], folded: Sequence[str]) -> Iterator[Hit]:
         by_characters, by_words = characters(folded), words(folded)
         for text, string in self.strings.find(by_characters, folded):
             yield from (Hit(places[text], origin) for origin in self.string_origins[string])
@@ -268,9 +264,9 @@ def _has_shingles(folded: str, threshold: Threshold) -> bool:
     return len(squeeze(folded)) >= threshold.stretch
 
 
-def _blocks(texts: Iterable[tuple[Place, str]], size: int) -> Iterator[tuple[list[Place], list[str]]]:
+def _blocks(texts: Iterable[tuple[TextLocation, str]], size: int) -> Iterator[tuple[list[TextLocation], list[str]]]:
     """Yield places and folded texts in lists that end where `size` characters are reached; no text, no list."""
-    places: list[Place] = []
+    places: list[TextLocation] = []
     folded: list[str] = []
     held = 0
     for place, text in texts:

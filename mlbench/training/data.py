@@ -1,25 +1,52 @@
 """The rows that a recipe trains on, and those held out; all that is wrong with them is found at once."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
 
+from mlbench.collection.languages import IMAGE
 from mlbench.errors import UserError
-from mlbench.languages import IMAGE
 from mlbench.protocols import Progress, Silence
-from mlbench.tasks import load_task
-from mlbench.training.contamination import Findings, Place, Probe, load_texts
+from mlbench.tasks.task import load_task
+from mlbench.training.contamination import Findings, Probe, TextLocation, load_texts
 from mlbench.training.examples import Examples
-from mlbench.training.image_pairs import image_pairs
-from mlbench.training.index import ABSENT, Bools, Ints, RowIndex, related, share_of
-from mlbench.training.pools import ImagePairs, Pool
+from mlbench.training.index import ABSENT, Bools, ImagePairs, Ints, Pool, RowIndex, related, share_of
 from mlbench.training.recipe import Recipe
-from mlbench.training.rows import Rows, prepare
+from mlbench.training.recipe_tables import Batches, DataSet
+from mlbench.training.rows import DatasetRows, prepare
 from mlbench.training.sampler import BatchSampler
-from mlbench.training.settings import Batches, DataSet
 from mlbench.training.sources import find_source
+
+
+def image_pairs(
+    rows: DatasetRows, index: RowIndex, corpora: tuple[str, ...], shares: Mapping[str, float]
+) -> ImagePairs:
+    """Return which captions of `rows` may stand beside their image; `index` has the columns of `corpora`.
+
+    `shares` says of which share of the images, by language, with `default` for those that it does not name (else 1).
+    The image's bytes and the language decide, whatever else is trained on; .02 of them are among .1 of them.
+    """
+    column = corpora.index(IMAGE)
+    usable = np.ones((len(index), len(corpora)), bool)
+    rare = {language: shares.get(language, shares.get("default", 1.0)) for language in corpora if language != IMAGE}
+    rare = {language: share for language, share in rare.items() if share < 1}
+    if rare:
+        there = np.flatnonzero(index.query_places[index.pattern, column] != ABSENT)
+        images = rows.read(index.query_texts(there, np.full(len(there), column)))
+        for language, share in rare.items():
+            usable[there, corpora.index(language)] = _chosen(images, language, share)
+    return ImagePairs(column, usable)
+
+
+def _chosen(images: list[str], language: str, share: float) -> Bools:
+    digests = (blake2b(f"{language} {image}".encode(), digest_size=8).digest() for image in images)
+    places = np.array([int.from_bytes(digest, "little") >> 11 for digest in digests], np.float64) / 2**53
+    chosen: Bools = places < share
+    return chosen
+
 
 _SILENCE = Silence()
 _BLOCK_ROWS = 4096
@@ -28,18 +55,18 @@ _HELD_OUT_SEED = 2**31
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class RowSelection:
     """Rows and, in the order of a recipe's languages, the index of those that a part of training uses.
 
     `images` are there for captioned images alone: which captions may stand beside their image.
     """
 
-    rows: tuple[Rows, ...]
+    rows: tuple[DatasetRows, ...]
     indexes: tuple[RowIndex, ...]
     images: tuple[ImagePairs, ...] = ()
 
     @classmethod
-    def of(cls, rows: tuple[Rows, ...], indexes: Sequence[RowIndex], recipe: Recipe) -> "Part":
+    def of(cls, rows: tuple[DatasetRows, ...], indexes: Sequence[RowIndex], recipe: Recipe) -> "RowSelection":
         """Return the part of `rows` that `indexes` leave, each with the columns of the recipe's corpora."""
         pairs: tuple[ImagePairs, ...] = ()
         if recipe.image_text is not None:
@@ -67,8 +94,8 @@ class Part:
 class TrainingData:
     """What to train on, what to judge progress on (None: nothing), and what the texts hold of evaluation tasks."""
 
-    training: Part
-    held_out: Part | None
+    training: RowSelection
+    held_out: RowSelection | None
     contamination: Findings | None
 
     def examples(self, recipe: Recipe) -> Examples:
@@ -135,7 +162,7 @@ def _prepare_all(
     data_dir: Path | None,
     progress: Progress,
     faults: list[str],
-) -> tuple[Rows, ...]:
+) -> tuple[DatasetRows, ...]:
     rows = []
     for number, data in enumerate(datasets):
         try:
@@ -145,7 +172,7 @@ def _prepare_all(
     return tuple(rows)
 
 
-def _missing_languages(recipe: Recipe, rows: Sequence[Rows]) -> list[str]:
+def _missing_languages(recipe: Recipe, rows: Sequence[DatasetRows]) -> list[str]:
     present = {tag for each in rows for tag in each.languages} - {IMAGE}
     missing = [tag for tag in recipe.languages if tag not in present]
     known = ", ".join(sorted(present))
@@ -153,7 +180,7 @@ def _missing_languages(recipe: Recipe, rows: Sequence[Rows]) -> list[str]:
 
 
 def _divide(
-    recipe: Recipe, rows: tuple[Rows, ...], held_out_rows: tuple[Rows, ...], findings: Findings | None
+    recipe: Recipe, rows: tuple[DatasetRows, ...], held_out_rows: tuple[DatasetRows, ...], findings: Findings | None
 ) -> TrainingData:
     share = recipe.validation.share if recipe.validation else 0.0
     drop = findings.rows() if findings is not None and recipe.contamination.action == "drop" else {}
@@ -167,18 +194,18 @@ def _divide(
         # What shares so much as a question with a row that judges would let training see the answer.
         training.append(_only(index, wanted & ~related(index, judged) & ~unwanted))
         held_out.append(_only(index, judged & ~unwanted))
-    part: Part | None = Part.of(rows, held_out, recipe) if share else None
+    part: RowSelection | None = RowSelection.of(rows, held_out, recipe) if share else None
     if held_out_rows:
         indexes = [each.index.with_languages(each.languages, recipe.corpora) for each in held_out_rows]
-        part = Part.of(held_out_rows, indexes, recipe)
-    return TrainingData(Part.of(rows, training, recipe), part, findings)
+        part = RowSelection.of(held_out_rows, indexes, recipe)
+    return TrainingData(RowSelection.of(rows, training, recipe), part, findings)
 
 
 def _only(index: RowIndex, kept: Bools) -> RowIndex:
     return index if kept.all() else index.without(~kept)
 
 
-def _scan(recipe: Recipe, rows: Sequence[Rows], data_dir: Path | None, progress: Progress) -> Findings | None:
+def _scan(recipe: Recipe, rows: Sequence[DatasetRows], data_dir: Path | None, progress: Progress) -> Findings | None:
     if not recipe.contamination.tasks or not rows:
         return None
     tasks = [load_task(name) for name in recipe.contamination.tasks]
@@ -189,7 +216,7 @@ def _scan(recipe: Recipe, rows: Sequence[Rows], data_dir: Path | None, progress:
     return findings
 
 
-def _places(rows: Sequence[Rows], progress: Progress) -> Iterator[tuple[Place, str]]:
+def _places(rows: Sequence[DatasetRows], progress: Progress) -> Iterator[tuple[TextLocation, str]]:
     """Yield every text of every row with its place."""
     for each in rows:
         index = each.index
@@ -201,7 +228,7 @@ def _places(rows: Sequence[Rows], progress: Progress) -> Iterator[tuple[Place, s
             progress.advance(len(block))
 
 
-def _places_of(rows: Rows, row: int) -> Iterator[tuple[int, Place]]:
+def _places_of(rows: DatasetRows, row: int) -> Iterator[tuple[int, TextLocation]]:
     index, first = rows.index, int(rows.index.first_text[row])
     pattern = int(index.pattern[row])
     is_text = bool(index.is_text[pattern])
@@ -209,13 +236,13 @@ def _places_of(rows: Rows, row: int) -> Iterator[tuple[int, Place]]:
     for role, table in sides[:1] if is_text else sides:
         for language, place in zip(rows.languages, table[pattern].tolist(), strict=True):
             if place != ABSENT:
-                yield first + place, Place(rows.name, row, "text" if is_text else role, language)  # type: ignore[arg-type]
+                yield first + place, TextLocation(rows.name, row, "text" if is_text else role, language)  # type: ignore[arg-type]
     for number in range(int(index.first_negative[row]), int(index.first_negative[row + 1])):
         language = rows.languages[int(index.negative_languages[number])]
-        yield int(index.negative_texts[number]), Place(rows.name, row, "document", language)
+        yield int(index.negative_texts[number]), TextLocation(rows.name, row, "document", language)
 
 
-def used_texts(part: Part) -> tuple[Ints, ...]:
+def used_texts(part: RowSelection) -> tuple[Ints, ...]:
     """Return for each data set the numbers of the texts that its rows can give, int64 (n,), ascending; of no images."""
     found = []
     for index in _of_texts(part):
@@ -225,7 +252,7 @@ def used_texts(part: Part) -> tuple[Ints, ...]:
     return tuple(found)
 
 
-def _of_texts(part: Part) -> tuple[RowIndex, ...]:
+def _of_texts(part: RowSelection) -> tuple[RowIndex, ...]:
     if not part.images:
         return part.indexes
     return tuple(index.without_queries(pairs.column) for index, pairs in zip(part.indexes, part.images, strict=True))

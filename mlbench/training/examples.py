@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mlbench.training.cropping import cut_text
 from mlbench.training.index import ABSENT, RowIndex
-from mlbench.training.rows import Rows
+from mlbench.training.rows import DatasetRows
 from mlbench.training.sampler import BatchSampler
-from mlbench.training.views import cut_text
 
 
 class Example(NamedTuple):
@@ -29,7 +29,7 @@ class Examples:
     """
 
     sampler: BatchSampler
-    rows: Sequence[Rows]
+    rows: Sequence[DatasetRows]
     languages: tuple[str, ...]
 
     @cached_property

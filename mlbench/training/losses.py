@@ -7,6 +7,7 @@ from mlbench.errors import DataError
 if TYPE_CHECKING:
     from torch import Tensor
 
+
 NegativesKind = Literal["in_batch", "hard_only"]
 
 

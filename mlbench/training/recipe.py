@@ -13,12 +13,13 @@ from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, Field, PrivateAttr, ValidationError, model_validator
 
-from mlbench.declarations import Declared, Language, Sorted, distinct, faults_of, read_toml
+from mlbench.collection.languages import IMAGE
 from mlbench.errors import DataError, InvalidRecipe, UnknownName, UserError, suggest
-from mlbench.languages import IMAGE
-from mlbench.training.settings import (
+from mlbench.io.toml import Declared, Sorted, distinct, faults_of, read_toml
+from mlbench.tasks.task import Language
+from mlbench.training.recipe_tables import (
     Batches,
-    Contamination,
+    ContaminationPolicy,
     DataSet,
     DataSets,
     ImageShare,
@@ -35,7 +36,6 @@ from mlbench.training.settings import (
 
 MODELS = ("static", "transformer", "image_text")
 """The tables of models; a recipe has one."""
-
 _NO_ZERO = r"(?:^|(?<=^[+-]))(?=\.\d)"
 # What recipes of texts do not say: their fingerprints are those from before there were images.
 _OF_IMAGES: dict[str, Any] = {
@@ -67,7 +67,7 @@ class Recipe(Declared):
     data_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
     image_share: ImageShare = Field(default={})
     validation: Validation | None = None
-    contamination: Contamination = Contamination()
+    contamination: ContaminationPolicy = ContaminationPolicy()
 
     _root: Path = PrivateAttr(default=Path())
 

@@ -12,16 +12,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from mlbench.collection.records import Image
 from mlbench.errors import DataError
+from mlbench.io.cache import kept_folder
 from mlbench.protocols import Progress, Silence
-from mlbench.records import Image
-from mlbench.training.folding import normalise
 from mlbench.training.index import ABSENT, Ints, RowIndex
-from mlbench.training.kept import kept_folder
-from mlbench.training.sources import Row, Source, read_rows
+from mlbench.training.ngrams import normalise
+from mlbench.training.sources import DataSource, TrainingRow, read_rows
 
 if TYPE_CHECKING:
     import datasets
+
 
 _FORMAT = "1"
 _ABOUT = "about.json"
@@ -29,12 +30,11 @@ _IMAGES = "images.json"
 _TEXTS = "texts.arrow"
 _BLOCK_TEXTS = 10_000
 _SILENCE = Silence()
-
 Pattern = tuple[tuple[str, ...], tuple[str, ...], bool]
 
 
 @dataclass(frozen=True, eq=False)
-class Rows:
+class DatasetRows:
     """The rows of one data set: an index in the order of `languages`, and the texts, which stay on disk.
 
     `content` is the SHA-256 (hex) of what the rows say, in their order. `images` are those that stand among the texts.
@@ -54,7 +54,7 @@ class Rows:
         return [self.images.get(text, text) for text in found] if self.images else list(found)
 
 
-def prepare(source: Source, progress: Progress = _SILENCE) -> Rows:
+def prepare(source: DataSource, progress: Progress = _SILENCE) -> DatasetRows:
     """Return the rows of a source, memory-mapped; they are read and made ready once, and kept in the cache folder.
 
     Rows without a query or without a document are left out. Raises `DataError` for rows that cannot be used, and where
@@ -65,7 +65,7 @@ def prepare(source: Source, progress: Progress = _SILENCE) -> Rows:
     return _open(source, folder)
 
 
-def _open(source: Source, folder: Path) -> Rows:
+def _open(source: DataSource, folder: Path) -> DatasetRows:
     import datasets
 
     about = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))
@@ -77,12 +77,12 @@ def _open(source: Source, folder: Path) -> Rows:
         places = json.loads((folder / _IMAGES).read_text(encoding="utf-8"))
         found = [Image(text.removeprefix("sha256:"), source.folder / place) for text, place in places.items()]
         images = {str(image): image for image in found}
-    return Rows(
+    return DatasetRows(
         source.data.name, tuple(about["languages"]), RowIndex(**arrays), about["content"], folder, texts, images
     )
 
 
-def _write(source: Source, folder: Path, progress: Progress) -> None:
+def _write(source: DataSource, folder: Path, progress: Progress) -> None:
     from datasets import Features, Value
     from datasets.arrow_writer import ArrowWriter
 
@@ -125,7 +125,7 @@ class _Collected:
         self._tags: dict[str, int] = {}
         self._texts = 0
 
-    def blocks(self, rows: Iterable[Row]) -> Iterator[list[str]]:
+    def blocks(self, rows: Iterable[TrainingRow]) -> Iterator[list[str]]:
         """Yield the texts of the rows in blocks to be written, and keep what is known of them."""
         block: list[str] = []
         for row in rows:
@@ -140,7 +140,7 @@ class _Collected:
         if block:
             yield block
 
-    def _add(self, row: Row) -> list[str]:
+    def _add(self, row: TrainingRow) -> list[str]:
         topic = f"row {len(self._pattern)}" if row.topic is None else row.topic
         pattern = (tuple(row.queries), tuple(row.documents), row.is_text)
         tags, negatives = [tag for tag, _ in row.negatives], [text for _, text in row.negatives]

@@ -1,24 +1,95 @@
-"""Reads training rows: JSON lines, gzipped or not, captioned images, and what the library `datasets` loads."""
+"""Reads training rows: JSON lines, captioned images, and what the library `datasets` loads."""
 
 import gzip
 import json
 import zlib
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import file_digest, sha256
+from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
-from mlbench import files
-from mlbench.declarations import DeclaredFile
+from mlbench.collection.languages import IMAGE, check_language
+from mlbench.collection.records import Collection, Image
 from mlbench.errors import DataError, MissingExtra
-from mlbench.languages import IMAGE, check_language
+from mlbench.io.cache import cache_dir, offline
 from mlbench.protocols import Progress, Silence
-from mlbench.training.captions import find_folder, fingerprint_of, read_captions
-from mlbench.training.settings import DataSet
+from mlbench.tasks.files import download, local, user_folders
+from mlbench.tasks.load import load_collection
+from mlbench.tasks.task import FOLDER_FILE, DeclaredFile, load_task
+from mlbench.training.recipe_tables import DataSet
 
 if TYPE_CHECKING:
     import datasets
+
+
+class CaptionRow(NamedTuple):
+    """An image and one caption in each of some languages; rows of the same `cluster` show the same, or nearly so."""
+
+    cluster: str
+    image: Image
+    captions: dict[str, str]
+
+
+def find_folder(name: str, folders: Sequence[Path]) -> Path:
+    """Return the folder of captioned images called `name` in the first of `folders` that has one.
+
+    Raises `DataError` where none has.
+    """
+    for folder in folders:
+        if any((folder / name).glob("captions.*.jsonl")):
+            return folder / name
+    raise DataError(
+        f"{name} is no folder with images/ and captions.LANGUAGE.jsonl: put it beside the recipe, or as DIR/{name} "
+        "and pass --data-dir DIR"
+    )
+
+
+def fingerprint_of(folder: Path) -> str:
+    """Return a SHA-256 (hex) that changes with what is in a folder of captioned images.
+
+    Images are told apart by name, size and time, so that the many that there may be need not be read.
+    """
+    found = sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            about = path.stat()
+            written = path.suffix == ".jsonl" or path.name == FOLDER_FILE
+            content = sha256(path.read_bytes()).hexdigest() if written else f"{about.st_size} {about.st_mtime_ns}"
+            found.update(f"{path.relative_to(folder).as_posix()}\n{content}\n".encode())
+    return found.hexdigest()
+
+
+def read_captions(folder: Path, progress: Progress) -> Iterator[CaptionRow]:
+    """Yield the k-th captions of every image in all languages that have so many, for every k.
+
+    Raises `DataError` for captions that cannot be used and images that are missing; those that cannot be decoded are
+    left out with their captions, and told.
+    """
+    collection = load_collection(load_task(str(folder)), progress=progress)
+    texts = _caption_texts(collection)
+    for topic, image in collection.queries[IMAGE]:
+        assert isinstance(image, Image)
+        by_language: dict[str, list[str]] = defaultdict(list)
+        for judgment in collection.judgments[topic]:
+            by_language[judgment.language].append(texts[judgment.doc_id])
+        for captions in zip_longest(*(by_language[language] for language in sorted(by_language))):
+            numbered = zip(sorted(by_language), captions, strict=True)
+            yield CaptionRow(
+                collection.clusters[topic], image, {language: text for language, text in numbered if text is not None}
+            )
+
+
+def _caption_texts(collection: Collection) -> dict[str, str]:
+    return {
+        document.doc_id: document.text
+        for language in collection.languages
+        if language != IMAGE
+        for document in collection.documents[language]
+    }
+
 
 _SILENCE = Silence()
 # What decides which rows are read from a hub's data set.
@@ -26,7 +97,7 @@ _READ = {"hub", "configuration", "folder", "revision", "split", "columns", "lang
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class TrainingRow:
     """One topic: its queries and documents by language.
 
     `is_text` says that both are views of the same texts. `negatives` are (language, text) of documents that do not
@@ -44,7 +115,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class DataSource:
     """A data set found: verified files, a hub's table or a folder of images; `fingerprint` changes with the content."""
 
     data: DataSet
@@ -54,42 +125,42 @@ class Source:
     folder: Path | None = None
 
 
-def find_source(data: DataSet, root: Path, data_dir: Path | None, progress: Progress = _SILENCE) -> Source:
+def find_source(data: DataSet, root: Path, data_dir: Path | None, progress: Progress = _SILENCE) -> DataSource:
     """Find the files of a data set as those of a task are found, or load it from the hub or its local copy.
 
     Files without a checksum lie in `root` or a folder with data, as does a local copy. Raises `DataError` for what is
     missing or altered.
     """
     if data.hub is not None:
-        table = _hub_table(data, (root, *files.user_folders(data_dir)))
+        table = _hub_table(data, (root, *user_folders(data_dir)))
         about = data.model_dump_json(include=_READ)
-        return Source(data, (), sha256(f"{about}{table._fingerprint}".encode()).hexdigest(), table)
+        return DataSource(data, (), sha256(f"{about}{table._fingerprint}".encode()).hexdigest(), table)
     if data.captions is not None:
-        folder = find_folder(data.captions, (root, *files.user_folders(data_dir)))
-        return Source(data, (), fingerprint_of(folder), folder=folder)
+        folder = find_folder(data.captions, (root, *user_folders(data_dir)))
+        return DataSource(data, (), fingerprint_of(folder), folder=folder)
     paths, digests = [], []
     for file in data.files:
-        path = files.local(file, data_dir=data_dir, root=_own_folder(file, (root, *files.user_folders(data_dir))))
+        path = local(file, data_dir=data_dir, root=_own_folder(file, (root, *user_folders(data_dir))))
         if path is None:
             progress.note(f"{data.name}: licence {data.licence}; please cite {data.citation or data.homepage}")
-            path = files.download(file, files.cache_dir() / "data", progress=progress)
+            path = download(file, cache_dir() / "data", progress=progress)
         paths.append(path)
         digests.append(file.sha256 or _digest(path))
-    return Source(data, tuple(paths), sha256("".join(digests).encode()).hexdigest())
+    return DataSource(data, tuple(paths), sha256("".join(digests).encode()).hexdigest())
 
 
-def read_rows(source: Source, progress: Progress = _SILENCE) -> Iterator[Row]:
+def read_rows(source: DataSource, progress: Progress = _SILENCE) -> Iterator[TrainingRow]:
     """Yield the rows of a source, in order; raises `DataError` that names the place of a row that cannot be used."""
     if source.folder is not None:
         for cluster, image, captions in read_captions(source.folder, progress):
-            yield Row(cluster, captions | {IMAGE: image}, captions, True, (), image.path.name)
+            yield TrainingRow(cluster, captions | {IMAGE: image}, captions, True, (), image.path.name)
     if source.table is not None:
         yield from _hub_rows(source.data, source.table)
     for path in source.paths:
         yield from _file_rows(path)
 
 
-def _file_rows(path: Path) -> Iterator[Row]:
+def _file_rows(path: Path) -> Iterator[TrainingRow]:
     opened = gzip.open if path.suffix == ".gz" else Path.open
     try:
         with opened(path, "rb") as lines:
@@ -110,19 +181,19 @@ def _parse(line: bytes, place: str) -> Mapping[str, object]:
     return value
 
 
-def _row(value: Mapping[str, object], place: str) -> Row:
+def _row(value: Mapping[str, object], place: str) -> TrainingRow:
     """Return the row that a JSON object of one of the three forms describes."""
     topic = None if value.get("id") is None else str(value["id"])
     if "texts" in value:
         texts = _texts(value["texts"], "texts", place)
-        return Row(topic, texts, texts, True, _negatives(value.get("negatives"), None, place), place)
+        return TrainingRow(topic, texts, texts, True, _negatives(value.get("negatives"), None, place), place)
     if "queries" in value and "passages" in value:
         queries, documents = (_texts(value[key], key, place) for key in ("queries", "passages"))
-        return Row(topic, queries, documents, False, _negatives(value.get("negatives"), None, place), place)
+        return TrainingRow(topic, queries, documents, False, _negatives(value.get("negatives"), None, place), place)
     if {"lang", "query", "passage"} <= value.keys():
         tag = str(value["lang"])
         queries, documents = (_texts({tag: value[key]}, key, place) for key in ("query", "passage"))
-        return Row(topic, queries, documents, False, _negatives(value.get("negatives"), tag, place), place)
+        return TrainingRow(topic, queries, documents, False, _negatives(value.get("negatives"), tag, place), place)
     raise DataError(f"{place}: a row has texts, or queries and passages, or lang, query and passage")
 
 
@@ -176,7 +247,7 @@ def _hub_table(data: DataSet, folders: Sequence[Path]) -> "datasets.Dataset":
         import datasets
     except ImportError as error:
         raise MissingExtra("data sets of a hub", "train") from error
-    if files.offline():
+    if offline():
         # The library knows a variable of its own alone, and read it when it was imported.
         datasets.config.HF_HUB_OFFLINE = True
     assert data.hub is not None
@@ -196,7 +267,7 @@ def _hub_table(data: DataSet, folders: Sequence[Path]) -> "datasets.Dataset":
     return table
 
 
-def _hub_rows(data: DataSet, table: "datasets.Dataset") -> Iterator[Row]:
+def _hub_rows(data: DataSet, table: "datasets.Dataset") -> Iterator[TrainingRow]:
     columns = data.columns
     for number, value in enumerate(table, start=1):
         found = cast(Mapping[str, object], value)

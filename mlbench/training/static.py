@@ -1,25 +1,184 @@
-"""Trains static encoders, tables of subword vectors, with a loop of their own: only the rows of a batch are touched."""
+"""Trains static encoders, tables of subword vectors, with a loop of its own: only the rows of a batch are touched."""
 
-import json
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
-from math import isfinite
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from safetensors import SafetensorError, safe_open
 
 from mlbench.errors import UserError
-from mlbench.protocols import Progress, Runtime, Silence, Vectors
+from mlbench.io.atomic import whole_file
+from mlbench.protocols import Vectors
+from mlbench.training.cropping import Floats
+from mlbench.training.examples import Examples
+from mlbench.training.index import ABSENT, Ints
+from mlbench.training.losses import info_nce
+from mlbench.training.recipe_tables import Loss
+from mlbench.training.vocabulary import Tokens
+
+if TYPE_CHECKING:
+    import torch
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from math import isfinite
+from typing import TYPE_CHECKING
+
+from mlbench.protocols import Progress, Runtime, Silence
 from mlbench.training.data import TrainingData, used_texts
+from mlbench.training.manifest import TrainingOutcome, save_model, work_folder
 from mlbench.training.recipe import Recipe
-from mlbench.training.static_table import Table, first_vectors
-from mlbench.training.tokens import Vocabulary, learn_vocabulary
-from mlbench.training.trained import Outcome, save_model, work_folder
+from mlbench.training.vocabulary import SubwordVocabulary, learn_vocabulary
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
+
+
+_BETAS = (0.9, 0.999)
+_EPSILON = 1e-8
+_TENSORS = ("weight", "first", "second")
+
+
+def first_vectors(frequencies: Ints, n_texts: int, dim: int, seed: int) -> Vectors:
+    """Return the table that training starts from, float32 (pieces, dim): normal values, larger for rarer subwords.
+
+    A row has variance w^2 / dim with w = log((n + 1) / (f + 1)) divided by its mean, for a subword that `frequencies`,
+    int64 (pieces,), says is in f of n texts. So texts that share rare subwords are near each other before anything is
+    learned.
+    """
+    rarity = np.log((n_texts + 1) / (frequencies + 1))
+    weights = rarity / max(float(rarity.mean()), np.finfo(np.float64).tiny)
+    random = np.random.RandomState(seed)
+    drawn = random.standard_normal((len(frequencies), dim)) / np.sqrt(dim)
+    vectors: Vectors = (weights[:, None] * drawn).astype(np.float32)
+    return vectors
+
+
+@dataclass(frozen=True, eq=False)
+class _Bags:
+    """Texts as bags of rows: row numbers one after the other, and where each text begins."""
+
+    ids: Ints
+    offsets: Ints
+
+
+class SubwordTable:
+    """Subword vectors and their optimizer: Adam on the rows of a batch, as torch's SparseAdam does it.
+
+    (Kingma and Ba 2015, algorithm 1; the moments of other rows stay as they are.) The rows are gathered once for a
+    batch and put back, which takes half the time of sparse tensors.
+    """
+
+    def __init__(self, vectors: Vectors, tokens: Mapping[str, Tokens], loss: Loss, device: str | None) -> None:
+        import torch
+
+        self._tokens = tokens
+        self._settings = loss
+        self.device = device or "cpu"
+        self.steps = 0
+        try:
+            self._weight = torch.from_numpy(vectors).to(self.device)
+        except (RuntimeError, AssertionError) as error:
+            raise UserError(f"device {device} cannot be used: {str(error).splitlines()[0]}") from error
+        self._first = torch.zeros_like(self._weight)
+        self._second = torch.zeros_like(self._weight)
+
+    def vectors(self) -> Vectors:
+        """Return the table as it is, float32 (pieces, dim)."""
+        return np.asarray(self._weight.cpu(), np.float32)
+
+    def step(self, examples: Examples, number: int, rate: float) -> float:
+        """Learn from batch `number` and return its loss."""
+        bags = self._bags(examples, number)
+        rows, places = np.unique(np.concatenate([bag.ids for bag in bags]), return_inverse=True)
+        used = self._on_device(rows)
+        vectors = self._weight.index_select(0, used).requires_grad_()
+        loss = self._loss(bags, vectors, places)
+        loss.backward()
+        assert vectors.grad is not None
+        self._learn(used, vectors.detach(), vectors.grad, rate)
+        return float(loss.detach())
+
+    def judge(self, examples: Examples, batches: int) -> float:
+        """Return the mean loss over the first batches."""
+        import torch
+
+        losses = []
+        with torch.no_grad():
+            for number in range(batches):
+                bags = self._bags(examples, number)
+                losses.append(float(self._loss(bags, self._weight, np.concatenate([bag.ids for bag in bags]))))
+        return float(np.mean(losses))
+
+    def _bags(self, examples: Examples, number: int) -> list[_Bags]:
+        """Return queries, documents and negatives of a batch."""
+        batch = examples.sampler.batch(number)
+        tokens, index = self._tokens[examples.rows[batch.dataset].name], examples.index(batch.dataset)
+        found = np.flatnonzero(batch.negatives != ABSENT)
+        texts: list[tuple[Ints, Floats]] = [
+            (index.query_texts(batch.rows, batch.query_languages), batch.query_spans),
+            (index.document_texts(batch.rows, batch.document_languages), batch.document_spans),
+            (batch.negatives[found], batch.document_spans[found]),
+        ]
+        return [_Bags(*tokens.bags(numbers, spans)) for numbers, spans in texts]
+
+    def _loss(self, bags: list[_Bags], vectors: "torch.Tensor", places: Ints) -> "torch.Tensor":
+        """Return the loss where subword i of all bags together has the vector `vectors[places[i]]`."""
+        import torch
+
+        embedded, start = [], 0
+        for bag in bags:
+            own = self._on_device(places[start : start + len(bag.ids)])
+            start += len(bag.ids)
+            offsets = self._on_device(bag.offsets)
+            embedded.append(torch.nn.functional.embedding_bag(own, vectors, offsets, mode="sum"))
+        queries, documents, negatives = embedded
+        return info_nce(
+            queries,
+            documents,
+            negatives if len(negatives) else None,
+            temperature=self._settings.temperature,
+            negatives_kind=self._settings.negatives,
+            symmetric=self._settings.symmetric,
+        )
+
+    def _learn(self, rows: "torch.Tensor", vectors: "torch.Tensor", gradient: "torch.Tensor", rate: float) -> None:
+        self.steps += 1
+        first = self._first.index_select(0, rows).lerp_(gradient, 1 - _BETAS[0])
+        second = self._second.index_select(0, rows).lerp_(gradient.square(), 1 - _BETAS[1])
+        size = rate * (1 - _BETAS[1] ** self.steps) ** 0.5 / (1 - _BETAS[0] ** self.steps)
+        self._first.index_copy_(0, rows, first)
+        self._second.index_copy_(0, rows, second)
+        self._weight.index_copy_(0, rows, vectors.addcdiv(first, second.sqrt().add_(_EPSILON), value=-size))
+
+    def _on_device(self, numbers: Ints) -> "torch.Tensor":
+        import torch
+
+        return torch.from_numpy(np.ascontiguousarray(numbers)).to(self.device)
+
+    def save(self, path: Path, course: str) -> None:
+        """Keep vectors, optimizer and `course`, a text of the caller's, in one file that appears whole."""
+        from safetensors.torch import save_file
+
+        tensors = dict(zip(_TENSORS, (self._weight, self._first, self._second), strict=True))
+        with whole_file(path) as unfinished:
+            save_file(tensors, unfinished, metadata={"course": course, "optimizer_steps": str(self.steps)})
+
+    def load(self, path: Path) -> str | None:
+        """Take up what was kept and return the caller's text; None where nothing usable is."""
+        try:
+            with safe_open(path, framework="pt") as file:
+                metadata = file.metadata()
+                tensors = [file.get_tensor(name).to(self.device) for name in _TENSORS]
+        except (OSError, SafetensorError):
+            return None
+        self._weight, self._first, self._second = tensors
+        self.steps = int(metadata["optimizer_steps"])
+        return str(metadata["course"])
+
 
 _SILENCE = Silence()
 _RUNTIME = Runtime()
@@ -59,7 +218,7 @@ def train_static(
     *,
     progress: Progress = _SILENCE,
     runtime: Runtime = _RUNTIME,
-) -> Outcome:
+) -> TrainingOutcome:
     """Train as `recipe` says and save a Sentence Transformers checkpoint in `folder`, its modules.json last.
 
     A run that was interrupted goes on from what it kept in `.training` of that folder, if recipe and data are the same,
@@ -71,7 +230,7 @@ def train_static(
         vocabulary = vocabulary_of(recipe, data, progress)
         work = work_folder(folder, recipe, data)
         vectors = first_vectors(vocabulary.frequencies, vocabulary.n_texts, recipe.static.dim, recipe.seed)
-        table = Table(vectors, vocabulary.tokens, recipe.loss, runtime.device)
+        table = SubwordTable(vectors, vocabulary.tokens, recipe.loss, runtime.device)
         course = _Course.parse(table.load(work / _LAST))
         course = _run(recipe, data, table, course, work=work, progress=progress)
         if _with_patience(recipe):
@@ -80,7 +239,7 @@ def train_static(
             # The last step of all is judged by nothing else.
             raise UserError(f"the vectors are no numbers after {course.step} steps: lower optimizer.learning_rate")
         save_model(_model(table.vectors(), vocabulary), work / "model", folder)
-    return Outcome(
+    return TrainingOutcome(
         steps=course.step,
         best_step=course.best_step if _with_patience(recipe) else course.step,
         batches=course.step,
@@ -94,7 +253,7 @@ def train_static(
 
 
 def _run(
-    recipe: Recipe, data: TrainingData, table: Table, course: _Course, *, work: Path, progress: Progress
+    recipe: Recipe, data: TrainingData, table: SubwordTable, course: _Course, *, work: Path, progress: Progress
 ) -> _Course:
     """Train from where `course` is to the end, keeping the state at every judgment."""
     examples, held_out = data.examples(recipe), data.held_out_examples(recipe)
@@ -171,7 +330,7 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def vocabulary_of(recipe: Recipe, data: TrainingData, progress: Progress = _SILENCE) -> Vocabulary:
+def vocabulary_of(recipe: Recipe, data: TrainingData, progress: Progress = _SILENCE) -> SubwordVocabulary:
     """Return the subwords of a static recipe, learned now from the texts it trains on, or earlier from the same."""
     assert recipe.static is not None
     training = list(zip(data.training.rows, used_texts(data.training), strict=True))
@@ -180,7 +339,7 @@ def vocabulary_of(recipe: Recipe, data: TrainingData, progress: Progress = _SILE
     return learn_vocabulary(training, also, recipe.static.pieces, progress=progress)
 
 
-def _model(vectors: Vectors, vocabulary: Vocabulary) -> "SentenceTransformer":
+def _model(vectors: Vectors, vocabulary: SubwordVocabulary) -> "SentenceTransformer":
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Normalize, StaticEmbedding
 

@@ -1,33 +1,284 @@
 """Trains and measures the points of a sweep, each once; what was interrupted goes on where it was."""
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+import os
+import signal
+import threading
+import traceback
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing, suppress
 from functools import partial
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnContext, SpawnProcess
+from pathlib import Path
+from typing import Generic, TypeVar
 
-from mlbench.errors import DataError, InternalError, InvalidRecipe, MissingExtra, UserError
-from mlbench.evaluation import measure, open_model
-from mlbench.options import Options
+from pydantic import JsonValue
+
+from mlbench.compare.sweep import Arm, Point, Sweep, TaskSweep, compare_arms, observe_result
+from mlbench.errors import DataError, InternalError, InvalidRecipe, MissingExtra, MlbenchError, UserError
+from mlbench.evaluation.evaluate import measure, open_model
+from mlbench.evaluation.options import Options
+from mlbench.evaluation.verify import read_pair
 from mlbench.protocols import Progress, Silence
-from mlbench.result_files import check_folder, write_result
-from mlbench.sweeps import Sweep
-from mlbench.tasks import load_task
+from mlbench.results import Result, check_folder, write_result
+from mlbench.statistics.differences import ClusterScores
+from mlbench.tasks.task import Task, load_task
 from mlbench.training.contamination import Findings
 from mlbench.training.data import TrainingData, load_data
-from mlbench.training.fit import fit, is_installed
+from mlbench.training.manifest import read_manifest
 from mlbench.training.recipe import MODELS, Recipe
-from mlbench.training.sweep_document import describe_sweep
-from mlbench.training.sweep_files import Place
-from mlbench.training.sweep_plan import Plan, PlannedPoint
-from mlbench.training.workers import Work, work_through
+from mlbench.training.sweep_plan import Plan, PlannedPoint, SweepFolder
+from mlbench.training.train import fit, is_installed
+from mlbench.version import __version__
+
+
+def describe_sweep(plan: Plan, place: SweepFolder, tasks: Sequence[Task], progress: Progress) -> Sweep:
+    """Read every point, all of them done, and compare the arms.
+
+    Raises `InvalidResult` for a damaged result, and `UserError` where two were not measured on the same data.
+    """
+    paths = {point.folder: [_find(point, place, task) for task in tasks] for point in plan.points}
+    progress.start("read results", len(tasks) * len(plan.points))
+    compared, models = [], dict[str, str]()
+    for number in range(len(tasks)):
+        task, found = _compare(plan, {folder: each[number] for folder, each in paths.items()}, progress)
+        compared.append(task)
+        models = found
+    progress.finish()
+    manifests = {point.folder: read_manifest(place.checkpoint(point)) or {} for point in plan.points}
+    return Sweep(
+        mlbench=__version__,
+        recipe=plan.recipe.name,
+        title=plan.recipe.title,
+        settings=dict(plan.settings),
+        axes=plan.axes,
+        seeds=plan.seeds,
+        base=plan.base,
+        arms=tuple(_with_confounders(arm, plan, manifests) for arm in plan.arms),
+        points=tuple(
+            Point(
+                arm=point.arm,
+                seed=point.recipe.seed,
+                recipe_fingerprint=point.recipe.fingerprint(),
+                model_fingerprint=models[point.folder],
+                steps=_whole(manifests[point.folder], "steps"),
+                rows_digest=_text(manifests[point.folder], "rows_digest"),
+                checkpoint=place.checkpoint(point).relative_to(place.out).as_posix(),
+                results={
+                    task.name: path.relative_to(place.out).as_posix()
+                    for task, path in zip(tasks, paths[point.folder], strict=True)
+                },
+            )
+            for point in plan.points
+        ),
+        tasks=tuple(compared),
+    )
+
+
+def _find(point: PlannedPoint, place: SweepFolder, task: Task) -> Path:
+    made = place.made(point)
+    path = None if made is None else place.result(point, task, made)
+    if path is None:
+        raise InternalError(f"{point.name} has no result on {task.name}")
+    return path
+
+
+def _compare(plan: Plan, paths: Mapping[str, Path], progress: Progress) -> tuple[TaskSweep, dict[str, str]]:
+    """Compare all arms on one task; returns the fingerprints of the models as well."""
+    observed: dict[str, list[ClusterScores]] = {arm.name: [] for arm in plan.arms}
+    models: dict[str, str] = {}
+    result: Result | None = None
+    for point in plan.points:
+        result, ranks = read_pair(paths[point.folder])
+        observed[point.arm].append(observe_result(result, ranks))
+        models[point.folder] = result.retriever.fingerprint
+        progress.advance(1)
+    assert result is not None
+    return compare_arms(result.task, observed, plan.base), models
+
+
+def _with_confounders(arm: Arm, plan: Plan, manifests: Mapping[str, Mapping[str, JsonValue]]) -> Arm:
+    """Say in what the points of an arm differ from those of the base arm with the same seed, by their manifests."""
+    points = {(point.arm, point.recipe.seed): manifests[point.folder] for point in plan.points}
+    found: dict[str, None] = {}
+    for seed in plan.seeds:
+        one, base = points[arm.name, seed], points[plan.base, seed]
+        if one.get("views") != base.get("views"):
+            found[f"views ({_views(one, base)})"] = None
+        if _contents(one) != _contents(base):
+            found["data"] = None
+        if one.get("steps") != base.get("steps"):
+            found["updates"] = None
+        # Other views have another digest; that says nothing about the rows.
+        elif one.get("rows_digest") != base.get("rows_digest") and one.get("views") == base.get("views"):
+            found["rows"] = None
+    return arm.model_copy(update={"confounded": tuple(found)})
+
+
+def _views(manifest: Mapping[str, JsonValue], base: Mapping[str, JsonValue]) -> str:
+    one, other = manifest.get("views"), base.get("views")
+    if not isinstance(one, dict) or not isinstance(other, dict):
+        return "not known"
+    keys = dict.fromkeys([*one, *other])
+    return ", ".join(
+        f"{key} {_number(one.get(key))} instead of {_number(other.get(key))}"
+        for key in keys
+        if one.get(key) != other.get(key)
+    )
+
+
+def _contents(manifest: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    """Return the fingerprints of the data sets by name: files may have changed since a point was trained."""
+    data = manifest.get("data")
+    entries = [entry for entry in data if isinstance(entry, dict)] if isinstance(data, list) else []
+    return {str(entry.get("name")): entry.get("fingerprint") for entry in entries}
+
+
+def _number(value: JsonValue) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _whole(manifest: Mapping[str, JsonValue], key: str) -> int:
+    value = manifest.get(key)
+    return value if isinstance(value, int) else 0
+
+
+def _text(manifest: Mapping[str, JsonValue], key: str) -> str | None:
+    value = manifest.get(key)
+    return value if isinstance(value, str) else None
+
+
+Item = TypeVar("Item")
+Work = Callable[[Item, Callable[[str], None]], None]
+"""Does one thing; what it tells with its second argument arrives where the processes were started."""
+
+
+def work_through(
+    make_work: Callable[[], Work[Item]], items: Sequence[Item], *, processes: int, note: Callable[[str], None]
+) -> Generator[Item, None, None]:
+    """Do `items` in several processes and yield each that is done; no items need no process.
+
+    `make_work` is called once in each process; it and the items are pickled. The first failure ends all processes:
+    raises `UserError` with its message or, for an error of ours, `InternalError` after the traceback is told to `note`.
+    What the user asked these processes to do is theirs alone: an interruption ends them too, as does closing the
+    generator.
+    """
+    if not items:
+        return
+    context, left = get_context("spawn"), list(items)
+    workers: dict[Connection, _Worker[Item]] = {}
+    try:
+        for _ in range(min(processes, len(items))):
+            worker = _Worker(context, make_work)
+            workers[worker.connection] = worker
+            worker.give(left.pop(0))
+        while workers:
+            for ready in wait(list(workers)):
+                assert isinstance(ready, Connection)
+                worker = workers[ready]
+                done = worker.hear(note)
+                if not done:
+                    continue
+                yield worker.item
+                if left:
+                    worker.give(left.pop(0))
+                else:
+                    worker.end()
+                    del workers[ready]
+    finally:
+        for worker in workers.values():
+            worker.kill()
+
+
+class _Worker(Generic[Item]):
+    """A process, what it is at, and the line to it."""
+
+    item: Item
+
+    def __init__(self, context: SpawnContext, make_work: Callable[[], Work[Item]]) -> None:
+        self.connection, theirs = context.Pipe()
+        # No daemon: those may have no processes of their own, and trainers read batches in some.
+        self._process: SpawnProcess = context.Process(target=_serve, args=(theirs, make_work), daemon=False)
+        self._process.start()
+        theirs.close()
+
+    def give(self, item: Item) -> None:
+        """Let it do `item` next."""
+        self.item = item
+        with suppress(BrokenPipeError):
+            # That it has died is heard next.
+            self.connection.send(item)
+
+    def hear(self, note: Callable[[str], None]) -> bool:
+        """Return whether its item is done, passing on what it tells; raises what ended it."""
+        try:
+            kind, message = self.connection.recv()
+        except (EOFError, ConnectionResetError):
+            self._process.join()
+            code = self._process.exitcode
+            raise UserError(
+                f"a process died (exit code {code}), perhaps for want of memory: run it again with fewer --jobs"
+            ) from None
+        if kind == "note":
+            note(message)
+        elif kind == "fault":
+            raise UserError(message)
+        elif kind == "error":
+            note(message)
+            raise InternalError(message.strip().splitlines()[-1])
+        return bool(kind == "done")
+
+    def end(self) -> None:
+        """Let it end by itself."""
+        self.connection.close()
+        self._process.join()
+
+    def kill(self) -> None:
+        """End it at once."""
+        self._process.kill()
+        self._process.join()
+        self.connection.close()
+
+
+def _serve(connection: Connection, make_work: Callable[[], Work[Item]]) -> None:
+    # An interruption reaches all processes of a terminal; the one that started this one answers it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+    def note(message: str) -> None:
+        connection.send(("note", message))
+
+    try:
+        work = make_work()
+        while True:
+            try:
+                item = connection.recv()
+            except EOFError:
+                return
+            work(item, note)
+            connection.send(("done", ""))
+    except MlbenchError as error:
+        connection.send(("fault" if error.exit_code == UserError.exit_code else "error", str(error)))
+    except Exception:
+        connection.send(("error", traceback.format_exc()))
+
+
+def _end_with_parent() -> None:
+    """End this process with the one that started it, or two sweeps would write the same files."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
 
 Note = Callable[[str], None]
-
 _SILENCE = Silence()
 # All else in a recipe decides which rows are trained on.
 _HOW = {"name", "title", "seed", "steps", "batches", "views", "loss", "optimizer"} | set(MODELS)
 
 
-def run_sweep(plan: Plan, place: Place, *, jobs: int = 1, progress: Progress = _SILENCE) -> Sweep:
+def run_sweep(plan: Plan, place: SweepFolder, *, jobs: int = 1, progress: Progress = _SILENCE) -> Sweep:
     """Train and measure every point that is not done yet, `jobs` at once, and compare the arms.
 
     Raises `InvalidRecipe` with the faults of all arms before anything is trained, and `UserError` that names the point
@@ -50,7 +301,7 @@ def run_sweep(plan: Plan, place: Place, *, jobs: int = 1, progress: Progress = _
 class Shelf:
     """Training data by what decides them, so that points share them; texts are scanned for evaluation texts once."""
 
-    def __init__(self, place: Place, findings: Mapping[str, Findings] | None = None) -> None:
+    def __init__(self, place: SweepFolder, findings: Mapping[str, Findings] | None = None) -> None:
         self._place = place
         self._data: dict[str, TrainingData] = {}
         self.findings = dict(findings or {})
@@ -78,7 +329,7 @@ class Shelf:
         return self._data[key]
 
 
-def _open_data(name: str, points: Sequence[PlannedPoint], place: Place, progress: Progress) -> Shelf:
+def _open_data(name: str, points: Sequence[PlannedPoint], place: SweepFolder, progress: Progress) -> Shelf:
     """Return the data of all points; raises all that is wrong with them at once."""
     if not is_installed():
         raise MissingExtra("train and sweep", "train")
@@ -93,13 +344,15 @@ def _open_data(name: str, points: Sequence[PlannedPoint], place: Place, progress
     return shelf
 
 
-def _do_here(points: Sequence[PlannedPoint], place: Place, shelf: Shelf, progress: Progress) -> None:
+def _do_here(points: Sequence[PlannedPoint], place: SweepFolder, shelf: Shelf, progress: Progress) -> None:
     for number, point in enumerate(points, 1):
         progress.note(f"point {number:,} of {len(points):,}: {point.name}")
         _do(point, place, shelf, progress)
 
 
-def _do_in_processes(points: Sequence[PlannedPoint], place: Place, shelf: Shelf, jobs: int, progress: Progress) -> None:
+def _do_in_processes(
+    points: Sequence[PlannedPoint], place: SweepFolder, shelf: Shelf, jobs: int, progress: Progress
+) -> None:
     # What every process would do at once is done before, with all cores, and kept.
     _learn_subwords(points, shelf, progress)
     progress.start("points", len(points))
@@ -128,7 +381,7 @@ def _learn_subwords(points: Sequence[PlannedPoint], shelf: Shelf, progress: Prog
             learned.add((id(data), model.pieces))
 
 
-def _make_work(place: Place, findings: Mapping[str, Findings]) -> Work[PlannedPoint]:
+def _make_work(place: SweepFolder, findings: Mapping[str, Findings]) -> Work[PlannedPoint]:
     shelf = Shelf(place, findings)
 
     def work(point: PlannedPoint, note: Note) -> None:
@@ -148,7 +401,7 @@ class _Warnings(Silence):
             self._note(message)
 
 
-def _do(point: PlannedPoint, place: Place, shelf: Shelf, progress: Progress) -> None:
+def _do(point: PlannedPoint, place: SweepFolder, shelf: Shelf, progress: Progress) -> None:
     """Train and measure a point, as far as that is not done yet; an error of the user's names it."""
     try:
         data = shelf.data(point.recipe, progress)

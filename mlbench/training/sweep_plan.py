@@ -1,22 +1,26 @@
-"""What a sweep trains: every combination of the values of some keys, an arm, with every seed, a point."""
+"""What a sweep trains: every combination of the values of some keys, with every seed; and where its files lie."""
 
 import json
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import product
+from pathlib import Path
 from typing import cast
 
 from pydantic import JsonValue
 
+from mlbench.compare.sweep import Arm, SweepAxis
 from mlbench.errors import InvalidRecipe, UserError
-from mlbench.sweeps import Arm, Axis
+from mlbench.protocols import Runtime
+from mlbench.provenance import Provenance, read_provenance
+from mlbench.results import read_result
+from mlbench.tasks.task import Task
 from mlbench.training.recipe import Recipe, key_path, load_recipe, model_of, parse_value
 
 MOST_POINTS = 10_000
-
 _LONGEST_NAME = 80
 # What a sweep decides itself.
 _TAKEN = {"seed": "use --seeds N for seeds 0 to N - 1", "name": "it names the recipe", "title": "it names the recipe"}
@@ -42,7 +46,7 @@ class Plan:
 
     recipe: Recipe
     settings: Mapping[str, JsonValue]
-    axes: tuple[Axis, ...]
+    axes: tuple[SweepAxis, ...]
     arms: tuple[Arm, ...]
     seeds: tuple[int, ...]
     base: str
@@ -124,7 +128,7 @@ def _by_path(pairs: Sequence[tuple[str, object]], option: str, model: str | None
 
 def _axes(
     over: Sequence[tuple[str, Sequence[object]]], changes: Mapping[str, object], model: str | None
-) -> tuple[Axis, ...]:
+) -> tuple[SweepAxis, ...]:
     if not over:
         raise UserError("a sweep needs --over KEY=VALUE,VALUE, as in --over alpha=0,0.5,1")
     values = _by_path(over, "--over", model)
@@ -135,17 +139,17 @@ def _axes(
     for path, given in values.items():
         short = path.split(".")[-1]
         name = short if last.count(short) == 1 else path
-        axes.append(Axis(name=name, key=path, values=tuple(cast(Sequence[JsonValue], given))))
+        axes.append(SweepAxis(name=name, key=path, values=tuple(cast(Sequence[JsonValue], given))))
     return tuple(axes)
 
 
-def _arms(axes: Sequence[Axis]) -> Iterator[Arm]:
+def _arms(axes: Sequence[SweepAxis]) -> Iterator[Arm]:
     for values in product(*(axis.values for axis in axes)):
         named = [f"{axis.name.replace('_', ' ')} {written(value)}" for axis, value in zip(axes, values, strict=True)]
         yield Arm(name=", ".join(named), values={axis.name: value for axis, value in zip(axes, values, strict=True)})
 
 
-def _recipes(spec: str, axes: Sequence[Axis], arms: Sequence[Arm], changes: Mapping[str, object]) -> list[Recipe]:
+def _recipes(spec: str, axes: Sequence[SweepAxis], arms: Sequence[Arm], changes: Mapping[str, object]) -> list[Recipe]:
     recipes: list[Recipe] = []
     faults: dict[str, None] = {}
     for arm in arms:
@@ -167,7 +171,7 @@ def _check_distinct(arms: Sequence[Arm], recipes: Sequence[Recipe]) -> None:
             raise UserError(f"{twin} and {arm.name} are the same recipe: give each value once")
 
 
-def _base(axes: Sequence[Axis], arms: Sequence[Arm], wanted: Mapping[str, object]) -> str:
+def _base(axes: Sequence[SweepAxis], arms: Sequence[Arm], wanted: Mapping[str, object]) -> str:
     by_key = {axis.key: axis for axis in axes}
     for key, value in wanted.items():
         if key not in by_key:
@@ -187,3 +191,46 @@ def _slug(name: str) -> str:
     """Return the name of an arm as that of a file, different ones for different arms of a sweep."""
     slug = re.sub(r"[^A-Za-z0-9._]+", "-", name.replace(", ", ".")).strip("-.")
     return slug if len(slug) <= _LONGEST_NAME else f"{slug[:_LONGEST_NAME]}-{sha256(name.encode()).hexdigest()[:8]}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepFolder:
+    """Where a sweep works and with what: `tasks` are names, files or folders, `out` the folder of all its files.
+
+    `command` is what the user typed, for the manifests and results.
+    """
+
+    tasks: tuple[str, ...]
+    out: Path
+    data_dir: Path | None = None
+    runtime: Runtime = field(default_factory=Runtime)
+    command: str | None = None
+
+    def checkpoint(self, point: PlannedPoint) -> Path:
+        """Return the folder of a point's model."""
+        return self.out / "checkpoints" / point.folder
+
+    def results(self, point: PlannedPoint) -> Path:
+        """Return the folder of a point's results."""
+        return self.out / "results" / point.folder
+
+    def made(self, point: PlannedPoint) -> Provenance | None:
+        """Return how the model of a point was made, None where it is not finished."""
+        made = read_provenance(self.checkpoint(point))
+        return made if made is not None and made.recipe_fingerprint == point.recipe.fingerprint() else None
+
+    def result(self, point: PlannedPoint, task: Task, made: Provenance) -> Path | None:
+        """Return the result of a model that was so made, on the whole of a task; None where there is none."""
+        for path in sorted(self.results(point).glob("*.json")):
+            result = read_result(path)
+            measured, ranks = result.task, path.parent / result.ranks.name
+            whole = not measured.partial and measured.limit is None and ranks.is_file()
+            same = (measured.name, measured.version) == (task.name, task.version)
+            if whole and same and result.retriever.training == made:
+                return path
+        return None
+
+    def is_done(self, point: PlannedPoint, tasks: tuple[Task, ...]) -> bool:
+        """Say whether a point is trained, and measured on all tasks."""
+        made = self.made(point)
+        return made is not None and all(self.result(point, task, made) for task in tasks)

@@ -21,11 +21,10 @@ from mlbench.training.examples import Examples
 from mlbench.training.image_text import Collator, logit_scale
 from mlbench.training.losses import info_nce
 from mlbench.training.recipe import Recipe
-from mlbench.training.settings import Loss, TransformerModel
+from mlbench.training.recipe_tables import Loss, TransformerModel
 
 Row = dict[str, str | bool]
 Features = dict[str, torch.Tensor]
-
 # Where nothing is held out; checkpoints are as far apart.
 _EVERY = 500
 # Losses are averaged over at most so many steps, and never across a checkpoint: a resumed run tells the same ones.

@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING
 
 from mlbench.errors import MissingExtra, RetrieverError, UserError
 from mlbench.protocols import Progress, Runtime, Silence
-from mlbench.retrievers.checkpoint import find_checkpoint
-from mlbench.retrievers.loading import LoadOptions, load, set_max_length, set_pooling
+from mlbench.retrievers.checkpoint import LoadOptions, find_checkpoint, load, set_max_length, set_pooling
 from mlbench.training.data import TrainingData
 from mlbench.training.image_text import load_image_text
+from mlbench.training.manifest import Losses, TrainingOutcome, save_model, work_folder
 from mlbench.training.recipe import Recipe
-from mlbench.training.settings import TransformerModel
-from mlbench.training.trained import Losses, Outcome, save_model, work_folder
+from mlbench.training.recipe_tables import TransformerModel
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
     from transformers import TrainerState
 
     from mlbench.training.trainer import BatchTrainer
+
 
 _LIBRARIES = ("torch", "transformers", "sentence_transformers", "datasets", "accelerate")
 _STATE = "trainer_state.json"
@@ -37,7 +37,7 @@ def train_transformer(
     *,
     progress: Progress = _SILENCE,
     runtime: Runtime = _RUNTIME,
-) -> Outcome:
+) -> TrainingOutcome:
     """Train as `recipe` says and save a Sentence Transformers checkpoint in `folder`, its modules.json last.
 
     A run that was interrupted goes on from its last checkpoint, in `.training` of that folder, if recipe and data are
@@ -60,7 +60,7 @@ def train_transformer(
             model = SentenceTransformer(str(work / f"checkpoint-{kept}"), device="cpu", local_files_only=True)
             save_model(model, work / "model", folder)
         trainer.accelerator.wait_for_everyone()
-    return Outcome(
+    return TrainingOutcome(
         steps=state.global_step,
         best_step=kept,
         batches=state.global_step * trainer.args.gradient_accumulation_steps * trainer.args.world_size,

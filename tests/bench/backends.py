@@ -16,11 +16,21 @@ from time import perf_counter
 
 import numpy as np
 
-from mlbench import Encoder, Options, Result, Runtime, Setting, evaluate, load_collection, load_task, open_retriever
-from mlbench.embeddings import embed
+from mlbench import (
+    Encoder,
+    Options,
+    Result,
+    Runtime,
+    Setting,
+    evaluate,
+    load_collection,
+    load_task,
+    open_retriever,
+)
+from mlbench.embeddings.encode import embed
 from mlbench.protocols import Silence
-from mlbench.ranks import setting_ranks
-from mlbench.ranks_file import read_ranks
+from mlbench.ranking.ranks import setting_ranks
+from mlbench.ranking.ranks_file import read_ranks
 from tests.bench.material import data_dir, minilm
 from tests.bench.timing import Took, took
 

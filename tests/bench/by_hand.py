@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mlbench.grid import grid_cosine
+from mlbench.embeddings.exact import grid_cosine
 from mlbench.protocols import Encoder
 
 TASK = "synthetic"

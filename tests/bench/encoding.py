@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mlbench import Encoder, Runtime, load_collection, load_task, open_retriever
-from mlbench.embeddings import Embeddings, embed
+from mlbench.embeddings.encode import Embeddings, embed
 from mlbench.protocols import Silence
 from tests.bench.material import data_dir, minilm
 from tests.bench.timing import alternate

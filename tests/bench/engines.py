@@ -15,10 +15,9 @@ os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 import numpy as np
 
-from mlbench.engines.cluster import open_cluster
-from mlbench.engines.local import open_local
-from mlbench.protocols import Silence
-from mlbench.workers import Engine, Resources
+from mlbench.evaluation.distributed.local import open_local
+from mlbench.evaluation.distributed.ray_cluster import open_cluster
+from mlbench.protocols import Engine, Resources, Silence
 from tests.bench.timing import spread
 
 SECONDS, ITEMS, EMPTY, ROUNDS, WORKERS = 0.5, 16, 400, 3, 2

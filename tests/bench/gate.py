@@ -18,16 +18,22 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import binomtest
 
-from mlbench.contrasts import Contrast, Contrasts, Contributions, Subject, contrast
-from mlbench.languages import TEXT_KINDS, Setting
-from mlbench.observations import Observation, observe
-from mlbench.regression.gate import DEFAULT, PRIMARY, Drops, Gate
-from mlbench.regression.judging import judge
-from mlbench.regression.lines import GateLine, lines_of
+from mlbench.collection.languages import TEXT_KINDS, Setting
+from mlbench.compare.gate import DEFAULT, PRIMARY, Drops, Gate
+from mlbench.compare.judge import GateLine, judge, lines_of
+from mlbench.evaluation.verify import read_pair
 from mlbench.results import Bounds, Result
-from mlbench.scoring import Request
-from mlbench.significance import bootstrap_weights
-from mlbench.verification import read_pair
+from mlbench.statistics.differences import (
+    ClusterScores,
+    Contributions,
+    Difference,
+    Differences,
+    Subject,
+    find_differences,
+    sum_by_cluster,
+)
+from mlbench.statistics.resampling import bootstrap_weights
+from mlbench.statistics.score import ScoreRequest
 
 TRIES, FLIPS, RESAMPLES = 1_000, 999, 1_000
 DROP = 0.01
@@ -49,7 +55,7 @@ GATES = {
 class Pair:
     """Two seeds of one arm on every task: what they differ by, and the lines of the gates by rule and task."""
 
-    contrasts: Mapping[str, Contrasts]
+    contrasts: Mapping[str, Differences]
     lines: Mapping[tuple[str, str], tuple[GateLine, ...]]
 
 
@@ -64,18 +70,18 @@ class Scenario:
 
 def read_pairs(folder: Path) -> list[Pair]:
     """Read the results of every point, and pair the seeds of each arm."""
-    arms: dict[str, list[dict[str, Observation]]] = defaultdict(list)
+    arms: dict[str, list[dict[str, ClusterScores]]] = defaultdict(list)
     for point in sorted(folder.iterdir()):
         read = [read_pair(path) for path in sorted(point.glob("*.json"))]
         arms[point.name.split(".seed-")[0]].append(
-            {result.task.name: observe(ranks, request_of(result)) for result, ranks in read}
+            {result.task.name: sum_by_cluster(ranks, request_of(result)) for result, ranks in read}
         )
     return [pair_of(one, two) for seeds in arms.values() for one, two in combinations(seeds, 2)]
 
 
-def request_of(result: Result) -> Request:
+def request_of(result: Result) -> ScoreRequest:
     """Return what the gate needs of a result: the primary measure and one bias score, without intervals."""
-    return Request(
+    return ScoreRequest(
         settings=tuple(Setting(each.query_language, each.document_languages) for each in result.settings),
         measures=(result.task.primary_measure,),
         primary_measure=result.task.primary_measure,
@@ -106,14 +112,14 @@ def fires(pair: Pair, sign: float) -> bool:
     )
 
 
-def turned(contrasts: Contrasts, sign: float) -> Contrasts:
+def turned(contrasts: Differences, sign: float) -> Differences:
     """Return the differences as they are, or with base and candidate exchanged as a whole."""
     every = np.full(contrasts.statistics.n_clusters, sign)
     return replace(contrasts, each=tuple(swapped(one, every, lambda _: 0.0, DEFAULT) for one in contrasts.each))
 
 
-def pair_of(one: Mapping[str, Observation], two: Mapping[str, Observation]) -> Pair:
-    contrasts = {task: contrast([one[task]], [two[task]]) for task in one}
+def pair_of(one: Mapping[str, ClusterScores], two: Mapping[str, ClusterScores]) -> Pair:
+    contrasts = {task: find_differences([one[task]], [two[task]]) for task in one}
     lines = {(rule, task): lines_of(gate, contrasts[task], task) for rule, gate in GATES.items() for task in contrasts}
     gated = {task: {line.subject for rule in GATES for line in lines[rule, task]} for task in contrasts}
     kept = {t: replace(c, each=tuple(e for e in c.each if e.subject in gated[t])) for t, c in contrasts.items()}
@@ -142,7 +148,7 @@ def tried(scenario: Scenario, pairs: list[Pair], number: int) -> list[bool]:
     return fired
 
 
-def swapped(each: Contrast, signs: np.ndarray, drop: Drop, gate: Gate) -> Contrast:
+def swapped(each: Difference, signs: np.ndarray, drop: Drop, gate: Gate) -> Difference:
     """Give each cluster to one system or the other, and add the drop to every topic of the candidate."""
     assert each.contributions is not None
     shares = each.contributions.shares
@@ -168,7 +174,7 @@ def drawn(n_clusters: int) -> np.ndarray:
     return np.stack(list(islice(bootstrap_weights(np.zeros(n_clusters, np.int64), 0), RESAMPLES))).astype(np.float64)
 
 
-def drop_of(scenario: Scenario, contrasts: Contrasts, random: np.random.RandomState) -> Drop:
+def drop_of(scenario: Scenario, contrasts: Differences, random: np.random.RandomState) -> Drop:
     """Return the drop of each line: that of its own rows, or its share of the one language that drops."""
     rows = {(e.subject.kind, e.subject.query_language) for e in contrasts.each if e.subject.query_language}
     languages = sorted({str(language) for _, language in rows})

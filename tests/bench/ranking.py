@@ -14,13 +14,13 @@ import numpy as np
 from threadpoolctl import threadpool_info
 
 from mlbench import load_collection, load_task
-from mlbench.embeddings import Embeddings, embed
-from mlbench.grid import grid_cosine
-from mlbench.layout import Layout, lay_out, to_ranks
+from mlbench.embeddings.encode import Embeddings, embed
+from mlbench.embeddings.exact import grid_cosine
 from mlbench.protocols import Parameter, Role, Silence, Similarity, Vectors
-from mlbench.ranking import Tiling
-from mlbench.ranks import Ranks
-from mlbench.tables import count_vectors
+from mlbench.ranking.count_ahead import Tiling
+from mlbench.ranking.index_arrays import IndexArrays, index_collection, to_ranks
+from mlbench.ranking.rank_documents import rank_vectors
+from mlbench.ranking.ranks import Ranks
 from tests.bench.material import data_dir
 from tests.bench.timing import alternate
 
@@ -46,16 +46,16 @@ class Noise:
         return np.random.default_rng(crc32(texts[0].encode())).standard_normal((len(texts), self.dim), dtype=np.float32)
 
 
-def prepare() -> tuple[Layout, Embeddings]:
+def prepare() -> tuple[IndexArrays, Embeddings]:
     collection = load_collection(load_task("xquad-r"), data_dir=data_dir())
     texts = {("document", name): [row.text for row in rows] for name, rows in collection.documents.items()}
     texts |= {("query", name): [row.text for row in rows] for name, rows in collection.queries.items()}
-    return lay_out(collection), embed(Noise(), texts, None, Silence())
+    return index_collection(collection), embed(Noise(), texts, None, Silence())
 
 
-def rank(layout: Layout, embeddings: Embeddings) -> Ranks:
+def rank(layout: IndexArrays, embeddings: Embeddings) -> Ranks:
     """Do what a run's `rank` step does, from vectors in memory to the content of the ranks file."""
-    return to_ranks(layout, count_vectors(layout, embeddings, "cosine", Tiling(), Silence()))
+    return to_ranks(layout, rank_vectors(layout, embeddings, "cosine", Tiling(), Silence()))
 
 
 def multiply(queries: Vectors, documents: Vectors, block: Vectors) -> None:

@@ -14,9 +14,9 @@ from time import perf_counter
 import numpy as np
 
 from mlbench.training.index import ABSENT, RowIndex
+from mlbench.training.recipe_tables import Batches, DataSet
 from mlbench.training.rows import prepare
 from mlbench.training.sampler import BatchSampler
-from mlbench.training.settings import Batches, DataSet
 from mlbench.training.sources import find_source
 
 ROWS = 10_000_000

@@ -19,18 +19,16 @@ import numpy as np
 
 from docs.sizing_page import FIGURES
 from mlbench import Encoder, Runtime, load_collection, load_task, open_retriever
-from mlbench.embeddings import embed
-from mlbench.engines.cluster import open_cluster
-from mlbench.engines.local import open_local
-from mlbench.grid import grid_cosine
-from mlbench.protocols import Silence
-from mlbench.ranking import Block, Targets, Tiling, count_ahead, exact_scores
-from mlbench.readers.miracl import MiraclShard
-from mlbench.streaming.counts import PartCounts, Tops
-from mlbench.streaming.parts import PART
-from mlbench.streaming.scanning import Scanned, Scanner
-from mlbench.streaming.work_folder import WorkFolder
-from mlbench.workers import Resources
+from mlbench.embeddings.encode import embed
+from mlbench.embeddings.exact import grid_cosine
+from mlbench.evaluation.distributed.local import open_local
+from mlbench.evaluation.distributed.ray_cluster import open_cluster
+from mlbench.evaluation.streaming.corpus import PART, Scanned, Scanner
+from mlbench.evaluation.streaming.counts import PartCounts, Tops
+from mlbench.evaluation.streaming.resume import WorkFolder
+from mlbench.protocols import Resources, Silence
+from mlbench.ranking.count_ahead import Block, Targets, Tiling, count_ahead, exact_scores
+from mlbench.tasks.readers.miracl import MiraclShard
 from tests.bench.engines import EMPTY
 from tests.bench.engines import took as hand_out
 from tests.bench.material import data_dir, minilm

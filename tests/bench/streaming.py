@@ -19,8 +19,8 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from mlbench.open_model import open_retriever
 from mlbench.protocols import Runtime
-from mlbench.specs import open_retriever
 from tests.bench.by_hand import differences, sample
 from tests.bench.corpus import Size, write_corpus
 from tests.bench.material import skip

@@ -11,8 +11,8 @@ from unit.leaderboard.image_sites import image_board
 from unit.leaderboard.sites import verified
 
 from mlbench.leaderboard.site import build_site, read_entries
-from mlbench.report.formats import render
-from mlbench.result_files import read_result
+from mlbench.reports.result.formats import render
+from mlbench.results import read_result
 
 PAGES = (
     "index.html#task=pictures",

@@ -7,7 +7,7 @@ import pytest
 from browser.conftest import DESKTOP, PHONE, OpenAddress, Opened
 from unit.report.conftest import make_result, spoil
 
-from mlbench.report.html_page import html_report
+from mlbench.reports.result.page import html_report
 
 Open = Callable[..., Opened]
 

@@ -27,18 +27,18 @@ from pathlib import Path
 
 import numpy as np
 
-from mlbench.data import load_collection
 from mlbench.errors import UserError
-from mlbench.evaluation import evaluate
-from mlbench.exports import SaveRun
-from mlbench.options import Options
-from mlbench.report.formats import FORMATS, as_text, render, render_pools
-from mlbench.report.pool import answer_pool
-from mlbench.report.topic import WORST, find_topic, look_at
-from mlbench.report.topic_screen import TopicScreen
-from mlbench.result_files import read_result, to_json
-from mlbench.tasks import load_task
-from mlbench.verification import read_pair, verify
+from mlbench.evaluation.evaluate import evaluate
+from mlbench.evaluation.options import Options
+from mlbench.evaluation.verify import read_pair, verify
+from mlbench.ranking.run_files import SaveRun
+from mlbench.reports.result.formats import FORMATS, as_text, render, render_pools
+from mlbench.reports.result.pool import answer_pool
+from mlbench.reports.topic.console import TopicScreen
+from mlbench.reports.topic.content import WORST, find_topic, look_at
+from mlbench.results import read_result, to_json
+from mlbench.tasks.load import load_collection
+from mlbench.tasks.task import load_task
 
 if __package__:
     from tests.functional import mutators

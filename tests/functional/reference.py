@@ -17,18 +17,18 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pytrec_eval
 
-from mlbench.data import load_collection
-from mlbench.embeddings import embed
-from mlbench.evaluation import measure, open_model
-from mlbench.grid import dot_exponent, grid_cosine, grid_dot
-from mlbench.languages import Setting, settings_of
-from mlbench.opened import Opened
-from mlbench.options import Options
+from mlbench.collection.languages import Setting, settings_of
+from mlbench.collection.records import Collection
+from mlbench.embeddings.encode import embed
+from mlbench.embeddings.exact import dot_exponent, grid_cosine, grid_dot
+from mlbench.embeddings.store import VectorStore
+from mlbench.evaluation.evaluate import measure, open_model
+from mlbench.evaluation.options import Options
+from mlbench.open_model import LoadedModel
 from mlbench.protocols import Encoder, Runtime, Silence
-from mlbench.records import Collection
 from mlbench.results import Result
-from mlbench.store import Store
-from mlbench.tasks import load_task
+from mlbench.tasks.load import load_collection
+from mlbench.tasks.task import load_task
 
 MEASURES = {
     "AP": "map",
@@ -74,7 +74,7 @@ class Vectors:
         """Encode a collection, or read what is in the store in `cache`."""
         sides = {"query": collection.queries, "document": collection.documents}
         texts = {(role, tag): [row.text for row in rows[tag]] for role, rows in sides.items() for tag in rows}
-        found = embed(encoder, texts, Store(cache, Silence()), Silence())
+        found = embed(encoder, texts, VectorStore(cache, Silence()), Silence())
         grids = {}
         for role, tag in texts:
             vectors = found.vectors(role, tag)
@@ -182,7 +182,7 @@ def compare(result: Result, vectors: Vectors, settings: Sequence[Setting]) -> li
 
 
 def check(
-    model: Opened, task: str, settings: Sequence[Setting] | None, data_dir: Path | None, cache: Path
+    model: LoadedModel, task: str, settings: Sequence[Setting] | None, data_dir: Path | None, cache: Path
 ) -> list[Figure]:
     """Measure an encoder on a task and compare; `settings` None takes every monolingual one, and some of the others."""
     options = Options(cache=cache, resamples=2)

@@ -31,14 +31,14 @@ from typing import Any
 import numpy as np
 
 from mlbench.errors import RefusedEntry
-from mlbench.evaluation import evaluate
-from mlbench.leaderboard.accepted import accept
+from mlbench.evaluation.evaluate import evaluate
+from mlbench.evaluation.options import Options
+from mlbench.evaluation.verify import read_pair
 from mlbench.leaderboard.board import Board
-from mlbench.leaderboard.checking import check_entry
+from mlbench.leaderboard.check import check_entry
 from mlbench.leaderboard.entries import ENTRY_FILE
+from mlbench.leaderboard.protocol import accept
 from mlbench.leaderboard.submission import Description, add
-from mlbench.options import Options
-from mlbench.verification import read_pair
 from tests.functional import mutators
 from tests.functional.forging import read, reseal, reseal_files, write
 from tests.functional.mutations import TooSlow, limited, resident

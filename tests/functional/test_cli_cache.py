@@ -13,9 +13,9 @@ from bench.corpus import Size, write_corpus
 
 from mlbench.cli import call
 from mlbench.cli.cache import size
-from mlbench.inventory import KeptVectors, kept_vectors, remove, to_remove
+from mlbench.embeddings.store import VectorStore, text_hash
+from mlbench.evaluation.cache_contents import CachedVectors, kept_vectors, remove, to_remove
 from mlbench.protocols import Silence
-from mlbench.store import Store, text_hash
 
 Captured = pytest.CaptureFixture[str]
 DAY = 24 * 3600
@@ -50,7 +50,7 @@ def printed(capsys: Captured, *arguments: str) -> list[str]:
 def keep(cache: Path, name: str, *, texts: int = 3, days: float = 0, dim: int = 4) -> Path:
     """Keep vectors of a made-up encoder that were used so many days ago."""
     hashes = np.frombuffer(b"".join(text_hash(f"{name} {i}") for i in range(texts)), np.uint8).reshape(-1, 32)
-    store = Store(cache, Silence(), {"retriever": f"spec-of-{name}", "parameters": {"dim": dim}})
+    store = VectorStore(cache, Silence(), {"retriever": f"spec-of-{name}", "parameters": {"dim": dim}})
     store.write(name, hashes, np.ones((texts, dim), np.float32))
     age(cache / "embeddings" / name, days)
     return cache / "embeddings" / name
@@ -153,7 +153,7 @@ def test_prunes_what_was_asked_for(capsys: Captured, cache: Path, options: list[
 def test_the_least_recently_used_go_first() -> None:
     now = datetime.now(UTC)
     stores = [
-        KeptVectors(
+        CachedVectors(
             folder=Path(name),
             fingerprint=name,
             retriever=None,
@@ -209,7 +209,7 @@ def test_data_are_listed_with_the_tasks_that_read_them(capsys: Captured, cache: 
 def test_a_run_goes_on_when_its_vectors_are_removed(cache: Path) -> None:
     hashes = np.frombuffer(text_hash("a"), np.uint8).reshape(1, 32)
     vectors, out = np.ones((1, 4), np.float32), np.zeros((1, 4), np.float32)
-    store = Store(cache, Silence(), {"retriever": "x", "parameters": {}})
+    store = VectorStore(cache, Silence(), {"retriever": "x", "parameters": {}})
     store.write("f", hashes, vectors)
     remove(kept_vectors(cache)[0])
     assert store.load("f", [hashes], [out]) == [False]

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from mlbench.cli import call
-from mlbench.files import GRAPHS
-from mlbench.retrievers.kept_graphs import kept_graph
+from mlbench.io.cache import GRAPHS
+from mlbench.retrievers.backends import kept_graph
 
 Captured = pytest.CaptureFixture[str]
 NAME = "xlm-roberta-0123456789abcdef"

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from mlbench.cli import call
-from mlbench.inventory import TRAINING
-from mlbench.training.kept import kept_folder
+from mlbench.io.cache import TRAINING, kept_folder
 
 Captured = pytest.CaptureFixture[str]
 DAY = 24 * 3600

@@ -8,7 +8,7 @@ import pytest
 from unit.seeing import LANGUAGES, ToyLister, ToySeer, measured, write_task
 
 from mlbench.cli import call
-from mlbench.exports import SaveRun
+from mlbench.ranking.run_files import SaveRun
 
 Captured = pytest.CaptureFixture[str]
 

@@ -10,9 +10,9 @@ import pytest
 
 from mlbench import load_task
 from mlbench.cli import call
-from mlbench.data import load_collection
-from mlbench.languages import IMAGE
-from mlbench.records import Collection
+from mlbench.collection.languages import IMAGE
+from mlbench.collection.records import Collection
+from mlbench.tasks.load import load_collection
 
 pytest.importorskip("PIL")
 

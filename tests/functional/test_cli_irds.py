@@ -268,7 +268,7 @@ def test_our_ids_in_a_process_of_its_own(mlbench: CommandLine, home: Path) -> No
 import json, sys
 import ir_datasets
 import ir_measures
-import mlbench.irds
+import mlbench.tasks.ir_datasets_export
 from ir_measures import AP, R, nDCG
 found = {{}}
 for name, stem in (("th/en", "th-en"), ("th/th", "th-th"), ("th/pool", "th-{pool}")):

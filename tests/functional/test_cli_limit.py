@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlbench.cli import call
-from mlbench.data import load_collection
+from mlbench.collection.records import Collection
 from mlbench.errors import UserError
-from mlbench.options import Options
-from mlbench.records import Collection
-from mlbench.report.provenance import command
+from mlbench.evaluation.options import Options
+from mlbench.reports.provenance import command
 from mlbench.results import Result
-from mlbench.tasks import load_task
+from mlbench.tasks.load import load_collection
+from mlbench.tasks.task import load_task
 
 Captured = pytest.CaptureFixture[str]
 RUN = ("run", "-q", "--model", "hashing", "--resamples", "2", "--json")

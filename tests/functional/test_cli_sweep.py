@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "training"))
 from toy import write_toy
 
 from mlbench import cli
-from mlbench.sweeps import from_json
+from mlbench.compare.sweep import from_json
 from mlbench.training.sweep_plan import parse_axis, plan_sweep
 
 SWEEP = ("sweep", "toy.toml", "--task", "words", "--over", "alpha=1,0", "--seeds", "2")

@@ -5,7 +5,7 @@ import pytest
 from bench.corpus import Size, write_corpus
 
 from mlbench.cli import call
-from mlbench.tasks import task_names
+from mlbench.tasks.task import task_names
 
 
 def own_folder(folder: Path) -> Path:

@@ -111,7 +111,7 @@ def test_part_of_the_languages_and_topics(capsys: Captured, tmp_path: Path) -> N
 def test_data_that_are_not_there_are_not_downloaded(
     capsys: Captured, document: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mlbench.files.download", lambda *_, **__: pytest.fail("it downloads"))
+    monkeypatch.setattr("mlbench.tasks.files.download", lambda *_, **__: pytest.fail("it downloads"))
     for path in (document, document.with_suffix(".ranks.npz")):
         shutil.copy(path, tmp_path)
     copy = tmp_path / document.name

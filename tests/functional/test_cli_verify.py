@@ -62,7 +62,7 @@ def test_any_changed_number_is_named(mlbench: CommandLine, result: Path) -> None
         paths.append(result.with_name(f"altered-{number}.json"))
         paths[-1].write_text(json.dumps(altered), encoding="utf-8")
     from mlbench.errors import MlbenchError
-    from mlbench.verification import verify
+    from mlbench.evaluation.verify import verify
 
     for path, place in zip(paths, chosen, strict=True):
         try:

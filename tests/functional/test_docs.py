@@ -29,15 +29,17 @@ from command_line import tiny_checkpoint
 from unit.retrievers.image_text_checkpoints import save_clip
 
 import mlbench
-from mlbench import Setting, declarations, plugins, provenance, ranks, ranks_file, results, tasks
+from mlbench import Setting, entry_points, provenance, results
 from mlbench.cli import group
+from mlbench.compare.document import Check, ComparedSystem, Comparison, TaskComparison
+from mlbench.compare.gate import RISING_IS_WORSE, Drops, Gate, Rule
 from mlbench.leaderboard.entries import Entry, ReportedTask, ReportedValue
-from mlbench.paired import Line, PairedTests, Tails
-from mlbench.regression.document import Check, Comparison, System, TaskComparison
-from mlbench.regression.gate import RISING_IS_WORSE, Drops, Gate, Rule
-from mlbench.report.notation import decimal, interval
+from mlbench.open_model import load_scheme
+from mlbench.ranking import ranks, ranks_file
+from mlbench.reports.formatting import decimal, interval
 from mlbench.results import Bounds
-from mlbench.specs import load_scheme
+from mlbench.statistics.paired_tests import Line, PairedTests, Tails
+from mlbench.tasks import task
 from mlbench.training.recipe import key_path, load_recipe
 
 ROOT = Path(__file__).parents[2]
@@ -265,7 +267,9 @@ def options_of(command: click.Command) -> set[str]:
 @pytest.mark.parametrize("page", WRITTEN, ids=name_of)
 def test_every_key_of_a_model_exists(page: Path) -> None:
     brought = ("power",) if page.name == "own-retriever.md" else ()
-    known = {key for name in plugins.names(plugins.RETRIEVERS) for key in load_scheme(name).Settings.model_fields}
+    known = {
+        key for name in entry_points.names(entry_points.RETRIEVERS) for key in load_scheme(name).Settings.model_fields
+    }
     for key in re.findall(r"--(?:set|over|base) '?([a-z_.]+)=", page.read_text(encoding="utf-8")):
         assert key in known or key in brought or key_path(key), key
 
@@ -288,11 +292,11 @@ def test_every_environment_variable_is_read() -> None:
 
 NAMED = {
     "reference/task-file.md": [
-        *tasks.Task.model_fields,
-        *declarations.DeclaredFile.model_fields,
-        *declarations.DeclaredImages.model_fields,
-        *declarations.DeclaredArchive.model_fields,
-        *tasks.Expected.model_fields,
+        *task.Task.model_fields,
+        *task.DeclaredFile.model_fields,
+        *task.DeclaredImages.model_fields,
+        *task.DeclaredArchive.model_fields,
+        *task.Expected.model_fields,
         "extends",
         "folder",
     ],
@@ -307,7 +311,7 @@ NAMED = {
     "reference/comparison.md": sorted(
         {
             name
-            for part in (Comparison, TaskComparison, System, Check, PairedTests, Line, Tails)
+            for part in (Comparison, TaskComparison, ComparedSystem, Check, PairedTests, Line, Tails)
             for name in part.model_fields
         }
     ),
@@ -335,7 +339,7 @@ def test_the_python_page_names_every_option() -> None:
 
 def test_the_defaults_of_task_files_are_as_documented() -> None:
     text = (DOCS / "reference/task-file.md").read_text(encoding="utf-8")
-    assert ", ".join(tasks.DEFAULT_MEASURES) in text
+    assert ", ".join(task.DEFAULT_MEASURES) in text
 
 
 def test_the_example_is_as_its_pages_say() -> None:

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 from functional.reference import check, some_settings
 
-from mlbench.data import load_collection
-from mlbench.evaluation import evaluate, measure, open_model
-from mlbench.languages import settings_of
-from mlbench.opened import Opened
-from mlbench.options import Options
+from mlbench.collection.languages import settings_of
+from mlbench.evaluation.evaluate import evaluate, measure, open_model
+from mlbench.evaluation.options import Options
+from mlbench.evaluation.verify import verify
+from mlbench.open_model import LoadedModel
 from mlbench.protocols import Parameter, Role, Runtime, Similarity, Vectors
 from mlbench.results import Result
-from mlbench.tasks import load_task
-from mlbench.verification import verify
+from mlbench.tasks.load import load_collection
+from mlbench.tasks.task import load_task
 
 
 class ConstantScorer:
@@ -35,7 +35,7 @@ class ConstantScorer:
         return np.tile(np.float32([1, 1e-3] if role == "query" else [1, -1e-3]), (len(texts), 1))
 
 
-def coarse_hashing() -> Opened:
+def coarse_hashing() -> LoadedModel:
     return open_model("hashing", Options(settings={"dim": "64"}))
 
 
@@ -65,7 +65,7 @@ def test_mlqa_r_equals_trec_eval_and_loops(data_dir: Path, tmp_path: Path) -> No
 
 def run_constant(task: str, data_dir: Path | None, cache: Path) -> Result:
     return measure(
-        Opened(ConstantScorer(), "constant"), task, data_dir=data_dir, options=Options(cache=cache, resamples=2)
+        LoadedModel(ConstantScorer(), "constant"), task, data_dir=data_dir, options=Options(cache=cache, resamples=2)
     ).result
 
 

@@ -15,11 +15,11 @@ from command_line import CommandLine
 from pictures import folder, huge, noise, png, save
 from PIL import Image
 
-from mlbench.data import load_collection
+from mlbench.collection.languages import IMAGE
+from mlbench.collection.records import Collection
 from mlbench.errors import DataError
-from mlbench.languages import IMAGE
-from mlbench.records import Collection
-from mlbench.tasks import load_task
+from mlbench.tasks.load import load_collection
+from mlbench.tasks.task import load_task
 
 SOUND = ("a.jpg", "b.png", "c.png", "d.png")
 

@@ -11,15 +11,15 @@ import pytest
 import pytrec_eval
 from unit.readers.shards import plant, task_file
 
-from mlbench.data import load_collection
+from mlbench.collection.languages import Setting
+from mlbench.collection.records import Collection, Document, Query
 from mlbench.errors import DataError
-from mlbench.evaluation import evaluate
-from mlbench.exports import SaveRun
-from mlbench.languages import Setting
-from mlbench.options import Options
+from mlbench.evaluation.evaluate import evaluate
+from mlbench.evaluation.options import Options
 from mlbench.protocols import Parameter, Silence
-from mlbench.records import Collection, Document, Query
-from mlbench.tasks import Task, load_task
+from mlbench.ranking.run_files import SaveRun
+from mlbench.tasks.load import load_collection
+from mlbench.tasks.task import Task, load_task
 
 FIFTEEN = "ar bn es fa fi fr hi id ja ko ru sw te th zh"
 # The table in the published README, which has no de and no yo.

@@ -14,7 +14,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "own-retriever.md"
 OPEN = """
 import json, sys
 from mlbench.protocols import Encoder, Runtime
-from mlbench.specs import open_retriever
+from mlbench.open_model import open_retriever
 opened = open_retriever("letters:ab", {"power": "2"}, Runtime())
 vectors = opened.encode(["abba", "", "b"], "query")
 print(json.dumps([isinstance(opened, Encoder), opened.parameters, vectors.tolist(), str(vectors.dtype)]))

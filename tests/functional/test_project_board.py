@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from mlbench.evaluation import measure, open_model
+from mlbench.evaluation.evaluate import measure, open_model
+from mlbench.evaluation.options import Options
+from mlbench.evaluation.verify import read_pair
 from mlbench.leaderboard.board import Board
-from mlbench.options import Options
 from mlbench.protocols import Runtime
-from mlbench.tasks import load_task
-from mlbench.verification import read_pair
+from mlbench.tasks.task import load_task
 
 BOARD = Board(Path(__file__).parents[2] / "leaderboard")
 VERIFIED = {"mlbench-static", "hashing", "all-minilm-l6-v2", "static-x-x-mono", "static-hybrid", "static-x-y"}

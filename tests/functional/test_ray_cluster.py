@@ -13,12 +13,11 @@ from pathlib import Path
 import pytest
 from ray_clusters import RayCluster, ray_cluster
 
-from mlbench.engines import actors
-from mlbench.engines.cluster import open_cluster
+from mlbench.entry_points import ENGINES, load, names
 from mlbench.errors import EngineError, InternalError, InvalidTask
-from mlbench.plugins import ENGINES, load, names
-from mlbench.protocols import Silence
-from mlbench.workers import Engine, Resources
+from mlbench.evaluation.distributed import ray_cluster as ray_engine
+from mlbench.evaluation.distributed.ray_cluster import open_cluster
+from mlbench.protocols import Engine, Resources, Silence
 
 if not find_spec("ray"):
     pytest.skip("needs ray", allow_module_level=True)
@@ -148,12 +147,12 @@ class TestFaults:
         assert notes.said == ["warning: a worker was lost at exit: it died on 127.0.0.1"] * 3
 
     def test_a_node_with_another_version_is_refused(self, cluster: RayCluster, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(actors, "__version__", "0.0.1")
+        monkeypatch.setattr(ray_engine, "__version__", "0.0.1")
         with pytest.raises(EngineError, match=r"^127\.0\.0\.1 has mlbench .* here are mlbench 0\.0\.1 .*: install the"):
             list(open_here().map(make_worker, ["item"]))
 
     def test_no_room_is_an_error_after_a_while(self, cluster: RayCluster, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(actors, "ROOM", 2.0)
+        monkeypatch.setattr(ray_engine, "ROOM", 2.0)
         with pytest.raises(
             EngineError, match=r"^no room .* each wants 3 CPU of one node, .* has 2 CPU in all, . CPU fr"
         ):
@@ -181,7 +180,7 @@ class TestNodes:
     def test_a_node_that_joins_takes_part(self, cluster: RayCluster, monkeypatch: pytest.MonkeyPatch) -> None:
         import ray
 
-        monkeypatch.setattr(actors, "_PATROL", 0.3)
+        monkeypatch.setattr(ray_engine, "_PATROL", 0.3)
         wait_for(lambda: sum(node["Alive"] for node in ray.nodes()) == 1)
         places = set()
         answers = open_here().map(make_worker, range(600))
@@ -197,9 +196,9 @@ class TestNodes:
 
 PROGRAM = """
 import sys
-from mlbench.engines.cluster import open_cluster
+from mlbench.evaluation.distributed.ray_cluster import open_cluster
 from mlbench.protocols import Silence
-from mlbench.workers import Resources
+from mlbench.protocols import Resources
 from test_ray_cluster import make_worker
 engine = open_cluster(Resources(address=sys.argv[2] or None, workers=2), Silence())
 for number, place in engine.map(make_worker, range(int(sys.argv[1]))):

@@ -42,17 +42,17 @@ main()
 RUN = ("run", "-q", "--task", "own", "--model", "hashing", "--resamples", "20", "--json", "--save-run", "runs")
 PHASES = {
     "open": ("mlbench.cli.run", "open_model", 1),
-    "read": ("mlbench.held", "load_collection", 1),
-    "read a file": ("mlbench.readers.parallel_jsonl", "_read_documents", 2),
+    "read": ("mlbench.evaluation.evaluate", "load_collection", 1),
+    "read a file": ("mlbench.tasks.readers.parallel_jsonl", "_read_documents", 2),
     "encode": ("mlbench.retrievers.hashing", "HashingEncoder.encode", 1),
-    "keep vectors": ("mlbench.store", "write_whole", 1),
+    "keep vectors": ("mlbench.embeddings.store", "write_whole", 1),
     "name kept vectors": ("pathlib", "Path.replace", 1),
-    "rank": ("mlbench.tables", "count_ahead", 1),
-    "write run files": ("mlbench.exports", "save_rankings", 1),
-    "score": ("mlbench.evaluation", "score", 1),
-    "draw resamples": ("mlbench.significance", "bootstrap_weights", 2),
-    "write the ranks": ("mlbench.result_files", "write_beside", 1),
-    "write the document": ("mlbench.result_files", "write_beside", 2),
+    "rank": ("mlbench.ranking.rank_documents", "count_ahead", 1),
+    "write run files": ("mlbench.ranking.run_files", "save_rankings", 1),
+    "score": ("mlbench.evaluation.evaluate", "score", 1),
+    "draw resamples": ("mlbench.statistics.resampling", "bootstrap_weights", 2),
+    "write the ranks": ("mlbench.results", "write_beside", 1),
+    "write the document": ("mlbench.results", "write_beside", 2),
 }
 INTERRUPTED = "mlbench: interrupted; what was saved is kept\n"
 

@@ -26,7 +26,7 @@ PLUGIN = '''
 
 import time
 
-from mlbench.readers.miracl import reader
+from mlbench.tasks.readers.miracl import reader
 from mlbench.retrievers.hashing import Hashing, HashingEncoder
 
 

@@ -11,14 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
-from mlbench.evaluation import evaluate
-from mlbench.images import open_images
-from mlbench.languages import Setting
-from mlbench.options import Options
+from mlbench.collection.images import open_images
+from mlbench.collection.languages import Setting
+from mlbench.collection.records import Document, Image, Query
+from mlbench.evaluation.evaluate import evaluate
+from mlbench.evaluation.options import Options
 from mlbench.protocols import Parameter, Role, Similarity, Vectors
-from mlbench.records import Document, Image, Query
-from mlbench.result_files import read_result
-from mlbench.results import Result
+from mlbench.results import Result, read_result
 
 LANGUAGES = ("de", "en", "th")
 NOISE = {"de": 0.35, "en": 0.15, "th": 0.8}

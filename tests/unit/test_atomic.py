@@ -5,7 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from mlbench.atomic import is_leftover, remove_leftovers, replaced_folder, whole_file, whole_folder, write_whole
+from mlbench.io.atomic import (
+    is_leftover,
+    remove_leftovers,
+    replaced_folder,
+    whole_file,
+    whole_folder,
+    write_whole,
+)
 
 
 def names(folder: Path) -> list[str]:

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from bench.corpus import LONGEST, SHORTEST, Size, write_corpus
 
-from mlbench.data import load_collection
-from mlbench.evaluation import evaluate
-from mlbench.measures import UNRETRIEVED
-from mlbench.options import Options
-from mlbench.ranks import MISSING, pool_counts
-from mlbench.ranks_file import read_ranks
-from mlbench.tasks import load_task
+from mlbench.evaluation.evaluate import evaluate
+from mlbench.evaluation.options import Options
+from mlbench.measures.ranked import UNRETRIEVED
+from mlbench.ranking.ranks import MISSING, pool_counts
+from mlbench.ranking.ranks_file import read_ranks
+from mlbench.tasks.load import load_collection
+from mlbench.tasks.task import load_task
 
 TAGS = ("sw", "yo", "te")
 

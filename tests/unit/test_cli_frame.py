@@ -12,8 +12,16 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from mlbench import cli
-from mlbench.cli.progress import Bars, Lines, Pace, Screen, Warnings, console, duration, pass_screen
+from mlbench.cli.progress import (
+    Bars,
+    Pace,
+    PlainProgress,
+    Screen,
+    Warnings,
+    console,
+    duration,
+    pass_screen,
+)
 from mlbench.errors import DataError, InternalError, InvalidTask, MissingExtra, MlbenchError
 from mlbench.version import __version__
 
@@ -326,7 +334,7 @@ def test_pace_of_an_unknown_total() -> None:
 
 def test_lines_are_seldom() -> None:
     clock, stream = Clock(), io.StringIO()
-    lines = Lines(stream, every=5, clock=clock)
+    lines = PlainProgress(stream, every=5, clock=clock)
     lines.start("encode", 100)
     for clock.seconds in range(1, 13):
         lines.advance(5)
@@ -379,8 +387,8 @@ def test_warnings_only(capsys: pytest.CaptureFixture[str]) -> None:
     ("quiet", "terminal", "term", "kind"),
     [
         (False, True, "xterm", Bars),
-        (False, True, "dumb", Lines),
-        (False, False, "xterm", Lines),
+        (False, True, "dumb", PlainProgress),
+        (False, False, "xterm", PlainProgress),
         (True, True, "xterm", Warnings),
     ],
 )

@@ -11,7 +11,7 @@ from safetensors.numpy import save_file
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
-from mlbench import plugins
+from mlbench import entry_points
 from mlbench.cli.models import command
 from mlbench.errors import UnknownName
 from mlbench.retrievers import static
@@ -23,7 +23,7 @@ def invoke(*arguments: str) -> Result:
 
 def test_lists_every_scheme() -> None:
     rows = {row["scheme"]: row for row in json.loads(invoke("list", "--json").stdout)}
-    assert set(rows) == set(plugins.names(plugins.RETRIEVERS))
+    assert set(rows) == set(entry_points.names(entry_points.RETRIEVERS))
     assert rows["hashing"]["summary"].startswith("Hashed character n-grams")
     assert rows["hashing"] | {"summary": ""} == {
         "scheme": "hashing",
@@ -38,7 +38,7 @@ def test_lists_every_scheme() -> None:
 @pytest.mark.parametrize("arguments", [(), ("list",)])
 def test_table(arguments: tuple[str, ...]) -> None:
     shown = invoke(*arguments).stdout
-    for name in plugins.names(plugins.RETRIEVERS):
+    for name in entry_points.names(entry_points.RETRIEVERS):
         assert f"\n{name} " in shown
 
 
@@ -50,9 +50,9 @@ def test_missing_extra_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_broken_plugin_does_not_hide_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    point = plugins.EntryPoint("broken", "no_such_module:Nothing", plugins.RETRIEVERS)
-    genuine = plugins.entry_points
-    monkeypatch.setattr(plugins, "entry_points", lambda group: [*genuine(group=group), point])
+    point = entry_points.EntryPoint("broken", "no_such_module:Nothing", entry_points.RETRIEVERS)
+    genuine = entry_points.entry_points
+    monkeypatch.setattr(entry_points, "entry_points", lambda group: [*genuine(group=group), point])
     rows = {row["scheme"]: row for row in json.loads(invoke("list", "--json").stdout)}
     assert "cannot be imported" in rows["broken"]["summary"]
     assert not rows["broken"]["installed"]
@@ -91,7 +91,7 @@ def test_says_what_the_default_model_is(tmp_path: Path, monkeypatch: pytest.Monk
     assert "the default model: no model comes with this mlbench: name one" in invoke("show", "static").stdout
 
 
-@pytest.mark.parametrize("scheme", plugins.names(plugins.RETRIEVERS))
+@pytest.mark.parametrize("scheme", entry_points.names(entry_points.RETRIEVERS))
 def test_every_scheme_is_explained(scheme: str) -> None:
     shown = invoke("show", scheme).stdout
     assert shown.startswith(f"{scheme}: ")

@@ -7,19 +7,18 @@ import numpy as np
 import pytest
 from unit.scoring.cases import ListRanker, make_collection, random_orders, ranks_of
 
-from mlbench.bias import BIAS_SCORES, summarise
-from mlbench.contrasts import TESTED_BIAS_SCORES, contrast
+from mlbench.collection.languages import TEXT_KINDS, Setting, settings_of
 from mlbench.errors import UserError
-from mlbench.languages import TEXT_KINDS, Setting, settings_of
-from mlbench.layout import lay_out, to_ranks
-from mlbench.measures import parse
-from mlbench.observations import observe
+from mlbench.measures.bias import BIAS_SCORES, summarise
+from mlbench.measures.ranked import parse
 from mlbench.protocols import Silence
-from mlbench.ranks import Ranks, setting_ranks
-from mlbench.scoring import Request, score
-from mlbench.scoring.bias import translation_pools
-from mlbench.significance import bootstrap_weights
-from mlbench.tables import look_up_lists
+from mlbench.ranking.index_arrays import index_collection, to_ranks
+from mlbench.ranking.rank_documents import rank_lists
+from mlbench.ranking.ranks import Ranks, setting_ranks
+from mlbench.statistics.bias import translation_pools
+from mlbench.statistics.differences import TESTED_BIAS_SCORES, find_differences, sum_by_cluster
+from mlbench.statistics.resampling import bootstrap_weights
+from mlbench.statistics.score import ScoreRequest, score
 
 COLLECTIONS = {
     "parallel": make_collection(seed=0, topics=12),
@@ -35,8 +34,8 @@ RANKS = {
 }
 
 
-def request_of(name: str, *, resamples: int = 40) -> Request:
-    return Request(
+def request_of(name: str, *, resamples: int = 40) -> ScoreRequest:
+    return ScoreRequest(
         settings=settings_of(COLLECTIONS[name].languages),
         measures=MEASURES,
         primary_measure="AP",
@@ -49,7 +48,7 @@ def request_of(name: str, *, resamples: int = 40) -> Request:
 
 def contrasts_of(name: str, base: list[Ranks], candidate: list[Ranks]):
     request = request_of(name)
-    return contrast([observe(r, request) for r in base], [observe(r, request) for r in candidate])
+    return find_differences([sum_by_cluster(r, request) for r in base], [sum_by_cluster(r, request) for r in candidate])
 
 
 FOUND = {name: contrasts_of(name, ranks[:2], ranks[2:]) for name, ranks in RANKS.items()}
@@ -201,7 +200,7 @@ def test_seeds_are_averaged_whatever_their_order() -> None:
 def test_rank_distance_brings_its_logarithm() -> None:
     for asked, found in ((("rank_distance",), {"rank_distance", "rank_distance_log2"}), (("max_rank",), {"max_rank"})):
         request = replace(request_of("parallel"), bias_scores=asked)
-        assert set(observe(RANKS["parallel"][0], request).bias) == found
+        assert set(sum_by_cluster(RANKS["parallel"][0], request).bias) == found
 
 
 def other_sizes(ranks: Ranks) -> Ranks:
@@ -229,23 +228,26 @@ def test_other_data_is_refused_with_what_differs(change, differing: str) -> None
 
 def test_what_is_scored_otherwise_or_missing_is_refused() -> None:
     request = request_of("parallel")
-    one, other = observe(RANKS["parallel"][0], request), observe(RANKS["parallel"][0], replace(request, seed=6))
+    one, other = (
+        sum_by_cluster(RANKS["parallel"][0], request),
+        sum_by_cluster(RANKS["parallel"][0], replace(request, seed=6)),
+    )
     with pytest.raises(UserError, match="base 2 and base 1 must be scored alike"):
-        contrast([one, other], [one])
+        find_differences([one, other], [one])
     for base, candidate in (([], [one]), ([one], [])):
         with pytest.raises(UserError, match="at least one run"):
-            contrast(base, candidate)
+            find_differences(base, candidate)
 
 
 def test_a_ranker_is_compared_with_an_encoder() -> None:
     collection, request = COLLECTIONS["several"], request_of("several")
-    layout = lay_out(collection)
+    layout = index_collection(collection)
     ranker = ListRanker(collection, random_orders(collection, 0, skill=1), longest=9)
-    lists = to_ranks(layout, look_up_lists(layout, ranker, request.settings, 20, Silence()))
+    lists = to_ranks(layout, rank_lists(layout, ranker, request.settings, 20, Silence()))
     found = contrasts_of("several", [lists], RANKS["several"][2:3])
     assert {each.subject.name for each in found.each} == {each.subject.name for each in FOUND["several"].each}
     without = replace(request, settings=settings_of(collection.languages, ["monolingual"]))
-    alone = to_ranks(layout, look_up_lists(layout, ranker, without.settings, 20, Silence()))
-    assert observe(alone, without).bias == {}
-    no_pool = contrast([observe(RANKS["several"][2], without)], [observe(alone, without)])
+    alone = to_ranks(layout, rank_lists(layout, ranker, without.settings, 20, Silence()))
+    assert sum_by_cluster(alone, without).bias == {}
+    no_pool = find_differences([sum_by_cluster(RANKS["several"][2], without)], [sum_by_cluster(alone, without)])
     assert {each.subject.kind for each in no_pool.each} == {"monolingual"}

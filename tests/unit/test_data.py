@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from mlbench import plugins
-from mlbench.data import load_collection
+from mlbench import entry_points
+from mlbench.collection.records import Collection, Document, Judgment, Query
 from mlbench.errors import DataError, UnknownName
 from mlbench.protocols import ReadRequest
-from mlbench.records import Collection, Document, Judgment, Query
-from mlbench.tasks import Task, load_task
+from mlbench.tasks.load import load_collection
+from mlbench.tasks.task import Task, load_task
 
 FACTS = {
     "xquad-r": {
@@ -54,13 +54,13 @@ def own_task(folder: Path, toml: str = "", languages: tuple[str, ...] = ("de", "
 
 def load_with(folder: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[Collection], Collection]) -> Collection:
     """Load the small collection as a reader gives it that makes one mistake."""
-    read = plugins.load(plugins.READERS, "parallel_jsonl")
+    read = entry_points.load(entry_points.READERS, "parallel_jsonl")
     assert callable(read)
 
     def faulty(request: ReadRequest) -> Collection:
         return change(read(request))
 
-    monkeypatch.setattr(plugins, "load", lambda group, name: faulty)
+    monkeypatch.setattr(entry_points, "load", lambda group, name: faulty)
     return load_collection(own_task(folder))
 
 

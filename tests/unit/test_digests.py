@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlbench.digests import LineDigest
+from mlbench.collection.records import LineDigest
 
 LINES = st.lists(st.text(max_size=12), max_size=12)
 

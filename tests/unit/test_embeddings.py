@@ -7,11 +7,11 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from mlbench.embeddings import CHUNK, embed
+from mlbench.embeddings.encode import CHUNK, embed
+from mlbench.embeddings.exact import norms
+from mlbench.embeddings.store import VectorStore, text_hash
 from mlbench.errors import RetrieverError
-from mlbench.grid import norms
 from mlbench.protocols import Silence
-from mlbench.store import Store, text_hash
 
 DIM = 8
 
@@ -129,9 +129,9 @@ def test_progress_counts_texts_and_the_work_done_is_a_fair_sample():
 
 
 def test_a_second_run_encodes_nothing_and_gives_the_same_vectors(tmp_path):
-    first = embed(Counting(), TEXTS, Store(tmp_path), Silence())
+    first = embed(Counting(), TEXTS, VectorStore(tmp_path), Silence())
     encoder, progress = Counting(), Recorded()
-    second = embed(encoder, TEXTS, Store(tmp_path), progress)
+    second = embed(encoder, TEXTS, VectorStore(tmp_path), progress)
     assert encoder.calls == []
     assert (second.encoded, second.reused) == (0, DISTINCT)
     assert progress.events == []
@@ -140,28 +140,28 @@ def test_a_second_run_encodes_nothing_and_gives_the_same_vectors(tmp_path):
 
 @pytest.mark.parametrize("languages", [("en",), ("de",), ("de", "en")])
 def test_fewer_languages_after_a_full_run_encode_nothing(tmp_path, languages):
-    full = embed(Counting(), TEXTS, Store(tmp_path), Silence())
+    full = embed(Counting(), TEXTS, VectorStore(tmp_path), Silence())
     some = {group: texts for group, texts in TEXTS.items() if group[1] in languages}
-    embeddings = embed(Counting(), some, Store(tmp_path), Silence())
+    embeddings = embed(Counting(), some, VectorStore(tmp_path), Silence())
     assert embeddings.encoded == 0
     assert_same(all_vectors(embeddings, some), all_vectors(full, some))
 
 
 def test_other_weights_encode_everything_again(tmp_path):
-    first = embed(Counting("0"), TEXTS, Store(tmp_path), Silence())
-    other = embed(Counting("1"), TEXTS, Store(tmp_path), Silence())
+    first = embed(Counting("0"), TEXTS, VectorStore(tmp_path), Silence())
+    other = embed(Counting("1"), TEXTS, VectorStore(tmp_path), Silence())
     assert other.encoded == DISTINCT
     assert (first.vectors("query", "en") != other.vectors("query", "en")).any()
-    assert embed(Counting("0"), TEXTS, Store(tmp_path), Silence()).encoded == 0
+    assert embed(Counting("0"), TEXTS, VectorStore(tmp_path), Silence()).encoded == 0
 
 
 def test_a_chunk_with_one_missing_text_is_encoded_again_whole_and_then_kept(tmp_path):
     texts = {("document", "en"): sentences("en", 100)}
-    embed(Counting(), texts, Store(tmp_path), Silence())
+    embed(Counting(), texts, VectorStore(tmp_path), Silence())
     more = {("document", "en"): sentences("en", 101)}
-    grown = embed(Counting(), more, Store(tmp_path), Silence())
+    grown = embed(Counting(), more, VectorStore(tmp_path), Silence())
     assert grown.encoded == 101
-    again = embed(Counting(), more, Store(tmp_path), Silence())
+    again = embed(Counting(), more, VectorStore(tmp_path), Silence())
     assert again.encoded == 0
     assert_same(all_vectors(grown, more), all_vectors(again, more))
     assert_same(all_vectors(grown, more), all_vectors(embed(Counting(), more, None, Silence()), more))
@@ -169,29 +169,29 @@ def test_a_chunk_with_one_missing_text_is_encoded_again_whole_and_then_kept(tmp_
 
 @pytest.mark.parametrize("keep", [0, 10, 1000, -1])
 def test_a_damaged_chunk_file_is_told_and_encoded_again(tmp_path, keep):
-    first = embed(Counting(), TEXTS, Store(tmp_path), Silence())
+    first = embed(Counting(), TEXTS, VectorStore(tmp_path), Silence())
     damaged = sorted(tmp_path.rglob("*.safetensors"))[0]
     damaged.write_bytes(damaged.read_bytes()[:keep])
     progress = Recorded()
-    second = embed(Counting(), TEXTS, Store(tmp_path, progress), progress)
+    second = embed(Counting(), TEXTS, VectorStore(tmp_path, progress), progress)
     assert 0 < second.encoded <= CHUNK
     assert str(damaged) in progress.events[0]
     assert_same(all_vectors(first), all_vectors(second))
-    assert embed(Counting(), TEXTS, Store(tmp_path), Silence()).encoded == 0
+    assert embed(Counting(), TEXTS, VectorStore(tmp_path), Silence()).encoded == 0
 
 
 def test_an_unusable_cache_costs_a_warning_and_no_vectors(tmp_path):
     cache = tmp_path / "cache"
     cache.write_text("a file where the folder should be")
     progress = Recorded()
-    embeddings = embed(Counting(), TEXTS, Store(cache, progress), progress)
+    embeddings = embed(Counting(), TEXTS, VectorStore(cache, progress), progress)
     assert embeddings.encoded == DISTINCT
     assert sum("MLBENCH_CACHE" in str(event) for event in progress.events) == 1
     assert_same(all_vectors(embeddings), all_vectors(embed(Counting(), TEXTS, None, Silence())))
 
 
 def encode_in_a_process(cache, pause):
-    embed(Counting(pause=pause), TEXTS, Store(cache), Silence())
+    embed(Counting(pause=pause), TEXTS, VectorStore(cache), Silence())
 
 
 def start_process(cache, pause):
@@ -222,7 +222,7 @@ def test_killed_and_resumed_runs_give_the_vectors_of_an_uninterrupted_one(tmp_pa
     kept = kept_hashes(tmp_path)
     assert 0 < len(kept) < DISTINCT
     encoder = Counting()
-    resumed = embed(encoder, TEXTS, Store(tmp_path), Silence())
+    resumed = embed(encoder, TEXTS, VectorStore(tmp_path), Silence())
     assert encoder.encoded.keys().isdisjoint(kept)
     assert resumed.reused == len(kept)
     assert_same(all_vectors(resumed), all_vectors(whole))
@@ -233,7 +233,7 @@ def test_two_processes_may_share_a_store(tmp_path):
     for process in processes:
         process.join()
     assert [process.exitcode for process in processes] == [0, 0]
-    shared = embed(Counting(), TEXTS, Store(tmp_path), Silence())
+    shared = embed(Counting(), TEXTS, VectorStore(tmp_path), Silence())
     assert shared.encoded == 0
     assert_same(all_vectors(shared), all_vectors(embed(Counting(), TEXTS, None, Silence())))
 
@@ -274,7 +274,7 @@ def spoilt(value, text="who"):
 def test_vectors_that_cannot_be_scored_are_errors(tmp_path, answer, message):
     progress = Recorded()
     with pytest.raises(RetrieverError, match=message) as caught:
-        embed(Answering(answer), {("query", "en"): ["what", "who"]}, Store(tmp_path), progress)
+        embed(Answering(answer), {("query", "en"): ["what", "who"]}, VectorStore(tmp_path), progress)
     assert "\n" not in str(caught.value)
     assert progress.events[-1] == "finish"
 
@@ -300,7 +300,7 @@ def test_one_text_may_be_alone_with_its_vector():
 
 
 def test_no_texts_give_no_vectors(tmp_path):
-    embeddings = embed(Counting(), {("query", "en"): [], ("document", "en"): []}, Store(tmp_path), Silence())
+    embeddings = embed(Counting(), {("query", "en"): [], ("document", "en"): []}, VectorStore(tmp_path), Silence())
     assert embeddings.vectors("query", "en").shape == (0, DIM)
     assert (embeddings.distinct, embeddings.encoded, embeddings.largest_norm("query")) == (0, 0, 0.0)
     assert embed(Counting(), {}, None, Silence()).distinct == 0

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlbench import exports
+from mlbench.collection.languages import Setting, settings_of
+from mlbench.collection.records import Collection, Document, Judgment, Query, document_id
 from mlbench.errors import UserError
-from mlbench.exports import LONGEST, Recorded, RunFiles, SaveRun, save_rankings, stem_of
-from mlbench.languages import Setting, settings_of
-from mlbench.layout import Layout, lay_out
 from mlbench.protocols import Parameter, Silence
-from mlbench.records import Collection, Document, Judgment, Query, document_id
+from mlbench.ranking import run_files
+from mlbench.ranking.index_arrays import IndexArrays, index_collection
+from mlbench.ranking.run_files import LONGEST, Recorded, RunFiles, SaveRun, save_rankings, stem_of
 
 LANGUAGES = ("aa", "bb")
 
@@ -33,7 +33,7 @@ def collection(n: int = 4, *, topic: str = "t{}") -> Collection:
     )
 
 
-def vectors_of(layout: Layout, rows: list[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
+def vectors_of(layout: IndexArrays, rows: list[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
     """Vectors with few values, so that many scores are equal."""
     n = len(layout.query_topics)
     cycled = [rows[i % len(rows)] for i in range(n + layout.n_documents)]
@@ -58,7 +58,7 @@ small = st.tuples(st.integers(-2, 2), st.integers(-2, 2))
 def test_lists_are_in_the_total_order(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[int, int]], depth: int, n: int
 ) -> None:
-    layout = lay_out(collection(n))
+    layout = index_collection(collection(n))
     queries, documents = vectors_of(layout, rows)
     wanted = settings_of(LANGUAGES)
     folder = tmp_path_factory.mktemp("runs")
@@ -83,11 +83,11 @@ def test_lists_are_in_the_total_order(
 
 
 def test_blocks_of_queries_do_not_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    layout = lay_out(collection(30))
+    layout = index_collection(collection(30))
     queries, documents = (np.random.RandomState(0).randint(-3, 4, (60, 5)) / 16.0 for _ in range(2))
     written = []
     for cells in (2**21, 1):
-        monkeypatch.setattr(exports, "_CELLS", cells)
+        monkeypatch.setattr(run_files, "_CELLS", cells)
         with RunFiles(SaveRun(tmp_path / str(cells), 7), layout, settings_of(LANGUAGES)) as files:
             save_rankings(files, queries, documents, threads=2, progress=Silence())
         written.append({path.name: path.read_bytes() for path in (tmp_path / str(cells)).iterdir()})
@@ -95,7 +95,7 @@ def test_blocks_of_queries_do_not_show(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_judgments_are_those_of_the_setting(tmp_path: Path) -> None:
-    layout = lay_out(collection(2))
+    layout = index_collection(collection(2))
     with RunFiles(SaveRun(tmp_path), layout, settings_of(LANGUAGES)) as files:
         for setting in files.settings:
             files.write(setting, [[], []])
@@ -120,7 +120,7 @@ class Constant:
 
 
 def test_lists_of_a_ranker_are_written_as_given(tmp_path: Path) -> None:
-    layout, setting = lay_out(collection(2)), Setting("aa", ("bb",))
+    layout, setting = index_collection(collection(2)), Setting("aa", ("bb",))
     ranker = Constant([["x", "y", "z"], ["y"]])
     with RunFiles(SaveRun(tmp_path, 2), layout, [setting]) as files:
         recorded = Recorded(ranker, files)
@@ -130,7 +130,7 @@ def test_lists_of_a_ranker_are_written_as_given(tmp_path: Path) -> None:
 
 
 def test_after_an_error_nothing_is_left(tmp_path: Path) -> None:
-    layout, setting = lay_out(collection(2)), Setting("aa", ("aa",))
+    layout, setting = index_collection(collection(2)), Setting("aa", ("aa",))
     with pytest.raises(RuntimeError), RunFiles(SaveRun(tmp_path / "new"), layout, [setting]) as files:  # noqa: PT012
         files.write(setting, [["x"], ["y"]])
         raise RuntimeError
@@ -138,7 +138,7 @@ def test_after_an_error_nothing_is_left(tmp_path: Path) -> None:
 
 
 def test_files_of_before_stay_until_all_are_whole(tmp_path: Path) -> None:
-    layout, setting = lay_out(collection(2)), Setting("aa", ("aa",))
+    layout, setting = index_collection(collection(2)), Setting("aa", ("aa",))
     (tmp_path / "aa-aa.trec").write_text("before")
     with pytest.raises(ValueError, match="shorter"), RunFiles(SaveRun(tmp_path), layout, [setting]) as files:
         files.write(setting, [["x"]])
@@ -152,7 +152,7 @@ def test_files_of_before_stay_until_all_are_whole(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["de-en.trec", "bb-bb.trec.gz"])
 def test_runs_of_another_system_are_not_mixed_in(tmp_path: Path, name: str) -> None:
     (tmp_path / name).touch()
-    files = RunFiles(SaveRun(tmp_path), lay_out(collection()), [Setting("aa", ("aa",))])
+    files = RunFiles(SaveRun(tmp_path), index_collection(collection()), [Setting("aa", ("aa",))])
     with pytest.raises(UserError, match=f"holds {name} of another run"), files:
         pass
     assert [path.name for path in tmp_path.iterdir()] == [name]
@@ -160,14 +160,14 @@ def test_runs_of_another_system_are_not_mixed_in(tmp_path: Path, name: str) -> N
 
 def test_a_file_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    files = RunFiles(SaveRun(tmp_path / "file"), lay_out(collection()), [Setting("aa", ("aa",))])
+    files = RunFiles(SaveRun(tmp_path / "file"), index_collection(collection()), [Setting("aa", ("aa",))])
     with pytest.raises(UserError, match="cannot write run files to"), files:
         pass
 
 
 @pytest.mark.parametrize("topic", ["t {}", "t\u00a0{}", " t{}", "t{}\t"])
 def test_ids_with_blanks_are_refused(tmp_path: Path, topic: str) -> None:
-    files = RunFiles(SaveRun(tmp_path / "new"), lay_out(collection(1, topic=topic)), [Setting("aa", ("aa",))])
+    files = RunFiles(SaveRun(tmp_path / "new"), index_collection(collection(1, topic=topic)), [Setting("aa", ("aa",))])
     with pytest.raises(UserError, match=r"topic id .* holds a blank"), files:
         pass
     assert not (tmp_path / "new").exists()

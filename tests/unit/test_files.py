@@ -11,10 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from mlbench import files
-from mlbench.declarations import DeclaredFile
 from mlbench.errors import DataError
-from mlbench.tasks import Task, load_task
+from mlbench.tasks import files
+from mlbench.tasks.task import DeclaredFile, Task, load_task
 
 CONTENT = bytes(i * i % 251 for i in range(300_000))
 PATH = "own/en.json"

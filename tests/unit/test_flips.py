@@ -3,7 +3,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from mlbench.flips import count_patterns, sign_blocks
+from mlbench.statistics.resampling import count_patterns, sign_blocks
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from mlbench.grid import dot_exponent, grid_cosine, grid_dot, norms
+from mlbench.embeddings.exact import dot_exponent, grid_cosine, grid_dot, norms
 
 COORDINATES = st.floats(-1e6, 1e6, width=32)
 MATRICES = arrays(np.float32, array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=20), elements=COORDINATES)

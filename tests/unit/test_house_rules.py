@@ -22,7 +22,7 @@ FORBIDDEN_NAMES = {"util", "utils", "common", "helper", "helpers", "base", "misc
 HEAVY = {"torch", "transformers", "sentence_transformers", "accelerate", "datasets", "ir_datasets", "ray"}
 HEAVY |= {"click", "rich", "matplotlib", "pandas", "scipy", "jnius", "pyserini", "pythainlp", "faiss", "PIL"}
 # Extend classes of such libraries, and are imported late themselves.
-EXTENDING = {"mlbench.irds", "mlbench.training.trainer"}
+EXTENDING = {"mlbench.tasks.ir_datasets_export", "mlbench.training.trainer"}
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 

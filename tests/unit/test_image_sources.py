@@ -10,13 +10,13 @@ import pytest
 from pictures import folder, save
 from test_files import Behaviour, Heard, served
 
-from mlbench import files
-from mlbench.data import load_collection, provide_images
+from mlbench.collection.languages import IMAGE
 from mlbench.errors import DataError, InvalidTask
-from mlbench.image_sources import ImageSources
-from mlbench.inventory import kept_data
-from mlbench.languages import IMAGE
-from mlbench.tasks import Task, load_task
+from mlbench.evaluation.cache_contents import kept_data
+from mlbench.tasks import files
+from mlbench.tasks.files import ImageSources
+from mlbench.tasks.load import load_collection, provide_images
+from mlbench.tasks.task import Task, load_task
 
 NAMES = ("a.png", "x/b.png")
 CACHED = Path("data", "pets/images")
@@ -244,7 +244,7 @@ class TestArchives:
     ) -> None:
         content = packed(tmp_path / "made/pets.zip", *NAMES)
         behaviour = Behaviour(content)
-        monkeypatch.setattr("mlbench.files.shutil.disk_usage", lambda _: SimpleNamespace(free=len(content) - 1))
+        monkeypatch.setattr("mlbench.tasks.files.shutil.disk_usage", lambda _: SimpleNamespace(free=len(content) - 1))
         with served(behaviour) as url, pytest.raises(DataError, match="GB are to be downloaded"):
             sources(a_task(tmp_path, archives=archive_of(content, url))).find(NAMES)
         assert behaviour.ranges == []

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from pictures import huge, noise, png, save
 from PIL import EpsImagePlugin, Image
 
-from mlbench import images
+from mlbench.collection import images
+from mlbench.collection.images import BrokenImage, check_image, check_images, open_image, open_images
 from mlbench.errors import DataError, MissingExtra
-from mlbench.images import BrokenImage, check_image, check_images, open_image, open_images
 
 
 def packed(image: Image.Image, kind: str, **options: object) -> bytes:
@@ -172,7 +172,7 @@ def test_what_is_huge_is_refused_before_it_takes_memory(tmp_path: Path) -> None:
 import resource, sys
 from pathlib import Path
 from PIL import PngImagePlugin
-from mlbench.images import BrokenImage, open_image
+from mlbench.collection.images import BrokenImage, open_image
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 try:
     open_image(Path(sys.argv[1]))

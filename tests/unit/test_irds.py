@@ -2,13 +2,13 @@ from pathlib import Path
 
 import pytest
 
-from mlbench.data import load_collection
 from mlbench.errors import UserError
-from mlbench.tasks import load_task, task_names
+from mlbench.tasks.load import load_collection
+from mlbench.tasks.task import load_task, task_names
 
 ir_datasets = pytest.importorskip("ir_datasets")
 
-from mlbench import irds  # noqa: E402
+from mlbench.tasks import ir_datasets_export  # noqa: E402
 
 MINI = load_collection(load_task("mini"))
 
@@ -79,7 +79,7 @@ def test_nothing_is_read_before_it_is_asked_for(monkeypatch: pytest.MonkeyPatch)
 
 def test_tasks_with_images_are_not_for_tools_of_texts() -> None:
     with pytest.raises(UserError, match="mini-images has images"):
-        irds.register("mini-images")
+        ir_datasets_export.register("mini-images")
 
 
 def test_a_task_of_ones_own(tmp_path: Path) -> None:
@@ -87,8 +87,8 @@ def test_a_task_of_ones_own(tmp_path: Path) -> None:
         (tmp_path / f"queries.{language}.jsonl").write_text('{"id": "q1", "text": "what"}\n')
         (tmp_path / f"documents.{language}.jsonl").write_text(f'{{"id": "d1", "text": "{text}"}}\n')
     (tmp_path / "qrels.tsv").write_text("q1\t0\td1\t2\n")
-    name = irds.register(str(tmp_path))
-    assert irds.register(str(tmp_path)) == name
+    name = ir_datasets_export.register(str(tmp_path))
+    assert ir_datasets_export.register(str(tmp_path)) == name
     dataset = ir_datasets.load(f"mlbench/{name}/de/en")
     assert [row.text for row in dataset.docs_iter()] == ["answer"]
     assert [row.relevance for row in dataset.qrels_iter()] == [2]

@@ -1,7 +1,16 @@
 import pytest
 
+from mlbench.collection.languages import (
+    IMAGE,
+    IMAGE_KINDS,
+    TEXT_KINDS,
+    Kind,
+    Setting,
+    check_language,
+    settings_of,
+    whole_pool,
+)
 from mlbench.errors import UserError
-from mlbench.languages import IMAGE, IMAGE_KINDS, TEXT_KINDS, Kind, Setting, check_language, settings_of, whole_pool
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from unit.scoring.cases import count_orders, homes, make_collection, random_orders
 
-from mlbench.layout import lay_out, to_ranks
-from mlbench.ranks import MISSING
-from mlbench.records import Collection, Judgment
+from mlbench.collection.records import Collection, Judgment
+from mlbench.ranking.index_arrays import index_collection, to_ranks
+from mlbench.ranking.ranks import MISSING
 
 COLLECTIONS = {
     "parallel": make_collection(seed=0),
@@ -22,7 +22,7 @@ def collection(request: pytest.FixtureRequest) -> Collection:
 
 
 def test_documents_are_numbered_in_the_order_of_ids_descending(collection: Collection) -> None:
-    layout, home = lay_out(collection), homes(collection)
+    layout, home = index_collection(collection), homes(collection)
     assert list(layout.document_ids[: layout.n_documents]) == sorted(home, reverse=True)
     for index, doc_id in enumerate(layout.document_ids[: layout.n_documents]):
         language = collection.languages[layout.document_languages[index]]
@@ -34,7 +34,7 @@ def test_documents_are_numbered_in_the_order_of_ids_descending(collection: Colle
 
 
 def test_each_query_has_a_row_for_each_of_its_relevant_documents(collection: Collection) -> None:
-    layout = lay_out(collection)
+    layout = index_collection(collection)
     queries = [
         (layout.topic_ids[topic], collection.languages[language])
         for topic, language in zip(layout.query_topics, layout.query_languages, strict=True)
@@ -54,7 +54,7 @@ def test_each_query_has_a_row_for_each_of_its_relevant_documents(collection: Col
 
 def test_judged_documents_that_are_missing_stand_at_the_end() -> None:
     collection = COLLECTIONS["several"]
-    layout, home = lay_out(collection), homes(collection)
+    layout, home = index_collection(collection), homes(collection)
     judged = {j.doc_id: j.language for rows in collection.judgments.values() for j in rows}
     missing = sorted((doc_id for doc_id in judged if doc_id not in home), reverse=True)
     assert missing
@@ -66,7 +66,7 @@ def test_judged_documents_that_are_missing_stand_at_the_end() -> None:
 
 
 def test_topics_and_clusters_are_numbered_without_gaps(collection: Collection) -> None:
-    layout = lay_out(collection)
+    layout = index_collection(collection)
     assert list(layout.topic_ids) == sorted(collection.judgments)
     assert sorted(set(layout.topic_clusters)) == list(range(len(set(collection.clusters.values()))))
     together = {}
@@ -76,7 +76,7 @@ def test_topics_and_clusters_are_numbered_without_gaps(collection: Collection) -
 
 def test_the_ranks_name_only_the_documents_they_need() -> None:
     collection = COLLECTIONS["several"]
-    layout = lay_out(collection)
+    layout = index_collection(collection)
     table = count_orders(collection, random_orders(collection, 0), depth=2)
     ranks = to_ranks(layout, table)
     named = {layout.document_ids[index] for index in [*layout.row_documents, *table.top.ravel()]}
@@ -96,14 +96,14 @@ def test_a_document_counts_where_it_lies_whatever_the_judgment_says() -> None:
     collection = make_collection(seed=0, topics=2)
     german = collection.documents["de"][0].doc_id
     moved = replace(collection, judgments={**collection.judgments, "t00": (Judgment("en", german, 1),)})
-    layout = lay_out(moved)
+    layout = index_collection(moved)
     row = int(np.flatnonzero(layout.query_topics[layout.row_queries] == 0)[0])
     assert collection.languages[layout.document_languages[layout.row_documents[row]]] == "de"
 
 
 def test_a_collection_without_topics_or_documents() -> None:
     empty = Collection(("de", "en"), {"de": (), "en": ()}, {"de": (), "en": ()}, {}, {})
-    layout = lay_out(empty)
+    layout = index_collection(empty)
     assert layout.n_documents == len(layout.topic_ids) == len(layout.row_queries) == 0
     assert layout.corpus(0).shape == (0,)
     ranks = to_ranks(layout, count_orders(empty, {}))
@@ -112,6 +112,6 @@ def test_a_collection_without_topics_or_documents() -> None:
 
 
 def test_the_same_collection_gets_the_same_numbers(collection: Collection) -> None:
-    one, two = lay_out(collection), lay_out(collection)
+    one, two = index_collection(collection), index_collection(collection)
     assert one.document_ids == two.document_ids
     assert (one.row_documents == two.row_documents).all()

@@ -11,18 +11,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlbench.data import load_collection
-from mlbench.evaluation import evaluate
-from mlbench.exports import SaveRun
-from mlbench.languages import Setting
-from mlbench.leaving import is_left_out
-from mlbench.options import Options
+from mlbench.collection.languages import Setting
+from mlbench.collection.records import Collection, Document, Query
+from mlbench.evaluation.evaluate import evaluate
+from mlbench.evaluation.options import Options
+from mlbench.evaluation.verify import verify
 from mlbench.protocols import Parameter, Role, Similarity, Vectors
-from mlbench.ranks_file import read_ranks
-from mlbench.records import Collection, Document, Query
+from mlbench.ranking.ranks import is_left_out
+from mlbench.ranking.ranks_file import read_ranks
+from mlbench.ranking.run_files import SaveRun
 from mlbench.results import Result
-from mlbench.tasks import load_task
-from mlbench.verification import verify
+from mlbench.tasks.load import load_collection
+from mlbench.tasks.task import load_task
 
 LANGUAGES = ("de", "en", "th")
 TOML = """

@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlbench.errors import UnknownName, UserError
-from mlbench.measures import EXAMPLES, EXPLANATIONS, UNRETRIEVED, Measure, RelevantRanks, parse, relevant_ranks
+from mlbench.measures.ranked import (
+    EXAMPLES,
+    EXPLANATIONS,
+    UNRETRIEVED,
+    Measure,
+    RelevantRanks,
+    parse,
+    relevant_ranks,
+)
 
 
 class Topic(NamedTuple):

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from mlbench.errors import InvalidResult
-from mlbench.npz import read_arrays
-from mlbench.ranks import Ranks
-from mlbench.ranks_file import read_ranks
+from mlbench.io.untrusted import read_arrays
+from mlbench.ranking.ranks import Ranks
+from mlbench.ranking.ranks_file import read_ranks
 
 ARRAYS = {"a": np.arange(12, dtype=np.int32).reshape(3, 4), "b": np.array(["x", "zh-hant"]), "c": np.empty((0, 3))}
 

@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlbench.ordering import best_columns, by_id
+from mlbench.ranking.count_ahead import best_columns, by_id
 
 IDS = st.lists(st.text("ab1-", min_size=1, max_size=4), unique=True, max_size=12)
 

@@ -9,10 +9,10 @@ from unit.scoring.cases import make_collection, random_orders, ranks_of
 from unit.test_contrasts import COLLECTIONS, RANKS, naive_values, request_of
 from unit.test_significance import naive_max_t
 
-from mlbench.contrasts import TESTED_BIAS_SCORES
-from mlbench.languages import TEXT_KINDS, settings_of
-from mlbench.paired import PairedTests, compare_ranks
-from mlbench.ranks import Ranks
+from mlbench.collection.languages import TEXT_KINDS, settings_of
+from mlbench.ranking.ranks import Ranks
+from mlbench.statistics.differences import TESTED_BIAS_SCORES
+from mlbench.statistics.paired_tests import PairedTests, compare_ranks
 
 SIDES = (("two_sided", "two-sided"), ("greater", "greater"), ("less", "less"))
 

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
+from mlbench.collection.languages import Setting
+from mlbench.collection.records import Document
 from mlbench.errors import DataError
-from mlbench.evaluation import open_model
-from mlbench.languages import Setting
-from mlbench.options import Options
+from mlbench.evaluation.evaluate import open_model
+from mlbench.evaluation.options import Options
 from mlbench.protocols import Parameter, Silence
 from mlbench.provenance import MANIFEST, Contamination, Provenance, TrainedOn, read_provenance
-from mlbench.records import Document
 from mlbench.results import RetrieverInfo
 from mlbench.retrievers.checkpoint import digest_checkpoint
 

@@ -11,11 +11,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from unit.scoring.cases import homes, make_collection, random_orders, ranks_in_pool, ranks_of
 
+from mlbench.collection.languages import Setting, settings_of
 from mlbench.errors import InvalidResult, UserError
-from mlbench.languages import Setting, settings_of
-from mlbench.measures import UNRETRIEVED
-from mlbench.ranks import MISSING, UNKNOWN, Ranks, can_answer, pool_counts, setting_ranks
-from mlbench.ranks_file import ARRAYS, read_ranks, write_ranks
+from mlbench.measures.ranked import UNRETRIEVED
+from mlbench.ranking.ranks import MISSING, UNKNOWN, Ranks, can_answer, pool_counts, setting_ranks
+from mlbench.ranking.ranks_file import ARRAYS, read_ranks, write_ranks
 
 COLLECTION = make_collection(seed=5, sparse=True, several=True)
 ORDERS = random_orders(COLLECTION, 5)

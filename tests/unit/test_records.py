@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from unit.scoring.cases import make_collection
 
-from mlbench.digests import LineDigest
-from mlbench.records import (
+from mlbench.collection.records import (
     Collection,
     Document,
     Judgment,
+    LineDigest,
     Query,
     document_id,
     document_line,

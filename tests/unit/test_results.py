@@ -9,10 +9,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mlbench.errors import InvalidResult, UserError
-from mlbench.evaluation import Evaluation, measure, open_model
-from mlbench.options import Options
-from mlbench.result_files import digest, file_stem, json_schema, read_result, to_json, write_result
-from mlbench.results import Result, RetrieverInfo, TaskInfo
+from mlbench.evaluation.evaluate import Evaluation, measure, open_model
+from mlbench.evaluation.options import Options
+from mlbench.results import (
+    Result,
+    RetrieverInfo,
+    TaskInfo,
+    digest,
+    file_stem,
+    json_schema,
+    read_result,
+    to_json,
+    write_result,
+)
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "reference" / "result.schema.json"
 

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 
-from mlbench import significance
-from mlbench.significance import (
+from mlbench.statistics import resampling
+from mlbench.statistics.resampling import (
     bootstrap,
     bootstrap_weights,
     cluster_sums,
@@ -112,7 +112,7 @@ def test_the_block_size_changes_nothing(monkeypatch, block_cells):
     sums, counts = cluster_sums(values, clusters)
     expected = bootstrap(sums, counts, resamples=100)
     flips = paired_randomization(contributions(*cluster_sums(values, clusters)), flips=500)
-    monkeypatch.setattr("mlbench.significance._BLOCK_CELLS", block_cells)
+    monkeypatch.setattr("mlbench.statistics.resampling._BLOCK_CELLS", block_cells)
     result = bootstrap(sums, counts, resamples=100)
     np.testing.assert_allclose(result.ratios, expected.ratios)
     assert result.redraws == expected.redraws
@@ -303,7 +303,7 @@ def test_families_of_differences_do_not_depend_on_the_block_size(monkeypatch):
     columns = np.random.RandomState(0).standard_normal((40, 6))
     families = [(np.array([0, 1]), np.array([2, 3])), (np.array([4]), np.array([5]))]
     whole = difference_p_values(columns, families, flips=99)
-    monkeypatch.setattr(significance, "_BLOCK_CELLS", 170)
+    monkeypatch.setattr(resampling, "_BLOCK_CELLS", 170)
     for one, other in zip(whole, difference_p_values(columns, families, flips=99), strict=True):
         assert (one == other).all()
 

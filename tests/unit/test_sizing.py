@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from mlbench.streaming.counting import PART
+from mlbench.evaluation.streaming.corpus import PART
 
 # `python -m pytest` has the root on the path, `pytest` has not.
 sys.path.append(str(Path(__file__).parents[2]))

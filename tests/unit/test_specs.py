@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from mlbench import plugins
+from mlbench import entry_points
 from mlbench.errors import RetrieverError, UnknownName
+from mlbench.open_model import describe, open_retriever, parse
 from mlbench.protocols import Encoder, Ranker, Runtime
-from mlbench.specs import describe, open_retriever, parse
 
 RUNTIME = Runtime()
 
@@ -59,9 +59,9 @@ def test_a_folder_belongs_to_the_scheme_that_recognises_it(tmp_path: Path, monke
 
 
 def test_a_plugin_that_cannot_be_imported_hides_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    genuine = plugins.entry_points
-    broken = EntryPoint("a_broken_one", "no_such_module:Nothing", plugins.RETRIEVERS)
-    monkeypatch.setattr(plugins, "entry_points", lambda group: [*genuine(group=group), broken])
+    genuine = entry_points.entry_points
+    broken = EntryPoint("a_broken_one", "no_such_module:Nothing", entry_points.RETRIEVERS)
+    monkeypatch.setattr(entry_points, "entry_points", lambda group: [*genuine(group=group), broken])
     assert parse(str(tmp_path)) == ("dense", str(tmp_path))
 
 
@@ -117,8 +117,8 @@ class NoScheme:
 @pytest.fixture
 def installed(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     def install(name: str) -> None:
-        point = EntryPoint("mine", f"{__name__}:{name}", plugins.RETRIEVERS)
-        monkeypatch.setattr(plugins, "entry_points", lambda group: [point])
+        point = EntryPoint("mine", f"{__name__}:{name}", entry_points.RETRIEVERS)
+        monkeypatch.setattr(entry_points, "entry_points", lambda group: [point])
         monkeypatch.setattr(EntryPoint, "load", lambda self: globals()[name])
 
     return install

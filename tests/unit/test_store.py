@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mlbench.embeddings.store import VectorStore, text_hash
 from mlbench.protocols import Silence
-from mlbench.store import Store, text_hash
 
 FINGERPRINT = "0" * 64
 
@@ -40,7 +40,7 @@ def notes():
 
 @pytest.fixture
 def store(tmp_path, notes):
-    return Store(tmp_path, notes)
+    return VectorStore(tmp_path, notes)
 
 
 def chunk_files(store):
@@ -121,7 +121,7 @@ def test_vectors_of_another_dimension_are_not_used(store, notes):
 def test_a_folder_that_cannot_be_made_is_told_once(tmp_path):
     notes = Notes()
     (tmp_path / "embeddings").write_text("a file where the folder should be")
-    store = Store(tmp_path, notes)
+    store = VectorStore(tmp_path, notes)
     for _ in range(3):
         assert load(store, "a") is None
         store.write(FINGERPRINT, hashes("a"), vectors(1))

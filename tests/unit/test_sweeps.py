@@ -3,10 +3,10 @@ import json
 import pytest
 from unit.report.sweep_cases import make_sweep
 
+from mlbench.compare.sweep import from_json, is_separable, loss, to_json
 from mlbench.errors import InvalidResult
-from mlbench.paired import Line, Tails
 from mlbench.results import Bounds
-from mlbench.sweeps import from_json, is_separable, loss, to_json
+from mlbench.statistics.paired_tests import Line, Tails
 
 
 @pytest.mark.parametrize(

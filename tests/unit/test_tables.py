@@ -18,28 +18,28 @@ from unit.scoring.cases import (
     ranks_of,
 )
 
-from mlbench.embeddings import embed
+from mlbench.collection.languages import Setting, settings_of
+from mlbench.collection.records import Collection, Document, Query
+from mlbench.embeddings.encode import embed
+from mlbench.embeddings.exact import dot_exponent, grid_cosine, grid_dot, norms
 from mlbench.errors import RetrieverError, UserError
-from mlbench.grid import dot_exponent, grid_cosine, grid_dot, norms
-from mlbench.languages import Setting, settings_of
-from mlbench.layout import PoolTable, lay_out, to_ranks
 from mlbench.protocols import Silence, Similarity
-from mlbench.ranking import Tiling
-from mlbench.ranks import UNKNOWN, UNLISTED, Ranks, can_answer, pool_counts, setting_ranks
-from mlbench.records import Collection, Document, Query
-from mlbench.tables import count_vectors, look_up_lists
+from mlbench.ranking.count_ahead import Tiling
+from mlbench.ranking.index_arrays import CountTable, index_collection, to_ranks
+from mlbench.ranking.rank_documents import rank_lists, rank_vectors
+from mlbench.ranking.ranks import UNKNOWN, UNLISTED, Ranks, can_answer, pool_counts, setting_ranks
 
 DEPTH = 20
 
 
-def count_encoder(collection: Collection, encoder: TableEncoder) -> PoolTable:
+def count_encoder(collection: Collection, encoder: TableEncoder) -> CountTable:
     texts = {
         (role, language): [row.text for row in rows[language]]
         for role, rows in (("query", collection.queries), ("document", collection.documents))
         for language in collection.languages
     }
     embeddings = embed(encoder, texts, None, Silence())
-    return count_vectors(lay_out(collection), embeddings, encoder.similarity, Tiling(DEPTH), Silence())
+    return rank_vectors(index_collection(collection), embeddings, encoder.similarity, Tiling(DEPTH), Silence())
 
 
 def make_encoder(collection: Collection, similarity: Similarity, distinct: int, seed: int = 0) -> TableEncoder:
@@ -97,7 +97,7 @@ def test_ties_are_counted_by_language() -> None:
     table["en document 3"] = [0.0, 1.0]
     ties = count_encoder(collection, TableEncoder(table)).ties
     sizes = [len(collection.documents[language]) for language in collection.languages]
-    layout = lay_out(collection)
+    layout = index_collection(collection)
     for row, document in enumerate(layout.row_documents):
         own = layout.document_languages[document]
         expected = [size - (place == own) - (collection.languages[place] == "en") for place, size in enumerate(sizes)]
@@ -110,8 +110,8 @@ def test_ties_are_counted_by_language() -> None:
 
 def look_up(collection: Collection, ranker: ListRanker, settings: Sequence[Setting] | None = None) -> Ranks:
     asked = settings_of(collection.languages) if settings is None else settings
-    layout = lay_out(collection)
-    return to_ranks(layout, look_up_lists(layout, ranker, asked, DEPTH, Silence()))
+    layout = index_collection(collection)
+    return to_ranks(layout, rank_lists(layout, ranker, asked, DEPTH, Silence()))
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from mlbench import plugins
-from mlbench.bias import BIAS_SCORES
+from mlbench import entry_points
+from mlbench.collection.languages import IMAGE, IMAGE_KINDS, settings_of
+from mlbench.collection.records import Collection
 from mlbench.errors import DataError, InvalidTask, UnknownName
-from mlbench.languages import IMAGE, IMAGE_KINDS, settings_of
+from mlbench.measures.bias import BIAS_SCORES
 from mlbench.protocols import ReadRequest
-from mlbench.records import Collection
-from mlbench.tasks import DEFAULT_MEASURES, Expected, load_task, task_names
+from mlbench.tasks.task import DEFAULT_MEASURES, Expected, load_task, task_names
 
 XQUAD = ("ar", "de", "el", "en", "es", "hi", "ru", "th", "tr", "vi", "zh")
 MLQA = ("ar", "de", "en", "es", "hi", "vi", "zh")
@@ -345,8 +345,8 @@ class Finding:
 @pytest.fixture
 def finding(monkeypatch: pytest.MonkeyPatch) -> None:
     readers = {"finding": Finding(), "plain": lambda request: request}
-    monkeypatch.setattr(plugins, "names", lambda group: tuple(readers))
-    monkeypatch.setattr(plugins, "load", lambda group, name: readers[name])
+    monkeypatch.setattr(entry_points, "names", lambda group: tuple(readers))
+    monkeypatch.setattr(entry_points, "load", lambda group, name: readers[name])
 
 
 @pytest.mark.usefixtures("finding")

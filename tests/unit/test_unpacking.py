@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlbench import unpacking
 from mlbench.errors import DataError
-from mlbench.readers.packed import content_of
-from mlbench.unpacking import unpack
+from mlbench.io import untrusted
+from mlbench.io.untrusted import unpack
+from mlbench.tasks.readers.captions import content_of
 
 Members = dict[str, bytes]
 Packing = Callable[[Path, Members], Path]
@@ -109,7 +109,7 @@ def test_a_repeated_member_is_taken_once(tmp_path: Path, pack: Packing) -> None:
 @both
 def test_a_member_that_is_too_large_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pack: Packing) -> None:
     archive = pack(tmp_path / "archive", {"a.jpg": bytes(1001)})
-    monkeypatch.setattr(unpacking, "LARGEST_MEMBER", 1000)
+    monkeypatch.setattr(untrusted, "LARGEST_MEMBER", 1000)
     with pytest.raises(DataError, match=r"a\.jpg has 1,001 bytes, at most 1,000 are unpacked"):
         list(unpack(archive, wanted(tmp_path, "a.jpg")))
     assert not (tmp_path / "out").exists()

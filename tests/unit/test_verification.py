@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from mlbench.errors import InvalidResult, UserError
-from mlbench.evaluation import measure, open_model
-from mlbench.options import Options
-from mlbench.ranks_file import read_ranks, write_ranks
-from mlbench.result_files import digest, write_result
-from mlbench.verification import Verification, verify
+from mlbench.evaluation.evaluate import measure, open_model
+from mlbench.evaluation.options import Options
+from mlbench.evaluation.verify import Verification, verify
+from mlbench.ranking.ranks_file import read_ranks, write_ranks
+from mlbench.results import digest, write_result
 
 
 @pytest.fixture(scope="module")

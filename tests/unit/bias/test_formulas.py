@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from unit.bias import naive
 
-from mlbench.bias import BIAS_SCORES, PoolRanks, summarise, topicwise
+from mlbench.measures.bias import BIAS_SCORES, PoolRanks, summarise, topicwise
 
 TAGS = ("ar", "de", "en", "th", "zh")
 

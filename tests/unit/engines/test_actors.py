@@ -1,6 +1,6 @@
 import pytest
 
-from mlbench.engines.actors import Demand
+from mlbench.evaluation.distributed.ray_cluster import Demand
 
 
 @pytest.mark.parametrize(

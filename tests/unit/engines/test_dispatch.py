@@ -8,8 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlbench.engines.dispatch import HASTE, LOSSES, Answered, Board, Lost, Ready, dispatch
 from mlbench.errors import EngineError
+from mlbench.evaluation.distributed.dispatch import (
+    HASTE,
+    LOSSES,
+    Answered,
+    Lost,
+    Ready,
+    WorkQueue,
+    dispatch,
+)
 
 Fate = tuple[float, bool]
 """How many seconds an attempt takes, and whether the worker is lost then."""
@@ -195,7 +203,7 @@ def test_whatever_happens_every_item_is_answered_once_or_one_is_given_up(
 
 
 def test_a_board_counts_what_is_left() -> None:
-    board = Board(2)
+    board = WorkQueue(2)
     assert [board.assign(worker, 0.0) for worker in (7, 8, 9)] == [0, 1, None]
     assert board.patience(0.0) is None
     assert (board.finish(7, 3.0), board.unfinished) == (0, 1)

@@ -7,12 +7,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from mlbench.engines import joining
-from mlbench.engines.cluster import open_cluster
-from mlbench.engines.joining import join
 from mlbench.errors import EngineError, MissingExtra
-from mlbench.protocols import Silence
-from mlbench.workers import Resources
+from mlbench.evaluation.distributed import ray_cluster
+from mlbench.evaluation.distributed.ray_cluster import join, open_cluster
+from mlbench.protocols import Resources, Silence
 
 
 @pytest.fixture(autouse=True)
@@ -27,11 +25,11 @@ def ray_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     def found(name: str) -> object:
         return None if name == "grpc" else True if name == "ray" else find_spec(name)
 
-    monkeypatch.setattr(joining, "find_spec", found)
+    monkeypatch.setattr(ray_cluster, "find_spec", found)
 
 
 def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(joining, "find_spec", lambda name: None)
+    monkeypatch.setattr(ray_cluster, "find_spec", lambda name: None)
     with pytest.raises(MissingExtra, match=r"^workers of Ray need: pip install 'mlbench\[ray\]'$"):
         join("auto", None)
 
@@ -66,7 +64,7 @@ class TestAddress:
         assert time.monotonic() - begin < 5
 
     def test_what_is_no_ray_is_not_waited_for(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(joining, "_PATIENCE", 2.0)
+        monkeypatch.setattr(ray_cluster, "_PATIENCE", 2.0)
         with socket.create_server(("127.0.0.1", 0)) as line:
             address = f"127.0.0.1:{line.getsockname()[1]}"
             with pytest.raises(EngineError, match=f"^what answers at {address} is no Ray, or one that cannot be"):
@@ -74,7 +72,7 @@ class TestAddress:
 
     def test_another_than_the_one_joined_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(is_initialized=lambda: True))
-        monkeypatch.setattr(joining, "_joined", "host:6379")
+        monkeypatch.setattr(ray_cluster, "_joined", "host:6379")
         join("host:6379", None)
         join(None, None)
         with pytest.raises(EngineError, match="this process has joined another Ray: for auto, start another process"):
@@ -98,6 +96,6 @@ class TestAddress:
     ],
 )
 def test_what_ray_says_becomes_one_line(said: str, reason: str) -> None:
-    found = joining._reason(said)
+    found = ray_cluster._reason(said)
     assert found.startswith(reason)
     assert "\n" not in found

@@ -18,11 +18,10 @@ from engine_workers import (
     runs,
 )
 
-from mlbench.engines.local import open_local, shares
+from mlbench.entry_points import ENGINES, load, names
 from mlbench.errors import EngineError, InternalError, MlbenchError, UserError
-from mlbench.plugins import ENGINES, load, names
-from mlbench.protocols import Silence
-from mlbench.workers import Engine, Resources
+from mlbench.evaluation.distributed.local import open_local, shares
+from mlbench.protocols import Engine, Resources, Silence
 
 
 class Notes(Silence):
@@ -201,9 +200,9 @@ from functools import partial
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from engine_workers import make_failing
-from mlbench.engines.local import open_local
+from mlbench.evaluation.distributed.local import open_local
 from mlbench.protocols import Silence
-from mlbench.workers import Resources
+from mlbench.protocols import Resources
 if __name__ == "__main__":
     seconds = 0.5 if sys.argv[3] == "forget" else 30
     answers = open_local(Resources(workers=2), Silence()).map(
@@ -268,7 +267,7 @@ class TestResources:
 
 
 def test_nothing_that_reads_the_environment_is_loaded_before_it_is_set() -> None:
-    program = "import sys, mlbench.engines.serving; print(*sys.modules)"
+    program = "import sys, mlbench.evaluation.distributed.serving; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert {"numpy", "pydantic"}.isdisjoint(done.stdout.split())
 

@@ -4,21 +4,23 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from mlbench.evaluation import Options, measure, open_model
-from mlbench.index_costs.comparing import Options as Comparing
-from mlbench.index_costs.comparing import compare_indexes
-from mlbench.index_costs.document import IndexCosts
-from mlbench.ranks_file import read_ranks
-from mlbench.regression.sources import Measured
-from mlbench.systems.index_kinds import parse_index
-from mlbench.systems.indexed import with_indexes
+from mlbench.compare.index_costs import IndexCostOptions as Comparing
+from mlbench.compare.index_costs import IndexCosts, compare_indexes
+from mlbench.compare.pairing import ResultWithRanks
+from mlbench.evaluation.evaluate import measure, open_model
+from mlbench.evaluation.options import Options
+from mlbench.ranking.ranks_file import read_ranks
+from mlbench.retrievers.pipelines.ann_index import with_indexes
+from mlbench.retrievers.pipelines.declaration import parse_index
 
 INDEXES = ("hnsw:ef_search=200,depth=100", "flat", "hnsw:ef_search=10,m=4", "ivfpq:nprobe=1")
 LANGUAGES = ("de", "en", "th")
 
 
 @cache
-def results(dim: int = 64, languages: tuple[str, ...] = LANGUAGES) -> tuple[Measured, tuple[Measured, ...]]:
+def results(
+    dim: int = 64, languages: tuple[str, ...] = LANGUAGES
+) -> tuple[ResultWithRanks, tuple[ResultWithRanks, ...]]:
     """Return the exact result of hashed n-grams, and those of `INDEXES`."""
     with TemporaryDirectory() as folder:
         options = Options(settings={"dim": str(dim)}, cache=Path(folder), resamples=2)
@@ -29,7 +31,7 @@ def results(dim: int = 64, languages: tuple[str, ...] = LANGUAGES) -> tuple[Meas
             done = measure(each, "mini", languages=languages, options=options)
             path = Path(folder) / done.result.ranks.name
             path.write_bytes(done.ranks)
-            made.append(Measured(Path(f"{number}.json"), done.result, read_ranks(path)))
+            made.append(ResultWithRanks(Path(f"{number}.json"), done.result, read_ranks(path)))
     return made[0], tuple(made[1:])
 
 

@@ -6,11 +6,10 @@ from dataclasses import replace
 import pytest
 from unit.index_costs.measured import INDEXES, LANGUAGES, costs, results
 
+from mlbench.collection.languages import TEXT_KINDS
+from mlbench.compare.index_costs import IndexCosts, IndexReport, compare_indexes, to_json
+from mlbench.compare.pairing import ResultWithRanks
 from mlbench.errors import UserError
-from mlbench.index_costs.comparing import compare_indexes
-from mlbench.index_costs.document import IndexCosts, IndexReport, to_json
-from mlbench.languages import TEXT_KINDS
-from mlbench.regression.sources import Measured
 
 pytest.importorskip("faiss")
 
@@ -90,7 +89,7 @@ def test_speed_is_that_of_the_largest_pool() -> None:
     assert alone.indexes[0].speed.against_flat is None
 
 
-def _some(number: int) -> tuple[Measured, tuple[Measured, ...]]:
+def _some(number: int) -> tuple[ResultWithRanks, tuple[ResultWithRanks, ...]]:
     exact, indexed = results()
     return exact, (indexed[number],)
 

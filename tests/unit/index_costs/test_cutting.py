@@ -7,20 +7,20 @@ import numpy as np
 import pytest
 from unit.scoring.cases import LANGUAGES, ListRanker, Orders, make_collection, random_orders, ranks_of
 
+from mlbench.collection.languages import TEXT_KINDS, Kind, settings_of
+from mlbench.collection.records import Collection
+from mlbench.compare.index_costs import cut_lists, overlaps
 from mlbench.errors import InvalidResult
-from mlbench.index_costs.cutting import cut_lists, overlaps
-from mlbench.languages import TEXT_KINDS, Kind, settings_of
-from mlbench.layout import lay_out, to_ranks
 from mlbench.protocols import Silence
-from mlbench.ranks import Ranks
-from mlbench.records import Collection
-from mlbench.tables import look_up_lists
+from mlbench.ranking.index_arrays import index_collection, to_ranks
+from mlbench.ranking.rank_documents import rank_lists
+from mlbench.ranking.ranks import Ranks
 
 
 def listed(collection: Collection, orders: Orders, longest: int | None, kinds: tuple[Kind, ...] = TEXT_KINDS) -> Ranks:
-    layout = lay_out(collection)
+    layout = index_collection(collection)
     settings = settings_of(collection.languages, kinds)
-    return to_ranks(layout, look_up_lists(layout, ListRanker(collection, orders, longest), settings, 20, Silence()))
+    return to_ranks(layout, rank_lists(layout, ListRanker(collection, orders, longest), settings, 20, Silence()))
 
 
 @pytest.mark.parametrize(("seed", "longest"), list(product(range(3), [1, 5, 13, 30, 1000])))

@@ -7,14 +7,13 @@ from typing import Any
 from functional.forging import read, reseal, write
 from unit.regression.cases import COLLECTION, result_of, skilled
 
-from mlbench.leaderboard.accepted import accept
+from mlbench.collection.records import Collection
 from mlbench.leaderboard.board import Board
+from mlbench.leaderboard.protocol import accept
 from mlbench.leaderboard.submission import Description, add
-from mlbench.ranks import Ranks
-from mlbench.ranks_file import write_ranks
-from mlbench.records import Collection
-from mlbench.result_files import digest, write_result
-from mlbench.results import Result
+from mlbench.ranking.ranks import Ranks
+from mlbench.ranking.ranks_file import write_ranks
+from mlbench.results import Result, digest, write_result
 
 DIGEST = digest(b"model")
 COST = {"finished_at": "2026-01-31T12:00:00+00:00"}

@@ -4,10 +4,10 @@ from pathlib import Path
 
 from unit.seeing import ToyLister, ToySeer, measured, write_task
 
-from mlbench.leaderboard.accepted import accept
+from mlbench.evaluation.verify import read_pair
 from mlbench.leaderboard.board import Board
+from mlbench.leaderboard.protocol import accept
 from mlbench.leaderboard.submission import Description, add
-from mlbench.verification import read_pair
 
 _MODELS = {
     "better": ToySeer(1, {"de": 0.1, "en": 0.1, "th": 0.3}),

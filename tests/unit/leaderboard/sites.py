@@ -5,13 +5,12 @@ from unit.regression.cases import skilled
 from unit.report.conftest import HOSTILE, UNSEEN, spoil
 from unit.scoring.cases import make_collection
 
-from mlbench.languages import TEXT_KINDS
+from mlbench.collection.languages import TEXT_KINDS
 from mlbench.leaderboard.entries import Entry, ReportedTask, ReportedValue, sealed
-from mlbench.leaderboard.evidence import gather
 from mlbench.leaderboard.site import shown
-from mlbench.leaderboard.standings import Measured, Shown
-from mlbench.ranks import Ranks
-from mlbench.report.harmless import harmless
+from mlbench.leaderboard.standings import CheckedResult, Shown, gather
+from mlbench.ranking.ranks import Ranks
+from mlbench.reports.formatting import harmless
 from mlbench.results import Result
 
 COLLECTION = make_collection(seed=0, topics=40)
@@ -71,4 +70,4 @@ def hostile() -> Shown:
     spoiled = harmless(spoil(result))
     about = entry("hostile", tasks=("small",), title=name, summary=HOSTILE + UNSEEN, licence=name)
     about = about.model_copy(update={"url": "javascript:alert(1)"})
-    return Shown(harmless(about), {spoiled.task.name: Measured(spoiled, gather(result, ranks))})
+    return Shown(harmless(about), {spoiled.task.name: CheckedResult(spoiled, gather(result, ranks))})

@@ -12,15 +12,22 @@ from unit.leaderboard.boards import honest
 from unit.regression.cases import skilled
 from unit.scoring.cases import ListRanker, make_collection, random_orders, ranks_of
 
+from mlbench.collection.languages import settings_of
+from mlbench.collection.records import Collection
 from mlbench.errors import UserError
-from mlbench.languages import settings_of
-from mlbench.layout import lay_out, to_ranks
-from mlbench.leaderboard.accepted import AcceptedTask, accept, data_fault, describe, protocol_fault, shape_fault
+from mlbench.leaderboard.protocol import (
+    AcceptedTask,
+    accept,
+    data_fault,
+    describe,
+    protocol_fault,
+    shape_fault,
+)
 from mlbench.protocols import Silence
-from mlbench.ranks import MISSING, Ranks
-from mlbench.records import Collection
+from mlbench.ranking.index_arrays import index_collection, to_ranks
+from mlbench.ranking.rank_documents import rank_lists
+from mlbench.ranking.ranks import MISSING, Ranks
 from mlbench.results import Result
-from mlbench.tables import look_up_lists
 
 RANKS = skilled()
 RESULT = honest(RANKS)
@@ -128,8 +135,8 @@ def test_arrays_of_another_length_are_named(ranks: Ranks, said: str) -> None:
 
 
 def of_ranker(collection: Collection, seed: int) -> Ranks:
-    layout, ranker = lay_out(collection), ListRanker(collection, random_orders(collection, seed))
-    return to_ranks(layout, look_up_lists(layout, ranker, settings_of(collection.languages), 20, Silence()))
+    layout, ranker = index_collection(collection), ListRanker(collection, random_orders(collection, seed))
+    return to_ranks(layout, rank_lists(layout, ranker, settings_of(collection.languages), 20, Silence()))
 
 
 @given(seed=st.integers(0, 2**16), several=st.booleans(), by_lists=st.booleans(), size=st.sampled_from([2, 10, 40]))

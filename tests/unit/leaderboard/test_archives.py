@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlbench.errors import RefusedEntry
-from mlbench.leaderboard.archives import check_archive, check_plain
+from mlbench.leaderboard.check_files import check_archive, check_plain
 
 NAMES = ("numbers", "words", "zeros", "noise")
 ARRAYS = {

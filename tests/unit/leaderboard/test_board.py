@@ -7,9 +7,9 @@ from unit.leaderboard.boards import honest, new_board
 from unit.regression.cases import skilled
 
 from mlbench.errors import RefusedEntry, UnknownName, UserError
-from mlbench.leaderboard.accepted import accept
 from mlbench.leaderboard.board import Board
-from mlbench.tasks import load_task, task_names
+from mlbench.leaderboard.protocol import accept
+from mlbench.tasks.task import load_task, task_names
 
 COMMITTED = Board(Path(__file__).parents[3] / "leaderboard")
 

@@ -18,12 +18,12 @@ from unit.regression.cases import skilled
 
 from mlbench.errors import RefusedEntry
 from mlbench.leaderboard.board import Board
-from mlbench.leaderboard.checking import CheckedEntry, check_entry
-from mlbench.leaderboard.documents import LARGEST_DOCUMENT, LARGEST_RANKS
+from mlbench.leaderboard.check import CheckedEntry, check_entry
+from mlbench.leaderboard.check_files import LARGEST_DOCUMENT, LARGEST_RANKS
 from mlbench.leaderboard.entries import ENTRY_FILE, fingerprint_of
 from mlbench.leaderboard.submission import Description, add
-from mlbench.ranks import Ranks
-from mlbench.ranks_file import read_ranks, write_ranks
+from mlbench.ranking.ranks import Ranks
+from mlbench.ranking.ranks_file import read_ranks, write_ranks
 
 DOCUMENT, RANKS = "small.json", "small.ranks.npz"
 

@@ -4,7 +4,7 @@ import pytest
 from unit.leaderboard.boards import DIGEST, honest
 from unit.regression.cases import skilled, trained
 
-from mlbench.leaderboard.claims import claims_fault
+from mlbench.leaderboard.check import claims_fault
 from mlbench.results import Result
 
 RESULT = honest(skilled())

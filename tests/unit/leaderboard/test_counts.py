@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from unit.scoring.cases import ListRanker, make_collection, random_orders, ranks_of
 
-from mlbench.languages import Kind, settings_of
-from mlbench.layout import lay_out, to_ranks
-from mlbench.leaderboard.counts import counts_fault
+from mlbench.collection.languages import Kind, settings_of
+from mlbench.collection.records import Collection
+from mlbench.leaderboard.check_ranks import counts_fault
 from mlbench.protocols import Silence
-from mlbench.ranks import MISSING, UNKNOWN, UNLISTED, Ranks
-from mlbench.records import Collection
-from mlbench.tables import look_up_lists
+from mlbench.ranking.index_arrays import index_collection, to_ranks
+from mlbench.ranking.rank_documents import rank_lists
+from mlbench.ranking.ranks import MISSING, UNKNOWN, UNLISTED, Ranks
 
 COLLECTION = make_collection(seed=3, several=True)
 SETTINGS = settings_of(COLLECTION.languages)
@@ -25,9 +25,9 @@ KINDS: tuple[Kind, ...] = ("monolingual", "cross_lingual", "multilingual")
 def listed(collection: Collection, seed: int, longest: int | None, kinds: tuple[Kind, ...] = KINDS) -> Ranks:
     """Return the ranks of a ranker with random lists."""
     ranker = ListRanker(collection, random_orders(collection, seed, skill=2), longest)
-    layout = lay_out(collection)
+    layout = index_collection(collection)
     settings = settings_of(collection.languages, kinds)
-    return to_ranks(layout, look_up_lists(layout, ranker, settings, 20, Silence()))
+    return to_ranks(layout, rank_lists(layout, ranker, settings, 20, Silence()))
 
 
 ENCODER = ranks_of(COLLECTION, random_orders(COLLECTION, seed=1, skill=2))

@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel
 
 from mlbench.errors import RefusedEntry
-from mlbench.leaderboard.documents import canonical, list_folder, read_plain, read_regular, validate
+from mlbench.leaderboard.check_files import canonical, list_folder, read_plain, read_regular, validate
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="links and special files are POSIX")
 

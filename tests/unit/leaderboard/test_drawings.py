@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from unit.leaderboard.sites import board, measured, reported, said, verified
 
-from mlbench.leaderboard.drawings import Plain, drawn_measures, entry_values, pack, script, task_values
+from mlbench.leaderboard.page_data import Plain, drawn_measures, entry_values, pack, script, task_values
 from mlbench.leaderboard.site import compare_all
 from mlbench.leaderboard.standings import Shown, standings
 

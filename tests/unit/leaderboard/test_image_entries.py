@@ -11,21 +11,20 @@ from unit.leaderboard.boards import placed
 from unit.leaderboard.image_sites import NAMES, image_board
 from unit.seeing import ToyLister, ToySeer, measured, write_task
 
+from mlbench.collection.languages import IMAGE_KINDS
 from mlbench.errors import RefusedEntry, UserError
-from mlbench.languages import IMAGE_KINDS
-from mlbench.leaderboard.accepted import accept
-from mlbench.leaderboard.alignments import alignment_fault
+from mlbench.evaluation.verify import read_pair
 from mlbench.leaderboard.board import Board
-from mlbench.leaderboard.checking import check_entry
-from mlbench.leaderboard.columns import IMAGE_COLUMNS, Column
+from mlbench.leaderboard.check import check_entry
+from mlbench.leaderboard.check_ranks import alignment_fault, counts_fault
+from mlbench.leaderboard.columns import IMAGE_COLUMNS, BoardColumn
 from mlbench.leaderboard.columns import measured as number_of
-from mlbench.leaderboard.counts import counts_fault
-from mlbench.leaderboard.evidence import gather
+from mlbench.leaderboard.protocol import accept
 from mlbench.leaderboard.site import pages, read_entries
+from mlbench.leaderboard.standings import gather
 from mlbench.leaderboard.submission import Description, add
-from mlbench.ranks import Ranks
-from mlbench.ranks_file import read_ranks, write_ranks
-from mlbench.verification import read_pair
+from mlbench.ranking.ranks import Ranks
+from mlbench.ranking.ranks_file import read_ranks, write_ranks
 
 DOCUMENT, RANKS = "pictures.json", "pictures.ranks.npz"
 
@@ -193,7 +192,7 @@ def test_counts_are_held_against_each_other(paths: dict[str, Path], name: str) -
 
 
 def _settings(settings):  # type: ignore[no-untyped-def]
-    from mlbench.languages import Setting
+    from mlbench.collection.languages import Setting
 
     return [Setting(each.query_language, each.document_languages) for each in settings]
 
@@ -218,7 +217,7 @@ def test_images_that_could_not_be_read_are_refused(tmp_path: Path) -> None:
 def test_contributions_sum_to_the_numbers_of_the_result(paths: dict[str, Path]) -> None:
     result, ranks = read_pair(paths["seer"])
     evidence = gather(result, ranks)
-    assert set(evidence.columns) == {*IMAGE_COLUMNS, Column("rank_distance")}
+    assert set(evidence.columns) == {*IMAGE_COLUMNS, BoardColumn("rank_distance")}
     for column, added in {**evidence.columns, **evidence.summary}.items():
         found = number_of(result, column)
         if found is not None:

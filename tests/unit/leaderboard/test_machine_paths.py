@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from unit.leaderboard.boards import honest
 from unit.regression.cases import skilled, trained
 
-from mlbench.leaderboard.paths import last_part, without_paths
-from mlbench.leaderboard.texts import text_fault
+from mlbench.leaderboard.check_files import text_fault
+from mlbench.leaderboard.submission import last_part, without_paths
 
 KEPT = (
     "",

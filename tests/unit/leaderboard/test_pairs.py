@@ -6,16 +6,15 @@ from unit.leaderboard.boards import honest
 from unit.leaderboard.sites import BIAS_SCORES, COLLECTION, MEASURES, measured
 from unit.scoring.cases import ListRanker, random_orders
 
-from mlbench.languages import settings_of
-from mlbench.layout import lay_out, to_ranks
-from mlbench.leaderboard.columns import COLUMNS, IMAGE_COLUMNS, Column
+from mlbench.collection.languages import settings_of
+from mlbench.leaderboard.columns import COLUMNS, IMAGE_COLUMNS, BoardColumn
 from mlbench.leaderboard.columns import measured as number_of
-from mlbench.leaderboard.evidence import Evidence, gather
-from mlbench.leaderboard.pairs import compare_pairs
-from mlbench.paired import compare_ranks
+from mlbench.leaderboard.standings import Evidence, compare_pairs, gather
 from mlbench.protocols import Silence
-from mlbench.scoring import Request
-from mlbench.tables import look_up_lists
+from mlbench.ranking.index_arrays import index_collection, to_ranks
+from mlbench.ranking.rank_documents import rank_lists
+from mlbench.statistics.paired_tests import compare_ranks
+from mlbench.statistics.score import ScoreRequest
 
 FLIPS = 499
 
@@ -35,16 +34,19 @@ def test_contributions_sum_to_the_numbers_of_the_result(task: str) -> None:
 
 def shallow() -> Evidence:
     """Return the evidence of a ranker whose lists are cut."""
-    layout, settings = lay_out(COLLECTION), settings_of(COLLECTION.languages)
+    layout, settings = index_collection(COLLECTION), settings_of(COLLECTION.languages)
     ranker = ListRanker(COLLECTION, random_orders(COLLECTION, 0, skill=1.0), longest=5)
-    ranks = to_ranks(layout, look_up_lists(layout, ranker, settings, 20, Silence()))
+    ranks = to_ranks(layout, rank_lists(layout, ranker, settings, 20, Silence()))
     return gather(honest(ranks, COLLECTION, name="small", measures=MEASURES, bias_scores=BIAS_SCORES), ranks)
 
 
 def test_rank_distances_of_cut_lists_are_left_out() -> None:
     whole, cut = gather(*measured("small")), shallow()
-    assert whole.columns.keys() - cut.columns.keys() == {Column("rank_distance")}
-    assert whole.summary.keys() - cut.summary.keys() == {Column("rank_distance"), Column("rank_distance_log2")}
+    assert whole.columns.keys() - cut.columns.keys() == {BoardColumn("rank_distance")}
+    assert whole.summary.keys() - cut.summary.keys() == {
+        BoardColumn("rank_distance"),
+        BoardColumn("rank_distance_log2"),
+    }
     pair = compare_pairs({"whole": whole, "cut": cut}, flips=FLIPS)["whole", "cut"]
     assert pair.summary.keys() == cut.summary.keys()
 
@@ -55,7 +57,7 @@ def test_pairs_are_compared_as_the_command_line_does(task: str) -> None:
     found = compare_pairs({name: gather(*each) for name, each in systems.items()}, flips=FLIPS)
     assert list(found) == [("a", "b"), ("a", "c"), ("b", "c")]
     (result, first), (_, second) = systems["a"], systems["c"]
-    request = Request(
+    request = ScoreRequest(
         settings=settings_of(result.task.languages),
         measures=MEASURES,
         primary_measure="AP",

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from mlbench.leaderboard.placing import Place, place
+from mlbench.leaderboard.standings import RankRange, place
 
 
 def entries(*levels: float, clusters: int = 40, spread: float = 0.1) -> list[np.ndarray]:
@@ -19,30 +19,30 @@ def entries(*levels: float, clusters: int = 40, spread: float = 0.1) -> list[np.
 
 
 def test_entries_far_apart_are_in_order() -> None:
-    assert place(entries(0.1, 0.9, 0.5)) == (Place(3, 3), Place(1, 1), Place(2, 2))
+    assert place(entries(0.1, 0.9, 0.5)) == (RankRange(3, 3), RankRange(1, 1), RankRange(2, 2))
 
 
 def test_the_lower_may_be_the_better() -> None:
-    assert place(entries(0.1, 0.9, 0.5), lower_is_better=True) == (Place(1, 1), Place(3, 3), Place(2, 2))
+    assert place(entries(0.1, 0.9, 0.5), lower_is_better=True) == (RankRange(1, 1), RankRange(3, 3), RankRange(2, 2))
 
 
 def test_what_the_data_cannot_tell_apart_shares_its_places() -> None:
-    assert place(entries(0.5, 0.501, 0.9)) == (Place(2, 3), Place(2, 3), Place(1, 1))
+    assert place(entries(0.5, 0.501, 0.9)) == (RankRange(2, 3), RankRange(2, 3), RankRange(1, 1))
 
 
 def test_equal_entries_are_level() -> None:
     one = entries(0.5)[0]
-    assert place([one, one, one]) == (Place(1, 3),) * 3
+    assert place([one, one, one]) == (RankRange(1, 3),) * 3
 
 
-@pytest.mark.parametrize(("given_", "expected"), [([], ()), (entries(0.5), (Place(1, 1),))])
-def test_few_entries(given_: list[np.ndarray], expected: tuple[Place, ...]) -> None:
+@pytest.mark.parametrize(("given_", "expected"), [([], ()), (entries(0.5), (RankRange(1, 1),))])
+def test_few_entries(given_: list[np.ndarray], expected: tuple[RankRange, ...]) -> None:
     assert place(given_) == expected
 
 
 def test_an_entry_without_topics_has_no_place_and_takes_none() -> None:
     one, other = entries(0.1, 0.9)
-    assert place([one, np.full(40, np.nan), other]) == (Place(2, 2), None, Place(1, 1))
+    assert place([one, np.full(40, np.nan), other]) == (RankRange(2, 2), None, RankRange(1, 1))
 
 
 def naive(columns: list[np.ndarray], level: float) -> list[tuple[int, int]]:

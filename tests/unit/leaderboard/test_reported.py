@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
+from mlbench.collection.languages import TEXT_KINDS
 from mlbench.errors import RefusedEntry
-from mlbench.languages import TEXT_KINDS
 from mlbench.leaderboard.board import Board
-from mlbench.leaderboard.checking import check_entry
-from mlbench.leaderboard.documents import canonical
+from mlbench.leaderboard.check import check_entry
+from mlbench.leaderboard.check_files import canonical
 from mlbench.leaderboard.entries import ENTRY_FILE, ReportedTask, ReportedValue, sealed
-from mlbench.leaderboard.reported import reported_fault
+from mlbench.leaderboard.protocol import reported_fault
 
 BOARD = Board(Path(__file__).parents[3] / "leaderboard")
 MLQA = BOARD.accepted("mlqa-r")

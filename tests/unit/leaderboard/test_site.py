@@ -11,14 +11,13 @@ from unit.leaderboard.sites import board, hostile, reported, said, verified
 from unit.report.conftest import LANGUAGES, TRAINING, make_result
 
 from mlbench.cli import call
+from mlbench.collection.languages import settings_of
 from mlbench.errors import RefusedEntry, UserError
-from mlbench.languages import settings_of
 from mlbench.leaderboard import site
-from mlbench.leaderboard.columns import COLUMNS, IMAGE_COLUMNS, Column
+from mlbench.leaderboard.columns import COLUMNS, IMAGE_COLUMNS, BoardColumn
 from mlbench.leaderboard.entries import sealed
-from mlbench.leaderboard.evidence import Evidence, summary_columns
 from mlbench.leaderboard.site import build_site, compare_all, pages, read_entries
-from mlbench.leaderboard.standings import Measured, Shown, standings
+from mlbench.leaderboard.standings import CheckedResult, Evidence, Shown, standings, summary_columns
 from mlbench.results import Result
 
 FLIPS = 199
@@ -303,7 +302,7 @@ def large_entry(number: int) -> Shown:
     for task, languages in (("xquad-r", LANGUAGES), ("mlqa-r", LANGUAGES[:7])):
         order, result = settings_of(languages), large_result(languages, number)
 
-        def draws(columns: tuple[Column, ...], size: int) -> dict[Column, np.ndarray]:
+        def draws(columns: tuple[BoardColumn, ...], size: int) -> dict[BoardColumn, np.ndarray]:
             return {column: random.standard_normal(size) for column in columns}
 
         evidence = Evidence(
@@ -315,7 +314,7 @@ def large_entry(number: int) -> Shown:
             settings=random.standard_normal((48, len(order))),
             confidence=0.95,
         )
-        tasks[task] = Measured(result, evidence)
+        tasks[task] = CheckedResult(result, evidence)
     about = sealed(
         name=name,
         kind="verified",

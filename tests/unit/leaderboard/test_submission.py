@@ -10,17 +10,17 @@ from unit.leaderboard.boards import new_board, saved
 from unit.regression.cases import COLLECTION, put, skilled
 from unit.scoring.cases import ListRanker, random_orders
 
+from mlbench.collection.languages import settings_of
 from mlbench.errors import InvalidResult, RefusedEntry, UserError
-from mlbench.languages import settings_of
-from mlbench.layout import lay_out, to_ranks
 from mlbench.leaderboard.board import Board
-from mlbench.leaderboard.checking import check_entry
-from mlbench.leaderboard.documents import canonical
+from mlbench.leaderboard.check import check_entry
+from mlbench.leaderboard.check_files import canonical
 from mlbench.leaderboard.entries import ENTRY_FILE, sealed
 from mlbench.leaderboard.submission import Description, add
 from mlbench.protocols import Silence
-from mlbench.result_files import digest
-from mlbench.tables import look_up_lists
+from mlbench.ranking.index_arrays import index_collection, to_ranks
+from mlbench.ranking.rank_documents import rank_lists
+from mlbench.results import digest
 
 NOTHING = Description()
 
@@ -178,8 +178,11 @@ def test_a_board_must_be_there(tmp_path: Path, result: Path) -> None:
 
 
 def test_a_ranker_may_be_an_entry(board: Board, tmp_path: Path) -> None:
-    layout, ranker = lay_out(COLLECTION), ListRanker(COLLECTION, random_orders(COLLECTION, 4, skill=1), longest=11)
-    ranks = to_ranks(layout, look_up_lists(layout, ranker, settings_of(COLLECTION.languages), 20, Silence()))
+    layout, ranker = (
+        index_collection(COLLECTION),
+        ListRanker(COLLECTION, random_orders(COLLECTION, 4, skill=1), longest=11),
+    )
+    ranks = to_ranks(layout, rank_lists(layout, ranker, settings_of(COLLECTION.languages), 20, Silence()))
     path = saved(tmp_path / "lists", ranks, retriever={"kind": "ranker", "dim": None, "similarity": None})
     checked = add(board, "lists", [path], NOTHING)
     assert checked.pairs["small"][0].settings[0].unretrieved_share is not None

@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlbench.leaderboard.texts import DEEPEST, LONGEST, MOST_VALUES, document_fault, place_of, text_fault, texts_fault
+from mlbench.leaderboard.check_files import (
+    DEEPEST,
+    LONGEST,
+    MOST_VALUES,
+    document_fault,
+    place_of,
+    text_fault,
+    texts_fault,
+)
 
 HARMLESS = (
     "",

@@ -1,7 +1,7 @@
 from collections import Counter
 from itertools import product
 
-from mlbench.mini_images.combinations import COLOURS, COUNTS, SHAPES, Combination, combinations
+from mlbench.tasks.mini_images.captions import COLOURS, COUNTS, SHAPES, Combination, combinations
 
 HELD_OUT = list(combinations(held_out=True))
 TRAINING = list(combinations(held_out=False))

@@ -4,9 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from mlbench.mini_images.combinations import COLOURS, COUNTS, SHAPES, Combination
-from mlbench.mini_images.drawing import RGB, SIDE, VARIATION, draw
-from mlbench.mini_images.shapes import mask
+from mlbench.tasks.mini_images.captions import COLOURS, COUNTS, SHAPES, Combination
+from mlbench.tasks.mini_images.drawing import RGB, SIDE, VARIATION, draw, mask
 
 ANY = st.builds(Combination, st.sampled_from(SHAPES), st.sampled_from(COLOURS), st.sampled_from(COUNTS))
 SEEDS = st.integers(0, 2**32 - 1)

@@ -4,15 +4,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mlbench.data import load_collection
+from mlbench.collection.images import open_image
 from mlbench.errors import MissingExtra, UserError
-from mlbench.images import open_image
-from mlbench.mini_images import folder as module
-from mlbench.mini_images.combinations import combinations
-from mlbench.mini_images.drawing import draw
-from mlbench.mini_images.folder import make
-from mlbench.mini_images.grammars import GRAMMARS, captions
-from mlbench.tasks import load_task
+from mlbench.tasks.load import load_collection
+from mlbench.tasks.mini_images import drawing as module
+from mlbench.tasks.mini_images.captions import GRAMMARS, captions, combinations
+from mlbench.tasks.mini_images.drawing import draw, make
+from mlbench.tasks.task import load_task
 
 SHIPPED = Path(__file__).parents[3] / "tasks" / "mini-images"
 

@@ -4,8 +4,7 @@ from string import punctuation
 
 import pytest
 
-from mlbench.mini_images.combinations import COLOURS, COUNTS, SHAPES, Combination
-from mlbench.mini_images.grammars import GRAMMARS, captions
+from mlbench.tasks.mini_images.captions import COLOURS, COUNTS, GRAMMARS, SHAPES, Combination, captions
 
 # Written out by hand, not made from the tables: each shape once as one or two, and once as three or four.
 ENGLISH = [

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from mlbench.collection.records import Collection
 from mlbench.protocols import Parameter, Progress, ReadRequest, Silence
-from mlbench.readers.irds import reader
-from mlbench.records import Collection
+from mlbench.tasks.readers.ir_datasets import reader
 
 DOCS = {"d1": "the red fox runs", "d2": "a blue whale swims", "d3": "green parrots talk"}
 QUERIES = {"q1": "red fox", "q2": "blue whale", "q3": "nobody judged this"}

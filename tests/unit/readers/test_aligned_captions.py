@@ -5,13 +5,13 @@ import pytest
 from folder_images import request
 from pictures import save
 
-from mlbench.data import load_collection
+from mlbench.collection.languages import IMAGE
+from mlbench.collection.records import Image
 from mlbench.errors import DataError, UnknownName
-from mlbench.languages import IMAGE
 from mlbench.protocols import Reader, ReadRequest, SourceFile
-from mlbench.readers import multi30k, xtd10
-from mlbench.records import Image
-from mlbench.tasks import load_task
+from mlbench.tasks.load import load_collection
+from mlbench.tasks.readers import image_captions
+from mlbench.tasks.task import load_task
 
 NAMES = "1.jpg\n2.jpg\n3.jpg\n"
 
@@ -29,7 +29,7 @@ def asked(root: Path, names: bytes | None = None, **captions: bytes) -> ReadRequ
     return request(root, sorted({key[:2] for key in captions}), sources)
 
 
-@pytest.mark.parametrize("read", [xtd10.read, multi30k.read])
+@pytest.mark.parametrize("read", [image_captions.read_multi30k, image_captions.read_xtd10])
 def test_line_n_is_about_image_n(tmp_path: Path, read: Reader) -> None:
     collection = read(asked(tmp_path, de=b"eins\r\nzwei\r\ndrei", en=b"one\n two \nthree\n"))
     assert collection.languages == ("de", "en", IMAGE)
@@ -44,7 +44,7 @@ def test_line_n_is_about_image_n(tmp_path: Path, read: Reader) -> None:
 
 
 def test_several_files_of_a_language_are_further_captions(tmp_path: Path) -> None:
-    collection = multi30k.read(asked(tmp_path, de1=b"a\nb\nc\n", de2packed=b"d\ne\nf\n", fr=b"x\ny\nz"))
+    collection = image_captions.read_multi30k(asked(tmp_path, de1=b"a\nb\nc\n", de2packed=b"d\ne\nf\n", fr=b"x\ny\nz"))
     assert [row.topic_id for row in collection.queries["de"]] == [
         f"{name}#{number}" for number in (1, 2) for name in ("1.jpg", "2.jpg", "3.jpg")
     ]
@@ -65,7 +65,7 @@ def test_several_files_of_a_language_are_further_captions(tmp_path: Path) -> Non
 )
 def test_what_is_not_aligned_is_refused(tmp_path: Path, names: bytes, captions: bytes, fault: str) -> None:
     with pytest.raises(DataError) as caught:
-        xtd10.read(asked(tmp_path, names, de=captions))
+        image_captions.read_xtd10(asked(tmp_path, names, de=captions))
     assert str(caught.value).startswith(fault)
 
 
@@ -74,14 +74,14 @@ def test_a_damaged_archive_and_missing_files(tmp_path: Path) -> None:
     path = tmp_path / "depacked.gz"
     path.write_bytes(path.read_bytes()[:-4])
     with pytest.raises(DataError, match=r"depacked\.gz is damaged"):
-        xtd10.read(whole)
+        image_captions.read_xtd10(whole)
     path.unlink()
     with pytest.raises(DataError, match=r"depacked\.gz cannot be read"):
-        xtd10.read(whole)
+        image_captions.read_xtd10(whole)
     with pytest.raises(DataError, match=r"one file of image names \(role images\), not 0"):
-        xtd10.read(request(tmp_path, ("de",), whole.files[1:]))
+        image_captions.read_xtd10(request(tmp_path, ("de",), whole.files[1:]))
     with pytest.raises(UnknownName, match="option of own"):
-        xtd10.read(request(tmp_path, ("de",), whole.files, options={"x": 1}))
+        image_captions.read_xtd10(request(tmp_path, ("de",), whole.files, options={"x": 1}))
 
 
 @pytest.mark.data

@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pictures import save
 
+from mlbench.collection.languages import IMAGE
+from mlbench.collection.records import Collection, Document, Image, Judgment, Query, document_id
 from mlbench.errors import DataError
-from mlbench.languages import IMAGE
 from mlbench.protocols import ReadRequest
-from mlbench.readers.captioned import Caption, captioned, topic_of
-from mlbench.records import Collection, Document, Image, Judgment, Query, document_id
+from mlbench.tasks.readers.captions import Caption, captioned, topic_of
 
 ROWS = [
     Caption("b.png", "de", " zwei "),

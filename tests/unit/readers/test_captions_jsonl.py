@@ -4,11 +4,11 @@ import pytest
 from folder_images import Notes, request
 from pictures import folder, save
 
+from mlbench.collection.languages import IMAGE
+from mlbench.collection.records import Collection
 from mlbench.errors import DataError, UnknownName
-from mlbench.languages import IMAGE
 from mlbench.protocols import Parameter, SourceFile
-from mlbench.readers.captions_jsonl import read
-from mlbench.records import Collection
+from mlbench.tasks.readers.captions_jsonl import read
 
 GOOD = {"de": [("a.png", "eins"), ("b.png", "zwei")], "en": [("a.png", "one"), ("b.png", "two")]}
 

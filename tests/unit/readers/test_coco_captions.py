@@ -6,10 +6,10 @@ import pytest
 from folder_images import request
 from pictures import save
 
+from mlbench.collection.languages import IMAGE
 from mlbench.errors import DataError, UnknownName
-from mlbench.languages import IMAGE
 from mlbench.protocols import Parameter, ReadRequest, SourceFile
-from mlbench.readers.coco_captions import read
+from mlbench.tasks.readers.image_captions import read_coco_captions
 
 OFFICIAL = {
     "info": {"year": 2014},
@@ -56,7 +56,7 @@ def asked(root: Path, content: object, packed_as: str = "", **options: Parameter
 
 @pytest.mark.parametrize("content", [OFFICIAL, KARPATHY, LIST], ids=["official", "karpathy", "list"])
 def test_all_formats_say_the_same(tmp_path: Path, content: object) -> None:
-    collection = read(asked(tmp_path, content))
+    collection = read_coco_captions(asked(tmp_path, content))
     assert sorted(tuple(query) for query in collection.queries["en"]) == [
         ("COCO_7.jpg#1", "seven"),
         ("COCO_9.jpg#1", "nine"),
@@ -67,18 +67,18 @@ def test_all_formats_say_the_same(tmp_path: Path, content: object) -> None:
 
 def test_another_split_and_a_member_of_a_zip_file(tmp_path: Path) -> None:
     packed = asked(tmp_path, KARPATHY, "x/dataset_coco.json", member="dataset_coco.json", split="train")
-    assert [query.text for query in read(packed).queries["en"]] == ["one"]
+    assert [query.text for query in read_coco_captions(packed).queries["en"]] == ["one"]
     with pytest.raises(DataError, match=r"holds no dataset_flickr30k\.json, only x/dataset_coco\.json"):
-        read(asked(tmp_path, KARPATHY, "x/dataset_coco.json", member="dataset_flickr30k.json"))
+        read_coco_captions(asked(tmp_path, KARPATHY, "x/dataset_coco.json", member="dataset_flickr30k.json"))
     with pytest.raises(DataError, match="holds no named member"):
-        read(asked(tmp_path, KARPATHY, "dataset_coco.json"))
+        read_coco_captions(asked(tmp_path, KARPATHY, "dataset_coco.json"))
 
 
 def test_files_of_several_languages(tmp_path: Path) -> None:
     english = asked(tmp_path, OFFICIAL).files[0].path
     (tmp_path / "ja.json").write_text(json.dumps(LIST).replace("seven", "七"))
     sources = [SourceFile(english, "en", "captions"), SourceFile(tmp_path / "ja.json", "ja", "captions")]
-    collection = read(request(tmp_path, ("en", "ja"), sources))
+    collection = read_coco_captions(request(tmp_path, ("en", "ja"), sources))
     assert collection.languages == ("en", IMAGE, "ja")
     assert len(collection.documents["ja"]) == len(collection.documents["en"]) == 3
 
@@ -107,13 +107,13 @@ def test_files_of_several_languages(tmp_path: Path) -> None:
 )
 def test_faults_name_the_file(tmp_path: Path, content: str, fault: str) -> None:
     with pytest.raises(DataError) as caught:
-        read(asked(tmp_path, content))
+        read_coco_captions(asked(tmp_path, content))
     assert str(caught.value).startswith(f"captions.json: {fault}")
     assert "\n" not in str(caught.value)
 
 
 def test_a_split_without_images(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="there are no captions in language 'en'"):
-        read(asked(tmp_path, KARPATHY, split="val"))
+        read_coco_captions(asked(tmp_path, KARPATHY, split="val"))
     with pytest.raises(UnknownName, match="option of the reader coco_captions"):
-        read(asked(tmp_path, KARPATHY, splits="val"))
+        read_coco_captions(asked(tmp_path, KARPATHY, splits="val"))

@@ -6,10 +6,10 @@ import pytest
 from folder_images import Notes, request
 from pictures import save
 
+from mlbench.collection.languages import IMAGE
 from mlbench.errors import DataError, UnknownName
-from mlbench.languages import IMAGE
 from mlbench.protocols import ReadRequest, SourceFile
-from mlbench.readers.crossmodal_3600 import read
+from mlbench.tasks.readers.image_captions import read_crossmodal_3600
 
 
 def row(key: str, **captions: list[str]) -> dict[str, object]:
@@ -43,7 +43,7 @@ def lines(rows: list[dict[str, object]]) -> str:
 
 @pytest.mark.parametrize("member", ["captions.jsonl", "web-data/captions.jsonl", ""])
 def test_all_captions_are_kept(tmp_path: Path, member: str) -> None:
-    collection = read(asked(tmp_path, lines(ROWS) + "\n\n", member))
+    collection = read_crossmodal_3600(asked(tmp_path, lines(ROWS) + "\n\n", member))
     assert collection.languages == ("en", IMAGE, "th")
     assert [tuple(query) for query in collection.queries["en"]] == [
         ("00a.jpg#1", "one"),
@@ -56,7 +56,9 @@ def test_all_captions_are_kept(tmp_path: Path, member: str) -> None:
 
 def test_blank_captions_are_told(tmp_path: Path) -> None:
     notes = Notes()
-    read(asked(tmp_path, lines([row("00a", en=["one", " "], th=["x"]), row("00b", th=[""])]), notes=notes))
+    read_crossmodal_3600(
+        asked(tmp_path, lines([row("00a", en=["one", " "], th=["x"]), row("00b", th=[""])]), notes=notes)
+    )
     assert notes.notes[0] == "own: 2 captions are blank and left out"
 
 
@@ -76,25 +78,25 @@ def test_blank_captions_are_told(tmp_path: Path) -> None:
 )
 def test_faults_name_file_and_line(tmp_path: Path, content: str | bytes, fault: str) -> None:
     with pytest.raises(DataError) as caught:
-        read(asked(tmp_path, content))
+        read_crossmodal_3600(asked(tmp_path, content))
     assert str(caught.value).startswith(fault)
     assert "\n" not in str(caught.value)
 
 
 def test_another_zip_file_or_a_damaged_one(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"holds no captions\.jsonl, only README, other\.jsonl"):
-        read(asked(tmp_path, "", "other.jsonl"))
+        read_crossmodal_3600(asked(tmp_path, "", "other.jsonl"))
     whole = asked(tmp_path, lines(ROWS) * 50)
     content = bytearray((tmp_path / "captions.zip").read_bytes())
     content[200] ^= 255
     (tmp_path / "captions.zip").write_bytes(content)
     with pytest.raises(DataError, match="is damaged"):
-        read(whole)
+        read_crossmodal_3600(whole)
     (tmp_path / "captions.zip").unlink()
     with pytest.raises(DataError, match="cannot be read"):
-        read(whole)
+        read_crossmodal_3600(whole)
 
 
 def test_it_has_no_options(tmp_path: Path) -> None:
     with pytest.raises(UnknownName, match="option of the reader crossmodal_3600"):
-        read(request(tmp_path, ("en",), options={"first": True}))
+        read_crossmodal_3600(request(tmp_path, ("en",), options={"first": True}))

@@ -6,8 +6,7 @@ import pytest
 from local_irds import read, register
 
 from mlbench.errors import DataError
-from mlbench.readers.irds_files import Record, files_of
-from mlbench.readers.irds_library import open_dataset
+from mlbench.tasks.readers.ir_datasets_files import Record, files_of, open_dataset
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 from local_irds import register
 
 from mlbench.errors import DataError, UnknownName
-from mlbench.readers.irds_library import guarded, home, library, open_dataset, text_of
+from mlbench.tasks.readers.ir_datasets_files import guarded, home, library, open_dataset, text_of
 
 ir_datasets = pytest.importorskip("ir_datasets")
 

@@ -2,8 +2,8 @@ import pytest
 
 from mlbench.errors import DataError
 from mlbench.protocols import Parameter
-from mlbench.readers.irds_options import Part, parts_of
-from mlbench.tasks import load_task
+from mlbench.tasks.readers.ir_datasets import SourceCollection, parts_of
+from mlbench.tasks.task import load_task
 
 LANGUAGES = ("ar", "en", "th")
 
@@ -15,24 +15,31 @@ SHIPPED = {"clirmatrix": 56, "hc4": 6, "mmarco": 14, "mr-tydi": 11, "neuclir-202
     ("options", "parts"),
     [
         ({}, []),
-        ({"th": "x/th"}, [Part("th", "th", "x/th")]),
-        ({"en/th": "x/th#title"}, [Part("en", "th", "x/th", "title")]),
-        ({"en/": "x"}, [Part("en", "", "x")]),
-        ({"{language}": "x/{language}"}, [Part(tag, tag, f"x/{tag}") for tag in LANGUAGES]),
-        ({"{language}/": "x/{language}"}, [Part(tag, "", f"x/{tag}") for tag in LANGUAGES]),
-        ({"en/{document}": "x/{document}"}, [Part("en", "ar", "x/ar"), Part("en", "th", "x/th")]),
+        ({"th": "x/th"}, [SourceCollection("th", "th", "x/th")]),
+        ({"en/th": "x/th#title"}, [SourceCollection("en", "th", "x/th", "title")]),
+        ({"en/": "x"}, [SourceCollection("en", "", "x")]),
+        ({"{language}": "x/{language}"}, [SourceCollection(tag, tag, f"x/{tag}") for tag in LANGUAGES]),
+        ({"{language}/": "x/{language}"}, [SourceCollection(tag, "", f"x/{tag}") for tag in LANGUAGES]),
+        (
+            {"en/{document}": "x/{document}"},
+            [SourceCollection("en", "ar", "x/ar"), SourceCollection("en", "th", "x/th")],
+        ),
         (
             {"{query}/{document}": "{document}-{query}"},
-            [Part(a, b, f"{b}-{a}") for a in LANGUAGES for b in LANGUAGES if a != b],
+            [SourceCollection(a, b, f"{b}-{a}") for a in LANGUAGES for b in LANGUAGES if a != b],
         ),
         # What is said of one language wins, wherever it stands.
         (
             {"en": "y", "{language}": "x/{language}", "th": "z"},
-            [Part("ar", "ar", "x/ar"), Part("en", "en", "y"), Part("th", "th", "z")],
+            [
+                SourceCollection("ar", "ar", "x/ar"),
+                SourceCollection("en", "en", "y"),
+                SourceCollection("th", "th", "z"),
+            ],
         ),
     ],
 )
-def test_parts(options: dict[str, Parameter], parts: list[Part]) -> None:
+def test_parts(options: dict[str, Parameter], parts: list[SourceCollection]) -> None:
     assert list(parts_of(options, LANGUAGES)) == parts
 
 

@@ -4,10 +4,10 @@ from pathlib import Path
 import pytest
 from local_irds import DOCS, QRELS, QUERIES, Notes, own_ids, read, register
 
+from mlbench.collection.records import Judgment, document_id
 from mlbench.errors import DataError, MissingExtra, UnknownName
-from mlbench.readers.irds import reader
-from mlbench.records import Judgment, document_id
-from mlbench.tasks import load_task
+from mlbench.tasks.readers.ir_datasets import reader
+from mlbench.tasks.task import load_task
 
 pytest.importorskip("ir_datasets")
 

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from unit.readers.shards import a_row, write_shard
 
+from mlbench.collection.records import Collection, document_id
 from mlbench.errors import DataError, UnknownName
 from mlbench.protocols import Parameter, ReadRequest, SourceFile
-from mlbench.readers.miracl import reader as read
-from mlbench.records import Collection, document_id
+from mlbench.tasks.readers.miracl import reader as read
 
 TOPICS = {"sw": "6\tBandari kubwa?\n8\t Mji mkuu? \n", "yo": "6\tKí ni?\n"}
 QRELS = {"sw": "6\tQ0\t1#0\t1\n6\tQ0\t2#1\t0\n8\tQ0\t2#1\t1\n", "yo": "6\tQ0\t1#0\t1\n"}

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mlbench.collection.records import Collection, document_id
 from mlbench.errors import DataError, UnknownName
 from mlbench.protocols import Parameter, ReadRequest, SourceFile
-from mlbench.readers.parallel_jsonl import read
-from mlbench.records import Collection, document_id
+from mlbench.tasks.readers.parallel_jsonl import read
 
 GOOD = {
     "queries.de.jsonl": '{"id": "t1", "text": "Frage"}\n{"id": "t2", "text": "Zwei"}\n',

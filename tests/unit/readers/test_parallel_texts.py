@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from mlbench.data import load_collection
 from mlbench.errors import DataError, UnknownName
 from mlbench.protocols import Parameter, ReadRequest, SourceFile
-from mlbench.readers.parallel_texts import read
-from mlbench.tasks import load_task
+from mlbench.tasks.load import load_collection
+from mlbench.tasks.readers.parallel_texts import read
+from mlbench.tasks.task import load_task
 
 ROWS = [
     {"id": "s-0", "texts": {"de": " Guten Tag. ", "en": "Hello.", "fr": "Bonjour."}, "doc": "a"},

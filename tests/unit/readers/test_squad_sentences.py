@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mlbench.collection.records import Collection, document_id
 from mlbench.errors import DataError
 from mlbench.protocols import ReadRequest, SourceFile
-from mlbench.readers.squad_sentences import connected_clusters, read
-from mlbench.records import Collection, document_id
+from mlbench.tasks.readers.squad_sentences import connected_clusters, read
 
 CONTEXT = "Ein Satz. Noch\neiner.  \ufeffEnde"
 BREAKS = [[0, 9], [10, 21], [23, 28]]

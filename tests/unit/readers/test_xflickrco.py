@@ -4,10 +4,10 @@ import pytest
 from folder_images import request
 from pictures import save
 
+from mlbench.collection.languages import IMAGE
 from mlbench.errors import DataError, UnknownName
-from mlbench.languages import IMAGE
 from mlbench.protocols import ReadRequest, SourceFile
-from mlbench.readers.xflickrco import read
+from mlbench.tasks.readers.image_captions import read_xflickrco
 
 GOOD = (
     '{"sentences": ["Der Mann trägt eine Mütze."], "id": "1007", "img_path": "1007.jpg"}\n'
@@ -23,7 +23,7 @@ def asked(root: Path, content: str) -> ReadRequest:
 
 
 def test_sentences_are_captions_of_their_image(tmp_path: Path) -> None:
-    collection = read(asked(tmp_path, GOOD))
+    collection = read_xflickrco(asked(tmp_path, GOOD))
     assert [tuple(query) for query in collection.queries["de"]] == [
         ("1007.jpg#1", "Der Mann trägt eine Mütze."),
         ("COCO_val2014_39.jpg#1", "An individual is in the open."),
@@ -44,10 +44,10 @@ def test_sentences_are_captions_of_their_image(tmp_path: Path) -> None:
 )
 def test_faults_name_file_and_line(tmp_path: Path, line: str, fault: str) -> None:
     with pytest.raises(DataError) as caught:
-        read(asked(tmp_path, GOOD + line))
+        read_xflickrco(asked(tmp_path, GOOD + line))
     assert str(caught.value).startswith(f"de.jsonl line 3: {fault}")
 
 
 def test_it_has_no_options(tmp_path: Path) -> None:
     with pytest.raises(UnknownName, match="option of the reader xflickrco"):
-        read(request(tmp_path, ("de",), options={"x": 1}))
+        read_xflickrco(request(tmp_path, ("de",), options={"x": 1}))

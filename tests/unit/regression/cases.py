@@ -7,17 +7,27 @@ from typing import Any
 import numpy as np
 from unit.scoring.cases import Order, make_collection, random_orders, ranks_of
 
-from mlbench.contrasts import Contrast, Contrasts, Contributions, Subject
-from mlbench.languages import TEXT_KINDS, Setting, settings_of
+from mlbench.collection.languages import TEXT_KINDS, Setting, settings_of
+from mlbench.collection.records import Collection
+from mlbench.compare.gate import Gate
+from mlbench.compare.pairing import ResultWithRanks
 from mlbench.provenance import Provenance
-from mlbench.ranks import Ranks
-from mlbench.ranks_file import write_ranks
-from mlbench.records import Collection
-from mlbench.regression.gate import Gate
-from mlbench.regression.sources import Measured
-from mlbench.result_files import digest, write_result
-from mlbench.results import Bounds, Cost, Environment, RanksFile, Result, RetrieverInfo, Statistics, TaskInfo
-from mlbench.scoring import Request, score
+from mlbench.ranking.ranks import Ranks
+from mlbench.ranking.ranks_file import write_ranks
+from mlbench.results import (
+    Bounds,
+    Cost,
+    Environment,
+    RanksFile,
+    Result,
+    RetrieverInfo,
+    Statistics,
+    TaskInfo,
+    digest,
+    write_result,
+)
+from mlbench.statistics.differences import Contributions, Difference, Differences, Subject
+from mlbench.statistics.score import ScoreRequest, score
 
 MEASURES = ("AP", "RR", "R@5")
 BIAS_SCORES = ("own_language_preference", "rank_distance", "rank_distance_median", "max_rank", "complete@100")
@@ -31,7 +41,7 @@ def contrasts_of(
     *,
     shares: np.ndarray | None = None,
     intervals: Sequence[Bounds | None] | None = None,
-) -> Contrasts:
+) -> Differences:
     """Return differences to which clusters add `columns` (clusters, subjects)."""
     n_clusters, size = columns.shape
     subjects = subjects or [
@@ -40,7 +50,7 @@ def contrasts_of(
     ]
     shares = np.full(n_clusters, 1 / n_clusters) if shares is None else shares
     each = tuple(
-        Contrast(
+        Difference(
             subject=subject,
             base=np.array([0.5]),
             candidate=np.array([0.5 + added.sum()]),
@@ -52,7 +62,7 @@ def contrasts_of(
         for subject, added, interval in zip(subjects, columns.T, intervals or [None] * size, strict=True)
     )
     statistics = Statistics(unit="topic", n_clusters=n_clusters, resamples=0, seed=0, confidence=0.95, redraws=0)
-    return Contrasts(each, "AP", 1, 1, statistics)
+    return Differences(each, "AP", 1, 1, statistics)
 
 
 def gate(**table: Any) -> Gate:
@@ -101,7 +111,7 @@ def result_of(
         bias_scores=BIAS_SCORES,
     )
     about = TaskInfo.model_validate({**about.model_dump(), **task})
-    request = Request(
+    request = ScoreRequest(
         settings=tuple(settings or settings_of(collection.languages)),
         measures=about.measures,
         primary_measure=about.primary_measure,
@@ -139,10 +149,10 @@ def result_of(
     )
 
 
-def measured(ranks: Ranks, *about: Any, **more: Any) -> Measured:
+def measured(ranks: Ranks, *about: Any, **more: Any) -> ResultWithRanks:
     """Return a result that was read; arguments as for `result_of`."""
     result = result_of(ranks, *about, **more)
-    return Measured(Path(result.ranks.name.replace(".ranks.npz", ".json")), result, ranks)
+    return ResultWithRanks(Path(result.ranks.name.replace(".ranks.npz", ".json")), result, ranks)
 
 
 def put(folder: Path, ranks: Ranks, *about: Any, **more: Any) -> Path:

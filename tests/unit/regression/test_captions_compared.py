@@ -9,19 +9,19 @@ from unit.regression.cases import gate
 from unit.seeing import LANGUAGES, ToyLister, ToySeer, measured, write_task
 
 from mlbench.cli import call
-from mlbench.contrasts import Subject, row_of
+from mlbench.compare.compare import CompareOptions, compare_systems
+from mlbench.compare.document import Comparison, TaskComparison
+from mlbench.compare.gate import DEFAULT, Gate
+from mlbench.compare.pairing import read_side
 from mlbench.errors import UserError
-from mlbench.regression.comparison import Options, compare_systems
-from mlbench.regression.document import Comparison, TaskComparison
-from mlbench.regression.gate import DEFAULT, Gate
-from mlbench.regression.sources import read_side
-from mlbench.report.comparison_console import comparison_console
-from mlbench.report.comparison_junit import comparison_junit
-from mlbench.report.comparison_markdown import comparison_markdown
-from mlbench.report.formats import as_text
-from mlbench.scoring.image_text import CAPTION_SCORES
+from mlbench.reports.comparison.console import comparison_console
+from mlbench.reports.comparison.junit import comparison_junit
+from mlbench.reports.comparison.markdown import comparison_markdown
+from mlbench.reports.result.formats import as_text
+from mlbench.statistics.captions import CAPTION_SCORES
+from mlbench.statistics.differences import Subject, row_subject
 
-FAST = Options(flips=200, resamples=40)
+FAST = CompareOptions(flips=200, resamples=40)
 BETTER = {"de": 0.05, "en": 0.05, "th": 0.1}
 
 
@@ -41,7 +41,7 @@ def better(folder: Path) -> Path:
 
 
 def compared(base: Path, candidate: Path, rules: Gate = DEFAULT, *, shared_languages: bool = False) -> Comparison:
-    options = Options(flips=200, resamples=40, shared_languages=shared_languages)
+    options = CompareOptions(flips=200, resamples=40, shared_languages=shared_languages)
     return compare_systems(read_side("base", [base]), read_side("candidate", [candidate]), rules, options)
 
 
@@ -51,9 +51,9 @@ def only(comparison: Comparison) -> TaskComparison:
 
 
 def test_a_row_is_about_the_language_of_the_captions() -> None:
-    to_text = row_of("AP", "image_to_text", "de")
+    to_text = row_subject("AP", "image_to_text", "de")
     assert to_text.query_language == "image"
-    assert to_text.language == row_of("AP", "text_to_image", "de").language == "de"
+    assert to_text.language == row_subject("AP", "text_to_image", "de").language == "de"
     assert Subject(family="aggregates", name="AP", kind="image_to_pool").language is None
     pool = Subject(
         family="settings", name="AP", kind="image_to_pool", query_language="image", document_languages=("de", "en")
@@ -205,7 +205,7 @@ def test_lists_of_other_lengths_are_not_compared_by_rank(folder: Path) -> None:
 
 
 def test_restricted_counts_keep_their_cosines(folder: Path, base: Path) -> None:
-    from mlbench.regression.sharing import restrict
+    from mlbench.compare.pairing import restrict
 
     ranks = read_side("", [base]).by_task["pictures"][0].ranks
     fewer = restrict(ranks, ["de"])

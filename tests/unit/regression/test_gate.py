@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from mlbench.compare.gate import DEFAULT, RISING_IS_WORSE, Drops, Gate, load_gate
 from mlbench.errors import DataError, InvalidGate
-from mlbench.regression.gate import DEFAULT, RISING_IS_WORSE, Drops, Gate, load_gate
 
 EXAMPLE = """
 rule = "point"

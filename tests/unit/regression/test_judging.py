@@ -11,25 +11,24 @@ from hypothesis import strategies as st
 from unit.regression.cases import SUBJECTS, contrasts_of, gate
 from unit.test_significance import naive_max_t
 
-from mlbench.contrasts import Contrasts, Subject
-from mlbench.paired import LOWER_IS_BETTER, Line, Tails
-from mlbench.regression.document import Check
-from mlbench.regression.gate import RISING_IS_WORSE, Gate
-from mlbench.regression.judging import judge, verdict
-from mlbench.regression.lines import GateLine
+from mlbench.compare.document import Check
+from mlbench.compare.gate import RISING_IS_WORSE, Gate
+from mlbench.compare.judge import GateLine, judge, verdict
 from mlbench.results import Bounds
-from mlbench.significance import bootstrap, percentile_bounds
+from mlbench.statistics.differences import Differences, Subject
+from mlbench.statistics.paired_tests import LOWER_IS_BETTER, Line, Tails
+from mlbench.statistics.resampling import bootstrap, percentile_bounds
 
 RULES = ("point", "significant", "non_inferior")
 PREFERENCE = Subject(family="aggregates", name="own_language_preference")
 
 
-def lines_for(contrasts: Contrasts, allowed: float) -> list[GateLine]:
+def lines_for(contrasts: Differences, allowed: float) -> list[GateLine]:
     """Return a line for each difference: a rise for bias scores, a drop for measures."""
     return [GateLine("drop" if each.subject.kind else "rise", each.subject, allowed) for each in contrasts.each]
 
 
-def judged(contrasts: Contrasts, allowed: float = 0.0, rule: str = "significant", level: float = 0.05, **options):
+def judged(contrasts: Differences, allowed: float = 0.0, rule: str = "significant", level: float = 0.05, **options):
     found = judge(contrasts, lines_for(contrasts, allowed), gate(rule=rule, level=level), task="small", **options)
     return list(found)
 

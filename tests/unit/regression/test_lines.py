@@ -8,18 +8,18 @@ import pytest
 from unit.regression.cases import COLLECTION, SUBJECTS, contrasts_of, gate, measured, skilled
 from unit.scoring.cases import make_collection
 
-from mlbench.contrasts import Contrasts, Subject
+from mlbench.compare.compare import contrast_pair
+from mlbench.compare.gate import DEFAULT
+from mlbench.compare.judge import lines_of
+from mlbench.compare.pairing import pair_up
 from mlbench.errors import UserError
-from mlbench.regression.comparison import contrast_pair
-from mlbench.regression.gate import DEFAULT
-from mlbench.regression.lines import lines_of
-from mlbench.regression.pairing import pair_up
+from mlbench.statistics.differences import Differences, Subject
 
 LANGUAGES = COLLECTION.languages
 KINDS = ("monolingual", "cross_lingual", "multilingual")
 
 
-def contrasted(*sides) -> Contrasts:
+def contrasted(*sides) -> Differences:
     return contrast_pair(pair_up(*([side] for side in sides)), resamples=2, seed=0, confidence=0.95)
 
 

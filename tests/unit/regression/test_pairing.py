@@ -4,18 +4,17 @@ import pytest
 from unit.regression.cases import COLLECTION, filtered, measured, skilled
 from unit.scoring.cases import ListRanker, make_collection, random_orders, ranks_of
 
+from mlbench.collection.languages import settings_of
+from mlbench.collection.records import Collection
+from mlbench.compare.compare import contrast_pair
+from mlbench.compare.gate import Gate
+from mlbench.compare.judge import lines_of
+from mlbench.compare.pairing import ResultWithRanks, pair_up
 from mlbench.errors import UserError
-from mlbench.languages import settings_of
-from mlbench.layout import lay_out, to_ranks
 from mlbench.protocols import Silence
-from mlbench.ranks import Ranks
-from mlbench.records import Collection
-from mlbench.regression.comparison import contrast_pair
-from mlbench.regression.gate import Gate
-from mlbench.regression.lines import lines_of
-from mlbench.regression.pairing import pair_up
-from mlbench.regression.sources import Measured
-from mlbench.tables import look_up_lists
+from mlbench.ranking.index_arrays import index_collection, to_ranks
+from mlbench.ranking.rank_documents import rank_lists
+from mlbench.ranking.ranks import Ranks
 
 BASE = measured(skilled(), spec="base")
 OTHER_DATA = make_collection(seed=9, topics=12)
@@ -104,8 +103,8 @@ def test_one_shared_language_leaves_monolingual_settings() -> None:
 
 
 def test_pools_that_a_ranker_did_not_rank_are_left_out() -> None:
-    layout = lay_out(COLLECTION)
-    lists = look_up_lists(layout, ListRanker(COLLECTION, ORDERS), settings_of(COLLECTION.languages), 20, Silence())
+    layout = index_collection(COLLECTION)
+    lists = rank_lists(layout, ListRanker(COLLECTION, ORDERS), settings_of(COLLECTION.languages), 20, Silence())
     ranker = measured(to_ranks(layout, lists))
     assert pair_up([BASE], [ranker]).settings == settings_of(COLLECTION.languages)
     for sides in (([ranker], [measured(in_fewer(), FEWER)]), ([measured(in_fewer(), FEWER)], [ranker])):
@@ -119,12 +118,10 @@ def test_bias_scores_are_those_that_both_have() -> None:
 
 
 def test_scores_of_ranks_are_compared_between_lists_of_one_depth() -> None:
-    def ranker(longest: int | None) -> Measured:
-        layout = lay_out(COLLECTION)
+    def ranker(longest: int | None) -> ResultWithRanks:
+        layout = index_collection(COLLECTION)
         lists = ListRanker(COLLECTION, ORDERS, longest)
-        return measured(
-            to_ranks(layout, look_up_lists(layout, lists, settings_of(COLLECTION.languages), 99, Silence()))
-        )
+        return measured(to_ranks(layout, rank_lists(layout, lists, settings_of(COLLECTION.languages), 99, Silence())))
 
     whole, every = ranker(None), BASE.result.task.bias_scores
     assert pair_up([BASE], [whole]).bias_scores == every

@@ -6,12 +6,18 @@ import numpy as np
 import pytest
 from unit.regression.cases import SUBJECTS, contrasts_of, gate
 
-from mlbench.contrasts import Contributions
-from mlbench.regression.judging import judge
-from mlbench.regression.lines import GateLine
-from mlbench.regression.power import found_at_a_point, found_by_test, margin_that_passes, reach, standard_error
+from mlbench.compare.judge import (
+    GateLine,
+    found_at_a_point,
+    found_by_test,
+    judge,
+    margin_that_passes,
+    reach,
+    standard_error,
+)
 from mlbench.results import Bounds
-from mlbench.significance import bootstrap, percentile_bounds
+from mlbench.statistics.differences import Contributions
+from mlbench.statistics.resampling import bootstrap, percentile_bounds
 
 TRIES = 500
 ERROR = 3 * np.sqrt(0.8 * 0.2 / TRIES)

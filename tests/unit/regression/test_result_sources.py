@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from unit.regression.cases import put, skilled, trained
 
+from mlbench.compare.pairing import describe_system, find_side, read_side
 from mlbench.errors import InvalidResult, UserError
-from mlbench.regression.sources import describe_system, find_side, read_side
 
 
 @pytest.fixture(autouse=True)

@@ -10,15 +10,15 @@ from hypothesis import strategies as st
 from unit.regression.cases import BIAS_SCORES, MEASURES, filtered
 from unit.scoring.cases import LANGUAGES, ListRanker, make_collection, random_orders, ranks_of
 
-from mlbench.languages import settings_of
-from mlbench.layout import lay_out, to_ranks
+from mlbench.collection.languages import settings_of
+from mlbench.collection.records import Collection
+from mlbench.compare.pairing import restrict
 from mlbench.protocols import Silence
-from mlbench.ranks import Ranks, can_answer
-from mlbench.ranks_file import read_ranks, write_ranks
-from mlbench.records import Collection
-from mlbench.regression.sharing import restrict
-from mlbench.scoring import Request, score
-from mlbench.tables import look_up_lists
+from mlbench.ranking.index_arrays import index_collection, to_ranks
+from mlbench.ranking.rank_documents import rank_lists
+from mlbench.ranking.ranks import Ranks, can_answer
+from mlbench.ranking.ranks_file import read_ranks, write_ranks
+from mlbench.statistics.score import ScoreRequest, score
 
 COLLECTIONS = {
     "parallel": make_collection(seed=0),
@@ -32,7 +32,7 @@ SOME = st.lists(st.sampled_from(LANGUAGES), min_size=1, unique=True).map(lambda 
 
 
 def scored(ranks: Ranks, collection: Collection, languages: tuple[str, ...]):
-    return score(ranks, Request(settings_of(languages), MEASURES, "AP", BIAS_SCORES, collection.parallel, 20))
+    return score(ranks, ScoreRequest(settings_of(languages), MEASURES, "AP", BIAS_SCORES, collection.parallel, 20))
 
 
 @given(st.sampled_from(list(COLLECTIONS)), SOME)
@@ -65,16 +65,16 @@ def test_all_languages_leave_the_counts_as_they_are() -> None:
 
 def test_the_pool_of_a_ranker_is_not_that_of_fewer_languages() -> None:
     collection, orders = COLLECTIONS["several"], ORDERS["several"]
-    layout = lay_out(collection)
-    table = look_up_lists(layout, ListRanker(collection, orders, 9), settings_of(LANGUAGES), 20, Silence())
+    layout = index_collection(collection)
+    table = rank_lists(layout, ListRanker(collection, orders, 9), settings_of(LANGUAGES), 20, Silence())
     restricted = restrict(to_ranks(layout, table), ("ar", "de"))
     assert restricted.columns.tolist() == ["ar", "de"]
     assert can_answer(restricted, ["ar"])
     assert not can_answer(restricted, ["ar", "de"])
     settings = settings_of(("ar", "de"), ["monolingual", "cross_lingual"])
-    request = Request(settings, MEASURES, "AP", (), True, 20)
+    request = ScoreRequest(settings, MEASURES, "AP", (), True, 20)
     smaller = collection.restrict(("ar", "de"))
-    layout = lay_out(smaller)
+    layout = index_collection(smaller)
     ranker = ListRanker(smaller, filtered(orders, smaller), 9)
-    direct = to_ranks(layout, look_up_lists(layout, ranker, settings, 20, Silence()))
+    direct = to_ranks(layout, rank_lists(layout, ranker, settings, 20, Silence()))
     assert score(restricted, request).settings == score(direct, request).settings

@@ -8,21 +8,21 @@ import pytest
 from unit.regression.cases import COLLECTION, filtered, gate, measured, skilled, trained
 from unit.scoring.cases import make_collection, random_orders, ranks_of
 
+from mlbench.collection.languages import settings_of
+from mlbench.compare.compare import CompareOptions, compare_systems
+from mlbench.compare.document import Comparison, TaskComparison, to_json
+from mlbench.compare.gate import DEFAULT, Gate
+from mlbench.compare.pairing import ResultWithRanks, Side
 from mlbench.errors import UserError
-from mlbench.languages import settings_of
-from mlbench.paired import compare_ranks
-from mlbench.ranks import Ranks
-from mlbench.regression.comparison import Options, compare_systems
-from mlbench.regression.document import Comparison, TaskComparison, to_json
-from mlbench.regression.gate import DEFAULT, Gate
-from mlbench.regression.sources import Measured, Side
-from mlbench.scoring import Request
+from mlbench.ranking.ranks import Ranks
+from mlbench.statistics.paired_tests import compare_ranks
+from mlbench.statistics.score import ScoreRequest
 
-FAST = Options(flips=200, resamples=40, seed=5)
+FAST = CompareOptions(flips=200, resamples=40, seed=5)
 
 
-def side(*found: Measured, name: str = "some") -> Side:
-    by_task: dict[str, tuple[Measured, ...]] = {}
+def side(*found: ResultWithRanks, name: str = "some") -> Side:
+    by_task: dict[str, tuple[ResultWithRanks, ...]] = {}
     for each in found:
         by_task[each.result.task.name] = (*by_task.get(each.result.task.name, ()), each)
     return Side(name, by_task)
@@ -43,7 +43,7 @@ BASE, WORSE = measured(skilled(skill=2.0), spec="base"), measured(skilled(seed=1
 def test_numbers_are_those_of_the_ranks_with_the_options_of_the_comparison() -> None:
     task = only(compared(side(BASE), side(WORSE)))
     result = BASE.result
-    request = Request(
+    request = ScoreRequest(
         settings=settings_of(COLLECTION.languages),
         measures=result.task.measures,
         primary_measure="AP",
@@ -95,7 +95,7 @@ def test_intervals_are_as_wide_as_the_rule_needs() -> None:
 
 
 def test_p_values_are_multiplied_by_the_number_of_tasks() -> None:
-    def both(spec: str, ranks: Ranks) -> list[Measured]:
+    def both(spec: str, ranks: Ranks) -> list[ResultWithRanks]:
         return [measured(ranks, spec=spec, name=name) for name in ("one", "two")]
 
     (base, _), (other, _) = both("a", BASE.ranks), both("b", WORSE.ranks)

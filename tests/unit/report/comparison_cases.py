@@ -4,12 +4,12 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from mlbench.contrasts import Subject
-from mlbench.languages import TEXT_KINDS, Kind, settings_of
-from mlbench.paired import LOWER_IS_BETTER, Line, PairedTests, Tails
-from mlbench.regression.document import Check, Comparison, System, TaskComparison, Verdict
-from mlbench.regression.gate import DEFAULT, Gate, Rule
+from mlbench.collection.languages import TEXT_KINDS, Kind, settings_of
+from mlbench.compare.document import Check, ComparedSystem, Comparison, TaskComparison, Verdict
+from mlbench.compare.gate import DEFAULT, Gate, Rule
 from mlbench.results import Bounds, Statistics
+from mlbench.statistics.differences import Subject
+from mlbench.statistics.paired_tests import LOWER_IS_BETTER, Line, PairedTests, Tails
 
 MEASURES = ("AP", "R@1", "nDCG@10")
 LEVEL: dict[Kind, float] = {"monolingual": 0.61, "cross_lingual": 0.2, "multilingual": 0.15}
@@ -55,8 +55,8 @@ def make_task(
         languages=tuple(languages),
         shared_only=False,
         limit=None,
-        base=System(spec="hybrid", fingerprints=("a" * 64,), files=("hybrid.json",)),
-        candidate=System(spec="x-x-mono", fingerprints=("b" * 64,), files=("x-x-mono.json",)),
+        base=ComparedSystem(spec="hybrid", fingerprints=("a" * 64,), files=("hybrid.json",)),
+        candidate=ComparedSystem(spec="x-x-mono", fingerprints=("b" * 64,), files=("x-x-mono.json",)),
         tests=PairedTests(
             primary_measure="AP",
             n_base=1,

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
-from mlbench.languages import TEXT_KINDS, Kind, settings_of
+from mlbench.collection.languages import TEXT_KINDS, Kind, settings_of
 from mlbench.provenance import Contamination, Provenance, TrainedOn
 from mlbench.results import (
     Aggregate,

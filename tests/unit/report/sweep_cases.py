@@ -3,10 +3,22 @@
 from collections.abc import Iterator, Sequence
 from itertools import combinations, product
 
-from mlbench.languages import Kind
-from mlbench.paired import Line, Tails
+from mlbench.collection.languages import Kind
+from mlbench.compare.sweep import (
+    Arm,
+    ArmFigure,
+    ArmFigures,
+    ArmPair,
+    Claim,
+    Point,
+    Sweep,
+    SweepAxis,
+    TaskSweep,
+    is_separable,
+    loss,
+)
 from mlbench.results import Bounds, Statistics
-from mlbench.sweeps import Arm, Axis, Claim, Figure, Pair, Point, Row, Sweep, TaskSweep, is_separable, loss
+from mlbench.statistics.paired_tests import Line, Tails
 
 # Values for the first arm, and what each further arm adds.
 START: dict[tuple[str, Kind | None], tuple[float, float]] = {
@@ -19,12 +31,12 @@ START: dict[tuple[str, Kind | None], tuple[float, float]] = {
     ("max_rank_norm", None): (21.3, 2.1),
 }
 MEDIAN = "rank_distance_median"
-ALPHA = Axis(name="alpha", key="batches.alpha", values=(1, 0, 0.5))
-FRACTION = Axis(name="data_fraction", key="data_fraction", values=(0.1, 1))
-KIND = Axis(name="monolingual", key="batches.monolingual", values=("mono", "mixed"))
+ALPHA = SweepAxis(name="alpha", key="batches.alpha", values=(1, 0, 0.5))
+FRACTION = SweepAxis(name="data_fraction", key="data_fraction", values=(0.1, 1))
+KIND = SweepAxis(name="monolingual", key="batches.monolingual", values=("mono", "mixed"))
 
 
-def make_sweep(axes: Sequence[Axis] = (ALPHA,), *, seeds: int = 2, tasks: Sequence[str] = ("xquad-r",)) -> Sweep:
+def make_sweep(axes: Sequence[SweepAxis] = (ALPHA,), *, seeds: int = 2, tasks: Sequence[str] = ("xquad-r",)) -> Sweep:
     combined = list(product(*(axis.values for axis in axes)))
     values = [{axis.name: value for axis, value in zip(axes, each, strict=True)} for each in combined]
     names = [", ".join(f"{key} {value}" for key, value in each.items()) for each in values]
@@ -59,9 +71,10 @@ def make_sweep(axes: Sequence[Axis] = (ALPHA,), *, seeds: int = 2, tasks: Sequen
 
 
 def make_task(task: str, arms: Sequence[str], seeds: int) -> TaskSweep:
-    rows = tuple(Row(arm=arm, figures=tuple(_figures(place, seeds))) for place, arm in enumerate(arms))
+    rows = tuple(ArmFigures(arm=arm, figures=tuple(_figures(place, seeds))) for place, arm in enumerate(arms))
     pairs = tuple(
-        Pair(base=one.arm, candidate=other.arm, lines=tuple(_lines(one, other))) for one, other in combinations(rows, 2)
+        ArmPair(base=one.arm, candidate=other.arm, lines=tuple(_lines(one, other)))
+        for one, other in combinations(rows, 2)
     )
     return TaskSweep(
         name=task,
@@ -77,15 +90,15 @@ def make_task(task: str, arms: Sequence[str], seeds: int) -> TaskSweep:
     )
 
 
-def _figures(place: int, seeds: int) -> Iterator[Figure]:
+def _figures(place: int, seeds: int) -> Iterator[ArmFigure]:
     for (name, kind), (start, step) in START.items():
         values = tuple(start + step * (place + 0.1 * seed) for seed in range(seeds))
         mean, wide = sum(values) / seeds, abs(step)
         bounds = None if name == MEDIAN else Bounds(low=mean - wide, high=mean + wide)
-        yield Figure(name=name, kind=kind, mean=mean, interval=bounds, values=values)
+        yield ArmFigure(name=name, kind=kind, mean=mean, interval=bounds, values=values)
 
 
-def _lines(one: Row, other: Row) -> Iterator[Line]:
+def _lines(one: ArmFigures, other: ArmFigures) -> Iterator[Line]:
     for base, candidate in zip(one.figures, other.figures, strict=True):
         assert base.mean is not None
         assert candidate.mean is not None
@@ -109,7 +122,7 @@ def _lines(one: Row, other: Row) -> Iterator[Line]:
         )
 
 
-def _claims(rows: Sequence[Row], pairs: Sequence[Pair]) -> Iterator[Claim]:
+def _claims(rows: Sequence[ArmFigures], pairs: Sequence[ArmPair]) -> Iterator[Claim]:
     for figure in rows[0].figures:
         losses = {}
         for row in rows:

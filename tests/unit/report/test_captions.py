@@ -12,15 +12,15 @@ from unit.report.conftest import HOSTILE, UNSEEN
 from unit.seeing import LANGUAGES, ToyLister, described, measured, write_task
 
 from mlbench.errors import UnknownName, UserError
-from mlbench.report.captions import BEST, WORST, captions
-from mlbench.report.comparison import compare
-from mlbench.report.console import console_report
-from mlbench.report.formats import FORMATS, as_text, console_pools, render, render_pools
-from mlbench.report.pool import answer_pool
-from mlbench.report.topic import find_topic, look_at
-from mlbench.report.topic_screen import TopicScreen
+from mlbench.evaluation.verify import read_pair
+from mlbench.reports.captions import BEST, WORST, captions
+from mlbench.reports.result.console import console_report
+from mlbench.reports.result.formats import FORMATS, as_text, console_pools, render, render_pools
+from mlbench.reports.result.pool import answer_pool
+from mlbench.reports.result.tables import compare
+from mlbench.reports.topic.console import TopicScreen
+from mlbench.reports.topic.content import find_topic, look_at
 from mlbench.results import Result
-from mlbench.verification import read_pair
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 TEXTS = [name for name in FORMATS if name != "png"]

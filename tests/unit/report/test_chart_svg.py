@@ -7,20 +7,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlbench.report.chart_svg import COLOURS, Axis, Chart, Mark, Series, chart_svg
-from mlbench.report.colours import contrast
+from mlbench.reports.colours import contrast
+from mlbench.reports.svg import COLOURS, Chart, ChartAxis, ChartSeries, Mark, chart_svg
 from mlbench.results import Bounds
 
 SVG = "{http://www.w3.org/2000/svg}"
 NUMBERS = st.floats(-1e6, 1e6, allow_nan=False)
 
 
-def chart(*series: Series, x: Axis | None = None, y: Axis | None = None) -> Chart:
-    return Chart(x or Axis("across"), y or Axis("upwards"), series, "what is seen")
+def chart(*series: ChartSeries, x: ChartAxis | None = None, y: ChartAxis | None = None) -> Chart:
+    return Chart(x or ChartAxis("across"), y or ChartAxis("upwards"), series, "what is seen")
 
 
-def line(*points: tuple[float, float], name: str = "") -> Series:
-    return Series(name, tuple(Mark(x, y, f"({x}, {y})") for x, y in points))
+def line(*points: tuple[float, float], name: str = "") -> ChartSeries:
+    return ChartSeries(name, tuple(Mark(x, y, f"({x}, {y})") for x, y in points))
 
 
 def drawn(svg: str) -> ElementTree.Element:
@@ -59,7 +59,7 @@ def test_every_mark_is_inside_and_larger_values_stand_further(points: list[tuple
 
 def test_a_logarithmic_axis_puts_equal_ratios_equally_far_apart() -> None:
     ticks = tuple((value, str(value)) for value in (0.1, 1.0, 10.0))
-    found = places(chart_svg(chart(line((0.1, 1), (1, 1), (10, 1)), x=Axis("data", ticks, log=True))))
+    found = places(chart_svg(chart(line((0.1, 1), (1, 1), (10, 1)), x=ChartAxis("data", ticks, log=True))))
     assert found[1][0] - found[0][0] == pytest.approx(found[2][0] - found[1][0], abs=0.2)
 
 
@@ -70,7 +70,7 @@ def test_round_values_are_labelled_without_leading_zero() -> None:
 
 def test_given_ticks_alone_are_labelled_as_far_as_there_is_room() -> None:
     ticks = tuple((float(number), f"value {number}") for number in range(20))
-    labels = texts(chart_svg(chart(line((0, 1), (19, 2)), x=Axis("x", ticks))))
+    labels = texts(chart_svg(chart(line((0, 1), (19, 2)), x=ChartAxis("x", ticks))))
     shown = [label for label in labels if label.startswith("value")]
     assert 3 < len(shown) < 12
     assert shown[0] == "value 0"
@@ -78,7 +78,7 @@ def test_given_ticks_alone_are_labelled_as_far_as_there_is_room() -> None:
 
 def test_intervals_reach_from_low_to_high_and_are_inside() -> None:
     mark = Mark(1.0, 5.0, "exact", interval=Bounds(low=2.0, high=9.0))
-    svg = chart_svg(chart(Series("", (mark, Mark(2.0, 5.0, "other")))))
+    svg = chart_svg(chart(ChartSeries("", (mark, Mark(2.0, 5.0, "other")))))
     path = next(p for p in re.findall(r'd="(M[^"]*V[^"]*)"', svg))
     low, high = (float(number) for number in re.findall(r" ([\d.]+)V([\d.]+)", path)[0])
     (_, middle), _ = places(svg)
@@ -87,13 +87,13 @@ def test_intervals_reach_from_low_to_high_and_are_inside() -> None:
 
 
 def test_seeds_are_drawn_beside_their_means() -> None:
-    svg = chart_svg(chart(Series("", (Mark(1, 2, "mean"),), ((1, 1.5), (1, 2.5)))))
+    svg = chart_svg(chart(ChartSeries("", (Mark(1, 2, "mean"),), ((1, 1.5), (1, 2.5)))))
     assert svg.count("<circle") == 3
 
 
 def test_several_series_have_marks_of_their_own_a_legend_and_do_not_hide_each_other() -> None:
     ticks = ((0.0, "0"), (1.0, "1"))
-    svg = chart_svg(chart(line((0, 1), (1, 2), name="one"), line((0, 1), (1, 2), name="two"), x=Axis("x", ticks)))
+    svg = chart_svg(chart(line((0, 1), (1, 2), name="one"), line((0, 1), (1, 2), name="two"), x=ChartAxis("x", ticks)))
     assert {"one", "two"} <= set(texts(svg))
     assert COLOURS[0] in svg
     assert COLOURS[1] in svg
@@ -105,7 +105,7 @@ def test_several_series_have_marks_of_their_own_a_legend_and_do_not_hide_each_ot
 def test_series_of_many_ticks_do_not_stray_to_the_next() -> None:
     ticks = tuple((float(number), str(number)) for number in range(60))
     many = [line(*((value, 1.0) for value, _ in ticks), name=name) for name in ("one", "two", "three")]
-    svg = chart_svg(chart(*many, x=Axis("x", ticks)))
+    svg = chart_svg(chart(*many, x=ChartAxis("x", ticks)))
     squares, triangles = (
         [float(x) for x in re.findall(rf'translate\(([\d.]+) [\d.]+\)" d="{re.escape(shape)}', svg)][:60]
         for shape in ("M-4.5 -4.5", "M0 -6L5.5 4.5")
@@ -126,7 +126,7 @@ def test_charts_side_by_side_need_not_look_alike() -> None:
 
 def test_labels_do_not_cover_each_other() -> None:
     marks = tuple(Mark(0.5 + 0.001 * number, 0.5, "exact", label=f"arm {number}") for number in range(4))
-    svg = chart_svg(chart(Series("", (*marks, Mark(1, 1, "far")))))
+    svg = chart_svg(chart(ChartSeries("", (*marks, Mark(1, 1, "far")))))
     labels = [e for e in drawn(svg).iter(f"{SVG}text") if (e.text or "").startswith("arm")]
     assert len({(e.attrib["x"], e.attrib["y"]) for e in labels}) == 4
 
@@ -134,7 +134,12 @@ def test_labels_do_not_cover_each_other() -> None:
 def test_what_it_shows_is_said_and_escaped() -> None:
     nasty = '<script>"&'
     svg = chart_svg(
-        Chart(Axis(nasty), Axis(nasty), (Series(nasty, (Mark(1, 1, nasty, nasty), Mark(2, 2, "b"))),), nasty)
+        Chart(
+            ChartAxis(nasty),
+            ChartAxis(nasty),
+            (ChartSeries(nasty, (Mark(1, 1, nasty, nasty), Mark(2, 2, "b"))),),
+            nasty,
+        )
     )
     root = drawn(svg)
     assert root.attrib["aria-label"] == nasty

@@ -2,7 +2,7 @@ from collections.abc import Callable
 
 import pytest
 
-from mlbench.report.comparison import compare
+from mlbench.reports.result.tables import compare
 from mlbench.results import Result
 
 ResultOf = Callable[..., Result]

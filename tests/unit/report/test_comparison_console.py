@@ -7,10 +7,9 @@ from rich.console import Console
 from unit.report.comparison_cases import floor, make_comparison, make_task
 from unit.report.conftest import HOSTILE, UNSEEN
 
-from mlbench.regression.document import Comparison
-from mlbench.report.comparison_console import comparison_console
-from mlbench.report.difference_map import DifferenceMap, whole
-from mlbench.report.differences import difference_grid
+from mlbench.compare.document import Comparison
+from mlbench.reports.comparison.console import DifferenceMap, comparison_console, whole
+from mlbench.reports.comparison.content import difference_grid
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "comparison.txt"
 

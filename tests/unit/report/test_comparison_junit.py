@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from unit.report.comparison_cases import floor, make_comparison, required
 from unit.report.test_comparison_console import spoiled
 
-from mlbench.regression.document import Comparison
-from mlbench.report.comparison_junit import comparison_junit
+from mlbench.compare.document import Comparison
+from mlbench.reports.comparison.junit import comparison_junit
 
 # The JUnit schema that Jenkins documents (junit-10.xsd): children in their order, attributes required and allowed.
 CHILDREN = {

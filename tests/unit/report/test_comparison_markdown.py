@@ -7,8 +7,8 @@ from markdown_it import MarkdownIt
 from unit.report.comparison_cases import floor, make_comparison, make_task
 from unit.report.test_comparison_console import spoiled
 
-from mlbench.report.comparison_markdown import LONGEST, comparison_markdown
-from mlbench.report.differences import single_settings
+from mlbench.reports.comparison.content import single_settings
+from mlbench.reports.comparison.markdown import LONGEST, comparison_markdown
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "comparison.md"
 READER = MarkdownIt("commonmark").enable("table").enable("strikethrough")

@@ -1,8 +1,8 @@
 import pytest
 from unit.report.comparison_cases import floor, make_check, make_comparison, make_task, required
 
-from mlbench.regression.document import Check, Comparison
-from mlbench.report.comparison_notes import (
+from mlbench.compare.document import Check, Comparison
+from mlbench.reports.comparison.content import (
     both_sides,
     bound_text,
     check_title,

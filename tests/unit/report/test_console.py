@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from mlbench.errors import UnknownName
-from mlbench.report.console import console_report
+from mlbench.reports.result.console import console_report
 from mlbench.results import BiasResult, Result
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "console_report.txt"

@@ -4,7 +4,7 @@ from typing import cast
 
 import pytest
 
-from mlbench.report.csv_table import COLUMNS, csv_report
+from mlbench.reports.result.csv import COLUMNS, csv_report
 from mlbench.results import Result
 
 

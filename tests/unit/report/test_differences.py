@@ -3,21 +3,20 @@
 import pytest
 from unit.report.comparison_cases import LEVEL, make_comparison, make_task
 
-from mlbench.contrasts import Subject
-from mlbench.report.detectable import power
-from mlbench.report.differences import (
+from mlbench.reports.comparison.content import (
     by_language,
     difference_grid,
     other_aggregates,
     other_measures,
+    power,
     setting_of,
-    signed,
     single_settings,
     summary,
     title,
     worst,
 )
-from mlbench.report.sweep_rows import Quantity
+from mlbench.reports.formatting import Quantity, signed
+from mlbench.statistics.differences import Subject
 
 LANGUAGES = ("de", "en", "th")
 TASK = make_task("xquad-r", LANGUAGES)

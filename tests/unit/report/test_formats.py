@@ -7,8 +7,16 @@ from pathlib import Path
 import pytest
 
 from mlbench.errors import UnknownName, UserError
-from mlbench.report.formats import FORMATS, as_text, console_reports, format_of, render, render_pools, save
-from mlbench.report.harmless import harmless
+from mlbench.reports.formatting import harmless
+from mlbench.reports.result.formats import (
+    FORMATS,
+    as_text,
+    console_reports,
+    format_of,
+    render,
+    render_pools,
+    save,
+)
 from mlbench.results import Result
 
 GOLDEN = Path(__file__).parents[2] / "golden"

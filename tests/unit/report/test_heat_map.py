@@ -7,8 +7,8 @@ from typing import Literal
 import pytest
 from rich.console import Console
 
-from mlbench.report.heat_map import HeatMap
-from mlbench.report.pairs import Grid, grid
+from mlbench.reports.grid import Grid, grid
+from mlbench.reports.heat_map import HeatMap
 from mlbench.results import Result
 
 ResultOf = Callable[..., Result]

@@ -4,9 +4,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from mlbench.report.colours import contrast
-from mlbench.report.heat_map_svg import alternative, heat_map_svg
-from mlbench.report.pairs import Grid, grid
+from mlbench.reports.colours import contrast
+from mlbench.reports.grid import Grid, grid
+from mlbench.reports.result.page import alternative, heat_map_svg
 from mlbench.results import Bounds, Result
 
 SVG = "{http://www.w3.org/2000/svg}"

@@ -12,13 +12,11 @@ from hypothesis import strategies as st
 from rich.console import Console
 from unit.report.conftest import HOSTILE, TRAINING, UNSEEN, make_result, spoil
 
+from mlbench.collection.languages import TEXT_KINDS
 from mlbench.errors import UnknownName, UserError
-from mlbench.languages import TEXT_KINDS
-from mlbench.report.harmless import harmless
-from mlbench.report.history import History, history, quantities, to_json
-from mlbench.report.history_order import Order
-from mlbench.report.history_svg import history_svg
-from mlbench.report.history_table import history_report
+from mlbench.reports.formatting import harmless
+from mlbench.reports.history.content import History, Order, history, quantities, to_json
+from mlbench.reports.history.render import history_report, history_svg
 from mlbench.results import Aggregate, Bounds, Result
 
 SVG = "{http://www.w3.org/2000/svg}"

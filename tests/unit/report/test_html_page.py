@@ -4,8 +4,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from mlbench.report.harmless import harmless
-from mlbench.report.html_page import html_report
+from mlbench.reports.formatting import harmless
+from mlbench.reports.result.page import html_report
 from mlbench.results import Result
 
 ResultOf = Callable[..., Result]

@@ -9,12 +9,9 @@ import pytest
 from rich.console import Console
 from unit.index_costs.measured import costs
 
-from mlbench.index_costs.document import IndexCosts
-from mlbench.report.index_console import index_console
-from mlbench.report.index_figures import _ticks, index_drawings
-from mlbench.report.index_markdown import index_markdown
-from mlbench.report.index_page import index_page
-from mlbench.report.index_rows import tables
+from mlbench.compare.index_costs import IndexCosts
+from mlbench.reports.index_costs.content import tables
+from mlbench.reports.index_costs.render import _ticks, index_console, index_drawings, index_markdown, index_page
 
 pytest.importorskip("faiss")
 

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from mlbench.report.harmless import harmless
-from mlbench.report.markdown import code, markdown_report, name
+from mlbench.reports.formatting import harmless, markdown_code, markdown_text
+from mlbench.reports.result.markdown import markdown_report
 from mlbench.results import Result
 
 ResultOf = Callable[..., Result]
@@ -22,7 +22,7 @@ def seen(html: str) -> str:
 
 @given(PRINTABLE.filter(lambda text: text.strip() == text and text))
 def test_a_code_span_shows_what_is_in_it(text: str) -> None:
-    html = READER.renderInline(code(text))
+    html = READER.renderInline(markdown_code(text))
     assert html.startswith("<code>")
     assert seen(html) == text
 
@@ -33,21 +33,21 @@ def test_a_code_span_shows_what_is_in_it(text: str) -> None:
 )
 def test_a_name_is_shown_as_it_is(known: str | None, text: str) -> None:
     wanted = text if known is None else known
-    assert seen(READER.renderInline(name(wanted))) == wanted
+    assert seen(READER.renderInline(markdown_text(wanted))) == wanted
 
 
 @pytest.mark.parametrize(
     "text", ["@someone", "www.example.org", "http://a", "a@b.cd", "#12", "=@me", "<b>", "&lt;", "x*y*"]
 )
 def test_what_would_act_is_code(text: str) -> None:
-    assert name(text).startswith("`")
+    assert markdown_text(text).startswith("`")
 
 
 @pytest.mark.parametrize(
     "text", ["AP", "nDCG@10", "complete@m", "rank_distance", "pt-br", "1.1% of them: a, b", "2.0", "(p = 0.02)"]
 )
 def test_what_is_plain_stays_plain(text: str) -> None:
-    assert name(text) == text
+    assert markdown_text(text) == text
 
 
 def rows(markdown: str) -> list[list[str]]:

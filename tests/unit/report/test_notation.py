@@ -1,6 +1,6 @@
 import pytest
 
-from mlbench.report.notation import count, decimal, heading, interval, spoken, two_digits, visible
+from mlbench.reports.formatting import count, decimal, heading, interval, spoken, two_digits, visible
 from mlbench.results import Bounds
 
 

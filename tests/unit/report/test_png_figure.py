@@ -3,7 +3,7 @@ import sys
 import pytest
 
 from mlbench.errors import MissingExtra
-from mlbench.report.png_figure import png_report
+from mlbench.reports.result.png import png_report
 from mlbench.results import Result
 
 

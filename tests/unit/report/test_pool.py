@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from mlbench.errors import UserError
-from mlbench.ranks import UNKNOWN, Ranks
-from mlbench.report.pool import PoolAnswer, PoolTable, answer_pool
+from mlbench.ranking.ranks import UNKNOWN, Ranks
+from mlbench.reports.result.pool import PoolAnswer, PoolTable, answer_pool
 from mlbench.results import Result
 
 LANGUAGES = ("de", "en", "th")

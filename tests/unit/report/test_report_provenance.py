@@ -1,8 +1,8 @@
 import pytest
 
 from mlbench.provenance import Contamination, Provenance
-from mlbench.report.html_page import html_report
-from mlbench.report.provenance import provenance, trained
+from mlbench.reports.provenance import provenance, trained
+from mlbench.reports.result.page import html_report
 from mlbench.results import Result
 
 

@@ -3,8 +3,8 @@ from xml.etree import ElementTree
 import pytest
 from unit.report.sweep_cases import ALPHA, FRACTION, KIND, make_sweep
 
-from mlbench.report.sweep_figures import drawings
-from mlbench.sweeps import Axis, Sweep
+from mlbench.compare.sweep import Sweep, SweepAxis
+from mlbench.reports.sweep.page import drawings
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -48,7 +48,7 @@ def test_single_seeds_are_shown_where_there_are_several() -> None:
 
 
 @pytest.mark.parametrize("axes", [(ALPHA, FRACTION), (FRACTION, ALPHA)])
-def test_data_fractions_give_scaling_on_a_logarithmic_axis(axes: tuple[Axis, ...]) -> None:
+def test_data_fractions_give_scaling_on_a_logarithmic_axis(axes: tuple[SweepAxis, ...]) -> None:
     sweep = make_sweep(axes)
     assert {f"{kind} mAP by data fraction" for kind in ("Monolingual", "Cross-lingual", "Multilingual")} <= set(
         titles(sweep)

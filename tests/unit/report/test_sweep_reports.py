@@ -9,12 +9,12 @@ import pytest
 from rich.console import Console
 from unit.report.sweep_cases import ALPHA, FRACTION, make_sweep
 
-from mlbench.report.harmless import harmless
-from mlbench.report.sweep_markdown import sweep_markdown
-from mlbench.report.sweep_page import sweep_page
-from mlbench.report.sweep_rows import Quantity, difference_cell, figure_cell, p_text
-from mlbench.report.sweep_table import sweep_report
-from mlbench.sweeps import Sweep
+from mlbench.compare.sweep import Sweep
+from mlbench.reports.formatting import Quantity, harmless, p_text
+from mlbench.reports.sweep.console import sweep_report
+from mlbench.reports.sweep.content import difference_cell, figure_cell
+from mlbench.reports.sweep.markdown import sweep_markdown
+from mlbench.reports.sweep.page import sweep_page
 
 NASTY = "<b>|*x*`\x1b[31m"
 

@@ -10,15 +10,15 @@ from rich.console import Console
 from unit.report.conftest import make_result
 from unit.scoring.cases import ListRanker, Orders, make_collection, random_orders, ranks_in_pool, ranks_of
 
+from mlbench.collection.languages import Kind, settings_of
+from mlbench.collection.records import Collection, Document, Query
 from mlbench.errors import UserError
-from mlbench.languages import Kind, settings_of
-from mlbench.layout import lay_out, to_ranks
 from mlbench.protocols import Silence
-from mlbench.ranks import Ranks
-from mlbench.records import Collection, Document, Query
-from mlbench.report.topic import find_topic, look_at
-from mlbench.report.topic_screen import TopicScreen, isolated, printable, shortened, shortened_id
-from mlbench.tables import look_up_lists
+from mlbench.ranking.index_arrays import index_collection, to_ranks
+from mlbench.ranking.rank_documents import rank_lists
+from mlbench.ranking.ranks import Ranks
+from mlbench.reports.topic.console import TopicScreen, isolated, printable, shortened, shortened_id
+from mlbench.reports.topic.content import find_topic, look_at
 
 RESULT = make_result()
 ISOLATE, END = "\u2068", "\u2069"
@@ -37,8 +37,8 @@ def average_precision(collection: Collection, orders: Orders, language: str, top
 
 
 def list_ranks(collection: Collection, orders: Orders, *, longest: int | None = None, kinds: list[Kind]) -> Ranks:
-    layout, ranker = lay_out(collection), ListRanker(collection, orders, longest)
-    return to_ranks(layout, look_up_lists(layout, ranker, settings_of(collection.languages, kinds), 20, Silence()))
+    layout, ranker = index_collection(collection), ListRanker(collection, orders, longest)
+    return to_ranks(layout, rank_lists(layout, ranker, settings_of(collection.languages, kinds), 20, Silence()))
 
 
 def drawn(screen: TopicScreen, width: int, *, colour: bool = False) -> str:

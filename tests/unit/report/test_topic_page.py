@@ -6,14 +6,13 @@ import pytest
 from unit.report.conftest import HOSTILE, UNSEEN
 from unit.seeing import measured, write_task
 
-from mlbench.data import load_collection
-from mlbench.records import Collection
-from mlbench.report.notation import ABSENT
-from mlbench.report.pictures import LARGEST, pictures_of
-from mlbench.report.topic import Topic, look_at
-from mlbench.report.topic_page import TopicAnswer, topic_page
-from mlbench.tasks import load_task
-from mlbench.verification import read_pair
+from mlbench.collection.records import Collection
+from mlbench.evaluation.verify import read_pair
+from mlbench.reports.formatting import ABSENT
+from mlbench.reports.topic.content import Topic, look_at
+from mlbench.reports.topic.page import LARGEST, TopicAnswer, pictures_of, topic_page
+from mlbench.tasks.load import load_collection
+from mlbench.tasks.task import load_task
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from rich.console import Console, RenderableType
 from rich.text import Text
 
-from mlbench.report.width import FittedTable, Flow, fit
+from mlbench.reports.console import FittedTable, Flow, fit
 
 words = st.text("abc", min_size=1, max_size=9)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mlbench.records import Image
+from mlbench.collection.records import Image
 
 CAPTIONS = [
     "",
@@ -50,7 +50,7 @@ def records(paths: Iterable[Path]) -> list[Image]:
 
 def opened(images: Iterable[Image]) -> list[Any]:
     """Return the images as Pillow's own objects."""
-    from mlbench.images import open_image
+    from mlbench.collection.images import open_image
 
     return [open_image(image.path) for image in images]
 

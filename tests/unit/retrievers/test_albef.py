@@ -10,16 +10,16 @@ from unit.retrievers import reference_albef
 from unit.retrievers.albef_checkpoints import SMALL, official_shapes, random_state, save_albef, small_shapes
 from unit.retrievers.image_text_checkpoints import CAPTIONS, bert_tokenizer, opened, save_pictures
 
+from mlbench.collection.records import Image
 from mlbench.errors import RetrieverError
+from mlbench.open_model import open_retriever
 from mlbench.protocols import Encoder, Runtime
-from mlbench.records import Image
-from mlbench.specs import open_retriever
-from mlbench.systems.opening import open_reranker
+from mlbench.retrievers.pipelines.system import open_reranker
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
-from mlbench.retrievers.albef import clean_caption, interpolate_positions  # noqa: E402
+from mlbench.retrievers.image_text.albef import clean_caption, interpolate_positions  # noqa: E402
 
 torch.set_num_threads(1)
 

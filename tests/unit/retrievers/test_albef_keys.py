@@ -4,7 +4,7 @@ import pytest
 from unit.retrievers.albef_checkpoints import DEPTH, SMALL, Shapes, official_shapes, small_shapes
 
 from mlbench.errors import RetrieverError
-from mlbench.retrievers.albef_keys import POSITION_IDS, official_name, read_sizes
+from mlbench.retrievers.image_text.albef_checkpoint import POSITION_IDS, official_name, read_sizes
 
 OFFICIAL = official_shapes()
 

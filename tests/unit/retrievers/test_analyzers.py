@@ -7,9 +7,9 @@ from reference_lucene import java_class, lucene_scores
 
 from mlbench import load_collection, load_task
 from mlbench.errors import MissingExtra
-from mlbench.retrievers import analyzers as module
-from mlbench.retrievers.analyzers import Analyzers, analyzer_name, remark
-from mlbench.retrievers.postings import Postings, Vocabulary
+from mlbench.retrievers import lucene as module
+from mlbench.retrievers.bm25 import Postings, TermNumbers
+from mlbench.retrievers.lucene import Analyzers, analyzer_name, remark
 
 pytest.importorskip("pyserini")
 pytest.importorskip("pythainlp")
@@ -123,7 +123,7 @@ def test_scores_are_those_of_lucene_to_the_bit(analyzers: Analyzers, language: s
     texts = [document.text for document in documents]
     texts += [" ".join(texts[:number]) for number in (2, 5, 20)] + [""]
     doc_ids = [f"{number:04}" for number in range(len(texts))]
-    vocabulary = Vocabulary()
+    vocabulary = TermNumbers()
     postings = Postings(doc_ids, vocabulary.number(analyzers.terms(language, texts)), k1=0.9, b=0.4)
     asked = vocabulary.number(analyzers.terms(language, queries))
     opened = analyzers._opened[language][0]
@@ -138,7 +138,7 @@ def test_deep_recursion_is_still_pythons_own_beside_a_java() -> None:
     program = """
 import json
 import sys
-from mlbench.retrievers.analyzers import Analyzers
+from mlbench.retrievers.lucene import Analyzers
 
 Analyzers("512m")
 sys.setrecursionlimit(8_000)

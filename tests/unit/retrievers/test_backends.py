@@ -14,12 +14,11 @@ import pytest
 from tiny import LARGER, SMALL, TEXTS, save_bert, save_tokenizer
 
 from mlbench.errors import MissingExtra, RetrieverError
-from mlbench.files import GRAPHS
+from mlbench.io.cache import GRAPHS
+from mlbench.open_model import open_retriever
 from mlbench.protocols import Runtime
-from mlbench.retrievers import backends, graph_libraries
-from mlbench.retrievers.dense import Dense
-from mlbench.retrievers.dense_encoder import DenseEncoder
-from mlbench.specs import open_retriever
+from mlbench.retrievers import backends
+from mlbench.retrievers.dense import Dense, DenseEncoder
 
 # A process that has computed graphs with OpenVINO and is forked later, as by torch's data loaders, may end with a
 # segmentation fault.
@@ -151,7 +150,7 @@ def test_same_vectors_as_the_library(backend: str, saved: Mapping[str, Path]) ->
 
 @pytest.mark.parametrize("name", ["bert", "decoder"])
 def test_bf16_of_openvino_is_near(name: str, saved: Mapping[str, Path]) -> None:
-    if "bf16" not in graph_libraries.openvino_dtypes():
+    if "bf16" not in backends.openvino_dtypes():
         pytest.skip("this processor has no bf16")
     half = opened(saved[name], backend="openvino", dtype="bf16")
     full = opened(saved[name]).encode(TEXTS, "query")
@@ -181,7 +180,7 @@ def made(saved: Mapping[str, Path], cache: Path, tmp_path: Path, monkeypatch: py
 class TestFingerprint:
     def test_differs_by_backend_and_precision(self, saved: Mapping[str, Path]) -> None:
         choices = [{}, {"dtype": "bf16"}, {"backend": "onnx"}, {"backend": "openvino"}]
-        if "bf16" in graph_libraries.openvino_dtypes():
+        if "bf16" in backends.openvino_dtypes():
             choices.append({"backend": "openvino", "dtype": "bf16"})
         found = [opened(saved["bert"], **choice).fingerprint("query") for choice in choices]
         assert len(set(found)) == len(choices)
@@ -260,7 +259,7 @@ class TestRefused:
             def get_property(self, device: str, name: str) -> list[str]:
                 return ["FP32", "INT8"]
 
-        monkeypatch.setattr(graph_libraries, "_core", Old)
+        monkeypatch.setattr(backends, "_core", Old)
         with pytest.raises(RetrieverError, match="dtype=bf16: backend=openvino computes in fp32 on this processor"):
             opened(saved["bert"], backend="openvino", dtype="bf16")
 
@@ -327,7 +326,7 @@ class TestThreads:
         assert seen == [(1, "0"), (2, "0")]
 
     def test_of_openvino(self, saved: Mapping[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-        core = graph_libraries._core()
+        core = backends._core()
         names = ("INFERENCE_NUM_THREADS", "INFERENCE_PRECISION_HINT", "ENABLE_CPU_PINNING")
         seen = []
 
@@ -339,7 +338,7 @@ class TestThreads:
                 seen.append(tuple(compiled.get_property(name) for name in names))
                 return compiled
 
-        monkeypatch.setattr(graph_libraries, "_core", Watched)
+        monkeypatch.setattr(backends, "_core", Watched)
         for threads in (1, 2):
             opened(saved["bert"], Runtime(threads=threads), backend="openvino")
         assert [(threads, pinned) for threads, _, pinned in seen] == [(1, False), (2, False)]
@@ -356,7 +355,7 @@ class Telemetry:
 ENCODE = """\
 import sys
 from mlbench.protocols import Runtime
-from mlbench.specs import open_retriever
+from mlbench.open_model import open_retriever
 vectors = open_retriever(sys.argv[1], {"backend": "openvino"}, Runtime(threads=1)).encode(["the cat"], "query")
 assert vectors.shape == (1, 32)
 assert "openvino" in sys.modules

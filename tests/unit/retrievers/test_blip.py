@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from unit.retrievers.image_text_checkpoints import CAPTIONS, DIM, opened, save_blip, save_pictures
 
+from mlbench.collection.records import Image
 from mlbench.errors import RetrieverError
+from mlbench.open_model import open_retriever
 from mlbench.protocols import Encoder, Runtime
-from mlbench.records import Image
-from mlbench.specs import open_retriever
-from mlbench.systems.opening import open_reranker
+from mlbench.retrievers.pipelines.system import open_reranker
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")

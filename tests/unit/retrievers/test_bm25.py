@@ -7,10 +7,10 @@ import pytest
 from pydantic import ValidationError
 
 from mlbench import load_collection, load_task
+from mlbench.collection.languages import Setting
+from mlbench.collection.records import Document, Query, document_id
 from mlbench.errors import RetrieverError
-from mlbench.languages import Setting
 from mlbench.protocols import Ranker, Runtime
-from mlbench.records import Document, Query, document_id
 from mlbench.retrievers.bm25 import BM25, BM25Ranker
 
 # Reciprocal ranks at 10 on sentences, that Anserini with these analyzers gives.

@@ -9,7 +9,7 @@ from unit.retrievers.tiny import TEXTS, save_bert
 from mlbench.errors import MissingExtra, RetrieverError
 from mlbench.protocols import Reranker, Runtime
 from mlbench.retrievers import dense
-from mlbench.systems.opening import open_reranker
+from mlbench.retrievers.pipelines.system import open_reranker
 
 torch = pytest.importorskip("torch")
 sentence_transformers = pytest.importorskip("sentence_transformers")

@@ -14,11 +14,10 @@ import numpy as np
 import pytest
 
 from mlbench.errors import MissingExtra, RetrieverError
+from mlbench.open_model import open_retriever
 from mlbench.protocols import Encoder, Runtime
 from mlbench.retrievers.checkpoint import digest_checkpoint
-from mlbench.retrievers.dense import Dense, require_torch
-from mlbench.retrievers.dense_encoder import DenseEncoder
-from mlbench.specs import open_retriever
+from mlbench.retrievers.dense import Dense, DenseEncoder, require_torch
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -420,7 +419,7 @@ def test_offline_asks_no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("surroundings", [{"HF_HUB_OFFLINE": "1"}, {"HF_ENDPOINT": "http://127.0.0.1:9"}])
 def test_hub_out_of_reach(surroundings: dict[str, str], tmp_path: Path) -> None:
     code = (
-        "from mlbench.specs import open_retriever\nfrom mlbench.protocols import Runtime\n"
+        "from mlbench.open_model import open_retriever\nfrom mlbench.protocols import Runtime\n"
         "try: open_retriever('someone/some-model', {}, Runtime())\nexcept Exception as error: print(repr(error))"
     )
     environment = {**os.environ, "HF_HOME": str(tmp_path), **surroundings}

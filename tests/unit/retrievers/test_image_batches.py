@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from unit.retrievers.image_text_checkpoints import save_pictures
 
 from mlbench.errors import DataError, RetrieverError
-from mlbench.retrievers.image_batches import image_batches
+from mlbench.retrievers.batching import image_batches
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("PIL")
@@ -32,7 +32,7 @@ def mean(images: Sequence[Any]) -> dict[str, Any]:
 def test_batches_hold_all_images_in_their_order(paths: list[Path], n: int, size: int, threads: int) -> None:
     batches = [batch["mean"] for batch in image_batches(paths[:n], mean, size, threads)]
     assert [len(batch) for batch in batches] == [min(size, n - start) for start in range(0, n, size)]
-    from mlbench.images import open_image
+    from mlbench.collection.images import open_image
 
     expected = [np.asarray(open_image(path)).mean() for path in paths[:n]]
     assert torch.cat([torch.zeros(0), *batches]).tolist() == pytest.approx(expected)

@@ -11,13 +11,12 @@ import pytest
 from unit.retrievers import image_text_checkpoints as checkpoints
 from unit.retrievers.image_text_checkpoints import CAPTIONS, DIM
 
+from mlbench.collection.records import Image
 from mlbench.errors import DataError, MissingExtra, RetrieverError
-from mlbench.protocols import Encoder, Runtime, Seeing, Vectors
-from mlbench.records import Image
-from mlbench.retrievers import image_text
-from mlbench.retrievers.image_text import ImageText
-from mlbench.retrievers.image_text_encoder import ImageTextEncoder
-from mlbench.specs import adopt, open_retriever, parse
+from mlbench.open_model import adopt, open_retriever, parse
+from mlbench.protocols import Encoder, ReadsImages, Runtime, Vectors
+from mlbench.retrievers.image_text import encoder
+from mlbench.retrievers.image_text.encoder import ImageTextEncoder, ImageTextLoader
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -83,7 +82,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> list[Image]:
 def opened(folder: Path, runtime: Runtime = CPU, **settings: str) -> ImageTextEncoder:
     encoder = open_retriever(f"image_text:{folder}", settings, runtime)
     assert isinstance(encoder, Encoder)
-    assert isinstance(encoder, Seeing)
+    assert isinstance(encoder, ReadsImages)
     assert isinstance(encoder, ImageTextEncoder)
     return encoder
 
@@ -185,7 +184,7 @@ def test_folders_are_recognised(saved: Mapping[str, Path]) -> None:
         **dict.fromkeys(saved, "image_text"),
         "text tower": "dense",
     }
-    assert not ImageText.recognises(saved["clip"].parent)
+    assert not ImageTextLoader.recognises(saved["clip"].parent)
 
 
 def test_the_prefix_stands_before_each_text_and_no_image(saved: Mapping[str, Path], images: list[Image]) -> None:
@@ -285,8 +284,8 @@ class TestInMemory:
 
     def test_what_reads_texts_alone_is_dense(self, saved: Mapping[str, Path]) -> None:
         model = sentence_transformers.SentenceTransformer(str(saved["text tower"]), device="cpu")
-        assert not isinstance(adopt(model, {}, CPU), Seeing)
-        assert ImageText.adopt((model, "no processor"), ImageText.Settings(), CPU) is None
+        assert not isinstance(adopt(model, {}, CPU), ReadsImages)
+        assert ImageTextLoader.adopt((model, "no processor"), ImageTextLoader.Settings(), CPU) is None
         with pytest.raises(RetrieverError, match="dense: unknown key 'text_prefix'"):
             adopt(model, {"text_prefix": "x"}, CPU)
 
@@ -399,6 +398,6 @@ def test_wrong_settings(name: str, settings: dict[str, str], message: str, saved
 
 
 def test_missing_libraries(monkeypatch: pytest.MonkeyPatch, saved: Mapping[str, Path]) -> None:
-    monkeypatch.setattr(image_text, "find_spec", lambda name: None if name == "PIL" else object())
+    monkeypatch.setattr(encoder, "find_spec", lambda name: None if name == "PIL" else object())
     with pytest.raises(MissingExtra, match=r"image-text models need: pip install 'mlbench\[images\]'"):
         opened(saved["clip"])

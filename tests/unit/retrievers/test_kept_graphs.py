@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from mlbench.files import GRAPHS
-from mlbench.retrievers.kept_graphs import kept_graph
+from mlbench.io.cache import GRAPHS
+from mlbench.retrievers.backends import kept_graph
 
 
 @pytest.fixture

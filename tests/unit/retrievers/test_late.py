@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 from unit.retrievers.tiny import TEXTS, save_bert
 
+from mlbench.collection.languages import Setting
+from mlbench.collection.records import Document, Query
 from mlbench.errors import RetrieverError
-from mlbench.languages import Setting
+from mlbench.open_model import open_retriever
 from mlbench.protocols import Ranker, Runtime
-from mlbench.records import Document, Query
-from mlbench.retrievers import late
-from mlbench.retrievers.late import LateLists
-from mlbench.retrievers.text_lists import grid_rows
-from mlbench.specs import open_retriever
+from mlbench.retrievers import late_interaction
+from mlbench.retrievers.late_interaction import LateLists
+from mlbench.retrievers.token_scores import grid_rows
 
 torch = pytest.importorskip("torch")
 sentence_transformers = pytest.importorskip("sentence_transformers")
@@ -65,8 +65,8 @@ def test_scores_are_those_of_the_library(saved: Path, name: str) -> None:
 def test_scores_are_exact_however_the_work_is_cut(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lists = opened(saved)
     scores = scores_of(lists)
-    monkeypatch.setattr(late, "_TILE_TOKENS", 37)
-    monkeypatch.setattr(late, "_CELLS", 500)
+    monkeypatch.setattr(late_interaction, "_TILE_TOKENS", 37)
+    monkeypatch.setattr(late_interaction, "_CELLS", 500)
     assert (scores_of(lists) == scores).all()
     [query], [document] = lists.encode([QUERIES[2].text], "query"), lists.encode([DOCUMENTS[3].text], "document")
     rows = [

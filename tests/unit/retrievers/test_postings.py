@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlbench.errors import RetrieverError
-from mlbench.retrievers.postings import LENGTHS, Postings, Vocabulary, join
+from mlbench.retrievers.bm25 import LENGTHS, Postings, TermNumbers, join
 
 TEXT = st.lists(st.sampled_from("abcdefgh"), max_size=60)
 KEYS = st.sampled_from([(0.9, 0.4), (1.2, 0.75), (0.0, 0.0), (2.0, 1.0)])
@@ -34,7 +34,7 @@ def plain(documents: list[list[str]], query: list[str], k1: float, b: float) -> 
     st.lists(TEXT, min_size=1, max_size=12), TEXT, st.sampled_from([(0.9, 0.4), (1.2, 0.75), (0.0, 0.0), (2.0, 1.0)])
 )
 def test_the_scores_of_the_formula(documents: list[list[str]], query: list[str], keys: tuple[float, float]) -> None:
-    vocabulary, (k1, b) = Vocabulary(), keys
+    vocabulary, (k1, b) = TermNumbers(), keys
     names = [f"d{number:02}" for number in range(len(documents))]
     postings = Postings(names, vocabulary.number(documents), k1=k1, b=b)
     asked = vocabulary.number([query])[0]
@@ -55,7 +55,7 @@ def test_lengths_are_those_of_one_byte() -> None:
 
 
 def test_ties_are_broken_by_id() -> None:
-    vocabulary = Vocabulary()
+    vocabulary = TermNumbers()
     terms = vocabulary.number([["a", "b"], ["a", "c"], ["a", "d"]])
     postings = Postings(["x1", "x3", "x2"], terms, k1=0.9, b=0.4)
     asked = vocabulary.number([["a"]])[0]
@@ -64,7 +64,7 @@ def test_ties_are_broken_by_id() -> None:
 
 
 def test_a_pool_is_one_index() -> None:
-    vocabulary = Vocabulary()
+    vocabulary = TermNumbers()
     parts = [vocabulary.number(texts) for texts in ([["a", "b"], []], [["a"]], [], [["c"] * 5, ["b", "c"]])]
     together = vocabulary.number([["a", "b"], [], ["a"], ["c"] * 5, ["b", "c"]])
     joined = join(parts)
@@ -74,7 +74,7 @@ def test_a_pool_is_one_index() -> None:
 
 
 def test_nothing_to_find() -> None:
-    vocabulary = Vocabulary()
+    vocabulary = TermNumbers()
     empty = Postings([], vocabulary.number([]), k1=0.9, b=0.4)
     blank = Postings(["a"], vocabulary.number([[]]), k1=0.9, b=0.4)
     some = Postings(["a"], vocabulary.number([["x"]]), k1=0.9, b=0.4)
@@ -84,4 +84,4 @@ def test_nothing_to_find() -> None:
 
 def test_an_id_twice() -> None:
     with pytest.raises(RetrieverError, match="two documents have the id 'a'"):
-        Postings(["a", "b", "a"], Vocabulary().number([["x"], ["y"], ["z"]]), k1=0.9, b=0.4)
+        Postings(["a", "b", "a"], TermNumbers().number([["x"], ["y"], ["z"]]), k1=0.9, b=0.4)

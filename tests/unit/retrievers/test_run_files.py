@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mlbench.collection.languages import Setting
+from mlbench.collection.records import Document, Query, document_id
 from mlbench.errors import RetrieverError
-from mlbench.languages import Setting
+from mlbench.open_model import open_retriever
 from mlbench.protocols import Ranker, Runtime
-from mlbench.records import Document, Query, document_id
-from mlbench.retrievers.run import RunRanker
-from mlbench.specs import open_retriever
+from mlbench.retrievers.run_files import RunRanker
 
 IDS = {language: [document_id("t", language, "p", str(i)) for i in range(4)] for language in ("en", "th")}
 DOCUMENTS = {language: [Document(doc_id, "text") for doc_id in ids] for language, ids in IDS.items()}

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from unit.retrievers.tiny import TEXTS, save_bert
 
+from mlbench.collection.languages import Setting
+from mlbench.collection.records import Document, Query
 from mlbench.errors import RetrieverError
-from mlbench.languages import Setting
+from mlbench.open_model import open_retriever
 from mlbench.protocols import Ranker, Runtime
-from mlbench.records import Document, Query
 from mlbench.retrievers.sparse import SparseLists
-from mlbench.specs import open_retriever
 
 torch = pytest.importorskip("torch")
 sentence_transformers = pytest.importorskip("sentence_transformers")

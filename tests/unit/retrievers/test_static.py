@@ -18,8 +18,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from mlbench.errors import RetrieverError
 from mlbench.protocols import Encoder, Runtime
 from mlbench.retrievers import static
-from mlbench.retrievers.quantising import quantise, to_int8
 from mlbench.retrievers.static import Static, StaticEncoder
+from mlbench.retrievers.static_checkpoint import quantise, to_int8
 
 WORDS = ["the", "cat", "sat", "mat", "Straße", "größte", "世界", "最高", "ทดสอบ", "किताब", "книга", "где?", "1984"]
 TEXTS = [" ".join(random.Random(i).choices(WORDS, k=1 + i % 37)) for i in range(150)] + [" two  blanks ", "cat " * 700]

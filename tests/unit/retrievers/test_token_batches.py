@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlbench.retrievers.token_batches import token_batches
+from mlbench.retrievers.batching import token_batches
 
 
 @given(st.lists(st.integers(0, 50), max_size=80), st.integers(1, 120), st.integers(1, 10))

@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from mlbench.retrievers.towers import digest_towers
+from mlbench.retrievers.image_text.towers import digest_towers
 
 
 def test_the_digest_of_a_file_of_weights_covers_the_tokenizer_that_is_used(tmp_path: Path) -> None:

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mlbench.collection.records import Image
 from mlbench.errors import RetrieverError
+from mlbench.open_model import open_retriever
 from mlbench.protocols import Encoder, Runtime
-from mlbench.records import Image
 from mlbench.retrievers.vectors import VectorsEncoder
-from mlbench.specs import open_retriever
 
 QUERIES = ["où?", "wo?"]
 DOCUMENTS = ["ici", "hier", "zwei\nZeilen \u2028", "ici"]

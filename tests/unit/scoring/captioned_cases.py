@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mlbench.languages import IMAGE
+from mlbench.collection.languages import IMAGE
+from mlbench.collection.records import Collection, Document, Image, Judgment, Query, document_id
 from mlbench.protocols import Parameter, Role, Vectors
-from mlbench.records import Collection, Document, Image, Judgment, Query, document_id
 
 Captions = dict[tuple[str, int, int], str]
 """The caption of a language, an image and a number, from 1."""

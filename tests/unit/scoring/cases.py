@@ -6,11 +6,11 @@ from itertools import chain
 
 import numpy as np
 
-from mlbench.languages import Setting
-from mlbench.layout import PoolTable, lay_out, to_ranks
+from mlbench.collection.languages import Setting
+from mlbench.collection.records import Collection, Document, Judgment, Query, document_id
 from mlbench.protocols import Parameter, Role, Similarity, Vectors
-from mlbench.ranks import Ranks
-from mlbench.records import Collection, Document, Judgment, Query, document_id
+from mlbench.ranking.index_arrays import CountTable, index_collection, to_ranks
+from mlbench.ranking.ranks import Ranks
 
 LANGUAGES = ("ar", "de", "en", "th")
 Order = list[str]
@@ -107,9 +107,9 @@ def ranks_in_pool(collection: Collection, order: Order, pool: Sequence[str]) -> 
     return {doc_id: rank for rank, doc_id in enumerate(inside, 1)}
 
 
-def count_orders(collection: Collection, orders: Orders, depth: int = 20) -> PoolTable:
+def count_orders(collection: Collection, orders: Orders, depth: int = 20) -> CountTable:
     """Count by hand what an encoder with these orders gives."""
-    layout, home = lay_out(collection), homes(collection)
+    layout, home = index_collection(collection), homes(collection)
     place = {doc_id: index for index, doc_id in enumerate(layout.document_ids)}
     ahead, top = [], []
     for language in collection.languages:
@@ -122,7 +122,7 @@ def count_orders(collection: Collection, orders: Orders, depth: int = 20) -> Poo
                     ahead.append([before.count(column) for column in collection.languages])
     sizes = [len(collection.documents[language]) for language in collection.languages]
     counted = np.array(ahead, dtype=np.int32).reshape(-1, len(collection.languages))
-    return PoolTable(
+    return CountTable(
         columns=tuple((language,) for language in collection.languages),
         sizes=tuple(sizes),
         ahead=counted,
@@ -134,7 +134,7 @@ def count_orders(collection: Collection, orders: Orders, depth: int = 20) -> Poo
 
 def ranks_of(collection: Collection, orders: Orders) -> Ranks:
     """Return the ranks file's content of an encoder with these orders."""
-    return to_ranks(lay_out(collection), count_orders(collection, orders))
+    return to_ranks(index_collection(collection), count_orders(collection, orders))
 
 
 @dataclass

@@ -10,19 +10,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from unit.scoring.captioned_cases import Captions, Drawn, captioned
 
-from mlbench.counted import texts_of
-from mlbench.embeddings import embed
-from mlbench.languages import IMAGE, IMAGE_KINDS, Setting, settings_of
-from mlbench.layout import lay_out, to_ranks
+from mlbench.collection.languages import IMAGE, IMAGE_KINDS, Setting, settings_of
+from mlbench.collection.records import Collection
+from mlbench.embeddings.encode import embed
+from mlbench.embeddings.store import VectorStore
+from mlbench.evaluation.options import texts_of
 from mlbench.protocols import Silence
-from mlbench.ranking import Tiling
-from mlbench.ranks import UNKNOWN, Ranks
-from mlbench.ranks_file import _faults
-from mlbench.records import Collection
+from mlbench.ranking.count_ahead import Tiling
+from mlbench.ranking.index_arrays import index_collection, to_ranks
+from mlbench.ranking.rank_documents import rank_vectors
+from mlbench.ranking.ranks import UNKNOWN, Ranks
+from mlbench.ranking.ranks_file import _faults
 from mlbench.results import ImageText
-from mlbench.scoring import Request, Scores, score
-from mlbench.store import Store
-from mlbench.tables import count_vectors
+from mlbench.statistics.score import ScoreRequest, Scores, score
 
 HITS = (1, 5, 10)
 MEASURES = ("Success@1", "Success@5", "Success@10", "AP")
@@ -33,13 +33,15 @@ EVEN = {"de": [1] * 12, "en": [1] * 12, "fr": [1] * 12}
 
 def counted(collection: Collection, encoder: Drawn) -> Ranks:
     embeddings = embed(encoder, texts_of(collection), None, Silence())
-    layout = lay_out(collection)
-    return to_ranks(layout, count_vectors(layout, embeddings, encoder.similarity, Tiling(rows=7, columns=5), Silence()))
+    layout = index_collection(collection)
+    return to_ranks(layout, rank_vectors(layout, embeddings, encoder.similarity, Tiling(rows=7, columns=5), Silence()))
 
 
 def scored(ranks: Ranks) -> Scores:
     languages = ranks.spoken_languages
-    request = Request(settings_of(languages, IMAGE_KINDS), MEASURES, "Success@1", BIAS, parallel=True, resamples=200)
+    request = ScoreRequest(
+        settings_of(languages, IMAGE_KINDS), MEASURES, "Success@1", BIAS, parallel=True, resamples=200
+    )
     return score(ranks, request)
 
 
@@ -156,7 +158,7 @@ def test_without_cosines_or_a_direction_scores_are_null() -> None:
     encoder.similarity = "dot"
     ranks = counted(collection, encoder)
     assert ranks.alignment is None
-    request = Request(
+    request = ScoreRequest(
         settings_of(["de", "en", "fr"], ["text_to_image"]), MEASURES, "AP", (), parallel=True, resamples=9
     )
     mean = image_text_of(score(ranks, request)).mean
@@ -176,7 +178,7 @@ def test_captions_are_counted_where_only_the_pool_was_asked_for() -> None:
         listed=np.full((len(ranks.query_topics), 1), UNKNOWN, np.int32),
         alignment=None,
     )
-    request = Request((), MEASURES, "AP", (), parallel=False, resamples=9)
+    request = ScoreRequest((), MEASURES, "AP", (), parallel=False, resamples=9)
     found = image_text_of(score(asked, request))
     assert [each.n_captions for each in found.languages] == [12, 60, 6]
     assert found.mean.n_captions == 78
@@ -284,10 +286,10 @@ def test_an_alignment_that_is_no_cosine_is_refused(value: float) -> None:
 def test_images_are_kept_apart_from_texts_and_found_again(tmp_path: Path) -> None:
     collection, captions = captioned(EVEN)
     texts = texts_of(collection)
-    first = embed(Drawn(), texts, Store(tmp_path), Silence())
+    first = embed(Drawn(), texts, VectorStore(tmp_path), Silence())
     assert (first.distinct, first.images, first.encoded, first.encoded_images) == (len(captions), 12, len(captions), 12)
     encoder = Drawn()
-    again = embed(encoder, texts, Store(tmp_path), Silence())
+    again = embed(encoder, texts, VectorStore(tmp_path), Silence())
     assert (again.encoded, again.encoded_images) == (0, 0)
     assert not any(encoder.encoded.values())
     for group in texts:

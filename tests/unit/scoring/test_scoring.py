@@ -20,15 +20,15 @@ from unit.scoring.cases import (
     ranks_of,
 )
 
-from mlbench.bias import BIAS_SCORES
-from mlbench.languages import TEXT_KINDS, Setting, settings_of
-from mlbench.layout import lay_out, to_ranks
+from mlbench.collection.languages import TEXT_KINDS, Setting, settings_of
+from mlbench.collection.records import Collection
+from mlbench.measures.bias import BIAS_SCORES
 from mlbench.protocols import Silence
-from mlbench.ranks import Ranks
-from mlbench.records import Collection
+from mlbench.ranking.index_arrays import index_collection, to_ranks
+from mlbench.ranking.rank_documents import rank_lists
+from mlbench.ranking.ranks import Ranks
 from mlbench.results import Aggregate
-from mlbench.scoring import Request, Scores, score
-from mlbench.tables import look_up_lists
+from mlbench.statistics.score import ScoreRequest, Scores, score
 
 MEASURES = ("AP", "RR", "R@1", "R@5", "P@5", "nDCG@10", "Success@5", "RR@3")
 COLLECTIONS: dict[str, Collection] = {
@@ -41,8 +41,8 @@ ORDERS: dict[str, Orders] = {name: random_orders(each, 9, skill=1.5) for name, e
 RANKS = {name: ranks_of(each, ORDERS[name]) for name, each in COLLECTIONS.items()}
 
 
-def request_of(collection: Collection, *, resamples: int = 50, seed: int = 3) -> Request:
-    return Request(
+def request_of(collection: Collection, *, resamples: int = 50, seed: int = 3) -> ScoreRequest:
+    return ScoreRequest(
         settings=settings_of(collection.languages),
         measures=MEASURES,
         primary_measure="AP",
@@ -382,9 +382,9 @@ def test_an_empty_collection_is_all_null() -> None:
 
 
 def by_lists(collection: Collection, orders: Orders, longest: int | None) -> Ranks:
-    layout = lay_out(collection)
+    layout = index_collection(collection)
     ranker = ListRanker(collection, orders, longest)
-    return to_ranks(layout, look_up_lists(layout, ranker, settings_of(collection.languages), 20, Silence()))
+    return to_ranks(layout, rank_lists(layout, ranker, settings_of(collection.languages), 20, Silence()))
 
 
 def test_a_ranker_with_whole_lists_scores_as_an_encoder_does(name: str) -> None:

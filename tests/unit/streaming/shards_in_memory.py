@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from unit.readers.shards import a_row, task_file, write_shard
 
+from mlbench.collection.records import Document
 from mlbench.protocols import Parameter, Role, Similarity, Vectors
-from mlbench.records import Document
 
 
 @dataclass

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlbench.streaming.counts import PartCounts, Tops
+from mlbench.evaluation.streaming.counts import PartCounts, Tops
 
 DEPTH = 4
 Lists = list[list[tuple[float, str]]]

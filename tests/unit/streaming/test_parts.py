@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from unit.streaming.shards_in_memory import list_shard
 
 from mlbench.errors import DataError
-from mlbench.streaming.parts import Part, PartReader, cut
+from mlbench.evaluation.streaming.corpus import CorpusPart, PartReader, cut
 
 
 @given(n_documents=st.integers(0, 50), size=st.integers(1, 20))
@@ -22,14 +22,14 @@ def test_the_parts_of_a_shard_are_its_documents_in_their_order(n_documents: int,
 
 
 def test_a_part_is_named_for_people() -> None:
-    assert str(Part(list_shard("docs-3.jsonl.gz", []), "digest", 16384, 100)) == (
+    assert str(CorpusPart(list_shard("docs-3.jsonl.gz", []), "digest", 16384, 100)) == (
         "documents 16,385 to 16,484 of docs-3.jsonl.gz"
     )
 
 
 def test_a_shard_that_has_changed_is_refused() -> None:
     shard = list_shard("one", ["a", "b", "c", "d"])
-    part = Part(shard, shard.fingerprint(), 3, 2)
+    part = CorpusPart(shard, shard.fingerprint(), 3, 2)
     with pytest.raises(DataError, match="one has been changed while it was in use: it ends before documents 4 to 5"):
         PartReader().read(part)
     del shard.rows[1]

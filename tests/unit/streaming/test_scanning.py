@@ -9,14 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from unit.streaming.shards_in_memory import ListShard, list_shard
 
-from mlbench.digests import LineDigest
+from mlbench.collection.records import Document, LineDigest, document_line
 from mlbench.errors import DataError
+from mlbench.evaluation.streaming import corpus
+from mlbench.evaluation.streaming.corpus import Scan, Scanned, Scanner, check_repeats, hash_id
+from mlbench.evaluation.streaming.resume import WorkFolder
 from mlbench.protocols import Silence
-from mlbench.records import Document, document_line
-from mlbench.streaming import repeats
-from mlbench.streaming.repeats import check_repeats
-from mlbench.streaming.scanning import Scan, Scanned, Scanner, hash_id
-from mlbench.streaming.work_folder import WorkFolder
 
 
 def scan(shard: ListShard, wanted: frozenset[str] = frozenset()) -> Scan:
@@ -59,7 +57,7 @@ def test_distinct_ids_pass(cuts: list[int], at_once: int) -> None:
     edges = [0, *sorted(cuts), 30]
     shards = [list_shard(f"s{low}", [f"d{n}" for n in range(low, high)]) for low, high in pairwise(edges)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(repeats, "_AT_ONCE", at_once)
+        patch.setattr(corpus, "_AT_ONCE", at_once)
         check(*shards)
         assert all(len(shard.read) == 1 for shard in shards)
         twice = list_shard("twice", ["new", "d17"])
@@ -79,7 +77,7 @@ def test_a_shard_listed_twice_is_told() -> None:
 
 
 def test_ids_that_only_look_alike_pass(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(repeats, "hash_id", lambda doc_id: 7)
+    monkeypatch.setattr(corpus, "hash_id", lambda doc_id: 7)
     alike = [np.array([7], np.uint64), np.array([7], np.uint64)]
     check_repeats("toy", [list_shard("one", ["a"]), list_shard("two", ["b"])], alike)
 

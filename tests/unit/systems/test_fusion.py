@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlbench.ordering import by_id
-from mlbench.systems import fusion
+from mlbench.ranking.count_ahead import by_id
+from mlbench.retrievers.pipelines import fusion
 
 IDS = [f"d{number:02}" for number in range(12)]
 Lists = list[list[list[str]]]

@@ -3,7 +3,15 @@
 import pytest
 
 from mlbench.errors import RetrieverError, UnknownName, UserError
-from mlbench.systems.index_kinds import HNSW, IVFPQ, KINDS, Flat, Index, index_name, parse_index
+from mlbench.retrievers.pipelines.declaration import (
+    HNSW,
+    IVFPQ,
+    KINDS,
+    Flat,
+    Index,
+    index_name,
+    parse_index,
+)
 
 
 @pytest.mark.parametrize(

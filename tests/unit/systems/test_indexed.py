@@ -10,15 +10,15 @@ from unit.scoring.cases import TableEncoder
 from unit.systems.toys import ENCODED, ToyEncoder, ToyRanker
 
 from mlbench import Options, evaluate
+from mlbench.collection.languages import Setting
+from mlbench.collection.records import Document, Query
 from mlbench.errors import InvalidSystem, MissingExtra, RetrieverError
-from mlbench.evaluation import measure
-from mlbench.languages import Setting
-from mlbench.opened import Opened
+from mlbench.evaluation.evaluate import measure
+from mlbench.open_model import LoadedModel
 from mlbench.protocols import Silence, Similarity
-from mlbench.records import Document, Query
-from mlbench.systems import faiss_index
-from mlbench.systems.index_kinds import KINDS, parse_index
-from mlbench.systems.indexed import IndexRanker, with_indexes
+from mlbench.retrievers.pipelines import ann_index
+from mlbench.retrievers.pipelines.ann_index import IndexRanker, with_indexes
+from mlbench.retrievers.pipelines.declaration import KINDS, parse_index
 
 pytest.importorskip("faiss")
 
@@ -28,7 +28,7 @@ Asked = tuple[list[Query], list[Document]]
 
 def cloud(
     n: int, dim: int, seed: int = 0, *, queries: int = 20, similarity: Similarity = "cosine"
-) -> tuple[Opened, Asked]:
+) -> tuple[LoadedModel, Asked]:
     """Return an encoder of random vectors in a few clusters, and as many queries and documents."""
     random = np.random.RandomState(seed)
     middles = random.standard_normal((12, dim))
@@ -41,20 +41,20 @@ def cloud(
     ]
     names = [query.text for query in asked] + [f"document {number}" for number in range(n)]
     table = dict(zip(names, vectors.astype(np.float32).tolist(), strict=True))
-    return Opened(TableEncoder(table, similarity), "table"), (asked, documents)
+    return LoadedModel(TableEncoder(table, similarity), "table"), (asked, documents)
 
 
-def ranker(opened: Opened, index: str) -> IndexRanker:
+def ranker(opened: LoadedModel, index: str) -> IndexRanker:
     [found] = with_indexes(opened, [parse_index(index)])
     assert isinstance(found.retriever, IndexRanker)
     return found.retriever
 
 
-def lists_of(opened: Opened, index: str, asked: Asked, depth: int = 20_000) -> list[list[str]]:
+def lists_of(opened: LoadedModel, index: str, asked: Asked, depth: int = 20_000) -> list[list[str]]:
     return ranker(opened, index).search(SETTING, *asked, depth)
 
 
-def brute_force(opened: Opened, asked: Asked) -> tuple[np.ndarray, list[list[str]]]:
+def brute_force(opened: LoadedModel, asked: Asked) -> tuple[np.ndarray, list[list[str]]]:
     """Return float64 scores, (queries, documents), and all ids by score, then id, both descending."""
     encoder = opened.retriever
     assert isinstance(encoder, TableEncoder)
@@ -152,9 +152,9 @@ def test_depth_is_the_least_of_all_bounds() -> None:
 def test_rankers_share_what_they_build_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     opened, asked = cloud(100, 4)
     built = []
-    genuine = faiss_index.build
+    genuine = ann_index.build
     monkeypatch.setattr(
-        "mlbench.systems.indexed.build",
+        "mlbench.retrievers.pipelines.ann_index.build",
         lambda kind, keys, vectors: built.append(kind.kind) or genuine(kind, keys, vectors),
     )
     texts = ("hnsw:ef_search=5", "hnsw:ef_search=100", "hnsw:m=4", "flat:depth=3", "flat")
@@ -186,20 +186,20 @@ def test_every_key_is_in_fingerprint_parameters_and_spec() -> None:
     assert {info.kind for info in infos} == {"ranker"}
     assert infos[5].parameters["index.ef_search"] == 9
     assert infos[5].parameters["encoder.fingerprint"] == opened.info().fingerprint
-    assert infos[5].parameters["faiss"] == faiss_index.check_faiss()
+    assert infos[5].parameters["faiss"] == ann_index.check_faiss()
     other, _ = cloud(50, 9)
     assert with_indexes(other, [parse_index("flat")])[0].info().fingerprint == infos[0].fingerprint  # same name
-    named = Opened(TableEncoder(other.retriever.vectors, name="other"), "table")  # type: ignore[union-attr]
+    named = LoadedModel(TableEncoder(other.retriever.vectors, name="other"), "table")  # type: ignore[union-attr]
     assert with_indexes(named, [parse_index("flat")])[0].info().fingerprint != infos[0].fingerprint
 
 
 def test_what_cannot_be_indexed_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(RetrieverError, match="an index is built over an encoder's vectors, and listing is a ranker"):
-        with_indexes(Opened(ToyRanker(0), "listing"), [parse_index("flat")])
+        with_indexes(LoadedModel(ToyRanker(0), "listing"), [parse_index("flat")])
     opened, _ = cloud(10, 6)
     with pytest.raises(RetrieverError, match="m=5 does not divide the 6 dims of the encoder: take 3 or 6"):
         with_indexes(opened, [parse_index("ivfpq:m=5")])
-    monkeypatch.setattr(faiss_index, "find_spec", lambda name: None if name == "faiss" else find_spec(name))
+    monkeypatch.setattr(ann_index, "find_spec", lambda name: None if name == "faiss" else find_spec(name))
     with pytest.raises(MissingExtra, match=r"approximate indexes need: pip install 'mlbench\[ann\]'"):
         with_indexes(opened, [parse_index("flat")])
 
@@ -213,7 +213,7 @@ class TestInARun:
         return Options(cache=cache, resamples=2)
 
     def test_costs_are_in_the_result(self, tmp_path: Path) -> None:
-        toy = Opened(ToyEncoder(0, dim=8), "toy")
+        toy = LoadedModel(ToyEncoder(0, dim=8), "toy")
         indexed = with_indexes(toy, [parse_index("flat"), parse_index("hnsw:ef_search=5")])
         for each, keys in zip(indexed, ({}, {"m": 32, "ef_construction": 100, "ef_search": 5}), strict=True):
             for _ in range(2):  # What another run took is forgotten.
@@ -232,7 +232,7 @@ class TestInARun:
         file = tmp_path / "index.toml"
         file.write_text('kind = "index"\nencoder = "hashing"\nindex = "hnsw:ef_search=7"\n', encoding="utf-8")
         said = evaluate(file, "mini", languages=self.languages, options=self.options(tmp_path))
-        from mlbench.evaluation import open_model
+        from mlbench.evaluation.evaluate import open_model
 
         [opened] = with_indexes(open_model("hashing", self.options(tmp_path)), [parse_index("hnsw:ef_search=7")])
         asked = measure(opened, "mini", languages=self.languages, options=self.options(tmp_path)).result

@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 from unit.scoring.cases import make_collection
 from unit.systems.toys import SCORED, ToyRanker, ToyReranker, toy_score
 
+from mlbench.collection.languages import Setting, settings_of
+from mlbench.collection.records import Document, Query
 from mlbench.errors import RetrieverError
-from mlbench.languages import Setting, settings_of
-from mlbench.opened import Opened
+from mlbench.open_model import LoadedModel
 from mlbench.protocols import Parameter, Reranker, Runtime
-from mlbench.records import Document, Query
-from mlbench.systems.declaration import Rerank
-from mlbench.systems.opening import open_reranker
-from mlbench.systems.parts import Part
-from mlbench.systems.reranking import RerankRanker
+from mlbench.retrievers.pipelines.declaration import Rerank
+from mlbench.retrievers.pipelines.parts import OpenedPart
+from mlbench.retrievers.pipelines.reranking import RerankRanker
+from mlbench.retrievers.pipelines.system import open_reranker
 
 SETTING = Setting("en", ("en",))
 FIRST = ToyRanker(0)
@@ -28,7 +28,9 @@ FIRST = ToyRanker(0)
 def reranked(n: int, reranker: Reranker | None = None, first: ToyRanker = FIRST) -> RerankRanker:
     table = {"kind": "rerank", "first": {"model": "listing"}, "reranker": {"model": "reading:"}, "n": n}
     declared = Rerank.model_validate(table)
-    return RerankRanker(declared, Part(first, Opened(first, "listing")), reranker or ToyReranker(0), "reading:")
+    return RerankRanker(
+        declared, OpenedPart(first, LoadedModel(first, "listing")), reranker or ToyReranker(0), "reading:"
+    )
 
 
 @given(

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from mlbench.errors import DataError, InvalidSystem
-from mlbench.specs import describe, parse
-from mlbench.systems.declaration import Fusion, Rerank, read_system
+from mlbench.open_model import describe, parse
+from mlbench.retrievers.pipelines.declaration import Fusion, Rerank, read_system
 
 FUSION = 'kind = "fusion"\nsystems = ["toy", {model = "listing", weight = 2, set = {seed = 3}}]\n'
 

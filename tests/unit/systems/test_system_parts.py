@@ -9,18 +9,16 @@ from unit.systems import toys
 from unit.systems.toys import ToyEncoder, ToyRanker
 
 from mlbench import Options, evaluate, load_task, open_retriever
-from mlbench.embeddings import embed
+from mlbench.collection.languages import Setting, settings_of
+from mlbench.collection.records import Collection, Document, Query
+from mlbench.embeddings.encode import embed
 from mlbench.errors import InvalidSystem, RetrieverError
-from mlbench.languages import Setting, settings_of
-from mlbench.layout import lay_out
-from mlbench.opened import Opened
-from mlbench.protocols import Ranker, Runtime, Silence, Similarity
-from mlbench.ranking import Block, Targets, Tiling, count_ahead
-from mlbench.records import Collection, Document, Query
-from mlbench.systems.composite import Composite
-from mlbench.systems.parts import EncoderLists, Part
-from mlbench.systems.vectors import Texts
-from mlbench.tables import count_vectors, grid_vectors, look_up_lists
+from mlbench.open_model import LoadedModel
+from mlbench.protocols import Ranker, Runtime, Silence, Similarity, Texts
+from mlbench.ranking.count_ahead import Block, Targets, Tiling, count_ahead
+from mlbench.ranking.index_arrays import index_collection
+from mlbench.ranking.rank_documents import grid_vectors, rank_lists, rank_vectors
+from mlbench.retrievers.pipelines.parts import Composite, EncoderLists, OpenedPart
 
 
 def texts_of(collection: Collection) -> Texts:
@@ -54,15 +52,15 @@ def fused(folder: Path, systems: str, more: str = "") -> Composite:
 def test_an_encoders_lists_are_in_the_exact_order(seed: int, similarity: Similarity, prepared: bool) -> None:
     collection = make_collection(seed, several=True, documents=40)
     encoder = ToyEncoder(seed, similarity, dim=3)
-    layout, settings = lay_out(collection), settings_of(collection.languages)
+    layout, settings = index_collection(collection), settings_of(collection.languages)
     embeddings = embed(encoder, texts_of(collection), None, Silence())
-    counted = count_vectors(layout, embeddings, similarity, Tiling(depth=20), Silence())
+    counted = rank_vectors(layout, embeddings, similarity, Tiling(depth=20), Silence())
     queries, documents = grid_vectors(layout, embeddings, similarity)
-    lists = EncoderLists(Opened(encoder, "toy"), threads=2)
+    lists = EncoderLists(LoadedModel(encoder, "toy"), threads=2)
     if prepared:
         lists.prepare(texts_of(collection), None, Silence())
         toys.ENCODED.clear()
-    table = look_up_lists(layout, lists, settings, 20, Silence())
+    table = rank_lists(layout, lists, settings, 20, Silence())
     assert (toys.ENCODED.total() == 0) == prepared
     everything = table.columns.index(collection.languages)
     assert (table.ahead[:, everything] == counted.ahead.sum(axis=1)).all()
@@ -80,7 +78,7 @@ def test_an_encoders_lists_are_in_the_exact_order(seed: int, similarity: Similar
 
 def test_no_queries_and_no_documents() -> None:
     collection = make_collection(0)
-    lists = EncoderLists(Opened(ToyEncoder(0), "toy"))
+    lists = EncoderLists(LoadedModel(ToyEncoder(0), "toy"))
     setting = settings_of(collection.languages)[0]
     assert lists.search(setting, [], collection.documents["ar"], 5) == []
     assert lists.search(setting, collection.queries["ar"][:2], [], 5) == [[], []]
@@ -119,7 +117,7 @@ def test_a_system_fused_with_itself_is_that_system(tmp_path: Path) -> None:
 
 def test_the_result_names_the_parts(tmp_path: Path) -> None:
     system = fused(tmp_path, '[{model = "toy", set = {seed = 4}, weight = 2}, "listing:short"]', "k = 7")
-    alone = Opened(ToyEncoder(4), "toy").info().fingerprint
+    alone = LoadedModel(ToyEncoder(4), "toy").info().fingerprint
     assert system.parameters == {
         "kind": "fusion",
         "k": 7,
@@ -201,7 +199,7 @@ def test_depth_cuts_the_parts_lists(depth: int | None, asked: set[int], tmp_path
 def test_wrong_lists_of_a_part_are_told(lists: list[list[str]], fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
     ranker = ToyRanker(0)
     monkeypatch.setattr(ranker, "search", lambda *asked: lists)
-    part = Part(ranker, Opened(ranker, "wrong"))
+    part = OpenedPart(ranker, LoadedModel(ranker, "wrong"))
     documents = [Document("a", "one"), Document("b", "two")]
     with pytest.raises(RetrieverError, match=fault):
         part.search(Setting("en", ("en",)), [Query("t", "q"), Query("u", "q")], documents, 2)

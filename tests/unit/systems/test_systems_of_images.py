@@ -8,21 +8,20 @@ from numpy.typing import NDArray
 from unit.scoring.captioned_cases import Drawn, captioned
 from unit.systems.toys import ToyEncoder, ToyRanker, ToyReranker
 
-from mlbench.counted import texts_of
-from mlbench.embeddings import embed
-from mlbench.languages import IMAGE, IMAGE_KINDS, Setting, settings_of
-from mlbench.layout import lay_out
-from mlbench.opened import Opened, sees
+from mlbench.collection.languages import IMAGE, IMAGE_KINDS, Setting, settings_of
+from mlbench.collection.records import Image
+from mlbench.embeddings.encode import embed
+from mlbench.evaluation.options import texts_of
+from mlbench.open_model import LoadedModel, sees
 from mlbench.protocols import Silence, Similarity
-from mlbench.ranking import Tiling
-from mlbench.records import Image
-from mlbench.systems.declaration import Fusion, Rerank
-from mlbench.systems.fusion import FusionRanker
-from mlbench.systems.index_kinds import parse_index
-from mlbench.systems.indexed import with_indexes
-from mlbench.systems.parts import EncoderLists, Part
-from mlbench.systems.reranking import RerankRanker
-from mlbench.tables import count_vectors, look_up_lists
+from mlbench.ranking.count_ahead import Tiling
+from mlbench.ranking.index_arrays import index_collection
+from mlbench.ranking.rank_documents import rank_lists, rank_vectors
+from mlbench.retrievers.pipelines.ann_index import with_indexes
+from mlbench.retrievers.pipelines.declaration import Fusion, Rerank, parse_index
+from mlbench.retrievers.pipelines.fusion import FusionRanker
+from mlbench.retrievers.pipelines.parts import EncoderLists, OpenedPart
+from mlbench.retrievers.pipelines.reranking import RerankRanker
 
 COLLECTION, _ = captioned({"de": [1] * 15, "en": [3] * 15, "fr": [1, 0, 2] * 5})
 SETTINGS = settings_of(COLLECTION.languages, IMAGE_KINDS)
@@ -41,16 +40,16 @@ class DrawnReranker(ToyReranker):
         return np.array([len(names) == 1 for names in named], dtype=np.float32)
 
 
-def part(encoder: Drawn | ToyEncoder | ToyRanker) -> Part:
-    return Part.of(Opened(encoder, "drawn"))  # type: ignore[arg-type]
+def part(encoder: Drawn | ToyEncoder | ToyRanker) -> OpenedPart:
+    return OpenedPart.of(LoadedModel(encoder, "drawn"))  # type: ignore[arg-type]
 
 
-def fusion(*parts: Part) -> FusionRanker:
+def fusion(*parts: OpenedPart) -> FusionRanker:
     systems = [{"model": f"drawn:{number}"} for number in range(len(parts))]
     return FusionRanker(Fusion.model_validate({"kind": "fusion", "systems": systems}), parts)
 
 
-def reranking(first: Part, reranker: ToyReranker, n: int = 50) -> RerankRanker:
+def reranking(first: OpenedPart, reranker: ToyReranker, n: int = 50) -> RerankRanker:
     table = {"kind": "rerank", "first": {"model": "drawn"}, "reranker": {"model": "reading:"}, "n": n}
     return RerankRanker(Rerank.model_validate(table), first, reranker, "reading:")
 
@@ -60,14 +59,14 @@ def reranking(first: Part, reranker: ToyReranker, n: int = 50) -> RerankRanker:
 def test_an_encoders_lists_count_as_its_vectors_do(similarity: Similarity, prepared: bool) -> None:
     encoder = Drawn(dim=3)
     encoder.similarity = similarity  # type: ignore[misc]
-    layout, texts = lay_out(COLLECTION), texts_of(COLLECTION)
-    counted = count_vectors(layout, embed(encoder, texts, None, Silence()), similarity, Tiling(depth=20), Silence())
-    lists = EncoderLists(Opened(encoder, "drawn"), threads=2)
+    layout, texts = index_collection(COLLECTION), texts_of(COLLECTION)
+    counted = rank_vectors(layout, embed(encoder, texts, None, Silence()), similarity, Tiling(depth=20), Silence())
+    lists = EncoderLists(LoadedModel(encoder, "drawn"), threads=2)
     assert sees(lists)
     if prepared:
         lists.prepare(texts, None, Silence())
         encoder.encoded = dict.fromkeys(encoder.encoded, 0)
-    table = look_up_lists(layout, lists, SETTINGS, 20, Silence())
+    table = rank_lists(layout, lists, SETTINGS, 20, Silence())
     assert (sum(encoder.encoded.values()) == 0) == prepared
     for column, languages in enumerate(table.columns):
         asked = table.ahead[:, column] >= 0
@@ -120,7 +119,7 @@ def test_fingerprints_cover_what_encodes_the_images() -> None:
         def fingerprint(self, role: str) -> str:  # type: ignore[override]
             return "other images" if role == "image" else super().fingerprint("query")
 
-    ours, theirs = (Opened(encoder, "drawn") for encoder in (Drawn(), Other()))
+    ours, theirs = (LoadedModel(encoder, "drawn") for encoder in (Drawn(), Other()))
     assert ours.retriever.fingerprint("query") == theirs.retriever.fingerprint("query")  # type: ignore[call-arg]
     assert ours.info().fingerprint != theirs.info().fingerprint
     assert EncoderLists(ours).fingerprint() != EncoderLists(theirs).fingerprint()
@@ -129,8 +128,8 @@ def test_fingerprints_cover_what_encodes_the_images() -> None:
 @pytest.mark.skipif(find_spec("faiss") is None, reason="needs faiss")
 def test_an_exact_index_finds_what_vectors_do() -> None:
     encoder = Drawn()
-    [indexed] = with_indexes(Opened(encoder, "drawn"), [parse_index("flat")])
-    lists = EncoderLists(Opened(encoder, "drawn"), threads=1)
+    [indexed] = with_indexes(LoadedModel(encoder, "drawn"), [parse_index("flat")])
+    lists = EncoderLists(LoadedModel(encoder, "drawn"), threads=1)
     for ranker in (indexed.retriever, lists):
         ranker.prepare(texts_of(COLLECTION), None, Silence())  # type: ignore[union-attr]
     assert sees(indexed.retriever)

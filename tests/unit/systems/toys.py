@@ -11,10 +11,10 @@ import pytest
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from mlbench import plugins
-from mlbench.languages import Setting
+from mlbench import entry_points
+from mlbench.collection.languages import Setting
+from mlbench.collection.records import Document, Query
 from mlbench.protocols import Parameter, Role, Runtime, Similarity, Vectors
-from mlbench.records import Document, Query
 
 ENCODED: Counter[str] = Counter()
 """How often each text was encoded by any `ToyEncoder`."""
@@ -138,17 +138,17 @@ class Reading:
 
 
 POINTS = (
-    EntryPoint("toy", f"{__name__}:Toy", plugins.RETRIEVERS),
-    EntryPoint("listing", f"{__name__}:Listing", plugins.RETRIEVERS),
-    EntryPoint("reading", f"{__name__}:Reading", plugins.RERANKERS),
+    EntryPoint("toy", f"{__name__}:Toy", entry_points.RETRIEVERS),
+    EntryPoint("listing", f"{__name__}:Listing", entry_points.RETRIEVERS),
+    EntryPoint("reading", f"{__name__}:Reading", entry_points.RERANKERS),
 )
 
 
 def install(patch: pytest.MonkeyPatch) -> None:
     """Make the schemes known as if they were installed, and forget what was counted."""
-    genuine = plugins.entry_points
+    genuine = entry_points.entry_points
     patch.setattr(
-        plugins, "entry_points", lambda group: [*genuine(group=group), *(p for p in POINTS if p.group == group)]
+        entry_points, "entry_points", lambda group: [*genuine(group=group), *(p for p in POINTS if p.group == group)]
     )
     ENCODED.clear()
     SCORED.clear()

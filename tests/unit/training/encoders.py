@@ -9,7 +9,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from mlbench.training.data import TrainingData, load_data
 from mlbench.training.recipe import Recipe
-from mlbench.training.settings import DataSet
+from mlbench.training.recipe_tables import DataSet
 
 LANGUAGES = ("de", "en", "fr")
 CONCEPTS = 40

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from PIL import Image as Pillow
 
-from mlbench.training.data import Part, TrainingData, load_data
+from mlbench.training.data import RowSelection, TrainingData, load_data
 from mlbench.training.recipe import Recipe
-from mlbench.training.rows import Rows, prepare
-from mlbench.training.settings import DataSet
+from mlbench.training.recipe_tables import DataSet
+from mlbench.training.rows import DatasetRows, prepare
 from mlbench.training.sources import find_source
 
 LANGUAGES = ("de", "en", "th")
@@ -51,7 +51,7 @@ def write_images(folder: Path, *, drawings: int = 5, without: Mapping[str, int] 
     return folder
 
 
-def rows_of(folder: Path) -> Rows:
+def rows_of(folder: Path) -> DatasetRows:
     return prepare(find_source(DataSet(name="drawn", captions=folder.name), folder.parent, None))
 
 
@@ -91,5 +91,5 @@ def read_images(recipe: Recipe) -> TrainingData:
     return data
 
 
-def part_of(recipe: Recipe) -> Part:
+def part_of(recipe: Recipe) -> RowSelection:
     return read_images(recipe).training

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from mlbench.training.index import RowIndex
-from mlbench.training.rows import Rows, prepare
-from mlbench.training.settings import DataSet
+from mlbench.training.recipe_tables import DataSet
+from mlbench.training.rows import DatasetRows, prepare
 from mlbench.training.sources import find_source
 
 RawRow = Mapping[str, object]
@@ -27,7 +27,7 @@ def read(path: Path) -> list[RawRow]:
         return [json.loads(line) for line in lines]
 
 
-def prepared(*paths: Path) -> Rows:
+def prepared(*paths: Path) -> DatasetRows:
     files = [{"path": path.name} for path in paths]
     return prepare(find_source(DataSet(name="rows", files=files), paths[0].parent, None))
 

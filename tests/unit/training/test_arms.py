@@ -6,16 +6,15 @@ import numpy as np
 import pytest
 from unit.scoring.cases import make_collection, random_orders, ranks_of
 
-from mlbench.languages import TEXT_KINDS, settings_of
-from mlbench.measures import parse
-from mlbench.observations import observe
-from mlbench.paired import compare_ranks
-from mlbench.ranks import setting_ranks
+from mlbench.collection.languages import TEXT_KINDS, settings_of
+from mlbench.compare.sweep import BIAS_SCORES, TaskSweep, compare_arms
+from mlbench.measures.ranked import parse
+from mlbench.ranking.ranks import setting_ranks
 from mlbench.results import TaskInfo
-from mlbench.scoring import Request, score
-from mlbench.significance import bootstrap_weights
-from mlbench.sweeps import BIAS_SCORES, TaskSweep
-from mlbench.training.arms import compare_arms
+from mlbench.statistics.differences import sum_by_cluster
+from mlbench.statistics.paired_tests import compare_ranks
+from mlbench.statistics.resampling import bootstrap_weights
+from mlbench.statistics.score import ScoreRequest, score
 
 COLLECTION = make_collection(seed=0, topics=24)
 SKILLS = {"one": 1.0, "two": 1.6, "three": 1.2}
@@ -23,7 +22,7 @@ RANKS = {
     arm: [ranks_of(COLLECTION, random_orders(COLLECTION, 10 * place + seed, skill=skill)) for seed in range(3)]
     for place, (arm, skill) in enumerate(SKILLS.items())
 }
-REQUEST = Request(
+REQUEST = ScoreRequest(
     settings=settings_of(COLLECTION.languages),
     measures=("AP",),
     primary_measure="AP",
@@ -48,8 +47,8 @@ TASK = TaskInfo(
 FLIPS = 500
 
 
-def swept(arms=RANKS, base: str = "one", request: Request = REQUEST) -> TaskSweep:
-    observed = {name: [observe(ranks, request) for ranks in seeds] for name, seeds in arms.items()}
+def swept(arms=RANKS, base: str = "one", request: ScoreRequest = REQUEST) -> TaskSweep:
+    observed = {name: [sum_by_cluster(ranks, request) for ranks in seeds] for name, seeds in arms.items()}
     return compare_arms(TASK, observed, base, flips=FLIPS)
 
 
@@ -180,6 +179,6 @@ def test_one_arm_alone_has_figures_and_no_claims() -> None:
 def test_without_parallel_topics_there_are_no_bias_scores() -> None:
     collection = make_collection(seed=3, topics=12, parallel=False)
     ranks = [ranks_of(collection, random_orders(collection, seed, skill=1)) for seed in range(2)]
-    request = Request(settings_of(collection.languages), ("AP",), "AP", BIAS_SCORES, False, 20)
+    request = ScoreRequest(settings_of(collection.languages), ("AP",), "AP", BIAS_SCORES, False, 20)
     found = swept({"one": ranks[:1], "two": ranks[1:]}, request=request)
     assert {figure.name for row in found.rows for figure in row.figures} == {"AP"}

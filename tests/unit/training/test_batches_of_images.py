@@ -11,15 +11,14 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 from unit.training.image_cases import LANGUAGES, image_recipe, part_of, read_images, rows_of, write_images
 
+from mlbench.collection.languages import IMAGE
+from mlbench.collection.records import Image
 from mlbench.errors import DataError
-from mlbench.languages import IMAGE
-from mlbench.records import Image
-from mlbench.training.data import Part
-from mlbench.training.fit import tally_of
-from mlbench.training.image_pairs import image_pairs
+from mlbench.training.data import RowSelection, image_pairs
 from mlbench.training.index import ABSENT
 from mlbench.training.recipe import Recipe
 from mlbench.training.sampler import Batch
+from mlbench.training.train import tally_of
 
 pytest.importorskip("datasets")
 
@@ -167,7 +166,7 @@ class TestShares:
         none, part = image_recipe(root, image_share={"default": 0.0}), part_of(image_recipe(root))
         pairs = image_pairs(part.rows[0], part.indexes[0], none.corpora, none.image_share)
         with pytest.raises(DataError, match=r"no data set can give image \(two images with a caption"):
-            Part(part.rows, part.indexes, (pairs,)).examples(none, 0)
+            RowSelection(part.rows, part.indexes, (pairs,)).examples(none, 0)
 
 
 def test_a_language_without_a_caption_of_an_image(root: Path) -> None:

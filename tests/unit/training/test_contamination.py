@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlbench.data import load_collection
-from mlbench.tasks import load_task
+from mlbench.tasks.load import load_collection
+from mlbench.tasks.task import load_task
 from mlbench.training.contamination import (
     MOST_EXAMPLES,
     Findings,
@@ -17,12 +17,12 @@ from mlbench.training.contamination import (
     Kind,
     Looked,
     Origin,
-    Place,
     Probe,
+    TextLocation,
     Threshold,
     load_texts,
 )
-from mlbench.training.folding import fold, squeeze
+from mlbench.training.ngrams import fold, squeeze
 
 WORDS = "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho sigma tau upsilon phi"
 
@@ -31,8 +31,8 @@ def evaluated(kind: Kind, *texts: str, language: str = "en", task: str = "own") 
     return [(Origin(task, kind, language, f"{kind[0]}{i}"), text) for i, text in enumerate(texts)]
 
 
-def training(*texts: str, dataset: str = "data") -> list[tuple[Place, str]]:
-    return [(Place(dataset, row, "document", "en"), text) for row, text in enumerate(texts)]
+def training(*texts: str, dataset: str = "data") -> list[tuple[TextLocation, str]]:
+    return [(TextLocation(dataset, row, "document", "en"), text) for row, text in enumerate(texts)]
 
 
 def hits(texts: list[tuple[Origin, str]], *trained: str) -> list[tuple[str, int]]:
@@ -88,9 +88,9 @@ def test_every_language_is_looked_for_in_every_text() -> None:
     texts = evaluated("question", "Where is the ocean?", language="de") + evaluated(
         "sentence", "中" * 15, language="zh"
     )
-    findings = Probe.of(texts).scan([(Place("data", 7, "query", "ar"), "where is the ocean 中" + "中" * 20)])
+    findings = Probe.of(texts).scan([(TextLocation("data", 7, "query", "ar"), "where is the ocean 中" + "中" * 20)])
     assert {hit.origin.language for hit in findings.hits} == {"de", "zh"}
-    assert {hit.place for hit in findings.hits} == {Place("data", 7, "query", "ar")}
+    assert {hit.place for hit in findings.hits} == {TextLocation("data", 7, "query", "ar")}
 
 
 @pytest.mark.parametrize(("length", "found"), [(14, False), (15, True)])
@@ -182,12 +182,12 @@ def small_findings() -> Findings:
     )
     return probe.scan(
         [
-            (Place("qa", 0, "query", "en"), "Where is the ocean?"),
-            (Place("qa", 0, "document", "en"), "nothing"),
-            (Place("qa", 1, "query", "en"), "why"),
-            (Place("pairs", 5, "text", "de"), "Where is the ocean? Here lies the ocean."),
-            (Place("pairs", 6, "text", "de"), "where is the ocean, where is the ocean"),
-            (Place("pairs", 5, "text", "en"), "nothing"),
+            (TextLocation("qa", 0, "query", "en"), "Where is the ocean?"),
+            (TextLocation("qa", 0, "document", "en"), "nothing"),
+            (TextLocation("qa", 1, "query", "en"), "why"),
+            (TextLocation("pairs", 5, "text", "de"), "Where is the ocean? Here lies the ocean."),
+            (TextLocation("pairs", 6, "text", "de"), "where is the ocean, where is the ocean"),
+            (TextLocation("pairs", 5, "text", "en"), "nothing"),
         ]
     )
 
@@ -261,7 +261,7 @@ def test_documents_without_context_are_their_own_paragraphs() -> None:
 def test_a_task_finds_itself() -> None:
     texts = load_texts(load_task("mini"))
     probe = Probe.of(texts)
-    trained = [(Place(origin.kind, i, "text", origin.language), text) for i, (origin, text) in enumerate(texts)]
+    trained = [(TextLocation(origin.kind, i, "text", origin.language), text) for i, (origin, text) in enumerate(texts)]
     findings = probe.scan(trained)
     own = {hit for hit in findings.hits if texts[hit.place.row][0] == hit.origin}
     assert len(own) == sum(looked.texts for looked in probe.evaluated.values()) > 0
@@ -290,7 +290,7 @@ def test_sentences_of_one_context_are_a_paragraph(tmp_path: Path) -> None:
     ]
 
 
-def rows_of(folder: Path) -> Iterator[tuple[Place, str]]:
+def rows_of(folder: Path) -> Iterator[tuple[TextLocation, str]]:
     for path in sorted((folder / "train").glob("*/*.jsonl.gz")):
         with gzip.open(path, "rt", encoding="utf-8") as lines:
             for number, line in enumerate(lines):
@@ -298,7 +298,9 @@ def rows_of(folder: Path) -> Iterator[tuple[Place, str]]:
                 own = {row["lang"]: row["query"]} if "query" in row else row.get("queries", {})
                 passages = {row["lang"]: row["passage"]} if "passage" in row else row.get("passages", {})
                 for role, texts in (("query", own), ("document", passages), ("text", row.get("texts", {}))):
-                    yield from ((Place(path.parent.name, number, role, tag), text) for tag, text in texts.items())
+                    yield from (
+                        (TextLocation(path.parent.name, number, role, tag), text) for tag, text in texts.items()
+                    )
 
 
 @pytest.mark.data
@@ -327,7 +329,7 @@ def test_real_evaluation_texts_are_found_in_their_paragraphs(data_dir: Path) -> 
     texts = [(origin, text) for origin, text in load_texts(task, data_dir=data_dir) if origin.kind != "question"]
     assert sum(origin.kind == "paragraph" for origin, _ in texts) == 240 * len(task.languages)
     contexts = load_collection(task, data_dir=data_dir)
-    places = [(Place("own", i, "document", "th"), row.text) for i, row in enumerate(contexts.documents["th"])]
+    places = [(TextLocation("own", i, "document", "th"), row.text) for i, row in enumerate(contexts.documents["th"])]
     findings = Probe.of(texts).scan(places)
     found = {(hit.origin.kind, hit.origin.id) for hit in findings.hits if hit.origin.language == "th"}
     long = {

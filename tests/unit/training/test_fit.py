@@ -13,12 +13,11 @@ from static_cases import RECIPE, static_recipe, write_task
 from mlbench.errors import DataError, InvalidRecipe, MissingExtra, UserError
 from mlbench.protocols import Runtime, Silence
 from mlbench.provenance import MANIFEST, Provenance, read_provenance
-from mlbench.training import fit as fitting
 from mlbench.training import manifest as manifests
-from mlbench.training.fit import fit, open_recipe
-from mlbench.training.manifest import Manifest, read_manifest
+from mlbench.training import train as fitting
+from mlbench.training.manifest import Manifest, read_manifest, training_fingerprint
 from mlbench.training.recipe import Recipe
-from mlbench.training.trained import training_fingerprint
+from mlbench.training.train import fit, open_recipe
 from mlbench.version import __version__
 
 pytest.importorskip("torch")

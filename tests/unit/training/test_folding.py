@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlbench.training.folding import fold, has_blanks, squeeze
+from mlbench.training.ngrams import fold, has_blanks, squeeze
 
 
 @pytest.mark.parametrize(

@@ -10,16 +10,14 @@ import pytest
 from rich.console import Console
 from unit.training.image_cases import write_images
 
+from mlbench.compare.sweep import ALIGNMENT, Sweep, from_json, to_json
 from mlbench.protocols import Runtime
-from mlbench.report.sweep_figures import drawings
-from mlbench.report.sweep_markdown import sweep_markdown
-from mlbench.report.sweep_page import sweep_page
-from mlbench.report.sweep_table import sweep_report
-from mlbench.result_files import read_result
-from mlbench.sweeps import ALIGNMENT, Sweep, from_json, to_json
+from mlbench.reports.sweep.console import sweep_report
+from mlbench.reports.sweep.markdown import sweep_markdown
+from mlbench.reports.sweep.page import drawings, sweep_page
+from mlbench.results import read_result
 from mlbench.training.sweep import run_sweep
-from mlbench.training.sweep_files import Place
-from mlbench.training.sweep_plan import parse_axis, plan_sweep
+from mlbench.training.sweep_plan import SweepFolder, parse_axis, plan_sweep
 
 pytest.importorskip("accelerate")
 
@@ -61,7 +59,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Swee
     plan = plan_sweep(str(folder / "drawn.toml"), [parse_axis("captions=0,0.5")], settings={"dim": 4}, seeds=2, base={})
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
-        place = Place(tasks=(str(task),), out=folder / "out", runtime=Runtime(device="cpu", threads=1))
+        place = SweepFolder(tasks=(str(task),), out=folder / "out", runtime=Runtime(device="cpu", threads=1))
         yield folder, run_sweep(plan, place)
 
 

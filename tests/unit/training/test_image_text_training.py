@@ -15,19 +15,18 @@ import pytest
 from unit.retrievers.image_text_checkpoints import save_siglip, save_siglip2
 from unit.training.image_cases import image_recipe, read_images, rows_of, write_images
 
+from mlbench.collection.images import open_image
 from mlbench.errors import UserError
-from mlbench.images import open_image
+from mlbench.open_model import open_retriever
 from mlbench.protocols import Runtime, Silence
 from mlbench.provenance import read_provenance
-from mlbench.specs import open_retriever
 from mlbench.training.contamination import Probe, evaluation_texts
 from mlbench.training.data import _places, load_data
-from mlbench.training.fit import fit
-from mlbench.training.image_text import caption_tokenizer, load_image_text, logit_scale
+from mlbench.training.image_text import Pixels, caption_tokenizer, load_image_text, logit_scale
 from mlbench.training.manifest import read_manifest
-from mlbench.training.pixels import Pixels
 from mlbench.training.recipe import Recipe
-from mlbench.training.settings import Loss
+from mlbench.training.recipe_tables import Loss
+from mlbench.training.train import fit
 from mlbench.training.transformer import train_transformer
 
 torch = pytest.importorskip("torch")

@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlbench.training.index import ABSENT, RowIndex
-from mlbench.training.pools import Pool
+from mlbench.training.index import ABSENT, Pool, RowIndex
 
 LANGUAGES = 3
 Side = tuple[bool, ...]

@@ -27,13 +27,13 @@ from unit.training.row_cases import (
 )
 
 from mlbench.errors import DataError
-from mlbench.files import cache_dir
+from mlbench.io.cache import cache_dir
 from mlbench.protocols import Silence
 from mlbench.training import rows as rows_module
-from mlbench.training.folding import normalise
 from mlbench.training.index import ABSENT
-from mlbench.training.rows import Rows, prepare
-from mlbench.training.settings import DataSet
+from mlbench.training.ngrams import normalise
+from mlbench.training.recipe_tables import DataSet
+from mlbench.training.rows import DatasetRows, prepare
 from mlbench.training.sources import find_source
 
 LANGUAGES = ("ar", "de", "en", "th")
@@ -51,7 +51,7 @@ FORMS: dict[str, RawRow] = {
 }
 
 
-def contents(rows: Rows) -> list[tuple[dict[str, str], dict[str, str], list[tuple[str, str]]]]:
+def contents(rows: DatasetRows) -> list[tuple[dict[str, str], dict[str, str], list[tuple[str, str]]]]:
     """Return queries, documents and negatives of each row, by way of the index and the texts on disk."""
     index, every = rows.index, range(len(rows.languages))
     found = []

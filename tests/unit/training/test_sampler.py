@@ -31,9 +31,9 @@ from unit.training.row_cases import (
 
 from mlbench.errors import DataError, UserError
 from mlbench.training.index import ABSENT, Ints, RowIndex
-from mlbench.training.rows import Rows
+from mlbench.training.recipe_tables import Batches
+from mlbench.training.rows import DatasetRows
 from mlbench.training.sampler import Batch, BatchSampler
-from mlbench.training.settings import Batches
 
 LANGUAGES = ("ar", "de", "en", "th")
 KINDS = ("mono", "mixed", "cross_example", "cross_batch")
@@ -179,7 +179,7 @@ class TestShares:
         assert means == pytest.approx([0.65, 0.65], abs=0.005)
 
 
-def assert_no_false_negatives(batch: Batch, rows: Sequence[RawRow], texts_of: Rows, index: RowIndex) -> None:
+def assert_no_false_negatives(batch: Batch, rows: Sequence[RawRow], texts_of: DatasetRows, index: RowIndex) -> None:
     """Compare every example with every other by the texts of the raw rows."""
     queries, documents = families(rows)
     assert_apart(batch, rows, queries, documents)
@@ -204,7 +204,7 @@ def assert_apart(batch: Batch, rows: Sequence[RawRow], queries: Families, docume
         assert len(set(keys)) == len(keys)
 
 
-def assert_texts(batch: Batch, rows: Sequence[RawRow], texts_of: Rows, index: RowIndex) -> None:
+def assert_texts(batch: Batch, rows: Sequence[RawRow], texts_of: DatasetRows, index: RowIndex) -> None:
     """The numbers of the batch lead to the texts of its rows in its languages."""
     chosen = list(zip(batch.rows.tolist(), pairs_of(batch), strict=True))
     found = texts_of.read(index.query_texts(batch.rows, batch.query_languages))
@@ -268,7 +268,7 @@ class TestFalseNegatives:
             assert negatives > 10_000
 
 
-def assert_own_negatives(batch: Batch, rows: Sequence[RawRow], texts_of: Rows, *, random: bool) -> None:
+def assert_own_negatives(batch: Batch, rows: Sequence[RawRow], texts_of: DatasetRows, *, random: bool) -> None:
     """A negative is one of the row's own, in the document's language, where one is usable; else another row's."""
     _, documents = families(rows)
     positives = {documents.of(text) for row in batch.rows.tolist() for text in documents_of(rows[row]).values()}

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlbench.training.shingles import Lookup, Paragraphs, Stream, Strings, characters, shingles, words
+from mlbench.training.ngrams import Lookup, Paragraphs, Stream, Strings, characters, shingles, words
 
 FEW = st.text("ab ", max_size=12).map(lambda text: " ".join(text.split()))
 LENGTHS = st.integers(1, 9)

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from unit.training.row_cases import RawRow, pairs, write
 
-from mlbench import files
 from mlbench.errors import InvalidRecipe
+from mlbench.tasks import files
 from mlbench.training.data import load_data
 from mlbench.training.recipe import load_recipe, recipe_names
-from mlbench.training.settings import DataSet
+from mlbench.training.recipe_tables import DataSet
 
 STATIC = ("default", "static-cross", "static-hybrid", "static-large", "static-mono", "static-questions")
 TRANSFORMERS = ("labse-hybrid", "mbert-hybrid", "mt5-hybrid", "xlmr-hybrid")

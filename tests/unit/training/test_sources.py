@@ -9,8 +9,8 @@ import pytest
 from unit.training.row_cases import RawRow, texts, write
 
 from mlbench.errors import DataError, MissingExtra
-from mlbench.training.settings import DataSet
-from mlbench.training.sources import Row, find_source, read_rows
+from mlbench.training.recipe_tables import DataSet
+from mlbench.training.sources import TrainingRow, find_source, read_rows
 
 datasets = pytest.importorskip("datasets")
 
@@ -41,7 +41,7 @@ def declared(folder: Path | str, **others: object) -> DataSet:
     return DataSet.model_validate({"name": "own", "hub": str(folder), "columns": COLUMNS, **others})
 
 
-def rows_of(data: DataSet, root: Path = Path()) -> list[Row]:
+def rows_of(data: DataSet, root: Path = Path()) -> list[TrainingRow]:
     return list(read_rows(find_source(data, root, None)))
 
 
@@ -50,9 +50,9 @@ class TestHub:
     def test_rows_by_columns(self, tmp_path: Path, kind: str) -> None:
         data = declared(hub(tmp_path / "set", kind), columns={**COLUMNS, "negatives": "wrong"})
         assert rows_of(data) == [
-            Row("x1", {"en": "who?"}, {"en": "she"}, False, (("en", "he"), ("en", "it")), "own:1"),
-            Row("x1", {"de": "wer?"}, {"de": "sie"}, False, (), "own:2"),
-            Row("x2", {"fr": "quoi?"}, {"fr": "ceci"}, False, (("fr", "rien"),), "own:3"),
+            TrainingRow("x1", {"en": "who?"}, {"en": "she"}, False, (("en", "he"), ("en", "it")), "own:1"),
+            TrainingRow("x1", {"de": "wer?"}, {"de": "sie"}, False, (), "own:2"),
+            TrainingRow("x2", {"fr": "quoi?"}, {"fr": "ceci"}, False, (("fr", "rien"),), "own:3"),
         ]
 
     def test_one_language_for_all_and_no_ids(self, tmp_path: Path) -> None:

@@ -12,14 +12,13 @@ from encoders import LANGUAGES, read_data, sentence, write_rows
 from static_cases import static_recipe
 
 from mlbench.errors import UserError
+from mlbench.open_model import open_retriever
 from mlbench.protocols import Encoder, Runtime, Vectors
-from mlbench.specs import open_retriever
 from mlbench.training import static
 from mlbench.training.losses import info_nce
+from mlbench.training.manifest import TrainingOutcome
 from mlbench.training.recipe import Recipe
-from mlbench.training.static import train_static, vocabulary_of
-from mlbench.training.static_table import Table, first_vectors
-from mlbench.training.trained import Outcome
+from mlbench.training.static import SubwordTable, first_vectors, train_static, vocabulary_of
 
 torch = pytest.importorskip("torch")
 sentence_transformers = pytest.importorskip("sentence_transformers")
@@ -35,7 +34,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def train(recipe: Recipe, out: Path, **runtime: object) -> Outcome:
+def train(recipe: Recipe, out: Path, **runtime: object) -> TrainingOutcome:
     return train_static(recipe, read_data(recipe), out, runtime=Runtime(**runtime))  # type: ignore[arg-type]
 
 
@@ -99,7 +98,7 @@ def test_steps_are_those_of_sparse_adam(root: Path, tmp_path: Path) -> None:
     data = read_data(recipe)
     examples, vocabulary = data.examples(recipe), vocabulary_of(recipe, data)
     before = first_vectors(vocabulary.frequencies, vocabulary.n_texts, 8, recipe.seed)
-    table = Table(before.copy(), vocabulary.tokens, recipe.loss, None)
+    table = SubwordTable(before.copy(), vocabulary.tokens, recipe.loss, None)
     weight = torch.nn.Parameter(torch.from_numpy(before.copy()))
     optimizer = torch.optim.SparseAdam([weight], lr=0.01)
     for number in range(5):
@@ -233,7 +232,7 @@ class TestPatience:
             root, steps=400, validation={**JUDGED, "every": 5, "patience": 3}, optimizer={"learning_rate": 0.5}
         )
         trained = train(recipe, tmp_path / "out")
-        monkeypatch.delattr(Table, "step")
+        monkeypatch.delattr(SubwordTable, "step")
         assert train(recipe, tmp_path / "out") == trained
 
 

@@ -9,16 +9,15 @@ import pytest
 from encoders import write_rows
 from toy import write_toy
 
+from mlbench.collection.languages import TEXT_KINDS
+from mlbench.compare.sweep import Sweep, to_json
 from mlbench.errors import InvalidRecipe, UserError
-from mlbench.languages import TEXT_KINDS
+from mlbench.evaluation.verify import verify
 from mlbench.protocols import Silence
-from mlbench.result_files import read_result
-from mlbench.sweeps import Sweep, to_json
+from mlbench.results import read_result
 from mlbench.training import data as training_data
 from mlbench.training.sweep import run_sweep
-from mlbench.training.sweep_files import Place
-from mlbench.training.sweep_plan import Plan, parse_axis, plan_sweep
-from mlbench.verification import verify
+from mlbench.training.sweep_plan import Plan, SweepFolder, parse_axis, plan_sweep
 
 
 class Heard(Silence):
@@ -40,8 +39,8 @@ def planned(folder: Path, *over: str, seeds: int = 1, **settings: object) -> Pla
     )
 
 
-def place(folder: Path) -> Place:
-    return Place(tasks=(str(folder / "words"),), out=folder / "out")
+def place(folder: Path) -> SweepFolder:
+    return SweepFolder(tasks=(str(folder / "words"),), out=folder / "out")
 
 
 @pytest.fixture(scope="module")

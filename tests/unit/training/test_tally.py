@@ -8,9 +8,8 @@ import pytest
 from row_cases import index_of, pairs, texts
 
 from mlbench.training.index import RowIndex
-from mlbench.training.sampler import BatchSampler
-from mlbench.training.settings import Batches
-from mlbench.training.tally import Tally, Use, tally
+from mlbench.training.recipe_tables import Batches
+from mlbench.training.sampler import BatchSampler, DatasetUse, Tally, tally
 
 LANGUAGES = ("de", "en", "fr")
 
@@ -46,7 +45,7 @@ def test_counts_as_one_would_by_hand(tmp_path: Path) -> None:
     assert found.examples == 640 == found.pairs.sum()
     # A text is seen as a query and as a document; the pairs have no document in German and nothing in French.
     n_texts = {("texts", tag): 120 for tag in LANGUAGES} | {("pairs", "de"): 40, ("pairs", "en"): 80}
-    assert found.uses == tuple(Use(*key, queries[key], documents[key], n) for key, n in n_texts.items())
+    assert found.uses == tuple(DatasetUse(*key, queries[key], documents[key], n) for key, n in n_texts.items())
     assert sum(use.epochs * use.texts for use in found.uses) == pytest.approx(2 * 640)
     assert found.pairs[1, 0].tolist() == [0, queries["pairs", "de"], 0]
 

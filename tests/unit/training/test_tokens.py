@@ -9,22 +9,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from row_cases import prepared, texts, write
 
-from mlbench.training import tokens
-from mlbench.training.rows import Rows
-from mlbench.training.tokens import UNKNOWN, Tokens, learn_tokenizer, learn_vocabulary
-from mlbench.training.views import cut_units
+from mlbench.training import vocabulary
+from mlbench.training.cropping import cut_units
+from mlbench.training.rows import DatasetRows
+from mlbench.training.vocabulary import UNKNOWN, Tokens, learn_tokenizer, learn_vocabulary
 
 LANGUAGES = ("de", "en")
 
 
 @pytest.fixture
-def rows(tmp_path: Path) -> Rows:
+def rows(tmp_path: Path) -> DatasetRows:
     return prepared(
         write(tmp_path / "rows.jsonl", [*texts(30, LANGUAGES), {"texts": {"de": "½ ☃", "en": "ﬁne Straße"}}])
     )
 
 
-def all_of(rows: Rows) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
+def all_of(rows: DatasetRows) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
     return np.arange(len(rows.texts))
 
 
@@ -49,15 +49,15 @@ class TestBags:
 
 
 class TestTokenizer:
-    def test_is_the_same_each_time(self, rows: Rows) -> None:
+    def test_is_the_same_each_time(self, rows: DatasetRows) -> None:
         read = rows.read(all_of(rows))
         assert len({learn_tokenizer(read, 100).to_str() for _ in range(3)}) == 1
 
-    def test_has_at_most_so_many_pieces(self, rows: Rows) -> None:
+    def test_has_at_most_so_many_pieces(self, rows: DatasetRows) -> None:
         read = rows.read(all_of(rows))
         assert [learn_tokenizer(read, n).get_vocab_size() for n in (50, 70)] == [50, 70]
 
-    def test_folds_case_and_compatible_characters(self, rows: Rows) -> None:
+    def test_folds_case_and_compatible_characters(self, rows: DatasetRows) -> None:
         made = learn_tokenizer(rows.read(all_of(rows)), 100)
         plain, folded = (made.encode(text, add_special_tokens=False).ids for text in ("fine text", "ﬁne TEXT"))
         assert plain == folded
@@ -65,14 +65,14 @@ class TestTokenizer:
 
 
 class TestVocabulary:
-    def test_has_all_texts(self, rows: Rows) -> None:
+    def test_has_all_texts(self, rows: DatasetRows) -> None:
         made = learn_vocabulary([(rows, all_of(rows))], [], 100)
         assert set(made.tokens) == {"rows"}
         found, offsets = made.tokens["rows"].bags(all_of(rows), np.array([[0.0, 1.0]] * len(rows.texts)))
         encoded = [made.tokenizer.encode(text, add_special_tokens=False).ids for text in rows.read(all_of(rows))]
         assert [bag.tolist() for bag in np.split(found, offsets[1:])] == encoded
 
-    def test_is_learned_from_the_given_texts_only(self, rows: Rows) -> None:
+    def test_is_learned_from_the_given_texts_only(self, rows: DatasetRows) -> None:
         few = all_of(rows)[:10]
         made = learn_vocabulary([(rows, few)], [], 200)
         assert made.tokenizer.to_str() == learn_tokenizer(rows.read(few), 200).to_str()
@@ -83,9 +83,9 @@ class TestVocabulary:
             made.tokenizer.get_vocab()[UNKNOWN]
         }
 
-    def test_is_learned_once(self, rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_is_learned_once(self, rows: DatasetRows, monkeypatch: pytest.MonkeyPatch) -> None:
         before = learn_vocabulary([(rows, all_of(rows))], [], 100)
-        monkeypatch.delattr(tokens, "learn_tokenizer")
+        monkeypatch.delattr(vocabulary, "learn_tokenizer")
         after = learn_vocabulary([(rows, all_of(rows))], [], 100)
         assert after.tokenizer.to_str() == before.tokenizer.to_str()
         assert np.array_equal(after.tokens["rows"].ids, before.tokens["rows"].ids)
@@ -93,27 +93,27 @@ class TestVocabulary:
             with pytest.raises(NameError):
                 learn_vocabulary(*other)
 
-    def test_leaves_nothing_half_done(self, rows: Rows, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def test_leaves_nothing_half_done(self, rows: DatasetRows, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setenv("MLBENCH_CACHE", str(tmp_path / "cache"))
 
         def fail(*arguments: object) -> None:
             raise KeyboardInterrupt
 
         with monkeypatch.context() as patch:
-            patch.setattr(tokens, "_tokenise", fail)
+            patch.setattr(vocabulary, "_tokenise", fail)
             with pytest.raises(KeyboardInterrupt):
                 learn_vocabulary([(rows, all_of(rows))], [], 100)
         assert list((tmp_path / "cache" / "training").iterdir()) == []
         assert learn_vocabulary([(rows, all_of(rows))], [], 100).tokenizer.get_vocab_size() > 50
 
-    def test_cuts_what_is_held_out_as_well(self, rows: Rows, tmp_path: Path) -> None:
+    def test_cuts_what_is_held_out_as_well(self, rows: DatasetRows, tmp_path: Path) -> None:
         (tmp_path / "more").mkdir()
         other = prepared(write(tmp_path / "more" / "b.jsonl", texts(5, LANGUAGES, start=90)))
-        judged = Rows("judged", other.languages, other.index, other.content, other.folder, other.texts)
+        judged = DatasetRows("judged", other.languages, other.index, other.content, other.folder, other.texts)
         made = learn_vocabulary([(rows, all_of(rows))], [judged], 100)
         assert len(made.tokens["judged"].starts) == 11
 
-    def test_is_found_under_another_name_of_the_data_set(self, rows: Rows) -> None:
+    def test_is_found_under_another_name_of_the_data_set(self, rows: DatasetRows) -> None:
         before = learn_vocabulary([(rows, all_of(rows))], [], 100)
         after = learn_vocabulary([(replace(rows, name="other"), all_of(rows))], [], 100)
         assert np.array_equal(after.tokens["other"].ids, before.tokens["rows"].ids)

@@ -8,7 +8,7 @@ from encoders import LANGUAGES, read_data, write_rows
 from row_cases import RawRow, pairs, read, texts, write
 from static_cases import static_recipe, write_task
 
-from mlbench.training.data import Part, TrainingData, load_data, used_texts
+from mlbench.training.data import RowSelection, TrainingData, load_data, used_texts
 from mlbench.training.index import ABSENT, Bools
 from mlbench.training.recipe import Recipe
 
@@ -35,7 +35,7 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def in_use(part: Part | None) -> list[Bools]:
+def in_use(part: RowSelection | None) -> list[Bools]:
     """Return for each data set which rows a part can give."""
     assert part is not None
     return [(index.query_places[index.pattern] != ABSENT).any(axis=1) for index in part.indexes]

@@ -16,11 +16,11 @@ import pytest
 from encoders import read_data, recipe_of, save_encoder, write_rows
 
 from mlbench.errors import UserError
+from mlbench.open_model import open_retriever
 from mlbench.protocols import Encoder, Runtime
-from mlbench.specs import open_retriever
+from mlbench.training.manifest import TrainingOutcome, forget_work
 from mlbench.training.recipe import Recipe
-from mlbench.training.settings import TransformerModel
-from mlbench.training.trained import Outcome, forget_work
+from mlbench.training.recipe_tables import TransformerModel
 from mlbench.training.transformer import load_model, train_transformer
 
 torch = pytest.importorskip("torch")
@@ -73,7 +73,7 @@ def recipe(world: Path, shape: str = "xlm-roberta", data: str = "texts", **chang
     return recipe_of(world / shape, world / f"{data}.jsonl", **changes)
 
 
-def train(made: Recipe, out: Path, **options: object) -> Outcome:
+def train(made: Recipe, out: Path, **options: object) -> TrainingOutcome:
     return train_transformer(made, read_data(made), out, runtime=CPU, **options)  # type: ignore[arg-type]
 
 

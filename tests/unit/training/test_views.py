@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlbench.training.views import cut_text, cut_units, draw_spans
+from mlbench.training.cropping import cut_text, cut_units, draw_spans
 
 places = st.floats(0, 1, exclude_max=True)
 shares = st.floats(0, 1)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from mlbench.errors import InternalError, MissingExtra, UserError
-from mlbench.training.workers import work_through
+from mlbench.training.sweep import work_through
 
 Note = Callable[[str], None]
 
@@ -92,7 +92,7 @@ from functools import partial
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from test_workers import make_writer
-from mlbench.training.workers import work_through
+from mlbench.training.sweep import work_through
 if __name__ == "__main__":
     list(work_through(partial(make_writer, Path(sys.argv[2]), 3), ["one", "two", "three"], processes=2, note=print))
 """

@@ -1,0 +1,58 @@
+"""Options that several commands share: `--set KEY=VALUE`, `--languages ar,en`, `--write FILE`."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import click
+
+from mlbench.collection.languages import check_language
+from mlbench.errors import UserError
+
+
+def assignments(
+    example: str, option: str = "--set"
+) -> Callable[[click.Context, click.Parameter, Sequence[str]], dict[str, str]]:
+    """Return a callback that makes a mapping of the pairs; a faulty one is told with `example`, such as dim=64."""
+
+    def parse(context: click.Context, parameter: click.Parameter, pairs: Sequence[str]) -> dict[str, str]:
+        settings: dict[str, str] = {}
+        for pair in pairs:
+            name, equals, value = pair.partition("=")
+            key = name.strip()
+            if not equals or not key:
+                raise UserError(f"{option} {pair!r}: write KEY=VALUE, as in {option} {example}")
+            if key in settings:
+                raise UserError(f"{option} {key} is there twice: give each key one value")
+            settings[key] = value
+        return settings
+
+    return parse
+
+
+Writer = TypeVar("Writer")
+
+
+def find_writers(paths: Sequence[Path], writers: Mapping[str, Writer]) -> dict[Path, Writer]:
+    """Return what writes each file, by its suffix; raises `UserError` where none does, or its folder is missing."""
+    for path in paths:
+        if path.suffix.lower() not in writers:
+            raise UserError(f"--write {path}: no format has this suffix: choose among {', '.join(writers)}")
+        if not path.parent.is_dir():
+            raise UserError(f"--write {path}: there is no folder {path.parent}")
+    return {path: writers[path.suffix.lower()] for path in paths}
+
+
+def keep_results(paths: Sequence[Path], results: Iterable[Path]) -> None:
+    """Raise `UserError` where a file to write is one of the results that were read."""
+    read = {result.resolve() for result in results}
+    for path in paths:
+        if path.resolve() in read:
+            raise UserError(f"--write {path}: that is one of the results: name another file")
+
+
+def language_list(context: click.Context, parameter: click.Parameter, tags: str | None) -> tuple[str, ...] | None:
+    """Return the tags of a list with commas, None where no list is given; raises `UserError` for what is no tag."""
+    if tags is None:
+        return None
+    return tuple(check_language(tag.strip()) for tag in tags.split(",") if tag.strip())

@@ -1,0 +1,1 @@
+"""Test collections: languages, queries, documents, judgments, images."""

@@ -1,0 +1,101 @@
+"""The comparison document: what a candidate differs by from its base on each task, and which gate lines it fails."""
+
+import json
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from mlbench.compare.gate import Gate, Rule
+from mlbench.results import Bounds
+from mlbench.statistics.differences import Subject
+from mlbench.statistics.paired_tests import PairedTests
+
+SCHEMA_VERSION = 1
+Verdict = Literal["better", "same", "worse"]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class ComparedSystem(_Part):
+    """One side of a comparison: a retriever, or the training seeds of one recipe.
+
+    `spec` is how the first was asked for; `fingerprints` and `files` (names, without folders) are those of each seed.
+    """
+
+    spec: str
+    fingerprints: tuple[str, ...]
+    files: tuple[str, ...]
+
+
+class Check(_Part):
+    """One line of the gate.
+
+    `allowed` is the largest drop (or rise, of what is better when lower) for a rule, the bound for a floor or a
+    ceiling. `p` is one-sided against a candidate that is worse, adjusted over all drop lines of the gate; null where
+    nothing was tested. `detectable` is the smallest worsening that this line would have found four times of five.
+    `reason` says in one line why it passed or failed.
+    """
+
+    task: str
+    rule: Rule | Literal["floor", "ceiling", "required"]
+    subject: Subject | None
+    allowed: float | None
+    base: float | None
+    candidate: float | None
+    difference: float | None
+    interval: Bounds | None
+    p: float | None
+    detectable: float | None
+    passed: bool
+    reason: str
+
+
+class TaskComparison(_Part):
+    """One task on which both sides were measured; `languages` are those compared, `shared_only` says that not all are.
+
+    `verdicts` are those of `tests.lines`, in their order; null where nothing was tested.
+    """
+
+    task: str
+    version: str
+    fingerprint: str
+    languages: tuple[str, ...]
+    shared_only: bool
+    limit: int | None
+    base: ComparedSystem
+    candidate: ComparedSystem
+    tests: PairedTests
+    verdicts: tuple[Verdict | None, ...]
+    checks: tuple[Check, ...]
+
+
+class Comparison(_Part):
+    """All tasks of a comparison under one gate; `checks` are those that belong to no compared task.
+
+    `uncompared` names tasks that only one side has.
+    """
+
+    schema_version: Literal[1] = 1
+    mlbench: str
+    gate: Gate
+    tasks: tuple[TaskComparison, ...]
+    uncompared: tuple[str, ...] = ()
+    checks: tuple[Check, ...] = ()
+
+    @property
+    def every_check(self) -> tuple[Check, ...]:
+        """All lines of the gate, those of no task last."""
+        return (*(check for task in self.tasks for check in task.checks), *self.checks)
+
+    @property
+    def passed(self) -> bool:
+        """Whether no line of the gate failed."""
+        return all(check.passed for check in self.every_check)
+
+
+def to_json(comparison: Comparison) -> str:
+    """Return the document as JSON with sorted keys, ending in a newline; the same comparison gives the same text."""
+    document = comparison.model_dump(mode="json") | {"passed": comparison.passed}
+    return json.dumps(document, ensure_ascii=False, indent=1, sort_keys=True) + "\n"

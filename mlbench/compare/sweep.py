@@ -1,0 +1,357 @@
+"""The document of a sweep: arms of one recipe, several training seeds each, measured and compared on some tasks."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import combinations
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+
+from mlbench.collection.languages import IMAGE, Kind, Setting
+from mlbench.errors import InvalidResult
+from mlbench.io.untrusted import parse
+from mlbench.ranking.ranks import Ranks
+from mlbench.results import Bounds, Result, Statistics, TaskInfo
+from mlbench.statistics.bias import find_score, replicate
+from mlbench.statistics.differences import ClusterScores, find_differences, sum_by_cluster
+from mlbench.statistics.paired_tests import FLIPS, LOWER_IS_BETTER, Line, PairedTests, compare
+from mlbench.statistics.score import ScoreRequest
+from mlbench.statistics.settings import group
+
+SCHEMA_VERSION = 1
+BIAS_SCORES = ("rank_distance", "rank_distance_median", "own_language_preference", "max_rank_norm")
+"""The bias scores of a sweep, in the order of its tables."""
+BIAS_SCORES_OF_IMAGES = (*BIAS_SCORES, "rank_spread")
+"""The same where captions describe images."""
+ALIGNMENT = ("clip_score", "ref_clip_score")
+"""Scores of captions that say how near they are to their images in a model's own space, on a scale of its own."""
+NO_PREFERENCE = 0.5
+"""The best own_language_preference: a document is not preferred for its language."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class SweepAxis(_Part):
+    """A key of the recipe and the values it takes; `name` is the key as short as it is clear."""
+
+    name: str
+    key: str
+    values: tuple[JsonValue, ...]
+
+
+class Arm(_Part):
+    """One value of every axis.
+
+    `confounded` says in what, beside what is swept, the arm differs from the base arm: data, rows, views or updates.
+    What is found of such an arm need not come from the languages of its batches.
+    """
+
+    name: str
+    values: dict[str, JsonValue]
+    confounded: tuple[str, ...] = ()
+
+
+class Point(_Part):
+    """An arm trained with one seed; `checkpoint` and `results` (by task) are paths beside the document.
+
+    `rows_digest` is that of the rows and views drawn, None where the checkpoint does not say.
+    """
+
+    arm: str
+    seed: int
+    recipe_fingerprint: str
+    model_fingerprint: str
+    steps: int
+    rows_digest: str | None
+    checkpoint: str
+    results: dict[str, str]
+
+
+class ArmFigure(_Part):
+    """A macro mean of a measure over a kind of settings, or without a kind a bias score or one of captions.
+
+    With a `language` it is that of the captions in it alone, beside images. `values` are those of the seeds, `mean`
+    their mean. The interval is that of the mean: topics are averaged over seeds and resampled in clusters; null for
+    medians, which are not means over topics.
+    """
+
+    name: str
+    kind: Kind | None
+    mean: float | None
+    interval: Bounds | None
+    values: tuple[float | None, ...]
+    language: str | None = None
+
+    @property
+    def spread(self) -> Bounds | None:
+        """The lowest and the highest value of a seed; None where one is missing, or there is a single seed."""
+        known = [value for value in self.values if value is not None]
+        return Bounds(low=min(known), high=max(known)) if len(known) == len(self.values) > 1 else None
+
+
+class ArmFigures(_Part):
+    """The figures of one arm."""
+
+    arm: str
+    figures: tuple[ArmFigure, ...]
+
+    def figure(self, name: str, kind: Kind | None = None, language: str | None = None) -> ArmFigure | None:
+        """Return one figure, or None where the task has none such."""
+        wanted = (name, kind, language)
+        return next((each for each in self.figures if (each.name, each.kind, each.language) == wanted), None)
+
+
+class ArmPair(_Part):
+    """All figures of one arm against another: `lines` as `compare_ranks` makes them, adjusted within the pair."""
+
+    base: str
+    candidate: str
+    lines: tuple[Line, ...]
+
+    def line(self, name: str, kind: Kind | None = None, language: str | None = None) -> Line | None:
+        """Return the line of one figure, or None where there is none such."""
+        wanted = (name, kind, language)
+        return next((each for each in self.lines if (each.name, each.kind, each.language) == wanted), None)
+
+
+class Claim(_Part):
+    """Which arm is best in one figure, and which comes second.
+
+    `p` is two-sided and adjusted, null where nothing is tested. `separable` says whether the difference of the two is
+    more than topics explain: by the test, else by the interval; null without either.
+    """
+
+    name: str
+    kind: Kind | None
+    best: str
+    second: str
+    difference: float
+    interval: Bounds | None
+    p: float | None
+    separable: bool | None
+
+
+class TaskSweep(_Part):
+    """All arms on one task; `pairs` begins with those against the base arm."""
+
+    name: str
+    version: str
+    fingerprint: str
+    primary_measure: str
+    n_topics: int
+    statistics: Statistics
+    flips: int
+    rows: tuple[ArmFigures, ...]
+    pairs: tuple[ArmPair, ...]
+    claims: tuple[Claim, ...]
+
+    def row(self, arm: str) -> ArmFigures:
+        """Return the figures of an arm."""
+        return next(row for row in self.rows if row.arm == arm)
+
+    def claim(self, name: str, kind: Kind | None = None) -> Claim | None:
+        """Return which arm is best in one figure, or None where there are no two arms with a value."""
+        return next((each for each in self.claims if (each.name, each.kind) == (name, kind)), None)
+
+
+class Sweep(_Part):
+    """Everything that a sweep found; the same points give the same document, to the byte."""
+
+    schema_version: Literal[1] = 1
+    mlbench: str
+    recipe: str
+    title: str
+    settings: dict[str, JsonValue]
+    axes: tuple[SweepAxis, ...]
+    seeds: tuple[int, ...] = Field(min_length=1)
+    base: str
+    arms: tuple[Arm, ...] = Field(min_length=1)
+    points: tuple[Point, ...]
+    tasks: tuple[TaskSweep, ...]
+
+    def arm(self, name: str) -> Arm:
+        """Return the arm called `name`."""
+        return next(arm for arm in self.arms if arm.name == name)
+
+
+def loss(name: str, value: float) -> float:
+    """Return how far a value of a measure or bias score is from the best there is, up to a constant."""
+    if name == "own_language_preference":
+        return abs(value - NO_PREFERENCE)
+    return value if name in LOWER_IS_BETTER or name.startswith("rank_") else -value
+
+
+def is_separable(line: Line, level: float = 0.05) -> bool | None:
+    """Say whether a difference is more than topics explain; None where neither a test nor an interval tells."""
+    if line.adjusted is not None:
+        return line.adjusted.two_sided < level
+    return None if line.interval is None else not line.interval.low <= 0 <= line.interval.high
+
+
+def to_json(sweep: Sweep) -> str:
+    """Return the document as JSON with sorted keys, ending in a newline."""
+    return json.dumps(sweep.model_dump(mode="json"), ensure_ascii=False, indent=1, sort_keys=True) + "\n"
+
+
+def from_json(content: bytes) -> Sweep:
+    """Return the document in `content`; raises `InvalidResult` in one line for anything else."""
+    try:
+        return Sweep.model_validate(parse(content))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "document"
+        raise InvalidResult(f"this is no document of a sweep: {place}: {first['msg']}") from error
+    except ValueError as error:
+        raise InvalidResult(f"this is not JSON that can be used: {error}") from error
+
+
+Floats = NDArray[np.float64]
+System = Sequence[ClusterScores]
+
+
+def observe_result(result: Result, ranks: Ranks) -> ClusterScores:
+    """Return what the figures of a sweep need of one result and its ranks."""
+    statistics, task = result.statistics, result.task
+    wanted = BIAS_SCORES if result.image_text is None else BIAS_SCORES_OF_IMAGES
+    request = ScoreRequest(
+        settings=tuple(Setting(each.query_language, each.document_languages) for each in result.settings),
+        measures=(task.primary_measure,),
+        primary_measure=task.primary_measure,
+        bias_scores=tuple(name for name in wanted if name in task.bias_scores),
+        parallel=task.parallel,
+        resamples=statistics.resamples,
+        seed=statistics.seed,
+        confidence=statistics.confidence,
+    )
+    return sum_by_cluster(ranks, request)
+
+
+def compare_arms(task: TaskInfo, arms: Mapping[str, System], base: str, *, flips: int = FLIPS) -> TaskSweep:
+    """Compare arms on a task, each one observation for each training seed, in the same order of seeds.
+
+    Raises `UserError` where the observations are not of the same data.
+    """
+    order = [base, *(name for name in arms if name != base)]
+    pairs: list[ArmPair] = []
+    tests: PairedTests | None = None
+    for one, other in combinations(order, 2):
+        tests = _test(arms[one], arms[other], flips)
+        pairs.append(ArmPair(base=one, candidate=other, lines=tests.lines))
+    rows = tuple(ArmFigures(arm=name, figures=tuple(_figures(system))) for name, system in arms.items())
+    first = next(iter(arms.values()))[0]
+    return TaskSweep(
+        name=task.name,
+        version=task.version,
+        fingerprint=task.fingerprint,
+        primary_measure=task.primary_measure,
+        n_topics=int(first.asked.any(axis=1).sum()),
+        statistics=Statistics(
+            unit=first.unit,
+            n_clusters=first.sample.n_clusters,
+            resamples=first.request.resamples,
+            seed=first.request.seed,
+            confidence=first.request.confidence,
+            redraws=tests.statistics.redraws if tests else 0,
+        ),
+        flips=tests.flips if tests else 0,
+        rows=rows,
+        pairs=tuple(pairs),
+        claims=tuple(_claims(rows, pairs, 1 - first.request.confidence)),
+    )
+
+
+def _test(base: System, candidate: System, flips: int) -> PairedTests:
+    found = find_differences(base, candidate)
+    # What becomes of single languages is asked of captions: some of them may have few images.
+    families = {"aggregates", "query_languages"} if base[0].captions else {"aggregates"}
+    return compare(replace(found, each=tuple(c for c in found.each if c.subject.family in families)), flips=flips)
+
+
+def _figures(system: System) -> Iterator[ArmFigure]:
+    first = system[0]
+    mean: Floats = np.mean([one.settings.sums for one in system], axis=0)
+    drawn = first.sample.bootstrap(mean, first.settings.counts)
+
+    def of_settings(kind: Kind, chosen: list[int]) -> ArmFigure:
+        values = [float(one.settings.macro_mean(chosen)[0]) for one in system]
+        return _figure(first, first.request.primary_measure, kind, values, drawn.macro_mean(chosen))
+
+    for kind, language, chosen in group(first.request.settings):
+        if language is None:
+            yield of_settings(kind, chosen)
+    for name in first.captions:
+        yield _figure(
+            first, name, None, [one.captions[name].value for one in system], _caption_replicates(name, system)
+        )
+    for name in first.request.bias_scores:
+        if all(name in one.bias for one in system):
+            values = [one.bias[name].value for one in system]
+            yield _figure(first, name, None, values, _replicates(name, system))
+    for place, setting in enumerate(first.request.settings):
+        if setting.kind in ("text_to_image", "image_to_text"):
+            language = setting.document_languages[0] if setting.query_language == IMAGE else setting.query_language
+            yield of_settings(setting.kind, [place]).model_copy(update={"language": language})
+
+
+def _caption_replicates(name: str, system: System) -> Floats:
+    """Return a score of captions, averaged over seeds, in each resample, (resamples, 1)."""
+    sums: Floats = np.mean([one.captions[name].sums for one in system], axis=0)
+    return system[0].sample.bootstrap(sums, system[0].captions[name].counts).macro_mean()[:, None]
+
+
+def _replicates(name: str, system: System) -> Floats | None:
+    """Return a bias score, averaged over seeds, in each resample, (resamples, 1); None where it is no mean."""
+    score, each = find_score(name), [one.bias[name] for one in system]
+    if score.over_topics != "mean" or not each[0].counts.any():
+        return None
+    drawn = system[0].sample.bootstrap(np.stack([one.sums for one in each], axis=2), each[0].counts)
+    mean: Floats = replicate(score, drawn).mean(axis=1)
+    return mean[:, None]
+
+
+def _figure(
+    first: ClusterScores, name: str, kind: Kind | None, values: Sequence[float], replicates: Floats | None
+) -> ArmFigure:
+    known = np.isfinite(values).all()
+    return ArmFigure(
+        name=name,
+        kind=kind,
+        mean=float(np.mean(values)) if known else None,
+        interval=first.sample.bounds(replicates)[0] if replicates is not None and known else None,
+        values=tuple(value if np.isfinite(value) else None for value in values),
+    )
+
+
+def _claims(rows: Sequence[ArmFigures], pairs: Sequence[ArmPair], level: float) -> Iterator[Claim]:
+    # Cosines of another model have another scale: none is better for being higher.
+    for figure in rows[0].figures if rows else ():
+        if figure.language is not None or figure.name in ALIGNMENT:
+            continue
+        found = [(row.arm, each.mean) for row in rows if (each := row.figure(figure.name, figure.kind))]
+        ranked = sorted((loss(figure.name, mean), place) for place, (_, mean) in enumerate(found) if mean is not None)
+        if len(ranked) < 2:
+            continue
+        best, second = (found[place][0] for _, place in ranked[:2])
+        pair = next(each for each in pairs if {each.base, each.candidate} == {best, second})
+        line = pair.line(figure.name, figure.kind)
+        if line is None or line.difference is None:
+            continue
+        sign = 1 if pair.candidate == best else -1
+        bounds = line.interval
+        if bounds is not None and sign < 0:
+            bounds = bounds.model_copy(update={"low": -bounds.high, "high": -bounds.low})
+        yield Claim(
+            name=figure.name,
+            kind=figure.kind,
+            best=best,
+            second=second,
+            difference=sign * line.difference,
+            interval=bounds,
+            p=line.adjusted.two_sided if line.adjusted else None,
+            separable=is_separable(line, level),
+        )

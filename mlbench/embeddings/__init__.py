@@ -1,0 +1,1 @@
+"""Embeddings: each distinct text is encoded once, its vector is kept, and similarities are exact."""

@@ -1,0 +1,246 @@
+"""Encodes each distinct text or image of a task once, in chunks planned from these alone, and keeps what was encoded.
+
+Where a group holds images, they are encoded in the role `image`, whichever side they stand on.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlbench.collection.records import Image
+from mlbench.embeddings.exact import norms
+from mlbench.embeddings.store import Hashes, VectorStore, text_hash
+from mlbench.errors import RetrieverError
+from mlbench.protocols import Encoder, Group, Progress, Role, Vectors
+
+CHUNK = 1024
+IMAGES = 256
+"""Chunks of images are smaller: each image takes as long as many texts, and what is saved is not lost."""
+Rows = NDArray[np.intp]
+_GOLDEN = (5**0.5 - 1) / 2
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """The vectors of a task's texts, each distinct text held once.
+
+    `matrices` has one float32 (distinct texts, dim) per encoder fingerprint, `rows` for each (role, language) the rows
+    of its texts in input order, `roles` the role in which they were encoded, which differs where they are images.
+    `distinct` = `encoded` (in this run) + `reused` (from the store); images are counted apart from texts.
+    """
+
+    matrices: Mapping[Role, Vectors]
+    rows: Mapping[Group, Rows]
+    roles: Mapping[Group, Role]
+    distinct: int
+    encoded: int
+    images: int = 0
+    encoded_images: int = 0
+
+    @property
+    def reused(self) -> int:
+        """How many distinct texts came from the store."""
+        return self.distinct - self.encoded
+
+    def vectors(self, role: Role, language: str) -> Vectors:
+        """Return a new float32 array (n_texts, dim) in the order of the texts given; no texts give (0, dim)."""
+        gathered: Vectors = self.matrices[self.roles[role, language]][self.rows[role, language]]
+        return gathered
+
+    def largest_norm(self, role: Role) -> float:
+        """Return the largest norm of any vector that stands or was encoded in `role`; 0 without vectors."""
+        lengths = (norms(self.vectors(*group)) for group in self.rows if role in (group[0], self.roles[group]))
+        return max((float(row.max(initial=0.0)) for row in lengths), default=0.0)
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    """Texts that are encoded in one call, and the first of their neighbouring rows in the matrix."""
+
+    role: Role
+    texts: tuple[str, ...]
+    first: int
+
+    @property
+    def rows(self) -> slice:
+        return slice(self.first, self.first + len(self.texts))
+
+    @cached_property
+    def hashes(self) -> Hashes:
+        joined = b"".join(text_hash(text) for text in self.texts)
+        return np.frombuffer(joined, np.uint8).reshape(-1, 32)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """The chunks of one encoder fingerprint and the row of each of their texts."""
+
+    fingerprint: str
+    chunks: list[_Chunk]
+    rows: dict[str, int]
+
+
+def embed(
+    encoder: Encoder, texts: Mapping[Group, Sequence[str]], store: VectorStore | None, progress: Progress
+) -> Embeddings:
+    """Return the vectors of all `texts`, encoding each text once per encoder fingerprint.
+
+    A chunk that the store holds is read, any other is encoded whole and saved at once, so a run that was killed and
+    resumed gives the same vectors as an uninterrupted one. Raises `RetrieverError` for vectors that cannot be scored.
+    """
+    roles = {group: role_of(group[0], held) for group, held in texts.items()}
+    plans, by_role = _plan(encoder, texts, roles)
+    matrices = {plan.fingerprint: np.empty((len(plan.rows), encoder.dim), np.float32) for plan in plans}
+    missing = [
+        (plan, chunk)
+        for plan in plans
+        for chunk, loaded in zip(plan.chunks, _load(plan, matrices[plan.fingerprint], store), strict=True)
+        if not loaded
+    ]
+    for phase, of_images in (("encode", False), ("encode images", True)):
+        if chosen := [each for each in missing if (each[1].role == "image") == of_images]:
+            _encode_all(encoder, chosen, matrices, store, progress, phase=phase)
+    _check_not_constant(plans, list(matrices.values()))
+    every, encoded = [chunk for plan in plans for chunk in plan.chunks], [chunk for _, chunk in missing]
+    return Embeddings(
+        matrices={role: matrices[plan.fingerprint] for role, plan in by_role.items()},
+        rows={
+            group: np.array([by_role[roles[group]].rows[text] for text in held], np.intp)
+            for group, held in texts.items()
+        },
+        roles=roles,
+        distinct=_size(every, images=False),
+        encoded=_size(encoded, images=False),
+        images=_size(every, images=True),
+        encoded_images=_size(encoded, images=True),
+    )
+
+
+def _size(chunks: Iterable[_Chunk], *, images: bool) -> int:
+    """Return how many images, or texts, chunks hold."""
+    return sum(len(chunk.texts) for chunk in chunks if (chunk.role == "image") == images)
+
+
+def role_of(role: Role, texts: Sequence[str]) -> Role:
+    """Return the role in which `texts`, all images or none, are encoded where they stand in `role`."""
+    return "image" if len(texts) and isinstance(texts[0], Image) else role
+
+
+def encode_distinct(encoder: Encoder, texts: Iterable[str], role: Role) -> tuple[list[str], Vectors]:
+    """Return distinct texts in the order of their lengths, and their vectors, float32 (texts, dim).
+
+    They are encoded in chunks planned from the texts alone, so the same texts give the same vectors to the bit. Raises
+    `RetrieverError` for vectors that cannot be scored.
+    """
+    ordered = _by_length(set(texts))
+    vectors = np.empty((len(ordered), encoder.dim), np.float32)
+    for chunk in _cut(role, ordered, 0):
+        vectors[chunk.rows] = _encode(encoder, chunk)
+    return ordered, vectors
+
+
+def _plan(
+    encoder: Encoder, texts: Mapping[Group, Sequence[str]], roles: Mapping[Group, Role]
+) -> tuple[list[_Plan], dict[Role, _Plan]]:
+    """Cut the distinct texts into chunks: a function of the texts alone, never of what the store lacks."""
+    plans: dict[str, _Plan] = {}
+    by_role: dict[Role, _Plan] = {}
+    for group in sorted(texts):
+        role = roles[group]
+        if role not in by_role:
+            fingerprint = encoder.fingerprint(role)
+            by_role[role] = plans.setdefault(fingerprint, _Plan(fingerprint, [], {}))
+        plan = by_role[role]
+        new = _by_length({text for text in texts[group] if text not in plan.rows})
+        first = len(plan.rows)
+        plan.chunks.extend(_cut(role, new, first))
+        plan.rows.update(zip(new, range(first, first + len(new)), strict=True))
+    return list(plans.values()), by_role
+
+
+def _by_length(texts: Iterable[str]) -> list[str]:
+    return sorted(texts, key=lambda text: (len(text), text))
+
+
+def _cut(role: Role, texts: list[str], first: int) -> Iterator[_Chunk]:
+    """Cut texts, sorted by length, into chunks of about the same number; their rows begin at `first`."""
+    n_chunks = -(-len(texts) // (IMAGES if role == "image" else CHUNK))
+    edges = [len(texts) * number // n_chunks for number in range(n_chunks + 1)] if texts else []
+    return (_Chunk(role, tuple(texts[low:high]), first + low) for low, high in pairwise(edges))
+
+
+def _load(plan: _Plan, matrix: Vectors, store: VectorStore | None) -> list[bool]:
+    """Fill the rows of every chunk that the store holds; returns for each chunk whether it did."""
+    if store is None:
+        return [False] * len(plan.chunks)
+    hashes = [chunk.hashes for chunk in plan.chunks]
+    return store.load(plan.fingerprint, hashes, [matrix[chunk.rows] for chunk in plan.chunks])
+
+
+def _encode_all(
+    encoder: Encoder,
+    missing: list[tuple[_Plan, _Chunk]],
+    matrices: Mapping[str, Vectors],
+    store: VectorStore | None,
+    progress: Progress,
+    *,
+    phase: str,
+) -> None:
+    """Fill the rows of the missing chunks, saving each as soon as it is encoded."""
+    progress.start(phase, sum(len(chunk.texts) for _, chunk in missing))
+    try:
+        for plan, chunk in _typical_first(missing):
+            vectors = _encode(encoder, chunk)
+            matrices[plan.fingerprint][chunk.rows] = vectors
+            if store:
+                store.write(plan.fingerprint, chunk.hashes, vectors)
+            progress.advance(len(chunk.texts))
+    finally:
+        progress.finish()
+
+
+def _typical_first(missing: list[tuple[_Plan, _Chunk]]) -> list[tuple[_Plan, _Chunk]]:
+    """Order chunks so that the time taken so far always tells the time left.
+
+    The longest comes first, so that a lack of memory shows at once; after it, steps of the golden ratio through the
+    chunks sorted by length make every beginning of the work a fair sample of the whole.
+    """
+    longest_first = sorted(missing, key=lambda item: -sum(map(len, item[1].texts)))
+    return [longest_first[number] for number in sorted(range(len(missing)), key=lambda number: number * _GOLDEN % 1)]
+
+
+def _encode(encoder: Encoder, chunk: _Chunk) -> Vectors:
+    answer = np.asarray(encoder.encode(chunk.texts, chunk.role))
+    expected = (len(chunk.texts), encoder.dim)
+    if answer.shape != expected or not np.issubdtype(answer.dtype, np.floating):
+        raise RetrieverError(
+            f"the encoder gave {answer.dtype} {answer.shape} for {len(chunk.texts)} texts: "
+            f"it must give floating-point numbers of shape {expected}"
+        )
+    # A float64 beyond the range of float32 becomes infinite, and is told as such below.
+    with np.errstate(over="ignore"):
+        vectors = answer.astype(np.float32)
+    _check_rows(np.logical_not(np.isfinite(vectors).all(axis=1)), "NaN or infinite numbers", chunk)
+    _check_rows(np.logical_not(vectors.any(axis=1)), "only zeros", chunk)
+    return vectors
+
+
+def _check_rows(faulty: NDArray[np.bool_], fault: str, chunk: _Chunk) -> None:
+    if faulty.any():
+        first = chunk.texts[int(faulty.argmax())]
+        text = str(first.path) if isinstance(first, Image) else repr(first)
+        text = text if len(text) <= 80 else text[:76] + " ..."
+        others = f" and {faulty.sum() - 1} more" if faulty.sum() > 1 else ""
+        raise RetrieverError(f"the encoder gives {fault} for the {chunk.role} {text}{others}")
+
+
+def _check_not_constant(plans: list[_Plan], matrices: list[Vectors]) -> None:
+    if len({text for plan in plans for text in plan.rows}) < 2:
+        return
+    first = next(matrix[0] for matrix in matrices if len(matrix))
+    if all((matrix == first).all() for matrix in matrices):
+        raise RetrieverError("the model gives every text the same vector: check its weights and its pooling")

@@ -1,0 +1,1 @@
+"""Engines: workers on this machine or on a cluster, which know nothing of retrieval."""

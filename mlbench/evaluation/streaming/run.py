@@ -1,0 +1,285 @@
+"""Ranks a task whose corpora stream by: scanned once, then encoded and counted part by part."""
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from functools import reduce
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlbench.collection.languages import Setting
+from mlbench.collection.records import Collection, Document
+from mlbench.embeddings.encode import Embeddings, embed
+from mlbench.errors import DataError, UserError
+from mlbench.evaluation.options import Clock, Options, RankedTask, askable, open_engine, texts_of
+from mlbench.evaluation.streaming.corpus import Corpora, CorpusPart, scan_corpora
+from mlbench.evaluation.streaming.counts import PartCounts, Question, Tops, VectorScale, ask, scale_of
+from mlbench.evaluation.streaming.resume import Arrays, WorkFolder
+from mlbench.evaluation.streaming.worker import MakeCounter
+from mlbench.io.cache import cache_dir
+from mlbench.open_model import LoadedModel
+from mlbench.protocols import Encoder, Engine
+from mlbench.ranking.count_ahead import Tiling
+from mlbench.ranking.index_arrays import CountTable, IndexArrays, index_collection, to_ranks
+from mlbench.ranking.ranks import UNKNOWN
+from mlbench.ranking.run_files import RunFiles
+from mlbench.tasks.load import load_shards
+from mlbench.tasks.task import Task
+
+Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class StreamCounts:
+    """What was asked of each language's documents, and what counting them all gave."""
+
+    question: Question
+    counts: Mapping[str, PartCounts]
+
+    def asking_all(self) -> Integers:
+        """Return the indexes of the queries that asked for the documents of every language."""
+        return reduce(np.intersect1d, [asked.queries for asked in self.question.languages.values()])
+
+    def top(self, languages: tuple[str, ...], queries: Integers) -> Tops:
+        """Return the best documents of a pool for `queries` (queries,), indexes of the layout, which ask for it."""
+        tops = Tops.empty(len(queries), self.question.depth)
+        for language in languages:
+            asking = self.question.languages[language].queries
+            own = np.isin(queries, asking)
+            lines = np.searchsorted(asking, queries[own])
+            found = Tops.empty(len(queries), self.question.depth).placed(own, self.counts[language].top.lines(lines))
+            tops = tops.merge(found)
+        return tops
+
+
+def with_tops(collection: Collection, outcome: StreamCounts, depth: int) -> Collection:
+    """Return the collection with the best `depth` documents of the pool of all languages added, without their texts.
+
+    They are those of the queries that asked for that pool.
+    """
+    queries = outcome.asking_all()
+    best = set(outcome.top(collection.languages, queries).doc_ids[:, :depth].ravel().tolist())
+    documents = {}
+    for language in collection.languages:
+        there = {document.doc_id for document in collection.documents[language]}
+        own = np.unique(outcome.counts[language].top.doc_ids).tolist()
+        added = [Document(doc_id, "") for doc_id in own if doc_id and doc_id in best and doc_id not in there]
+        documents[language] = (*collection.documents[language], *added)
+    return replace(collection, documents=documents)
+
+
+def to_table(layout: IndexArrays, outcome: StreamCounts, sizes: Mapping[str, int], depth: int) -> CountTable:
+    """Return the counts in the numbers of a layout that holds the relevant documents and the best `depth` of queries.
+
+    A column is a language; nothing is known of it for queries that did not ask for it, and the top of all languages is
+    known for queries alone that asked for them all.
+    """
+    languages, n_rows, n_queries = layout.collection.languages, int(layout.present.sum()), len(layout.query_topics)
+    table = CountTable(
+        columns=tuple((language,) for language in languages),
+        sizes=tuple(sizes[language] for language in languages),
+        ahead=np.full((n_rows, len(languages)), UNKNOWN, dtype=np.int32),
+        ties=np.zeros((n_rows, len(languages)), dtype=np.int32),
+        listed=np.full((n_queries, len(languages)), UNKNOWN, dtype=np.int32),
+        top=np.full((n_queries, depth), -1, dtype=np.int64),
+    )
+    for column, language in enumerate(languages):
+        asked, counts = outcome.question.languages[language], outcome.counts[language]
+        table.ahead[asked.rows, column], table.ties[asked.rows, column] = counts.ahead, counts.ties
+        table.listed[asked.queries, column] = sizes[language]
+    asking = outcome.asking_all()
+    places = {doc_id: place for place, doc_id in enumerate(layout.document_ids)} | {"": -1}
+    for query, line in zip(asking, outcome.top(languages, asking).doc_ids[:, :depth].tolist(), strict=True):
+        table.top[query] = [places[doc_id] for doc_id in line]
+    return table
+
+
+def lists_of(layout: IndexArrays, outcome: StreamCounts, setting: Setting) -> Iterator[list[str]]:
+    """Yield for each query of a setting the ids of its best documents, as many as were asked for."""
+    language = layout.collection.languages.index(setting.query_language)
+    queries = np.flatnonzero(layout.query_languages == language)
+    for line in outcome.top(setting.document_languages, queries).doc_ids.tolist():
+        yield [doc_id for doc_id in line if doc_id]
+
+
+_VERSION = 1
+"""Of what is saved of counts; another one finds nothing of this one's."""
+_VECTOR_BYTES = 4
+
+
+def rank_stream(
+    model: LoadedModel,
+    task: Task,
+    options: Options,
+    clock: Clock,
+    *,
+    languages: Sequence[str] | None,
+    data_dir: Path | None,
+) -> RankedTask:
+    """Count a sharded task with an encoder; memory does not grow with the corpora.
+
+    What was done before is found in the cache folder, so a run that was killed goes on at the part where it was. Raises
+    `UserError` for whatever the user can put right.
+    """
+    engine = _open_engine(model, options)
+    task, sharded = load_shards(task, languages=languages, data_dir=data_dir, progress=options.progress)
+    corpora = scan_corpora(task, sharded, engine, options.cache or cache_dir(), options.progress)
+    settings = askable(task, corpora.collection, corpora.sizes)
+    layout = index_collection(corpora.collection)
+    if not len(layout.row_queries):
+        raise DataError(f"{task.name}: no query has a relevant document: check its judgments")
+    clock.lap("read")
+    stream = _Stream(model, task, engine, corpora, options)
+    wanted = options.save_run
+    with nullcontext() if wanted is None else RunFiles(wanted, layout, settings) as files:
+        outcome, embeddings = stream.count(layout, settings)
+        clock.lap("stream")
+        if files is not None:
+            for setting in settings:
+                files.write(setting, lists_of(layout, outcome, setting))
+            clock.lap("save")
+    depth = Tiling().depth
+    found = index_collection(with_tops(corpora.collection, outcome, depth))
+    ranks = to_ranks(found, to_table(found, outcome, corpora.sizes, depth))
+    clock.lap("rank")
+    parts = outcome.counts.values()
+    clock.split("stream", _rank_share(list(parts)))
+    return RankedTask(
+        ranks=ranks,
+        settings=settings,
+        languages=corpora.collection.languages,
+        fingerprints=corpora.fingerprints,
+        texts=embeddings.distinct + sum(counts.texts for counts in parts),
+        encoded=embeddings.encoded + sum(counts.encoded for counts in parts),
+        tokens=0 if engine.workers == 1 else sum(counts.tokens for counts in parts),
+    )
+
+
+def _open_engine(model: LoadedModel, options: Options) -> Engine:
+    engine = open_engine(options.engine, options.resources, options.progress)
+    if engine.workers != 1 and model.source is None:
+        raise UserError(f"a {model.spec} in memory is measured by one process: save it, and name its folder")
+    return engine
+
+
+@dataclass(frozen=True)
+class _Stream:
+    """One encoder on the way through all parts of the corpora."""
+
+    model: LoadedModel
+    task: Task
+    engine: Engine
+    corpora: Corpora
+    options: Options
+
+    @property
+    def _encoder(self) -> Encoder:
+        assert isinstance(self.model.retriever, Encoder)
+        return self.model.retriever
+
+    @property
+    def _cache(self) -> Path:
+        # Workers may have another working folder.
+        return (self.options.cache or cache_dir()).absolute()
+
+    @property
+    def _threads(self) -> int | None:
+        """How many threads a worker counts with: its share, where several work on this machine or elsewhere."""
+        if self.options.runtime.threads is not None or self.engine.workers == 1:
+            return self.options.runtime.threads
+        return max(1, (os.cpu_count() or 1) // self.engine.workers) if self.engine.workers else 1
+
+    def count(self, layout: IndexArrays, settings: Sequence[Setting]) -> tuple[StreamCounts, Embeddings]:
+        """Encode queries and relevant documents, then count all documents against them."""
+        store = self.model.store(self._cache, self.options.progress)
+        embeddings = embed(self._encoder, texts_of(layout.collection), store, self.options.progress)
+        for_queries, for_documents = scale_of(self._encoder, embeddings)
+        depth = max(Tiling().depth, 0 if self.options.save_run is None else self.options.save_run.depth)
+        keep = self._keeps()
+        while True:
+            question = ask(layout, settings, embeddings, (for_queries, for_documents), depth)
+            outcome = self._count(question, keep)
+            largest = max(counts.largest_norm for counts in outcome.counts.values())
+            if for_documents.holds(largest):
+                return outcome, embeddings
+            self.options.progress.note(f"a document is longer (norm {largest:.3g}) than the scale allows: counted anew")
+            for_documents = VectorScale.of(for_documents.similarity, largest)
+
+    def _count(self, question: Question, keep: bool) -> StreamCounts:
+        fingerprint, progress = self._encoder.fingerprint("document"), self.options.progress
+        identity = [_VERSION, fingerprint, question.fingerprint()]
+        folder = WorkFolder(self._cache, f"{self.task.name}-counts", identity, progress)
+        counts = {
+            language: PartCounts.empty(len(asked.rows), len(asked.queries), question.depth)
+            for language, asked in question.languages.items()
+        }
+        waiting = []
+        progress.start("stream", sum(part.n_documents for part in self.corpora.parts))
+        for part in self.corpora.parts:
+            language = part.shard.language
+            done = _load(folder, part, question)
+            if done is None:
+                waiting.append(part)
+            else:
+                counts[language] = counts[language].add(done)
+                progress.advance(part.n_documents)
+        for number, done in self.engine.map(self._maker(question, fingerprint, keep), waiting):
+            part = waiting[number]
+            self._tell_unkept(done, counts)
+            counts[part.shard.language] = counts[part.shard.language].add(done)
+            folder.save(part.key, done.arrays())
+            progress.advance(part.n_documents)
+        progress.finish()
+        return StreamCounts(question, counts)
+
+    def _maker(self, question: Question, fingerprint: str, keep: bool) -> MakeCounter:
+        return MakeCounter(
+            question=question,
+            source=self.model.source,
+            fingerprint=fingerprint,
+            threads=self._threads,
+            keep=keep,
+            cache=self._cache,
+            encoder=self._encoder,
+        )
+
+    def _keeps(self) -> bool:
+        """Say whether vectors are kept; raises `UserError` where they should be and do not fit."""
+        needed = sum(self.corpora.sizes.values()) * self._encoder.dim * _VECTOR_BYTES
+        folder = next(path for path in (self._cache, *self._cache.parents) if path.exists())
+        free = shutil.disk_usage(folder).free
+        if self.options.keep_vectors and needed > free:
+            raise UserError(
+                f"vectors take {needed / 1e6:,.0f} MB and {folder} has {free / 1e6:,.0f} MB free: set MLBENCH_CACHE to "
+                "a larger folder, or give --drop-vectors"
+            )
+        keeps = needed <= free // 2 if self.options.keep_vectors is None else self.options.keep_vectors
+        if not keeps and self.options.keep_vectors is None:
+            self.options.progress.note(
+                f"vectors take {needed / 1e6:,.0f} MB, more than half of what {folder} has free: they are not kept"
+            )
+        return keeps
+
+    def _tell_unkept(self, done: PartCounts, counts: dict[str, PartCounts]) -> None:
+        if done.not_kept and not any(each.not_kept for each in counts.values()):
+            self.options.progress.note(
+                f"warning: vectors are not kept for later runs: {done.not_kept}; set MLBENCH_CACHE to a usable folder"
+            )
+
+
+def _rank_share(parts: Sequence[PartCounts]) -> float:
+    counting, encoding = sum(each.count_seconds for each in parts), sum(each.encode_seconds for each in parts)
+    return counting / (counting + encoding) if counting else 0.0
+
+
+def _load(folder: WorkFolder, part: CorpusPart, question: Question) -> PartCounts | None:
+    asked = question.languages[part.shard.language]
+
+    def make(arrays: Arrays) -> PartCounts:
+        return PartCounts.of(arrays, PartCounts.empty(len(asked.rows), len(asked.queries), question.depth))
+
+    return folder.load(part.key, PartCounts.NAMES, make)

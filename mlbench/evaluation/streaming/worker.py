@@ -1,0 +1,204 @@
+"""The worker of a stream: reads the documents of a part, encodes them, counts them and lets them go."""
+
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save
+
+from mlbench.collection.records import Document
+from mlbench.embeddings.encode import encode_distinct
+from mlbench.embeddings.exact import norms
+from mlbench.embeddings.store import EMBEDDINGS, folder_name, part_name, text_hash
+from mlbench.errors import RetrieverError
+from mlbench.evaluation.streaming.corpus import PART, CorpusPart, PartReader
+from mlbench.evaluation.streaming.counts import LanguageQuestion, PartCounts, Question, Tops
+from mlbench.io.atomic import write_whole
+from mlbench.open_model import ModelSource, tokens_of
+from mlbench.protocols import Encoder, Vectors
+from mlbench.ranking.count_ahead import Block, Targets, Tiling, count_ahead, exact_scores
+
+Vector = NDArray[np.float32]
+
+
+class PartVectors:
+    """The vectors that earlier runs left of parts, in `<cache>/embeddings/<fingerprint>/`.
+
+    Several processes may share them: a file appears whole, and says the same whoever wrote it. A folder that cannot be
+    used is no reason to stop: what cannot be written is encoded again another time.
+    """
+
+    def __init__(self, cache: Path, fingerprint: str) -> None:
+        self._folder = cache / EMBEDDINGS / folder_name(fingerprint)
+
+    def load(self, key: tuple[object, ...], dim: int) -> dict[bytes, Vector]:
+        """Return the vectors of a part by the hash of their texts; none where there are none, or not of `dim`."""
+        path = self._path(key)
+        try:
+            content = load_file(path)
+            hashes, vectors = content["hashes"], content["vectors"]
+        except (FileNotFoundError, SafetensorError, OSError, KeyError):
+            return {}
+        if hashes.shape != (len(vectors), 32) or vectors.shape[1:] != (dim,) or not np.isfinite(vectors).all():
+            return {}
+        return {hashed.tobytes(): vector for hashed, vector in zip(hashes, vectors, strict=True)}
+
+    def write(self, key: tuple[object, ...], vectors: dict[bytes, Vector]) -> str:
+        """Keep the vectors of a part, by the hash of their texts; returns why that failed, or an empty text."""
+        hashes = np.frombuffer(b"".join(vectors), np.uint8).reshape(-1, 32)
+        content = save({"hashes": hashes, "vectors": np.stack(list(vectors.values()))})
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            write_whole(self._path(key), content)
+        except OSError as error:
+            return str(error)
+        return ""
+
+    def _path(self, key: tuple[object, ...]) -> Path:
+        return self._folder / part_name(sha256(repr(key).encode()).hexdigest())
+
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+_ROWS = 1024
+# Documents between two relevant ones, in the order of ids, are fewer than this.
+_STRIDE = 2 * PART
+
+
+@dataclass
+class MakeCounter:
+    """Makes a worker: with the encoder that is open here, or in another process with one that it opens there.
+
+    `fingerprint` is that of documents' vectors; with `keep`, vectors are kept in the cache folder `cache`, which has
+    the same path on every machine.
+    """
+
+    question: Question
+    source: ModelSource | None
+    fingerprint: str
+    threads: int | None
+    keep: bool
+    cache: Path
+    encoder: Encoder | None = field(default=None, compare=False)
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "encoder": None}
+
+    def __call__(self) -> "Counter":
+        """Return the worker; raises `RetrieverError` where the machine's model is not the one that is measured."""
+        encoder = self.encoder or self._open()
+        kept = PartVectors(self.cache, self.fingerprint) if self.keep else None
+        return Counter(encoder, self.question, kept, Tiling(depth=self.question.depth, threads=self.threads))
+
+    def _open(self) -> Encoder:
+        assert self.source is not None
+        encoder = self.source.open()
+        assert isinstance(encoder, Encoder)
+        if encoder.fingerprint("document") != self.fingerprint:
+            raise RetrieverError(
+                f"{self.source.spec} on {socket.gethostname()} is not the model that is measured here: every worker "
+                "needs the same files, library versions and kind of device (see --device)"
+            )
+        return encoder
+
+
+@dataclass
+class Counter:
+    """A worker that counts parts."""
+
+    encoder: Encoder
+    question: Question
+    kept: PartVectors | None
+    tiling: Tiling
+    reader: PartReader = field(default_factory=PartReader)
+
+    def __call__(self, part: CorpusPart) -> PartCounts:
+        """Read, encode and count one part; raises what reading and encoding raise."""
+        begin, tokens = perf_counter(), tokens_of(self.encoder)
+        documents = sorted(self.reader.read(part), key=lambda document: document.doc_id, reverse=True)
+        vectors, texts, encoded, not_kept = self._vectors(part, documents)
+        middle = perf_counter()
+        asked = self.question.languages[part.shard.language]
+        ahead, ties, top = self._count(asked, documents, vectors)
+        return PartCounts(
+            ahead=ahead,
+            ties=ties,
+            top=top,
+            texts=texts,
+            encoded=encoded,
+            tokens=tokens_of(self.encoder) - tokens,
+            encode_seconds=middle - begin,
+            count_seconds=perf_counter() - middle,
+            largest_norm=float(norms(vectors).max(initial=0.0)),
+            not_kept=not_kept,
+        )
+
+    def _vectors(self, part: CorpusPart, documents: Sequence[Document]) -> tuple[Vectors, int, int, str]:
+        """Return the vectors, how many new texts there are, how many were encoded, and why they were not kept."""
+        hashes = {document.text: text_hash(document.text) for document in documents}
+        new = {text for text, name in hashes.items() if name not in self.question.known}
+        found = {} if self.kept is None else self.kept.load(part.key, self.encoder.dim)
+        missing, vectors = encode_distinct(
+            self.encoder, (text for text in new if hashes[text] not in found), "document"
+        )
+        rows: dict[str, NDArray[np.float32]] = dict(zip(missing, vectors, strict=True))
+        not_kept = ""
+        if missing and self.kept is not None:
+            not_kept = self.kept.write(part.key, {hashes[text]: row for text, row in rows.items()} | found)
+        for text, name in hashes.items():
+            if name in self.question.known:
+                rows[text] = self.question.known_vectors[self.question.known[name]]
+            elif name in found:
+                rows[text] = found[name]
+        gathered = np.empty((len(documents), self.encoder.dim), np.float32)
+        for number, document in enumerate(documents):
+            gathered[number] = rows[document.text]
+        return gathered, len(new), len(missing), not_kept
+
+    def _count(
+        self, asked: LanguageQuestion, documents: Sequence[Document], vectors: Vectors
+    ) -> tuple[NDArray[np.int32], NDArray[np.int32], Tops]:
+        doc_ids = np.array([document.doc_id for document in documents])
+        places = _places(doc_ids, self.question.target_ids)
+        block = Block(self._grid(vectors), places)
+        targets = Targets(asked.row_queries, asked.scores, _target_places(len(self.question.target_ids))[asked.targets])
+        counts = count_ahead(asked.vectors, targets, [block], tiling=self.tiling)
+        top = _tops(asked.vectors, block, doc_ids, counts.top)
+        return counts.ahead[:, 0], counts.ties[:, 0], top
+
+    def _grid(self, vectors: Vectors) -> Floats:
+        """Put vectors on the grid a few rows at a time, so that what is in between takes little memory."""
+        found = np.empty(vectors.shape)
+        for first in range(0, len(vectors), _ROWS):
+            rows = slice(first, first + _ROWS)
+            found[rows] = self.question.scale.grid(vectors[rows])
+        return found
+
+
+def _target_places(n_targets: int) -> Integers:
+    """Return the place of each target (ascending ids): behind all documents that stand between it and the next."""
+    return (n_targets - 1 - np.arange(n_targets)) * _STRIDE + _STRIDE - 1
+
+
+def _places(doc_ids: NDArray[np.str_], target_ids: Sequence[str]) -> Integers:
+    """Return the places of documents, given in descending order of ids, in the order of ids with all targets."""
+    targets = np.array(target_ids, dtype=np.str_) if target_ids else np.empty(0, "<U1")
+    above = len(targets) - np.searchsorted(targets, doc_ids, side="right")
+    itself = np.searchsorted(targets, doc_ids, side="left") < len(targets) - above
+    return above * _STRIDE + np.where(itself, _STRIDE - 1, np.arange(len(doc_ids)))
+
+
+def _tops(queries: Floats, block: Block, doc_ids: NDArray[np.str_], top: Integers) -> Tops:
+    """Return scores and ids of the documents that counting found best."""
+    row, column = np.nonzero(top >= 0)
+    document = np.searchsorted(block.places, top[row, column])
+    found = Tops(np.full(top.shape, -np.inf), np.full(top.shape, "", dtype=doc_ids.dtype))
+    found.scores[row, column] = exact_scores(queries, row, block.vectors, document)
+    found.doc_ids[row, column] = doc_ids[document]
+    return found

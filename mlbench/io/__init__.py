@@ -1,0 +1,1 @@
+"""Files: atomic writes, files of unknown origin, TOML, the cache folder; nothing here knows of retrieval."""

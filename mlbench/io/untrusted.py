@@ -1,0 +1,204 @@
+"""Reads zip, npz and JSON files of any origin: what they claim is checked before memory is taken for it."""
+
+import json
+import lzma
+import math
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import IO, NoReturn
+from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from mlbench.errors import DataError
+from mlbench.io.atomic import whole_file
+
+LARGEST_MEMBER = 2**28
+"""Larger members are refused: no image has so many bytes."""
+_BLOCK_BYTES = 1 << 20
+# Names that are no UTF-8 are value errors, unknown ways of packing and passwords runtime errors.
+_DAMAGES = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, RuntimeError, ValueError)
+Opening = Callable[[], IO[bytes]]
+
+
+def unpack(archive: Path, wanted: Mapping[str, Path]) -> Iterator[str]:
+    """Write the wanted members of a zip or tar archive (packed in any way) to their files; yield the name of each.
+
+    `wanted` are files by name; a member is known by its path in the archive, or the last parts of it. What is not a
+    plain file is passed over, and so are repetitions. Each file appears whole or not at all. Raises `DataError` for an
+    archive that is damaged or none, a member of more than `LARGEST_MEMBER` bytes, and a file that cannot be written.
+    """
+    waiting = dict(wanted)
+    with _readable(archive):
+        for path, size, opening in _members(archive):
+            name = _name_of(path, waiting)
+            if name is None:
+                continue
+            if size > LARGEST_MEMBER:
+                raise DataError(f"{archive}: {path} has {size:,} bytes, at most {LARGEST_MEMBER:,} are unpacked")
+            _write(opening, waiting.pop(name))
+            yield name
+            if not waiting:
+                return
+
+
+def _members(archive: Path) -> Iterator[tuple[str, int, Opening]]:
+    """Yield path, size and content of each plain file, in the order in which they lie there."""
+    if zipfile.is_zipfile(archive):
+        with zipfile.ZipFile(archive) as members:
+            for info in members.infolist():
+                if not info.is_dir() and not stat.S_ISLNK(info.external_attr >> 16):
+                    yield info.filename, info.file_size, lambda info=info: members.open(info)  # type: ignore[misc]
+    else:
+        with tarfile.open(archive, "r:*") as packed:
+            for member in packed:
+                content = packed.extractfile(member) if member.isreg() else None
+                if content is not None:
+                    yield member.name, member.size, lambda content=content: content  # type: ignore[misc]
+
+
+def _name_of(path: str, wanted: Mapping[str, Path]) -> str | None:
+    """Return the longest end of `path` that is wanted."""
+    parts = PurePosixPath(path).parts
+    ends = ("/".join(parts[first:]) for first in range(len(parts)))
+    return next((end for end in ends if end in wanted), None)
+
+
+def _write(opening: Opening, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with opening() as content, whole_file(target) as path, path.open("wb") as stream:
+        # A member may be longer than it says.
+        left = LARGEST_MEMBER
+        while left > 0 and (block := content.read(min(_BLOCK_BYTES, left))):
+            stream.write(block)
+            left -= len(block)
+
+
+@contextmanager
+def _readable(archive: Path) -> Iterator[None]:
+    """Make one kind of error of the many that damaged archives raise."""
+    try:
+        yield
+    except _DAMAGES as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)[:100].rstrip(":")
+        raise DataError(f"{archive} is damaged, or no archive ({reason}): replace it by the original") from error
+    except OSError as error:
+        where = f" to {error.filename}" if error.filename and error.filename != str(archive) else ""
+        raise DataError(f"{archive} cannot be unpacked{where}: {error.strerror or error}") from error
+
+
+# LZMA takes the memory that its header asks for; numpy writes these two.
+_METHODS = (ZIP_STORED, ZIP_DEFLATED)
+# Zeros fold a thousandfold, an archive with real numbers in some of its arrays some forty times.
+_MOST_FOLDED = 100
+_SPARE = 2**26
+
+
+def read_arrays(
+    path: Path, names: Collection[str], largest: int, *, optional: Collection[str] = ()
+) -> dict[str, NDArray[np.generic]]:
+    """Return the arrays of an npz file that holds those called `names`, some of the `optional` ones, and no others.
+
+    The sizes that the archive states must be at most `largest` bytes together and no more than honest arrays could be
+    folded into it; each must be what its array's own header implies. So nothing is read beyond the one, nor made room
+    for beyond the other. Raises `ValueError` where they are not, and what zipfile, zlib and numpy raise for a broken
+    file.
+    """
+    with ZipFile(path) as archive:
+        members = archive.infolist()
+        found = sorted(member.filename for member in members)
+        if sorted(set(found) - {f"{name}.npy" for name in optional}) != sorted(f"{name}.npy" for name in names) or (
+            len(set(found)) < len(found)
+        ):
+            raise ValueError(f"its arrays are {', '.join(found) or 'none'}")
+        stated = sum(member.file_size for member in members)
+        packed = min(sum(member.compress_size for member in members), path.stat().st_size)
+        if stated > min(largest, _SPARE + _MOST_FOLDED * packed):
+            raise ValueError(f"it would unfold from {packed:,} to {stated:,} bytes")
+        for member in members:
+            _check(archive, member)
+        return {member.filename.removesuffix(".npy"): _read(archive, member) for member in members}
+
+
+def _check(archive: ZipFile, member: ZipInfo) -> None:
+    if member.compress_type not in _METHODS:
+        raise ValueError(f"{member.filename} is compressed in a way that numpy does not use")
+    with archive.open(member) as stream:
+        shape, dtype = _header(stream)
+        size = stream.tell() + math.prod(shape) * dtype.itemsize
+    # An item of no size would let any number of them pass.
+    if size != member.file_size or not dtype.itemsize or min(shape, default=0) < 0:
+        raise ValueError(f"{member.filename} has {member.file_size:,} bytes, its header says {size:,}")
+
+
+def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
+    version = npy.read_magic(stream)
+    if version != (1, 0):
+        raise ValueError(f"npy version {version} is not used here")
+    shape, _, dtype = npy.read_array_header_1_0(stream)
+    return shape, dtype
+
+
+def _read(archive: ZipFile, member: ZipInfo) -> NDArray[np.generic]:
+    with archive.open(member) as stream:
+        array: NDArray[np.generic] = npy.read_array(stream, allow_pickle=False)
+        if stream.read(1):
+            raise ValueError(f"{member.filename} goes on after its array")
+    return array
+
+
+_LARGEST_NUMBER = 10**15
+
+
+def parse(content: bytes) -> object:
+    """Return what the JSON text in `content` says.
+
+    Raises `ValueError` with one line for what is no JSON, nested too deeply, has a key twice in one object, numbers
+    that are none or larger than 10^15, or halves of surrogate pairs.
+    """
+    try:
+        document: object = json.loads(
+            content,
+            object_pairs_hook=_unique_keys,
+            parse_constant=lambda name: _refuse_constant(name),
+            parse_int=_int,
+            parse_float=_float,
+        )
+        # Halves of surrogate pairs may be escaped in JSON, but nothing could print or save them again.
+        json.dumps(document, ensure_ascii=False).encode()
+    except RecursionError as error:
+        raise ValueError(str(error)) from error
+    return document
+
+
+def _unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    keys = dict(pairs)
+    if len(keys) < len(pairs):
+        raise ValueError("a key stands twice in one object")
+    return keys
+
+
+def _int(digits: str) -> int:
+    """Return a whole number, or refuse one that no count can be."""
+    if len(digits) > len(str(_LARGEST_NUMBER)):
+        raise ValueError(f"{digits[:20]}... is too large a number")
+    return int(digits)
+
+
+def _float(digits: str) -> float:
+    """Return a number, infinity too, or refuse one that is no measurement, and that no sum or scale could bear."""
+    number = float(digits)
+    if _LARGEST_NUMBER < abs(number) < math.inf:
+        raise ValueError(f"{digits[:20]} is too large a number")
+    return number
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a number")

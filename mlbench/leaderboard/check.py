@@ -1,0 +1,262 @@
+"""Checks whether an entry may stand on the board, cheap and bounded checks first."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from zipfile import ZipFile
+
+from mlbench.collection.languages import Setting
+from mlbench.errors import RefusedEntry, UserError
+from mlbench.evaluation.verify import recompute
+from mlbench.leaderboard.board import Board
+from mlbench.leaderboard.check_files import (
+    LARGEST_DOCUMENT,
+    LARGEST_RANKS,
+    check_archive,
+    check_plain,
+    list_folder,
+    read_plain,
+    read_regular,
+    texts_fault,
+    validate,
+)
+from mlbench.leaderboard.check_ranks import alignment_fault, counts_fault
+from mlbench.leaderboard.entries import ENTRY_FILE, LONGEST_NAME, Entry, files_of, fingerprint_of
+from mlbench.leaderboard.protocol import AcceptedTask, data_fault, describe, protocol_fault, reported_fault, shape_fault
+from mlbench.ranking.ranks import Ranks
+from mlbench.ranking.ranks_file import ALIGNMENT, ARRAYS, read_ranks
+from mlbench.results import Cost, Environment, Result, RetrieverInfo, digest
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
+_VERSION = re.compile(r"[0-9][0-9A-Za-z.+_-]{0,40}")
+_MOMENT = re.compile(r"[0-9]{4}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-5][0-9]\+00:00")
+_LARGEST_DIM = 10**6
+_MOST_CPUS = 10**5
+_LONGEST_SPEC = 200
+
+
+def claims_fault(result: Result) -> str:
+    """Say which claim of a result cannot be true, or nothing."""
+    return _retriever_fault(result.retriever) or _cost_fault(result.cost) or _environment_fault(result.environment)
+
+
+def _retriever_fault(retriever: RetrieverInfo) -> str:
+    if not 0 < len(retriever.spec) <= _LONGEST_SPEC:
+        return f"retriever.spec has {len(retriever.spec):,} characters"
+    training = retriever.training
+    digests = {"fingerprint": retriever.fingerprint}
+    if training is not None:
+        digests["training.recipe_fingerprint"] = training.recipe_fingerprint
+        digests |= {f"training.data[{index}].fingerprint": data.fingerprint for index, data in enumerate(training.data)}
+    if fault := _unlike(_DIGEST, "SHA-256", digests):
+        return f"retriever.{fault}"
+    if retriever.kind == "ranker":
+        dense = retriever.dim is not None or retriever.similarity is not None
+        return "retriever.dim and similarity are an encoder's" if dense else ""
+    if retriever.dim is None or not 0 < retriever.dim <= _LARGEST_DIM or retriever.similarity is None:
+        return "retriever.dim or similarity is not that of an encoder"
+    return ""
+
+
+def _cost_fault(cost: Cost) -> str:
+    numbers = cost.model_dump(exclude={"finished_at", "indexes"})
+    negative = [name for name, value in numbers.items() if value is not None and value < 0]
+    if negative:
+        return f"cost.{negative[0]} is negative"
+    if cost.encoded_texts is not None and (cost.texts is None or cost.encoded_texts > cost.texts):
+        return "cost.encoded_texts is more than there are texts"
+    if cost.encoded_images is not None and (cost.images is None or cost.encoded_images > cost.images):
+        return "cost.encoded_images is more than there are images"
+    return _unlike(_MOMENT, "moment in UTC", {"cost.finished_at": cost.finished_at})
+
+
+def _environment_fault(environment: Environment) -> str:
+    if environment.cpus is not None and not 0 < environment.cpus <= _MOST_CPUS:
+        return "environment.cpus is no number of processors"
+    versions = {"mlbench": environment.mlbench, "python": environment.python, **environment.libraries}
+    if fault := _unlike(_VERSION, "version", versions):
+        return f"environment.{fault}"
+    commit = environment.git_commit
+    return "" if commit is None else _unlike(_COMMIT, "commit", {"environment.git_commit": commit})
+
+
+def _unlike(pattern: re.Pattern[str], what: str, texts: Mapping[str, str]) -> str:
+    return next((f"{name} is no {what}" for name, text in texts.items() if not pattern.fullmatch(text)), "")
+
+
+_MOST_TASKS = 50
+_LARGEST_ENTRY = 2**18
+_ADDRESS = re.compile(r"https://([a-z0-9-]+\.)+[a-z]{2,}(/[A-Za-z0-9._~%?=&#+:@/-]*)?")
+
+
+@dataclass(frozen=True, eq=False)
+class CheckedEntry:
+    """An entry that passed; `pairs` are result and ranks of each task, `n_numbers` were recomputed from the ranks.
+
+    A reported entry has neither.
+    """
+
+    name: str
+    entry: Entry
+    pairs: Mapping[str, tuple[Result, Ranks]]
+    n_numbers: int
+
+
+def check_entry(board: Board, name: str) -> CheckedEntry:
+    """Check the entry called `name`; raises `RefusedEntry` with its name and the first fault in one line."""
+    shown = name if name.isprintable() and len(name) <= LONGEST_NAME else f"{name!r:.80}"
+    try:
+        checked = check_folder(board, board.entry_folder(name), name)
+        check_distinct(board, checked.entry)
+    except UserError as error:
+        raise RefusedEntry(f"{shown}: {error}") from error
+    return checked
+
+
+def check_folder(board: Board, folder: Path, name: str) -> CheckedEntry:
+    """Check what is to be the entry called `name`, wherever it lies; raises `RefusedEntry` with the first fault."""
+    try:
+        found = list_folder(folder, 2 * _MOST_TASKS + 1)
+        entry = _read_entry(folder, name)
+        expected = sorted((ENTRY_FILE, *(file for task in entry.tasks for file in files_of(task))))
+        if list(found) != expected:
+            other = sorted(set(found) ^ set(expected))[0]
+            raise RefusedEntry(f"{other!r:.80} {'is missing' if other in expected else 'does not belong there'}")
+        if entry.kind == "reported":
+            _check_reported(board, entry)
+            return CheckedEntry(name, entry, {}, 0)
+        if {ENTRY_FILE, *entry.files} != set(expected):
+            raise RefusedEntry(f"{ENTRY_FILE}: files are not those of its tasks")
+        return _check_tasks(board, folder, name, entry)
+    except UserError as error:
+        raise RefusedEntry(" ".join(str(error).splitlines())) from error
+
+
+def _read_entry(folder: Path, name: str) -> Entry:
+    entry, document = parse_entry(folder, name)
+    if entry.fingerprint != fingerprint_of(document):
+        raise RefusedEntry(f"{ENTRY_FILE} is not as it was made: change it with mlbench leaderboard add --name {name}")
+    return entry
+
+
+def parse_entry(folder: Path, name: str) -> tuple[Entry, dict[str, object]]:
+    """Read the entry in a folder, which somebody may have edited since it was made; raises `RefusedEntry`.
+
+    Returns what it says, and the same as plain JSON.
+    """
+    document = read_plain(ENTRY_FILE, read_regular(folder / ENTRY_FILE, _LARGEST_ENTRY))
+    entry = validate(ENTRY_FILE, document, Entry)
+    said = [entry.title, entry.summary, entry.licence or "", entry.source or ""]
+    if any(" ".join(text.split()) != text for text in said):
+        raise RefusedEntry(f"{ENTRY_FILE}: a text has blanks at an end, or several in a row")
+    if entry.url is not None and not _ADDRESS.fullmatch(entry.url):
+        raise RefusedEntry(f"{ENTRY_FILE}: url is no plain https address")
+    if entry.name != name:
+        raise RefusedEntry(f"{ENTRY_FILE} is that of {entry.name}: a folder has the name of its entry")
+    verified = bool(entry.tasks and entry.files) and not entry.reported and entry.source is None
+    reported = bool(entry.source and entry.reported) and not entry.tasks and not entry.files
+    if not (verified if entry.kind == "verified" else reported):
+        raise RefusedEntry(f"{ENTRY_FILE}: a verified entry has tasks and files, a reported one source and reported")
+    if list(entry.tasks) != sorted(set(entry.tasks)) or len(entry.tasks) > _MOST_TASKS:
+        raise RefusedEntry(f"{ENTRY_FILE}: tasks are not in order, or one is there twice")
+    return entry, document
+
+
+def _check_reported(board: Board, entry: Entry) -> None:
+    met = set()
+    for reported in entry.reported:
+        if (reported.task, reported.aggregation) in met:
+            raise RefusedEntry(f"{ENTRY_FILE}: {reported.task} is reported twice")
+        met.add((reported.task, reported.aggregation))
+        if fault := reported_fault(reported, board.accepted(reported.task)):
+            raise RefusedEntry(f"{ENTRY_FILE}: {fault}")
+
+
+def _check_tasks(board: Board, folder: Path, name: str, entry: Entry) -> CheckedEntry:
+    accepted = [board.accepted(task) for task in entry.tasks]
+    results = [_read_result(folder, entry, each) for each in accepted]
+    alike = [result.retriever.model_dump(exclude={"spec"}) for result in results]
+    if any(each != alike[0] for each in alike):
+        raise RefusedEntry("its results are of different retrievers: every entry is one system")
+    pairs, numbers = {}, 0
+    for task, result in zip(accepted, results, strict=True):
+        ranks, n_numbers = _check_ranks(folder, task, result)
+        pairs[task.task.name] = result, ranks
+        numbers += n_numbers
+    return CheckedEntry(name, entry, pairs, numbers)
+
+
+def _read_result(folder: Path, entry: Entry, accepted: AcceptedTask) -> Result:
+    document, ranks = files_of(accepted.task.name)
+    content = read_regular(folder / document, LARGEST_DOCUMENT)
+    if digest(content) != entry.files[document]:
+        raise RefusedEntry(f"{document} is not the file that {ENTRY_FILE} names: its SHA-256 is another")
+    result = validate(document, read_plain(document, content), Result)
+    if result.ranks.name != ranks or result.ranks.sha256 != entry.files[ranks]:
+        raise RefusedEntry(f"{document} names other ranks than {ranks}, or another SHA-256 than {ENTRY_FILE}")
+    if fault := protocol_fault(accepted, result) or claims_fault(result):
+        raise RefusedEntry(f"{document}: {fault}")
+    return result
+
+
+def _check_ranks(folder: Path, accepted: AcceptedTask, result: Result) -> tuple[Ranks, int]:
+    """Return the ranks of a result and how many numbers were recomputed from them."""
+    document, name = files_of(accepted.task.name)
+    content, arrays = read_regular(folder / name, LARGEST_RANKS), _arrays(accepted, result)
+    if digest(content) != result.ranks.sha256:
+        raise RefusedEntry(f"{name} is not the ranks file of {document}: its SHA-256 is another")
+    try:
+        check_archive(content, arrays, accepted.largest)
+        ranks = read_ranks(folder / name, accepted.largest)
+        if fault := shape_fault(accepted, ranks):
+            raise RefusedEntry(fault)
+        with ZipFile(BytesIO(content)) as archive:
+            for array in arrays:
+                check_plain(array, archive.read(f"{array}.npy"), getattr(ranks, array))
+    except RefusedEntry as error:
+        raise RefusedEntry(f"{name}: {error}") from error
+    fault = (
+        data_fault(accepted, describe(ranks, result.settings))
+        or _document_ids_fault(ranks)
+        or counts_fault(ranks, result.retriever.kind, _settings(result))
+        or alignment_fault(ranks)
+    )
+    if fault:
+        raise RefusedEntry(f"{name}: {fault}")
+    found = recompute(result, ranks)
+    if found.differences:
+        more = f" (and {len(found.differences) - 1:,} more)" if len(found.differences) > 1 else ""
+        raise RefusedEntry(f"{document}: {found.differences[0]}{more}")
+    return ranks, found.n_numbers
+
+
+def _arrays(accepted: AcceptedTask, result: Result) -> tuple[str, ...]:
+    """Return what the ranks file must hold: cosines as well, where vectors of images and captions have any."""
+    has_cosines = result.retriever.kind == "encoder" and result.retriever.similarity == "cosine"
+    return (*ARRAYS, ALIGNMENT) if accepted.has_images and has_cosines else ARRAYS
+
+
+def _document_ids_fault(ranks: Ranks) -> str:
+    fault = texts_fault(ranks.document_ids.tolist())
+    return f"document_ids {fault}" if fault else ""
+
+
+def _settings(result: Result) -> Sequence[Setting]:
+    return [Setting(setting.query_language, setting.document_languages) for setting in result.settings]
+
+
+def check_distinct(board: Board, entry: Entry) -> None:
+    """Refuse an entry whose ranks are, to the byte, those of another."""
+    own = {entry.files[files_of(task)[1]]: task for task in entry.tasks}
+    for other in board.entry_names() if own else ():
+        if other == entry.name:
+            continue
+        try:
+            files = _read_entry(board.entry_folder(other), other).files
+        except UserError:  # It is refused where it is checked itself.
+            continue
+        for shared in sorted(own.keys() & files.values()):
+            raise RefusedEntry(f"its ranks of {own[shared]} are those of {other}: every entry is a system of its own")

@@ -1,0 +1,216 @@
+"""The data and protocol that the leaderboard accepts for a task, and the numbers that papers report for it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from mlbench.collection.languages import IMAGE, IMAGE_KINDS, Kind
+from mlbench.errors import UserError
+from mlbench.leaderboard.entries import ReportedTask, ReportedValue
+from mlbench.measures.bias import BIAS_SCORES
+from mlbench.measures.ranked import parse
+from mlbench.ranking.ranks import MISSING, Ranks
+from mlbench.results import Result, SettingResult, Statistics, TaskInfo, digest
+from mlbench.statistics.differences import describe_data
+
+SCHEMA_VERSION = 1
+_LONGEST_ID = 80
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class AcceptedSetting(_Part):
+    """One setting, with the numbers of queries and documents that every result of the task has in it."""
+
+    kind: Kind
+    query_language: str
+    document_languages: tuple[str, ...]
+    n_queries: int
+    n_documents: int
+
+
+class Sizes(_Part):
+    """How long the arrays of a ranks file are; `rows` are pairs of a query and a relevant document, `top` a depth."""
+
+    topics: int = Field(ge=1)
+    queries: int = Field(ge=1)
+    rows: int = Field(ge=1)
+    documents: int = Field(ge=1)
+    top: int = Field(ge=0)
+
+
+class AcceptedTask(_Part):
+    """What a result must be of to stand on the leaderboard: the data, aspect by aspect, and the protocol.
+
+    `data` are digests (see `observations.describe_data`), `missing documents` among them: which relevant documents the
+    corpus lacks.
+    """
+
+    schema_version: Literal[1] = 1
+    task: TaskInfo
+    statistics: Statistics
+    settings: tuple[AcceptedSetting, ...]
+    sizes: Sizes
+    data: dict[str, str]
+
+    @property
+    def has_images(self) -> bool:
+        """Whether the task is one of captioned images."""
+        return any(setting.kind in IMAGE_KINDS for setting in self.settings)
+
+    @property
+    def largest(self) -> int:
+        """How many bytes the arrays of an honest ranks file can take, of an encoder or a ranker."""
+        sizes = self.sizes
+        languages = (*self.task.languages, *([IMAGE] if self.has_images else []))
+        columns = max(len(languages), len({setting.document_languages for setting in self.settings}))
+        # A cosine is as large as an integer, and every row has two.
+        per_row = 3 + 2 * columns + 2 * self.has_images
+        integers = sizes.rows * per_row + sizes.queries * (2 + sizes.top + columns)
+        texts = _LONGEST_ID * (sizes.topics + sizes.documents) + columns * sum(map(len, languages)) * 2
+        return 4 * (integers + sizes.topics + sizes.documents + texts) + 2**16
+
+
+def accept(result: Result, ranks: Ranks) -> AcceptedTask:
+    """Return what a trusted result says of its task; raises `UserError` for one of a part of the task."""
+    if part := _part_of(result.task):
+        raise UserError(f"the result is of a part of {result.task.name}: {part}")
+    return AcceptedTask(
+        task=result.task,
+        statistics=result.statistics,
+        settings=tuple(_reduced(setting) for setting in result.settings),
+        sizes=Sizes(
+            topics=len(ranks.topic_ids),
+            queries=len(ranks.query_topics),
+            rows=len(ranks.row_queries),
+            documents=_n_documents(result.settings) + int(_missing(ranks).sum()),
+            top=ranks.top.shape[1],
+        ),
+        data=describe(ranks, result.settings),
+    )
+
+
+def describe(ranks: Ranks, settings: Sequence[SettingResult]) -> dict[str, str]:
+    """Return digests of what was measured on, aspect by aspect; `settings` are those that the result states."""
+    n_documents = np.array([setting.n_documents for setting in settings], dtype=np.int64)
+    rows = np.flatnonzero(_missing(ranks))
+    return {**describe_data(ranks, n_documents), "missing documents": digest(repr(rows.tolist()).encode())}
+
+
+def protocol_fault(accepted: AcceptedTask, result: Result) -> str:
+    """Say in what a result is not of the accepted data and protocol, as far as the document tells; or nothing."""
+    if part := _part_of(result.task):
+        return f"it is of a part of the task: {part}"
+    for part, stated, wanted in (
+        ("task", result.task.model_dump(), accepted.task.model_dump()),
+        ("statistics", result.statistics.model_dump(), accepted.statistics.model_dump()),
+    ):
+        for key, value in wanted.items():
+            if stated[key] != value:
+                return f"{part}.{key} is {_short(stated[key])}, accepted is {_short(value)}"
+    found = tuple(_reduced(setting) for setting in result.settings)
+    if len(found) != len(accepted.settings):
+        return f"it has {len(found):,} settings, accepted are {len(accepted.settings):,}"
+    for index, (one, other) in enumerate(zip(found, accepted.settings, strict=True)):
+        if one != other:
+            return f"settings[{index}] is not the accepted one, of {other.query_language} queries"
+    return ""
+
+
+def _part_of(task: TaskInfo) -> str:
+    """Say what to do about a result that is not of a whole task; nothing for one that is."""
+    if task.unreadable_images:
+        return f"{task.unreadable_images:,} of its images could not be read: fetch them anew"
+    return "measure the whole task" if task.partial or task.limit is not None else ""
+
+
+def shape_fault(accepted: AcceptedTask, ranks: Ranks) -> str:
+    """Say which array of a ranks file cannot be of the accepted data, by its length alone; or nothing."""
+    sizes = accepted.sizes
+    wanted = {
+        "topic_ids": sizes.topics,
+        "query_topics": sizes.queries,
+        "row_queries": sizes.rows,
+    }
+    for name, length in wanted.items():
+        if len(getattr(ranks, name)) != length:
+            return f"{name} has {len(getattr(ranks, name)):,} entries, accepted are {length:,}"
+    if ranks.top.shape[1] != sizes.top:
+        return f"top is {ranks.top.shape[1]:,} documents deep, accepted are {sizes.top:,}"
+    if len(ranks.document_ids) > sizes.documents:
+        return f"document_ids names {len(ranks.document_ids):,} documents, there are {sizes.documents:,}"
+    return ""
+
+
+def data_fault(accepted: AcceptedTask, data: Mapping[str, str]) -> str:
+    """Say which aspect of the data that was measured on is not the accepted one; or nothing."""
+    differing = [aspect for aspect, wanted in accepted.data.items() if data.get(aspect) != wanted]
+    return f"its ranks are of other {', '.join(differing)} than the accepted ones" if differing else ""
+
+
+def _reduced(setting: SettingResult) -> AcceptedSetting:
+    return AcceptedSetting(**{name: getattr(setting, name) for name in AcceptedSetting.model_fields})
+
+
+def _n_documents(settings: Sequence[SettingResult]) -> int:
+    """Return how many documents all languages have together, whether or not a setting pools them."""
+    pools = {setting.document_languages: setting.n_documents for setting in settings}
+    return max(sum(size for languages, size in pools.items() if len(languages) == 1), *pools.values(), 0)
+
+
+def _missing(ranks: Ranks) -> NDArray[np.bool_]:
+    """Say of each row whether its document is missing from the corpus, bool (rows,)."""
+    missing: NDArray[np.bool_] = (ranks.ahead == MISSING).any(axis=1)
+    return missing
+
+
+def _short(value: object) -> str:
+    shown = ascii(value)
+    return shown if len(shown) <= 60 else f"{shown[:57]}..."
+
+
+def reported_fault(reported: ReportedTask, accepted: AcceptedTask) -> str:
+    """Say which reported number cannot be one of the accepted task, or nothing."""
+    if not reported.values:
+        return f"{reported.task}: it reports no number"
+    met = set()
+    for index, value in enumerate(reported.values):
+        place = f"{reported.task}: values[{index}]"
+        if fault := _value_fault(value, accepted):
+            return f"{place} {fault}"
+        key = (value.name, value.kind, value.query_language)
+        if key in met:
+            return f"{place} is reported twice"
+        met.add(key)
+    return ""
+
+
+def _value_fault(value: ReportedValue, accepted: AcceptedTask) -> str:
+    if value.query_language is not None and value.query_language not in accepted.task.languages:
+        return f"is of a language that {accepted.task.name} has not"
+    if value.kind is not None and value.kind not in {setting.kind for setting in accepted.settings}:
+        return f"is of settings that {accepted.task.name} has not"
+    if value.kind is None:
+        return _bias_fault(value, accepted)
+    if not _is_measure(value.name):
+        return f"is of an unknown measure {value.name!r}"
+    return "" if 0 <= value.value <= 1 else f"is {value.value:g}, which no {value.name} can be: write a fraction"
+
+
+def _bias_fault(value: ReportedValue, accepted: AcceptedTask) -> str:
+    if value.name not in BIAS_SCORES:
+        return f"has no kind and is of an unknown bias score {value.name!r}"
+    largest = max(setting.n_documents for setting in accepted.settings)
+    return "" if abs(value.value) <= largest else f"is {value.value:g}, more than there are documents"
+
+
+def _is_measure(name: str) -> bool:
+    try:
+        return parse(name).name == name
+    except UserError:
+        return False

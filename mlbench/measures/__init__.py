@@ -1,0 +1,1 @@
+"""Measures of ranked lists and language-bias scores: formula, source, arithmetic."""

@@ -1,1 +1,0 @@
-"""A small collection of drawn shapes with captions in 11 languages, made by rule so that it needs no download."""

@@ -1,0 +1,271 @@
+"""Opens what `--model` names: a spec `scheme:locator`, a folder, a hub id, or a model object."""
+
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from difflib import get_close_matches
+from hashlib import sha256
+from pathlib import Path
+from typing import cast
+
+from pydantic import BaseModel, ValidationError
+
+from mlbench import entry_points
+from mlbench.embeddings.store import VectorStore
+from mlbench.errors import DataError, MissingExtra, RetrieverError, UserError, suggest
+from mlbench.protocols import (
+    Encoder,
+    ModelLoader,
+    Progress,
+    Ranker,
+    ReadsImages,
+    RecognisesFolders,
+    Retriever,
+    Role,
+    Runtime,
+    WrapsModels,
+)
+from mlbench.provenance import Provenance
+from mlbench.results import RetrieverInfo
+
+# Two letters at least, so that the drive of `C:\models` is no scheme.
+_SPEC = re.compile(r"([a-z][a-z0-9_]+):(.*)\Z", re.DOTALL)
+
+
+def parse(spec: str) -> tuple[str, str]:
+    """Return scheme and locator of `scheme:locator`.
+
+    An existing folder or file wins over a scheme, whatever colons its name has; a folder belongs to the scheme that
+    recognises it, such as `static`, else to `dense`, and a file that ends in `.toml` to `system`. A scheme's bare name
+    has an empty locator; any other spec without a scheme is a hub id and belongs to `dense`. An empty spec raises
+    `RetrieverError`.
+    """
+    if not spec.strip():
+        raise RetrieverError("the model is empty: give a folder, a hub id or scheme:locator")
+    path = Path(spec)
+    if path.exists():
+        return _scheme_of(path), spec
+    if parts := split(spec):
+        return parts
+    if spec in entry_points.names(entry_points.RETRIEVERS):
+        return spec, ""
+    return "dense", spec
+
+
+def split(spec: str) -> tuple[str, str] | None:
+    """Return scheme and locator of what is written `scheme:locator`, whatever exists; None for any other spec."""
+    match = _SPEC.match(spec)
+    return (match[1], match[2]) if match else None
+
+
+def open_retriever(spec: str, settings: Mapping[str, str], runtime: Runtime) -> Retriever:
+    """Open what `spec` names, with `settings` as they came from `--set KEY=VALUE`.
+
+    Raises `UnknownName` for an unknown scheme, `MissingExtra` where its libraries are missing, and `RetrieverError` for
+    wrong settings (all of them in one line), for what cannot be opened, and for a plugin that is no retriever.
+    """
+    name, locator = parse(spec)
+    scheme = load_scheme(name)
+    try:
+        # A plugin may return anything, whatever its annotations say.
+        opened: object = scheme.open(locator, check_settings(name, scheme.Settings, settings), runtime)
+    except (RetrieverError, MissingExtra) as error:
+        meant = (
+            get_close_matches(spec, entry_points.names(entry_points.RETRIEVERS), n=1, cutoff=0.7)
+            if locator == spec
+            else []
+        )
+        if meant and not Path(spec).exists():
+            raise RetrieverError(f"{error}; or is {meant[0]} meant?") from error
+        raise
+    if not isinstance(opened, Encoder | Ranker):
+        raise RetrieverError(
+            f"retriever {name!r} opened a {type(opened).__name__}, which is no encoder (it lacks "
+            f"{_lacking(opened, Encoder)}) and no ranker (it lacks {_lacking(opened, Ranker)})"
+        )
+    return opened
+
+
+def adopt(model: object, settings: Mapping[str, str], runtime: Runtime) -> Retriever:
+    """Return `model` if it is a retriever, else what a scheme makes of it, as `dense` of a SentenceTransformer.
+
+    Raises `RetrieverError` for an object that no installed scheme knows.
+    """
+    if isinstance(model, type):
+        raise RetrieverError(f"{model.__name__} is a class, not a retriever: give an object made from it")
+    if isinstance(model, Encoder | Ranker):
+        if settings:
+            raise RetrieverError(f"an opened retriever takes no keys: {', '.join(settings)}")
+        return model
+    faults = []
+    for name in entry_points.names(entry_points.RETRIEVERS):
+        scheme = load_scheme(name)
+        if not isinstance(scheme, WrapsModels):
+            continue
+        try:
+            adopted = scheme.adopt(model, check_settings(name, scheme.Settings, settings), runtime)
+        except RetrieverError as error:
+            # Keys that another scheme takes, which may be the one that knows the object.
+            faults.append(error)
+            continue
+        if adopted is not None:
+            return adopted
+    if faults:
+        raise faults[0]
+    raise RetrieverError(
+        f"a {type(model).__name__} is no retriever: give a spec, an encoder, a ranker or a model object"
+    )
+
+
+def describe(spec: str) -> str:
+    """Return the spec as results name it: of a path outside the current folder only the last two parts.
+
+    What is no text in a folder's name is escaped, so that a result can be written.
+    """
+    scheme, locator = parse(spec)
+    path = Path(locator)
+    if locator and path.exists():
+        shown = "/".join(path.resolve().parts[-2:]) if path.is_absolute() or ".." in path.parts else path.as_posix()
+        spec = shown if scheme == _scheme_of(path) else f"{scheme}:{shown}"
+    return spec.encode("utf-8", "backslashreplace").decode()
+
+
+def _scheme_of(path: Path) -> str:
+    """Return the scheme that opens an existing path with no scheme in front."""
+    if path.suffix == ".toml" and path.is_file():
+        return "system"
+    for name in entry_points.names(entry_points.RETRIEVERS) if path.is_dir() else ():
+        # A plugin that cannot be imported is told of where it is asked for.
+        with suppress(UserError):
+            scheme = entry_points.load(entry_points.RETRIEVERS, name)
+            if isinstance(scheme, RecognisesFolders) and scheme.recognises(path):
+                return name
+    return "dense"
+
+
+def load_scheme(name: str, group: str = entry_points.RETRIEVERS) -> ModelLoader:
+    """Return the scheme `name`; raises `UnknownName`, or `RetrieverError` where the plugin names no scheme."""
+    scheme = entry_points.load(group, name)
+    settings = getattr(scheme, "Settings", None)
+    if not (isinstance(settings, type) and issubclass(settings, BaseModel) and callable(getattr(scheme, "open", None))):
+        raise RetrieverError(
+            f"{entry_points.kind(group)} {name!r} of {entry_points.origin(group, name)} is no scheme: "
+            "it needs Settings (a pydantic model) and open(locator, settings, runtime)"
+        )
+    return cast(ModelLoader, scheme)
+
+
+def check_settings(scheme: str, model: type[BaseModel], settings: Mapping[str, str]) -> BaseModel:
+    """Return `settings` as the scheme's `Settings`; raises `RetrieverError` with all faults in one line."""
+    known = list(model.model_fields)
+    unknown = [key for key in settings if key not in known]
+    faults = [f"unknown key {key!r}: {_suggest_key(key, known)}" for key in unknown]
+    try:
+        checked = model.model_validate({key: value for key, value in settings.items() if key in known})
+    except ValidationError as error:
+        faults += [_fault(details["loc"], details["msg"], settings) for details in error.errors()]
+    if faults:
+        raise RetrieverError(f"{scheme}: " + "; ".join(dict.fromkeys(faults)))
+    return checked
+
+
+def _suggest_key(key: str, known: list[str]) -> str:
+    return suggest(key, known) if known else "it takes no keys"
+
+
+def _fault(location: tuple[int | str, ...], message: str, settings: Mapping[str, str]) -> str:
+    key = str(location[0]) if location else "settings"
+    got = f", not {settings[key]!r}" if key in settings else ""
+    return f"{key}: {message[:1].lower()}{message[1:]}{got}"
+
+
+def _lacking(opened: object, protocol: type) -> str:
+    members = [name for name in vars(protocol) if not name.startswith("_")]
+    members += [name for name in protocol.__annotations__ if name not in members]
+    return ", ".join(name for name in sorted(members) if not hasattr(opened, name))
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """How to open a retriever, here or in another process; what is opened may differ where files do."""
+
+    spec: str
+    settings: Mapping[str, str]
+    runtime: Runtime
+
+    def open(self) -> Retriever:
+        """Open it; raises what `open_retriever` raises."""
+        return open_retriever(self.spec, self.settings, self.runtime)
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A retriever that is ready, the spec that the result will name, and how it was trained, where that is known.
+
+    `source` says how another process can open it too; None for an object that somebody made.
+    """
+
+    retriever: Retriever
+    spec: str
+    training: Provenance | None = None
+    source: ModelSource | None = None
+
+    def info(self) -> RetrieverInfo:
+        """Return what the result says of the retriever."""
+        retriever = self.retriever
+        if not isinstance(retriever, Encoder):
+            return RetrieverInfo(
+                spec=self.spec,
+                kind="ranker",
+                fingerprint=retriever.fingerprint(),
+                parameters=retriever.parameters,
+                training=self.training,
+            )
+        parts = fingerprints_of(retriever)
+        # The same vectors compared in another way are another retriever, with results of its own name.
+        parts += [] if retriever.similarity == "cosine" else [retriever.similarity]
+        return RetrieverInfo(
+            spec=self.spec,
+            kind="encoder",
+            fingerprint=sha256("\n".join(parts).encode()).hexdigest(),
+            dim=retriever.dim,
+            similarity=retriever.similarity,
+            parameters=retriever.parameters,
+            training=self.training,
+        )
+
+    def store(self, cache: Path, progress: Progress) -> VectorStore:
+        """Return where its vectors are kept, in the cache folder `cache`."""
+        return VectorStore(cache, progress, {"retriever": self.spec, "parameters": self.retriever.parameters})
+
+    def tokens(self) -> int:
+        """Return what an encoder that counts tokens has encoded since it was opened; 0 for any other."""
+        return tokens_of(self.retriever)
+
+
+def fingerprints_of(encoder: Encoder) -> list[str]:
+    """Return the encoder's fingerprints in all roles that it may be asked for."""
+    roles: tuple[Role, ...] = ("query", "document", "image") if sees(encoder) else ("query", "document")
+    return [encoder.fingerprint(role) for role in roles]
+
+
+def sees(retriever: object) -> bool:
+    """Say whether a retriever or reranker may be given images."""
+    return isinstance(retriever, ReadsImages) and retriever.reads_images
+
+
+def tokens_of(retriever: Retriever) -> int:
+    """Return what an encoder that counts tokens has encoded since it was opened; 0 for any other."""
+    tokens = getattr(retriever, "tokens", 0)
+    return tokens if isinstance(tokens, int) else 0
+
+
+def training_of(retriever: Retriever, progress: Progress) -> Provenance | None:
+    """Return what a retriever that is `Trained` says; damage to it is a warning and fails no run."""
+    try:
+        training = getattr(retriever, "provenance", None)
+    except DataError as error:
+        progress.note(f"warning: {error}; the result does not say how the model was trained")
+        return None
+    return training if isinstance(training, Provenance) else None

@@ -1,0 +1,158 @@
+"""A collection in numbers: topics, queries, documents and relevant documents as arrays of indexes."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlbench.collection.records import Collection
+from mlbench.ranking.ranks import MISSING, UNKNOWN, Ranks
+
+Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class IndexArrays:
+    """The index arrays of a collection, all int64.
+
+    Documents are numbered in the order of ids, descending, over all languages: a document's index is its place in the
+    total order that breaks ties. `document_sources` is each document's position in `collection.documents[language]`.
+    Queries are numbered language by language, in the collection's order. One row is a (query, relevant document), rows
+    are sorted by query; a relevant document missing from the corpus has an index beyond `n_documents`, its id and
+    language stand at the end of `document_ids` and `document_languages`. `query_documents` is the index of the document
+    that a query is itself (see `Collection`), -1 for a query that is none; there is no row for the two.
+    """
+
+    collection: Collection
+    topic_ids: tuple[str, ...]
+    topic_clusters: Integers
+    query_topics: Integers
+    query_languages: Integers
+    query_documents: Integers
+    document_ids: tuple[str, ...]
+    document_languages: Integers
+    document_sources: Integers
+    row_queries: Integers
+    row_documents: Integers
+    row_grades: Integers
+
+    @property
+    def n_documents(self) -> int:
+        """How many documents the corpora hold."""
+        return len(self.document_sources)
+
+    @property
+    def present(self) -> NDArray[np.bool_]:
+        """Which rows have their document in the corpus."""
+        return self.row_documents < self.n_documents
+
+    def corpus(self, language: int) -> Integers:
+        """Return the indexes of one language's documents, ascending."""
+        return np.flatnonzero(self.document_languages[: self.n_documents] == language)
+
+
+def index_collection(collection: Collection) -> IndexArrays:
+    """Number everything in a collection; the same collection gets the same numbers."""
+    languages = {language: index for index, language in enumerate(collection.languages)}
+    queries = [(index, query) for language, index in languages.items() for query in collection.queries[language]]
+    topics = {topic: index for index, topic in enumerate(sorted({query.topic_id for _, query in queries}))}
+    clusters = {name: i for i, name in enumerate(sorted({collection.clusters[topic] for topic in topics}))}
+    found = [
+        (document.doc_id, index, source)
+        for language, index in languages.items()
+        for source, document in enumerate(collection.documents[language])
+    ]
+    found.sort(key=lambda entry: entry[0], reverse=True)
+    ids = {entry[0]: index for index, entry in enumerate(found)}
+    missing = {j.doc_id: j.language for topic in topics for j in collection.judgments[topic] if j.doc_id not in ids}
+    for doc_id in sorted(missing, reverse=True):
+        ids[doc_id] = len(ids)
+    rows = [
+        (row, ids[judgment.doc_id], judgment.grade)
+        for row, (index, query) in enumerate(queries)
+        for judgment in collection.judged(collection.languages[index], query.topic_id)
+    ]
+    itself = [collection.itself(collection.languages[index], query.topic_id) for index, query in queries]
+    row_queries, row_documents, row_grades = np.array(rows, dtype=np.int64).reshape(-1, 3).T
+    homes = [entry[1] for entry in found] + [languages[missing[doc_id]] for doc_id in sorted(missing, reverse=True)]
+    return IndexArrays(
+        collection=collection,
+        topic_ids=tuple(topics),
+        topic_clusters=_integers(clusters[collection.clusters[topic]] for topic in topics),
+        query_topics=_integers(topics[query.topic_id] for _, query in queries),
+        query_languages=_integers(index for index, _ in queries),
+        query_documents=_integers(-1 if doc_id is None else ids[doc_id] for doc_id in itself),
+        document_ids=tuple(ids),
+        document_languages=_integers(homes),
+        document_sources=_integers(entry[2] for entry in found),
+        row_queries=row_queries,
+        row_documents=row_documents,
+        row_grades=row_grades,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class CountTable:
+    """The counts of every row in every column, and the top of each query's list, in the numbers of a layout.
+
+    `columns` are tuples of languages, `sizes` their numbers of documents;
+    `ahead` and `ties` are (present rows, columns), `listed` (queries, columns),
+    `top` (queries, depth) document indexes, -1 where there are fewer. `alignment`, float32 (present rows, 2), is None
+    for texts alone (see `Ranks`).
+    """
+
+    columns: tuple[tuple[str, ...], ...]
+    sizes: tuple[int, ...]
+    ahead: NDArray[np.int32]
+    ties: NDArray[np.int32]
+    listed: NDArray[np.int32]
+    top: Integers
+    alignment: NDArray[np.float32] | None = None
+
+
+def to_ranks(layout: IndexArrays, table: CountTable) -> Ranks:
+    """Return the ranks file's content: the table with the documents that it mentions, numbered anew."""
+    collection = layout.collection
+    mentioned = np.unique(np.concatenate((layout.row_documents, table.top[table.top >= 0])))
+    ahead = np.full((len(layout.row_queries), len(table.columns)), UNKNOWN, dtype=np.int32)
+    ahead[layout.present], ahead[~layout.present] = table.ahead, MISSING
+    ties = np.zeros(ahead.shape, dtype=np.int32)
+    ties[layout.present] = table.ties
+    alignment = None
+    if table.alignment is not None:
+        alignment = np.full((len(layout.row_queries), 2), np.nan, dtype=np.float32)
+        alignment[layout.present] = table.alignment
+    top = np.where(table.top >= 0, np.searchsorted(mentioned, table.top), -1)
+    return Ranks(
+        languages=_strings(collection.languages),
+        columns=_strings("+".join(column) for column in table.columns),
+        column_sizes=_narrow(list(table.sizes)),
+        topic_ids=_strings(layout.topic_ids),
+        topic_clusters=_narrow(layout.topic_clusters),
+        cluster_unit=_strings([collection.cluster_unit]),
+        query_topics=_narrow(layout.query_topics),
+        query_languages=_narrow(layout.query_languages),
+        document_ids=_strings(layout.document_ids[index] for index in mentioned),
+        document_languages=_narrow(layout.document_languages[mentioned]),
+        row_queries=_narrow(layout.row_queries),
+        row_documents=_narrow(np.searchsorted(mentioned, layout.row_documents)),
+        row_grades=_narrow(layout.row_grades),
+        ahead=ahead,
+        ties=ties,
+        top=_narrow(top),
+        listed=table.listed,
+        alignment=alignment,
+    )
+
+
+def _integers(values: Iterable[int]) -> Integers:
+    return np.fromiter(values, dtype=np.int64)
+
+
+def _narrow(values: Integers | list[int]) -> NDArray[np.int32]:
+    return np.asarray(values, dtype=np.int32)
+
+
+def _strings(values: Iterable[str]) -> NDArray[np.str_]:
+    return np.array(list(values), dtype=np.str_)

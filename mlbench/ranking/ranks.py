@@ -1,0 +1,205 @@
+"""The content of a ranks file: the counts of one retriever on one task, enough to recompute every published number.
+
+A *column* is a set of document languages. An encoder's columns are single languages, whose counts add up to those of
+any pool; a ranker's are the pools it was asked for, and no other can be answered.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlbench.collection.languages import IMAGE, Setting
+from mlbench.errors import UserError
+from mlbench.measures.ranked import UNRETRIEVED, RelevantRanks, relevant_ranks
+
+Integers = NDArray[np.int32]
+
+
+def is_left_out(
+    query_topics: Integers, query_languages: Integers, row_queries: Integers, row_languages: Integers
+) -> bool:
+    """Say whether no query is judged for a document of its own language, though its translations are for that document.
+
+    All are int32: `query_topics` and `query_languages` (queries,), `row_queries` and `row_languages` (rows,), the query
+    of each judgment and the language of its document. Judgments belong to topics: what one query of a topic is judged
+    for, the others are as well, unless it is the query itself. No rows give False.
+    """
+    if not len(row_queries) or (row_languages == query_languages[row_queries]).any():
+        return False
+    asked = query_topics.astype(np.int64) << 32 | query_languages
+    judged = query_topics[row_queries].astype(np.int64) << 32 | row_languages
+    return bool(np.isin(judged, asked).any())
+
+
+UNKNOWN = -1
+"""In `ahead`: not counted, because the relevant document is in none of the column's languages, or nobody asked."""
+MISSING = -2
+"""In `ahead`: judged relevant, and missing from the corpus."""
+UNLISTED = -3
+"""In `ahead`: in the corpus, and not in the ranker's list."""
+Strings = NDArray[np.str_]
+
+
+@dataclass(frozen=True, eq=False)
+class Ranks:
+    """Queries, their relevant documents and how many documents stand before each.
+
+    One *row* is a (query, relevant document); rows are sorted by query. All integers are int32. `columns` (columns,)
+    are language tags joined by `+`; `column_sizes` (columns,) their numbers of documents. `topic_clusters` (topics,)
+    are indexes of the units of resampling. `query_topics`, `query_languages` (queries,), `document_languages`
+    (documents,), `row_queries`, `row_documents` (rows,) are indexes; `document_ids` names only documents that a row
+    or `top` mentions. `ahead` and `ties` are (rows, columns); `top` is (queries, depth), indexes of the best documents
+    of all languages together, -1 where there are fewer. `listed` (queries, columns) is how many documents each list
+    held: all of the column's, unless a ranker stopped before; -1 where nobody asked.
+
+    With captioned images, `IMAGE` is one of `languages`, and `top` has the best captions of an image, or the best
+    images of a caption. `alignment` is then float32 (rows, 2): in the rows of queries that are images, the cosine of
+    image and caption, and that of the caption and the closest other caption of the image in another language; NaN where
+    there is none. None for texts alone, and where a retriever has no cosines.
+    """
+
+    languages: Strings
+    columns: Strings
+    column_sizes: Integers
+    topic_ids: Strings
+    topic_clusters: Integers
+    cluster_unit: Strings
+    query_topics: Integers
+    query_languages: Integers
+    document_ids: Strings
+    document_languages: Integers
+    row_queries: Integers
+    row_documents: Integers
+    row_grades: Integers
+    ahead: Integers
+    ties: Integers
+    top: Integers
+    listed: Integers
+    alignment: NDArray[np.float32] | None = None
+
+    @property
+    def row_languages(self) -> Integers:
+        """The language index of each row's document; int32 (rows,)."""
+        return self.document_languages[self.row_documents]
+
+    @property
+    def queries_are_documents(self) -> bool:
+        """Whether each query left its own pool: where it has been judged, it is for its translations alone."""
+        return is_left_out(self.query_topics, self.query_languages, self.row_queries, self.row_languages)
+
+    @property
+    def has_images(self) -> bool:
+        """Whether queries and documents are images and their captions."""
+        return bool((self.languages == IMAGE).any())
+
+    @property
+    def spoken_languages(self) -> tuple[str, ...]:
+        """The languages without `IMAGE`."""
+        return tuple(language for language in self.languages.tolist() if language != IMAGE)
+
+    def column_of(self, languages: Iterable[str]) -> int | None:
+        """Return the index of the column that holds exactly these languages, or None."""
+        name = "+".join(sorted(set(languages)))
+        found = np.flatnonzero(self.columns == name)
+        return int(found[0]) if len(found) else None
+
+    def language_index(self, language: str) -> int:
+        """Return the index of `language`; raises `UserError` when the result does not have it."""
+        found = np.flatnonzero(self.languages == language)
+        if not len(found):
+            raise UserError(f"the result has no language {language!r}: it has {', '.join(self.languages)}")
+        return int(found[0])
+
+
+@dataclass(frozen=True, eq=False)
+class SettingRanks:
+    """One setting's share of the counts.
+
+    `queries` int64 (n,) are indexes of the queries that have a relevant document in the setting; `relevant` holds
+    their ranks, one row each; `tied` is the share of relevant documents that tie with another document of the pool,
+    NaN without relevant documents, `unretrieved` the share that a ranker's list does not hold; `pool_size` counts the
+    documents.
+    """
+
+    queries: NDArray[np.int64]
+    relevant: RelevantRanks
+    tied: float
+    unretrieved: float
+    pool_size: int
+
+
+def can_answer(ranks: Ranks, document_languages: Iterable[str]) -> bool:
+    """Say whether the counts of this pool are stored or follow from the stored ones."""
+    return bool(_columns_of(ranks, document_languages))
+
+
+@dataclass(frozen=True, eq=False)
+class PoolCounts:
+    """The counts of one pool: each row's rank (int64, `UNRETRIEVED` possible), its ties (int64), and the pool's size.
+
+    `unknown` marks rows that nobody asked about, `unlisted` those that are in the corpus and not in a ranker's list;
+    `listed` (queries,) is how long each list is, -1 where nobody asked. Rows whose document is outside the pool have a
+    meaningless rank.
+    """
+
+    rank: NDArray[np.int64]
+    ties: NDArray[np.int64]
+    unknown: NDArray[np.bool_]
+    unlisted: NDArray[np.bool_]
+    listed: NDArray[np.int64]
+    size: int
+
+
+def pool_counts(ranks: Ranks, document_languages: Iterable[str]) -> PoolCounts:
+    """Return the counts of a pool; raises `UserError` for one that the stored counts cannot answer."""
+    wanted = tuple(sorted(set(document_languages)))
+    for language in wanted:
+        ranks.language_index(language)
+    columns = _columns_of(ranks, wanted)
+    if not columns:
+        raise UserError(f"the pool {','.join(wanted)} was not asked for in this run, and cannot be derived")
+    ahead = ranks.ahead[:, columns].astype(np.int64)
+    counted = (ahead >= 0).all(axis=1)
+    return PoolCounts(
+        rank=np.where(counted, ahead.sum(axis=1) + 1, UNRETRIEVED),
+        ties=ranks.ties[:, columns].sum(axis=1, dtype=np.int64),
+        unknown=(ahead == UNKNOWN).any(axis=1),
+        unlisted=(ahead == UNLISTED).any(axis=1),
+        listed=ranks.listed[:, columns].sum(axis=1, dtype=np.int64),
+        size=int(ranks.column_sizes[columns].sum()),
+    )
+
+
+def setting_ranks(ranks: Ranks, setting: Setting) -> SettingRanks:
+    """Return the ranks of one setting; queries without a relevant document in its languages are left out."""
+    pool = pool_counts(ranks, setting.document_languages)
+    inside = np.isin(ranks.row_languages, [ranks.language_index(language) for language in setting.document_languages])
+    asked = ranks.query_languages[ranks.row_queries] == ranks.language_index(setting.query_language)
+    rows = np.flatnonzero(inside & asked)
+    if pool.unknown[rows].any():
+        raise UserError(f"{setting.query_language} queries were not run against {'+'.join(setting.document_languages)}")
+    queries, index = np.unique(ranks.row_queries[rows], return_inverse=True)
+    relevant = relevant_ranks(index, pool.rank[rows], ranks.row_grades[rows], len(queries))
+    itself = setting.query_language in setting.document_languages and ranks.queries_are_documents
+    tied, unretrieved = _share(pool.ties[rows] > 0), _share(pool.unlisted[rows])
+    return SettingRanks(queries.astype(np.int64), relevant, tied, unretrieved, pool.size - itself)
+
+
+def _share(mask: NDArray[np.bool_]) -> float:
+    return float(mask.mean()) if len(mask) else float("nan")
+
+
+def _columns_of(ranks: Ranks, document_languages: Iterable[str]) -> list[int]:
+    wanted = sorted(set(document_languages))
+    whole = ranks.column_of(wanted)
+    if whole is not None:
+        return [whole]
+    singles = [ranks.column_of([language]) for language in wanted]
+    # A ranker counts a document in its own language's column only: those columns do not add up.
+    inside = np.isin(ranks.languages, wanted)[ranks.row_languages]
+    additive = [
+        column for column in singles if column is not None and not (ranks.ahead[inside, column] == UNKNOWN).any()
+    ]
+    return additive if len(additive) == len(wanted) else []

@@ -1,0 +1,207 @@
+"""Ranked lists and judgments as TREC files, one pair for each setting, laid out as the `run:` retriever reads them."""
+
+import errno
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from secrets import token_hex
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlbench.collection.languages import Setting
+from mlbench.collection.records import Document, Query
+from mlbench.errors import UserError
+from mlbench.protocols import Parameter, Progress, Ranker
+from mlbench.ranking.count_ahead import Block, Targets, Tiling, count_ahead
+from mlbench.ranking.index_arrays import IndexArrays
+
+Floats = NDArray[np.float64]
+DEPTH = 100
+"""How many documents of each list are written unless somebody says otherwise."""
+LONGEST = 2**24
+"""Scores are n - position + 1, and float32, in which many tools keep them, holds whole numbers up to this one."""
+_LONGEST_NAME = 200
+_COLUMNS = 2048
+_CELLS = 2**21
+
+
+@dataclass(frozen=True)
+class SaveRun:
+    """Asks for run files in `folder`, with the first `depth` documents of each list; raises `UserError` beyond 2^24."""
+
+    folder: Path
+    depth: int = DEPTH
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.depth <= LONGEST:
+            raise UserError(f"lists of a run go from 1 to {LONGEST:,} documents, not {self.depth:,}")
+
+
+class RunFiles:
+    """The files of one run: `th-en.trec` and `th-en.qrels` for each setting.
+
+    A context: at its end all files appear, after an error none. Entering raises `UserError` where an id holds a blank,
+    where the folder cannot be written, or where it holds run files that this run would not replace.
+    """
+
+    def __init__(self, wanted: SaveRun, layout: IndexArrays, settings: Sequence[Setting]) -> None:
+        self.layout, self.settings, self.depth = layout, tuple(settings), wanted.depth
+        self._folder = wanted.folder
+        self._is_new = not wanted.folder.exists()
+        self._unfinished: dict[Path, Path] = {}
+
+    def __enter__(self) -> "RunFiles":
+        _check_ids(self.layout)
+        self._open_folder()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if error is None:
+                for path, beside in self._unfinished.items():
+                    beside.replace(path)
+        except OSError as refusal:
+            raise self._unwritable(refusal) from refusal
+        finally:
+            for beside in self._unfinished.values():
+                with suppress(OSError):
+                    beside.unlink(missing_ok=True)
+            if error is not None and self._is_new:
+                # Only what was made for nothing is empty.
+                with suppress(OSError):
+                    self._folder.rmdir()
+
+    def write(self, setting: Setting, lists: Iterable[Sequence[str]]) -> None:
+        """Write the run and the judgments of a setting; `lists` are the document ids for each of its queries."""
+        queries = self.layout.collection.queries[setting.query_language]
+        stem = stem_of(setting)
+        self._write(f"{stem}.trec", _run_lines(queries, self._without_itself(setting, lists), self.depth))
+        self._write(f"{stem}.qrels", self._judgment_lines(setting, queries))
+
+    def _write(self, name: str, lines: Iterable[str]) -> None:
+        beside = self._folder / f".{name}.{token_hex(8)}.tmp"
+        try:
+            with beside.open("x", encoding="utf-8", newline="\n") as file:
+                self._unfinished[self._folder / name] = beside
+                file.writelines(lines)
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def _without_itself(self, setting: Setting, lists: Iterable[Sequence[str]]) -> Iterable[Sequence[str]]:
+        collection = self.layout.collection
+        if not collection.queries_are_documents or setting.query_language not in setting.document_languages:
+            return lists
+        queries = collection.queries[setting.query_language]
+        own = [collection.itself(setting.query_language, query.topic_id) for query in queries]
+        return ([doc_id for doc_id in found if doc_id != gone] for gone, found in zip(own, lists, strict=True))
+
+    def _judgment_lines(self, setting: Setting, queries: Sequence[Query]) -> Iterator[str]:
+        for query in queries:
+            for language, doc_id, grade in self.layout.collection.judged(setting.query_language, query.topic_id):
+                if language in setting.document_languages:
+                    yield f"{query.topic_id} 0 {doc_id} {grade}\n"
+
+    def _open_folder(self) -> None:
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            there = {path.name for path in self._folder.iterdir()}
+            if not os.access(self._folder, os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        except OSError as error:
+            raise self._unwritable(error) from error
+        own = {f"{stem_of(setting)}.trec" for setting in self.settings}
+        foreign = sorted(name for name in there - own if name.endswith((".trec", ".trec.gz")))
+        if foreign:
+            raise UserError(f"{self._folder} holds {foreign[0]} of another run: name an empty folder with --save-run")
+
+    def _unwritable(self, error: OSError) -> UserError:
+        return UserError(
+            f"cannot write run files to {self._folder}: {error.strerror or error}; name another folder with --save-run"
+        )
+
+
+class Recorded:
+    """A ranker whose lists are written into run files as it gives them."""
+
+    def __init__(self, ranker: Ranker, files: RunFiles) -> None:
+        self._ranker, self._files = ranker, files
+
+    @property
+    def parameters(self) -> dict[str, Parameter]:
+        """Those of the ranker."""
+        return self._ranker.parameters
+
+    def fingerprint(self) -> str:
+        """Return that of the ranker."""
+        return self._ranker.fingerprint()
+
+    def search(
+        self, setting: Setting, queries: Sequence[Query], documents: Sequence[Document], depth: int
+    ) -> list[list[str]]:
+        """Return the ranker's lists; they are written unless their number shows at once that they are wrong."""
+        lists = self._ranker.search(setting, queries, documents, depth)
+        if len(lists) == len(queries):
+            self._files.write(setting, lists)
+        return lists
+
+
+def save_rankings(
+    files: RunFiles, queries: Floats, documents: Floats, *, threads: int | None = None, progress: Progress
+) -> None:
+    """Write the lists that grid vectors give, in the total order of their exact scores.
+
+    `queries` is (queries, dim) and `documents` (documents, dim), both in the order of the layout. Working memory is a
+    block of queries, whatever their number.
+    """
+    layout = files.layout
+    progress.start("save run", len(layout.query_topics) * len({s.document_languages for s in files.settings}))
+    for pool in dict.fromkeys(setting.document_languages for setting in files.settings):
+        indexes = [layout.collection.languages.index(language) for language in pool]
+        places = np.flatnonzero(np.isin(layout.document_languages[: layout.n_documents], indexes))
+        block = Block(documents if len(places) == len(documents) else documents[places], places)
+        for setting in files.settings:
+            if setting.document_languages == pool:
+                asked = layout.query_languages == layout.collection.languages.index(setting.query_language)
+                files.write(setting, _lists(files, queries[asked], block, threads or os.cpu_count() or 1))
+                progress.advance(int(asked.sum()))
+    progress.finish()
+
+
+def stem_of(setting: Setting) -> str:
+    """Return what the files of a setting are called, without ending: `th-en`, `th-ar+en+th`, or `th-all` for many."""
+    stem = f"{setting.query_language}-{'+'.join(setting.document_languages)}"
+    return stem if len(stem) <= _LONGEST_NAME else f"{setting.query_language}-all"
+
+
+def _lists(files: RunFiles, queries: Floats, block: Block, threads: int) -> Iterator[list[str]]:
+    """Yield for each query the ids of the best documents of the block, a few tiles of queries at a time."""
+    # One more, for the document that a query may be itself.
+    depth = min(files.depth + files.layout.collection.queries_are_documents, len(block.places))
+    columns = max(_COLUMNS, depth)
+    tiling = Tiling(depth=depth, rows=max(1, min(256, _CELLS // columns)), columns=columns, threads=threads)
+    nothing = np.empty(0, dtype=np.int64)
+    targets = Targets(nothing, np.empty(0), nothing)
+    at_once = tiling.rows * threads
+    for start in range(0, len(queries), at_once):
+        for places in count_ahead(queries[start : start + at_once], targets, [block], tiling=tiling).top.tolist():
+            yield [files.layout.document_ids[place] for place in places]
+
+
+def _run_lines(queries: Sequence[Query], lists: Iterable[Sequence[str]], depth: int) -> Iterator[str]:
+    for query, found in zip(queries, lists, strict=True):
+        n = min(len(found), depth)
+        for position, doc_id in enumerate(found[:n], 1):
+            yield f"{query.topic_id} Q0 {doc_id} {position} {n - position + 1} mlbench\n"
+
+
+def _check_ids(layout: IndexArrays) -> None:
+    for kind, names in (("topic", layout.topic_ids), ("document", layout.document_ids)):
+        for name in names:
+            if len(name.split()) != 1 or name != name.strip():
+                raise UserError(f"{kind} id {name!r} holds a blank, which TREC files cannot: rename it for --save-run")

@@ -1,0 +1,1 @@
+"""Reports: results, comparisons, sweeps, index costs, histories and topics for people."""

@@ -1,0 +1,1 @@
+"""Comparisons with a base, in every format."""

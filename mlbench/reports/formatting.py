@@ -1,0 +1,294 @@
+"""How numbers, names, scores and methods are written for people, in every format."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from pydantic import BaseModel
+
+from mlbench.collection.languages import Kind
+from mlbench.results import BiasResult, Bounds, Result, Statistics
+
+_MEDIAN = "rank_distance_median"
+_P_DIGITS = 4
+# Without a meaning anywhere in Markdown or on GitHub: no markup, entity, link or mention of a person.
+_PLAIN = re.compile(
+    r"(?:[^\W_]|[ ,;:()%'·-]|(?<=[^\W_])_(?=[^\W_])|(?<=[^\W_])@(?=[^\W_])|\.(?=\d|\s|$)|(?<=\s)=(?=\s))*"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """What a column shows: a macro mean of `name` over a kind of settings, or without a kind the score `name`.
+
+    With a `language` it is about the captions in it alone.
+    """
+
+    name: str
+    kind: Kind | None
+    language: str | None = None
+
+    @property
+    def title(self) -> str:
+        """How a column is headed."""
+        if self.language is not None:
+            return self.language
+        if self.kind is not None:
+            return f"{heading(self.name)} {SHORT[self.kind]}"
+        return "rank distance median" if self.name == _MEDIAN else spoken(self.name)
+
+    def write(self, value: float | None, *, beside: float | None = None) -> str:
+        """Write a value, with as many digits as the one `beside` which it stands."""
+        if self.kind is not None or value is None:
+            return decimal(value)
+        if beside is not None and abs(beside) >= 1000 > abs(value):
+            return decimal(value, 0)
+        return written(self.name, value)
+
+    def signed(self, value: float | None, *, beside: float | None = None) -> str:
+        """Write a difference with its sign."""
+        text = self.write(value, beside=beside)
+        return text if value is None or text.startswith("-") else f"+{text}"
+
+
+def p_text(p: float) -> str:
+    """Write a p-value: `.0312`, `< .0001`."""
+    smallest = 10.0**-_P_DIGITS
+    return f"< {decimal(smallest, _P_DIGITS)}" if p < smallest else decimal(p, _P_DIGITS)
+
+
+def task_label(result: Result) -> str:
+    """Return the name of the task, with its languages where it is partial, and with what a quick look is."""
+    task = result.task
+    notes = [f"{', '.join(task.languages)} only"] if task.partial else []
+    notes += [f"without {count(task.unreadable_images, 'unreadable image')}"] if task.unreadable_images else []
+    notes += [] if task.limit is None else [quick_look(task.limit)]
+    return f"{task.name} ({'; '.join(notes)})" if notes else task.name
+
+
+def signed(quantity: Quantity, value: float | None, *, beside: float | None = None) -> str:
+    """Write a difference with its sign, or without one where it is written as nothing but zeros."""
+    text = quantity.signed(value, beside=beside)
+    return text if text.strip("+-.0") else text.lstrip("+-")
+
+
+def bounds_text(quantity: Quantity, bounds: Bounds | None, *, beside: float | None = None) -> str:
+    """Write the interval of a difference, such as `[-.014, +.002]`; None is the empty string."""
+    if bounds is None:
+        return ""
+    low, high = (signed(quantity, bound, beside=beside) for bound in (bounds.low, bounds.high))
+    return f"[{low}, {high}]"
+
+
+def markdown_text(text: str) -> str:
+    """Return `text` as it is where Markdown gives it no meaning, else as a code span."""
+    return text if _PLAIN.fullmatch(text) else markdown_code(text)
+
+
+def markdown_code(text: str) -> str:
+    """Return `text` as a code span, in which nothing but its fence has a meaning."""
+    fence = "`" * (max((len(run) for run in re.findall("`+", text)), default=0) + 1)
+    # A reader takes away one blank at both ends, unless there is nothing but blanks.
+    pad = " " if text.strip() and (text[0] in "` " or text[-1] in "` ") else ""
+    return f"{fence}{pad}{text or ' '}{pad}{fence}"
+
+
+def markdown_table(titles: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> str:
+    """Return a table, its first `left` columns aligned to the left; cells are Markdown already."""
+    rules = [":--" if place < left else "--:" for place in range(len(titles))]
+    lines = [titles, rules, *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+ABSENT = "·"
+"""What stands where there is no value."""
+SHORT: dict[Kind, str] = {
+    "monolingual": "mono",
+    "cross_lingual": "cross",
+    "multilingual": "multi",
+    "text_to_image": "to image",
+    "image_to_text": "to text",
+    "image_to_pool": "to pool",
+}
+"""How kinds of settings are called at the head of a narrow column."""
+_NAMES = {"r_mean": "r_mean", "clip_score": "CLIPScore", "ref_clip_score": "RefCLIPScore"}
+
+
+def decimal(value: float | None, digits: int = 3) -> str:
+    """Write a number with `digits` decimals and no leading zero: `.412`, `1.000`, `-.031`, `10,845.8`; None is `·`."""
+    if value is None:
+        return ABSENT
+    text = f"{round(value, digits) + 0.0:,.{digits}f}"
+    sign, text = ("-", text[1:]) if text.startswith("-") else ("", text)
+    return sign + text.removeprefix("0") if digits else sign + text
+
+
+def two_digits(value: float | None) -> str:
+    """Write a share between 0 and 1 in at most three characters: `.41`, `1.0`; None is `·`."""
+    text = decimal(value, 2)
+    return "1.0" if text == "1.00" else text
+
+
+def interval(bounds: Bounds | None) -> str:
+    """Write an interval such as ` [.401, .423]`, with a space before it; None is the empty string."""
+    return f" [{decimal(bounds.low)}, {decimal(bounds.high)}]" if bounds else ""
+
+
+def heading(measure: str) -> str:
+    """Return how the mean of a measure over queries is called: that of AP is mAP, others keep their name."""
+    return f"m{measure}" if measure.partition("@")[0] == "AP" else measure
+
+
+def spoken(identifier: str) -> str:
+    """Return a name for prose: `cross_lingual` is `cross-lingual`, `other_languages` is `other languages`.
+
+    What has a name in papers keeps it: `clip_score` is `CLIPScore`.
+    """
+    return _NAMES.get(identifier) or identifier.replace("_lingual", "-lingual").replace("_", " ")
+
+
+def count(number: int, noun: str) -> str:
+    """Write a number of things: `1 query`, `13,090 queries`, `2 documents`."""
+    if number == 1:
+        return f"1 {noun}"
+    plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{number:,} {plural}"
+
+
+def quick_look(n_topics: int) -> str:
+    """Say of a result of a few topics what it is, in the same words wherever it is shown."""
+    return f"quick look: {count(n_topics, 'topic')}, not comparable"
+
+
+def visible(text: str) -> str:
+    """Return `text` with line breaks, control and direction characters as escapes: nothing in it acts unseen."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+MEDIAN = "rank_distance_median"
+"""The score that stands with the rank distance."""
+_OF_TEXTS = ("own_language_preference", "rank_distance", MEDIAN, "max_rank_norm")
+# An image has no language of its own that it could prefer.
+_OF_IMAGES = ("rank_distance", MEDIAN, "language_prior", "rank_spread")
+_THOUSANDS = 1000
+# Ranks, and what is scaled to 100, need no third decimal; all else are shares.
+_DIGITS = {
+    "rank_distance": 1,
+    "rank_distance_median": 1,
+    "max_rank": 1,
+    "max_rank_norm": 1,
+    "rank_distance_log2": 2,
+    "rank_spread": 2,
+    "language_share@10": 2,
+    "language_share@20": 2,
+}
+
+
+def headline(result: Result) -> tuple[str, ...]:
+    """Return the scores of the line that always stands."""
+    return _OF_TEXTS if result.image_text is None else _OF_IMAGES
+
+
+def pool_kind(result: Result) -> Kind:
+    """Return the kind of settings that bias scores are about."""
+    return "multilingual" if result.image_text is None else "image_to_pool"
+
+
+def other_scores(result: Result) -> list[BiasResult]:
+    """Return the bias scores that have a value and do not stand in the bias line; often none."""
+    scores = result.bias.scores if result.bias else ()
+    return [score for score in scores if score.name not in headline(result) and score.value is not None]
+
+
+def no_bias(result: Result) -> str:
+    """Say why a result has no bias scores."""
+    return "topics are not parallel" if not result.task.parallel else "no pool of several languages was measured"
+
+
+def written(name: str, value: float | None) -> str:
+    """Write a value of the bias score `name` with as many decimals as it deserves; None is `·`."""
+    digits = _DIGITS.get(name, 3)
+    # Nobody reads a tenth of a rank beside thousands of them.
+    return decimal(value, 0 if value is not None and abs(value) >= _THOUSANDS else digits)
+
+
+def score_value(score: BiasResult) -> str:
+    """Write the value of a score."""
+    return written(score.name, score.value)
+
+
+def score_interval(score: BiasResult) -> str:
+    """Write the interval of a score, such as `[.985, .998]`; without one, the empty string."""
+    bounds = score.interval
+    return f"[{written(score.name, bounds.low)}, {written(score.name, bounds.high)}]" if bounds else ""
+
+
+def score_references(score: BiasResult) -> str:
+    """Write floor and chance levels, such as `floor 10, chance 440.8`; without any, the empty string."""
+    known = [(name, value) for name, value in score.references.items() if value is not None]
+    known.sort(key=lambda reference: reference[0] != "floor")
+    return ", ".join(f"{spoken(name)} {_reference(score.name, value)}" for name, value in known)
+
+
+def score_ends(score: BiasResult) -> str:
+    """Write the languages with the lowest and the highest value; the empty string where they look the same."""
+    known = sorted((row.value, row.language) for row in score.rows if row.value is not None)
+    if not known:
+        return ""
+    (low, lowest), (high, highest) = known[0], known[-1]
+    ends = (written(score.name, low), written(score.name, high))
+    return f"{lowest} {ends[0]}, {highest} {ends[1]}" if ends[0] != ends[1] else ""
+
+
+def _reference(name: str, value: float) -> str:
+    # The floor of a rank is a whole number.
+    return decimal(value, 0) if _DIGITS.get(name) == 1 and value.is_integer() else written(name, value)
+
+
+def cost(result: Result) -> list[str]:
+    """Return in a few words each what the run took."""
+    taken = result.cost
+    spent = [f"encode {taken.encode_seconds:,.1f} s", f"rank {taken.rank_seconds:,.1f} s"]
+    if taken.texts is not None and taken.encoded_texts is not None:
+        spent.insert(0, f"{taken.encoded_texts:,} of {count(taken.texts, 'distinct text')} encoded")
+    if taken.images is not None and taken.encoded_images is not None:
+        spent.insert(1, f"{taken.encoded_images:,} of {count(taken.images, 'distinct image')} encoded")
+    return spent
+
+
+def intervals(statistics: Statistics) -> list[str]:
+    """Return in a few words each how intervals were made."""
+    parts = [
+        f"{100 * statistics.confidence:g} % intervals: {count(statistics.resamples, 'resample')} of"
+        f" {count(statistics.n_clusters, 'cluster')}",
+        f"unit {statistics.unit}",
+        f"seed {statistics.seed}",
+    ]
+    if statistics.redraws:
+        parts.append(count(statistics.redraws, "redraw"))
+    return parts
+
+
+Document = TypeVar("Document", bound=BaseModel)
+
+
+def harmless(document: Document) -> Document:
+    """Return a result or a sweep with line breaks, control and direction characters in every text as visible escapes.
+
+    Escaping what a format gives a meaning to (`<`, `|`, `%`) is left to that format.
+    """
+    return type(document).model_validate(_visible(document.model_dump()))
+
+
+def _visible(part: object) -> object:
+    match part:
+        case str():
+            return visible(part)
+        case dict():
+            return {_visible(key): _visible(value) for key, value in part.items()}
+        case list() | tuple():
+            return [_visible(value) for value in part]
+    return part

@@ -1,0 +1,1 @@
+"""Histories of checkpoints, in every format."""

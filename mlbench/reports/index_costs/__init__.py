@@ -1,0 +1,1 @@
+"""Index costs, in every format."""

@@ -1,0 +1,1 @@
+"""Single topics with their texts, in every format."""

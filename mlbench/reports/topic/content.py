@@ -1,0 +1,255 @@
+"""One topic of a result: its queries, where its relevant documents stand, and what stands before them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from mlbench.collection.languages import IMAGE, whole_pool
+from mlbench.collection.records import Collection, Image
+from mlbench.errors import UserError
+from mlbench.measures.ranked import UNRETRIEVED, parse, relevant_ranks
+from mlbench.ranking.ranks import MISSING, Ranks, can_answer, pool_counts
+from mlbench.results import Result
+
+WORST = "worst"
+"""In place of an id: the topic with the lowest AP."""
+_AP = parse("AP")
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class ListedDocument(_Part):
+    """A document near the top of a list; `position` counts from 1."""
+
+    position: int
+    doc_id: str
+    language: str
+    relevant: bool
+    text: str | None
+
+
+class TopicQuery(_Part):
+    """The topic in one language: its AP in the pool, and the top of its list there, as far as it was kept."""
+
+    language: str
+    text: str | None
+    average_precision: float | None
+    top: tuple[ListedDocument, ...]
+
+
+class DocumentRank(_Part):
+    """Where a relevant document stands for one query: in the pool, and in the corpus of its own language alone.
+
+    None where it was not retrieved, or nobody asked.
+    """
+
+    query_language: str
+    in_pool: int | None
+    in_language: int | None
+
+
+class RelevantDocument(_Part):
+    """A relevant document; `missing` says that it is judged, but not in the corpus."""
+
+    doc_id: str
+    language: str
+    grade: int
+    missing: bool
+    text: str | None
+    standings: tuple[DocumentRank, ...]
+
+
+class Topic(_Part):
+    """A topic; `pool` is all languages of the task, or empty where a ranker was not asked for them together.
+
+    An image is asked against the captions of all languages, a caption against images. The text of an image is the name
+    of its file.
+    """
+
+    task: str
+    retriever: str
+    topic_id: str
+    average_precision: float | None
+    pool: tuple[str, ...]
+    n_documents: int
+    queries: tuple[TopicQuery, ...]
+    relevant: tuple[RelevantDocument, ...]
+
+
+def find_topic(ranks: Ranks, name: str) -> str:
+    """Return the topic id `name`, or for `worst` that of the lowest mean AP over query languages in the pool.
+
+    Where the pool was not asked for, AP is that of the monolingual settings. Among equals the first id is taken.
+    Raises `UserError` with the nearest ids for an unknown one.
+    """
+    if name in ranks.topic_ids:
+        return name
+    if name == WORST:
+        return _worst(ranks)
+    near = get_close_matches(name, ranks.topic_ids.tolist(), n=3, cutoff=0.6)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"its ids are like {ranks.topic_ids[0]}"
+    raise UserError(f"the result has no topic {name!r}: {hint} (--topic {WORST} is the one of the lowest AP)")
+
+
+def look_at(result: Result, ranks: Ranks, topic_id: str, texts: Collection | None = None) -> Topic:
+    """Gather what the ranks say of one topic; `texts`, where given, is the collection that was measured."""
+    counts = _counts(ranks)
+    queries = np.flatnonzero(ranks.topic_ids[ranks.query_topics] == topic_id)
+    rows = np.flatnonzero(np.isin(ranks.row_queries, queries))
+    quality = _average_precision(ranks, counts)
+    values = [_value(quality[query]) for query in queries]
+    known = [value for value in values if value is not None]
+    words = _Texts.of(texts, topic_id)
+    languages = ranks.query_languages[queries]
+    asked = whole_pool(str(ranks.languages[languages[0]]) if len(languages) else "", ranks.languages.tolist())
+    return Topic(
+        task=result.task.name,
+        retriever=result.retriever.spec,
+        topic_id=topic_id,
+        average_precision=sum(known) / len(known) if known else None,
+        pool=() if counts.pool is None else asked,
+        n_documents=0 if counts.pool is None else pool_counts(ranks, asked).size,
+        queries=tuple(_query(ranks, query, ap, words) for query, ap in zip(queries.tolist(), values, strict=True)),
+        relevant=_relevant(ranks, counts, rows, words),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Counts:
+    """The rank of each row in the pool (None where nobody asked for it) and in its document's language; int64 (rows,).
+
+    `UNRETRIEVED` where there is none.
+    """
+
+    pool: NDArray[np.int64] | None
+    language: NDArray[np.int64]
+
+
+def _counts(ranks: Ranks) -> _Counts:
+    whole = ranks.languages.tolist()
+    language = np.full(len(ranks.row_queries), UNRETRIEVED)
+    for index, name in enumerate(whole):
+        if can_answer(ranks, [name]):
+            own = ranks.row_languages == index
+            language[own] = pool_counts(ranks, [name]).rank[own]
+    return _Counts(_pool_rank(ranks), language)
+
+
+def _pool_rank(ranks: Ranks) -> NDArray[np.int64] | None:
+    """Return the rank of each row among all that its query may be asked against, None where nobody asked for that."""
+    captions = ranks.spoken_languages
+    pools = [captions, (IMAGE,)] if ranks.has_images else [captions]
+    if not all(can_answer(ranks, pool) for pool in pools):
+        return None
+    rank = pool_counts(ranks, captions).rank
+    if not ranks.has_images:
+        return rank
+    of_image = ranks.row_languages == ranks.language_index(IMAGE)
+    return np.where(of_image, pool_counts(ranks, (IMAGE,)).rank, rank)
+
+
+def _average_precision(ranks: Ranks, counts: _Counts) -> NDArray[np.float64]:
+    """Return the AP of each query, (queries,), NaN without relevant documents: in the pool, else in its language."""
+    if counts.pool is not None:
+        rows, rank = np.arange(len(counts.pool)), counts.pool
+    else:
+        rows = np.flatnonzero(ranks.row_languages == ranks.query_languages[ranks.row_queries])
+        rank = counts.language
+    relevant = relevant_ranks(ranks.row_queries[rows], rank[rows], ranks.row_grades[rows], len(ranks.query_topics))
+    return _AP.values(relevant)
+
+
+def _worst(ranks: Ranks) -> str:
+    quality = _average_precision(ranks, _counts(ranks))
+    judged = ~np.isnan(quality)
+    if not judged.any():
+        raise UserError("no topic of the result has a relevant document")
+    topics = ranks.query_topics[judged]
+    times = np.bincount(topics, minlength=len(ranks.topic_ids))
+    sums = np.bincount(topics, quality[judged], minlength=len(ranks.topic_ids))
+    means = np.divide(sums, times, out=np.full(len(times), np.inf), where=times > 0)
+    return str(ranks.topic_ids[int(means.argmin())])
+
+
+@dataclass(frozen=True)
+class _Texts:
+    queries: Mapping[str, str]
+    documents: Mapping[str, str]
+
+    @classmethod
+    def of(cls, collection: Collection | None, topic_id: str) -> "_Texts":
+        if collection is None:
+            return cls({}, {})
+        asked = {
+            language: _text(query.text)
+            for language, rows in collection.queries.items()
+            for query in rows
+            if query.topic_id == topic_id
+        }
+        return cls(asked, {row.doc_id: _text(row.text) for rows in collection.documents.values() for row in rows})
+
+
+def _text(text: str) -> str:
+    return text.path.name if isinstance(text, Image) else text
+
+
+def _query(ranks: Ranks, query: int, average_precision: float | None, texts: _Texts) -> TopicQuery:
+    language = str(ranks.languages[ranks.query_languages[query]])
+    relevant = set(ranks.row_documents[ranks.row_queries == query].tolist())
+    top = []
+    for position, document in enumerate(ranks.top[query][ranks.top[query] >= 0].tolist(), 1):
+        doc_id = str(ranks.document_ids[document])
+        top.append(
+            ListedDocument(
+                position=position,
+                doc_id=doc_id,
+                language=str(ranks.languages[ranks.document_languages[document]]),
+                relevant=document in relevant,
+                text=texts.documents.get(doc_id),
+            )
+        )
+    return TopicQuery(
+        language=language, text=texts.queries.get(language), average_precision=average_precision, top=tuple(top)
+    )
+
+
+def _relevant(ranks: Ranks, counts: _Counts, rows: NDArray[np.int64], texts: _Texts) -> tuple[RelevantDocument, ...]:
+    standings: dict[int, list[DocumentRank]] = {}
+    grades, missing = {}, {}
+    for row in rows.tolist():
+        document = int(ranks.row_documents[row])
+        grades[document] = int(ranks.row_grades[row])
+        missing[document] = bool((ranks.ahead[row] == MISSING).any())
+        standings.setdefault(document, []).append(
+            DocumentRank(
+                query_language=str(ranks.languages[ranks.query_languages[ranks.row_queries[row]]]),
+                in_pool=None if counts.pool is None else _rank(counts.pool[row]),
+                in_language=_rank(counts.language[row]),
+            )
+        )
+    found = [
+        RelevantDocument(
+            doc_id=(doc_id := str(ranks.document_ids[document])),
+            language=str(ranks.languages[ranks.document_languages[document]]),
+            grade=grades[document],
+            missing=missing[document],
+            text=texts.documents.get(doc_id),
+            standings=tuple(places),
+        )
+        for document, places in standings.items()
+    ]
+    return tuple(sorted(found, key=lambda document: (document.language, document.doc_id)))
+
+
+def _rank(rank: np.int64) -> int | None:
+    return None if rank == UNRETRIEVED else int(rank)
+
+
+def _value(value: np.float64) -> float | None:
+    return None if np.isnan(value) else float(value)

@@ -1,0 +1,70 @@
+"""BLIP, from transformers: two towers, and a text encoder that looks at the image.
+
+What stands first in a text is [CLS] for both, as transformers does it. The original evaluation (salesforce/BLIP,
+train_retrieval.py) puts a token of its own, [ENC], in its place where the text encoder looks at the image; with
+`matching_token` so does the reranker.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from mlbench.errors import RetrieverError
+from mlbench.retrievers.checkpoint import LoadOptions, check_checkpoint, load_network
+from mlbench.retrievers.image_text.clip import check_length, open_tokenizer
+from mlbench.retrievers.image_text.matching import Matcher, fuse
+from mlbench.retrievers.image_text.towers import Features, ImageTower, TextTower, Towers, open_image_processor
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedModel
+
+
+def open_blip(folder: Path, options: LoadOptions, max_length: int | None) -> Towers:
+    """Return the towers of a BLIP checkpoint for retrieval; raises as `open_blip_matcher` does."""
+    return open_blip_matcher(folder, options, max_length).towers
+
+
+def open_blip_matcher(folder: Path, options: LoadOptions, max_length: int | None) -> Matcher:
+    """Return the matcher of a BLIP checkpoint of transformers' `BlipForImageTextRetrieval`.
+
+    Raises `RetrieverError` as `open_contrastive` does; a checkpoint for captions or questions lacks the two towers.
+    """
+    from torch.nn.functional import normalize
+    from transformers import BlipForImageTextRetrieval
+
+    check_checkpoint(folder, allow_pickle=options.allow_pickle)
+    prepare = open_image_processor(folder)
+    tokenizer = open_tokenizer(folder)
+    network: PreTrainedModel = load_network(folder, options, BlipForImageTextRetrieval.from_pretrained)
+    text = network.config.text_config
+    if not text.is_decoder:
+        raise RetrieverError(f"{folder}: its text encoder has no cross-attention (is_decoder is false)")
+    length = check_length(max_length, min(int(text.max_position_embeddings), int(tokenizer.model_max_length)))
+    encoder = network.text_encoder
+
+    def tokenise(texts: Sequence[str]) -> Features:
+        rows = tokenizer(list(texts), padding=True, truncation=True, max_length=length, return_tensors="pt")
+        return {name: rows[name] for name in ("input_ids", "attention_mask")}
+
+    def read(features: Features) -> "Tensor":
+        states = encoder(input_ids=features["input_ids"], attention_mask=features["attention_mask"]).last_hidden_state
+        return normalize(network.text_proj(states[:, 0]), dim=-1)
+
+    def see(features: Features) -> "Tensor":
+        return cast("Tensor", network.vision_model(pixel_values=features["pixel_values"]).last_hidden_state)
+
+    def project(states: "Tensor") -> "Tensor":
+        return normalize(network.vision_proj(states[:, 0]), dim=-1)
+
+    def match(texts: Features, image: "Tensor") -> "Tensor":
+        states = encoder.embeddings(input_ids=texts["input_ids"])
+        states = fuse(encoder.encoder.layer, states, texts["attention_mask"], image)
+        return cast("Tensor", network.itm_head(states[:, 0])[:, 1])
+
+    towers = Towers(
+        TextTower(tokenise, read, length),
+        ImageTower(prepare, lambda features: project(see(features))),
+        str(network.device),
+    )
+    return Matcher(towers, see, project, dict, match, adds_similarity=True)

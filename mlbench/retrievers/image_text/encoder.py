@@ -1,0 +1,390 @@
+"""Image-text encoders: CLIP and its kin, BLIP, ALBEF, and multilingual text towers beside an image tower."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlbench.protocols import Parameter, Role, Vectors
+from mlbench.retrievers.batching import batch_budget, image_batches, token_batches
+from mlbench.retrievers.image_text.towers import Features, ImageTower, TextTower
+
+if TYPE_CHECKING:
+    from torch import Tensor
+from dataclasses import dataclass, replace
+from functools import partial
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from mlbench.collection.records import Image
+from mlbench.errors import MissingExtra, RetrieverError
+from mlbench.protocols import Runtime, Similarity
+from mlbench.provenance import Provenance, read_provenance
+from mlbench.retrievers.checkpoint import DType, LoadOptions, digest_model
+from mlbench.retrievers.dense import Dense, DenseEncoder, EncodingOptions, require_torch
+from mlbench.retrievers.image_text.clip import as_library, as_pair, image_tower_of, open_library
+from mlbench.retrievers.image_text.towers import (
+    OPENERS,
+    Towers,
+    check_kind,
+    digest_towers,
+    find_towers,
+    kind_of,
+    open_towers,
+)
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+
+class TowerTexts:
+    """The vectors of texts; `tokens` counts what it has encoded, padding excluded.
+
+    `digest` tells the checkpoint from others, `identity` says how it is computed.
+    """
+
+    def __init__(
+        self,
+        tower: TextTower,
+        device: str,
+        digest: Callable[[], str],
+        identity: Mapping[str, Parameter],
+        batch_tokens: int | None,
+    ) -> None:
+        self.tokens = 0
+        self._tower, self._device, self._digest = tower, device, digest
+        self._identity = {**identity, "max_length": tower.max_length}
+        budget, self._max_rows = batch_budget(device.partition(":")[0])
+        self._budget = batch_tokens or budget
+        self.dim = self.encode(["dim"], "document").shape[1]
+        self.tokens = 0
+
+    @property
+    def parameters(self) -> dict[str, Parameter]:
+        """What decides the vectors, and how they are computed."""
+        return {**self._identity, "batch_tokens": self._budget}
+
+    def fingerprint(self, role: Role) -> str:
+        """Return a digest of all that decides the vectors of texts, the same in either role."""
+        return fingerprint_of(self._digest(), self._identity, "text")
+
+    def encode(self, texts: Sequence[str], role: Role) -> Vectors:
+        """Return float32 (len(texts), dim), of any length; the same texts in the same order give the same bits."""
+        import torch
+
+        if not texts:
+            return np.zeros((0, self.dim), dtype=np.float32)
+        order, outputs = [], []
+        with torch.inference_mode():
+            features = self._tower.tokenise(texts)
+            mask = features["attention_mask"]
+            lengths: NDArray[np.int64] = mask.sum(dim=1).numpy()
+            self.tokens += int(lengths.sum())
+            widths = np.full_like(lengths, mask.shape[1]) if self._tower.fixed_width else lengths
+            for rows in token_batches(widths, self._budget, self._max_rows):
+                index, width = torch.from_numpy(rows), int(widths[rows[0]])
+                batch = {name: value[index, :width].to(self._device) for name, value in features.items()}
+                outputs.append(self._tower.embed(batch))
+                order.append(rows)
+            stacked: Vectors = torch.cat(outputs).float().cpu().numpy()
+        vectors: Vectors = np.empty_like(stacked)
+        vectors[np.concatenate(order)] = stacked
+        return vectors
+
+
+class TowerImages:
+    """The vectors of images, which are opened a few at a time; `digest` and `identity` are as for texts."""
+
+    def __init__(
+        self,
+        tower: ImageTower,
+        device: str,
+        digest: Callable[[], str],
+        identity: Mapping[str, Parameter],
+        batch_size: int,
+        threads: int | None,
+    ) -> None:
+        self._tower, self._device, self._digest, self._identity = tower, device, digest, dict(identity)
+        self._batch_size, self._threads = batch_size, threads
+        self.dim = self._dim()
+
+    @property
+    def parameters(self) -> dict[str, Parameter]:
+        """What decides the vectors, and how they are computed."""
+        return {**self._identity, "image_batch_size": self._batch_size}
+
+    def fingerprint(self) -> str:
+        """Return a digest of all that decides the vectors of images."""
+        return fingerprint_of(self._digest(), self._identity, "image")
+
+    def encode(self, paths: Sequence[Path]) -> Vectors:
+        """Return float32 (len(paths), dim) of the images in these files; the same files in order give the same bits.
+
+        Raises as `open_images` does.
+        """
+        import torch
+
+        if not paths:
+            return np.zeros((0, self.dim), dtype=np.float32)
+        with torch.inference_mode():
+            outputs = [
+                self._embed(features)
+                for features in image_batches(paths, self._tower.prepare, self._batch_size, self._threads)
+            ]
+            return np.asarray(torch.cat(outputs).float().cpu().numpy(), dtype=np.float32)
+
+    def _embed(self, features: Features) -> "Tensor":
+        return self._tower.embed({name: value.to(self._device) for name, value in features.items()})
+
+    def _dim(self) -> int:
+        import torch
+        from PIL import Image
+
+        with torch.inference_mode():
+            return int(self._embed(self._tower.prepare([Image.new("RGB", (64, 64), "grey")])).shape[1])
+
+
+def fingerprint_of(digest: str, identity: Mapping[str, Parameter], role: str) -> str:
+    """Return a digest of a checkpoint's `digest` and of how it is used for texts or images."""
+    return sha256(json.dumps({**identity, "model": digest, "role": role}, sort_keys=True).encode()).hexdigest()
+
+
+class Texts(Protocol):
+    """What encodes the texts: a text tower, or a dense encoder that was trained for the images' space."""
+
+    dim: int
+    tokens: int
+
+    @property
+    def parameters(self) -> dict[str, Parameter]:
+        """What decides the vectors, and how they are computed."""
+        ...
+
+    def fingerprint(self, role: Role) -> str:
+        """Return a digest of all that decides the vectors of texts in `role`."""
+        ...
+
+    def encode(self, texts: Sequence[str], role: Role) -> Vectors:
+        """Return float32 (len(texts), dim)."""
+        ...
+
+
+class ImageTextEncoder:
+    """The vectors of texts, each behind the same prefix, and those of images, compared by their cosine."""
+
+    similarity: Similarity = "cosine"
+    reads_images = True
+
+    def __init__(
+        self,
+        texts: Texts,
+        images: TowerImages,
+        prefix: str,
+        *,
+        loaded: Mapping[str, Parameter] | None = None,
+        folder: Path | None = None,
+    ) -> None:
+        """Join both; raises `RetrieverError` where their vectors have different numbers of coordinates."""
+        if texts.dim != images.dim:
+            raise RetrieverError(
+                f"texts get {texts.dim} coordinates, images {images.dim}: "
+                "name a text and an image tower that were trained for one space"
+            )
+        self.dim = texts.dim
+        self._texts, self._images, self._prefix = texts, images, prefix
+        self._loaded, self._folder = dict(loaded or {}), folder
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens of texts it has encoded, padding excluded."""
+        return self._texts.tokens
+
+    @property
+    def parameters(self) -> dict[str, Parameter]:
+        """What decides the vectors, and how they are computed."""
+        used = {"text_prefix": self._prefix, "similarity": self.similarity}
+        return {**self._loaded, **self._images.parameters, **self._texts.parameters, **used}
+
+    @property
+    def provenance(self) -> Provenance | None:
+        """How the checkpoint was trained, where its folder says so; raises `DataError` where that is damaged."""
+        return None if self._folder is None else read_provenance(self._folder)
+
+    def fingerprint(self, role: Role) -> str:
+        """Return a digest of all that decides the vectors of texts in `role`, or of images."""
+        if role == "image":
+            return self._images.fingerprint()
+        return sha256(f"{self._texts.fingerprint(role)}\x1f{self._prefix}".encode()).hexdigest()
+
+    def encode(self, texts: Sequence[str], role: Role) -> Vectors:
+        """Return float32 vectors of shape (len(texts), dim), as the libraries do but for rounding.
+
+        In the role image, `texts` are `Image`s. The same texts or images in the same order are cut into the same
+        batches and give the same bits; beside others, an image may differ by rounding.
+        """
+        if role == "image":
+            return self._images.encode([image.path for image in texts if isinstance(image, Image)])
+        return self._texts.encode([self._prefix + text for text in texts], role)
+
+
+class ImageTextLoader:
+    """Image-text models such as CLIP, SigLIP, AltCLIP, BLIP and ALBEF (locator: a folder or hub id)."""
+
+    extra = "images"
+    libraries = ("torch", "transformers", "sentence_transformers", "PIL")
+    example = "image_text:google/siglip-base-patch16-256-multilingual"
+
+    class Settings(BaseModel):
+        """Keys of `image_text:`; what is not set comes from the checkpoint."""
+
+        model_config = ConfigDict(extra="forbid", frozen=True)
+
+        text_prefix: str = Field("", description="put before each text, with its blank, as in 'A photo depicts '")
+        image_model: str | None = Field(None, description="encodes the images, where the locator reads texts alone")
+        max_length: int | None = Field(None, ge=1, description="tokens after which a text is cut off")
+        dtype: DType = Field("fp32", description="precision: bf16 is fastest where the processor knows it")
+        revision: str | None = Field(None, description="branch, tag or commit of the locator on the hub")
+        batch_tokens: int | None = Field(None, ge=1, description="tokens per batch, padding included")
+        image_batch_size: int = Field(32, ge=1, description="images per batch")
+        image_size: int | None = Field(None, ge=1, description="side of the images in pixels (ALBEF)")
+        tokenizer: str | None = Field(None, description="folder of the tokenizer, where it lies apart (ALBEF)")
+
+    @staticmethod
+    def open(locator: str, settings: BaseModel, runtime: Runtime) -> ImageTextEncoder:
+        """Load the checkpoint, or the two of a text and an image tower.
+
+        Raises `MissingExtra` without torch, transformers, sentence-transformers or Pillow, and `RetrieverError` as
+        `Dense.open` does, where the image processor is missing, and where the towers do not fit together.
+        """
+        assert isinstance(settings, ImageTextLoader.Settings)
+        require_images()
+        find = partial(find_towers, allow_pickle=runtime.allow_pickle)
+        folder = find(locator, settings.revision)
+        loaded: dict[str, Parameter] = {
+            "allow_pickle": runtime.allow_pickle,
+            "trust_remote_code": runtime.trust_remote_code,
+        }
+        if settings.image_model is None:
+            both = _open(folder, settings, runtime)
+            return ImageTextEncoder(both.texts, both.images, settings.text_prefix, loaded=loaded, folder=folder)
+        other = find(settings.image_model, None)
+        images = _open(other, settings.model_copy(update={"max_length": None}), runtime).images
+        texts = _open_texts(folder, settings, runtime)
+        # A folder's whole path is nobody's business.
+        loaded["image_model"] = other.name if Path(settings.image_model).expanduser().exists() else settings.image_model
+        return ImageTextEncoder(texts, images, settings.text_prefix, loaded=loaded, folder=folder)
+
+    @staticmethod
+    def adopt(model: object, settings: BaseModel, runtime: Runtime) -> ImageTextEncoder | None:
+        """Return the encoder of a model already built, as it is: a SentenceTransformer that encodes images, or a pair
+        of a network of transformers and its processor.
+
+        None for any other object. Fingerprints follow its tensors, and `RetrieverError` is raised, as `Dense.adopt`
+        does.
+        """
+        assert isinstance(settings, ImageTextLoader.Settings)
+        sides = _adopt(model, settings, runtime)
+        late = settings.model_fields_set - {"text_prefix", "batch_tokens", "image_batch_size"}
+        if sides is not None and late:
+            raise RetrieverError(
+                f"a model in memory is taken as it is: set {', '.join(sorted(late))} where it is built"
+            )
+        return None if sides is None else ImageTextEncoder(sides.texts, sides.images, settings.text_prefix)
+
+    @staticmethod
+    def recognises(folder: Path) -> bool:
+        """Say whether the folder's network has a tower for images."""
+        try:
+            return kind_of(folder) in OPENERS
+        except RetrieverError:
+            return False
+
+
+def require_images() -> None:
+    """Raise `MissingExtra` where a library of image-text models is not installed; imports none of them."""
+    require_torch()
+    if find_spec("PIL") is None:
+        raise MissingExtra("image-text models", ImageTextLoader.extra)
+
+
+@dataclass(frozen=True)
+class _Both:
+    """What encodes the texts and what encodes the images of one checkpoint."""
+
+    texts: Texts
+    images: TowerImages
+
+
+def _open(folder: Path, settings: ImageTextLoader.Settings, runtime: Runtime) -> _Both:
+    """Return both sides of a checkpoint; raises `RetrieverError` where it reads texts alone."""
+    digest = _digest(folder, settings.tokenizer)
+    options = _load_options(settings, runtime)
+    kind = check_kind(folder, options)
+    if (folder / "modules.json").is_file():
+        return _library_sides(open_library(folder, options, settings.max_length), digest, settings, runtime)
+    if kind is not None and kind not in OPENERS:
+        raise RetrieverError(
+            f"{folder}: mlbench knows no images of model_type {kind}, only of {', '.join(sorted(OPENERS))}: "
+            "name an image tower for it with --set image_model=FOLDER"
+        )
+    towers = open_towers(folder, options, settings.max_length)
+    return _tower_sides(towers, digest, settings.dtype, settings, runtime)
+
+
+def _open_texts(folder: Path, settings: ImageTextLoader.Settings, runtime: Runtime) -> Texts:
+    """Return what encodes the texts of a checkpoint, which may have no other tower."""
+    if kind_of(folder) in OPENERS:
+        return _open(folder, settings, runtime).texts
+    keys = ("max_length", "dtype", "batch_tokens")
+    return Dense.open(str(folder), Dense.Settings(**{key: getattr(settings, key) for key in keys}), runtime)
+
+
+def _adopt(model: object, settings: ImageTextLoader.Settings, runtime: Runtime) -> _Both | None:
+    """Return both sides of a model in memory; None for an object of another kind."""
+    if library := as_library(model):
+        return _library_sides(library, partial(digest_model, library), settings, runtime)
+    pair = as_pair(model)
+    return None if pair is None else _tower_sides(pair.towers(), pair.digest, pair.dtype(), settings, runtime)
+
+
+def _library_sides(
+    model: "SentenceTransformer", digest: Callable[[], str], settings: ImageTextLoader.Settings, runtime: Runtime
+) -> _Both:
+    texts = DenseEncoder(model, digest, EncodingOptions(batch_tokens=settings.batch_tokens))
+    kept = ("dtype", "backend", "device")
+    identity = {name: value for name, value in texts.parameters.items() if name in kept}
+    tower = image_tower_of(model)
+    images = TowerImages(tower, str(model.device), digest, identity, settings.image_batch_size, threads=runtime.threads)
+    return _Both(texts, images)
+
+
+def _tower_sides(
+    towers: Towers, digest: Callable[[], str], dtype: str, settings: ImageTextLoader.Settings, runtime: Runtime
+) -> _Both:
+    device = towers.device
+    identity: dict[str, Parameter] = {"dtype": dtype, "backend": "torch", "device": device.partition(":")[0]}
+    if settings.image_size is not None:
+        identity["image_size"] = settings.image_size
+    size, threads = settings.image_batch_size, runtime.threads
+    return _Both(
+        TowerTexts(towers.text, device, digest, identity, settings.batch_tokens),
+        TowerImages(towers.image, device, digest, identity, size, threads=threads),
+    )
+
+
+def _digest(folder: Path, tokenizer: str | None) -> Callable[[], str]:
+    """Return what tells the digest of a checkpoint, weights such as ALBEF's included."""
+    digest = digest_towers(folder, tokenizer)
+    return lambda: digest
+
+
+def _load_options(settings: ImageTextLoader.Settings, runtime: Runtime) -> LoadOptions:
+    return replace(
+        LoadOptions.under(runtime, settings.dtype), image_size=settings.image_size, tokenizer=settings.tokenizer
+    )

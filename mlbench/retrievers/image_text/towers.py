@@ -1,0 +1,192 @@
+"""The towers of an image-text model, and the image processor of a checkpoint."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from hashlib import file_digest, sha256
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from mlbench.errors import RetrieverError
+from mlbench.retrievers.checkpoint import (
+    LoadOptions,
+    check_checkpoint,
+    digest_checkpoint,
+    find_checkpoint,
+    module_folders,
+    read_json,
+)
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from torch import Tensor
+from typing import TYPE_CHECKING
+
+from mlbench.retrievers.checkpoint import first_line, quiet
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+Features = dict[str, "Tensor"]
+"""What a network takes, by name; the first axis of every tensor counts texts or images."""
+
+
+@dataclass(frozen=True)
+class TextTower:
+    """What turns texts into vectors.
+
+    `tokenise` returns padded rows on the CPU, int64 (texts, longest), cut off after `max_length` tokens, with their
+    `attention_mask`; `embed` takes such rows on the model's device and returns (texts, dim). Rows are cut to the
+    longest of a batch unless `fixed_width`: then the network looks at the padding too.
+    """
+
+    tokenise: Callable[[Sequence[str]], Features]
+    embed: Callable[[Features], "Tensor"]
+    max_length: int | None
+    fixed_width: bool = False
+
+
+@dataclass(frozen=True)
+class ImageTower:
+    """What turns images into vectors.
+
+    `prepare` takes 8-bit RGB images and returns what the network takes of them, on the CPU, in a thread of its own;
+    `embed` takes that on the model's device and returns (images, dim).
+    """
+
+    prepare: Callable[[Sequence["Image"]], Features]
+    embed: Callable[[Features], "Tensor"]
+
+
+@dataclass(frozen=True)
+class Towers:
+    """Both towers of a model that lies on `device` (a torch device, such as `cuda:0`)."""
+
+    text: TextTower
+    image: ImageTower
+    device: str
+
+
+Opener = Callable[[Path, LoadOptions, int | None], Towers]
+"""Returns the towers of a checkpoint's folder; the last argument is the `max_length` asked for.
+
+Raises `RetrieverError` for a folder that cannot be loaded, lacks weights or whose weights are not finite.
+"""
+# By the `model_type` of config.json: the module and the function in it, imported when it is asked for.
+OPENERS: dict[str, tuple[str, str]] = {
+    **dict.fromkeys(
+        ("clip", "siglip", "siglip2", "altclip", "chinese_clip", "metaclip_2"),
+        ("mlbench.retrievers.image_text.clip", "open_contrastive"),
+    ),
+    "blip": ("mlbench.retrievers.image_text.blip", "open_blip"),
+    "albef": ("mlbench.retrievers.image_text.albef", "open_albef"),
+}
+# What only a checkpoint needs whose authors publish nothing but its weights.
+_BARE = ("image_size", "tokenizer")
+_BARE_WEIGHTS = (".pth", ".safetensors")
+_TOKENIZER_FILES = (
+    "added_tokens.json",
+    "special_tokens_map.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "vocab.txt",
+)
+
+
+def find_towers(locator: str, revision: str | None, *, allow_pickle: bool) -> Path:
+    """Return the folder of a checkpoint as `find_checkpoint` does, or the file of bare weights that is named."""
+    path = Path(locator).expanduser()
+    if path.suffix in _BARE_WEIGHTS and path.is_file() and revision is None:
+        return path
+    return find_checkpoint(locator, revision, allow_pickle=allow_pickle)
+
+
+def digest_towers(path: Path, tokenizer: str | None) -> str:
+    """Return a SHA-256 (hex) of a checkpoint: its folder, or its file of weights, and the folder of its tokenizer.
+
+    Of what lies beside a file of weights, only the tokenizer counts, and that only where no folder is named.
+    """
+    if path.is_dir():
+        digest = digest_checkpoint(path, more=(".pth",))
+    else:
+        with path.open("rb") as file:
+            digest = file_digest(file, "sha256").hexdigest()
+    if tokenizer is None:
+        beside = "" if path.is_dir() else _digest_tokenizer(path.parent)
+        return sha256(f"{digest}\x1f{beside}".encode()).hexdigest() if beside else digest
+    return sha256(f"{digest}\x1f{digest_checkpoint(Path(tokenizer).expanduser())}".encode()).hexdigest()
+
+
+def _digest_tokenizer(folder: Path) -> str:
+    """Return a SHA-256 (hex) of the tokenizer's files in a folder of other things, empty where there are none."""
+    found = [folder / name for name in _TOKENIZER_FILES if (folder / name).is_file()]
+    lines = [f"{path.name}\x1f{sha256(path.read_bytes()).hexdigest()}" for path in found]
+    return sha256("\n".join(lines).encode()).hexdigest() if found else ""
+
+
+def check_kind(path: Path, options: LoadOptions) -> str | None:
+    """Return `kind_of(path)`; raises `RetrieverError` for options that only bare weights take."""
+    kind = kind_of(path)
+    given = next((name for name in _BARE if getattr(options, name) is not None), None)
+    if kind != "albef" and given is not None:
+        raise RetrieverError(f"{given}={getattr(options, given)}: only ALBEF takes it, and {path} is {kind or 'none'}")
+    return kind
+
+
+def kind_of(folder: Path) -> str | None:
+    """Return the `model_type` of the network in a checkpoint's folder, None where it says none.
+
+    A file of weights, or a folder of a `.pth` file without config.json, is `albef`, as its authors publish it. Raises
+    `RetrieverError` for files that cannot be read.
+    """
+    if folder.is_file():
+        return "albef"
+    place = module_folders(folder)[0]
+    if place == folder and not (folder / "config.json").is_file():
+        return "albef" if any(folder.glob("*.pth")) else None
+    kind = read_json(place / "config.json").get("model_type")
+    return kind if isinstance(kind, str) else None
+
+
+def open_towers(folder: Path, options: LoadOptions, max_length: int | None) -> Towers:
+    """Return both towers of a checkpoint's folder; raises `RetrieverError` as an `Opener` does."""
+    kind = check_kind(folder, options)
+    if kind not in OPENERS:
+        if kind is None and (folder / "open_clip_config.json").is_file():
+            raise RetrieverError(
+                f"{folder} is in OpenCLIP's own format, which mlbench does not read: give the model as transformers "
+                "saves it, with config.json, preprocessor_config.json and model.safetensors"
+            )
+        check_checkpoint(folder, allow_pickle=options.allow_pickle)
+        raise RetrieverError(f"{folder}: model_type {kind!r} is not known; known are {', '.join(sorted(OPENERS))}")
+    module, name = OPENERS[kind]
+    return cast(Opener, getattr(import_module(module), name))(folder, options, max_length)
+
+
+# transformers from version 5 on may write the second, with the tokenizer's options.
+_FILES = ("preprocessor_config.json", "processor_config.json")
+
+
+def open_image_processor(folder: Path) -> "Callable[[Sequence[Image]], Features]":
+    """Return what turns 8-bit RGB images into the tensors that the network in `folder` takes, float32 on the CPU.
+
+    It is the library's own that works on Pillow's images: the one that works on torchvision resizes them a little
+    otherwise, so that results would depend on what is installed. Raises `RetrieverError` where the folder has none.
+    """
+    from transformers import AutoImageProcessor
+
+    if not any((folder / name).is_file() for name in _FILES):
+        raise RetrieverError(f"{folder}: no {_FILES[0]}; save the image processor in this folder too")
+    try:
+        with quiet():
+            processor = AutoImageProcessor.from_pretrained(
+                str(folder), backend="pil", local_files_only=True, trust_remote_code=False
+            )
+    except Exception as error:
+        raise RetrieverError(f"{folder}: the image processor cannot be loaded: {first_line(error)}") from error
+
+    def prepare(images: "Sequence[Image]") -> "Features":
+        return dict(processor(images=list(images), return_tensors="pt"))
+
+    return prepare

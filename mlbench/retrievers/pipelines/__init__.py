@@ -1,0 +1,1 @@
+"""Systems made of other retrievers: fusion, re-ranking, approximate search."""

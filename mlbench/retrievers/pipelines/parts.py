@@ -1,0 +1,243 @@
+"""The parts of a system: rankers as they are, encoders whose vectors are made into ranked lists."""
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from hashlib import sha256
+from os import cpu_count
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from mlbench.collection.languages import Setting
+from mlbench.collection.records import Document, Query
+from mlbench.embeddings.encode import Embeddings, embed, role_of
+from mlbench.embeddings.exact import dot_exponent, grid_cosine, grid_dot
+from mlbench.embeddings.store import VectorStore
+from mlbench.errors import RetrieverError
+from mlbench.open_model import LoadedModel, describe, fingerprints_of, open_retriever, sees
+from mlbench.protocols import Encoder, Parameter, Preparable, Progress, Ranker, Role, Runtime, Silence, Texts
+from mlbench.ranking.count_ahead import best_columns, by_id
+from mlbench.results import IndexCost
+
+Integers = NDArray[np.int64]
+
+
+class TextRows:
+    """Where the vectors of texts stand among those that an encoder was asked for last."""
+
+    def __init__(self, opened: LoadedModel) -> None:
+        assert isinstance(opened.retriever, Encoder)
+        self.encoder, self._spec = opened.retriever, opened.spec
+        self._rows: dict[Role, dict[str, int]] = {"query": {}, "document": {}, "image": {}}
+
+    def encode(self, texts: Texts, cache: Path | None, progress: Progress) -> Embeddings:
+        """Encode each distinct text once, as a run of the encoder alone does; what was encoded before is forgotten.
+
+        `cache` is the folder of the embedding store, None for no store.
+        """
+        about = {"retriever": self._spec, "parameters": self.encoder.parameters}
+        store = None if cache is None else VectorStore(cache, progress, about)
+        embeddings = embed(self.encoder, texts, store, progress)
+        for role in self._rows:
+            self._rows[role] = {
+                text: int(row)
+                for group, group_texts in texts.items()
+                if embeddings.roles[group] == role
+                for text, row in zip(group_texts, embeddings.rows[group], strict=True)
+            }
+        return embeddings
+
+    def lack(self, queries: Sequence[str], documents: Sequence[str]) -> bool:
+        """Say whether any of these texts or images was not encoded."""
+        sides: tuple[tuple[Role, Sequence[str]], ...] = (("query", queries), ("document", documents))
+        return not all(self._rows[role_of(role, texts)].keys() >= set(texts) for role, texts in sides)
+
+    def of(self, role: Role, texts: Sequence[str]) -> Integers:
+        """Return the row of each text in the matrix of the role in which it was encoded, int64 (n,)."""
+        rows = self._rows[role_of(role, texts)]
+        return np.fromiter((rows[text] for text in texts), dtype=np.int64, count=len(texts))
+
+
+Floats = NDArray[np.float64]
+_CELLS = 2**22
+
+
+@dataclass(frozen=True)
+class OpenedPart:
+    """An opened part, the ranker that answers for it, and what a result says of it."""
+
+    ranker: Ranker
+    opened: LoadedModel
+
+    @classmethod
+    def of(cls, opened: LoadedModel, threads: int | None = None) -> "OpenedPart":
+        """Return `opened` as a part: an encoder answers with lists."""
+        retriever = opened.retriever
+        return cls(EncoderLists(opened, threads) if isinstance(retriever, Encoder) else retriever, opened)
+
+    def fingerprint(self) -> str:
+        """Return the part's own fingerprint, that of a result of it alone."""
+        return self.opened.info().fingerprint
+
+    def parameters(self, place: str) -> dict[str, Parameter]:
+        """Return what the result says of the part, under names that begin with its place in the file."""
+        named = {"model": self.opened.spec, "fingerprint": self.fingerprint(), **self.opened.retriever.parameters}
+        return {f"{place}.{name}": value for name, value in named.items()}
+
+    def search(
+        self, setting: Setting, queries: Sequence[Query], documents: Sequence[Document], depth: int
+    ) -> list[list[str]]:
+        """Return the part's lists; raises `RetrieverError` for one that names a document twice, or an unknown one."""
+        lists = self.ranker.search(setting, queries, documents, depth)
+        if isinstance(self.ranker, EncoderLists):
+            return lists
+        if len(lists) != len(queries):
+            raise RetrieverError(f"{self.opened.spec} gave {len(lists)} lists for {len(queries)} queries")
+        known = {document.doc_id for document in documents}
+        for found in lists:
+            names = set(found)
+            if unknown := names - known:
+                raise RetrieverError(f"{self.opened.spec} listed {min(unknown)!r}, which is not in the pool")
+            if len(names) < len(found):
+                raise RetrieverError(f"{self.opened.spec} listed a document twice")
+        return lists
+
+    def places(
+        self, setting: Setting, queries: Sequence[Query], documents: Sequence[Document], order: Integers, depth: int
+    ) -> list[Integers]:
+        """Return the part's lists as places in `order`, the positions of `documents` in the order of ids."""
+        if isinstance(self.ranker, EncoderLists):
+            return self.ranker.places(setting, queries, [documents[index] for index in order], depth)
+        place = {documents[index].doc_id: number for number, index in enumerate(order)}
+        lists = self.search(setting, queries, documents, depth)
+        return [np.fromiter(map(place.__getitem__, found), dtype=np.int64, count=len(found)) for found in lists]
+
+    def prepare(self, texts: Texts, cache: Path | None, progress: Progress) -> None:
+        """Let the part encode `texts` where it does that."""
+        if isinstance(self.ranker, Preparable):
+            self.ranker.prepare(texts, cache, progress)
+
+
+def open_part(spec: str, settings: Mapping[str, str], runtime: Runtime) -> OpenedPart:
+    """Open what `spec` names; raises what `open_retriever` raises."""
+    opened = LoadedModel(open_retriever(spec, settings, runtime), describe(spec).removesuffix(":"))
+    return OpenedPart.of(opened, runtime.threads)
+
+
+class EncoderLists:
+    """The lists that an encoder's vectors give: all documents in the total order of their exact scores."""
+
+    def __init__(self, opened: LoadedModel, threads: int | None = None) -> None:
+        self._texts = TextRows(opened)
+        self._encoder = self._texts.encoder
+        self._threads = threads or cpu_count() or 1
+        self._grids: dict[Role, Floats] = {}
+
+    @property
+    def parameters(self) -> dict[str, Parameter]:
+        """Those of the encoder."""
+        return self._encoder.parameters
+
+    def fingerprint(self) -> str:
+        """Return that of the encoder in all its roles."""
+        return "\n".join(fingerprints_of(self._encoder))
+
+    @property
+    def reads_images(self) -> bool:
+        """Whether the encoder does."""
+        return sees(self._encoder)
+
+    def prepare(self, texts: Texts, cache: Path | None, progress: Progress) -> None:
+        """Encode each distinct text once, as a run of the encoder alone does; what was prepared before is dropped."""
+        embeddings = self._texts.encode(texts, cache, progress)
+        for role, vectors in embeddings.matrices.items():
+            if self._encoder.similarity == "cosine":
+                self._grids[role] = grid_cosine(vectors)
+            else:
+                self._grids[role] = grid_dot(vectors, dot_exponent(embeddings.largest_norm(role)))
+
+    def search(
+        self, setting: Setting, queries: Sequence[Query], documents: Sequence[Document], depth: int
+    ) -> list[list[str]]:
+        """Return for each query its `depth` best documents; texts that were not prepared are encoded for this call."""
+        ordered = [documents[index] for index in by_id([document.doc_id for document in documents])]
+        doc_ids = np.array([document.doc_id for document in ordered], dtype=object)
+        return [doc_ids[found].tolist() for found in self.places(setting, queries, ordered, depth)]
+
+    def places(
+        self, setting: Setting, queries: Sequence[Query], documents: Sequence[Document], depth: int
+    ) -> list[Integers]:
+        """Return the lists as positions in `documents`, which stand in the order of ids, descending."""
+        asked, corpus = [query.text for query in queries], [document.text for document in documents]
+        if self._texts.lack(asked, corpus):
+            name = setting.query_language
+            self.prepare({("query", name): asked, ("document", name): corpus}, None, Silence())
+        vectors = self._grids[role_of("document", corpus)][self._texts.of("document", corpus)]
+        wanted = self._grids[role_of("query", asked)][self._texts.of("query", asked)]
+
+        def rank(tile: slice) -> Integers:
+            return best_columns(wanted[tile] @ vectors.T, depth)
+
+        # Threads over tiles, as in `mlbench.ranking`; a product of grid vectors is exact however it is cut.
+        with threadpool_limits(limits=1, user_api="blas"), ThreadPoolExecutor(self._threads) as pool:
+            return [found for best in pool.map(rank, _tiles(len(asked), len(documents))) for found in best]
+
+
+def _tiles(n_queries: int, n_documents: int) -> Iterator[slice]:
+    step = max(1, min(256, _CELLS // max(n_documents, 1)))
+    return (slice(start, start + step) for start in range(0, n_queries, step))
+
+
+class Composite(ABC):
+    """A ranker made of `parts`, each under its place in the file, such as `systems[0]`."""
+
+    def __init__(self, parts: Mapping[str, OpenedPart]) -> None:
+        self._parts = dict(parts)
+
+    @property
+    @abstractmethod
+    def declared(self) -> dict[str, Parameter]:
+        """What decides how the parts' lists become one."""
+
+    @abstractmethod
+    def search(
+        self, setting: Setting, queries: Sequence[Query], documents: Sequence[Document], depth: int
+    ) -> list[list[str]]:
+        """Return for each query the ids of at most `depth` of the `documents`, best first."""
+
+    @property
+    def parameters(self) -> dict[str, Parameter]:
+        """What the file says, and every part with its fingerprint and its own parameters."""
+        parts = (part.parameters(place) for place, part in self._parts.items())
+        return self.declared | {name: value for named in parts for name, value in named.items()}
+
+    @property
+    def reads_images(self) -> bool:
+        """Whether all parts may be given images."""
+        return all(sees(part.opened.retriever) for part in self._parts.values())
+
+    @property
+    def tokens(self) -> int:
+        """What the parts have encoded since they were opened."""
+        return sum(part.opened.tokens() for part in self._parts.values())
+
+    @property
+    def index_costs(self) -> tuple[IndexCost, ...]:
+        """What the indexes of the parts took since the last preparation; nothing where there are none."""
+        rankers = (part.ranker for part in self._parts.values())
+        return tuple(cost for ranker in rankers if isinstance(ranker, Composite) for cost in ranker.index_costs)
+
+    def fingerprint(self) -> str:
+        """Return a digest of how the lists become one and of what the parts are, wherever they lie."""
+        parts = {place: part.fingerprint() for place, part in self._parts.items()}
+        return sha256(json.dumps([self.declared, parts], sort_keys=True).encode()).hexdigest()
+
+    def prepare(self, texts: Texts, cache: Path | None, progress: Progress) -> None:
+        """Let every part encode `texts`, each of them once."""
+        for part in self._parts.values():
+            part.prepare(texts, cache, progress)

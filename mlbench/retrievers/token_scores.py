@@ -1,0 +1,117 @@
+"""Rankers that encode texts as something else than one vector, and order all documents by exact scores."""
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from mlbench.collection.languages import Setting
+from mlbench.collection.records import Document, Query
+from mlbench.protocols import Parameter, Role, Runtime
+from mlbench.ranking.count_ahead import best_columns, by_id
+from mlbench.retrievers.checkpoint import DType, LoadOptions, check_checkpoint, find_checkpoint
+
+Encoded = TypeVar("Encoded")
+Floats = NDArray[np.float64]
+_CHUNK = 1024
+_CELLS = 2**24
+_GRID = 2.0**26
+# Vectors of norm 1 are a little longer or shorter in float32.
+_SLACK = 1 + 2.0**-10
+
+
+class TextSettings(BaseModel):
+    """Keys of `sparse:` and `late:`; what is not set comes from the checkpoint."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    query_prompt: str | None = Field(None, description="put before each query, with its blank, as in 'query: '")
+    document_prompt: str | None = Field(None, description="put before each document, as in 'passage: '")
+    dtype: DType = Field("fp32", description="precision of the weights")
+    revision: str | None = Field(None, description="branch, tag or commit on the hub")
+    batch_size: int = Field(32, ge=1, description="texts per batch")
+
+
+def find(locator: str, settings: TextSettings, runtime: Runtime) -> tuple[Path, LoadOptions]:
+    """Return the checkpoint's folder and how it is loaded; raises `RetrieverError` as `find_checkpoint` does."""
+    folder = find_checkpoint(locator, settings.revision, allow_pickle=runtime.allow_pickle)
+    check_checkpoint(folder, allow_pickle=runtime.allow_pickle)
+    options = LoadOptions.under(runtime, settings.dtype)
+    return folder, options
+
+
+class TextLists(ABC, Generic[Encoded]):
+    """Encodes each distinct text once, whatever the settings, and lists all documents for each query.
+
+    Lists are in the order of the scores, then of the document ids, both descending. `identity` is what decides the
+    scores beside the model, whose digest is `digest`.
+    """
+
+    def __init__(self, digest: str, identity: Mapping[str, Parameter], unscored: Mapping[str, Parameter]) -> None:
+        self._digest, self._identity, self._unscored = digest, dict(identity), dict(unscored)
+        self._encoded: dict[Role, dict[str, Encoded]] = {"query": {}, "document": {}}
+
+    @property
+    def parameters(self) -> dict[str, Parameter]:
+        """What decides the scores, and how they are computed."""
+        return {**self._identity, **self._unscored}
+
+    def fingerprint(self) -> str:
+        """Return a digest of the model and of all that decides the scores."""
+        parts = {**self._identity, "model": self._digest}
+        return sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    def search(
+        self, setting: Setting, queries: Sequence[Query], documents: Sequence[Document], depth: int
+    ) -> list[list[str]]:
+        """Return for each query its `depth` best documents; raises `RetrieverError` for scores that are no numbers."""
+        asked = self._encode_once([query.text for query in queries], "query")
+        corpus = self._encode_once([document.text for document in documents], "document")
+        order = by_id([document.doc_id for document in documents])
+        doc_ids = np.array([documents[index].doc_id for index in order], dtype=object)
+        score = self.scorer([corpus[index] for index in order])
+        step = max(1, _CELLS // max(len(documents), 1))
+        lists: list[list[str]] = []
+        for start in range(0, len(asked), step):
+            lists += doc_ids[best_columns(score(asked[start : start + step]), depth)].tolist()
+        return lists
+
+    @abstractmethod
+    def encode(self, texts: Sequence[str], role: Role) -> list[Encoded]:
+        """Return what the model makes of each text; raises `RetrieverError` where that cannot be scored."""
+
+    @abstractmethod
+    def scorer(self, documents: Sequence[Encoded]) -> Callable[[Sequence[Encoded]], Floats]:
+        """Return what gives the exact scores of queries against `documents`, float64 (queries, documents)."""
+
+    def _encode_once(self, texts: Sequence[str], role: Role) -> list[Encoded]:
+        known = self._encoded[role]
+        missing = sorted({text for text in texts if text not in known}, key=lambda text: (len(text), text))
+        for start in range(0, len(missing), _CHUNK):
+            chunk = missing[start : start + _CHUNK]
+            known.update(zip(chunk, self.encode(chunk, role), strict=True))
+        return [known[text] for text in texts]
+
+
+def grid_rows(vectors: NDArray[np.float32], lengths: Floats) -> Floats:
+    """Return rows (n, d) rounded to multiples of 2^(e - 26), where the row's norm in `lengths` (n,) is about 2^e.
+
+    Every product of two results, and each of its partial sums, is then a float64 without rounding, in any
+    order and on any machine, as in `mlbench.embeddings.exact`.
+    """
+    steps = row_steps(lengths)[:, None]
+    rounded: Floats = np.rint(vectors.astype(np.float64) / steps) * steps
+    return rounded
+
+
+def row_steps(lengths: Floats) -> Floats:
+    """Return for norms (n,) the steps of the grids of their rows, float64 (n,)."""
+    exponents = np.frexp(lengths / _SLACK)[1]
+    steps: Floats = np.ldexp(1.0, exponents) / _GRID
+    return steps

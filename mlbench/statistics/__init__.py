@@ -1,0 +1,1 @@
+"""Statistics over clusters of topics: scores with intervals, paired differences and tests."""

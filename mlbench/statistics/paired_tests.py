@@ -1,0 +1,162 @@
+"""Paired tests of two systems on the same task: is a difference larger than other topics could have made it?
+
+The unit is the cluster of topics: the differences of all its topics in all settings have their sign flipped together.
+Only topics vary in these tests. Training seeds, a second random factor, are averaged topic by topic before, and the
+difference of every pair of seeds is shown beside.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from mlbench.collection.languages import Kind
+from mlbench.ranking.ranks import Ranks
+from mlbench.results import Bounds, Statistics
+from mlbench.statistics.differences import FAMILIES, Difference, Differences, Subject, find_differences, sum_by_cluster
+from mlbench.statistics.resampling import PValues, paired_randomization
+from mlbench.statistics.score import ScoreRequest
+
+Floats = NDArray[np.float64]
+FLIPS = 10_000
+"""How many sign patterns are tried; all of them, where there are no more."""
+LOWER_IS_BETTER = frozenset({"own_language_preference", "rank_distance", "rank_distance_log2"})
+"""Of what is tested, what gets worse as it grows. Retrievers prefer their own language: less is nearer to chance."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Tails(_Part):
+    """p-values against any difference, and against a candidate that is higher (`greater`) or lower (`less`)."""
+
+    two_sided: float
+    greater: float
+    less: float
+
+
+class Line(Subject):
+    """One difference, candidate minus base; values are means over training seeds, null without topics.
+
+    `raw` p-values stand for this line alone, `adjusted` ones for all tested lines of its family. Both are null where
+    nothing is tested: for measures but the primary one, and for most bias scores. `seed_pairs` has the difference of
+    each base seed (rows) and candidate seed (columns); empty but for the aggregates.
+    """
+
+    base: float | None
+    candidate: float | None
+    difference: float | None
+    interval: Bounds | None
+    raw: Tails | None
+    adjusted: Tails | None
+    n_topics: int
+    n_clusters: int
+    seed_pairs: tuple[tuple[float, ...], ...] = ()
+
+
+class PairedTests(_Part):
+    """Every difference of two systems on one task, tested where it is a primary one.
+
+    `flips` sign patterns were tried; `exact` says that these are all there are. They and the resamples of the intervals
+    come from the seed in `statistics`.
+    """
+
+    primary_measure: str
+    n_base: int
+    n_candidate: int
+    flips: int
+    exact: bool
+    statistics: Statistics
+    lines: tuple[Line, ...]
+
+    def line(
+        self,
+        name: str,
+        kind: Kind | None = None,
+        query_language: str | None = None,
+        document_languages: Iterable[str] | None = None,
+    ) -> Line | None:
+        """Return the line of a bias score, of an aggregate or of one setting, or None where there is none."""
+        documents = None if document_languages is None else tuple(sorted(set(document_languages)))
+        wanted = (name, kind, query_language, documents)
+        keyed = ((each, (each.name, each.kind, each.query_language, each.document_languages)) for each in self.lines)
+        return next((each for each, key in keyed if key == wanted), None)
+
+
+def compare_ranks(
+    base: Sequence[Ranks], candidate: Sequence[Ranks], request: ScoreRequest, *, flips: int = FLIPS
+) -> PairedTests:
+    """Compare two systems by their ranks, one `Ranks` for each training seed; see `contrast` and `compare`."""
+    observed = [[sum_by_cluster(ranks, request) for ranks in system] for system in (base, candidate)]
+    return compare(find_differences(*observed), flips=flips)
+
+
+def compare(contrasts: Differences, *, flips: int = FLIPS) -> PairedTests:
+    """Test the differences of the primary measure and of language bias, in three families.
+
+    These are the aggregates with own_language_preference and rank_distance, the rows by query language, and the single
+    settings. Each is adjusted by step-down max-T (Westfall and Young 1993); what has no topics stands outside.
+    """
+    columns = {subject: contributions.added for subject, contributions in contrasts.tested.items()}
+    tests = _test(columns, flips, contrasts.statistics.seed)
+    any_test = next(iter(tests.values()), None)
+    return PairedTests(
+        primary_measure=contrasts.primary_measure,
+        n_base=contrasts.n_base,
+        n_candidate=contrasts.n_candidate,
+        flips=any_test.flips if any_test else 0,
+        exact=any_test.exact if any_test else False,
+        statistics=contrasts.statistics,
+        lines=tuple(_line(each, tests.get(each.subject)) for each in contrasts.each),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Test:
+    raw: Tails
+    adjusted: Tails
+    flips: int
+    exact: bool
+
+
+def _test(columns: Mapping[Subject, Floats], flips: int, seed: int) -> dict[Subject, _Test]:
+    """Test contributions (clusters,) of several subjects, each family by itself, all with the same flips."""
+    found = {}
+    for family in FAMILIES:
+        subjects = [subject for subject in columns if subject.family == family]
+        if not subjects:
+            continue
+        result = paired_randomization(
+            np.stack([columns[subject] for subject in subjects], axis=1), flips=flips, seed=seed
+        )
+        for index, subject in enumerate(subjects):
+            raw, adjusted = _tails(result.raw, index), _tails(result.adjusted, index)
+            found[subject] = _Test(raw, adjusted, result.flips, result.exact)
+    return found
+
+
+def _tails(p: PValues, index: int) -> Tails:
+    return Tails(two_sided=float(p.two_sided[index]), greater=float(p.greater[index]), less=float(p.less[index]))
+
+
+def _line(each: Difference, test: _Test | None) -> Line:
+    pairs = each.candidate - each.base[:, None] if each.subject.family == "aggregates" else np.empty((0, 0))
+    return Line(
+        **each.subject.model_dump(),
+        base=_number(each.base.mean()),
+        candidate=_number(each.candidate.mean()),
+        difference=_number(each.difference),
+        interval=each.interval,
+        raw=test.raw if test else None,
+        adjusted=test.adjusted if test else None,
+        n_topics=each.n_topics,
+        n_clusters=each.n_clusters,
+        seed_pairs=tuple(tuple(row) for row in pairs.tolist()) if np.isfinite(pairs).all() else (),
+    )
+
+
+def _number(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None

@@ -1,0 +1,325 @@
+"""Resampling intervals and paired tests whose unit is the cluster of topics.
+
+Topics of one source article are not independent of each other, nor are the settings of one topic. So whole clusters are
+drawn (bootstrap) or have their sign flipped (randomization), with all their topics in all settings at once. All random
+numbers come from numpy's `RandomState`, whose streams are frozen: the same seed gives the same draws on any machine.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+def count_patterns(n_clusters: int, flips: int) -> tuple[bool, int]:
+    """Return whether all sign patterns are few enough to be tried, and how many are."""
+    exact = n_clusters < 63 and 2**n_clusters <= flips
+    return exact, 2**n_clusters if exact else flips
+
+
+def sign_blocks(n_clusters: int, block: int, flips: int, seed: int) -> Iterator[Floats]:
+    """Yield blocks of at most `block` sign patterns, float64 (patterns, clusters): the same for every block size."""
+    exact, _ = count_patterns(n_clusters, flips)
+    return _all_signs(n_clusters, block) if exact else _random_signs(n_clusters, block, flips, seed)
+
+
+def _all_signs(n_clusters: int, block: int) -> Iterator[Floats]:
+    """Yield blocks of all sign patterns, (patterns, clusters)."""
+    for first in range(0, 2**n_clusters, block):
+        codes = np.arange(first, min(first + block, 2**n_clusters), dtype=np.int64)
+        yield np.where(codes[:, None] >> np.arange(n_clusters) & 1, 1.0, -1.0)
+
+
+def _random_signs(n_clusters: int, block: int, flips: int, seed: int) -> Iterator[Floats]:
+    """Yield blocks of random sign patterns, (patterns, clusters)."""
+    random = np.random.RandomState(seed)
+    # Whole 32-bit words for each pattern, so that the block size does not change the stream.
+    n_bytes = 4 * -(-n_clusters // 32)
+    for first in range(0, flips, block):
+        size = min(block, flips - first)
+        drawn = np.frombuffer(random.bytes(size * n_bytes), np.uint8).reshape(size, n_bytes)
+        yield np.where(np.unpackbits(drawn, axis=1, count=n_clusters), 1.0, -1.0)
+
+
+Ints = NDArray[np.int64]
+_BLOCK_CELLS = 2**22
+_REDRAWS_PER_RESAMPLE = 10
+# Sums that are equal on paper differ in the last bits; counting them as ties errs on the safe side.
+_TIE = 1e-9
+# Two-sided, greater, less: each makes the extreme values the large ones.
+_SIDES = (np.abs, np.positive, np.negative)
+
+
+@dataclass(frozen=True)
+class Bootstrap:
+    """Resampled means: `ratios` (resamples, settings, ...), and how many resamples were redrawn.
+
+    A setting without any topic is NaN throughout. Everything is NaN where no interval can be given: with fewer than two
+    clusters, or where more than ten times the resamples had to be redrawn.
+    """
+
+    ratios: Floats
+    redraws: int
+
+    def macro_mean(self, settings: Sequence[int] | None = None) -> Floats:
+        """Return for each resample the mean over `settings` (default all), (resamples, ...).
+
+        Settings without any topic are left out; with no other setting the result is NaN.
+        """
+        chosen = self.ratios if settings is None else self.ratios[:, list(settings)]
+        present = ~np.isnan(chosen).all(axis=tuple(axis for axis in range(chosen.ndim) if axis != 1))
+        if not present.any():
+            return np.full((len(chosen), *chosen.shape[2:]), np.nan)
+        mean: Floats = chosen[:, present].mean(axis=1)
+        return mean
+
+
+def cluster_sums(values: Floats, clusters: Ints, n_clusters: int | None = None) -> tuple[Floats, Floats]:
+    """Sum a measure within clusters, and count the topics that have it.
+
+    `values` (topics, ...) has NaN where a topic is absent from a setting; `clusters` (topics,) numbers the clusters
+    from 0. Returns sums and counts, both (`n_clusters`, ...); by default up to the largest number. No topics add
+    nothing.
+    """
+    shape = (int(clusters.max(initial=-1)) + 1 if n_clusters is None else n_clusters, *values.shape[1:])
+    sums, counts = np.zeros(shape), np.zeros(shape)
+    present = ~np.isnan(values)
+    np.add.at(sums, clusters, np.where(present, values, 0.0))
+    np.add.at(counts, clusters, present.astype(np.float64))
+    return sums, counts
+
+
+def bootstrap_weights(strata: Ints, seed: int) -> Iterator[Ints]:
+    """Yield without end how often each cluster stands in a resample, (clusters,).
+
+    Clusters are drawn with replacement among those of the same stratum, so the size of a stratum stays as it is.
+    `strata` (clusters,) has the stratum of each cluster: all alike, or the language where topics are not parallel.
+    """
+    random = np.random.RandomState(seed)
+    members = [np.flatnonzero(strata == stratum) for stratum in np.unique(strata)]
+    while True:
+        drawn = [own[random.randint(len(own), size=len(own), dtype=np.int64)] for own in members]
+        yield np.bincount(np.concatenate(drawn), minlength=len(strata))
+
+
+def bootstrap(
+    sums: Floats, counts: Floats, *, resamples: int = 2000, seed: int = 0, strata: Ints | None = None
+) -> Bootstrap:
+    """Resample clusters, and take the mean of each setting (and measure) in each resample.
+
+    `sums` (clusters, settings) or (clusters, settings, measures) and `counts` (clusters, settings) come from
+    `cluster_sums`; one draw serves all settings and measures. A resample that leaves a setting without topics is
+    redrawn from the same stream. Method: Efron and Tibshirani 1993, chapters 6 and 8.
+    """
+    n_clusters = len(counts)
+    present = counts.sum(axis=0) > 0
+    ratios = np.full((resamples, *sums.shape[1:]), np.nan)
+    if n_clusters < 2 or not present.any():
+        return Bootstrap(ratios, 0)
+    draws = bootstrap_weights(np.zeros(n_clusters, np.int64) if strata is None else strata, seed)
+    flat = sums[:, present].reshape(n_clusters, -1)
+    done = redraws = 0
+    while done < resamples and redraws <= _REDRAWS_PER_RESAMPLE * resamples:
+        size = min(resamples - done, max(1, _BLOCK_CELLS // n_clusters))
+        weights = np.array([next(draws) for _ in range(size)], np.float64)
+        totals = weights @ counts[:, present]
+        full = (totals > 0).all(axis=1)
+        accepted = int(full.sum())
+        means = (weights[full] @ flat).reshape(accepted, int(present.sum()), *sums.shape[2:])
+        divisor = totals[full].reshape(*totals[full].shape, *[1] * (sums.ndim - 2))
+        ratios[done : done + accepted, present] = means / divisor
+        done += accepted
+        redraws += size - accepted
+    if done < resamples:
+        ratios[:] = np.nan
+    return Bootstrap(ratios, redraws)
+
+
+def percentile_bounds(replicates: Floats, confidence: float = 0.95) -> Floats:
+    """Return the low and high percentile bounds of each column, (resamples, ...) to (2, ...).
+
+    A column with NaN, or without replicates, has NaN bounds. Method: Efron and Tibshirani 1993, chapter 13.
+    """
+    if not len(replicates):
+        return np.full((2, *replicates.shape[1:]), np.nan)
+    tail = 50 * (1 - confidence)
+    bounds: Floats = np.percentile(replicates, [tail, 100 - tail], axis=0)
+    return bounds
+
+
+def contributions(sums: Floats, counts: Floats) -> Floats:
+    """Return what each cluster adds to the mean of each setting, (clusters, settings).
+
+    `sums` and `counts`, both (clusters, settings), come from `cluster_sums`. The columns of the result sum to the
+    means; a setting without topics is NaN.
+    """
+    totals = counts.sum(axis=0)
+    return sums / np.where(totals > 0, totals, np.nan)
+
+
+def macro_contributions(sums: Floats, counts: Floats) -> Floats:
+    """Return what each cluster adds to the macro mean, (clusters,): u = sum over settings s of x_s / (n_s S).
+
+    Arguments as for `contributions`; settings without topics are left out, and with no other one the result is NaN.
+    """
+    added = contributions(sums, counts)
+    present = counts.sum(axis=0) > 0
+    total: Floats = added[:, present].sum(axis=1) / (present.sum() or np.nan)
+    return total
+
+
+@dataclass(frozen=True)
+class PValues:
+    """p-values, each (columns,): against any difference, against a positive one and against a negative one."""
+
+    two_sided: Floats
+    greater: Floats
+    less: Floats
+
+
+@dataclass(frozen=True)
+class Randomization:
+    """A paired randomization test of a family of columns.
+
+    `totals` (columns,) are the observed sums. `raw` p-values stand for each column alone, `adjusted` ones for the whole
+    family. `exact` says that all sign patterns were tried, `flips` how many were.
+    """
+
+    totals: Floats
+    raw: PValues
+    adjusted: PValues
+    flips: int
+    exact: bool
+
+
+def paired_randomization(columns: Floats, *, flips: int = 10_000, seed: int = 0) -> Randomization:
+    """Test whether `columns`, (clusters, columns) of contributions, sum to zero, as one family.
+
+    Each flip gives every cluster one sign, for all columns at once. Sums are studentised: divided by the root of the
+    sum of squares, which no flip changes. With b flips at least as extreme, p = (1 + b) / (1 + flips) (Phipson and
+    Smyth 2010), or b / 2^clusters where so few patterns can all be tried. Adjusted p-values are step-down max-T
+    (Westfall and Young 1993, algorithm 4.1). A column of zeros has p = 1; one with NaN has p = NaN and stands
+    outside the family.
+    """
+    n_clusters, n_columns = columns.shape
+    usable = ~np.isnan(columns).any(axis=0)
+    studentised = _studentise(columns[:, usable])
+    observed = studentised.sum(axis=0)
+    exact, patterns = count_patterns(n_clusters, flips)
+    exceeding = np.zeros((len(_SIDES), 2, len(observed)))
+    for flipped in _flip(studentised, flips, seed):
+        for count, side in zip(exceeding, _SIDES, strict=True):
+            count += _count_exceeding(side(observed), side(flipped))
+    # All patterns include the observed one; random ones have it added.
+    added = 0 if exact else 1
+    p = np.full((len(_SIDES), 2, n_columns), np.nan)
+    p[:, :, usable] = (exceeding + added) / (patterns + added)
+    for row, side in zip(p[:, 1], _SIDES, strict=True):
+        row[usable] = _monotone(row[usable], side(observed))
+    return Randomization(columns.sum(axis=0), PValues(*p[:, 0]), PValues(*p[:, 1]), patterns, exact)
+
+
+def difference_p_values(
+    columns: Floats, families: Sequence[tuple[Ints, Ints]], *, flips: int = 10_000, seed: int = 0
+) -> list[Floats]:
+    """Return the adjusted two-sided p-values that `paired_randomization` gives for families of differences.
+
+    `columns` are float64 (clusters, columns) of contributions. A family is two int64 arrays that number columns, and
+    tests the second minus the first. Signs are drawn and summed once for all, so that many families of the same columns
+    cost little more than one. Differences with NaN have p = NaN and stand outside.
+    """
+    exact, patterns = count_patterns(len(columns), flips)
+    tested = [_Family.of(columns, first, second) for first, second in families]
+    exceeding = [np.zeros(len(family.observed)) for family in tested]
+    widest = max([len(columns), columns.shape[1], *(len(family.observed) for family in tested)], default=1)
+    for signs in sign_blocks(len(columns), max(1, _BLOCK_CELLS // widest), flips, seed):
+        flipped = signs @ columns
+        for family, count in zip(tested, exceeding, strict=True):
+            count += _count_exceeding(family.observed, family.sums(flipped))[1]
+    added = 0 if exact else 1
+    found = []
+    for family, count in zip(tested, exceeding, strict=True):
+        p = np.full(family.size, np.nan)
+        p[family.usable] = _monotone((count + added) / (patterns + added), family.observed)
+        found.append(p)
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class _Family:
+    """Differences tested together, `second` minus `first`; `usable` numbers those of all `size` that have no NaN."""
+
+    first: Ints
+    second: Ints
+    scale: Floats
+    observed: Floats
+    usable: Ints
+    size: int
+
+    @staticmethod
+    def of(columns: Floats, first: Ints, second: Ints) -> "_Family":
+        differences = columns[:, second] - columns[:, first]
+        usable = np.flatnonzero(~np.isnan(differences).any(axis=0))
+        scale = np.sqrt((differences[:, usable] ** 2).sum(axis=0))
+        scale = np.where(scale > 0, scale, 1.0)
+        observed = np.abs(differences[:, usable].sum(axis=0)) / scale
+        return _Family(first[usable], second[usable], scale, observed, usable, len(first))
+
+    def sums(self, flipped: Floats) -> Floats:
+        """Return the size of the differences (flips, usable) of flipped sums (flips, columns)."""
+        sums: Floats = np.abs(flipped[:, self.second] - flipped[:, self.first]) / self.scale
+        return sums
+
+
+def critical_value(columns: Floats, level: float, *, flips: int = 10_000, seed: int = 0) -> float:
+    """Return what the largest studentised sum of the family must exceed to be above zero at `level`.
+
+    `columns`, `flips` and `seed` are those of `paired_randomization`, `level` is one-sided. Infinity where so few
+    patterns cannot give so small a p-value, and without columns.
+    """
+    usable = columns[:, ~np.isnan(columns).any(axis=0)]
+    exact, patterns = count_patterns(len(columns), flips)
+    reaching = int(level * (patterns if exact else patterns + 1) + _TIE)
+    if reaching < 1 or not usable.shape[1]:
+        return float("inf")
+    largest = np.concatenate([flipped.max(axis=1) for flipped in _flip(_studentise(usable), flips, seed)])
+    # The observed pattern is one of those that reach it; only where all are tried is it among them.
+    place = reaching + 1 if exact else reaching
+    return float(np.partition(largest, -place)[-place])
+
+
+def _flip(studentised: Floats, flips: int, seed: int) -> Iterator[Floats]:
+    """Yield blocks of sums (flips, columns) of `studentised` (clusters, columns), with signs flipped."""
+    n_clusters, n_columns = studentised.shape
+    block = max(1, _BLOCK_CELLS // max(1, n_clusters, n_columns))
+    return (signs @ studentised for signs in sign_blocks(n_clusters, block, flips, seed))
+
+
+def _studentise(columns: Floats) -> Floats:
+    scale = np.sqrt((columns**2).sum(axis=0))
+    studentised: Floats = columns / np.where(scale > 0, scale, 1.0)
+    return studentised
+
+
+def _count_exceeding(observed: Floats, flipped: Floats) -> Floats:
+    """Count the flips (flips, columns) that reach `observed` (columns,): column by column, and by step-down max-T.
+
+    In the second, a column competes with the largest of itself and all columns observed lower. Returns (2, columns).
+    """
+    order = np.argsort(-observed, kind="stable")
+    largest = np.maximum.accumulate(flipped[:, order[::-1]], axis=1)[:, ::-1]
+    counts = np.empty((2, len(observed)))
+    counts[0] = (flipped >= observed - _TIE).sum(axis=0)
+    counts[1, order] = (largest >= observed[order] - _TIE).sum(axis=0)
+    return counts
+
+
+def _monotone(p: Floats, observed: Floats) -> Floats:
+    """Let no p-value be smaller than that of a column observed higher."""
+    order = np.argsort(-observed, kind="stable")
+    raised = np.empty_like(p)
+    raised[order] = np.maximum.accumulate(p[order])
+    return raised

@@ -1,1 +1,0 @@
-"""Corpora that are larger than memory: read shard by shard, encoded, counted and dropped."""

@@ -1,0 +1,1 @@
+"""Tasks: their files, how they are read into collections, and how they are downloaded."""

@@ -1,0 +1,396 @@
+"""Finds the files and images of a task, checks each against its size and checksum, and downloads what is missing."""
+
+import os
+import shutil
+import ssl
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from hashlib import file_digest
+from http.client import HTTPException
+from pathlib import Path
+from urllib.error import HTTPError, URLError
+from urllib.request import Request, build_opener
+
+from mlbench.errors import DataError
+from mlbench.io.atomic import whole_file
+from mlbench.io.cache import cache_dir, offline
+from mlbench.io.toml import relative_path
+from mlbench.io.untrusted import unpack
+from mlbench.protocols import Progress, Silence, SourceFile
+from mlbench.tasks.task import DeclaredArchive, DeclaredFile, DeclaredImages, Task
+from mlbench.version import __version__
+
+ATTEMPTS = 4
+TIMEOUT_SECONDS = 30.0
+PAUSE_SECONDS = 0.2
+BLOCK_BYTES = 1 << 16
+_RANGE_NOT_SATISFIABLE = 416
+_TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
+_SILENCE = Silence()
+
+
+@dataclass
+class _Meter:
+    """Tells `progress` how far a file is; a download that starts again takes back what it told."""
+
+    progress: Progress
+    told: int = 0
+
+    def at(self, position: int) -> None:
+        self.progress.advance(position - self.told)
+        self.told = position
+
+
+def find_all(task: Task, *, data_dir: Path | None = None, progress: Progress = _SILENCE) -> tuple[SourceFile, ...]:
+    """Return the files of `task`, verified; those found nowhere are downloaded into the cache.
+
+    Licence and citation are told to `progress` before a download. Raises `DataError` (see `find`).
+    """
+    found = {file: local(file, data_dir=data_dir, root=task.root) for file in task.files}
+    missing = [file for file, path in found.items() if path is None]
+    if missing:
+        found |= _download_all(task, missing, cache_dir() / "data", progress)
+    return tuple(SourceFile(path, file.language, file.role) for file, path in found.items() if path is not None)
+
+
+def find(file: DeclaredFile, *, data_dir: Path | None = None, root: Path = Path()) -> Path:
+    """Return the path of `file`, verified.
+
+    A file without a checksum lies beside the file that names it, in `root`. Others are looked for in `data_dir`,
+    `$MLBENCH_DATA`, `root` and the cache, then downloaded into the cache. A wrong file in one of the user's folders
+    raises `DataError`, a wrong one in the cache is fetched again.
+    """
+    return local(file, data_dir=data_dir, root=root) or download(file, cache_dir() / "data")
+
+
+def local(file: DeclaredFile, *, data_dir: Path | None = None, root: Path = Path()) -> Path | None:
+    """Return the path of `file` where it is on this machine, verified, or None; raises `DataError` as `find` does."""
+    if file.checksum is None:
+        for path in (folder / file.path for folder in (user_folders(data_dir) if file.unchecked else [root])):
+            if path.is_file():
+                return path
+        if file.unchecked:
+            return None
+        raise DataError(f"{root / file.path} is missing: it belongs beside the file that names it")
+    for folder in (*user_folders(data_dir), root):
+        path = folder / file.path
+        if path.is_file():
+            fault = wrong(path, file)
+            if fault:
+                raise DataError(f"{path} {fault}: replace it by the original, or remove it")
+            return path
+    cached = cache_dir() / "data" / file.path
+    return cached if cached.is_file() and not wrong(cached, file) else None
+
+
+def wrong(path: Path, file: DeclaredFile) -> str:
+    """Say what is wrong with the file at `path`, or return an empty text when size and SHA-256 are those of `file`.
+
+    Raises `FileNotFoundError`, and `DataError` where the file cannot be read.
+    """
+    try:
+        size = path.stat().st_size
+        if file.bytes is not None and size < file.bytes:
+            return f"is truncated: {size:,} of {file.bytes:,} bytes"
+        if file.bytes is not None and size > file.bytes:
+            return f"is altered: {size:,} bytes instead of {file.bytes:,}"
+        with path.open("rb") as stream:
+            digest = file_digest(stream, "sha256" if file.sha256 else "md5").hexdigest()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from error
+    name, wanted = "SHA-256" if file.sha256 else "MD5", str(file.checksum)
+    return "" if digest == wanted else f"is altered: its {name} is {digest[:12]}... instead of {wanted[:12]}..."
+
+
+def provide(task: Task, folder: Path, *, progress: Progress = _SILENCE) -> tuple[Path, ...]:
+    """Put the downloadable files of `task` into `folder`, so that it serves as `--data-dir`; return their paths.
+
+    What another folder or the cache has is copied, the rest downloaded.
+    """
+    wanted = [file for file in task.files if file.downloadable]
+    missing = []
+    for file in wanted:
+        source = local(file, data_dir=folder if folder.is_dir() else None, root=task.root)
+        if source is None:
+            missing.append(file)
+        elif source != folder / file.path:
+            copy(source, folder / file.path)
+    if missing:
+        _download_all(task, missing, folder, progress)
+    return tuple(folder / file.path for file in wanted)
+
+
+def check_space(size: int, task: str) -> None:
+    """Raise `DataError` where the cache folder's disk has no room for `size` bytes more, before hours are spent."""
+    folder = cache_dir()
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    free = shutil.disk_usage(existing).free
+    if size > free:
+        raise DataError(
+            f"{task}: {size / 1e9:,.1f} GB are to be downloaded, {free / 1e9:,.1f} GB are free below {folder}: "
+            "set $MLBENCH_CACHE to a folder on a larger disk"
+        )
+
+
+def download(file: DeclaredFile, folder: Path, *, progress: Progress = _SILENCE) -> Path:
+    """Download `file` to its path below `folder`, verified, and return that path; raises `DataError`.
+
+    An interrupted download is continued from the `.part` file beside it. Two processes may write one `.part`: both
+    write the same bytes at the same places, and the whole is verified before it is renamed into place.
+    """
+    if file.url is None or file.checksum is None:
+        raise _unavailable(file, "it has no address")
+    if offline():
+        raise _unavailable(file, "downloads are forbidden by MLBENCH_OFFLINE or HF_HUB_OFFLINE")
+    target = folder / file.path
+    part = target.with_name(f"{target.name}.{file.checksum[:12]}.part")
+    meter, reason = _Meter(progress), ""
+    for attempt in range(ATTEMPTS):
+        time.sleep(PAUSE_SECONDS * (2**attempt - 1))
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _fetch(file.url, file.bytes, part, meter)
+            reason = _settle(part, target, file)
+            if not reason:
+                return target
+        except HTTPError as error:
+            reason = f"HTTP {error.code} {error.reason}"
+            if error.code == _RANGE_NOT_SATISFIABLE:
+                part.unlink(missing_ok=True)
+            elif error.code not in _TRANSIENT:
+                break
+        except (URLError, HTTPException, TimeoutError, ConnectionError, ssl.SSLError) as error:
+            reason = str(getattr(error, "reason", error)) or type(error).__name__
+        except OSError as error:
+            raise DataError(f"{target} cannot be written: {error.strerror or error}") from error
+        # What spoiled this attempt may be another process that has finished.
+        if target.is_file() and not wrong(target, file):
+            return target
+    raise _unavailable(file, reason)
+
+
+def _download_all(
+    task: Task, files: list[DeclaredFile], folder: Path, progress: Progress
+) -> dict[DeclaredFile, Path | None]:
+    tell_licence(task, progress)
+    progress.start(f"download {task.name}", sum(file.bytes or 0 for file in files))
+    # What has no address fails before anything large is fetched.
+    ordered = sorted(files, key=lambda file: file.downloadable)
+    paths: dict[DeclaredFile, Path | None] = {file: download(file, folder, progress=progress) for file in ordered}
+    progress.finish()
+    return paths
+
+
+def tell_licence(task: Task, progress: Progress) -> None:
+    """Tell under which licence the files of `task` are, and what to cite."""
+    for line in (
+        f"{task.name}: licence {task.licence} {task.licence_url}",
+        f"{task.name}: please cite {task.citation}",
+    ):
+        progress.note(" ".join(line.split()))
+
+
+def _fetch(url: str, size: int | None, part: Path, meter: _Meter) -> None:
+    """Write what `part` lacks of `size` bytes (None: of all there is); a server that ignores the range starts again."""
+    try:
+        start = part.stat().st_size
+    except FileNotFoundError:
+        start = 0
+    if size is not None and start > size:
+        part.unlink(missing_ok=True)
+        start = 0
+    meter.at(start)
+    if part.exists() and start == size:
+        return
+    headers = {"User-Agent": f"mlbench/{__version__}"} | ({"Range": f"bytes={start}-"} if start else {})
+    with build_opener().open(Request(url, headers=headers), timeout=TIMEOUT_SECONDS) as answer:
+        continued = answer.status == 206 and answer.headers.get("Content-Range", "").startswith(f"bytes {start}-")
+        position = start if continued else 0
+        if size is None and answer.length is not None:
+            size = position + answer.length
+        # Neither append nor truncate: another process may be writing the same bytes.
+        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666), "wb") as stream:
+            stream.seek(position)
+            while (size is None or position <= size) and (block := answer.read(BLOCK_BYTES)):
+                stream.write(block)
+                position += len(block)
+                meter.at(position)
+    if size is not None and position < size:
+        raise ConnectionError(f"the connection was cut after {position:,} of {size:,} bytes")
+
+
+def _settle(part: Path, target: Path, file: DeclaredFile) -> str:
+    """Rename a complete `part` into place; return what is wrong with it otherwise, and remove it."""
+    try:
+        fault = wrong(part, file)
+        if not fault:
+            part.replace(target)
+    except FileNotFoundError:
+        # Another process was faster and has renamed it.
+        fault = wrong(target, file) if target.exists() else "is gone"
+    if fault:
+        part.unlink(missing_ok=True)
+    return fault and f"what arrived {fault}"
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy a file, whole or not at all, into a folder that may be missing; raises `DataError`."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(target) as unfinished:
+            shutil.copyfile(source, unfinished)
+    except OSError as error:
+        raise DataError(f"{target} cannot be written: {error.strerror or error}") from error
+
+
+def user_folders(data_dir: Path | None) -> list[Path]:
+    """Return the folders that the user named, `data_dir` first; raises `DataError` for one that is none."""
+    named = {"--data-dir": data_dir, "$MLBENCH_DATA": os.environ.get("MLBENCH_DATA")}
+    folders = {name: Path(folder).expanduser() for name, folder in named.items() if folder}
+    for name, folder in folders.items():
+        if not folder.is_dir():
+            raise DataError(f"{name} {folder} is not a folder")
+    return list(folders.values())
+
+
+def _unavailable(file: DeclaredFile, reason: str) -> DataError:
+    if file.unchecked and file.url:
+        return DataError(
+            f"{file.path} is not on this machine, and not downloaded, as no checksum of it is known: fetch {file.url}, "
+            f"put it into a folder as DIR/{file.path} and pass --data-dir DIR"
+        )
+    where = f" from {file.url}" if file.url else ""
+    return DataError(
+        f"{file.path} is not on this machine and cannot be downloaded{where} ({reason}): "
+        f"put it into a folder as DIR/{file.path} and pass --data-dir DIR"
+    )
+
+
+_MOST_NAMED = 3
+
+
+@dataclass(frozen=True)
+class ImageSources:
+    """An `ImageFinder`: looks beside the task file, in `data_dir`, in `$MLBENCH_DATA` and in the cache folder.
+
+    Beside the task file first: an image of the same path elsewhere may be of other data, and no checksum would tell.
+    What lies in these folders may be links to elsewhere: they are the user's own. Images that are missing there are
+    unpacked from the archives of the task, which are found or downloaded as its other files are; nothing else of an
+    archive is. With `into`, all images are put into that folder, so that it serves as `--data-dir`. Archives of more
+    than `most_bytes`, or of unknown size, are not downloaded unasked (None: they are).
+    """
+
+    task: Task
+    images: DeclaredImages
+    data_dir: Path | None
+    progress: Progress
+    into: Path | None = None
+    most_bytes: int | None = 2**30
+
+    def find(self, names: Sequence[str]) -> dict[str, Path]:
+        """Return the file of each image; raises `DataError` for missing ones."""
+        for name in names:
+            try:
+                relative_path(name)
+            except ValueError as error:
+                raise DataError(f"{self.task.name}: an image is called {error}") from error
+        found = self._lying_about(names)
+        self._unpack_missing(names, found)
+        missing = [name for name in names if name not in found]
+        if missing:
+            raise self._missing(missing, len(names))
+        if self.into is None:
+            return found
+        return {name: self._brought(path, name, self.into) for name, path in found.items()}
+
+    def _lying_about(self, names: Sequence[str]) -> dict[str, Path]:
+        folders = [folder for folder in self._folders() if folder.is_dir()]
+        found = {}
+        for name in names:
+            # A device or a pipe is no file, and would never end.
+            path = next((folder / name for folder in folders if (folder / name).is_file()), None)
+            if path is not None:
+                found[name] = path
+        return found
+
+    def _folders(self) -> Iterator[Path]:
+        for root in (self.task.root, *user_folders(self.data_dir), cache_dir() / "data"):
+            for folder in (self.images.folder, *self.images.also):
+                yield root / folder
+
+    def _unpack_missing(self, names: Sequence[str], found: dict[str, Path]) -> None:
+        """Add to `found` what archives have: first those on this machine, then what can be downloaded."""
+        to_download = []
+        for archive in self.images.archives:
+            if self._wanted(archive, names, found):
+                path = local(archive, data_dir=self.data_dir, root=self.task.root)
+                if path is None:
+                    to_download.append(archive)
+                else:
+                    self._unpack(path, self._wanted(archive, names, found), found)
+        to_download = [archive for archive in to_download if archive.downloadable and self._may_fetch(archive)]
+        needed = [archive for archive in to_download if self._wanted(archive, names, found)]
+        if needed:
+            check_space(sum(archive.bytes or 0 for archive in needed), self.task.name)
+            tell_licence(self.task, self.progress)
+        for archive in to_download:
+            wanted = self._wanted(archive, names, found)
+            if wanted:
+                size = f" ({archive.bytes / 1e9:,.1f} GB)" if archive.bytes else ""
+                count = f"{self.task.name}: {len(wanted):,} images are not on this machine"
+                self.progress.note(f"{count}: {archive.path}{size} is downloaded, and they are unpacked from it")
+                self.progress.start(f"download {archive.path}", archive.bytes or 0)
+                path = download(archive, cache_dir() / "data", progress=self.progress)
+                self.progress.finish()
+                self._unpack(path, wanted, found)
+
+    def _may_fetch(self, archive: DeclaredArchive) -> bool:
+        """Say whether an archive may be downloaded: a large one, or of unknown size, only where that was asked for."""
+        is_small = archive.bytes is not None and self.most_bytes is not None and archive.bytes <= self.most_bytes
+        return not offline() and (is_small or self.most_bytes is None)
+
+    def _wanted(self, archive: DeclaredArchive, names: Sequence[str], found: dict[str, Path]) -> list[str]:
+        return [name for name in names if name not in found and fnmatchcase(name, archive.holds)]
+
+    def _unpack(self, archive: Path, names: Sequence[str], found: dict[str, Path]) -> None:
+        folder = (self.into or cache_dir() / "data") / self.images.folder
+        self.progress.start("unpack", len(names))
+        for name in unpack(archive, {name: folder / name for name in names}):
+            found[name] = folder / name
+            self.progress.advance(1)
+        self.progress.finish()
+
+    def _brought(self, path: Path, name: str, into: Path) -> Path:
+        """Return the path of an image below the folder `into`, where it is copied to if it is not there."""
+        inside = into / self.images.folder
+        if not path.is_relative_to(inside):
+            copy(path, inside / name)
+            return inside / name
+        return path
+
+    def _missing(self, missing: Sequence[str], of: int) -> DataError:
+        beside = self.task.root / self.images.folder
+        is_own = beside.is_dir() or not (self.images.source or self.images.archives)
+        where = beside if is_own else Path("DIR", self.images.folder)
+        archives = [str(Path("DIR", archive.path)) for archive in self.images.archives]
+        downloadable = [archive for archive in self.images.archives if archive.downloadable]
+        forbidden = bool(downloadable) and offline()
+        unasked = bool(downloadable) and not forbidden and self.most_bytes is not None
+        is_known = all(archive.bytes is not None for archive in downloadable)
+        size = f"{sum(archive.bytes or 0 for archive in downloadable) / 1e9:,.1f} GB" if is_known else "them"
+        parts = [
+            f"put {'it' if len(missing) == 1 else 'them'} into {where}",
+            f", or what they are packed in to {' and '.join(archives)}" if archives else "",
+            "" if is_own else ", and pass --data-dir DIR",
+            f", or let mlbench tasks download {self.task.name} fetch {size}" if unasked else "",
+            f"; they come from {self.images.source}" if self.images.source else "",
+            "; downloads are forbidden by MLBENCH_OFFLINE or HF_HUB_OFFLINE" if forbidden else "",
+        ]
+        named = ", ".join(missing[:_MOST_NAMED])
+        return DataError(
+            f"{self.task.name}: {len(missing):,} of {of:,} images are missing, such as {named}: {''.join(parts)}"
+        )

@@ -1,0 +1,232 @@
+"""From a task to its collection: files found, read by the task's reader, checked and restricted."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import cast
+
+from mlbench import entry_points
+from mlbench.collection.records import LARGEST_GRADE, Collection
+from mlbench.errors import DataError, UnknownName
+from mlbench.protocols import Progress, Reader, ReadRequest, ShardedCollection, ShardedReader, Silence
+from mlbench.tasks.files import ImageSources, find_all
+from mlbench.tasks.task import Task
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_SILENCE = Silence()
+
+
+def load_collection(
+    task: Task,
+    *,
+    languages: Sequence[str] | None = None,
+    limit: int | None = None,
+    data_dir: Path | None = None,
+    progress: Progress = _SILENCE,
+) -> Collection:
+    """Return the collection of `task`, restricted to `languages` (None: all of them, in any order, none twice).
+
+    With a `limit`, of at least 1, it is a sample of so many topics (see `Collection.sample`). The whole task is read
+    and checked before it is sampled and restricted, so clusters and missing documents do not depend on either, nor a
+    language's sample on the other languages. Only where topics are not parallel and every file is of one language,
+    the files of other languages are left alone: nothing can depend on them. Raises `UnknownName` for a language the
+    task has not, `DataError` for missing, altered or unexpected data.
+    """
+    request, task = _request(task, languages, limit, data_dir, progress)
+    collection = replace(_reader(task)(request), parallel=task.parallel)
+    check_collection(task, collection, progress)
+    if limit is not None:
+        collection = collection.sample(limit)
+    if request.wanted is None:
+        return collection
+    return collection.restrict(task.model_copy(update={"languages": request.wanted}).corpora)
+
+
+def provide_images(task: Task, folder: Path | None, *, progress: Progress = _SILENCE) -> Collection:
+    """Put the images of `task` into `folder`, so that it serves as `--data-dir`; return what is then there, checked.
+
+    What another folder or the cache has is copied or unpacked, the rest downloaded; without a folder, what is missing
+    is put into the cache. Raises `DataError` where some are to be had nowhere.
+    """
+    request, task = _request(task, None, None, folder, progress)
+    if isinstance(request.images, ImageSources):
+        request = replace(request, images=replace(request.images, into=folder, most_bytes=None))
+    collection = replace(_reader(task)(request), parallel=task.parallel)
+    check_collection(task, collection, progress)
+    return collection
+
+
+def is_sharded(task: Task) -> bool:
+    """Say whether the corpora of `task` can be read shard by shard."""
+    return isinstance(_reader(task), ShardedReader)
+
+
+def load_shards(
+    task: Task,
+    *,
+    languages: Sequence[str] | None = None,
+    data_dir: Path | None = None,
+    progress: Progress = _SILENCE,
+) -> tuple[Task, ShardedCollection]:
+    """Return queries, judgments and shards of a sharded task, and the task as far as it is asked for.
+
+    Nothing is checked of the documents, see `check_collection`. Raises as `load_collection` does.
+    """
+    request, task = _request(task, languages, None, data_dir, progress)
+    reader = entry_points.load(entry_points.READERS, task.reader)
+    if not isinstance(reader, ShardedReader):
+        raise TypeError(f"the reader {task.reader} gives no shards")
+    sharded = reader.shards(request)
+    collection = replace(sharded.collection, parallel=task.parallel)
+    if collection.queries_are_documents:
+        raise DataError(f"{task.name}: queries that are documents cannot be read shard by shard")
+    if request.wanted is None:
+        return task, ShardedCollection(collection, sharded.shards)
+    shards = tuple(shard for shard in sharded.shards if shard.language in request.wanted)
+    task = task.model_copy(update={"languages": request.wanted})
+    return task, ShardedCollection(collection.restrict(request.wanted), shards)
+
+
+def check_collection(task: Task, collection: Collection, progress: Progress) -> None:
+    """Check what every reader owes, so that the steps after it need not, and tell what is missing.
+
+    Documents that `collection.left_out` counts were seen by somebody else. Raises `DataError`.
+    """
+    _check_content(task, collection)
+    _check_counts(task, collection)
+    _tell_gaps(task, collection, progress)
+
+
+def _reader(task: Task) -> Reader:
+    return cast(Reader, entry_points.load(entry_points.READERS, task.reader))
+
+
+def _request(
+    task: Task, languages: Sequence[str] | None, limit: int | None, data_dir: Path | None, progress: Progress
+) -> tuple[ReadRequest, Task]:
+    """Find the files; return what the reader is asked for, and the task as far as it is read."""
+    if isinstance(languages, str):
+        raise DataError(f"languages must be a list of tags, such as [{languages!r}]")
+    wanted = task.languages if languages is None else tuple(sorted(set(languages)))
+    for language in wanted:
+        if language not in task.languages:
+            raise UnknownName(f"language of {task.name}", language, task.languages)
+    if not wanted:
+        raise DataError(f"{task.name}: no language is asked for: known are {', '.join(task.languages)}")
+    if task.files and not task.parallel and all(file.language for file in task.files):
+        own = tuple(file for file in task.files if file.language in wanted)
+        task = task.model_copy(update={"languages": wanted, "files": own})
+    request = ReadRequest(
+        task=task.name,
+        languages=task.languages,
+        files=find_all(task, data_dir=data_dir, progress=progress),
+        document_text=task.document_text,
+        options=dict(task.options),
+        limit=limit,
+        parallel=task.parallel,
+        wanted=None if wanted == task.languages else wanted,
+        progress=progress,
+        images=None if task.images is None else ImageSources(task, task.images, data_dir, progress),
+    )
+    return request, task
+
+
+def _check_content(task: Task, collection: Collection) -> None:
+    if collection.languages != task.corpora:
+        raise DataError(f"{task.name}: the reader gave the languages {', '.join(collection.languages)}")
+    for language in task.corpora:
+        _check_rows(f"{task.name}: {language} topic", collection.queries[language])
+        _check_rows(f"{task.name}: {language} document", collection.documents[language])
+    everywhere = Counter(row.doc_id for rows in collection.documents.values() for row in rows)
+    for doc_id, times in everywhere.items():
+        if times > 1:
+            raise DataError(f"{task.name}: document {doc_id} is in several languages")
+    _check_topics(task, collection)
+    _check_judgments(task, collection)
+    if collection.queries_are_documents:
+        _check_itself(task, collection)
+
+
+def _check_topics(task: Task, collection: Collection) -> None:
+    homes: dict[str, str] = {}
+    for language in task.corpora:
+        for topic, _ in collection.queries[language]:
+            home = homes.setdefault(topic, language)
+            if home != language and not task.parallel:
+                raise DataError(
+                    f"{task.name}: topic {topic!r} is in {home} and in {language}, but the task says parallel = false: "
+                    "use different ids in different languages"
+                )
+            if topic not in collection.clusters or topic not in collection.judgments:
+                raise DataError(f"{task.name}: the reader gave topic {topic!r} no cluster or no judgments")
+
+
+def _check_itself(task: Task, collection: Collection) -> None:
+    """Check that each query is one document of its language, where the reader says that queries are documents."""
+    for language in task.languages:
+        there = {row.doc_id for row in collection.documents[language]}
+        for topic, _ in collection.queries[language]:
+            own = [row.doc_id for row in collection.judgments[topic] if row.language == language]
+            if len(own) != 1 or own[0] not in there:
+                raise DataError(
+                    f"{task.name}: the reader says that queries are documents, but topic {topic!r} has {len(own)} "
+                    f"relevant documents in {language}, or one that is not in the corpus"
+                )
+
+
+def _check_judgments(task: Task, collection: Collection) -> None:
+    for topic, rows in collection.judgments.items():
+        for language, _, grade in rows:
+            if language not in task.corpora:
+                raise DataError(
+                    f"{task.name}: topic {topic!r} has a judgment in {language!r}, which is no language of the task"
+                )
+            if not 1 <= grade <= LARGEST_GRADE:
+                raise DataError(
+                    f"{task.name}: topic {topic!r} has a judgment of grade {grade}, relevant ones are 1 and more, "
+                    f"up to {LARGEST_GRADE:,}"
+                )
+
+
+def _check_rows(what: str, rows: Sequence[tuple[str, str]]) -> None:
+    seen: set[str] = set()
+    for name, text in rows:
+        if name in seen:
+            raise DataError(f"{what} {name} is there twice")
+        if not text.strip():
+            raise DataError(f"{what} {name} has no text")
+        if _SURROGATE.search(text) or _SURROGATE.search(name):
+            raise DataError(f"{what} {name!r} holds half of a surrogate pair, which is no character")
+        seen.add(name)
+
+
+def _tell_gaps(task: Task, collection: Collection, progress: Progress) -> None:
+    """Say how many topics have no relevant document, and how many relevant documents the corpora have not."""
+    there = {row.doc_id for rows in collection.documents.values() for row in rows}
+    missing = {row.doc_id for rows in collection.judgments.values() for row in rows} - there
+    bare = sum(not rows for rows in collection.judgments.values())
+    if bare:
+        rest = "topic has no relevant document and is" if bare == 1 else "topics have no relevant document and are"
+        progress.note(f"{task.name}: {bare:,} {rest} left out")
+    if missing:
+        rest = "document is in no corpus and counts" if len(missing) == 1 else "documents are in no corpus and count"
+        progress.note(f"{task.name}: {len(missing):,} relevant {rest} as never found")
+
+
+def _check_counts(task: Task, collection: Collection) -> None:
+    left_out = collection.left_out
+    queries = {tag: len(rows) for tag, rows in collection.queries.items()}
+    documents = {tag: len(rows) + left_out.get(tag, 0) for tag, rows in collection.documents.items()}
+    if task.kind == "image_text":
+        # Each caption and each image is both, and a sample of them has more documents than queries.
+        queries = documents
+    for what, expected, rows in (
+        ("queries", task.expected.queries, queries),
+        ("documents", task.expected.documents, documents),
+    ):
+        for language, found in rows.items():
+            count = expected.get(language, found)
+            if found != count:
+                raise DataError(f"{task.name}: {language} has {found:,} {what}, expected are {count:,}")

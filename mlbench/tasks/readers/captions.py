@@ -1,0 +1,212 @@
+"""Makes a collection of captions and their images; images that cannot be decoded are left out and counted."""
+
+import lzma
+import re
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+from mlbench.collection.images import check_images
+from mlbench.collection.languages import IMAGE
+from mlbench.collection.records import Collection, Document, Image, Judgment, Query, document_id
+from mlbench.errors import DataError
+from mlbench.protocols import ReadRequest
+
+_MOST_NAMED = 20
+_HALF = re.compile("[\ud800-\udfff]")
+_NOT_IN_IDS = re.compile(r"[\s\x00-\x1f\x7f-\x9f#%]")
+
+
+class Caption(NamedTuple):
+    """What is said of an image in one language; `image` is the path of its file in the task's folder of images."""
+
+    image: str
+    language: str
+    text: str
+
+
+def captioned(
+    request: ReadRequest,
+    captions: Sequence[Caption],
+    *,
+    clusters: Mapping[str, str] | None = None,
+    cluster_unit: str = "image",
+) -> Collection:
+    """Return the collection of `captions`, in their order: a topic for each image, and one for each of its captions.
+
+    The k-th caption of an image in each language has the topic `<image>#<k>`, so translations share a topic; they are
+    of the image's cluster, which is the image itself or what `clusters` has for it. Where only a sample is asked for,
+    only its images are looked for and checked, and `left_out` counts the others. Images that cannot be decoded are left
+    out with their captions, told to the user and counted.
+
+    Raises `DataError` for a language without captions, names and captions with half of a surrogate pair, missing
+    images, and images of which most are broken.
+    """
+    found = {row.language for row in captions}
+    for language in request.languages:
+        if language not in found:
+            raise DataError(f"{request.task}: there are no captions in language {language!r}")
+    _check_characters(request.task, captions)
+    if request.images is None:
+        raise DataError(f"{request.task}: a task of captioned images must say where they are: add [images] to its file")
+    whole = kept = _named(request, captions, clusters or {}, cluster_unit)
+    checked: dict[str, Image | None] = {}
+    while True:
+        sample = kept if request.limit is None else kept.sample(request.limit)
+        waiting = [row.text for row in sample.documents[IMAGE] if row.text not in checked]
+        checked |= _checked(request, waiting, checked) if waiting else {}
+        if all(checked[row.text] is not None for row in sample.documents[IMAGE]):
+            break
+        # A broken image makes room for another one in a sample.
+        broken = {name for name, image in checked.items() if image is None}
+        kept = _named(request, [row for row in captions if row.image not in broken], clusters or {}, cluster_unit)
+    for language, rows in kept.documents.items():
+        if not rows:
+            raise DataError(f"{request.task}: no caption in {language!r} is left, as none of its images can be used")
+    return replace(
+        _with_images(sample, {name: image for name, image in checked.items() if image is not None}),
+        left_out={tag: len(rows) - len(sample.documents[tag]) for tag, rows in whole.documents.items()},
+        unreadable=tuple(sorted(name for name, image in checked.items() if image is None)),
+    )
+
+
+def topic_of(image: str) -> str:
+    """Return the topic of an image: its name, in which white space, `#` and `%` are written as in an address."""
+    return _NOT_IN_IDS.sub(lambda match: "".join(f"%{byte:02X}" for byte in match[0].encode()), image)
+
+
+def _check_characters(task: str, captions: Sequence[Caption]) -> None:
+    half = next((row for row in captions if _HALF.search(row.image + row.text)), None)
+    if half is not None:
+        raise DataError(
+            f"{task}: the image {half.image!a:.60} or its caption {half.text!a:.60} holds half of a surrogate pair, "
+            "which is no character"
+        )
+
+
+def _named(
+    request: ReadRequest, captions: Sequence[Caption], clusters: Mapping[str, str], cluster_unit: str
+) -> Collection:
+    """Return the collection with the name of each image in its place."""
+    topics = {row.image: topic_of(row.image) for row in captions}
+    images = {name: Document(document_id(request.task, IMAGE, topic, ""), name) for name, topic in topics.items()}
+    queries: dict[str, list[Query]] = {language: [] for language in request.languages}
+    documents: dict[str, list[Document]] = {language: [] for language in request.languages}
+    judgments: dict[str, list[Judgment]] = {topic: [] for topic in topics.values()}
+    of_topic = {topic: clusters.get(name, topic) for name, topic in topics.items()}
+    numbers: Counter[tuple[str, str]] = Counter()
+    for name, language, text in captions:
+        if language not in queries:
+            continue
+        numbers[name, language] += 1
+        topic, number = topics[name], str(numbers[name, language])
+        own = f"{topic}#{number}"
+        document = Document(document_id(request.task, language, topic, number), text.strip())
+        queries[language].append(Query(own, document.text))
+        documents[language].append(document)
+        judgments[topic].append(Judgment(language, document.doc_id, 1))
+        judgments[own] = [Judgment(IMAGE, images[name].doc_id, 1)]
+        of_topic[own] = of_topic[topic]
+    queries[IMAGE] = [Query(topic, name) for name, topic in topics.items()]
+    documents[IMAGE] = list(images.values())
+    languages = tuple(sorted(queries))
+    return Collection(
+        languages=languages,
+        queries={tag: tuple(queries[tag]) for tag in languages},
+        documents={tag: tuple(documents[tag]) for tag in languages},
+        judgments={topic: tuple(rows) for topic, rows in judgments.items()},
+        clusters=of_topic,
+        cluster_unit=cluster_unit,
+    )
+
+
+def _with_images(collection: Collection, images: Mapping[str, Image]) -> Collection:
+    queries = tuple(Query(topic, images[name]) for topic, name in collection.queries[IMAGE])
+    documents = tuple(Document(doc_id, images[name]) for doc_id, name in collection.documents[IMAGE])
+    return replace(
+        collection,
+        queries={**collection.queries, IMAGE: queries},
+        documents={**collection.documents, IMAGE: documents},
+    )
+
+
+def _checked(request: ReadRequest, names: Sequence[str], before: Mapping[str, Image | None]) -> dict[str, Image | None]:
+    """Return the image of each name, None for one that cannot be decoded; tell of what is odd.
+
+    Raises `DataError` where more than half of these and those checked `before` cannot be decoded.
+    """
+    assert request.images is not None
+    paths = request.images.find(names)
+    request.progress.start("check images", len(names))
+    images: dict[str, Image | None] = {}
+    faults, animated = dict[str, str](), list[str]()
+    for name, checked in zip(names, check_images([paths[name] for name in names]), strict=True):
+        images[name] = None if checked.fault else Image(checked.digest, checked.path)
+        if checked.fault:
+            faults[name] = checked.fault
+        if checked.animated:
+            animated.append(name)
+        request.progress.advance(1)
+    request.progress.finish()
+    _tell(request, {**before, **images}, faults, animated)
+    return images
+
+
+def _tell(
+    request: ReadRequest, images: Mapping[str, Image | None], faults: Mapping[str, str], animated: Sequence[str]
+) -> None:
+    """Tell of images that are broken, animated or there twice; raises `DataError` where more than half are broken.
+
+    `faults` and `animated` are of those that were checked last.
+    """
+    task, note = request.task, request.progress.note
+    n_broken = sum(image is None for image in images.values())
+    for name, fault in list(faults.items())[:_MOST_NAMED]:
+        note(f"{task}: {name} {fault}")
+    if faults:
+        name, fault = next(iter(faults.items()))
+        broken = f"{task}: {n_broken:,} of {len(images):,} images cannot be used, such as {name}, which {fault}"
+        if 2 * n_broken > len(images):
+            raise DataError(f"{broken}: are these the images of the task?")
+        note(f"warning: {broken}: left out, with their captions")
+    if animated:
+        note(f"{task}: only the first frame of animated images is seen ({len(animated):,}, such as {animated[0]})")
+    twins = _twins([(name, image) for name, image in images.items() if image is not None])
+    if twins:
+        note(
+            f"{task}: images that are the same file as another: {len(twins):,}, such as {twins[0][0]} and "
+            f"{twins[0][1]}: they cannot be told apart, so the one that is wanted may stand behind the other"
+        )
+
+
+def _twins(rows: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return the names of what was there before under another name, each after that name."""
+    first: dict[str, str] = {}
+    return [(first[content], name) for name, content in rows if first.setdefault(content, name) != name]
+
+
+_MOST_MEMBERS = 10
+
+
+def content_of(path: Path, member: str) -> bytes:
+    """Return the bytes of a file, or of the `member` of a zip file, which may lie in a folder there.
+
+    Raises `DataError` for a file that cannot be read or is damaged, and a zip file without such a member.
+    """
+    try:
+        if not zipfile.is_zipfile(path):
+            return path.read_bytes()
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+            found = [name for name in names if member and (name == member or name.endswith(f"/{member}"))]
+            if not found:
+                raise DataError(f"{path} holds no {member or 'named member'}, only {', '.join(names[:_MOST_MEMBERS])}")
+            return archive.read(found[0])
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, ValueError) as error:
+        raise DataError(f"{path} is damaged ({error}): replace it by the original") from error
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error

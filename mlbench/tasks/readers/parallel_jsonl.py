@@ -1,0 +1,172 @@
+"""Reads the bring-your-own format: JSON lines of queries and documents for each language, and judgments."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from mlbench.collection.records import Collection, Document, Judgment, Query, document_id
+from mlbench.errors import UnknownName
+from mlbench.protocols import Parameter, ReadRequest, SourceFile
+from mlbench.tasks.readers.json_lines import lines, objects, raise_faults, text_of
+
+OPTIONS = ("cluster_unit",)
+_EXAMPLE = "{'id': ..., 'text': ...}"
+_NOT_IN_IDS = re.compile(r"[\s\x00-\x1f\x7f-\x9f]")
+
+
+@dataclass
+class _Gathered:
+    """What the lines give so far, and every fault met on the way."""
+
+    request: ReadRequest
+    queries: dict[str, dict[str, str]] = field(default_factory=dict)
+    documents: dict[str, dict[str, str]] = field(default_factory=dict)
+    clusters: dict[str, str] = field(default_factory=dict)
+    judgments: dict[str, dict[tuple[str, str], int]] = field(default_factory=dict)
+    faults: list[str] = field(default_factory=list)
+
+    def doc_id(self, language: str, own_id: str) -> str:
+        return document_id(self.request.task, language, "", own_id)
+
+
+def read(request: ReadRequest) -> Collection:
+    """Return the collection of files with the roles `queries`, `documents` (one each per language) and `qrels`.
+
+    Queries are lines `{"id", "text", "cluster"?}`, documents `{"id", "text", "title"?}` (a title is put before the
+    text with a blank), judgments `topic 0 document grade` or `topic document grade`; grades of 1 and more are relevant.
+
+    A document id in the judgments stands for that document in each language that has it. Written `th:d7` it stands
+    for the Thai one alone. An id that no language has stands for a document missing from every corpus, one written
+    `th:d7` for one missing from the Thai corpus; missing documents stay in the denominators of the measures.
+
+    The option `cluster_unit` names what the clusters are. Raises `DataError` with the first fault, its file and line;
+    its `__notes__` are all the faults.
+    """
+    unknown = [name for name in request.options if name not in OPTIONS]
+    if unknown:
+        raise UnknownName("option of the reader parallel_jsonl", unknown[0], OPTIONS)
+    gathered = _Gathered(request)
+    for source in request.files:
+        if source.role == "queries":
+            _read_queries(source, gathered)
+        elif source.role == "documents":
+            _read_documents(source, gathered)
+    for role, found in (("queries", gathered.queries), ("documents", gathered.documents)):
+        absent = [language for language in request.languages if language not in found]
+        gathered.faults += [f"there is no file of {role} for language {language!r}" for language in absent]
+    judged = [source for source in request.files if source.role == "qrels"]
+    if not judged:
+        gathered.faults.append("there is no file of judgments (qrels)")
+    for source in judged:
+        _read_judgments(source, gathered)
+    raise_faults(gathered.faults)
+    # Other languages of the files are read as well: what an id in the judgments stands for depends on all of them.
+    return _collection(gathered).restrict(request.languages)
+
+
+def _collection(gathered: _Gathered) -> Collection:
+    languages = tuple(sorted(set(gathered.queries) & set(gathered.documents)))
+    topics = {topic for rows in gathered.queries.values() for topic in rows}
+    return Collection(
+        languages=languages,
+        queries={
+            language: tuple(Query(topic, text) for topic, text in gathered.queries[language].items())
+            for language in languages
+        },
+        documents={
+            language: tuple(
+                Document(gathered.doc_id(language, own_id), text)
+                for own_id, text in gathered.documents[language].items()
+            )
+            for language in languages
+        },
+        judgments={
+            topic: tuple(
+                Judgment(language, gathered.doc_id(language, own_id), grade)
+                for (language, own_id), grade in gathered.judgments.get(topic, {}).items()
+                if grade >= 1
+            )
+            for topic in sorted(topics)
+        },
+        clusters={topic: gathered.clusters.get(topic, topic) for topic in topics},
+        cluster_unit=_cluster_unit(gathered.clusters, gathered.request.options),
+    )
+
+
+def _cluster_unit(clusters: Mapping[str, str], options: Mapping[str, Parameter]) -> str:
+    return str(options.get("cluster_unit", "cluster")) if clusters else "topic"
+
+
+def _read_queries(source: SourceFile, gathered: _Gathered) -> None:
+    rows = gathered.queries.setdefault(source.language or "", {})
+    for place, row in objects(source, gathered.faults, _EXAMPLE):
+        topic = _own_id(row, place, rows, gathered.faults)
+        text = text_of(row, "text", place, gathered.faults)
+        if topic is None or text is None:
+            continue
+        rows[topic] = text
+        if "cluster" in row:
+            cluster = text_of(row, "cluster", place, gathered.faults)
+            if cluster is not None and gathered.clusters.setdefault(topic, cluster) != cluster:
+                elsewhere = gathered.clusters[topic]
+                gathered.faults.append(
+                    f"{place}: topic {topic!r} is in cluster {cluster!r}, elsewhere in {elsewhere!r}"
+                )
+
+
+def _read_documents(source: SourceFile, gathered: _Gathered) -> None:
+    rows = gathered.documents.setdefault(source.language or "", {})
+    for place, row in objects(source, gathered.faults, _EXAMPLE):
+        own_id = _own_id(row, place, rows, gathered.faults)
+        text = text_of(row, "text", place, gathered.faults)
+        title = text_of(row, "title", place, gathered.faults) if row.get("title", "") != "" else ""
+        if own_id is not None and text is not None and title is not None:
+            rows[own_id] = f"{title} {text}" if title else text
+
+
+def _read_judgments(source: SourceFile, gathered: _Gathered) -> None:
+    topics = {topic for rows in gathered.queries.values() for topic in rows}
+    for place, line in lines(source, gathered.faults):
+        columns = line.split()
+        if len(columns) not in (3, 4) or len(columns) < len(line.strip().split("\t")):
+            gathered.faults.append(
+                f"{place}: must be 'topic 0 document grade', with no column empty, not {line[:60]!r}"
+            )
+            continue
+        topic, own_id, grade = columns[0], columns[-2], columns[-1]
+        if topic not in topics:
+            gathered.faults.append(f"{place}: topic {topic!r} has no query in any language")
+        elif not re.fullmatch(r"[+-]?[0-9]{1,9}", grade, re.ASCII):
+            gathered.faults.append(f"{place}: grade {grade[:20]!r} is not a whole number")
+        else:
+            rows = gathered.judgments.setdefault(topic, {})
+            for target in _targets(own_id, gathered):
+                if target in rows:
+                    gathered.faults.append(f"{place}: document {own_id!r} is judged twice for topic {topic!r}")
+                rows[target] = int(grade)
+    if not gathered.judgments:
+        gathered.faults.append(f"{source.path.name}: no judgment of any topic")
+
+
+def _targets(own_id: str, gathered: _Gathered) -> list[tuple[str, str]]:
+    """Return the (language, document) pairs for which an id in the judgments stands."""
+    holders = [language for language, rows in gathered.documents.items() if own_id in rows]
+    if holders:
+        return [(language, own_id) for language in holders]
+    language, colon, rest = own_id.partition(":")
+    if colon and rest and language in gathered.documents:
+        return [(language, rest)]
+    return [(language, own_id) for language in gathered.documents]
+
+
+def _own_id(row: dict[str, object], place: str, seen: Mapping[str, str], faults: list[str]) -> str | None:
+    own_id = text_of(row, "id", place, faults)
+    if own_id is None:
+        return None
+    if _NOT_IN_IDS.search(own_id):
+        faults.append(f"{place}: id {own_id!r} holds white space or a control character, which judgments cannot name")
+    elif own_id in seen:
+        faults.append(f"{place}: id {own_id!r} is there twice")
+    else:
+        return own_id
+    return None

@@ -1,0 +1,103 @@
+"""Reads lines of translations: each sentence is a query in its language, and a document for queries in the others."""
+
+import gzip
+import json
+import re
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from mlbench.collection.records import Collection, Document, Judgment, Query, document_id
+from mlbench.errors import DataError, UnknownName
+from mlbench.protocols import Parameter, ReadRequest
+
+OPTIONS = ("cluster_key", "cluster_lines", "cluster_unit")
+
+
+def read(request: ReadRequest) -> Collection:
+    """Return the collection of lines `{"id", "texts": {language: sentence}}`, packed where a file's name ends in .gz.
+
+    A topic is a line; each of its sentences is a query and a document, relevant (grade 1) for the topic, though never
+    for itself: what a query is, leaves its pool. A line may
+    lack languages; other languages and other keys are passed over. The cluster of a topic is what its line has under
+    the key `cluster_key`, or a run of `cluster_lines` lines of its file, else the topic; `cluster_unit` says what that
+    is. Raises `DataError` with file and line.
+    """
+    unknown = [name for name in request.options if name not in OPTIONS]
+    if unknown:
+        raise UnknownName("option of the reader parallel_texts", unknown[0], OPTIONS)
+    lines = request.options.get("cluster_lines", 1)
+    if isinstance(lines, bool) or not isinstance(lines, int) or lines < 1:
+        raise DataError(f"{request.task}: cluster_lines must be a whole number from 1 on, not {lines!r}")
+    queries: dict[str, list[Query]] = {language: [] for language in request.languages}
+    documents: dict[str, list[Document]] = {language: [] for language in request.languages}
+    judgments: dict[str, tuple[Judgment, ...]] = {}
+    clusters: dict[str, str] = {}
+    for source in request.files:
+        for number, (place, row) in enumerate(_rows(source.path)):
+            topic, texts = _translations(place, row, request.languages)
+            if topic in judgments:
+                raise DataError(f"{place}: id {topic!r} is there twice")
+            for language, text in texts.items():
+                queries[language].append(Query(topic, text))
+                documents[language].append(Document(document_id(request.task, language, "", topic), text))
+            judgments[topic] = tuple(
+                Judgment(language, document_id(request.task, language, "", topic), 1) for language in texts
+            )
+            clusters[topic] = _cluster(place, topic, row, request.options, number)
+    return Collection(
+        languages=request.languages,
+        queries={language: tuple(rows) for language, rows in queries.items()},
+        documents={language: tuple(rows) for language, rows in documents.items()},
+        judgments={topic: rows for topic, rows in judgments.items() if rows},
+        clusters={topic: clusters[topic] for topic, rows in judgments.items() if rows},
+        cluster_unit=str(request.options.get("cluster_unit", "topic")),
+        queries_are_documents=True,
+    )
+
+
+def _translations(place: str, row: dict[str, object], languages: tuple[str, ...]) -> tuple[str, dict[str, str]]:
+    """Return a line's id and its sentences in `languages`, stripped."""
+    topic, texts = row.get("id"), row.get("texts")
+    if not isinstance(topic, str) or not re.fullmatch(r"[^\s\x00-\x1f\x7f-\x9f]+", topic):
+        raise DataError(f"{place}: 'id' must be a name without white space, not {topic!r:.60}")
+    if not isinstance(texts, dict):
+        raise DataError(f"{place}: 'texts' must be an object such as {{'de': ..., 'en': ...}}")
+    found = {language: texts[language] for language in languages if language in texts}
+    for language, text in found.items():
+        if not isinstance(text, str) or not text.strip():
+            raise DataError(f"{place}: the sentence in {language!r} must be a text that is not empty, not {text!r:.60}")
+    return topic, {language: text.strip() for language, text in found.items()}
+
+
+def _cluster(place: str, topic: str, row: dict[str, object], options: Mapping[str, Parameter], number: int) -> str:
+    key, lines = options.get("cluster_key"), options.get("cluster_lines")
+    if key is not None:
+        value = row.get(str(key))
+        if not isinstance(value, str) or not value.strip():
+            raise DataError(f"{place}: {key!r}, which names the cluster, must be a text that is not empty")
+        return value
+    return topic if lines is None else str(number // int(lines))
+
+
+def _rows(path: Path) -> Iterator[tuple[str, dict[str, object]]]:
+    """Yield each line that is not blank, an object, with its place; raises `DataError`."""
+    number = 0
+    try:
+        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as stream:
+            for number, line in enumerate(stream, start=1):
+                row = json.loads(line) if line.strip() else None
+                if isinstance(row, dict):
+                    yield f"{path.name} line {number}", row
+                elif row is not None:
+                    raise DataError(f"{path.name} line {number}: must be an object with 'id' and 'texts'")
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path.name} line {number}: not valid JSON: {str(error)[:100]}") from error
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise DataError(
+            f"{path.name} is damaged after line {number:,} ({error}): replace it by the original"
+        ) from error
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from error
+    if not number:
+        raise DataError(f"{path.name}: the file is empty")

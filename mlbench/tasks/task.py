@@ -1,0 +1,353 @@
+"""Task files: what a task is made of, declared in TOML, and every fault of a file at once."""
+
+import re
+from collections.abc import Sequence
+from importlib.resources import files as package_files
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Literal
+
+from pydantic import (
+    AfterValidator,
+    Field,
+    PlainValidator,
+    PrivateAttr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from mlbench import entry_points
+from mlbench.collection.languages import IMAGE, IMAGE_KINDS, TEXT_KINDS, Kind, check_language, settings_of
+from mlbench.errors import DataError, InvalidTask, UnknownName, suggest
+from mlbench.io.toml import (
+    Declared,
+    RelativePath,
+    Sorted,
+    checked,
+    distinct,
+    faults_of,
+    known,
+    read_toml,
+    relative_path,
+    some,
+)
+from mlbench.measures.bias import BIAS_SCORES
+from mlbench.measures.ranked import parse as parse_measure
+from mlbench.protocols import Parameter, SelfDescribingReader
+
+Language = Annotated[str, checked(check_language)]
+
+
+class DeclaredFile(Declared):
+    """A file with data; with `url` it can be downloaded.
+
+    Without `sha256` (or `md5`, for what is published with no other) it lies beside the file that names it; an
+    `unchecked` one, for which no checksum is known, is taken from the user's folders as it is, and its `url` only says
+    where to get it.
+    """
+
+    path: RelativePath
+    role: str = "data"
+    language: Language | None = None
+    url: Annotated[str, Field(pattern=r"^https?://[^\s/]+/\S*$")] | None = None
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    md5: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")] | None = None
+    bytes: Annotated[int, Field(ge=0)] | None = None
+    unchecked: bool = False
+
+    @property
+    def checksum(self) -> str | None:
+        """The SHA-256 or the MD5 in hex, None for a file without either."""
+        return self.sha256 or self.md5
+
+    @property
+    def downloadable(self) -> bool:
+        """Whether it can be fetched: what arrives must be verified."""
+        return self.url is not None and self.checksum is not None
+
+    @model_validator(mode="after")
+    def _checksum(self) -> "DeclaredFile":
+        if self.sha256 and self.md5:
+            raise ValueError("md5 is for a file without sha256")
+        if self.unchecked and self.checksum:
+            raise ValueError("unchecked is for a file without a checksum")
+        if self.md5 is None and (self.sha256 is None) != (self.bytes is None):
+            raise ValueError("sha256 and bytes go together")
+        if self.url is not None and self.checksum is None and not self.unchecked:
+            raise ValueError("a file with a url needs sha256 and bytes")
+        return self
+
+
+class DeclaredArchive(DeclaredFile):
+    """A zip or tar file with images; `holds` is a pattern of the names of the images in it, such as `*_val2014_*`."""
+
+    holds: str = "*"
+
+
+class DeclaredImages(Declared):
+    """Where the images of a task are: in `folder`, or one of those in `also`, else in `archives`.
+
+    What archives have is unpacked into `folder`. `source` says in one line where the images come from, for whoever must
+    fetch them.
+    """
+
+    folder: RelativePath
+    also: tuple[RelativePath, ...] = Field(default=(), strict=False)
+    source: str = ""
+    archives: Annotated[tuple[DeclaredArchive, ...], AfterValidator(distinct)] = Field(default=(), strict=False)
+
+
+DEFAULT_MEASURES = ("AP", "RR", "RR@10", "R@1", "R@10", "R@100", "nDCG@10", "Success@10")
+FOLDER_FILE = "task.toml"
+_IMAGE_TEXT: dict[str, object] = {
+    "settings": IMAGE_KINDS,
+    "measures": ("Success@1", "Success@5", "Success@10", "AP", "RR", "R@1", "R@5", "R@10"),
+    "primary_measure": "Success@1",
+    "bias_scores": (
+        "rank_distance",
+        "rank_distance_median",
+        "rank_distance_log2",
+        "max_rank",
+        "max_rank_norm",
+        "complete@m",
+        "complete@20",
+        "complete@100",
+        "language_prior",
+        "rank_spread",
+        "language_share@10",
+        "language_share@20",
+        "worst_language",
+    ),
+}
+"""What a task of captioned images has where its file does not say: the field's hit rates, and no score that compares
+the language of a query to that of a document."""
+_SCHEME = re.compile(r"([a-z][a-z0-9_]+):(.*)\Z", re.DOTALL)
+_FOLDER_FILES = re.compile(r"(?P<role>queries|documents|captions)\.(?P<language>[^.]+)\.jsonl|(?P<qrels>qrels)\.tsv")
+
+
+def _parameter(value: object) -> object:
+    if not isinstance(value, Parameter):
+        raise ValueError(f"must be a string, a number or a truth value, not {value!r:.60}")
+    return value
+
+
+Measure = Annotated[str, checked(lambda name: parse_measure(name).name)]
+BiasScore = Annotated[str, known("bias score", lambda: BIAS_SCORES)]
+
+
+class Expected(Declared):
+    """How many queries and documents each language must have, and how many settings each kind."""
+
+    queries: dict[str, int] = Field(default={})
+    documents: dict[str, int] = Field(default={})
+    settings: dict[Kind, int] = Field(default={})
+
+
+class Task(Declared):
+    """A collection, its settings and its measures, as a task file declares them."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9]+([._-][a-z0-9]+)*$")]
+    version: str = "1"
+    kind: Literal["text", "image_text"] = "text"
+    title: str = ""
+    reader: Annotated[str, known("reader", lambda: entry_points.names(entry_points.READERS))]
+    options: dict[str, Annotated[Parameter, PlainValidator(_parameter)]] = Field(default={})
+    languages: Annotated[tuple[Language, ...], Sorted, Field(strict=False)]
+    parallel: bool = True
+    settings: Annotated[tuple[Kind, ...], AfterValidator(some), Field(strict=False)] = TEXT_KINDS
+    document_text: Literal["sentence", "sentence_in_context"] = "sentence"
+    measures: Annotated[tuple[Measure, ...], AfterValidator(some), Field(strict=False)] = DEFAULT_MEASURES
+    bias_scores: Annotated[tuple[BiasScore, ...], AfterValidator(distinct), Field(strict=False)] = tuple(BIAS_SCORES)
+    primary_measure: Annotated[Measure, Field(validate_default=True)] = "AP"
+    licence: str = "not stated"
+    licence_url: str = ""
+    homepage: str = ""
+    citation: str = ""
+    files: Annotated[
+        tuple[DeclaredFile, ...], AfterValidator(distinct), Field(strict=False, validate_default=True)
+    ] = ()
+    images: Annotated[DeclaredImages | None, Field(validate_default=True)] = None
+    expected: Expected = Expected()
+
+    _root: Path = PrivateAttr(default=Path())
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults_of_kind(cls, table: object) -> object:
+        if isinstance(table, dict) and table.get("kind") == "image_text":
+            measures = table.get("measures")
+            primary = {"primary_measure": measures[0]} if measures and isinstance(measures, list | tuple) else {}
+            return _IMAGE_TEXT | primary | table
+        return table
+
+    @property
+    def corpora(self) -> tuple[str, ...]:
+        """The languages, and `IMAGE` where images are captioned in them, sorted."""
+        return tuple(sorted((*self.languages, IMAGE))) if self.kind == "image_text" else self.languages
+
+    @property
+    def root(self) -> Path:
+        """The folder of the task file: where files without a checksum lie."""
+        return self._root
+
+    @field_validator("settings")
+    @classmethod
+    def _of_the_kind(cls, settings: tuple[Kind, ...], info: ValidationInfo) -> tuple[Kind, ...]:
+        allowed = IMAGE_KINDS if info.data.get("kind") == "image_text" else TEXT_KINDS
+        wrong = [kind for kind in settings if kind not in allowed]
+        if wrong:
+            raise ValueError(f"{wrong[0]!r} is no kind of setting of a task like this: {', '.join(allowed)}")
+        return settings
+
+    @field_validator("primary_measure")
+    @classmethod
+    def _among_measures(cls, name: str, info: ValidationInfo) -> str:
+        if name not in info.data.get("measures", (name,)):
+            raise ValueError(f"{name!r} must be among measures")
+        return name
+
+    @field_validator("files")
+    @classmethod
+    def _some_files(cls, files: tuple[DeclaredFile, ...], info: ValidationInfo) -> tuple[DeclaredFile, ...]:
+        reader = info.data.get("reader")
+        if not files and (
+            reader is None or not isinstance(entry_points.load(entry_points.READERS, reader), SelfDescribingReader)
+        ):
+            raise PydanticCustomError("missing", "is missing")
+        return files
+
+    @field_validator("images")
+    @classmethod
+    def _where_images_are(cls, images: DeclaredImages | None, info: ValidationInfo) -> DeclaredImages | None:
+        captioned = info.data.get("kind") == "image_text"
+        if captioned and images is None:
+            raise ValueError('must say where the images are, as in [images] folder = "my-data/images"')
+        if images is not None and not captioned:
+            raise ValueError('are for tasks of kind "image_text"')
+        return images
+
+    @field_validator("expected")
+    @classmethod
+    def _of_the_languages(cls, expected: Expected, info: ValidationInfo) -> Expected:
+        if "languages" not in info.data or "settings" not in info.data:
+            return expected
+        languages, faults = info.data["languages"], []
+        for what, counts in (("queries", expected.queries), ("documents", expected.documents)):
+            known_tags = (*languages, IMAGE) if info.data.get("kind") == "image_text" else languages
+            faults += [f"{what}.{tag}: not among languages" for tag in counts if tag not in known_tags]
+        for kind, count in expected.settings.items():
+            given = len(settings_of(languages, {kind} & set(info.data["settings"])))
+            if given != count:
+                faults.append(f"settings.{kind}: {count}, but the languages and settings of the task give {given}")
+        if faults:
+            raise ValueError(", ".join(faults))
+        return expected
+
+
+def task_names() -> tuple[str, ...]:
+    """Return the sorted names of the shipped tasks."""
+    return tuple(sorted(path.stem for path in _shipped().glob("*.toml")))
+
+
+def load_task(spec: str, *, languages: Sequence[str] | None = None) -> Task:
+    """Return the task that `spec` names: a shipped task, a TOML file, a folder of your own data, or `reader:locator`.
+
+    A folder holds `queries.<lang>.jsonl`, `documents.<lang>.jsonl` and `qrels.tsv`, or `captions.<lang>.jsonl` and
+    `images/`; a `task.toml` in it overrides the defaults. A reader that finds its data itself (see `Declaring`) makes a
+    task of a locator, as in `irds:mr-tydi/th`; `languages` helps where the data do not know their own. Raises
+    `InvalidTask` with all faults at once, `UnknownName` or `DataError` where there is nothing such.
+    """
+    if spec in task_names():
+        return _load(_shipped() / f"{spec}.toml", spec)
+    path = Path(spec)
+    if path.is_dir() or path.is_file():
+        return _load(path / FOLDER_FILE if path.is_dir() else path, spec)
+    if match := _SCHEME.match(spec):
+        reader = (
+            entry_points.load(entry_points.READERS, match[1])
+            if match[1] in entry_points.names(entry_points.READERS)
+            else None
+        )
+        if isinstance(reader, SelfDescribingReader):
+            table = reader.declare(match[2], None if languages is None else tuple(languages))
+            return _validated({"reader": match[1]} | table, Path(), [], spec)
+    if path.suffix == ".toml" or re.search(r"[/\\]", spec):
+        raise DataError(f"there is no task file or folder {spec}")
+    raise UnknownName("task", spec, task_names())
+
+
+def _shipped() -> Path:
+    return Path(str(package_files("mlbench.task_files")))
+
+
+def _load(path: Path, source: str) -> Task:
+    return _validated(*_table(path, source), source)
+
+
+def _validated(table: dict[str, object], root: Path, faults: list[str], source: str) -> Task:
+    try:
+        task = Task.model_validate(table)
+    except ValidationError as error:
+        # What an unknown base or folder would have brought is not missing here.
+        found = faults_of(error, Task, also_known=("extends", "folder"), skip=("missing",) if faults else ())
+        raise InvalidTask(source, faults + found) from error
+    if faults:
+        raise InvalidTask(source, faults)
+    task._root = root
+    return task
+
+
+def _table(path: Path, source: str) -> tuple[dict[str, object], Path, list[str]]:
+    """Return what a task file says, its base, folder and defaults filled in; where its files lie; and its faults."""
+    table: dict[str, object] = {"folder": ".", "name": _name_of(path.parent)} if path.name == FOLDER_FILE else {}
+    root, faults = path.parent, list[str]()
+    table |= read_toml(path, source, InvalidTask) if path.name != FOLDER_FILE or path.exists() else {}
+    base, folder = table.pop("extends", None), table.pop("folder", None)
+    if folder is not None and "files" not in table:
+        try:
+            found = _folder_files(root, str(folder))
+            tags = sorted({entry["language"] for entry in found if "language" in entry})
+            table = _folder_defaults(found, str(folder)) | {"files": found, "languages": tags} | table
+        except ValueError as error:
+            faults.append(f"folder: {error}")
+    if base in task_names():
+        inherited, its_root, _ = _table(_shipped() / f"{base}.toml", source)
+        root = root if "files" in table else its_root
+        stale = {"name", "expected"} if {"files", "languages", "settings"} & table.keys() else {"name"}
+        table = {key: value for key, value in inherited.items() if key not in stale} | table
+    elif base is not None:
+        faults.append(f"extends: unknown task {base!r}: {suggest(str(base), task_names())}")
+    return table, root, faults
+
+
+def _name_of(folder: Path) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", folder.resolve().name.lower()).strip("-") or "own"
+
+
+def _folder_defaults(entries: list[dict[str, str]], folder: str) -> dict[str, object]:
+    """Return what the files of a folder say of its kind."""
+    if all(entry["role"] != "captions" for entry in entries):
+        return {"reader": "parallel_jsonl"}
+    images = {"folder": str(PurePosixPath(folder, "images"))}
+    return {"reader": "captions_jsonl", "kind": "image_text", "images": images}
+
+
+def _folder_files(root: Path, folder: str) -> list[dict[str, str]]:
+    """Return the entries of the files in `root / folder` that are named as the bring-your-own format asks."""
+    inside = relative_path(folder) if folder != "." else "."
+    entries = []
+    for path in sorted((root / inside).glob("*")):
+        if match := _FOLDER_FILES.fullmatch(path.name):
+            named = {"role": match["role"] or match["qrels"], "language": match["language"]}
+            entries.append({"path": str(PurePosixPath(inside, path.name))} | {k: v for k, v in named.items() if v})
+    roles = {entry["role"] for entry in entries}
+    if not roles - {"qrels"}:
+        raise ValueError(
+            f"there are no files queries.<lang>.jsonl and documents.<lang>.jsonl, or captions.<lang>.jsonl, "
+            f"in {root / inside}"
+        )
+    if "captions" in roles and len(roles) > 1:
+        raise ValueError(f"{root / inside} has both captions and {min(roles - {'captions'})}: keep them in two folders")
+    return entries

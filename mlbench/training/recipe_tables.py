@@ -1,0 +1,234 @@
+"""The tables of a recipe: model, batches, views, loss, optimizer, data sets, validation, contamination."""
+
+from collections.abc import Iterable
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from mlbench.collection.languages import check_language
+from mlbench.io.toml import Declared, RelativePath, checked, distinct, some
+from mlbench.tasks.task import DeclaredFile, Language, load_task
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9]+([._-][a-z0-9]+)*$")]
+Share = Annotated[float, Field(ge=0, le=1)]
+Precision = Literal["fp32", "bf16", "fp16"]
+HEAD = 32
+"""How wide an attention head of a new image-text model is."""
+SHAPE = {"dim", "image_size", "patch", "vision_layers", "vision_width", "text_layers", "text_width", "pieces"}
+"""The keys of an image-text model that a checkpoint answers."""
+
+
+def _task(spec: str) -> str:
+    load_task(spec)
+    return spec
+
+
+def changed(table: Declared, keys: Iterable[str]) -> list[str]:
+    """Return those of `keys` that do not have their default, sorted."""
+    return sorted(key for key in keys if getattr(table, key) != type(table).model_fields[key].default)
+
+
+def _language_or_default(key: str) -> str:
+    return key if key == "default" else check_language(key)
+
+
+TaskSpec = Annotated[str, checked(_task)]
+
+
+class StaticModel(Declared):
+    """A table of subword vectors: `pieces` subwords learned from the training texts, times `dim`."""
+
+    pieces: Annotated[int, Field(ge=64, le=1_000_000)] = 50_000
+    dim: Annotated[int, Field(ge=2, le=4096)] = 128
+
+
+class TransformerModel(Declared):
+    """An encoder to start from: a folder or a hub id, and how texts enter it."""
+
+    checkpoint: Annotated[str, Field(min_length=1)]
+    revision: str | None = None
+    pooling: Literal["mean", "cls", "max", "lasttoken"] | None = None
+    max_length: Annotated[int, Field(ge=2)] | None = None
+    query_prefix: str = ""
+    document_prefix: str = ""
+    precision: Precision = "fp32"
+    gradient_accumulation: Annotated[int, Field(ge=1)] = 1
+
+
+class ImageTextModel(Declared):
+    """A CLIP-shaped model: one to start from, a `checkpoint` (folder or hub id), or else a small one without training.
+
+    Of that, both towers end in `dim` numbers. Images are cut to squares of `image_size` pixels and these to squares of
+    `patch`, texts to at most `max_length` of `pieces` subwords learned from the captions, by byte-pair encoding. Few
+    pieces leave words in parts that other captions share.
+    """
+
+    checkpoint: Annotated[str, Field(min_length=1)] | None = None
+    revision: str | None = None
+    dim: Annotated[int, Field(ge=2, le=4096)] = 128
+    image_size: Annotated[int, Field(ge=8, le=1024)] = 64
+    patch: Annotated[int, Field(ge=2, le=128)] = 16
+    vision_layers: Annotated[int, Field(ge=1, le=64)] = 4
+    vision_width: Annotated[int, Field(ge=HEAD, le=4096, multiple_of=HEAD)] = 128
+    text_layers: Annotated[int, Field(ge=1, le=64)] = 2
+    text_width: Annotated[int, Field(ge=HEAD, le=4096, multiple_of=HEAD)] = 128
+    pieces: Annotated[int, Field(ge=64, le=1_000_000)] = 500
+    max_length: Annotated[int, Field(ge=4, le=1024)] = 64
+    precision: Precision = "fp32"
+    gradient_accumulation: Annotated[int, Field(ge=1)] = 1
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "ImageTextModel":
+        shape = changed(self, SHAPE)
+        if self.checkpoint is not None and shape:
+            raise ValueError(f"{shape[0]} is for a new model, and checkpoint brings its own: leave one of them out")
+        if self.checkpoint is None and self.revision is not None:
+            raise ValueError("revision is that of a checkpoint: name one")
+        if self.image_size % self.patch:
+            raise ValueError(f"image_size {self.image_size} is no multiple of patch {self.patch}")
+        return self
+
+
+class Batches(Declared):
+    """How batches are drawn: monolingual with probability `alpha`, cross-lingual otherwise (arXiv 2408.10536, sec. 3).
+
+    `monolingual` batches have one language (`mono`) or same-language pairs of many (`mixed`); in `cross_lingual` ones
+    each example has its own ordered pair of languages (`cross_example`) or all have the same (`cross_batch`).
+    Languages, or ordered pairs of them, are drawn with weights size^language_tau and data sets with
+    size^dataset_tau: 0 is uniform. A batch that lacks examples without a clash is drawn again (`refuse`) or taken as
+    it is (`shorten`).
+
+    Captioned images have batches of other kinds: the share `captions` of all, drawn as `cross_lingual` ones are, has
+    captions and the same image's captions in another language; the others have images and their captions, in many
+    languages (`image_mixed`, the share `mixed` of these) or in one (`image_mono`).
+    """
+
+    size: Annotated[int, Field(ge=2)] = 256
+    alpha: Share = 0.5
+    captions: Share = 0.5
+    mixed: Share = 0.5
+    monolingual: Literal["mono", "mixed"] = "mono"
+    cross_lingual: Literal["cross_example", "cross_batch"] = "cross_example"
+    language_tau: Annotated[float, Field(ge=0, le=1)] = 0.0
+    dataset_tau: Annotated[float, Field(ge=0, le=1)] = 1.0
+    unfilled: Literal["refuse", "shorten"] = "shorten"
+
+    def shares(self, *, of_images: bool) -> dict[str, float]:
+        """Return the share of each kind of batch; they sum to 1."""
+        if not of_images:
+            return {self.monolingual: self.alpha, self.cross_lingual: 1 - self.alpha}
+        images = 1 - self.captions
+        return {
+            "image_mono": images * (1 - self.mixed),
+            "image_mixed": images * self.mixed,
+            "captions": self.captions,
+        }
+
+
+class Views(Declared):
+    """How query and document are made from one text, or from a text and its translation, where there are no questions.
+
+    `overlap` is the share of the text that is in both: 0 gives disjoint views, 1 gives both the whole text.
+    """
+
+    overlap: Share = 0.5
+
+
+class Loss(Declared):
+    """InfoNCE with the cosine divided by `temperature`.
+
+    With `hard_only` negatives the denominator has the own document and the hard negatives of all examples (arXiv
+    2408.10536, eq. 1); with `in_batch` the other examples' documents too. `symmetric` adds the same from document to
+    query. An image-text model keeps its temperature, which begins as `temperature`; `learn_temperature` has it trained.
+    """
+
+    negatives: Literal["in_batch", "hard_only"] = "in_batch"
+    temperature: Annotated[float, Field(gt=0)] = 0.05
+    learn_temperature: bool = False
+    symmetric: bool = False
+
+    @model_validator(mode="after")
+    def _two_sided(self) -> "Loss":
+        if self.symmetric and self.negatives == "hard_only":
+            raise ValueError("symmetric needs negatives = 'in_batch': hard negatives belong to queries")
+        return self
+
+
+class Optimizer(Declared):
+    """AdamW for transformers, sparse Adam for static models; the rate rises over `warmup`, a share of the steps."""
+
+    learning_rate: Annotated[float, Field(gt=0)]
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    schedule: Literal["constant", "linear"] = "constant"
+    warmup: Share = 0.0
+
+
+class DataSet(Declared):
+    """Rows to train on: `files` of JSON lines, or `hub`, a name that the library `datasets` loads, or a `folder` of it.
+
+    Captioned images are in a folder, `captions`, that holds `images` and for each language `captions.LANGUAGE.jsonl`.
+
+    `columns` says which column of a hub's rows is what: `query`, `document`, `language` and `negatives`; `language` is
+    then the language of all rows where there is no such column.
+    """
+
+    name: Name
+    files: Annotated[tuple[DeclaredFile, ...], AfterValidator(distinct), Field(strict=False)] = ()
+    captions: RelativePath | None = None
+    hub: str | None = None
+    configuration: str | None = None
+    folder: RelativePath | None = None
+    revision: str | None = None
+    split: str = "train"
+    columns: dict[Literal["query", "document", "language", "negatives"], str] = Field(default={})
+    language: Language | None = None
+    licence: str = "not stated"
+    homepage: str = ""
+    citation: str = ""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "DataSet":
+        if bool(self.files) + (self.captions is not None) + (self.hub is not None) != 1:
+            raise ValueError("give files, captions or hub, one of them")
+        if self.hub is not None and not {"query", "document"} <= self.columns.keys():
+            raise ValueError("columns must name query and document")
+        if self.hub is not None and (self.language is None) == ("language" not in self.columns):
+            raise ValueError("give language or columns.language, one of them")
+        return self
+
+
+ImageShare = dict[Annotated[str, checked(_language_or_default)], Share]
+"""The share of a language's captions that may stand beside their images; `default` is that of the others, else 1."""
+DataSets = Annotated[tuple[DataSet, ...], AfterValidator(some), Field(strict=False)]
+
+
+class Validation(Declared):
+    """How progress is judged: the loss on held-out batches, every so many steps.
+
+    They come from a `share` of the training rows, whole groups of translations and repetitions, or from `datasets`;
+    rows that share a topic or a question with them are not trained on. They are monolingual as often as those of
+    training, but where these rows can give only one of both.
+    With `patience`, training ends after so many judgments without a better one, and the best weights are kept.
+    """
+
+    share: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    datasets: Annotated[tuple[DataSet, ...], Field(strict=False)] = ()
+    every: Annotated[int, Field(ge=1)] = 500
+    batches: Annotated[int, Field(ge=1)] = 20
+    patience: Annotated[int, Field(ge=1)] | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "Validation":
+        if bool(self.datasets) == (self.share > 0):
+            raise ValueError("give share or datasets, one of them")
+        return self
+
+
+class ContaminationPolicy(Declared):
+    """Whether training texts may hold texts of `tasks`: `refuse` to train, `drop` the rows, or `warn` and go on.
+
+    A task is a name, or the path of a file or folder.
+    """
+
+    tasks: Annotated[tuple[TaskSpec, ...], AfterValidator(distinct), Field(strict=False)] = ()
+    action: Literal["refuse", "drop", "warn"] = "refuse"

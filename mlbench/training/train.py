@@ -1,0 +1,130 @@
+"""From a recipe to a checkpoint: all faults at once, then training, then the manifest that says how it was done."""
+
+import time
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+
+from mlbench.errors import InvalidRecipe, MissingExtra, UserError
+from mlbench.protocols import Progress, Runtime, Silence
+from mlbench.provenance import Provenance, read_provenance
+from mlbench.results import check_folder
+from mlbench.training.data import TrainingData, load_data
+from mlbench.training.manifest import (
+    LAST,
+    TrainingOutcome,
+    describe,
+    forget_work,
+    has_work,
+    read_manifest,
+    training_fingerprint,
+    write_manifest,
+)
+from mlbench.training.recipe import Recipe, check_recipe
+from mlbench.training.sampler import Tally, tally
+
+_LIBRARIES = ("torch", "transformers", "sentence_transformers", "datasets", "accelerate")
+_SILENCE = Silence()
+_RUNTIME = Runtime()
+
+
+def open_recipe(
+    spec: str,
+    changes: Mapping[str, object] | None = None,
+    *,
+    data_dir: Path | None = None,
+    progress: Progress = _SILENCE,
+) -> tuple[Recipe, TrainingData]:
+    """Return a recipe (see `load_recipe`) and its data, checked.
+
+    Raises `InvalidRecipe` with all faults of both at once, `MissingExtra` where a library is missing for a recipe
+    without faults of its own, else as `load_recipe` does.
+    """
+    recipe, faults = check_recipe(spec, changes)
+    data = None
+    if recipe is not None and is_installed():
+        data, found = load_data(recipe, data_dir=data_dir, progress=progress)
+        faults += found
+    if faults:
+        raise InvalidRecipe(spec, list(dict.fromkeys(faults)))
+    if recipe is None or data is None:
+        raise MissingExtra("train and sweep", "train")
+    return recipe, data
+
+
+def fit(
+    recipe: Recipe,
+    data: TrainingData,
+    folder: Path,
+    *,
+    progress: Progress = _SILENCE,
+    runtime: Runtime = _RUNTIME,
+    command: str | None = None,
+) -> Provenance:
+    """Train as `recipe` says to a checkpoint in `folder`, its manifest last; returns what results will say of it.
+
+    A training that was interrupted goes on; one that is finished is returned at once. `command` is what the user
+    typed, for the manifest. Raises `UserError` for a folder with another model, and as the loops of training do.
+    """
+    finished = find_finished(recipe, data, folder)
+    if finished is not None:
+        progress.note(f"{folder} holds this training already")
+        # It may have been killed right after it was finished.
+        forget_work(folder)
+        return finished
+    begin = time.monotonic()
+    trained = _train(recipe, data, folder, progress=progress, runtime=runtime)
+    counted = tally_of(recipe, data, trained.batches, progress=progress if trained.is_main else _SILENCE)
+    seconds = time.monotonic() - begin
+    provenance, manifest = describe(recipe, data, trained, counted, command=command, seconds=seconds)
+    if trained.is_main:
+        write_manifest(manifest, folder)
+        forget_work(folder)
+    return provenance
+
+
+def find_finished(recipe: Recipe, data: TrainingData, folder: Path) -> Provenance | None:
+    """Return what the checkpoint in `folder` says, if this training made it; None where there is none yet.
+
+    Raises `UserError` where there is another model, or where nothing can be written.
+    """
+    check_folder(folder)
+    manifest = read_manifest(folder)
+    if manifest is None:
+        if (folder / LAST).exists() and not has_work(folder):
+            raise UserError(f"{folder} holds a model that mlbench did not train: name another folder with --out")
+        return None
+    if manifest.get("training_fingerprint") != training_fingerprint(recipe, data):
+        other = read_provenance(folder)
+        name = f"recipe {other.name}" if other is not None and other.name != recipe.name else "another recipe"
+        raise UserError(f"{folder} holds a model of {name}, or of other data: name another folder with --out")
+    return read_provenance(folder)
+
+
+def tally_of(recipe: Recipe, data: TrainingData, batches: int, *, progress: Progress = _SILENCE) -> Tally:
+    """Return what the first `batches` of a training are; raises as `BatchSampler.batch` does."""
+    return tally(
+        data.examples(recipe).sampler,
+        batches,
+        data.training.indexes,
+        languages=recipe.corpora,
+        names=[rows.name for rows in data.training.rows],
+        progress=progress,
+    )
+
+
+def _train(
+    recipe: Recipe, data: TrainingData, folder: Path, *, progress: Progress, runtime: Runtime
+) -> TrainingOutcome:
+    if recipe.static is None:
+        from mlbench.training.transformer import train_transformer
+
+        return train_transformer(recipe, data, folder, progress=progress, runtime=runtime)
+    from mlbench.training.static import train_static
+
+    return train_static(recipe, data, folder, progress=progress, runtime=runtime)
+
+
+def is_installed() -> bool:
+    """Say whether all libraries that training needs are there."""
+    return all(find_spec(library) is not None for library in _LIBRARIES)
