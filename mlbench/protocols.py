@@ -7,10 +7,11 @@ from typing import Literal, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from mlbench.collection.languages import Setting
 from mlbench.collection.records import Collection, Document, Query
+from mlbench.io.document import DocumentPart
 from mlbench.provenance import Provenance
 
 Role = Literal["query", "document", "image"]
@@ -364,4 +365,31 @@ class Preparable(Protocol):
 
     def prepare(self, texts: Texts, cache: Path | None, progress: Progress) -> None:
         """Encode `texts`; `cache` is the folder of the embedding store, None for no store."""
+        ...
+
+
+class IndexCost(DocumentPart):
+    """What one index over the documents of one pool took: built and searched in one thread, query by query.
+
+    `keys` are those of the index as they came out for this pool, `depth` is how long lists could be at most, `bytes`
+    the size of the index as it would be written; seconds are those of the processor.
+    """
+
+    document_languages: tuple[str, ...]
+    n_documents: int = Field(ge=0)
+    keys: dict[str, int]
+    depth: int = Field(ge=0)
+    bytes: int = Field(ge=0)
+    build_seconds: float = Field(ge=0)
+    n_queries: int = Field(ge=0)
+    search_seconds: float = Field(ge=0)
+
+
+@runtime_checkable
+class HasIndexCosts(Protocol):
+    """A ranker that searches approximate indexes, and says what they cost."""
+
+    @property
+    def index_costs(self) -> tuple[IndexCost, ...]:
+        """What the indexes took since the last preparation; empty where there are none."""
         ...

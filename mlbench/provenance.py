@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import BaseModel, Field, JsonValue, ValidationError
 
 from mlbench.errors import DataError
+from mlbench.io.document import DocumentPart
 from mlbench.io.untrusted import parse
 
 MANIFEST = "mlbench-training.json"
@@ -14,11 +15,7 @@ SCHEMA_VERSION = 1
 _LARGEST = 2**20
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class TrainedOn(_Part):
+class TrainedOn(DocumentPart):
     """A data set that was trained on; `fingerprint` is that of its rows."""
 
     name: str
@@ -26,7 +23,7 @@ class TrainedOn(_Part):
     rows: int | None = Field(default=None, ge=0)
 
 
-class Contamination(_Part):
+class Contamination(DocumentPart):
     """What training texts were found to hold of the texts of `tasks`: `rows` counts rows with a hit by data set.
 
     What was done about it is in the recipe.
@@ -35,10 +32,10 @@ class Contamination(_Part):
     tasks: tuple[str, ...]
     texts: int = Field(ge=0)
     hits: int = Field(ge=0)
-    rows: dict[str, int] = {}
+    rows: dict[str, int] = Field(default={})
 
 
-class Provenance(_Part):
+class Provenance(DocumentPart):
     """What made a checkpoint: the recipe as a whole, the data, and the code; `steps` were taken of those it asks for.
 
     `contamination` is None where it was not looked for.

@@ -1,16 +1,5 @@
 """The result document: one retriever on one task, as JSON that people, gates and leaderboards read."""
 
-from typing import TYPE_CHECKING, Literal
-
-from pydantic import BaseModel, ConfigDict, Field, model_validator
-
-from mlbench.collection.languages import Kind
-from mlbench.errors import UserError
-from mlbench.protocols import Parameter, Similarity
-from mlbench.provenance import Provenance
-
-if TYPE_CHECKING:
-    import pandas
 import json
 import os
 import re
@@ -18,29 +7,33 @@ from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+from typing import TYPE_CHECKING, Literal
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError, model_validator
 
-from mlbench.errors import InvalidResult
+from mlbench.collection.languages import Kind
+from mlbench.errors import InvalidResult, UserError
+from mlbench.io.document import DocumentPart, to_json
 from mlbench.io.untrusted import parse
+from mlbench.protocols import IndexCost, Parameter, Similarity
+from mlbench.provenance import Provenance
+
+if TYPE_CHECKING:
+    import pandas
 
 SCHEMA_VERSION = 1
 MOST_RESAMPLES = 100_000
 LARGEST_SEED = 2**32 - 1
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Bounds(_Part):
+class Bounds(DocumentPart):
     """A confidence interval."""
 
     low: float
     high: float
 
 
-class TaskInfo(_Part):
+class TaskInfo(DocumentPart):
     """What was measured on; `partial` says that languages were left out, so that aggregates are not the task's.
 
     `limit` says that it was a quick look at so many topics: comparable to no other result but one of the same data.
@@ -69,7 +62,7 @@ class TaskInfo(_Part):
         return self
 
 
-class RetrieverInfo(_Part):
+class RetrieverInfo(DocumentPart):
     """What was measured: `fingerprint` covers weights, tokenizer, prompts and configuration; an encoder has a `dim`.
 
     `training` is how the checkpoint was made, where it says so.
@@ -80,11 +73,11 @@ class RetrieverInfo(_Part):
     fingerprint: str
     dim: int | None = None
     similarity: Similarity | None = None
-    parameters: dict[str, Parameter] = {}
+    parameters: dict[str, Parameter] = Field(default={})
     training: Provenance | None = None
 
 
-class SettingResult(_Part):
+class SettingResult(DocumentPart):
     """One setting; a value is null where no query has a relevant document. `intervals` has the primary measure."""
 
     kind: Kind
@@ -95,10 +88,10 @@ class SettingResult(_Part):
     tied_share: float | None
     unretrieved_share: float | None
     measures: dict[str, float | None]
-    intervals: dict[str, Bounds | None] = {}
+    intervals: dict[str, Bounds | None] = Field(default={})
 
 
-class Aggregate(_Part):
+class Aggregate(DocumentPart):
     """Settings of one kind together: `macro` is the mean over settings, `micro` over all their queries.
 
     With a `query_language`, only the settings that ask in it. `ceilings` is what the best possible ranking gets.
@@ -114,25 +107,25 @@ class Aggregate(_Part):
     ceilings: dict[str, float | None]
 
 
-class LanguageValue(_Part):
+class LanguageValue(DocumentPart):
     """A bias score's value for one language."""
 
     language: str
     value: float | None
 
 
-class BiasResult(_Part):
+class BiasResult(DocumentPart):
     """One bias score; `rows_by` says which languages `rows` are about, `references` are floors and chance levels."""
 
     name: str
     value: float | None
     interval: Bounds | None = None
-    references: dict[str, float | None] = {}
+    references: dict[str, float | None] = Field(default={})
     rows_by: Literal["query_language", "document_language"] | None = None
     rows: tuple[LanguageValue, ...] = ()
 
 
-class LanguageShare(_Part):
+class LanguageShare(DocumentPart):
     """A document language's share of the top `cutoff`, divided by its share of the pool."""
 
     cutoff: int
@@ -141,7 +134,7 @@ class LanguageShare(_Part):
     share: float | None
 
 
-class Bias(_Part):
+class Bias(DocumentPart):
     """The bias scores of the multilingual pool, over topics with relevant documents in at least two languages."""
 
     document_languages: tuple[str, ...]
@@ -156,7 +149,7 @@ class Bias(_Part):
         return next((score for score in self.scores if score.name == name), None)
 
 
-class CaptionScores(_Part):
+class CaptionScores(DocumentPart):
     """How the captions of one language go with their images; the mean over languages where `language` is null.
 
     `r_mean` is the mean of the six hit rates, Success@1, 5 and 10 from captions to images and back. `clip_score` is the
@@ -173,14 +166,14 @@ class CaptionScores(_Part):
     intervals: dict[str, Bounds | None]
 
 
-class ImageText(_Part):
+class ImageText(DocumentPart):
     """How well captions and images go together, by language of the captions."""
 
     languages: tuple[CaptionScores, ...]
     mean: CaptionScores
 
 
-class Statistics(_Part):
+class Statistics(DocumentPart):
     """How the intervals were made: `unit` was resampled, `redraws` resamples left a setting empty."""
 
     unit: str
@@ -191,24 +184,7 @@ class Statistics(_Part):
     redraws: int
 
 
-class IndexCost(_Part):
-    """What one index over the documents of one pool took: built and searched in one thread, query by query.
-
-    `keys` are those of the index as they came out for this pool, `depth` is how long lists could be at most, `bytes`
-    the size of the index as it would be written; seconds are those of the processor.
-    """
-
-    document_languages: tuple[str, ...]
-    n_documents: int = Field(ge=0)
-    keys: dict[str, int]
-    depth: int = Field(ge=0)
-    bytes: int = Field(ge=0)
-    build_seconds: float = Field(ge=0)
-    n_queries: int = Field(ge=0)
-    search_seconds: float = Field(ge=0)
-
-
-class Cost(_Part):
+class Cost(DocumentPart):
     """What the run took; the only part that differs between two runs of the same thing.
 
     Texts and images are distinct ones; `indexes` are those of approximate search, one for each pool.
@@ -228,7 +204,7 @@ class Cost(_Part):
     indexes: tuple[IndexCost, ...] = ()
 
 
-class Environment(_Part):
+class Environment(DocumentPart):
     """What the run ran on."""
 
     mlbench: str
@@ -240,14 +216,14 @@ class Environment(_Part):
     git_commit: str | None
 
 
-class RanksFile(_Part):
+class RanksFile(DocumentPart):
     """The file of counts beside the document."""
 
     name: str
     sha256: str
 
 
-class Result(_Part):
+class Result(DocumentPart):
     """Everything that is published of one retriever on one task."""
 
     schema_version: Literal[1] = 1
@@ -294,11 +270,6 @@ class Result(_Part):
 _LARGEST = 64 * 2**20
 # What other documents that may lie beside results have not.
 _OWN_KEYS = frozenset({"retriever", "ranks"})
-
-
-def to_json(result: Result) -> str:
-    """Return the document as JSON with sorted keys, ending in a newline; the same result gives the same text."""
-    return json.dumps(result.model_dump(mode="json"), ensure_ascii=False, indent=1, sort_keys=True) + "\n"
 
 
 def json_schema() -> str:

@@ -7,10 +7,11 @@ import click
 
 from mlbench.cli.progress import WARNING, Screen, console, pass_screen
 from mlbench.errors import InvalidResult, UserError
+from mlbench.io.document import to_json
 from mlbench.measures.ranked import parse
 from mlbench.protocols import Progress
 from mlbench.reports.formatting import harmless, visible
-from mlbench.reports.history.content import Order, history, to_json
+from mlbench.reports.history.content import Order, history
 from mlbench.reports.history.render import history_report, history_svg
 from mlbench.reports.result.formats import save
 from mlbench.results import Result, read_result, results_in

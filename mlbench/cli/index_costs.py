@@ -8,10 +8,11 @@ import click
 
 from mlbench.cli.options import find_writers, keep_results
 from mlbench.cli.progress import Screen, console, pass_screen
-from mlbench.compare.index_costs import IndexCostOptions, IndexCosts, compare_indexes, to_json
+from mlbench.compare.index_costs import IndexCostOptions, IndexCosts, compare_indexes
 from mlbench.compare.pairing import ResultWithRanks
 from mlbench.errors import UserError
 from mlbench.evaluation.verify import read_pair
+from mlbench.io.document import to_json
 from mlbench.reports.index_costs.render import index_console, index_markdown, index_page
 from mlbench.reports.result.formats import as_text, save
 from mlbench.results import LARGEST_SEED, MOST_RESAMPLES

@@ -20,12 +20,13 @@ from mlbench.compare.pairing import Side, find_side, read_side, why_incomparable
 from mlbench.errors import UserError
 from mlbench.evaluation.evaluate import measure, open_model
 from mlbench.evaluation.options import Options
+from mlbench.io.document import to_json
 from mlbench.protocols import Progress, Resources, Runtime
 from mlbench.ranking.run_files import DEPTH, LONGEST, SaveRun
 from mlbench.reports.formatting import harmless
 from mlbench.reports.result.console import console_report
 from mlbench.reports.result.formats import console_reports
-from mlbench.results import Result, check_folder, to_json, write_result
+from mlbench.results import Result, check_folder, write_result
 from mlbench.retrievers.pipelines.ann_index import with_indexes
 from mlbench.retrievers.pipelines.declaration import Index, parse_index
 from mlbench.tasks.task import Task, load_task

@@ -10,7 +10,7 @@ import click
 
 from mlbench.cli.options import assignments
 from mlbench.cli.progress import Screen, console, pass_screen
-from mlbench.compare.sweep import to_json
+from mlbench.io.document import to_json
 from mlbench.protocols import Runtime
 from mlbench.reports.formatting import harmless
 from mlbench.reports.result.formats import save

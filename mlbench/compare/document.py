@@ -3,9 +3,8 @@
 import json
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
-
 from mlbench.compare.gate import Gate, Rule
+from mlbench.io.document import DocumentPart
 from mlbench.results import Bounds
 from mlbench.statistics.differences import Subject
 from mlbench.statistics.paired_tests import PairedTests
@@ -14,11 +13,7 @@ SCHEMA_VERSION = 1
 Verdict = Literal["better", "same", "worse"]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class ComparedSystem(_Part):
+class ComparedSystem(DocumentPart):
     """One side of a comparison: a retriever, or the training seeds of one recipe.
 
     `spec` is how the first was asked for; `fingerprints` and `files` (names, without folders) are those of each seed.
@@ -29,7 +24,7 @@ class ComparedSystem(_Part):
     files: tuple[str, ...]
 
 
-class Check(_Part):
+class Check(DocumentPart):
     """One line of the gate.
 
     `allowed` is the largest drop (or rise, of what is better when lower) for a rule, the bound for a floor or a
@@ -52,7 +47,7 @@ class Check(_Part):
     reason: str
 
 
-class TaskComparison(_Part):
+class TaskComparison(DocumentPart):
     """One task on which both sides were measured; `languages` are those compared, `shared_only` says that not all are.
 
     `verdicts` are those of `tests.lines`, in their order; null where nothing was tested.
@@ -71,7 +66,7 @@ class TaskComparison(_Part):
     checks: tuple[Check, ...]
 
 
-class Comparison(_Part):
+class Comparison(DocumentPart):
     """All tasks of a comparison under one gate; `checks` are those that belong to no compared task.
 
     `uncompared` names tasks that only one side has.

@@ -1,39 +1,34 @@
 """Index costs: what approximate indexes change in every number, how fast and how large they are."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 
 from mlbench.collection.languages import KINDS, Kind
 from mlbench.compare.compare import contrast_pair
 from mlbench.compare.pairing import ResultWithRanks, pair_up
 from mlbench.errors import InvalidResult, UserError
-from mlbench.protocols import Parameter
+from mlbench.io.document import DocumentPart
+from mlbench.protocols import IndexCost, Parameter
 from mlbench.ranking.ranks import MISSING, UNKNOWN, UNLISTED, Ranks, pool_counts
-from mlbench.results import Bounds, IndexCost, Result, RetrieverInfo, Statistics
+from mlbench.results import Bounds, Result, RetrieverInfo, Statistics
 from mlbench.statistics.differences import Difference, Differences, Subject
 from mlbench.version import __version__
 
 SCHEMA_VERSION = 1
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Change(_Part):
+class Change(DocumentPart):
     """The value with an index minus one without, and its paired interval over clusters of topics."""
 
     difference: float | None
     interval: Bounds | None
 
 
-class IndexCostLine(_Part):
+class IndexCostLine(DocumentPart):
     """A measure over the settings of a kind, or of those that ask in one language; without a kind, a bias score.
 
     `exact` is the value of whole exact lists, `cut` that of exact lists which end where those of the index end, `value`
@@ -51,7 +46,7 @@ class IndexCostLine(_Part):
     own: Change
 
 
-class Overlap(_Part):
+class Overlap(DocumentPart):
     """The mean share of an exact list's first `cutoff` documents that the index has among its own first.
 
     In the pool of all languages; for the queries of one language, or without it for all.
@@ -62,7 +57,7 @@ class Overlap(_Part):
     share: float
 
 
-class Speed(_Part):
+class Speed(DocumentPart):
     """How fast an index answers in its largest pools, those of most languages, one query at a time in one thread.
 
     `against_flat` is how many times as fast as brute force in the same pools, null where that was not measured.
@@ -77,7 +72,7 @@ class Speed(_Part):
     bytes: int
 
 
-class IndexReport(_Part):
+class IndexReport(DocumentPart):
     """One index; `unretrieved` are the shares of relevant documents that lists do not hold, by kind of settings."""
 
     name: str
@@ -103,7 +98,7 @@ class IndexReport(_Part):
         return next((each.share for each in found), None)
 
 
-class Exact(_Part):
+class Exact(DocumentPart):
     """The result without an index: it counts the ranks of relevant documents in all pools at once, in batches."""
 
     spec: str
@@ -114,7 +109,7 @@ class Exact(_Part):
     rank_seconds: float
 
 
-class IndexCosts(_Part):
+class IndexCosts(DocumentPart):
     """Every index against the exact result, in the order of kinds and, within one, of speed, the slowest first."""
 
     schema_version: Literal[1] = 1
@@ -128,11 +123,6 @@ class IndexCosts(_Part):
     statistics: Statistics
     exact: Exact
     indexes: tuple[IndexReport, ...]
-
-
-def to_json(costs: IndexCosts) -> str:
-    """Return the document as JSON with sorted keys, ending in a newline."""
-    return json.dumps(costs.model_dump(mode="json"), ensure_ascii=False, indent=1, sort_keys=True) + "\n"
 
 
 def cut_lists(exact: Ranks, indexed: Ranks, lengths: Mapping[str, int]) -> Ranks:

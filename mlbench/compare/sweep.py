@@ -1,6 +1,5 @@
 """The document of a sweep: arms of one recipe, several training seeds each, measured and compared on some tasks."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
@@ -8,10 +7,11 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import Field, JsonValue, ValidationError
 
 from mlbench.collection.languages import IMAGE, Kind, Setting
 from mlbench.errors import InvalidResult
+from mlbench.io.document import DocumentPart
 from mlbench.io.untrusted import parse
 from mlbench.ranking.ranks import Ranks
 from mlbench.results import Bounds, Result, Statistics, TaskInfo
@@ -32,11 +32,7 @@ NO_PREFERENCE = 0.5
 """The best own_language_preference: a document is not preferred for its language."""
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class SweepAxis(_Part):
+class SweepAxis(DocumentPart):
     """A key of the recipe and the values it takes; `name` is the key as short as it is clear."""
 
     name: str
@@ -44,7 +40,7 @@ class SweepAxis(_Part):
     values: tuple[JsonValue, ...]
 
 
-class Arm(_Part):
+class Arm(DocumentPart):
     """One value of every axis.
 
     `confounded` says in what, beside what is swept, the arm differs from the base arm: data, rows, views or updates.
@@ -56,7 +52,7 @@ class Arm(_Part):
     confounded: tuple[str, ...] = ()
 
 
-class Point(_Part):
+class Point(DocumentPart):
     """An arm trained with one seed; `checkpoint` and `results` (by task) are paths beside the document.
 
     `rows_digest` is that of the rows and views drawn, None where the checkpoint does not say.
@@ -72,7 +68,7 @@ class Point(_Part):
     results: dict[str, str]
 
 
-class ArmFigure(_Part):
+class ArmFigure(DocumentPart):
     """A macro mean of a measure over a kind of settings, or without a kind a bias score or one of captions.
 
     With a `language` it is that of the captions in it alone, beside images. `values` are those of the seeds, `mean`
@@ -94,7 +90,7 @@ class ArmFigure(_Part):
         return Bounds(low=min(known), high=max(known)) if len(known) == len(self.values) > 1 else None
 
 
-class ArmFigures(_Part):
+class ArmFigures(DocumentPart):
     """The figures of one arm."""
 
     arm: str
@@ -106,7 +102,7 @@ class ArmFigures(_Part):
         return next((each for each in self.figures if (each.name, each.kind, each.language) == wanted), None)
 
 
-class ArmPair(_Part):
+class ArmPair(DocumentPart):
     """All figures of one arm against another: `lines` as `compare_ranks` makes them, adjusted within the pair."""
 
     base: str
@@ -119,7 +115,7 @@ class ArmPair(_Part):
         return next((each for each in self.lines if (each.name, each.kind, each.language) == wanted), None)
 
 
-class Claim(_Part):
+class Claim(DocumentPart):
     """Which arm is best in one figure, and which comes second.
 
     `p` is two-sided and adjusted, null where nothing is tested. `separable` says whether the difference of the two is
@@ -136,7 +132,7 @@ class Claim(_Part):
     separable: bool | None
 
 
-class TaskSweep(_Part):
+class TaskSweep(DocumentPart):
     """All arms on one task; `pairs` begins with those against the base arm."""
 
     name: str
@@ -159,7 +155,7 @@ class TaskSweep(_Part):
         return next((each for each in self.claims if (each.name, each.kind) == (name, kind)), None)
 
 
-class Sweep(_Part):
+class Sweep(DocumentPart):
     """Everything that a sweep found; the same points give the same document, to the byte."""
 
     schema_version: Literal[1] = 1
@@ -191,11 +187,6 @@ def is_separable(line: Line, level: float = 0.05) -> bool | None:
     if line.adjusted is not None:
         return line.adjusted.two_sided < level
     return None if line.interval is None else not line.interval.low <= 0 <= line.interval.high
-
-
-def to_json(sweep: Sweep) -> str:
-    """Return the document as JSON with sorted keys, ending in a newline."""
-    return json.dumps(sweep.model_dump(mode="json"), ensure_ascii=False, indent=1, sort_keys=True) + "\n"
 
 
 def from_json(content: bytes) -> Sweep:

@@ -16,14 +16,22 @@ from mlbench.evaluation.options import Clock, Options, RankedTask, askable, text
 from mlbench.evaluation.streaming.run import rank_stream
 from mlbench.io.cache import cache_dir
 from mlbench.open_model import LoadedModel, ModelSource, adopt, describe, open_retriever, training_of
-from mlbench.protocols import Encoder, Preparable, ReadsImages
+from mlbench.protocols import Encoder, HasIndexCosts, Preparable, ReadsImages
 from mlbench.ranking.count_ahead import Tiling
 from mlbench.ranking.index_arrays import CountTable, IndexArrays, index_collection, to_ranks
 from mlbench.ranking.rank_documents import grid_vectors, rank_lists, rank_vectors
 from mlbench.ranking.ranks_file import write_ranks
 from mlbench.ranking.run_files import Recorded, RunFiles, save_rankings
-from mlbench.results import Cost, RanksFile, Result, TaskInfo, check_folder, digest, file_stem, write_result
-from mlbench.retrievers.pipelines.parts import Composite
+from mlbench.results import (
+    Cost,
+    RanksFile,
+    Result,
+    TaskInfo,
+    check_folder,
+    digest,
+    file_stem,
+    write_result,
+)
 from mlbench.statistics.score import ScoreRequest, Scores, score
 from mlbench.tasks.load import is_sharded, load_collection
 from mlbench.tasks.task import Task, load_task
@@ -212,7 +220,7 @@ def _cost(model: LoadedModel, counted: RankedTask, clock: Clock, tokens: int) ->
         score_seconds=round(clock.laps["score"], 3),
         peak_bytes=peak_bytes(),
         finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        indexes=model.retriever.index_costs if isinstance(model.retriever, Composite) else (),
+        indexes=model.retriever.index_costs if isinstance(model.retriever, HasIndexCosts) else (),
     )
 
 

@@ -24,7 +24,14 @@ from mlbench.leaderboard.check_files import (
 )
 from mlbench.leaderboard.check_ranks import alignment_fault, counts_fault
 from mlbench.leaderboard.entries import ENTRY_FILE, LONGEST_NAME, Entry, files_of, fingerprint_of
-from mlbench.leaderboard.protocol import AcceptedTask, data_fault, describe, protocol_fault, reported_fault, shape_fault
+from mlbench.leaderboard.protocol import (
+    AcceptedTask,
+    data_fault,
+    describe,
+    protocol_fault,
+    reported_fault,
+    shape_fault,
+)
 from mlbench.ranking.ranks import Ranks
 from mlbench.ranking.ranks_file import ALIGNMENT, ARRAYS, read_ranks
 from mlbench.results import Cost, Environment, Result, RetrieverInfo, digest

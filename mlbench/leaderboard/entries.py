@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from hashlib import sha256
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from mlbench.collection.languages import Kind
+from mlbench.io.document import DocumentPart
 
 SCHEMA_VERSION = 1
 ENTRY_FILE = "entry.json"
@@ -23,11 +24,7 @@ Phrase = Annotated[str, Field(min_length=1, max_length=100)]
 Sentences = Annotated[str, Field(max_length=500)]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class ReportedValue(_Part):
+class ReportedValue(DocumentPart):
     """A number as a source gives it: a measure's mean over a kind of settings, or without a kind a bias score.
 
     With a `query_language`, only of the settings that ask in it.
@@ -39,7 +36,7 @@ class ReportedValue(_Part):
     value: float
 
 
-class ReportedTask(_Part):
+class ReportedTask(DocumentPart):
     """What a source reports for one task; `unstated` are the parts of the protocol that it leaves open.
 
     `aggregation` is how means were made: macro means over settings and micro means over queries never share a column.
@@ -53,7 +50,7 @@ class ReportedTask(_Part):
     values: tuple[ReportedValue, ...]
 
 
-class Entry(_Part):
+class Entry(DocumentPart):
     """One row of the leaderboard: what its submitter says of it, and the digests of the files that prove the numbers.
 
     `name` is that of the folder, `parameters` counts the weights, `licence` is that of the model, `source` is where
@@ -70,7 +67,7 @@ class Entry(_Part):
     licence: Phrase | None = None
     parameters: Annotated[int, Field(ge=0, le=MOST_PARAMETERS)] | None = None
     tasks: tuple[Name, ...] = ()
-    files: dict[str, Digest] = {}
+    files: dict[str, Digest] = Field(default={})
     source: Sentences | None = None
     reported: tuple[ReportedTask, ...] = ()
     fingerprint: Digest

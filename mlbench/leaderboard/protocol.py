@@ -5,10 +5,11 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from mlbench.collection.languages import IMAGE, IMAGE_KINDS, Kind
 from mlbench.errors import UserError
+from mlbench.io.document import DocumentPart
 from mlbench.leaderboard.entries import ReportedTask, ReportedValue
 from mlbench.measures.bias import BIAS_SCORES
 from mlbench.measures.ranked import parse
@@ -20,11 +21,7 @@ SCHEMA_VERSION = 1
 _LONGEST_ID = 80
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class AcceptedSetting(_Part):
+class AcceptedSetting(DocumentPart):
     """One setting, with the numbers of queries and documents that every result of the task has in it."""
 
     kind: Kind
@@ -34,7 +31,7 @@ class AcceptedSetting(_Part):
     n_documents: int
 
 
-class Sizes(_Part):
+class Sizes(DocumentPart):
     """How long the arrays of a ranks file are; `rows` are pairs of a query and a relevant document, `top` a depth."""
 
     topics: int = Field(ge=1)
@@ -44,7 +41,7 @@ class Sizes(_Part):
     top: int = Field(ge=0)
 
 
-class AcceptedTask(_Part):
+class AcceptedTask(DocumentPart):
     """What a result must be of to stand on the leaderboard: the data, aspect by aspect, and the protocol.
 
     `data` are digests (see `observations.describe_data`), `missing documents` among them: which relevant documents the

@@ -18,7 +18,15 @@ from mlbench.leaderboard.entry_page import entry_page
 from mlbench.leaderboard.overview import facts, overview, size
 from mlbench.leaderboard.page_data import MEASURES as DRAWN
 from mlbench.leaderboard.page_data import entry_values, script, task_values
-from mlbench.leaderboard.standings import CheckedResult, EntryPair, Shown, Standings, compare_pairs, gather, standings
+from mlbench.leaderboard.standings import (
+    CheckedResult,
+    EntryPair,
+    Shown,
+    Standings,
+    compare_pairs,
+    gather,
+    standings,
+)
 from mlbench.measures.bias import BIAS_SCORES
 from mlbench.measures.ranked import EXPLANATIONS
 from mlbench.protocols import Progress, Silence

@@ -10,14 +10,27 @@ from numpy.typing import NDArray
 
 from mlbench.collection.languages import IMAGE_KINDS, TEXT_KINDS, Setting
 from mlbench.errors import InvalidResult
-from mlbench.leaderboard.columns import BIAS_SCORES, COLUMNS, BoardColumn, BoardNumber, measured, measures_of, reported
+from mlbench.leaderboard.columns import (
+    BIAS_SCORES,
+    COLUMNS,
+    BoardColumn,
+    BoardNumber,
+    measured,
+    measures_of,
+    reported,
+)
 from mlbench.leaderboard.entries import Entry, ReportedTask
 from mlbench.ranking.ranks import Ranks
 from mlbench.results import Bounds, Result
 from mlbench.statistics.bias import find_score, replicate
 from mlbench.statistics.differences import TESTED_BIAS_SCORES, ClusterScores, sum_by_cluster
 from mlbench.statistics.paired_tests import FLIPS
-from mlbench.statistics.resampling import contributions, difference_p_values, macro_contributions, percentile_bounds
+from mlbench.statistics.resampling import (
+    contributions,
+    difference_p_values,
+    macro_contributions,
+    percentile_bounds,
+)
 from mlbench.statistics.score import ScoreRequest
 
 Floats = NDArray[np.float64]

@@ -9,8 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from mlbench.protocols import Progress, Silence
-
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 _NOWHERE = np.iinfo(np.int64).max
@@ -85,14 +83,15 @@ def count_ahead(
     blocks: Sequence[Block],
     *,
     tiling: Tiling | None = None,
-    progress: Progress | None = None,
+    advance: Callable[[int], None] | None = None,
 ) -> Counts:
     """Count for each target and block the documents that stand before it, and keep the top of all blocks.
 
     `queries` is float64 (n, dim) on the grid. No queries, no targets or no blocks give arrays of length 0. Working
-    memory is a few tiles for each thread, whatever the number of queries and documents.
+    memory is a few tiles for each thread, whatever the number of queries and documents. `advance` is told how many
+    queries are done.
     """
-    tiling, progress = tiling or Tiling(), progress or Silence()
+    tiling = tiling or Tiling()
     counts = Counts(
         ahead=np.zeros((len(targets.query), len(blocks)), dtype=np.int32),
         ties=np.zeros((len(targets.query), len(blocks)), dtype=np.int32),
@@ -106,12 +105,11 @@ def count_ahead(
         chunk.close()
         return len(chunk.queries)
 
-    progress.start("rank", len(queries))
     # Threads over chunks of queries with single-threaded products keep both cores busy in comparing as well.
     with threadpool_limits(limits=1, user_api="blas"), ThreadPoolExecutor(tiling.threads or cpu_count()) as pool:
         for done in pool.map(work, range(0, len(queries), tiling.rows)):
-            progress.advance(done)
-    progress.finish()
+            if advance:
+                advance(done)
     return counts
 
 

@@ -1,6 +1,6 @@
 """From a retriever's answers to the counts of every relevant document: vectors are counted, lists are looked up."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -37,11 +37,13 @@ def rank_vectors(
     tiling = replace(tiling, depth=tiling.depth + leaving)
     blocks = [Block(documents[own], own) for own in places]
     has_images = IMAGE in collection.languages
+    progress.start("rank", len(queries))
     if has_images:
-        counts, listed = _count_sides(layout, queries, targets, blocks, tiling=tiling, progress=progress)
+        counts, listed = _count_sides(layout, queries, targets, blocks, tiling=tiling, advance=progress.advance)
     else:
-        counts = count_ahead(queries, targets, blocks, tiling=tiling, progress=progress)
+        counts = count_ahead(queries, targets, blocks, tiling=tiling, advance=progress.advance)
         listed = np.tile(np.array([len(own) for own in places], dtype=np.int32), (len(queries), 1))
+    progress.finish()
     if leaving:
         counts = _without_itself(layout, counts, targets, queries, documents)
     return CountTable(
@@ -64,7 +66,7 @@ def _count_sides(
     blocks: Sequence[Block],
     *,
     tiling: Tiling,
-    progress: Progress,
+    advance: Callable[[int], None],
 ) -> tuple[Counts, NDArray[np.int32]]:
     """Count images against captions and captions against images; return the counts, and how many documents were seen.
 
@@ -83,7 +85,7 @@ def _count_sides(
         rows = np.flatnonzero(np.isin(targets.query, asked))
         own = Targets(np.searchsorted(asked, targets.query[rows]), targets.scores[rows], targets.places[rows])
         seen = [blocks[int(column)] for column in columns]
-        part = count_ahead(queries[asked], own, seen, tiling=tiling, progress=progress)
+        part = count_ahead(queries[asked], own, seen, tiling=tiling, advance=advance)
         counts.ahead[np.ix_(rows, columns)], counts.ties[np.ix_(rows, columns)] = part.ahead, part.ties
         counts.top[asked] = part.top
         listed[np.ix_(asked, columns)] = [len(block.places) for block in seen]

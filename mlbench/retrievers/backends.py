@@ -1,47 +1,35 @@
 """Computes the transformer of a dense encoder with torch, or with ONNX Runtime or OpenVINO from a graph made of it."""
 
+import json
 import logging
+import os
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from hashlib import file_digest, sha256
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mlbench.errors import RetrieverError
-
-if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
-    from torch import Tensor
-    from torch.nn import Module
-import json
-import os
-import sys
-from contextlib import suppress
-from hashlib import file_digest
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
-
+from mlbench.errors import MissingExtra, RetrieverError
 from mlbench.io.atomic import remove_leftovers, whole_folder
 from mlbench.io.cache import GRAPHS, cache_dir
-from mlbench.retrievers.checkpoint import DType
+from mlbench.protocols import Parameter, Runtime
+from mlbench.retrievers.load_checkpoint import DType
 
 if TYPE_CHECKING:
     import openvino
-from hashlib import sha256
-from importlib.metadata import version
-from importlib.util import find_spec
-from typing import TYPE_CHECKING, Literal
-
-from mlbench.errors import MissingExtra
-from mlbench.protocols import Parameter, Runtime
-
-if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
+    from torch import Tensor
+    from torch.nn import Module
 
 
 States = NDArray[np.float32]

@@ -8,6 +8,9 @@ from os import cpu_count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from mlbench.collection.images import open_images
 from mlbench.errors import RetrieverError
 
@@ -15,8 +18,6 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from mlbench.retrievers.image_text.towers import Features
-import numpy as np
-from numpy.typing import NDArray
 
 
 def image_batches(

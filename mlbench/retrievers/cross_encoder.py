@@ -11,15 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mlbench.errors import RetrieverError
 from mlbench.protocols import Parameter, Runtime
-from mlbench.retrievers.checkpoint import (
-    DType,
-    LoadOptions,
-    check_checkpoint,
-    digest_checkpoint,
-    find_checkpoint,
-    load_as,
-)
+from mlbench.retrievers.checkpoint_folder import check_checkpoint, digest_checkpoint, find_checkpoint
 from mlbench.retrievers.dense import require_torch
+from mlbench.retrievers.load_checkpoint import DType, LoadOptions, load_as
 
 if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder

@@ -1,49 +1,45 @@
 """Dense encoders: Sentence Transformers checkpoints and plain Hugging Face encoders, with torch."""
 
 import json
+import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
-
-from mlbench.errors import RetrieverError
-from mlbench.protocols import Parameter, Role, Similarity, Vectors
-from mlbench.provenance import Provenance, read_provenance
-from mlbench.retrievers.batching import batch_budget, token_batches
-from mlbench.retrievers.checkpoint import DTYPES, pooling_of, saved_prompts
-
-if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
-    from torch import Tensor
-import os
-import sys
-from importlib.util import find_spec
-from typing import TYPE_CHECKING, cast
-
 from pydantic import BaseModel, ConfigDict, Field
 
-from mlbench.errors import MissingExtra
-from mlbench.protocols import Runtime
+from mlbench.errors import MissingExtra, RetrieverError
+from mlbench.protocols import Parameter, Role, Runtime, Similarity, Vectors
+from mlbench.provenance import Provenance, read_provenance
 from mlbench.retrievers.backends import Backend, check_backend, use_backend
-from mlbench.retrievers.checkpoint import (
+from mlbench.retrievers.batching import batch_budget, token_batches
+from mlbench.retrievers.checkpoint_folder import (
+    check_checkpoint,
+    digest_checkpoint,
+    find_checkpoint,
+    saved_prompts,
+)
+from mlbench.retrievers.load_checkpoint import (
+    DTYPES,
     DType,
     LoadOptions,
     Pooling,
-    check_checkpoint,
-    digest_checkpoint,
     digest_model,
-    find_checkpoint,
     load,
+    pooling_of,
     set_max_length,
     set_pooling,
 )
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
+    from torch import Tensor
 
 
 # Tokenizers without a limit say 10^30.

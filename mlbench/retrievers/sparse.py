@@ -12,8 +12,9 @@ from pydantic import BaseModel
 
 from mlbench.errors import RetrieverError
 from mlbench.protocols import Parameter, Role, Runtime
-from mlbench.retrievers.checkpoint import digest_checkpoint, load_as, read_json, saved_prompts
+from mlbench.retrievers.checkpoint_folder import digest_checkpoint, read_json, saved_prompts
 from mlbench.retrievers.dense import require_torch
+from mlbench.retrievers.load_checkpoint import load_as
 from mlbench.retrievers.token_scores import Floats, TextLists, TextSettings, find, row_steps
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from tokenizers import Tokenizer
 from mlbench.errors import DataError, RetrieverError
 from mlbench.protocols import Parameter, Role, Runtime, Similarity, Vectors
 from mlbench.provenance import Provenance, read_provenance
-from mlbench.retrievers.checkpoint import find_checkpoint, saved_prompts
+from mlbench.retrievers.checkpoint_folder import find_checkpoint, saved_prompts
 from mlbench.retrievers.static_checkpoint import (
     StaticFolder,
     has_table,

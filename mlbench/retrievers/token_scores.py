@@ -15,7 +15,8 @@ from mlbench.collection.languages import Setting
 from mlbench.collection.records import Document, Query
 from mlbench.protocols import Parameter, Role, Runtime
 from mlbench.ranking.count_ahead import best_columns, by_id
-from mlbench.retrievers.checkpoint import DType, LoadOptions, check_checkpoint, find_checkpoint
+from mlbench.retrievers.checkpoint_folder import check_checkpoint, find_checkpoint
+from mlbench.retrievers.load_checkpoint import DType, LoadOptions
 
 Encoded = TypeVar("Encoded")
 Floats = NDArray[np.float64]

@@ -10,12 +10,19 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 
 from mlbench.collection.languages import Kind
+from mlbench.io.document import DocumentPart
 from mlbench.ranking.ranks import Ranks
 from mlbench.results import Bounds, Statistics
-from mlbench.statistics.differences import FAMILIES, Difference, Differences, Subject, find_differences, sum_by_cluster
+from mlbench.statistics.differences import (
+    FAMILIES,
+    Difference,
+    Differences,
+    Subject,
+    find_differences,
+    sum_by_cluster,
+)
 from mlbench.statistics.resampling import PValues, paired_randomization
 from mlbench.statistics.score import ScoreRequest
 
@@ -26,11 +33,7 @@ LOWER_IS_BETTER = frozenset({"own_language_preference", "rank_distance", "rank_d
 """Of what is tested, what gets worse as it grows. Retrievers prefer their own language: less is nearer to chance."""
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Tails(_Part):
+class Tails(DocumentPart):
     """p-values against any difference, and against a candidate that is higher (`greater`) or lower (`less`)."""
 
     two_sided: float
@@ -57,7 +60,7 @@ class Line(Subject):
     seed_pairs: tuple[tuple[float, ...], ...] = ()
 
 
-class PairedTests(_Part):
+class PairedTests(DocumentPart):
     """Every difference of two systems on one task, tested where it is a primary one.
 
     `flips` sign patterns were tried; `exact` says that these are all there are. They and the resamples of the intervals

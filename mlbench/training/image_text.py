@@ -16,7 +16,8 @@ from mlbench.collection.records import Image
 from mlbench.errors import RetrieverError, UserError
 from mlbench.io.cache import kept_folder
 from mlbench.protocols import Progress, Runtime
-from mlbench.retrievers.checkpoint import LoadOptions, find_checkpoint, load
+from mlbench.retrievers.checkpoint_folder import find_checkpoint
+from mlbench.retrievers.load_checkpoint import LoadOptions, load
 from mlbench.training.data import TrainingData, used_texts
 from mlbench.training.recipe import Recipe
 from mlbench.training.recipe_tables import HEAD, ImageTextModel

@@ -2,20 +2,13 @@
 
 import json
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-
-from mlbench.training.data import TrainingData
-from mlbench.training.recipe import Recipe
-
-if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
-from collections.abc import Mapping
-
 from pydantic import JsonValue
 
 from mlbench.errors import DataError
@@ -24,11 +17,15 @@ from mlbench.io.atomic import write_whole
 from mlbench.io.untrusted import parse
 from mlbench.provenance import MANIFEST, SCHEMA_VERSION, Contamination, Provenance, TrainedOn
 from mlbench.training.contamination import Findings
-from mlbench.training.data import RowSelection
+from mlbench.training.data import RowSelection, TrainingData
 from mlbench.training.index import ABSENT, RowIndex
+from mlbench.training.recipe import Recipe
 from mlbench.training.recipe_tables import DataSet
 from mlbench.training.sampler import Tally
 from mlbench.version import __version__
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
 
 Losses = tuple[tuple[int, float], ...]
 LAST = "modules.json"

@@ -1,7 +1,10 @@
 """Trains static encoders, tables of subword vectors, with a loop of its own: only the rows of a batch are touched."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,30 +13,19 @@ from safetensors import SafetensorError, safe_open
 
 from mlbench.errors import UserError
 from mlbench.io.atomic import whole_file
-from mlbench.protocols import Vectors
+from mlbench.protocols import Progress, Runtime, Silence, Vectors
 from mlbench.training.cropping import Floats
+from mlbench.training.data import TrainingData, used_texts
 from mlbench.training.examples import Examples
 from mlbench.training.index import ABSENT, Ints
 from mlbench.training.losses import info_nce
+from mlbench.training.manifest import TrainingOutcome, save_model, work_folder
+from mlbench.training.recipe import Recipe
 from mlbench.training.recipe_tables import Loss
-from mlbench.training.vocabulary import Tokens
+from mlbench.training.vocabulary import SubwordVocabulary, Tokens, learn_vocabulary
 
 if TYPE_CHECKING:
     import torch
-import json
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, replace
-from math import isfinite
-from typing import TYPE_CHECKING
-
-from mlbench.protocols import Progress, Runtime, Silence
-from mlbench.training.data import TrainingData, used_texts
-from mlbench.training.manifest import TrainingOutcome, save_model, work_folder
-from mlbench.training.recipe import Recipe
-from mlbench.training.vocabulary import SubwordVocabulary, learn_vocabulary
-
-if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 

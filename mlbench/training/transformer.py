@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from mlbench.errors import MissingExtra, RetrieverError, UserError
 from mlbench.protocols import Progress, Runtime, Silence
-from mlbench.retrievers.checkpoint import LoadOptions, find_checkpoint, load, set_max_length, set_pooling
+from mlbench.retrievers.checkpoint_folder import find_checkpoint
+from mlbench.retrievers.load_checkpoint import LoadOptions, load, set_max_length, set_pooling
 from mlbench.training.data import TrainingData
 from mlbench.training.image_text import load_image_text
 from mlbench.training.manifest import Losses, TrainingOutcome, save_model, work_folder

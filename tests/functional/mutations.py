@@ -31,12 +31,13 @@ from mlbench.errors import UserError
 from mlbench.evaluation.evaluate import evaluate
 from mlbench.evaluation.options import Options
 from mlbench.evaluation.verify import read_pair, verify
+from mlbench.io.document import to_json
 from mlbench.ranking.run_files import SaveRun
 from mlbench.reports.result.formats import FORMATS, as_text, render, render_pools
 from mlbench.reports.result.pool import answer_pool
 from mlbench.reports.topic.console import TopicScreen
 from mlbench.reports.topic.content import WORST, find_topic, look_at
-from mlbench.results import read_result, to_json
+from mlbench.results import read_result
 from mlbench.tasks.load import load_collection
 from mlbench.tasks.task import load_task
 

@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
+from mlbench import cli
 from mlbench.cli.progress import (
     Bars,
     Pace,

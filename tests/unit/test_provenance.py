@@ -14,7 +14,7 @@ from mlbench.evaluation.options import Options
 from mlbench.protocols import Parameter, Silence
 from mlbench.provenance import MANIFEST, Contamination, Provenance, TrainedOn, read_provenance
 from mlbench.results import RetrieverInfo
-from mlbench.retrievers.checkpoint import digest_checkpoint
+from mlbench.retrievers.checkpoint_folder import digest_checkpoint
 
 Manifest = dict[str, Any]
 

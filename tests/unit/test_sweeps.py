@@ -3,8 +3,9 @@ import json
 import pytest
 from unit.report.sweep_cases import make_sweep
 
-from mlbench.compare.sweep import from_json, is_separable, loss, to_json
+from mlbench.compare.sweep import from_json, is_separable, loss
 from mlbench.errors import InvalidResult
+from mlbench.io.document import to_json
 from mlbench.results import Bounds
 from mlbench.statistics.paired_tests import Line, Tails
 

@@ -1,34 +1,28 @@
 """The engine of many machines: workers on the nodes of a Ray cluster, which is joined or started here."""
 
+import logging
+import os
 import platform
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from importlib.util import find_spec
+from secrets import token_hex
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Generic
 
-from mlbench.errors import EngineError, InternalError
-from mlbench.evaluation.distributed.dispatch import Answered, Lost, Ready
+from mlbench.errors import EngineError, InternalError, MissingExtra
+from mlbench.evaluation.distributed.dispatch import Answered, Lost, Ready, dispatch
 from mlbench.evaluation.distributed.serving import revive
-from mlbench.protocols import Answer, Item
+from mlbench.protocols import Answer, Engine, Item, Progress, Resources
 from mlbench.version import __version__
 
 if TYPE_CHECKING:
     from ray import ObjectRef
     from ray.actor import ActorHandle
-import logging
-import os
-import socket
-import subprocess
-import sys
-from collections.abc import Sequence
-from contextlib import contextmanager
-from importlib.util import find_spec
-from secrets import token_hex
-
-from mlbench.errors import MissingExtra
-from mlbench.evaluation.distributed.dispatch import dispatch
-from mlbench.protocols import Engine, Progress, Resources
 
 ROOM = 60.0
 """Seconds for which a cluster may have no room for any worker."""

@@ -1,17 +1,15 @@
 """Checkpoints measured one after the other: results of the same data in their order, and what changed."""
 
-import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
-
 from mlbench.collection.languages import KINDS, Kind
 from mlbench.compare.sweep import loss
 from mlbench.errors import UnknownName, UserError
+from mlbench.io.document import DocumentPart
 from mlbench.reports.formatting import visible
 from mlbench.results import Bounds, Result
 
@@ -80,11 +78,7 @@ SCORES = ("own_language_preference", "rank_distance")
 """The bias scores of a history."""
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class HistoryFigure(_Part):
+class HistoryFigure(DocumentPart):
     """The macro mean of a measure over a kind of settings, or without a kind a bias score, as its document has it.
 
     `from_previous` and `from_best` are this value minus that of the checkpoint before, and minus the best of all that
@@ -100,7 +94,7 @@ class HistoryFigure(_Part):
     best: bool = False
 
 
-class Checkpoint(_Part):
+class Checkpoint(DocumentPart):
     """One result: `name` is as short as it is clear, `steps` are those trained, null where the checkpoint is silent."""
 
     name: str
@@ -116,7 +110,7 @@ class Checkpoint(_Part):
         return next(each for each in self.figures if (each.name, each.kind) == (name, kind))
 
 
-class ResultSeries(_Part):
+class ResultSeries(DocumentPart):
     """All results of one task on the same data, in the order of training `steps`, of `time`, or of `name`.
 
     `confidence`, `resamples` and `n_clusters` are those of the intervals, null where they differ.
@@ -136,16 +130,11 @@ class ResultSeries(_Part):
     checkpoints: tuple[Checkpoint, ...]
 
 
-class History(_Part):
+class History(DocumentPart):
     """Every series; results of a task on other data are series of their own."""
 
     schema_version: Literal[1] = 1
     series: tuple[ResultSeries, ...]
-
-
-def to_json(found: History) -> str:
-    """Return the document as JSON with sorted keys, ending in a newline."""
-    return json.dumps(found.model_dump(mode="json"), ensure_ascii=False, indent=1, sort_keys=True) + "\n"
 
 
 def history(

@@ -10,8 +10,25 @@ from rich.text import Text
 
 from mlbench.collection.languages import KINDS, Kind
 from mlbench.reports.console import GAP, FittedTable, Flow, cell_width
-from mlbench.reports.formatting import ABSENT, SHORT, Quantity, count, harmless, heading, quick_look, signed, spoken
-from mlbench.reports.history.content import SCORES, Checkpoint, History, HistoryFigure, ResultSeries, quantities
+from mlbench.reports.formatting import (
+    ABSENT,
+    SHORT,
+    Quantity,
+    count,
+    harmless,
+    heading,
+    quick_look,
+    signed,
+    spoken,
+)
+from mlbench.reports.history.content import (
+    SCORES,
+    Checkpoint,
+    History,
+    HistoryFigure,
+    ResultSeries,
+    quantities,
+)
 from mlbench.reports.svg import HEIGHT, LINE, WIDTH, Chart, ChartAxis, Mark, chart_svg
 from mlbench.reports.svg import ChartSeries as Drawn
 

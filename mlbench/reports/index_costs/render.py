@@ -11,7 +11,15 @@ from mlbench.collection.languages import KINDS
 from mlbench.compare.index_costs import IndexCosts, IndexReport
 from mlbench.protocols import Parameter
 from mlbench.reports.console import FittedTable, Flow
-from mlbench.reports.formatting import SHORT, Quantity, decimal, harmless, heading, markdown_table, markdown_text
+from mlbench.reports.formatting import (
+    SHORT,
+    Quantity,
+    decimal,
+    harmless,
+    heading,
+    markdown_table,
+    markdown_text,
+)
 from mlbench.reports.index_costs.content import IndexCell, IndexTable, headline, notes, tables
 from mlbench.reports.svg import Chart, ChartAxis, ChartSeries, Drawing, Mark, chart_svg
 

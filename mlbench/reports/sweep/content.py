@@ -6,14 +6,7 @@ from dataclasses import dataclass
 from pydantic import JsonValue
 
 from mlbench.compare.sweep import Arm, ArmFigure, ArmPair, Claim, Sweep, SweepAxis, TaskSweep, is_separable
-from mlbench.reports.formatting import (
-    ABSENT,
-    Quantity,
-    count,
-    intervals,
-    p_text,
-    spoken,
-)
+from mlbench.reports.formatting import ABSENT, Quantity, count, intervals, p_text, spoken
 from mlbench.statistics.paired_tests import Line
 
 SEPARABLE, INSEPARABLE = "*", "~"

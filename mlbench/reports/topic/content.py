@@ -6,11 +6,11 @@ from difflib import get_close_matches
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 
 from mlbench.collection.languages import IMAGE, whole_pool
 from mlbench.collection.records import Collection, Image
 from mlbench.errors import UserError
+from mlbench.io.document import DocumentPart
 from mlbench.measures.ranked import UNRETRIEVED, parse, relevant_ranks
 from mlbench.ranking.ranks import MISSING, Ranks, can_answer, pool_counts
 from mlbench.results import Result
@@ -20,11 +20,7 @@ WORST = "worst"
 _AP = parse("AP")
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class ListedDocument(_Part):
+class ListedDocument(DocumentPart):
     """A document near the top of a list; `position` counts from 1."""
 
     position: int
@@ -34,7 +30,7 @@ class ListedDocument(_Part):
     text: str | None
 
 
-class TopicQuery(_Part):
+class TopicQuery(DocumentPart):
     """The topic in one language: its AP in the pool, and the top of its list there, as far as it was kept."""
 
     language: str
@@ -43,7 +39,7 @@ class TopicQuery(_Part):
     top: tuple[ListedDocument, ...]
 
 
-class DocumentRank(_Part):
+class DocumentRank(DocumentPart):
     """Where a relevant document stands for one query: in the pool, and in the corpus of its own language alone.
 
     None where it was not retrieved, or nobody asked.
@@ -54,7 +50,7 @@ class DocumentRank(_Part):
     in_language: int | None
 
 
-class RelevantDocument(_Part):
+class RelevantDocument(DocumentPart):
     """A relevant document; `missing` says that it is judged, but not in the corpus."""
 
     doc_id: str
@@ -65,7 +61,7 @@ class RelevantDocument(_Part):
     standings: tuple[DocumentRank, ...]
 
 
-class Topic(_Part):
+class Topic(DocumentPart):
     """A topic; `pool` is all languages of the task, or empty where a ranker was not asked for them together.
 
     An image is asked against the captions of all languages, a caption against images. The text of an image is the name

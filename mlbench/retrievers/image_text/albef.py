@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from mlbench.errors import RetrieverError
-from mlbench.retrievers.checkpoint import DTYPES, LoadOptions, first_line, quiet
 from mlbench.retrievers.image_text.albef_checkpoint import (
     BLOCK,
     LAYER,
@@ -24,6 +23,7 @@ from mlbench.retrievers.image_text.albef_checkpoint import (
 from mlbench.retrievers.image_text.clip import check_length
 from mlbench.retrievers.image_text.matching import Matcher, fuse
 from mlbench.retrievers.image_text.towers import Features, ImageTower, TextTower, Towers
+from mlbench.retrievers.load_checkpoint import DTYPES, LoadOptions, first_line, quiet
 
 if TYPE_CHECKING:
     from PIL.Image import Image

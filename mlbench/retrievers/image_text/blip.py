@@ -10,10 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from mlbench.errors import RetrieverError
-from mlbench.retrievers.checkpoint import LoadOptions, check_checkpoint, load_network
+from mlbench.retrievers.checkpoint_folder import check_checkpoint
 from mlbench.retrievers.image_text.clip import check_length, open_tokenizer
 from mlbench.retrievers.image_text.matching import Matcher, fuse
-from mlbench.retrievers.image_text.towers import Features, ImageTower, TextTower, Towers, open_image_processor
+from mlbench.retrievers.image_text.towers import (
+    Features,
+    ImageTower,
+    TextTower,
+    Towers,
+    open_image_processor,
+)
+from mlbench.retrievers.load_checkpoint import LoadOptions, load_network
 
 if TYPE_CHECKING:
     from torch import Tensor

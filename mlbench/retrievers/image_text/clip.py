@@ -1,36 +1,37 @@
 """CLIP and similar dual encoders, from transformers, from Sentence Transformers, or built in memory."""
 
+import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from inspect import signature
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-from mlbench.errors import RetrieverError
-from mlbench.retrievers.checkpoint import LoadOptions, check_checkpoint, first_line, load_network, quiet
-from mlbench.retrievers.image_text.towers import Features, ImageTower, TextTower, Towers, open_image_processor
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
-    from torch import Tensor
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
-from functools import partial
-from typing import TYPE_CHECKING
-
-from mlbench.retrievers.checkpoint import load_as, set_max_length
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
-    from sentence_transformers import SentenceTransformer
-    from torch import Tensor
-import sys
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from mlbench.retrievers.checkpoint import DTYPES, digest_network
+from mlbench.errors import RetrieverError
+from mlbench.retrievers.checkpoint_folder import check_checkpoint
+from mlbench.retrievers.image_text.towers import (
+    Features,
+    ImageTower,
+    TextTower,
+    Towers,
+    open_image_processor,
+)
+from mlbench.retrievers.load_checkpoint import (
+    DTYPES,
+    LoadOptions,
+    digest_network,
+    first_line,
+    load_as,
+    load_network,
+    quiet,
+    set_max_length,
+)
 
 if TYPE_CHECKING:
     from PIL.Image import Image
     from sentence_transformers import SentenceTransformer
-    from transformers import PreTrainedModel, ProcessorMixin
+    from torch import Tensor
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin
 
 
 # They were trained on texts of one width, and look at the padding.

@@ -2,35 +2,29 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from hashlib import sha256
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-
-from mlbench.protocols import Parameter, Role, Vectors
-from mlbench.retrievers.batching import batch_budget, image_batches, token_batches
-from mlbench.retrievers.image_text.towers import Features, ImageTower, TextTower
-
-if TYPE_CHECKING:
-    from torch import Tensor
-from dataclasses import dataclass, replace
-from functools import partial
-from importlib.util import find_spec
-from typing import TYPE_CHECKING, Protocol
-
 from pydantic import BaseModel, ConfigDict, Field
 
 from mlbench.collection.records import Image
 from mlbench.errors import MissingExtra, RetrieverError
-from mlbench.protocols import Runtime, Similarity
+from mlbench.protocols import Parameter, Role, Runtime, Similarity, Vectors
 from mlbench.provenance import Provenance, read_provenance
-from mlbench.retrievers.checkpoint import DType, LoadOptions, digest_model
+from mlbench.retrievers.batching import batch_budget, image_batches, token_batches
 from mlbench.retrievers.dense import Dense, DenseEncoder, EncodingOptions, require_torch
 from mlbench.retrievers.image_text.clip import as_library, as_pair, image_tower_of, open_library
 from mlbench.retrievers.image_text.towers import (
     OPENERS,
+    Features,
+    ImageTower,
+    TextTower,
     Towers,
     check_kind,
     digest_towers,
@@ -38,9 +32,11 @@ from mlbench.retrievers.image_text.towers import (
     kind_of,
     open_towers,
 )
+from mlbench.retrievers.load_checkpoint import DType, LoadOptions, digest_model
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
+    from torch import Tensor
 
 
 class TowerTexts:

@@ -1,45 +1,28 @@
 """Re-ranking by image-text matching: the heads of BLIP and ALBEF, which read an image and a text together."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from hashlib import sha256
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from mlbench.collection.records import Image
 from mlbench.errors import RetrieverError
-from mlbench.retrievers.checkpoint import LoadOptions
-from mlbench.retrievers.image_text.towers import Features, Towers, check_kind
+from mlbench.protocols import Parameter, Runtime
+from mlbench.retrievers.batching import image_batches, token_batches
+from mlbench.retrievers.image_text.encoder import require_images
+from mlbench.retrievers.image_text.towers import Features, Towers, check_kind, digest_towers, find_towers
+from mlbench.retrievers.load_checkpoint import DType, LoadOptions
 
 if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import ModuleList
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
-
-import numpy as np
-from numpy.typing import NDArray
-
-from mlbench.retrievers.batching import token_batches
-
-if TYPE_CHECKING:
-    from torch import Tensor
-import json
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
-from hashlib import sha256
-from typing import TYPE_CHECKING
-
-from pydantic import BaseModel, ConfigDict, Field
-
-from mlbench.collection.records import Image
-from mlbench.protocols import Parameter, Runtime
-from mlbench.retrievers.batching import image_batches
-from mlbench.retrievers.checkpoint import DType
-from mlbench.retrievers.image_text.encoder import require_images
-from mlbench.retrievers.image_text.towers import digest_towers, find_towers
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 @dataclass(frozen=True)

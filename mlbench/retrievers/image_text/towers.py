@@ -8,24 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from mlbench.errors import RetrieverError
-from mlbench.retrievers.checkpoint import (
-    LoadOptions,
+from mlbench.retrievers.checkpoint_folder import (
     check_checkpoint,
     digest_checkpoint,
     find_checkpoint,
     module_folders,
     read_json,
 )
+from mlbench.retrievers.load_checkpoint import LoadOptions, first_line, quiet
 
 if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
-from typing import TYPE_CHECKING
-
-from mlbench.retrievers.checkpoint import first_line, quiet
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 
 Features = dict[str, "Tensor"]

@@ -17,9 +17,8 @@ from mlbench.collection.records import Document, Query
 from mlbench.embeddings.encode import role_of
 from mlbench.errors import MissingExtra, RetrieverError
 from mlbench.open_model import LoadedModel
-from mlbench.protocols import Encoder, Parameter, Progress, Role, Silence, Texts, Vectors
+from mlbench.protocols import Encoder, IndexCost, Parameter, Progress, Role, Silence, Texts, Vectors
 from mlbench.ranking.count_ahead import by_id
-from mlbench.results import IndexCost
 from mlbench.retrievers.pipelines.declaration import HNSW, IVFPQ, Index, index_name
 from mlbench.retrievers.pipelines.parts import Composite, OpenedPart, TextRows
 

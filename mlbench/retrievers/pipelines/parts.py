@@ -20,9 +20,20 @@ from mlbench.embeddings.exact import dot_exponent, grid_cosine, grid_dot
 from mlbench.embeddings.store import VectorStore
 from mlbench.errors import RetrieverError
 from mlbench.open_model import LoadedModel, describe, fingerprints_of, open_retriever, sees
-from mlbench.protocols import Encoder, Parameter, Preparable, Progress, Ranker, Role, Runtime, Silence, Texts
+from mlbench.protocols import (
+    Encoder,
+    HasIndexCosts,
+    IndexCost,
+    Parameter,
+    Preparable,
+    Progress,
+    Ranker,
+    Role,
+    Runtime,
+    Silence,
+    Texts,
+)
 from mlbench.ranking.count_ahead import best_columns, by_id
-from mlbench.results import IndexCost
 
 Integers = NDArray[np.int64]
 
@@ -230,7 +241,7 @@ class Composite(ABC):
     def index_costs(self) -> tuple[IndexCost, ...]:
         """What the indexes of the parts took since the last preparation; nothing where there are none."""
         rankers = (part.ranker for part in self._parts.values())
-        return tuple(cost for ranker in rankers if isinstance(ranker, Composite) for cost in ranker.index_costs)
+        return tuple(cost for ranker in rankers if isinstance(ranker, HasIndexCosts) for cost in ranker.index_costs)
 
     def fingerprint(self) -> str:
         """Return a digest of how the lists become one and of what the parts are, wherever they lie."""

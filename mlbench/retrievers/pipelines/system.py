@@ -10,7 +10,13 @@ from mlbench.errors import RetrieverError
 from mlbench.open_model import check_settings, describe, load_scheme
 from mlbench.protocols import Reranker, Runtime
 from mlbench.retrievers.pipelines.ann_index import IndexedEncoder, IndexRanker
-from mlbench.retrievers.pipelines.declaration import Fusion, Indexed, parse_index, parse_reranker, read_system
+from mlbench.retrievers.pipelines.declaration import (
+    Fusion,
+    Indexed,
+    parse_index,
+    parse_reranker,
+    read_system,
+)
 from mlbench.retrievers.pipelines.fusion import FusionRanker
 from mlbench.retrievers.pipelines.parts import Composite, open_part
 from mlbench.retrievers.pipelines.reranking import RerankRanker

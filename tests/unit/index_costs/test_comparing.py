@@ -7,9 +7,10 @@ import pytest
 from unit.index_costs.measured import INDEXES, LANGUAGES, costs, results
 
 from mlbench.collection.languages import TEXT_KINDS
-from mlbench.compare.index_costs import IndexCosts, IndexReport, compare_indexes, to_json
+from mlbench.compare.index_costs import IndexCosts, IndexReport, compare_indexes
 from mlbench.compare.pairing import ResultWithRanks
 from mlbench.errors import UserError
+from mlbench.io.document import to_json
 
 pytest.importorskip("faiss")
 

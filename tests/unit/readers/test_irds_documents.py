@@ -6,6 +6,7 @@ import pytest
 from local_irds import Notes, own_ids, read, register
 
 from mlbench.errors import DataError
+from mlbench.tasks.readers import ir_datasets as reading
 from mlbench.tasks.readers.ir_datasets import free_bytes
 
 ir_datasets = pytest.importorskip("ir_datasets")
@@ -19,13 +20,13 @@ FEW_QRELS = "".join(f"q{number} 0 d{100 + number} 1\nq{number} 0 d{4000 + number
 def seen(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The ids of the documents that are read, in order."""
     ids: list[str] = []
-    before = ir_datasets.text_of
+    before = reading.text_of
 
     def text_of(row: object, dataset_id: str) -> str:
         ids.append(row.doc_id)  # type: ignore[attr-defined]
         return before(row, dataset_id)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(ir_datasets, "text_of", text_of)
+    monkeypatch.setattr(reading, "text_of", text_of)
     return ids
 
 
@@ -74,7 +75,7 @@ class TestQuickLook:
 
 class TestMemory:
     def test_a_corpus_that_does_not_fit(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(ir_datasets, "free_bytes", lambda: 2.0**20)
+        monkeypatch.setattr(reading, "free_bytes", lambda: 2.0**20)
         dataset_id = register(tmp_path, MANY, FEW_TOPICS, FEW_QRELS)
         with pytest.raises(DataError) as caught:
             read({"en": dataset_id})
@@ -87,7 +88,7 @@ class TestMemory:
     def test_is_told_after_the_first_documents_where_their_number_is_known(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(ir_datasets, "free_bytes", lambda: 2.0**30)
+        monkeypatch.setattr(reading, "free_bytes", lambda: 2.0**30)
         dataset_id = register(tmp_path, MANY, FEW_TOPICS, FEW_QRELS)
         ir_datasets.load(dataset_id).docs_handler().docs_count = lambda: 10**7
         with pytest.raises(

@@ -14,8 +14,9 @@ from unit.report.conftest import HOSTILE, TRAINING, UNSEEN, make_result, spoil
 
 from mlbench.collection.languages import TEXT_KINDS
 from mlbench.errors import UnknownName, UserError
+from mlbench.io.document import to_json
 from mlbench.reports.formatting import harmless
-from mlbench.reports.history.content import History, Order, history, quantities, to_json
+from mlbench.reports.history.content import History, Order, history, quantities
 from mlbench.reports.history.render import history_report, history_svg
 from mlbench.results import Aggregate, Bounds, Result
 

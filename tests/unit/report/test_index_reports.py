@@ -11,7 +11,13 @@ from unit.index_costs.measured import costs
 
 from mlbench.compare.index_costs import IndexCosts
 from mlbench.reports.index_costs.content import tables
-from mlbench.reports.index_costs.render import _ticks, index_console, index_drawings, index_markdown, index_page
+from mlbench.reports.index_costs.render import (
+    _ticks,
+    index_console,
+    index_drawings,
+    index_markdown,
+    index_page,
+)
 
 pytest.importorskip("faiss")
 

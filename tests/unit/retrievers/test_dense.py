@@ -16,7 +16,7 @@ import pytest
 from mlbench.errors import MissingExtra, RetrieverError
 from mlbench.open_model import open_retriever
 from mlbench.protocols import Encoder, Runtime
-from mlbench.retrievers.checkpoint import digest_checkpoint
+from mlbench.retrievers.checkpoint_folder import digest_checkpoint
 from mlbench.retrievers.dense import Dense, DenseEncoder, require_torch
 
 torch = pytest.importorskip("torch")

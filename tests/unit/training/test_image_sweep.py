@@ -10,7 +10,8 @@ import pytest
 from rich.console import Console
 from unit.training.image_cases import write_images
 
-from mlbench.compare.sweep import ALIGNMENT, Sweep, from_json, to_json
+from mlbench.compare.sweep import ALIGNMENT, Sweep, from_json
+from mlbench.io.document import to_json
 from mlbench.protocols import Runtime
 from mlbench.reports.sweep.console import sweep_report
 from mlbench.reports.sweep.markdown import sweep_markdown

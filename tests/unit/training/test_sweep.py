@@ -10,9 +10,10 @@ from encoders import write_rows
 from toy import write_toy
 
 from mlbench.collection.languages import TEXT_KINDS
-from mlbench.compare.sweep import Sweep, to_json
+from mlbench.compare.sweep import Sweep
 from mlbench.errors import InvalidRecipe, UserError
 from mlbench.evaluation.verify import verify
+from mlbench.io.document import to_json
 from mlbench.protocols import Silence
 from mlbench.results import read_result
 from mlbench.training import data as training_data
