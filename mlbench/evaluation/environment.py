@@ -28,7 +28,7 @@ def describe_environment(command: str | None) -> Environment:
 
 def code_commit() -> str | None:
     """Return the git commit of the checkout that this package is run from; None where it is installed elsewhere."""
-    package = Path(__file__).resolve().parent
+    package = Path(__file__).resolve().parents[1]
     found = _git("-C", str(package), "rev-parse", "--show-toplevel", "HEAD")
     return found[1] if len(found) == 2 and Path(found[0]).resolve() == package.parent else None
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from mlbench.embeddings.exact import dot_exponent, grid_cosine, grid_dot, norms
+from mlbench.ranking import count_ahead as counting
 from mlbench.ranking.count_ahead import Block, Counts, Targets, Tiling, count_ahead, exact_scores
 from mlbench.retrievers.hashing import Hashing, HashingEncoder
 
@@ -128,7 +129,7 @@ KINDS = [random_grid, few_distinct, near_ties, hashed, constant, zeros_and_oppos
 def test_counts_equal_brute_force_however_the_work_is_cut(
     kind: Callable[[int, int, int], Matrix], many: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(count_ahead, "_MANY", many)
+    monkeypatch.setattr(counting, "_MANY", many)
     case = make_case(kind(65, 64, 1), kind(130, 64, 2), targets=300)
     expected = brute_force(case, depth=7)
     for rows, columns, threads in [(1, 64, 1), (64, 64, 2), (1000, 1000, 1), (1, 1000, 2), (1000, 1, 1)]:
@@ -173,7 +174,7 @@ def cases(draw: st.DrawFn) -> Case:
 
 @given(cases(), st.integers(1, 30), st.integers(1, 30), st.integers(1, 30), st.sampled_from([0, 1000]))
 def test_counts_equal_brute_force_for_any_vectors(case: Case, depth: int, rows: int, columns: int, many: int) -> None:
-    with mock.patch.object(count_ahead, "_MANY", many):
+    with mock.patch.object(counting, "_MANY", many):
         assert_same(count(case, Tiling(depth, rows, columns, 1)), brute_force(case, depth))
 
 

@@ -109,7 +109,16 @@ def test_all_faults_come_at_once(tmp_path: Path) -> None:
 def plain_keys() -> set[str]:
     """Return the keys of tables, as the models say them."""
     schema = Recipe.model_json_schema()
-    tables = {"StaticModel", "TransformerModel", "Batches", "Views", "Loss", "Optimizer", "Validation", "Contamination"}
+    tables = {
+        "StaticModel",
+        "TransformerModel",
+        "Batches",
+        "Views",
+        "Loss",
+        "Optimizer",
+        "Validation",
+        "ContaminationPolicy",
+    }
     names = {name for table in tables for name in schema["$defs"][table]["properties"]}
     inner = {"static", "transformer", "batches", "views", "loss", "optimizer", "validation", "contamination"}
     return names | set(schema["properties"]) - inner | {"batches"}
