@@ -6,7 +6,8 @@
 import sys
 from pathlib import Path
 
-from mlbench.compare.index_costs import IndexCosts, to_json
+from mlbench.compare.index_costs import IndexCosts
+from mlbench.io.document import to_json
 from mlbench.reports.index_costs.content import SCORES
 from mlbench.reports.index_costs.render import index_drawings, index_markdown
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from browser.conftest import DESKTOP, PHONE, OpenAddress, Opened
-from unit.report.conftest import make_result, spoil
+from unit.reports.conftest import make_result, spoil
 
 from mlbench.reports.result.page import html_report
 

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from unit.readers.shards import a_row, task_file, write_shard
+from unit.tasks.readers.shards import a_row, task_file, write_shard
 
 from mlbench.cli import call
 

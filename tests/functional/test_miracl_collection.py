@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import pytrec_eval
-from unit.readers.shards import plant, task_file
+from unit.tasks.readers.shards import plant, task_file
 
 from mlbench.collection.languages import Setting
 from mlbench.collection.records import Collection, Document, Query

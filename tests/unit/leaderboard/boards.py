@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from functional.forging import read, reseal, write
-from unit.regression.cases import COLLECTION, result_of, skilled
+from unit.compare.cases import COLLECTION, result_of, skilled
 
 from mlbench.collection.records import Collection
 from mlbench.leaderboard.board import Board

@@ -1,9 +1,9 @@
 """Entries as the site shows them: measured on a small collection, reported, and with names that mean harm."""
 
+from unit.compare.cases import skilled
 from unit.leaderboard.boards import honest
-from unit.regression.cases import skilled
-from unit.report.conftest import HOSTILE, UNSEEN, spoil
-from unit.scoring.cases import make_collection
+from unit.reports.conftest import HOSTILE, UNSEEN, spoil
+from unit.statistics.cases import make_collection
 
 from mlbench.collection.languages import TEXT_KINDS
 from mlbench.leaderboard.entries import Entry, ReportedTask, ReportedValue, sealed

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from unit.compare.cases import skilled
 from unit.leaderboard.boards import honest
-from unit.regression.cases import skilled
-from unit.scoring.cases import ListRanker, make_collection, random_orders, ranks_of
+from unit.statistics.cases import ListRanker, make_collection, random_orders, ranks_of
 
 from mlbench.collection.languages import settings_of
 from mlbench.collection.records import Collection

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
+from unit.compare.cases import skilled
 from unit.leaderboard.boards import honest, new_board
-from unit.regression.cases import skilled
 
 from mlbench.errors import RefusedEntry, UnknownName, UserError
 from mlbench.leaderboard.board import Board

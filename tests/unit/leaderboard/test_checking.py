@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 from functional.forging import read, reseal, reseal_files, write
+from unit.compare.cases import skilled
 from unit.leaderboard.boards import forge, new_board, new_entry, placed, saved
-from unit.regression.cases import skilled
 
 from mlbench.errors import RefusedEntry
 from mlbench.leaderboard.board import Board

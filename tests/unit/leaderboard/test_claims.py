@@ -1,8 +1,8 @@
 """What is said and cannot be proved must at least be possible."""
 
 import pytest
+from unit.compare.cases import skilled, trained
 from unit.leaderboard.boards import DIGEST, honest
-from unit.regression.cases import skilled, trained
 
 from mlbench.leaderboard.check import claims_fault
 from mlbench.results import Result

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from unit.scoring.cases import ListRanker, make_collection, random_orders, ranks_of
+from unit.statistics.cases import ListRanker, make_collection, random_orders, ranks_of
 
 from mlbench.collection.languages import Kind, settings_of
 from mlbench.collection.records import Collection

@@ -226,7 +226,7 @@ def test_contributions_sum_to_the_numbers_of_the_result(paths: dict[str, Path]) 
 
 
 def test_cosines_of_texts_are_none() -> None:
-    from unit.regression.cases import skilled
+    from unit.compare.cases import skilled
 
     assert alignment_fault(skilled()) == ""
 

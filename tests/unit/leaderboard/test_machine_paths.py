@@ -3,8 +3,8 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from unit.compare.cases import skilled, trained
 from unit.leaderboard.boards import honest
-from unit.regression.cases import skilled, trained
 
 from mlbench.leaderboard.check_files import text_fault
 from mlbench.leaderboard.submission import last_part, without_paths

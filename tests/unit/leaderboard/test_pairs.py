@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from unit.leaderboard.boards import honest
 from unit.leaderboard.sites import BIAS_SCORES, COLLECTION, MEASURES, measured
-from unit.scoring.cases import ListRanker, random_orders
+from unit.statistics.cases import ListRanker, random_orders
 
 from mlbench.collection.languages import settings_of
 from mlbench.leaderboard.columns import COLUMNS, IMAGE_COLUMNS, BoardColumn

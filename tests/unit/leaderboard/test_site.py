@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from unit.leaderboard.boards import forge, new_board, new_entry
 from unit.leaderboard.sites import board, hostile, reported, said, verified
-from unit.report.conftest import LANGUAGES, TRAINING, make_result
+from unit.reports.conftest import LANGUAGES, TRAINING, make_result
 
 from mlbench.cli import call
 from mlbench.collection.languages import settings_of

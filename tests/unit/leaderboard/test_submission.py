@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from functional.forging import read
+from unit.compare.cases import COLLECTION, put, skilled
 from unit.leaderboard.boards import new_board, saved
-from unit.regression.cases import COLLECTION, put, skilled
-from unit.scoring.cases import ListRanker, random_orders
+from unit.statistics.cases import ListRanker, random_orders
 
 from mlbench.collection.languages import settings_of
 from mlbench.errors import InvalidResult, RefusedEntry, UserError

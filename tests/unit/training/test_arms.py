@@ -4,7 +4,7 @@ from itertools import combinations, islice
 
 import numpy as np
 import pytest
-from unit.scoring.cases import make_collection, random_orders, ranks_of
+from unit.statistics.cases import make_collection, random_orders, ranks_of
 
 from mlbench.collection.languages import TEXT_KINDS, settings_of
 from mlbench.compare.sweep import BIAS_SCORES, TaskSweep, compare_arms

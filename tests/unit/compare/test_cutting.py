@@ -1,0 +1,76 @@
+"""Exact lists cut at a length against a ranker whose lists end there; overlaps against sets."""
+
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+import pytest
+from unit.statistics.cases import LANGUAGES, ListRanker, Orders, make_collection, random_orders, ranks_of
+
+from mlbench.collection.languages import TEXT_KINDS, Kind, settings_of
+from mlbench.collection.records import Collection
+from mlbench.compare.index_costs import cut_lists, overlaps
+from mlbench.errors import InvalidResult
+from mlbench.protocols import Silence
+from mlbench.ranking.index_arrays import index_collection, to_ranks
+from mlbench.ranking.rank_documents import rank_lists
+from mlbench.ranking.ranks import Ranks
+
+
+def listed(collection: Collection, orders: Orders, longest: int | None, kinds: tuple[Kind, ...] = TEXT_KINDS) -> Ranks:
+    layout = index_collection(collection)
+    settings = settings_of(collection.languages, kinds)
+    return to_ranks(layout, rank_lists(layout, ListRanker(collection, orders, longest), settings, 20, Silence()))
+
+
+@pytest.mark.parametrize(("seed", "longest"), list(product(range(3), [1, 5, 13, 30, 1000])))
+@pytest.mark.parametrize("kinds", [TEXT_KINDS, ("multilingual",), ("monolingual",)])
+def test_cut_lists_are_those_of_a_ranker_that_stops_there(seed: int, longest: int, kinds: tuple[Kind, ...]) -> None:
+    collection = make_collection(seed, several=True, sparse=seed == 1)
+    orders = random_orders(collection, seed, skill=2.0)
+    wanted = listed(collection, orders, longest, kinds)
+    found = cut_lists(ranks_of(collection, orders), wanted, dict.fromkeys(wanted.columns.tolist(), longest))
+    assert found.columns.tolist() == wanted.columns.tolist()
+    for name in ("column_sizes", "ahead", "ties", "listed", "row_queries", "row_grades"):
+        assert np.array_equal(getattr(found, name), getattr(wanted, name)), name
+
+
+def test_each_pool_has_a_length_of_its_own() -> None:
+    collection = make_collection(0)
+    orders = random_orders(collection, 0)
+    lengths = {name: 3 + place for place, name in enumerate(listed(collection, orders, None).columns.tolist())}
+    found = cut_lists(ranks_of(collection, orders), listed(collection, orders, None), lengths)
+    for column, (name, length) in enumerate(lengths.items()):
+        wanted = listed(collection, orders, length)
+        assert (found.ahead[:, column] == wanted.ahead[:, wanted.columns.tolist().index(name)]).all()
+
+
+def test_other_queries_are_told() -> None:
+    ranks = [
+        listed(make_collection(0, topics=topics), random_orders(make_collection(0, topics=topics), 0), 5)
+        for topics in (8, 9)
+    ]
+    with pytest.raises(InvalidResult, match="have other queries or relevant documents"):
+        cut_lists(ranks[0], ranks[1], dict.fromkeys(ranks[1].columns.tolist(), 5))
+
+
+@pytest.mark.parametrize("cutoff", [1, 10, 20])
+@pytest.mark.parametrize("longest", [4, 15, None])
+def test_overlaps_are_those_of_sets(cutoff: int, longest: int | None) -> None:
+    collection = make_collection(2)
+    one, other = random_orders(collection, 1, skill=3), random_orders(collection, 2, skill=3)
+    shares = overlaps(ranks_of(collection, one), listed(collection, other, longest), cutoff)
+    queries = [(language, query.topic_id) for language in LANGUAGES for query in collection.queries[language]]
+    wanted = [len({*one[q][:cutoff]} & {*other[q][:cutoff][:longest]}) / cutoff for q in queries]
+    assert shares.tolist() == pytest.approx(wanted)
+    assert 0 < shares.mean() < 1
+
+
+def test_without_the_pool_of_all_languages_there_is_no_overlap() -> None:
+    collection = make_collection(0)
+    orders = random_orders(collection, 0)
+    exact, mono = ranks_of(collection, orders), listed(collection, orders, 5, ("monolingual",))
+    assert np.isnan(overlaps(exact, mono, 10)).all()
+    assert (overlaps(exact, listed(collection, orders, None), 10) == 1).all()
+    empty = replace(exact, top=np.full_like(exact.top, -1))
+    assert np.isnan(overlaps(empty, listed(collection, orders, None), 10)).all()

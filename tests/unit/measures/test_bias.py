@@ -1,0 +1,182 @@
+"""Each bias score against a loop, against what chance gives, and against what a perfect retriever gives."""
+
+from math import isfinite
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from unit.measures import naive
+
+from mlbench.measures.bias import BIAS_SCORES, PoolRanks, summarise, topicwise
+
+TAGS = ("ar", "de", "en", "th", "zh")
+
+
+def to_pool(topics: list[naive.Topic], size: int, tags: tuple[str, ...] = TAGS) -> PoolRanks:
+    """Return the ranks as an array, without the topics that have documents in fewer than two languages."""
+    rank = np.full((len(topics), len(tags), len(tags)), np.nan)
+    for row, topic in enumerate(topics):
+        if len(naive.documents_of(topic)) >= 2:
+            for a, ranks in topic.items():
+                for c, value in ranks.items():
+                    rank[row, tags.index(a), tags.index(c)] = value
+    return PoolRanks(rank, size)
+
+
+def values_of(pool: PoolRanks) -> dict[str, float | None]:
+    return {name: summarise(score, score.contributions(pool))[0] for name, score in topicwise() if score.contributions}
+
+
+def references_of(pool: PoolRanks) -> dict[tuple[str, str], float | None]:
+    return {
+        (name, key): summarise(score, reference(pool))[0]
+        for name, score in topicwise()
+        for key, reference in score.references.items()
+    }
+
+
+def assert_close(found: dict, expected: dict) -> None:
+    assert found.keys() == expected.keys()
+    for name in expected:
+        same = (
+            found[name] is None
+            if expected[name] is None
+            else found[name] == pytest.approx(expected[name], rel=1e-12, abs=1e-12)
+        )
+        assert same, (name, found[name], expected[name])
+
+
+@st.composite
+def pools(draw: st.DrawFn) -> tuple[list[naive.Topic], int]:
+    size = draw(st.integers(6, 60))
+    topics = []
+    for _ in range(draw(st.integers(0, 6))):
+        asked = draw(st.sets(st.sampled_from(TAGS), min_size=1))
+        found = sorted(draw(st.sets(st.sampled_from(TAGS), min_size=1)))
+        # Ranks repeat only among documents that a ranker did not list, which stand at one expected rank.
+        listed = st.lists(st.integers(1, size - 1), min_size=len(found), max_size=len(found), unique=True)
+        topic = {}
+        for a in sorted(asked):
+            cut = draw(st.sampled_from([size, size, size // 2, 0]))
+            expected = cut + (size - cut + 1) / 2
+            topic[a] = {c: rank if rank <= cut else expected for c, rank in zip(found, draw(listed), strict=True)}
+        topics.append(topic)
+    return topics, size
+
+
+@given(pools())
+def test_scores_equal_loops(drawn: tuple[list[naive.Topic], int]) -> None:
+    topics, size = drawn
+    pool = to_pool(topics, size)
+    assert_close(values_of(pool), naive.all_scores(topics, size))
+    assert_close(references_of(pool), naive.all_references(topics, size))
+
+
+@given(pools())
+def test_rows_equal_loops(drawn: tuple[list[naive.Topic], int]) -> None:
+    topics, size = drawn
+    pool = to_pool(topics, size)
+    kept = [topic for topic in topics if len(naive.documents_of(topic)) >= 2]
+    expected = {
+        "rank_distance": naive.rank_distance(kept),
+        "max_rank_norm": naive.max_rank_norm(kept, size),
+        "complete@m": naive.complete(kept, None),
+        "language_prior": naive.language_prior(kept),
+        "same_language_first": naive.same_language_first(kept),
+        "removal_gap": naive.removal_gap(kept),
+    }
+    for name, rows in expected.items():
+        score = BIAS_SCORES[name]
+        assert score.contributions
+        found = dict(zip(TAGS, summarise(score, score.contributions(pool))[1], strict=True))
+        assert {tag for tag, value in found.items() if isfinite(value)} == set(rows), name
+        for tag, values in rows.items():
+            assert found[tag] == pytest.approx(np.mean(values), rel=1e-12, abs=1e-12), name
+
+
+def test_queries_in_one_language_say_nothing_about_a_preference() -> None:
+    """Without the query in c, the quality of c's documents does not cancel."""
+    topic = {"en": {"en": 1, "de": 2, "th": 3}}
+    assert values_of(to_pool([topic], 40))["own_language_preference"] is None
+    both = {"en": {"en": 1, "de": 2, "th": 3}, "de": {"en": 1, "de": 2, "th": 3}}
+    assert values_of(to_pool([both], 40))["own_language_preference"] == 0.5
+
+
+def test_documents_that_nobody_found_share_the_first_place() -> None:
+    topic = {a: dict.fromkeys(TAGS, 30.0) for a in TAGS}
+    values = values_of(to_pool([topic], 40))
+    assert values["same_language_first"] == pytest.approx(1 / 5)
+    assert values["own_language_preference"] == 0.5
+    assert values["language_prior"] == 0
+
+
+def random_topics(count: int, size: int, languages: tuple[str, ...], seed: int) -> list[naive.Topic]:
+    random = np.random.RandomState(seed)
+    return [
+        {
+            a: dict(zip(languages, (random.permutation(size)[: len(languages)] + 1).tolist(), strict=True))
+            for a in languages
+        }
+        for _ in range(count)
+    ]
+
+
+@pytest.mark.parametrize(("languages", "size"), [(TAGS, 100), (TAGS[:2], 50), (TAGS[:3], 400)])
+def test_a_random_order_gives_the_chance_values(languages: tuple[str, ...], size: int) -> None:
+    pool = to_pool(random_topics(1500, size, languages, 1), size)
+    m = len(languages)
+    chance = {name: value for (name, key), value in references_of(pool).items() if key == "chance"}
+    assert chance["rank_distance"] == pytest.approx((size + 1) * (m - 1) / (m + 1))
+    values = values_of(pool)
+    for name, expected in [*chance.items(), ("same_language_first", 1 / m)]:
+        contributions = BIAS_SCORES[name].contributions(pool)
+        topics = contributions if contributions.ndim == 1 else np.nanmean(contributions, axis=1)
+        error = np.nanstd(topics) / np.sqrt(len(topics))
+        # The chance level of max_rank_norm is an approximation for large pools.
+        slack = 0.08 * expected if name == "max_rank_norm" else 0
+        assert abs(values[name] - expected) < 4 * error + slack, name
+    assert values["same_language_first"] == pytest.approx(
+        references_of(pool)["same_language_first", "other_languages"], abs=0.05
+    )
+
+
+def test_a_perfect_retriever_gives_the_floors() -> None:
+    random = np.random.RandomState(0)
+    topics = [
+        {a: dict(zip(TAGS, (random.permutation(5) + 1).tolist(), strict=True)) for a in TAGS} for _ in range(2000)
+    ]
+    pool = to_pool(topics, 1000)
+    values = values_of(pool)
+    assert values["rank_distance"] == values["rank_distance_median"] == 4
+    assert values["rank_distance"] == references_of(pool)["rank_distance", "floor"]
+    assert values["max_rank"] == 5
+    assert values["max_rank_norm"] == pytest.approx(100)
+    assert values["complete@m"] == values["complete@20"] == values["complete@100"] == 1
+    assert values["own_language_preference"] == pytest.approx(0.5, abs=0.02)
+
+
+def test_total_preference_for_the_own_language() -> None:
+    topics = [{a: {c: 1 if a == c else 10 + TAGS.index(c) for c in TAGS} for a in TAGS}] * 3
+    pool = to_pool(topics, 1000)
+    values, references = values_of(pool), references_of(pool)
+    assert values["own_language_preference"] == values["same_language_first"] == 1
+    assert references["same_language_first", "other_languages"] == 0
+    assert values["removal_gap"] > 0.1
+    assert values["rank_spread"] > 1
+
+
+def test_no_topics_give_no_scores() -> None:
+    pool = PoolRanks(np.full((3, 2, 2), np.nan), 10)
+    assert set(values_of(pool).values()) == {None}
+    assert set(references_of(pool).values()) == {None}
+    assert set(values_of(PoolRanks(np.full((0, 2, 2), np.nan), 9)).values()) == {None}
+
+
+def test_every_score_says_what_it_is() -> None:
+    for name, score in BIAS_SCORES.items():
+        assert score.summary.endswith("."), name
+        assert score.formula, name
+        assert score.source, name
+    compared = set(naive.all_scores([], 10))
+    assert compared == {name for name, _ in topicwise()}

@@ -1,0 +1,117 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from unit.statistics.cases import count_orders, homes, make_collection, random_orders
+
+from mlbench.collection.records import Collection, Judgment
+from mlbench.ranking.index_arrays import index_collection, to_ranks
+from mlbench.ranking.ranks import MISSING
+
+COLLECTIONS = {
+    "parallel": make_collection(seed=0),
+    "sparse": make_collection(seed=1, sparse=True),
+    "several": make_collection(seed=2, sparse=True, several=True),
+    "not parallel": make_collection(seed=3, parallel=False, several=True),
+}
+
+
+@pytest.fixture(params=COLLECTIONS)
+def collection(request: pytest.FixtureRequest) -> Collection:
+    return COLLECTIONS[request.param]
+
+
+def test_documents_are_numbered_in_the_order_of_ids_descending(collection: Collection) -> None:
+    layout, home = index_collection(collection), homes(collection)
+    assert list(layout.document_ids[: layout.n_documents]) == sorted(home, reverse=True)
+    for index, doc_id in enumerate(layout.document_ids[: layout.n_documents]):
+        language = collection.languages[layout.document_languages[index]]
+        assert collection.documents[language][layout.document_sources[index]].doc_id == doc_id
+    for language, name in enumerate(collection.languages):
+        assert [layout.document_ids[place] for place in layout.corpus(language)] == sorted(
+            (document.doc_id for document in collection.documents[name]), reverse=True
+        )
+
+
+def test_each_query_has_a_row_for_each_of_its_relevant_documents(collection: Collection) -> None:
+    layout = index_collection(collection)
+    queries = [
+        (layout.topic_ids[topic], collection.languages[language])
+        for topic, language in zip(layout.query_topics, layout.query_languages, strict=True)
+    ]
+    assert queries == [
+        (q.topic_id, language) for language in collection.languages for q in collection.queries[language]
+    ]
+    found = {
+        (*queries[query], layout.document_ids[document], int(grade))
+        for query, document, grade in zip(layout.row_queries, layout.row_documents, layout.row_grades, strict=True)
+    }
+    expected = {(*query, judged.doc_id, judged.grade) for query in queries for judged in collection.judgments[query[0]]}
+    assert found == expected
+    assert len(layout.row_queries) == len(expected)
+    assert (np.diff(layout.row_queries) >= 0).all()
+
+
+def test_judged_documents_that_are_missing_stand_at_the_end() -> None:
+    collection = COLLECTIONS["several"]
+    layout, home = index_collection(collection), homes(collection)
+    judged = {j.doc_id: j.language for rows in collection.judgments.values() for j in rows}
+    missing = sorted((doc_id for doc_id in judged if doc_id not in home), reverse=True)
+    assert missing
+    assert list(layout.document_ids[layout.n_documents :]) == missing
+    languages = [collection.languages[index] for index in layout.document_languages[layout.n_documents :]]
+    assert languages == [judged[doc_id] for doc_id in missing]
+    assert layout.present.tolist() == [layout.document_ids[index] in home for index in layout.row_documents]
+    assert len(layout.document_sources) == layout.n_documents == len(home)
+
+
+def test_topics_and_clusters_are_numbered_without_gaps(collection: Collection) -> None:
+    layout = index_collection(collection)
+    assert list(layout.topic_ids) == sorted(collection.judgments)
+    assert sorted(set(layout.topic_clusters)) == list(range(len(set(collection.clusters.values()))))
+    together = {}
+    for topic, cluster in zip(layout.topic_ids, layout.topic_clusters, strict=True):
+        assert together.setdefault(collection.clusters[topic], cluster) == cluster
+
+
+def test_the_ranks_name_only_the_documents_they_need() -> None:
+    collection = COLLECTIONS["several"]
+    layout = index_collection(collection)
+    table = count_orders(collection, random_orders(collection, 0), depth=2)
+    ranks = to_ranks(layout, table)
+    named = {layout.document_ids[index] for index in [*layout.row_documents, *table.top.ravel()]}
+    assert set(ranks.document_ids) == named
+    assert len(ranks.document_ids) == len(named) < layout.n_documents
+    by_id = [ranks.document_ids[index] for index in ranks.row_documents]
+    assert by_id == [layout.document_ids[index] for index in layout.row_documents]
+    assert ranks.document_ids[ranks.top].tolist() == [[layout.document_ids[i] for i in row] for row in table.top]
+    assert (ranks.ahead[~layout.present] == MISSING).all()
+    assert (ranks.ahead[layout.present] == table.ahead).all()
+    assert ranks.cluster_unit.tolist() == ["article"]
+    assert ranks.columns.tolist() == list(collection.languages)
+    assert ranks.column_sizes.tolist() == [len(collection.documents[language]) for language in collection.languages]
+
+
+def test_a_document_counts_where_it_lies_whatever_the_judgment_says() -> None:
+    collection = make_collection(seed=0, topics=2)
+    german = collection.documents["de"][0].doc_id
+    moved = replace(collection, judgments={**collection.judgments, "t00": (Judgment("en", german, 1),)})
+    layout = index_collection(moved)
+    row = int(np.flatnonzero(layout.query_topics[layout.row_queries] == 0)[0])
+    assert collection.languages[layout.document_languages[layout.row_documents[row]]] == "de"
+
+
+def test_a_collection_without_topics_or_documents() -> None:
+    empty = Collection(("de", "en"), {"de": (), "en": ()}, {"de": (), "en": ()}, {}, {})
+    layout = index_collection(empty)
+    assert layout.n_documents == len(layout.topic_ids) == len(layout.row_queries) == 0
+    assert layout.corpus(0).shape == (0,)
+    ranks = to_ranks(layout, count_orders(empty, {}))
+    assert ranks.ahead.shape == (0, 2)
+    assert ranks.top.shape == (0, 20)
+
+
+def test_the_same_collection_gets_the_same_numbers(collection: Collection) -> None:
+    one, two = index_collection(collection), index_collection(collection)
+    assert one.document_ids == two.document_ids
+    assert (one.row_documents == two.row_documents).all()

@@ -1,0 +1,247 @@
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from unit.statistics.cases import (
+    ListRanker,
+    Orders,
+    TableEncoder,
+    all_texts,
+    count_orders,
+    homes,
+    make_collection,
+    orders_by_score,
+    random_orders,
+    ranks_in_pool,
+    ranks_of,
+)
+
+from mlbench.collection.languages import Setting, settings_of
+from mlbench.collection.records import Collection, Document, Query
+from mlbench.embeddings.encode import embed
+from mlbench.embeddings.exact import dot_exponent, grid_cosine, grid_dot, norms
+from mlbench.errors import RetrieverError, UserError
+from mlbench.protocols import Silence, Similarity
+from mlbench.ranking.count_ahead import Tiling
+from mlbench.ranking.index_arrays import CountTable, index_collection, to_ranks
+from mlbench.ranking.rank_documents import rank_lists, rank_vectors
+from mlbench.ranking.ranks import UNKNOWN, UNLISTED, Ranks, can_answer, pool_counts, setting_ranks
+
+DEPTH = 20
+
+
+def count_encoder(collection: Collection, encoder: TableEncoder) -> CountTable:
+    texts = {
+        (role, language): [row.text for row in rows[language]]
+        for role, rows in (("query", collection.queries), ("document", collection.documents))
+        for language in collection.languages
+    }
+    embeddings = embed(encoder, texts, None, Silence())
+    return rank_vectors(index_collection(collection), embeddings, encoder.similarity, Tiling(DEPTH), Silence())
+
+
+def make_encoder(collection: Collection, similarity: Similarity, distinct: int, seed: int = 0) -> TableEncoder:
+    """Return an encoder of few distinct vectors of very different lengths, so that documents tie."""
+    random = np.random.RandomState(seed)
+    table = (random.standard_normal((distinct, 5)) * np.exp(random.standard_normal((distinct, 1)))).astype(np.float32)
+    texts = all_texts(collection)
+    return TableEncoder({text: table[random.randint(distinct)].tolist() for text in texts}, similarity)
+
+
+def exact_orders(collection: Collection, encoder: TableEncoder) -> Orders:
+    """Multiply the grid vectors in whole numbers, pair by pair, and sort by score and id."""
+    sides = {"query": collection.queries, "document": collection.documents}
+    whole: dict[str, dict[str, list[int]]] = {}
+    for role, rows in sides.items():
+        texts = sorted({row.text for language in collection.languages for row in rows[language]})
+        vectors = encoder.encode(texts, "query")
+        grid = (
+            grid_cosine(vectors)
+            if encoder.similarity == "cosine"
+            else grid_dot(vectors, dot_exponent(float(norms(vectors).max())))
+        )
+        whole[role] = {text: [int(x * 2**26) for x in row] for text, row in zip(texts, grid.tolist(), strict=True)}
+    documents = [document for language in collection.languages for document in collection.documents[language]]
+    return orders_by_score(
+        collection,
+        {
+            (language, query.topic_id, document.doc_id): sum(
+                a * b for a, b in zip(whole["query"][query.text], whole["document"][document.text], strict=True)
+            )
+            for language in collection.languages
+            for query in collection.queries[language]
+            for document in documents
+        },
+    )
+
+
+@pytest.mark.parametrize("similarity", ["cosine", "dot"])
+@pytest.mark.parametrize("distinct", [2, 6, 500])
+@pytest.mark.parametrize("several", [False, True])
+def test_vectors_are_counted_as_exact_scores_order_them(similarity: Similarity, distinct: int, several: bool) -> None:
+    collection = make_collection(seed=distinct, sparse=True, several=several)
+    encoder = make_encoder(collection, similarity, distinct)
+    found, expected = count_encoder(collection, encoder), count_orders(collection, exact_orders(collection, encoder))
+    assert found.columns == expected.columns
+    assert (found.ahead == expected.ahead).all()
+    assert (found.top == expected.top).all()
+    assert (found.listed == expected.listed).all()
+    assert found.ties.any() or distinct > 100
+
+
+def test_ties_are_counted_by_language() -> None:
+    collection = make_collection(seed=0, topics=2)
+    table = {text: [1.0, 0.0] for text in all_texts(collection)}
+    table["en document 3"] = [0.0, 1.0]
+    ties = count_encoder(collection, TableEncoder(table)).ties
+    sizes = [len(collection.documents[language]) for language in collection.languages]
+    layout = index_collection(collection)
+    for row, document in enumerate(layout.row_documents):
+        own = layout.document_languages[document]
+        expected = [size - (place == own) - (collection.languages[place] == "en") for place, size in enumerate(sizes)]
+        if layout.document_ids[document] != collection.documents["en"][3].doc_id:
+            expected[collection.languages.index("en")] = 13 - (collection.languages[own] == "en")
+            assert ties[row].tolist() == expected
+        else:
+            assert ties[row].tolist() == [0, 0, 0, 0]
+
+
+def look_up(collection: Collection, ranker: ListRanker, settings: Sequence[Setting] | None = None) -> Ranks:
+    asked = settings_of(collection.languages) if settings is None else settings
+    layout = index_collection(collection)
+    return to_ranks(layout, rank_lists(layout, ranker, asked, DEPTH, Silence()))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_ranker_with_the_full_order_counts_as_an_encoder_does(seed: int) -> None:
+    collection = make_collection(seed=seed, sparse=seed % 2 == 1, several=seed > 1)
+    orders = random_orders(collection, seed, skill=1.0)
+    by_lists, by_counts = look_up(collection, ListRanker(collection, orders)), ranks_of(collection, orders)
+    for setting in settings_of(collection.languages):
+        one, two = setting_ranks(by_lists, setting), setting_ranks(by_counts, setting)
+        assert (one.queries == two.queries).all()
+        assert (one.relevant.ranks == two.relevant.ranks).all()
+        assert (one.relevant.grades == two.relevant.grades).all()
+        assert one.pool_size == two.pool_size
+    assert by_lists.document_ids[by_lists.top].tolist() == by_counts.document_ids[by_counts.top].tolist()
+    whole = by_lists.column_of(collection.languages)
+    assert (by_lists.listed[:, whole] == by_counts.listed.sum(axis=1)).all()
+
+
+def test_each_setting_is_asked_once_with_its_pool() -> None:
+    collection = make_collection(seed=0)
+    ranker = ListRanker(collection, random_orders(collection, 0))
+    look_up(collection, ranker)
+    assert ranker.asked == list(settings_of(collection.languages))
+
+
+def test_documents_beyond_the_end_of_a_list_are_unlisted() -> None:
+    collection = make_collection(seed=0, several=True)
+    orders = random_orders(collection, 0)
+    ranks, home = look_up(collection, ListRanker(collection, orders, longest=5)), homes(collection)
+    pool = tuple(collection.languages)
+    counts = pool_counts(ranks, pool)
+    assert set(counts.listed) == {5}
+    places = [
+        ranks_in_pool(
+            collection,
+            orders[collection.languages[ranks.query_languages[q]], ranks.topic_ids[ranks.query_topics[q]]],
+            pool,
+        )
+        for q in range(len(ranks.query_topics))
+    ]
+    column = ranks.column_of(pool)
+    for row, (query, document) in enumerate(
+        zip(ranks.row_queries, ranks.document_ids[ranks.row_documents], strict=True)
+    ):
+        if document in home:
+            place = places[query][document]
+            assert ranks.ahead[row, column] == (place - 1 if place <= 5 else UNLISTED)
+            assert counts.unlisted[row] == (place > 5)
+        else:
+            assert not counts.unlisted[row]
+    assert ((ranks.top >= 0).sum(axis=1) == 5).all()
+    setting = setting_ranks(ranks, Setting("en", pool))
+    inside = ranks.query_languages[ranks.row_queries] == ranks.language_index("en")
+    assert setting.unretrieved == counts.unlisted[inside].mean()
+
+
+def test_an_empty_list_is_a_list() -> None:
+    collection = make_collection(seed=0)
+    ranks = look_up(collection, ListRanker(collection, random_orders(collection, 0), longest=0))
+    assert (ranks.top == -1).all()
+    assert setting_ranks(ranks, Setting("en", ("th",))).unretrieved == 1
+
+
+def test_a_ranker_answers_only_the_pools_it_was_asked_for() -> None:
+    collection = make_collection(seed=0)
+    asked = [*settings_of(collection.languages, ["monolingual", "multilingual"]), Setting("en", ("th",))]
+    ranks = look_up(collection, ListRanker(collection, random_orders(collection, 0)), asked)
+    assert [name for name in ranks.columns if "+" in name] == ["ar+de+en+th"]
+    assert can_answer(ranks, ["th"])
+    assert not can_answer(ranks, ["en", "th"])
+    with pytest.raises(UserError, match="en,th was not asked for"):
+        setting_ranks(ranks, Setting("en", ("th", "en")))
+    assert len(setting_ranks(ranks, Setting("en", ("th",))).queries) == 10
+    with pytest.raises(UserError, match="de queries were not run against th"):
+        setting_ranks(ranks, Setting("de", ("th",)))
+    unknown = ranks.ahead[:, ranks.column_of(["th"])] == UNKNOWN
+    languages = ranks.query_languages[ranks.row_queries[~unknown]]
+    assert {ranks.languages[language] for language in languages} == {"en", "th"}
+
+
+class Faulty(ListRanker):
+    fault: Callable[[list[list[str]]], list[list[str]]]
+
+    def search(
+        self, setting: Setting, queries: Sequence[Query], documents: Sequence[Document], depth: int
+    ) -> list[list[str]]:
+        return self.fault(super().search(setting, queries, documents, depth))
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        (lambda lists: [[*found, found[0]] for found in lists], "listed a document twice in ar against ar"),
+        (lambda lists: [["nowhere", *found] for found in lists], "listed 'nowhere' in ar against ar, which is not in"),
+        (lambda lists: lists[1:], "gave 9 lists for 10 queries in ar against ar"),
+        (lambda lists: [*lists, []], "gave 11 lists for 10 queries"),
+    ],
+    ids=["twice", "unknown", "too few", "too many"],
+)
+def test_wrong_lists_are_told(fault: Callable[[list[list[str]]], list[list[str]]], message: str) -> None:
+    collection = make_collection(seed=0)
+    ranker = Faulty(collection, random_orders(collection, 0))
+    ranker.fault = fault
+    with pytest.raises(RetrieverError, match=message):
+        look_up(collection, ranker)
+
+
+@pytest.mark.parametrize("place", [0, -1])
+def test_a_document_of_another_pool_is_told(place: int) -> None:
+    collection = make_collection(seed=0)
+    ranker = Faulty(collection, random_orders(collection, 0))
+    # The first and the last id of all have numbers that an index error would hit.
+    outside = sorted(homes(collection), reverse=True)[place]
+    ranker.fault = lambda lists: [[outside] for _ in lists]
+    settings = [s for s in settings_of(collection.languages) if homes(collection)[outside] not in s.document_languages]
+    with pytest.raises(RetrieverError, match=f"listed '{outside}'"):
+        look_up(collection, ranker, settings)
+
+
+@given(st.integers(0, 1000), st.integers(0, 60))
+def test_lists_of_any_length_agree_with_the_order(seed: int, longest: int) -> None:
+    collection = make_collection(seed=seed, topics=3, documents=6, sparse=True, several=True)
+    orders = random_orders(collection, seed)
+    ranks = look_up(collection, ListRanker(collection, orders, longest=longest))
+    home = homes(collection)
+    for column, name in enumerate(ranks.columns):
+        pool = name.split("+")
+        for row, query in enumerate(ranks.row_queries):
+            document = ranks.document_ids[ranks.row_documents[row]]
+            key = (collection.languages[ranks.query_languages[query]], ranks.topic_ids[ranks.query_topics[query]])
+            if home.get(document) in pool:
+                place = ranks_in_pool(collection, orders[key], pool)[document]
+                assert ranks.ahead[row, column] == (place - 1 if place <= longest else UNLISTED)

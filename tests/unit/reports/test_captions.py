@@ -1,0 +1,236 @@
+"""What reports say of captioned images, against the documents they are made of."""
+
+import csv
+import io
+import json
+from pathlib import Path
+from statistics import fmean
+
+import pytest
+from rich.console import Console
+from unit.reports.conftest import HOSTILE, UNSEEN
+from unit.seeing import LANGUAGES, ToyLister, described, measured, write_task
+
+from mlbench.errors import UnknownName, UserError
+from mlbench.evaluation.verify import read_pair
+from mlbench.reports.captions import BEST, WORST, captions
+from mlbench.reports.result.console import console_report
+from mlbench.reports.result.formats import FORMATS, as_text, console_pools, render, render_pools
+from mlbench.reports.result.pool import answer_pool
+from mlbench.reports.result.tables import compare
+from mlbench.reports.topic.console import TopicScreen
+from mlbench.reports.topic.content import find_topic, look_at
+from mlbench.results import Result
+
+GOLDEN = Path(__file__).parents[2] / "golden"
+TEXTS = [name for name in FORMATS if name != "png"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve images with a caption in German and Thai, and two in English."""
+    return write_task(tmp_path_factory.mktemp("tasks") / "pictures", 12, {"de": 1, "en": 2, "th": 1})
+
+
+@pytest.fixture(scope="module")
+def path(folder: Path) -> Path:
+    return measured(folder, out=folder / "results")
+
+
+@pytest.fixture(scope="module")
+def pictures(path: Path) -> Result:
+    return described(path)
+
+
+def show(report: object, width: int = 80) -> list[str]:
+    console = Console(file=io.StringIO(), width=width, color_system=None, markup=False, highlight=False)
+    with console.capture() as captured:
+        console.print(report)
+    return [line.rstrip() for line in captured.get().splitlines()]
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_is_as_it_was_agreed_on(pictures: Result, name: str, tmp_path: Path) -> None:
+    # To agree on another: read what this leaves in `tmp_path`, and copy it.
+    file = f"image_report{FORMATS[name].suffix}"
+    (tmp_path / file).write_bytes(render(name, [pictures]))
+    assert (tmp_path / file).read_text(encoding="utf-8") == (GOLDEN / file).read_text(encoding="utf-8")
+
+
+class TestTable:
+    def test_has_the_numbers_of_the_settings_and_scores(self, pictures: Result) -> None:
+        shown = captions(pictures)
+        assert shown is not None
+        assert pictures.image_text is not None
+        columns = {column.name: column for column in shown.columns}
+        for setting in pictures.settings:
+            if setting.kind == "image_to_pool":
+                continue
+            language = ({setting.query_language, *setting.document_languages} - {"image"}).pop()
+            for cutoff in (1, 5, 10):
+                column = columns[f"Success@{cutoff} {setting.kind.replace('_', ' ')}"]
+                assert column.value(language) == setting.measures[f"Success@{cutoff}"]
+                assert column.value("mean") == pytest.approx(fmean(column.values.values()), abs=1e-5)
+        for each in pictures.image_text.languages:
+            assert columns["r_mean"].values[each.language or ""] == each.r_mean
+            assert columns["CLIPScore"].bounds[each.language or ""] == each.intervals["clip_score"]
+        assert columns["RefCLIPScore"].value("mean") == pictures.image_text.mean.ref_clip_score
+        hits = [columns[name].values["th"] for name in columns if name.startswith("Success")]
+        assert columns["r_mean"].values["th"] == pytest.approx(fmean(hits), abs=1e-5)
+
+    def test_tells_best_and_worst(self, pictures: Result) -> None:
+        shown = captions(pictures)
+        assert shown is not None
+        first = shown.columns[0]
+        values = sorted(LANGUAGES, key=lambda language: first.values[language])
+        assert [language for language in LANGUAGES if first.is_worst(language)] == values[:1]
+        assert first.is_best(values[-1])
+        # Where all look alike, none is an end.
+        level = next(column for column in shown.columns if len(set(column.values.values())) == 1)
+        assert not any(level.is_best(language) or level.is_worst(language) for language in LANGUAGES)
+
+    def test_shows_another_measure(self, pictures: Result) -> None:
+        shown = captions(pictures, "AP")
+        assert shown is not None
+        assert [column.title for column in shown.columns] == ["mAP", "mAP", "r_mean", "CLIPScore", "RefCLIPScore"]
+        with pytest.raises(UnknownName, match="unknown measure of this result 'P@7'"):
+            captions(pictures, "P@7")
+
+    def test_has_no_cosines_of_a_ranker(self, folder: Path) -> None:
+        shown = captions(described(measured(folder, ToyLister(), out=folder / "lists")))
+        assert shown is not None
+        assert [column.title for column in shown.columns][6:] == ["r_mean"]
+
+    def test_is_none_for_texts(self, small: Result) -> None:
+        assert captions(small) is None
+
+
+class TestConsole:
+    @pytest.mark.parametrize("width", [30, 40, 60, 80, 140])
+    def test_keeps_within_the_width(self, pictures: Result, width: int) -> None:
+        assert max(map(len, show(console_report(pictures), width))) <= width
+
+    @pytest.mark.parametrize("width", [30, 60, 80])
+    def test_every_column_stands_in_some_block(self, pictures: Result, width: int) -> None:
+        lines = show(console_report(pictures), width)
+        start = next(place for place, line in enumerate(lines) if line.startswith("hit rates by language"))
+        words = " ".join(lines[start:]).split()
+        for title, times in (("@1", 2), ("@5", 2), ("@10", 2), ("r_mean", 1), ("CLIPScore", 1), ("RefCLIPScore", 1)):
+            assert words.count(title) == times
+
+    def test_marks_the_ends_without_colour(self, pictures: Result) -> None:
+        text = "\n".join(show(console_report(pictures), 100))
+        (thai,) = [line for line in text.splitlines() if line.startswith("th   ")]
+        assert thai.split()[1].endswith(WORST)
+        assert f"{BEST} best, {WORST} worst language of a column" in text
+
+    def test_has_the_colours_of_a_scale(self, pictures: Result) -> None:
+        file = io.StringIO()
+        Console(file=file, width=100, force_terminal=True, color_system="truecolor").print(console_report(pictures))
+        assert "\x1b[38;2;" in file.getvalue()
+
+    def test_has_the_bias_line_of_images(self, pictures: Result) -> None:
+        line = " ".join(show(console_report(pictures), 200))
+        begin = line.index("bias mAP")
+        parts = [part.split()[0] for part in line[begin + 5 :].split(" | ")[:4]]
+        assert parts == ["mAP", "rank_distance", "language_prior", "rank_spread"]
+        assert "own_language_preference" not in line
+
+
+class TestOthers:
+    def test_csv_has_every_score_once(self, pictures: Result) -> None:
+        rows = list(csv.DictReader(io.StringIO(render("csv", [pictures]).decode())))
+        found = {(row["query_language"], row["measure"]): row["value"] for row in rows if row["kind"] == "image_text"}
+        assert len(found) == sum(row["kind"] == "image_text" for row in rows) == 4 * 3
+        assert pictures.image_text is not None
+        assert float(found["", "r_mean"]) == pictures.image_text.mean.r_mean
+        only = list(csv.DictReader(io.StringIO(render("csv", [pictures], measure="AP").decode())))
+        assert {row["kind"] for row in only} == {"text_to_image", "image_to_text", "image_to_pool"}
+
+    def test_png_is_a_picture_of_both_directions(self, pictures: Result) -> None:
+        # Width and height stand at the beginning of a PNG.
+        wide, narrow = (render("png", [pictures], measure=measure)[16:20] for measure in (None, "AP"))
+        assert wide > narrow
+
+    def test_no_clip_score_is_the_best(self, pictures: Result) -> None:
+        assert pictures.image_text is not None
+        better = pictures.image_text.mean.model_copy(update={"clip_score": 2.5, "r_mean": 1.0})
+        other = pictures.model_copy(update={"image_text": pictures.image_text.model_copy(update={"mean": better})})
+        marks = {column.group: [cell.best for cell in column.cells] for column in compare([pictures, other]).columns}
+        assert marks["r_mean"] == [False, True]
+        assert marks["CLIPScore"] == [False, False]
+
+    @pytest.mark.parametrize("name", TEXTS)
+    def test_names_stay_text(self, pictures: Result, name: str) -> None:
+        document = pictures.model_dump(mode="json")
+        document["retriever"]["spec"] = document["task"]["name"] = HOSTILE + UNSEEN
+        document = json.loads(json.dumps(document).replace('"th"', json.dumps("<b>x\x1b")))
+        text = render(name, [Result.model_validate(document)]).decode()
+        assert "\x1b" not in text
+        assert "<script>" not in text or name != "html"
+        assert "<b>x" not in text or name != "html"
+
+    def test_left_out_images_are_told(self, pictures: Result) -> None:
+        task = pictures.task.model_copy(update={"partial": True, "unreadable_images": 3})
+        partial = pictures.model_copy(update={"task": task})
+        for name in ("console", "markdown", "html", "latex"):
+            assert "without 3 unreadable images" in " ".join(render(name, [partial]).decode().split())
+
+
+class TestPool:
+    def test_is_asked_by_images(self, path: Path) -> None:
+        answer = answer_pool(*read_pair(path), ["en", "de"])
+        assert [(each.query_language, each.document_languages) for each in answer.settings] == [("image", ("de", "en"))]
+        assert answer.n_documents == 36
+        text = as_text(console_pools([described(path)], [answer]))
+        assert [line.split()[:2] for line in text.splitlines() if line.startswith("image")] == [["image", "12"]]
+        assert "| asked by |" in render_pools("markdown", [described(path)], [answer]).decode()
+
+    def test_of_one_language_is_the_setting(self, path: Path) -> None:
+        result, ranks = read_pair(path)
+        answer = answer_pool(result, ranks, ["th"])
+        (setting,) = [each for each in result.settings if each.document_languages == ("th",)]
+        assert answer.settings == (setting,)
+
+    def test_of_images_is_asked_by_captions(self, path: Path) -> None:
+        result, ranks = read_pair(path)
+        answer = answer_pool(result, ranks, ["image"])
+        assert answer.settings == tuple(each for each in result.settings if each.kind == "text_to_image")
+
+    def test_cannot_mix_captions_and_images(self, path: Path) -> None:
+        with pytest.raises(UserError, match="captions and images are no pool"):
+            answer_pool(*read_pair(path), ["de", "image"])
+
+    def test_a_ranker_answers_what_it_was_asked(self, folder: Path) -> None:
+        pair = read_pair(measured(folder, ToyLister(), out=folder / "lists"))
+        assert answer_pool(*pair, ["th"]).n_documents == 12
+        with pytest.raises(UserError, match="was not asked for"):
+            answer_pool(*pair, ["de", "th"])
+
+
+class TestTopic:
+    def test_an_image_finds_captions(self, path: Path) -> None:
+        result, ranks = read_pair(path)
+        topic = look_at(result, ranks, "03.png")
+        assert topic.pool == ("de", "en", "th")
+        assert topic.n_documents == 48
+        assert [query.language for query in topic.queries] == ["image"]
+        assert {document.language for document in topic.relevant} == {"de", "en", "th"}
+        ranks_there = sorted(document.standings[0].in_pool or 0 for document in topic.relevant)
+        found = [listed.position for listed in topic.queries[0].top if listed.relevant]
+        assert found == [rank for rank in ranks_there if rank <= len(topic.queries[0].top)]
+        lines = show(TopicScreen(topic))
+        assert any(line.startswith("alone") for line in lines)
+        assert not any(line.startswith("own:") for line in lines)
+
+    def test_a_caption_finds_images(self, path: Path) -> None:
+        topic = look_at(*read_pair(path), "03.png#1")
+        assert topic.pool == ("image",)
+        assert topic.n_documents == 12
+        assert [query.language for query in topic.queries] == ["de", "en", "th"]
+        assert {listed.language for query in topic.queries for listed in query.top} == {"image"}
+
+    def test_the_worst_is_that_of_the_lowest_mean(self, path: Path) -> None:
+        result, ranks = read_pair(path)
+        means = {topic: look_at(result, ranks, topic).average_precision for topic in ranks.topic_ids.tolist()}
+        assert means[find_topic(ranks, "worst")] == min(mean for mean in means.values() if mean is not None)

@@ -1,9 +1,0 @@
-"""What the tests of systems stand on."""
-
-import pytest
-from unit.systems import toys
-
-
-@pytest.fixture(autouse=True)
-def _toys(monkeypatch: pytest.MonkeyPatch) -> None:
-    toys.install(monkeypatch)
