@@ -33,8 +33,10 @@ from mlbench import Setting, entry_points, provenance, results
 from mlbench.cli import group
 from mlbench.compare.document import Check, ComparedSystem, Comparison, TaskComparison
 from mlbench.compare.gate import RISING_IS_WORSE, Drops, Gate, Rule
+from mlbench.io.document import DocumentPart
 from mlbench.leaderboard.entries import Entry, ReportedTask, ReportedValue
 from mlbench.open_model import load_scheme
+from mlbench.protocols import IndexCost
 from mlbench.ranking import ranks, ranks_file
 from mlbench.reports.formatting import decimal, interval
 from mlbench.results import Bounds
@@ -303,8 +305,8 @@ NAMED = {
     "reference/result.md": sorted(
         {
             name
-            for part in [*vars(results).values(), *vars(provenance).values()]
-            if isinstance(part, type) and issubclass(part, results._Part | provenance._Part)
+            for part in [*vars(results).values(), *vars(provenance).values(), IndexCost]
+            if isinstance(part, type) and issubclass(part, DocumentPart)
             for name in part.model_fields
         }
     ),
