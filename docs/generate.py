@@ -24,7 +24,8 @@ from mlbench.reports.formatting import decimal
 from mlbench.reports.grid import Grid
 from mlbench.results import Aggregate, Result
 from mlbench.statistics.captions import EXPLANATIONS as CAPTION_SCORES
-from mlbench.statistics.score import ScoreRequest, score
+from mlbench.statistics.cluster_scores import ScoreRequest
+from mlbench.statistics.score import score
 from mlbench.tasks.task import DEFAULT_MEASURES
 
 DOCS = Path(__file__).parent
@@ -170,19 +171,10 @@ def take_example(path: Path) -> str:
     """Return the numbers of a result that figures and pages show, as JSON."""
     result, ranks = read_pair(path)
     singly = replace(ranks, topic_clusters=np.arange(len(ranks.topic_ids), dtype=np.int32))
-    task, statistics = result.task, result.statistics
+    task = result.task
     by_topic = score(
         singly,
-        ScoreRequest(
-            settings=tuple(_settings(result)),
-            measures=(task.primary_measure,),
-            primary_measure=task.primary_measure,
-            bias_scores=(),
-            parallel=task.parallel,
-            resamples=statistics.resamples,
-            seed=statistics.seed,
-            confidence=statistics.confidence,
-        ),
+        replace(ScoreRequest.of_result(result), measures=(result.task.primary_measure,), bias_scores=()),
     )
     languages = task.languages
     pairs = {(s.query_language, s.document_languages): s.measures["AP"] for s in result.settings}

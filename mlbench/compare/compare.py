@@ -7,9 +7,9 @@ from mlbench.compare.gate import Gate
 from mlbench.compare.judge import judge, lines_of, verdict
 from mlbench.compare.pairing import PairedRanks, Side, describe_system, pair_up
 from mlbench.errors import UserError
-from mlbench.statistics.differences import Differences, find_differences, sum_by_cluster
+from mlbench.statistics.cluster_scores import ScoreRequest, sum_by_cluster
+from mlbench.statistics.differences import Differences, find_differences
 from mlbench.statistics.paired_tests import FLIPS, compare
-from mlbench.statistics.score import ScoreRequest
 from mlbench.version import __version__
 
 

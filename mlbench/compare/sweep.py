@@ -9,16 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, JsonValue, ValidationError
 
-from mlbench.collection.languages import IMAGE, Kind, Setting
+from mlbench.collection.languages import IMAGE, Kind
 from mlbench.errors import InvalidResult
 from mlbench.io.document import DocumentPart
 from mlbench.io.untrusted import parse
+from mlbench.measures.bias import find_score
 from mlbench.ranking.ranks import Ranks
 from mlbench.results import Bounds, Result, Statistics, TaskInfo
-from mlbench.statistics.bias import find_score, replicate
-from mlbench.statistics.differences import ClusterScores, find_differences, sum_by_cluster
+from mlbench.statistics.cluster_scores import ClusterScores, ScoreRequest, sum_by_cluster
+from mlbench.statistics.differences import find_differences
 from mlbench.statistics.paired_tests import FLIPS, LOWER_IS_BETTER, Line, PairedTests, compare
-from mlbench.statistics.score import ScoreRequest
+from mlbench.statistics.score import replicate
 from mlbench.statistics.settings import group
 
 SCHEMA_VERSION = 1
@@ -207,17 +208,11 @@ System = Sequence[ClusterScores]
 
 def observe_result(result: Result, ranks: Ranks) -> ClusterScores:
     """Return what the figures of a sweep need of one result and its ranks."""
-    statistics, task = result.statistics, result.task
     wanted = BIAS_SCORES if result.image_text is None else BIAS_SCORES_OF_IMAGES
-    request = ScoreRequest(
-        settings=tuple(Setting(each.query_language, each.document_languages) for each in result.settings),
-        measures=(task.primary_measure,),
-        primary_measure=task.primary_measure,
-        bias_scores=tuple(name for name in wanted if name in task.bias_scores),
-        parallel=task.parallel,
-        resamples=statistics.resamples,
-        seed=statistics.seed,
-        confidence=statistics.confidence,
+    request = replace(
+        ScoreRequest.of_result(result),
+        measures=(result.task.primary_measure,),
+        bias_scores=tuple(name for name in wanted if name in result.task.bias_scores),
     )
     return sum_by_cluster(ranks, request)
 
@@ -242,7 +237,7 @@ def compare_arms(task: TaskInfo, arms: Mapping[str, System], base: str, *, flips
         primary_measure=task.primary_measure,
         n_topics=int(first.asked.any(axis=1).sum()),
         statistics=Statistics(
-            unit=first.unit,
+            unit=first.cluster_unit,
             n_clusters=first.sample.n_clusters,
             resamples=first.request.resamples,
             seed=first.request.seed,
@@ -275,13 +270,12 @@ def _figures(system: System) -> Iterator[ArmFigure]:
     for kind, language, chosen in group(first.request.settings):
         if language is None:
             yield of_settings(kind, chosen)
-    for name in first.captions:
-        yield _figure(
-            first, name, None, [one.captions[name].value for one in system], _caption_replicates(name, system)
-        )
+    for name in first.caption_scores:
+        values = [one.caption_scores[name].value for one in system]
+        yield _figure(first, name, None, values, _caption_replicates(name, system))
     for name in first.request.bias_scores:
-        if all(name in one.bias for one in system):
-            values = [one.bias[name].value for one in system]
+        if all(name in one.bias_scores for one in system):
+            values = [one.bias_scores[name].value for one in system]
             yield _figure(first, name, None, values, _replicates(name, system))
     for place, setting in enumerate(first.request.settings):
         if setting.kind in ("text_to_image", "image_to_text"):
@@ -291,13 +285,13 @@ def _figures(system: System) -> Iterator[ArmFigure]:
 
 def _caption_replicates(name: str, system: System) -> Floats:
     """Return a score of captions, averaged over seeds, in each resample, (resamples, 1)."""
-    sums: Floats = np.mean([one.captions[name].sums for one in system], axis=0)
-    return system[0].sample.bootstrap(sums, system[0].captions[name].counts).macro_mean()[:, None]
+    sums: Floats = np.mean([one.caption_scores[name].sums for one in system], axis=0)
+    return system[0].sample.bootstrap(sums, system[0].caption_scores[name].counts).macro_mean()[:, None]
 
 
 def _replicates(name: str, system: System) -> Floats | None:
     """Return a bias score, averaged over seeds, in each resample, (resamples, 1); None where it is no mean."""
-    score, each = find_score(name), [one.bias[name] for one in system]
+    score, each = find_score(name), [one.bias_scores[name] for one in system]
     if score.over_topics != "mean" or not each[0].counts.any():
         return None
     drawn = system[0].sample.bootstrap(np.stack([one.sums for one in each], axis=2), each[0].counts)

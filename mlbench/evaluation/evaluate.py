@@ -32,7 +32,8 @@ from mlbench.results import (
     file_stem,
     write_result,
 )
-from mlbench.statistics.score import ScoreRequest, Scores, score
+from mlbench.statistics.cluster_scores import ScoreRequest
+from mlbench.statistics.score import Scores, score
 from mlbench.tasks.load import is_sharded, load_collection
 from mlbench.tasks.task import Task, load_task
 

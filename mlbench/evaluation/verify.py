@@ -6,12 +6,12 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from mlbench.collection.languages import Setting
 from mlbench.errors import InvalidResult
 from mlbench.ranking.ranks import Ranks
 from mlbench.ranking.ranks_file import read_ranks
 from mlbench.results import Result, read_result
-from mlbench.statistics.score import ScoreRequest, score
+from mlbench.statistics.cluster_scores import ScoreRequest
+from mlbench.statistics.score import score
 
 _TOLERANCE = 1e-9
 _MOST_CELLS = 2**30
@@ -38,7 +38,7 @@ def verify(path: Path) -> Verification:
 
 def recompute(result: Result, ranks: Ranks) -> Verification:
     """Recompute a document from its ranks, as `verify` does; raises `UserError` for settings they cannot answer."""
-    scores = score(ranks, _request(result))
+    scores = score(ranks, ScoreRequest.of_result(result))
     numbers, differences = 0, []
     parts = ("settings", "aggregates", "bias", "image_text", "statistics")
     for part in parts:
@@ -79,20 +79,6 @@ def _check_effort(path: Path, result: Result, ranks: Ranks) -> None:
     cells = max(rows * len(asked) * len(result.task.measures), len(ranks.topic_ids) * len(ranks.languages) ** 2)
     if cells > _MOST_CELLS:
         raise InvalidResult(f"{path} asks for {cells:,} numbers at once: at most {_MOST_CELLS:,} are recomputed")
-
-
-def _request(result: Result) -> ScoreRequest:
-    statistics = result.statistics
-    return ScoreRequest(
-        settings=tuple(Setting(s.query_language, s.document_languages) for s in result.settings),
-        measures=result.task.measures,
-        primary_measure=result.task.primary_measure,
-        bias_scores=result.task.bias_scores,
-        parallel=result.task.parallel,
-        resamples=statistics.resamples,
-        seed=statistics.seed,
-        confidence=statistics.confidence,
-    )
 
 
 def _plain(part: object) -> object:

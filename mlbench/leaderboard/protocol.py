@@ -15,7 +15,7 @@ from mlbench.measures.bias import BIAS_SCORES
 from mlbench.measures.ranked import parse
 from mlbench.ranking.ranks import MISSING, Ranks
 from mlbench.results import Result, SettingResult, Statistics, TaskInfo, digest
-from mlbench.statistics.differences import describe_data
+from mlbench.statistics.cluster_scores import describe_data
 
 SCHEMA_VERSION = 1
 _LONGEST_ID = 80

@@ -1,7 +1,7 @@
 """The entries of a leaderboard task by task: their numbers in every column, and their ranks with significance."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Literal
 
@@ -20,10 +20,11 @@ from mlbench.leaderboard.columns import (
     reported,
 )
 from mlbench.leaderboard.entries import Entry, ReportedTask
+from mlbench.measures.bias import find_score
 from mlbench.ranking.ranks import Ranks
 from mlbench.results import Bounds, Result
-from mlbench.statistics.bias import find_score, replicate
-from mlbench.statistics.differences import TESTED_BIAS_SCORES, ClusterScores, sum_by_cluster
+from mlbench.statistics.cluster_scores import ClusterScores, ScoreRequest, sum_by_cluster
+from mlbench.statistics.differences import TESTED_BIAS_SCORES
 from mlbench.statistics.paired_tests import FLIPS
 from mlbench.statistics.resampling import (
     contributions,
@@ -31,7 +32,7 @@ from mlbench.statistics.resampling import (
     macro_contributions,
     percentile_bounds,
 )
-from mlbench.statistics.score import ScoreRequest
+from mlbench.statistics.score import replicate
 
 Floats = NDArray[np.float64]
 
@@ -86,16 +87,11 @@ def _needs_depth(column: BoardColumn) -> bool:
 
 def _request(result: Result) -> ScoreRequest:
     """Ask for what the site shows alone; settings and draws are those of the result."""
-    task, statistics = result.task, result.statistics
-    return ScoreRequest(
-        settings=tuple(Setting(each.query_language, each.document_languages) for each in result.settings),
+    task = result.task
+    return replace(
+        ScoreRequest.of_result(result),
         measures=tuple(name for name in task.measures if name in (*measures_of(result), task.primary_measure)),
-        primary_measure=task.primary_measure,
         bias_scores=tuple(name for name in task.bias_scores if name in BIAS_SCORES),
-        parallel=task.parallel,
-        resamples=statistics.resamples,
-        seed=statistics.seed,
-        confidence=statistics.confidence,
     )
 
 
@@ -122,7 +118,7 @@ def _sums(observation: ClusterScores, columns: Sequence[BoardColumn]) -> Iterato
     settings, measures = observation.settings, observation.request.measures
     for column in columns:
         if column.kind is None:
-            score = observation.bias.get(column.name) or observation.captions.get(column.name)
+            score = observation.bias_scores.get(column.name) or observation.caption_scores.get(column.name)
             if score is not None and score.counts.any():
                 yield column, score.sums, score.counts
         elif column.name in measures:

@@ -8,6 +8,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from mlbench.errors import UnknownName
+
 Floats = NDArray[np.float64]
 
 
@@ -227,6 +229,13 @@ class BiasScore:
     compares: Literal["documents", "queries"] = "documents"
 
 
+def find_score(name: str) -> BiasScore:
+    """Return the bias score called `name`; raises `UnknownName`."""
+    if name not in BIAS_SCORES:
+        raise UnknownName("bias score", name, BIAS_SCORES)
+    return BIAS_SCORES[name]
+
+
 def summarise(score: BiasScore, contributions: Floats) -> tuple[float | None, Floats]:
     """Return a score's value and its row for each language (empty without rows); no topics give None.
 
@@ -381,4 +390,3 @@ BIAS_SCORES: Mapping[str, BiasScore] = MappingProxyType(
     }
 )
 """Every bias score by name; those without `contributions` are computed from aggregates or from the top of the lists."""
-__all__ = ["BIAS_SCORES", "BiasScore", "PoolRanks", "summarise", "topicwise"]

@@ -1,59 +1,98 @@
-"""Bias scores of the multilingual pool, from the ranks of each topic's translations."""
+"""Language bias in the ranks of one system: each topic's contributions to the scores, summed within clusters."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mlbench.collection.languages import IMAGE
-from mlbench.errors import UnknownName
-from mlbench.measures.bias import BIAS_SCORES, BiasScore, PoolRanks, summarise
+from mlbench.measures.bias import BiasScore, PoolRanks, find_score, summarise
 from mlbench.measures.ranked import UNRETRIEVED
 from mlbench.ranking.ranks import PoolCounts, Ranks, can_answer, pool_counts
-from mlbench.results import Aggregate, Bias, BiasResult, Bounds, LanguageShare, LanguageValue
-from mlbench.statistics.resampling import Bootstrap
-from mlbench.statistics.settings import ClusterSample
+from mlbench.results import LanguageShare
+from mlbench.statistics.clusters import ClusterSample, finite
 
 Floats = NDArray[np.float64]
-_TIES_WORTH_A_WARNING = 0.01
-_AP = "AP"
 
 
-def score_bias(ranks: Ranks, names: Sequence[str], aggregates: Sequence[Aggregate], sample: ClusterSample) -> Bias:
-    """Return the bias scores called `names`, and what they were computed on; raises `UnknownName`.
+@dataclass(frozen=True, eq=False)
+class ScoreSums:
+    """A score of one system, with its contributions summed within clusters.
+
+    `value` is NaN where no topic has the score. `rows` float64 (languages,) are its values by language, empty for a
+    score without rows; `references` are its floor and chance level over the same topics. `sums` and `counts` are
+    float64 (clusters, columns): columns are languages, or settings of each language.
+    """
+
+    value: float
+    sums: Floats
+    counts: Floats
+    n_topics: int
+    rows: Floats
+    references: dict[str, float | None]
+
+
+@dataclass(frozen=True, eq=False)
+class BiasSums:
+    """The multilingual pool of one system: what bias scores are computed on, and those that come topic by topic.
+
+    `tied` is the share of the relevant documents that tie with another document; `shares` are those of the languages in
+    the top of the lists, for the scores `language_share@k` that were asked for.
+    """
+
+    languages: tuple[str, ...]
+    n_topics: int
+    n_documents: int
+    tied: float
+    scores: dict[str, ScoreSums]
+    shares: tuple[LanguageShare, ...]
+
+
+def sum_bias(ranks: Ranks, names: Sequence[str], sample: ClusterSample) -> BiasSums:
+    """Return the contributions to the bias scores called `names`; raises `UnknownName`.
 
     With captioned images, they are those of the pool of all captions, asked by images; only `rank_spread` is about
-    images, asked by captions in several languages.
+    images, asked by captions in several languages. Scores that follow from other numbers are not among `scores`.
     """
     languages = ranks.spoken_languages
-    counts = pool_counts(ranks, languages)
     pools = translation_pools(ranks)
-    pool = pools["documents"]
-    scores = [_score(name, pools, ranks, sample) for name in names]
+    ties = pool_counts(ranks, languages).ties[
+        np.isin(ranks.row_languages, [ranks.language_index(a) for a in languages])
+    ]
+    # Comparisons test it wherever there is a rank distance, whether or not a result shows it.
+    more = ("rank_distance_log2",) if "rank_distance" in names else ()
+    scores = {name: find_score(name) for name in (*names, *more)}
     cutoffs = [int(name.partition("@")[2]) for name in names if name.startswith("language_share@")]
-    shares = [share for cutoff in cutoffs for share in _language_shares(ranks, cutoff)]
-    derived = _derived(aggregates, shares)
-    ties = counts.ties[np.isin(ranks.row_languages, [ranks.language_index(language) for language in languages])]
-    tied = float((ties > 0).mean()) if len(ties) else 0.0
-    return Bias(
-        document_languages=tuple(languages),
-        n_topics=int(np.isfinite(pool.rank).any(axis=(1, 2)).sum()),
-        n_documents=pool.pool_size,
-        warning=(
-            f"{tied:.1%} of the relevant documents tie with another document: the order of ids decides part of the bias"
-            if tied > _TIES_WORTH_A_WARNING
-            else None
-        ),
-        scores=tuple(derived.get(name) or score for name, score in zip(names, scores, strict=True)),
-        language_shares=tuple(shares),
+    return BiasSums(
+        languages=tuple(languages),
+        n_topics=int(np.isfinite(pools["documents"].rank).any(axis=(1, 2)).sum()),
+        n_documents=pools["documents"].pool_size,
+        tied=float((ties > 0).mean()) if len(ties) else 0.0,
+        scores={
+            name: _sum_score(score, pools[score.compares], sample)
+            for name, score in scores.items()
+            if score.contributions is not None
+        },
+        shares=tuple(share for cutoff in cutoffs for share in _language_shares(ranks, cutoff)),
     )
 
 
-def find_score(name: str) -> BiasScore:
-    """Return the bias score called `name`; raises `UnknownName`."""
-    if name not in BIAS_SCORES:
-        raise UnknownName("bias score", name, BIAS_SCORES)
-    return BIAS_SCORES[name]
+def _sum_score(score: BiasScore, pool: PoolRanks, sample: ClusterSample) -> ScoreSums:
+    assert score.contributions is not None
+    contributions = score.contributions(pool)
+    value, rows = summarise(score, contributions)
+    columns = contributions[:, None] if contributions.ndim == 1 else contributions
+    known = np.isfinite(columns)
+    sums, counts = sample.sum_within(columns[:, known.any(axis=0)], np.arange(len(columns)))
+    return ScoreSums(
+        value=np.nan if value is None else value,
+        sums=sums,
+        counts=counts,
+        n_topics=int(known.any(axis=1).sum()),
+        rows=rows,
+        references={key: summarise(score, reference(pool))[0] for key, reference in score.references.items()},
+    )
 
 
 def has_pool(ranks: Ranks, parallel: bool) -> bool:
@@ -124,45 +163,6 @@ def _expected_worst(ranks: Ranks, counts: PoolCounts, n_documents: int) -> Float
     return by_row
 
 
-def _score(name: str, pools: Mapping[str, PoolRanks], ranks: Ranks, sample: ClusterSample) -> BiasResult:
-    score = find_score(name)
-    if score.contributions is None:
-        return BiasResult(name=name, value=None)
-    pool = pools[score.compares]
-    contributions = score.contributions(pool)
-    value, rows = summarise(score, contributions)
-    return BiasResult(
-        name=name,
-        value=value,
-        interval=None if value is None else _interval(score, contributions, sample),
-        references={key: summarise(score, reference(pool))[0] for key, reference in score.references.items()},
-        rows_by=score.rows,
-        rows=_rows(ranks, score, rows),
-    )
-
-
-def _interval(score: BiasScore, contributions: Floats, sample: ClusterSample) -> Bounds | None:
-    if score.over_topics == "median":
-        return None
-    replicates = replicate(score, sample.bootstrap(*sum_contributions(contributions, sample)))
-    return sample.bounds(replicates[:, None])[0]
-
-
-def sum_contributions(contributions: Floats, sample: ClusterSample) -> tuple[Floats, Floats]:
-    """Sum a score's contributions within clusters, and count the topics: both float64 (clusters, languages with any).
-
-    A score that is a mean over topics alone has one column.
-    """
-    columns = contributions[:, None] if contributions.ndim == 1 else contributions
-    columns = columns[:, np.isfinite(columns).any(axis=0)]
-    return sample.sum_within(columns, np.arange(len(columns)))
-
-
-def replicate(score: BiasScore, drawn: Bootstrap) -> Floats:
-    """Return the score's value in each resample of what `sum_contributions` gives, (resamples, ...)."""
-    return drawn.macro_mean() if score.over_languages == "mean" else np.ptp(drawn.ratios, axis=1)
-
-
 def _language_shares(ranks: Ranks, cutoff: int) -> list[LanguageShare]:
     asking = (IMAGE,) if ranks.has_images else ranks.spoken_languages
     spoken = [ranks.language_index(language) for language in ranks.spoken_languages]
@@ -180,76 +180,8 @@ def _language_shares(ranks: Ranks, cutoff: int) -> list[LanguageShare]:
             cutoff=cutoff,
             query_language=a,
             document_language=b,
-            share=_number(shares[ranks.language_index(a), place]),
+            share=finite(shares[ranks.language_index(a), place]),
         )
         for a in asking
         for place, b in enumerate(ranks.spoken_languages)
     ]
-
-
-def _derived(aggregates: Sequence[Aggregate], shares: Sequence[LanguageShare]) -> dict[str, BiasResult]:
-    """Return the scores that follow from aggregates, or from the top of the lists."""
-    derived = {}
-    for cutoff in sorted({share.cutoff for share in shares}):
-        own = [s for s in shares if s.cutoff == cutoff and s.query_language in (s.document_language, IMAGE)]
-        if own and own[0].query_language == IMAGE:
-            derived[f"language_share@{cutoff}"] = _range_of_shares(cutoff, own)
-            continue
-        derived[f"language_share@{cutoff}"] = BiasResult(
-            name=f"language_share@{cutoff}",
-            value=_mean([share.share for share in own]),
-            references={"chance": 1.0},
-            rows_by="query_language",
-            rows=tuple(LanguageValue(language=share.query_language, value=share.share) for share in own),
-        )
-    macro = [a for a in aggregates if a.aggregation == "macro" and a.measures.get(_AP) is not None]
-    by_language = {
-        a.query_language: a.measures[_AP] or 0.0
-        for a in macro
-        if a.kind in ("multilingual", "text_to_image") and a.query_language
-    }
-    if by_language:
-        lowest, highest = min(by_language.values()), max(by_language.values())
-        derived["worst_language"] = BiasResult(
-            name="worst_language",
-            value=lowest,
-            references={"ratio_to_best": lowest / highest if highest else None},
-            rows_by="query_language",
-            rows=tuple(LanguageValue(language=language, value=value) for language, value in by_language.items()),
-        )
-    whole = {a.kind: a.measures[_AP] or 0.0 for a in macro if a.query_language is None}
-    if "monolingual" in whole and "cross_lingual" in whole:
-        derived["transfer_gap"] = BiasResult(name="transfer_gap", value=whole["monolingual"] - whole["cross_lingual"])
-    return derived
-
-
-def _range_of_shares(cutoff: int, shares: Sequence[LanguageShare]) -> BiasResult:
-    """Return how far apart the shares of caption languages are that images find: no language is an image's own."""
-    known = [each.share for each in shares if each.share is not None]
-    return BiasResult(
-        name=f"language_share@{cutoff}",
-        value=max(known) - min(known) if known else None,
-        references={"floor": 0.0},
-        rows_by="document_language",
-        rows=tuple(LanguageValue(language=each.document_language, value=each.share) for each in shares),
-    )
-
-
-def _rows(ranks: Ranks, score: BiasScore, rows: Floats) -> tuple[LanguageValue, ...]:
-    """Return the values of the languages that a score's rows are about; an image has none but `IMAGE`."""
-    shown = ranks.languages.tolist()
-    if ranks.has_images:
-        shown = [IMAGE] if score.rows == "query_language" else list(ranks.spoken_languages)
-    return tuple(
-        LanguageValue(language=language, value=_number(rows[ranks.language_index(language)]))
-        for language in (shown if len(rows) else ())
-    )
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None
-
-
-def _number(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None

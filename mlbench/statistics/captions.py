@@ -1,6 +1,7 @@
-"""How captions of each language go with their images: hit rates of both directions, and CLIPScore."""
+"""How well captions of each language and their images go together: hit rates and CLIPScore, summed within clusters."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
@@ -9,8 +10,9 @@ from numpy.typing import NDArray
 from mlbench.collection.languages import IMAGE, Setting
 from mlbench.measures.ranked import Explanation
 from mlbench.ranking.ranks import Ranks
-from mlbench.results import Bounds, CaptionScores, ImageText
-from mlbench.statistics.settings import ClusterSample, sum_settings
+from mlbench.statistics.clusters import ClusterSample
+from mlbench.statistics.resampling import macro_contributions
+from mlbench.statistics.settings import sum_settings
 
 Floats = NDArray[np.float64]
 EXPLANATIONS: Mapping[str, Explanation] = MappingProxyType(
@@ -39,31 +41,48 @@ _HITS = ("Success@1", "Success@5", "Success@10")
 _WEIGHT = 2.5
 
 
-def score_captions(ranks: Ranks, settings: Sequence[Setting], sample: ClusterSample) -> ImageText | None:
-    """Return the scores of each language's captions, and their means; None for a task without images.
+@dataclass(frozen=True, eq=False)
+class CaptionSums:
+    """One score of captions, summed within clusters.
+
+    `values` float64 (languages,) are NaN for the languages without it; `present` are the indexes of the others. `sums`
+    and `counts` are float64 (clusters, present languages x k): a language has k columns beside each other, whose ratios
+    have its value as their mean. `n_topics` counts the images and captions that ask.
+    """
+
+    values: Floats
+    present: NDArray[np.int64]
+    sums: Floats
+    counts: Floats
+    n_topics: int
+
+    @property
+    def value(self) -> float:
+        """The mean over all columns; NaN without any."""
+        return float(macro_contributions(self.sums, self.counts).sum())
+
+    def replicates(self, sample: ClusterSample) -> Floats:
+        """Return the value of each language in each resample, (resamples, languages); NaN for those without one."""
+        found = np.full((sample.resamples, len(self.values)), np.nan)
+        if len(self.present):
+            drawn = sample.bootstrap(self.sums, self.counts)
+            found[:, self.present] = drawn.ratios.reshape(len(found), len(self.present), -1).mean(axis=2)
+        return found
+
+
+def sum_captions(ranks: Ranks, settings: Sequence[Setting], sample: ClusterSample) -> dict[str, CaptionSums]:
+    """Sum each score of captions within clusters; empty for a task without images.
 
     `r_mean` is there for languages whose captions are asked for and searched in `settings`.
     """
     if not ranks.has_images:
-        return None
-    languages = ranks.spoken_languages
-    found = {"r_mean": _hit_rates(ranks, languages, set(settings), sample)}
+        return {}
     clip, reference = clip_scores(ranks)
-    for name, values in (("clip_score", clip), ("ref_clip_score", reference)):
-        found[name] = _over_captions(ranks, values, sample)
-    counts = _caption_counts(ranks)
-    return ImageText(
-        languages=tuple(
-            _scores(language, counts[language], [(found[name], [place]) for name in CAPTION_SCORES], sample)
-            for place, language in enumerate(languages)
-        ),
-        mean=_scores(
-            None,
-            sum(counts.values()),
-            [(found[name], list(range(len(languages)))) for name in CAPTION_SCORES],
-            sample,
-        ),
-    )
+    return {
+        "r_mean": _sum_hits(ranks, set(settings), sample),
+        "clip_score": _sum_over_captions(ranks, clip, sample),
+        "ref_clip_score": _sum_over_captions(ranks, reference, sample),
+    }
 
 
 def clip_scores(ranks: Ranks) -> tuple[Floats, Floats]:
@@ -82,88 +101,38 @@ def clip_scores(ranks: Ranks) -> tuple[Floats, Floats]:
     return clip, harmonic
 
 
-def sum_captions(ranks: Ranks, settings: Sequence[Setting], sample: ClusterSample) -> dict[str, tuple[Floats, Floats]]:
-    """Sum the caption scores that there are within clusters, and count what was summed: float64 (clusters, columns).
-
-    The mean of the columns' ratios is the mean over languages that a result has: a column is a language, or a hit rate
-    of a language.
-    """
-    if not ranks.has_images:
-        return {}
-    found = {}
-    asked = [setting for pair in _pairs(ranks.spoken_languages, set(settings)).values() for setting in pair]
-    if asked:
-        hits = sum_settings(ranks, asked, _HITS, sample)
-        shape = (sample.n_clusters, len(asked) * len(_HITS))
-        found["r_mean"] = hits.sums.reshape(shape), np.repeat(hits.counts, len(_HITS), axis=1)
-    for name, values in zip(CAPTION_SCORES[1:], clip_scores(ranks), strict=True):
-        there, sums, counts = _sum_over_captions(ranks, values, sample)
-        if len(there):
-            found[name] = sums, counts
-    return found
-
-
-_Means = tuple[Floats, Floats]
-"""Values (languages,), NaN where there is none, and their replicates (resamples, languages)."""
-
-
-def _hit_rates(ranks: Ranks, languages: Sequence[str], asked: set[Setting], sample: ClusterSample) -> _Means:
-    """Return the mean of the hit rates of both directions, for each language that has both."""
-    pairs = _pairs(languages, asked)
-    values = np.full(len(languages), np.nan)
-    replicates = np.full((sample.resamples, len(languages)), np.nan)
-    if pairs:
-        sums = sum_settings(ranks, [setting for pair in pairs.values() for setting in pair], _HITS, sample)
-        drawn = sample.bootstrap(sums.sums, sums.counts)
-        size = (len(pairs), 2 * len(_HITS))
-        values[list(pairs)] = sums.means.reshape(size).mean(axis=1)
-        replicates[:, list(pairs)] = drawn.ratios.reshape(-1, *size).mean(axis=2)
-    return values, replicates
-
-
-def _pairs(languages: Sequence[str], asked: set[Setting]) -> dict[int, tuple[Setting, Setting]]:
-    """Return the settings of both directions by the place of their language, where both are asked."""
-    both = [(Setting(language, (IMAGE,)), Setting(IMAGE, (language,))) for language in languages]
-    return {place: pair for place, pair in enumerate(both) if set(pair) <= asked}
-
-
-def _over_captions(ranks: Ranks, scores: Floats, sample: ClusterSample) -> _Means:
-    """Return the mean of `scores` (rows,) over the captions of each language."""
-    size = len(ranks.spoken_languages)
-    values = np.full(size, np.nan)
-    replicates = np.full((sample.resamples, size), np.nan)
-    there, sums, counts = _sum_over_captions(ranks, scores, sample)
-    if len(there):
-        values[there] = sums.sum(axis=0) / counts.sum(axis=0)
-        replicates[:, there] = sample.bootstrap(sums, counts).ratios
-    return values, replicates
-
-
-def _sum_over_captions(ranks: Ranks, scores: Floats, sample: ClusterSample) -> tuple[NDArray[np.int64], Floats, Floats]:
-    """Return the places of the languages that have `scores` (rows,), their sums and counts (clusters, languages)."""
-    spoken = [ranks.language_index(language) for language in ranks.spoken_languages]
-    rows = np.flatnonzero(np.isfinite(scores))
-    columns = np.where(ranks.row_languages[rows, None] == spoken, scores[rows, None], np.nan)
-    there = np.flatnonzero(np.isfinite(columns).any(axis=0))
-    topics = ranks.query_topics[ranks.row_queries[rows]].astype(np.int64)
-    return there, *sample.sum_within(columns[:, there], topics)
-
-
-def _caption_counts(ranks: Ranks) -> dict[str, int]:
+def count_captions(ranks: Ranks) -> dict[str, int]:
     """Return how many captions of each language belong to images that ask for them."""
     asked = ranks.query_languages[ranks.row_queries] == ranks.language_index(IMAGE)
     found = np.bincount(ranks.row_languages[asked], minlength=len(ranks.languages))
     return {language: int(found[ranks.language_index(language)]) for language in ranks.spoken_languages}
 
 
-def _scores(
-    language: str | None, n_captions: int, found: Sequence[tuple[_Means, list[int]]], sample: ClusterSample
-) -> CaptionScores:
-    """Return the mean of each score over the languages at the places given that have it."""
-    means: dict[str, float | None] = {}
-    intervals: dict[str, Bounds | None] = {}
-    for name, ((values, replicates), places) in zip(CAPTION_SCORES, found, strict=True):
-        there = [place for place in places if np.isfinite(values[place])]
-        means[name] = float(values[there].mean()) if there else None
-        intervals[name] = sample.bounds(replicates[:, there].mean(axis=1)[:, None])[0] if there else None
-    return CaptionScores(language=language, n_captions=n_captions, intervals=intervals, **means)
+def _sum_hits(ranks: Ranks, asked: set[Setting], sample: ClusterSample) -> CaptionSums:
+    """Sum the hit rates of both directions, for each language that has both."""
+    languages = ranks.spoken_languages
+    both = [(Setting(language, (IMAGE,)), Setting(IMAGE, (language,))) for language in languages]
+    present = np.array([index for index, pair in enumerate(both) if set(pair) <= asked], dtype=np.int64)
+    hits = sum_settings(ranks, [setting for index in present for setting in both[index]], _HITS, sample)
+    values = np.full(len(languages), np.nan)
+    if len(present):
+        values[present] = hits.means.reshape(len(present), 2 * len(_HITS)).mean(axis=1)
+    flat = hits.sums.reshape(sample.n_clusters, len(present) * 2 * len(_HITS))
+    return CaptionSums(values, present, flat, np.repeat(hits.counts, len(_HITS), axis=1), _n_topics(ranks))
+
+
+def _sum_over_captions(ranks: Ranks, scores: Floats, sample: ClusterSample) -> CaptionSums:
+    """Sum `scores` (rows,), NaN where there are none, over the captions of each language."""
+    spoken = [ranks.language_index(language) for language in ranks.spoken_languages]
+    rows = np.flatnonzero(np.isfinite(scores))
+    columns = np.where(ranks.row_languages[rows, None] == spoken, scores[rows, None], np.nan)
+    present = np.flatnonzero(np.isfinite(columns).any(axis=0))
+    topics = ranks.query_topics[ranks.row_queries[rows]].astype(np.int64)
+    sums, counts = sample.sum_within(columns[:, present], topics)
+    values = np.full(len(spoken), np.nan)
+    values[present] = sums.sum(axis=0) / counts.sum(axis=0)
+    return CaptionSums(values, present, sums, counts, _n_topics(ranks))
+
+
+def _n_topics(ranks: Ranks) -> int:
+    return len(np.unique(ranks.query_topics[ranks.row_queries]))

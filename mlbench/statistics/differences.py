@@ -1,8 +1,11 @@
-"""Differences of two systems on one task, from their ranks alone, with intervals and what each cluster adds."""
+"""Differences of two systems on one task, from their ranks alone, with intervals and what each cluster adds.
 
-from collections.abc import Iterator, Mapping, Sequence
+A system is one retriever, or the training seeds of one recipe: their values are averaged topic by topic before anything
+else.
+"""
+
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Literal, get_args
 
 import numpy as np
@@ -11,121 +14,16 @@ from pydantic import BaseModel, ConfigDict
 
 from mlbench.collection.languages import IMAGE, Kind, Setting
 from mlbench.errors import UserError
-from mlbench.measures.bias import summarise
-from mlbench.ranking.ranks import Ranks
+from mlbench.measures.bias import find_score
 from mlbench.results import Bounds, Statistics
-from mlbench.statistics.bias import find_score, has_pool, replicate, sum_contributions, translation_pools
-from mlbench.statistics.captions import sum_captions
+from mlbench.statistics.bias import ScoreSums
+from mlbench.statistics.captions import CaptionSums
+from mlbench.statistics.cluster_scores import ClusterScores
 from mlbench.statistics.resampling import Bootstrap, macro_contributions
-from mlbench.statistics.score import ScoreRequest
-from mlbench.statistics.settings import ClusterSample, SettingSums, group, sum_settings
+from mlbench.statistics.score import describe_statistics, replicate
+from mlbench.statistics.settings import group
 
 Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True, eq=False)
-class ScoreSums:
-    """A score of one system: its value, and float64 (clusters, columns) sums and counts of its contributions.
-
-    Columns are languages, or settings of each language.
-    """
-
-    value: float
-    sums: Floats
-    counts: Floats
-    n_topics: int
-
-
-@dataclass(frozen=True, eq=False)
-class ClusterScores:
-    """What one ranks file says, summed within clusters; compared with others of the same `request` and `data`.
-
-    `asked` bool (topics, settings) says which topics have a query and a relevant document in a setting. `data` names
-    what was measured on, aspect by aspect, with its digest. `captions` are the scores of captioned images, which are
-    means of their columns; empty for texts.
-    """
-
-    request: ScoreRequest
-    unit: str
-    sample: ClusterSample
-    settings: SettingSums
-    asked: NDArray[np.bool_]
-    bias: Mapping[str, ScoreSums]
-    captions: Mapping[str, ScoreSums]
-    data: Mapping[str, str]
-
-
-def sum_by_cluster(ranks: Ranks, request: ScoreRequest) -> ClusterScores:
-    """Compute what comparisons of these ranks need; raises `UserError` for settings that they cannot answer."""
-    sample = ClusterSample.of(ranks, request.resamples, request.seed, request.confidence, request.parallel)
-    settings = sum_settings(ranks, request.settings, request.measures, sample)
-    return ClusterScores(
-        request=request,
-        unit=str(ranks.cluster_unit[0]),
-        sample=sample,
-        settings=settings,
-        asked=_asked(ranks, request.settings),
-        bias=_bias_sums(ranks, request.bias_scores, sample) if has_pool(ranks, request.parallel) else {},
-        captions=_caption_sums(ranks, request.settings, sample),
-        data=describe_data(ranks, settings.pool_sizes),
-    )
-
-
-def _bias_sums(ranks: Ranks, names: Sequence[str], sample: ClusterSample) -> dict[str, ScoreSums]:
-    """Sum the bias scores that are computed topic by topic; those made of other numbers are left to their readers."""
-    wanted = [*names, "rank_distance_log2"] if "rank_distance" in names else names
-    pools = translation_pools(ranks)
-    found = {}
-    for name in dict.fromkeys(wanted):
-        score = find_score(name)
-        if score.contributions is None:
-            continue
-        contributions = score.contributions(pools[score.compares])
-        value, _ = summarise(score, contributions)
-        found[name] = ScoreSums(
-            np.nan if value is None else value,
-            *sum_contributions(contributions, sample),
-            n_topics=int(np.isfinite(contributions.reshape(len(contributions), -1)).any(axis=1).sum()),
-        )
-    return found
-
-
-def _caption_sums(ranks: Ranks, settings: Sequence[Setting], sample: ClusterSample) -> dict[str, ScoreSums]:
-    topics = np.unique(ranks.query_topics[ranks.row_queries])
-    return {
-        name: ScoreSums(float(macro_contributions(sums, counts).sum()), sums, counts, n_topics=len(topics))
-        for name, (sums, counts) in sum_captions(ranks, settings, sample).items()
-    }
-
-
-def _asked(ranks: Ranks, settings: Sequence[Setting]) -> NDArray[np.bool_]:
-    size = len(ranks.languages)
-    pairs = np.zeros((len(ranks.topic_ids), size, size), dtype=np.bool_)
-    queries = ranks.row_queries
-    pairs[ranks.query_topics[queries], ranks.query_languages[queries], ranks.row_languages] = True
-    asked = np.zeros((len(pairs), len(settings)), dtype=np.bool_)
-    for index, setting in enumerate(settings):
-        documents = [ranks.language_index(language) for language in setting.document_languages]
-        asked[:, index] = pairs[:, ranks.language_index(setting.query_language), documents].any(axis=1)
-    return asked
-
-
-def describe_data(ranks: Ranks, pool_sizes: NDArray[np.int64]) -> dict[str, str]:
-    """Return digests of what was measured on, aspect by aspect; `pool_sizes` (settings,) are numbers of documents."""
-    documents = ranks.document_ids[ranks.row_documents]
-    aspects = {
-        "languages": (ranks.languages,),
-        "topics": (ranks.topic_ids,),
-        "clusters": (ranks.cluster_unit, ranks.topic_clusters),
-        "queries": (ranks.query_topics, ranks.query_languages),
-        "relevant documents": (ranks.row_queries, documents, ranks.row_languages, ranks.row_grades),
-        "numbers of documents": (pool_sizes,),
-    }
-    return {
-        aspect: sha256(repr([a.tolist() for a in arrays]).encode()).hexdigest() for aspect, arrays in aspects.items()
-    }
-
-
 System = Sequence[ClusterScores]
 Family = Literal["aggregates", "query_languages", "settings"]
 FAMILIES: tuple[Family, ...] = get_args(Family)
@@ -222,39 +120,38 @@ def find_differences(base: System, candidate: System) -> Differences:
     """
     _check(base, candidate)
     first = base[0]
-    request, sample = first.request, first.sample
     change = _mean_sums(candidate) - _mean_sums(base)
-    drawn = sample.bootstrap(change, first.settings.counts)
-    in_settings = [
-        each for cut in _cuts(request.settings) for each in _contrast_cut(*cut, change, drawn, (base, candidate))
-    ]
-    shared = [name for name in first.bias if all(name in one.bias for one in (*base, *candidate))]
-    in_bias = [_contrast_bias(name, base, candidate) for name in shared]
-    in_captions = [
-        _contrast_captions(name, base, candidate)
-        for name in first.captions
-        if all(name in one.captions for one in (*base, *candidate))
+    drawn = first.sample.bootstrap(change, first.settings.counts)
+    found = [
+        *(
+            difference
+            for subject, chosen in _cuts(first.request.settings)
+            for difference in _setting_differences(subject, chosen, change, drawn, (base, candidate))
+        ),
+        *(
+            _bias_difference(name, base, candidate)
+            for name in first.bias_scores
+            if all(name in one.bias_scores for one in (*base, *candidate))
+        ),
+        *(
+            _caption_difference(name, base, candidate)
+            for name in first.caption_scores
+            if all(name in one.caption_scores for one in (*base, *candidate))
+        ),
     ]
     return Differences(
-        each=tuple(sorted((*in_settings, *in_bias, *in_captions), key=lambda one: FAMILIES.index(one.subject.family))),
-        primary_measure=request.primary_measure,
+        each=tuple(sorted(found, key=lambda one: FAMILIES.index(one.subject.family))),
+        primary_measure=first.request.primary_measure,
         n_base=len(base),
         n_candidate=len(candidate),
-        statistics=Statistics(
-            unit=first.unit,
-            n_clusters=sample.n_clusters,
-            resamples=request.resamples,
-            seed=request.seed,
-            confidence=request.confidence,
-            redraws=drawn.redraws,
-        ),
+        statistics=describe_statistics(first, drawn),
     )
 
 
-def _contrast_cut(
+def _setting_differences(
     subject: Subject, chosen: list[int], change: Floats, drawn: Bootstrap, systems: tuple[System, System]
 ) -> Iterator[Difference]:
-    """Yield the contrast of each measure over the `chosen` settings; `change` (clusters, settings, measures)."""
+    """Yield the difference of each measure over the `chosen` settings; `change` (clusters, settings, measures)."""
     first = systems[0][0]
     counts = first.settings.counts[:, chosen]
     bounds = first.sample.bounds(drawn.macro_mean(chosen))
@@ -310,11 +207,10 @@ def _cuts(settings: Sequence[Setting]) -> Iterator[tuple[Subject, list[int]]]:
         yield subject, [index]
 
 
-def _contrast_bias(name: str, base: System, candidate: System) -> Difference:
+def _bias_difference(name: str, base: System, candidate: System) -> Difference:
     score, sample = find_score(name), base[0].sample
-    each = [one.bias[name] for one in (*base, *candidate)]
-    sums, counts = np.stack([one.sums for one in each], axis=2), each[0].counts
-    change = sums[:, :, len(base) :].mean(axis=2) - sums[:, :, : len(base)].mean(axis=2)
+    scores = [one.bias_scores[name] for one in (*base, *candidate)]
+    sums, counts = np.stack([one.sums for one in scores], axis=2), scores[0].counts
     interval = None
     is_mean = score.over_topics == score.over_languages == "mean"
     if score.over_topics == "mean" and counts.any():
@@ -322,32 +218,43 @@ def _contrast_bias(name: str, base: System, candidate: System) -> Difference:
         replicates = replicate(score, sample.bootstrap(sums, counts))
         differences = replicates[:, len(base) :].mean(axis=1) - replicates[:, : len(base)].mean(axis=1)
         interval = sample.bounds(differences[:, None])[0]
-    return Difference(
-        subject=Subject(family="aggregates", name=name),
-        base=np.array([one.value for one in each[: len(base)]]),
-        candidate=np.array([one.value for one in each[len(base) :]]),
-        interval=interval,
-        n_topics=each[0].n_topics,
-        n_clusters=int(counts.any(axis=1).sum()),
-        contributions=_contributions(change, counts) if is_mean else None,
-    )
+    change = _change(scores, len(base))
+    return _score_difference(name, scores, len(base), interval, _contributions(change, counts) if is_mean else None)
 
 
-def _contrast_captions(name: str, base: System, candidate: System) -> Difference:
-    """Return the contrast of a score of captioned images, a mean of its columns."""
-    each = [one.captions[name] for one in (*base, *candidate)]
-    sums, counts = np.stack([one.sums for one in each], axis=2), each[0].counts
-    change: Floats = sums[:, :, len(base) :].mean(axis=2) - sums[:, :, : len(base)].mean(axis=2)
+def _caption_difference(name: str, base: System, candidate: System) -> Difference:
+    """Return the difference of a score of captioned images, a mean of its columns."""
     sample = base[0].sample
+    scores = [one.caption_scores[name] for one in (*base, *candidate)]
+    change, counts = _change(scores, len(base)), scores[0].counts
+    interval = sample.bounds(sample.bootstrap(change, counts).macro_mean()[:, None])[0]
+    return _score_difference(name, scores, len(base), interval, _contributions(change, counts))
+
+
+def _score_difference(
+    name: str,
+    scores: Sequence[ScoreSums | CaptionSums],
+    n_base: int,
+    interval: Bounds | None,
+    contributions: Contributions | None,
+) -> Difference:
+    """Return the difference of one score; the first `n_base` of `scores` are those of the base."""
     return Difference(
         subject=Subject(family="aggregates", name=name),
-        base=np.array([one.value for one in each[: len(base)]]),
-        candidate=np.array([one.value for one in each[len(base) :]]),
-        interval=sample.bounds(sample.bootstrap(change, counts).macro_mean()[:, None])[0],
-        n_topics=each[0].n_topics,
-        n_clusters=int(counts.any(axis=1).sum()),
-        contributions=_contributions(change, counts),
+        base=np.array([one.value for one in scores[:n_base]]),
+        candidate=np.array([one.value for one in scores[n_base:]]),
+        interval=interval,
+        n_topics=scores[0].n_topics,
+        n_clusters=int(scores[0].counts.any(axis=1).sum()),
+        contributions=contributions,
     )
+
+
+def _change(scores: Sequence[ScoreSums | CaptionSums], n_base: int) -> Floats:
+    """Return the mean sums of the candidate's seeds minus those of the base's, (clusters, columns)."""
+    sums = np.stack([one.sums for one in scores], axis=2)
+    change: Floats = sums[:, :, n_base:].mean(axis=2) - sums[:, :, :n_base].mean(axis=2)
+    return change
 
 
 def _contributions(change: Floats, counts: Floats) -> Contributions | None:

@@ -15,16 +15,9 @@ from mlbench.collection.languages import Kind
 from mlbench.io.document import DocumentPart
 from mlbench.ranking.ranks import Ranks
 from mlbench.results import Bounds, Statistics
-from mlbench.statistics.differences import (
-    FAMILIES,
-    Difference,
-    Differences,
-    Subject,
-    find_differences,
-    sum_by_cluster,
-)
+from mlbench.statistics.cluster_scores import ScoreRequest, sum_by_cluster
+from mlbench.statistics.differences import FAMILIES, Difference, Differences, Subject, find_differences
 from mlbench.statistics.resampling import PValues, paired_randomization
-from mlbench.statistics.score import ScoreRequest
 
 Floats = NDArray[np.float64]
 FLIPS = 10_000

@@ -1,29 +1,37 @@
-"""From ranks to every number of a result document: shared by a run, its verification and other readers of ranks."""
+"""Scores of one system with their intervals: the parts of a result document that follow from its ranks."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mlbench.collection.languages import Setting
+import numpy as np
+from numpy.typing import NDArray
+
+from mlbench.collection.languages import IMAGE
+from mlbench.measures.bias import BiasScore, find_score
 from mlbench.ranking.ranks import Ranks
-from mlbench.results import Aggregate, Bias, ImageText, SettingResult, Statistics
-from mlbench.statistics.bias import has_pool, score_bias
-from mlbench.statistics.captions import score_captions
-from mlbench.statistics.settings import ClusterSample, SettingSums, aggregate, score_settings, sum_settings
+from mlbench.results import (
+    Aggregate,
+    Bias,
+    BiasResult,
+    Bounds,
+    CaptionScores,
+    ImageText,
+    LanguageShare,
+    LanguageValue,
+    SettingResult,
+    Statistics,
+)
+from mlbench.statistics.bias import BiasSums, ScoreSums
+from mlbench.statistics.captions import CAPTION_SCORES
+from mlbench.statistics.cluster_scores import ClusterScores, ScoreRequest, sum_by_cluster
+from mlbench.statistics.clusters import finite
+from mlbench.statistics.resampling import Bootstrap
+from mlbench.statistics.settings import group, weighted_mean
 
-__all__ = ["ScoreRequest", "Scores", "score"]
+Floats = NDArray[np.float64]
 
-
-@dataclass(frozen=True, slots=True)
-class ScoreRequest:
-    """What is to be computed from ranks, and how intervals are made."""
-
-    settings: tuple[Setting, ...]
-    measures: tuple[str, ...]
-    primary_measure: str
-    bias_scores: tuple[str, ...]
-    parallel: bool
-    resamples: int = 2000
-    seed: int = 0
-    confidence: float = 0.95
+_TIES_WORTH_A_WARNING = 0.01
+_AP = "AP"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,24 +49,213 @@ def score(ranks: Ranks, request: ScoreRequest) -> Scores:
     """Compute every number that `request` asks for; the same ranks give the same numbers to the bit.
 
     The bias is None where topics are not parallel, with a single language, or where the pool of all languages was not
-    ranked.
+    ranked. Raises what `sum_by_cluster` raises.
     """
-    sample = ClusterSample.of(ranks, request.resamples, request.seed, request.confidence, request.parallel)
-    sums: SettingSums = sum_settings(ranks, request.settings, request.measures, sample)
-    drawn = sample.bootstrap(sums.sums, sums.counts)
-    aggregates = aggregate(sums, drawn, sample)
-    has_bias = has_pool(ranks, request.parallel)
+    sums = sum_by_cluster(ranks, request)
+    drawn = sums.sample.bootstrap(sums.settings.sums, sums.settings.counts)
+    aggregates = _aggregates(sums, drawn)
     return Scores(
-        settings=score_settings(sums, drawn, sample, request.primary_measure),
+        settings=_setting_results(sums, drawn),
         aggregates=aggregates,
-        bias=score_bias(ranks, request.bias_scores, aggregates, sample) if has_bias else None,
-        image_text=score_captions(ranks, request.settings, sample),
-        statistics=Statistics(
-            unit=str(ranks.cluster_unit[0]),
-            n_clusters=sample.n_clusters,
-            resamples=request.resamples,
-            seed=request.seed,
-            confidence=request.confidence,
-            redraws=drawn.redraws,
-        ),
+        bias=None if sums.bias is None else _bias(sums, sums.bias, aggregates),
+        image_text=_image_text(sums) if sums.captions else None,
+        statistics=describe_statistics(sums, drawn),
     )
+
+
+def describe_statistics(sums: ClusterScores, drawn: Bootstrap) -> Statistics:
+    """Say how intervals were made: `drawn` is the draw of the settings."""
+    return Statistics(
+        unit=sums.cluster_unit,
+        n_clusters=sums.sample.n_clusters,
+        resamples=sums.request.resamples,
+        seed=sums.request.seed,
+        confidence=sums.request.confidence,
+        redraws=drawn.redraws,
+    )
+
+
+def replicate(score: BiasScore, drawn: Bootstrap) -> Floats:
+    """Return a bias score's value in each resample of its `ScoreSums`, (resamples, ...)."""
+    return drawn.macro_mean() if score.over_languages == "mean" else np.ptp(drawn.ratios, axis=1)
+
+
+def _setting_results(scores: ClusterScores, drawn: Bootstrap) -> tuple[SettingResult, ...]:
+    """Return every setting with its measures, and the interval of the primary one."""
+    sums, primary = scores.settings, scores.request.primary_measure
+    bounds = scores.sample.bounds(drawn.ratios[:, :, sums.measures.index(primary)])
+    return tuple(
+        SettingResult(
+            kind=setting.kind,
+            query_language=setting.query_language,
+            document_languages=setting.document_languages,
+            n_queries=int(sums.n_queries[index]),
+            n_documents=int(sums.pool_sizes[index]),
+            tied_share=finite(sums.tied[index]),
+            unretrieved_share=finite(sums.unretrieved[index]),
+            measures=_named(sums.measures, sums.means[index]),
+            intervals={primary: bounds[index]},
+        )
+        for index, setting in enumerate(sums.settings)
+    )
+
+
+def _aggregates(scores: ClusterScores, drawn: Bootstrap) -> tuple[Aggregate, ...]:
+    """Return for each kind its macro and micro mean, and the macro and micro mean of each query language."""
+    sums, sample = scores.settings, scores.sample
+    groups = list(group(sums.settings))
+    if not groups:
+        return ()
+    total = np.stack([sums.sums[:, chosen].sum(axis=1) for *_, chosen in groups], axis=1)
+    count = np.stack([sums.counts[:, chosen].sum(axis=1) for *_, chosen in groups], axis=1)
+    pooled = sample.bootstrap(total, count)
+    aggregates = []
+    for index, (kind, language, chosen) in enumerate(groups):
+        present = [setting for setting in chosen if sums.n_queries[setting]]
+        weights = sums.n_queries[present].astype(np.float64)
+        for aggregation in ("macro", "micro"):
+            macro = aggregation == "macro"
+            replicates = drawn.macro_mean(chosen) if macro else pooled.ratios[:, index]
+            shares = np.ones(len(present)) if macro else weights
+            aggregates.append(
+                Aggregate(
+                    kind=kind,
+                    aggregation="macro" if macro else "micro",
+                    query_language=language,
+                    n_settings=len(chosen),
+                    n_queries=int(weights.sum()),
+                    measures=_named(sums.measures, weighted_mean(sums.means[present], shares)),
+                    intervals=dict(zip(sums.measures, sample.bounds(replicates), strict=True)),
+                    ceilings=_named(sums.measures, weighted_mean(sums.ceilings[present], shares)),
+                )
+            )
+    return tuple(aggregates)
+
+
+def _bias(scores: ClusterScores, sums: BiasSums, aggregates: Sequence[Aggregate]) -> Bias:
+    """Return the bias scores that were asked for, and what they were computed on."""
+    derived = _derived(aggregates, sums.shares)
+    return Bias(
+        document_languages=sums.languages,
+        n_topics=sums.n_topics,
+        n_documents=sums.n_documents,
+        warning=(
+            f"{sums.tied:.1%} of the relevant documents tie with another document: "
+            "the order of ids decides part of the bias"
+            if sums.tied > _TIES_WORTH_A_WARNING
+            else None
+        ),
+        scores=tuple(
+            derived.get(name) or _bias_result(name, scores, sums.scores.get(name))
+            for name in scores.request.bias_scores
+        ),
+        language_shares=sums.shares,
+    )
+
+
+def _bias_result(name: str, scores: ClusterScores, sums: ScoreSums | None) -> BiasResult:
+    if sums is None:
+        return BiasResult(name=name, value=None)
+    score, sample = find_score(name), scores.sample
+    interval = None
+    if np.isfinite(sums.value) and score.over_topics == "mean":
+        interval = sample.bounds(replicate(score, sample.bootstrap(sums.sums, sums.counts))[:, None])[0]
+    return BiasResult(
+        name=name,
+        value=finite(sums.value),
+        interval=interval,
+        references=sums.references,
+        rows_by=score.rows,
+        rows=_rows(scores.languages, score, sums.rows),
+    )
+
+
+def _rows(languages: Sequence[str], score: BiasScore, rows: Floats) -> tuple[LanguageValue, ...]:
+    """Return the values of the languages that a score's rows are about; an image has none but `IMAGE`."""
+    shown = list(languages)
+    if IMAGE in shown:
+        shown = [IMAGE] if score.rows == "query_language" else [language for language in shown if language != IMAGE]
+    return tuple(
+        LanguageValue(language=language, value=finite(rows[languages.index(language)]))
+        for language in (shown if len(rows) else ())
+    )
+
+
+def _derived(aggregates: Sequence[Aggregate], shares: Sequence[LanguageShare]) -> dict[str, BiasResult]:
+    """Return the scores that follow from aggregates, or from the top of the lists."""
+    derived = {}
+    for cutoff in sorted({share.cutoff for share in shares}):
+        own = [s for s in shares if s.cutoff == cutoff and s.query_language in (s.document_language, IMAGE)]
+        if own and own[0].query_language == IMAGE:
+            derived[f"language_share@{cutoff}"] = _range_of_shares(cutoff, own)
+            continue
+        derived[f"language_share@{cutoff}"] = BiasResult(
+            name=f"language_share@{cutoff}",
+            value=_mean([share.share for share in own]),
+            references={"chance": 1.0},
+            rows_by="query_language",
+            rows=tuple(LanguageValue(language=share.query_language, value=share.share) for share in own),
+        )
+    macro = [a for a in aggregates if a.aggregation == "macro" and a.measures.get(_AP) is not None]
+    by_language = {
+        a.query_language: a.measures[_AP] or 0.0
+        for a in macro
+        if a.kind in ("multilingual", "text_to_image") and a.query_language
+    }
+    if by_language:
+        lowest, highest = min(by_language.values()), max(by_language.values())
+        derived["worst_language"] = BiasResult(
+            name="worst_language",
+            value=lowest,
+            references={"ratio_to_best": lowest / highest if highest else None},
+            rows_by="query_language",
+            rows=tuple(LanguageValue(language=language, value=value) for language, value in by_language.items()),
+        )
+    whole = {a.kind: a.measures[_AP] or 0.0 for a in macro if a.query_language is None}
+    if "monolingual" in whole and "cross_lingual" in whole:
+        derived["transfer_gap"] = BiasResult(name="transfer_gap", value=whole["monolingual"] - whole["cross_lingual"])
+    return derived
+
+
+def _range_of_shares(cutoff: int, shares: Sequence[LanguageShare]) -> BiasResult:
+    """Return how far apart the shares of caption languages are that images find: no language is an image's own."""
+    known = [each.share for each in shares if each.share is not None]
+    return BiasResult(
+        name=f"language_share@{cutoff}",
+        value=max(known) - min(known) if known else None,
+        references={"floor": 0.0},
+        rows_by="document_language",
+        rows=tuple(LanguageValue(language=each.document_language, value=each.share) for each in shares),
+    )
+
+
+def _image_text(scores: ClusterScores) -> ImageText:
+    """Return the scores of each language's captions, and their means."""
+    found = {name: (sums.values, sums.replicates(scores.sample)) for name, sums in scores.captions.items()}
+    languages = list(scores.n_captions)
+
+    def mean_over(language: str | None, chosen: Sequence[int]) -> CaptionScores:
+        means: dict[str, float | None] = {}
+        intervals: dict[str, Bounds | None] = {}
+        for name in CAPTION_SCORES:
+            values, replicates = found[name]
+            present = [index for index in chosen if np.isfinite(values[index])]
+            means[name] = float(values[present].mean()) if present else None
+            mean = replicates[:, present].mean(axis=1)[:, None] if present else None
+            intervals[name] = None if mean is None else scores.sample.bounds(mean)[0]
+        n_captions = sum(scores.n_captions[languages[index]] for index in chosen)
+        return CaptionScores(language=language, n_captions=n_captions, intervals=intervals, **means)
+
+    return ImageText(
+        languages=tuple(mean_over(language, [index]) for index, language in enumerate(languages)),
+        mean=mean_over(None, range(len(languages))),
+    )
+
+
+def _named(names: Sequence[str], values: Floats) -> dict[str, float | None]:
+    return {name: finite(value) for name, value in zip(names, values, strict=True)}
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None

@@ -22,7 +22,7 @@ from mlbench.evaluation.options import Options
 from mlbench.evaluation.verify import read_pair
 from mlbench.protocols import Progress, Silence
 from mlbench.results import Result, check_folder, write_result
-from mlbench.statistics.differences import ClusterScores
+from mlbench.statistics.cluster_scores import ClusterScores
 from mlbench.tasks.task import Task, load_task
 from mlbench.training.contamination import Findings
 from mlbench.training.data import TrainingData, load_data

@@ -23,17 +23,9 @@ from mlbench.compare.gate import DEFAULT, PRIMARY, Drops, Gate
 from mlbench.compare.judge import GateLine, judge, lines_of
 from mlbench.evaluation.verify import read_pair
 from mlbench.results import Bounds, Result
-from mlbench.statistics.differences import (
-    ClusterScores,
-    Contributions,
-    Difference,
-    Differences,
-    Subject,
-    find_differences,
-    sum_by_cluster,
-)
+from mlbench.statistics.cluster_scores import ClusterScores, ScoreRequest, sum_by_cluster
+from mlbench.statistics.differences import Contributions, Difference, Differences, Subject, find_differences
 from mlbench.statistics.resampling import bootstrap_weights
-from mlbench.statistics.score import ScoreRequest
 
 TRIES, FLIPS, RESAMPLES = 1_000, 999, 1_000
 DROP = 0.01

@@ -1,7 +1,7 @@
 """The answer of one pool that nobody may have asked for at run time, from the saved counts."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pydantic import BaseModel, ConfigDict
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -14,7 +14,8 @@ from mlbench.reports.console import GAP, cell_width, plain_table
 from mlbench.reports.formatting import count, decimal, heading, interval, spoken
 from mlbench.reports.result.console import fitting_measures, intervals_line, left_out
 from mlbench.results import Aggregate, Bounds, Result, SettingResult, Statistics
-from mlbench.statistics.score import ScoreRequest, score
+from mlbench.statistics.cluster_scores import ScoreRequest
+from mlbench.statistics.score import score
 
 
 class PoolAnswer(BaseModel):
@@ -48,18 +49,14 @@ def answer_pool(
         if IMAGE in pool:
             raise UserError("captions and images are no pool: ask for captions, such as de,en, or for image alone")
         asked = (IMAGE,)
-    statistics = result.statistics
     scores = score(
         ranks,
-        ScoreRequest(
+        replace(
+            ScoreRequest.of_result(result),
             settings=tuple(Setting(language, pool) for language in asked),
             measures=result.task.measures if measure is None else (measure,),
             primary_measure=measure or result.task.primary_measure,
             bias_scores=(),
-            parallel=result.task.parallel,
-            resamples=statistics.resamples,
-            seed=statistics.seed,
-            confidence=statistics.confidence,
         ),
     )
     return PoolAnswer(

@@ -26,8 +26,9 @@ from mlbench.results import (
     digest,
     write_result,
 )
+from mlbench.statistics.cluster_scores import ScoreRequest
 from mlbench.statistics.differences import Contributions, Difference, Differences, Subject
-from mlbench.statistics.score import ScoreRequest, score
+from mlbench.statistics.score import score
 
 MEASURES = ("AP", "RR", "R@5")
 BIAS_SCORES = ("own_language_preference", "rank_distance", "rank_distance_median", "max_rank", "complete@100")

@@ -18,7 +18,8 @@ from mlbench.ranking.index_arrays import index_collection, to_ranks
 from mlbench.ranking.rank_documents import rank_lists
 from mlbench.ranking.ranks import Ranks, can_answer
 from mlbench.ranking.ranks_file import read_ranks, write_ranks
-from mlbench.statistics.score import ScoreRequest, score
+from mlbench.statistics.cluster_scores import ScoreRequest
+from mlbench.statistics.score import score
 
 COLLECTIONS = {
     "parallel": make_collection(seed=0),

@@ -15,8 +15,8 @@ from mlbench.compare.gate import DEFAULT, Gate
 from mlbench.compare.pairing import ResultWithRanks, Side
 from mlbench.errors import UserError
 from mlbench.ranking.ranks import Ranks
+from mlbench.statistics.cluster_scores import ScoreRequest
 from mlbench.statistics.paired_tests import compare_ranks
-from mlbench.statistics.score import ScoreRequest
 
 FAST = CompareOptions(flips=200, resamples=40, seed=5)
 

@@ -13,8 +13,8 @@ from mlbench.leaderboard.standings import Evidence, compare_pairs, gather
 from mlbench.protocols import Silence
 from mlbench.ranking.index_arrays import index_collection, to_ranks
 from mlbench.ranking.rank_documents import rank_lists
+from mlbench.statistics.cluster_scores import ScoreRequest
 from mlbench.statistics.paired_tests import compare_ranks
-from mlbench.statistics.score import ScoreRequest
 
 FLIPS = 499
 

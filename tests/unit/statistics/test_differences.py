@@ -16,9 +16,10 @@ from mlbench.ranking.index_arrays import index_collection, to_ranks
 from mlbench.ranking.rank_documents import rank_lists
 from mlbench.ranking.ranks import Ranks, setting_ranks
 from mlbench.statistics.bias import translation_pools
-from mlbench.statistics.differences import TESTED_BIAS_SCORES, find_differences, sum_by_cluster
+from mlbench.statistics.cluster_scores import ScoreRequest, sum_by_cluster
+from mlbench.statistics.differences import TESTED_BIAS_SCORES, find_differences
 from mlbench.statistics.resampling import bootstrap_weights
-from mlbench.statistics.score import ScoreRequest, score
+from mlbench.statistics.score import score
 
 COLLECTIONS = {
     "parallel": make_collection(seed=0, topics=12),
@@ -200,7 +201,7 @@ def test_seeds_are_averaged_whatever_their_order() -> None:
 def test_rank_distance_brings_its_logarithm() -> None:
     for asked, found in ((("rank_distance",), {"rank_distance", "rank_distance_log2"}), (("max_rank",), {"max_rank"})):
         request = replace(request_of("parallel"), bias_scores=asked)
-        assert set(sum_by_cluster(RANKS["parallel"][0], request).bias) == found
+        assert set(sum_by_cluster(RANKS["parallel"][0], request).bias_scores) == found
 
 
 def other_sizes(ranks: Ranks) -> Ranks:
@@ -248,6 +249,6 @@ def test_a_ranker_is_compared_with_an_encoder() -> None:
     assert {each.subject.name for each in found.each} == {each.subject.name for each in FOUND["several"].each}
     without = replace(request, settings=settings_of(collection.languages, ["monolingual"]))
     alone = to_ranks(layout, rank_lists(layout, ranker, without.settings, 20, Silence()))
-    assert sum_by_cluster(alone, without).bias == {}
+    assert sum_by_cluster(alone, without).bias_scores == {}
     no_pool = find_differences([sum_by_cluster(RANKS["several"][2], without)], [sum_by_cluster(alone, without)])
     assert {each.subject.kind for each in no_pool.each} == {"monolingual"}

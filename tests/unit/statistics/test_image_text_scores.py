@@ -22,7 +22,8 @@ from mlbench.ranking.rank_documents import rank_vectors
 from mlbench.ranking.ranks import UNKNOWN, Ranks
 from mlbench.ranking.ranks_file import _faults
 from mlbench.results import ImageText
-from mlbench.statistics.score import ScoreRequest, Scores, score
+from mlbench.statistics.cluster_scores import ScoreRequest
+from mlbench.statistics.score import Scores, score
 
 HITS = (1, 5, 10)
 MEASURES = ("Success@1", "Success@5", "Success@10", "AP")

@@ -28,7 +28,8 @@ from mlbench.ranking.index_arrays import index_collection, to_ranks
 from mlbench.ranking.rank_documents import rank_lists
 from mlbench.ranking.ranks import Ranks
 from mlbench.results import Aggregate
-from mlbench.statistics.score import ScoreRequest, Scores, score
+from mlbench.statistics.cluster_scores import ScoreRequest
+from mlbench.statistics.score import Scores, score
 
 MEASURES = ("AP", "RR", "R@1", "R@5", "P@5", "nDCG@10", "Success@5", "RR@3")
 COLLECTIONS: dict[str, Collection] = {

@@ -11,10 +11,10 @@ from mlbench.compare.sweep import BIAS_SCORES, TaskSweep, compare_arms
 from mlbench.measures.ranked import parse
 from mlbench.ranking.ranks import setting_ranks
 from mlbench.results import TaskInfo
-from mlbench.statistics.differences import sum_by_cluster
+from mlbench.statistics.cluster_scores import ScoreRequest, sum_by_cluster
 from mlbench.statistics.paired_tests import compare_ranks
 from mlbench.statistics.resampling import bootstrap_weights
-from mlbench.statistics.score import ScoreRequest, score
+from mlbench.statistics.score import score
 
 COLLECTION = make_collection(seed=0, topics=24)
 SKILLS = {"one": 1.0, "two": 1.6, "three": 1.2}

@@ -1,0 +1,128 @@
+"""Everything that the ranks of one system say, summed within clusters: what results and comparisons are made of."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlbench.collection.languages import Setting
+from mlbench.ranking.ranks import Ranks
+from mlbench.results import Result
+from mlbench.statistics.bias import BiasSums, ScoreSums, has_pool, sum_bias
+from mlbench.statistics.captions import CaptionSums, count_captions, sum_captions
+from mlbench.statistics.clusters import ClusterSample
+from mlbench.statistics.settings import SettingSums, sum_settings
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreRequest:
+    """What is to be computed from ranks, and how intervals are made."""
+
+    settings: tuple[Setting, ...]
+    measures: tuple[str, ...]
+    primary_measure: str
+    bias_scores: tuple[str, ...]
+    parallel: bool
+    resamples: int = 2000
+    seed: int = 0
+    confidence: float = 0.95
+
+    @classmethod
+    def of_result(cls, result: Result) -> Self:
+        """Return what was computed for a result document."""
+        task, statistics = result.task, result.statistics
+        return cls(
+            settings=tuple(Setting(each.query_language, each.document_languages) for each in result.settings),
+            measures=task.measures,
+            primary_measure=task.primary_measure,
+            bias_scores=task.bias_scores,
+            parallel=task.parallel,
+            resamples=statistics.resamples,
+            seed=statistics.seed,
+            confidence=statistics.confidence,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class ClusterScores:
+    """What one ranks file says, summed within clusters; compared with others of the same `request` and `data`.
+
+    `bias` is None where topics are not parallel, with a single language, or where the pool of all languages was not
+    ranked. `captions` are the scores of captioned images and `n_captions` counts them by language; both are empty for
+    texts. `asked` bool (topics, settings) says which topics have a query and a relevant document in a setting.
+    `languages` are those of the ranks file, images among them. `data` names what was measured on, aspect by aspect,
+    with its digest.
+    """
+
+    request: ScoreRequest
+    cluster_unit: str
+    sample: ClusterSample
+    languages: tuple[str, ...]
+    settings: SettingSums
+    bias: BiasSums | None
+    captions: Mapping[str, CaptionSums]
+    n_captions: Mapping[str, int]
+    asked: NDArray[np.bool_]
+    data: Mapping[str, str]
+
+    @property
+    def bias_scores(self) -> Mapping[str, ScoreSums]:
+        """The bias scores that come topic by topic; none where there is no bias."""
+        return {} if self.bias is None else self.bias.scores
+
+    @property
+    def caption_scores(self) -> Mapping[str, CaptionSums]:
+        """The scores of captions that some language has."""
+        return {name: sums for name, sums in self.captions.items() if len(sums.present)}
+
+
+def sum_by_cluster(ranks: Ranks, request: ScoreRequest) -> ClusterScores:
+    """Compute each score of each topic and sum within clusters.
+
+    Raises `UserError` for settings that the ranks cannot answer, `UnknownName` for an unknown measure or bias score.
+    """
+    sample = ClusterSample.of(ranks, request.resamples, request.seed, request.confidence, request.parallel)
+    settings = sum_settings(ranks, request.settings, request.measures, sample)
+    return ClusterScores(
+        request=request,
+        cluster_unit=str(ranks.cluster_unit[0]),
+        sample=sample,
+        languages=tuple(ranks.languages.tolist()),
+        settings=settings,
+        bias=sum_bias(ranks, request.bias_scores, sample) if has_pool(ranks, request.parallel) else None,
+        captions=sum_captions(ranks, request.settings, sample),
+        n_captions=count_captions(ranks) if ranks.has_images else {},
+        asked=_asked(ranks, request.settings),
+        data=describe_data(ranks, settings.pool_sizes),
+    )
+
+
+def describe_data(ranks: Ranks, pool_sizes: NDArray[np.int64]) -> dict[str, str]:
+    """Return digests of what was measured on, aspect by aspect; `pool_sizes` (settings,) are numbers of documents."""
+    documents = ranks.document_ids[ranks.row_documents]
+    aspects = {
+        "languages": (ranks.languages,),
+        "topics": (ranks.topic_ids,),
+        "clusters": (ranks.cluster_unit, ranks.topic_clusters),
+        "queries": (ranks.query_topics, ranks.query_languages),
+        "relevant documents": (ranks.row_queries, documents, ranks.row_languages, ranks.row_grades),
+        "numbers of documents": (pool_sizes,),
+    }
+    return {
+        aspect: sha256(repr([a.tolist() for a in arrays]).encode()).hexdigest() for aspect, arrays in aspects.items()
+    }
+
+
+def _asked(ranks: Ranks, settings: Sequence[Setting]) -> NDArray[np.bool_]:
+    size = len(ranks.languages)
+    pairs = np.zeros((len(ranks.topic_ids), size, size), dtype=np.bool_)
+    queries = ranks.row_queries
+    pairs[ranks.query_topics[queries], ranks.query_languages[queries], ranks.row_languages] = True
+    asked = np.zeros((len(pairs), len(settings)), dtype=np.bool_)
+    for index, setting in enumerate(settings):
+        documents = [ranks.language_index(language) for language in setting.document_languages]
+        asked[:, index] = pairs[:, ranks.language_index(setting.query_language), documents].any(axis=1)
+    return asked
