@@ -183,7 +183,7 @@ def take_example(path: Path) -> str:
         "retriever": result.retriever.spec,
         "fingerprint": result.retriever.fingerprint,
         "task": {"name": task.name, "version": task.version, "fingerprint": task.fingerprint},
-        "clusters": statistics.n_clusters,
+        "clusters": result.statistics.n_clusters,
         "mAP": [[_short(pairs[asked, (language,)]) for language in languages] for asked in languages],
         "pool": [_short(pairs[asked, languages]) for asked in languages],
         "aggregates": {kind: _bounded(_macro(result.aggregates, kind)) for kind in KINDS},
