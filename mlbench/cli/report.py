@@ -26,11 +26,11 @@ from mlbench.reports.result.formats import (
     render_pools,
     save,
 )
-from mlbench.reports.result.pool import answer_pool
 from mlbench.reports.topic.console import SHOWN, TopicScreen
 from mlbench.reports.topic.content import WORST, find_topic, look_at
 from mlbench.reports.topic.page import TopicAnswer, pictures_of, topic_page
 from mlbench.results import Result, TaskInfo, read_result, results_in
+from mlbench.statistics.pool import answer_pool
 from mlbench.tasks.files import local
 from mlbench.tasks.load import is_sharded, load_collection
 from mlbench.tasks.task import DeclaredImages, Task, load_task, task_names

@@ -241,7 +241,7 @@ def command(screen: Screen, /, models: Sequence[str], tasks: Sequence[str], **ch
         retrievers = with_indexes(opened, request.indexes) if request.indexes else [opened]
         for task, retriever in product(loaded, retrievers):
             done = measure(retriever, task, languages=request.languages, data_dir=request.data_dir, options=options)
-            paths.append(write_result(done.result, done.ranks, request.out))
+            paths.append(write_result(done.result, done.ranks_file, request.out))
             results.append(done.result)
             if not request.as_json:
                 console().print(console_report(harmless(done.result)))

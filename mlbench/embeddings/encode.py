@@ -11,7 +11,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from mlbench.collection.records import Image
+from mlbench.collection.records import Collection, Image
 from mlbench.embeddings.exact import norms
 from mlbench.embeddings.store import Hashes, VectorStore, text_hash
 from mlbench.errors import RetrieverError
@@ -82,6 +82,15 @@ class _Plan:
     fingerprint: str
     chunks: list[_Chunk]
     rows: dict[str, int]
+
+
+def texts_of(collection: Collection) -> dict[Group, list[str]]:
+    """Return the texts of queries and documents, by role and language, in their order."""
+    texts: dict[Group, list[str]] = {}
+    for language in collection.languages:
+        texts["document", language] = [document.text for document in collection.documents[language]]
+        texts["query", language] = [query.text for query in collection.queries[language]]
+    return texts
 
 
 def embed(

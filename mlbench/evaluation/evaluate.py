@@ -1,122 +1,66 @@
 """Evaluates one retriever on one task: load the collection, encode, rank, score, assemble the result."""
 
 from collections.abc import Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from os import PathLike, fspath
 from pathlib import Path
 
-from mlbench.collection.languages import IMAGE, Setting
 from mlbench.collection.records import fingerprint_of
-from mlbench.embeddings.encode import Embeddings, embed
-from mlbench.errors import DataError, RetrieverError, UserError
+from mlbench.errors import UserError
 from mlbench.evaluation.environment import describe_environment, peak_bytes
-from mlbench.evaluation.options import Clock, Options, RankedTask, askable, texts_of
-from mlbench.evaluation.streaming.run import rank_stream
-from mlbench.io.cache import cache_dir
+from mlbench.evaluation.in_memory import load_in_memory
+from mlbench.evaluation.options import Options
+from mlbench.evaluation.streaming.run import load_stream
+from mlbench.evaluation.task_data import Clock, RankedTask, TaskData
+from mlbench.evaluation.verify import Verification, recompute
 from mlbench.open_model import LoadedModel, ModelSource, adopt, describe, open_retriever, training_of
-from mlbench.protocols import Encoder, HasIndexCosts, Preparable, ReadsImages
-from mlbench.ranking.count_ahead import Tiling
-from mlbench.ranking.index_arrays import CountTable, IndexArrays, index_collection, to_ranks
-from mlbench.ranking.rank_documents import grid_vectors, rank_lists, rank_vectors
+from mlbench.protocols import Encoder, HasIndexCosts
+from mlbench.ranking.ranks import Ranks
 from mlbench.ranking.ranks_file import write_ranks
-from mlbench.ranking.run_files import Recorded, RunFiles, save_rankings
-from mlbench.results import (
-    Cost,
-    RanksFile,
-    Result,
-    TaskInfo,
-    check_folder,
-    digest,
-    file_stem,
-    write_result,
-)
+from mlbench.results import Cost, RanksFile, Result, TaskInfo, check_folder, digest, file_stem, write_result
 from mlbench.statistics.cluster_scores import ScoreRequest
+from mlbench.statistics.paired_tests import FLIPS, PairedTests, compare_ranks
+from mlbench.statistics.pool import PoolAnswer, answer_pool
 from mlbench.statistics.score import Scores, score
-from mlbench.tasks.load import is_sharded, load_collection
+from mlbench.tasks.load import is_sharded
 from mlbench.tasks.task import Task, load_task
 
 
-def rank_in_memory(
-    model: LoadedModel,
-    task: Task,
-    options: Options,
-    clock: Clock,
-    *,
-    languages: Sequence[str] | None,
-    data_dir: Path | None,
-) -> RankedTask:
-    """Count a task with an encoder or a ranker; raises `UserError` for whatever the user can put right."""
-    if task.kind == "image_text" and not (isinstance(model.retriever, ReadsImages) and model.retriever.reads_images):
-        raise RetrieverError(
-            f"{model.spec} reads no images, which {task.name} asks for: give a model of images and texts, as in "
-            "image_text:FOLDER"
-        )
-    collection = load_collection(
-        task, languages=languages, limit=options.limit, data_dir=data_dir, progress=options.progress
-    )
-    settings = askable(task, collection, {tag: len(rows) for tag, rows in collection.documents.items()})
-    layout = index_collection(collection)
-    if not len(layout.row_queries):
-        raise DataError(f"{task.name}: no query has a relevant document: check its judgments")
-    clock.lap("read")
-    wanted = options.save_run
-    with nullcontext() if wanted is None else RunFiles(wanted, layout, settings) as files:
-        table, embeddings = _count(model, layout, settings, files, clock, options)
-    ranks = to_ranks(layout, table)
-    clock.lap("rank")
-    return RankedTask(
-        ranks=ranks,
-        settings=settings,
-        languages=tuple(language for language in collection.languages if language != IMAGE),
-        fingerprints=collection.fingerprints(),
-        texts=None if embeddings is None else embeddings.distinct,
-        encoded=None if embeddings is None else embeddings.encoded,
-        images=embeddings.images if embeddings is not None and task.kind == "image_text" else None,
-        encoded_images=embeddings.encoded_images if embeddings is not None and task.kind == "image_text" else None,
-        unreadable=len(collection.unreadable),
-    )
-
-
-def _count(
-    model: LoadedModel,
-    layout: IndexArrays,
-    settings: Sequence[Setting],
-    files: RunFiles | None,
-    clock: Clock,
-    options: Options,
-) -> tuple[CountTable, Embeddings | None]:
-    """Return the counts that the retriever's vectors or lists give, and the vectors; write the lists into `files`."""
-    retriever, progress = model.retriever, options.progress
-    if not isinstance(retriever, Encoder):
-        if isinstance(retriever, Preparable):
-            retriever.prepare(texts_of(layout.collection), options.cache or cache_dir(), progress)
-            clock.lap("encode")
-        ranker = retriever if files is None else Recorded(retriever, files)
-        return rank_lists(layout, ranker, settings, Tiling().depth, progress), None
-    embeddings = embed(
-        retriever, texts_of(layout.collection), model.store(options.cache or cache_dir(), progress), progress
-    )
-    clock.lap("encode")
-    threads = options.runtime.threads
-    table = rank_vectors(layout, embeddings, retriever.similarity, Tiling(threads=threads), progress)
-    clock.lap("rank")
-    if files is not None:
-        save_rankings(
-            files, *grid_vectors(layout, embeddings, retriever.similarity), threads=threads, progress=progress
-        )
-        clock.lap("save")
-    return table, embeddings
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Evaluation:
-    """A result, the content of its ranks file, and where both were written, if they were."""
+    """The result of one retriever on one task, and the ranks that all its numbers follow from.
+
+    `ranks_file` is the content of the file with the ranks; `path` is where the result lies, None where it was not
+    written.
+    """
 
     result: Result
-    ranks: bytes
+    ranks: Ranks
+    ranks_file: bytes
     path: Path | None = None
+
+    def save(self, folder: Path | str) -> "Evaluation":
+        """Write the result and its ranks file into `folder`; raises `UserError` where that cannot be done."""
+        return replace(self, path=write_result(self.result, self.ranks_file, Path(folder)))
+
+    def verify(self) -> Verification:
+        """Recompute every number of the result from the ranks."""
+        return recompute(self.result, self.ranks)
+
+    def pool(self, document_languages: Sequence[str], *, measure: str | None = None) -> PoolAnswer:
+        """Compute the measures of another pool of documents from the ranks (see `answer_pool`).
+
+        Raises `UserError` for a pool that the ranks cannot answer.
+        """
+        return answer_pool(self.result, self.ranks, document_languages, measure=measure)
+
+    def compare(self, base: "Evaluation", *, flips: int = FLIPS) -> PairedTests:
+        """Test the differences between this evaluation and `base`, another one of the same task and data.
+
+        Raises `UserError` where they were not measured on the same data.
+        """
+        return compare_ranks([base.ranks], [self.ranks], ScoreRequest.of_result(base.result), flips=flips)
 
 
 def evaluate(
@@ -127,22 +71,42 @@ def evaluate(
     data_dir: Path | str | None = None,
     out: Path | str | None = None,
     options: Options | None = None,
-) -> Result:
+) -> Evaluation:
     """Measure one retriever on one task.
 
     `model` is a spec such as `hashing`, a folder, an encoder or ranker, or a SentenceTransformer object; `task` a name,
-    a path or a task. With `out`, the document and its ranks file are written there. Raises `UserError` for
-    whatever the user can put right.
+    a path or a task. With `out`, the result and its ranks file are written there. Raises `UserError` for whatever the
+    user can put right.
     """
-    options, task = options or Options(), _task(task, languages)
+    options, task = options or Options(), _load_task(task, languages)
     if out is not None:
         check_folder(Path(out))
-    retriever = open_model(model, options)
+    loaded = open_model(model, options)
     where = None if data_dir is None else Path(data_dir)
-    done = measure(retriever, task, languages=languages, data_dir=where, options=options)
-    if out is not None:
-        write_result(done.result, done.ranks, Path(out))
-    return done.result
+    evaluation = measure(loaded, task, languages=languages, data_dir=where, options=options)
+    return evaluation if out is None else evaluation.save(out)
+
+
+def measure(
+    model: LoadedModel,
+    task: str | PathLike[str] | Task,
+    *,
+    languages: Sequence[str] | None = None,
+    data_dir: Path | None = None,
+    options: Options,
+) -> Evaluation:
+    """Measure an opened retriever on one task; nothing is written but the embedding store, and `options.save_run`."""
+    clock, tokens, task = Clock(), model.tokens(), _load_task(task, languages)
+    load = load_stream if _streams(model, task, options) else load_in_memory
+    data = load(model, task, options, languages=languages, data_dir=data_dir)
+    clock.lap("read")
+    with data.run_files(options.save_run) as files:
+        ranked = data.rank(model, files, options, clock)
+    clock.lap("rank")
+    scores = score(ranked.ranks, _score_request(data, options))
+    clock.lap("score")
+    cost = _cost(model, ranked, clock, model.tokens() - tokens)
+    return _assemble(model, data, ranked.ranks, scores, cost, options)
 
 
 def open_model(model: object, options: Options) -> LoadedModel:
@@ -164,30 +128,7 @@ def _absolute(spec: str) -> str:
     return f"{scheme}:{Path(locator).absolute()}" if colon and locator and Path(locator).exists() else spec
 
 
-def measure(
-    model: LoadedModel,
-    task: str | PathLike[str] | Task,
-    *,
-    languages: Sequence[str] | None = None,
-    data_dir: Path | None = None,
-    options: Options,
-) -> Evaluation:
-    """Measure an opened retriever on one task; nothing is written but the embedding store, and `options.save_run`."""
-    clock, tokens, task = Clock(), model.tokens(), _task(task, languages)
-    streams = isinstance(model.retriever, Encoder) and options.limit is None and is_sharded(task)
-    if not streams and (options.engine != Options.engine or options.resources.workers or options.resources.address):
-        options.progress.note(
-            f"{task.name}: measured in this process; engines work on corpora in shards, for encoders, without --limit"
-        )
-    count = rank_stream if streams else rank_in_memory
-    counted = count(model, task, options, clock, languages=languages, data_dir=data_dir)
-    scores = score(counted.ranks, _request(task, counted.settings, options))
-    clock.lap("score")
-    cost = _cost(model, counted, clock, model.tokens() - tokens)
-    return _assemble(model, task, (counted, scores), cost, options)
-
-
-def _task(task: object, languages: Sequence[str] | None) -> Task:
+def _load_task(task: object, languages: Sequence[str] | None) -> Task:
     if isinstance(task, Task):
         return task
     if isinstance(task, str | PathLike):
@@ -195,26 +136,36 @@ def _task(task: object, languages: Sequence[str] | None) -> Task:
     raise UserError(f"a {type(task).__name__} is no task: give a name, a path or a task")
 
 
-def _request(task: Task, settings: tuple[Setting, ...], options: Options) -> ScoreRequest:
+def _streams(model: LoadedModel, task: Task, options: Options) -> bool:
+    """Say whether the corpora are read shard by shard; where they are not, an engine that was asked for is no use."""
+    streams = isinstance(model.retriever, Encoder) and options.limit is None and is_sharded(task)
+    if not streams and (options.engine != Options.engine or options.resources.workers or options.resources.address):
+        options.progress.note(
+            f"{task.name}: measured in this process; engines work on corpora in shards, for encoders, without --limit"
+        )
+    return streams
+
+
+def _score_request(data: TaskData, options: Options) -> ScoreRequest:
     return ScoreRequest(
-        settings=settings,
-        measures=task.measures,
-        primary_measure=task.primary_measure,
-        bias_scores=task.bias_scores,
-        parallel=task.parallel,
+        settings=data.settings,
+        measures=data.task.measures,
+        primary_measure=data.task.primary_measure,
+        bias_scores=data.task.bias_scores,
+        parallel=data.task.parallel,
         resamples=options.resamples,
         seed=options.seed,
         confidence=options.confidence,
     )
 
 
-def _cost(model: LoadedModel, counted: RankedTask, clock: Clock, tokens: int) -> Cost:
+def _cost(model: LoadedModel, ranked: RankedTask, clock: Clock, tokens: int) -> Cost:
     return Cost(
-        texts=counted.texts,
-        encoded_texts=counted.encoded,
-        images=counted.images,
-        encoded_images=counted.encoded_images,
-        tokens=tokens + counted.tokens or None,
+        texts=ranked.texts,
+        encoded_texts=ranked.encoded,
+        images=ranked.images,
+        encoded_images=ranked.encoded_images,
+        tokens=tokens + ranked.tokens or None,
         read_seconds=round(clock.laps["read"], 3),
         encode_seconds=round(clock.laps.get("encode", 0.0), 3),
         rank_seconds=round(clock.laps["rank"], 3),
@@ -226,15 +177,13 @@ def _cost(model: LoadedModel, counted: RankedTask, clock: Clock, tokens: int) ->
 
 
 def _assemble(
-    model: LoadedModel, task: Task, found: tuple[RankedTask, Scores], cost: Cost, options: Options
+    model: LoadedModel, data: TaskData, ranks: Ranks, scores: Scores, cost: Cost, options: Options
 ) -> Evaluation:
-    counted, scores = found
-    content = write_ranks(counted.ranks)
-    task_info = _task_info(task, counted, options.limit)
-    retriever_info = model.info()
+    content = write_ranks(ranks)
+    task, retriever = _task_info(data, options.limit), model.info()
     result = Result(
-        task=task_info,
-        retriever=retriever_info,
+        task=task,
+        retriever=retriever,
         settings=scores.settings,
         aggregates=scores.aggregates,
         bias=scores.bias,
@@ -242,20 +191,21 @@ def _assemble(
         statistics=scores.statistics,
         cost=cost,
         environment=describe_environment(options.command),
-        ranks=RanksFile(name=f"{file_stem(task_info, retriever_info)}.ranks.npz", sha256=digest(content)),
+        ranks=RanksFile(name=f"{file_stem(task, retriever)}.ranks.npz", sha256=digest(content)),
     )
-    return Evaluation(result, content)
+    return Evaluation(result, ranks, content)
 
 
-def _task_info(task: Task, counted: RankedTask, limit: int | None) -> TaskInfo:
+def _task_info(data: TaskData, limit: int | None) -> TaskInfo:
+    task, unreadable = data.task, len(data.collection.unreadable)
     return TaskInfo(
         name=task.name,
         version=task.version,
-        fingerprint=fingerprint_of(counted.fingerprints),
-        fingerprints=dict(counted.fingerprints),
-        languages=counted.languages,
-        partial=set(counted.languages) != set(task.languages) or bool(counted.unreadable),
-        unreadable_images=counted.unreadable,
+        fingerprint=fingerprint_of(data.fingerprints),
+        fingerprints=dict(data.fingerprints),
+        languages=data.languages,
+        partial=set(data.languages) != set(task.languages) or bool(unreadable),
+        unreadable_images=unreadable,
         parallel=task.parallel,
         document_text=task.document_text,
         measures=task.measures,

@@ -21,7 +21,7 @@ from mlbench.evaluation.evaluate import measure, open_model
 from mlbench.evaluation.options import Options
 from mlbench.evaluation.verify import read_pair
 from mlbench.protocols import Progress, Silence
-from mlbench.results import Result, check_folder, write_result
+from mlbench.results import Result, check_folder
 from mlbench.statistics.cluster_scores import ClusterScores
 from mlbench.tasks.task import Task, load_task
 from mlbench.training.contamination import Findings
@@ -415,6 +415,6 @@ def _do(point: PlannedPoint, place: SweepFolder, shelf: Shelf, progress: Progres
         opened = open_model(str(folder), options)
         for task in missing:
             done = measure(opened, task, data_dir=place.data_dir, options=options)
-            write_result(done.result, done.ranks, place.results(point))
+            done.save(place.results(point))
     except UserError as error:
         raise UserError(f"{point.name}: {error}") from error

@@ -118,7 +118,7 @@ def run_mteb(model: "SentenceTransformer", collection: dict[str, Texts], outcome
 
 def run_mlbench(model: mlbench.Encoder, folder: Path, outcome: Outcome) -> None:
     with TemporaryDirectory() as cache, watch_forward() as forward:
-        result = mlbench.evaluate(model, str(folder), options=mlbench.Options(cache=Path(cache)))
+        result = mlbench.evaluate(model, str(folder), options=mlbench.Options(cache=Path(cache))).result
     outcome.scores = {
         (row.query_language, row.document_languages[0]): row.measures["AP"]
         for row in result.settings

@@ -126,7 +126,7 @@ def costs(folder: str) -> dict[str, object]:
             out = Path(temporary) / name.replace(" ", "-")
             os.environ["MLBENCH_CACHE"] = str(out / "cache")
             options = Options(runtime=RUNTIME, settings=settings, resamples=2)
-            result = evaluate(folder, "xquad-r", languages=RANKED, data_dir=data_dir(), out=out, options=options)
+            result = evaluate(folder, "xquad-r", languages=RANKED, data_dir=data_dir(), out=out, options=options).result
             ranks = pool_ranks(result, out)
             first = ranks if first is None else first
             change = np.abs(ranks - first)

@@ -34,7 +34,9 @@ def run_cold() -> Run:
         options = mlbench.Options(cache=Path(cache))
         loaded = perf_counter()
         with watch_forward() as forward:
-            result = mlbench.evaluate(model, "xquad-r", languages=LANGUAGES, data_dir=data_dir(), options=options)
+            result = mlbench.evaluate(
+                model, "xquad-r", languages=LANGUAGES, data_dir=data_dir(), options=options
+            ).result
         done = perf_counter()
     return Run(loaded - start, done - loaded, forward, result.cost)
 

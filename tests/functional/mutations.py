@@ -34,10 +34,10 @@ from mlbench.evaluation.verify import read_pair, verify
 from mlbench.io.document import to_json
 from mlbench.ranking.run_files import SaveRun
 from mlbench.reports.result.formats import FORMATS, as_text, render, render_pools
-from mlbench.reports.result.pool import answer_pool
 from mlbench.reports.topic.console import TopicScreen
 from mlbench.reports.topic.content import WORST, find_topic, look_at
 from mlbench.results import read_result
+from mlbench.statistics.pool import answer_pool
 from mlbench.tasks.load import load_collection
 from mlbench.tasks.task import load_task
 

@@ -64,7 +64,7 @@ def same(one: mlbench.Result, two: mlbench.Result) -> bool:
 
 
 def test_a_spec_on_the_shipped_task(capfd: pytest.CaptureFixture[str]) -> None:
-    result = mlbench.evaluate("hashing", "mini", options=FEW)
+    result = mlbench.evaluate("hashing", "mini", options=FEW).result
     assert isinstance(result, mlbench.Result)
     assert len(result.settings) == 132
     aggregate = result.aggregate("multilingual")
@@ -81,13 +81,13 @@ def test_another_similarity_is_another_retriever(own: str) -> None:
     class Products(Letters):
         similarity = "dot"
 
-    one, two = (mlbench.evaluate(model, own, options=FEW) for model in (Letters(), Products()))
+    one, two = (mlbench.evaluate(model, own, options=FEW).result for model in (Letters(), Products()))
     assert one.retriever.fingerprint != two.retriever.fingerprint
     assert one.ranks.name != two.ranks.name
 
 
 def test_what_a_notebook_gets_is_what_the_command_line_saves(own: str, tmp_path: Path) -> None:
-    result = mlbench.evaluate("hashing", own, out=tmp_path / "out", options=FEW)
+    result = mlbench.evaluate("hashing", own, out=tmp_path / "out", options=FEW).result
     [path] = (tmp_path / "out").glob("*.json")
     assert mlbench.read_result(path) == result
     options = ("--model", "hashing", "--resamples", "20", "--out", "cli")
@@ -110,18 +110,18 @@ def test_nothing_is_written_without_out(own: str, tmp_path: Path, monkeypatch: p
 def test_an_encoder_object_is_asked_for_each_text_once(own: str, tmp_path: Path) -> None:
     letters = Letters()
     options = Options(resamples=2, cache=tmp_path / "cache")
-    result = mlbench.evaluate(letters, mlbench.load_task(own), options=options)
+    result = mlbench.evaluate(letters, mlbench.load_task(own), options=options).result
     assert len(letters.asked) == len(set(letters.asked)) == 54
     assert (result.retriever.spec, result.retriever.kind, result.retriever.dim) == ("Letters", "encoder", 27)
     assert result.retriever.parameters == {"alphabet": "latin"}
-    again = mlbench.evaluate(letters, own, languages=["en", "de"], options=options)
+    again = mlbench.evaluate(letters, own, languages=["en", "de"], options=options).result
     assert len(letters.asked) == 54
     assert (again.cost.encoded_texts, again.task.partial) == (0, True)
     assert len(list((tmp_path / "cache").rglob("*.safetensors"))) == 6
 
 
 def test_a_ranker_object(own: str) -> None:
-    result = mlbench.evaluate(Reverse(), own, options=FEW)
+    result = mlbench.evaluate(Reverse(), own, options=FEW).result
     assert (result.retriever.spec, result.retriever.kind, result.cost.texts) == ("Reverse", "ranker", None)
     # Of 12 documents the relevant one of topic n stands at 2 n, so from behind it is number 12 - 2 n.
     expected = np.mean([1 / (12 - 2 * n) for n in range(6)])
@@ -133,9 +133,9 @@ def test_a_ranker_object(own: str) -> None:
 def test_a_sentence_transformer_in_memory_is_as_its_folder(own: str, tmp_path: Path) -> None:
     library = pytest.importorskip("sentence_transformers", exc_type=ImportError)
     folder = tiny_checkpoint(tmp_path / "model")
-    in_memory = mlbench.evaluate(library.SentenceTransformer(str(folder), device="cpu"), own, options=FEW)
+    in_memory = mlbench.evaluate(library.SentenceTransformer(str(folder), device="cpu"), own, options=FEW).result
     assert (in_memory.retriever.spec, in_memory.retriever.dim) == ("SentenceTransformer", 16)
-    on_disk = mlbench.evaluate(str(folder), own, options=Options(resamples=20, runtime=Runtime(device="cpu")))
+    on_disk = mlbench.evaluate(str(folder), own, options=Options(resamples=20, runtime=Runtime(device="cpu"))).result
     assert on_disk.settings == in_memory.settings
     assert on_disk.retriever.spec == f"{tmp_path.name}/model"
 
@@ -203,7 +203,7 @@ def test_vectors_that_cannot_be_scored(own: str, tmp_path: Path, vectors: Any, s
 
 def test_a_frame_has_a_row_for_each_setting(own: str) -> None:
     pandas = pytest.importorskip("pandas")
-    result = mlbench.evaluate("hashing", own, options=FEW)
+    result = mlbench.evaluate("hashing", own, options=FEW).result
     frame = result.to_frame()
     assert isinstance(frame, pandas.DataFrame)
     assert len(frame) == len(result.settings) == 12
@@ -215,7 +215,7 @@ def test_a_frame_has_a_row_for_each_setting(own: str) -> None:
 
 
 def test_a_frame_without_pandas_is_one_line(own: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    result = mlbench.evaluate("hashing", own, options=FEW)
+    result = mlbench.evaluate("hashing", own, options=FEW).result
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(mlbench.UserError, match=r"\Ato_frame needs pandas: pip install pandas\Z"):
         result.to_frame()

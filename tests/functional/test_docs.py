@@ -157,7 +157,7 @@ def test_generated_files_are_up_to_date(name: str) -> None:
 def test_the_picture_of_counts_shows_what_a_run_counts(tmp_path: Path) -> None:
     languages = ("de", "en", "es", "tr")
     lists = draw.rank_one_query("t08", "en", languages)
-    result = mlbench.evaluate("hashing", "mini", languages=languages, out=tmp_path)
+    result = mlbench.evaluate("hashing", "mini", languages=languages, out=tmp_path).result
     counted = ranks_file.read_ranks(tmp_path / result.ranks.name)
     for document in languages:
         for pool in ((document,), languages, tuple(sorted({"de", document}))):

@@ -118,7 +118,7 @@ def independent(folder: Path, runs: Path, language: str) -> tuple[float, float]:
 def test_measures_are_those_of_pytrec_eval_on_the_published_judgments(data_dir: Path, tmp_path: Path) -> None:
     languages = ["ko", "sw", "yo"]
     task = planted(data_dir, tmp_path, languages, others=300, share=0.4)
-    result = evaluate("hashing", task, options=Options(resamples=20, save_run=SaveRun(tmp_path / "runs", 100)))
+    result = evaluate("hashing", task, options=Options(resamples=20, save_run=SaveRun(tmp_path / "runs", 100))).result
     assert result.bias is None
     values = {}
     for setting in result.settings:
@@ -156,13 +156,13 @@ def test_a_known_order_gives_the_measures_that_a_hand_computes(data_dir: Path, t
     task = planted(data_dir, tmp_path, ["sw"], others=5)
     judgments = load_collection(load_task(str(task))).judgments
     relevant = {topic: [row.doc_id for row in rows] for topic, rows in judgments.items()}
-    (setting,) = evaluate(Late(relevant), task, options=Options(resamples=0)).settings
+    (setting,) = evaluate(Late(relevant), task, options=Options(resamples=0)).result.settings
     gains = [1 / log2(position + 1) for position in range(1, 11)]
     by_hand = [sum(gains[2 : 2 + len(rows)]) / sum(gains[: len(rows)]) for rows in relevant.values()]
     assert setting.n_queries == 482
     assert setting.measures["nDCG@10"] == pytest.approx(sum(by_hand) / 482, abs=1e-12)
     assert setting.measures["R@100"] == 1
-    (exact,) = evaluate("hashing", task, options=Options(resamples=0)).settings
+    (exact,) = evaluate("hashing", task, options=Options(resamples=0)).result.settings
     assert (exact.measures["nDCG@10"] or 0) > 0.9, "documents say the first question that they answer"
 
 

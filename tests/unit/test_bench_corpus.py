@@ -38,7 +38,9 @@ def test_is_a_task_whose_ranks_are_spread(tmp_path: Path) -> None:
     assert {topic: 1 <= len(rows) <= 4 for topic, rows in relevant.items()} == dict.fromkeys(collection.clusters, True)
     missing = [doc_id for rows in relevant.values() for doc_id in rows if doc_id not in held]
     assert len(missing) == 12
-    result = evaluate("hashing", task, out=tmp_path / "out", options=Options(resamples=0, cache=tmp_path / "cache"))
+    result = evaluate(
+        "hashing", task, out=tmp_path / "out", options=Options(resamples=0, cache=tmp_path / "cache")
+    ).result
     assert {(one.kind, one.query_language) for one in result.settings} == {
         (kind, tag) for kind in ("monolingual", "multilingual") for tag in TAGS
     }

@@ -48,7 +48,7 @@ def read(content: str | bytes, folder: Path) -> Result:
 
 
 def test_a_result_survives_its_file(evaluation: Evaluation, tmp_path: Path) -> None:
-    path = write_result(evaluation.result, evaluation.ranks, tmp_path / "new" / "folder")
+    path = write_result(evaluation.result, evaluation.ranks_file, tmp_path / "new" / "folder")
     assert read_result(path) == evaluation.result
     assert path.read_text(encoding="utf-8") == to_json(evaluation.result)
     beside = path.parent / evaluation.result.ranks.name
@@ -67,16 +67,16 @@ def test_the_text_is_sorted_plain_and_stable(evaluation: Evaluation, document: D
 
 def test_a_second_result_takes_the_place_of_the_first(evaluation: Evaluation, tmp_path: Path) -> None:
     first = write_result(evaluation.result, b"old", tmp_path)
-    second = write_result(evaluation.result, evaluation.ranks, tmp_path)
+    second = write_result(evaluation.result, evaluation.ranks_file, tmp_path)
     assert first == second
-    assert (tmp_path / evaluation.result.ranks.name).read_bytes() == evaluation.ranks
+    assert (tmp_path / evaluation.result.ranks.name).read_bytes() == evaluation.ranks_file
     assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_a_folder_that_cannot_be_written_is_told(evaluation: Evaluation, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"cannot write results to .*file/results: Not a directory; name another"):
-        write_result(evaluation.result, evaluation.ranks, tmp_path / "file" / "results")
+        write_result(evaluation.result, evaluation.ranks_file, tmp_path / "file" / "results")
 
 
 def test_the_committed_schema_is_that_of_the_code() -> None:

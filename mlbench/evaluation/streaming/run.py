@@ -3,7 +3,6 @@
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import reduce
 from pathlib import Path
@@ -13,13 +12,14 @@ from numpy.typing import NDArray
 
 from mlbench.collection.languages import Setting
 from mlbench.collection.records import Collection, Document
-from mlbench.embeddings.encode import Embeddings, embed
-from mlbench.errors import DataError, UserError
-from mlbench.evaluation.options import Clock, Options, RankedTask, askable, open_engine, texts_of
+from mlbench.embeddings.encode import Embeddings, embed, texts_of
+from mlbench.errors import UserError
+from mlbench.evaluation.options import Options, open_engine
 from mlbench.evaluation.streaming.corpus import Corpora, CorpusPart, scan_corpora
 from mlbench.evaluation.streaming.counts import PartCounts, Question, Tops, VectorScale, ask, scale_of
 from mlbench.evaluation.streaming.resume import Arrays, WorkFolder
 from mlbench.evaluation.streaming.worker import MakeCounter
+from mlbench.evaluation.task_data import Clock, RankedTask, TaskData
 from mlbench.io.cache import cache_dir
 from mlbench.open_model import LoadedModel
 from mlbench.protocols import Encoder, Engine
@@ -31,6 +31,10 @@ from mlbench.tasks.load import load_shards
 from mlbench.tasks.task import Task
 
 Integers = NDArray[np.int64]
+
+_VERSION = 1
+"""Of what is saved of counts; another one finds nothing of this one's."""
+_VECTOR_BYTES = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,57 +110,50 @@ def lists_of(layout: IndexArrays, outcome: StreamCounts, setting: Setting) -> It
         yield [doc_id for doc_id in line if doc_id]
 
 
-_VERSION = 1
-"""Of what is saved of counts; another one finds nothing of this one's."""
-_VECTOR_BYTES = 4
+def load_stream(
+    model: LoadedModel, task: Task, options: Options, *, languages: Sequence[str] | None, data_dir: Path | None
+) -> "StreamedTask":
+    """Read the queries of a sharded task, and scan its corpora for the relevant documents.
 
-
-def rank_stream(
-    model: LoadedModel,
-    task: Task,
-    options: Options,
-    clock: Clock,
-    *,
-    languages: Sequence[str] | None,
-    data_dir: Path | None,
-) -> RankedTask:
-    """Count a sharded task with an encoder; memory does not grow with the corpora.
-
-    What was done before is found in the cache folder, so a run that was killed goes on at the part where it was. Raises
-    `UserError` for whatever the user can put right.
+    Raises `UserError` for whatever the user can put right.
     """
     engine = _open_engine(model, options)
     task, sharded = load_shards(task, languages=languages, data_dir=data_dir, progress=options.progress)
     corpora = scan_corpora(task, sharded, engine, options.cache or cache_dir(), options.progress)
-    settings = askable(task, corpora.collection, corpora.sizes)
-    layout = index_collection(corpora.collection)
-    if not len(layout.row_queries):
-        raise DataError(f"{task.name}: no query has a relevant document: check its judgments")
-    clock.lap("read")
-    stream = _Stream(model, task, engine, corpora, options)
-    wanted = options.save_run
-    with nullcontext() if wanted is None else RunFiles(wanted, layout, settings) as files:
-        outcome, embeddings = stream.count(layout, settings)
+    return StreamedTask.of(
+        task, corpora.collection, corpora.sizes, corpora.fingerprints, engine=engine, corpora=corpora
+    )
+
+
+@dataclass(frozen=True)
+class StreamedTask(TaskData):
+    """A task whose corpora are encoded and counted part by part; memory does not grow with them."""
+
+    engine: Engine
+    corpora: Corpora
+
+    def rank(self, model: LoadedModel, files: RunFiles | None, options: Options, clock: Clock) -> RankedTask:
+        """Encode and count all parts.
+
+        What was done before is found in the cache folder, so a run that was killed goes on at the part where it was.
+        """
+        stream = _Stream(model, self.task, self.engine, self.corpora, options)
+        outcome, embeddings = stream.count(self.arrays, self.settings)
         clock.lap("stream")
         if files is not None:
-            for setting in settings:
-                files.write(setting, lists_of(layout, outcome, setting))
+            for setting in self.settings:
+                files.write(setting, lists_of(self.arrays, outcome, setting))
             clock.lap("save")
-    depth = Tiling().depth
-    found = index_collection(with_tops(corpora.collection, outcome, depth))
-    ranks = to_ranks(found, to_table(found, outcome, corpora.sizes, depth))
-    clock.lap("rank")
-    parts = outcome.counts.values()
-    clock.split("stream", _rank_share(list(parts)))
-    return RankedTask(
-        ranks=ranks,
-        settings=settings,
-        languages=corpora.collection.languages,
-        fingerprints=corpora.fingerprints,
-        texts=embeddings.distinct + sum(counts.texts for counts in parts),
-        encoded=embeddings.encoded + sum(counts.encoded for counts in parts),
-        tokens=0 if engine.workers == 1 else sum(counts.tokens for counts in parts),
-    )
+        depth = Tiling().depth
+        arrays = index_collection(with_tops(self.collection, outcome, depth))
+        parts = outcome.counts.values()
+        clock.split("stream", _rank_share(list(parts)))
+        return RankedTask(
+            ranks=to_ranks(arrays, to_table(arrays, outcome, self.corpora.sizes, depth)),
+            texts=embeddings.distinct + sum(counts.texts for counts in parts),
+            encoded=embeddings.encoded + sum(counts.encoded for counts in parts),
+            tokens=0 if self.engine.workers == 1 else sum(counts.tokens for counts in parts),
+        )
 
 
 def _open_engine(model: LoadedModel, options: Options) -> Engine:

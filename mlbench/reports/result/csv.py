@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from mlbench.collection.languages import IMAGE
 from mlbench.reports.formatting import task_label
 from mlbench.reports.grid import shown_measure
-from mlbench.reports.result.pool import PoolAnswer
 from mlbench.results import Result, SettingResult
 from mlbench.statistics.captions import CAPTION_SCORES
+from mlbench.statistics.pool import PoolAnswer
 
 COLUMNS = (
     "task",

@@ -19,9 +19,10 @@ from mlbench.reports.result.markdown import markdown_pools, markdown_report
 from mlbench.reports.result.model_card import model_card_report
 from mlbench.reports.result.page import html_report
 from mlbench.reports.result.png import png_report
-from mlbench.reports.result.pool import PoolAnswer, PoolTable
+from mlbench.reports.result.pool import PoolTable
 from mlbench.reports.result.tables import compare
 from mlbench.results import Result
+from mlbench.statistics.pool import PoolAnswer
 
 _FILE_WIDTH = 120
 

@@ -29,9 +29,10 @@ from mlbench.reports.formatting import (
 )
 from mlbench.reports.grid import MEAN, POOL, Grid, grid, shown_measure
 from mlbench.reports.result.console import ceiling, details, ordered_measures, partial
-from mlbench.reports.result.pool import PoolAnswer, asked_by, pool_rows
+from mlbench.reports.result.pool import asked_by, pool_rows
 from mlbench.reports.result.tables import BEST, MEANS, ScoreTable, compare
 from mlbench.results import BiasResult, Result
+from mlbench.statistics.pool import PoolAnswer
 
 
 def markdown_report(results: Sequence[Result], *, measure: str | None = None) -> str:

@@ -1,74 +1,17 @@
 """The answer of one pool that nobody may have asked for at run time, from the saved counts."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from pydantic import BaseModel, ConfigDict
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
-from mlbench.collection.languages import IMAGE, Setting
-from mlbench.errors import UserError
-from mlbench.ranking.ranks import Ranks
+from mlbench.collection.languages import IMAGE
 from mlbench.reports.console import GAP, cell_width, plain_table
 from mlbench.reports.formatting import count, decimal, heading, interval, spoken
 from mlbench.reports.result.console import fitting_measures, intervals_line, left_out
-from mlbench.results import Aggregate, Bounds, Result, SettingResult, Statistics
-from mlbench.statistics.cluster_scores import ScoreRequest
-from mlbench.statistics.score import score
-
-
-class PoolAnswer(BaseModel):
-    """One pool: a setting for each query language, and macro and micro means for each kind of settings."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    task: str
-    retriever: str
-    document_languages: tuple[str, ...]
-    n_documents: int
-    primary_measure: str
-    settings: tuple[SettingResult, ...]
-    aggregates: tuple[Aggregate, ...]
-    statistics: Statistics
-
-
-def answer_pool(
-    result: Result, ranks: Ranks, document_languages: Sequence[str], *, measure: str | None = None
-) -> PoolAnswer:
-    """Compute the measures of a pool, asked in each of its languages; a pool of one language is asked in all.
-
-    With captioned images, a pool of captions is asked by images, and that of the images by captions of all languages.
-    `ranks` are those of the result. `measure` is computed in place of the task's; it may be one that the task does not
-    have. Intervals are made as the result's are. Raises `UserError` for no or an unknown language, and for a pool that
-    a ranker was not asked for.
-    """
-    pool = tuple(sorted(set(document_languages)))
-    asked: Sequence[str] = pool if len(pool) > 1 else result.task.languages
-    if ranks.has_images and pool != (IMAGE,):
-        if IMAGE in pool:
-            raise UserError("captions and images are no pool: ask for captions, such as de,en, or for image alone")
-        asked = (IMAGE,)
-    scores = score(
-        ranks,
-        replace(
-            ScoreRequest.of_result(result),
-            settings=tuple(Setting(language, pool) for language in asked),
-            measures=result.task.measures if measure is None else (measure,),
-            primary_measure=measure or result.task.primary_measure,
-            bias_scores=(),
-        ),
-    )
-    return PoolAnswer(
-        task=result.task.name,
-        retriever=result.retriever.spec,
-        document_languages=pool,
-        n_documents=scores.settings[0].n_documents,
-        primary_measure=measure or result.task.primary_measure,
-        settings=scores.settings,
-        aggregates=tuple(aggregate for aggregate in scores.aggregates if aggregate.query_language is None),
-        statistics=scores.statistics,
-    )
+from mlbench.results import Aggregate, Bounds
+from mlbench.statistics.pool import PoolAnswer
 
 
 @dataclass(frozen=True)

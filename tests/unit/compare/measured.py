@@ -9,7 +9,6 @@ from mlbench.compare.index_costs import IndexCosts, compare_indexes
 from mlbench.compare.pairing import ResultWithRanks
 from mlbench.evaluation.evaluate import measure, open_model
 from mlbench.evaluation.options import Options
-from mlbench.ranking.ranks_file import read_ranks
 from mlbench.retrievers.pipelines.ann_index import with_indexes
 from mlbench.retrievers.pipelines.declaration import parse_index
 
@@ -30,8 +29,8 @@ def results(
         for number, each in enumerate([opened, *indexed]):
             done = measure(each, "mini", languages=languages, options=options)
             path = Path(folder) / done.result.ranks.name
-            path.write_bytes(done.ranks)
-            made.append(ResultWithRanks(Path(f"{number}.json"), done.result, read_ranks(path)))
+            path.write_bytes(done.ranks_file)
+            made.append(ResultWithRanks(Path(f"{number}.json"), done.result, done.ranks))
     return made[0], tuple(made[1:])
 
 

@@ -23,7 +23,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     for dim in ("32", "64"):
         options = Options(settings={"dim": dim}, cache=cache, resamples=20)
         done = measure(open_model("hashing", options), "mini", languages=("en", "th", "zh"), options=options)
-        paths[dim] = write_result(done.result, done.ranks, folder)
+        paths[dim] = write_result(done.result, done.ranks_file, folder)
     return paths
 
 

@@ -140,7 +140,7 @@ def test_a_query_leaves_pool_and_judgments(tmp_path_factory: pytest.TempPathFact
     collection = load_collection(load_task(str(task)))
     options = Options(resamples=0, cache=folder / "cache")
     for model in (Numbers(), Sorting()):
-        check(evaluate(model, task, options=options), collection)
+        check(evaluate(model, task, options=options).result, collection)
 
 
 def test_what_was_kept_says_the_same(tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ def test_what_was_kept_says_the_same(tmp_path: Path) -> None:
     task, runs = write(tmp_path, lines), tmp_path / "runs"
     result = evaluate(
         Numbers(), task, out=tmp_path, options=Options(resamples=50, save_run=SaveRun(runs, 12), cache=tmp_path)
-    )
+    ).result
     (path,) = tmp_path.glob("sentences*.json")
     assert not verify(path).differences
     ranks = read_ranks(path.with_name(result.ranks.name))

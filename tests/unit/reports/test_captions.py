@@ -16,11 +16,11 @@ from mlbench.evaluation.verify import read_pair
 from mlbench.reports.captions import BEST, WORST, captions
 from mlbench.reports.result.console import console_report
 from mlbench.reports.result.formats import FORMATS, as_text, console_pools, render, render_pools
-from mlbench.reports.result.pool import answer_pool
 from mlbench.reports.result.tables import compare
 from mlbench.reports.topic.console import TopicScreen
 from mlbench.reports.topic.content import find_topic, look_at
 from mlbench.results import Result
+from mlbench.statistics.pool import answer_pool
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 TEXTS = [name for name in FORMATS if name != "png"]

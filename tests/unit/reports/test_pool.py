@@ -9,8 +9,9 @@ from rich.console import Console
 
 from mlbench.errors import UserError
 from mlbench.ranking.ranks import UNKNOWN, Ranks
-from mlbench.reports.result.pool import PoolAnswer, PoolTable, answer_pool
+from mlbench.reports.result.pool import PoolTable
 from mlbench.results import Result
+from mlbench.statistics.pool import PoolAnswer, answer_pool
 
 LANGUAGES = ("de", "en", "th")
 TOPICS, DOCUMENTS = 5, 8

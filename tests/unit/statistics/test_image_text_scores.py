@@ -12,9 +12,8 @@ from unit.statistics.captioned_cases import Captions, Drawn, captioned
 
 from mlbench.collection.languages import IMAGE, IMAGE_KINDS, Setting, settings_of
 from mlbench.collection.records import Collection
-from mlbench.embeddings.encode import embed
+from mlbench.embeddings.encode import embed, texts_of
 from mlbench.embeddings.store import VectorStore
-from mlbench.evaluation.options import texts_of
 from mlbench.protocols import Silence
 from mlbench.ranking.count_ahead import Tiling
 from mlbench.ranking.index_arrays import index_collection, to_ranks

@@ -1,7 +1,7 @@
 """Streams against the same collections in memory, on every path."""
 
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 
@@ -9,11 +9,14 @@ import numpy as np
 import pytest
 from unit.evaluation.streaming.shards_in_memory import LengthEncoder, write_task
 
+from mlbench.collection.languages import Setting
 from mlbench.errors import DataError, UserError
-from mlbench.evaluation.evaluate import open_model, rank_in_memory
-from mlbench.evaluation.options import Clock, Options, RankedTask
+from mlbench.evaluation.evaluate import open_model
+from mlbench.evaluation.in_memory import load_in_memory
+from mlbench.evaluation.options import Options
 from mlbench.evaluation.streaming import corpus, run
 from mlbench.evaluation.streaming.corpus import cut
+from mlbench.evaluation.task_data import Clock, RankedTask, TaskData
 from mlbench.leaderboard.check_ranks import counts_fault
 from mlbench.protocols import Resources, Silence
 from mlbench.ranking.ranks import UNKNOWN, setting_ranks
@@ -38,30 +41,49 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(corpus, "cut", partial(cut, size=7))
 
 
+@dataclass(frozen=True)
+class Counted(RankedTask):
+    """What ranking gives, with what was ranked."""
+
+    data: TaskData | None = None
+
+    @property
+    def settings(self) -> tuple[Setting, ...]:
+        assert self.data is not None
+        return self.data.settings
+
+
 def count(
-    how: Callable[..., RankedTask], task: Path, cache: Path, encoder: LengthEncoder | None = None, **options: object
-) -> RankedTask:
+    load: Callable[..., TaskData], task: Path, cache: Path, encoder: LengthEncoder | None = None, **options: object
+) -> Counted:
     chosen = Options(cache=cache, **options)  # type: ignore[arg-type]
     model = open_model(encoder or LengthEncoder("cosine"), chosen)
-    return how(model, load_task(str(task)), chosen, Clock(), languages=None, data_dir=None)
+    data = load(model, load_task(str(task)), chosen, languages=None, data_dir=None)
+    with data.run_files(chosen.save_run) as files:
+        ranked = data.rank(model, files, chosen, Clock())
+    return Counted(**vars(ranked), data=data)
 
 
-def assert_equal(one: RankedTask, other: RankedTask) -> None:
+def assert_equal(one: Counted, other: Counted) -> None:
     for field in fields(one.ranks):
         assert np.array_equal(getattr(one.ranks, field.name), getattr(other.ranks, field.name)), field.name
-    assert (one.settings, one.languages, one.fingerprints) == (other.settings, other.languages, other.fingerprints)
+    assert one.data is not None
+    assert other.data is not None
+    assert one.settings == other.settings
+    assert one.data.languages == other.data.languages
+    assert one.data.fingerprints == other.data.fingerprints
 
 
 def test_a_stream_gives_the_same_bits_as_memory(tmp_path: Path) -> None:
     task = write_task(tmp_path, ALL)
-    held = count(rank_in_memory, task, tmp_path / "held")
+    held = count(load_in_memory, task, tmp_path / "held")
     assert (held.ranks.ties > 0).any()
-    assert_equal(count(run.rank_stream, task, tmp_path / "stream"), held)
+    assert_equal(count(run.load_stream, task, tmp_path / "stream"), held)
 
 
 def test_each_text_of_a_part_is_encoded_once(tmp_path: Path) -> None:
     encoder, cache = LengthEncoder("cosine"), tmp_path / "cache"
-    found = count(run.rank_stream, write_task(tmp_path, ALL), cache, encoder)
+    found = count(run.load_stream, write_task(tmp_path, ALL), cache, encoder)
     assert found.texts == found.encoded == len(encoder.encoded)
     # Relevant documents are met again, in their parts.
     assert all(encoder.encoded.count(text) <= 2 * 9 for text in encoder.encoded)
@@ -70,7 +92,7 @@ def test_each_text_of_a_part_is_encoded_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kinds", ['["monolingual"]', '["cross_lingual"]', '["monolingual", "multilingual"]'])
 def test_only_what_settings_ask_for_is_counted(tmp_path: Path, kinds: str) -> None:
     task = write_task(tmp_path, kinds)
-    held, found = count(rank_in_memory, task, tmp_path / "held"), count(run.rank_stream, task, tmp_path / "stream")
+    held, found = count(load_in_memory, task, tmp_path / "held"), count(run.load_stream, task, tmp_path / "stream")
     assert counts_fault(found.ranks, "encoder", found.settings) == ""
     assert (found.ranks.listed == UNKNOWN).any() == ("multilingual" not in kinds)
     for setting in held.settings:
@@ -82,17 +104,17 @@ def test_only_what_settings_ask_for_is_counted(tmp_path: Path, kinds: str) -> No
 def test_dot_products_agree_and_a_long_document_changes_the_scale(tmp_path: Path) -> None:
     for more in ("", "long aeio"):
         task, notes = write_task(tmp_path / f"task{more}", ALL, more=more), Notes()
-        held = count(rank_in_memory, task, tmp_path / f"held{more}", LengthEncoder())
-        found = count(run.rank_stream, task, tmp_path / f"stream{more}", LengthEncoder(), progress=notes)
+        held = count(load_in_memory, task, tmp_path / f"held{more}", LengthEncoder())
+        found = count(run.load_stream, task, tmp_path / f"stream{more}", LengthEncoder(), progress=notes)
         assert any("counted anew" in line for line in notes.lines) == bool(more)
         assert_equal(found, held)
 
 
 def test_a_second_run_counts_nothing(tmp_path: Path) -> None:
     task, encoder = write_task(tmp_path, ALL), LengthEncoder("cosine")
-    first = count(run.rank_stream, task, tmp_path / "cache", encoder)
+    first = count(run.load_stream, task, tmp_path / "cache", encoder)
     before = len(encoder.encoded)
-    again = count(run.rank_stream, task, tmp_path / "cache", encoder)
+    again = count(run.load_stream, task, tmp_path / "cache", encoder)
     assert len(encoder.encoded) == before
     assert (again.encoded, again.texts) == (0, first.texts)
     assert_equal(again, first)
@@ -101,11 +123,11 @@ def test_a_second_run_counts_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize("damage", [b"", b"PK broken", None])
 def test_what_is_damaged_or_gone_is_counted_again(tmp_path: Path, damage: bytes | None) -> None:
     task, encoder, notes, cache = write_task(tmp_path, ALL), LengthEncoder("cosine"), Notes(), tmp_path / "cache"
-    first = count(run.rank_stream, task, cache, encoder)
+    first = count(run.load_stream, task, cache, encoder)
     saved = sorted((cache / "streams").rglob("*.npz"))
     for path in saved[::2]:
         path.unlink() if damage is None else path.write_bytes(damage)
-    assert_equal(count(run.rank_stream, task, cache, encoder, progress=notes), first)
+    assert_equal(count(run.load_stream, task, cache, encoder, progress=notes), first)
     warnings = [line for line in notes.lines if "is damaged" in line]
     assert len(warnings) == (0 if damage is None else len(saved[::2]))
 
@@ -113,15 +135,15 @@ def test_what_is_damaged_or_gone_is_counted_again(tmp_path: Path, damage: bytes 
 def test_kept_vectors_serve_other_questions(tmp_path: Path) -> None:
     encoder, cache = LengthEncoder("cosine"), tmp_path / "cache"
     task = write_task(tmp_path, ALL)
-    count(run.rank_stream, task, cache, encoder, keep_vectors=True)
+    count(run.load_stream, task, cache, encoder, keep_vectors=True)
     before = len(encoder.encoded)
     task.write_text(task.read_text().replace(ALL, '["monolingual"]'))
-    count(run.rank_stream, task, cache, encoder, keep_vectors=True)
+    count(run.load_stream, task, cache, encoder, keep_vectors=True)
     assert len(encoder.encoded) == before
 
 
 def test_dropped_vectors_leave_none_of_the_parts(tmp_path: Path) -> None:
-    count(run.rank_stream, write_task(tmp_path, ALL), tmp_path / "cache", keep_vectors=False)
+    count(run.load_stream, write_task(tmp_path, ALL), tmp_path / "cache", keep_vectors=False)
     assert not list((tmp_path / "cache").rglob("*.part.safetensors"))
 
 
@@ -130,8 +152,8 @@ def test_vectors_that_do_not_fit_are_refused_or_dropped(tmp_path: Path, monkeypa
     full = shutil_usage(free=100)
     monkeypatch.setattr(run.shutil, "disk_usage", full)
     with pytest.raises(UserError, match=r"vectors take 0 MB and .* has 0 MB free: set MLBENCH_CACHE"):
-        count(run.rank_stream, task, tmp_path / "cache", keep_vectors=True)
-    count(run.rank_stream, task, tmp_path / "cache", progress=notes)
+        count(run.load_stream, task, tmp_path / "cache", keep_vectors=True)
+    count(run.load_stream, task, tmp_path / "cache", progress=notes)
     assert any("they are not kept" in line for line in notes.lines)
 
 
@@ -142,15 +164,15 @@ def shutil_usage(free: int) -> Callable[[Path], object]:
 def test_a_cache_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
     task, notes = write_task(tmp_path, ALL), Notes()
     (tmp_path / "file").write_text("in the way")
-    first = count(run.rank_stream, task, tmp_path / "cache")
-    found = count(run.rank_stream, task, tmp_path / "file", progress=notes, keep_vectors=False)
+    first = count(run.load_stream, task, tmp_path / "cache")
+    found = count(run.load_stream, task, tmp_path / "file", progress=notes, keep_vectors=False)
     assert_equal(found, first)
     assert sum("what is counted cannot be saved" in line for line in notes.lines) == 2
 
 
 def test_run_files_are_those_of_memory(tmp_path: Path) -> None:
     task = write_task(tmp_path, ALL)
-    for how, name in ((rank_in_memory, "held"), (run.rank_stream, "stream")):
+    for how, name in ((load_in_memory, "held"), (run.load_stream, "stream")):
         count(how, task, tmp_path / f"{name}-cache", save_run=SaveRun(tmp_path / name, 30))
     names = sorted(path.name for path in (tmp_path / "held").iterdir())
     assert len(names) == 12
@@ -164,7 +186,7 @@ def test_counts_other_than_expected_are_refused(tmp_path: Path) -> None:
     chosen = Options(cache=tmp_path / "cache")
     model = open_model(LengthEncoder("cosine"), chosen)
     with pytest.raises(DataError, match="sw has 60 documents, expected are 61"):
-        run.rank_stream(model, wrong, chosen, Clock(), languages=None, data_dir=None)
+        run.load_stream(model, wrong, chosen, languages=None, data_dir=None)
 
 
 def replace_counts(task: object, documents: dict[str, int]) -> object:
@@ -173,4 +195,4 @@ def replace_counts(task: object, documents: dict[str, int]) -> object:
 
 def test_an_object_is_measured_by_one_process(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="a LengthEncoder in memory is measured by one process"):
-        count(run.rank_stream, write_task(tmp_path, ALL), tmp_path / "cache", resources=Resources(workers=2))
+        count(run.load_stream, write_task(tmp_path, ALL), tmp_path / "cache", resources=Resources(workers=2))

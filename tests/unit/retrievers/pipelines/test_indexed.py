@@ -231,7 +231,7 @@ class TestInARun:
     def test_a_file_says_the_same_as_the_option(self, tmp_path: Path) -> None:
         file = tmp_path / "index.toml"
         file.write_text('kind = "index"\nencoder = "hashing"\nindex = "hnsw:ef_search=7"\n', encoding="utf-8")
-        said = evaluate(file, "mini", languages=self.languages, options=self.options(tmp_path))
+        said = evaluate(file, "mini", languages=self.languages, options=self.options(tmp_path)).result
         from mlbench.evaluation.evaluate import open_model
 
         [opened] = with_indexes(open_model("hashing", self.options(tmp_path)), [parse_index("hnsw:ef_search=7")])
@@ -245,7 +245,7 @@ class TestInARun:
         (tmp_path / "both.toml").write_text('kind = "fusion"\nsystems = ["index.toml", "listing"]\n', encoding="utf-8")
         result = evaluate(
             tmp_path / "both.toml", "mini", languages=self.languages, options=self.options(tmp_path / "cache")
-        )
+        ).result
         assert len(result.cost.indexes) == 4
 
     def test_faults_of_a_file_are_told_together(self, tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ def test_no_queries_and_no_documents() -> None:
 
 
 def measured(spec: str, cache: Path, languages: Sequence[str] | None = None) -> dict[str, object]:
-    result = evaluate(spec, load_task("mini"), languages=languages, options=Options(cache=cache, resamples=2))
+    result = evaluate(spec, load_task("mini"), languages=languages, options=Options(cache=cache, resamples=2)).result
     return result.model_dump(exclude={"cost", "environment", "retriever", "ranks", "statistics"})
 
 

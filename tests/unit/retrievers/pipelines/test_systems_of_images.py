@@ -10,8 +10,7 @@ from unit.statistics.captioned_cases import Drawn, captioned
 
 from mlbench.collection.languages import IMAGE, IMAGE_KINDS, Setting, settings_of
 from mlbench.collection.records import Image
-from mlbench.embeddings.encode import embed
-from mlbench.evaluation.options import texts_of
+from mlbench.embeddings.encode import embed, texts_of
 from mlbench.open_model import LoadedModel, sees
 from mlbench.protocols import Silence, Similarity
 from mlbench.ranking.count_ahead import Tiling

@@ -1,0 +1,74 @@
+"""Evaluation in memory: all texts of a task are encoded together, or given to a ranker, and ranked at once."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from mlbench.embeddings.encode import embed, texts_of
+from mlbench.errors import RetrieverError
+from mlbench.evaluation.options import Options
+from mlbench.evaluation.task_data import Clock, RankedTask, TaskData
+from mlbench.io.cache import cache_dir
+from mlbench.open_model import LoadedModel, sees
+from mlbench.protocols import Encoder, Preparable, Ranker
+from mlbench.ranking.count_ahead import Tiling
+from mlbench.ranking.index_arrays import to_ranks
+from mlbench.ranking.rank_documents import grid_vectors, rank_lists, rank_vectors
+from mlbench.ranking.run_files import Recorded, RunFiles, save_rankings
+from mlbench.tasks.load import load_collection
+from mlbench.tasks.task import Task
+
+
+def load_in_memory(
+    model: LoadedModel, task: Task, options: Options, *, languages: Sequence[str] | None, data_dir: Path | None
+) -> "InMemoryTask":
+    """Read a task into memory; raises `UserError` for whatever the user can put right."""
+    if task.kind == "image_text" and not sees(model.retriever):
+        raise RetrieverError(
+            f"{model.spec} reads no images, which {task.name} asks for: give a model of images and texts, as in "
+            "image_text:FOLDER"
+        )
+    collection = load_collection(
+        task, languages=languages, limit=options.limit, data_dir=data_dir, progress=options.progress
+    )
+    sizes = {language: len(documents) for language, documents in collection.documents.items()}
+    return InMemoryTask.of(task, collection, sizes, collection.fingerprints())
+
+
+class InMemoryTask(TaskData):
+    """A task whose texts are all in memory."""
+
+    def rank(self, model: LoadedModel, files: RunFiles | None, options: Options, clock: Clock) -> RankedTask:
+        """Encode and count, or ask a ranker, in this process."""
+        if isinstance(model.retriever, Encoder):
+            return self._rank_vectors(model, model.retriever, files, options, clock)
+        return self._rank_lists(model.retriever, files, options, clock)
+
+    def _rank_vectors(
+        self, model: LoadedModel, encoder: Encoder, files: RunFiles | None, options: Options, clock: Clock
+    ) -> RankedTask:
+        store = model.store(options.cache or cache_dir(), options.progress)
+        embeddings = embed(encoder, texts_of(self.collection), store, options.progress)
+        clock.lap("encode")
+        tiling = Tiling(threads=options.runtime.threads)
+        counts = rank_vectors(self.arrays, embeddings, encoder.similarity, tiling, options.progress)
+        clock.lap("rank")
+        if files is not None:
+            vectors = grid_vectors(self.arrays, embeddings, encoder.similarity)
+            save_rankings(files, *vectors, threads=tiling.threads, progress=options.progress)
+            clock.lap("save")
+        has_images = self.task.kind == "image_text"
+        return RankedTask(
+            ranks=to_ranks(self.arrays, counts),
+            texts=embeddings.distinct,
+            encoded=embeddings.encoded,
+            images=embeddings.images if has_images else None,
+            encoded_images=embeddings.encoded_images if has_images else None,
+        )
+
+    def _rank_lists(self, ranker: Ranker, files: RunFiles | None, options: Options, clock: Clock) -> RankedTask:
+        if isinstance(ranker, Preparable):
+            ranker.prepare(texts_of(self.collection), options.cache or cache_dir(), options.progress)
+            clock.lap("encode")
+        asked = ranker if files is None else Recorded(ranker, files)
+        counts = rank_lists(self.arrays, asked, self.settings, Tiling().depth, options.progress)
+        return RankedTask(ranks=to_ranks(self.arrays, counts))
