@@ -120,7 +120,7 @@ def test_the_wheel_has_the_licence_and_the_readme(contents: dict[str, bytes]) ->
 def test_the_wheel_has_nothing_else(contents: dict[str, bytes]) -> None:
     strange = [name for name in contents if not name.startswith(("mlbench/", f"mlbench-{__version__}.dist-info/"))]
     assert strange == []
-    assert [name for name in contents if "test" in name.lower() or name.endswith(".pyc")] == []
+    assert [name for name in contents if re.search(r"(^|/)(tests?(_|/)|conftest)|[.]pyc$", name)] == []
 
 
 @pytest.mark.slow
