@@ -241,7 +241,7 @@ def find_differences(base: System, candidate: System) -> Differences:
         n_base=len(base),
         n_candidate=len(candidate),
         statistics=Statistics(
-            unit=first.unit,
+            clustered_by=first.unit,
             n_clusters=sample.n_clusters,
             resamples=request.resamples,
             seed=request.seed,

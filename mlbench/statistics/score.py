@@ -54,7 +54,7 @@ def score(ranks: Ranks, request: ScoreRequest) -> Scores:
         bias=score_bias(ranks, request.bias_scores, aggregates, sample) if has_bias else None,
         image_text=score_captions(ranks, request.settings, sample),
         statistics=Statistics(
-            unit=str(ranks.cluster_unit[0]),
+            clustered_by=str(ranks.cluster_unit[0]),
             n_clusters=sample.n_clusters,
             resamples=request.resamples,
             seed=request.seed,

@@ -104,7 +104,7 @@ def runs(name: str, line: str) -> Callable[[Path], None]:
     return together(own(), write(f"runs/{name}.trec", line))
 
 
-NEWER = '{"schema_version": 99}'
+NEWER = '{"schema_version": "99.0"}'
 
 
 INPUTS = [

@@ -87,7 +87,7 @@ CHANGES = {
     "bias.language_shares.0.share": 1.5,
     "statistics.n_clusters": 12,
     "statistics.redraws": 1,
-    "statistics.unit": "article",
+    "statistics.clustered_by": "article",
 }
 
 
