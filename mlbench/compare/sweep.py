@@ -118,8 +118,8 @@ class ArmPair(DocumentPart):
 class Claim(DocumentPart):
     """Which arm is best in one figure, and which comes second.
 
-    `p` is two-sided and adjusted, null where nothing is tested. `significant` says whether the difference of the two is:
-    by the test, else by the interval; null without either.
+    `p` is two-sided and adjusted, null where nothing is tested. `significant` says whether the difference is: by the
+    test, else by the interval; null without either.
     """
 
     name: str

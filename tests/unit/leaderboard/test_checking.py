@@ -144,7 +144,7 @@ HOSTILE_DOCUMENTS: dict[str, tuple[Callable[[bytes], bytes], str]] = {
             lambda content, version=version: content.replace(
                 b'"schema_version": "2.0"', b'"schema_version": ' + version
             ),
-            "small.json: schema_version is not 2.0: make it with mlbench leaderboard add",
+            "small.json: schema_version is not 2.0: make it again with this mlbench",
         )
         for version in (b"1", b"2", b'"1.0"', b'"2"', b'"2.1"', b'"3.0"', b"null")
     },
