@@ -282,13 +282,13 @@ INPUTS = [
     Fault(
         "result of a newer schema",
         "verify new.json",
-        ("schema 99 of a newer mlbench", "upgrade"),
+        ("schema 99.0 of a newer mlbench", "upgrade"),
         write("new.json", NEWER),
     ),
     Fault(
         "report of a newer schema",
         "report new.json",
-        ("schema 99 of a newer mlbench", "upgrade"),
+        ("schema 99.0 of a newer mlbench", "upgrade"),
         write("new.json", NEWER),
     ),
     Fault(
