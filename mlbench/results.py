@@ -7,21 +7,22 @@ from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from mlbench.collection.languages import Kind
 from mlbench.errors import InvalidResult, UserError
-from mlbench.io.document import DocumentPart, to_json
-from mlbench.io.untrusted import parse
+from mlbench.io.document import DocumentPart, read_document, to_json
+from mlbench.migrations import MIGRATIONS
 from mlbench.protocols import IndexCost, Parameter, Similarity
 from mlbench.provenance import Provenance
 
 if TYPE_CHECKING:
     import pandas
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Final = "2.0"
+"""Major and minor version of the document: a minor version adds optional fields, a major one renames or removes."""
 MOST_RESAMPLES = 100_000
 LARGEST_SEED = 2**32 - 1
 
@@ -174,9 +175,12 @@ class ImageText(DocumentPart):
 
 
 class Statistics(DocumentPart):
-    """How the intervals were made: `unit` was resampled, `redraws` resamples left a setting empty."""
+    """How the intervals were made: clusters of topics, such as articles, were resampled.
 
-    unit: str
+    `redraws` resamples left a setting empty and were drawn again.
+    """
+
+    clustered_by: str
     n_clusters: int
     resamples: int = Field(ge=0, le=MOST_RESAMPLES)
     seed: int = Field(ge=0, le=LARGEST_SEED)
@@ -226,7 +230,7 @@ class RanksFile(DocumentPart):
 class Result(DocumentPart):
     """Everything that is published of one retriever on one task."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal["2.0"] = SCHEMA_VERSION
     task: TaskInfo
     retriever: RetrieverInfo
     settings: tuple[SettingResult, ...]
@@ -313,28 +317,18 @@ def write_result(result: Result, ranks: bytes, folder: Path) -> Path:
 
 
 def read_result(path: Path) -> Result:
-    """Read a result document; raises `InvalidResult` in one line for whatever is wrong with it."""
+    """Read a result document of this version, an older one, or a newer minor one, whose unknown fields are left out.
+
+    Raises `InvalidResult` in one line for whatever is wrong with it.
+    """
     try:
         if path.stat().st_size > _LARGEST:
             raise InvalidResult(f"{path} is larger than {_LARGEST >> 20} MiB: it is no result document")
-        document = parse(path.read_bytes())
+        return read_document(path.read_bytes(), "result document", Result, SCHEMA_VERSION, MIGRATIONS["result"])
     except OSError as error:
         raise InvalidResult(f"cannot read {path}: {error.strerror or error}") from error
     except ValueError as error:
-        raise InvalidResult(f"{path} is not JSON that can be used: {error}") from error
-    version = document.get("schema_version") if isinstance(document, dict) else None
-    if isinstance(version, int) and version > SCHEMA_VERSION:
-        raise InvalidResult(
-            f"{path} has schema {version} of a newer mlbench, this one reads {SCHEMA_VERSION}: upgrade mlbench"
-        )
-    try:
-        return Result.model_validate(document)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "document"
-        place = place if place.isprintable() else repr(place)
-        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-        raise InvalidResult(f"{path} is not a result document: {place}: {first['msg']}{more}") from error
+        raise InvalidResult(f"{path} {error}") from error
 
 
 def results_in(folder: Path, *, below: bool = False) -> list[Path]:

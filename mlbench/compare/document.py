@@ -1,7 +1,7 @@
 """The comparison document: what a candidate differs by from its base on each task, and which gate lines it fails."""
 
 import json
-from typing import Literal
+from typing import Final, Literal
 
 from mlbench.compare.gate import Gate, Rule
 from mlbench.io.document import DocumentPart
@@ -9,7 +9,7 @@ from mlbench.results import Bounds
 from mlbench.statistics.differences import Subject
 from mlbench.statistics.paired_tests import PairedTests
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Final = "2.0"
 Verdict = Literal["better", "same", "worse"]
 
 
@@ -72,7 +72,7 @@ class Comparison(DocumentPart):
     `uncompared` names tasks that only one side has.
     """
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal["2.0"] = SCHEMA_VERSION
     mlbench: str
     gate: Gate
     tasks: tuple[TaskComparison, ...]

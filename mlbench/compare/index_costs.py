@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from mlbench.results import Bounds, Result, RetrieverInfo, Statistics
 from mlbench.statistics.differences import Difference, Differences, Subject
 from mlbench.version import __version__
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Final = "2.0"
 
 
 class Change(DocumentPart):
@@ -112,7 +112,7 @@ class Exact(DocumentPart):
 class IndexCosts(DocumentPart):
     """Every index against the exact result, in the order of kinds and, within one, of speed, the slowest first."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal["2.0"] = SCHEMA_VERSION
     mlbench: str
     task: str
     version: str

@@ -3,17 +3,17 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, JsonValue, ValidationError
+from pydantic import Field, JsonValue
 
 from mlbench.collection.languages import IMAGE, Kind
 from mlbench.errors import InvalidResult
-from mlbench.io.document import DocumentPart
-from mlbench.io.untrusted import parse
+from mlbench.io.document import DocumentPart, read_document
 from mlbench.measures.bias import find_score
+from mlbench.migrations import MIGRATIONS
 from mlbench.ranking.ranks import Ranks
 from mlbench.results import Bounds, Result, Statistics, TaskInfo
 from mlbench.statistics.cluster_scores import ClusterScores, ScoreRequest, sum_by_cluster
@@ -22,7 +22,7 @@ from mlbench.statistics.paired_tests import FLIPS, LOWER_IS_BETTER, Line, Paired
 from mlbench.statistics.score import replicate
 from mlbench.statistics.settings import group
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Final = "2.0"
 BIAS_SCORES = ("rank_distance", "rank_distance_median", "own_language_preference", "max_rank_norm")
 """The bias scores of a sweep, in the order of its tables."""
 BIAS_SCORES_OF_IMAGES = (*BIAS_SCORES, "rank_spread")
@@ -119,8 +119,8 @@ class ArmPair(DocumentPart):
 class Claim(DocumentPart):
     """Which arm is best in one figure, and which comes second.
 
-    `p` is two-sided and adjusted, null where nothing is tested. `separable` says whether the difference of the two is
-    more than topics explain: by the test, else by the interval; null without either.
+    `p` is two-sided and adjusted, null where nothing is tested. `significant` says whether the difference is: by the
+    test, else by the interval; null without either.
     """
 
     name: str
@@ -130,7 +130,7 @@ class Claim(DocumentPart):
     difference: float
     interval: Bounds | None
     p: float | None
-    separable: bool | None
+    significant: bool | None
 
 
 class TaskSweep(DocumentPart):
@@ -159,7 +159,7 @@ class TaskSweep(DocumentPart):
 class Sweep(DocumentPart):
     """Everything that a sweep found; the same points give the same document, to the byte."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal["2.0"] = SCHEMA_VERSION
     mlbench: str
     recipe: str
     title: str
@@ -183,23 +183,22 @@ def loss(name: str, value: float) -> float:
     return value if name in LOWER_IS_BETTER or name.startswith("rank_") else -value
 
 
-def is_separable(line: Line, level: float = 0.05) -> bool | None:
-    """Say whether a difference is more than topics explain; None where neither a test nor an interval tells."""
+def is_significant(line: Line, level: float = 0.05) -> bool | None:
+    """Say whether a difference is significant; None where neither a test nor an interval tells."""
     if line.adjusted is not None:
         return line.adjusted.two_sided < level
     return None if line.interval is None else not line.interval.low <= 0 <= line.interval.high
 
 
 def from_json(content: bytes) -> Sweep:
-    """Return the document in `content`; raises `InvalidResult` in one line for anything else."""
+    """Return the document in `content`, which may be of another version as results may.
+
+    Raises `InvalidResult` in one line for anything else.
+    """
     try:
-        return Sweep.model_validate(parse(content))
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "document"
-        raise InvalidResult(f"this is no document of a sweep: {place}: {first['msg']}") from error
+        return read_document(content, "document of a sweep", Sweep, SCHEMA_VERSION, MIGRATIONS["sweep"])
     except ValueError as error:
-        raise InvalidResult(f"this is not JSON that can be used: {error}") from error
+        raise InvalidResult(f"this {error}") from error
 
 
 Floats = NDArray[np.float64]
@@ -237,7 +236,7 @@ def compare_arms(task: TaskInfo, arms: Mapping[str, System], base: str, *, flips
         primary_measure=task.primary_measure,
         n_topics=int(first.asked.any(axis=1).sum()),
         statistics=Statistics(
-            unit=first.cluster_unit,
+            clustered_by=first.cluster_unit,
             n_clusters=first.sample.n_clusters,
             resamples=first.request.resamples,
             seed=first.request.seed,
@@ -338,5 +337,5 @@ def _claims(rows: Sequence[ArmFigures], pairs: Sequence[ArmPair], level: float) 
             difference=sign * line.difference,
             interval=bounds,
             p=line.adjusted.two_sided if line.adjusted else None,
-            separable=is_separable(line, level),
+            significant=is_significant(line, level),
         )

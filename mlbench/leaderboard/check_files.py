@@ -284,7 +284,13 @@ def read_plain(name: str, content: bytes) -> dict[str, object]:
 
 
 def validate(name: str, document: Mapping[str, object], model: type[Document]) -> Document:
-    """Return what a document says that `read_plain` let through; raises `RefusedEntry` with the first fault."""
+    """Return what a document says that `read_plain` let through; raises `RefusedEntry` with the first fault.
+
+    It must be of exactly the version of its schema that is written today, and have no unknown field.
+    """
+    version = model.model_fields.get("schema_version")
+    if version is not None and document.get("schema_version") != version.default:
+        raise RefusedEntry(f"{name}: schema_version is not {version.default}: make it again with this mlbench")
     content = canonical(document)
     try:
         read = model.model_validate_json(content, strict=True)
@@ -292,7 +298,7 @@ def validate(name: str, document: Mapping[str, object], model: type[Document]) -
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         place = place_of(first["loc"]) or "document"
         raise RefusedEntry(f"{name}: {place}: {first['msg']}") from error
-    # A whole number passes for any other; and a newer mlbench may know keys that were not there.
+    # A whole number passes for any other; and optional keys need not be there.
     if canonical(_shared(read.model_dump(mode="json"), document)) != content:
         raise RefusedEntry(f"{name} has a number that is not written as mlbench writes it, such as 1 for 1.0")
     return read

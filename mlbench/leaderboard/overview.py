@@ -80,7 +80,7 @@ def overview(standings: Standings) -> TaskPart:
         task=standings.task,
         facts=facts(standings),
         confidence=f"{statistics.confidence * 100:g} %" if statistics else "",
-        unit=statistics.unit if statistics else "",
+        unit=statistics.clustered_by if statistics else "",
         tables=tables,
         has_images=standings.result is not None and standings.result.image_text is not None,
     )
@@ -91,7 +91,7 @@ def facts(standings: Standings) -> str:
     result = standings.result
     if result is None:
         return ""
-    unit = count(result.statistics.n_clusters, result.statistics.unit)
+    unit = count(result.statistics.n_clusters, result.statistics.clustered_by)
     if result.image_text is not None:
         parts = [count(len(result.task.languages), "caption language"), *sizes(result)]
         return ", ".join([*parts, *([] if unit in parts else [unit])])

@@ -1,7 +1,7 @@
 """The data and protocol that the leaderboard accepts for a task, and the numbers that papers report for it."""
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from mlbench.ranking.ranks import MISSING, Ranks
 from mlbench.results import Result, SettingResult, Statistics, TaskInfo, digest
 from mlbench.statistics.cluster_scores import describe_data
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Final = "2.0"
 _LONGEST_ID = 80
 
 
@@ -48,7 +48,7 @@ class AcceptedTask(DocumentPart):
     corpus lacks.
     """
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal["2.0"] = SCHEMA_VERSION
     task: TaskInfo
     statistics: Statistics
     settings: tuple[AcceptedSetting, ...]

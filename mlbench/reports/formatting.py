@@ -264,7 +264,7 @@ def intervals(statistics: Statistics) -> list[str]:
     parts = [
         f"{100 * statistics.confidence:g} % intervals: {count(statistics.resamples, 'resample')} of"
         f" {count(statistics.n_clusters, 'cluster')}",
-        f"unit {statistics.unit}",
+        f"unit {statistics.clustered_by}",
         f"seed {statistics.seed}",
     ]
     if statistics.redraws:

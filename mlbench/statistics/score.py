@@ -66,7 +66,7 @@ def score(ranks: Ranks, request: ScoreRequest) -> Scores:
 def describe_statistics(sums: ClusterScores, drawn: Bootstrap) -> Statistics:
     """Say how intervals were made: `drawn` is the draw of the settings."""
     return Statistics(
-        unit=sums.cluster_unit,
+        clustered_by=sums.cluster_unit,
         n_clusters=sums.sample.n_clusters,
         resamples=sums.request.resamples,
         seed=sums.request.seed,

@@ -104,7 +104,7 @@ def runs(name: str, line: str) -> Callable[[Path], None]:
     return together(own(), write(f"runs/{name}.trec", line))
 
 
-NEWER = '{"schema_version": 99}'
+NEWER = '{"schema_version": "99.0"}'
 
 
 INPUTS = [
@@ -282,13 +282,13 @@ INPUTS = [
     Fault(
         "result of a newer schema",
         "verify new.json",
-        ("schema 99 of a newer mlbench", "upgrade"),
+        ("schema 99.0 of a newer mlbench", "upgrade"),
         write("new.json", NEWER),
     ),
     Fault(
         "report of a newer schema",
         "report new.json",
-        ("schema 99 of a newer mlbench", "upgrade"),
+        ("schema 99.0 of a newer mlbench", "upgrade"),
         write("new.json", NEWER),
     ),
     Fault(

@@ -93,7 +93,7 @@ def test_documents_follow_the_committed_schema(document: Document) -> None:
     for name in schema["required"]:
         assert not validator.is_valid({key: value for key, value in document.items() if key != name})
     assert not validator.is_valid({**document, "more": 1})
-    assert not validator.is_valid({**document, "schema_version": 2})
+    assert not validator.is_valid({**document, "schema_version": "3.0"})
 
 
 def change(place: str, value: object) -> Callable[[Document], Document]:
@@ -115,14 +115,21 @@ def drop(key: str) -> Callable[[Document], Document]:
 
 
 FAULTS: dict[str, tuple[Callable[[Document], object], str]] = {
-    "newer": (change("schema_version", 2), "schema 2 of a newer mlbench, this one reads 1: upgrade mlbench"),
-    "newer with new keys": (lambda d: {**d, "schema_version": 7, "more": 1}, "schema 7 of a newer mlbench"),
-    "no version that is": (change("schema_version", 0), "schema_version"),
-    "version in words": (change("schema_version", "1"), "schema_version"),
+    "newer": (change("schema_version", "3.0"), r"schema 3\.0 of a newer mlbench, this one reads 2\.0: upgrade mlbench"),
+    "newer with new keys": (lambda d: {**d, "schema_version": "10.4", "more": 1}, r"schema 10\.4 of a newer mlbench"),
+    "newer minor without a field": (
+        lambda d: {**drop("statistics")(d), "schema_version": "2.1"},
+        "statistics: Field required",
+    ),
+    **{
+        f"version {version!r}": (change("schema_version", version), "schema_version is missing, or none that mlbench")
+        for version in (None, 0, 2, 2.0, True, "", "1", "two", "2.", "0.1", "02.0", "2.00", "2.0 ", "2.0.0", "-2.0")
+    },
+    "no version": (drop("schema_version"), "schema_version is missing"),
     "NaN": (change("settings.0.measures.AP", math.nan), "NaN is not a number"),
     "infinite": (change("settings.0.tied_share", -math.inf), "-Infinity is not a number"),
     "a part missing": (drop("statistics"), "statistics: Field required"),
-    "several missing": (lambda d: {"schema_version": 1}, r"Field required \(and \d+ more\)"),
+    "several missing": (lambda d: {"schema_version": "2.0"}, r"Field required \(and \d+ more\)"),
     "an unknown key": (lambda d: {**d, "more": 1}, "more: Extra inputs"),
     "an unknown key of many lines": (lambda d: {**d, "more\nand more": 1}, "more"),
     "text in place of a number": (change("settings.0.measures.AP", "high"), r"settings\.0\.measures\.AP"),

@@ -133,7 +133,7 @@ class ResultSeries(DocumentPart):
 class History(DocumentPart):
     """Every series; results of a task on other data are series of their own."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal["2.0"] = "2.0"
     series: tuple[ResultSeries, ...]
 
 

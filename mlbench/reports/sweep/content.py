@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from pydantic import JsonValue
 
-from mlbench.compare.sweep import Arm, ArmFigure, ArmPair, Claim, Sweep, SweepAxis, TaskSweep, is_separable
+from mlbench.compare.sweep import Arm, ArmFigure, ArmPair, Claim, Sweep, SweepAxis, TaskSweep, is_significant
 from mlbench.reports.formatting import ABSENT, Quantity, count, intervals, p_text, spoken
 from mlbench.statistics.paired_tests import Line
 
@@ -37,7 +37,7 @@ class DifferenceCell:
     p: str
     seeds: str
     seed_range: str
-    separable: bool
+    significant: bool
 
 
 def quantities(task: TaskSweep) -> list[Quantity]:
@@ -81,7 +81,7 @@ def difference_cell(pair: ArmPair, quantity: Quantity) -> DifferenceCell | None:
         p=p_text(line.adjusted.two_sided) if line.adjusted else "",
         seeds=f"{agreeing}/{total}" if total > 1 else "",
         seed_range=range_ if total > 1 else "",
-        separable=bool(is_separable(line)),
+        significant=bool(is_significant(line)),
     )
 
 
@@ -168,7 +168,7 @@ def _mark(task: TaskSweep, arm: str, quantity: Quantity) -> str:
     claim = task.claim(quantity.name, quantity.kind) if quantity.language is None else None
     if claim is None or claim.best != arm or not claim.difference:
         return ""
-    return SEPARABLE if claim.separable else INSEPARABLE
+    return SEPARABLE if claim.significant else INSEPARABLE
 
 
 def _seed_pairs(line: Line, quantity: Quantity) -> tuple[int, int, str]:
@@ -191,6 +191,6 @@ def _claim(claim: Claim) -> str:
     title = quantity.title if claim.kind else spoken(claim.name)
     if not claim.difference:
         return f"{title}: {claim.best} and {claim.second} are equal, and none is better"
-    verdict = {True: "separable", False: "not separable", None: "not tested"}[claim.separable]
+    verdict = {True: "separable", False: "not separable", None: "not tested"}[claim.significant]
     p = "" if claim.p is None else f", p {p_text(claim.p)}"
     return f"{title}: {claim.best} is best, {claim.second} second; {size}{p}: {verdict}"

@@ -75,7 +75,7 @@ def _differences(columns: Sequence[Quantity], pairs: Sequence[ArmPair]) -> str:
                 texts.append(ABSENT)
                 continue
             p = f"p {cell.p}".replace("<", "&lt;") if cell.p else ""
-            mark = _MARKS[SEPARABLE] if cell.separable else ""
+            mark = _MARKS[SEPARABLE] if cell.significant else ""
             texts.append(_stacked([f"{cell.difference}{mark}", cell.interval, p, _seeds(cell.seeds, cell.seed_range)]))
         rows.append([f"{markdown_text(pair.candidate)} − {markdown_text(pair.base)}", *texts])
     return markdown_table(["arms", *(markdown_text(quantity.title) for quantity in columns)], rows)

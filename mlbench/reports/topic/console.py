@@ -77,8 +77,8 @@ class TopicScreen:
     def _tops(self, room: int) -> Iterator[RenderableType]:
         rows = [
             [
-                Text(query.language if listed.position == 1 else "", "bold"),
-                Text(f"{listed.position:>2}{_MARK if listed.relevant else ' '}"),
+                Text(query.language if listed.rank == 1 else "", "bold"),
+                Text(f"{listed.rank:>2}{_MARK if listed.relevant else ' '}"),
                 Text(listed.language),
                 Text(shortened_id(listed.doc_id, room)),
                 listed.text,
@@ -145,7 +145,7 @@ class TopicScreen:
         found = [
             standing.in_pool if pool else standing.in_language
             for document in documents
-            for standing in document.standings
+            for standing in document.ranks
             if standing.query_language == query_language
         ]
         best = min((rank for rank in found if rank is not None), default=None)

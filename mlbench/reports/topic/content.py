@@ -21,9 +21,9 @@ _AP = parse("AP")
 
 
 class ListedDocument(DocumentPart):
-    """A document near the top of a list; `position` counts from 1."""
+    """A document near the top of a list; `rank` counts from 1."""
 
-    position: int
+    rank: int
     doc_id: str
     language: str
     relevant: bool
@@ -58,7 +58,7 @@ class RelevantDocument(DocumentPart):
     grade: int
     missing: bool
     text: str | None
-    standings: tuple[DocumentRank, ...]
+    ranks: tuple[DocumentRank, ...]
 
 
 class Topic(DocumentPart):
@@ -199,11 +199,11 @@ def _query(ranks: Ranks, query: int, average_precision: float | None, texts: _Te
     language = str(ranks.languages[ranks.query_languages[query]])
     relevant = set(ranks.row_documents[ranks.row_queries == query].tolist())
     top = []
-    for position, document in enumerate(ranks.top[query][ranks.top[query] >= 0].tolist(), 1):
+    for rank, document in enumerate(ranks.top[query][ranks.top[query] >= 0].tolist(), 1):
         doc_id = str(ranks.document_ids[document])
         top.append(
             ListedDocument(
-                position=position,
+                rank=rank,
                 doc_id=doc_id,
                 language=str(ranks.languages[ranks.document_languages[document]]),
                 relevant=document in relevant,
@@ -216,13 +216,13 @@ def _query(ranks: Ranks, query: int, average_precision: float | None, texts: _Te
 
 
 def _relevant(ranks: Ranks, counts: _Counts, rows: NDArray[np.int64], texts: _Texts) -> tuple[RelevantDocument, ...]:
-    standings: dict[int, list[DocumentRank]] = {}
+    by_document: dict[int, list[DocumentRank]] = {}
     grades, missing = {}, {}
     for row in rows.tolist():
         document = int(ranks.row_documents[row])
         grades[document] = int(ranks.row_grades[row])
         missing[document] = bool((ranks.ahead[row] == MISSING).any())
-        standings.setdefault(document, []).append(
+        by_document.setdefault(document, []).append(
             DocumentRank(
                 query_language=str(ranks.languages[ranks.query_languages[ranks.row_queries[row]]]),
                 in_pool=None if counts.pool is None else _rank(counts.pool[row]),
@@ -236,9 +236,9 @@ def _relevant(ranks: Ranks, counts: _Counts, rows: NDArray[np.int64], texts: _Te
             grade=grades[document],
             missing=missing[document],
             text=texts.documents.get(doc_id),
-            standings=tuple(places),
+            ranks=tuple(in_lists),
         )
-        for document, places in standings.items()
+        for document, in_lists in by_document.items()
     ]
     return tuple(sorted(found, key=lambda document: (document.language, document.doc_id)))
 

@@ -62,7 +62,9 @@ def contrasts_of(
         )
         for subject, added, interval in zip(subjects, columns.T, intervals or [None] * size, strict=True)
     )
-    statistics = Statistics(unit="topic", n_clusters=n_clusters, resamples=0, seed=0, confidence=0.95, redraws=0)
+    statistics = Statistics(
+        clustered_by="topic", n_clusters=n_clusters, resamples=0, seed=0, confidence=0.95, redraws=0
+    )
     return Differences(each, "AP", 1, 1, statistics)
 
 

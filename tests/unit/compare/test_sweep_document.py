@@ -3,7 +3,7 @@ import json
 import pytest
 from unit.reports.sweep_cases import make_sweep
 
-from mlbench.compare.sweep import from_json, is_separable, loss
+from mlbench.compare.sweep import from_json, is_significant, loss
 from mlbench.errors import InvalidResult
 from mlbench.io.document import to_json
 from mlbench.results import Bounds
@@ -42,7 +42,7 @@ def line(p: float | None, bounds: tuple[float, float] | None) -> Line:
 
 
 @pytest.mark.parametrize(
-    ("p", "bounds", "separable"),
+    ("p", "bounds", "significant"),
     [
         (0.04, (-1.0, 1.0), True),
         (0.05, (0.1, 0.2), False),
@@ -54,9 +54,9 @@ def line(p: float | None, bounds: tuple[float, float] | None) -> Line:
     ],
 )
 def test_a_test_decides_and_without_one_the_interval(
-    p: float | None, bounds: tuple[float, float] | None, separable: bool | None
+    p: float | None, bounds: tuple[float, float] | None, significant: bool | None
 ) -> None:
-    assert is_separable(line(p, bounds)) is separable
+    assert is_significant(line(p, bounds)) is significant
 
 
 def test_a_document_reads_as_it_was_written() -> None:
@@ -69,9 +69,10 @@ def test_a_document_reads_as_it_was_written() -> None:
     ("content", "fault"),
     [
         (b"{", "not JSON that can be used"),
-        (b"[]", "no document of a sweep: document"),
-        (b'{"schema_version": 2}', "no document of a sweep: schema_version"),
-        (b'{"seeds": []}', "no document of a sweep"),
+        (b"[]", "this is not a document of a sweep: it is no JSON object"),
+        (b'{"schema_version": "2.0"}', r"this is not a document of a sweep: mlbench: Field required \(and"),
+        (b'{"schema_version": "3.0"}', r"this has schema 3\.0 of a newer mlbench"),
+        (b'{"seeds": []}', "not a document of a sweep: its schema_version is missing"),
     ],
 )
 def test_anything_else_is_refused_in_one_line(content: bytes, fault: str) -> None:

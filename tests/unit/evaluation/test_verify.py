@@ -63,6 +63,21 @@ def test_a_result_follows_from_its_ranks(path: Path) -> None:
     assert found.n_numbers == len(counted) > 500
 
 
+def test_a_result_of_a_newer_minor_version_is_verified_without_what_is_unknown(path: Path) -> None:
+    known = verify(path)
+    document = json.loads(path.read_text(encoding="utf-8"))
+    document["schema_version"] = "2.1"
+    document["new"] = {"numbers": [1.5]}
+    document["settings"][0]["new"] = 0.5
+    document["statistics"]["new"] = "stratified"
+    path.write_text(json.dumps(document), encoding="utf-8")
+    found = verify(path)
+    assert (found.result, found.n_numbers, found.differences) == (known.result, known.n_numbers, ())
+    document["settings"][0]["measures"]["AP"] = 0.9
+    path.write_text(json.dumps(document), encoding="utf-8")
+    assert len(verify(path).differences) == 1
+
+
 CHANGES = {
     "settings.0.measures.AP": 0.5,
     "settings.3.measures.R@1": 0.123,
@@ -87,7 +102,7 @@ CHANGES = {
     "bias.language_shares.0.share": 1.5,
     "statistics.n_clusters": 12,
     "statistics.redraws": 1,
-    "statistics.unit": "article",
+    "statistics.clustered_by": "article",
 }
 
 

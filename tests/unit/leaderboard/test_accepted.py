@@ -77,7 +77,7 @@ OTHER_PROTOCOLS: dict[str, Callable[[dict[str, Any]], object]] = {
     "statistics.resamples": lambda plain: plain["statistics"].update(resamples=10),
     "statistics.seed": lambda plain: plain["statistics"].update(seed=1),
     "statistics.confidence": lambda plain: plain["statistics"].update(confidence=0.9),
-    "statistics.unit": lambda plain: plain["statistics"].update(unit="topic"),
+    "statistics.clustered_by": lambda plain: plain["statistics"].update(clustered_by="topic"),
     "settings, accepted are": lambda plain: plain["settings"].pop(),
     "settings[0]": lambda plain: plain["settings"].reverse(),
     "settings[2]": lambda plain: plain["settings"][2].update(n_queries=1),

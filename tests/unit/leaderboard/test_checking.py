@@ -139,9 +139,22 @@ HOSTILE_DOCUMENTS: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     ),
     "a number as text": (lambda content: content.replace(b'"dim": 64', b'"dim": "64"'), "retriever.dim"),
     "true as a number": (lambda content: content.replace(b'"dim": 64', b'"dim": true'), "retriever.dim"),
-    "another version": (
-        lambda content: content.replace(b'"schema_version": 1', b'"schema_version": 2'),
-        "schema_version",
+    **{
+        f"version {version}": (
+            lambda content, version=version: content.replace(
+                b'"schema_version": "2.0"', b'"schema_version": ' + version
+            ),
+            "small.json: schema_version is not 2.0: make it again with this mlbench",
+        )
+        for version in (b"1", b"2", b'"1.0"', b'"2"', b'"2.1"', b'"3.0"', b"null")
+    },
+    "no version": (
+        lambda content: content.replace(b' "schema_version": "2.0",\n', b""),
+        "small.json: schema_version is not 2.0",
+    ),
+    "an unknown key of a newer minor version": (
+        lambda content: content.replace(b'"dim": 64', b'"dim": 64,\n  "dimension": 64').replace(b'"2.0"', b'"2.1"'),
+        "small.json: schema_version is not 2.0",
     ),
     "blanks at the end": (lambda content: content + b" ", "not written as mlbench writes it"),
     "no blanks": (lambda content: json.dumps(json.loads(content)).encode(), "not written as mlbench writes it"),

@@ -63,7 +63,9 @@ def make_task(
             n_candidate=1,
             flips=10_000,
             exact=False,
-            statistics=Statistics(unit="article", n_clusters=48, resamples=2000, seed=0, confidence=0.95, redraws=0),
+            statistics=Statistics(
+                clustered_by="article", n_clusters=48, resamples=2000, seed=0, confidence=0.95, redraws=0
+            ),
             lines=lines,
         ),
         verdicts=tuple(_verdict(line) for line in lines),

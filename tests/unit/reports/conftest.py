@@ -74,7 +74,9 @@ def make_result(languages: Sequence[str] = LANGUAGES, *, kinds: Sequence[Kind] =
         settings=settings,
         aggregates=tuple(make_aggregate(kind, settings, language) for kind in kinds for language in (None, *languages)),
         bias=make_bias(languages) if "multilingual" in kinds else None,
-        statistics=Statistics(unit="article", n_clusters=48, resamples=2000, seed=0, confidence=0.95, redraws=0),
+        statistics=Statistics(
+            clustered_by="article", n_clusters=48, resamples=2000, seed=0, confidence=0.95, redraws=0
+        ),
         cost=Cost(
             texts=26_078,
             encoded_texts=26_078,
@@ -197,7 +199,7 @@ def spoil(result: Result, name: str = HOSTILE + UNSEEN) -> Result:
     document["retriever"] |= {"spec": name, "parameters": {name: name}, "training": training}
     document["task"] |= {"name": name, "version": name, "document_text": name, "partial": True}
     document["environment"] |= {"command": name, "platform": name, "libraries": {name: name}, "git_commit": name}
-    document["statistics"]["unit"] = name
+    document["statistics"]["clustered_by"] = name
     document["bias"] |= {"warning": name}
     document["bias"]["scores"][-1]["name"] = name
     document["cost"]["finished_at"] = name

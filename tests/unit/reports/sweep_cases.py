@@ -14,7 +14,7 @@ from mlbench.compare.sweep import (
     Sweep,
     SweepAxis,
     TaskSweep,
-    is_separable,
+    is_significant,
     loss,
 )
 from mlbench.results import Bounds, Statistics
@@ -82,7 +82,9 @@ def make_task(task: str, arms: Sequence[str], seeds: int) -> TaskSweep:
         fingerprint="f" * 64,
         primary_measure="AP",
         n_topics=1190,
-        statistics=Statistics(unit="article", n_clusters=48, resamples=2000, seed=0, confidence=0.95, redraws=0),
+        statistics=Statistics(
+            clustered_by="article", n_clusters=48, resamples=2000, seed=0, confidence=0.95, redraws=0
+        ),
         flips=10_000 if pairs else 0,
         rows=rows,
         pairs=pairs,
@@ -144,5 +146,5 @@ def _claims(rows: Sequence[ArmFigures], pairs: Sequence[ArmPair]) -> Iterator[Cl
             difference=line.difference if pair.candidate == best else -line.difference,
             interval=None,
             p=line.adjusted.two_sided if line.adjusted else None,
-            separable=is_separable(line),
+            significant=is_significant(line),
         )

@@ -216,8 +216,8 @@ class TestTopic:
         assert topic.n_documents == 48
         assert [query.language for query in topic.queries] == ["image"]
         assert {document.language for document in topic.relevant} == {"de", "en", "th"}
-        ranks_there = sorted(document.standings[0].in_pool or 0 for document in topic.relevant)
-        found = [listed.position for listed in topic.queries[0].top if listed.relevant]
+        ranks_there = sorted(document.ranks[0].in_pool or 0 for document in topic.relevant)
+        found = [listed.rank for listed in topic.queries[0].top if listed.relevant]
         assert found == [rank for rank in ranks_there if rank <= len(topic.queries[0].top)]
         lines = show(TopicScreen(topic))
         assert any(line.startswith("alone") for line in lines)

@@ -66,14 +66,14 @@ def test_ranks_and_lists_are_those_of_the_orders(seed: int, sparse: bool, severa
                 average_precision(collection, orders, query.language, topic_id)
             )
             assert [listed.doc_id for listed in query.top] == order[:20]
-            assert [listed.position for listed in query.top] == list(range(1, 21))
+            assert [listed.rank for listed in query.top] == list(range(1, 21))
             assert {d.doc_id for d in query.top if d.relevant} == {d for _, d, _ in judged}.intersection(order[:20])
         for document in topic.relevant:
             texts = {d.doc_id: d.text for d in collection.documents[document.language]}
             assert document.text == texts.get(document.doc_id)
             assert document.missing == (document.doc_id not in texts)
-            assert [standing.query_language for standing in document.standings] == asked
-            for standing in document.standings:
+            assert [standing.query_language for standing in document.ranks] == asked
+            for standing in document.ranks:
                 order = orders[standing.query_language, topic_id]
                 whole, own = (
                     ranks_in_pool(collection, order, pool) for pool in (collection.languages, [document.language])
@@ -116,7 +116,7 @@ def test_lists_that_end_early() -> None:
     ranks = list_ranks(collection, orders, longest=5, kinds=["monolingual", "multilingual"])
     topic = look_at(RESULT, ranks, "t00")
     for document in topic.relevant:
-        for standing in document.standings:
+        for standing in document.ranks:
             order = orders[standing.query_language, "t00"]
             place = order.index(document.doc_id) + 1
             assert standing.in_pool == (place if place <= 5 else None)
@@ -132,7 +132,7 @@ def test_without_the_pool_the_settings_that_were_asked_count() -> None:
     ranks = list_ranks(collection, random_orders(collection, 2, skill=1.0), kinds=["monolingual"])
     topic = look_at(RESULT, ranks, find_topic(ranks, "worst"))
     assert topic.pool == ()
-    standings = {(d.language, s.query_language): s for d in topic.relevant for s in d.standings}
+    standings = {(d.language, s.query_language): s for d in topic.relevant for s in d.ranks}
     for query in topic.queries:
         rank = standings[query.language, query.language].in_language
         assert rank is not None
@@ -185,7 +185,7 @@ def test_every_rank_is_shown_however_the_columns_are_folded() -> None:
                 columns[width] |= {(first, name): int(cell) for name, cell in zip(names, cells, strict=True)}
     assert columns[120] == columns[22]
     for document in topic.relevant:
-        for standing in document.standings:
+        for standing in document.ranks:
             assert columns[120][standing.query_language, document.language] == standing.in_pool
             if standing.query_language == document.language:
                 assert columns[120][document.language, "own"] == standing.in_language

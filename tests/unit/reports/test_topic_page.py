@@ -75,8 +75,8 @@ def test_names_stay_text(path: Path, collection: Collection) -> None:
 def test_a_document_that_stands_for_some_queries_alone(path: Path, collection: Collection) -> None:
     topic = topic_of(path, collection, "03.png#1")
     (document,) = topic.relevant
-    for standings, dashes in ((document.standings, 0), (document.standings[1:], 1), ((), len(topic.queries))):
-        shown = topic.model_copy(update={"relevant": (document.model_copy(update={"standings": standings}),)})
+    for standings, dashes in ((document.ranks, 0), (document.ranks[1:], 1), ((), len(topic.queries))):
+        shown = topic.model_copy(update={"relevant": (document.model_copy(update={"ranks": standings}),)})
         page = topic_page([TopicAnswer(shown, "", {})])
         assert page.count(f"<td>{ABSENT}</td>") == dashes
 

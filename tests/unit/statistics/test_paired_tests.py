@@ -153,7 +153,7 @@ def test_the_outcome_says_how_it_was_made_and_is_json() -> None:
     ranks = RANKS["not parallel"]
     tests = compared("not parallel", ranks[:1], ranks[2:3], flips=300)
     assert (tests.flips, tests.exact, tests.primary_measure) == (300, False, "AP")
-    assert (tests.statistics.seed, tests.statistics.resamples, tests.statistics.unit) == (5, 40, "article")
+    assert (tests.statistics.seed, tests.statistics.resamples, tests.statistics.clustered_by) == (5, 40, "article")
     assert PairedTests.model_validate_json(tests.model_dump_json()) == tests
     assert compared("not parallel", ranks[:1], ranks[2:3], flips=300) == tests
     reseeded = compare_ranks(ranks[:1], ranks[2:3], replace(request_of("not parallel"), seed=6), flips=300)

@@ -314,7 +314,7 @@ def test_the_same_ranks_give_the_same_numbers_to_the_bit(name: str) -> None:
 
 def test_the_statistics_say_what_was_drawn(name: str) -> None:
     statistics = SCORES[name].statistics
-    assert statistics.unit == "article"
+    assert statistics.clustered_by == "article"
     assert statistics.n_clusters == len(set(COLLECTIONS[name].clusters.values()))
     assert (statistics.resamples, statistics.seed, statistics.confidence) == (50, 3, 0.95)
 

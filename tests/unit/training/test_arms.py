@@ -153,7 +153,7 @@ def test_a_claim_does_not_depend_on_which_arm_is_the_base() -> None:
     for claim in FOUND.claims:
         other = swept(base="two").claim(claim.name, claim.kind)
         assert other is not None
-        assert (other.best, other.second, other.separable) == (claim.best, claim.second, claim.separable)
+        assert (other.best, other.second, other.significant) == (claim.best, claim.second, claim.significant)
         assert other.difference == pytest.approx(claim.difference)
         if claim.p is not None:
             assert other.p == pytest.approx(claim.p)
@@ -164,10 +164,10 @@ def test_an_arm_that_is_much_better_is_separable_and_an_equal_one_is_not() -> No
     found = swept({"poor": RANKS["one"][:2], "perfect": perfect}, base="poor")
     claim = found.claim("AP", "cross_lingual")
     assert claim is not None
-    assert (claim.best, claim.separable) == ("perfect", True)
+    assert (claim.best, claim.significant) == ("perfect", True)
     same = swept({"one": RANKS["one"], "twin": RANKS["one"]}).claim("AP", "cross_lingual")
     assert same is not None
-    assert (same.difference, same.p, same.separable) == (0.0, 1.0, False)
+    assert (same.difference, same.p, same.significant) == (0.0, 1.0, False)
 
 
 def test_one_arm_alone_has_figures_and_no_claims() -> None:

@@ -1,0 +1,75 @@
+"""Documents that version 1 wrote are read as those of today."""
+
+import json
+import shutil
+from copy import deepcopy
+from pathlib import Path
+
+import pytest
+from unit.reports.sweep_cases import make_sweep
+
+from mlbench.compare import sweep
+from mlbench.evaluation.evaluate import measure, open_model
+from mlbench.evaluation.options import Options
+from mlbench.evaluation.verify import verify
+from mlbench.io.document import to_json
+from mlbench.migrations import MIGRATIONS
+from mlbench.results import SCHEMA_VERSION, read_result, write_result
+
+# Written by mlbench with schema 1: `mlbench run` with hashing on German and English of mini, and a sweep made by hand.
+GOLDEN = Path(__file__).parents[1] / "golden" / "version-1"
+RESULT = GOLDEN / "mini.de.en.hashing-e96315a1.json"
+RANKS = GOLDEN / "mini.de.en.hashing-e96315a1.ranks.npz"
+SWEEP = GOLDEN / "sweep.json"
+
+
+def plain(path: Path) -> dict[str, object]:
+    document: dict[str, object] = json.loads(path.read_text(encoding="utf-8"))
+    return document
+
+
+@pytest.mark.parametrize(("name", "version"), [("result", SCHEMA_VERSION), ("sweep", sweep.SCHEMA_VERSION)])
+def test_every_older_major_version_has_a_migration(name: str, version: str) -> None:
+    assert sorted(MIGRATIONS[name]) == list(range(1, int(version.partition(".")[0])))
+
+
+@pytest.mark.parametrize("path", [RESULT, SWEEP])
+def test_a_migration_leaves_what_it_is_given(path: Path) -> None:
+    document = json.loads(path.read_text(encoding="utf-8"))
+    given = deepcopy(document)
+    MIGRATIONS["sweep" if path == SWEEP else "result"][1](document)
+    assert document == given
+
+
+class TestResult:
+    def test_every_number_is_kept_and_follows_from_the_ranks(self) -> None:
+        found = verify(RESULT)
+        assert found.differences == ()
+        assert found.n_numbers > 500
+        before = json.loads(RESULT.read_text(encoding="utf-8"))
+        before["statistics"]["clustered_by"] = before["statistics"].pop("unit")
+        assert found.result.model_dump(mode="json") == {**before, "schema_version": "2.0"}
+
+    def test_written_again_it_is_what_a_run_of_today_writes(self, tmp_path: Path) -> None:
+        options = Options(settings={"dim": "64"}, cache=tmp_path / "cache", resamples=20)
+        done = measure(open_model("hashing", options), "mini", languages=("de", "en"), options=options)
+        again = write_result(read_result(RESULT), RANKS.read_bytes(), tmp_path / "again")
+        today = write_result(done.result, done.ranks, tmp_path / "today")
+        assert again.name == today.name
+        assert RANKS.read_bytes() == today.with_name(RANKS.name).read_bytes()
+        one, other = (
+            {key: value for key, value in plain(path).items() if key not in ("cost", "environment")}
+            for path in (again, today)
+        )
+        assert one == other
+
+    def test_a_forged_number_is_found(self, tmp_path: Path) -> None:
+        document = json.loads(RESULT.read_text(encoding="utf-8"))
+        document["settings"][0]["measures"]["AP"] = 0.9
+        (tmp_path / RESULT.name).write_text(json.dumps(document), encoding="utf-8")
+        shutil.copy(RANKS, tmp_path)
+        assert len(verify(tmp_path / RESULT.name).differences) == 1
+
+
+def test_a_sweep_of_version_1_is_what_is_written_today() -> None:
+    assert to_json(sweep.from_json(SWEEP.read_bytes())) == to_json(make_sweep())
