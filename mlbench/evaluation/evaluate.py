@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from os import PathLike, fspath
 from pathlib import Path
 
+from mlbench import members
 from mlbench.collection.languages import IMAGE, Setting
 from mlbench.collection.records import fingerprint_of
 from mlbench.embeddings.encode import Embeddings, embed
@@ -16,7 +17,6 @@ from mlbench.evaluation.options import Clock, Options, RankedTask, askable, text
 from mlbench.evaluation.streaming.run import rank_stream
 from mlbench.io.cache import cache_dir
 from mlbench.open_model import LoadedModel, ModelSource, adopt, describe, open_retriever, training_of
-from mlbench.protocols import Encoder, HasIndexCosts, Preparable, ReadsImages
 from mlbench.ranking.count_ahead import Tiling
 from mlbench.ranking.index_arrays import CountTable, IndexArrays, index_collection, to_ranks
 from mlbench.ranking.rank_documents import grid_vectors, rank_lists, rank_vectors
@@ -47,7 +47,7 @@ def rank_in_memory(
     data_dir: Path | None,
 ) -> RankedTask:
     """Count a task with an encoder or a ranker; raises `UserError` for whatever the user can put right."""
-    if task.kind == "image_text" and not (isinstance(model.retriever, ReadsImages) and model.retriever.reads_images):
+    if task.kind == "image_text" and not members.reads_images(model.retriever):
         raise RetrieverError(
             f"{model.spec} reads no images, which {task.name} asks for: give a model of images and texts, as in "
             "image_text:FOLDER"
@@ -88,9 +88,8 @@ def _count(
 ) -> tuple[CountTable, Embeddings | None]:
     """Return the counts that the retriever's vectors or lists give, and the vectors; write the lists into `files`."""
     retriever, progress = model.retriever, options.progress
-    if not isinstance(retriever, Encoder):
-        if isinstance(retriever, Preparable):
-            retriever.prepare(texts_of(layout.collection), options.cache or cache_dir(), progress)
+    if not members.is_encoder(retriever):
+        if members.prepare(retriever, texts_of(layout.collection), options.cache or cache_dir(), progress):
             clock.lap("encode")
         ranker = retriever if files is None else Recorded(retriever, files)
         return rank_lists(layout, ranker, settings, Tiling().depth, progress), None
@@ -173,7 +172,7 @@ def measure(
 ) -> Evaluation:
     """Measure an opened retriever on one task; nothing is written but the embedding store, and `options.save_run`."""
     clock, tokens, task = Clock(), model.tokens(), _task(task, languages)
-    streams = isinstance(model.retriever, Encoder) and options.limit is None and is_sharded(task)
+    streams = members.is_encoder(model.retriever) and options.limit is None and is_sharded(task)
     if not streams and (options.engine != Options.engine or options.resources.workers or options.resources.address):
         options.progress.note(
             f"{task.name}: measured in this process; engines work on corpora in shards, for encoders, without --limit"
@@ -220,7 +219,7 @@ def _cost(model: LoadedModel, counted: RankedTask, clock: Clock, tokens: int) ->
         score_seconds=round(clock.laps["score"], 3),
         peak_bytes=peak_bytes(),
         finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        indexes=model.retriever.index_costs if isinstance(model.retriever, HasIndexCosts) else (),
+        indexes=members.index_costs_of(model.retriever),
     )
 
 
