@@ -21,6 +21,9 @@ MODULES = sorted((ROOT / "mlbench").rglob("*.py"))
 FORBIDDEN_NAMES = {"util", "utils", "common", "helper", "helpers", "base", "misc"}
 HEAVY = {"torch", "transformers", "sentence_transformers", "accelerate", "datasets", "ir_datasets", "ray"}
 HEAVY |= {"click", "rich", "matplotlib", "pandas", "scipy", "jnius", "pyserini", "pythainlp", "faiss", "PIL"}
+# Libraries whose classes are extended, or whose objects are looked into.
+CLOSE = {"datasets", "faiss-cpu", "ir-datasets", "onnxruntime", "openvino", "pyjnius", "pyserini", "ray"}
+CLOSE |= {"sentence-transformers", "torch", "transformers"}
 # Extend classes of such libraries, and are imported late themselves.
 EXTENDING = {"mlbench.tasks.ir_datasets_export", "mlbench.training.trainer"}
 
@@ -179,10 +182,16 @@ class TestVersions:
     def test_every_requirement_is_pinned_within_its_range(self) -> None:
         pins = {canonical(name): version for name, version in self.pins().items()}
         for requirement in self.requirements():
-            name, lowest = requirement.split(">=")
+            name, lowest, bound = parts(requirement)
             if name == "mteb":  # Measured beside us by hand, never installed by the checks.
                 continue
-            assert numbers(pins[canonical(name)]) >= numbers(lowest), requirement
+            pinned = numbers(pins[canonical(name)])
+            assert pinned >= numbers(lowest), requirement
+            assert bound is None or pinned < numbers(bound), requirement
+
+    def test_what_is_subclassed_or_looked_into_has_an_upper_bound(self) -> None:
+        unbounded = {name for name, _, bound in map(parts, self.requirements()) if bound is None}
+        assert unbounded & CLOSE == set()
 
     def test_pins_are_sorted_plain_and_without_a_build(self) -> None:
         names = [canonical(name) for name in self.pins()]
@@ -209,6 +218,13 @@ class TestVersions:
     def test_the_version_is_the_same_everywhere(self) -> None:
         assert f"\nversion: {__version__}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
         assert f"## [{__version__}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def parts(requirement: str) -> tuple[str, str, str | None]:
+    """Return name, lowest version and the version before which it ends, None without such a bound."""
+    match = re.fullmatch(r"([A-Za-z0-9_.-]+)>=([0-9.]+)(?:,<([0-9.]+))?", requirement)
+    assert match, requirement
+    return match[1], match[2], match[3]
 
 
 def canonical(name: str) -> str:
