@@ -10,10 +10,12 @@ import tomllib
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from pkgutil import resolve_name
 
 import pytest
 
 import mlbench
+from mlbench import plugin
 from mlbench.version import __version__
 
 ROOT = Path(__file__).parents[2]
@@ -239,3 +241,33 @@ def test_test_modules_have_names_of_their_own() -> None:
     """Pytest would import one in place of another, and end."""
     names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
     assert sorted(name for name in set(names) if names.count(name) > 1) == []
+
+
+def listed() -> set[str]:
+    """Return the names of docs/reference/python.md."""
+    page = (ROOT / "docs" / "reference" / "python.md").read_text(encoding="utf-8")
+    return set(re.findall(r"`(mlbench\.\w[\w.]*)", page))
+
+
+def imported(code: str) -> Iterator[str]:
+    """Yield the full names of what a block of Python imports of mlbench."""
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names if name.name.startswith("mlbench."))
+        elif isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "mlbench":
+            yield from (f"{node.module}.{name.name}" for name in node.names)
+
+
+def test_what_the_docs_import_is_public() -> None:
+    public_names = listed() | {f"mlbench.plugin.{name}" for name in plugin.__all__}
+    private = []
+    for page in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]:
+        blocks = re.findall(r"^```python\n(.*?)^```$", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+        names = {name for block in blocks for name in imported(block)}
+        private += [f"{page.relative_to(ROOT)}: {name}" for name in sorted(names - public_names)]
+    assert private == []
+
+
+def test_every_listed_name_is_there() -> None:
+    for name in sorted(listed() - EXTENDING):
+        assert resolve_name(name) is not None
