@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from mlbench.evaluation.evaluate import evaluate
     from mlbench.evaluation.options import Options
     from mlbench.open_model import open_retriever
-    from mlbench.protocols import Encoder, Ranker, Runtime
+    from mlbench.protocols import Encoder, Ranker, Resources, Runtime
     from mlbench.results import Result, read_result
     from mlbench.tasks.load import load_collection
     from mlbench.tasks.task import Task, load_task
@@ -26,6 +26,7 @@ __all__ = [
     "Options",
     "Query",
     "Ranker",
+    "Resources",
     "Result",
     "Runtime",
     "Setting",
@@ -49,6 +50,7 @@ _HOMES = {
     "Options": "evaluation.options",
     "Query": "collection.records",
     "Ranker": "protocols",
+    "Resources": "protocols",
     "Result": "results",
     "Runtime": "protocols",
     "Setting": "collection.languages",

@@ -7,24 +7,19 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from hashlib import sha256
 from pathlib import Path
-from typing import cast
 
 from pydantic import BaseModel, ValidationError
 
-from mlbench import entry_points
+from mlbench import entry_points, members
 from mlbench.embeddings.store import VectorStore
 from mlbench.errors import DataError, MissingExtra, RetrieverError, UserError, suggest
 from mlbench.protocols import (
     Encoder,
     ModelLoader,
     Progress,
-    Ranker,
-    ReadsImages,
-    RecognisesFolders,
     Retriever,
     Role,
     Runtime,
-    WrapsModels,
 )
 from mlbench.provenance import Provenance
 from mlbench.results import RetrieverInfo
@@ -79,12 +74,13 @@ def open_retriever(spec: str, settings: Mapping[str, str], runtime: Runtime) -> 
         if meant and not Path(spec).exists():
             raise RetrieverError(f"{error}; or is {meant[0]} meant?") from error
         raise
-    if not isinstance(opened, Encoder | Ranker):
-        raise RetrieverError(
-            f"retriever {name!r} opened a {type(opened).__name__}, which is no encoder (it lacks "
-            f"{_lacking(opened, Encoder)}) and no ranker (it lacks {_lacking(opened, Ranker)})"
-        )
-    return opened
+    if members.is_encoder(opened) or members.is_ranker(opened):
+        return opened
+    lacking = [", ".join(members.missing(opened, required)) for required in (members.ENCODER, members.RANKER)]
+    raise RetrieverError(
+        f"retriever {name!r} opened a {type(opened).__name__}, which is no encoder (it lacks {lacking[0]}) and no "
+        f"ranker (it lacks {lacking[1]})"
+    )
 
 
 def adopt(model: object, settings: Mapping[str, str], runtime: Runtime) -> Retriever:
@@ -94,14 +90,14 @@ def adopt(model: object, settings: Mapping[str, str], runtime: Runtime) -> Retri
     """
     if isinstance(model, type):
         raise RetrieverError(f"{model.__name__} is a class, not a retriever: give an object made from it")
-    if isinstance(model, Encoder | Ranker):
+    if members.is_encoder(model) or members.is_ranker(model):
         if settings:
             raise RetrieverError(f"an opened retriever takes no keys: {', '.join(settings)}")
         return model
     faults = []
     for name in entry_points.names(entry_points.RETRIEVERS):
         scheme = load_scheme(name)
-        if not isinstance(scheme, WrapsModels):
+        if not members.wraps_models(scheme):
             continue
         try:
             adopted = scheme.adopt(model, check_settings(name, scheme.Settings, settings), runtime)
@@ -139,7 +135,7 @@ def _scheme_of(path: Path) -> str:
         # A plugin that cannot be imported is told of where it is asked for.
         with suppress(UserError):
             scheme = entry_points.load(entry_points.RETRIEVERS, name)
-            if isinstance(scheme, RecognisesFolders) and scheme.recognises(path):
+            if members.recognises(scheme, path):
                 return name
     return "dense"
 
@@ -147,13 +143,12 @@ def _scheme_of(path: Path) -> str:
 def load_scheme(name: str, group: str = entry_points.RETRIEVERS) -> ModelLoader:
     """Return the scheme `name`; raises `UnknownName`, or `RetrieverError` where the plugin names no scheme."""
     scheme = entry_points.load(group, name)
-    settings = getattr(scheme, "Settings", None)
-    if not (isinstance(settings, type) and issubclass(settings, BaseModel) and callable(getattr(scheme, "open", None))):
+    if not members.is_loader(scheme):
         raise RetrieverError(
             f"{entry_points.kind(group)} {name!r} of {entry_points.origin(group, name)} is no scheme: "
             "it needs Settings (a pydantic model) and open(locator, settings, runtime)"
         )
-    return cast(ModelLoader, scheme)
+    return scheme
 
 
 def check_settings(scheme: str, model: type[BaseModel], settings: Mapping[str, str]) -> BaseModel:
@@ -178,12 +173,6 @@ def _fault(location: tuple[int | str, ...], message: str, settings: Mapping[str,
     key = str(location[0]) if location else "settings"
     got = f", not {settings[key]!r}" if key in settings else ""
     return f"{key}: {message[:1].lower()}{message[1:]}{got}"
-
-
-def _lacking(opened: object, protocol: type) -> str:
-    members = [name for name in vars(protocol) if not name.startswith("_")]
-    members += [name for name in protocol.__annotations__ if name not in members]
-    return ", ".join(name for name in sorted(members) if not hasattr(opened, name))
 
 
 @dataclass(frozen=True)
@@ -214,7 +203,7 @@ class LoadedModel:
     def info(self) -> RetrieverInfo:
         """Return what the result says of the retriever."""
         retriever = self.retriever
-        if not isinstance(retriever, Encoder):
+        if not members.is_encoder(retriever):
             return RetrieverInfo(
                 spec=self.spec,
                 kind="ranker",
@@ -241,31 +230,19 @@ class LoadedModel:
 
     def tokens(self) -> int:
         """Return what an encoder that counts tokens has encoded since it was opened; 0 for any other."""
-        return tokens_of(self.retriever)
+        return members.tokens_of(self.retriever)
 
 
 def fingerprints_of(encoder: Encoder) -> list[str]:
     """Return the encoder's fingerprints in all roles that it may be asked for."""
-    roles: tuple[Role, ...] = ("query", "document", "image") if sees(encoder) else ("query", "document")
+    roles: tuple[Role, ...] = ("query", "document", "image") if members.reads_images(encoder) else ("query", "document")
     return [encoder.fingerprint(role) for role in roles]
 
 
-def sees(retriever: object) -> bool:
-    """Say whether a retriever or reranker may be given images."""
-    return isinstance(retriever, ReadsImages) and retriever.reads_images
-
-
-def tokens_of(retriever: Retriever) -> int:
-    """Return what an encoder that counts tokens has encoded since it was opened; 0 for any other."""
-    tokens = getattr(retriever, "tokens", 0)
-    return tokens if isinstance(tokens, int) else 0
-
-
 def training_of(retriever: Retriever, progress: Progress) -> Provenance | None:
-    """Return what a retriever that is `Trained` says; damage to it is a warning and fails no run."""
+    """Return how a retriever was trained, None where it does not say; damage is a warning and fails no run."""
     try:
-        training = getattr(retriever, "provenance", None)
+        return members.provenance_of(retriever)
     except DataError as error:
         progress.note(f"warning: {error}; the result does not say how the model was trained")
         return None
-    return training if isinstance(training, Provenance) else None

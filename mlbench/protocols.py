@@ -1,4 +1,9 @@
-"""The interfaces between mlbench and its plugins: encoders, rankers, their loaders, readers and engines."""
+"""The interfaces between mlbench and its plugins: encoders, rankers, their loaders, readers and engines.
+
+`Encoder`, `Ranker`, `Reranker`, `ModelLoader` and `Reader` have the members that a plugin must have, and no others.
+Each of the other protocols of retrievers, loaders and readers declares what a plugin may have besides. A new member
+goes there, so that it breaks no plugin. `mlbench.members` reads them all.
+"""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -48,7 +53,7 @@ class Encoder(Protocol):
         """Return float32 vectors of shape (len(texts), dim), in the order of `texts`; no texts give shape (0, dim).
 
         Called with up to about 1,024 texts of similar length. The same call gives the same vectors to the bit. Only an
-        encoder that is `Seeing` is called with the role image, whose texts are `Image`s: it opens them a few at a time.
+        encoder with `reads_images` is called with the role image, whose texts are `Image`s; it opens a few at a time.
         """
         ...
 
@@ -97,7 +102,6 @@ class Reranker(Protocol):
         ...
 
 
-@runtime_checkable
 class ReadsImages(Protocol):
     """A retriever or reranker that may be given an `Image` wherever a text may stand.
 
@@ -116,6 +120,15 @@ class HasProvenance(Protocol):
     @property
     def provenance(self) -> Provenance | None:
         """What made it, None where that is not known; raises `DataError` where what should say so is damaged."""
+        ...
+
+
+class CountsTokens(Protocol):
+    """A retriever that counts the tokens it encodes."""
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens it has encoded since it was opened."""
         ...
 
 
@@ -213,7 +226,6 @@ class ReadRequest:
 Reader = Callable[[ReadRequest], Collection]
 
 
-@runtime_checkable
 class SelfDescribingReader(Protocol):
     """A `Reader` that finds its data itself: its tasks need no files, and `--task NAME:LOCATOR` needs no task file."""
 
@@ -223,6 +235,28 @@ class SelfDescribingReader(Protocol):
         `languages` are those that the user asks for, for data that do not know their own.
         """
         ...
+
+
+class FolderReader(Protocol):
+    """A `Reader` that knows its own folders, so that `--task FOLDER` needs no task file."""
+
+    def recognises(self, folder: Path) -> bool:
+        """Say at a glance whether `folder` holds data of this format; what the data say is left for reading."""
+        ...
+
+    def declare_folder(self, folder: Path, languages: tuple[str, ...] | None) -> dict[str, object]:
+        """Return what a task file in a `folder` that it recognises would say: at least `languages` and `files`.
+
+        Paths are relative to the folder, and the reader's own name is left out. `languages` are those that the user
+        asks for, for data that do not know their own. Raises `UserError` or `ValueError` where the folder has a fault.
+        """
+        ...
+
+
+class NamesFiles(Protocol):
+    """A `FolderReader` that says what files its folders hold, such as `captions.<lang>.jsonl`, for a message."""
+
+    looks_for: str
 
 
 class Shard(Protocol):
@@ -258,7 +292,6 @@ class ShardedCollection:
     shards: tuple[Shard, ...]
 
 
-@runtime_checkable
 class ShardedReader(Protocol):
     """A `Reader` whose corpora may be larger than memory."""
 
@@ -323,9 +356,8 @@ class ModelLoader(Protocol):
         ...
 
 
-@runtime_checkable
 class WrapsModels(Protocol):
-    """A `Scheme` that also takes model objects, so that a notebook can measure what it holds in memory."""
+    """A `ModelLoader` that also takes model objects, so that a notebook can measure what it holds in memory."""
 
     Settings: type[BaseModel]
 
@@ -335,9 +367,8 @@ class WrapsModels(Protocol):
         ...
 
 
-@runtime_checkable
 class RecognisesFolders(Protocol):
-    """A `Scheme` that knows its own folders, so that `--model FOLDER` opens them with no scheme in front."""
+    """A `ModelLoader` that knows its own folders, so that `--model FOLDER` opens them with no scheme in front."""
 
     @staticmethod
     def recognises(folder: Path) -> bool:
@@ -345,9 +376,8 @@ class RecognisesFolders(Protocol):
         ...
 
 
-@runtime_checkable
 class BundledModel(Protocol):
-    """A `Scheme` with a model of its own, which it opens without a locator."""
+    """A `ModelLoader` with a model of its own, which it opens without a locator."""
 
     @staticmethod
     def packaged() -> str:
@@ -355,11 +385,26 @@ class BundledModel(Protocol):
         ...
 
 
+class NeedsLibraries(Protocol):
+    """A `ModelLoader` that imports libraries late; `mlbench models` says whether they are installed.
+
+    `libraries` are the names of the modules, `extra` the extra of the plugin's package that installs them.
+    """
+
+    libraries: tuple[str, ...]
+    extra: str
+
+
+class HasExample(Protocol):
+    """A `ModelLoader` with an `example` of what may stand behind `--model`, such as `static:./checkpoint`."""
+
+    example: str
+
+
 Group = tuple[Role, str]
 Texts = Mapping[Group, Sequence[str]]
 
 
-@runtime_checkable
 class Preparable(Protocol):
     """A ranker that is given all texts of a run before its first search, so that it encodes each of them once."""
 
@@ -385,7 +430,6 @@ class IndexCost(DocumentPart):
     search_seconds: float = Field(ge=0)
 
 
-@runtime_checkable
 class HasIndexCosts(Protocol):
     """A ranker that searches approximate indexes, and says what they cost."""
 

@@ -3,18 +3,18 @@
 import json
 import os
 import re
+from collections.abc import Mapping
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Final, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, JsonValue, model_validator
 
 from mlbench.collection.languages import Kind
 from mlbench.errors import InvalidResult, UserError
-from mlbench.io.document import DocumentPart, read_document, to_json
-from mlbench.migrations import MIGRATIONS
+from mlbench.io.document import DocumentPart, Migration, read_document, rename_key, to_json
 from mlbench.protocols import IndexCost, Parameter, Similarity
 from mlbench.provenance import Provenance
 
@@ -25,6 +25,10 @@ SCHEMA_VERSION: Final = "2.0"
 """Major and minor version of the document: a minor version adds optional fields, a major one renames or removes."""
 MOST_RESAMPLES = 100_000
 LARGEST_SEED = 2**32 - 1
+
+_LARGEST = 64 * 2**20
+# What other documents that may lie beside results have not.
+_OWN_KEYS = frozenset({"retriever", "ranks"})
 
 
 class Bounds(DocumentPart):
@@ -271,9 +275,13 @@ class Result(DocumentPart):
         return pandas.DataFrame(rows)
 
 
-_LARGEST = 64 * 2**20
-# What other documents that may lie beside results have not.
-_OWN_KEYS = frozenset({"retriever", "ranks"})
+def result_from_1(document: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    """Return a result document of version 1 as one of version 2.0, which has the same numbers."""
+    return rename_key(document, "statistics.unit", "clustered_by")
+
+
+MIGRATIONS: Mapping[int, Migration] = {1: result_from_1}
+"""What makes a document of each older major version one of the next."""
 
 
 def json_schema() -> str:
@@ -324,7 +332,7 @@ def read_result(path: Path) -> Result:
     try:
         if path.stat().st_size > _LARGEST:
             raise InvalidResult(f"{path} is larger than {_LARGEST >> 20} MiB: it is no result document")
-        return read_document(path.read_bytes(), "result document", Result, SCHEMA_VERSION, MIGRATIONS["result"])
+        return read_document(path.read_bytes(), "result document", Result, SCHEMA_VERSION, MIGRATIONS)
     except OSError as error:
         raise InvalidResult(f"cannot read {path}: {error.strerror or error}") from error
     except ValueError as error:

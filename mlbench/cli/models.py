@@ -11,11 +11,11 @@ import click
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from mlbench import entry_points
+from mlbench import entry_points, members
 from mlbench.cli.progress import console
 from mlbench.errors import UserError
 from mlbench.open_model import load_scheme
-from mlbench.protocols import BundledModel, ModelLoader
+from mlbench.protocols import ModelLoader
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 
@@ -82,8 +82,8 @@ def show(scheme: str, as_json: bool) -> None:
     """
     loaded = load_scheme(scheme)
     keys = keys_of(loaded.Settings)
-    example = f"mlbench run --model {getattr(loaded, 'example', scheme + ':LOCATOR')}"
-    packaged = loaded.packaged() if isinstance(loaded, BundledModel) else None
+    example = f"mlbench run --model {members.example_of(loaded) or scheme + ':LOCATOR'}"
+    packaged = members.packaged(loaded)
     if as_json:
         shown = {**summary(scheme), "packaged": packaged, "keys": keys, "example": example}
         click.echo(json.dumps(shown, indent=2, ensure_ascii=False))
@@ -121,13 +121,12 @@ def summary(name: str) -> dict[str, str | bool | None]:
         scheme = load_scheme(name)
     except UserError as error:
         return {"scheme": name, "summary": str(error), "package": package, "extra": None, "installed": False}
-    installed = all(find_spec(library) is not None for library in getattr(scheme, "libraries", ()))
-    extra = getattr(scheme, "extra", None)
+    installed = all(find_spec(library) is not None for library in members.libraries_of(scheme))
     return {
         "scheme": name,
         "summary": _first_line(scheme),
         "package": package,
-        "extra": extra,
+        "extra": members.extra_of(scheme),
         "installed": installed,
     }
 

@@ -11,9 +11,8 @@ from pydantic import Field, JsonValue
 
 from mlbench.collection.languages import IMAGE, Kind
 from mlbench.errors import InvalidResult
-from mlbench.io.document import DocumentPart, read_document
+from mlbench.io.document import DocumentPart, Migration, read_document, rename_key
 from mlbench.measures.bias import find_score
-from mlbench.migrations import MIGRATIONS
 from mlbench.ranking.ranks import Ranks
 from mlbench.results import Bounds, Result, Statistics, TaskInfo
 from mlbench.statistics.cluster_scores import ClusterScores, ScoreRequest, sum_by_cluster
@@ -21,6 +20,9 @@ from mlbench.statistics.differences import find_differences
 from mlbench.statistics.paired_tests import FLIPS, LOWER_IS_BETTER, Line, PairedTests, compare
 from mlbench.statistics.score import replicate
 from mlbench.statistics.settings import group
+
+Floats = NDArray[np.float64]
+System = Sequence[ClusterScores]
 
 SCHEMA_VERSION: Final = "2.0"
 BIAS_SCORES = ("rank_distance", "rank_distance_median", "own_language_preference", "max_rank_norm")
@@ -190,19 +192,25 @@ def is_significant(line: Line, level: float = 0.05) -> bool | None:
     return None if line.interval is None else not line.interval.low <= 0 <= line.interval.high
 
 
+def sweep_from_1(document: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    """Return the document of a sweep of version 1 as one of version 2.0, which has the same numbers."""
+    document = rename_key(document, "tasks.statistics.unit", "clustered_by")
+    return rename_key(document, "tasks.claims.separable", "significant")
+
+
+MIGRATIONS: Mapping[int, Migration] = {1: sweep_from_1}
+"""What makes a document of each older major version one of the next."""
+
+
 def from_json(content: bytes) -> Sweep:
     """Return the document in `content`, which may be of another version as results may.
 
     Raises `InvalidResult` in one line for anything else.
     """
     try:
-        return read_document(content, "document of a sweep", Sweep, SCHEMA_VERSION, MIGRATIONS["sweep"])
+        return read_document(content, "document of a sweep", Sweep, SCHEMA_VERSION, MIGRATIONS)
     except ValueError as error:
         raise InvalidResult(f"this {error}") from error
-
-
-Floats = NDArray[np.float64]
-System = Sequence[ClusterScores]
 
 
 def observe_result(result: Result, ranks: Ranks) -> ClusterScores:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from os import PathLike, fspath
 from pathlib import Path
 
+from mlbench import members
 from mlbench.collection.records import fingerprint_of
 from mlbench.errors import UserError
 from mlbench.evaluation.environment import describe_environment, peak_bytes
@@ -15,7 +16,6 @@ from mlbench.evaluation.streaming.run import load_stream
 from mlbench.evaluation.task_data import Clock, RankedTask, TaskData
 from mlbench.evaluation.verify import Verification, recompute
 from mlbench.open_model import LoadedModel, ModelSource, adopt, describe, open_retriever, training_of
-from mlbench.protocols import Encoder, HasIndexCosts
 from mlbench.ranking.ranks import Ranks
 from mlbench.ranking.ranks_file import write_ranks
 from mlbench.results import Cost, RanksFile, Result, TaskInfo, check_folder, digest, file_stem, write_result
@@ -138,7 +138,7 @@ def _load_task(task: object, languages: Sequence[str] | None) -> Task:
 
 def _streams(model: LoadedModel, task: Task, options: Options) -> bool:
     """Say whether the corpora are read shard by shard; where they are not, an engine that was asked for is no use."""
-    streams = isinstance(model.retriever, Encoder) and options.limit is None and is_sharded(task)
+    streams = members.is_encoder(model.retriever) and options.limit is None and is_sharded(task)
     if not streams and (options.engine != Options.engine or options.resources.workers or options.resources.address):
         options.progress.note(
             f"{task.name}: measured in this process; engines work on corpora in shards, for encoders, without --limit"
@@ -172,7 +172,7 @@ def _cost(model: LoadedModel, ranked: RankedTask, clock: Clock, tokens: int) -> 
         score_seconds=round(clock.laps["score"], 3),
         peak_bytes=peak_bytes(),
         finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        indexes=model.retriever.index_costs if isinstance(model.retriever, HasIndexCosts) else (),
+        indexes=members.index_costs_of(model.retriever),
     )
 
 

@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from mlbench import members
 from mlbench.embeddings.encode import embed, texts_of
 from mlbench.errors import RetrieverError
 from mlbench.evaluation.options import Options
 from mlbench.evaluation.task_data import Clock, RankedTask, TaskData
 from mlbench.io.cache import cache_dir
-from mlbench.open_model import LoadedModel, sees
-from mlbench.protocols import Encoder, Preparable, Ranker
+from mlbench.open_model import LoadedModel
+from mlbench.protocols import Encoder, Ranker
 from mlbench.ranking.count_ahead import Tiling
 from mlbench.ranking.index_arrays import to_ranks
 from mlbench.ranking.rank_documents import grid_vectors, rank_lists, rank_vectors
@@ -22,7 +23,7 @@ def load_in_memory(
     model: LoadedModel, task: Task, options: Options, *, languages: Sequence[str] | None, data_dir: Path | None
 ) -> "InMemoryTask":
     """Read a task into memory; raises `UserError` for whatever the user can put right."""
-    if task.kind == "image_text" and not sees(model.retriever):
+    if task.kind == "image_text" and not members.reads_images(model.retriever):
         raise RetrieverError(
             f"{model.spec} reads no images, which {task.name} asks for: give a model of images and texts, as in "
             "image_text:FOLDER"
@@ -39,7 +40,7 @@ class InMemoryTask(TaskData):
 
     def rank(self, model: LoadedModel, files: RunFiles | None, options: Options, clock: Clock) -> RankedTask:
         """Encode and count, or ask a ranker, in this process."""
-        if isinstance(model.retriever, Encoder):
+        if members.is_encoder(model.retriever):
             return self._rank_vectors(model, model.retriever, files, options, clock)
         return self._rank_lists(model.retriever, files, options, clock)
 
@@ -66,8 +67,7 @@ class InMemoryTask(TaskData):
         )
 
     def _rank_lists(self, ranker: Ranker, files: RunFiles | None, options: Options, clock: Clock) -> RankedTask:
-        if isinstance(ranker, Preparable):
-            ranker.prepare(texts_of(self.collection), options.cache or cache_dir(), options.progress)
+        if members.prepare(ranker, texts_of(self.collection), options.cache or cache_dir(), options.progress):
             clock.lap("encode")
         asked = ranker if files is None else Recorded(ranker, files)
         counts = rank_lists(self.arrays, asked, self.settings, Tiling().depth, options.progress)

@@ -60,6 +60,15 @@ def read_document(
         raise ValueError(f"is not a {name}: {_first_fault(error)}") from error
 
 
+def rename_key(part: dict[str, JsonValue], place: str, new: str) -> dict[str, JsonValue]:
+    """Return an object with the key at a dotted place renamed; where a list is on the way, in each of its objects."""
+    key, _, below = place.partition(".")
+    if below:
+        return {name: _rename_within(value, below, new) if name == key else value for name, value in part.items()}
+    # An object that has both is no document of the older version.
+    return part if new in part else {new if name == key else name: value for name, value in part.items()}
+
+
 def _numbers(version: object) -> tuple[int, int]:
     """Return major and minor of a version; raises `ValueError` for what is none."""
     # Version 1 was written as a whole number.
@@ -77,3 +86,9 @@ def _first_fault(error: ValidationError) -> str:
     place = place if place.isprintable() else repr(place)
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     return f"{place}: {first['msg']}{more}"
+
+
+def _rename_within(value: JsonValue, place: str, new: str) -> JsonValue:
+    if isinstance(value, list):
+        return [rename_key(each, place, new) if isinstance(each, dict) else each for each in value]
+    return rename_key(value, place, new) if isinstance(value, dict) else value

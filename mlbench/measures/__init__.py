@@ -1,1 +1,6 @@
 """Measures of ranked lists and language-bias scores: formula, source, arithmetic."""
+
+from mlbench.measures.bias import BIAS_SCORES
+from mlbench.measures.ranked import EXPLANATIONS, UNRETRIEVED, Measure, RelevantRanks, parse
+
+__all__ = ["BIAS_SCORES", "EXPLANATIONS", "UNRETRIEVED", "Measure", "RelevantRanks", "parse"]

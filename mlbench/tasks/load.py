@@ -5,13 +5,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
 
-from mlbench import entry_points
+from mlbench import members
 from mlbench.collection.records import LARGEST_GRADE, Collection
 from mlbench.errors import DataError, UnknownName
-from mlbench.protocols import Progress, Reader, ReadRequest, ShardedCollection, ShardedReader, Silence
+from mlbench.protocols import Progress, ReadRequest, ShardedCollection, Silence
 from mlbench.tasks.files import ImageSources, find_all
+from mlbench.tasks.find_reader import load_reader
 from mlbench.tasks.task import Task
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -35,7 +35,7 @@ def load_collection(
     task has not, `DataError` for missing, altered or unexpected data.
     """
     request, task = _request(task, languages, limit, data_dir, progress)
-    collection = replace(_reader(task)(request), parallel=task.parallel)
+    collection = replace(load_reader(task.reader)(request), parallel=task.parallel)
     check_collection(task, collection, progress)
     if limit is not None:
         collection = collection.sample(limit)
@@ -53,14 +53,14 @@ def provide_images(task: Task, folder: Path | None, *, progress: Progress = _SIL
     request, task = _request(task, None, None, folder, progress)
     if isinstance(request.images, ImageSources):
         request = replace(request, images=replace(request.images, into=folder, most_bytes=None))
-    collection = replace(_reader(task)(request), parallel=task.parallel)
+    collection = replace(load_reader(task.reader)(request), parallel=task.parallel)
     check_collection(task, collection, progress)
     return collection
 
 
 def is_sharded(task: Task) -> bool:
     """Say whether the corpora of `task` can be read shard by shard."""
-    return isinstance(_reader(task), ShardedReader)
+    return members.gives_shards(load_reader(task.reader))
 
 
 def load_shards(
@@ -75,8 +75,8 @@ def load_shards(
     Nothing is checked of the documents, see `check_collection`. Raises as `load_collection` does.
     """
     request, task = _request(task, languages, None, data_dir, progress)
-    reader = entry_points.load(entry_points.READERS, task.reader)
-    if not isinstance(reader, ShardedReader):
+    reader = load_reader(task.reader)
+    if not members.gives_shards(reader):
         raise TypeError(f"the reader {task.reader} gives no shards")
     sharded = reader.shards(request)
     collection = replace(sharded.collection, parallel=task.parallel)
@@ -97,10 +97,6 @@ def check_collection(task: Task, collection: Collection, progress: Progress) -> 
     _check_content(task, collection)
     _check_counts(task, collection)
     _tell_gaps(task, collection, progress)
-
-
-def _reader(task: Task) -> Reader:
-    return cast(Reader, entry_points.load(entry_points.READERS, task.reader))
 
 
 def _request(

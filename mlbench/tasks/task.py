@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 from importlib.resources import files as package_files
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import (
@@ -18,9 +18,9 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from mlbench import entry_points
+from mlbench import entry_points, members
 from mlbench.collection.languages import IMAGE, IMAGE_KINDS, TEXT_KINDS, Kind, check_language, settings_of
-from mlbench.errors import DataError, InvalidTask, UnknownName, suggest
+from mlbench.errors import DataError, InvalidTask, UnknownName, UserError, suggest
 from mlbench.io.toml import (
     Declared,
     RelativePath,
@@ -30,12 +30,12 @@ from mlbench.io.toml import (
     faults_of,
     known,
     read_toml,
-    relative_path,
     some,
 )
 from mlbench.measures.bias import BIAS_SCORES
 from mlbench.measures.ranked import parse as parse_measure
-from mlbench.protocols import Parameter, SelfDescribingReader
+from mlbench.protocols import Parameter
+from mlbench.tasks.find_reader import FOLDER_FILE, describe_folder, load_reader
 
 Language = Annotated[str, checked(check_language)]
 
@@ -100,7 +100,6 @@ class DeclaredImages(Declared):
 
 
 DEFAULT_MEASURES = ("AP", "RR", "RR@10", "R@1", "R@10", "R@100", "nDCG@10", "Success@10")
-FOLDER_FILE = "task.toml"
 _IMAGE_TEXT: dict[str, object] = {
     "settings": IMAGE_KINDS,
     "measures": ("Success@1", "Success@5", "Success@10", "AP", "RR", "R@1", "R@5", "R@10"),
@@ -124,7 +123,6 @@ _IMAGE_TEXT: dict[str, object] = {
 """What a task of captioned images has where its file does not say: the field's hit rates, and no score that compares
 the language of a query to that of a document."""
 _SCHEME = re.compile(r"([a-z][a-z0-9_]+):(.*)\Z", re.DOTALL)
-_FOLDER_FILES = re.compile(r"(?P<role>queries|documents|captions)\.(?P<language>[^.]+)\.jsonl|(?P<qrels>qrels)\.tsv")
 
 
 def _parameter(value: object) -> object:
@@ -212,9 +210,7 @@ class Task(Declared):
     @classmethod
     def _some_files(cls, files: tuple[DeclaredFile, ...], info: ValidationInfo) -> tuple[DeclaredFile, ...]:
         reader = info.data.get("reader")
-        if not files and (
-            reader is None or not isinstance(entry_points.load(entry_points.READERS, reader), SelfDescribingReader)
-        ):
+        if not files and (reader is None or not members.describes_itself(load_reader(reader))):
             raise PydanticCustomError("missing", "is missing")
         return files
 
@@ -254,25 +250,21 @@ def task_names() -> tuple[str, ...]:
 def load_task(spec: str, *, languages: Sequence[str] | None = None) -> Task:
     """Return the task that `spec` names: a shipped task, a TOML file, a folder of your own data, or `reader:locator`.
 
-    A folder holds `queries.<lang>.jsonl`, `documents.<lang>.jsonl` and `qrels.tsv`, or `captions.<lang>.jsonl` and
-    `images/`; a `task.toml` in it overrides the defaults. A reader that finds its data itself (see `Declaring`) makes a
-    task of a locator, as in `irds:mr-tydi/th`; `languages` helps where the data do not know their own. Raises
-    `InvalidTask` with all faults at once, `UnknownName` or `DataError` where there is nothing such.
+    A folder is read by the reader that recognises it (see `FolderReader`), such as `parallel_jsonl`; a `task.toml` in
+    it overrides the defaults. A reader that finds its data itself (see `SelfDescribingReader`) makes a task of a
+    locator, as in `irds:mr-tydi/th`; `languages` helps where the data do not know their own. Raises `InvalidTask` with
+    all faults at once, `UnknownName` or `DataError` where there is nothing such.
     """
     if spec in task_names():
         return _load(_shipped() / f"{spec}.toml", spec)
-    path = Path(spec)
+    path, wanted = Path(spec), None if languages is None else tuple(languages)
     if path.is_dir() or path.is_file():
-        return _load(path / FOLDER_FILE if path.is_dir() else path, spec)
-    if match := _SCHEME.match(spec):
-        reader = (
-            entry_points.load(entry_points.READERS, match[1])
-            if match[1] in entry_points.names(entry_points.READERS)
-            else None
-        )
-        if isinstance(reader, SelfDescribingReader):
-            table = reader.declare(match[2], None if languages is None else tuple(languages))
-            return _validated({"reader": match[1]} | table, Path(), [], spec)
+        return _load(path / FOLDER_FILE if path.is_dir() else path, spec, wanted)
+    match = _SCHEME.match(spec)
+    if match and match[1] in entry_points.names(entry_points.READERS):
+        reader = load_reader(match[1])
+        if members.describes_itself(reader):
+            return _validated({"reader": match[1]} | reader.declare(match[2], wanted), Path(), [], spec)
     if path.suffix == ".toml" or re.search(r"[/\\]", spec):
         raise DataError(f"there is no task file or folder {spec}")
     raise UnknownName("task", spec, task_names())
@@ -282,8 +274,8 @@ def _shipped() -> Path:
     return Path(str(package_files("mlbench.task_files")))
 
 
-def _load(path: Path, source: str) -> Task:
-    return _validated(*_table(path, source), source)
+def _load(path: Path, source: str, languages: tuple[str, ...] | None = None) -> Task:
+    return _validated(*_table(path, source, languages), source)
 
 
 def _validated(table: dict[str, object], root: Path, faults: list[str], source: str) -> Task:
@@ -299,7 +291,7 @@ def _validated(table: dict[str, object], root: Path, faults: list[str], source: 
     return task
 
 
-def _table(path: Path, source: str) -> tuple[dict[str, object], Path, list[str]]:
+def _table(path: Path, source: str, languages: tuple[str, ...] | None) -> tuple[dict[str, object], Path, list[str]]:
     """Return what a task file says, its base, folder and defaults filled in; where its files lie; and its faults."""
     table: dict[str, object] = {"folder": ".", "name": _name_of(path.parent)} if path.name == FOLDER_FILE else {}
     root, faults = path.parent, list[str]()
@@ -307,13 +299,11 @@ def _table(path: Path, source: str) -> tuple[dict[str, object], Path, list[str]]
     base, folder = table.pop("extends", None), table.pop("folder", None)
     if folder is not None and "files" not in table:
         try:
-            found = _folder_files(root, str(folder))
-            tags = sorted({entry["language"] for entry in found if "language" in entry})
-            table = _folder_defaults(found, str(folder)) | {"files": found, "languages": tags} | table
-        except ValueError as error:
+            table = describe_folder(root, str(folder), languages, named=table.get("reader")) | table
+        except (ValueError, UserError) as error:
             faults.append(f"folder: {error}")
     if base in task_names():
-        inherited, its_root, _ = _table(_shipped() / f"{base}.toml", source)
+        inherited, its_root, _ = _table(_shipped() / f"{base}.toml", source, languages)
         root = root if "files" in table else its_root
         stale = {"name", "expected"} if {"files", "languages", "settings"} & table.keys() else {"name"}
         table = {key: value for key, value in inherited.items() if key not in stale} | table
@@ -324,30 +314,3 @@ def _table(path: Path, source: str) -> tuple[dict[str, object], Path, list[str]]
 
 def _name_of(folder: Path) -> str:
     return re.sub(r"[^a-z0-9]+", "-", folder.resolve().name.lower()).strip("-") or "own"
-
-
-def _folder_defaults(entries: list[dict[str, str]], folder: str) -> dict[str, object]:
-    """Return what the files of a folder say of its kind."""
-    if all(entry["role"] != "captions" for entry in entries):
-        return {"reader": "parallel_jsonl"}
-    images = {"folder": str(PurePosixPath(folder, "images"))}
-    return {"reader": "captions_jsonl", "kind": "image_text", "images": images}
-
-
-def _folder_files(root: Path, folder: str) -> list[dict[str, str]]:
-    """Return the entries of the files in `root / folder` that are named as the bring-your-own format asks."""
-    inside = relative_path(folder) if folder != "." else "."
-    entries = []
-    for path in sorted((root / inside).glob("*")):
-        if match := _FOLDER_FILES.fullmatch(path.name):
-            named = {"role": match["role"] or match["qrels"], "language": match["language"]}
-            entries.append({"path": str(PurePosixPath(inside, path.name))} | {k: v for k, v in named.items() if v})
-    roles = {entry["role"] for entry in entries}
-    if not roles - {"qrels"}:
-        raise ValueError(
-            f"there are no files queries.<lang>.jsonl and documents.<lang>.jsonl, or captions.<lang>.jsonl, "
-            f"in {root / inside}"
-        )
-    if "captions" in roles and len(roles) > 1:
-        raise ValueError(f"{root / inside} has both captions and {min(roles - {'captions'})}: keep them in two folders")
-    return entries

@@ -17,8 +17,9 @@ from mlbench.errors import DataError, MissingExtra
 from mlbench.io.cache import cache_dir, offline
 from mlbench.protocols import Progress, Silence
 from mlbench.tasks.files import download, local, user_folders
+from mlbench.tasks.find_reader import FOLDER_FILE
 from mlbench.tasks.load import load_collection
-from mlbench.tasks.task import FOLDER_FILE, DeclaredFile, load_task
+from mlbench.tasks.task import DeclaredFile, load_task
 from mlbench.training.recipe_tables import DataSet
 
 if TYPE_CHECKING:

@@ -10,10 +10,12 @@ import tomllib
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from pkgutil import resolve_name
 
 import pytest
 
 import mlbench
+from mlbench import plugin
 from mlbench.version import __version__
 
 ROOT = Path(__file__).parents[2]
@@ -21,6 +23,9 @@ MODULES = sorted((ROOT / "mlbench").rglob("*.py"))
 FORBIDDEN_NAMES = {"util", "utils", "common", "helper", "helpers", "base", "misc"}
 HEAVY = {"torch", "transformers", "sentence_transformers", "accelerate", "datasets", "ir_datasets", "ray"}
 HEAVY |= {"click", "rich", "matplotlib", "pandas", "scipy", "jnius", "pyserini", "pythainlp", "faiss", "PIL"}
+# Libraries whose classes are extended, or whose objects are looked into.
+CLOSE = {"datasets", "faiss-cpu", "ir-datasets", "onnxruntime", "openvino", "pyjnius", "pyserini", "ray"}
+CLOSE |= {"sentence-transformers", "torch", "transformers"}
 # Extend classes of such libraries, and are imported late themselves.
 EXTENDING = {"mlbench.tasks.ir_datasets_export", "mlbench.training.trainer"}
 
@@ -179,10 +184,16 @@ class TestVersions:
     def test_every_requirement_is_pinned_within_its_range(self) -> None:
         pins = {canonical(name): version for name, version in self.pins().items()}
         for requirement in self.requirements():
-            name, lowest = requirement.split(">=")
+            name, lowest, bound = parts(requirement)
             if name == "mteb":  # Measured beside us by hand, never installed by the checks.
                 continue
-            assert numbers(pins[canonical(name)]) >= numbers(lowest), requirement
+            pinned = numbers(pins[canonical(name)])
+            assert pinned >= numbers(lowest), requirement
+            assert bound is None or pinned < numbers(bound), requirement
+
+    def test_what_is_subclassed_or_looked_into_has_an_upper_bound(self) -> None:
+        unbounded = {name for name, _, bound in map(parts, self.requirements()) if bound is None}
+        assert unbounded & CLOSE == set()
 
     def test_pins_are_sorted_plain_and_without_a_build(self) -> None:
         names = [canonical(name) for name in self.pins()]
@@ -211,6 +222,13 @@ class TestVersions:
         assert f"## [{__version__}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
+def parts(requirement: str) -> tuple[str, str, str | None]:
+    """Return name, lowest version and the version before which it ends, None without such a bound."""
+    match = re.fullmatch(r"([A-Za-z0-9_.-]+)>=([0-9.]+)(?:,<([0-9.]+))?", requirement)
+    assert match, requirement
+    return match[1], match[2], match[3]
+
+
 def canonical(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
@@ -223,3 +241,33 @@ def test_test_modules_have_names_of_their_own() -> None:
     """Pytest would import one in place of another, and end."""
     names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
     assert sorted(name for name in set(names) if names.count(name) > 1) == []
+
+
+def listed() -> set[str]:
+    """Return the names of docs/reference/python.md."""
+    page = (ROOT / "docs" / "reference" / "python.md").read_text(encoding="utf-8")
+    return set(re.findall(r"`(mlbench\.\w[\w.]*)", page))
+
+
+def imported(code: str) -> Iterator[str]:
+    """Yield the full names of what a block of Python imports of mlbench."""
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names if name.name.startswith("mlbench."))
+        elif isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "mlbench":
+            yield from (f"{node.module}.{name.name}" for name in node.names)
+
+
+def test_what_the_docs_import_is_public() -> None:
+    public_names = listed() | {f"mlbench.plugin.{name}" for name in plugin.__all__}
+    private = []
+    for page in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]:
+        blocks = re.findall(r"^```python\n(.*?)^```$", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+        names = {name for block in blocks for name in imported(block)}
+        private += [f"{page.relative_to(ROOT)}: {name}" for name in sorted(names - public_names)]
+    assert private == []
+
+
+def test_every_listed_name_is_there() -> None:
+    for name in sorted(listed() - EXTENDING):
+        assert resolve_name(name) is not None

@@ -4,17 +4,18 @@ import json
 import shutil
 from copy import deepcopy
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from unit.reports.sweep_cases import make_sweep
 
+from mlbench import results
 from mlbench.compare import sweep
 from mlbench.evaluation.evaluate import measure, open_model
 from mlbench.evaluation.options import Options
 from mlbench.evaluation.verify import verify
 from mlbench.io.document import to_json
-from mlbench.migrations import MIGRATIONS
-from mlbench.results import SCHEMA_VERSION, read_result, write_result
+from mlbench.results import read_result, write_result
 
 # Written by mlbench with schema 1: `mlbench run` with hashing on German and English of mini, and a sweep made by hand.
 GOLDEN = Path(__file__).parents[1] / "golden" / "version-1"
@@ -28,16 +29,16 @@ def plain(path: Path) -> dict[str, object]:
     return document
 
 
-@pytest.mark.parametrize(("name", "version"), [("result", SCHEMA_VERSION), ("sweep", sweep.SCHEMA_VERSION)])
-def test_every_older_major_version_has_a_migration(name: str, version: str) -> None:
-    assert sorted(MIGRATIONS[name]) == list(range(1, int(version.partition(".")[0])))
+@pytest.mark.parametrize("module", [results, sweep])
+def test_every_older_major_version_has_a_migration(module: ModuleType) -> None:
+    assert sorted(module.MIGRATIONS) == list(range(1, int(module.SCHEMA_VERSION.partition(".")[0])))
 
 
 @pytest.mark.parametrize("path", [RESULT, SWEEP])
 def test_a_migration_leaves_what_it_is_given(path: Path) -> None:
     document = json.loads(path.read_text(encoding="utf-8"))
     given = deepcopy(document)
-    MIGRATIONS["sweep" if path == SWEEP else "result"][1](document)
+    (sweep if path == SWEEP else results).MIGRATIONS[1](document)
     assert document == given
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from mlbench import members
 from mlbench.collection.languages import Setting
 from mlbench.collection.records import Collection, Document
 from mlbench.embeddings.encode import Embeddings, embed, texts_of
@@ -175,7 +176,7 @@ class _Stream:
 
     @property
     def _encoder(self) -> Encoder:
-        assert isinstance(self.model.retriever, Encoder)
+        assert members.is_encoder(self.model.retriever)
         return self.model.retriever
 
     @property

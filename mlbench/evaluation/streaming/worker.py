@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
+from mlbench import members
 from mlbench.collection.records import Document
 from mlbench.embeddings.encode import encode_distinct
 from mlbench.embeddings.exact import norms
@@ -20,7 +21,7 @@ from mlbench.errors import RetrieverError
 from mlbench.evaluation.streaming.corpus import PART, CorpusPart, PartReader
 from mlbench.evaluation.streaming.counts import LanguageQuestion, PartCounts, Question, Tops
 from mlbench.io.atomic import write_whole
-from mlbench.open_model import ModelSource, tokens_of
+from mlbench.open_model import ModelSource
 from mlbench.protocols import Encoder, Vectors
 from mlbench.ranking.count_ahead import Block, Targets, Tiling, count_ahead, exact_scores
 
@@ -99,7 +100,7 @@ class MakeCounter:
     def _open(self) -> Encoder:
         assert self.source is not None
         encoder = self.source.open()
-        assert isinstance(encoder, Encoder)
+        assert members.is_encoder(encoder)
         if encoder.fingerprint("document") != self.fingerprint:
             raise RetrieverError(
                 f"{self.source.spec} on {socket.gethostname()} is not the model that is measured here: every worker "
@@ -120,7 +121,7 @@ class Counter:
 
     def __call__(self, part: CorpusPart) -> PartCounts:
         """Read, encode and count one part; raises what reading and encoding raise."""
-        begin, tokens = perf_counter(), tokens_of(self.encoder)
+        begin, tokens = perf_counter(), members.tokens_of(self.encoder)
         documents = sorted(self.reader.read(part), key=lambda document: document.doc_id, reverse=True)
         vectors, texts, encoded, not_kept = self._vectors(part, documents)
         middle = perf_counter()
@@ -132,7 +133,7 @@ class Counter:
             top=top,
             texts=texts,
             encoded=encoded,
-            tokens=tokens_of(self.encoder) - tokens,
+            tokens=members.tokens_of(self.encoder) - tokens,
             encode_seconds=middle - begin,
             count_seconds=perf_counter() - middle,
             largest_norm=float(norms(vectors).max(initial=0.0)),

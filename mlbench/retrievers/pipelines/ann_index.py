@@ -12,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from mlbench import members
 from mlbench.collection.languages import Setting
 from mlbench.collection.records import Document, Query
 from mlbench.embeddings.encode import role_of
 from mlbench.errors import MissingExtra, RetrieverError
 from mlbench.open_model import LoadedModel
-from mlbench.protocols import Encoder, IndexCost, Parameter, Progress, Role, Silence, Texts, Vectors
+from mlbench.protocols import IndexCost, Parameter, Progress, Role, Silence, Texts, Vectors
 from mlbench.ranking.count_ahead import by_id
 from mlbench.retrievers.pipelines.declaration import HNSW, IVFPQ, Index, index_name
 from mlbench.retrievers.pipelines.parts import Composite, OpenedPart, TextRows
@@ -170,7 +171,7 @@ class IndexedEncoder:
     """The vectors of an encoder, and the indexes built over them, shared by all who search in them."""
 
     def __init__(self, opened: LoadedModel) -> None:
-        if not isinstance(opened.retriever, Encoder):
+        if not members.is_encoder(opened.retriever):
             raise RetrieverError(f"an index is built over an encoder's vectors, and {opened.spec} is a ranker")
         self._texts, self._prepared = TextRows(opened), dict[tuple[Role, str], Sequence[str]]()
         self._vectors: dict[Role, Vectors] = {}

@@ -13,19 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from mlbench import members
 from mlbench.collection.languages import Setting
 from mlbench.collection.records import Document, Query
 from mlbench.embeddings.encode import Embeddings, embed, role_of
 from mlbench.embeddings.exact import dot_exponent, grid_cosine, grid_dot
 from mlbench.embeddings.store import VectorStore
 from mlbench.errors import RetrieverError
-from mlbench.open_model import LoadedModel, describe, fingerprints_of, open_retriever, sees
+from mlbench.open_model import LoadedModel, describe, fingerprints_of, open_retriever
 from mlbench.protocols import (
-    Encoder,
-    HasIndexCosts,
     IndexCost,
     Parameter,
-    Preparable,
     Progress,
     Ranker,
     Role,
@@ -42,7 +40,7 @@ class TextRows:
     """Where the vectors of texts stand among those that an encoder was asked for last."""
 
     def __init__(self, opened: LoadedModel) -> None:
-        assert isinstance(opened.retriever, Encoder)
+        assert members.is_encoder(opened.retriever)
         self.encoder, self._spec = opened.retriever, opened.spec
         self._rows: dict[Role, dict[str, int]] = {"query": {}, "document": {}, "image": {}}
 
@@ -89,7 +87,7 @@ class OpenedPart:
     def of(cls, opened: LoadedModel, threads: int | None = None) -> "OpenedPart":
         """Return `opened` as a part: an encoder answers with lists."""
         retriever = opened.retriever
-        return cls(EncoderLists(opened, threads) if isinstance(retriever, Encoder) else retriever, opened)
+        return cls(EncoderLists(opened, threads) if members.is_encoder(retriever) else retriever, opened)
 
     def fingerprint(self) -> str:
         """Return the part's own fingerprint, that of a result of it alone."""
@@ -130,8 +128,7 @@ class OpenedPart:
 
     def prepare(self, texts: Texts, cache: Path | None, progress: Progress) -> None:
         """Let the part encode `texts` where it does that."""
-        if isinstance(self.ranker, Preparable):
-            self.ranker.prepare(texts, cache, progress)
+        members.prepare(self.ranker, texts, cache, progress)
 
 
 def open_part(spec: str, settings: Mapping[str, str], runtime: Runtime) -> OpenedPart:
@@ -161,7 +158,7 @@ class EncoderLists:
     @property
     def reads_images(self) -> bool:
         """Whether the encoder does."""
-        return sees(self._encoder)
+        return members.reads_images(self._encoder)
 
     def prepare(self, texts: Texts, cache: Path | None, progress: Progress) -> None:
         """Encode each distinct text once, as a run of the encoder alone does; what was prepared before is dropped."""
@@ -230,7 +227,7 @@ class Composite(ABC):
     @property
     def reads_images(self) -> bool:
         """Whether all parts may be given images."""
-        return all(sees(part.opened.retriever) for part in self._parts.values())
+        return all(members.reads_images(part.opened.retriever) for part in self._parts.values())
 
     @property
     def tokens(self) -> int:
@@ -241,7 +238,7 @@ class Composite(ABC):
     def index_costs(self) -> tuple[IndexCost, ...]:
         """What the indexes of the parts took since the last preparation; nothing where there are none."""
         rankers = (part.ranker for part in self._parts.values())
-        return tuple(cost for ranker in rankers if isinstance(ranker, HasIndexCosts) for cost in ranker.index_costs)
+        return tuple(cost for ranker in rankers for cost in members.index_costs_of(ranker))
 
     def fingerprint(self) -> str:
         """Return a digest of how the lists become one and of what the parts are, wherever they lie."""

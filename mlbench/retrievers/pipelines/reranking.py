@@ -5,10 +5,10 @@ from typing import cast
 
 import numpy as np
 
+from mlbench import members
 from mlbench.collection.languages import Setting
 from mlbench.collection.records import Document, Query
 from mlbench.errors import RetrieverError
-from mlbench.open_model import sees
 from mlbench.protocols import Parameter, Reranker
 from mlbench.retrievers.pipelines.declaration import Rerank
 from mlbench.retrievers.pipelines.parts import Composite, OpenedPart
@@ -33,7 +33,7 @@ class RerankRanker(Composite):
     @property
     def reads_images(self) -> bool:
         """Whether the first system and the reranker may be given images."""
-        return super().reads_images and sees(self._reranker)
+        return super().reads_images and members.reads_images(self._reranker)
 
     @property
     def parameters(self) -> dict[str, Parameter]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from mlbench import entry_points
+from mlbench import entry_points, members
 from mlbench.errors import RetrieverError
 from mlbench.open_model import check_settings, describe, load_scheme
 from mlbench.protocols import Reranker, Runtime
@@ -54,6 +54,9 @@ def open_reranker(spec: str, settings: Mapping[str, str], runtime: Runtime) -> R
     scheme = load_scheme(name, entry_points.RERANKERS)
     # A plugin may return anything, whatever its annotations say.
     opened: object = scheme.open(locator, check_settings(name, scheme.Settings, settings), runtime)
-    if not isinstance(opened, Reranker):
-        raise RetrieverError(f"reranker {name!r} opened a {type(opened).__name__}, which is no reranker")
+    if not members.is_reranker(opened):
+        lacking = ", ".join(members.missing(opened, members.RERANKER))
+        raise RetrieverError(
+            f"reranker {name!r} opened a {type(opened).__name__}, which is no reranker (it lacks {lacking})"
+        )
     return opened

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from mlbench.errors import MissingExtra, UserError
 from mlbench.io.atomic import replaced_folder
 from mlbench.protocols import Progress, Silence
+from mlbench.tasks.find_reader import FOLDER_FILE
 from mlbench.tasks.mini_images.captions import COLOURS, SHAPES, Combination, captions, combinations
-from mlbench.tasks.task import FOLDER_FILE
 
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]

@@ -9,11 +9,34 @@ from mlbench.errors import UnknownName
 from mlbench.io.toml import relative_path
 from mlbench.protocols import ReadRequest, SourceFile
 from mlbench.tasks.readers.captions import Caption, captioned
-from mlbench.tasks.readers.json_lines import objects, raise_faults, text_of, texts_of
+from mlbench.tasks.readers.json_lines import files_of, objects, raise_faults, text_of, texts_of
 
 OPTIONS = ("cluster_unit",)
 _SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 _EXAMPLE = "{'image': 'dog.jpg', 'caption': ...}"
+
+
+class CaptionsJsonl:
+    """Reads captions of several languages and their images, and recognises folders of such files."""
+
+    looks_for = "captions.<lang>.jsonl"
+
+    def __call__(self, request: ReadRequest) -> Collection:
+        """Return the collection, see `read`."""
+        return read(request)
+
+    def recognises(self, folder: Path) -> bool:
+        """Say whether there are captions of any language."""
+        return bool(files_of(folder, ("captions",)))
+
+    def declare_folder(self, folder: Path, languages: tuple[str, ...] | None) -> dict[str, object]:
+        """Return the files, their languages and the folder of images; those that the user asks for change nothing."""
+        files = files_of(folder, ("captions",))
+        tags = sorted({entry["language"] for entry in files})
+        return {"kind": "image_text", "languages": tags, "files": files, "images": {"folder": "images"}}
+
+
+reader = CaptionsJsonl()
 
 
 @dataclass

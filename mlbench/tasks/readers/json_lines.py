@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from mlbench.errors import DataError
 from mlbench.protocols import SourceFile
@@ -10,6 +11,16 @@ from mlbench.protocols import SourceFile
 _JSON_NAMES = {dict: "an object", list: "a list", int: "a number", float: "a number", bool: "a truth value"} | {
     type(None): "null"
 }
+
+
+def files_of(folder: Path, roles: Sequence[str]) -> list[dict[str, str]]:
+    """Return what a task file says of the files `<role>.<language>.jsonl` in `folder`, in the order of their names.
+
+    Each entry has `path`, `role` and `language`; there are none where no file has such a name.
+    """
+    named = re.compile(rf"({'|'.join(roles)})\.([^.]+)\.jsonl")
+    found = [named.fullmatch(name) for name in sorted(path.name for path in folder.iterdir())]
+    return [{"path": match[0], "role": match[1], "language": match[2]} for match in found if match]
 
 
 def objects(source: SourceFile, faults: list[str], example: str) -> Iterator[tuple[str, dict[str, object]]]:

@@ -3,15 +3,41 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from mlbench.collection.records import Collection, Document, Judgment, Query, document_id
 from mlbench.errors import UnknownName
 from mlbench.protocols import Parameter, ReadRequest, SourceFile
-from mlbench.tasks.readers.json_lines import lines, objects, raise_faults, text_of
+from mlbench.tasks.readers.json_lines import files_of, lines, objects, raise_faults, text_of
 
 OPTIONS = ("cluster_unit",)
 _EXAMPLE = "{'id': ..., 'text': ...}"
 _NOT_IN_IDS = re.compile(r"[\s\x00-\x1f\x7f-\x9f]")
+
+
+class ParallelJsonl:
+    """Reads queries, documents and judgments of several languages, and recognises folders of such files."""
+
+    looks_for = "queries.<lang>.jsonl and documents.<lang>.jsonl"
+
+    def __call__(self, request: ReadRequest) -> Collection:
+        """Return the collection, see `read`."""
+        return read(request)
+
+    def recognises(self, folder: Path) -> bool:
+        """Say whether there are queries or documents of any language."""
+        return bool(files_of(folder, ("documents", "queries")))
+
+    def declare_folder(self, folder: Path, languages: tuple[str, ...] | None) -> dict[str, object]:
+        """Return the files and their languages; those that the user asks for change nothing."""
+        files = files_of(folder, ("documents", "queries"))
+        tags = sorted({entry["language"] for entry in files})
+        if (folder / "qrels.tsv").exists():
+            files.append({"path": "qrels.tsv", "role": "qrels"})
+        return {"languages": tags, "files": sorted(files, key=lambda entry: entry["path"])}
+
+
+reader = ParallelJsonl()
 
 
 @dataclass

@@ -13,8 +13,9 @@ from unit.retrievers.image_text_checkpoints import CAPTIONS, DIM
 
 from mlbench.collection.records import Image
 from mlbench.errors import DataError, MissingExtra, RetrieverError
+from mlbench.members import reads_images
 from mlbench.open_model import adopt, open_retriever, parse
-from mlbench.protocols import Encoder, ReadsImages, Runtime, Vectors
+from mlbench.protocols import Encoder, Runtime, Vectors
 from mlbench.retrievers.image_text import encoder
 from mlbench.retrievers.image_text.encoder import ImageTextEncoder, ImageTextLoader
 
@@ -82,7 +83,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> list[Image]:
 def opened(folder: Path, runtime: Runtime = CPU, **settings: str) -> ImageTextEncoder:
     encoder = open_retriever(f"image_text:{folder}", settings, runtime)
     assert isinstance(encoder, Encoder)
-    assert isinstance(encoder, ReadsImages)
+    assert reads_images(encoder)
     assert isinstance(encoder, ImageTextEncoder)
     return encoder
 
@@ -284,7 +285,7 @@ class TestInMemory:
 
     def test_what_reads_texts_alone_is_dense(self, saved: Mapping[str, Path]) -> None:
         model = sentence_transformers.SentenceTransformer(str(saved["text tower"]), device="cpu")
-        assert not isinstance(adopt(model, {}, CPU), ReadsImages)
+        assert not reads_images(adopt(model, {}, CPU))
         assert ImageTextLoader.adopt((model, "no processor"), ImageTextLoader.Settings(), CPU) is None
         with pytest.raises(RetrieverError, match="dense: unknown key 'text_prefix'"):
             adopt(model, {"text_prefix": "x"}, CPU)

@@ -15,8 +15,9 @@ from unit.retrievers.test_blip import Library
 from mlbench.collection.languages import IMAGE, Setting
 from mlbench.collection.records import Document, Image, Query
 from mlbench.errors import DataError, MissingExtra, RetrieverError
+from mlbench.members import reads_images
 from mlbench.open_model import open_retriever
-from mlbench.protocols import Ranker, ReadsImages, Reranker, Runtime
+from mlbench.protocols import Ranker, Reranker, Runtime
 from mlbench.retrievers.image_text import encoder
 from mlbench.retrievers.image_text.matching import BegunTexts, MatchingReranker
 from mlbench.retrievers.pipelines.system import open_reranker
@@ -60,7 +61,7 @@ def every(images: Sequence[Image]) -> list[tuple[str, str]]:
 def test_it_is_a_reranker_of_images(folder: Path) -> None:
     reranker = opened_reranker(folder)
     assert isinstance(reranker, Reranker)
-    assert isinstance(reranker, ReadsImages)
+    assert reads_images(reranker)
     assert reranker.reads_images
     scores = reranker.score([])
     assert (scores.dtype, scores.shape) == (np.float32, (0,))
@@ -117,7 +118,7 @@ def system(folder: Path, target: Path, text: str) -> Ranker:
     (target / "system.toml").write_text(text.replace("FOLDER", str(folder)), encoding="utf-8")
     ranker = open_retriever(str(target / "system.toml"), {}, RUNTIME)
     assert isinstance(ranker, Ranker)
-    assert isinstance(ranker, ReadsImages)
+    assert reads_images(ranker)
     assert ranker.reads_images
     return ranker
 

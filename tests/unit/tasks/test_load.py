@@ -7,7 +7,7 @@ import pytest
 
 from mlbench import entry_points
 from mlbench.collection.records import Collection, Document, Judgment, Query
-from mlbench.errors import DataError, UnknownName
+from mlbench.errors import DataError, UnknownName, UserError
 from mlbench.protocols import ReadRequest
 from mlbench.tasks.load import load_collection
 from mlbench.tasks.task import Task, load_task
@@ -60,8 +60,17 @@ def load_with(folder: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[C
     def faulty(request: ReadRequest) -> Collection:
         return change(read(request))
 
-    monkeypatch.setattr(entry_points, "load", lambda group, name: faulty)
-    return load_collection(own_task(folder))
+    task = own_task(folder)
+    with monkeypatch.context() as patched:
+        patched.setattr(entry_points, "load", lambda group, name: faulty)
+        return load_collection(task)
+
+
+def test_a_plugin_that_is_no_reader_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = own_task(tmp_path)
+    monkeypatch.setattr(entry_points, "load", lambda group, name: "no function")
+    with pytest.raises(UserError, match="reader 'parallel_jsonl' of mlbench is no reader: it must be a function of"):
+        load_collection(task)
 
 
 def test_mini() -> None:

@@ -377,6 +377,73 @@ class TestAReaderThatFindsItsDataItself:
             load_task(str(path))
 
 
+class PairsReader:
+    """A reader of folders with a file `pairs.tsv`."""
+
+    looks_for = "pairs.tsv"
+
+    def __call__(self, request: ReadRequest) -> Collection:
+        raise NotImplementedError
+
+    def recognises(self, folder: Path) -> bool:
+        return (folder / "pairs.tsv").exists()
+
+    def declare_folder(self, folder: Path, languages: tuple[str, ...] | None) -> dict[str, object]:
+        if not (folder / "pairs.tsv").stat().st_size:
+            raise DataError("pairs.tsv is empty")
+        declared = {"languages": languages or ("en",), "files": [{"path": "pairs.tsv"}], "parallel": False}
+        return declared | {"images": {"folder": "photos"}, "kind": "image_text"}
+
+
+@pytest.fixture
+def pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    genuine_names, genuine_load = entry_points.names, entry_points.load
+    readers = {"pairs": PairsReader()}
+    monkeypatch.setattr(entry_points, "names", lambda group: (*genuine_names(group), "broken", "pairs"))
+    monkeypatch.setattr(
+        entry_points, "load", lambda group, name: readers[name] if name in readers else genuine_load(group, name)
+    )
+
+
+@pytest.mark.usefixtures("pairs")
+class TestAReaderThatRecognisesFolders:
+    def test_makes_a_task_of_its_folder(self, tmp_path: Path) -> None:
+        (tmp_path / "data").mkdir()
+        (tmp_path / "data" / "pairs.tsv").write_text("a\tb\n")
+        task = load_task(str(tmp_path / "data"))
+        assert (task.name, task.reader, task.languages, task.parallel) == ("data", "pairs", ("en",), False)
+        assert task.root == tmp_path / "data"
+        assert load_task(str(tmp_path / "data"), languages=["th"]).languages == ("th",)
+
+    def test_declares_paths_inside_the_folder(self, tmp_path: Path) -> None:
+        (tmp_path / "data").mkdir()
+        (tmp_path / "data" / "pairs.tsv").write_text("a\tb\n")
+        task = load_task(write(tmp_path, 'name = "own"\nfolder = "data"\nlanguages = ["de"]'))
+        assert (task.languages, task.root) == (("de",), tmp_path)
+        assert [file.path for file in task.files] == ["data/pairs.tsv"]
+        assert task.images is not None
+        assert task.images.folder == "data/photos"
+
+    def test_says_what_is_wrong_with_the_folder(self, tmp_path: Path) -> None:
+        (tmp_path / "pairs.tsv").touch()
+        with pytest.raises(InvalidTask, match=r"1 fault: folder: pairs\.tsv is empty"):
+            load_task(str(tmp_path))
+
+    def test_is_named_where_nothing_is_recognised(self, tmp_path: Path) -> None:
+        with pytest.raises(InvalidTask, match=r"there are no files pairs\.tsv, or queries\.<lang>"):
+            load_task(str(tmp_path))
+
+    def test_is_chosen_by_name_where_two_recognise_a_folder(self, tmp_path: Path) -> None:
+        folder = own_folder(tmp_path / "both")
+        (folder / "pairs.tsv").write_text("a\tb\n")
+        with pytest.raises(InvalidTask, match="has files for the readers pairs and parallel_jsonl: keep them in two"):
+            load_task(str(folder))
+        write(folder, 'reader = "parallel_jsonl"\n', "task.toml")
+        assert load_task(str(folder)).reader == "parallel_jsonl"
+        write(folder, 'reader = "pairs"\n', "task.toml")
+        assert [file.path for file in load_task(str(folder)).files] == ["pairs.tsv"]
+
+
 def test_a_file_wins_over_a_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "irds:x.toml").write_text(MINIMAL)
@@ -431,7 +498,7 @@ class TestImages:
     def test_a_folder_of_both_kinds_is_refused(self, tmp_path: Path) -> None:
         folder = own_folder(tmp_path / "both", ("en",))
         (folder / "captions.en.jsonl").write_text("{}")
-        with pytest.raises(InvalidTask, match="has both captions and documents: keep them in two folders"):
+        with pytest.raises(InvalidTask, match="has files for the readers captions_jsonl and parallel_jsonl: keep"):
             load_task(str(folder))
 
     @pytest.mark.parametrize(

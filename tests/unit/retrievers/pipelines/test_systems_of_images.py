@@ -11,7 +11,8 @@ from unit.statistics.captioned_cases import Drawn, captioned
 from mlbench.collection.languages import IMAGE, IMAGE_KINDS, Setting, settings_of
 from mlbench.collection.records import Image
 from mlbench.embeddings.encode import embed, texts_of
-from mlbench.open_model import LoadedModel, sees
+from mlbench.members import reads_images
+from mlbench.open_model import LoadedModel
 from mlbench.protocols import Silence, Similarity
 from mlbench.ranking.count_ahead import Tiling
 from mlbench.ranking.index_arrays import index_collection
@@ -61,7 +62,7 @@ def test_an_encoders_lists_count_as_its_vectors_do(similarity: Similarity, prepa
     layout, texts = index_collection(COLLECTION), texts_of(COLLECTION)
     counted = rank_vectors(layout, embed(encoder, texts, None, Silence()), similarity, Tiling(depth=20), Silence())
     lists = EncoderLists(LoadedModel(encoder, "drawn"), threads=2)
-    assert sees(lists)
+    assert reads_images(lists)
     if prepared:
         lists.prepare(texts, None, Silence())
         encoder.encoded = dict.fromkeys(encoder.encoded, 0)
@@ -91,7 +92,7 @@ def test_parts_encode_each_image_and_each_caption_once() -> None:
 
 def test_a_reranker_is_given_images_on_either_side() -> None:
     system = reranking(part(Drawn(noise=3.0)), DrawnReranker(0))
-    assert sees(system)
+    assert reads_images(system)
     for setting in (Setting(IMAGE, ("en",)), Setting("en", (IMAGE,))):
         queries, documents = (
             COLLECTION.queries[setting.query_language],
@@ -105,12 +106,12 @@ def test_a_reranker_is_given_images_on_either_side() -> None:
 
 
 def test_a_system_reads_images_where_all_its_parts_do() -> None:
-    assert sees(fusion(part(Drawn()), part(Drawn(seed=1))))
-    assert not sees(fusion(part(Drawn()), part(ToyEncoder(0))))
-    assert not sees(fusion(part(Drawn()), part(ToyRanker(0))))
-    assert not sees(reranking(part(Drawn()), ToyReranker(0)))
-    assert not sees(reranking(part(ToyRanker(0)), DrawnReranker(0)))
-    assert sees(fusion(part(Drawn()), part(reranking(part(Drawn()), DrawnReranker(0)))))  # type: ignore[arg-type]
+    assert reads_images(fusion(part(Drawn()), part(Drawn(seed=1))))
+    assert not reads_images(fusion(part(Drawn()), part(ToyEncoder(0))))
+    assert not reads_images(fusion(part(Drawn()), part(ToyRanker(0))))
+    assert not reads_images(reranking(part(Drawn()), ToyReranker(0)))
+    assert not reads_images(reranking(part(ToyRanker(0)), DrawnReranker(0)))
+    assert reads_images(fusion(part(Drawn()), part(reranking(part(Drawn()), DrawnReranker(0)))))  # type: ignore[arg-type]
 
 
 def test_fingerprints_cover_what_encodes_the_images() -> None:
@@ -131,7 +132,7 @@ def test_an_exact_index_finds_what_vectors_do() -> None:
     lists = EncoderLists(LoadedModel(encoder, "drawn"), threads=1)
     for ranker in (indexed.retriever, lists):
         ranker.prepare(texts_of(COLLECTION), None, Silence())  # type: ignore[union-attr]
-    assert sees(indexed.retriever)
+    assert reads_images(indexed.retriever)
     for setting in SETTINGS:
         documents = [row for language in setting.document_languages for row in COLLECTION.documents[language]]
         asked = setting, COLLECTION.queries[setting.query_language], documents, 5

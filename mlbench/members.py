@@ -1,0 +1,167 @@
+"""Which members a plugin has: the required ones are checked by name, the optional ones read with a default.
+
+Both are declared in `mlbench.protocols`. Nothing else asks a plugin what it has, so that one more optional member
+breaks no plugin.
+"""
+
+from inspect import getattr_static
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeGuard, cast
+
+from pydantic import BaseModel
+
+from mlbench.protocols import (
+    BundledModel,
+    CountsTokens,
+    Encoder,
+    FolderReader,
+    HasExample,
+    HasIndexCosts,
+    HasProvenance,
+    IndexCost,
+    ModelLoader,
+    NamesFiles,
+    NeedsLibraries,
+    Preparable,
+    Progress,
+    Ranker,
+    Reader,
+    ReadsImages,
+    RecognisesFolders,
+    Reranker,
+    SelfDescribingReader,
+    ShardedReader,
+    Texts,
+    WrapsModels,
+)
+from mlbench.provenance import Provenance
+
+if TYPE_CHECKING:
+    # Python has it from 3.13 on.
+    from typing_extensions import TypeIs
+
+ENCODER = ("dim", "encode", "fingerprint", "parameters", "similarity")
+RANKER = ("fingerprint", "parameters", "search")
+RERANKER = ("fingerprint", "parameters", "score")
+LOADER = ("Settings", "open")
+"""What a plugin of each kind must have; one more name here would break the plugins that there are."""
+
+
+def missing(plugin: object, required: tuple[str, ...]) -> tuple[str, ...]:
+    """Return those of the `required` names that `plugin` has no member of, in their order; None is no member."""
+    return tuple(name for name in required if not _has(plugin, name))
+
+
+def is_encoder(plugin: object) -> "TypeIs[Encoder]":
+    """Say whether `plugin` has all that an encoder must have."""
+    return not missing(plugin, ENCODER)
+
+
+def is_ranker(plugin: object) -> "TypeIs[Ranker]":
+    """Say whether `plugin` has all that a ranker must have."""
+    return not missing(plugin, RANKER)
+
+
+def is_reranker(plugin: object) -> "TypeIs[Reranker]":
+    """Say whether `plugin` has all that a reranker must have."""
+    return not missing(plugin, RERANKER)
+
+
+def is_loader(plugin: object) -> "TypeIs[ModelLoader]":
+    """Say whether `plugin` opens models: it has `open`, and `Settings` that are a pydantic model."""
+    settings = getattr(plugin, "Settings", None)
+    return not missing(plugin, LOADER) and isinstance(settings, type) and issubclass(settings, BaseModel)
+
+
+def is_reader(plugin: object) -> "TypeIs[Reader]":
+    """Say whether `plugin` can be called, as a reader is with a `ReadRequest`."""
+    return callable(plugin)
+
+
+def reads_images(retriever: object) -> bool:
+    """Say whether a retriever or reranker may be given images; by default it may not."""
+    return _has(retriever, "reads_images") and bool(cast(ReadsImages, retriever).reads_images)
+
+
+def tokens_of(retriever: object) -> int:
+    """Return how many tokens a retriever has encoded since it was opened; 0 for one that does not count."""
+    tokens = cast(CountsTokens, retriever).tokens if _has(retriever, "tokens") else 0
+    return tokens if isinstance(tokens, int) else 0
+
+
+def provenance_of(retriever: object) -> Provenance | None:
+    """Return how a retriever was trained, None where it does not say; raises `DataError` where that is damaged."""
+    provenance = cast(HasProvenance, retriever).provenance if _has(retriever, "provenance") else None
+    return provenance if isinstance(provenance, Provenance) else None
+
+
+def index_costs_of(ranker: object) -> tuple[IndexCost, ...]:
+    """Return what the indexes of a ranker took since it was prepared; empty for one without indexes."""
+    return cast(HasIndexCosts, ranker).index_costs if _has(ranker, "index_costs") else ()
+
+
+def prepare(ranker: object, texts: Texts, cache: Path | None, progress: Progress) -> bool:
+    """Let a ranker encode all texts of a run before its first search; return False for one that encodes none."""
+    if not _has(ranker, "prepare"):
+        return False
+    cast(Preparable, ranker).prepare(texts, cache, progress)
+    return True
+
+
+def wraps_models(loader: object) -> TypeGuard[WrapsModels]:
+    """Say whether a loader takes model objects."""
+    return _has(loader, "adopt")
+
+
+def packaged(loader: object) -> str | None:
+    """Return in one line what model a loader opens without a locator; None where it has none of its own."""
+    return cast(BundledModel, loader).packaged() if _has(loader, "packaged") else None
+
+
+def libraries_of(loader: object) -> tuple[str, ...]:
+    """Return the modules that a loader imports late; empty where it names none."""
+    return tuple(cast(NeedsLibraries, loader).libraries) if _has(loader, "libraries") else ()
+
+
+def extra_of(loader: object) -> str | None:
+    """Return the extra that installs a loader's libraries; None where it names none."""
+    return cast(NeedsLibraries, loader).extra if _has(loader, "extra") else None
+
+
+def example_of(loader: object) -> str | None:
+    """Return an example of what a loader opens, such as `static:./checkpoint`; None where it gives none."""
+    return cast(HasExample, loader).example if _has(loader, "example") else None
+
+
+def recognises(plugin: object, folder: Path) -> bool:
+    """Say whether a loader or reader knows `folder` as one of its own; by default it knows none."""
+    return _has(plugin, "recognises") and bool(cast(RecognisesFolders, plugin).recognises(folder))
+
+
+def describes_folders(reader: object) -> TypeGuard[FolderReader]:
+    """Say whether a reader makes tasks of folders that it recognises."""
+    return _has(reader, "recognises") and _has(reader, "declare_folder")
+
+
+def looks_for(reader: object) -> str:
+    """Return what files the folders of a reader hold, for a message; empty where it does not say."""
+    return cast(NamesFiles, reader).looks_for if _has(reader, "looks_for") else ""
+
+
+def describes_itself(reader: object) -> TypeGuard[SelfDescribingReader]:
+    """Say whether a reader finds its data itself, and makes tasks of locators."""
+    return _has(reader, "declare")
+
+
+def gives_shards(reader: object) -> TypeGuard[ShardedReader]:
+    """Say whether a reader can give its corpora shard by shard."""
+    return _has(reader, "shards")
+
+
+def _has(plugin: object, name: str) -> bool:
+    """Say whether there is such a member; a property is not computed for that."""
+    try:
+        return getattr_static(plugin, name) is not None
+    except AttributeError:
+        # An object that stands in for another has what that one has.
+        return getattr(plugin, name, None) is not None

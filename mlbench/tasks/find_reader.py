@@ -1,0 +1,78 @@
+"""Finds the reader of a task: by its name, or by the folder that it recognises."""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
+
+from mlbench import entry_points, members
+from mlbench.errors import UserError
+from mlbench.io.toml import relative_path
+from mlbench.protocols import FolderReader, Reader
+
+FOLDER_FILE = "task.toml"
+"""The task file in a folder of data."""
+
+
+def load_reader(name: str) -> Reader:
+    """Return the reader `name`; raises `UnknownName`, or `UserError` where the plugin is none."""
+    reader = entry_points.load(entry_points.READERS, name)
+    if not members.is_reader(reader):
+        raise UserError(
+            f"reader {name!r} of {entry_points.origin(entry_points.READERS, name)} is no reader: it must be a function "
+            "of a ReadRequest that returns a Collection"
+        )
+    return reader
+
+
+def describe_folder(
+    root: Path, inside: str, languages: tuple[str, ...] | None, *, named: object = None
+) -> dict[str, object]:
+    """Return what a task file in `root` would say of the data in its folder `inside`, `.` for `root` itself.
+
+    The folder is described by the reader that recognises it, which `named` decides where several do. Raises
+    `ValueError` or `UserError` where none does, where several do, or where the folder has a fault.
+    """
+    inside = relative_path(inside) if inside != "." else "."
+    folder = root / inside
+    readers = _folder_readers()
+    found = [name for name, reader in readers.items() if folder.is_dir() and reader.recognises(folder)]
+    if not found:
+        known = ", or ".join(filter(None, map(members.looks_for, readers.values())))
+        raise ValueError(f"there are no files {known}, in {folder}")
+    if len(found) > 1 and named not in found:
+        names = " and ".join(sorted(found))
+        raise ValueError(
+            f"{folder} has files for the readers {names}: keep them in two folders, or choose one with reader = ... in "
+            f"{FOLDER_FILE}"
+        )
+    name = str(named) if named in found else found[0]
+    return {"reader": name} | _inside(inside, readers[name].declare_folder(folder, languages))
+
+
+def _folder_readers() -> dict[str, FolderReader]:
+    readers: dict[str, FolderReader] = {}
+    # From the last, so that a message names the format of texts before that of captions.
+    for name in reversed(entry_points.names(entry_points.READERS)):
+        # A plugin that cannot be imported is told of where it is asked for.
+        with suppress(UserError):
+            reader = load_reader(name)
+            if members.describes_folders(reader):
+                readers[name] = reader
+    return readers
+
+
+def _inside(folder: str, declared: Mapping[str, object]) -> dict[str, object]:
+    """Return what is declared with the paths of its files and images in `folder`; what is no path is left alone."""
+    files, images = declared.get("files"), declared.get("images")
+    placed = dict(declared)
+    if isinstance(files, list | tuple):
+        placed["files"] = [_placed(folder, entry, "path") for entry in files]
+    if isinstance(images, dict):
+        placed["images"] = _placed(folder, images, "folder")
+    return placed
+
+
+def _placed(folder: str, table: object, key: str) -> object:
+    if isinstance(table, dict) and isinstance(table.get(key), str):
+        return table | {key: str(PurePosixPath(folder, table[key]))}
+    return table
