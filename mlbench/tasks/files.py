@@ -151,26 +151,33 @@ def download(file: DeclaredFile, folder: Path, *, progress: Progress = _SILENCE)
     meter, reason = _Meter(progress), ""
     for attempt in range(ATTEMPTS):
         time.sleep(PAUSE_SECONDS * (2**attempt - 1))
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            _fetch(file.url, file.bytes, part, meter)
-            reason = _settle(part, target, file)
-            if not reason:
-                return target
-        except HTTPError as error:
-            reason = f"HTTP {error.code} {error.reason}"
-            if error.code == _RANGE_NOT_SATISFIABLE:
-                part.unlink(missing_ok=True)
-            elif error.code not in _TRANSIENT:
-                break
-        except (URLError, HTTPException, TimeoutError, ConnectionError, ssl.SSLError) as error:
-            reason = str(getattr(error, "reason", error)) or type(error).__name__
-        except OSError as error:
-            raise DataError(f"{target} cannot be written: {error.strerror or error}") from error
+        reason = _attempt(file, file.url, part, target, meter)
         # What spoiled this attempt may be another process that has finished.
-        if target.is_file() and not wrong(target, file):
+        if not reason or (target.is_file() and not wrong(target, file)):
             return target
     raise _unavailable(file, reason)
+
+
+def _attempt(file: DeclaredFile, url: str, part: Path, target: Path, meter: _Meter) -> str:
+    """Fetch what `part` lacks and put the whole in place; return why that failed, "" where it did not.
+
+    Raises `DataError` where another attempt would be in vain.
+    """
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _fetch(url, file.bytes, part, meter)
+        return _settle(part, target, file)
+    except HTTPError as error:
+        reason = f"HTTP {error.code} {error.reason}"
+        if error.code == _RANGE_NOT_SATISFIABLE:
+            part.unlink(missing_ok=True)
+        elif error.code not in _TRANSIENT:
+            raise _unavailable(file, reason) from error
+        return reason
+    except (URLError, HTTPException, TimeoutError, ConnectionError, ssl.SSLError) as error:
+        return str(getattr(error, "reason", error)) or type(error).__name__
+    except OSError as error:
+        raise DataError(f"{target} cannot be written: {error.strerror or error}") from error
 
 
 def _download_all(

@@ -92,12 +92,7 @@ def dispatch(
                 case Lost(worker, cause):
                     if worker in idle:
                         idle.remove(worker)
-                    number = board.lose(worker)
-                    failed_starts += number is None
-                    at = "" if number is None else f" at {items[number]}"
-                    note(f"warning: a worker was lost{at}: it {cause}")
-                    if number is not None and board.losses(number) == LOSSES:
-                        raise EngineError(_given_up(str(items[number]), cause))
+                    failed_starts += not _put_back(board, items, event, note)
                     if failed_starts < LOSSES:
                         crew.replace(worker)
                     elif not len(crew):
@@ -109,8 +104,20 @@ def dispatch(
 _MEMORY = "if memory ran out, give fewer --workers, or each more memory"
 
 
-def _given_up(item: str, cause: str) -> str:
-    return f"{item}: {LOSSES} workers were lost over it, the last one {cause}: {_MEMORY}"
+def _put_back(board: "WorkQueue", items: Sequence[Item], lost: Lost, note: Callable[[str], None]) -> bool:
+    """Tell of a lost worker and put back what it was at; return whether it was at anything.
+
+    Raises `EngineError` where this is the last loss that an item is allowed.
+    """
+    number = board.lose(lost.worker)
+    if number is None:
+        note(f"warning: a worker was lost: it {lost.cause}")
+        return False
+    item = str(items[number])
+    note(f"warning: a worker was lost at {item}: it {lost.cause}")
+    if board.losses(number) == LOSSES:
+        raise EngineError(f"{item}: {LOSSES} workers were lost over it, the last one {lost.cause}: {_MEMORY}")
+    return True
 
 
 def _assign(board: "WorkQueue", idle: list[int], crew: Crew[Item, Answer], items: Sequence[Item], now: float) -> None:
