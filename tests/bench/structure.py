@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
+from math import ceil
 from pathlib import Path
 
 PACKAGE = "mlbench"
@@ -217,7 +218,7 @@ def _runs(starts: Iterable[int]) -> Iterator[tuple[int, int]]:
 
 def quantile(ordered: list[int], share: float) -> int:
     """Return the nearest-rank quantile of values in ascending order."""
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+    return ordered[max(0, ceil(share * len(ordered)) - 1)]
 
 
 if __name__ == "__main__":
