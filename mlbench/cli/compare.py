@@ -8,7 +8,7 @@ from typing import get_args
 
 import click
 
-from mlbench.cli.options import assignments, find_writers, keep_results
+from mlbench.cli.options import assignments, document_option, find_writers, keep_results, resamples_option
 from mlbench.cli.progress import console
 from mlbench.collection.languages import KINDS
 from mlbench.compare.compare import CompareOptions, compare_systems
@@ -20,7 +20,7 @@ from mlbench.reports.comparison.console import comparison_console
 from mlbench.reports.comparison.junit import comparison_junit
 from mlbench.reports.comparison.markdown import comparison_markdown
 from mlbench.reports.result.formats import as_text, save
-from mlbench.results import LARGEST_SEED, MOST_RESAMPLES
+from mlbench.results import LARGEST_SEED
 from mlbench.statistics.paired_tests import FLIPS
 
 Changes = Mapping[tuple[str, ...], object]
@@ -150,14 +150,7 @@ Examples:
     metavar="N",
     help="Sign flips of the tests.",
 )
-@click.option(
-    "--resamples",
-    type=click.IntRange(2, MOST_RESAMPLES),
-    default=2000,
-    show_default=True,
-    metavar="N",
-    help="Resamples of the intervals.",
-)
+@resamples_option
 @click.option("--seed", type=click.IntRange(0, LARGEST_SEED), default=0, show_default=True, help="Seed of both.")
 @click.option("--all", "every_setting", is_flag=True, help="Show every setting, not only the ten that lose most.")
 @click.option(
@@ -167,7 +160,7 @@ Examples:
     metavar="FILE",
     help="Write a file as well: .md, .json, .xml (JUnit) or .txt. May be repeated.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the document instead of tables.")
+@document_option
 def command(base: str, candidate: str, **chosen: object) -> int:
     """Compare CANDIDATE with BASE on every task that both were measured on, and judge it by a gate.
 

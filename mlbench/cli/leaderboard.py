@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from mlbench.cli.options import json_option
 from mlbench.cli.progress import Screen, pass_screen
 from mlbench.cli.report import result_paths
 from mlbench.errors import RefusedEntry, UnknownName
@@ -112,7 +113,7 @@ Examples:
   mlbench leaderboard check our-model --json""",
 )
 @click.argument("names", nargs=-1, metavar="[NAME]...")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+@json_option
 @board_option
 def check(names: Sequence[str], as_json: bool, folder: Path) -> int:
     """Check the entries called NAME, or all of them: one line each; exit code 1 when one is refused.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from mlbench.cli.options import language_list
+from mlbench.cli.options import json_option, language_list
 from mlbench.cli.progress import Screen, console, pass_screen
 from mlbench.collection.languages import IMAGE, settings_of
 from mlbench.collection.records import Collection, Image
@@ -58,7 +58,6 @@ def make_group(screen: Screen, name: str, folder: Path, drawings: int, seed: int
         click.echo(f"{shlex.quote(str(folder / part))}: {images:,} images for {use}, captioned in 11 languages")
 
 
-as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 data_dir = click.option(
     "--data-dir",
     type=click.Path(path_type=Path),
@@ -91,7 +90,7 @@ command.add_command(make_group, "make")
 
 
 @command.command("list")
-@as_json
+@json_option
 def list_(as_json: bool = False) -> None:
     """List the tasks that come with mlbench.
 
@@ -124,7 +123,7 @@ def list_(as_json: bool = False) -> None:
 
 @command.command()
 @click.argument("task", metavar="NAME|FILE|FOLDER")
-@as_json
+@json_option
 def show(task: str, as_json: bool) -> None:
     """Show all that a task says, its licence and citation among it.
 
