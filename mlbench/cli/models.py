@@ -103,9 +103,9 @@ def quantise(folder: Path, target: Path) -> None:
     \b
     Example: mlbench models quantise checkpoints/static-cross small
     """
-    from mlbench.retrievers.static_checkpoint import quantise as write
+    from mlbench.retrievers import static_checkpoint
 
-    write(folder, target)
+    static_checkpoint.quantise(folder, target)
     size = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
     click.echo(f"{target}: {size / 1e6:.1f} MB; measure it: mlbench run --model {target}")
 
