@@ -107,8 +107,9 @@ def details(modules: Mapping[str, Module]) -> Iterator[str]:
 
 
 def at_the_top(modules: Mapping[str, Module]) -> list[str]:
-    """Return the paths of the modules with content that lie beside the packages."""
-    return [module.path for module in modules.values() if module.has_content and module.path.count("/") == 1]
+    """Return the paths of the modules that lie beside the packages."""
+    beside = (module for module in modules.values() if module.path.count("/") == 1)
+    return [module.path for module in beside if not module.path.endswith("__init__.py")]
 
 
 def importers(modules: Mapping[str, Module]) -> dict[str, set[str]]:
