@@ -26,6 +26,38 @@ from mlbench.statistics.paired_tests import FLIPS
 Changes = Mapping[tuple[str, ...], object]
 """Values by the paths of their keys in a gate file."""
 Callback = Callable[[click.Context, click.Parameter, Sequence[str]], Changes]
+FAILED = 1
+"""The exit code when a line of the gate fails."""
+_MOST_FLIPS = 1_000_000
+_WRITERS: Mapping[str, Callable[[Comparison], str]] = MappingProxyType(
+    {
+        ".md": comparison_markdown,
+        ".json": to_json,
+        ".xml": comparison_junit,
+        ".txt": lambda comparison: as_text(comparison_console(comparison)),
+    }
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareArguments:
+    """The options of a comparison; lines of the gate by the paths of their keys."""
+
+    gate: Path | None
+    rule: Rule | None
+    level: float | None
+    drop: Changes
+    rise: Changes
+    floor: Changes
+    max_rank_distance: float | None
+    require: tuple[str, ...]
+    shared_languages: bool
+    flips: int
+    resamples: int
+    seed: int
+    every_setting: bool
+    write: tuple[Path, ...]
+    as_json: bool
 
 
 def drops() -> Callback:
@@ -73,40 +105,6 @@ def _lines(
         return changes
 
     return parse
-
-
-FAILED = 1
-"""The exit code when a line of the gate fails."""
-_MOST_FLIPS = 1_000_000
-_WRITERS: Mapping[str, Callable[[Comparison], str]] = MappingProxyType(
-    {
-        ".md": comparison_markdown,
-        ".json": to_json,
-        ".xml": comparison_junit,
-        ".txt": lambda comparison: as_text(comparison_console(comparison)),
-    }
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class CompareArguments:
-    """The options of a comparison; lines of the gate by the paths of their keys."""
-
-    gate: Path | None
-    rule: Rule | None
-    level: float | None
-    drop: Changes
-    rise: Changes
-    floor: Changes
-    max_rank_distance: float | None
-    require: tuple[str, ...]
-    shared_languages: bool
-    flips: int
-    resamples: int
-    seed: int
-    every_setting: bool
-    write: tuple[Path, ...]
-    as_json: bool
 
 
 @click.command(

@@ -29,6 +29,7 @@ BLOCK_BYTES = 1 << 16
 _RANGE_NOT_SATISFIABLE = 416
 _TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 _SILENCE = Silence()
+_MOST_NAMED = 3
 
 
 @dataclass
@@ -275,9 +276,6 @@ def _unavailable(file: DeclaredFile, reason: str) -> DataError:
         f"{file.path} is not on this machine and cannot be downloaded{where} ({reason}): "
         f"put it into a folder as DIR/{file.path} and pass --data-dir DIR"
     )
-
-
-_MOST_NAMED = 3
 
 
 @dataclass(frozen=True)
