@@ -33,36 +33,6 @@ def board_option(function: Command) -> Command:
     )(function)
 
 
-@click.command(
-    epilog="""\b
-Examples:
-  mlbench leaderboard build
-  mlbench leaderboard build --out public"""
-)
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    default=Path("build", "leaderboard"),
-    show_default=True,
-    metavar="DIR",
-    help="Where the site goes, in place of an older one.",
-)
-@board_option
-@pass_screen
-def build(screen: Screen, /, out: Path, folder: Path) -> None:
-    """Write the site of the leaderboard: plain files that need no server and ask no other for anything.
-
-    Every entry is checked first, as `check` does; while one is refused, nothing is written. The same entries give the
-    same bytes.
-    """
-    from mlbench.leaderboard.site import build_site, read_entries
-
-    progress = screen.progress()
-    entries = read_entries(Board(folder), progress=progress)
-    build_site(entries, out, progress=progress)
-    click.echo(f"{out / 'index.html'}: {count(len(entries), 'entry')}")
-
-
 @click.group(
     epilog="""\b
 Examples:
@@ -153,7 +123,35 @@ def accept_(results: Sequence[Path], replace: bool, folder: Path) -> None:
         click.echo(Board(folder).take(accept(result, ranks), replace=replace))
 
 
-command.add_command(build)
+@command.command(
+    "build",
+    epilog="""\b
+Examples:
+  mlbench leaderboard build
+  mlbench leaderboard build --out public""",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("build", "leaderboard"),
+    show_default=True,
+    metavar="DIR",
+    help="Where the site goes, in place of an older one.",
+)
+@board_option
+@pass_screen
+def build(screen: Screen, /, out: Path, folder: Path) -> None:
+    """Write the site of the leaderboard: plain files that need no server and ask no other for anything.
+
+    Every entry is checked first, as `check` does; while one is refused, nothing is written. The same entries give the
+    same bytes.
+    """
+    from mlbench.leaderboard.site import build_site, read_entries
+
+    progress = screen.progress()
+    entries = read_entries(Board(folder), progress=progress)
+    build_site(entries, out, progress=progress)
+    click.echo(f"{out / 'index.html'}: {count(len(entries), 'entry')}")
 
 
 def _checked_row(board: Board, name: str) -> dict[str, object]:
