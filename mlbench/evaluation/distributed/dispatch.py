@@ -16,6 +16,8 @@ STRAGGLING = 2.0
 """An item is given to a second worker when it has taken so many times as long as the typical one."""
 HASTE = 1.0
 """Seconds before which no item is given to a second worker."""
+Given = TypeVar("Given", contravariant=True)
+_MEMORY = "if memory ran out, give fewer --workers, or each more memory"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +41,6 @@ class Lost:
 
     worker: int
     cause: str
-
-
-Given = TypeVar("Given", contravariant=True)
 
 
 class Crew(Protocol[Given, Answer]):
@@ -99,9 +98,6 @@ def dispatch(
                         raise EngineError(f"no worker gets ready, the last one {cause}: {_MEMORY}")
         _assign(board, idle, crew, items, clock())
         yield from answers
-
-
-_MEMORY = "if memory ran out, give fewer --workers, or each more memory"
 
 
 def _put_back(board: "WorkQueue", items: Sequence[Item], lost: Lost, note: Callable[[str], None]) -> bool:
