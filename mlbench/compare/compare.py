@@ -79,7 +79,7 @@ def pair_tasks(base: Side, candidate: Side, *, shared_languages: bool) -> dict[s
 
 
 def contrast_pair(pair: PairedRanks, *, resamples: int, seed: int, confidence: float) -> Differences:
-    """Return all differences of a pair, with their intervals; `find_differences` says what it raises."""
+    """Return all differences of a pair, with their intervals; `contrasts.contrast` says what it raises."""
     request = ScoreRequest(
         settings=pair.settings,
         measures=pair.task.measures,

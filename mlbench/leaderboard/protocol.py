@@ -44,8 +44,8 @@ class Sizes(DocumentPart):
 class AcceptedTask(DocumentPart):
     """What a result must be of to stand on the leaderboard: the data, aspect by aspect, and the protocol.
 
-    `data` are digests (see `mlbench.statistics.differences.describe_data`), `missing documents` among them: which
-    relevant documents the corpus lacks.
+    `data` are digests (see `observations.describe_data`), `missing documents` among them: which relevant documents the
+    corpus lacks.
     """
 
     schema_version: Literal[1] = 1
