@@ -8,6 +8,7 @@ from typing import Literal
 
 import click
 
+from mlbench.cli.options import json_option
 from mlbench.cli.progress import console
 from mlbench.evaluation.cache_contents import (
     CachedVectors,
@@ -79,7 +80,7 @@ def command(context: click.Context) -> None:
 
 
 @command.command("list")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+@json_option
 def list_(as_json: bool = False) -> None:
     """List kept vectors, counts, graphs and training data, last used first, and downloaded data.
 

@@ -8,7 +8,7 @@ from typing import get_args
 
 import click
 
-from mlbench.cli.options import assignments, find_writers, keep_results
+from mlbench.cli.options import assignments, document_option, find_writers, keep_results, resamples_option
 from mlbench.cli.progress import console
 from mlbench.collection.languages import KINDS
 from mlbench.compare.compare import CompareOptions, compare_systems
@@ -20,12 +20,44 @@ from mlbench.reports.comparison.console import comparison_console
 from mlbench.reports.comparison.junit import comparison_junit
 from mlbench.reports.comparison.markdown import comparison_markdown
 from mlbench.reports.result.formats import as_text, save
-from mlbench.results import LARGEST_SEED, MOST_RESAMPLES
+from mlbench.results import LARGEST_SEED
 from mlbench.statistics.paired_tests import FLIPS
 
 Changes = Mapping[tuple[str, ...], object]
 """Values by the paths of their keys in a gate file."""
 Callback = Callable[[click.Context, click.Parameter, Sequence[str]], Changes]
+FAILED = 1
+"""The exit code when a line of the gate fails."""
+_MOST_FLIPS = 1_000_000
+_WRITERS: Mapping[str, Callable[[Comparison], str]] = MappingProxyType(
+    {
+        ".md": comparison_markdown,
+        ".json": to_json,
+        ".xml": comparison_junit,
+        ".txt": lambda comparison: as_text(comparison_console(comparison)),
+    }
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareArguments:
+    """The options of a comparison; lines of the gate by the paths of their keys."""
+
+    gate: Path | None
+    rule: Rule | None
+    level: float | None
+    drop: Changes
+    rise: Changes
+    floor: Changes
+    max_rank_distance: float | None
+    require: tuple[str, ...]
+    shared_languages: bool
+    flips: int
+    resamples: int
+    seed: int
+    every_setting: bool
+    write: tuple[Path, ...]
+    as_json: bool
 
 
 def drops() -> Callback:
@@ -75,40 +107,6 @@ def _lines(
     return parse
 
 
-FAILED = 1
-"""The exit code when a line of the gate fails."""
-_MOST_FLIPS = 1_000_000
-_WRITERS: Mapping[str, Callable[[Comparison], str]] = MappingProxyType(
-    {
-        ".md": comparison_markdown,
-        ".json": to_json,
-        ".xml": comparison_junit,
-        ".txt": lambda comparison: as_text(comparison_console(comparison)),
-    }
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class CompareArguments:
-    """The options of a comparison; lines of the gate by the paths of their keys."""
-
-    gate: Path | None
-    rule: Rule | None
-    level: float | None
-    drop: Changes
-    rise: Changes
-    floor: Changes
-    max_rank_distance: float | None
-    require: tuple[str, ...]
-    shared_languages: bool
-    flips: int
-    resamples: int
-    seed: int
-    every_setting: bool
-    write: tuple[Path, ...]
-    as_json: bool
-
-
 @click.command(
     epilog="""\b
 Examples:
@@ -150,14 +148,7 @@ Examples:
     metavar="N",
     help="Sign flips of the tests.",
 )
-@click.option(
-    "--resamples",
-    type=click.IntRange(2, MOST_RESAMPLES),
-    default=2000,
-    show_default=True,
-    metavar="N",
-    help="Resamples of the intervals.",
-)
+@resamples_option
 @click.option("--seed", type=click.IntRange(0, LARGEST_SEED), default=0, show_default=True, help="Seed of both.")
 @click.option("--all", "every_setting", is_flag=True, help="Show every setting, not only the ten that lose most.")
 @click.option(
@@ -167,7 +158,7 @@ Examples:
     metavar="FILE",
     help="Write a file as well: .md, .json, .xml (JUnit) or .txt. May be repeated.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the document instead of tables.")
+@document_option
 def command(base: str, candidate: str, **chosen: object) -> int:
     """Compare CANDIDATE with BASE on every task that both were measured on, and judge it by a gate.
 

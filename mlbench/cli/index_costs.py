@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 import click
 
-from mlbench.cli.options import find_writers, keep_results
+from mlbench.cli.options import document_option, find_writers, keep_results, resamples_option
 from mlbench.cli.progress import Screen, console, pass_screen
 from mlbench.compare.index_costs import IndexCostOptions, IndexCosts, compare_indexes
 from mlbench.compare.pairing import ResultWithRanks
@@ -15,7 +15,7 @@ from mlbench.evaluation.verify import read_pair
 from mlbench.io.document import to_json
 from mlbench.reports.index_costs.render import index_console, index_markdown, index_page
 from mlbench.reports.result.formats import as_text, save
-from mlbench.results import LARGEST_SEED, MOST_RESAMPLES
+from mlbench.results import LARGEST_SEED
 
 _WRITERS: Mapping[str, Callable[[IndexCosts], str]] = MappingProxyType(
     {
@@ -37,14 +37,7 @@ Examples:
 )
 @click.argument("exact", type=click.Path(path_type=Path), metavar="EXACT")
 @click.argument("results", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RESULT...")
-@click.option(
-    "--resamples",
-    type=click.IntRange(2, MOST_RESAMPLES),
-    default=2000,
-    show_default=True,
-    metavar="N",
-    help="Resamples of the intervals.",
-)
+@resamples_option
 @click.option("--seed", type=click.IntRange(0, LARGEST_SEED), default=0, show_default=True, help="Seed of them.")
 @click.option(
     "--write",
@@ -53,7 +46,7 @@ Examples:
     metavar="FILE",
     help="Write a file as well: .html with plots, .md, .json or .txt. May be repeated.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the document instead of tables.")
+@document_option
 @pass_screen
 def command(
     screen: Screen,

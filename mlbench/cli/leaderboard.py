@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from mlbench.cli.options import json_option
 from mlbench.cli.progress import Screen, pass_screen
 from mlbench.cli.report import result_paths
 from mlbench.errors import RefusedEntry, UnknownName
@@ -30,36 +31,6 @@ def board_option(function: Command) -> Command:
         metavar="DIR",
         help="The leaderboard's folder, with tasks/ and entries/.",
     )(function)
-
-
-@click.command(
-    epilog="""\b
-Examples:
-  mlbench leaderboard build
-  mlbench leaderboard build --out public"""
-)
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    default=Path("build", "leaderboard"),
-    show_default=True,
-    metavar="DIR",
-    help="Where the site goes, in place of an older one.",
-)
-@board_option
-@pass_screen
-def build(screen: Screen, /, out: Path, folder: Path) -> None:
-    """Write the site of the leaderboard: plain files that need no server and ask no other for anything.
-
-    Every entry is checked first, as `check` does; while one is refused, nothing is written. The same entries give the
-    same bytes.
-    """
-    from mlbench.leaderboard.site import build_site, read_entries
-
-    progress = screen.progress()
-    entries = read_entries(Board(folder), progress=progress)
-    build_site(entries, out, progress=progress)
-    click.echo(f"{out / 'index.html'}: {count(len(entries), 'entry')}")
 
 
 @click.group(
@@ -112,7 +83,7 @@ Examples:
   mlbench leaderboard check our-model --json""",
 )
 @click.argument("names", nargs=-1, metavar="[NAME]...")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+@json_option
 @board_option
 def check(names: Sequence[str], as_json: bool, folder: Path) -> int:
     """Check the entries called NAME, or all of them: one line each; exit code 1 when one is refused.
@@ -152,7 +123,35 @@ def accept_(results: Sequence[Path], replace: bool, folder: Path) -> None:
         click.echo(Board(folder).take(accept(result, ranks), replace=replace))
 
 
-command.add_command(build)
+@command.command(
+    "build",
+    epilog="""\b
+Examples:
+  mlbench leaderboard build
+  mlbench leaderboard build --out public""",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("build", "leaderboard"),
+    show_default=True,
+    metavar="DIR",
+    help="Where the site goes, in place of an older one.",
+)
+@board_option
+@pass_screen
+def build(screen: Screen, /, out: Path, folder: Path) -> None:
+    """Write the site of the leaderboard: plain files that need no server and ask no other for anything.
+
+    Every entry is checked first, as `check` does; while one is refused, nothing is written. The same entries give the
+    same bytes.
+    """
+    from mlbench.leaderboard.site import build_site, read_entries
+
+    progress = screen.progress()
+    entries = read_entries(Board(folder), progress=progress)
+    build_site(entries, out, progress=progress)
+    click.echo(f"{out / 'index.html'}: {count(len(entries), 'entry')}")
 
 
 def _checked_row(board: Board, name: str) -> dict[str, object]:

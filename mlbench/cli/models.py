@@ -12,12 +12,11 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from mlbench import entry_points, members
+from mlbench.cli.options import json_option
 from mlbench.cli.progress import console
 from mlbench.errors import UserError
 from mlbench.open_model import load_scheme
 from mlbench.protocols import ModelLoader
-
-as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 
 
 class Key(TypedDict):
@@ -47,7 +46,7 @@ def command(context: click.Context) -> None:
 
 
 @command.command("list")
-@as_json
+@json_option
 def list_(as_json: bool = False) -> None:
     """List what may stand before the colon in `--model SCHEME:LOCATOR`.
 
@@ -73,7 +72,7 @@ def list_(as_json: bool = False) -> None:
 
 @command.command()
 @click.argument("scheme")
-@as_json
+@json_option
 def show(scheme: str, as_json: bool) -> None:
     """Explain a kind of retriever: the keys that it takes with `--set KEY=VALUE`, and its default model.
 
@@ -104,9 +103,9 @@ def quantise(folder: Path, target: Path) -> None:
     \b
     Example: mlbench models quantise checkpoints/static-cross small
     """
-    from mlbench.retrievers.static_checkpoint import quantise as write
+    from mlbench.retrievers import static_checkpoint
 
-    write(folder, target)
+    static_checkpoint.quantise(folder, target)
     size = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
     click.echo(f"{target}: {size / 1e6:.1f} MB; measure it: mlbench run --model {target}")
 

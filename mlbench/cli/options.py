@@ -1,4 +1,4 @@
-"""Options that several commands share: `--set KEY=VALUE`, `--languages ar,en`, `--write FILE`."""
+"""Options that several commands share: `--set KEY=VALUE`, `--languages ar,en`, `--write FILE`, `--json`."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -8,6 +8,18 @@ import click
 
 from mlbench.collection.languages import check_language
 from mlbench.errors import UserError
+from mlbench.results import MOST_RESAMPLES
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+document_option = click.option("--json", "as_json", is_flag=True, help="Print the document instead of tables.")
+resamples_option = click.option(
+    "--resamples",
+    type=click.IntRange(2, MOST_RESAMPLES),
+    default=2000,
+    show_default=True,
+    metavar="N",
+    help="Resamples of the intervals.",
+)
 
 
 def assignments(

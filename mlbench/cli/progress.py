@@ -82,6 +82,7 @@ def console() -> "Console":
     return Console(markup=False, highlight=False, emoji=False, width=width)
 
 
+# No `Silence` of the protocols, which bring numpy: `mlbench --help` does without.
 class Warnings:
     """A `Progress` that says nothing but warnings."""
 

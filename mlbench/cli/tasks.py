@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from mlbench.cli.options import language_list
+from mlbench.cli.options import json_option, language_list
 from mlbench.cli.progress import Screen, console, pass_screen
 from mlbench.collection.languages import IMAGE, settings_of
 from mlbench.collection.records import Collection, Image
@@ -18,47 +18,6 @@ from mlbench.tasks.files import find, find_all, provide
 from mlbench.tasks.load import is_sharded, load_collection, provide_images
 from mlbench.tasks.task import DeclaredFile, Task, load_task, task_names
 
-
-@click.command(
-    epilog="""\b
-Examples:
-  mlbench tasks make mini-images ./mini-images
-  mlbench tasks make mini-images ./more --drawings 100 --seed 2
-  mlbench tasks check ./mini-images/test""",
-)
-@click.argument("name", type=click.Choice(["mini-images"]), metavar="NAME")
-@click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
-@click.option(
-    "--drawings",
-    type=click.IntRange(min=1, max=1000),
-    default=40,
-    show_default=True,
-    metavar="N",
-    help="Images for training of each combination.",
-)
-@click.option(
-    "--seed",
-    type=click.IntRange(min=1, max=2**32 - 1),
-    default=1,
-    show_default=True,
-    metavar="N",
-    help="Of the images for training; those for evaluation are always the same.",
-)
-@pass_screen
-def make_group(screen: Screen, name: str, folder: Path, drawings: int, seed: int) -> None:
-    """Draw the images of mini-images and caption them in 11 languages: DIR/test and DIR/train.
-
-    An image shows one to four shapes of one kind and colour. DIR/test is what `--task mini-images` measures: 64
-    combinations that DIR/train has not, though it has each shape, colour and count, and each pair of them.
-    """
-    from mlbench.tasks.mini_images.drawing import make
-
-    test, train = make(folder, seed=seed, drawings=drawings, progress=screen.progress())
-    for part, images, use in (("test", test, "evaluation"), ("train", train, "training")):
-        click.echo(f"{shlex.quote(str(folder / part))}: {images:,} images for {use}, captioned in 11 languages")
-
-
-as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 data_dir = click.option(
     "--data-dir",
     type=click.Path(path_type=Path),
@@ -87,11 +46,8 @@ def command(context: click.Context) -> None:
         context.invoke(list_)
 
 
-command.add_command(make_group, "make")
-
-
 @command.command("list")
-@as_json
+@json_option
 def list_(as_json: bool = False) -> None:
     """List the tasks that come with mlbench.
 
@@ -124,7 +80,7 @@ def list_(as_json: bool = False) -> None:
 
 @command.command()
 @click.argument("task", metavar="NAME|FILE|FOLDER")
-@as_json
+@json_option
 def show(task: str, as_json: bool) -> None:
     """Show all that a task says, its licence and citation among it.
 
@@ -193,6 +149,46 @@ def download(screen: Screen, names: tuple[str, ...], data_dir: Path | None, lang
         if task.images is not None and any(file.url for file in task.files):
             narrowed = task.model_copy(update={"languages": languages or task.languages})
             click.echo(_provided_images(narrowed, data_dir, screen.progress()))
+
+
+@command.command(
+    "make",
+    epilog="""\b
+Examples:
+  mlbench tasks make mini-images ./mini-images
+  mlbench tasks make mini-images ./more --drawings 100 --seed 2
+  mlbench tasks check ./mini-images/test""",
+)
+@click.argument("name", type=click.Choice(["mini-images"]), metavar="NAME")
+@click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
+@click.option(
+    "--drawings",
+    type=click.IntRange(min=1, max=1000),
+    default=40,
+    show_default=True,
+    metavar="N",
+    help="Images for training of each combination.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(min=1, max=2**32 - 1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Of the images for training; those for evaluation are always the same.",
+)
+@pass_screen
+def make_(screen: Screen, name: str, folder: Path, drawings: int, seed: int) -> None:
+    """Draw the images of mini-images and caption them in 11 languages: DIR/test and DIR/train.
+
+    An image shows one to four shapes of one kind and colour. DIR/test is what `--task mini-images` measures: 64
+    combinations that DIR/train has not, though it has each shape, colour and count, and each pair of them.
+    """
+    from mlbench.tasks.mini_images.drawing import make
+
+    test, train = make(folder, seed=seed, drawings=drawings, progress=screen.progress())
+    for part, images, use in (("test", test, "evaluation"), ("train", train, "training")):
+        click.echo(f"{shlex.quote(str(folder / part))}: {images:,} images for {use}, captioned in 11 languages")
 
 
 def _provided_images(task: Task, data_dir: Path | None, progress: Progress) -> str:

@@ -18,6 +18,10 @@ from mlbench.results import Result, TaskInfo, results_in
 
 ENTRIES = Path("leaderboard") / "entries"
 """Where entries of a leaderboard lie, below the current folder."""
+OF_DEPTH = frozenset(
+    {"rank_distance", "rank_distance_median", "rank_distance_log2", "max_rank", "max_rank_norm", "rank_spread"}
+)
+"""The bias scores that depend on where lists end, and are compared only where both sides' lists are equally long."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +39,22 @@ class Side:
 
     name: str
     by_task: Mapping[str, tuple[ResultWithRanks, ...]]
+
+
+@dataclass(frozen=True, eq=False)
+class PairedRanks:
+    """The counts of both sides on one task, one `Ranks` for each training seed, and what they can be asked.
+
+    `shared_only` says that languages were left out.
+    """
+
+    task: TaskInfo
+    languages: tuple[str, ...]
+    shared_only: bool
+    settings: tuple[Setting, ...]
+    bias_scores: tuple[str, ...]
+    base: tuple[Ranks, ...]
+    candidate: tuple[Ranks, ...]
 
 
 def find_side(name: str) -> Side:
@@ -96,71 +116,6 @@ def _recipe(training: Provenance) -> dict[str, JsonValue]:
 def _seed(measured: ResultWithRanks) -> int:
     training = measured.result.retriever.training
     return training.seed if training is not None and training.seed is not None else 0
-
-
-def restrict(ranks: Ranks, languages: Collection[str]) -> Ranks:
-    """Return the counts of queries and documents in some of the languages; the top of the lists is left out.
-
-    Topics, clusters and queries are numbered as in a run with these languages alone. A ranker's pools that hold another
-    language are left out: what stands ahead in them is not known. Images stay with their captions, whose closest other
-    caption is not known among fewer.
-    """
-    kept = np.flatnonzero(np.isin(ranks.languages, [*languages, IMAGE]))
-    names = set(ranks.languages[kept].tolist())
-    columns = [index for index, column in enumerate(ranks.columns) if names.issuperset(column.split("+"))]
-    queries = np.flatnonzero(np.isin(ranks.query_languages, kept))
-    rows = np.flatnonzero(np.isin(ranks.row_queries, queries) & np.isin(ranks.row_languages, kept))
-    topics, query_topics = np.unique(ranks.query_topics[queries], return_inverse=True)
-    clusters = np.unique(ranks.topic_clusters[topics], return_inverse=True)[1]
-    documents, row_documents = np.unique(ranks.row_documents[rows], return_inverse=True)
-    return replace(
-        ranks,
-        languages=ranks.languages[kept],
-        columns=ranks.columns[columns],
-        column_sizes=ranks.column_sizes[columns],
-        topic_ids=ranks.topic_ids[topics],
-        topic_clusters=clusters.astype(np.int32),
-        query_topics=query_topics.astype(np.int32),
-        query_languages=np.searchsorted(kept, ranks.query_languages[queries]).astype(np.int32),
-        document_ids=ranks.document_ids[documents],
-        document_languages=np.searchsorted(kept, ranks.document_languages[documents]).astype(np.int32),
-        row_queries=np.searchsorted(queries, ranks.row_queries[rows]).astype(np.int32),
-        row_documents=row_documents.astype(np.int32),
-        row_grades=ranks.row_grades[rows],
-        ahead=ranks.ahead[rows][:, columns],
-        ties=ranks.ties[rows][:, columns],
-        top=np.empty((len(queries), 0), dtype=np.int32),
-        listed=ranks.listed[queries][:, columns],
-        alignment=None if ranks.alignment is None else _without_others(ranks.alignment[rows]),
-    )
-
-
-def _without_others(alignment: NDArray[np.float32]) -> NDArray[np.float32]:
-    found = alignment.copy()
-    found[:, 1] = np.nan
-    return found
-
-
-OF_DEPTH = frozenset(
-    {"rank_distance", "rank_distance_median", "rank_distance_log2", "max_rank", "max_rank_norm", "rank_spread"}
-)
-"""The bias scores that depend on where lists end, and are compared only where both sides' lists are equally long."""
-
-
-@dataclass(frozen=True, eq=False)
-class PairedRanks:
-    """The counts of both sides on one task, one `Ranks` for each training seed, and what they can be asked.
-
-    `shared_only` says that languages were left out.
-    """
-
-    task: TaskInfo
-    languages: tuple[str, ...]
-    shared_only: bool
-    settings: tuple[Setting, ...]
-    bias_scores: tuple[str, ...]
-    base: tuple[Ranks, ...]
-    candidate: tuple[Ranks, ...]
 
 
 def pair_up(
@@ -235,6 +190,11 @@ def _settings(result: Result, languages: frozenset[str]) -> tuple[Setting, ...]:
     return settings_of(sorted(languages), {each.kind for each in result.settings})
 
 
+def _share(measured: ResultWithRanks, languages: frozenset[str]) -> Ranks:
+    whole = languages == frozenset(measured.result.task.languages)
+    return measured.ranks if whole else restrict(measured.ranks, languages)
+
+
 def _equally_deep(counts: Sequence[Ranks]) -> bool:
     """Say whether the lists over the pool of all languages, and of all images, end at the same depth for each query."""
     wholes = [counts[0].spoken_languages, *([(IMAGE,)] if counts[0].has_images else [])]
@@ -245,6 +205,44 @@ def _equally_deep(counts: Sequence[Ranks]) -> bool:
     return True
 
 
-def _share(measured: ResultWithRanks, languages: frozenset[str]) -> Ranks:
-    whole = languages == frozenset(measured.result.task.languages)
-    return measured.ranks if whole else restrict(measured.ranks, languages)
+def restrict(ranks: Ranks, languages: Collection[str]) -> Ranks:
+    """Return the counts of queries and documents in some of the languages; the top of the lists is left out.
+
+    Topics, clusters and queries are numbered as in a run with these languages alone. A ranker's pools that hold another
+    language are left out: what stands ahead in them is not known. Images stay with their captions, whose closest other
+    caption is not known among fewer.
+    """
+    kept = np.flatnonzero(np.isin(ranks.languages, [*languages, IMAGE]))
+    names = set(ranks.languages[kept].tolist())
+    columns = [index for index, column in enumerate(ranks.columns) if names.issuperset(column.split("+"))]
+    queries = np.flatnonzero(np.isin(ranks.query_languages, kept))
+    rows = np.flatnonzero(np.isin(ranks.row_queries, queries) & np.isin(ranks.row_languages, kept))
+    topics, query_topics = np.unique(ranks.query_topics[queries], return_inverse=True)
+    clusters = np.unique(ranks.topic_clusters[topics], return_inverse=True)[1]
+    documents, row_documents = np.unique(ranks.row_documents[rows], return_inverse=True)
+    return replace(
+        ranks,
+        languages=ranks.languages[kept],
+        columns=ranks.columns[columns],
+        column_sizes=ranks.column_sizes[columns],
+        topic_ids=ranks.topic_ids[topics],
+        topic_clusters=clusters.astype(np.int32),
+        query_topics=query_topics.astype(np.int32),
+        query_languages=np.searchsorted(kept, ranks.query_languages[queries]).astype(np.int32),
+        document_ids=ranks.document_ids[documents],
+        document_languages=np.searchsorted(kept, ranks.document_languages[documents]).astype(np.int32),
+        row_queries=np.searchsorted(queries, ranks.row_queries[rows]).astype(np.int32),
+        row_documents=row_documents.astype(np.int32),
+        row_grades=ranks.row_grades[rows],
+        ahead=ranks.ahead[rows][:, columns],
+        ties=ranks.ties[rows][:, columns],
+        top=np.empty((len(queries), 0), dtype=np.int32),
+        listed=ranks.listed[queries][:, columns],
+        alignment=None if ranks.alignment is None else _without_others(ranks.alignment[rows]),
+    )
+
+
+def _without_others(alignment: NDArray[np.float32]) -> NDArray[np.float32]:
+    found = alignment.copy()
+    found[:, 1] = np.nan
+    return found

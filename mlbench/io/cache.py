@@ -11,6 +11,12 @@ from mlbench.errors import DataError
 from mlbench.io.atomic import remove_leftovers, whole_folder
 
 _OFFLINE = ("MLBENCH_OFFLINE", "HF_HUB_OFFLINE")
+GRAPHS = "graphs"
+"""The folder in the cache folder where what was made of checkpoints for other libraries is kept, each in its own."""
+STREAMS = "streams"
+"""The folder in the cache folder where runs leave what they have counted of corpora that are read shard by shard."""
+TRAINING = "training"
+"""The folder in the cache folder where trainings keep what they make of their data, each thing in its own folder."""
 
 
 def cache_dir() -> Path:
@@ -21,14 +27,6 @@ def cache_dir() -> Path:
 def offline() -> bool:
     """Say whether `$MLBENCH_OFFLINE` or `$HF_HUB_OFFLINE` forbids downloads."""
     return any(os.environ.get(name, "").strip().lower() in {"1", "true", "yes", "on"} for name in _OFFLINE)
-
-
-GRAPHS = "graphs"
-"""The folder in the cache folder where what was made of checkpoints for other libraries is kept, each in its own."""
-STREAMS = "streams"
-"""The folder in the cache folder where runs leave what they have counted of corpora that are read shard by shard."""
-TRAINING = "training"
-"""The folder in the cache folder where trainings keep what they make of their data, each thing in its own folder."""
 
 
 def kept_folder(name: str, write: Callable[[Path], None], *, last: str) -> Path:

@@ -26,6 +26,12 @@ _BLOCK_BYTES = 1 << 20
 # Names that are no UTF-8 are value errors, unknown ways of packing and passwords runtime errors.
 _DAMAGES = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, RuntimeError, ValueError)
 Opening = Callable[[], IO[bytes]]
+# LZMA takes the memory that its header asks for; numpy writes these two.
+_METHODS = (ZIP_STORED, ZIP_DEFLATED)
+# Zeros fold a thousandfold, an archive with real numbers in some of its arrays some forty times.
+_MOST_FOLDED = 100
+_SPARE = 2**26
+_LARGEST_NUMBER = 10**15
 
 
 def unpack(archive: Path, wanted: Mapping[str, Path]) -> Iterator[str]:
@@ -94,13 +100,6 @@ def _readable(archive: Path) -> Iterator[None]:
         raise DataError(f"{archive} cannot be unpacked{where}: {error.strerror or error}") from error
 
 
-# LZMA takes the memory that its header asks for; numpy writes these two.
-_METHODS = (ZIP_STORED, ZIP_DEFLATED)
-# Zeros fold a thousandfold, an archive with real numbers in some of its arrays some forty times.
-_MOST_FOLDED = 100
-_SPARE = 2**26
-
-
 def read_arrays(
     path: Path, names: Collection[str], largest: int, *, optional: Collection[str] = ()
 ) -> dict[str, NDArray[np.generic]]:
@@ -152,9 +151,6 @@ def _read(archive: ZipFile, member: ZipInfo) -> NDArray[np.generic]:
         if stream.read(1):
             raise ValueError(f"{member.filename} goes on after its array")
     return array
-
-
-_LARGEST_NUMBER = 10**15
 
 
 def parse(content: bytes) -> object:

@@ -43,57 +43,6 @@ _MOMENT = re.compile(r"[0-9]{4}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-5]
 _LARGEST_DIM = 10**6
 _MOST_CPUS = 10**5
 _LONGEST_SPEC = 200
-
-
-def claims_fault(result: Result) -> str:
-    """Say which claim of a result cannot be true, or nothing."""
-    return _retriever_fault(result.retriever) or _cost_fault(result.cost) or _environment_fault(result.environment)
-
-
-def _retriever_fault(retriever: RetrieverInfo) -> str:
-    if not 0 < len(retriever.spec) <= _LONGEST_SPEC:
-        return f"retriever.spec has {len(retriever.spec):,} characters"
-    training = retriever.training
-    digests = {"fingerprint": retriever.fingerprint}
-    if training is not None:
-        digests["training.recipe_fingerprint"] = training.recipe_fingerprint
-        digests |= {f"training.data[{index}].fingerprint": data.fingerprint for index, data in enumerate(training.data)}
-    if fault := _unlike(_DIGEST, "SHA-256", digests):
-        return f"retriever.{fault}"
-    if retriever.kind == "ranker":
-        dense = retriever.dim is not None or retriever.similarity is not None
-        return "retriever.dim and similarity are an encoder's" if dense else ""
-    if retriever.dim is None or not 0 < retriever.dim <= _LARGEST_DIM or retriever.similarity is None:
-        return "retriever.dim or similarity is not that of an encoder"
-    return ""
-
-
-def _cost_fault(cost: Cost) -> str:
-    numbers = cost.model_dump(exclude={"finished_at", "indexes"})
-    negative = [name for name, value in numbers.items() if value is not None and value < 0]
-    if negative:
-        return f"cost.{negative[0]} is negative"
-    if cost.encoded_texts is not None and (cost.texts is None or cost.encoded_texts > cost.texts):
-        return "cost.encoded_texts is more than there are texts"
-    if cost.encoded_images is not None and (cost.images is None or cost.encoded_images > cost.images):
-        return "cost.encoded_images is more than there are images"
-    return _unlike(_MOMENT, "moment in UTC", {"cost.finished_at": cost.finished_at})
-
-
-def _environment_fault(environment: Environment) -> str:
-    if environment.cpus is not None and not 0 < environment.cpus <= _MOST_CPUS:
-        return "environment.cpus is no number of processors"
-    versions = {"mlbench": environment.mlbench, "python": environment.python, **environment.libraries}
-    if fault := _unlike(_VERSION, "version", versions):
-        return f"environment.{fault}"
-    commit = environment.git_commit
-    return "" if commit is None else _unlike(_COMMIT, "commit", {"environment.git_commit": commit})
-
-
-def _unlike(pattern: re.Pattern[str], what: str, texts: Mapping[str, str]) -> str:
-    return next((f"{name} is no {what}" for name, text in texts.items() if not pattern.fullmatch(text)), "")
-
-
 _MOST_TASKS = 50
 _LARGEST_ENTRY = 2**18
 _ADDRESS = re.compile(r"https://([a-z0-9-]+\.)+[a-z]{2,}(/[A-Za-z0-9._~%?=&#+:@/-]*)?")
@@ -267,3 +216,52 @@ def check_distinct(board: Board, entry: Entry) -> None:
             continue
         for shared in sorted(own.keys() & files.values()):
             raise RefusedEntry(f"its ranks of {own[shared]} are those of {other}: every entry is a system of its own")
+
+
+def claims_fault(result: Result) -> str:
+    """Say which claim of a result cannot be true, or nothing."""
+    return _retriever_fault(result.retriever) or _cost_fault(result.cost) or _environment_fault(result.environment)
+
+
+def _retriever_fault(retriever: RetrieverInfo) -> str:
+    if not 0 < len(retriever.spec) <= _LONGEST_SPEC:
+        return f"retriever.spec has {len(retriever.spec):,} characters"
+    training = retriever.training
+    digests = {"fingerprint": retriever.fingerprint}
+    if training is not None:
+        digests["training.recipe_fingerprint"] = training.recipe_fingerprint
+        digests |= {f"training.data[{index}].fingerprint": data.fingerprint for index, data in enumerate(training.data)}
+    if fault := _unlike(_DIGEST, "SHA-256", digests):
+        return f"retriever.{fault}"
+    if retriever.kind == "ranker":
+        dense = retriever.dim is not None or retriever.similarity is not None
+        return "retriever.dim and similarity are an encoder's" if dense else ""
+    if retriever.dim is None or not 0 < retriever.dim <= _LARGEST_DIM or retriever.similarity is None:
+        return "retriever.dim or similarity is not that of an encoder"
+    return ""
+
+
+def _cost_fault(cost: Cost) -> str:
+    numbers = cost.model_dump(exclude={"finished_at", "indexes"})
+    negative = [name for name, value in numbers.items() if value is not None and value < 0]
+    if negative:
+        return f"cost.{negative[0]} is negative"
+    if cost.encoded_texts is not None and (cost.texts is None or cost.encoded_texts > cost.texts):
+        return "cost.encoded_texts is more than there are texts"
+    if cost.encoded_images is not None and (cost.images is None or cost.encoded_images > cost.images):
+        return "cost.encoded_images is more than there are images"
+    return _unlike(_MOMENT, "moment in UTC", {"cost.finished_at": cost.finished_at})
+
+
+def _environment_fault(environment: Environment) -> str:
+    if environment.cpus is not None and not 0 < environment.cpus <= _MOST_CPUS:
+        return "environment.cpus is no number of processors"
+    versions = {"mlbench": environment.mlbench, "python": environment.python, **environment.libraries}
+    if fault := _unlike(_VERSION, "version", versions):
+        return f"environment.{fault}"
+    commit = environment.git_commit
+    return "" if commit is None else _unlike(_COMMIT, "commit", {"environment.git_commit": commit})
+
+
+def _unlike(pattern: re.Pattern[str], what: str, texts: Mapping[str, str]) -> str:
+    return next((f"{name} is no {what}" for name, text in texts.items() if not pattern.fullmatch(text)), "")

@@ -31,6 +31,24 @@ _ELSEWHERE = 2**32 - 1
 _VERSION, _OLDER_VERSION = 45, 20
 _SYSTEMS = (3, 0)
 _CHUNK = 2**20
+LONGEST = 4000
+"""Characters of one text; a task's titles and summaries are shorter by their own rules."""
+DEEPEST = 16
+MOST_VALUES = 100_000
+# Letters by category that leave no mark on the page.
+_INVISIBLE = frozenset("\u115f\u1160\u2800\u3164\uffa0\u034f")
+_MOST_MARKS = 4
+_MARKUP = re.compile(r"[<>]|&(#\w+|\w+);|\]\(|`")
+_ADDRESS = re.compile(r"https?://[\w.-]+[^\s\"'\\]*")
+_PATHS = {
+    "a home path": re.compile(r"(?<!\w)~[\w.-]*/|(?<!\w)~$"),
+    "a path that leaves its folder": re.compile(r"(?<![\w.])\.\.(?![\w.])"),
+    "an address that is not https": re.compile(r"(?i)(?<!\w)(file|javascript|vbscript):|(?<!\w)data:[\w.+-]*/"),
+    "an absolute path": re.compile(r"(?<![\w.)\]/])/[^\s/]|(?<![\w/])/$|//|(?<!\w)[A-Za-z]:[\\/]|\\"),
+}
+Document = TypeVar("Document", bound=BaseModel)
+LARGEST_DOCUMENT = 2 * 2**20
+LARGEST_RANKS = 16 * 2**20
 
 
 def check_archive(content: bytes, names: Sequence[str], largest: int) -> None:
@@ -141,23 +159,6 @@ def _finish(stream: "zlib._Decompress", last: int, most: int) -> bytes | None:
     return part if copy.eof and not copy.unused_data else None
 
 
-LONGEST = 4000
-"""Characters of one text; a task's titles and summaries are shorter by their own rules."""
-DEEPEST = 16
-MOST_VALUES = 100_000
-# Letters by category that leave no mark on the page.
-_INVISIBLE = frozenset("\u115f\u1160\u2800\u3164\uffa0\u034f")
-_MOST_MARKS = 4
-_MARKUP = re.compile(r"[<>]|&(#\w+|\w+);|\]\(|`")
-_ADDRESS = re.compile(r"https?://[\w.-]+[^\s\"'\\]*")
-_PATHS = {
-    "a home path": re.compile(r"(?<!\w)~[\w.-]*/|(?<!\w)~$"),
-    "a path that leaves its folder": re.compile(r"(?<![\w.])\.\.(?![\w.])"),
-    "an address that is not https": re.compile(r"(?i)(?<!\w)(file|javascript|vbscript):|(?<!\w)data:[\w.+-]*/"),
-    "an absolute path": re.compile(r"(?<![\w.)\]/])/[^\s/]|(?<![\w/])/$|//|(?<!\w)[A-Za-z]:[\\/]|\\"),
-}
-
-
 def text_fault(text: str, *, lines: bool = False) -> str:
     """Say why a text may not be shown, or nothing; `lines` lets it have line breaks, as prompts do."""
     if len(text) > LONGEST:
@@ -219,11 +220,6 @@ def _is_stacked(text: str) -> bool:
         if marks > _MOST_MARKS:
             return True
     return False
-
-
-Document = TypeVar("Document", bound=BaseModel)
-LARGEST_DOCUMENT = 2 * 2**20
-LARGEST_RANKS = 16 * 2**20
 
 
 def list_folder(folder: Path, most: int) -> tuple[str, ...]:

@@ -11,6 +11,9 @@ from mlbench.measures.ranked import UNRETRIEVED
 from mlbench.ranking.ranks import MISSING, UNKNOWN, Ranks, can_answer, pool_counts
 
 Integers = NDArray[np.int64]
+Floats = NDArray[np.float64]
+# Cosines are rounded to 32 bits, and near 1 that is a large part of an angle.
+_SLACK = 1e-3
 
 
 def counts_fault(ranks: Ranks, kind: Literal["encoder", "ranker"], settings: Sequence[Setting]) -> str:
@@ -152,11 +155,6 @@ def _languages_fault(ranks: Ranks, rows: Integers, place: Integers) -> str:
         if (until[queries, last] != np.maximum(ranks.ahead[rows, index], 0)).any():
             return "top has documents of other languages ahead of a relevant one than its counts"
     return ""
-
-
-Floats = NDArray[np.float64]
-# Cosines are rounded to 32 bits, and near 1 that is a large part of an angle.
-_SLACK = 1e-3
 
 
 def alignment_fault(ranks: Ranks) -> str:

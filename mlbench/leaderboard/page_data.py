@@ -22,7 +22,7 @@ from mlbench.reports.grid import POOL
 from mlbench.results import Bounds, Result, SettingResult
 
 Plain = None | bool | int | float | str | Sequence["Plain"] | Mapping[str, "Plain"]
-MEASURES = ("AP", "R@1", "R@10")
+DRAWN_MEASURES = ("AP", "R@1", "R@10")
 """The measures that are drawn of every setting, beside the primary one."""
 _DIRECTIONS: tuple[Kind, ...] = ("text_to_image", "image_to_text")
 _DISTANCE = "rank_distance"
@@ -45,7 +45,7 @@ def pack(values: Sequence[float | None], unit: float = _UNIT) -> str:
 
 def drawn_measures(result: Result) -> list[str]:
     """Return the measures that are drawn of a result, the primary one first."""
-    primary, shown = result.task.primary_measure, MEASURES if result.image_text is None else IMAGE_MEASURES
+    primary, shown = result.task.primary_measure, DRAWN_MEASURES if result.image_text is None else IMAGE_MEASURES
     return [primary, *(name for name in shown if name in result.task.measures and name != primary)]
 
 

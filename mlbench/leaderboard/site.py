@@ -16,8 +16,7 @@ from mlbench.leaderboard.columns import IMAGE_MEASURES, MEASURES, title
 from mlbench.leaderboard.entries import Entry
 from mlbench.leaderboard.entry_page import entry_page
 from mlbench.leaderboard.overview import facts, overview, size
-from mlbench.leaderboard.page_data import MEASURES as DRAWN
-from mlbench.leaderboard.page_data import entry_values, script, task_values
+from mlbench.leaderboard.page_data import DRAWN_MEASURES, entry_values, script, task_values
 from mlbench.leaderboard.standings import (
     CheckedResult,
     EntryPair,
@@ -178,7 +177,7 @@ def pages(entries: Sequence[Shown], pairs: Pairs, *, flips: int = FLIPS) -> Iter
             sizes=[(most, size(most)) for most in _SIZES],
         ),
     )
-    drawn = [(measure, title(measure)) for measure in (*DRAWN, *(IMAGE_MEASURES if has_images else ()))]
+    drawn = [(measure, title(measure)) for measure in (*DRAWN_MEASURES, *(IMAGE_MEASURES if has_images else ()))]
     verified = [each.entry for each in entries if each.tasks]
     yield "compare.html", render("compare", page="compare", entries=verified, tasks=measured, drawn=drawn)
     yield "about.html", render("about", page="about", about=about(every))

@@ -31,14 +31,20 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Module
 
-
 States = NDArray[np.float32]
 Run = Callable[[Mapping[str, NDArray[np.int64]]], States]
 """What computes a graph: its inputs by name, each (texts, tokens), to the states of all tokens (texts, tokens, dim)."""
+Backend = Literal["torch", "onnx", "openvino"]
 EXPORTERS = ("torch", "transformers", "onnx", "onnxscript")
 """The libraries that decide what a graph looks like."""
 # The shapes of an example mean nothing to a graph, as long as no two are equal or 1.
 _EXAMPLE = (3, 8)
+# How far states may lie from those of torch in fp32, in units of the largest: rounding stays far below it.
+_TOLERANCE: dict[DType, float] = {"fp32": 1e-3, "bf16": 0.2, "fp16": 0.05}
+_GRAPH = "model.onnx"
+_SUMS = "sums.json"
+_OPENVINO_TYPES: dict[DType, str] = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
+_REPORTER = "openvino_telemetry"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +53,71 @@ class Call:
 
     inputs: tuple[str, ...]
     output: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Library:
+    """A library that computes graphs: its import, what its absence is called, its precisions, and how it opens one."""
+
+    module: str
+    name: str
+    dtypes: Callable[[], list[DType]]
+    open: Callable[[Path, DType, int], Run]
+
+
+def check_backend(backend: Backend, dtype: DType, runtime: Runtime) -> None:
+    """Raise `MissingExtra` or `RetrieverError` where the backend cannot do what is asked; torch can do everything."""
+    if backend == "torch":
+        return
+    library = _LIBRARIES[backend]
+    if any(find_spec(module) is None for module in (library.module, *EXPORTERS)):
+        raise MissingExtra(library.name, backend)
+    if runtime.device not in (None, "cpu"):
+        raise RetrieverError(
+            f"backend={backend} computes on the processor: leave --device {runtime.device} or the key out"
+        )
+    able = library.dtypes()
+    if dtype not in able:
+        raise RetrieverError(
+            f"dtype={dtype}: backend={backend} computes in {' or '.join(able)} on this processor: "
+            "choose another dtype or backend"
+        )
+
+
+def use_backend(model: "SentenceTransformer", backend: Backend, dtype: DType, digest: str) -> dict[str, Parameter]:
+    """Let the backend compute the model's transformer; return what it adds to the parameters, nothing for torch.
+
+    `model` has weights of float32 on the processor, `digest` tells its checkpoint from others. The graph is made here
+    or comes from the cache folder; whatever graph files the checkpoint has are left alone, as its weights decide.
+    Raises `RetrieverError` where no graph can be made, or where it does not compute what torch does.
+    """
+    import torch
+
+    if backend == "torch":
+        return {}
+    library = _LIBRARIES[backend]
+    versions = {name: version(name).partition("+")[0] for name in (*EXPORTERS, library.module)}
+    made_by = {"checkpoint": digest, **{name: versions[name] for name in EXPORTERS}}
+    key = sha256(json.dumps(made_by, sort_keys=True).encode()).hexdigest()
+    try:
+        call = watch_call(model)
+        name = f"{model[0].config.model_type}-{key[:16]}"
+        with kept_graph(name, lambda path: export_graph(model, call, path)) as path:
+            run = _opened(library, path, dtype, torch.get_num_threads())
+        check_graph(model, call, run, _TOLERANCE[dtype])
+    except RetrieverError as error:
+        raise RetrieverError(f"backend={backend}: {error}: leave backend out, or take another") from error
+    stand_in(model, call, run)
+    shown = ", ".join(f"{name} {versions[name]}" for name in (library.module, *EXPORTERS))
+    return {"backend": backend, "dtype": dtype, "backend_versions": shown}
+
+
+def _opened(library: _Library, path: Path, dtype: DType, threads: int) -> Run:
+    try:
+        return library.open(path, dtype, threads)
+    except Exception as error:
+        # What such libraries raise has no common class.
+        raise RetrieverError(f"{library.module} refuses the graph ({str(error).strip().splitlines()[0]})") from error
 
 
 def watch_call(model: "SentenceTransformer") -> Call:
@@ -67,6 +138,26 @@ def watch_call(model: "SentenceTransformer") -> Call:
     if beside or any(value.ndim != 2 or value.is_floating_point() for value in tensors.values()):
         raise RetrieverError(f"the transformer takes more than tokens: {', '.join(beside or sorted(tensors))}")
     return Call(tuple(tensors), output)
+
+
+def _recorded(model: "SentenceTransformer") -> dict[str, object]:
+    """Return by name what the model passes to its transformer for two texts."""
+    import torch
+
+    transformer = model[0].model
+    seen: dict[str, object] = {}
+
+    def record(passed: Mapping[str, object]) -> object:
+        seen.update(passed)
+        return transformer(**passed)
+
+    model[0].model = _module(transformer.config, record)
+    try:
+        with torch.inference_mode():
+            model[0](dict(model.preprocess(["a cat", "a cat sat on the mat"])))
+    finally:
+        model[0].model = transformer
+    return seen
 
 
 def export_graph(model: "SentenceTransformer", call: Call, path: Path) -> None:
@@ -92,75 +183,6 @@ def export_graph(model: "SentenceTransformer", call: Call, path: Path) -> None:
             ) from error
         finally:
             transformer.set_attn_implementation(attention)
-
-
-def check_graph(model: "SentenceTransformer", call: Call, run: Run, tolerance: float) -> None:
-    """Raise `RetrieverError` where a graph gives other states than the model's transformer does.
-
-    The largest difference is compared with `tolerance` times the largest state.
-    """
-    import torch
-
-    for texts in (["1984"], ["a", "a cat sat on the mat", "a cat " * 30]):
-        features = model.preprocess(texts)
-        inputs = {name: features[name] for name in call.inputs}
-        with torch.inference_mode():
-            wanted = model[0].model(**inputs)[call.output].numpy()
-        found = run({name: value.numpy() for name, value in inputs.items()})
-        if found.shape != wanted.shape or not np.isfinite(found).all():
-            raise RetrieverError("the graph made of the transformer gives no usable states")
-        real = features["attention_mask"].numpy().astype(bool)
-        apart = float(np.abs(found - wanted)[real].max() / np.abs(wanted[real]).max())
-        if apart > tolerance:
-            raise RetrieverError(f"the graph made of the transformer gives other states than torch ({apart:.1g} apart)")
-
-
-def stand_in(model: "SentenceTransformer", call: Call, run: Run) -> None:
-    """Let a graph take the place of the model's transformer, whose weights are given up."""
-    model[0].model = _module(model[0].model.config, partial(_states, call=call, run=run))
-
-
-def _states(passed: Mapping[str, object], call: Call, run: Run) -> "dict[str, Tensor]":
-    import torch
-
-    inputs = {name: passed[name] for name in call.inputs}
-    arrays = {name: value.numpy() for name, value in inputs.items() if isinstance(value, torch.Tensor)}
-    return {call.output: torch.from_numpy(run(arrays))}
-
-
-def _recorded(model: "SentenceTransformer") -> dict[str, object]:
-    """Return by name what the model passes to its transformer for two texts."""
-    import torch
-
-    transformer = model[0].model
-    seen: dict[str, object] = {}
-
-    def record(passed: Mapping[str, object]) -> object:
-        seen.update(passed)
-        return transformer(**passed)
-
-    model[0].model = _module(transformer.config, record)
-    try:
-        with torch.inference_mode():
-            model[0](dict(model.preprocess(["a cat", "a cat sat on the mat"])))
-    finally:
-        model[0].model = transformer
-    return seen
-
-
-def _module(config: object, call: Callable[[Mapping[str, object]], object]) -> "Module":
-    """Return a module for the place of a transformer, which hands what it is passed to `call`."""
-    import torch
-
-    class Hand(torch.nn.Module):  # type: ignore[misc]
-        def __init__(self) -> None:
-            super().__init__()
-            self.config = config
-
-        def forward(self, **passed: object) -> object:
-            return call(passed)
-
-    return Hand()
 
 
 def _export(transformer: "Module", call: Call, path: Path) -> None:
@@ -200,8 +222,53 @@ def _quiet() -> Iterator[None]:
         logging.disable(before)
 
 
-_GRAPH = "model.onnx"
-_SUMS = "sums.json"
+def check_graph(model: "SentenceTransformer", call: Call, run: Run, tolerance: float) -> None:
+    """Raise `RetrieverError` where a graph gives other states than the model's transformer does.
+
+    The largest difference is compared with `tolerance` times the largest state.
+    """
+    import torch
+
+    for texts in (["1984"], ["a", "a cat sat on the mat", "a cat " * 30]):
+        features = model.preprocess(texts)
+        inputs = {name: features[name] for name in call.inputs}
+        with torch.inference_mode():
+            wanted = model[0].model(**inputs)[call.output].numpy()
+        found = run({name: value.numpy() for name, value in inputs.items()})
+        if found.shape != wanted.shape or not np.isfinite(found).all():
+            raise RetrieverError("the graph made of the transformer gives no usable states")
+        real = features["attention_mask"].numpy().astype(bool)
+        apart = float(np.abs(found - wanted)[real].max() / np.abs(wanted[real]).max())
+        if apart > tolerance:
+            raise RetrieverError(f"the graph made of the transformer gives other states than torch ({apart:.1g} apart)")
+
+
+def stand_in(model: "SentenceTransformer", call: Call, run: Run) -> None:
+    """Let a graph take the place of the model's transformer, whose weights are given up."""
+    model[0].model = _module(model[0].model.config, partial(_states, call=call, run=run))
+
+
+def _module(config: object, call: Callable[[Mapping[str, object]], object]) -> "Module":
+    """Return a module for the place of a transformer, which hands what it is passed to `call`."""
+    import torch
+
+    class Hand(torch.nn.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.config = config
+
+        def forward(self, **passed: object) -> object:
+            return call(passed)
+
+    return Hand()
+
+
+def _states(passed: Mapping[str, object], call: Call, run: Run) -> "dict[str, Tensor]":
+    import torch
+
+    inputs = {name: passed[name] for name in call.inputs}
+    arrays = {name: value.numpy() for name, value in inputs.items() if isinstance(value, torch.Tensor)}
+    return {call.output: torch.from_numpy(run(arrays))}
 
 
 @contextmanager
@@ -261,10 +328,6 @@ def _fault(folder: Path) -> str:
 def _sum(path: Path) -> str:
     with path.open("rb") as file:
         return file_digest(file, "sha256").hexdigest()
-
-
-_OPENVINO_TYPES: dict[DType, str] = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
-_REPORTER = "openvino_telemetry"
 
 
 def onnx_dtypes() -> list[DType]:
@@ -331,77 +394,7 @@ def _core() -> "openvino.Core":
     return openvino.Core()
 
 
-Backend = Literal["torch", "onnx", "openvino"]
-# How far states may lie from those of torch in fp32, in units of the largest: rounding stays far below it.
-_TOLERANCE: dict[DType, float] = {"fp32": 1e-3, "bf16": 0.2, "fp16": 0.05}
-
-
-@dataclass(frozen=True, slots=True)
-class _Library:
-    """A library that computes graphs: its import, what its absence is called, its precisions, and how it opens one."""
-
-    module: str
-    name: str
-    dtypes: Callable[[], list[DType]]
-    open: Callable[[Path, DType, int], Run]
-
-
 _LIBRARIES: dict[Backend, _Library] = {
     "onnx": _Library("onnxruntime", "ONNX graphs", onnx_dtypes, open_onnx),
     "openvino": _Library("openvino", "OpenVINO graphs", openvino_dtypes, open_openvino),
 }
-
-
-def check_backend(backend: Backend, dtype: DType, runtime: Runtime) -> None:
-    """Raise `MissingExtra` or `RetrieverError` where the backend cannot do what is asked; torch can do everything."""
-    if backend == "torch":
-        return
-    library = _LIBRARIES[backend]
-    if any(find_spec(module) is None for module in (library.module, *EXPORTERS)):
-        raise MissingExtra(library.name, backend)
-    if runtime.device not in (None, "cpu"):
-        raise RetrieverError(
-            f"backend={backend} computes on the processor: leave --device {runtime.device} or the key out"
-        )
-    able = library.dtypes()
-    if dtype not in able:
-        raise RetrieverError(
-            f"dtype={dtype}: backend={backend} computes in {' or '.join(able)} on this processor: "
-            "choose another dtype or backend"
-        )
-
-
-def use_backend(model: "SentenceTransformer", backend: Backend, dtype: DType, digest: str) -> dict[str, Parameter]:
-    """Let the backend compute the model's transformer; return what it adds to the parameters, nothing for torch.
-
-    `model` has weights of float32 on the processor, `digest` tells its checkpoint from others. The graph is made here
-    or comes from the cache folder; whatever graph files the checkpoint has are left alone, as its weights decide.
-    Raises `RetrieverError` where no graph can be made, or where it does not compute what torch does.
-    """
-    import torch
-
-    if backend == "torch":
-        return {}
-    library = _LIBRARIES[backend]
-    versions = {name: version(name).partition("+")[0] for name in (*EXPORTERS, library.module)}
-    made_by = {"checkpoint": digest, **{name: versions[name] for name in EXPORTERS}}
-    key = sha256(json.dumps(made_by, sort_keys=True).encode()).hexdigest()
-    try:
-        call = watch_call(model)
-        name = f"{model[0].config.model_type}-{key[:16]}"
-        with kept_graph(name, lambda path: export_graph(model, call, path)) as path:
-            run = _opened(library, path, dtype, torch.get_num_threads())
-        check_graph(model, call, run, _TOLERANCE[dtype])
-    except RetrieverError as error:
-        raise RetrieverError(f"backend={backend}: {error}: leave backend out, or take another") from error
-    stand_in(model, call, run)
-    shown = ", ".join(f"{name} {versions[name]}" for name in (library.module, *EXPORTERS))
-    return {"backend": backend, "dtype": dtype, "backend_versions": shown}
-
-
-def _opened(library: _Library, path: Path, dtype: DType, threads: int) -> Run:
-    try:
-        return library.open(path, dtype, threads)
-    except Exception as error:
-        # What such libraries raise has no common class.
-        raise RetrieverError(f"{library.module} refuses the graph ({str(error).strip().splitlines()[0]})") from error

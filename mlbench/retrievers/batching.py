@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
     from mlbench.retrievers.image_text.towers import Features
 
+# Measured on a CPU with a 384-dimensional encoder: a larger budget only adds padding.
+_BUDGETS = {"cpu": (512, 64)}
+_ACCELERATOR_BUDGET = (16384, 512)
+
 
 def image_batches(
     paths: Sequence[Path], prepare: "Callable[[Sequence[Image]], Features]", size: int, threads: int | None = None
@@ -54,11 +58,6 @@ def _prepared(
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
-
-
-# Measured on a CPU with a 384-dimensional encoder: a larger budget only adds padding.
-_BUDGETS = {"cpu": (512, 64)}
-_ACCELERATOR_BUDGET = (16384, 512)
 
 
 def batch_budget(device: str) -> tuple[int, int]:

@@ -19,6 +19,10 @@ from mlbench.retrievers.lucene import EXTRA, LIBRARIES, Analyzers, analyzer_name
 
 Integers = NDArray[np.int64]
 Float32s = NDArray[np.float32]
+# Stays the same as long as the same terms give the same lists.
+_ALGORITHM = "Lucene's BM25 1"
+_HEAP = re.compile(r"([1-9]\d{1,5}m|[1-9]\d{0,2}g)\Z")
+_HASHED = re.compile(r"[0-9a-f]{12}-(.+)\Z", re.DOTALL)
 
 
 def _byte_lengths() -> Integers:
@@ -28,21 +32,6 @@ def _byte_lengths() -> Integers:
 
 
 LENGTHS = _byte_lengths()
-
-
-class TermNumbers:
-    """Numbers for terms, handed out as they come."""
-
-    def __init__(self) -> None:
-        self._numbers: dict[str, int] = {}
-
-    def number(self, texts: Iterable[list[str]]) -> "Terms":
-        """Return the terms of texts as numbers; terms not met before get new ones."""
-        numbers = self._numbers
-        rows = [np.array([numbers.setdefault(term, len(numbers)) for term in text], dtype=np.int32) for text in texts]
-        lengths = np.array([len(row) for row in rows], dtype=np.int64)
-        flat = np.concatenate(rows) if rows else np.zeros(0, dtype=np.int32)
-        return Terms(flat, np.concatenate((np.zeros(1, dtype=np.int64), np.cumsum(lengths))))
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,11 +51,19 @@ class Terms:
         return self.flat[self.edges[text] : self.edges[text + 1]]
 
 
-def join(parts: Sequence[Terms]) -> Terms:
-    """Return the texts of all parts, one part after the other; there is at least one."""
-    starts = np.cumsum([0, *(len(part.flat) for part in parts)])
-    edges = [part.edges[:-1] + start for part, start in zip(parts, starts, strict=False)]
-    return Terms(np.concatenate([part.flat for part in parts]), np.concatenate((*edges, starts[-1:])))
+class TermNumbers:
+    """Numbers for terms, handed out as they come."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, int] = {}
+
+    def number(self, texts: Iterable[list[str]]) -> "Terms":
+        """Return the terms of texts as numbers; terms not met before get new ones."""
+        numbers = self._numbers
+        rows = [np.array([numbers.setdefault(term, len(numbers)) for term in text], dtype=np.int32) for text in texts]
+        lengths = np.array([len(row) for row in rows], dtype=np.int64)
+        flat = np.concatenate(rows) if rows else np.zeros(0, dtype=np.int32)
+        return Terms(flat, np.concatenate((np.zeros(1, dtype=np.int64), np.cumsum(lengths))))
 
 
 class Postings:
@@ -132,32 +129,6 @@ class Postings:
         sums = np.bincount(documents, np.concatenate(shares), minlength=len(self._doc_ids))
         scores: Float32s = sums.astype(np.float32)
         return scores
-
-
-def _idf(frequencies: Integers, n_documents: int) -> Float32s:
-    """Return float32 (terms,); `n_documents` counts those that have a term at all."""
-    idf: Float32s = np.log(1 + (n_documents - frequencies + 0.5) / (frequencies + 0.5)).astype(np.float32)
-    return idf
-
-
-def _norms(lengths: Integers, k1: float, b: float) -> Float32s:
-    """Return for each document 1 / (k1 * (1 - b + b * length / average length)) as Lucene computes it."""
-    filled = max(int((lengths > 0).sum()), 1)
-    average = np.float32(max(int(lengths.sum()), 1) / filled)
-    one, slope, table = np.float32(1), np.float32(b), LENGTHS.astype(np.float32)
-    with np.errstate(divide="ignore"):
-        norms: Float32s = one / (np.float32(k1) * ((one - slope) + slope * table / average))
-    return norms[np.searchsorted(LENGTHS, lengths, side="right") - 1]
-
-
-def _share(weights: Float32s | np.float32, saturations: Float32s) -> Float32s:
-    return weights - weights / saturations
-
-
-# Stays the same as long as the same terms give the same lists.
-_ALGORITHM = "Lucene's BM25 1"
-_HEAP = re.compile(r"([1-9]\d{1,5}m|[1-9]\d{0,2}g)\Z")
-_HASHED = re.compile(r"[0-9a-f]{12}-(.+)\Z", re.DOTALL)
 
 
 class BM25:
@@ -279,6 +250,33 @@ class BM25Ranker:
             kept = texts, self._vocabulary.number(self._analyzers.terms(language, texts))
             self._terms[role, language] = kept
         return kept[1]
+
+
+def join(parts: Sequence[Terms]) -> Terms:
+    """Return the texts of all parts, one part after the other; there is at least one."""
+    starts = np.cumsum([0, *(len(part.flat) for part in parts)])
+    edges = [part.edges[:-1] + start for part, start in zip(parts, starts, strict=False)]
+    return Terms(np.concatenate([part.flat for part in parts]), np.concatenate((*edges, starts[-1:])))
+
+
+def _idf(frequencies: Integers, n_documents: int) -> Float32s:
+    """Return float32 (terms,); `n_documents` counts those that have a term at all."""
+    idf: Float32s = np.log(1 + (n_documents - frequencies + 0.5) / (frequencies + 0.5)).astype(np.float32)
+    return idf
+
+
+def _norms(lengths: Integers, k1: float, b: float) -> Float32s:
+    """Return for each document 1 / (k1 * (1 - b + b * length / average length)) as Lucene computes it."""
+    filled = max(int((lengths > 0).sum()), 1)
+    average = np.float32(max(int(lengths.sum()), 1) / filled)
+    one, slope, table = np.float32(1), np.float32(b), LENGTHS.astype(np.float32)
+    with np.errstate(divide="ignore"):
+        norms: Float32s = one / (np.float32(k1) * ((one - slope) + slope * table / average))
+    return norms[np.searchsorted(LENGTHS, lengths, side="right") - 1]
+
+
+def _share(weights: Float32s | np.float32, saturations: Float32s) -> Float32s:
+    return weights - weights / saturations
 
 
 def _by_language(languages: tuple[str, ...], documents: Sequence[Document]) -> dict[str, list[Document]]:

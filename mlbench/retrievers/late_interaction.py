@@ -1,6 +1,6 @@
 """Late interaction: a text is one vector for each token, and each token of a query finds its best match (ColBERT)."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,14 +10,13 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from mlbench.errors import RetrieverError
-from mlbench.protocols import Parameter, Role, Runtime
-from mlbench.retrievers.checkpoint_folder import digest_checkpoint, read_json, saved_prompts
+from mlbench.protocols import Role, Runtime
+from mlbench.retrievers.checkpoint_folder import digest_checkpoint, read_json
 from mlbench.retrievers.dense import require_torch
 from mlbench.retrievers.load_checkpoint import load_as
 from mlbench.retrievers.token_scores import Floats, TextLists, TextSettings, find, grid_rows
 
 if TYPE_CHECKING:
-    from sentence_transformers import MultiVectorEncoder
     from torch import Tensor
 
 
@@ -58,20 +57,6 @@ class LateLists(TextLists[Tokens]):
 
     Dividing by the number of the query's tokens, as MeanMaxSim does, changes no order and is left out.
     """
-
-    def __init__(
-        self, model: "MultiVectorEncoder", digest: str, settings: TextSettings, loaded: Mapping[str, Parameter]
-    ) -> None:
-        self._model, self._batch_size = model, settings.batch_size
-        self._prompts = saved_prompts(model.prompts, query=settings.query_prompt, document=settings.document_prompt)
-        identity = {
-            **loaded,
-            "query_prompt": self._prompts["query"],
-            "document_prompt": self._prompts["document"],
-            "dtype": settings.dtype,
-            "device": model.device.type,
-        }
-        super().__init__(digest, identity, {"batch_size": settings.batch_size})
 
     def encode(self, texts: Sequence[str], role: Role) -> list[Tokens]:
         """Return float32 (tokens, dim) for each text, as the library's own encoding does."""

@@ -27,6 +27,59 @@ _UNITS = {"m": 20, "g": 30}
 # The Java cuts the stack of the thread that starts it down to this, and that is Python's own: with the usual megabyte,
 # deep recursion would end the process where Python raises RecursionError.
 _STACK = "-Xss8m"
+Analyzer = NewType("Analyzer", object)
+"""An object of the Java's class org.apache.lucene.analysis.Analyzer."""
+# How a list of the Java's shows itself, as in "[a, b]": no term holds a blank. One string is fetched, not each term.
+_BETWEEN = ", "
+_LUCENE = {
+    "ar": "ar.ArabicAnalyzer",
+    "bg": "bg.BulgarianAnalyzer",
+    "bn": "bn.BengaliAnalyzer",
+    "ca": "ca.CatalanAnalyzer",
+    "ckb": "ckb.SoraniAnalyzer",
+    "cs": "cz.CzechAnalyzer",
+    "da": "da.DanishAnalyzer",
+    "de": "de.GermanAnalyzer",
+    "el": "el.GreekAnalyzer",
+    "es": "es.SpanishAnalyzer",
+    "et": "et.EstonianAnalyzer",
+    "eu": "eu.BasqueAnalyzer",
+    "fa": "fa.PersianAnalyzer",
+    "fi": "fi.FinnishAnalyzer",
+    "fr": "fr.FrenchAnalyzer",
+    "ga": "ga.IrishAnalyzer",
+    "gl": "gl.GalicianAnalyzer",
+    "ha": "core.WhitespaceAnalyzer",
+    "hi": "hi.HindiAnalyzer",
+    "hu": "hu.HungarianAnalyzer",
+    "hy": "hy.ArmenianAnalyzer",
+    "id": "id.IndonesianAnalyzer",
+    "it": "it.ItalianAnalyzer",
+    "ja": "ja.JapaneseAnalyzer",
+    "ko": "cjk.CJKAnalyzer",
+    "lt": "lt.LithuanianAnalyzer",
+    "lv": "lv.LatvianAnalyzer",
+    "ne": "ne.NepaliAnalyzer",
+    "nl": "nl.DutchAnalyzer",
+    "no": "no.NorwegianAnalyzer",
+    "pt": "pt.PortugueseAnalyzer",
+    "ro": "ro.RomanianAnalyzer",
+    "ru": "ru.RussianAnalyzer",
+    "so": "core.WhitespaceAnalyzer",
+    "sr": "sr.SerbianAnalyzer",
+    "sv": "sv.SwedishAnalyzer",
+    "sw": "core.WhitespaceAnalyzer",
+    "ta": "ta.TamilAnalyzer",
+    "te": "te.TeluguAnalyzer",
+    "tr": "tr.TurkishAnalyzer",
+    "vi": "standard.StandardAnalyzer",
+    "yo": "core.WhitespaceAnalyzer",
+    "zh": "cjk.CJKAnalyzer",
+}
+_ENGLISH = "DefaultEnglishAnalyzer"
+_THAI = "pythainlp newmm, StandardAnalyzer with Lucene's Thai stop words"
+_STANDARD = "standard.StandardAnalyzer"
+Segment = Callable[[str], Iterable[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,12 +231,6 @@ def _major(version: str) -> int:
     return int(parts[1] if parts[0] == "1" and len(parts) > 1 else parts[0])
 
 
-Analyzer = NewType("Analyzer", object)
-"""An object of the Java's class org.apache.lucene.analysis.Analyzer."""
-# How a list of the Java's shows itself, as in "[a, b]": no term holds a blank. One string is fetched, not each term.
-_BETWEEN = ", "
-
-
 class Lucene:
     """The few calls that are needed of a Java that runs already."""
 
@@ -233,57 +280,6 @@ def _sound(text: str) -> str:
     except UnicodeEncodeError:
         return text.encode("utf-8", "replace").decode()
     return text
-
-
-_LUCENE = {
-    "ar": "ar.ArabicAnalyzer",
-    "bg": "bg.BulgarianAnalyzer",
-    "bn": "bn.BengaliAnalyzer",
-    "ca": "ca.CatalanAnalyzer",
-    "ckb": "ckb.SoraniAnalyzer",
-    "cs": "cz.CzechAnalyzer",
-    "da": "da.DanishAnalyzer",
-    "de": "de.GermanAnalyzer",
-    "el": "el.GreekAnalyzer",
-    "es": "es.SpanishAnalyzer",
-    "et": "et.EstonianAnalyzer",
-    "eu": "eu.BasqueAnalyzer",
-    "fa": "fa.PersianAnalyzer",
-    "fi": "fi.FinnishAnalyzer",
-    "fr": "fr.FrenchAnalyzer",
-    "ga": "ga.IrishAnalyzer",
-    "gl": "gl.GalicianAnalyzer",
-    "ha": "core.WhitespaceAnalyzer",
-    "hi": "hi.HindiAnalyzer",
-    "hu": "hu.HungarianAnalyzer",
-    "hy": "hy.ArmenianAnalyzer",
-    "id": "id.IndonesianAnalyzer",
-    "it": "it.ItalianAnalyzer",
-    "ja": "ja.JapaneseAnalyzer",
-    "ko": "cjk.CJKAnalyzer",
-    "lt": "lt.LithuanianAnalyzer",
-    "lv": "lv.LatvianAnalyzer",
-    "ne": "ne.NepaliAnalyzer",
-    "nl": "nl.DutchAnalyzer",
-    "no": "no.NorwegianAnalyzer",
-    "pt": "pt.PortugueseAnalyzer",
-    "ro": "ro.RomanianAnalyzer",
-    "ru": "ru.RussianAnalyzer",
-    "so": "core.WhitespaceAnalyzer",
-    "sr": "sr.SerbianAnalyzer",
-    "sv": "sv.SwedishAnalyzer",
-    "sw": "core.WhitespaceAnalyzer",
-    "ta": "ta.TamilAnalyzer",
-    "te": "te.TeluguAnalyzer",
-    "tr": "tr.TurkishAnalyzer",
-    "vi": "standard.StandardAnalyzer",
-    "yo": "core.WhitespaceAnalyzer",
-    "zh": "cjk.CJKAnalyzer",
-}
-_ENGLISH = "DefaultEnglishAnalyzer"
-_THAI = "pythainlp newmm, StandardAnalyzer with Lucene's Thai stop words"
-_STANDARD = "standard.StandardAnalyzer"
-Segment = Callable[[str], Iterable[str]]
 
 
 def analyzer_name(language: str) -> str | None:

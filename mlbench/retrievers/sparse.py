@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from mlbench.errors import RetrieverError
 from mlbench.protocols import Parameter, Role, Runtime
-from mlbench.retrievers.checkpoint_folder import digest_checkpoint, read_json, saved_prompts
+from mlbench.retrievers.checkpoint_folder import digest_checkpoint, read_json
 from mlbench.retrievers.dense import require_torch
 from mlbench.retrievers.load_checkpoint import load_as
 from mlbench.retrievers.token_scores import Floats, TextLists, TextSettings, find, row_steps
@@ -66,18 +66,8 @@ class SparseLists(TextLists[Bag]):
     def __init__(
         self, model: "SparseEncoder", digest: str, settings: TextSettings, loaded: Mapping[str, Parameter]
     ) -> None:
-        self._model, self._batch_size = model, settings.batch_size
-        self._prompts = saved_prompts(model.prompts, query=settings.query_prompt, document=settings.document_prompt)
-        identity = {
-            **loaded,
-            "similarity": str(model.similarity_fn_name),
-            "max_active_dims": model.max_active_dims,
-            "query_prompt": self._prompts["query"],
-            "document_prompt": self._prompts["document"],
-            "dtype": settings.dtype,
-            "device": model.device.type,
-        }
-        super().__init__(digest, identity, {"batch_size": settings.batch_size})
+        kind = {"similarity": str(model.similarity_fn_name), "max_active_dims": model.max_active_dims}
+        super().__init__(model, digest, settings, {**loaded, **kind})
 
     def encode(self, texts: Sequence[str], role: Role) -> list[Bag]:
         """Return the bags of `texts`, as the library's own encoding gives them but for the rounding to the grid."""

@@ -23,6 +23,7 @@ WEIGHTS = "model.safetensors"
 WEIGHT = "embedding.weight"
 SCALE = "embedding.scale"
 _FLOATS = ("float16", "float32", "float64")
+_LARGEST = 127
 
 
 @dataclass(frozen=True)
@@ -175,9 +176,6 @@ def _not_static(folder: Path, reason: str) -> RetrieverError:
 def _first_line(error: Exception) -> str:
     text = str(error).strip()
     return text.splitlines()[0] if text else type(error).__name__
-
-
-_LARGEST = 127
 
 
 def quantise(folder: Path, target: Path) -> None:

@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +15,11 @@ from mlbench.collection.languages import Setting
 from mlbench.collection.records import Document, Query
 from mlbench.protocols import Parameter, Role, Runtime
 from mlbench.ranking.count_ahead import best_columns, by_id
-from mlbench.retrievers.checkpoint_folder import check_checkpoint, find_checkpoint
+from mlbench.retrievers.checkpoint_folder import check_checkpoint, find_checkpoint, saved_prompts
 from mlbench.retrievers.load_checkpoint import DType, LoadOptions
+
+if TYPE_CHECKING:
+    from sentence_transformers import MultiVectorEncoder, SparseEncoder
 
 Encoded = TypeVar("Encoded")
 Floats = NDArray[np.float64]
@@ -51,17 +54,31 @@ class TextLists(ABC, Generic[Encoded]):
     """Encodes each distinct text once, whatever the settings, and lists all documents for each query.
 
     Lists are in the order of the scores, then of the document ids, both descending. `identity` is what decides the
-    scores beside the model, whose digest is `digest`.
+    scores beside the settings and the model, whose digest is `digest`.
     """
 
-    def __init__(self, digest: str, identity: Mapping[str, Parameter], unscored: Mapping[str, Parameter]) -> None:
-        self._digest, self._identity, self._unscored = digest, dict(identity), dict(unscored)
+    def __init__(
+        self,
+        model: "MultiVectorEncoder | SparseEncoder",
+        digest: str,
+        settings: TextSettings,
+        identity: Mapping[str, Parameter],
+    ) -> None:
+        self._model, self._digest, self._batch_size = model, digest, settings.batch_size
+        self._prompts = saved_prompts(model.prompts, query=settings.query_prompt, document=settings.document_prompt)
+        self._identity = {
+            **identity,
+            "query_prompt": self._prompts["query"],
+            "document_prompt": self._prompts["document"],
+            "dtype": settings.dtype,
+            "device": model.device.type,
+        }
         self._encoded: dict[Role, dict[str, Encoded]] = {"query": {}, "document": {}}
 
     @property
     def parameters(self) -> dict[str, Parameter]:
         """What decides the scores, and how they are computed."""
-        return {**self._identity, **self._unscored}
+        return {**self._identity, "batch_size": self._batch_size}
 
     def fingerprint(self) -> str:
         """Return a digest of the model and of all that decides the scores."""

@@ -24,7 +24,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from mlbench.collection.records import Image
 from mlbench.errors import RetrieverError
 from mlbench.protocols import Parameter, Role, Runtime, Similarity
-from mlbench.protocols import Vectors as Float32Vectors
 
 _STEMS: dict[Role, str] = {"query": "queries", "document": "documents", "image": "images"}
 _KEYS: dict[Role, str] = {"query": "text", "document": "text", "image": "image"}
@@ -116,7 +115,7 @@ class VectorsEncoder:
         """Return the digest of both files of `role`."""
         return self._table(role).digest
 
-    def encode(self, texts: Sequence[str], role: Role) -> Float32Vectors:
+    def encode(self, texts: Sequence[str], role: Role) -> NDArray[np.float32]:
         """Return the vectors of `texts`, float32 (len(texts), dim); one without vector raises `RetrieverError`."""
         table = self._table(role)
         rows = [row for row in map(table.row, texts) if row is not None]

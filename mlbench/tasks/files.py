@@ -29,6 +29,7 @@ BLOCK_BYTES = 1 << 16
 _RANGE_NOT_SATISFIABLE = 416
 _TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 _SILENCE = Silence()
+_MOST_NAMED = 3
 
 
 @dataclass
@@ -151,26 +152,33 @@ def download(file: DeclaredFile, folder: Path, *, progress: Progress = _SILENCE)
     meter, reason = _Meter(progress), ""
     for attempt in range(ATTEMPTS):
         time.sleep(PAUSE_SECONDS * (2**attempt - 1))
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            _fetch(file.url, file.bytes, part, meter)
-            reason = _settle(part, target, file)
-            if not reason:
-                return target
-        except HTTPError as error:
-            reason = f"HTTP {error.code} {error.reason}"
-            if error.code == _RANGE_NOT_SATISFIABLE:
-                part.unlink(missing_ok=True)
-            elif error.code not in _TRANSIENT:
-                break
-        except (URLError, HTTPException, TimeoutError, ConnectionError, ssl.SSLError) as error:
-            reason = str(getattr(error, "reason", error)) or type(error).__name__
-        except OSError as error:
-            raise DataError(f"{target} cannot be written: {error.strerror or error}") from error
+        reason = _attempt(file, file.url, part, target, meter)
         # What spoiled this attempt may be another process that has finished.
-        if target.is_file() and not wrong(target, file):
+        if not reason or (target.is_file() and not wrong(target, file)):
             return target
     raise _unavailable(file, reason)
+
+
+def _attempt(file: DeclaredFile, url: str, part: Path, target: Path, meter: _Meter) -> str:
+    """Fetch what `part` lacks and put the whole in place; return why that failed, "" where it did not.
+
+    Raises `DataError` where another attempt would be in vain.
+    """
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _fetch(url, file.bytes, part, meter)
+        return _settle(part, target, file)
+    except HTTPError as error:
+        reason = f"HTTP {error.code} {error.reason}"
+        if error.code == _RANGE_NOT_SATISFIABLE:
+            part.unlink(missing_ok=True)
+        elif error.code not in _TRANSIENT:
+            raise _unavailable(file, reason) from error
+        return reason
+    except (URLError, HTTPException, TimeoutError, ConnectionError, ssl.SSLError) as error:
+        return str(getattr(error, "reason", error)) or type(error).__name__
+    except OSError as error:
+        raise DataError(f"{target} cannot be written: {error.strerror or error}") from error
 
 
 def _download_all(
@@ -268,9 +276,6 @@ def _unavailable(file: DeclaredFile, reason: str) -> DataError:
         f"{file.path} is not on this machine and cannot be downloaded{where} ({reason}): "
         f"put it into a folder as DIR/{file.path} and pass --data-dir DIR"
     )
-
-
-_MOST_NAMED = 3
 
 
 @dataclass(frozen=True)

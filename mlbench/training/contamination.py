@@ -1,6 +1,6 @@
 """Does training text contain evaluation text? A probe made of evaluation texts scans training texts and gives findings.
 
-All texts are folded first (see `folding`). A question or sentence hits where it is contained in a training text, hence
+All texts are folded first (see `fold`). A question or sentence hits where it is contained in a training text, hence
 also where it equals it or one of its sentences; a paragraph where the text has enough of its shingles. Every evaluation
 language is looked for in every training text. The other direction, a training text that is a part of an evaluation
 sentence, is no hit: such texts are greetings, headings and the like, and longer ones show in the paragraphs.

@@ -20,34 +20,6 @@ from mlbench.training.rows import DatasetRows, prepare
 from mlbench.training.sampler import BatchSampler
 from mlbench.training.sources import find_source
 
-
-def image_pairs(
-    rows: DatasetRows, index: RowIndex, corpora: tuple[str, ...], shares: Mapping[str, float]
-) -> ImagePairs:
-    """Return which captions of `rows` may stand beside their image; `index` has the columns of `corpora`.
-
-    `shares` says of which share of the images, by language, with `default` for those that it does not name (else 1).
-    The image's bytes and the language decide, whatever else is trained on; .02 of them are among .1 of them.
-    """
-    column = corpora.index(IMAGE)
-    usable = np.ones((len(index), len(corpora)), bool)
-    rare = {language: shares.get(language, shares.get("default", 1.0)) for language in corpora if language != IMAGE}
-    rare = {language: share for language, share in rare.items() if share < 1}
-    if rare:
-        there = np.flatnonzero(index.query_places[index.pattern, column] != ABSENT)
-        images = rows.read(index.query_texts(there, np.full(len(there), column)))
-        for language, share in rare.items():
-            usable[there, corpora.index(language)] = _chosen(images, language, share)
-    return ImagePairs(column, usable)
-
-
-def _chosen(images: list[str], language: str, share: float) -> Bools:
-    digests = (blake2b(f"{language} {image}".encode(), digest_size=8).digest() for image in images)
-    places = np.array([int.from_bytes(digest, "little") >> 11 for digest in digests], np.float64) / 2**53
-    chosen: Bools = places < share
-    return chosen
-
-
 _SILENCE = Silence()
 _BLOCK_ROWS = 4096
 # The seed of held-out batches: those of training must not depend on whether any are held out.
@@ -111,13 +83,6 @@ class TrainingData:
         return self.held_out.examples(recipe, _HELD_OUT_SEED, batches)
 
 
-def _possible(batches: Batches, indexes: Sequence[RowIndex]) -> Batches:
-    """Return `batches` all monolingual, or all cross-lingual, where the rows can give nothing else."""
-    pools = [Pool(index, batches.language_tau) for index in indexes]
-    mono, cross = (any(pool.pairs(same).n_rows for pool in pools) for same in (True, False))
-    return batches if mono == cross else batches.model_copy(update={"alpha": float(mono)})
-
-
 def load_data(
     recipe: Recipe, *, data_dir: Path | None = None, progress: Progress = _SILENCE, findings: Findings | None = None
 ) -> tuple[TrainingData | None, list[str]]:
@@ -179,32 +144,6 @@ def _missing_languages(recipe: Recipe, rows: Sequence[DatasetRows]) -> list[str]
     return [f"languages: no data for {', '.join(missing)}: the data sets have {known}"] if missing else []
 
 
-def _divide(
-    recipe: Recipe, rows: tuple[DatasetRows, ...], held_out_rows: tuple[DatasetRows, ...], findings: Findings | None
-) -> TrainingData:
-    share = recipe.validation.share if recipe.validation else 0.0
-    drop = findings.rows() if findings is not None and recipe.contamination.action == "drop" else {}
-    training, held_out = [], []
-    for each in rows:
-        index = each.index.with_languages(each.languages, recipe.corpora)
-        unwanted = np.zeros(len(index), bool)
-        unwanted[sorted(drop.get(each.name, ()))] = True
-        judged = share_of(index, 0.0, share, "held out")
-        wanted = share_of(index, 0.0, recipe.data_fraction, "fraction")
-        # What shares so much as a question with a row that judges would let training see the answer.
-        training.append(_only(index, wanted & ~related(index, judged) & ~unwanted))
-        held_out.append(_only(index, judged & ~unwanted))
-    part: RowSelection | None = RowSelection.of(rows, held_out, recipe) if share else None
-    if held_out_rows:
-        indexes = [each.index.with_languages(each.languages, recipe.corpora) for each in held_out_rows]
-        part = RowSelection.of(held_out_rows, indexes, recipe)
-    return TrainingData(RowSelection.of(rows, training, recipe), part, findings)
-
-
-def _only(index: RowIndex, kept: Bools) -> RowIndex:
-    return index if kept.all() else index.without(~kept)
-
-
 def _scan(recipe: Recipe, rows: Sequence[DatasetRows], data_dir: Path | None, progress: Progress) -> Findings | None:
     if not recipe.contamination.tasks or not rows:
         return None
@@ -240,6 +179,66 @@ def _places_of(rows: DatasetRows, row: int) -> Iterator[tuple[int, TextLocation]
     for number in range(int(index.first_negative[row]), int(index.first_negative[row + 1])):
         language = rows.languages[int(index.negative_languages[number])]
         yield int(index.negative_texts[number]), TextLocation(rows.name, row, "document", language)
+
+
+def _divide(
+    recipe: Recipe, rows: tuple[DatasetRows, ...], held_out_rows: tuple[DatasetRows, ...], findings: Findings | None
+) -> TrainingData:
+    share = recipe.validation.share if recipe.validation else 0.0
+    drop = findings.rows() if findings is not None and recipe.contamination.action == "drop" else {}
+    training, held_out = [], []
+    for each in rows:
+        index = each.index.with_languages(each.languages, recipe.corpora)
+        unwanted = np.zeros(len(index), bool)
+        unwanted[sorted(drop.get(each.name, ()))] = True
+        judged = share_of(index, 0.0, share, "held out")
+        wanted = share_of(index, 0.0, recipe.data_fraction, "fraction")
+        # What shares so much as a question with a row that judges would let training see the answer.
+        training.append(_only(index, wanted & ~related(index, judged) & ~unwanted))
+        held_out.append(_only(index, judged & ~unwanted))
+    part: RowSelection | None = RowSelection.of(rows, held_out, recipe) if share else None
+    if held_out_rows:
+        indexes = [each.index.with_languages(each.languages, recipe.corpora) for each in held_out_rows]
+        part = RowSelection.of(held_out_rows, indexes, recipe)
+    return TrainingData(RowSelection.of(rows, training, recipe), part, findings)
+
+
+def _only(index: RowIndex, kept: Bools) -> RowIndex:
+    return index if kept.all() else index.without(~kept)
+
+
+def _possible(batches: Batches, indexes: Sequence[RowIndex]) -> Batches:
+    """Return `batches` all monolingual, or all cross-lingual, where the rows can give nothing else."""
+    pools = [Pool(index, batches.language_tau) for index in indexes]
+    mono, cross = (any(pool.pairs(same).n_rows for pool in pools) for same in (True, False))
+    return batches if mono == cross else batches.model_copy(update={"alpha": float(mono)})
+
+
+def image_pairs(
+    rows: DatasetRows, index: RowIndex, corpora: tuple[str, ...], shares: Mapping[str, float]
+) -> ImagePairs:
+    """Return which captions of `rows` may stand beside their image; `index` has the columns of `corpora`.
+
+    `shares` says of which share of the images, by language, with `default` for those that it does not name (else 1).
+    The image's bytes and the language decide, whatever else is trained on; .02 of them are among .1 of them.
+    """
+    column = corpora.index(IMAGE)
+    usable = np.ones((len(index), len(corpora)), bool)
+    rare = {language: shares.get(language, shares.get("default", 1.0)) for language in corpora if language != IMAGE}
+    rare = {language: share for language, share in rare.items() if share < 1}
+    if rare:
+        there = np.flatnonzero(index.query_places[index.pattern, column] != ABSENT)
+        images = rows.read(index.query_texts(there, np.full(len(there), column)))
+        for language, share in rare.items():
+            usable[there, corpora.index(language)] = _chosen(images, language, share)
+    return ImagePairs(column, usable)
+
+
+def _chosen(images: list[str], language: str, share: float) -> Bools:
+    digests = (blake2b(f"{language} {image}".encode(), digest_size=8).digest() for image in images)
+    places = np.array([int.from_bytes(digest, "little") >> 11 for digest in digests], np.float64) / 2**53
+    chosen: Bools = places < share
+    return chosen
 
 
 def used_texts(part: RowSelection) -> tuple[Ints, ...]:

@@ -29,11 +29,14 @@ if TYPE_CHECKING:
     from torch.nn import Parameter
     from transformers import CLIPModel, CLIPProcessor
 
-
 Floats = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
+Row = dict[str, str | bool]
 MOST_BYTES = 2**30
 """So many bytes of images are kept by each process, as 8-bit numbers."""
+_PAD, _BEGIN, _END = "[PAD]", "[BOS]", "[EOS]"
+_FORMAT = "1"
+_TOKENIZER = "tokenizer.json"
 
 
 class Processor(Protocol):
@@ -47,12 +50,6 @@ class Processor(Protocol):
 
     def __call__(self, images: Sequence[object], **options: object) -> dict[str, NDArray[np.generic]]:
         """Return the `pixel_values` of images, (n, 3, height, width)."""
-
-
-def reads_squares(processor: Processor) -> bool:
-    """Say whether a processor makes one picture of each image, (3, height, width), not a list of its patches."""
-    found = processor([np.zeros((8, 8, 3), np.uint8)], return_tensors="np")["pixel_values"]
-    return found.ndim == 4 and found.shape[1] == 3
 
 
 @dataclass(eq=False)
@@ -90,12 +87,6 @@ class Pixels:
             )
             values = (values - mean) / std
         return values
-
-
-Row = dict[str, str | bool]
-_PAD, _BEGIN, _END = "[PAD]", "[BOS]", "[EOS]"
-_FORMAT = "1"
-_TOKENIZER = "tokenizer.json"
 
 
 class Collator:
@@ -157,10 +148,10 @@ def load_image_text(
     return model
 
 
-def logit_scale(model: "SentenceTransformer") -> "Parameter | None":
-    """Return the parameter that holds log(1 / temperature), None for a model without one."""
-    parameters = (value for name, value in model.named_parameters() if name.split(".")[-1] == "logit_scale")
-    return next(parameters, None)
+def reads_squares(processor: Processor) -> bool:
+    """Say whether a processor makes one picture of each image, (3, height, width), not a list of its patches."""
+    found = processor([np.zeros((8, 8, 3), np.uint8)], return_tensors="np")["pixel_values"]
+    return found.ndim == 4 and found.shape[1] == 3
 
 
 def caption_tokenizer(recipe: Recipe, data: TrainingData, progress: Progress) -> Tokenizer:
@@ -179,6 +170,12 @@ def caption_tokenizer(recipe: Recipe, data: TrainingData, progress: Progress) ->
         progress.finish()
 
     return Tokenizer.from_file(str(kept_folder(name, write, last=_TOKENIZER) / _TOKENIZER))
+
+
+def logit_scale(model: "SentenceTransformer") -> "Parameter | None":
+    """Return the parameter that holds log(1 / temperature), None for a model without one."""
+    parameters = (value for name, value in model.named_parameters() if name.split(".")[-1] == "logit_scale")
+    return next(parameters, None)
 
 
 def _set_temperature(model: "SentenceTransformer", recipe: Recipe) -> None:

@@ -80,39 +80,6 @@ class RowIndex:
         return self.first_text[rows] + self.document_places[self.pattern[rows], languages]
 
 
-def share_of(index: RowIndex, low: float, high: float, salt: str) -> Bools:
-    """Return which rows, bool (rows,), belong to the part of a data set from share `low` to share `high`.
-
-    Rows that have a document in common are in the same part, and [0, .1) is a part of [0, .3). Another `salt` gives
-    other parts. Rows with a query in common may be in two: if they had to be together, a few questions that many
-    documents answer would make most rows one (see `related`).
-    """
-    seeds = np.frombuffer(blake2b(salt.encode(), digest_size=16).digest(), "<u8")
-    # A multiplicative hash of the group's number: no table of groups, and the same on every machine.
-    mixed = index.document_group.astype(np.uint64) + seeds[0]
-    for shift in (30, 27, 31):
-        mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(0xBF58476D1CE4E5B9)
-    place = (mixed >> np.uint64(11)).astype(np.float64) / 2**53
-    chosen: Bools = (place >= low) & (place < high)
-    return chosen
-
-
-def related(index: RowIndex, rows: Bools) -> Bools:
-    """Return which rows, bool (rows,), are among `rows` or have a topic, a query or a document in common with one."""
-    found = rows.copy()
-    for numbers in (index.topic, index.query_group, index.document_group):
-        met = np.zeros(numbers.max(initial=-1) + 1, bool)
-        met[numbers[rows]] = True
-        found |= met[numbers]
-    return found
-
-
-def _columns(places: SmallInts, columns: list[int]) -> SmallInts:
-    padded = np.concatenate([places, np.full((len(places), 1), ABSENT, np.int32)], axis=1)
-    chosen: SmallInts = padded[:, columns]
-    return chosen
-
-
 @dataclass(frozen=True, eq=False)
 class Pairs:
     """Ordered pairs of languages as numbers, int64 (pairs,), with how much of a draw each takes.
@@ -220,3 +187,36 @@ class ImagePool:
         languages = pairs % self.n_languages
         chosen: Ints = self._rows[self._starts[languages] + (places * self._sizes[languages]).astype(np.int64)]
         return chosen
+
+
+def share_of(index: RowIndex, low: float, high: float, salt: str) -> Bools:
+    """Return which rows, bool (rows,), belong to the part of a data set from share `low` to share `high`.
+
+    Rows that have a document in common are in the same part, and [0, .1) is a part of [0, .3). Another `salt` gives
+    other parts. Rows with a query in common may be in two: if they had to be together, a few questions that many
+    documents answer would make most rows one (see `related`).
+    """
+    seeds = np.frombuffer(blake2b(salt.encode(), digest_size=16).digest(), "<u8")
+    # A multiplicative hash of the group's number: no table of groups, and the same on every machine.
+    mixed = index.document_group.astype(np.uint64) + seeds[0]
+    for shift in (30, 27, 31):
+        mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(0xBF58476D1CE4E5B9)
+    place = (mixed >> np.uint64(11)).astype(np.float64) / 2**53
+    chosen: Bools = (place >= low) & (place < high)
+    return chosen
+
+
+def related(index: RowIndex, rows: Bools) -> Bools:
+    """Return which rows, bool (rows,), are among `rows` or have a topic, a query or a document in common with one."""
+    found = rows.copy()
+    for numbers in (index.topic, index.query_group, index.document_group):
+        met = np.zeros(numbers.max(initial=-1) + 1, bool)
+        met[numbers[rows]] = True
+        found |= met[numbers]
+    return found
+
+
+def _columns(places: SmallInts, columns: list[int]) -> SmallInts:
+    padded = np.concatenate([places, np.full((len(places), 1), ABSENT, np.int32)], axis=1)
+    chosen: SmallInts = padded[:, columns]
+    return chosen

@@ -31,6 +31,9 @@ Losses = tuple[tuple[int, float], ...]
 LAST = "modules.json"
 """The file that makes a folder a checkpoint, written after the others."""
 _WORK = ".training"
+Manifest = dict[str, JsonValue]
+# A manifest may have 1 MiB.
+_MOST_LOSSES = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +96,6 @@ def save_model(model: "SentenceTransformer", unfinished: Path, folder: Path) -> 
             shutil.rmtree(target)
         path.replace(target)
     unfinished.rmdir()
-
-
-Manifest = dict[str, JsonValue]
-# A manifest may have 1 MiB.
-_MOST_LOSSES = 500
 
 
 def describe(

@@ -8,10 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+Units = NDArray[np.uint64]
+Positions = NDArray[np.int64]
+Flags = NDArray[np.bool_]
 # Letters of scripts that put no blanks between words: Thai, Lao, Tibetan, Burmese, Khmer, kana and Han.
 _UNSPACED = re.compile("[\u0e00-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\U00020000-\U0003ffff]")
 # Neither letters nor signs of their own: tatweel stretches a word, selectors choose the shape of the sign before them.
 _SHAPING = re.compile("[\u0640\u034f\u180b-\u180f\ufe00-\ufe0f\U000e0100-\U000e01ef]")
+_BASE = 0x9E3779B97F4A7C15
+_BLANK, _END = ord(" "), ord("\n")
+_TABLE_BITS = 24
 
 
 class _Fates(dict[int, str | None]):
@@ -20,26 +26,6 @@ class _Fates(dict[int, str | None]):
     def __missing__(self, code: int) -> str | None:
         fate = self[code] = _fate(chr(code))
         return fate
-
-
-def _fate(sign: str) -> str | None:
-    category = unicodedata.category(sign)
-    if _SHAPING.match(sign) or category in ("Cf", "Me"):
-        return None
-    if category in ("Mn", "Mc"):
-        return sign if _spells(sign) else None
-    return sign if sign.isalnum() else " "
-
-
-def _spells(mark: str) -> bool:
-    """Say whether a combining mark belongs to the spelling of a word: Thai vowels and tones, Hindi vowels and virama.
-
-    Such marks are no letters to Unicode, but words differ in nothing else. The combining class tells them from points
-    that are written or left out at will: 10 to 36 are those of Hebrew, Arabic and Syriac, 200 and above accents that
-    NFKC composed with no letter, such as the stress on a Russian vowel or the dot that casefold leaves of a Turkish I.
-    """
-    combining = unicodedata.combining(mark)
-    return combining < 10 or 36 < combining < 200
 
 
 _FATES = _Fates()
@@ -72,12 +58,24 @@ def has_blanks(folded: str) -> bool:
     return 2 * len(_UNSPACED.findall(folded)) <= len(squeeze(folded))
 
 
-Units = NDArray[np.uint64]
-Positions = NDArray[np.int64]
-Flags = NDArray[np.bool_]
-_BASE = 0x9E3779B97F4A7C15
-_BLANK, _END = ord(" "), ord("\n")
-_TABLE_BITS = 24
+def _fate(sign: str) -> str | None:
+    category = unicodedata.category(sign)
+    if _SHAPING.match(sign) or category in ("Cf", "Me"):
+        return None
+    if category in ("Mn", "Mc"):
+        return sign if _spells(sign) else None
+    return sign if sign.isalnum() else " "
+
+
+def _spells(mark: str) -> bool:
+    """Say whether a combining mark belongs to the spelling of a word: Thai vowels and tones, Hindi vowels and virama.
+
+    Such marks are no letters to Unicode, but words differ in nothing else. The combining class tells them from points
+    that are written or left out at will: 10 to 36 are those of Hebrew, Arabic and Syriac, 200 and above accents that
+    NFKC composed with no letter, such as the stress on a Russian vowel or the dot that casefold leaves of a Turkish I.
+    """
+    combining = unicodedata.combining(mark)
+    return combining < 10 or 36 < combining < 200
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,10 @@ from mlbench.training.recipe_tables import DataSet
 if TYPE_CHECKING:
     import datasets
 
+_SILENCE = Silence()
+# What decides which rows are read from a hub's data set.
+_READ = {"hub", "configuration", "folder", "revision", "split", "columns", "language"}
+
 
 class CaptionRow(NamedTuple):
     """An image and one caption in each of some languages; rows of the same `cluster` show the same, or nearly so."""
@@ -32,69 +36,6 @@ class CaptionRow(NamedTuple):
     cluster: str
     image: Image
     captions: dict[str, str]
-
-
-def find_folder(name: str, folders: Sequence[Path]) -> Path:
-    """Return the folder of captioned images called `name` in the first of `folders` that has one.
-
-    Raises `DataError` where none has.
-    """
-    for folder in folders:
-        if any((folder / name).glob("captions.*.jsonl")):
-            return folder / name
-    raise DataError(
-        f"{name} is no folder with images/ and captions.LANGUAGE.jsonl: put it beside the recipe, or as DIR/{name} "
-        "and pass --data-dir DIR"
-    )
-
-
-def fingerprint_of(folder: Path) -> str:
-    """Return a SHA-256 (hex) that changes with what is in a folder of captioned images.
-
-    Images are told apart by name, size and time, so that the many that there may be need not be read.
-    """
-    found = sha256()
-    for path in sorted(folder.rglob("*")):
-        if path.is_file():
-            about = path.stat()
-            written = path.suffix == ".jsonl" or path.name == FOLDER_FILE
-            content = sha256(path.read_bytes()).hexdigest() if written else f"{about.st_size} {about.st_mtime_ns}"
-            found.update(f"{path.relative_to(folder).as_posix()}\n{content}\n".encode())
-    return found.hexdigest()
-
-
-def read_captions(folder: Path, progress: Progress) -> Iterator[CaptionRow]:
-    """Yield the k-th captions of every image in all languages that have so many, for every k.
-
-    Raises `DataError` for captions that cannot be used and images that are missing; those that cannot be decoded are
-    left out with their captions, and told.
-    """
-    collection = load_collection(load_task(str(folder)), progress=progress)
-    texts = _caption_texts(collection)
-    for topic, image in collection.queries[IMAGE]:
-        assert isinstance(image, Image)
-        by_language: dict[str, list[str]] = defaultdict(list)
-        for judgment in collection.judgments[topic]:
-            by_language[judgment.language].append(texts[judgment.doc_id])
-        for captions in zip_longest(*(by_language[language] for language in sorted(by_language))):
-            numbered = zip(sorted(by_language), captions, strict=True)
-            yield CaptionRow(
-                collection.clusters[topic], image, {language: text for language, text in numbered if text is not None}
-            )
-
-
-def _caption_texts(collection: Collection) -> dict[str, str]:
-    return {
-        document.doc_id: document.text
-        for language in collection.languages
-        if language != IMAGE
-        for document in collection.documents[language]
-    }
-
-
-_SILENCE = Silence()
-# What decides which rows are read from a hub's data set.
-_READ = {"hub", "configuration", "folder", "revision", "split", "columns", "language"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +89,78 @@ def find_source(data: DataSet, root: Path, data_dir: Path | None, progress: Prog
         paths.append(path)
         digests.append(file.sha256 or _digest(path))
     return DataSource(data, tuple(paths), sha256("".join(digests).encode()).hexdigest())
+
+
+def _own_folder(file: DeclaredFile, folders: Sequence[Path]) -> Path:
+    """Return the folder where a file without a checksum lies, the first one where it has a checksum."""
+    holding = [folder for folder in folders if file.sha256 or (folder / file.path).is_file()]
+    if not holding:
+        raise DataError(
+            f"{file.path} is missing: put it beside the recipe, or as DIR/{file.path} and pass --data-dir DIR"
+        )
+    return holding[0]
+
+
+def _digest(path: Path) -> str:
+    try:
+        with path.open("rb") as stream:
+            return file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _hub_table(data: DataSet, folders: Sequence[Path]) -> "datasets.Dataset":
+    try:
+        import datasets
+    except ImportError as error:
+        raise MissingExtra("data sets of a hub", "train") from error
+    if offline():
+        # The library knows a variable of its own alone, and read it when it was imported.
+        datasets.config.HF_HUB_OFFLINE = True
+    assert data.hub is not None
+    copies = [folder / Path(data.hub).expanduser() for folder in folders]
+    name = next((str(copy) for copy in copies if copy.exists()), data.hub)
+    try:
+        table = datasets.load_dataset(
+            name, data.configuration, data_dir=data.folder, split=data.split, revision=data.revision
+        )
+    except Exception as error:
+        # The library, its builders and the network fail in many ways.
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise DataError(f"{data.name}: {data.hub} cannot be loaded: {first}") from error
+    missing = [column for column in data.columns.values() if column not in table.column_names]
+    if missing:
+        raise DataError(f"{data.name}: {data.hub} has no column {missing[0]}: it has {', '.join(table.column_names)}")
+    return table
+
+
+def find_folder(name: str, folders: Sequence[Path]) -> Path:
+    """Return the folder of captioned images called `name` in the first of `folders` that has one.
+
+    Raises `DataError` where none has.
+    """
+    for folder in folders:
+        if any((folder / name).glob("captions.*.jsonl")):
+            return folder / name
+    raise DataError(
+        f"{name} is no folder with images/ and captions.LANGUAGE.jsonl: put it beside the recipe, or as DIR/{name} "
+        "and pass --data-dir DIR"
+    )
+
+
+def fingerprint_of(folder: Path) -> str:
+    """Return a SHA-256 (hex) that changes with what is in a folder of captioned images.
+
+    Images are told apart by name, size and time, so that the many that there may be need not be read.
+    """
+    found = sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            about = path.stat()
+            written = path.suffix == ".jsonl" or path.name == FOLDER_FILE
+            content = sha256(path.read_bytes()).hexdigest() if written else f"{about.st_size} {about.st_mtime_ns}"
+            found.update(f"{path.relative_to(folder).as_posix()}\n{content}\n".encode())
+    return found.hexdigest()
 
 
 def read_rows(source: DataSource, progress: Progress = _SILENCE) -> Iterator[TrainingRow]:
@@ -225,49 +238,6 @@ def _tag(tag: str, place: str) -> str:
         raise DataError(f"{place}: {error}") from error
 
 
-def _own_folder(file: DeclaredFile, folders: Sequence[Path]) -> Path:
-    """Return the folder where a file without a checksum lies, the first one where it has a checksum."""
-    holding = [folder for folder in folders if file.sha256 or (folder / file.path).is_file()]
-    if not holding:
-        raise DataError(
-            f"{file.path} is missing: put it beside the recipe, or as DIR/{file.path} and pass --data-dir DIR"
-        )
-    return holding[0]
-
-
-def _digest(path: Path) -> str:
-    try:
-        with path.open("rb") as stream:
-            return file_digest(stream, "sha256").hexdigest()
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}") from error
-
-
-def _hub_table(data: DataSet, folders: Sequence[Path]) -> "datasets.Dataset":
-    try:
-        import datasets
-    except ImportError as error:
-        raise MissingExtra("data sets of a hub", "train") from error
-    if offline():
-        # The library knows a variable of its own alone, and read it when it was imported.
-        datasets.config.HF_HUB_OFFLINE = True
-    assert data.hub is not None
-    copies = [folder / Path(data.hub).expanduser() for folder in folders]
-    name = next((str(copy) for copy in copies if copy.exists()), data.hub)
-    try:
-        table = datasets.load_dataset(
-            name, data.configuration, data_dir=data.folder, split=data.split, revision=data.revision
-        )
-    except Exception as error:
-        # The library, its builders and the network fail in many ways.
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise DataError(f"{data.name}: {data.hub} cannot be loaded: {first}") from error
-    missing = [column for column in data.columns.values() if column not in table.column_names]
-    if missing:
-        raise DataError(f"{data.name}: {data.hub} has no column {missing[0]}: it has {', '.join(table.column_names)}")
-    return table
-
-
 def _hub_rows(data: DataSet, table: "datasets.Dataset") -> Iterator[TrainingRow]:
     columns = data.columns
     for number, value in enumerate(table, start=1):
@@ -282,3 +252,32 @@ def _hub_rows(data: DataSet, table: "datasets.Dataset") -> Iterator[TrainingRow]
             "negatives": [negatives] if isinstance(negatives, str) else negatives,
         }
         yield _row(plain, place)
+
+
+def read_captions(folder: Path, progress: Progress) -> Iterator[CaptionRow]:
+    """Yield the k-th captions of every image in all languages that have so many, for every k.
+
+    Raises `DataError` for captions that cannot be used and images that are missing; those that cannot be decoded are
+    left out with their captions, and told.
+    """
+    collection = load_collection(load_task(str(folder)), progress=progress)
+    texts = _caption_texts(collection)
+    for topic, image in collection.queries[IMAGE]:
+        assert isinstance(image, Image)
+        by_language: dict[str, list[str]] = defaultdict(list)
+        for judgment in collection.judgments[topic]:
+            by_language[judgment.language].append(texts[judgment.doc_id])
+        for captions in zip_longest(*(by_language[language] for language in sorted(by_language))):
+            numbered = zip(sorted(by_language), captions, strict=True)
+            yield CaptionRow(
+                collection.clusters[topic], image, {language: text for language, text in numbered if text is not None}
+            )
+
+
+def _caption_texts(collection: Collection) -> dict[str, str]:
+    return {
+        document.doc_id: document.text
+        for language in collection.languages
+        if language != IMAGE
+        for document in collection.documents[language]
+    }

@@ -28,25 +28,13 @@ if TYPE_CHECKING:
     import torch
     from sentence_transformers import SentenceTransformer
 
-
 _BETAS = (0.9, 0.999)
 _EPSILON = 1e-8
 _TENSORS = ("weight", "first", "second")
-
-
-def first_vectors(frequencies: Ints, n_texts: int, dim: int, seed: int) -> Vectors:
-    """Return the table that training starts from, float32 (pieces, dim): normal values, larger for rarer subwords.
-
-    A row has variance w^2 / dim with w = log((n + 1) / (f + 1)) divided by its mean, for a subword that `frequencies`,
-    int64 (pieces,), says is in f of n texts. So texts that share rare subwords are near each other before anything is
-    learned.
-    """
-    rarity = np.log((n_texts + 1) / (frequencies + 1))
-    weights = rarity / max(float(rarity.mean()), np.finfo(np.float64).tiny)
-    random = np.random.RandomState(seed)
-    drawn = random.standard_normal((len(frequencies), dim)) / np.sqrt(dim)
-    vectors: Vectors = (weights[:, None] * drawn).astype(np.float32)
-    return vectors
+_SILENCE = Silence()
+_RUNTIME = Runtime()
+_LAST = "last.safetensors"
+_BEST = "best.safetensors"
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,12 +158,6 @@ class SubwordTable:
         self._weight, self._first, self._second = tensors
         self.steps = int(metadata["optimizer_steps"])
         return str(metadata["course"])
-
-
-_SILENCE = Silence()
-_RUNTIME = Runtime()
-_LAST = "last.safetensors"
-_BEST = "best.safetensors"
 
 
 @dataclass(frozen=True)
@@ -320,6 +302,21 @@ def _one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def first_vectors(frequencies: Ints, n_texts: int, dim: int, seed: int) -> Vectors:
+    """Return the table that training starts from, float32 (pieces, dim): normal values, larger for rarer subwords.
+
+    A row has variance w^2 / dim with w = log((n + 1) / (f + 1)) divided by its mean, for a subword that `frequencies`,
+    int64 (pieces,), says is in f of n texts. So texts that share rare subwords are near each other before anything is
+    learned.
+    """
+    rarity = np.log((n_texts + 1) / (frequencies + 1))
+    weights = rarity / max(float(rarity.mean()), np.finfo(np.float64).tiny)
+    random = np.random.RandomState(seed)
+    drawn = random.standard_normal((len(frequencies), dim)) / np.sqrt(dim)
+    vectors: Vectors = (weights[:, None] * drawn).astype(np.float32)
+    return vectors
 
 
 def vocabulary_of(recipe: Recipe, data: TrainingData, progress: Progress = _SILENCE) -> SubwordVocabulary:

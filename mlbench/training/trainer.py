@@ -12,7 +12,7 @@ from sentence_transformers import (
     SentenceTransformerTrainingArguments,
 )
 from torch.utils.data import DataLoader
-from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback, TrainerControl, TrainerState
+from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback, TrainerState
 
 from mlbench.errors import UserError
 from mlbench.protocols import Progress
@@ -127,36 +127,19 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
 
-    def on_train_begin(
-        self,
-        args: SentenceTransformerTrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        **kwargs: object,
-    ) -> None:
+    def on_train_begin(self, args: object, state: TrainerState, control: object, **kwargs: object) -> None:
         """Begin with the steps of a run that is resumed."""
         if state.is_world_process_zero:
             self._progress.start("train", state.max_steps)
             self._progress.advance(state.global_step)
 
-    def on_step_end(
-        self,
-        args: SentenceTransformerTrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        **kwargs: object,
-    ) -> None:
+    def on_step_end(self, args: object, state: TrainerState, control: object, **kwargs: object) -> None:
         """Count a step."""
         if state.is_world_process_zero:
             self._progress.advance(1)
 
     def on_log(
-        self,
-        args: SentenceTransformerTrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, float],
-        **kwargs: object,
+        self, args: object, state: TrainerState, control: object, logs: dict[str, float], **kwargs: object
     ) -> None:
         """Note a loss on held-out batches; raise `UserError` for one that is not finite."""
         loss = logs.get("eval_loss", logs.get("loss", 0.0))
@@ -167,13 +150,7 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
         if "eval_loss" in logs and state.is_world_process_zero:
             self._progress.note(f"validation loss {loss:.4f} after {state.global_step} steps")
 
-    def on_train_end(
-        self,
-        args: SentenceTransformerTrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        **kwargs: object,
-    ) -> None:
+    def on_train_end(self, args: object, state: TrainerState, control: object, **kwargs: object) -> None:
         """End the phase."""
         if state.is_world_process_zero:
             self._progress.finish()

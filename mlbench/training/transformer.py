@@ -42,7 +42,7 @@ def train_transformer(
     """Train as `recipe` says and save a Sentence Transformers checkpoint in `folder`, its modules.json last.
 
     A run that was interrupted goes on from its last checkpoint, in `.training` of that folder, if recipe and data are
-    the same (see `trained`). Raises `MissingExtra`, `UserError` for a checkpoint to start from or a device
+    the same (see `work_folder`). Raises `MissingExtra`, `UserError` for a checkpoint to start from or a device
     that cannot be used, and as `BatchSampler.batch` and `info_nce` do.
     """
     # Spinning threads of OpenMP made torch 8 times slower beside another process; it reads this once, when imported.

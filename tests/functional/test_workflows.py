@@ -294,34 +294,34 @@ class TestSubmission:
         ],
     )
     def test_refuses_whatever_is_not_one_new_entry(self, tmp_path: Path, board: Path, case: str) -> None:
-        def change(origin: Path) -> None:
-            there = origin / self.ENTRIES / "there"
-            match case:
-                case "a change elsewhere":
-                    self.put(board, origin)
-                    (origin / "setup.py").write_text("print('mine')", encoding="utf-8")
-                case "a link":
-                    (self.put(board, origin) / "link").symlink_to("/etc/hostname")
-                case "a program":
-                    (self.put(board, origin) / "mini.json").chmod(0o755)
-                case "two entries":
-                    self.put(board, origin)
-                    self.put(board, origin, "newer")
-                case "a changed entry":
-                    (there / "mini.json").write_text("{}", encoding="utf-8")
-                case "a file more":
-                    (there / "more.json").write_text("{}", encoding="utf-8")
-                case "a removed entry":
-                    shutil.rmtree(there)
-                case "a folder inside":
-                    self.put(board, origin, "new/inside")
-                case "an odd name":
-                    self.put(board, origin, "new\nleaderboard")
-
-        ended, steps = self.submit(Service(tmp_path), board, change)
+        ended, steps = self.submit(Service(tmp_path), board, lambda origin: self.spoil(origin, board, case))
         assert ended == "failure"
         assert (steps[-1].name, steps[-1].code) == ("Take the entry, which is all that the pull request may bring", 1)
         assert "::error::a submission " in steps[-1].printed
+
+    def spoil(self, origin: Path, board: Path, case: str) -> None:
+        there = origin / self.ENTRIES / "there"
+        match case:
+            case "a change elsewhere":
+                self.put(board, origin)
+                (origin / "setup.py").write_text("print('mine')", encoding="utf-8")
+            case "a link":
+                (self.put(board, origin) / "link").symlink_to("/etc/hostname")
+            case "a program":
+                (self.put(board, origin) / "mini.json").chmod(0o755)
+            case "two entries":
+                self.put(board, origin)
+                self.put(board, origin, "newer")
+            case "a changed entry":
+                (there / "mini.json").write_text("{}", encoding="utf-8")
+            case "a file more":
+                (there / "more.json").write_text("{}", encoding="utf-8")
+            case "a removed entry":
+                shutil.rmtree(there)
+            case "a folder inside":
+                self.put(board, origin, "new/inside")
+            case "an odd name":
+                self.put(board, origin, "new\nleaderboard")
 
     def test_every_entry_is_checked_before_the_site_is_put_online(self, tmp_path: Path, board: Path) -> None:
         service = Service(tmp_path)

@@ -71,7 +71,7 @@ def test_required_members_stay_as_they_are() -> None:
 def test_an_encoder_with_what_is_required_opens_and_runs(tmp_path: Path) -> None:
     assert isinstance(adopt(Plain(), {}, Runtime()), Plain)
     options = mlbench.Options(cache=tmp_path, resamples=20)
-    result = mlbench.evaluate(Plain(), "mini", languages=["de", "en"], options=options)
+    result = mlbench.evaluate(Plain(), "mini", languages=["de", "en"], options=options).result
     assert (result.retriever.kind, result.retriever.training, result.cost.tokens) == ("encoder", None, None)
 
 

@@ -55,7 +55,7 @@ class TestResult:
         options = Options(settings={"dim": "64"}, cache=tmp_path / "cache", resamples=20)
         done = measure(open_model("hashing", options), "mini", languages=("de", "en"), options=options)
         again = write_result(read_result(RESULT), RANKS.read_bytes(), tmp_path / "again")
-        today = write_result(done.result, done.ranks, tmp_path / "today")
+        today = write_result(done.result, done.ranks_file, tmp_path / "today")
         assert again.name == today.name
         assert RANKS.read_bytes() == today.with_name(RANKS.name).read_bytes()
         one, other = (

@@ -16,6 +16,8 @@ STRAGGLING = 2.0
 """An item is given to a second worker when it has taken so many times as long as the typical one."""
 HASTE = 1.0
 """Seconds before which no item is given to a second worker."""
+Given = TypeVar("Given", contravariant=True)
+_MEMORY = "if memory ran out, give fewer --workers, or each more memory"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +41,6 @@ class Lost:
 
     worker: int
     cause: str
-
-
-Given = TypeVar("Given", contravariant=True)
 
 
 class Crew(Protocol[Given, Answer]):
@@ -92,12 +91,7 @@ def dispatch(
                 case Lost(worker, cause):
                     if worker in idle:
                         idle.remove(worker)
-                    number = board.lose(worker)
-                    failed_starts += number is None
-                    at = "" if number is None else f" at {items[number]}"
-                    note(f"warning: a worker was lost{at}: it {cause}")
-                    if number is not None and board.losses(number) == LOSSES:
-                        raise EngineError(_given_up(str(items[number]), cause))
+                    failed_starts += not _put_back(board, items, event, note)
                     if failed_starts < LOSSES:
                         crew.replace(worker)
                     elif not len(crew):
@@ -106,11 +100,20 @@ def dispatch(
         yield from answers
 
 
-_MEMORY = "if memory ran out, give fewer --workers, or each more memory"
+def _put_back(board: "WorkQueue", items: Sequence[Item], lost: Lost, note: Callable[[str], None]) -> bool:
+    """Tell of a lost worker and put back what it was at; return whether it was at anything.
 
-
-def _given_up(item: str, cause: str) -> str:
-    return f"{item}: {LOSSES} workers were lost over it, the last one {cause}: {_MEMORY}"
+    Raises `EngineError` where this is the last loss that an item is allowed.
+    """
+    number = board.lose(lost.worker)
+    if number is None:
+        note(f"warning: a worker was lost: it {lost.cause}")
+        return False
+    item = str(items[number])
+    note(f"warning: a worker was lost at {item}: it {lost.cause}")
+    if board.losses(number) == LOSSES:
+        raise EngineError(f"{item}: {LOSSES} workers were lost over it, the last one {lost.cause}: {_MEMORY}")
+    return True
 
 
 def _assign(board: "WorkQueue", idle: list[int], crew: Crew[Item, Answer], items: Sequence[Item], now: float) -> None:

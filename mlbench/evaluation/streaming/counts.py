@@ -20,6 +20,8 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 _SPARE = 2
 """Documents may be 2^2 times as long as the longest relevant one before everything is counted anew."""
+Integers32 = NDArray[np.int32]
+Strings = NDArray[np.str_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,10 +148,6 @@ def _known(layout: IndexArrays, embeddings: Embeddings) -> tuple[dict[bytes, int
             rows = embeddings.rows[role, name].tolist()
             known |= {text_hash(row[1]): place for row, place in zip(side[name], rows, strict=True)}
     return known, matrix
-
-
-Integers32 = NDArray[np.int32]
-Strings = NDArray[np.str_]
 
 
 @dataclass(frozen=True, eq=False)

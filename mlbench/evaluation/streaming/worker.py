@@ -26,6 +26,11 @@ from mlbench.protocols import Encoder, Vectors
 from mlbench.ranking.count_ahead import Block, Targets, Tiling, count_ahead, exact_scores
 
 Vector = NDArray[np.float32]
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+_ROWS = 1024
+# Documents between two relevant ones, in the order of ids, are fewer than this.
+_STRIDE = 2 * PART
 
 
 class PartVectors:
@@ -63,13 +68,6 @@ class PartVectors:
 
     def _path(self, key: tuple[object, ...]) -> Path:
         return self._folder / part_name(sha256(repr(key).encode()).hexdigest())
-
-
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
-_ROWS = 1024
-# Documents between two relevant ones, in the order of ids, are fewer than this.
-_STRIDE = 2 * PART
 
 
 @dataclass

@@ -29,8 +29,7 @@ from mlbench.reports.history.content import (
     ResultSeries,
     quantities,
 )
-from mlbench.reports.svg import HEIGHT, LINE, WIDTH, Chart, ChartAxis, Mark, chart_svg
-from mlbench.reports.svg import ChartSeries as Drawn
+from mlbench.reports.svg import HEIGHT, LINE, WIDTH, Chart, ChartAxis, ChartSeries, Mark, chart_svg
 
 BEST = "*"
 """The mark of a value that none of its series is better than."""
@@ -259,7 +258,7 @@ def _chart(series: ResultSeries, title: str, shown: Sequence[tuple[str, Kind | N
     for name, kind in shown:
         marks = list(_marks(series, name, kind))
         described += [mark.exact for mark in marks]
-        lines.append(Drawn(SHORT[kind] if kind else "", tuple(marks)))
+        lines.append(ChartSeries(SHORT[kind] if kind else "", tuple(marks)))
     chart = Chart(_axis(series), ChartAxis(title), tuple(lines), f"{title}: {'; '.join(described)}", first)
     return _Panel(chart_svg(chart), HEIGHT + LINE * sum(bool(line.name) for line in lines))
 

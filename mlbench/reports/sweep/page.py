@@ -7,8 +7,7 @@ from itertools import groupby
 from pydantic import JsonValue
 
 from mlbench.collection.languages import KINDS, Kind
-from mlbench.compare.sweep import Arm, ArmFigure, ArmPair, Sweep, TaskSweep
-from mlbench.compare.sweep import SweepAxis as Swept
+from mlbench.compare.sweep import Arm, ArmFigure, ArmPair, Sweep, SweepAxis, TaskSweep
 from mlbench.reports.formatting import ABSENT, Quantity, decimal, heading, spoken, written
 from mlbench.reports.svg import Chart, ChartAxis, ChartSeries, Drawing, Mark, chart_svg
 from mlbench.reports.sweep.content import (
@@ -79,7 +78,7 @@ def _scaling(sweep: Sweep, task: TaskSweep) -> Iterator[Drawing]:
             yield from _against(sweep, task, axis, task.primary_measure, kind)
 
 
-def _against(sweep: Sweep, task: TaskSweep, axis: Swept, name: str, kind: Kind | None) -> Iterator[Drawing]:
+def _against(sweep: Sweep, task: TaskSweep, axis: SweepAxis, name: str, kind: Kind | None) -> Iterator[Drawing]:
     """Yield one figure by the values of an axis, where there are any: a line for each value of the others."""
     series, described = [], []
     for line, arms in _lines(sweep, axis):
@@ -110,13 +109,13 @@ def _against(sweep: Sweep, task: TaskSweep, axis: Swept, name: str, kind: Kind |
     yield Drawing(title, chart_svg(chart))
 
 
-def _axis(sweep: Sweep, preferred: str | None = None) -> Swept:
+def _axis(sweep: Sweep, preferred: str | None = None) -> SweepAxis:
     """Return the preferred axis, else the first with numbers, else the first."""
     named = [axis for axis in sweep.axes if axis.name == preferred]
     return next(iter([*named, *(axis for axis in sweep.axes if _is_numeric(axis)), *sweep.axes]))
 
 
-def _lines(sweep: Sweep, axis: Swept) -> Iterator[tuple[str, list[Arm]]]:
+def _lines(sweep: Sweep, axis: SweepAxis) -> Iterator[tuple[str, list[Arm]]]:
     """Yield the arms that differ in nothing but `axis`, in its order, and what they have in common."""
     order = _ordered(axis)
 
@@ -129,19 +128,19 @@ def _lines(sweep: Sweep, axis: Swept) -> Iterator[tuple[str, list[Arm]]]:
         yield ", ".join(common), list(group)
 
 
-def _ordered(axis: Swept) -> list[JsonValue]:
+def _ordered(axis: SweepAxis) -> list[JsonValue]:
     return sorted(axis.values, key=_number) if _is_numeric(axis) else list(axis.values)
 
 
-def _place(axis: Swept, value: JsonValue) -> float:
+def _place(axis: SweepAxis, value: JsonValue) -> float:
     return _number(value) if _is_numeric(axis) else float(axis.values.index(value))
 
 
-def _is_numeric(axis: Swept) -> bool:
+def _is_numeric(axis: SweepAxis) -> bool:
     return all(isinstance(value, int | float) and not isinstance(value, bool) for value in axis.values)
 
 
-def _is_wide(axis: Swept) -> bool:
+def _is_wide(axis: SweepAxis) -> bool:
     if not _is_numeric(axis):
         return False
     numbers = [_number(value) for value in axis.values]

@@ -21,9 +21,29 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
-
 Features = dict[str, "Tensor"]
 """What a network takes, by name; the first axis of every tensor counts texts or images."""
+# By the `model_type` of config.json: the module and the function in it, imported when it is asked for.
+OPENERS: dict[str, tuple[str, str]] = {
+    **dict.fromkeys(
+        ("clip", "siglip", "siglip2", "altclip", "chinese_clip", "metaclip_2"),
+        ("mlbench.retrievers.image_text.clip", "open_contrastive"),
+    ),
+    "blip": ("mlbench.retrievers.image_text.blip", "open_blip"),
+    "albef": ("mlbench.retrievers.image_text.albef", "open_albef"),
+}
+# What only a checkpoint needs whose authors publish nothing but its weights.
+_BARE = ("image_size", "tokenizer")
+_BARE_WEIGHTS = (".pth", ".safetensors")
+_TOKENIZER_FILES = (
+    "added_tokens.json",
+    "special_tokens_map.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "vocab.txt",
+)
+# transformers from version 5 on may write the second, with the tokenizer's options.
+_FILES = ("preprocessor_config.json", "processor_config.json")
 
 
 @dataclass(frozen=True)
@@ -67,25 +87,6 @@ Opener = Callable[[Path, LoadOptions, int | None], Towers]
 
 Raises `RetrieverError` for a folder that cannot be loaded, lacks weights or whose weights are not finite.
 """
-# By the `model_type` of config.json: the module and the function in it, imported when it is asked for.
-OPENERS: dict[str, tuple[str, str]] = {
-    **dict.fromkeys(
-        ("clip", "siglip", "siglip2", "altclip", "chinese_clip", "metaclip_2"),
-        ("mlbench.retrievers.image_text.clip", "open_contrastive"),
-    ),
-    "blip": ("mlbench.retrievers.image_text.blip", "open_blip"),
-    "albef": ("mlbench.retrievers.image_text.albef", "open_albef"),
-}
-# What only a checkpoint needs whose authors publish nothing but its weights.
-_BARE = ("image_size", "tokenizer")
-_BARE_WEIGHTS = (".pth", ".safetensors")
-_TOKENIZER_FILES = (
-    "added_tokens.json",
-    "special_tokens_map.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "vocab.txt",
-)
 
 
 def find_towers(locator: str, revision: str | None, *, allow_pickle: bool) -> Path:
@@ -156,10 +157,6 @@ def open_towers(folder: Path, options: LoadOptions, max_length: int | None) -> T
         raise RetrieverError(f"{folder}: model_type {kind!r} is not known; known are {', '.join(sorted(OPENERS))}")
     module, name = OPENERS[kind]
     return cast(Opener, getattr(import_module(module), name))(folder, options, max_length)
-
-
-# transformers from version 5 on may write the second, with the tokenizer's options.
-_FILES = ("preprocessor_config.json", "processor_config.json")
 
 
 def open_image_processor(folder: Path) -> "Callable[[Sequence[Image]], Features]":

@@ -16,6 +16,13 @@ from mlbench.protocols import Parameter
 
 _PER_CELL = 39
 """How many documents faiss wants for each cell that it is to find."""
+SYSTEM = "system"
+"""The scheme of system files."""
+CROSS_ENCODER = "cross_encoder"
+"""The scheme of a reranker that names none."""
+_MOST_WEIGHT = 1000
+_PATH = re.compile(r"[.~/\\]|[A-Za-z]:[/\\]")
+_RELATIVE = re.compile(r"[.]{1,2}[/\\]")
 
 
 class _Kind(BaseModel):
@@ -137,15 +144,6 @@ def index_name(index: Index) -> str:
     """Return how an index is written with the keys that were given, such as `hnsw:ef_search=16`."""
     given = [f"{key}={getattr(index, key)}" for key in type(index).model_fields if key in index.model_fields_set]
     return f"{index.kind}:{','.join(given)}" if given else index.kind
-
-
-SYSTEM = "system"
-"""The scheme of system files."""
-CROSS_ENCODER = "cross_encoder"
-"""The scheme of a reranker that names none."""
-_MOST_WEIGHT = 1000
-_PATH = re.compile(r"[.~/\\]|[A-Za-z]:[/\\]")
-_RELATIVE = re.compile(r"[.]{1,2}[/\\]")
 
 
 def _parameter(value: object) -> object:

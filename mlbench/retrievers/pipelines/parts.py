@@ -34,6 +34,8 @@ from mlbench.protocols import (
 from mlbench.ranking.count_ahead import best_columns, by_id
 
 Integers = NDArray[np.int64]
+Floats = NDArray[np.float64]
+_CELLS = 2**22
 
 
 class TextRows:
@@ -70,10 +72,6 @@ class TextRows:
         """Return the row of each text in the matrix of the role in which it was encoded, int64 (n,)."""
         rows = self._rows[role_of(role, texts)]
         return np.fromiter((rows[text] for text in texts), dtype=np.int64, count=len(texts))
-
-
-Floats = NDArray[np.float64]
-_CELLS = 2**22
 
 
 @dataclass(frozen=True)

@@ -19,74 +19,6 @@ from mlbench.tasks.mini_images.captions import COLOURS, SHAPES, Combination, cap
 
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
-# Directions to the five tips of a star, clockwise from the top, and how far its sides are from its middle, in 1/1000.
-_TIPS = ((0, 1000), (951, 309), (588, -809), (-588, -809), (-951, 309))
-_SIDE = 382
-
-
-def mask(shape: str, radius: int) -> Bools:
-    """Return which pixels a shape covers, bool (2 radius + 1, 2 radius + 1), its middle at [radius, radius].
-
-    It is in one piece, and touches no edge of another mask beside it, from a radius of 6 on.
-    """
-    offsets = np.arange(-radius, radius + 1, dtype=np.int64)
-    x, y = offsets[None, :], -offsets[:, None]
-    covered: Bools = np.broadcast_to(_COVERS[shape](x, y, radius), (len(offsets), len(offsets)))
-    return covered
-
-
-def _circle(x: Ints, y: Ints, radius: int) -> Bools:
-    # Half a pixel more than the radius, or each side would end in a single pixel.
-    return x * x + y * y <= radius * (radius + 1)
-
-
-def _ring(x: Ints, y: Ints, radius: int) -> Bools:
-    return _circle(x, y, radius) & (4 * (x * x + y * y) > radius * radius)
-
-
-def _square(x: Ints, y: Ints, radius: int) -> Bools:
-    side = radius * 6 // 7
-    within: Bools = np.maximum(np.abs(x), np.abs(y)) <= side
-    return within
-
-
-def _diamond(x: Ints, y: Ints, radius: int) -> Bools:
-    within: Bools = 3 * np.abs(x) + 2 * np.abs(y) <= 2 * radius
-    return within
-
-
-def _triangle(x: Ints, y: Ints, radius: int) -> Bools:
-    return (2 * np.abs(x) <= radius - y) & (y >= -(radius * 6 // 7))
-
-
-def _cross(x: Ints, y: Ints, radius: int) -> Bools:
-    return (4 * np.abs(x) <= radius) | (4 * np.abs(y) <= radius)
-
-
-def _star(x: Ints, y: Ints, radius: int) -> Bools:
-    # A pentagram is what lies on the inner side of at least four of its five lines.
-    inside = [(1000 * (across * x + up * y) <= 1000 * _SIDE * radius) for across, up in _TIPS]
-    most: Bools = np.sum(inside, axis=0) >= 4
-    return most
-
-
-def _heart(x: Ints, y: Ints, radius: int) -> Bools:
-    # (x^2 + y^2 - 1)^3 <= x^2 y^3, which reaches 1.14 to the sides, 1.24 up and 1 down.
-    unit = 10 * radius
-    x, y = 11 * x, 11 * y + radius
-    return (x * x + y * y - unit * unit) ** 3 <= x * x * y**3 * unit
-
-
-_COVERS: dict[str, Callable[[Ints, Ints, int], Bools]] = {
-    "circle": _circle,
-    "square": _square,
-    "triangle": _triangle,
-    "star": _star,
-    "cross": _cross,
-    "ring": _ring,
-    "diamond": _diamond,
-    "heart": _heart,
-}
 Pixels = NDArray[np.uint8]
 SIDE = 64
 """Images are so many pixels high and wide."""
@@ -102,54 +34,16 @@ RGB = {
 }
 """The colours, each of which varies by up to `VARIATION` in red, green and blue."""
 VARIATION = 10
+TEST_SEED = 0
+"""The images for evaluation are always those of this seed; those for training never are."""
+IMAGES = "images"
+# Directions to the five tips of a star, clockwise from the top, and how far its sides are from its middle, in 1/1000.
+_TIPS = ((0, 1000), (951, 309), (588, -809), (-588, -809), (-951, 309))
+_SIDE = 382
 _LIGHT = (225, 256)
 _RADII = (9, 13)
 _GAP = 2
 _TRIES = 15
-
-
-def draw(combination: Combination, seed: int, number: int = 0) -> Pixels:
-    """Return an image of a combination, uint8 (64, 64, 3): the `number`-th that `seed` gives, always the same.
-
-    Its shapes are in one piece each and do not touch. Sizes do not depend on how many there are.
-    """
-    shape, colour = SHAPES.index(combination.shape), COLOURS.index(combination.colour)
-    random = RandomState([seed, number, shape, colour, combination.count])
-    pixels = np.empty((SIDE, SIDE, 3), np.uint8)
-    pixels[:] = random.randint(*_LIGHT, 3, np.int64)
-    varied = np.array(RGB[combination.colour]) + random.randint(-VARIATION, VARIATION + 1, 3, np.int64)
-    radii = random.randint(*_RADII, combination.count, np.int64)
-    for (top, left), radius in zip(_places(radii, random), radii, strict=True):
-        covered = mask(combination.shape, int(radius))
-        pixels[top : top + len(covered), left : left + len(covered)][covered] = varied
-    return pixels
-
-
-def _places(radii: NDArray[np.int64], random: RandomState) -> list[tuple[int, int]]:
-    """Return the top left corners of squares of 2 radius + 1 pixels that neither overlap nor touch."""
-    while True:
-        placed: list[tuple[int, int, int]] = []
-        for radius in radii:
-            side = 2 * int(radius) + 1
-            for _ in range(_TRIES):
-                top, left = (int(place) for place in random.randint(1, SIDE - side, 2, np.int64))
-                if all(_apart(top, left, side, other) for other in placed):
-                    placed.append((top, left, side))
-                    break
-        # Where the first ones leave no room for the last, all are placed anew.
-        if len(placed) == len(radii):
-            return [(top, left) for top, left, _ in placed]
-
-
-def _apart(top: int, left: int, side: int, other: tuple[int, int, int]) -> bool:
-    other_top, other_left, other_side = other
-    below = top >= other_top + other_side + _GAP or other_top >= top + side + _GAP
-    return below or left >= other_left + other_side + _GAP or other_left >= left + side + _GAP
-
-
-TEST_SEED = 0
-"""The images for evaluation are always those of this seed; those for training never are."""
-IMAGES = "images"
 _TRAINING_TASK = """\
 name = "mini-images-train"
 title = "mini-images: drawings to train on"
@@ -222,3 +116,107 @@ def _write(folder: Path, images: Iterable[_Captioned], progress: Progress) -> No
         progress.advance(1)
     for language, rows in lines.items():
         (folder / f"captions.{language}.jsonl").write_text("".join(rows), encoding="utf-8", newline="\n")
+
+
+def draw(combination: Combination, seed: int, number: int = 0) -> Pixels:
+    """Return an image of a combination, uint8 (64, 64, 3): the `number`-th that `seed` gives, always the same.
+
+    Its shapes are in one piece each and do not touch. Sizes do not depend on how many there are.
+    """
+    shape, colour = SHAPES.index(combination.shape), COLOURS.index(combination.colour)
+    random = RandomState([seed, number, shape, colour, combination.count])
+    pixels = np.empty((SIDE, SIDE, 3), np.uint8)
+    pixels[:] = random.randint(*_LIGHT, 3, np.int64)
+    varied = np.array(RGB[combination.colour]) + random.randint(-VARIATION, VARIATION + 1, 3, np.int64)
+    radii = random.randint(*_RADII, combination.count, np.int64)
+    for (top, left), radius in zip(_places(radii, random), radii, strict=True):
+        covered = mask(combination.shape, int(radius))
+        pixels[top : top + len(covered), left : left + len(covered)][covered] = varied
+    return pixels
+
+
+def _places(radii: NDArray[np.int64], random: RandomState) -> list[tuple[int, int]]:
+    """Return the top left corners of squares of 2 radius + 1 pixels that neither overlap nor touch."""
+    while True:
+        placed: list[tuple[int, int, int]] = []
+        for radius in radii:
+            side = 2 * int(radius) + 1
+            for _ in range(_TRIES):
+                top, left = (int(place) for place in random.randint(1, SIDE - side, 2, np.int64))
+                if all(_apart(top, left, side, other) for other in placed):
+                    placed.append((top, left, side))
+                    break
+        # Where the first ones leave no room for the last, all are placed anew.
+        if len(placed) == len(radii):
+            return [(top, left) for top, left, _ in placed]
+
+
+def _apart(top: int, left: int, side: int, other: tuple[int, int, int]) -> bool:
+    other_top, other_left, other_side = other
+    below = top >= other_top + other_side + _GAP or other_top >= top + side + _GAP
+    return below or left >= other_left + other_side + _GAP or other_left >= left + side + _GAP
+
+
+def mask(shape: str, radius: int) -> Bools:
+    """Return which pixels a shape covers, bool (2 radius + 1, 2 radius + 1), its middle at [radius, radius].
+
+    It is in one piece, and touches no edge of another mask beside it, from a radius of 6 on.
+    """
+    offsets = np.arange(-radius, radius + 1, dtype=np.int64)
+    x, y = offsets[None, :], -offsets[:, None]
+    covered: Bools = np.broadcast_to(_COVERS[shape](x, y, radius), (len(offsets), len(offsets)))
+    return covered
+
+
+def _circle(x: Ints, y: Ints, radius: int) -> Bools:
+    # Half a pixel more than the radius, or each side would end in a single pixel.
+    return x * x + y * y <= radius * (radius + 1)
+
+
+def _ring(x: Ints, y: Ints, radius: int) -> Bools:
+    return _circle(x, y, radius) & (4 * (x * x + y * y) > radius * radius)
+
+
+def _square(x: Ints, y: Ints, radius: int) -> Bools:
+    side = radius * 6 // 7
+    within: Bools = np.maximum(np.abs(x), np.abs(y)) <= side
+    return within
+
+
+def _diamond(x: Ints, y: Ints, radius: int) -> Bools:
+    within: Bools = 3 * np.abs(x) + 2 * np.abs(y) <= 2 * radius
+    return within
+
+
+def _triangle(x: Ints, y: Ints, radius: int) -> Bools:
+    return (2 * np.abs(x) <= radius - y) & (y >= -(radius * 6 // 7))
+
+
+def _cross(x: Ints, y: Ints, radius: int) -> Bools:
+    return (4 * np.abs(x) <= radius) | (4 * np.abs(y) <= radius)
+
+
+def _star(x: Ints, y: Ints, radius: int) -> Bools:
+    # A pentagram is what lies on the inner side of at least four of its five lines.
+    inside = [(1000 * (across * x + up * y) <= 1000 * _SIDE * radius) for across, up in _TIPS]
+    most: Bools = np.sum(inside, axis=0) >= 4
+    return most
+
+
+def _heart(x: Ints, y: Ints, radius: int) -> Bools:
+    # (x^2 + y^2 - 1)^3 <= x^2 y^3, which reaches 1.14 to the sides, 1.24 up and 1 down.
+    unit = 10 * radius
+    x, y = 11 * x, 11 * y + radius
+    return (x * x + y * y - unit * unit) ** 3 <= x * x * y**3 * unit
+
+
+_COVERS: dict[str, Callable[[Ints, Ints, int], Bools]] = {
+    "circle": _circle,
+    "square": _square,
+    "triangle": _triangle,
+    "star": _star,
+    "cross": _cross,
+    "ring": _ring,
+    "diamond": _diamond,
+    "heart": _heart,
+}

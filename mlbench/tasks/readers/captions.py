@@ -19,6 +19,7 @@ from mlbench.protocols import ReadRequest
 _MOST_NAMED = 20
 _HALF = re.compile("[\ud800-\udfff]")
 _NOT_IN_IDS = re.compile(r"[\s\x00-\x1f\x7f-\x9f#%]")
+_MOST_MEMBERS = 10
 
 
 class Caption(NamedTuple):
@@ -187,9 +188,6 @@ def _twins(rows: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
     """Return the names of what was there before under another name, each after that name."""
     first: dict[str, str] = {}
     return [(first[content], name) for name, content in rows if first.setdefault(content, name) != name]
-
-
-_MOST_MEMBERS = 10
 
 
 def content_of(path: Path, member: str) -> bytes:

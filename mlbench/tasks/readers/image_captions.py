@@ -15,6 +15,8 @@ from mlbench.tasks.readers.json_lines import objects, raise_faults, text_of, tex
 
 OPTIONS = ("member", "split")
 _Row = dict[str, object]
+_MEMBER = "captions.jsonl"
+_EXAMPLE = "{'img_path': '97234558.jpg', 'sentences': [...]}"
 
 
 def read_coco_captions(request: ReadRequest) -> Collection:
@@ -100,9 +102,6 @@ def _parsed(name: str, content: bytes, split: str) -> object:
     if not isinstance(table, dict | list):
         raise DataError(f"{name}: must be an object or a list, not {table!r:.60}")
     return table
-
-
-_MEMBER = "captions.jsonl"
 
 
 def read_crossmodal_3600(request: ReadRequest) -> Collection:
@@ -200,9 +199,6 @@ def _lines(path: Path) -> list[str]:
             raise DataError(f"{path.name} line {number}: is empty, so later lines would belong to other images")
         lines.append(line)
     return lines
-
-
-_EXAMPLE = "{'img_path': '97234558.jpg', 'sentences': [...]}"
 
 
 def read_xflickrco(request: ReadRequest) -> Collection:

@@ -25,6 +25,12 @@ from mlbench.tasks.readers.ir_datasets_files import (
 )
 
 _BLANKS = re.compile(r"\{([^{}]*)\}")
+_OTHERS = 10
+"""A quick look takes so many documents per topic that are not relevant, the first ones of the corpus."""
+_OVERHEAD_BYTES = 600
+"""What a document takes beside its text: ids, places, counts."""
+_STEP = 1000
+_TAG = re.compile(r"[a-z]{2,3}(-[a-z0-9]{2,8})*")
 
 
 class SourceCollection(NamedTuple):
@@ -83,13 +89,6 @@ def _filled(key: str, text: str, blanks: Mapping[str, str]) -> str:
     if unknown or not blanks.keys() <= {"language", "query", "document"}:
         raise DataError(f"options.{key}: a key and its id have the same blanks, {{language}} or {{query}}/{{document}}")
     return _BLANKS.sub(lambda match: blanks[match[1]], text)
-
-
-_OTHERS = 10
-"""A quick look takes so many documents per topic that are not relevant, the first ones of the corpus."""
-_OVERHEAD_BYTES = 600
-"""What a document takes beside its text: ids, places, counts."""
-_STEP = 1000
 
 
 class IrdsCorpora:
@@ -199,9 +198,6 @@ def free_bytes() -> float:
     with suppress(AttributeError, OSError, ValueError):
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return float("inf")
-
-
-_TAG = re.compile(r"[a-z]{2,3}(-[a-z0-9]{2,8})*")
 
 
 class Irds:

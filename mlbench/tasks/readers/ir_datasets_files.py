@@ -18,6 +18,9 @@ from mlbench.io.cache import cache_dir, offline
 
 _KINDS = {"docs": "documents", "queries": "queries", "qrels": "judgments"}
 _MOST_SHOWN = 6
+Found = TypeVar("Found")
+_HOLDERS = {"Download", "LocalDownload", "ExpectedFile", "Cache", "RelativePath"}
+"""The classes of ir_datasets that stand for one file on this machine."""
 
 
 class IrdsRecord(Protocol):
@@ -84,18 +87,8 @@ class Dataset:
         return None
 
 
-def library() -> object:
-    """Import and return ir_datasets, which makes folders in `$IR_DATASETS_HOME`; raises `MissingExtra`."""
-    try:
-        return importlib.import_module("ir_datasets")
-    except ModuleNotFoundError as error:
-        raise MissingExtra("irds: tasks", "ir-datasets") from error
-
-
-def home() -> Path:
-    """Return the folder in which ir_datasets keeps its files."""
-    path: Path = library().util.home_path()  # type: ignore[attr-defined]
-    return path
+class _OfflineError(BaseException):
+    """Goes through handlers that would try another address."""
 
 
 def open_dataset(dataset_id: str) -> Dataset:
@@ -144,6 +137,35 @@ def guarded(dataset_id: str) -> Iterator[None]:
         libraries.requests, logger.disabled = requests, False
 
 
+def _refuse() -> NoReturn:
+    raise _OfflineError
+
+
+def library() -> object:
+    """Import and return ir_datasets, which makes folders in `$IR_DATASETS_HOME`; raises `MissingExtra`."""
+    try:
+        return importlib.import_module("ir_datasets")
+    except ModuleNotFoundError as error:
+        raise MissingExtra("irds: tasks", "ir-datasets") from error
+
+
+def home() -> Path:
+    """Return the folder in which ir_datasets keeps its files."""
+    path: Path = library().util.home_path()  # type: ignore[attr-defined]
+    return path
+
+
+def _below(registry: _Registry, dataset_id: str) -> list[str]:
+    return sorted(name for name in registry if name.startswith(f"{dataset_id}/"))
+
+
+def _near(registry: _Registry, dataset_id: str) -> list[str]:
+    """Return the names that may be meant: those of the same family, or the families."""
+    family = dataset_id.partition("/")[0]
+    names = list(registry)
+    return [name for name in names if name.partition("/")[0] == family] or [name for name in names if "/" not in name]
+
+
 def text_of(row: IrdsRecord, dataset_id: str, field: str = "") -> str:
     """Return the text of a document or query: a field of it, or what ir_datasets takes by default (`default_text()`).
 
@@ -175,34 +197,37 @@ def _default_text(row: IrdsRecord) -> object:
     return row if binary else " ".join(value for value in values.values() if isinstance(value, str) and value)
 
 
-class _OfflineError(BaseException):
-    """Goes through handlers that would try another address."""
-
-
-def _refuse() -> NoReturn:
-    raise _OfflineError
-
-
-def _below(registry: _Registry, dataset_id: str) -> list[str]:
-    return sorted(name for name in registry if name.startswith(f"{dataset_id}/"))
-
-
-def _near(registry: _Registry, dataset_id: str) -> list[str]:
-    """Return the names that may be meant: those of the same family, or the families."""
-    family = dataset_id.partition("/")[0]
-    names = list(registry)
-    return [name for name in names if name.partition("/")[0] == family] or [name for name in names if "/" not in name]
-
-
-Found = TypeVar("Found")
-_HOLDERS = {"Download", "LocalDownload", "ExpectedFile", "Cache", "RelativePath"}
-"""The classes of ir_datasets that stand for one file on this machine."""
-
-
 def files_of(*roots: object) -> tuple[Path, ...]:
     """Return the files on this machine that the handlers and stores in `roots` read, sorted; nothing is downloaded."""
     paths = {path.resolve() for each in _reachable(roots) for path in _paths(each) if path.is_file()}
     return tuple(sorted(paths))
+
+
+def _reachable(roots: Iterable[object]) -> Iterator[object]:
+    """Yield the objects of ir_datasets that `roots` hold, directly or through others, each once."""
+    waiting, seen = list(roots), set[int]()
+    while waiting:
+        each = waiting.pop()
+        if id(each) in seen:
+            continue
+        seen.add(id(each))
+        if isinstance(each, list | tuple):
+            waiting += each
+        elif type(each).__module__.partition(".")[0] == "ir_datasets":
+            yield each
+            waiting += vars(each).values() if hasattr(each, "__dict__") else ()
+
+
+def _paths(each: object) -> Iterator[Path]:
+    kind = type(each).__name__
+    if kind in _HOLDERS:
+        # A download without a place of its own would be fetched only to tell a path.
+        if vars(each).get("_cache_path", each) is not None:
+            path: Callable[..., object] = getattr(each, "path")  # noqa: B009
+            yield Path(str(path(force=False)))
+    elif kind.endswith("Store") and vars(each).get("path"):
+        # Where a store of documents has been built, they are read from it.
+        yield Path(str(vars(each)["path"]), "bin")
 
 
 @dataclass(frozen=True)
@@ -263,33 +288,6 @@ class Record:
             f"irds:{self.dataset_id}: {path} has changed since its first use ({how}): remove it, so that it is fetched "
             f"again, or remove {self.path} to take it as it is now"
         )
-
-
-def _reachable(roots: Iterable[object]) -> Iterator[object]:
-    """Yield the objects of ir_datasets that `roots` hold, directly or through others, each once."""
-    waiting, seen = list(roots), set[int]()
-    while waiting:
-        each = waiting.pop()
-        if id(each) in seen:
-            continue
-        seen.add(id(each))
-        if isinstance(each, list | tuple):
-            waiting += each
-        elif type(each).__module__.partition(".")[0] == "ir_datasets":
-            yield each
-            waiting += vars(each).values() if hasattr(each, "__dict__") else ()
-
-
-def _paths(each: object) -> Iterator[Path]:
-    kind = type(each).__name__
-    if kind in _HOLDERS:
-        # A download without a place of its own would be fetched only to tell a path.
-        if vars(each).get("_cache_path", each) is not None:
-            path: Callable[..., object] = getattr(each, "path")  # noqa: B009
-            yield Path(str(path(force=False)))
-    elif kind.endswith("Store") and vars(each).get("path"):
-        # Where a store of documents has been built, they are read from it.
-        yield Path(str(vars(each)["path"]), "bin")
 
 
 def _sha256(path: Path) -> str:

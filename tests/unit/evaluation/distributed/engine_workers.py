@@ -43,12 +43,7 @@ def make_failing(folder: Path | None = None, seconds: float = 0.0) -> Work:
             (folder / f"{item}-{os.getpid()}").touch()
         if item in ERRORS:
             raise ERRORS[str(item)]
-        if item == "exit":
-            os._exit(7)
-        if item == "leave":
-            sys.exit(5)
-        if item == "death" or (item == "first death" and folder and len(list(folder.glob(f"{item}-*"))) == 1):
-            os.kill(os.getpid(), signal.SIGKILL)
+        end_process(item, folder)
         if item == "end of file":
             raise EOFError("in the middle of a shard")
         if item == "local class":
@@ -63,6 +58,15 @@ def make_failing(folder: Path | None = None, seconds: float = 0.0) -> Work:
         return os.getpid()
 
     return work
+
+
+def end_process(item: object, folder: Path | None) -> None:
+    if item == "exit":
+        os._exit(7)
+    if item == "leave":
+        sys.exit(5)
+    if item == "death" or (item == "first death" and folder and len(list(folder.glob(f"{item}-*"))) == 1):
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 class _Local(DataError):
