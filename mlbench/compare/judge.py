@@ -254,10 +254,10 @@ def _judge_worsening(line: GateLine, each: Difference, gate: Gate, family: _Fami
         return False, beyond
     p = family.p.get(line.subject, 1.0)
     if p <= gate.level:
-        return False, f"{beyond}, and the topics asked do not explain it (p = {p:.2g})"
+        return False, f"{beyond}: significant (p = {p:.2g})"
     if family.critical == inf:
         return True, f"{beyond}, but there are too few clusters of topics, or too few flips, to be sure of any"
-    return True, f"{beyond}, but the choice of topics may explain it (p = {p:.2g})"
+    return True, f"{beyond}: not significant (p = {p:.2g})"
 
 
 def _judge_interval(line: GateLine, each: Difference) -> tuple[bool, str]:

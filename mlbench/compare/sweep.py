@@ -119,7 +119,7 @@ class Claim(DocumentPart):
     """Which arm is best in one figure, and which comes second.
 
     `p` is two-sided and adjusted, null where nothing is tested. `separable` says whether the difference of the two is
-    more than topics explain: by the test, else by the interval; null without either.
+    significant: by the test, else by the interval; null without either.
     """
 
     name: str
@@ -182,8 +182,8 @@ def loss(name: str, value: float) -> float:
     return value if name in LOWER_IS_BETTER or name.startswith("rank_") else -value
 
 
-def is_separable(line: Line, level: float = 0.05) -> bool | None:
-    """Say whether a difference is more than topics explain; None where neither a test nor an interval tells."""
+def is_significant(line: Line, level: float = 0.05) -> bool | None:
+    """Say whether a difference is significant; None where neither a test nor an interval tells."""
     if line.adjusted is not None:
         return line.adjusted.two_sided < level
     return None if line.interval is None else not line.interval.low <= 0 <= line.interval.high
@@ -344,5 +344,5 @@ def _claims(rows: Sequence[ArmFigures], pairs: Sequence[ArmPair], level: float) 
             difference=sign * line.difference,
             interval=bounds,
             p=line.adjusted.two_sided if line.adjusted else None,
-            separable=is_separable(line, level),
+            separable=is_significant(line, level),
         )

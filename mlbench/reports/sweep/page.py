@@ -271,6 +271,6 @@ def _differences(caption: str, columns: Sequence[Quantity], pairs: Sequence[ArmP
             p = f"p {found.p}" if found.p else ""
             seeds = f"{found.seeds}: {found.seed_range}" if found.seeds else ""
             notes = [note for note in (found.interval, p, seeds) if note]
-            cells.append(SweepCell(f"{found.difference}{'*' if found.separable else ''}", notes, found.separable))
+            cells.append(SweepCell(f"{found.difference}{'*' if found.significant else ''}", notes, found.significant))
         rows.append(SweepRow(pair.candidate, [f"− {pair.base}"], cells))
     return SweepTable(caption, "arm", [quantity.title for quantity in columns], rows)

@@ -3,7 +3,7 @@ import json
 import pytest
 from unit.reports.sweep_cases import make_sweep
 
-from mlbench.compare.sweep import from_json, is_separable, loss
+from mlbench.compare.sweep import from_json, is_significant, loss
 from mlbench.errors import InvalidResult
 from mlbench.io.document import to_json
 from mlbench.results import Bounds
@@ -56,7 +56,7 @@ def line(p: float | None, bounds: tuple[float, float] | None) -> Line:
 def test_a_test_decides_and_without_one_the_interval(
     p: float | None, bounds: tuple[float, float] | None, separable: bool | None
 ) -> None:
-    assert is_separable(line(p, bounds)) is separable
+    assert is_significant(line(p, bounds)) is separable
 
 
 def test_a_document_reads_as_it_was_written() -> None:

@@ -14,7 +14,7 @@ from mlbench.compare.sweep import (
     Sweep,
     SweepAxis,
     TaskSweep,
-    is_separable,
+    is_significant,
     loss,
 )
 from mlbench.results import Bounds, Statistics
@@ -144,5 +144,5 @@ def _claims(rows: Sequence[ArmFigures], pairs: Sequence[ArmPair]) -> Iterator[Cl
             difference=line.difference if pair.candidate == best else -line.difference,
             interval=None,
             p=line.adjusted.two_sided if line.adjusted else None,
-            separable=is_separable(line),
+            separable=is_significant(line),
         )
