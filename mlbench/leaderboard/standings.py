@@ -136,7 +136,7 @@ def _of_kind(observation: ClusterScores, column: BoardColumn) -> list[int]:
 
 
 LEVEL = 0.05
-"""The chance that any two entries of a column are told apart although nothing differs but the draw of topics."""
+"""The chance that any two entries of a column differ significantly though only the sample of topics differs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +147,7 @@ class RankRange:
     last: int
 
 
-def place(
+def rank_entries(
     contributions: Sequence[Floats],
     *,
     lower_is_better: bool = False,
@@ -157,18 +157,18 @@ def place(
 ) -> tuple[RankRange | None, ...]:
     """Rank entries by what each cluster of topics adds to their means, one float64 (clusters,) for each entry.
 
-    Every pair of entries is tested by joint sign flips of the clusters, all pairs as one family (step-down max-T), so
-    that at `level` no rank is owed to chance but in that share of columns. An entry with NaN stands outside and has no
-    place. No entries give no places.
+    Every pair of entries is tested by the cluster-level sign-flip permutation test, all pairs as one family (step-down
+    max-T), so that in at most a share `level` of columns a rank is owed to chance. An entry with NaN is not compared
+    and has no rank. No entries give no ranks.
     """
     known = [index for index, each in enumerate(contributions) if not np.isnan(each).any()]
-    places: list[RankRange | None] = [None] * len(contributions)
+    ranks: list[RankRange | None] = [None] * len(contributions)
     better, worse = _beaten(np.array([contributions[index] for index in known]), level, flips, seed)
     if lower_is_better:
         better, worse = worse, better
     for index, n_better, n_worse in zip(known, better, worse, strict=True):
-        places[index] = RankRange(1 + n_better, len(known) - n_worse)
-    return tuple(places)
+        ranks[index] = RankRange(1 + n_better, len(known) - n_worse)
+    return tuple(ranks)
 
 
 def _beaten(entries: Floats, level: float, flips: int, seed: int) -> tuple[list[int], list[int]]:
@@ -179,9 +179,9 @@ def _beaten(entries: Floats, level: float, flips: int, seed: int) -> tuple[list[
     p = difference_p_values(entries.T, [(one, other)], flips=flips, seed=seed)[0]
     totals = entries.sum(axis=1)
     higher, lower = np.where(totals[other] > totals[one], [other, one], [one, other])
-    told_apart = p <= level
-    n_higher = np.bincount(lower[told_apart], minlength=len(entries))
-    n_lower = np.bincount(higher[told_apart], minlength=len(entries))
+    significant = p <= level
+    n_higher = np.bincount(lower[significant], minlength=len(entries))
+    n_lower = np.bincount(higher[significant], minlength=len(entries))
     return n_higher.tolist(), n_lower.tolist()
 
 
@@ -212,10 +212,10 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """A number of an entry and its place; reported numbers have none, nor has what cannot be compared."""
+    """A number of an entry and its rank; reported numbers have none, nor has what cannot be compared."""
 
     number: BoardNumber
-    place: RankRange | None = None
+    rank: RankRange | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -249,11 +249,11 @@ def standings(entries: Sequence[Shown], *, flips: int = FLIPS) -> list[Standings
 
 def _of_task(task: str, entries: Sequence[Shown], flips: int) -> Standings:
     verified = {each.name: each for each in entries if task in each.tasks}
-    places = _places(task, {name: each.tasks[task] for name, each in verified.items()}, flips)
+    ranks = _rank_columns(task, {name: each.tasks[task] for name, each in verified.items()}, flips)
     groups: dict[Group, list[Standing]] = {}
     for name, each in verified.items():
         scores = {
-            column: Score(number, places[column].get(name))
+            column: Score(number, ranks[column].get(name))
             for column in COLUMNS
             if (number := measured(each.tasks[task].result, column)) is not None
         }
@@ -273,19 +273,19 @@ def _reported(task: str, entries: Sequence[Shown]) -> Iterator[tuple[Group, Stan
                 yield said.aggregation, Standing(each.entry, scores, said)
 
 
-def _places(
+def _rank_columns(
     task: str, verified: Mapping[str, CheckedResult], flips: int
 ) -> dict[BoardColumn, dict[str, RankRange | None]]:
     every = list(verified.items())
     for name, each in every[1:]:
         if each.evidence.data != every[0][1].evidence.data:
             raise InvalidResult(f"{name} and {every[0][0]} were measured on different data of {task}")
-    places = {}
+    ranks = {}
     for column in COLUMNS:
         found = {name: each.evidence.columns[column] for name, each in every if column in each.evidence.columns}
-        ranked = place(list(found.values()), lower_is_better=column.lower_is_better, flips=flips)
-        places[column] = dict(zip(found, ranked, strict=True))
-    return places
+        ranked = rank_entries(list(found.values()), lower_is_better=column.lower_is_better, flips=flips)
+        ranks[column] = dict(zip(found, ranked, strict=True))
+    return ranks
 
 
 def _n_languages(standings: Standings) -> int:
@@ -324,7 +324,7 @@ def compare_pairs(
     # One block of columns for each entry: its summary, then its settings.
     stacked = np.concatenate([np.hstack([_summary(each, columns), each.settings]) for each in entries.values()], axis=1)
     width = len(columns) + len(first.order)
-    starts = {name: place * width for place, name in enumerate(entries)}
+    starts = {name: index * width for index, name in enumerate(entries)}
     parts = np.arange(len(columns)), np.arange(len(columns), width)
     families = [(starts[a] + part, starts[b] + part) for a, b in names for part in parts]
     p = difference_p_values(stacked, families, flips=flips, seed=seed)

@@ -99,21 +99,21 @@ class TestOverview:
         assert [row[0].split()[0] for row in reported_[1:]] == ["PAPER"]
         assert [row[0].split()[0] for row in micro[1:]] == ["MICRO"]
 
-    def test_reported_numbers_have_neither_place_nor_interval(self, plain: Path) -> None:
+    def test_reported_numbers_have_neither_rank_nor_interval(self, plain: Path) -> None:
         reported_ = page(plain, "index.html").tables[1]
         assert [cell.split() for cell in reported_[1][1:4]] == [[".500"]] * 3
 
-    def test_every_column_has_place_value_and_interval(self, plain: Path) -> None:
+    def test_every_column_has_rank_value_and_interval(self, plain: Path) -> None:
         table = page(plain, "index.html").tables[0]
         assert len(table[0]) == 1 + len(COLUMNS) - len(IMAGE_COLUMNS) + 1
         for row in table[1:]:
             for cell in row[1:-1]:
-                place, value, interval = cell.split()
-                assert place[0] in "123"
+                rank, value, interval = cell.split()
+                assert rank[0] in "123"
                 assert "–" in interval
                 assert value
 
-    def test_places_tell_what_the_data_can(self, plain: Path) -> None:
+    def test_ranks_tell_what_the_data_can(self, plain: Path) -> None:
         table = page(plain, "index.html").tables[0]
         multi = [" ".join(row[3].split()[:1]) for row in table[1:]]
         assert multi == ["1", "2–3", "2–3"]

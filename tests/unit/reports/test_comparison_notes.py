@@ -165,7 +165,7 @@ def test_how_it_was_made_is_said() -> None:
     assert said[-1].startswith("p by a cluster-level sign-flip permutation test (10,000 flips)")
     tests = TASK.tests.model_copy(update={"exact": True, "flips": 256, "n_base": 3, "n_candidate": 2})
     said = how(TASK.model_copy(update={"tests": tests}))
-    assert said[-2].startswith("p by all 256 sign flips")
+    assert said[-2].startswith("p by a cluster-level sign-flip permutation test (all 256 flips)")
     assert said[-1] == "topics averaged over seeds: 3 of the base, 2 of the candidate"
 
 
