@@ -49,7 +49,7 @@ def command(context: click.Context) -> None:
 @command.command("list")
 @as_json
 def list_(as_json: bool = False) -> None:
-    """List what may stand before the colon in `--model SCHEME:LOCATOR`.
+    """List what may stand before the colon in `--model SCHEME:PATH_OR_ID`.
 
     \b
     Example: mlbench models list --json
@@ -82,7 +82,7 @@ def show(scheme: str, as_json: bool) -> None:
     """
     loaded = load_scheme(scheme)
     keys = keys_of(loaded.Settings)
-    example = f"mlbench run --model {getattr(loaded, 'example', scheme + ':LOCATOR')}"
+    example = f"mlbench run --model {getattr(loaded, 'example', scheme + ':PATH_OR_ID')}"
     packaged = loaded.packaged() if isinstance(loaded, BundledModel) else None
     if as_json:
         shown = {**summary(scheme), "packaged": packaged, "keys": keys, "example": example}
@@ -90,7 +90,7 @@ def show(scheme: str, as_json: bool) -> None:
         return
     click.echo(f"{scheme}: {_first_line(loaded)}\n")
     if packaged is not None:
-        click.echo(f"Without a locator, the default model: {packaged}\n")
+        click.echo(f"Without a path or hub id, the default model: {packaged}\n")
     _print(keys)
     click.echo(f"Example: {example}")
 

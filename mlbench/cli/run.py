@@ -133,7 +133,7 @@ Examples:
     default=[DEFAULT_MODEL],
     show_default=True,
     metavar="MODEL",
-    help="A folder, a hub id, a system's TOML file or scheme:locator; may be repeated. static alone is the model that "
+    help="A path, a hub id, a system's TOML file or SCHEME:PATH_OR_ID; may be repeated. static alone is the model that "
     "comes with mlbench.",
 )
 @click.option(

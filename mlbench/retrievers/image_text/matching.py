@@ -185,7 +185,7 @@ _MAX_ROWS = 512
 
 
 class Matching:
-    """The matching head of BLIP or ALBEF, which reads an image and a text together (locator: a folder or hub id)."""
+    """The matching head of BLIP or ALBEF, which reads an image and a text together (path or hub id)."""
 
     extra = "images"
     libraries = ("torch", "transformers", "sentence_transformers", "PIL")

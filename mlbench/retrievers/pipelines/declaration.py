@@ -274,7 +274,7 @@ def _resolved(declared: Declaration, path: Path, within: tuple[Path, ...], fault
 
 
 def parse_reranker(spec: str) -> tuple[str, str]:
-    """Return scheme and locator of a reranker: a folder or hub id belongs to `cross_encoder`."""
+    """Return scheme and path or hub id of a reranker; without a scheme it belongs to `cross_encoder`."""
     return (None if Path(spec).exists() else split(spec)) or (CROSS_ENCODER, spec)
 
 

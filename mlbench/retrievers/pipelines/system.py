@@ -23,7 +23,7 @@ from mlbench.retrievers.pipelines.reranking import RerankRanker
 
 
 class System:
-    """Retrievers put together: fusion, re-ranking, an approximate index (locator: a TOML file)."""
+    """Retrievers put together: fusion, re-ranking, an approximate index (path of a TOML file)."""
 
     example = "system:./system.toml"
 
