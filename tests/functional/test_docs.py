@@ -33,6 +33,7 @@ from mlbench import Setting, entry_points, provenance, results
 from mlbench.cli import group
 from mlbench.compare.document import Check, ComparedSystem, Comparison, TaskComparison
 from mlbench.compare.gate import RISING_IS_WORSE, Drops, Gate, Rule
+from mlbench.io.document import DocumentPart
 from mlbench.leaderboard.entries import Entry, ReportedTask, ReportedValue
 from mlbench.open_model import load_scheme
 from mlbench.ranking import ranks, ranks_file
@@ -304,7 +305,7 @@ NAMED = {
         {
             name
             for part in [*vars(results).values(), *vars(provenance).values()]
-            if isinstance(part, type) and issubclass(part, results._Part | provenance._Part)
+            if isinstance(part, type) and issubclass(part, DocumentPart)
             for name in part.model_fields
         }
     ),
