@@ -82,13 +82,13 @@ def rank_one_query(topic: str, asked: str, languages: tuple[str, ...]) -> Lists:
     collection: Collection = load_collection(load_task("mini"), languages=languages)
     retriever = open_retriever("hashing", {}, Runtime())
     assert isinstance(retriever, Encoder)
-    layout = index_collection(collection)
+    arrays = index_collection(collection)
     texts = {document.doc_id: document.text for rows in collection.documents.values() for document in rows}
     query = next(query for query in collection.queries[asked] if query.topic_id == topic)
-    documents = grid_cosine(retriever.encode([texts[doc_id] for doc_id in layout.document_ids], "document"))
+    documents = grid_cosine(retriever.encode([texts[doc_id] for doc_id in arrays.document_ids], "document"))
     scores: NDArray[np.float64] = documents @ grid_cosine(retriever.encode([query.text], "query"))[0]
     order = np.lexsort((np.arange(len(scores)), -scores))
-    ids = [layout.document_ids[index] for index in order]
+    ids = [arrays.document_ids[index] for index in order]
     homes = tuple(languages_of(collection)[doc_id] for doc_id in ids)
     relevant = {judgment.language: ids.index(judgment.doc_id) for judgment in collection.judgments[topic]}
     return Lists(query.text, languages, homes, relevant)

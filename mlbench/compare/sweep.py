@@ -205,7 +205,7 @@ Floats = NDArray[np.float64]
 System = Sequence[ClusterScores]
 
 
-def observe_result(result: Result, ranks: Ranks) -> ClusterScores:
+def cluster_scores_of(result: Result, ranks: Ranks) -> ClusterScores:
     """Return what the figures of a sweep need of one result and its ranks."""
     statistics, task = result.statistics, result.task
     wanted = BIAS_SCORES if result.image_text is None else BIAS_SCORES_OF_IMAGES

@@ -16,7 +16,7 @@ import numpy as np
 from mlbench.collection.languages import IMAGE, KINDS, Kind
 from mlbench.leaderboard.columns import IMAGE_MEASURES, BoardColumn, measured
 from mlbench.leaderboard.entries import ReportedTask
-from mlbench.leaderboard.standings import EntryPair, Shown, Standings, summary_columns
+from mlbench.leaderboard.standings import BoardEntry, EntryPair, Standings, summary_columns
 from mlbench.reports.formatting import SHORT, score_ends, score_interval, score_references, score_value
 from mlbench.reports.grid import POOL
 from mlbench.results import Bounds, Result, SettingResult
@@ -69,7 +69,7 @@ def task_values(standings: Standings) -> Plain:
     }
 
 
-def entry_values(shown: Shown, pairs: Mapping[str, Mapping[tuple[str, str], EntryPair]]) -> Plain:
+def entry_values(shown: BoardEntry, pairs: Mapping[str, Mapping[tuple[str, str], EntryPair]]) -> Plain:
     """Return what is drawn of an entry.
 
     Of `pairs`, by task and by the names of both, it has those in which it is the first, in the order of the second.

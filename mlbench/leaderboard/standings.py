@@ -57,18 +57,18 @@ class Evidence:
 
 def gather(result: Result, ranks: Ranks) -> Evidence:
     """Reduce the ranks of a checked result to the evidence that the leaderboard uses."""
-    observation = sum_by_cluster(ranks, _request(result))
-    request, sums = observation.request, observation.settings
+    scores = sum_by_cluster(ranks, _request(result))
+    request, sums = scores.request, scores.settings
     primary = request.measures.index(request.primary_measure)
     summary, columns = summary_columns(result), COLUMNS
     if (sums.unretrieved > 0).any():
         summary, columns = (tuple(each for each in some if not _needs_depth(each)) for some in (summary, columns))
     return Evidence(
-        data=observation.data,
+        data=scores.data,
         order=request.settings,
-        columns=dict(_contributions(observation, columns)),
-        summary=dict(_contributions(observation, summary)),
-        replicates=dict(_replicates(observation, summary)),
+        columns=dict(_contributions(scores, columns)),
+        summary=dict(_contributions(scores, summary)),
+        replicates=dict(_replicates(scores, summary)),
         settings=contributions(sums.sums[:, :, primary], sums.counts),
         confidence=request.confidence,
     )
@@ -99,40 +99,40 @@ def _request(result: Result) -> ScoreRequest:
     )
 
 
-def _contributions(observation: ClusterScores, columns: Sequence[BoardColumn]) -> Iterator[tuple[BoardColumn, Floats]]:
-    for column, sums, counts in _sums(observation, columns):
+def _contributions(scores: ClusterScores, columns: Sequence[BoardColumn]) -> Iterator[tuple[BoardColumn, Floats]]:
+    for column, sums, counts in _sums(scores, columns):
         yield column, macro_contributions(sums, counts)
 
 
-def _replicates(observation: ClusterScores, columns: Sequence[BoardColumn]) -> Iterator[tuple[BoardColumn, Floats]]:
+def _replicates(scores: ClusterScores, columns: Sequence[BoardColumn]) -> Iterator[tuple[BoardColumn, Floats]]:
     """Yield what the summary's `columns` are in each resample, (resamples,)."""
-    settings, sample, request = observation.settings, observation.sample, observation.request
+    settings, sample, request = scores.settings, scores.sample, scores.request
     primary = request.measures.index(request.primary_measure)
     # One draw for all kinds of settings, as in results: a redraw for any setting is one for all of them.
     drawn = sample.bootstrap(settings.sums[:, :, primary], settings.counts)
-    for column, sums, counts in _sums(observation, columns):
+    for column, sums, counts in _sums(scores, columns):
         if column.kind is None:
             yield column, replicate(find_score(column.name), sample.bootstrap(sums, counts))
         else:
-            yield column, drawn.macro_mean(_of_kind(observation, column))
+            yield column, drawn.macro_mean(_of_kind(scores, column))
 
 
-def _sums(observation: ClusterScores, columns: Sequence[BoardColumn]) -> Iterator[tuple[BoardColumn, Floats, Floats]]:
+def _sums(scores: ClusterScores, columns: Sequence[BoardColumn]) -> Iterator[tuple[BoardColumn, Floats, Floats]]:
     """Yield sums and counts (clusters, settings or languages) of the columns that have topics."""
-    settings, measures = observation.settings, observation.request.measures
+    settings, measures = scores.settings, scores.request.measures
     for column in columns:
         if column.kind is None:
-            score = observation.bias.get(column.name) or observation.captions.get(column.name)
+            score = scores.bias.get(column.name) or scores.captions.get(column.name)
             if score is not None and score.counts.any():
                 yield column, score.sums, score.counts
         elif column.name in measures:
-            chosen = _of_kind(observation, column)
+            chosen = _of_kind(scores, column)
             if settings.counts[:, chosen].any():
                 yield column, settings.sums[:, chosen, measures.index(column.name)], settings.counts[:, chosen]
 
 
-def _of_kind(observation: ClusterScores, column: BoardColumn) -> list[int]:
-    return [index for index, setting in enumerate(observation.request.settings) if setting.kind == column.kind]
+def _of_kind(scores: ClusterScores, column: BoardColumn) -> list[int]:
+    return [index for index, setting in enumerate(scores.request.settings) if setting.kind == column.kind]
 
 
 LEVEL = 0.05
@@ -198,7 +198,7 @@ class CheckedResult:
 
 
 @dataclass(frozen=True, eq=False)
-class Shown:
+class BoardEntry:
     """An entry as the site shows it: `tasks` has the checked results of a verified one."""
 
     entry: Entry
@@ -236,7 +236,7 @@ class Standings:
     groups: Mapping[Group, Sequence[Standing]]
 
 
-def standings(entries: Sequence[Shown], *, flips: int = FLIPS) -> list[Standings]:
+def standings(entries: Sequence[BoardEntry], *, flips: int = FLIPS) -> list[Standings]:
     """Return the standings of each task, tasks with the most languages first; no entries give none.
 
     Raises `InvalidResult` when two entries were measured on other data under the name of one task.
@@ -247,7 +247,7 @@ def standings(entries: Sequence[Shown], *, flips: int = FLIPS) -> list[Standings
     return sorted(found, key=lambda each: (-_n_languages(each), each.task))
 
 
-def _of_task(task: str, entries: Sequence[Shown], flips: int) -> Standings:
+def _of_task(task: str, entries: Sequence[BoardEntry], flips: int) -> Standings:
     verified = {each.name: each for each in entries if task in each.tasks}
     ranks = _rank_columns(task, {name: each.tasks[task] for name, each in verified.items()}, flips)
     groups: dict[Group, list[Standing]] = {}
@@ -265,7 +265,7 @@ def _of_task(task: str, entries: Sequence[Shown], flips: int) -> Standings:
     return Standings(task, first, {group: groups[group] for group in order if group in groups})
 
 
-def _reported(task: str, entries: Sequence[Shown]) -> Iterator[tuple[Group, Standing]]:
+def _reported(task: str, entries: Sequence[BoardEntry]) -> Iterator[tuple[Group, Standing]]:
     for each in entries:
         for said in each.entry.reported:
             if said.task == task:

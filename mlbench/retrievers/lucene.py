@@ -43,7 +43,7 @@ class Java:
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
+class JavaMachine:
     """The Java that runs in this process, with the heap that it was started with, and the archive it runs."""
 
     java: Java
@@ -51,10 +51,10 @@ class Machine:
     jar: Path
 
 
-_running: Machine | None = None
+_running: JavaMachine | None = None
 
 
-def start_java(heap: str) -> Machine:
+def start_java(heap: str) -> JavaMachine:
     """Start a Java with Lucene, whose heap is at most `heap` (as in `512m`); one that runs already is taken.
 
     Raises `MissingExtra` without pyserini or pyjnius, and `RetrieverError` where no Java is new enough, where the heap
@@ -103,7 +103,7 @@ def find_jar() -> Path:
     return jars[-1]
 
 
-def _start(heap: str) -> Machine:
+def _start(heap: str) -> JavaMachine:
     if any(find_spec(library) is None for library in LIBRARIES):
         raise MissingExtra("Lucene's analyzers", EXTRA)
     java, jar = find_java(), find_jar()
@@ -121,7 +121,7 @@ def _start(heap: str) -> Machine:
             raise RetrieverError(
                 f"bm25: Java {java.version} of {java.source} ({java.home}) does not start: {error}"
             ) from error
-    return Machine(java, heap, jar)
+    return JavaMachine(java, heap, jar)
 
 
 def _check_heap(heap: str) -> None:

@@ -21,7 +21,7 @@ from mlbench.training.data import RowSelection, TrainingData
 from mlbench.training.index import ABSENT, RowIndex
 from mlbench.training.recipe import Recipe
 from mlbench.training.recipe_tables import DataSet
-from mlbench.training.sampler import Tally
+from mlbench.training.sampler import BatchStatistics
 from mlbench.version import __version__
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def describe(
     recipe: Recipe,
     data: TrainingData,
     trained: TrainingOutcome,
-    counted: Tally,
+    counted: BatchStatistics,
     *,
     command: str | None,
     seconds: float,
@@ -137,7 +137,7 @@ def describe(
         "stopped_early": trained.stopped_early,
         "losses": _thinned(trained.losses),
         "held_out_losses": _thinned(trained.held_out_losses),
-        "tally": _tally(counted, recipe),
+        "tally": _batch_numbers(counted, recipe),
         "epochs": _epochs(counted),
         "rows_digest": counted.rows_digest,
         "views": {"overlap": recipe.overlap},
@@ -221,7 +221,7 @@ def _used(index: RowIndex) -> int:
     return int(usable[index.pattern].sum())
 
 
-def _tally(counted: Tally, recipe: Recipe) -> JsonValue:
+def _batch_numbers(counted: BatchStatistics, recipe: Recipe) -> JsonValue:
     drawn = {kind: zip(recipe.corpora, numbers.tolist(), strict=True) for kind, numbers in counted.drawn.items()}
     return {
         "kinds": dict(counted.kinds),
@@ -233,7 +233,7 @@ def _tally(counted: Tally, recipe: Recipe) -> JsonValue:
     }
 
 
-def _epochs(counted: Tally) -> JsonValue:
+def _epochs(counted: BatchStatistics) -> JsonValue:
     return [
         {
             "dataset": use.dataset,

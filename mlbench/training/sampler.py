@@ -297,7 +297,7 @@ class DatasetUse:
 
 
 @dataclass(frozen=True, eq=False)
-class Tally:
+class BatchStatistics:
     """What batches were: `kinds` counts them, `examples` is how many they had together.
 
     `drawn` says how many queries and documents of each language, int64 (languages,), the batches of each kind had.
@@ -317,7 +317,7 @@ class Tally:
     rows_digest: str
 
 
-def tally(
+def batch_statistics(
     sampler: BatchSampler,
     batches: int,
     indexes: Sequence[RowIndex],
@@ -325,7 +325,7 @@ def tally(
     languages: Sequence[str],
     names: Sequence[str],
     progress: Progress = _SILENCE,
-) -> Tally:
+) -> BatchStatistics:
     """Return what the first `batches` were, drawn again from `sampler`.
 
     `indexes` are what it draws from, with one of the `names` for each and a column for each of the `languages`. No
@@ -348,7 +348,7 @@ def tally(
         digest.update(_rows_and_views(batch))
         progress.advance(1)
     progress.finish()
-    return Tally(
+    return BatchStatistics(
         kinds=dict(sorted(kinds.items())),
         drawn=dict(sorted(drawn.items())),
         examples=int(pairs.sum()),

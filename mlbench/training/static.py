@@ -179,7 +179,7 @@ _BEST = "best.safetensors"
 
 
 @dataclass(frozen=True)
-class _Course:
+class _TrainingState:
     """How far a training is: what is kept beside the weights, so that it can go on."""
 
     step: int = 0
@@ -194,7 +194,7 @@ class _Course:
         return json.dumps(asdict(self))
 
     @classmethod
-    def parse(cls, text: str | None) -> "_Course":
+    def parse(cls, text: str | None) -> "_TrainingState":
         """Return what `text` returned; the beginning for None."""
         if text is None:
             return cls()
@@ -223,7 +223,7 @@ def train_static(
         work = work_folder(folder, recipe, data)
         vectors = first_vectors(vocabulary.frequencies, vocabulary.n_texts, recipe.static.dim, recipe.seed)
         table = SubwordTable(vectors, vocabulary.tokens, recipe.loss, runtime.device)
-        course = _Course.parse(table.load(work / _LAST))
+        course = _TrainingState.parse(table.load(work / _LAST))
         course = _run(recipe, data, table, course, work=work, progress=progress)
         if _with_patience(recipe):
             table.load(work / _BEST)
@@ -245,8 +245,8 @@ def train_static(
 
 
 def _run(
-    recipe: Recipe, data: TrainingData, table: SubwordTable, course: _Course, *, work: Path, progress: Progress
-) -> _Course:
+    recipe: Recipe, data: TrainingData, table: SubwordTable, course: _TrainingState, *, work: Path, progress: Progress
+) -> _TrainingState:
     """Train from where `course` is to the end, keeping the state at every judgment."""
     examples, held_out = data.examples(recipe), data.held_out_examples(recipe)
     every = recipe.validation.every if recipe.validation else max(500, recipe.steps // 10)
@@ -279,7 +279,7 @@ def _checked(loss: float, step: int) -> float:
     return loss
 
 
-def _judged(course: _Course, loss: float) -> _Course:
+def _judged(course: _TrainingState, loss: float) -> _TrainingState:
     better = loss < course.best_loss
     return replace(
         course,
@@ -294,7 +294,7 @@ def _with_patience(recipe: Recipe) -> bool:
     return recipe.validation is not None and recipe.validation.patience is not None
 
 
-def _is_patience_over(recipe: Recipe, course: _Course) -> bool:
+def _is_patience_over(recipe: Recipe, course: _TrainingState) -> bool:
     patience = recipe.validation.patience if recipe.validation else None
     return patience is not None and course.waited >= patience
 

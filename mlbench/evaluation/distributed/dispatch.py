@@ -19,14 +19,14 @@ HASTE = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Ready:
+class WorkerReady:
     """A worker has started, and waits for its first item."""
 
     worker: int
 
 
 @dataclass(frozen=True, slots=True)
-class Answered(Generic[Answer]):
+class ItemDone(Generic[Answer]):
     """A worker has done its item, and waits for another."""
 
     worker: int
@@ -34,7 +34,7 @@ class Answered(Generic[Answer]):
 
 
 @dataclass(frozen=True, slots=True)
-class Lost:
+class WorkerLost:
     """A worker is no more; `cause` says how it ended, as in `was killed by SIGKILL`."""
 
     worker: int
@@ -51,7 +51,7 @@ class Crew(Protocol[Given, Answer]):
         """Return how many there are, those that are starting among them."""
         ...
 
-    def wait(self, seconds: float | None) -> Sequence[Ready | Answered[Answer] | Lost]:
+    def wait(self, seconds: float | None) -> Sequence[WorkerReady | ItemDone[Answer] | WorkerLost]:
         """Return what has happened, at the latest after `seconds` (None: as long as it takes); it may be nothing."""
         ...
 
@@ -81,15 +81,15 @@ def dispatch(
         answers = []
         for event in crew.wait(board.patience(clock()) if idle else None):
             match event:
-                case Ready(worker):
+                case WorkerReady(worker):
                     failed_starts = 0
                     idle.append(worker)
-                case Answered(worker, answer):
+                case ItemDone(worker, answer):
                     number = board.finish(worker, clock())
                     idle.append(worker)
                     if number is not None:
                         answers.append((number, answer))
-                case Lost(worker, cause):
+                case WorkerLost(worker, cause):
                     if worker in idle:
                         idle.remove(worker)
                     number = board.lose(worker)

@@ -18,7 +18,7 @@ from mlbench.embeddings.exact import norms
 from mlbench.embeddings.store import EMBEDDINGS, folder_name, part_name, text_hash
 from mlbench.errors import RetrieverError
 from mlbench.evaluation.streaming.corpus import PART, CorpusPart, PartReader
-from mlbench.evaluation.streaming.counts import LanguageQuestion, PartCounts, Question, Tops
+from mlbench.evaluation.streaming.counts import LanguageQuestion, PartCounts, Question, TopDocuments
 from mlbench.io.atomic import write_whole
 from mlbench.open_model import ModelSource, tokens_of
 from mlbench.protocols import Encoder, Vectors
@@ -163,7 +163,7 @@ class Counter:
 
     def _count(
         self, asked: LanguageQuestion, documents: Sequence[Document], vectors: Vectors
-    ) -> tuple[NDArray[np.int32], NDArray[np.int32], Tops]:
+    ) -> tuple[NDArray[np.int32], NDArray[np.int32], TopDocuments]:
         doc_ids = np.array([document.doc_id for document in documents])
         places = _places(doc_ids, self.question.target_ids)
         block = Block(self._grid(vectors), places)
@@ -194,11 +194,11 @@ def _places(doc_ids: NDArray[np.str_], target_ids: Sequence[str]) -> Integers:
     return above * _STRIDE + np.where(itself, _STRIDE - 1, np.arange(len(doc_ids)))
 
 
-def _tops(queries: Floats, block: Block, doc_ids: NDArray[np.str_], top: Integers) -> Tops:
+def _tops(queries: Floats, block: Block, doc_ids: NDArray[np.str_], top: Integers) -> TopDocuments:
     """Return scores and ids of the documents that counting found best."""
     row, column = np.nonzero(top >= 0)
     document = np.searchsorted(block.places, top[row, column])
-    found = Tops(np.full(top.shape, -np.inf), np.full(top.shape, "", dtype=doc_ids.dtype))
+    found = TopDocuments(np.full(top.shape, -np.inf), np.full(top.shape, "", dtype=doc_ids.dtype))
     found.scores[row, column] = exact_scores(queries, row, block.vectors, document)
     found.doc_ids[row, column] = doc_ids[document]
     return found

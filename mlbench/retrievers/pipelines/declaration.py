@@ -202,7 +202,7 @@ class Rerank(Declared):
     n: Annotated[int, Field(ge=1)] = 100
 
 
-class Indexed(Declared):
+class IndexedPart(Declared):
     """An encoder whose documents are looked up in an approximate index, written as for `--index`."""
 
     kind: Literal["index"]
@@ -210,11 +210,11 @@ class Indexed(Declared):
     index: Annotated[str, Field(pattern=r"\S")]
 
 
-Declaration = Fusion | Rerank | Indexed
-_KINDS: dict[str, type[Fusion] | type[Rerank] | type[Indexed]] = {
+Declaration = Fusion | Rerank | IndexedPart
+_KINDS: dict[str, type[Fusion] | type[Rerank] | type[IndexedPart]] = {
     "fusion": Fusion,
     "rerank": Rerank,
-    "index": Indexed,
+    "index": IndexedPart,
 }
 
 
@@ -261,7 +261,7 @@ def _resolved(declared: Declaration, path: Path, within: tuple[Path, ...], fault
             part.model_copy(update=resolve(f"systems[{index}]", part)) for index, part in enumerate(declared.systems)
         ]
         return declared.model_copy(update={"systems": tuple(parts)})
-    if isinstance(declared, Indexed):
+    if isinstance(declared, IndexedPart):
         try:
             parse_index(declared.index)
         except UserError as error:

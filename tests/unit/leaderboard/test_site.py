@@ -17,7 +17,7 @@ from mlbench.leaderboard import site
 from mlbench.leaderboard.columns import COLUMNS, IMAGE_COLUMNS, BoardColumn
 from mlbench.leaderboard.entries import sealed
 from mlbench.leaderboard.site import build_site, compare_all, pages, read_entries
-from mlbench.leaderboard.standings import CheckedResult, Evidence, Shown, standings, summary_columns
+from mlbench.leaderboard.standings import BoardEntry, CheckedResult, Evidence, standings, summary_columns
 from mlbench.results import Result
 
 FLIPS = 199
@@ -295,7 +295,7 @@ def large_result(languages: tuple[str, ...], seed: int) -> Result:
     return Result.model_validate(document)
 
 
-def large_entry(number: int) -> Shown:
+def large_entry(number: int) -> BoardEntry:
     random = np.random.RandomState(number)
     name = f"organisation-model-large-{number:02}"
     tasks = {}
@@ -325,7 +325,7 @@ def large_entry(number: int) -> Shown:
         parameters=560_142_336,
         tasks=("mlqa-r", "xquad-r"),
     )
-    return Shown(about, tasks)
+    return BoardEntry(about, tasks)
 
 
 def test_fifty_entries_take_less_than_a_megabyte() -> None:
