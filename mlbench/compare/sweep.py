@@ -223,9 +223,9 @@ def cluster_scores_of(result: Result, ranks: Ranks) -> ClusterScores:
 
 
 def compare_arms(task: TaskInfo, arms: Mapping[str, System], base: str, *, flips: int = FLIPS) -> TaskSweep:
-    """Compare arms on a task, each one observation for each training seed, in the same order of seeds.
+    """Compare arms on a task, each the cluster scores of each training seed, in the same order of seeds.
 
-    Raises `UserError` where the observations are not of the same data.
+    Raises `UserError` where they are not of the same data.
     """
     order = [base, *(name for name in arms if name != base)]
     pairs: list[ArmPair] = []

@@ -86,16 +86,16 @@ def _find(point: PlannedPoint, place: SweepFolder, task: Task) -> Path:
 
 def _compare(plan: Plan, paths: Mapping[str, Path], progress: Progress) -> tuple[TaskSweep, dict[str, str]]:
     """Compare all arms on one task; returns the fingerprints of the models as well."""
-    observed: dict[str, list[ClusterScores]] = {arm.name: [] for arm in plan.arms}
+    scores: dict[str, list[ClusterScores]] = {arm.name: [] for arm in plan.arms}
     models: dict[str, str] = {}
     result: Result | None = None
     for point in plan.points:
         result, ranks = read_pair(paths[point.folder])
-        observed[point.arm].append(cluster_scores_of(result, ranks))
+        scores[point.arm].append(cluster_scores_of(result, ranks))
         models[point.folder] = result.retriever.fingerprint
         progress.advance(1)
     assert result is not None
-    return compare_arms(result.task, observed, plan.base), models
+    return compare_arms(result.task, scores, plan.base), models
 
 
 def _with_confounders(arm: Arm, plan: Plan, manifests: Mapping[str, Mapping[str, JsonValue]]) -> Arm:

@@ -6,7 +6,7 @@ from unit.statistics.cases import ListRanker, make_collection, random_orders, ra
 
 from mlbench.collection.languages import settings_of
 from mlbench.collection.records import Collection
-from mlbench.compare.compare import contrast_pair
+from mlbench.compare.compare import differences_of_pair
 from mlbench.compare.gate import Gate
 from mlbench.compare.judge import lines_of
 from mlbench.compare.pairing import ResultWithRanks, pair_up
@@ -129,6 +129,6 @@ def test_scores_of_ranks_are_compared_between_lists_of_one_depth() -> None:
     for sides in (([BASE], [ranker(9)]), ([ranker(9)], [ranker(8)]), ([whole], [whole, ranker(9)])):
         pair = pair_up(*sides)
         assert pair.bias_scores == ("own_language_preference", "complete@100")
-        contrasts = contrast_pair(pair, resamples=2, seed=0, confidence=0.95)
+        differences = differences_of_pair(pair, resamples=2, seed=0, confidence=0.95)
         with pytest.raises(UserError, match=r"has not: rank_distance \(scores of ranks need"):
-            lines_of(Gate(ceiling={"rank_distance": 1}), contrasts, "small")
+            lines_of(Gate(ceiling={"rank_distance": 1}), differences, "small")
