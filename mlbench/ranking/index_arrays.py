@@ -16,8 +16,8 @@ Integers = NDArray[np.int64]
 class IndexArrays:
     """The index arrays of a collection, all int64.
 
-    Documents are numbered in the order of ids, descending, over all languages: a document's index is its place in the
-    total order that breaks ties. `document_sources` is each document's position in `collection.documents[language]`.
+    Documents are numbered in the order of ids, descending, over all languages: a document's index is its position in
+    the total order that breaks ties. `document_sources` is the position of each in `collection.documents[language]`.
     Queries are numbered language by language, in the collection's order. One row is a (query, relevant document), rows
     are sorted by query; a relevant document missing from the corpus has an index beyond `n_documents`, its id and
     language stand at the end of `document_ids` and `document_languages`. `query_documents` is the index of the document

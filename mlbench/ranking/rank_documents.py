@@ -32,23 +32,23 @@ def rank_vectors(
     queries, documents = grid_vectors(arrays, embeddings, similarity)
     query, document = arrays.row_queries[arrays.present], arrays.row_documents[arrays.present]
     targets = Targets(query, exact_scores(queries, query, documents, document), document)
-    places = [arrays.corpus(index) for index in range(len(collection.languages))]
+    positions = [arrays.corpus(index) for index in range(len(collection.languages))]
     self_matches = bool((arrays.query_documents >= 0).any())
     tiling = replace(tiling, depth=tiling.depth + self_matches)
-    blocks = [Block(documents[own], own) for own in places]
+    blocks = [Block(documents[own], own) for own in positions]
     has_images = IMAGE in collection.languages
     progress.start("rank", len(queries))
     if has_images:
         counts, listed = _count_sides(arrays, queries, targets, blocks, tiling=tiling, advance=progress.advance)
     else:
         counts = count_ahead(queries, targets, blocks, tiling=tiling, advance=progress.advance)
-        listed = np.tile(np.array([len(own) for own in places], dtype=np.int32), (len(queries), 1))
+        listed = np.tile(np.array([len(own) for own in positions], dtype=np.int32), (len(queries), 1))
     progress.finish()
     if self_matches:
         counts = _without_itself(arrays, counts, targets, queries, documents)
     return CountTable(
         columns=tuple((language,) for language in collection.languages),
-        sizes=tuple(len(own) for own in places),
+        sizes=tuple(len(own) for own in positions),
         ahead=counts.ahead,
         ties=counts.ties,
         listed=listed,
@@ -83,12 +83,12 @@ def _count_sides(
     captions = np.flatnonzero(np.arange(len(blocks)) != image)
     for asked, columns in ((np.flatnonzero(is_image), captions), (np.flatnonzero(~is_image), np.array([image]))):
         rows = np.flatnonzero(np.isin(targets.query, asked))
-        own = Targets(np.searchsorted(asked, targets.query[rows]), targets.scores[rows], targets.places[rows])
+        own = Targets(np.searchsorted(asked, targets.query[rows]), targets.scores[rows], targets.positions[rows])
         seen = [blocks[int(column)] for column in columns]
         part = count_ahead(queries[asked], own, seen, tiling=tiling, advance=advance)
         counts.ahead[np.ix_(rows, columns)], counts.ties[np.ix_(rows, columns)] = part.ahead, part.ties
         counts.top[asked] = part.top
-        listed[np.ix_(asked, columns)] = [len(block.places) for block in seen]
+        listed[np.ix_(asked, columns)] = [len(block.positions) for block in seen]
     return counts, listed
 
 
@@ -102,9 +102,9 @@ def _align(arrays: IndexArrays, targets: Targets, documents: Floats) -> NDArray[
     found = np.full((len(targets.query), 2), np.nan, dtype=np.float32)
     asked = np.flatnonzero(arrays.query_languages[targets.query] == image)
     found[asked, 0] = targets.scores[asked]
-    language = arrays.document_languages[targets.places]
+    language = arrays.document_languages[targets.positions]
     for rows in np.split(asked, np.flatnonzero(np.diff(targets.query[asked])) + 1):
-        captions = documents[targets.places[rows]]
+        captions = documents[targets.positions[rows]]
         cosines = captions @ captions.T
         cosines[language[rows][:, None] == language[rows]] = -np.inf
         best = cosines.max(axis=1, initial=-np.inf)
@@ -136,7 +136,7 @@ def _without_itself(
     score[every] = exact_scores(queries, every, documents, itself[every])
     there, score = itself[targets.query] >= 0, score[targets.query]
     same = there & (score == targets.scores)
-    before = there & ((score > targets.scores) | (same & (itself[targets.query] < targets.places)))
+    before = there & ((score > targets.scores) | (same & (itself[targets.query] < targets.positions)))
     ahead, ties, rows = counts.ahead.copy(), counts.ties.copy(), np.arange(len(language))
     ahead[rows, language] -= before
     ties[rows, language] -= same
@@ -163,7 +163,7 @@ def rank_lists(
         listed=np.full((len(arrays.query_topics), len(columns)), UNKNOWN, dtype=np.int32),
         top=np.full((len(arrays.query_topics), depth), -1, dtype=np.int64),
     )
-    places = {doc_id: index for index, doc_id in enumerate(arrays.document_ids[: arrays.n_documents])}
+    positions = {doc_id: index for index, doc_id in enumerate(arrays.document_ids[: arrays.n_documents])}
     progress.start("search", len(settings))
     for setting in settings:
         pool = [document for language in setting.document_languages for document in collection.documents[language]]
@@ -172,7 +172,7 @@ def rank_lists(
         if len(lists) != len(queries):
             raise RetrieverError(f"the ranker gave {len(lists)} lists for {len(queries)} queries in {_name(setting)}")
         inside = np.isin(arrays.document_languages, [collection.languages.index(a) for a in setting.document_languages])
-        _fill(table, arrays, setting, [_indexes(found, places, inside, setting) for found in lists])
+        _fill(table, arrays, setting, [_indexes(found, positions, inside, setting) for found in lists])
         progress.advance(1)
     progress.finish()
     return table
@@ -187,9 +187,9 @@ def _grid(embeddings: Embeddings, role: Role, languages: Sequence[str], similari
 
 
 def _indexes(
-    found: Sequence[str], places: dict[str, int], inside: NDArray[np.bool_], setting: Setting
+    found: Sequence[str], positions: dict[str, int], inside: NDArray[np.bool_], setting: Setting
 ) -> NDArray[np.int64]:
-    indexes = np.array([places.get(doc_id, -1) for doc_id in found], dtype=np.int64)
+    indexes = np.array([positions.get(doc_id, -1) for doc_id in found], dtype=np.int64)
     wrong = np.flatnonzero((indexes < 0) | ~inside[indexes])
     if len(wrong):
         raise RetrieverError(f"the ranker listed {found[wrong[0]]!r} in {_name(setting)}, which is not in that pool")

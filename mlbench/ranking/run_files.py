@@ -163,8 +163,8 @@ def save_rankings(
     progress.start("save run", len(arrays.query_topics) * len({s.document_languages for s in files.settings}))
     for pool in dict.fromkeys(setting.document_languages for setting in files.settings):
         indexes = [arrays.collection.languages.index(language) for language in pool]
-        places = np.flatnonzero(np.isin(arrays.document_languages[: arrays.n_documents], indexes))
-        block = Block(documents if len(places) == len(documents) else documents[places], places)
+        positions = np.flatnonzero(np.isin(arrays.document_languages[: arrays.n_documents], indexes))
+        block = Block(documents if len(positions) == len(documents) else documents[positions], positions)
         for setting in files.settings:
             if setting.document_languages == pool:
                 asked = arrays.query_languages == arrays.collection.languages.index(setting.query_language)
@@ -182,15 +182,15 @@ def stem_of(setting: Setting) -> str:
 def _lists(files: RunFiles, queries: Floats, block: Block, threads: int) -> Iterator[list[str]]:
     """Yield for each query the ids of the best documents of the block, a few tiles of queries at a time."""
     # One more, for the document that a query may be itself.
-    depth = min(files.depth + files.arrays.collection.queries_are_documents, len(block.places))
+    depth = min(files.depth + files.arrays.collection.queries_are_documents, len(block.positions))
     columns = max(_COLUMNS, depth)
     tiling = Tiling(depth=depth, rows=max(1, min(256, _CELLS // columns)), columns=columns, threads=threads)
     nothing = np.empty(0, dtype=np.int64)
     targets = Targets(nothing, np.empty(0), nothing)
     at_once = tiling.rows * threads
     for start in range(0, len(queries), at_once):
-        for places in count_ahead(queries[start : start + at_once], targets, [block], tiling=tiling).top.tolist():
-            yield [files.arrays.document_ids[place] for place in places]
+        for positions in count_ahead(queries[start : start + at_once], targets, [block], tiling=tiling).top.tolist():
+            yield [files.arrays.document_ids[position] for position in positions]
 
 
 def _run_lines(queries: Sequence[Query], lists: Iterable[Sequence[str]], depth: int) -> Iterator[str]:

@@ -121,11 +121,7 @@ def turned(differences: Differences, sign: float) -> Differences:
 def pair_of(one: Mapping[str, ClusterScores], two: Mapping[str, ClusterScores]) -> Pair:
     differences = {task: find_differences([one[task]], [two[task]]) for task in one}
     lines = {
-        (rule, task): lines_of(gate, found, task)
-        for rule, gate in GATES.items()
-        for task, found in differences.items()
-    }
-        (rule, task): lines_of(gate, differences[task], task) for rule, gate in GATES.items() for task in differences
+        (rule, task): lines_of(gate, found, task) for rule, gate in GATES.items() for task, found in differences.items()
     }
     gated = {task: {line.subject for rule in GATES for line in lines[rule, task]} for task in differences}
     kept = {t: replace(c, each=tuple(e for e in c.each if e.subject in gated[t])) for t, c in differences.items()}

@@ -183,7 +183,7 @@ def check_repeats(task: str, shards: Sequence[Shard], ids: Sequence[NDArray[np.u
     if not len(found):
         return
     suspects = {int(value) for value in found[:_LOOKED_AT]}
-    places: dict[str, str] = {}
+    shard_of: dict[str, str] = {}
     for shard, hashes in zip(shards, ids, strict=True):
         if not np.isin(found[:_LOOKED_AT], hashes).any():
             continue
@@ -194,11 +194,11 @@ def check_repeats(task: str, shards: Sequence[Shard], ids: Sequence[NDArray[np.u
             if document.doc_id in here:
                 raise DataError(f"{task}: document {document.doc_id} is there twice in {shard.name}")
             here.add(document.doc_id)
-            if document.doc_id in places:
-                before = places[document.doc_id]
+            if document.doc_id in shard_of:
+                before = shard_of[document.doc_id]
                 hint = ": one shard is listed twice" if len(found) >= len(hashes) else ""
                 raise DataError(f"{task}: document {document.doc_id} is in {before} and in {shard.name}{hint}")
-        places.update(dict.fromkeys(here, shard.name))
+        shard_of.update(dict.fromkeys(here, shard.name))
 
 
 def _repeated(ids: Sequence[NDArray[np.uint64]]) -> NDArray[np.uint64]:

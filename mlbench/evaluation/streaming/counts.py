@@ -144,7 +144,7 @@ def _known(arrays: IndexArrays, embeddings: Embeddings) -> tuple[dict[bytes, int
         for name in arrays.collection.languages:
             side = arrays.collection.documents if role == "document" else arrays.collection.queries
             rows = embeddings.rows[role, name].tolist()
-            known |= {text_hash(row[1]): place for row, place in zip(side[name], rows, strict=True)}
+            known |= {text_hash(row[1]): position for row, position in zip(side[name], rows, strict=True)}
     return known, matrix
 
 

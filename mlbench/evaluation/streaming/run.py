@@ -94,9 +94,9 @@ def to_table(arrays: IndexArrays, outcome: StreamCounts, sizes: Mapping[str, int
         table.ahead[asked.rows, column], table.ties[asked.rows, column] = counts.ahead, counts.ties
         table.listed[asked.queries, column] = sizes[language]
     asking = outcome.asking_all()
-    places = {doc_id: place for place, doc_id in enumerate(arrays.document_ids)} | {"": -1}
+    positions = {doc_id: position for position, doc_id in enumerate(arrays.document_ids)} | {"": -1}
     for query, line in zip(asking, outcome.top(languages, asking).doc_ids[:, :depth].tolist(), strict=True):
-        table.top[query] = [places[doc_id] for doc_id in line]
+        table.top[query] = [positions[doc_id] for doc_id in line]
     return table
 
 

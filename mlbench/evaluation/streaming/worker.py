@@ -165,8 +165,8 @@ class Counter:
         self, asked: LanguageQuestion, documents: Sequence[Document], vectors: Vectors
     ) -> tuple[NDArray[np.int32], NDArray[np.int32], TopDocuments]:
         doc_ids = np.array([document.doc_id for document in documents])
-        places = _places(doc_ids, self.question.target_ids)
-        block = Block(self._grid(vectors), places)
+        positions = _positions(doc_ids, self.question.target_ids)
+        block = Block(self._grid(vectors), positions)
         targets = Targets(asked.row_queries, asked.scores, _target_places(len(self.question.target_ids))[asked.targets])
         counts = count_ahead(asked.vectors, targets, [block], tiling=self.tiling)
         top = _tops(asked.vectors, block, doc_ids, counts.top)
@@ -182,12 +182,12 @@ class Counter:
 
 
 def _target_places(n_targets: int) -> Integers:
-    """Return the place of each target (ascending ids): behind all documents that stand between it and the next."""
+    """Return the position of each target (ascending ids): behind all documents that stand between it and the next."""
     return (n_targets - 1 - np.arange(n_targets)) * _STRIDE + _STRIDE - 1
 
 
-def _places(doc_ids: NDArray[np.str_], target_ids: Sequence[str]) -> Integers:
-    """Return the places of documents, given in descending order of ids, in the order of ids with all targets."""
+def _positions(doc_ids: NDArray[np.str_], target_ids: Sequence[str]) -> Integers:
+    """Return the positions of documents, given in descending order of ids, in the order of ids with all targets."""
     targets = np.array(target_ids, dtype=np.str_) if target_ids else np.empty(0, "<U1")
     above = len(targets) - np.searchsorted(targets, doc_ids, side="right")
     itself = np.searchsorted(targets, doc_ids, side="left") < len(targets) - above
@@ -197,7 +197,7 @@ def _places(doc_ids: NDArray[np.str_], target_ids: Sequence[str]) -> Integers:
 def _tops(queries: Floats, block: Block, doc_ids: NDArray[np.str_], top: Integers) -> TopDocuments:
     """Return scores and ids of the documents that counting found best."""
     row, column = np.nonzero(top >= 0)
-    document = np.searchsorted(block.places, top[row, column])
+    document = np.searchsorted(block.positions, top[row, column])
     found = TopDocuments(np.full(top.shape, -np.inf), np.full(top.shape, "", dtype=doc_ids.dtype))
     found.scores[row, column] = exact_scores(queries, row, block.vectors, document)
     found.doc_ids[row, column] = doc_ids[document]

@@ -71,7 +71,9 @@ def test_an_encoders_lists_are_in_the_exact_order(seed: int, similarity: Similar
     assert counted.ties.any()  # Otherwise the order of ties would not be tested.
     block = Block(documents, arrays.corpus(0))
     nothing = Targets(arrays.row_queries[:0], documents[:0, 0], arrays.row_queries[:0])
-    top = count_ahead(queries[:1], nothing, [Block(documents[block.places], block.places)], tiling=Tiling(depth=7)).top
+    top = count_ahead(
+        queries[:1], nothing, [Block(documents[block.positions], block.positions)], tiling=Tiling(depth=7)
+    ).top
     [found] = lists.search(settings[0], collection.queries["ar"][:1], collection.documents["ar"], 7)
     assert found == [arrays.document_ids[place] for place in top[0]]
 
