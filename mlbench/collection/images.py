@@ -115,10 +115,10 @@ def check_images(paths: Iterable[Path]) -> Iterator[CheckedImage]:
     Nothing is kept of their pixels.
     """
     with ThreadPoolExecutor(cpu_count() or 1) as pool:
-        yield from pool.map(_judged, paths)
+        yield from pool.map(_check_one, paths)
 
 
-def _judged(path: Path) -> CheckedImage:
+def _check_one(path: Path) -> CheckedImage:
     try:
         animated = check_image(path)
         with path.open("rb") as stream:

@@ -193,7 +193,7 @@ class Lucene:
 
     def analyzer(self, name: str) -> Analyzer:
         """Return an analyzer of Lucene's package org.apache.lucene.analysis, such as `el.GreekAnalyzer`."""
-        with self._told(name):
+        with self._java_errors(name):
             return Analyzer(self._jnius.autoclass(f"org.apache.lucene.analysis.{name}")())
 
     def english(self) -> Analyzer:
@@ -211,12 +211,12 @@ class Lucene:
         Half of a surrogate pair, which is no text, counts as `?`. Raises `RetrieverError` where the Java runs out of
         memory or has another fault of its own.
         """
-        with self._told(text):
+        with self._java_errors(text):
             shown = str(self._utilities.analyze(analyzer, _sound(text)).toString())
         return shown[1:-1].split(_BETWEEN) if shown != "[]" else []
 
     @contextmanager
-    def _told(self, what: str) -> Iterator[None]:
+    def _java_errors(self, what: str) -> Iterator[None]:
         """Turn an exception of the Java's into one line."""
         try:
             yield

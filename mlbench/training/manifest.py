@@ -124,7 +124,7 @@ def describe(
         code_commit=code_commit(),
         seed=recipe.seed,
         steps=trained.steps,
-        contamination=None if findings is None else _found(findings),
+        contamination=None if findings is None else _contamination_of(findings),
     )
     environment = describe_environment(command)
     manifest: Manifest = {
@@ -179,7 +179,7 @@ def read_manifest(folder: Path) -> Manifest | None:
     return manifest
 
 
-def _found(findings: Findings) -> Contamination:
+def _contamination_of(findings: Findings) -> Contamination:
     return Contamination(
         tasks=_tasks(findings),
         texts=sum(findings.scanned.values()),

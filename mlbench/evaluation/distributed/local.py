@@ -64,9 +64,11 @@ class Processes(Generic[Item, Answer]):
         """Return what has happened; raises what a worker raised."""
         by_line = {process.connection: worker for worker, process in self._processes.items()}
         heard = wait(list(by_line), _PATROL if seconds is None else min(seconds, _PATROL))
-        events = [self._hear(by_line[line]) for line in heard if isinstance(line, Connection)]
+        events = [self._receive(by_line[line]) for line in heard if isinstance(line, Connection)]
         if not heard:
-            events = [self._bury(worker) for worker, process in list(self._processes.items()) if process.is_dead()]
+            events = [
+                self._remove_lost(worker) for worker, process in list(self._processes.items()) if process.is_dead()
+            ]
         return events
 
     def give(self, worker: int, item: Item) -> None:
@@ -86,12 +88,12 @@ class Processes(Generic[Item, Answer]):
         except OSError as error:
             raise EngineError(f"a process cannot be started ({error.strerror}): give fewer --workers") from error
 
-    def _hear(self, worker: int) -> WorkerReady | ItemDone[Answer] | WorkerLost:
+    def _receive(self, worker: int) -> WorkerReady | ItemDone[Answer] | WorkerLost:
         process = self._processes[worker]
         try:
             kind, content = process.connection.recv()
         except (EOFError, OSError):
-            return self._bury(worker)
+            return self._remove_lost(worker)
         if kind == "fault":
             raise revive(content, process.place)
         if kind == "ready":
@@ -100,7 +102,7 @@ class Processes(Generic[Item, Answer]):
         process.is_busy = False
         return ItemDone(worker, content)
 
-    def _bury(self, worker: int) -> WorkerLost:
+    def _remove_lost(self, worker: int) -> WorkerLost:
         process = self._processes.pop(worker)
         process.join()
         return WorkerLost(worker, process.end)

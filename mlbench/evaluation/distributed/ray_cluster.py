@@ -122,7 +122,7 @@ class Actors(Generic[Item, Answer]):
             told, _ = ray.wait(list(asked), num_returns=len(asked), timeout=0)
         else:
             sleep(limit)
-        events = [event for reference in told for event in self._hear(asked[reference])]
+        events = [event for reference in told for event in self._receive(asked[reference])]
         self._check_room()
         return events
 
@@ -155,7 +155,7 @@ class Actors(Generic[Item, Answer]):
         handle = self._class.options(**options, scheduling_strategy="SPREAD").remote()
         self._actors[worker] = _Actor(handle, handle.about.remote())
 
-    def _hear(self, worker: int) -> Iterator[WorkerReady | ItemDone[Answer] | WorkerLost]:
+    def _receive(self, worker: int) -> Iterator[WorkerReady | ItemDone[Answer] | WorkerLost]:
         import ray
         from ray import exceptions
 
@@ -166,7 +166,7 @@ class Actors(Generic[Item, Answer]):
         except exceptions.RayTaskError as error:
             raise InternalError(f"{actor.place}: {str(error).strip().splitlines()[-1]}") from error
         except exceptions.RayError as error:
-            yield self._bury(worker, error)
+            yield self._remove_lost(worker, error)
             return
         actor.asked = None
         match kind:
@@ -182,7 +182,7 @@ class Actors(Generic[Item, Answer]):
             case _:
                 raise revive(content, actor.place)
 
-    def _bury(self, worker: int, error: Exception) -> WorkerLost:
+    def _remove_lost(self, worker: int, error: Exception) -> WorkerLost:
         import ray
 
         actor = self._actors.pop(worker)
@@ -247,7 +247,7 @@ def _holder() -> type:
                 self.do = ray.cloudpickle.loads(maker)()
                 return "ready", None
 
-            return self.told(made)
+            return self.answer_of(made)
 
         def work(self, item: bytes) -> tuple[str, object]:
             def done() -> tuple[str, object]:
@@ -256,9 +256,9 @@ def _holder() -> type:
                 # Pickled once more, an answer holds on to no memory that it shares.
                 return "answer", ray.cloudpickle.dumps(self.do(ray.cloudpickle.loads(item)))
 
-            return self.told(done)
+            return self.answer_of(done)
 
-        def told(self, what: Callable[[], tuple[str, object]]) -> tuple[str, object]:
+        def answer_of(self, what: Callable[[], tuple[str, object]]) -> tuple[str, object]:
             from mlbench.evaluation.distributed.serving import describe
 
             try:
