@@ -64,7 +64,7 @@ def heat_map(grid: Grid, title: str) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Lists:
-    """One query against a pool: for each document, best first, its language; and the places of the relevant ones."""
+    """One query against a pool: for each document, best first, its language; and the ranks of the relevant ones."""
 
     query: str
     languages: tuple[str, ...]
@@ -82,13 +82,13 @@ def rank_one_query(topic: str, asked: str, languages: tuple[str, ...]) -> Lists:
     collection: Collection = load_collection(load_task("mini"), languages=languages)
     retriever = open_retriever("hashing", {}, Runtime())
     assert isinstance(retriever, Encoder)
-    layout = index_collection(collection)
+    arrays = index_collection(collection)
     texts = {document.doc_id: document.text for rows in collection.documents.values() for document in rows}
     query = next(query for query in collection.queries[asked] if query.topic_id == topic)
-    documents = grid_cosine(retriever.encode([texts[doc_id] for doc_id in layout.document_ids], "document"))
+    documents = grid_cosine(retriever.encode([texts[doc_id] for doc_id in arrays.document_ids], "document"))
     scores: NDArray[np.float64] = documents @ grid_cosine(retriever.encode([query.text], "query"))[0]
     order = np.lexsort((np.arange(len(scores)), -scores))
-    ids = [layout.document_ids[place] for place in order]
+    ids = [arrays.document_ids[index] for index in order]
     homes = tuple(languages_of(collection)[doc_id] for doc_id in ids)
     relevant = {judgment.language: ids.index(judgment.doc_id) for judgment in collection.judgments[topic]}
     return Lists(query.text, languages, homes, relevant)
@@ -106,7 +106,7 @@ def ahead(lists: Lists, document: str) -> str:
     target, counts = lists.relevant[document], lists.ahead(document)
     canvas = Canvas(width, top + lane * len(lists.languages) + 92, "How many documents stand ahead, by language")
     canvas.text((20, 30), f"Query: {lists.query}", size=15, font_weight="600")
-    legend = f"Each tick is a document at its place in the pool of {len(lists.order)}; tall ticks are relevant."
+    legend = f"Each tick is a document at its rank in the pool of {len(lists.order)}; tall ticks are relevant."
     canvas.text((20, 50), legend, fill=SOFT)
     edge = left + step * (target + 0.5)
     bottom = top + lane * len(lists.languages)
@@ -115,10 +115,10 @@ def ahead(lists: Lists, document: str) -> str:
         middle = top + lane * number + lane / 2
         canvas.text((left - 14, middle + 5), language, anchor="end", font_weight="600")
         canvas.line((left, middle), (left + step * len(lists.order), middle), RULE)
-        for place in (place for place, home in enumerate(lists.order) if home == language):
-            found = place == lists.relevant[language]
-            height, x = (15.0 if found else 7.0), left + step * (place + 0.5)
-            colour = ACCENT if place == target else INK if place < target or found else "#a9a9b4"
+        for rank in (rank for rank, home in enumerate(lists.order) if home == language):
+            found = rank == lists.relevant[language]
+            height, x = (15.0 if found else 7.0), left + step * (rank + 0.5)
+            colour = ACCENT if rank == target else INK if rank < target or found else "#a9a9b4"
             canvas.line((x, middle - height), (x, middle + height), colour, width=3.4 if found else 1.6)
         canvas.text((left + step * len(lists.order) + 24, middle + 5), str(counts[language]), size=15)
     canvas.line((edge, top - 4), (edge, bottom + 4), ACCENT, width=1)

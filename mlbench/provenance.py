@@ -80,14 +80,14 @@ def read_provenance(folder: Path) -> Provenance | None:
     if version > SCHEMA_VERSION:
         raise DataError(f"{path} has schema {version} of a newer mlbench, this one reads {SCHEMA_VERSION}: upgrade")
     try:
-        return Provenance.model_validate(_kept(manifest))
+        return Provenance.model_validate(_provenance_keys(manifest))
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         raise DataError(f"{path} is no manifest of training: {place!r}: {first['msg']}") from error
 
 
-def _kept(manifest: Mapping[str, object]) -> dict[str, object]:
+def _provenance_keys(manifest: Mapping[str, object]) -> dict[str, object]:
     """Return what a result keeps of a manifest; anything in another form than expected is left to be refused."""
     kept = _known(Provenance, manifest)
     recipe, data, found = (manifest.get(key) for key in ("recipe", "data", "contamination"))

@@ -11,16 +11,16 @@ import click
 from mlbench.cli.options import json_option
 from mlbench.cli.progress import console
 from mlbench.evaluation.cache_contents import (
+    CachedGraph,
+    CachedItem,
+    CachedStream,
+    CachedTraining,
     CachedVectors,
-    Kept,
-    KeptGraph,
-    KeptStream,
-    KeptTraining,
-    kept_data,
-    kept_graphs,
-    kept_streams,
-    kept_training,
-    kept_vectors,
+    cached_graphs,
+    cached_streams,
+    cached_training,
+    cached_vectors,
+    downloaded_data,
     remove,
     to_remove,
 )
@@ -88,12 +88,12 @@ def list_(as_json: bool = False) -> None:
     Example: mlbench cache list --json
     """
     cache = cache_dir()
-    data = kept_data(cache)
+    data = downloaded_data(cache)
     kinds = {
-        "vectors": kept_vectors(cache),
-        "streams": kept_streams(cache),
-        "graphs": kept_graphs(cache),
-        "training": kept_training(cache),
+        "vectors": cached_vectors(cache),
+        "streams": cached_streams(cache),
+        "graphs": cached_graphs(cache),
+        "training": cached_training(cache),
     }
     if as_json:
         found = {"folder": str(cache), **kinds, "data": data}
@@ -102,7 +102,7 @@ def list_(as_json: bool = False) -> None:
     if not any((*kinds.values(), data)):
         click.echo(f"nothing is kept in {cache}")
         return
-    _print_kept([each for kept in kinds.values() for each in kept])
+    _print_items([each for kept in kinds.values() for each in kept])
     if data:
         rows = [(entry.folder.name, f"{entry.files:,}", size(entry.bytes), ", ".join(entry.tasks)) for entry in data]
         _print_table({"data": "left", "files": "right", "size": "right", "read by": "left"}, rows)
@@ -133,14 +133,19 @@ def prune(older_than: timedelta | None, larger_than: int | None, everything: boo
     if older_than is None and larger_than is None and not everything:
         raise click.UsageError("say what may go: --older-than 30d, --larger-than 2GB or --all")
     cache = cache_dir()
-    kept: tuple[Kept, ...] = (*kept_vectors(cache), *kept_streams(cache), *kept_graphs(cache), *kept_training(cache))
+    items: tuple[CachedItem, ...] = (
+        *cached_vectors(cache),
+        *cached_streams(cache),
+        *cached_graphs(cache),
+        *cached_training(cache),
+    )
     before = None if older_than is None else _ago(older_than)
-    chosen = to_remove(kept, before=before, most_bytes=0 if everything else larger_than)
+    chosen = to_remove(items, before=before, most_bytes=0 if everything else larger_than)
     if not chosen:
-        click.echo(f"nothing to remove: {len(kept)} kept, {size(sum(each.bytes for each in kept))}")
+        click.echo(f"nothing to remove: {len(items)} kept, {size(sum(each.bytes for each in items))}")
         return
-    _print_kept(chosen)
-    amount = f"{len(chosen)} of {len(kept)} kept, {size(sum(each.bytes for each in chosen))}"
+    _print_items(chosen)
+    amount = f"{len(chosen)} of {len(items)} kept, {size(sum(each.bytes for each in chosen))}"
     if not yes:
         click.echo(f"would remove {amount}: add --yes to do it")
         return
@@ -163,12 +168,12 @@ def _ago(age: timedelta) -> datetime:
     return now - min(age, now - datetime.min.replace(tzinfo=UTC))
 
 
-def _print_kept(kept: Sequence[Kept]) -> None:
-    stores = [each for each in kept if isinstance(each, CachedVectors)]
+def _print_items(items: Sequence[CachedItem]) -> None:
+    stores = [each for each in items if isinstance(each, CachedVectors)]
     if stores:
         _print_vectors(stores)
-    for title, kind in (("stream", KeptStream), ("graph", KeptGraph), ("training", KeptTraining)):
-        rows = [(each.folder.name, size(each.bytes), _date(each.last_used)) for each in kept if isinstance(each, kind)]
+    for title, kind in (("stream", CachedStream), ("graph", CachedGraph), ("training", CachedTraining)):
+        rows = [(each.folder.name, size(each.bytes), _date(each.last_used)) for each in items if isinstance(each, kind)]
         if rows:
             _print_table({title: "left", "size": "right", "last used": "left"}, rows)
 

@@ -72,7 +72,7 @@ def add_(results: Sequence[Path], name: str, replace: bool, folder: Path, **said
     """
     paths = result_paths(tuple(results)) if results else []
     checked = add(Board(folder), name, paths, Description(**said), replace=replace)  # type: ignore[arg-type]
-    click.echo(f"{Board(folder).entry_folder(name)}: {_found(checked)}")
+    click.echo(f"{Board(folder).entry_folder(name)}: {_summary(checked)}")
 
 
 @command.command(
@@ -164,7 +164,7 @@ def _checked_row(board: Board, name: str) -> dict[str, object]:
         "kind": checked.entry.kind,
         "tasks": _tasks(checked),
         "n_numbers": checked.n_numbers,
-        "found": _found(checked),
+        "found": _summary(checked),
         "refused": None,
     }
 
@@ -174,7 +174,7 @@ def _tasks(checked: CheckedEntry) -> list[str]:
     return sorted({*entry.tasks, *(reported.task for reported in entry.reported)})
 
 
-def _found(checked: CheckedEntry) -> str:
+def _summary(checked: CheckedEntry) -> str:
     tasks = ", ".join(_tasks(checked))
     if checked.entry.kind == "verified":
         return f"{tasks}: all {checked.n_numbers:,} numbers follow from the ranks"

@@ -48,7 +48,7 @@ def command(context: click.Context) -> None:
 @command.command("list")
 @json_option
 def list_(as_json: bool = False) -> None:
-    """List what may stand before the colon in `--model SCHEME:LOCATOR`.
+    """List what may stand before the colon in `--model SCHEME:PATH_OR_ID`.
 
     \b
     Example: mlbench models list --json
@@ -81,7 +81,7 @@ def show(scheme: str, as_json: bool) -> None:
     """
     loaded = load_scheme(scheme)
     keys = keys_of(loaded.Settings)
-    example = f"mlbench run --model {members.example_of(loaded) or scheme + ':LOCATOR'}"
+    example = f"mlbench run --model {members.example_of(loaded) or scheme + ':PATH_OR_ID'}"
     packaged = members.packaged(loaded)
     if as_json:
         shown = {**summary(scheme), "packaged": packaged, "keys": keys, "example": example}
@@ -89,7 +89,7 @@ def show(scheme: str, as_json: bool) -> None:
         return
     click.echo(f"{scheme}: {_first_line(loaded)}\n")
     if packaged is not None:
-        click.echo(f"Without a locator, the default model: {packaged}\n")
+        click.echo(f"Without a path or hub id, the default model: {packaged}\n")
     _print(keys)
     click.echo(f"Example: {example}")
 

@@ -35,7 +35,7 @@ _CANDIDATE = "this run"
 
 
 @dataclass(frozen=True)
-class Against:
+class BaseAndGate:
     """A base that was read before anything is measured, since a run may write over it, and the gate."""
 
     base: Side
@@ -49,12 +49,12 @@ class Against:
 
 def open_against(
     base: str, gate: Path | None, tasks: Sequence[Task], *, languages: Sequence[str] | None, limit: int | None
-) -> Against:
+) -> BaseAndGate:
     """Read the base of a run of these tasks.
 
     Raises `UserError` where it can be told before the run that the two could not be compared.
     """
-    against = Against(find_side(base), load_gate(gate))
+    against = BaseAndGate(find_side(base), load_gate(gate))
     known = against.base.by_task
     if not any(task.name in known for task in tasks):
         raise UserError(f"--against {base}: it has {', '.join(known)}, and none of the tasks of this run")
@@ -133,7 +133,7 @@ Examples:
     default=[DEFAULT_MODEL],
     show_default=True,
     metavar="MODEL",
-    help="A folder, a hub id, a system's TOML file or scheme:locator; may be repeated. static alone is the model that "
+    help="A path, a hub id, a system's TOML file or SCHEME:PATH_OR_ID; may be repeated. static alone is the model that "
     "comes with mlbench.",
 )
 @click.option(
@@ -276,7 +276,7 @@ def _check(request: RunArguments, models: Sequence[str], tasks: Sequence[str]) -
         raise UserError("--gate judges what is compared: add --against BASE")
 
 
-def _against(request: RunArguments, tasks: Sequence[Task]) -> Against | None:
+def _against(request: RunArguments, tasks: Sequence[Task]) -> BaseAndGate | None:
     if request.against is None:
         return None
     return open_against(request.against, request.gate, tasks, languages=request.languages, limit=request.limit)

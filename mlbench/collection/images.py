@@ -59,7 +59,7 @@ class _WithoutWarnings:
 _WITHOUT_WARNINGS = _WithoutWarnings()
 
 
-class Checked(NamedTuple):
+class CheckedImage(NamedTuple):
     """What is known of an image: the SHA-256 of its file (hex), whether it is animated, and what is wrong with it."""
 
     path: Path
@@ -109,22 +109,22 @@ def open_images(paths: Sequence[Path], workers: int | None = None) -> "Iterator[
             yield image
 
 
-def check_images(paths: Iterable[Path]) -> Iterator[Checked]:
+def check_images(paths: Iterable[Path]) -> Iterator[CheckedImage]:
     """Yield what is known of each image, in their order, checked by threads; raises `DataError` as `check_image` does.
 
     Nothing is kept of their pixels.
     """
     with ThreadPoolExecutor(cpu_count() or 1) as pool:
-        yield from pool.map(_judged, paths)
+        yield from pool.map(_check_one, paths)
 
 
-def _judged(path: Path) -> Checked:
+def _check_one(path: Path) -> CheckedImage:
     try:
         animated = check_image(path)
         with path.open("rb") as stream:
-            return Checked(path, file_digest(stream, "sha256").hexdigest(), animated)
+            return CheckedImage(path, file_digest(stream, "sha256").hexdigest(), animated)
     except BrokenImage as error:
-        return Checked(path, fault=str(error))
+        return CheckedImage(path, fault=str(error))
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from error
 

@@ -35,12 +35,12 @@ def compare_systems(base: Side, candidate: Side, gate: Gate, options: CompareOpt
     options = options or CompareOptions()
     pairs = pair_tasks(base, candidate, shared_languages=options.shared_languages)
     how = {"resamples": options.resamples, "seed": options.seed}
-    contrasts = {task: contrast_pair(pair, **how, confidence=gate.confidence) for task, pair in pairs.items()}
+    differences = {task: differences_of_pair(pair, **how, confidence=gate.confidence) for task, pair in pairs.items()}
     # All that a gate could not be used for is told before anything is tested.
-    lines = {task: lines_of(gate, found, task) for task, found in contrasts.items()}
+    lines = {task: lines_of(gate, found, task) for task, found in differences.items()}
     tasks = []
     for task, pair in pairs.items():
-        found = contrasts[task]
+        found = differences[task]
         tests = compare(found, flips=options.flips)
         checks = judge(found, lines[task], gate, task=task, flips=options.flips, n_tasks=len(pairs))
         tasks.append(
@@ -78,8 +78,8 @@ def pair_tasks(base: Side, candidate: Side, *, shared_languages: bool) -> dict[s
     }
 
 
-def contrast_pair(pair: PairedRanks, *, resamples: int, seed: int, confidence: float) -> Differences:
-    """Return all differences of a pair, with their intervals; `contrasts.contrast` says what it raises."""
+def differences_of_pair(pair: PairedRanks, *, resamples: int, seed: int, confidence: float) -> Differences:
+    """Return all differences of a pair, with their intervals; `find_differences` says what it raises."""
     request = ScoreRequest(
         settings=pair.settings,
         measures=pair.task.measures,

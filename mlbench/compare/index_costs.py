@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlbench.collection.languages import KINDS, Kind
-from mlbench.compare.compare import contrast_pair
+from mlbench.compare.compare import differences_of_pair
 from mlbench.compare.pairing import ResultWithRanks, pair_up
 from mlbench.errors import InvalidResult, UserError
 from mlbench.io.document import DocumentPart
@@ -199,7 +199,7 @@ def compare_indexes(
         raise UserError(f"{exact.path} is of a ranker: give the result of the run without --index first")
     for each in indexed:
         _check(exact, each)
-    compared = [_contrasts(exact, each, options) for each in indexed]
+    compared = [_differences(exact, each, options) for each in indexed]
     flat = {cost.document_languages: cost for each in indexed if _kind(each) == "flat" for cost in _costs(each)}
     reports = [_report(exact, each, found, flat) for each, found in zip(indexed, compared, strict=True)]
     first = exact.result
@@ -237,7 +237,7 @@ def _check(exact: ResultWithRanks, indexed: ResultWithRanks) -> None:
         raise UserError(f"{indexed.path} is of an index over another encoder than {exact.path}, {encoder.spec}")
 
 
-def _contrasts(
+def _differences(
     exact: ResultWithRanks, indexed: ResultWithRanks, options: IndexCostOptions
 ) -> tuple[Differences, Differences]:
     """Return the differences from whole exact lists, and from those that end where the index's end."""
@@ -249,7 +249,7 @@ def _contrasts(
     cut = replace(exact, ranks=cut_lists(exact.ranks, indexed.ranks, lengths))
     alike = pair_up((cut,), (indexed,))
     whole_lists, lists_alike = (
-        contrast_pair(pair, resamples=options.resamples, seed=options.seed, confidence=options.confidence)
+        differences_of_pair(pair, resamples=options.resamples, seed=options.seed, confidence=options.confidence)
         for pair in (whole, alike)
     )
     return whole_lists, lists_alike

@@ -75,17 +75,17 @@ class GateLine:
     bound: float
 
 
-def lines_of(gate: Gate, contrasts: Differences, task: str) -> tuple[GateLine, ...]:
+def lines_of(gate: Gate, differences: Differences, task: str) -> tuple[GateLine, ...]:
     """Return the lines of `gate` on `task`, drops and rises first.
 
     Lines for every query language hold for those that have topics. Raises `UserError` in one line with everything that
     the gate asks for and that is not there; what `DEFAULT` asks for, it asks for where it is there.
     """
-    asked = list(dict.fromkeys(_lines(_merge(gate, contrasts.primary_measure, task), contrasts)))
-    known = {each.subject for each in contrasts.each if isfinite(each.difference)}
+    asked = list(dict.fromkeys(_lines(_merge(gate, differences.primary_measure, task), differences)))
+    known = {each.subject for each in differences.each if isfinite(each.difference)}
     missing = [line for line in asked if line.subject not in known]
     if missing and (gate.drop, gate.rise, gate.floor, gate.ceiling) != (DEFAULT.drop, DEFAULT.rise, {}, {}):
-        names = {each.subject.name for each in contrasts.each}
+        names = {each.subject.name for each in differences.each}
         named = ", ".join(dict.fromkeys(_describe(line, names) for line in missing))
         deep = any(line.subject.name in OF_DEPTH for line in missing)
         reason = " (scores of ranks need parallel topics, and lists that are equally long)" if deep else ""
@@ -112,9 +112,9 @@ def _by_name(table: Mapping[str, Value], primary: str) -> dict[str, Value]:
     return general | {name: value for name, value in table.items() if name != PRIMARY}
 
 
-def _lines(lines: GateLines, contrasts: Differences) -> Iterator[GateLine]:
-    rows = [each.subject for each in contrasts.each if each.subject.family == "query_languages" and each.n_topics]
-    has_images = any(each.subject.kind in IMAGE_KINDS for each in contrasts.each)
+def _lines(lines: GateLines, differences: Differences) -> Iterator[GateLine]:
+    rows = [each.subject for each in differences.each if each.subject.family == "query_languages" and each.n_topics]
+    has_images = any(each.subject.kind in IMAGE_KINDS for each in differences.each)
     own_kinds, others = (IMAGE_KINDS, TEXT_KINDS) if has_images else (TEXT_KINDS, IMAGE_KINDS)
     for name, drops in lines.drop.items():
         of_own = any(getattr(drops, kind) is not None for kind in own_kinds)
@@ -159,17 +159,17 @@ _SIGNS = {"drop": -1.0, "rise": 1.0}
 
 
 def judge(
-    contrasts: Differences, lines: Sequence[GateLine], gate: Gate, *, task: str, flips: int = FLIPS, n_tasks: int = 1
+    differences: Differences, lines: Sequence[GateLine], gate: Gate, *, task: str, flips: int = FLIPS, n_tasks: int = 1
 ) -> tuple[Check, ...]:
-    """Return the outcome of each line on a task; `lines` are those that `lines_of` gives for these contrasts.
+    """Return the outcome of each line on a task; `lines` are those that `lines_of` gives for these differences.
 
     The p-value of a drop or rise is one-sided against a worsening, adjusted by step-down max-T over all drops and rises
     as one family, and multiplied by the number of tasks that are judged (Bonferroni). So where the candidate is not
     worse, the chance that any line of any task fails under `significant` is at most the level. Intervals are taken from
-    the contrasts; `non_inferior` decides by them, and they must be of `gate.confidence` then.
+    the differences; `non_inferior` decides by them, and they must be of `gate.confidence` then.
     """
-    by_subject = {each.subject: each for each in contrasts.each}
-    family = _test(contrasts, [line for line in lines if line.what in _SIGNS], gate.level, flips, n_tasks)
+    by_subject = {each.subject: each for each in differences.each}
+    family = _test(differences, [line for line in lines if line.what in _SIGNS], gate.level, flips, n_tasks)
     return tuple(_check(task, line, by_subject[line.subject], gate, family) for line in lines)
 
 
@@ -190,16 +190,16 @@ class _Family:
     critical: float
 
 
-def _test(contrasts: Differences, lines: Sequence[GateLine], level: float, flips: int, n_tasks: int) -> _Family:
+def _test(differences: Differences, lines: Sequence[GateLine], level: float, flips: int, n_tasks: int) -> _Family:
     signs = {line.subject: _SIGNS[line.what] for line in lines}
     columns = {
         each.subject: signs[each.subject] * each.contributions.added
-        for each in contrasts.each
+        for each in differences.each
         if each.subject in signs and each.contributions is not None
     }
     if not columns:
         return _Family({}, inf)
-    worsenings, seed = np.stack(list(columns.values()), axis=1), contrasts.statistics.seed
+    worsenings, seed = np.stack(list(columns.values()), axis=1), differences.statistics.seed
     adjusted = paired_randomization(worsenings, flips=flips, seed=seed).adjusted.greater
     return _Family(
         p={subject: min(1.0, n_tasks * float(p)) for subject, p in zip(columns, adjusted, strict=True)},
@@ -254,10 +254,10 @@ def _judge_worsening(line: GateLine, each: Difference, gate: Gate, family: _Fami
         return False, beyond
     p = family.p.get(line.subject, 1.0)
     if p <= gate.level:
-        return False, f"{beyond}, and the topics asked do not explain it (p = {p:.2g})"
+        return False, f"{beyond}: significant (p = {p:.2g})"
     if family.critical == inf:
         return True, f"{beyond}, but there are too few clusters of topics, or too few flips, to be sure of any"
-    return True, f"{beyond}, but the choice of topics may explain it (p = {p:.2g})"
+    return True, f"{beyond}: not significant (p = {p:.2g})"
 
 
 def _judge_interval(line: GateLine, each: Difference) -> tuple[bool, str]:

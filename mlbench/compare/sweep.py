@@ -213,7 +213,7 @@ def from_json(content: bytes) -> Sweep:
         raise InvalidResult(f"this {error}") from error
 
 
-def observe_result(result: Result, ranks: Ranks) -> ClusterScores:
+def cluster_scores_of(result: Result, ranks: Ranks) -> ClusterScores:
     """Return what the figures of a sweep need of one result and its ranks."""
     wanted = BIAS_SCORES if result.image_text is None else BIAS_SCORES_OF_IMAGES
     request = replace(
@@ -225,9 +225,9 @@ def observe_result(result: Result, ranks: Ranks) -> ClusterScores:
 
 
 def compare_arms(task: TaskInfo, arms: Mapping[str, System], base: str, *, flips: int = FLIPS) -> TaskSweep:
-    """Compare arms on a task, each one observation for each training seed, in the same order of seeds.
+    """Compare arms on a task, each the cluster scores of each training seed, in the same order of seeds.
 
-    Raises `UserError` where the observations are not of the same data.
+    Raises `UserError` where they are not of the same data.
     """
     order = [base, *(name for name in arms if name != base)]
     pairs: list[ArmPair] = []

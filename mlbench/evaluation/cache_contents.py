@@ -21,25 +21,25 @@ from mlbench.io.cache import GRAPHS, STREAMS, TRAINING
 from mlbench.protocols import Parameter
 from mlbench.tasks.task import load_task, task_names
 
-AnyKept = TypeVar("AnyKept", bound="Kept")
+AnyItem = TypeVar("AnyItem", bound="CachedItem")
 _MADE_OF = re.compile(r"[a-z0-9._-]+-[0-9a-f]{16}(-\d+)?")
 _MADE = (".json", ".arrow", ".npy", ".npz", ".ids", ".onnx", ".data")
 
 
-class _Found(BaseModel):
+class _CachedFiles(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     folder: Path
     bytes: int
 
 
-class Kept(_Found):
+class CachedItem(_CachedFiles):
     """What can be made again, and when it was used last."""
 
     last_used: datetime
 
 
-class CachedVectors(Kept):
+class CachedVectors(CachedItem):
     """One encoder's vectors; a text that several chunks hold is counted in each. `retriever` is None if not known."""
 
     fingerprint: str
@@ -49,19 +49,19 @@ class CachedVectors(Kept):
     dim: int | None
 
 
-class KeptTraining(Kept):
+class CachedTraining(CachedItem):
     """What trainings made of their data: rows of a data set, subwords, or what a killed process left unfinished."""
 
 
-class KeptGraph(Kept):
+class CachedGraph(CachedItem):
     """What a checkpoint was made into for ONNX Runtime or OpenVINO, or what a killed process left unfinished."""
 
 
-class KeptStream(Kept):
+class CachedStream(CachedItem):
     """What a run has counted of a corpus in shards, or seen of it, so that it can go on after an interruption."""
 
 
-class KeptData(_Found):
+class DownloadedData(_CachedFiles):
     """The downloaded files of one folder, and the shipped tasks that read some of them."""
 
     tasks: tuple[str, ...]
@@ -73,28 +73,28 @@ class _About(BaseModel):
     parameters: dict[str, Parameter] = {}
 
 
-def kept_vectors(cache: Path) -> tuple[CachedVectors, ...]:
+def cached_vectors(cache: Path) -> tuple[CachedVectors, ...]:
     """Return the stores in the cache folder, last used first; none where there is no such folder."""
     found = [_survey(folder) for folder in _folders(cache / EMBEDDINGS)]
     return tuple(sorted((store for store in found if store), key=lambda store: store.last_used, reverse=True))
 
 
-def kept_training(cache: Path) -> tuple[KeptTraining, ...]:
+def cached_training(cache: Path) -> tuple[CachedTraining, ...]:
     """Return what trainings keep in the cache folder, last used first; what a process is writing now is left out."""
-    return _measured(cache / TRAINING, KeptTraining)
+    return _measured(cache / TRAINING, CachedTraining)
 
 
-def kept_graphs(cache: Path) -> tuple[KeptGraph, ...]:
+def cached_graphs(cache: Path) -> tuple[CachedGraph, ...]:
     """Return the graphs in the cache folder, last used first; what a process is writing now is left out."""
-    return _measured(cache / GRAPHS, KeptGraph)
+    return _measured(cache / GRAPHS, CachedGraph)
 
 
-def kept_streams(cache: Path) -> tuple[KeptStream, ...]:
+def cached_streams(cache: Path) -> tuple[CachedStream, ...]:
     """Return what is counted of corpora in shards, last used first."""
-    return _measured(cache / STREAMS, KeptStream)
+    return _measured(cache / STREAMS, CachedStream)
 
 
-def kept_data(cache: Path) -> tuple[KeptData, ...]:
+def downloaded_data(cache: Path) -> tuple[DownloadedData, ...]:
     """Return the folders of downloaded files in the cache folder, by name; none where nothing was downloaded."""
     readers: dict[str, set[str]] = {}
     for name in task_names():
@@ -108,13 +108,13 @@ def kept_data(cache: Path) -> tuple[KeptData, ...]:
     for folder in _folders(cache / "data"):
         sizes = [path.stat().st_size for path in sorted(folder.rglob("*")) if path.is_file()]
         tasks = tuple(sorted(readers.get(folder.name, ())))
-        found.append(KeptData(folder=folder, tasks=tasks, files=len(sizes), bytes=sum(sizes)))
+        found.append(DownloadedData(folder=folder, tasks=tasks, files=len(sizes), bytes=sum(sizes)))
     return tuple(found)
 
 
 def to_remove(
-    kept: Iterable[AnyKept], *, before: datetime | None = None, most_bytes: int | None = None
-) -> tuple[AnyKept, ...]:
+    kept: Iterable[AnyItem], *, before: datetime | None = None, most_bytes: int | None = None
+) -> tuple[AnyItem, ...]:
     """Return what was not used since `before`, then the least recently used until `most_bytes` suffice.
 
     The least recently used come first. With neither condition nothing goes.
@@ -129,7 +129,7 @@ def to_remove(
     return tuple(gone)
 
 
-def remove(kept: Kept) -> None:
+def remove(kept: CachedItem) -> None:
     """Remove mlbench's files, and their folder if nothing else lies there; raises `UserError` where that is refused.
 
     A run that is using vectors encodes again what it misses; a training has read what it needs of its folder.
@@ -164,7 +164,7 @@ def _own_files(folder: Path) -> list[Path]:
     return [*chunks, *(path for path in paths if path.name == ABOUT)]
 
 
-def _measured(parent: Path, kind: type[AnyKept]) -> tuple[AnyKept, ...]:
+def _measured(parent: Path, kind: type[AnyItem]) -> tuple[AnyItem, ...]:
     """Return what the folders in `parent` keep that are mlbench's, or were left unfinished, last used first."""
     wanted = (
         folder
@@ -181,7 +181,7 @@ def _made_files(folder: Path) -> list[Path]:
     return sorted(paths, key=lambda path: path.suffix != ".json")
 
 
-def _measure(folder: Path, kind: type[AnyKept]) -> AnyKept | None:
+def _measure(folder: Path, kind: type[AnyItem]) -> AnyItem | None:
     """Return what a folder keeps; None where nothing in it is mlbench's, or another process is removing it."""
     try:
         stats = [path.stat() for path in _made_files(folder)]

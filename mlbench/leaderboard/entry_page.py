@@ -7,7 +7,7 @@ from mlbench.collection.languages import KINDS
 from mlbench.leaderboard.columns import BoardColumn, measures_of, title
 from mlbench.leaderboard.entries import Entry, ReportedTask
 from mlbench.leaderboard.overview import EntryCell, cell, facts
-from mlbench.leaderboard.standings import Shown, Standing, Standings
+from mlbench.leaderboard.standings import BoardEntry, Standing, Standings
 from mlbench.reports.captions import CaptionTable, caption_table, captions
 from mlbench.reports.formatting import cost, intervals, spoken, written
 from mlbench.reports.provenance import Facts, command, provenance
@@ -44,7 +44,7 @@ class EntryPart:
 
 
 @dataclass(frozen=True)
-class Making:
+class EntryProvenance:
     """How a verified entry was made: what each run took, and the commands; not `recorded` are commands like them.
 
     `facts` are what all runs have in common, then what is each one's own.
@@ -62,10 +62,10 @@ class EntryPage:
 
     entry: Entry
     parts: Sequence[EntryPart]
-    making: Making | None
+    making: EntryProvenance | None
 
 
-def entry_page(shown: Shown, every: Sequence[Standings]) -> EntryPage:
+def entry_page(shown: BoardEntry, every: Sequence[Standings]) -> EntryPage:
     """Return the page of an entry; `every` are the standings of all tasks."""
     standing = [
         (standings, standing)
@@ -85,7 +85,7 @@ def entry_page(shown: Shown, every: Sequence[Standings]) -> EntryPage:
     )
 
 
-def _measured(standing: Standing, standings: Standings, shown: Shown) -> EntryPart:
+def _measured(standing: Standing, standings: Standings, shown: BoardEntry) -> EntryPart:
     result = shown.tasks[standings.task].result
     measures = measures_of(result)
     return EntryPart(
@@ -120,8 +120,8 @@ def _means(standing: Standing, measures: Sequence[str]) -> Iterator[Means]:
             yield Means(spoken(kind), [cell(column, standing.scores.get(column)) for column in columns])
 
 
-def _making(results: Sequence[Result]) -> Making:
-    return Making(
+def _making(results: Sequence[Result]) -> EntryProvenance:
+    return EntryProvenance(
         cost=[(result.task.name, ", ".join(cost(result))) for result in results],
         commands=list(dict.fromkeys(map(command, results))),
         recorded=all(result.environment.command is not None for result in results),

@@ -34,7 +34,7 @@ class EntryCell:
 
     text: str
     bounds: str = ""
-    place: str = ""
+    rank: str = ""
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ def cell(column: BoardColumn, score: Score | None) -> EntryCell:
     if score is None:
         return EntryCell(ABSENT)
     value, bounds = score.number.value, score.number.bounds
-    return EntryCell(number(column, value), interval(column, bounds), written_place(score.place))
+    return EntryCell(number(column, value), interval(column, bounds), rank_text(score.rank))
 
 
 def number(column: BoardColumn, value: float) -> str:
@@ -166,11 +166,11 @@ def interval(column: BoardColumn, bounds: Bounds | None) -> str:
     return f"{number(column, bounds.low)}–{number(column, bounds.high)}" if bounds else ""
 
 
-def written_place(place: RankRange | None) -> str:
-    """Write a place such as `2` or `2–4`; none is the empty string."""
-    if place is None:
+def rank_text(rank: RankRange | None) -> str:
+    """Write a rank such as `2` or `2–4`; none is the empty string."""
+    if rank is None:
         return ""
-    return str(place.rank) if place.rank == place.last else f"{place.rank}–{place.last}"
+    return str(rank.rank) if rank.rank == rank.last else f"{rank.rank}–{rank.last}"
 
 
 def size(parameters: int | None) -> str:

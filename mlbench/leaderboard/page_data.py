@@ -16,7 +16,7 @@ import numpy as np
 from mlbench.collection.languages import IMAGE, KINDS, Kind
 from mlbench.leaderboard.columns import IMAGE_MEASURES, BoardColumn, measured
 from mlbench.leaderboard.entries import ReportedTask
-from mlbench.leaderboard.standings import EntryPair, Shown, Standings, summary_columns
+from mlbench.leaderboard.standings import BoardEntry, EntryPair, Standings, summary_columns
 from mlbench.reports.formatting import SHORT, score_ends, score_interval, score_references, score_value
 from mlbench.reports.grid import POOL
 from mlbench.results import Bounds, Result, SettingResult
@@ -54,14 +54,14 @@ def task_values(standings: Standings) -> Plain:
     result = standings.result
     if result is None:
         return None
-    queries = {place: setting.n_queries for setting in result.settings if (place := _place(result, setting))}
+    queries = {cell: setting.n_queries for setting in result.settings if (cell := _grid_cell(result, setting))}
     columns = summary_columns(result)
     return {
         **({} if result.image_text is None else {"columns": [SHORT[kind] for kind in _DIRECTIONS]}),
         "entries": sorted(standing.entry.name for standing in standings.groups["verified"]),
         "languages": result.task.languages,
         "measures": drawn_measures(result),
-        "queries": [queries.get(place, 0) for place in _places(result)],
+        "queries": [queries.get(cell, 0) for cell in _grid_cells(result)],
         "scores": [score.name for score in result.bias.scores] if result.bias else [],
         "summary": [column.key for column in columns],
         "lower": [column.lower_is_better for column in columns],
@@ -69,7 +69,7 @@ def task_values(standings: Standings) -> Plain:
     }
 
 
-def entry_values(shown: Shown, pairs: Mapping[str, Mapping[tuple[str, str], EntryPair]]) -> Plain:
+def entry_values(shown: BoardEntry, pairs: Mapping[str, Mapping[tuple[str, str], EntryPair]]) -> Plain:
     """Return what is drawn of an entry.
 
     Of `pairs`, by task and by the names of both, it has those in which it is the first, in the order of the second.
@@ -83,8 +83,8 @@ def entry_values(shown: Shown, pairs: Mapping[str, Mapping[tuple[str, str], Entr
 
 def _of_result(result: Result) -> dict[str, Plain]:
     primary = result.task.primary_measure
-    cells = {place: setting for setting in result.settings if (place := _place(result, setting))}
-    shown = [cells.get(place) for place in _places(result)]
+    cells = {cell: setting for setting in result.settings if (cell := _grid_cell(result, setting))}
+    shown = [cells.get(cell) for cell in _grid_cells(result)]
     values = {
         name: [setting.measures.get(name) if setting else None for setting in shown] for name in drawn_measures(result)
     }
@@ -147,9 +147,9 @@ def _of_report(said: ReportedTask) -> Plain:
 
 def _of_pair(pair: EntryPair, result: Result) -> Plain:
     """Return which cells of the grid differ, as bits in base64, and limits and p of each row of the summary, packed."""
-    places = [_place(result, setting) for setting in result.settings]
-    differs = dict(zip(places, pair.differs.tolist(), strict=True))
-    bits = np.packbits([differs.get(place, False) for place in _places(result)])
+    cells = [_grid_cell(result, setting) for setting in result.settings]
+    differs = dict(zip(cells, pair.differs.tolist(), strict=True))
+    bits = np.packbits([differs.get(cell, False) for cell in _grid_cells(result)])
     summary: list[float | None] = []
     for column in summary_columns(result):
         found = pair.summary.get(column)
@@ -166,7 +166,7 @@ def _unit(column: BoardColumn, result: Result) -> float:
     return 1000.0 if column.name.startswith(_DISTANCE) else _UNIT
 
 
-def _places(result: Result) -> list[tuple[str, str]]:
+def _grid_cells(result: Result) -> list[tuple[str, str]]:
     """Return row and column of each cell of the grid."""
     languages = result.task.languages
     if result.image_text is not None:
@@ -174,7 +174,7 @@ def _places(result: Result) -> list[tuple[str, str]]:
     return [(row, column) for row in languages for column in (*languages, POOL)]
 
 
-def _place(result: Result, setting: SettingResult) -> tuple[str, str] | None:
+def _grid_cell(result: Result, setting: SettingResult) -> tuple[str, str] | None:
     """Return the cell of a setting, or None for a pool of some of the languages, and for one that images ask."""
     documents = setting.document_languages
     if setting.kind in _DIRECTIONS:

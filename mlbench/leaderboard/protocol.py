@@ -44,7 +44,7 @@ class Sizes(DocumentPart):
 class AcceptedTask(DocumentPart):
     """What a result must be of to stand on the leaderboard: the data, aspect by aspect, and the protocol.
 
-    `data` are digests (see `observations.describe_data`), `missing documents` among them: which relevant documents the
+    `data` are digests (see `describe_data`), `missing documents` among them: which relevant documents the
     corpus lacks.
     """
 

@@ -18,9 +18,9 @@ from mlbench.leaderboard.entry_page import entry_page
 from mlbench.leaderboard.overview import facts, overview, size
 from mlbench.leaderboard.page_data import DRAWN_MEASURES, entry_values, script, task_values
 from mlbench.leaderboard.standings import (
+    BoardEntry,
     CheckedResult,
     EntryPair,
-    Shown,
     Standings,
     compare_pairs,
     gather,
@@ -109,13 +109,13 @@ Pairs = Mapping[str, Mapping[tuple[str, str], EntryPair]]
 """By task, and by the names of the first and the second entry."""
 
 
-def shown(entry: Entry, pairs: Mapping[str, tuple[Result, Ranks]]) -> Shown:
+def shown(entry: Entry, pairs: Mapping[str, tuple[Result, Ranks]]) -> BoardEntry:
     """Return a checked entry as the site shows it; `pairs` are its results and ranks by task, none if reported."""
     tasks = {task: CheckedResult(harmless(result), gather(result, ranks)) for task, (result, ranks) in pairs.items()}
-    return Shown(harmless(entry), tasks)
+    return BoardEntry(harmless(entry), tasks)
 
 
-def read_entries(board: Board, *, progress: Progress | None = None) -> list[Shown]:
+def read_entries(board: Board, *, progress: Progress | None = None) -> list[BoardEntry]:
     """Check every entry of a board, and return them; raises `RefusedEntry` for the first that fails."""
     told = progress or Silence()
     names = board.entry_names()
@@ -130,7 +130,9 @@ def read_entries(board: Board, *, progress: Progress | None = None) -> list[Show
     return found
 
 
-def build_site(entries: Sequence[Shown], folder: Path, *, flips: int = FLIPS, progress: Progress | None = None) -> None:
+def build_site(
+    entries: Sequence[BoardEntry], folder: Path, *, flips: int = FLIPS, progress: Progress | None = None
+) -> None:
     """Write the site to `folder`, whole or not at all, in place of an older one.
 
     The same entries give the same bytes. Raises `UserError` for a folder that holds anything else, and `OSError`.
@@ -144,7 +146,7 @@ def build_site(entries: Sequence[Shown], folder: Path, *, flips: int = FLIPS, pr
             path.write_bytes(content)
 
 
-def compare_all(entries: Sequence[Shown], *, flips: int = FLIPS, progress: Progress | None = None) -> Pairs:
+def compare_all(entries: Sequence[BoardEntry], *, flips: int = FLIPS, progress: Progress | None = None) -> Pairs:
     """Compare every two entries on every task that both have."""
     told = progress or Silence()
     tasks = sorted({task for each in entries for task in each.tasks})
@@ -158,7 +160,7 @@ def compare_all(entries: Sequence[Shown], *, flips: int = FLIPS, progress: Progr
     return found
 
 
-def pages(entries: Sequence[Shown], pairs: Pairs, *, flips: int = FLIPS) -> Iterator[tuple[str, str]]:
+def pages(entries: Sequence[BoardEntry], pairs: Pairs, *, flips: int = FLIPS) -> Iterator[tuple[str, str]]:
     """Yield path and text of every page and data file; `entries` are sorted by name."""
     every = standings(entries, flips=flips)
     measured = {each.task: each.result for each in every if each.result}
@@ -188,7 +190,7 @@ def pages(entries: Sequence[Shown], pairs: Pairs, *, flips: int = FLIPS) -> Iter
         yield f"entries/{each.name}.js", script("board.know", each.name, entry_values(each, pairs))
 
 
-def _files(entries: Sequence[Shown], flips: int, progress: Progress) -> Iterator[tuple[str, bytes]]:
+def _files(entries: Sequence[BoardEntry], flips: int, progress: Progress) -> Iterator[tuple[str, bytes]]:
     ordered = sorted(entries, key=lambda each: each.name)
     for asset in files("mlbench.leaderboard").joinpath("assets").iterdir():
         if asset.name.endswith(_ASSETS):

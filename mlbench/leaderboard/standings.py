@@ -58,18 +58,18 @@ class Evidence:
 
 def gather(result: Result, ranks: Ranks) -> Evidence:
     """Reduce the ranks of a checked result to the evidence that the leaderboard uses."""
-    observation = sum_by_cluster(ranks, _request(result))
-    request, sums = observation.request, observation.settings
+    scores = sum_by_cluster(ranks, _request(result))
+    request, sums = scores.request, scores.settings
     primary = request.measures.index(request.primary_measure)
     summary, columns = summary_columns(result), COLUMNS
     if (sums.unretrieved > 0).any():
         summary, columns = (tuple(each for each in some if not _needs_depth(each)) for some in (summary, columns))
     return Evidence(
-        data=observation.data,
+        data=scores.data,
         order=request.settings,
-        columns=dict(_contributions(observation, columns)),
-        summary=dict(_contributions(observation, summary)),
-        replicates=dict(_replicates(observation, summary)),
+        columns=dict(_contributions(scores, columns)),
+        summary=dict(_contributions(scores, summary)),
+        replicates=dict(_replicates(scores, summary)),
         settings=contributions(sums.sums[:, :, primary], sums.counts),
         confidence=request.confidence,
     )
@@ -95,44 +95,44 @@ def _request(result: Result) -> ScoreRequest:
     )
 
 
-def _contributions(observation: ClusterScores, columns: Sequence[BoardColumn]) -> Iterator[tuple[BoardColumn, Floats]]:
-    for column, sums, counts in _sums(observation, columns):
+def _contributions(scores: ClusterScores, columns: Sequence[BoardColumn]) -> Iterator[tuple[BoardColumn, Floats]]:
+    for column, sums, counts in _sums(scores, columns):
         yield column, macro_contributions(sums, counts)
 
 
-def _replicates(observation: ClusterScores, columns: Sequence[BoardColumn]) -> Iterator[tuple[BoardColumn, Floats]]:
+def _replicates(scores: ClusterScores, columns: Sequence[BoardColumn]) -> Iterator[tuple[BoardColumn, Floats]]:
     """Yield what the summary's `columns` are in each resample, (resamples,)."""
-    settings, sample, request = observation.settings, observation.sample, observation.request
+    settings, sample, request = scores.settings, scores.sample, scores.request
     primary = request.measures.index(request.primary_measure)
     # One draw for all kinds of settings, as in results: a redraw for any setting is one for all of them.
     drawn = sample.bootstrap(settings.sums[:, :, primary], settings.counts)
-    for column, sums, counts in _sums(observation, columns):
+    for column, sums, counts in _sums(scores, columns):
         if column.kind is None:
             yield column, replicate(find_score(column.name), sample.bootstrap(sums, counts))
         else:
-            yield column, drawn.macro_mean(_of_kind(observation, column))
+            yield column, drawn.macro_mean(_of_kind(scores, column))
 
 
-def _sums(observation: ClusterScores, columns: Sequence[BoardColumn]) -> Iterator[tuple[BoardColumn, Floats, Floats]]:
+def _sums(scores: ClusterScores, columns: Sequence[BoardColumn]) -> Iterator[tuple[BoardColumn, Floats, Floats]]:
     """Yield sums and counts (clusters, settings or languages) of the columns that have topics."""
-    settings, measures = observation.settings, observation.request.measures
+    settings, measures = scores.settings, scores.request.measures
     for column in columns:
         if column.kind is None:
-            score = observation.bias_scores.get(column.name) or observation.caption_scores.get(column.name)
+            score = scores.bias_scores.get(column.name) or scores.caption_scores.get(column.name)
             if score is not None and score.counts.any():
                 yield column, score.sums, score.counts
         elif column.name in measures:
-            chosen = _of_kind(observation, column)
+            chosen = _of_kind(scores, column)
             if settings.counts[:, chosen].any():
                 yield column, settings.sums[:, chosen, measures.index(column.name)], settings.counts[:, chosen]
 
 
-def _of_kind(observation: ClusterScores, column: BoardColumn) -> list[int]:
-    return [index for index, setting in enumerate(observation.request.settings) if setting.kind == column.kind]
+def _of_kind(scores: ClusterScores, column: BoardColumn) -> list[int]:
+    return [index for index, setting in enumerate(scores.request.settings) if setting.kind == column.kind]
 
 
 LEVEL = 0.05
-"""The chance that any two entries of a column are told apart although nothing differs but the draw of topics."""
+"""The chance that any two entries of a column differ significantly though only the sample of topics differs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +143,7 @@ class RankRange:
     last: int
 
 
-def place(
+def rank_entries(
     contributions: Sequence[Floats],
     *,
     lower_is_better: bool = False,
@@ -153,18 +153,18 @@ def place(
 ) -> tuple[RankRange | None, ...]:
     """Rank entries by what each cluster of topics adds to their means, one float64 (clusters,) for each entry.
 
-    Every pair of entries is tested by joint sign flips of the clusters, all pairs as one family (step-down max-T), so
-    that at `level` no rank is owed to chance but in that share of columns. An entry with NaN stands outside and has no
-    place. No entries give no places.
+    Every pair of entries is tested by the cluster-level sign-flip permutation test, all pairs as one family (step-down
+    max-T), so that in at most a share `level` of columns a rank is owed to chance. An entry with NaN is not compared
+    and has no rank. No entries give no ranks.
     """
     known = [index for index, each in enumerate(contributions) if not np.isnan(each).any()]
-    places: list[RankRange | None] = [None] * len(contributions)
+    ranks: list[RankRange | None] = [None] * len(contributions)
     better, worse = _beaten(np.array([contributions[index] for index in known]), level, flips, seed)
     if lower_is_better:
         better, worse = worse, better
     for index, n_better, n_worse in zip(known, better, worse, strict=True):
-        places[index] = RankRange(1 + n_better, len(known) - n_worse)
-    return tuple(places)
+        ranks[index] = RankRange(1 + n_better, len(known) - n_worse)
+    return tuple(ranks)
 
 
 def _beaten(entries: Floats, level: float, flips: int, seed: int) -> tuple[list[int], list[int]]:
@@ -175,9 +175,9 @@ def _beaten(entries: Floats, level: float, flips: int, seed: int) -> tuple[list[
     p = difference_p_values(entries.T, [(one, other)], flips=flips, seed=seed)[0]
     totals = entries.sum(axis=1)
     higher, lower = np.where(totals[other] > totals[one], [other, one], [one, other])
-    told_apart = p <= level
-    n_higher = np.bincount(lower[told_apart], minlength=len(entries))
-    n_lower = np.bincount(higher[told_apart], minlength=len(entries))
+    significant = p <= level
+    n_higher = np.bincount(lower[significant], minlength=len(entries))
+    n_lower = np.bincount(higher[significant], minlength=len(entries))
     return n_higher.tolist(), n_lower.tolist()
 
 
@@ -194,7 +194,7 @@ class CheckedResult:
 
 
 @dataclass(frozen=True, eq=False)
-class Shown:
+class BoardEntry:
     """An entry as the site shows it: `tasks` has the checked results of a verified one."""
 
     entry: Entry
@@ -208,10 +208,10 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """A number of an entry and its place; reported numbers have none, nor has what cannot be compared."""
+    """A number of an entry and its rank; reported numbers have none, nor has what cannot be compared."""
 
     number: BoardNumber
-    place: RankRange | None = None
+    rank: RankRange | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -232,7 +232,7 @@ class Standings:
     groups: Mapping[Group, Sequence[Standing]]
 
 
-def standings(entries: Sequence[Shown], *, flips: int = FLIPS) -> list[Standings]:
+def standings(entries: Sequence[BoardEntry], *, flips: int = FLIPS) -> list[Standings]:
     """Return the standings of each task, tasks with the most languages first; no entries give none.
 
     Raises `InvalidResult` when two entries were measured on other data under the name of one task.
@@ -243,13 +243,13 @@ def standings(entries: Sequence[Shown], *, flips: int = FLIPS) -> list[Standings
     return sorted(found, key=lambda each: (-_n_languages(each), each.task))
 
 
-def _of_task(task: str, entries: Sequence[Shown], flips: int) -> Standings:
+def _of_task(task: str, entries: Sequence[BoardEntry], flips: int) -> Standings:
     verified = {each.name: each for each in entries if task in each.tasks}
-    places = _places(task, {name: each.tasks[task] for name, each in verified.items()}, flips)
+    ranks = _rank_columns(task, {name: each.tasks[task] for name, each in verified.items()}, flips)
     groups: dict[Group, list[Standing]] = {}
     for name, each in verified.items():
         scores = {
-            column: Score(number, places[column].get(name))
+            column: Score(number, ranks[column].get(name))
             for column in COLUMNS
             if (number := measured(each.tasks[task].result, column)) is not None
         }
@@ -261,7 +261,7 @@ def _of_task(task: str, entries: Sequence[Shown], flips: int) -> Standings:
     return Standings(task, first, {group: groups[group] for group in order if group in groups})
 
 
-def _reported(task: str, entries: Sequence[Shown]) -> Iterator[tuple[Group, Standing]]:
+def _reported(task: str, entries: Sequence[BoardEntry]) -> Iterator[tuple[Group, Standing]]:
     for each in entries:
         for said in each.entry.reported:
             if said.task == task:
@@ -269,19 +269,19 @@ def _reported(task: str, entries: Sequence[Shown]) -> Iterator[tuple[Group, Stan
                 yield said.aggregation, Standing(each.entry, scores, said)
 
 
-def _places(
+def _rank_columns(
     task: str, verified: Mapping[str, CheckedResult], flips: int
 ) -> dict[BoardColumn, dict[str, RankRange | None]]:
     every = list(verified.items())
     for name, each in every[1:]:
         if each.evidence.data != every[0][1].evidence.data:
             raise InvalidResult(f"{name} and {every[0][0]} were measured on different data of {task}")
-    places = {}
+    ranks = {}
     for column in COLUMNS:
         found = {name: each.evidence.columns[column] for name, each in every if column in each.evidence.columns}
-        ranked = place(list(found.values()), lower_is_better=column.lower_is_better, flips=flips)
-        places[column] = dict(zip(found, ranked, strict=True))
-    return places
+        ranked = rank_entries(list(found.values()), lower_is_better=column.lower_is_better, flips=flips)
+        ranks[column] = dict(zip(found, ranked, strict=True))
+    return ranks
 
 
 def _n_languages(standings: Standings) -> int:
@@ -320,7 +320,7 @@ def compare_pairs(
     # One block of columns for each entry: its summary, then its settings.
     stacked = np.concatenate([np.hstack([_summary(each, columns), each.settings]) for each in entries.values()], axis=1)
     width = len(columns) + len(first.order)
-    starts = {name: place * width for place, name in enumerate(entries)}
+    starts = {name: index * width for index, name in enumerate(entries)}
     parts = np.arange(len(columns)), np.arange(len(columns), width)
     families = [(starts[a] + part, starts[b] + part) for a, b in names for part in parts]
     p = difference_p_values(stacked, families, flips=flips, seed=seed)

@@ -137,7 +137,7 @@ def complete_at(cutoff: int | None) -> Callable[[PoolRanks], Floats]:
 
 
 def _first(pool: PoolRanks) -> Floats:
-    # Documents that all stand at the expected rank of those not retrieved share the first place.
+    # Documents that all stand at the expected rank of those not retrieved share rank 1.
     first = (pool.rank == _smallest(pool)[:, :, None]).astype(np.float64)
     return np.where(np.isfinite(pool.rank), _divide(first, first.sum(axis=2, keepdims=True)), np.nan)
 
@@ -315,7 +315,7 @@ BIAS_SCORES: Mapping[str, BiasScore] = MappingProxyType(
             references={"chance": chance_of_max_rank_norm},
         ),
         "complete@m": BiasScore(
-            "The share of topics whose m translations take exactly the first m places.",
+            "The share of topics whose m translations take exactly ranks 1 to m.",
             "mean over topics of 1[max_c rank(a, c) <= m], for each a, then over a",
             _MAX_RANK,
             complete_at(None),

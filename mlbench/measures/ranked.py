@@ -182,7 +182,7 @@ _FAMILIES: Mapping[str, _Family] = MappingProxyType(
             _recall,
             True,
             Explanation(
-                "True recall: the share of the relevant documents that stand in the top k.",
+                "Recall: the share of the relevant documents that stand in the top k.",
                 "R@k = |{i: rank_i <= k}| / m; its ceiling is min(k, m) / m",
                 "trec_eval recall",
             ),

@@ -20,24 +20,24 @@ _MANY = 24
 class Block:
     """Documents that are counted together: those of one language, or one shard of them.
 
-    `vectors` is float64 (n, dim) on the grid; `places` int64 (n,), ascending, the place of each document in the order
+    `vectors` is float64 (n, dim) on the grid; `positions` int64 (n,), ascending, that of each document in the order
     of ids over all blocks.
     """
 
     vectors: Floats
-    places: Integers
+    positions: Integers
 
 
 @dataclass(frozen=True, eq=False)
 class Targets:
     """The relevant documents whose ranks are wanted, one row for each (query, relevant document).
 
-    `query` is int64 (rows,), ascending; `scores` float64 (rows,), exact; `places` int64 (rows,).
+    `query` is int64 (rows,), ascending; `scores` float64 (rows,), exact; `positions` int64 (rows,).
     """
 
     query: Integers
     scores: Floats
-    places: Integers
+    positions: Integers
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class Counts:
     """What ranking leaves of all scores.
 
     `ahead` is int32 (rows, blocks), the documents of a block that stand before the relevant document; `ties` int32
-    (rows, blocks), the other documents with the same score; `top` int64 (queries, depth), the places of the best
+    (rows, blocks), the other documents with the same score; `top` int64 (queries, depth), the positions of the best
     documents of all blocks together, -1 where there are fewer.
     """
 
@@ -121,29 +121,29 @@ class _Chunk:
         rows = slice(*np.searchsorted(targets.query, (start, start + len(queries))))
         self.ahead, self.ties = counts.ahead[rows], counts.ties[rows]
         self.query = targets.query[rows] - start
-        self.scores, self.places = targets.scores[rows], targets.places[rows]
+        self.scores, self.positions = targets.scores[rows], targets.positions[rows]
         self.waves = _waves(self.query, len(queries))
         self.top_scores = np.full(self.top.shape, -np.inf)
-        self.top_places = np.full(self.top.shape, _NOWHERE)
+        self.top_positions = np.full(self.top.shape, _NOWHERE)
 
     def add(self, column: int, block: Block) -> None:
-        for start in range(0, len(block.places), self.tiling.columns):
+        for start in range(0, len(block.positions), self.tiling.columns):
             tile = slice(start, start + self.tiling.columns)
             scores = np.asarray(self.tiling.product(self.queries, block.vectors[tile].T))
-            self._count(column, scores, block.places[tile])
-            self._keep_top(scores, block.places[tile])
+            self._count(column, scores, block.positions[tile])
+            self._keep_top(scores, block.positions[tile])
 
     def close(self) -> None:
-        """Hand over the places at the top; those never filled stay -1."""
-        found = self.top_places != _NOWHERE
-        self.top[found] = self.top_places[found]
+        """Hand over the positions at the top; those never filled stay -1."""
+        found = self.top_positions != _NOWHERE
+        self.top[found] = self.top_positions[found]
 
-    def _count(self, column: int, scores: Floats, places: Integers) -> None:
+    def _count(self, column: int, scores: Floats, positions: Integers) -> None:
         # Rounding to float32 keeps order but may merge neighbours: where exactly the relevant document itself has its
         # rounded score, counting the greater ones is exact; the few other cells are counted again in float64.
         rounded = scores.astype(np.float32)
-        found = np.minimum(np.searchsorted(places, self.places), len(places) - 1)
-        itself = places[found] == self.places
+        found = np.minimum(np.searchsorted(positions, self.positions), len(positions) - 1)
+        itself = positions[found] == self.positions
         if len(self.waves) < _MANY:
             counted = [(wave, *self._compare(rounded, wave)) for wave in self.waves]
         else:
@@ -155,7 +155,7 @@ class _Chunk:
             if len(unclear):
                 rows = wave[unclear]
                 self.ahead[rows, column] -= greater[unclear]
-                self._count_exactly(column, rows, scores[self.query[rows]], places)
+                self._count_exactly(column, rows, scores[self.query[rows]], positions)
 
     def _compare(self, rounded: NDArray[np.float32], wave: Integers) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Return how many scores are above and equal to that of each relevant document in a wave."""
@@ -178,21 +178,21 @@ class _Chunk:
             above[first:end], equal[first:end] = len(line) - up_to, up_to - below
         return above, equal
 
-    def _count_exactly(self, column: int, rows: Integers, lines: Floats, places: Integers) -> None:
-        scores, own = self.scores[rows, None], self.places[rows, None]
+    def _count_exactly(self, column: int, rows: Integers, lines: Floats, positions: Integers) -> None:
+        scores, own = self.scores[rows, None], self.positions[rows, None]
         same = lines == scores
-        ahead = (lines > scores) | (same & (places < own))
+        ahead = (lines > scores) | (same & (positions < own))
         self.ahead[rows, column] += _row_counts(ahead)
-        self.ties[rows, column] += _row_counts(same & (places != own))
+        self.ties[rows, column] += _row_counts(same & (positions != own))
 
-    def _keep_top(self, scores: Floats, places: Integers) -> None:
+    def _keep_top(self, scores: Floats, positions: Integers) -> None:
         depth = self.tiling.depth
-        threshold, last = self.top_scores[:, -1], self.top_places[:, -1]
+        threshold, last = self.top_scores[:, -1], self.top_positions[:, -1]
         if scores.shape[1] > depth and np.isneginf(threshold).any():
             threshold = np.maximum(threshold, np.partition(scores, -depth, axis=1)[:, -depth])
         row, col = np.divmod(np.flatnonzero(scores >= threshold[:, None]), scores.shape[1])
         # A document as good as the last one kept only matters when its id comes before.
-        matters = (scores[row, col] > self.top_scores[row, -1]) | (places[col] < last[row])
+        matters = (scores[row, col] > self.top_scores[row, -1]) | (positions[col] < last[row])
         row, col = row[matters], col[matters]
         if not len(row):
             return
@@ -200,11 +200,11 @@ class _Chunk:
         kept = np.repeat(touched, depth)
         rows = np.concatenate((kept, row))
         values = np.concatenate((self.top_scores[touched].ravel(), scores[row, col]))
-        order_of_id = np.concatenate((self.top_places[touched].ravel(), places[col]))
+        order_of_id = np.concatenate((self.top_positions[touched].ravel(), positions[col]))
         order = np.lexsort((order_of_id, -values, rows))
         first = np.searchsorted(rows[order], touched)
         best = order[first[:, None] + np.arange(depth)]
-        self.top_scores[touched], self.top_places[touched] = values[best], order_of_id[best]
+        self.top_scores[touched], self.top_positions[touched] = values[best], order_of_id[best]
 
 
 def _row_counts(mask: NDArray[np.bool_]) -> NDArray[np.int32]:

@@ -16,8 +16,8 @@ Integers = NDArray[np.int64]
 class IndexArrays:
     """The index arrays of a collection, all int64.
 
-    Documents are numbered in the order of ids, descending, over all languages: a document's index is its place in the
-    total order that breaks ties. `document_sources` is each document's position in `collection.documents[language]`.
+    Documents are numbered in the order of ids, descending, over all languages: a document's index is its position in
+    the total order that breaks ties. `document_sources` is the position of each in `collection.documents[language]`.
     Queries are numbered language by language, in the collection's order. One row is a (query, relevant document), rows
     are sorted by query; a relevant document missing from the corpus has an index beyond `n_documents`, its id and
     language stand at the end of `document_ids` and `document_languages`. `query_documents` is the index of the document
@@ -94,7 +94,7 @@ def index_collection(collection: Collection) -> IndexArrays:
 
 @dataclass(frozen=True, eq=False)
 class CountTable:
-    """The counts of every row in every column, and the top of each query's list, in the numbers of a layout.
+    """The counts of every row in every column, and the top of each query's list, indexed as in `IndexArrays`.
 
     `columns` are tuples of languages, `sizes` their numbers of documents;
     `ahead` and `ties` are (present rows, columns), `listed` (queries, columns),
@@ -111,33 +111,33 @@ class CountTable:
     alignment: NDArray[np.float32] | None = None
 
 
-def to_ranks(layout: IndexArrays, table: CountTable) -> Ranks:
+def to_ranks(arrays: IndexArrays, table: CountTable) -> Ranks:
     """Return the ranks file's content: the table with the documents that it mentions, numbered anew."""
-    collection = layout.collection
-    mentioned = np.unique(np.concatenate((layout.row_documents, table.top[table.top >= 0])))
-    ahead = np.full((len(layout.row_queries), len(table.columns)), UNKNOWN, dtype=np.int32)
-    ahead[layout.present], ahead[~layout.present] = table.ahead, MISSING
+    collection = arrays.collection
+    mentioned = np.unique(np.concatenate((arrays.row_documents, table.top[table.top >= 0])))
+    ahead = np.full((len(arrays.row_queries), len(table.columns)), UNKNOWN, dtype=np.int32)
+    ahead[arrays.present], ahead[~arrays.present] = table.ahead, MISSING
     ties = np.zeros(ahead.shape, dtype=np.int32)
-    ties[layout.present] = table.ties
+    ties[arrays.present] = table.ties
     alignment = None
     if table.alignment is not None:
-        alignment = np.full((len(layout.row_queries), 2), np.nan, dtype=np.float32)
-        alignment[layout.present] = table.alignment
+        alignment = np.full((len(arrays.row_queries), 2), np.nan, dtype=np.float32)
+        alignment[arrays.present] = table.alignment
     top = np.where(table.top >= 0, np.searchsorted(mentioned, table.top), -1)
     return Ranks(
         languages=_strings(collection.languages),
         columns=_strings("+".join(column) for column in table.columns),
         column_sizes=_narrow(list(table.sizes)),
-        topic_ids=_strings(layout.topic_ids),
-        topic_clusters=_narrow(layout.topic_clusters),
+        topic_ids=_strings(arrays.topic_ids),
+        topic_clusters=_narrow(arrays.topic_clusters),
         cluster_unit=_strings([collection.cluster_unit]),
-        query_topics=_narrow(layout.query_topics),
-        query_languages=_narrow(layout.query_languages),
-        document_ids=_strings(layout.document_ids[index] for index in mentioned),
-        document_languages=_narrow(layout.document_languages[mentioned]),
-        row_queries=_narrow(layout.row_queries),
-        row_documents=_narrow(np.searchsorted(mentioned, layout.row_documents)),
-        row_grades=_narrow(layout.row_grades),
+        query_topics=_narrow(arrays.query_topics),
+        query_languages=_narrow(arrays.query_languages),
+        document_ids=_strings(arrays.document_ids[index] for index in mentioned),
+        document_languages=_narrow(arrays.document_languages[mentioned]),
+        row_queries=_narrow(arrays.row_queries),
+        row_documents=_narrow(np.searchsorted(mentioned, arrays.row_documents)),
+        row_grades=_narrow(arrays.row_grades),
         ahead=ahead,
         ties=ties,
         top=_narrow(top),

@@ -21,46 +21,46 @@ LONGEST_LIST = 20_000
 
 
 def rank_vectors(
-    layout: IndexArrays, embeddings: Embeddings, similarity: Similarity, tiling: Tiling, progress: Progress
+    arrays: IndexArrays, embeddings: Embeddings, similarity: Similarity, tiling: Tiling, progress: Progress
 ) -> CountTable:
     """Return the counts that vectors give, one column for each language.
 
     Images are counted against captions and captions against images, nothing else; they have an alignment where vectors
     are compared by their cosine.
     """
-    collection = layout.collection
-    queries, documents = grid_vectors(layout, embeddings, similarity)
-    query, document = layout.row_queries[layout.present], layout.row_documents[layout.present]
+    collection = arrays.collection
+    queries, documents = grid_vectors(arrays, embeddings, similarity)
+    query, document = arrays.row_queries[arrays.present], arrays.row_documents[arrays.present]
     targets = Targets(query, exact_scores(queries, query, documents, document), document)
-    places = [layout.corpus(index) for index in range(len(collection.languages))]
-    leaving = bool((layout.query_documents >= 0).any())
-    tiling = replace(tiling, depth=tiling.depth + leaving)
-    blocks = [Block(documents[own], own) for own in places]
+    positions = [arrays.corpus(index) for index in range(len(collection.languages))]
+    self_matches = bool((arrays.query_documents >= 0).any())
+    tiling = replace(tiling, depth=tiling.depth + self_matches)
+    blocks = [Block(documents[own], own) for own in positions]
     has_images = IMAGE in collection.languages
     progress.start("rank", len(queries))
     if has_images:
-        counts, listed = _count_sides(layout, queries, targets, blocks, tiling=tiling, advance=progress.advance)
+        counts, listed = _count_sides(arrays, queries, targets, blocks, tiling=tiling, advance=progress.advance)
     else:
         counts = count_ahead(queries, targets, blocks, tiling=tiling, advance=progress.advance)
-        listed = np.tile(np.array([len(own) for own in places], dtype=np.int32), (len(queries), 1))
+        listed = np.tile(np.array([len(own) for own in positions], dtype=np.int32), (len(queries), 1))
     progress.finish()
-    if leaving:
-        counts = _without_itself(layout, counts, targets, queries, documents)
+    if self_matches:
+        counts = _without_itself(arrays, counts, targets, queries, documents)
     return CountTable(
         columns=tuple((language,) for language in collection.languages),
-        sizes=tuple(len(own) for own in places),
+        sizes=tuple(len(own) for own in positions),
         ahead=counts.ahead,
         ties=counts.ties,
         listed=listed,
         top=counts.top,
-        alignment=_align(layout, targets, documents)
+        alignment=_align(arrays, targets, documents)
         if IMAGE in collection.languages and similarity == "cosine"
         else None,
     )
 
 
 def _count_sides(
-    layout: IndexArrays,
+    arrays: IndexArrays,
     queries: Floats,
     targets: Targets,
     blocks: Sequence[Block],
@@ -72,8 +72,8 @@ def _count_sides(
 
     The second is int32 (queries, columns); it and `ahead` are `UNKNOWN` where nothing was counted.
     """
-    image = layout.collection.languages.index(IMAGE)
-    is_image = layout.query_languages == image
+    image = arrays.collection.languages.index(IMAGE)
+    is_image = arrays.query_languages == image
     counts = Counts(
         ahead=np.full((len(targets.query), len(blocks)), UNKNOWN, dtype=np.int32),
         ties=np.zeros((len(targets.query), len(blocks)), dtype=np.int32),
@@ -83,28 +83,28 @@ def _count_sides(
     captions = np.flatnonzero(np.arange(len(blocks)) != image)
     for asked, columns in ((np.flatnonzero(is_image), captions), (np.flatnonzero(~is_image), np.array([image]))):
         rows = np.flatnonzero(np.isin(targets.query, asked))
-        own = Targets(np.searchsorted(asked, targets.query[rows]), targets.scores[rows], targets.places[rows])
+        own = Targets(np.searchsorted(asked, targets.query[rows]), targets.scores[rows], targets.positions[rows])
         seen = [blocks[int(column)] for column in columns]
         part = count_ahead(queries[asked], own, seen, tiling=tiling, advance=advance)
         counts.ahead[np.ix_(rows, columns)], counts.ties[np.ix_(rows, columns)] = part.ahead, part.ties
         counts.top[asked] = part.top
-        listed[np.ix_(asked, columns)] = [len(block.places) for block in seen]
+        listed[np.ix_(asked, columns)] = [len(block.positions) for block in seen]
     return counts, listed
 
 
-def _align(layout: IndexArrays, targets: Targets, documents: Floats) -> NDArray[np.float32]:
+def _align(arrays: IndexArrays, targets: Targets, documents: Floats) -> NDArray[np.float32]:
     """Return float32 (present rows, 2): the cosine of image and caption, and that of the caption and the closest one.
 
     The closest is another caption of the same image in another language. NaN where there is none, and in the rows of
     queries that are captions: a caption is as close to its image as the image to it.
     """
-    image = layout.collection.languages.index(IMAGE)
+    image = arrays.collection.languages.index(IMAGE)
     found = np.full((len(targets.query), 2), np.nan, dtype=np.float32)
-    asked = np.flatnonzero(layout.query_languages[targets.query] == image)
+    asked = np.flatnonzero(arrays.query_languages[targets.query] == image)
     found[asked, 0] = targets.scores[asked]
-    language = layout.document_languages[targets.places]
+    language = arrays.document_languages[targets.positions]
     for rows in np.split(asked, np.flatnonzero(np.diff(targets.query[asked])) + 1):
-        captions = documents[targets.places[rows]]
+        captions = documents[targets.positions[rows]]
         cosines = captions @ captions.T
         cosines[language[rows][:, None] == language[rows]] = -np.inf
         best = cosines.max(axis=1, initial=-np.inf)
@@ -112,31 +112,31 @@ def _align(layout: IndexArrays, targets: Targets, documents: Floats) -> NDArray[
     return found
 
 
-def grid_vectors(layout: IndexArrays, embeddings: Embeddings, similarity: Similarity) -> tuple[Floats, Floats]:
-    """Return the grid vectors of all queries and of all documents, (n, dim) each, in the order of the layout."""
-    languages = layout.collection.languages
+def grid_vectors(arrays: IndexArrays, embeddings: Embeddings, similarity: Similarity) -> tuple[Floats, Floats]:
+    """Return the grid vectors of all queries and of all documents, (n, dim) each, in the order of `arrays`."""
+    languages = arrays.collection.languages
     queries = np.concatenate(_grid(embeddings, "query", languages, similarity))
-    documents = np.empty((layout.n_documents, queries.shape[1]))
+    documents = np.empty((arrays.n_documents, queries.shape[1]))
     for index, corpus in enumerate(_grid(embeddings, "document", languages, similarity)):
-        own = layout.corpus(index)
-        documents[own] = corpus[layout.document_sources[own]]
+        own = arrays.corpus(index)
+        documents[own] = corpus[arrays.document_sources[own]]
     return queries, documents
 
 
 def _without_itself(
-    layout: IndexArrays, counts: Counts, targets: Targets, queries: Floats, documents: Floats
+    arrays: IndexArrays, counts: Counts, targets: Targets, queries: Floats, documents: Floats
 ) -> Counts:
     """Return the counts as they are when for each query the document that it is itself was never there.
 
     One fewer of the top is kept.
     """
-    itself, language = layout.query_documents, layout.query_languages[targets.query]
+    itself, language = arrays.query_documents, arrays.query_languages[targets.query]
     every = np.flatnonzero(itself >= 0)
     score = np.full(len(itself), -np.inf)
     score[every] = exact_scores(queries, every, documents, itself[every])
     there, score = itself[targets.query] >= 0, score[targets.query]
     same = there & (score == targets.scores)
-    before = there & ((score > targets.scores) | (same & (itself[targets.query] < targets.places)))
+    before = there & ((score > targets.scores) | (same & (itself[targets.query] < targets.positions)))
     ahead, ties, rows = counts.ahead.copy(), counts.ties.copy(), np.arange(len(language))
     ahead[rows, language] -= before
     ties[rows, language] -= same
@@ -146,24 +146,24 @@ def _without_itself(
 
 
 def rank_lists(
-    layout: IndexArrays, ranker: Ranker, settings: Sequence[Setting], depth: int, progress: Progress
+    arrays: IndexArrays, ranker: Ranker, settings: Sequence[Setting], depth: int, progress: Progress
 ) -> CountTable:
     """Return the counts that a ranker's lists give, one column for each pool that a setting asks for.
 
     Raises `RetrieverError` for a list that names a document twice, or one that is not in the pool.
     """
-    collection = layout.collection
+    collection = arrays.collection
     columns = tuple(sorted({setting.document_languages for setting in settings}, key=lambda pool: (len(pool), pool)))
-    present = int(layout.present.sum())
+    present = int(arrays.present.sum())
     table = CountTable(
         columns=columns,
         sizes=tuple(sum(len(collection.documents[language]) for language in column) for column in columns),
         ahead=np.full((present, len(columns)), UNKNOWN, dtype=np.int32),
         ties=np.zeros((present, len(columns)), dtype=np.int32),
-        listed=np.full((len(layout.query_topics), len(columns)), UNKNOWN, dtype=np.int32),
-        top=np.full((len(layout.query_topics), depth), -1, dtype=np.int64),
+        listed=np.full((len(arrays.query_topics), len(columns)), UNKNOWN, dtype=np.int32),
+        top=np.full((len(arrays.query_topics), depth), -1, dtype=np.int64),
     )
-    places = {doc_id: index for index, doc_id in enumerate(layout.document_ids[: layout.n_documents])}
+    positions = {doc_id: index for index, doc_id in enumerate(arrays.document_ids[: arrays.n_documents])}
     progress.start("search", len(settings))
     for setting in settings:
         pool = [document for language in setting.document_languages for document in collection.documents[language]]
@@ -171,8 +171,8 @@ def rank_lists(
         lists = ranker.search(setting, queries, pool, min(len(pool), LONGEST_LIST))
         if len(lists) != len(queries):
             raise RetrieverError(f"the ranker gave {len(lists)} lists for {len(queries)} queries in {_name(setting)}")
-        inside = np.isin(layout.document_languages, [collection.languages.index(a) for a in setting.document_languages])
-        _fill(table, layout, setting, [_indexes(found, places, inside, setting) for found in lists])
+        inside = np.isin(arrays.document_languages, [collection.languages.index(a) for a in setting.document_languages])
+        _fill(table, arrays, setting, [_indexes(found, positions, inside, setting) for found in lists])
         progress.advance(1)
     progress.finish()
     return table
@@ -187,9 +187,9 @@ def _grid(embeddings: Embeddings, role: Role, languages: Sequence[str], similari
 
 
 def _indexes(
-    found: Sequence[str], places: dict[str, int], inside: NDArray[np.bool_], setting: Setting
+    found: Sequence[str], positions: dict[str, int], inside: NDArray[np.bool_], setting: Setting
 ) -> NDArray[np.int64]:
-    indexes = np.array([places.get(doc_id, -1) for doc_id in found], dtype=np.int64)
+    indexes = np.array([positions.get(doc_id, -1) for doc_id in found], dtype=np.int64)
     wrong = np.flatnonzero((indexes < 0) | ~inside[indexes])
     if len(wrong):
         raise RetrieverError(f"the ranker listed {found[wrong[0]]!r} in {_name(setting)}, which is not in that pool")
@@ -201,18 +201,18 @@ def _indexes(
     return indexes
 
 
-def _fill(table: CountTable, layout: IndexArrays, setting: Setting, lists: Sequence[NDArray[np.int64]]) -> None:
+def _fill(table: CountTable, arrays: IndexArrays, setting: Setting, lists: Sequence[NDArray[np.int64]]) -> None:
     column = table.columns.index(setting.document_languages)
-    language = layout.collection.languages.index(setting.query_language)
-    asked = np.flatnonzero(layout.query_languages == language)
-    row_queries, row_documents = layout.row_queries[layout.present], layout.row_documents[layout.present]
-    pool = [layout.collection.languages.index(name) for name in setting.document_languages]
-    inside = np.isin(layout.document_languages[row_documents], pool)
+    language = arrays.collection.languages.index(setting.query_language)
+    asked = np.flatnonzero(arrays.query_languages == language)
+    row_queries, row_documents = arrays.row_queries[arrays.present], arrays.row_documents[arrays.present]
+    pool = [arrays.collection.languages.index(name) for name in setting.document_languages]
+    inside = np.isin(arrays.document_languages[row_documents], pool)
     edges = np.searchsorted(row_queries, np.append(asked, asked[-1:] + 1))
-    whole = setting.document_languages == whole_pool(setting.query_language, layout.collection.languages)
+    whole = setting.document_languages == whole_pool(setting.query_language, arrays.collection.languages)
     for number, (query, whole_list) in enumerate(zip(asked, lists, strict=True)):
-        found = whole_list[whole_list != layout.query_documents[query]]
-        position = np.full(layout.n_documents, UNLISTED, dtype=np.int32)
+        found = whole_list[whole_list != arrays.query_documents[query]]
+        position = np.full(arrays.n_documents, UNLISTED, dtype=np.int32)
         position[found] = np.arange(len(found))
         rows = np.arange(edges[number], edges[number + 1])
         rows = rows[inside[rows]]

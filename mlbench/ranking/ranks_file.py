@@ -149,14 +149,14 @@ def _order_faults(ranks: Ranks) -> list[str]:
     for name, counts in (("stand ahead", ranks.ahead), ("tie", ranks.ties)):
         if (own & (counts >= ranks.column_sizes)).any():
             return [f"more documents {name} than there are others"]
-    places = np.where(own, ranks.ahead, -1).astype(np.int64)
+    positions = np.where(own, ranks.ahead, -1).astype(np.int64)
     if all(len(pool) == 1 for pool in pools):
         # Images are in no pool but their own.
         ahead = ranks.ahead[:, ranks.columns != IMAGE]
         counted = (ahead >= 0).all(axis=1, keepdims=True)
-        places = np.hstack([places, np.where(counted, ahead.sum(axis=1, dtype=np.int64, keepdims=True), -1)])
-    for ahead in places.T:
+        positions = np.hstack([positions, np.where(counted, ahead.sum(axis=1, dtype=np.int64, keepdims=True), -1)])
+    for ahead in positions.T:
         taken = (ranks.row_queries.astype(np.int64) << 32 | ahead)[ahead >= 0]
         if len(np.unique(taken)) < len(taken):
-            return ["two relevant documents of one query stand at the same place"]
+            return ["two relevant documents of one query have the same rank"]
     return []

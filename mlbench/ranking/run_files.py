@@ -48,14 +48,14 @@ class RunFiles:
     where the folder cannot be written, or where it holds run files that this run would not replace.
     """
 
-    def __init__(self, wanted: SaveRun, layout: IndexArrays, settings: Sequence[Setting]) -> None:
-        self.layout, self.settings, self.depth = layout, tuple(settings), wanted.depth
+    def __init__(self, wanted: SaveRun, arrays: IndexArrays, settings: Sequence[Setting]) -> None:
+        self.arrays, self.settings, self.depth = arrays, tuple(settings), wanted.depth
         self._folder = wanted.folder
         self._is_new = not wanted.folder.exists()
         self._unfinished: dict[Path, Path] = {}
 
     def __enter__(self) -> "RunFiles":
-        _check_ids(self.layout)
+        _check_ids(self.arrays)
         self._open_folder()
         return self
 
@@ -79,7 +79,7 @@ class RunFiles:
 
     def write(self, setting: Setting, lists: Iterable[Sequence[str]]) -> None:
         """Write the run and the judgments of a setting; `lists` are the document ids for each of its queries."""
-        queries = self.layout.collection.queries[setting.query_language]
+        queries = self.arrays.collection.queries[setting.query_language]
         stem = stem_of(setting)
         self._write(f"{stem}.trec", _run_lines(queries, self._without_itself(setting, lists), self.depth))
         self._write(f"{stem}.qrels", self._judgment_lines(setting, queries))
@@ -94,7 +94,7 @@ class RunFiles:
             raise self._unwritable(error) from error
 
     def _without_itself(self, setting: Setting, lists: Iterable[Sequence[str]]) -> Iterable[Sequence[str]]:
-        collection = self.layout.collection
+        collection = self.arrays.collection
         if not collection.queries_are_documents or setting.query_language not in setting.document_languages:
             return lists
         queries = collection.queries[setting.query_language]
@@ -103,7 +103,7 @@ class RunFiles:
 
     def _judgment_lines(self, setting: Setting, queries: Sequence[Query]) -> Iterator[str]:
         for query in queries:
-            for language, doc_id, grade in self.layout.collection.judged(setting.query_language, query.topic_id):
+            for language, doc_id, grade in self.arrays.collection.judged(setting.query_language, query.topic_id):
                 if language in setting.document_languages:
                     yield f"{query.topic_id} 0 {doc_id} {grade}\n"
 
@@ -156,18 +156,18 @@ def save_rankings(
 ) -> None:
     """Write the lists that grid vectors give, in the total order of their exact scores.
 
-    `queries` is (queries, dim) and `documents` (documents, dim), both in the order of the layout. Working memory is a
-    block of queries, whatever their number.
+    `queries` is (queries, dim) and `documents` (documents, dim), both in the order of `files.arrays`. Working memory is
+    a block of queries, whatever their number.
     """
-    layout = files.layout
-    progress.start("save run", len(layout.query_topics) * len({s.document_languages for s in files.settings}))
+    arrays = files.arrays
+    progress.start("save run", len(arrays.query_topics) * len({s.document_languages for s in files.settings}))
     for pool in dict.fromkeys(setting.document_languages for setting in files.settings):
-        indexes = [layout.collection.languages.index(language) for language in pool]
-        places = np.flatnonzero(np.isin(layout.document_languages[: layout.n_documents], indexes))
-        block = Block(documents if len(places) == len(documents) else documents[places], places)
+        indexes = [arrays.collection.languages.index(language) for language in pool]
+        positions = np.flatnonzero(np.isin(arrays.document_languages[: arrays.n_documents], indexes))
+        block = Block(documents if len(positions) == len(documents) else documents[positions], positions)
         for setting in files.settings:
             if setting.document_languages == pool:
-                asked = layout.query_languages == layout.collection.languages.index(setting.query_language)
+                asked = arrays.query_languages == arrays.collection.languages.index(setting.query_language)
                 files.write(setting, _lists(files, queries[asked], block, threads or os.cpu_count() or 1))
                 progress.advance(int(asked.sum()))
     progress.finish()
@@ -182,15 +182,15 @@ def stem_of(setting: Setting) -> str:
 def _lists(files: RunFiles, queries: Floats, block: Block, threads: int) -> Iterator[list[str]]:
     """Yield for each query the ids of the best documents of the block, a few tiles of queries at a time."""
     # One more, for the document that a query may be itself.
-    depth = min(files.depth + files.layout.collection.queries_are_documents, len(block.places))
+    depth = min(files.depth + files.arrays.collection.queries_are_documents, len(block.positions))
     columns = max(_COLUMNS, depth)
     tiling = Tiling(depth=depth, rows=max(1, min(256, _CELLS // columns)), columns=columns, threads=threads)
     nothing = np.empty(0, dtype=np.int64)
     targets = Targets(nothing, np.empty(0), nothing)
     at_once = tiling.rows * threads
     for start in range(0, len(queries), at_once):
-        for places in count_ahead(queries[start : start + at_once], targets, [block], tiling=tiling).top.tolist():
-            yield [files.layout.document_ids[place] for place in places]
+        for positions in count_ahead(queries[start : start + at_once], targets, [block], tiling=tiling).top.tolist():
+            yield [files.arrays.document_ids[position] for position in positions]
 
 
 def _run_lines(queries: Sequence[Query], lists: Iterable[Sequence[str]], depth: int) -> Iterator[str]:
@@ -200,8 +200,8 @@ def _run_lines(queries: Sequence[Query], lists: Iterable[Sequence[str]], depth: 
             yield f"{query.topic_id} Q0 {doc_id} {position} {n - position + 1} mlbench\n"
 
 
-def _check_ids(layout: IndexArrays) -> None:
-    for kind, names in (("topic", layout.topic_ids), ("document", layout.document_ids)):
+def _check_ids(arrays: IndexArrays) -> None:
+    for kind, names in (("topic", arrays.topic_ids), ("document", arrays.document_ids)):
         for name in names:
             if len(name.split()) != 1 or name != name.strip():
                 raise UserError(f"{kind} id {name!r} holds a blank, which TREC files cannot: rename it for --save-run")

@@ -264,12 +264,17 @@ def intervals(statistics: Statistics) -> list[str]:
     parts = [
         f"{100 * statistics.confidence:g} % intervals: {count(statistics.resamples, 'resample')} of"
         f" {count(statistics.n_clusters, 'cluster')}",
-        f"unit {statistics.clustered_by}",
+        *([] if statistics.clustered_by == "cluster" else [f"clustered by {statistics.clustered_by}"]),
         f"seed {statistics.seed}",
     ]
     if statistics.redraws:
         parts.append(count(statistics.redraws, "redraw"))
     return parts
+
+
+def sign_flip_test(flips: int, *, exact: bool = False) -> str:
+    """Name the test that p-values are from, and its flips; `exact` says that these are all there are."""
+    return f"p by a cluster-level sign-flip permutation test ({'all ' if exact else ''}{count(flips, 'flip')})"
 
 
 Document = TypeVar("Document", bound=BaseModel)

@@ -132,7 +132,7 @@ class Postings:
 
 
 class BM25:
-    """Lucene's BM25 with the analyzer of each language; a pool is one index (locator: none)."""
+    """Lucene's BM25 with the analyzer of each language; a pool is one index (no path)."""
 
     extra = EXTRA
     libraries = LIBRARIES
@@ -158,12 +158,12 @@ class BM25:
     def open(locator: str, settings: BaseModel, runtime: Runtime) -> "BM25Ranker":
         """Start the Java of the analyzers.
 
-        Raises `MissingExtra` without pyserini and pyjnius, `RetrieverError` for a locator, where no Java is new enough,
+        Raises `MissingExtra` without pyserini and pyjnius, `RetrieverError` for a path, where no Java is new enough,
         and where it does not start.
         """
         assert isinstance(settings, BM25.Settings)
         if locator:
-            raise RetrieverError(f"bm25 takes no locator: write 'bm25:', not 'bm25:{locator}'")
+            raise RetrieverError(f"bm25 takes no path or hub id: write 'bm25:', not 'bm25:{locator}'")
         return BM25Ranker(Analyzers(settings.heap), settings)
 
 

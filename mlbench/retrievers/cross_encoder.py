@@ -23,7 +23,7 @@ _CHUNK = 4096
 
 
 class CrossEncoding:
-    """A cross-encoder, from sentence-transformers (locator: a folder or hub id)."""
+    """A cross-encoder, from sentence-transformers (path or hub id)."""
 
     extra = "dense"
     libraries = ("torch", "transformers", "sentence_transformers")

@@ -211,7 +211,7 @@ def _similarity(model: "SentenceTransformer") -> Similarity:
 
 
 class Dense:
-    """Any Hugging Face encoder or Sentence Transformers checkpoint (locator: a folder or hub id)."""
+    """Any Hugging Face encoder or Sentence Transformers checkpoint (path or hub id)."""
 
     extra = "dense"
     libraries = ("torch", "transformers", "sentence_transformers")

@@ -17,7 +17,7 @@ _ALGORITHM = "hashed character n-grams 1"
 
 
 class Hashing:
-    """Hashed character n-grams: no weights, no download, any script (locator: none)."""
+    """Hashed character n-grams: no weights, no download, any script (no path)."""
 
     example = "hashing: --set dim=2048"
 
@@ -38,10 +38,10 @@ class Hashing:
 
     @staticmethod
     def open(locator: str, settings: BaseModel, runtime: Runtime) -> "HashingEncoder":
-        """Return the encoder; a locator raises `RetrieverError`."""
+        """Return the encoder; a path or hub id raises `RetrieverError`."""
         assert isinstance(settings, Hashing.Settings)
         if locator:
-            raise RetrieverError(f"hashing takes no locator: write 'hashing:', not 'hashing:{locator}'")
+            raise RetrieverError(f"hashing takes no path or hub id: write 'hashing:', not 'hashing:{locator}'")
         return HashingEncoder(settings)
 
 

@@ -29,7 +29,7 @@ _STEP = 2.0**-40
 
 
 class Late:
-    """Late-interaction encoders such as ColBERT (locator: a folder or hub id)."""
+    """Late-interaction encoders such as ColBERT (path or hub id)."""
 
     extra = "dense"
     libraries = ("torch", "transformers", "sentence_transformers")

@@ -96,7 +96,7 @@ class Java:
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
+class JavaMachine:
     """The Java that runs in this process, with the heap that it was started with, and the archive it runs."""
 
     java: Java
@@ -104,10 +104,10 @@ class Machine:
     jar: Path
 
 
-_running: Machine | None = None
+_running: JavaMachine | None = None
 
 
-def start_java(heap: str) -> Machine:
+def start_java(heap: str) -> JavaMachine:
     """Start a Java with Lucene, whose heap is at most `heap` (as in `512m`); one that runs already is taken.
 
     Raises `MissingExtra` without pyserini or pyjnius, and `RetrieverError` where no Java is new enough, where the heap
@@ -156,7 +156,7 @@ def find_jar() -> Path:
     return jars[-1]
 
 
-def _start(heap: str) -> Machine:
+def _start(heap: str) -> JavaMachine:
     if any(find_spec(library) is None for library in LIBRARIES):
         raise MissingExtra("Lucene's analyzers", EXTRA)
     java, jar = find_java(), find_jar()
@@ -174,7 +174,7 @@ def _start(heap: str) -> Machine:
             raise RetrieverError(
                 f"bm25: Java {java.version} of {java.source} ({java.home}) does not start: {error}"
             ) from error
-    return Machine(java, heap, jar)
+    return JavaMachine(java, heap, jar)
 
 
 def _check_heap(heap: str) -> None:
@@ -240,7 +240,7 @@ class Lucene:
 
     def analyzer(self, name: str) -> Analyzer:
         """Return an analyzer of Lucene's package org.apache.lucene.analysis, such as `el.GreekAnalyzer`."""
-        with self._told(name):
+        with self._java_errors(name):
             return Analyzer(self._jnius.autoclass(f"org.apache.lucene.analysis.{name}")())
 
     def english(self) -> Analyzer:
@@ -258,12 +258,12 @@ class Lucene:
         Half of a surrogate pair, which is no text, counts as `?`. Raises `RetrieverError` where the Java runs out of
         memory or has another fault of its own.
         """
-        with self._told(text):
+        with self._java_errors(text):
             shown = str(self._utilities.analyze(analyzer, _sound(text)).toString())
         return shown[1:-1].split(_BETWEEN) if shown != "[]" else []
 
     @contextmanager
-    def _told(self, what: str) -> Iterator[None]:
+    def _java_errors(self, what: str) -> Iterator[None]:
         """Turn an exception of the Java's into one line."""
         try:
             yield

@@ -38,7 +38,7 @@ _HASHED = re.compile(r"[0-9a-f]{12}-(.+)\Z", re.DOTALL)
 
 
 class Run:
-    """Ranked lists in TREC run files, one for each setting (locator: a folder)."""
+    """Ranked lists in TREC run files, one for each setting (path of a folder)."""
 
     example = "run:./runs"
 

@@ -27,7 +27,7 @@ _CELLS = 2**24
 
 
 class Sparse:
-    """Learned sparse encoders such as SPLADE (locator: a folder or hub id)."""
+    """Learned sparse encoders such as SPLADE (path or hub id)."""
 
     extra = "dense"
     libraries = ("torch", "transformers", "sentence_transformers")

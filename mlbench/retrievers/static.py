@@ -34,7 +34,7 @@ _PACKAGE = "mlbench.model_files"
 
 
 class Static:
-    """Subword vectors: fast, no torch (locator: a folder or hub id; none for the default model)."""
+    """Subword vectors: fast, no torch (path or hub id; none for the default model)."""
 
     example = "static:./checkpoint"
 
@@ -52,7 +52,7 @@ class Static:
 
     @staticmethod
     def open(locator: str, settings: BaseModel, runtime: Runtime) -> "StaticEncoder":
-        """Read the checkpoint, without a locator the one that comes with mlbench.
+        """Read the checkpoint, without a path or hub id the one that comes with mlbench.
 
         Raises `RetrieverError` where there is none, or it is not static, incomplete, pickled, broken or not finite.
         """

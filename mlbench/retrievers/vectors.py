@@ -30,7 +30,7 @@ _KEYS: dict[Role, str] = {"query": "text", "document": "text", "image": "image"}
 
 
 class Vectors:
-    """Precomputed vectors, looked up by text or image, for closed models (locator: a folder)."""
+    """Precomputed vectors, looked up by text or image, for closed models (path of a folder)."""
 
     example = "vectors:./vectors --set similarity=dot"
 

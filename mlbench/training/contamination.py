@@ -52,7 +52,7 @@ Evaluation = tuple[str, Kind]
 """A task and a kind of its texts."""
 
 
-class Looked(NamedTuple):
+class SearchedTexts(NamedTuple):
     """How many texts of a kind are looked for, and how many are too short for it."""
 
     texts: int
@@ -134,7 +134,7 @@ class Findings:
     """
 
     threshold: Threshold
-    evaluated: Mapping[Evaluation, Looked]
+    evaluated: Mapping[Evaluation, SearchedTexts]
     hits: tuple[Hit, ...]
     scanned: Mapping[Group, int]
     short_equal: int
@@ -199,7 +199,7 @@ class Probe:
     string_origins: Mapping[str, Sequence[Origin]]
     paragraph_origins: Mapping[str, Sequence[Origin]]
     short_texts: frozenset[str]
-    evaluated: Mapping[Evaluation, Looked]
+    evaluated: Mapping[Evaluation, SearchedTexts]
 
     @classmethod
     def of(cls, texts: Iterable[tuple[Origin, str]], *, threshold: Threshold = _THRESHOLD) -> "Probe":
@@ -207,7 +207,7 @@ class Probe:
         strings: dict[str, list[Origin]] = {}
         paragraphs: dict[str, list[Origin]] = {}
         short_texts: set[str] = set()
-        evaluated: dict[Evaluation, Looked] = {}
+        evaluated: dict[Evaluation, SearchedTexts] = {}
         for origin, text in texts:
             folded = fold(text)
             if origin.kind == "paragraph":
@@ -218,8 +218,8 @@ class Probe:
                 home.setdefault(key, []).append(origin)
             elif home is strings:
                 short_texts.add(key)
-            before = evaluated.get((origin.task, origin.kind), Looked(0, 0))
-            evaluated[origin.task, origin.kind] = Looked(before.texts + long, before.short + (not long))
+            before = evaluated.get((origin.task, origin.kind), SearchedTexts(0, 0))
+            evaluated[origin.task, origin.kind] = SearchedTexts(before.texts + long, before.short + (not long))
         return cls(
             threshold=threshold,
             strings=Strings.of(strings, threshold.characters),

@@ -21,7 +21,7 @@ from mlbench.training.data import RowSelection, TrainingData
 from mlbench.training.index import ABSENT, RowIndex
 from mlbench.training.recipe import Recipe
 from mlbench.training.recipe_tables import DataSet
-from mlbench.training.sampler import Tally
+from mlbench.training.sampler import BatchStatistics
 from mlbench.version import __version__
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def describe(
     recipe: Recipe,
     data: TrainingData,
     trained: TrainingOutcome,
-    counted: Tally,
+    counted: BatchStatistics,
     *,
     command: str | None,
     seconds: float,
@@ -122,7 +122,7 @@ def describe(
         code_commit=code_commit(),
         seed=recipe.seed,
         steps=trained.steps,
-        contamination=None if findings is None else _found(findings),
+        contamination=None if findings is None else _contamination_of(findings),
     )
     environment = describe_environment(command)
     manifest: Manifest = {
@@ -135,7 +135,7 @@ def describe(
         "stopped_early": trained.stopped_early,
         "losses": _thinned(trained.losses),
         "held_out_losses": _thinned(trained.held_out_losses),
-        "tally": _tally(counted, recipe),
+        "tally": _batch_numbers(counted, recipe),
         "epochs": _epochs(counted),
         "rows_digest": counted.rows_digest,
         "views": {"overlap": recipe.overlap},
@@ -177,7 +177,7 @@ def read_manifest(folder: Path) -> Manifest | None:
     return manifest
 
 
-def _found(findings: Findings) -> Contamination:
+def _contamination_of(findings: Findings) -> Contamination:
     return Contamination(
         tasks=_tasks(findings),
         texts=sum(findings.scanned.values()),
@@ -219,7 +219,7 @@ def _used(index: RowIndex) -> int:
     return int(usable[index.pattern].sum())
 
 
-def _tally(counted: Tally, recipe: Recipe) -> JsonValue:
+def _batch_numbers(counted: BatchStatistics, recipe: Recipe) -> JsonValue:
     drawn = {kind: zip(recipe.corpora, numbers.tolist(), strict=True) for kind, numbers in counted.drawn.items()}
     return {
         "kinds": dict(counted.kinds),
@@ -231,7 +231,7 @@ def _tally(counted: Tally, recipe: Recipe) -> JsonValue:
     }
 
 
-def _epochs(counted: Tally) -> JsonValue:
+def _epochs(counted: BatchStatistics) -> JsonValue:
     return [
         {
             "dataset": use.dataset,

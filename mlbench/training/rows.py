@@ -86,7 +86,7 @@ def _write(source: DataSource, folder: Path, progress: Progress) -> None:
     from datasets import Features, Value
     from datasets.arrow_writer import ArrowWriter
 
-    collected, images = _Collected(), dict[str, Path]()
+    collected, images = _RowNumbers(), dict[str, Path]()
     # How many there are is not known before they are read.
     progress.start(f"prepare {source.data.name}", 0)
     with ArrowWriter(path=str(folder / _TEXTS), features=Features({"text": Value("large_string")})) as writer:
@@ -108,7 +108,7 @@ def _write(source: DataSource, folder: Path, progress: Progress) -> None:
     (folder / _ABOUT).write_text(json.dumps(about), encoding="utf-8")
 
 
-class _Collected:
+class _RowNumbers:
     """What is kept of rows while their texts stream by: numbers only."""
 
     def __init__(self) -> None:

@@ -58,7 +58,7 @@ class Batch:
 
 
 @dataclass(frozen=True, eq=False)
-class _Strand:
+class _BatchSource:
     """Batches of one kind: their share of all, and the rows of each data set that they draw from.
 
     `same` says that query and document are of one language, `is_one` that all examples have the same pair of languages.
@@ -91,20 +91,20 @@ class BatchSampler:
         seed: int = 0,
         images: Sequence[ImagePairs] = (),
     ) -> None:
-        self._strands = _image_strands(datasets, images, batches) if images else _text_strands(datasets, batches)
-        self._ends = np.cumsum([strand.share for strand in self._strands])
+        self._sources = _image_sources(datasets, images, batches) if images else _text_sources(datasets, batches)
+        self._ends = np.cumsum([source.share for source in self._sources])
         self._batches = batches
         self._overlap = overlap
         self._random_negatives = random_negatives
         self._seed = seed
-        self._weights = [self._dataset_weights(strand) for strand in self._strands]
-        for strand, weights in zip(self._strands, self._weights, strict=True):
-            if strand.share > 0 and not weights.any():
+        self._weights = [self._dataset_weights(source) for source in self._sources]
+        for source, weights in zip(self._sources, self._weights, strict=True):
+            if source.share > 0 and not weights.any():
                 keys = "captions or mixed" if images else "alpha"
-                raise DataError(f"no data set can give {_NEEDS[strand.kind]} batches: change {keys} or the data")
+                raise DataError(f"no data set can give {_NEEDS[source.kind]} batches: change {keys} or the data")
 
-    def _dataset_weights(self, strand: _Strand) -> Floats:
-        sizes = [pool.pairs(strand.same).n_rows for pool in strand.pools]
+    def _dataset_weights(self, source: _BatchSource) -> Floats:
+        sizes = [pool.pairs(source.same).n_rows for pool in source.pools]
         return np.array([size**self._batches.dataset_tau if size else 0.0 for size in sizes])
 
     def batches(self, first: int, end: int) -> Iterator[Batch]:
@@ -115,24 +115,24 @@ class BatchSampler:
         """Return batch `number`, from 0; raises `UserError` where a thousand draws in a row had to be refused."""
         random = np.random.RandomState([self._seed & 0xFFFFFFFF, number & 0xFFFFFFFF, number >> 32])
         # Drawn once, so that refusals do not change the shares of kinds.
-        strand = min(int(np.searchsorted(self._ends, random.random_sample(), side="right")), len(self._strands) - 1)
+        source = min(int(np.searchsorted(self._ends, random.random_sample(), side="right")), len(self._sources) - 1)
         shorten = self._batches.unfilled == "shorten"
         # One example alone has nothing to be told from.
         least = 2 if shorten else self._batches.size
         for refused in range(_REFUSALS):
-            batch = self._draw(number, strand, refused, random)
+            batch = self._draw(number, source, refused, random)
             if len(batch) >= least:
                 return batch
         advice = "use other data" if shorten else "use smaller batches or unfilled = 'shorten'"
         raise UserError(f"batch {number}: {_REFUSALS} draws did not give {least} examples without a clash: {advice}")
 
-    def _draw(self, number: int, strand_number: int, refused: int, random: np.random.RandomState) -> Batch:
-        strand, size = self._strands[strand_number], self._batches.size
+    def _draw(self, number: int, source_number: int, refused: int, random: np.random.RandomState) -> Batch:
+        source, size = self._sources[source_number], self._batches.size
         of_dataset = random.random_sample()
         of_pair, of_row, of_cut, of_side, of_negative = random.random_sample((5, size))
-        dataset = _choose(self._weights[strand_number], of_dataset)
-        pool = strand.pools[dataset]
-        pairs = pool.pairs(strand.same).draw(np.full(size, of_pair[0]) if strand.is_one else of_pair)
+        dataset = _choose(self._weights[source_number], of_dataset)
+        pool = source.pools[dataset]
+        pairs = pool.pairs(source.same).draw(np.full(size, of_pair[0]) if source.is_one else of_pair)
         rows = _Rows(pool, pairs, random).fill(of_row)
         kept = np.flatnonzero(rows != ABSENT)
         rows, pairs = rows[kept], pairs[kept]
@@ -142,7 +142,7 @@ class BatchSampler:
         query_spans, document_spans = (np.where(is_text[:, None], each, whole) for each in spans)
         return Batch(
             number=number,
-            kind=strand.kind,
+            kind=source.kind,
             dataset=dataset,
             rows=rows,
             query_languages=pairs // pool.n_languages,
@@ -247,24 +247,24 @@ class _Rows:
         return True
 
 
-def _text_strands(datasets: Sequence[RowIndex], batches: Batches) -> list[_Strand]:
+def _text_sources(datasets: Sequence[RowIndex], batches: Batches) -> list[_BatchSource]:
     pools = [Pool(index, batches.language_tau) for index in datasets]
     mono, cross, shares = batches.monolingual, batches.cross_lingual, batches.shares(of_images=False)
     return [
-        _Strand(mono, shares[mono], pools, same=True, is_one=mono == "mono"),
-        _Strand(cross, shares[cross], pools, same=False, is_one=cross == "cross_batch"),
+        _BatchSource(mono, shares[mono], pools, same=True, is_one=mono == "mono"),
+        _BatchSource(cross, shares[cross], pools, same=False, is_one=cross == "cross_batch"),
     ]
 
 
-def _image_strands(datasets: Sequence[RowIndex], images: Sequence[ImagePairs], batches: Batches) -> list[_Strand]:
+def _image_sources(datasets: Sequence[RowIndex], images: Sequence[ImagePairs], batches: Batches) -> list[_BatchSource]:
     both, tau = list(zip(datasets, images, strict=True)), batches.language_tau
     shown = [ImagePool(index, pairs, tau) for index, pairs in both]
     written = [Pool(index.without_queries(pairs.column), tau) for index, pairs in both]
     shares, of_batch = batches.shares(of_images=True), batches.cross_lingual == "cross_batch"
     return [
-        _Strand("image_mono", shares["image_mono"], shown, same=False, is_one=True),
-        _Strand("image_mixed", shares["image_mixed"], shown, same=False, is_one=False),
-        _Strand("captions", shares["captions"], written, same=False, is_one=of_batch),
+        _BatchSource("image_mono", shares["image_mono"], shown, same=False, is_one=True),
+        _BatchSource("image_mixed", shares["image_mixed"], shown, same=False, is_one=False),
+        _BatchSource("captions", shares["captions"], written, same=False, is_one=of_batch),
     ]
 
 
@@ -297,7 +297,7 @@ class DatasetUse:
 
 
 @dataclass(frozen=True, eq=False)
-class Tally:
+class BatchStatistics:
     """What batches were: `kinds` counts them, `examples` is how many they had together.
 
     `drawn` says how many queries and documents of each language, int64 (languages,), the batches of each kind had.
@@ -317,7 +317,7 @@ class Tally:
     rows_digest: str
 
 
-def tally(
+def batch_statistics(
     sampler: BatchSampler,
     batches: int,
     indexes: Sequence[RowIndex],
@@ -325,7 +325,7 @@ def tally(
     languages: Sequence[str],
     names: Sequence[str],
     progress: Progress = _SILENCE,
-) -> Tally:
+) -> BatchStatistics:
     """Return what the first `batches` were, drawn again from `sampler`.
 
     `indexes` are what it draws from, with one of the `names` for each and a column for each of the `languages`. No
@@ -348,7 +348,7 @@ def tally(
         digest.update(_rows_and_views(batch))
         progress.advance(1)
     progress.finish()
-    return Tally(
+    return BatchStatistics(
         kinds=dict(sorted(kinds.items())),
         drawn=dict(sorted(drawn.items())),
         examples=int(pairs.sum()),

@@ -139,13 +139,13 @@ class SubwordTable:
 
         return torch.from_numpy(np.ascontiguousarray(numbers)).to(self.device)
 
-    def save(self, path: Path, course: str) -> None:
-        """Keep vectors, optimizer and `course`, a text of the caller's, in one file that appears whole."""
+    def save(self, path: Path, state: str) -> None:
+        """Keep vectors, optimizer and `state`, a text of the caller's, in one file that appears whole."""
         from safetensors.torch import save_file
 
         tensors = dict(zip(_TENSORS, (self._weight, self._first, self._second), strict=True))
         with whole_file(path) as unfinished:
-            save_file(tensors, unfinished, metadata={"course": course, "optimizer_steps": str(self.steps)})
+            save_file(tensors, unfinished, metadata={"state": state, "optimizer_steps": str(self.steps)})
 
     def load(self, path: Path) -> str | None:
         """Take up what was kept and return the caller's text; None where nothing usable is."""
@@ -157,11 +157,11 @@ class SubwordTable:
             return None
         self._weight, self._first, self._second = tensors
         self.steps = int(metadata["optimizer_steps"])
-        return str(metadata["course"])
+        return str(metadata["state"])
 
 
 @dataclass(frozen=True)
-class _Course:
+class _TrainingState:
     """How far a training is: what is kept beside the weights, so that it can go on."""
 
     step: int = 0
@@ -176,13 +176,13 @@ class _Course:
         return json.dumps(asdict(self))
 
     @classmethod
-    def parse(cls, text: str | None) -> "_Course":
+    def parse(cls, text: str | None) -> "_TrainingState":
         """Return what `text` returned; the beginning for None."""
         if text is None:
             return cls()
-        course = json.loads(text)
-        lists = {key: tuple((int(step), loss) for step, loss in course[key]) for key in ("losses", "held_out_losses")}
-        return cls(**(course | lists))
+        state = json.loads(text)
+        lists = {key: tuple((int(step), loss) for step, loss in state[key]) for key in ("losses", "held_out_losses")}
+        return cls(**(state | lists))
 
 
 def train_static(
@@ -205,21 +205,21 @@ def train_static(
         work = work_folder(folder, recipe, data)
         vectors = first_vectors(vocabulary.frequencies, vocabulary.n_texts, recipe.static.dim, recipe.seed)
         table = SubwordTable(vectors, vocabulary.tokens, recipe.loss, runtime.device)
-        course = _Course.parse(table.load(work / _LAST))
-        course = _run(recipe, data, table, course, work=work, progress=progress)
+        state = _TrainingState.parse(table.load(work / _LAST))
+        state = _run(recipe, data, table, state, work=work, progress=progress)
         if _with_patience(recipe):
             table.load(work / _BEST)
         if not np.isfinite(table.vectors()).all():
             # The last step of all is judged by nothing else.
-            raise UserError(f"the vectors are no numbers after {course.step} steps: lower optimizer.learning_rate")
+            raise UserError(f"the vectors are no numbers after {state.step} steps: lower optimizer.learning_rate")
         save_model(_model(table.vectors(), vocabulary), work / "model", folder)
     return TrainingOutcome(
-        steps=course.step,
-        best_step=course.best_step if _with_patience(recipe) else course.step,
-        batches=course.step,
-        stopped_early=course.step < recipe.steps,
-        losses=course.losses,
-        held_out_losses=course.held_out_losses,
+        steps=state.step,
+        best_step=state.best_step if _with_patience(recipe) else state.step,
+        batches=state.step,
+        stopped_early=state.step < recipe.steps,
+        losses=state.losses,
+        held_out_losses=state.held_out_losses,
         device=table.device,
         threads=1,
         is_main=True,
@@ -227,32 +227,32 @@ def train_static(
 
 
 def _run(
-    recipe: Recipe, data: TrainingData, table: SubwordTable, course: _Course, *, work: Path, progress: Progress
-) -> _Course:
-    """Train from where `course` is to the end, keeping the state at every judgment."""
+    recipe: Recipe, data: TrainingData, table: SubwordTable, state: _TrainingState, *, work: Path, progress: Progress
+) -> _TrainingState:
+    """Train from where `state` is to the end, keeping the state at every judgment."""
     examples, held_out = data.examples(recipe), data.held_out_examples(recipe)
     every = recipe.validation.every if recipe.validation else max(500, recipe.steps // 10)
-    if course.step:
-        progress.note(f"goes on after {course.step:,} steps")
+    if state.step:
+        progress.note(f"goes on after {state.step:,} steps")
     progress.start("train", recipe.steps)
-    progress.advance(course.step)
+    progress.advance(state.step)
     seen: list[float] = []
-    while course.step < recipe.steps and not _is_patience_over(recipe, course):
-        seen.append(table.step(examples, course.step, _rate(recipe, course.step)))
-        course = replace(course, step=course.step + 1)
+    while state.step < recipe.steps and not _is_patience_over(recipe, state):
+        seen.append(table.step(examples, state.step, _rate(recipe, state.step)))
+        state = replace(state, step=state.step + 1)
         progress.advance(1)
-        if course.step % every == 0 or course.step == recipe.steps:
-            mean = _checked(float(np.mean(seen)), course.step)
-            course = replace(course, losses=(*course.losses, (course.step, mean)))
+        if state.step % every == 0 or state.step == recipe.steps:
+            mean = _checked(float(np.mean(seen)), state.step)
+            state = replace(state, losses=(*state.losses, (state.step, mean)))
             seen = []
             if held_out is not None and recipe.validation is not None:
-                course = _judged(course, _checked(table.judge(held_out, recipe.validation.batches), course.step))
-                progress.note(f"validation loss {course.held_out_losses[-1][1]:.4f} after {course.step} steps")
-            if _with_patience(recipe) and course.best_step == course.step:
-                table.save(work / _BEST, course.text())
-            table.save(work / _LAST, course.text())
+                state = _with_loss(state, _checked(table.judge(held_out, recipe.validation.batches), state.step))
+                progress.note(f"validation loss {state.held_out_losses[-1][1]:.4f} after {state.step} steps")
+            if _with_patience(recipe) and state.best_step == state.step:
+                table.save(work / _BEST, state.text())
+            table.save(work / _LAST, state.text())
     progress.finish()
-    return course
+    return state
 
 
 def _checked(loss: float, step: int) -> float:
@@ -261,14 +261,14 @@ def _checked(loss: float, step: int) -> float:
     return loss
 
 
-def _judged(course: _Course, loss: float) -> _Course:
-    better = loss < course.best_loss
+def _with_loss(state: _TrainingState, loss: float) -> _TrainingState:
+    better = loss < state.best_loss
     return replace(
-        course,
-        held_out_losses=(*course.held_out_losses, (course.step, loss)),
-        best_loss=min(loss, course.best_loss),
-        best_step=course.step if better else course.best_step,
-        waited=0 if better else course.waited + 1,
+        state,
+        held_out_losses=(*state.held_out_losses, (state.step, loss)),
+        best_loss=min(loss, state.best_loss),
+        best_step=state.step if better else state.best_step,
+        waited=0 if better else state.waited + 1,
     )
 
 
@@ -276,9 +276,9 @@ def _with_patience(recipe: Recipe) -> bool:
     return recipe.validation is not None and recipe.validation.patience is not None
 
 
-def _is_patience_over(recipe: Recipe, course: _Course) -> bool:
+def _is_patience_over(recipe: Recipe, state: _TrainingState) -> bool:
     patience = recipe.validation.patience if recipe.validation else None
-    return patience is not None and course.waited >= patience
+    return patience is not None and state.waited >= patience
 
 
 def _rate(recipe: Recipe, step: int) -> float:

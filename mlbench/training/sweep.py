@@ -15,7 +15,7 @@ from typing import Generic, TypeVar
 
 from pydantic import JsonValue
 
-from mlbench.compare.sweep import Arm, Point, Sweep, TaskSweep, compare_arms, observe_result
+from mlbench.compare.sweep import Arm, Point, Sweep, TaskSweep, cluster_scores_of, compare_arms
 from mlbench.errors import DataError, InternalError, InvalidRecipe, MissingExtra, MlbenchError, UserError
 from mlbench.evaluation.evaluate import measure, open_model
 from mlbench.evaluation.options import Options
@@ -86,16 +86,16 @@ def _find(point: PlannedPoint, place: SweepFolder, task: Task) -> Path:
 
 def _compare(plan: Plan, paths: Mapping[str, Path], progress: Progress) -> tuple[TaskSweep, dict[str, str]]:
     """Compare all arms on one task; returns the fingerprints of the models as well."""
-    observed: dict[str, list[ClusterScores]] = {arm.name: [] for arm in plan.arms}
+    scores: dict[str, list[ClusterScores]] = {arm.name: [] for arm in plan.arms}
     models: dict[str, str] = {}
     result: Result | None = None
     for point in plan.points:
         result, ranks = read_pair(paths[point.folder])
-        observed[point.arm].append(observe_result(result, ranks))
+        scores[point.arm].append(cluster_scores_of(result, ranks))
         models[point.folder] = result.retriever.fingerprint
         progress.advance(1)
     assert result is not None
-    return compare_arms(result.task, observed, plan.base), models
+    return compare_arms(result.task, scores, plan.base), models
 
 
 def _with_confounders(arm: Arm, plan: Plan, manifests: Mapping[str, Mapping[str, JsonValue]]) -> Arm:
@@ -298,7 +298,7 @@ def run_sweep(plan: Plan, place: SweepFolder, *, jobs: int = 1, progress: Progre
     return describe_sweep(plan, place, tasks, progress)
 
 
-class Shelf:
+class TrainingDataCache:
     """Training data by what decides them, so that points share them; texts are scanned for evaluation texts once."""
 
     def __init__(self, place: SweepFolder, findings: Mapping[str, Findings] | None = None) -> None:
@@ -329,11 +329,11 @@ class Shelf:
         return self._data[key]
 
 
-def _open_data(name: str, points: Sequence[PlannedPoint], place: SweepFolder, progress: Progress) -> Shelf:
+def _open_data(name: str, points: Sequence[PlannedPoint], place: SweepFolder, progress: Progress) -> TrainingDataCache:
     """Return the data of all points; raises all that is wrong with them at once."""
     if not is_installed():
         raise MissingExtra("train and sweep", "train")
-    shelf, faults = Shelf(place), dict[str, None]()
+    shelf, faults = TrainingDataCache(place), dict[str, None]()
     for point in {point.arm: point for point in points}.values():
         try:
             shelf.data(point.recipe, progress)
@@ -344,14 +344,14 @@ def _open_data(name: str, points: Sequence[PlannedPoint], place: SweepFolder, pr
     return shelf
 
 
-def _do_here(points: Sequence[PlannedPoint], place: SweepFolder, shelf: Shelf, progress: Progress) -> None:
+def _do_here(points: Sequence[PlannedPoint], place: SweepFolder, shelf: TrainingDataCache, progress: Progress) -> None:
     for number, point in enumerate(points, 1):
         progress.note(f"point {number:,} of {len(points):,}: {point.name}")
         _do(point, place, shelf, progress)
 
 
 def _do_in_processes(
-    points: Sequence[PlannedPoint], place: SweepFolder, shelf: Shelf, jobs: int, progress: Progress
+    points: Sequence[PlannedPoint], place: SweepFolder, shelf: TrainingDataCache, jobs: int, progress: Progress
 ) -> None:
     # What every process would do at once is done before, with all cores, and kept.
     _learn_subwords(points, shelf, progress)
@@ -364,7 +364,7 @@ def _do_in_processes(
     progress.finish()
 
 
-def _learn_subwords(points: Sequence[PlannedPoint], shelf: Shelf, progress: Progress) -> None:
+def _learn_subwords(points: Sequence[PlannedPoint], shelf: TrainingDataCache, progress: Progress) -> None:
     from mlbench.training.image_text import caption_tokenizer
     from mlbench.training.static import vocabulary_of
 
@@ -382,7 +382,7 @@ def _learn_subwords(points: Sequence[PlannedPoint], shelf: Shelf, progress: Prog
 
 
 def _make_work(place: SweepFolder, findings: Mapping[str, Findings]) -> Work[PlannedPoint]:
-    shelf = Shelf(place, findings)
+    shelf = TrainingDataCache(place, findings)
 
     def work(point: PlannedPoint, note: Note) -> None:
         _do(point, place, shelf, _Warnings(note))
@@ -401,7 +401,7 @@ class _Warnings(Silence):
             self._note(message)
 
 
-def _do(point: PlannedPoint, place: SweepFolder, shelf: Shelf, progress: Progress) -> None:
+def _do(point: PlannedPoint, place: SweepFolder, shelf: TrainingDataCache, progress: Progress) -> None:
     """Train and measure a point, as far as that is not done yet; an error of the user's names it."""
     try:
         data = shelf.data(point.recipe, progress)

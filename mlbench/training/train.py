@@ -21,7 +21,7 @@ from mlbench.training.manifest import (
     write_manifest,
 )
 from mlbench.training.recipe import Recipe, check_recipe
-from mlbench.training.sampler import Tally, tally
+from mlbench.training.sampler import BatchStatistics, batch_statistics
 
 _LIBRARIES = ("torch", "transformers", "sentence_transformers", "datasets", "accelerate")
 _SILENCE = Silence()
@@ -74,7 +74,7 @@ def fit(
         return finished
     begin = time.monotonic()
     trained = _train(recipe, data, folder, progress=progress, runtime=runtime)
-    counted = tally_of(recipe, data, trained.batches, progress=progress if trained.is_main else _SILENCE)
+    counted = batch_statistics_of(recipe, data, trained.batches, progress=progress if trained.is_main else _SILENCE)
     seconds = time.monotonic() - begin
     provenance, manifest = describe(recipe, data, trained, counted, command=command, seconds=seconds)
     if trained.is_main:
@@ -101,9 +101,11 @@ def find_finished(recipe: Recipe, data: TrainingData, folder: Path) -> Provenanc
     return read_provenance(folder)
 
 
-def tally_of(recipe: Recipe, data: TrainingData, batches: int, *, progress: Progress = _SILENCE) -> Tally:
+def batch_statistics_of(
+    recipe: Recipe, data: TrainingData, batches: int, *, progress: Progress = _SILENCE
+) -> BatchStatistics:
     """Return what the first `batches` of a training are; raises as `BatchSampler.batch` does."""
-    return tally(
+    return batch_statistics(
         data.examples(recipe).sampler,
         batches,
         data.training.indexes,

@@ -56,7 +56,7 @@ def train_transformer(
     with _quiet():
         trainer = _make_trainer(recipe, data, work, progress=progress, runtime=runtime)
         state = _train(trainer, recipe, work)
-        kept = _kept_step(state, recipe)
+        kept = _saved_step(state, recipe)
         if trainer.is_world_process_zero():
             model = SentenceTransformer(str(work / f"checkpoint-{kept}"), device="cpu", local_files_only=True)
             save_model(model, work / "model", folder)
@@ -169,7 +169,7 @@ def _is_patience_over(state: "TrainerState", recipe: Recipe) -> bool:
     return patience is not None and bool(waited >= patience)
 
 
-def _kept_step(state: "TrainerState", recipe: Recipe) -> int:
+def _saved_step(state: "TrainerState", recipe: Recipe) -> int:
     with_patience = recipe.validation is not None and recipe.validation.patience is not None
     return int(state.best_global_step if with_patience else state.global_step)
 

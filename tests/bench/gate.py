@@ -47,7 +47,7 @@ GATES = {
 class Pair:
     """Two seeds of one arm on every task: what they differ by, and the lines of the gates by rule and task."""
 
-    contrasts: Mapping[str, Differences]
+    differences: Mapping[str, Differences]
     lines: Mapping[tuple[str, str], tuple[GateLine, ...]]
 
 
@@ -93,28 +93,30 @@ def seeds_fire(pairs: list[Pair]) -> int:
 def fires(pair: Pair, sign: float) -> bool:
     return any(
         not check.passed
-        for task, contrasts in pair.contrasts.items()
+        for task, differences in pair.differences.items()
         for check in judge(
-            turned(contrasts, sign),
+            turned(differences, sign),
             pair.lines["significant", task],
             DEFAULT,
             task=task,
-            n_tasks=len(pair.contrasts),
+            n_tasks=len(pair.differences),
         )
     )
 
 
-def turned(contrasts: Differences, sign: float) -> Differences:
+def turned(differences: Differences, sign: float) -> Differences:
     """Return the differences as they are, or with base and candidate exchanged as a whole."""
-    every = np.full(contrasts.statistics.n_clusters, sign)
-    return replace(contrasts, each=tuple(swapped(one, every, lambda _: 0.0, DEFAULT) for one in contrasts.each))
+    every = np.full(differences.statistics.n_clusters, sign)
+    return replace(differences, each=tuple(swapped(one, every, lambda _: 0.0, DEFAULT) for one in differences.each))
 
 
 def pair_of(one: Mapping[str, ClusterScores], two: Mapping[str, ClusterScores]) -> Pair:
-    contrasts = {task: find_differences([one[task]], [two[task]]) for task in one}
-    lines = {(rule, task): lines_of(gate, contrasts[task], task) for rule, gate in GATES.items() for task in contrasts}
-    gated = {task: {line.subject for rule in GATES for line in lines[rule, task]} for task in contrasts}
-    kept = {t: replace(c, each=tuple(e for e in c.each if e.subject in gated[t])) for t, c in contrasts.items()}
+    differences = {task: find_differences([one[task]], [two[task]]) for task in one}
+    lines = {
+        (rule, task): lines_of(gate, found, task) for rule, gate in GATES.items() for task, found in differences.items()
+    }
+    gated = {task: {line.subject for rule in GATES for line in lines[rule, task]} for task in differences}
+    kept = {t: replace(c, each=tuple(e for e in c.each if e.subject in gated[t])) for t, c in differences.items()}
     return Pair(kept, lines)
 
 
@@ -124,12 +126,12 @@ def tried(scenario: Scenario, pairs: list[Pair], number: int) -> list[bool]:
     pair, gate = pairs[random.randint(len(pairs))], GATES[scenario.rule]
     fired = []
     for task in scenario.tasks:
-        contrasts, drop = pair.contrasts[task], drop_of(scenario, pair.contrasts[task], random)
-        signs = random.choice([-1.0, 1.0], contrasts.statistics.n_clusters)
-        each = tuple(swapped(one, signs, drop, gate) for one in contrasts.each)
-        statistics = contrasts.statistics.model_copy(update={"seed": number})
+        differences, drop = pair.differences[task], drop_of(scenario, pair.differences[task], random)
+        signs = random.choice([-1.0, 1.0], differences.statistics.n_clusters)
+        each = tuple(swapped(one, signs, drop, gate) for one in differences.each)
+        statistics = differences.statistics.model_copy(update={"seed": number})
         checks = judge(
-            replace(contrasts, each=each, statistics=statistics),
+            replace(differences, each=each, statistics=statistics),
             pair.lines[scenario.rule, task],
             gate,
             task=task,
@@ -166,9 +168,9 @@ def drawn(n_clusters: int) -> np.ndarray:
     return np.stack(list(islice(bootstrap_weights(np.zeros(n_clusters, np.int64), 0), RESAMPLES))).astype(np.float64)
 
 
-def drop_of(scenario: Scenario, contrasts: Differences, random: np.random.RandomState) -> Drop:
+def drop_of(scenario: Scenario, differences: Differences, random: np.random.RandomState) -> Drop:
     """Return the drop of each line: that of its own rows, or its share of the one language that drops."""
-    rows = {(e.subject.kind, e.subject.query_language) for e in contrasts.each if e.subject.query_language}
+    rows = {(e.subject.kind, e.subject.query_language) for e in differences.each if e.subject.query_language}
     languages = sorted({str(language) for _, language in rows})
     chosen = languages[random.randint(len(languages))]
     share = {kind: 1 / sum(of == kind for of, _ in rows) for kind in TEXT_KINDS}
@@ -212,7 +214,7 @@ def run(scenario: Scenario, pairs: list[Pair]) -> dict[str, object]:
 
 def main() -> None:
     pairs = read_pairs(Path(sys.argv[1]))
-    tasks = tuple(sorted(pairs[0].contrasts, reverse=True))
+    tasks = tuple(sorted(pairs[0].differences, reverse=True))
     found = []
     with ProcessPoolExecutor(2) as pool:
         for outcome in pool.map(run, every := list(scenarios(tasks)), [pairs] * len(every)):
@@ -225,7 +227,7 @@ def main() -> None:
         "flips": FLIPS,
         "level": DEFAULT.level,
         "margin": MARGIN,
-        "clusters": {task: pairs[0].contrasts[task].statistics.n_clusters for task in tasks},
+        "clusters": {task: pairs[0].differences[task].statistics.n_clusters for task in tasks},
         "outcomes": found,
     }
     Path(sys.argv[2]).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")

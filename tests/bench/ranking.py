@@ -53,9 +53,9 @@ def prepare() -> tuple[IndexArrays, Embeddings]:
     return index_collection(collection), embed(Noise(), texts, None, Silence())
 
 
-def rank(layout: IndexArrays, embeddings: Embeddings) -> Ranks:
+def rank(arrays: IndexArrays, embeddings: Embeddings) -> Ranks:
     """Do what a run's `rank` step does, from vectors in memory to the content of the ranks file."""
-    return to_ranks(layout, rank_vectors(layout, embeddings, "cosine", Tiling(), Silence()))
+    return to_ranks(arrays, rank_vectors(arrays, embeddings, "cosine", Tiling(), Silence()))
 
 
 def multiply(queries: Vectors, documents: Vectors, block: Vectors) -> None:
@@ -66,9 +66,9 @@ def multiply(queries: Vectors, documents: Vectors, block: Vectors) -> None:
 
 def memory() -> tuple[int, int]:
     """Return the peak of this process in KiB (bytes on macOS), before and after ranking."""
-    layout, embeddings = prepare()
+    arrays, embeddings = prepare()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    rank(layout, embeddings)
+    rank(arrays, embeddings)
     return before, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
@@ -78,15 +78,15 @@ def main() -> None:
     # First of all, because a child's peak begins with the size of the process that started it.
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         before, after = (peak / (2**20 if sys.platform == "darwin" else 2**10) for peak in pool.submit(memory).result())
-    layout, embeddings = prepare()
+    arrays, embeddings = prepare()
     queries, documents = (
-        np.concatenate([grid_cosine(embeddings.vectors(role, name)) for name in layout.collection.languages])
+        np.concatenate([grid_cosine(embeddings.vectors(role, name)) for name in arrays.collection.languages])
         for role in ("query", "document")
     )
     block = np.empty((BLOCK, len(documents)))
     blas = max(library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas")
     print(f"  shape {len(queries):,} x {queries.shape[1]} x {len(documents):,}; threads: {cpu_count()}, product {blas}")
-    work = partial(rank, layout, embeddings), partial(multiply, queries, documents, block)
+    work = partial(rank, arrays, embeddings), partial(multiply, queries, documents, block)
     work[1]()
     alternate(*work, ("ranking", "product"))
     print(f"  goal: at most {GOAL:g}")

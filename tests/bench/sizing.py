@@ -23,8 +23,8 @@ from mlbench.embeddings.encode import embed
 from mlbench.embeddings.exact import grid_cosine
 from mlbench.evaluation.distributed.local import open_local
 from mlbench.evaluation.distributed.ray_cluster import open_cluster
-from mlbench.evaluation.streaming.corpus import PART, Scanned, Scanner
-from mlbench.evaluation.streaming.counts import PartCounts, Tops
+from mlbench.evaluation.streaming.corpus import PART, FingerprintedShard, Scanner
+from mlbench.evaluation.streaming.counts import PartCounts, TopDocuments
 from mlbench.evaluation.streaming.resume import WorkFolder
 from mlbench.protocols import Resources, Silence
 from mlbench.ranking.count_ahead import Block, Targets, Tiling, count_ahead, exact_scores
@@ -97,7 +97,7 @@ def reading(folder: Path) -> dict[str, float]:
     shard = MiraclShard(corpus / f"corpus-{TAGS[0]}" / "docs-0.jsonl.gz", TAGS[0], "synthetic")
     scanner = Scanner("synthetic", {TAGS[0]: frozenset()})
     return {
-        "scanned_per_second": round(SHARD / typical(lambda: scanner(Scanned(shard, "")))),
+        "scanned_per_second": round(SHARD / typical(lambda: scanner(FingerprintedShard(shard, "")))),
         "skipped_per_second": round(SHARD / typical(lambda: list(shard.documents(SHARD)))),
     }
 
@@ -168,7 +168,7 @@ def some_counts(seed: int) -> PartCounts:
     chance = np.random.RandomState(seed)
     depth = Tiling().depth
     numbers = chance.randint(10**7, size=(QUERIES, depth))
-    tops = Tops(
+    tops = TopDocuments(
         -np.sort(-chance.random_sample((QUERIES, depth)), axis=1),
         np.array([[f"{number:012x}-en-{number}#{number % 9}" for number in line] for line in numbers.tolist()]),
     )

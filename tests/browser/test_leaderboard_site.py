@@ -14,7 +14,7 @@ from playwright.sync_api import Locator, Page, expect
 from unit.leaderboard.sites import board, hostile
 
 from mlbench.leaderboard.site import build_site, compare_all
-from mlbench.leaderboard.standings import Shown
+from mlbench.leaderboard.standings import BoardEntry
 
 FLIPS = 199
 PAGES = ("index.html", "about.html", "compare.html", "entries/ours.html", "entries/paper.html")
@@ -53,7 +53,7 @@ def hostile_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a site whose every name tries to be more than a name."""
     folder = tmp_path_factory.mktemp("hostile") / "site"
     twin = hostile()
-    twin = Shown(twin.entry.model_copy(update={"name": "worse"}), twin.tasks)
+    twin = BoardEntry(twin.entry.model_copy(update={"name": "worse"}), twin.tasks)
     build_site([hostile(), twin], folder, flips=FLIPS)
     return folder
 

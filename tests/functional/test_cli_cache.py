@@ -14,7 +14,7 @@ from bench.corpus import Size, write_corpus
 from mlbench.cli import call
 from mlbench.cli.cache import size
 from mlbench.embeddings.store import VectorStore, text_hash
-from mlbench.evaluation.cache_contents import CachedVectors, kept_vectors, remove, to_remove
+from mlbench.evaluation.cache_contents import CachedVectors, cached_vectors, remove, to_remove
 from mlbench.protocols import Silence
 
 Captured = pytest.CaptureFixture[str]
@@ -105,20 +105,20 @@ def test_reading_counts_as_use(capsys: Captured, cache: Path) -> None:
     run(capsys, "--languages", "de")
     (folder,) = (cache / "embeddings").iterdir()
     age(folder, 40)
-    assert datetime.now(UTC) - kept_vectors(cache)[0].last_used > timedelta(days=39)
+    assert datetime.now(UTC) - cached_vectors(cache)[0].last_used > timedelta(days=39)
     assert run(capsys, "--languages", "de")["cost"]["encoded_texts"] == 0
-    assert datetime.now(UTC) - kept_vectors(cache)[0].last_used < timedelta(days=1)
+    assert datetime.now(UTC) - cached_vectors(cache)[0].last_used < timedelta(days=1)
 
 
 def test_vectors_of_before_get_their_owner_when_they_are_used(capsys: Captured, cache: Path) -> None:
     run(capsys, "--languages", "de")
     (about,) = cache.rglob("about.json")
     about.write_text("[torn")
-    assert kept_vectors(cache)[0].retriever is None
+    assert cached_vectors(cache)[0].retriever is None
     assert printed(capsys)[1].startswith("(not known)")
     about.unlink()
     assert run(capsys, "--languages", "de")["cost"]["encoded_texts"] == 0
-    assert kept_vectors(cache)[0].retriever == "hashing"
+    assert cached_vectors(cache)[0].retriever == "hashing"
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_vectors_of_before_get_their_owner_when_they_are_used(capsys: Captured, 
 def test_prunes_what_was_asked_for(capsys: Captured, cache: Path, options: list[str], gone: set[str]) -> None:
     ages = {"new": 0, "older": 50, "old": 35}
     folders = {name: keep(cache, name, texts=100, dim=16, days=days) for name, days in ages.items()}
-    assert all(9_600 < store.bytes < 10_200 for store in kept_vectors(cache))
+    assert all(9_600 < store.bytes < 10_200 for store in cached_vectors(cache))
     lines = printed(capsys, "prune", *options)
     assert {name for name in folders if any(f"spec-of-{name} " in line for line in lines)} == gone
     assert all(folder.exists() for folder in folders.values())
@@ -211,12 +211,12 @@ def test_a_run_goes_on_when_its_vectors_are_removed(cache: Path) -> None:
     vectors, out = np.ones((1, 4), np.float32), np.zeros((1, 4), np.float32)
     store = VectorStore(cache, Silence(), {"retriever": "x", "parameters": {}})
     store.write("f", hashes, vectors)
-    remove(kept_vectors(cache)[0])
+    remove(cached_vectors(cache)[0])
     assert store.load("f", [hashes], [out]) == [False]
     store.write("f", hashes, vectors)
     assert store.load("f", [hashes], [out]) == [True]
     assert (out == vectors).all()
-    gone = kept_vectors(cache)[0]
+    gone = cached_vectors(cache)[0]
     shutil.rmtree(gone.folder)
     remove(gone)
 

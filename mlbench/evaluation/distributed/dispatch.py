@@ -21,14 +21,14 @@ _MEMORY = "if memory ran out, give fewer --workers, or each more memory"
 
 
 @dataclass(frozen=True, slots=True)
-class Ready:
+class WorkerReady:
     """A worker has started, and waits for its first item."""
 
     worker: int
 
 
 @dataclass(frozen=True, slots=True)
-class Answered(Generic[Answer]):
+class ItemDone(Generic[Answer]):
     """A worker has done its item, and waits for another."""
 
     worker: int
@@ -36,7 +36,7 @@ class Answered(Generic[Answer]):
 
 
 @dataclass(frozen=True, slots=True)
-class Lost:
+class WorkerLost:
     """A worker is no more; `cause` says how it ended, as in `was killed by SIGKILL`."""
 
     worker: int
@@ -50,7 +50,7 @@ class Crew(Protocol[Given, Answer]):
         """Return how many there are, those that are starting among them."""
         ...
 
-    def wait(self, seconds: float | None) -> Sequence[Ready | Answered[Answer] | Lost]:
+    def wait(self, seconds: float | None) -> Sequence[WorkerReady | ItemDone[Answer] | WorkerLost]:
         """Return what has happened, at the latest after `seconds` (None: as long as it takes); it may be nothing."""
         ...
 
@@ -80,15 +80,15 @@ def dispatch(
         answers = []
         for event in crew.wait(board.patience(clock()) if idle else None):
             match event:
-                case Ready(worker):
+                case WorkerReady(worker):
                     failed_starts = 0
                     idle.append(worker)
-                case Answered(worker, answer):
+                case ItemDone(worker, answer):
                     number = board.finish(worker, clock())
                     idle.append(worker)
                     if number is not None:
                         answers.append((number, answer))
-                case Lost(worker, cause):
+                case WorkerLost(worker, cause):
                     if worker in idle:
                         idle.remove(worker)
                     failed_starts += not _put_back(board, items, event, note)
@@ -100,7 +100,7 @@ def dispatch(
         yield from answers
 
 
-def _put_back(board: "WorkQueue", items: Sequence[Item], lost: Lost, note: Callable[[str], None]) -> bool:
+def _put_back(board: "WorkQueue", items: Sequence[Item], lost: WorkerLost, note: Callable[[str], None]) -> bool:
     """Tell of a lost worker and put back what it was at; return whether it was at anything.
 
     Raises `EngineError` where this is the last loss that an item is allowed.

@@ -13,7 +13,7 @@ from multiprocessing.reduction import ForkingPickler
 from typing import Generic
 
 from mlbench.errors import EngineError
-from mlbench.evaluation.distributed.dispatch import Answered, Lost, Ready, dispatch
+from mlbench.evaluation.distributed.dispatch import ItemDone, WorkerLost, WorkerReady, dispatch
 from mlbench.evaluation.distributed.serving import revive, serve
 from mlbench.protocols import Answer, Engine, Item, Progress, Resources
 
@@ -60,13 +60,15 @@ class Processes(Generic[Item, Answer]):
         while self._processes:
             self._processes.popitem()[1].join()
 
-    def wait(self, seconds: float | None) -> list[Ready | Answered[Answer] | Lost]:
+    def wait(self, seconds: float | None) -> list[WorkerReady | ItemDone[Answer] | WorkerLost]:
         """Return what has happened; raises what a worker raised."""
         by_line = {process.connection: worker for worker, process in self._processes.items()}
         heard = wait(list(by_line), _PATROL if seconds is None else min(seconds, _PATROL))
-        events = [self._hear(by_line[line]) for line in heard if isinstance(line, Connection)]
+        events = [self._receive(by_line[line]) for line in heard if isinstance(line, Connection)]
         if not heard:
-            events = [self._bury(worker) for worker, process in list(self._processes.items()) if process.is_dead()]
+            events = [
+                self._remove_lost(worker) for worker, process in list(self._processes.items()) if process.is_dead()
+            ]
         return events
 
     def give(self, worker: int, item: Item) -> None:
@@ -86,24 +88,24 @@ class Processes(Generic[Item, Answer]):
         except OSError as error:
             raise EngineError(f"a process cannot be started ({error.strerror}): give fewer --workers") from error
 
-    def _hear(self, worker: int) -> Ready | Answered[Answer] | Lost:
+    def _receive(self, worker: int) -> WorkerReady | ItemDone[Answer] | WorkerLost:
         process = self._processes[worker]
         try:
             kind, content = process.connection.recv()
         except (EOFError, OSError):
-            return self._bury(worker)
+            return self._remove_lost(worker)
         if kind == "fault":
             raise revive(content, process.place)
         if kind == "ready":
             process.is_ready = True
-            return Ready(worker)
+            return WorkerReady(worker)
         process.is_busy = False
-        return Answered(worker, content)
+        return ItemDone(worker, content)
 
-    def _bury(self, worker: int) -> Lost:
+    def _remove_lost(self, worker: int) -> WorkerLost:
         process = self._processes.pop(worker)
         process.join()
-        return Lost(worker, process.end)
+        return WorkerLost(worker, process.end)
 
 
 class _Process(Generic[Item]):
@@ -182,8 +184,8 @@ def open_local(resources: Resources, progress: Progress) -> Engine:
     if workers < 1:
         raise EngineError(f"--workers {workers}: give at least 1")
     if workers == 1:
-        return Here()
-    return Beside(workers, shares(resources, workers, os.environ), progress.note)
+        return InThisProcess()
+    return LocalProcesses(workers, shares(resources, workers, os.environ), progress.note)
 
 
 def shares(resources: Resources, workers: int, environment: Mapping[str, str]) -> list[dict[str, str]]:
@@ -203,7 +205,7 @@ def shares(resources: Resources, workers: int, environment: Mapping[str, str]) -
     return settings
 
 
-class Here:
+class InThisProcess:
     """Does all the work in this process, when it is asked for; nothing is pickled."""
 
     workers: int | None = 1
@@ -220,7 +222,7 @@ class Here:
 
 
 @dataclass
-class Beside:
+class LocalProcesses:
     """Does the work in processes of its own, which begin with each `map` and end with it, however it ends."""
 
     workers: int | None

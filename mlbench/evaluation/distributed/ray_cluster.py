@@ -15,7 +15,7 @@ from time import monotonic, sleep
 from typing import TYPE_CHECKING, Generic
 
 from mlbench.errors import EngineError, InternalError, MissingExtra
-from mlbench.evaluation.distributed.dispatch import Answered, Lost, Ready, dispatch
+from mlbench.evaluation.distributed.dispatch import ItemDone, WorkerLost, WorkerReady, dispatch
 from mlbench.evaluation.distributed.serving import revive
 from mlbench.protocols import Answer, Engine, Item, Progress, Resources
 from mlbench.version import __version__
@@ -35,7 +35,7 @@ _FETCH = 120.0
 
 
 @dataclass(frozen=True, slots=True)
-class Demand:
+class WorkerResources:
     """What each worker has for itself."""
 
     processors: int
@@ -71,7 +71,7 @@ class _Actor(Generic[Item]):
 class Actors(Generic[Item, Answer]):
     """A crew of `count` actors, or where that is None of as many as there is room for, but never more than `most`."""
 
-    def __init__(self, make_worker: object, demand: Demand, count: int | None, most: int) -> None:
+    def __init__(self, make_worker: object, demand: WorkerResources, count: int | None, most: int) -> None:
         import ray
 
         self._make_worker = make_worker
@@ -105,7 +105,7 @@ class Actors(Generic[Item, Answer]):
             with suppress(Exception):  # The cluster may be gone.
                 ray.kill(actor.handle)
 
-    def wait(self, seconds: float | None) -> list[Ready | Answered[Answer] | Lost]:
+    def wait(self, seconds: float | None) -> list[WorkerReady | ItemDone[Answer] | WorkerLost]:
         """Return what has happened; raises what a worker raised, and `EngineError` where no worker finds room."""
         import ray
 
@@ -122,7 +122,7 @@ class Actors(Generic[Item, Answer]):
             told, _ = ray.wait(list(asked), num_returns=len(asked), timeout=0)
         else:
             sleep(limit)
-        events = [event for reference in told for event in self._hear(asked[reference])]
+        events = [event for reference in told for event in self._receive(asked[reference])]
         self._check_room()
         return events
 
@@ -155,7 +155,7 @@ class Actors(Generic[Item, Answer]):
         handle = self._class.options(**options, scheduling_strategy="SPREAD").remote()
         self._actors[worker] = _Actor(handle, handle.about.remote())
 
-    def _hear(self, worker: int) -> Iterator[Ready | Answered[Answer] | Lost]:
+    def _receive(self, worker: int) -> Iterator[WorkerReady | ItemDone[Answer] | WorkerLost]:
         import ray
         from ray import exceptions
 
@@ -166,7 +166,7 @@ class Actors(Generic[Item, Answer]):
         except exceptions.RayTaskError as error:
             raise InternalError(f"{actor.place}: {str(error).strip().splitlines()[-1]}") from error
         except exceptions.RayError as error:
-            yield self._bury(worker, error)
+            yield self._remove_lost(worker, error)
             return
         actor.asked = None
         match kind:
@@ -176,13 +176,13 @@ class Actors(Generic[Item, Answer]):
                 actor.asked = actor.handle.prepare.remote(self._maker)
             case "ready":
                 actor.is_ready = True
-                yield Ready(worker)
+                yield WorkerReady(worker)
             case "answer":
-                yield Answered(worker, ray.cloudpickle.loads(content))
+                yield ItemDone(worker, ray.cloudpickle.loads(content))
             case _:
                 raise revive(content, actor.place)
 
-    def _bury(self, worker: int, error: Exception) -> Lost:
+    def _remove_lost(self, worker: int, error: Exception) -> WorkerLost:
         import ray
 
         actor = self._actors.pop(worker)
@@ -192,9 +192,9 @@ class Actors(Generic[Item, Answer]):
         self._delays[worker] = 0.0 if actor.is_ready else _RETRY
         where = "" if actor.host is None else f" on {actor.host}"
         if isinstance(error, ray.exceptions.OutOfMemoryError) or "low on memory" in str(error):
-            return Lost(worker, f"was ended by Ray{where}, where memory ran out")
+            return WorkerLost(worker, f"was ended by Ray{where}, where memory ran out")
         dead = {node["NodeID"] for node in ray.nodes() if not node["Alive"]}
-        return Lost(worker, f"died with its node{where}" if actor.node in dead else f"died{where}")
+        return WorkerLost(worker, f"died with its node{where}" if actor.node in dead else f"died{where}")
 
     def _check_room(self) -> None:
         import ray
@@ -247,7 +247,7 @@ def _holder() -> type:
                 self.do = ray.cloudpickle.loads(maker)()
                 return "ready", None
 
-            return self.told(made)
+            return self.answer_of(made)
 
         def work(self, item: bytes) -> tuple[str, object]:
             def done() -> tuple[str, object]:
@@ -256,9 +256,9 @@ def _holder() -> type:
                 # Pickled once more, an answer holds on to no memory that it shares.
                 return "answer", ray.cloudpickle.dumps(self.do(ray.cloudpickle.loads(item)))
 
-            return self.told(done)
+            return self.answer_of(done)
 
-        def told(self, what: Callable[[], tuple[str, object]]) -> tuple[str, object]:
+        def answer_of(self, what: Callable[[], tuple[str, object]]) -> tuple[str, object]:
             from mlbench.evaluation.distributed.serving import describe
 
             try:
@@ -425,7 +425,7 @@ def open_cluster(resources: Resources, progress: Progress) -> Engine:
     """
     if resources.workers is not None and resources.workers < 1:
         raise EngineError(f"--workers {resources.workers}: give at least 1")
-    demand = Demand(resources.threads or 1, int(resources.accelerators))
+    demand = WorkerResources(resources.threads or 1, int(resources.accelerators))
     join(resources.address, None if resources.workers is None else resources.workers * demand.processors)
     return Cluster(resources.workers, demand, progress.note)
 
@@ -435,7 +435,7 @@ class Cluster:
     """Does the work in actors, which begin with each `map` and end with it, however it ends."""
 
     workers: int | None
-    demand: Demand
+    demand: WorkerResources
     note: Callable[[str], None]
 
     def map(

@@ -59,12 +59,12 @@ def revive(fault: Fault, place: str) -> Exception:
     A `UserError` is what it was (or a plain one, where its class is not known here), an `OSError` too; want of memory
     is an `EngineError`, anything else an `InternalError`. The traceback is the cause.
     """
-    error = _made(fault, place)
+    error = _exception_of(fault, place)
     error.__cause__ = WorkerTraceback(fault.traceback)
     return error
 
 
-def _made(fault: Fault, place: str) -> Exception:
+def _exception_of(fault: Fault, place: str) -> Exception:
     if fault.out_of_memory:
         return EngineError(f"{place} ran out of memory: give fewer --workers, or each more memory")
     if fault.exit_code == UserError.exit_code:

@@ -65,7 +65,7 @@ class Scanner:
     task: str
     wanted: Mapping[str, frozenset[str]]
 
-    def __call__(self, shard: "Scanned") -> Scan:
+    def __call__(self, shard: "FingerprintedShard") -> Scan:
         """Scan one shard; raises `DataError` for a document without text, and what reading raises."""
         digest, relevant = LineDigest(), []
         wanted = self.wanted[shard.shard.language]
@@ -83,7 +83,7 @@ class Scanner:
 
 
 @dataclass(frozen=True, slots=True)
-class Scanned:
+class FingerprintedShard:
     """A shard that is to be scanned, with its fingerprint."""
 
     shard: Shard
@@ -183,7 +183,7 @@ def check_repeats(task: str, shards: Sequence[Shard], ids: Sequence[NDArray[np.u
     if not len(found):
         return
     suspects = {int(value) for value in found[:_LOOKED_AT]}
-    places: dict[str, str] = {}
+    shard_of: dict[str, str] = {}
     for shard, hashes in zip(shards, ids, strict=True):
         if not np.isin(found[:_LOOKED_AT], hashes).any():
             continue
@@ -194,11 +194,11 @@ def check_repeats(task: str, shards: Sequence[Shard], ids: Sequence[NDArray[np.u
             if document.doc_id in here:
                 raise DataError(f"{task}: document {document.doc_id} is there twice in {shard.name}")
             here.add(document.doc_id)
-            if document.doc_id in places:
-                before = places[document.doc_id]
+            if document.doc_id in shard_of:
+                before = shard_of[document.doc_id]
                 hint = ": one shard is listed twice" if len(found) >= len(hashes) else ""
                 raise DataError(f"{task}: document {document.doc_id} is in {before} and in {shard.name}{hint}")
-        places.update(dict.fromkeys(here, shard.name))
+        shard_of.update(dict.fromkeys(here, shard.name))
 
 
 def _repeated(ids: Sequence[NDArray[np.uint64]]) -> NDArray[np.uint64]:
@@ -254,7 +254,7 @@ def scan_corpora(
     Raises `DataError` for shards that cannot be read, for documents without text, ids that are there twice, and counts
     that are not those that the task expects.
     """
-    shards = [Scanned(shard, shard.fingerprint()) for shard in sharded.shards]
+    shards = [FingerprintedShard(shard, shard.fingerprint()) for shard in sharded.shards]
     wanted = _wanted(sharded.collection, also)
     ids = {language: sorted(doc_ids) for language, doc_ids in wanted.items()}
     folder = WorkFolder(cache, f"{task.name}-scan", [_VERSION, sha256(repr(ids).encode()).hexdigest()], progress)
@@ -294,11 +294,11 @@ def _wanted(collection: Collection, also: Iterable[str]) -> dict[str, frozenset[
     return {language: frozenset(doc_ids) for language, doc_ids in wanted.items()}
 
 
-def _key(shard: Scanned) -> list[str]:
+def _key(shard: FingerprintedShard) -> list[str]:
     return [shard.fingerprint, shard.shard.language]
 
 
-def _load(folder: WorkFolder, shard: Scanned) -> Scan | None:
+def _load(folder: WorkFolder, shard: FingerprintedShard) -> Scan | None:
     ids = folder.mapped(_key(shard))
     if ids is None:
         return None
@@ -309,14 +309,14 @@ def _load(folder: WorkFolder, shard: Scanned) -> Scan | None:
     return folder.load(_key(shard), ("digest", "relevant"), make)
 
 
-def _save(folder: WorkFolder, shard: Scanned, scan: Scan) -> Scan:
+def _save(folder: WorkFolder, shard: FingerprintedShard, scan: Scan) -> Scan:
     ids = folder.map(_key(shard), scan.ids)
     folder.save(_key(shard), scan.arrays())
     return replace(scan, ids=ids)
 
 
 def _corpora(
-    task: Task, sharded: ShardedCollection, scans: Sequence[tuple[Scanned, Scan]], progress: Progress
+    task: Task, sharded: ShardedCollection, scans: Sequence[tuple[FingerprintedShard, Scan]], progress: Progress
 ) -> Corpora:
     sizes = Counter(dict.fromkeys(sharded.collection.languages, 0))
     digests = sharded.collection.line_digests()

@@ -49,10 +49,10 @@ class VectorScale:
 class LanguageQuestion:
     """What is asked of the documents of one language.
 
-    `queries` (queries,) are the layout's indexes of the queries that ask, `vectors` float64 (queries, dim) on the grid.
-    One row is one of their relevant documents of any language: `rows` (rows,) are the layout's, among those whose
-    document is in a corpus; `row_queries` (rows,) indexes into `queries`, ascending; `scores` float64 (rows,);
-    `targets` (rows,) indexes into `Question.target_ids`.
+    `queries` (queries,) index the queries that ask, `vectors` float64 (queries, dim) on the grid. One row is one of
+    their relevant documents of any language: `rows` (rows,) index those of `IndexArrays` whose document is in a corpus;
+    `row_queries` (rows,) indexes into `queries`, ascending; `scores` float64 (rows,); `targets` (rows,) indexes into
+    `Question.target_ids`.
     """
 
     queries: Integers
@@ -98,29 +98,29 @@ def scale_of(encoder: Encoder, embeddings: Embeddings) -> tuple[VectorScale, Vec
 
 
 def ask(
-    layout: IndexArrays,
+    arrays: IndexArrays,
     settings: Sequence[Setting],
     embeddings: Embeddings,
     scales: tuple[VectorScale, VectorScale],
     depth: int,
 ) -> Question:
-    """Return what the settings ask; the collection of `layout` holds the relevant documents alone.
+    """Return what the settings ask; the collection of `arrays` holds the relevant documents alone.
 
     A query asks for all documents of a language when a setting of its language does.
     """
-    names = layout.collection.languages
+    names = arrays.collection.languages
     for_queries, for_documents = scales
     queries = np.concatenate([for_queries.grid(embeddings.vectors("query", name)) for name in names])
-    documents = np.empty((layout.n_documents, queries.shape[1]))
+    documents = np.empty((arrays.n_documents, queries.shape[1]))
     for index, name in enumerate(names):
-        own = layout.corpus(index)
-        documents[own] = for_documents.grid(embeddings.vectors("document", name))[layout.document_sources[own]]
-    row_queries, row_documents = layout.row_queries[layout.present], layout.row_documents[layout.present]
+        own = arrays.corpus(index)
+        documents[own] = for_documents.grid(embeddings.vectors("document", name))[arrays.document_sources[own]]
+    row_queries, row_documents = arrays.row_queries[arrays.present], arrays.row_documents[arrays.present]
     scores = exact_scores(queries, row_queries, documents, row_documents)
     languages = {}
     for name in names:
         wanted = [names.index(setting.query_language) for setting in settings if name in setting.document_languages]
-        asking = np.flatnonzero(np.isin(layout.query_languages, wanted))
+        asking = np.flatnonzero(np.isin(arrays.query_languages, wanted))
         rows = np.flatnonzero(np.isin(row_queries, asking))
         languages[name] = LanguageQuestion(
             queries=asking,
@@ -128,30 +128,30 @@ def ask(
             rows=rows,
             row_queries=np.searchsorted(asking, row_queries[rows]),
             scores=scores[rows],
-            # The layout numbers documents in the order of ids, descending.
-            targets=layout.n_documents - 1 - row_documents[rows],
+            # The arrays number documents in the order of ids, descending.
+            targets=arrays.n_documents - 1 - row_documents[rows],
         )
-    known, vectors = _known(layout, embeddings)
-    target_ids = tuple(reversed(layout.document_ids[: layout.n_documents]))
+    known, vectors = _known(arrays, embeddings)
+    target_ids = tuple(reversed(arrays.document_ids[: arrays.n_documents]))
     return Question(languages, target_ids, known, vectors, for_documents, depth)
 
 
-def _known(layout: IndexArrays, embeddings: Embeddings) -> tuple[dict[bytes, int], Vectors]:
+def _known(arrays: IndexArrays, embeddings: Embeddings) -> tuple[dict[bytes, int], Vectors]:
     matrix = embeddings.matrices["document"]
     known: dict[bytes, int] = {}
     roles: tuple[Role, ...] = ("document", "query")
     for role in roles:
         if embeddings.matrices[role] is not matrix:
             continue
-        for name in layout.collection.languages:
-            side = layout.collection.documents if role == "document" else layout.collection.queries
+        for name in arrays.collection.languages:
+            side = arrays.collection.documents if role == "document" else arrays.collection.queries
             rows = embeddings.rows[role, name].tolist()
-            known |= {text_hash(row[1]): place for row, place in zip(side[name], rows, strict=True)}
+            known |= {text_hash(row[1]): position for row, position in zip(side[name], rows, strict=True)}
     return known, matrix
 
 
 @dataclass(frozen=True, eq=False)
-class Tops:
+class TopDocuments:
     """The best documents of each query, best first.
 
     `scores` is float64 (queries, depth), -inf where there are fewer, and there `doc_ids` (queries, depth) is empty.
@@ -161,21 +161,21 @@ class Tops:
     doc_ids: Strings
 
     @classmethod
-    def empty(cls, n_queries: int, depth: int) -> "Tops":
+    def empty(cls, n_queries: int, depth: int) -> "TopDocuments":
         """Return the top of no documents."""
         return cls(np.full((n_queries, depth), -np.inf), np.full((n_queries, depth), "", dtype="<U1"))
 
-    def lines(self, numbers: NDArray[np.int64]) -> "Tops":
+    def lines(self, numbers: NDArray[np.int64]) -> "TopDocuments":
         """Return the lines of some queries."""
-        return Tops(self.scores[numbers], self.doc_ids[numbers])
+        return TopDocuments(self.scores[numbers], self.doc_ids[numbers])
 
-    def placed(self, where: NDArray[np.bool_], lines: "Tops") -> "Tops":
+    def placed(self, where: NDArray[np.bool_], lines: "TopDocuments") -> "TopDocuments":
         """Return a copy in which `lines` stand at the queries that `where` marks."""
         scores, doc_ids = self.scores.copy(), self.doc_ids.astype(np.result_type(self.doc_ids, lines.doc_ids))
         scores[where], doc_ids[where] = lines.scores, lines.doc_ids
-        return Tops(scores, doc_ids)
+        return TopDocuments(scores, doc_ids)
 
-    def merge(self, other: "Tops") -> "Tops":
+    def merge(self, other: "TopDocuments") -> "TopDocuments":
         """Return the best of both, by score and then by id, both descending; no document is in both."""
         depth = self.scores.shape[1]
         scores = np.concatenate((self.scores, other.scores), axis=1)
@@ -188,7 +188,7 @@ class Tops:
             by_id = np.argsort(doc_ids[row], kind="stable")[::-1]
             order_of_row = by_id[np.argsort(-ordered[row][by_id], kind="stable")]
             doc_ids[row] = doc_ids[row][order_of_row]
-        return Tops(ordered[:, :depth], doc_ids[:, :depth])
+        return TopDocuments(ordered[:, :depth], doc_ids[:, :depth])
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,7 +207,7 @@ class PartCounts:
 
     ahead: Integers32
     ties: Integers32
-    top: Tops
+    top: TopDocuments
     texts: int = 0
     encoded: int = 0
     tokens: int = 0
@@ -219,7 +219,7 @@ class PartCounts:
     @classmethod
     def empty(cls, n_rows: int, n_queries: int, depth: int) -> "PartCounts":
         """Return the counts of no documents."""
-        return cls(np.zeros(n_rows, np.int32), np.zeros(n_rows, np.int32), Tops.empty(n_queries, depth))
+        return cls(np.zeros(n_rows, np.int32), np.zeros(n_rows, np.int32), TopDocuments.empty(n_queries, depth))
 
     def add(self, other: "PartCounts") -> "PartCounts":
         """Return the counts of the documents of both."""
@@ -256,7 +256,7 @@ class PartCounts:
         return cls(
             ahead=arrays["ahead"].astype(np.int32),
             ties=arrays["ties"].astype(np.int32),
-            top=Tops(arrays["scores"].astype(np.float64), arrays["doc_ids"].astype(np.str_)),
+            top=TopDocuments(arrays["scores"].astype(np.float64), arrays["doc_ids"].astype(np.str_)),
             texts=int(arrays["texts"][0]),
             largest_norm=float(arrays["largest_norm"][0]),
         )

@@ -17,7 +17,7 @@ from mlbench.embeddings.encode import Embeddings, embed, texts_of
 from mlbench.errors import UserError
 from mlbench.evaluation.options import Options, open_engine
 from mlbench.evaluation.streaming.corpus import Corpora, CorpusPart, scan_corpora
-from mlbench.evaluation.streaming.counts import PartCounts, Question, Tops, VectorScale, ask, scale_of
+from mlbench.evaluation.streaming.counts import PartCounts, Question, TopDocuments, VectorScale, ask, scale_of
 from mlbench.evaluation.streaming.resume import Arrays, WorkFolder
 from mlbench.evaluation.streaming.worker import MakeCounter
 from mlbench.evaluation.task_data import Clock, RankedTask, TaskData
@@ -49,14 +49,16 @@ class StreamCounts:
         """Return the indexes of the queries that asked for the documents of every language."""
         return reduce(np.intersect1d, [asked.queries for asked in self.question.languages.values()])
 
-    def top(self, languages: tuple[str, ...], queries: Integers) -> Tops:
-        """Return the best documents of a pool for `queries` (queries,), indexes of the layout, which ask for it."""
-        tops = Tops.empty(len(queries), self.question.depth)
+    def top(self, languages: tuple[str, ...], queries: Integers) -> TopDocuments:
+        """Return the best documents of a pool for `queries`, (queries,) indexes into `IndexArrays`."""
+        tops = TopDocuments.empty(len(queries), self.question.depth)
         for language in languages:
             asking = self.question.languages[language].queries
             own = np.isin(queries, asking)
             lines = np.searchsorted(asking, queries[own])
-            found = Tops.empty(len(queries), self.question.depth).placed(own, self.counts[language].top.lines(lines))
+            found = TopDocuments.empty(len(queries), self.question.depth).placed(
+                own, self.counts[language].top.lines(lines)
+            )
             tops = tops.merge(found)
         return tops
 
@@ -77,13 +79,13 @@ def with_tops(collection: Collection, outcome: StreamCounts, depth: int) -> Coll
     return replace(collection, documents=documents)
 
 
-def to_table(layout: IndexArrays, outcome: StreamCounts, sizes: Mapping[str, int], depth: int) -> CountTable:
-    """Return the counts in the numbers of a layout that holds the relevant documents and the best `depth` of queries.
+def to_table(arrays: IndexArrays, outcome: StreamCounts, sizes: Mapping[str, int], depth: int) -> CountTable:
+    """Return the counts, indexed as in `arrays`, which hold the relevant documents and the best `depth` of queries.
 
     A column is a language; nothing is known of it for queries that did not ask for it, and the top of all languages is
     known for queries alone that asked for them all.
     """
-    languages, n_rows, n_queries = layout.collection.languages, int(layout.present.sum()), len(layout.query_topics)
+    languages, n_rows, n_queries = arrays.collection.languages, int(arrays.present.sum()), len(arrays.query_topics)
     table = CountTable(
         columns=tuple((language,) for language in languages),
         sizes=tuple(sizes[language] for language in languages),
@@ -97,16 +99,16 @@ def to_table(layout: IndexArrays, outcome: StreamCounts, sizes: Mapping[str, int
         table.ahead[asked.rows, column], table.ties[asked.rows, column] = counts.ahead, counts.ties
         table.listed[asked.queries, column] = sizes[language]
     asking = outcome.asking_all()
-    places = {doc_id: place for place, doc_id in enumerate(layout.document_ids)} | {"": -1}
+    positions = {doc_id: position for position, doc_id in enumerate(arrays.document_ids)} | {"": -1}
     for query, line in zip(asking, outcome.top(languages, asking).doc_ids[:, :depth].tolist(), strict=True):
-        table.top[query] = [places[doc_id] for doc_id in line]
+        table.top[query] = [positions[doc_id] for doc_id in line]
     return table
 
 
-def lists_of(layout: IndexArrays, outcome: StreamCounts, setting: Setting) -> Iterator[list[str]]:
+def lists_of(arrays: IndexArrays, outcome: StreamCounts, setting: Setting) -> Iterator[list[str]]:
     """Yield for each query of a setting the ids of its best documents, as many as were asked for."""
-    language = layout.collection.languages.index(setting.query_language)
-    queries = np.flatnonzero(layout.query_languages == language)
+    language = arrays.collection.languages.index(setting.query_language)
+    queries = np.flatnonzero(arrays.query_languages == language)
     for line in outcome.top(setting.document_languages, queries).doc_ids.tolist():
         yield [doc_id for doc_id in line if doc_id]
 
@@ -191,15 +193,15 @@ class _Stream:
             return self.options.runtime.threads
         return max(1, (os.cpu_count() or 1) // self.engine.workers) if self.engine.workers else 1
 
-    def count(self, layout: IndexArrays, settings: Sequence[Setting]) -> tuple[StreamCounts, Embeddings]:
+    def count(self, arrays: IndexArrays, settings: Sequence[Setting]) -> tuple[StreamCounts, Embeddings]:
         """Encode queries and relevant documents, then count all documents against them."""
         store = self.model.store(self._cache, self.options.progress)
-        embeddings = embed(self._encoder, texts_of(layout.collection), store, self.options.progress)
+        embeddings = embed(self._encoder, texts_of(arrays.collection), store, self.options.progress)
         for_queries, for_documents = scale_of(self._encoder, embeddings)
         depth = max(Tiling().depth, 0 if self.options.save_run is None else self.options.save_run.depth)
         keep = self._keeps()
         while True:
-            question = ask(layout, settings, embeddings, (for_queries, for_documents), depth)
+            question = ask(arrays, settings, embeddings, (for_queries, for_documents), depth)
             outcome = self._count(question, keep)
             largest = max(counts.largest_norm for counts in outcome.counts.values())
             if for_documents.holds(largest):

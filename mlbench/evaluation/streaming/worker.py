@@ -19,7 +19,7 @@ from mlbench.embeddings.exact import norms
 from mlbench.embeddings.store import EMBEDDINGS, folder_name, part_name, text_hash
 from mlbench.errors import RetrieverError
 from mlbench.evaluation.streaming.corpus import PART, CorpusPart, PartReader
-from mlbench.evaluation.streaming.counts import LanguageQuestion, PartCounts, Question, Tops
+from mlbench.evaluation.streaming.counts import LanguageQuestion, PartCounts, Question, TopDocuments
 from mlbench.io.atomic import write_whole
 from mlbench.open_model import ModelSource
 from mlbench.protocols import Encoder, Vectors
@@ -162,10 +162,10 @@ class Counter:
 
     def _count(
         self, asked: LanguageQuestion, documents: Sequence[Document], vectors: Vectors
-    ) -> tuple[NDArray[np.int32], NDArray[np.int32], Tops]:
+    ) -> tuple[NDArray[np.int32], NDArray[np.int32], TopDocuments]:
         doc_ids = np.array([document.doc_id for document in documents])
-        places = _places(doc_ids, self.question.target_ids)
-        block = Block(self._grid(vectors), places)
+        positions = _positions(doc_ids, self.question.target_ids)
+        block = Block(self._grid(vectors), positions)
         targets = Targets(asked.row_queries, asked.scores, _target_places(len(self.question.target_ids))[asked.targets])
         counts = count_ahead(asked.vectors, targets, [block], tiling=self.tiling)
         top = _tops(asked.vectors, block, doc_ids, counts.top)
@@ -181,23 +181,23 @@ class Counter:
 
 
 def _target_places(n_targets: int) -> Integers:
-    """Return the place of each target (ascending ids): behind all documents that stand between it and the next."""
+    """Return the position of each target (ascending ids): behind all documents that stand between it and the next."""
     return (n_targets - 1 - np.arange(n_targets)) * _STRIDE + _STRIDE - 1
 
 
-def _places(doc_ids: NDArray[np.str_], target_ids: Sequence[str]) -> Integers:
-    """Return the places of documents, given in descending order of ids, in the order of ids with all targets."""
+def _positions(doc_ids: NDArray[np.str_], target_ids: Sequence[str]) -> Integers:
+    """Return the positions of documents, given in descending order of ids, in the order of ids with all targets."""
     targets = np.array(target_ids, dtype=np.str_) if target_ids else np.empty(0, "<U1")
     above = len(targets) - np.searchsorted(targets, doc_ids, side="right")
     itself = np.searchsorted(targets, doc_ids, side="left") < len(targets) - above
     return above * _STRIDE + np.where(itself, _STRIDE - 1, np.arange(len(doc_ids)))
 
 
-def _tops(queries: Floats, block: Block, doc_ids: NDArray[np.str_], top: Integers) -> Tops:
+def _tops(queries: Floats, block: Block, doc_ids: NDArray[np.str_], top: Integers) -> TopDocuments:
     """Return scores and ids of the documents that counting found best."""
     row, column = np.nonzero(top >= 0)
-    document = np.searchsorted(block.places, top[row, column])
-    found = Tops(np.full(top.shape, -np.inf), np.full(top.shape, "", dtype=doc_ids.dtype))
+    document = np.searchsorted(block.positions, top[row, column])
+    found = TopDocuments(np.full(top.shape, -np.inf), np.full(top.shape, "", dtype=doc_ids.dtype))
     found.scores[row, column] = exact_scores(queries, row, block.vectors, document)
     found.doc_ids[row, column] = doc_ids[document]
     return found

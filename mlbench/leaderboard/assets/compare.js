@@ -43,7 +43,7 @@
       const write = writer(key, Math.max(from, to));
       const { limits, p } = pair.row(index, units[index]);
       const better = to > from !== lower[index] ? other : one;
-      const verdict = p === null ? "cannot be compared" : p <= 0.05 ? board.make("td", {}, board.make("strong", {}, `${better} is better`)) : "not told apart";
+      const verdict = p === null ? "cannot be compared" : p <= 0.05 ? board.make("td", {}, board.make("strong", {}, `${better} is better`)) : "not significant";
       return [
         board.make("th", { scope: "row" }, describe(key), ...(lower[index] ? [board.make("small", {}, "lower is better")] : [])),
         write(from), write(to), board.signed(write(to - from)),
@@ -103,7 +103,7 @@
 
   const enter = (state) => {
     const asked = (state.compare || "").split(",");
-    const [a, b] = [0, 1].map((place) => (names.includes(asked[place]) ? asked[place] : ""));
+    const [a, b] = [0, 1].map((index) => (names.includes(asked[index]) ? asked[index] : ""));
     first.value = a || names[0];
     second.value = b || names.find((name) => name !== first.value) || names[0];
     const chosen = [first.value, second.value];

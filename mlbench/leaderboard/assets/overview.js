@@ -9,17 +9,17 @@
   const natural = (head) => (head.dataset.key === "name" || head.dataset.key === "size" || "lower" in head.dataset ? "ascending" : "descending");
   let update = () => {};
 
-  // The number that a cell shows between its place and its interval, and the limits of that; none is null.
+  // The number that a cell shows between its rank and its interval, and the limits of that; none is null.
   const numbers = (text) => text.replaceAll(",", "").split("–").map((each) => (/\d/.test(each) ? Number(each) : null));
   const valueOf = (cell) => numbers([...cell.childNodes].filter((node) => node.nodeType === Node.TEXT_NODE).map((node) => node.data).join(""))[0];
   const limitsOf = (cell) => numbers(cell.querySelector("small")?.textContent || "");
 
   // Sorts a table by one column; what has no number stays below, and what is equal goes by name.
   const sort = (table, head, order) => {
-    const place = heads(table).indexOf(head);
+    const column = heads(table).indexOf(head);
     const sign = order === "ascending" ? 1 : -1;
     const key = (row) => {
-      const cell = row.cells[place];
+      const cell = row.cells[column];
       if (head.dataset.key === "name") return row.cells[0].textContent.trim().toLowerCase();
       if (head.dataset.key === "size") return cell.dataset.v ? Number(cell.dataset.v) : null;
       return valueOf(cell);
@@ -34,10 +34,10 @@
       if (each === head) each.setAttribute("aria-sort", order);
       else each.removeAttribute("aria-sort");
     }
-    for (const row of table.rows) [...row.cells].forEach((cell, index) => cell.classList.toggle("sorted", index === place));
+    for (const row of table.rows) [...row.cells].forEach((cell, index) => cell.classList.toggle("sorted", index === column));
     // Where there is no room for all columns, this one comes into view beside the names.
     const region = table.parentElement;
-    if (place && head.offsetLeft + head.offsetWidth > region.scrollLeft + region.clientWidth) region.scrollLeft = head.offsetLeft - heads(table)[0].offsetWidth;
+    if (column && head.offsetLeft + head.offsetWidth > region.scrollLeft + region.clientWidth) region.scrollLeft = head.offsetLeft - heads(table)[0].offsetWidth;
   };
 
   const showColumns = (table, measure, kind) => {
@@ -49,10 +49,10 @@
   };
 
   const showRows = (table, { size, find = "" }) => {
-    const place = heads(table).findIndex((head) => head.dataset.key === "size");
+    const column = heads(table).findIndex((head) => head.dataset.key === "size");
     let shown = 0;
     for (const row of table.tBodies[0].rows) {
-      const parameters = row.cells[place].dataset.v;
+      const parameters = row.cells[column].dataset.v;
       const fits = !size || (size === "unknown" ? !parameters : Boolean(parameters) && Number(parameters) <= Number(size));
       row.hidden = !(fits && row.cells[0].textContent.toLowerCase().includes(find.toLowerCase()));
       shown += row.hidden ? 0 : 1;
@@ -67,11 +67,11 @@
       const found = [...table.tBodies[0].rows].filter((row) => !row.hidden).map((row) => row.cells[index]).filter((cell) => limitsOf(cell).length === 2);
       const limits = found.map(limitsOf);
       const [low, high] = [Math.min(...limits.map(([a]) => a)), Math.max(...limits.map(([, b]) => b))];
-      const place = (value) => (high > low ? (100 * (value - low)) / (high - low) : 50);
+      const position = (value) => (high > low ? (100 * (value - low)) / (high - low) : 50);
       found.forEach((cell, which) => {
         cell.querySelector("svg")?.remove();
-        const [from, to] = limits[which].map(place);
-        const here = Math.min(100, Math.max(0, place(valueOf(cell))));
+        const [from, to] = limits[which].map(position);
+        const here = Math.min(100, Math.max(0, position(valueOf(cell))));
         cell.append(board.draw("svg", { class: "whisker", viewBox: "0 0 100 6", preserveAspectRatio: "none", "aria-hidden": "true" },
           board.draw("rect", { x: from, y: 2.5, width: Math.max(0.5, to - from), height: 1 }),
           board.draw("rect", { x: here - 1.25, y: 0.5, width: 2.5, height: 5 })));

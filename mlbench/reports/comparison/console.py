@@ -13,8 +13,8 @@ from mlbench.collection.languages import KINDS, Setting
 from mlbench.compare.document import Check, Comparison, TaskComparison
 from mlbench.reports.colours import ColourScale
 from mlbench.reports.comparison.content import (
-    EXPLAINED,
     LINES_LEGEND,
+    SIGNIFICANT,
     DifferenceText,
     both_sides,
     by_language,
@@ -36,9 +36,9 @@ from mlbench.reports.comparison.content import (
     sides,
     single_settings,
     summary,
-    tally,
     title,
     verdict,
+    verdict_counts,
     worst,
 )
 from mlbench.reports.console import FittedTable, Flow
@@ -52,11 +52,11 @@ _PARTS = {"thousandths": 1000, "hundredths": 100}
 class DifferenceMap(HeatMap):
     """The differences of a grid as whole numbers of a `unit`, red where worse and blue where better.
 
-    Those in `explained`, pairs of a row and a column, have the mark of what is more than topics explain. Without colour
-    the signs tell. It is coarser where that makes room, and where there is none, or no cross-lingual setting, no map.
+    Those in `significant`, pairs of a row and a column, have a mark. Without colour the signs tell. It is coarser where
+    that makes room, and where there is none, or no cross-lingual setting, no map.
     """
 
-    explained: frozenset[tuple[str, str]] = frozenset()
+    significant: frozenset[tuple[str, str]] = frozenset()
     unit: Literal["thousandths", "hundredths"] = "thousandths"
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
@@ -73,7 +73,7 @@ class DifferenceMap(HeatMap):
         return ColourScale.around_zero(self.grid.values)
 
     def _text(self, row: str, column: str) -> str:
-        mark = EXPLAINED if (row, column) in self.explained else " "
+        mark = SIGNIFICANT if (row, column) in self.significant else " "
         return f"{whole(self.grid.value(row, column), _PARTS[self.unit])}{mark}"
 
     def _end(self, value: float) -> str:
@@ -139,7 +139,7 @@ def _task(task: TaskComparison, level: float, named: Sequence[str], *, every: bo
     shown = difference_grid(task)
     if shown.grid.crosses:
         yield Text()
-        yield DifferenceMap(shown.grid, shown.explained)
+        yield DifferenceMap(shown.grid, shown.significant)
     if every and task.checks:
         yield from _titled("lines of the gate", _checks(task.checks))
         yield Flow([Text(LINES_LEGEND, "dim")])
@@ -181,7 +181,7 @@ def _languages(task: TaskComparison) -> Iterator[RenderableType]:
 
 def _settings(task: TaskComparison, *, every: bool) -> Iterator[RenderableType]:
     rows = single_settings(task) if every else worst(task)
-    if told := tally(task):
+    if told := verdict_counts(task):
         yield Text()
         yield Flow([Text(part) for part in told], "; ")
     if not rows:
@@ -211,7 +211,7 @@ def _table(
             Text.assemble(row.difference, (f" {row.interval}" if row.interval else "", "dim")) for row in rows
         ],
         "p": [Text(row.p) for row in rows],
-        "verdict": [Text(row.verdict or "", _STYLES.get(row.verdict or "", "")) for row in rows],
+        "verdict": [Text(row.verdict_text, _STYLES.get(row.verdict or "", "")) for row in rows],
     }
     more = dict(beside or {})
     return FittedTable(columns | more, late=["p", "base", *more], left=["difference", "verdict"])

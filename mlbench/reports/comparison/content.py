@@ -16,6 +16,7 @@ from mlbench.reports.formatting import (
     intervals,
     p_text,
     quick_look,
+    sign_flip_test,
     signed,
 )
 from mlbench.reports.grid import POOL, Grid
@@ -25,8 +26,8 @@ from mlbench.statistics.paired_tests import Line
 
 WORST = 10
 """How many of the worst settings are shown where the others are left out."""
-EXPLAINED = "*"
-"""The mark of a difference that is more than topics explain."""
+SIGNIFICANT = "*"
+"""The mark of a significant difference."""
 _SUMMARY_SCORES = (
     "own_language_preference",
     "rank_distance",
@@ -61,8 +62,13 @@ class DifferenceText:
 
     @property
     def marked(self) -> str:
-        """The difference, with its mark where it is more than topics explain."""
-        return f"{self.difference}{EXPLAINED}" if self.verdict in ("better", "worse") else self.difference
+        """The difference, with a mark where it is significant."""
+        return f"{self.difference}{SIGNIFICANT}" if self.verdict in ("better", "worse") else self.difference
+
+    @property
+    def verdict_text(self) -> str:
+        """The verdict in words; the empty string where nothing was tested."""
+        return _VERDICTS[self.verdict] if self.verdict else ""
 
     @property
     def size(self) -> float:
@@ -72,10 +78,10 @@ class DifferenceText:
 
 @dataclass(frozen=True)
 class DifferenceGrid:
-    """The differences of all settings by pairs of languages; `explained` has those (query, column) with the mark."""
+    """The differences of all settings by pairs of languages; `significant` has those (query, column) with the mark."""
 
     grid: Grid
-    explained: frozenset[tuple[str, str]]
+    significant: frozenset[tuple[str, str]]
 
 
 def summary(task: TaskComparison) -> list[DifferenceText]:
@@ -127,7 +133,7 @@ def difference_grid(task: TaskComparison) -> DifferenceGrid:
     """Gather the differences of all settings of texts; the pool is the largest that each language asked."""
     found = [each for each in single_settings(task) if each.line.kind not in IMAGE_KINDS]
     largest = max((len(each.line.document_languages or ()) for each in found), default=0)
-    cells, pool, explained = dict[tuple[str, str], float](), dict[str, float](), set[tuple[str, str]]()
+    cells, pool, significant = dict[tuple[str, str], float](), dict[str, float](), set[tuple[str, str]]()
     for each in found:
         query, documents = each.line.query_language or "", each.line.document_languages or ()
         column = documents[0] if len(documents) == 1 else POOL
@@ -138,8 +144,8 @@ def difference_grid(task: TaskComparison) -> DifferenceGrid:
         else:
             continue
         if each.verdict in ("better", "worse"):
-            explained.add((query, column))
-    return DifferenceGrid(Grid(task.tests.primary_measure, task.languages, cells, pool), frozenset(explained))
+            significant.add((query, column))
+    return DifferenceGrid(Grid(task.tests.primary_measure, task.languages, cells, pool), frozenset(significant))
 
 
 def setting_of(subject: Subject) -> Setting:
@@ -208,13 +214,13 @@ LINES_LEGEND = (
     "would find: the worsening that is found, or the margin that is kept to, four times of five"
 )
 """What the columns of a table of gate lines mean."""
-_VERDICTS: tuple[Verdict, ...] = ("better", "same", "worse")
+_VERDICTS: dict[Verdict, str] = {"better": "better", "same": "not significant", "worse": "worse"}
 # From so many query languages on, what failed is told in one line for all of them.
 _MANY = 3
 _DIGITS = 8
 _FAILED_TOGETHER = {
     "point": "fell by more than {bound}",
-    "significant": "fell by more than {bound}, and the topics asked do not explain it",
+    "significant": "fell significantly, and by more than {bound}",
     "non_inferior": "are not shown to have fallen by less than {bound}",
 }
 
@@ -297,19 +303,19 @@ def both_sides(comparison: Comparison, escape: Escape = str) -> str:
     return next(iter(found)) if len(found) == 1 else ""
 
 
-def tally(task: TaskComparison) -> list[str]:
-    """Say how many single settings are better, same and worse: of all, then of each kind; nothing without settings."""
+def verdict_counts(task: TaskComparison) -> list[str]:
+    """Say how many single settings are better, not significant and worse: of all, then by kind; nothing without any."""
     found = single_settings(task)
     by_kind = {kind: [each for each in found if each.line.kind == kind] for kind in KINDS}
-    kinds = [f"{SHORT[kind]} {_counted(each)}" for kind, each in by_kind.items() if each]
+    kinds = [f"{SHORT[kind]} {_count_verdicts(each)}" for kind, each in by_kind.items() if each]
     if not found:
         return []
-    return [f"{count(len(found), 'single setting')}: {_counted(found)}", *(kinds if len(kinds) > 1 else [])]
+    return [f"{count(len(found), 'single setting')}: {_count_verdicts(found)}", *(kinds if len(kinds) > 1 else [])]
 
 
 def legend(level: float) -> str:
     """Say what the mark of a difference means."""
-    return f"{EXPLAINED} more than topics explain: adjusted p at most {bound_text(level)}"
+    return f"{SIGNIFICANT} significant: adjusted p at most {bound_text(level)}"
 
 
 def labels(task: TaskComparison, escape: Escape = str) -> list[str]:
@@ -323,9 +329,9 @@ def how(task: TaskComparison) -> list[str]:
     tests = task.tests
     parts = intervals(tests.statistics)
     if tests.flips:
-        number = f"all {tests.flips:,}" if tests.exact else f"{tests.flips:,}"
         parts.append(
-            f"p by {number} sign flips of clusters, adjusted within aggregates, {languages_of(task)}s and settings"
+            f"{sign_flip_test(tests.flips, exact=tests.exact)}, "
+            f"adjusted within aggregates, {languages_of(task)}s and settings"
         )
     if max(tests.n_base, tests.n_candidate) > 1:
         parts.append(f"topics averaged over seeds: {tests.n_base} of the base, {tests.n_candidate} of the candidate")
@@ -364,10 +370,10 @@ def _sentences(checks: Sequence[Check], escape: Escape) -> Iterator[tuple[str, s
     yield checks[0].task, f"{named} {said}: {', '.join(each)}"
 
 
-def _counted(found: Sequence[DifferenceText]) -> str:
+def _count_verdicts(found: Sequence[DifferenceText]) -> str:
     verdicts = [each.verdict for each in found]
     untested = verdicts.count(None)
-    parts = [f"{verdicts.count(each):,} {each}" for each in _VERDICTS if untested < len(found)]
+    parts = [f"{verdicts.count(each):,} {words}" for each, words in _VERDICTS.items() if untested < len(found)]
     return ", ".join([*parts, *([f"{untested:,} not tested"] if untested else [])])
 
 

@@ -7,8 +7,8 @@ from mlbench.collection.languages import KINDS
 from mlbench.compare.document import Check, Comparison, TaskComparison
 from mlbench.reports.comparison.console import whole
 from mlbench.reports.comparison.content import (
-    EXPLAINED,
     LINES_LEGEND,
+    SIGNIFICANT,
     DifferenceText,
     both_sides,
     by_language,
@@ -28,9 +28,9 @@ from mlbench.reports.comparison.content import (
     sides,
     single_settings,
     summary,
-    tally,
     title,
     verdict,
+    verdict_counts,
     worst,
 )
 from mlbench.reports.formatting import (
@@ -124,7 +124,7 @@ def _headline(comparison: Comparison) -> str:
 def _task(task: TaskComparison, comparison: Comparison) -> Iterator[_Part]:
     named = "" if both_sides(comparison) else f": {sides(task, _code)}"
     head = [f"#### {_name(task.task)} (version {_name(task.version)}){named}", *labels(task, _name)]
-    told = [f"{'; '.join(tally(task))}."] if tally(task) else []
+    told = [f"{'; '.join(verdict_counts(task))}."] if verdict_counts(task) else []
     told += [f"{sentence[:1].upper()}{sentence[1:]}." for sentence in power(task, _name)]
     yield _Part(1, "the summary", "\n\n".join([*head, _table(summary(task)), *told]))
     yield from _folded(
@@ -182,7 +182,7 @@ def _pairs(task: TaskComparison) -> str:
     columns = [*grid.languages, MEAN, *([POOL] if grid.pool else [])]
     rows = []
     for row in (*grid.languages, MEAN):
-        marks = [f"\\{EXPLAINED}" if (row, column) in shown.explained else "" for column in columns]
+        marks = [f"\\{SIGNIFICANT}" if (row, column) in shown.significant else "" for column in columns]
         texts = [whole(grid.value(row, column)) for column in columns]
         rows.append([_name(row), *(f"{text}{mark}" for text, mark in zip(texts, marks, strict=True))])
     return markdown_table(["", *map(_name, columns)], rows)
@@ -210,7 +210,7 @@ def _left_out(missing: Sequence[str]) -> list[str]:
 
 
 def _word(row: DifferenceText) -> str:
-    return f"**{row.verdict}**" if row.verdict == "worse" else row.verdict or ""
+    return f"**{row.verdict_text}**" if row.verdict == "worse" else row.verdict_text
 
 
 def _p(text: str) -> str:
@@ -218,7 +218,7 @@ def _p(text: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    return text.replace(EXPLAINED, f"\\{EXPLAINED}")
+    return text.replace(SIGNIFICANT, f"\\{SIGNIFICANT}")
 
 
 def _name(text: str) -> str:

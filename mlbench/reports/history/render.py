@@ -40,7 +40,7 @@ _NARROWEST = 12
 _LONG = "rank_distance"
 _LEGEND = (
     f"{BEST} best of the series, own language preference nearest to .500",
-    "whether a change is more than topics explain: mlbench compare",
+    "whether a change is significant: mlbench compare",
 )
 
 

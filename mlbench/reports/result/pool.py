@@ -85,7 +85,7 @@ def _means(answer: PoolAnswer) -> Iterator[PoolRow]:
     kinds = dict.fromkeys(aggregate.kind for aggregate in answer.aggregates)
     for kind in kinds:
         means = [aggregate for aggregate in answer.aggregates if aggregate.kind == kind]
-        same = len({_as_seen(mean) for mean in means}) == 1
+        same = len({_written_cells(mean) for mean in means}) == 1
         for mean in means[:1] if same else means:
             label = "mean" if same else f"{mean.aggregation} mean"
             label = f"{spoken(kind)} {label}" if len(kinds) > 1 else label
@@ -95,5 +95,5 @@ def _means(answer: PoolAnswer) -> Iterator[PoolRow]:
                 yield PoolRow(label.replace("mean", "ceiling"), "", limits, {})
 
 
-def _as_seen(mean: Aggregate) -> tuple[str, ...]:
+def _written_cells(mean: Aggregate) -> tuple[str, ...]:
     return tuple(decimal(value) + interval(mean.intervals.get(name)) for name, value in mean.measures.items())

@@ -11,7 +11,7 @@ from mlbench.reports.console import Flow, cell_width, fit, plain_table
 from mlbench.reports.formatting import ABSENT, Quantity
 from mlbench.reports.sweep.content import (
     LEGEND,
-    SEPARABLE,
+    SIGNIFICANT,
     DifferenceCell,
     FigureCell,
     arm_notes,
@@ -137,7 +137,7 @@ def _difference_text(cell: DifferenceCell | None) -> Text:
     if cell is None:
         return Text(ABSENT)
     tested = " ".join(part for part in (f"p {cell.p}" if cell.p else "", cell.seeds) if part)
-    lines = [(f"{cell.difference}{SEPARABLE if cell.significant else ' '}", "bold" if cell.significant else "")]
+    lines = [(f"{cell.difference}{SIGNIFICANT if cell.significant else ' '}", "bold" if cell.significant else "")]
     return _lines([*lines, *((f"{each} ", "dim") for each in (cell.interval, tested) if each)])
 
 

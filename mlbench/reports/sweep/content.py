@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from pydantic import JsonValue
 
 from mlbench.compare.sweep import Arm, ArmFigure, ArmPair, Claim, Sweep, SweepAxis, TaskSweep, is_significant
-from mlbench.reports.formatting import ABSENT, Quantity, count, intervals, p_text, spoken
+from mlbench.reports.formatting import ABSENT, Quantity, count, intervals, p_text, sign_flip_test, spoken
 from mlbench.statistics.paired_tests import Line
 
-SEPARABLE, INSEPARABLE = "*", "~"
-"""The marks of a best value: more than topics explain before the second, or not shown to be."""
+SIGNIFICANT, NOT_SIGNIFICANT = "*", "~"
+"""The marks of a best value: significantly better than the second, or not."""
 LEGEND = (
-    f"{SEPARABLE} best, and separable from the second",
-    f"{INSEPARABLE} best, but not shown to be separable from the second",
+    f"{SIGNIFICANT} best, and significantly better than the second",
+    f"{NOT_SIGNIFICANT} best, but not significantly better than the second",
     "own language preference is best nearest to .500",
 )
 
@@ -86,7 +86,7 @@ def difference_cell(pair: ArmPair, quantity: Quantity) -> DifferenceCell | None:
 
 
 def claims(task: TaskSweep) -> list[str]:
-    """Return a sentence for each figure: which arm is best, by how much, and whether topics explain it."""
+    """Return a sentence for each figure: which arm is best, by how much, and whether that is significant."""
     return [_claim(claim) for claim in task.claims]
 
 
@@ -114,7 +114,7 @@ def how(task: TaskSweep, sweep: Sweep) -> list[str]:
     if len(sweep.seeds) > 1:
         parts.append("topics averaged over seeds")
     if task.pairs:
-        parts.append(f"p by {task.flips:,} sign flips of clusters, adjusted within a pair of arms")
+        parts.append(f"{sign_flip_test(task.flips)}, adjusted within a pair of arms")
         parts.append("by the interval alone where there is no p")
     return parts
 
@@ -123,7 +123,7 @@ def differences(sweep: Sweep, *, ranges: bool = True) -> str:
     """Say what stands in a cell of differences, with or without the range over pairs of seeds."""
     n_pairs, range_ = len(sweep.seeds) ** 2, ", and their range" if ranges else ""
     seeds = f"; n/{n_pairs}: pairs of seeds in which it has the same sign{range_}" if n_pairs > 1 else ""
-    return f"{SEPARABLE}: more than topics explain{seeds}"
+    return f"{SIGNIFICANT}: significant{seeds}"
 
 
 def confounding() -> str:
@@ -168,7 +168,7 @@ def _mark(task: TaskSweep, arm: str, quantity: Quantity) -> str:
     claim = task.claim(quantity.name, quantity.kind) if quantity.language is None else None
     if claim is None or claim.best != arm or not claim.difference:
         return ""
-    return SEPARABLE if claim.significant else INSEPARABLE
+    return SIGNIFICANT if claim.significant else NOT_SIGNIFICANT
 
 
 def _seed_pairs(line: Line, quantity: Quantity) -> tuple[int, int, str]:
@@ -191,6 +191,6 @@ def _claim(claim: Claim) -> str:
     title = quantity.title if claim.kind else spoken(claim.name)
     if not claim.difference:
         return f"{title}: {claim.best} and {claim.second} are equal, and none is better"
-    verdict = {True: "separable", False: "not separable", None: "not tested"}[claim.significant]
+    verdict = {True: "significant", False: "not significant", None: "not tested"}[claim.significant]
     p = "" if claim.p is None else f", p {p_text(claim.p)}"
     return f"{title}: {claim.best} is best, {claim.second} second; {size}{p}: {verdict}"

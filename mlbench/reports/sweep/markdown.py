@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from mlbench.compare.sweep import ArmPair, Sweep, TaskSweep
 from mlbench.reports.formatting import ABSENT, Quantity, markdown_table, markdown_text
 from mlbench.reports.sweep.content import (
-    INSEPARABLE,
     LEGEND,
-    SEPARABLE,
+    NOT_SIGNIFICANT,
+    SIGNIFICANT,
     arm_notes,
     base_pairs,
     by_language,
@@ -22,7 +22,7 @@ from mlbench.reports.sweep.content import (
 )
 
 # What Markdown would read as emphasis or as a strike.
-_MARKS = {SEPARABLE: " \\*", INSEPARABLE: " \\~", "": ""}
+_MARKS = {SIGNIFICANT: " \\*", NOT_SIGNIFICANT: " \\~", "": ""}
 
 
 def sweep_markdown(sweep: Sweep) -> str:
@@ -75,7 +75,7 @@ def _differences(columns: Sequence[Quantity], pairs: Sequence[ArmPair]) -> str:
                 texts.append(ABSENT)
                 continue
             p = f"p {cell.p}".replace("<", "&lt;") if cell.p else ""
-            mark = _MARKS[SEPARABLE] if cell.significant else ""
+            mark = _MARKS[SIGNIFICANT] if cell.significant else ""
             texts.append(_stacked([f"{cell.difference}{mark}", cell.interval, p, _seeds(cell.seeds, cell.seed_range)]))
         rows.append([f"{markdown_text(pair.candidate)} − {markdown_text(pair.base)}", *texts])
     return markdown_table(["arms", *(markdown_text(quantity.title) for quantity in columns)], rows)
@@ -95,4 +95,4 @@ def _stacked(lines: Sequence[str]) -> str:
 
 
 def _escaped(text: str) -> str:
-    return text.replace(SEPARABLE, f"\\{SEPARABLE}").replace(INSEPARABLE, f"\\{INSEPARABLE}")
+    return text.replace(SIGNIFICANT, f"\\{SIGNIFICANT}").replace(NOT_SIGNIFICANT, f"\\{NOT_SIGNIFICANT}")

@@ -110,13 +110,13 @@ def _matcher(model: "ModuleDict", tokenizer: "PreTrainedTokenizerBase", max_leng
     def prepare(images: Sequence["Image"]) -> Features:
         return {"pixel_values": processor(list(images), return_tensors="pt")["pixel_values"]}
 
-    def see(features: Features) -> "Tensor":
+    def encode_image(features: Features) -> "Tensor":
         return cast("Tensor", model["vision"](pixel_values=features["pixel_values"]).last_hidden_state)
 
     def project(states: "Tensor") -> "Tensor":
         return normalize(model["vision_proj"](states[:, 0]), dim=-1)
 
-    def begin(features: Features) -> Features:
+    def encode_text(features: Features) -> Features:
         states = model["text"](features["input_ids"], attention_mask=features["attention_mask"]).last_hidden_state
         return {"states": states, "attention_mask": features["attention_mask"]}
 
@@ -127,13 +127,13 @@ def _matcher(model: "ModuleDict", tokenizer: "PreTrainedTokenizerBase", max_leng
     towers = Towers(
         TextTower(
             tokenise,
-            lambda features: normalize(model["text_proj"](begin(features)["states"][:, 0]), dim=-1),
+            lambda features: normalize(model["text_proj"](encode_text(features)["states"][:, 0]), dim=-1),
             max_length,
         ),
-        ImageTower(prepare, lambda features: project(see(features))),
+        ImageTower(prepare, lambda features: project(encode_image(features))),
         device,
     )
-    return Matcher(towers, see, project, begin, match, adds_similarity=False)
+    return Matcher(towers, encode_image, project, encode_text, match, adds_similarity=False)
 
 
 def _build(tensors: "Mapping[str, Tensor]", sizes: Sizes, image_size: int | None, source: Path) -> "ModuleDict":

@@ -58,7 +58,7 @@ def open_blip_matcher(folder: Path, options: LoadOptions, max_length: int | None
         states = encoder(input_ids=features["input_ids"], attention_mask=features["attention_mask"]).last_hidden_state
         return normalize(network.text_proj(states[:, 0]), dim=-1)
 
-    def see(features: Features) -> "Tensor":
+    def encode_image(features: Features) -> "Tensor":
         return cast("Tensor", network.vision_model(pixel_values=features["pixel_values"]).last_hidden_state)
 
     def project(states: "Tensor") -> "Tensor":
@@ -71,7 +71,7 @@ def open_blip_matcher(folder: Path, options: LoadOptions, max_length: int | None
 
     towers = Towers(
         TextTower(tokenise, read, length),
-        ImageTower(prepare, lambda features: project(see(features))),
+        ImageTower(prepare, lambda features: project(encode_image(features))),
         str(network.device),
     )
-    return Matcher(towers, see, project, dict, match, adds_similarity=True)
+    return Matcher(towers, encode_image, project, dict, match, adds_similarity=True)

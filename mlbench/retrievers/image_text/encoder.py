@@ -230,7 +230,7 @@ class ImageTextEncoder:
 
 
 class ImageTextLoader:
-    """Image-text models such as CLIP, SigLIP, AltCLIP, BLIP and ALBEF (locator: a folder or hub id)."""
+    """Image-text models such as CLIP, SigLIP, AltCLIP, BLIP and ALBEF (path or hub id)."""
 
     extra = "images"
     libraries = ("torch", "transformers", "sentence_transformers", "PIL")
@@ -242,10 +242,10 @@ class ImageTextLoader:
         model_config = ConfigDict(extra="forbid", frozen=True)
 
         text_prefix: str = Field("", description="put before each text, with its blank, as in 'A photo depicts '")
-        image_model: str | None = Field(None, description="encodes the images, where the locator reads texts alone")
+        image_model: str | None = Field(None, description="encodes the images, where the model reads texts alone")
         max_length: int | None = Field(None, ge=1, description="tokens after which a text is cut off")
         dtype: DType = Field("fp32", description="precision: bf16 is fastest where the processor knows it")
-        revision: str | None = Field(None, description="branch, tag or commit of the locator on the hub")
+        revision: str | None = Field(None, description="branch, tag or commit of the hub id")
         batch_tokens: int | None = Field(None, ge=1, description="tokens per batch, padding included")
         image_batch_size: int = Field(32, ge=1, description="images per batch")
         image_size: int | None = Field(None, ge=1, description="side of the images in pixels (ALBEF)")

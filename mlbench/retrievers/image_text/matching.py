@@ -29,17 +29,18 @@ if TYPE_CHECKING:
 class Matcher:
     """What says how well a text fits an image, both read together.
 
-    `see` takes what `towers.image.prepare` returns and gives the states of images, (images, patches + 1, width), from
-    which `project` gives the vectors (images, dim) that `towers.image.embed` returns. `begin` does with tokenised texts
-    what does not depend on the image; the first two axes of all that it returns are (texts, longest). `match` takes
-    that and the states of one image, (1, patches + 1, width), and returns logits (texts,). All are on one device.
-    `adds_similarity` says whether those who made the model add the cosine of both towers to the logit.
+    `encode_image` takes what `towers.image.prepare` returns and gives the states of images, (images, patches + 1,
+    width), from which `project` gives the vectors (images, dim) that `towers.image.embed` returns. `encode_text`
+    computes the features of tokenised texts, which do not depend on the image; the first two axes of each are (texts,
+    longest). `match` takes those and the states of one image, (1, patches + 1, width), and returns logits (texts,). All
+    are on one device. `adds_similarity` says whether those who made the model add the cosine of both towers to the
+    logit.
     """
 
     towers: Towers
-    see: Callable[[Features], "Tensor"]
+    encode_image: Callable[[Features], "Tensor"]
     project: Callable[["Tensor"], "Tensor"]
-    begin: Callable[[Features], Features]
+    encode_text: Callable[[Features], Features]
     match: Callable[[Features, "Tensor"], "Tensor"]
     adds_similarity: bool
 
@@ -94,8 +95,8 @@ _MEGABYTE = 2**20
 _MAX_TEXTS = 512
 
 
-class TextReading(Protocol):
-    """How texts are read: `matching_token` comes first in each (None: what the tokenizer puts there)."""
+class TextOptions(Protocol):
+    """How texts are encoded: `matching_token` comes first in each (None: what the tokenizer puts there)."""
 
     @property
     def matching_token(self) -> int | None:
@@ -109,17 +110,17 @@ class TextReading(Protocol):
 
     @property
     def text_memory(self) -> int:
-        """Megabytes for what is kept."""
+        """Megabytes for text features."""
         ...
 
 
-class BegunTexts:
-    """What does not depend on the image, of distinct texts; `lengths` are their tokens, int64 (texts,).
+class TextFeatureCache:
+    """Features of distinct texts, which do not depend on the image; `lengths` are their tokens, int64 (texts,).
 
-    It is computed once and kept, the longest texts first, as long as there is memory for it; else anew when asked for.
+    They are computed once, the longest texts first, as long as there is memory for them; else anew when asked for.
     """
 
-    def __init__(self, matcher: Matcher, texts: Sequence[str], use: TextReading, *, similarity: bool) -> None:
+    def __init__(self, matcher: Matcher, texts: Sequence[str], use: TextOptions, *, similarity: bool) -> None:
         """Read `texts`, and with `similarity` compute their vectors as well."""
         self._matcher = matcher
         self._rows = matcher.towers.text.tokenise(texts)
@@ -128,16 +129,16 @@ class BegunTexts:
         self._vectors = self._embed(batches) if similarity else None
         if use.matching_token is not None:
             self._rows["input_ids"][:, 0] = use.matching_token
-        self._kept = self._begin_all(batches, use.text_memory * _MEGABYTE)
+        self._cached = self._compute_all(batches, use.text_memory * _MEGABYTE)
 
-    def begun(self, numbers: NDArray[np.int64]) -> Features:
-        """Return what `Matcher.begin` makes of the texts with these `numbers`, padded to the longest of them."""
+    def features(self, numbers: NDArray[np.int64]) -> Features:
+        """Return what `Matcher.encode_text` makes of the texts with these `numbers`, padded to the longest of them."""
         from torch.nn.utils.rnn import pad_sequence
 
-        rows = [self._kept.get(number) for number in numbers.tolist()]
+        rows = [self._cached.get(number) for number in numbers.tolist()]
         found = [row for row in rows if row is not None]
         if len(found) < len(rows):
-            return self._matcher.begin(self._tokens(numbers))
+            return self._matcher.encode_text(self._tokens(numbers))
         return {name: pad_sequence([row[name] for row in found], batch_first=True) for name in found[0]}
 
     def vectors(self, numbers: NDArray[np.int64]) -> "Tensor":
@@ -147,17 +148,19 @@ class BegunTexts:
         assert self._vectors is not None
         return self._vectors[torch.from_numpy(numbers).to(self._vectors.device)]
 
-    def _begin_all(self, batches: Sequence[NDArray[np.int64]], memory: int) -> dict[int, Features]:
-        kept: dict[int, Features] = {}
+    def _compute_all(self, batches: Sequence[NDArray[np.int64]], memory: int) -> dict[int, Features]:
+        cached: dict[int, Features] = {}
         for numbers in batches:
-            begun = self._matcher.begin(self._tokens(numbers))
-            memory -= sum(tensor.nbytes for tensor in begun.values())
+            features = self._matcher.encode_text(self._tokens(numbers))
+            memory -= sum(tensor.nbytes for tensor in features.values())
             if memory < 0:
                 break
             for row, number in enumerate(numbers.tolist()):
                 # Copies, as a view would keep the padding of its whole batch.
-                kept[number] = {name: tensor[row, : self.lengths[number]].clone() for name, tensor in begun.items()}
-        return kept
+                cached[number] = {
+                    name: tensor[row, : self.lengths[number]].clone() for name, tensor in features.items()
+                }
+        return cached
 
     def _embed(self, batches: Sequence[NDArray[np.int64]]) -> "Tensor":
         import torch
@@ -185,7 +188,7 @@ _MAX_ROWS = 512
 
 
 class Matching:
-    """The matching head of BLIP or ALBEF, which reads an image and a text together (locator: a folder or hub id)."""
+    """The matching head of BLIP or ALBEF, which reads an image and a text together (path or hub id)."""
 
     extra = "images"
     libraries = ("torch", "transformers", "sentence_transformers", "PIL")
@@ -270,12 +273,12 @@ class MatchingReranker:
         if not pairs:
             return scores
         with torch.inference_mode():
-            texts = BegunTexts(self._matcher, list(numbers), self._settings, similarity=self._adds)
+            texts = TextFeatureCache(self._matcher, list(numbers), self._settings, similarity=self._adds)
             for image, states in self._looked_at(list(by_image)):
                 asked, rows = np.array(by_image[image]).T
                 vector = self._matcher.project(states)[0] if self._adds else None
                 for batch in token_batches(texts.lengths[asked], self._settings.batch_tokens, _MAX_ROWS):
-                    logits = self._matcher.match(texts.begun(asked[batch]), states).float()
+                    logits = self._matcher.match(texts.features(asked[batch]), states).float()
                     if vector is not None:
                         logits += texts.vectors(asked[batch]) @ vector.float()
                     scores[rows[batch]] = logits.cpu().numpy()
@@ -286,7 +289,7 @@ class MatchingReranker:
         size, towers = self._settings.image_batch_size, self._matcher.towers
         first = 0
         for features in image_batches([image.path for image in images], towers.image.prepare, size, self._threads):
-            states = self._matcher.see(to_device(features, towers.device))
+            states = self._matcher.encode_image(to_device(features, towers.device))
             self.images += len(states)
             for image, state in zip(images[first : first + size], states, strict=True):
                 yield image, state[None]

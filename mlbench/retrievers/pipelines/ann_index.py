@@ -38,7 +38,7 @@ class _Faiss(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Built:
+class BuiltIndex:
     """An index in memory: its size as faiss would write it, and the seconds of processor time that it took."""
 
     index: _Faiss
@@ -63,7 +63,7 @@ def check_faiss() -> str:
     return str(faiss.__version__)
 
 
-def build(kind: Index, keys: Mapping[str, int], vectors: Vectors) -> Built:
+def build(kind: Index, keys: Mapping[str, int], vectors: Vectors) -> BuiltIndex:
     """Index float32 (n, dim) vectors by inner product, in one thread; `keys` are those of `Index.build_keys`."""
     with _one_thread():
         begin = thread_time()
@@ -74,10 +74,10 @@ def build(kind: Index, keys: Mapping[str, int], vectors: Vectors) -> Built:
             index.train(vectors if len(vectors) >= least else np.resize(vectors, (least, vectors.shape[1])))
         index.add(vectors)
         seconds = thread_time() - begin
-    return Built(index, _size(index), seconds)
+    return BuiltIndex(index, _size(index), seconds)
 
 
-def search(kind: Index, built: Built, keys: Mapping[str, int], queries: Vectors, length: int) -> SearchHits:
+def search(kind: Index, built: BuiltIndex, keys: Mapping[str, int], queries: Vectors, length: int) -> SearchHits:
     """Return the lists of float32 (n, dim) queries, at most `length` long, asked one by one in one thread.
 
     `keys` are those of `Index.search_keys`. Lists are sorted by score, descending, then by position, ascending; no
@@ -175,7 +175,7 @@ class IndexedEncoder:
             raise RetrieverError(f"an index is built over an encoder's vectors, and {opened.spec} is a ranker")
         self._texts, self._prepared = TextRows(opened), dict[tuple[Role, str], Sequence[str]]()
         self._vectors: dict[Role, Vectors] = {}
-        self._built: dict[tuple[str, ...], tuple[list[str], Built]] = {}
+        self._built: dict[tuple[str, ...], tuple[list[str], BuiltIndex]] = {}
         self._progress: Progress = Silence()
 
     @property
@@ -206,7 +206,7 @@ class IndexedEncoder:
         vectors: Vectors = self._vectors[role_of(role, texts)][self._texts.of(role, texts)]
         return vectors
 
-    def index(self, kind: Index, pool: Sequence[str], documents: Sequence[str]) -> Built:
+    def index(self, kind: Index, pool: Sequence[str], documents: Sequence[str]) -> BuiltIndex:
         """Return the index of the texts `documents`, built unless there is one of the same keys."""
         keys = kind.build_keys(len(documents), self.dim)
         key = (kind.kind, *pool, *(f"{name}={value}" for name, value in keys.items()))

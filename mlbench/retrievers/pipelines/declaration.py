@@ -200,7 +200,7 @@ class Rerank(Declared):
     n: Annotated[int, Field(ge=1)] = 100
 
 
-class Indexed(Declared):
+class IndexedPart(Declared):
     """An encoder whose documents are looked up in an approximate index, written as for `--index`."""
 
     kind: Literal["index"]
@@ -208,11 +208,11 @@ class Indexed(Declared):
     index: Annotated[str, Field(pattern=r"\S")]
 
 
-Declaration = Fusion | Rerank | Indexed
-_KINDS: dict[str, type[Fusion] | type[Rerank] | type[Indexed]] = {
+Declaration = Fusion | Rerank | IndexedPart
+_KINDS: dict[str, type[Fusion] | type[Rerank] | type[IndexedPart]] = {
     "fusion": Fusion,
     "rerank": Rerank,
-    "index": Indexed,
+    "index": IndexedPart,
 }
 
 
@@ -259,7 +259,7 @@ def _resolved(declared: Declaration, path: Path, within: tuple[Path, ...], fault
             part.model_copy(update=resolve(f"systems[{index}]", part)) for index, part in enumerate(declared.systems)
         ]
         return declared.model_copy(update={"systems": tuple(parts)})
-    if isinstance(declared, Indexed):
+    if isinstance(declared, IndexedPart):
         try:
             parse_index(declared.index)
         except UserError as error:
@@ -272,7 +272,7 @@ def _resolved(declared: Declaration, path: Path, within: tuple[Path, ...], fault
 
 
 def parse_reranker(spec: str) -> tuple[str, str]:
-    """Return scheme and locator of a reranker: a folder or hub id belongs to `cross_encoder`."""
+    """Return scheme and path or hub id of a reranker; without a scheme it belongs to `cross_encoder`."""
     return (None if Path(spec).exists() else split(spec)) or (CROSS_ENCODER, spec)
 
 

@@ -12,7 +12,7 @@ from mlbench.protocols import Reranker, Runtime
 from mlbench.retrievers.pipelines.ann_index import IndexedEncoder, IndexRanker
 from mlbench.retrievers.pipelines.declaration import (
     Fusion,
-    Indexed,
+    IndexedPart,
     parse_index,
     parse_reranker,
     read_system,
@@ -23,7 +23,7 @@ from mlbench.retrievers.pipelines.reranking import RerankRanker
 
 
 class System:
-    """Retrievers put together: fusion, re-ranking, an approximate index (locator: a TOML file)."""
+    """Retrievers put together: fusion, re-ranking, an approximate index (path of a TOML file)."""
 
     example = "system:./system.toml"
 
@@ -40,7 +40,7 @@ class System:
         declared = read_system(Path(locator))
         if isinstance(declared, Fusion):
             return FusionRanker(declared, [open_part(part.model, part.settings, runtime) for part in declared.systems])
-        if isinstance(declared, Indexed):
+        if isinstance(declared, IndexedPart):
             part = open_part(declared.encoder.model, declared.encoder.settings, runtime)
             return IndexRanker(parse_index(declared.index), part, IndexedEncoder(part.opened))
         first = open_part(declared.first.model, declared.first.settings, runtime)

@@ -58,7 +58,7 @@ _SILENCE = Silence()
 
 
 @dataclass(frozen=True, slots=True)
-class _Captioned:
+class _CaptionedImage:
     """An image and its captions by language; those of the same `cluster` show as many of the same shape and colour."""
 
     name: str
@@ -90,19 +90,19 @@ def make(folder: Path, *, seed: int = 1, drawings: int = 40, progress: Progress 
     return test, train * drawings
 
 
-def _for_evaluation() -> Iterator[_Captioned]:
+def _for_evaluation() -> Iterator[_CaptionedImage]:
     for combination in combinations(held_out=True):
-        yield _Captioned(f"{combination.name}.png", draw(combination, TEST_SEED), captions(combination), None)
+        yield _CaptionedImage(f"{combination.name}.png", draw(combination, TEST_SEED), captions(combination), None)
 
 
-def _for_training(seed: int, drawings: int) -> Iterator[_Captioned]:
+def _for_training(seed: int, drawings: int) -> Iterator[_CaptionedImage]:
     for combination in combinations(held_out=False):
         for number in range(drawings):
             name, pixels = f"{combination.name}-{number:03}.png", draw(combination, seed, number)
-            yield _Captioned(name, pixels, captions(combination), combination.name)
+            yield _CaptionedImage(name, pixels, captions(combination), combination.name)
 
 
-def _write(folder: Path, images: Iterable[_Captioned], progress: Progress) -> None:
+def _write(folder: Path, images: Iterable[_CaptionedImage], progress: Progress) -> None:
     from PIL import Image
 
     (folder / IMAGES).mkdir(parents=True)

@@ -40,7 +40,7 @@ reader = CaptionsJsonl()
 
 
 @dataclass
-class _Gathered:
+class _ParsedLines:
     """What the lines give so far, and every fault met on the way."""
 
     captions: list[Caption] = field(default_factory=list)
@@ -62,35 +62,33 @@ def read(request: ReadRequest) -> Collection:
     unknown = [name for name in request.options if name not in OPTIONS]
     if unknown:
         raise UnknownName("option of the reader captions_jsonl", unknown[0], OPTIONS)
-    gathered = _Gathered()
+    parsed = _ParsedLines()
     for source in request.files:
         if source.role == "captions":
-            _read_captions(source, gathered)
+            _read_captions(source, parsed)
     there = {source.language for source in request.files if source.role == "captions"}
     absent = [language for language in request.languages if language not in there]
-    gathered.faults += [f"there is no file of captions for language {language!r}" for language in absent]
-    raise_faults(gathered.faults)
-    unit = str(request.options.get("cluster_unit", "cluster")) if gathered.clusters else "image"
-    collection = captioned(request, gathered.captions, clusters=gathered.clusters, cluster_unit=unit)
-    _tell_uncaptioned(request, gathered.captions)
-    _tell_shared(request, gathered.captions)
+    parsed.faults += [f"there is no file of captions for language {language!r}" for language in absent]
+    raise_faults(parsed.faults)
+    unit = str(request.options.get("cluster_unit", "cluster")) if parsed.clusters else "image"
+    collection = captioned(request, parsed.captions, clusters=parsed.clusters, cluster_unit=unit)
+    _tell_uncaptioned(request, parsed.captions)
+    _tell_shared(request, parsed.captions)
     return collection
 
 
-def _read_captions(source: SourceFile, gathered: _Gathered) -> None:
-    for place, row in objects(source, gathered.faults, _EXAMPLE):
-        image = _image(row, place, gathered.faults)
-        texts = _texts(row, place, gathered.faults)
+def _read_captions(source: SourceFile, parsed: _ParsedLines) -> None:
+    for place, row in objects(source, parsed.faults, _EXAMPLE):
+        image = _image(row, place, parsed.faults)
+        texts = _texts(row, place, parsed.faults)
         if image is None:
             continue
-        gathered.captions += [Caption(image, source.language or "", text) for text in texts]
+        parsed.captions += [Caption(image, source.language or "", text) for text in texts]
         if "cluster" in row:
-            cluster = text_of(row, "cluster", place, gathered.faults)
-            if cluster is not None and gathered.clusters.setdefault(image, cluster) != cluster:
-                elsewhere = gathered.clusters[image]
-                gathered.faults.append(
-                    f"{place}: image {image!r} is in cluster {cluster!r}, elsewhere in {elsewhere!r}"
-                )
+            cluster = text_of(row, "cluster", place, parsed.faults)
+            if cluster is not None and parsed.clusters.setdefault(image, cluster) != cluster:
+                elsewhere = parsed.clusters[image]
+                parsed.faults.append(f"{place}: image {image!r} is in cluster {cluster!r}, elsewhere in {elsewhere!r}")
 
 
 def _image(row: dict[str, object], place: str, faults: list[str]) -> str | None:

@@ -225,13 +225,13 @@ class Irds:
             raise DataError(f"{request.task}: no collection of ir_datasets is named in its options")
         opened = [(part, open_dataset(part.dataset_id)) for part in parts]
         _check_files(opened, request)
-        gathered = _Gathered(request, frozenset(wanted))
+        contents = _Contents(request, frozenset(wanted))
         for part, dataset in opened:
-            gathered.add_queries(part, dataset)
+            contents.add_queries(part, dataset)
         for part, dataset in opened:
             if part.document_language in wanted:
-                gathered.add_judgments(part, dataset)
-        collection = gathered.collection()
+                contents.add_judgments(part, dataset)
+        collection = contents.collection()
         if request.limit is not None:
             collection = collection.sample(request.limit)
         corpora = IrdsCorpora(request, collection)
@@ -239,7 +239,7 @@ class Irds:
             if part.document_language in wanted:
                 corpora.add(part, dataset)
         _check_files(opened, request)
-        gathered.tell()
+        contents.tell()
         return corpora.filled()
 
     def declare(self, locator: str, languages: tuple[str, ...] | None) -> dict[str, object]:
@@ -284,7 +284,7 @@ def _tag(language: str | None) -> str | None:
 
 
 @dataclass
-class _Gathered:
+class _Contents:
     """Queries and judgments of the parts read so far."""
 
     request: ReadRequest

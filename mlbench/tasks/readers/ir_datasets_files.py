@@ -250,11 +250,11 @@ class Record:
         known = self._read()
         found = dict(known)
         for path in files:
-            name, size = self._name(path), _told(path, lambda file: file.stat().st_size)
+            name, size = self._name(path), _read_or_raise(path, lambda file: file.stat().st_size)
             if name in known and size != known[name][0]:
                 raise self._changed(path, f"{size:,} bytes instead of {known[name][0]:,}")
             if not at_a_glance:
-                found[name] = size, _told(path, _sha256)
+                found[name] = size, _read_or_raise(path, _sha256)
             if name in known and found[name] != known[name]:
                 raise self._changed(
                     path, f"its SHA-256 is {found[name][1][:12]}... instead of {known[name][1][:12]}..."
@@ -302,7 +302,7 @@ def _digest(path: Path, size: int, modified: int) -> str:
         return file_digest(stream, "sha256").hexdigest()
 
 
-def _told(path: Path, look: Callable[[Path], Found]) -> Found:
+def _read_or_raise(path: Path, look: Callable[[Path], Found]) -> Found:
     try:
         return look(path)
     except OSError as error:

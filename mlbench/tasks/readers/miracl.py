@@ -74,7 +74,7 @@ class Miracl:
         sharded = self.shards(request)
         documents, counts = {}, {}
         for language in request.languages:
-            stream = _Counted(shard for shard in sharded.shards if shard.language == language)
+            stream = _DocumentCounter(shard for shard in sharded.shards if shard.language == language)
             judgments = sharded.collection.judgments.values()
             relevant = {row.doc_id for rows in judgments for row in rows if row.language == language}
             limit = request.limit
@@ -123,7 +123,7 @@ def _read_topics(request: ReadRequest, language: str) -> _Topics:
     return _Topics(queries, {topic: tuple(rows) for topic, rows in judgments.items()})
 
 
-class _Counted:
+class _DocumentCounter:
     """The documents of one language, shard by shard; `number` says how many have gone by."""
 
     def __init__(self, shards: Iterable[Shard]) -> None:

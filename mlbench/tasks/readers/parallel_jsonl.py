@@ -41,7 +41,7 @@ reader = ParallelJsonl()
 
 
 @dataclass
-class _Gathered:
+class _ParsedLines:
     """What the lines give so far, and every fault met on the way."""
 
     request: ReadRequest
@@ -71,51 +71,50 @@ def read(request: ReadRequest) -> Collection:
     unknown = [name for name in request.options if name not in OPTIONS]
     if unknown:
         raise UnknownName("option of the reader parallel_jsonl", unknown[0], OPTIONS)
-    gathered = _Gathered(request)
+    parsed = _ParsedLines(request)
     for source in request.files:
         if source.role == "queries":
-            _read_queries(source, gathered)
+            _read_queries(source, parsed)
         elif source.role == "documents":
-            _read_documents(source, gathered)
-    for role, found in (("queries", gathered.queries), ("documents", gathered.documents)):
+            _read_documents(source, parsed)
+    for role, found in (("queries", parsed.queries), ("documents", parsed.documents)):
         absent = [language for language in request.languages if language not in found]
-        gathered.faults += [f"there is no file of {role} for language {language!r}" for language in absent]
+        parsed.faults += [f"there is no file of {role} for language {language!r}" for language in absent]
     judged = [source for source in request.files if source.role == "qrels"]
     if not judged:
-        gathered.faults.append("there is no file of judgments (qrels)")
+        parsed.faults.append("there is no file of judgments (qrels)")
     for source in judged:
-        _read_judgments(source, gathered)
-    raise_faults(gathered.faults)
+        _read_judgments(source, parsed)
+    raise_faults(parsed.faults)
     # Other languages of the files are read as well: what an id in the judgments stands for depends on all of them.
-    return _collection(gathered).restrict(request.languages)
+    return _collection(parsed).restrict(request.languages)
 
 
-def _collection(gathered: _Gathered) -> Collection:
-    languages = tuple(sorted(set(gathered.queries) & set(gathered.documents)))
-    topics = {topic for rows in gathered.queries.values() for topic in rows}
+def _collection(parsed: _ParsedLines) -> Collection:
+    languages = tuple(sorted(set(parsed.queries) & set(parsed.documents)))
+    topics = {topic for rows in parsed.queries.values() for topic in rows}
     return Collection(
         languages=languages,
         queries={
-            language: tuple(Query(topic, text) for topic, text in gathered.queries[language].items())
+            language: tuple(Query(topic, text) for topic, text in parsed.queries[language].items())
             for language in languages
         },
         documents={
             language: tuple(
-                Document(gathered.doc_id(language, own_id), text)
-                for own_id, text in gathered.documents[language].items()
+                Document(parsed.doc_id(language, own_id), text) for own_id, text in parsed.documents[language].items()
             )
             for language in languages
         },
         judgments={
             topic: tuple(
-                Judgment(language, gathered.doc_id(language, own_id), grade)
-                for (language, own_id), grade in gathered.judgments.get(topic, {}).items()
+                Judgment(language, parsed.doc_id(language, own_id), grade)
+                for (language, own_id), grade in parsed.judgments.get(topic, {}).items()
                 if grade >= 1
             )
             for topic in sorted(topics)
         },
-        clusters={topic: gathered.clusters.get(topic, topic) for topic in topics},
-        cluster_unit=_cluster_unit(gathered.clusters, gathered.request.options),
+        clusters={topic: parsed.clusters.get(topic, topic) for topic in topics},
+        cluster_unit=_cluster_unit(parsed.clusters, parsed.request.options),
     )
 
 
@@ -123,66 +122,62 @@ def _cluster_unit(clusters: Mapping[str, str], options: Mapping[str, Parameter])
     return str(options.get("cluster_unit", "cluster")) if clusters else "topic"
 
 
-def _read_queries(source: SourceFile, gathered: _Gathered) -> None:
-    rows = gathered.queries.setdefault(source.language or "", {})
-    for place, row in objects(source, gathered.faults, _EXAMPLE):
-        topic = _own_id(row, place, rows, gathered.faults)
-        text = text_of(row, "text", place, gathered.faults)
+def _read_queries(source: SourceFile, parsed: _ParsedLines) -> None:
+    rows = parsed.queries.setdefault(source.language or "", {})
+    for place, row in objects(source, parsed.faults, _EXAMPLE):
+        topic = _own_id(row, place, rows, parsed.faults)
+        text = text_of(row, "text", place, parsed.faults)
         if topic is None or text is None:
             continue
         rows[topic] = text
         if "cluster" in row:
-            cluster = text_of(row, "cluster", place, gathered.faults)
-            if cluster is not None and gathered.clusters.setdefault(topic, cluster) != cluster:
-                elsewhere = gathered.clusters[topic]
-                gathered.faults.append(
-                    f"{place}: topic {topic!r} is in cluster {cluster!r}, elsewhere in {elsewhere!r}"
-                )
+            cluster = text_of(row, "cluster", place, parsed.faults)
+            if cluster is not None and parsed.clusters.setdefault(topic, cluster) != cluster:
+                elsewhere = parsed.clusters[topic]
+                parsed.faults.append(f"{place}: topic {topic!r} is in cluster {cluster!r}, elsewhere in {elsewhere!r}")
 
 
-def _read_documents(source: SourceFile, gathered: _Gathered) -> None:
-    rows = gathered.documents.setdefault(source.language or "", {})
-    for place, row in objects(source, gathered.faults, _EXAMPLE):
-        own_id = _own_id(row, place, rows, gathered.faults)
-        text = text_of(row, "text", place, gathered.faults)
-        title = text_of(row, "title", place, gathered.faults) if row.get("title", "") != "" else ""
+def _read_documents(source: SourceFile, parsed: _ParsedLines) -> None:
+    rows = parsed.documents.setdefault(source.language or "", {})
+    for place, row in objects(source, parsed.faults, _EXAMPLE):
+        own_id = _own_id(row, place, rows, parsed.faults)
+        text = text_of(row, "text", place, parsed.faults)
+        title = text_of(row, "title", place, parsed.faults) if row.get("title", "") != "" else ""
         if own_id is not None and text is not None and title is not None:
             rows[own_id] = f"{title} {text}" if title else text
 
 
-def _read_judgments(source: SourceFile, gathered: _Gathered) -> None:
-    topics = {topic for rows in gathered.queries.values() for topic in rows}
-    for place, line in lines(source, gathered.faults):
+def _read_judgments(source: SourceFile, parsed: _ParsedLines) -> None:
+    topics = {topic for rows in parsed.queries.values() for topic in rows}
+    for place, line in lines(source, parsed.faults):
         columns = line.split()
         if len(columns) not in (3, 4) or len(columns) < len(line.strip().split("\t")):
-            gathered.faults.append(
-                f"{place}: must be 'topic 0 document grade', with no column empty, not {line[:60]!r}"
-            )
+            parsed.faults.append(f"{place}: must be 'topic 0 document grade', with no column empty, not {line[:60]!r}")
             continue
         topic, own_id, grade = columns[0], columns[-2], columns[-1]
         if topic not in topics:
-            gathered.faults.append(f"{place}: topic {topic!r} has no query in any language")
+            parsed.faults.append(f"{place}: topic {topic!r} has no query in any language")
         elif not re.fullmatch(r"[+-]?[0-9]{1,9}", grade, re.ASCII):
-            gathered.faults.append(f"{place}: grade {grade[:20]!r} is not a whole number")
+            parsed.faults.append(f"{place}: grade {grade[:20]!r} is not a whole number")
         else:
-            rows = gathered.judgments.setdefault(topic, {})
-            for target in _targets(own_id, gathered):
+            rows = parsed.judgments.setdefault(topic, {})
+            for target in _targets(own_id, parsed):
                 if target in rows:
-                    gathered.faults.append(f"{place}: document {own_id!r} is judged twice for topic {topic!r}")
+                    parsed.faults.append(f"{place}: document {own_id!r} is judged twice for topic {topic!r}")
                 rows[target] = int(grade)
-    if not gathered.judgments:
-        gathered.faults.append(f"{source.path.name}: no judgment of any topic")
+    if not parsed.judgments:
+        parsed.faults.append(f"{source.path.name}: no judgment of any topic")
 
 
-def _targets(own_id: str, gathered: _Gathered) -> list[tuple[str, str]]:
+def _targets(own_id: str, parsed: _ParsedLines) -> list[tuple[str, str]]:
     """Return the (language, document) pairs for which an id in the judgments stands."""
-    holders = [language for language, rows in gathered.documents.items() if own_id in rows]
+    holders = [language for language, rows in parsed.documents.items() if own_id in rows]
     if holders:
         return [(language, own_id) for language in holders]
     language, colon, rest = own_id.partition(":")
-    if colon and rest and language in gathered.documents:
+    if colon and rest and language in parsed.documents:
         return [(language, rest)]
-    return [(language, own_id) for language in gathered.documents]
+    return [(language, own_id) for language in parsed.documents]
 
 
 def _own_id(row: dict[str, object], place: str, seen: Mapping[str, str], faults: list[str]) -> str | None:

@@ -16,7 +16,7 @@ Found = TypeVar("Found")
 
 
 @dataclass
-class _Gathered:
+class _Contents:
     """What the files give, language by language."""
 
     queries: dict[str, list[Query]] = field(default_factory=dict)
@@ -48,17 +48,17 @@ def read(request: ReadRequest) -> Collection:
     language. Raises `DataError` with file and place.
     """
     files = {source.language: source for source in request.files if source.language}
-    gathered = _Gathered()
+    contents = _Contents()
     for language in request.languages:
         if language not in files:
             raise DataError(f"{request.task}: no file for language {language!r}")
-        _read_file(request, language, files[language], gathered)
+        _read_file(request, language, files[language], contents)
     return Collection(
         languages=request.languages,
-        queries={language: tuple(rows) for language, rows in gathered.queries.items()},
-        documents={language: tuple(rows) for language, rows in gathered.documents.items()},
-        judgments={topic: tuple(rows) for topic, rows in gathered.judgments.items()},
-        clusters=connected_clusters(gathered.articles),
+        queries={language: tuple(rows) for language, rows in contents.queries.items()},
+        documents={language: tuple(rows) for language, rows in contents.documents.items()},
+        judgments={topic: tuple(rows) for topic, rows in contents.judgments.items()},
+        clusters=connected_clusters(contents.articles),
         cluster_unit="article",
     )
 
@@ -82,9 +82,9 @@ def connected_clusters(articles: Mapping[str, list[Article]]) -> dict[str, str]:
     return {topic: "{}-{}".format(*root(members[0])) for topic, members in articles.items()}
 
 
-def _read_file(request: ReadRequest, language: str, source: SourceFile, gathered: _Gathered) -> None:
-    queries = gathered.queries.setdefault(language, [])
-    documents = gathered.documents.setdefault(language, [])
+def _read_file(request: ReadRequest, language: str, source: SourceFile, contents: _Contents) -> None:
+    queries = contents.queries.setdefault(language, [])
+    documents = contents.documents.setdefault(language, [])
     seen: set[str] = set()
     number = -1
     for index, article, place in _items(_parse(source), "data", _Place(source.path.name)):
@@ -103,8 +103,8 @@ def _read_file(request: ReadRequest, language: str, source: SourceFile, gathered
                     qa_place.fault(f"question id {topic!r} is there twice")
                 seen.add(topic)
                 queries.append(Query(topic, _get(question, "question", str, qa_place).strip()))
-                gathered.articles.setdefault(topic, []).append((language, index))
-                gathered.judgments.setdefault(topic, []).extend(
+                contents.articles.setdefault(topic, []).append((language, index))
+                contents.judgments.setdefault(topic, []).extend(
                     Judgment(language, ids[i], 1) for i in _answer_sentences(question, breaks, qa_place)
                 )
 

@@ -85,7 +85,7 @@ def test_says_what_the_default_model_is(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(static, "package_files", lambda package: tmp_path)
     said = f"3 subwords, 8 dimensions, float32; licences and attributions are in {folder / 'README.md'}"
     assert json.loads(invoke("show", "static", "--json").stdout)["packaged"] == said
-    assert f"\nWithout a locator, the default model: {said}\n" in invoke("show", "static").stdout
+    assert f"\nWithout a path or hub id, the default model: {said}\n" in invoke("show", "static").stdout
     assert json.loads(invoke("show", "hashing", "--json").stdout)["packaged"] is None
     shutil.rmtree(folder)
     assert "the default model: no model comes with this mlbench: name one" in invoke("show", "static").stdout

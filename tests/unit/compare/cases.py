@@ -36,7 +36,7 @@ COLLECTION = make_collection(seed=0, topics=12)
 SUBJECTS = tuple(Subject(family="aggregates", name="AP", kind=kind) for kind in TEXT_KINDS)
 
 
-def contrasts_of(
+def differences_of(
     columns: np.ndarray,
     subjects: Sequence[Subject] | None = None,
     *,

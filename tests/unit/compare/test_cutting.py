@@ -18,9 +18,9 @@ from mlbench.ranking.ranks import Ranks
 
 
 def listed(collection: Collection, orders: Orders, longest: int | None, kinds: tuple[Kind, ...] = TEXT_KINDS) -> Ranks:
-    layout = index_collection(collection)
+    arrays = index_collection(collection)
     settings = settings_of(collection.languages, kinds)
-    return to_ranks(layout, rank_lists(layout, ListRanker(collection, orders, longest), settings, 20, Silence()))
+    return to_ranks(arrays, rank_lists(arrays, ListRanker(collection, orders, longest), settings, 20, Silence()))
 
 
 @pytest.mark.parametrize(("seed", "longest"), list(product(range(3), [1, 5, 13, 30, 1000])))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from unit.compare.cases import SUBJECTS, contrasts_of, gate
+from unit.compare.cases import SUBJECTS, differences_of, gate
 from unit.statistics.test_resampling import naive_max_t
 
 from mlbench.compare.document import Check
@@ -23,13 +23,13 @@ RULES = ("point", "significant", "non_inferior")
 PREFERENCE = Subject(family="aggregates", name="own_language_preference")
 
 
-def lines_for(contrasts: Differences, allowed: float) -> list[GateLine]:
+def lines_for(differences: Differences, allowed: float) -> list[GateLine]:
     """Return a line for each difference: a rise for bias scores, a drop for measures."""
-    return [GateLine("drop" if each.subject.kind else "rise", each.subject, allowed) for each in contrasts.each]
+    return [GateLine("drop" if each.subject.kind else "rise", each.subject, allowed) for each in differences.each]
 
 
-def judged(contrasts: Differences, allowed: float = 0.0, rule: str = "significant", level: float = 0.05, **options):
-    found = judge(contrasts, lines_for(contrasts, allowed), gate(rule=rule, level=level), task="small", **options)
+def judged(differences: Differences, allowed: float = 0.0, rule: str = "significant", level: float = 0.05, **options):
+    found = judge(differences, lines_for(differences, allowed), gate(rule=rule, level=level), task="small", **options)
     return list(found)
 
 
@@ -57,8 +57,8 @@ def subjects_for(drawn: np.ndarray) -> list[Subject]:
 def test_what_fails_under_a_rule_fails_under_a_stricter_one(drawn: np.ndarray, allowed: float, level: float) -> None:
     low, high = drawn.sum(axis=0) - 0.01, drawn.sum(axis=0) + 0.01
     around = [Bounds(low=a, high=b) for a, b in zip(low.tolist(), high.tolist(), strict=True)]
-    contrasts = contrasts_of(drawn, subjects_for(drawn), intervals=around)
-    point, significant, non_inferior = (judged(contrasts, allowed, rule, level, flips=50) for rule in RULES)
+    differences = differences_of(drawn, subjects_for(drawn), intervals=around)
+    point, significant, non_inferior = (judged(differences, allowed, rule, level, flips=50) for rule in RULES)
     for a, b, c in zip(significant, point, non_inferior, strict=True):
         assert b.passed <= a.passed
         assert c.passed <= b.passed
@@ -67,8 +67,8 @@ def test_what_fails_under_a_rule_fails_under_a_stricter_one(drawn: np.ndarray, a
 
 @given(columns(), st.sampled_from(RULES), st.lists(st.floats(0, 0.2), min_size=2, max_size=4).map(sorted))
 def test_who_passes_still_passes_when_more_is_allowed(drawn: np.ndarray, rule: str, bounds: list[float]) -> None:
-    contrasts = contrasts_of(drawn, subjects_for(drawn), intervals=with_intervals(drawn, 0.9))
-    outcomes = [judged(contrasts, allowed, rule, flips=50) for allowed in bounds]
+    differences = differences_of(drawn, subjects_for(drawn), intervals=with_intervals(drawn, 0.9))
+    outcomes = [judged(differences, allowed, rule, flips=50) for allowed in bounds]
     for strict, mild in pairwise(outcomes):
         assert all(one.passed <= other.passed for one, other in zip(strict, mild, strict=True))
 
@@ -77,7 +77,7 @@ def test_who_passes_still_passes_when_more_is_allowed(drawn: np.ndarray, rule: s
 def test_one_that_equals_its_base_passes(n_clusters: int, rule: str, allowed: float) -> None:
     zeros = np.zeros((n_clusters, 4))
     intervals = with_intervals(zeros, 0.9) if n_clusters > 1 else [None] * 4
-    for check in judged(contrasts_of(zeros, subjects_for(zeros), intervals=intervals), allowed, rule, flips=50):
+    for check in judged(differences_of(zeros, subjects_for(zeros), intervals=intervals), allowed, rule, flips=50):
         # What cannot be shown is not passed.
         assert check.passed == (rule != "non_inferior" or n_clusters > 1)
         assert (check.p, check.detectable) == (1, None)
@@ -88,7 +88,7 @@ def test_p_values_are_those_of_a_loop_over_all_patterns(drawn: np.ndarray, n_tas
     drawn = drawn[:7]
     assume(drawn.any(axis=0).all())
     worsening = drawn * [-1, -1, -1, 1][: drawn.shape[1]]
-    found = [check.p for check in judged(contrasts_of(drawn, subjects_for(drawn)), n_tasks=n_tasks)]
+    found = [check.p for check in judged(differences_of(drawn, subjects_for(drawn)), n_tasks=n_tasks)]
     expected = np.minimum(1, n_tasks * np.array(naive_max_t(worsening, np.positive)))
     assert found == pytest.approx(expected)
     alone = [naive_max_t(worsening[:, [i]], np.positive)[0] for i in range(drawn.shape[1])]
@@ -97,13 +97,13 @@ def test_p_values_are_those_of_a_loop_over_all_patterns(drawn: np.ndarray, n_tas
 
 @given(columns(), st.randoms(use_true_random=False))
 def test_lines_may_stand_in_any_order_among_other_differences(drawn: np.ndarray, random) -> None:
-    contrasts = contrasts_of(drawn, subjects_for(drawn))
-    lines = lines_for(contrasts, 0.001)
+    differences = differences_of(drawn, subjects_for(drawn))
+    lines = lines_for(differences, 0.001)
     floor = GateLine("floor", SUBJECTS[0], 0.4)
     other = Subject(family="aggregates", name="R@5", kind="monolingual")
-    more = replace(contrasts, each=(replace(contrasts.each[0], subject=other), *contrasts.each[::-1]))
+    more = replace(differences, each=(replace(differences.each[0], subject=other), *differences.each[::-1]))
     shuffled = random.sample([*lines, floor], len(lines) + 1)
-    one = judge(contrasts, [*lines, floor], Gate(), task="small", flips=50)
+    one = judge(differences, [*lines, floor], Gate(), task="small", flips=50)
     two = judge(more, shuffled, Gate(), task="small", flips=50)
     assert sorted(map(repr, one)) == sorted(map(repr, two))
 
@@ -112,8 +112,8 @@ def single(values: list[float], what: str, bound: float, rule: str = "significan
     """Judge one difference that clusters add up to."""
     subject = PREFERENCE if what in ("rise", "ceiling") else SUBJECTS[0]
     drawn = np.array(values)[:, None]
-    contrasts = contrasts_of(drawn, [subject], intervals=with_intervals(drawn, 0.9))
-    (check,) = judge(contrasts, [GateLine(what, subject, bound)], gate(rule=rule), task="small", **options)
+    differences = differences_of(drawn, [subject], intervals=with_intervals(drawn, 0.9))
+    (check,) = judge(differences, [GateLine(what, subject, bound)], gate(rule=rule), task="small", **options)
     return check
 
 
@@ -126,14 +126,21 @@ UNSURE = [-0.1, 0.09, -0.08, 0.08, -0.07, 0.06, -0.05, 0.05]
     [
         (CLEAR, "drop", 0.005, "point", False, "fell by .0800, only .005 is allowed"),
         (CLEAR, "drop", 0.08, "point", True, "fell by .0800, .08 is allowed"),
-        (CLEAR, "drop", 0.005, "significant", False, r"fell by .0800, only .005 is allowed, and .* \(p = 0.0039\)"),
+        (
+            CLEAR,
+            "drop",
+            0.005,
+            "significant",
+            False,
+            r"fell by .0800, only .005 is allowed: significant \(p = 0.0039\)",
+        ),
         (CLEAR, "drop", 0.1, "significant", True, "fell by .0800, .1 is allowed"),
         (CLEAR, "drop", 0.1, "non_inferior", True, "shown to be worse by less than .1: at most by .0800"),
         (CLEAR, "drop", 0.08, "non_inferior", False, "not shown to be worse by less than .08: it may be by .0800"),
         (CLEAR, "rise", 0.0, "point", True, "did not rise"),
         (CLEAR, "rise", 0.01, "non_inferior", True, "shown to be worse by less than .01: at most by .0000"),
         (UNSURE, "drop", 0.005, "point", False, "fell by .0200"),
-        (UNSURE, "drop", 0.005, "significant", True, r"fell by .0200, .* may explain it \(p = 0.4\d\)"),
+        (UNSURE, "drop", 0.005, "significant", True, r"fell by .0200, .*: not significant \(p = 0.4\d\)"),
         (UNSURE, "drop", 0.05, "non_inferior", False, "not shown to be worse by less than .05: it may be by .3800"),
         ([-v for v in CLEAR], "drop", 0.0, "significant", True, "did not fall"),
         ([-v for v in CLEAR], "rise", 0.005, "significant", False, "rose by .0800, only .005 is allowed"),
@@ -179,7 +186,7 @@ def test_nothing_is_called_worse_more_often_than_the_level_says() -> None:
             (random.standard_normal((30, 1)) + random.standard_normal((30, 12))) * random.standard_exponential((30, 1))
             for _ in range(2)
         ]
-        outcomes = [judged(contrasts_of(each), flips=199, n_tasks=n) for n in (1, 2) for each in drawn]
+        outcomes = [judged(differences_of(each), flips=199, n_tasks=n) for n in (1, 2) for each in drawn]
         failed = [any(not check.passed for check in outcome) for outcome in outcomes]
         alarms += failed[:2]
         any_task.append(any(failed[2:]))
@@ -191,7 +198,7 @@ def test_nothing_is_called_worse_more_often_than_the_level_says() -> None:
 def test_one_that_is_better_elsewhere_does_not_hide_a_drop() -> None:
     random = np.random.RandomState(1)
     drawn = 0.1 * random.standard_normal((40, 3)) + [-0.5, 0.5, 0.0]
-    found = judged(contrasts_of(drawn), 0.005, flips=999)
+    found = judged(differences_of(drawn), 0.005, flips=999)
     assert [check.passed for check in found] == [False, True, True]
 
 

@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from unit.compare.cases import COLLECTION, SUBJECTS, contrasts_of, gate, measured, skilled
+from unit.compare.cases import COLLECTION, SUBJECTS, differences_of, gate, measured, skilled
 from unit.statistics.cases import make_collection
 
-from mlbench.compare.compare import contrast_pair
+from mlbench.compare.compare import differences_of_pair
 from mlbench.compare.gate import DEFAULT
 from mlbench.compare.judge import lines_of
 from mlbench.compare.pairing import pair_up
@@ -20,7 +20,7 @@ KINDS = ("monolingual", "cross_lingual", "multilingual")
 
 
 def contrasted(*sides) -> Differences:
-    return contrast_pair(pair_up(*([side] for side in sides)), resamples=2, seed=0, confidence=0.95)
+    return differences_of_pair(pair_up(*([side] for side in sides)), resamples=2, seed=0, confidence=0.95)
 
 
 FOUND = contrasted(measured(skilled()), measured(skilled(seed=1)))
@@ -114,7 +114,7 @@ def test_what_a_task_has_not_is_told_at_once(table, missing: str) -> None:
 
 
 def test_lines_of_a_kind_that_is_not_there() -> None:
-    alone = contrasts_of(np.ones((4, 1)), SUBJECTS[:1])
+    alone = differences_of(np.ones((4, 1)), SUBJECTS[:1])
     for table in ({"drop": {"AP": {"query_languages": 1}}}, {"floor": {"AP": {"multilingual": {"*": 1}}}}):
         with pytest.raises(UserError, match=r"has not: (drop|floor) of AP"):
             lines_of(gate(**table), alone, "small")
@@ -123,7 +123,7 @@ def test_lines_of_a_kind_that_is_not_there() -> None:
 
 def test_a_row_without_topics_is_no_line() -> None:
     row = Subject(family="query_languages", name="AP", kind="monolingual", query_language="de")
-    two = contrasts_of(np.ones((4, 2)), [row, row.model_copy(update={"query_language": "en"})])
+    two = differences_of(np.ones((4, 2)), [row, row.model_copy(update={"query_language": "en"})])
     nothing = np.array([np.nan])
     empty = replace(two.each[0], n_topics=0, base=nothing, candidate=nothing, contributions=None)
     found = replace(two, each=(empty, two.each[1]))

@@ -6,7 +6,7 @@ from unit.statistics.cases import ListRanker, make_collection, random_orders, ra
 
 from mlbench.collection.languages import settings_of
 from mlbench.collection.records import Collection
-from mlbench.compare.compare import contrast_pair
+from mlbench.compare.compare import differences_of_pair
 from mlbench.compare.gate import Gate
 from mlbench.compare.judge import lines_of
 from mlbench.compare.pairing import ResultWithRanks, pair_up
@@ -103,9 +103,9 @@ def test_one_shared_language_leaves_monolingual_settings() -> None:
 
 
 def test_pools_that_a_ranker_did_not_rank_are_left_out() -> None:
-    layout = index_collection(COLLECTION)
-    lists = rank_lists(layout, ListRanker(COLLECTION, ORDERS), settings_of(COLLECTION.languages), 20, Silence())
-    ranker = measured(to_ranks(layout, lists))
+    arrays = index_collection(COLLECTION)
+    lists = rank_lists(arrays, ListRanker(COLLECTION, ORDERS), settings_of(COLLECTION.languages), 20, Silence())
+    ranker = measured(to_ranks(arrays, lists))
     assert pair_up([BASE], [ranker]).settings == settings_of(COLLECTION.languages)
     for sides in (([ranker], [measured(in_fewer(), FEWER)]), ([measured(in_fewer(), FEWER)], [ranker])):
         pair = pair_up(*sides, shared_languages=True)
@@ -119,9 +119,9 @@ def test_bias_scores_are_those_that_both_have() -> None:
 
 def test_scores_of_ranks_are_compared_between_lists_of_one_depth() -> None:
     def ranker(longest: int | None) -> ResultWithRanks:
-        layout = index_collection(COLLECTION)
+        arrays = index_collection(COLLECTION)
         lists = ListRanker(COLLECTION, ORDERS, longest)
-        return measured(to_ranks(layout, rank_lists(layout, lists, settings_of(COLLECTION.languages), 99, Silence())))
+        return measured(to_ranks(arrays, rank_lists(arrays, lists, settings_of(COLLECTION.languages), 99, Silence())))
 
     whole, every = ranker(None), BASE.result.task.bias_scores
     assert pair_up([BASE], [whole]).bias_scores == every
@@ -129,6 +129,6 @@ def test_scores_of_ranks_are_compared_between_lists_of_one_depth() -> None:
     for sides in (([BASE], [ranker(9)]), ([ranker(9)], [ranker(8)]), ([whole], [whole, ranker(9)])):
         pair = pair_up(*sides)
         assert pair.bias_scores == ("own_language_preference", "complete@100")
-        contrasts = contrast_pair(pair, resamples=2, seed=0, confidence=0.95)
+        differences = differences_of_pair(pair, resamples=2, seed=0, confidence=0.95)
         with pytest.raises(UserError, match=r"has not: rank_distance \(scores of ranks need"):
-            lines_of(Gate(ceiling={"rank_distance": 1}), contrasts, "small")
+            lines_of(Gate(ceiling={"rank_distance": 1}), differences, "small")

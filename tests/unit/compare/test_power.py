@@ -4,7 +4,7 @@ from math import inf, nan
 
 import numpy as np
 import pytest
-from unit.compare.cases import SUBJECTS, contrasts_of, gate
+from unit.compare.cases import SUBJECTS, differences_of, gate
 
 from mlbench.compare.judge import (
     GateLine,
@@ -30,9 +30,9 @@ def drawn(random: np.random.RandomState, shares: np.ndarray, worsening: float = 
 
 
 def check_of(columns: np.ndarray, shares: np.ndarray, allowed: float, rule: str, intervals=None):
-    contrasts = contrasts_of(columns, SUBJECTS[:2], shares=shares, intervals=intervals)
+    differences = differences_of(columns, SUBJECTS[:2], shares=shares, intervals=intervals)
     lines = [GateLine("drop", subject, allowed) for subject in SUBJECTS[:2]]
-    return judge(contrasts, lines, gate(rule=rule), task="small", flips=199)[0]
+    return judge(differences, lines, gate(rule=rule), task="small", flips=199)[0]
 
 
 @pytest.mark.parametrize("sizes", [np.ones(48), np.arange(1, 49), np.ones(14)], ids=["equal", "unequal", "few"])

@@ -66,16 +66,16 @@ def test_all_languages_leave_the_counts_as_they_are() -> None:
 
 def test_the_pool_of_a_ranker_is_not_that_of_fewer_languages() -> None:
     collection, orders = COLLECTIONS["several"], ORDERS["several"]
-    layout = index_collection(collection)
-    table = rank_lists(layout, ListRanker(collection, orders, 9), settings_of(LANGUAGES), 20, Silence())
-    restricted = restrict(to_ranks(layout, table), ("ar", "de"))
+    arrays = index_collection(collection)
+    table = rank_lists(arrays, ListRanker(collection, orders, 9), settings_of(LANGUAGES), 20, Silence())
+    restricted = restrict(to_ranks(arrays, table), ("ar", "de"))
     assert restricted.columns.tolist() == ["ar", "de"]
     assert can_answer(restricted, ["ar"])
     assert not can_answer(restricted, ["ar", "de"])
     settings = settings_of(("ar", "de"), ["monolingual", "cross_lingual"])
     request = ScoreRequest(settings, MEASURES, "AP", (), True, 20)
     smaller = collection.restrict(("ar", "de"))
-    layout = index_collection(smaller)
+    arrays = index_collection(smaller)
     ranker = ListRanker(smaller, filtered(orders, smaller), 9)
-    direct = to_ranks(layout, rank_lists(layout, ranker, settings, 20, Silence()))
+    direct = to_ranks(arrays, rank_lists(arrays, ranker, settings, 20, Silence()))
     assert score(restricted, request).settings == score(direct, request).settings

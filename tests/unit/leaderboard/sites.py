@@ -8,7 +8,7 @@ from unit.statistics.cases import make_collection
 from mlbench.collection.languages import TEXT_KINDS
 from mlbench.leaderboard.entries import Entry, ReportedTask, ReportedValue, sealed
 from mlbench.leaderboard.site import shown
-from mlbench.leaderboard.standings import CheckedResult, Shown, gather
+from mlbench.leaderboard.standings import BoardEntry, CheckedResult, gather
 from mlbench.ranking.ranks import Ranks
 from mlbench.reports.formatting import harmless
 from mlbench.results import Result
@@ -33,7 +33,7 @@ def entry(name: str, **about: object) -> Entry:
     return sealed(**{"name": name, "kind": kind, "title": name.upper(), **about})
 
 
-def verified(name: str, *, seed: int = 0, skill: float = 1.0, tasks: tuple[str, ...] = ("small",)) -> Shown:
+def verified(name: str, *, seed: int = 0, skill: float = 1.0, tasks: tuple[str, ...] = ("small",)) -> BoardEntry:
     about = entry(name, tasks=tasks, parameters=seed * 10**7 or None, summary="A retriever.", licence="MIT")
     return shown(about, {task: measured(task, seed=seed, skill=skill) for task in tasks})
 
@@ -48,11 +48,11 @@ def said(task: str = "small", *, aggregation: str = "macro", level: float = 0.5)
     )
 
 
-def reported(name: str, *tasks: ReportedTask) -> Shown:
+def reported(name: str, *tasks: ReportedTask) -> BoardEntry:
     return shown(entry(name, reported=tasks or (said(),), source="A paper, table 1", url="https://example.org/x"), {})
 
 
-def board() -> list[Shown]:
+def board() -> list[BoardEntry]:
     """Return entries of every kind: `ours` is best by far, `twin` and `other` differ by nothing but a seed."""
     return [
         verified("ours", seed=1, skill=4.0, tasks=("small", "sparse")),
@@ -63,11 +63,11 @@ def board() -> list[Shown]:
     ]
 
 
-def hostile() -> Shown:
+def hostile() -> BoardEntry:
     """Return an entry, and a task, whose every text tries to be more than text."""
     name = (HOSTILE + UNSEEN)[:90]
     result, ranks = measured("small", seed=4)
     spoiled = harmless(spoil(result))
     about = entry("hostile", tasks=("small",), title=name, summary=HOSTILE + UNSEEN, licence=name)
     about = about.model_copy(update={"url": "javascript:alert(1)"})
-    return Shown(harmless(about), {spoiled.task.name: CheckedResult(spoiled, gather(result, ranks))})
+    return BoardEntry(harmless(about), {spoiled.task.name: CheckedResult(spoiled, gather(result, ranks))})

@@ -135,8 +135,8 @@ def test_arrays_of_another_length_are_named(ranks: Ranks, said: str) -> None:
 
 
 def of_ranker(collection: Collection, seed: int) -> Ranks:
-    layout, ranker = index_collection(collection), ListRanker(collection, random_orders(collection, seed))
-    return to_ranks(layout, rank_lists(layout, ranker, settings_of(collection.languages), 20, Silence()))
+    arrays, ranker = index_collection(collection), ListRanker(collection, random_orders(collection, seed))
+    return to_ranks(arrays, rank_lists(arrays, ranker, settings_of(collection.languages), 20, Silence()))
 
 
 @given(seed=st.integers(0, 2**16), several=st.booleans(), by_lists=st.booleans(), size=st.sampled_from([2, 10, 40]))

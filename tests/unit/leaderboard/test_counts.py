@@ -25,9 +25,9 @@ KINDS: tuple[Kind, ...] = ("monolingual", "cross_lingual", "multilingual")
 def listed(collection: Collection, seed: int, longest: int | None, kinds: tuple[Kind, ...] = KINDS) -> Ranks:
     """Return the ranks of a ranker with random lists."""
     ranker = ListRanker(collection, random_orders(collection, seed, skill=2), longest)
-    layout = index_collection(collection)
+    arrays = index_collection(collection)
     settings = settings_of(collection.languages, kinds)
-    return to_ranks(layout, rank_lists(layout, ranker, settings, 20, Silence()))
+    return to_ranks(arrays, rank_lists(arrays, ranker, settings, 20, Silence()))
 
 
 ENCODER = ranks_of(COLLECTION, random_orders(COLLECTION, seed=1, skill=2))

@@ -11,7 +11,7 @@ from unit.leaderboard.sites import board, measured, reported, said, verified
 
 from mlbench.leaderboard.page_data import Plain, drawn_measures, entry_values, pack, script, task_values
 from mlbench.leaderboard.site import compare_all
-from mlbench.leaderboard.standings import Shown, standings
+from mlbench.leaderboard.standings import BoardEntry, standings
 
 ENTRIES = sorted(board(), key=lambda each: each.name)
 PAIRS = compare_all(ENTRIES, flips=199)
@@ -23,7 +23,7 @@ def unpacked(text: str, unit: float = 10_000) -> list[float | None]:
     return [None if value == -(2**15) else value / unit for value in whole.tolist()]
 
 
-def values(shown: Shown) -> dict[str, dict[str, Plain]]:
+def values(shown: BoardEntry) -> dict[str, dict[str, Plain]]:
     found = entry_values(shown, PAIRS)
     assert isinstance(found, dict)
     return found["tasks"]

@@ -34,9 +34,9 @@ def test_contributions_sum_to_the_numbers_of_the_result(task: str) -> None:
 
 def shallow() -> Evidence:
     """Return the evidence of a ranker whose lists are cut."""
-    layout, settings = index_collection(COLLECTION), settings_of(COLLECTION.languages)
+    arrays, settings = index_collection(COLLECTION), settings_of(COLLECTION.languages)
     ranker = ListRanker(COLLECTION, random_orders(COLLECTION, 0, skill=1.0), longest=5)
-    ranks = to_ranks(layout, rank_lists(layout, ranker, settings, 20, Silence()))
+    ranks = to_ranks(arrays, rank_lists(arrays, ranker, settings, 20, Silence()))
     return gather(honest(ranks, COLLECTION, name="small", measures=MEASURES, bias_scores=BIAS_SCORES), ranks)
 
 

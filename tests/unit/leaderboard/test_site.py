@@ -17,7 +17,7 @@ from mlbench.leaderboard import site
 from mlbench.leaderboard.columns import COLUMNS, IMAGE_COLUMNS, BoardColumn
 from mlbench.leaderboard.entries import sealed
 from mlbench.leaderboard.site import build_site, compare_all, pages, read_entries
-from mlbench.leaderboard.standings import CheckedResult, Evidence, Shown, standings, summary_columns
+from mlbench.leaderboard.standings import BoardEntry, CheckedResult, Evidence, standings, summary_columns
 from mlbench.results import Result
 
 FLIPS = 199
@@ -99,21 +99,21 @@ class TestOverview:
         assert [row[0].split()[0] for row in reported_[1:]] == ["PAPER"]
         assert [row[0].split()[0] for row in micro[1:]] == ["MICRO"]
 
-    def test_reported_numbers_have_neither_place_nor_interval(self, plain: Path) -> None:
+    def test_reported_numbers_have_neither_rank_nor_interval(self, plain: Path) -> None:
         reported_ = page(plain, "index.html").tables[1]
         assert [cell.split() for cell in reported_[1][1:4]] == [[".500"]] * 3
 
-    def test_every_column_has_place_value_and_interval(self, plain: Path) -> None:
+    def test_every_column_has_rank_value_and_interval(self, plain: Path) -> None:
         table = page(plain, "index.html").tables[0]
         assert len(table[0]) == 1 + len(COLUMNS) - len(IMAGE_COLUMNS) + 1
         for row in table[1:]:
             for cell in row[1:-1]:
-                place, value, interval = cell.split()
-                assert place[0] in "123"
+                rank, value, interval = cell.split()
+                assert rank[0] in "123"
                 assert "–" in interval
                 assert value
 
-    def test_places_tell_what_the_data_can(self, plain: Path) -> None:
+    def test_ranks_tell_what_the_data_can(self, plain: Path) -> None:
         table = page(plain, "index.html").tables[0]
         multi = [" ".join(row[3].split()[:1]) for row in table[1:]]
         assert multi == ["1", "2–3", "2–3"]
@@ -295,7 +295,7 @@ def large_result(languages: tuple[str, ...], seed: int) -> Result:
     return Result.model_validate(document)
 
 
-def large_entry(number: int) -> Shown:
+def large_entry(number: int) -> BoardEntry:
     random = np.random.RandomState(number)
     name = f"organisation-model-large-{number:02}"
     tasks = {}
@@ -325,7 +325,7 @@ def large_entry(number: int) -> Shown:
         parameters=560_142_336,
         tasks=("mlqa-r", "xquad-r"),
     )
-    return Shown(about, tasks)
+    return BoardEntry(about, tasks)
 
 
 def test_fifty_entries_take_less_than_a_megabyte() -> None:

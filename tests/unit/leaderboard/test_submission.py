@@ -178,11 +178,11 @@ def test_a_board_must_be_there(tmp_path: Path, result: Path) -> None:
 
 
 def test_a_ranker_may_be_an_entry(board: Board, tmp_path: Path) -> None:
-    layout, ranker = (
+    arrays, ranker = (
         index_collection(COLLECTION),
         ListRanker(COLLECTION, random_orders(COLLECTION, 4, skill=1), longest=11),
     )
-    ranks = to_ranks(layout, rank_lists(layout, ranker, settings_of(COLLECTION.languages), 20, Silence()))
+    ranks = to_ranks(arrays, rank_lists(arrays, ranker, settings_of(COLLECTION.languages), 20, Silence()))
     path = saved(tmp_path / "lists", ranks, retriever={"kind": "ranker", "dim": None, "similarity": None})
     checked = add(board, "lists", [path], NOTHING)
     assert checked.pairs["small"][0].settings[0].unretrieved_share is not None

@@ -19,18 +19,19 @@ Matrix = np.ndarray
 
 
 class Case(NamedTuple):
-    """Grid vectors; `edges` cut the documents, whose places are in `places`, into blocks."""
+    """Grid vectors; `edges` cut the documents, whose positions are in `positions`, into blocks."""
 
     queries: Matrix
     documents: Matrix
-    places: Matrix
+    positions: Matrix
     edges: tuple[int, ...]
     targets: tuple[tuple[int, int], ...]
 
     def blocks(self, columns: Matrix | slice = slice(None)) -> list[Block]:
         return [
             Block(
-                self.documents[low:high][np.argsort(self.places[low:high])][:, columns], np.sort(self.places[low:high])
+                self.documents[low:high][np.argsort(self.positions[low:high])][:, columns],
+                np.sort(self.positions[low:high]),
             )
             for low, high in pairwise(self.edges)
         ]
@@ -44,17 +45,17 @@ def units(vectors: Matrix) -> Matrix:
 
 
 def brute_force(case: Case, depth: int) -> Counts:
-    """Sort all documents of each query as tuples of exact score and id; here an id is minus its place."""
+    """Sort all documents of each query as tuples of exact score and id; here an id is minus its position."""
     products = units(case.queries) @ units(case.documents).T
     block_of = np.searchsorted(case.edges, np.arange(len(case.documents)), side="right") - 1
     ahead = np.zeros((len(case.targets), len(case.edges) - 1), dtype=np.int32)
     ties, top = np.zeros_like(ahead), np.full((len(case.queries), depth), -1, dtype=np.int64)
     orders = [
-        sorted(range(len(case.documents)), key=lambda d: (int(row[d]), -int(case.places[d])), reverse=True)
+        sorted(range(len(case.documents)), key=lambda d: (int(row[d]), -int(case.positions[d])), reverse=True)
         for row in products
     ]
     for query, order in enumerate(orders):
-        found = case.places[order[:depth]]
+        found = case.positions[order[:depth]]
         top[query, : len(found)] = found
     for row, (query, document) in enumerate(case.targets):
         for other in orders[query][: orders[query].index(document)]:
@@ -67,7 +68,7 @@ def brute_force(case: Case, depth: int) -> Counts:
 def count(case: Case, tiling: Tiling, columns: Matrix | slice = slice(None)) -> Counts:
     query, document = (np.array([pair[side] for pair in case.targets], dtype=np.int64) for side in (0, 1))
     queries, documents = case.queries[:, columns], case.documents[:, columns]
-    targets = Targets(query, exact_scores(queries, query, documents, document), case.places[document])
+    targets = Targets(query, exact_scores(queries, query, documents, document), case.positions[document])
     return count_ahead(np.ascontiguousarray(queries), targets, case.blocks(columns), tiling=tiling)
 
 
@@ -165,11 +166,11 @@ def cases(draw: st.DrawFn) -> Case:
     coordinates = st.sampled_from([-1.0, 0.0, 0.5, 1.0]) | st.floats(-(2.0**100), 2.0**100, width=32)
     matrix = st.integers(1, 25).flatmap(lambda rows: arrays(np.float32, (rows, dim), elements=coordinates))
     queries, documents = grid_cosine(draw(matrix)), grid_cosine(draw(matrix))
-    places = np.array(draw(st.permutations(range(len(documents)))), dtype=np.int64)
+    positions = np.array(draw(st.permutations(range(len(documents)))), dtype=np.int64)
     inner = sorted(draw(st.lists(st.integers(0, len(documents)), max_size=3)))
     pairs = st.tuples(st.integers(0, len(queries) - 1), st.integers(0, len(documents) - 1))
     targets = draw(st.sets(pairs, max_size=30))
-    return Case(queries, documents, places, (0, *inner, len(documents)), tuple(sorted(targets)))
+    return Case(queries, documents, positions, (0, *inner, len(documents)), tuple(sorted(targets)))
 
 
 @given(cases(), st.integers(1, 30), st.integers(1, 30), st.integers(1, 30), st.sampled_from([0, 1000]))
@@ -249,8 +250,10 @@ def test_dot_products_are_ordered_as_rational_numbers_are(vectors: Matrix) -> No
     rational = [[Fraction(float(x)) for x in row] for row in grid]
     exact = [[sum((a * b for a, b in zip(q, d, strict=True)), Fraction()) for d in rational] for q in rational]
     case = make_case(grid, grid, blocks=2)
-    expected = [sorted(range(len(grid)), key=lambda d: (row[d], -int(case.places[d])), reverse=True) for row in exact]
+    expected = [
+        sorted(range(len(grid)), key=lambda d: (row[d], -int(case.positions[d])), reverse=True) for row in exact
+    ]
     found = count(case, Tiling(len(grid), 2, 3, 1))
-    assert found.top.tolist() == [case.places[order].tolist() for order in expected]
+    assert found.top.tolist() == [case.positions[order].tolist() for order in expected]
     for row, (query, document) in enumerate(case.targets):
         assert found.ahead[row].sum() == expected[query].index(document)

@@ -22,71 +22,71 @@ def collection(request: pytest.FixtureRequest) -> Collection:
 
 
 def test_documents_are_numbered_in_the_order_of_ids_descending(collection: Collection) -> None:
-    layout, home = index_collection(collection), homes(collection)
-    assert list(layout.document_ids[: layout.n_documents]) == sorted(home, reverse=True)
-    for index, doc_id in enumerate(layout.document_ids[: layout.n_documents]):
-        language = collection.languages[layout.document_languages[index]]
-        assert collection.documents[language][layout.document_sources[index]].doc_id == doc_id
+    arrays, home = index_collection(collection), homes(collection)
+    assert list(arrays.document_ids[: arrays.n_documents]) == sorted(home, reverse=True)
+    for index, doc_id in enumerate(arrays.document_ids[: arrays.n_documents]):
+        language = collection.languages[arrays.document_languages[index]]
+        assert collection.documents[language][arrays.document_sources[index]].doc_id == doc_id
     for language, name in enumerate(collection.languages):
-        assert [layout.document_ids[place] for place in layout.corpus(language)] == sorted(
+        assert [arrays.document_ids[place] for place in arrays.corpus(language)] == sorted(
             (document.doc_id for document in collection.documents[name]), reverse=True
         )
 
 
 def test_each_query_has_a_row_for_each_of_its_relevant_documents(collection: Collection) -> None:
-    layout = index_collection(collection)
+    arrays = index_collection(collection)
     queries = [
-        (layout.topic_ids[topic], collection.languages[language])
-        for topic, language in zip(layout.query_topics, layout.query_languages, strict=True)
+        (arrays.topic_ids[topic], collection.languages[language])
+        for topic, language in zip(arrays.query_topics, arrays.query_languages, strict=True)
     ]
     assert queries == [
         (q.topic_id, language) for language in collection.languages for q in collection.queries[language]
     ]
     found = {
-        (*queries[query], layout.document_ids[document], int(grade))
-        for query, document, grade in zip(layout.row_queries, layout.row_documents, layout.row_grades, strict=True)
+        (*queries[query], arrays.document_ids[document], int(grade))
+        for query, document, grade in zip(arrays.row_queries, arrays.row_documents, arrays.row_grades, strict=True)
     }
     expected = {(*query, judged.doc_id, judged.grade) for query in queries for judged in collection.judgments[query[0]]}
     assert found == expected
-    assert len(layout.row_queries) == len(expected)
-    assert (np.diff(layout.row_queries) >= 0).all()
+    assert len(arrays.row_queries) == len(expected)
+    assert (np.diff(arrays.row_queries) >= 0).all()
 
 
 def test_judged_documents_that_are_missing_stand_at_the_end() -> None:
     collection = COLLECTIONS["several"]
-    layout, home = index_collection(collection), homes(collection)
+    arrays, home = index_collection(collection), homes(collection)
     judged = {j.doc_id: j.language for rows in collection.judgments.values() for j in rows}
     missing = sorted((doc_id for doc_id in judged if doc_id not in home), reverse=True)
     assert missing
-    assert list(layout.document_ids[layout.n_documents :]) == missing
-    languages = [collection.languages[index] for index in layout.document_languages[layout.n_documents :]]
+    assert list(arrays.document_ids[arrays.n_documents :]) == missing
+    languages = [collection.languages[index] for index in arrays.document_languages[arrays.n_documents :]]
     assert languages == [judged[doc_id] for doc_id in missing]
-    assert layout.present.tolist() == [layout.document_ids[index] in home for index in layout.row_documents]
-    assert len(layout.document_sources) == layout.n_documents == len(home)
+    assert arrays.present.tolist() == [arrays.document_ids[index] in home for index in arrays.row_documents]
+    assert len(arrays.document_sources) == arrays.n_documents == len(home)
 
 
 def test_topics_and_clusters_are_numbered_without_gaps(collection: Collection) -> None:
-    layout = index_collection(collection)
-    assert list(layout.topic_ids) == sorted(collection.judgments)
-    assert sorted(set(layout.topic_clusters)) == list(range(len(set(collection.clusters.values()))))
+    arrays = index_collection(collection)
+    assert list(arrays.topic_ids) == sorted(collection.judgments)
+    assert sorted(set(arrays.topic_clusters)) == list(range(len(set(collection.clusters.values()))))
     together = {}
-    for topic, cluster in zip(layout.topic_ids, layout.topic_clusters, strict=True):
+    for topic, cluster in zip(arrays.topic_ids, arrays.topic_clusters, strict=True):
         assert together.setdefault(collection.clusters[topic], cluster) == cluster
 
 
 def test_the_ranks_name_only_the_documents_they_need() -> None:
     collection = COLLECTIONS["several"]
-    layout = index_collection(collection)
+    arrays = index_collection(collection)
     table = count_orders(collection, random_orders(collection, 0), depth=2)
-    ranks = to_ranks(layout, table)
-    named = {layout.document_ids[index] for index in [*layout.row_documents, *table.top.ravel()]}
+    ranks = to_ranks(arrays, table)
+    named = {arrays.document_ids[index] for index in [*arrays.row_documents, *table.top.ravel()]}
     assert set(ranks.document_ids) == named
-    assert len(ranks.document_ids) == len(named) < layout.n_documents
+    assert len(ranks.document_ids) == len(named) < arrays.n_documents
     by_id = [ranks.document_ids[index] for index in ranks.row_documents]
-    assert by_id == [layout.document_ids[index] for index in layout.row_documents]
-    assert ranks.document_ids[ranks.top].tolist() == [[layout.document_ids[i] for i in row] for row in table.top]
-    assert (ranks.ahead[~layout.present] == MISSING).all()
-    assert (ranks.ahead[layout.present] == table.ahead).all()
+    assert by_id == [arrays.document_ids[index] for index in arrays.row_documents]
+    assert ranks.document_ids[ranks.top].tolist() == [[arrays.document_ids[i] for i in row] for row in table.top]
+    assert (ranks.ahead[~arrays.present] == MISSING).all()
+    assert (ranks.ahead[arrays.present] == table.ahead).all()
     assert ranks.cluster_unit.tolist() == ["article"]
     assert ranks.columns.tolist() == list(collection.languages)
     assert ranks.column_sizes.tolist() == [len(collection.documents[language]) for language in collection.languages]
@@ -96,17 +96,17 @@ def test_a_document_counts_where_it_lies_whatever_the_judgment_says() -> None:
     collection = make_collection(seed=0, topics=2)
     german = collection.documents["de"][0].doc_id
     moved = replace(collection, judgments={**collection.judgments, "t00": (Judgment("en", german, 1),)})
-    layout = index_collection(moved)
-    row = int(np.flatnonzero(layout.query_topics[layout.row_queries] == 0)[0])
-    assert collection.languages[layout.document_languages[layout.row_documents[row]]] == "de"
+    arrays = index_collection(moved)
+    row = int(np.flatnonzero(arrays.query_topics[arrays.row_queries] == 0)[0])
+    assert collection.languages[arrays.document_languages[arrays.row_documents[row]]] == "de"
 
 
 def test_a_collection_without_topics_or_documents() -> None:
     empty = Collection(("de", "en"), {"de": (), "en": ()}, {"de": (), "en": ()}, {}, {})
-    layout = index_collection(empty)
-    assert layout.n_documents == len(layout.topic_ids) == len(layout.row_queries) == 0
-    assert layout.corpus(0).shape == (0,)
-    ranks = to_ranks(layout, count_orders(empty, {}))
+    arrays = index_collection(empty)
+    assert arrays.n_documents == len(arrays.topic_ids) == len(arrays.row_queries) == 0
+    assert arrays.corpus(0).shape == (0,)
+    ranks = to_ranks(arrays, count_orders(empty, {}))
     assert ranks.ahead.shape == (0, 2)
     assert ranks.top.shape == (0, 20)
 

@@ -97,11 +97,11 @@ def test_ties_are_counted_by_language() -> None:
     table["en document 3"] = [0.0, 1.0]
     ties = count_encoder(collection, TableEncoder(table)).ties
     sizes = [len(collection.documents[language]) for language in collection.languages]
-    layout = index_collection(collection)
-    for row, document in enumerate(layout.row_documents):
-        own = layout.document_languages[document]
+    arrays = index_collection(collection)
+    for row, document in enumerate(arrays.row_documents):
+        own = arrays.document_languages[document]
         expected = [size - (place == own) - (collection.languages[place] == "en") for place, size in enumerate(sizes)]
-        if layout.document_ids[document] != collection.documents["en"][3].doc_id:
+        if arrays.document_ids[document] != collection.documents["en"][3].doc_id:
             expected[collection.languages.index("en")] = 13 - (collection.languages[own] == "en")
             assert ties[row].tolist() == expected
         else:
@@ -110,8 +110,8 @@ def test_ties_are_counted_by_language() -> None:
 
 def look_up(collection: Collection, ranker: ListRanker, settings: Sequence[Setting] | None = None) -> Ranks:
     asked = settings_of(collection.languages) if settings is None else settings
-    layout = index_collection(collection)
-    return to_ranks(layout, rank_lists(layout, ranker, asked, DEPTH, Silence()))
+    arrays = index_collection(collection)
+    return to_ranks(arrays, rank_lists(arrays, ranker, asked, DEPTH, Silence()))
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -33,10 +33,10 @@ def collection(n: int = 4, *, topic: str = "t{}") -> Collection:
     )
 
 
-def vectors_of(layout: IndexArrays, rows: list[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
+def vectors_of(arrays: IndexArrays, rows: list[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
     """Vectors with few values, so that many scores are equal."""
-    n = len(layout.query_topics)
-    cycled = [rows[i % len(rows)] for i in range(n + layout.n_documents)]
+    n = len(arrays.query_topics)
+    cycled = [rows[i % len(rows)] for i in range(n + arrays.n_documents)]
     grid = np.array(cycled, dtype=np.float64) / 8
     return grid[:n], grid[n:]
 
@@ -58,48 +58,48 @@ small = st.tuples(st.integers(-2, 2), st.integers(-2, 2))
 def test_lists_are_in_the_total_order(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[int, int]], depth: int, n: int
 ) -> None:
-    layout = index_collection(collection(n))
-    queries, documents = vectors_of(layout, rows)
+    arrays = index_collection(collection(n))
+    queries, documents = vectors_of(arrays, rows)
     wanted = settings_of(LANGUAGES)
     folder = tmp_path_factory.mktemp("runs")
-    with RunFiles(SaveRun(folder, depth), layout, wanted) as files:
+    with RunFiles(SaveRun(folder, depth), arrays, wanted) as files:
         save_rankings(files, queries, documents, threads=1, progress=Silence())
     assert {path.name for path in folder.iterdir()} == {
         f"{stem_of(setting)}.{ending}" for setting in wanted for ending in ("trec", "qrels")
     }
     for setting in wanted:
         lists = read_run(folder / f"{stem_of(setting)}.trec")
-        for query, (topic, language) in enumerate(zip(layout.query_topics, layout.query_languages, strict=True)):
+        for query, (topic, language) in enumerate(zip(arrays.query_topics, arrays.query_languages, strict=True)):
             if LANGUAGES[language] != setting.query_language:
                 continue
             scored = [
                 (sum(Fraction(a) * Fraction(b) for a, b in zip(queries[query], documents[i], strict=True)), doc_id)
-                for i, doc_id in enumerate(layout.document_ids)
-                if LANGUAGES[layout.document_languages[i]] in setting.document_languages
+                for i, doc_id in enumerate(arrays.document_ids)
+                if LANGUAGES[arrays.document_languages[i]] in setting.document_languages
             ]
             best = [doc_id for _, doc_id in sorted(scored, reverse=True)][:depth]
             expected = [(doc_id, str(i + 1), str(len(best) - i)) for i, doc_id in enumerate(best)]
-            assert lists[layout.topic_ids[topic]] == expected
+            assert lists[arrays.topic_ids[topic]] == expected
 
 
 def test_blocks_of_queries_do_not_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    layout = index_collection(collection(30))
+    arrays = index_collection(collection(30))
     queries, documents = (np.random.RandomState(0).randint(-3, 4, (60, 5)) / 16.0 for _ in range(2))
     written = []
     for cells in (2**21, 1):
         monkeypatch.setattr(run_files, "_CELLS", cells)
-        with RunFiles(SaveRun(tmp_path / str(cells), 7), layout, settings_of(LANGUAGES)) as files:
+        with RunFiles(SaveRun(tmp_path / str(cells), 7), arrays, settings_of(LANGUAGES)) as files:
             save_rankings(files, queries, documents, threads=2, progress=Silence())
         written.append({path.name: path.read_bytes() for path in (tmp_path / str(cells)).iterdir()})
     assert written[0] == written[1]
 
 
 def test_judgments_are_those_of_the_setting(tmp_path: Path) -> None:
-    layout = index_collection(collection(2))
-    with RunFiles(SaveRun(tmp_path), layout, settings_of(LANGUAGES)) as files:
+    arrays = index_collection(collection(2))
+    with RunFiles(SaveRun(tmp_path), arrays, settings_of(LANGUAGES)) as files:
         for setting in files.settings:
             files.write(setting, [[], []])
-    ids = {a: [document.doc_id for document in layout.collection.documents[a]] for a in LANGUAGES}
+    ids = {a: [document.doc_id for document in arrays.collection.documents[a]] for a in LANGUAGES}
     assert (tmp_path / "aa-bb.qrels").read_text() == f"t0 0 {ids['bb'][0]} 1\nt1 0 {ids['bb'][1]} 2\n"
     assert len((tmp_path / "bb-aa+bb.qrels").read_text().splitlines()) == 4
     assert (tmp_path / "aa-aa.trec").read_text() == ""
@@ -120,31 +120,31 @@ class Constant:
 
 
 def test_lists_of_a_ranker_are_written_as_given(tmp_path: Path) -> None:
-    layout, setting = index_collection(collection(2)), Setting("aa", ("bb",))
+    arrays, setting = index_collection(collection(2)), Setting("aa", ("bb",))
     ranker = Constant([["x", "y", "z"], ["y"]])
-    with RunFiles(SaveRun(tmp_path, 2), layout, [setting]) as files:
+    with RunFiles(SaveRun(tmp_path, 2), arrays, [setting]) as files:
         recorded = Recorded(ranker, files)
-        assert recorded.search(setting, layout.collection.queries["aa"], (), 9) == ranker.lists
+        assert recorded.search(setting, arrays.collection.queries["aa"], (), 9) == ranker.lists
     assert (recorded.parameters, recorded.fingerprint()) == ({"kind": "constant"}, "constant")
     assert read_run(tmp_path / "aa-bb.trec") == {"t0": [("x", "1", "2"), ("y", "2", "1")], "t1": [("y", "1", "1")]}
 
 
 def test_after_an_error_nothing_is_left(tmp_path: Path) -> None:
-    layout, setting = index_collection(collection(2)), Setting("aa", ("aa",))
-    with pytest.raises(RuntimeError), RunFiles(SaveRun(tmp_path / "new"), layout, [setting]) as files:  # noqa: PT012
+    arrays, setting = index_collection(collection(2)), Setting("aa", ("aa",))
+    with pytest.raises(RuntimeError), RunFiles(SaveRun(tmp_path / "new"), arrays, [setting]) as files:  # noqa: PT012
         files.write(setting, [["x"], ["y"]])
         raise RuntimeError
     assert list(tmp_path.iterdir()) == []
 
 
 def test_files_of_before_stay_until_all_are_whole(tmp_path: Path) -> None:
-    layout, setting = index_collection(collection(2)), Setting("aa", ("aa",))
+    arrays, setting = index_collection(collection(2)), Setting("aa", ("aa",))
     (tmp_path / "aa-aa.trec").write_text("before")
-    with pytest.raises(ValueError, match="shorter"), RunFiles(SaveRun(tmp_path), layout, [setting]) as files:
+    with pytest.raises(ValueError, match="shorter"), RunFiles(SaveRun(tmp_path), arrays, [setting]) as files:
         files.write(setting, [["x"]])
     assert [path.name for path in tmp_path.iterdir()] == ["aa-aa.trec"]
     assert (tmp_path / "aa-aa.trec").read_text() == "before"
-    with RunFiles(SaveRun(tmp_path), layout, [setting]) as files:
+    with RunFiles(SaveRun(tmp_path), arrays, [setting]) as files:
         files.write(setting, [["x"], ["y"]])
     assert read_run(tmp_path / "aa-aa.trec") == {"t0": [("x", "1", "1")], "t1": [("y", "1", "1")]}
 

@@ -82,7 +82,7 @@ def test_says_without_colour_all_that_it_says_with_it() -> None:
     coloured = "\n".join(show(make_comparison(), 100, colour=True))
     assert "\x1b[" not in plain
     assert "\x1b[" in coloured
-    for word in ("failed", "worse", "same", "-.030*"):
+    for word in ("failed", "worse", "not significant", "-.030*"):
         assert word in plain
 
 
@@ -120,7 +120,7 @@ def test_a_task_without_cross_lingual_settings_has_no_map() -> None:
 
 class TestMap:
     shown = difference_grid(make_task("t", ("de", "en", "th")))
-    map = DifferenceMap(shown.grid, shown.explained)
+    map = DifferenceMap(shown.grid, shown.significant)
 
     def draw(self, width: int, *, colour: bool = False, grid: DifferenceMap | None = None) -> list[str]:
         console = Console(
@@ -134,7 +134,7 @@ class TestMap:
         lines = {line.split()[0]: line.split()[1:] for line in self.draw(80)[2:6]}
         for (row, column), value in self.shown.grid.cells.items():
             cell = lines[row][("de", "en", "th").index(column)]
-            assert cell == whole(value) + ("*" if (row, column) in self.shown.explained else "")
+            assert cell == whole(value) + ("*" if (row, column) in self.shown.significant else "")
 
     def test_colours_show_the_sign(self) -> None:
         line = next(line for line in self.draw(80, colour=True) if "de" in line and "-" in line)
@@ -146,7 +146,7 @@ class TestMap:
     def test_is_coarser_where_that_makes_room(self) -> None:
         languages = [f"{a}{b}" for a in "a" for b in "klmnopqrstu"]
         shown = difference_grid(make_task("t", languages, fall=10))
-        large = DifferenceMap(shown.grid, shown.explained)
+        large = DifferenceMap(shown.grid, shown.significant)
         assert "in thousandths" in self.draw(120, grid=large)[0]
         narrow = self.draw(80, grid=large)
         assert "in hundredths" in narrow[0]

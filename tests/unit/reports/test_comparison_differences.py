@@ -144,7 +144,7 @@ def test_the_grid_has_every_setting_and_marks_what_is_explained() -> None:
     mean = next(row for row in summary(TASK) if row.line.kind == "multilingual")
     assert shown.grid.pool_mean() == pytest.approx(mean.size, abs=0.02)
     explained = {(a, b) for (a, b), value in shown.grid.cells.items() if abs(value) > 0.02}
-    assert shown.explained == explained != set()
+    assert shown.significant == explained != set()
 
 
 class TestPower:

@@ -13,8 +13,8 @@ from mlbench.reports.comparison.content import (
     not_compared,
     side_names,
     sides,
-    tally,
     verdict,
+    verdict_counts,
 )
 
 LANGUAGES = ("de", "en", "th")
@@ -46,9 +46,7 @@ class TestFailures:
         assert told[0] == ("xquad-r", "mAP cross fell by 0.0300 (p = 0.0003)")
         assert told[1][1].startswith("own language preference fell by 0.0400")
         assert len(told) == 3
-        assert told[2][1].startswith(
-            "mAP cross of 3 query languages fell by more than .005, and the topics asked do not explain it: de -.0"
-        )
+        assert told[2][1].startswith("mAP cross of 3 query languages fell significantly, and by more than .005: de -.0")
         assert told[2][1].count("-.0") == 3
 
     @pytest.mark.parametrize(
@@ -146,27 +144,28 @@ def test_sides_of_one_name_are_told_apart_by_their_fingerprints() -> None:
 
 
 def test_settings_are_counted_by_verdict_and_kind() -> None:
-    every, *kinds = tally(TASK)
-    assert every == "12 single settings: 0 better, 6 same, 6 worse"
+    every, *kinds = verdict_counts(TASK)
+    assert every == "12 single settings: 0 better, 6 not significant, 6 worse"
     assert kinds == [
-        "mono 0 better, 3 same, 0 worse",
-        "cross 0 better, 0 same, 6 worse",
-        "multi 0 better, 3 same, 0 worse",
+        "mono 0 better, 3 not significant, 0 worse",
+        "cross 0 better, 0 not significant, 6 worse",
+        "multi 0 better, 3 not significant, 0 worse",
     ]
-    assert tally(make_task("t", LANGUAGES, kinds=["monolingual"])) == ["3 single settings: 0 better, 3 same, 0 worse"]
+    monolingual = make_task("t", LANGUAGES, kinds=["monolingual"])
+    assert verdict_counts(monolingual) == ["3 single settings: 0 better, 3 not significant, 0 worse"]
     untested = TASK.model_copy(update={"verdicts": (None,) * len(TASK.verdicts)})
-    assert tally(untested)[0] == "12 single settings: 12 not tested"
+    assert verdict_counts(untested)[0] == "12 single settings: 12 not tested"
     empty = TASK.model_copy(update={"tests": TASK.tests.model_copy(update={"lines": ()}), "verdicts": ()})
-    assert tally(empty) == []
+    assert verdict_counts(empty) == []
 
 
 def test_how_it_was_made_is_said() -> None:
     said = how(TASK)
     assert said[0] == "95 % intervals: 2,000 resamples of 48 clusters"
-    assert said[-1].startswith("p by 10,000 sign flips of clusters")
+    assert said[-1].startswith("p by a cluster-level sign-flip permutation test (10,000 flips)")
     tests = TASK.tests.model_copy(update={"exact": True, "flips": 256, "n_base": 3, "n_candidate": 2})
     said = how(TASK.model_copy(update={"tests": tests}))
-    assert said[-2].startswith("p by all 256 sign flips")
+    assert said[-2].startswith("p by a cluster-level sign-flip permutation test (all 256 flips)")
     assert said[-1] == "topics averaged over seeds: 3 of the base, 2 of the candidate"
 
 

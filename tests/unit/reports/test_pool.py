@@ -169,7 +169,7 @@ class TestTable:
         assert labels == ["de", "th", "mean", "ceiling"]
         # R@1 finds one of two, but in the topic that has one only.
         assert lines[5].split() == ["ceiling", ".600"]
-        assert lines[-1] == "95 % intervals: 20 resamples of 5 clusters, unit topic, seed 0"
+        assert lines[-1] == "95 % intervals: 20 resamples of 5 clusters, clustered by topic, seed 0"
 
     def test_of_a_single_language_has_a_mean_of_each_kind(self, small: Small, three: Result) -> None:
         lines = show(answer_pool(three, small.ranks(), ["th"], measure="AP"), 80)

@@ -45,7 +45,7 @@ class TestCells:
         assert (cell.value, cell.interval, cell.mark) == ("4,892", "[4,562, 5,222]", "")
         assert figure_cell(self.task, "alpha 1", Quantity("nDCG@10", "multilingual")).value == "·"
 
-    def test_a_best_value_that_is_not_separable_has_another_mark(self) -> None:
+    def test_a_best_value_that_is_not_significant_has_another_mark(self) -> None:
         assert figure_cell(self.task, "alpha 0.5", Quantity("rank_distance_median", None)).mark == "~"
 
     def test_a_difference_has_sign_interval_p_and_seed_pairs(self) -> None:
@@ -76,7 +76,7 @@ class TestTable:
         text = shown(make_sweep(), 160)
         for part in (".181*", "[.161, .201]", ".180 to .182", "+.040*", "p .0007 4/4", "confounded: rows", "base"):
             assert part in text, part
-        assert "mAP cross: alpha 0.5 is best, alpha 0 second; +.020, p .0007: separable" in text
+        assert "mAP cross: alpha 0.5 is best, alpha 0 second; +.020, p .0007: significant" in text
         assert "rank distance median: alpha 0.5 is best, alpha 0 second; -250.0: not tested" in text
         assert "95 % intervals: 2,000 resamples of 48 clusters" in text
 

@@ -37,8 +37,8 @@ def average_precision(collection: Collection, orders: Orders, language: str, top
 
 
 def list_ranks(collection: Collection, orders: Orders, *, longest: int | None = None, kinds: list[Kind]) -> Ranks:
-    layout, ranker = index_collection(collection), ListRanker(collection, orders, longest)
-    return to_ranks(layout, rank_lists(layout, ranker, settings_of(collection.languages, kinds), 20, Silence()))
+    arrays, ranker = index_collection(collection), ListRanker(collection, orders, longest)
+    return to_ranks(arrays, rank_lists(arrays, ranker, settings_of(collection.languages, kinds), 20, Silence()))
 
 
 def drawn(screen: TopicScreen, width: int, *, colour: bool = False) -> str:

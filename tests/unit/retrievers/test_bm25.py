@@ -157,8 +157,8 @@ def test_keys_out_of_range(keys: dict[str, Any]) -> None:
         BM25.Settings(**keys)
 
 
-def test_locator_is_refused() -> None:
-    with pytest.raises(RetrieverError, match="bm25 takes no locator"):
+def test_a_path_is_refused() -> None:
+    with pytest.raises(RetrieverError, match="bm25 takes no path or hub id"):
         BM25.open("x", BM25.Settings(), Runtime())
 
 

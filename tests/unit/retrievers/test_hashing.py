@@ -99,8 +99,8 @@ def test_fingerprint_follows_the_keys() -> None:
     assert len({encoder(**keys).fingerprint("query") for keys in ({}, {"dim": 64}, {"n_min": 2}, {"n_max": 5})}) == 4
 
 
-def test_locator_is_refused() -> None:
-    with pytest.raises(RetrieverError, match="hashing takes no locator"):
+def test_a_path_is_refused() -> None:
+    with pytest.raises(RetrieverError, match="hashing takes no path or hub id"):
         Hashing.open("x", Hashing.Settings(), Runtime())
 
 

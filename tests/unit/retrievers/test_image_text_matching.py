@@ -19,7 +19,7 @@ from mlbench.members import reads_images
 from mlbench.open_model import open_retriever
 from mlbench.protocols import Ranker, Reranker, Runtime
 from mlbench.retrievers.image_text import encoder
-from mlbench.retrievers.image_text.matching import BegunTexts, MatchingReranker
+from mlbench.retrievers.image_text.matching import MatchingReranker, TextFeatureCache
 from mlbench.retrievers.pipelines.system import open_reranker
 
 torch = pytest.importorskip("torch")
@@ -85,8 +85,10 @@ def test_every_image_is_seen_once_in_a_call(folder: Path, images: list[Image], m
     copies = [Image(image.removeprefix("sha256:"), image.path) for image in images]
     pairs = [*every(images), *((image, caption) for caption in CAPTIONS for image in copies)]
     begun: Counter[int] = Counter()
-    tokens = BegunTexts._tokens
-    monkeypatch.setattr(BegunTexts, "_tokens", lambda texts, rows: begun.update(rows.tolist()) or tokens(texts, rows))
+    tokens = TextFeatureCache._tokens
+    monkeypatch.setattr(
+        TextFeatureCache, "_tokens", lambda texts, rows: begun.update(rows.tolist()) or tokens(texts, rows)
+    )
     reranker.score(pairs)
     assert reranker.images == len(images)
     # Once for the cosine where it is added, and once for what the images are matched with.
@@ -101,14 +103,14 @@ def test_texts_that_do_not_fit_into_memory_are_read_anew(images: list[Image], tm
     folder = save_albef(tmp_path)
     reranker = opened_reranker(folder, text_memory="0")
     read = 0
-    begin = reranker._matcher.begin
+    encode_text = reranker._matcher.encode_text
 
     def counted(features: Any) -> Any:
         nonlocal read
         read += len(features["input_ids"])
-        return begin(features)
+        return encode_text(features)
 
-    monkeypatch.setattr(reranker, "_matcher", replace(reranker._matcher, begin=counted))
+    monkeypatch.setattr(reranker, "_matcher", replace(reranker._matcher, encode_text=counted))
     reranker.score(every(images))
     # The first batch is found too large; then all texts for each of the images.
     assert read == len(CAPTIONS) * (1 + len(images))

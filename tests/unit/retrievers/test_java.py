@@ -88,7 +88,7 @@ def test_a_wheel_without_its_archive(monkeypatch: pytest.MonkeyPatch, tmp_path: 
 
 
 def test_one_java_for_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    machine = lucene.Machine(Java(Path("jdk"), "21", "java"), "512m", Path("a.jar"))
+    machine = lucene.JavaMachine(Java(Path("jdk"), "21", "java"), "512m", Path("a.jar"))
     monkeypatch.setattr(lucene, "_running", machine)
     assert lucene.start_java("512m") is machine
     with pytest.raises(RetrieverError, match="runs a Java with a heap of 512m: for one of 4g, start another process"):

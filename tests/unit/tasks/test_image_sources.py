@@ -12,7 +12,7 @@ from test_task_files import Behaviour, Heard, served
 
 from mlbench.collection.languages import IMAGE
 from mlbench.errors import DataError, InvalidTask
-from mlbench.evaluation.cache_contents import kept_data
+from mlbench.evaluation.cache_contents import downloaded_data
 from mlbench.tasks import files
 from mlbench.tasks.files import ImageSources
 from mlbench.tasks.load import load_collection, provide_images
@@ -303,6 +303,6 @@ def test_downloaded_archives_are_known_by_the_tasks_that_read_them(tmp_path: Pat
     for path in ("data/coco/val2014.zip", "data/xtd10/images/a.jpg"):
         (tmp_path / path).parent.mkdir(parents=True)
         (tmp_path / path).write_bytes(b"x")
-    coco, xtd10 = kept_data(tmp_path)
+    coco, xtd10 = downloaded_data(tmp_path)
     assert coco.tasks == ("coco-captions", "flickr30k", "xflickrco", "xtd10")
     assert xtd10.tasks == ("xtd10",)

@@ -18,7 +18,7 @@ from mlbench.training.data import RowSelection, image_pairs
 from mlbench.training.index import ABSENT
 from mlbench.training.recipe import Recipe
 from mlbench.training.sampler import Batch
-from mlbench.training.train import tally_of
+from mlbench.training.train import batch_statistics_of
 
 pytest.importorskip("datasets")
 
@@ -119,7 +119,7 @@ def test_arms_see_the_same_rows(root: Path, batches: dict[str, Any]) -> None:
     for number in range(50):
         assert one.batch(number).rows.tolist() == other.batch(number).rows.tolist()
     digests = {
-        tally_of(recipe, read_images(recipe), 50).rows_digest
+        batch_statistics_of(recipe, read_images(recipe), 50).rows_digest
         for recipe in (image_recipe(root, batches=MONO), image_recipe(root, batches=batches))
     }
     assert len(digests) == 1
@@ -156,7 +156,7 @@ class TestShares:
 
     def test_of_nothing(self, root: Path) -> None:
         recipe = image_recipe(root, image_share={"th": 0.0}, batches={"captions": 0.3})
-        counted = tally_of(recipe, read_images(recipe), 200)
+        counted = batch_statistics_of(recipe, read_images(recipe), 200)
         thai = CORPORA.index("th")
         assert {kind: bool(numbers[thai]) for kind, numbers in counted.drawn.items()} == {
             "captions": True,
@@ -183,7 +183,7 @@ def test_a_language_without_a_caption_of_an_image(root: Path) -> None:
 def test_tally_counts_languages_by_kind(root: Path) -> None:
     recipe = image_recipe(root, batches={"captions": 0.5, "mixed": 0.5, "size": 5})
     data = read_images(recipe)
-    counted = tally_of(recipe, data, 300)
+    counted = batch_statistics_of(recipe, data, 300)
     expected: dict[str, Counter[str]] = {}
     for batch in data.examples(recipe).sampler.batches(0, 300):
         numbers = np.append(batch.query_languages, batch.document_languages).tolist()

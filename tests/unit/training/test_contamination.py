@@ -15,9 +15,9 @@ from mlbench.training.contamination import (
     Findings,
     Hit,
     Kind,
-    Looked,
     Origin,
     Probe,
+    SearchedTexts,
     TextLocation,
     Threshold,
     load_texts,
@@ -100,7 +100,7 @@ def test_short_strings_are_counted_only(length: int, found: bool) -> None:
     findings = Probe.of(evaluated("question", text, "?")).scan(training(text, f"{text} and more", "none", "!"))
     assert len(findings.hits) == (2 if found else 0)
     assert findings.short_equal == (0 if found else 1)
-    assert findings.evaluated == {("own", "question"): Looked(1, 1) if found else Looked(0, 2)}
+    assert findings.evaluated == {("own", "question"): SearchedTexts(1, 1) if found else SearchedTexts(0, 2)}
 
 
 @pytest.mark.parametrize(

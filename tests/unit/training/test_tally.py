@@ -9,7 +9,7 @@ from row_cases import index_of, pairs, texts
 
 from mlbench.training.index import RowIndex
 from mlbench.training.recipe_tables import Batches
-from mlbench.training.sampler import BatchSampler, DatasetUse, Tally, tally
+from mlbench.training.sampler import BatchSampler, BatchStatistics, DatasetUse, batch_statistics
 
 LANGUAGES = ("de", "en", "fr")
 
@@ -21,9 +21,11 @@ def parallel(tmp_path_factory: pytest.TempPathFactory) -> RowIndex:
         return index_of(tmp_path_factory.mktemp("rows"), texts(60, LANGUAGES), LANGUAGES)
 
 
-def counted(index: RowIndex, n: int = 50, *, overlap: float = 0.5, seed: int = 1, **settings: object) -> Tally:
+def counted(
+    index: RowIndex, n: int = 50, *, overlap: float = 0.5, seed: int = 1, **settings: object
+) -> BatchStatistics:
     sampler = BatchSampler([index], Batches(size=8, **settings), overlap=overlap, seed=seed)  # type: ignore[arg-type]
-    return tally(sampler, n, [index], languages=LANGUAGES, names=["rows"])
+    return batch_statistics(sampler, n, [index], languages=LANGUAGES, names=["rows"])
 
 
 def test_counts_as_one_would_by_hand(tmp_path: Path) -> None:
@@ -31,7 +33,7 @@ def test_counts_as_one_would_by_hand(tmp_path: Path) -> None:
     (tmp_path / "more").mkdir()
     second = index_of(tmp_path / "more", pairs(40, ["de", "en"], ["en"]), LANGUAGES)
     sampler = BatchSampler([first, second], Batches(size=8, alpha=0.3), seed=5)
-    found = tally(sampler, 80, [first, second], languages=LANGUAGES, names=["texts", "pairs"])
+    found = batch_statistics(sampler, 80, [first, second], languages=LANGUAGES, names=["texts", "pairs"])
     kinds: Counter[str] = Counter()
     queries: Counter[tuple[str, str]] = Counter()
     documents: Counter[tuple[str, str]] = Counter()

@@ -12,9 +12,9 @@ from mlbench.errors import EngineError
 from mlbench.evaluation.distributed.dispatch import (
     HASTE,
     LOSSES,
-    Answered,
-    Lost,
-    Ready,
+    ItemDone,
+    WorkerLost,
+    WorkerReady,
     WorkQueue,
     dispatch,
 )
@@ -35,7 +35,7 @@ class Simulation:
         self.hired = set(range(workers))
         self._fate, self._starts = fate, starts
         self._order, self._start = count(), count()
-        self._events: list[tuple[float, int, Ready | Answered[str] | Lost]] = []
+        self._events: list[tuple[float, int, WorkerReady | ItemDone[str] | WorkerLost]] = []
         for worker in range(workers):
             self.replace(worker)
 
@@ -45,16 +45,16 @@ class Simulation:
     def replace(self, worker: int) -> None:
         self.hired.add(worker)
         starts = self._starts(next(self._start))
-        self._later(1.0, Ready(worker) if starts else Lost(worker, "fell over"))
+        self._later(1.0, WorkerReady(worker) if starts else WorkerLost(worker, "fell over"))
 
     def give(self, worker: int, item: str) -> None:
         attempt = self.attempts[item]
         self.attempts[item] += 1
         self.given.append((self.now, worker, item))
         seconds, lost = self._fate(item, attempt)
-        self._later(seconds, Lost(worker, "fell over") if lost else Answered(worker, item.upper()))
+        self._later(seconds, WorkerLost(worker, "fell over") if lost else ItemDone(worker, item.upper()))
 
-    def wait(self, seconds: float | None) -> Sequence[Ready | Answered[str] | Lost]:
+    def wait(self, seconds: float | None) -> Sequence[WorkerReady | ItemDone[str] | WorkerLost]:
         time = self._events[0][0] if self._events else inf
         assert min(time, inf if seconds is None else self.now + seconds) < inf, "this would never end"
         if seconds is not None and self.now + seconds < time:
@@ -64,10 +64,10 @@ class Simulation:
         happened = []
         while self._events and self._events[0][0] == time:
             happened.append(heapq.heappop(self._events)[2])
-        self.hired -= {event.worker for event in happened if isinstance(event, Lost)}
+        self.hired -= {event.worker for event in happened if isinstance(event, WorkerLost)}
         return happened
 
-    def _later(self, seconds: float, event: Ready | Answered[str] | Lost) -> None:
+    def _later(self, seconds: float, event: WorkerReady | ItemDone[str] | WorkerLost) -> None:
         heapq.heappush(self._events, (self.now + seconds, next(self._order), event))
 
     def run(self, items: Sequence[str], notes: list[str] | None = None) -> list[tuple[int, str]]:

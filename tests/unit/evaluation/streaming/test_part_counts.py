@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlbench.evaluation.streaming.counts import PartCounts, Tops
+from mlbench.evaluation.streaming.counts import PartCounts, TopDocuments
 
 DEPTH = 4
 Lists = list[list[tuple[float, str]]]
@@ -20,16 +20,16 @@ def best(pairs: list[tuple[float, str]]) -> list[tuple[float, str]]:
     return sorted(pairs, reverse=True)[:DEPTH]
 
 
-def tops_of(lists: Lists) -> Tops:
-    tops = Tops.empty(len(lists), DEPTH)
+def tops_of(lists: Lists) -> TopDocuments:
+    tops = TopDocuments.empty(len(lists), DEPTH)
     doc_ids = tops.doc_ids.astype("<U4")
     for number, pairs in enumerate(lists):
         for place, (score, doc_id) in enumerate(best(pairs)):
             tops.scores[number, place], doc_ids[number, place] = score, doc_id
-    return Tops(tops.scores, doc_ids)
+    return TopDocuments(tops.scores, doc_ids)
 
 
-def lists_of(tops: Tops) -> Lists:
+def lists_of(tops: TopDocuments) -> Lists:
     return [
         [(score, doc_id) for score, doc_id in zip(scores, doc_ids, strict=True) if doc_id]
         for scores, doc_ids in zip(tops.scores.tolist(), tops.doc_ids.tolist(), strict=True)
@@ -43,7 +43,7 @@ def test_merged_tops_are_the_top_of_all(queries: list[tuple[list[tuple[float, in
     seconds = [whole[cut:] for whole, (_, cut) in zip(wholes, queries, strict=True)]
     merged = tops_of(firsts).merge(tops_of(seconds))
     assert lists_of(merged) == [best(whole) for whole in wholes]
-    assert lists_of(merged.merge(Tops.empty(len(queries), DEPTH))) == lists_of(merged)
+    assert lists_of(merged.merge(TopDocuments.empty(len(queries), DEPTH))) == lists_of(merged)
 
 
 def counts(seed: int) -> PartCounts:

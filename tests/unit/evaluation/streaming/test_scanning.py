@@ -12,13 +12,13 @@ from unit.evaluation.streaming.shards_in_memory import ListShard, list_shard
 from mlbench.collection.records import Document, LineDigest, document_line
 from mlbench.errors import DataError
 from mlbench.evaluation.streaming import corpus
-from mlbench.evaluation.streaming.corpus import Scan, Scanned, Scanner, check_repeats, hash_id
+from mlbench.evaluation.streaming.corpus import FingerprintedShard, Scan, Scanner, check_repeats, hash_id
 from mlbench.evaluation.streaming.resume import WorkFolder
 from mlbench.protocols import Silence
 
 
 def scan(shard: ListShard, wanted: frozenset[str] = frozenset()) -> Scan:
-    return Scanner("toy", {"sw": wanted})(Scanned(shard, shard.fingerprint()))
+    return Scanner("toy", {"sw": wanted})(FingerprintedShard(shard, shard.fingerprint()))
 
 
 def test_a_scan_counts_digests_and_finds() -> None:

@@ -52,28 +52,30 @@ def fused(folder: Path, systems: str, more: str = "") -> Composite:
 def test_an_encoders_lists_are_in_the_exact_order(seed: int, similarity: Similarity, prepared: bool) -> None:
     collection = make_collection(seed, several=True, documents=40)
     encoder = ToyEncoder(seed, similarity, dim=3)
-    layout, settings = index_collection(collection), settings_of(collection.languages)
+    arrays, settings = index_collection(collection), settings_of(collection.languages)
     embeddings = embed(encoder, texts_of(collection), None, Silence())
-    counted = rank_vectors(layout, embeddings, similarity, Tiling(depth=20), Silence())
-    queries, documents = grid_vectors(layout, embeddings, similarity)
+    counted = rank_vectors(arrays, embeddings, similarity, Tiling(depth=20), Silence())
+    queries, documents = grid_vectors(arrays, embeddings, similarity)
     lists = EncoderLists(LoadedModel(encoder, "toy"), threads=2)
     if prepared:
         lists.prepare(texts_of(collection), None, Silence())
         toys.ENCODED.clear()
-    table = rank_lists(layout, lists, settings, 20, Silence())
+    table = rank_lists(arrays, lists, settings, 20, Silence())
     assert (toys.ENCODED.total() == 0) == prepared
     everything = table.columns.index(collection.languages)
     assert (table.ahead[:, everything] == counted.ahead.sum(axis=1)).all()
     assert (table.top == counted.top).all()
     for column, language in enumerate(collection.languages):
-        own = layout.document_languages[layout.row_documents[layout.present]] == column
+        own = arrays.document_languages[arrays.row_documents[arrays.present]] == column
         assert (table.ahead[own, table.columns.index((language,))] == counted.ahead[own, column]).all()
     assert counted.ties.any()  # Otherwise the order of ties would not be tested.
-    block = Block(documents, layout.corpus(0))
-    nothing = Targets(layout.row_queries[:0], documents[:0, 0], layout.row_queries[:0])
-    top = count_ahead(queries[:1], nothing, [Block(documents[block.places], block.places)], tiling=Tiling(depth=7)).top
+    block = Block(documents, arrays.corpus(0))
+    nothing = Targets(arrays.row_queries[:0], documents[:0, 0], arrays.row_queries[:0])
+    top = count_ahead(
+        queries[:1], nothing, [Block(documents[block.positions], block.positions)], tiling=Tiling(depth=7)
+    ).top
     [found] = lists.search(settings[0], collection.queries["ar"][:1], collection.documents["ar"], 7)
-    assert found == [layout.document_ids[place] for place in top[0]]
+    assert found == [arrays.document_ids[place] for place in top[0]]
 
 
 def test_no_queries_and_no_documents() -> None:

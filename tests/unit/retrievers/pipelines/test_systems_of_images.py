@@ -59,14 +59,14 @@ def reranking(first: OpenedPart, reranker: ToyReranker, n: int = 50) -> RerankRa
 def test_an_encoders_lists_count_as_its_vectors_do(similarity: Similarity, prepared: bool) -> None:
     encoder = Drawn(dim=3)
     encoder.similarity = similarity  # type: ignore[misc]
-    layout, texts = index_collection(COLLECTION), texts_of(COLLECTION)
-    counted = rank_vectors(layout, embed(encoder, texts, None, Silence()), similarity, Tiling(depth=20), Silence())
+    arrays, texts = index_collection(COLLECTION), texts_of(COLLECTION)
+    counted = rank_vectors(arrays, embed(encoder, texts, None, Silence()), similarity, Tiling(depth=20), Silence())
     lists = EncoderLists(LoadedModel(encoder, "drawn"), threads=2)
     assert reads_images(lists)
     if prepared:
         lists.prepare(texts, None, Silence())
         encoder.encoded = dict.fromkeys(encoder.encoded, 0)
-    table = rank_lists(layout, lists, SETTINGS, 20, Silence())
+    table = rank_lists(arrays, lists, SETTINGS, 20, Silence())
     assert (sum(encoder.encoded.values()) == 0) == prepared
     for column, languages in enumerate(table.columns):
         asked = table.ahead[:, column] >= 0

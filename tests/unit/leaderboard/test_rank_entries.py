@@ -1,4 +1,4 @@
-"""Places of entries: how many are significantly better, and how many worse."""
+"""Ranks of entries: how many are significantly better, and how many worse."""
 
 from itertools import combinations, product
 
@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from mlbench.leaderboard.standings import RankRange, place
+from mlbench.leaderboard.standings import RankRange, rank_entries
 
 
 def entries(*levels: float, clusters: int = 40, spread: float = 0.1) -> list[np.ndarray]:
@@ -19,30 +19,34 @@ def entries(*levels: float, clusters: int = 40, spread: float = 0.1) -> list[np.
 
 
 def test_entries_far_apart_are_in_order() -> None:
-    assert place(entries(0.1, 0.9, 0.5)) == (RankRange(3, 3), RankRange(1, 1), RankRange(2, 2))
+    assert rank_entries(entries(0.1, 0.9, 0.5)) == (RankRange(3, 3), RankRange(1, 1), RankRange(2, 2))
 
 
 def test_the_lower_may_be_the_better() -> None:
-    assert place(entries(0.1, 0.9, 0.5), lower_is_better=True) == (RankRange(1, 1), RankRange(3, 3), RankRange(2, 2))
+    assert rank_entries(entries(0.1, 0.9, 0.5), lower_is_better=True) == (
+        RankRange(1, 1),
+        RankRange(3, 3),
+        RankRange(2, 2),
+    )
 
 
-def test_what_the_data_cannot_tell_apart_shares_its_places() -> None:
-    assert place(entries(0.5, 0.501, 0.9)) == (RankRange(2, 3), RankRange(2, 3), RankRange(1, 1))
+def test_what_the_data_cannot_tell_apart_shares_its_ranks() -> None:
+    assert rank_entries(entries(0.5, 0.501, 0.9)) == (RankRange(2, 3), RankRange(2, 3), RankRange(1, 1))
 
 
 def test_equal_entries_are_level() -> None:
     one = entries(0.5)[0]
-    assert place([one, one, one]) == (RankRange(1, 3),) * 3
+    assert rank_entries([one, one, one]) == (RankRange(1, 3),) * 3
 
 
 @pytest.mark.parametrize(("given_", "expected"), [([], ()), (entries(0.5), (RankRange(1, 1),))])
 def test_few_entries(given_: list[np.ndarray], expected: tuple[RankRange, ...]) -> None:
-    assert place(given_) == expected
+    assert rank_entries(given_) == expected
 
 
-def test_an_entry_without_topics_has_no_place_and_takes_none() -> None:
+def test_an_entry_without_topics_has_no_rank_and_takes_none() -> None:
     one, other = entries(0.1, 0.9)
-    assert place([one, np.full(40, np.nan), other]) == (RankRange(2, 2), None, RankRange(1, 1))
+    assert rank_entries([one, np.full(40, np.nan), other]) == (RankRange(2, 2), None, RankRange(1, 1))
 
 
 def naive(columns: list[np.ndarray], level: float) -> list[tuple[int, int]]:
@@ -72,10 +76,10 @@ def naive(columns: list[np.ndarray], level: float) -> list[tuple[int, int]]:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_places_agree_with_a_loop_over_all_patterns(seed: int) -> None:
+def test_ranks_agree_with_a_loop_over_all_patterns(seed: int) -> None:
     random = np.random.RandomState(seed)
     columns = [random.standard_normal(8) + level for level in (0.0, 0.2, 1.5, 3.0)]
-    found = place(columns, level=0.2)
+    found = rank_entries(columns, level=0.2)
     assert [(each.rank, each.last) for each in found if each] == naive(columns, 0.2)
     assert len({(each.rank, each.last) for each in found if each}) > 1
 
@@ -84,17 +88,17 @@ def test_places_agree_with_a_loop_over_all_patterns(seed: int) -> None:
     arrays(np.float64, st.tuples(st.integers(1, 6), st.integers(1, 12)), elements=st.integers(-4, 4)),
     st.randoms(use_true_random=False),
 )
-def test_what_holds_for_all_places(columns: np.ndarray, random: object) -> None:
-    found = place(list(columns), flips=99, level=0.3)
+def test_what_holds_for_all_ranks(columns: np.ndarray, random: object) -> None:
+    found = rank_entries(list(columns), flips=99, level=0.3)
     assert all(each is not None and 1 <= each.rank <= each.last <= len(columns) for each in found)
     # Somebody is first and somebody is last, however the others stand.
     assert min(each.rank for each in found if each) == 1
     assert max(each.last for each in found if each) == len(columns)
     order = list(range(len(columns)))
     random.shuffle(order)  # type: ignore[attr-defined]
-    shuffled = place([columns[index] for index in order], flips=99, level=0.3)
+    shuffled = rank_entries([columns[index] for index in order], flips=99, level=0.3)
     assert shuffled == tuple(found[index] for index in order)
-    turned = place(list(-columns), flips=99, level=0.3, lower_is_better=True)
+    turned = rank_entries(list(-columns), flips=99, level=0.3, lower_is_better=True)
     assert turned == found
 
 
@@ -104,7 +108,7 @@ def test_entries_that_do_not_differ_are_seldom_told_apart() -> None:
     false = 0
     for _ in range(tries):
         topics = random.standard_t(3, size=30)
-        found = place(list(topics + random.standard_t(3, size=(6, 30))), flips=199)
+        found = rank_entries(list(topics + random.standard_t(3, size=(6, 30))), flips=199)
         false += any(each is not None and each.rank > 1 for each in found)
     # Within three standard errors of the level of .05.
     assert 0 < false / tries < 0.05 + 3 * (0.05 * 0.95 / tries) ** 0.5
