@@ -32,6 +32,8 @@ from mlbench.retrievers.pipelines.declaration import Index, parse_index
 from mlbench.tasks.task import Task, load_task
 
 _CANDIDATE = "this run"
+DEFAULT_MODEL = "static"
+DEFAULT_TASK = "mini"
 
 
 @dataclass(frozen=True)
@@ -45,46 +47,6 @@ class BaseAndGate:
         """Compare the results that a run has written."""
         options = CompareOptions(resamples=resamples, seed=seed)
         return compare_systems(self.base, read_side(_CANDIDATE, paths), self.gate, options)
-
-
-def open_against(
-    base: str, gate: Path | None, tasks: Sequence[Task], *, languages: Sequence[str] | None, limit: int | None
-) -> BaseAndGate:
-    """Read the base of a run of these tasks.
-
-    Raises `UserError` where it can be told before the run that the two could not be compared.
-    """
-    against = BaseAndGate(find_side(base), load_gate(gate))
-    known = against.base.by_task
-    if not any(task.name in known for task in tasks):
-        raise UserError(f"--against {base}: it has {', '.join(known)}, and none of the tasks of this run")
-    for task in tasks:
-        for measured in known.get(task.name, ())[:1]:
-            stated = measured.result.task
-            expected = stated.model_copy(
-                update={
-                    "version": task.version,
-                    "limit": limit,
-                    "languages": task.languages if languages is None else tuple(sorted(set(languages))),
-                    "measures": task.measures,
-                    "primary_measure": task.primary_measure,
-                }
-            )
-            if reason := why_incomparable(stated, expected, frozenset(stated.languages)):
-                raise UserError(f"--against {base}: {task.name} could not be compared: {reason}")
-    return against
-
-
-DEFAULT_MODEL = "static"
-DEFAULT_TASK = "mini"
-
-
-def _indexes(context: click.Context, parameter: click.Parameter, texts: Sequence[str]) -> list[Index]:
-    indexes = [parse_index(text) for text in texts]
-    for text, index in zip(texts, indexes, strict=True):
-        if indexes.count(index) > 1:
-            raise UserError(f"--index {text} is there twice: its results would have one name")
-    return indexes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +74,14 @@ class RunArguments:
     allow_pickle: bool
     trust_remote_code: bool
     as_json: bool
+
+
+def _indexes(context: click.Context, parameter: click.Parameter, texts: Sequence[str]) -> list[Index]:
+    indexes = [parse_index(text) for text in texts]
+    for text, index in zip(texts, indexes, strict=True):
+        if indexes.count(index) > 1:
+            raise UserError(f"--index {text} is there twice: its results would have one name")
+    return indexes
 
 
 @click.command(
@@ -276,12 +246,6 @@ def _check(request: RunArguments, models: Sequence[str], tasks: Sequence[str]) -
         raise UserError("--gate judges what is compared: add --against BASE")
 
 
-def _against(request: RunArguments, tasks: Sequence[Task]) -> BaseAndGate | None:
-    if request.against is None:
-        return None
-    return open_against(request.against, request.gate, tasks, languages=request.languages, limit=request.limit)
-
-
 def _options(request: RunArguments, progress: Progress) -> Options:
     return Options(
         settings=request.settings,
@@ -306,3 +270,37 @@ def _resources(request: RunArguments) -> Resources:
         # Each worker has a device of its own, where it is one that can be counted.
         accelerators=(request.device or "").partition(":")[0] in ("cuda", "xpu"),
     )
+
+
+def _against(request: RunArguments, tasks: Sequence[Task]) -> BaseAndGate | None:
+    if request.against is None:
+        return None
+    return open_against(request.against, request.gate, tasks, languages=request.languages, limit=request.limit)
+
+
+def open_against(
+    base: str, gate: Path | None, tasks: Sequence[Task], *, languages: Sequence[str] | None, limit: int | None
+) -> BaseAndGate:
+    """Read the base of a run of these tasks.
+
+    Raises `UserError` where it can be told before the run that the two could not be compared.
+    """
+    against = BaseAndGate(find_side(base), load_gate(gate))
+    known = against.base.by_task
+    if not any(task.name in known for task in tasks):
+        raise UserError(f"--against {base}: it has {', '.join(known)}, and none of the tasks of this run")
+    for task in tasks:
+        for measured in known.get(task.name, ())[:1]:
+            stated = measured.result.task
+            expected = stated.model_copy(
+                update={
+                    "version": task.version,
+                    "limit": limit,
+                    "languages": task.languages if languages is None else tuple(sorted(set(languages))),
+                    "measures": task.measures,
+                    "primary_measure": task.primary_measure,
+                }
+            )
+            if reason := why_incomparable(stated, expected, frozenset(stated.languages)):
+                raise UserError(f"--against {base}: {task.name} could not be compared: {reason}")
+    return against

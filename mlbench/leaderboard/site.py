@@ -37,6 +37,13 @@ from mlbench.statistics.paired_tests import FLIPS
 from mlbench.tasks.task import load_task, task_names
 from mlbench.version import __version__
 
+MARK = "assets/leaderboard.css"
+"""The file by which a folder is known as a site, which may be replaced."""
+_ASSETS = (".css", ".js", ".svg")
+_SIZES = (10_000_000, 150_000_000, 600_000_000, 2_000_000_000)
+Pairs = Mapping[str, Mapping[tuple[str, str], EntryPair]]
+"""By task, and by the names of the first and the second entry."""
+
 
 @dataclass(frozen=True)
 class TaskNote:
@@ -71,50 +78,6 @@ class About:
     captions: Sequence[Term]
 
 
-def about(every: Sequence[Standings]) -> About:
-    """Return what is explained of these tasks; measures of texts and bias scores are always explained."""
-    families = {name.partition("@")[0]: name for name in EXPLANATIONS}
-    has_images = any(each.result and each.result.image_text for each in every)
-    measures = []
-    shown = (*MEASURES, *(IMAGE_MEASURES if has_images else ()))
-    for name in dict.fromkeys(families[measure.partition("@")[0]] for measure in shown):
-        each = EXPLANATIONS[name]
-        measures.append(Term(name, title(name), each.summary, each.formula, each.source))
-    scores = [Term(name, name, each.summary, each.formula, each.source) for name, each in BIAS_SCORES.items()]
-    captions = [
-        Term(name, spoken(name), each.summary, each.formula, each.source)
-        for name, each in CAPTIONS.items()
-        if has_images
-    ]
-    return About([_task_note(standings) for standings in every if standings.result], measures, scores, captions)
-
-
-def _task_note(standings: Standings) -> TaskNote:
-    shipped = load_task(standings.task) if standings.task in task_names() else None
-    return TaskNote(
-        name=standings.task,
-        facts=facts(standings),
-        fingerprint=standings.result.task.fingerprint if standings.result else "",
-        licence=shipped.licence if shipped else "",
-        licence_url=shipped.licence_url if shipped else "",
-        homepage=shipped.homepage if shipped else "",
-    )
-
-
-MARK = "assets/leaderboard.css"
-"""The file by which a folder is known as a site, which may be replaced."""
-_ASSETS = (".css", ".js", ".svg")
-_SIZES = (10_000_000, 150_000_000, 600_000_000, 2_000_000_000)
-Pairs = Mapping[str, Mapping[tuple[str, str], EntryPair]]
-"""By task, and by the names of the first and the second entry."""
-
-
-def shown(entry: Entry, pairs: Mapping[str, tuple[Result, Ranks]]) -> BoardEntry:
-    """Return a checked entry as the site shows it; `pairs` are its results and ranks by task, none if reported."""
-    tasks = {task: CheckedResult(harmless(result), gather(result, ranks)) for task, (result, ranks) in pairs.items()}
-    return BoardEntry(harmless(entry), tasks)
-
-
 def read_entries(board: Board, *, progress: Progress | None = None) -> list[BoardEntry]:
     """Check every entry of a board, and return them; raises `RefusedEntry` for the first that fails."""
     told = progress or Silence()
@@ -146,18 +109,13 @@ def build_site(
             path.write_bytes(content)
 
 
-def compare_all(entries: Sequence[BoardEntry], *, flips: int = FLIPS, progress: Progress | None = None) -> Pairs:
-    """Compare every two entries on every task that both have."""
-    told = progress or Silence()
-    tasks = sorted({task for each in entries for task in each.tasks})
-    found: dict[str, dict[tuple[str, str], EntryPair]] = {}
-    told.start("compare", len(tasks))
-    for task in tasks:
-        measured = {each.name: each.tasks[task].evidence for each in entries if task in each.tasks}
-        found[task] = compare_pairs(measured, flips=flips)
-        told.advance(1)
-    told.finish()
-    return found
+def _files(entries: Sequence[BoardEntry], flips: int, progress: Progress) -> Iterator[tuple[str, bytes]]:
+    ordered = sorted(entries, key=lambda each: each.name)
+    for asset in files("mlbench.leaderboard").joinpath("assets").iterdir():
+        if asset.name.endswith(_ASSETS):
+            yield f"assets/{asset.name}", asset.read_bytes()
+    for name, text in pages(ordered, compare_all(ordered, flips=flips, progress=progress), flips=flips):
+        yield name, text.encode()
 
 
 def pages(entries: Sequence[BoardEntry], pairs: Pairs, *, flips: int = FLIPS) -> Iterator[tuple[str, str]]:
@@ -190,13 +148,54 @@ def pages(entries: Sequence[BoardEntry], pairs: Pairs, *, flips: int = FLIPS) ->
         yield f"entries/{each.name}.js", script("board.know", each.name, entry_values(each, pairs))
 
 
-def _files(entries: Sequence[BoardEntry], flips: int, progress: Progress) -> Iterator[tuple[str, bytes]]:
-    ordered = sorted(entries, key=lambda each: each.name)
-    for asset in files("mlbench.leaderboard").joinpath("assets").iterdir():
-        if asset.name.endswith(_ASSETS):
-            yield f"assets/{asset.name}", asset.read_bytes()
-    for name, text in pages(ordered, compare_all(ordered, flips=flips, progress=progress), flips=flips):
-        yield name, text.encode()
+def compare_all(entries: Sequence[BoardEntry], *, flips: int = FLIPS, progress: Progress | None = None) -> Pairs:
+    """Compare every two entries on every task that both have."""
+    told = progress or Silence()
+    tasks = sorted({task for each in entries for task in each.tasks})
+    found: dict[str, dict[tuple[str, str], EntryPair]] = {}
+    told.start("compare", len(tasks))
+    for task in tasks:
+        measured = {each.name: each.tasks[task].evidence for each in entries if task in each.tasks}
+        found[task] = compare_pairs(measured, flips=flips)
+        told.advance(1)
+    told.finish()
+    return found
+
+
+def shown(entry: Entry, pairs: Mapping[str, tuple[Result, Ranks]]) -> BoardEntry:
+    """Return a checked entry as the site shows it; `pairs` are its results and ranks by task, none if reported."""
+    tasks = {task: CheckedResult(harmless(result), gather(result, ranks)) for task, (result, ranks) in pairs.items()}
+    return BoardEntry(harmless(entry), tasks)
+
+
+def about(every: Sequence[Standings]) -> About:
+    """Return what is explained of these tasks; measures of texts and bias scores are always explained."""
+    families = {name.partition("@")[0]: name for name in EXPLANATIONS}
+    has_images = any(each.result and each.result.image_text for each in every)
+    measures = []
+    shown = (*MEASURES, *(IMAGE_MEASURES if has_images else ()))
+    for name in dict.fromkeys(families[measure.partition("@")[0]] for measure in shown):
+        each = EXPLANATIONS[name]
+        measures.append(Term(name, title(name), each.summary, each.formula, each.source))
+    scores = [Term(name, name, each.summary, each.formula, each.source) for name, each in BIAS_SCORES.items()]
+    captions = [
+        Term(name, spoken(name), each.summary, each.formula, each.source)
+        for name, each in CAPTIONS.items()
+        if has_images
+    ]
+    return About([_task_note(standings) for standings in every if standings.result], measures, scores, captions)
+
+
+def _task_note(standings: Standings) -> TaskNote:
+    shipped = load_task(standings.task) if standings.task in task_names() else None
+    return TaskNote(
+        name=standings.task,
+        facts=facts(standings),
+        fingerprint=standings.result.task.fingerprint if standings.result else "",
+        licence=shipped.licence if shipped else "",
+        licence_url=shipped.licence_url if shipped else "",
+        homepage=shipped.homepage if shipped else "",
+    )
 
 
 class _Templates:

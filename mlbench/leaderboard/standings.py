@@ -35,6 +35,10 @@ from mlbench.statistics.resampling import (
 from mlbench.statistics.score import replicate
 
 Floats = NDArray[np.float64]
+LEVEL = 0.05
+"""The chance that any two entries of a column differ significantly though only the sample of topics differs."""
+Group = Literal["verified", "macro", "micro"]
+"""Numbers that may stand in one column: recomputed ones, and those that papers report as macro or as micro means."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +58,216 @@ class Evidence:
     replicates: Mapping[BoardColumn, Floats]
     settings: Floats
     confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class RankRange:
+    """A rank, 1 + the number of entries that are significantly better, and the last that the data leaves open."""
+
+    rank: int
+    last: int
+
+
+@dataclass(frozen=True, eq=False)
+class CheckedResult:
+    """What a checked result says of an entry on one task."""
+
+    result: Result
+    evidence: Evidence
+
+
+@dataclass(frozen=True, eq=False)
+class BoardEntry:
+    """An entry as the site shows it: `tasks` has the checked results of a verified one."""
+
+    entry: Entry
+    tasks: Mapping[str, CheckedResult]
+
+    @property
+    def name(self) -> str:
+        """What the entry and its pages are called."""
+        return self.entry.name
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A number of an entry and its rank; reported numbers have none, nor has what cannot be compared."""
+
+    number: BoardNumber
+    rank: RankRange | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Standing:
+    """One entry in one group of a task, with its scores by column; columns without a number are not there."""
+
+    entry: Entry
+    scores: Mapping[BoardColumn, Score]
+    reported: ReportedTask | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Standings:
+    """All entries of a task, the verified first and then by kind of mean; groups without an entry are not there."""
+
+    task: str
+    result: Result | None
+    groups: Mapping[Group, Sequence[Standing]]
+
+
+@dataclass(frozen=True, slots=True)
+class EntryDifference:
+    """The second entry minus the first: its interval, None where there is none, and its adjusted two-sided p-value."""
+
+    interval: Bounds | None
+    p: float
+
+
+@dataclass(frozen=True, eq=False)
+class EntryPair:
+    """Two entries on one task: their summary, and bool (settings,) where they differ significantly."""
+
+    summary: Mapping[BoardColumn, EntryDifference]
+    differs: NDArray[np.bool_]
+
+
+def standings(entries: Sequence[BoardEntry], *, flips: int = FLIPS) -> list[Standings]:
+    """Return the standings of each task, tasks with the most languages first; no entries give none.
+
+    Raises `InvalidResult` when two entries were measured on other data under the name of one task.
+    """
+    names = {task for each in entries for task in each.tasks}
+    names |= {task.task for each in entries for task in each.entry.reported}
+    found = [_of_task(task, entries, flips) for task in sorted(names)]
+    return sorted(found, key=lambda each: (-_n_languages(each), each.task))
+
+
+def _of_task(task: str, entries: Sequence[BoardEntry], flips: int) -> Standings:
+    verified = {each.name: each for each in entries if task in each.tasks}
+    ranks = _rank_columns(task, {name: each.tasks[task] for name, each in verified.items()}, flips)
+    groups: dict[Group, list[Standing]] = {}
+    for name, each in verified.items():
+        scores = {
+            column: Score(number, ranks[column].get(name))
+            for column in COLUMNS
+            if (number := measured(each.tasks[task].result, column)) is not None
+        }
+        groups.setdefault("verified", []).append(Standing(each.entry, scores))
+    for group, standing in _reported(task, entries):
+        groups.setdefault(group, []).append(standing)
+    first = next((each.tasks[task].result for each in verified.values()), None)
+    order: tuple[Group, ...] = ("verified", "macro", "micro")
+    return Standings(task, first, {group: groups[group] for group in order if group in groups})
+
+
+def _reported(task: str, entries: Sequence[BoardEntry]) -> Iterator[tuple[Group, Standing]]:
+    for each in entries:
+        for said in each.entry.reported:
+            if said.task == task:
+                scores = {column: Score(number) for column in COLUMNS if (number := reported(said, column)) is not None}
+                yield said.aggregation, Standing(each.entry, scores, said)
+
+
+def _rank_columns(
+    task: str, verified: Mapping[str, CheckedResult], flips: int
+) -> dict[BoardColumn, dict[str, RankRange | None]]:
+    every = list(verified.items())
+    for name, each in every[1:]:
+        if each.evidence.data != every[0][1].evidence.data:
+            raise InvalidResult(f"{name} and {every[0][0]} were measured on different data of {task}")
+    ranks = {}
+    for column in COLUMNS:
+        found = {name: each.evidence.columns[column] for name, each in every if column in each.evidence.columns}
+        ranked = rank_entries(list(found.values()), lower_is_better=column.lower_is_better, flips=flips)
+        ranks[column] = dict(zip(found, ranked, strict=True))
+    return ranks
+
+
+def _n_languages(standings: Standings) -> int:
+    return len(standings.result.task.languages) if standings.result else 0
+
+
+def rank_entries(
+    contributions: Sequence[Floats],
+    *,
+    lower_is_better: bool = False,
+    level: float = LEVEL,
+    flips: int = FLIPS,
+    seed: int = 0,
+) -> tuple[RankRange | None, ...]:
+    """Rank entries by what each cluster of topics adds to their means, one float64 (clusters,) for each entry.
+
+    Every pair of entries is tested by the cluster-level sign-flip permutation test, all pairs as one family (step-down
+    max-T), so that in at most a share `level` of columns a rank is owed to chance. An entry with NaN is not compared
+    and has no rank. No entries give no ranks.
+    """
+    known = [index for index, each in enumerate(contributions) if not np.isnan(each).any()]
+    ranks: list[RankRange | None] = [None] * len(contributions)
+    better, worse = _beaten(np.array([contributions[index] for index in known]), level, flips, seed)
+    if lower_is_better:
+        better, worse = worse, better
+    for index, n_better, n_worse in zip(known, better, worse, strict=True):
+        ranks[index] = RankRange(1 + n_better, len(known) - n_worse)
+    return tuple(ranks)
+
+
+def _beaten(entries: Floats, level: float, flips: int, seed: int) -> tuple[list[int], list[int]]:
+    """Count for each of `entries` (entries, clusters) those that are significantly higher, and lower."""
+    if len(entries) < 2:
+        return [0] * len(entries), [0] * len(entries)
+    one, other = np.triu_indices(len(entries), k=1)
+    p = difference_p_values(entries.T, [(one, other)], flips=flips, seed=seed)[0]
+    totals = entries.sum(axis=1)
+    higher, lower = np.where(totals[other] > totals[one], [other, one], [one, other])
+    significant = p <= level
+    n_higher = np.bincount(lower[significant], minlength=len(entries))
+    n_lower = np.bincount(higher[significant], minlength=len(entries))
+    return n_higher.tolist(), n_lower.tolist()
+
+
+def compare_pairs(
+    entries: Mapping[str, Evidence], *, flips: int = FLIPS, seed: int = 0
+) -> dict[tuple[str, str], EntryPair]:
+    """Compare every two entries of a task, in their order, as `mlbench compare` does.
+
+    Two families of each pair are adjusted by step-down max-T: the summary, and the single settings by the primary
+    measure. All entries are of the same data; fewer than two give nothing.
+    """
+    names = list(combinations(entries, 2))
+    if not names:
+        return {}
+    first = next(iter(entries.values()))
+    columns = list(dict.fromkeys(column for each in entries.values() for column in each.summary))
+    # One block of columns for each entry: its summary, then its settings.
+    stacked = np.concatenate([np.hstack([_summary(each, columns), each.settings]) for each in entries.values()], axis=1)
+    width = len(columns) + len(first.order)
+    starts = {name: index * width for index, name in enumerate(entries)}
+    parts = np.arange(len(columns)), np.arange(len(columns), width)
+    families = [(starts[a] + part, starts[b] + part) for a, b in names for part in parts]
+    p = difference_p_values(stacked, families, flips=flips, seed=seed)
+    return {
+        (a, b): EntryPair(
+            {
+                column: EntryDifference(_interval(entries[a], entries[b], column), float(value))
+                for column, value in zip(columns, summary, strict=True)
+                if not np.isnan(value)
+            },
+            # A comparison with NaN, of a setting without topics, is false.
+            settings <= LEVEL,
+        )
+        for (a, b), summary, settings in zip(names, p[::2], p[1::2], strict=True)
+    }
+
+
+def _summary(entry: Evidence, columns: list[BoardColumn]) -> Floats:
+    """Return contributions (clusters, columns), NaN in a column that the entry lacks."""
+    missing = np.full(len(entry.settings), np.nan)
+    return np.stack([entry.summary.get(column, missing) for column in columns], axis=1)
+
+
+def _interval(first: Evidence, second: Evidence, column: BoardColumn) -> Bounds | None:
+    low, high = percentile_bounds(second.replicates[column] - first.replicates[column], first.confidence)
+    return None if np.isnan(low) else Bounds(low=float(low), high=float(high))
 
 
 def gather(result: Result, ranks: Ranks) -> Evidence:
@@ -129,221 +343,3 @@ def _sums(scores: ClusterScores, columns: Sequence[BoardColumn]) -> Iterator[tup
 
 def _of_kind(scores: ClusterScores, column: BoardColumn) -> list[int]:
     return [index for index, setting in enumerate(scores.request.settings) if setting.kind == column.kind]
-
-
-LEVEL = 0.05
-"""The chance that any two entries of a column differ significantly though only the sample of topics differs."""
-
-
-@dataclass(frozen=True, slots=True)
-class RankRange:
-    """A rank, 1 + the number of entries that are significantly better, and the last that the data leaves open."""
-
-    rank: int
-    last: int
-
-
-def rank_entries(
-    contributions: Sequence[Floats],
-    *,
-    lower_is_better: bool = False,
-    level: float = LEVEL,
-    flips: int = FLIPS,
-    seed: int = 0,
-) -> tuple[RankRange | None, ...]:
-    """Rank entries by what each cluster of topics adds to their means, one float64 (clusters,) for each entry.
-
-    Every pair of entries is tested by the cluster-level sign-flip permutation test, all pairs as one family (step-down
-    max-T), so that in at most a share `level` of columns a rank is owed to chance. An entry with NaN is not compared
-    and has no rank. No entries give no ranks.
-    """
-    known = [index for index, each in enumerate(contributions) if not np.isnan(each).any()]
-    ranks: list[RankRange | None] = [None] * len(contributions)
-    better, worse = _beaten(np.array([contributions[index] for index in known]), level, flips, seed)
-    if lower_is_better:
-        better, worse = worse, better
-    for index, n_better, n_worse in zip(known, better, worse, strict=True):
-        ranks[index] = RankRange(1 + n_better, len(known) - n_worse)
-    return tuple(ranks)
-
-
-def _beaten(entries: Floats, level: float, flips: int, seed: int) -> tuple[list[int], list[int]]:
-    """Count for each of `entries` (entries, clusters) those that are significantly higher, and lower."""
-    if len(entries) < 2:
-        return [0] * len(entries), [0] * len(entries)
-    one, other = np.triu_indices(len(entries), k=1)
-    p = difference_p_values(entries.T, [(one, other)], flips=flips, seed=seed)[0]
-    totals = entries.sum(axis=1)
-    higher, lower = np.where(totals[other] > totals[one], [other, one], [one, other])
-    significant = p <= level
-    n_higher = np.bincount(lower[significant], minlength=len(entries))
-    n_lower = np.bincount(higher[significant], minlength=len(entries))
-    return n_higher.tolist(), n_lower.tolist()
-
-
-Group = Literal["verified", "macro", "micro"]
-"""Numbers that may stand in one column: recomputed ones, and those that papers report as macro or as micro means."""
-
-
-@dataclass(frozen=True, eq=False)
-class CheckedResult:
-    """What a checked result says of an entry on one task."""
-
-    result: Result
-    evidence: Evidence
-
-
-@dataclass(frozen=True, eq=False)
-class BoardEntry:
-    """An entry as the site shows it: `tasks` has the checked results of a verified one."""
-
-    entry: Entry
-    tasks: Mapping[str, CheckedResult]
-
-    @property
-    def name(self) -> str:
-        """What the entry and its pages are called."""
-        return self.entry.name
-
-
-@dataclass(frozen=True, slots=True)
-class Score:
-    """A number of an entry and its rank; reported numbers have none, nor has what cannot be compared."""
-
-    number: BoardNumber
-    rank: RankRange | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Standing:
-    """One entry in one group of a task, with its scores by column; columns without a number are not there."""
-
-    entry: Entry
-    scores: Mapping[BoardColumn, Score]
-    reported: ReportedTask | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Standings:
-    """All entries of a task, the verified first and then by kind of mean; groups without an entry are not there."""
-
-    task: str
-    result: Result | None
-    groups: Mapping[Group, Sequence[Standing]]
-
-
-def standings(entries: Sequence[BoardEntry], *, flips: int = FLIPS) -> list[Standings]:
-    """Return the standings of each task, tasks with the most languages first; no entries give none.
-
-    Raises `InvalidResult` when two entries were measured on other data under the name of one task.
-    """
-    names = {task for each in entries for task in each.tasks}
-    names |= {task.task for each in entries for task in each.entry.reported}
-    found = [_of_task(task, entries, flips) for task in sorted(names)]
-    return sorted(found, key=lambda each: (-_n_languages(each), each.task))
-
-
-def _of_task(task: str, entries: Sequence[BoardEntry], flips: int) -> Standings:
-    verified = {each.name: each for each in entries if task in each.tasks}
-    ranks = _rank_columns(task, {name: each.tasks[task] for name, each in verified.items()}, flips)
-    groups: dict[Group, list[Standing]] = {}
-    for name, each in verified.items():
-        scores = {
-            column: Score(number, ranks[column].get(name))
-            for column in COLUMNS
-            if (number := measured(each.tasks[task].result, column)) is not None
-        }
-        groups.setdefault("verified", []).append(Standing(each.entry, scores))
-    for group, standing in _reported(task, entries):
-        groups.setdefault(group, []).append(standing)
-    first = next((each.tasks[task].result for each in verified.values()), None)
-    order: tuple[Group, ...] = ("verified", "macro", "micro")
-    return Standings(task, first, {group: groups[group] for group in order if group in groups})
-
-
-def _reported(task: str, entries: Sequence[BoardEntry]) -> Iterator[tuple[Group, Standing]]:
-    for each in entries:
-        for said in each.entry.reported:
-            if said.task == task:
-                scores = {column: Score(number) for column in COLUMNS if (number := reported(said, column)) is not None}
-                yield said.aggregation, Standing(each.entry, scores, said)
-
-
-def _rank_columns(
-    task: str, verified: Mapping[str, CheckedResult], flips: int
-) -> dict[BoardColumn, dict[str, RankRange | None]]:
-    every = list(verified.items())
-    for name, each in every[1:]:
-        if each.evidence.data != every[0][1].evidence.data:
-            raise InvalidResult(f"{name} and {every[0][0]} were measured on different data of {task}")
-    ranks = {}
-    for column in COLUMNS:
-        found = {name: each.evidence.columns[column] for name, each in every if column in each.evidence.columns}
-        ranked = rank_entries(list(found.values()), lower_is_better=column.lower_is_better, flips=flips)
-        ranks[column] = dict(zip(found, ranked, strict=True))
-    return ranks
-
-
-def _n_languages(standings: Standings) -> int:
-    return len(standings.result.task.languages) if standings.result else 0
-
-
-@dataclass(frozen=True, slots=True)
-class EntryDifference:
-    """The second entry minus the first: its interval, None where there is none, and its adjusted two-sided p-value."""
-
-    interval: Bounds | None
-    p: float
-
-
-@dataclass(frozen=True, eq=False)
-class EntryPair:
-    """Two entries on one task: their summary, and bool (settings,) where they differ significantly."""
-
-    summary: Mapping[BoardColumn, EntryDifference]
-    differs: NDArray[np.bool_]
-
-
-def compare_pairs(
-    entries: Mapping[str, Evidence], *, flips: int = FLIPS, seed: int = 0
-) -> dict[tuple[str, str], EntryPair]:
-    """Compare every two entries of a task, in their order, as `mlbench compare` does.
-
-    Two families of each pair are adjusted by step-down max-T: the summary, and the single settings by the primary
-    measure. All entries are of the same data; fewer than two give nothing.
-    """
-    names = list(combinations(entries, 2))
-    if not names:
-        return {}
-    first = next(iter(entries.values()))
-    columns = list(dict.fromkeys(column for each in entries.values() for column in each.summary))
-    # One block of columns for each entry: its summary, then its settings.
-    stacked = np.concatenate([np.hstack([_summary(each, columns), each.settings]) for each in entries.values()], axis=1)
-    width = len(columns) + len(first.order)
-    starts = {name: index * width for index, name in enumerate(entries)}
-    parts = np.arange(len(columns)), np.arange(len(columns), width)
-    families = [(starts[a] + part, starts[b] + part) for a, b in names for part in parts]
-    p = difference_p_values(stacked, families, flips=flips, seed=seed)
-    return {
-        (a, b): EntryPair(
-            {
-                column: EntryDifference(_interval(entries[a], entries[b], column), float(value))
-                for column, value in zip(columns, summary, strict=True)
-                if not np.isnan(value)
-            },
-            # A comparison with NaN, of a setting without topics, is false.
-            settings <= LEVEL,
-        )
-        for (a, b), summary, settings in zip(names, p[::2], p[1::2], strict=True)
-    }
-
-
-def _summary(entry: Evidence, columns: list[BoardColumn]) -> Floats:
-    """Return contributions (clusters, columns), NaN in a column that the entry lacks."""
-    missing = np.full(len(entry.settings), np.nan)
-    return np.stack([entry.summary.get(column, missing) for column in columns], axis=1)
-
-
-def _interval(first: Evidence, second: Evidence, column: BoardColumn) -> Bounds | None:
-    low, high = percentile_bounds(second.replicates[column] - first.replicates[column], first.confidence)
-    return None if np.isnan(low) else Bounds(low=float(low), high=float(high))

@@ -29,6 +29,7 @@ _NEEDS: dict[BatchKind, str] = {
 _ROUNDS = 16
 _SEARCHED = 64
 _REFUSALS = 1000
+_SILENCE = Silence()
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +56,46 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetUse:
+    """How a data set was used in a language: `queries` and `documents` count the examples that had one in it.
+
+    `texts` is how many queries and documents its rows have in that language.
+    """
+
+    dataset: str
+    language: str
+    queries: int
+    documents: int
+    texts: int
+
+    @property
+    def epochs(self) -> float:
+        """How often each query and each document was drawn, on average; 0 where there are none."""
+        return (self.queries + self.documents) / self.texts if self.texts else 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class BatchStatistics:
+    """What batches were: `kinds` counts them, `examples` is how many they had together.
+
+    `drawn` says how many queries and documents of each language, int64 (languages,), the batches of each kind had.
+    `shortened` batches lacked `missing` examples together, `refused` ones were drawn again. `pairs`, int64 (data sets,
+    languages, languages), counts the examples by the languages of query and document. `rows_digest` is the SHA-256
+    (hex) of the rows drawn and their views, in order: two trainings with equal ones differ at most in languages.
+    """
+
+    kinds: Mapping[str, int]
+    drawn: Mapping[str, Ints]
+    examples: int
+    shortened: int
+    missing: int
+    refused: int
+    pairs: Ints
+    uses: tuple[DatasetUse, ...]
+    rows_digest: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -272,49 +313,6 @@ def _choose(weights: NDArray[np.float64], place: float) -> int:
     """Return the number of the weight in whose part of the whole `place`, in [0, 1), falls."""
     ends = np.cumsum(weights)
     return int(np.searchsorted(ends, place * ends[-1], side="right"))
-
-
-_SILENCE = Silence()
-
-
-@dataclass(frozen=True, slots=True)
-class DatasetUse:
-    """How a data set was used in a language: `queries` and `documents` count the examples that had one in it.
-
-    `texts` is how many queries and documents its rows have in that language.
-    """
-
-    dataset: str
-    language: str
-    queries: int
-    documents: int
-    texts: int
-
-    @property
-    def epochs(self) -> float:
-        """How often each query and each document was drawn, on average; 0 where there are none."""
-        return (self.queries + self.documents) / self.texts if self.texts else 0.0
-
-
-@dataclass(frozen=True, eq=False)
-class BatchStatistics:
-    """What batches were: `kinds` counts them, `examples` is how many they had together.
-
-    `drawn` says how many queries and documents of each language, int64 (languages,), the batches of each kind had.
-    `shortened` batches lacked `missing` examples together, `refused` ones were drawn again. `pairs`, int64 (data sets,
-    languages, languages), counts the examples by the languages of query and document. `rows_digest` is the SHA-256
-    (hex) of the rows drawn and their views, in order: two trainings with equal ones differ at most in languages.
-    """
-
-    kinds: Mapping[str, int]
-    drawn: Mapping[str, Ints]
-    examples: int
-    shortened: int
-    missing: int
-    refused: int
-    pairs: Ints
-    uses: tuple[DatasetUse, ...]
-    rows_digest: str
 
 
 def batch_statistics(

@@ -32,6 +32,35 @@ _RETRY = 10.0
 """Seconds before another is asked for where one did not get ready: a node may be gone that is not known to be."""
 _FETCH = 120.0
 """Seconds after which an answer that does not arrive is lost."""
+_KNOCK = 3.0
+"""Seconds that a machine is given to accept a connection."""
+_PATIENCE = 15.0
+"""Seconds that what accepts connections is given to prove a Ray: Ray itself would try for minutes."""
+# Nothing is sent anywhere, and what Ray tells of itself does not reach the user's screen.
+_QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_SCHEDULER_EVENTS": "0",
+    # What nodes report goes to stdout otherwise, whatever `log_to_driver` says.
+    "RAY_DEDUP_LOGS_SKIP_REGEX": "^",
+}
+# "0" when ray is imported, Ray keeps to 127.0.0.1, which it otherwise takes for the address that others know.
+_BEYOND_LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_PROOF = """
+import logging, os, sys
+try:
+    import ray
+    ray.init(sys.argv[1], log_to_driver=False, logging_level=logging.CRITICAL)
+except Exception as error:
+    while error.__cause__ is not None:
+        print(f"{type(error).__name__}: {error}")
+        error = error.__cause__
+    print(f"{type(error).__name__}: {error}")
+    sys.stdout.flush()
+    os._exit(1)
+ray.shutdown()
+"""
+_joined: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +77,161 @@ class WorkerResources:
         """Return how many workers the resources of a node can hold."""
         fits = int(resources.get("CPU", 0) // self.processors)
         return min(fits, int(resources.get("GPU", 0) // self.accelerators)) if self.accelerators else fits
+
+
+def open_cluster(resources: Resources, progress: Progress) -> Engine:
+    """Join the Ray cluster of `address`, of the environment, or one that is started here for as long as this process.
+
+    Nodes have the same Python and mlbench, and see the same data. Raises `MissingExtra` without ray, `EngineError`
+    where no cluster answers.
+    """
+    if resources.workers is not None and resources.workers < 1:
+        raise EngineError(f"--workers {resources.workers}: give at least 1")
+    demand = WorkerResources(resources.threads or 1, int(resources.accelerators))
+    join(resources.address, None if resources.workers is None else resources.workers * demand.processors)
+    return Cluster(resources.workers, demand, progress.note)
+
+
+@dataclass
+class Cluster:
+    """Does the work in actors, which begin with each `map` and end with it, however it ends."""
+
+    workers: int | None
+    demand: WorkerResources
+    note: Callable[[str], None]
+
+    def map(
+        self, make_worker: Callable[[], Callable[[Item], Answer]], items: Sequence[Item]
+    ) -> Iterator[tuple[int, Answer]]:
+        """Yield each item's number and answer as they are done; no more workers are started than there are items.
+
+        What a worker raises is raised here, and ends all of them.
+        """
+        if not items:
+            return
+        crew: Actors[Item, Answer] = Actors(make_worker, self.demand, self.workers, len(items))
+        try:
+            crew.start()
+            yield from dispatch(crew, items, self.note)
+        finally:
+            crew.close()
+
+
+def join(address: str | None, processors: int | None) -> None:
+    """Join the cluster at `address`, or where `RAY_ADDRESS` says; without either start a Ray with `processors`.
+
+    `address` is `HOST:PORT`, `ray://HOST:PORT` or `auto` (the one of this machine). Without it, a Ray that this process
+    has joined already is taken. Raises `MissingExtra` without ray, and `EngineError` where no Ray answers within
+    seconds, where it has other versions of Python or Ray, and in a process that has joined another one.
+    """
+    global _joined
+    if find_spec("ray") is None:
+        raise MissingExtra("workers of Ray", "ray")
+    if "ray" in sys.modules and sys.modules["ray"].is_initialized():
+        if address not in (None, _joined):
+            raise EngineError(f"this process has joined another Ray: for {address}, start another process")
+        return
+    chosen = address or os.environ.get("RAY_ADDRESS") or "local"
+    os.environ.update({name: value for name, value in _QUIET.items() if name not in os.environ})
+    if chosen == "local":
+        _start(processors)
+    else:
+        if chosen != "auto":
+            _knock(chosen)
+        _prove(chosen)
+        _init(chosen)
+    _joined = address
+
+
+def _start(processors: int | None) -> None:
+    """Start a Ray that nobody else can use: with a token of its own, and on the loopback address alone."""
+    values = {} if "ray" in sys.modules else {_BEYOND_LOOPBACK: "0"}
+    if "RAY_AUTH_MODE" not in os.environ:
+        values |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token_hex(32)}
+    with _environment(values):
+        _init("local", processors)
+
+
+def _init(address: str, processors: int | None = None) -> None:
+    import ray
+
+    given = {} if processors is None else {"num_cpus": processors}
+    if address == "local":
+        given |= {"include_dashboard": False}
+    try:
+        ray.init(address, log_to_driver=False, logging_level=logging.CRITICAL, **given)
+    except Exception as error:  # Ray raises what is at hand.
+        attempt = "Ray cannot be started" if address == "local" else f"the Ray at {address} cannot be joined"
+        reason = str(error).partition("\n")[0]
+        raise EngineError(f"{attempt}: {type(error).__name__}: {reason}") from error
+
+
+@contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _knock(address: str) -> None:
+    """Raise `EngineError` unless something accepts connections at `address`."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise EngineError(f"--address {address}: give HOST:PORT, such as 10.0.0.1:6379, ray://HOST:PORT or auto")
+    if address.startswith("ray://") and find_spec("grpc") is None:
+        raise EngineError(f"--address {address} needs Ray's client: pip install 'ray[client]', or give HOST:6379")
+    if not _answers(host, int(port)):
+        raise EngineError(f"no Ray answers at {address}: start one there with ray start --head, or give its --address")
+    if host in _LOOPBACK and "ray" not in sys.modules and not _answers(_own_address(), int(port)):
+        os.environ.setdefault(_BEYOND_LOOPBACK, "0")
+
+
+def _answers(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port), _KNOCK).close()
+    except OSError:
+        return False
+    return True
+
+
+def _own_address() -> str:
+    """Return the address under which others know this machine; nothing is sent to find it."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as line:
+        try:
+            line.connect(("192.0.2.1", 80))
+        except OSError:
+            return "127.0.0.1"
+        return str(line.getsockname()[0])
+
+
+def _prove(address: str) -> None:
+    """Join in a process of its own first, which can be ended; raises `EngineError` where that does not work."""
+    command = [sys.executable, "-c", _PROOF, address]
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_PATIENCE, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise EngineError(f"what answers at {address} is no Ray, or one that cannot be joined from here") from None
+    if done.returncode != 0:
+        raise EngineError(f"the Ray at {address} cannot be joined: {_reason(done.stdout)}")
+
+
+def _reason(said: str) -> str:
+    if "AuthToken" in said or "AuthenticationError" in said:
+        return "it wants its token: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN, or RAY_AUTH_TOKEN_PATH"
+    if "Version mismatch" in said:
+        return " ".join(said.partition("Version mismatch")[2].split()).removeprefix(": ")
+    if "Could not find any running Ray" in said:
+        return "there is none on this machine: start one with ray start --head, or give HOST:PORT"
+    return said.strip().partition("\n")[0] or "the attempt was ended"
 
 
 @dataclass
@@ -267,189 +451,3 @@ def _holder() -> type:
                 return "fault", describe(error)
 
     return Holder
-
-
-_KNOCK = 3.0
-"""Seconds that a machine is given to accept a connection."""
-_PATIENCE = 15.0
-"""Seconds that what accepts connections is given to prove a Ray: Ray itself would try for minutes."""
-# Nothing is sent anywhere, and what Ray tells of itself does not reach the user's screen.
-_QUIET = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_SCHEDULER_EVENTS": "0",
-    # What nodes report goes to stdout otherwise, whatever `log_to_driver` says.
-    "RAY_DEDUP_LOGS_SKIP_REGEX": "^",
-}
-# "0" when ray is imported, Ray keeps to 127.0.0.1, which it otherwise takes for the address that others know.
-_BEYOND_LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
-_PROOF = """
-import logging, os, sys
-try:
-    import ray
-    ray.init(sys.argv[1], log_to_driver=False, logging_level=logging.CRITICAL)
-except Exception as error:
-    while error.__cause__ is not None:
-        print(f"{type(error).__name__}: {error}")
-        error = error.__cause__
-    print(f"{type(error).__name__}: {error}")
-    sys.stdout.flush()
-    os._exit(1)
-ray.shutdown()
-"""
-_joined: str | None = None
-
-
-def join(address: str | None, processors: int | None) -> None:
-    """Join the cluster at `address`, or where `RAY_ADDRESS` says; without either start a Ray with `processors`.
-
-    `address` is `HOST:PORT`, `ray://HOST:PORT` or `auto` (the one of this machine). Without it, a Ray that this process
-    has joined already is taken. Raises `MissingExtra` without ray, and `EngineError` where no Ray answers within
-    seconds, where it has other versions of Python or Ray, and in a process that has joined another one.
-    """
-    global _joined
-    if find_spec("ray") is None:
-        raise MissingExtra("workers of Ray", "ray")
-    if "ray" in sys.modules and sys.modules["ray"].is_initialized():
-        if address not in (None, _joined):
-            raise EngineError(f"this process has joined another Ray: for {address}, start another process")
-        return
-    chosen = address or os.environ.get("RAY_ADDRESS") or "local"
-    os.environ.update({name: value for name, value in _QUIET.items() if name not in os.environ})
-    if chosen == "local":
-        _start(processors)
-    else:
-        if chosen != "auto":
-            _knock(chosen)
-        _prove(chosen)
-        _init(chosen)
-    _joined = address
-
-
-def _start(processors: int | None) -> None:
-    """Start a Ray that nobody else can use: with a token of its own, and on the loopback address alone."""
-    values = {} if "ray" in sys.modules else {_BEYOND_LOOPBACK: "0"}
-    if "RAY_AUTH_MODE" not in os.environ:
-        values |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token_hex(32)}
-    with _environment(values):
-        _init("local", processors)
-
-
-def _init(address: str, processors: int | None = None) -> None:
-    import ray
-
-    given = {} if processors is None else {"num_cpus": processors}
-    if address == "local":
-        given |= {"include_dashboard": False}
-    try:
-        ray.init(address, log_to_driver=False, logging_level=logging.CRITICAL, **given)
-    except Exception as error:  # Ray raises what is at hand.
-        attempt = "Ray cannot be started" if address == "local" else f"the Ray at {address} cannot be joined"
-        reason = str(error).partition("\n")[0]
-        raise EngineError(f"{attempt}: {type(error).__name__}: {reason}") from error
-
-
-@contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
-def _knock(address: str) -> None:
-    """Raise `EngineError` unless something accepts connections at `address`."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
-        raise EngineError(f"--address {address}: give HOST:PORT, such as 10.0.0.1:6379, ray://HOST:PORT or auto")
-    if address.startswith("ray://") and find_spec("grpc") is None:
-        raise EngineError(f"--address {address} needs Ray's client: pip install 'ray[client]', or give HOST:6379")
-    if not _answers(host, int(port)):
-        raise EngineError(f"no Ray answers at {address}: start one there with ray start --head, or give its --address")
-    if host in _LOOPBACK and "ray" not in sys.modules and not _answers(_own_address(), int(port)):
-        os.environ.setdefault(_BEYOND_LOOPBACK, "0")
-
-
-def _answers(host: str, port: int) -> bool:
-    try:
-        socket.create_connection((host, port), _KNOCK).close()
-    except OSError:
-        return False
-    return True
-
-
-def _own_address() -> str:
-    """Return the address under which others know this machine; nothing is sent to find it."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as line:
-        try:
-            line.connect(("192.0.2.1", 80))
-        except OSError:
-            return "127.0.0.1"
-        return str(line.getsockname()[0])
-
-
-def _prove(address: str) -> None:
-    """Join in a process of its own first, which can be ended; raises `EngineError` where that does not work."""
-    command = [sys.executable, "-c", _PROOF, address]
-    try:
-        done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_PATIENCE, check=False
-        )
-    except subprocess.TimeoutExpired:
-        raise EngineError(f"what answers at {address} is no Ray, or one that cannot be joined from here") from None
-    if done.returncode != 0:
-        raise EngineError(f"the Ray at {address} cannot be joined: {_reason(done.stdout)}")
-
-
-def _reason(said: str) -> str:
-    if "AuthToken" in said or "AuthenticationError" in said:
-        return "it wants its token: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN, or RAY_AUTH_TOKEN_PATH"
-    if "Version mismatch" in said:
-        return " ".join(said.partition("Version mismatch")[2].split()).removeprefix(": ")
-    if "Could not find any running Ray" in said:
-        return "there is none on this machine: start one with ray start --head, or give HOST:PORT"
-    return said.strip().partition("\n")[0] or "the attempt was ended"
-
-
-def open_cluster(resources: Resources, progress: Progress) -> Engine:
-    """Join the Ray cluster of `address`, of the environment, or one that is started here for as long as this process.
-
-    Nodes have the same Python and mlbench, and see the same data. Raises `MissingExtra` without ray, `EngineError`
-    where no cluster answers.
-    """
-    if resources.workers is not None and resources.workers < 1:
-        raise EngineError(f"--workers {resources.workers}: give at least 1")
-    demand = WorkerResources(resources.threads or 1, int(resources.accelerators))
-    join(resources.address, None if resources.workers is None else resources.workers * demand.processors)
-    return Cluster(resources.workers, demand, progress.note)
-
-
-@dataclass
-class Cluster:
-    """Does the work in actors, which begin with each `map` and end with it, however it ends."""
-
-    workers: int | None
-    demand: WorkerResources
-    note: Callable[[str], None]
-
-    def map(
-        self, make_worker: Callable[[], Callable[[Item], Answer]], items: Sequence[Item]
-    ) -> Iterator[tuple[int, Answer]]:
-        """Yield each item's number and answer as they are done; no more workers are started than there are items.
-
-        What a worker raises is raised here, and ends all of them.
-        """
-        if not items:
-            return
-        crew: Actors[Item, Answer] = Actors(make_worker, self.demand, self.workers, len(items))
-        try:
-            crew.start()
-            yield from dispatch(crew, items, self.note)
-        finally:
-            crew.close()

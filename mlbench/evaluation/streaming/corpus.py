@@ -24,6 +24,13 @@ from mlbench.tasks.load import check_collection, load_shards
 from mlbench.tasks.task import Task
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
+PART = 16_384
+"""The documents of a part, but for the last of a shard: few enough to be held with their vectors by every worker."""
+_AT_ONCE = 4_000_000
+_LOOKED_AT = 100
+_VERSION = 1
+"""Of what is saved of a scan; another one finds nothing of this one's."""
+_SILENCE = Silence()
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +65,17 @@ class Scan:
         return cls(digest.astype(np.uint16), ids, relevant)
 
 
+@dataclass(frozen=True, slots=True)
+class FingerprintedShard:
+    """A shard that is to be scanned, with its fingerprint."""
+
+    shard: Shard
+    fingerprint: str
+
+    def __str__(self) -> str:
+        return self.shard.name
+
+
 @dataclass(frozen=True)
 class Scanner:
     """A worker that scans shards; `wanted` are the ids of the relevant documents of each language."""
@@ -80,34 +98,6 @@ class Scanner:
 
         ids = np.sort(np.fromiter(hashes(), np.uint64))
         return Scan(digest.state, ids, tuple(relevant))
-
-
-@dataclass(frozen=True, slots=True)
-class FingerprintedShard:
-    """A shard that is to be scanned, with its fingerprint."""
-
-    shard: Shard
-    fingerprint: str
-
-    def __str__(self) -> str:
-        return self.shard.name
-
-
-def hash_id(doc_id: str) -> int:
-    """Return 8 bytes of BLAKE2 of an id as a number."""
-    return int.from_bytes(blake2b(doc_id.encode(), digest_size=8).digest(), "little")
-
-
-def _check(task: str, language: str, document: Document) -> None:
-    doc_id, text = document
-    if _SURROGATE.search(text) or _SURROGATE.search(doc_id):
-        raise DataError(f"{task}: {language} document {doc_id!r} holds half of a surrogate pair, which is no character")
-    if not text.strip():
-        raise DataError(f"{task}: {language} document {doc_id} has no text")
-
-
-PART = 16_384
-"""The documents of a part, but for the last of a shard: few enough to be held with their vectors by every worker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,67 +152,6 @@ class PartReader:
                 "run, and be the same on every machine"
             )
         self._checked.add(part.fingerprint)
-
-
-def cut(shard: Shard, fingerprint: str, n_documents: int, size: int = PART) -> Sequence[CorpusPart]:
-    """Cut a shard of `n_documents` into parts of `size`; no documents give no parts."""
-    firsts = range(0, n_documents, size)
-    return [CorpusPart(shard, fingerprint, first, min(size, n_documents - first)) for first in firsts]
-
-
-_AT_ONCE = 4_000_000
-_LOOKED_AT = 100
-
-
-def check_repeats(task: str, shards: Sequence[Shard], ids: Sequence[NDArray[np.uint64]]) -> None:
-    """Raise `DataError` where two documents have one id; `ids` are the sorted hashes of each shard, maybe on disk.
-
-    Memory is that of four million hashes, however many there are. Only shards that hold a hash twice are read again.
-    """
-    found = _repeated(ids)
-    if not len(found):
-        return
-    suspects = {int(value) for value in found[:_LOOKED_AT]}
-    shard_of: dict[str, str] = {}
-    for shard, hashes in zip(shards, ids, strict=True):
-        if not np.isin(found[:_LOOKED_AT], hashes).any():
-            continue
-        here: set[str] = set()
-        for document in shard.documents(0):
-            if hash_id(document.doc_id) not in suspects:
-                continue
-            if document.doc_id in here:
-                raise DataError(f"{task}: document {document.doc_id} is there twice in {shard.name}")
-            here.add(document.doc_id)
-            if document.doc_id in shard_of:
-                before = shard_of[document.doc_id]
-                hint = ": one shard is listed twice" if len(found) >= len(hashes) else ""
-                raise DataError(f"{task}: document {document.doc_id} is in {before} and in {shard.name}{hint}")
-        shard_of.update(dict.fromkeys(here, shard.name))
-
-
-def _repeated(ids: Sequence[NDArray[np.uint64]]) -> NDArray[np.uint64]:
-    """Return hashes that are there more than once, range by range so that few are held."""
-    total = sum(len(each) for each in ids)
-    n_ranges = max(1, -(-total // _AT_ONCE))
-    edges = [2**64 * number // n_ranges for number in range(n_ranges + 1)]
-    found = []
-    for low, high in pairwise(edges):
-        slices = [_between(each, low, high) for each in ids]
-        values = np.sort(np.concatenate([*slices, np.empty(0, np.uint64)]))
-        found.append(np.unique(values[1:][values[1:] == values[:-1]]))
-    return np.concatenate(found)
-
-
-def _between(values: NDArray[np.uint64], low: int, high: int) -> NDArray[np.uint64]:
-    first = np.searchsorted(values, np.uint64(low))
-    last = len(values) if high >= 2**64 else np.searchsorted(values, np.uint64(high))
-    return values[first:last]
-
-
-_VERSION = 1
-"""Of what is saved of a scan; another one finds nothing of this one's."""
-_SILENCE = Silence()
 
 
 @dataclass(frozen=True)
@@ -335,3 +264,68 @@ def _corpora(
     check_collection(task, collection, progress)
     parts = [part for shard, scan in scans for part in cut(shard.shard, shard.fingerprint, scan.n_documents)]
     return Corpora(collection, dict(sizes), fingerprints_of(digests), tuple(parts))
+
+
+def cut(shard: Shard, fingerprint: str, n_documents: int, size: int = PART) -> Sequence[CorpusPart]:
+    """Cut a shard of `n_documents` into parts of `size`; no documents give no parts."""
+    firsts = range(0, n_documents, size)
+    return [CorpusPart(shard, fingerprint, first, min(size, n_documents - first)) for first in firsts]
+
+
+def check_repeats(task: str, shards: Sequence[Shard], ids: Sequence[NDArray[np.uint64]]) -> None:
+    """Raise `DataError` where two documents have one id; `ids` are the sorted hashes of each shard, maybe on disk.
+
+    Memory is that of four million hashes, however many there are. Only shards that hold a hash twice are read again.
+    """
+    found = _repeated(ids)
+    if not len(found):
+        return
+    suspects = {int(value) for value in found[:_LOOKED_AT]}
+    shard_of: dict[str, str] = {}
+    for shard, hashes in zip(shards, ids, strict=True):
+        if not np.isin(found[:_LOOKED_AT], hashes).any():
+            continue
+        here: set[str] = set()
+        for document in shard.documents(0):
+            if hash_id(document.doc_id) not in suspects:
+                continue
+            if document.doc_id in here:
+                raise DataError(f"{task}: document {document.doc_id} is there twice in {shard.name}")
+            here.add(document.doc_id)
+            if document.doc_id in shard_of:
+                before = shard_of[document.doc_id]
+                hint = ": one shard is listed twice" if len(found) >= len(hashes) else ""
+                raise DataError(f"{task}: document {document.doc_id} is in {before} and in {shard.name}{hint}")
+        shard_of.update(dict.fromkeys(here, shard.name))
+
+
+def _repeated(ids: Sequence[NDArray[np.uint64]]) -> NDArray[np.uint64]:
+    """Return hashes that are there more than once, range by range so that few are held."""
+    total = sum(len(each) for each in ids)
+    n_ranges = max(1, -(-total // _AT_ONCE))
+    edges = [2**64 * number // n_ranges for number in range(n_ranges + 1)]
+    found = []
+    for low, high in pairwise(edges):
+        slices = [_between(each, low, high) for each in ids]
+        values = np.sort(np.concatenate([*slices, np.empty(0, np.uint64)]))
+        found.append(np.unique(values[1:][values[1:] == values[:-1]]))
+    return np.concatenate(found)
+
+
+def _between(values: NDArray[np.uint64], low: int, high: int) -> NDArray[np.uint64]:
+    first = np.searchsorted(values, np.uint64(low))
+    last = len(values) if high >= 2**64 else np.searchsorted(values, np.uint64(high))
+    return values[first:last]
+
+
+def hash_id(doc_id: str) -> int:
+    """Return 8 bytes of BLAKE2 of an id as a number."""
+    return int.from_bytes(blake2b(doc_id.encode(), digest_size=8).digest(), "little")
+
+
+def _check(task: str, language: str, document: Document) -> None:
+    doc_id, text = document
+    if _SURROGATE.search(text) or _SURROGATE.search(doc_id):
+        raise DataError(f"{task}: {language} document {doc_id!r} holds half of a surrogate pair, which is no character")
+    if not text.strip():
+        raise DataError(f"{task}: {language} document {doc_id} has no text")

@@ -32,7 +32,6 @@ from mlbench.tasks.load import load_shards
 from mlbench.tasks.task import Task
 
 Integers = NDArray[np.int64]
-
 _VERSION = 1
 """Of what is saved of counts; another one finds nothing of this one's."""
 _VECTOR_BYTES = 4
@@ -61,56 +60,6 @@ class StreamCounts:
             )
             tops = tops.merge(found)
         return tops
-
-
-def with_tops(collection: Collection, outcome: StreamCounts, depth: int) -> Collection:
-    """Return the collection with the best `depth` documents of the pool of all languages added, without their texts.
-
-    They are those of the queries that asked for that pool.
-    """
-    queries = outcome.asking_all()
-    best = set(outcome.top(collection.languages, queries).doc_ids[:, :depth].ravel().tolist())
-    documents = {}
-    for language in collection.languages:
-        there = {document.doc_id for document in collection.documents[language]}
-        own = np.unique(outcome.counts[language].top.doc_ids).tolist()
-        added = [Document(doc_id, "") for doc_id in own if doc_id and doc_id in best and doc_id not in there]
-        documents[language] = (*collection.documents[language], *added)
-    return replace(collection, documents=documents)
-
-
-def to_table(arrays: IndexArrays, outcome: StreamCounts, sizes: Mapping[str, int], depth: int) -> CountTable:
-    """Return the counts, indexed as in `arrays`, which hold the relevant documents and the best `depth` of queries.
-
-    A column is a language; nothing is known of it for queries that did not ask for it, and the top of all languages is
-    known for queries alone that asked for them all.
-    """
-    languages, n_rows, n_queries = arrays.collection.languages, int(arrays.present.sum()), len(arrays.query_topics)
-    table = CountTable(
-        columns=tuple((language,) for language in languages),
-        sizes=tuple(sizes[language] for language in languages),
-        ahead=np.full((n_rows, len(languages)), UNKNOWN, dtype=np.int32),
-        ties=np.zeros((n_rows, len(languages)), dtype=np.int32),
-        listed=np.full((n_queries, len(languages)), UNKNOWN, dtype=np.int32),
-        top=np.full((n_queries, depth), -1, dtype=np.int64),
-    )
-    for column, language in enumerate(languages):
-        asked, counts = outcome.question.languages[language], outcome.counts[language]
-        table.ahead[asked.rows, column], table.ties[asked.rows, column] = counts.ahead, counts.ties
-        table.listed[asked.queries, column] = sizes[language]
-    asking = outcome.asking_all()
-    positions = {doc_id: position for position, doc_id in enumerate(arrays.document_ids)} | {"": -1}
-    for query, line in zip(asking, outcome.top(languages, asking).doc_ids[:, :depth].tolist(), strict=True):
-        table.top[query] = [positions[doc_id] for doc_id in line]
-    return table
-
-
-def lists_of(arrays: IndexArrays, outcome: StreamCounts, setting: Setting) -> Iterator[list[str]]:
-    """Yield for each query of a setting the ids of its best documents, as many as were asked for."""
-    language = arrays.collection.languages.index(setting.query_language)
-    queries = np.flatnonzero(arrays.query_languages == language)
-    for line in outcome.top(setting.document_languages, queries).doc_ids.tolist():
-        yield [doc_id for doc_id in line if doc_id]
 
 
 def load_stream(
@@ -283,3 +232,53 @@ def _load(folder: WorkFolder, part: CorpusPart, question: Question) -> PartCount
         return PartCounts.of(arrays, PartCounts.empty(len(asked.rows), len(asked.queries), question.depth))
 
     return folder.load(part.key, PartCounts.NAMES, make)
+
+
+def with_tops(collection: Collection, outcome: StreamCounts, depth: int) -> Collection:
+    """Return the collection with the best `depth` documents of the pool of all languages added, without their texts.
+
+    They are those of the queries that asked for that pool.
+    """
+    queries = outcome.asking_all()
+    best = set(outcome.top(collection.languages, queries).doc_ids[:, :depth].ravel().tolist())
+    documents = {}
+    for language in collection.languages:
+        there = {document.doc_id for document in collection.documents[language]}
+        own = np.unique(outcome.counts[language].top.doc_ids).tolist()
+        added = [Document(doc_id, "") for doc_id in own if doc_id and doc_id in best and doc_id not in there]
+        documents[language] = (*collection.documents[language], *added)
+    return replace(collection, documents=documents)
+
+
+def to_table(arrays: IndexArrays, outcome: StreamCounts, sizes: Mapping[str, int], depth: int) -> CountTable:
+    """Return the counts, indexed as in `arrays`, which hold the relevant documents and the best `depth` of queries.
+
+    A column is a language; nothing is known of it for queries that did not ask for it, and the top of all languages is
+    known for queries alone that asked for them all.
+    """
+    languages, n_rows, n_queries = arrays.collection.languages, int(arrays.present.sum()), len(arrays.query_topics)
+    table = CountTable(
+        columns=tuple((language,) for language in languages),
+        sizes=tuple(sizes[language] for language in languages),
+        ahead=np.full((n_rows, len(languages)), UNKNOWN, dtype=np.int32),
+        ties=np.zeros((n_rows, len(languages)), dtype=np.int32),
+        listed=np.full((n_queries, len(languages)), UNKNOWN, dtype=np.int32),
+        top=np.full((n_queries, depth), -1, dtype=np.int64),
+    )
+    for column, language in enumerate(languages):
+        asked, counts = outcome.question.languages[language], outcome.counts[language]
+        table.ahead[asked.rows, column], table.ties[asked.rows, column] = counts.ahead, counts.ties
+        table.listed[asked.queries, column] = sizes[language]
+    asking = outcome.asking_all()
+    positions = {doc_id: position for position, doc_id in enumerate(arrays.document_ids)} | {"": -1}
+    for query, line in zip(asking, outcome.top(languages, asking).doc_ids[:, :depth].tolist(), strict=True):
+        table.top[query] = [positions[doc_id] for doc_id in line]
+    return table
+
+
+def lists_of(arrays: IndexArrays, outcome: StreamCounts, setting: Setting) -> Iterator[list[str]]:
+    """Yield for each query of a setting the ids of its best documents, as many as were asked for."""
+    language = arrays.collection.languages.index(setting.query_language)
+    queries = np.flatnonzero(arrays.query_languages == language)
+    for line in outcome.top(setting.document_languages, queries).doc_ids.tolist():
+        yield [doc_id for doc_id in line if doc_id]

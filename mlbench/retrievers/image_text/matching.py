@@ -24,6 +24,15 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import ModuleList
 
+OPENERS: dict[str, tuple[str, str]] = {
+    "blip": ("mlbench.retrievers.image_text.blip", "open_blip_matcher"),
+    "albef": ("mlbench.retrievers.image_text.albef", "open_albef_matcher"),
+}
+_MEGABYTE = 2**20
+_MAX_TEXTS = 512
+# Texts of one image: its patches are projected once for all of them, so wide batches pay off everywhere.
+_MAX_ROWS = 512
+
 
 @dataclass(frozen=True)
 class Matcher:
@@ -47,10 +56,6 @@ class Matcher:
 
 Opener = Callable[[Path, LoadOptions, int | None], Matcher]
 """Returns the matcher of a checkpoint's folder; raises as an `Opener` of towers does."""
-OPENERS: dict[str, tuple[str, str]] = {
-    "blip": ("mlbench.retrievers.image_text.blip", "open_blip_matcher"),
-    "albef": ("mlbench.retrievers.image_text.albef", "open_albef_matcher"),
-}
 
 
 def open_matcher(folder: Path, options: LoadOptions, max_length: int | None) -> Matcher:
@@ -89,10 +94,6 @@ def fuse(layers: "ModuleList", texts: "Tensor", attention_mask: "Tensor", image:
         texts = layer.crossattention.output(seen.transpose(1, 2).reshape(texts.shape), texts)
         texts = layer.feed_forward_chunk(texts)
     return texts
-
-
-_MEGABYTE = 2**20
-_MAX_TEXTS = 512
 
 
 class TextOptions(Protocol):
@@ -181,10 +182,6 @@ class TextFeatureCache:
 def to_device(features: Features, device: str) -> Features:
     """Return `features` on `device`."""
     return {name: tensor.to(device) for name, tensor in features.items()}
-
-
-# Texts of one image: its patches are projected once for all of them, so wide batches pay off everywhere.
-_MAX_ROWS = 512
 
 
 class Matching:
