@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from mlbench.collection.languages import Setting
     from mlbench.collection.records import Collection, Document, Judgment, Query
     from mlbench.errors import MlbenchError, UserError
-    from mlbench.evaluation.evaluate import evaluate
+    from mlbench.evaluation.evaluate import Evaluation, evaluate
     from mlbench.evaluation.options import Options
     from mlbench.open_model import open_retriever
     from mlbench.protocols import Encoder, Ranker, Resources, Runtime
@@ -21,6 +21,7 @@ __all__ = [
     "Collection",
     "Document",
     "Encoder",
+    "Evaluation",
     "Judgment",
     "MlbenchError",
     "Options",
@@ -45,6 +46,7 @@ _HOMES = {
     "Collection": "collection.records",
     "Document": "collection.records",
     "Encoder": "protocols",
+    "Evaluation": "evaluation.evaluate",
     "Judgment": "collection.records",
     "MlbenchError": "errors",
     "Options": "evaluation.options",

@@ -10,7 +10,7 @@ from mlbench.statistics.differences import Subject
 from mlbench.statistics.paired_tests import PairedTests
 
 SCHEMA_VERSION: Final = "2.0"
-Verdict = Literal["better", "same", "worse"]
+Verdict = Literal["better", "not_significant", "worse"]
 
 
 class ComparedSystem(DocumentPart):

@@ -178,7 +178,7 @@ def verdict(line: Line, level: float) -> Verdict | None:
     if line.adjusted is None or line.difference is None:
         return None
     if line.adjusted.two_sided > level:
-        return "same"
+        return "not_significant"
     return "better" if (line.difference < 0) == (line.name in LOWER_IS_BETTER) else "worse"
 
 

@@ -112,7 +112,7 @@ class Differences:
 
 
 def find_differences(base: System, candidate: System) -> Differences:
-    """Compare two systems, one observation for each training seed.
+    """Compare two systems, each given by the cluster scores of its training seeds.
 
     Intervals are percentiles of a cluster bootstrap of the difference, one draw for both systems and all settings. Bias
     scores are there that both have. Raises `UserError` where there is nothing to compare, or where the observations

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ import pytest
 from command_line import own_task, tiny_checkpoint
 
 import mlbench
-from mlbench import Options, Runtime, Setting
+from mlbench import Options, Runtime, Setting, UserError
 from mlbench.protocols import Role
+from mlbench.ranking import read_ranks
 
 FEW = Options(resamples=20)
 
@@ -227,3 +229,43 @@ def test_a_light_model_brings_in_nothing_heavy(own: str) -> None:
     heavy = {"torch", "transformers", "sentence_transformers", "pandas", "click", "rich", "scipy", "huggingface_hub"}
     assert set(done.stdout.split()) & heavy == set()
     assert "numpy" in done.stdout.split()
+
+
+class TestEvaluation:
+    def test_its_ranks_are_those_of_its_file(self, own: str, tmp_path: Path) -> None:
+        found = mlbench.evaluate("hashing", own, out=tmp_path / "out", options=FEW)
+        assert found.path is not None
+        assert mlbench.read_result(found.path) == found.result
+        beside = found.path.parent / found.result.ranks.name
+        assert beside.read_bytes() == found.ranks_file
+        saved = read_ranks(beside)
+        assert all(np.array_equal(getattr(saved, name), value) for name, value in vars(found.ranks).items())
+
+    def test_is_verified_and_a_changed_number_is_told(self, own: str) -> None:
+        found = mlbench.evaluate("hashing", own, options=FEW)
+        assert found.verify().differences == ()
+        assert found.path is None
+        first, *others = found.result.settings
+        wrong = first.model_copy(update={"measures": {**first.measures, "AP": 0.123}})
+        forged = replace(found, result=found.result.model_copy(update={"settings": (wrong, *others)}))
+        (told,) = forged.verify().differences
+        assert "0.123" in told
+
+    def test_answers_a_pool_that_the_task_does_not_have(self, own: str) -> None:
+        found = mlbench.evaluate("hashing", own, options=FEW)
+        (alone,) = {setting.document_languages for setting in found.pool(["en"]).settings}
+        assert alone == ("en",)
+        whole = found.pool(found.result.task.languages)
+        stated = [s for s in found.result.settings if s.document_languages == whole.document_languages]
+        assert [s.measures for s in whole.settings] == [s.measures for s in stated]
+        with pytest.raises(UserError, match="no language 'xx'"):
+            found.pool(["xx"])
+
+    def test_is_compared_with_another(self, own: str) -> None:
+        one, other = (mlbench.evaluate("hashing", own, options=replace(FEW, settings={"dim": d})) for d in ("16", "256"))
+        line = other.compare(one).line("AP", kind="monolingual")
+        assert line is not None
+        base, candidate = (e.result.aggregate("monolingual").measures["AP"] for e in (one, other))
+        assert line.difference == pytest.approx(candidate - base)
+        with pytest.raises(UserError, match="measured on other data"):
+            other.compare(mlbench.evaluate("hashing", "mini", languages=["de", "en"], options=FEW))

@@ -97,7 +97,13 @@ def whole(value: float | None, parts: int = 1000) -> str:
 
 
 _MOST_FAILURES = 20
-_STYLES = {"better": "green", "same": "dim", "worse": "bold red", "passed": "bold green", "failed": "bold red"}
+_STYLES = {
+    "better": "green",
+    "not_significant": "dim",
+    "worse": "bold red",
+    "passed": "bold green",
+    "failed": "bold red",
+}
 
 
 def comparison_console(comparison: Comparison, *, every_setting: bool = False) -> RenderableType:

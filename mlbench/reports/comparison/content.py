@@ -214,7 +214,7 @@ LINES_LEGEND = (
     "would find: the worsening that is found, or the margin that is kept to, four times of five"
 )
 """What the columns of a table of gate lines mean."""
-_VERDICTS: dict[Verdict, str] = {"better": "better", "same": "not significant", "worse": "worse"}
+_VERDICTS: dict[Verdict, str] = {"better": "better", "not_significant": "not significant", "worse": "worse"}
 # From so many query languages on, what failed is told in one line for all of them.
 _MANY = 3
 _DIGITS = 8

@@ -207,7 +207,7 @@ def test_one_that_is_better_elsewhere_does_not_hide_a_drop() -> None:
     [
         ("AP", 0.1, 0.05, "better"),
         ("AP", -0.1, 0.05, "worse"),
-        ("AP", -0.1, 0.051, "same"),
+        ("AP", -0.1, 0.051, "not_significant"),
         ("rank_distance", 0.1, 0.01, "worse"),
         ("own_language_preference", -0.1, 0.01, "better"),
         ("R@5", 0.1, None, None),

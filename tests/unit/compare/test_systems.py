@@ -80,10 +80,10 @@ def test_checks_are_about_the_lines_beside_them() -> None:
 def test_one_that_is_clearly_worse_fails_and_the_base_itself_passes() -> None:
     found = compared(side(BASE), side(WORSE))
     assert not found.passed
-    assert set(only(found).verdicts) == {"worse", "same", None}
+    assert set(only(found).verdicts) == {"worse", "not_significant", None}
     same = compared(side(BASE), side(BASE))
     assert same.passed
-    assert set(only(same).verdicts) == {"same", None}
+    assert set(only(same).verdicts) == {"not_significant", None}
     assert compared(side(WORSE), side(BASE)).passed
 
 

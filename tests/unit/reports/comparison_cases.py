@@ -174,7 +174,7 @@ def _verdict(line: Line) -> Verdict | None:
     if line.adjusted is None or line.difference is None:
         return None
     if line.adjusted.two_sided > 0.05:
-        return "same"
+        return "not_significant"
     return "better" if (line.difference < 0) == (line.name in LOWER_IS_BETTER) else "worse"
 
 
