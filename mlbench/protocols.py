@@ -227,7 +227,7 @@ Reader = Callable[[ReadRequest], Collection]
 
 
 class SelfDescribingReader(Protocol):
-    """A `Reader` that finds its data itself: its tasks need no files, and `--task NAME:LOCATOR` needs no task file."""
+    """A `Reader` that finds its data itself: its tasks need no files, and `--task NAME:LOCATOR` no task file."""
 
     def declare(self, locator: str, languages: tuple[str, ...] | None) -> dict[str, object]:
         """Return what a task file would say of `locator`; raises `UserError` for one that is not known.

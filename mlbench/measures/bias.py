@@ -164,8 +164,8 @@ def _masked_extreme(rank: Floats, extreme: Callable[..., Floats], filler: float)
 def _average_precision(rank: Floats) -> Floats:
     ordered = np.sort(rank, axis=2)
     found = np.isfinite(ordered)
-    places = np.arange(1, rank.shape[2] + 1)
-    return _divide(np.where(found, places / ordered, 0.0).sum(axis=2), found.sum(axis=2).astype(np.float64))
+    n_found = np.arange(1, rank.shape[2] + 1)
+    return _divide(np.where(found, n_found / ordered, 0.0).sum(axis=2), found.sum(axis=2).astype(np.float64))
 
 
 def _masked_mean(values: Floats, mask: NDArray[np.bool_], axis: int | tuple[int, ...]) -> Floats:

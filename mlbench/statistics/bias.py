@@ -180,8 +180,8 @@ def _language_shares(ranks: Ranks, cutoff: int) -> list[LanguageShare]:
             cutoff=cutoff,
             query_language=a,
             document_language=b,
-            share=finite(shares[ranks.language_index(a), place]),
+            share=finite(shares[ranks.language_index(a), index]),
         )
         for a in asking
-        for place, b in enumerate(ranks.spoken_languages)
+        for index, b in enumerate(ranks.spoken_languages)
     ]

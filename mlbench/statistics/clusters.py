@@ -49,7 +49,7 @@ class ClusterSample:
         return cluster_sums(values, self.topic_clusters[topics], self.n_clusters)
 
     def bootstrap(self, sums: Floats, counts: Floats) -> Bootstrap:
-        """Draw clusters; arguments as for `significance.bootstrap`."""
+        """Draw clusters; arguments as for `resampling.bootstrap`."""
         return bootstrap(sums, counts, resamples=self.resamples, seed=self.seed, strata=self.strata)
 
     def bounds(self, replicates: Floats) -> list[Bounds | None]:

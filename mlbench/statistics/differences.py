@@ -115,8 +115,8 @@ def find_differences(base: System, candidate: System) -> Differences:
     """Compare two systems, each given by the cluster scores of its training seeds.
 
     Intervals are percentiles of a cluster bootstrap of the difference, one draw for both systems and all settings. Bias
-    scores are there that both have. Raises `UserError` where there is nothing to compare, or where the observations
-    are not of the same data and request.
+    scores are there that both have. Raises `UserError` where there is nothing to compare, or where they are not of the
+    same data and request.
     """
     _check(base, candidate)
     first = base[0]
@@ -171,8 +171,8 @@ def _setting_differences(
 def _check(base: System, candidate: System) -> None:
     if not base or not candidate:
         raise UserError("a comparison needs the ranks of at least one run on either side")
-    named = [(f"base {place}", one) for place, one in enumerate(base, 1)]
-    named += [(f"candidate {place}", one) for place, one in enumerate(candidate, 1)]
+    named = [(f"base {number}", one) for number, one in enumerate(base, 1)]
+    named += [(f"candidate {number}", one) for number, one in enumerate(candidate, 1)]
     for name, one in named[1:]:
         if one.request != base[0].request:
             raise UserError(f"{name} and base 1 must be scored alike: the same settings, measures and statistics")

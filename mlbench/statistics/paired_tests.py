@@ -85,28 +85,28 @@ class PairedTests(DocumentPart):
 def compare_ranks(
     base: Sequence[Ranks], candidate: Sequence[Ranks], request: ScoreRequest, *, flips: int = FLIPS
 ) -> PairedTests:
-    """Compare two systems by their ranks, one `Ranks` for each training seed; see `contrast` and `compare`."""
-    observed = [[sum_by_cluster(ranks, request) for ranks in system] for system in (base, candidate)]
-    return compare(find_differences(*observed), flips=flips)
+    """Compare two systems by their ranks, one `Ranks` for each training seed; see `find_differences` and `compare`."""
+    scores = [[sum_by_cluster(ranks, request) for ranks in system] for system in (base, candidate)]
+    return compare(find_differences(*scores), flips=flips)
 
 
-def compare(contrasts: Differences, *, flips: int = FLIPS) -> PairedTests:
+def compare(differences: Differences, *, flips: int = FLIPS) -> PairedTests:
     """Test the differences of the primary measure and of language bias, in three families.
 
     These are the aggregates with own_language_preference and rank_distance, the rows by query language, and the single
     settings. Each is adjusted by step-down max-T (Westfall and Young 1993); what has no topics stands outside.
     """
-    columns = {subject: contributions.added for subject, contributions in contrasts.tested.items()}
-    tests = _test(columns, flips, contrasts.statistics.seed)
+    columns = {subject: contributions.added for subject, contributions in differences.tested.items()}
+    tests = _test(columns, flips, differences.statistics.seed)
     any_test = next(iter(tests.values()), None)
     return PairedTests(
-        primary_measure=contrasts.primary_measure,
-        n_base=contrasts.n_base,
-        n_candidate=contrasts.n_candidate,
+        primary_measure=differences.primary_measure,
+        n_base=differences.n_base,
+        n_candidate=differences.n_candidate,
         flips=any_test.flips if any_test else 0,
         exact=any_test.exact if any_test else False,
-        statistics=contrasts.statistics,
-        lines=tuple(_line(each, tests.get(each.subject)) for each in contrasts.each),
+        statistics=differences.statistics,
+        lines=tuple(_line(each, tests.get(each.subject)) for each in differences.each),
     )
 
 
