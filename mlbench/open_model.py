@@ -1,4 +1,4 @@
-"""Opens what `--model` names: a spec `scheme:locator`, a folder, a hub id, or a model object."""
+"""Opens what `--model` names: a folder, a hub id or a spec `SCHEME:PATH_OR_ID`; or takes a model object."""
 
 import re
 from collections.abc import Mapping
@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from hashlib import sha256
+from os import PathLike, fspath
 from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
@@ -26,153 +27,6 @@ from mlbench.results import RetrieverInfo
 
 # Two letters at least, so that the drive of `C:\models` is no scheme.
 _SPEC = re.compile(r"([a-z][a-z0-9_]+):(.*)\Z", re.DOTALL)
-
-
-def parse(spec: str) -> tuple[str, str]:
-    """Return scheme and locator of `scheme:locator`.
-
-    An existing folder or file wins over a scheme, whatever colons its name has; a folder belongs to the scheme that
-    recognises it, such as `static`, else to `dense`, and a file that ends in `.toml` to `system`. A scheme's bare name
-    has an empty locator; any other spec without a scheme is a hub id and belongs to `dense`. An empty spec raises
-    `RetrieverError`.
-    """
-    if not spec.strip():
-        raise RetrieverError("the model is empty: give a folder, a hub id or scheme:locator")
-    path = Path(spec)
-    if path.exists():
-        return _scheme_of(path), spec
-    if parts := split(spec):
-        return parts
-    if spec in entry_points.names(entry_points.RETRIEVERS):
-        return spec, ""
-    return "dense", spec
-
-
-def split(spec: str) -> tuple[str, str] | None:
-    """Return scheme and locator of what is written `scheme:locator`, whatever exists; None for any other spec."""
-    match = _SPEC.match(spec)
-    return (match[1], match[2]) if match else None
-
-
-def open_retriever(spec: str, settings: Mapping[str, str], runtime: Runtime) -> Retriever:
-    """Open what `spec` names, with `settings` as they came from `--set KEY=VALUE`.
-
-    Raises `UnknownName` for an unknown scheme, `MissingExtra` where its libraries are missing, and `RetrieverError` for
-    wrong settings (all of them in one line), for what cannot be opened, and for a plugin that is no retriever.
-    """
-    name, locator = parse(spec)
-    scheme = load_scheme(name)
-    try:
-        # A plugin may return anything, whatever its annotations say.
-        opened: object = scheme.open(locator, check_settings(name, scheme.Settings, settings), runtime)
-    except (RetrieverError, MissingExtra) as error:
-        meant = (
-            get_close_matches(spec, entry_points.names(entry_points.RETRIEVERS), n=1, cutoff=0.7)
-            if locator == spec
-            else []
-        )
-        if meant and not Path(spec).exists():
-            raise RetrieverError(f"{error}; or is {meant[0]} meant?") from error
-        raise
-    if members.is_encoder(opened) or members.is_ranker(opened):
-        return opened
-    lacking = [", ".join(members.missing(opened, required)) for required in (members.ENCODER, members.RANKER)]
-    raise RetrieverError(
-        f"retriever {name!r} opened a {type(opened).__name__}, which is no encoder (it lacks {lacking[0]}) and no "
-        f"ranker (it lacks {lacking[1]})"
-    )
-
-
-def adopt(model: object, settings: Mapping[str, str], runtime: Runtime) -> Retriever:
-    """Return `model` if it is a retriever, else what a scheme makes of it, as `dense` of a SentenceTransformer.
-
-    Raises `RetrieverError` for an object that no installed scheme knows.
-    """
-    if isinstance(model, type):
-        raise RetrieverError(f"{model.__name__} is a class, not a retriever: give an object made from it")
-    if members.is_encoder(model) or members.is_ranker(model):
-        if settings:
-            raise RetrieverError(f"an opened retriever takes no keys: {', '.join(settings)}")
-        return model
-    faults = []
-    for name in entry_points.names(entry_points.RETRIEVERS):
-        scheme = load_scheme(name)
-        if not members.wraps_models(scheme):
-            continue
-        try:
-            adopted = scheme.adopt(model, check_settings(name, scheme.Settings, settings), runtime)
-        except RetrieverError as error:
-            # Keys that another scheme takes, which may be the one that knows the object.
-            faults.append(error)
-            continue
-        if adopted is not None:
-            return adopted
-    if faults:
-        raise faults[0]
-    raise RetrieverError(
-        f"a {type(model).__name__} is no retriever: give a spec, an encoder, a ranker or a model object"
-    )
-
-
-def describe(spec: str) -> str:
-    """Return the spec as results name it: of a path outside the current folder only the last two parts.
-
-    What is no text in a folder's name is escaped, so that a result can be written.
-    """
-    scheme, locator = parse(spec)
-    path = Path(locator)
-    if locator and path.exists():
-        shown = "/".join(path.resolve().parts[-2:]) if path.is_absolute() or ".." in path.parts else path.as_posix()
-        spec = shown if scheme == _scheme_of(path) else f"{scheme}:{shown}"
-    return spec.encode("utf-8", "backslashreplace").decode()
-
-
-def _scheme_of(path: Path) -> str:
-    """Return the scheme that opens an existing path with no scheme in front."""
-    if path.suffix == ".toml" and path.is_file():
-        return "system"
-    for name in entry_points.names(entry_points.RETRIEVERS) if path.is_dir() else ():
-        # A plugin that cannot be imported is told of where it is asked for.
-        with suppress(UserError):
-            scheme = entry_points.load(entry_points.RETRIEVERS, name)
-            if members.recognises(scheme, path):
-                return name
-    return "dense"
-
-
-def load_scheme(name: str, group: str = entry_points.RETRIEVERS) -> ModelLoader:
-    """Return the scheme `name`; raises `UnknownName`, or `RetrieverError` where the plugin names no scheme."""
-    scheme = entry_points.load(group, name)
-    if not members.is_loader(scheme):
-        raise RetrieverError(
-            f"{entry_points.kind(group)} {name!r} of {entry_points.origin(group, name)} is no scheme: "
-            "it needs Settings (a pydantic model) and open(locator, settings, runtime)"
-        )
-    return scheme
-
-
-def check_settings(scheme: str, model: type[BaseModel], settings: Mapping[str, str]) -> BaseModel:
-    """Return `settings` as the scheme's `Settings`; raises `RetrieverError` with all faults in one line."""
-    known = list(model.model_fields)
-    unknown = [key for key in settings if key not in known]
-    faults = [f"unknown key {key!r}: {_suggest_key(key, known)}" for key in unknown]
-    try:
-        checked = model.model_validate({key: value for key, value in settings.items() if key in known})
-    except ValidationError as error:
-        faults += [_fault(details["loc"], details["msg"], settings) for details in error.errors()]
-    if faults:
-        raise RetrieverError(f"{scheme}: " + "; ".join(dict.fromkeys(faults)))
-    return checked
-
-
-def _suggest_key(key: str, known: list[str]) -> str:
-    return suggest(key, known) if known else "it takes no keys"
-
-
-def _fault(location: tuple[int | str, ...], message: str, settings: Mapping[str, str]) -> str:
-    key = str(location[0]) if location else "settings"
-    got = f", not {settings[key]!r}" if key in settings else ""
-    return f"{key}: {message[:1].lower()}{message[1:]}{got}"
 
 
 @dataclass(frozen=True)
@@ -231,6 +85,176 @@ class LoadedModel:
     def tokens(self) -> int:
         """Return what an encoder that counts tokens has encoded since it was opened; 0 for any other."""
         return members.tokens_of(self.retriever)
+
+
+def open_model(model: object, settings: Mapping[str, str], runtime: Runtime, progress: Progress) -> LoadedModel:
+    """Open a spec, or take an object that is or can be made a retriever.
+
+    `settings` are the keys of the model as strings, as they came from `--set KEY=VALUE`. Raises what `open_retriever`
+    and `wrap_model` raise.
+    """
+    if isinstance(model, str | PathLike):
+        spec = fspath(model)
+        source = ModelSource(_absolute(spec), dict(settings), runtime)
+        retriever, name = open_retriever(spec, settings, runtime), describe(spec)
+        return LoadedModel(retriever, name, training_of(retriever, progress), source)
+    retriever = wrap_model(model, settings, runtime)
+    return LoadedModel(retriever, type(model).__name__, training_of(retriever, progress))
+
+
+def open_retriever(spec: str, settings: Mapping[str, str], runtime: Runtime) -> Retriever:
+    """Open what `spec` names, with `settings` as they came from `--set KEY=VALUE`.
+
+    Raises `UnknownName` for an unknown scheme, `MissingExtra` where its libraries are missing, and `RetrieverError` for
+    wrong settings (all of them in one line), for what cannot be opened, and for a plugin that is no retriever.
+    """
+    name, locator = parse(spec)
+    scheme = load_scheme(name)
+    try:
+        # A plugin may return anything, whatever its annotations say.
+        opened: object = scheme.open(locator, check_settings(name, scheme.Settings, settings), runtime)
+    except (RetrieverError, MissingExtra) as error:
+        meant = (
+            get_close_matches(spec, entry_points.names(entry_points.RETRIEVERS), n=1, cutoff=0.7)
+            if locator == spec
+            else []
+        )
+        if meant and not Path(spec).exists():
+            raise RetrieverError(f"{error}; or is {meant[0]} meant?") from error
+        raise
+    if members.is_encoder(opened) or members.is_ranker(opened):
+        return opened
+    lacking = [", ".join(members.missing(opened, required)) for required in (members.ENCODER, members.RANKER)]
+    raise RetrieverError(
+        f"retriever {name!r} opened a {type(opened).__name__}, which is no encoder (it lacks {lacking[0]}) and no "
+        f"ranker (it lacks {lacking[1]})"
+    )
+
+
+def wrap_model(model: object, settings: Mapping[str, str], runtime: Runtime) -> Retriever:
+    """Return `model` if it is a retriever, else what a scheme makes of it, as `dense` of a SentenceTransformer.
+
+    Raises `RetrieverError` for an object that no installed scheme knows.
+    """
+    if isinstance(model, type):
+        raise RetrieverError(f"{model.__name__} is a class, not a retriever: give an object made from it")
+    if members.is_encoder(model) or members.is_ranker(model):
+        if settings:
+            raise RetrieverError(f"an opened retriever takes no keys: {', '.join(settings)}")
+        return model
+    faults = []
+    for name in entry_points.names(entry_points.RETRIEVERS):
+        scheme = load_scheme(name)
+        if not members.wraps_models(scheme):
+            continue
+        try:
+            wrapped = scheme.adopt(model, check_settings(name, scheme.Settings, settings), runtime)
+        except RetrieverError as error:
+            # Keys that another scheme takes, which may be the one that knows the object.
+            faults.append(error)
+            continue
+        if wrapped is not None:
+            return wrapped
+    if faults:
+        raise faults[0]
+    raise RetrieverError(
+        f"a {type(model).__name__} is no retriever: give a spec, an encoder, a ranker or a model object"
+    )
+
+
+def parse(spec: str) -> tuple[str, str]:
+    """Return scheme and locator of `scheme:locator`.
+
+    An existing folder or file wins over a scheme, whatever colons its name has; a folder belongs to the scheme that
+    recognises it, such as `static`, else to `dense`, and a file that ends in `.toml` to `system`. A scheme's bare name
+    has an empty locator; any other spec without a scheme is a hub id and belongs to `dense`. An empty spec raises
+    `RetrieverError`.
+    """
+    if not spec.strip():
+        raise RetrieverError("the model is empty: give a folder, a hub id or SCHEME:PATH_OR_ID")
+    path = Path(spec)
+    if path.exists():
+        return _scheme_of(path), spec
+    if parts := split(spec):
+        return parts
+    if spec in entry_points.names(entry_points.RETRIEVERS):
+        return spec, ""
+    return "dense", spec
+
+
+def split(spec: str) -> tuple[str, str] | None:
+    """Return scheme and locator of what is written `scheme:locator`, whatever exists; None for any other spec."""
+    match = _SPEC.match(spec)
+    return (match[1], match[2]) if match else None
+
+
+def describe(spec: str) -> str:
+    """Return the spec as results name it: of a path outside the current folder only the last two parts.
+
+    What is no text in a folder's name is escaped, so that a result can be written.
+    """
+    scheme, locator = parse(spec)
+    path = Path(locator)
+    if locator and path.exists():
+        shown = "/".join(path.resolve().parts[-2:]) if path.is_absolute() or ".." in path.parts else path.as_posix()
+        spec = shown if scheme == _scheme_of(path) else f"{scheme}:{shown}"
+    return spec.encode("utf-8", "backslashreplace").decode()
+
+
+def _absolute(spec: str) -> str:
+    """Return a spec that names the same folder or file to processes with another working folder."""
+    scheme, colon, locator = spec.partition(":")
+    if Path(spec).exists():
+        return str(Path(spec).absolute())
+    return f"{scheme}:{Path(locator).absolute()}" if colon and locator and Path(locator).exists() else spec
+
+
+def _scheme_of(path: Path) -> str:
+    """Return the scheme that opens an existing path with no scheme in front."""
+    if path.suffix == ".toml" and path.is_file():
+        return "system"
+    for name in entry_points.names(entry_points.RETRIEVERS) if path.is_dir() else ():
+        # A plugin that cannot be imported is told of where it is asked for.
+        with suppress(UserError):
+            scheme = entry_points.load(entry_points.RETRIEVERS, name)
+            if members.recognises(scheme, path):
+                return name
+    return "dense"
+
+
+def load_scheme(name: str, group: str = entry_points.RETRIEVERS) -> ModelLoader:
+    """Return the scheme `name`; raises `UnknownName`, or `RetrieverError` where the plugin names no scheme."""
+    scheme = entry_points.load(group, name)
+    if not members.is_loader(scheme):
+        raise RetrieverError(
+            f"{entry_points.kind(group)} {name!r} of {entry_points.origin(group, name)} is no scheme: "
+            "it needs Settings (a pydantic model) and open(locator, settings, runtime)"
+        )
+    return scheme
+
+
+def check_settings(scheme: str, model: type[BaseModel], settings: Mapping[str, str]) -> BaseModel:
+    """Return `settings` as the scheme's `Settings`; raises `RetrieverError` with all faults in one line."""
+    known = list(model.model_fields)
+    unknown = [key for key in settings if key not in known]
+    faults = [f"unknown key {key!r}: {_suggest_key(key, known)}" for key in unknown]
+    try:
+        checked = model.model_validate({key: value for key, value in settings.items() if key in known})
+    except ValidationError as error:
+        faults += [_fault(details["loc"], details["msg"], settings) for details in error.errors()]
+    if faults:
+        raise RetrieverError(f"{scheme}: " + "; ".join(dict.fromkeys(faults)))
+    return checked
+
+
+def _suggest_key(key: str, known: list[str]) -> str:
+    return suggest(key, known) if known else "it takes no keys"
+
+
+def _fault(location: tuple[int | str, ...], message: str, settings: Mapping[str, str]) -> str:
+    key = str(location[0]) if location else "settings"
+    got = f", not {settings[key]!r}" if key in settings else ""
+    return f"{key}: {message[:1].lower()}{message[1:]}{got}"
 
 
 def fingerprints_of(encoder: Encoder) -> list[str]:

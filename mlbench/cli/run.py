@@ -18,7 +18,7 @@ from mlbench.compare.document import Comparison
 from mlbench.compare.gate import Gate, load_gate
 from mlbench.compare.pairing import Side, find_side, read_side, why_incomparable
 from mlbench.errors import UserError
-from mlbench.evaluation.evaluate import measure, open_model
+from mlbench.evaluation.evaluate import measure
 from mlbench.evaluation.options import Options
 from mlbench.io.document import to_json
 from mlbench.protocols import Progress, Resources, Runtime
@@ -207,7 +207,7 @@ def command(screen: Screen, /, models: Sequence[str], tasks: Sequence[str], **ch
     results: list[Result] = []
     paths: list[Path] = []
     for model in models:
-        opened = open_model(model, options)
+        opened = options.open_model(model)
         retrievers = with_indexes(opened, request.indexes) if request.indexes else [opened]
         for task, retriever in product(loaded, retrievers):
             done = measure(retriever, task, languages=request.languages, data_dir=request.data_dir, options=options)

@@ -15,7 +15,7 @@ from mlbench.evaluation.options import Options
 from mlbench.evaluation.streaming.run import load_stream
 from mlbench.evaluation.task_data import Clock, RankedTask, TaskData
 from mlbench.evaluation.verify import Verification, recompute
-from mlbench.open_model import LoadedModel, ModelSource, adopt, describe, open_retriever, training_of
+from mlbench.open_model import LoadedModel
 from mlbench.ranking.ranks import Ranks
 from mlbench.ranking.ranks_file import write_ranks
 from mlbench.results import Cost, RanksFile, Result, TaskInfo, check_folder, digest, file_stem, write_result
@@ -81,7 +81,7 @@ def evaluate(
     options, task = options or Options(), _load_task(task, languages)
     if out is not None:
         check_folder(Path(out))
-    loaded = open_model(model, options)
+    loaded = options.open_model(model)
     where = None if data_dir is None else Path(data_dir)
     evaluation = measure(loaded, task, languages=languages, data_dir=where, options=options)
     return evaluation if out is None else evaluation.save(out)
@@ -107,25 +107,6 @@ def measure(
     clock.lap("score")
     cost = _cost(model, ranked, clock, model.tokens() - tokens)
     return _assemble(model, data, ranked.ranks, scores, cost, options)
-
-
-def open_model(model: object, options: Options) -> LoadedModel:
-    """Open a spec, or take an object that is or can be made a retriever."""
-    if isinstance(model, str | PathLike):
-        spec = fspath(model)
-        source = ModelSource(_absolute(spec), dict(options.settings), options.runtime)
-        retriever, name = open_retriever(spec, options.settings, options.runtime), describe(spec)
-        return LoadedModel(retriever, name, training_of(retriever, options.progress), source)
-    retriever = adopt(model, options.settings, options.runtime)
-    return LoadedModel(retriever, type(model).__name__, training_of(retriever, options.progress))
-
-
-def _absolute(spec: str) -> str:
-    """Return a spec that names the same folder or file to processes with another working folder."""
-    scheme, colon, locator = spec.partition(":")
-    if Path(spec).exists():
-        return str(Path(spec).absolute())
-    return f"{scheme}:{Path(locator).absolute()}" if colon and locator and Path(locator).exists() else spec
 
 
 def _load_task(task: object, languages: Sequence[str] | None) -> Task:

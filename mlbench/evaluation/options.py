@@ -7,6 +7,7 @@ from typing import cast
 
 from mlbench import entry_points
 from mlbench.errors import UserError
+from mlbench.open_model import LoadedModel, open_model
 from mlbench.protocols import Engine, Progress, Resources, Runtime, Silence
 from mlbench.ranking.run_files import SaveRun
 from mlbench.results import LARGEST_SEED, MOST_RESAMPLES
@@ -45,6 +46,10 @@ class Options:
             )
         if self.limit is not None and self.limit < 1:
             raise UserError(f"a quick look has at least one topic, not {self.limit:,}")
+
+    def open_model(self, model: object) -> LoadedModel:
+        """Open a spec, or take a model object, with these settings (see `mlbench.open_model.open_model`)."""
+        return open_model(model, self.settings, self.runtime, self.progress)
 
 
 OpenEngine = Callable[[Resources, Progress], Engine]

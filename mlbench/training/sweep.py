@@ -17,7 +17,7 @@ from pydantic import JsonValue
 
 from mlbench.compare.sweep import Arm, Point, Sweep, TaskSweep, cluster_scores_of, compare_arms
 from mlbench.errors import DataError, InternalError, InvalidRecipe, MissingExtra, MlbenchError, UserError
-from mlbench.evaluation.evaluate import measure, open_model
+from mlbench.evaluation.evaluate import measure
 from mlbench.evaluation.options import Options
 from mlbench.evaluation.verify import read_pair
 from mlbench.protocols import Progress, Silence
@@ -175,7 +175,7 @@ def _do(point: PlannedPoint, place: SweepFolder, shelf: TrainingDataCache, progr
             raise InternalError(f"{folder} has no manifest of {point.name} after training")
         missing = [task for task in map(load_task, place.tasks) if not place.result(point, task, made)]
         options = Options(runtime=place.runtime, command=place.command, progress=progress)
-        opened = open_model(str(folder), options)
+        opened = options.open_model(str(folder))
         for task in missing:
             done = measure(opened, task, data_dir=place.data_dir, options=options)
             done.save(place.results(point))

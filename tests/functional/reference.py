@@ -22,7 +22,7 @@ from mlbench.collection.records import Collection
 from mlbench.embeddings.encode import embed
 from mlbench.embeddings.exact import dot_exponent, grid_cosine, grid_dot
 from mlbench.embeddings.store import VectorStore
-from mlbench.evaluation.evaluate import measure, open_model
+from mlbench.evaluation.evaluate import measure
 from mlbench.evaluation.options import Options
 from mlbench.open_model import LoadedModel
 from mlbench.protocols import Encoder, Runtime, Silence
@@ -217,7 +217,7 @@ def main() -> int:
     settings = settings_of(task.languages, task.settings) if chosen.all else None
     with TemporaryDirectory() as temporary:
         cache = chosen.cache or Path(temporary)
-        figures = check(open_model(chosen.model, options), chosen.task, settings, chosen.data_dir, cache)
+        figures = check(options.open_model(chosen.model), chosen.task, settings, chosen.data_dir, cache)
     for figure in figures:
         print(f"{figure.stated!s:<22} {figure.found!s:<22} {figure.difference:8.1e}  {figure.name}")
     worst = max(figure.difference for figure in figures)

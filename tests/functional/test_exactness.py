@@ -8,7 +8,7 @@ import pytest
 from functional.reference import check, some_settings
 
 from mlbench.collection.languages import settings_of
-from mlbench.evaluation.evaluate import evaluate, measure, open_model
+from mlbench.evaluation.evaluate import evaluate, measure
 from mlbench.evaluation.options import Options
 from mlbench.evaluation.verify import verify
 from mlbench.open_model import LoadedModel
@@ -36,7 +36,7 @@ class ConstantScorer:
 
 
 def coarse_hashing() -> LoadedModel:
-    return open_model("hashing", Options(settings={"dim": "64"}))
+    return Options(settings={"dim": "64"}).open_model("hashing")
 
 
 def test_mini_equals_trec_eval_and_loops(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_a_constant_scorer_on_mini_is_within_the_error_of_24_topics(tmp_path: Pa
 
 def test_ranks_do_not_depend_on_threads(tmp_path: Path) -> None:
     every = [Options(runtime=Runtime(threads=n), cache=tmp_path / str(n), resamples=2) for n in (1, 2, None)]
-    found = [measure(open_model("hashing", options), "mini", options=options) for options in every]
+    found = [measure(options.open_model("hashing"), "mini", options=options) for options in every]
     assert found[0].ranks_file == found[1].ranks_file == found[2].ranks_file
     assert found[0].result.settings == found[1].result.settings
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mlbench.evaluation.evaluate import measure, open_model
+from mlbench.evaluation.evaluate import measure
 from mlbench.evaluation.options import Options
 from mlbench.evaluation.verify import read_pair
 from mlbench.leaderboard.board import Board
@@ -28,6 +28,6 @@ def test_has_the_entries_that_its_readers_expect() -> None:
 def test_an_entry_is_measured_again() -> None:
     stated, _ = read_pair(BOARD.entry_folder("mlbench-static") / "mlqa-r.json")
     options = Options(runtime=Runtime())
-    again = measure(open_model("static", options), load_task("mlqa-r"), options=options).result
+    again = measure(options.open_model("static"), load_task("mlqa-r"), options=options).result
     assert again.retriever.fingerprint == stated.retriever.fingerprint
     assert (again.settings, again.aggregates, again.bias) == (stated.settings, stated.aggregates, stated.bias)

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 import mlbench
 from mlbench import members, plugin, protocols
-from mlbench.open_model import adopt
+from mlbench.open_model import wrap_model
 from mlbench.protocols import Encoder, Parameter, Ranker, Reranker, Role, Runtime, Silence, Vectors
 
 
@@ -69,7 +69,7 @@ def test_required_members_stay_as_they_are() -> None:
 
 
 def test_an_encoder_with_what_is_required_opens_and_runs(tmp_path: Path) -> None:
-    assert isinstance(adopt(Plain(), {}, Runtime()), Plain)
+    assert isinstance(wrap_model(Plain(), {}, Runtime()), Plain)
     options = mlbench.Options(cache=tmp_path, resamples=20)
     result = mlbench.evaluate(Plain(), "mini", languages=["de", "en"], options=options).result
     assert (result.retriever.kind, result.retriever.training, result.cost.tokens) == ("encoder", None, None)

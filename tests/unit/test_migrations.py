@@ -11,7 +11,7 @@ from unit.reports.sweep_cases import make_sweep
 
 from mlbench import results
 from mlbench.compare import sweep
-from mlbench.evaluation.evaluate import measure, open_model
+from mlbench.evaluation.evaluate import measure
 from mlbench.evaluation.options import Options
 from mlbench.evaluation.verify import verify
 from mlbench.io.document import to_json
@@ -53,7 +53,7 @@ class TestResult:
 
     def test_written_again_it_is_what_a_run_of_today_writes(self, tmp_path: Path) -> None:
         options = Options(settings={"dim": "64"}, cache=tmp_path / "cache", resamples=20)
-        done = measure(open_model("hashing", options), "mini", languages=("de", "en"), options=options)
+        done = measure(options.open_model("hashing"), "mini", languages=("de", "en"), options=options)
         again = write_result(read_result(RESULT), RANKS.read_bytes(), tmp_path / "again")
         today = write_result(done.result, done.ranks_file, tmp_path / "today")
         assert again.name == today.name

@@ -67,7 +67,7 @@ def test_a_plugin_that_cannot_be_imported_hides_no_folder(tmp_path: Path, monkey
 
 @pytest.mark.parametrize("spec", ["", "  "])
 def test_empty_spec(spec: str) -> None:
-    with pytest.raises(RetrieverError, match="give a folder, a hub id or scheme:locator"):
+    with pytest.raises(RetrieverError, match="give a folder, a hub id or SCHEME:PATH_OR_ID"):
         parse(spec)
 
 

@@ -9,7 +9,6 @@ import pytest
 from mlbench.collection.languages import Setting
 from mlbench.collection.records import Document
 from mlbench.errors import DataError
-from mlbench.evaluation.evaluate import open_model
 from mlbench.evaluation.options import Options
 from mlbench.protocols import Parameter, Silence
 from mlbench.provenance import MANIFEST, Contamination, Provenance, TrainedOn, read_provenance
@@ -158,14 +157,14 @@ class Module(Trained):
 
 
 def test_a_result_says_how_its_retriever_was_trained(tmp_path: Path) -> None:
-    info = open_model(Trained(write(tmp_path, manifest())), Options()).info()
+    info = Options().open_model(Trained(write(tmp_path, manifest()))).info()
     assert info.training == read_provenance(tmp_path)
     assert RetrieverInfo.model_validate(json.loads(info.model_dump_json())) == info
 
 
 def test_a_damaged_manifest_is_a_warning(tmp_path: Path) -> None:
     noted = Noted()
-    opened = open_model(Trained(write(tmp_path, "{")), Options(progress=noted))
+    opened = Options(progress=noted).open_model(Trained(write(tmp_path, "{")))
     assert opened.info().training is None
     (note,) = noted.notes
     assert re.fullmatch(r"warning: .*mlbench-training\.json is not JSON .*; the result does not say how .*", note)
@@ -173,7 +172,7 @@ def test_a_damaged_manifest_is_a_warning(tmp_path: Path) -> None:
 
 def test_what_else_is_called_provenance_is_ignored(tmp_path: Path) -> None:
     noted = Noted()
-    assert open_model(Module(tmp_path), Options(progress=noted)).info().training is None
+    assert Options(progress=noted).open_model(Module(tmp_path)).info().training is None
     assert noted.notes == []
 
 

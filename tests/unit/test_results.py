@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mlbench.errors import InvalidResult, UserError
-from mlbench.evaluation.evaluate import Evaluation, measure, open_model
+from mlbench.evaluation.evaluate import Evaluation, measure
 from mlbench.evaluation.options import Options
 from mlbench.results import (
     Result,
@@ -31,7 +31,7 @@ Document = dict[str, object]
 @pytest.fixture(scope="module")
 def evaluation(tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
     options = Options(settings={"dim": "64"}, cache=tmp_path_factory.mktemp("cache"), resamples=20)
-    return measure(open_model("hashing", options), "mini", languages=("en", "th", "zh"), options=options)
+    return measure(options.open_model("hashing"), "mini", languages=("en", "th", "zh"), options=options)
 
 
 @pytest.fixture
@@ -283,7 +283,7 @@ def test_a_task_without_settings_in_the_languages_is_told(tmp_path: Path) -> Non
     (tmp_path / "task.toml").write_text('name = "own"\nsettings = ["multilingual"]\n')
     options = Options(cache=tmp_path / "cache")
     with pytest.raises(UserError, match="own has no settings in en alone: add a language"):
-        measure(open_model("hashing", options), str(tmp_path), languages=["en"], options=options)
+        measure(options.open_model("hashing"), str(tmp_path), languages=["en"], options=options)
 
 
 def test_the_frame_has_a_row_for_each_setting(evaluation: Evaluation) -> None:

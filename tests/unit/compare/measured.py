@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 from mlbench.compare.index_costs import IndexCostOptions as Comparing
 from mlbench.compare.index_costs import IndexCosts, compare_indexes
 from mlbench.compare.pairing import ResultWithRanks
-from mlbench.evaluation.evaluate import measure, open_model
+from mlbench.evaluation.evaluate import measure
 from mlbench.evaluation.options import Options
 from mlbench.retrievers.pipelines.ann_index import with_indexes
 from mlbench.retrievers.pipelines.declaration import parse_index
@@ -23,7 +23,7 @@ def results(
     """Return the exact result of hashed n-grams, and those of `INDEXES`."""
     with TemporaryDirectory() as folder:
         options = Options(settings={"dim": str(dim)}, cache=Path(folder), resamples=2)
-        opened = open_model("hashing", options)
+        opened = options.open_model("hashing")
         indexed = with_indexes(opened, [parse_index(text) for text in INDEXES])
         made = []
         for number, each in enumerate([opened, *indexed]):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mlbench.errors import InvalidResult, UserError
-from mlbench.evaluation.evaluate import measure, open_model
+from mlbench.evaluation.evaluate import measure
 from mlbench.evaluation.options import Options
 from mlbench.evaluation.verify import Verification, verify
 from mlbench.ranking.ranks_file import read_ranks, write_ranks
@@ -22,7 +22,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     paths = {}
     for dim in ("32", "64"):
         options = Options(settings={"dim": dim}, cache=cache, resamples=20)
-        done = measure(open_model("hashing", options), "mini", languages=("en", "th", "zh"), options=options)
+        done = measure(options.open_model("hashing"), "mini", languages=("en", "th", "zh"), options=options)
         paths[dim] = write_result(done.result, done.ranks_file, folder)
     return paths
 

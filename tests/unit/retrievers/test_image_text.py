@@ -14,7 +14,7 @@ from unit.retrievers.image_text_checkpoints import CAPTIONS, DIM
 from mlbench.collection.records import Image
 from mlbench.errors import DataError, MissingExtra, RetrieverError
 from mlbench.members import reads_images
-from mlbench.open_model import adopt, open_retriever, parse
+from mlbench.open_model import open_retriever, parse, wrap_model
 from mlbench.protocols import Encoder, Runtime, Vectors
 from mlbench.retrievers.image_text import encoder
 from mlbench.retrievers.image_text.encoder import ImageTextEncoder, ImageTextLoader
@@ -262,7 +262,7 @@ class TestInMemory:
     def test_a_network_and_its_processor(self, saved: Mapping[str, Path], images: list[Image]) -> None:
         network = transformers.AutoModel.from_pretrained(saved["clip"])
         processor = transformers.AutoProcessor.from_pretrained(saved["clip"])
-        encoder = adopt((network.train(), processor), {"text_prefix": "see: "}, CPU)
+        encoder = wrap_model((network.train(), processor), {"text_prefix": "see: "}, CPU)
         assert isinstance(encoder, ImageTextEncoder)
         stored = opened(saved["clip"], text_prefix="see: ")
         np.testing.assert_array_equal(encoder.encode(CAPTIONS, "query"), stored.encode(CAPTIONS, "query"))
@@ -271,24 +271,24 @@ class TestInMemory:
         with torch.no_grad():
             network.visual_projection.weight[0, 0] += 1
         assert not set(before) & {encoder.fingerprint(role) for role in ("query", "image")}
-        assert adopt((network.bfloat16(), processor), {}, CPU).parameters["dtype"] == "bf16"
+        assert wrap_model((network.bfloat16(), processor), {}, CPU).parameters["dtype"] == "bf16"
 
     def test_a_model_of_the_library(self, saved: Mapping[str, Path], images: list[Image]) -> None:
         model = sentence_transformers.SentenceTransformer(str(saved["library clip"]), device="cpu")
-        encoder = adopt(model, {"image_batch_size": "2"}, CPU)
+        encoder = wrap_model(model, {"image_batch_size": "2"}, CPU)
         assert isinstance(encoder, ImageTextEncoder)
         np.testing.assert_allclose(
             encoder.encode(images, "image"), opened(saved["library clip"]).encode(images, "image"), atol=1e-5
         )
         with pytest.raises(RetrieverError, match="taken as it is: set max_length where it is built"):
-            adopt(model, {"max_length": "9"}, CPU)
+            wrap_model(model, {"max_length": "9"}, CPU)
 
     def test_what_reads_texts_alone_is_dense(self, saved: Mapping[str, Path]) -> None:
         model = sentence_transformers.SentenceTransformer(str(saved["text tower"]), device="cpu")
-        assert not reads_images(adopt(model, {}, CPU))
+        assert not reads_images(wrap_model(model, {}, CPU))
         assert ImageTextLoader.adopt((model, "no processor"), ImageTextLoader.Settings(), CPU) is None
         with pytest.raises(RetrieverError, match="dense: unknown key 'text_prefix'"):
-            adopt(model, {"text_prefix": "x"}, CPU)
+            wrap_model(model, {"text_prefix": "x"}, CPU)
 
 
 def change(folder: Path, alter: Callable[[dict[str, Any]], object]) -> None:

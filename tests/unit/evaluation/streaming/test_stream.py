@@ -11,7 +11,6 @@ from unit.evaluation.streaming.shards_in_memory import LengthEncoder, write_task
 
 from mlbench.collection.languages import Setting
 from mlbench.errors import DataError, UserError
-from mlbench.evaluation.evaluate import open_model
 from mlbench.evaluation.in_memory import load_in_memory
 from mlbench.evaluation.options import Options
 from mlbench.evaluation.streaming import corpus, run
@@ -57,7 +56,7 @@ def count(
     load: Callable[..., TaskData], task: Path, cache: Path, encoder: LengthEncoder | None = None, **options: object
 ) -> Counted:
     chosen = Options(cache=cache, **options)  # type: ignore[arg-type]
-    model = open_model(encoder or LengthEncoder("cosine"), chosen)
+    model = chosen.open_model(encoder or LengthEncoder("cosine"))
     data = load(model, load_task(str(task)), chosen, languages=None, data_dir=None)
     with data.run_files(chosen.save_run) as files:
         ranked = data.rank(model, files, chosen, Clock())
@@ -184,7 +183,7 @@ def test_counts_other_than_expected_are_refused(tmp_path: Path) -> None:
     task = load_task(str(write_task(tmp_path, ALL)))
     wrong = task.model_copy(update={"expected": replace_counts(task, {"sw": 61})})
     chosen = Options(cache=tmp_path / "cache")
-    model = open_model(LengthEncoder("cosine"), chosen)
+    model = chosen.open_model(LengthEncoder("cosine"))
     with pytest.raises(DataError, match="sw has 60 documents, expected are 61"):
         run.load_stream(model, wrong, chosen, languages=None, data_dir=None)
 

@@ -232,9 +232,8 @@ class TestInARun:
         file = tmp_path / "index.toml"
         file.write_text('kind = "index"\nencoder = "hashing"\nindex = "hnsw:ef_search=7"\n', encoding="utf-8")
         said = evaluate(file, "mini", languages=self.languages, options=self.options(tmp_path)).result
-        from mlbench.evaluation.evaluate import open_model
 
-        [opened] = with_indexes(open_model("hashing", self.options(tmp_path)), [parse_index("hnsw:ef_search=7")])
+        [opened] = with_indexes(self.options(tmp_path).open_model("hashing"), [parse_index("hnsw:ef_search=7")])
         asked = measure(opened, "mini", languages=self.languages, options=self.options(tmp_path)).result
         assert said.retriever.fingerprint == asked.retriever.fingerprint
         assert said.retriever.parameters == asked.retriever.parameters
