@@ -190,6 +190,16 @@ class Task(Declared):
         """The folder of the task file: where files without a checksum lie."""
         return self._root
 
+    @field_validator("languages", mode="before")
+    @classmethod
+    def _are_known(cls, languages: object) -> object:
+        # What a reader declares of a folder whose data do not say it, where nobody else does.
+        if languages is None:
+            raise ValueError(
+                f'the data do not say theirs: add --languages TAG, or languages = ["TAG"] in {FOLDER_FILE}'
+            )
+        return languages
+
     @field_validator("settings")
     @classmethod
     def _of_the_kind(cls, settings: tuple[Kind, ...], info: ValidationInfo) -> tuple[Kind, ...]:

@@ -121,7 +121,7 @@ INPUTS = [
     Fault(
         "misspelt model with keys", "run --model hasing --set dim=64", ("dense: unknown key", "or is hashing meant?")
     ),
-    Fault("empty model", "run --model=", ("the model is empty", "scheme:locator")),
+    Fault("empty model", "run --model=", ("the model is empty", "SCHEME:PATH_OR_ID")),
     Fault("unknown command", "rum", ("unknown command 'rum'", "run")),
     Fault("unknown option", "run --langages en", ("No such option", "--languages")),
     # --set and other options

@@ -10,8 +10,8 @@ from mlbench.results import Aggregate, CaptionScores, Result
 from mlbench.statistics.captions import CAPTION_SCORES
 
 _DIGITS = 6
-# How the hub's cards call a measure before its cutoff.
-_TYPES = {"AP": "map", "RR": "mrr", "R": "recall", "P": "precision", "nDCG": "ndcg", "Success": "success"}
+# How the hub's cards call a measure before its cutoff, where it is not the name in small letters.
+_TYPES = {"AP": "map", "RR": "mrr", "R": "recall", "P": "precision"}
 Scalars = Mapping[str, str | float]
 _TEXTS: Scalars = {"type": "text-retrieval", "name": "Text Retrieval"}
 _IMAGES: Scalars = {"type": "image-text-retrieval", "name": "Image-Text Retrieval"}
@@ -77,7 +77,8 @@ def _means(row: Aggregate) -> list[Scalars]:
 
 def _type(measure: str) -> str:
     name, at, cutoff = measure.partition("@")
-    return f"{_TYPES.get(name, name)}_at_{cutoff}" if at else _TYPES.get(name, name)
+    kind = _TYPES.get(name, name.lower())
+    return f"{kind}_at_{cutoff}" if at else kind
 
 
 def _entry(result: Result, config: str, metrics: Sequence[Scalars]) -> list[str]:

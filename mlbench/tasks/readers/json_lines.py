@@ -2,12 +2,13 @@
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 
 from mlbench.errors import DataError
 from mlbench.protocols import SourceFile
 
+_NOT_IN_IDS = re.compile(r"[\s\x00-\x1f\x7f-\x9f]")
 _JSON_NAMES = {dict: "an object", list: "a list", int: "a number", float: "a number", bool: "a truth value"} | {
     type(None): "null"
 }
@@ -80,6 +81,20 @@ def text_of(row: dict[str, object], key: str, place: str, faults: list[str]) -> 
         faults.append(f"{place}: {key!r} holds half of a surrogate pair, which is no character")
     else:
         return value
+    return None
+
+
+def own_id_of(row: dict[str, object], key: str, place: str, seen: Container[str], faults: list[str]) -> str | None:
+    """Return the id under `key`, new among `seen`; what is wrong is added to `faults`, and None returned."""
+    own_id = text_of(row, key, place, faults)
+    if own_id is None:
+        return None
+    if _NOT_IN_IDS.search(own_id):
+        faults.append(f"{place}: id {own_id!r} holds white space or a control character, which judgments cannot name")
+    elif own_id in seen:
+        faults.append(f"{place}: id {own_id!r} is there twice")
+    else:
+        return own_id
     return None
 
 

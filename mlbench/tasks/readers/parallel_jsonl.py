@@ -8,11 +8,10 @@ from pathlib import Path
 from mlbench.collection.records import Collection, Document, Judgment, Query, document_id
 from mlbench.errors import UnknownName
 from mlbench.protocols import Parameter, ReadRequest, SourceFile
-from mlbench.tasks.readers.json_lines import files_of, lines, objects, raise_faults, text_of
+from mlbench.tasks.readers.json_lines import files_of, lines, objects, own_id_of, raise_faults, text_of
 
 OPTIONS = ("cluster_unit",)
 _EXAMPLE = "{'id': ..., 'text': ...}"
-_NOT_IN_IDS = re.compile(r"[\s\x00-\x1f\x7f-\x9f]")
 
 
 class ParallelJsonl:
@@ -125,7 +124,7 @@ def _cluster_unit(clusters: Mapping[str, str], options: Mapping[str, Parameter])
 def _read_queries(source: SourceFile, parsed: _ParsedLines) -> None:
     rows = parsed.queries.setdefault(source.language or "", {})
     for place, row in objects(source, parsed.faults, _EXAMPLE):
-        topic = _own_id(row, place, rows, parsed.faults)
+        topic = own_id_of(row, "id", place, rows, parsed.faults)
         text = text_of(row, "text", place, parsed.faults)
         if topic is None or text is None:
             continue
@@ -140,7 +139,7 @@ def _read_queries(source: SourceFile, parsed: _ParsedLines) -> None:
 def _read_documents(source: SourceFile, parsed: _ParsedLines) -> None:
     rows = parsed.documents.setdefault(source.language or "", {})
     for place, row in objects(source, parsed.faults, _EXAMPLE):
-        own_id = _own_id(row, place, rows, parsed.faults)
+        own_id = own_id_of(row, "id", place, rows, parsed.faults)
         text = text_of(row, "text", place, parsed.faults)
         title = text_of(row, "title", place, parsed.faults) if row.get("title", "") != "" else ""
         if own_id is not None and text is not None and title is not None:
@@ -178,16 +177,3 @@ def _targets(own_id: str, parsed: _ParsedLines) -> list[tuple[str, str]]:
     if colon and rest and language in parsed.documents:
         return [(language, rest)]
     return [(language, own_id) for language in parsed.documents]
-
-
-def _own_id(row: dict[str, object], place: str, seen: Mapping[str, str], faults: list[str]) -> str | None:
-    own_id = text_of(row, "id", place, faults)
-    if own_id is None:
-        return None
-    if _NOT_IN_IDS.search(own_id):
-        faults.append(f"{place}: id {own_id!r} holds white space or a control character, which judgments cannot name")
-    elif own_id in seen:
-        faults.append(f"{place}: id {own_id!r} is there twice")
-    else:
-        return own_id
-    return None

@@ -391,7 +391,12 @@ class PairsReader:
     def declare_folder(self, folder: Path, languages: tuple[str, ...] | None) -> dict[str, object]:
         if not (folder / "pairs.tsv").stat().st_size:
             raise DataError("pairs.tsv is empty")
-        declared = {"languages": languages or ("en",), "files": [{"path": "pairs.tsv"}], "parallel": False}
+        unknown = (folder / "language-unknown").exists()
+        declared = {
+            "languages": languages or (None if unknown else ("en",)),
+            "files": [{"path": "pairs.tsv"}],
+            "parallel": False,
+        }
         return declared | {"images": {"folder": "photos"}, "kind": "image_text"}
 
 
@@ -428,6 +433,17 @@ class TestAReaderThatRecognisesFolders:
         (tmp_path / "pairs.tsv").touch()
         with pytest.raises(InvalidTask, match=r"1 fault: folder: pairs\.tsv is empty"):
             load_task(str(tmp_path))
+
+    def test_needs_a_language_where_the_data_do_not_say_theirs(self, tmp_path: Path) -> None:
+        (tmp_path / "pairs.tsv").write_text("a\tb\n")
+        (tmp_path / "language-unknown").touch()
+        with pytest.raises(
+            InvalidTask, match=r'languages: .* add --languages TAG, or languages = \["TAG"\] in task.toml'
+        ):
+            load_task(str(tmp_path))
+        assert load_task(str(tmp_path), languages=["th"]).languages == ("th",)
+        write(tmp_path, 'languages = ["de"]', "task.toml")
+        assert load_task(str(tmp_path)).languages == ("de",)
 
     def test_is_named_where_nothing_is_recognised(self, tmp_path: Path) -> None:
         with pytest.raises(InvalidTask, match=r"there are no files pairs\.tsv, or queries\.<lang>"):
