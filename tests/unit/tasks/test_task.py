@@ -315,10 +315,10 @@ def test_what_could_not_be_shown_is_no_toml_for_us(tmp_path: Path, line: str, sa
 
 def test_many_names_take_no_time(tmp_path: Path) -> None:
     names = ", ".join(f'"R@{n}"' for n in range(1, 20_001))
-    begin = time.perf_counter()
+    begin = time.process_time()
     (fault,) = faults(tmp_path, f'measures = [{names}, "R@1"]\nprimary_measure = "R@1"\n{MINIMAL}')
     assert fault == "measures: 'R@1' is there twice"
-    assert time.perf_counter() - begin < 10
+    assert time.process_time() - begin < 10
 
 
 @pytest.mark.parametrize("change", ['settings = ["multilingual"]', 'languages = ["de", "en"]'])
