@@ -20,6 +20,7 @@ from mlbench.reports.formatting import (
     markdown_table,
     markdown_text,
 )
+from mlbench.reports.html import render_page
 from mlbench.reports.index_costs.content import IndexCell, IndexTable, headline, notes, tables
 from mlbench.reports.svg import Chart, ChartAxis, ChartSeries, Drawing, Mark, chart_svg
 
@@ -168,24 +169,12 @@ def _cell(cell: IndexCell) -> str:
 
 def index_page(costs: IndexCosts) -> str:
     """Return the page; everything that comes from the document is escaped."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
     costs = harmless(costs)
-    environment = Environment(
-        loader=PackageLoader("mlbench.reports"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    template = environment.get_template("index-costs.html")
-    return (
-        template.render(
-            costs=costs,
-            headline=headline(costs),
-            drawings=index_drawings(costs),
-            tables=tables(costs),
-            notes=notes(costs),
-        )
-        + "\n"
+    return render_page(
+        "index-costs.html",
+        costs=costs,
+        headline=headline(costs),
+        drawings=index_drawings(costs),
+        tables=tables(costs),
+        notes=notes(costs),
     )

@@ -27,6 +27,7 @@ from mlbench.reports.formatting import (
     written,
 )
 from mlbench.reports.grid import MEAN, POOL, Grid, grid, shown_measure
+from mlbench.reports.html import render_page
 from mlbench.reports.provenance import Facts, command, provenance, verification
 from mlbench.reports.result.console import ceiling, details, ordered_measures, partial
 from mlbench.reports.result.tables import BEST, MEANS, ScoreTable, compare
@@ -208,19 +209,9 @@ def html_report(results: Sequence[Result], *, measure: str | None = None) -> str
     `measure` is the one of heat map and languages, by default the primary one of each task; raises `UnknownName` when
     a result does not have it. Everything that comes from a result is escaped.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
     sections = [_section(place, result, measure) for place, result in enumerate(results, 1)]
-    environment = Environment(
-        loader=PackageLoader("mlbench.reports"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    template = environment.get_template("report.html")
     across = _across(compare(results, measure=measure)) if len(results) > 1 else None
-    return template.render(sections=sections, across=across, best=BEST, means=MEANS, quick_look=quick_look) + "\n"
+    return render_page("report.html", sections=sections, across=across, best=BEST, means=MEANS, quick_look=quick_look)
 
 
 def _section(place: int, result: Result, asked: str | None) -> ResultSection:

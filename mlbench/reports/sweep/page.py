@@ -9,6 +9,7 @@ from pydantic import JsonValue
 from mlbench.collection.languages import KINDS, Kind
 from mlbench.compare.sweep import Arm, ArmFigure, ArmPair, Sweep, SweepAxis, TaskSweep
 from mlbench.reports.formatting import ABSENT, Quantity, decimal, heading, spoken, written
+from mlbench.reports.html import render_page
 from mlbench.reports.svg import Chart, ChartAxis, ChartSeries, Drawing, Mark, chart_svg
 from mlbench.reports.sweep.content import (
     LEGEND,
@@ -204,26 +205,15 @@ class SweepSection:
 
 def sweep_page(sweep: Sweep) -> str:
     """Return the page; everything that comes from the sweep is escaped."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("mlbench.reports"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     legend = list(LEGEND) if len(sweep.arms) > 1 else []
     legend += [confounding()] if any(arm.confounded for arm in sweep.arms) else []
-    return (
-        environment.get_template("sweep.html").render(
-            sweep=sweep,
-            header=header(sweep),
-            legend=legend,
-            differences=differences(sweep),
-            sections=[_section(sweep, task) for task in sweep.tasks],
-        )
-        + "\n"
+    return render_page(
+        "sweep.html",
+        sweep=sweep,
+        header=header(sweep),
+        legend=legend,
+        differences=differences(sweep),
+        sections=[_section(sweep, task) for task in sweep.tasks],
     )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from mlbench.collection.languages import IMAGE
 from mlbench.collection.records import Collection, Image
 from mlbench.reports.formatting import ABSENT, count, decimal
+from mlbench.reports.html import render_page
 from mlbench.reports.topic.console import SHOWN, printable
 from mlbench.reports.topic.content import Topic
 
@@ -73,18 +74,12 @@ class TopicAnswer:
 
 def topic_page(answers: Sequence[TopicAnswer]) -> str:
     """Return the page; everything that comes from results and data is escaped, and characters that act are shown."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("mlbench.reports"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return (
-        environment.get_template("topic.html").render(
-            answers=answers, printable=printable, decimal=decimal, count=count, absent=ABSENT, shown=SHOWN
-        )
-        + "\n"
+    return render_page(
+        "topic.html",
+        answers=answers,
+        printable=printable,
+        decimal=decimal,
+        count=count,
+        absent=ABSENT,
+        shown=SHOWN,
     )
