@@ -262,7 +262,9 @@ class TestEvaluation:
             found.pool(["xx"])
 
     def test_is_compared_with_another(self, own: str) -> None:
-        one, other = (mlbench.evaluate("hashing", own, options=replace(FEW, settings={"dim": d})) for d in ("16", "256"))
+        one, other = (
+            mlbench.evaluate("hashing", own, options=replace(FEW, settings={"dim": d})) for d in ("16", "256")
+        )
         line = other.compare(one).line("AP", kind="monolingual")
         assert line is not None
         base, candidate = (e.result.aggregate("monolingual").measures["AP"] for e in (one, other))
