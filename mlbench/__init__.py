@@ -8,6 +8,7 @@ from mlbench.version import __version__
 if TYPE_CHECKING:
     from mlbench.collection.languages import Setting
     from mlbench.collection.records import Collection, Document, Judgment, Query
+    from mlbench.compare.compare import compare_evaluations
     from mlbench.errors import MlbenchError, UserError
     from mlbench.evaluation.evaluate import Evaluation, evaluate
     from mlbench.evaluation.options import Options
@@ -34,6 +35,7 @@ __all__ = [
     "Task",
     "UserError",
     "__version__",
+    "compare_evaluations",
     "evaluate",
     "load_collection",
     "load_task",
@@ -58,6 +60,7 @@ _HOMES = {
     "Setting": "collection.languages",
     "Task": "tasks.task",
     "UserError": "errors",
+    "compare_evaluations": "compare.compare",
     "evaluate": "evaluation.evaluate",
     "load_collection": "tasks.load",
     "load_task": "tasks.task",

@@ -158,7 +158,8 @@ def wrap_model(model: object, settings: Mapping[str, str], runtime: Runtime) -> 
     if faults:
         raise faults[0]
     raise RetrieverError(
-        f"a {type(model).__name__} is no retriever: give a spec, an encoder, a ranker or a model object"
+        f"the {type(model).__name__} is no retriever: it lacks {', '.join(members.missing(model, members.ENCODER))} of "
+        f"an encoder and {', '.join(members.missing(model, members.RANKER))} of a ranker"
     )
 
 

@@ -324,11 +324,12 @@ def write_result(result: Result, ranks: bytes, folder: Path) -> Path:
     return path
 
 
-def read_result(path: Path) -> Result:
+def read_result(path: Path | str) -> Result:
     """Read a result document of this version, an older one, or a newer minor one, whose unknown fields are left out.
 
     Raises `InvalidResult` in one line for whatever is wrong with it.
     """
+    path = Path(path)
     try:
         if path.stat().st_size > _LARGEST:
             raise InvalidResult(f"{path} is larger than {_LARGEST >> 20} MiB: it is no result document")

@@ -167,8 +167,8 @@ def command(base: str, candidate: str, **chosen: object) -> int:
 
     A gate says how much worse CANDIDATE may be. Without a gate file or --drop, --rise, --floor and --max-rank-distance,
     the primary measure may not drop, and own_language_preference not rise, by more than .005. By --rule point, a drop
-    fails that is larger than allowed; by significant, one that is also no accident of the topics asked; by
-    non_inferior, one that is not shown to be smaller.
+    fails that is larger than allowed; by significant, one that is also statistically significant; by non_inferior, one
+    that is not shown to be smaller.
 
     Exit code 0 if CANDIDATE passes, 1 if a line of the gate fails, 2 if the two cannot be compared.
     """

@@ -14,6 +14,7 @@ from mlbench.collection.records import Collection, Image
 from mlbench.errors import DataError, InvalidTask, UnknownName, UserError
 from mlbench.evaluation.streaming.corpus import look_through
 from mlbench.protocols import Progress
+from mlbench.reports.formatting import count
 from mlbench.tasks.files import find, find_all, provide
 from mlbench.tasks.load import is_sharded, load_collection, provide_images
 from mlbench.tasks.task import DeclaredFile, Task, load_task, task_names
@@ -111,8 +112,9 @@ def check(screen: Screen, task: str, data_dir: Path | None) -> None:
         raise _listed(task, error, error.faults) from error
     except DataError as error:
         raise _listed(task, error, getattr(error, "__notes__", ())) from error
-    images = f"{len(collection.documents[IMAGE]):,} images, " if checked.images else ""
-    click.echo(f"{checked.name} is fine: {len(checked.languages)} languages, {images}{count_clusters(collection)}")
+    images = f"{count(len(collection.documents[IMAGE]), 'image')}, " if checked.images else ""
+    languages = count(len(checked.languages), "language")
+    click.echo(f"{checked.name} is fine: {languages}, {images}{count_clusters(collection)}")
     _print_counts(collection)
     if collection.unreadable:
         broken = collection.unreadable
@@ -270,8 +272,8 @@ def _file(file: DeclaredFile) -> str:
 
 def count_clusters(collection: Collection) -> str:
     """Return how many topics and clusters there are, such as `1,190 topics in 48 clusters (article)`."""
-    clusters = len(set(collection.clusters.values()))
-    return f"{len(collection.clusters):,} topics in {clusters:,} clusters ({collection.cluster_unit})"
+    clusters = count(len(set(collection.clusters.values())), "cluster")
+    return f"{count(len(collection.clusters), 'topic')} in {clusters} ({collection.cluster_unit})"
 
 
 def _counts(counts: dict[str, int]) -> str:

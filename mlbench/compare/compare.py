@@ -1,15 +1,17 @@
 """A base and a candidate on all their tasks: the only place where the steps of a comparison meet."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from mlbench.compare.document import Check, Comparison, TaskComparison
 from mlbench.compare.gate import Gate
 from mlbench.compare.judge import judge, lines_of, verdict
-from mlbench.compare.pairing import PairedRanks, Side, describe_system, pair_up
+from mlbench.compare.pairing import PairedRanks, ResultWithRanks, Side, describe_system, pair_up
 from mlbench.errors import UserError
+from mlbench.evaluation.evaluate import Evaluation
 from mlbench.statistics.cluster_scores import ScoreRequest, sum_by_cluster
 from mlbench.statistics.differences import Differences, find_differences
-from mlbench.statistics.paired_tests import FLIPS, compare
+from mlbench.statistics.paired_tests import FLIPS, PairedTests, compare
 from mlbench.version import __version__
 
 
@@ -65,6 +67,23 @@ def compare_systems(base: Side, candidate: Side, gate: Gate, options: CompareOpt
         uncompared=tuple(sorted(set(base.by_task) ^ set(candidate.by_task))),
         checks=tuple(_check_required(task, base, candidate) for task in gate.required_tasks),
     )
+
+
+def compare_evaluations(base: Evaluation, candidate: Evaluation, *, flips: int = FLIPS) -> PairedTests:
+    """Test the differences between two evaluations of one task, as `mlbench compare` does without a gate.
+
+    Intervals are made as those of the base's result. Raises `UserError` in one line where the two were measured on
+    different tasks, versions, data, languages or measures.
+    """
+    one, other = base.result, candidate.result
+    if one.task.name != other.task.name:
+        raise UserError(
+            f"there is no task to compare on: the base has {one.task.name}, the candidate {other.task.name}"
+        )
+    sides = ([ResultWithRanks(Path(each.result.retriever.spec), each.result, each.ranks)] for each in (base, candidate))
+    made = one.statistics
+    found = differences_of_pair(pair_up(*sides), resamples=made.resamples, seed=made.seed, confidence=made.confidence)
+    return compare(found, flips=flips)
 
 
 def pair_tasks(base: Side, candidate: Side, *, shared_languages: bool) -> dict[str, PairedRanks]:

@@ -20,7 +20,6 @@ from mlbench.ranking.ranks import Ranks
 from mlbench.ranking.ranks_file import write_ranks
 from mlbench.results import Cost, RanksFile, Result, TaskInfo, check_folder, digest, file_stem, write_result
 from mlbench.statistics.cluster_scores import ScoreRequest
-from mlbench.statistics.paired_tests import FLIPS, PairedTests, compare_ranks
 from mlbench.statistics.pool import PoolAnswer, answer_pool
 from mlbench.statistics.score import Scores, score
 from mlbench.tasks.load import is_sharded
@@ -40,6 +39,10 @@ class Evaluation:
     ranks_file: bytes
     path: Path | None = None
 
+    def __repr__(self) -> str:
+        """Say in one line what was measured; the numbers are in `result`."""
+        return f"Evaluation of {self.result.retriever.spec} on {self.result.task.name}"
+
     def save(self, folder: Path | str) -> "Evaluation":
         """Write the result and its ranks file into `folder`; raises `UserError` where that cannot be done."""
         return replace(self, path=write_result(self.result, self.ranks_file, Path(folder)))
@@ -54,13 +57,6 @@ class Evaluation:
         Raises `UserError` for a pool that the ranks cannot answer.
         """
         return answer_pool(self.result, self.ranks, document_languages, measure=measure)
-
-    def compare(self, base: "Evaluation", *, flips: int = FLIPS) -> PairedTests:
-        """Test the differences between this evaluation and `base`, another one of the same task and data.
-
-        Raises `UserError` where they were not measured on the same data.
-        """
-        return compare_ranks([base.ranks], [self.ranks], ScoreRequest.of_result(base.result), flips=flips)
 
 
 def evaluate(

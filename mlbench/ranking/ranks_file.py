@@ -35,13 +35,13 @@ def write_ranks(ranks: Ranks) -> bytes:
     return buffer.getvalue()
 
 
-def read_ranks(path: Path, largest: int = _LARGEST) -> Ranks:
+def read_ranks(path: Path | str, largest: int = _LARGEST) -> Ranks:
     """Read and check a ranks file whose arrays take at most `largest` bytes.
 
     Raises `InvalidResult` with what is wrong with it.
     """
     try:
-        ranks = Ranks(**read_arrays(path, ARRAYS, largest, optional=(ALIGNMENT,)))  # type: ignore[arg-type]
+        ranks = Ranks(**read_arrays(Path(path), ARRAYS, largest, optional=(ALIGNMENT,)))  # type: ignore[arg-type]
     except FileNotFoundError as error:
         raise InvalidResult(f"{path} is missing: the ranks file must lie beside its result") from error
     except Exception as error:  # Broken archives make zipfile, zlib and numpy raise a dozen kinds.

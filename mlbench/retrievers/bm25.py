@@ -136,7 +136,7 @@ class BM25:
 
     extra = EXTRA
     libraries = LIBRARIES
-    example = "bm25: --set k1=0.9 --set b=0.4"
+    example = "bm25 --set k1=0.9 --set b=0.4"
 
     class Settings(BaseModel):
         """Keys of `bm25:`."""

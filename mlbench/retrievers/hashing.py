@@ -19,7 +19,7 @@ _ALGORITHM = "hashed character n-grams 1"
 class Hashing:
     """Hashed character n-grams: no weights, no download, any script (no path)."""
 
-    example = "hashing: --set dim=2048"
+    example = "hashing --set dim=2048"
 
     class Settings(BaseModel):
         """Keys of `hashing:`."""

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlbench.collection.languages import Kind
+from mlbench.errors import UserError
 from mlbench.io.document import DocumentPart
 from mlbench.ranking.ranks import Ranks
 from mlbench.results import Bounds, Statistics
@@ -94,8 +95,11 @@ def compare(differences: Differences, *, flips: int = FLIPS) -> PairedTests:
     """Test the differences of the primary measure and of language bias, in three families.
 
     These are the aggregates with own_language_preference and rank_distance, the rows by query language, and the single
-    settings. Each is adjusted by step-down max-T (Westfall and Young 1993); what has no topics stands outside.
+    settings. Each is adjusted by step-down max-T (Westfall and Young 1993); what has no topics stands outside. Raises
+    `UserError` for less than one flip.
     """
+    if flips < 1:
+        raise UserError(f"a test needs at least one sign flip, not {flips:,}")
     columns = {subject: contributions.added for subject, contributions in differences.tested.items()}
     tests = _test(columns, flips, differences.statistics.seed)
     any_test = next(iter(tests.values()), None)

@@ -35,6 +35,8 @@ def answer_pool(
     have. Intervals are made as the result's are. Raises `UserError` for no or an unknown language, and for a pool that
     a ranker was not asked for.
     """
+    if isinstance(document_languages, str):
+        raise UserError(f"document languages must be a list of tags, such as [{document_languages!r}]")
     pool = tuple(sorted(set(document_languages)))
     asked: Sequence[str] = pool if len(pool) > 1 else result.task.languages
     if ranks.has_images and pool != (IMAGE,):

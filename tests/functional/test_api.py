@@ -147,9 +147,9 @@ def test_a_sentence_transformer_in_memory_is_as_its_folder(own: str, tmp_path: P
     [
         (("hashin:", "mini"), "UnknownName", "did you mean hashing"),
         (("hashing", "minni"), "UnknownName", "did you mean mini"),
-        ((3, "mini"), "RetrieverError", "a int is no retriever: give a spec, an encoder"),
+        ((3, "mini"), "RetrieverError", "the int is no retriever: it lacks dim, encode"),
         ((Letters, "mini"), "RetrieverError", "Letters is a class, not a retriever: give an object"),
-        ((np.eye(3), "mini"), "RetrieverError", "a ndarray is no retriever"),
+        ((np.eye(3), "mini"), "RetrieverError", "the ndarray is no retriever"),
         (("hashing", 3), "UserError", "a int is no task"),
         ((Path("a/b/gone"), "mini"), "RetrieverError", "no folder"),
         (("hashing", Path("gone") / "task.toml"), "DataError", "there is no task file or folder"),
@@ -265,9 +265,17 @@ class TestEvaluation:
         one, other = (
             mlbench.evaluate("hashing", own, options=replace(FEW, settings={"dim": d})) for d in ("16", "256")
         )
-        line = other.compare(one).line("AP", kind="monolingual")
+        line = mlbench.compare_evaluations(one, other).line("AP", kind="monolingual")
         assert line is not None
         base, candidate = (e.result.aggregate("monolingual").measures["AP"] for e in (one, other))
         assert line.difference == pytest.approx(candidate - base)
-        with pytest.raises(UserError, match="measured on other data"):
-            other.compare(mlbench.evaluate("hashing", "mini", languages=["de", "en"], options=FEW))
+
+    def test_of_other_data_is_not_compared(self, own: str) -> None:
+        one = mlbench.evaluate("hashing", own, options=FEW)
+        assert repr(one) == f"Evaluation of hashing on {one.result.task.name}"
+        with pytest.raises(UserError, match="no task to compare on: the base has own, the candidate mini"):
+            mlbench.compare_evaluations(one, mlbench.evaluate("hashing", "mini", languages=["de", "en"], options=FEW))
+        documents = Path(own) / "documents.en.jsonl"
+        documents.write_text(documents.read_text(encoding="utf-8").replace("thing", "other", 1), encoding="utf-8")
+        with pytest.raises(UserError, match=r"cannot be compared: .*data"):
+            mlbench.compare_evaluations(one, mlbench.evaluate("hashing", own, options=FEW))

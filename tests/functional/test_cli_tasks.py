@@ -61,7 +61,7 @@ def test_show_tells_all(capsys: pytest.CaptureFixture[str], fact: str) -> None:
 def test_check_counts_what_is_there(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert call(["tasks", "check", str(own_folder(tmp_path / "faq"))]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "faq is fine: 2 languages, 1 topics in 1 clusters (cluster)"
+    assert lines[0] == "faq is fine: 2 languages, 1 topic in 1 cluster (cluster)"
     assert [line.split() for line in lines[2:]] == [["de", "1", "1", "1", "1"], ["en", "1", "1", "1", "1"]]
 
 

@@ -260,7 +260,7 @@ class TestDownloading:
         assert sorted(path.name for path in images.iterdir()) == sorted(SOUND)
         assert not list(command.folder.parent.rglob("escaped.png"))
         done = command("tasks", "check", "far.toml", "--data-dir", "data", environment={"MLBENCH_OFFLINE": "1"})
-        assert done.out.startswith("far is fine: 1 languages, 4 images")
+        assert done.out.startswith("far is fine: 1 language, 4 images")
 
     def test_into_the_cache_when_it_is_needed(self, command: CommandLine, server: str, packed: str) -> None:
         far(command, server, packed)

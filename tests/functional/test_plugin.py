@@ -144,7 +144,7 @@ def test_command_line_explains_the_plugin(environment: dict[str, str]) -> None:
     assert done.returncode == 0, done.stderr
     shown = json.loads(done.stdout)
     assert (shown["package"], shown["installed"], shown["extra"]) == ("mlbench-letters", True, None)
-    assert shown["example"] == "mlbench run --model letters:LOCATOR"
+    assert shown["example"] == "mlbench run --model letters:aeiou"
     assert shown["keys"] == [
         {
             "key": "power",

@@ -198,6 +198,8 @@ def test_a_huge_file_is_not_read(tmp_path: Path) -> None:
 def test_files_that_cannot_be_read_are_told(tmp_path: Path) -> None:
     with pytest.raises(InvalidResult, match=r"cannot read .*none\.json: No such file"):
         read_result(tmp_path / "none.json")
+    with pytest.raises(InvalidResult, match=r"cannot read .*none\.json: No such file"):
+        read_result(str(tmp_path / "none.json"))
     with pytest.raises(InvalidResult, match="Is a directory"):
         read_result(tmp_path)
 

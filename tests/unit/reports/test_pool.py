@@ -138,9 +138,13 @@ def test_has_the_measures_of_the_task_or_the_one_asked_for(small: Small, three: 
 
 @pytest.mark.parametrize(
     ("pool", "message"),
-    [(["de", "fr"], "no language 'fr': it has de, en, th"), ([], "at least one document language")],
+    [
+        (["de", "fr"], "no language 'fr': it has de, en, th"),
+        ([], "at least one document language"),
+        ("de", r"a list of tags, such as \['de'\]"),
+    ],
 )
-def test_refuses_what_is_not_there(small: Small, three: Result, pool: list[str], message: str) -> None:
+def test_refuses_what_is_not_there(small: Small, three: Result, pool: Sequence[str], message: str) -> None:
     with pytest.raises(UserError, match=message):
         answer_pool(three, small.ranks(), pool)
 

@@ -10,6 +10,7 @@ from unit.statistics.test_differences import COLLECTIONS, RANKS, naive_values, r
 from unit.statistics.test_resampling import naive_max_t
 
 from mlbench.collection.languages import TEXT_KINDS, settings_of
+from mlbench.errors import UserError
 from mlbench.ranking.ranks import Ranks
 from mlbench.statistics.differences import TESTED_BIAS_SCORES
 from mlbench.statistics.paired_tests import PairedTests, compare_ranks
@@ -132,6 +133,12 @@ def test_a_system_does_not_differ_from_itself() -> None:
         assert line.difference == 0
         assert line.interval is None or (line.interval.low, line.interval.high) == (0, 0)
         assert line.adjusted is None or set(line.adjusted.model_dump().values()) == {1.0}
+
+
+@pytest.mark.parametrize("flips", [0, -1])
+def test_a_test_without_flips_is_refused(flips: int) -> None:
+    with pytest.raises(UserError, match="at least one sign flip"):
+        compared("parallel", RANKS["parallel"][:1], RANKS["parallel"][:1], flips=flips)
 
 
 def test_every_pair_of_seeds_is_shown() -> None:
