@@ -1,5 +1,6 @@
 """Streams against the same collections in memory, on every path."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import partial
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 from unit.evaluation.streaming.shards_in_memory import LengthEncoder, write_task
 
 from mlbench.collection.languages import Setting
@@ -139,6 +141,20 @@ def test_kept_vectors_serve_other_questions(tmp_path: Path) -> None:
     task.write_text(task.read_text().replace(ALL, '["monolingual"]'))
     count(run.load_stream, task, cache, encoder, keep_vectors=True)
     assert len(encoder.encoded) == before
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_kept_vectors_that_are_no_numbers_are_encoded_again(tmp_path: Path, value: float) -> None:
+    task, encoder, cache = write_task(tmp_path, ALL), LengthEncoder("cosine"), tmp_path / "cache"
+    first = count(run.load_stream, task, cache, encoder, keep_vectors=True)
+    for path in cache.rglob("*.part.safetensors"):
+        content = load_file(path)
+        content["vectors"][-1, 2] = value
+        save_file(content, path)
+    shutil.rmtree(cache / "streams")
+    before = len(encoder.encoded)
+    assert_equal(count(run.load_stream, task, cache, encoder, keep_vectors=True), first)
+    assert len(encoder.encoded) > before
 
 
 def test_dropped_vectors_leave_none_of_the_parts(tmp_path: Path) -> None:
