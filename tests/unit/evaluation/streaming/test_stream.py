@@ -15,11 +15,12 @@ from mlbench.collection.languages import Setting
 from mlbench.errors import DataError, UserError
 from mlbench.evaluation.in_memory import load_in_memory
 from mlbench.evaluation.options import Options
-from mlbench.evaluation.streaming import corpus, run
+from mlbench.evaluation.streaming import corpus, run, worker
 from mlbench.evaluation.streaming.corpus import cut
 from mlbench.evaluation.task_data import Clock, RankedTask, TaskData
 from mlbench.leaderboard.check_ranks import counts_fault
-from mlbench.protocols import Resources, Silence
+from mlbench.protocols import Resources, Runtime, Silence
+from mlbench.ranking.count_ahead import Block, Counts, Targets, Tiling, count_ahead
 from mlbench.ranking.ranks import UNKNOWN, setting_ranks
 from mlbench.ranking.run_files import SaveRun
 from mlbench.tasks.task import load_task
@@ -206,6 +207,18 @@ def test_counts_other_than_expected_are_refused(tmp_path: Path) -> None:
 
 def replace_counts(task: object, documents: dict[str, int]) -> object:
     return task.expected.model_copy(update={"documents": documents})  # type: ignore[attr-defined]
+
+
+def test_a_worker_counts_with_the_threads_that_were_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: set[int | None] = set()
+
+    def spy(queries: np.ndarray, targets: Targets, blocks: list[Block], *, tiling: Tiling) -> Counts:
+        seen.add(tiling.threads)
+        return count_ahead(queries, targets, blocks, tiling=tiling)
+
+    monkeypatch.setattr(worker, "count_ahead", spy)
+    count(run.load_stream, write_task(tmp_path, ALL), tmp_path / "cache", runtime=Runtime(threads=3))
+    assert seen == {3}
 
 
 def test_an_object_is_measured_by_one_process(tmp_path: Path) -> None:
