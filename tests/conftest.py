@@ -30,7 +30,7 @@ def _apart(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         patch.setenv("MLBENCH_CACHE", str(tmp_path_factory.getbasetemp() / "cache" / request.node.name[:40]))
         # Where ir_datasets has its files is settled when it is imported.
         patch.setenv("IR_DATASETS_HOME", str(tmp_path_factory.getbasetemp() / "ir_datasets"))
-        for name in ("COLUMNS", "NO_COLOR", "FORCE_COLOR", "CLICOLOR_FORCE"):
+        for name in ("COLUMNS", "NO_COLOR", "FORCE_COLOR", "CLICOLOR_FORCE", "PYTHONUNBUFFERED"):
             patch.delenv(name, raising=False)
         if not request.node.get_closest_marker("data"):
             patch.delenv(DATA, raising=False)

@@ -74,12 +74,17 @@ def console() -> "Console":
     """Return the console for results: stdout, without colour when piped or under NO_COLOR.
 
     Text is printed as it is: square brackets are no markup. Piped tables may be 160 columns wide unless $COLUMNS says
-    otherwise. Long lines are wrapped, so JSON belongs into `click.echo`.
+    otherwise. Long lines are wrapped, so JSON belongs into `click.echo`. Raises `BrokenPipeError` as `print` does.
     """
     from rich.console import Console
 
+    class ResultConsole(Console):
+        def on_broken_pipe(self) -> None:
+            # Rich would exit with 1, the code of a failed gate.
+            raise BrokenPipeError
+
     width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else _PIPED_WIDTH
-    return Console(markup=False, highlight=False, emoji=False, width=width)
+    return ResultConsole(markup=False, highlight=False, emoji=False, width=width)
 
 
 # No `Silence` of the protocols, which bring numpy: `mlbench --help` does without.

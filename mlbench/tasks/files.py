@@ -203,7 +203,11 @@ def tell_licence(task: Task, progress: Progress) -> None:
 
 
 def _fetch(url: str, size: int | None, part: Path, meter: _Meter) -> None:
-    """Write what `part` lacks of `size` bytes (None: of all there is); a server that ignores the range starts again."""
+    """Write what `part` lacks of `size` bytes (None: of all there is).
+
+    A server that ignores the range starts again. Raises `ConnectionError` where it answers another range, after which
+    there is no `part`, or fewer bytes.
+    """
     try:
         start = part.stat().st_size
     except FileNotFoundError:
@@ -216,7 +220,10 @@ def _fetch(url: str, size: int | None, part: Path, meter: _Meter) -> None:
         return
     headers = {"User-Agent": f"mlbench/{__version__}"} | ({"Range": f"bytes={start}-"} if start else {})
     with build_opener().open(Request(url, headers=headers), timeout=TIMEOUT_SECONDS) as answer:
-        continued = answer.status == 206 and answer.headers.get("Content-Range", "").startswith(f"bytes {start}-")
+        continued = answer.status == 206
+        if continued and not answer.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
+            part.unlink(missing_ok=True)
+            raise ConnectionError("the server answered another range than was asked for")
         position = start if continued else 0
         if size is None and answer.length is not None:
             size = position + answer.length

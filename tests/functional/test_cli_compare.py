@@ -222,8 +222,10 @@ def test_a_run_is_judged_against_its_base(capsys: Captured, tmp_path: Path) -> N
     assert "passed: " in shown
     assert "mAP" in shown.split("passed: ")[0]
     (tmp_path / "gate.toml").write_text('rule = "point"\n[drop.AP]\ncross_lingual = 0.01\n', encoding="utf-8")
-    assert call([*against, "--model", "hashing", "--gate", "gate.toml", "--json"]) == 1
+    assert call([*against, "--model", "hashing", "--gate", "gate.toml", "--seed", "3", "--json"]) == 1
     document = json.loads(capsys.readouterr().out)
+    statistics = document["tasks"][0]["tests"]["statistics"]
+    assert (statistics["resamples"], statistics["seed"]) == (50, 3)
     assert [check["passed"] for check in document["tasks"][0]["checks"]] == [False]
     assert document["tasks"][0]["candidate"]["spec"] == "hashing"
     assert len(list((tmp_path / "out").glob("*.json"))) == 2

@@ -196,9 +196,16 @@ def test_output_names_the_file_and_its_suffix_the_format(capsys: Captured, copie
     assert capsys.readouterr().out == copied.with_name("report.html").read_text(encoding="utf-8")
 
 
-def test_a_result_is_never_overwritten(capsys: Captured, copied: Path) -> None:
+@pytest.mark.parametrize("name", ["as it is", "absolute", "with dots", "link"])
+def test_a_result_is_never_overwritten(
+    capsys: Captured, copied: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(copied.parent)
     before = copied.read_bytes()
-    assert "is a result" in error_of(capsys, str(copied), "--format", "csv", "--output", str(copied))
+    (copied.parent / "folder").mkdir()
+    (copied.parent / "link").symlink_to(copied)
+    names = {"as it is": copied.name, "absolute": str(copied), "with dots": f"folder/../{copied.name}", "link": "link"}
+    assert "is a result" in error_of(capsys, copied.name, "--format", "csv", "--output", names[name])
     assert copied.read_bytes() == before
 
 

@@ -10,12 +10,15 @@ import subprocess
 import sys
 import termios
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from command_line import LANGUAGES, CommandLine, own_task
 
-from mlbench.cli import call
+from mlbench.cli import call, run
+from mlbench.errors import UserError
+from mlbench.evaluation.options import Options
+from mlbench.protocols import Resources, Runtime
 from mlbench.retrievers import static
 
 FEW = ("--resamples", "20")
@@ -146,6 +149,19 @@ def test_the_same_command_gives_the_same_document(mlbench: CommandLine, own: Pat
         assert same(first, document, "cost")
     assert (mlbench.folder / "results" / first["ranks"]["name"]).read_bytes() == ranks
     assert not same(first, mlbench.result(*HASHING, "--seed", "1"), "cost", "environment")
+
+
+def test_threads_and_workers_are_those_of_encoder_and_engine(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Options] = []
+
+    def stop(model: object, task: object, *, options: Options, **more: object) -> NoReturn:
+        asked.append(options)
+        raise UserError("enough is known")
+
+    monkeypatch.setattr(run, "measure", stop)
+    assert call(["run", "--model", "hashing", "--task", str(own), "--workers", "3", "--threads", "5"]) == 2
+    assert [options.runtime for options in asked] == [Runtime(threads=5)]
+    assert [options.resources for options in asked] == [Resources(workers=3, threads=5)]
 
 
 def test_threads_change_nothing(mlbench: CommandLine) -> None:

@@ -41,8 +41,8 @@ main()
 """
 RUN = ("run", "-q", "--task", "own", "--model", "hashing", "--resamples", "20", "--json", "--save-run", "runs")
 PHASES = {
-    "open": ("mlbench.cli.run", "open_model", 1),
-    "read": ("mlbench.evaluation.evaluate", "load_collection", 1),
+    "open": ("mlbench.evaluation.options", "Options.open_model", 1),
+    "read": ("mlbench.evaluation.in_memory", "load_collection", 1),
     "read a file": ("mlbench.tasks.readers.parallel_jsonl", "_read_documents", 2),
     "encode": ("mlbench.retrievers.hashing", "HashingEncoder.encode", 1),
     "keep vectors": ("mlbench.embeddings.store", "write_whole", 1),

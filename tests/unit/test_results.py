@@ -1,5 +1,6 @@
 import json
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -71,6 +72,20 @@ def test_a_second_result_takes_the_place_of_the_first(evaluation: Evaluation, tm
     assert first == second
     assert (tmp_path / evaluation.result.ranks.name).read_bytes() == evaluation.ranks_file
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_files_are_on_disk_before_they_are_in_place(
+    evaluation: Evaluation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    before = write_result(evaluation.result, b"old", tmp_path)
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(UserError, match="No space left on device"):
+        write_result(evaluation.result, evaluation.ranks_file, tmp_path)
+    assert (tmp_path / evaluation.result.ranks.name).read_bytes() == b"old"
+    assert sorted(tmp_path.iterdir()) == sorted([before, tmp_path / evaluation.result.ranks.name])
 
 
 def test_a_folder_that_cannot_be_written_is_told(evaluation: Evaluation, tmp_path: Path) -> None:

@@ -231,6 +231,7 @@ def test_the_shell_completes(words: str, expected: str) -> None:
 PROGRAM = """
 import sys, time, click
 from mlbench import cli
+from mlbench.cli.progress import console
 @click.command()
 def command():
     {body}
@@ -258,7 +259,15 @@ def test_signals_end_with_130_after_cleaning_up(number: signal.Signals) -> None:
     assert (process.returncode, out, err) == (130, "saved\n", "mlbench: interrupted; what was saved is kept\n")
 
 
-@pytest.mark.parametrize("body", ["[print(i) for i in range(10**6)]", "time.sleep(0.5); print('late')"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        "[print(i) for i in range(10**6)]",
+        "time.sleep(0.5); print('late')",
+        "[console().print(i) for i in range(10**6)]",
+        "time.sleep(0.5); console().print('late')",
+    ],
+)
 def test_a_closed_pipe_is_quiet(body: str) -> None:
     with start(body) as process:
         assert process.stdout is not None

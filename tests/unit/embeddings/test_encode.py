@@ -3,10 +3,13 @@ import time
 from collections import Counter
 from hashlib import sha256
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from mlbench.collection.languages import IMAGE
+from mlbench.collection.records import Image
 from mlbench.embeddings.encode import CHUNK, embed
 from mlbench.embeddings.exact import norms
 from mlbench.embeddings.store import VectorStore, text_hash
@@ -311,3 +314,12 @@ def test_the_largest_norm_is_that_of_one_side():
     for role in ("query", "document"):
         sides = [norms(embeddings.vectors(*group)).max() for group in TEXTS if group[0] == role]
         assert embeddings.largest_norm(role) == max(sides)
+
+
+def test_the_largest_norm_of_images_is_that_of_either_side():
+    images = [Image(sha256(name.encode()).hexdigest(), Path(name)) for name in "ab"]
+    embeddings = embed(
+        Counting(), {**TEXTS, ("query", IMAGE): images[:1], ("document", IMAGE): images}, None, Silence()
+    )
+    expected = norms(embeddings.vectors("document", IMAGE)).max()
+    assert embeddings.largest_norm("image") == expected > 0

@@ -107,6 +107,14 @@ def test_a_repeated_member_is_taken_once(tmp_path: Path, pack: Packing) -> None:
 
 
 @both
+def test_a_member_is_known_by_the_longest_end_that_is_wanted(tmp_path: Path, pack: Packing) -> None:
+    archive = pack(tmp_path / "archive", {"one/two/a.jpg": b"1", "three/a.jpg": b"2"})
+    assert list(unpack(archive, wanted(tmp_path, "a.jpg", "two/a.jpg"))) == ["two/a.jpg", "a.jpg"]
+    assert (tmp_path / "out" / "two" / "a.jpg").read_bytes() == b"1"
+    assert (tmp_path / "out" / "a.jpg").read_bytes() == b"2"
+
+
+@both
 def test_a_member_that_is_too_large_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pack: Packing) -> None:
     archive = pack(tmp_path / "archive", {"a.jpg": bytes(1001)})
     monkeypatch.setattr(untrusted, "LARGEST_MEMBER", 1000)

@@ -1,5 +1,6 @@
 """Ranks of entries: how many are significantly better, and how many worse."""
 
+from dataclasses import replace
 from itertools import combinations, product
 
 import numpy as np
@@ -7,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from unit.leaderboard.sites import verified
 
-from mlbench.leaderboard.standings import RankRange, rank_entries
+from mlbench.leaderboard.columns import BIAS_SCORES, BoardColumn
+from mlbench.leaderboard.standings import BoardEntry, CheckedResult, RankRange, rank_entries, standings
 
 
 def entries(*levels: float, clusters: int = 40, spread: float = 0.1) -> list[np.ndarray]:
@@ -28,6 +31,20 @@ def test_the_lower_may_be_the_better() -> None:
         RankRange(3, 3),
         RankRange(2, 2),
     )
+
+
+@pytest.mark.parametrize(("column", "first"), [("AP", "high"), *((score, "low") for score in BIAS_SCORES)])
+def test_each_column_has_its_own_better_end(column: str, first: str) -> None:
+    asked = BoardColumn(column, "multilingual" if column == "AP" else None)
+    board = []
+    for name, added in zip(("high", "low"), entries(0.9, 0.1), strict=True):
+        checked = verified(name).tasks["small"]
+        evidence = replace(checked.evidence, columns={asked: added})
+        board.append(BoardEntry(verified(name).entry, {"small": CheckedResult(checked.result, evidence)}))
+    (found,) = standings(board)
+    ranks = {standing.entry.name: standing.scores[asked].rank for standing in found.groups["verified"]}
+    assert [name for name, rank in ranks.items() if rank == RankRange(1, 1)] == [first]
+    assert RankRange(2, 2) in ranks.values()
 
 
 def test_what_the_data_cannot_tell_apart_shares_its_ranks() -> None:

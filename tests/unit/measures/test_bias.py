@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from unit.measures import naive
 
-from mlbench.measures.bias import BIAS_SCORES, PoolRanks, summarise, topicwise
+from mlbench.measures.bias import BIAS_SCORES, PoolRanks, complete_at, summarise, topicwise
 
 TAGS = ("ar", "de", "en", "th", "zh")
 
@@ -101,6 +101,12 @@ def test_queries_in_one_language_say_nothing_about_a_preference() -> None:
     assert values_of(to_pool([topic], 40))["own_language_preference"] is None
     both = {"en": {"en": 1, "de": 2, "th": 3}, "de": {"en": 1, "de": 2, "th": 3}}
     assert values_of(to_pool([both], 40))["own_language_preference"] == 0.5
+
+
+@pytest.mark.parametrize(("cutoff", "expected"), [(2, np.nan), (3, 0.0), (4, 1.0), (None, 0.0)])
+def test_a_cutoff_must_have_room_for_all_translations(cutoff: int | None, expected: float) -> None:
+    pool = to_pool([{"en": {"de": 1, "en": 4, "th": 2}}], 40)
+    assert complete_at(cutoff)(pool)[0, TAGS.index("en")] == pytest.approx(expected, nan_ok=True)
 
 
 def test_documents_that_nobody_found_share_the_first_place() -> None:

@@ -74,6 +74,15 @@ def test_topics_and_clusters_are_numbered_without_gaps(collection: Collection) -
         assert together.setdefault(collection.clusters[topic], cluster) == cluster
 
 
+def test_clusters_are_numbered_in_the_order_of_their_names() -> None:
+    collection = COLLECTIONS["parallel"]
+    topics = sorted(collection.clusters)
+    clusters = {topic: f"c{len(topics) - number // 2:02}" for number, topic in enumerate(topics)}
+    arrays = index_collection(replace(collection, clusters=clusters))
+    names = sorted(set(clusters.values()))
+    assert [names[cluster] for cluster in arrays.topic_clusters] == [clusters[topic] for topic in topics]
+
+
 def test_the_ranks_name_only_the_documents_they_need() -> None:
     collection = COLLECTIONS["several"]
     arrays = index_collection(collection)

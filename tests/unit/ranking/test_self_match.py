@@ -69,6 +69,19 @@ class Numbers:
 
 
 @dataclass
+class Letters(Numbers):
+    """An encoder that gives each letter a direction of its own."""
+
+    dim: int = 8
+
+    def fingerprint(self, role: Role) -> str:
+        return "letters"
+
+    def encode(self, texts: Sequence[str], role: Role) -> Vectors:
+        return np.eye(8, dtype=np.float32)[["abcdefgh".index(text) for text in texts]]
+
+
+@dataclass
 class Sorting:
     """A ranker that gives the same order, with the query itself among the documents."""
 
@@ -141,6 +154,17 @@ def test_a_query_leaves_pool_and_judgments(tmp_path_factory: pytest.TempPathFact
     options = Options(resamples=0, cache=folder / "cache")
     for model in (Numbers(), Sorting()):
         check(evaluate(model, task, options=options).result, collection)
+
+
+@pytest.mark.parametrize(("languages", "tied"), [(("de", "en"), 0.0), (LANGUAGES, 1.0)])
+def test_translations_tie_with_each_other_not_with_the_query_itself(
+    tmp_path: Path, languages: tuple[str, ...], tied: float
+) -> None:
+    task = write(tmp_path, [dict.fromkeys(languages, letter) for letter in "abcdefgh"])
+    options = Options(resamples=0, cache=tmp_path / "cache")
+    result = evaluate(Letters(), task, languages=languages, options=options).result
+    shares = {setting.tied_share for setting in result.settings if setting.kind == "multilingual"}
+    assert shares == {tied}
 
 
 def test_what_was_kept_says_the_same(tmp_path: Path) -> None:

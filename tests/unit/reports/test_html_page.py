@@ -79,6 +79,21 @@ def test_asks_for_nothing_and_runs_nothing(small: Result, hostile: Result) -> No
     assert not [style for style in page.attributes("style") if "url" in style]
 
 
+def test_the_best_across_results_is_bold(small: Result) -> None:
+    means = [
+        mean.model_copy(update={"measures": {**mean.measures, "AP": mean.measures["AP"] / 2}})
+        if mean.kind == "monolingual"
+        else mean
+        for mean in small.aggregates
+    ]
+    html = html_report([small.model_copy(update={"aggregates": tuple(means)}), small])
+    heads, *rows = Page(html).tables[0]
+    worse, better = (row[heads.index("mAP mono")] for row in rows)
+    across = html.split("</table>")[0]
+    assert f"<td>{worse}</td>" in across
+    assert f"<td><strong>{better}</strong></td>" in across
+
+
 def test_hostile_names_stay_names(hostile: Result) -> None:
     cleaned = harmless(hostile)
     html = html_report([cleaned])

@@ -235,6 +235,13 @@ def test_extends_a_shipped_task(tmp_path: Path) -> None:
     assert task.root == load_task("mini").root
 
 
+def test_the_files_of_a_variant_lie_beside_it(tmp_path: Path) -> None:
+    text = 'extends = "mini"\nname = "own"\n[[files]]\nlanguage = "en"\nrole = "queries"\npath = "own.jsonl"\n'
+    task = load_task(write(tmp_path, text))
+    assert [file.path for file in task.files] == ["own.jsonl"]
+    assert task.root == tmp_path
+
+
 @pytest.mark.parametrize(
     ("text", "fault"),
     [

@@ -21,11 +21,15 @@ PATH = "own/en.json"
 
 @dataclass
 class Behaviour:
-    """How the server answers: `cuts` are numbers of bytes after which an answer ends, one for each request."""
+    """How the server answers: `cuts` are numbers of bytes after which an answer ends, one for each request.
+
+    An answer to a range begins `shift` bytes after the place that was asked for.
+    """
 
     content: bytes = CONTENT
     status: int = 200
     heed_range: bool = True
+    shift: int = 0
     cuts: list[int] = field(default_factory=list)
     failures: int = 0
     ranges: list[str | None] = field(default_factory=list)
@@ -42,7 +46,7 @@ def served(behaviour: Behaviour) -> Iterator[str]:
                 self.send_error(behaviour.status if behaviour.status != 200 else 503)
                 return
             match = re.fullmatch(r"bytes=(\d+)-", wanted or "")
-            start = int(match[1]) if match and behaviour.heed_range else 0
+            start = int(match[1]) + behaviour.shift if match and behaviour.heed_range else 0
             if start and start >= len(behaviour.content):
                 self.send_error(416)
                 return
@@ -238,6 +242,16 @@ def test_download_continues_a_part(tmp_path: Path, heed_range: bool) -> None:
     assert behaviour.ranges == ["bytes=123456-"]
     assert heard.done == len(CONTENT)
     assert left_over(tmp_path) == ["en.json"]
+
+
+@pytest.mark.parametrize("shift", [-70_000, 1_000])
+def test_another_range_than_was_asked_for_is_not_taken(tmp_path: Path, shift: int) -> None:
+    put(tmp_path, CONTENT[:123_456], str(part_of(tmp_path / PATH).relative_to(tmp_path)))
+    heard, behaviour = Heard(), Behaviour(shift=shift)
+    with served(behaviour) as url:
+        assert files.download(a_file(url), tmp_path, progress=heard).read_bytes() == CONTENT
+    assert behaviour.ranges == ["bytes=123456-", None]
+    assert heard.done == len(CONTENT)
 
 
 def test_a_complete_part_needs_no_server(tmp_path: Path) -> None:

@@ -368,8 +368,9 @@ class TestSameAgain:
         assert list(sampler.batches(5, 5)) == []
 
     def test_another_seed_gives_others(self, index: RowIndex) -> None:
-        batches = [BatchSampler([index], Batches(size=12), seed=seed).batch(0) for seed in range(20)]
-        assert len({batch.rows.tobytes() for batch in batches}) == 20
+        seeds = [*range(20), 2**16, 2**31, 2**32 - 1]
+        batches = [BatchSampler([index], Batches(size=12), seed=seed).batch(0) for seed in seeds]
+        assert len({batch.rows.tobytes() for batch in batches}) == len(seeds)
 
     def test_in_another_process(self, tmp_path: Path) -> None:
         path = write(tmp_path / "rows.jsonl", repetitive(5, 120, LANGUAGES))

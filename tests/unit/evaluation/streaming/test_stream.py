@@ -1,5 +1,6 @@
 """Streams against the same collections in memory, on every path."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import partial
@@ -7,17 +8,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 from unit.evaluation.streaming.shards_in_memory import LengthEncoder, write_task
 
 from mlbench.collection.languages import Setting
 from mlbench.errors import DataError, UserError
 from mlbench.evaluation.in_memory import load_in_memory
 from mlbench.evaluation.options import Options
-from mlbench.evaluation.streaming import corpus, run
+from mlbench.evaluation.streaming import corpus, run, worker
 from mlbench.evaluation.streaming.corpus import cut
 from mlbench.evaluation.task_data import Clock, RankedTask, TaskData
 from mlbench.leaderboard.check_ranks import counts_fault
-from mlbench.protocols import Resources, Silence
+from mlbench.protocols import Resources, Runtime, Silence
+from mlbench.ranking.count_ahead import Block, Counts, Targets, Tiling, count_ahead
 from mlbench.ranking.ranks import UNKNOWN, setting_ranks
 from mlbench.ranking.run_files import SaveRun
 from mlbench.tasks.task import load_task
@@ -141,6 +144,20 @@ def test_kept_vectors_serve_other_questions(tmp_path: Path) -> None:
     assert len(encoder.encoded) == before
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_kept_vectors_that_are_no_numbers_are_encoded_again(tmp_path: Path, value: float) -> None:
+    task, encoder, cache = write_task(tmp_path, ALL), LengthEncoder("cosine"), tmp_path / "cache"
+    first = count(run.load_stream, task, cache, encoder, keep_vectors=True)
+    for path in cache.rglob("*.part.safetensors"):
+        content = load_file(path)
+        content["vectors"][-1, 2] = value
+        save_file(content, path)
+    shutil.rmtree(cache / "streams")
+    before = len(encoder.encoded)
+    assert_equal(count(run.load_stream, task, cache, encoder, keep_vectors=True), first)
+    assert len(encoder.encoded) > before
+
+
 def test_dropped_vectors_leave_none_of_the_parts(tmp_path: Path) -> None:
     count(run.load_stream, write_task(tmp_path, ALL), tmp_path / "cache", keep_vectors=False)
     assert not list((tmp_path / "cache").rglob("*.part.safetensors"))
@@ -190,6 +207,18 @@ def test_counts_other_than_expected_are_refused(tmp_path: Path) -> None:
 
 def replace_counts(task: object, documents: dict[str, int]) -> object:
     return task.expected.model_copy(update={"documents": documents})  # type: ignore[attr-defined]
+
+
+def test_a_worker_counts_with_the_threads_that_were_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: set[int | None] = set()
+
+    def spy(queries: np.ndarray, targets: Targets, blocks: list[Block], *, tiling: Tiling) -> Counts:
+        seen.add(tiling.threads)
+        return count_ahead(queries, targets, blocks, tiling=tiling)
+
+    monkeypatch.setattr(worker, "count_ahead", spy)
+    count(run.load_stream, write_task(tmp_path, ALL), tmp_path / "cache", runtime=Runtime(threads=3))
+    assert seen == {3}
 
 
 def test_an_object_is_measured_by_one_process(tmp_path: Path) -> None:
