@@ -14,7 +14,7 @@ from mlbench.protocols import Encoder, Ranker
 from mlbench.ranking.count_ahead import Tiling
 from mlbench.ranking.index_arrays import to_ranks
 from mlbench.ranking.rank_documents import grid_vectors, rank_lists, rank_vectors
-from mlbench.ranking.run_files import Recorded, RunFiles, save_rankings
+from mlbench.ranking.run_files import RecordingRanker, RunFiles, save_rankings
 from mlbench.tasks.load import load_collection
 from mlbench.tasks.task import Task
 
@@ -69,6 +69,6 @@ class InMemoryTask(TaskData):
     def _rank_lists(self, ranker: Ranker, files: RunFiles | None, options: Options, clock: Clock) -> RankedTask:
         if members.prepare(ranker, texts_of(self.collection), options.cache or cache_dir(), options.progress):
             clock.lap("encode")
-        asked = ranker if files is None else Recorded(ranker, files)
+        asked = ranker if files is None else RecordingRanker(ranker, files)
         counts = rank_lists(self.arrays, asked, self.settings, Tiling().depth, options.progress)
         return RankedTask(ranks=to_ranks(self.arrays, counts))

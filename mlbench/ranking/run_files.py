@@ -126,7 +126,7 @@ class RunFiles:
         )
 
 
-class Recorded:
+class RecordingRanker:
     """A ranker whose lists are written into run files as it gives them."""
 
     def __init__(self, ranker: Ranker, files: RunFiles) -> None:

@@ -14,7 +14,7 @@ from mlbench.errors import UserError
 from mlbench.protocols import Parameter, Silence
 from mlbench.ranking import run_files
 from mlbench.ranking.index_arrays import IndexArrays, index_collection
-from mlbench.ranking.run_files import LONGEST, Recorded, RunFiles, SaveRun, save_rankings, stem_of
+from mlbench.ranking.run_files import LONGEST, RecordingRanker, RunFiles, SaveRun, save_rankings, stem_of
 
 LANGUAGES = ("aa", "bb")
 
@@ -123,7 +123,7 @@ def test_lists_of_a_ranker_are_written_as_given(tmp_path: Path) -> None:
     arrays, setting = index_collection(collection(2)), Setting("aa", ("bb",))
     ranker = Constant([["x", "y", "z"], ["y"]])
     with RunFiles(SaveRun(tmp_path, 2), arrays, [setting]) as files:
-        recorded = Recorded(ranker, files)
+        recorded = RecordingRanker(ranker, files)
         assert recorded.search(setting, arrays.collection.queries["aa"], (), 9) == ranker.lists
     assert (recorded.parameters, recorded.fingerprint()) == ({"kind": "constant"}, "constant")
     assert read_run(tmp_path / "aa-bb.trec") == {"t0": [("x", "1", "2"), ("y", "2", "1")], "t1": [("y", "1", "1")]}
