@@ -70,7 +70,8 @@ def is_reranker(plugin: object) -> "TypeIs[Reranker]":
 def is_loader(plugin: object) -> "TypeIs[ModelLoader]":
     """Say whether `plugin` opens models: it has `open`, and `Settings` that are a pydantic model."""
     settings = getattr(plugin, "Settings", None)
-    return not missing(plugin, LOADER) and isinstance(settings, type) and issubclass(settings, BaseModel)
+    has_settings = isinstance(settings, type) and issubclass(settings, BaseModel)
+    return has_settings and callable(getattr(plugin, "open", None))
 
 
 def is_reader(plugin: object) -> "TypeIs[Reader]":

@@ -99,10 +99,13 @@ def measure(
     with data.run_files(options.save_run) as files:
         ranked = data.rank(model, files, options, clock)
     clock.lap("rank")
-    scores = score(ranked.ranks, _score_request(data, options))
+    measured_on, request = _task_info(data, options.limit), _score_request(data, options)
+    # It holds all texts of the task, and scores need none.
+    del data
+    scores = score(ranked.ranks, request)
     clock.lap("score")
     cost = _cost(model, ranked, clock, model.tokens() - tokens)
-    return _assemble(model, data, ranked.ranks, scores, cost, options)
+    return _assemble(model, measured_on, ranked.ranks, scores, cost, options.command)
 
 
 def _load_task(task: object, languages: Sequence[str] | None) -> Task:
@@ -154,10 +157,9 @@ def _cost(model: LoadedModel, ranked: RankedTask, clock: Clock, tokens: int) -> 
 
 
 def _assemble(
-    model: LoadedModel, data: TaskData, ranks: Ranks, scores: Scores, cost: Cost, options: Options
+    model: LoadedModel, task: TaskInfo, ranks: Ranks, scores: Scores, cost: Cost, command: str | None
 ) -> Evaluation:
-    content = write_ranks(ranks)
-    task, retriever = _task_info(data, options.limit), model.info()
+    content, retriever = write_ranks(ranks), model.info()
     result = Result(
         task=task,
         retriever=retriever,
@@ -167,7 +169,7 @@ def _assemble(
         image_text=scores.image_text,
         statistics=scores.statistics,
         cost=cost,
-        environment=describe_environment(options.command),
+        environment=describe_environment(command),
         ranks=RanksFile(name=f"{file_stem(task, retriever)}.ranks.npz", sha256=digest(content)),
     )
     return Evaluation(result, ranks, content)

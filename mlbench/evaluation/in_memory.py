@@ -54,8 +54,12 @@ class InMemoryTask(TaskData):
         counts = rank_vectors(self.arrays, embeddings, encoder.similarity, tiling, options.progress)
         clock.lap("rank")
         if files is not None:
-            vectors = grid_vectors(self.arrays, embeddings, encoder.similarity)
-            save_rankings(files, *vectors, threads=tiling.threads, progress=options.progress)
+            save_rankings(
+                files,
+                *grid_vectors(self.arrays, embeddings, encoder.similarity),
+                threads=tiling.threads,
+                progress=options.progress,
+            )
             clock.lap("save")
         has_images = self.task.kind == "image_text"
         return RankedTask(

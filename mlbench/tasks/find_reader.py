@@ -35,7 +35,10 @@ def describe_folder(
     inside = relative_path(inside) if inside != "." else "."
     folder = root / inside
     readers = _folder_readers()
-    found = [name for name, reader in readers.items() if folder.is_dir() and reader.recognises(folder)]
+    try:
+        found = [name for name, reader in readers.items() if folder.is_dir() and reader.recognises(folder)]
+    except OSError as error:
+        raise ValueError(f"{folder} cannot be read: {error.strerror or error}") from error
     if not found:
         known = ", or ".join(filter(None, map(members.looks_for, readers.values())))
         raise ValueError(f"there are no files {known}, in {folder}")

@@ -152,12 +152,13 @@ class SubwordTable:
         try:
             with safe_open(path, framework="pt") as file:
                 metadata = file.metadata()
+                state, steps = metadata["state"], int(metadata["optimizer_steps"])
                 tensors = [file.get_tensor(name).to(self.device) for name in _TENSORS]
-        except (OSError, SafetensorError):
+        except (OSError, SafetensorError, KeyError, ValueError):
             return None
         self._weight, self._first, self._second = tensors
-        self.steps = int(metadata["optimizer_steps"])
-        return str(metadata["state"])
+        self.steps = steps
+        return str(state)
 
 
 @dataclass(frozen=True)

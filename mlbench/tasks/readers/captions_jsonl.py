@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mlbench.collection.records import Collection
-from mlbench.errors import UnknownName
+from mlbench.errors import DataError, UnknownName
 from mlbench.io.toml import relative_path
 from mlbench.protocols import ReadRequest, SourceFile
 from mlbench.tasks.readers.captions import Caption, captioned
@@ -31,6 +31,8 @@ class CaptionsJsonl:
 
     def declare_folder(self, folder: Path, languages: tuple[str, ...] | None) -> dict[str, object]:
         """Return the files, their languages and the folder of images; those that the user asks for change nothing."""
+        if (folder / "qrels.tsv").exists():
+            raise DataError(f"{folder} has both captions and qrels: keep them in two folders")
         files = files_of(folder, ("captions",))
         tags = sorted({entry["language"] for entry in files})
         return {"kind": "image_text", "languages": tags, "files": files, "images": {"folder": "images"}}

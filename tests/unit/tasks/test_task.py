@@ -452,6 +452,14 @@ class TestAReaderThatRecognisesFolders:
         write(tmp_path, 'languages = ["de"]', "task.toml")
         assert load_task(str(tmp_path)).languages == ("de",)
 
+    def test_that_cannot_be_read_is_told(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def refuse(reader: PairsReader, folder: Path) -> bool:
+            raise PermissionError(13, "Permission denied")
+
+        monkeypatch.setattr(PairsReader, "recognises", refuse)
+        with pytest.raises(InvalidTask, match=r"1 fault: folder: .* cannot be read: Permission denied"):
+            load_task(str(tmp_path))
+
     def test_is_named_where_nothing_is_recognised(self, tmp_path: Path) -> None:
         with pytest.raises(InvalidTask, match=r"there are no files pairs\.tsv, or queries\.<lang>"):
             load_task(str(tmp_path))
@@ -517,6 +525,12 @@ class TestImages:
         task = load_task(write(tmp_path, 'name = "pets"\nfolder = "pets"\n[images]\nfolder = "photos"'))
         assert task.images is not None
         assert task.images.folder == "photos"
+
+    def test_captions_beside_judgments_are_refused(self, tmp_path: Path) -> None:
+        (tmp_path / "captions.en.jsonl").write_text("{}")
+        (tmp_path / "qrels.tsv").touch()
+        with pytest.raises(InvalidTask, match="has both captions and qrels: keep them in two folders"):
+            load_task(str(tmp_path))
 
     def test_a_folder_of_both_kinds_is_refused(self, tmp_path: Path) -> None:
         folder = own_folder(tmp_path / "both", ("en",))
