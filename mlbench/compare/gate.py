@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, ValidationError
 from mlbench.collection.languages import Kind, check_language
 from mlbench.errors import InvalidGate, UserError
 from mlbench.io.toml import Declared, checked, faults_of, known, read_toml
-from mlbench.measures.bias import BIAS_SCORES
+from mlbench.measures.bias import topicwise
 from mlbench.measures.ranked import parse
 
 Rule = Literal["point", "significant", "non_inferior"]
@@ -35,7 +35,7 @@ Retrievers prefer their own language: less preference is nearer to chance."""
 
 
 def _topicwise() -> Collection[str]:
-    return [name for name, score in BIAS_SCORES.items() if score.contributions is not None]
+    return [name for name, _ in topicwise()]
 
 
 def _language(name: str) -> str:
