@@ -53,16 +53,23 @@ class ChartAxis:
 
 @dataclass(frozen=True)
 class Chart:
-    """Series on two axes; `alternative` says in words what can be seen.
+    """Series on two axes.
 
-    The first series has the mark and colour number `first`, so that charts side by side need not look alike.
+    The first series has the mark and colour number `first`, so that charts side by side need not look alike. `labels`
+    explain the labels of the ticks below the chart.
     """
 
+    title: str
     x: ChartAxis
     y: ChartAxis
     series: tuple[ChartSeries, ...]
-    alternative: str
     first: int = 0
+    labels: tuple[str, ...] = ()
+
+    @property
+    def words(self) -> str:
+        """What can be seen, in words: every mark in full."""
+        return f"{self.title}: {'; '.join(mark.exact for series in self.series for mark in series.means)}"
 
 
 def chart_svg(chart: Chart) -> str:
@@ -75,7 +82,7 @@ def chart_svg(chart: Chart) -> str:
     height = HEIGHT + LINE * len(named)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}"'
-        f' role="img" aria-label="{escape(chart.alternative)}" style="{_FONT}" fill="currentColor">',
+        f' role="img" aria-label="{escape(chart.words)}" style="{_FONT}" fill="currentColor">',
         *_axes(chart, x, y),
         *(part for number in range(len(chart.series)) for part in _series(chart, number, x, y)),
         *_labels(chart, x, y),
@@ -235,10 +242,3 @@ def _legend(series: ChartSeries, number: int, row: int) -> Iterator[str]:
     yield _shape(number, (_LEFT + 6, base - 4), COLOURS[number % len(COLOURS)])
     yield f'<text x="{_LEFT + 20}" y="{base}">{escape(series.name)}</text>'
 
-
-@dataclass(frozen=True)
-class Drawing:
-    """A figure with what it shows in words."""
-
-    title: str
-    svg: str

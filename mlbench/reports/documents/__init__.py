@@ -1,0 +1,1 @@
+"""What each document says, as a report: one module for each document."""
