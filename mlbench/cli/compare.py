@@ -3,23 +3,22 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import get_args
 
 import click
 
-from mlbench.cli.options import assignments, document_option, find_writers, keep_results, resamples_option
+from mlbench.cli.options import assignments, document_option, resamples_option
 from mlbench.cli.progress import console
 from mlbench.collection.languages import KINDS
 from mlbench.compare.compare import CompareOptions, compare_systems
-from mlbench.compare.document import Comparison, to_json
+from mlbench.compare.document import Comparison
 from mlbench.compare.gate import MEAN, Drops, Gate, Rule, load_gate
 from mlbench.compare.pairing import find_side
 from mlbench.errors import UserError
-from mlbench.reports.comparison.console import comparison_console
-from mlbench.reports.comparison.junit import comparison_junit
-from mlbench.reports.comparison.markdown import comparison_markdown
-from mlbench.reports.result.formats import as_text, save
+from mlbench.io.document import to_json
+from mlbench.reports.documents.comparison import comparison_report
+from mlbench.reports.formats import check_files, write_files
+from mlbench.reports.writers.console import ConsoleReport
 from mlbench.results import LARGEST_SEED
 from mlbench.statistics.paired_tests import FLIPS
 
@@ -29,14 +28,6 @@ Callback = Callable[[click.Context, click.Parameter, Sequence[str]], Changes]
 FAILED = 1
 """The exit code when a line of the gate fails."""
 _MOST_FLIPS = 1_000_000
-_WRITERS: Mapping[str, Callable[[Comparison], str]] = MappingProxyType(
-    {
-        ".md": comparison_markdown,
-        ".json": to_json,
-        ".xml": comparison_junit,
-        ".txt": lambda comparison: as_text(comparison_console(comparison)),
-    }
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,7 +147,7 @@ Examples:
     multiple=True,
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Write a file as well: .md, .json, .xml (JUnit) or .txt. May be repeated.",
+    help="Write a file as well: .md, .html, .csv, .json, .xml (JUnit), .txt or others. May be repeated.",
 )
 @document_option
 def command(base: str, candidate: str, **chosen: object) -> int:
@@ -174,10 +165,8 @@ def command(base: str, candidate: str, **chosen: object) -> int:
     """
     request = CompareArguments(**chosen)  # type: ignore[arg-type]
     gate = _gate(request)
-    # Told now, not after the work.
-    writers = find_writers(request.write, _WRITERS)
     sides = find_side(base), find_side(candidate)
-    keep_results(request.write, (one.path for side in sides for found in side.by_task.values() for one in found))
+    check_files(request.write, (one.path for side in sides for found in side.by_task.values() for one in found))
     options = CompareOptions(
         flips=request.flips,
         resamples=request.resamples,
@@ -185,8 +174,7 @@ def command(base: str, candidate: str, **chosen: object) -> int:
         shared_languages=request.shared_languages,
     )
     comparison = compare_systems(*sides, gate, options)
-    for path, writer in writers.items():
-        save(writer(comparison).encode(), path, option="--write")
+    write_files(comparison_report(comparison), request.write)
     return show(comparison, every_setting=request.every_setting, as_json=request.as_json)
 
 
@@ -195,7 +183,7 @@ def show(comparison: Comparison, *, every_setting: bool = False, as_json: bool =
     if as_json:
         click.echo(to_json(comparison), nl=False)
     else:
-        console().print(comparison_console(comparison, every_setting=every_setting))
+        console().print(ConsoleReport(comparison_report(comparison), full=every_setting))
     return 0 if comparison.passed else FAILED
 
 

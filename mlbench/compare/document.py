@@ -1,7 +1,8 @@
 """The comparison document: what a candidate differs by from its base on each task, and which gate lines it fails."""
 
-import json
 from typing import Final, Literal
+
+from pydantic import computed_field
 
 from mlbench.compare.gate import Gate, Rule
 from mlbench.io.document import DocumentPart
@@ -84,13 +85,8 @@ class Comparison(DocumentPart):
         """All lines of the gate, those of no task last."""
         return (*(check for task in self.tasks for check in task.checks), *self.checks)
 
+    @computed_field  # type: ignore[prop-decorator]
     @property
     def passed(self) -> bool:
         """Whether no line of the gate failed."""
         return all(check.passed for check in self.every_check)
-
-
-def to_json(comparison: Comparison) -> str:
-    """Return the document as JSON with sorted keys, ending in a newline; the same comparison gives the same text."""
-    document = comparison.model_dump(mode="json") | {"passed": comparison.passed}
-    return json.dumps(document, ensure_ascii=False, indent=1, sort_keys=True) + "\n"

@@ -10,10 +10,11 @@ from unit.statistics.cases import make_collection, random_orders, ranks_of
 
 from mlbench.collection.languages import settings_of
 from mlbench.compare.compare import CompareOptions, compare_systems
-from mlbench.compare.document import Comparison, TaskComparison, to_json
+from mlbench.compare.document import Comparison, TaskComparison
 from mlbench.compare.gate import DEFAULT, Gate
 from mlbench.compare.pairing import ResultWithRanks, Side
 from mlbench.errors import UserError
+from mlbench.io.document import to_json
 from mlbench.ranking.ranks import Ranks
 from mlbench.statistics.cluster_scores import ScoreRequest
 from mlbench.statistics.paired_tests import compare_ranks

@@ -1,25 +1,29 @@
 """A comparison as JUnit XML, as CI systems read it: a suite for each task, a test case for each line of the gate."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from mlbench.compare.document import Check, Comparison, TaskComparison
-from mlbench.reports.comparison.content import bound_text, check_title, side_names
-from mlbench.reports.formatting import harmless
-from mlbench.results import Bounds
+from mlbench.errors import UserError
+from mlbench.reports.documents.comparison import bound_text, check_title, side
+from mlbench.reports.formatting import visible
+from mlbench.reports.report import Report
 
 # Some readers cannot do without it, and a line of a gate takes no time of its own.
 _TIME = "0"
 _REQUIRED = "required tasks"
 
 
-def comparison_junit(comparison: Comparison) -> str:
+def write_junit(report: Report) -> str:
     """Return an XML document in the JUnit format that Jenkins documents, which GitLab and GitHub's actions read.
 
     The numbers of a line are in its output, how they were made in the properties of its suite. Characters that XML
-    forbids are visible escapes. A gate without lines gives suites without test cases.
+    forbids are visible escapes. A gate without lines gives suites without test cases. Raises `UserError` for a report
+    of anything but a comparison.
     """
-    comparison = harmless(comparison)
+    comparison = report.documents[0] if report.documents else None
+    if not isinstance(comparison, Comparison):
+        raise UserError("JUnit XML has the lines of a comparison's gate, and this is none: choose another format")
     root = Element("testsuites", {"name": "mlbench compare", **_counts(comparison.every_check)})
     for task in comparison.tasks:
         _suite(root, task.task, task.checks, _properties(task, comparison))
@@ -29,19 +33,23 @@ def comparison_junit(comparison: Comparison) -> str:
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{tostring(root, encoding="unicode")}\n'
 
 
-def _suite(root: Element, name: str, checks: Sequence[Check], properties: dict[str, str]) -> None:
-    suite = SubElement(root, "testsuite", {"name": name, **_counts(checks), "skipped": "0"})
+def _suite(root: Element, name: str, checks: Sequence[Check], properties: Mapping[str, str]) -> None:
+    suite = _add(root, "testsuite", name=name, **_counts(checks), skipped="0")
     if properties:
-        listed = SubElement(suite, "properties")
+        listed = _add(suite, "properties")
         for key, value in properties.items():
-            SubElement(listed, "property", {"name": key, "value": value})
+            _add(listed, "property", name=key, value=value)
     for check in checks:
         titled = check_title(check) if check.subject else f"{check.task} {check_title(check)}"
-        case = SubElement(suite, "testcase", {"name": titled, "classname": name, "time": _TIME})
-        told = "\n".join(f"{key}: {value}" for key, value in _numbers(check).items())
+        case = _add(suite, "testcase", name=titled, classname=name, time=_TIME)
+        told = "\n".join(f"{key}: {visible(value)}" for key, value in _numbers(check))
         if not check.passed:
-            SubElement(case, "failure", {"message": check.reason, "type": check.rule}).text = told
-        SubElement(case, "system-out").text = told
+            _add(case, "failure", message=check.reason, type=check.rule).text = told
+        _add(case, "system-out").text = told
+
+
+def _add(parent: Element, tag: str, **attributes: str) -> Element:
+    return SubElement(parent, tag, {name: visible(value) for name, value in attributes.items()})
 
 
 def _counts(checks: Sequence[Check]) -> dict[str, str]:
@@ -50,10 +58,10 @@ def _counts(checks: Sequence[Check]) -> dict[str, str]:
 
 
 def _properties(task: TaskComparison, comparison: Comparison) -> dict[str, str]:
-    tests, (base, candidate) = task.tests, side_names(task)
+    tests = task.tests
     return {
-        "base": base,
-        "candidate": candidate,
+        "base": side(task.base, task.candidate).text,
+        "candidate": side(task.candidate, task.base).text,
         "task.version": task.version,
         "task.fingerprint": task.fingerprint,
         "languages": " ".join(task.languages),
@@ -67,20 +75,17 @@ def _properties(task: TaskComparison, comparison: Comparison) -> dict[str, str]:
     }
 
 
-def _numbers(check: Check) -> dict[str, str]:
-    """Return the numbers of a line in full, those that it has, with the reason."""
-    numbers: dict[str, float | Bounds | None] = {
+def _numbers(check: Check) -> Iterator[tuple[str, str]]:
+    """Yield the outcome of a line, and those numbers in full that it has."""
+    yield "outcome", check.reason
+    interval = check.interval and f"{check.interval.low} to {check.interval.high}"
+    numbers = {
         "base": check.base,
         "candidate": check.candidate,
         "difference": check.difference,
-        "interval": check.interval,
+        "interval": interval,
         "allowed": check.allowed,
         "adjusted one-sided p": check.p,
         "would have found": check.detectable,
     }
-    written = {
-        key: f"{value.low} to {value.high}" if isinstance(value, Bounds) else str(value)
-        for key, value in numbers.items()
-        if value is not None
-    }
-    return {"outcome": check.reason, **written}
+    yield from ((name, str(value)) for name, value in numbers.items() if value is not None)

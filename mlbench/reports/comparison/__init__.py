@@ -1,1 +1,0 @@
-"""Comparisons with a base, in every format."""
