@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from browser.conftest import PHONE, OpenAddress, Opened
+from mlbench.reports.result.formats import render
 from playwright.sync_api import Locator, Page, expect
 from unit.leaderboard.image_sites import image_board
 from unit.leaderboard.sites import verified
 
 from mlbench.leaderboard.site import build_site, read_entries
-from mlbench.reports.result.formats import render
 from mlbench.results import read_result
 
 PAGES = (

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 from browser.conftest import DESKTOP, PHONE, OpenAddress, Opened
-from unit.reports.conftest import make_result, spoil
-
 from mlbench.reports.result.page import html_report
+from unit.reports.conftest import make_result, spoil
 
 Open = Callable[..., Opened]
 

@@ -26,6 +26,7 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
+from mlbench.reports.result.formats import FORMATS, as_text, render, render_pools
 
 from mlbench.errors import UserError
 from mlbench.evaluation.evaluate import evaluate
@@ -33,7 +34,6 @@ from mlbench.evaluation.options import Options
 from mlbench.evaluation.verify import read_pair, verify
 from mlbench.io.document import to_json
 from mlbench.ranking.run_files import SaveRun
-from mlbench.reports.result.formats import FORMATS, as_text, render, render_pools
 from mlbench.reports.topic.console import TopicScreen
 from mlbench.reports.topic.content import WORST, find_topic, look_at
 from mlbench.results import read_result

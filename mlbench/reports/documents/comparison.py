@@ -174,7 +174,10 @@ def _failed(checks: Sequence[Check]) -> Iterator[Section]:
         for told in _failures(group)
     ]
     if items:
-        yield Section(("What failed",), (Bullets(tuple(items), _MOST_FAILURES),), titled=False, urgency=2)
+        first, more = Bullets(tuple(items[:_MOST_FAILURES])), Bullets(tuple(items[_MOST_FAILURES:]), most=0)
+        # However many failed, there is room for what comes below.
+        rest = Section(("More that failed",), (more,), titled=False, urgency=2)
+        yield Section(("What failed",), (first, *([rest] if more.items else [])), titled=False)
 
 
 def _alike(check: Check) -> tuple[str, ...]:

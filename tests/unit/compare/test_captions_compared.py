@@ -14,10 +14,8 @@ from mlbench.compare.document import Comparison, TaskComparison
 from mlbench.compare.gate import DEFAULT, Gate
 from mlbench.compare.pairing import read_side
 from mlbench.errors import UserError
-from mlbench.reports.comparison.console import comparison_console
-from mlbench.reports.comparison.junit import comparison_junit
-from mlbench.reports.comparison.markdown import comparison_markdown
-from mlbench.reports.result.formats import as_text
+from mlbench.reports.documents.comparison import comparison_report
+from mlbench.reports.formats import render
 from mlbench.statistics.captions import CAPTION_SCORES
 from mlbench.statistics.differences import Subject, row_subject
 
@@ -157,19 +155,15 @@ class TestGate:
 
 class TestShown:
     def test_every_format_has_directions_and_languages(self, base: Path, better: Path) -> None:
-        found = compared(better, base)
-        text, markdown, xml = (
-            as_text(comparison_console(found, every_setting=True)),
-            comparison_markdown(found),
-            comparison_junit(found),
-        )
+        report = comparison_report(compared(better, base))
+        text, markdown, xml = (render(name, report).decode() for name in ("console", "markdown", "junit"))
         for shown in (text, markdown):
             for word in ("Success@1 to image", "Success@1 to pool", "r_mean", "CLIPScore", "rank spread"):
                 assert word in shown
             assert "mono" not in shown
             assert "own language preference" not in shown
         assert "by caption language" in text
-        assert "By caption language" in markdown
+        assert "by caption language" in markdown
         assert "image → th" in text
         assert 'name="Success@1 to text of th captions: no significant drop beyond .005"' in xml
         # There is no map of languages by languages.

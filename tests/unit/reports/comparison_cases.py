@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+from unit.reports.conftest import HOSTILE, UNSEEN
 
 from mlbench.collection.languages import TEXT_KINDS, Kind, settings_of
 from mlbench.compare.document import Check, ComparedSystem, Comparison, TaskComparison, Verdict
@@ -37,6 +38,17 @@ def make_comparison(
         tasks=tuple(make_task(task, languages, fall=fall) for task in tasks),
         uncompared=("mini",),
     )
+
+
+def spoiled() -> Comparison:
+    """Return a comparison whose names would act in any format."""
+    name = HOSTILE + UNSEEN
+    comparison = make_comparison()
+    task = make_task(name, ("de", name), fall=1)
+    systems = {side: task.base.model_copy(update={"spec": name, "files": (name,)}) for side in ("base", "candidate")}
+    checks = tuple(check.model_copy(update={"reason": name}) for check in task.checks)
+    task = task.model_copy(update={**systems, "version": name, "shared_only": True, "checks": checks})
+    return comparison.model_copy(update={"tasks": (task,), "uncompared": (name,)})
 
 
 def make_task(

@@ -7,6 +7,9 @@ from pathlib import Path
 from statistics import fmean
 
 import pytest
+from mlbench.reports.result.console import console_report
+from mlbench.reports.result.formats import FORMATS, as_text, console_pools, render, render_pools
+from mlbench.reports.result.tables import compare
 from rich.console import Console
 from unit.reports.conftest import HOSTILE, UNSEEN
 from unit.seeing import LANGUAGES, ToyLister, described, measured, write_task
@@ -14,9 +17,6 @@ from unit.seeing import LANGUAGES, ToyLister, described, measured, write_task
 from mlbench.errors import UnknownName, UserError
 from mlbench.evaluation.verify import read_pair
 from mlbench.reports.captions import BEST, WORST, captions
-from mlbench.reports.result.console import console_report
-from mlbench.reports.result.formats import FORMATS, as_text, console_pools, render, render_pools
-from mlbench.reports.result.tables import compare
 from mlbench.reports.topic.console import TopicScreen
 from mlbench.reports.topic.content import find_topic, look_at
 from mlbench.results import Result

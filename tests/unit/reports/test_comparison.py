@@ -1,8 +1,8 @@
 from collections.abc import Callable
 
 import pytest
-
 from mlbench.reports.result.tables import compare
+
 from mlbench.results import Result
 
 ResultOf = Callable[..., Result]

@@ -4,10 +4,10 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from mlbench.reports.result.console import console_report
 from rich.console import Console
 
 from mlbench.errors import UnknownName
-from mlbench.reports.result.console import console_report
 from mlbench.results import BiasResult, Result
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "console_report.txt"

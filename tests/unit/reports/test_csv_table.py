@@ -3,8 +3,8 @@ import io
 from typing import cast
 
 import pytest
-
 from mlbench.reports.result.csv import COLUMNS, csv_report
+
 from mlbench.results import Result
 
 

@@ -5,9 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-from mlbench.errors import UnknownName, UserError
-from mlbench.reports.formatting import harmless
 from mlbench.reports.result.formats import (
     FORMATS,
     as_text,
@@ -17,6 +14,9 @@ from mlbench.reports.result.formats import (
     render_pools,
     save,
 )
+
+from mlbench.errors import UnknownName, UserError
+from mlbench.reports.formatting import harmless
 from mlbench.results import Result
 
 GOLDEN = Path(__file__).parents[2] / "golden"

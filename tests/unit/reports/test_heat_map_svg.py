@@ -3,10 +3,10 @@ from collections.abc import Callable
 from xml.etree import ElementTree
 
 import pytest
+from mlbench.reports.result.page import alternative, heat_map_svg
 
 from mlbench.reports.colours import contrast
 from mlbench.reports.grid import Grid, grid
-from mlbench.reports.result.page import alternative, heat_map_svg
 from mlbench.results import Bounds, Result
 
 SVG = "{http://www.w3.org/2000/svg}"

@@ -3,9 +3,9 @@ from collections.abc import Callable
 from html.parser import HTMLParser
 
 import pytest
+from mlbench.reports.result.page import html_report
 
 from mlbench.reports.formatting import harmless
-from mlbench.reports.result.page import html_report
 from mlbench.results import Result
 
 ResultOf = Callable[..., Result]

@@ -2,9 +2,9 @@ import re
 
 from hypothesis import given
 from hypothesis import strategies as st
+from mlbench.reports.result.latex import escape, latex_report
 
 from mlbench.reports.formatting import harmless
-from mlbench.reports.result.latex import escape, latex_report
 from mlbench.results import Result
 
 # What each command of ours prints, after the LaTeX kernel's documentation.

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
+from mlbench.reports.result.markdown import markdown_report
 
 from mlbench.reports.formatting import harmless, markdown_code, markdown_text
-from mlbench.reports.result.markdown import markdown_report
 from mlbench.results import Result
 
 ResultOf = Callable[..., Result]

@@ -1,8 +1,8 @@
 import pytest
 import yaml
+from mlbench.reports.result.model_card import model_card_report
 
 from mlbench.reports.formatting import harmless
-from mlbench.reports.result.model_card import model_card_report
 from mlbench.results import Result
 
 

@@ -1,9 +1,9 @@
 import sys
 
 import pytest
+from mlbench.reports.result.png import png_report
 
 from mlbench.errors import MissingExtra
-from mlbench.reports.result.png import png_report
 from mlbench.results import Result
 
 

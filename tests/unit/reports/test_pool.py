@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from mlbench.reports.result.pool import PoolTable
 from rich.console import Console
 
 from mlbench.errors import UserError
 from mlbench.ranking.ranks import UNKNOWN, Ranks
-from mlbench.reports.result.pool import PoolTable
 from mlbench.results import Result
 from mlbench.statistics.pool import PoolAnswer, answer_pool
 

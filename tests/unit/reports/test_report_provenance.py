@@ -1,8 +1,8 @@
 import pytest
+from mlbench.reports.result.page import html_report
 
 from mlbench.provenance import Contamination, Provenance
 from mlbench.reports.provenance import provenance, trained
-from mlbench.reports.result.page import html_report
 from mlbench.results import Result
 
 

@@ -5,10 +5,9 @@ from typing import ClassVar
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from mlbench.reports.console import FittedTable, Flow, fit
 from rich.console import Console, RenderableType
 from rich.text import Text
-
-from mlbench.reports.console import FittedTable, Flow, fit
 
 words = st.text("abc", min_size=1, max_size=9)
 

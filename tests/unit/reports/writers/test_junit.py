@@ -4,11 +4,14 @@ from xml.etree import ElementTree
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from unit.reports.comparison_cases import floor, make_comparison, required
-from unit.reports.test_comparison_console import spoiled
+from unit.reports.comparison_cases import floor, make_comparison, required, spoiled
+from unit.reports.conftest import make_result
 
 from mlbench.compare.document import Comparison
-from mlbench.reports.comparison.junit import comparison_junit
+from mlbench.errors import UserError
+from mlbench.reports.documents.comparison import comparison_report
+from mlbench.reports.documents.result import results_report
+from mlbench.reports.writers.junit import write_junit
 
 # The JUnit schema that Jenkins documents (junit-10.xsd): children in their order, attributes required and allowed.
 CHILDREN = {
@@ -28,7 +31,7 @@ ATTRIBUTES = {
 
 
 def read(comparison: Comparison) -> ElementTree.Element:
-    return ElementTree.fromstring(comparison_junit(comparison).encode())
+    return ElementTree.fromstring(write_junit(comparison_report(comparison)).encode())
 
 
 def check_schema(element: ElementTree.Element) -> None:
@@ -106,9 +109,14 @@ def test_how_it_was_made_is_in_the_properties() -> None:
 def test_any_text_gives_xml_that_can_be_read_again(text: str) -> None:
     line = floor(0.1, 0.2).model_copy(update={"reason": text})
     comparison = make_comparison().model_copy(update={"tasks": (), "checks": (line,), "mlbench": text})
-    document = comparison_junit(comparison)
+    document = write_junit(comparison_report(comparison))
     failure = next(ElementTree.fromstring(document.encode()).iter("failure"))
     # What XML 1.0 forbids (section 2.2), or readers would change.
     assert not re.search("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]", document)
     shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
     assert failure.attrib["message"] == shown
+
+
+def test_other_documents_have_no_gate() -> None:
+    with pytest.raises(UserError, match="JUnit XML has the lines of a comparison's gate"):
+        write_junit(results_report([make_result(("de", "en"))]))
