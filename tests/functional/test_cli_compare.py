@@ -62,7 +62,7 @@ def error_of(capsys: Captured, *arguments: str) -> str:
 def test_a_candidate_that_is_worse_fails(capsys: Captured) -> None:
     code, out = compared(capsys, "good", "bad")
     assert code == 1
-    assert out.splitlines()[0].startswith("failed: ")
+    assert out.splitlines()[0].startswith("Failed: ")
     assert "hashing against static" in out
 
 
@@ -70,7 +70,7 @@ def test_a_candidate_that_is_worse_fails(capsys: Captured) -> None:
 def test_a_candidate_that_is_better_or_the_same_passes(sides: tuple[str, str], capsys: Captured) -> None:
     code, out = compared(capsys, *sides, "--drop", "AP:cross_lingual=0.001", "--drop", "AP:multilingual=0.001")
     assert code == 0
-    assert out.splitlines()[0].startswith("passed: ")
+    assert out.splitlines()[0].startswith("Passed: ")
 
 
 def test_json_is_the_document(capsys: Captured) -> None:
@@ -85,12 +85,13 @@ def test_json_is_the_document(capsys: Captured) -> None:
 
 
 def test_files_are_written_in_the_format_of_their_names(capsys: Captured, tmp_path: Path) -> None:
-    names = ("report.md", "report.json", "report.xml", "report.TXT")
+    names = ("report.md", "report.json", "report.xml", "report.html", "report.csv", "report.TXT")
     code, out = compared(capsys, "good", "bad", *(part for name in names for part in ("--write", name)))
     assert code == 1
     assert json.loads((tmp_path / "report.json").read_bytes())["passed"] is False
     assert int(ElementTree.parse(tmp_path / "report.xml").getroot().get("failures", "0")) > 0
-    assert "hashing" in (tmp_path / "report.md").read_text(encoding="utf-8")
+    for name in ("report.md", "report.html", "report.csv"):
+        assert "hashing" in (tmp_path / name).read_text(encoding="utf-8")
     assert (tmp_path / "report.TXT").read_text(encoding="utf-8").split()[:2] == out.split()[:2]
 
 
@@ -219,8 +220,8 @@ def test_a_run_is_judged_against_its_base(capsys: Captured, tmp_path: Path) -> N
     against = ("run", "-q", "--resamples", "50", "--out", "out", "--against", "good")
     assert call([*against, "--model", "static"]) == 0
     shown = capsys.readouterr().out
-    assert "passed: " in shown
-    assert "mAP" in shown.split("passed: ")[0]
+    assert "Passed: " in shown
+    assert "mAP" in shown.split("Passed: ")[0]
     (tmp_path / "gate.toml").write_text('rule = "point"\n[drop.AP]\ncross_lingual = 0.01\n', encoding="utf-8")
     assert call([*against, "--model", "hashing", "--gate", "gate.toml", "--seed", "3", "--json"]) == 1
     document = json.loads(capsys.readouterr().out)

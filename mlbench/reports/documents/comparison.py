@@ -132,9 +132,7 @@ def _task(task: TaskComparison, level: float, sides: tuple[Words, ...]) -> Secti
             *_details(_of_settings(f"Settings that lose most {measure}", worst, {}), urgency=4),
             *_pairs(task, level),
             *_details(_gate_lines(task.checks), *_LINES_LEGEND, urgency=6, brief=False),
-            *_details(
-                _differences("Other measures and bias scores, which are not tested", others), urgency=7, brief=False
-            ),
+            *_details(_differences("Measures and bias scores that are not tested", others), urgency=7, brief=False),
             *_details(_of_settings(f"{measure} of all settings", settings, _others(task)), urgency=8, brief=False),
             _how(task),
         ),
@@ -296,11 +294,7 @@ def _by_language(task: TaskComparison, title: str) -> Table:
     """Return the primary measure of each language by kind: that of the queries, or of the captions where images ask."""
     found = {(each.line.language, each.line.kind): each for each in _primary(task, "query_languages")}
     kinds = [kind for kind in KINDS if any(kind == other for _, other in found)]
-    columns = tuple(
-        column
-        for kind in kinds
-        for column in (Column(SHORT[kind]), Column(f"{SHORT[kind]} p", urgency=1, unnamed=True))
-    )
+    columns = tuple(column for kind in kinds for column in (Column(SHORT[kind]), Column("p", urgency=1, unnamed=True)))
     rows = tuple(
         Row(Cell(_name(language)), tuple(cell for kind in kinds for cell in _with_p(found.get((language, kind)))))
         for language in task.languages

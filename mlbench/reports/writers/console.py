@@ -234,7 +234,11 @@ class _FittedTable:
         """Lay out the labels, then the columns that are not empty; columns of passages come last."""
         table = self.table
         first = Column(table.first, align="left", folds=True)
-        laid = [self._laid(first, [row.label for row in table.rows], "below" if self.table.note_layout == "below" else notes)]
+        laid = [
+            self._laid(
+                first, [row.label for row in table.rows], "below" if self.table.note_layout == "below" else notes
+            )
+        ]
         for place, column in enumerate(table.columns):
             cells = [row.cells[place] for row in table.rows]
             if any(cell.text for cell in cells):

@@ -26,7 +26,7 @@ LANGUAGES = ("de", "en", "th")
 TASK = make_task("xquad-r", LANGUAGES)
 BY_LANGUAGE = "Difference of mAP by query language"
 WORST, EVERY = "Settings that lose most mAP", "mAP of all settings"
-OTHERS, LINES = "Other measures and bias scores, which are not tested", "Lines of the gate"
+OTHERS, LINES = "Measures and bias scores that are not tested", "Lines of the gate"
 
 
 def of(task: TaskComparison) -> Report:
