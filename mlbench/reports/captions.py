@@ -168,7 +168,7 @@ def caption_map(shown: Captions) -> HeatMap:
     ]
     notes = []
     if any(any(column.ends) for column in shown.columns):
-        notes.append(f"{BEST} best, {WORST} worst language of a column")
+        notes.append(f"{BEST} or bold: the best language of a column, {WORST} or italics: the worst")
     if not all(column.values.keys() >= set(shown.languages) for column in shown.columns):
         notes.append(f"{ABSENT}: no value")
     return HeatMap(

@@ -3,8 +3,9 @@
 Every text is data: a writer escapes what its format gives a meaning to, and shows what could act unseen as an escape.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Literal
 
 from pydantic import BaseModel
@@ -216,6 +217,12 @@ class HeatMap:
     instead: "Table | None" = None
     reason: str = ""
     as_table: bool = False
+
+
+def column_groups(columns: Sequence[Column] | Sequence[HeatColumn]) -> list[tuple[str, int]]:
+    """Return the names of groups of columns, and how many columns each has; nothing where none has a name."""
+    found = [(group, len(list(members))) for group, members in groupby(columns, key=lambda column: column.group)]
+    return found if any(group for group, _ in found) else []
 
 
 @dataclass(frozen=True)
