@@ -8,7 +8,7 @@ from mlbench.leaderboard.columns import BoardColumn, measures_of, title
 from mlbench.leaderboard.entries import Entry, ReportedTask
 from mlbench.leaderboard.overview import EntryCell, cell, facts
 from mlbench.leaderboard.standings import BoardEntry, Standing, Standings
-from mlbench.reports.captions import caption_map, captions
+from mlbench.reports.captions import caption_map
 from mlbench.reports.formatting import cost, intervals, spoken, written
 from mlbench.reports.provenance import command, provenance
 from mlbench.reports.report import Facts, HeatMap
@@ -96,7 +96,7 @@ def _measured(standing: Standing, standings: Standings, shown: BoardEntry) -> En
         measures=[title(measure) for measure in measures],
         means=list(_means(standing, measures)),
         intervals=", ".join(intervals(result.statistics)),
-        captions=caption_map(shown_captions) if (shown_captions := captions(result)) else None,
+        captions=caption_map(result),
     )
 
 

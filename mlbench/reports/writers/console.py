@@ -440,7 +440,7 @@ def _label_width(shown: HeatMap) -> int:
 def _column_width(shown: HeatMap, place: int) -> int:
     """Return how wide a column is: as all others of its unit, unless titles are wider.
 
-    A column that stands alone in its group has room for the group's name. A mark takes one of the blanks between columns.
+    A column that stands alone in its group has room for the group's name. A mark takes a blank between columns.
     """
     column = shown.columns[place]
     alike = [at for at, other in enumerate(shown.columns) if other.unit == column.unit]

@@ -30,7 +30,8 @@ _NOTE = 500
 _MOST_NAMED = 5
 # Without a meaning anywhere in Markdown or on GitHub: no markup, entity, link or mention of a person.
 _PLAIN = re.compile(
-    r"(?:[^\W_]|[ ,;:()%'\"+·→−?!¿¡。，、？！-]|(?<=\d)/(?=\d)|(?<=[a-z])/(?=s\b)|(?<=[^\W_])_(?=[^\W_])|(?<=[^\W_])@(?=[^\W_])|\.(?=\d|\s|[)\]]|$)|(?<=\s)=(?=\s)"
+    r"(?:[^\W_]|[ ,;:()%'\"+·→−?!¿¡。，、？！-]|(?<=\d)/(?=\d)|(?<=[a-z])/(?=s\b)"
+    r"|(?<=[^\W_])_(?=[^\W_])|(?<=[^\W_])@(?=[^\W_])|\.(?=\d|\s|[)\]]|$)|(?<=\s)=(?=\s)"
     r"|\[[-+.,\d ]*\](?![(\[:]))*"
 )
 # What begins a list or a rule where it begins a line.

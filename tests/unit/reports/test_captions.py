@@ -13,9 +13,10 @@ from unit.seeing import LANGUAGES, ToyLister, described, measured, write_task
 
 from mlbench.errors import UnknownName, UserError
 from mlbench.evaluation.verify import read_pair
-from mlbench.reports.captions import BEST, WORST, captions
+from mlbench.reports.captions import BEST, WORST, caption_map
 from mlbench.reports.documents.result import across_table, pools_report, results_report
 from mlbench.reports.formats import FORMATS, render
+from mlbench.reports.report import HeatCell, HeatMap
 from mlbench.reports.writers.console import ConsoleReport
 from mlbench.results import Result
 from mlbench.statistics.pool import answer_pool
@@ -59,52 +60,58 @@ def test_is_as_it_was_agreed_on(pictures: Result, name: str, tmp_path: Path) -> 
     assert (tmp_path / file).read_text(encoding="utf-8") == (GOLDEN / file).read_text(encoding="utf-8")
 
 
+def column(shown: HeatMap, name: str) -> dict[str, HeatCell]:
+    names = [f"{each.title} {each.group}".rstrip() for each in shown.columns]
+    return {row.label: row.cells[names.index(name)] for row in shown.rows}
+
+
 class TestTable:
     def test_has_the_numbers_of_the_settings_and_scores(self, pictures: Result) -> None:
-        shown = captions(pictures)
+        shown = caption_map(pictures)
         assert shown is not None
         assert pictures.image_text is not None
-        columns = {column.name: column for column in shown.columns}
         for setting in pictures.settings:
             if setting.kind == "image_to_pool":
                 continue
             language = ({setting.query_language, *setting.document_languages} - {"image"}).pop()
             for cutoff in (1, 5, 10):
-                column = columns[f"Success@{cutoff} {setting.kind.replace('_', ' ')}"]
-                assert column.value(language) == setting.measures[f"Success@{cutoff}"]
-                assert column.value("mean") == pytest.approx(fmean(column.values.values()), abs=1e-5)
+                cells = column(shown, f"Success@{cutoff} {setting.kind.replace('_', ' ')}")
+                assert cells[language].value == setting.measures[f"Success@{cutoff}"]
+                values = [cells[each].value or 0.0 for each in LANGUAGES]
+                assert cells["mean"].value == pytest.approx(fmean(values), abs=1e-5)
         for each in pictures.image_text.languages:
-            assert columns["r_mean"].values[each.language or ""] == each.r_mean
-            assert columns["CLIPScore"].bounds[each.language or ""] == each.intervals["clip_score"]
-        assert columns["RefCLIPScore"].value("mean") == pictures.image_text.mean.ref_clip_score
-        hits = [columns[name].values["th"] for name in columns if name.startswith("Success")]
-        assert columns["r_mean"].values["th"] == pytest.approx(fmean(hits), abs=1e-5)
+            bounds = each.intervals["clip_score"]
+            assert bounds is not None
+            assert column(shown, "r_mean")[each.language or ""].value == each.r_mean
+            assert column(shown, "CLIPScore")[each.language or ""].interval == f"[{bounds.low:.3f}, {bounds.high:.3f}]"
+        assert column(shown, "RefCLIPScore")["mean"].value == pictures.image_text.mean.ref_clip_score
 
     def test_tells_best_and_worst(self, pictures: Result) -> None:
-        shown = captions(pictures)
+        shown = caption_map(pictures)
         assert shown is not None
-        first = shown.columns[0]
-        values = sorted(LANGUAGES, key=lambda language: first.values[language])
-        assert [language for language in LANGUAGES if first.is_worst(language)] == values[:1]
-        assert first.is_best(values[-1])
+        first = {row.label: row.cells[0] for row in shown.rows}
+        values = sorted(LANGUAGES, key=lambda language: first[language].value or 0.0)
+        assert [language for language in LANGUAGES if first[language].mark == WORST] == values[:1]
+        assert first[values[-1]].mark == BEST
         # Where all look alike, none is an end.
-        level = next(column for column in shown.columns if len(set(column.values.values())) == 1)
-        assert not any(level.is_best(language) or level.is_worst(language) for language in LANGUAGES)
+        level = [row.cells[1] for row in shown.rows]
+        assert len({cell.value for cell in level}) == 1
+        assert {(cell.mark, cell.style) for cell in level} == {("", "plain")}
 
     def test_shows_another_measure(self, pictures: Result) -> None:
-        shown = captions(pictures, "AP")
+        shown = caption_map(pictures, "AP")
         assert shown is not None
-        assert [column.title for column in shown.columns] == ["mAP", "mAP", "r_mean", "CLIPScore", "RefCLIPScore"]
+        assert [each.title for each in shown.columns] == ["mAP", "mAP", "r_mean", "CLIPScore", "RefCLIPScore"]
         with pytest.raises(UnknownName, match="unknown measure of this result 'P@7'"):
-            captions(pictures, "P@7")
+            caption_map(pictures, "P@7")
 
     def test_has_no_cosines_of_a_ranker(self, folder: Path) -> None:
-        shown = captions(described(measured(folder, ToyLister(), out=folder / "lists")))
+        shown = caption_map(described(measured(folder, ToyLister(), out=folder / "lists")))
         assert shown is not None
-        assert [column.title for column in shown.columns][6:] == ["r_mean"]
+        assert [each.title for each in shown.columns][6:] == ["r_mean"]
 
     def test_is_none_for_texts(self, small: Result) -> None:
-        assert captions(small) is None
+        assert caption_map(small) is None
 
 
 class TestConsole:
@@ -124,7 +131,7 @@ class TestConsole:
         text = "\n".join(show(screen(pictures), 100))
         (thai,) = [line for line in text.splitlines() if line.startswith("th   ")]
         assert thai.split()[1].endswith(WORST)
-        assert f"{BEST} best, {WORST} worst language of a column" in text
+        assert f"{BEST} or bold: the best language of a column, {WORST} or italics: the worst" in text
 
     def test_has_the_colours_of_a_scale(self, pictures: Result) -> None:
         file = io.StringIO()
