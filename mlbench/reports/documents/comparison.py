@@ -341,7 +341,7 @@ def _pairs(task: TaskComparison, level: float) -> Iterator[Section]:
     if grid.crosses:
         fine, coarse = (_heat_map(grid, judged, unit) for unit in _UNITS)
         blocks = (replace(fine, coarser=coarse), Sentence((_legend(level),), style="soft"))
-        title = f"Difference of {heading(grid.measure)} by pair of languages"
+        title = f"Difference of {heading(grid.measure)} by pair of languages, in thousandths"
         yield Section((title,), blocks, "foldable", titled=False, urgency=5)
 
 
