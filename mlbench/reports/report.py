@@ -14,11 +14,12 @@ from mlbench.reports.colours import ColourScale
 
 Style = Literal["plain", "strong", "soft", "code", "warning", "good", "bad"]
 """How a text looks: `strong` in bold, `soft` in grey, `code` as a name that is typed, the others by their colours."""
-Shown = Literal["always", "in_full", "folded", "on_pages", "in_papers"]
+Shown = Literal["always", "foldable", "folded", "in_full", "on_pages", "in_papers"]
 """Where a section stands.
 
-Everywhere; only in reports that show everything, which the screen does when asked; there, and to unfold where a format
-can fold; only on HTML pages; only in LaTeX.
+`always` is everywhere, and so is `foldable`, to unfold in Markdown; `folded` is to unfold in Markdown and on pages, and
+like `in_full` not on a screen that is not asked for everything; `on_pages` is on HTML pages and in SVG alone, `in_papers`
+in LaTeX alone.
 """
 
 
@@ -88,6 +89,8 @@ class KeyFigures:
 class Cell:
     """A text of a table, the `mark` right behind it, and `notes` such as an interval in small print.
 
+    A `strong` number without a mark has a star on screens, which may have no bold type.
+
     On pages, `share` (0 to 1) is the length of a bar, `image` a data URI that stands above the text, and `link` a place
     on the page or a path relative to it; None and empty for none.
     """
@@ -108,7 +111,7 @@ class Column:
     Where a screen is too narrow, columns of a higher `urgency` number go first, later ones before earlier ones, and
     `unnamed` ones without a word. Those that `fold` are broken into several lines before others go. A column of
     `passages` has texts in any script, which are cut to the room that is there. Notes of cells stand everywhere, or
-    `notes_on_pages` alone.
+    `notes_in_files` alone.
     """
 
     title: str
@@ -118,7 +121,7 @@ class Column:
     unnamed: bool = False
     folds: bool = False
     passages: bool = False
-    notes_on_pages: bool = False
+    notes_in_files: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +174,8 @@ class HeatCell:
 class HeatColumn:
     """A column of a heat map; those of one `group` have its name above them, those of one `unit` share a scale.
 
-    `short` is the title below that of the group. A column `of_means` has no colours.
+    `short` is the title below that of the group. A column `of_means` has no colours; one that is `apart` has a gap before
+    it where the map is drawn.
     """
 
     title: str
@@ -179,6 +183,7 @@ class HeatColumn:
     unit: str = ""
     short: str = ""
     of_means: bool = False
+    apart: bool = False
 
 
 @dataclass(frozen=True, slots=True)
