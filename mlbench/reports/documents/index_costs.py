@@ -21,6 +21,7 @@ from mlbench.reports.formatting import (
     signed,
 )
 from mlbench.reports.report import (
+    Block,
     Bullets,
     Cell,
     Charts,
@@ -48,7 +49,7 @@ _NARROWEST = 20
 
 def index_costs_report(costs: IndexCosts) -> Report:
     """Return charts by speed, tables of speeds and changes, and how they were made; records are every number."""
-    blocks = (
+    blocks: tuple[Block, ...] = (
         Sentence(tuple(_headline(costs)), "; "),
         Charts(tuple(_charts(costs)), "Further right is faster; bars: paired intervals over clusters of topics"),
         _speeds(costs),

@@ -19,6 +19,7 @@ from mlbench.reports.formatting import (
     spoken,
 )
 from mlbench.reports.report import (
+    Block,
     Bullets,
     Cell,
     Charts,
@@ -61,7 +62,7 @@ def sweep_report(sweep: Sweep) -> Report:
     of the seeds.
     """
     title = f"Sweep of {sweep.recipe}"
-    blocks = (
+    blocks: tuple[Block, ...] = (
         Sentence((sweep.title,) if sweep.title else ()),
         Sentence(tuple(_swept(sweep)), "; ", "soft"),
         *(_task(sweep, task) for task in sweep.tasks),
