@@ -33,7 +33,8 @@ from mlbench.evaluation.options import Options
 from mlbench.evaluation.verify import read_pair, verify
 from mlbench.io.document import to_json
 from mlbench.ranking.run_files import SaveRun
-from mlbench.reports.result.formats import FORMATS, as_text, render, render_pools
+from mlbench.reports.documents.result import pools_report, results_report
+from mlbench.reports.formats import FORMATS, render
 from mlbench.reports.topic.console import TopicScreen
 from mlbench.reports.topic.content import WORST, find_topic, look_at
 from mlbench.results import read_result
@@ -116,8 +117,8 @@ def use_result(folder: Path) -> None:
     result = read_result(path)
     to_json(result).encode()
     for name in FORMATS:
-        if name != "png":
-            render(name, [result, result])
+        if name not in ("png", "junit"):
+            render(name, results_report([result, result]))
     verify(path)
     use_pools(path)
 
@@ -140,9 +141,8 @@ def use_pools(path: Path) -> None:
         for name in (WORST, str(ranks.topic_ids[0])):
             as_text(TopicScreen(look_at(result, ranks, find_topic(ranks, name)), True, ""))
     answer = answer_pool(result, ranks, result.task.languages[:2], measure="R@1")
-    for name, kind in FORMATS.items():
-        if kind.pools:
-            render_pools(name, [result], [answer])
+    for name in ("console", "markdown", "html", "csv", "latex", "json"):
+        render(name, pools_report([result], [answer]))
 
 
 def zipped_runs(content: bytes, draw: random.Random) -> bytes:
