@@ -167,8 +167,8 @@ def _claim(claim: Claim) -> str:
 def _from_base(sweep: Sweep, task: TaskSweep, columns: Sequence[Quantity]) -> Iterator[Section]:
     pairs = _base_pairs(sweep, task)
     if pairs:
-        title, n_pairs = f"Differences from {sweep.base}", len(sweep.seeds) ** 2
-        seeds = (f"n/{n_pairs}: pairs of seeds in which it has the same sign, and their range",) if n_pairs > 1 else ()
+        title, n = f"Differences from {sweep.base}", len(sweep.seeds) ** 2
+        seeds = (f"{n}/{n}: pairs of seeds in which it has the same sign, and their range",) if n > 1 else ()
         legend = Sentence((f"{_SIGNIFICANT}: significant", *seeds), "; ", "soft")
         yield Section((title,), (_differences(sweep, title, columns, pairs), legend))
 
