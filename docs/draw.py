@@ -1,7 +1,7 @@
 """The figures of the documentation, as SVG made from numbers; nothing here is drawn by hand."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from html import escape
 
@@ -13,10 +13,12 @@ from mlbench.embeddings.exact import grid_cosine
 from mlbench.open_model import open_retriever
 from mlbench.protocols import Encoder, Runtime
 from mlbench.ranking.index_arrays import index_collection
+from mlbench.reports.chart import Chart, chart_svg
 from mlbench.reports.documents.result import pair_map
 from mlbench.reports.formatting import decimal
 from mlbench.reports.grid import Grid
 from mlbench.reports.heat_map import heat_map_svg
+from mlbench.reports.report import Block, Charts, Section
 
 INK, SOFT, PAPER = "#1b1b1f", "#6b6b76", "#ffffff"
 ACCENT, RULE = "#b3261e", "#d7d7de"
@@ -51,6 +53,26 @@ class Canvas:
         paper = f'<rect width="{self.width}" height="{self.height}" rx="8" fill="{PAPER}"/>'
         opening = f'{head} width="{self.width}" height="{self.height}" role="img" {fonts}>'
         return "\n".join([opening, f"<title>{escape(self.title)}</title>", paper, *self.parts, "</svg>"]) + "\n"
+
+
+def charts(blocks: Sequence[Block], about: str = "") -> str:
+    """Return the charts of a report as one block of HTML, so that they take the colours of the page.
+
+    Their captions begin with what they are `about`.
+    """
+    shown = "".join(
+        f"<figure>{chart_svg(chart)}<figcaption>{escape(about + chart.title)}</figcaption></figure>"
+        for chart in _charts(blocks)
+    )
+    return f'<div class="figures">{" ".join(shown.split())}</div>'
+
+
+def _charts(blocks: Sequence[Block]) -> Iterator[Chart]:
+    for block in blocks:
+        if isinstance(block, Section):
+            yield from _charts(block.blocks)
+        elif isinstance(block, Charts):
+            yield from block.charts
 
 
 def heat_map(grid: Grid, title: str) -> str:

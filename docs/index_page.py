@@ -4,12 +4,15 @@
 """
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+from docs import draw
 from mlbench.compare.index_costs import IndexCosts
 from mlbench.io.document import to_json
-from mlbench.reports.index_costs.content import SCORES
-from mlbench.reports.index_costs.render import index_drawings, index_markdown
+from mlbench.reports.documents.index_costs import BIAS_SCORES, index_costs_report
+from mlbench.reports.report import Section
+from mlbench.reports.writers.markdown import write_markdown
 
 INDEXES = Path(__file__).parent / "figures" / "indexes"
 
@@ -43,21 +46,16 @@ def page() -> str:
         if not (INDEXES / f"{name}.json").exists():
             continue
         costs = IndexCosts.model_validate_json((INDEXES / f"{name}.json").read_bytes())
-        _, *tables = index_markdown(costs, full=False).strip().split("\n\n")
-        parts += [words, _figures(costs), *(block.replace("#### ", "### ") for block in tables)]
+        report = index_costs_report(costs)
+        (whole,) = (block for block in report.blocks if isinstance(block, Section))
+        shown = tuple(each for each in whole.blocks if not (isinstance(each, Section) and each.shown == "in_full"))
+        parts += [words, draw.charts(shown), write_markdown(replace(report, blocks=shown)).strip()]
     return "\n\n".join(parts) + "\n"
-
-
-def _figures(costs: IndexCosts) -> str:
-    """Return the figures as one block of HTML, so that they take the colours of the page."""
-    drawn = index_drawings(costs)
-    shown = "".join(f"<figure>{each.svg}<figcaption>{each.title}</figcaption></figure>" for each in drawn)
-    return f'<div class="figures">{" ".join(shown.split())}</div>'
 
 
 def take(costs: IndexCosts) -> IndexCosts:
     """Return costs with what the page shows of them."""
-    wanted = {costs.primary_measure, *SCORES}
+    wanted = {costs.primary_measure, *BIAS_SCORES}
     reports = []
     for each in costs.indexes:
         lines = tuple(

@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
-from mlbench.compare.sweep import Sweep, TaskSweep, from_json
-from mlbench.reports.sweep.markdown import sweep_markdown
-from mlbench.reports.sweep.page import drawings
+from docs import draw
+from mlbench.compare.sweep import from_json
+from mlbench.reports.documents.sweep import sweep_report
+from mlbench.reports.report import Section
+from mlbench.reports.writers.markdown import write_markdown
 
 SWEEPS = Path(__file__).parent / "figures" / "sweeps"
 
@@ -22,14 +24,10 @@ def page() -> str:
         sweep = from_json(path.read_bytes())
         heading = path.stem.partition("-")[2].replace("-", " ")
         parts.append(f"## {heading[:1].upper()}{heading[1:]}")
-        parts += [_figures(sweep, task) for task in sweep.tasks]
+        report = sweep_report(sweep)
+        (whole,) = (block for block in report.blocks if isinstance(block, Section))
+        sections = [block for block in whole.blocks if isinstance(block, Section)]
+        parts += [draw.charts(each.blocks, f"{task.name}: ") for each, task in zip(sections, sweep.tasks, strict=False)]
         # Its own headings stand two levels below this page's.
-        parts.append(sweep_markdown(sweep).strip())
+        parts.append(write_markdown(report).strip())
     return "\n\n".join(parts) + "\n"
-
-
-def _figures(sweep: Sweep, task: TaskSweep) -> str:
-    """Return the figures of a task as one block of HTML, so that they take the colours of the page."""
-    shown = "".join(f"<figure>{each.svg}<figcaption>{task.name}: {each.title}</figcaption></figure>"
-                    for each in drawings(sweep, task))  # fmt: skip
-    return f'<div class="figures">{" ".join(shown.split())}</div>'

@@ -1,30 +1,21 @@
 """`mlbench index-costs`: what approximate indexes change in every measure and language, and how fast they are."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from types import MappingProxyType
 
 import click
 
-from mlbench.cli.options import document_option, find_writers, keep_results, resamples_option
+from mlbench.cli.options import document_option, resamples_option
 from mlbench.cli.progress import Screen, console, pass_screen
-from mlbench.compare.index_costs import IndexCostOptions, IndexCosts, compare_indexes
+from mlbench.compare.index_costs import IndexCostOptions, compare_indexes
 from mlbench.compare.pairing import ResultWithRanks
 from mlbench.errors import UserError
 from mlbench.evaluation.verify import read_pair
 from mlbench.io.document import to_json
-from mlbench.reports.index_costs.render import index_console, index_markdown, index_page
-from mlbench.reports.result.formats import as_text, save
+from mlbench.reports.documents.index_costs import index_costs_report
+from mlbench.reports.formats import check_files, write_files
+from mlbench.reports.writers.console import ConsoleReport
 from mlbench.results import LARGEST_SEED
-
-_WRITERS: Mapping[str, Callable[[IndexCosts], str]] = MappingProxyType(
-    {
-        ".html": index_page,
-        ".md": index_markdown,
-        ".json": to_json,
-        ".txt": lambda costs: as_text(index_console(costs)),
-    }
-)
 
 
 @click.command(
@@ -44,7 +35,7 @@ Examples:
     multiple=True,
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Write a file as well: .html with plots, .md, .json or .txt. May be repeated.",
+    help="Write a file as well: .html with charts, .md, .csv, .tex, .svg, .txt or .json. May be repeated.",
 )
 @document_option
 @pass_screen
@@ -67,23 +58,22 @@ def command(
     A list of an index ends, and exact ranks do not. So every change is shown twice: from whole exact lists, and as the
     index's own, from exact lists of the same length.
     """
-    # Told now, not after the work.
-    writers = find_writers(write, _WRITERS)
     indexed = [path for path in dict.fromkeys(results) if path.resolve() != exact.resolve()]
     if not indexed:
         raise UserError("there is no result to compare: make one with mlbench run --index KIND")
-    keep_results(write, (exact, *indexed))
+    check_files(write, (exact, *indexed))
     costs = compare_indexes(
         _read(exact), [_read(path) for path in indexed], IndexCostOptions(resamples=resamples, seed=seed)
     )
     progress = screen.progress()
-    for path, writer in writers.items():
-        save(writer(costs).encode(), path, option="--write")
+    report = index_costs_report(costs)
+    write_files(report, write)
+    for path in write:
         progress.note(f"saved {path}")
     if as_json:
         click.echo(to_json(costs), nl=False)
     else:
-        console().print(index_console(costs))
+        console().print(ConsoleReport(report))
 
 
 def _read(path: Path) -> ResultWithRanks:

@@ -12,11 +12,9 @@ from mlbench.cli.options import assignments
 from mlbench.cli.progress import Screen, console, pass_screen
 from mlbench.io.document import to_json
 from mlbench.protocols import Runtime
-from mlbench.reports.formatting import harmless
-from mlbench.reports.result.formats import save
-from mlbench.reports.sweep.console import sweep_report
-from mlbench.reports.sweep.markdown import sweep_markdown
-from mlbench.reports.sweep.page import sweep_page
+from mlbench.reports.documents.sweep import sweep_report
+from mlbench.reports.formats import write_files
+from mlbench.reports.writers.console import ConsoleReport
 from mlbench.training.recipe import parse_value
 from mlbench.training.sweep import run_sweep
 from mlbench.training.sweep_plan import SweepFolder, parse_axis, plan_sweep
@@ -120,11 +118,10 @@ def command(screen: Screen, /, recipe: str, **chosen: object) -> None:
     )
     progress = screen.progress()
     sweep = run_sweep(plan, place, jobs=request.jobs, progress=progress)
-    document, shown = to_json(sweep), harmless(sweep)
-    for suffix, content in {"json": document, "md": sweep_markdown(shown), "html": sweep_page(shown)}.items():
-        save(content.encode(), out / f"sweep.{suffix}")
+    report = sweep_report(sweep)
+    write_files(report, [out / f"sweep.{suffix}" for suffix in ("json", "md", "html")])
     if request.as_json:
-        click.echo(document, nl=False)
+        click.echo(to_json(sweep), nl=False)
     else:
-        console().print(sweep_report(shown))
+        console().print(ConsoleReport(report))
     progress.note(f"saved {out / 'sweep.json'}, sweep.md and sweep.html")

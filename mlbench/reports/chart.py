@@ -6,6 +6,7 @@ from html import escape
 from itertools import pairwise
 from math import ceil, floor, inf, log10
 
+from mlbench.reports.formatting import visible
 from mlbench.results import Bounds
 
 COLOURS = ("#3f83c8", "#cc6a10", "#2b9a66", "#a964c4", "#8c8515", "#d6517d")
@@ -82,7 +83,7 @@ def chart_svg(chart: Chart) -> str:
     height = HEIGHT + LINE * len(named)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}"'
-        f' role="img" aria-label="{escape(chart.words)}" style="{_FONT}" fill="currentColor">',
+        f' role="img" aria-label="{_escaped(chart.words)}" style="{_FONT}" fill="currentColor">',
         *_axes(chart, x, y),
         *(part for number in range(len(chart.series)) for part in _series(chart, number, x, y)),
         *_labels(chart, x, y),
@@ -154,17 +155,17 @@ def _axes(chart: Chart, x: _Scale, y: _Scale) -> Iterator[str]:
     bottom, right = HEIGHT - _BOTTOM, WIDTH - _RIGHT
     for value, text in y.ticks:
         yield f'<path d="M{_LEFT} {y(value):.1f}H{right}" stroke="currentColor" opacity=".15"/>'
-        yield f'<text x="{_LEFT - 8}" y="{y(value) + 4:.1f}" text-anchor="end" opacity=".8">{escape(text)}</text>'
+        yield f'<text x="{_LEFT - 8}" y="{y(value) + 4:.1f}" text-anchor="end" opacity=".8">{_escaped(text)}</text>'
     taken = float("-inf")
     for value, text in x.ticks:
         at, half = x(value), len(text) * _LETTER / 2
         yield f'<path d="M{at:.1f} {bottom}v5" stroke="currentColor" opacity=".5"/>'
         if at - half > taken:
-            yield f'<text x="{at:.1f}" y="{bottom + 19}" text-anchor="middle" opacity=".8">{escape(text)}</text>'
+            yield f'<text x="{at:.1f}" y="{bottom + 19}" text-anchor="middle" opacity=".8">{_escaped(text)}</text>'
             taken = at + half + 4
     yield f'<path d="M{_LEFT} {bottom}H{right}" stroke="currentColor" opacity=".5"/>'
-    yield f'<text x="{(_LEFT + right) / 2:.0f}" y="{bottom + 38}" text-anchor="middle">{escape(chart.x.title)}</text>'
-    yield f'<text x="4" y="15">{escape(chart.y.title)}</text>'
+    yield f'<text x="{(_LEFT + right) / 2:.0f}" y="{bottom + 38}" text-anchor="middle">{_escaped(chart.x.title)}</text>'
+    yield f'<text x="4" y="15">{_escaped(chart.y.title)}</text>'
 
 
 def _series(chart: Chart, number: int, across: _Scale, y: _Scale) -> Iterator[str]:
@@ -186,7 +187,7 @@ def _series(chart: Chart, number: int, across: _Scale, y: _Scale) -> Iterator[st
             low, high = y(mark.interval.low), y(mark.interval.high)
             yield f'<path d="M{x(mark.x):.1f} {low:.1f}V{high:.1f}" stroke="{colour}" stroke-width="1.5"/>'
         at = (x(mark.x), y(mark.y))
-        yield f"<g><title>{escape(mark.exact)}</title>{_shape(look, at, colour)}</g>"
+        yield f"<g><title>{_escaped(mark.exact)}</title>{_shape(look, at, colour)}</g>"
 
 
 def _apart(chart: Chart, across: _Scale) -> float:
@@ -220,7 +221,7 @@ def _labels(chart: Chart, x: _Scale, y: _Scale) -> Iterator[str]:
         best = covered.index(min(covered))
         taken.append(boxes[best])
         left, base = places[best]
-        yield f'<text x="{left:.1f}" y="{base:.1f}">{escape(label)}</text>'
+        yield f'<text x="{left:.1f}" y="{base:.1f}">{_escaped(label)}</text>'
 
 
 _Box = tuple[float, float, float, float]
@@ -240,4 +241,8 @@ def _outside(box: _Box) -> float:
 def _legend(series: ChartSeries, number: int, row: int) -> Iterator[str]:
     base = HEIGHT + LINE * row + 8
     yield _shape(number, (_LEFT + 6, base - 4), COLOURS[number % len(COLOURS)])
-    yield f'<text x="{_LEFT + 20}" y="{base}">{escape(series.name)}</text>'
+    yield f'<text x="{_LEFT + 20}" y="{base}">{_escaped(series.name)}</text>'
+
+
+def _escaped(text: str) -> str:
+    return escape(visible(text))

@@ -88,7 +88,7 @@ def test_results_that_do_not_belong_together_are_one_line(mlbench: CommandLine) 
         ((flat, exact), f"{flat} is of a ranker: give the result of the run without --index first"),
         ((exact, "gone.json"), "cannot read gone.json: No such file or directory"),
         ((exact, flat, "--write", flat), f"--write {flat}: that is one of the results: name another file"),
-        ((exact, flat, "--write", "c.pdf"), "--write c.pdf: no format has this suffix: choose among .html, .md, .json"),
+        ((exact, flat, "--write", "c.pdf"), "--write c.pdf: no format has this suffix: choose among .txt, .md, .html"),
     ):
         done = mlbench("index-costs", *arguments)
         assert (done.code, done.out, done.err.count("\n")) == (2, "", 1), done.err

@@ -35,7 +35,7 @@ def succeed(done: Done) -> Done:
 
 def test_prints_a_table_and_leaves_document_and_page(mlbench: CommandLine, toy: Path) -> None:
     done = succeed(mlbench(*SWEEP, environment={"COLUMNS": "160"}))
-    for part in ("alpha 1", "base", "mAP", "own", "difference from alpha 1", "is best", "95 % intervals"):
+    for part in ("alpha 1", "base", "mAP", "own", "Differences from alpha 1", "is best", "95 % intervals"):
         assert part in done.out, part
     assert max(map(len, done.out.splitlines())) <= 160
     assert "point 4 of 4: alpha 0, seed 1" in done.err

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mlbench.reports.chart import COLOURS, Chart, ChartAxis, ChartSeries, Mark, chart_svg
 from mlbench.reports.colours import contrast
-from mlbench.reports.svg import COLOURS, Chart, ChartAxis, ChartSeries, Mark, chart_svg
 from mlbench.results import Bounds
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -16,7 +16,7 @@ NUMBERS = st.floats(-1e6, 1e6, allow_nan=False)
 
 
 def chart(*series: ChartSeries, x: ChartAxis | None = None, y: ChartAxis | None = None) -> Chart:
-    return Chart(x or ChartAxis("across"), y or ChartAxis("upwards"), series, "what is seen")
+    return Chart("what is seen", x or ChartAxis("across"), y or ChartAxis("upwards"), series)
 
 
 def line(*points: tuple[float, float], name: str = "") -> ChartSeries:
@@ -132,19 +132,15 @@ def test_labels_do_not_cover_each_other() -> None:
 
 
 def test_what_it_shows_is_said_and_escaped() -> None:
-    nasty = '<script>"&'
-    svg = chart_svg(
-        Chart(
-            ChartAxis(nasty),
-            ChartAxis(nasty),
-            (ChartSeries(nasty, (Mark(1, 1, nasty, nasty), Mark(2, 2, "b"))),),
-            nasty,
-        )
-    )
+    nasty = '<script>"&\x1b'
+    unseen = '<script>"&\\x1b'
+    marks = (Mark(1, 1, nasty, nasty), Mark(2, 2, "b"))
+    ticks = ((1.0, nasty), (2.0, "2"))
+    svg = chart_svg(Chart(nasty, ChartAxis(nasty, ticks), ChartAxis(nasty), (ChartSeries(nasty, marks),)))
     root = drawn(svg)
-    assert root.attrib["aria-label"] == nasty
+    assert root.attrib["aria-label"] == f"{unseen}: {unseen}; b"
     assert root.attrib["role"] == "img"
-    assert texts(svg).count(nasty) == 4
+    assert texts(svg).count(unseen) == 5
     assert "<script" not in svg
 
 

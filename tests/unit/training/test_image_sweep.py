@@ -2,20 +2,18 @@
 
 import json
 from collections.abc import Iterator
-from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import pytest
-from rich.console import Console
+from unit.reports.documents.reading import charts, shown
 from unit.training.image_cases import write_images
 
 from mlbench.compare.sweep import ALIGNMENT, Sweep, from_json
 from mlbench.io.document import to_json
 from mlbench.protocols import Runtime
-from mlbench.reports.sweep.console import sweep_report
-from mlbench.reports.sweep.markdown import sweep_markdown
-from mlbench.reports.sweep.page import drawings, sweep_page
+from mlbench.reports.documents.sweep import sweep_report
+from mlbench.reports.formats import render
 from mlbench.results import read_result
 from mlbench.training.sweep import run_sweep
 from mlbench.training.sweep_plan import SweepFolder, parse_axis, plan_sweep
@@ -116,14 +114,13 @@ def test_pairs_have_a_line_for_each_language(swept: tuple[Path, Sweep]) -> None:
 def test_reports_say_it(swept: tuple[Path, Sweep]) -> None:
     sweep = swept[1]
     assert from_json(to_json(sweep).encode()) == sweep
-    markdown, page = sweep_markdown(sweep), sweep_page(sweep)
-    console = Console(width=200, record=True, file=StringIO())
-    console.print(sweep_report(sweep))
-    for text in (markdown, page, console.export_text()):
+    report = sweep_report(sweep)
+    markdown, page = (render(name, report).decode() for name in ("markdown", "html"))
+    for text in (markdown, page, shown(report, 200)):
         assert "Success@1 to image, by language" in text.replace("\n", " ")
         assert "CLIPScore" in text
     assert "| th |" in markdown
-    titles = [drawing.title for drawing in drawings(sweep, sweep.tasks[0])]
+    titles = [chart.title for chart in charts(report)]
     assert "R_mean by captions" in titles or "r_mean by captions" in titles
 
 

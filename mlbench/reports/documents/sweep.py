@@ -1,0 +1,411 @@
+"""A sweep as a report: what each arm of a recipe reaches, which is best, and how the arms differ."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from pydantic import JsonValue
+
+from mlbench.collection.languages import KINDS, Kind
+from mlbench.compare.sweep import Arm, ArmFigure, ArmPair, Claim, Sweep, SweepAxis, TaskSweep, is_significant
+from mlbench.reports.chart import Chart, ChartAxis, ChartSeries, Mark
+from mlbench.reports.formatting import (
+    ABSENT,
+    Quantity,
+    count,
+    decimal,
+    heading,
+    intervals,
+    p_text,
+    sign_flip_test,
+    spoken,
+)
+from mlbench.reports.report import (
+    Block,
+    Bullets,
+    Cell,
+    Charts,
+    Column,
+    Report,
+    Row,
+    Scalar,
+    Section,
+    Sentence,
+    Span,
+    Table,
+)
+from mlbench.results import Bounds
+from mlbench.statistics.paired_tests import Line
+
+_SIGNIFICANT, _NOT_SIGNIFICANT = "*", "~"
+_LEGEND = (
+    f"{_SIGNIFICANT} best, and significantly better than the second",
+    f"{_NOT_SIGNIFICANT} best, but not significantly better than the second",
+    "own language preference is best nearest to .500",
+)
+_CONFOUNDED = (
+    "confounded: the arm differs from the base arm in data, rows drawn, their views or the number of updates, so its "
+    "differences need not come from what is swept"
+)
+# Of the columns that find no room, these are missed least.
+_MISSED_LEAST = ("rank_distance_median", "max_rank_norm")
+_ALPHA, _DATA_FRACTION = "alpha", "data_fraction"
+# Values that span so much stand on a logarithmic axis.
+_WIDE = 8.0
+
+# The mean of an arm in a chart, and the places of its seeds.
+_Drawn = tuple[Mark, Iterable[tuple[float | None, float | None]]]
+
+
+def sweep_report(sweep: Sweep) -> Report:
+    """Return a section for each task, and the files of every point.
+
+    Its records are the mean of every figure of an arm and of every difference of two arms, each followed by the values
+    of the seeds.
+    """
+    title = f"Sweep of {sweep.recipe}"
+    blocks: tuple[Block, ...] = (
+        Sentence((sweep.title,) if sweep.title else ()),
+        Sentence(tuple(_swept(sweep)), "; ", "soft"),
+        *(_task(sweep, task) for task in sweep.tasks),
+        Section(("Points",), (_points(sweep),), shown="on_pages"),
+    )
+    return Report(
+        title=title,
+        blocks=(Section((title,), blocks),),
+        documents=(sweep,),
+        records=tuple(record for task in sweep.tasks for record in _records(sweep, task)),
+    )
+
+
+def _swept(sweep: Sweep) -> Iterator[str]:
+    yield from (f"{axis.name} {', '.join(map(_value_text, axis.values))}" for axis in sweep.axes)
+    yield from (f"{key} {_value_text(value)}" for key, value in sweep.settings.items())
+    yield from (count(len(sweep.arms), "arm"), count(len(sweep.seeds), "seed"), f"base {sweep.base}")
+
+
+def _task(sweep: Sweep, task: TaskSweep) -> Section:
+    columns = [Quantity(figure.name, figure.kind) for figure in task.rows[0].figures if figure.language is None]
+    return Section(
+        (task.name, Span(f"(version {task.version})", "soft")),
+        (
+            _figures(sweep, task, "All arms", columns),
+            Sentence(_LEGEND if task.claims else (), "; ", "soft"),
+            Sentence((_CONFOUNDED,) if any(arm.confounded for arm in sweep.arms) else (), style="warning"),
+            *_best(task),
+            *_drawn(sweep, task),
+            *_from_base(sweep, task, columns),
+            *_by_language(sweep, task),
+            *_others(sweep, task, columns),
+            Sentence(tuple(_how(sweep, task)), style="soft"),
+        ),
+    )
+
+
+def _figures(sweep: Sweep, task: TaskSweep, title: str, columns: Sequence[Quantity], *, titled: bool = False) -> Table:
+    rows = tuple(
+        Row(_arm(sweep, row.arm), tuple(_figure(task, row.arm, quantity) for quantity in columns)) for row in task.rows
+    )
+    return Table(title, "arm", tuple(map(_column, columns)), rows, titled, "below")
+
+
+def _arm(sweep: Sweep, name: str) -> Cell:
+    confounded = sweep.arm(name).confounded
+    notes = (["base"] if name == sweep.base else []) + ([f"confounded: {', '.join(confounded)}"] if confounded else [])
+    return Cell(name, tuple(notes))
+
+
+def _column(quantity: Quantity) -> Column:
+    return Column(quantity.title, urgency=int(quantity.name in _MISSED_LEAST))
+
+
+def _figure(task: TaskSweep, arm: str, quantity: Quantity) -> Cell:
+    """Return a mean over seeds with its interval, and the lowest and the highest seed."""
+    figure = task.row(arm).figure(quantity.name, quantity.kind, quantity.language)
+    if figure is None or figure.mean is None:
+        return Cell(ABSENT)
+
+    def write(value: float) -> str:
+        return quantity.write(value, beside=figure.mean)
+
+    mark = _mark(task, arm, quantity)
+    notes = [*_bounds(figure.interval, write), *_range(figure.spread, write)]
+    return Cell(quantity.write(figure.mean), tuple(notes), mark, "strong" if mark else "plain")
+
+
+def _mark(task: TaskSweep, arm: str, quantity: Quantity) -> str:
+    claim = task.claim(quantity.name, quantity.kind) if quantity.language is None else None
+    if claim is None or claim.best != arm or not claim.difference:
+        return ""
+    return _SIGNIFICANT if claim.significant else _NOT_SIGNIFICANT
+
+
+def _bounds(interval: Bounds | None, write: Callable[[float], str]) -> list[str]:
+    return [f"[{write(interval.low)}, {write(interval.high)}]"] if interval else []
+
+
+def _range(spread: Bounds | None, write: Callable[[float], str]) -> list[str]:
+    return [f"{write(spread.low)} to {write(spread.high)}"] if spread else []
+
+
+def _best(task: TaskSweep) -> Iterator[Section]:
+    if task.claims:
+        claims = tuple(Sentence((_claim(claim),)) for claim in task.claims)
+        yield Section(("What is best",), (Bullets(claims),), titled=False)
+
+
+def _claim(claim: Claim) -> str:
+    quantity = Quantity(claim.name, claim.kind)
+    title = quantity.title if claim.kind else spoken(claim.name)
+    if not claim.difference:
+        return f"{title}: {claim.best} and {claim.second} are equal, and none is better"
+    bounds = _bounds(claim.interval, lambda bound: quantity.signed(bound, beside=claim.difference))
+    size = " ".join([quantity.signed(claim.difference), *bounds])
+    verdict = {True: "significant", False: "not significant", None: "not tested"}[claim.significant]
+    p = "" if claim.p is None else f", p {p_text(claim.p)}"
+    return f"{title}: {claim.best} is best, {claim.second} second; {size}{p}: {verdict}"
+
+
+def _from_base(sweep: Sweep, task: TaskSweep, columns: Sequence[Quantity]) -> Iterator[Section]:
+    pairs = _base_pairs(sweep, task)
+    if pairs:
+        title, n = f"Differences from {sweep.base}", len(sweep.seeds) ** 2
+        seeds = (f"{n}/{n}: pairs of seeds in which it has the same sign, and their range",) if n > 1 else ()
+        legend = Sentence((f"{_SIGNIFICANT}: significant", *seeds), "; ", "soft")
+        yield Section((title,), (_differences(sweep, title, columns, pairs), legend))
+
+
+def _by_language(sweep: Sweep, task: TaskSweep) -> Iterator[Section]:
+    """Yield the figures of single languages, which captions of images have."""
+    tables: dict[str, list[Quantity]] = {}
+    for figure in task.rows[0].figures:
+        if figure.language is not None:
+            title = f"{Quantity(figure.name, figure.kind).title}, by language"
+            tables.setdefault(title, []).append(Quantity(figure.name, figure.kind, figure.language))
+    pairs = _base_pairs(sweep, task)
+    shown = [
+        table
+        for title, columns in tables.items()
+        for table in (
+            _figures(sweep, task, title, columns, titled=True),
+            _differences(sweep, f"{title}: differences from {sweep.base}", columns, pairs, titled=True),
+        )
+    ]
+    if shown:
+        yield Section(("By language",), tuple(shown))
+
+
+def _others(sweep: Sweep, task: TaskSweep, columns: Sequence[Quantity]) -> Iterator[Section]:
+    pairs = [pair for pair in task.pairs if pair.base != sweep.base]
+    if pairs:
+        title = "All other pairs of arms"
+        yield Section(
+            (title,), (_differences(sweep, f"Differences of {title.lower()}", columns, pairs),), shown="folded"
+        )
+
+
+def _base_pairs(sweep: Sweep, task: TaskSweep) -> list[ArmPair]:
+    return [pair for pair in task.pairs if pair.base == sweep.base]
+
+
+def _differences(
+    sweep: Sweep, title: str, columns: Sequence[Quantity], pairs: Sequence[ArmPair], *, titled: bool = False
+) -> Table:
+    """Return the differences of pairs of arms, in the columns that any of them has."""
+    known = [quantity for quantity in columns if any(_difference(pair, quantity).text != ABSENT for pair in pairs)]
+    rows = [
+        Row(
+            Cell(pair.candidate, () if pair.base == sweep.base else (f"− {pair.base}",)),
+            tuple(_difference(pair, quantity) for quantity in known),
+        )
+        for pair in pairs
+    ]
+    return Table(title, "arm", tuple(map(_column, known)), tuple(rows), titled, "below")
+
+
+def _difference(pair: ArmPair, quantity: Quantity) -> Cell:
+    """Return a difference with its interval, its p-value, how many pairs of seeds have its sign, and their range."""
+    line = pair.line(quantity.name, quantity.kind, quantity.language)
+    if line is None or line.difference is None:
+        return Cell(ABSENT)
+    base, sign = line.base, line.difference
+
+    def write(value: float) -> str:
+        return quantity.signed(value, beside=base)
+
+    seeds = [value for row in line.seed_pairs for value in row]
+    if len(seeds) < 2:
+        seeds = []
+    tested = [f"p {p_text(line.adjusted.two_sided)}"] if line.adjusted else []
+    tested += [f"{sum(value * sign > 0 for value in seeds)}/{len(seeds)}"] if seeds else []
+    spread = Bounds(low=min(seeds), high=max(seeds)) if seeds else None
+    notes = [*_bounds(line.interval, write), *([", ".join(tested)] if tested else []), *_range(spread, write)]
+    significant = bool(is_significant(line))
+    return Cell(write(sign), tuple(notes), _SIGNIFICANT if significant else "", "strong" if significant else "plain")
+
+
+def _how(sweep: Sweep, task: TaskSweep) -> Iterator[str]:
+    yield from intervals(task.statistics)
+    if len(sweep.seeds) > 1:
+        yield "topics averaged over seeds"
+    if task.pairs:
+        yield f"{sign_flip_test(task.flips)}, adjusted within a pair of arms"
+        yield "by the interval alone where there is no p"
+
+
+def _points(sweep: Sweep) -> Table:
+    """Return every point with its files, which lie beside the page."""
+    tasks = sorted({task for point in sweep.points for task in point.results})
+    rows = [
+        Row(
+            Cell(point.arm),
+            (
+                Cell(str(point.seed)),
+                Cell(f"{point.steps:,}"),
+                Cell((point.rows_digest or "not known")[:12], style="code" if point.rows_digest else "plain"),
+                Cell("checkpoint", link=point.checkpoint),
+                *(Cell(task, link=point.results[task]) if task in point.results else Cell() for task in tasks),
+            ),
+        )
+        for point in sweep.points
+    ]
+    left = [Column(title, align="left") for title in ("rows and views", "checkpoint", *tasks)]
+    title = "Every point, with its files beside this page"
+    return Table(title, "arm", (Column("seed"), Column("updates"), *left), tuple(rows), titled=False)
+
+
+def _drawn(sweep: Sweep, task: TaskSweep) -> Iterator[Section]:
+    """Yield the charts whose numbers there are."""
+    by_key, by_alpha, by_fraction = _axis(sweep), _axis(sweep, _ALPHA), _axis(sweep, _DATA_FRACTION)
+    charts = [_cross_against_mono(sweep, task, by_alpha)]
+    charts += [
+        _against(sweep, task, by_key, Quantity(name, None)) for name in ("r_mean", "clip_score", "rank_distance")
+    ]
+    charts.append(_against(sweep, task, by_alpha, Quantity("own_language_preference", None)))
+    if by_fraction.name == _DATA_FRACTION and len(by_fraction.values) > 1:
+        charts += [_against(sweep, task, by_fraction, Quantity(task.primary_measure, kind)) for kind in KINDS]
+    found = tuple(chart for chart in charts if any(series.means for series in chart.series))
+    circles = "circles: single seeds; " if len(sweep.seeds) > 1 else ""
+    note = f"Lines and filled marks: means over seeds; {circles}bars: intervals over clusters of topics"
+    if found:
+        yield Section((f"Figures of {task.name}",), (Charts(found, note),), shown="on_pages")
+
+
+def _cross_against_mono(sweep: Sweep, task: TaskSweep, axis: SweepAxis) -> Chart:
+    def draw(arm: Arm) -> _Drawn | None:
+        kinds: tuple[Kind, Kind] = ("monolingual", "cross_lingual")
+        mono, cross = (task.row(arm.name).figure(task.primary_measure, kind) for kind in kinds)
+        if mono is None or cross is None or mono.mean is None or cross.mean is None:
+            return None
+        exact = f"{arm.name}: mono {decimal(mono.mean, 4)}, cross {decimal(cross.mean, 4)}"
+        mark = Mark(mono.mean, cross.mean, exact, _value_text(arm.values[axis.name]))
+        return mark, zip(mono.values, cross.values, strict=True)
+
+    measure = heading(task.primary_measure)
+    return Chart(
+        f"Cross-lingual against monolingual {measure}, by {spoken(axis.name)}",
+        ChartAxis(f"monolingual {measure}"),
+        ChartAxis(f"cross-lingual {measure}"),
+        _series(sweep, axis, draw),
+    )
+
+
+def _against(sweep: Sweep, task: TaskSweep, axis: SweepAxis, quantity: Quantity) -> Chart:
+    """Return a chart by the values of an axis."""
+
+    def draw(arm: Arm) -> _Drawn | None:
+        figure = task.row(arm.name).figure(quantity.name, quantity.kind)
+        if figure is None or figure.mean is None:
+            return None
+        at = _place(axis, arm.values[axis.name])
+        exact = " ".join([f"{arm.name}: {quantity.write(figure.mean)}", *_bounds(figure.interval, quantity.write)])
+        return Mark(at, figure.mean, exact, interval=figure.interval), ((at, value) for value in figure.values)
+
+    what = f"{spoken(quantity.kind)} {heading(quantity.name)}" if quantity.kind else spoken(quantity.name)
+    ticks = tuple((_place(axis, value), _value_text(value)) for value in _ordered(axis))
+    wide = _is_wide(axis)
+    return Chart(
+        f"{what[:1].upper()}{what[1:]} by {spoken(axis.name)}",
+        ChartAxis(f"{spoken(axis.name)}{', logarithmic' if wide else ''}", ticks, wide),
+        ChartAxis(what),
+        _series(sweep, axis, draw),
+    )
+
+
+def _series(sweep: Sweep, axis: SweepAxis, draw: Callable[[Arm], _Drawn | None]) -> tuple[ChartSeries, ...]:
+    """Return a line for each group of arms that differ in nothing but `axis`, in its order, named by the other keys."""
+    order = _ordered(axis)
+    groups: dict[str, list[Arm]] = {}
+    for arm in sweep.arms:
+        others = [f"{spoken(key)} {_value_text(value)}" for key, value in arm.values.items() if key != axis.name]
+        groups.setdefault(", ".join(others), []).append(arm)
+    series = []
+    for name, arms in groups.items():
+        arms.sort(key=lambda arm: order.index(arm.values[axis.name]))
+        drawn = [found for arm in arms if (found := draw(arm)) is not None]
+        seeds = [(x, y) for _, places in drawn for x, y in places if x is not None and y is not None]
+        means = tuple(mark for mark, _ in drawn)
+        series.append(ChartSeries(name, means, tuple(seeds) if len(sweep.seeds) > 1 else ()))
+    return tuple(series)
+
+
+def _axis(sweep: Sweep, preferred: str = "") -> SweepAxis:
+    """Return the preferred axis, else the first with numbers, else the first."""
+    named = [axis for axis in sweep.axes if axis.name == preferred]
+    return next(iter([*named, *(axis for axis in sweep.axes if _is_numeric(axis)), *sweep.axes]))
+
+
+def _ordered(axis: SweepAxis) -> list[JsonValue]:
+    return sorted(axis.values, key=_number) if _is_numeric(axis) else list(axis.values)
+
+
+def _place(axis: SweepAxis, value: JsonValue) -> float:
+    return _number(value) if _is_numeric(axis) else float(axis.values.index(value))
+
+
+def _is_numeric(axis: SweepAxis) -> bool:
+    return all(isinstance(value, int | float) and not isinstance(value, bool) for value in axis.values)
+
+
+def _is_wide(axis: SweepAxis) -> bool:
+    if not _is_numeric(axis):
+        return False
+    numbers = [_number(value) for value in axis.values]
+    return min(numbers) > 0 and (axis.name == _DATA_FRACTION or max(numbers) / min(numbers) >= _WIDE)
+
+
+def _number(value: JsonValue) -> float:
+    assert isinstance(value, int | float)
+    return float(value)
+
+
+def _value_text(value: JsonValue) -> str:
+    """Write a value of a recipe's key: `0.5`, `1`, `mono`."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _records(sweep: Sweep, task: TaskSweep) -> Iterator[dict[str, Scalar]]:
+    for row in task.rows:
+        for figure in row.figures:
+            record = _record(task, row.arm, None, figure)
+            yield record | {"value": figure.mean} | _ends(figure.interval)
+            yield from (
+                record | {"seed": s, "value": value} for s, value in zip(sweep.seeds, figure.values, strict=True)
+            )
+    for pair in task.pairs:
+        for line in pair.lines:
+            record = _record(task, pair.candidate, pair.base, line)
+            p = line.adjusted.two_sided if line.adjusted else None
+            yield record | {"value": line.difference, "p": p} | _ends(line.interval)
+            for base_seed, values in zip(sweep.seeds, line.seed_pairs, strict=False):
+                for seed, value in zip(sweep.seeds, values, strict=False):
+                    yield record | {"seed": seed, "base_seed": base_seed, "value": value}
+
+
+def _record(task: TaskSweep, arm: str, base: str | None, about: ArmFigure | Line) -> dict[str, Scalar]:
+    """Return a row without its numbers: of an arm, or with a `base` of its difference from that."""
+    names: dict[str, Scalar] = {"task": task.name, "version": task.version, "arm": arm, "base": base}
+    names |= {"kind": about.kind, "language": about.language, "measure": about.name}
+    return names | dict.fromkeys(("seed", "base_seed", "value", "low", "high", "p"))
+
+
+def _ends(interval: Bounds | None) -> dict[str, Scalar]:
+    return {"low": interval.low, "high": interval.high} if interval else {}

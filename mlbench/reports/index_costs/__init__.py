@@ -1,1 +1,0 @@
-"""Index costs, in every format."""
