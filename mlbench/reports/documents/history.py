@@ -13,8 +13,6 @@ from mlbench.reports.report import Cell, Charts, Column, Report, Row, Scalar, Se
 _BEST = "*"
 _ORDERS = {"steps": "training steps", "time": "time", "name": "name"}
 _DIGEST = 8
-# How many names of checkpoints find room below a chart, and how long each may be.
-_MOST_NAMES, _LONGEST_NAME = 16, 52
 
 
 def history_report(found: History) -> Report:
@@ -112,51 +110,37 @@ def _legend(series: ResultSeries) -> Sentence:
 
 
 def _charts(series: ResultSeries) -> Charts:
-    """Return a chart of the measure by kind, and one for each bias score; the last explains the numbers of the axis."""
+    """Return a chart of the measure by kind, and one for each bias score."""
     means = [quantity for quantity in _quantities(series) if quantity.kind]
     scores = [quantity for quantity in _quantities(series) if not quantity.kind]
     charts = [_chart(series, heading(series.measure), means, 0)] if means else []
     charts += [_chart(series, spoken(score.name), [score], len(KINDS) + SCORES.index(score.name)) for score in scores]
-    if charts and series.order != "steps":
-        charts[-1] = replace(charts[-1], labels=_names(series))
     return Charts(tuple(charts))
 
 
 def _chart(series: ResultSeries, title: str, quantities: Sequence[Quantity], first: int) -> Chart:
-    places = [_across(series, place) for place in range(len(series.checkpoints))]
-    ticks = tuple((at, f"{at:,}") for at in sorted(set(places)))
-    order = _ORDERS[series.order]
-    axis = ChartAxis(order if series.order == "steps" else f"checkpoint, by {order}", ticks)
-    lines = [
-        ChartSeries(SHORT[quantity.kind] if quantity.kind else "", tuple(_marks(series, quantity, places)))
-        for quantity in quantities
-    ]
-    return Chart(title, axis, ChartAxis(title), tuple(lines), first)
+    """Draw steps at their numbers; else checkpoints at equal distances, numbered, with their names below."""
+    by_steps, order = series.order == "steps", _ORDERS[series.order]
+    places = [checkpoint.steps or 0 if by_steps else n for n, checkpoint in enumerate(series.checkpoints, 1)]
+    names = tuple(f"{number}  {checkpoint.name}" for number, checkpoint in enumerate(series.checkpoints, 1))
+    return Chart(
+        title,
+        ChartAxis(order if by_steps else f"checkpoint, by {order}", tuple((at, f"{at:,}") for at in sorted({*places}))),
+        ChartAxis(title),
+        tuple(ChartSeries(SHORT[each.kind] if each.kind else "", _marks(series, each, places)) for each in quantities),
+        first,
+        () if by_steps else names,
+    )
 
 
-def _marks(series: ResultSeries, quantity: Quantity, places: Sequence[int]) -> Iterator[Mark]:
+def _marks(series: ResultSeries, quantity: Quantity, places: Sequence[int]) -> tuple[Mark, ...]:
+    marks = []
     for at, checkpoint in zip(places, series.checkpoints, strict=True):
         figure = checkpoint.figure(quantity.name, quantity.kind)
         if figure.value is not None:
-            exact = " ".join(part for part in _written(quantity, figure) if part)
-            yield Mark(at, figure.value, f"{checkpoint.name}, {quantity.title}: {exact}", interval=figure.interval)
-
-
-def _across(series: ResultSeries, place: int) -> int:
-    """Return where a checkpoint stands on the axis: at its steps, or one after the other."""
-    return series.checkpoints[place].steps or 0 if series.order == "steps" else place + 1
-
-
-def _names(series: ResultSeries) -> tuple[str, ...]:
-    """Return what the numbers on the axis stand for."""
-    names = [f"{number}  {_cut(checkpoint.name)}" for number, checkpoint in enumerate(series.checkpoints, 1)]
-    if len(names) > _MOST_NAMES:
-        names = [*names[: _MOST_NAMES - 1], f"and {len(names) - _MOST_NAMES + 1} more"]
-    return tuple(names)
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _LONGEST_NAME else f"{text[: _LONGEST_NAME - 1]}…"
+            exact = f"{checkpoint.name}, {quantity.title}: {' '.join(_written(quantity, figure)).strip()}"
+            marks.append(Mark(at, figure.value, exact, interval=figure.interval))
+    return tuple(marks)
 
 
 def _written(quantity: Quantity, figure: HistoryFigure) -> tuple[str, str]:
