@@ -6,9 +6,9 @@ from xml.etree import ElementTree
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from mlbench.reports.svg import COLOURS, Chart, ChartAxis, ChartSeries, Mark, chart_svg
 
 from mlbench.reports.colours import contrast
-from mlbench.reports.svg import COLOURS, Chart, ChartAxis, ChartSeries, Mark, chart_svg
 from mlbench.results import Bounds
 
 SVG = "{http://www.w3.org/2000/svg}"
