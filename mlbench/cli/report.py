@@ -1,11 +1,9 @@
 """`mlbench report`: a result as people read it, the answers of other pools from its ranks, and single topics."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import click
-from pydantic import BaseModel
 
 from mlbench.cli.progress import Screen, console, pass_screen
 from mlbench.collection.languages import IMAGE, check_language
@@ -15,18 +13,10 @@ from mlbench.evaluation.streaming.corpus import look_through
 from mlbench.evaluation.verify import read_pair
 from mlbench.measures.ranked import parse
 from mlbench.ranking.ranks import Ranks
-from mlbench.reports import formats
+from mlbench.reports.documents.result import pools_report, results_report
 from mlbench.reports.documents.topic import TopicAnswer, pictures_of, topic_report
-from mlbench.reports.formatting import harmless
-from mlbench.reports.result.formats import (
-    FORMATS,
-    console_pools,
-    console_reports,
-    format_of,
-    render,
-    render_pools,
-    save,
-)
+from mlbench.reports.formats import FORMATS, format_of, render, save
+from mlbench.reports.report import Report
 from mlbench.reports.writers.console import ConsoleReport
 from mlbench.results import Result, TaskInfo, read_result, results_in
 from mlbench.statistics.pool import answer_pool
@@ -94,21 +84,18 @@ def command(
     if topic is None and data_dir is not None:
         raise click.UsageError("--data-dir is where the texts of a topic are: add --topic ID, or --topic worst")
     known = None if measure is None else parse(measure).name
-    name = _format(chosen, output)
+    name = "json" if as_json else _format(chosen, output)
     found = result_paths(paths)
     if topic is not None:
-        _topics(found, topic, data_dir, name=None if as_json else name, output=output)
+        _show(_topics(found, topic, data_dir), name, output, found, full=screen.verbose)
     elif pool is not None:
-        _pools(found, pool_languages(pool), known, name=None if as_json else name, output=output)
+        _show(_pools(found, pool_languages(pool), known), name, output, found, full=True)
     elif as_json and known is not None:
         raise click.UsageError("--json prints whole documents: leave out --measure, or add --pool")
-    elif as_json:
-        _print_json([read_result(path) for path in found])
-    elif name == "console" and output is None:
-        results = [harmless(read_result(path)) for path in found]
-        console().print(console_reports(results, measure=known, full=screen.verbose))
+    elif name == "model-card" and known is not None:
+        raise UserError("a model card has all measures: leave out --measure")
     else:
-        _write(found, name, known, output)
+        _results(found, known, name, output, full=screen.verbose)
 
 
 def result_paths(paths: tuple[Path, ...]) -> list[Path]:
@@ -142,29 +129,46 @@ def _format(chosen: str | None, output: Path | None) -> str:
     return name
 
 
-def _pools(
-    paths: Sequence[Path], languages: Sequence[str], measure: str | None, *, name: str | None, output: Path | None
-) -> None:
-    """Answer a pool from each result, as JSON without a `name` of a format."""
+def _results(paths: Sequence[Path], measure: str | None, name: str, output: Path | None, *, full: bool) -> None:
+    """Show the report of results; a format that is never for a terminal goes to files beside them, which are told."""
+    results = [read_result(path) for path in paths]
+    kind = FORMATS[name]
+    if output is None and kind.to_file:
+        together = len(paths) > 1 and kind.several
+        groups = [results] if together else [[result] for result in results]
+        places = [paths[0].with_name("report")] if together else paths
+        for group, place in zip(groups, places, strict=True):
+            save(render(name, results_report(group, measure=measure)), place.with_suffix(kind.suffix))
+            click.echo(place.with_suffix(kind.suffix))
+    elif len(results) > 1 and not kind.several:
+        raise UserError(f"the format {name} shows one result: leave out --output to get one beside each")
+    else:
+        _show(results_report(results, measure=measure), name, output, paths, full=full)
+
+
+def _pools(paths: Sequence[Path], languages: Sequence[str], measure: str | None) -> Report:
+    """Answer a pool from each result."""
     found = [read_pair(path) for path in paths]
     answers = [answer_pool(result, ranks, languages, measure=measure) for result, ranks in found]
-    results = [result for result, _ in found]
-    if name is None:
-        _print_json(answers)
-    elif name == "console" and output is None:
-        console().print(console_pools([harmless(result) for result in results], answers))
-    else:
-        _put(render_pools(name, results, answers), output, paths)
+    return pools_report([result for result, _ in found], answers)
 
 
-def _topics(paths: Sequence[Path], topic: str, data_dir: Path | None, *, name: str | None, output: Path | None) -> None:
-    """Show a topic of each result, as JSON without a `name` of a format."""
-    found = [read_pair(path) for path in paths]
-    report = topic_report([answer_topic(result, ranks, topic, data_dir) for result, ranks in found])
+def _show(report: Report, name: str, output: Path | None, results: Sequence[Path], *, full: bool = False) -> None:
+    """Print a report, or write it to the file that the user named, which must not be one of the results."""
+    if output is not None and any(output.resolve() == path.resolve() for path in results):
+        raise UserError(f"{output} is a result: name another file with --output")
     if name == "console" and output is None:
-        console().print(ConsoleReport(report))
+        console().print(ConsoleReport(report, full=full))
+    elif output is None or output == _STDOUT:
+        click.echo(render(name, report), nl=False)
     else:
-        _put(formats.render(name or "json", report), output, paths)
+        save(render(name, report), output)
+
+
+def _topics(paths: Sequence[Path], topic: str, data_dir: Path | None) -> Report:
+    """Show a topic of each result."""
+    found = [read_pair(path) for path in paths]
+    return topic_report([answer_topic(result, ranks, topic, data_dir) for result, ranks in found])
 
 
 def answer_topic(result: Result, ranks: Ranks, name: str, data_dir: Path | None) -> TopicAnswer:
@@ -226,35 +230,3 @@ def _texts(task: Task, info: TaskInfo, data_dir: Path | None, ranks: Ranks) -> C
             f"{fingerprint[:12]}..., not {info.fingerprint[:12]}..."
         )
     return collection
-
-
-def _write(paths: Sequence[Path], name: str, measure: str | None, output: Path | None) -> None:
-    """Write the reports of results where they belong; files that the user did not name are told."""
-    results = [read_result(path) for path in paths]
-    kind = FORMATS[name]
-    if output is not None or not kind.to_file:
-        _put(render(name, results, measure=measure), output, paths)
-    elif len(paths) == 1 or not kind.several:
-        for path, result in zip(paths, results, strict=True):
-            _tell(render(name, [result], measure=measure), path.with_suffix(kind.suffix))
-    else:
-        _tell(render(name, results, measure=measure), paths[0].with_name(f"report{kind.suffix}"))
-
-
-def _tell(content: bytes, path: Path) -> None:
-    save(content, path)
-    click.echo(path)
-
-
-def _put(content: bytes, output: Path | None, results: Sequence[Path]) -> None:
-    if output is None or output == _STDOUT:
-        click.echo(content, nl=False)
-        return
-    if any(output.resolve() == path.resolve() for path in results):
-        raise UserError(f"{output} is a result: name another file with --output")
-    save(content, output)
-
-
-def _print_json(documents: Sequence[BaseModel]) -> None:
-    plain = [document.model_dump(mode="json") for document in documents]
-    click.echo(json.dumps(plain, ensure_ascii=False, indent=1, sort_keys=True))

@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import groupby
 
 from mlbench.collection.languages import Kind
-from mlbench.reports.colours import ColourScale, css
-from mlbench.reports.formatting import count, decimal, heading, interval, spoken
+from mlbench.reports.colours import ColourScale
+from mlbench.reports.formatting import ABSENT, count, decimal, heading, interval, spoken
 from mlbench.reports.grid import MEAN, shown_measure
+from mlbench.reports.report import HeatCell, HeatColumn, HeatMap, HeatRow
 from mlbench.results import Bounds, ImageText, Result, SettingResult
 from mlbench.statistics.captions import CAPTION_SCORES
 
@@ -16,6 +16,7 @@ BEST, WORST = "+", "-"
 """The marks of the best and the worst language of a column, where there is no type to set them in."""
 HIT_RATES = ("Success@1", "Success@5", "Success@10")
 """The measures of the table unless somebody asks for another."""
+_FAMILY = "Success"
 _DIRECTIONS: tuple[Kind, ...] = ("text_to_image", "image_to_text")
 
 
@@ -153,52 +154,52 @@ def _scores(found: ImageText) -> Iterator[CaptionColumn]:
         )
 
 
-@dataclass(frozen=True)
-class CaptionCell:
-    """A number, its interval, the colours of both (empty for none), and whether it is an end of its column.
-
-    `value` is None where there are no colours; numbers of one `unit` share a scale.
-    """
-
-    value: float | None
-    unit: str
-    text: str
-    note: str
-    paper: str
-    ink: str
-    best: bool
-    worst: bool
-
-
-@dataclass(frozen=True)
-class CaptionTable:
-    """The table: groups with the number of their columns, the columns' titles, and labelled rows."""
-
-    title: str
-    groups: Sequence[tuple[str, int]]
-    titles: Sequence[str]
-    rows: Sequence[tuple[str, Sequence[CaptionCell]]]
-
-
-def caption_table(shown: Captions) -> CaptionTable:
-    """Return the table of a page."""
-    return CaptionTable(
-        title=f"{shown.title[:1].upper()}{shown.title[1:]}",
-        groups=[(group, len(list(found))) for group, found in groupby(shown.columns, key=lambda column: column.group)],
-        titles=[column.title for column in shown.columns],
-        rows=[(row, [_cell(shown, column, row) for column in shown.columns]) for row in shown.rows],
+def caption_map(shown: Captions) -> HeatMap:
+    """Return the table with colours: a row for each language of captions, and their mean."""
+    columns = [
+        HeatColumn(
+            column.title,
+            column.group,
+            column.unit,
+            short=_short(column),
+            apart=place > 0 and column.group != shown.columns[place - 1].group,
+        )
+        for place, column in enumerate(shown.columns)
+    ]
+    notes = []
+    if any(any(column.ends) for column in shown.columns):
+        notes.append(f"{BEST} best, {WORST} worst language of a column")
+    if not all(column.values.keys() >= set(shown.languages) for column in shown.columns):
+        notes.append(f"{ABSENT}: no value")
+    return HeatMap(
+        title=shown.title,
+        axes=("captions", ""),
+        columns=tuple(columns),
+        rows=tuple(
+            HeatRow(row, tuple(_cell(column, row) for column in shown.columns), of_means=row == MEAN)
+            for row in shown.rows
+        ),
+        scales={column.unit: shown.scale(column) for column in shown.columns},
+        words=shown.title,
+        notes=tuple(notes),
+        unit_names={"score": "CLIPScores"},
+        as_table=True,
     )
 
 
-def _cell(shown: Captions, column: CaptionColumn, row: str) -> CaptionCell:
-    value, scale = None if row == MEAN else column.value(row), shown.scale(column)
-    return CaptionCell(
+def _cell(column: CaptionColumn, row: str) -> HeatCell:
+    value = column.value(row)
+    return HeatCell(
+        text=decimal(value),
         value=value,
-        unit=column.unit,
-        text=decimal(column.value(row)),
-        note=interval(column.interval(row)).strip(),
-        paper="" if value is None else css(scale.colour(value)),
-        ink="" if value is None else css(scale.ink(value)),
-        best=column.is_best(row),
-        worst=column.is_worst(row),
+        exact=f"{row} captions, {column.name}: {decimal(value, 4)}",
+        interval=interval(column.interval(row)).strip(),
+        mark=BEST if column.is_best(row) else WORST if column.is_worst(row) else "",
+        style="strong" if column.is_best(row) else "soft" if column.is_worst(row) else "plain",
     )
+
+
+def _short(column: CaptionColumn) -> str:
+    """Write the title of a column: below the name of its group, a hit rate is told by its cutoff."""
+    family, at, cutoff = column.title.partition("@")
+    return f"{at}{cutoff}" if column.group and family == _FAMILY else column.title

@@ -241,4 +241,3 @@ def _legend(series: ChartSeries, number: int, row: int) -> Iterator[str]:
     base = HEIGHT + LINE * row + 8
     yield _shape(number, (_LEFT + 6, base - 4), COLOURS[number % len(COLOURS)])
     yield f'<text x="{_LEFT + 20}" y="{base}">{escape(series.name)}</text>'
-

@@ -1,21 +1,13 @@
 """How numbers, names, scores and methods are written for people, in every format."""
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
-
-from pydantic import BaseModel
 
 from mlbench.collection.languages import Kind
 from mlbench.results import BiasResult, Bounds, Result, Statistics
 
 _MEDIAN = "rank_distance_median"
 _P_DIGITS = 4
-# Without a meaning anywhere in Markdown or on GitHub: no markup, entity, link or mention of a person.
-_PLAIN = re.compile(
-    r"(?:[^\W_]|[ ,;:()%'·-]|(?<=[^\W_])_(?=[^\W_])|(?<=[^\W_])@(?=[^\W_])|\.(?=\d|\s|$)|(?<=\s)=(?=\s))*"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,26 +71,6 @@ def bounds_text(quantity: Quantity, bounds: Bounds | None, *, beside: float | No
         return ""
     low, high = (signed(quantity, bound, beside=beside) for bound in (bounds.low, bounds.high))
     return f"[{low}, {high}]"
-
-
-def markdown_text(text: str) -> str:
-    """Return `text` as it is where Markdown gives it no meaning, else as a code span."""
-    return text if _PLAIN.fullmatch(text) else markdown_code(text)
-
-
-def markdown_code(text: str) -> str:
-    """Return `text` as a code span, in which nothing but its fence has a meaning."""
-    fence = "`" * (max((len(run) for run in re.findall("`+", text)), default=0) + 1)
-    # A reader takes away one blank at both ends, unless there is nothing but blanks.
-    pad = " " if text.strip() and (text[0] in "` " or text[-1] in "` ") else ""
-    return f"{fence}{pad}{text or ' '}{pad}{fence}"
-
-
-def markdown_table(titles: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> str:
-    """Return a table, its first `left` columns aligned to the left; cells are Markdown already."""
-    rules = [":--" if place < left else "--:" for place in range(len(titles))]
-    lines = [titles, rules, *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
 ABSENT = "·"
@@ -166,6 +138,16 @@ def visible(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+# Joiners belong to the spelling of many languages; all else that is not printed could act on the terminal.
+_JOINERS = frozenset("\u200c\u200d")
+
+
+def passage(text: str) -> str:
+    """Return a text in any language on one line, without what is not printed: nothing in it acts on a terminal."""
+    joined = re.sub(r"\s+", " ", text).strip()
+    return "".join(c for c in joined if c.isprintable() or c in _JOINERS)
 
 
 MEDIAN = "rank_distance_median"
@@ -275,25 +257,3 @@ def intervals(statistics: Statistics) -> list[str]:
 def sign_flip_test(flips: int, *, exact: bool = False) -> str:
     """Name the test that p-values are from, and its flips; `exact` says that these are all there are."""
     return f"p by a cluster-level sign-flip permutation test ({'all ' if exact else ''}{count(flips, 'flip')})"
-
-
-Document = TypeVar("Document", bound=BaseModel)
-
-
-def harmless(document: Document) -> Document:
-    """Return a result or a sweep with line breaks, control and direction characters in every text as visible escapes.
-
-    Escaping what a format gives a meaning to (`<`, `|`, `%`) is left to that format.
-    """
-    return type(document).model_validate(_visible(document.model_dump()))
-
-
-def _visible(part: object) -> object:
-    match part:
-        case str():
-            return visible(part)
-        case dict():
-            return {_visible(key): _visible(value) for key, value in part.items()}
-        case list() | tuple():
-            return [_visible(value) for value in part]
-    return part

@@ -1,9 +1,12 @@
-"""One measure of every pair of languages: what a heat map and its table show."""
+"""One measure of every pair of languages, as a heat map."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mlbench.errors import UnknownName
+from mlbench.reports.colours import ColourScale
+from mlbench.reports.formatting import ABSENT, decimal, heading
+from mlbench.reports.report import Cell, Column, HeatCell, HeatColumn, HeatMap, HeatRow, Row, Table
 from mlbench.results import Bounds, Result
 
 MEAN, POOL = "mean", "pool"
@@ -35,8 +38,8 @@ class Grid:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The document languages, and the pool where there is one."""
-        return (*self.languages, *([POOL] if self.pool else []))
+        """The document languages, their mean, and the pool where there is one."""
+        return (*self.languages, MEAN, *([POOL] if self.pool else []))
 
     def value(self, row: str, column: str) -> float | None:
         """Return the value of a query language, or `MEAN`, and a document language, `POOL` or `MEAN`."""
@@ -88,6 +91,81 @@ def grid(result: Result, measure: str) -> Grid:
             pool[setting.query_language] = value
             pool_bounds |= {setting.query_language: interval} if interval else {}
     return Grid(measure, result.task.languages, cells, pool, bounds, pool_bounds)
+
+
+def grid_map(
+    grid: Grid,
+    title: str,
+    scale: ColourScale,
+    cell: Callable[[str, str], HeatCell],
+    *,
+    named: str = "",
+    coarser: HeatMap | None = None,
+    instead: Table | None = None,
+    reason: str = "",
+) -> HeatMap:
+    """Return the map of a grid; `cell` writes the value of a row and a column, and `named` is what the values are.
+
+    `coarser`, `instead` and `reason` are for screens that are too narrow, as in `HeatMap`.
+    """
+    absent = [f"{ABSENT}: no value"] if len(grid.cells) < len(grid.languages) ** 2 else []
+    return HeatMap(
+        title=title,
+        axes=("queries", "documents"),
+        columns=tuple(HeatColumn(name, of_means=name == MEAN, apart=name == POOL) for name in grid.columns),
+        rows=tuple(
+            HeatRow(row, tuple(cell(row, column) for column in grid.columns), of_means=row == MEAN)
+            for row in (*grid.languages, MEAN)
+        ),
+        scales={"": scale},
+        words=_words(grid, named or heading(grid.measure)),
+        notes=(
+            "mean: cross-lingual settings only",
+            *(["pool: documents of all languages"] if grid.pool else []),
+            *absent,
+        ),
+        coarser=coarser,
+        instead=instead,
+        reason=reason,
+    )
+
+
+def means_table(grid: Grid) -> Table:
+    """Return a row for each language with its means, where a heat map has no cross-lingual values or finds no room."""
+    columns = {
+        "monolingual": {a: grid.cells.get((a, a)) for a in grid.languages},
+        "as query": {a: grid.row_mean(a) for a in grid.languages},
+        "as document": {a: grid.column_mean(a) for a in grid.languages},
+        POOL: {a: grid.pool.get(a) for a in grid.languages},
+    }
+    known = {title: values for title, values in columns.items() if any(v is not None for v in values.values())}
+    means = [mean([value for value in values.values() if value is not None]) for values in known.values()]
+    return Table(
+        f"{heading(grid.measure)} by language",
+        "language",
+        tuple(map(Column, known)),
+        (
+            *(Row(Cell(a), tuple(Cell(decimal(values[a])) for values in known.values())) for a in grid.languages),
+            Row(Cell(MEAN), tuple(Cell(decimal(value)) for value in means)),
+        ),
+    )
+
+
+def _words(grid: Grid, named: str) -> str:
+    """Say what the map shows: its axes, the extremes and where they are."""
+    values = [
+        (value, f"{a} queries in {'the pool' if b == POOL else f'{b} documents'}")
+        for a in grid.languages
+        for b in grid.columns
+        if b != MEAN and (value := grid.value(a, b)) is not None
+    ]
+    if not values:
+        return f"Heat map of {named} without values"
+    (low, lowest), (high, highest) = min(values), max(values)
+    return (
+        f"Heat map of {named} by query language (rows) and document language (columns): "
+        f"lowest {decimal(low)} for {lowest}, highest {decimal(high)} for {highest}; all values are in the table below"
+    )
 
 
 def shown_measure(result: Result, measure: str | None) -> str:

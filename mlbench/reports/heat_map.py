@@ -1,238 +1,127 @@
-"""How well each language finds each language on the console: a heat map, or a table where that would be too large."""
+"""A heat map as SVG, to stand within a page: no script, no font and no file of its own."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import groupby
+from html import escape
 
-from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
-from rich.text import Text
+from mlbench.reports.colours import ColourScale, css
+from mlbench.reports.formatting import decimal, two_digits, visible
+from mlbench.reports.report import HeatColumn, HeatMap, HeatRow
 
-from mlbench.reports.captions import BEST, WORST, CaptionColumn, Captions
-from mlbench.reports.colours import ColourScale
-from mlbench.reports.console import Flow, plain_table
-from mlbench.reports.formatting import ABSENT, decimal, heading, two_digits
-from mlbench.reports.grid import MEAN, POOL, Grid, mean
+_HEIGHT, _NARROWEST, _LETTER, _GAP = 30, 46, 8, 10
+_LEGEND_STEPS, _LEGEND_STEP = 24, 6
+_LONGEST = 14
+_FONT = "font: 13px system-ui, sans-serif"
 
-_MOST_BLOCKS = 3
-_LEGEND_STEPS = 12
+
+def heat_map_svg(shown: HeatMap) -> str:
+    """Return an `<svg>` element with the rows and columns that are not of means.
+
+    A cell has its text on a colour that any colour vision can read, and the exact number as a tooltip; the element as a
+    whole has a text alternative. Labels have the colour of the text around. Everything from the map is escaped.
+    """
+    frame = _Frame.of(shown)
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{frame.width}" height="{frame.height}"'
+        f' viewBox="0 0 {frame.width} {frame.height}" role="img" aria-label="{_escaped(shown.words)}"'
+        f' style="{_FONT}" fill="currentColor">',
+        *_labels(shown, frame),
+        *(
+            _cell(shown, frame, row, place, column)
+            for row in range(len(frame.rows))
+            for column, place in enumerate(frame.places)
+        ),
+        *(part for unit in shown.scales for part in _legend(shown.scales[unit], frame)),
+        "</svg>",
+    ]
+    return "".join(parts)
 
 
 @dataclass(frozen=True)
-class HeatMap:
-    """The grid with a colour for each value; folded into blocks, or reduced to means, where the width is too small."""
+class _Frame:
+    """Where everything stands, in pixels; `places` are those of the columns that are drawn."""
 
-    grid: Grid
+    rows: tuple[HeatRow, ...]
+    columns: tuple[HeatColumn, ...]
+    places: tuple[int, ...]
+    left: int
+    top: int
+    cell: int
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Yield title, blocks and legend, or `MeansTable`; without colour, the digits alone."""
-        scale = self._scale()
-        coloured = has_colours(console)
-        blocks = list(self._blocks(options.max_width))
-        if not self.grid.crosses or not 0 < len(blocks) <= _MOST_BLOCKS:
-            yield from self._instead()
-            return
-        yield Text(self._title, "bold")
-        for place, columns in enumerate(blocks):
-            if place:
-                yield Text()
-            yield from self._block(columns, scale if coloured else None)
-        yield self._legend(blocks, scale if coloured else None)
-
-    @property
-    def _title(self) -> str:
-        return f"{heading(self.grid.measure)}: language of the query (rows) by language of the documents (columns)"
-
-    def _scale(self) -> ColourScale:
-        return ColourScale.of(self.grid.values)
-
-    def _text(self, row: str, column: str) -> str:
-        return f"{two_digits(self.grid.value(row, column))} "
-
-    def _end(self, value: float) -> str:
-        """Write an end of the scale."""
-        return two_digits(value)
-
-    def _instead(self) -> Iterator[RenderableType]:
-        """Yield what stands in place of a heat map that has no cross-lingual values or finds no room."""
-        yield MeansTable(self.grid)
+    @classmethod
+    def of(cls, shown: HeatMap) -> "_Frame":
+        rows = tuple(row for row in shown.rows if not row.of_means)
+        places = tuple(place for place, column in enumerate(shown.columns) if not column.of_means)
+        columns = tuple(shown.columns[place] for place in places)
+        names = [row.label for row in rows] + [column.title for column in columns]
+        longest = max((len(_label(name)) for name in names), default=0) * _LETTER + 12
+        return cls(rows, columns, places, max(longest, 64), 44, max(longest, _NARROWEST))
 
     @property
-    def _narrowest(self) -> int:
-        """How wide a value is at most, with blanks around it."""
-        return 5
-
-    def _width(self, column: str) -> int:
-        return max(self._narrowest, len(column) + 2)
+    def width(self) -> int:
+        return self.x(len(self.columns))
 
     @property
-    def _label_width(self) -> int:
-        return max(len(MEAN), *map(len, self.grid.languages))
+    def height(self) -> int:
+        return self.y(len(self.rows)) + _HEIGHT
 
-    def _blocks(self, room: int) -> Iterator[tuple[str, ...]]:
-        """Cut the columns into blocks as wide as the room; none when not even one column fits."""
-        columns = [*self.grid.languages, MEAN, *([POOL] if self.grid.pool else [])]
-        block: tuple[str, ...] = ()
-        free = room - self._label_width
-        for column in columns:
-            if self._width(column) > room - self._label_width:
-                return
-            if self._width(column) > free:
-                yield block
-                block, free = (), room - self._label_width
-            block, free = (*block, column), free - self._width(column)
-        yield block
+    def x(self, column: int) -> int:
+        apart = sum(each.apart for each in self.columns[: column + 1])
+        return self.left + column * self.cell + apart * _GAP
 
-    def _block(self, columns: Sequence[str], scale: ColourScale | None) -> Iterator[Text]:
-        names = "".join(f"{column:>{self._width(column) - 1}} " for column in columns)
-        yield Text(" " * self._label_width + names, "bold", no_wrap=True, end="\n")
-        for row in (*self.grid.languages, MEAN):
-            line = Text(row.ljust(self._label_width), "bold", no_wrap=True)
-            for column in columns:
-                value = self.grid.value(row, column)
-                style = None if value is None or MEAN in (row, column) or scale is None else scale.style(value)
-                line.append(self._text(row, column).rjust(self._width(column)), style or "not bold")
-            yield line
-
-    def _legend(self, blocks: Sequence[Sequence[str]], scale: ColourScale | None) -> RenderableType:
-        parts = []
-        if scale is not None:
-            parts.append(colour_bar(scale, self._end))
-        parts.append(Text("mean: cross-lingual settings only", "dim"))
-        if self.grid.pool:
-            parts.append(Text("pool: documents of all languages", "dim"))
-        if len(self.grid.cells) < len(self.grid.languages) ** 2:
-            parts.append(Text(f"{ABSENT}: no value", "dim"))
-        if len(blocks) > 1:
-            parts.append(Text(f"folded into {len(blocks)} blocks to fit the width", "dim"))
-        return Flow(parts, "; ", indent=0)
+    def y(self, row: int) -> int:
+        return self.top + row * _HEIGHT
 
 
-def has_colours(console: Console) -> bool:
-    """Say whether a console can show a scale: sixteen colours are too few, and nobody knows what they look like."""
-    return console.color_system in ("truecolor", "256") and not console.no_color
+def _label(name: str) -> str:
+    """Cut what would push the map out of sight; the tooltips have it whole."""
+    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
 
 
-def colour_bar(scale: ColourScale, write: Callable[[float], str]) -> Text:
-    """Return the colours of a scale between its ends, which `write` writes."""
-    bar = Text(f"{write(scale.low)} ")
+def _escaped(text: str) -> str:
+    return escape(visible(text))
+
+
+def _labels(shown: HeatMap, frame: _Frame) -> Iterator[str]:
+    rows, columns = shown.axes
+    yield f'<text x="{frame.left}" y="14" opacity=".7">{_escaped(columns)}</text>'
+    yield f'<text x="{frame.left - 8}" y="36" text-anchor="end" opacity=".7">{_escaped(rows)}</text>'
+    for place, column in enumerate(frame.columns):
+        middle = frame.x(place) + frame.cell // 2
+        title = _escaped(_label(column.title))
+        yield f'<text x="{middle}" y="36" text-anchor="middle" font-weight="600">{title}</text>'
+    for place, row in enumerate(frame.rows):
+        y = frame.y(place) + 20
+        label = _escaped(_label(row.label))
+        yield f'<text x="{frame.left - 8}" y="{y}" text-anchor="end" font-weight="600">{label}</text>'
+
+
+def _cell(shown: HeatMap, frame: _Frame, row: int, place: int, column: int) -> str:
+    cell, scale = frame.rows[row].cells[place], shown.scales[shown.columns[place].unit]
+    x, y, middle = frame.x(column), frame.y(row), frame.x(column) + frame.cell // 2
+    fill, ink = ("none", "currentColor")
+    if cell.value is not None:
+        fill, ink = css(scale.colour(cell.value)), css(scale.ink(cell.value))
+    # A line inside the cell marks where a language meets itself.
+    own = f'<rect x="{x + 2}" y="{y + 2}" width="{frame.cell - 5}" height="{_HEIGHT - 5}" fill="none" stroke="{ink}"/>'
+    return (
+        f"<g><title>{_escaped(cell.exact)}</title>"
+        f'<rect x="{x}" y="{y}" width="{frame.cell - 1}" height="{_HEIGHT - 1}" fill="{fill}"/>'
+        f"{own if cell.style == 'strong' else ''}"
+        f'<text x="{middle}" y="{y + 20}" text-anchor="middle" fill="{ink}">{_escaped(cell.text + cell.mark)}</text></g>'
+    )
+
+
+def _legend(scale: ColourScale, frame: _Frame) -> Iterator[str]:
+    y, x = frame.y(len(frame.rows)) + 10, frame.left
+    yield f'<text x="{x - 8}" y="{y + 11}" text-anchor="end">{scale_end(scale.low)}</text>'
     for step in range(_LEGEND_STEPS):
-        value = scale.low + (scale.high - scale.low) * step / (_LEGEND_STEPS - 1)
-        bar.append(" ", scale.style(value))
-    return bar.append(f" {write(scale.high)}")
+        colour = css(scale.colour(scale.low + (scale.high - scale.low) * step / (_LEGEND_STEPS - 1)))
+        yield f'<rect x="{x}" y="{y}" width="{_LEGEND_STEP + 1}" height="14" fill="{colour}"/>'
+        x += _LEGEND_STEP
+    yield f'<text x="{x + 8}" y="{y + 11}">{scale_end(scale.high)}</text>'
 
 
-@dataclass(frozen=True)
-class MeansTable:
-    """A row for each language with its means, where a heat map has no cross-lingual values or finds no room."""
-
-    grid: Grid
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Yield the table, and why it stands in place of the heat map."""
-        columns = {
-            "monolingual": {a: self.grid.cells.get((a, a)) for a in self.grid.languages},
-            "as query": {a: self.grid.row_mean(a) for a in self.grid.languages},
-            "as document": {a: self.grid.column_mean(a) for a in self.grid.languages},
-            POOL: {a: self.grid.pool.get(a) for a in self.grid.languages},
-        }
-        known = {title: values for title, values in columns.items() if any(v is not None for v in values.values())}
-        yield Text(f"{heading(self.grid.measure)} by language", "bold")
-        table = plain_table()
-        table.add_column("", style="bold")
-        for title in known:
-            table.add_column(title, justify="right")
-        for language in self.grid.languages:
-            table.add_row(language, *(decimal(values[language]) for values in known.values()))
-        table.add_row(MEAN, *(decimal(mean([v for v in vs.values() if v is not None])) for vs in known.values()))
-        yield table
-        if self.grid.crosses:
-            reason = "as query, as document: means of the cross-lingual settings; the heat map needs a wider terminal"
-            yield Flow([Text(part, "dim") for part in reason.split("; ")], "; ", indent=0)
-
-
-_FAMILY = "Success"
-
-
-@dataclass(frozen=True)
-class CaptionMap:
-    """The table of captions with a colour for each value, folded into blocks where the width is too small."""
-
-    captions: Captions
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Yield title, blocks and legend; without colour, the digits alone."""
-        coloured = has_colours(console)
-        blocks = list(self._blocks(options.max_width))
-        yield Text(self.captions.title, "bold")
-        for place, columns in enumerate(blocks):
-            if place:
-                yield Text()
-            yield from self._block(columns, coloured=coloured)
-        yield self._legend(len(blocks), coloured=coloured)
-
-    @property
-    def _label_width(self) -> int:
-        return max(map(len, self.captions.rows))
-
-    def _width(self, column: CaptionColumn) -> int:
-        """Return how wide a column is; one that stands alone in its group has room for the group's name."""
-        alone = sum(each.group == column.group for each in self.captions.columns) == 1
-        texts = [_short(column), *([column.group] if alone else [])]
-        return 2 + max(map(len, [*texts, *(decimal(column.value(row)) for row in (*column.values, MEAN))]))
-
-    def _blocks(self, room: int) -> Iterator[list[CaptionColumn]]:
-        """Cut the columns into blocks as wide as the room; a column that is too wide stands alone."""
-        block: list[CaptionColumn] = []
-        for column in self.captions.columns:
-            if block and self._label_width + sum(map(self._width, [*block, column])) > room:
-                yield block
-                block = []
-            block.append(column)
-        yield block
-
-    def _block(self, columns: Sequence[CaptionColumn], *, coloured: bool) -> Iterator[Text]:
-        groups = [(group, list(found)) for group, found in groupby(columns, key=lambda column: column.group)]
-        if any(group for group, _ in groups):
-            line = Text(" " * self._label_width, "bold", no_wrap=True)
-            for group, found in groups:
-                width = sum(map(self._width, found))
-                line.append(f"{group[: width - 2]:^{width}}")
-            yield line
-        line = Text(" " * self._label_width, "bold", no_wrap=True)
-        for column in columns:
-            line.append(f"{_short(column):>{self._width(column) - 1}} ")
-        yield line
-        for row in self.captions.rows:
-            yield self._row(row, columns, coloured=coloured)
-
-    def _row(self, row: str, columns: Sequence[CaptionColumn], *, coloured: bool) -> Text:
-        line = Text(row.ljust(self._label_width), "bold", no_wrap=True)
-        for column in columns:
-            value = column.value(row)
-            mark = BEST if column.is_best(row) else WORST if column.is_worst(row) else " "
-            style = self.captions.scale(column).style(value) if coloured and value is not None and row != MEAN else ""
-            line.append(f"{decimal(value)}{mark}".rjust(self._width(column)), style or "not bold")
-        return line
-
-    def _legend(self, n_blocks: int, *, coloured: bool) -> RenderableType:
-        parts = []
-        units = {column.unit: column for column in self.captions.columns} if coloured else {}
-        for column in units.values():
-            parts.append(_bar(self.captions.scale(column), column))
-        if any(any(column.ends) for column in self.captions.columns):
-            parts.append(Text(f"{BEST} best, {WORST} worst language of a column", "dim"))
-        if not all(column.values.keys() >= set(self.captions.languages) for column in self.captions.columns):
-            parts.append(Text(f"{ABSENT}: no value", "dim"))
-        if n_blocks > 1:
-            parts.append(Text(f"folded into {n_blocks} blocks to fit the width", "dim"))
-        return Flow(parts, "; ", indent=0)
-
-
-def _bar(scale: ColourScale, column: CaptionColumn) -> Text:
-    return colour_bar(scale, two_digits).append(" CLIPScores" if column.unit == "score" else "", "dim")
-
-
-def _short(column: CaptionColumn) -> str:
-    """Write the title of a column: below the name of its group, a hit rate is told by its cutoff."""
-    family, at, cutoff = column.title.partition("@")
-    return f"{at}{cutoff}" if column.group and family == _FAMILY else column.title
+def scale_end(value: float) -> str:
+    """Write an end of a colour scale, in two digits where they say all."""
+    return two_digits(value) if round(value, 2) == value else decimal(value)

@@ -1,21 +1,13 @@
 """Where a result comes from, and how to make and to check it again."""
 
 import shlex
-from dataclasses import dataclass
 
 from mlbench.provenance import Contamination, Provenance
 from mlbench.reports.formatting import cost, count
+from mlbench.reports.report import Facts
 from mlbench.results import Result
 
 _MEBIBYTE = 2**20
-
-
-@dataclass(frozen=True)
-class Facts:
-    """Some facts under one title, each with its name."""
-
-    title: str
-    facts: tuple[tuple[str, str], ...]
 
 
 def provenance(result: Result) -> tuple[Facts, ...]:

@@ -88,6 +88,8 @@ class KeyFigures:
 class Cell:
     """A text of a table, the `mark` right behind it, and `notes` such as an interval in small print.
 
+    A `strong` number without a mark has a star on screens, which may have no bold type.
+
     On pages, `share` (0 to 1) is the length of a bar, `image` a data URI that stands above the text, and `link` a place
     on the page or a path relative to it; None and empty for none.
     """
@@ -108,7 +110,7 @@ class Column:
     Where a screen is too narrow, columns of a higher `urgency` number go first, later ones before earlier ones, and
     `unnamed` ones without a word. Those that `fold` are broken into several lines before others go. A column of
     `passages` has texts in any script, which are cut to the room that is there. Notes of cells stand everywhere, or
-    `notes_on_pages` alone.
+    `notes_in_files` alone.
     """
 
     title: str
@@ -118,7 +120,7 @@ class Column:
     unnamed: bool = False
     folds: bool = False
     passages: bool = False
-    notes_on_pages: bool = False
+    notes_in_files: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +173,8 @@ class HeatCell:
 class HeatColumn:
     """A column of a heat map; those of one `group` have its name above them, those of one `unit` share a scale.
 
-    `short` is the title below that of the group. A column `of_means` has no colours.
+    `short` is the title below that of the group. A column `of_means` has no colours; one that is `apart` has a gap before
+    it where the map is drawn.
     """
 
     title: str
@@ -179,6 +182,7 @@ class HeatColumn:
     unit: str = ""
     short: str = ""
     of_means: bool = False
+    apart: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,11 +86,12 @@ def pictures_of(topic: Topic, collection: Collection) -> dict[str, str]:
 
 
 def _section(answer: TopicAnswer) -> Section:
-    topic, pictures = answer.topic, answer.pictures
+    topic, pictures, task = answer.topic, answer.pictures, answer.result.task
     ranks: list[Block] = [_best_ranks(topic), _every_rank(topic)] if topic.relevant else []
     return Section(
-        _title(answer.result),
+        (Span(topic.retriever, "code"), "on", f"{task.name} (version {task.version})"),
         (
+            _warnings(answer.result),
             _summary(topic, is_worst=answer.is_worst),
             Sentence((answer.hint,) if answer.hint else (), style="warning"),
             _queries(topic, pictures),
@@ -101,12 +102,11 @@ def _section(answer: TopicAnswer) -> Section:
     )
 
 
-def _title(result: Result) -> tuple[Span, ...]:
+def _warnings(result: Result) -> Sentence:
+    """Say what must be known before the ranks are believed; usually nothing."""
     task = result.task
-    notes = [f"partial: {', '.join(task.languages)}"] if task.partial else []
-    notes += [] if task.limit is None else [quick_look(task.limit)]
-    warning = [Span("; ".join(notes), "warning")] if notes else []
-    return (Span(result.retriever.spec, "strong"), Span(f"on {task.name} (version {task.version})"), *warning)
+    partial = [f"partial: {', '.join(task.languages)}"] if task.partial else []
+    return Sentence((*partial, *([] if task.limit is None else [quick_look(task.limit)])), "; ", "warning")
 
 
 def _summary(topic: Topic, *, is_worst: bool) -> Sentence:

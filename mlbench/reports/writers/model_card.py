@@ -4,8 +4,10 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 
 from mlbench.collection.languages import KINDS
+from mlbench.errors import UserError
 from mlbench.reports.formatting import heading, pool_kind, spoken, task_label, visible
 from mlbench.reports.provenance import trained
+from mlbench.reports.report import Report
 from mlbench.results import Aggregate, CaptionScores, Result
 from mlbench.statistics.captions import CAPTION_SCORES
 
@@ -17,14 +19,19 @@ _TEXTS: Scalars = {"type": "text-retrieval", "name": "Text Retrieval"}
 _IMAGES: Scalars = {"type": "image-text-retrieval", "name": "Image-Text Retrieval"}
 
 
-def model_card_report(results: Sequence[Result]) -> str:
-    """Return the `model-index` of the results in YAML, to be pasted between the `---` lines of a model's README.md.
+def write_model_card(report: Report) -> str:
+    """Return the `model-index` of the results of a report in YAML, to be pasted between the `---` lines of a model's README.md.
 
     The fields are those of the hub (huggingface/hub-docs, modelcard.md): for each result an entry for each kind of
     settings, with the macro mean of every measure, and one for the bias scores; `revision` is the fingerprint of the
     data. How a model was trained, where that is known, is a comment. Absent values are left out. Scalars are written as
-    JSON, so that no name can change the structure.
+    JSON, so that no name can change the structure. Raises `UserError` for a report of other documents than results.
     """
+    results = [document for document in report.documents if isinstance(document, Result)]
+    if not results:
+        raise UserError(
+            "a model card has the metadata of results, and this report is not of any: choose another format"
+        )
     models: dict[tuple[str, str], list[Result]] = {}
     for result in results:
         models.setdefault((result.retriever.spec, result.retriever.fingerprint), []).append(result)
@@ -111,4 +118,4 @@ def _item(fields: Scalars, indent: str) -> list[str]:
 
 def _scalar(value: str | float) -> str:
     # Never `1e-05`, which YAML 1.1 reads as a text.
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else f"{value:.{_DIGITS}f}"
+    return json.dumps(visible(value), ensure_ascii=False) if isinstance(value, str) else f"{value:.{_DIGITS}f}"

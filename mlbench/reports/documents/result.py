@@ -1,0 +1,563 @@
+"""Results as a report: means of each kind of settings, language bias, every pair of languages, and where they come from.
+
+Several results begin with a table across them. The answer of a pool is a report of its own.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from operator import neg
+
+from mlbench.collection.languages import IMAGE, KINDS, Kind
+from mlbench.errors import UnknownName
+from mlbench.reports.captions import caption_map, captions, sizes
+from mlbench.reports.colours import ColourScale
+from mlbench.reports.formatting import (
+    MEDIAN,
+    SHORT,
+    cost,
+    count,
+    decimal,
+    heading,
+    headline,
+    interval,
+    intervals,
+    no_bias,
+    other_scores,
+    pool_kind,
+    quick_look,
+    score_ends,
+    score_interval,
+    score_references,
+    score_value,
+    spoken,
+    task_label,
+    two_digits,
+    written,
+)
+from mlbench.reports.grid import MEAN, POOL, Grid, grid, grid_map, means_table, shown_measure
+from mlbench.reports.provenance import command, provenance, verification
+from mlbench.reports.report import (
+    Block,
+    Cell,
+    Column,
+    Command,
+    HeatCell,
+    HeatMap,
+    KeyFigure,
+    KeyFigures,
+    Report,
+    Row,
+    Scalar,
+    Section,
+    Sentence,
+    Shown,
+    Span,
+    Table,
+)
+from mlbench.results import Aggregate, BiasResult, Result, SettingResult
+from mlbench.statistics.captions import CAPTION_SCORES
+from mlbench.statistics.pool import PoolAnswer
+
+# What people look for first, where the terminal is too narrow for all.
+_FIRST = ("R@1", "R@10", "nDCG@10", "RR", "R@100", "RR@10", "Success@10")
+
+
+def results_report(results: Sequence[Result], *, measure: str | None = None) -> Report:
+    """Return the report of one result, or of several with a table across them, whose own parts are then folded.
+
+    `measure` is the one of heat map and languages, by default the primary one of each task; raises `UnknownName` where
+    a result does not have it.
+    """
+    several = len(results) > 1
+    across = across_table(results, measure=measure, linked=several)
+    title = f"{len(results)} results" if several else f"{results[0].retriever.spec} on {results[0].task.name}"
+    return Report(
+        title=title,
+        blocks=(
+            Section((title,), (across, Sentence((_MEANS, _BEST), "; ", "soft")), "always" if several else "in_papers"),
+            *(_result(place, result, measure, several=several) for place, result in enumerate(results, 1)),
+        ),
+        documents=tuple(results),
+        several=True,
+        records=tuple(record for result in results for record in _records(result, result.settings, measure)),
+    )
+
+
+def pools_report(results: Sequence[Result], answers: Sequence[PoolAnswer]) -> Report:
+    """Return the report of the answers of pools, each from the result in the same place."""
+    pairs = list(zip(results, answers, strict=True))
+    return Report(
+        title=f"pool {','.join(answers[0].document_languages)}",
+        blocks=tuple(
+            Section(
+                title_of(result),
+                (*_warnings(result), _pool_table(answer), Sentence(tuple(intervals(answer.statistics)), style="soft")),
+            )
+            for result, answer in pairs
+        ),
+        documents=tuple(answers),
+        several=True,
+        records=tuple(record for result, answer in pairs for record in _records(result, answer.settings)),
+    )
+
+
+def title_of(result: Result) -> tuple[Span | str, ...]:
+    """Return the title of what is told of a result: its retriever, its task and the version of that."""
+    return Span(result.retriever.spec, "code"), "on", f"{result.task.name} (version {result.task.version})"
+
+
+def _result(place: int, result: Result, asked: str | None, *, several: bool) -> Section:
+    measure = shown_measure(result, asked)
+    details: Shown = "folded" if several else "always"
+    scores = other_scores(result)
+    images = captions(result, asked)
+    pairs = grid(result, measure)
+    by_pair = caption_map(images) if images else _pair_map(pairs) if pairs.crosses else means_table(pairs)
+    blocks: list[Block] = [
+        Sentence(tuple(_details(result)), style="soft"),
+        *_warnings(result),
+        Section(("Means",), (_means(result), *_ceiling_note(result)), titled=False),
+        Section(("Language bias",), (_key_figures(result), *_bias_warning(result)), titled=False),
+    ]
+    if scores:
+        blocks.append(Section(("More bias scores",), (_bias_table(scores), _EXPLAINED), details, titled=False))
+    name = images.title if images else f"{heading(measure)} by pair of languages"
+    if images or pairs.crosses:
+        blocks.append(Section((name[:1].upper() + name[1:],), (by_pair,), details, titled=False))
+    else:
+        blocks.append(Section((f"{heading(measure)} by language",), (by_pair,), details, titled=False))
+    if not images:
+        title = f"{heading(measure)} by language of the query"
+        blocks.append(Section((title,), (_languages(result, measure),), "on_pages"))
+    first, *rest = cost(result)
+    made = (
+        Sentence(tuple(intervals(result.statistics)), style="soft"),
+        Sentence((f"cost: {first}", *rest), style="soft"),
+    )
+    blocks += [Section((), made), _reproduction(result)]
+    return Section(title_of(result), tuple(blocks), "in_full" if several else "always", anchor=f"result-{place}")
+
+
+def _details(result: Result) -> list[str]:
+    """Return in a few words each what the retriever and the task are made of."""
+    task, retriever = result.task, result.retriever
+    found: list[str] = [retriever.kind]
+    if retriever.dim is not None:
+        found.append(count(retriever.dim, "dimension"))
+    if retriever.similarity is not None:
+        found.append(retriever.similarity)
+    if result.image_text is None:
+        found.append(count(len(task.languages), "language"))
+        found += [count(_n_queries(result), "query"), count(_n_documents(result), "document")]
+    else:
+        found += [count(len(task.languages), "caption language"), *sizes(result)]
+    return [*found, f"primary measure {heading(task.primary_measure)}"]
+
+
+def _n_queries(result: Result) -> int:
+    """Return how many queries have a relevant document in some setting; a query language counts its fullest setting."""
+    fullest: dict[str, int] = {}
+    for setting in result.settings:
+        language = setting.query_language
+        fullest[language] = max(fullest.get(language, 0), setting.n_queries)
+    return sum(fullest.values())
+
+
+def _n_documents(result: Result) -> int:
+    """Return how many documents the settings search through, each document counted once."""
+    found = {setting.document_languages: setting.n_documents for setting in result.settings}
+    single = sum(size for languages, size in found.items() if len(languages) == 1)
+    return max(single, max(found.values(), default=0))
+
+
+def _warnings(result: Result) -> Iterator[Sentence]:
+    """Yield what must be known before the numbers are believed; usually nothing."""
+    task = result.task
+    if task.partial:
+        without = f"without {count(task.unreadable_images, 'unreadable image')}" if task.unreadable_images else ""
+        parts = (f"partial: {', '.join(task.languages)}", *([without] if without else []))
+        yield Sentence((*parts, "its means are not those of the whole task"), "; ", "warning")
+    if task.limit is not None:
+        yield Sentence((quick_look(task.limit),), style="warning")
+
+
+def _bias_warning(result: Result) -> Iterator[Sentence]:
+    if result.bias and result.bias.warning:
+        yield Sentence((f"warning: {result.bias.warning}",), style="warning")
+
+
+def _ceiling_note(result: Result) -> Iterator[Sentence]:
+    if any(_ceiling(row, name) for row in result.aggregates for name in row.measures):
+        yield Sentence(("of: the best that any ranking could get",), style="soft")
+
+
+_EXPLAINED = Section((), (Sentence(("mlbench measures NAME explains each with its formula",), style="soft"),), "on_pages")
+
+
+def _means(result: Result) -> Table:
+    """Return the macro means: a row for each kind of settings, the primary measure first."""
+    measures = ordered_measures(result)
+    rows = [aggregate for aggregate in map(result.aggregate, KINDS) if aggregate is not None]
+    return Table(
+        "Means of each kind of settings",
+        "settings",
+        tuple(_measure_column(name, primary=place == 0) for place, name in enumerate(measures)),
+        tuple(
+            Row(Cell(f"{spoken(row.kind)} ({row.n_settings})"), tuple(_mean_cell(row, name) for name in measures))
+            for row in rows
+        ),
+        titled=False,
+        narrowest=24,
+    )
+
+
+def ordered_measures(result: Result) -> list[str]:
+    """Return the measures of a result, the primary one first."""
+    primary = result.task.primary_measure
+    return [primary, *(measure for measure in result.task.measures if measure != primary)]
+
+
+def _measure_column(measure: str, *, primary: bool) -> Column:
+    urgency = 0 if primary else 1 + (_FIRST.index(measure) if measure in _FIRST else len(_FIRST))
+    return Column(heading(measure), urgency=urgency, notes_in_files=not primary)
+
+
+def _mean_cell(row: Aggregate, measure: str) -> Cell:
+    return Cell(
+        decimal(row.measures.get(measure)), _noted(interval(row.intervals.get(measure))), _ceiling(row, measure)
+    )
+
+
+def _noted(*notes: str) -> tuple[str, ...]:
+    return tuple(note.strip() for note in notes if note)
+
+
+def _ceiling(aggregate: Aggregate, measure: str) -> str:
+    """Write the best that a measure can be, such as ` of .909`; nothing where that is 1 or not known."""
+    best = aggregate.ceilings.get(measure)
+    return "" if best is None or decimal(best) == decimal(1) else f" of {decimal(best)}"
+
+
+def _key_figures(result: Result) -> KeyFigures:
+    """Return the quality of the pool beside the bias scores that must be read with it."""
+    pool = result.aggregate(pool_kind(result))
+    quality = pool.measures.get("AP") if pool else None
+    bounds = interval(pool.intervals.get("AP")).strip() if pool else ""
+    figures = [KeyFigure("mAP", "mAP of the pool", decimal(quality), bounds)]
+    if result.bias is None:
+        return KeyFigures("bias", tuple(figures), f"no bias scores: {no_bias(result)}")
+    median = result.bias.score(MEDIAN)
+    for name in headline(result):
+        score = result.bias.score(name)
+        if name == MEDIAN:
+            continue
+        aside = f"median {score_value(median)}" if name == "rank_distance" and median else ""
+        figures.append(
+            KeyFigure(
+                name,
+                spoken(name),
+                decimal(None) if score is None else score_value(score),
+                score_interval(score) if score else "",
+                aside,
+                score_references(score) if score else "",
+            )
+        )
+    return KeyFigures("bias", tuple(figures))
+
+
+def _bias_table(scores: Sequence[BiasResult]) -> Table:
+    """Return bias scores, one to a row, with their floors and chance levels and the languages at the ends."""
+    columns = (
+        Column("value"),
+        Column("interval", align="left", urgency=1),
+        Column("reference", align="left"),
+        Column("lowest, highest language", align="left"),
+    )
+    return Table(
+        "Bias scores",
+        "bias score",
+        columns,
+        tuple(
+            Row(
+                Cell(score.name),
+                tuple(
+                    map(Cell, (score_value(score), score_interval(score), score_references(score), score_ends(score)))
+                ),
+            )
+            for score in scores
+        ),
+        titled=False,
+        narrowest=24,
+    )
+
+
+def _pair_map(pairs: Grid) -> HeatMap:
+    """Return the heat map of a measure by language of query and document."""
+    name = heading(pairs.measure)
+
+    def cell(row: str, column: str) -> HeatCell:
+        value, bounds = pairs.value(row, column), pairs.interval(row, column)
+        between = f" [{decimal(bounds.low, 4)}, {decimal(bounds.high, 4)}]" if bounds else ""
+        exact = "no value" if value is None else f"{name} {decimal(value, 4)}{between}"
+        asked = f"{row} queries, {'the pool' if column == POOL else f'{column} documents'}"
+        own = row == column != MEAN
+        return HeatCell(two_digits(value), value, f"{asked}: {exact}", style="strong" if own else "plain")
+
+    reason = "as query, as document: means of the cross-lingual settings; the heat map needs a wider terminal"
+    title = f"{name}: language of the query (rows) by language of the documents (columns)"
+    return grid_map(pairs, title, ColourScale.of(pairs.values), cell, instead=means_table(pairs), reason=reason)
+
+
+def _languages(result: Result, measure: str) -> Table:
+    """Return the means of each query language, and the bias scores that have a value for each."""
+    kinds = [kind for kind in KINDS if result.aggregate(kind)]
+    found = [result.bias.score(name) if result.bias else None for name in headline(result)]
+    scores = [score for score in found if score is not None and score.rows_by == "query_language"]
+    rows = []
+    for language in result.task.languages:
+        cells = []
+        for kind in kinds:
+            mean = result.aggregate(kind, query_language=language)
+            value = mean.measures.get(measure) if mean else None
+            cells.append(
+                Cell(decimal(value), _noted(interval(mean.intervals.get(measure)) if mean else ""), share=value)
+            )
+        rows.append(Row(Cell(language), (*cells, *(_of_language(score, language) for score in scores))))
+    return Table(
+        f"{heading(measure)} and bias scores by query language",
+        "query language",
+        tuple(Column(spoken(name)) for name in (*kinds, *(score.name for score in scores))),
+        tuple(rows),
+        titled=False,
+    )
+
+
+def _of_language(score: BiasResult, language: str) -> Cell:
+    return Cell(written(score.name, next((row.value for row in score.rows if row.language == language), None)))
+
+
+def _reproduction(result: Result) -> Section:
+    recorded = result.environment.command is not None
+    return Section(
+        ("Reproduce and verify",),
+        (
+            Sentence(("It was made by" if recorded else "Make it again by a command like",)),
+            Command(command(result)),
+            Sentence(("Every number follows from the ranks beside the result document:",)),
+            Command(verification(result)),
+            Section(("Retriever, task and run in detail",), provenance(result), "folded"),
+        ),
+        "on_pages",
+    )
+
+
+_NO_PREFERENCE = 0.5
+# Recall as the hybrid-batch paper reports it (arXiv 2408.10536, section 4).
+_RECALL: tuple[tuple[str, Kind], ...] = (("R@1", "monolingual"), ("R@1", "cross_lingual"), ("R@10", "multilingual"))
+# The distance from the best there is; no entry: as high as possible.
+_LOSS: dict[str, Callable[[float], float]] = {
+    "own_language_preference": lambda value: abs(value - _NO_PREFERENCE),
+    "rank_distance": lambda value: value,
+    "rank_distance_median": lambda value: value,
+}
+# Cosines of another model have another scale: none of these is better for being higher.
+_ON_A_SCALE_OF_ITS_OWN = frozenset({"clip_score", "ref_clip_score"})
+_MEANS = "macro means over the settings of a kind"
+_BEST = "bold or *: the best of a task, own language preference nearest to .500"
+
+
+def across_table(results: Sequence[Result], *, measure: str | None = None, linked: bool = False) -> Table:
+    """Set results side by side by `measure`, by default the primary one of each task, recall and bias scores.
+
+    Columns without any value are left out; the best value of each task is strong. With `linked`, retrievers link to
+    their results on a page. Raises `UnknownName` for a measure that no result has.
+    """
+    if measure is not None and not any(measure in result.task.measures for result in results):
+        raise UnknownName("measure of these results", measure, {m for r in results for m in r.task.measures})
+    quantities = [each for each in _quantities(results, measure) if any(each.value(r) is not None for r in results)]
+    columns = [each.cells(results) for each in quantities]
+    return Table(
+        f"Results: {_MEANS}",
+        "retriever",
+        (Column("task", align="left", folds=True), *(each.column for each in quantities)),
+        tuple(
+            Row(
+                Cell(result.retriever.spec, link=f"#result-{place + 1}" if linked else ""),
+                (Cell(task_label(result)), *(cells[place] for cells in columns)),
+            )
+            for place, result in enumerate(results)
+        ),
+        titled=False,
+        narrowest=16,
+        paper=True,
+    )
+
+
+@dataclass(frozen=True)
+class _Quantity:
+    """What a column shows: a macro mean of `name` over a kind of settings, or without a kind a score of that name."""
+
+    name: str
+    kind: Kind | None
+
+    @property
+    def column(self) -> Column:
+        if self.kind is not None:
+            group, title = heading(self.name), SHORT[self.kind]
+        else:
+            group, title = _GROUPS.get(self.name, (spoken(self.name), ""))
+        # Scores of bias must be read beside those of quality, recall is missed least.
+        return Column(title, group, urgency=int(self.name.startswith("R@")))
+
+    def value(self, result: Result) -> float | None:
+        if self.name in CAPTION_SCORES:
+            return getattr(result.image_text.mean, self.name) if result.image_text else None
+        if self.kind is None:
+            score = result.bias.score(self.name) if result.bias else None
+            return score.value if score else None
+        # Each row shows the primary measure of its own task under its own name.
+        aggregate = result.aggregate(self.kind)
+        return aggregate.measures.get(self.name) if aggregate else None
+
+    def write(self, value: float | None) -> str:
+        return written(self.name, value) if self.kind is None else decimal(value)
+
+    def cells(self, results: Sequence[Result]) -> list[Cell]:
+        values = [self.value(result) for result in results]
+        return [
+            Cell(self.write(value), style="strong" if self._is_best(place, results, values) else "plain")
+            for place, value in enumerate(values)
+        ]
+
+    def _is_best(self, place: int, results: Sequence[Result], values: Sequence[float | None]) -> bool:
+        """Whether no comparable result looks better; a result that nothing can be compared with is not the best."""
+        rivals = [
+            value
+            for result, value in zip(results, values, strict=True)
+            if value is not None and result.task.fingerprint == results[place].task.fingerprint
+        ]
+        own = values[place]
+        if len(rivals) < 2 or own is None or self.name in _ON_A_SCALE_OF_ITS_OWN:
+            return False
+        if self.name in _LOSS and _cut_short(results, place):
+            return False
+        loss = _LOSS.get(self.name, neg)
+        best = min(rivals, key=loss)
+        return loss(own) == loss(best) or self.write(own) == self.write(best)
+
+
+_GROUPS = {"rank_distance": ("rank distance", "mean"), MEDIAN: ("rank distance", "median")}
+
+
+def _quantities(results: Sequence[Result], measure: str | None) -> Iterator[_Quantity]:
+    shown = dict.fromkeys([measure] if measure else [result.task.primary_measure for result in results])
+    pairs = [(name, kind) for name in shown for kind in KINDS]
+    for name, kind in dict.fromkeys([*pairs, *_RECALL]):
+        yield _Quantity(name, kind)
+    for name in (*CAPTION_SCORES, *_LOSS):
+        yield _Quantity(name, None)
+
+
+def _cut_short(results: Sequence[Result], place: int) -> bool:
+    """Whether a list of the same task ends before its pool does: distances of ranks then depend on its depth."""
+    return any(
+        (setting.unretrieved_share or 0) > 0
+        for result in results
+        if result.task.fingerprint == results[place].task.fingerprint
+        for setting in result.settings
+    )
+
+
+def _pool_table(answer: PoolAnswer) -> Table:
+    """Return a row for each query language, then the means and, where it is below 1, their ceiling."""
+    by_image = any(setting.query_language == IMAGE for setting in answer.settings)
+    measures = [answer.primary_measure, *(m for m in answer.settings[0].measures if m != answer.primary_measure)]
+    rows = [
+        Row(
+            Cell(setting.query_language),
+            (
+                Cell(f"{setting.n_queries:,}"),
+                *(
+                    Cell(decimal(setting.measures[name]), _noted(interval(setting.intervals.get(name))))
+                    for name in measures
+                ),
+            ),
+        )
+        for setting in answer.settings
+    ]
+    means = _pool_means(answer, measures) if len(rows) > 1 or not by_image else ()
+    return Table(
+        f"pool {','.join(answer.document_languages)}: {count(answer.n_documents, 'document')}",
+        "asked by" if by_image else "query language",
+        (Column("queries"), *(_measure_column(name, primary=place == 0) for place, name in enumerate(measures))),
+        (*rows, *means),
+        narrowest=24,
+    )
+
+
+def _pool_means(answer: PoolAnswer, measures: Sequence[str]) -> Iterator[Row]:
+    """Yield means and ceilings; macro and micro are one row where they are the same to the eye."""
+    kinds = dict.fromkeys(aggregate.kind for aggregate in answer.aggregates)
+    for kind in kinds:
+        found = [aggregate for aggregate in answer.aggregates if aggregate.kind == kind]
+        rows = {mean.aggregation: tuple(_cell(mean, name) for name in measures) for mean in found}
+        same = len(set(rows.values())) == 1
+        for mean in found[:1] if same else found:
+            label = "mean" if same else f"{mean.aggregation} mean"
+            label = f"{spoken(kind)} {label}" if len(kinds) > 1 else label
+            yield Row(Cell(label), (Cell(f"{mean.n_queries:,}"), *rows[mean.aggregation]))
+            limits = {name: best for name, best in mean.ceilings.items() if best is not None and best < 1}
+            if limits:
+                texts = [decimal(limits[name]) if name in limits else "" for name in measures]
+                yield Row(Cell(label.replace("mean", "ceiling")), (Cell(), *map(Cell, texts)))
+
+
+def _cell(mean: Aggregate, measure: str) -> Cell:
+    return Cell(decimal(mean.measures.get(measure)), _noted(interval(mean.intervals.get(measure))))
+
+
+def _records(
+    result: Result, settings: Sequence[SettingResult], measure: str | None = None
+) -> Iterator[dict[str, Scalar]]:
+    """Yield every value of some settings of a result, or those of one measure.
+
+    Without a measure, what captions and images have in neither direction follows, as of the kind `image_text`: for each
+    caption language, and without a language their mean. The fingerprint is the retriever's.
+    """
+    names = {
+        "task": result.task.name if result.task.limit is None else task_label(result),
+        "retriever": result.retriever.spec,
+        "fingerprint": result.retriever.fingerprint,
+    }
+    for setting in settings:
+        for name, value in setting.measures.items():
+            if measure in (None, name):
+                bounds = setting.intervals.get(name)
+                yield {
+                    **names,
+                    "kind": setting.kind,
+                    "query_language": setting.query_language,
+                    "document_languages": "+".join(setting.document_languages),
+                    "n_queries": setting.n_queries,
+                    "n_documents": setting.n_documents,
+                    "measure": name,
+                    "value": value,
+                    "low": bounds.low if bounds else None,
+                    "high": bounds.high if bounds else None,
+                }
+    found = result.image_text if measure is None and settings is result.settings else None
+    for each in (*found.languages, found.mean) if found else ():
+        for name in CAPTION_SCORES:
+            bounds = each.intervals.get(name)
+            yield {
+                **names,
+                "kind": "image_text",
+                "query_language": each.language or "",
+                "document_languages": IMAGE,
+                "n_queries": each.n_captions,
+                "n_documents": None,
+                "measure": name,
+                "value": getattr(each, name),
+                "low": bounds.low if bounds else None,
+                "high": bounds.high if bounds else None,
+            }

@@ -1,0 +1,94 @@
+"""The heat map of a report as a PNG figure, for slides and papers."""
+
+import io
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mlbench.errors import MissingExtra, UserError
+from mlbench.reports.colours import css
+from mlbench.reports.formatting import two_digits, visible
+from mlbench.reports.report import Block, HeatColumn, HeatMap, Report, Section
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_DPI = 200
+_CELL, _WIDE_CELL = 0.42, 0.95
+"""Inches."""
+_TITLE_AT = 0.98
+"""Where a title stands, as a share of the height."""
+_LIFT = 0.4
+"""How much higher it stands above titles of two lines, in inches."""
+
+
+def write_png(report: Report) -> bytes:
+    """Return the first heat map of the report, in the colours of the HTML page.
+
+    The same report gives the same bytes with the same version of matplotlib. Raises `MissingExtra` without matplotlib,
+    and `UserError` for a report without a heat map.
+    """
+    shown = next(_heat_maps(report.blocks), None)
+    if shown is None:
+        raise UserError("PNG has the heat map of a report, and this one has none: choose another format")
+    try:
+        import matplotlib
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingExtra("PNG figures", "plot") from error
+    buffer = io.BytesIO()
+    rows = sum(not row.of_means for row in shown.rows)
+    columns = [place for place, column in enumerate(shown.columns) if not column.of_means]
+    wide = any(shown.columns[place].short for place in columns)
+    # The user's own settings would make other figures of the same result.
+    with matplotlib.rc_context(), warnings.catch_warnings():
+        matplotlib.rcdefaults()
+        # A letter that the font does not have is drawn as a box.
+        warnings.filterwarnings("ignore", message="Glyph")
+        size = (1.4 + len(columns) * (_WIDE_CELL if wide else _CELL), 1.3 + rows * _CELL)
+        figure = Figure(figsize=size, dpi=_DPI)
+        FigureCanvasAgg(figure)
+        _draw(figure.add_subplot(), shown, columns)
+        title = visible(report.title) + "\n" + visible(shown.title.partition(":")[0])
+        above = _TITLE_AT + (_LIFT if wide else 0.0) / figure.get_figheight()
+        figure.suptitle(title, fontsize=9, parse_math=False, y=above)
+        figure.savefig(buffer, format="png", metadata={"Software": None}, bbox_inches="tight")
+    return buffer.getvalue()
+
+
+def _heat_maps(blocks: Sequence[Block]) -> Iterator[HeatMap]:
+    for block in blocks:
+        if isinstance(block, HeatMap):
+            yield block
+        if isinstance(block, Section):
+            yield from _heat_maps(block.blocks)
+
+
+def _draw(axes: "Axes", shown: HeatMap, columns: Sequence[int]) -> None:
+    rows = [row for row in shown.rows if not row.of_means]
+    colours = np.full((len(rows), len(columns), 3), 255, dtype=np.uint8)
+    for y, row in enumerate(rows):
+        for x, place in enumerate(columns):
+            value, scale, ink = row.cells[place].value, shown.scales[shown.columns[place].unit], "black"
+            if value is not None:
+                colours[y, x], ink = scale.colour(value), css(scale.ink(value))
+            text = two_digits(value) if shown.columns[place].short else row.cells[place].text
+            axes.text(x, y, text, ha="center", va="center", color=ink, fontsize=7)
+    axes.imshow(colours, aspect="auto", interpolation="nearest")
+    titles = [_title(shown.columns[place]) for place in columns]
+    axes.set_xticks(range(len(columns)), titles, fontsize=8, parse_math=False)
+    axes.set_yticks(range(len(rows)), [visible(row.label) for row in rows], fontsize=8, parse_math=False)
+    axes.tick_params(top=True, labeltop=True, bottom=False, labelbottom=False, length=0)
+    axes.set_xlabel(shown.axes[1], fontsize=8)
+    axes.xaxis.set_label_position("top")
+    axes.set_ylabel(shown.axes[0], fontsize=8)
+    for x in range(1, len(columns)):
+        if shown.columns[columns[x]].apart:
+            axes.axvline(x - 0.5, color="white", linewidth=3)
+
+
+def _title(column: HeatColumn) -> str:
+    return visible(f"{column.group}\n{column.title}" if column.short else column.title)
