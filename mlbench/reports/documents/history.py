@@ -30,7 +30,7 @@ def _section(series: ResultSeries, found: History) -> Section:
         _title(series, found),
         (
             _values(series),
-            *([_changes(series)] if len(series.checkpoints) > 1 else []),
+            _changes(series),
             _legend(series),
             _charts(series),
         ),
@@ -49,7 +49,7 @@ def _title(series: ResultSeries, found: History) -> tuple[Span, ...]:
 
 
 def _values(series: ResultSeries) -> Table:
-    table = _table(series, "values and their intervals", _value)
+    table = _table(series, series.checkpoints, "values and their intervals", _value)
     return replace(table, titled=False, note_layout="beside_or_below")
 
 
@@ -60,7 +60,8 @@ def _value(quantity: Quantity, figure: HistoryFigure) -> Cell:
 
 
 def _changes(series: ResultSeries) -> Table:
-    return _table(series, "change from the checkpoint before, and from the best of all before", _change)
+    title = "change from the checkpoint before, and from the best of all before"
+    return _table(series, series.checkpoints[1:], title, _change)
 
 
 def _change(quantity: Quantity, figure: HistoryFigure) -> Cell:
@@ -72,19 +73,25 @@ def _change(quantity: Quantity, figure: HistoryFigure) -> Cell:
     return Cell(previous, (best,))
 
 
-def _table(series: ResultSeries, title: str, cell: Callable[[Quantity, HistoryFigure], Cell]) -> Table:
+def _table(
+    series: ResultSeries,
+    checkpoints: Sequence[Checkpoint],
+    title: str,
+    cell: Callable[[Quantity, HistoryFigure], Cell],
+) -> Table:
     rows = []
-    for checkpoint in series.checkpoints:
+    for checkpoint in checkpoints:
         cells = [cell(each, checkpoint.figure(each.name, each.kind)) for each in _quantities(series)]
         rows.append(Row(Cell(checkpoint.name), (_when(series, checkpoint), *cells)))
-    return Table(title, "checkpoint", _columns(series), tuple(rows))
+    when = Column("steps") if series.order == "steps" else Column("finished", align="left", urgency=3, unnamed=True)
+    return Table(title, "checkpoint", (when, *map(_column, _quantities(series))), tuple(rows))
 
 
-def _columns(series: ResultSeries) -> tuple[Column, ...]:
-    """Return the columns of a table: when each checkpoint was made, and the quantities."""
-    stacked = [quantity.title.rpartition(" ") for quantity in _quantities(series)]
-    when = Column("steps") if series.order == "steps" else Column("finished", align="left", urgency=1, unnamed=True)
-    return (when, *(Column(title, group=group) for group, _, title in stacked))
+def _column(quantity: Quantity) -> Column:
+    if quantity.kind:
+        return Column(SHORT[quantity.kind], group=heading(quantity.name))
+    # The intervals of the rank distance are the widest, and missed least.
+    return Column(quantity.title, urgency=1 + SCORES.index(quantity.name))
 
 
 def _when(series: ResultSeries, checkpoint: Checkpoint) -> Cell:
