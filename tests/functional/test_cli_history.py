@@ -40,7 +40,7 @@ def test_shows_plots_and_tells_the_numbers_of_the_documents(
     assert cli.call(["history", "results", "--svg", "history.svg"]) == 0
     told = capsys.readouterr()
     assert "mini (version 1); 2 checkpoints by time" in told.out
-    assert "change from the checkpoint before" in told.out
+    assert "Change from the checkpoint before" in told.out
     assert max(map(len, told.out.splitlines())) <= 140
     assert told.err == "saved history.svg\n"
     assert ElementTree.fromstring(Path("history.svg").read_bytes()).tag.endswith("svg")
@@ -93,7 +93,7 @@ def test_damaged_documents_are_a_warning_each_and_other_files_are_passed_over(
         (("results", "--measure", "nonsense"), "unknown measure 'nonsense'"),
         (("results", "--by", "steps"), "does not say after how many steps it was saved: choose --by time or --by name"),
         (("results", "--by", "size"), "Invalid value for '--by'"),
-        (("results", "--svg", "nowhere/history.svg"), "cannot write nowhere/history.svg"),
+        (("results", "--svg", "nowhere/history.svg"), "there is no folder nowhere"),
     ],
 )
 def test_what_is_wrong_is_told_in_one_line(

@@ -60,7 +60,7 @@ def _value(quantity: Quantity, figure: HistoryFigure) -> Cell:
 
 
 def _changes(series: ResultSeries) -> Table:
-    title = "change from the checkpoint before, and from the best of all before"
+    title = "Change from the checkpoint before, and from the best of all before"
     return _table(series, series.checkpoints[1:], title, _change)
 
 
@@ -131,7 +131,7 @@ def _chart(series: ResultSeries, title: str, quantities: Sequence[Quantity], fir
     places = [checkpoint.steps or 0 if by_steps else n for n, checkpoint in enumerate(series.checkpoints, 1)]
     names = tuple(f"{number}  {checkpoint.name}" for number, checkpoint in enumerate(series.checkpoints, 1))
     return Chart(
-        title,
+        f"{title} by {order if by_steps else 'checkpoint'}",
         ChartAxis(order if by_steps else f"checkpoint, by {order}", tuple((at, f"{at:,}") for at in sorted({*places}))),
         ChartAxis(title),
         tuple(ChartSeries(SHORT[each.kind] if each.kind else "", _marks(series, each, places)) for each in quantities),

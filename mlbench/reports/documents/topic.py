@@ -11,7 +11,6 @@ from mlbench.collection.languages import IMAGE
 from mlbench.collection.records import Collection, Image
 from mlbench.reports.formatting import ABSENT, count, decimal, quick_look
 from mlbench.reports.report import (
-    Block,
     Cell,
     Column,
     HeatCell,
@@ -87,15 +86,15 @@ def pictures_of(topic: Topic, collection: Collection) -> dict[str, str]:
 
 def _section(answer: TopicAnswer) -> Section:
     topic, pictures, task = answer.topic, answer.pictures, answer.result.task
-    ranks: list[Block] = [_best_ranks(topic), _every_rank(topic)] if topic.relevant else []
+    ranks = [Section(("Ranks",), (_best_ranks(topic), _every_rank(topic)), titled=False)] if topic.relevant else []
     return Section(
         (Span(topic.retriever, "code"), "on", f"{task.name} (version {task.version})"),
         (
             _warnings(answer.result),
             _summary(topic, is_worst=answer.is_worst),
             Sentence((answer.hint,) if answer.hint else (), style="warning"),
-            _queries(topic, pictures),
-            _relevant(topic, pictures),
+            Section(("Queries",), (_queries(topic, pictures),), titled=False),
+            Section(("Relevant documents",), (_relevant(topic, pictures),), titled=False),
             *ranks,
             *([_top(topic, pictures)] if topic.pool else []),
         ),
@@ -225,7 +224,7 @@ def _every_rank(topic: Topic) -> Section:
         )
         for document in topic.relevant
     )
-    title = "rank of each relevant document"
+    title = "Rank of each relevant document"
     title += " in the pool, and among those of its language" if topic.pool else " among those of its language"
     return Section((title,), (Table(title, "relevant", (*columns, _ID), rows, titled=False),), "folded")
 
@@ -259,7 +258,7 @@ def _top(topic: Topic, pictures: Mapping[str, str]) -> Section:
     table = Table(
         "top of the pool", "query", (Column("rank"), Column("in", align="left"), _ID, _TEXT), rows, titled=False
     )
-    return Section((Span("top of the pool,", "strong"), Span(f"{_MARK} is relevant", "soft")), (table,))
+    return Section((f"Top of the pool, {_MARK} is relevant",), (table,))
 
 
 def _records(topic: Topic) -> Iterator[Mapping[str, Scalar]]:

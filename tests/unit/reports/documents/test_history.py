@@ -5,7 +5,6 @@ from itertools import pairwise
 from xml.etree import ElementTree
 
 import pytest
-from mlbench.reports.writers.console import ConsoleReport
 from rich.console import Console
 from unit.compare.checkpoints import SMALL, filed, result, steps
 from unit.reports.conftest import HOSTILE, UNSEEN, spoil
@@ -14,6 +13,7 @@ from mlbench.compare.history import History, history
 from mlbench.errors import UserError
 from mlbench.reports.documents.history import history_report
 from mlbench.reports.formats import render
+from mlbench.reports.writers.console import ConsoleReport
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -49,7 +49,7 @@ class TestTable:
     def test_one_checkpoint_changed_from_nothing(self) -> None:
         text = "\n".join(show(history(filed([result()]))))
         assert "1 checkpoint by time" in text
-        assert "change" not in text
+        assert "Change" not in text
 
     def test_without_bias_scores_there_are_no_columns_of_them(self) -> None:
         text = "\n".join(show(history(filed([result().model_copy(update={"bias": None})]))))
@@ -90,7 +90,11 @@ class TestDrawing:
 
     def test_has_a_chart_for_quality_and_for_each_bias_score(self) -> None:
         labels = self.charts(history(filed(steps(20, 300, 1000))))
-        assert [label.split(":")[0] for label in labels] == ["mAP", "own language preference", "rank distance"]
+        assert [label.split(" by training steps: ")[0] for label in labels] == [
+            "mAP",
+            "own language preference",
+            "rank distance",
+        ]
         assert "step-1000, mAP mono: .600 [.580, .610]" in labels[0]
 
     def test_every_value_has_its_interval_and_an_exact_tooltip(self) -> None:

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from mlbench.reports.writers.console import ConsoleReport
 from rich.cells import cell_len
 from rich.console import Console
 from unit.reports.conftest import HOSTILE, UNSEEN, make_result
@@ -17,6 +16,7 @@ from mlbench.evaluation.verify import read_pair
 from mlbench.reports.documents.topic import LARGEST, SHOWN, TopicAnswer, pictures_of, topic_report
 from mlbench.reports.formats import render
 from mlbench.reports.formatting import ABSENT
+from mlbench.reports.writers.console import ConsoleReport
 from mlbench.statistics.topic import Topic, look_at
 from mlbench.tasks.load import load_collection
 from mlbench.tasks.task import load_task
@@ -101,7 +101,7 @@ def test_the_relevant_documents_at_the_top_are_marked() -> None:
     collection = make_collection(5)
     ranks = ranks_of(collection, random_orders(collection, 0, skill=9.0))
     topic = look_at(RESULT, ranks, "t00", collection)
-    lines = drawn(answer(topic), 140).split("top of the pool")[1].splitlines()[2:]
+    lines = drawn(answer(topic), 140).split("Top of the pool")[1].splitlines()[2:]
     assert [line.split()[1] for line in lines if line.strip()] == ["1*", "2*", "3*", "4*", "5"] * 4
 
 
@@ -113,7 +113,7 @@ def test_what_was_not_asked_or_not_found_is_said() -> None:
     alone = list_ranks(collection, orders, kinds=["monolingual"])
     text = drawn(answer(look_at(RESULT, alone, "t00")), 100)
     assert "the pool of all languages was not asked for" in text
-    assert "top of the pool" not in text
+    assert "Top of the pool" not in text
 
 
 def test_the_records_are_every_rank_of_every_relevant_document() -> None:
@@ -134,7 +134,7 @@ def test_the_records_are_every_rank_of_every_relevant_document() -> None:
 def test_everything_shown_has_the_ranks_of_each_of_several_documents() -> None:
     collection = make_collection(4, several=True)
     topic = look_at(RESULT, ranks_of(collection, random_orders(collection, 0)), "t00", collection)
-    text = drawn(answer(topic), 160, full=True).split("rank of each relevant document")[1].split("top of the pool")[0]
+    text = drawn(answer(topic), 160, full=True).split("Rank of each relevant document")[1].split("Top of the pool")[0]
     for document in topic.relevant:
         (line,) = (line for line in text.splitlines() if document.doc_id in line)
         ranks = [(standing.in_pool, standing.in_language) for standing in document.ranks]
@@ -205,7 +205,7 @@ def test_a_document_that_stands_for_some_queries_alone(path: Path, collection: C
     (document,) = topic.relevant
     for standings, dashes in ((document.ranks, 0), (document.ranks[1:], 1), ((), len(topic.queries))):
         shown = topic.model_copy(update={"relevant": (document.model_copy(update={"ranks": standings}),)})
-        text = drawn(answer(shown), 100, full=True).split("rank of each relevant document")[1].split("top of")[0]
+        text = drawn(answer(shown), 100, full=True).split("Rank of each relevant document")[1].split("Top of")[0]
         assert text.count(ABSENT) == dashes
 
 
