@@ -191,7 +191,9 @@ def _ceiling_note(result: Result) -> Iterator[Sentence]:
         yield Sentence(("of: the best that any ranking could get",), style="soft")
 
 
-_EXPLAINED = Section((), (Sentence(("mlbench measures NAME explains each with its formula",), style="soft"),), "on_pages")
+_EXPLAINED = Section(
+    (), (Sentence(("mlbench measures NAME explains each with its formula",), style="soft"),), "on_pages"
+)
 
 
 def _means(result: Result) -> Table:

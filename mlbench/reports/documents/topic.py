@@ -247,7 +247,7 @@ def _top(topic: Topic, pictures: Mapping[str, str]) -> Section:
         Row(
             Cell(language, style="strong" if listed.rank == 1 else "soft"),
             (
-                Cell(f"{listed.rank}", mark=_MARK if listed.relevant else ""),
+                Cell(f"{listed.rank}", mark=_MARK, style="strong") if listed.relevant else Cell(f"{listed.rank}"),
                 Cell(listed.language),
                 Cell(listed.doc_id),
                 text,
