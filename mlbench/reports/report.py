@@ -14,11 +14,12 @@ from mlbench.reports.colours import ColourScale
 
 Style = Literal["plain", "strong", "soft", "code", "warning", "good", "bad"]
 """How a text looks: `strong` in bold, `soft` in grey, `code` as a name that is typed, the others by their colours."""
-Shown = Literal["always", "in_full", "folded", "on_pages", "in_papers"]
+Shown = Literal["always", "foldable", "folded", "in_full", "on_pages", "in_papers"]
 """Where a section stands.
 
-Everywhere; only in reports that show everything, which the screen does when asked; there, and to unfold where a format
-can fold; only on HTML pages; only in LaTeX.
+`always` is everywhere, and so is `foldable`, to unfold in Markdown; `folded` is to unfold in Markdown and on pages, and
+like `in_full` not on a screen that is not asked for everything; `on_pages` is on HTML pages and in SVG alone, `in_papers`
+in LaTeX alone.
 """
 
 

@@ -121,11 +121,9 @@ def _result(place: int, result: Result, asked: str | None, *, several: bool) -> 
     ]
     if scores:
         blocks.append(Section(("More bias scores",), (_bias_table(scores), _EXPLAINED), details, titled=False))
-    name = images.title if images else f"{heading(measure)} by pair of languages"
-    if images or pairs.crosses:
-        blocks.append(Section((name[:1].upper() + name[1:],), (by_pair,), details, titled=False))
-    else:
-        blocks.append(Section((f"{heading(measure)} by language",), (by_pair,), details, titled=False))
+    by = "pair of languages" if pairs.crosses else "language"
+    name = f"{images.title[:1].upper()}{images.title[1:]}" if images else f"{heading(measure)} by {by}"
+    blocks.append(Section((name,), (by_pair,), details, titled=False))
     if not images:
         title = f"{heading(measure)} by language of the query"
         blocks.append(Section((title,), (_languages(result, measure),), "on_pages"))

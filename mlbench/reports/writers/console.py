@@ -78,6 +78,9 @@ def _blocks(blocks: Sequence[Block], *, full: bool) -> Iterator[RenderableType]:
             yield Text()
         yield from parts
         begun = begun or bool(parts)
+    folded = [] if full else [each.text for each in blocks if isinstance(each, Section) and each.shown == "folded"]
+    if folded:
+        yield Flow([Text(visible(text), "dim") for text in (f"not shown here: {folded[0]}", *folded[1:])])
 
 
 def _block(block: Block, *, full: bool) -> Iterator[RenderableType]:
@@ -105,7 +108,7 @@ def _block(block: Block, *, full: bool) -> Iterator[RenderableType]:
 
 
 def _section(section: Section, *, full: bool) -> Iterator[RenderableType]:
-    if section.shown not in (("always", "in_full", "folded") if full else ("always",)):
+    if section.shown not in ("always", "foldable", *(("in_full", "folded") if full else ())):
         return
     parts = list(_blocks(section.blocks, full=full))
     if section.titled and section.title and parts:
@@ -231,7 +234,7 @@ class _FittedTable:
         """Lay out the labels, then the columns that are not empty; columns of passages come last."""
         table = self.table
         first = Column(table.first, align="left", folds=True)
-        laid = [self._laid(first, [row.label for row in table.rows], "below" if notes == "below" else notes)]
+        laid = [self._laid(first, [row.label for row in table.rows], "below" if self.table.note_layout == "below" else notes)]
         for place, column in enumerate(table.columns):
             cells = [row.cells[place] for row in table.rows]
             if any(cell.text for cell in cells):

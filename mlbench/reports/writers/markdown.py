@@ -26,6 +26,7 @@ from mlbench.reports.report import (
 )
 
 _NOTE = 500
+_MOST_NAMED = 5
 # Without a meaning anywhere in Markdown or on GitHub: no markup, entity, link or mention of a person.
 _PLAIN = re.compile(
     r"(?:[^\W_]|[ ,;:()%'\"+·→−-]|(?<=[^\W_])_(?=[^\W_])|(?<=[^\W_])@(?=[^\W_])|\.(?=\d|\s|[)\]]|$)|(?<=\s)=(?=\s)"
@@ -108,7 +109,9 @@ def _size(text: str) -> int:
 
 def _left_out(missing: Sequence[str]) -> list[str]:
     """Say what found no room, and how often; nothing missing, no words."""
-    named = [f"{markdown_text(called)} ({missing.count(called)})" for called in dict.fromkeys(missing) if called]
+    names = [called for called in dict.fromkeys(missing) if called]
+    named = [f"{markdown_text(called)} ({missing.count(called)})" for called in names[:_MOST_NAMED]]
+    named += [f"and {len(names) - _MOST_NAMED:,} others"] if len(names) > _MOST_NAMED else []
     return [f"Left out, as a comment must not be longer: {', '.join(named)}."] if named else []
 
 
@@ -124,7 +127,7 @@ def _section(section: Section, depth: int, urgency: int) -> Iterator[_Part]:
     if section.shown in ("on_pages", "in_papers"):
         return
     titled = bool(section.titled and section.title)
-    if section.shown == "folded":
+    if section.shown in ("folded", "foldable"):
         parts = list(_parts(section.blocks, depth=depth + 1, urgency=urgency))
         if parts:
             yield _folded(section, parts, urgency)
