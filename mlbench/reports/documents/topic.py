@@ -224,9 +224,8 @@ def _every_rank(topic: Topic) -> Section:
         )
         for document in topic.relevant
     )
-    title = "Rank of each relevant document"
-    title += " in the pool, and among those of its language" if topic.pool else " among those of its language"
-    return Section((title,), (Table(title, "relevant", (*columns, _ID), rows, titled=False),), "folded")
+    title = f"rank {'in the pool, and ' if topic.pool else ''}among the documents of its language"
+    return Section(("Ranks of each relevant document",), (Table(title, "relevant", (*columns, _ID), rows),), "folded")
 
 
 def _standing(topic: Topic, document: RelevantDocument, asking: str) -> Cell:

@@ -134,7 +134,7 @@ def test_the_records_are_every_rank_of_every_relevant_document() -> None:
 def test_everything_shown_has_the_ranks_of_each_of_several_documents() -> None:
     collection = make_collection(4, several=True)
     topic = look_at(RESULT, ranks_of(collection, random_orders(collection, 0)), "t00", collection)
-    text = drawn(answer(topic), 160, full=True).split("Rank of each relevant document")[1].split("Top of the pool")[0]
+    text = drawn(answer(topic), 160, full=True).split("Ranks of each relevant document")[1].split("Top of the pool")[0]
     for document in topic.relevant:
         (line,) = (line for line in text.splitlines() if document.doc_id in line)
         ranks = [(standing.in_pool, standing.in_language) for standing in document.ranks]
@@ -205,7 +205,7 @@ def test_a_document_that_stands_for_some_queries_alone(path: Path, collection: C
     (document,) = topic.relevant
     for standings, dashes in ((document.ranks, 0), (document.ranks[1:], 1), ((), len(topic.queries))):
         shown = topic.model_copy(update={"relevant": (document.model_copy(update={"ranks": standings}),)})
-        text = drawn(answer(shown), 100, full=True).split("Rank of each relevant document")[1].split("Top of")[0]
+        text = drawn(answer(shown), 100, full=True).split("Ranks of each relevant document")[1].split("Top of")[0]
         assert text.count(ABSENT) == dashes
 
 
