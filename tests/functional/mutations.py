@@ -26,6 +26,7 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
+from mlbench.reports.result.formats import FORMATS, render, render_pools
 
 from mlbench.errors import UserError
 from mlbench.evaluation.evaluate import evaluate
@@ -33,11 +34,11 @@ from mlbench.evaluation.options import Options
 from mlbench.evaluation.verify import read_pair, verify
 from mlbench.io.document import to_json
 from mlbench.ranking.run_files import SaveRun
-from mlbench.reports.result.formats import FORMATS, as_text, render, render_pools
-from mlbench.reports.topic.console import TopicScreen
-from mlbench.reports.topic.content import WORST, find_topic, look_at
+from mlbench.reports.documents.topic import TopicAnswer, topic_report
+from mlbench.reports.writers.console import write_text
 from mlbench.results import read_result
 from mlbench.statistics.pool import answer_pool
+from mlbench.statistics.topic import WORST, find_topic, look_at
 from mlbench.tasks.load import load_collection
 from mlbench.tasks.task import load_task
 
@@ -138,7 +139,7 @@ def use_pools(path: Path) -> None:
     result, ranks = read_pair(path)
     if len(ranks.topic_ids):
         for name in (WORST, str(ranks.topic_ids[0])):
-            as_text(TopicScreen(look_at(result, ranks, find_topic(ranks, name)), True, ""))
+            write_text(topic_report([TopicAnswer(result, look_at(result, ranks, find_topic(ranks, name)), True)]))
     answer = answer_pool(result, ranks, result.task.languages[:2], measure="R@1")
     for name, kind in FORMATS.items():
         if kind.pools:

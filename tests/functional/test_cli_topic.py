@@ -77,6 +77,17 @@ def test_the_ap_is_that_of_the_result(capsys: Captured, document: Path) -> None:
     assert "the lowest of all topics" in " ".join(shown(capsys, document, "--topic", "worst")[1:3])
 
 
+def test_is_written_in_the_formats_of_texts(capsys: Captured, document: Path, tmp_path: Path) -> None:
+    (csv, *rest) = (tmp_path / f"topic{suffix}" for suffix in (".csv", ".md", ".html", ".tex", ".txt"))
+    for path in (csv, *rest):
+        assert shown(capsys, document, "--topic", "t08", "--output", path) == []
+    assert all("How many moons does Mars have" in path.read_text(encoding="utf-8") for path in rest)
+    titles, *rows = csv.read_text(encoding="utf-8").splitlines()
+    assert titles.split(",")[-2:] == ["rank_in_pool", "rank_in_language"]
+    assert len(rows) == 11 * 11
+    assert shown(capsys, document, "--topic", "t08", "--format", "csv") == [titles, *rows]
+
+
 def test_several_results_are_shown_one_after_the_other(capsys: Captured, document: Path, tmp_path: Path) -> None:
     other = measured_in(tmp_path, "--set", "dim=64", "--limit", "20")
     lines = shown(capsys, document, other, "--topic", "worst")
