@@ -13,9 +13,10 @@ from mlbench.embeddings.exact import grid_cosine
 from mlbench.open_model import open_retriever
 from mlbench.protocols import Encoder, Runtime
 from mlbench.ranking.index_arrays import index_collection
+from mlbench.reports.documents.result import pair_map
 from mlbench.reports.formatting import decimal
 from mlbench.reports.grid import Grid
-from mlbench.reports.result.page import heat_map_svg
+from mlbench.reports.heat_map import heat_map_svg
 
 INK, SOFT, PAPER = "#1b1b1f", "#6b6b76", "#ffffff"
 ACCENT, RULE = "#b3261e", "#d7d7de"
@@ -54,7 +55,7 @@ class Canvas:
 
 def heat_map(grid: Grid, title: str) -> str:
     """Draw the heat map of a report, with its title, on paper."""
-    drawn = heat_map_svg(grid)
+    drawn = heat_map_svg(pair_map(grid))
     width, height = (int(number) for number in re.findall(r'(?:width|height)="(\d+)"', drawn)[:2])
     canvas = Canvas(width + 40, height + 84, title)
     canvas.text((20, 32), title, size=15, font_weight="600")

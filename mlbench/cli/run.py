@@ -23,9 +23,8 @@ from mlbench.evaluation.options import Options
 from mlbench.io.document import to_json
 from mlbench.protocols import Progress, Resources, Runtime
 from mlbench.ranking.run_files import DEPTH, LONGEST, SaveRun
-from mlbench.reports.formatting import harmless
-from mlbench.reports.result.console import console_report
-from mlbench.reports.result.formats import console_reports
+from mlbench.reports.documents.result import results_report
+from mlbench.reports.writers.console import ConsoleReport
 from mlbench.results import Result, check_folder, write_result
 from mlbench.retrievers.pipelines.ann_index import with_indexes
 from mlbench.retrievers.pipelines.declaration import Index, parse_index
@@ -214,12 +213,12 @@ def command(screen: Screen, /, models: Sequence[str], tasks: Sequence[str], **ch
             paths.append(write_result(done.result, done.ranks_file, request.out))
             results.append(done.result)
             if not request.as_json:
-                console().print(console_report(harmless(done.result)))
+                console().print(ConsoleReport(results_report([done.result])))
             progress.note(f"saved {paths[-1]}")
             if request.save_run is not None:
                 progress.note(f"saved {len(done.result.settings)} runs and their judgments in {request.save_run}")
     if len(results) > 1 and not request.as_json:
-        console().print(console_reports([harmless(result) for result in results], full=False))
+        console().print(ConsoleReport(results_report(results)))
     if against is not None:
         return show(against.compare(paths, resamples=request.resamples, seed=request.seed), as_json=request.as_json)
     if request.as_json:

@@ -8,9 +8,10 @@ from mlbench.leaderboard.columns import BoardColumn, measures_of, title
 from mlbench.leaderboard.entries import Entry, ReportedTask
 from mlbench.leaderboard.overview import EntryCell, cell, facts
 from mlbench.leaderboard.standings import BoardEntry, Standing, Standings
-from mlbench.reports.captions import CaptionTable, caption_table, captions
+from mlbench.reports.captions import caption_map
 from mlbench.reports.formatting import cost, intervals, spoken, written
-from mlbench.reports.provenance import Facts, command, provenance
+from mlbench.reports.provenance import command, provenance
+from mlbench.reports.report import Facts, HeatMap
 from mlbench.results import Result
 
 _AGGREGATION = {"macro": "means over settings (macro)", "micro": "means over all queries (micro)"}
@@ -40,7 +41,7 @@ class EntryPart:
     means: Sequence[Means]
     intervals: str = ""
     scores: Sequence[tuple[str, str]] = ()
-    captions: CaptionTable | None = None
+    captions: HeatMap | None = None
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ def _measured(standing: Standing, standings: Standings, shown: BoardEntry) -> En
         measures=[title(measure) for measure in measures],
         means=list(_means(standing, measures)),
         intervals=", ".join(intervals(result.statistics)),
-        captions=caption_table(shown_captions) if (shown_captions := captions(result)) else None,
+        captions=caption_map(result),
     )
 
 

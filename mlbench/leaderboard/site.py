@@ -4,8 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from typing import TypeVar
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from pydantic import BaseModel
 
 from mlbench.collection.languages import IMAGE_KINDS, TEXT_KINDS
 from mlbench.errors import UserError
@@ -30,7 +32,8 @@ from mlbench.measures.bias import BIAS_SCORES
 from mlbench.measures.ranked import EXPLANATIONS
 from mlbench.protocols import Progress, Silence
 from mlbench.ranking.ranks import Ranks
-from mlbench.reports.formatting import SHORT, harmless, spoken
+from mlbench.reports.formatting import SHORT, spoken, visible
+from mlbench.reports.report import column_groups
 from mlbench.results import Result
 from mlbench.statistics.captions import EXPLANATIONS as CAPTIONS
 from mlbench.statistics.paired_tests import FLIPS
@@ -41,6 +44,7 @@ MARK = "assets/leaderboard.css"
 """The file by which a folder is known as a site, which may be replaced."""
 _ASSETS = (".css", ".js", ".svg")
 _SIZES = (10_000_000, 150_000_000, 600_000_000, 2_000_000_000)
+Shown = TypeVar("Shown", bound=BaseModel)
 Pairs = Mapping[str, Mapping[tuple[str, str], EntryPair]]
 """By task, and by the names of the first and the second entry."""
 
@@ -164,8 +168,24 @@ def compare_all(entries: Sequence[BoardEntry], *, flips: int = FLIPS, progress: 
 
 def shown(entry: Entry, pairs: Mapping[str, tuple[Result, Ranks]]) -> BoardEntry:
     """Return a checked entry as the site shows it; `pairs` are its results and ranks by task, none if reported."""
-    tasks = {task: CheckedResult(harmless(result), gather(result, ranks)) for task, (result, ranks) in pairs.items()}
-    return BoardEntry(harmless(entry), tasks)
+    tasks = {task: CheckedResult(_harmless(result), gather(result, ranks)) for task, (result, ranks) in pairs.items()}
+    return BoardEntry(_harmless(entry), tasks)
+
+
+def _harmless(document: Shown) -> Shown:
+    """Return a document with line breaks, control and direction characters in every text as visible escapes."""
+    return type(document).model_validate(_visible(document.model_dump()))
+
+
+def _visible(part: object) -> object:
+    match part:
+        case str():
+            return visible(part)
+        case dict():
+            return {_visible(key): _visible(value) for key, value in part.items()}
+        case list() | tuple():
+            return [_visible(value) for value in part]
+    return part
 
 
 def about(every: Sequence[Standings]) -> About:
@@ -209,6 +229,7 @@ class _Templates:
             trim_blocks=True,
             lstrip_blocks=True,
         )
+        self._environment.globals["groups"] = column_groups
 
     def __call__(self, name: str, *, root: str = "", page: str = "", **values: object) -> str:
         template = self._environment.get_template(f"{name}.html")

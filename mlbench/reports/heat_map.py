@@ -108,7 +108,8 @@ def _cell(shown: HeatMap, frame: _Frame, row: int, place: int, column: int) -> s
         f"<g><title>{_escaped(cell.exact)}</title>"
         f'<rect x="{x}" y="{y}" width="{frame.cell - 1}" height="{_HEIGHT - 1}" fill="{fill}"/>'
         f"{own if cell.style == 'strong' else ''}"
-        f'<text x="{middle}" y="{y + 20}" text-anchor="middle" fill="{ink}">{_escaped(cell.text + cell.mark)}</text></g>'
+        f'<text x="{middle}" y="{y + 20}" text-anchor="middle" fill="{ink}">{_escaped(cell.text + cell.mark)}</text>'
+        "</g>"
     )
 
 

@@ -3,8 +3,9 @@
 Every text is data: a writer escapes what its format gives a meaning to, and shows what could act unseen as an escape.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Literal
 
 from pydantic import BaseModel
@@ -18,8 +19,8 @@ Shown = Literal["always", "foldable", "folded", "in_full", "on_pages", "in_paper
 """Where a section stands.
 
 `always` is everywhere, and so is `foldable`, to unfold in Markdown; `folded` is to unfold in Markdown and on pages, and
-like `in_full` not on a screen that is not asked for everything; `on_pages` is on HTML pages and in SVG alone, `in_papers`
-in LaTeX alone.
+like `in_full` not on a screen that is not asked for everything; `on_pages` is on HTML pages and in SVG alone,
+`in_papers` in LaTeX alone.
 """
 
 
@@ -64,8 +65,8 @@ class Bullets:
 class KeyFigure:
     """A number that people look for first: its `name` as it is typed, its `title` in words.
 
-    Behind the value stand its `interval`, an `aside` such as another mean, and `references` such as a chance level; each
-    may be empty.
+    Behind the value stand its `interval`, an `aside` such as another mean, and `references` such as a chance level;
+    each may be empty.
     """
 
     name: str
@@ -158,8 +159,8 @@ class Table:
 class HeatCell:
     """A short text on the colour of its `value`, None for no colour; `exact` tells it in full, with what it is about.
 
-    `interval` stands below it where there is room. The best of a column are in the style `strong`, the worst `soft`, and
-    on the diagonal of a square map is what belongs to one language, also `strong`; screens use the `mark`.
+    `interval` stands below it where there is room. The best of a column are in the style `strong`, the worst `soft`,
+    and on the diagonal of a square map is what belongs to one language, also `strong`; screens use the `mark`.
     """
 
     text: str
@@ -174,8 +175,8 @@ class HeatCell:
 class HeatColumn:
     """A column of a heat map; those of one `group` have its name above them, those of one `unit` share a scale.
 
-    `short` is the title below that of the group. A column `of_means` has no colours; one that is `apart` has a gap before
-    it where the map is drawn.
+    `short` is the title below that of the group. A column `of_means` has no colours; one that is `apart` has a gap
+    before it where the map is drawn.
     """
 
     title: str
@@ -199,9 +200,9 @@ class HeatRow:
 class HeatMap:
     """Numbers by two kinds of labels, with colours from the scale of their unit; `axes` name rows and columns.
 
-    `words` say what the map shows for those who cannot see it, `notes` what its parts mean. Where a screen is too narrow,
-    there is the `coarser` map where that needs fewer blocks, and at last the table `instead`, or its reason alone. Pages
-    draw it, or where cells have intervals, set it as a table.
+    `words` say what the map shows for those who cannot see it, `notes` what its parts mean. Where a screen is too
+    narrow, there is the `coarser` map if that needs fewer blocks, and at last the table `instead`, or its reason alone.
+    Pages draw it, or set it `as_table`.
     """
 
     title: str
@@ -216,6 +217,12 @@ class HeatMap:
     instead: "Table | None" = None
     reason: str = ""
     as_table: bool = False
+
+
+def column_groups(columns: Sequence[Column] | Sequence[HeatColumn]) -> list[tuple[str, int]]:
+    """Return the names of groups of columns, and how many columns each has; nothing where none has a name."""
+    found = [(group, len(list(members))) for group, members in groupby(columns, key=lambda column: column.group)]
+    return found if any(group for group, _ in found) else []
 
 
 @dataclass(frozen=True)

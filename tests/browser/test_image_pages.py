@@ -11,7 +11,8 @@ from unit.leaderboard.image_sites import image_board
 from unit.leaderboard.sites import verified
 
 from mlbench.leaderboard.site import build_site, read_entries
-from mlbench.reports.result.formats import render
+from mlbench.reports.documents.result import results_report
+from mlbench.reports.formats import render
 from mlbench.results import read_result
 
 PAGES = (
@@ -32,7 +33,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     entries = [*read_entries(board), verified("texts", seed=1), verified("words", seed=2)]
     build_site(entries, folder / "site", flips=199)
     result = read_result(board.entry_folder("seer") / "pictures.json")
-    (folder / "site" / "report.html").write_bytes(render("html", [result]))
+    (folder / "site" / "report.html").write_bytes(render("html", results_report([result])))
     return folder / "site"
 
 

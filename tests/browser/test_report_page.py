@@ -7,7 +7,8 @@ import pytest
 from browser.conftest import DESKTOP, PHONE, OpenAddress, Opened
 from unit.reports.conftest import make_result, spoil
 
-from mlbench.reports.result.page import html_report
+from mlbench.reports.documents.result import results_report
+from mlbench.reports.writers.html import write_html
 
 Open = Callable[..., Opened]
 
@@ -17,7 +18,7 @@ def open_page(open_address: OpenAddress, tmp_path: Path) -> Open:
     def opened(*, scheme: str = "light", width: int = DESKTOP, several: bool = True) -> Opened:
         plain, hostile = make_result(), spoil(make_result(("de", "en", "th")))
         path = tmp_path / "report.html"
-        path.write_text(html_report([plain, hostile] if several else [plain]), encoding="utf-8")
+        path.write_text(write_html(results_report([plain, hostile] if several else [plain])), encoding="utf-8")
         return open_address(path.as_uri(), scheme=scheme, width=width)
 
     return opened

@@ -34,8 +34,9 @@ from mlbench.evaluation.options import Options
 from mlbench.evaluation.verify import read_pair, verify
 from mlbench.io.document import to_json
 from mlbench.ranking.run_files import SaveRun
+from mlbench.reports.documents.result import pools_report, results_report
 from mlbench.reports.documents.topic import TopicAnswer, topic_report
-from mlbench.reports.writers.console import write_text
+from mlbench.reports.formats import FORMATS, render
 from mlbench.results import read_result
 from mlbench.statistics.pool import answer_pool
 from mlbench.statistics.topic import WORST, find_topic, look_at
@@ -117,8 +118,8 @@ def use_result(folder: Path) -> None:
     result = read_result(path)
     to_json(result).encode()
     for name in FORMATS:
-        if name != "png":
-            render(name, [result, result])
+        if name not in ("png", "junit"):
+            render(name, results_report([result, result]))
     verify(path)
     use_pools(path)
 
@@ -139,11 +140,12 @@ def use_pools(path: Path) -> None:
     result, ranks = read_pair(path)
     if len(ranks.topic_ids):
         for name in (WORST, str(ranks.topic_ids[0])):
-            write_text(topic_report([TopicAnswer(result, look_at(result, ranks, find_topic(ranks, name)), True)]))
+            render(
+                "console", topic_report([TopicAnswer(result, look_at(result, ranks, find_topic(ranks, name)), True)])
+            )
     answer = answer_pool(result, ranks, result.task.languages[:2], measure="R@1")
-    for name, kind in FORMATS.items():
-        if kind.pools:
-            render_pools(name, [result], [answer])
+    for name in ("console", "markdown", "html", "csv", "latex", "json"):
+        render(name, pools_report([result], [answer]))
 
 
 def zipped_runs(content: bytes, draw: random.Random) -> bytes:

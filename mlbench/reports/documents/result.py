@@ -1,4 +1,4 @@
-"""Results as a report: means of each kind of settings, language bias, every pair of languages, and where they come from.
+"""Results as a report: means of each kind of settings, language bias, pairs of languages, and how they were made.
 
 Several results begin with a table across them. The answer of a pool is a report of its own.
 """
@@ -9,7 +9,7 @@ from operator import neg
 
 from mlbench.collection.languages import IMAGE, KINDS, Kind
 from mlbench.errors import UnknownName
-from mlbench.reports.captions import caption_map, captions, sizes
+from mlbench.reports.captions import caption_map, sizes
 from mlbench.reports.colours import ColourScale
 from mlbench.reports.formatting import (
     MEDIAN,
@@ -110,9 +110,9 @@ def _result(place: int, result: Result, asked: str | None, *, several: bool) -> 
     measure = shown_measure(result, asked)
     details: Shown = "folded" if several else "always"
     scores = other_scores(result)
-    images = captions(result, asked)
+    images = caption_map(result, asked)
     pairs = grid(result, measure)
-    by_pair = caption_map(images) if images else _pair_map(pairs) if pairs.crosses else means_table(pairs)
+    by_pair = images or (pair_map(pairs) if pairs.crosses else means_table(pairs))
     blocks: list[Block] = [
         Sentence(tuple(_details(result)), style="soft"),
         *_warnings(result),
@@ -291,7 +291,7 @@ def _bias_table(scores: Sequence[BiasResult]) -> Table:
     )
 
 
-def _pair_map(pairs: Grid) -> HeatMap:
+def pair_map(pairs: Grid) -> HeatMap:
     """Return the heat map of a measure by language of query and document."""
     name = heading(pairs.measure)
 
@@ -377,7 +377,7 @@ def across_table(results: Sequence[Result], *, measure: str | None = None, linke
     quantities = [each for each in _quantities(results, measure) if any(each.value(r) is not None for r in results)]
     columns = [each.cells(results) for each in quantities]
     return Table(
-        f"Results: {_MEANS}",
+        f"Results: {_MEANS}; bold: the best of a task",
         "retriever",
         (Column("task", align="left", folds=True), *(each.column for each in quantities)),
         tuple(

@@ -196,11 +196,15 @@ _LEAST_PASSAGE = 16
 
 @dataclass(frozen=True)
 class _LaidColumn:
-    """A column as lines of text; `width` is the least that it needs, `widest` what it would take."""
+    """A column as lines of text, which begin on the `left` or end on the right.
+
+    `width` is the least that it needs, `widest` what it would take.
+    """
 
     title: str
     column: Column
     cells: Sequence[Text]
+    left: bool
     width: int
     widest: int
 
@@ -214,17 +218,22 @@ class _FittedTable:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Yield the table, then what found no room."""
         room = options.max_width
-        layouts = _LAYOUTS[self.table.note_layout]
-        for place in layouts:
-            columns = self._columns(place)
-            if GAP * (len(columns) - 1) + sum(each.width for each in columns) <= room:
-                break
+        place, columns = self._layout(room)
         shown = _fit(columns, room)
         yield self._drawn([columns[place] for place in sorted(shown)], room)
         missing = ["intervals"] if place == "nowhere" and self._has_notes else []
         missing += [each.title for at, each in enumerate(columns) if at not in shown and not each.column.unnamed]
         if missing:
             yield Flow([Text(f"no room for {', '.join(missing)}: see a wider terminal or --json", "dim")])
+
+    def _layout(self, room: int) -> tuple[str, list[_LaidColumn]]:
+        """Return where notes stand: where all columns fit, else where the urgent ones do, else nowhere."""
+        layouts = [(place, self._columns(place)) for place in _LAYOUTS[self.table.note_layout]]
+        for place, columns in layouts:
+            if place != "nowhere" and _needed(columns) <= room:
+                return place, columns
+        urgent = [each for each in layouts if _needed([c for c in each[1] if c.column.urgency == 0]) <= room]
+        return next((each for each in reversed(urgent) if each[0] != "nowhere"), layouts[-1])
 
     @property
     def _has_notes(self) -> bool:
@@ -234,7 +243,11 @@ class _FittedTable:
         """Lay out the labels, then the columns that are not empty; columns of passages come last."""
         table = self.table
         first = Column(table.first, align="left", folds=True)
-        laid = [self._laid(first, [row.label for row in table.rows], "below" if self.table.note_layout == "below" else notes)]
+        laid = [
+            self._laid(
+                first, [row.label for row in table.rows], "below" if self.table.note_layout == "below" else notes
+            )
+        ]
         for place, column in enumerate(table.columns):
             cells = [row.cells[place] for row in table.rows]
             if any(cell.text for cell in cells):
@@ -245,34 +258,31 @@ class _FittedTable:
         title = visible(f"{column.group} {column.title}".strip())
         if column.passages:
             texts = [Text(passage(cell.text)) for cell in cells]
-            return _LaidColumn(title, column, texts, _LEAST_PASSAGE, max(_width(texts), _LEAST_PASSAGE))
-        texts = _aligned(column, cells, notes)
+            return _LaidColumn(title, column, texts, True, _LEAST_PASSAGE, max(_width(texts), _LEAST_PASSAGE))
+        left = column.align == "left"
+        texts = [_lines(cell, notes, 0) for cell in cells] if left else _aligned(cells, notes)
+        beside = notes == "beside" and any(cell.notes for cell in cells)
         # Titles of numbers are broken at every blank that makes the column narrower, those of words stay on one line.
         word = max(map(len, [title] if column.align == "left" else title.split()), default=0)
         widest = max(_width(texts), word)
         folded = min(widest, max(self.table.narrowest, word)) if column.folds else widest
-        return _LaidColumn(title, column, texts, folded, widest)
+        return _LaidColumn(title, column, texts, left or beside or max(len(c.mark) for c in cells) > 1, folded, widest)
 
     def _drawn(self, columns: Sequence[_LaidColumn], room: int) -> RichTable:
         widths = _widened(columns, room - GAP * (len(columns) - 1))
-        drawn = plain_table()
+        drawn = RichTable(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
         for each, width in zip(columns, widths, strict=True):
-            beside = each.column.align == "right" and any(" " in text.plain.strip() for text in each.cells)
+            title = Text("\n").join(map(Text, wrap(each.title, width, break_long_words=False)))
             drawn.add_column(
-                "\n".join(wrap(each.title, width, break_long_words=False)),
-                justify="left" if each.column.align == "left" or beside else "right",
+                title if each.left else _pushed_right(title, width),
                 vertical="top",
                 width=width,
                 no_wrap=not each.column.folds,
                 overflow="ellipsis" if each.column.passages else "fold",
             )
         for row in zip(*(each.cells for each in columns), strict=True):
-            drawn.add_row(
-                *(
-                    _cut(text, width) if c.column.passages else text
-                    for text, width, c in zip(row, widths, columns, strict=True)
-                )
-            )
+            placed = zip(columns, row, widths, strict=True)
+            drawn.add_row(*(_placed(each, text, width) for each, text, width in placed))
         return drawn
 
 
@@ -281,6 +291,10 @@ _LAYOUTS: Mapping[NoteLayout, tuple[str, ...]] = {
     "beside_or_below": ("beside", "below", "nowhere"),
     "below": ("below", "nowhere"),
 }
+
+
+def _needed(columns: Sequence[_LaidColumn]) -> int:
+    return GAP * (len(columns) - 1) + sum(each.width for each in columns)
 
 
 def _fit(columns: Sequence[_LaidColumn], room: int) -> set[int]:
@@ -307,11 +321,19 @@ def _widened(columns: Sequence[_LaidColumn], room: int) -> list[int]:
     return widths
 
 
-def _cut(text: Text, width: int) -> Text:
-    """Cut a passage to one line, and keep its direction to itself (Unicode Bidirectional Algorithm, isolates)."""
+def _placed(column: _LaidColumn, text: Text, width: int) -> Text:
+    """Return a cell in its place; a passage is cut to one line, with its direction kept to itself."""
+    if not column.column.passages:
+        return text if column.left else _pushed_right(text, width)
     cut = text.copy()
     cut.truncate(width, overflow="ellipsis")
     return Text(isolated(cut.plain))
+
+
+def _pushed_right(text: Text, width: int) -> Text:
+    """Return lines that end at the same place, blanks at their ends included, which rich would take away."""
+    lines = text.split("\n")
+    return Text("\n").join(Text(" " * (width - line.cell_len)).append_text(line) for line in lines)
 
 
 _ISOLATE, _END = "\u2068", "\u2069"
@@ -328,21 +350,19 @@ def isolated(text: str) -> str:
     return text
 
 
-def _aligned(column: Column, cells: Sequence[Cell], notes: str) -> list[Text]:
+def _aligned(cells: Sequence[Cell], notes: str) -> list[Text]:
     """Write cells so that numbers, marks and notes stand below each other."""
-    if column.align == "left":
-        return [_lines(cell, notes, 0) for cell in cells]
     cells = [replace(cell, mark=cell.mark or "*") if cell.style == "strong" else cell for cell in cells]
-    texts, marks = [visible(cell.text) for cell in cells], max(len(cell.mark) for cell in cells)
-    width = max(map(len, texts)) if notes == "beside" or marks else 0
-    beside = [" ".join(cell.notes) for cell in cells] if notes == "beside" else [""] * len(cells)
-    room = max(map(len, beside))
-    if notes != "beside" or not room:
+    marks = max(len(cell.mark) for cell in cells)
+    if notes != "beside" or not any(cell.notes for cell in cells):
         return [_lines(cell, notes, marks) for cell in cells]
+    texts = [visible(cell.text) for cell in cells]
+    beside = [visible(" ".join(cell.notes)) for cell in cells]
+    width, room = max(map(len, texts)), max(map(len, beside))
+    # Intervals begin below each other, other numbers end there.
+    beside = [note.ljust(room) if note.startswith("[") else note.rjust(room) for note in beside]
     return [
-        Text.assemble(
-            (f"{text.rjust(width)}{cell.mark.ljust(marks)}", _STYLES[cell.style]), (f" {note.ljust(room)}", "dim")
-        )
+        Text.assemble((f"{text.rjust(width)}{cell.mark.ljust(marks)}", _STYLES[cell.style]), (f" {note}", "dim"))
         for text, cell, note in zip(texts, cells, beside, strict=True)
     ]
 
@@ -354,11 +374,6 @@ def _lines(cell: Cell, notes: str, marks: int) -> Text:
         return text.append("".join(f" {visible(note)}" for note in cell.notes), "dim")
     blank = " " * marks
     return text.append("".join(f"\n{visible(note)}{blank}" for note in cell.notes), "dim") if notes == "below" else text
-
-
-def plain_table() -> RichTable:
-    """Return a table without lines, whose columns are `GAP` apart."""
-    return RichTable(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
 
 
 def _width(texts: Sequence[Text]) -> int:
@@ -425,7 +440,7 @@ def _label_width(shown: HeatMap) -> int:
 def _column_width(shown: HeatMap, place: int) -> int:
     """Return how wide a column is: as all others of its unit, unless titles are wider.
 
-    A column that stands alone in its group has room for the group's name. A mark takes one of the blanks between columns.
+    A column that stands alone in its group has room for the group's name. A mark takes a blank between columns.
     """
     column = shown.columns[place]
     alike = [at for at, other in enumerate(shown.columns) if other.unit == column.unit]

@@ -1,12 +1,10 @@
 """A report as one HTML page that needs nothing else: no script, no font, no request."""
 
-from itertools import groupby
-
 from mlbench.reports.chart import chart_svg
 from mlbench.reports.colours import css
 from mlbench.reports.formatting import passage, visible
 from mlbench.reports.heat_map import heat_map_svg
-from mlbench.reports.report import HeatColumn, HeatMap, Report
+from mlbench.reports.report import HeatColumn, HeatMap, Report, column_groups
 
 
 def write_html(report: Report) -> str:
@@ -34,7 +32,7 @@ def write_html(report: Report) -> str:
             chart_svg=lambda chart: Markup(chart_svg(chart)),
             passage=lambda text: Markup.escape(passage(text)),
             colours=_colours,
-            groups=_groups,
+            groups=column_groups,
         )
         + "\n"
     )
@@ -44,9 +42,3 @@ def _colours(shown: HeatMap, column: HeatColumn, value: float) -> str:
     """Return the style of a cell of a heat map that is set as a table."""
     scale = shown.scales[column.unit]
     return f"background:{css(scale.colour(value))};color:{css(scale.ink(value))}"
-
-
-def _groups(columns: tuple[HeatColumn, ...]) -> list[tuple[str, int]]:
-    """Return the groups of columns with the number of their columns; nothing where none has a name."""
-    found = [(group, len(list(members))) for group, members in groupby(columns, key=lambda column: column.group)]
-    return found if any(group for group, _ in found) else []

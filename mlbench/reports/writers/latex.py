@@ -33,7 +33,7 @@ _ESCAPES = str.maketrans(
 
 
 def write_latex(report: Report) -> str:
-    r"""Return the tables that are for papers, or all where none is, each a `tabular`; they need `\usepackage{booktabs}`.
+    r"""Return the tables for papers, or all where none is, each a `tabular`; they need `\usepackage{booktabs}`.
 
     Raises `UserError` for a report without tables.
     """

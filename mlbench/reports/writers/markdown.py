@@ -1,6 +1,7 @@
 """A report as Markdown of the GitHub kind: for a README, or a comment on a pull request."""
 
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -29,9 +30,12 @@ _NOTE = 500
 _MOST_NAMED = 5
 # Without a meaning anywhere in Markdown or on GitHub: no markup, entity, link or mention of a person.
 _PLAIN = re.compile(
-    r"(?:[^\W_]|[ ,;:()%'\"+·→−-]|(?<=[^\W_])_(?=[^\W_])|(?<=[^\W_])@(?=[^\W_])|\.(?=\d|\s|[)\]]|$)|(?<=\s)=(?=\s)"
+    r"(?:[^\W_]|[ ,;:()%'\"+·→−?!¿¡。，、？！-]|(?<=\d)/(?=\d)|(?<=[a-z])/(?=s\b)"
+    r"|(?<=[^\W_])_(?=[^\W_])|(?<=[^\W_])@(?=[^\W_])|\.(?=\d|\s|[)\]]|$)|(?<=\s)=(?=\s)"
     r"|\[[-+.,\d ]*\](?![(\[:]))*"
 )
+# What begins a list or a rule where it begins a line.
+_BLOCK = re.compile(r"\s*(?:[-+]\s|\d+[.)]\s|[-=]{2,}\s*$)")
 # Harmless behind a backslash or as an entity: marks of significance, and comparisons.
 _ESCAPES = str.maketrans({"*": r"\*", "~": r"\~", "<": "&lt;", ">": "&gt;"})
 _BOLD: frozenset[Style] = frozenset({"strong", "bad"})
@@ -59,8 +63,10 @@ def write_markdown(report: Report) -> str:
 def markdown_text(text: str) -> str:
     """Return `text` so that Markdown gives it no meaning: as it is, with escapes, or as a code span."""
     text = visible(text)
-    escaped = text.translate(_ESCAPES)
-    return escaped if _PLAIN.fullmatch(re.sub(r"[*~<>]", " ", text)) else markdown_code(text)
+    # Marks of vowels and the like belong to the letters before them.
+    letters = "".join(c for c in re.sub(r"[*~<>]", " ", text) if not unicodedata.category(c).startswith("M"))
+    plain = _PLAIN.fullmatch(letters) and not _BLOCK.match(text)
+    return text.translate(_ESCAPES) if plain else markdown_code(text)
 
 
 def markdown_code(text: str) -> str:
@@ -247,9 +253,7 @@ def _heat_map(shown: HeatMap) -> _Part:
     titles = [markdown_text(f"{each.title} {each.group}".strip()) for each in shown.columns]
     head = f"**{markdown_text(shown.title)}**\n\n{_row(['', *titles])}\n{_row([':--', *['--:'] * len(titles)])}"
     rows = [_row([markdown_text(row.label), *map(_heat_cell, row.cells)]) for row in shown.rows]
-    styles = {cell.style for row in shown.rows for cell in row.cells}
-    notes = [*(["bold: the best, italics: the worst of a column"] if "soft" in styles else []), *shown.notes]
-    return _Part(0, "", head, tuple(rows), f"\n\n{markdown_text('; '.join(notes))}" if notes else "")
+    return _Part(0, "", head, tuple(rows), f"\n\n{markdown_text('; '.join(shown.notes))}" if shown.notes else "")
 
 
 def _heat_cell(cell: HeatCell) -> str:

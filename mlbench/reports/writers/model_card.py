@@ -20,7 +20,7 @@ _IMAGES: Scalars = {"type": "image-text-retrieval", "name": "Image-Text Retrieva
 
 
 def write_model_card(report: Report) -> str:
-    """Return the `model-index` of the results of a report in YAML, to be pasted between the `---` lines of a model's README.md.
+    """Return the `model-index` of results in YAML, to be pasted between the `---` lines of a model's README.md.
 
     The fields are those of the hub (huggingface/hub-docs, modelcard.md): for each result an entry for each kind of
     settings, with the macro mean of every measure, and one for the bias scores; `revision` is the fingerprint of the

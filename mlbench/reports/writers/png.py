@@ -61,7 +61,7 @@ def write_png(report: Report) -> bytes:
 
 def _heat_maps(blocks: Sequence[Block]) -> Iterator[HeatMap]:
     for block in blocks:
-        if isinstance(block, HeatMap):
+        if isinstance(block, HeatMap) and block.scales:
             yield block
         if isinstance(block, Section):
             yield from _heat_maps(block.blocks)

@@ -80,7 +80,7 @@ def _groups(blocks: Sequence[Block], title: str) -> Iterator[tuple[str, list[_Pa
 
 
 def _panels(block: Block) -> Iterator[_Panel]:
-    if isinstance(block, HeatMap):
+    if isinstance(block, HeatMap) and block.scales:
         yield _Panel.of(heat_map_svg(block))
     if isinstance(block, Charts):
         yield from (_Panel.of(chart_svg(chart)) for chart in block.charts)

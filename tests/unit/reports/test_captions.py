@@ -13,15 +13,16 @@ from unit.seeing import LANGUAGES, ToyLister, described, measured, write_task
 
 from mlbench.errors import UnknownName, UserError
 from mlbench.evaluation.verify import read_pair
-from mlbench.reports.captions import BEST, WORST, captions
-from mlbench.reports.result.console import console_report
-from mlbench.reports.result.formats import FORMATS, as_text, console_pools, render, render_pools
-from mlbench.reports.result.tables import compare
+from mlbench.reports.captions import BEST, WORST, caption_map
+from mlbench.reports.documents.result import across_table, pools_report, results_report
+from mlbench.reports.formats import FORMATS, render
+from mlbench.reports.report import HeatCell, HeatMap
+from mlbench.reports.writers.console import ConsoleReport
 from mlbench.results import Result
 from mlbench.statistics.pool import answer_pool
 
 GOLDEN = Path(__file__).parents[2] / "golden"
-TEXTS = [name for name in FORMATS if name != "png"]
+TEXTS = [name for name in FORMATS if name not in ("png", "json", "junit", "svg")]
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +41,10 @@ def pictures(path: Path) -> Result:
     return described(path)
 
 
+def screen(result: Result) -> ConsoleReport:
+    return ConsoleReport(results_report([result]))
+
+
 def show(report: object, width: int = 80) -> list[str]:
     console = Console(file=io.StringIO(), width=width, color_system=None, markup=False, highlight=False)
     with console.capture() as captured:
@@ -51,84 +56,90 @@ def show(report: object, width: int = 80) -> list[str]:
 def test_is_as_it_was_agreed_on(pictures: Result, name: str, tmp_path: Path) -> None:
     # To agree on another: read what this leaves in `tmp_path`, and copy it.
     file = f"image_report{FORMATS[name].suffix}"
-    (tmp_path / file).write_bytes(render(name, [pictures]))
+    (tmp_path / file).write_bytes(render(name, results_report([pictures])))
     assert (tmp_path / file).read_text(encoding="utf-8") == (GOLDEN / file).read_text(encoding="utf-8")
+
+
+def column(shown: HeatMap, name: str) -> dict[str, HeatCell]:
+    names = [f"{each.title} {each.group}".rstrip() for each in shown.columns]
+    return {row.label: row.cells[names.index(name)] for row in shown.rows}
 
 
 class TestTable:
     def test_has_the_numbers_of_the_settings_and_scores(self, pictures: Result) -> None:
-        shown = captions(pictures)
+        shown = caption_map(pictures)
         assert shown is not None
         assert pictures.image_text is not None
-        columns = {column.name: column for column in shown.columns}
         for setting in pictures.settings:
             if setting.kind == "image_to_pool":
                 continue
             language = ({setting.query_language, *setting.document_languages} - {"image"}).pop()
             for cutoff in (1, 5, 10):
-                column = columns[f"Success@{cutoff} {setting.kind.replace('_', ' ')}"]
-                assert column.value(language) == setting.measures[f"Success@{cutoff}"]
-                assert column.value("mean") == pytest.approx(fmean(column.values.values()), abs=1e-5)
+                cells = column(shown, f"Success@{cutoff} {setting.kind.replace('_', ' ')}")
+                assert cells[language].value == setting.measures[f"Success@{cutoff}"]
+                values = [cells[each].value or 0.0 for each in LANGUAGES]
+                assert cells["mean"].value == pytest.approx(fmean(values), abs=1e-5)
         for each in pictures.image_text.languages:
-            assert columns["r_mean"].values[each.language or ""] == each.r_mean
-            assert columns["CLIPScore"].bounds[each.language or ""] == each.intervals["clip_score"]
-        assert columns["RefCLIPScore"].value("mean") == pictures.image_text.mean.ref_clip_score
-        hits = [columns[name].values["th"] for name in columns if name.startswith("Success")]
-        assert columns["r_mean"].values["th"] == pytest.approx(fmean(hits), abs=1e-5)
+            bounds = each.intervals["clip_score"]
+            assert bounds is not None
+            assert column(shown, "r_mean")[each.language or ""].value == each.r_mean
+            assert column(shown, "CLIPScore")[each.language or ""].interval == f"[{bounds.low:.3f}, {bounds.high:.3f}]"
+        assert column(shown, "RefCLIPScore")["mean"].value == pictures.image_text.mean.ref_clip_score
 
     def test_tells_best_and_worst(self, pictures: Result) -> None:
-        shown = captions(pictures)
+        shown = caption_map(pictures)
         assert shown is not None
-        first = shown.columns[0]
-        values = sorted(LANGUAGES, key=lambda language: first.values[language])
-        assert [language for language in LANGUAGES if first.is_worst(language)] == values[:1]
-        assert first.is_best(values[-1])
+        first = {row.label: row.cells[0] for row in shown.rows}
+        values = sorted(LANGUAGES, key=lambda language: first[language].value or 0.0)
+        assert [language for language in LANGUAGES if first[language].mark == WORST] == values[:1]
+        assert first[values[-1]].mark == BEST
         # Where all look alike, none is an end.
-        level = next(column for column in shown.columns if len(set(column.values.values())) == 1)
-        assert not any(level.is_best(language) or level.is_worst(language) for language in LANGUAGES)
+        level = [row.cells[1] for row in shown.rows]
+        assert len({cell.value for cell in level}) == 1
+        assert {(cell.mark, cell.style) for cell in level} == {("", "plain")}
 
     def test_shows_another_measure(self, pictures: Result) -> None:
-        shown = captions(pictures, "AP")
+        shown = caption_map(pictures, "AP")
         assert shown is not None
-        assert [column.title for column in shown.columns] == ["mAP", "mAP", "r_mean", "CLIPScore", "RefCLIPScore"]
+        assert [each.title for each in shown.columns] == ["mAP", "mAP", "r_mean", "CLIPScore", "RefCLIPScore"]
         with pytest.raises(UnknownName, match="unknown measure of this result 'P@7'"):
-            captions(pictures, "P@7")
+            caption_map(pictures, "P@7")
 
     def test_has_no_cosines_of_a_ranker(self, folder: Path) -> None:
-        shown = captions(described(measured(folder, ToyLister(), out=folder / "lists")))
+        shown = caption_map(described(measured(folder, ToyLister(), out=folder / "lists")))
         assert shown is not None
-        assert [column.title for column in shown.columns][6:] == ["r_mean"]
+        assert [each.title for each in shown.columns][6:] == ["r_mean"]
 
     def test_is_none_for_texts(self, small: Result) -> None:
-        assert captions(small) is None
+        assert caption_map(small) is None
 
 
 class TestConsole:
     @pytest.mark.parametrize("width", [30, 40, 60, 80, 140])
     def test_keeps_within_the_width(self, pictures: Result, width: int) -> None:
-        assert max(map(len, show(console_report(pictures), width))) <= width
+        assert max(map(len, show(screen(pictures), width))) <= width
 
     @pytest.mark.parametrize("width", [30, 60, 80])
     def test_every_column_stands_in_some_block(self, pictures: Result, width: int) -> None:
-        lines = show(console_report(pictures), width)
+        lines = show(screen(pictures), width)
         start = next(place for place, line in enumerate(lines) if line.startswith("hit rates by language"))
         words = " ".join(lines[start:]).split()
         for title, times in (("@1", 2), ("@5", 2), ("@10", 2), ("r_mean", 1), ("CLIPScore", 1), ("RefCLIPScore", 1)):
             assert words.count(title) == times
 
     def test_marks_the_ends_without_colour(self, pictures: Result) -> None:
-        text = "\n".join(show(console_report(pictures), 100))
+        text = "\n".join(show(screen(pictures), 100))
         (thai,) = [line for line in text.splitlines() if line.startswith("th   ")]
         assert thai.split()[1].endswith(WORST)
-        assert f"{BEST} best, {WORST} worst language of a column" in text
+        assert f"{BEST} or bold: the best language of a column, {WORST} or italics: the worst" in text
 
     def test_has_the_colours_of_a_scale(self, pictures: Result) -> None:
         file = io.StringIO()
-        Console(file=file, width=100, force_terminal=True, color_system="truecolor").print(console_report(pictures))
+        Console(file=file, width=100, force_terminal=True, color_system="truecolor").print(screen(pictures))
         assert "\x1b[38;2;" in file.getvalue()
 
     def test_has_the_bias_line_of_images(self, pictures: Result) -> None:
-        line = " ".join(show(console_report(pictures), 200))
+        line = " ".join(show(screen(pictures), 200))
         begin = line.index("bias mAP")
         parts = [part.split()[0] for part in line[begin + 5 :].split(" | ")[:4]]
         assert parts == ["mAP", "rank_distance", "language_prior", "rank_spread"]
@@ -137,33 +148,35 @@ class TestConsole:
 
 class TestOthers:
     def test_csv_has_every_score_once(self, pictures: Result) -> None:
-        rows = list(csv.DictReader(io.StringIO(render("csv", [pictures]).decode())))
+        rows = list(csv.DictReader(io.StringIO(render("csv", results_report([pictures])).decode())))
         found = {(row["query_language"], row["measure"]): row["value"] for row in rows if row["kind"] == "image_text"}
         assert len(found) == sum(row["kind"] == "image_text" for row in rows) == 4 * 3
         assert pictures.image_text is not None
         assert float(found["", "r_mean"]) == pictures.image_text.mean.r_mean
-        only = list(csv.DictReader(io.StringIO(render("csv", [pictures], measure="AP").decode())))
+        only = list(csv.DictReader(io.StringIO(render("csv", results_report([pictures], measure="AP")).decode())))
         assert {row["kind"] for row in only} == {"text_to_image", "image_to_text", "image_to_pool"}
 
     def test_png_is_a_picture_of_both_directions(self, pictures: Result) -> None:
         # Width and height stand at the beginning of a PNG.
-        wide, narrow = (render("png", [pictures], measure=measure)[16:20] for measure in (None, "AP"))
+        wide, narrow = (render("png", results_report([pictures], measure=measure))[16:20] for measure in (None, "AP"))
         assert wide > narrow
 
     def test_no_clip_score_is_the_best(self, pictures: Result) -> None:
         assert pictures.image_text is not None
         better = pictures.image_text.mean.model_copy(update={"clip_score": 2.5, "r_mean": 1.0})
         other = pictures.model_copy(update={"image_text": pictures.image_text.model_copy(update={"mean": better})})
-        marks = {column.group: [cell.best for cell in column.cells] for column in compare([pictures, other]).columns}
-        assert marks["r_mean"] == [False, True]
-        assert marks["CLIPScore"] == [False, False]
+        table = across_table([pictures, other])
+        groups = [column.group for column in table.columns]
+        styles = {name: [row.cells[groups.index(name)].style for row in table.rows] for name in groups}
+        assert styles["r_mean"] == ["plain", "strong"]
+        assert styles["CLIPScore"] == ["plain", "plain"]
 
     @pytest.mark.parametrize("name", TEXTS)
     def test_names_stay_text(self, pictures: Result, name: str) -> None:
         document = pictures.model_dump(mode="json")
         document["retriever"]["spec"] = document["task"]["name"] = HOSTILE + UNSEEN
         document = json.loads(json.dumps(document).replace('"th"', json.dumps("<b>x\x1b")))
-        text = render(name, [Result.model_validate(document)]).decode()
+        text = render(name, results_report([Result.model_validate(document)])).decode()
         assert "\x1b" not in text
         assert "<script>" not in text or name != "html"
         assert "<b>x" not in text or name != "html"
@@ -172,7 +185,7 @@ class TestOthers:
         task = pictures.task.model_copy(update={"partial": True, "unreadable_images": 3})
         partial = pictures.model_copy(update={"task": task})
         for name in ("console", "markdown", "html", "latex"):
-            assert "without 3 unreadable images" in " ".join(render(name, [partial]).decode().split())
+            assert "without 3 unreadable images" in " ".join(render(name, results_report([partial])).decode().split())
 
 
 class TestPool:
@@ -180,9 +193,10 @@ class TestPool:
         answer = answer_pool(*read_pair(path), ["en", "de"])
         assert [(each.query_language, each.document_languages) for each in answer.settings] == [("image", ("de", "en"))]
         assert answer.n_documents == 36
-        text = as_text(console_pools([described(path)], [answer]))
+        report = pools_report([described(path)], [answer])
+        text = render("console", report).decode()
         assert [line.split()[:2] for line in text.splitlines() if line.startswith("image")] == [["image", "12"]]
-        assert "| asked by |" in render_pools("markdown", [described(path)], [answer]).decode()
+        assert "| asked by |" in render("markdown", report).decode()
 
     def test_of_one_language_is_the_setting(self, path: Path) -> None:
         result, ranks = read_pair(path)

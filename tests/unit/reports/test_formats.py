@@ -7,67 +7,47 @@ from pathlib import Path
 import pytest
 
 from mlbench.errors import UnknownName, UserError
-from mlbench.reports.formatting import harmless
-from mlbench.reports.result.formats import (
-    FORMATS,
-    as_text,
-    console_reports,
-    format_of,
-    render,
-    render_pools,
-    save,
-)
+from mlbench.reports.documents.result import results_report
+from mlbench.reports.formats import FORMATS, check_files, format_of, render, save, write_files
+from mlbench.reports.report import Report
 from mlbench.results import Result
 
 GOLDEN = Path(__file__).parents[2] / "golden"
-TEXTS = [name for name in FORMATS if name != "png"]
+# JUnit is of comparisons, and JSON is the document itself, whatever is in it.
+TEXTS = [name for name in FORMATS if name not in ("png", "json", "junit")]
 ResultOf = Callable[..., Result]
 
 
-@pytest.mark.parametrize("name", [name for name in TEXTS if name != "console"])
+@pytest.mark.parametrize("name", [name for name in TEXTS if name not in ("console", "svg")])
 def test_is_as_it_was_agreed_on(small: Result, name: str, tmp_path: Path) -> None:
     # To agree on another: read what this leaves in `tmp_path`, and copy it.
     file = f"report{FORMATS[name].suffix}"
-    (tmp_path / file).write_bytes(render(name, [small]))
+    (tmp_path / file).write_bytes(render(name, results_report([small])))
     assert (tmp_path / file).read_text(encoding="utf-8") == (GOLDEN / file).read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", TEXTS)
 @pytest.mark.parametrize("number", [1, 2])
 def test_nothing_in_a_name_acts_unseen(hostile: Result, name: str, number: int) -> None:
-    text = render(name, [hostile] * number).decode()
+    text = render(name, results_report([hostile] * number)).decode()
     assert {c for c in text if unicodedata.category(c) in ("Cc", "Cf", "Zl", "Zp", "Cs")} <= {"\n"}
     assert "\nnext" not in text
 
 
-def test_harmless_changes_nothing_else(result: Result, hostile: Result) -> None:
-    assert harmless(result) == result
-    cleaned = harmless(hostile)
-    assert cleaned.settings[0].measures == hostile.settings[0].measures
-    assert cleaned.retriever.spec.endswith(r"\x1b[31mred\u202egnp\nnext\x00\u2028line\u200b")
-
-
-@pytest.mark.parametrize("name", [name for name in FORMATS if name != "model-card"])
-def test_refuses_a_measure_that_is_not_there(small: Result, name: str) -> None:
+def test_refuses_a_measure_that_is_not_there(small: Result) -> None:
     with pytest.raises(UnknownName, match=r"unknown measure of (this result|these results) 'P@7'"):
-        render(name, [small], measure="P@7")
+        results_report([small], measure="P@7")
 
 
-def test_refuses_what_makes_no_sense(small: Result) -> None:
-    with pytest.raises(UserError, match="leave out --measure"):
-        render("model-card", [small], measure="AP")
-    with pytest.raises(UserError, match="a PNG figure shows one result"):
-        render("png", [small, small])
-    for name in ("html", "latex", "png", "model-card"):
-        with pytest.raises(UserError, match=f"the format {name} has no pools"):
-            render_pools(name, [], [])
+@pytest.mark.parametrize("name", ["latex", "svg", "png", "model-card", "junit"])
+def test_refuses_what_it_has_nothing_for(name: str) -> None:
+    with pytest.raises(UserError, match="choose another format"):
+        render(name, Report("nothing", (), ()))
 
 
-def test_several_are_a_table_and_each_in_full_where_asked(small: Result) -> None:
-    table = as_text(console_reports([small, small], full=False))
-    assert table.count("dense:intfloat/multilingual-e5-small") == 2
-    assert "by language of the documents" not in table
-    assert as_text(console_reports([small, small])).count("by language of the documents") == 2
+def test_several_are_a_table_and_each_in_full(small: Result) -> None:
+    text = render("console", results_report([small, small])).decode()
+    assert text.count("by language of the documents") == 2
 
 
 @pytest.mark.parametrize(
@@ -77,12 +57,34 @@ def test_several_are_a_table_and_each_in_full_where_asked(small: Result) -> None
         ("a.HTML", "html"),
         ("b/a.tex", "latex"),
         ("a.txt", "console"),
-        ("a.json", None),
+        ("a.json", "json"),
+        ("a.docx", None),
         ("a", None),
     ],
 )
 def test_format_follows_from_the_suffix(file: str, name: str | None) -> None:
     assert format_of(Path(file)) == name
+
+
+class TestFiles:
+    def test_are_written_each_in_its_format(self, small: Result, tmp_path: Path) -> None:
+        paths = [tmp_path / "a.md", tmp_path / "a.csv"]
+        check_files(paths, [])
+        write_files(results_report([small]), paths)
+        assert [path.read_text()[:4] for path in paths] == ["### ", "task"]
+
+    @pytest.mark.parametrize(
+        ("name", "message"),
+        [
+            ("a.docx", r"--write .*a\.docx: no format has this suffix: choose among \.txt, \.md, \.html"),
+            ("nowhere/a.md", "there is no folder"),
+            ("result.json", "that is one of the results: name another file"),
+        ],
+    )
+    def test_are_refused_before_the_work(self, tmp_path: Path, name: str, message: str) -> None:
+        (tmp_path / "link.json").symlink_to(tmp_path / "result.json")
+        with pytest.raises(UserError, match=message):
+            check_files([tmp_path / name], [tmp_path / "link.json"])
 
 
 class TestSave:

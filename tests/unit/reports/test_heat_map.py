@@ -1,145 +1,101 @@
-import io
 import re
 from collections.abc import Callable
-from dataclasses import replace
-from typing import Literal
+from xml.etree import ElementTree
 
 import pytest
-from rich.console import Console
 
+from mlbench.reports.colours import contrast
+from mlbench.reports.documents.result import pair_map
 from mlbench.reports.grid import Grid, grid
-from mlbench.reports.heat_map import HeatMap
-from mlbench.results import Result
+from mlbench.reports.heat_map import heat_map_svg
+from mlbench.results import Bounds, Result
 
+SVG = "{http://www.w3.org/2000/svg}"
 ResultOf = Callable[..., Result]
-System = Literal["standard", "256", "truecolor", "windows"]
 
 
-def show(heat_map: HeatMap, width: int = 80, system: System | None = None, *, no_color: bool = False) -> str:
-    console = Console(file=io.StringIO(), width=width, color_system=system, force_terminal=True, no_color=no_color)
-    with console.capture() as captured:
-        console.print(heat_map)
-    return captured.get()
+def svg_of(pairs: Grid) -> str:
+    return heat_map_svg(pair_map(pairs))
 
 
-SMALL = Grid(
-    measure="AP",
-    languages=("de", "en"),
-    cells={("de", "de"): 0.9, ("en", "en"): 1.0, ("de", "en"): 0.5},
-    pool={"de": 0.4, "en": 0.2},
-)
+def cells(svg: str) -> dict[str, ElementTree.Element]:
+    root = ElementTree.fromstring(svg)
+    return {str(group.findtext(f"{SVG}title")): group for group in root.iter(f"{SVG}g")}
 
 
-class TestGrid:
-    def test_means_leave_out_the_diagonal_and_what_is_null(self) -> None:
-        assert (SMALL.row_mean("de"), SMALL.row_mean("en")) == (0.5, None)
-        assert (SMALL.column_mean("de"), SMALL.column_mean("en")) == (None, 0.5)
-        assert SMALL.mean() == 0.5
-        assert SMALL.pool_mean() == pytest.approx(0.3)
-
-    def test_corner_is_the_cross_lingual_mean_of_the_summary(self, result: Result) -> None:
-        shown = grid(result, "AP")
-        for kind, mean in (("cross_lingual", shown.mean()), ("multilingual", shown.pool_mean())):
-            aggregate = result.aggregate(kind)  # type: ignore[arg-type]
-            assert aggregate is not None
-            assert mean == pytest.approx(aggregate.measures["AP"])
-
-    def test_has_every_setting_of_its_measure(self, result: Result) -> None:
-        shown = grid(result, "R@1")
-        assert (len(shown.cells), len(shown.pool)) == (121, 11)
-        setting = next(s for s in result.settings if (s.query_language, s.document_languages) == ("en", ("th",)))
-        assert shown.cells["en", "th"] == setting.measures["R@1"]
-
-    def test_leaves_null_settings_out(self, result: Result) -> None:
-        first, *others = result.settings
-        empty = first.model_copy(update={"measures": dict.fromkeys(first.measures)})
-        shown = grid(result.model_copy(update={"settings": (empty, *others)}), "AP")
-        assert ("ar", "ar") not in shown.cells
-        assert len(shown.cells) == 120
+def rgb(colour: str) -> tuple[int, int, int]:
+    red, green, blue = (int(colour[place : place + 2], 16) for place in (1, 3, 5))
+    return red, green, blue
 
 
-class TestWithoutColour:
-    def test_small(self) -> None:
-        assert [line.rstrip() for line in show(HeatMap(SMALL)).splitlines()] == [
-            "mAP: language of the query (rows) by language of the documents (columns)",
-            "      de   en  mean  pool",
-            "de   .90  .50   .50   .40",
-            "en     ·  1.0     ·   .20",
-            "mean   ·  .50   .50   .30",
-            "mean: cross-lingual settings only; pool: documents of all languages; ·: no value",
-        ]
-
-    @pytest.mark.parametrize(
-        ("system", "no_color"), [(None, False), ("standard", False), ("truecolor", True), ("256", True)]
-    )
-    def test_has_no_background(self, system: System | None, no_color: bool) -> None:
-        shown = show(HeatMap(SMALL), system=system, no_color=no_color)
-        assert re.search(r"\x1b\[[\d;]*4\d[;m]", shown) is None
-        assert " .50 " in shown
+def test_each_cell_has_its_value_and_the_exact_number(small: Result) -> None:
+    found = cells(svg_of(grid(small, "AP")))
+    assert len(found) == len(small.settings)
+    for setting in small.settings:
+        documents = "the pool" if setting.kind == "multilingual" else f"{setting.document_languages[0]} documents"
+        value, bounds = setting.measures["AP"], setting.intervals["AP"]
+        assert value is not None
+        assert bounds is not None
+        exact = [f"{number:.4f}".lstrip("0") for number in (value, bounds.low, bounds.high)]
+        cell = found[f"{setting.query_language} queries, {documents}: mAP {exact[0]} [{exact[1]}, {exact[2]}]"]
+        assert cell.findtext(f"{SVG}text") == f"{value:.2f}".lstrip("0")
 
 
-def test_eleven_languages_fit_in_eighty_columns_in_one_block(result: Result) -> None:
-    lines = [line.rstrip() for line in show(HeatMap(grid(result, "AP"))).splitlines()]
-    assert lines[1].split() == [*result.task.languages, "mean", "pool"]
-    assert len(lines) == 15
-    assert max(map(len, lines)) <= 80
+def test_cells_stand_in_rows_and_columns_and_within_the_picture(result: Result) -> None:
+    root = ElementTree.fromstring(svg_of(grid(result, "AP")))
+    boxes = [group.find(f"{SVG}rect") for group in root.iter(f"{SVG}g")]
+    places = {(int(box.get("x", "")), int(box.get("y", ""))) for box in boxes if box is not None}
+    assert len(places) == 11 * 12
+    assert len({x for x, _ in places}) == 12
+    assert len({y for _, y in places}) == 11
+    assert max(x for x, _ in places) < int(root.get("width", ""))
+    assert root.get("viewBox") == f"0 0 {root.get('width')} {root.get('height')}"
 
 
-# The values differ, since rich keeps the codes of a style for the first colour system that asks.
-@pytest.mark.parametrize(
-    ("system", "value", "coloured"),
-    [("truecolor", 1.0, r"48;2;253;231;37m  1\.0 "), ("256", 0.96, r"48;5;\d+m  \.96 ")],
-)
-def test_colour_is_in_the_background(system: System, value: float, coloured: str) -> None:
-    heat_map = HeatMap(replace(SMALL, cells={("de", "de"): 0.91, ("de", "en"): value}, pool={}))
-    shown = show(heat_map, system=system)
-    assert re.search(coloured.replace("  ", " +"), shown)
-    plain = re.sub(r"\x1b\[[\d;]*m", "", shown).splitlines()
-    assert plain[:5] == show(heat_map).splitlines()[:5]
-    assert re.match(r"\.90 +1\.0; mean", plain[5])
+def test_values_can_be_read_on_their_colours(result: Result) -> None:
+    for cell in cells(svg_of(grid(result, "AP"))).values():
+        box, text = cell.find(f"{SVG}rect"), cell.find(f"{SVG}text")
+        assert box is not None
+        assert text is not None
+        assert contrast(rgb(box.get("fill", "")), rgb(text.get("fill", ""))) >= 4.5
 
 
-def tags(number: int) -> list[str]:
-    return [f"{a}{b}" for a in "abcdefgh" for b in "klmnopqrst"][:number]
+def test_says_in_words_what_it_shows() -> None:
+    shown = Grid("R@1", ("ar", "en"), {("ar", "ar"): 0.5, ("ar", "en"): 0.25, ("en", "ar"): 0.75}, {"en": 0.125})
+    text = pair_map(shown).words
+    assert "lowest .125 for en queries in the pool, highest .750 for en queries in ar documents" in text
+    root = ElementTree.fromstring(svg_of(shown))
+    assert (root.get("role"), root.get("aria-label")) == ("img", text)
 
 
-@pytest.mark.parametrize(
-    ("number", "width", "blocks"), [(12, 80, 1), (13, 80, 2), (30, 80, 3), (30, 170, 1), (5, 25, 2)]
-)
-def test_more_languages_are_folded_into_blocks(result_of: ResultOf, number: int, width: int, blocks: int) -> None:
-    languages = tags(number)
-    lines = [line.rstrip() for line in show(HeatMap(grid(result_of(languages), "AP")), width).splitlines()]
-    assert max(map(len, lines)) <= width
-    headers = [line.split() for line in lines if line.startswith("     ")]
-    assert [name for header in headers for name in header] == [*languages, "mean", "pool"]
-    assert len(headers) == blocks
-    assert (f"folded into {blocks} blocks" in " ".join(lines)) == (blocks > 1)
-    # One row for each language in each block, and the mean below.
-    assert sum(line.split()[:1] == [languages[-1]] for line in lines if line) >= blocks
+def test_what_is_absent_has_no_colour() -> None:
+    shown = Grid("AP", ("ar", "en"), {("ar", "en"): 0.25}, {}, {("ar", "en"): Bounds(low=0.125, high=0.5)})
+    found = cells(svg_of(shown))
+    assert set(found) >= {"ar queries, en documents: mAP .2500 [.1250, .5000]", "en queries, ar documents: no value"}
+    box = found["en queries, ar documents: no value"].find(f"{SVG}rect")
+    assert box is not None
+    assert box.get("fill") == "none"
+    assert pair_map(Grid("AP", ("ar",), {}, {})).words == "Heat map of mAP without values"
 
 
-def test_long_tags_widen_their_columns(result_of: ResultOf) -> None:
-    lines = show(HeatMap(grid(result_of(["en", "zh-hant", "sr-latn-rs"]), "AP"))).splitlines()
-    assert len({len(line) for line in lines[1:6]}) == 1
-    assert lines[1].split() == ["en", "zh-hant", "sr-latn-rs", "mean", "pool"]
+@pytest.mark.parametrize("name", ["<script>", '"onload="x', "a&b", "'"])
+def test_names_are_escaped(name: str) -> None:
+    svg = svg_of(Grid("AP", (name, "en"), {(name, "en"): 0.5, ("en", name): 0.1}, {}))
+    root = ElementTree.fromstring(svg)
+    assert {element.tag for element in root.iter()} == {f"{SVG}{tag}" for tag in ("svg", "g", "title", "rect", "text")}
+    assert not [key for element in root.iter() for key in element.attrib if key.startswith("on")]
+    assert [text.text for text in root.iter(f"{SVG}text")].count(name) == 2
 
 
-class TestMeansTable:
-    def test_stands_in_where_even_blocks_are_too_many(self, result_of: ResultOf) -> None:
-        result = result_of(tags(50))
-        shown = show(HeatMap(grid(result, "AP")))
-        assert "the heat map needs a wider terminal" in shown
-        assert shown.splitlines()[1].split() == ["monolingual", "as", "query", "as", "document", "pool"]
-        assert len(shown.splitlines()) == 1 + 1 + 50 + 1 + 2
-        cross = result.aggregate("cross_lingual")
-        assert cross is not None
-        assert f"{cross.measures['AP']:.3f}".removeprefix("0") in shown.splitlines()[52].split()
+def test_needs_nothing_from_elsewhere(result_of: ResultOf) -> None:
+    svg = svg_of(grid(result_of(), "AP"))
+    assert not re.search(r"href|url\(|@import|<script|<style", svg)
 
-    def test_stands_in_where_nothing_is_cross_lingual(self, result_of: ResultOf) -> None:
-        result = result_of(["bn", "sw"], kinds=["monolingual"])
-        lines = show(HeatMap(grid(result, "AP"))).splitlines()
-        assert [line.split()[0] for line in lines[1:]] == ["monolingual", "bn", "sw", "mean"]
-        assert "wider" not in " ".join(lines)
 
-    def test_stands_in_where_not_even_one_column_fits(self) -> None:
-        assert show(HeatMap(SMALL), 8).startswith("mAP by")
+def test_a_long_name_is_cut_in_the_labels_alone() -> None:
+    name = "a-language-with-a-long-name"
+    svg = svg_of(Grid("AP", (name, "en"), {(name, "en"): 0.5}, {}))
+    root = ElementTree.fromstring(svg)
+    assert [text.text for text in root.iter(f"{SVG}text")].count("a-language-wi…") == 2
+    assert f"{name} queries, en documents: mAP .5000" in cells(svg)
+    assert int(root.get("width", "")) < 500

@@ -1,8 +1,9 @@
 import pytest
 
 from mlbench.provenance import Contamination, Provenance
+from mlbench.reports.documents.result import results_report
 from mlbench.reports.provenance import provenance, trained
-from mlbench.reports.result.page import html_report
+from mlbench.reports.writers.html import write_html
 from mlbench.results import Result
 
 
@@ -43,7 +44,7 @@ def test_training_is_shown_where_it_is_known(small: Result, trained_result: Resu
 
 
 def test_the_page_has_it(small: Result, trained_result: Result) -> None:
-    page = html_report([trained_result])
-    assert "<h3>Training</h3>" in page
+    page = write_html(results_report([trained_result]))
+    assert "<h4>Training</h4>" in page
     assert trained(of(trained_result)) in page
-    assert "Training</h3>" not in html_report([small])
+    assert "Training</h4>" not in write_html(results_report([small]))

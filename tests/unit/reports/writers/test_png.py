@@ -3,8 +3,13 @@ import sys
 import pytest
 
 from mlbench.errors import MissingExtra
-from mlbench.reports.result.png import png_report
+from mlbench.reports.documents.result import results_report
+from mlbench.reports.writers.png import write_png
 from mlbench.results import Result
+
+
+def png_report(result: Result, *, measure: str | None = None) -> bytes:
+    return write_png(results_report([result], measure=measure))
 
 
 def chunks(png: bytes) -> list[bytes]:

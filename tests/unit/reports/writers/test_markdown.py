@@ -1,5 +1,5 @@
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from html import unescape
 
 import pytest
@@ -7,13 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from mlbench.reports.formatting import harmless, markdown_code, markdown_text
-from mlbench.reports.result.markdown import markdown_report
+from mlbench.reports.documents.result import results_report
+from mlbench.reports.formatting import visible
+from mlbench.reports.writers.markdown import markdown_code, markdown_text, write_markdown
 from mlbench.results import Result
 
 ResultOf = Callable[..., Result]
 READER = MarkdownIt("commonmark").enable("table")
 PRINTABLE = st.text(st.characters(exclude_categories=("Cc", "Cf", "Cs", "Zl", "Zp", "Zs"), include_characters=" "))
+
+
+def markdown_report(results: Sequence[Result]) -> str:
+    return write_markdown(results_report(results))
 
 
 def seen(html: str) -> str:
@@ -24,7 +29,7 @@ def seen(html: str) -> str:
 def test_a_code_span_shows_what_is_in_it(text: str) -> None:
     html = READER.renderInline(markdown_code(text))
     assert html.startswith("<code>")
-    assert seen(html) == text
+    assert seen(html) == visible(text)
 
 
 @given(PRINTABLE.filter(lambda text: text.strip() == text and "  " not in text))
@@ -33,18 +38,61 @@ def test_a_code_span_shows_what_is_in_it(text: str) -> None:
 )
 def test_a_name_is_shown_as_it_is(known: str | None, text: str) -> None:
     wanted = text if known is None else known
-    assert seen(READER.renderInline(markdown_text(wanted))) == wanted
+    assert seen(READER.renderInline(markdown_text(wanted))) == visible(wanted)
 
 
 @pytest.mark.parametrize(
-    "text", ["@someone", "www.example.org", "http://a", "a@b.cd", "#12", "=@me", "<b>", "&lt;", "x*y*"]
+    "text",
+    [
+        "@someone",
+        "www.example.org",
+        "http://a",
+        "a@b.cd",
+        "#12",
+        "=@me",
+        "- a",
+        "+ a",
+        "1. a",
+        "---",
+        "user/repo@1234567",
+        "![a](b)",
+        "&lt;",
+        "<b onclick=x>",
+        "x_y_",
+    ],
 )
 def test_what_would_act_is_code(text: str) -> None:
     assert markdown_text(text).startswith("`")
 
 
 @pytest.mark.parametrize(
-    "text", ["AP", "nDCG@10", "complete@m", "rank_distance", "pt-br", "1.1% of them: a, b", "2.0", "(p = 0.02)"]
+    ("text", "written"),
+    [
+        ("< .0001", "&lt; .0001"),
+        ("-.030*", r"-.030\*"),
+        (".412 ~", r".412 \~"),
+        ("<b>", "&lt;b&gt;"),
+        ("*a*", r"\*a\*"),
+    ],
+)
+def test_marks_and_comparisons_are_escaped(text: str, written: str) -> None:
+    assert markdown_text(text) == written
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[.401, .423]",
+        "de → en",
+        "AP",
+        "nDCG@10",
+        "complete@m",
+        "rank_distance",
+        "pt-br",
+        "1.1% of them: a, b",
+        "2.0",
+        "(p = 0.02)",
+    ],
 )
 def test_what_is_plain_stays_plain(text: str) -> None:
     assert markdown_text(text) == text
@@ -81,8 +129,7 @@ def test_several_begin_with_a_table_across_them_and_fold_the_rest(small: Result)
 
 
 def test_hostile_names_stay_names(hostile: Result) -> None:
-    cleaned = harmless(hostile)
-    text, name = markdown_report([cleaned, cleaned]), cleaned.retriever.spec
+    text, name = markdown_report([hostile, hostile]), visible(hostile.retriever.spec)
     html = READER.render(text)
     tags = {tag.lower() for tag in re.findall(r"<\s*/?\s*(\w+)", html)}
     assert tags <= {"table", "thead", "tbody", "tr", "th", "td", "h3", "p", "code", "strong", "blockquote"} | {
@@ -92,7 +139,9 @@ def test_hostile_names_stay_names(hostile: Result) -> None:
     assert any(cell == name for row in rows(text) for cell in row)
     across = rows(text)[:3]
     assert {len(row) for row in across} == {len(across[0])}
-    assert [row[:2] for row in across[1:]] == [[name, f"{name} ({', '.join(cleaned.task.languages)} only)"]] * 2
+    assert [row[:2] for row in across[1:]] == [
+        [name, f"{name} ({', '.join(map(visible, hostile.task.languages))} only)"]
+    ] * 2
 
 
 def test_warning_partial_and_no_bias_are_said(result_of: ResultOf, small: Result) -> None:
@@ -100,7 +149,7 @@ def test_warning_partial_and_no_bias_are_said(result_of: ResultOf, small: Result
     warned = small.model_copy(update={"bias": small.bias.model_copy(update={"warning": "1.1% tie"})})
     assert "\n> Warning: 1.1% tie\n" in markdown_report([warned])
     partial = small.model_copy(update={"task": small.task.model_copy(update={"partial": True})})
-    assert "Partial: only de, en, th." in markdown_report([partial])
+    assert "> Partial: de, en, th; its means are not those of the whole task" in markdown_report([partial])
     alone = result_of(["bn", "sw"], kinds=["monolingual"])
     assert "no bias scores: no pool of several languages was measured" in markdown_report([alone])
-    assert ["", "monolingual"] in rows(markdown_report([alone]))
+    assert ["language", "monolingual"] in rows(markdown_report([alone]))

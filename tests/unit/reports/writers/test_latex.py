@@ -1,11 +1,18 @@
 import re
+from collections.abc import Sequence
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlbench.reports.formatting import harmless
-from mlbench.reports.result.latex import escape, latex_report
+from mlbench.reports.documents.result import results_report
+from mlbench.reports.formatting import visible
+from mlbench.reports.writers.latex import escape, write_latex
 from mlbench.results import Result
+
+
+def latex_report(results: Sequence[Result]) -> str:
+    return write_latex(results_report(results))
+
 
 # What each command of ours prints, after the LaTeX kernel's documentation.
 PRINTS = {
@@ -43,11 +50,11 @@ def body(text: str) -> list[list[str]]:
 
 
 def test_rows_have_as_many_cells_as_the_table_has_columns(small: Result, hostile: Result) -> None:
-    text = latex_report([small, harmless(hostile)])
+    text = latex_report([small, hostile])
     (columns,) = re.findall(r"\\begin\{tabular\}\{(l+r+)\}", text)
     rows = [re.split(r"(?<!\\) & ", " & ".join(row)) for row in body(text)]
     assert {len(row) for row in rows} == {len(columns)}
-    assert printed(rows[1][0]) == harmless(hostile).retriever.spec
+    assert printed(rows[1][0]) == visible(hostile.retriever.spec)
     heads = text.split("\\toprule\n")[1].split("\\midrule")[0].splitlines()
     spans = [sum(int(n) for n in re.findall(r"multicolumn\{(\d+)\}", heads[0])) + 2, len(heads[2].split(" & "))]
     assert spans == [len(columns)] * 2
