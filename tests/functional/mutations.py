@@ -26,7 +26,6 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from mlbench.reports.result.formats import FORMATS, render, render_pools
 
 from mlbench.errors import UserError
 from mlbench.evaluation.evaluate import evaluate
@@ -140,9 +139,8 @@ def use_pools(path: Path) -> None:
     result, ranks = read_pair(path)
     if len(ranks.topic_ids):
         for name in (WORST, str(ranks.topic_ids[0])):
-            render(
-                "console", topic_report([TopicAnswer(result, look_at(result, ranks, find_topic(ranks, name)), True)])
-            )
+            topic = look_at(result, ranks, find_topic(ranks, name))
+            render("console", topic_report([TopicAnswer(result, topic, is_worst=True)]))
     answer = answer_pool(result, ranks, result.task.languages[:2], measure="R@1")
     for name in ("console", "markdown", "html", "csv", "latex", "json"):
         render(name, pools_report([result], [answer]))
