@@ -14,14 +14,13 @@ from mlbench.evaluation.verify import read_pair
 from mlbench.measures.ranked import parse
 from mlbench.ranking.ranks import Ranks
 from mlbench.reports.documents.result import pools_report, results_report
+from mlbench.reports.documents.topic import TopicAnswer, pictures_of, topic_report
 from mlbench.reports.formats import FORMATS, format_of, render, save
 from mlbench.reports.report import Report
-from mlbench.reports.topic.console import SHOWN
-from mlbench.reports.topic.content import find_topic, look_at
-from mlbench.reports.topic.page import TopicAnswer, pictures_of
 from mlbench.reports.writers.console import ConsoleReport
 from mlbench.results import Result, TaskInfo, read_result, results_in
 from mlbench.statistics.pool import answer_pool
+from mlbench.statistics.topic import WORST, find_topic, look_at
 from mlbench.tasks.files import local
 from mlbench.tasks.load import is_sharded, load_collection
 from mlbench.tasks.task import DeclaredImages, Task, load_task, task_names
@@ -76,19 +75,19 @@ def command(
     the pool called image by the captions of every language.
 
     A topic is shown with its queries, the ranks of its relevant documents, and what stands at the top of each list; as
-    HTML with its images, where these are small.
+    HTML with its images, where these are small. Without --output, it goes to stdout in every format.
     """
     if as_json and (chosen or output):
         raise click.UsageError("--json is a format of its own: leave out --format and --output")
-    if topic is not None and (pool or measure or (chosen or "html") != "html" or (output and not chosen)):
-        raise click.UsageError("--topic is shown on the screen, with --json or --format html: leave out other options")
+    if topic is not None and (pool or measure):
+        raise click.UsageError("--topic shows the ranks of one topic: leave out --pool and --measure")
     if topic is None and data_dir is not None:
         raise click.UsageError("--data-dir is where the texts of a topic are: add --topic ID, or --topic worst")
     known = None if measure is None else parse(measure).name
     name = "json" if as_json else _format(chosen, output)
     found = result_paths(paths)
     if topic is not None:
-        _topics(found, topic, data_dir, name=name, output=output)
+        _show(_topics(found, topic, data_dir), name, output, found, full=screen.verbose)
     elif pool is not None:
         _show(_pools(found, pool_languages(pool), known), name, output, found, full=True)
     elif as_json and known is not None:
@@ -166,11 +165,10 @@ def _show(report: Report, name: str, output: Path | None, results: Sequence[Path
         save(render(name, report), output)
 
 
-def _topics(paths: Sequence[Path], topic: str, data_dir: Path | None, *, name: str, output: Path | None) -> None:
+def _topics(paths: Sequence[Path], topic: str, data_dir: Path | None) -> Report:
     """Show a topic of each result."""
     found = [read_pair(path) for path in paths]
-    answers = [answer_topic(result, ranks, topic, data_dir) for result, ranks in found]
-    _show(topic_report(answers), name, output, paths, full=True)
+    return topic_report([answer_topic(result, ranks, topic, data_dir) for result, ranks in found])
 
 
 def answer_topic(result: Result, ranks: Ranks, name: str, data_dir: Path | None) -> TopicAnswer:
@@ -179,10 +177,11 @@ def answer_topic(result: Result, ranks: Ranks, name: str, data_dir: Path | None)
     Nothing is downloaded. Raises `UserError` for an unknown topic, and for data that are not those of the result.
     """
     topic_id = find_topic(ranks, name)
+    is_worst = name == WORST != topic_id
     task = _task(result.task, data_dir)
     if task is None:
         hint = f"no texts: {result.task.name} is a task of your own; name its folder or file with --data-dir"
-        return TopicAnswer(look_at(result, ranks, topic_id), hint, {})
+        return TopicAnswer(result, look_at(result, ranks, topic_id), is_worst, hint)
     hint = f"no texts: mlbench tasks download {task.name}, or name a folder that has them with --data-dir"
     if task.images is not None:
         task = _without_downloads(task, task.images, data_dir)
@@ -194,7 +193,9 @@ def answer_topic(result: Result, ranks: Ranks, name: str, data_dir: Path | None)
         # Ranks can be looked at without the images, which are large.
         texts, hint = None, f"no texts: {error}"
     topic = look_at(result, ranks, topic_id, texts)
-    return TopicAnswer(topic, "" if texts else hint, pictures_of(topic, texts, SHOWN) if texts else {})
+    if texts is None:
+        return TopicAnswer(result, topic, is_worst, hint)
+    return TopicAnswer(result, topic, is_worst, pictures=pictures_of(topic, texts))
 
 
 def _task(info: TaskInfo, data_dir: Path | None) -> Task | None:

@@ -34,11 +34,11 @@ from mlbench.evaluation.verify import read_pair, verify
 from mlbench.io.document import to_json
 from mlbench.ranking.run_files import SaveRun
 from mlbench.reports.documents.result import pools_report, results_report
+from mlbench.reports.documents.topic import TopicAnswer, topic_report
 from mlbench.reports.formats import FORMATS, render
-from mlbench.reports.topic.console import TopicScreen
-from mlbench.reports.topic.content import WORST, find_topic, look_at
 from mlbench.results import read_result
 from mlbench.statistics.pool import answer_pool
+from mlbench.statistics.topic import WORST, find_topic, look_at
 from mlbench.tasks.load import load_collection
 from mlbench.tasks.task import load_task
 
@@ -139,7 +139,8 @@ def use_pools(path: Path) -> None:
     result, ranks = read_pair(path)
     if len(ranks.topic_ids):
         for name in (WORST, str(ranks.topic_ids[0])):
-            as_text(TopicScreen(look_at(result, ranks, find_topic(ranks, name)), True, ""))
+            topic = look_at(result, ranks, find_topic(ranks, name))
+            render("console", topic_report([TopicAnswer(result, topic, is_worst=True)]))
     answer = answer_pool(result, ranks, result.task.languages[:2], measure="R@1")
     for name in ("console", "markdown", "html", "csv", "latex", "json"):
         render(name, pools_report([result], [answer]))

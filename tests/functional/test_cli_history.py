@@ -40,10 +40,14 @@ def test_shows_plots_and_tells_the_numbers_of_the_documents(
     assert cli.call(["history", "results", "--svg", "history.svg"]) == 0
     told = capsys.readouterr()
     assert "mini (version 1); 2 checkpoints by time" in told.out
-    assert "change from the checkpoint before" in told.out
+    assert "Change from the checkpoint before" in told.out
     assert max(map(len, told.out.splitlines())) <= 140
     assert told.err == "saved history.svg\n"
     assert ElementTree.fromstring(Path("history.svg").read_bytes()).tag.endswith("svg")
+    assert cli.call(["history", "results", "-q", "--write", "history.md", "--svg", "history.csv"]) == 0
+    assert Path("history.md").read_text(encoding="utf-8").count("| hashing ") == 2 + 1
+    assert len(Path("history.csv").read_text(encoding="utf-8").splitlines()) == 1 + 2 * 5
+    capsys.readouterr()
 
     assert cli.call(["history", "results", "--json", "-q"]) == 0
     told = capsys.readouterr()
@@ -93,7 +97,8 @@ def test_damaged_documents_are_a_warning_each_and_other_files_are_passed_over(
         (("results", "--measure", "nonsense"), "unknown measure 'nonsense'"),
         (("results", "--by", "steps"), "does not say after how many steps it was saved: choose --by time or --by name"),
         (("results", "--by", "size"), "Invalid value for '--by'"),
-        (("results", "--svg", "nowhere/history.svg"), "cannot write nowhere/history.svg"),
+        (("results", "--svg", "nowhere/history.svg"), "there is no folder nowhere"),
+        (("results", "--write", "history.doc"), "no format has this suffix"),
     ],
 )
 def test_what_is_wrong_is_told_in_one_line(

@@ -59,7 +59,7 @@ def test_shows_queries_ranks_and_what_stands_before(capsys: Captured, document: 
     grid = lines[lines.index(heading) + 1 :][:12]
     assert grid[0].split() == ["own", "ar", "de", "el", "en", "es", "hi", "ru", "th", "tr", "vi", "zh"]
     assert all(1 <= int(cell) <= 528 for row in grid[1:] for cell in row.split()[1:])
-    assert "top of the pool, * is relevant" in lines
+    assert "Top of the pool, * is relevant" in lines
     assert not any("lowest" in line for line in lines)
 
 
@@ -77,13 +77,25 @@ def test_the_ap_is_that_of_the_result(capsys: Captured, document: Path) -> None:
     assert "the lowest of all topics" in " ".join(shown(capsys, document, "--topic", "worst")[1:3])
 
 
+def test_is_written_in_the_formats_of_texts(capsys: Captured, document: Path, tmp_path: Path) -> None:
+    (csv, *rest) = (tmp_path / f"topic{suffix}" for suffix in (".csv", ".md", ".html", ".tex", ".txt"))
+    for path in (csv, *rest):
+        assert shown(capsys, document, "--topic", "t08", "--output", path) == []
+    assert all("How many moons does Mars have" in path.read_text(encoding="utf-8") for path in rest)
+    titles, *rows = csv.read_text(encoding="utf-8").splitlines()
+    assert titles.split(",")[-2:] == ["rank_in_pool", "rank_in_language"]
+    assert len(rows) == 11 * 11
+    assert shown(capsys, document, "--topic", "t08", "--format", "csv") == [titles, *rows]
+
+
 def test_several_results_are_shown_one_after_the_other(capsys: Captured, document: Path, tmp_path: Path) -> None:
     other = measured_in(tmp_path, "--set", "dim=64", "--limit", "20")
     lines = shown(capsys, document, other, "--topic", "worst")
     assert [line for line in lines if line.startswith("hashing on mini")] == [
         "hashing on mini (version 1)",
-        "hashing on mini (version 1) quick look: 20 topics, not comparable",
+        "hashing on mini (version 1)",
     ]
+    assert lines.count("quick look: 20 topics, not comparable") == 1
     assert sum("lowest of all topics" in line for line in lines) == 2
 
 
@@ -126,10 +138,8 @@ def test_data_that_are_not_there_are_not_downloaded(
     [
         (["--topic", "t99"], "the result has no topic 't99': did you mean t"),
         (["--topic", "something"], "its ids are like t01 (--topic worst is the one of the lowest AP)"),
-        (["--topic", "t01", "--pool", "ar,de"], "leave out other options"),
-        (["--topic", "t01", "--measure", "AP"], "leave out other options"),
-        (["--topic", "t01", "--format", "csv"], "leave out other options"),
-        (["--topic", "t01", "--output", "x.html"], "leave out other options"),
+        (["--topic", "t01", "--pool", "ar,de"], "leave out --pool and --measure"),
+        (["--topic", "t01", "--measure", "AP"], "leave out --pool and --measure"),
         (["--data-dir", "."], "add --topic ID, or --topic worst"),
     ],
 )

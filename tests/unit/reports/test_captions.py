@@ -218,31 +218,3 @@ class TestPool:
         assert answer_pool(*pair, ["th"]).n_documents == 12
         with pytest.raises(UserError, match="was not asked for"):
             answer_pool(*pair, ["de", "th"])
-
-
-class TestTopic:
-    def test_an_image_finds_captions(self, path: Path) -> None:
-        result, ranks = read_pair(path)
-        topic = look_at(result, ranks, "03.png")
-        assert topic.pool == ("de", "en", "th")
-        assert topic.n_documents == 48
-        assert [query.language for query in topic.queries] == ["image"]
-        assert {document.language for document in topic.relevant} == {"de", "en", "th"}
-        ranks_there = sorted(document.ranks[0].in_pool or 0 for document in topic.relevant)
-        found = [listed.rank for listed in topic.queries[0].top if listed.relevant]
-        assert found == [rank for rank in ranks_there if rank <= len(topic.queries[0].top)]
-        lines = show(TopicScreen(topic))
-        assert any(line.startswith("alone") for line in lines)
-        assert not any(line.startswith("own:") for line in lines)
-
-    def test_a_caption_finds_images(self, path: Path) -> None:
-        topic = look_at(*read_pair(path), "03.png#1")
-        assert topic.pool == ("image",)
-        assert topic.n_documents == 12
-        assert [query.language for query in topic.queries] == ["de", "en", "th"]
-        assert {listed.language for query in topic.queries for listed in query.top} == {"image"}
-
-    def test_the_worst_is_that_of_the_lowest_mean(self, path: Path) -> None:
-        result, ranks = read_pair(path)
-        means = {topic: look_at(result, ranks, topic).average_precision for topic in ranks.topic_ids.tolist()}
-        assert means[find_topic(ranks, "worst")] == min(mean for mean in means.values() if mean is not None)

@@ -6,10 +6,11 @@ from itertools import chain
 
 import numpy as np
 
-from mlbench.collection.languages import Setting
+from mlbench.collection.languages import Kind, Setting, settings_of
 from mlbench.collection.records import Collection, Document, Judgment, Query, document_id
-from mlbench.protocols import Parameter, Role, Similarity, Vectors
+from mlbench.protocols import Parameter, Role, Silence, Similarity, Vectors
 from mlbench.ranking.index_arrays import CountTable, index_collection, to_ranks
+from mlbench.ranking.rank_documents import rank_lists
 from mlbench.ranking.ranks import Ranks
 
 LANGUAGES = ("ar", "de", "en", "th")
@@ -163,6 +164,12 @@ class ListRanker:
             for query in queries
         ]
         return [found[:depth][: self.longest] for found in lists]
+
+
+def list_ranks(collection: Collection, orders: Orders, *, longest: int | None = None, kinds: list[Kind]) -> Ranks:
+    """Return the ranks of lists no longer than `longest`, asked for settings of these kinds."""
+    arrays, ranker = index_collection(collection), ListRanker(collection, orders, longest)
+    return to_ranks(arrays, rank_lists(arrays, ranker, settings_of(collection.languages, kinds), 20, Silence()))
 
 
 @dataclass

@@ -10,68 +10,9 @@ from mlbench.collection.languages import KINDS, Kind
 from mlbench.compare.sweep import loss
 from mlbench.errors import UnknownName, UserError
 from mlbench.io.document import DocumentPart
-from mlbench.reports.formatting import visible
 from mlbench.results import Bounds, Result
 
 Order = Literal["steps", "time", "name"]
-
-
-@dataclass(frozen=True, slots=True)
-class NamedResult:
-    """A result and the file that it is from."""
-
-    file: str
-    result: Result
-
-
-def are_of_one_recipe(group: Sequence[NamedResult]) -> bool:
-    """Say whether all tell how they were trained, by recipes that differ in the number of steps alone."""
-    recipes = [each.result.retriever.training.recipe if each.result.retriever.training else None for each in group]
-    without = [None if recipe is None else {key: recipe[key] for key in recipe if key != "steps"} for recipe in recipes]
-    return without[0] is not None and all(each == without[0] for each in without)
-
-
-def place(found: NamedResult, order: Order) -> tuple[object, ...]:
-    """Return where a result stands; what nothing else tells apart is in the order of time, then of files."""
-    result = found.result
-    last = (_moment(result.cost.finished_at), _natural(found.file))
-    if order == "name":
-        return (_natural(result.retriever.spec), *last)
-    if order == "time":
-        return last
-    if result.retriever.training is None:
-        raise UserError(
-            f"{visible(found.file)} does not say after how many steps it was saved: choose --by time or --by name"
-        )
-    return (result.retriever.training.steps, *last)
-
-
-def short_names(group: Sequence[NamedResult]) -> list[str]:
-    """Return the specs without the folders that all have in common, and with a digest where they are the same."""
-    specs = [each.result.retriever.spec for each in group]
-    folders = [spec.split("/")[:-1] for spec in specs]
-    alike = [len(set(each)) == 1 for each in zip(*folders, strict=False)]
-    shared = [*alike, False].index(False) if len(set(specs)) > 1 else 0
-    short = ["/".join(spec.split("/")[shared:]) for spec in specs]
-    return [
-        name if short.count(name) == 1 else f"{name} {each.result.retriever.fingerprint[:8]}"
-        for name, each in zip(short, group, strict=True)
-    ]
-
-
-def _moment(text: str) -> float:
-    """Return when a run finished, in seconds; what is no time stands first."""
-    try:
-        moment = datetime.fromisoformat(text)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    except (ValueError, OverflowError):
-        return float("-inf")
-
-
-def _natural(text: str) -> tuple[tuple[bool, int, str], ...]:
-    """Return a key in whose order step-9 stands before step-10; of two numbers, the one with more digits is larger."""
-    parts = [(part.isdecimal(), part.lstrip("0") if part.isdecimal() else part) for part in re.split(r"(\d+)", text)]
-    return tuple((is_number, len(part) if is_number else 0, part) for is_number, part in parts)
 
 
 SCORES = ("own_language_preference", "rank_distance")
@@ -150,7 +91,7 @@ def history(
     and are of one recipe, else that of time. `measure` is by default the primary one of each task. Raises
     `UnknownName` for a task or a measure that no result has, and `UserError` where steps are asked for and missing.
     """
-    found = [NamedResult(file, _without_settings(result)) for file, result in results]
+    found = [_Filed(file, _without_settings(result)) for file, result in results]
     names = {each.result.task.name for each in found}
     if task is not None and names and task not in names:
         raise UnknownName("task of these results", task, names)
@@ -158,7 +99,7 @@ def history(
     measures = {name for each in chosen for name in each.result.task.measures}
     if measure is not None and chosen and measure not in measures:
         raise UnknownName("measure of these results", measure, measures)
-    groups: dict[tuple[str, str, str], list[NamedResult]] = {}
+    groups: dict[tuple[str, str, str], list[_Filed]] = {}
     for each in sorted(chosen, key=lambda one: (one.result.task.name, one.file)):
         info = each.result.task
         groups.setdefault((info.name, info.version, info.fingerprint), []).append(each)
@@ -173,16 +114,24 @@ def quantities(series: ResultSeries) -> list[tuple[str, Kind | None]]:
     return [key for key in wanted if any(one.figure(*key).value is not None for one in series.checkpoints)]
 
 
+@dataclass(frozen=True, slots=True)
+class _Filed:
+    """A result and the file that it is from."""
+
+    file: str
+    result: Result
+
+
 def _without_settings(result: Result) -> Result:
     """Leave out what a history does not show, so that any number of results finds room."""
     return result.model_copy(update={"settings": ()})
 
 
-def _series(group: Sequence[NamedResult], by: Order | None, measure: str | None) -> ResultSeries:
+def _series(group: Sequence[_Filed], by: Order | None, measure: str | None) -> ResultSeries:
     first = group[0].result
-    order = by or ("steps" if are_of_one_recipe(group) else "time")
-    names = dict(zip([each.file for each in group], short_names(group), strict=True))
-    ordered = sorted(group, key=lambda each: place(each, order))
+    order = by or ("steps" if _are_of_one_recipe(group) else "time")
+    names = dict(zip([each.file for each in group], _short_names(group), strict=True))
+    ordered = sorted(group, key=lambda each: _place(each, order))
     statistics = [each.result.statistics for each in group]
     confidence, resamples = ({getattr(each, key) for each in statistics} for key in ("confidence", "resamples"))
     shown = measure or first.task.primary_measure
@@ -202,7 +151,55 @@ def _series(group: Sequence[NamedResult], by: Order | None, measure: str | None)
     )
 
 
-def _checkpoint(found: NamedResult, name: str, measure: str) -> Checkpoint:
+def _are_of_one_recipe(group: Sequence[_Filed]) -> bool:
+    """Say whether all tell how they were trained, by recipes that differ in the number of steps alone."""
+    recipes = [each.result.retriever.training.recipe if each.result.retriever.training else None for each in group]
+    without = [None if recipe is None else {key: recipe[key] for key in recipe if key != "steps"} for recipe in recipes]
+    return without[0] is not None and all(each == without[0] for each in without)
+
+
+def _place(found: _Filed, order: Order) -> tuple[object, ...]:
+    """Return where a result stands; what nothing else tells apart is in the order of time, then of files."""
+    result = found.result
+    last = (_moment(result.cost.finished_at), _natural(found.file))
+    if order == "name":
+        return (_natural(result.retriever.spec), *last)
+    if order == "time":
+        return last
+    if result.retriever.training is None:
+        raise UserError(f"{found.file} does not say after how many steps it was saved: choose --by time or --by name")
+    return (result.retriever.training.steps, *last)
+
+
+def _short_names(group: Sequence[_Filed]) -> list[str]:
+    """Return the specs without the folders that all have in common, and with a digest where they are the same."""
+    specs = [each.result.retriever.spec for each in group]
+    folders = [spec.split("/")[:-1] for spec in specs]
+    alike = [len(set(each)) == 1 for each in zip(*folders, strict=False)]
+    shared = [*alike, False].index(False) if len(set(specs)) > 1 else 0
+    short = ["/".join(spec.split("/")[shared:]) for spec in specs]
+    return [
+        name if short.count(name) == 1 else f"{name} {each.result.retriever.fingerprint[:8]}"
+        for name, each in zip(short, group, strict=True)
+    ]
+
+
+def _moment(text: str) -> float:
+    """Return when a run finished, in seconds; what is no time stands first."""
+    try:
+        moment = datetime.fromisoformat(text)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        return float("-inf")
+
+
+def _natural(text: str) -> tuple[tuple[bool, int, str], ...]:
+    """Return a key in whose order step-9 stands before step-10; of two numbers, the one with more digits is larger."""
+    parts = [(part.isdecimal(), part.lstrip("0") if part.isdecimal() else part) for part in re.split(r"(\d+)", text)]
+    return tuple((is_number, len(part) if is_number else 0, part) for is_number, part in parts)
+
+
+def _checkpoint(found: _Filed, name: str, measure: str) -> Checkpoint:
     result = found.result
     return Checkpoint(
         name=name,

@@ -1,1 +1,0 @@
-"""Histories of checkpoints, in every format."""

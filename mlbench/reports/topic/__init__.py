@@ -1,1 +1,0 @@
-"""Single topics with their texts, in every format."""
