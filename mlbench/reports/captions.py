@@ -8,7 +8,7 @@ from mlbench.reports.colours import ColourScale
 from mlbench.reports.formatting import ABSENT, count, decimal, heading, interval, spoken
 from mlbench.reports.grid import MEAN, shown_measure
 from mlbench.reports.report import HeatCell, HeatColumn, HeatMap, HeatRow
-from mlbench.results import Bounds, ImageText, Result, SettingResult
+from mlbench.results import Aggregate, Bounds, ImageText, Result, SettingResult
 from mlbench.statistics.captions import CAPTION_SCORES
 
 BEST, WORST = "+", "-"
@@ -105,9 +105,11 @@ class _CaptionColumn:
 
 def _directions(result: Result, measures: Sequence[str]) -> Iterator[_CaptionColumn]:
     for kind in _DIRECTIONS:
-        rows = {_language(each): each for each in result.settings if each.kind == kind}
-        mean = result.aggregate(kind)
-        every = {**rows, **({MEAN: mean} if mean else {})}
+        every: dict[str, SettingResult | Aggregate] = {
+            _language(each): each for each in result.settings if each.kind == kind
+        }
+        if mean := result.aggregate(kind):
+            every[MEAN] = mean
         for name in measures:
             yield _CaptionColumn(
                 group=spoken(kind),

@@ -4,6 +4,7 @@ import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from html import escape
 
 from mlbench.reports.formatting import count, visible
 from mlbench.reports.report import (
@@ -166,7 +167,7 @@ def _folded(section: Section, parts: Sequence[_Part], urgency: int) -> _Part:
 
 def _summary(section: Section) -> str:
     # Within an element, GitHub reads no Markdown.
-    return visible(section.text).translate(str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "&#64;"}))
+    return escape(visible(section.text)).replace("@", "&#64;")
 
 
 def _block(block: Block, depth: int) -> Iterator[_Part]:

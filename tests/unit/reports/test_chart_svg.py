@@ -6,7 +6,6 @@ from xml.etree import ElementTree
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mlbench.reports.svg import COLOURS, Chart, ChartAxis, ChartSeries, Mark, chart_svg
 
 from mlbench.reports.chart import COLOURS, Chart, ChartAxis, ChartSeries, Mark, chart_svg
 from mlbench.reports.colours import contrast

@@ -5,12 +5,12 @@ import io
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mlbench.reports.writers.console import ConsoleReport, isolated
 from rich.cells import cell_len
 from rich.console import Console
 
 from mlbench.reports.formatting import passage
 from mlbench.reports.report import Cell, Column, Report, Row, Table
+from mlbench.reports.writers.console import ConsoleReport, isolated
 
 ISOLATE, END = "\u2068", "\u2069"
 
