@@ -100,14 +100,8 @@ def grid_map(
     cell: Callable[[str, str], HeatCell],
     *,
     named: str = "",
-    coarser: HeatMap | None = None,
-    instead: Table | None = None,
-    reason: str = "",
 ) -> HeatMap:
-    """Return the map of a grid; `cell` writes the value of a row and a column, and `named` is what the values are.
-
-    `coarser`, `instead` and `reason` are for screens that are too narrow, as in `HeatMap`.
-    """
+    """Return the map of a grid; `cell` writes the value of a row and a column, and `named` is what the values are."""
     absent = [f"{ABSENT}: no value"] if len(grid.cells) < len(grid.languages) ** 2 else []
     return HeatMap(
         title=title,
@@ -124,9 +118,6 @@ def grid_map(
             *(["pool: documents of all languages"] if grid.pool else []),
             *absent,
         ),
-        coarser=coarser,
-        instead=instead,
-        reason=reason,
     )
 
 

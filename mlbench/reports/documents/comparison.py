@@ -353,14 +353,10 @@ def _heat_map(grid: Grid, judged: Mapping[tuple[str, str], _Judged], unit: str) 
         exact = _exact(each.line) if each else f"{row} → {column}: {decimal(value)}"
         return HeatCell(_whole(value, _UNITS[unit]), value, exact, mark=_mark(each) if each else "")
 
-    return grid_map(
-        grid,
-        f"Difference of {measure} in {unit}: queries (rows) by documents (columns)",
-        ColourScale.around_zero(grid.values),
-        cell,
-        named=f"the difference of {measure}",
-        reason="the heat map of differences needs a wider terminal",
-    )
+    title = f"Difference of {measure} in {unit}: queries (rows) by documents (columns)"
+    scale = ColourScale.around_zero(grid.values)
+    shown = grid_map(grid, title, scale, cell, named=f"the difference of {measure}")
+    return replace(shown, reason="the heat map of differences needs a wider terminal")
 
 
 def _whole(value: float | None, parts: int) -> str:

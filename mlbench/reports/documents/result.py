@@ -4,7 +4,7 @@ Several results begin with a table across them. The answer of a pool is a report
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import neg
 
 from mlbench.collection.languages import IMAGE, KINDS, Kind
@@ -305,7 +305,8 @@ def pair_map(pairs: Grid) -> HeatMap:
 
     reason = "as query, as document: means of the cross-lingual settings; the heat map needs a wider terminal"
     title = f"{name}: language of the query (rows) by language of the documents (columns)"
-    return grid_map(pairs, title, ColourScale.of(pairs.values), cell, instead=means_table(pairs), reason=reason)
+    shown = grid_map(pairs, title, ColourScale.of(pairs.values), cell)
+    return replace(shown, instead=means_table(pairs), reason=reason)
 
 
 def _languages(result: Result, measure: str) -> Table:
