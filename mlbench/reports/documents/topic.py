@@ -104,8 +104,10 @@ def _section(answer: TopicAnswer) -> Section:
 def _warnings(result: Result) -> Sentence:
     """Say what must be known before the ranks are believed; usually nothing."""
     task = result.task
-    partial = [f"partial: {', '.join(task.languages)}"] if task.partial else []
-    return Sentence((*partial, *([] if task.limit is None else [quick_look(task.limit)])), "; ", "warning")
+    notes = [f"partial: {', '.join(task.languages)}"] if task.partial else []
+    notes += [f"without {count(task.unreadable_images, 'unreadable image')}"] if task.unreadable_images else []
+    notes += [] if task.limit is None else [quick_look(task.limit)]
+    return Sentence(tuple(notes), "; ", "warning")
 
 
 def _summary(topic: Topic, *, is_worst: bool) -> Sentence:
