@@ -168,11 +168,11 @@ def compare_all(entries: Sequence[BoardEntry], *, flips: int = FLIPS, progress: 
 
 def shown(entry: Entry, pairs: Mapping[str, tuple[Result, Ranks]]) -> BoardEntry:
     """Return a checked entry as the site shows it; `pairs` are its results and ranks by task, none if reported."""
-    tasks = {task: CheckedResult(_harmless(result), gather(result, ranks)) for task, (result, ranks) in pairs.items()}
-    return BoardEntry(_harmless(entry), tasks)
+    tasks = {task: CheckedResult(harmless(result), gather(result, ranks)) for task, (result, ranks) in pairs.items()}
+    return BoardEntry(harmless(entry), tasks)
 
 
-def _harmless(document: Shown) -> Shown:
+def harmless(document: Shown) -> Shown:
     """Return a document with line breaks, control and direction characters in every text as visible escapes."""
     return type(document).model_validate(_visible(document.model_dump()))
 

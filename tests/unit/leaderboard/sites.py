@@ -7,10 +7,9 @@ from unit.statistics.cases import make_collection
 
 from mlbench.collection.languages import TEXT_KINDS
 from mlbench.leaderboard.entries import Entry, ReportedTask, ReportedValue, sealed
-from mlbench.leaderboard.site import shown
+from mlbench.leaderboard.site import harmless, shown
 from mlbench.leaderboard.standings import BoardEntry, CheckedResult, gather
 from mlbench.ranking.ranks import Ranks
-from mlbench.reports.formatting import harmless
 from mlbench.results import Result
 
 COLLECTION = make_collection(seed=0, topics=40)
