@@ -1,8 +1,6 @@
-"""Options that several commands share: `--set KEY=VALUE`, `--languages ar,en`, `--write FILE`, `--json`."""
+"""Options that several commands share: `--set KEY=VALUE`, `--languages ar,en`, `--resamples N`, `--json`."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import TypeVar
+from collections.abc import Callable, Sequence
 
 import click
 
@@ -40,27 +38,6 @@ def assignments(
         return settings
 
     return parse
-
-
-Writer = TypeVar("Writer")
-
-
-def find_writers(paths: Sequence[Path], writers: Mapping[str, Writer]) -> dict[Path, Writer]:
-    """Return what writes each file, by its suffix; raises `UserError` where none does, or its folder is missing."""
-    for path in paths:
-        if path.suffix.lower() not in writers:
-            raise UserError(f"--write {path}: no format has this suffix: choose among {', '.join(writers)}")
-        if not path.parent.is_dir():
-            raise UserError(f"--write {path}: there is no folder {path.parent}")
-    return {path: writers[path.suffix.lower()] for path in paths}
-
-
-def keep_results(paths: Sequence[Path], results: Iterable[Path]) -> None:
-    """Raise `UserError` where a file to write is one of the results that were read."""
-    read = {result.resolve() for result in results}
-    for path in paths:
-        if path.resolve() in read:
-            raise UserError(f"--write {path}: that is one of the results: name another file")
 
 
 def language_list(context: click.Context, parameter: click.Parameter, tags: str | None) -> tuple[str, ...] | None:
