@@ -97,7 +97,7 @@ class _CaptionColumn:
             text=text,
             value=value,
             exact=f"{row} captions, {self.title} {self.group}".rstrip() + f": {decimal(value, 4)}",
-            interval=interval(self.bounds.get(row)).strip(),
+            interval=interval(self.bounds.get(row)),
             mark=BEST if best else WORST if worst else "",
             style="strong" if best else "soft" if worst else "plain",
         )

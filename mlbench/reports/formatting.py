@@ -1,12 +1,13 @@
 """How numbers, names, scores and methods are written for people, in every format."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from mlbench.collection.languages import Kind
 from mlbench.results import BiasResult, Bounds, Result, Statistics
 
-_MEDIAN = "rank_distance_median"
 _P_DIGITS = 4
 
 
@@ -28,7 +29,7 @@ class Quantity:
             return self.language
         if self.kind is not None:
             return f"{heading(self.name)} {SHORT[self.kind]}"
-        return "rank distance median" if self.name == _MEDIAN else spoken(self.name)
+        return "rank distance median" if self.name == MEDIAN else spoken(self.name)
 
     def write(self, value: float | None, *, beside: float | None = None) -> str:
         """Write a value, with as many digits as the one `beside` which it stands."""
@@ -67,10 +68,7 @@ def signed(quantity: Quantity, value: float | None, *, beside: float | None = No
 
 def bounds_text(quantity: Quantity, bounds: Bounds | None, *, beside: float | None = None) -> str:
     """Write the interval of a difference, such as `[-.014, +.002]`; None is the empty string."""
-    if bounds is None:
-        return ""
-    low, high = (signed(quantity, bound, beside=beside) for bound in (bounds.low, bounds.high))
-    return f"[{low}, {high}]"
+    return interval(bounds, lambda bound: signed(quantity, bound, beside=beside))
 
 
 ABSENT = "·"
@@ -102,9 +100,9 @@ def two_digits(value: float | None) -> str:
     return "1.0" if text == "1.00" else text
 
 
-def interval(bounds: Bounds | None) -> str:
-    """Write an interval such as ` [.401, .423]`, with a space before it; None is the empty string."""
-    return f" [{decimal(bounds.low)}, {decimal(bounds.high)}]" if bounds else ""
+def interval(bounds: Bounds | None, write: Callable[[float], str] = decimal) -> str:
+    """Write an interval such as `[.401, .423]`; None is the empty string."""
+    return f"[{write(bounds.low)}, {write(bounds.high)}]" if bounds else ""
 
 
 def heading(measure: str) -> str:
@@ -204,8 +202,7 @@ def score_value(score: BiasResult) -> str:
 
 def score_interval(score: BiasResult) -> str:
     """Write the interval of a score, such as `[.985, .998]`; without one, the empty string."""
-    bounds = score.interval
-    return f"[{written(score.name, bounds.low)}, {written(score.name, bounds.high)}]" if bounds else ""
+    return interval(score.interval, partial(written, score.name))
 
 
 def score_references(score: BiasResult) -> str:

@@ -105,6 +105,11 @@ class Cell:
     link: str = ""
 
 
+def notes(*texts: str) -> tuple[str, ...]:
+    """Return the notes of a cell, without those that are empty."""
+    return tuple(text for text in texts if text)
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     """A column of a table; columns of one `group` stand together, with its name above them.

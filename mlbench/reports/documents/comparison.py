@@ -38,6 +38,7 @@ from mlbench.reports.report import (
     Style,
     Table,
     Words,
+    notes,
 )
 from mlbench.statistics.captions import CAPTION_SCORES
 from mlbench.statistics.differences import Family, Subject
@@ -275,7 +276,7 @@ def _cells(each: _Judged) -> tuple[Cell, ...]:
     return (
         Cell(quantity.write(line.base)),
         Cell(quantity.write(line.candidate)),
-        Cell(_difference(line), _interval(line)),
+        Cell(_difference(line), notes(_interval(line))),
         Cell(_p(line)),
         Cell(_VERDICTS[verdict], style=_STYLES.get(verdict, "soft")) if verdict else Cell(),
     )
@@ -307,7 +308,7 @@ def _with_p(each: _Judged | None) -> tuple[Cell, Cell]:
     if each is None:
         return Cell(), Cell()
     line, style = each.line, _STYLES.get(each.verdict, "plain")
-    return Cell(_difference(line), _interval(line), _mark(each), style), Cell(_p(line))
+    return Cell(_difference(line), notes(_interval(line)), _mark(each), style), Cell(_p(line))
 
 
 def _mark(each: _Judged) -> str:
@@ -368,7 +369,7 @@ def _whole(value: float | None, parts: int) -> str:
 
 
 def _exact(line: Line) -> str:
-    return " ".join([f"{_setting(line)}: {_difference(line)}", *_interval(line)])
+    return " ".join(notes(f"{_setting(line)}: {_difference(line)}", _interval(line)))
 
 
 def _gate_lines(checks: Sequence[Check]) -> Table:
@@ -555,9 +556,8 @@ def _difference(line: Line) -> str:
     return signed(Quantity(line.name, line.kind), line.difference, beside=line.base)
 
 
-def _interval(line: Line) -> tuple[str, ...]:
-    text = bounds_text(Quantity(line.name, line.kind), line.interval, beside=line.base)
-    return (text,) if text else ()
+def _interval(line: Line) -> str:
+    return bounds_text(Quantity(line.name, line.kind), line.interval, beside=line.base)
 
 
 def _p(line: Line) -> str:

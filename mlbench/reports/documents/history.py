@@ -3,11 +3,12 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 
 from mlbench.collection.languages import KINDS
 from mlbench.compare.history import SCORES, Checkpoint, History, HistoryFigure, ResultSeries, quantities
 from mlbench.reports.chart import Chart, ChartAxis, ChartSeries, Mark
-from mlbench.reports.formatting import ABSENT, SHORT, Quantity, count, heading, quick_look, signed, spoken
+from mlbench.reports.formatting import ABSENT, SHORT, Quantity, count, heading, interval, quick_look, signed, spoken
 from mlbench.reports.report import Cell, Charts, Column, Report, Row, Scalar, Section, Sentence, Span, Table
 
 _BEST = "*"
@@ -152,11 +153,8 @@ def _marks(series: ResultSeries, quantity: Quantity, places: Sequence[int]) -> t
 
 def _written(quantity: Quantity, figure: HistoryFigure) -> tuple[str, str]:
     """Write a value and its interval, which is empty where there is none."""
-    bounds = figure.interval
-    if figure.value is None or bounds is None:
-        return quantity.write(figure.value), ""
-    low, high = (quantity.write(bound, beside=figure.value) for bound in (bounds.low, bounds.high))
-    return quantity.write(figure.value), f"[{low}, {high}]"
+    bounds = interval(figure.interval, partial(quantity.write, beside=figure.value))
+    return quantity.write(figure.value), bounds if figure.value is not None else ""
 
 
 def _quantities(series: ResultSeries) -> list[Quantity]:

@@ -35,6 +35,7 @@ from mlbench.reports.report import (
     Span,
     Table,
     Words,
+    notes,
 )
 
 BIAS_SCORES = ("own_language_preference", "rank_distance", "max_rank_norm")
@@ -211,7 +212,7 @@ def _change(line: IndexCostLine | None, chosen: Callable[[IndexCostLine], Change
     change, quantity = chosen(line), Quantity(line.name, line.kind)
     beside = line.exact if line.exact is not None else line.cut
     bounds = bounds_text(quantity, change.interval, beside=beside)
-    return Cell(signed(quantity, change.difference, beside=beside), (bounds,) if bounds else ())
+    return Cell(signed(quantity, change.difference, beside=beside), notes(bounds))
 
 
 def _figure(value: float) -> str:

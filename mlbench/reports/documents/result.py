@@ -53,6 +53,7 @@ from mlbench.reports.report import (
     Shown,
     Span,
     Table,
+    notes,
 )
 from mlbench.results import Aggregate, BiasResult, Result, SettingResult
 from mlbench.statistics.captions import CAPTION_SCORES
@@ -223,13 +224,7 @@ def _measure_column(measure: str, *, primary: bool) -> Column:
 
 
 def _mean_cell(row: Aggregate, measure: str) -> Cell:
-    return Cell(
-        decimal(row.measures.get(measure)), _noted(interval(row.intervals.get(measure))), _ceiling(row, measure)
-    )
-
-
-def _noted(*notes: str) -> tuple[str, ...]:
-    return tuple(note.strip() for note in notes if note)
+    return Cell(decimal(row.measures.get(measure)), notes(interval(row.intervals.get(measure))), _ceiling(row, measure))
 
 
 def _ceiling(aggregate: Aggregate, measure: str) -> str:
@@ -242,7 +237,7 @@ def _key_figures(result: Result) -> KeyFigures:
     """Return the quality of the pool beside the bias scores that must be read with it."""
     pool = result.aggregate(pool_kind(result))
     quality = pool.measures.get("AP") if pool else None
-    bounds = interval(pool.intervals.get("AP")).strip() if pool else ""
+    bounds = interval(pool.intervals.get("AP")) if pool else ""
     figures = [KeyFigure("mAP", "mAP of the pool", decimal(quality), bounds)]
     if result.bias is None:
         return KeyFigures("bias", tuple(figures), f"no bias scores: {no_bias(result)}")
@@ -321,7 +316,7 @@ def _languages(result: Result, measure: str) -> Table:
             mean = result.aggregate(kind, query_language=language)
             value = mean.measures.get(measure) if mean else None
             cells.append(
-                Cell(decimal(value), _noted(interval(mean.intervals.get(measure)) if mean else ""), share=value)
+                Cell(decimal(value), notes(interval(mean.intervals.get(measure)) if mean else ""), share=value)
             )
         rows.append(Row(Cell(language), (*cells, *(_of_language(score, language) for score in scores))))
     return Table(
@@ -479,7 +474,7 @@ def _pool_table(answer: PoolAnswer) -> Table:
             (
                 Cell(f"{setting.n_queries:,}"),
                 *(
-                    Cell(decimal(setting.measures[name]), _noted(interval(setting.intervals.get(name))))
+                    Cell(decimal(setting.measures[name]), notes(interval(setting.intervals.get(name))))
                     for name in measures
                 ),
             ),
@@ -514,7 +509,7 @@ def _pool_means(answer: PoolAnswer, measures: Sequence[str]) -> Iterator[Row]:
 
 
 def _cell(mean: Aggregate, measure: str) -> Cell:
-    return Cell(decimal(mean.measures.get(measure)), _noted(interval(mean.intervals.get(measure))))
+    return Cell(decimal(mean.measures.get(measure)), notes(interval(mean.intervals.get(measure))))
 
 
 def _records(

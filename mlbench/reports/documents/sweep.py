@@ -13,6 +13,7 @@ from mlbench.reports.formatting import (
     count,
     decimal,
     heading,
+    interval,
     intervals,
     p_text,
     sign_flip_test,
@@ -31,6 +32,7 @@ from mlbench.reports.report import (
     Sentence,
     Span,
     Table,
+    notes,
 )
 from mlbench.results import Bounds
 from mlbench.statistics.paired_tests import Line
@@ -127,8 +129,8 @@ def _figure(task: TaskSweep, arm: str, quantity: Quantity) -> Cell:
         return quantity.write(value, beside=figure.mean)
 
     mark = _mark(task, arm, quantity)
-    notes = [*_bounds(figure.interval, write), *_range(figure.spread, write)]
-    return Cell(quantity.write(figure.mean), tuple(notes), mark, "strong" if mark else "plain")
+    below = notes(interval(figure.interval, write), _range(figure.spread, write))
+    return Cell(quantity.write(figure.mean), below, mark, "strong" if mark else "plain")
 
 
 def _mark(task: TaskSweep, arm: str, quantity: Quantity) -> str:
@@ -138,12 +140,8 @@ def _mark(task: TaskSweep, arm: str, quantity: Quantity) -> str:
     return _SIGNIFICANT if claim.significant else _NOT_SIGNIFICANT
 
 
-def _bounds(interval: Bounds | None, write: Callable[[float], str]) -> list[str]:
-    return [f"[{write(interval.low)}, {write(interval.high)}]"] if interval else []
-
-
-def _range(spread: Bounds | None, write: Callable[[float], str]) -> list[str]:
-    return [f"{write(spread.low)} to {write(spread.high)}"] if spread else []
+def _range(spread: Bounds | None, write: Callable[[float], str]) -> str:
+    return f"{write(spread.low)} to {write(spread.high)}" if spread else ""
 
 
 def _best(task: TaskSweep) -> Iterator[Section]:
@@ -157,8 +155,8 @@ def _claim(claim: Claim) -> str:
     title = quantity.title if claim.kind else spoken(claim.name)
     if not claim.difference:
         return f"{title}: {claim.best} and {claim.second} are equal, and none is better"
-    bounds = _bounds(claim.interval, lambda bound: quantity.signed(bound, beside=claim.difference))
-    size = " ".join([quantity.signed(claim.difference), *bounds])
+    bounds = interval(claim.interval, lambda bound: quantity.signed(bound, beside=claim.difference))
+    size = " ".join(notes(quantity.signed(claim.difference), bounds))
     verdict = {True: "significant", False: "not significant", None: "not tested"}[claim.significant]
     p = "" if claim.p is None else f", p {p_text(claim.p)}"
     return f"{title}: {claim.best} is best, {claim.second} second; {size}{p}: {verdict}"
@@ -237,9 +235,9 @@ def _difference(pair: ArmPair, quantity: Quantity) -> Cell:
     tested = [f"p {p_text(line.adjusted.two_sided)}"] if line.adjusted else []
     tested += [f"{sum(value * sign > 0 for value in seeds)}/{len(seeds)}"] if seeds else []
     spread = Bounds(low=min(seeds), high=max(seeds)) if seeds else None
-    notes = [*_bounds(line.interval, write), *([", ".join(tested)] if tested else []), *_range(spread, write)]
+    below = notes(interval(line.interval, write), ", ".join(tested), _range(spread, write))
     significant = bool(is_significant(line))
-    return Cell(write(sign), tuple(notes), _SIGNIFICANT if significant else "", "strong" if significant else "plain")
+    return Cell(write(sign), below, _SIGNIFICANT if significant else "", "strong" if significant else "plain")
 
 
 def _how(sweep: Sweep, task: TaskSweep) -> Iterator[str]:
@@ -316,7 +314,7 @@ def _against(sweep: Sweep, task: TaskSweep, axis: SweepAxis, quantity: Quantity)
         if figure is None or figure.mean is None:
             return None
         at = _place(axis, arm.values[axis.name])
-        exact = " ".join([f"{arm.name}: {quantity.write(figure.mean)}", *_bounds(figure.interval, quantity.write)])
+        exact = " ".join(notes(f"{arm.name}: {quantity.write(figure.mean)}", interval(figure.interval, quantity.write)))
         return Mark(at, figure.mean, exact, interval=figure.interval), ((at, value) for value in figure.values)
 
     what = f"{spoken(quantity.kind)} {heading(quantity.name)}" if quantity.kind else spoken(quantity.name)

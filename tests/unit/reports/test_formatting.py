@@ -29,7 +29,7 @@ def test_only_average_precision_has_another_name_as_a_mean(measure: str, name: s
 
 
 def test_interval() -> None:
-    assert interval(Bounds(low=0.4, high=0.5)) == " [.400, .500]"
+    assert interval(Bounds(low=0.4, high=0.5)) == "[.400, .500]"
     assert interval(None) == ""
 
 
