@@ -57,7 +57,7 @@ def test_wide_parts_scroll_within_by_keyboard(open_page: Open) -> None:
 
 def test_details_open_by_keyboard(open_page: Open) -> None:
     page = open_page(several=False).page
-    table = page.get_by_role("table", name="mAP by query language (rows) and document language (columns)")
+    table = page.get_by_role("table", name="mAP: language of the query (rows) by language of the documents (columns)")
     assert not table.is_visible()
     summary = page.locator("summary").first
     for _ in range(20):

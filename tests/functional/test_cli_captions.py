@@ -90,7 +90,7 @@ def test_history_has_both_directions(
     measured(folder, ToySeer(5), out=folder / "results")
     text = printed(capsys, "history", str(folder / "results"))
     titles = " ".join(text.split())
-    assert titles.count("Success@1 to") == 2 * 3
+    assert titles.count("Success@1") == 2 * 3
     found = json.loads(printed(capsys, "history", str(folder / "results"), "--json"))
     figures = found["series"][0]["checkpoints"][0]["figures"]
     known = {each["kind"] for each in figures if each["value"] is not None}

@@ -112,7 +112,7 @@ def test_pool_that_was_not_measured(capsys: Captured, document: Path) -> None:
         (["--json", "--format", "csv"], "--json is a format of its own"),
         (["--format", "pdf"], "'pdf' is not one of 'console', 'markdown', 'html'"),
         (["--format", "csv", "--measure", "AP@20"], "unknown measure of this result 'AP@20'"),
-        (["--format", "html", "--pool", "ar,en"], "choose among console, markdown, csv"),
+        (["--format", "png", "--pool", "ar,en", "--output", "-"], "this one has none: choose another format"),
         (["--format", "model-card", "--measure", "AP"], "leave out --measure"),
         (["--output", "report.pdf"], "no format has the suffix of report.pdf"),
         (["--output", "nowhere/report.md"], "cannot write nowhere/report.md"),
@@ -153,7 +153,7 @@ def copied(measured: Path, tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("name", "begin"),
     [
-        ("markdown", "### `hashing` on `mini` (version 1)\n"),
+        ("markdown", "### `hashing` on mini (version 1)\n"),
         ("csv", "task,retriever,fingerprint,kind,"),
         ("latex", "% \\usepackage{booktabs}\n"),
         ("model-card", 'model-index:\n- name: "hashing"\n'),

@@ -70,13 +70,14 @@ def results_report(results: Sequence[Result], *, measure: str | None = None) -> 
     a result does not have it.
     """
     several = len(results) > 1
+    sections = [_result(place, result, measure, several=several) for place, result in enumerate(results, 1)]
     across = across_table(results, measure=measure, linked=several)
     title = f"{len(results)} results" if several else f"{results[0].retriever.spec} on {results[0].task.name}"
     return Report(
         title=title,
         blocks=(
             Section((title,), (across, Sentence((_MEANS, _BEST), "; ", "soft")), "always" if several else "in_papers"),
-            *(_result(place, result, measure, several=several) for place, result in enumerate(results, 1)),
+            *sections,
         ),
         documents=tuple(results),
         several=True,
