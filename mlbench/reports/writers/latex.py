@@ -103,7 +103,7 @@ def _cell(cell: Cell, column: Column) -> str:
     text = escape(f"{cell.text}{cell.mark}")
     text = text.replace(",", "{,}") if column.align == "right" else text
     text = rf"\textbf{{{text}}}" if cell.style == "strong" else text
-    notes = "" if column.notes_in_files else escape(" ".join(cell.notes))
+    notes = escape(" ".join(cell.notes))
     return rf"{text} {{\scriptsize {notes}}}" if notes else text
 
 

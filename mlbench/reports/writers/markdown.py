@@ -225,18 +225,7 @@ def _table(table: Table) -> _Part:
     titles = [markdown_text(f"{each.group} {each.title}".strip()) for each in columns]
     rules = [":--", *("--:" if each.align == "right" else ":--" for each in columns)]
     title = f"**{markdown_text(table.title)}**\n\n" if table.titled else ""
-    rows = [
-        _row(
-            [
-                _cell(row.label, "<br>"),
-                *(
-                    _cell(replace(row.cells[at], notes=()) if column.notes_in_files else row.cells[at], break_)
-                    for at, column in zip(places, columns, strict=True)
-                ),
-            ]
-        )
-        for row in table.rows
-    ]
+    rows = [_row([_cell(row.label, "<br>"), *(_cell(row.cells[at], break_) for at in places)]) for row in table.rows]
     return _Part(0, "", f"{title}{_row([markdown_text(table.first), *titles])}\n{_row(rules)}", tuple(rows))
 
 
