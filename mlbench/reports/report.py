@@ -116,8 +116,8 @@ class Column:
 
     Where a screen is too narrow, columns of a higher `urgency` number go first, later ones before earlier ones, and
     `unnamed` ones without a word. Those that `fold` are broken into several lines before others go. A column of
-    `passages` has texts in any script, which are cut to the room that is there. Notes of cells stand everywhere, or with
-    `notes_in_files` everywhere but on screens.
+    `passages` has texts in any script, which are cut to the room that is there. With `notes_in_files`, notes of cells
+    stand everywhere but on screens.
     """
 
     title: str
