@@ -101,12 +101,15 @@ def bootstrap_weights(strata: Ints, seed: int) -> Iterator[Ints]:
     """
     random = np.random.RandomState(seed)
     members = [np.flatnonzero(strata == stratum) for stratum in np.unique(strata)]
-    # Of one stratum, many resamples at once are the same numbers of the stream as one by one, and far faster.
-    n, n_clusters = max(1, _DRAWN_CELLS // len(strata)) if len(members) == 1 else 1, len(strata)
+    # Of one stratum, many resamples at once are the same numbers of the stream as one by one, and far faster; more and
+    # more of them, as few may be wanted.
+    n_clusters = len(strata)
+    n, most = 1, max(1, _DRAWN_CELLS // n_clusters) if len(members) == 1 else 1
     while True:
         drawn = [own[random.randint(len(own), size=(n, len(own)), dtype=np.int64)] for own in members]
         numbered = np.concatenate(drawn, axis=1) + n_clusters * np.arange(n)[:, None]
         yield from np.bincount(numbered.ravel(), minlength=n * n_clusters).reshape(n, n_clusters)
+        n = min(2 * n, most)
 
 
 def bootstrap(
