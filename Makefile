@@ -1,5 +1,6 @@
 # A fresh machine needs Python 3.11 or newer and git. Each environment is made once, and again when what it is made
-# from has changed. `make run ARGS="--model hashing:"` hands ARGS to the command, `make test ARGS="-k ranking"` to pytest.
+# from has changed. `make run ARGS="--model hashing:"` hands ARGS to the command, `make test ARGS="-k ranking"` to
+# pytest, which tests in as many processes as there are processors, eight at most; WORKERS sets their number, 0 for none.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3)
 ARGS ?=
@@ -9,10 +10,15 @@ comma := ,
 CORE := .venv-run
 DEV := .venv
 DEFINITION := setup.cfg pyproject.toml constraints.txt
-PIP_INSTALL := -m pip install --quiet --quiet --disable-pip-version-check --no-input --constraint constraints.txt
+# Not compiled: Python compiles what it imports, and compiling all that is installed takes a third of the time.
+PIP_INSTALL := -m pip install --quiet --quiet --disable-pip-version-check --no-input --no-compile \
+  --constraint constraints.txt
+
+WORKERS ?= $(shell $(PYTHON) -c 'import os; number = min(os.cpu_count() or 1, 8); print(number if number > 1 else 0)')
+PYTEST = $(DEV)/bin/python -m pytest -n $(WORKERS) $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types imports tests docs bench model clean
+.PHONY: help run check test lint types imports unit tests docs bench model clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,7 +26,9 @@ help: ## show this list
 run: $(CORE)/.installed ## measure the default model on the shipped task (installs the core only)
 	@$(CORE)/bin/mlbench run $(ARGS)
 
-test: lint types imports docs tests ## check everything: style, types, layers, documentation, tests
+check: lint types imports unit ## check style, types, layers and the unit tests: what to run while working
+
+test: lint types imports docs tests ## check everything: style, types, layers, documentation, all tests
 
 lint: $(DEV)/.installed
 	@echo "style: ruff check, ruff format"
@@ -35,10 +43,13 @@ imports: $(DEV)/.installed
 	@echo "layers: lint-imports"
 	@$(DEV)/bin/lint-imports
 
+unit: $(DEV)/.installed
+	@echo "unit tests: pytest"
+	@$(PYTEST) tests/unit
+
 tests: $(DEV)/.installed
 	@echo "tests: pytest"
-	@$(DEV)/bin/python -m pytest $(or $(ARGS),-m "not alone")
-	@$(if $(ARGS),,$(DEV)/bin/python -m pytest -m alone)
+	@$(PYTEST)
 
 docs: $(DEV)/.installed ## build the documentation into site/
 	@echo "documentation: mkdocs"

@@ -1,5 +1,6 @@
 """Finds entry points without importing them, and loads one by name."""
 
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 
 from mlbench.errors import MissingExtra, UnknownName, UserError
@@ -10,9 +11,18 @@ RERANKERS = "mlbench.rerankers"
 ENGINES = "mlbench.engines"
 
 
+@cache
+def installed(group: str) -> tuple[EntryPoint, ...]:
+    """Return all installed entry points of `group`; none gives an empty tuple.
+
+    They are looked for once in a process, because that reads the metadata of every installed distribution.
+    """
+    return tuple(entry_points(group=group))
+
+
 def names(group: str) -> tuple[str, ...]:
     """Return the sorted names of all installed entry points of `group`; none gives an empty tuple."""
-    return tuple(sorted({point.name for point in entry_points(group=group)}))
+    return tuple(sorted({point.name for point in installed(group)}))
 
 
 def kind(group: str) -> str:
@@ -45,7 +55,7 @@ def load(group: str, name: str) -> object:
 
 def _find(group: str, name: str) -> EntryPoint:
     # Two distributions may bring one name; ours is the one a reader of the docs means.
-    found = [point for point in entry_points(group=group) if point.name == name]
+    found = [point for point in installed(group) if point.name == name]
     if not found:
         raise UnknownName(kind(group), name, names(group))
     return min(found, key=lambda point: (point.dist is None or point.dist.name != "mlbench", point.value))

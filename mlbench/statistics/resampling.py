@@ -46,6 +46,7 @@ def _random_signs(n_clusters: int, block: int, flips: int, seed: int) -> Iterato
 
 Ints = NDArray[np.int64]
 _BLOCK_CELLS = 2**22
+_DRAWN_CELLS = 2**16
 _REDRAWS_PER_RESAMPLE = 10
 # Sums that are equal on paper differ in the last bits; counting them as ties errs on the safe side.
 _TIE = 1e-9
@@ -100,9 +101,15 @@ def bootstrap_weights(strata: Ints, seed: int) -> Iterator[Ints]:
     """
     random = np.random.RandomState(seed)
     members = [np.flatnonzero(strata == stratum) for stratum in np.unique(strata)]
+    # Of one stratum, many resamples at once are the same numbers of the stream as one by one, and far faster; more and
+    # more of them, as few may be wanted.
+    n_clusters = len(strata)
+    n, most = 1, max(1, _DRAWN_CELLS // n_clusters) if len(members) == 1 else 1
     while True:
-        drawn = [own[random.randint(len(own), size=len(own), dtype=np.int64)] for own in members]
-        yield np.bincount(np.concatenate(drawn), minlength=len(strata))
+        drawn = [own[random.randint(len(own), size=(n, len(own)), dtype=np.int64)] for own in members]
+        numbered = np.concatenate(drawn, axis=1) + n_clusters * np.arange(n)[:, None]
+        yield from np.bincount(numbered.ravel(), minlength=n * n_clusters).reshape(n, n_clusters)
+        n = min(2 * n, most)
 
 
 def bootstrap(

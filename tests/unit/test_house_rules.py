@@ -162,9 +162,8 @@ def test_the_help_is_light() -> None:
     ids=["help", "import"],
 )
 def test_starts_at_once(arguments: list[str], seconds: float) -> None:
-    # Processor time, and the best of several, so that a busy machine fails no one.
-    best = min(processor_seconds([sys.executable, *arguments]) for _ in range(7))
-    assert best < seconds
+    # Processor time, and once of several tries, so that a busy machine fails no one.
+    assert any(processor_seconds([sys.executable, *arguments]) < seconds for _ in range(7))
 
 
 def processor_seconds(command: list[str]) -> float:

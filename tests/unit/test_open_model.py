@@ -59,9 +59,9 @@ def test_a_folder_belongs_to_the_scheme_that_recognises_it(tmp_path: Path, monke
 
 
 def test_a_plugin_that_cannot_be_imported_hides_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    genuine = entry_points.entry_points
+    genuine = entry_points.installed
     broken = EntryPoint("a_broken_one", "no_such_module:Nothing", entry_points.RETRIEVERS)
-    monkeypatch.setattr(entry_points, "entry_points", lambda group: [*genuine(group=group), broken])
+    monkeypatch.setattr(entry_points, "installed", lambda group: [*genuine(group), broken])
     assert parse(str(tmp_path)) == ("dense", str(tmp_path))
 
 
@@ -118,7 +118,7 @@ class NoScheme:
 def installed(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     def install(name: str) -> None:
         point = EntryPoint("mine", f"{__name__}:{name}", entry_points.RETRIEVERS)
-        monkeypatch.setattr(entry_points, "entry_points", lambda group: [point])
+        monkeypatch.setattr(entry_points, "installed", lambda group: [point])
         monkeypatch.setattr(EntryPoint, "load", lambda self: globals()[name])
 
     return install

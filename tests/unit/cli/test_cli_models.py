@@ -51,8 +51,8 @@ def test_missing_extra_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_broken_plugin_does_not_hide_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     point = entry_points.EntryPoint("broken", "no_such_module:Nothing", entry_points.RETRIEVERS)
-    genuine = entry_points.entry_points
-    monkeypatch.setattr(entry_points, "entry_points", lambda group: [*genuine(group=group), point])
+    genuine = entry_points.installed
+    monkeypatch.setattr(entry_points, "installed", lambda group: [*genuine(group), point])
     rows = {row["scheme"]: row for row in json.loads(invoke("list", "--json").stdout)}
     assert "cannot be imported" in rows["broken"]["summary"]
     assert not rows["broken"]["installed"]

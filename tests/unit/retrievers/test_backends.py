@@ -22,7 +22,7 @@ from mlbench.retrievers.dense import Dense, DenseEncoder
 
 # A process that has computed graphs with OpenVINO and is forked later, as by torch's data loaders, may end with a
 # segmentation fault.
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.last
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")

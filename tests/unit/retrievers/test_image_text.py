@@ -120,19 +120,19 @@ def by_library(model: Any, inputs: list[Any]) -> Vectors:
 
 
 @pytest.mark.parametrize("name", TRANSFORMERS)
-@pytest.mark.parametrize(("batch_tokens", "image_batch_size"), [("40", "3"), ("1024", "32")])
-def test_same_vectors_as_transformers(
-    name: str, batch_tokens: str, image_batch_size: str, saved: Mapping[str, Path], images: list[Image]
-) -> None:
-    encoder = opened(saved[name], batch_tokens=batch_tokens, image_batch_size=image_batch_size)
+def test_same_vectors_as_transformers(name: str, saved: Mapping[str, Path], images: list[Image]) -> None:
     texts, seen = by_transformers(saved[name], images)
     # Otherwise vectors of other texts would do as well.
     assert min(np.ptp(texts, axis=0).max(), np.ptp(seen, axis=0).max()) > 0.05
-    for role, inputs, expected in (("query", CAPTIONS, texts), ("document", CAPTIONS, texts), ("image", images, seen)):
-        found = encoder.encode(inputs, role)
-        assert (found.dtype, found.shape) == (np.float32, (len(inputs), encoder.dim))
-        np.testing.assert_allclose(unit(found), expected, atol=1e-5)
-        np.testing.assert_array_equal(found, encoder.encode(inputs, role))
+    expected = (("query", CAPTIONS, texts), ("document", CAPTIONS, texts), ("image", images, seen))
+    # In several batches, and in one.
+    for batch_tokens, image_batch_size in (("40", "3"), ("1024", "32")):
+        encoder = opened(saved[name], batch_tokens=batch_tokens, image_batch_size=image_batch_size)
+        for role, inputs, vectors in expected:
+            found = encoder.encode(inputs, role)
+            assert (found.dtype, found.shape) == (np.float32, (len(inputs), encoder.dim))
+            np.testing.assert_allclose(unit(found), vectors, atol=1e-5)
+            np.testing.assert_array_equal(found, encoder.encode(inputs, role))
 
 
 @pytest.mark.parametrize("name", ["clip", "altclip", *LIBRARY])

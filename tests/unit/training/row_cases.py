@@ -5,11 +5,15 @@ import json
 import random
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
 
+import numpy as np
+
 from mlbench.training.index import RowIndex
-from mlbench.training.recipe_tables import DataSet
+from mlbench.training.recipe_tables import Batches, DataSet
 from mlbench.training.rows import DatasetRows, prepare
+from mlbench.training.sampler import Batch, BatchSampler
 from mlbench.training.sources import find_source
 
 RawRow = Mapping[str, object]
@@ -138,3 +142,19 @@ class Families:
             self._parents[key] = self._parents[parent]
             key = parent
         return key
+
+
+def digest(batches: Sequence[Batch]) -> str:
+    content = sha256()
+    for batch in batches:
+        for name, value in vars(batch).items():
+            content.update(f"{name} ".encode())
+            content.update(value.tobytes() if isinstance(value, np.ndarray) else repr(value).encode())
+    return content.hexdigest()
+
+
+def fresh_digest(path: str) -> str:
+    """Return a digest of 40 batches of the rows in a file, which are prepared for it."""
+    found = prepared(Path(path))
+    index = found.index.with_languages(found.languages, found.languages)
+    return digest(list(BatchSampler([index], Batches(size=12), random_negatives=True, seed=3).batches(0, 40)))

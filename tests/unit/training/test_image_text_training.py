@@ -1,10 +1,7 @@
 """Small models of images and captions, trained to a checkpoint that other libraries read."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from unit.retrievers.image_text_checkpoints import save_siglip, save_siglip2
+from unit.training.forked import KilledAfter, end_of, start
 from unit.training.image_cases import image_recipe, read_images, rows_of, write_images
 
 from mlbench.collection.images import open_image
@@ -165,41 +163,16 @@ class TestLearning:
             assert any(name in moved for name in vision) is changes
 
 
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from mlbench.protocols import Runtime, Silence
-from mlbench.training.recipe import Recipe
-from mlbench.training.transformer import train_transformer
-from unit.retrievers.image_text_checkpoints import save_siglip, save_siglip2
-from unit.training.image_cases import read_images
-
-class Killer(Silence):
-    phase, done = "", 0
-
-    def start(self, phase, total):
-        self.phase = phase
-
-    def advance(self, done):
-        self.done += done if self.phase == "train" else 0
-        if self.done >= 6:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-recipe = Recipe.model_validate_json(Path(sys.argv[1]).read_text())
-recipe._root = Path(sys.argv[2])
-runtime = Runtime(device="cpu", threads=1)
-train_transformer(recipe, read_images(recipe), Path(sys.argv[3]), progress=Killer(), runtime=runtime)
-"""
+def train_killed(recipe: Recipe, root: Path, out: Path) -> None:
+    # What is private to a recipe is not pickled with it.
+    recipe._root = root
+    train_transformer(recipe, read_images(recipe), out, progress=KilledAfter(6), runtime=CPU)
 
 
 def test_resumed_after_a_kill_it_is_as_if_nothing_had_been(root: Path, tmp_path: Path) -> None:
     recipe = image_recipe(root, validation=JUDGED, batches={"captions": 0.5, "size": 4})
     whole = train_transformer(recipe, read_images(recipe), tmp_path / "whole", runtime=CPU)
-    (tmp_path / "recipe.json").write_text(recipe.model_dump_json())
-    arguments = [sys.executable, "-c", KILLED, str(tmp_path / "recipe.json"), str(root), str(tmp_path / "out")]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
-    done = subprocess.run(arguments, env=environment, timeout=300, check=False)
-    assert done.returncode == -signal.SIGKILL
+    assert end_of(start(train_killed, recipe, root, tmp_path / "out")) == -signal.SIGKILL
     assert not (tmp_path / "out" / "modules.json").exists()
     assert train_transformer(recipe, read_images(recipe), tmp_path / "out", runtime=CPU) == whole
     assert weights(tmp_path / "out") == weights(tmp_path / "whole")

@@ -1,15 +1,13 @@
 """Static encoders trained: one step by the book, the same weights whatever happens, a checkpoint that all can read."""
 
-import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from encoders import LANGUAGES, read_data, sentence, write_rows
 from static_cases import static_recipe
+from unit.training.forked import KilledAfter, end_of, start
 
 from mlbench.errors import UserError
 from mlbench.open_model import open_retriever
@@ -171,45 +169,17 @@ class TestTheSameWeights:
         validation = JUDGED | ({} if patience is None else {"patience": patience})
         recipe = static_recipe(root, steps=60, validation=validation, optimizer={"learning_rate": 0.3})
         whole = train(recipe, tmp_path / "whole")
-        (tmp_path / "recipe.json").write_text(recipe.model_dump_json())
         for step in steps:
-            assert killed_at(step, root, tmp_path / "recipe.json", tmp_path / "out") == -signal.SIGKILL
+            assert end_of(start(train_killed, recipe, step, root, tmp_path / "out")) == -signal.SIGKILL
             assert not (tmp_path / "out" / "modules.json").exists()
         assert train(recipe, tmp_path / "out") == whole
         assert weights(tmp_path / "out") == weights(tmp_path / "whole")
 
 
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from mlbench.protocols import Silence
-from mlbench.training.data import load_data
-from mlbench.training.recipe import Recipe
-from mlbench.training.static import train_static
-
-class Killer(Silence):
-    phase, done = "", 0
-
-    def start(self, phase, total):
-        self.phase = phase
-
-    def advance(self, done):
-        self.done += done if self.phase == "train" else 0
-        if self.done >= int(sys.argv[1]):
-            os.kill(os.getpid(), signal.SIGKILL)
-
-recipe = Recipe.model_validate_json(Path(sys.argv[3]).read_text())
-recipe._root = Path(sys.argv[2])
-data, _ = load_data(recipe)
-train_static(recipe, data, Path(sys.argv[4]), progress=Killer())
-"""
-
-
-def killed_at(step: int, root: Path, recipe: Path, out: Path) -> int:
-    """Train in a process that is killed when so many steps are done, and return how it ended."""
-    arguments = [sys.executable, "-c", KILLED, str(step), str(root), str(recipe), str(out)]
-    done = subprocess.run(arguments, env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=120, check=False)
-    return done.returncode
+def train_killed(recipe: Recipe, step: int, root: Path, out: Path) -> None:
+    # What is private to a recipe is not pickled with it.
+    recipe._root = root
+    train_static(recipe, read_data(recipe), out, progress=KilledAfter(step))
 
 
 class TestPatience:

@@ -5,15 +5,12 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
-import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from encoders import read_data, recipe_of, save_encoder, write_rows
+from unit.training.forked import die, end_of, start
 
 from mlbench.errors import UserError
 from mlbench.open_model import open_retriever
@@ -218,18 +215,13 @@ def test_stops_early_and_keeps_the_best(world: Path, tmp_path: Path) -> None:
     assert (tmp_path / "modules.json").is_file()
 
 
-# Reading a late batch never ends, so that the process is killed in the middle on a machine of any speed.
-KILLED = """
-import sys, threading, torch
-from pathlib import Path
-torch.set_num_threads(1)
-sys.path.insert(0, sys.argv[1])
-import test_transformer
-from mlbench.training.trainer import NumberedBatches
-read = NumberedBatches.__getitem__
-NumberedBatches.__getitem__ = lambda self, number: threading.Event().wait() if number >= 28 else read(self, number)
-test_transformer.train(test_transformer.resumable(Path(sys.argv[2])), Path(sys.argv[3]))
-"""
+def train_killed(world: Path, out: Path) -> None:
+    """Train until batch 28 is read, in the fifteenth step."""
+    from mlbench.training.trainer import NumberedBatches
+
+    read = NumberedBatches.__getitem__
+    NumberedBatches.__getitem__ = lambda self, number: read(self, number) if number < 28 else die()  # type: ignore
+    train(resumable(world), out)
 
 
 def resumable(world: Path) -> Recipe:
@@ -245,12 +237,7 @@ def resumable(world: Path) -> Recipe:
 def test_a_killed_training_goes_on_to_the_same_bits(world: Path, tmp_path: Path) -> None:
     made, out = resumable(world), tmp_path / "killed"
     whole = train(made, tmp_path / "whole")
-    command = [sys.executable, "-c", KILLED, str(Path(__file__).parent), str(world), str(out)]
-    process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE)
-    # Its state is written after all else.
-    wait_for(lambda: any(map(is_whole, out.glob(".training/*/checkpoint-12/trainer_state.json"))), process)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    assert end_of(start(train_killed, world, out)) == -signal.SIGKILL
     assert not (out / "modules.json").exists()
     # As if it had been killed while it wrote the next one.
     torn = next(out.glob(".training/*/checkpoint-12")).with_name("checkpoint-16")
@@ -264,13 +251,6 @@ def test_a_killed_training_goes_on_to_the_same_bits(world: Path, tmp_path: Path)
     assert resumed == whole
 
 
-def is_whole(state: Path) -> bool:
-    try:
-        return bool(json.loads(state.read_bytes()))
-    except ValueError:
-        return False
-
-
 def test_another_recipe_does_not_go_on(world: Path, tmp_path: Path) -> None:
     train(recipe(world, steps=4, validation=VALIDATION), tmp_path / "out")
     changed = train(recipe(world, steps=4, validation=VALIDATION, seed=4), tmp_path / "out")
@@ -279,22 +259,19 @@ def test_another_recipe_does_not_go_on(world: Path, tmp_path: Path) -> None:
     assert weights(tmp_path / "out") == weights(tmp_path / "new")
 
 
-def wait_for(happened: Callable[[], bool], process: "subprocess.Popen[bytes]") -> None:
-    deadline = time.monotonic() + 120
-    while not happened():
-        assert process.poll() is None, process.stderr and process.stderr.read().decode()
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
-
-
 def test_workers_read_the_same_batches(world: Path, tmp_path: Path) -> None:
+    # In a process that has not computed yet, because it is forked for the workers.
+    assert end_of(start(read_by_workers, world, tmp_path)) == 0
+
+
+def read_by_workers(world: Path, out: Path) -> None:
     from mlbench.training.trainer import arguments_of, make_trainer
 
     made = recipe(world, data="questions", steps=5, transformer=PREFIXES)
     model = load_model(made.transformer, world, CPU)  # type: ignore[arg-type]
     read = []
     for workers in (0, 1, 2):
-        arguments = arguments_of(made, tmp_path, cpu=True)
+        arguments = arguments_of(made, out, cpu=True)
         arguments.dataloader_num_workers = workers
         trainer = make_trainer(model, made, read_data(made), arguments=arguments, progress=Told())
         before = torch.random.get_rng_state()
@@ -308,26 +285,21 @@ def test_workers_read_the_same_batches(world: Path, tmp_path: Path) -> None:
     assert read[0] == read[1] == read[2]
 
 
-TWO = """
-import json, os, sys
-from pathlib import Path
-import torch
-torch.set_num_threads(1)
-sys.path.insert(0, sys.argv[1])
-import test_transformer
-from mlbench.training.trainer import NumberedBatches
-world, out = Path(sys.argv[2]), Path(sys.argv[3])
-numbers = {True: [], False: []}
-read = NumberedBatches.__getitem__
-def note(self, number):
-    numbers[len(self) == 12].append(number)
-    return read(self, number)
-NumberedBatches.__getitem__ = note
-trained = test_transformer.train(test_transformer.shared(world), out)
-rank = os.environ["RANK"]
-found = [numbers[True], numbers[False], trained.batches, trained.is_main, trained.held_out_losses]
-(world / f"rank{rank}.json").write_text(json.dumps(found))
-"""
+def train_one_of_two(world: Path, out: Path) -> None:
+    """Train as one of several processes, and write what it read and found."""
+    from mlbench.training.trainer import NumberedBatches
+
+    numbers: dict[int, list[int]] = {12: [], 3: []}
+    read = NumberedBatches.__getitem__
+
+    def note(self: NumberedBatches, number: int) -> list[dict[str, str | bool]]:
+        numbers[len(self)].append(number)
+        return read(self, number)
+
+    NumberedBatches.__getitem__ = note  # type: ignore[method-assign]
+    trained = train(shared(world), out)
+    found = [numbers[12], numbers[3], trained.batches, trained.is_main, trained.held_out_losses]
+    (world / f"rank{os.environ['RANK']}.json").write_text(json.dumps(found))
 
 
 def shared(world: Path) -> Recipe:
@@ -338,19 +310,11 @@ def test_processes_share_the_batches(world: Path, tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    plan = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", TWO, str(Path(__file__).parent), str(world), str(tmp_path)]
+    plan = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     processes = [
-        subprocess.Popen(
-            command,
-            env={**os.environ, **plan, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
-        for rank in range(2)
+        start(train_one_of_two, world, tmp_path, **plan, RANK=str(rank), LOCAL_RANK=str(rank)) for rank in range(2)
     ]
-    outputs = [process.communicate(timeout=120)[0].decode() for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], outputs
+    assert [end_of(process) for process in processes] == [0, 0]
     first, second = (json.loads((world / f"rank{rank}.json").read_text()) for rank in range(2))
     assert first[0] == list(range(0, 12, 2))
     assert second[0] == list(range(1, 12, 2))

@@ -2,6 +2,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from functools import partial
@@ -16,8 +17,11 @@ from mlbench.training.sweep import work_through
 Note = Callable[[str], None]
 
 
-def make_writer(folder: Path, seconds: float = 0.0) -> Callable[[str, Note], None]:
-    """Return work that writes the item's name with the process into `folder`; some items fail in their own way."""
+def make_writer(folder: Path) -> Callable[[str, Note], None]:
+    """Return work that leaves a file in `folder`, named for the item and the process.
+
+    Some items fail in their own way; one that is called endless leaves its file and never ends.
+    """
 
     def work(item: str, note: Note) -> None:
         if item == "fault":
@@ -30,23 +34,29 @@ def make_writer(folder: Path, seconds: float = 0.0) -> Callable[[str, Note], Non
             child = get_context("spawn").Process(target=time.sleep, args=(0,))
             child.start()
             child.join()
-        time.sleep(seconds)
         note(f"at {item}")
-        (folder / item).write_text(str(os.getpid()))
+        (folder / f"{item}-{os.getpid()}").touch()
+        if item.startswith("endless"):
+            threading.Event().wait()
 
     return work
+
+
+def processes_of(folder: Path) -> list[int]:
+    """Return for each file in `folder` the process that left it."""
+    return [int(path.name.rpartition("-")[2]) for path in folder.iterdir()]
 
 
 def test_every_item_is_done_once_by_as_many_processes(tmp_path: Path) -> None:
     notes: list[str] = []
     items = [f"item {number}" for number in range(7)]
-    work = work_through(partial(make_writer, tmp_path, 0.1), items, processes=2, note=notes.append)
+    work = work_through(partial(make_writer, tmp_path), items, processes=2, note=notes.append)
     assert sorted(work) == items
     assert sorted(notes) == [f"at {item}" for item in items]
-    processes = {path.read_text() for path in tmp_path.iterdir()}
-    assert len(processes) == 2
-    assert str(os.getpid()) not in processes
-    assert len(list(tmp_path.iterdir())) == 7
+    found = processes_of(tmp_path)
+    assert len(found) == 7
+    assert len(set(found)) == 2
+    assert os.getpid() not in found
 
 
 def test_work_may_have_processes_of_its_own(tmp_path: Path) -> None:
@@ -54,13 +64,12 @@ def test_work_may_have_processes_of_its_own(tmp_path: Path) -> None:
 
 
 def test_whoever_stops_listening_ends_all(tmp_path: Path) -> None:
-    items = [f"item {number}" for number in range(6)]
-    work = work_through(partial(make_writer, tmp_path, 0.5), items, processes=2, note=print)
-    next(work)
+    items = ["first", *(f"endless {number}" for number in range(4))]
+    work = work_through(partial(make_writer, tmp_path), items, processes=2, note=print)
+    assert next(work) == "first"
     work.close()
-    done = {path.name for path in tmp_path.iterdir()}
-    time.sleep(1)
-    assert {path.name for path in tmp_path.iterdir()} == done < set(items)
+    assert not any(map(_runs, processes_of(tmp_path)))
+    assert len(list(tmp_path.iterdir())) < len(items)
 
 
 def test_nothing_to_do_starts_no_process(tmp_path: Path) -> None:
@@ -77,11 +86,9 @@ def test_nothing_to_do_starts_no_process(tmp_path: Path) -> None:
 )
 def test_the_first_failure_ends_all(tmp_path: Path, item: str, error: type[Exception], message: str) -> None:
     notes: list[str] = []
-    begin = time.monotonic()
     with pytest.raises(error, match=message):
-        list(work_through(partial(make_writer, tmp_path, 20), [item, "slow"], processes=2, note=notes.append))
-    assert time.monotonic() - begin < 15
-    assert not (tmp_path / "slow").exists()
+        list(work_through(partial(make_writer, tmp_path), ["endless", item], processes=2, note=notes.append))
+    assert not any(map(_runs, processes_of(tmp_path)))
     # The traceback of an error of ours is not lost.
     assert ("Traceback" in "".join(notes)) == (item == "error")
 
@@ -94,7 +101,8 @@ sys.path.insert(0, sys.argv[1])
 from test_workers import make_writer
 from mlbench.training.sweep import work_through
 if __name__ == "__main__":
-    list(work_through(partial(make_writer, Path(sys.argv[2]), 3), ["one", "two", "three"], processes=2, note=print))
+    items = ["endless 1", "endless 2", "third"]
+    list(work_through(partial(make_writer, Path(sys.argv[2])), items, processes=2, note=print))
 """
 
 
@@ -103,17 +111,14 @@ def test_processes_end_with_the_one_that_started_them(tmp_path: Path) -> None:
     program.write_text(PROGRAM)
     folder.mkdir()
     parent = subprocess.Popen([sys.executable, program, str(Path(__file__).parent), str(folder)])
-    end = time.monotonic() + 60
-    while len(list(folder.iterdir())) < 2 and time.monotonic() < end:
+    while len(children := processes_of(folder)) < 2:
+        assert parent.poll() is None
         time.sleep(0.05)
-    children = [int(path.read_text()) for path in folder.iterdir()]
-    assert len(children) == 2
     parent.kill()
     parent.wait()
-    while any(_runs(child) for child in children) and time.monotonic() < end:
+    while any(map(_runs, children)):
         time.sleep(0.05)
-    assert not any(_runs(child) for child in children)
-    assert len(list(folder.iterdir())) == 2
+    assert processes_of(folder) == children
 
 
 def _runs(process: int) -> bool:

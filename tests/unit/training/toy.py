@@ -28,7 +28,7 @@ files = [{ path = "rows.jsonl" }]
 """
 
 
-def write_toy(folder: Path, *, topics: int = 24) -> Path:
+def write_toy(folder: Path, *, topics: int = 8) -> Path:
     """Write `toy.toml` with its rows, and the parallel task `words`, into `folder`, which is returned."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "toy.toml").write_text(RECIPE, encoding="utf-8")

@@ -1,4 +1,5 @@
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -186,8 +187,9 @@ class TestEnd:
         if how == "kill":
             parent.kill()
         elif how == "interrupt":
-            for process in [parent.pid, *alive(folder)]:
-                os.kill(process, 2)
+            # The parent last, because its end is that of the others.
+            for process in [*alive(folder), parent.pid]:
+                os.kill(process, signal.SIGINT)
         _, said = parent.communicate(timeout=60)
         wait_for(lambda: alive(folder) == [])
         # The children say nothing.
