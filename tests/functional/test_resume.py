@@ -113,7 +113,7 @@ def check_resumed(mlbench: CommandLine, whole: Done, moment: Moment, *arguments:
     results = sorted(path.suffix for path in mlbench.folder.glob("results/[!.]*"))
     assert not killed or results in ([], [".json", ".npz"])
     saved = kept(mlbench.cache)
-    again = mlbench(*arguments, **options)
+    again = mlbench.process(*arguments, **options)
     assert again.code == 0, again.err
     assert without_cost(again.out) == without_cost(whole.out)
     now, distinct = encoded(again.out)
@@ -123,7 +123,7 @@ def check_resumed(mlbench: CommandLine, whole: Done, moment: Moment, *arguments:
 
 
 def test_a_killed_run_goes_on_where_it_was(mlbench: CommandLine, own: Path, plugin: dict[str, str]) -> None:
-    whole = mlbench(*SLOW, environment=plugin)
+    whole = mlbench.process(*SLOW, environment=plugin)
     assert encoded(whole.out) == (54, 54)
     saved = [check_resumed(mlbench, whole, moment, *SLOW, environment=plugin) for moment in moments(20, 6)]
     assert any(0 < texts < 54 for texts in saved), saved
@@ -153,7 +153,7 @@ def test_an_interrupted_run_says_so_and_keeps_what_it_has(
     assert (process.returncode, out, err) == (130, "", "mlbench: interrupted; what was saved is kept\n")
     assert not (mlbench.folder / "results").exists()
     saved = kept(mlbench.cache)
-    again = mlbench(*arguments, environment=plugin)
+    again = mlbench.process(*arguments, environment=plugin)
     assert encoded(again.out) == (54 - n_texts(saved), 54)
     assert 0 < n_texts(saved) < 54
 
