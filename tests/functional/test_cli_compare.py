@@ -263,5 +263,7 @@ def test_a_run_that_could_not_be_compared_is_not_begun(
 
 
 def test_the_exit_code_is_that_of_the_process(mlbench: CommandLine) -> None:
-    codes = [mlbench("compare", *FAST, *sides).code for sides in (("good", "good"), ("good", "bad"), ("good", "own"))]
+    codes = [
+        mlbench.process("compare", *FAST, *sides).code for sides in (("good", "good"), ("good", "bad"), ("good", "own"))
+    ]
     assert codes == [0, 1, 2]
