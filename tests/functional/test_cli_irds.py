@@ -3,10 +3,12 @@
 import gzip
 import io
 import json
+import os
+import shutil
 import subprocess
 import sys
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -62,10 +64,13 @@ def scores(
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("IR_DATASETS_HOME", str(tmp_path / "home"))
+def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The folder of ir_datasets, which it has settled when it was imported: it is empty before and after."""
     monkeypatch.setenv("MLBENCH_OFFLINE", "1")
-    return tmp_path / "home"
+    folder = Path(os.environ["IR_DATASETS_HOME"])
+    shutil.rmtree(folder, ignore_errors=True)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def test_a_collection_end_to_end(mlbench: CommandLine, home: Path) -> None:
