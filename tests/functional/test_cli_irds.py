@@ -3,13 +3,12 @@
 import gzip
 import io
 import json
-import os
-import shutil
 import subprocess
 import sys
 import tarfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -64,13 +63,20 @@ def scores(
 
 
 @pytest.fixture
-def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The folder of ir_datasets, which it has settled when it was imported: it is empty before and after."""
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The folder of ir_datasets, which is imported anew, for then it settles where that is."""
+    monkeypatch.setenv("IR_DATASETS_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("MLBENCH_OFFLINE", "1")
-    folder = Path(os.environ["IR_DATASETS_HOME"])
-    shutil.rmtree(folder, ignore_errors=True)
-    yield folder
-    shutil.rmtree(folder, ignore_errors=True)
+    before = forget_library()
+    yield tmp_path / "home"
+    forget_library()
+    sys.modules.update(before)
+
+
+def forget_library() -> dict[str, ModuleType]:
+    """Let the next import of ir_datasets be the first; returns its modules."""
+    known = [name for name in sys.modules if name.partition(".")[0] == "ir_datasets"]
+    return {name: sys.modules.pop(name) for name in known}
 
 
 def test_a_collection_end_to_end(mlbench: CommandLine, home: Path) -> None:
