@@ -63,4 +63,4 @@ def test_an_address_that_does_not_answer_is_one_line(tmp_path: Path, task: Path)
     assert done.err.startswith("mlbench: error: ")
     assert "127.0.0.1:1" in done.err
     assert done.err.count("\n") == 1
-    assert time.monotonic() - begin < 30
+    assert time.monotonic() - begin < 60
