@@ -87,12 +87,15 @@ def install_scheme(folder: Path, name: str, code: str, entry_points: str) -> Pat
 
 
 class Outcome:
-    """What a finished run left: its document without what differs between any two runs, and its ranks."""
+    """What a finished run left: its document without what differs between any two runs, and its ranks.
+
+    Where it ran differs as well: a call in the process of the tests has imported more libraries.
+    """
 
     def __init__(self, line: CommandLine, out: str) -> None:
         document: dict[str, Any] = json.loads(out)
         self.cost = document.pop("cost")
-        del document["environment"]["command"]
+        del document["environment"]["command"], document["environment"]["libraries"]
         self.document = document
         self.path = line.folder / "results" / document["ranks"]["name"]
         self.ranks = self.path.read_bytes()
