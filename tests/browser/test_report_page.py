@@ -13,13 +13,21 @@ from mlbench.reports.writers.html import write_html
 Open = Callable[..., Opened]
 
 
+@pytest.fixture(scope="module")
+def reports(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the report `one.html` and, with a result that is hostile beside it, `several.html`."""
+    folder = tmp_path_factory.mktemp("reports")
+    plain, hostile = make_result(), spoil(make_result(("de", "en", "th")))
+    for name, results in (("one", [plain]), ("several", [plain, hostile])):
+        (folder / f"{name}.html").write_text(write_html(results_report(results)), encoding="utf-8")
+    return folder
+
+
 @pytest.fixture
-def open_page(open_address: OpenAddress, tmp_path: Path) -> Open:
+def open_page(open_address: OpenAddress, reports: Path) -> Open:
     def opened(*, scheme: str = "light", width: int = DESKTOP, several: bool = True) -> Opened:
-        plain, hostile = make_result(), spoil(make_result(("de", "en", "th")))
-        path = tmp_path / "report.html"
-        path.write_text(write_html(results_report([plain, hostile] if several else [plain])), encoding="utf-8")
-        return open_address(path.as_uri(), scheme=scheme, width=width)
+        name = "several" if several else "one"
+        return open_address((reports / f"{name}.html").as_uri(), scheme=scheme, width=width)
 
     return opened
 

@@ -1,23 +1,33 @@
-"""The command line as a user meets it: a process of its own, in a folder of its own."""
+"""The command line as a user meets it, in a folder of its own: called here, or as a process of its own."""
 
 import json
+import logging
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, chdir, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
+import pytest
 from safetensors.numpy import save_file
+
+from mlbench import __main__ as program
+from mlbench.cli import INTERRUPTED, main
 
 LANGUAGES = ("de", "en", "es")
 
 
 @dataclass(frozen=True)
 class Done:
-    """How a process ended, and what it said."""
+    """How a command ended, and what it said."""
 
     code: int
     out: str
@@ -26,7 +36,11 @@ class Done:
 
 @dataclass(frozen=True)
 class CommandLine:
-    """Runs `python -m mlbench` in `folder`, with a cache in it."""
+    """`mlbench` in `folder`, with a cache in it.
+
+    A call runs in this process, which has imported everything already, and gives what a process would: `process` is
+    for what only a process can show (signals, limits, variables that Python or a library reads when it starts).
+    """
 
     folder: Path
 
@@ -37,23 +51,26 @@ class CommandLine:
     def environment(self, changes: Mapping[str, str] | None = None) -> dict[str, str]:
         return {**os.environ, "MLBENCH_CACHE": str(self.cache), **(changes or {})}
 
-    def start(self, *arguments: str, environment: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "-m", "mlbench", *arguments],
-            cwd=self.folder,
-            env=self.environment(environment),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            encoding="utf-8",
-        )
+    def __call__(self, *arguments: str, environment: Mapping[str, str] | None = None) -> Done:
+        variables = self.environment(environment)
+        assert {name for name in environment or () if name.startswith("PYTHON")} == set(), "that needs a process"
+        with TemporaryFile() as out, TemporaryFile() as err:
+            with _as_a_process(self.folder, variables, arguments, out.fileno(), err.fileno()):
+                code = _exit_code()
+            if code == INTERRUPTED:
+                # Nobody but who runs the tests interrupts this process.
+                raise KeyboardInterrupt
+            out.seek(0)
+            err.seek(0)
+            return Done(code, out.read().decode(), err.read().decode())
 
-    def __call__(
+    def process(
         self,
         *arguments: str,
         environment: Mapping[str, str] | None = None,
         before: Callable[[], None] | None = None,
     ) -> Done:
+        """Run `python -m mlbench`; `before` is called in the new process before it becomes Python."""
         done = subprocess.run(
             [sys.executable, "-m", "mlbench", *arguments],
             cwd=self.folder,
@@ -67,12 +84,135 @@ class CommandLine:
         )
         return Done(done.returncode, done.stdout, done.stderr)
 
+    def start(self, *arguments: str, environment: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
+        """Start `python -m mlbench`, which the test may then stop."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "mlbench", *arguments],
+            cwd=self.folder,
+            env=self.environment(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+        )
+
     def result(self, *arguments: str, environment: Mapping[str, str] | None = None) -> dict[str, Any]:
-        """Run `mlbench run ... --json` and return the document; the run must succeed."""
+        """Call `mlbench run ... --json` and return the document; the run must succeed."""
         done = self("run", "-q", "--json", *arguments, environment=environment)
         assert done.code == 0, done.err
         document: dict[str, Any] = json.loads(done.out)
         return document
+
+
+def _exit_code() -> int:
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert isinstance(end.value.code, int)
+    return end.value.code
+
+
+@contextmanager
+def _as_a_process(
+    folder: Path, variables: Mapping[str, str], arguments: tuple[str, ...], out: int, err: int
+) -> Iterator[None]:
+    """Give this process what one that was just started has, and then its own again."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    threads = _torch_threads()
+    with ExitStack() as stack:
+        stack.enter_context(patch.dict(os.environ, variables, clear=True))
+        stack.enter_context(chdir(folder))
+        stack.enter_context(patch.object(sys, "argv", [program.__file__, *arguments]))
+        # What a worker process imports first.
+        stack.enter_context(pytest.MonkeyPatch.context()).setitem(sys.modules, "__main__", program)
+        stack.enter_context(_streams(out, err))
+        stack.enter_context(_fresh_logging())
+        stack.enter_context(_fresh_warnings())
+        try:
+            yield
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+            if _torch_threads() != threads:
+                sys.modules["torch"].set_num_threads(threads or len(os.sched_getaffinity(0)))
+
+
+def _torch_threads() -> int | None:
+    torch = sys.modules.get("torch")
+    return torch.get_num_threads() if torch else None
+
+
+@contextmanager
+def _streams(out: int, err: int) -> Iterator[None]:
+    """Point the standard streams at nothing and at two files: those of Python, and the descriptors below them.
+
+    What a library keeps of these streams writes to the same descriptors later on.
+    """
+    kept = [os.dup(number) for number in range(3)]
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    for number, target in enumerate((nothing, out, err)):
+        os.dup2(target, number)
+    os.close(nothing)
+    try:
+        with ExitStack() as stack:
+            for name, number, mode, errors in (
+                ("stdin", 0, "r", "strict"),
+                ("stdout", 1, "w", "strict"),
+                ("stderr", 2, "w", "backslashreplace"),
+            ):
+                buffering = 1 if number == 2 else -1
+                stream = open(number, mode, buffering, encoding="utf-8", errors=errors, closefd=False)  # noqa: SIM115
+                stack.enter_context(patch.object(sys, name, stream))
+            yield
+            sys.stdout.flush()
+            sys.stderr.flush()
+    finally:
+        for number, descriptor in enumerate(kept):
+            os.dup2(descriptor, number)
+            os.close(descriptor)
+
+
+@contextmanager
+def _fresh_logging() -> Iterator[None]:
+    """Log to stderr as a process would, not to pytest, and not to what stderr was when a library was imported."""
+    root = logging.getLogger()
+    known = [handler for reference in logging._handlerList if type(handler := reference()) is logging.StreamHandler]
+    streams = [(handler, handler.setStream(sys.stderr)) for handler in known]
+    disabled = root.manager.disable
+    with patch.object(root, "handlers", []):
+        yield
+    logging.disable(disabled)
+    for handler, stream in streams:
+        if stream is not None:
+            handler.setStream(stream)
+
+
+_filters: list[Any] = []
+
+
+@contextmanager
+def _fresh_warnings() -> Iterator[None]:
+    """Show warnings on stderr, by the filters of Python and those that libraries added when they were imported."""
+    with warnings.catch_warnings():
+        warnings.resetwarnings()
+        if not _filters:
+            for category in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
+                warnings.simplefilter("ignore", category, append=True)
+            _filters.extend(warnings.filters)
+        warnings.filters[:] = _filters  # type: ignore[index]
+        with patch.object(warnings, "showwarning", _show):
+            yield
+        _filters[:] = warnings.filters
+
+
+def _show(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: object = None,
+    line: str | None = None,
+) -> None:
+    sys.stderr.write(warnings.formatwarning(message, category, filename, lineno, line))
 
 
 def own_task(folder: Path, topics: int = 6, languages: tuple[str, ...] = LANGUAGES) -> Path:

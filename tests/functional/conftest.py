@@ -1,9 +1,13 @@
 """What the functional tests stand on."""
 
+import os
 from pathlib import Path
 
 import pytest
 from command_line import CommandLine, own_task
+
+# As mlbench sets it before it imports torch, which reads it once: here a test may have imported torch before.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 @pytest.fixture

@@ -53,7 +53,7 @@ def no_java() -> dict[str, str]:
 
 
 def test_runs_where_no_java_is_installed(mlbench: CommandLine, no_java: dict[str, str]) -> None:
-    done = mlbench(*BM25, "--json", environment=no_java)
+    done = mlbench.process(*BM25, "--json", environment=no_java)
     assert done.code == 0, done.err
     # Neither the Java nor Lucene says a word.
     assert {re.split("[: ]", line)[0] for line in done.err.splitlines()} == {"analyse", "search", "saved"}
@@ -82,7 +82,7 @@ def test_the_java_runs_out_of_memory(mlbench: CommandLine) -> None:
     write_task(mlbench.folder / "own", ("en",))
     with (mlbench.folder / "own" / "documents.en.jsonl").open("a") as lines:
         lines.write(json.dumps({"id": "9", "text": " ".join(map(str, range(500_000)))}) + "\n")
-    done = mlbench(*BM25, "-q", "--task", "own", "--set", "heap=10m")
+    done = mlbench.process(*BM25, "-q", "--task", "own", "--set", "heap=10m")
     assert (done.code, done.out) == (2, "")
     assert done.err == "mlbench: error: bm25: Java ran out of memory: give it more, as in --set heap=4g\n"
 

@@ -75,7 +75,7 @@ def test_without_faiss_its_extra_is_named(mlbench: CommandLine, tmp_path: Path) 
     # A module that is None hides the real one.
     (tmp_path / "hiding").mkdir()
     (tmp_path / "hiding" / "sitecustomize.py").write_text("import sys\nsys.modules['faiss'] = None\n", encoding="utf-8")
-    done = mlbench("run", "--index", "flat", environment={"PYTHONPATH": str(tmp_path / "hiding")})
+    done = mlbench.process("run", "--index", "flat", environment={"PYTHONPATH": str(tmp_path / "hiding")})
     assert (done.code, done.out) == (2, "")
     assert done.err == "mlbench: error: approximate indexes need: pip install 'mlbench[ann]'\n"
 

@@ -6,8 +6,9 @@ import json
 import subprocess
 import sys
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -62,10 +63,20 @@ def scores(
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The folder of ir_datasets, which is imported anew, for then it settles where that is."""
     monkeypatch.setenv("IR_DATASETS_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("MLBENCH_OFFLINE", "1")
-    return tmp_path / "home"
+    before = forget_library()
+    yield tmp_path / "home"
+    forget_library()
+    sys.modules.update(before)
+
+
+def forget_library() -> dict[str, ModuleType]:
+    """Let the next import of ir_datasets be the first; returns its modules."""
+    known = [name for name in sys.modules if name.partition(".")[0] == "ir_datasets"]
+    return {name: sys.modules.pop(name) for name in known}
 
 
 def test_a_collection_end_to_end(mlbench: CommandLine, home: Path) -> None:

@@ -3,11 +3,12 @@
 import json
 import shutil
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from command_line import CommandLine, Done
+from test_resume import wait_for
+from test_streaming import alive
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "training"))
 from toy import write_toy
@@ -65,13 +66,11 @@ def test_killed_and_resumed_in_several_processes_it_gives_the_document_of_one_al
 ) -> None:
     out = mlbench.folder / "sweeps" / "toy"
     process = mlbench.start(*SWEEP, "--jobs", "2")
-    end = time.monotonic() + 120
-    while not list(out.glob("results/*/[!.]*.json")) and process.poll() is None and time.monotonic() < end:
-        time.sleep(0.01)
+    wait_for(lambda: process.poll() is not None or bool(list(out.glob("results/*/[!.]*.json"))), seconds=120)
     process.kill()
     process.communicate()
     # Processes end with the one that started them; until then they may finish a file.
-    time.sleep(0.5)
+    wait_for(lambda: not list(alive(mlbench)), seconds=20)
     saved = {path: path.read_bytes() for path in out.glob("results/*/[!.]*")}
     assert 0 < len(saved) < 8
     assert not (out / "sweep.json").exists()

@@ -63,7 +63,8 @@ def test_shows_queries_ranks_and_what_stands_before(capsys: Captured, document: 
     assert not any("lowest" in line for line in lines)
 
 
-def test_the_ap_is_that_of_the_result(capsys: Captured, document: Path) -> None:
+def test_the_ap_is_that_of_the_result(capsys: Captured, tmp_path: Path) -> None:
+    document = measured_in(tmp_path, "--languages", "de,en,th")
     result = json.loads(document.read_text(encoding="utf-8"))
     ids = [f"t{n:02}" for n in range(1, 25)]
     topics = [plain(capsys, document, "--topic", name)[0] for name in ids]

@@ -4,6 +4,7 @@ On each page, and in the README, these are followed in order, as a reader would,
 
 - a block below a line that is only a file's name and a colon is written to that file;
 - a `console` block is run and must end with exit code 0, a `python` block is executed in one session for the page;
+  where it is nothing but commands of mlbench they are called in this process, else the block is a shell's;
 - a `text` block shows what the last `console` block before it printed, in a wide terminal: its lines occur there in
   this order, `...` stands for any lines, and blanks at the end of lines do not count.
 
@@ -25,7 +26,7 @@ from typing import Any, get_args
 
 import click
 import pytest
-from command_line import tiny_checkpoint
+from command_line import CommandLine, tiny_checkpoint
 from unit.retrievers.image_text_checkpoints import save_clip
 
 import mlbench
@@ -122,14 +123,22 @@ def follow(page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(block.body, encoding="utf-8")
         elif block.kind == "console":
-            printed = run(block)
+            printed = run(block, folder)
         elif block.kind == "python":
             exec(compile(block.body, block.place, "exec"), session)
         elif block.kind == "text" and printed is not None:
             check_output(block, printed)
 
 
-def run(block: Block) -> str:
+# Commands of mlbench without anything that a shell reads but quotes and comments; a Ray needs a process of its own.
+PLAIN = re.compile(r"(mlbench (?!.*--engine ray)[^|&;<>$(){}`*\\\n]*\n)+")
+
+
+def run(block: Block, folder: Path) -> str:
+    if PLAIN.fullmatch(block.body):
+        called = [CommandLine(folder)(*words(line)[1:]) for line in block.body.splitlines()]
+        assert [done.code for done in called] == [0] * len(called), f"{block.place}\n{called}"
+        return "".join(done.out for done in called)
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", block.body],
         stdin=subprocess.DEVNULL,

@@ -37,7 +37,7 @@ def test_an_engine_of_a_package_counts_what_ours_counts(tmp_path: Path, plugin: 
     line = CommandLine(tmp_path)
     found = []
     for options in ((), ("--engine", "threads", "--workers", "3")):
-        done = line(*RUN, *options, environment=plugin)
+        done = line.process(*RUN, *options, environment=plugin)
         assert done.code == 0, done.err
         document = json.loads(done.out)
         found.append((document["settings"], (tmp_path / "results" / document["ranks"]["name"]).read_bytes()))
@@ -47,7 +47,7 @@ def test_an_engine_of_a_package_counts_what_ours_counts(tmp_path: Path, plugin: 
 
 def test_an_unknown_engine_is_told_what_there_is(tmp_path: Path, plugin: dict[str, str]) -> None:
     write_corpus(tmp_path / "corpus", ("sw",), Size(100, 5))
-    done = CommandLine(tmp_path)(*RUN, "--engine", "thread", environment=plugin)
+    done = CommandLine(tmp_path).process(*RUN, "--engine", "thread", environment=plugin)
     assert done.code == 2
     assert "threads" in done.err
     assert len(done.err.strip().splitlines()) == 1

@@ -469,7 +469,7 @@ def test_a_full_disk_leaves_the_folder_of_results_as_it_was(mlbench: CommandLine
     assert mlbench(*arguments).code == 0
     before = tree(mlbench.folder)
     for out, after in (("results", before), ("new/folder", before)):
-        done = mlbench(*arguments, "--out", out, before=no_file_above(size))
+        done = mlbench.process(*arguments, "--out", out, before=no_file_above(size))
         assert done.code == 2
         assert done.err == (
             f"mlbench: error: cannot write results to {out}: File too large; name another folder with --out\n"

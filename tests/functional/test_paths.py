@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -116,12 +117,12 @@ def test_no_encoding_is_too_poor(oriental: CommandLine, encoding: dict[str, str]
         ("measures",),
         run,
     ]
-    for command in commands:
-        done = done_in(oriental, encoding, *command)
-        assert done[0] == 0, (command, done)
-        assert done[1], command
-    for command in [("report", shown, "--json"), ("tasks", "show", "评测", "--json"), (*run, "-q", "--json")]:
-        code, out, err = done_in(oriental, encoding, *command)
+    machine = [("report", shown, "--json"), ("tasks", "show", "评测", "--json"), (*run, "-q", "--json")]
+    done = done_in(oriental, encoding, [*commands, *machine])
+    for command, (code, out, _) in zip(commands, done, strict=False):
+        assert code == 0, (command, done)
+        assert out, command
+    for command, (code, out, err) in zip(machine, done[len(commands) :], strict=True):
         assert (code, err) == (0, b""), command
         found = json.loads(out.decode("latin-1" if "latin-1" in encoding.values() else "utf-8"))
         if command[0] == "report":
@@ -134,17 +135,40 @@ def test_no_encoding_is_too_poor(oriental: CommandLine, encoding: dict[str, str]
             assert found["retriever"]["spec"] == escaped
 
 
-def done_in(mlbench: CommandLine, encoding: dict[str, str], *arguments: str) -> tuple[int, bytes, bytes]:
-    """Run a command and return how it ended, with what it wrote as bytes."""
+# Calls one command after the other, as words of its own command line say, and writes the exit code of each between zero
+# bytes after what it wrote.
+EACH = """
+import sys
+from mlbench.cli import main
+words = sys.argv[1:]
+while words:
+    end = words.index("then")
+    sys.argv[1:], words = words[:end], words[end + 1:]
+    try:
+        main()
+    except SystemExit as ended:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+            stream.buffer.write(b"\\0%d\\0" % ended.code)
+"""
+
+
+def done_in(
+    mlbench: CommandLine, encoding: dict[str, str], commands: Sequence[Sequence[str]]
+) -> list[tuple[int, bytes, bytes]]:
+    """Run commands in a process of such an encoding; returns how each ended, with what it wrote as bytes."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("LC_", "LANG", "PYTHON"))}
     done = subprocess.run(
-        [sys.executable, "-m", "mlbench", *arguments],
+        [sys.executable, "-c", EACH, *(word for command in commands for word in (*command, "then"))],
         cwd=mlbench.folder,
         env={**kept, "MLBENCH_CACHE": str(mlbench.cache), **encoding},
         capture_output=True,
         check=False,
     )
-    return done.returncode, done.stdout, done.stderr
+    assert done.returncode == 0, done.stderr
+    out, err = (stream.split(b"\0")[:-1] for stream in (done.stdout, done.stderr))
+    assert out[1::2] == err[1::2]
+    return [(int(code), said, told) for code, said, told in zip(out[1::2], out[::2], err[::2], strict=True)]
 
 
 def test_directions_in_a_query_do_not_leak(oriental: CommandLine) -> None:

@@ -87,12 +87,15 @@ def install_scheme(folder: Path, name: str, code: str, entry_points: str) -> Pat
 
 
 class Outcome:
-    """What a finished run left: its document without what differs between any two runs, and its ranks."""
+    """What a finished run left: its document without what differs between any two runs, and its ranks.
+
+    Where it ran differs as well: a call in the process of the tests has imported more libraries.
+    """
 
     def __init__(self, line: CommandLine, out: str) -> None:
         document: dict[str, Any] = json.loads(out)
         self.cost = document.pop("cost")
-        del document["environment"]["command"]
+        del document["environment"]["command"], document["environment"]["libraries"]
         self.document = document
         self.path = line.folder / "results" / document["ranks"]["name"]
         self.ranks = self.path.read_bytes()
@@ -105,7 +108,8 @@ def measured(folder: Path, task: Path, *options: str, environment: dict[str, str
     """Run in a folder of its own, and return what the run left."""
     folder.mkdir(exist_ok=True)
     line = CommandLine(folder)
-    done = line(*RUN, "--task", str(task), *options, environment=environment)
+    call = line if environment is None else line.process
+    done = call(*RUN, "--task", str(task), *options, environment=environment)
     assert done.code == 0, done.err
     return Outcome(line, done.out)
 
@@ -194,7 +198,7 @@ def test_killed_three_times_and_finished(tmp_path: Path, corpora: Path, plugin: 
         kill(process, line, target, chance.uniform(0, 0.1))
         done.append(counted(line.cache))
         assert not (tmp_path / "results").exists()
-    finished = line(*RUN, "--task", str(task), *options, environment=plugin)
+    finished = line.process(*RUN, "--task", str(task), *options, environment=plugin)
     assert finished.code == 0, finished.err
     again = Outcome(line, finished.out)
     assert again == whole

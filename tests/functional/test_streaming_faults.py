@@ -56,10 +56,10 @@ def corpora(original: Path, tmp_path: Path) -> Path:
     return tmp_path / "corpora"
 
 
-def refused(folder: Path, task: Path, *options: str, environment: dict[str, str] | None = None) -> str:
+def refused(folder: Path, task: Path, *options: str) -> str:
     """Return the one line of a run that was refused; nothing is left of its result."""
     folder.mkdir(exist_ok=True)
-    done = CommandLine(folder)(*RUN, "--model", "hashing", "--task", str(task), *options, environment=environment)
+    done = CommandLine(folder)(*RUN, "--model", "hashing", "--task", str(task), *options)
     assert (done.code, done.out) == (2, ""), done.err
     lines = [line for line in done.err.splitlines() if not line.startswith("warning: ")]
     assert len(lines) == 1, done.err
@@ -150,7 +150,7 @@ def test_a_full_disk_costs_no_result(tmp_path: Path, original: Path) -> None:
     line.cache.mkdir()
     (line.cache / "streams").write_text("in the way")
     # Results go through, vectors do not.
-    done = line(
+    done = line.process(
         *RUN, "--model", "hashing", "--task", str(original / "task.toml"), "--resamples", "20", before=limit(40_000)
     )
     assert done.code == 0, done.err
@@ -172,7 +172,7 @@ def test_a_worker_that_is_killed_again_and_again_ends_the_run(
     options = ("--model", "mortal:killed", "--workers", "2")
     task = original / "task.toml"
     line = CommandLine(tmp_path)
-    done = line(*RUN, "--task", str(task), *options, environment=mortal)
+    done = line.process(*RUN, "--task", str(task), *options, environment=mortal)
     assert done.code == 2, done.err
     *warnings, last = done.err.splitlines()
     assert last.startswith("mlbench: error: ")
@@ -186,7 +186,7 @@ def test_a_worker_without_memory_is_one_line(
     tmp_path: Path, original: Path, mortal: dict[str, str], workers: str
 ) -> None:
     options = ("--model", "mortal:memory", "--workers", workers)
-    done = CommandLine(tmp_path)(*RUN, "--task", str(original / "task.toml"), *options, environment=mortal)
+    done = CommandLine(tmp_path).process(*RUN, "--task", str(original / "task.toml"), *options, environment=mortal)
     assert done.code in (2, 3)
     assert done.err.splitlines()[-1].startswith("mlbench: error: ")
     assert "memory" in done.err.splitlines()[-1]

@@ -58,9 +58,9 @@ def test_a_cluster_finds_what_one_process_finds_and_a_lost_node_changes_nothing(
 
 def test_an_address_that_does_not_answer_is_one_line(tmp_path: Path, task: Path) -> None:
     wrong, begin = ("--engine", "ray", "--address", "127.0.0.1:1"), time.monotonic()
-    done = CommandLine(tmp_path)(*RUN, "--task", str(task), "--model", "hashing", *wrong)
+    done = CommandLine(tmp_path).process(*RUN, "--task", str(task), "--model", "hashing", *wrong)
     assert (done.code, done.out) == (2, "")
     assert done.err.startswith("mlbench: error: ")
     assert "127.0.0.1:1" in done.err
     assert done.err.count("\n") == 1
-    assert time.monotonic() - begin < 30
+    assert time.monotonic() - begin < 60
