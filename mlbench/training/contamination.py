@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from mlbench.collection.records import Collection
-from mlbench.protocols import Progress, Silence
+from mlbench.protocols import SILENCE, Progress
 from mlbench.tasks.load import load_collection
 from mlbench.tasks.task import Task
 from mlbench.training.ngrams import Sieve, fold, has_blanks, shingles, squeeze
@@ -23,7 +23,6 @@ Kind = Literal["question", "sentence", "paragraph"]
 MOST_EXAMPLES = 20
 """How many hits the summary of a manifest names."""
 _BLOCK_CHARACTERS = 2**20
-_SILENCE = Silence()
 
 
 class Origin(NamedTuple):
@@ -90,7 +89,7 @@ _THRESHOLD = Threshold()
 
 
 def load_texts(
-    task: Task, *, data_dir: Path | None = None, progress: Progress = _SILENCE
+    task: Task, *, data_dir: Path | None = None, progress: Progress = SILENCE
 ) -> tuple[tuple[Origin, str], ...]:
     """Return all questions, sentences and paragraphs of `task`, in every language; raises as `load_collection` does.
 

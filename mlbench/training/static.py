@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 
 from mlbench.errors import UserError
 from mlbench.io.atomic import whole_file
-from mlbench.protocols import Progress, Runtime, Silence, Vectors
+from mlbench.protocols import SILENCE, Progress, Runtime, Vectors
 from mlbench.training.cropping import Floats
 from mlbench.training.data import TrainingData, used_texts
 from mlbench.training.examples import Examples
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 _BETAS = (0.9, 0.999)
 _EPSILON = 1e-8
 _TENSORS = ("weight", "first", "second")
-_SILENCE = Silence()
 _RUNTIME = Runtime()
 _LAST = "last.safetensors"
 _BEST = "best.safetensors"
@@ -191,7 +190,7 @@ def train_static(
     data: TrainingData,
     folder: Path,
     *,
-    progress: Progress = _SILENCE,
+    progress: Progress = SILENCE,
     runtime: Runtime = _RUNTIME,
 ) -> TrainingOutcome:
     """Train as `recipe` says and save a Sentence Transformers checkpoint in `folder`, its modules.json last.
@@ -320,7 +319,7 @@ def first_vectors(frequencies: Ints, n_texts: int, dim: int, seed: int) -> Vecto
     return vectors
 
 
-def vocabulary_of(recipe: Recipe, data: TrainingData, progress: Progress = _SILENCE) -> SubwordVocabulary:
+def vocabulary_of(recipe: Recipe, data: TrainingData, progress: Progress = SILENCE) -> SubwordVocabulary:
     """Return the subwords of a static recipe, learned now from the texts it trains on, or earlier from the same."""
     assert recipe.static is not None
     training = list(zip(data.training.rows, used_texts(data.training), strict=True))

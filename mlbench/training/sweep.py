@@ -12,7 +12,7 @@ from mlbench.evaluation.distributed.local import LocalProcesses
 from mlbench.evaluation.evaluate import measure
 from mlbench.evaluation.options import Options
 from mlbench.evaluation.verify import read_pair
-from mlbench.protocols import Progress, Silence
+from mlbench.protocols import SILENCE, Progress, Silence
 from mlbench.results import Result, check_folder
 from mlbench.statistics.cluster_scores import ClusterScores
 from mlbench.tasks.task import Task, load_task
@@ -24,7 +24,6 @@ from mlbench.training.sweep_plan import Plan, PlannedPoint, SweepFolder
 from mlbench.training.train import fit, is_installed
 from mlbench.version import __version__
 
-_SILENCE = Silence()
 # All else in a recipe decides which rows are trained on.
 _HOW = {"name", "title", "seed", "steps", "batches", "views", "loss", "optimizer"} | set(MODELS)
 
@@ -45,7 +44,7 @@ class TrainingDataCache:
             data, faults = load_data(
                 recipe,
                 data_dir=self._place.data_dir,
-                progress=progress if known is None else _SILENCE,
+                progress=progress if known is None else SILENCE,
                 findings=known,
             )
             if data is not None and data.contamination is not None:
@@ -60,7 +59,7 @@ class TrainingDataCache:
         return self._data[key]
 
 
-def run_sweep(plan: Plan, place: SweepFolder, *, jobs: int = 1, progress: Progress = _SILENCE) -> Sweep:
+def run_sweep(plan: Plan, place: SweepFolder, *, jobs: int = 1, progress: Progress = SILENCE) -> Sweep:
     """Train and measure every point that is not done yet, `jobs` at once, and compare the arms.
 
     Raises `InvalidRecipe` with the faults of all arms before anything is trained, and `UserError` that names the point
@@ -129,7 +128,7 @@ def _learn_subwords(points: Sequence[PlannedPoint], shelf: TrainingDataCache, pr
         model = static or images
         if model is None or (images is not None and images.checkpoint is not None):
             continue
-        data = shelf.data(point.recipe, _SILENCE)
+        data = shelf.data(point.recipe, SILENCE)
         if (id(data), model.pieces) not in learned:
             learn = vocabulary_of if static is not None else caption_tokenizer
             learn(point.recipe, data, progress)

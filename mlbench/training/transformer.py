@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlbench.errors import MissingExtra, RetrieverError, UserError
-from mlbench.protocols import Progress, Runtime, Silence
+from mlbench.protocols import SILENCE, Progress, Runtime
 from mlbench.retrievers.checkpoint_folder import find_checkpoint
 from mlbench.retrievers.load_checkpoint import LoadOptions, load, set_max_length, set_pooling
 from mlbench.training.data import TrainingData
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 _LIBRARIES = ("torch", "transformers", "sentence_transformers", "datasets", "accelerate")
 _STATE = "trainer_state.json"
-_SILENCE = Silence()
 _RUNTIME = Runtime()
 
 
@@ -36,7 +35,7 @@ def train_transformer(
     data: TrainingData,
     folder: Path,
     *,
-    progress: Progress = _SILENCE,
+    progress: Progress = SILENCE,
     runtime: Runtime = _RUNTIME,
 ) -> TrainingOutcome:
     """Train as `recipe` says and save a Sentence Transformers checkpoint in `folder`, its modules.json last.

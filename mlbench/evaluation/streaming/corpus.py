@@ -19,7 +19,7 @@ from mlbench.errors import DataError
 from mlbench.evaluation.options import open_engine
 from mlbench.evaluation.streaming.resume import Arrays, WorkFolder
 from mlbench.io.cache import cache_dir
-from mlbench.protocols import Engine, Progress, Resources, Shard, ShardedCollection, Silence
+from mlbench.protocols import SILENCE, Engine, Progress, Resources, Shard, ShardedCollection
 from mlbench.tasks.load import check_collection, load_shards
 from mlbench.tasks.task import Task
 
@@ -30,7 +30,6 @@ _AT_ONCE = 4_000_000
 _LOOKED_AT = 100
 _VERSION = 1
 """Of what is saved of a scan; another one finds nothing of this one's."""
-_SILENCE = Silence()
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,7 +203,7 @@ def look_through(
     languages: Sequence[str] | None = None,
     data_dir: Path | None = None,
     also: Iterable[str] = (),
-    progress: Progress = _SILENCE,
+    progress: Progress = SILENCE,
 ) -> Corpora:
     """Look through the corpora of a sharded task in this process; the documents with the ids `also` are held as well.
 
