@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from mlbench.errors import MissingExtra, RetrieverError
 from mlbench.protocols import Parameter, Role, Runtime, Similarity, Vectors
@@ -217,10 +217,8 @@ class Dense:
     libraries = ("torch", "transformers", "sentence_transformers")
     example = "dense:intfloat/multilingual-e5-base --set query_prompt='query: '"
 
-    class Settings(BaseModel):
+    class Settings(BaseModel, extra="forbid", frozen=True):
         """Keys of `dense:`; what is not set comes from the checkpoint."""
-
-        model_config = ConfigDict(extra="forbid", frozen=True)
 
         pooling: Pooling | None = Field(None, description="how token vectors become one (mean where none is saved)")
         query_prompt: str | None = Field(None, description="put before each query, with its blank, as in 'query: '")

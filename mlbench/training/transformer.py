@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from mlbench.errors import MissingExtra, RetrieverError, UserError
 from mlbench.protocols import SILENCE, Progress, Runtime
 from mlbench.retrievers.checkpoint_folder import find_checkpoint
-from mlbench.retrievers.load_checkpoint import LoadOptions, load, set_max_length, set_pooling
+from mlbench.retrievers.load_checkpoint import LoadOptions, load, quiet, set_max_length, set_pooling
 from mlbench.training.data import TrainingData
 from mlbench.training.image_text import load_image_text
 from mlbench.training.manifest import Losses, TrainingOutcome, save_model, work_folder
@@ -180,17 +180,11 @@ def _losses(state: "TrainerState", name: str) -> Losses:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep the libraries' bars, loading reports and hints off the screen."""
-    from transformers.utils import logging as reports
-
     hints = logging.getLogger("sentence_transformers")
-    verbosity, bars, level = reports.get_verbosity(), reports.is_progress_bar_enabled(), hints.level
-    reports.set_verbosity_error()
-    reports.disable_progress_bar()
+    level = hints.level
     hints.setLevel(logging.ERROR)
     try:
-        yield
+        with quiet():
+            yield
     finally:
-        reports.set_verbosity(verbosity)
         hints.setLevel(level)
-        if bars:
-            reports.enable_progress_bar()

@@ -7,11 +7,11 @@ from functools import partial
 from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from mlbench.collection.records import Image
 from mlbench.errors import MissingExtra, RetrieverError
@@ -151,24 +151,8 @@ def fingerprint_of(digest: str, identity: Mapping[str, Parameter], role: str) ->
     return sha256(json.dumps({**identity, "model": digest, "role": role}, sort_keys=True).encode()).hexdigest()
 
 
-class Texts(Protocol):
-    """What encodes the texts: a text tower, or a dense encoder that was trained for the images' space."""
-
-    dim: int
-    tokens: int
-
-    @property
-    def parameters(self) -> dict[str, Parameter]:
-        """What decides the vectors, and how they are computed."""
-        ...
-
-    def fingerprint(self, role: Role) -> str:
-        """Return a digest of all that decides the vectors of texts in `role`."""
-        ...
-
-    def encode(self, texts: Sequence[str], role: Role) -> Vectors:
-        """Return float32 (len(texts), dim)."""
-        ...
+Texts = TowerTexts | DenseEncoder
+"""What encodes the texts: a text tower, or a dense encoder that was trained for the images' space."""
 
 
 class ImageTextEncoder:
@@ -236,10 +220,8 @@ class ImageTextLoader:
     libraries = ("torch", "transformers", "sentence_transformers", "PIL")
     example = "image_text:google/siglip-base-patch16-256-multilingual"
 
-    class Settings(BaseModel):
+    class Settings(BaseModel, extra="forbid", frozen=True):
         """Keys of `image_text:`; what is not set comes from the checkpoint."""
-
-        model_config = ConfigDict(extra="forbid", frozen=True)
 
         text_prefix: str = Field("", description="put before each text, with its blank, as in 'A photo depicts '")
         image_model: str | None = Field(None, description="encodes the images, where the model reads texts alone")
