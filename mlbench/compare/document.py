@@ -1,10 +1,9 @@
 """The comparison document: what a candidate differs by from its base on each task, and which gate lines it fails."""
 
-import json
 from typing import Final, Literal
 
 from mlbench.compare.gate import Gate, Rule
-from mlbench.io.document import DocumentPart
+from mlbench.io.document import DocumentPart, json_text
 from mlbench.results import Bounds
 from mlbench.statistics.differences import Subject
 from mlbench.statistics.paired_tests import PairedTests
@@ -92,5 +91,4 @@ class Comparison(DocumentPart):
 
 def to_json(comparison: Comparison) -> str:
     """Return the document as JSON with sorted keys, ending in a newline; the same comparison gives the same text."""
-    document = comparison.model_dump(mode="json") | {"passed": comparison.passed}
-    return json.dumps(document, ensure_ascii=False, indent=1, sort_keys=True) + "\n"
+    return json_text(comparison.model_dump(mode="json") | {"passed": comparison.passed})

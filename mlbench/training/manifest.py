@@ -14,6 +14,7 @@ from pydantic import JsonValue
 from mlbench.errors import DataError
 from mlbench.evaluation.environment import code_commit, describe_environment
 from mlbench.io.atomic import write_whole
+from mlbench.io.document import json_text
 from mlbench.io.untrusted import parse
 from mlbench.provenance import MANIFEST, SCHEMA_VERSION, Contamination, Provenance, TrainedOn
 from mlbench.training.contamination import Findings
@@ -160,8 +161,7 @@ def describe_data(recipe: Recipe, data: TrainingData) -> Manifest:
 
 def write_manifest(manifest: Mapping[str, JsonValue], folder: Path) -> None:
     """Write the manifest into `folder`, whole or not at all; raises `OSError`."""
-    content = json.dumps(manifest, ensure_ascii=False, indent=1, sort_keys=True) + "\n"
-    write_whole(folder / MANIFEST, content.encode())
+    write_whole(folder / MANIFEST, json_text(manifest).encode())
 
 
 def read_manifest(folder: Path) -> Manifest | None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from mlbench.errors import MissingExtra, RetrieverError, UserError
 from mlbench.protocols import SILENCE, Progress, Runtime
 from mlbench.retrievers.checkpoint_folder import find_checkpoint
-from mlbench.retrievers.load_checkpoint import LoadOptions, load, quiet, set_max_length, set_pooling
+from mlbench.retrievers.load_checkpoint import LoadOptions, load, quiet
 from mlbench.training.data import TrainingData
 from mlbench.training.image_text import load_image_text
 from mlbench.training.manifest import Losses, TrainingOutcome, save_model, work_folder
@@ -84,11 +84,8 @@ def load_model(settings: TransformerModel, root: Path, runtime: Runtime) -> "Sen
     place = str(folders[0]) if folders else name
     try:
         folder = find_checkpoint(place, settings.revision, allow_pickle=runtime.allow_pickle)
-        model = load(folder, LoadOptions(device="cpu", allow_pickle=runtime.allow_pickle))
-        if settings.pooling is not None:
-            set_pooling(model, settings.pooling)
-        if settings.max_length is not None:
-            set_max_length(model, settings.max_length)
+        options = LoadOptions(device="cpu", allow_pickle=runtime.allow_pickle)
+        model = load(folder, options, pooling=settings.pooling, max_length=settings.max_length)
     except RetrieverError as error:
         raise UserError(f"transformer: {error}") from error
     # No prompt that the checkpoint has beside these: they would be taken where one of the recipe is empty.

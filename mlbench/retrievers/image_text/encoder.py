@@ -19,7 +19,7 @@ from mlbench.protocols import Parameter, Role, Runtime, Similarity, Vectors
 from mlbench.provenance import Provenance, read_provenance
 from mlbench.retrievers.batching import batch_budget, image_batches, token_batches
 from mlbench.retrievers.dense import Dense, DenseEncoder, EncodingOptions, require_torch
-from mlbench.retrievers.image_text.clip import as_library, as_pair, image_tower_of, open_library
+from mlbench.retrievers.image_text.clip import as_pair, image_tower_of, open_library, reads_images
 from mlbench.retrievers.image_text.towers import (
     OPENERS,
     Features,
@@ -32,7 +32,7 @@ from mlbench.retrievers.image_text.towers import (
     kind_of,
     open_towers,
 )
-from mlbench.retrievers.load_checkpoint import DType, LoadOptions, digest_model
+from mlbench.retrievers.load_checkpoint import DType, LoadOptions, as_library, digest_model
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -325,7 +325,8 @@ def _open_texts(folder: Path, settings: ImageTextLoader.Settings, runtime: Runti
 
 def _adopt(model: object, settings: ImageTextLoader.Settings, runtime: Runtime) -> _Both | None:
     """Return both sides of a model in memory; None for an object of another kind."""
-    if library := as_library(model):
+    library = as_library(model)
+    if library is not None and reads_images(library):
         return _library_sides(library, partial(digest_model, library), settings, runtime)
     pair = as_pair(model)
     return None if pair is None else _tower_sides(pair.towers(), pair.digest, pair.dtype(), settings, runtime)
