@@ -207,7 +207,7 @@ def train_static(
         table = SubwordTable(vectors, vocabulary.tokens, recipe.loss, runtime.device)
         state = _TrainingState.parse(table.load(work / _LAST))
         state = _run(recipe, data, table, state, work=work, progress=progress)
-        if _with_patience(recipe):
+        if recipe.patience is not None:
             table.load(work / _BEST)
         if not np.isfinite(table.vectors()).all():
             # The last step of all is judged by nothing else.
@@ -215,7 +215,7 @@ def train_static(
         save_model(_model(table.vectors(), vocabulary), work / "model", folder)
     return TrainingOutcome(
         steps=state.step,
-        best_step=state.best_step if _with_patience(recipe) else state.step,
+        best_step=state.best_step if recipe.patience is not None else state.step,
         batches=state.step,
         stopped_early=state.step < recipe.steps,
         losses=state.losses,
@@ -248,7 +248,7 @@ def _run(
             if held_out is not None and recipe.validation is not None:
                 state = _with_loss(state, _checked(table.judge(held_out, recipe.validation.batches), state.step))
                 progress.note(f"validation loss {state.held_out_losses[-1][1]:.4f} after {state.step} steps")
-            if _with_patience(recipe) and state.best_step == state.step:
+            if recipe.patience is not None and state.best_step == state.step:
                 table.save(work / _BEST, state.text())
             table.save(work / _LAST, state.text())
     progress.finish()
@@ -272,13 +272,8 @@ def _with_loss(state: _TrainingState, loss: float) -> _TrainingState:
     )
 
 
-def _with_patience(recipe: Recipe) -> bool:
-    return recipe.validation is not None and recipe.validation.patience is not None
-
-
 def _is_patience_over(recipe: Recipe, state: _TrainingState) -> bool:
-    patience = recipe.validation.patience if recipe.validation else None
-    return patience is not None and state.waited >= patience
+    return recipe.patience is not None and state.waited >= recipe.patience
 
 
 def _rate(recipe: Recipe, step: int) -> float:

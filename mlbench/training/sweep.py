@@ -13,12 +13,12 @@ from mlbench.evaluation.evaluate import measure
 from mlbench.evaluation.options import Options
 from mlbench.evaluation.verify import read_pair
 from mlbench.protocols import SILENCE, Progress, Silence
+from mlbench.provenance import read_manifest
 from mlbench.results import Result, check_folder
 from mlbench.statistics.cluster_scores import ClusterScores
 from mlbench.tasks.task import Task, load_task
 from mlbench.training.contamination import Findings
 from mlbench.training.data import TrainingData, load_data
-from mlbench.training.manifest import read_manifest
 from mlbench.training.recipe import MODELS, Recipe
 from mlbench.training.sweep_plan import Plan, PlannedPoint, SweepFolder
 from mlbench.training.train import fit, is_installed

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mlbench.errors import InvalidRecipe, MissingExtra, UserError
 from mlbench.protocols import SILENCE, Progress, Runtime
-from mlbench.provenance import Provenance, read_provenance
+from mlbench.provenance import Provenance, read_manifest, read_provenance
 from mlbench.results import check_folder
 from mlbench.training.data import TrainingData, load_data
 from mlbench.training.manifest import (
@@ -16,7 +16,6 @@ from mlbench.training.manifest import (
     describe,
     forget_work,
     has_work,
-    read_manifest,
     training_fingerprint,
     write_manifest,
 )

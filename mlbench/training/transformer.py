@@ -159,15 +159,13 @@ def _read_state(checkpoint: Path) -> "TrainerState | None":
 
 
 def _is_patience_over(state: "TrainerState", recipe: Recipe) -> bool:
-    patience = recipe.validation.patience if recipe.validation else None
     saved = state.stateful_callbacks.get("EarlyStoppingCallback", {})
     waited = saved.get("attributes", {}).get("early_stopping_patience_counter", 0)
-    return patience is not None and bool(waited >= patience)
+    return recipe.patience is not None and bool(waited >= recipe.patience)
 
 
 def _saved_step(state: "TrainerState", recipe: Recipe) -> int:
-    with_patience = recipe.validation is not None and recipe.validation.patience is not None
-    return int(state.best_global_step if with_patience else state.global_step)
+    return int(state.global_step if recipe.patience is None else state.best_global_step)
 
 
 def _losses(state: "TrainerState", name: str) -> Losses:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from mlbench.collection.records import Collection, Document, LineDigest, document_line, fingerprints_of
 from mlbench.errors import DataError
 from mlbench.evaluation.options import open_engine
-from mlbench.evaluation.streaming.resume import Arrays, WorkFolder
+from mlbench.evaluation.streaming.resume import WorkFolder
 from mlbench.io.cache import cache_dir
 from mlbench.protocols import SILENCE, Engine, Progress, Resources, Shard, ShardedCollection
 from mlbench.tasks.load import check_collection, load_shards
@@ -228,13 +228,7 @@ def _key(shard: FingerprintedShard) -> list[str]:
 
 def _load(folder: WorkFolder, shard: FingerprintedShard) -> Scan | None:
     ids = folder.mapped(_key(shard))
-    if ids is None:
-        return None
-
-    def make(arrays: Arrays) -> Scan:
-        return Scan.of(arrays, ids)
-
-    return folder.load(_key(shard), ("digest", "relevant"), make)
+    return None if ids is None else folder.load(_key(shard), ("digest", "relevant"), partial(Scan.of, ids=ids))
 
 
 def _save(folder: WorkFolder, shard: FingerprintedShard, scan: Scan) -> Scan:
