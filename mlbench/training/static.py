@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 _BETAS = (0.9, 0.999)
 _EPSILON = 1e-8
 _TENSORS = ("weight", "first", "second")
-_RUNTIME = Runtime()
 _LAST = "last.safetensors"
 _BEST = "best.safetensors"
 
@@ -186,12 +185,7 @@ class _TrainingState:
 
 
 def train_static(
-    recipe: Recipe,
-    data: TrainingData,
-    folder: Path,
-    *,
-    progress: Progress = SILENCE,
-    runtime: Runtime = _RUNTIME,
+    recipe: Recipe, data: TrainingData, folder: Path, *, progress: Progress = SILENCE, runtime: Runtime
 ) -> TrainingOutcome:
     """Train as `recipe` says and save a Sentence Transformers checkpoint in `folder`, its modules.json last.
 

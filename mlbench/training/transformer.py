@@ -27,16 +27,10 @@ if TYPE_CHECKING:
 
 _LIBRARIES = ("torch", "transformers", "sentence_transformers", "datasets", "accelerate")
 _STATE = "trainer_state.json"
-_RUNTIME = Runtime()
 
 
 def train_transformer(
-    recipe: Recipe,
-    data: TrainingData,
-    folder: Path,
-    *,
-    progress: Progress = SILENCE,
-    runtime: Runtime = _RUNTIME,
+    recipe: Recipe, data: TrainingData, folder: Path, *, progress: Progress = SILENCE, runtime: Runtime
 ) -> TrainingOutcome:
     """Train as `recipe` says and save a Sentence Transformers checkpoint in `folder`, its modules.json last.
 

@@ -51,7 +51,7 @@ def test_the_first_step_is_adam_on_the_loss(root: Path, tmp_path: Path) -> None:
     """A step against the textbook: dense gradients of a loss written out, and Adam's first step, the rate x sign."""
     recipe = static_recipe(root, steps=1, views={"overlap": 1.0})
     data = read_data(recipe)
-    train_static(recipe, data, tmp_path / "out")
+    train_static(recipe, data, tmp_path / "out", runtime=Runtime())
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(tmp_path / "out" / "tokenizer.json"))
@@ -182,7 +182,7 @@ class TestTheSameWeights:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from mlbench.protocols import Silence
+from mlbench.protocols import Runtime, Silence
 from mlbench.training.data import load_data
 from mlbench.training.recipe import Recipe
 from mlbench.training.static import train_static
@@ -201,7 +201,7 @@ class Killer(Silence):
 recipe = Recipe.model_validate_json(Path(sys.argv[3]).read_text())
 recipe._root = Path(sys.argv[2])
 data, _ = load_data(recipe)
-train_static(recipe, data, Path(sys.argv[4]), progress=Killer())
+train_static(recipe, data, Path(sys.argv[4]), progress=Killer(), runtime=Runtime())
 """
 
 
