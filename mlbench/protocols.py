@@ -190,6 +190,10 @@ class Silence:
         """Ignore it."""
 
 
+SILENCE = Silence()
+"""The `Progress` of a call that is given none."""
+
+
 class ImageFinder(Protocol):
     """Knows where the images of a task are: in folders of the user, in the cache, or in archives to be downloaded."""
 

@@ -57,11 +57,10 @@ class Provenance(DocumentPart):
         return name if isinstance(name, str) else ""
 
 
-def read_provenance(folder: Path) -> Provenance | None:
-    """Return what the manifest in a checkpoint's folder says; None where there is none.
+def read_manifest(folder: Path) -> dict[str, JsonValue] | None:
+    """Return the manifest in a checkpoint's folder; None where there is none.
 
-    What a manifest says beyond that is left where it is. Raises `DataError` in one line for one that is damaged, larger
-    than 1 MiB, of a newer mlbench, or somebody else's.
+    Raises `DataError` in one line for one that is damaged, larger than 1 MiB, of a newer mlbench, or somebody else's.
     """
     path = folder / MANIFEST
     if not path.is_file():
@@ -79,12 +78,18 @@ def read_provenance(folder: Path) -> Provenance | None:
         raise DataError(f"{path} is no manifest of training")
     if version > SCHEMA_VERSION:
         raise DataError(f"{path} has schema {version} of a newer mlbench, this one reads {SCHEMA_VERSION}: upgrade")
+    return manifest
+
+
+def read_provenance(folder: Path) -> Provenance | None:
+    """Return what a result keeps of the manifest in a checkpoint's folder; raises as `read_manifest` does."""
+    manifest = read_manifest(folder)
     try:
-        return Provenance.model_validate(_provenance_keys(manifest))
+        return None if manifest is None else Provenance.model_validate(_provenance_keys(manifest))
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        raise DataError(f"{path} is no manifest of training: {place!r}: {first['msg']}") from error
+        raise DataError(f"{folder / MANIFEST} is no manifest of training: {place!r}: {first['msg']}") from error
 
 
 def _provenance_keys(manifest: Mapping[str, object]) -> dict[str, object]:

@@ -11,20 +11,14 @@ import click
 from mlbench.cli.options import json_option
 from mlbench.cli.progress import console
 from mlbench.evaluation.cache_contents import (
-    CachedGraph,
     CachedItem,
-    CachedStream,
-    CachedTraining,
     CachedVectors,
-    cached_graphs,
-    cached_streams,
-    cached_training,
-    cached_vectors,
+    cached_items,
     downloaded_data,
     remove,
     to_remove,
 )
-from mlbench.io.cache import cache_dir
+from mlbench.io.cache import GRAPHS, STREAMS, TRAINING, cache_dir
 
 _AGE = re.compile(r"(\d+(?:\.\d+)?)\s*(h|d|w)", re.IGNORECASE)
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(B|kB|MB|GB|TB)", re.IGNORECASE)
@@ -88,13 +82,7 @@ def list_(as_json: bool = False) -> None:
     Example: mlbench cache list --json
     """
     cache = cache_dir()
-    data = downloaded_data(cache)
-    kinds = {
-        "vectors": cached_vectors(cache),
-        "streams": cached_streams(cache),
-        "graphs": cached_graphs(cache),
-        "training": cached_training(cache),
-    }
+    data, kinds = downloaded_data(cache), cached_items(cache)
     if as_json:
         found = {"folder": str(cache), **kinds, "data": data}
         click.echo(json.dumps(found, default=lambda part: part.model_dump(mode="json"), ensure_ascii=False, indent=1))
@@ -106,7 +94,8 @@ def list_(as_json: bool = False) -> None:
     if data:
         rows = [(entry.folder.name, f"{entry.files:,}", size(entry.bytes), ", ".join(entry.tasks)) for entry in data]
         _print_table({"data": "left", "files": "right", "size": "right", "read by": "left"}, rows)
-    sums = {name: sum(each.bytes for each in kept) for name, kept in {**kinds, "data": data}.items()}
+    sums = {name: sum(each.bytes for each in kept) for name, kept in kinds.items()}
+    sums["data"] = sum(entry.bytes for entry in data)
     totals = ", ".join(f"{name} {size(total)}" for name, total in sums.items())
     click.echo(f"{totals}, in {cache}")
 
@@ -133,12 +122,7 @@ def prune(older_than: timedelta | None, larger_than: int | None, everything: boo
     if older_than is None and larger_than is None and not everything:
         raise click.UsageError("say what may go: --older-than 30d, --larger-than 2GB or --all")
     cache = cache_dir()
-    items: tuple[CachedItem, ...] = (
-        *cached_vectors(cache),
-        *cached_streams(cache),
-        *cached_graphs(cache),
-        *cached_training(cache),
-    )
+    items = [each for kept in cached_items(cache).values() for each in kept]
     before = None if older_than is None else _ago(older_than)
     chosen = to_remove(items, before=before, most_bytes=0 if everything else larger_than)
     if not chosen:
@@ -172,8 +156,9 @@ def _print_items(items: Sequence[CachedItem]) -> None:
     stores = [each for each in items if isinstance(each, CachedVectors)]
     if stores:
         _print_vectors(stores)
-    for title, kind in (("stream", CachedStream), ("graph", CachedGraph), ("training", CachedTraining)):
-        rows = [(each.folder.name, size(each.bytes), _date(each.last_used)) for each in items if isinstance(each, kind)]
+    for title, kind in (("stream", STREAMS), ("graph", GRAPHS), ("training", TRAINING)):
+        own = [each for each in items if each.folder.parent.name == kind]
+        rows = [(each.folder.name, size(each.bytes), _date(each.last_used)) for each in own]
         if rows:
             _print_table({title: "left", "size": "right", "last used": "left"}, rows)
 

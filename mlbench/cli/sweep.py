@@ -3,7 +3,6 @@
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -26,23 +25,6 @@ def _axes(
     context: click.Context, parameter: click.Parameter, axes: Sequence[str]
 ) -> list[tuple[str, tuple[object, ...]]]:
     return [parse_axis(text) for text in axes]
-
-
-@dataclass(frozen=True, kw_only=True)
-class SweepArguments:
-    """The options of a sweep."""
-
-    over: list[tuple[str, tuple[object, ...]]]
-    seeds: int
-    tasks: Sequence[str]
-    changes: Mapping[str, str]
-    base: Mapping[str, str]
-    data_dir: Path | None
-    out: Path | None
-    jobs: int
-    device: str | None
-    threads: int | None
-    as_json: bool
 
 
 @click.command(
@@ -95,32 +77,43 @@ Examples:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the document of the sweep instead of tables.")
 @pass_screen
-def command(screen: Screen, /, recipe: str, **chosen: object) -> None:
+def command(
+    screen: Screen,
+    /,
+    recipe: str,
+    over: list[tuple[str, tuple[object, ...]]],
+    seeds: int,
+    tasks: Sequence[str],
+    changes: Mapping[str, str],
+    base: Mapping[str, str],
+    data_dir: Path | None,
+    out: Path | None,
+    jobs: int,
+    device: str | None,
+    threads: int | None,
+    as_json: bool,
+) -> None:
     """Train and measure every combination of values of a recipe.
 
     RECIPE is a TOML file or a shipped recipe. Each combination, an arm, is trained with each seed and measured on each
     task; arms are compared with intervals over clusters of topics and over all pairs of seeds. What is done is not done
     again: the same command goes on where an interrupted one was.
     """
-    request = SweepArguments(**chosen)  # type: ignore[arg-type]
-    settings, base = (
-        {key: parse_value(value) for key, value in pairs.items()} for pairs in (request.changes, request.base)
-    )
-    plan = plan_sweep(recipe, request.over, settings=settings, seeds=request.seeds, base=base)
-    threads = request.threads or (1 if request.jobs > 1 else None)
-    out = request.out or Path("sweeps") / plan.recipe.name
+    settings, chosen = ({key: parse_value(value) for key, value in pairs.items()} for pairs in (changes, base))
+    plan = plan_sweep(recipe, over, settings=settings, seeds=seeds, base=chosen)
+    out = out or Path("sweeps") / plan.recipe.name
     place = SweepFolder(
-        tasks=tuple(dict.fromkeys(request.tasks or plan.recipe.contamination.tasks or DEFAULT_TASKS)),
+        tasks=tuple(dict.fromkeys(tasks or plan.recipe.contamination.tasks or DEFAULT_TASKS)),
         out=out,
-        data_dir=request.data_dir,
-        runtime=Runtime(request.device, threads),
+        data_dir=data_dir,
+        runtime=Runtime(device, threads or (1 if jobs > 1 else None)),
         command=shlex.join(["mlbench", *sys.argv[1:]]),
     )
     progress = screen.progress()
-    sweep = run_sweep(plan, place, jobs=request.jobs, progress=progress)
+    sweep = run_sweep(plan, place, jobs=jobs, progress=progress)
     report = sweep_report(sweep)
     write_files(report, [out / f"sweep.{suffix}" for suffix in ("json", "md", "html")])
-    if request.as_json:
+    if as_json:
         click.echo(to_json(sweep), nl=False)
     else:
         console().print(ConsoleReport(report))

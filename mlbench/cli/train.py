@@ -5,7 +5,6 @@ import os
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,12 +13,13 @@ import click
 from mlbench.cli.options import assignments
 from mlbench.cli.progress import Screen, console, duration, pass_screen
 from mlbench.errors import UserError
-from mlbench.protocols import Progress, Runtime
+from mlbench.protocols import Runtime
+from mlbench.provenance import read_manifest
 from mlbench.results import check_folder
 from mlbench.tasks.files import user_folders
 from mlbench.tasks.task import task_names
 from mlbench.training.data import TrainingData
-from mlbench.training.manifest import Manifest, describe_data, read_manifest
+from mlbench.training.manifest import Manifest, describe_data
 from mlbench.training.recipe import Recipe, load_recipe, parse_value, recipe_names
 from mlbench.training.train import fit, open_recipe
 
@@ -28,19 +28,6 @@ if TYPE_CHECKING:
 
 
 CHECKPOINTS = Path("checkpoints")
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainArguments:
-    """The options of a training that say how, not what."""
-
-    out: Path | None
-    changes: dict[str, str]
-    data_dir: Path | None
-    device: str | None
-    threads: int | None
-    only_check: bool
-    as_json: bool
 
 
 @click.command(
@@ -75,43 +62,49 @@ Examples:
 @click.option("--check", "only_check", is_flag=True, help="Check recipe and data, and show what would be trained.")
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest instead of a summary.")
 @pass_screen
-def command(screen: Screen, /, recipe: str | None, only_list: bool, **chosen: object) -> None:
+def command(
+    screen: Screen,
+    /,
+    recipe: str | None,
+    only_list: bool,
+    out: Path | None,
+    changes: dict[str, str],
+    data_dir: Path | None,
+    device: str | None,
+    threads: int | None,
+    only_check: bool,
+    as_json: bool,
+) -> None:
     """Train an encoder as a recipe says, to a checkpoint that can be measured.
 
     RECIPE is the name of one that comes with mlbench, or a TOML file. All faults of recipe and data are told at once.
     A training that was interrupted goes on where it was last saved when the same command is given again.
     """
-    request = TrainArguments(**chosen)  # type: ignore[arg-type]
     if only_list:
-        _list(request.as_json)
+        _list(as_json)
         return
     if recipe is None:
         raise UserError("name a recipe: mlbench train --list shows those that come with mlbench")
-    _train(recipe, request, screen.progress())
-
-
-def _train(spec: str, request: TrainArguments, progress: Progress) -> None:
     # Told now, not after the data were read.
-    user_folders(request.data_dir)
-    if request.out is not None:
-        check_folder(request.out)
-    changes = {key: parse_value(value) for key, value in request.changes.items()}
-    recipe, data = open_recipe(spec, changes, data_dir=request.data_dir, progress=progress)
-    folder = request.out or CHECKPOINTS / recipe.name
-    if request.only_check:
-        _print_plan(recipe, data, folder, request.as_json)
+    user_folders(data_dir)
+    if out is not None:
+        check_folder(out)
+    progress, settings = screen.progress(), {key: parse_value(value) for key, value in changes.items()}
+    opened, data = open_recipe(recipe, settings, data_dir=data_dir, progress=progress)
+    folder = out or CHECKPOINTS / opened.name
+    if only_check:
+        _print_plan(opened, data, folder, as_json)
         return
-    runtime = Runtime(request.device, request.threads)
-    command = shlex.join(["mlbench", *sys.argv[1:]])
-    fit(recipe, data, folder, progress=progress, runtime=runtime, command=command)
+    typed = shlex.join(["mlbench", *sys.argv[1:]])
+    fit(opened, data, folder, progress=progress, runtime=Runtime(device, threads), command=typed)
     # Of several processes that train together, the first one speaks.
     if os.environ.get("RANK", "0") == "0":
         manifest = read_manifest(folder) or {}
-        if request.as_json:
+        if as_json:
             _print_json(manifest)
         else:
-            _print_summary(manifest, recipe, data, folder)
-            _print_next(recipe, folder, request.data_dir)
+            _print_summary(manifest, opened, data, folder)
+            _print_next(opened, folder, data_dir)
 
 
 def _list(as_json: bool) -> None:

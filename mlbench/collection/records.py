@@ -139,16 +139,14 @@ class Collection:
             for topic, rows in self.judgments.items()
             if topic in topics
         }
-        return Collection(
+        return replace(
+            self,
             languages=languages,
             queries=queries,
             documents={language: self.documents[language] for language in languages},
             judgments=judgments,
             clusters={topic: cluster for topic, cluster in self.clusters.items() if topic in topics},
-            cluster_unit=self.cluster_unit,
-            parallel=self.parallel,
-            queries_are_documents=self.queries_are_documents,
-            unreadable=self.unreadable,
+            left_out={},
         )
 
     def sample(self, n: int) -> "Collection":

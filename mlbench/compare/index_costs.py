@@ -15,6 +15,7 @@ from mlbench.io.document import DocumentPart
 from mlbench.protocols import IndexCost, Parameter
 from mlbench.ranking.ranks import MISSING, UNKNOWN, UNLISTED, Ranks, pool_counts
 from mlbench.results import Bounds, Result, RetrieverInfo, Statistics
+from mlbench.statistics.clusters import finite
 from mlbench.statistics.differences import Difference, Differences, Subject
 from mlbench.version import __version__
 
@@ -292,9 +293,9 @@ def _line(subject: Subject, whole: Difference | None, own: Difference | None) ->
         name=subject.name,
         kind=subject.kind,
         query_language=subject.query_language,
-        exact=_number(whole.base.mean()) if whole else None,
-        cut=_number(own.base.mean()) if own else None,
-        value=_number(either.candidate.mean()) if either else None,
+        exact=finite(whole.base.mean()) if whole else None,
+        cut=finite(own.base.mean()) if own else None,
+        value=finite(either.candidate.mean()) if either else None,
         change=_change(whole),
         own=_change(own),
     )
@@ -303,7 +304,7 @@ def _line(subject: Subject, whole: Difference | None, own: Difference | None) ->
 def _change(found: Difference | None) -> Change:
     if found is None:
         return Change(difference=None, interval=None)
-    return Change(difference=_number(found.difference), interval=found.interval)
+    return Change(difference=finite(found.difference), interval=found.interval)
 
 
 def _overlaps(exact: Ranks, indexed: Ranks) -> Iterator[Overlap]:
@@ -362,7 +363,3 @@ def _kind(measured: ResultWithRanks) -> str:
 
 def _costs(measured: ResultWithRanks) -> tuple[IndexCost, ...]:
     return measured.result.cost.indexes
-
-
-def _number(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None

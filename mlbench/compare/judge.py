@@ -13,6 +13,7 @@ from mlbench.compare.document import Check, Verdict
 from mlbench.compare.gate import DEFAULT, EVERY_LANGUAGE, MEAN, PRIMARY, Gate, GateLines, Rule
 from mlbench.compare.pairing import OF_DEPTH
 from mlbench.errors import UserError
+from mlbench.statistics.clusters import finite
 from mlbench.statistics.differences import Contributions, Difference, Differences, Subject, row_subject
 from mlbench.statistics.paired_tests import FLIPS, LOWER_IS_BETTER, Line
 from mlbench.statistics.resampling import critical_value, paired_randomization
@@ -220,9 +221,9 @@ def _check(task: str, line: GateLine, each: Difference, gate: Gate, family: _Fam
         rule=rule,
         subject=line.subject,
         allowed=line.bound,
-        base=_number(each.base.mean()),
-        candidate=_number(each.candidate.mean()),
-        difference=_number(each.difference),
+        base=finite(each.base.mean()),
+        candidate=finite(each.candidate.mean()),
+        difference=finite(each.difference),
         interval=each.interval,
         p=family.p.get(line.subject) if rule == gate.rule else None,
         detectable=found,
@@ -282,11 +283,7 @@ def _detectable(allowed: float, contributions: Contributions | None, gate: Gate,
         case "non_inferior":
             return margin_that_passes(error, gate.level)
         case "significant":
-            return _number(found_by_test(allowed, error, reach(contributions, critical)))
-
-
-def _number(value: float) -> float | None:
-    return float(value) if isfinite(value) else None
+            return finite(found_by_test(allowed, error, reach(contributions, critical)))
 
 
 def _written(value: float) -> str:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 from safetensors import SafetensorError, safe_open
 
 from mlbench.embeddings.store import ABOUT, EMBEDDINGS, is_chunk, is_part
@@ -26,16 +26,11 @@ _MADE_OF = re.compile(r"[a-z0-9._-]+-[0-9a-f]{16}(-\d+)?")
 _MADE = (".json", ".arrow", ".npy", ".npz", ".ids", ".onnx", ".data")
 
 
-class _CachedFiles(BaseModel):
-    model_config = ConfigDict(frozen=True)
+class CachedItem(BaseModel):
+    """What can be made again, and when it was used last."""
 
     folder: Path
     bytes: int
-
-
-class CachedItem(_CachedFiles):
-    """What can be made again, and when it was used last."""
-
     last_used: datetime
 
 
@@ -49,21 +44,11 @@ class CachedVectors(CachedItem):
     dim: int | None
 
 
-class CachedTraining(CachedItem):
-    """What trainings made of their data: rows of a data set, subwords, or what a killed process left unfinished."""
-
-
-class CachedGraph(CachedItem):
-    """What a checkpoint was made into for ONNX Runtime or OpenVINO, or what a killed process left unfinished."""
-
-
-class CachedStream(CachedItem):
-    """What a run has counted of a corpus in shards, or seen of it, so that it can go on after an interruption."""
-
-
-class DownloadedData(_CachedFiles):
+class DownloadedData(BaseModel):
     """The downloaded files of one folder, and the shipped tasks that read some of them."""
 
+    folder: Path
+    bytes: int
     tasks: tuple[str, ...]
     files: int
 
@@ -79,19 +64,14 @@ def cached_vectors(cache: Path) -> tuple[CachedVectors, ...]:
     return tuple(sorted((store for store in found if store), key=lambda store: store.last_used, reverse=True))
 
 
-def cached_training(cache: Path) -> tuple[CachedTraining, ...]:
-    """Return what trainings keep in the cache folder, last used first; what a process is writing now is left out."""
-    return _measured(cache / TRAINING, CachedTraining)
+def cached_items(cache: Path) -> dict[str, tuple[CachedItem, ...]]:
+    """Return by the names of their folders what lies in the cache folder and can be made again, last used first.
 
-
-def cached_graphs(cache: Path) -> tuple[CachedGraph, ...]:
-    """Return the graphs in the cache folder, last used first; what a process is writing now is left out."""
-    return _measured(cache / GRAPHS, CachedGraph)
-
-
-def cached_streams(cache: Path) -> tuple[CachedStream, ...]:
-    """Return what is counted of corpora in shards, last used first."""
-    return _measured(cache / STREAMS, CachedStream)
+    Beside the vectors that is what runs have counted of corpora in shards (`streams`), what checkpoints were made into
+    for ONNX Runtime or OpenVINO (`graphs`), and what trainings made of their data (`training`): rows and subwords. What
+    a killed process left unfinished is among it, what a process is writing now is not.
+    """
+    return {"vectors": cached_vectors(cache)} | {name: _measured(cache / name) for name in (STREAMS, GRAPHS, TRAINING)}
 
 
 def downloaded_data(cache: Path) -> tuple[DownloadedData, ...]:
@@ -164,14 +144,14 @@ def _own_files(folder: Path) -> list[Path]:
     return [*chunks, *(path for path in paths if path.name == ABOUT)]
 
 
-def _measured(parent: Path, kind: type[AnyItem]) -> tuple[AnyItem, ...]:
+def _measured(parent: Path) -> tuple[CachedItem, ...]:
     """Return what the folders in `parent` keep that are mlbench's, or were left unfinished, last used first."""
     wanted = (
         folder
         for folder in _folders(parent)
         if (is_leftover(folder) if folder.name.startswith(".") else _MADE_OF.fullmatch(folder.name))
     )
-    found = [_measure(folder, kind) for folder in wanted]
+    found = [_measure(folder) for folder in wanted]
     return tuple(sorted((each for each in found if each), key=lambda each: each.last_used, reverse=True))
 
 
@@ -181,7 +161,7 @@ def _made_files(folder: Path) -> list[Path]:
     return sorted(paths, key=lambda path: path.suffix != ".json")
 
 
-def _measure(folder: Path, kind: type[AnyItem]) -> AnyItem | None:
+def _measure(folder: Path) -> CachedItem | None:
     """Return what a folder keeps; None where nothing in it is mlbench's, or another process is removing it."""
     try:
         stats = [path.stat() for path in _made_files(folder)]
@@ -190,7 +170,7 @@ def _measure(folder: Path, kind: type[AnyItem]) -> AnyItem | None:
     if not stats:
         return None
     last_used = datetime.fromtimestamp(max(stat.st_mtime for stat in stats), UTC)
-    return kind(folder=folder, bytes=sum(stat.st_size for stat in stats), last_used=last_used)
+    return CachedItem(folder=folder, bytes=sum(stat.st_size for stat in stats), last_used=last_used)
 
 
 def _survey(folder: Path) -> CachedVectors | None:

@@ -24,7 +24,12 @@ class DocumentPart(BaseModel):
 
 def to_json(document: BaseModel) -> str:
     """Return a document as JSON with sorted keys, ending in a newline; the same document gives the same text."""
-    return json.dumps(document.model_dump(mode="json"), ensure_ascii=False, indent=1, sort_keys=True) + "\n"
+    return json_text(document.model_dump(mode="json"))
+
+
+def json_text(document: Mapping[str, object]) -> str:
+    """Return plain values as JSON with sorted keys and one space of indent, ending in a newline."""
+    return json.dumps(document, ensure_ascii=False, indent=1, sort_keys=True) + "\n"
 
 
 def read_document(

@@ -1,13 +1,12 @@
 """Checks whether an entry may stand on the board, cheap and bounded checks first."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from zipfile import ZipFile
 
-from mlbench.collection.languages import Setting
 from mlbench.errors import RefusedEntry, UserError
 from mlbench.evaluation.verify import recompute
 from mlbench.leaderboard.board import Board
@@ -35,6 +34,7 @@ from mlbench.leaderboard.protocol import (
 from mlbench.ranking.ranks import Ranks
 from mlbench.ranking.ranks_file import ALIGNMENT, ARRAYS, read_ranks
 from mlbench.results import Cost, Environment, Result, RetrieverInfo, digest
+from mlbench.statistics.cluster_scores import ScoreRequest
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
@@ -177,7 +177,7 @@ def _check_ranks(folder: Path, accepted: AcceptedTask, result: Result) -> tuple[
     fault = (
         data_fault(accepted, describe(ranks, result.settings))
         or _document_ids_fault(ranks)
-        or counts_fault(ranks, result.retriever.kind, _settings(result))
+        or counts_fault(ranks, result.retriever.kind, ScoreRequest.of_result(result).settings)
         or alignment_fault(ranks)
     )
     if fault:
@@ -198,10 +198,6 @@ def _arrays(accepted: AcceptedTask, result: Result) -> tuple[str, ...]:
 def _document_ids_fault(ranks: Ranks) -> str:
     fault = texts_fault(ranks.document_ids.tolist())
     return f"document_ids {fault}" if fault else ""
-
-
-def _settings(result: Result) -> Sequence[Setting]:
-    return [Setting(setting.query_language, setting.document_languages) for setting in result.settings]
 
 
 def check_distinct(board: Board, entry: Entry) -> None:

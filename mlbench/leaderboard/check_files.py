@@ -1,6 +1,5 @@
 """Reads the files of a submission with suspicion: their size first, then their form, then what they say."""
 
-import json
 import os
 import re
 import struct
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 
 from mlbench.errors import RefusedEntry
+from mlbench.io.document import json_text
 from mlbench.io.untrusted import parse
 
 _LOCAL = struct.Struct("<4s5H3I2H")
@@ -302,7 +302,7 @@ def validate(name: str, document: Mapping[str, object], model: type[Document]) -
 
 def canonical(document: Mapping[str, object]) -> bytes:
     """Return a document as mlbench writes it: sorted keys, one space of indent, a newline at the end."""
-    return (json.dumps(document, ensure_ascii=False, indent=1, sort_keys=True) + "\n").encode()
+    return json_text(document).encode()
 
 
 def _shared(known: Mapping[str, object], stated: Mapping[str, object]) -> dict[str, object]:

@@ -30,7 +30,7 @@ from mlbench.leaderboard.standings import (
 )
 from mlbench.measures.bias import BIAS_SCORES
 from mlbench.measures.ranked import EXPLANATIONS
-from mlbench.protocols import Progress, Silence
+from mlbench.protocols import SILENCE, Progress
 from mlbench.ranking.ranks import Ranks
 from mlbench.reports.formatting import SHORT, spoken, visible
 from mlbench.reports.report import column_groups
@@ -82,23 +82,22 @@ class About:
     captions: Sequence[Term]
 
 
-def read_entries(board: Board, *, progress: Progress | None = None) -> list[BoardEntry]:
+def read_entries(board: Board, *, progress: Progress = SILENCE) -> list[BoardEntry]:
     """Check every entry of a board, and return them; raises `RefusedEntry` for the first that fails."""
-    told = progress or Silence()
     names = board.entry_names()
     found = []
-    told.start("check", len(names))
+    progress.start("check", len(names))
     for name in names:
         checked = check_entry(board, name)
         # The ranks are large, so that one entry's are let go before the next ones are read.
         found.append(shown(checked.entry, checked.pairs))
-        told.advance(1)
-    told.finish()
+        progress.advance(1)
+    progress.finish()
     return found
 
 
 def build_site(
-    entries: Sequence[BoardEntry], folder: Path, *, flips: int = FLIPS, progress: Progress | None = None
+    entries: Sequence[BoardEntry], folder: Path, *, flips: int = FLIPS, progress: Progress = SILENCE
 ) -> None:
     """Write the site to `folder`, whole or not at all, in place of an older one.
 
@@ -107,7 +106,7 @@ def build_site(
     if folder.exists() and not (folder.is_dir() and ((folder / MARK).is_file() or not any(folder.iterdir()))):
         raise UserError(f"{folder} is there and is no site: name another folder with --out")
     with replaced_folder(folder) as unfinished:
-        for name, content in _files(entries, flips, progress or Silence()):
+        for name, content in _files(entries, flips, progress):
             path = unfinished / name
             path.parent.mkdir(exist_ok=True)
             path.write_bytes(content)
@@ -152,17 +151,16 @@ def pages(entries: Sequence[BoardEntry], pairs: Pairs, *, flips: int = FLIPS) ->
         yield f"entries/{each.name}.js", script("board.know", each.name, entry_values(each, pairs))
 
 
-def compare_all(entries: Sequence[BoardEntry], *, flips: int = FLIPS, progress: Progress | None = None) -> Pairs:
+def compare_all(entries: Sequence[BoardEntry], *, flips: int = FLIPS, progress: Progress = SILENCE) -> Pairs:
     """Compare every two entries on every task that both have."""
-    told = progress or Silence()
     tasks = sorted({task for each in entries for task in each.tasks})
     found: dict[str, dict[tuple[str, str], EntryPair]] = {}
-    told.start("compare", len(tasks))
+    progress.start("compare", len(tasks))
     for task in tasks:
         measured = {each.name: each.tasks[task].evidence for each in entries if task in each.tasks}
         found[task] = compare_pairs(measured, flips=flips)
-        told.advance(1)
-    told.finish()
+        progress.advance(1)
+    progress.finish()
     return found
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, Field, field_validator
 from pydantic_core import PydanticCustomError
 
 from mlbench.collection.languages import Setting
@@ -138,10 +138,8 @@ class BM25:
     libraries = LIBRARIES
     example = "bm25 --set k1=0.9 --set b=0.4"
 
-    class Settings(BaseModel):
+    class Settings(BaseModel, extra="forbid", frozen=True):
         """Keys of `bm25:`."""
-
-        model_config = ConfigDict(extra="forbid", frozen=True)
 
         k1: float = Field(0.9, ge=0, allow_inf_nan=False, description="how much repetitions of a term count")
         b: float = Field(0.4, ge=0, le=1, allow_inf_nan=False, description="how much the length of a document counts")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from mlbench.errors import RetrieverError
 from mlbench.protocols import Parameter, Runtime
@@ -28,10 +28,8 @@ class CrossEncoding:
     extra = "dense"
     libraries = ("torch", "transformers", "sentence_transformers")
 
-    class Settings(BaseModel):
+    class Settings(BaseModel, extra="forbid", frozen=True):
         """Keys of a cross-encoder; what is not set comes from the checkpoint."""
-
-        model_config = ConfigDict(extra="forbid", frozen=True)
 
         max_length: int | None = Field(None, ge=1, description="tokens after which a pair is cut off")
         dtype: DType = Field("fp32", description="precision of the weights")

@@ -2,17 +2,16 @@
 
 import json
 import os
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from mlbench.errors import MissingExtra, RetrieverError
 from mlbench.protocols import Parameter, Role, Runtime, Similarity, Vectors
@@ -30,11 +29,10 @@ from mlbench.retrievers.load_checkpoint import (
     DType,
     LoadOptions,
     Pooling,
+    as_library,
     digest_model,
     load,
     pooling_of,
-    set_max_length,
-    set_pooling,
 )
 
 if TYPE_CHECKING:
@@ -217,10 +215,8 @@ class Dense:
     libraries = ("torch", "transformers", "sentence_transformers")
     example = "dense:intfloat/multilingual-e5-base --set query_prompt='query: '"
 
-    class Settings(BaseModel):
+    class Settings(BaseModel, extra="forbid", frozen=True):
         """Keys of `dense:`; what is not set comes from the checkpoint."""
-
-        model_config = ConfigDict(extra="forbid", frozen=True)
 
         pooling: Pooling | None = Field(None, description="how token vectors become one (mean where none is saved)")
         query_prompt: str | None = Field(None, description="put before each query, with its blank, as in 'query: '")
@@ -247,11 +243,8 @@ class Dense:
         folder = find_checkpoint(locator, settings.revision, allow_pickle=runtime.allow_pickle)
         check_checkpoint(folder, allow_pickle=runtime.allow_pickle)
         digest = digest_checkpoint(folder)
-        model = load(folder, _load_options(settings, runtime))
-        if settings.pooling is not None:
-            set_pooling(model, settings.pooling)
-        if settings.max_length is not None:
-            set_max_length(model, settings.max_length)
+        options = _load_options(settings, runtime)
+        model = load(folder, options, pooling=settings.pooling, max_length=settings.max_length)
         computed = use_backend(model, settings.backend, settings.dtype, digest)
         loaded = {"allow_pickle": runtime.allow_pickle, "trust_remote_code": runtime.trust_remote_code}
         return DenseEncoder(model, lambda: digest, _use(settings), loaded=loaded, computed=computed, folder=folder)
@@ -264,12 +257,8 @@ class Dense:
         time it is asked for, so it follows a model in training. Raises `RetrieverError` for keys that only matter while
         loading, and for a similarity that is neither cosine nor dot.
         """
-        # An object of a library that was never imported cannot exist.
-        library = sys.modules.get("sentence_transformers")
-        if library is None or not isinstance(model, library.SentenceTransformer):
-            return None
-        built = cast("SentenceTransformer", model)
-        if "image" in built.modalities:
+        built = as_library(model)
+        if built is None or "image" in built.modalities:
             return None
         assert isinstance(settings, Dense.Settings)
         late = settings.model_fields_set - {"query_prompt", "document_prompt", "similarity", "batch_tokens"}

@@ -6,7 +6,7 @@ from hashlib import sha256
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from mlbench.errors import RetrieverError
 from mlbench.protocols import Parameter, Role, Runtime, Similarity, Vectors
@@ -21,10 +21,8 @@ class Hashing:
 
     example = "hashing --set dim=2048"
 
-    class Settings(BaseModel):
+    class Settings(BaseModel, extra="forbid", frozen=True):
         """Keys of `hashing:`."""
-
-        model_config = ConfigDict(extra="forbid", frozen=True)
 
         dim: int = Field(1024, ge=16, le=65536, description="number of buckets")
         n_min: int = Field(1, ge=1, le=8, description="shortest n-gram, in characters")

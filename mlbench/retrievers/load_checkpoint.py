@@ -1,13 +1,14 @@
 """Loads the folder of a checkpoint as a model, checks its weights, and digests a model's tensors."""
 
 import json
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Literal, Self, TypeVar, cast
 
 from mlbench.errors import RetrieverError
 from mlbench.io.cache import offline
@@ -55,11 +56,28 @@ class LoadOptions:
         )
 
 
-def load(folder: Path, options: LoadOptions) -> "SentenceTransformer":
-    """Return the model of a dense checkpoint's folder; as `load_as`, with `truncate_dim`."""
+def load(
+    folder: Path, options: LoadOptions, *, pooling: Pooling | None = None, max_length: int | None = None
+) -> "SentenceTransformer":
+    """Return the model of a dense checkpoint's folder; as `load_as`, with `truncate_dim`.
+
+    With `pooling` and `max_length` in place of its own; raises as `set_pooling` and `set_max_length` do.
+    """
     from sentence_transformers import SentenceTransformer
 
-    return load_as(folder, options, partial(SentenceTransformer, truncate_dim=options.truncate_dim))
+    model = load_as(folder, options, partial(SentenceTransformer, truncate_dim=options.truncate_dim))
+    if pooling is not None:
+        set_pooling(model, pooling)
+    if max_length is not None:
+        set_max_length(model, max_length)
+    return model
+
+
+def as_library(model: object) -> "SentenceTransformer | None":
+    """Return a model object that is a SentenceTransformer; None for any other."""
+    # An object of a library that was never imported cannot exist.
+    library = sys.modules.get("sentence_transformers")
+    return cast("SentenceTransformer", model) if library and isinstance(model, library.SentenceTransformer) else None
 
 
 def load_as(folder: Path, options: LoadOptions, build: Callable[..., Model]) -> Model:

@@ -23,7 +23,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TextIO, cast
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from mlbench.collection.languages import Setting
 from mlbench.collection.records import Document, Query
@@ -42,10 +42,8 @@ class Run:
 
     example = "run:./runs"
 
-    class Settings(BaseModel):
+    class Settings(BaseModel, extra="forbid", frozen=True):
         """`run:` takes no keys."""
-
-        model_config = ConfigDict(extra="forbid", frozen=True)
 
     @staticmethod
     def open(locator: str, settings: BaseModel, runtime: Runtime) -> "RunRanker":

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 from tokenizers import Tokenizer
 
 from mlbench.errors import DataError, RetrieverError
@@ -38,10 +38,8 @@ class Static:
 
     example = "static:./checkpoint"
 
-    class Settings(BaseModel):
+    class Settings(BaseModel, extra="forbid", frozen=True):
         """Keys of `static:`; what is not set comes from the checkpoint."""
-
-        model_config = ConfigDict(extra="forbid", frozen=True)
 
         query_prompt: str | None = Field(
             default=None, description="put before each query, with its blank, as in 'query: '"

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from mlbench.collection.records import Image
 from mlbench.errors import RetrieverError
@@ -34,10 +34,8 @@ class Vectors:
 
     example = "vectors:./vectors --set similarity=dot"
 
-    class Settings(BaseModel):
+    class Settings(BaseModel, extra="forbid", frozen=True):
         """Keys of `vectors:`."""
-
-        model_config = ConfigDict(extra="forbid", frozen=True)
 
         similarity: Similarity = Field("cosine", description="how two vectors are compared: cosine or dot")
 

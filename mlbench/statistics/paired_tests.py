@@ -17,6 +17,7 @@ from mlbench.io.document import DocumentPart
 from mlbench.ranking.ranks import Ranks
 from mlbench.results import Bounds, Statistics
 from mlbench.statistics.cluster_scores import ScoreRequest, sum_by_cluster
+from mlbench.statistics.clusters import finite
 from mlbench.statistics.differences import FAMILIES, Difference, Differences, Subject, find_differences
 from mlbench.statistics.resampling import PValues, paired_randomization
 
@@ -146,9 +147,9 @@ def _line(each: Difference, test: _Test | None) -> Line:
     pairs = each.candidate - each.base[:, None] if each.subject.family == "aggregates" else np.empty((0, 0))
     return Line(
         **each.subject.model_dump(),
-        base=_number(each.base.mean()),
-        candidate=_number(each.candidate.mean()),
-        difference=_number(each.difference),
+        base=finite(each.base.mean()),
+        candidate=finite(each.candidate.mean()),
+        difference=finite(each.difference),
         interval=each.interval,
         raw=test.raw if test else None,
         adjusted=test.adjusted if test else None,
@@ -156,7 +157,3 @@ def _line(each: Difference, test: _Test | None) -> Line:
         n_clusters=each.n_clusters,
         seed_pairs=tuple(tuple(row) for row in pairs.tolist()) if np.isfinite(pairs).all() else (),
     )
-
-
-def _number(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None

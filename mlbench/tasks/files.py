@@ -18,7 +18,7 @@ from mlbench.io.atomic import whole_file
 from mlbench.io.cache import cache_dir, offline
 from mlbench.io.toml import relative_path
 from mlbench.io.untrusted import unpack
-from mlbench.protocols import Progress, Silence, SourceFile
+from mlbench.protocols import SILENCE, Progress, SourceFile
 from mlbench.tasks.task import DeclaredArchive, DeclaredFile, DeclaredImages, Task
 from mlbench.version import __version__
 
@@ -28,7 +28,6 @@ PAUSE_SECONDS = 0.2
 BLOCK_BYTES = 1 << 16
 _RANGE_NOT_SATISFIABLE = 416
 _TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
-_SILENCE = Silence()
 _MOST_NAMED = 3
 
 
@@ -44,7 +43,7 @@ class _Meter:
         self.told = position
 
 
-def find_all(task: Task, *, data_dir: Path | None = None, progress: Progress = _SILENCE) -> tuple[SourceFile, ...]:
+def find_all(task: Task, *, data_dir: Path | None = None, progress: Progress = SILENCE) -> tuple[SourceFile, ...]:
     """Return the files of `task`, verified; those found nowhere are downloaded into the cache.
 
     Licence and citation are told to `progress` before a download. Raises `DataError` (see `find`).
@@ -107,7 +106,7 @@ def wrong(path: Path, file: DeclaredFile) -> str:
     return "" if digest == wanted else f"is altered: its {name} is {digest[:12]}... instead of {wanted[:12]}..."
 
 
-def provide(task: Task, folder: Path, *, progress: Progress = _SILENCE) -> tuple[Path, ...]:
+def provide(task: Task, folder: Path, *, progress: Progress = SILENCE) -> tuple[Path, ...]:
     """Put the downloadable files of `task` into `folder`, so that it serves as `--data-dir`; return their paths.
 
     What another folder or the cache has is copied, the rest downloaded.
@@ -137,7 +136,7 @@ def check_space(size: int, task: str) -> None:
         )
 
 
-def download(file: DeclaredFile, folder: Path, *, progress: Progress = _SILENCE) -> Path:
+def download(file: DeclaredFile, folder: Path, *, progress: Progress = SILENCE) -> Path:
     """Download `file` to its path below `folder`, verified, and return that path; raises `DataError`.
 
     An interrupted download is continued from the `.part` file beside it. Two processes may write one `.part`: both

@@ -9,13 +9,12 @@ from pathlib import Path
 from mlbench import members
 from mlbench.collection.records import LARGEST_GRADE, Collection
 from mlbench.errors import DataError, UnknownName
-from mlbench.protocols import Progress, ReadRequest, ShardedCollection, Silence
+from mlbench.protocols import SILENCE, Progress, ReadRequest, ShardedCollection
 from mlbench.tasks.files import ImageSources, find_all
 from mlbench.tasks.find_reader import load_reader
 from mlbench.tasks.task import Task
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_SILENCE = Silence()
 
 
 def load_collection(
@@ -24,7 +23,7 @@ def load_collection(
     languages: Sequence[str] | None = None,
     limit: int | None = None,
     data_dir: Path | None = None,
-    progress: Progress = _SILENCE,
+    progress: Progress = SILENCE,
 ) -> Collection:
     """Return the collection of `task`, restricted to `languages` (None: all of them, in any order, none twice).
 
@@ -44,7 +43,7 @@ def load_collection(
     return collection.restrict(task.model_copy(update={"languages": request.wanted}).corpora)
 
 
-def provide_images(task: Task, folder: Path | None, *, progress: Progress = _SILENCE) -> Collection:
+def provide_images(task: Task, folder: Path | None, *, progress: Progress = SILENCE) -> Collection:
     """Put the images of `task` into `folder`, so that it serves as `--data-dir`; return what is then there, checked.
 
     What another folder or the cache has is copied or unpacked, the rest downloaded; without a folder, what is missing
@@ -68,7 +67,7 @@ def load_shards(
     *,
     languages: Sequence[str] | None = None,
     data_dir: Path | None = None,
-    progress: Progress = _SILENCE,
+    progress: Progress = SILENCE,
 ) -> tuple[Task, ShardedCollection]:
     """Return queries, judgments and shards of a sharded task, and the task as far as it is asked for.
 

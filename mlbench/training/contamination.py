@@ -9,20 +9,20 @@ sentence, is no hit: such texts are greetings, headings and the like, and longer
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from mlbench.collection.records import Collection
-from mlbench.protocols import Progress, Silence
+from mlbench.protocols import SILENCE, Progress
 from mlbench.tasks.load import load_collection
 from mlbench.tasks.task import Task
-from mlbench.training.ngrams import Paragraphs, Strings, characters, fold, has_blanks, squeeze, words
+from mlbench.training.ngrams import Sieve, fold, has_blanks, shingles, squeeze
 
 Kind = Literal["question", "sentence", "paragraph"]
 MOST_EXAMPLES = 20
 """How many hits the summary of a manifest names."""
 _BLOCK_CHARACTERS = 2**20
-_SILENCE = Silence()
 
 
 class Origin(NamedTuple):
@@ -89,7 +89,7 @@ _THRESHOLD = Threshold()
 
 
 def load_texts(
-    task: Task, *, data_dir: Path | None = None, progress: Progress = _SILENCE
+    task: Task, *, data_dir: Path | None = None, progress: Progress = SILENCE
 ) -> tuple[tuple[Origin, str], ...]:
     """Return all questions, sentences and paragraphs of `task`, in every language; raises as `load_collection` does.
 
@@ -191,13 +191,14 @@ class Findings:
 
 @dataclass(frozen=True)
 class Probe:
-    """Evaluation texts made ready to be found; those that are equal after folding are looked for once."""
+    """Evaluation texts made ready to be found; those that are equal after folding are looked for once.
+
+    `strings` are the squeezed questions and sentences, `paragraphs` the folded paragraphs, each with its origins.
+    """
 
     threshold: Threshold
-    strings: Strings
-    paragraphs: tuple[Paragraphs, ...]
-    string_origins: Mapping[str, Sequence[Origin]]
-    paragraph_origins: Mapping[str, Sequence[Origin]]
+    strings: Mapping[str, Sequence[Origin]]
+    paragraphs: Mapping[str, Sequence[Origin]]
     short_texts: frozenset[str]
     evaluated: Mapping[Evaluation, SearchedTexts]
 
@@ -220,23 +221,7 @@ class Probe:
                 short_texts.add(key)
             before = evaluated.get((origin.task, origin.kind), SearchedTexts(0, 0))
             evaluated[origin.task, origin.kind] = SearchedTexts(before.texts + long, before.short + (not long))
-        return cls(
-            threshold=threshold,
-            strings=Strings.of(strings, threshold.characters),
-            paragraphs=tuple(
-                Paragraphs.of(
-                    [text for text in paragraphs if has_blanks(text) == of_words],
-                    threshold.words if of_words else threshold.stretch,
-                    of_words=of_words,
-                    share=threshold.share,
-                )
-                for of_words in (True, False)
-            ),
-            string_origins=strings,
-            paragraph_origins=paragraphs,
-            short_texts=frozenset(short_texts - {""}),
-            evaluated=evaluated,
-        )
+        return cls(threshold, strings, paragraphs, frozenset(short_texts - {""}), evaluated)
 
     def scan(self, texts: Iterable[tuple[TextLocation, str]], *, block: int = _BLOCK_CHARACTERS) -> Findings:
         """Return what training `texts` contain, read once and held in blocks of about `block` characters."""
@@ -244,18 +229,41 @@ class Probe:
         scanned: Counter[Group] = Counter()
         short_equal = 0
         for places, folded in _blocks(texts, block):
+            squeezed = [squeeze(text) for text in folded]
             scanned.update((place.dataset, place.language, place.role) for place in places)
-            short_equal += sum(squeeze(text) in self.short_texts for text in folded)
-            hits.update(self._hits(places, folded))
+            short_equal += sum(text in self.short_texts for text in squeezed)
+            for text, origins in (*self._strings_in(squeezed), *self._paragraphs_in(folded, squeezed)):
+                hits.update(Hit(places[text], origin) for origin in origins)
         return Findings(self.threshold, self.evaluated, tuple(sorted(hits)), scanned, short_equal)
 
-    def _hits(self, places: Sequence[TextLocation], folded: Sequence[str]) -> Iterator[Hit]:
-        by_characters, by_words = characters(folded), words(folded)
-        for text, string in self.strings.find(by_characters, folded):
-            yield from (Hit(places[text], origin) for origin in self.string_origins[string])
-        for paragraphs in self.paragraphs:
-            for text, paragraph in paragraphs.find(by_words if paragraphs.of_words else by_characters, folded):
-                yield from (Hit(places[text], origin) for origin in self.paragraph_origins[paragraph])
+    @cached_property
+    def _string_sieve(self) -> Sieve:
+        return Sieve(((string,) for string in self.strings), self.threshold.characters, 1.0)
+
+    @cached_property
+    def _paragraph_sieve(self) -> Sieve:
+        groups = ({squeeze(each) for each in self._shingles(text, has_blanks(text))} for text in self.paragraphs)
+        # A word has a character at least, so that no shingle is shorter.
+        return Sieve(groups, min(self.threshold.words, self.threshold.stretch), self.threshold.share)
+
+    def _strings_in(self, squeezed: Sequence[str]) -> Iterator[tuple[int, Sequence[Origin]]]:
+        known = list(self.strings.items())
+        for text, number in self._string_sieve.candidates(squeezed):
+            if known[number][0] in squeezed[text]:
+                yield text, known[number][1]
+
+    def _paragraphs_in(self, folded: Sequence[str], squeezed: Sequence[str]) -> Iterator[tuple[int, Sequence[Origin]]]:
+        known = list(self.paragraphs.items())
+        for text, number in self._paragraph_sieve.candidates(squeezed):
+            paragraph, origins = known[number]
+            of_words = has_blanks(paragraph)
+            own = self._shingles(paragraph, of_words)
+            if len(own & self._shingles(folded[text], of_words)) >= self.threshold.share * len(own):
+                yield text, origins
+
+    def _shingles(self, folded: str, of_words: bool) -> frozenset[str]:
+        length = self.threshold.words if of_words else self.threshold.stretch
+        return shingles(folded, length, of_words=of_words)
 
 
 def _has_shingles(folded: str, threshold: Threshold) -> bool:

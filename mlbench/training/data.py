@@ -9,7 +9,7 @@ import numpy as np
 
 from mlbench.collection.languages import IMAGE
 from mlbench.errors import UserError
-from mlbench.protocols import Progress, Silence
+from mlbench.protocols import SILENCE, Progress
 from mlbench.tasks.task import load_task
 from mlbench.training.contamination import Findings, Probe, TextLocation, load_texts
 from mlbench.training.examples import Examples
@@ -20,7 +20,6 @@ from mlbench.training.rows import DatasetRows, prepare
 from mlbench.training.sampler import BatchSampler
 from mlbench.training.sources import find_source
 
-_SILENCE = Silence()
 _BLOCK_ROWS = 4096
 # The seed of held-out batches: those of training must not depend on whether any are held out.
 _HELD_OUT_SEED = 2**31
@@ -84,7 +83,7 @@ class TrainingData:
 
 
 def load_data(
-    recipe: Recipe, *, data_dir: Path | None = None, progress: Progress = _SILENCE, findings: Findings | None = None
+    recipe: Recipe, *, data_dir: Path | None = None, progress: Progress = SILENCE, findings: Findings | None = None
 ) -> tuple[TrainingData | None, list[str]]:
     """Find, read and check the data of a recipe; returns it, and all faults, one line each.
 

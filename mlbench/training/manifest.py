@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import JsonValue
 
-from mlbench.errors import DataError
 from mlbench.evaluation.environment import code_commit, describe_environment
 from mlbench.io.atomic import write_whole
-from mlbench.io.untrusted import parse
+from mlbench.io.document import json_text
 from mlbench.provenance import MANIFEST, SCHEMA_VERSION, Contamination, Provenance, TrainedOn
 from mlbench.training.contamination import Findings
 from mlbench.training.data import RowSelection, TrainingData
@@ -160,21 +159,7 @@ def describe_data(recipe: Recipe, data: TrainingData) -> Manifest:
 
 def write_manifest(manifest: Mapping[str, JsonValue], folder: Path) -> None:
     """Write the manifest into `folder`, whole or not at all; raises `OSError`."""
-    content = json.dumps(manifest, ensure_ascii=False, indent=1, sort_keys=True) + "\n"
-    write_whole(folder / MANIFEST, content.encode())
-
-
-def read_manifest(folder: Path) -> Manifest | None:
-    """Return the manifest in `folder`, None where there is none; raises `DataError` for one that cannot be read."""
-    try:
-        manifest = parse((folder / MANIFEST).read_bytes())
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise DataError(f"{folder / MANIFEST} cannot be read: {error}") from error
-    if not isinstance(manifest, dict):
-        raise DataError(f"{folder / MANIFEST} is no manifest of training")
-    return manifest
+    write_whole(folder / MANIFEST, json_text(manifest).encode())
 
 
 def _contamination_of(findings: Findings) -> Contamination:
@@ -206,9 +191,7 @@ def _data(declared: tuple[DataSet, ...], part: RowSelection | None) -> JsonValue
             "rows": len(rows.index),
             "used_rows": _used(index),
             "languages": list(rows.languages),
-            "licence": each.licence,
-            "homepage": each.homepage,
-            "citation": each.citation,
+            **each.model_dump(include={"licence", "homepage", "citation"}),
         }
         for each, rows, index in zip(declared, part.rows, part.indexes, strict=True)
     ]
@@ -232,17 +215,7 @@ def _batch_numbers(counted: BatchStatistics, recipe: Recipe) -> JsonValue:
 
 
 def _epochs(counted: BatchStatistics) -> JsonValue:
-    return [
-        {
-            "dataset": use.dataset,
-            "language": use.language,
-            "queries": use.queries,
-            "documents": use.documents,
-            "texts": use.texts,
-            "epochs": round(use.epochs, 4),
-        }
-        for use in counted.uses
-    ]
+    return [asdict(use) | {"epochs": round(use.epochs, 4)} for use in counted.uses]
 
 
 def _thinned(losses: Losses) -> JsonValue:

@@ -86,6 +86,11 @@ class Recipe(Declared):
         """The share of a text that query and document have in common; captions are always whole."""
         return 1.0 if self.image_text else self.views.overlap
 
+    @property
+    def patience(self) -> int | None:
+        """After how many judgments without a better one training ends; None where it goes on to its last step."""
+        return self.validation.patience if self.validation else None
+
     @model_validator(mode="after")
     def _consistent(self) -> "Recipe":
         if sum(getattr(self, model) is not None for model in MODELS) != 1:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from mlbench.collection.records import Image
 from mlbench.errors import DataError
 from mlbench.io.cache import kept_folder
-from mlbench.protocols import Progress, Silence
+from mlbench.protocols import SILENCE, Progress
 from mlbench.training.index import ABSENT, Ints, RowIndex
 from mlbench.training.ngrams import normalise
 from mlbench.training.sources import DataSource, TrainingRow, read_rows
@@ -29,7 +29,6 @@ _ABOUT = "about.json"
 _IMAGES = "images.json"
 _TEXTS = "texts.arrow"
 _BLOCK_TEXTS = 10_000
-_SILENCE = Silence()
 Pattern = tuple[tuple[str, ...], tuple[str, ...], bool]
 
 
@@ -54,7 +53,7 @@ class DatasetRows:
         return [self.images.get(text, text) for text in found] if self.images else list(found)
 
 
-def prepare(source: DataSource, progress: Progress = _SILENCE) -> DatasetRows:
+def prepare(source: DataSource, progress: Progress = SILENCE) -> DatasetRows:
     """Return the rows of a source, memory-mapped; they are read and made ready once, and kept in the cache folder.
 
     Rows without a query or without a document are left out. Raises `DataError` for rows that cannot be used, and where

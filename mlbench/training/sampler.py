@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlbench.errors import DataError, UserError
-from mlbench.protocols import Progress, Silence
+from mlbench.protocols import SILENCE, Progress
 from mlbench.training.cropping import Floats, draw_spans
 from mlbench.training.index import ABSENT, ImagePairs, ImagePool, Ints, Pool, RowIndex
 from mlbench.training.recipe_tables import Batches
@@ -29,7 +29,6 @@ _NEEDS: dict[BatchKind, str] = {
 _ROUNDS = 16
 _SEARCHED = 64
 _REFUSALS = 1000
-_SILENCE = Silence()
 
 
 @dataclass(frozen=True, eq=False)
@@ -322,7 +321,7 @@ def batch_statistics(
     *,
     languages: Sequence[str],
     names: Sequence[str],
-    progress: Progress = _SILENCE,
+    progress: Progress = SILENCE,
 ) -> BatchStatistics:
     """Return what the first `batches` were, drawn again from `sampler`.
 

@@ -15,7 +15,7 @@ from mlbench.collection.languages import IMAGE, check_language
 from mlbench.collection.records import Collection, Image
 from mlbench.errors import DataError, MissingExtra
 from mlbench.io.cache import cache_dir, offline
-from mlbench.protocols import Progress, Silence
+from mlbench.protocols import SILENCE, Progress
 from mlbench.tasks.files import download, local, user_folders
 from mlbench.tasks.find_reader import FOLDER_FILE
 from mlbench.tasks.load import load_collection
@@ -25,7 +25,6 @@ from mlbench.training.recipe_tables import DataSet
 if TYPE_CHECKING:
     import datasets
 
-_SILENCE = Silence()
 # What decides which rows are read from a hub's data set.
 _READ = {"hub", "configuration", "folder", "revision", "split", "columns", "language"}
 
@@ -67,7 +66,7 @@ class DataSource:
     folder: Path | None = None
 
 
-def find_source(data: DataSet, root: Path, data_dir: Path | None, progress: Progress = _SILENCE) -> DataSource:
+def find_source(data: DataSet, root: Path, data_dir: Path | None, progress: Progress = SILENCE) -> DataSource:
     """Find the files of a data set as those of a task are found, or load it from the hub or its local copy.
 
     Files without a checksum lie in `root` or a folder with data, as does a local copy. Raises `DataError` for what is
@@ -163,7 +162,7 @@ def fingerprint_of(folder: Path) -> str:
     return found.hexdigest()
 
 
-def read_rows(source: DataSource, progress: Progress = _SILENCE) -> Iterator[TrainingRow]:
+def read_rows(source: DataSource, progress: Progress = SILENCE) -> Iterator[TrainingRow]:
     """Yield the rows of a source, in order; raises `DataError` that names the place of a row that cannot be used."""
     if source.folder is not None:
         for cluster, image, captions in read_captions(source.folder, progress):

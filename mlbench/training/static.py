@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 
 from mlbench.errors import UserError
 from mlbench.io.atomic import whole_file
-from mlbench.protocols import Progress, Runtime, Silence, Vectors
+from mlbench.protocols import SILENCE, Progress, Runtime, Vectors
 from mlbench.training.cropping import Floats
 from mlbench.training.data import TrainingData, used_texts
 from mlbench.training.examples import Examples
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 _BETAS = (0.9, 0.999)
 _EPSILON = 1e-8
 _TENSORS = ("weight", "first", "second")
-_SILENCE = Silence()
-_RUNTIME = Runtime()
 _LAST = "last.safetensors"
 _BEST = "best.safetensors"
 
@@ -187,12 +185,7 @@ class _TrainingState:
 
 
 def train_static(
-    recipe: Recipe,
-    data: TrainingData,
-    folder: Path,
-    *,
-    progress: Progress = _SILENCE,
-    runtime: Runtime = _RUNTIME,
+    recipe: Recipe, data: TrainingData, folder: Path, *, progress: Progress = SILENCE, runtime: Runtime
 ) -> TrainingOutcome:
     """Train as `recipe` says and save a Sentence Transformers checkpoint in `folder`, its modules.json last.
 
@@ -208,7 +201,7 @@ def train_static(
         table = SubwordTable(vectors, vocabulary.tokens, recipe.loss, runtime.device)
         state = _TrainingState.parse(table.load(work / _LAST))
         state = _run(recipe, data, table, state, work=work, progress=progress)
-        if _with_patience(recipe):
+        if recipe.patience is not None:
             table.load(work / _BEST)
         if not np.isfinite(table.vectors()).all():
             # The last step of all is judged by nothing else.
@@ -216,7 +209,7 @@ def train_static(
         save_model(_model(table.vectors(), vocabulary), work / "model", folder)
     return TrainingOutcome(
         steps=state.step,
-        best_step=state.best_step if _with_patience(recipe) else state.step,
+        best_step=state.best_step if recipe.patience is not None else state.step,
         batches=state.step,
         stopped_early=state.step < recipe.steps,
         losses=state.losses,
@@ -249,7 +242,7 @@ def _run(
             if held_out is not None and recipe.validation is not None:
                 state = _with_loss(state, _checked(table.judge(held_out, recipe.validation.batches), state.step))
                 progress.note(f"validation loss {state.held_out_losses[-1][1]:.4f} after {state.step} steps")
-            if _with_patience(recipe) and state.best_step == state.step:
+            if recipe.patience is not None and state.best_step == state.step:
                 table.save(work / _BEST, state.text())
             table.save(work / _LAST, state.text())
     progress.finish()
@@ -273,13 +266,8 @@ def _with_loss(state: _TrainingState, loss: float) -> _TrainingState:
     )
 
 
-def _with_patience(recipe: Recipe) -> bool:
-    return recipe.validation is not None and recipe.validation.patience is not None
-
-
 def _is_patience_over(recipe: Recipe, state: _TrainingState) -> bool:
-    patience = recipe.validation.patience if recipe.validation else None
-    return patience is not None and state.waited >= patience
+    return recipe.patience is not None and state.waited >= recipe.patience
 
 
 def _rate(recipe: Recipe, step: int) -> float:
@@ -320,7 +308,7 @@ def first_vectors(frequencies: Ints, n_texts: int, dim: int, seed: int) -> Vecto
     return vectors
 
 
-def vocabulary_of(recipe: Recipe, data: TrainingData, progress: Progress = _SILENCE) -> SubwordVocabulary:
+def vocabulary_of(recipe: Recipe, data: TrainingData, progress: Progress = SILENCE) -> SubwordVocabulary:
     """Return the subwords of a static recipe, learned now from the texts it trains on, or earlier from the same."""
     assert recipe.static is not None
     training = list(zip(data.training.rows, used_texts(data.training), strict=True))

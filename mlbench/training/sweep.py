@@ -1,42 +1,29 @@
 """Trains and measures the points of a sweep, each once; what was interrupted goes on where it was."""
 
-import os
-import signal
-import threading
-import traceback
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import closing, suppress
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from multiprocessing import get_context, parent_process
-from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnContext, SpawnProcess
 from pathlib import Path
-from typing import Generic, TypeVar
 
 from pydantic import JsonValue
 
 from mlbench.compare.sweep import Arm, Point, Sweep, TaskSweep, cluster_scores_of, compare_arms
-from mlbench.errors import DataError, InternalError, InvalidRecipe, MissingExtra, MlbenchError, UserError
+from mlbench.errors import DataError, EngineError, InternalError, InvalidRecipe, MissingExtra, UserError
+from mlbench.evaluation.distributed.local import LocalProcesses
 from mlbench.evaluation.evaluate import measure
 from mlbench.evaluation.options import Options
 from mlbench.evaluation.verify import read_pair
-from mlbench.protocols import Progress, Silence
+from mlbench.protocols import SILENCE, Progress, Silence
+from mlbench.provenance import read_manifest
 from mlbench.results import Result, check_folder
 from mlbench.statistics.cluster_scores import ClusterScores
 from mlbench.tasks.task import Task, load_task
 from mlbench.training.contamination import Findings
 from mlbench.training.data import TrainingData, load_data
-from mlbench.training.manifest import read_manifest
 from mlbench.training.recipe import MODELS, Recipe
 from mlbench.training.sweep_plan import Plan, PlannedPoint, SweepFolder
 from mlbench.training.train import fit, is_installed
 from mlbench.version import __version__
 
-Item = TypeVar("Item")
-Work = Callable[[Item, Callable[[str], None]], None]
-"""Does one thing; what it tells with its second argument arrives where the processes were started."""
-Note = Callable[[str], None]
-_SILENCE = Silence()
 # All else in a recipe decides which rows are trained on.
 _HOW = {"name", "title", "seed", "steps", "batches", "views", "loss", "optimizer"} | set(MODELS)
 
@@ -57,7 +44,7 @@ class TrainingDataCache:
             data, faults = load_data(
                 recipe,
                 data_dir=self._place.data_dir,
-                progress=progress if known is None else _SILENCE,
+                progress=progress if known is None else SILENCE,
                 findings=known,
             )
             if data is not None and data.contamination is not None:
@@ -72,7 +59,7 @@ class TrainingDataCache:
         return self._data[key]
 
 
-def run_sweep(plan: Plan, place: SweepFolder, *, jobs: int = 1, progress: Progress = _SILENCE) -> Sweep:
+def run_sweep(plan: Plan, place: SweepFolder, *, jobs: int = 1, progress: Progress = SILENCE) -> Sweep:
     """Train and measure every point that is not done yet, `jobs` at once, and compare the arms.
 
     Raises `InvalidRecipe` with the faults of all arms before anything is trained, and `UserError` that names the point
@@ -119,11 +106,15 @@ def _do_in_processes(
     # What every process would do at once is done before, with all cores, and kept.
     _learn_subwords(points, shelf, progress)
     progress.start("points", len(points))
-    make_work = partial(_make_work, place, shelf.findings)
-    with closing(work_through(make_work, points, processes=jobs, note=progress.note)) as finished:
-        for done in finished:
-            progress.note(f"done: {done.name}")
+    # No point is trained twice at once: both trainings would write the same files.
+    engine = LocalProcesses(jobs, [{}] * jobs, progress.note, overtakes=False)
+    try:
+        for number, warnings in engine.map(partial(_make_work, place, shelf.findings), points):
+            for message in (*warnings, f"done: {points[number].name}"):
+                progress.note(message)
             progress.advance(1)
+    except EngineError as error:
+        raise EngineError(str(error).replace("--workers", "--jobs")) from error
     progress.finish()
 
 
@@ -137,31 +128,34 @@ def _learn_subwords(points: Sequence[PlannedPoint], shelf: TrainingDataCache, pr
         model = static or images
         if model is None or (images is not None and images.checkpoint is not None):
             continue
-        data = shelf.data(point.recipe, _SILENCE)
+        data = shelf.data(point.recipe, SILENCE)
         if (id(data), model.pieces) not in learned:
             learn = vocabulary_of if static is not None else caption_tokenizer
             learn(point.recipe, data, progress)
             learned.add((id(data), model.pieces))
 
 
-def _make_work(place: SweepFolder, findings: Mapping[str, Findings]) -> Work[PlannedPoint]:
+def _make_work(place: SweepFolder, findings: Mapping[str, Findings]) -> Callable[[PlannedPoint], list[str]]:
+    """Return what trains and measures a point in a process of its own, and returns the warnings of that."""
     shelf = TrainingDataCache(place, findings)
 
-    def work(point: PlannedPoint, note: Note) -> None:
-        _do(point, place, shelf, _Warnings(note))
+    def work(point: PlannedPoint) -> list[str]:
+        heard = _Warnings()
+        _do(point, place, shelf, heard)
+        return heard.messages
 
     return work
 
 
 class _Warnings(Silence):
-    """A `Progress` that passes nothing but warnings on."""
+    """A `Progress` that keeps nothing but warnings."""
 
-    def __init__(self, note: Note) -> None:
-        self._note = note
+    def __init__(self) -> None:
+        self.messages: list[str] = []
 
     def note(self, message: str) -> None:
         if message.startswith("warning"):
-            self._note(message)
+            self.messages.append(message)
 
 
 def _do(point: PlannedPoint, place: SweepFolder, shelf: TrainingDataCache, progress: Progress) -> None:
@@ -297,121 +291,3 @@ def _whole(manifest: Mapping[str, JsonValue], key: str) -> int:
 def _text(manifest: Mapping[str, JsonValue], key: str) -> str | None:
     value = manifest.get(key)
     return value if isinstance(value, str) else None
-
-
-def work_through(
-    make_work: Callable[[], Work[Item]], items: Sequence[Item], *, processes: int, note: Callable[[str], None]
-) -> Generator[Item, None, None]:
-    """Do `items` in several processes and yield each that is done; no items need no process.
-
-    `make_work` is called once in each process; it and the items are pickled. The first failure ends all processes:
-    raises `UserError` with its message or, for an error of ours, `InternalError` after the traceback is told to `note`.
-    What the user asked these processes to do is theirs alone: an interruption ends them too, as does closing the
-    generator.
-    """
-    if not items:
-        return
-    context, left = get_context("spawn"), list(items)
-    workers: dict[Connection, _Worker[Item]] = {}
-    try:
-        for _ in range(min(processes, len(items))):
-            worker = _Worker(context, make_work)
-            workers[worker.connection] = worker
-            worker.give(left.pop(0))
-        while workers:
-            for ready in wait(list(workers)):
-                assert isinstance(ready, Connection)
-                worker = workers[ready]
-                done = worker.hear(note)
-                if not done:
-                    continue
-                yield worker.item
-                if left:
-                    worker.give(left.pop(0))
-                else:
-                    worker.end()
-                    del workers[ready]
-    finally:
-        for worker in workers.values():
-            worker.kill()
-
-
-class _Worker(Generic[Item]):
-    """A process, what it is at, and the line to it."""
-
-    item: Item
-
-    def __init__(self, context: SpawnContext, make_work: Callable[[], Work[Item]]) -> None:
-        self.connection, theirs = context.Pipe()
-        # No daemon: those may have no processes of their own, and trainers read batches in some.
-        self._process: SpawnProcess = context.Process(target=_serve, args=(theirs, make_work), daemon=False)
-        self._process.start()
-        theirs.close()
-
-    def give(self, item: Item) -> None:
-        """Let it do `item` next."""
-        self.item = item
-        with suppress(BrokenPipeError):
-            # That it has died is heard next.
-            self.connection.send(item)
-
-    def hear(self, note: Callable[[str], None]) -> bool:
-        """Return whether its item is done, passing on what it tells; raises what ended it."""
-        try:
-            kind, message = self.connection.recv()
-        except (EOFError, ConnectionResetError):
-            self._process.join()
-            code = self._process.exitcode
-            raise UserError(
-                f"a process died (exit code {code}), perhaps for want of memory: run it again with fewer --jobs"
-            ) from None
-        if kind == "note":
-            note(message)
-        elif kind == "fault":
-            raise UserError(message)
-        elif kind == "error":
-            note(message)
-            raise InternalError(message.strip().splitlines()[-1])
-        return bool(kind == "done")
-
-    def end(self) -> None:
-        """Let it end by itself."""
-        self.connection.close()
-        self._process.join()
-
-    def kill(self) -> None:
-        """End it at once."""
-        self._process.kill()
-        self._process.join()
-        self.connection.close()
-
-
-def _serve(connection: Connection, make_work: Callable[[], Work[Item]]) -> None:
-    # An interruption reaches all processes of a terminal; the one that started this one answers it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-    def note(message: str) -> None:
-        connection.send(("note", message))
-
-    try:
-        work = make_work()
-        while True:
-            try:
-                item = connection.recv()
-            except EOFError:
-                return
-            work(item, note)
-            connection.send(("done", ""))
-    except MlbenchError as error:
-        connection.send(("fault" if error.exit_code == UserError.exit_code else "error", str(error)))
-    except Exception:
-        connection.send(("error", traceback.format_exc()))
-
-
-def _end_with_parent() -> None:
-    """End this process with the one that started it, or two sweeps would write the same files."""
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)

@@ -39,6 +39,9 @@ class PlannedPoint:
         """What people call it."""
         return f"{self.arm}, seed {self.recipe.seed}"
 
+    def __str__(self) -> str:
+        return self.name
+
 
 @dataclass(frozen=True)
 class Plan:

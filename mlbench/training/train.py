@@ -6,8 +6,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from mlbench.errors import InvalidRecipe, MissingExtra, UserError
-from mlbench.protocols import Progress, Runtime, Silence
-from mlbench.provenance import Provenance, read_provenance
+from mlbench.protocols import SILENCE, Progress, Runtime
+from mlbench.provenance import Provenance, read_manifest, read_provenance
 from mlbench.results import check_folder
 from mlbench.training.data import TrainingData, load_data
 from mlbench.training.manifest import (
@@ -16,7 +16,6 @@ from mlbench.training.manifest import (
     describe,
     forget_work,
     has_work,
-    read_manifest,
     training_fingerprint,
     write_manifest,
 )
@@ -24,7 +23,6 @@ from mlbench.training.recipe import Recipe, check_recipe
 from mlbench.training.sampler import BatchStatistics, batch_statistics
 
 _LIBRARIES = ("torch", "transformers", "sentence_transformers", "datasets", "accelerate")
-_SILENCE = Silence()
 _RUNTIME = Runtime()
 
 
@@ -33,7 +31,7 @@ def open_recipe(
     changes: Mapping[str, object] | None = None,
     *,
     data_dir: Path | None = None,
-    progress: Progress = _SILENCE,
+    progress: Progress = SILENCE,
 ) -> tuple[Recipe, TrainingData]:
     """Return a recipe (see `load_recipe`) and its data, checked.
 
@@ -57,7 +55,7 @@ def fit(
     data: TrainingData,
     folder: Path,
     *,
-    progress: Progress = _SILENCE,
+    progress: Progress = SILENCE,
     runtime: Runtime = _RUNTIME,
     command: str | None = None,
 ) -> Provenance:
@@ -74,7 +72,7 @@ def fit(
         return finished
     begin = time.monotonic()
     trained = _train(recipe, data, folder, progress=progress, runtime=runtime)
-    counted = batch_statistics_of(recipe, data, trained.batches, progress=progress if trained.is_main else _SILENCE)
+    counted = batch_statistics_of(recipe, data, trained.batches, progress=progress if trained.is_main else SILENCE)
     seconds = time.monotonic() - begin
     provenance, manifest = describe(recipe, data, trained, counted, command=command, seconds=seconds)
     if trained.is_main:
@@ -102,7 +100,7 @@ def find_finished(recipe: Recipe, data: TrainingData, folder: Path) -> Provenanc
 
 
 def batch_statistics_of(
-    recipe: Recipe, data: TrainingData, batches: int, *, progress: Progress = _SILENCE
+    recipe: Recipe, data: TrainingData, batches: int, *, progress: Progress = SILENCE
 ) -> BatchStatistics:
     """Return what the first `batches` of a training are; raises as `BatchSampler.batch` does."""
     return batch_statistics(

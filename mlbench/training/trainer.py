@@ -182,8 +182,8 @@ def make_trainer(
         callbacks=[Reporter(progress)],
     )
     trainer.remove_callback(PrinterCallback)
-    if validation is not None and validation.patience is not None:
-        trainer.add_callback(EarlyStoppingCallback(validation.patience))
+    if recipe.patience is not None:
+        trainer.add_callback(EarlyStoppingCallback(recipe.patience))
     return trainer
 
 

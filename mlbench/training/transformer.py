@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlbench.errors import MissingExtra, RetrieverError, UserError
-from mlbench.protocols import Progress, Runtime, Silence
+from mlbench.protocols import SILENCE, Progress, Runtime
 from mlbench.retrievers.checkpoint_folder import find_checkpoint
-from mlbench.retrievers.load_checkpoint import LoadOptions, load, set_max_length, set_pooling
+from mlbench.retrievers.load_checkpoint import LoadOptions, load, quiet
 from mlbench.training.data import TrainingData
 from mlbench.training.image_text import load_image_text
 from mlbench.training.manifest import Losses, TrainingOutcome, save_model, work_folder
@@ -27,17 +27,10 @@ if TYPE_CHECKING:
 
 _LIBRARIES = ("torch", "transformers", "sentence_transformers", "datasets", "accelerate")
 _STATE = "trainer_state.json"
-_SILENCE = Silence()
-_RUNTIME = Runtime()
 
 
 def train_transformer(
-    recipe: Recipe,
-    data: TrainingData,
-    folder: Path,
-    *,
-    progress: Progress = _SILENCE,
-    runtime: Runtime = _RUNTIME,
+    recipe: Recipe, data: TrainingData, folder: Path, *, progress: Progress = SILENCE, runtime: Runtime
 ) -> TrainingOutcome:
     """Train as `recipe` says and save a Sentence Transformers checkpoint in `folder`, its modules.json last.
 
@@ -85,11 +78,8 @@ def load_model(settings: TransformerModel, root: Path, runtime: Runtime) -> "Sen
     place = str(folders[0]) if folders else name
     try:
         folder = find_checkpoint(place, settings.revision, allow_pickle=runtime.allow_pickle)
-        model = load(folder, LoadOptions(device="cpu", allow_pickle=runtime.allow_pickle))
-        if settings.pooling is not None:
-            set_pooling(model, settings.pooling)
-        if settings.max_length is not None:
-            set_max_length(model, settings.max_length)
+        options = LoadOptions(device="cpu", allow_pickle=runtime.allow_pickle)
+        model = load(folder, options, pooling=settings.pooling, max_length=settings.max_length)
     except RetrieverError as error:
         raise UserError(f"transformer: {error}") from error
     # No prompt that the checkpoint has beside these: they would be taken where one of the recipe is empty.
@@ -163,15 +153,13 @@ def _read_state(checkpoint: Path) -> "TrainerState | None":
 
 
 def _is_patience_over(state: "TrainerState", recipe: Recipe) -> bool:
-    patience = recipe.validation.patience if recipe.validation else None
     saved = state.stateful_callbacks.get("EarlyStoppingCallback", {})
     waited = saved.get("attributes", {}).get("early_stopping_patience_counter", 0)
-    return patience is not None and bool(waited >= patience)
+    return recipe.patience is not None and bool(waited >= recipe.patience)
 
 
 def _saved_step(state: "TrainerState", recipe: Recipe) -> int:
-    with_patience = recipe.validation is not None and recipe.validation.patience is not None
-    return int(state.best_global_step if with_patience else state.global_step)
+    return int(state.global_step if recipe.patience is None else state.best_global_step)
 
 
 def _losses(state: "TrainerState", name: str) -> Losses:
@@ -181,17 +169,11 @@ def _losses(state: "TrainerState", name: str) -> Losses:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep the libraries' bars, loading reports and hints off the screen."""
-    from transformers.utils import logging as reports
-
     hints = logging.getLogger("sentence_transformers")
-    verbosity, bars, level = reports.get_verbosity(), reports.is_progress_bar_enabled(), hints.level
-    reports.set_verbosity_error()
-    reports.disable_progress_bar()
+    level = hints.level
     hints.setLevel(logging.ERROR)
     try:
-        yield
+        with quiet():
+            yield
     finally:
-        reports.set_verbosity(verbosity)
         hints.setLevel(level)
-        if bars:
-            reports.enable_progress_bar()

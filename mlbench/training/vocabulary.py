@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 from mlbench.io.cache import kept_folder
-from mlbench.protocols import Progress, Silence
+from mlbench.protocols import SILENCE, Progress
 from mlbench.training.cropping import Floats
 from mlbench.training.index import Ints
 from mlbench.training.rows import DatasetRows
@@ -22,7 +22,6 @@ _LONGEST_PIECE = 16
 _BLOCK_TEXTS = 10_000
 _TOKENIZER = "tokenizer.json"
 _FREQUENCIES = "frequencies.npy"
-_SILENCE = Silence()
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +73,7 @@ def learn_vocabulary(
     also: Sequence[DatasetRows],
     pieces: int,
     *,
-    progress: Progress = _SILENCE,
+    progress: Progress = SILENCE,
 ) -> SubwordVocabulary:
     """Learn subwords from the texts with the given numbers, and cut the texts of these and of `also` into them.
 

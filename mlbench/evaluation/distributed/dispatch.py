@@ -68,14 +68,16 @@ def dispatch(
     items: Sequence[Item],
     note: Callable[[str], None],
     *,
+    overtakes: bool = True,
     clock: Callable[[], float] = monotonic,
 ) -> Iterator[tuple[int, Answer]]:
     """Have a crew do `items`; yield each one's number, once, and its answer, as they come.
 
-    Losses are told to `note`. Raises `EngineError` for an item whose workers are lost three times, and where the last
-    worker is lost and none gets ready; what `crew.wait` raises passes through.
+    With `overtakes`, an item that takes too long is given to a second worker. Losses are told to `note`. Raises
+    `EngineError` for an item whose workers are lost three times, and where the last worker is lost and none gets ready;
+    what `crew.wait` raises passes through.
     """
-    board, idle, failed_starts = WorkQueue(len(items)), list[int](), 0
+    board, idle, failed_starts = WorkQueue(len(items), overtakes), list[int](), 0
     while board.unfinished:
         answers = []
         for event in crew.wait(board.patience(clock()) if idle else None):
@@ -128,8 +130,8 @@ def _assign(board: "WorkQueue", idle: list[int], crew: Crew[Item, Answer], items
 class WorkQueue:
     """What is done of `size` items, who is at which since when, and what is still to do."""
 
-    def __init__(self, size: int) -> None:
-        self.unfinished = size
+    def __init__(self, size: int, overtakes: bool = True) -> None:
+        self.unfinished, self._overtakes = size, overtakes
         self._left = deque(range(size))
         self._holders: dict[int, dict[int, float]] = {}
         self._at: dict[int, int] = {}
@@ -185,7 +187,7 @@ class WorkQueue:
     def _straggler(self) -> tuple[float, int] | None:
         """Return of the items that one worker is at the one begun first, after the time from which it is late."""
         alone = [(min(since.values()), number) for number, since in self._holders.items() if len(since) == 1]
-        if not alone or not self._seconds:
+        if not self._overtakes or not alone or not self._seconds:
             return None
         since, number = min(alone)
         return since + max(HASTE, STRAGGLING * self._seconds[len(self._seconds) // 2]), number

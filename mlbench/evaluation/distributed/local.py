@@ -78,11 +78,15 @@ class InThisProcess:
 
 @dataclass
 class LocalProcesses:
-    """Does the work in processes of its own, which begin with each `map` and end with it, however it ends."""
+    """Does the work in processes of its own, which begin with each `map` and end with it, however it ends.
+
+    Unless it `overtakes` stragglers, no item is at two processes at once.
+    """
 
     workers: int | None
     shares: Sequence[Mapping[str, str]]
     note: Callable[[str], None]
+    overtakes: bool = True
 
     def map(
         self, make_worker: Callable[[], Callable[[Item], Answer]], items: Sequence[Item]
@@ -96,7 +100,7 @@ class LocalProcesses:
         crew: Processes[Item, Answer] = Processes(make_worker, self.shares[: len(items)])
         try:
             crew.start()
-            yield from dispatch(crew, items, self.note)
+            yield from dispatch(crew, items, self.note, overtakes=self.overtakes)
         finally:
             crew.close()
 

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from mlbench.collection.records import Collection, Document, LineDigest, document_line, fingerprints_of
 from mlbench.errors import DataError
 from mlbench.evaluation.options import open_engine
-from mlbench.evaluation.streaming.resume import Arrays, WorkFolder
+from mlbench.evaluation.streaming.resume import WorkFolder
 from mlbench.io.cache import cache_dir
-from mlbench.protocols import Engine, Progress, Resources, Shard, ShardedCollection, Silence
+from mlbench.protocols import SILENCE, Engine, Progress, Resources, Shard, ShardedCollection
 from mlbench.tasks.load import check_collection, load_shards
 from mlbench.tasks.task import Task
 
@@ -30,7 +30,6 @@ _AT_ONCE = 4_000_000
 _LOOKED_AT = 100
 _VERSION = 1
 """Of what is saved of a scan; another one finds nothing of this one's."""
-_SILENCE = Silence()
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,7 +203,7 @@ def look_through(
     languages: Sequence[str] | None = None,
     data_dir: Path | None = None,
     also: Iterable[str] = (),
-    progress: Progress = _SILENCE,
+    progress: Progress = SILENCE,
 ) -> Corpora:
     """Look through the corpora of a sharded task in this process; the documents with the ids `also` are held as well.
 
@@ -229,13 +228,7 @@ def _key(shard: FingerprintedShard) -> list[str]:
 
 def _load(folder: WorkFolder, shard: FingerprintedShard) -> Scan | None:
     ids = folder.mapped(_key(shard))
-    if ids is None:
-        return None
-
-    def make(arrays: Arrays) -> Scan:
-        return Scan.of(arrays, ids)
-
-    return folder.load(_key(shard), ("digest", "relevant"), make)
+    return None if ids is None else folder.load(_key(shard), ("digest", "relevant"), partial(Scan.of, ids=ids))
 
 
 def _save(folder: WorkFolder, shard: FingerprintedShard, scan: Scan) -> Scan:

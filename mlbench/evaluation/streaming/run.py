@@ -4,7 +4,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import reduce
+from functools import partial, reduce
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from mlbench.errors import UserError
 from mlbench.evaluation.options import Options, open_engine
 from mlbench.evaluation.streaming.corpus import Corpora, CorpusPart, scan_corpora
 from mlbench.evaluation.streaming.counts import PartCounts, Question, TopDocuments, VectorScale, ask, scale_of
-from mlbench.evaluation.streaming.resume import Arrays, WorkFolder
+from mlbench.evaluation.streaming.resume import WorkFolder
 from mlbench.evaluation.streaming.worker import MakeCounter
 from mlbench.evaluation.task_data import Clock, RankedTask, TaskData
 from mlbench.io.cache import cache_dir
@@ -227,11 +227,8 @@ def _rank_share(parts: Sequence[PartCounts]) -> float:
 
 def _load(folder: WorkFolder, part: CorpusPart, question: Question) -> PartCounts | None:
     asked = question.languages[part.shard.language]
-
-    def make(arrays: Arrays) -> PartCounts:
-        return PartCounts.of(arrays, PartCounts.empty(len(asked.rows), len(asked.queries), question.depth))
-
-    return folder.load(part.key, PartCounts.NAMES, make)
+    expected = PartCounts.empty(len(asked.rows), len(asked.queries), question.depth)
+    return folder.load(part.key, PartCounts.NAMES, partial(PartCounts.of, expected=expected))
 
 
 def with_tops(collection: Collection, outcome: StreamCounts, depth: int) -> Collection:

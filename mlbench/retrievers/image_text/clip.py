@@ -1,11 +1,10 @@
 """CLIP and similar dual encoders, from transformers, from Sentence Transformers, or built in memory."""
 
-import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from inspect import signature
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple
 
 from mlbench.errors import RetrieverError
 from mlbench.retrievers.checkpoint_folder import check_checkpoint
@@ -191,16 +190,6 @@ class ModelAndProcessor(NamedTuple):
         """Return the precision of its weights, as the key `dtype` has it."""
         name = str(self.network.dtype).removeprefix("torch.")
         return next((short for short, long in DTYPES.items() if long == name), name)
-
-
-def as_library(model: object) -> "SentenceTransformer | None":
-    """Return a SentenceTransformer that encodes images; None for any other object."""
-    # An object of a library that was never imported cannot exist.
-    library = sys.modules.get("sentence_transformers")
-    if library is None or not isinstance(model, library.SentenceTransformer):
-        return None
-    built = cast("SentenceTransformer", model)
-    return built if reads_images(built) else None
 
 
 def as_pair(model: object) -> ModelAndProcessor | None:

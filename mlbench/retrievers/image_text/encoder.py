@@ -7,11 +7,11 @@ from functools import partial
 from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from mlbench.collection.records import Image
 from mlbench.errors import MissingExtra, RetrieverError
@@ -19,7 +19,7 @@ from mlbench.protocols import Parameter, Role, Runtime, Similarity, Vectors
 from mlbench.provenance import Provenance, read_provenance
 from mlbench.retrievers.batching import batch_budget, image_batches, token_batches
 from mlbench.retrievers.dense import Dense, DenseEncoder, EncodingOptions, require_torch
-from mlbench.retrievers.image_text.clip import as_library, as_pair, image_tower_of, open_library
+from mlbench.retrievers.image_text.clip import as_pair, image_tower_of, open_library, reads_images
 from mlbench.retrievers.image_text.towers import (
     OPENERS,
     Features,
@@ -32,7 +32,7 @@ from mlbench.retrievers.image_text.towers import (
     kind_of,
     open_towers,
 )
-from mlbench.retrievers.load_checkpoint import DType, LoadOptions, digest_model
+from mlbench.retrievers.load_checkpoint import DType, LoadOptions, as_library, digest_model
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -151,24 +151,8 @@ def fingerprint_of(digest: str, identity: Mapping[str, Parameter], role: str) ->
     return sha256(json.dumps({**identity, "model": digest, "role": role}, sort_keys=True).encode()).hexdigest()
 
 
-class Texts(Protocol):
-    """What encodes the texts: a text tower, or a dense encoder that was trained for the images' space."""
-
-    dim: int
-    tokens: int
-
-    @property
-    def parameters(self) -> dict[str, Parameter]:
-        """What decides the vectors, and how they are computed."""
-        ...
-
-    def fingerprint(self, role: Role) -> str:
-        """Return a digest of all that decides the vectors of texts in `role`."""
-        ...
-
-    def encode(self, texts: Sequence[str], role: Role) -> Vectors:
-        """Return float32 (len(texts), dim)."""
-        ...
+Texts = TowerTexts | DenseEncoder
+"""What encodes the texts: a text tower, or a dense encoder that was trained for the images' space."""
 
 
 class ImageTextEncoder:
@@ -236,10 +220,8 @@ class ImageTextLoader:
     libraries = ("torch", "transformers", "sentence_transformers", "PIL")
     example = "image_text:google/siglip-base-patch16-256-multilingual"
 
-    class Settings(BaseModel):
+    class Settings(BaseModel, extra="forbid", frozen=True):
         """Keys of `image_text:`; what is not set comes from the checkpoint."""
-
-        model_config = ConfigDict(extra="forbid", frozen=True)
 
         text_prefix: str = Field("", description="put before each text, with its blank, as in 'A photo depicts '")
         image_model: str | None = Field(None, description="encodes the images, where the model reads texts alone")
@@ -343,7 +325,8 @@ def _open_texts(folder: Path, settings: ImageTextLoader.Settings, runtime: Runti
 
 def _adopt(model: object, settings: ImageTextLoader.Settings, runtime: Runtime) -> _Both | None:
     """Return both sides of a model in memory; None for an object of another kind."""
-    if library := as_library(model):
+    library = as_library(model)
+    if library is not None and reads_images(library):
         return _library_sides(library, partial(digest_model, library), settings, runtime)
     pair = as_pair(model)
     return None if pair is None else _tower_sides(pair.towers(), pair.digest, pair.dtype(), settings, runtime)

@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from mlbench.collection.records import Image
 from mlbench.errors import RetrieverError
@@ -96,32 +96,13 @@ def fuse(layers: "ModuleList", texts: "Tensor", attention_mask: "Tensor", image:
     return texts
 
 
-class TextOptions(Protocol):
-    """How texts are encoded: `matching_token` comes first in each (None: what the tokenizer puts there)."""
-
-    @property
-    def matching_token(self) -> int | None:
-        """The number of a token."""
-        ...
-
-    @property
-    def batch_tokens(self) -> int:
-        """Tokens per batch, padding included."""
-        ...
-
-    @property
-    def text_memory(self) -> int:
-        """Megabytes for text features."""
-        ...
-
-
 class TextFeatureCache:
     """Features of distinct texts, which do not depend on the image; `lengths` are their tokens, int64 (texts,).
 
     They are computed once, the longest texts first, as long as there is memory for them; else anew when asked for.
     """
 
-    def __init__(self, matcher: Matcher, texts: Sequence[str], use: TextOptions, *, similarity: bool) -> None:
+    def __init__(self, matcher: Matcher, texts: Sequence[str], use: "Matching.Settings", *, similarity: bool) -> None:
         """Read `texts`, and with `similarity` compute their vectors as well."""
         self._matcher = matcher
         self._rows = matcher.towers.text.tokenise(texts)
@@ -190,10 +171,8 @@ class Matching:
     extra = "images"
     libraries = ("torch", "transformers", "sentence_transformers", "PIL")
 
-    class Settings(BaseModel):
+    class Settings(BaseModel, extra="forbid", frozen=True):
         """Keys of a reranker of images and texts; what is not set comes from the checkpoint."""
-
-        model_config = ConfigDict(extra="forbid", frozen=True)
 
         max_length: int | None = Field(None, ge=1, description="tokens after which a text is cut off")
         dtype: DType = Field("fp32", description="precision of the weights")

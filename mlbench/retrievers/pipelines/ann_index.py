@@ -18,7 +18,7 @@ from mlbench.collection.records import Document, Query
 from mlbench.embeddings.encode import role_of
 from mlbench.errors import MissingExtra, RetrieverError
 from mlbench.open_model import LoadedModel
-from mlbench.protocols import IndexCost, Parameter, Progress, Role, Silence, Texts, Vectors
+from mlbench.protocols import SILENCE, IndexCost, Parameter, Progress, Role, Texts, Vectors
 from mlbench.ranking.count_ahead import by_id
 from mlbench.retrievers.pipelines.declaration import HNSW, IVFPQ, Index, index_name
 from mlbench.retrievers.pipelines.parts import Composite, OpenedPart, TextRows
@@ -78,7 +78,7 @@ class IndexedEncoder:
         self._texts, self._prepared = TextRows(opened), dict[tuple[Role, str], Sequence[str]]()
         self._vectors: dict[Role, Vectors] = {}
         self._built: dict[tuple[str, ...], tuple[list[str], BuiltIndex]] = {}
-        self._progress: Progress = Silence()
+        self._progress: Progress = SILENCE
 
     @property
     def dim(self) -> int:
@@ -101,7 +101,7 @@ class IndexedEncoder:
     def ensure(self, language: str, queries: Sequence[str], documents: Sequence[str]) -> None:
         """Encode these texts alone unless they were prepared."""
         if self._texts.lack(queries, documents):
-            self.prepare({("query", language): queries, ("document", language): documents}, None, Silence())
+            self.prepare({("query", language): queries, ("document", language): documents}, None, SILENCE)
 
     def vectors(self, role: Role, texts: Sequence[str]) -> Vectors:
         """Return what an index is given for `texts`, float32 (n, dim): of length 1 where similarity is a cosine."""

@@ -22,13 +22,13 @@ from mlbench.embeddings.store import VectorStore
 from mlbench.errors import RetrieverError
 from mlbench.open_model import LoadedModel, describe, fingerprints_of, open_retriever
 from mlbench.protocols import (
+    SILENCE,
     IndexCost,
     Parameter,
     Progress,
     Ranker,
     Role,
     Runtime,
-    Silence,
     Texts,
 )
 from mlbench.ranking.count_ahead import best_columns, by_id
@@ -182,7 +182,7 @@ class EncoderLists:
         asked, corpus = [query.text for query in queries], [document.text for document in documents]
         if self._texts.lack(asked, corpus):
             name = setting.query_language
-            self.prepare({("query", name): asked, ("document", name): corpus}, None, Silence())
+            self.prepare({("query", name): asked, ("document", name): corpus}, None, SILENCE)
         vectors = self._grids[role_of("document", corpus)][self._texts.of("document", corpus)]
         wanted = self._grids[role_of("query", asked)][self._texts.of("query", asked)]
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from mlbench import entry_points, members
 from mlbench.errors import RetrieverError
@@ -27,10 +27,8 @@ class System:
 
     example = "system:./system.toml"
 
-    class Settings(BaseModel):
+    class Settings(BaseModel, extra="forbid", frozen=True):
         """A system takes no keys; its file sets those of its parts."""
-
-        model_config = ConfigDict(extra="forbid", frozen=True)
 
     @staticmethod
     def open(locator: str, settings: BaseModel, runtime: Runtime) -> Composite:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mlbench.errors import MissingExtra, UserError
 from mlbench.io.atomic import replaced_folder
-from mlbench.protocols import Progress, Silence
+from mlbench.protocols import SILENCE, Progress
 from mlbench.tasks.find_reader import FOLDER_FILE
 from mlbench.tasks.mini_images.captions import COLOURS, SHAPES, Combination, captions, combinations
 
@@ -54,7 +54,6 @@ licence_url = "https://creativecommons.org/publicdomain/zero/1.0/legalcode"
 cluster_unit = "combination"
 """
 _LAST_SEED = 2**32 - 1
-_SILENCE = Silence()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +66,7 @@ class _CaptionedImage:
     cluster: str | None
 
 
-def make(folder: Path, *, seed: int = 1, drawings: int = 40, progress: Progress = _SILENCE) -> tuple[int, int]:
+def make(folder: Path, *, seed: int = 1, drawings: int = 40, progress: Progress = SILENCE) -> tuple[int, int]:
     """Write `folder`/test, always the same, and `folder`/train with `drawings` images of each combination for training.
 
     The two share no combination. Returns the numbers of images. Raises `UserError` where `folder` is there and is not

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mlbench.collection.records import Collection
-from mlbench.errors import DataError, UnknownName
+from mlbench.errors import DataError
 from mlbench.io.toml import relative_path
 from mlbench.protocols import ReadRequest, SourceFile
 from mlbench.tasks.readers.captions import Caption, captioned
-from mlbench.tasks.readers.json_lines import files_of, objects, raise_faults, text_of, texts_of
+from mlbench.tasks.readers.json_lines import check_options, files_of, objects, raise_faults, text_of, texts_of
 
 OPTIONS = ("cluster_unit",)
 _SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
@@ -61,9 +61,7 @@ def read(request: ReadRequest) -> Collection:
     The option `cluster_unit` names what the clusters are. Raises `DataError` with the first fault, its file and line;
     its `__notes__` are all the faults.
     """
-    unknown = [name for name in request.options if name not in OPTIONS]
-    if unknown:
-        raise UnknownName("option of the reader captions_jsonl", unknown[0], OPTIONS)
+    check_options(request, "captions_jsonl", OPTIONS)
     parsed = _ParsedLines()
     for source in request.files:
         if source.role == "captions":

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from mlbench.collection.records import Collection
-from mlbench.errors import DataError, UnknownName
+from mlbench.errors import DataError
 from mlbench.io.toml import relative_path
 from mlbench.protocols import ReadRequest, SourceFile
 from mlbench.tasks.readers.captions import Caption, captioned, content_of
-from mlbench.tasks.readers.json_lines import objects, raise_faults, text_of, texts_of
+from mlbench.tasks.readers.json_lines import check_options, objects, parse_object, raise_faults, text_of, texts_of
 
 OPTIONS = ("member", "split")
 _Row = dict[str, object]
@@ -30,9 +30,7 @@ def read_coco_captions(request: ReadRequest) -> Collection:
 
     Images are known by the last part of their path. Raises `DataError` with the file and what is wrong in it.
     """
-    unknown = [name for name in request.options if name not in OPTIONS]
-    if unknown:
-        raise UnknownName("option of the reader coco_captions", unknown[0], OPTIONS)
+    check_options(request, "coco_captions", OPTIONS)
     split = str(request.options.get("split", "test"))
     captions = []
     for source in request.files:
@@ -111,8 +109,7 @@ def read_crossmodal_3600(request: ReadRequest) -> Collection:
     Most have two captions in a language, written for the image and no translations; blank ones are left out, and told.
     Raises `DataError` with file and line.
     """
-    if request.options:
-        raise UnknownName("option of the reader crossmodal_3600", next(iter(request.options)), ())
+    check_options(request, "crossmodal_3600")
     captions, blank = list[Caption](), 0
     for source in request.files:
         for place, row in _crossmodal_rows(source.path):
@@ -142,27 +139,28 @@ def _texts(row: dict[str, object], language: str, place: str) -> list[str]:
 
 def _crossmodal_rows(path: Path) -> Iterator[tuple[str, dict[str, object]]]:
     """Yield each line that is not blank, an object, with its place."""
-    number = 0
-    try:
-        for number, line in enumerate(content_of(path, _MEMBER).split(b"\n"), start=1):
-            if line.strip():
-                row = json.loads(line)
-                if not isinstance(row, dict):
-                    raise DataError(f"{path.name} line {number}: must be an object with 'image/key'")
-                yield f"{path.name} line {number}", row
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path.name} line {number}: not valid JSON: {str(error)[:100]}") from error
+    for number, line in enumerate(content_of(path, _MEMBER).split(b"\n"), start=1):
+        if line.strip():
+            place = f"{path.name} line {number}"
+            yield place, parse_object(line, place, "with 'image/key'")
 
 
 def read_aligned(request: ReadRequest) -> Collection:
-    """Return the collection of one file with the role `images` and files with the role `captions`.
+    """Return the collection of one file with the role `images` and files with the role `captions`: Multi30K and XTD10.
 
     Line n of every file of captions, packed where its name ends in .gz, is about the image on line n; what more files
     of a language say are further captions of the same images. Lines end with LF or CR LF. Raises `DataError` with file
     and line for an empty line, bytes that are not UTF-8, an image that is there twice, or another number of lines.
+
+    Multi30K: task 1 has one file for each language, whose lines are translations. Task 2 has five for English and
+    German, `test_2016.1.en.gz` to `test_2016.5.de.gz`: descriptions of the images, which are no translations of each
+    other. They have no list of images of their own at hand; that of task 1 fits, which was checked on the English ones
+    against xFlickrCO, where the same sentences stand beside the names.
+
+    XTD10: captions are translations of each other in eight languages; the German and French (MIC) and the Japanese ones
+    (STAIR, whose file says jp) were written for the same images.
     """
-    if request.options:
-        raise UnknownName(f"option of {request.task}", next(iter(request.options)), ())
+    check_options(request, request.task)
     lists = [source.path for source in request.files if source.role == "images"]
     if len(lists) != 1:
         raise DataError(f"{request.task}: there must be one file of image names (role images), not {len(lists)}")
@@ -179,6 +177,9 @@ def read_aligned(request: ReadRequest) -> Collection:
             raise DataError(f"{source.path.name} has {len(texts):,} lines, but {lists[0].name} has {len(images):,}")
         captions += [Caption(image, source.language or "", text) for image, text in zip(images, texts, strict=True)]
     return captioned(request, captions)
+
+
+read_multi30k = read_xtd10 = read_aligned
 
 
 def _lines(path: Path) -> list[str]:
@@ -208,8 +209,7 @@ def read_xflickrco(request: ReadRequest) -> Collection:
     written for the images, and are no translations. Raises `DataError` with the first fault, its file and line; its
     `__notes__` are all the faults.
     """
-    if request.options:
-        raise UnknownName("option of the reader xflickrco", next(iter(request.options)), ())
+    check_options(request, "xflickrco")
     captions, faults = list[Caption](), list[str]()
     for source in request.files:
         captions += _captions(source, faults)
@@ -227,23 +227,3 @@ def _captions(source: SourceFile, faults: list[str]) -> list[Caption]:
         except ValueError as error:
             faults.append(f"{place}: 'img_path': {error}")
     return captions
-
-
-def read_multi30k(request: ReadRequest) -> Collection:
-    """Return the collection of a list of images (role `images`) and files of captions, each with its language.
-
-    Task 1 has one file for each language, whose lines are translations. Task 2 has five for English and German,
-    `test_2016.1.en.gz` to `test_2016.5.de.gz`: descriptions of the images, which are no translations of each other.
-    They have no list of images of their own at hand; that of task 1 fits, which was checked on the English ones against
-    xFlickrCO, where the same sentences stand beside the names. Raises `DataError` (see `read_aligned`).
-    """
-    return read_aligned(request)
-
-
-def read_xtd10(request: ReadRequest) -> Collection:
-    """Return the collection of `test_image_names.txt` (role `images`) and one file of captions for each language.
-
-    Captions are translations of each other in eight languages; the German and French (MIC) and the Japanese ones
-    (STAIR, whose file says jp) were written for the same images. Raises `DataError` (see `read_aligned`).
-    """
-    return read_aligned(request)

@@ -1,17 +1,59 @@
-"""JSON lines that people write by hand: every fault is gathered, with its file and line."""
+"""JSON lines: of those that people write by hand every fault is gathered, of published ones the first is raised."""
 
+import gzip
 import json
 import re
+import zlib
 from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 
-from mlbench.errors import DataError
-from mlbench.protocols import SourceFile
+from mlbench.errors import DataError, UnknownName
+from mlbench.protocols import ReadRequest, SourceFile
 
 _NOT_IN_IDS = re.compile(r"[\s\x00-\x1f\x7f-\x9f]")
 _JSON_NAMES = {dict: "an object", list: "a list", int: "a number", float: "a number", bool: "a truth value"} | {
     type(None): "null"
 }
+
+
+def check_options(request: ReadRequest, reader: str, known: Sequence[str] = ()) -> None:
+    """Raise `UnknownName` for an option of the task that the reader does not take."""
+    for name in request.options:
+        if name not in known:
+            raise UnknownName(f"option of the reader {reader}", name, known)
+
+
+def packed_lines(path: Path, name: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the lines that are not blank, with their place; the file is streamed, and unpacked where it ends in .gz.
+
+    `name` is what the file is called in messages, if not by its own name. Raises `DataError` with file and line.
+    """
+    number, name = 0, name or path.name
+    try:
+        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as stream:
+            for number, raw in enumerate(stream, start=1):
+                line = (raw.removeprefix(b"\xef\xbb\xbf") if number == 1 else raw).decode().rstrip("\r\n")
+                if line.strip():
+                    yield f"{name} line {number}", line
+    except EOFError as error:
+        raise DataError(f"{name} is cut short after line {number:,}: fetch it again") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{name} line {number}: not valid UTF-8 at byte {error.start + 1} of the line") from error
+    except (gzip.BadGzipFile, zlib.error) as error:
+        raise DataError(f"{name} is damaged after line {number:,} ({error}): fetch it again") from error
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def parse_object(line: str | bytes, place: str, what: str) -> dict[str, object]:
+    """Return the object in a line; raises `DataError` with its place, and `what` it should be, for anything else."""
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{place}: not valid JSON: {str(error)[:100]}") from error
+    if not isinstance(row, dict):
+        raise DataError(f"{place}: must be an object {what}")
+    return row
 
 
 def files_of(folder: Path, roles: Sequence[str]) -> list[dict[str, str]]:

@@ -1,9 +1,6 @@
 """Reads MIRACL's own format: topics and judgments in TSV, corpora in shards of compressed JSON lines."""
 
-import gzip
-import json
 import re
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from hashlib import file_digest, sha256
@@ -11,10 +8,12 @@ from itertools import islice
 from pathlib import Path
 
 from mlbench.collection.records import Collection, Document, Judgment, Query, document_id, sample_documents
-from mlbench.errors import DataError, UnknownName
+from mlbench.errors import DataError
 from mlbench.protocols import ReadRequest, Shard, ShardedCollection, SourceFile
+from mlbench.tasks.readers.json_lines import check_options, packed_lines, parse_object
 
 OPTIONS = ("collection",)
+_STRINGS = "with the strings 'docid', 'title' and 'text'"
 _SHARD = re.compile(r"docs-(0|[1-9][0-9]*)\.jsonl(\.gz)?")
 
 
@@ -85,9 +84,7 @@ class Miracl:
 
     def shards(self, request: ReadRequest) -> ShardedCollection:
         """Return queries and judgments, and the files of each corpus in their order, which must have no gap."""
-        unknown = [name for name in request.options if name not in OPTIONS]
-        if unknown:
-            raise UnknownName("option of the reader miracl", unknown[0], OPTIONS)
+        check_options(request, "miracl", OPTIONS)
         found = {language: _read_topics(request, language) for language in request.languages}
         judgments = {topic: rows for each in found.values() for topic, rows in each.judgments.items()}
         collection = Collection(
@@ -171,7 +168,7 @@ def _files(request: ReadRequest, role: str, language: str) -> Sequence[SourceFil
 
 def _topics(path: Path) -> Iterator[tuple[str, str]]:
     seen: set[str] = set()
-    for place, line in _lines(path):
+    for place, line in packed_lines(path):
         topic, tab, text = line.partition("\t")
         if not tab or not text.strip() or not re.fullmatch(r"\S+", topic):
             raise DataError(f"{place}: must be 'topic TAB question', not {line[:60]!r}")
@@ -185,7 +182,7 @@ def _topics(path: Path) -> Iterator[tuple[str, str]]:
 
 def _judgments(path: Path) -> Iterator[tuple[str, str, int, str]]:
     seen: set[tuple[str, str]] = set()
-    for place, line in _lines(path):
+    for place, line in packed_lines(path):
         columns = line.split()
         if len(columns) != 4 or not re.fullmatch(r"[+-]?[0-9]{1,9}", columns[3], re.ASCII):
             raise DataError(f"{place}: must be 'topic Q0 document grade', with no blank in an id, not {line[:60]!r}")
@@ -201,38 +198,13 @@ def _judgments(path: Path) -> Iterator[tuple[str, str, int, str]]:
 def _documents(path: Path, first: int) -> Iterator[tuple[str, str]]:
     """Yield the own id and the text of each document of a shard, from number `first` on."""
     place = ""
-    for place, line in islice(_lines(path, f"{path.parent.name}/{path.name}"), first, None):
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"{place}: not valid JSON: {str(error)[:100]}") from error
-        own_id, title, text = (row.get(key) if isinstance(row, dict) else None for key in ("docid", "title", "text"))
+    for place, line in islice(packed_lines(path, f"{path.parent.name}/{path.name}"), first, None):
+        row = parse_object(line, place, _STRINGS)
+        own_id, title, text = (row.get(key) for key in ("docid", "title", "text"))
         if not (isinstance(own_id, str) and isinstance(title, str) and isinstance(text, str)):
-            raise DataError(f"{place}: must be an object with the strings 'docid', 'title' and 'text'")
+            raise DataError(f"{place}: must be an object {_STRINGS}")
         if not re.fullmatch(r"[^\s\x00-\x1f\x7f-\x9f]+", own_id):
             raise DataError(f"{place}: docid {own_id!r:.60} is empty or holds white space, which judgments cannot name")
         yield own_id, f"{title} {text}" if title else text
     if not place and not first:
         raise DataError(f"{path.parent.name}/{path.name}: the shard is empty")
-
-
-def _lines(path: Path, name: str = "") -> Iterator[tuple[str, str]]:
-    """Yield the lines that are not blank, with their place; the file is streamed, and unpacked where it ends in .gz.
-
-    `name` is what the file is called in messages, if not by its own name.
-    """
-    number, name = 0, name or path.name
-    try:
-        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as stream:
-            for number, raw in enumerate(stream, start=1):
-                line = raw.decode().rstrip("\r\n")
-                if line.strip():
-                    yield f"{name} line {number}", line
-    except EOFError as error:
-        raise DataError(f"{name} is cut short after line {number:,}: fetch it again") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path.name} line {number}: not valid UTF-8 at byte {error.start + 1} of the line") from error
-    except (gzip.BadGzipFile, zlib.error) as error:
-        raise DataError(f"{name} is damaged after line {number:,} ({error}): fetch it again") from error
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}") from error

@@ -6,9 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mlbench.collection.records import Collection, Document, Judgment, Query, document_id
-from mlbench.errors import UnknownName
 from mlbench.protocols import Parameter, ReadRequest, SourceFile
-from mlbench.tasks.readers.json_lines import files_of, lines, objects, own_id_of, raise_faults, text_of
+from mlbench.tasks.readers.json_lines import check_options, files_of, lines, objects, own_id_of, raise_faults, text_of
 
 OPTIONS = ("cluster_unit",)
 _EXAMPLE = "{'id': ..., 'text': ...}"
@@ -67,9 +66,7 @@ def read(request: ReadRequest) -> Collection:
     The option `cluster_unit` names what the clusters are. Raises `DataError` with the first fault, its file and line;
     its `__notes__` are all the faults.
     """
-    unknown = [name for name in request.options if name not in OPTIONS]
-    if unknown:
-        raise UnknownName("option of the reader parallel_jsonl", unknown[0], OPTIONS)
+    check_options(request, "parallel_jsonl", OPTIONS)
     parsed = _ParsedLines(request)
     for source in request.files:
         if source.role == "queries":

@@ -1,15 +1,13 @@
 """Reads lines of translations: each sentence is a query in its language, and a document for queries in the others."""
 
-import gzip
-import json
 import re
-import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from mlbench.collection.records import Collection, Document, Judgment, Query, document_id
-from mlbench.errors import DataError, UnknownName
+from mlbench.errors import DataError
 from mlbench.protocols import Parameter, ReadRequest
+from mlbench.tasks.readers.json_lines import check_options, packed_lines, parse_object
 
 OPTIONS = ("cluster_key", "cluster_lines", "cluster_unit")
 
@@ -23,9 +21,7 @@ def read(request: ReadRequest) -> Collection:
     the key `cluster_key`, or a run of `cluster_lines` lines of its file, else the topic; `cluster_unit` says what that
     is. Raises `DataError` with file and line.
     """
-    unknown = [name for name in request.options if name not in OPTIONS]
-    if unknown:
-        raise UnknownName("option of the reader parallel_texts", unknown[0], OPTIONS)
+    check_options(request, "parallel_texts", OPTIONS)
     lines = request.options.get("cluster_lines", 1)
     if isinstance(lines, bool) or not isinstance(lines, int) or lines < 1:
         raise DataError(f"{request.task}: cluster_lines must be a whole number from 1 on, not {lines!r}")
@@ -82,22 +78,8 @@ def _cluster(place: str, topic: str, row: dict[str, object], options: Mapping[st
 
 def _rows(path: Path) -> Iterator[tuple[str, dict[str, object]]]:
     """Yield each line that is not blank, an object, with its place; raises `DataError`."""
-    number = 0
-    try:
-        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as stream:
-            for number, line in enumerate(stream, start=1):
-                row = json.loads(line) if line.strip() else None
-                if isinstance(row, dict):
-                    yield f"{path.name} line {number}", row
-                elif row is not None:
-                    raise DataError(f"{path.name} line {number}: must be an object with 'id' and 'texts'")
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path.name} line {number}: not valid JSON: {str(error)[:100]}") from error
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise DataError(
-            f"{path.name} is damaged after line {number:,} ({error}): replace it by the original"
-        ) from error
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}") from error
-    if not number:
+    place = ""
+    for place, line in packed_lines(path):
+        yield place, parse_object(line, place, "with 'id' and 'texts'")
+    if not place:
         raise DataError(f"{path.name}: the file is empty")

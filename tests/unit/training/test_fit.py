@@ -12,10 +12,10 @@ from static_cases import RECIPE, static_recipe, write_task
 
 from mlbench.errors import DataError, InvalidRecipe, MissingExtra, UserError
 from mlbench.protocols import Runtime, Silence
-from mlbench.provenance import MANIFEST, Provenance, read_provenance
+from mlbench.provenance import MANIFEST, Provenance, read_manifest, read_provenance
 from mlbench.training import manifest as manifests
 from mlbench.training import train as fitting
-from mlbench.training.manifest import Manifest, read_manifest, training_fingerprint
+from mlbench.training.manifest import Manifest, training_fingerprint
 from mlbench.training.recipe import Recipe
 from mlbench.training.train import fit, open_recipe
 from mlbench.version import __version__

@@ -17,11 +17,10 @@ from mlbench.collection.images import open_image
 from mlbench.errors import UserError
 from mlbench.open_model import open_retriever
 from mlbench.protocols import Runtime, Silence
-from mlbench.provenance import read_provenance
+from mlbench.provenance import read_manifest, read_provenance
 from mlbench.training.contamination import Probe, evaluation_texts
 from mlbench.training.data import _places, load_data
 from mlbench.training.image_text import Pixels, caption_tokenizer, load_image_text, logit_scale
-from mlbench.training.manifest import read_manifest
 from mlbench.training.recipe import Recipe
 from mlbench.training.recipe_tables import Loss
 from mlbench.training.train import fit

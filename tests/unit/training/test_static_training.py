@@ -49,7 +49,7 @@ def test_the_first_step_is_adam_on_the_loss(root: Path, tmp_path: Path) -> None:
     """A step against the textbook: dense gradients of a loss written out, and Adam's first step, the rate x sign."""
     recipe = static_recipe(root, steps=1, views={"overlap": 1.0})
     data = read_data(recipe)
-    train_static(recipe, data, tmp_path / "out")
+    train_static(recipe, data, tmp_path / "out", runtime=Runtime())
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(tmp_path / "out" / "tokenizer.json"))
@@ -179,7 +179,7 @@ class TestTheSameWeights:
 def train_killed(recipe: Recipe, step: int, root: Path, out: Path) -> None:
     # What is private to a recipe is not pickled with it.
     recipe._root = root
-    train_static(recipe, read_data(recipe), out, progress=KilledAfter(step))
+    train_static(recipe, read_data(recipe), out, progress=KilledAfter(step), runtime=Runtime())
 
 
 class TestPatience:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,8 @@ from toy import write_toy
 
 from mlbench.collection.languages import TEXT_KINDS
 from mlbench.compare.sweep import Sweep
-from mlbench.errors import InvalidRecipe, UserError
+from mlbench.errors import EngineError, InvalidRecipe, UserError
+from mlbench.evaluation.distributed.local import LocalProcesses
 from mlbench.evaluation.verify import verify
 from mlbench.io.document import to_json
 from mlbench.protocols import Silence
@@ -196,3 +198,17 @@ def test_results_of_other_data_are_not_compared(tmp_path: Path) -> None:
     path.write_text(rows + json.dumps({"id": "more", "text": "de1 de2"}) + "\n", encoding="utf-8")
     with pytest.raises(UserError, match="was measured on other data"):
         run_sweep(plan, place(tmp_path))
+
+
+def test_a_point_that_kills_its_processes_is_told_with_the_option_of_sweeps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(engine: LocalProcesses, make_worker: object, items: Sequence[object]) -> Iterator[object]:
+        assert (engine.workers, engine.overtakes) == (2, False)
+        raise EngineError(f"{items[0]}: 3 workers were lost over it: give fewer --workers")
+        yield
+
+    monkeypatch.setattr(LocalProcesses, "map", lost)
+    folder = write_toy(tmp_path / "other")
+    with pytest.raises(EngineError, match=r"^alpha 1, overlap 0.5, seed 0: .*: give fewer --jobs$"):
+        run_sweep(planned(folder, "alpha=1,0", "views.overlap=0.5,1", seeds=2), place(folder), jobs=2)

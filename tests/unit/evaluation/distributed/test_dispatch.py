@@ -70,9 +70,11 @@ class Simulation:
     def _later(self, seconds: float, event: WorkerReady | ItemDone[str] | WorkerLost) -> None:
         heapq.heappush(self._events, (self.now + seconds, next(self._order), event))
 
-    def run(self, items: Sequence[str], notes: list[str] | None = None) -> list[tuple[int, str]]:
+    def run(
+        self, items: Sequence[str], notes: list[str] | None = None, *, overtakes: bool = True
+    ) -> list[tuple[int, str]]:
         note = ([] if notes is None else notes).append
-        return list(dispatch(self, items, note, clock=lambda: self.now))
+        return list(dispatch(self, items, note, overtakes=overtakes, clock=lambda: self.now))
 
 
 def names(number: int) -> list[str]:
@@ -154,6 +156,13 @@ class TestStragglers:
         crew = Simulation(5, lambda item, attempt: (99.0 if item == "item 0" else 1.0, False))
         assert sorted(crew.run(names(6))) == upper(names(6))
         assert crew.attempts["item 0"] == 2
+
+    def test_none_is_overtaken_where_that_is_forbidden(self) -> None:
+        crew = Simulation(
+            5, lambda item, attempt: (99.0 if item == "item 0" else 1.0, item == "item 1" and not attempt)
+        )
+        assert sorted(crew.run(names(6), overtakes=False)) == upper(names(6))
+        assert crew.attempts == {**dict.fromkeys(names(6), 1), "item 1": 2}
 
     def test_it_goes_on_where_one_of_two_is_lost(self) -> None:
         fates = {("item 0", 0): (inf, False), ("item 0", 1): (1.0, True)}

@@ -80,7 +80,7 @@ def test_a_damaged_archive_and_missing_files(tmp_path: Path) -> None:
         image_captions.read_xtd10(whole)
     with pytest.raises(DataError, match=r"one file of image names \(role images\), not 0"):
         image_captions.read_xtd10(request(tmp_path, ("de",), whole.files[1:]))
-    with pytest.raises(UnknownName, match="option of own"):
+    with pytest.raises(UnknownName, match="option of the reader own"):
         image_captions.read_xtd10(request(tmp_path, ("de",), whole.files, options={"x": 1}))
 
 
