@@ -183,7 +183,7 @@ def show(comparison: Comparison, *, every_setting: bool = False, as_json: bool =
     if as_json:
         click.echo(to_json(comparison), nl=False)
     else:
-        console().print(ConsoleReport(comparison_report(comparison), full=every_setting))
+        console().print(ConsoleReport(comparison_report(comparison), full=every_setting, more="--all"))
     return 0 if comparison.passed else FAILED
 
 

@@ -158,7 +158,7 @@ def _show(report: Report, name: str, output: Path | None, results: Sequence[Path
     if output is not None and any(output.resolve() == path.resolve() for path in results):
         raise UserError(f"{output} is a result: name another file with --output")
     if name == "console" and output is None:
-        console().print(ConsoleReport(report, full=full))
+        console().print(ConsoleReport(report, full=full, more="-v"))
     elif output is None or output == _STDOUT:
         click.echo(render(name, report), nl=False)
     else:

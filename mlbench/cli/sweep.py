@@ -116,5 +116,5 @@ def command(
     if as_json:
         click.echo(to_json(sweep), nl=False)
     else:
-        console().print(ConsoleReport(report))
+        console().print(ConsoleReport(report, more="sweep.md"))
     progress.note(f"saved {out / 'sweep.json'}, sweep.md and sweep.html")

@@ -51,14 +51,15 @@ _STYLES: Mapping[Style, str] = {
 
 @dataclass(frozen=True)
 class ConsoleReport:
-    """A report for a rich console; `full` shows the sections that otherwise only files have."""
+    """A report for a rich console; `full` shows what otherwise only files have, and `more` says how to see that."""
 
     report: Report
     full: bool = False
+    more: str = "a file of the report"
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Yield the blocks in their order, each fitted to the width."""
-        yield from _blocks(self.report.blocks, full=self.full)
+        yield from _blocks(self.report.blocks, None if self.full else self.more)
 
 
 def write_text(report: Report) -> str:
@@ -69,28 +70,31 @@ def write_text(report: Report) -> str:
     return "".join(f"{line.rstrip()}\n" for line in captured.get().splitlines())
 
 
-def _blocks(blocks: Sequence[Block], *, full: bool) -> Iterator[RenderableType]:
-    """Yield blocks, with a blank line before sections, and before tables and the like that do not come first."""
+def _blocks(blocks: Sequence[Block], more: str | None) -> Iterator[RenderableType]:
+    """Yield blocks, with a blank line before sections, and before tables and the like that do not come first.
+
+    `more` says how to see what is left out, None where nothing is.
+    """
     begun = False
     for block in blocks:
-        parts = list(_block(block, full=full))
+        parts = list(_block(block, more))
         if parts and begun and not isinstance(block, Sentence | Bullets):
             yield Text()
         yield from parts
         begun = begun or bool(parts)
-    folded = [] if full else [each.text for each in blocks if isinstance(each, Section) and each.shown == "folded"]
+    folded = [each.text for each in blocks if isinstance(each, Section) and each.shown == "folded" and more]
     if folded:
-        yield Flow([Text(visible(text), "dim") for text in (f"not shown here: {folded[0]}", *folded[1:])])
+        yield Flow([Text(visible(text), "dim") for text in (f"not shown here, see {more}: {folded[0]}", *folded[1:])])
 
 
-def _block(block: Block, *, full: bool) -> Iterator[RenderableType]:
+def _block(block: Block, more: str | None) -> Iterator[RenderableType]:
     match block:
         case Section():
-            yield from _section(block, full=full)
+            yield from _section(block, more)
         case Sentence():
             yield from _sentence(block)
         case Bullets():
-            yield from _bullets(block, full=full)
+            yield from _bullets(block, more)
         case KeyFigures():
             yield _key_figures(block)
         case Table(rows=rows) if rows:
@@ -107,10 +111,10 @@ def _block(block: Block, *, full: bool) -> Iterator[RenderableType]:
             pass
 
 
-def _section(section: Section, *, full: bool) -> Iterator[RenderableType]:
-    if section.shown not in ("always", "foldable", *(("in_full", "folded") if full else ())):
+def _section(section: Section, more: str | None) -> Iterator[RenderableType]:
+    if section.shown not in ("always", "foldable", *(() if more else ("in_full", "folded"))):
         return
-    parts = list(_blocks(section.blocks, full=full))
+    parts = list(_blocks(section.blocks, more))
     if section.titled and section.title and parts:
         base: Style = "plain" if any(not isinstance(each, str) for each in section.title) else "strong"
         yield Flow([_text(each, base) for each in section.title], " ")
@@ -126,14 +130,14 @@ def _sentence(sentence: Sentence) -> Iterator[RenderableType]:
         yield Flow([_text(part, sentence.style) for part in sentence.parts], sentence.separator)
 
 
-def _bullets(bullets: Bullets, *, full: bool) -> Iterator[RenderableType]:
-    shown = bullets.items if full or bullets.most is None else bullets.items[: bullets.most]
+def _bullets(bullets: Bullets, more: str | None) -> Iterator[RenderableType]:
+    shown = bullets.items[: bullets.most] if more else bullets.items
     if shown:
         yield _grid(
             [(Text("-"), Text(item.separator).join(_text(p, item.style) for p in item.parts)) for item in shown]
         )
     if len(shown) < len(bullets.items):
-        yield Text(f"and {len(bullets.items) - len(shown):,} more: see --all", "dim")
+        yield Text(f"and {len(bullets.items) - len(shown):,} more: see {more}", "dim")
 
 
 def _grid(rows: Sequence[tuple[Text, Text]]) -> RichTable:
@@ -220,9 +224,16 @@ class _FittedTable:
         room = options.max_width
         place, columns = self._layout(room)
         shown = _fit(columns, room)
-        yield self._drawn([columns[place] for place in sorted(shown)], room)
+        # What finds no room may find some without its notes.
+        bare = [
+            each if at in shown else without
+            for at, (each, without) in enumerate(zip(columns, self._columns("nowhere"), strict=True))
+        ]
+        fitting = _fit(bare, room)
+        yield self._drawn([bare[at] for at in sorted(fitting)], room)
         missing = ["intervals"] if place == "nowhere" and self._has_notes else []
-        missing += [each.title for at, each in enumerate(columns) if at not in shown and not each.column.unnamed]
+        missing += [f"intervals of {columns[at].title}" for at in sorted(fitting - shown)]
+        missing += [each.title for at, each in enumerate(columns) if at not in fitting and not each.column.unnamed]
         if missing:
             yield Flow([Text(f"no room for {', '.join(missing)}: see a wider terminal or --json", "dim")])
 
@@ -414,7 +425,7 @@ class _FoldedMap:
 
     def _instead(self) -> Iterator[RenderableType]:
         if self.map.instead is not None:
-            yield from _block(self.map.instead, full=False)
+            yield from _block(self.map.instead, None)
         if self.map.reason:
             yield Flow([Text(part, "dim") for part in self.map.reason.split("; ")], "; ", indent=0)
 

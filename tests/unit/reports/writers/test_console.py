@@ -151,10 +151,16 @@ class TestSections:
             ),
             (),
         )
-        assert lines_of(ConsoleReport(report), 40) == ["One", "a, b", "", "c", "not shown here: Three"]
+        assert lines_of(ConsoleReport(report, more="a file"), 40) == [
+            "One",
+            "a, b",
+            "",
+            "c",
+            "not shown here, see a file: Three",
+        ]
         assert lines_of(ConsoleReport(report, full=True), 40) == ["One", "a, b", "", "c", "", "Three", "d"]
 
     def test_bullets_end_where_they_are_told_to(self) -> None:
         report = Report("", (Bullets(tuple(Sentence((str(n),)) for n in range(5)), most=2),), ())
-        assert lines_of(ConsoleReport(report), 40) == ["- 0", "- 1", "and 3 more: see --all"]
+        assert lines_of(ConsoleReport(report, more="a file"), 40) == ["- 0", "- 1", "and 3 more: see a file"]
         assert len(lines_of(ConsoleReport(report, full=True), 40)) == 5
