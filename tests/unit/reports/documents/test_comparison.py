@@ -428,7 +428,7 @@ def show(comparison: Comparison, width: int = 80, *, every: bool = False, colour
         highlight=False,
     )
     with console.capture() as captured:
-        console.print(ConsoleReport(comparison_report(comparison), full=every))
+        console.print(ConsoleReport(comparison_report(comparison), full=every, more="--all"))
     return [line.rstrip() for line in captured.get().splitlines()]
 
 
