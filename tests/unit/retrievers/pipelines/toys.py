@@ -146,9 +146,7 @@ POINTS = (
 
 def install(patch: pytest.MonkeyPatch) -> None:
     """Make the schemes known as if they were installed, and forget what was counted."""
-    genuine = entry_points.entry_points
-    patch.setattr(
-        entry_points, "entry_points", lambda group: [*genuine(group=group), *(p for p in POINTS if p.group == group)]
-    )
+    genuine = entry_points.installed
+    patch.setattr(entry_points, "installed", lambda group: [*genuine(group), *(p for p in POINTS if p.group == group)])
     ENCODED.clear()
     SCORED.clear()
