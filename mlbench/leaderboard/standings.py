@@ -247,11 +247,7 @@ def compare_pairs(
     p = difference_p_values(stacked, families, flips=flips, seed=seed)
     return {
         (a, b): EntryPair(
-            {
-                column: EntryDifference(_interval(entries[a], entries[b], column), float(value))
-                for column, value in zip(columns, summary, strict=True)
-                if not np.isnan(value)
-            },
+            _differences(entries[a], entries[b], dict(zip(columns, summary.tolist(), strict=True))),
             # A comparison with NaN, of a setting without topics, is false.
             settings <= LEVEL,
         )
@@ -265,9 +261,19 @@ def _summary(entry: Evidence, columns: list[BoardColumn]) -> Floats:
     return np.stack([entry.summary.get(column, missing) for column in columns], axis=1)
 
 
-def _interval(first: Evidence, second: Evidence, column: BoardColumn) -> Bounds | None:
-    low, high = percentile_bounds(second.replicates[column] - first.replicates[column], first.confidence)
-    return None if np.isnan(low) else Bounds(low=float(low), high=float(high))
+def _differences(
+    first: Evidence, second: Evidence, p: Mapping[BoardColumn, float]
+) -> dict[BoardColumn, EntryDifference]:
+    """Return the intervals of the columns that both entries have, with their p-values, which are NaN for others."""
+    shared = [column for column, value in p.items() if not np.isnan(value)]
+    if not shared:
+        return {}
+    replicates = np.stack([second.replicates[column] - first.replicates[column] for column in shared], axis=1)
+    low, high = percentile_bounds(replicates, first.confidence).tolist()
+    return {
+        column: EntryDifference(None if np.isnan(a) else Bounds(low=a, high=b), p[column])
+        for column, a, b in zip(shared, low, high, strict=True)
+    }
 
 
 def gather(result: Result, ranks: Ranks) -> Evidence:
