@@ -295,9 +295,10 @@ def test_every_part_of_a_recipe_is_one(tmp_path: Path) -> None:
 
 
 def test_every_environment_variable_is_read() -> None:
-    sources = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "mlbench").rglob("*.py"))
+    paths = [*(ROOT / "mlbench").rglob("*.py"), ROOT / "tests" / "conftest.py"]
+    sources = "".join(path.read_text(encoding="utf-8") for path in paths)
     for page in PAGES:
-        for name in re.findall(r"MLBENCH_[A-Z]+", page.read_text(encoding="utf-8")):
+        for name in re.findall(r"MLBENCH_[A-Z_]+", page.read_text(encoding="utf-8")):
             assert name in sources, f"{name_of(page)}: {name}"
 
 
@@ -358,7 +359,7 @@ def test_the_example_is_as_its_pages_say() -> None:
     bias = example["bias"]
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     for value, low, high in (example["aggregates"][kind] for kind in generate.KINDS):
-        assert f"{decimal(value)}{interval(Bounds(low=low, high=high))}" in readme
+        assert f"{decimal(value)} {interval(Bounds(low=low, high=high))}" in readme
     assert decimal(bias["own_language_preference"]) in readme
     for number in (bias["rank_distance"], bias["rank_distance_median"], example["random_rank_distance"]):
         assert decimal(number, 0) in readme
