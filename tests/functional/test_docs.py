@@ -90,15 +90,18 @@ def name_of(page: Path) -> str:
     return page.relative_to(ROOT).as_posix()
 
 
-@pytest.mark.parametrize("page", WRITTEN, ids=name_of)
+ON_DATA = [page for page in WRITTEN if any(block.note == "data" for block in blocks(page))]
+# Where there are real data, such a page is followed on them, from its beginning to its end.
+WITHOUT_DATA = [page for page in WRITTEN if page not in ON_DATA or "MLBENCH_DATA" not in os.environ]
+
+
+@pytest.mark.parametrize("page", WITHOUT_DATA, ids=name_of)
 def test_what_a_page_shows_works(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     follow(page, tmp_path, monkeypatch)
 
 
 @pytest.mark.data
-@pytest.mark.parametrize(
-    "page", [page for page in WRITTEN if any(block.note == "data" for block in blocks(page))], ids=name_of
-)
+@pytest.mark.parametrize("page", ON_DATA, ids=name_of)
 def test_what_a_page_shows_works_on_real_data(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     follow(page, tmp_path, monkeypatch)
 
