@@ -166,7 +166,8 @@ def command(base: str, candidate: str, **chosen: object) -> int:
     request = CompareArguments(**chosen)  # type: ignore[arg-type]
     gate = _gate(request)
     sides = find_side(base), find_side(candidate)
-    check_files(request.write, (one.path for side in sides for found in side.by_task.values() for one in found))
+    read = (one.path for side in sides for found in side.by_task.values() for one in found)
+    check_files(request.write, read, Comparison)
     options = CompareOptions(
         flips=request.flips,
         resamples=request.resamples,

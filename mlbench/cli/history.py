@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from mlbench.cli.progress import WARNING, Screen, console, pass_screen
-from mlbench.compare.history import Order, history
+from mlbench.compare.history import History, Order, history
 from mlbench.errors import InvalidResult, UserError
 from mlbench.measures.ranked import parse
 from mlbench.protocols import Progress
@@ -63,7 +63,7 @@ def command(
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder: name one with results of mlbench run")
     paths = results_in(folder, below=True)
-    check_files(write, paths)
+    check_files(write, paths, History)
     progress = screen.progress()
     found = history(_read(paths, folder, progress), task=task, by=by, measure=shown)
     if not found.series:

@@ -7,7 +7,7 @@ import click
 
 from mlbench.cli.options import document_option, resamples_option
 from mlbench.cli.progress import Screen, console, pass_screen
-from mlbench.compare.index_costs import IndexCostOptions, compare_indexes
+from mlbench.compare.index_costs import IndexCostOptions, IndexCosts, compare_indexes
 from mlbench.compare.pairing import ResultWithRanks
 from mlbench.errors import UserError
 from mlbench.evaluation.verify import read_pair
@@ -61,7 +61,7 @@ def command(
     indexed = [path for path in dict.fromkeys(results) if path.resolve() != exact.resolve()]
     if not indexed:
         raise UserError("there is no result to compare: make one with mlbench run --index KIND")
-    check_files(write, (exact, *indexed))
+    check_files(write, (exact, *indexed), IndexCosts)
     costs = compare_indexes(
         _read(exact), [_read(path) for path in indexed], IndexCostOptions(resamples=resamples, seed=seed)
     )

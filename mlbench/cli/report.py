@@ -90,7 +90,7 @@ def command(
         _show(_topics(found, topic, data_dir), name, output, found, full=screen.verbose)
     elif pool is not None:
         _show(_pools(found, pool_languages(pool), known), name, output, found, full=True)
-    elif as_json and known is not None:
+    elif name == "json" and known is not None:
         raise click.UsageError("--json prints whole documents: leave out --measure, or add --pool")
     elif name == "model-card" and known is not None:
         raise UserError("a model card has all measures: leave out --measure")

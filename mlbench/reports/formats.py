@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+from pydantic import BaseModel
+
+from mlbench.compare.document import Comparison
 from mlbench.errors import UserError
 from mlbench.io.atomic import write_whole
 from mlbench.reports.report import Report
@@ -18,19 +21,22 @@ from mlbench.reports.writers.markdown import write_markdown
 from mlbench.reports.writers.model_card import write_model_card
 from mlbench.reports.writers.png import write_png
 from mlbench.reports.writers.svg import write_svg
+from mlbench.results import Result
 
 
 @dataclass(frozen=True)
 class Format:
     """How a report becomes a file's content, and the `suffix` of such a file's name.
 
-    A format `to_file` is never for a terminal; one that is not for `several` documents has one in each file.
+    A format `to_file` is never for a terminal; one that is not for `several` documents has one in each file. A format
+    may be of one kind of document `only`.
     """
 
     suffix: str
     write: Callable[[Report], str | bytes]
     to_file: bool = False
     several: bool = True
+    only: type[BaseModel] | None = None
 
 
 FORMATS: Mapping[str, Format] = MappingProxyType(
@@ -43,8 +49,8 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
         "json": Format(".json", write_json),
         "svg": Format(".svg", write_svg, to_file=True),
         "png": Format(".png", write_png, to_file=True, several=False),
-        "junit": Format(".xml", write_junit),
-        "model-card": Format(".yaml", write_model_card),
+        "junit": Format(".xml", write_junit, only=Comparison),
+        "model-card": Format(".yaml", write_model_card, only=Result),
     }
 )
 """The formats by the names that `--format` takes."""
@@ -60,20 +66,25 @@ def render(name: str, report: Report) -> bytes:
 
     Raises `UserError` for a report that the format has nothing for, such as PNG for one without a heat map.
     """
+    only = FORMATS[name].only
+    if only is not None and not any(isinstance(document, only) for document in report.documents):
+        raise UserError(f"the format {name} is of a {only.__name__.lower()} only: choose another format")
     content = FORMATS[name].write(report)
     return content.encode() if isinstance(content, str) else content
 
 
-def check_files(paths: Sequence[Path], read: Iterable[Path], *, option: str = "--write") -> None:
+def check_files(
+    paths: Sequence[Path], read: Iterable[Path], document: type[BaseModel], *, option: str = "--write"
+) -> None:
     """Raise `UserError` where a file to write has no known suffix, has no folder, or is one of those that were read.
 
-    Called before the work, so that nothing is lost by a wrong name.
+    Called before the work on a kind of `document`, so that nothing is lost by a wrong name.
     """
     sources = {path.resolve() for path in read}
+    suffixes = [each.suffix for each in FORMATS.values() if each.only in (None, document)]
     for path in paths:
-        if format_of(path) is None:
-            suffixes = ", ".join(each.suffix for each in FORMATS.values())
-            raise UserError(f"{option} {path}: no format has this suffix: choose among {suffixes}")
+        if path.suffix.lower() not in suffixes:
+            raise UserError(f"{option} {path}: no format has this suffix: choose among {', '.join(suffixes)}")
         if not path.parent.is_dir():
             raise UserError(f"{option} {path}: there is no folder {path.parent}")
         if path.resolve() in sources:

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from mlbench.compare.document import Check, Comparison, TaskComparison
-from mlbench.errors import UserError
 from mlbench.reports.documents.comparison import bound_text, check_title, side
 from mlbench.reports.formatting import visible
 from mlbench.reports.report import Report
@@ -18,12 +17,10 @@ def write_junit(report: Report) -> str:
     """Return an XML document in the JUnit format that Jenkins documents, which GitLab and GitHub's actions read.
 
     The numbers of a line are in its output, how they were made in the properties of its suite. Characters that XML
-    forbids are visible escapes. A gate without lines gives suites without test cases. Raises `UserError` for a report
-    of anything but a comparison.
+    forbids are visible escapes. A gate without lines gives suites without test cases. The report is that
+    of one comparison.
     """
-    comparison = report.documents[0] if report.documents else None
-    if not isinstance(comparison, Comparison):
-        raise UserError("JUnit XML has the lines of a comparison's gate, and this is none: choose another format")
+    (comparison,) = (document for document in report.documents if isinstance(document, Comparison))
     root = Element("testsuites", {"name": "mlbench compare", **_counts(comparison.every_check)})
     for task in comparison.tasks:
         _suite(root, task.task, task.checks, _properties(task, comparison))

@@ -4,7 +4,6 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 
 from mlbench.collection.languages import KINDS
-from mlbench.errors import UserError
 from mlbench.reports.formatting import heading, pool_kind, spoken, task_label, visible
 from mlbench.reports.provenance import trained
 from mlbench.reports.report import Report
@@ -25,13 +24,9 @@ def write_model_card(report: Report) -> str:
     The fields are those of the hub (huggingface/hub-docs, modelcard.md): for each result an entry for each kind of
     settings, with the macro mean of every measure, and one for the bias scores; `revision` is the fingerprint of the
     data. How a model was trained, where that is known, is a comment. Absent values are left out. Scalars are written as
-    JSON, so that no name can change the structure. Raises `UserError` for a report of other documents than results.
+    JSON, so that no name can change the structure.
     """
     results = [document for document in report.documents if isinstance(document, Result)]
-    if not results:
-        raise UserError(
-            "a model card has the metadata of results, and this report is not of any: choose another format"
-        )
     models: dict[tuple[str, str], list[Result]] = {}
     for result in results:
         models.setdefault((result.retriever.spec, result.retriever.fingerprint), []).append(result)

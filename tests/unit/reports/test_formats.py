@@ -69,7 +69,7 @@ def test_format_follows_from_the_suffix(file: str, name: str | None) -> None:
 class TestFiles:
     def test_are_written_each_in_its_format(self, small: Result, tmp_path: Path) -> None:
         paths = [tmp_path / "a.md", tmp_path / "a.csv"]
-        check_files(paths, [])
+        check_files(paths, [], Result)
         write_files(results_report([small]), paths)
         assert [path.read_text()[:4] for path in paths] == ["### ", "task"]
 
@@ -77,6 +77,7 @@ class TestFiles:
         ("name", "message"),
         [
             ("a.docx", r"--write .*a\.docx: no format has this suffix: choose among \.txt, \.md, \.html"),
+            ("a.xml", r"choose among .*\.png, \.yaml"),
             ("nowhere/a.md", "there is no folder"),
             ("result.json", "that is one of the results: name another file"),
         ],
@@ -84,7 +85,7 @@ class TestFiles:
     def test_are_refused_before_the_work(self, tmp_path: Path, name: str, message: str) -> None:
         (tmp_path / "link.json").symlink_to(tmp_path / "result.json")
         with pytest.raises(UserError, match=message):
-            check_files([tmp_path / name], [tmp_path / "link.json"])
+            check_files([tmp_path / name], [tmp_path / "link.json"], Result)
 
 
 class TestSave:

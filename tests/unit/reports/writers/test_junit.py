@@ -11,6 +11,7 @@ from mlbench.compare.document import Comparison
 from mlbench.errors import UserError
 from mlbench.reports.documents.comparison import comparison_report
 from mlbench.reports.documents.result import results_report
+from mlbench.reports.formats import render
 from mlbench.reports.writers.junit import write_junit
 
 # The JUnit schema that Jenkins documents (junit-10.xsd): children in their order, attributes required and allowed.
@@ -118,5 +119,5 @@ def test_any_text_gives_xml_that_can_be_read_again(text: str) -> None:
 
 
 def test_other_documents_have_no_gate() -> None:
-    with pytest.raises(UserError, match="JUnit XML has the lines of a comparison's gate"):
-        write_junit(results_report([make_result(("de", "en"))]))
+    with pytest.raises(UserError, match="the format junit is of a comparison only"):
+        render("junit", results_report([make_result(("de", "en"))]))
