@@ -253,6 +253,20 @@ class Result(DocumentPart):
         wanted = (kind, aggregation, query_language)
         return next((a for a in self.aggregates if (a.kind, a.aggregation, a.query_language) == wanted), None)
 
+    def figure(self, name: str, kind: Kind | None = None) -> tuple[float | None, Bounds | None]:
+        """Return the macro mean of a measure over a kind of settings, with its interval; None for what there is not.
+
+        Without a kind, `name` is a bias score, or a score of captions as their mean over languages.
+        """
+        if kind is not None:
+            mean = self.aggregate(kind)
+            return (mean.measures.get(name), mean.intervals.get(name)) if mean else (None, None)
+        if name in CaptionScores.model_fields:
+            captions = self.image_text.mean if self.image_text else None
+            return (getattr(captions, name), captions.intervals.get(name)) if captions else (None, None)
+        score = self.bias.score(name) if self.bias else None
+        return (score.value, score.interval) if score else (None, None)
+
     def to_frame(self) -> "pandas.DataFrame":
         """Return a pandas frame with one row for each setting and one column for each measure."""
         try:

@@ -213,15 +213,10 @@ def _checkpoint(found: _Filed, name: str, measure: str) -> Checkpoint:
 
 
 def _figures(result: Result, measure: str) -> Iterator[HistoryFigure]:
-    for kind in KINDS:
-        mean = result.aggregate(kind)
-        value, bounds = (mean.measures.get(measure), mean.intervals.get(measure)) if mean else (None, None)
-        yield HistoryFigure(name=measure, kind=kind, value=value, interval=bounds)
-    for name in SCORES:
-        score = result.bias.score(name) if result.bias else None
-        yield HistoryFigure(
-            name=name, kind=None, value=score.value if score else None, interval=score.interval if score else None
-        )
+    wanted: list[tuple[str, Kind | None]] = [(measure, kind) for kind in KINDS]
+    for name, kind in [*wanted, *((score, None) for score in SCORES)]:
+        value, bounds = result.figure(name, kind)
+        yield HistoryFigure(name=name, kind=kind, value=value, interval=bounds)
 
 
 def _changes(checkpoints: Sequence[Checkpoint]) -> Iterator[Checkpoint]:

@@ -62,19 +62,8 @@ class BoardNumber:
 
 def measured(result: Result, column: BoardColumn) -> BoardNumber | None:
     """Return a result's number for a column, or None where it has none."""
-    if column.name == CAPTION_SCORE:
-        found = result.image_text.mean if result.image_text else None
-        return (
-            None
-            if found is None or found.r_mean is None
-            else BoardNumber(found.r_mean, found.intervals.get(column.name))
-        )
-    if column.kind is None:
-        score = result.bias.score(column.name) if result.bias else None
-        return None if score is None or score.value is None else BoardNumber(score.value, score.interval)
-    mean = result.aggregate(column.kind)
-    value = mean.measures.get(column.name) if mean else None
-    return None if mean is None or value is None else BoardNumber(value, mean.intervals.get(column.name))
+    value, bounds = result.figure(column.name, column.kind)
+    return None if value is None else BoardNumber(value, bounds)
 
 
 def reported(task: ReportedTask, column: BoardColumn) -> BoardNumber | None:

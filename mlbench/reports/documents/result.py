@@ -236,10 +236,8 @@ def _ceiling(aggregate: Aggregate, measure: str) -> str:
 
 def _key_figures(result: Result) -> KeyFigures:
     """Return the quality of the pool beside the bias scores that must be read with it."""
-    pool = result.aggregate(pool_kind(result))
-    quality = pool.measures.get("AP") if pool else None
-    bounds = interval(pool.intervals.get("AP")) if pool else ""
-    figures = [KeyFigure("mAP", "mAP of the pool", decimal(quality), bounds)]
+    quality, bounds = result.figure("AP", pool_kind(result))
+    figures = [KeyFigure("mAP", "mAP of the pool", decimal(quality), interval(bounds))]
     if result.bias is None:
         return KeyFigures("bias", tuple(figures), f"no bias scores: {no_bias(result)}")
     median = result.bias.score(MEDIAN)
@@ -407,14 +405,7 @@ class _Quantity:
         return Column(title, group, urgency=int(self.name.startswith("R@")))
 
     def value(self, result: Result) -> float | None:
-        if self.name in CAPTION_SCORES:
-            return getattr(result.image_text.mean, self.name) if result.image_text else None
-        if self.kind is None:
-            score = result.bias.score(self.name) if result.bias else None
-            return score.value if score else None
-        # Each row shows the primary measure of its own task under its own name.
-        aggregate = result.aggregate(self.kind)
-        return aggregate.measures.get(self.name) if aggregate else None
+        return result.figure(self.name, self.kind)[0]
 
     def write(self, value: float | None) -> str:
         return written(self.name, value) if self.kind is None else decimal(value)
