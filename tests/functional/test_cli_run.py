@@ -151,7 +151,18 @@ def test_the_same_command_gives_the_same_document(mlbench: CommandLine, own: Pat
     assert not same(first, mlbench.result(*HASHING, "--seed", "1"), "cost", "environment")
 
 
-def test_threads_and_workers_are_those_of_encoder_and_engine(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("typed", "runtime", "resources"),
+    [
+        (["--workers", "3", "--threads", "5"], Runtime(threads=5), Resources(workers=3, threads=5)),
+        (["--device", "cpu"], Runtime("cpu"), Resources()),
+        (["--allow-pickle"], Runtime(allow_pickle=True), Resources()),
+        (["--trust-remote-code"], Runtime(trust_remote_code=True), Resources()),
+    ],
+)
+def test_options_are_those_of_encoder_and_engine(
+    own: Path, monkeypatch: pytest.MonkeyPatch, typed: list[str], runtime: Runtime, resources: Resources
+) -> None:
     asked: list[Options] = []
 
     def stop(model: object, task: object, *, options: Options, **more: object) -> NoReturn:
@@ -159,9 +170,8 @@ def test_threads_and_workers_are_those_of_encoder_and_engine(own: Path, monkeypa
         raise UserError("enough is known")
 
     monkeypatch.setattr(run, "measure", stop)
-    assert call(["run", "--model", "hashing", "--task", str(own), "--workers", "3", "--threads", "5"]) == 2
-    assert [options.runtime for options in asked] == [Runtime(threads=5)]
-    assert [options.resources for options in asked] == [Resources(workers=3, threads=5)]
+    assert call(["run", "--model", "hashing", "--task", str(own), *typed]) == 2
+    assert [(options.runtime, options.resources) for options in asked] == [(runtime, resources)]
 
 
 def test_threads_change_nothing(mlbench: CommandLine) -> None:

@@ -74,8 +74,10 @@ def test_the_ap_is_that_of_the_result(capsys: Captured, tmp_path: Path) -> None:
         assert setting["measures"]["AP"] == pytest.approx(sum(values) / len(values))
     worst = min(topics, key=lambda topic: topic["average_precision"])
     assert plain(capsys, document, "--topic", "worst") == [worst]
-    assert f"topic {worst['topic_id']}, mean AP in the pool" in shown(capsys, document, "--topic", "worst")[1]
-    assert "the lowest of all topics" in " ".join(shown(capsys, document, "--topic", "worst")[1:3])
+    lines = shown(capsys, document, "--topic", "worst")
+    assert lines[1] == "partial: de, en, th"
+    assert f"topic {worst['topic_id']}, mean AP in the pool" in lines[2]
+    assert "the lowest of all topics" in " ".join(lines[2:4])
 
 
 def test_is_written_in_the_formats_of_texts(capsys: Captured, document: Path, tmp_path: Path) -> None:

@@ -86,6 +86,10 @@ class TestOrder:
         results = [result(name, finished=time) for name, time in (*times.items(), ("odd", "yesterday"))]
         assert names(history(filed(results))) == [["odd", "early", "bare", "late"]]
 
+    def test_of_one_moment_is_that_of_the_numbers_in_the_names_of_files(self) -> None:
+        found = history([("step-10.json", result("late")), ("step-9.json", result("early"))])
+        assert names(found) == [["early", "late"]]
+
     def test_of_names_counts(self) -> None:
         specs = ["step-10", "step-9", "step-9b", "step-100", "Step-1", "step-09", f"step-{'9' * 5000}"]
         found = names(history(filed(map(result, specs)), by="name"))[0]

@@ -9,11 +9,12 @@ from unit.compare.cases import COLLECTION, filtered, gate, measured, skilled, tr
 from unit.statistics.cases import make_collection, random_orders, ranks_of
 
 from mlbench.collection.languages import settings_of
-from mlbench.compare.compare import CompareOptions, compare_systems
+from mlbench.compare.compare import CompareOptions, compare_evaluations, compare_systems
 from mlbench.compare.document import Comparison, TaskComparison
 from mlbench.compare.gate import DEFAULT, Gate
 from mlbench.compare.pairing import ResultWithRanks, Side
 from mlbench.errors import UserError
+from mlbench.evaluation.evaluate import Evaluation
 from mlbench.io.document import to_json
 from mlbench.ranking.ranks import Ranks
 from mlbench.statistics.cluster_scores import ScoreRequest
@@ -168,3 +169,13 @@ def test_the_same_comparison_is_the_same_document_and_can_be_read_again() -> Non
     assert Comparison.model_validate_json(json.dumps(document)) == one
     other = compared(side(BASE), side(WORSE), seed=6)
     assert to_json(other) != to_json(one)
+
+
+def test_two_evaluations_are_compared_as_the_intervals_of_the_base_were_made() -> None:
+    made = BASE.result.statistics.model_copy(update={"resamples": 30, "seed": 9, "confidence": 0.8})
+    base, worse = (Evaluation(each.result, each.ranks, b"") for each in (BASE, WORSE))
+    found = compare_evaluations(
+        replace(base, result=base.result.model_copy(update={"statistics": made})), worse, flips=50
+    )
+    assert (found.statistics.resamples, found.statistics.seed, found.statistics.confidence) == (30, 9, 0.8)
+    assert found.flips == 50

@@ -153,6 +153,15 @@ def test_unfinished_files_are_ignored_and_old_ones_removed(store, notes):
     assert notes.lines == []
 
 
+def test_what_is_only_read_counts_as_used(store, tmp_path):
+    about = {"retriever": "model"}
+    VectorStore(tmp_path, about=about).write(FINGERPRINT, hashes("a"), vectors(1))
+    (path,) = store.folder.glob("*/about.json")
+    os.utime(path, (0, 0))
+    assert load(VectorStore(tmp_path, about=about), "a") == [1]
+    assert path.stat().st_mtime > time.time() - 60
+
+
 def test_a_fingerprint_never_leaves_the_folder(store, tmp_path):
     store.write("../../outside", hashes("a"), vectors(1))
     assert load(store, "a", fingerprint="../../outside") == [1]

@@ -421,11 +421,12 @@ def test_a_forger_gets_no_further_with_the_ranks_of_another(board: Board, entry:
     assert "its ranks of small are those of ours" in refusal(board, "theirs")
 
 
-def test_the_results_of_an_entry_are_of_one_system(tmp_path: Path) -> None:
+@pytest.mark.parametrize("other", [{"fingerprint": "ab" * 32}, {"parameters": {"dtype": "bf16"}}, {"dim": 32}])
+def test_the_results_of_an_entry_are_of_one_system(tmp_path: Path, other: dict[str, object]) -> None:
     board = new_board(tmp_path, "small", "other")
     one = saved(tmp_path / "results", skilled(seed=1))
     same = saved(tmp_path / "results", skilled(seed=1), name="other")
-    another = saved(tmp_path / "more", skilled(seed=2), name="other", retriever={"fingerprint": "ab" * 32})
+    another = saved(tmp_path / "more", skilled(seed=2), name="other", retriever=other)
     assert check_entry(board, add(board, "ours", [one, same], Description()).name).entry.tasks == ("other", "small")
     with pytest.raises(RefusedEntry, match="different retrievers"):
         add(board, "theirs", [one, another], Description())

@@ -209,7 +209,7 @@ def test_images_that_could_not_be_read_are_refused(tmp_path: Path) -> None:
     broken = write_task(tmp_path / "pictures", 16, {"de": 1, "en": 2, "th": 1})
     (broken / "images" / "03.png").write_bytes(b"no image")
     result, ranks = read_pair(measured(broken, resamples=20))
-    assert result.task.unreadable_images == 1
+    assert (result.task.partial, result.task.unreadable_images) == (True, 1)
     with pytest.raises(UserError, match="1 of its images could not be read: fetch them anew"):
         accept(result, ranks)
 

@@ -7,6 +7,7 @@ import pytest
 
 from mlbench.collection.languages import TEXT_KINDS
 from mlbench.errors import RefusedEntry
+from mlbench.leaderboard import columns
 from mlbench.leaderboard.board import Board
 from mlbench.leaderboard.check import check_entry
 from mlbench.leaderboard.check_files import canonical
@@ -62,6 +63,16 @@ def test_numbers_of_settings_that_a_task_has_not_are_named() -> None:
         values=(value(kind="multilingual"),),
     )
     assert "settings that mlqa-r has not" in reported_fault(task, few)
+
+
+def test_a_number_of_one_language_is_no_mean() -> None:
+    column = columns.BoardColumn("AP", "monolingual")
+    task = ReportedTask(
+        task="mlqa-r", aggregation="macro", document_text=None, unstated=(), values=(value(language="ar", number=0.1),)
+    )
+    assert columns.reported(task, column) is None
+    whole = task.model_copy(update={"values": (*task.values, value(number=0.5))})
+    assert columns.reported(whole, column) == columns.BoardNumber(0.5)
 
 
 def reported(name: str) -> list[ReportedTask]:

@@ -7,7 +7,7 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 import pytest
 from unit.leaderboard.boards import forge, new_board, new_entry
-from unit.leaderboard.sites import board, hostile, reported, said, verified
+from unit.leaderboard.sites import board, entry, hostile, reported, said, verified
 from unit.reports.conftest import LANGUAGES, TRAINING, make_result
 
 from mlbench.cli import call
@@ -16,7 +16,8 @@ from mlbench.errors import RefusedEntry, UserError
 from mlbench.leaderboard import site
 from mlbench.leaderboard.columns import COLUMNS, IMAGE_COLUMNS, BoardColumn
 from mlbench.leaderboard.entries import sealed
-from mlbench.leaderboard.site import build_site, compare_all, pages, read_entries
+from mlbench.leaderboard.entry_page import entry_page
+from mlbench.leaderboard.site import build_site, compare_all, pages, read_entries, shown
 from mlbench.leaderboard.standings import BoardEntry, CheckedResult, Evidence, standings, summary_columns
 from mlbench.results import Result
 
@@ -346,3 +347,28 @@ def test_entries_of_other_data_are_not_ranked_together() -> None:
 def test_a_reported_task_that_nobody_measured_has_a_table_of_its_own(tmp_path: Path) -> None:
     build_site([reported("paper", said("elsewhere"))], tmp_path / "site")
     assert [each["data-task"] for each in page(tmp_path / "site", "index.html").all("section")] == ["elsewhere"]
+
+
+@pytest.mark.parametrize(("recorded", "of_all"), [((), False), (("small",), False), (("small", "sparse"), True)])
+def test_commands_are_the_recorded_ones_where_every_run_has_one(recorded: tuple[str, ...], of_all: bool) -> None:
+    made = verified("ours", seed=1, tasks=("small", "sparse"))
+    tasks = {}
+    for task, each in made.tasks.items():
+        command = {"command": f"mlbench run --task {task}"} if task in recorded else {}
+        environment = each.result.environment.model_copy(update=command)
+        tasks[task] = CheckedResult(each.result.model_copy(update={"environment": environment}), each.evidence)
+    made = BoardEntry(made.entry, tasks)
+    making = entry_page(made, standings([made], flips=FLIPS)).making
+    assert making is not None
+    assert making.recorded == of_all
+
+
+def test_what_acts_unseen_in_an_entry_is_shown() -> None:
+    about = shown(entry("paper", reported=(said(),), title="a\u202eb", source="A paper"), {}).entry
+    assert about.title == "a\\u202eb"
+
+
+def test_pairs_are_compared_by_as_many_flips_as_are_asked_for() -> None:
+    found = compare_all([verified("ours", seed=1, skill=4.0), verified("twin", seed=3)], flips=9)
+    # With 9 flips no p-value is smaller than a tenth.
+    assert min(each.p for each in found["small"]["ours", "twin"].summary.values()) == pytest.approx(0.1)

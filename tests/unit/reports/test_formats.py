@@ -1,3 +1,4 @@
+import json
 import os
 import stat
 import unicodedata
@@ -50,6 +51,14 @@ def test_several_are_a_table_and_each_in_full(small: Result) -> None:
     assert text.count("by language of the documents") == 2
 
 
+@pytest.mark.parametrize("number", [1, 2])
+def test_json_is_a_list_with_sorted_keys(small: Result, number: int) -> None:
+    text = render("json", results_report([small] * number)).decode()
+    documents = json.loads(text)
+    assert [Result.model_validate(document) for document in documents] == [small] * number
+    assert text == json.dumps(documents, ensure_ascii=False, indent=1, sort_keys=True) + "\n"
+
+
 @pytest.mark.parametrize(
     ("file", "name"),
     [
@@ -86,6 +95,11 @@ class TestFiles:
         (tmp_path / "link.json").symlink_to(tmp_path / "result.json")
         with pytest.raises(UserError, match=message):
             check_files([tmp_path / name], [tmp_path / "link.json"], Result)
+
+    def test_that_cannot_be_written_name_the_option(self, small: Result, tmp_path: Path) -> None:
+        for option in ("--write", "--svg"):
+            with pytest.raises(UserError, match=rf"cannot write .*; name another file with {option}"):
+                write_files(results_report([small]), [tmp_path / "nowhere" / "a.md"], option=option)
 
 
 class TestSave:

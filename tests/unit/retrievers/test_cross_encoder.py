@@ -53,6 +53,8 @@ def test_the_fingerprint_follows_weights_and_use(saved: Path, tmp_path: Path) ->
     prints = [open_reranker(str(folder), settings, RUNTIME).fingerprint() for folder, settings in opened]
     assert len(set(prints)) == 4
     assert open_reranker(f"cross_encoder:{saved}", {"batch_size": "3"}, RUNTIME).fingerprint() == prints[0]
+    trusting = open_reranker(str(saved), {}, Runtime(device="cpu", trust_remote_code=True))
+    assert trusting.fingerprint() not in prints
     parameters = open_reranker(str(saved), {}, RUNTIME).parameters
     assert (parameters["max_length"], parameters["dtype"], parameters["trust_remote_code"]) == (64, "fp32", False)
 

@@ -116,6 +116,18 @@ def test_texts_that_do_not_fit_into_memory_are_read_anew(images: list[Image], tm
     assert read == len(CAPTIONS) * (1 + len(images))
 
 
+def test_the_token_of_matching_is_no_part_of_the_similarity(blip: Path, images: list[Image]) -> None:
+    scores = {
+        (token, added): opened_reranker(blip, add_similarity=added, **token_of).score(every(images))
+        for token, token_of in (("own", {}), ("other", {"matching_token": "3"}))
+        for added in ("true", "false")
+    }
+    assert not np.allclose(scores["own", "false"], scores["other", "false"])
+    own, other = (scores[token, "true"] - scores[token, "false"] for token in ("own", "other"))
+    assert np.ptp(own) > 0.01
+    np.testing.assert_allclose(other, own, atol=1e-5)
+
+
 def system(folder: Path, target: Path, text: str) -> Ranker:
     (target / "system.toml").write_text(text.replace("FOLDER", str(folder)), encoding="utf-8")
     ranker = open_retriever(str(target / "system.toml"), {}, RUNTIME)

@@ -19,7 +19,7 @@ from mlbench.evaluation.streaming import corpus, run, worker
 from mlbench.evaluation.streaming.corpus import cut
 from mlbench.evaluation.task_data import Clock, RankedTask, TaskData
 from mlbench.leaderboard.check_ranks import counts_fault
-from mlbench.protocols import Resources, Runtime, Silence
+from mlbench.protocols import Resources, Role, Runtime, Silence
 from mlbench.ranking.count_ahead import Block, Counts, Targets, Tiling, count_ahead
 from mlbench.ranking.ranks import UNKNOWN, setting_ranks
 from mlbench.ranking.run_files import SaveRun
@@ -224,3 +224,18 @@ def test_a_worker_counts_with_the_threads_that_were_asked_for(tmp_path: Path, mo
 def test_an_object_is_measured_by_one_process(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="a LengthEncoder in memory is measured by one process"):
         count(run.load_stream, write_task(tmp_path, ALL), tmp_path / "cache", resources=Resources(workers=2))
+
+
+class Another(LengthEncoder):
+    """Another model, which gives the same vectors."""
+
+    def fingerprint(self, role: Role) -> str:
+        return f"another-{super().fingerprint(role)}"
+
+
+def test_what_another_model_has_counted_is_counted_anew(tmp_path: Path) -> None:
+    task, cache = write_task(tmp_path, ALL), tmp_path / "cache"
+    first, other = LengthEncoder("cosine"), Another("cosine")
+    for encoder in (first, other):
+        count(run.load_stream, task, cache, encoder)
+    assert other.encoded == first.encoded

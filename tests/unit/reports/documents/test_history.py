@@ -46,6 +46,10 @@ class TestTable:
         assert "no room for" in narrow
         assert "no room for" not in wide
 
+    def test_the_rank_distance_is_missed_least(self) -> None:
+        (line,) = (line for line in show(history(filed(steps(20, 300))), 78) if line.startswith("no room for"))
+        assert line.startswith("no room for rank distance:")
+
     def test_one_checkpoint_changed_from_nothing(self) -> None:
         text = "\n".join(show(history(filed([result()]))))
         assert "1 checkpoint by time" in text

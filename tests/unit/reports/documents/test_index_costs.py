@@ -62,6 +62,16 @@ def test_a_change_has_sign_and_interval() -> None:
     assert cell(changes, "exact", "mAP multi").text == f"{line.exact:.3f}".removeprefix("0")
 
 
+def test_changes_by_language_are_those_of_the_index_alone() -> None:
+    languages, index = tables(index_costs_report(costs()))[2], "hnsw:m=4,ef_search=10"
+    (line,) = (each.line("AP", "multilingual", "de") for each in costs().indexes if each.name == index)
+    assert line
+    assert line.own.difference is not None
+    assert line.change.difference is not None
+    assert line.own.difference > 0 > line.change.difference
+    assert cell(languages, "de", index).text == f"+{line.own.difference:.3f}".replace("0.", ".")
+
+
 @pytest.mark.parametrize("width", [40, 80, 200])
 def test_the_screen_keeps_its_width(width: int) -> None:
     text = shown(index_costs_report(costs()), width)

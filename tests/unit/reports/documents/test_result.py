@@ -211,6 +211,11 @@ class TestPool:
         assert lines[5].split() == ["ceiling", ".600"]
         assert lines[-1] == "95 % intervals: 20 resamples of 5 clusters, clustered by topic, seed 0"
 
+    def test_screens_have_the_intervals_of_the_primary_measure_alone(self, three: Result) -> None:
+        lines = show_pool(three, answer_pool(three, PoolCase().ranks(), ["de", "th"]), 140)
+        assert [line.count("[") for line in lines[2:6]] == [1, 1, 1, 0]
+        assert lines[2].split()[3].startswith("[")
+
     def test_of_a_single_language_has_a_mean_of_each_kind(self, three: Result) -> None:
         lines = show_pool(three, answer_pool(three, PoolCase().ranks(), ["th"], measure="AP"), 80)
         assert [line[:18].strip() for line in lines[2:-1]] == [

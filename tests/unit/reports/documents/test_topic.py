@@ -13,6 +13,7 @@ from unit.statistics.cases import list_ranks, make_collection, random_orders, ra
 
 from mlbench.collection.records import Collection, Document, Query
 from mlbench.evaluation.verify import read_pair
+from mlbench.reports.documents import topic as topics
 from mlbench.reports.documents.topic import LARGEST, SHOWN, TopicAnswer, pictures_of, topic_report
 from mlbench.reports.formats import render
 from mlbench.reports.formatting import ABSENT
@@ -170,6 +171,25 @@ def test_pictures_are_those_of_the_image_and_of_the_documents(path: Path, collec
     wanted = {listed.doc_id for query in found.queries for listed in query.top[:SHOWN]}
     assert set(pictures) == wanted | {document.doc_id for document in found.relevant}
     assert all(uri.startswith("data:image/png;base64,") for uri in pictures.values())
+
+
+def test_an_image_takes_the_room_of_all_places_where_it_stands(
+    path: Path, collection: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = topic_of(path, collection, "03.png#1")
+    (wanted,) = found.relevant
+    places = 1 + sum(listed.doc_id == wanted.doc_id for query in found.queries for listed in query.top[:SHOWN])
+    alone = found.model_copy(update={"queries": ()})
+    (uri,) = pictures_of(alone, collection).values()
+    tops = tuple(
+        query.model_copy(update={"top": tuple(listed for listed in query.top if listed.doc_id == wanted.doc_id)})
+        for query in found.queries
+    )
+    found = found.model_copy(update={"queries": tops})
+    assert places > 1
+    for room, shown in ((len(uri) * places, {wanted.doc_id: uri}), (len(uri) * places - 1, {})):
+        monkeypatch.setattr(topics, "_MOST", room)
+        assert pictures_of(found, collection) == shown
 
 
 @pytest.mark.parametrize("content", [b"<svg onload=alert(1)>", b"", b"\x89PNG\r\n\x1a\n" + bytes(LARGEST)])

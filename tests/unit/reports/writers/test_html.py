@@ -4,6 +4,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from mlbench.collection.languages import TEXT_KINDS
 from mlbench.reports.documents.result import results_report
 from mlbench.reports.formatting import visible
 from mlbench.reports.writers.html import write_html
@@ -98,6 +99,12 @@ def test_the_best_across_results_is_bold(small: Result) -> None:
     across = html.split("</table>")[0]
     assert f"<td><bdi>{worse}</bdi></td>" in across
     assert f"<td><strong>{better}</strong></td>" in across
+
+
+def test_means_by_language_have_bars_of_their_length(small: Result) -> None:
+    means = [small.aggregate(kind, query_language=language) for language in ("de", "en", "th") for kind in TEXT_KINDS]
+    bars = [style for style in Page(html_report([small])).attributes("style") if style.startswith("--share")]
+    assert bars == [f"--share:{mean.measures['AP']:.4f}" for mean in means if mean is not None]
 
 
 def test_hostile_names_stay_names(hostile: Result) -> None:

@@ -1,7 +1,7 @@
 import re
 from collections.abc import Sequence
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mlbench.reports.documents.result import results_report
@@ -38,6 +38,7 @@ def printed(text: str) -> str:
     return PIECE.sub(lambda piece: PRINTS.get(piece[0], piece[0]), text)
 
 
+@example("---")
 @given(st.text(st.sampled_from("\\{}$&#%_^~<>|\"`'-ab é")))
 def test_every_character_is_printed(text: str) -> None:
     assert printed(escape(text)) == text

@@ -9,6 +9,7 @@ from markdown_it import MarkdownIt
 
 from mlbench.reports.documents.result import results_report
 from mlbench.reports.formatting import visible
+from mlbench.reports.report import Report, Section, Sentence
 from mlbench.reports.writers.markdown import markdown_code, markdown_text, write_markdown
 from mlbench.results import Result
 
@@ -153,3 +154,18 @@ def test_warning_partial_and_no_bias_are_said(result_of: ResultOf, small: Result
     alone = result_of(["bn", "sw"], kinds=["monolingual"])
     assert "no bias scores: no pool of several languages was measured" in markdown_report([alone])
     assert ["language", "monolingual"] in rows(markdown_report([alone]))
+
+
+def test_a_title_to_unfold_is_text_and_mentions_nobody() -> None:
+    folded = Section(("<b>", "@someone"), (Sentence(("what is in it",)),), "folded")
+    text = write_markdown(Report("title", (folded,), ()))
+    assert "<summary>&lt;b&gt; &#64;someone</summary>" in text
+
+
+def test_what_is_within_a_section_is_no_more_urgent_than_it() -> None:
+    inner = Section(("inner",), (Sentence(("word " * 200,)),), urgency=0)
+    least = Section(("least",), (inner,), urgency=2)
+    more = Section(("more",), (Sentence(("other " * 200,)),), urgency=1)
+    text = write_markdown(Report("title", (least, more), (), longest=2000))
+    assert "other" in text
+    assert "Left out, as a comment must not be longer: inner (1)." in text

@@ -48,6 +48,12 @@ def test_several_models_stand_side_by_side(small: Result) -> None:
     assert [(model["name"], len(model["results"])) for model in models] == [(small.retriever.spec, 8), ("other", 4)]
 
 
+def test_two_checkpoints_of_one_name_are_two_models(small: Result) -> None:
+    other = small.model_copy(update={"retriever": small.retriever.model_copy(update={"fingerprint": "0" * 64})})
+    models = yaml.safe_load(model_card_report([small, other]))["model-index"]
+    assert [len(model["results"]) for model in models] == [4, 4]
+
+
 @pytest.mark.parametrize("name", ["no", "1e3", "- a", "a: b # c", '"', "\\", "'", "{a}", "* &x !y"])
 def test_names_stay_names(small: Result, name: str) -> None:
     spoiled = small.model_copy(update={"retriever": small.retriever.model_copy(update={"spec": name})})
