@@ -137,6 +137,8 @@ class BatchSampler:
         self._overlap = overlap
         self._random_negatives = random_negatives
         self._seed = seed
+        # Seeded anew for each batch, as to make one takes longer than to draw a small batch.
+        self._random = np.random.RandomState(0)
         self._weights = [self._dataset_weights(source) for source in self._sources]
         for source, weights in zip(self._sources, self._weights, strict=True):
             if source.share > 0 and not weights.any():
@@ -153,7 +155,8 @@ class BatchSampler:
 
     def batch(self, number: int) -> Batch:
         """Return batch `number`, from 0; raises `UserError` where a thousand draws in a row had to be refused."""
-        random = np.random.RandomState([self._seed & 0xFFFFFFFF, number & 0xFFFFFFFF, number >> 32])
+        random = self._random
+        random.seed([self._seed & 0xFFFFFFFF, number & 0xFFFFFFFF, number >> 32])
         # Drawn once, so that refusals do not change the shares of kinds.
         source = min(int(np.searchsorted(self._ends, random.random_sample(), side="right")), len(self._sources) - 1)
         shorten = self._batches.unfilled == "shorten"
