@@ -60,6 +60,8 @@ def test_shows_queries_ranks_and_what_stands_before(capsys: Captured, document: 
     assert grid[0].split() == ["own", "ar", "de", "el", "en", "es", "hi", "ru", "th", "tr", "vi", "zh"]
     assert all(1 <= int(cell) <= 528 for row in grid[1:] for cell in row.split()[1:])
     assert "Top of the pool, * is relevant" in lines
+    assert "not shown here, see -v: Ranks of each relevant document" in lines
+    assert "Ranks of each relevant document" in shown(capsys, document, "--topic", "t08", "-v")
     assert not any("lowest" in line for line in lines)
 
 
@@ -108,7 +110,9 @@ def test_own_data_are_named_by_their_folder(capsys: Captured, tmp_path: Path) ->
     lines = shown(capsys, result, "--topic", "t0")
     assert "no texts: own is a task of your own; name its folder or file with --data-dir" in lines
     assert not any("wonders" in line for line in lines)
-    assert any("wonders what item 0 is" in line for line in shown(capsys, result, "--topic", "t0", "--data-dir", own))
+    for place in (own, own / "task.toml"):
+        lines = shown(capsys, result, "--topic", "t0", "--data-dir", place)
+        assert any("wonders what item 0 is" in line for line in lines)
     documents = own / "documents.de.jsonl"
     documents.write_text(documents.read_text(encoding="utf-8").replace("thing", "think"), encoding="utf-8")
     assert "has other data here than the result" in error_of(capsys, result, "--topic", "t0", "--data-dir", own)

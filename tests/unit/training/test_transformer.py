@@ -259,6 +259,14 @@ def test_another_recipe_does_not_go_on(world: Path, tmp_path: Path) -> None:
     assert weights(tmp_path / "out") == weights(tmp_path / "new")
 
 
+def test_the_trainer_is_told_the_seed_and_the_schedule_of_the_recipe(world: Path, tmp_path: Path) -> None:
+    from mlbench.training.trainer import arguments_of
+
+    made = recipe(world, steps=50, seed=7, optimizer={"learning_rate": 0.003, "warmup": 0.2})
+    told = arguments_of(made, tmp_path, cpu=True)
+    assert (told.seed, told.max_steps, told.learning_rate, told.warmup_steps) == (7, 50, 0.003, 10)
+
+
 def test_workers_read_the_same_batches(world: Path, tmp_path: Path) -> None:
     # In a process that has not computed yet, because it is forked for the workers.
     assert end_of(start(read_by_workers, world, tmp_path)) == 0
