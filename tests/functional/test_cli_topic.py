@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from command_line import own_task
+from unit.seeing import measured, write_task
 
 from mlbench.cli import call
 
@@ -110,12 +111,18 @@ def test_own_data_are_named_by_their_folder(capsys: Captured, tmp_path: Path) ->
     lines = shown(capsys, result, "--topic", "t0")
     assert "no texts: own is a task of your own; name its folder or file with --data-dir" in lines
     assert not any("wonders" in line for line in lines)
-    for place in (own, own / "task.toml"):
-        lines = shown(capsys, result, "--topic", "t0", "--data-dir", place)
-        assert any("wonders what item 0 is" in line for line in lines)
+    assert any("wonders what item 0 is" in line for line in shown(capsys, result, "--topic", "t0", "--data-dir", own))
     documents = own / "documents.de.jsonl"
     documents.write_text(documents.read_text(encoding="utf-8").replace("thing", "think"), encoding="utf-8")
     assert "has other data here than the result" in error_of(capsys, result, "--topic", "t0", "--data-dir", own)
+
+
+def test_own_data_are_named_by_the_file_of_their_task(capsys: Captured, tmp_path: Path) -> None:
+    task = write_task(tmp_path / "pictures", 6) / "task.toml"
+    task.write_text('name = "pictures"\n', encoding="utf-8")
+    result = measured(task, out=tmp_path / "results")
+    lines = shown(capsys, result, "--topic", "03.png", "--data-dir", task)
+    assert any("das Bild 3 (0)" in line for line in lines)
 
 
 def test_part_of_the_languages_and_topics(capsys: Captured, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@ import json
 from collections.abc import Callable
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from pydantic import BaseModel
@@ -151,3 +152,13 @@ def test_another_process_opens_the_same_from_its_own_working_folder(
         source = open_model(spec, {}, RUNTIME, SILENCE).source
         assert source is not None
         assert source.spec == told
+
+
+def test_of_two_plugins_of_one_name_our_own_is_meant(monkeypatch: pytest.MonkeyPatch) -> None:
+    points = [
+        SimpleNamespace(name="hashing", value=f"{name}:Hashing", dist=dist and SimpleNamespace(name=dist))
+        for name, dist in (("another", "another"), ("mlbench", "mlbench"), ("built_in", None))
+    ]
+    for there in (points, points[::-1]):
+        monkeypatch.setattr(entry_points, "installed", lambda group, there=there: there)
+        assert entry_points.origin(entry_points.RETRIEVERS, "hashing") == "mlbench"
