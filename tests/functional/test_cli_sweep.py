@@ -4,6 +4,7 @@ import json
 import shutil
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from command_line import CommandLine, Done
@@ -14,8 +15,11 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "training"))
 from toy import write_toy
 
 from mlbench import cli
+from mlbench.cli import sweep as command
 from mlbench.compare.sweep import from_json
-from mlbench.training.sweep_plan import parse_axis, plan_sweep
+from mlbench.errors import UserError
+from mlbench.protocols import Runtime
+from mlbench.training.sweep_plan import Plan, SweepFolder, parse_axis, plan_sweep
 
 SWEEP = ("sweep", "toy.toml", "--task", "words", "--over", "alpha=1,0", "--seeds", "2")
 
@@ -32,6 +36,28 @@ def files(mlbench: CommandLine) -> dict[str, bytes]:
 def succeed(done: Done) -> Done:
     assert done.code == 0, done.err
     return done
+
+
+@pytest.mark.parametrize(
+    ("typed", "runtime"),
+    [
+        ([], Runtime()),
+        (["--jobs", "2"], Runtime(threads=1)),
+        (["--jobs", "2", "--threads", "3", "--device", "cpu"], Runtime("cpu", 3)),
+    ],
+)
+def test_points_that_run_at_once_have_a_thread_each(
+    toy: Path, monkeypatch: pytest.MonkeyPatch, typed: list[str], runtime: Runtime
+) -> None:
+    asked: list[Runtime] = []
+
+    def stop(plan: Plan, place: SweepFolder, **more: object) -> NoReturn:
+        asked.append(place.runtime)
+        raise UserError("enough is known")
+
+    monkeypatch.setattr(command, "run_sweep", stop)
+    assert cli.call(["sweep", str(toy / "toy.toml"), "--over", "alpha=1,0", *typed]) == 2
+    assert asked == [runtime]
 
 
 def test_prints_a_table_and_leaves_document_and_page(mlbench: CommandLine, toy: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from command_line import own_task
+from unit.seeing import measured, write_task
 
 from mlbench.cli import call
 
@@ -60,6 +61,8 @@ def test_shows_queries_ranks_and_what_stands_before(capsys: Captured, document: 
     assert grid[0].split() == ["own", "ar", "de", "el", "en", "es", "hi", "ru", "th", "tr", "vi", "zh"]
     assert all(1 <= int(cell) <= 528 for row in grid[1:] for cell in row.split()[1:])
     assert "Top of the pool, * is relevant" in lines
+    assert "not shown here, see -v: Ranks of each relevant document" in lines
+    assert "Ranks of each relevant document" in shown(capsys, document, "--topic", "t08", "-v")
     assert not any("lowest" in line for line in lines)
 
 
@@ -112,6 +115,14 @@ def test_own_data_are_named_by_their_folder(capsys: Captured, tmp_path: Path) ->
     documents = own / "documents.de.jsonl"
     documents.write_text(documents.read_text(encoding="utf-8").replace("thing", "think"), encoding="utf-8")
     assert "has other data here than the result" in error_of(capsys, result, "--topic", "t0", "--data-dir", own)
+
+
+def test_own_data_are_named_by_the_file_of_their_task(capsys: Captured, tmp_path: Path) -> None:
+    task = write_task(tmp_path / "pictures", 6) / "task.toml"
+    task.write_text('name = "pictures"\n', encoding="utf-8")
+    result = measured(task, out=tmp_path / "results")
+    lines = shown(capsys, result, "--topic", "03.png", "--data-dir", task)
+    assert any("das Bild 3 (0)" in line for line in lines)
 
 
 def test_part_of_the_languages_and_topics(capsys: Captured, tmp_path: Path) -> None:

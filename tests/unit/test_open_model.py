@@ -2,14 +2,15 @@ import json
 from collections.abc import Callable
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from pydantic import BaseModel
 
 from mlbench import entry_points
 from mlbench.errors import RetrieverError, UnknownName
-from mlbench.open_model import describe, open_retriever, parse
-from mlbench.protocols import Encoder, Ranker, Runtime
+from mlbench.open_model import describe, open_model, open_retriever, parse
+from mlbench.protocols import SILENCE, Encoder, Ranker, Runtime
 
 RUNTIME = Runtime()
 
@@ -139,3 +140,25 @@ def test_plugin_must_be_a_scheme(installed: Callable[[str], None]) -> None:
 def test_ranker_opens(tmp_path: Path) -> None:
     (tmp_path / "en-en.trec").touch()
     assert isinstance(open_retriever(f"run:{tmp_path}", {}, RUNTIME), Ranker)
+
+
+def test_another_process_opens_the_same_from_its_own_working_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("runs").mkdir()
+    Path("runs/en-en.trec").write_text("t1 Q0 d1 1 1.0 x\n")
+    for spec, told in (("run:runs", f"run:{tmp_path / 'runs'}"), ("hashing", "hashing")):
+        source = open_model(spec, {}, RUNTIME, SILENCE).source
+        assert source is not None
+        assert source.spec == told
+
+
+def test_of_two_plugins_of_one_name_our_own_is_meant(monkeypatch: pytest.MonkeyPatch) -> None:
+    points = [
+        SimpleNamespace(name="hashing", value=f"{name}:Hashing", dist=dist and SimpleNamespace(name=dist))
+        for name, dist in (("another", "another"), ("mlbench", "mlbench"), ("built_in", None))
+    ]
+    for there in (points, points[::-1]):
+        monkeypatch.setattr(entry_points, "installed", lambda group, there=there: there)
+        assert entry_points.origin(entry_points.RETRIEVERS, "hashing") == "mlbench"

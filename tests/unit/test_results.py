@@ -294,8 +294,10 @@ def test_options_that_no_result_may_have_are_told(wrong: dict[str, float]) -> No
 
 def test_intervals_are_made_as_the_options_say(tmp_path: Path) -> None:
     options = Options(cache=tmp_path, settings={"dim": "64"}, resamples=20, seed=7, confidence=0.8)
-    made = measure(options.open_model("hashing"), "mini", languages=["de", "en"], options=options).result.statistics
+    found = measure(options.open_model("hashing"), "mini", languages=["de", "en"], options=options)
+    made = found.result.statistics
     assert (made.resamples, made.seed, made.confidence) == (20, 7, 0.8)
+    assert found.verify().differences == ()
 
 
 def test_a_task_without_settings_in_the_languages_is_told(tmp_path: Path) -> None:

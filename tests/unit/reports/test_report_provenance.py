@@ -2,7 +2,7 @@ import pytest
 
 from mlbench.provenance import Contamination, Provenance
 from mlbench.reports.documents.result import results_report
-from mlbench.reports.provenance import provenance, trained
+from mlbench.reports.provenance import command, provenance, trained
 from mlbench.reports.writers.html import write_html
 from mlbench.results import Result
 
@@ -41,6 +41,20 @@ def test_training_is_shown_where_it_is_known(small: Result, trained_result: Resu
         "fingerprint of flores": "c" * 64,
         "mlbench": "0.1.0",
     }
+
+
+@pytest.mark.parametrize(
+    ("task", "options"),
+    [
+        ({}, ""),
+        ({"limit": 20}, " --limit 20"),
+        ({"partial": True}, " --languages de,en,th"),
+        ({"partial": True, "limit": 5}, " --languages de,en,th --limit 5"),
+    ],
+)
+def test_a_command_that_was_not_recorded_is_one_like_it(small: Result, task: dict[str, object], options: str) -> None:
+    result = small.model_copy(update={"task": small.task.model_copy(update=task)})
+    assert command(result) == f"mlbench run --model {small.retriever.spec} --task xquad-r{options}"
 
 
 def test_the_page_has_it(small: Result, trained_result: Result) -> None:

@@ -1,5 +1,6 @@
 """One topic against orders sorted by hand."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -120,6 +121,16 @@ def test_without_the_pool_the_settings_that_were_asked_count() -> None:
         assert query.average_precision == pytest.approx(1 / rank)
         assert query.top == ()
     assert {s.in_pool for s in standings.values()} == {None}
+
+
+def test_queries_without_a_relevant_document_are_left_out_of_the_mean() -> None:
+    whole = make_collection(2)
+    without = tuple(row for row in whole.judgments["t00"] if row.language != whole.languages[0])
+    collection = replace(whole, judgments={**whole.judgments, "t00": without})
+    topic = look_at(RESULT, list_ranks(collection, random_orders(collection, 2), kinds=["monolingual"]), "t00")
+    bare, *known = [query.average_precision for query in topic.queries]
+    assert bare is None
+    assert topic.average_precision == pytest.approx(sum(known) / len(known))
 
 
 @pytest.fixture(scope="module")

@@ -111,6 +111,11 @@ class TestCheckpoint:
         recipe = image_recipe(root)
         assert "sha" not in " ".join(caption_tokenizer(recipe, read_images(recipe), Silence()).get_vocab())
 
+    def test_learns_other_subwords_where_more_are_asked_for(self, root: Path) -> None:
+        made = [image_recipe(root, image_text={"pieces": pieces}) for pieces in (80, 64)]
+        sizes = [caption_tokenizer(recipe, read_images(recipe), Silence()).get_vocab_size() for recipe in made]
+        assert sizes[0] > sizes[1]
+
 
 class TestLearning:
     def test_finds_the_image_of_a_caption(self, root: Path, tmp_path: Path) -> None:

@@ -200,15 +200,17 @@ def test_results_of_other_data_are_not_compared(tmp_path: Path) -> None:
         run_sweep(plan, place(tmp_path))
 
 
-def test_a_point_that_kills_its_processes_is_told_with_the_option_of_sweeps(
+def test_warnings_of_processes_are_told_and_lost_ones_with_the_option_of_sweeps(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def lost(engine: LocalProcesses, make_worker: object, items: Sequence[object]) -> Iterator[object]:
         assert (engine.workers, engine.overtakes) == (2, False)
+        yield 1, ["warning: vectors are not kept"]
         raise EngineError(f"{items[0]}: 3 workers were lost over it: give fewer --workers")
-        yield
 
     monkeypatch.setattr(LocalProcesses, "map", lost)
-    folder = write_toy(tmp_path / "other")
+    folder, heard = write_toy(tmp_path / "other"), Heard()
+    plan = planned(folder, "alpha=1,0", "views.overlap=0.5,1", seeds=2)
     with pytest.raises(EngineError, match=r"^alpha 1, overlap 0.5, seed 0: .*: give fewer --jobs$"):
-        run_sweep(planned(folder, "alpha=1,0", "views.overlap=0.5,1", seeds=2), place(folder), jobs=2)
+        run_sweep(plan, place(folder), jobs=2, progress=heard)
+    assert heard.notes[-2:] == ["warning: vectors are not kept", f"done: {plan.points[1].name}"]

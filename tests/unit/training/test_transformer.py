@@ -259,6 +259,24 @@ def test_another_recipe_does_not_go_on(world: Path, tmp_path: Path) -> None:
     assert weights(tmp_path / "out") == weights(tmp_path / "new")
 
 
+def test_prompts_of_the_checkpoint_are_left_out(world: Path, tmp_path: Path) -> None:
+    prompts = {"own": "Own: ", "query": "Question: "}
+    model = sentence_transformers.SentenceTransformer(
+        str(world / "xlm-roberta"), device="cpu", prompts=prompts, default_prompt_name="own"
+    )
+    model.save_pretrained(str(tmp_path), create_model_card=False)
+    found = load_model(TransformerModel(checkpoint=str(tmp_path), document_prefix="Passage: "), world, CPU)
+    assert (found.default_prompt_name, found.prompts) == (None, {"query": "", "document": "Passage: "})
+
+
+def test_the_trainer_is_told_the_seed_and_the_schedule_of_the_recipe(world: Path, tmp_path: Path) -> None:
+    from mlbench.training.trainer import arguments_of
+
+    made = recipe(world, steps=50, seed=7, optimizer={"learning_rate": 0.003, "warmup": 0.2})
+    told = arguments_of(made, tmp_path, cpu=True)
+    assert (told.seed, told.max_steps, told.learning_rate, told.warmup_steps) == (7, 50, 0.003, 10)
+
+
 def test_workers_read_the_same_batches(world: Path, tmp_path: Path) -> None:
     # In a process that has not computed yet, because it is forked for the workers.
     assert end_of(start(read_by_workers, world, tmp_path)) == 0

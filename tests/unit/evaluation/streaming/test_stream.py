@@ -158,6 +158,20 @@ def test_kept_vectors_that_are_no_numbers_are_encoded_again(tmp_path: Path, valu
     assert len(encoder.encoded) > before
 
 
+def test_vectors_of_a_part_that_are_kept_stay_beside_new_ones(tmp_path: Path) -> None:
+    task, encoder, cache = write_task(tmp_path, ALL), LengthEncoder("cosine"), tmp_path / "cache"
+    count(run.load_stream, task, cache, encoder, keep_vectors=True)
+    for path in cache.rglob("*.part.safetensors"):
+        content = load_file(path)
+        save_file({name: np.ascontiguousarray(rows[1:]) for name, rows in content.items()}, path)
+    met = [len(encoder.encoded)]
+    for _ in range(2):
+        shutil.rmtree(cache / "streams")
+        count(run.load_stream, task, cache, encoder, keep_vectors=True)
+        met.append(len(encoder.encoded))
+    assert met[0] < met[1] == met[2]
+
+
 def test_dropped_vectors_leave_none_of_the_parts(tmp_path: Path) -> None:
     count(run.load_stream, write_task(tmp_path, ALL), tmp_path / "cache", keep_vectors=False)
     assert not list((tmp_path / "cache").rglob("*.part.safetensors"))

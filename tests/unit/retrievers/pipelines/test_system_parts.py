@@ -1,6 +1,7 @@
 """Systems as retrievers: encoders' lists are those of a plain run, texts are encoded once, results name the parts."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from mlbench.protocols import Ranker, Runtime, Silence, Similarity, Texts
 from mlbench.ranking.count_ahead import Block, Targets, Tiling, count_ahead
 from mlbench.ranking.index_arrays import index_collection
 from mlbench.ranking.rank_documents import grid_vectors, rank_lists, rank_vectors
+from mlbench.retrievers.pipelines import parts
 from mlbench.retrievers.pipelines.parts import Composite, EncoderLists, OpenedPart
 
 
@@ -84,6 +86,21 @@ def test_no_queries_and_no_documents() -> None:
     setting = settings_of(collection.languages)[0]
     assert lists.search(setting, [], collection.documents["ar"], 5) == []
     assert lists.search(setting, collection.queries["ar"][:2], [], 5) == [[], []]
+
+
+def test_parts_rank_with_the_threads_of_the_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def pool(threads: int) -> ThreadPoolExecutor:
+        asked.append(threads)
+        return ThreadPoolExecutor(threads)
+
+    monkeypatch.setattr(parts, "ThreadPoolExecutor", pool)
+    collection = make_collection(0)
+    system = open_retriever(write(tmp_path, 'kind = "fusion"\nsystems = ["toy", "listing"]'), {}, Runtime(threads=3))
+    assert isinstance(system, Composite)
+    system.search(Setting("ar", ("ar",)), collection.queries["ar"], collection.documents["ar"], 5)
+    assert asked == [3]
 
 
 def measured(spec: str, cache: Path, languages: Sequence[str] | None = None) -> dict[str, object]:

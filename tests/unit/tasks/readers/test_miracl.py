@@ -65,6 +65,15 @@ def test_tasks_on_the_same_corpora_have_the_same_documents(tmp_path: Path) -> No
         read(replace(request, options={"colection": "x"}))
 
 
+def test_shards_are_found_from_another_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    request = small(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    files = tuple(replace(source, path=source.path.relative_to(tmp_path)) for source in request.files)
+    shards = read.shards(replace(request, files=files)).shards
+    monkeypatch.chdir("/")
+    assert [len(list(shard.documents())) for shard in shards] == [2, 1, 1]
+
+
 def test_shards_are_read_in_the_order_of_their_numbers(tmp_path: Path) -> None:
     request = small(tmp_path)
     rest = [source for source in request.files if source.role != "documents" or source.language != "sw"]
