@@ -15,7 +15,7 @@ PIP_INSTALL := -m pip install --quiet --quiet --disable-pip-version-check --no-i
   --constraint constraints.txt
 
 WORKERS ?= $(shell $(PYTHON) -c 'import os; number = min(os.cpu_count() or 1, 8); print(number if number > 1 else 0)')
-PYTEST = $(DEV)/bin/python -m pytest -n $(WORKERS) $(ARGS)
+PYTEST = $(DEV)/bin/python -m pytest -n $(WORKERS)
 
 .DEFAULT_GOAL := help
 .PHONY: help run check test lint types imports unit tests docs bench model clean
@@ -26,7 +26,7 @@ help: ## show this list
 run: $(CORE)/.installed ## measure the default model on the shipped task (installs the core only)
 	@$(CORE)/bin/mlbench run $(ARGS)
 
-check: lint types imports unit ## check style, types, layers and the unit tests: what to run while working
+check: lint types imports unit ## check style, types, layers and the quick unit tests: what to run while working
 
 test: lint types imports docs tests ## check everything: style, types, layers, documentation, all tests
 
@@ -45,11 +45,11 @@ imports: $(DEV)/.installed
 
 unit: $(DEV)/.installed
 	@echo "unit tests: pytest"
-	@$(PYTEST) tests/unit
+	@$(PYTEST) -m "not slow" tests/unit $(ARGS)
 
 tests: $(DEV)/.installed
 	@echo "tests: pytest"
-	@$(PYTEST)
+	@$(PYTEST) $(ARGS)
 
 docs: $(DEV)/.installed ## build the documentation into site/
 	@echo "documentation: mkdocs"

@@ -1,5 +1,6 @@
 """Keeps tests apart from the machine: no cache but a temporary one, real data only where asked for."""
 
+import gc
 import os
 import signal
 from collections.abc import Iterator
@@ -31,6 +32,15 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 FOLDERS = count()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Look for no garbage among what test modules import: it is a lot, and stays."""
+    gc.disable()
+    yield
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import fields, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -139,11 +140,16 @@ def of_ranker(collection: Collection, seed: int) -> Ranks:
     return to_ranks(arrays, rank_lists(arrays, ranker, settings_of(collection.languages), 20, Silence()))
 
 
+@cache
+def accepted_of_size(seed: int, several: bool, size: int) -> tuple[Collection, AcceptedTask]:
+    collection = make_collection(seed, several=several, documents=size, topics=size)
+    ranks = ranks_of(collection, random_orders(collection, 0))
+    return collection, accept(honest(ranks, collection), ranks)
+
+
 @given(seed=st.integers(0, 2**16), several=st.booleans(), by_lists=st.booleans(), size=st.sampled_from([2, 10, 40]))
 def test_honest_ranks_fit_into_the_largest(seed: int, several: bool, by_lists: bool, size: int) -> None:
-    collection = make_collection(seed % 5, several=several, documents=size, topics=size)
-    orders = random_orders(collection, 0)
-    accepted = accept(honest(ranks_of(collection, orders), collection), ranks_of(collection, orders))
+    collection, accepted = accepted_of_size(seed % 5, several, size)
     ranks = of_ranker(collection, seed) if by_lists else ranks_of(collection, random_orders(collection, seed))
     arrays = [array for field in fields(ranks) if (array := getattr(ranks, field.name)) is not None]
     assert sum(array.nbytes + 256 for array in arrays) <= accepted.largest

@@ -299,6 +299,8 @@ def test_the_fingerprint_follows_weights_and_tokenizer(folder: Path, tmp_path: P
     assert len(prints) == 5
 
 
+# The small models above go the same way, and names, shapes and sizes of the full one are those of test_albef_keys.
+@pytest.mark.slow
 def test_a_checkpoint_of_the_full_size_loads(tmp_path: Path, images: list[Image]) -> None:
     shapes = official_shapes()
     # All weights are views of the largest, so that the file is a tenth of what it would be.
