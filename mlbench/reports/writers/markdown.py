@@ -64,8 +64,10 @@ def write_markdown(report: Report) -> str:
 def markdown_text(text: str) -> str:
     """Return `text` so that Markdown gives it no meaning: as it is, with escapes, or as a code span."""
     text = visible(text)
-    # Marks of vowels and the like belong to the letters before them.
-    letters = "".join(c for c in re.sub(r"[*~<>]", " ", text) if not unicodedata.category(c).startswith("M"))
+    letters = re.sub(r"[*~<>]", " ", text)
+    if not letters.isascii():
+        # Marks of vowels and the like belong to the letters before them.
+        letters = "".join(c for c in letters if not unicodedata.category(c).startswith("M"))
     plain = _PLAIN.fullmatch(letters) and not _BLOCK.match(text)
     return text.translate(_ESCAPES) if plain else markdown_code(text)
 
