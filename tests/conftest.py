@@ -48,7 +48,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if item.get_closest_marker("data"):
                 item.add_marker(pytest.mark.skip(reason=f"needs real data: set ${DATA}"))
-    items.sort(key=lambda item: item.get_closest_marker("last") is not None)
+    items.sort(key=lambda item: (not item.get_closest_marker("first"), item.get_closest_marker("last") is not None))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -160,7 +160,9 @@ def _show(report: Report, name: str, output: Path | None, results: Sequence[Path
     if name == "console" and output is None:
         console().print(ConsoleReport(report, full=full, more="-v"))
     elif output is None or output == _STDOUT:
-        click.echo(render(name, report), nl=False)
+        content = render(name, report)
+        # Text is written in the encoding of the terminal, a picture as it is.
+        click.echo(content if FORMATS[name].binary else content.decode(), nl=False)
     else:
         save(render(name, report), output)
 

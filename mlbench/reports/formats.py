@@ -28,13 +28,14 @@ from mlbench.results import Result
 class Format:
     """How a report becomes a file's content, and the `suffix` of such a file's name.
 
-    A format `to_file` is never for a terminal; one that is not for `several` documents has one in each file. A format
-    may be of one kind of document `only`.
+    A format `to_file` is never for a terminal, and a `binary` one is no text; one that is not for `several` documents
+    has one in each file. A format may be of one kind of document `only`.
     """
 
     suffix: str
     write: Callable[[Report], str | bytes]
     to_file: bool = False
+    binary: bool = False
     several: bool = True
     only: type[BaseModel] | None = None
 
@@ -48,7 +49,7 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
         "latex": Format(".tex", write_latex),
         "json": Format(".json", write_json),
         "svg": Format(".svg", write_svg, to_file=True),
-        "png": Format(".png", write_png, to_file=True, several=False),
+        "png": Format(".png", write_png, to_file=True, binary=True, several=False),
         "junit": Format(".xml", write_junit, only=Comparison),
         "model-card": Format(".yaml", write_model_card, only=Result),
     }

@@ -74,7 +74,11 @@ INPUTS = [
     Fault("report over its result", "report result.json --format csv --output result.json", ("name another file",)),
     Fault("report into no folder", "report result.json --output gone/a.html", ("cannot write gone/a.html",)),
     Fault("report of no known suffix", "report result.json --output a.docx", ("suffix of a.docx", "--format")),
-    Fault("pool as model card", "report result.json --pool de,en --format model-card", ("has no pools", "markdown")),
+    Fault(
+        "pool as model card",
+        "report result.json --pool de,en --format model-card",
+        ("is of a result only", "choose another format"),
+    ),
     # cache
     *(
         Fault(f"cache size {size}", f"cache prune --larger-than={size}", (f"'{size}' is no size", "500MB"))

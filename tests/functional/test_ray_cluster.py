@@ -19,6 +19,8 @@ from mlbench.evaluation.distributed import ray_cluster as ray_engine
 from mlbench.evaluation.distributed.ray_cluster import open_cluster
 from mlbench.protocols import Engine, Resources, Silence
 
+pytestmark = pytest.mark.first
+
 if not find_spec("ray"):
     pytest.skip("needs ray", allow_module_level=True)
 

@@ -11,6 +11,8 @@ from ray_clusters import RayCluster, ray_cluster
 from test_resume import wait_for
 from test_streaming import RUN, TAGS, Outcome, counted, install, measured
 
+pytestmark = pytest.mark.first
+
 SIZE = Size(6000, 60, per_shard=250)
 
 
