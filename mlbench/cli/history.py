@@ -8,10 +8,11 @@ import click
 from mlbench.cli.progress import WARNING, Screen, console, pass_screen
 from mlbench.compare.history import History, Order, history
 from mlbench.errors import InvalidResult, UserError
+from mlbench.io.document import to_json
 from mlbench.measures.ranked import parse
 from mlbench.protocols import Progress
 from mlbench.reports.documents.history import history_report
-from mlbench.reports.formats import check_files, render, write_files
+from mlbench.reports.formats import check_files, write_files
 from mlbench.reports.formatting import visible
 from mlbench.reports.writers.console import ConsoleReport
 from mlbench.results import Result, read_result, results_in
@@ -73,7 +74,7 @@ def command(
     for path in write:
         progress.note(f"saved {path}")
     if as_json:
-        click.echo(render("json", report), nl=False)
+        click.echo(to_json(found), nl=False)
     else:
         console().print(ConsoleReport(report))
 

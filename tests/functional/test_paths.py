@@ -112,12 +112,22 @@ def test_no_encoding_is_too_poor(oriental: CommandLine, encoding: dict[str, str]
         ("report", shown, "--topic", "t0", "--data-dir", "评测"),
         ("report", shown, "--format", "markdown"),
         ("report", shown, "--pool", "de,en", "-v"),
+        ("history", "results"),
+        ("compare", shown, shown),
         ("tasks", "show", "评测"),
         ("tasks", "check", "评测"),
         ("measures",),
         run,
     ]
-    machine = [("report", shown, "--json"), ("tasks", "show", "评测", "--json"), (*run, "-q", "--json")]
+    machine = [
+        ("report", shown, "--json"),
+        ("history", "results", "--json"),
+        ("compare", shown, shown, "--json"),
+        ("tasks", "show", "评测", "--json"),
+        (*run, "-q", "--json"),
+    ]
+    # Python without UTF-8 takes the letters of an argument for bytes.
+    escaped = "run:走" if "PYTHONUTF8" not in encoding else r"run:\udce8\udcb5\udcb0"
     done = done_in(oriental, encoding, [*commands, *machine])
     for command, (code, out, _) in zip(commands, done, strict=False):
         assert code == 0, (command, done)
@@ -127,11 +137,13 @@ def test_no_encoding_is_too_poor(oriental: CommandLine, encoding: dict[str, str]
         found = json.loads(out.decode("latin-1" if "latin-1" in encoding.values() else "utf-8"))
         if command[0] == "report":
             assert found == [written]
+        elif command[0] == "history":
+            assert escaped in {checkpoint["spec"] for checkpoint in found["series"][0]["checkpoints"]}
+        elif command[0] == "compare":
+            assert found["tasks"][0]["base"]["spec"] == "hashing"
         elif command[0] == "tasks":
             assert (found["title"], found["licence"]) == ("Prüfung 🦜", "自由")
         else:
-            # Python without UTF-8 takes the letters of an argument for bytes.
-            escaped = "run:走" if "PYTHONUTF8" not in encoding else r"run:\udce8\udcb5\udcb0"
             assert found["retriever"]["spec"] == escaped
 
 
