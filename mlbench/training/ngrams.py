@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ _SHAPING = re.compile("[\u0640\u034f\u180b-\u180f\ufe00-\ufe0f\U000e0100-\U000e0
 _BASE = np.uint64(0x9E3779B97F4A7C15)
 _TABLE_BITS = 24
 _SHIFT = np.uint64(64 - _TABLE_BITS)
+_BLOCK_STRINGS = 2**14
 
 
 class _Fates(dict[int, str | None]):
@@ -99,8 +101,11 @@ class Sieve:
                 sizes.append(len(group))
                 yield from (string[:length] for string in group)
 
-        # The stretches that reach from one string into the next are left out.
-        hashes = fingerprints("".join(starts()), length)[::length]
+        # In blocks, so that few strings are held at once; stretches that reach from one into the next are left out.
+        each, blocks = starts(), list[Hashes]()
+        while block := "".join(islice(each, _BLOCK_STRINGS)):
+            blocks.append(fingerprints(block, length)[::length])
+        hashes = np.concatenate([np.empty(0, np.uint64), *blocks])
         order = np.argsort(hashes, kind="stable")
         self._hashes, self._groups = hashes[order], np.repeat(np.arange(len(sizes)), sizes)[order]
         self._least = share * np.array(sizes)
