@@ -175,16 +175,17 @@ def command(base: str, candidate: str, **chosen: object) -> int:
         shared_languages=request.shared_languages,
     )
     comparison = compare_systems(*sides, gate, options)
-    write_files(comparison_report(comparison), request.write)
-    return show(comparison, every_setting=request.every_setting, as_json=request.as_json)
+    report = comparison_report(comparison)
+    write_files(report, request.write)
+    return show(comparison, ConsoleReport(report, request.every_setting, "--all"), as_json=request.as_json)
 
 
-def show(comparison: Comparison, *, every_setting: bool = False, as_json: bool = False) -> int:
-    """Print a comparison, and return the exit code that it ends with."""
+def show(comparison: Comparison, screen: ConsoleReport, *, as_json: bool) -> int:
+    """Print a comparison, as JSON or as what the screen shows of it; return the exit code that it ends with."""
     if as_json:
         click.echo(to_json(comparison), nl=False)
     else:
-        console().print(ConsoleReport(comparison_report(comparison), full=every_setting, more="--all"))
+        console().print(screen)
     return 0 if comparison.passed else FAILED
 
 

@@ -89,7 +89,7 @@ def command(
     if topic is not None:
         _show(_topics(found, topic, data_dir), name, output, found, full=screen.verbose)
     elif pool is not None:
-        _show(_pools(found, pool_languages(pool), known), name, output, found, full=True)
+        _show(_pools(found, pool_languages(pool), known), name, output, found, full=screen.verbose)
     elif name == "json" and known is not None:
         raise click.UsageError("--json prints whole documents: leave out --measure, or add --pool")
     elif name == "model-card" and known is not None:
@@ -153,7 +153,7 @@ def _pools(paths: Sequence[Path], languages: Sequence[str], measure: str | None)
     return pools_report([result for result, _ in found], answers)
 
 
-def _show(report: Report, name: str, output: Path | None, results: Sequence[Path], *, full: bool = False) -> None:
+def _show(report: Report, name: str, output: Path | None, results: Sequence[Path], *, full: bool) -> None:
     """Print a report, or write it to the file that the user named, which must not be one of the results."""
     if output is not None and any(output.resolve() == path.resolve() for path in results):
         raise UserError(f"{output} is a result: name another file with --output")

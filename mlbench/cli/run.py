@@ -23,6 +23,7 @@ from mlbench.evaluation.options import Options
 from mlbench.io.document import to_json
 from mlbench.protocols import Progress, Resources, Runtime
 from mlbench.ranking.run_files import DEPTH, LONGEST, SaveRun
+from mlbench.reports.documents.comparison import comparison_report
 from mlbench.reports.documents.result import results_report
 from mlbench.reports.writers.console import ConsoleReport
 from mlbench.results import Result, check_folder, write_result
@@ -220,7 +221,9 @@ def command(screen: Screen, /, models: Sequence[str], tasks: Sequence[str], **ch
     if len(results) > 1 and not request.as_json:
         console().print(ConsoleReport(results_report(results)))
     if against is not None:
-        return show(against.compare(paths, resamples=request.resamples, seed=request.seed), as_json=request.as_json)
+        compared = against.compare(paths, resamples=request.resamples, seed=request.seed)
+        shown = ConsoleReport(comparison_report(compared), more="mlbench compare --all")
+        return show(compared, shown, as_json=request.as_json)
     if request.as_json:
         documents = [json.loads(to_json(result)) for result in results]
         click.echo(json.dumps(documents[0] if len(documents) == 1 else documents, ensure_ascii=False, indent=1))

@@ -119,6 +119,14 @@ def _check_required(task: str, base: Side, candidate: Side) -> Check:
     return Check(
         task=task,
         rule="required",
+        subject=None,
+        allowed=None,
+        base=None,
+        candidate=None,
+        difference=None,
+        interval=None,
+        p=None,
+        detectable=None,
         passed=not lacking,
         reason=f"missing in {' and '.join(lacking)}" if lacking else "measured on both sides",
     )

@@ -36,14 +36,14 @@ class Check(DocumentPart):
 
     task: str
     rule: Rule | Literal["floor", "ceiling", "required"]
-    subject: Subject | None = None
-    allowed: float | None = None
-    base: float | None = None
-    candidate: float | None = None
-    difference: float | None = None
-    interval: Bounds | None = None
-    p: float | None = None
-    detectable: float | None = None
+    subject: Subject | None
+    allowed: float | None
+    base: float | None
+    candidate: float | None
+    difference: float | None
+    interval: Bounds | None
+    p: float | None
+    detectable: float | None
     passed: bool
     reason: str
 

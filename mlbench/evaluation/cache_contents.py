@@ -26,7 +26,7 @@ _MADE_OF = re.compile(r"[a-z0-9._-]+-[0-9a-f]{16}(-\d+)?")
 _MADE = (".json", ".arrow", ".npy", ".npz", ".ids", ".onnx", ".data")
 
 
-class CachedItem(BaseModel):
+class CachedItem(BaseModel, frozen=True):
     """What can be made again, and when it was used last."""
 
     folder: Path
@@ -34,7 +34,7 @@ class CachedItem(BaseModel):
     last_used: datetime
 
 
-class CachedVectors(CachedItem):
+class CachedVectors(CachedItem, frozen=True):
     """One encoder's vectors; a text that several chunks hold is counted in each. `retriever` is None if not known."""
 
     fingerprint: str
@@ -44,7 +44,7 @@ class CachedVectors(CachedItem):
     dim: int | None
 
 
-class DownloadedData(BaseModel):
+class DownloadedData(BaseModel, frozen=True):
     """The downloaded files of one folder, and the shipped tasks that read some of them."""
 
     folder: Path

@@ -1,13 +1,26 @@
-"""Where a result comes from, and how to make and to check it again."""
+"""What a result is of, where it comes from, and how to make and to check it again."""
 
 import shlex
 
 from mlbench.provenance import Contamination, Provenance
-from mlbench.reports.formatting import cost, count
-from mlbench.reports.report import Facts
+from mlbench.reports.formatting import cost, count, quick_look
+from mlbench.reports.report import Facts, Span, Words
 from mlbench.results import Result
 
 _MEBIBYTE = 2**20
+
+
+def title_of(result: Result) -> tuple[Words, ...]:
+    """Return the title of what is told of a result: its retriever, its task and the version of that."""
+    return Span(result.retriever.spec, "code"), "on", f"{result.task.name} (version {result.task.version})"
+
+
+def caveats(result: Result) -> list[str]:
+    """Return in a few words each what must be known before numbers of a result are believed; usually nothing."""
+    task = result.task
+    found = [f"partial: {', '.join(task.languages)}"] if task.partial else []
+    found += [f"without {count(task.unreadable_images, 'unreadable image')}"] if task.unreadable_images else []
+    return found + ([] if task.limit is None else [quick_look(task.limit)])
 
 
 def provenance(result: Result) -> tuple[Facts, ...]:

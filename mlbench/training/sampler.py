@@ -117,8 +117,8 @@ class BatchSampler:
     `datasets` are the rows to draw from; the size of one, which decides how often it is drawn, is the number of its
     rows that can give an example of the batch. `overlap` is that of views (see `draw_spans`). With `random_negatives`,
     an example without hard negatives gets another row's document in its document's language. `images`, one for each
-    data set, make them data sets of captioned images. Raises `DataError` where no data set can give a kind of batch
-    that `batches` asks for.
+    data set, make them data sets of captioned images. Only one thread may draw from it at a time. Raises `DataError`
+    where no data set can give a kind of batch that `batches` asks for.
     """
 
     def __init__(

@@ -141,10 +141,10 @@ def _task(task: TaskComparison, level: float, sides: tuple[Words, ...]) -> Secti
     )
 
 
-def _details(table: Table, *notes: str, urgency: int, brief: bool = True) -> Iterator[Section]:
+def _details(table: Table, *legend: str, urgency: int, brief: bool = True) -> Iterator[Section]:
     """Yield a table to unfold with what its parts mean; it is in `brief` reports too. One without rows is left away."""
     if table.rows:
-        blocks = (table, Sentence(notes, "; ", "soft"))
+        blocks = (table, Sentence(legend, "; ", "soft"))
         yield Section((table.title,), blocks, "foldable" if brief else "folded", urgency=urgency)
 
 

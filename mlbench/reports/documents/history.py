@@ -9,7 +9,7 @@ from mlbench.collection.languages import KINDS
 from mlbench.compare.history import SCORES, Checkpoint, History, HistoryFigure, ResultSeries, quantities
 from mlbench.reports.chart import Chart, ChartAxis, ChartSeries, Mark
 from mlbench.reports.formatting import ABSENT, SHORT, Quantity, count, heading, interval, quick_look, signed, spoken
-from mlbench.reports.report import Cell, Charts, Column, Report, Row, Scalar, Section, Sentence, Span, Table
+from mlbench.reports.report import Cell, Charts, Column, Report, Row, Scalar, Section, Sentence, Span, Table, notes
 
 _BEST = "*"
 _ORDERS = {"steps": "training steps", "time": "time", "name": "name"}
@@ -40,13 +40,13 @@ def _section(series: ResultSeries, found: History) -> Section:
 
 def _title(series: ResultSeries, found: History) -> tuple[Span, ...]:
     """Return what was measured, and what must be known of its data; usually nothing."""
-    notes = [f"partial: {', '.join(series.languages)}"] if series.partial else []
-    notes += [] if series.limit is None else [quick_look(series.limit)]
+    known = [f"partial: {', '.join(series.languages)}"] if series.partial else []
+    known += [] if series.limit is None else [quick_look(series.limit)]
     alike = sum(each.task == series.task for each in found.series)
-    notes += [f"data {series.fingerprint[:_DIGEST]}, one of {alike} that are not comparable"] if alike > 1 else []
+    known += [f"data {series.fingerprint[:_DIGEST]}, one of {alike} that are not comparable"] if alike > 1 else []
     size = f"{count(len(series.checkpoints), 'checkpoint')} by {_ORDERS[series.order]}"
-    plain = Span(f"(version {series.version}); {size}{';' if notes else ''}")
-    return (Span(series.task, "strong"), plain, *([Span("; ".join(notes), "warning")] if notes else []))
+    plain = Span(f"(version {series.version}); {size}{';' if known else ''}")
+    return (Span(series.task, "strong"), plain, *([Span("; ".join(known), "warning")] if known else []))
 
 
 def _values(series: ResultSeries) -> Table:
@@ -56,8 +56,8 @@ def _values(series: ResultSeries) -> Table:
 
 def _value(quantity: Quantity, figure: HistoryFigure) -> Cell:
     value, bounds = _written(quantity, figure)
-    notes = (bounds,) if bounds else ()
-    return Cell(value, notes, _BEST, "strong") if figure.best else Cell(value, notes)
+    below = notes(bounds)
+    return Cell(value, below, _BEST, "strong") if figure.best else Cell(value, below)
 
 
 def _changes(series: ResultSeries) -> Table:

@@ -78,14 +78,14 @@ def _headline(costs: IndexCosts) -> Iterator[Words]:
 def _how(costs: IndexCosts) -> Section:
     exact = costs.exact
     counted = f"{exact.n_queries / exact.rank_seconds:,.0f} queries/s" if exact.rank_seconds else ABSENT
-    notes = (
+    told = (
         "queries/s: one query at a time, one thread, processor time; search alone, without encoding",
         f"exact ranks: {counted} in {exact.rank_seconds:,.1f} s, counted for all pools at once in batches, no lists of "
         "one query: compare speeds with flat",
         "size: of the index as it would be written",
         ", ".join(intervals(costs.statistics)),
     )
-    items = tuple(Sentence((note,), style="soft") for note in notes)
+    items = tuple(Sentence((each,), style="soft") for each in told)
     return Section(("How it was measured",), (Bullets(items),), titled=False)
 
 

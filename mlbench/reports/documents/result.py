@@ -24,7 +24,6 @@ from mlbench.reports.formatting import (
     no_bias,
     other_scores,
     pool_kind,
-    quick_look,
     score_ends,
     score_interval,
     score_references,
@@ -35,7 +34,7 @@ from mlbench.reports.formatting import (
     written,
 )
 from mlbench.reports.grid import MEAN, POOL, Grid, grid, grid_map, means_table, shown_measure
-from mlbench.reports.provenance import command, provenance, verification
+from mlbench.reports.provenance import caveats, command, provenance, title_of, verification
 from mlbench.reports.report import (
     Block,
     Cell,
@@ -51,7 +50,6 @@ from mlbench.reports.report import (
     Section,
     Sentence,
     Shown,
-    Span,
     Table,
     notes,
 )
@@ -93,7 +91,7 @@ def pools_report(results: Sequence[Result], answers: Sequence[PoolAnswer]) -> Re
         blocks=tuple(
             Section(
                 title_of(result),
-                (*_warnings(result), _pool_table(answer), Sentence(tuple(intervals(answer.statistics)), style="soft")),
+                (_caveats(result), _pool_table(answer), Sentence(tuple(intervals(answer.statistics)), style="soft")),
             )
             for result, answer in pairs
         ),
@@ -101,11 +99,6 @@ def pools_report(results: Sequence[Result], answers: Sequence[PoolAnswer]) -> Re
         several=True,
         records=tuple(record for result, answer in pairs for record in _records(result, answer.settings)),
     )
-
-
-def title_of(result: Result) -> tuple[Span | str, ...]:
-    """Return the title of what is told of a result: its retriever, its task and the version of that."""
-    return Span(result.retriever.spec, "code"), "on", f"{result.task.name} (version {result.task.version})"
 
 
 def _result(place: int, result: Result, asked: str | None, *, several: bool) -> Section:
@@ -117,7 +110,7 @@ def _result(place: int, result: Result, asked: str | None, *, several: bool) -> 
     by_pair = images or (pair_map(pairs) if pairs.crosses else means_table(pairs))
     blocks: list[Block] = [
         Sentence(tuple(_details(result)), style="soft"),
-        *_warnings(result),
+        _caveats(result),
         Section(("Means",), (_means(result), *_ceiling_note(result)), titled=False),
         Section(("Language bias",), (_key_figures(result), *_bias_warning(result)), titled=False),
     ]
@@ -170,15 +163,9 @@ def _n_documents(result: Result) -> int:
     return max(single, max(found.values(), default=0))
 
 
-def _warnings(result: Result) -> Iterator[Sentence]:
-    """Yield what must be known before the numbers are believed; usually nothing."""
-    task = result.task
-    if task.partial:
-        without = f"without {count(task.unreadable_images, 'unreadable image')}" if task.unreadable_images else ""
-        parts = (f"partial: {', '.join(task.languages)}", *([without] if without else []))
-        yield Sentence((*parts, "its means are not those of the whole task"), "; ", "warning")
-    if task.limit is not None:
-        yield Sentence((quick_look(task.limit),), style="warning")
+def _caveats(result: Result) -> Sentence:
+    whole = ["its means are not those of the whole task"] if result.task.partial else []
+    return Sentence((*caveats(result), *whole), "; ", "warning")
 
 
 def _bias_warning(result: Result) -> Iterator[Sentence]:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from mlbench.collection.languages import IMAGE
 from mlbench.collection.records import Collection, Image
-from mlbench.reports.formatting import ABSENT, count, decimal, quick_look
+from mlbench.reports.formatting import ABSENT, count, decimal
+from mlbench.reports.provenance import caveats, title_of
 from mlbench.reports.report import (
     Cell,
     Column,
@@ -85,12 +86,12 @@ def pictures_of(topic: Topic, collection: Collection) -> dict[str, str]:
 
 
 def _section(answer: TopicAnswer) -> Section:
-    topic, pictures, task = answer.topic, answer.pictures, answer.result.task
+    topic, pictures = answer.topic, answer.pictures
     ranks = [Section(("Ranks",), (_best_ranks(topic), _every_rank(topic)), titled=False)] if topic.relevant else []
     return Section(
-        (Span(topic.retriever, "code"), "on", f"{task.name} (version {task.version})"),
+        title_of(answer.result),
         (
-            _warnings(answer.result),
+            Sentence(tuple(caveats(answer.result)), "; ", "warning"),
             _summary(topic, is_worst=answer.is_worst),
             Sentence((answer.hint,) if answer.hint else (), style="warning"),
             Section(("Queries",), (_queries(topic, pictures),), titled=False),
@@ -99,15 +100,6 @@ def _section(answer: TopicAnswer) -> Section:
             *([_top(topic, pictures)] if topic.pool else []),
         ),
     )
-
-
-def _warnings(result: Result) -> Sentence:
-    """Say what must be known before the ranks are believed; usually nothing."""
-    task = result.task
-    notes = [f"partial: {', '.join(task.languages)}"] if task.partial else []
-    notes += [f"without {count(task.unreadable_images, 'unreadable image')}"] if task.unreadable_images else []
-    notes += [] if task.limit is None else [quick_look(task.limit)]
-    return Sentence(tuple(notes), "; ", "warning")
 
 
 def _summary(topic: Topic, *, is_worst: bool) -> Sentence:
