@@ -1,6 +1,7 @@
 # A fresh machine needs Python 3.11 or newer and git. Each environment is made once, and again when what it is made
 # from has changed. `make run ARGS="--model hashing:"` hands ARGS to the command, `make test ARGS="-k ranking"` to
-# pytest, which tests in as many processes as there are processors, eight at most; WORKERS sets their number, 0 for none.
+# pytest, which tests in one process more than there are processors, as many tests wait, and in eight at most; WORKERS
+# sets their number, 0 for none.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3)
 ARGS ?=
@@ -14,7 +15,7 @@ DEFINITION := setup.cfg pyproject.toml constraints.txt
 PIP_INSTALL := -m pip install --quiet --quiet --disable-pip-version-check --no-input --no-compile \
   --constraint constraints.txt
 
-WORKERS ?= $(shell $(PYTHON) -c 'import os; number = min(os.cpu_count() or 1, 8); print(number if number > 1 else 0)')
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min((os.cpu_count() or 1) + 1, 8))')
 PYTEST = $(DEV)/bin/python -m pytest -n $(WORKERS)
 
 .DEFAULT_GOAL := help

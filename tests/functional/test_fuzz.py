@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-CASES = 1000
+# The profile of hypothesis that looks for new failures tries more of everything.
+CASES = 4000 if os.environ.get("MLBENCH_TEST_PROFILE") == "nightly" else 400
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits of memory are measured as Linux does")
 
