@@ -33,6 +33,12 @@ class PoolRanks:
     unlisted: NDArray[np.bool_] | None = None
 
     @property
+    def unlisted_share(self) -> float:
+        """The share of all these documents that the lists do not hold; 0 without documents."""
+        found = np.isfinite(self.rank)
+        return 0.0 if self.unlisted is None or not found.any() else float(self.unlisted[found].mean())
+
+    @property
     def order(self) -> Floats:
         """`rank` for comparing two documents: the unlisted ones of a query tie, behind all that are listed."""
         return self.rank if self.unlisted is None else np.where(self.unlisted, self.pool_size + 1.0, self.rank)
