@@ -376,18 +376,6 @@ class BiasScore:
             if value is not None
         }
 
-    def loss(self, value: float, ideal: float | None = None) -> float | None:
-        """Return how far a value is from the best there is, up to a constant; None where nothing says.
-
-        `ideal` is the one over the same topics, for scores whose ideal depends on them.
-        """
-        if self.direction is None:
-            return None
-        if self.direction != "nearer":
-            return value if self.direction == "lower" else -value
-        target = self.ideal if isinstance(self.ideal, float) else ideal
-        return None if target is None else abs(value - target)
-
 
 def find_score(name: str) -> BiasScore:
     """Return the bias score called `name`; raises `UnknownName`."""

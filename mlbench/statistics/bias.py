@@ -190,7 +190,7 @@ def _without_others(
         n = n_documents - count(others)
         missing = np.cumsum(unlisted)
         # Rows are sorted by query.
-        place = missing - np.concatenate(([0], missing))[np.searchsorted(queries, queries)]
+        place: NDArray[np.int64] = missing - np.concatenate(([0], missing))[np.searchsorted(queries, queries)]
         spread = h + place * (n - h + 1) / (count(unlisted) + 1)
         found[unlisted] = spread[unlisted]
     return found, unlisted
