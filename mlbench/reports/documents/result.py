@@ -23,7 +23,6 @@ from mlbench.reports.formatting import (
     no_bias,
     other_scores,
     pool_kind,
-    references,
     score_ends,
     score_interval,
     score_references,
@@ -255,8 +254,8 @@ def _key_figures(result: Result) -> KeyFigures:
         aside = ""
         if name == "rank_distance" and median:
             aside = f"median {score_value(median)}"
-            text = references(MEDIAN, None, median.references.get("chance"))
-            beside += [f"of the median {text}"] if text else []
+            random = median.references.get("chance")
+            beside += [] if random is None else [f"chance of the median {written(MEDIAN, random)}"]
         figures.append(
             KeyFigure(
                 name,
