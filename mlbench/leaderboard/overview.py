@@ -124,12 +124,15 @@ def _table(standings: Standings, group: Group, rows: Sequence[Standing]) -> Boar
 def _order(score: Score | None, column: BoardColumn) -> float:
     if score is None:
         return float("inf")
-    return score.number.value if column.lower_is_better else -score.number.value
+    return column.loss(score.number.value)
 
 
 def _head(column: BoardColumn, standings: Standings, first: bool) -> Head:
     if column.kind is None:
-        return Head(column, spoken(column.name), "", "lower is better" if column.lower_is_better else "", first)
+        score = standings.result.bias.score(column.name) if standings.result and standings.result.bias else None
+        random = score.references.get("chance") if score else None
+        chance = "" if random is None else f"chance {written(column.name, random)}"
+        return Head(column, spoken(column.name), "", ", ".join(filter(None, (column.note, chance))), first)
     mean = standings.result.aggregate(column.kind) if standings.result else None
     ceiling = mean.ceilings.get(column.name) if mean else None
     note = f"at most {decimal(ceiling)}" if ceiling is not None and ceiling < 1 else ""

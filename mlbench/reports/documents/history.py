@@ -6,9 +6,22 @@ from datetime import datetime
 from functools import partial
 
 from mlbench.collection.languages import KINDS
-from mlbench.compare.history import SCORES, Checkpoint, History, HistoryFigure, ResultSeries, quantities
+from mlbench.compare.history import Checkpoint, History, HistoryFigure, ResultSeries, quantities
+from mlbench.measures.bias import TESTED_BIAS_SCORES
 from mlbench.reports.chart import Chart, ChartAxis, ChartSeries, Mark
-from mlbench.reports.formatting import ABSENT, SHORT, Quantity, count, heading, interval, quick_look, signed, spoken
+from mlbench.reports.formatting import (
+    ABSENT,
+    SHORT,
+    Quantity,
+    count,
+    decimal,
+    heading,
+    interval,
+    quick_look,
+    signed,
+    spoken,
+    told_references,
+)
 from mlbench.reports.report import Cell, Charts, Column, Report, Row, Scalar, Section, Sentence, Span, Table, notes
 
 _BEST = "*"
@@ -33,6 +46,8 @@ def _section(series: ResultSeries, found: History) -> Section:
             _values(series),
             _changes(series),
             _legend(series),
+            Sentence(tuple(_beside(series)), "; ", "soft"),
+            Sentence(tuple(_unlisted(series)), style="warning"),
             _charts(series),
         ),
     )
@@ -92,7 +107,7 @@ def _column(quantity: Quantity) -> Column:
     if quantity.kind:
         return Column(SHORT[quantity.kind], group=heading(quantity.name))
     # The intervals of the rank distance are the widest, and missed least.
-    return Column(quantity.title, urgency=1 + SCORES.index(quantity.name))
+    return Column(quantity.title, urgency=1 + TESTED_BIAS_SCORES.index(quantity.name))
 
 
 def _when(series: ResultSeries, checkpoint: Checkpoint) -> Cell:
@@ -117,12 +132,35 @@ def _legend(series: ResultSeries) -> Sentence:
     return Sentence((*(several if len(series.checkpoints) > 1 else ()), how), "; ", "soft")
 
 
+def _beside(series: ResultSeries) -> list[str]:
+    """Return what bias scores are read beside, from the first checkpoint that says it."""
+    found = {
+        figure.name: (figure.name, figure.ideal, figure.chance)
+        for checkpoint in reversed(series.checkpoints)
+        for figure in checkpoint.figures
+        if figure.kind is None and figure.chance is not None
+    }
+    return told_references(found.values())
+
+
+def _unlisted(series: ResultSeries) -> Iterator[str]:
+    shares = [figure.unretrieved_share or 0.0 for each in series.checkpoints for figure in each.figures]
+    if max(shares, default=0.0) > 0:
+        yield (
+            f"lists leave out up to {decimal(max(shares))} of the relevant documents: bias scores are not compared "
+            "across depths, and none is the best"
+        )
+
+
 def _charts(series: ResultSeries) -> Charts:
     """Return a chart of the measure by kind, and one for each bias score."""
     means = [quantity for quantity in _quantities(series) if quantity.kind]
     scores = [quantity for quantity in _quantities(series) if not quantity.kind]
     charts = [_chart(series, heading(series.measure), means, 0)] if means else []
-    charts += [_chart(series, spoken(score.name), [score], len(KINDS) + SCORES.index(score.name)) for score in scores]
+    charts += [
+        _chart(series, spoken(score.name), [score], len(KINDS) + TESTED_BIAS_SCORES.index(score.name))
+        for score in scores
+    ]
     return Charts(tuple(charts))
 
 
