@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlbench.collection.records import Collection, Image
-from mlbench.embeddings.exact import norms
 from mlbench.embeddings.store import Hashes, VectorStore, text_hash
 from mlbench.errors import RetrieverError
 from mlbench.protocols import Encoder, Group, Progress, Role, Vectors
@@ -50,11 +49,6 @@ class Embeddings:
         """Return a new float32 array (n_texts, dim) in the order of the texts given; no texts give (0, dim)."""
         gathered: Vectors = self.matrices[self.roles[role, language]][self.rows[role, language]]
         return gathered
-
-    def largest_norm(self, role: Role) -> float:
-        """Return the largest norm of any vector that stands or was encoded in `role`; 0 without vectors."""
-        lengths = (norms(self.vectors(*group)) for group in self.rows if role in (group[0], self.roles[group]))
-        return max((float(row.max(initial=0.0)) for row in lengths), default=0.0)
 
 
 @dataclass(frozen=True)

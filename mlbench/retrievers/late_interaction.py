@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
+from mlbench.embeddings.exact import grid_dot
 from mlbench.errors import RetrieverError
 from mlbench.protocols import Role, Runtime
 from mlbench.retrievers.checkpoint_folder import digest_checkpoint, read_json
 from mlbench.retrievers.dense import require_torch
 from mlbench.retrievers.load_checkpoint import load_as
-from mlbench.retrievers.token_scores import Floats, TextLists, TextSettings, find, grid_rows
+from mlbench.retrievers.token_scores import Floats, TextLists, TextSettings, find
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -105,8 +106,7 @@ def _stack(texts: Sequence[Tokens], device: str) -> "tuple[Tensor, Tensor]":
     """Return the tokens of all texts below each other, on the grid, and how many each text has."""
     import torch
 
-    vectors = np.concatenate(texts)
-    rows = grid_rows(vectors, np.linalg.norm(vectors.astype(np.float64), axis=1))
+    rows = grid_dot(np.concatenate(texts))
     sizes = torch.tensor([len(tokens) for tokens in texts], device=device)
     return torch.from_numpy(rows).to(device), sizes
 

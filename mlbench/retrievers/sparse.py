@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
+from mlbench.embeddings.exact import grid_steps
 from mlbench.errors import RetrieverError
 from mlbench.protocols import Parameter, Role, Runtime
 from mlbench.retrievers.checkpoint_folder import digest_checkpoint, read_json
 from mlbench.retrievers.dense import require_torch
 from mlbench.retrievers.load_checkpoint import load_as
-from mlbench.retrievers.token_scores import Floats, TextLists, TextSettings, find, row_steps
+from mlbench.retrievers.token_scores import Floats, TextLists, TextSettings, find
 
 if TYPE_CHECKING:
     from sentence_transformers import SparseEncoder
@@ -114,7 +115,7 @@ def _bag(words: NDArray[np.int64], weights: Floats, *, cosine: bool) -> Bag:
     length = np.linalg.norm(weights)
     if cosine and length > 0:
         weights, length = weights / length, np.float64(1.0)
-    step = row_steps(np.array([length]))[0]
+    step = grid_steps(np.array([length]))[0]
     return Bag(words, np.rint(weights / step) * step)
 
 

@@ -25,9 +25,6 @@ Encoded = TypeVar("Encoded")
 Floats = NDArray[np.float64]
 _CHUNK = 1024
 _CELLS = 2**24
-_GRID = 2.0**26
-# Vectors of norm 1 are a little longer or shorter in float32.
-_SLACK = 1 + 2.0**-10
 
 
 class TextSettings(BaseModel):
@@ -115,21 +112,3 @@ class TextLists(ABC, Generic[Encoded]):
             chunk = missing[start : start + _CHUNK]
             known.update(zip(chunk, self.encode(chunk, role), strict=True))
         return [known[text] for text in texts]
-
-
-def grid_rows(vectors: NDArray[np.float32], lengths: Floats) -> Floats:
-    """Return rows (n, d) rounded to multiples of 2^(e - 26), where the row's norm in `lengths` (n,) is about 2^e.
-
-    Every product of two results, and each of its partial sums, is then a float64 without rounding, in any
-    order and on any machine, as in `mlbench.embeddings.exact`.
-    """
-    steps = row_steps(lengths)[:, None]
-    rounded: Floats = np.rint(vectors.astype(np.float64) / steps) * steps
-    return rounded
-
-
-def row_steps(lengths: Floats) -> Floats:
-    """Return for norms (n,) the steps of the grids of their rows, float64 (n,)."""
-    exponents = np.frexp(lengths / _SLACK)[1]
-    steps: Floats = np.ldexp(1.0, exponents) / _GRID
-    return steps

@@ -15,7 +15,7 @@ from safetensors.numpy import load_file, save
 from mlbench import members
 from mlbench.collection.records import Document
 from mlbench.embeddings.encode import encode_distinct
-from mlbench.embeddings.exact import norms
+from mlbench.embeddings.exact import to_grid
 from mlbench.embeddings.store import EMBEDDINGS, folder_name, part_name, text_hash
 from mlbench.errors import RetrieverError
 from mlbench.evaluation.streaming.corpus import PART, CorpusPart, PartReader
@@ -134,7 +134,6 @@ class Counter:
             tokens=members.tokens_of(self.encoder) - tokens,
             encode_seconds=middle - begin,
             count_seconds=perf_counter() - middle,
-            largest_norm=float(norms(vectors).max(initial=0.0)),
             not_kept=not_kept,
         )
 
@@ -176,7 +175,7 @@ class Counter:
         found = np.empty(vectors.shape)
         for first in range(0, len(vectors), _ROWS):
             rows = slice(first, first + _ROWS)
-            found[rows] = self.question.scale.grid(vectors[rows])
+            found[rows] = to_grid(vectors[rows], self.question.similarity)
         return found
 
 

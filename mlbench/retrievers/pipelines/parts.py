@@ -17,7 +17,7 @@ from mlbench import members
 from mlbench.collection.languages import Setting
 from mlbench.collection.records import Document, Query
 from mlbench.embeddings.encode import Embeddings, embed, role_of
-from mlbench.embeddings.exact import dot_exponent, grid_cosine, grid_dot
+from mlbench.embeddings.exact import to_grid
 from mlbench.embeddings.store import VectorStore
 from mlbench.errors import RetrieverError
 from mlbench.open_model import LoadedModel, describe, fingerprints_of, open_retriever
@@ -162,10 +162,7 @@ class EncoderLists:
         """Encode each distinct text once, as a run of the encoder alone does; what was prepared before is dropped."""
         embeddings = self._texts.encode(texts, cache, progress)
         for role, vectors in embeddings.matrices.items():
-            if self._encoder.similarity == "cosine":
-                self._grids[role] = grid_cosine(vectors)
-            else:
-                self._grids[role] = grid_dot(vectors, dot_exponent(embeddings.largest_norm(role)))
+            self._grids[role] = to_grid(vectors, self._encoder.similarity)
 
     def search(
         self, setting: Setting, queries: Sequence[Query], documents: Sequence[Document], depth: int

@@ -3,15 +3,11 @@ import time
 from collections import Counter
 from hashlib import sha256
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from mlbench.collection.languages import IMAGE
-from mlbench.collection.records import Image
 from mlbench.embeddings.encode import CHUNK, embed
-from mlbench.embeddings.exact import norms
 from mlbench.embeddings.store import VectorStore, text_hash
 from mlbench.errors import RetrieverError
 from mlbench.protocols import Silence
@@ -305,21 +301,5 @@ def test_one_text_may_be_alone_with_its_vector():
 def test_no_texts_give_no_vectors(tmp_path):
     embeddings = embed(Counting(), {("query", "en"): [], ("document", "en"): []}, VectorStore(tmp_path), Silence())
     assert embeddings.vectors("query", "en").shape == (0, DIM)
-    assert (embeddings.distinct, embeddings.encoded, embeddings.largest_norm("query")) == (0, 0, 0.0)
+    assert (embeddings.distinct, embeddings.encoded) == (0, 0)
     assert embed(Counting(), {}, None, Silence()).distinct == 0
-
-
-def test_the_largest_norm_is_that_of_one_side():
-    embeddings = embed(Counting(), TEXTS, None, Silence())
-    for role in ("query", "document"):
-        sides = [norms(embeddings.vectors(*group)).max() for group in TEXTS if group[0] == role]
-        assert embeddings.largest_norm(role) == max(sides)
-
-
-def test_the_largest_norm_of_images_is_that_of_either_side():
-    images = [Image(sha256(name.encode()).hexdigest(), Path(name)) for name in "ab"]
-    embeddings = embed(
-        Counting(), {**TEXTS, ("query", IMAGE): images[:1], ("document", IMAGE): images}, None, Silence()
-    )
-    expected = norms(embeddings.vectors("document", IMAGE)).max()
-    assert embeddings.largest_norm("image") == expected > 0
