@@ -14,6 +14,7 @@ from mlbench import members
 from mlbench.collection.languages import Setting
 from mlbench.collection.records import Collection, Document
 from mlbench.embeddings.encode import Embeddings, embed, texts_of
+from mlbench.embeddings.store import vector_key
 from mlbench.errors import UserError
 from mlbench.evaluation.options import Options, open_engine
 from mlbench.evaluation.streaming.corpus import Corpora, CorpusPart, scan_corpora
@@ -151,8 +152,8 @@ class _Stream:
         return self._count(question, self._keeps()), embeddings
 
     def _count(self, question: Question, keep: bool) -> StreamCounts:
-        fingerprint, progress = self._encoder.fingerprint("document"), self.options.progress
-        identity = [_VERSION, fingerprint, question.fingerprint()]
+        key, progress = vector_key(self._encoder, "document"), self.options.progress
+        identity = [_VERSION, key, question.fingerprint()]
         folder = WorkFolder(self._cache, f"{self.task.name}-counts", identity, progress)
         counts = {
             language: PartCounts.empty(len(asked.rows), len(asked.queries), question.depth)
@@ -168,7 +169,7 @@ class _Stream:
             else:
                 counts[language] = counts[language].add(done)
                 progress.advance(part.n_documents)
-        for number, done in self.engine.map(self._maker(question, fingerprint, keep), waiting):
+        for number, done in self.engine.map(self._maker(question, key, keep), waiting):
             part = waiting[number]
             self._tell_unkept(done, counts)
             counts[part.shard.language] = counts[part.shard.language].add(done)
@@ -177,11 +178,11 @@ class _Stream:
         progress.finish()
         return StreamCounts(question, counts)
 
-    def _maker(self, question: Question, fingerprint: str, keep: bool) -> MakeCounter:
+    def _maker(self, question: Question, key: str, keep: bool) -> MakeCounter:
         return MakeCounter(
             question=question,
             source=self.model.source,
-            fingerprint=fingerprint,
+            key=key,
             threads=self._threads,
             keep=keep,
             cache=self._cache,

@@ -240,6 +240,11 @@ class Composite(ABC):
         parts = {place: part.fingerprint() for place, part in self._parts.items()}
         return sha256(json.dumps([self.declared, parts], sort_keys=True).encode()).hexdigest()
 
+    def check_files(self) -> None:
+        """Raise `RetrieverError` where a file of a part has changed since it was opened."""
+        for part in self._parts.values():
+            members.check_files(part.opened.retriever)
+
     def prepare(self, texts: Texts, cache: Path | None, progress: Progress) -> None:
         """Let every part encode `texts`, each of them once."""
         for part in self._parts.values():

@@ -169,7 +169,7 @@ def test_a_chunk_with_one_missing_text_is_encoded_again_whole_and_then_kept(tmp_
 @pytest.mark.parametrize("keep", [0, 10, 1000, -1])
 def test_a_damaged_chunk_file_is_told_and_encoded_again(tmp_path, keep):
     first = embed(Counting(), TEXTS, VectorStore(tmp_path), Silence())
-    damaged = sorted(tmp_path.rglob("*.safetensors"))[0]
+    damaged = max(tmp_path.rglob("*.safetensors"), key=lambda path: path.stat().st_size)
     damaged.write_bytes(damaged.read_bytes()[:keep])
     progress = Recorded()
     second = embed(Counting(), TEXTS, VectorStore(tmp_path, progress), progress)
