@@ -4,17 +4,20 @@ Both are declared in `mlbench.protocols`. Nothing else asks a plugin what it has
 breaks no plugin.
 """
 
+from collections.abc import Mapping
 from inspect import getattr_static
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeGuard, cast
 
 from pydantic import BaseModel
 
+from mlbench.io.libraries import LIBRARIES, versions_installed
 from mlbench.protocols import (
     BundledModel,
     CountsTokens,
     Encoder,
     FolderReader,
+    HasComputation,
     HasExample,
     HasIndexCosts,
     HasProvenance,
@@ -22,13 +25,16 @@ from mlbench.protocols import (
     ModelLoader,
     NamesFiles,
     NeedsLibraries,
+    Parameter,
     Preparable,
     Progress,
     Ranker,
     Reader,
+    ReadsFiles,
     ReadsImages,
     RecognisesFolders,
     Reranker,
+    Role,
     SelfDescribingReader,
     ShardedReader,
     Texts,
@@ -94,6 +100,19 @@ def provenance_of(retriever: object) -> Provenance | None:
     """Return how a retriever was trained, None where it does not say; raises `DataError` where that is damaged."""
     provenance = cast(HasProvenance, retriever).provenance if _has(retriever, "provenance") else None
     return provenance if isinstance(provenance, Provenance) else None
+
+
+def computation_of(encoder: Encoder, role: Role) -> Mapping[str, Parameter]:
+    """Return what else than the model decides the bits of vectors in `role`; all known libraries by default."""
+    if _has(encoder, "computation"):
+        return cast(HasComputation, encoder).computation(role)
+    return versions_installed(LIBRARIES.values())
+
+
+def check_files(retriever: object) -> None:
+    """Raise `RetrieverError` where a file that a retriever was read from has changed; by default there are none."""
+    if _has(retriever, "check_files"):
+        cast(ReadsFiles, retriever).check_files()
 
 
 def index_costs_of(ranker: object) -> tuple[IndexCost, ...]:

@@ -9,9 +9,9 @@ A package names what it brings under an entry point group. What stands there, an
 
 Nothing has to be inherited. When a plugin is opened, the members of these protocols are looked for by their names. All
 that a plugin may have besides is declared in protocols of its own, each optional: `ReadsImages`, `CountsTokens`,
-`HasProvenance`, `Preparable` and `HasIndexCosts` of retrievers; `RecognisesFolders`, `WrapsModels`, `BundledModel`,
-`NeedsLibraries` and `HasExample` of loaders; `FolderReader`, `NamesFiles`, `SelfDescribingReader` and `ShardedReader`
-of readers.
+`HasComputation`, `HasProvenance`, `ReadsFiles`, `Preparable` and `HasIndexCosts` of retrievers; `RecognisesFolders`,
+`WrapsModels`, `BundledModel`, `NeedsLibraries` and `HasExample` of loaders; `FolderReader`, `NamesFiles`,
+`SelfDescribingReader` and `ShardedReader` of readers.
 
 For what the user can put right, a plugin raises a `UserError` with one line that says what to do: `RetrieverError`,
 `DataError`, `EngineError` or `MissingExtra`.
@@ -26,6 +26,7 @@ from mlbench.protocols import (
     Encoder,
     Engine,
     FolderReader,
+    HasComputation,
     HasExample,
     HasIndexCosts,
     HasProvenance,
@@ -40,6 +41,7 @@ from mlbench.protocols import (
     Ranker,
     Reader,
     ReadRequest,
+    ReadsFiles,
     ReadsImages,
     RecognisesFolders,
     Reranker,
@@ -69,6 +71,7 @@ __all__ = [
     "Engine",
     "EngineError",
     "FolderReader",
+    "HasComputation",
     "HasExample",
     "HasIndexCosts",
     "HasProvenance",
@@ -88,6 +91,7 @@ __all__ = [
     "Ranker",
     "ReadRequest",
     "Reader",
+    "ReadsFiles",
     "ReadsImages",
     "RecognisesFolders",
     "Reranker",

@@ -132,6 +132,26 @@ class CountsTokens(Protocol):
         ...
 
 
+class HasComputation(Protocol):
+    """An encoder that says what else than the model decides the bits of its vectors."""
+
+    def computation(self, role: Role) -> Mapping[str, Parameter]:
+        """Return what decides how vectors in `role` are rounded, such as versions of libraries and sizes of batches.
+
+        Kept vectors are used again only where it is the same; it is no part of the fingerprint. Of an encoder without
+        this member, the versions of all libraries count that mlbench knows.
+        """
+        ...
+
+
+class ReadsFiles(Protocol):
+    """A retriever or reranker that was read from files which must not change while a run uses it."""
+
+    def check_files(self) -> None:
+        """Raise `RetrieverError` where one of them has changed since it was read; asked before vectors are kept."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Runtime:
     """How a retriever may use the machine, and what it may load.

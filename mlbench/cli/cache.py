@@ -182,11 +182,11 @@ def _print_vectors(stores: Sequence[CachedVectors]) -> None:
             "" if store.dim is None else f"{store.dim:,}",
             size(store.bytes),
             _date(store.last_used),
-            store.fingerprint[:12],
+            store.key[:12],
         )
         for store in stores
     ]
-    _print_table({**columns, "fingerprint": "left"}, rows)
+    _print_table({**columns, "key": "left"}, rows)
 
 
 def _print_table(columns: Mapping[str, Literal["left", "right"]], rows: Sequence[Sequence[str]]) -> None:

@@ -11,9 +11,9 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from mlbench import members
 from mlbench.collection.records import Collection, Image
-from mlbench.embeddings.exact import norms
-from mlbench.embeddings.store import Hashes, VectorStore, text_hash
+from mlbench.embeddings.store import Hashes, VectorStore, text_hash, vector_key
 from mlbench.errors import RetrieverError
 from mlbench.protocols import Encoder, Group, Progress, Role, Vectors
 
@@ -28,7 +28,7 @@ _GOLDEN = (5**0.5 - 1) / 2
 class Embeddings:
     """The vectors of a task's texts, each distinct text held once.
 
-    `matrices` has one float32 (distinct texts, dim) per encoder fingerprint, `rows` for each (role, language) the rows
+    `matrices` has one float32 (distinct texts, dim) per key of the store, `rows` for each (role, language) the rows
     of its texts in input order, `roles` the role in which they were encoded, which differs where they are images.
     `distinct` = `encoded` (in this run) + `reused` (from the store); images are counted apart from texts.
     """
@@ -51,11 +51,6 @@ class Embeddings:
         gathered: Vectors = self.matrices[self.roles[role, language]][self.rows[role, language]]
         return gathered
 
-    def largest_norm(self, role: Role) -> float:
-        """Return the largest norm of any vector that stands or was encoded in `role`; 0 without vectors."""
-        lengths = (norms(self.vectors(*group)) for group in self.rows if role in (group[0], self.roles[group]))
-        return max((float(row.max(initial=0.0)) for row in lengths), default=0.0)
-
 
 @dataclass(frozen=True)
 class _Chunk:
@@ -77,9 +72,9 @@ class _Chunk:
 
 @dataclass(frozen=True)
 class _Plan:
-    """The chunks of one encoder fingerprint and the row of each of their texts."""
+    """The chunks of vectors under one key and the row of each of their texts."""
 
-    fingerprint: str
+    key: str
     chunks: list[_Chunk]
     rows: dict[str, int]
 
@@ -96,18 +91,19 @@ def texts_of(collection: Collection) -> dict[Group, list[str]]:
 def embed(
     encoder: Encoder, texts: Mapping[Group, Sequence[str]], store: VectorStore | None, progress: Progress
 ) -> Embeddings:
-    """Return the vectors of all `texts`, encoding each text once per encoder fingerprint.
+    """Return the vectors of all `texts`, encoding each text once in roles whose vectors are the same.
 
     A chunk that the store holds is read, any other is encoded whole and saved at once, so a run that was killed and
-    resumed gives the same vectors as an uninterrupted one. Raises `RetrieverError` for vectors that cannot be scored.
+    resumed gives the same vectors as an uninterrupted one. Raises `RetrieverError` for vectors that cannot be scored,
+    and before a chunk is saved where the model's files have changed.
     """
     roles = {group: role_of(group[0], held) for group, held in texts.items()}
     plans, by_role = _plan(encoder, texts, roles)
-    matrices = {plan.fingerprint: np.empty((len(plan.rows), encoder.dim), np.float32) for plan in plans}
+    matrices = {plan.key: np.empty((len(plan.rows), encoder.dim), np.float32) for plan in plans}
     missing = [
         (plan, chunk)
         for plan in plans
-        for chunk, loaded in zip(plan.chunks, _load(plan, matrices[plan.fingerprint], store), strict=True)
+        for chunk, loaded in zip(plan.chunks, _load(plan, matrices[plan.key], store), strict=True)
         if not loaded
     ]
     for phase, of_images in (("encode", False), ("encode images", True)):
@@ -116,7 +112,7 @@ def embed(
     _check_not_constant(plans, list(matrices.values()))
     every, encoded = [chunk for plan in plans for chunk in plan.chunks], [chunk for _, chunk in missing]
     return Embeddings(
-        matrices={role: matrices[plan.fingerprint] for role, plan in by_role.items()},
+        matrices={role: matrices[plan.key] for role, plan in by_role.items()},
         rows={
             group: np.array([by_role[roles[group]].rows[text] for text in held], np.intp)
             for group, held in texts.items()
@@ -161,8 +157,8 @@ def _plan(
     for group in sorted(texts):
         role = roles[group]
         if role not in by_role:
-            fingerprint = encoder.fingerprint(role)
-            by_role[role] = plans.setdefault(fingerprint, _Plan(fingerprint, [], {}))
+            key = vector_key(encoder, role)
+            by_role[role] = plans.setdefault(key, _Plan(key, [], {}))
         plan = by_role[role]
         new = _by_length({text for text in texts[group] if text not in plan.rows})
         first = len(plan.rows)
@@ -187,7 +183,7 @@ def _load(plan: _Plan, matrix: Vectors, store: VectorStore | None) -> list[bool]
     if store is None:
         return [False] * len(plan.chunks)
     hashes = [chunk.hashes for chunk in plan.chunks]
-    return store.load(plan.fingerprint, hashes, [matrix[chunk.rows] for chunk in plan.chunks])
+    return store.load(plan.key, hashes, [matrix[chunk.rows] for chunk in plan.chunks])
 
 
 def _encode_all(
@@ -204,9 +200,10 @@ def _encode_all(
     try:
         for plan, chunk in _typical_first(missing):
             vectors = _encode(encoder, chunk)
-            matrices[plan.fingerprint][chunk.rows] = vectors
+            members.check_files(encoder)
+            matrices[plan.key][chunk.rows] = vectors
             if store:
-                store.write(plan.fingerprint, chunk.hashes, vectors)
+                store.write(plan.key, chunk.hashes, vectors)
             progress.advance(len(chunk.texts))
     finally:
         progress.finish()

@@ -1,19 +1,20 @@
 """Puts vectors on a grid, so that their float64 products are exact and ranks depend on the vectors alone.
 
-Grid coordinates are multiples of 2^-26 and no vector is longer than about 1. A product of two coordinates is then a
-multiple of 2^-52, and by Cauchy and Schwarz no partial sum of a product of two vectors reaches 2, so every partial sum
-is a float64 without rounding: in any order, block size, thread count, library or machine.
+The grid of a vector of norm about 2^e has steps of 2^(e - 26). A product of coordinates of two vectors, whose norms are
+about 2^e and 2^f, is then a multiple of 2^(e + f - 52), and by Cauchy and Schwarz no partial sum of their products
+reaches 2^(e + f + 1), so every partial sum is a float64 without rounding: in any order, block size, thread count,
+library or machine. Each vector has a grid of its own, so a score depends on its two vectors alone.
 """
-
-from math import frexp
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mlbench.protocols import Vectors
+from mlbench.protocols import Similarity, Vectors
 
 Floats = NDArray[np.float64]
-_STEP = 2.0**-26
+_GRID = 2.0**26
+# Vectors of norm 1 are a little longer or shorter in float32.
+_SLACK = 1 + 2.0**-10
 # Squares are summed in two parts, multiples of 2^-39 and of 2^-80: both sums are exact for up to 2^13 coordinates.
 _HIGH = 2.0**39
 _LOW = 2.0**80
@@ -36,22 +37,31 @@ def grid_cosine(vectors: Vectors) -> Floats:
     """
     scaled = _scale(vectors, _exponents(vectors))
     lengths = _scaled_norms(scaled)
-    return _round(scaled / np.where(lengths > 0, lengths, 1.0)[:, None])
+    unit: Floats = scaled / np.where(lengths > 0, lengths, 1.0)[:, None]
+    return np.rint(unit * _GRID) / _GRID
 
 
-def grid_dot(vectors: Vectors, exponent: int) -> Floats:
-    """Return the rows divided by 2^exponent and rounded to the grid, (n, d) to float64 (n, d).
+def grid_dot(vectors: Vectors) -> Floats:
+    """Return the rows rounded to the grid of each, (n, d) to float64 (n, d).
 
-    `exponent` is `dot_exponent` of the largest norm on this side (all queries, or all documents), so the order of the
-    products is that of the unscaled ones, to within the rounding. No rows give (0, d).
+    Products of two results are dot products, off by less than about 1e-7 of the product of the two norms. No rows give
+    (0, d).
     """
-    return _round(np.ldexp(vectors.astype(np.float64), -exponent))
+    steps = grid_steps(norms(vectors))[:, None]
+    rounded: Floats = np.rint(vectors.astype(np.float64) / steps) * steps
+    return rounded
 
 
-def dot_exponent(largest_norm: float) -> int:
-    """Return the smallest e with `largest_norm` <= 2^e; 0 for a norm of 0."""
-    fraction, exponent = frexp(largest_norm)
-    return exponent - 1 if fraction == 0.5 else exponent
+def to_grid(vectors: Vectors, similarity: Similarity) -> Floats:
+    """Return the rows on the grid, (n, d) to float64 (n, d), so that their products are the similarities, exactly."""
+    return grid_cosine(vectors) if similarity == "cosine" else grid_dot(vectors)
+
+
+def grid_steps(lengths: Floats) -> Floats:
+    """Return for norms (n,) the steps of the grids of their rows, powers of two, float64 (n,)."""
+    exponents = np.frexp(lengths / _SLACK)[1]
+    steps: Floats = np.ldexp(1.0, exponents) / _GRID
+    return steps
 
 
 def _exponents(vectors: Vectors) -> NDArray[np.int32]:
@@ -72,8 +82,3 @@ def _scaled_norms(scaled: Floats) -> Floats:
     low = np.rint((squares - high) * _LOW) / _LOW
     lengths: Floats = np.sqrt(high.sum(axis=1) + low.sum(axis=1))
     return lengths
-
-
-def _round(vectors: Floats) -> Floats:
-    rounded: Floats = np.rint(vectors / _STEP) * _STEP
-    return rounded

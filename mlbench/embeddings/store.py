@@ -1,4 +1,8 @@
-"""Keeps vectors between runs: immutable chunk files named by their content, with no lock and no database."""
+"""Keeps vectors between runs: immutable chunk files named by their content, with no lock and no database.
+
+The vectors of an encoder are kept under a key, which has what decides their bits. Each file names that key, so one that
+lies among those of another encoder is not used.
+"""
 
 import json
 import os
@@ -14,19 +18,33 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load, save
 
+from mlbench import members
 from mlbench.io.atomic import remove_leftovers, write_whole
-from mlbench.protocols import Progress, Silence, Vectors
+from mlbench.protocols import Encoder, Progress, Role, Silence, Vectors
+from mlbench.version import __version__
 
 Hashes = NDArray[np.uint8]
 # File number to (rows in the file, rows of the chunk).
 _Places = dict[int, tuple[list[int], list[int]]]
 EMBEDDINGS = "embeddings"
-"""The folder of all stores in the cache folder; each has a folder of its own there, named after its encoder."""
+"""The folder of all stores in the cache folder; the vectors under each key have a folder of their own there."""
 ABOUT = "about.json"
 """In a store's folder: whose vectors they are; its time is when they were used last."""
 _NAME = re.compile(r"[0-9a-f]{64}\.safetensors")
 _PART = ".part.safetensors"
+_OWNER = "vectors of"
 _PLAIN = re.compile(r"[0-9a-z_-]{1,128}")
+
+
+def vector_key(encoder: Encoder, role: Role) -> str:
+    """Return the key under which an encoder's vectors in `role` are kept: 64 hexadecimal digits.
+
+    It is a digest of the fingerprint and of how vectors are computed, so that other libraries encode again. Images are
+    opened by this package, so its version counts there.
+    """
+    computation = dict(members.computation_of(encoder, role)) | ({"mlbench": __version__} if role == "image" else {})
+    parts = [encoder.fingerprint(role), computation]
+    return sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def text_hash(text: str) -> bytes:
@@ -72,7 +90,7 @@ class _Index:
 
 
 class VectorStore:
-    """The vectors that earlier runs left in `<cache>/embeddings/<fingerprint>/`.
+    """The vectors that earlier runs left in `<cache>/embeddings/<key>/`; keys are those of `vector_key`.
 
     Several processes may share it: a file appears whole and never changes. A folder that cannot be read or written is
     told to `progress` once, and everything goes on without it. `about` says for people whose vectors they are; it is
@@ -88,16 +106,16 @@ class VectorStore:
         self._marked: set[str] = set()
         self._failed = False
 
-    def load(self, fingerprint: str, chunks: Sequence[Hashes], out: Sequence[Vectors]) -> list[bool]:
+    def load(self, key: str, chunks: Sequence[Hashes], out: Sequence[Vectors]) -> list[bool]:
         """Fill `out[i]`, float32 (n, dim), with the vectors of `chunks[i]`, hashes (n, 32); returns which were filled.
 
         A chunk is filled only if the vectors of all its texts are kept. One that was saved as it is comes from its own
         file; otherwise a text that stands in several files comes from the one with the smallest name.
         """
         filled = [False] * len(chunks)
-        files = self._files(fingerprint)
+        files = self._files(key)
         if files:
-            self._mark_as_used(fingerprint)
+            self._mark_as_used(key)
         while not all(filled):
             index = _Index(files)
             found = {n: places for n, hashes in enumerate(chunks) if not filled[n] and (places := index.find(hashes))}
@@ -123,13 +141,13 @@ class VectorStore:
                     out[n][targets] = vectors[sources]
         return unusable
 
-    def _files(self, fingerprint: str) -> list[_ChunkFile]:
-        """Return the chunk files of an encoder in the order of their names, reading their hashes only.
+    def _files(self, key: str) -> list[_ChunkFile]:
+        """Return the chunk files under a key in the order of their names, reading their hashes only.
 
-        A file whose beginning or length is wrong is discarded with a note. No folder gives an empty list. What killed
-        processes left unfinished more than a day ago is removed.
+        A file whose beginning or length is wrong, or that was written under another key, is discarded with a note. No
+        folder gives an empty list. What killed processes left unfinished more than a day ago is removed.
         """
-        folder = self._folder(fingerprint)
+        folder = self._folder(key)
         remove_leftovers(folder)
         try:
             paths = sorted(folder.iterdir())
@@ -138,7 +156,7 @@ class VectorStore:
         except OSError as error:
             self._give_up(error)
             return []
-        return list(self._readable(path for path in paths if is_chunk(path)))
+        return list(self._readable(key, (path for path in paths if is_chunk(path))))
 
     def _read(self, file: _ChunkFile, dim: int) -> Vectors | None:
         """Return the vectors of a chunk file, float32 (n, dim), or None where it cannot be used.
@@ -162,25 +180,25 @@ class VectorStore:
             return None
         return vectors
 
-    def write(self, fingerprint: str, hashes: Hashes, vectors: Vectors) -> None:
+    def write(self, key: str, hashes: Hashes, vectors: Vectors) -> None:
         """Keep float32 vectors (n, dim) under hashes (n, 32); where that fails nothing more is kept in this run."""
         if self._failed:
             return
-        content = save({"hashes": np.ascontiguousarray(hashes), "vectors": np.ascontiguousarray(vectors)})
-        folder = self._folder(fingerprint)
+        content = pack(key, hashes, vectors)
+        folder = self._folder(key)
         try:
             _write(folder / f"{sha256(content).hexdigest()}.safetensors", content)
         except OSError as error:
             self._give_up(error)
         else:
-            self._mark_as_used(fingerprint)
+            self._mark_as_used(key)
 
-    def _mark_as_used(self, fingerprint: str) -> None:
+    def _mark_as_used(self, key: str) -> None:
         """Leave whose vectors these are and, as that file's time, when they were used last; once in a run."""
-        if self._about is None or fingerprint in self._marked:
+        if self._about is None or key in self._marked:
             return
-        self._marked.add(fingerprint)
-        path = self._folder(fingerprint) / ABOUT
+        self._marked.add(key)
+        path = self._folder(key) / ABOUT
         # No run needs it, so a folder that may only be read is no reason for a word.
         with suppress(OSError):
             if path.exists():
@@ -188,18 +206,21 @@ class VectorStore:
             else:
                 _write(path, json.dumps(self._about, ensure_ascii=False, indent=1, sort_keys=True).encode())
 
-    def _folder(self, fingerprint: str) -> Path:
-        return self.folder / folder_name(fingerprint)
+    def _folder(self, key: str) -> Path:
+        return self.folder / folder_name(key)
 
-    def _readable(self, paths: Iterator[Path]) -> Iterator[_ChunkFile]:
+    def _readable(self, key: str, paths: Iterator[Path]) -> Iterator[_ChunkFile]:
         for path in paths:
             try:
                 with safe_open(path, framework="numpy") as content:
-                    hashes = content.get_tensor("hashes")
+                    hashes, is_own = content.get_tensor("hashes"), belongs(content, key)
             except FileNotFoundError:
                 continue
             except (SafetensorError, OSError) as error:
                 self._discard(path, f"damaged ({error})")
+                continue
+            if not is_own:
+                self._discard(path, "holds vectors of another encoder, or of other libraries")
                 continue
             yield _ChunkFile(path, hashes)
 
@@ -232,14 +253,35 @@ def is_chunk(path: Path) -> bool:
     return _NAME.fullmatch(path.name) is not None
 
 
-def folder_name(fingerprint: str) -> str:
-    """Return what the folder of an encoder's vectors is called."""
-    # A plugin's fingerprint may be any string; only a plain one names a folder everywhere.
-    return fingerprint if _PLAIN.fullmatch(fingerprint) else sha256(fingerprint.encode()).hexdigest()
+def folder_name(key: str) -> str:
+    """Return what the folder of the vectors under a key is called."""
+    # Only a plain key names a folder everywhere.
+    return key if _PLAIN.fullmatch(key) else sha256(key.encode()).hexdigest()
+
+
+def pack(key: str, hashes: Hashes, vectors: Vectors, *, part: str = "") -> bytes:
+    """Return the content of a file of vectors, float32 (n, dim), under the hashes of their texts, (n, 32).
+
+    It names the `key`, and the `part` of a corpus where it is one of those.
+    """
+    arrays = {"hashes": np.ascontiguousarray(hashes), "vectors": np.ascontiguousarray(vectors)}
+    content: bytes = save(arrays, metadata={_OWNER: _owner(key, part)})
+    return content
+
+
+def belongs(content: safe_open, key: str, *, part: str = "") -> bool:
+    """Say whether an open file of vectors names this key and part."""
+    named = content.metadata() or {}  # type: ignore[no-untyped-call]
+    return bool(named.get(_OWNER) == _owner(key, part))
+
+
+def _owner(key: str, part: str) -> str:
+    # One entry alone, as the library writes several in any order, and the same vectors must give the same file.
+    return f"{key} {part}".rstrip()
 
 
 def part_name(digest: str) -> str:
-    """Return what the vectors of one part of a large corpus are called, in the folder of their encoder."""
+    """Return what the vectors of one part of a large corpus are called, in the folder of their key."""
     return f"{digest}{_PART}"
 
 

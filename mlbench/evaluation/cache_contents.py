@@ -35,9 +35,9 @@ class CachedItem(BaseModel, frozen=True):
 
 
 class CachedVectors(CachedItem, frozen=True):
-    """One encoder's vectors; a text that several chunks hold is counted in each. `retriever` is None if not known."""
+    """The vectors under one key; a text that several chunks hold is counted in each. `retriever` is None if unknown."""
 
-    fingerprint: str
+    key: str
     retriever: str | None
     parameters: dict[str, Parameter]
     vectors: int
@@ -187,7 +187,7 @@ def _survey(folder: Path) -> CachedVectors | None:
     about = _about(folder / ABOUT)
     return CachedVectors(
         folder=folder,
-        fingerprint=folder.name,
+        key=folder.name,
         retriever=about.retriever,
         parameters=about.parameters,
         vectors=sum(shape[0] for shape in shapes),

@@ -4,13 +4,11 @@ import os
 import platform
 import subprocess
 import sys
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from mlbench.io.libraries import versions_imported
 from mlbench.results import Environment
 from mlbench.version import __version__
-
-_LIBRARIES = ("numpy", "tokenizers", "torch", "transformers", "sentence-transformers", "datasets", "accelerate")
 
 
 def describe_environment(command: str | None) -> Environment:
@@ -20,7 +18,7 @@ def describe_environment(command: str | None) -> Environment:
         python=platform.python_version(),
         platform=f"{platform.system()} {platform.machine()}",
         cpus=os.cpu_count(),
-        libraries={name: found for name in _LIBRARIES if (found := _version(name))},
+        libraries=versions_imported(),
         command=None if command is None else command.encode("utf-8", "backslashreplace").decode(),
         git_commit=next(iter(_git("rev-parse", "HEAD")), None),
     )
@@ -41,16 +39,6 @@ def peak_bytes() -> int | None:
         return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
-
-
-def _version(library: str) -> str | None:
-    # A library that was not imported had no part in the run.
-    if library.replace("-", "_") not in sys.modules:
-        return None
-    try:
-        return version(library)
-    except PackageNotFoundError:
-        return None
 
 
 def _git(*arguments: str) -> list[str]:

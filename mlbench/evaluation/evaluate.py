@@ -98,6 +98,7 @@ def measure(
     clock.lap("read")
     with data.run_files(options.save_run) as files:
         ranked = data.rank(model, files, options, clock)
+        members.check_files(model.retriever)
     clock.lap("rank")
     measured_on, request = _task_info(data, options.limit), _score_request(data, options)
     # It holds all texts of the task, and scores need none.

@@ -140,14 +140,16 @@ class _Chunk:
 
     def _count(self, column: int, scores: Floats, positions: Integers) -> None:
         # Rounding to float32 keeps order but may merge neighbours: where exactly the relevant document itself has its
-        # rounded score, counting the greater ones is exact; the few other cells are counted again in float64.
-        rounded = scores.astype(np.float32)
+        # rounded score, counting the greater ones is exact; the few other cells are counted again in float64. Products
+        # beyond the range of float32 are all infinite there.
+        with np.errstate(over="ignore"):
+            rounded, thresholds = scores.astype(np.float32), self.scores.astype(np.float32)
         found = np.minimum(np.searchsorted(positions, self.positions), len(positions) - 1)
         itself = positions[found] == self.positions
         if len(self.waves) < _MANY:
-            counted = [(wave, *self._compare(rounded, wave)) for wave in self.waves]
+            counted = [(wave, *self._compare(rounded, thresholds, wave)) for wave in self.waves]
         else:
-            above, equal = self._look_up(rounded)
+            above, equal = self._look_up(rounded, thresholds)
             counted = [(wave, above[wave], equal[wave]) for wave in self.waves]
         for wave, greater, same in counted:
             unclear = np.flatnonzero(same > itself[wave])
@@ -157,18 +159,21 @@ class _Chunk:
                 self.ahead[rows, column] -= greater[unclear]
                 self._count_exactly(column, rows, scores[self.query[rows]], positions)
 
-    def _compare(self, rounded: NDArray[np.float32], wave: Integers) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    def _compare(
+        self, rounded: NDArray[np.float32], thresholds: NDArray[np.float32], wave: Integers
+    ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Return how many scores are above and equal to that of each relevant document in a wave."""
         # One row of `wave` for each query, so that a column of thresholds stands beside the scores.
         lines = rounded if len(wave) == len(rounded) else rounded[self.query[wave]]
-        thresholds = self.scores[wave, None].astype(np.float32)
-        above = _row_counts(lines > thresholds)
-        return above, _row_counts(lines >= thresholds) - above
+        column = thresholds[wave, None]
+        above = _row_counts(lines > column)
+        return above, _row_counts(lines >= column) - above
 
-    def _look_up(self, rounded: NDArray[np.float32]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    def _look_up(
+        self, rounded: NDArray[np.float32], thresholds: NDArray[np.float32]
+    ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Return the same for all rows: with many relevant documents, sorting costs less than comparing with each."""
         lines = np.sort(rounded, axis=1)
-        thresholds = self.scores.astype(np.float32)
         above = np.empty(len(thresholds), dtype=np.int32)
         equal = np.empty(len(thresholds), dtype=np.int32)
         edges = np.searchsorted(self.query, np.arange(len(lines) + 1))

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from mlbench.collection.languages import IMAGE, Setting, whole_pool
 from mlbench.embeddings.encode import Embeddings
-from mlbench.embeddings.exact import dot_exponent, grid_cosine, grid_dot
+from mlbench.embeddings.exact import to_grid
 from mlbench.errors import RetrieverError
-from mlbench.protocols import Progress, Ranker, Role, Similarity
+from mlbench.protocols import Progress, Ranker, Similarity
 from mlbench.ranking.count_ahead import Block, Counts, Targets, Tiling, count_ahead, exact_scores
 from mlbench.ranking.index_arrays import CountTable, IndexArrays
 from mlbench.ranking.ranks import UNKNOWN, UNLISTED
@@ -115,10 +115,11 @@ def _align(arrays: IndexArrays, targets: Targets, documents: Floats) -> NDArray[
 def grid_vectors(arrays: IndexArrays, embeddings: Embeddings, similarity: Similarity) -> tuple[Floats, Floats]:
     """Return the grid vectors of all queries and of all documents, (n, dim) each, in the order of `arrays`."""
     languages = arrays.collection.languages
-    queries = np.concatenate(_grid(embeddings, "query", languages, similarity))
+    queries = np.concatenate([to_grid(embeddings.vectors("query", language), similarity) for language in languages])
     documents = np.empty((arrays.n_documents, queries.shape[1]))
-    for index, corpus in enumerate(_grid(embeddings, "document", languages, similarity)):
+    for index, language in enumerate(languages):
         own = arrays.corpus(index)
+        corpus = to_grid(embeddings.vectors("document", language), similarity)
         documents[own] = corpus[arrays.document_sources[own]]
     return queries, documents
 
@@ -176,14 +177,6 @@ def rank_lists(
         progress.advance(1)
     progress.finish()
     return table
-
-
-def _grid(embeddings: Embeddings, role: Role, languages: Sequence[str], similarity: Similarity) -> list[Floats]:
-    """Return the grid vectors of each language, (n, dim)."""
-    if similarity == "cosine":
-        return [grid_cosine(embeddings.vectors(role, language)) for language in languages]
-    exponent = dot_exponent(embeddings.largest_norm(role))
-    return [grid_dot(embeddings.vectors(role, language), exponent) for language in languages]
 
 
 def _indexes(

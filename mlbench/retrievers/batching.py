@@ -65,17 +65,23 @@ def batch_budget(device: str) -> tuple[int, int]:
     return _BUDGETS.get(device, _ACCELERATOR_BUDGET)
 
 
-def token_batches(lengths: NDArray[np.int64], budget: int, max_rows: int) -> Iterator[NDArray[np.int64]]:
+def token_batches(
+    lengths: NDArray[np.int64], budget: int, max_rows: int, *, padded: bool = True
+) -> Iterator[NDArray[np.int64]]:
     """Yield the rows of each batch, longest texts first, so that rows x longest stays within `budget` tokens.
 
     `lengths` has shape (texts,), in tokens; together the batches hold each row once. A text longer than `budget` is a
-    batch of its own, no batch has more than `max_rows` rows, and no texts give no batches. The batches are a function
-    of the arguments alone.
+    batch of its own, no batch has more than `max_rows` rows, and no texts give no batches. Unless `padded`, all texts
+    of a batch have one length. The batches are a function of the arguments alone.
     """
     order = np.argsort(-lengths, kind="stable")
+    # How many texts are as long as each, or longer.
+    ends = np.searchsorted(-lengths[order], -lengths[order], side="right")
     start = 0
     while start < len(order):
         longest = max(int(lengths[order[start]]), 1)
         rows = min(max(budget // longest, 1), max_rows)
+        if not padded:
+            rows = min(rows, int(ends[start]) - start)
         yield order[start : start + rows]
         start += rows

@@ -1,14 +1,17 @@
 """The folder of a checkpoint: where it is, whether it is complete and safe to load, and its digest; needs no torch."""
 
 import json
-from collections.abc import Container, Iterator, Mapping, Sequence
+import os
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from hashlib import file_digest, sha256
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NoReturn
 
 from mlbench.errors import RetrieverError
 from mlbench.io.cache import offline
+from mlbench.io.watched import WatchedFiles
 from mlbench.protocols import Role
 from mlbench.provenance import MANIFEST
 
@@ -21,9 +24,22 @@ _PICKLES = ("pytorch_model*.bin", "adapter_model*.bin")
 _DIGESTED = {".safetensors", ".json", ".txt", ".model", ".py", ".tiktoken", ".bin", ".jinja", ".bpe", ".vocab"}
 # Other forms of the same weights, and what a trainer leaves beside them.
 _FOREIGN = ("onnx", "openvino", "checkpoint-", "runs", ".")
+_BASE = "base"
 _NOT_FETCHED = ("onnx/*", "openvino/*", "*.onnx*", "*.h5", "*.msgpack", "*.ot", "*.gguf", "*.pt", "*.pth", "*.ckpt")
 # Names under which checkpoints save their prompts; an empty prompt counts as none.
 _PROMPT_NAMES: dict[Role, tuple[str, ...]] = {"query": ("query",), "document": ("document", "passage", "corpus")}
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a model comes from: `digest` tells it from others, asked for each time it matters.
+
+    `files` are those that it was read from, in `folder`; a model that somebody made has none.
+    """
+
+    digest: Callable[[], str]
+    files: WatchedFiles = field(default_factory=WatchedFiles)
+    folder: Path | None = None
 
 
 def find_checkpoint(locator: str, revision: str | None, *, allow_pickle: bool) -> Path:
@@ -91,26 +107,96 @@ def read_json(path: Path) -> dict[str, object]:
     return content if isinstance(content, dict) else {}
 
 
-def digest_checkpoint(folder: Path, more: Sequence[str] = ()) -> str:
-    """Return the SHA-256 (hex) over names and content of weight, tokenizer, configuration and code files.
+def _read_leniently(path: Path) -> dict[str, object]:
+    # What is broken names nothing, and is told when it is loaded.
+    try:
+        return read_json(path)
+    except RetrieverError:
+        return {}
 
-    `more` are endings of further files that count. How the checkpoint was trained is no part of it: two runs that end
-    at the same weights are the same model.
-    """
+
+def digest_checkpoint(folder: Path, more: Sequence[str] = ()) -> str:
+    """Return the SHA-256 (hex) over names and content of the `checkpoint_files`."""
+    return digest_files(checkpoint_files(folder, more))
+
+
+def read_files(folder: Path, more: Sequence[str] = ()) -> tuple[WatchedFiles, str]:
+    """Return the `checkpoint_files`, watched from now on, and their digest; the model is loaded after that."""
+    found = checkpoint_files(folder, more)
+    return WatchedFiles(found.values()), digest_files(found)
+
+
+def digest_files(files: Mapping[str, Path]) -> str:
+    """Return the SHA-256 (hex) over names and content of files, in the order of their names."""
     digest = sha256()
-    for path in _digested(folder, {*_DIGESTED, *more}):
-        with path.open("rb") as file:
+    for name in sorted(files, key=PurePosixPath):
+        with files[name].open("rb") as file:
             content = file_digest(file, "sha256").digest()
-        digest.update(path.relative_to(folder).as_posix().encode() + b"\x1f" + content)
+        digest.update(name.encode() + b"\x1f" + content)
     return digest.hexdigest()
 
 
-def _digested(folder: Path, endings: Container[str]) -> Iterator[Path]:
-    for path in sorted(folder.rglob("*")):
-        above = path.relative_to(folder).parts[:-1]
-        wanted = path.suffix in endings and path.name != MANIFEST and path.is_file()
-        if wanted and not any(part.startswith(_FOREIGN) for part in above):
-            yield path
+def checkpoint_files(folder: Path, more: Sequence[str] = ()) -> dict[str, Path]:
+    """Return the files that decide what is loaded from a folder, by name: weights, tokenizer, configuration and code.
+
+    They lie in the folder, behind symbolic links in it, in whatever folders its modules have, and in the folder of the
+    model that an adapter is put on, which is fetched where it is a hub id that is not there yet. `more` are endings of
+    further files that count. Other forms of the weights are left out, and so is how the checkpoint was trained: two
+    runs that end at the same weights are the same model.
+    """
+    return dict(_files(folder, {*_DIGESTED, *more}, frozenset()))
+
+
+def _files(folder: Path, endings: Container[str], above: frozenset[Path]) -> Iterator[tuple[str, Path]]:
+    place = folder.resolve()
+    if place in above:
+        # A link to a folder above would lead round and round.
+        return
+    above |= {place}
+    for path in folder.iterdir():
+        if path.is_dir():
+            if not path.name.startswith(_FOREIGN):
+                yield from _under(path.name, path, endings, above)
+        elif path.suffix in endings and path.name != MANIFEST and path.is_file():
+            yield path.name, path
+    for name in _named(folder):
+        named = folder / name
+        if _is_foreign(name) and named.is_dir():
+            yield from _under(name, named, endings, above)
+        elif _is_foreign(name) and named.is_file():
+            yield name, named
+    base = _base_of(folder)
+    if base is not None:
+        yield from _under(_BASE, base, endings, above)
+
+
+def _under(name: str, folder: Path, endings: Container[str], above: frozenset[Path]) -> Iterator[tuple[str, Path]]:
+    return ((f"{name}/{inner}", path) for inner, path in _files(folder, endings, above))
+
+
+def _is_foreign(name: str) -> bool:
+    """Say whether a file or folder of this relative name is passed over unless a configuration names it."""
+    path = PurePosixPath(name)
+    return path.is_absolute() or any(part.startswith(_FOREIGN) for part in path.parts)
+
+
+def _named(folder: Path) -> Iterator[str]:
+    """Yield the folders and files in a checkpoint's folder that its configuration says are loaded."""
+    if (folder / "modules.json").is_file():
+        yield from (PurePosixPath(os.path.relpath(path, folder)).as_posix() for path in module_folders(folder))
+    # A router keeps the modules of its routes in folders of its own.
+    for configuration in ("router_config.json", "config.json"):
+        types = _read_leniently(folder / configuration).get("types")
+        yield from types if isinstance(types, dict) else ()
+    for index in folder.glob("*.index.json"):
+        shards = _read_leniently(index).get("weight_map")
+        yield from sorted(set(map(str, shards.values()))) if isinstance(shards, dict) else ()
+
+
+def _base_of(folder: Path) -> Path | None:
+    """Return the folder of the model that an adapter in `folder` is put on; None where there is no adapter."""
+    base = _read_leniently(folder / "adapter_config.json").get("base_model_name_or_path")
+    return find_checkpoint(base, None, allow_pickle=False) if isinstance(base, str) and base else None
 
 
 def _fetch(name: str, revision: str | None, *, allow_pickle: bool) -> Path:

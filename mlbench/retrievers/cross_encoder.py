@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
 from mlbench.errors import RetrieverError
+from mlbench.io.watched import WatchedFiles
 from mlbench.protocols import Parameter, Runtime
-from mlbench.retrievers.checkpoint_folder import check_checkpoint, digest_checkpoint, find_checkpoint
+from mlbench.retrievers.checkpoint_folder import check_checkpoint, find_checkpoint, read_files
 from mlbench.retrievers.dense import require_torch
-from mlbench.retrievers.load_checkpoint import DType, LoadOptions, load_as
+from mlbench.retrievers.load_checkpoint import DType, LoadOptions, digest_loaded, load_as
 
 if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder
@@ -46,22 +47,30 @@ class CrossEncoding:
         options = LoadOptions.under(runtime, settings.dtype)
         from sentence_transformers import CrossEncoder
 
+        files, digest = read_files(folder)
         model = load_as(folder, options, CrossEncoder)
+        files.check()
         if model.num_labels != 1:
             raise RetrieverError(f"{folder} gives {model.num_labels} scores for a pair: a reranker gives one")
         if settings.max_length is not None:
             model.max_seq_length = settings.max_length
         loaded = {"allow_pickle": runtime.allow_pickle, "trust_remote_code": runtime.trust_remote_code}
-        return CrossEncoderReranker(model, digest_checkpoint(folder), settings, loaded)
+        return CrossEncoderReranker(model, digest_loaded(digest, model), settings, loaded, files)
 
 
 class CrossEncoderReranker:
     """The scores of a cross-encoder before its last activation, which would make all good pairs equal."""
 
     def __init__(
-        self, model: "CrossEncoder", digest: str, settings: CrossEncoding.Settings, loaded: Mapping[str, Parameter]
+        self,
+        model: "CrossEncoder",
+        digest: str,
+        settings: CrossEncoding.Settings,
+        loaded: Mapping[str, Parameter],
+        files: WatchedFiles,
     ) -> None:
         self._model, self._digest, self._settings, self._loaded = model, digest, settings, loaded
+        self._files = files
 
     @property
     def parameters(self) -> dict[str, Parameter]:
@@ -74,6 +83,10 @@ class CrossEncoderReranker:
         if self._loaded["trust_remote_code"]:
             parts["trust_remote_code"] = True
         return sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    def check_files(self) -> None:
+        """Raise `RetrieverError` where a file of the checkpoint has changed since it was read."""
+        self._files.check()
 
     def score(self, pairs: Sequence[tuple[str, str]]) -> NDArray[np.float32]:
         """Return float32 (pairs,), as the library's own `predict` does without activation, in batches by length."""

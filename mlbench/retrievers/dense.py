@@ -2,11 +2,10 @@
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,14 +13,16 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
 from mlbench.errors import MissingExtra, RetrieverError
+from mlbench.io.libraries import versions_installed
 from mlbench.protocols import Parameter, Role, Runtime, Similarity, Vectors
 from mlbench.provenance import Provenance, read_provenance
 from mlbench.retrievers.backends import Backend, check_backend, use_backend
 from mlbench.retrievers.batching import batch_budget, token_batches
 from mlbench.retrievers.checkpoint_folder import (
+    Origin,
     check_checkpoint,
-    digest_checkpoint,
     find_checkpoint,
+    read_files,
     saved_prompts,
 )
 from mlbench.retrievers.load_checkpoint import (
@@ -30,6 +31,7 @@ from mlbench.retrievers.load_checkpoint import (
     LoadOptions,
     Pooling,
     as_library,
+    digest_loaded,
     digest_model,
     load,
     pooling_of,
@@ -42,6 +44,20 @@ if TYPE_CHECKING:
 
 # Tokenizers without a limit say 10^30.
 _ENDLESS = 1_000_000
+LIBRARIES = (
+    "numpy",
+    "peft",
+    "sentence-transformers",
+    "sentencepiece",
+    "tiktoken",
+    "tokenizers",
+    "torch",
+    "transformers",
+)
+"""What tokenises and computes, as it is installed."""
+# Rounding moves a vector by less than this part of its norm.
+_ROUNDING = {"fp32": 1e-3}
+_COARSE = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,26 +76,25 @@ class DenseEncoder:
     def __init__(
         self,
         model: "SentenceTransformer",
-        digest: Callable[[], str],
+        origin: Origin,
         use: EncodingOptions,
         *,
         loaded: Mapping[str, Parameter] | None = None,
         computed: Mapping[str, Parameter] | None = None,
-        folder: Path | None = None,
     ) -> None:
         """Begin to use `model`: `computed` is what a backend says of itself in place of what torch would."""
         self.tokens = 0
         self._model = model
-        self._digest = digest
+        self._origin = origin
         self._loaded = dict(loaded or {})
         self._computed = dict(computed or {})
-        self._folder = folder
         self._prompts = saved_prompts(model.prompts, query=use.query_prompt, document=use.document_prompt)
         self.similarity: Similarity = use.similarity or _similarity(model)
         self._routed = _is_routed(model)
         budget, self._max_rows = batch_budget(model.device.type)
         self._batch_tokens = use.batch_tokens or budget
         self.dim = self._encode_by_library(["dim"], "document").shape[1]
+        self._pads = self._ignores_padding()
 
     @property
     def parameters(self) -> dict[str, Parameter]:
@@ -96,11 +111,11 @@ class DenseEncoder:
     @property
     def provenance(self) -> Provenance | None:
         """How the checkpoint was trained, where its folder says so; raises `DataError` where that is damaged."""
-        return None if self._folder is None else read_provenance(self._folder)
+        return None if self._origin.folder is None else read_provenance(self._origin.folder)
 
     def fingerprint(self, role: Role) -> str:
         """Return a digest of the model, the prompt of `role` and all that decides the vectors of a text."""
-        parts = {**self._identity(), "model": self._digest(), "prompt": self._prompts[role]}
+        parts = {**self._identity(), "model": self._origin.digest(), "prompt": self._prompts[role]}
         if self._routed:
             parts["role"] = role
         if self._loaded.get("trust_remote_code"):
@@ -108,10 +123,19 @@ class DenseEncoder:
             parts["trust_remote_code"] = True
         return sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
-    def encode(self, texts: Sequence[str], role: Role) -> Vectors:
-        """Return float32 vectors of shape (len(texts), dim), as the library's own `encode` does but for rounding.
+    def computation(self, role: Role) -> dict[str, Parameter]:
+        """Return what decides how vectors are rounded: the size of batches, and versions of libraries."""
+        return {"batch_tokens": self._batch_tokens, **versions_installed(LIBRARIES)}
 
-        The same texts in the same order are cut into the same batches and give the same bits.
+    def check_files(self) -> None:
+        """Raise `RetrieverError` where a file of the checkpoint has changed since it was read."""
+        self._origin.files.check()
+
+    def encode(self, texts: Sequence[str], role: Role) -> Vectors:
+        """Return float32 vectors of shape (len(texts), dim), as the library's own `encode` does of each text alone.
+
+        The difference is of rounding. The same texts in the same order are cut into the same batches and give the same
+        bits.
         """
         import torch
 
@@ -124,19 +148,42 @@ class DenseEncoder:
             if lengths is None:
                 return self._encode_by_library(texts, role)
             self.tokens += int(lengths.sum())
-            return self._encode_in_batches(features, lengths, role)
+            return self._encode_in_batches(features, lengths, role, padded=self._pads)
 
     def _tokenised(self, texts: Sequence[str], role: Role) -> "dict[str, Tensor]":
         # Tokenised by the model itself, which may strip, lower-case or wrap texts in a chat template.
         return dict(self._model.preprocess(list(texts), prompt=self._prompts[role] or None, task=role))
 
-    def _encode_in_batches(self, features: "dict[str, Tensor]", lengths: NDArray[np.int64], role: Role) -> Vectors:
+    def _ignores_padding(self) -> bool:
+        """Say whether a text has the same vector alone and beside a longer one, but for rounding.
+
+        It has not where a network mixes all positions, or counts them from the left while its tokenizer pads there.
+        """
+        import torch
+
+        self._model.eval()
+        with torch.inference_mode():
+            features = self._tokenised(["a", "a cat sat on the mat and saw another cat on a mat"], "document")
+            lengths = _lengths(features, 2)
+            if lengths is None or lengths[0] == lengths[1]:
+                return lengths is None
+            alone, beside = (self._encode_in_batches(features, lengths, "document", padded=p) for p in (False, True))
+        moved = np.linalg.norm(alone - beside, axis=1) > np.linalg.norm(alone, axis=1) * self._rounding()
+        return not moved.any()
+
+    def _rounding(self) -> float:
+        return _ROUNDING.get(str(self._identity()["dtype"]), _COARSE)
+
+    def _encode_in_batches(
+        self, features: "dict[str, Tensor]", lengths: NDArray[np.int64], role: Role, *, padded: bool
+    ) -> Vectors:
+        """Return the vectors of tokenised texts; only those of one length stand in one batch unless it is `padded`."""
         import torch
 
         device = self._model.device
         pads_left = not bool(features["attention_mask"][:, 0].all())
         order, outputs = [], []
-        for rows in token_batches(lengths, self._batch_tokens, self._max_rows):
+        for rows in token_batches(lengths, self._batch_tokens, self._max_rows, padded=padded):
             width = int(lengths[rows[0]])
             kept = slice(-width, None) if pads_left else slice(width)
             index = torch.from_numpy(rows)
@@ -242,12 +289,15 @@ class Dense:
         check_backend(settings.backend, settings.dtype, runtime)
         folder = find_checkpoint(locator, settings.revision, allow_pickle=runtime.allow_pickle)
         check_checkpoint(folder, allow_pickle=runtime.allow_pickle)
-        digest = digest_checkpoint(folder)
+        files, digest = read_files(folder)
         options = _load_options(settings, runtime)
         model = load(folder, options, pooling=settings.pooling, max_length=settings.max_length)
+        digest = digest_loaded(digest, model)
         computed = use_backend(model, settings.backend, settings.dtype, digest)
+        files.check()
         loaded = {"allow_pickle": runtime.allow_pickle, "trust_remote_code": runtime.trust_remote_code}
-        return DenseEncoder(model, lambda: digest, _use(settings), loaded=loaded, computed=computed, folder=folder)
+        origin = Origin(lambda: digest, files, folder)
+        return DenseEncoder(model, origin, _use(settings), loaded=loaded, computed=computed)
 
     @staticmethod
     def adopt(model: object, settings: BaseModel, runtime: Runtime) -> DenseEncoder | None:
@@ -266,7 +316,7 @@ class Dense:
             raise RetrieverError(
                 f"a model in memory is taken as it is: set {', '.join(sorted(late))} where it is built"
             )
-        return DenseEncoder(built, lambda: digest_model(built), _use(settings))
+        return DenseEncoder(built, Origin(lambda: digest_model(built)), _use(settings))
 
 
 def require_torch() -> None:

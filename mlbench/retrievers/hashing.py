@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field, model_validator
 
 from mlbench.errors import RetrieverError
+from mlbench.io.libraries import versions_installed
 from mlbench.protocols import Parameter, Role, Runtime, Similarity, Vectors
 
 _BLANK = np.uint32(ord(" "))
@@ -67,6 +68,10 @@ class HashingEncoder:
         """Return a digest of the algorithm, its keys and the Unicode tables; it is the same for both roles."""
         parts = (_ALGORITHM, unicodedata.unidata_version, self._settings.model_dump_json())
         return sha256("\x1f".join(parts).encode()).hexdigest()
+
+    def computation(self, role: Role) -> dict[str, Parameter]:
+        """Return the version of the library that adds."""
+        return {**versions_installed(("numpy",))}
 
     def encode(self, texts: Sequence[str], role: Role) -> Vectors:
         """Return float32 vectors of shape (len(texts), dim), not normalised; a blank text gives zeros."""

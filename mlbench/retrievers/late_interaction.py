@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
+from mlbench.embeddings.exact import grid_dot
 from mlbench.errors import RetrieverError
 from mlbench.protocols import Role, Runtime
-from mlbench.retrievers.checkpoint_folder import digest_checkpoint, read_json
+from mlbench.retrievers.checkpoint_folder import read_files, read_json
 from mlbench.retrievers.dense import require_torch
-from mlbench.retrievers.load_checkpoint import load_as
-from mlbench.retrievers.token_scores import Floats, TextLists, TextSettings, find, grid_rows
+from mlbench.retrievers.load_checkpoint import digest_loaded, load_as
+from mlbench.retrievers.token_scores import Floats, TextLists, TextSettings, find
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,9 +48,11 @@ class Late:
         _check_kind(folder)
         from sentence_transformers import MultiVectorEncoder
 
+        files, digest = read_files(folder)
         model = load_as(folder, options, MultiVectorEncoder)
+        files.check()
         loaded = {"allow_pickle": runtime.allow_pickle, "trust_remote_code": runtime.trust_remote_code}
-        return LateLists(model, digest_checkpoint(folder), settings, loaded)
+        return LateLists(model, digest_loaded(digest, model), settings, loaded, files)
 
 
 class LateLists(TextLists[Tokens]):
@@ -105,8 +108,7 @@ def _stack(texts: Sequence[Tokens], device: str) -> "tuple[Tensor, Tensor]":
     """Return the tokens of all texts below each other, on the grid, and how many each text has."""
     import torch
 
-    vectors = np.concatenate(texts)
-    rows = grid_rows(vectors, np.linalg.norm(vectors.astype(np.float64), axis=1))
+    rows = grid_dot(np.concatenate(texts))
     sizes = torch.tensor([len(tokens) for tokens in texts], device=device)
     return torch.from_numpy(rows).to(device), sizes
 

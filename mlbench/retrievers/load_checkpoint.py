@@ -28,6 +28,10 @@ Model = TypeVar("Model", bound="BaseModel")
 Network = TypeVar("Network", bound="PreTrainedModel")
 Pooling = Literal["mean", "cls", "max", "lasttoken", "weightedmean", "mean_sqrt_len_tokens"]
 DType = Literal["fp32", "bf16", "fp16"]
+# Under this name transformers imports the code of checkpoints.
+_CODE = "transformers_modules."
+_LIBRARIES = {*sys.stdlib_module_names, "mlbench", "numpy", "peft", "sentence_transformers", "tokenizers", "torch"}
+_LIBRARIES |= {"huggingface_hub", "torchvision", "transformers"}
 DTYPES: dict[DType, str] = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
 
@@ -98,6 +102,7 @@ def load_as(folder: Path, options: LoadOptions, build: Callable[..., Model]) -> 
                 model_kwargs=model_kwargs,
             )
             missing = _missing_weights(model, folder, model_kwargs)
+            hold_tensors(model)
     except Exception as error:
         # Any of three libraries, and a checkpoint's own code, may fail here in any way.
         raise RetrieverError(f"{folder}: cannot be loaded: {first_line(error)}") from error
@@ -126,6 +131,7 @@ def load_network(
                 **_weight_options(options),
             )
             network.to(options.device or get_device_name())
+            hold_tensors(network)
     except Exception as error:
         # Any of three libraries may fail here in any way.
         raise RetrieverError(f"{folder}: cannot be loaded: {first_line(error)}") from error
@@ -133,6 +139,12 @@ def load_network(
     check_finite(network, str(folder))
     network.eval()
     return network
+
+
+def hold_tensors(model: "Module") -> None:
+    """Copy a model's tensors out of the files that they may be mapped from, and that somebody may write to."""
+    for tensor in (*model.parameters(), *model.buffers()):
+        tensor.data = tensor.data.clone()
 
 
 def _weight_options(options: LoadOptions) -> dict[str, object]:
@@ -190,17 +202,49 @@ def pooling_of(model: "SentenceTransformer") -> str | None:
 
 
 def digest_model(model: "SentenceTransformer") -> str:
-    """Return the SHA-256 (hex) of a model's tensors, module configurations and tokenizer."""
+    """Return the SHA-256 (hex) of a model's tensors, module configurations, processors, tokenizer and own code."""
     digest = sha256()
     _add_tensors(digest, model)
     for module in model:
         configuration = module.get_config_dict() if hasattr(module, "get_config_dict") else {}
         digest.update(f"{type(module).__name__}\x1f{json.dumps(configuration, sort_keys=True, default=str)}".encode())
+        processor = getattr(module, "processor", None)
+        if processor is not None and hasattr(processor, "to_json_string"):
+            digest.update(processor.to_json_string().encode())
     transformer = getattr(model[0], "auto_model", None)
     if transformer is not None:
         digest.update(transformer.config.to_json_string(use_diff=False).encode())
+        digest.update(str(sorted(getattr(transformer, "peft_config", {}).items())).encode())
     _add_tokenizer(digest, model.tokenizer)
+    digest.update("\x1f".join(code_digests(model)).encode())
     return digest.hexdigest()
+
+
+def digest_loaded(digest: str, model: "BaseModel") -> str:
+    """Return what tells a loaded model from others: `digest`, that of its files, unless code of its own makes it.
+
+    Such code may lie elsewhere, and read more than the checkpoint's folder: then it and the tensors count as well.
+    """
+    code = code_digests(model)
+    if not code:
+        return digest
+    whole = sha256("\x1f".join([digest, *code]).encode())
+    _add_tensors(whole, model)
+    return whole.hexdigest()
+
+
+def code_digests(model: "BaseModel") -> list[str]:
+    """Return the SHA-256 (hex) of each source file of a model's classes that is of none of the libraries, sorted."""
+    parts: list[object] = [getattr(model, "tokenizer", None)]
+    for module in model.modules():
+        parts += [module, *(getattr(module, name, None) for name in ("config", "processor"))]
+    classes = {ancestor for part in parts for ancestor in type(part).__mro__}
+    own = {kind.__module__ for kind in classes if kind.__module__.partition(".")[0] not in _LIBRARIES}
+    # Of code from a checkpoint, what it imports lies beside it.
+    packages = tuple(f"{name.rpartition('.')[0]}." for name in own if name.startswith(_CODE))
+    own |= {name for name in sys.modules if name.startswith(packages)} if packages else set()
+    files = {getattr(sys.modules.get(name), "__file__", None) for name in own}
+    return sorted(sha256(Path(file).read_bytes()).hexdigest() for file in files if file and Path(file).is_file())
 
 
 def digest_network(network: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", *configurations: str) -> str:

@@ -10,12 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
+from mlbench.embeddings.exact import grid_steps
 from mlbench.errors import RetrieverError
+from mlbench.io.watched import WatchedFiles
 from mlbench.protocols import Parameter, Role, Runtime
-from mlbench.retrievers.checkpoint_folder import digest_checkpoint, read_json
+from mlbench.retrievers.checkpoint_folder import read_files, read_json
 from mlbench.retrievers.dense import require_torch
-from mlbench.retrievers.load_checkpoint import load_as
-from mlbench.retrievers.token_scores import Floats, TextLists, TextSettings, find, row_steps
+from mlbench.retrievers.load_checkpoint import digest_loaded, load_as
+from mlbench.retrievers.token_scores import Floats, TextLists, TextSettings, find
 
 if TYPE_CHECKING:
     from sentence_transformers import SparseEncoder
@@ -45,11 +47,13 @@ class Sparse:
         _check_kind(folder)
         from sentence_transformers import SparseEncoder
 
+        files, digest = read_files(folder)
         model = load_as(folder, options, SparseEncoder)
+        files.check()
         if model.similarity_fn_name not in ("dot", "cosine"):
             raise RetrieverError(f"{folder} compares vectors by {model.similarity_fn_name}: only dot and cosine can be")
         loaded = {"allow_pickle": runtime.allow_pickle, "trust_remote_code": runtime.trust_remote_code}
-        return SparseLists(model, digest_checkpoint(folder), settings, loaded)
+        return SparseLists(model, digest_loaded(digest, model), settings, loaded, files)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,10 +68,15 @@ class SparseLists(TextLists[Bag]):
     """The lists of a sparse encoder: all documents by the inner product of the bags."""
 
     def __init__(
-        self, model: "SparseEncoder", digest: str, settings: TextSettings, loaded: Mapping[str, Parameter]
+        self,
+        model: "SparseEncoder",
+        digest: str,
+        settings: TextSettings,
+        loaded: Mapping[str, Parameter],
+        files: WatchedFiles,
     ) -> None:
         kind = {"similarity": str(model.similarity_fn_name), "max_active_dims": model.max_active_dims}
-        super().__init__(model, digest, settings, {**loaded, **kind})
+        super().__init__(model, digest, settings, {**loaded, **kind}, files)
 
     def encode(self, texts: Sequence[str], role: Role) -> list[Bag]:
         """Return the bags of `texts`, as the library's own encoding gives them but for the rounding to the grid."""
@@ -114,7 +123,7 @@ def _bag(words: NDArray[np.int64], weights: Floats, *, cosine: bool) -> Bag:
     length = np.linalg.norm(weights)
     if cosine and length > 0:
         weights, length = weights / length, np.float64(1.0)
-    step = row_steps(np.array([length]))[0]
+    step = grid_steps(np.array([length]))[0]
     return Bag(words, np.rint(weights / step) * step)
 
 

@@ -15,6 +15,8 @@ from pydantic import BaseModel, Field
 from tokenizers import Tokenizer
 
 from mlbench.errors import DataError, RetrieverError
+from mlbench.io.libraries import versions_installed
+from mlbench.io.watched import WatchedFiles
 from mlbench.protocols import Parameter, Role, Runtime, Similarity, Vectors
 from mlbench.provenance import Provenance, read_provenance
 from mlbench.retrievers.checkpoint_folder import find_checkpoint, saved_prompts
@@ -96,6 +98,7 @@ class StaticEncoder:
     def __init__(self, folder: StaticFolder, settings: Static.Settings) -> None:
         self.tokens = 0
         self._root = folder.root
+        self._files = WatchedFiles([folder.tokenizer, folder.weights])
         self._tokenizer = read_tokenizer(folder)
         table, self._dtype = read_table(folder)
         _check_ids(self._tokenizer, len(table), folder.tokenizer)
@@ -105,6 +108,7 @@ class StaticEncoder:
         self._unknown = _middle(self._table)
         self._prompts = saved_prompts(folder.prompts, query=settings.query_prompt, document=settings.document_prompt)
         self._digests = [_digest(folder.tokenizer), _digest(folder.weights)]
+        self._files.check()
 
     @property
     def parameters(self) -> dict[str, Parameter]:
@@ -131,6 +135,14 @@ class StaticEncoder:
         """Return a digest of tokenizer and weights, the prompt of `role` and the number of coordinates."""
         parts = [_ALGORITHM, *self._digests, self._prompts[role], self.dim]
         return sha256(json.dumps(parts).encode()).hexdigest()
+
+    def computation(self, role: Role) -> dict[str, Parameter]:
+        """Return the versions of the libraries that tokenise and add."""
+        return {**versions_installed(("numpy", "tokenizers"))}
+
+    def check_files(self) -> None:
+        """Raise `RetrieverError` where the tokenizer or the table has changed since it was read."""
+        self._files.check()
 
     def encode(self, texts: Sequence[str], role: Role) -> Vectors:
         """Return float32 vectors of shape (len(texts), dim) and norm 1; a text has the same bits in any batch."""

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mlbench.collection.languages import Setting
 from mlbench.collection.records import Document, Query
+from mlbench.io.watched import WatchedFiles
 from mlbench.protocols import Parameter, Role, Runtime
 from mlbench.ranking.count_ahead import best_columns, by_id
 from mlbench.retrievers.checkpoint_folder import check_checkpoint, find_checkpoint, saved_prompts
@@ -25,9 +26,6 @@ Encoded = TypeVar("Encoded")
 Floats = NDArray[np.float64]
 _CHUNK = 1024
 _CELLS = 2**24
-_GRID = 2.0**26
-# Vectors of norm 1 are a little longer or shorter in float32.
-_SLACK = 1 + 2.0**-10
 
 
 class TextSettings(BaseModel):
@@ -54,7 +52,7 @@ class TextLists(ABC, Generic[Encoded]):
     """Encodes each distinct text once, whatever the settings, and lists all documents for each query.
 
     Lists are in the order of the scores, then of the document ids, both descending. `identity` is what decides the
-    scores beside the settings and the model, whose digest is `digest`.
+    scores beside the settings and the model, whose digest is `digest`; `files` are those that it was read from.
     """
 
     def __init__(
@@ -63,8 +61,9 @@ class TextLists(ABC, Generic[Encoded]):
         digest: str,
         settings: TextSettings,
         identity: Mapping[str, Parameter],
+        files: WatchedFiles,
     ) -> None:
-        self._model, self._digest, self._batch_size = model, digest, settings.batch_size
+        self._model, self._digest, self._batch_size, self._files = model, digest, settings.batch_size, files
         self._prompts = saved_prompts(model.prompts, query=settings.query_prompt, document=settings.document_prompt)
         self._identity = {
             **identity,
@@ -84,6 +83,10 @@ class TextLists(ABC, Generic[Encoded]):
         """Return a digest of the model and of all that decides the scores."""
         parts = {**self._identity, "model": self._digest}
         return sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    def check_files(self) -> None:
+        """Raise `RetrieverError` where a file of the checkpoint has changed since it was read."""
+        self._files.check()
 
     def search(
         self, setting: Setting, queries: Sequence[Query], documents: Sequence[Document], depth: int
@@ -115,21 +118,3 @@ class TextLists(ABC, Generic[Encoded]):
             chunk = missing[start : start + _CHUNK]
             known.update(zip(chunk, self.encode(chunk, role), strict=True))
         return [known[text] for text in texts]
-
-
-def grid_rows(vectors: NDArray[np.float32], lengths: Floats) -> Floats:
-    """Return rows (n, d) rounded to multiples of 2^(e - 26), where the row's norm in `lengths` (n,) is about 2^e.
-
-    Every product of two results, and each of its partial sums, is then a float64 without rounding, in any
-    order and on any machine, as in `mlbench.embeddings.exact`.
-    """
-    steps = row_steps(lengths)[:, None]
-    rounded: Floats = np.rint(vectors.astype(np.float64) / steps) * steps
-    return rounded
-
-
-def row_steps(lengths: Floats) -> Floats:
-    """Return for norms (n,) the steps of the grids of their rows, float64 (n,)."""
-    exponents = np.frexp(lengths / _SLACK)[1]
-    steps: Floats = np.ldexp(1.0, exponents) / _GRID
-    return steps

@@ -23,6 +23,7 @@ from pydantic import BaseModel, Field
 
 from mlbench.collection.records import Image
 from mlbench.errors import RetrieverError
+from mlbench.io.watched import WatchedFiles
 from mlbench.protocols import Parameter, Role, Runtime, Similarity
 
 _STEMS: dict[Role, str] = {"query": "queries", "document": "documents", "image": "images"}
@@ -60,12 +61,13 @@ class Vectors:
 class _Table:
     """The vectors of one role, shape (rows, dim), and the row of each text or image, by what its line says.
 
-    `images` are those that were found by name.
+    `files` are those that it was read from, `images` those that were found by name.
     """
 
     rows: dict[str, int]
     vectors: NDArray[np.floating]
     digest: str
+    files: WatchedFiles
     images: dict[str, Image] = field(default_factory=dict)
 
     def row(self, text: str) -> int | None:
@@ -113,6 +115,15 @@ class VectorsEncoder:
         """Return the digest of both files of `role`."""
         return self._table(role).digest
 
+    def computation(self, role: Role) -> dict[str, Parameter]:
+        """Return nothing: the vectors are computed already."""
+        return {}
+
+    def check_files(self) -> None:
+        """Raise `RetrieverError` where a file of the folder has changed since it was opened."""
+        for table in self._tables.values():
+            table.files.check()
+
     def encode(self, texts: Sequence[str], role: Role) -> NDArray[np.float32]:
         """Return the vectors of `texts`, float32 (len(texts), dim); one without vector raises `RetrieverError`."""
         table = self._table(role)
@@ -143,6 +154,7 @@ def _read(folder: Path, role: Role) -> _Table:
     for path in (texts, array):
         if not path.is_file():
             raise RetrieverError(f"{path}: missing; {stem}.jsonl and {stem}.npy belong together")
+    files = WatchedFiles((texts, array))
     vectors = _read_array(array)
     lines = _read_texts(texts, key)
     if len(lines) != len(vectors):
@@ -152,7 +164,7 @@ def _read(folder: Path, role: Role) -> _Table:
         first = rows.setdefault(text, row)
         if first != row and not np.array_equal(vectors[first], vectors[row]):
             raise RetrieverError(f"{texts}: lines {first + 1} and {row + 1} are the same {key} with different vectors")
-    return _Table(rows, vectors, _digest(texts, array))
+    return _Table(rows, vectors, _digest(texts, array), files)
 
 
 def _read_array(path: Path) -> NDArray[np.floating]:

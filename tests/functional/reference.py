@@ -20,7 +20,7 @@ import pytrec_eval
 from mlbench.collection.languages import Setting, settings_of
 from mlbench.collection.records import Collection
 from mlbench.embeddings.encode import embed
-from mlbench.embeddings.exact import dot_exponent, grid_cosine, grid_dot
+from mlbench.embeddings.exact import to_grid
 from mlbench.embeddings.store import VectorStore
 from mlbench.evaluation.evaluate import measure
 from mlbench.evaluation.options import Options
@@ -77,9 +77,7 @@ class Vectors:
         found = embed(encoder, texts, VectorStore(cache, Silence()), Silence())
         grids = {}
         for role, tag in texts:
-            vectors = found.vectors(role, tag)
-            exponent = dot_exponent(found.largest_norm(role))
-            grids[role, tag] = grid_cosine(vectors) if encoder.similarity == "cosine" else grid_dot(vectors, exponent)
+            grids[role, tag] = to_grid(found.vectors(role, tag), encoder.similarity)
         return Vectors(
             collection,
             {tag: grids["query", tag] for tag in collection.languages},

@@ -80,7 +80,7 @@ def test_lists_whose_vectors_are_kept(capsys: Captured, cache: Path) -> None:
     assert stores[1]["vectors"] == result["cost"]["texts"]
     assert stores[1]["bytes"] > 512 * 4 * stores[1]["vectors"]
     lines = printed(capsys, "list")
-    assert lines[0].split() == ["retriever", "vectors", "dim", "size", "last", "used", "fingerprint"]
+    assert lines[0].split() == ["retriever", "vectors", "dim", "size", "last", "used", "key"]
     assert lines[1].split()[:3] == ["hashing", f"{stores[0]['vectors']:,}", "1,024"]
     assert lines[-1].startswith("vectors ")
 
@@ -155,7 +155,7 @@ def test_the_least_recently_used_go_first() -> None:
     stores = [
         CachedVectors(
             folder=Path(name),
-            fingerprint=name,
+            key=name,
             retriever=None,
             parameters={},
             vectors=1,
@@ -166,7 +166,7 @@ def test_the_least_recently_used_go_first() -> None:
         for name, n_bytes, days in (("a", 10, 1), ("b", 20, 3), ("c", 30, 2))
     ]
     for most, expected in ((60, ""), (59, "b"), (40, "b"), (39, "bc"), (9, "bca"), (0, "bca")):
-        assert "".join(store.fingerprint for store in to_remove(stores, most_bytes=most)) == expected
+        assert "".join(store.key for store in to_remove(stores, most_bytes=most)) == expected
     assert to_remove(stores) == ()
 
 

@@ -10,39 +10,16 @@ from numpy.typing import NDArray
 
 from mlbench.collection.languages import Setting
 from mlbench.embeddings.encode import Embeddings
-from mlbench.embeddings.exact import dot_exponent, grid_cosine, grid_dot
+from mlbench.embeddings.exact import to_grid
 from mlbench.embeddings.store import text_hash
-from mlbench.protocols import Encoder, Role, Similarity, Vectors
+from mlbench.protocols import Role, Similarity, Vectors
 from mlbench.ranking.count_ahead import exact_scores
 from mlbench.ranking.index_arrays import IndexArrays
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
-_SPARE = 2
-"""Documents may be 2^2 times as long as the longest relevant one before everything is counted anew."""
 Integers32 = NDArray[np.int32]
 Strings = NDArray[np.str_]
-
-
-@dataclass(frozen=True, slots=True)
-class VectorScale:
-    """How vectors become grid vectors: `exponent` is that of the power of two that dot products are divided by."""
-
-    similarity: Similarity
-    exponent: int
-
-    @classmethod
-    def of(cls, similarity: Similarity, largest_norm: float, spare: int = 0) -> "VectorScale":
-        """Return the scale for vectors up to `largest_norm`, and up to 2^`spare` times as long."""
-        return cls(similarity, 0 if similarity == "cosine" else dot_exponent(largest_norm) + spare)
-
-    def grid(self, vectors: Vectors) -> Floats:
-        """Return the grid vectors of float32 (n, dim), float64 (n, dim)."""
-        return grid_cosine(vectors) if self.similarity == "cosine" else grid_dot(vectors, self.exponent)
-
-    def holds(self, largest_norm: float) -> bool:
-        """Say whether products of vectors up to this norm are exact."""
-        return self.similarity == "cosine" or dot_exponent(largest_norm) <= self.exponent
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,12 +53,12 @@ class Question:
     target_ids: tuple[str, ...]
     known: Mapping[bytes, int]
     known_vectors: Vectors
-    scale: VectorScale
+    similarity: Similarity
     depth: int
 
     def fingerprint(self) -> str:
         """Return a digest of all that decides counts, but for the documents and the encoder."""
-        digest = sha256(repr((self.target_ids, self.scale, self.depth, sorted(self.known))).encode())
+        digest = sha256(repr((self.target_ids, self.similarity, self.depth, sorted(self.known))).encode())
         for language, asked in sorted(self.languages.items()):
             digest.update(language.encode())
             for array in (asked.queries, asked.vectors, asked.rows, asked.row_queries, asked.scores, asked.targets):
@@ -89,19 +66,11 @@ class Question:
         return digest.hexdigest()
 
 
-def scale_of(encoder: Encoder, embeddings: Embeddings) -> tuple[VectorScale, VectorScale]:
-    """Return the scales of queries and documents; that of documents has some spare room for those not yet seen."""
-    return (
-        VectorScale.of(encoder.similarity, embeddings.largest_norm("query")),
-        VectorScale.of(encoder.similarity, embeddings.largest_norm("document"), _SPARE),
-    )
-
-
 def ask(
     arrays: IndexArrays,
     settings: Sequence[Setting],
     embeddings: Embeddings,
-    scales: tuple[VectorScale, VectorScale],
+    similarity: Similarity,
     depth: int,
 ) -> Question:
     """Return what the settings ask; the collection of `arrays` holds the relevant documents alone.
@@ -109,12 +78,11 @@ def ask(
     A query asks for all documents of a language when a setting of its language does.
     """
     names = arrays.collection.languages
-    for_queries, for_documents = scales
-    queries = np.concatenate([for_queries.grid(embeddings.vectors("query", name)) for name in names])
+    queries = np.concatenate([to_grid(embeddings.vectors("query", name), similarity) for name in names])
     documents = np.empty((arrays.n_documents, queries.shape[1]))
     for index, name in enumerate(names):
         own = arrays.corpus(index)
-        documents[own] = for_documents.grid(embeddings.vectors("document", name))[arrays.document_sources[own]]
+        documents[own] = to_grid(embeddings.vectors("document", name), similarity)[arrays.document_sources[own]]
     row_queries, row_documents = arrays.row_queries[arrays.present], arrays.row_documents[arrays.present]
     scores = exact_scores(queries, row_queries, documents, row_documents)
     languages = {}
@@ -133,7 +101,7 @@ def ask(
         )
     known, vectors = _known(arrays, embeddings)
     target_ids = tuple(reversed(arrays.document_ids[: arrays.n_documents]))
-    return Question(languages, target_ids, known, vectors, for_documents, depth)
+    return Question(languages, target_ids, known, vectors, similarity, depth)
 
 
 def _known(arrays: IndexArrays, embeddings: Embeddings) -> tuple[dict[bytes, int], Vectors]:
@@ -198,11 +166,10 @@ class PartCounts:
     `ahead` and `ties` are int32 (rows,), for the rows of the queries that ask for the language (see `Question`); `top`
     has one line for each of those queries. `texts` counts the distinct texts of each part that were no relevant
     document's, `encoded` those of them that were encoded for this, `tokens` what they had. `encode_seconds` (reading
-    included) and `count_seconds` are sums over all workers. `largest_norm` is that of any vector; `not_kept` says why
-    vectors could not be kept.
+    included) and `count_seconds` are sums over all workers. `not_kept` says why vectors could not be kept.
     """
 
-    NAMES: ClassVar = ("ahead", "ties", "scores", "doc_ids", "texts", "largest_norm")
+    NAMES: ClassVar = ("ahead", "ties", "scores", "doc_ids", "texts")
     """Of the arrays that are saved."""
 
     ahead: Integers32
@@ -213,7 +180,6 @@ class PartCounts:
     tokens: int = 0
     encode_seconds: float = 0.0
     count_seconds: float = 0.0
-    largest_norm: float = 0.0
     not_kept: str = ""
 
     @classmethod
@@ -232,7 +198,6 @@ class PartCounts:
             tokens=self.tokens + other.tokens,
             encode_seconds=self.encode_seconds + other.encode_seconds,
             count_seconds=self.count_seconds + other.count_seconds,
-            largest_norm=max(self.largest_norm, other.largest_norm),
             not_kept=self.not_kept or other.not_kept,
         )
 
@@ -244,7 +209,6 @@ class PartCounts:
             "scores": self.top.scores,
             "doc_ids": self.top.doc_ids,
             "texts": np.array([self.texts]),
-            "largest_norm": np.array([self.largest_norm]),
         }
 
     @classmethod
@@ -258,5 +222,4 @@ class PartCounts:
             ties=arrays["ties"].astype(np.int32),
             top=TopDocuments(arrays["scores"].astype(np.float64), arrays["doc_ids"].astype(np.str_)),
             texts=int(arrays["texts"][0]),
-            largest_norm=float(arrays["largest_norm"][0]),
         )

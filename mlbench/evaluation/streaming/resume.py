@@ -16,6 +16,7 @@ from mlbench.io.untrusted import read_arrays
 from mlbench.protocols import Progress
 
 _LARGEST = 2**31
+_WORK = "work"
 Arrays = Mapping[str, NDArray[np.generic]]
 Long = NDArray[np.uint64]
 Found = TypeVar("Found")
@@ -25,12 +26,13 @@ class WorkFolder:
     """A folder `<cache>/streams/<name>-<digest of identity>/` of immutable files, named by what they are outcomes of.
 
     Runs of the same work share it without a lock: a file appears whole, and two runs write the same. What cannot be
-    written is told to `progress` once, and the run goes on; a damaged file is told and done anew.
+    written is told to `progress` once, and the run goes on; a file that is damaged or of other work is told and done
+    anew.
     """
 
     def __init__(self, cache: Path, name: str, identity: object, progress: Progress) -> None:
         self.folder = cache / STREAMS / f"{name}-{_digest(identity)[:16]}"
-        self._progress = progress
+        self._identity, self._progress = identity, progress
         self._failed = False
         remove_leftovers(self.folder)
 
@@ -42,7 +44,10 @@ class WorkFolder:
         """Return what `make` makes of the arrays called `names` that were saved; None where they have to be made."""
         path = self.path(key)
         try:
-            return make(read_arrays(path, names, _LARGEST))
+            arrays = read_arrays(path, (*names, _WORK), _LARGEST)
+            if str(arrays.pop(_WORK)) != self._work(key):
+                raise ValueError("it is of other work")
+            return make(arrays)
         except FileNotFoundError:
             return None
         except Exception as error:  # Broken archives make zipfile, zlib and numpy raise a dozen kinds.
@@ -53,7 +58,7 @@ class WorkFolder:
     def save(self, key: object, arrays: Arrays) -> None:
         """Save an outcome, whole or not at all."""
         buffer = BytesIO()
-        np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+        np.savez_compressed(buffer, **arrays, **{_WORK: np.array(self._work(key))})  # type: ignore[arg-type]
         self._write(self.path(key), buffer.getvalue())
 
     def mapped(self, key: object) -> Long | None:
@@ -71,6 +76,10 @@ class WorkFolder:
         self._write(self._long(key), buffer.getvalue())
         mapped = self.mapped(key)
         return array if mapped is None or mapped.shape != array.shape else mapped
+
+    def _work(self, key: object) -> str:
+        """Return what the file of an outcome names as its work."""
+        return _digest([self._identity, key])
 
     def _long(self, key: object) -> Path:
         return self.folder / f"{_digest(key)}.npy"

@@ -14,10 +14,11 @@ from mlbench import members
 from mlbench.collection.languages import Setting
 from mlbench.collection.records import Collection, Document
 from mlbench.embeddings.encode import Embeddings, embed, texts_of
+from mlbench.embeddings.store import vector_key
 from mlbench.errors import UserError
 from mlbench.evaluation.options import Options, open_engine
 from mlbench.evaluation.streaming.corpus import Corpora, CorpusPart, scan_corpora
-from mlbench.evaluation.streaming.counts import PartCounts, Question, TopDocuments, VectorScale, ask, scale_of
+from mlbench.evaluation.streaming.counts import PartCounts, Question, TopDocuments, ask
 from mlbench.evaluation.streaming.resume import WorkFolder
 from mlbench.evaluation.streaming.worker import MakeCounter
 from mlbench.evaluation.task_data import Clock, RankedTask, TaskData
@@ -32,7 +33,7 @@ from mlbench.tasks.load import load_shards
 from mlbench.tasks.task import Task
 
 Integers = NDArray[np.int64]
-_VERSION = 1
+_VERSION = 2
 """Of what is saved of counts; another one finds nothing of this one's."""
 _VECTOR_BYTES = 4
 
@@ -146,21 +147,13 @@ class _Stream:
         """Encode queries and relevant documents, then count all documents against them."""
         store = self.model.store(self._cache, self.options.progress)
         embeddings = embed(self._encoder, texts_of(arrays.collection), store, self.options.progress)
-        for_queries, for_documents = scale_of(self._encoder, embeddings)
         depth = max(Tiling().depth, 0 if self.options.save_run is None else self.options.save_run.depth)
-        keep = self._keeps()
-        while True:
-            question = ask(arrays, settings, embeddings, (for_queries, for_documents), depth)
-            outcome = self._count(question, keep)
-            largest = max(counts.largest_norm for counts in outcome.counts.values())
-            if for_documents.holds(largest):
-                return outcome, embeddings
-            self.options.progress.note(f"a document is longer (norm {largest:.3g}) than the scale allows: counted anew")
-            for_documents = VectorScale.of(for_documents.similarity, largest)
+        question = ask(arrays, settings, embeddings, self._encoder.similarity, depth)
+        return self._count(question, self._keeps()), embeddings
 
     def _count(self, question: Question, keep: bool) -> StreamCounts:
-        fingerprint, progress = self._encoder.fingerprint("document"), self.options.progress
-        identity = [_VERSION, fingerprint, question.fingerprint()]
+        key, progress = vector_key(self._encoder, "document"), self.options.progress
+        identity = [_VERSION, key, question.fingerprint()]
         folder = WorkFolder(self._cache, f"{self.task.name}-counts", identity, progress)
         counts = {
             language: PartCounts.empty(len(asked.rows), len(asked.queries), question.depth)
@@ -176,7 +169,7 @@ class _Stream:
             else:
                 counts[language] = counts[language].add(done)
                 progress.advance(part.n_documents)
-        for number, done in self.engine.map(self._maker(question, fingerprint, keep), waiting):
+        for number, done in self.engine.map(self._maker(question, key, keep), waiting):
             part = waiting[number]
             self._tell_unkept(done, counts)
             counts[part.shard.language] = counts[part.shard.language].add(done)
@@ -185,11 +178,11 @@ class _Stream:
         progress.finish()
         return StreamCounts(question, counts)
 
-    def _maker(self, question: Question, fingerprint: str, keep: bool) -> MakeCounter:
+    def _maker(self, question: Question, key: str, keep: bool) -> MakeCounter:
         return MakeCounter(
             question=question,
             source=self.model.source,
-            fingerprint=fingerprint,
+            key=key,
             threads=self._threads,
             keep=keep,
             cache=self._cache,

@@ -9,14 +9,13 @@ from time import perf_counter
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
+from safetensors import SafetensorError, safe_open
 
 from mlbench import members
 from mlbench.collection.records import Document
 from mlbench.embeddings.encode import encode_distinct
-from mlbench.embeddings.exact import norms
-from mlbench.embeddings.store import EMBEDDINGS, folder_name, part_name, text_hash
+from mlbench.embeddings.exact import to_grid
+from mlbench.embeddings.store import EMBEDDINGS, belongs, pack, part_name, text_hash, vector_key
 from mlbench.errors import RetrieverError
 from mlbench.evaluation.streaming.corpus import PART, CorpusPart, PartReader
 from mlbench.evaluation.streaming.counts import LanguageQuestion, PartCounts, Question, TopDocuments
@@ -34,53 +33,59 @@ _STRIDE = 2 * PART
 
 
 class PartVectors:
-    """The vectors that earlier runs left of parts, in `<cache>/embeddings/<fingerprint>/`.
+    """The vectors that earlier runs left of parts, in `<cache>/embeddings/<key>/`; the key is that of `vector_key`.
 
     Several processes may share them: a file appears whole, and says the same whoever wrote it. A folder that cannot be
     used is no reason to stop: what cannot be written is encoded again another time.
     """
 
-    def __init__(self, cache: Path, fingerprint: str) -> None:
-        self._folder = cache / EMBEDDINGS / folder_name(fingerprint)
+    def __init__(self, cache: Path, key: str) -> None:
+        self._key, self._folder = key, cache / EMBEDDINGS / key
 
-    def load(self, key: tuple[object, ...], dim: int) -> dict[bytes, Vector]:
-        """Return the vectors of a part by the hash of their texts; none where there are none, or not of `dim`."""
-        path = self._path(key)
+    def load(self, part: tuple[object, ...], dim: int) -> dict[bytes, Vector]:
+        """Return the vectors of a part by the hash of their texts.
+
+        None where there are none, or those of another part or key, or not of `dim`.
+        """
+        path = self._path(part)
         try:
-            content = load_file(path)
-            hashes, vectors = content["hashes"], content["vectors"]
-        except (FileNotFoundError, SafetensorError, OSError, KeyError):
+            with safe_open(path, framework="numpy") as content:
+                if not belongs(content, self._key, part=path.name):
+                    return {}
+                hashes, vectors = content.get_tensor("hashes"), content.get_tensor("vectors")
+        except (FileNotFoundError, SafetensorError, OSError):
             return {}
         if hashes.shape != (len(vectors), 32) or vectors.shape[1:] != (dim,) or not np.isfinite(vectors).all():
             return {}
         return {hashed.tobytes(): vector for hashed, vector in zip(hashes, vectors, strict=True)}
 
-    def write(self, key: tuple[object, ...], vectors: dict[bytes, Vector]) -> str:
+    def write(self, part: tuple[object, ...], vectors: dict[bytes, Vector]) -> str:
         """Keep the vectors of a part, by the hash of their texts; returns why that failed, or an empty text."""
         hashes = np.frombuffer(b"".join(vectors), np.uint8).reshape(-1, 32)
-        content = save({"hashes": hashes, "vectors": np.stack(list(vectors.values()))})
+        path = self._path(part)
+        content = pack(self._key, hashes, np.stack(list(vectors.values())), part=path.name)
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            write_whole(self._path(key), content)
+            write_whole(path, content)
         except OSError as error:
             return str(error)
         return ""
 
-    def _path(self, key: tuple[object, ...]) -> Path:
-        return self._folder / part_name(sha256(repr(key).encode()).hexdigest())
+    def _path(self, part: tuple[object, ...]) -> Path:
+        return self._folder / part_name(sha256(repr(part).encode()).hexdigest())
 
 
 @dataclass
 class MakeCounter:
     """Makes a worker: with the encoder that is open here, or in another process with one that it opens there.
 
-    `fingerprint` is that of documents' vectors; with `keep`, vectors are kept in the cache folder `cache`, which has
+    `key` is that of documents' vectors; with `keep`, vectors are kept in the cache folder `cache`, which has
     the same path on every machine.
     """
 
     question: Question
     source: ModelSource | None
-    fingerprint: str
+    key: str
     threads: int | None
     keep: bool
     cache: Path
@@ -92,14 +97,14 @@ class MakeCounter:
     def __call__(self) -> "Counter":
         """Return the worker; raises `RetrieverError` where the machine's model is not the one that is measured."""
         encoder = self.encoder or self._open()
-        kept = PartVectors(self.cache, self.fingerprint) if self.keep else None
+        kept = PartVectors(self.cache, self.key) if self.keep else None
         return Counter(encoder, self.question, kept, Tiling(depth=self.question.depth, threads=self.threads))
 
     def _open(self) -> Encoder:
         assert self.source is not None
         encoder = self.source.open()
         assert members.is_encoder(encoder)
-        if encoder.fingerprint("document") != self.fingerprint:
+        if vector_key(encoder, "document") != self.key:
             raise RetrieverError(
                 f"{self.source.spec} on {socket.gethostname()} is not the model that is measured here: every worker "
                 "needs the same files, library versions and kind of device (see --device)"
@@ -118,10 +123,11 @@ class Counter:
     reader: PartReader = field(default_factory=PartReader)
 
     def __call__(self, part: CorpusPart) -> PartCounts:
-        """Read, encode and count one part; raises what reading and encoding raise."""
+        """Read, encode and count one part; raises what reading and encoding raise, and as `members.check_files`."""
         begin, tokens = perf_counter(), members.tokens_of(self.encoder)
         documents = sorted(self.reader.read(part), key=lambda document: document.doc_id, reverse=True)
         vectors, texts, encoded, not_kept = self._vectors(part, documents)
+        members.check_files(self.encoder)
         middle = perf_counter()
         asked = self.question.languages[part.shard.language]
         ahead, ties, top = self._count(asked, documents, vectors)
@@ -134,7 +140,6 @@ class Counter:
             tokens=members.tokens_of(self.encoder) - tokens,
             encode_seconds=middle - begin,
             count_seconds=perf_counter() - middle,
-            largest_norm=float(norms(vectors).max(initial=0.0)),
             not_kept=not_kept,
         )
 
@@ -149,6 +154,7 @@ class Counter:
         rows: dict[str, NDArray[np.float32]] = dict(zip(missing, vectors, strict=True))
         not_kept = ""
         if missing and self.kept is not None:
+            members.check_files(self.encoder)
             not_kept = self.kept.write(part.key, {hashes[text]: row for text, row in rows.items()} | found)
         for text, name in hashes.items():
             if name in self.question.known:
@@ -176,7 +182,7 @@ class Counter:
         found = np.empty(vectors.shape)
         for first in range(0, len(vectors), _ROWS):
             rows = slice(first, first + _ROWS)
-            found[rows] = self.question.scale.grid(vectors[rows])
+            found[rows] = to_grid(vectors[rows], self.question.similarity)
         return found
 
 

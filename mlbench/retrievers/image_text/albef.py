@@ -23,7 +23,7 @@ from mlbench.retrievers.image_text.albef_checkpoint import (
 from mlbench.retrievers.image_text.clip import check_length
 from mlbench.retrievers.image_text.matching import Matcher, fuse
 from mlbench.retrievers.image_text.towers import Features, ImageTower, TextTower, Towers
-from mlbench.retrievers.load_checkpoint import DTYPES, LoadOptions, first_line, quiet
+from mlbench.retrievers.load_checkpoint import DTYPES, LoadOptions, first_line, hold_tensors, quiet
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -152,7 +152,9 @@ def _build(tensors: "Mapping[str, Tensor]", sizes: Sizes, image_size: int | None
     for name, head in heads.items():
         head.load_state_dict({part: tensors[f"{name}.{part}"] for part in ("weight", "bias")})
     text, fusion = _text(tensors, sizes)
-    return ModuleDict({**heads, "vision": _vision(tensors, sizes, image_size, source), "text": text, "fusion": fusion})
+    model = ModuleDict({**heads, "vision": _vision(tensors, sizes, image_size, source), "text": text, "fusion": fusion})
+    hold_tensors(model)
+    return model
 
 
 def _vision(tensors: "Mapping[str, Tensor]", sizes: Sizes, image_size: int | None, source: Path) -> "Module":

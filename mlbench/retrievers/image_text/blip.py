@@ -51,7 +51,9 @@ def open_blip_matcher(folder: Path, options: LoadOptions, max_length: int | None
     encoder = network.text_encoder
 
     def tokenise(texts: Sequence[str]) -> Features:
-        rows = tokenizer(list(texts), padding=True, truncation=True, max_length=length, return_tensors="pt")
+        # Rows are cut on the right, to the longest of a batch.
+        given = {"padding": True, "padding_side": "right", "truncation": True, "max_length": length}
+        rows = tokenizer(list(texts), **given, return_tensors="pt")
         return {name: rows[name] for name in ("input_ids", "attention_mask")}
 
     def read(features: Features) -> "Tensor":

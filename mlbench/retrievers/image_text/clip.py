@@ -63,10 +63,12 @@ def towers_of(
     length = check_length(max_length, width, fixed_width=fixed)
 
     def tokenise(texts: Sequence[str]) -> Features:
-        padding = "max_length" if fixed else "longest"
+        # Rows are cut on the right, to the longest of a batch.
+        padding, side = ("max_length", None) if fixed else ("longest", "right")
         rows = tokenizer(
             list(texts),
             padding=padding,
+            padding_side=side,
             truncation=True,
             max_length=length,
             return_attention_mask=True,

@@ -1,7 +1,7 @@
 """Image-text encoders: CLIP and its kin, BLIP, ALBEF, and multilingual text towers beside an image tower."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
@@ -15,10 +15,12 @@ from pydantic import BaseModel, Field
 
 from mlbench.collection.records import Image
 from mlbench.errors import MissingExtra, RetrieverError
+from mlbench.io.libraries import versions_installed
 from mlbench.protocols import Parameter, Role, Runtime, Similarity, Vectors
 from mlbench.provenance import Provenance, read_provenance
 from mlbench.retrievers.batching import batch_budget, image_batches, token_batches
-from mlbench.retrievers.dense import Dense, DenseEncoder, EncodingOptions, require_torch
+from mlbench.retrievers.checkpoint_folder import Origin
+from mlbench.retrievers.dense import LIBRARIES, Dense, DenseEncoder, EncodingOptions, require_torch
 from mlbench.retrievers.image_text.clip import as_pair, image_tower_of, open_library, reads_images
 from mlbench.retrievers.image_text.towers import (
     OPENERS,
@@ -27,34 +29,38 @@ from mlbench.retrievers.image_text.towers import (
     TextTower,
     Towers,
     check_kind,
-    digest_towers,
     find_towers,
     kind_of,
     open_towers,
+    read_towers,
 )
-from mlbench.retrievers.load_checkpoint import DType, LoadOptions, as_library, digest_model
+from mlbench.retrievers.load_checkpoint import DType, LoadOptions, as_library, digest_loaded, digest_model
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
     from torch import Tensor
 
 
+# What opens, decodes and resizes images.
+_IMAGES = ("pillow", "pillow-heif", "torchvision")
+
+
 class TowerTexts:
     """The vectors of texts; `tokens` counts what it has encoded, padding excluded.
 
-    `digest` tells the checkpoint from others, `identity` says how it is computed.
+    `origin` tells the checkpoint from others, `identity` says how it is computed.
     """
 
     def __init__(
         self,
         tower: TextTower,
         device: str,
-        digest: Callable[[], str],
+        origin: Origin,
         identity: Mapping[str, Parameter],
         batch_tokens: int | None,
     ) -> None:
         self.tokens = 0
-        self._tower, self._device, self._digest = tower, device, digest
+        self._tower, self._device, self._origin = tower, device, origin
         self._identity = {**identity, "max_length": tower.max_length}
         budget, self._max_rows = batch_budget(device.partition(":")[0])
         self._budget = batch_tokens or budget
@@ -68,7 +74,15 @@ class TowerTexts:
 
     def fingerprint(self, role: Role) -> str:
         """Return a digest of all that decides the vectors of texts, the same in either role."""
-        return fingerprint_of(self._digest(), self._identity, "text")
+        return fingerprint_of(self._origin.digest(), self._identity, "text")
+
+    def computation(self, role: Role) -> dict[str, Parameter]:
+        """Return what decides how vectors are rounded: the size of batches, and versions of libraries."""
+        return {"batch_tokens": self._budget, **versions_installed(LIBRARIES)}
+
+    def check_files(self) -> None:
+        """Raise `RetrieverError` where a file of the checkpoint has changed since it was read."""
+        self._origin.files.check()
 
     def encode(self, texts: Sequence[str], role: Role) -> Vectors:
         """Return float32 (len(texts), dim), of any length; the same texts in the same order give the same bits."""
@@ -95,18 +109,18 @@ class TowerTexts:
 
 
 class TowerImages:
-    """The vectors of images, which are opened a few at a time; `digest` and `identity` are as for texts."""
+    """The vectors of images, which are opened a few at a time; `origin` and `identity` are as for texts."""
 
     def __init__(
         self,
         tower: ImageTower,
         device: str,
-        digest: Callable[[], str],
+        origin: Origin,
         identity: Mapping[str, Parameter],
         batch_size: int,
         threads: int | None,
     ) -> None:
-        self._tower, self._device, self._digest, self._identity = tower, device, digest, dict(identity)
+        self._tower, self._device, self._origin, self._identity = tower, device, origin, dict(identity)
         self._batch_size, self._threads = batch_size, threads
         self.dim = self._dim()
 
@@ -117,7 +131,15 @@ class TowerImages:
 
     def fingerprint(self) -> str:
         """Return a digest of all that decides the vectors of images."""
-        return fingerprint_of(self._digest(), self._identity, "image")
+        return fingerprint_of(self._origin.digest(), self._identity, "image")
+
+    def computation(self) -> dict[str, Parameter]:
+        """Return what decides how vectors are rounded: the size of batches, and versions of libraries."""
+        return {"image_batch_size": self._batch_size, **versions_installed((*LIBRARIES, *_IMAGES))}
+
+    def check_files(self) -> None:
+        """Raise `RetrieverError` where a file of the checkpoint has changed since it was read."""
+        self._origin.files.check()
 
     def encode(self, paths: Sequence[Path]) -> Vectors:
         """Return float32 (len(paths), dim) of the images in these files; the same files in order give the same bits.
@@ -201,6 +223,15 @@ class ImageTextEncoder:
         if role == "image":
             return self._images.fingerprint()
         return sha256(f"{self._texts.fingerprint(role)}\x1f{self._prefix}".encode()).hexdigest()
+
+    def computation(self, role: Role) -> dict[str, Parameter]:
+        """Return what decides how vectors of texts, or of images, are rounded."""
+        return self._images.computation() if role == "image" else self._texts.computation(role)
+
+    def check_files(self) -> None:
+        """Raise `RetrieverError` where a file of either tower has changed since it was read."""
+        self._texts.check_files()
+        self._images.check_files()
 
     def encode(self, texts: Sequence[str], role: Role) -> Vectors:
         """Return float32 vectors of shape (len(texts), dim), as the libraries do but for rounding.
@@ -301,18 +332,22 @@ class _Both:
 
 def _open(folder: Path, settings: ImageTextLoader.Settings, runtime: Runtime) -> _Both:
     """Return both sides of a checkpoint; raises `RetrieverError` where it reads texts alone."""
-    digest = _digest(folder, settings.tokenizer)
+    files, digest = read_towers(folder, settings.tokenizer)
     options = _load_options(settings, runtime)
     kind = check_kind(folder, options)
     if (folder / "modules.json").is_file():
-        return _library_sides(open_library(folder, options, settings.max_length), digest, settings, runtime)
+        model = open_library(folder, options, settings.max_length)
+        digest = digest_loaded(digest, model)
+        files.check()
+        return _library_sides(model, Origin(lambda: digest, files), settings, runtime)
     if kind is not None and kind not in OPENERS:
         raise RetrieverError(
             f"{folder}: mlbench knows no images of model_type {kind}, only of {', '.join(sorted(OPENERS))}: "
             "name an image tower for it with --set image_model=FOLDER"
         )
     towers = open_towers(folder, options, settings.max_length)
-    return _tower_sides(towers, digest, settings.dtype, settings, runtime)
+    files.check()
+    return _tower_sides(towers, Origin(lambda: digest, files), settings.dtype, settings, runtime)
 
 
 def _open_texts(folder: Path, settings: ImageTextLoader.Settings, runtime: Runtime) -> Texts:
@@ -327,24 +362,26 @@ def _adopt(model: object, settings: ImageTextLoader.Settings, runtime: Runtime) 
     """Return both sides of a model in memory; None for an object of another kind."""
     library = as_library(model)
     if library is not None and reads_images(library):
-        return _library_sides(library, partial(digest_model, library), settings, runtime)
+        return _library_sides(library, Origin(partial(digest_model, library)), settings, runtime)
     pair = as_pair(model)
-    return None if pair is None else _tower_sides(pair.towers(), pair.digest, pair.dtype(), settings, runtime)
+    if pair is None:
+        return None
+    return _tower_sides(pair.towers(), Origin(pair.digest), pair.dtype(), settings, runtime)
 
 
 def _library_sides(
-    model: "SentenceTransformer", digest: Callable[[], str], settings: ImageTextLoader.Settings, runtime: Runtime
+    model: "SentenceTransformer", origin: Origin, settings: ImageTextLoader.Settings, runtime: Runtime
 ) -> _Both:
-    texts = DenseEncoder(model, digest, EncodingOptions(batch_tokens=settings.batch_tokens))
+    texts = DenseEncoder(model, origin, EncodingOptions(batch_tokens=settings.batch_tokens))
     kept = ("dtype", "backend", "device")
     identity = {name: value for name, value in texts.parameters.items() if name in kept}
     tower = image_tower_of(model)
-    images = TowerImages(tower, str(model.device), digest, identity, settings.image_batch_size, threads=runtime.threads)
+    images = TowerImages(tower, str(model.device), origin, identity, settings.image_batch_size, threads=runtime.threads)
     return _Both(texts, images)
 
 
 def _tower_sides(
-    towers: Towers, digest: Callable[[], str], dtype: str, settings: ImageTextLoader.Settings, runtime: Runtime
+    towers: Towers, origin: Origin, dtype: str, settings: ImageTextLoader.Settings, runtime: Runtime
 ) -> _Both:
     device = towers.device
     identity: dict[str, Parameter] = {"dtype": dtype, "backend": "torch", "device": device.partition(":")[0]}
@@ -352,15 +389,9 @@ def _tower_sides(
         identity["image_size"] = settings.image_size
     size, threads = settings.image_batch_size, runtime.threads
     return _Both(
-        TowerTexts(towers.text, device, digest, identity, settings.batch_tokens),
-        TowerImages(towers.image, device, digest, identity, size, threads=threads),
+        TowerTexts(towers.text, device, origin, identity, settings.batch_tokens),
+        TowerImages(towers.image, device, origin, identity, size, threads=threads),
     )
-
-
-def _digest(folder: Path, tokenizer: str | None) -> Callable[[], str]:
-    """Return what tells the digest of a checkpoint, weights such as ALBEF's included."""
-    digest = digest_towers(folder, tokenizer)
-    return lambda: digest
 
 
 def _load_options(settings: ImageTextLoader.Settings, runtime: Runtime) -> LoadOptions:

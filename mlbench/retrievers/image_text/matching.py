@@ -14,10 +14,11 @@ from pydantic import BaseModel, Field
 
 from mlbench.collection.records import Image
 from mlbench.errors import RetrieverError
+from mlbench.io.watched import WatchedFiles
 from mlbench.protocols import Parameter, Runtime
 from mlbench.retrievers.batching import image_batches, token_batches
 from mlbench.retrievers.image_text.encoder import require_images
-from mlbench.retrievers.image_text.towers import Features, Towers, check_kind, digest_towers, find_towers
+from mlbench.retrievers.image_text.towers import Features, Towers, check_kind, find_towers, read_towers
 from mlbench.retrievers.load_checkpoint import DType, LoadOptions
 
 if TYPE_CHECKING:
@@ -198,13 +199,14 @@ class Matching:
         options = replace(
             LoadOptions.under(runtime, settings.dtype), image_size=settings.image_size, tokenizer=settings.tokenizer
         )
+        files, digest = read_towers(folder, settings.tokenizer)
         matcher = open_matcher(folder, options, settings.max_length)
+        files.check()
         loaded: dict[str, Parameter] = {
             "allow_pickle": runtime.allow_pickle,
             "trust_remote_code": runtime.trust_remote_code,
         }
-        digest = digest_towers(folder, settings.tokenizer)
-        return MatchingReranker(matcher, digest, settings, loaded, threads=runtime.threads)
+        return MatchingReranker(matcher, digest, settings, loaded, files, threads=runtime.threads)
 
 
 class MatchingReranker:
@@ -218,10 +220,11 @@ class MatchingReranker:
         digest: str,
         settings: Matching.Settings,
         loaded: Mapping[str, Parameter],
+        files: WatchedFiles,
         *,
         threads: int | None = None,
     ) -> None:
-        self.images, self._threads = 0, threads
+        self.images, self._threads, self._files = 0, threads, files
         self._matcher, self._digest, self._settings, self._loaded = matcher, digest, settings, dict(loaded)
         self._adds = matcher.adds_similarity if settings.add_similarity is None else settings.add_similarity
 
@@ -234,6 +237,10 @@ class MatchingReranker:
     def fingerprint(self) -> str:
         """Return a digest of the model and of all that decides a score."""
         return sha256(json.dumps({**self._identity(), "model": self._digest}, sort_keys=True).encode()).hexdigest()
+
+    def check_files(self) -> None:
+        """Raise `RetrieverError` where a file of the checkpoint has changed since it was read."""
+        self._files.check()
 
     def score(self, pairs: Sequence[tuple[str, str]]) -> NDArray[np.float32]:
         """Return float32 (pairs,): the logit of a match, and the cosine of both towers where that is added.

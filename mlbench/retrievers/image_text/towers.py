@@ -2,15 +2,17 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from hashlib import file_digest, sha256
+from hashlib import sha256
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from mlbench.errors import RetrieverError
+from mlbench.io.watched import WatchedFiles
 from mlbench.retrievers.checkpoint_folder import (
     check_checkpoint,
-    digest_checkpoint,
+    checkpoint_files,
+    digest_files,
     find_checkpoint,
     module_folders,
     read_json,
@@ -35,6 +37,7 @@ OPENERS: dict[str, tuple[str, str]] = {
 # What only a checkpoint needs whose authors publish nothing but its weights.
 _BARE = ("image_size", "tokenizer")
 _BARE_WEIGHTS = (".pth", ".safetensors")
+_WEIGHTS = "weights"
 _TOKENIZER_FILES = (
     "added_tokens.json",
     "special_tokens_map.json",
@@ -97,27 +100,20 @@ def find_towers(locator: str, revision: str | None, *, allow_pickle: bool) -> Pa
     return find_checkpoint(locator, revision, allow_pickle=allow_pickle)
 
 
-def digest_towers(path: Path, tokenizer: str | None) -> str:
-    """Return a SHA-256 (hex) of a checkpoint: its folder, or its file of weights, and the folder of its tokenizer.
+def read_towers(path: Path, tokenizer: str | None) -> tuple[WatchedFiles, str]:
+    """Return the files of a checkpoint, watched from now on, and their SHA-256 (hex).
 
-    Of what lies beside a file of weights, only the tokenizer counts, and that only where no folder is named.
+    They are those of its folder, or its file of weights, and those in the folder of its tokenizer. Of what lies beside
+    a file of weights, only the tokenizer counts, and that only where no folder is named.
     """
-    if path.is_dir():
-        digest = digest_checkpoint(path, more=(".pth",))
-    else:
-        with path.open("rb") as file:
-            digest = file_digest(file, "sha256").hexdigest()
-    if tokenizer is None:
-        beside = "" if path.is_dir() else _digest_tokenizer(path.parent)
-        return sha256(f"{digest}\x1f{beside}".encode()).hexdigest() if beside else digest
-    return sha256(f"{digest}\x1f{digest_checkpoint(Path(tokenizer).expanduser())}".encode()).hexdigest()
-
-
-def _digest_tokenizer(folder: Path) -> str:
-    """Return a SHA-256 (hex) of the tokenizer's files in a folder of other things, empty where there are none."""
-    found = [folder / name for name in _TOKENIZER_FILES if (folder / name).is_file()]
-    lines = [f"{path.name}\x1f{sha256(path.read_bytes()).hexdigest()}" for path in found]
-    return sha256("\n".join(lines).encode()).hexdigest() if found else ""
+    files = checkpoint_files(path, more=(".pth",)) if path.is_dir() else {_WEIGHTS: path}
+    apart: dict[str, Path] = {}
+    if tokenizer is not None:
+        apart = checkpoint_files(Path(tokenizer).expanduser())
+    elif not path.is_dir():
+        apart = {name: path.parent / name for name in _TOKENIZER_FILES if (path.parent / name).is_file()}
+    watched, digest = WatchedFiles((*files.values(), *apart.values())), digest_files(files)
+    return watched, sha256(f"{digest}\x1f{digest_files(apart)}".encode()).hexdigest() if apart else digest
 
 
 def check_kind(path: Path, options: LoadOptions) -> str | None:

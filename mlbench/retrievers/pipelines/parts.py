@@ -17,7 +17,7 @@ from mlbench import members
 from mlbench.collection.languages import Setting
 from mlbench.collection.records import Document, Query
 from mlbench.embeddings.encode import Embeddings, embed, role_of
-from mlbench.embeddings.exact import dot_exponent, grid_cosine, grid_dot
+from mlbench.embeddings.exact import to_grid
 from mlbench.embeddings.store import VectorStore
 from mlbench.errors import RetrieverError
 from mlbench.open_model import LoadedModel, describe, fingerprints_of, open_retriever
@@ -162,10 +162,7 @@ class EncoderLists:
         """Encode each distinct text once, as a run of the encoder alone does; what was prepared before is dropped."""
         embeddings = self._texts.encode(texts, cache, progress)
         for role, vectors in embeddings.matrices.items():
-            if self._encoder.similarity == "cosine":
-                self._grids[role] = grid_cosine(vectors)
-            else:
-                self._grids[role] = grid_dot(vectors, dot_exponent(embeddings.largest_norm(role)))
+            self._grids[role] = to_grid(vectors, self._encoder.similarity)
 
     def search(
         self, setting: Setting, queries: Sequence[Query], documents: Sequence[Document], depth: int
@@ -242,6 +239,11 @@ class Composite(ABC):
         """Return a digest of how the lists become one and of what the parts are, wherever they lie."""
         parts = {place: part.fingerprint() for place, part in self._parts.items()}
         return sha256(json.dumps([self.declared, parts], sort_keys=True).encode()).hexdigest()
+
+    def check_files(self) -> None:
+        """Raise `RetrieverError` where a file of a part has changed since it was opened."""
+        for part in self._parts.values():
+            members.check_files(part.opened.retriever)
 
     def prepare(self, texts: Texts, cache: Path | None, progress: Progress) -> None:
         """Let every part encode `texts`, each of them once."""

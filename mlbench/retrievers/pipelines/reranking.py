@@ -41,6 +41,11 @@ class RerankRanker(Composite):
         named = {"model": self._spec, **self._reranker.parameters}
         return super().parameters | {f"reranker.{name}": value for name, value in named.items()}
 
+    def check_files(self) -> None:
+        """Raise `RetrieverError` where a file of the first system or of the reranker has changed."""
+        super().check_files()
+        members.check_files(self._reranker)
+
     def search(
         self, setting: Setting, queries: Sequence[Query], documents: Sequence[Document], depth: int
     ) -> list[list[str]]:

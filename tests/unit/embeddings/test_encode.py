@@ -3,15 +3,11 @@ import time
 from collections import Counter
 from hashlib import sha256
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from mlbench.collection.languages import IMAGE
-from mlbench.collection.records import Image
 from mlbench.embeddings.encode import CHUNK, embed
-from mlbench.embeddings.exact import norms
 from mlbench.embeddings.store import VectorStore, text_hash
 from mlbench.errors import RetrieverError
 from mlbench.protocols import Silence
@@ -173,7 +169,7 @@ def test_a_chunk_with_one_missing_text_is_encoded_again_whole_and_then_kept(tmp_
 @pytest.mark.parametrize("keep", [0, 10, 1000, -1])
 def test_a_damaged_chunk_file_is_told_and_encoded_again(tmp_path, keep):
     first = embed(Counting(), TEXTS, VectorStore(tmp_path), Silence())
-    damaged = sorted(tmp_path.rglob("*.safetensors"))[0]
+    damaged = max(tmp_path.rglob("*.safetensors"), key=lambda path: path.stat().st_size)
     damaged.write_bytes(damaged.read_bytes()[:keep])
     progress = Recorded()
     second = embed(Counting(), TEXTS, VectorStore(tmp_path, progress), progress)
@@ -305,21 +301,5 @@ def test_one_text_may_be_alone_with_its_vector():
 def test_no_texts_give_no_vectors(tmp_path):
     embeddings = embed(Counting(), {("query", "en"): [], ("document", "en"): []}, VectorStore(tmp_path), Silence())
     assert embeddings.vectors("query", "en").shape == (0, DIM)
-    assert (embeddings.distinct, embeddings.encoded, embeddings.largest_norm("query")) == (0, 0, 0.0)
+    assert (embeddings.distinct, embeddings.encoded) == (0, 0)
     assert embed(Counting(), {}, None, Silence()).distinct == 0
-
-
-def test_the_largest_norm_is_that_of_one_side():
-    embeddings = embed(Counting(), TEXTS, None, Silence())
-    for role in ("query", "document"):
-        sides = [norms(embeddings.vectors(*group)).max() for group in TEXTS if group[0] == role]
-        assert embeddings.largest_norm(role) == max(sides)
-
-
-def test_the_largest_norm_of_images_is_that_of_either_side():
-    images = [Image(sha256(name.encode()).hexdigest(), Path(name)) for name in "ab"]
-    embeddings = embed(
-        Counting(), {**TEXTS, ("query", IMAGE): images[:1], ("document", IMAGE): images}, None, Silence()
-    )
-    expected = norms(embeddings.vectors("document", IMAGE)).max()
-    assert embeddings.largest_norm("image") == expected > 0

@@ -57,6 +57,29 @@ def test_what_was_written_is_loaded_in_any_order_and_from_several_files(store, n
     assert notes.lines == []
 
 
+def test_vectors_under_another_key_are_refused(store, notes):
+    store.write("1" * 64, hashes("a"), vectors(1))
+    store.write(FINGERPRINT, hashes("b"), vectors(2))
+    [moved] = (store.folder / ("1" * 64)).iterdir()
+    moved.rename(store.folder / FINGERPRINT / moved.name)
+    assert load(store, "a") is None
+    assert load(store, "b") == [2]
+    assert len(notes.lines) == 1
+    assert "holds vectors of another encoder" in notes.lines[0]
+
+
+def test_a_folder_called_after_another_key_is_refused(store):
+    store.write("1" * 64, hashes("a"), vectors(1))
+    (store.folder / ("1" * 64)).rename(store.folder / FINGERPRINT)
+    assert load(store, "a") is None
+
+
+def test_the_same_vectors_give_the_same_file(tmp_path):
+    for name in ("one", "two", "three"):
+        VectorStore(tmp_path / name).write(FINGERPRINT, hashes("a"), vectors(1))
+    assert len({path.read_bytes() for path in tmp_path.rglob("*.safetensors")}) == 1
+
+
 def test_only_chunks_that_are_whole_are_filled(store):
     store.write(FINGERPRINT, hashes("a", "b"), vectors(1, 2))
     out = [np.zeros((1, 2), np.float32), np.zeros((2, 2), np.float32)]

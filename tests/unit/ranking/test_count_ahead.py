@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from mlbench.embeddings.exact import dot_exponent, grid_cosine, grid_dot, norms
+from mlbench.embeddings.exact import grid_cosine, grid_dot
 from mlbench.ranking import count_ahead as counting
 from mlbench.ranking.count_ahead import Block, Counts, Targets, Tiling, count_ahead, exact_scores
 from mlbench.retrievers.hashing import Hashing, HashingEncoder
@@ -246,7 +246,7 @@ def test_more_targets_than_one_batch_of_scores() -> None:
     )
 )
 def test_dot_products_are_ordered_as_rational_numbers_are(vectors: Matrix) -> None:
-    grid = grid_dot(vectors, dot_exponent(float(norms(vectors).max())))
+    grid = grid_dot(vectors)
     rational = [[Fraction(float(x)) for x in row] for row in grid]
     exact = [[sum((a * b for a, b in zip(q, d, strict=True)), Fraction()) for d in rational] for q in rational]
     case = make_case(grid, grid, blocks=2)

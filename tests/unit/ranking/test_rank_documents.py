@@ -1,4 +1,5 @@
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from unit.statistics.cases import (
 from mlbench.collection.languages import Setting, settings_of
 from mlbench.collection.records import Collection, Document, Query
 from mlbench.embeddings.encode import embed
-from mlbench.embeddings.exact import dot_exponent, grid_cosine, grid_dot, norms
+from mlbench.embeddings.exact import to_grid
 from mlbench.errors import RetrieverError, UserError
 from mlbench.protocols import Silence, Similarity
 from mlbench.ranking.count_ahead import Tiling
@@ -56,13 +57,8 @@ def exact_orders(collection: Collection, encoder: TableEncoder) -> Orders:
     whole: dict[str, dict[str, list[int]]] = {}
     for role, rows in sides.items():
         texts = sorted({row.text for language in collection.languages for row in rows[language]})
-        vectors = encoder.encode(texts, "query")
-        grid = (
-            grid_cosine(vectors)
-            if encoder.similarity == "cosine"
-            else grid_dot(vectors, dot_exponent(float(norms(vectors).max())))
-        )
-        whole[role] = {text: [int(x * 2**26) for x in row] for text, row in zip(texts, grid.tolist(), strict=True)}
+        grid = to_grid(encoder.encode(texts, "query"), encoder.similarity)
+        whole[role] = {text: [int(x * 2**70) for x in row] for text, row in zip(texts, grid.tolist(), strict=True)}
     documents = [document for language in collection.languages for document in collection.documents[language]]
     return orders_by_score(
         collection,
@@ -89,6 +85,47 @@ def test_vectors_are_counted_as_exact_scores_order_them(similarity: Similarity, 
     assert (found.top == expected.top).all()
     assert (found.listed == expected.listed).all()
     assert found.ties.any() or distinct > 100
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_dot_products_order_documents_as_the_vectors_themselves_whatever_the_norms(seed: int) -> None:
+    collection, random = make_collection(seed=seed, sparse=True), np.random.RandomState(seed)
+    rows = random.randint(-3, 4, (40, 5)) + 4 * np.eye(1, 5)
+    # Norms from 1e-7 to 1e7; equal products of different vectors stay equal.
+    table = (rows * 2.0 ** random.randint(-24, 24, (40, 1))).astype(np.float32)
+    assert np.log10(np.linalg.norm(table, axis=1)).round().astype(int).tolist().count(7)
+    vectors = {text: table[random.randint(40)].tolist() for text in all_texts(collection)}
+    exact = {text: [Fraction(x) for x in vector] for text, vector in vectors.items()}
+    scores = {
+        (language, query.topic_id, document.doc_id): sum(
+            a * b for a, b in zip(exact[query.text], exact[document.text], strict=True)
+        )
+        for language in collection.languages
+        for query in collection.queries[language]
+        for own in collection.languages
+        for document in collection.documents[own]
+    }
+    found = count_encoder(collection, TableEncoder(vectors, "dot"))
+    expected = count_orders(collection, orders_by_score(collection, scores))
+    assert (found.ahead == expected.ahead).all()
+    assert (found.top == expected.top).all()
+    assert found.ties.any()
+
+
+def test_one_long_document_moves_no_other() -> None:
+    collection, random = make_collection(seed=4), np.random.RandomState(4)
+    table = random.standard_normal((len(all_texts(collection)), 8))
+    table /= np.linalg.norm(table, axis=1, keepdims=True)
+    vectors = dict(zip(sorted(all_texts(collection)), table.astype(np.float32).tolist(), strict=True))
+    plain = count_encoder(collection, TableEncoder(vectors, "dot"))
+    long, arrays = collection.documents["en"][3], index_collection(collection)
+    others = np.array([arrays.document_ids[document] != long.doc_id for document in arrays.row_documents])
+    for norm in (1e7, 1e20):
+        vectors[long.text] = (table[0] * norm).astype(np.float32).tolist()
+        found = count_encoder(collection, TableEncoder(vectors, "dot"))
+        moved = found.ahead - plain.ahead
+        assert np.abs(moved[others]).max() == 1
+        assert (np.delete(moved[others], collection.languages.index("en"), axis=1) == 0).all()
 
 
 def test_ties_are_counted_by_language() -> None:

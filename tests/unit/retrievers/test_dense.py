@@ -18,6 +18,7 @@ from mlbench.open_model import open_retriever
 from mlbench.protocols import Encoder, Runtime
 from mlbench.retrievers.checkpoint_folder import digest_checkpoint
 from mlbench.retrievers.dense import Dense, DenseEncoder, require_torch
+from mlbench.retrievers.load_checkpoint import set_pooling
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -209,6 +210,51 @@ def test_tokens_are_counted_without_padding(saved: Mapping[str, Path]) -> None:
     encoder.encode(TEXTS, "query")
     ids = transformers.AutoTokenizer.from_pretrained(str(saved["bert"]))(TEXTS, truncation=True)["input_ids"]
     assert encoder.tokens == sum(map(len, ids))
+
+
+@pytest.fixture(scope="module")
+def gpt2(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A decoder that counts positions from the left, where its tokenizer pads."""
+    torch.manual_seed(0)
+    sizes = {"vocab_size": 200, "n_positions": 64, "n_embd": 32, "n_layer": 2, "n_head": 4}
+    model = transformers.GPT2Model(transformers.GPT2Config(**sizes, initializer_range=0.4))
+    return save_plain(tmp_path_factory.mktemp("gpt2"), model, side="left")
+
+
+@pytest.fixture(scope="module")
+def fnet(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network that mixes all positions, padding included."""
+    torch.manual_seed(0)
+    sizes = {"vocab_size": 200, "hidden_size": 32, "num_hidden_layers": 2, "intermediate_size": 64}
+    model = transformers.FNetModel(transformers.FNetConfig(**sizes, initializer_range=0.4))
+    return save_plain(tmp_path_factory.mktemp("fnet"), model)
+
+
+class TestPadding:
+    @pytest.mark.parametrize("name", ["gpt2", "fnet"])
+    @pytest.mark.parametrize("tokens", ["1", "64", "512"])
+    def test_a_text_has_the_vector_it_has_alone(
+        self, name: str, tokens: str, request: pytest.FixtureRequest, tmp_path: Path
+    ) -> None:
+        folder: Path = request.getfixturevalue(name)
+        encoder = opened(folder, pooling="lasttoken", batch_tokens=tokens)
+        library = sentence_transformers.SentenceTransformer(str(folder), device="cpu")
+        set_pooling(library, "lasttoken")
+        alone = np.stack([library.encode(text) for text in TEXTS])
+        np.testing.assert_allclose(encoder.encode(TEXTS, "query"), alone, atol=1e-4)
+
+    def test_networks_that_ignore_padding_are_given_whole_batches(self, saved: Mapping[str, Path], gpt2: Path) -> None:
+        rows = []
+        for folder in (saved["bert"], gpt2):
+            encoder = opened(folder, batch_tokens="512")
+            sizes = []
+            handle = encoder._model[0].register_forward_pre_hook(
+                lambda module, given, sizes=sizes: sizes.append(len(given[0]["input_ids"]))
+            )
+            encoder.encode(TEXTS, "query")
+            handle.remove()
+            rows.append(sizes)
+        assert len(rows[0]) < len(rows[1]) < len(TEXTS)
 
 
 class TestFingerprint:

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,13 @@ from unit.retrievers import image_text_checkpoints as checkpoints
 from unit.retrievers.image_text_checkpoints import CAPTIONS, DIM
 
 from mlbench.collection.records import Image
+from mlbench.embeddings.encode import embed
+from mlbench.embeddings.store import VectorStore
 from mlbench.errors import DataError, MissingExtra, RetrieverError
-from mlbench.members import reads_images
+from mlbench.io import libraries
+from mlbench.members import check_files, reads_images
 from mlbench.open_model import open_retriever, parse, wrap_model
-from mlbench.protocols import Encoder, Runtime, Vectors
+from mlbench.protocols import Encoder, Group, Runtime, Silence, Vectors
 from mlbench.retrievers.image_text import encoder
 from mlbench.retrievers.image_text.encoder import ImageTextEncoder, ImageTextLoader
 
@@ -208,6 +211,36 @@ def test_fingerprints_follow_roles_files_and_keys(saved: Mapping[str, Path], tmp
     assert opened(copy).fingerprint("image") != encoder.fingerprint("image")
     for keys in ({"dtype": "bf16"}, {"max_length": "7"}):
         assert opened(saved["clip"], **keys).fingerprint("query") != encoder.fingerprint("query")
+
+
+@pytest.mark.parametrize("name", ["clip", "library clip"])
+def test_images_are_encoded_again_with_another_pillow(
+    name: str, saved: Mapping[str, Path], images: list[Image], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder, version = opened(saved[name]), libraries.version
+    texts: dict[Group, Sequence[str]] = {("document", "image"): images, ("query", "en"): CAPTIONS}
+    made = [embed(encoder, texts, VectorStore(tmp_path), Silence()) for _ in range(2)]
+    assert [(each.encoded > 0, each.encoded_images > 0) for each in made] == [(True, True), (False, False)]
+    monkeypatch.setattr(libraries, "version", lambda name: "99.0" if name == "pillow" else version(name))
+    again = embed(encoder, texts, VectorStore(tmp_path), Silence())
+    assert (again.encoded, again.encoded_images) == (0, made[0].encoded_images)
+
+
+def test_a_change_of_either_tower_ends_a_run(saved: Mapping[str, Path], tmp_path: Path) -> None:
+    copy = shutil.copytree(saved["clip"], tmp_path / "copy")
+    encoder = opened(copy)
+    check_files(encoder)
+    (copy / "model.safetensors").write_bytes((copy / "model.safetensors").read_bytes())
+    with pytest.raises(RetrieverError, match=r"model\.safetensors has been changed"):
+        check_files(encoder)
+
+
+def test_rows_are_cut_on_the_right_whatever_the_tokenizer_says(saved: Mapping[str, Path], tmp_path: Path) -> None:
+    copy = shutil.copytree(saved["clip"], tmp_path / "copy")
+    configuration = json.loads((copy / "tokenizer_config.json").read_text())
+    (copy / "tokenizer_config.json").write_text(json.dumps(configuration | {"padding_side": "left"}))
+    expected = opened(saved["clip"]).encode(CAPTIONS, "query")
+    np.testing.assert_allclose(opened(copy).encode(CAPTIONS, "query"), expected, atol=1e-5)
 
 
 def test_texts_are_cut_off(saved: Mapping[str, Path]) -> None:

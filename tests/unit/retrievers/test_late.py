@@ -9,12 +9,12 @@ from unit.retrievers.tiny import TEXTS, save_bert
 
 from mlbench.collection.languages import Setting
 from mlbench.collection.records import Document, Query
+from mlbench.embeddings.exact import grid_dot
 from mlbench.errors import RetrieverError
 from mlbench.open_model import open_retriever
 from mlbench.protocols import Ranker, Runtime
 from mlbench.retrievers import late_interaction
 from mlbench.retrievers.late_interaction import LateLists
-from mlbench.retrievers.token_scores import grid_rows
 
 torch = pytest.importorskip("torch")
 sentence_transformers = pytest.importorskip("sentence_transformers")
@@ -69,13 +69,7 @@ def test_scores_are_exact_however_the_work_is_cut(saved: Path, monkeypatch: pyte
     monkeypatch.setattr(late_interaction, "_CELLS", 500)
     assert (scores_of(lists) == scores).all()
     [query], [document] = lists.encode([QUERIES[2].text], "query"), lists.encode([DOCUMENTS[3].text], "document")
-    rows = [
-        [
-            [Fraction(x) for x in row]
-            for row in grid_rows(side, np.linalg.norm(side.astype(np.float64), axis=1)).tolist()
-        ]
-        for side in (query, document)
-    ]
+    rows = [[[Fraction(x) for x in row] for row in grid_dot(side).tolist()] for side in (query, document)]
     assert all(x.denominator <= 2**26 for side in rows for row in side for x in row)
     best = [max(sum(x * y for x, y in zip(a, b, strict=True)) for b in rows[1]) for a in rows[0]]
     assert lists.scorer([document])([query])[0, 0] == sum(Fraction(round(x * 2**40), 2**40) for x in best)

@@ -21,3 +21,14 @@ def test_batches_hold_every_row_once_within_budget(lengths: list[int], budget: i
 def test_batches_are_full() -> None:
     batches = list(token_batches(np.array([3, 9, 3, 3, 3]), 9, 64))
     assert [rows.tolist() for rows in batches] == [[1], [0, 2, 3], [4]]
+
+
+@given(st.lists(st.integers(0, 9), max_size=80), st.integers(1, 30), st.integers(1, 10))
+def test_batches_without_padding_hold_texts_of_one_length(lengths: list[int], budget: int, max_rows: int) -> None:
+    array = np.array(lengths, dtype=np.int64)
+    batches = [rows.tolist() for rows in token_batches(array, budget, max_rows, padded=False)]
+    assert sorted(row for rows in batches for row in rows) == list(range(len(lengths)))
+    for rows in batches:
+        assert len({lengths[row] for row in rows}) == 1
+        assert len(rows) <= max_rows
+        assert len(rows) == 1 or len(rows) * max(lengths[rows[0]], 1) <= budget

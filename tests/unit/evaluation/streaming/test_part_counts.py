@@ -58,7 +58,6 @@ def counts(seed: int) -> PartCounts:
         tokens=2,
         encode_seconds=0.5,
         count_seconds=0.25,
-        largest_norm=float(seed),
         not_kept="full" if seed == 2 else "",
     )
 
@@ -66,7 +65,7 @@ def counts(seed: int) -> PartCounts:
 def test_counts_add_up() -> None:
     whole = PartCounts.empty(5, 3, DEPTH).add(counts(1)).add(counts(2))
     assert whole.ahead.tolist() == (counts(1).ahead + counts(2).ahead).tolist()
-    assert (whole.texts, whole.encoded, whole.tokens, whole.largest_norm, whole.not_kept) == (3, 2, 4, 2.0, "full")
+    assert (whole.texts, whole.encoded, whole.tokens, whole.not_kept) == (3, 2, 4, "full")
     assert (whole.encode_seconds, whole.count_seconds) == (1.0, 0.5)
 
 
@@ -74,7 +73,7 @@ def test_what_is_saved_comes_back_without_its_cost() -> None:
     found = PartCounts.of(counts(2).arrays(), PartCounts.empty(5, 3, DEPTH))
     assert set(counts(2).arrays()) == set(PartCounts.NAMES)
     assert lists_of(found.top) == lists_of(counts(2).top)
-    assert (found.texts, found.encoded, found.tokens, found.largest_norm) == (2, 0, 0, 2.0)
+    assert (found.texts, found.encoded, found.tokens) == (2, 0, 0)
 
 
 @pytest.mark.parametrize(
