@@ -124,8 +124,7 @@ def _pool_ranks(ranks: Ranks, languages: Sequence[str], *, axis: int) -> PoolRan
     n_documents = counts.size - ranks.queries_are_documents
     position[counts.unlisted] = _expected_worst(ranks, counts, n_documents)[counts.unlisted]
     position[~np.isin(ranks.row_languages, [ranks.language_index(language) for language in languages])] = np.inf
-    if ranks.has_images:
-        position = _one_of_each(ranks, position)
+    position = _one_of_each(ranks, position)
     queries = ranks.row_queries
     np.minimum.at(rank, (ranks.query_topics[queries], ranks.query_languages[queries], ranks.row_languages), position)
     rank[np.isinf(rank)] = np.nan
@@ -135,23 +134,39 @@ def _pool_ranks(ranks: Ranks, languages: Sequence[str], *, axis: int) -> PoolRan
 
 
 def _one_of_each(ranks: Ranks, position: Floats) -> Floats:
-    """Return the positions with one caption of each image and language left, as if its others were not in the pool.
+    """Return the positions with one document of each query and language left, as if its others were not in the pool.
 
-    The best of five stands higher than the best of one whatever a model prefers. Ids choose blindly, as they begin with
-    digits of a hash; the others get an infinite position.
+    The best of five stands higher than the best of one whatever a model prefers. Captions are chosen from always,
+    other documents where a query has more of them in one language than in another. The order of ids chooses, which
+    knows nothing of ranks; the others get an infinite position.
     """
-    same = np.stack([ranks.row_queries.astype(np.int64), ranks.row_languages, ranks.row_documents], axis=1)
-    order = np.lexsort(same.T[::-1])
+    cell = ranks.row_queries.astype(np.int64) * len(ranks.languages) + ranks.row_languages
+    there = np.isfinite(position)
+    # Documents that are not in the pool are chosen last.
+    order = np.lexsort((ranks.row_documents, ~there, cell))
     first = np.ones(len(order), dtype=np.bool_)
-    first[1:] = (np.diff(same[order, :2], axis=0) != 0).any(axis=1)
+    first[1:] = np.diff(cell[order]) != 0
     chosen = np.zeros(len(order), dtype=np.bool_)
     chosen[order[first]] = True
+    if not ranks.has_images:
+        chosen |= ~_uneven(ranks, cell[there])[ranks.row_queries]
     by_rank = np.lexsort((position, ranks.row_queries))
     others = np.cumsum(~chosen[by_rank])
     begins = np.searchsorted(ranks.row_queries[by_rank], ranks.row_queries[by_rank])
     before = np.empty(len(order))
     before[by_rank] = others - np.concatenate(([0], others))[begins]
     return np.where(chosen, position - before, np.inf)
+
+
+def _uneven(ranks: Ranks, cells: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Say which queries have more documents in one language than in another, (queries,).
+
+    `cells` (documents,) are query * number of languages + language.
+    """
+    size = len(ranks.languages)
+    counts = np.bincount(cells, minlength=len(ranks.query_topics) * size).reshape(-1, size)
+    uneven: NDArray[np.bool_] = ((counts > 0) & (counts != counts.max(axis=1, keepdims=True))).any(axis=1)
+    return uneven
 
 
 def _expected_worst(ranks: Ranks, counts: PoolCounts, n_documents: int) -> Floats:

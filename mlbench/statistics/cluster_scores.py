@@ -26,6 +26,7 @@ class ScoreRequest:
     primary_measure: str
     bias_scores: tuple[str, ...]
     parallel: bool
+    translated: bool = True
     resamples: int = 2000
     seed: int = 0
     confidence: float = 0.95
@@ -40,6 +41,7 @@ class ScoreRequest:
             primary_measure=task.primary_measure,
             bias_scores=task.bias_scores,
             parallel=task.parallel,
+            translated=task.documents == "translations",
             resamples=statistics.resamples,
             seed=statistics.seed,
             confidence=statistics.confidence,
