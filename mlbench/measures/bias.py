@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlbench.errors import UnknownName
+from mlbench.measures import chance
 
 Floats = NDArray[np.float64]
 
@@ -21,10 +22,20 @@ class PoolRanks:
     the topic's best-ranked relevant document in the other; NaN where there is no such query or document. Both language
     axes are in the same order. `pool_size` is the number of documents N. Topics with relevant documents in fewer than
     two languages must have been left out.
+
+    `unlisted`, bool of the same shape, marks documents that a ranker's list does not hold; None where it holds all. The
+    u of them of a query stand at the expected ranks of u documents that are spread evenly behind the list. Which of
+    them stands at which is not known: scores may use their set, such as its largest rank, and not that of a single one.
     """
 
     rank: Floats
     pool_size: int
+    unlisted: NDArray[np.bool_] | None = None
+
+    @property
+    def order(self) -> Floats:
+        """`rank` for comparing two documents: the unlisted ones of a query tie, behind all that are listed."""
+        return self.rank if self.unlisted is None else np.where(self.unlisted, self.pool_size + 1.0, self.rank)
 
     @property
     def m(self) -> Floats:
@@ -39,10 +50,11 @@ def own_language_preference(pool: PoolRanks) -> Floats:
     Float64 (topics,). Only languages with both query and document make pairs: quality of documents and of languages
     cancels between (a, c) and (c, a), so that chance is 1/2.
     """
-    own = np.diagonal(pool.rank, axis1=1, axis2=2)[:, :, None]
-    both = np.isfinite(own) & np.isfinite(pool.rank) & ~np.eye(pool.rank.shape[1], dtype=bool)
+    order = pool.order
+    own = np.diagonal(order, axis1=1, axis2=2)[:, :, None]
+    both = np.isfinite(own) & np.isfinite(order) & ~np.eye(order.shape[1], dtype=bool)
     both &= both.swapaxes(1, 2)
-    return _masked_mean(_before(own, pool.rank), both, (1, 2))
+    return _masked_mean(_before(own, order), both, (1, 2))
 
 
 def rank_distance(pool: PoolRanks) -> Floats:
@@ -78,10 +90,11 @@ def language_prior(pool: PoolRanks) -> Floats:
 
     Float64 (topics, document languages); chance is 1/2; NaN with fewer than three languages.
     """
-    topics, size, _ = pool.rank.shape
+    order = pool.order
+    topics, size, _ = order.shape
     wins, pairs = np.zeros((topics, size)), np.zeros((topics, size))
     for asked in range(size):
-        rank = np.delete(pool.rank[:, asked], asked, axis=1)
+        rank = np.delete(order[:, asked], asked, axis=1)
         others = np.delete(np.arange(size), asked)
         both = np.isfinite(rank)[:, :, None] & np.isfinite(rank)[:, None, :] & ~np.eye(size - 1, dtype=bool)
         wins[:, others] += np.where(both, _before(rank[:, :, None], rank[:, None, :]), 0.0).sum(axis=2)
@@ -93,7 +106,8 @@ def removal_gap(pool: PoolRanks) -> Floats:
     """Return what the own-language document is worth beyond another, float64 (topics, query languages).
 
     The relative loss of AP when the own-language document leaves pool and judgments, minus the mean of the same loss
-    for each other language's. NaN with fewer than two documents, or without one in the query's language.
+    for each other language's. NaN with fewer than two documents, or without one in the query's language. The loss of an
+    unlisted document is the mean over all unlisted ones of the query.
     """
     whole = _average_precision(pool.rank)
     loss = np.full(pool.rank.shape, np.nan)
@@ -104,6 +118,8 @@ def removal_gap(pool: PoolRanks) -> Floats:
         loss[:, :, language] = np.where(
             np.isfinite(removed[:, :, 0]), _divide(whole - _average_precision(rest), whole), np.nan
         )
+    if pool.unlisted is not None:
+        loss = np.where(pool.unlisted, _masked_mean(loss, pool.unlisted, 2)[:, :, None], loss)
     own = np.eye(pool.rank.shape[1], dtype=bool)
     others = _masked_mean(loss, np.isfinite(loss) & ~own, 2)
     return np.diagonal(loss, axis1=1, axis2=2) - others
@@ -112,22 +128,41 @@ def removal_gap(pool: PoolRanks) -> Floats:
 def rank_spread(pool: PoolRanks) -> Floats:
     """Return per topic the mean, over documents and pairs of query languages, of |log2 rank - log2 rank|.
 
-    Float64 (topics,): 0 where the query's language changes nothing.
+    Float64 (topics,): 0 where the query's language changes nothing. An unlisted document may stand at any of the ranks
+    of the query's unlisted ones: gaps are means over them.
     """
     log_rank = np.log2(pool.rank)
     size = pool.rank.shape[1]
     spread, known = np.zeros(pool.rank.shape[0::2]), np.zeros(pool.rank.shape[0::2])
+    anywhere = None if pool.unlisted is None else _possible_ranks(pool.unlisted)
     for a in range(size):
         for b in range(a + 1, size):
             gap = np.abs(log_rank[:, a] - log_rank[:, b])
+            if anywhere is not None:
+                gaps = np.abs(log_rank[:, a, :, None] - log_rank[:, b, None, :])
+                gap = np.einsum("tci,tij,tcj->tc", anywhere[:, a], np.nan_to_num(gaps), anywhere[:, b])
+                gap[~(np.isfinite(log_rank[:, a]) & np.isfinite(log_rank[:, b]))] = np.nan
             spread += np.nan_to_num(gap)
             known += np.isfinite(gap)
     per_document = _divide(spread, known)
     return _masked_mean(per_document, np.isfinite(per_document), 1)
 
 
+def _possible_ranks(unlisted: NDArray[np.bool_]) -> Floats:
+    """Return with which probability a document has the rank that another of the same query stands at.
+
+    Float64 (topics, query languages, documents, documents whose rank it is): its own, or that of any unlisted one.
+    """
+    alike = (unlisted[:, :, :, None] & unlisted[:, :, None, :]).astype(np.float64)
+    anywhere = _divide(alike, alike.sum(axis=3, keepdims=True))
+    return np.where(unlisted[:, :, :, None], anywhere, np.eye(unlisted.shape[2]))
+
+
 def complete_at(cutoff: int | None) -> Callable[[PoolRanks], Floats]:
-    """Return the score "all m documents stand in the top k"; `cutoff` None is k = m. NaN where k < m."""
+    """Return the score "all m documents stand in the top k"; `cutoff` None is k = m. NaN where k < m.
+
+    Unlisted documents stand in it where the expected rank of the last one does.
+    """
 
     def complete(pool: PoolRanks) -> Floats:
         limit = pool.m if cutoff is None else np.where(pool.m <= cutoff, float(cutoff), np.nan)
@@ -137,13 +172,14 @@ def complete_at(cutoff: int | None) -> Callable[[PoolRanks], Floats]:
 
 
 def _first(pool: PoolRanks) -> Floats:
-    # Documents that all stand at the expected rank of those not retrieved share rank 1.
-    first = (pool.rank == _smallest(pool)[:, :, None]).astype(np.float64)
+    # Where none is listed, each may be the first.
+    order = pool.order
+    first = (order == _masked_extreme(order, np.min, np.inf)[:, :, None]).astype(np.float64)
     return np.where(np.isfinite(pool.rank), _divide(first, first.sum(axis=2, keepdims=True)), np.nan)
 
 
 def _before(first: Floats, second: Floats) -> Floats:
-    # Equal ranks happen only where both documents stand at the expected rank of those not retrieved.
+    # Equal places happen only where neither document is listed.
     return np.where(first == second, 0.5, (first < second).astype(np.float64))
 
 
@@ -177,7 +213,12 @@ def _divide(numerator: Floats, denominator: Floats) -> Floats:
         return np.where(denominator != 0, np.divide(numerator, denominator), np.nan)
 
 
-def floor_of_rank_distance(pool: PoolRanks) -> Floats:
+def _where_asked(pool: PoolRanks, value: Floats | float) -> Floats:
+    """Return a value wherever there is a query, float64 (topics, query languages)."""
+    return np.where(np.isfinite(pool.m), value, np.nan)
+
+
+def least_rank_distance(pool: PoolRanks) -> Floats:
     """Return the smallest possible rank distance, m - 1; float64 (topics, query languages)."""
     return pool.m - 1
 
@@ -187,46 +228,159 @@ def chance_of_rank_distance(pool: PoolRanks) -> Floats:
     return (pool.pool_size + 1) * (pool.m - 1) / (pool.m + 1)
 
 
+def chance_of_median(pool: PoolRanks) -> Floats:
+    """Return the median over topics of a random order's rank distance, for each query language in all its topics.
+
+    Float64 (topics, query languages).
+    """
+    medians = [chance.median_range(column, pool.pool_size) for column in pool.m.T]
+    return _where_asked(pool, np.array(medians, dtype=np.float64))
+
+
+def least_rank_distance_log2(pool: PoolRanks) -> Floats:
+    """Return what ranks 1 to m give, log2 m; float64 (topics, query languages)."""
+    return np.log2(pool.m)
+
+
+def chance_of_rank_distance_log2(pool: PoolRanks) -> Floats:
+    """Return the mean over random orders; float64 (topics, query languages)."""
+    n = pool.pool_size
+    return chance.for_each_count(pool.m, lambda m: chance.mean_log2_largest(m, n) - chance.mean_log2_smallest(m, n))
+
+
+def least_max_rank(pool: PoolRanks) -> Floats:
+    """Return the smallest possible last rank, m; float64 (topics, query languages)."""
+    return pool.m
+
+
 def chance_of_max_rank(pool: PoolRanks) -> Floats:
     """Return the largest rank expected of a random order, m (N + 1)/(m + 1); float64 (topics, query languages)."""
     return pool.m * (pool.pool_size + 1) / (pool.m + 1)
 
 
 def chance_of_max_rank_norm(pool: PoolRanks) -> Floats:
-    """Return about what a random order gives, 100 / (m ln 2 log2(N / m)); float64 (topics, query languages)."""
-    return _divide(np.full_like(pool.m, 100.0), pool.m * np.log(2) * np.log2(pool.pool_size / pool.m))
+    """Return the mean over random orders, in a large pool about 100 / (m ln 2 log2(N / m)); NaN where N = m.
+
+    Float64 (topics, query languages).
+    """
+    n = pool.pool_size
+    last = chance.for_each_count(pool.m, lambda m: chance.mean_log2_largest(m, n))
+    return _divide(100 * (np.log2(n) - last), np.log2(n) - np.log2(pool.m))
 
 
-def zero(pool: PoolRanks) -> Floats:
-    """Return 0 wherever there is a query; float64 (topics, query languages)."""
-    return np.where(np.isfinite(pool.m), 0.0, np.nan)
+def chance_of_complete_at(cutoff: int | None) -> Callable[[PoolRanks], Floats]:
+    """Return the probability that a random order puts all m documents in the top k; NaN where k < m."""
+
+    def complete(pool: PoolRanks) -> Floats:
+        def probability(m: int) -> float:
+            k = m if cutoff is None else cutoff
+            return chance.all_within(m, k, pool.pool_size) if m <= k else float("nan")
+
+        return chance.for_each_count(pool.m, probability)
+
+    return complete
 
 
-def one_half(pool: PoolRanks) -> Floats:
-    """Return 1/2 wherever there is a query; float64 (topics, query languages)."""
-    return np.where(np.isfinite(pool.m), 0.5, np.nan)
+def chance_of_language_prior(pool: PoolRanks) -> Floats:
+    """Return the mean range over languages of a random order, the same number for each topic; float64 (topics,).
+
+    Which of the other documents a document stands before is then a uniform number, and the means over topics are
+    nearly normal.
+    """
+    size = pool.rank.shape[1]
+    found = np.isfinite(pool.rank) & ~np.eye(size, dtype=bool)
+    others = found.sum(axis=2, keepdims=True).astype(np.float64)
+    pairs = np.where(found, others - 1, 0.0).sum(axis=1)
+    topics = (pairs > 0).sum(axis=0)
+    weight = _divide(1.0 - np.zeros_like(pairs), pairs * topics)
+    covariance = np.zeros((size, size))
+    for asked in range(size):
+        own = np.where(found[:, asked] & (pairs > 0), weight, 0.0)
+        # Of k documents, one stands before 0 to k - 1 others: variance (k k - 1) / 12, covariance -(k + 1) / 12.
+        k = others[:, asked]
+        covariance -= (own * (k + 1) / 12).T @ own
+        covariance[np.diag_indices(size)] += (own**2 * k * (k + 1) / 12).sum(axis=0)
+    known = topics > 0
+    return np.full(len(pairs), chance.mean_range(covariance[np.ix_(known, known)]))
+
+
+def chance_of_same_language_first(pool: PoolRanks) -> Floats:
+    """Return 1 / m wherever the own language has a document; float64 (topics, query languages)."""
+    own = np.isfinite(np.diagonal(pool.rank, axis1=1, axis2=2))
+    return np.where(own, 1 / pool.m, np.nan)
+
+
+def chance_of_rank_spread(pool: PoolRanks) -> Floats:
+    """Return the mean over random orders, the same for each topic with queries to compare; float64 (topics,)."""
+    compared = (np.isfinite(pool.rank).sum(axis=1) >= 2).any(axis=1)
+    return np.where(compared, chance.mean_log2_difference(pool.pool_size), np.nan)
+
+
+Direction = Literal["lower", "higher", "nearer"]
+"""Which values of a score are better: lower ones, higher ones, or those nearer to its ideal."""
+Needs = Literal["translations", "settings", "pool"]
+"""What a score is computed from: translations of the same documents in the pool of all languages, means over settings,
+or any lists of that pool."""
+Reference = float | Callable[[PoolRanks], Floats]
+"""A number that a score is read beside: a constant, or contributions that are summarised as those of the score."""
 
 
 @dataclass(frozen=True, slots=True)
 class BiasScore:
-    """A bias score as a value.
+    """A bias score as a value: everything that anybody must know of it to compute, read, test or rank by it.
 
     `contributions` gives float64 (topics,) or (topics, languages), NaN where undefined. Without languages a score is
     the mean over topics; with them, topics are first summarised for each language by `over_topics`, then the
-    languages by `over_languages` (`range` is largest minus smallest). `references` are floors and chance levels over
-    the same topics. `compares` says whether the languages of a topic's documents are held against each other or those
-    of its queries: with captioned images, the first are asked for by images and the second ask for images.
+    languages by `over_languages` (`range` is largest minus smallest).
+
+    `ideal` is the value of a perfect retriever that is blind to languages, `chance` that of a random order; None for
+    scores without contributions whose value by chance depends on more than the declaration. `direction` says which
+    values are better. Without a direction a score is shown, and never tested, gated or ranked by: a perfect retriever
+    and a random one have values between which better ones are not ordered. `beside` are further numbers over the same
+    topics. `compares` says whether the languages of a topic's documents are held against each other or those of its
+    queries: with captioned images, the first are asked for by images and the second ask for images.
     """
 
     summary: str
     formula: str
     source: str
+    direction: Direction | None
+    ideal: Reference
+    chance: Reference | None
     contributions: Callable[[PoolRanks], Floats] | None = None
     rows: Literal["query_language", "document_language"] | None = None
     over_topics: Literal["mean", "median"] = "mean"
     over_languages: Literal["mean", "range"] = "mean"
-    references: Mapping[str, Callable[[PoolRanks], Floats]] = field(default_factory=dict)
+    needs: Needs = "translations"
+    beside: Mapping[str, Callable[[PoolRanks], Floats]] = field(default_factory=dict)
     compares: Literal["documents", "queries"] = "documents"
+
+    @property
+    def is_mean(self) -> bool:
+        """Whether the score is a mean of what topics contribute, which can be tested."""
+        return self.contributions is not None and self.over_topics == self.over_languages == "mean"
+
+    def references(self, pool: PoolRanks) -> dict[str, float | None]:
+        """Return `ideal`, `chance` and what is given beside, over the topics of a pool; None without topics."""
+        asked = bool(np.isfinite(pool.rank).any())
+        given = {"ideal": self.ideal, "chance": self.chance, **self.beside}
+        return {
+            name: (value if asked else None) if isinstance(value, float) else summarise(self, value(pool))[0]
+            for name, value in given.items()
+            if value is not None
+        }
+
+    def loss(self, value: float, ideal: float | None = None) -> float | None:
+        """Return how far a value is from the best there is, up to a constant; None where nothing says.
+
+        `ideal` is the one over the same topics, for scores whose ideal depends on them.
+        """
+        if self.direction is None:
+            return None
+        if self.direction != "nearer":
+            return value if self.direction == "lower" else -value
+        target = self.ideal if isinstance(self.ideal, float) else ideal
+        return None if target is None else abs(value - target)
 
 
 def find_score(name: str) -> BiasScore:
@@ -272,75 +426,102 @@ BIAS_SCORES: Mapping[str, BiasScore] = MappingProxyType(
             "How much a query prefers the document in its own language to the same document in another.",
             "mean over topics of the mean over ordered pairs (a, c) of 1[rank(a, a) < rank(a, c)]",
             "mlbench",
-            own_language_preference,
-            references={"chance": one_half},
+            direction="nearer",
+            ideal=0.5,
+            chance=0.5,
+            contributions=own_language_preference,
         ),
         "rank_distance": BiasScore(
-            "How far apart the translations of a relevant document stand; lower is better, quality lowers it too.",
+            "How far apart the translations of a relevant document stand; quality lowers it too.",
             "mean over topics of max_c rank(a, c) - min_c rank(a, c), for each a, then over a",
             _HYBRID,
-            rank_distance,
-            "query_language",
-            references={"floor": floor_of_rank_distance, "chance": chance_of_rank_distance},
+            direction="lower",
+            ideal=least_rank_distance,
+            chance=chance_of_rank_distance,
+            contributions=rank_distance,
+            rows="query_language",
         ),
         "rank_distance_median": BiasScore(
             "Rank distance with the median over topics in place of the mean.",
             "median over topics of max_c rank(a, c) - min_c rank(a, c), for each a, then the mean over a",
             _HYBRID,
-            rank_distance,
-            "query_language",
+            direction="lower",
+            ideal=least_rank_distance,
+            chance=chance_of_median,
+            contributions=rank_distance,
+            rows="query_language",
             over_topics="median",
         ),
         "rank_distance_log2": BiasScore(
-            "Rank distance on a logarithmic scale, which is not ruled by a few worst topics.",
+            "Rank distance on a logarithmic scale, which is not ruled by a few worst topics. Perfect and random "
+            "retrievers have similar values, those between them larger ones.",
             "mean over topics of log2(max_c rank(a, c) / min_c rank(a, c)), for each a, then over a",
             "mlbench",
-            rank_distance_log2,
-            "query_language",
+            direction=None,
+            ideal=least_rank_distance_log2,
+            chance=chance_of_rank_distance_log2,
+            contributions=rank_distance_log2,
+            rows="query_language",
         ),
         "max_rank": BiasScore(
             "The rank at which the last translation has been found.",
             "mean over topics of max_c rank(a, c), for each a, then over a",
             _MAX_RANK,
-            max_rank,
-            "query_language",
-            references={"chance": chance_of_max_rank},
+            direction="lower",
+            ideal=least_max_rank,
+            chance=chance_of_max_rank,
+            contributions=max_rank,
+            rows="query_language",
         ),
         "max_rank_norm": BiasScore(
             "The rank of the last translation, scaled so that 100 is perfect and 0 is the end of the pool.",
             "100 (log2 N - log2 max_c rank(a, c)) / (log2 N - log2 m)",
             _MAX_RANK,
-            max_rank_norm,
-            "query_language",
-            references={"chance": chance_of_max_rank_norm},
+            direction="higher",
+            ideal=100.0,
+            chance=chance_of_max_rank_norm,
+            contributions=max_rank_norm,
+            rows="query_language",
         ),
         "complete@m": BiasScore(
             "The share of topics whose m translations take exactly ranks 1 to m.",
             "mean over topics of 1[max_c rank(a, c) <= m], for each a, then over a",
             _MAX_RANK,
-            complete_at(None),
-            "query_language",
+            direction="higher",
+            ideal=1.0,
+            chance=chance_of_complete_at(None),
+            contributions=complete_at(None),
+            rows="query_language",
         ),
         "complete@20": BiasScore(
             "The share of topics all of whose translations stand in the top 20.",
             "mean over topics of 1[max_c rank(a, c) <= 20], for each a, then over a; null where 20 < m",
             _MAX_RANK,
-            complete_at(20),
-            "query_language",
+            direction="higher",
+            ideal=1.0,
+            chance=chance_of_complete_at(20),
+            contributions=complete_at(20),
+            rows="query_language",
         ),
         "complete@100": BiasScore(
             "The share of topics all of whose translations stand in the top 100.",
             "mean over topics of 1[max_c rank(a, c) <= 100], for each a, then over a; null where 100 < m",
             _MAX_RANK,
-            complete_at(100),
-            "query_language",
+            direction="higher",
+            ideal=1.0,
+            chance=chance_of_complete_at(100),
+            contributions=complete_at(100),
+            rows="query_language",
         ),
         "language_prior": BiasScore(
-            "Whether documents of some languages stand first whoever asks; the value is the range over languages.",
+            "Whether documents of some languages stand first whoever asks: the range over languages.",
             "for each b the mean of P(rank(a, b) < rank(a, c)) over a, c other than b; value = max_b - min_b",
             "mlbench",
-            language_prior,
-            "document_language",
+            direction="lower",
+            ideal=0.0,
+            chance=chance_of_language_prior,
+            contributions=language_prior,
+            rows="document_language",
             over_languages="range",
         ),
         "same_language_first": BiasScore(
@@ -348,45 +529,75 @@ BIAS_SCORES: Mapping[str, BiasScore] = MappingProxyType(
             "share of topics with rank(a, a) = min_c rank(a, c); beside it how often queries in other languages put "
             "that document first",
             "mlbench",
-            same_language_first,
-            "query_language",
-            references={"other_languages": same_language_first_elsewhere},
+            direction="nearer",
+            ideal=chance_of_same_language_first,
+            chance=chance_of_same_language_first,
+            contributions=same_language_first,
+            rows="query_language",
+            beside={"other_languages": same_language_first_elsewhere},
         ),
         "removal_gap": BiasScore(
             "How much more AP is lost without the own-language document than without another one.",
             "(AP - AP without a's document) / AP, minus the mean of the same for each other language's document",
             "after " + _FAIR_POOLS,
-            removal_gap,
-            "query_language",
-            references={"chance": zero},
+            direction="nearer",
+            ideal=0.0,
+            chance=0.0,
+            contributions=removal_gap,
+            rows="query_language",
         ),
         "rank_spread": BiasScore(
-            "How much a document's rank depends on the language of the query.",
+            "How much a document's rank depends on the language of the query. Perfect, constant and random retrievers "
+            "have small values.",
             "mean over topics and documents of the mean over pairs (a, b) of |log2 rank(a, c) - log2 rank(b, c)|",
             "after CCRK (rank spread across query languages)",
-            rank_spread,
+            direction=None,
+            ideal=0.0,
+            chance=chance_of_rank_spread,
+            contributions=rank_spread,
             compares="queries",
         ),
         "language_share@10": BiasScore(
             "The share of each document language in the top 10, divided by its share of the pool.",
             "for each query language a and document language c: (share of c in the top 10) / (share of c in the pool)",
             "Multi-EuP (Yang et al. 2023)",
+            direction="nearer",
+            ideal=1.0,
+            chance=1.0,
+            rows="query_language",
+            needs="pool",
         ),
         "language_share@20": BiasScore(
             "The share of each document language in the top 20, divided by its share of the pool.",
             "for each query language a and document language c: (share of c in the top 20) / (share of c in the pool)",
             "Multi-EuP (Yang et al. 2023)",
+            direction="nearer",
+            ideal=1.0,
+            chance=1.0,
+            rows="query_language",
+            needs="pool",
         ),
         "worst_language": BiasScore(
             "The lowest AP over query languages in the pool, and its ratio to the highest.",
             "min_a AP(a); beside it min_a AP(a) / max_a AP(a)",
             "mlbench",
+            direction="higher",
+            ideal=1.0,
+            chance=None,
+            rows="query_language",
+            needs="pool",
         ),
         "transfer_gap": BiasScore(
             "How much AP is lost between asking in the documents' language and in another.",
             "macro mean of monolingual AP - macro mean of cross-lingual AP",
             "mlbench",
+            direction="nearer",
+            ideal=0.0,
+            chance=None,
+            needs="settings",
         ),
     }
 )
 """Every bias score by name; those without `contributions` are computed from aggregates or from the top of the lists."""
+TESTED_BIAS_SCORES = ("own_language_preference", "rank_distance")
+"""The bias scores that every comparison, history and leaderboard shows and tests."""

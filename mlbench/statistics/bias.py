@@ -91,7 +91,7 @@ def _sum_score(score: BiasScore, pool: PoolRanks, sample: ClusterSample) -> Scor
         counts=counts,
         n_topics=int(known.any(axis=1).sum()),
         rows=rows,
-        references={key: summarise(score, reference(pool))[0] for key, reference in score.references.items()},
+        references=score.references(pool),
     )
 
 

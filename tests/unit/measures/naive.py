@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations, permutations
-from math import log, log2
+from math import comb, log2
 from statistics import mean, median
 
 Topic = Mapping[str, Mapping[str, float]]
@@ -157,19 +157,74 @@ def all_scores(topics: Sequence[Topic], size: int) -> dict[str, float | None]:
     }
 
 
+def mean_of_smallest(value: Callable[[int], float], m: int, size: int) -> float:
+    """Return the mean of a value of the smallest of m ranks."""
+    return sum(value(k) * comb(size - k, m - 1) for k in range(1, size - m + 2)) / comb(size, m)
+
+
+def median_range(numbers: Sequence[int], size: int) -> float:
+    """Return the median range of m random ranks, for m one of `numbers`, by counting the sets of each range."""
+    reached, d = 0.0, 0
+    while True:
+        # d 0: one rank alone. Else the two ends, and m - 2 of the d - 1 ranks between them.
+        sets = [size if d == 0 and m == 1 else (size - d) * comb(d - 1, m - 2) if m > 1 <= d else 0 for m in numbers]
+        reached += sum(some / comb(size, m) for some, m in zip(sets, numbers, strict=True)) / len(numbers)
+        if reached >= 0.5 - 1e-12:
+            return float(d)
+        d += 1
+
+
 def all_references(topics: Sequence[Topic], size: int) -> dict[tuple[str, str], float | None]:
-    """Return every floor and chance level that depends on the topics."""
+    """Return every number that is given beside a score, but for the chance of language_prior, which is simulated."""
     kept = [topic for topic in topics if len(documents_of(topic)) >= 2]
 
-    def expected(value: Callable[[int], float]) -> float | None:
+    def expected(value: Callable[[int], float | None]) -> float | None:
         return mean_of_means(by_query_language(kept, lambda a, r: value(len(r))))
 
+    def complete(cutoff: int | None) -> float | None:
+        def value(m: int) -> float | None:
+            k = m if cutoff is None else cutoff
+            return None if k < m else comb(min(k, size), m) / comb(size, m)
+
+        return expected(value)
+
+    counts = by_query_language(kept, lambda a, r: len(r))
+    own = mean_of_means(by_query_language(kept, lambda a, r: 1 / len(r) if a in r else None))
+
+    def norm(m: int) -> float | None:
+        if size == m:
+            return None
+        return 100 * (log2(size) - largest(m)) / (log2(size) - log2(m))
+
+    def largest(m: int) -> float:
+        return mean_of_smallest(lambda k: log2(size + 1 - k), m, size)
+
+    pairs = [abs(log2(a) - log2(b)) for a in range(1, size + 1) for b in range(1, size + 1)]
     return {
-        ("rank_distance", "floor"): expected(lambda m: m - 1),
-        ("rank_distance", "chance"): expected(lambda m: (size + 1) * (m - 1) / (m + 1)),
-        ("max_rank", "chance"): expected(lambda m: m * (size + 1) / (m + 1)),
-        ("max_rank_norm", "chance"): expected(lambda m: 100 / (m * log(2) * log2(size / m))),
-        ("same_language_first", "other_languages"): mean_of_means(same_language_first_elsewhere(kept)),
+        ("own_language_preference", "ideal"): 0.5 if kept else None,
         ("own_language_preference", "chance"): 0.5 if kept else None,
+        ("rank_distance", "ideal"): expected(lambda m: m - 1),
+        ("rank_distance", "chance"): expected(lambda m: (size + 1) * (m - 1) / (m + 1)),
+        ("rank_distance_median", "ideal"): mean(median(m) - 1 for m in counts.values()) if kept else None,
+        ("rank_distance_median", "chance"): mean(median_range(m, size) for m in counts.values()) if kept else None,
+        ("rank_distance_log2", "ideal"): expected(log2),
+        ("rank_distance_log2", "chance"): expected(lambda m: largest(m) - mean_of_smallest(log2, m, size)),
+        ("max_rank", "ideal"): expected(float),
+        ("max_rank", "chance"): expected(lambda m: m * (size + 1) / (m + 1)),
+        ("max_rank_norm", "ideal"): 100.0 if kept else None,
+        ("max_rank_norm", "chance"): expected(norm),
+        ("complete@m", "ideal"): 1.0 if kept else None,
+        ("complete@m", "chance"): complete(None),
+        ("complete@20", "ideal"): 1.0 if kept else None,
+        ("complete@20", "chance"): complete(20),
+        ("complete@100", "ideal"): 1.0 if kept else None,
+        ("complete@100", "chance"): complete(100),
+        ("language_prior", "ideal"): 0.0 if kept else None,
+        ("same_language_first", "ideal"): own,
+        ("same_language_first", "chance"): own,
+        ("same_language_first", "other_languages"): mean_of_means(same_language_first_elsewhere(kept)),
+        ("removal_gap", "ideal"): 0.0 if kept else None,
         ("removal_gap", "chance"): 0.0 if kept else None,
+        ("rank_spread", "ideal"): 0.0 if kept else None,
+        ("rank_spread", "chance"): None if rank_spread(kept) is None else mean(pairs),
     }

@@ -29,11 +29,7 @@ def values_of(pool: PoolRanks) -> dict[str, float | None]:
 
 
 def references_of(pool: PoolRanks) -> dict[tuple[str, str], float | None]:
-    return {
-        (name, key): summarise(score, reference(pool))[0]
-        for name, score in topicwise()
-        for key, reference in score.references.items()
-    }
+    return {(name, key): value for name, score in topicwise() for key, value in score.references(pool).items()}
 
 
 def assert_close(found: dict, expected: dict) -> None:
@@ -70,7 +66,9 @@ def test_scores_equal_loops(drawn: tuple[list[naive.Topic], int]) -> None:
     topics, size = drawn
     pool = to_pool(topics, size)
     assert_close(values_of(pool), naive.all_scores(topics, size))
-    assert_close(references_of(pool), naive.all_references(topics, size))
+    references = references_of(pool)
+    del references["language_prior", "chance"]
+    assert_close(references, naive.all_references(topics, size))
 
 
 @given(pools())
@@ -134,17 +132,38 @@ def test_a_random_order_gives_the_chance_values(languages: tuple[str, ...], size
     m = len(languages)
     chance = {name: value for (name, key), value in references_of(pool).items() if key == "chance"}
     assert chance["rank_distance"] == pytest.approx((size + 1) * (m - 1) / (m + 1))
+    assert chance["same_language_first"] == pytest.approx(1 / m)
     values = values_of(pool)
-    for name, expected in [*chance.items(), ("same_language_first", 1 / m)]:
+    assert abs(values.pop("rank_distance_median") - chance["rank_distance_median"]) < 0.06 * size
+    if m == 2:
+        assert values["language_prior"] is chance["language_prior"] is None
+    # Other tests are about the range over languages, which is no mean.
+    del values["language_prior"]
+    for name, value in values.items():
         contributions = BIAS_SCORES[name].contributions(pool)
         topics = contributions if contributions.ndim == 1 else np.nanmean(contributions, axis=1)
         error = np.nanstd(topics) / np.sqrt(len(topics))
-        # The chance level of max_rank_norm is an approximation for large pools.
-        slack = 0.08 * expected if name == "max_rank_norm" else 0
-        assert abs(values[name] - expected) < 4 * error + slack, name
+        slack = 5 / (len(topics) * m) if name.startswith("complete") else 0
+        assert abs(value - chance[name]) < 4 * error + slack + 1e-9, name
     assert values["same_language_first"] == pytest.approx(
         references_of(pool)["same_language_first", "other_languages"], abs=0.05
     )
+
+
+@pytest.mark.parametrize(("languages", "count", "gap"), [(TAGS, 40, False), (TAGS, 12, True), (TAGS[:3], 30, False)])
+def test_the_range_over_languages_is_above_zero_by_chance(languages: tuple[str, ...], count: int, gap: bool) -> None:
+    """The simulated chance level is the mean of real random orders, with documents missing here and there."""
+    found, pools = [], []
+    for seed in range(300):
+        topics = random_topics(count, 200, languages, seed)
+        for place, topic in enumerate(topics if gap else []):
+            for row in topic.values():
+                del row[languages[place % (len(languages) - 1)]]
+        pools.append(to_pool(topics, 200))
+        found.append(values_of(pools[-1])["language_prior"])
+    chance = references_of(pools[0])["language_prior", "chance"]
+    assert chance > 0.02
+    assert np.mean(found) == pytest.approx(chance, abs=4 * np.std(found) / np.sqrt(len(found)) + 0.01 * chance)
 
 
 def test_a_perfect_retriever_gives_the_floors() -> None:
@@ -155,7 +174,7 @@ def test_a_perfect_retriever_gives_the_floors() -> None:
     pool = to_pool(topics, 1000)
     values = values_of(pool)
     assert values["rank_distance"] == values["rank_distance_median"] == 4
-    assert values["rank_distance"] == references_of(pool)["rank_distance", "floor"]
+    assert values["rank_distance"] == references_of(pool)["rank_distance", "ideal"]
     assert values["max_rank"] == 5
     assert values["max_rank_norm"] == pytest.approx(100)
     assert values["complete@m"] == values["complete@20"] == values["complete@100"] == 1
