@@ -99,7 +99,8 @@ def measure(
     with data.run_files(options.save_run) as files:
         ranked = data.rank(model, files, options, clock)
     clock.lap("rank")
-    measured_on, request = _task_info(data, options.limit), _score_request(data, options)
+    request = _score_request(data, options)
+    measured_on = _task_info(data, request, options.limit)
     # It holds all texts of the task, and scores need none.
     del data
     scores = score(ranked.ranks, request)
@@ -176,7 +177,7 @@ def _assemble(
     return Evaluation(result, ranks, content)
 
 
-def _task_info(data: TaskData, limit: int | None) -> TaskInfo:
+def _task_info(data: TaskData, request: ScoreRequest, limit: int | None) -> TaskInfo:
     task, unreadable = data.task, len(data.collection.unreadable)
     return TaskInfo(
         name=task.name,
@@ -191,6 +192,6 @@ def _task_info(data: TaskData, limit: int | None) -> TaskInfo:
         document_text=task.document_text,
         measures=task.measures,
         primary_measure=task.primary_measure,
-        bias_scores=task.bias_scores,
+        bias_scores=request.suited_bias_scores,
         limit=limit,
     )

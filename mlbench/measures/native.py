@@ -22,8 +22,9 @@ class RelevantRanks:
     """Where all relevant documents of each query stand in the multilingual pool.
 
     One row is a (query, relevant document). `topics`, `query_languages`, `documents`, `document_languages` and `grades`
-    are int64 (rows,), `ranks` float64 (rows,). Documents that a list does not hold share the mean of the ranks that it
-    leaves. Documents that are missing from the corpus have no row. `n_topics` and `n_languages` bound the indexes.
+    are int64 (rows,), `ranks` float64 (rows,). Documents that a list does not hold have ranks behind it, in an order
+    that is blind to language. Documents that are missing from the corpus have no row. `n_topics` and `n_languages`
+    bound the indexes.
     """
 
     topics: Integers
@@ -34,6 +35,12 @@ class RelevantRanks:
     ranks: Floats
     n_topics: int
     n_languages: int
+
+    @staticmethod
+    def none(n_topics: int, n_languages: int) -> "RelevantRanks":
+        """Return no documents."""
+        integers = np.empty(0, dtype=np.int64)
+        return RelevantRanks(*[integers] * 5, np.empty(0), n_topics, n_languages)
 
     @property
     def queries(self) -> Integers:
@@ -137,16 +144,33 @@ def language_exposure(rows: RelevantRanks) -> Floats:
     return _mean(relative_exposure(rows), axis=1)
 
 
-def by_chance(
-    score: Callable[[RelevantRanks], Floats], summary: Callable[[Floats], float], rows: RelevantRanks
-) -> float:
-    """Return the mean of a score's value over shuffles of the languages (see `RelevantRanks.shuffles`).
+def mean_by_chance(score: Callable[[RelevantRanks], Floats]) -> Callable[[RelevantRanks], Floats]:
+    """Return the mean of a score (topics, query languages) over the shuffles of `RelevantRanks.shuffles`."""
 
-    `summary` makes a value of what `score` gives; shuffles without a value are left out; NaN where none has one.
+    def chance(rows: RelevantRanks) -> Floats:
+        total = np.zeros((rows.n_topics, rows.n_languages))
+        for dealt in rows.shuffles():
+            total += score(replace(rows, document_languages=dealt))
+        return total / _SHUFFLES
+
+    return chance
+
+
+def range_by_chance(score: Callable[[RelevantRanks], Floats]) -> Callable[[RelevantRanks], Floats]:
+    """Return the mean over shuffles of largest minus smallest language mean of a score (topics, languages).
+
+    The same number for each topic that has the score, float64 (topics,).
     """
-    values = [summary(score(replace(rows, document_languages=languages))) for languages in rows.shuffles()]
-    known = [value for value in values if np.isfinite(value)]
-    return float(np.mean(known)) if known else float("nan")
+
+    def chance(rows: RelevantRanks) -> Floats:
+        known = np.isfinite(score(rows)).any(axis=1)
+        if not known.any():
+            return np.full(rows.n_topics, np.nan)
+        shuffled = [score(replace(rows, document_languages=dealt)) for dealt in rows.shuffles()]
+        means = np.array([_mean(each, axis=0) for each in shuffled])
+        return np.where(known, (np.nanmax(means, axis=1) - np.nanmin(means, axis=1)).mean(), np.nan)
+
+    return chance
 
 
 def _cut(ranks: Floats, level: Integers, n_levels: int, cutoff: int) -> Floats:

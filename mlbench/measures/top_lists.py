@@ -27,6 +27,13 @@ class TopLists:
     relevant_first: NDArray[np.bool_]
     n_documents: int
 
+    @staticmethod
+    def none(n_topics: int, n_languages: int) -> "TopLists":
+        """Return the lists of no queries."""
+        nothing = np.full((n_topics, n_languages, 1), -1, dtype=np.int64)
+        no = np.zeros((n_topics, n_languages), dtype=np.bool_)
+        return TopLists(nothing, nothing, no, no, 0)
+
 
 def share_of_first(*, relevant: bool, own_language: bool) -> Callable[[TopLists], Floats]:
     """Return the score "the first document is (not) relevant and (not) in the language of the query".
@@ -47,8 +54,7 @@ def list_agreement(lists: TopLists) -> Floats:
     """Return the mean rank-biased overlap of the topic's lists over pairs of query languages, float64 (topics,).
 
     It is the extrapolated one with p = .9 (Webber et al. 2010, equation 23), of lists cut to the depth of the shortest
-    that is not empty. An empty list agrees with none. NaN for a topic asked in fewer than two languages, and where all
-    lists are empty.
+    that is not empty. An empty list agrees with none. NaN for a topic asked in fewer than two languages.
     """
     asked, depth = lists.asked.sum(axis=1), _common_depth(lists)
     topic, language, place = np.nonzero((lists.documents >= 0) & lists.asked[:, :, None])
@@ -67,14 +73,14 @@ def list_agreement(lists: TopLists) -> Floats:
     total = np.bincount(topic, weights=earlier * weight, minlength=len(asked))
     pairs = asked * (asked - 1) / 2
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where((pairs > 0) & (depth > 0), total / pairs, np.nan)
+        return np.where(pairs > 0, total / pairs, np.nan)
 
 
 def chance_of_list_agreement(lists: TopLists) -> Floats:
     """Return what two random orders of the pool have, (1 - p^k) / ((1 - p) N) for lists of k; float64 (topics,)."""
     depth = _common_depth(lists)
     chance = (1 - _PERSISTENCE**depth) / ((1 - _PERSISTENCE) * max(1, lists.n_documents))
-    return np.where((lists.asked.sum(axis=1) > 1) & (depth > 0), chance, np.nan)
+    return np.where(lists.asked.sum(axis=1) > 1, chance, np.nan)
 
 
 def _common_depth(lists: TopLists) -> Integers:

@@ -1,7 +1,7 @@
 """Language bias in the ranks of one system: each topic's contributions to the scores, summed within clusters."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from mlbench.measures.ranked import UNRETRIEVED
 from mlbench.ranking.ranks import PoolCounts, Ranks, can_answer, pool_counts
 from mlbench.results import LanguageShare
 from mlbench.statistics.clusters import ClusterSample, finite
+from mlbench.statistics.pool_lists import relevant_in_pool, top_of_pool
 
 Floats = NDArray[np.float64]
 
@@ -95,9 +96,10 @@ def _sum_score(score: BiasScore, pool: PoolRanks, sample: ClusterSample) -> Scor
     )
 
 
-def has_pool(ranks: Ranks, parallel: bool) -> bool:
-    """Say whether the ranks tell how translations stand to each other in the pool of all languages."""
-    return parallel and len(ranks.spoken_languages) > 1 and can_answer(ranks, ranks.spoken_languages)
+def has_pool(ranks: Ranks) -> bool:
+    """Say whether the ranks tell how documents of several languages stand to each other in the pool of all."""
+    pools = (ranks.spoken_languages, *([(IMAGE,)] if ranks.has_images else []))
+    return len(ranks.spoken_languages) > 1 and all(can_answer(ranks, pool) for pool in pools)
 
 
 def translation_pools(ranks: Ranks) -> dict[str, PoolRanks]:
@@ -107,6 +109,7 @@ def translation_pools(ranks: Ranks) -> dict[str, PoolRanks]:
     """
     documents = _pool_ranks(ranks, ranks.spoken_languages, axis=2)
     if not ranks.has_images:
+        documents = replace(documents, relevant=relevant_in_pool(ranks), lists=top_of_pool(ranks))
         return {"documents": documents, "queries": documents}
     return {"documents": documents, "queries": _pool_ranks(ranks, (IMAGE,), axis=1)}
 

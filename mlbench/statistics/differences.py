@@ -131,7 +131,7 @@ def find_differences(base: System, candidate: System) -> Differences:
         *(
             _bias_difference(name, base, candidate)
             for name in first.bias_scores
-            if all(name in one.bias_scores for one in (*base, *candidate))
+            if not find_score(name).conditional and all(name in one.bias_scores for one in (*base, *candidate))
         ),
         *(
             _caption_difference(name, base, candidate)

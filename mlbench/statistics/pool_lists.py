@@ -9,11 +9,21 @@ from mlbench.ranking.ranks import Ranks, pool_counts
 
 
 def relevant_in_pool(ranks: Ranks) -> RelevantRanks:
-    """Return where all relevant documents stand in the pool of all languages; raises as `pool_counts` does."""
+    """Return where all relevant documents stand in the pool of all languages; raises as `pool_counts` does.
+
+    Of h listed documents out of N and u relevant ones that are not listed, the i-th of the latter stands at
+    h + i (N - h + 1) / (u + 1). Their order is random, so that it is blind to language, and the same in every run.
+    """
     counts = pool_counts(ranks, ranks.spoken_languages)
     spoken = [ranks.language_index(language) for language in ranks.spoken_languages]
-    left = (counts.listed[ranks.row_queries] + 1 + counts.size) / 2
-    position = np.where(counts.unlisted, left, counts.rank.astype(np.float64))
+    position = counts.rank.astype(np.float64)
+    shuffled = np.random.RandomState(0).permutation(len(ranks.document_ids))[ranks.row_documents]
+    rest = np.flatnonzero(counts.unlisted)
+    rest = rest[np.lexsort((shuffled[rest], ranks.row_queries[rest]))]
+    _, first, number = np.unique(ranks.row_queries[rest], return_index=True, return_counts=True)
+    place = np.arange(len(rest)) - np.repeat(first, number) + 1
+    listed = counts.listed[ranks.row_queries[rest]]
+    position[rest] = listed + place * (counts.size - listed + 1) / (np.repeat(number, number) + 1)
     rows = np.flatnonzero(np.isin(ranks.row_languages, spoken) & (counts.unlisted | (counts.rank != UNRETRIEVED)))
     queries = ranks.row_queries[rows]
     return RelevantRanks(

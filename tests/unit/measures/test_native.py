@@ -10,11 +10,12 @@ from scipy.spatial.distance import jensenshannon
 from mlbench.measures.native import (
     RelevantRanks,
     attention_weighted_rank_fairness,
-    by_chance,
     chi2_tail,
     language_exposure,
+    mean_by_chance,
     own_language_exposure,
     peer,
+    range_by_chance,
     relative_exposure,
 )
 
@@ -146,12 +147,34 @@ def test_own_language_exposure_is_0_where_queries_do_not_matter() -> None:
     assert np.nanmean(own_language_exposure(replace(alike, ranks=alike.ranks + SIZE * ~own))) > 0.1
 
 
-def test_by_chance_is_what_blind_systems_get() -> None:
-    rows, value = draw_rows(4, topics=6), lambda found: float(np.nanmean(found))
-    shuffled = by_chance(peer(), value, rows)
-    draws = [value(peer()(draw_ranks(rows, seed))) for seed in range(300)]
-    assert shuffled == pytest.approx(np.mean(draws), abs=0.03)
-    assert by_chance(peer(), value, rows) == shuffled
+def test_chance_is_what_blind_systems_get() -> None:
+    rows = draw_rows(4, topics=8)
+    systems = [draw_ranks(rows, seed) for seed in range(400)]
+    for score in (peer(), peer(20), attention_weighted_rank_fairness):
+        found = [np.nanmean(score(system)) for system in systems]
+        chances = [np.nanmean(mean_by_chance(score)(system)) for system in systems[:20]]
+        assert np.mean(found) == pytest.approx(np.mean(chances), abs=4 * np.std(found) / 20 + 0.01)
+    ranges = [np.ptp(np.nanmean(language_exposure(system), axis=0)) for system in systems]
+    chances = [np.nanmean(range_by_chance(language_exposure)(system)) for system in systems[:20]]
+    assert np.mean(ranges) == pytest.approx(np.mean(chances), rel=0.1)
+
+
+def test_chance_is_the_same_in_every_run_and_there_where_the_score_is() -> None:
+    rows = draw_rows(6)
+    for score, chance in ((peer(20), mean_by_chance(peer(20))), (peer(), mean_by_chance(peer()))):
+        assert (np.isfinite(score(rows)) == np.isfinite(chance(rows))).all()
+        assert np.array_equal(chance(rows), chance(rows), equal_nan=True)
+
+
+def test_no_documents_give_no_scores() -> None:
+    rows = RelevantRanks.none(4, 3)
+    for score in (peer(), peer(20), attention_weighted_rank_fairness, mean_by_chance(peer())):
+        assert np.isnan(score(rows)).all()
+        assert score(rows).shape == (4, 3)
+    for score in (own_language_exposure, range_by_chance(language_exposure)):
+        assert np.isnan(score(rows)).all()
+        assert score(rows).shape == (4,)
+    assert np.isnan(language_exposure(rows)).all()
 
 
 def draw_ranks(rows: RelevantRanks, seed: int) -> RelevantRanks:

@@ -52,7 +52,7 @@ def test_lists_are_cut_to_the_shortest_and_empty_ones_agree_with_none() -> None:
 
 def test_alike_lists_agree_wholly_and_no_lists_not_at_all() -> None:
     found = list_agreement(make_lists([[[1, 2, 3]] * 3, [[], [], []], [[1, 2], None, None], [[1], [2], [3]]]))
-    assert found == pytest.approx([1.0, np.nan, np.nan, 0.0], nan_ok=True)
+    assert found == pytest.approx([1.0, 0.0, np.nan, 0.0], nan_ok=True)
 
 
 def test_chance_is_what_random_orders_have() -> None:
