@@ -122,11 +122,16 @@ class LanguageValue(DocumentPart):
 
 
 class BiasResult(DocumentPart):
-    """One bias score; `rows_by` says which languages `rows` are about, `references` are floors and chance levels."""
+    """One bias score; `rows_by` says which languages `rows` are about.
+
+    `references` are its ideal, its chance level and companions by name. `unretrieved_share` is that of the relevant
+    documents in the pool that a ranker's lists do not hold; null in documents that do not say.
+    """
 
     name: str
     value: float | None
     interval: Bounds | None = None
+    unretrieved_share: float | None = None
     references: dict[str, float | None] = Field(default={})
     rows_by: Literal["query_language", "document_language"] | None = None
     rows: tuple[LanguageValue, ...] = ()

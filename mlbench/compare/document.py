@@ -28,10 +28,10 @@ class ComparedSystem(DocumentPart):
 class Check(DocumentPart):
     """One line of the gate.
 
-    `allowed` is the largest drop (or rise, of what is better when lower) for a rule, the bound for a floor or a
-    ceiling. `p` is one-sided against a candidate that is worse, adjusted over all drop lines of the gate; null where
-    nothing was tested. `detectable` is the smallest worsening that this line would have found four times of five.
-    `reason` says in one line why it passed or failed.
+    `allowed` is the largest drop (or rise, of what is better when lower or nearer to an ideal) for a rule, the bound
+    for a floor or a ceiling. `p` is one-sided against a candidate that is worse, adjusted over all drop lines of the
+    gate; null where nothing was tested. `detectable` is the smallest worsening that this line would have found four
+    times of five. `reason` says in one line why it passed or failed.
     """
 
     task: str

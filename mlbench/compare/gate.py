@@ -1,6 +1,6 @@
 """The gate file: which worsening of a candidate stops it, declared in TOML."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Literal
@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, ValidationError
 from mlbench.collection.languages import Kind, check_language
 from mlbench.errors import InvalidGate, UserError
 from mlbench.io.toml import Declared, checked, faults_of, known, read_toml
-from mlbench.measures.bias import topicwise
+from mlbench.measures.bias import BIAS_SCORES, topicwise
 from mlbench.measures.ranked import parse
 
 Rule = Literal["point", "significant", "non_inferior"]
@@ -20,22 +20,10 @@ PRIMARY = "primary"
 """In a gate, the primary measure of each task, whatever it is."""
 MEAN, EVERY_LANGUAGE = "mean", "*"
 """In a floor, the mean of a kind and each of its query languages, in place of a language."""
-RISING_IS_WORSE = (
-    "own_language_preference",
-    "rank_distance",
-    "rank_distance_log2",
-    "max_rank",
-    "same_language_first",
-    "removal_gap",
-    "rank_spread",
-)
-"""The bias scores that a gate may keep from rising: means over topics, which can be tested, and are worse when higher.
-
-Retrievers prefer their own language: less preference is nearer to chance."""
-
-
-def _topicwise() -> Collection[str]:
-    return [name for name, _ in topicwise()]
+BOUNDED = tuple(name for name, score in topicwise() if score.direction in ("lower", "nearer") and not score.conditional)
+"""The bias scores that a gate may bound: those that are better when lower, or nearer to their ideal."""
+RISING = tuple(name for name in BOUNDED if BIAS_SCORES[name].is_mean)
+"""Those that it may keep from rising, or from moving away from their ideal: means over topics, which can be tested."""
 
 
 def _language(name: str) -> str:
@@ -59,8 +47,8 @@ def _named_once(table: object) -> object:
 
 
 Measure = Annotated[str, checked(_name)]
-Rising = Annotated[str, known("bias score that is worse when higher", lambda: RISING_IS_WORSE)]
-Bounded = Annotated[str, known("bias score", _topicwise)]
+Rising = Annotated[str, known("bias score that a rise of can be gated", lambda: RISING)]
+Bounded = Annotated[str, known("bias score that has a ceiling", lambda: BOUNDED)]
 FloorLanguage = Annotated[str, checked(_language)]
 Allowed = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Bound = Annotated[float, Field(allow_inf_nan=False)]

@@ -7,16 +7,13 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from mlbench.collection.languages import KINDS, Kind
-from mlbench.compare.sweep import loss
 from mlbench.errors import UnknownName, UserError
 from mlbench.io.document import DocumentPart
+from mlbench.measures.bias import TESTED_BIAS_SCORES
 from mlbench.results import Bounds, Result
+from mlbench.statistics.direction import loss
 
 Order = Literal["steps", "time", "name"]
-
-
-SCORES = ("own_language_preference", "rank_distance")
-"""The bias scores of a history."""
 
 
 class HistoryFigure(DocumentPart):
@@ -109,7 +106,7 @@ def history(
 def quantities(series: ResultSeries) -> list[tuple[str, Kind | None]]:
     """Return what a series has values of, in the order of its columns."""
     wanted: list[tuple[str, Kind | None]] = [(series.measure, kind) for kind in KINDS] + [
-        (name, None) for name in SCORES
+        (name, None) for name in TESTED_BIAS_SCORES
     ]
     return [key for key in wanted if any(one.figure(*key).value is not None for one in series.checkpoints)]
 
@@ -214,7 +211,7 @@ def _checkpoint(found: _Filed, name: str, measure: str) -> Checkpoint:
 
 def _figures(result: Result, measure: str) -> Iterator[HistoryFigure]:
     wanted: list[tuple[str, Kind | None]] = [(measure, kind) for kind in KINDS]
-    for name, kind in [*wanted, *((score, None) for score in SCORES)]:
+    for name, kind in [*wanted, *((score, None) for score in TESTED_BIAS_SCORES)]:
         value, bounds = result.figure(name, kind)
         yield HistoryFigure(name=name, kind=kind, value=value, interval=bounds)
 
@@ -229,10 +226,12 @@ def _changes(checkpoints: Sequence[Checkpoint]) -> Iterator[Checkpoint]:
 def _column(figures: Sequence[HistoryFigure]) -> list[HistoryFigure]:
     """Compare the values of one figure, in their order, with the one before and with the best before."""
     name = figures[0].name
-    known = [figure.value for figure in figures if figure.value is not None]
-    least = min((loss(name, value) for value in known), default=0.0)
-    compared, previous, best = [], None, None
-    for figure in figures:
+    losses = [None if figure.value is None else loss(name, figure.value) for figure in figures]
+    known = [lost for lost in losses if lost is not None]
+    least = min(known, default=None)
+    compared: list[HistoryFigure] = []
+    previous = best = best_loss = None
+    for figure, lost in zip(figures, losses, strict=True):
         value = figure.value
         if value is None:
             compared.append(figure)
@@ -243,10 +242,11 @@ def _column(figures: Sequence[HistoryFigure]) -> list[HistoryFigure]:
                 update={
                     "from_previous": None if previous is None else value - previous,
                     "from_best": None if best is None else value - best,
-                    "best": len(known) > 1 and loss(name, value) == least,
+                    "best": len(known) > 1 and lost == least,
                 }
             )
         )
         previous = value
-        best = value if best is None or loss(name, value) < loss(name, best) else best
+        if lost is not None and (best_loss is None or lost < best_loss):
+            best, best_loss = value, lost
     return compared

@@ -11,11 +11,12 @@ import numpy as np
 from mlbench.collection.languages import IMAGE_KINDS, TEXT_KINDS, Kind
 from mlbench.compare.document import Check, Verdict
 from mlbench.compare.gate import DEFAULT, EVERY_LANGUAGE, MEAN, PRIMARY, Gate, GateLines, Rule
-from mlbench.compare.pairing import OF_DEPTH
 from mlbench.errors import UserError
+from mlbench.measures.bias import BIAS_SCORES
 from mlbench.statistics.clusters import finite
 from mlbench.statistics.differences import Contributions, Difference, Differences, Subject, row_subject
-from mlbench.statistics.paired_tests import FLIPS, LOWER_IS_BETTER, Line
+from mlbench.statistics.direction import loss
+from mlbench.statistics.paired_tests import FLIPS, Line
 from mlbench.statistics.resampling import critical_value, paired_randomization
 
 POWER = 0.8
@@ -68,7 +69,8 @@ Value = TypeVar("Value")
 class GateLine:
     """One line: `bound` is the largest worsening, or what the candidate's own value may not fall below or rise above.
 
-    A `drop` is a worsening of what is better when higher, a `rise` of what is better when lower.
+    A `drop` is a worsening of what is better when higher, a `rise` of what is better when lower or of the distance from
+    an ideal. The ceiling of a score that is better nearer to its ideal holds on both sides of the ideal.
     """
 
     what: Literal["drop", "rise", "floor", "ceiling"]
@@ -88,8 +90,11 @@ def lines_of(gate: Gate, differences: Differences, task: str) -> tuple[GateLine,
     if missing and (gate.drop, gate.rise, gate.floor, gate.ceiling) != (DEFAULT.drop, DEFAULT.rise, {}, {}):
         names = {each.subject.name for each in differences.each}
         named = ", ".join(dict.fromkeys(_describe(line, names) for line in missing))
-        deep = any(line.subject.name in OF_DEPTH for line in missing)
-        reason = " (scores of ranks need parallel topics, and lists that are equally long)" if deep else ""
+        reason = ""
+        for line in missing:
+            if not reason and line.subject.name in BIAS_SCORES:
+                why = differences.untested.get(line.subject.name, "scores of bias need parallel topics")
+                reason = f" ({why})"
         raise UserError(
             f"the gate asks for what {task} has not: {named}{reason}; put lines of other tasks under [task.NAME]"
         )
@@ -180,7 +185,10 @@ def verdict(line: Line, level: float) -> Verdict | None:
         return None
     if line.adjusted.two_sided > level:
         return "not_significant"
-    return "better" if (line.difference < 0) == (line.name in LOWER_IS_BETTER) else "worse"
+    lost = [None if value is None else loss(line.name, value, line.ideal) for value in (line.base, line.candidate)]
+    if lost[0] is None or lost[1] is None:
+        return None
+    return "better" if lost[1] < lost[0] else "worse"
 
 
 @dataclass(frozen=True)
@@ -235,6 +243,10 @@ def _check(task: str, line: GateLine, each: Difference, gate: Gate, family: _Fam
 def _judge_value(line: GateLine, each: Difference) -> tuple[bool, str]:
     """Judge a floor or a ceiling by the candidate's own value."""
     value = float(each.candidate.mean())
+    if each.target is not None:
+        passed = abs(value - each.target) <= abs(line.bound - each.target) + _SLACK
+        told = f"{'no farther' if passed else 'farther'} from {_bound(each.target)} than the ceiling"
+        return passed, f"{_written(value)} is {told} of {_bound(line.bound)}"
     if line.what == "floor":
         passed, words = value >= line.bound - _SLACK, ("at or above", "below")
     else:
@@ -244,12 +256,15 @@ def _judge_value(line: GateLine, each: Difference) -> tuple[bool, str]:
 
 def _judge_worsening(line: GateLine, each: Difference, gate: Gate, family: _Family) -> tuple[bool, str]:
     """Judge a drop or a rise by the rule of the gate."""
-    worsening, verb = _SIGNS[line.what] * each.difference, "fell" if line.what == "drop" else "rose"
+    worsening, verb = _SIGNS[line.what] * each.change, "fell" if line.what == "drop" else "rose"
+    still = f"did not {'fall' if line.what == 'drop' else 'rise'}"
+    if each.target is not None:
+        verb, still = (f"{some} from {_bound(each.target)}" for some in ("moved away", "did not move away"))
     if gate.rule == "non_inferior":
         return _judge_interval(line, each)
     if worsening <= line.bound + _SLACK:
         within = f"{verb} by {_written(worsening)}, {_bound(line.bound)} is allowed"
-        return True, within if worsening > 0 else f"did not {'fall' if line.what == 'drop' else 'rise'}"
+        return True, within if worsening > 0 else still
     beyond = f"{verb} by {_written(worsening)}, only {_bound(line.bound)} is allowed"
     if gate.rule == "point":
         return False, beyond
@@ -263,7 +278,7 @@ def _judge_worsening(line: GateLine, each: Difference, gate: Gate, family: _Fami
 
 def _judge_interval(line: GateLine, each: Difference) -> tuple[bool, str]:
     """Judge a drop or a rise by the end of its interval that is worst for the candidate."""
-    bounds, allowed = each.interval, _bound(line.bound)
+    bounds, allowed = each.interval if each.target is None else each.change_interval, _bound(line.bound)
     if bounds is None:
         return False, f"there are too few clusters of topics to show that it is worse by less than {allowed}"
     worst = -bounds.low if line.what == "drop" else bounds.high

@@ -13,15 +13,11 @@ from mlbench.compare.document import ComparedSystem
 from mlbench.errors import UserError, suggest
 from mlbench.evaluation.verify import read_pair
 from mlbench.provenance import Provenance
-from mlbench.ranking.ranks import Ranks, can_answer, pool_counts
+from mlbench.ranking.ranks import Ranks, can_answer
 from mlbench.results import Result, TaskInfo, results_in
 
 ENTRIES = Path("leaderboard") / "entries"
 """Where entries of a leaderboard lie, below the current folder."""
-OF_DEPTH = frozenset(
-    {"rank_distance", "rank_distance_median", "rank_distance_log2", "max_rank", "max_rank_norm", "rank_spread"}
-)
-"""The bias scores that depend on where lists end, and are compared only where both sides' lists are equally long."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,8 +136,6 @@ def pair_up(
         # The pool of fewer languages is not known of every ranker.
         settings = tuple(each for each in settings if all(can_answer(one, each.document_languages) for one in counts))
     common = [name for name in task.bias_scores if all(name in one.result.task.bias_scores for one in each)]
-    if not _equally_deep(counts):
-        common = [name for name in common if name not in OF_DEPTH]
     return PairedRanks(
         task=task,
         languages=tuple(sorted(wanted)),
@@ -195,16 +189,6 @@ def _settings(result: Result, languages: frozenset[str]) -> tuple[Setting, ...]:
 def _share(measured: ResultWithRanks, languages: frozenset[str]) -> Ranks:
     whole = languages == frozenset(measured.result.task.languages)
     return measured.ranks if whole else restrict(measured.ranks, languages)
-
-
-def _equally_deep(counts: Sequence[Ranks]) -> bool:
-    """Say whether the lists over the pool of all languages, and of all images, end at the same depth for each query."""
-    wholes = [counts[0].spoken_languages, *([(IMAGE,)] if counts[0].has_images else [])]
-    for whole in wholes:
-        pools = [pool_counts(one, whole).listed for one in counts if can_answer(one, whole)]
-        if not all(np.array_equal(pools[0], listed) for listed in pools[1:]):
-            return False
-    return True
 
 
 def restrict(ranks: Ranks, languages: Collection[str]) -> Ranks:

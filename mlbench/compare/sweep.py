@@ -17,7 +17,8 @@ from mlbench.ranking.ranks import Ranks
 from mlbench.results import Bounds, Result, Statistics, TaskInfo
 from mlbench.statistics.cluster_scores import ClusterScores, ScoreRequest, sum_by_cluster
 from mlbench.statistics.differences import find_differences
-from mlbench.statistics.paired_tests import FLIPS, LOWER_IS_BETTER, Line, PairedTests, compare
+from mlbench.statistics.direction import direction_of, loss
+from mlbench.statistics.paired_tests import FLIPS, Line, PairedTests, compare
 from mlbench.statistics.score import replicate
 from mlbench.statistics.settings import group
 
@@ -29,10 +30,6 @@ BIAS_SCORES = ("rank_distance", "rank_distance_median", "own_language_preference
 """The bias scores of a sweep, in the order of its tables."""
 BIAS_SCORES_OF_IMAGES = (*BIAS_SCORES, "rank_spread")
 """The same where captions describe images."""
-ALIGNMENT = ("clip_score", "ref_clip_score")
-"""Scores of captions that say how near they are to their images in a model's own space, on a scale of its own."""
-NO_PREFERENCE = 0.5
-"""The best own_language_preference: a document is not preferred for its language."""
 
 
 class SweepAxis(DocumentPart):
@@ -178,13 +175,6 @@ class Sweep(DocumentPart):
         return next(arm for arm in self.arms if arm.name == name)
 
 
-def loss(name: str, value: float) -> float:
-    """Return how far a value of a measure or bias score is from the best there is, up to a constant."""
-    if name == "own_language_preference":
-        return abs(value - NO_PREFERENCE)
-    return value if name in LOWER_IS_BETTER or name.startswith("rank_") else -value
-
-
 def is_significant(line: Line, level: float = 0.05) -> bool | None:
     """Say whether a difference is significant; None where neither a test nor an interval tells."""
     if line.adjusted is not None:
@@ -320,12 +310,12 @@ def _figure(
 
 
 def _claims(rows: Sequence[ArmFigures], pairs: Sequence[ArmPair], level: float) -> Iterator[Claim]:
-    # Cosines of another model have another scale: none is better for being higher.
     for figure in rows[0].figures if rows else ():
-        if figure.language is not None or figure.name in ALIGNMENT:
+        if figure.language is not None or direction_of(figure.name) is None:
             continue
         found = [(row.arm, each.mean) for row in rows if (each := row.figure(figure.name, figure.kind))]
-        ranked = sorted((loss(figure.name, mean), place) for place, (_, mean) in enumerate(found) if mean is not None)
+        losses = [None if mean is None else loss(figure.name, mean) for _, mean in found]
+        ranked = sorted((lost, place) for place, lost in enumerate(losses) if lost is not None)
         if len(ranked) < 2:
             continue
         best, second = (found[place][0] for _, place in ranked[:2])

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 from mlbench.collection.languages import IMAGE_KINDS, TEXT_KINDS, Kind
 from mlbench.leaderboard.entries import ReportedTask
-from mlbench.reports.formatting import heading
+from mlbench.measures.bias import TESTED_BIAS_SCORES
+from mlbench.reports.formatting import decimal, heading
 from mlbench.results import Bounds, Result
-from mlbench.statistics.paired_tests import LOWER_IS_BETTER
+from mlbench.statistics.direction import constant_ideal, direction_of, loss
 
 MEASURES = ("AP", "R@1", "R@10", "RR")
 """The measures of the site; others are in the result documents."""
@@ -14,7 +15,6 @@ IMAGE_MEASURES = ("Success@1", "Success@5", "Success@10")
 """Those of tasks with images."""
 CAPTION_SCORE = "r_mean"
 """The score of captioned images that entries are ranked by; cosines of another model are no ground for that."""
-BIAS_SCORES = ("own_language_preference", "rank_distance")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +30,22 @@ class BoardColumn:
         return f"{self.name}.{self.kind}" if self.kind else self.name
 
     @property
-    def lower_is_better(self) -> bool:
-        """Whether a smaller number is the better one."""
-        return self.name in LOWER_IS_BETTER
+    def better(self) -> str | float:
+        """Which numbers are better: those that are `higher` or `lower`, or those that are nearer to this one."""
+        target = constant_ideal(self.name) if direction_of(self.name) == "nearer" else None
+        return target if target is not None else direction_of(self.name) or ""
+
+    @property
+    def note(self) -> str:
+        """What a reader must be told of the direction; nothing where higher is better."""
+        if isinstance(self.better, float):
+            return f"best at {decimal(self.better)}"
+        return "lower is better" if self.better == "lower" else ""
+
+    def loss(self, value: float) -> float:
+        """Return how far a number is from the best, up to a constant; infinite where nothing says."""
+        found = loss(self.name, value)
+        return float("inf") if found is None else found
 
 
 TEXT_COLUMNS = tuple(BoardColumn(measure, kind) for measure in MEASURES for kind in TEXT_KINDS)
@@ -45,7 +58,7 @@ IMAGE_COLUMNS = (
 COLUMNS = (
     *TEXT_COLUMNS,
     *IMAGE_COLUMNS,
-    *(BoardColumn(score) for score in BIAS_SCORES),
+    *(BoardColumn(score) for score in TESTED_BIAS_SCORES),
 )
 """All columns in the order of the site."""
 FIRST = BoardColumn("AP", "multilingual")

@@ -124,12 +124,12 @@ def _table(standings: Standings, group: Group, rows: Sequence[Standing]) -> Boar
 def _order(score: Score | None, column: BoardColumn) -> float:
     if score is None:
         return float("inf")
-    return score.number.value if column.lower_is_better else -score.number.value
+    return column.loss(score.number.value)
 
 
 def _head(column: BoardColumn, standings: Standings, first: bool) -> Head:
     if column.kind is None:
-        return Head(column, spoken(column.name), "", "lower is better" if column.lower_is_better else "", first)
+        return Head(column, spoken(column.name), "", column.note, first)
     mean = standings.result.aggregate(column.kind) if standings.result else None
     ceiling = mean.ceilings.get(column.name) if mean else None
     note = f"at most {decimal(ceiling)}" if ceiling is not None and ceiling < 1 else ""

@@ -64,7 +64,7 @@ def task_values(standings: Standings) -> Plain:
         "queries": [queries.get(cell, 0) for cell in _grid_cells(result)],
         "scores": [score.name for score in result.bias.scores] if result.bias else [],
         "summary": [column.key for column in columns],
-        "lower": [column.lower_is_better for column in columns],
+        "better": [column.better for column in columns],
         "units": [_unit(column, result) for column in columns],
     }
 
@@ -163,7 +163,7 @@ def _unit(column: BoardColumn, result: Result) -> float:
     """Return what a number of the summary is packed in: rank distances as finely as 16 bits allow."""
     if column.name == _DISTANCE and result.bias:
         return 10.0 ** floor(log10(_LARGEST / max(1, result.bias.n_documents)))
-    return 1000.0 if column.name.startswith(_DISTANCE) else _UNIT
+    return _UNIT
 
 
 def _grid_cells(result: Result) -> list[tuple[str, str]]:

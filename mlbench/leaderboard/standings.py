@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from mlbench.collection.languages import IMAGE_KINDS, TEXT_KINDS, Setting
 from mlbench.errors import InvalidResult
 from mlbench.leaderboard.columns import (
-    BIAS_SCORES,
     COLUMNS,
     BoardColumn,
     BoardNumber,
@@ -20,11 +19,11 @@ from mlbench.leaderboard.columns import (
     reported,
 )
 from mlbench.leaderboard.entries import Entry, ReportedTask
-from mlbench.measures.bias import find_score
+from mlbench.measures.bias import TESTED_BIAS_SCORES, find_score
 from mlbench.ranking.ranks import Ranks
 from mlbench.results import Bounds, Result
 from mlbench.statistics.cluster_scores import ClusterScores, ScoreRequest, sum_by_cluster
-from mlbench.statistics.differences import TESTED_BIAS_SCORES
+from mlbench.statistics.direction import loss_contributions
 from mlbench.statistics.paired_tests import FLIPS
 from mlbench.statistics.resampling import (
     contributions,
@@ -45,10 +44,11 @@ Group = Literal["verified", "macro", "micro"]
 class Evidence:
     """The contributions of clusters to the numbers of one entry on one task.
 
-    `columns` and `summary` hold float64 (clusters,) that sum to the number; the summary is the family of aggregates of
-    `mlbench compare`, and `replicates` float64 (resamples,) are its resampled values. `settings` float64 (clusters,
-    settings) are those of the primary measure in each of `order`, NaN in a setting without topics. `data` are digests
-    of what was measured on. Rank distances of lists that were cut off depend on how deep they are, and are left out.
+    `columns` and `summary` hold float64 (clusters,) that sum to the loss of the number (see `statistics.direction`);
+    the summary is the family of aggregates of `mlbench compare`, and `replicates` float64 (resamples,) are its numbers
+    in each resample. `settings` float64 (clusters, settings) are those of the primary measure in each of `order`, NaN
+    in a setting without topics. `data` are digests of what was measured on. Bias scores of lists that leave out
+    relevant documents depend on how deep the lists are, and are not there.
     """
 
     data: Mapping[str, str]
@@ -178,7 +178,7 @@ def _rank_columns(
     ranks = {}
     for column in COLUMNS:
         found = {name: each.evidence.columns[column] for name, each in every if column in each.evidence.columns}
-        ranked = rank_entries(list(found.values()), lower_is_better=column.lower_is_better, flips=flips)
+        ranked = rank_entries(list(found.values()), flips=flips)
         ranks[column] = dict(zip(found, ranked, strict=True))
     return ranks
 
@@ -188,24 +188,21 @@ def _n_languages(standings: Standings) -> int:
 
 
 def rank_entries(
-    contributions: Sequence[Floats],
+    losses: Sequence[Floats],
     *,
-    lower_is_better: bool = False,
     level: float = LEVEL,
     flips: int = FLIPS,
     seed: int = 0,
 ) -> tuple[RankRange | None, ...]:
-    """Rank entries by what each cluster of topics adds to their means, one float64 (clusters,) for each entry.
+    """Rank entries by what each cluster of topics adds to their losses, one float64 (clusters,) for each entry.
 
     Every pair of entries is tested by the cluster-level sign-flip permutation test, all pairs as one family (step-down
     max-T), so that in at most a share `level` of columns a rank is owed to chance. An entry with NaN is not compared
     and has no rank. No entries give no ranks.
     """
-    known = [index for index, each in enumerate(contributions) if not np.isnan(each).any()]
-    ranks: list[RankRange | None] = [None] * len(contributions)
-    better, worse = _beaten(np.array([contributions[index] for index in known]), level, flips, seed)
-    if lower_is_better:
-        better, worse = worse, better
+    known = [index for index, each in enumerate(losses) if not np.isnan(each).any()]
+    ranks: list[RankRange | None] = [None] * len(losses)
+    worse, better = _beaten(np.array([losses[index] for index in known]), level, flips, seed)
     for index, n_better, n_worse in zip(known, better, worse, strict=True):
         ranks[index] = RankRange(1 + n_better, len(known) - n_worse)
     return tuple(ranks)
@@ -281,14 +278,12 @@ def gather(result: Result, ranks: Ranks) -> Evidence:
     scores = sum_by_cluster(ranks, _request(result))
     request, sums = scores.request, scores.settings
     primary = request.measures.index(request.primary_measure)
-    summary, columns = summary_columns(result), COLUMNS
-    if (sums.unretrieved > 0).any():
-        summary, columns = (tuple(each for each in some if not _needs_depth(each)) for some in (summary, columns))
+    summary = summary_columns(result)
     return Evidence(
         data=scores.data,
         order=request.settings,
-        columns=dict(_contributions(scores, columns)),
-        summary=dict(_contributions(scores, summary)),
+        columns=dict(_losses(scores, COLUMNS)),
+        summary=dict(_losses(scores, summary)),
         replicates=dict(_replicates(scores, summary)),
         settings=contributions(sums.sums[:, :, primary], sums.counts),
         confidence=request.confidence,
@@ -301,23 +296,22 @@ def summary_columns(result: Result) -> tuple[BoardColumn, ...]:
     return (*(BoardColumn(result.task.primary_measure, kind) for kind in kinds), *map(BoardColumn, TESTED_BIAS_SCORES))
 
 
-def _needs_depth(column: BoardColumn) -> bool:
-    return column.name.startswith("rank_distance")
-
-
 def _request(result: Result) -> ScoreRequest:
     """Ask for what the site shows alone; settings and draws are those of the result."""
     task = result.task
     return replace(
         ScoreRequest.of_result(result),
         measures=tuple(name for name in task.measures if name in (*measures_of(result), task.primary_measure)),
-        bias_scores=tuple(name for name in task.bias_scores if name in BIAS_SCORES),
+        bias_scores=tuple(name for name in task.bias_scores if name in TESTED_BIAS_SCORES),
     )
 
 
-def _contributions(scores: ClusterScores, columns: Sequence[BoardColumn]) -> Iterator[tuple[BoardColumn, Floats]]:
+def _losses(scores: ClusterScores, columns: Sequence[BoardColumn]) -> Iterator[tuple[BoardColumn, Floats]]:
     for column, sums, counts in _sums(scores, columns):
-        yield column, macro_contributions(sums, counts)
+        added, shares = macro_contributions(sums, counts), macro_contributions(counts, counts)
+        losses = loss_contributions(column.name, added, shares)
+        if losses is not None:
+            yield column, losses
 
 
 def _replicates(scores: ClusterScores, columns: Sequence[BoardColumn]) -> Iterator[tuple[BoardColumn, Floats]]:
@@ -338,7 +332,10 @@ def _sums(scores: ClusterScores, columns: Sequence[BoardColumn]) -> Iterator[tup
     settings, measures = scores.settings, scores.request.measures
     for column in columns:
         if column.kind is None:
-            score = scores.bias_scores.get(column.name) or scores.caption_scores.get(column.name)
+            bias = scores.bias_scores.get(column.name)
+            if bias is not None and bias.unretrieved > 0:
+                continue
+            score = bias or scores.caption_scores.get(column.name)
             if score is not None and score.counts.any():
                 yield column, score.sums, score.counts
         elif column.name in measures:

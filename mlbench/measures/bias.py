@@ -40,6 +40,12 @@ class PoolRanks:
     lists: TopLists | None = None
 
     @property
+    def unlisted_share(self) -> float:
+        """The share of all these documents that the lists do not hold; 0 without documents."""
+        found = np.isfinite(self.rank)
+        return 0.0 if self.unlisted is None or not found.any() else float(self.unlisted[found].mean())
+
+    @property
     def order(self) -> Floats:
         """`rank` for comparing two documents: the unlisted ones of a query tie, behind all that are listed."""
         return self.rank if self.unlisted is None else np.where(self.unlisted, self.pool_size + 1.0, self.rank)
@@ -422,8 +428,12 @@ class BiasScore:
 
     @property
     def is_mean(self) -> bool:
-        """Whether the score is a mean of what topics contribute, which can be tested."""
-        return self.contributions is not None and self.over_topics == self.over_languages == "mean"
+        """Whether the score is a mean of what the same topics contribute for any system, which can be tested."""
+        return (
+            self.contributions is not None
+            and not self.conditional
+            and self.over_topics == self.over_languages == "mean"
+        )
 
     def references(self, pool: PoolRanks) -> dict[str, float | None]:
         """Return `ideal`, `chance` and what is given beside, over the topics of a pool; None without topics."""
@@ -434,18 +444,6 @@ class BiasScore:
             for name, value in given.items()
             if value is not None
         }
-
-    def loss(self, value: float, ideal: float | None = None) -> float | None:
-        """Return how far a value is from the best there is, up to a constant; None where nothing says.
-
-        `ideal` is the one over the same topics, for scores whose ideal depends on them.
-        """
-        if self.direction is None:
-            return None
-        if self.direction != "nearer":
-            return value if self.direction == "lower" else -value
-        target = self.ideal if isinstance(self.ideal, float) else ideal
-        return None if target is None else abs(value - target)
 
 
 def find_score(name: str) -> BiasScore:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -82,11 +83,15 @@ class Measure:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What a measure is, for people: one sentence, its formula, and where it comes from."""
+    """What a measure is, for people: one sentence, its formula, and where it comes from.
+
+    It is better when higher; without a direction, values of different systems are not compared.
+    """
 
     summary: str
     formula: str
     source: str
+    direction: Literal["higher"] | None = "higher"
 
 
 @dataclass(frozen=True, slots=True)

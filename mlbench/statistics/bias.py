@@ -22,8 +22,9 @@ class ScoreSums:
     """A score of one system, with its contributions summed within clusters.
 
     `value` is NaN where no topic has the score. `rows` float64 (languages,) are its values by language, empty for a
-    score without rows; `references` are its floor and chance level over the same topics. `sums` and `counts` are
-    float64 (clusters, columns): columns are languages, or settings of each language.
+    score without rows; `references` are its ideal, chance level and companions over the same topics. `sums` and
+    `counts` are float64 (clusters, columns): columns are languages, or settings of each language. `unretrieved` is the
+    share of the relevant documents of the pool that are in no list, `listed` int64 (queries,) how long the lists are.
     """
 
     value: float
@@ -32,20 +33,23 @@ class ScoreSums:
     n_topics: int
     rows: Floats
     references: dict[str, float | None]
+    unretrieved: float
+    listed: NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
 class BiasSums:
     """The multilingual pool of one system: what bias scores are computed on, and those that come topic by topic.
 
-    `tied` is the share of the relevant documents that tie with another document; `shares` are those of the languages in
-    the top of the lists, for the scores `language_share@k` that were asked for.
+    `tied` is the share of the relevant documents that tie with another document, `unretrieved` of those in no list;
+    `shares` are those of the languages in the top of the lists, for the scores `language_share@k` that were asked for.
     """
 
     languages: tuple[str, ...]
     n_topics: int
     n_documents: int
     tied: float
+    unretrieved: float
     scores: dict[str, ScoreSums]
     shares: tuple[LanguageShare, ...]
 
@@ -57,21 +61,21 @@ def sum_bias(ranks: Ranks, names: Sequence[str], sample: ClusterSample) -> BiasS
     images, asked by captions in several languages. Scores that follow from other numbers are not among `scores`.
     """
     languages = ranks.spoken_languages
-    pools = translation_pools(ranks)
-    ties = pool_counts(ranks, languages).ties[
-        np.isin(ranks.row_languages, [ranks.language_index(a) for a in languages])
-    ]
-    # Comparisons test it wherever there is a rank distance, whether or not a result shows it.
-    more = ("rank_distance_log2",) if "rank_distance" in names else ()
-    scores = {name: find_score(name) for name in (*names, *more)}
+    pools, counts = translation_pools(ranks), pool_counts(ranks, languages)
+    listed = {"documents": counts.listed, "queries": counts.listed}
+    if ranks.has_images:
+        listed["queries"] = pool_counts(ranks, (IMAGE,)).listed
+    ties = counts.ties[np.isin(ranks.row_languages, [ranks.language_index(a) for a in languages])]
+    scores = {name: find_score(name) for name in names}
     cutoffs = [int(name.partition("@")[2]) for name in names if name.startswith("language_share@")]
     return BiasSums(
         languages=tuple(languages),
         n_topics=int(np.isfinite(pools["documents"].rank).any(axis=(1, 2)).sum()),
         n_documents=pools["documents"].pool_size,
         tied=float((ties > 0).mean()) if len(ties) else 0.0,
+        unretrieved=pools["documents"].unlisted_share,
         scores={
-            name: _sum_score(score, pools[score.compares], sample)
+            name: _sum_score(score, pools[score.compares], listed[score.compares], sample)
             for name, score in scores.items()
             if score.contributions is not None
         },
@@ -79,7 +83,7 @@ def sum_bias(ranks: Ranks, names: Sequence[str], sample: ClusterSample) -> BiasS
     )
 
 
-def _sum_score(score: BiasScore, pool: PoolRanks, sample: ClusterSample) -> ScoreSums:
+def _sum_score(score: BiasScore, pool: PoolRanks, listed: NDArray[np.int64], sample: ClusterSample) -> ScoreSums:
     assert score.contributions is not None
     contributions = score.contributions(pool)
     value, rows = summarise(score, contributions)
@@ -93,6 +97,8 @@ def _sum_score(score: BiasScore, pool: PoolRanks, sample: ClusterSample) -> Scor
         n_topics=int(known.any(axis=1).sum()),
         rows=rows,
         references=score.references(pool),
+        unretrieved=pool.unlisted_share,
+        listed=listed,
     )
 
 
@@ -117,68 +123,87 @@ def translation_pools(ranks: Ranks) -> dict[str, PoolRanks]:
 def _pool_ranks(ranks: Ranks, languages: Sequence[str], *, axis: int) -> PoolRanks:
     """Return where each topic's best-ranked documents stand in the pool of `languages`.
 
-    NaN for topics that have fewer than two languages on `axis`: 1 are queries, 2 are documents. Documents that a
-    ranker did not list stand at the expected rank of the worst of them.
+    NaN for topics that have fewer than two languages on `axis`: 1 are queries, 2 are documents.
     """
     counts = pool_counts(ranks, languages)
+    n_documents = counts.size - ranks.queries_are_documents
+    inside = np.isin(ranks.row_languages, [ranks.language_index(language) for language in languages])
+    # What is missing from the corpus is in no pool.
+    held = inside & (counts.unlisted | (counts.rank != UNRETRIEVED))
+    position = np.where(held & ~counts.unlisted, counts.rank.astype(np.float64), np.inf)
+    chosen = _one_of_each(ranks, held)
+    position, unlisted = _without_others(ranks, counts, position, held, chosen, n_documents)
+    cells = ranks.query_topics[ranks.row_queries], ranks.query_languages[ranks.row_queries], ranks.row_languages
     size = len(ranks.languages)
     rank = np.full((len(ranks.topic_ids), size, size), np.inf)
-    position = np.where(counts.rank == UNRETRIEVED, np.inf, counts.rank.astype(np.float64))
-    n_documents = counts.size - ranks.queries_are_documents
-    position[counts.unlisted] = _expected_worst(ranks, counts, n_documents)[counts.unlisted]
-    position[~np.isin(ranks.row_languages, [ranks.language_index(language) for language in languages])] = np.inf
-    position = _one_of_each(ranks, position)
-    queries = ranks.row_queries
-    np.minimum.at(rank, (ranks.query_topics[queries], ranks.query_languages[queries], ranks.row_languages), position)
+    listed = np.zeros(rank.shape, dtype=np.bool_)
+    np.minimum.at(rank, cells, position)
+    np.logical_or.at(listed, cells, np.isfinite(position) & ~unlisted)
     rank[np.isinf(rank)] = np.nan
     several = np.isfinite(rank).sum(axis=axis).max(axis=1, initial=0) >= 2
     rank[~several] = np.nan
-    return PoolRanks(rank, n_documents)
+    missing = np.isfinite(rank) & ~listed
+    return PoolRanks(rank, n_documents, missing if missing.any() else None)
 
 
-def _one_of_each(ranks: Ranks, position: Floats) -> Floats:
-    """Return the positions with one document of each query and language left, as if its others were not in the pool.
+def _one_of_each(ranks: Ranks, held: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return bool (rows,): of the rows that are `held` in the pool, one for each query and language of documents.
 
-    The best of five stands higher than the best of one whatever a model prefers. Captions are chosen from always,
-    other documents where a query has more of them in one language than in another. The order of ids chooses, which
-    knows nothing of ranks; the others get an infinite position.
+    The best of five stands higher than the best of one whatever a model prefers. Captions are chosen from always, other
+    documents where a query has more of them in one language than in another. The order of ids chooses, which knows
+    nothing of ranks.
     """
     cell = ranks.row_queries.astype(np.int64) * len(ranks.languages) + ranks.row_languages
-    there = np.isfinite(position)
-    # Documents that are not in the pool are chosen last.
-    order = np.lexsort((ranks.row_documents, ~there, cell))
+    order = np.lexsort((ranks.row_documents, ~held, cell))
     first = np.ones(len(order), dtype=np.bool_)
     first[1:] = np.diff(cell[order]) != 0
     chosen = np.zeros(len(order), dtype=np.bool_)
     chosen[order[first]] = True
-    if not ranks.has_images:
-        chosen |= ~_uneven(ranks, cell[there])[ranks.row_queries]
-    by_rank = np.lexsort((position, ranks.row_queries))
-    others = np.cumsum(~chosen[by_rank])
-    begins = np.searchsorted(ranks.row_queries[by_rank], ranks.row_queries[by_rank])
-    before = np.empty(len(order))
-    before[by_rank] = others - np.concatenate(([0], others))[begins]
-    return np.where(chosen, position - before, np.inf)
+    if ranks.has_images:
+        return chosen & held
+    counts = np.bincount(cell[held], minlength=len(ranks.query_topics) * len(ranks.languages))
+    counts = counts.reshape(-1, len(ranks.languages))
+    uneven = ((counts > 0) & (counts != counts.max(axis=1, keepdims=True))).any(axis=1)
+    one_of_each: NDArray[np.bool_] = held & (chosen | ~uneven[ranks.row_queries])
+    return one_of_each
 
 
-def _uneven(ranks: Ranks, cells: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Say which queries have more documents in one language than in another, (queries,).
+def _without_others(
+    ranks: Ranks,
+    counts: PoolCounts,
+    position: Floats,
+    held: NDArray[np.bool_],
+    chosen: NDArray[np.bool_],
+    n_documents: int,
+) -> tuple[Floats, NDArray[np.bool_]]:
+    """Return the positions of the chosen rows as if the others that are held were not in the pool, and the unlisted.
 
-    `cells` (documents,) are query * number of languages + language.
+    With h documents listed of N, the i-th of u that are not stands at its expected rank h + i (N - h + 1) / (u + 1).
+    Rows that are not chosen get an infinite position. All arrays are (rows,).
     """
-    size = len(ranks.languages)
-    counts = np.bincount(cells, minlength=len(ranks.query_topics) * size).reshape(-1, size)
-    uneven: NDArray[np.bool_] = ((counts > 0) & (counts != counts.max(axis=1, keepdims=True))).any(axis=1)
-    return uneven
+    queries, n_queries = ranks.row_queries, len(ranks.query_topics)
+    others = held & ~chosen
 
+    def count(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
+        return np.bincount(queries[mask], minlength=n_queries)[queries]
 
-def _expected_worst(ranks: Ranks, counts: PoolCounts, n_documents: int) -> Floats:
-    """Return for each row h + u (N - h + 1) / (u + 1): h documents listed, u relevant ones not, N in the pool."""
-    unlisted = np.bincount(ranks.row_queries, weights=counts.unlisted, minlength=len(ranks.query_topics))
-    listed = counts.listed.astype(np.float64)
-    expected = listed + unlisted * (n_documents - listed + 1) / (unlisted + 1)
-    by_row: Floats = expected[ranks.row_queries]
-    return by_row
+    before = np.zeros(len(queries))
+    if others.any():
+        by_rank = np.lexsort((position, queries))
+        counted = np.cumsum(others[by_rank])
+        begins = np.searchsorted(queries[by_rank], queries[by_rank])
+        before[by_rank] = counted - np.concatenate(([0], counted))[begins]
+    found = np.where(chosen, position - before, np.inf)
+    unlisted = chosen & counts.unlisted
+    if unlisted.any():
+        h = counts.listed[queries] - count(others & ~counts.unlisted)
+        n = n_documents - count(others)
+        missing = np.cumsum(unlisted)
+        # Rows are sorted by query.
+        place: NDArray[np.int64] = missing - np.concatenate(([0], missing))[np.searchsorted(queries, queries)]
+        spread = h + place * (n - h + 1) / (count(unlisted) + 1)
+        found[unlisted] = spread[unlisted]
+    return found, unlisted
 
 
 def _language_shares(ranks: Ranks, cutoff: int) -> list[LanguageShare]:

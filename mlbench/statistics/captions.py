@@ -26,11 +26,14 @@ EXPLANATIONS: Mapping[str, Explanation] = MappingProxyType(
             "How close a caption is to its image in the model's own space; not to be compared between models.",
             "mean over captions of 2.5 max(cos(image, caption), 0)",
             "Hessel et al. 2021, CLIPScore, section 3, without its prompt",
+            # Cosines of another model have another scale.
+            direction=None,
         ),
         "ref_clip_score": Explanation(
             "The same, and how close the caption is to one of the same image in another language.",
             "mean over captions of the harmonic mean of CLIPScore and max(cos(caption, other caption), 0)",
             "Hessel et al. 2021, CLIPScore, section 4, with captions in other languages as references",
+            direction=None,
         ),
     }
 )

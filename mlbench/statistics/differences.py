@@ -4,8 +4,8 @@ A system is one retriever, or the training seeds of one recipe: their values are
 else.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -14,11 +14,12 @@ from pydantic import BaseModel, ConfigDict
 
 from mlbench.collection.languages import IMAGE, Kind, Setting
 from mlbench.errors import UserError
-from mlbench.measures.bias import find_score
+from mlbench.measures.bias import TESTED_BIAS_SCORES, find_score
 from mlbench.results import Bounds, Statistics
 from mlbench.statistics.bias import ScoreSums
 from mlbench.statistics.captions import CaptionSums
 from mlbench.statistics.cluster_scores import ClusterScores
+from mlbench.statistics.direction import direction_of, loss_contributions
 from mlbench.statistics.resampling import Bootstrap, macro_contributions
 from mlbench.statistics.score import describe_statistics, replicate
 from mlbench.statistics.settings import group
@@ -27,8 +28,12 @@ Floats = NDArray[np.float64]
 System = Sequence[ClusterScores]
 Family = Literal["aggregates", "query_languages", "settings"]
 FAMILIES: tuple[Family, ...] = get_args(Family)
-TESTED_BIAS_SCORES = ("own_language_preference", "rank_distance", "rank_distance_log2")
-"""The bias scores that are tested in every comparison, among the aggregates."""
+MOST_UNRETRIEVED = 0.1
+"""The largest share of the pool's relevant documents that lists may leave out where bias scores are compared.
+
+Of two documents that are in no list, neither is known to stand first, which counts as one half: a share s of them moves
+own_language_preference by at most s / 2 towards its ideal.
+"""
 
 
 class Subject(BaseModel):
@@ -65,7 +70,7 @@ def row_subject(name: str, kind: Kind | None, language: str | None) -> Subject:
 
 @dataclass(frozen=True, eq=False)
 class Contributions:
-    """What each cluster adds to a difference (`added`), and to one of 1 (`shares`); both float64 (clusters,)."""
+    """What each cluster adds to a change (`added`), and to one of 1 (`shares`); both float64 (clusters,)."""
 
     added: Floats
     shares: Floats
@@ -75,8 +80,9 @@ class Contributions:
 class Difference:
     """One difference, candidate minus base.
 
-    `base` and `candidate` float64 (seeds,) are the values of the single ranks files, NaN without topics.
-    `contributions` sum to the difference; None where there are no topics, and for a bias score that is no mean.
+    `base` and `candidate` float64 (seeds,) are the values of the single ranks files, NaN without topics. `ideal` and
+    `chance` are those of a bias score over the same topics. `contributions` sum to the change; None where there are no
+    topics, and for a bias score that is no mean. `change_interval` is that of the change, None where it is `interval`.
     """
 
     subject: Subject
@@ -86,22 +92,41 @@ class Difference:
     n_topics: int
     n_clusters: int
     contributions: Contributions | None = None
+    ideal: float | None = None
+    chance: float | None = None
+    change_interval: Bounds | None = None
 
     @property
     def difference(self) -> float:
         """The mean over candidate seeds minus the mean over base seeds."""
         return float(self.candidate.mean() - self.base.mean())
 
+    @property
+    def target(self) -> float | None:
+        """The ideal of a score that is better nearer to it; None for others."""
+        return self.ideal if direction_of(self.subject.name) == "nearer" else None
+
+    @property
+    def change(self) -> float:
+        """What is tested: the difference of the distances from the target where there is one, else of the values."""
+        if self.target is None:
+            return self.difference
+        return float(abs(self.candidate.mean() - self.target) - abs(self.base.mean() - self.target))
+
 
 @dataclass(frozen=True, eq=False)
 class Differences:
-    """All differences of two systems, of how many training seeds they are, and how their intervals were made."""
+    """All differences of two systems, of how many training seeds they are, and how their intervals were made.
+
+    `untested` has the reason for each bias score that both have and that cannot be compared.
+    """
 
     each: tuple[Difference, ...]
     primary_measure: str
     n_base: int
     n_candidate: int
     statistics: Statistics
+    untested: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def tested(self) -> dict[Subject, Contributions]:
@@ -115,24 +140,26 @@ def find_differences(base: System, candidate: System) -> Differences:
     """Compare two systems, each given by the cluster scores of its training seeds.
 
     Intervals are percentiles of a cluster bootstrap of the difference, one draw for both systems and all settings. Bias
-    scores are there that both have. Raises `UserError` where there is nothing to compare, or where they are not of the
-    same data and request.
+    scores are there that both have and that can be compared. Raises `UserError` where there is nothing to compare, or
+    where they are not of the same data and request.
     """
     _check(base, candidate)
     first = base[0]
     change = _mean_sums(candidate) - _mean_sums(base)
     drawn = first.sample.bootstrap(change, first.settings.counts)
+    common = [
+        name
+        for name in first.bias_scores
+        if not find_score(name).conditional and all(name in one.bias_scores for one in (*base, *candidate))
+    ]
+    reasons = {name: _why_untested([one.bias_scores[name] for one in (*base, *candidate)]) for name in common}
     found = [
         *(
             difference
             for subject, chosen in _cuts(first.request.settings)
             for difference in _setting_differences(subject, chosen, change, drawn, (base, candidate))
         ),
-        *(
-            _bias_difference(name, base, candidate)
-            for name in first.bias_scores
-            if not find_score(name).conditional and all(name in one.bias_scores for one in (*base, *candidate))
-        ),
+        *(_bias_difference(name, base, candidate) for name, reason in reasons.items() if not reason),
         *(
             _caption_difference(name, base, candidate)
             for name in first.caption_scores
@@ -145,7 +172,18 @@ def find_differences(base: System, candidate: System) -> Differences:
         n_base=len(base),
         n_candidate=len(candidate),
         statistics=describe_statistics(first, drawn),
+        untested={name: reason for name, reason in reasons.items() if reason},
     )
+
+
+def _why_untested(scores: Sequence[ScoreSums]) -> str:
+    """Say why a bias score of several systems cannot be compared; the empty text where it can."""
+    most = max(score.unretrieved for score in scores)
+    left_out = f"lists leave out {most:.1%} of the relevant documents"
+    if most > MOST_UNRETRIEVED:
+        return f"{left_out}, and at most {MOST_UNRETRIEVED:.0%} may be missing"
+    alike = all(np.array_equal(score.listed, scores[0].listed) for score in scores)
+    return "" if most == 0 or alike else f"lists are not equally long, and {left_out}"
 
 
 def _setting_differences(
@@ -211,15 +249,38 @@ def _bias_difference(name: str, base: System, candidate: System) -> Difference:
     score, sample = find_score(name), base[0].sample
     scores = [one.bias_scores[name] for one in (*base, *candidate)]
     sums, counts = np.stack([one.sums for one in scores], axis=2), scores[0].counts
-    interval = None
-    is_mean = score.over_topics == score.over_languages == "mean"
+    interval = change_interval = None
+    ideal = scores[0].references.get("ideal")
     if score.over_topics == "mean" and counts.any():
         # A range over languages is not linear: each system is resampled, with the same draws.
         replicates = replicate(score, sample.bootstrap(sums, counts))
         differences = replicates[:, len(base) :].mean(axis=1) - replicates[:, : len(base)].mean(axis=1)
         interval = sample.bounds(differences[:, None])[0]
-    change = _change(scores, len(base))
-    return _score_difference(name, scores, len(base), interval, _contributions(change, counts) if is_mean else None)
+        if score.direction == "nearer" and ideal is not None:
+            sides = replicates[:, : len(base)].mean(axis=1), replicates[:, len(base) :].mean(axis=1)
+            change_interval = sample.bounds((abs(sides[1] - ideal) - abs(sides[0] - ideal))[:, None])[0]
+    found = _score_difference(name, scores, len(base), interval, None)
+    return replace(
+        found,
+        contributions=_change_of_score(name, sums, counts, len(base), ideal) if score.is_mean else None,
+        ideal=ideal,
+        chance=scores[0].references.get("chance"),
+        change_interval=change_interval,
+    )
+
+
+def _change_of_score(name: str, sums: Floats, counts: Floats, n_base: int, ideal: float | None) -> Contributions | None:
+    """Return what clusters add to the change of a bias score; `sums` (clusters, columns, seeds), the base's first."""
+    if direction_of(name) != "nearer":
+        return _contributions(sums[:, :, n_base:].mean(axis=2) - sums[:, :, :n_base].mean(axis=2), counts)
+    if ideal is None or not counts.any():
+        return None
+    shares = macro_contributions(counts, counts)
+    base, candidate = (
+        loss_contributions(name, macro_contributions(side.mean(axis=2), counts), shares, ideal)
+        for side in (sums[:, :, :n_base], sums[:, :, n_base:])
+    )
+    return None if base is None or candidate is None else Contributions(candidate - base, shares)
 
 
 def _caption_difference(name: str, base: System, candidate: System) -> Difference:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from mlbench.collection.languages import Kind
 from mlbench.errors import UserError
@@ -24,12 +25,13 @@ from mlbench.statistics.resampling import PValues, paired_randomization
 Floats = NDArray[np.float64]
 FLIPS = 10_000
 """How many sign patterns are tried; all of them, where there are no more."""
-LOWER_IS_BETTER = frozenset({"own_language_preference", "rank_distance", "rank_distance_log2"})
-"""Of what is tested, what gets worse as it grows. Retrievers prefer their own language: less is nearer to chance."""
 
 
 class Tails(DocumentPart):
-    """p-values against any difference, and against a candidate that is higher (`greater`) or lower (`less`)."""
+    """p-values against any difference, and against a candidate that is higher (`greater`) or lower (`less`).
+
+    Of a score that is better nearer to its ideal, the distance from the ideal is tested.
+    """
 
     two_sided: float
     greater: float
@@ -40,7 +42,8 @@ class Line(Subject):
     """One difference, candidate minus base; values are means over training seeds, null without topics.
 
     `raw` p-values stand for this line alone, `adjusted` ones for all tested lines of its family. Both are null where
-    nothing is tested: for measures but the primary one, and for most bias scores. `seed_pairs` has the difference of
+    nothing is tested: for measures but the primary one, and for most bias scores. `ideal` and `chance` are those of a
+    bias score over the same topics. `seed_pairs` has the difference of
     each base seed (rows) and candidate seed (columns); empty but for the aggregates.
     """
 
@@ -53,13 +56,15 @@ class Line(Subject):
     n_topics: int
     n_clusters: int
     seed_pairs: tuple[tuple[float, ...], ...] = ()
+    ideal: float | None = None
+    chance: float | None = None
 
 
 class PairedTests(DocumentPart):
     """Every difference of two systems on one task, tested where it is a primary one.
 
     `flips` sign patterns were tried; `exact` says that these are all there are. They and the resamples of the intervals
-    come from the seed in `statistics`.
+    come from the seed in `statistics`. `untested` has the reason for each bias score that cannot be compared.
     """
 
     primary_measure: str
@@ -69,6 +74,7 @@ class PairedTests(DocumentPart):
     exact: bool
     statistics: Statistics
     lines: tuple[Line, ...]
+    untested: dict[str, str] = Field(default={})
 
     def line(
         self,
@@ -112,6 +118,7 @@ def compare(differences: Differences, *, flips: int = FLIPS) -> PairedTests:
         exact=any_test.exact if any_test else False,
         statistics=differences.statistics,
         lines=tuple(_line(each, tests.get(each.subject)) for each in differences.each),
+        untested=dict(differences.untested),
     )
 
 
@@ -155,5 +162,7 @@ def _line(each: Difference, test: _Test | None) -> Line:
         adjusted=test.adjusted if test else None,
         n_topics=each.n_topics,
         n_clusters=each.n_clusters,
+        ideal=each.ideal,
+        chance=each.chance,
         seed_pairs=tuple(tuple(row) for row in pairs.tolist()) if np.isfinite(pairs).all() else (),
     )

@@ -164,6 +164,7 @@ def _bias_result(name: str, scores: ClusterScores, sums: ScoreSums | None) -> Bi
         name=name,
         value=finite(sums.value),
         interval=interval,
+        unretrieved_share=sums.unretrieved,
         references=sums.references,
         rows_by=score.rows,
         rows=_rows(scores.languages, score, sums.rows),

@@ -26,26 +26,31 @@
 
   const describe = (key) => {
     const dot = key.lastIndexOf(".");
-    return dot < 0 ? key.replaceAll("_", " ").replace("log2", "(log2)") : `${board.title(key.slice(0, dot))} ${board.kinds[key.slice(dot + 1)]}`;
+    return dot < 0 ? key.replaceAll("_", " ") : `${board.title(key.slice(0, dot))} ${board.kinds[key.slice(dot + 1)]}`;
   };
 
   // As many decimals as the larger of two values deserves, for their difference as well.
   const writer = (key, largest) => {
-    const digits = key === "rank_distance" ? (largest < 1000 ? 1 : 0) : key === "rank_distance_log2" ? 2 : 3;
+    const digits = key === "rank_distance" ? (largest < 1000 ? 1 : 0) : 3;
     return (value) => board.decimal(value, digits);
   };
 
+  // How far a value is from the best, up to a constant: better are lower or higher ones, or those nearer to a number.
+  const loss = (value, better) => (better === "higher" ? -value : better === "lower" ? value : Math.abs(value - better));
+
+  const noteOf = (better) => (better === "higher" ? [] : [board.make("small", {}, better === "lower" ? "lower is better" : `best at ${board.decimal(better)}`)]);
+
   const summarise = (task, [a, b], [one, other], pair) => {
-    const { summary, lower, units } = board.tasks[task];
+    const { summary, better, units } = board.tasks[task];
     const rows = summary.map((key, index) => {
       const [from, to] = [a.summary[index], b.summary[index]];
       if (from === null || to === null) return null;
       const write = writer(key, Math.max(from, to));
       const { limits, p } = pair.row(index, units[index]);
-      const better = to > from !== lower[index] ? other : one;
-      const verdict = p === null ? "cannot be compared" : p <= 0.05 ? board.make("td", {}, board.make("strong", {}, `${better} is better`)) : "not significant";
+      const winner = loss(to, better[index]) < loss(from, better[index]) ? other : one;
+      const verdict = p === null ? "cannot be compared" : p <= 0.05 ? board.make("td", {}, board.make("strong", {}, `${winner} is better`)) : "not significant";
       return [
-        board.make("th", { scope: "row" }, describe(key), ...(lower[index] ? [board.make("small", {}, "lower is better")] : [])),
+        board.make("th", { scope: "row" }, describe(key), ...noteOf(better[index])),
         write(from), write(to), board.signed(write(to - from)),
         limits ? limits.map((limit) => board.signed(write(limit))).join(" to ") : "·",
         p === null ? "·" : p < 0.001 ? "< .001" : board.decimal(p),

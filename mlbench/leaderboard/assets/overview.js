@@ -6,7 +6,7 @@
   const tables = [...document.querySelectorAll("table.overview")];
   const compare = document.getElementById("compare");
   const heads = (table) => [...table.tHead.rows[0].cells];
-  const natural = (head) => (head.dataset.key === "name" || head.dataset.key === "size" || "lower" in head.dataset ? "ascending" : "descending");
+  const natural = (head) => (head.dataset.key === "name" || head.dataset.key === "size" || "better" in head.dataset ? "ascending" : "descending");
   let update = () => {};
 
   // The number that a cell shows between its rank and its interval, and the limits of that; none is null.
@@ -22,7 +22,9 @@
       const cell = row.cells[column];
       if (head.dataset.key === "name") return row.cells[0].textContent.trim().toLowerCase();
       if (head.dataset.key === "size") return cell.dataset.v ? Number(cell.dataset.v) : null;
-      return valueOf(cell);
+      const value = valueOf(cell);
+      // What is better nearer to a number is sorted by its distance from it.
+      return value === null || !Number(head.dataset.better) ? value : Math.abs(value - head.dataset.better);
     };
     const rows = [...table.tBodies[0].rows].map((row) => [key(row), row.dataset.name, row]);
     rows.sort(([a, first], [b, second]) => {

@@ -6,7 +6,8 @@ from datetime import datetime
 from functools import partial
 
 from mlbench.collection.languages import KINDS
-from mlbench.compare.history import SCORES, Checkpoint, History, HistoryFigure, ResultSeries, quantities
+from mlbench.compare.history import Checkpoint, History, HistoryFigure, ResultSeries, quantities
+from mlbench.measures.bias import TESTED_BIAS_SCORES
 from mlbench.reports.chart import Chart, ChartAxis, ChartSeries, Mark
 from mlbench.reports.formatting import ABSENT, SHORT, Quantity, count, heading, interval, quick_look, signed, spoken
 from mlbench.reports.report import Cell, Charts, Column, Report, Row, Scalar, Section, Sentence, Span, Table, notes
@@ -92,7 +93,7 @@ def _column(quantity: Quantity) -> Column:
     if quantity.kind:
         return Column(SHORT[quantity.kind], group=heading(quantity.name))
     # The intervals of the rank distance are the widest, and missed least.
-    return Column(quantity.title, urgency=1 + SCORES.index(quantity.name))
+    return Column(quantity.title, urgency=1 + TESTED_BIAS_SCORES.index(quantity.name))
 
 
 def _when(series: ResultSeries, checkpoint: Checkpoint) -> Cell:
@@ -122,7 +123,10 @@ def _charts(series: ResultSeries) -> Charts:
     means = [quantity for quantity in _quantities(series) if quantity.kind]
     scores = [quantity for quantity in _quantities(series) if not quantity.kind]
     charts = [_chart(series, heading(series.measure), means, 0)] if means else []
-    charts += [_chart(series, spoken(score.name), [score], len(KINDS) + SCORES.index(score.name)) for score in scores]
+    charts += [
+        _chart(series, spoken(score.name), [score], len(KINDS) + TESTED_BIAS_SCORES.index(score.name))
+        for score in scores
+    ]
     return Charts(tuple(charts))
 
 

@@ -3,9 +3,8 @@
 Several results begin with a table across them. The answer of a pool is a report of its own.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from operator import neg
 
 from mlbench.collection.languages import IMAGE, KINDS, Kind
 from mlbench.errors import UnknownName
@@ -55,6 +54,7 @@ from mlbench.reports.report import (
 )
 from mlbench.results import Aggregate, BiasResult, Result, SettingResult
 from mlbench.statistics.captions import CAPTION_SCORES
+from mlbench.statistics.direction import loss
 from mlbench.statistics.pool import PoolAnswer
 
 # What people look for first, where the terminal is too narrow for all.
@@ -333,17 +333,9 @@ def _reproduction(result: Result) -> Section:
     )
 
 
-_NO_PREFERENCE = 0.5
 # Recall as the hybrid-batch paper reports it (arXiv 2408.10536, section 4).
 _RECALL: tuple[tuple[str, Kind], ...] = (("R@1", "monolingual"), ("R@1", "cross_lingual"), ("R@10", "multilingual"))
-# The distance from the best there is; no entry: as high as possible.
-_LOSS: dict[str, Callable[[float], float]] = {
-    "own_language_preference": lambda value: abs(value - _NO_PREFERENCE),
-    "rank_distance": lambda value: value,
-    "rank_distance_median": lambda value: value,
-}
-# Cosines of another model have another scale: none of these is better for being higher.
-_ON_A_SCALE_OF_ITS_OWN = frozenset({"clip_score", "ref_clip_score"})
+_BIAS_SCORES = ("own_language_preference", "rank_distance", MEDIAN)
 _MEANS = "macro means over the settings of a kind"
 _BEST = "bold or *: the best of a task, own language preference nearest to .500"
 
@@ -412,13 +404,13 @@ class _Quantity:
             if value is not None and result.task.fingerprint == results[place].task.fingerprint
         ]
         own = values[place]
-        if len(rivals) < 2 or own is None or self.name in _ON_A_SCALE_OF_ITS_OWN:
+        if len(rivals) < 2 or own is None or (self.name in _BIAS_SCORES and _cut_short(results, place)):
             return False
-        if self.name in _LOSS and _cut_short(results, place):
+        losses = {value: lost for value in rivals if (lost := loss(self.name, value)) is not None}
+        if not losses:
             return False
-        loss = _LOSS.get(self.name, neg)
-        best = min(rivals, key=loss)
-        return loss(own) == loss(best) or self.write(own) == self.write(best)
+        best = min(rivals, key=losses.__getitem__)
+        return losses[own] == losses[best] or self.write(own) == self.write(best)
 
 
 _GROUPS = {"rank_distance": ("rank distance", "mean"), MEDIAN: ("rank distance", "median")}
@@ -429,7 +421,7 @@ def _quantities(results: Sequence[Result], measure: str | None) -> Iterator[_Qua
     pairs = [(name, kind) for name in shown for kind in KINDS]
     for name, kind in dict.fromkeys([*pairs, *_RECALL]):
         yield _Quantity(name, kind)
-    for name in (*CAPTION_SCORES, *_LOSS):
+    for name in (*CAPTION_SCORES, *_BIAS_SCORES):
         yield _Quantity(name, None)
 
 

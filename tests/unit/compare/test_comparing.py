@@ -48,7 +48,10 @@ def test_values_are_those_of_the_results() -> None:
                     assert line.change.difference == pytest.approx(line.value - line.exact)  # type: ignore[operator]
                     assert line.own.difference == pytest.approx(line.value - line.cut)  # type: ignore[operator]
         preference = each.line("own_language_preference")
-        assert preference
+        # A retriever that loses documents seems to prefer none of them.
+        assert (preference is None) == (each.unretrieved["multilingual"] > 0.1)
+        if preference is None:
+            continue
         assert result.bias
         assert preference.value == pytest.approx(result.bias.score("own_language_preference").value)  # type: ignore[union-attr]
 
@@ -61,11 +64,7 @@ def test_a_cut_is_no_doing_of_the_index() -> None:
     assert line.change.difference
     assert line.own.difference == pytest.approx(0, abs=1e-12)
     assert (line.own.interval.low, line.own.interval.high) == pytest.approx((0, 0), abs=1e-12)  # type: ignore[union-attr]
-    # Ranks of lists that end elsewhere are compared with those of the same length alone.
-    distance = wide.line("rank_distance")
-    assert distance
-    assert (distance.exact, distance.change.difference) == (None, None)
-    assert distance.own.difference == pytest.approx(0, abs=1e-9)
+    assert wide.line("rank_distance") is None
     assert wide.unretrieved["multilingual"] > 0 == wide.unretrieved["monolingual"]
 
 

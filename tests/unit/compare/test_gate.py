@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mlbench.compare.gate import DEFAULT, RISING_IS_WORSE, Drops, Gate, load_gate
+from mlbench.compare.gate import BOUNDED, DEFAULT, RISING, Drops, Gate, load_gate
 from mlbench.errors import DataError, InvalidGate
 
 EXAMPLE = """
@@ -149,6 +149,26 @@ def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
         load_gate(tmp_path / "gate.toml")
 
 
-@pytest.mark.parametrize("score", RISING_IS_WORSE)
+@pytest.mark.parametrize("score", RISING)
 def test_every_score_that_may_not_rise_can_be_declared(score: str) -> None:
     assert load_gate(None, {("rise", score): 0.1}).rise == {score: 0.1}
+
+
+@pytest.mark.parametrize("what", ["rise", "ceiling"])
+@pytest.mark.parametrize("score", ["rank_distance_log2", "rank_spread", "max_rank_norm", "complete@20"])
+def test_no_gate_bounds_what_a_better_system_raises_or_what_has_no_direction(what: str, score: str) -> None:
+    with pytest.raises(InvalidGate) as raised:
+        load_gate(None, {(what, score): 0.1})
+    assert raised.value.faults[0].startswith(f"{what}.{score}: unknown bias score that")
+
+
+def test_what_can_be_bounded() -> None:
+    assert RISING == (
+        "own_language_preference",
+        "rank_distance",
+        "max_rank",
+        "same_language_first",
+        "removal_gap",
+        "own_language_exposure",
+    )
+    assert set(BOUNDED) == {*RISING, "rank_distance_median", "language_prior"}

@@ -104,7 +104,10 @@ def test_the_default_asks_for_what_is_there() -> None:
     [
         ({"drop": {"P@3": {"monolingual": 1, "query_languages": 1}}}, "P@3"),
         ({"floor": {"AP": {"monolingual": {"th": 1, "fr": 1, "xx": 1}}}}, "floor of AP monolingual fr, floor of AP"),
-        ({"rise": {"rank_spread": 1}, "ceiling": {"max_rank_norm": 3}}, "rank_spread, max_rank_norm"),
+        (
+            {"rise": {"removal_gap": 1}, "ceiling": {"language_prior": 3}},
+            "removal_gap, language_prior (scores of bias need",
+        ),
     ],
 )
 def test_what_a_task_has_not_is_told_at_once(table, missing: str) -> None:

@@ -15,6 +15,8 @@ from mlbench.protocols import Silence
 from mlbench.ranking.index_arrays import index_collection, to_ranks
 from mlbench.ranking.rank_documents import rank_lists
 from mlbench.ranking.ranks import Ranks
+from mlbench.statistics.differences import Differences
+from mlbench.statistics.paired_tests import compare
 
 BASE = measured(skilled(), spec="base")
 OTHER_DATA = make_collection(seed=9, topics=12)
@@ -123,12 +125,26 @@ def test_scores_of_ranks_are_compared_between_lists_of_one_depth() -> None:
         lists = ListRanker(COLLECTION, ORDERS, longest)
         return measured(to_ranks(arrays, rank_lists(arrays, lists, settings_of(COLLECTION.languages), 99, Silence())))
 
+    def differences(*sides: list[ResultWithRanks]) -> Differences:
+        return differences_of_pair(pair_up(*sides), resamples=2, seed=0, confidence=0.95)
+
     whole, every = ranker(None), BASE.result.task.bias_scores
-    assert pair_up([BASE], [whole]).bias_scores == every
-    assert pair_up([ranker(9)], [ranker(9)]).bias_scores == every
-    for sides in (([BASE], [ranker(9)]), ([ranker(9)], [ranker(8)]), ([whole], [whole, ranker(9)])):
-        pair = pair_up(*sides)
-        assert pair.bias_scores == ("own_language_preference", "complete@100")
-        differences = differences_of_pair(pair, resamples=2, seed=0, confidence=0.95)
-        with pytest.raises(UserError, match=r"has not: rank_distance \(scores of ranks need"):
-            lines_of(Gate(ceiling={"rank_distance": 1}), differences, "small")
+    found = differences([BASE], [whole])
+    assert {each.subject.name for each in found.each if each.subject.kind is None} == set(every)
+    assert not found.untested
+    # Lists of 9 and of 40 of some 50 documents: what is missing of both, and of one.
+    for sides in (([BASE], [ranker(9)]), ([ranker(9)], [ranker(9)]), ([whole], [whole, ranker(9)])):
+        found = differences(*sides)
+        assert not [each for each in found.each if each.subject.kind is None]
+        assert set(found.untested) == set(every)
+        assert all(reason.endswith("at most 10% may be missing") for reason in found.untested.values())
+        with pytest.raises(UserError, match=r"has not: rank_distance \(lists leave out \d\d\.\d% of"):
+            lines_of(Gate(ceiling={"rank_distance": 1}), found, "small")
+        assert compare(found, flips=10).untested == dict(found.untested)
+    deep = len(COLLECTION.languages) * len(COLLECTION.documents["de"]) - 5
+    assert set(differences([ranker(deep)], [ranker(deep)]).untested) == set()
+    found = differences([ranker(deep)], [ranker(deep - 1)])
+    assert set(found.untested) == set(every)
+    assert all(
+        reason.startswith("lists are not equally long, and lists leave out") for reason in found.untested.values()
+    )

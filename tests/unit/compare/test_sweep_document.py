@@ -3,27 +3,11 @@ import json
 import pytest
 from unit.reports.sweep_cases import make_sweep
 
-from mlbench.compare.sweep import from_json, is_significant, loss
+from mlbench.compare.sweep import from_json, is_significant
 from mlbench.errors import InvalidResult
 from mlbench.io.document import to_json
 from mlbench.results import Bounds
 from mlbench.statistics.paired_tests import Line, Tails
-
-
-@pytest.mark.parametrize(
-    ("name", "better", "worse"),
-    [
-        ("AP", 0.6, 0.5),
-        ("max_rank_norm", 60.0, 50.0),
-        ("rank_distance", 300.0, 4000.0),
-        ("rank_distance_median", 30.0, 400.0),
-        ("own_language_preference", 0.6, 0.9),
-        ("own_language_preference", 0.45, 0.6),
-        ("own_language_preference", 0.5, 0.4),
-    ],
-)
-def test_less_is_lost_by_what_is_better(name: str, better: float, worse: float) -> None:
-    assert loss(name, better) < loss(name, worse)
 
 
 def line(p: float | None, bounds: tuple[float, float] | None) -> Line:

@@ -60,7 +60,7 @@ def test_numbers_are_those_of_the_ranks_with_the_options_of_the_comparison() -> 
     assert (task.languages, task.shared_only, task.limit) == (COLLECTION.languages, False, None)
     assert len(task.verdicts) == len(task.tests.lines)
     tested = {line.name for line, found in zip(task.tests.lines, task.verdicts, strict=True) if found}
-    assert tested == {"AP", "own_language_preference", "rank_distance", "rank_distance_log2"}
+    assert tested == {"AP", "own_language_preference", "rank_distance"}
 
 
 def test_checks_are_about_the_lines_beside_them() -> None:

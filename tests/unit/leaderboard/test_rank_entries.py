@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from unit.leaderboard.sites import verified
 
-from mlbench.leaderboard.columns import BIAS_SCORES, BoardColumn
+from mlbench.leaderboard.columns import BoardColumn
 from mlbench.leaderboard.standings import BoardEntry, CheckedResult, RankRange, rank_entries, standings
+from mlbench.statistics.direction import loss_contributions
 
 
 def entries(*levels: float, clusters: int = 40, spread: float = 0.1) -> list[np.ndarray]:
@@ -21,49 +22,61 @@ def entries(*levels: float, clusters: int = 40, spread: float = 0.1) -> list[np.
     return [(topics + level + spread * random.standard_normal(clusters)) / clusters for level in levels]
 
 
+def ranked(contributions: list[np.ndarray], **how: float) -> tuple[RankRange | None, ...]:
+    """Rank entries whose numbers are better when higher."""
+    return rank_entries([-each for each in contributions], **how)
+
+
 def test_entries_far_apart_are_in_order() -> None:
-    assert rank_entries(entries(0.1, 0.9, 0.5)) == (RankRange(3, 3), RankRange(1, 1), RankRange(2, 2))
+    assert ranked(entries(0.1, 0.9, 0.5)) == (RankRange(3, 3), RankRange(1, 1), RankRange(2, 2))
 
 
-def test_the_lower_may_be_the_better() -> None:
-    assert rank_entries(entries(0.1, 0.9, 0.5), lower_is_better=True) == (
-        RankRange(1, 1),
-        RankRange(3, 3),
-        RankRange(2, 2),
-    )
-
-
-@pytest.mark.parametrize(("column", "first"), [("AP", "high"), *((score, "low") for score in BIAS_SCORES)])
-def test_each_column_has_its_own_better_end(column: str, first: str) -> None:
+@pytest.mark.parametrize(
+    ("column", "better", "worse"),
+    [
+        ("AP", 0.9, 0.1),
+        ("rank_distance", 0.1, 0.9),
+        ("own_language_preference", 0.55, 0.9),
+        ("own_language_preference", 0.5, 0.0),
+        ("own_language_preference", 0.6, 0.1),
+        ("own_language_preference", 0.4, 0.9),
+    ],
+)
+def test_each_column_has_its_own_better_end(column: str, better: float, worse: float) -> None:
     asked = BoardColumn(column, "multilingual" if column == "AP" else None)
-    board = []
-    for name, added in zip(("high", "low"), entries(0.9, 0.1), strict=True):
+    board, shares = [], np.full(40, 1 / 40)
+    for name, level in (("better", better), ("worse", worse)):
+        # Topics that vary alike, and a noise of the entry's own, both without a mean.
+        (alike,) = entries(0.0, spread=0.0)
+        noise = np.random.RandomState(len(name)).standard_normal(40) / 400
+        added = level * shares + 0.1 * (alike - alike.mean()) + 0.1 * (noise - noise.mean())
         checked = verified(name).tasks["small"]
-        evidence = replace(checked.evidence, columns={asked: added})
+        losses = loss_contributions(column, added, shares)
+        assert losses is not None
+        evidence = replace(checked.evidence, columns={asked: losses})
         board.append(BoardEntry(verified(name).entry, {"small": CheckedResult(checked.result, evidence)}))
     (found,) = standings(board)
     ranks = {standing.entry.name: standing.scores[asked].rank for standing in found.groups["verified"]}
-    assert [name for name, rank in ranks.items() if rank == RankRange(1, 1)] == [first]
-    assert RankRange(2, 2) in ranks.values()
+    assert ranks == {"better": RankRange(1, 1), "worse": RankRange(2, 2)}
 
 
 def test_what_the_data_cannot_tell_apart_shares_its_ranks() -> None:
-    assert rank_entries(entries(0.5, 0.501, 0.9)) == (RankRange(2, 3), RankRange(2, 3), RankRange(1, 1))
+    assert ranked(entries(0.5, 0.501, 0.9)) == (RankRange(2, 3), RankRange(2, 3), RankRange(1, 1))
 
 
 def test_equal_entries_are_level() -> None:
     one = entries(0.5)[0]
-    assert rank_entries([one, one, one]) == (RankRange(1, 3),) * 3
+    assert ranked([one, one, one]) == (RankRange(1, 3),) * 3
 
 
 @pytest.mark.parametrize(("given_", "expected"), [([], ()), (entries(0.5), (RankRange(1, 1),))])
 def test_few_entries(given_: list[np.ndarray], expected: tuple[RankRange, ...]) -> None:
-    assert rank_entries(given_) == expected
+    assert ranked(given_) == expected
 
 
 def test_an_entry_without_topics_has_no_rank_and_takes_none() -> None:
     one, other = entries(0.1, 0.9)
-    assert rank_entries([one, np.full(40, np.nan), other]) == (RankRange(2, 2), None, RankRange(1, 1))
+    assert ranked([one, np.full(40, np.nan), other]) == (RankRange(2, 2), None, RankRange(1, 1))
 
 
 def naive(columns: list[np.ndarray], level: float) -> list[tuple[int, int]]:
@@ -96,7 +109,7 @@ def naive(columns: list[np.ndarray], level: float) -> list[tuple[int, int]]:
 def test_ranks_agree_with_a_loop_over_all_patterns(seed: int) -> None:
     random = np.random.RandomState(seed)
     columns = [random.standard_normal(8) + level for level in (0.0, 0.2, 1.5, 3.0)]
-    found = rank_entries(columns, level=0.2)
+    found = ranked(columns, level=0.2)
     assert [(each.rank, each.last) for each in found if each] == naive(columns, 0.2)
     assert len({(each.rank, each.last) for each in found if each}) > 1
 
@@ -106,17 +119,15 @@ def test_ranks_agree_with_a_loop_over_all_patterns(seed: int) -> None:
     st.randoms(use_true_random=False),
 )
 def test_what_holds_for_all_ranks(columns: np.ndarray, random: object) -> None:
-    found = rank_entries(list(columns), flips=99, level=0.3)
+    found = ranked(list(columns), flips=99, level=0.3)
     assert all(each is not None and 1 <= each.rank <= each.last <= len(columns) for each in found)
     # Somebody is first and somebody is last, however the others stand.
     assert min(each.rank for each in found if each) == 1
     assert max(each.last for each in found if each) == len(columns)
     order = list(range(len(columns)))
     random.shuffle(order)  # type: ignore[attr-defined]
-    shuffled = rank_entries([columns[index] for index in order], flips=99, level=0.3)
+    shuffled = ranked([columns[index] for index in order], flips=99, level=0.3)
     assert shuffled == tuple(found[index] for index in order)
-    turned = rank_entries(list(-columns), flips=99, level=0.3, lower_is_better=True)
-    assert turned == found
 
 
 def test_entries_that_do_not_differ_are_seldom_told_apart() -> None:
@@ -125,7 +136,7 @@ def test_entries_that_do_not_differ_are_seldom_told_apart() -> None:
     false = 0
     for _ in range(tries):
         topics = random.standard_t(3, size=30)
-        found = rank_entries(list(topics + random.standard_t(3, size=(6, 30))), flips=199)
+        found = ranked(list(topics + random.standard_t(3, size=(6, 30))), flips=199)
         false += any(each is not None and each.rank > 1 for each in found)
     # Within three standard errors of the level of .05.
     assert 0 < false / tries < 0.05 + 3 * (0.05 * 0.95 / tries) ** 0.5

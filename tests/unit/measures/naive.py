@@ -1,7 +1,7 @@
 """The bias scores as loops in plain Python, written from their definitions."""
 
 from collections.abc import Callable, Mapping, Sequence
-from itertools import combinations, permutations
+from itertools import combinations, permutations, product
 from math import comb, log2
 from statistics import mean, median
 
@@ -11,12 +11,31 @@ Topic = Mapping[str, Mapping[str, float]]
 Rows = dict[str, list[float]]
 
 
+class Unlisted(float):
+    """The expected rank of one of a query's unlisted documents; which of them stands there is not known."""
+
+
+def spread(ranks: Mapping[str, float], cut: float, size: int) -> dict[str, float]:
+    """Return the ranks of one query in a list of `cut` documents of `size`, those beyond it spread evenly."""
+    missing = sorted(c for c, rank in ranks.items() if rank > cut)
+    step = (size - cut + 1) / (len(missing) + 1)
+    found = {c: rank for c, rank in ranks.items() if rank <= cut}
+    return found | {c: Unlisted(cut + place * step) for place, c in enumerate(missing, 1)}
+
+
+def possible(ranks: Mapping[str, float], language: str) -> list[float]:
+    """Return where a document may stand: any unlisted one at any of their ranks."""
+    if not isinstance(ranks[language], Unlisted):
+        return [ranks[language]]
+    return [rank for rank in ranks.values() if isinstance(rank, Unlisted)]
+
+
 def documents_of(topic: Topic) -> set[str]:
     return {language for row in topic.values() for language in row}
 
 
 def before(one: float, other: float) -> float:
-    return 0.5 if one == other else float(one < other)
+    return 0.5 if isinstance(one, Unlisted) and isinstance(other, Unlisted) else float(one < other)
 
 
 def own_language_preference(topics: Sequence[Topic]) -> float | None:
@@ -67,8 +86,9 @@ def complete(topics: Sequence[Topic], cutoff: int | None) -> Rows:
 
 
 def first_share(r: Mapping[str, float], language: str) -> float:
-    """Documents at one expected rank share the first place."""
-    first = [c for c in r if r[c] == min(r.values())]
+    """Where no document is listed, they share the first place."""
+    best = min(r, key=lambda c: r[c])
+    first = list(r) if isinstance(r[best], Unlisted) else [best]
     return (language in first) / len(first)
 
 
@@ -106,8 +126,8 @@ def removal_gap(topics: Sequence[Topic]) -> Rows:
             return None
         whole, loss = average_precision(list(r.values())), {}
         for gone in r:
-            rest = [rank - (rank > r[gone]) for c, rank in r.items() if c != gone]
-            loss[gone] = (whole - average_precision(rest)) / whole
+            rests = [[other - (other > rank) for other in r.values() if other != rank] for rank in possible(r, gone)]
+            loss[gone] = mean((whole - average_precision(rest)) / whole for rest in rests)
         return loss[a] - mean(loss[c] for c in r if c != a)
 
     return by_query_language(topics, value)
@@ -118,8 +138,11 @@ def rank_spread(topics: Sequence[Topic]) -> float | None:
     for topic in topics:
         documents = []
         for c in documents_of(topic):
-            asked = [topic[a][c] for a in topic if c in topic[a]]
-            gaps = [abs(log2(one) - log2(two)) for one, two in combinations(asked, 2)]
+            asked = [possible(topic[a], c) for a in topic if c in topic[a]]
+            gaps = [
+                mean(abs(log2(one) - log2(two)) for one, two in product(some, others))
+                for some, others in combinations(asked, 2)
+            ]
             if gaps:
                 documents.append(mean(gaps))
         if documents:
@@ -132,7 +155,10 @@ def language_preference_rate(topics: Sequence[Topic]) -> Rows:
 
 
 def language_ndcg(topics: Sequence[Topic]) -> Rows:
-    return by_query_language(topics, lambda a, r: (1 / log2(1 + r[a]) if r[a] <= 10 else 0.0) if a in r else None)
+    def gain(rank: float) -> float:
+        return 1 / log2(1 + rank) if rank <= 10 and not isinstance(rank, Unlisted) else 0.0
+
+    return by_query_language(topics, lambda a, r: gain(r[a]) if a in r else None)
 
 
 def mean_of_means(rows: Rows) -> float | None:

@@ -16,12 +16,14 @@ TAGS = ("ar", "de", "en", "th", "zh")
 def to_pool(topics: list[naive.Topic], size: int, tags: tuple[str, ...] = TAGS) -> PoolRanks:
     """Return the ranks as an array, without the topics that have documents in fewer than two languages."""
     rank = np.full((len(topics), len(tags), len(tags)), np.nan)
+    unlisted = np.zeros(rank.shape, dtype=bool)
     for row, topic in enumerate(topics):
         if len(naive.documents_of(topic)) >= 2:
             for a, ranks in topic.items():
                 for c, value in ranks.items():
-                    rank[row, tags.index(a), tags.index(c)] = value
-    return PoolRanks(rank, size)
+                    cell = row, tags.index(a), tags.index(c)
+                    rank[cell], unlisted[cell] = value, isinstance(value, naive.Unlisted)
+    return PoolRanks(rank, size, unlisted if unlisted.any() else None)
 
 
 # Those of all relevant documents, and of the top of lists, have tests of their own.
@@ -66,13 +68,11 @@ def pools(draw: st.DrawFn) -> tuple[list[naive.Topic], int]:
     for _ in range(draw(st.integers(0, 6))):
         asked = draw(st.sets(st.sampled_from(TAGS), min_size=1))
         found = sorted(draw(st.sets(st.sampled_from(TAGS), min_size=1)))
-        # Ranks repeat only among documents that a ranker did not list, which stand at one expected rank.
-        listed = st.lists(st.integers(1, size - 1), min_size=len(found), max_size=len(found), unique=True)
+        places = st.lists(st.integers(1, size), min_size=len(found), max_size=len(found), unique=True)
         topic = {}
         for a in sorted(asked):
             cut = draw(st.sampled_from([size, size, size // 2, 0]))
-            expected = cut + (size - cut + 1) / 2
-            topic[a] = {c: rank if rank <= cut else expected for c, rank in zip(found, draw(listed), strict=True)}
+            topic[a] = naive.spread(dict(zip(found, draw(places), strict=True)), cut, size)
         topics.append(topic)
     return topics, size
 
@@ -123,12 +123,40 @@ def test_a_cutoff_must_have_room_for_all_translations(cutoff: int | None, expect
     assert complete_at(cutoff)(pool)[0, TAGS.index("en")] == pytest.approx(expected, nan_ok=True)
 
 
-def test_documents_that_nobody_found_share_the_first_place() -> None:
-    topic = {a: dict.fromkeys(TAGS, 30.0) for a in TAGS}
-    values = values_of(to_pool([topic], 40))
-    assert values["same_language_first"] == pytest.approx(1 / 5)
+@pytest.mark.parametrize("depth", [0, 10])
+def test_finding_nothing_is_as_far_apart_as_chance(depth: int) -> None:
+    topic = {a: naive.spread(dict.fromkeys(TAGS, np.inf), depth, 1000) for a in TAGS}
+    pool = to_pool([topic], 1000)
+    values, references = values_of(pool), references_of(pool)
+    assert pool.unlisted_share == 1
+    for name in ("rank_distance", "rank_distance_median", "max_rank"):
+        floor = references["rank_distance", "chance"] if "distance" in name else references[name, "chance"]
+        assert values[name] >= floor * (1 - depth / 1000) * (1 - 1e-12), name
     assert values["own_language_preference"] == 0.5
-    assert values["language_prior"] == 0
+    assert values["same_language_first"] == pytest.approx(1 / 5)
+    assert values["language_prior"] == values["removal_gap"] == 0
+    assert values["complete@20"] == values["complete@100"] == 0
+    assert values["max_rank_norm"] < 4
+    assert values["rank_spread"] > 0.5
+
+
+def test_the_order_of_languages_says_nothing_about_documents_that_nobody_found() -> None:
+    """Names of languages turned around, the scores stay: no unlisted document is known to stand before another."""
+    random = np.random.RandomState(4)
+    topics = [
+        {a: naive.spread(dict(zip(TAGS, (random.permutation(60)[:5] + 1).tolist(), strict=True)), 20, 60) for a in TAGS}
+        for _ in range(12)
+    ]
+    turned = dict(zip(TAGS, TAGS[::-1], strict=True))
+    other = [{turned[a]: {turned[c]: rank for c, rank in row.items()} for a, row in topic.items()} for topic in topics]
+    respread = [
+        {
+            a: naive.spread({c: np.inf if isinstance(r, naive.Unlisted) else r for c, r in row.items()}, 20, 60)
+            for a, row in topic.items()
+        }
+        for topic in other
+    ]
+    assert_close(values_of(to_pool(respread, 60)), values_of(to_pool(topics, 60)))
 
 
 def random_topics(count: int, size: int, languages: tuple[str, ...], seed: int) -> list[naive.Topic]:
@@ -159,7 +187,7 @@ def test_a_random_order_gives_the_chance_values(languages: tuple[str, ...], size
         contributions = BIAS_SCORES[name].contributions(pool)
         topics = contributions if contributions.ndim == 1 else contributions[np.isfinite(contributions)]
         error = np.nanstd(topics) / np.sqrt(min(len(topics), len(contributions)))
-        slack = 5 / (len(topics) * m) if name.startswith("complete") else 0
+        slack = 5 / (len(contributions) * m) if name.startswith("complete") else 0
         assert abs(value - chance[name]) < 4 * error + slack + 1e-9, name
     assert values["same_language_first"] == pytest.approx(
         references_of(pool)["same_language_first", "other_languages"], abs=0.05

@@ -6,11 +6,12 @@ import numpy as np
 from unit.reports.conftest import HOSTILE, UNSEEN
 
 from mlbench.collection.languages import TEXT_KINDS, Kind, settings_of
-from mlbench.compare.document import Check, ComparedSystem, Comparison, TaskComparison, Verdict
+from mlbench.compare.document import Check, ComparedSystem, Comparison, TaskComparison
 from mlbench.compare.gate import DEFAULT, Gate, Rule
+from mlbench.compare.judge import verdict
 from mlbench.results import Bounds, Statistics
 from mlbench.statistics.differences import Subject
-from mlbench.statistics.paired_tests import LOWER_IS_BETTER, Line, PairedTests, Tails
+from mlbench.statistics.paired_tests import Line, PairedTests, Tails
 
 MEASURES = ("AP", "R@1", "nDCG@10")
 LEVEL: dict[Kind, float] = {"monolingual": 0.61, "cross_lingual": 0.2, "multilingual": 0.15}
@@ -24,7 +25,7 @@ SCORES = {
     "max_rank_norm": (23.1, -1.7),
     "removal_gap": (0.45, 0.03),
 }
-TESTED = ("own_language_preference", "rank_distance", "rank_distance_log2")
+TESTED = ("own_language_preference", "rank_distance")
 ALLOWED = 0.005
 
 
@@ -80,7 +81,7 @@ def make_task(
             ),
             lines=lines,
         ),
-        verdicts=tuple(_verdict(line) for line in lines),
+        verdicts=tuple(verdict(line, 0.05) for line in lines),
         checks=tuple(make_check(task, line, rule) for line in lines if _is_gated(line)),
     )
 
@@ -180,14 +181,6 @@ def _line(subject: Subject, base: float, change: float) -> Line:
         n_topics=1190,
         n_clusters=48,
     )
-
-
-def _verdict(line: Line) -> Verdict | None:
-    if line.adjusted is None or line.difference is None:
-        return None
-    if line.adjusted.two_sided > 0.05:
-        return "not_significant"
-    return "better" if (line.difference < 0) == (line.name in LOWER_IS_BETTER) else "worse"
 
 
 def _is_gated(line: Line) -> bool:

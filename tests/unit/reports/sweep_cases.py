@@ -15,9 +15,9 @@ from mlbench.compare.sweep import (
     SweepAxis,
     TaskSweep,
     is_significant,
-    loss,
 )
 from mlbench.results import Bounds, Statistics
+from mlbench.statistics.direction import loss
 from mlbench.statistics.paired_tests import Line, Tails
 
 # Values for the first arm, and what each further arm adds.

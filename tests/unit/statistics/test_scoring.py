@@ -428,14 +428,11 @@ def test_short_lists_count_the_rest_as_not_retrieved_and_at_its_expected_rank() 
         missing.append(share)
     assert 0 < mean(missing) < 1
     topics = translations(collection, orders)
-    expected = []
-    for topic in topics:
-        rows = {}
-        for a, ranks in topic.items():
-            u = sum(rank > longest for rank in ranks.values())
-            worst = longest + u * (size - longest + 1) / (u + 1)
-            rows[a] = {c: rank if rank <= longest else worst for c, rank in ranks.items()}
-        expected.append(rows)
+    expected = [{a: naive.spread(ranks, longest, size) for a, ranks in topic.items()} for topic in topics]
+    cells = [
+        isinstance(rank, naive.Unlisted) for topic in expected for ranks in topic.values() for rank in ranks.values()
+    ]
+    assert scores.bias.score("rank_distance").unretrieved_share == pytest.approx(mean(cells))
     for key, value in naive.all_scores(expected, size).items():
         assert close(scores.bias.score(key).value, value), key
 

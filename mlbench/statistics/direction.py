@@ -1,0 +1,63 @@
+"""Which values of a measure or score are better, as its declaration says."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlbench.measures.bias import BIAS_SCORES, Direction
+from mlbench.statistics.captions import EXPLANATIONS as CAPTIONS
+
+Floats = NDArray[np.float64]
+
+
+def direction_of(name: str) -> Direction | None:
+    """Return which values of a measure, bias score or caption score are better; None where none are.
+
+    Measures are better when higher, as anything is that no score is called.
+    """
+    if name in BIAS_SCORES:
+        return BIAS_SCORES[name].direction
+    return CAPTIONS[name].direction if name in CAPTIONS else "higher"
+
+
+def constant_ideal(name: str) -> float | None:
+    """Return the ideal of a bias score that is the same for all topics; None for any other name."""
+    ideal = BIAS_SCORES[name].ideal if name in BIAS_SCORES else None
+    return ideal if isinstance(ideal, float) else None
+
+
+def loss(name: str, value: float, ideal: float | None = None) -> float | None:
+    """Return how far a value is from the best there is, up to a constant; None where nothing says.
+
+    `ideal` is what a result gives beside the value, for scores whose ideal depends on the topics.
+    """
+    match direction_of(name):
+        case "higher":
+            return -value
+        case "lower":
+            return value
+        case "nearer":
+            target = constant_ideal(name) if ideal is None else ideal
+            return None if target is None else abs(value - target)
+        case None:
+            return None
+
+
+def loss_contributions(name: str, added: Floats, shares: Floats, ideal: float | None = None) -> Floats | None:
+    """Return what each cluster adds to the loss of a mean, float64 (clusters,); None where nothing says.
+
+    `added` (clusters,) sums to the mean, `shares` (clusters,) to 1. A distance from an ideal is taken on the side where
+    the mean is.
+    """
+    match direction_of(name):
+        case "higher":
+            return -added
+        case "lower":
+            return added
+        case "nearer":
+            target = constant_ideal(name) if ideal is None else ideal
+            if target is None:
+                return None
+            beyond = added - target * shares
+            return beyond if beyond.sum() >= 0 else -beyond
+        case None:
+            return None
