@@ -6,6 +6,7 @@ are: documents are compared with documents of the same grade, and what a languag
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from math import erfc, gamma
 
 import numpy as np
@@ -62,21 +63,27 @@ class RelevantRanks:
         """Return values of queries, (n_queries, ...), by topic and language of the query."""
         return values.reshape(self.n_topics, self.n_languages, *values.shape[1:])
 
-    def shuffles(self) -> Iterator[Integers]:
-        """Yield languages of the documents, int64 (rows,), shuffled among those of a topic that have the same grade.
+    def shuffled(self) -> Iterator["RelevantRanks"]:
+        """Yield the same ranks with languages shuffled among the documents of a topic that have the same grade.
 
         A system that is blind to language is as likely to put each of them where it put the others. All queries of a
         topic see the same shuffle. The shuffles are the same in every run.
         """
+        of_row, shuffles = self._shuffles
+        for languages in shuffles:
+            yield replace(self, document_languages=languages[of_row])
+
+    @cached_property
+    def _shuffles(self) -> tuple[Integers, Integers]:
+        """The document of each row, (rows,), and shuffled languages of all documents, (shuffles, documents)."""
         pairs = np.stack([self.topics, self.documents], axis=1)
         _, first, of_row = np.unique(pairs, axis=0, return_index=True, return_inverse=True)
         group = self.topics[first] * (self.grades.max(initial=0) + 1) + self.grades[first]
         together, languages = np.argsort(group, kind="stable"), self.document_languages[first]
-        draw = np.random.RandomState(_SEED)
-        for _ in range(_SHUFFLES):
-            dealt = np.empty_like(languages)
-            dealt[together] = languages[np.lexsort((draw.random_sample(len(group)), group))]
-            yield dealt[of_row.reshape(-1)]
+        draw, shuffles = np.random.RandomState(_SEED), np.empty((_SHUFFLES, len(first)), dtype=np.int64)
+        for shuffle in shuffles:
+            shuffle[together] = languages[np.lexsort((draw.random_sample(len(group)), group))]
+        return of_row.reshape(-1), shuffles
 
 
 def peer(cutoff: int | None = None) -> Callable[[RelevantRanks], Floats]:
@@ -145,12 +152,12 @@ def language_exposure(rows: RelevantRanks) -> Floats:
 
 
 def mean_by_chance(score: Callable[[RelevantRanks], Floats]) -> Callable[[RelevantRanks], Floats]:
-    """Return the mean of a score (topics, query languages) over the shuffles of `RelevantRanks.shuffles`."""
+    """Return the mean of a score (topics, query languages) over the shuffles of `RelevantRanks.shuffled`."""
 
     def chance(rows: RelevantRanks) -> Floats:
         total = np.zeros((rows.n_topics, rows.n_languages))
-        for dealt in rows.shuffles():
-            total += score(replace(rows, document_languages=dealt))
+        for shuffled in rows.shuffled():
+            total += score(shuffled)
         return total / _SHUFFLES
 
     return chance
@@ -166,8 +173,7 @@ def range_by_chance(score: Callable[[RelevantRanks], Floats]) -> Callable[[Relev
         known = np.isfinite(score(rows)).any(axis=1)
         if not known.any():
             return np.full(rows.n_topics, np.nan)
-        shuffled = [score(replace(rows, document_languages=dealt)) for dealt in rows.shuffles()]
-        means = np.array([_mean(each, axis=0) for each in shuffled])
+        means = np.array([_mean(score(shuffled), axis=0) for shuffled in rows.shuffled()])
         return np.where(known, (np.nanmax(means, axis=1) - np.nanmin(means, axis=1)).mean(), np.nan)
 
     return chance
