@@ -239,6 +239,11 @@ def describe(task: Task) -> str:
         "kind": task.kind,
         "languages": " ".join(task.languages),
         "parallel": "yes: topics are shared across languages" if task.parallel else "no",
+        "relevant": {
+            None: "documents are translations of each other if equally many in each language",
+            "translations": "documents are translations of each other",
+            "native": "documents are native, not translations of each other",
+        }[task.documents],
         "queries": _counts(task.expected.queries),
         "documents": _counts(task.expected.documents),
         "settings": ", ".join(settings),

@@ -97,7 +97,8 @@ class Collection:
     """All that a task reads: per language its queries and documents, per topic its relevant documents.
 
     Every mapping by language has exactly the keys `languages`. `judgments` holds relevant documents only, by topic.
-    `clusters` names for each topic the unit of resampling. `parallel` says that topics are shared across languages.
+    `clusters` names for each topic the unit of resampling. `parallel` says that topics are shared across languages, and
+    `translated` that the relevant documents of a topic are translations of each other.
     `queries_are_documents` says that each query is also its topic's document in its language, as with parallel
     sentences: for that query, this one document leaves pool and judgments. `left_out` counts documents that a reader
     met and did not keep: because only a sample was asked for, or their image cannot be decoded.
@@ -115,6 +116,7 @@ class Collection:
     clusters: Mapping[str, str]
     cluster_unit: str = "topic"
     parallel: bool = True
+    translated: bool = True
     queries_are_documents: bool = False
     left_out: Mapping[str, int] = field(default_factory=dict)
     unreadable: tuple[str, ...] = ()
@@ -128,6 +130,17 @@ class Collection:
         """Return the id of the document that a topic's query in `language` is, None where queries are no documents."""
         own = (row.doc_id for row in self.judgments[topic_id] if row.language == language)
         return next(own, None) if self.queries_are_documents else None
+
+    def uneven_topic(self) -> str | None:
+        """Return the first topic that has several relevant documents in a language and fewer in another, None without.
+
+        Documents that are translations of each other would be equally many. Languages without any do not count.
+        """
+        for topic in sorted(self.judgments):
+            counts = Counter(row.language for row in self.judgments[topic])
+            if len(set(counts.values())) > 1:
+                return topic
+        return None
 
     def restrict(self, languages: tuple[str, ...]) -> "Collection":
         """Return the same collection with queries, documents and judgments of `languages` only."""

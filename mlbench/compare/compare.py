@@ -105,6 +105,7 @@ def differences_of_pair(pair: PairedRanks, *, resamples: int, seed: int, confide
         primary_measure=pair.task.primary_measure,
         bias_scores=pair.bias_scores,
         parallel=pair.task.parallel,
+        translated=pair.task.documents == "translations",
         resamples=resamples,
         seed=seed,
         confidence=confidence,

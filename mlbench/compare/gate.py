@@ -20,7 +20,7 @@ PRIMARY = "primary"
 """In a gate, the primary measure of each task, whatever it is."""
 MEAN, EVERY_LANGUAGE = "mean", "*"
 """In a floor, the mean of a kind and each of its query languages, in place of a language."""
-BOUNDED = tuple(name for name, score in topicwise() if score.direction in ("lower", "nearer"))
+BOUNDED = tuple(name for name, score in topicwise() if score.direction in ("lower", "nearer") and not score.conditional)
 """The bias scores that a gate may bound: those that are better when lower, or nearer to their ideal."""
 RISING = tuple(name for name in BOUNDED if BIAS_SCORES[name].is_mean)
 """Those that it may keep from rising, or from moving away from their ideal: means over topics, which can be tested."""

@@ -169,6 +169,8 @@ def why_incomparable(
     if set(one.measures) != set(other.measures) or one.primary_measure != other.primary_measure:
         named = " and ".join(f"{', '.join(each.measures)} (primary {each.primary_measure})" for each in (one, other))
         return f"their measures are {named}"
+    if one.documents != other.documents:
+        return f"the documents of one are {one.documents}, those of the other {other.documents}"
     return "one has parallel topics, the other not" if one.parallel != other.parallel else ""
 
 

@@ -100,7 +100,8 @@ def measure(
         ranked = data.rank(model, files, options, clock)
         members.check_files(model.retriever)
     clock.lap("rank")
-    measured_on, request = _task_info(data, options.limit), _score_request(data, options)
+    request = _score_request(data, options)
+    measured_on = _task_info(data, request, options.limit)
     # It holds all texts of the task, and scores need none.
     del data
     scores = score(ranked.ranks, request)
@@ -134,6 +135,7 @@ def _score_request(data: TaskData, options: Options) -> ScoreRequest:
         primary_measure=data.task.primary_measure,
         bias_scores=data.task.bias_scores,
         parallel=data.task.parallel,
+        translated=data.collection.translated,
         resamples=options.resamples,
         seed=options.seed,
         confidence=options.confidence,
@@ -176,7 +178,7 @@ def _assemble(
     return Evaluation(result, ranks, content)
 
 
-def _task_info(data: TaskData, limit: int | None) -> TaskInfo:
+def _task_info(data: TaskData, request: ScoreRequest, limit: int | None) -> TaskInfo:
     task, unreadable = data.task, len(data.collection.unreadable)
     return TaskInfo(
         name=task.name,
@@ -187,9 +189,10 @@ def _task_info(data: TaskData, limit: int | None) -> TaskInfo:
         partial=set(data.languages) != set(task.languages) or bool(unreadable),
         unreadable_images=unreadable,
         parallel=task.parallel,
+        documents="translations" if data.collection.translated else "native",
         document_text=task.document_text,
         measures=task.measures,
         primary_measure=task.primary_measure,
-        bias_scores=task.bias_scores,
+        bias_scores=request.suited_bias_scores,
         limit=limit,
     )

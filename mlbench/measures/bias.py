@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlbench.errors import UnknownName
-from mlbench.measures import chance
+from mlbench.measures import chance, native, top_lists
+from mlbench.measures.native import RelevantRanks
+from mlbench.measures.top_lists import TopLists
 
 Floats = NDArray[np.float64]
 
@@ -26,11 +28,16 @@ class PoolRanks:
     `unlisted`, bool of the same shape, marks documents that a ranker's list does not hold; None where it holds all. The
     u of them of a query stand at the expected ranks of u documents that are spread evenly behind the list. Which of
     them stands at which is not known: scores may use their set, such as its largest rank, and not that of a single one.
+
+    `relevant` are the ranks of all relevant documents, of every topic, and `lists` the top of the lists; None where
+    they are not known.
     """
 
     rank: Floats
     pool_size: int
     unlisted: NDArray[np.bool_] | None = None
+    relevant: RelevantRanks | None = None
+    lists: TopLists | None = None
 
     @property
     def unlisted_share(self) -> float:
@@ -89,6 +96,31 @@ def same_language_first_elsewhere(pool: PoolRanks) -> Floats:
     others = np.isfinite(pool.rank) & ~np.eye(pool.rank.shape[1], dtype=bool)
     share = _masked_mean(_first(pool), others, 1)
     return np.where(np.isfinite(np.diagonal(pool.rank, axis1=1, axis2=2)), share, np.nan)
+
+
+def language_preference_rate(pool: PoolRanks) -> Floats:
+    """Return 1 where the first of all documents is the relevant one in the query's language, 0 where it is another.
+
+    Float64 (topics, query languages); NaN where the first document is not relevant, or none is in the query's language.
+    """
+    own = np.diagonal(pool.rank, axis1=1, axis2=2)
+    found = np.isfinite(own) & (pool.rank == 1).any(axis=2)
+    return np.where(found, (own == 1).astype(np.float64), np.nan)
+
+
+def language_ndcg(cutoff: int) -> Callable[[PoolRanks], Floats]:
+    """Return nDCG in the top k where only the relevant document in the query's language has a gain.
+
+    The score gives float64 (topics, query languages): 1 / log2(1 + rank) of that document, 0 beyond the cutoff and
+    where it is not listed; NaN without one.
+    """
+
+    def score(pool: PoolRanks) -> Floats:
+        rank = pool.rank if pool.unlisted is None else np.where(pool.unlisted, np.inf, pool.rank)
+        own = np.diagonal(rank, axis1=1, axis2=2)
+        return np.where(np.isnan(own), np.nan, np.where(own <= cutoff, 1 / np.log2(1 + own), 0.0))
+
+    return score
 
 
 def language_prior(pool: PoolRanks) -> Floats:
@@ -316,6 +348,24 @@ def chance_of_same_language_first(pool: PoolRanks) -> Floats:
     return np.where(own, 1 / pool.m, np.nan)
 
 
+def chance_of_language_preference_rate(pool: PoolRanks) -> Floats:
+    """Return 1 / m wherever the first document is relevant; float64 (topics, query languages)."""
+    return np.where(np.isfinite(language_preference_rate(pool)), 1 / pool.m, np.nan)
+
+
+def mean_language_ndcg(cutoff: int, *, perfect: bool) -> Callable[[PoolRanks], Floats]:
+    """Return the mean over orders that are blind to language: of the relevant documents alone, or of the whole pool."""
+    gains = np.concatenate(([0.0], (1 / np.log2(1 + np.arange(1, cutoff + 1))).cumsum()))
+
+    def score(pool: PoolRanks) -> Floats:
+        places = pool.m if perfect else np.full(pool.m.shape, float(pool.pool_size))
+        own = np.isfinite(np.diagonal(pool.rank, axis1=1, axis2=2))
+        reached = np.minimum(np.nan_to_num(places), cutoff).astype(np.int64)
+        return np.where(own, gains[reached] / places, np.nan)
+
+    return score
+
+
 def chance_of_rank_spread(pool: PoolRanks) -> Floats:
     """Return the mean over random orders, the same for each topic with queries to compare; float64 (topics,)."""
     compared = (np.isfinite(pool.rank).sum(axis=1) >= 2).any(axis=1)
@@ -324,9 +374,10 @@ def chance_of_rank_spread(pool: PoolRanks) -> Floats:
 
 Direction = Literal["lower", "higher", "nearer"]
 """Which values of a score are better: lower ones, higher ones, or those nearer to its ideal."""
-Needs = Literal["translations", "settings", "pool"]
-"""What a score is computed from: translations of the same documents in the pool of all languages, means over settings,
-or any lists of that pool."""
+Needs = Literal["translations", "topics", "native", "settings", "pool"]
+"""What a score is computed from: translations of the same documents in the pool of all languages, relevant documents of
+topics that are asked in several languages, relevant documents that are not translations of each other, means over
+settings, or any lists of that pool."""
 Reference = float | Callable[[PoolRanks], Floats]
 """A number that a score is read beside: a constant, or contributions that are summarised as those of the score."""
 
@@ -344,7 +395,8 @@ class BiasScore:
     values are better. Without a direction a score is shown, and never tested, gated or ranked by: a perfect retriever
     and a random one have values between which better ones are not ordered. `beside` are further numbers over the same
     topics. `compares` says whether the languages of a topic's documents are held against each other or those of its
-    queries: with captioned images, the first are asked for by images and the second ask for images.
+    queries: with captioned images, the first are asked for by images and the second ask for images. A `conditional`
+    score counts topics only where a retriever found something: those of two retrievers differ, and are not compared.
     """
 
     summary: str
@@ -360,11 +412,28 @@ class BiasScore:
     needs: Needs = "translations"
     beside: Mapping[str, Callable[[PoolRanks], Floats]] = field(default_factory=dict)
     compares: Literal["documents", "queries"] = "documents"
+    conditional: bool = False
+
+    def suits(self, *, parallel: bool, translated: bool) -> bool:
+        """Say whether a task has what the score needs (see `Collection.parallel` and `Collection.translated`)."""
+        match self.needs:
+            case "translations":
+                return parallel and translated
+            case "topics":
+                return parallel
+            case "native":
+                return not (parallel and translated)
+            case "settings" | "pool":
+                return True
 
     @property
     def is_mean(self) -> bool:
-        """Whether the score is a mean of what topics contribute, which can be tested."""
-        return self.contributions is not None and self.over_topics == self.over_languages == "mean"
+        """Whether the score is a mean of what the same topics contribute for any system, which can be tested."""
+        return (
+            self.contributions is not None
+            and not self.conditional
+            and self.over_topics == self.over_languages == "mean"
+        )
 
     def references(self, pool: PoolRanks) -> dict[str, float | None]:
         """Return `ideal`, `chance` and what is given beside, over the topics of a pool; None without topics."""
@@ -411,9 +480,21 @@ def _over_topics(score: BiasScore, column: Floats) -> float:
     return float(known.mean() if score.over_topics == "mean" else np.median(known))
 
 
+def _of_relevant(score: Callable[[RelevantRanks], Floats]) -> Callable[[PoolRanks], Floats]:
+    """Return a score of all relevant documents as one of a pool."""
+    return lambda pool: score(pool.relevant or RelevantRanks.none(*pool.rank.shape[:2]))
+
+
+def _of_lists(score: Callable[[TopLists], Floats]) -> Callable[[PoolRanks], Floats]:
+    """Return a score of the top of lists as one of a pool."""
+    return lambda pool: score(pool.lists or TopLists.none(*pool.rank.shape[:2]))
+
+
 _FAIR_POOLS = "Roy et al. 2020 (LAReQA), section 5"
 _HYBRID = "Elmahdy, Lin & Ahmad 2024 (arXiv 2408.10536), footnote 6"
 _MAX_RANK = "arXiv 2604.05684"
+_LANGUAGE_AWARE = "after MLAIRE (arXiv 2605.07249), with a formula of our own"
+_PEER = "Yang, Jänich, Mayfield & Lawrie 2024 (arXiv 2405.00978)"
 BIAS_SCORES: Mapping[str, BiasScore] = MappingProxyType(
     {
         "own_language_preference": BiasScore(
@@ -424,6 +505,7 @@ BIAS_SCORES: Mapping[str, BiasScore] = MappingProxyType(
             ideal=0.5,
             chance=0.5,
             contributions=own_language_preference,
+            needs="topics",
         ),
         "rank_distance": BiasScore(
             "How far apart the translations of a relevant document stand; quality lowers it too.",
@@ -549,6 +631,7 @@ BIAS_SCORES: Mapping[str, BiasScore] = MappingProxyType(
             ideal=0.0,
             chance=chance_of_rank_spread,
             contributions=rank_spread,
+            needs="topics",
             compares="queries",
         ),
         "language_share@10": BiasScore(
@@ -589,6 +672,111 @@ BIAS_SCORES: Mapping[str, BiasScore] = MappingProxyType(
             ideal=0.0,
             chance=None,
             needs="settings",
+        ),
+        "language_preference_rate": BiasScore(
+            "How often the first document, where it is relevant, is in the language of the query; beside it the "
+            "four-way split of first documents.",
+            "share of topics with rank(a, a) = 1 among those with min_c rank(a, c) = 1",
+            _LANGUAGE_AWARE,
+            direction="nearer",
+            ideal=chance_of_language_preference_rate,
+            chance=chance_of_language_preference_rate,
+            contributions=language_preference_rate,
+            rows="query_language",
+            conditional=True,
+            beside={
+                name: _of_lists(top_lists.share_of_first(relevant=relevant, own_language=own))
+                for name, relevant, own in (
+                    ("relevant_in_own_language", True, True),
+                    ("relevant_in_another", True, False),
+                    ("not_relevant_in_own_language", False, True),
+                    ("not_relevant_in_another", False, False),
+                )
+            },
+        ),
+        "language_nDCG@10": BiasScore(
+            "What the list is worth to a reader of the query's language alone.",
+            "mean over topics of 1 / log2(1 + rank(a, a)) where rank(a, a) <= 10, else 0, for each a, then over a",
+            _LANGUAGE_AWARE,
+            direction="higher",
+            ideal=mean_language_ndcg(10, perfect=True),
+            chance=mean_language_ndcg(10, perfect=False),
+            contributions=language_ndcg(10),
+            rows="query_language",
+        ),
+        "list_agreement": BiasScore(
+            "How alike the lists for the translations of a query are. A constant retriever has 1 as well.",
+            "mean over topics and pairs of query languages of extrapolated rank-biased overlap, p = .9, of the top 20",
+            "Webber, Moffat & Zobel 2010, equation 23; after MultiEuP-v2 (arXiv 2509.06195)",
+            direction=None,
+            ideal=1.0,
+            chance=_of_lists(top_lists.chance_of_list_agreement),
+            contributions=_of_lists(top_lists.list_agreement),
+            needs="topics",
+        ),
+        "PEER": BiasScore(
+            "Whether relevant documents of all languages have the same expected rank: 1 is fair, and a retriever that "
+            "is blind to language is at chance.",
+            "mean over topics of the p-value of a Kruskal-Wallis test on the ranks of the relevant documents, for each "
+            "grade, by language, and its mean over grades; for each a, then over a",
+            _PEER,
+            direction="higher",
+            ideal=1.0,
+            chance=_of_relevant(native.mean_by_chance(native.peer())),
+            contributions=_of_relevant(native.peer()),
+            rows="query_language",
+            needs="native",
+        ),
+        "PEER@20": BiasScore(
+            "PEER of the top 20, where all relevant documents below share a rank. Topics without any in the top 20 are "
+            "left out.",
+            "PEER with the rank (2 T + u + 1) / 2 for the u of a grade's T documents that stand beyond 20",
+            _PEER,
+            direction="higher",
+            ideal=1.0,
+            chance=_of_relevant(native.mean_by_chance(native.peer(20))),
+            contributions=_of_relevant(native.peer(20)),
+            rows="query_language",
+            needs="native",
+            conditional=True,
+        ),
+        "AWRF": BiasScore(
+            "How evenly attention is spread over the languages of relevant documents. Where they stand deep in the "
+            "list it is more even by chance.",
+            "1 - Jensen-Shannon divergence of the share of 1 / log2(1 + rank) that each language's relevant documents "
+            "have, and of what it is due",
+            "Sapiezynski et al. 2019; TREC Fair Ranking (Ekstrand et al. 2022)",
+            direction=None,
+            ideal=1.0,
+            chance=_of_relevant(native.mean_by_chance(native.attention_weighted_rank_fairness)),
+            contributions=_of_relevant(native.attention_weighted_rank_fairness),
+            rows="query_language",
+            needs="native",
+        ),
+        "own_language_exposure": BiasScore(
+            "How much more attention relevant documents get from queries in their language than from others.",
+            "mean over topics and languages a of the exposure of a's relevant documents for the query in a, minus its "
+            "mean over other queries; exposure is their share of 1 / log2(1 + rank), minus what they are due",
+            "mlbench",
+            direction="nearer",
+            ideal=0.0,
+            chance=0.0,
+            contributions=_of_relevant(native.own_language_exposure),
+            needs="native",
+        ),
+        "language_exposure": BiasScore(
+            "Which languages' relevant documents get more attention than they are due: the range over languages. "
+            "Where they stand deep in the list it is smaller by chance.",
+            "for each c the mean over topics and a of the share of 1 / log2(1 + rank) that c's relevant documents "
+            "have, minus what it is due; value = max_c - min_c",
+            "mlbench",
+            direction=None,
+            ideal=0.0,
+            chance=_of_relevant(native.range_by_chance(native.language_exposure)),
+            contributions=_of_relevant(native.language_exposure),
+            rows="document_language",
+            over_languages="range",
+            needs="native",
         ),
     }
 )

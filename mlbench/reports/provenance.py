@@ -99,7 +99,9 @@ def _task(result: Result) -> dict[str, object]:
         "version": task.version,
         "languages": ", ".join(task.languages),
         "document text": task.document_text,
-        "topics": "parallel" if task.parallel else "not parallel",
+        "topics": ("" if task.parallel else "not ")
+        + "parallel"
+        + (", with native documents" if task.documents == "native" else ""),
         "fingerprint": task.fingerprint,
     }
 

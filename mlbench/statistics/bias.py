@@ -1,7 +1,7 @@
 """Language bias in the ranks of one system: each topic's contributions to the scores, summed within clusters."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from mlbench.measures.ranked import UNRETRIEVED
 from mlbench.ranking.ranks import PoolCounts, Ranks, can_answer, pool_counts
 from mlbench.results import LanguageShare
 from mlbench.statistics.clusters import ClusterSample, finite
+from mlbench.statistics.pool_lists import relevant_in_pool, top_of_pool
 
 Floats = NDArray[np.float64]
 
@@ -101,9 +102,10 @@ def _sum_score(score: BiasScore, pool: PoolRanks, listed: NDArray[np.int64], sam
     )
 
 
-def has_pool(ranks: Ranks, parallel: bool) -> bool:
-    """Say whether the ranks tell how translations stand to each other in the pool of all languages."""
-    return parallel and len(ranks.spoken_languages) > 1 and can_answer(ranks, ranks.spoken_languages)
+def has_pool(ranks: Ranks) -> bool:
+    """Say whether the ranks tell how documents of several languages stand to each other in the pool of all."""
+    pools = (ranks.spoken_languages, *([(IMAGE,)] if ranks.has_images else []))
+    return len(ranks.spoken_languages) > 1 and all(can_answer(ranks, pool) for pool in pools)
 
 
 def translation_pools(ranks: Ranks) -> dict[str, PoolRanks]:
@@ -113,6 +115,7 @@ def translation_pools(ranks: Ranks) -> dict[str, PoolRanks]:
     """
     documents = _pool_ranks(ranks, ranks.spoken_languages, axis=2)
     if not ranks.has_images:
+        documents = replace(documents, relevant=relevant_in_pool(ranks), lists=top_of_pool(ranks))
         return {"documents": documents, "queries": documents}
     return {"documents": documents, "queries": _pool_ranks(ranks, (IMAGE,), axis=1)}
 
@@ -128,7 +131,7 @@ def _pool_ranks(ranks: Ranks, languages: Sequence[str], *, axis: int) -> PoolRan
     # What is missing from the corpus is in no pool.
     held = inside & (counts.unlisted | (counts.rank != UNRETRIEVED))
     position = np.where(held & ~counts.unlisted, counts.rank.astype(np.float64), np.inf)
-    chosen = held & _one_of_each(ranks) if ranks.has_images else held
+    chosen = _one_of_each(ranks, held)
     position, unlisted = _without_others(ranks, counts, position, held, chosen, n_documents)
     cells = ranks.query_topics[ranks.row_queries], ranks.query_languages[ranks.row_queries], ranks.row_languages
     size = len(ranks.languages)
@@ -143,19 +146,26 @@ def _pool_ranks(ranks: Ranks, languages: Sequence[str], *, axis: int) -> PoolRan
     return PoolRanks(rank, n_documents, missing if missing.any() else None)
 
 
-def _one_of_each(ranks: Ranks) -> NDArray[np.bool_]:
-    """Return bool (rows,): one caption of each image and language, as if its others were not in the pool.
+def _one_of_each(ranks: Ranks, held: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return bool (rows,): of the rows that are `held` in the pool, one for each query and language of documents.
 
-    The best of five stands higher than the best of one whatever a model prefers. Ids choose blindly, as they begin with
-    digits of a hash.
+    The best of five stands higher than the best of one whatever a model prefers. Captions are chosen from always, other
+    documents where a query has more of them in one language than in another. The order of ids chooses, which knows
+    nothing of ranks.
     """
-    same = np.stack([ranks.row_queries.astype(np.int64), ranks.row_languages, ranks.row_documents], axis=1)
-    order = np.lexsort(same.T[::-1])
+    cell = ranks.row_queries.astype(np.int64) * len(ranks.languages) + ranks.row_languages
+    order = np.lexsort((ranks.row_documents, ~held, cell))
     first = np.ones(len(order), dtype=np.bool_)
-    first[1:] = (np.diff(same[order, :2], axis=0) != 0).any(axis=1)
+    first[1:] = np.diff(cell[order]) != 0
     chosen = np.zeros(len(order), dtype=np.bool_)
     chosen[order[first]] = True
-    return chosen
+    if ranks.has_images:
+        return chosen & held
+    counts = np.bincount(cell[held], minlength=len(ranks.query_topics) * len(ranks.languages))
+    counts = counts.reshape(-1, len(ranks.languages))
+    uneven = ((counts > 0) & (counts != counts.max(axis=1, keepdims=True))).any(axis=1)
+    one_of_each: NDArray[np.bool_] = held & (chosen | ~uneven[ranks.row_queries])
+    return one_of_each
 
 
 def _without_others(

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlbench.collection.languages import Setting
+from mlbench.measures.bias import find_score
 from mlbench.ranking.ranks import Ranks
 from mlbench.results import Result
 from mlbench.statistics.bias import BiasSums, ScoreSums, has_pool, sum_bias
@@ -19,7 +20,10 @@ from mlbench.statistics.settings import SettingSums, sum_settings
 
 @dataclass(frozen=True, slots=True)
 class ScoreRequest:
-    """What is to be computed from ranks, and how intervals are made."""
+    """What is to be computed from ranks, and how intervals are made.
+
+    `translated` says that the relevant documents of a topic are translations of each other.
+    """
 
     settings: tuple[Setting, ...]
     measures: tuple[str, ...]
@@ -29,6 +33,13 @@ class ScoreRequest:
     resamples: int = 2000
     seed: int = 0
     confidence: float = 0.95
+    translated: bool = True
+
+    @property
+    def suited_bias_scores(self) -> tuple[str, ...]:
+        """The bias scores for which topics and documents have what they need; raises `UnknownName`."""
+        asked = ((name, find_score(name)) for name in self.bias_scores)
+        return tuple(name for name, one in asked if one.suits(parallel=self.parallel, translated=self.translated))
 
     @classmethod
     def of_result(cls, result: Result) -> Self:
@@ -40,6 +51,7 @@ class ScoreRequest:
             primary_measure=task.primary_measure,
             bias_scores=task.bias_scores,
             parallel=task.parallel,
+            translated=task.documents == "translations",
             resamples=statistics.resamples,
             seed=statistics.seed,
             confidence=statistics.confidence,
@@ -50,11 +62,10 @@ class ScoreRequest:
 class ClusterScores:
     """What one ranks file says, summed within clusters; compared with others of the same `request` and `data`.
 
-    `bias` is None where topics are not parallel, with a single language, or where the pool of all languages was not
-    ranked. `captions` are the scores of captioned images and `n_captions` counts them by language; both are empty for
-    texts. `asked` bool (topics, settings) says which topics have a query and a relevant document in a setting.
-    `languages` are those of the ranks file, images among them. `data` names what was measured on, aspect by aspect,
-    with its digest.
+    `bias` is None with a single language, and where the pool of all languages was not ranked. `captions` are the scores
+    of captioned images and `n_captions` counts them by language; both are empty for texts. `asked` bool (topics,
+    settings) says which topics have a query and a relevant document in a setting. `languages` are those of the ranks
+    file, images among them. `data` names what was measured on, aspect by aspect, with its digest.
     """
 
     request: ScoreRequest
@@ -92,7 +103,7 @@ def sum_by_cluster(ranks: Ranks, request: ScoreRequest) -> ClusterScores:
         sample=sample,
         languages=tuple(ranks.languages.tolist()),
         settings=settings,
-        bias=sum_bias(ranks, request.bias_scores, sample) if has_pool(ranks, request.parallel) else None,
+        bias=sum_bias(ranks, request.suited_bias_scores, sample) if has_pool(ranks) else None,
         captions=sum_captions(ranks, request.settings, sample),
         n_captions=count_captions(ranks) if ranks.has_images else {},
         asked=_asked(ranks, request.settings),

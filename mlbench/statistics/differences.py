@@ -147,7 +147,11 @@ def find_differences(base: System, candidate: System) -> Differences:
     first = base[0]
     change = _mean_sums(candidate) - _mean_sums(base)
     drawn = first.sample.bootstrap(change, first.settings.counts)
-    common = [name for name in first.bias_scores if all(name in one.bias_scores for one in (*base, *candidate))]
+    common = [
+        name
+        for name in first.bias_scores
+        if not find_score(name).conditional and all(name in one.bias_scores for one in (*base, *candidate))
+    ]
     reasons = {name: _why_untested([one.bias_scores[name] for one in (*base, *candidate)]) for name in common}
     found = [
         *(

@@ -49,8 +49,8 @@ class Scores:
 def score(ranks: Ranks, request: ScoreRequest) -> Scores:
     """Compute every number that `request` asks for; the same ranks give the same numbers to the bit.
 
-    The bias is None where topics are not parallel, with a single language, or where the pool of all languages was not
-    ranked. Raises what `sum_by_cluster` raises.
+    The bias is None with a single language, and where the pool of all languages was not ranked. Raises what
+    `sum_by_cluster` raises.
     """
     sums = sum_by_cluster(ranks, request)
     drawn = sums.sample.bootstrap(sums.settings.sums, sums.settings.counts)
@@ -151,7 +151,7 @@ def _bias(scores: ClusterScores, sums: BiasSums, aggregates: Sequence[Aggregate]
         ),
         scores=tuple(
             derived.get(name) or _bias_result(name, scores, sums.scores.get(name))
-            for name in scores.request.bias_scores
+            for name in scores.request.suited_bias_scores
         ),
         language_shares=sums.shares,
     )

@@ -32,9 +32,12 @@ def load_collection(
     language's sample on the other languages. Only where topics are not parallel and every file is of one language,
     the files of other languages are left alone: nothing can depend on them. Raises `UnknownName` for a language the
     task has not, `DataError` for missing, altered or unexpected data.
+
+    Where the task does not say whether `documents` are translations, they are those of a task of captions, and where no
+    topic has unequally many relevant documents in two languages (see `Collection.uneven_topic`).
     """
     request, task = _request(task, languages, limit, data_dir, progress)
-    collection = replace(load_reader(task.reader)(request), parallel=task.parallel)
+    collection = _declared(task, load_reader(task.reader)(request), progress)
     check_collection(task, collection, progress)
     if limit is not None:
         collection = collection.sample(limit)
@@ -52,7 +55,7 @@ def provide_images(task: Task, folder: Path | None, *, progress: Progress = SILE
     request, task = _request(task, None, None, folder, progress)
     if isinstance(request.images, ImageSources):
         request = replace(request, images=replace(request.images, into=folder, most_bytes=None))
-    collection = replace(load_reader(task.reader)(request), parallel=task.parallel)
+    collection = _declared(task, load_reader(task.reader)(request), SILENCE)
     check_collection(task, collection, progress)
     return collection
 
@@ -78,7 +81,7 @@ def load_shards(
     if not members.gives_shards(reader):
         raise TypeError(f"the reader {task.reader} gives no shards")
     sharded = reader.shards(request)
-    collection = replace(sharded.collection, parallel=task.parallel)
+    collection = _declared(task, sharded.collection, progress)
     if collection.queries_are_documents:
         raise DataError(f"{task.name}: queries that are documents cannot be read shard by shard")
     if request.wanted is None:
@@ -126,6 +129,27 @@ def _request(
         images=None if task.images is None else ImageSources(task, task.images, data_dir, progress),
     )
     return request, task
+
+
+def _declared(task: Task, collection: Collection, progress: Progress) -> Collection:
+    """Return the collection with what the task says of its topics and documents, or what follows from the judgments."""
+    uneven = None if task.kind == "image_text" or not task.parallel else collection.uneven_topic()
+    translated = task.documents == "translations" if task.documents else uneven is None
+    if uneven is not None and task.documents != "native":
+        (most, n_most), *_, (fewest, n_fewest) = Counter(
+            row.language for row in collection.judgments[uneven]
+        ).most_common()
+        consequence = (
+            "bias scores use one of them for each language, chosen by its id"
+            if translated
+            else "they are not taken for translations of each other, and bias scores are those for native documents; "
+            'if they are, say documents = "translations" in the task file'
+        )
+        progress.note(
+            f"{task.name}: topic {uneven!r} has {n_most:,} relevant documents in {most}, {n_fewest:,} in {fewest}: "
+            + consequence
+        )
+    return replace(collection, parallel=task.parallel, translated=translated)
 
 
 def _check_content(task: Task, collection: Collection) -> None:

@@ -144,7 +144,11 @@ class Expected(Declared):
 
 
 class Task(Declared):
-    """A collection, its settings and its measures, as a task file declares them."""
+    """A collection, its settings and its measures, as a task file declares them.
+
+    `documents` says whether the relevant documents of a topic are translations of each other, or written each in its
+    language; where it is None, the judgments decide (see `load_collection`).
+    """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9]+([._-][a-z0-9]+)*$")]
     version: str = "1"
@@ -154,6 +158,7 @@ class Task(Declared):
     options: dict[str, Annotated[Parameter, PlainValidator(_parameter)]] = Field(default={})
     languages: Annotated[tuple[Language, ...], Sorted, Field(strict=False)]
     parallel: bool = True
+    documents: Literal["translations", "native"] | None = None
     settings: Annotated[tuple[Kind, ...], AfterValidator(some), Field(strict=False)] = TEXT_KINDS
     document_text: Literal["sentence", "sentence_in_context"] = "sentence"
     measures: Annotated[tuple[Measure, ...], AfterValidator(some), Field(strict=False)] = DEFAULT_MEASURES

@@ -163,5 +163,12 @@ def test_no_gate_bounds_what_a_better_system_raises_or_what_has_no_direction(wha
 
 
 def test_what_can_be_bounded() -> None:
-    assert RISING == ("own_language_preference", "rank_distance", "max_rank", "same_language_first", "removal_gap")
+    assert RISING == (
+        "own_language_preference",
+        "rank_distance",
+        "max_rank",
+        "same_language_first",
+        "removal_gap",
+        "own_language_exposure",
+    )
     assert set(BOUNDED) == {*RISING, "rank_distance_median", "language_prior"}

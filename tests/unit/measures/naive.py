@@ -150,6 +150,17 @@ def rank_spread(topics: Sequence[Topic]) -> float | None:
     return mean(values) if values else None
 
 
+def language_preference_rate(topics: Sequence[Topic]) -> Rows:
+    return by_query_language(topics, lambda a, r: float(r[a] == 1) if a in r and 1 in r.values() else None)
+
+
+def language_ndcg(topics: Sequence[Topic]) -> Rows:
+    def gain(rank: float) -> float:
+        return 1 / log2(1 + rank) if rank <= 10 and not isinstance(rank, Unlisted) else 0.0
+
+    return by_query_language(topics, lambda a, r: gain(r[a]) if a in r else None)
+
+
 def mean_of_means(rows: Rows) -> float | None:
     return mean(mean(values) for values in rows.values()) if rows else None
 
@@ -177,6 +188,8 @@ def all_scores(topics: Sequence[Topic], size: int) -> dict[str, float | None]:
         "same_language_first": mean_of_means(same_language_first(kept)),
         "removal_gap": mean_of_means(removal_gap(kept)),
         "rank_spread": rank_spread(kept),
+        "language_preference_rate": mean_of_means(language_preference_rate(kept)),
+        "language_nDCG@10": mean_of_means(language_ndcg(kept)),
     }
 
 
@@ -214,6 +227,12 @@ def all_references(topics: Sequence[Topic], size: int) -> dict[tuple[str, str], 
     counts = by_query_language(kept, lambda a, r: len(r))
     own = mean_of_means(by_query_language(kept, lambda a, r: 1 / len(r) if a in r else None))
 
+    def first(a: str, r: Mapping[str, float]) -> float | None:
+        return 1 / len(r) if a in r and 1 in r.values() else None
+
+    def gain(a: str, r: Mapping[str, float], places: int) -> float | None:
+        return sum(1 / log2(1 + k) for k in range(1, min(10, places) + 1)) / places if a in r else None
+
     def norm(m: int) -> float | None:
         if size == m:
             return None
@@ -248,6 +267,10 @@ def all_references(topics: Sequence[Topic], size: int) -> dict[tuple[str, str], 
         ("same_language_first", "other_languages"): mean_of_means(same_language_first_elsewhere(kept)),
         ("removal_gap", "ideal"): 0.0 if kept else None,
         ("removal_gap", "chance"): 0.0 if kept else None,
+        ("language_preference_rate", "ideal"): mean_of_means(by_query_language(kept, first)),
+        ("language_preference_rate", "chance"): mean_of_means(by_query_language(kept, first)),
+        ("language_nDCG@10", "ideal"): mean_of_means(by_query_language(kept, lambda a, r: gain(a, r, len(r)))),
+        ("language_nDCG@10", "chance"): mean_of_means(by_query_language(kept, lambda a, r: gain(a, r, size))),
         ("rank_spread", "ideal"): 0.0 if kept else None,
         ("rank_spread", "chance"): None if rank_spread(kept) is None else mean(pairs),
     }

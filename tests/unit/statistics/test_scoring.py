@@ -143,15 +143,27 @@ def test_aggregates_equal_loops(name: str) -> None:
 
 
 def translations(collection: Collection, orders: Orders) -> list[naive.Topic]:
+    """Return the ranks of each topic's documents, one of each language: the best-ranked, or the one with the last id.
+
+    The latter where languages have unequally many; the others are then taken out of the pool.
+    """
     topics: dict[str, dict[str, dict[str, float]]] = {}
     home = homes(collection)
     for language in collection.languages:
         for topic, _ in collection.queries[language]:
             rank = ranks_in_pool(collection, orders[language, topic], collection.languages)
-            best: dict[str, float] = {}
+            there: dict[str, list[str]] = {}
             for judged in collection.judgments[topic]:
                 if judged.doc_id in home:
-                    best[judged.language] = min(rank[judged.doc_id], best.get(judged.language, math.inf))
+                    there.setdefault(judged.language, []).append(judged.doc_id)
+            if len({len(own) for own in there.values()}) > 1:
+                others = {each for own in there.values() for each in own if each != max(own)}
+                best = {
+                    tag: float(rank[max(own)] - sum(rank[each] < rank[max(own)] for each in others))
+                    for tag, own in there.items()
+                }
+            else:
+                best = {tag: float(min(rank[each] for each in own)) for tag, own in there.items()}
             topics.setdefault(topic, {})[language] = best
     return list(topics.values())
 
@@ -319,8 +331,17 @@ def test_the_statistics_say_what_was_drawn(name: str) -> None:
     assert (statistics.resamples, statistics.seed, statistics.confidence) == (50, 3, 0.95)
 
 
-def test_topics_that_are_not_parallel_have_no_bias() -> None:
-    assert SCORES["not parallel"].bias is None
+def test_topics_that_are_not_parallel_have_the_scores_that_need_no_translations() -> None:
+    bias = SCORES["not parallel"].bias
+    assert bias
+    values = {each.name: each.value for each in bias.scores}
+    assert set(values) == {name for name, each in BIAS_SCORES.items() if each.needs in ("native", "settings", "pool")}
+    # Each topic has relevant documents in one language.
+    assert {name for name, value in values.items() if value is not None} == {
+        "language_share@10",
+        "language_share@20",
+        "worst_language",
+    }
     assert all(s.measures["AP"] is None for s in SCORES["not parallel"].settings if s.kind == "cross_lingual")
 
 

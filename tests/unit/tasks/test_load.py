@@ -8,7 +8,7 @@ import pytest
 from mlbench import entry_points
 from mlbench.collection.records import Collection, Document, Judgment, Query
 from mlbench.errors import DataError, UnknownName, UserError
-from mlbench.protocols import ReadRequest
+from mlbench.protocols import ReadRequest, Silence
 from mlbench.tasks.load import load_collection
 from mlbench.tasks.task import Task, load_task
 
@@ -125,6 +125,54 @@ def test_topics_of_a_task_that_is_not_parallel(tmp_path: Path) -> None:
         load_collection(task)
     (tmp_path / "queries.en.jsonl").write_text('{"id": "t2", "text": "q"}\n')
     assert not load_collection(task).parallel
+
+
+class Heard(Silence):
+    """Keeps the notes."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, message: str) -> None:
+        self.notes.append(message)
+
+
+EQUAL = "t1\t0\td1\t1\n"
+UNEQUAL = EQUAL + "t1\t0\ten:d2\t1\n"
+ELSEWHERE = "t1\t0\ten:d1\t1\nt1\t0\ten:d2\t1\n"
+
+
+@pytest.mark.parametrize(
+    ("toml", "judged", "translated", "said"),
+    [
+        ("", EQUAL, True, None),
+        ("", UNEQUAL, False, "in en, 1 in de: they are not taken for translations of each other, and bias scores"),
+        ("", ELSEWHERE, True, None),
+        ('documents = "native"', EQUAL, False, None),
+        ('documents = "native"', UNEQUAL, False, None),
+        ('documents = "translations"', UNEQUAL, True, "in en, 1 in de: bias scores use one of them for each language"),
+    ],
+)
+def test_relevant_documents_are_translations_or_not(
+    tmp_path: Path, toml: str, judged: str, translated: bool, said: str | None
+) -> None:
+    task = own_task(tmp_path, toml)
+    (tmp_path / "qrels.tsv").write_text(judged)
+    heard = Heard()
+    assert load_collection(task, progress=heard).translated == translated
+    # What is decided of the whole task holds for a part of it.
+    assert load_collection(task, languages=["de"]).translated == translated
+    assert [
+        note.partition("own: topic 't1' has 2 relevant documents ")[2][: len(said or "")] for note in heard.notes
+    ] == ([said] if said else [])
+
+
+@pytest.mark.parametrize(
+    ("name", "documents"),
+    [("xquad-r", "translations"), ("mlqa-r-context", "translations"), ("neuclir-2022", "native"), ("hc4", "native")],
+)
+def test_shipped_tasks_say_what_their_documents_are(name: str, documents: str) -> None:
+    assert load_task(name).documents == documents
 
 
 QUERY, DOCUMENT = Query("t1", "q"), Document("x", "d")
