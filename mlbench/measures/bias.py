@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from math import inf
 from types import MappingProxyType
 from typing import Literal
 
@@ -215,7 +216,8 @@ class BiasScore:
     the mean over topics; with them, topics are first summarised for each language by `over_topics`, then the
     languages by `over_languages` (`range` is largest minus smallest). `references` are floors and chance levels over
     the same topics. `compares` says whether the languages of a topic's documents are held against each other or those
-    of its queries: with captioned images, the first are asked for by images and the second ask for images.
+    of its queries: with captioned images, the first are asked for by images and the second ask for images. The value
+    lies between the `limits`.
     """
 
     summary: str
@@ -227,6 +229,7 @@ class BiasScore:
     over_languages: Literal["mean", "range"] = "mean"
     references: Mapping[str, Callable[[PoolRanks], Floats]] = field(default_factory=dict)
     compares: Literal["documents", "queries"] = "documents"
+    limits: tuple[float, float] = (0.0, inf)
 
 
 def find_score(name: str) -> BiasScore:
@@ -274,6 +277,7 @@ BIAS_SCORES: Mapping[str, BiasScore] = MappingProxyType(
             "mlbench",
             own_language_preference,
             references={"chance": one_half},
+            limits=(0.0, 1.0),
         ),
         "rank_distance": BiasScore(
             "How far apart the translations of a relevant document stand; lower is better, quality lowers it too.",
@@ -313,6 +317,7 @@ BIAS_SCORES: Mapping[str, BiasScore] = MappingProxyType(
             max_rank_norm,
             "query_language",
             references={"chance": chance_of_max_rank_norm},
+            limits=(0.0, 100.0),
         ),
         "complete@m": BiasScore(
             "The share of topics whose m translations take exactly ranks 1 to m.",
@@ -320,6 +325,7 @@ BIAS_SCORES: Mapping[str, BiasScore] = MappingProxyType(
             _MAX_RANK,
             complete_at(None),
             "query_language",
+            limits=(0.0, 1.0),
         ),
         "complete@20": BiasScore(
             "The share of topics all of whose translations stand in the top 20.",
@@ -327,6 +333,7 @@ BIAS_SCORES: Mapping[str, BiasScore] = MappingProxyType(
             _MAX_RANK,
             complete_at(20),
             "query_language",
+            limits=(0.0, 1.0),
         ),
         "complete@100": BiasScore(
             "The share of topics all of whose translations stand in the top 100.",
@@ -334,6 +341,7 @@ BIAS_SCORES: Mapping[str, BiasScore] = MappingProxyType(
             _MAX_RANK,
             complete_at(100),
             "query_language",
+            limits=(0.0, 1.0),
         ),
         "language_prior": BiasScore(
             "Whether documents of some languages stand first whoever asks; the value is the range over languages.",
@@ -342,6 +350,7 @@ BIAS_SCORES: Mapping[str, BiasScore] = MappingProxyType(
             language_prior,
             "document_language",
             over_languages="range",
+            limits=(0.0, 1.0),
         ),
         "same_language_first": BiasScore(
             "How often the document in the query's language is the first of the translations.",
@@ -351,6 +360,7 @@ BIAS_SCORES: Mapping[str, BiasScore] = MappingProxyType(
             same_language_first,
             "query_language",
             references={"other_languages": same_language_first_elsewhere},
+            limits=(0.0, 1.0),
         ),
         "removal_gap": BiasScore(
             "How much more AP is lost without the own-language document than without another one.",
@@ -359,6 +369,7 @@ BIAS_SCORES: Mapping[str, BiasScore] = MappingProxyType(
             removal_gap,
             "query_language",
             references={"chance": zero},
+            limits=(-inf, inf),
         ),
         "rank_spread": BiasScore(
             "How much a document's rank depends on the language of the query.",

@@ -17,10 +17,11 @@ from mlbench.errors import UserError
 from mlbench.measures.bias import find_score
 from mlbench.results import Bounds, Statistics
 from mlbench.statistics.bias import ScoreSums
-from mlbench.statistics.captions import CaptionSums
+from mlbench.statistics.captions import CAPTION_LIMITS, CaptionSums
 from mlbench.statistics.cluster_scores import ClusterScores
+from mlbench.statistics.clusters import limits_of_differences
 from mlbench.statistics.resampling import Bootstrap, macro_contributions
-from mlbench.statistics.score import describe_statistics, replicate
+from mlbench.statistics.score import MEASURE_LIMITS, describe_statistics, replicate
 from mlbench.statistics.settings import group
 
 Floats = NDArray[np.float64]
@@ -144,7 +145,7 @@ def find_differences(base: System, candidate: System) -> Differences:
         primary_measure=first.request.primary_measure,
         n_base=len(base),
         n_candidate=len(candidate),
-        statistics=describe_statistics(first, drawn),
+        statistics=describe_statistics(first, drawn.redraws),
     )
 
 
@@ -154,8 +155,9 @@ def _setting_differences(
     """Yield the difference of each measure over the `chosen` settings; `change` (clusters, settings, measures)."""
     first = systems[0][0]
     counts = first.settings.counts[:, chosen]
-    bounds = first.sample.bounds(drawn.macro_mean(chosen))
     base, candidate = (np.stack([one.settings.macro_mean(chosen) for one in system]) for system in systems)
+    means = candidate.mean(axis=0) - base.mean(axis=0)
+    bounds = first.sample.bounds(means, drawn.macro_mean(chosen), counts, limits_of_differences(MEASURE_LIMITS))
     for index, measure in enumerate(first.request.measures):
         yield Difference(
             subject=subject.model_copy(update={"name": measure}),
@@ -217,7 +219,10 @@ def _bias_difference(name: str, base: System, candidate: System) -> Difference:
         # A range over languages is not linear: each system is resampled, with the same draws.
         replicates = replicate(score, sample.bootstrap(sums, counts))
         differences = replicates[:, len(base) :].mean(axis=1) - replicates[:, : len(base)].mean(axis=1)
-        interval = sample.bounds(differences[:, None])[0]
+        values = np.array([one.value for one in scores])
+        estimate = values[len(base) :].mean() - values[: len(base)].mean()
+        limits = limits_of_differences(score.limits)
+        interval = sample.bounds(np.array([estimate]), differences[:, None], counts, limits)[0]
     change = _change(scores, len(base))
     return _score_difference(name, scores, len(base), interval, _contributions(change, counts) if is_mean else None)
 
@@ -227,7 +232,9 @@ def _caption_difference(name: str, base: System, candidate: System) -> Differenc
     sample = base[0].sample
     scores = [one.caption_scores[name] for one in (*base, *candidate)]
     change, counts = _change(scores, len(base)), scores[0].counts
-    interval = sample.bounds(sample.bootstrap(change, counts).macro_mean()[:, None])[0]
+    estimate, replicates = macro_contributions(change, counts).sum(), sample.bootstrap(change, counts).macro_mean()
+    limits = limits_of_differences(CAPTION_LIMITS[name])
+    interval = sample.bounds(np.array([estimate]), replicates[:, None], counts, limits)[0]
     return _score_difference(name, scores, len(base), interval, _contributions(change, counts))
 
 
