@@ -19,7 +19,8 @@ from mlbench.statistics.captions import CAPTION_LIMITS
 from mlbench.statistics.cluster_scores import ClusterScores, ScoreRequest, sum_by_cluster
 from mlbench.statistics.clusters import Limits
 from mlbench.statistics.differences import find_differences
-from mlbench.statistics.paired_tests import FLIPS, LOWER_IS_BETTER, Line, PairedTests, compare
+from mlbench.statistics.paired_tests import FLIPS, LEVEL, LOWER_IS_BETTER, Line, PairedTests, compare
+from mlbench.statistics.resampling import smallest_p
 from mlbench.statistics.score import MEASURE_LIMITS, describe_statistics, replicate
 from mlbench.statistics.settings import group
 
@@ -124,7 +125,7 @@ class Claim(DocumentPart):
     """Which arm is best in one figure, and which comes second.
 
     `p` is two-sided and adjusted, null where nothing is tested. `significant` says whether the difference is: by the
-    test, else by the interval; null without either.
+    test, else by the interval; null without either, and where so few clusters give no p-value that could be.
     """
 
     name: str
@@ -187,10 +188,12 @@ def loss(name: str, value: float) -> float:
     return value if name in LOWER_IS_BETTER or name.startswith("rank_") else -value
 
 
-def is_significant(line: Line, level: float = 0.05) -> bool | None:
-    """Say whether a difference is significant; None where neither a test nor an interval tells."""
+def is_significant(line: Line, flips: int = FLIPS, level: float = LEVEL) -> bool | None:
+    """Say whether a difference is significant; None where neither a test of so many flips nor an interval tells."""
     if line.adjusted is not None:
-        return line.adjusted.two_sided < level
+        if line.adjusted.two_sided <= level:
+            return True
+        return None if smallest_p(line.n_clusters, flips, two_sided=True) > level else False
     return None if line.interval is None else not line.interval.low <= 0 <= line.interval.high
 
 
@@ -249,7 +252,7 @@ def compare_arms(task: TaskInfo, arms: Mapping[str, System], base: str, *, flips
         flips=tests.flips if tests else 0,
         rows=rows,
         pairs=tuple(pairs),
-        claims=tuple(_claims(rows, pairs, 1 - first.request.confidence)),
+        claims=tuple(_claims(rows, pairs, tests.flips if tests else 0, 1 - first.request.confidence)),
     )
 
 
@@ -331,7 +334,7 @@ def _figure(
     )
 
 
-def _claims(rows: Sequence[ArmFigures], pairs: Sequence[ArmPair], level: float) -> Iterator[Claim]:
+def _claims(rows: Sequence[ArmFigures], pairs: Sequence[ArmPair], flips: int, level: float) -> Iterator[Claim]:
     # Cosines of another model have another scale: none is better for being higher.
     for figure in rows[0].figures if rows else ():
         if figure.language is not None or figure.name in ALIGNMENT:
@@ -357,5 +360,5 @@ def _claims(rows: Sequence[ArmFigures], pairs: Sequence[ArmPair], level: float) 
             difference=sign * line.difference,
             interval=bounds,
             p=line.adjusted.two_sided if line.adjusted else None,
-            significant=is_significant(line, level),
+            significant=is_significant(line, flips, level),
         )

@@ -23,6 +23,15 @@ def count_patterns(n_clusters: int, flips: int) -> tuple[bool, int]:
     return exact, 2**n_clusters if exact else flips
 
 
+def smallest_p(n_clusters: int, flips: int, *, two_sided: bool) -> float:
+    """Return the smallest p-value that a difference of so many clusters can have, however large it is.
+
+    Of 2^clusters sign patterns one, or for a two-sided test also its opposite, is as extreme as the observed one; of
+    `flips` that were drawn or tried, p is at least 1 / (1 + flips).
+    """
+    return max(min(1.0, 2.0 ** (two_sided - n_clusters)), 1 / (1 + flips))
+
+
 def sign_blocks(n_clusters: int, block: int, flips: int, seed: int) -> Iterator[Floats]:
     """Yield blocks of at most `block` sign patterns, float64 (patterns, clusters): the same for every block size."""
     exact, _ = count_patterns(n_clusters, flips)
@@ -264,6 +273,21 @@ def paired_randomization(columns: Floats, *, flips: int = 10_000, seed: int = 0)
     for row, side in zip(p[:, 1], _SIDES, strict=True):
         row[usable] = _monotone(row[usable], side(observed))
     return Randomization(columns.sum(axis=0), PValues(*p[:, 0]), PValues(*p[:, 1]), patterns, exact)
+
+
+def benjamini_hochberg(p: Floats) -> Floats:
+    """Return p-values (n,) adjusted for the false discovery rate; NaN stays NaN and stands outside.
+
+    Where those of at most q are called different, at most a share q of them is so by chance, on average (Benjamini and
+    Hochberg 1995): p times n over its rank, and never above that of a larger p. It holds for independent tests and for
+    those that move together (Benjamini and Yekutieli 2001).
+    """
+    adjusted = np.full(p.shape, np.nan)
+    known = np.flatnonzero(~np.isnan(p))
+    falling = known[np.argsort(-p[known], kind="stable")]
+    ranks = np.arange(len(falling), 0, -1)
+    adjusted[falling] = np.minimum.accumulate(np.minimum(1.0, p[falling] * len(falling) / ranks))
+    return adjusted
 
 
 def difference_p_values(

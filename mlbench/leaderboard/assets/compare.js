@@ -35,15 +35,19 @@
     return (value) => board.decimal(value, digits);
   };
 
+  // Of too few clusters of topics no p-value reaches the level.
+  const unproven = (task) => (board.tasks[task].tells ? "not significant" : "cannot tell");
+
   const summarise = (task, [a, b], [one, other], pair) => {
     const { summary, lower, units } = board.tasks[task];
+    const unsure = unproven(task);
     const rows = summary.map((key, index) => {
       const [from, to] = [a.summary[index], b.summary[index]];
       if (from === null || to === null) return null;
       const write = writer(key, Math.max(from, to));
       const { limits, p } = pair.row(index, units[index]);
       const better = to > from !== lower[index] ? other : one;
-      const verdict = p === null ? "cannot be compared" : p <= 0.05 ? board.make("td", {}, board.make("strong", {}, `${better} is better`)) : "not significant";
+      const verdict = p === null ? "cannot be compared" : p <= 0.05 ? board.make("td", {}, board.make("strong", {}, `${better} is better`)) : unsure;
       return [
         board.make("th", { scope: "row" }, describe(key), ...(lower[index] ? [board.make("small", {}, "lower is better")] : [])),
         write(from), write(to), board.signed(write(to - from)),
@@ -90,7 +94,7 @@
       words: (cell, query, documents) => {
         const setting = board.setting(query, documents, columns);
         if (values[cell] === null) return `${setting}: no query has a relevant document`;
-        const sure = tested ? (marked(cell) ? ", significant" : ", not significant") : "";
+        const sure = tested ? (marked(cell) ? ", significant" : `, ${unproven(task)}`) : "";
         return `${setting}: ${title} ${board.decimal(from[cell])} and ${board.decimal(to[cell])}, difference ${board.signed(board.decimal(values[cell]))}${sure}`;
       },
     });
