@@ -188,7 +188,8 @@ class ImageText(DocumentPart):
 class Statistics(DocumentPart):
     """How the intervals were made: clusters of topics, such as articles, were resampled.
 
-    `redraws` resamples left a setting empty and were drawn again.
+    `redraws` resamples left a setting empty and were drawn again. `warning` says where fewer than 20 clusters make
+    intervals and tests approximate; null where nothing is.
     """
 
     clustered_by: str
@@ -197,6 +198,7 @@ class Statistics(DocumentPart):
     seed: int = Field(ge=0, le=LARGEST_SEED)
     confidence: float = Field(gt=0, lt=1)
     redraws: int
+    warning: str | None = None
 
 
 class Cost(DocumentPart):

@@ -11,7 +11,7 @@ from mlbench.errors import UserError
 from mlbench.evaluation.evaluate import Evaluation
 from mlbench.statistics.cluster_scores import ScoreRequest, sum_by_cluster
 from mlbench.statistics.differences import Differences, find_differences
-from mlbench.statistics.paired_tests import FLIPS, PairedTests, compare
+from mlbench.statistics.paired_tests import FLIPS, PairedTests, check_flips, compare
 from mlbench.version import __version__
 
 
@@ -32,10 +32,11 @@ def compare_systems(base: Side, candidate: Side, gate: Gate, options: CompareOpt
     """Compare a candidate with its base on every task that both were measured on, and judge it by a gate.
 
     Raises `UserError` in one line where there is no such task, where they were measured on other data, versions,
-    languages, measures or limits, or where the gate asks for what a task lacks.
+    languages, measures or limits, where the gate asks for what a task lacks, or where its level asks for more flips.
     """
     options = options or CompareOptions()
     pairs = pair_tasks(base, candidate, shared_languages=options.shared_languages)
+    check_flips(options.flips, gate.level, len(pairs))
     how = {"resamples": options.resamples, "seed": options.seed}
     differences = {task: differences_of_pair(pair, **how, confidence=gate.confidence) for task, pair in pairs.items()}
     # All that a gate could not be used for is told before anything is tested.
@@ -43,7 +44,7 @@ def compare_systems(base: Side, candidate: Side, gate: Gate, options: CompareOpt
     tasks = []
     for task, pair in pairs.items():
         found = differences[task]
-        tests = compare(found, flips=options.flips)
+        tests = compare(found, flips=options.flips, level=gate.level)
         checks = judge(found, lines[task], gate, task=task, flips=options.flips, n_tasks=len(pairs))
         tasks.append(
             TaskComparison(
@@ -56,7 +57,7 @@ def compare_systems(base: Side, candidate: Side, gate: Gate, options: CompareOpt
                 base=describe_system(base.by_task[task]),
                 candidate=describe_system(candidate.by_task[task]),
                 tests=tests,
-                verdicts=tuple(verdict(line, gate.level) for line in tests.lines),
+                verdicts=tuple(verdict(line, gate.level, options.flips) for line in tests.lines),
                 checks=checks,
             )
         )

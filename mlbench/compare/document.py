@@ -11,7 +11,7 @@ from mlbench.statistics.differences import Subject
 from mlbench.statistics.paired_tests import PairedTests
 
 SCHEMA_VERSION: Final = "2.0"
-Verdict = Literal["better", "not_significant", "worse"]
+Verdict = Literal["better", "not_significant", "cannot_tell", "worse"]
 
 
 class ComparedSystem(DocumentPart):
@@ -29,9 +29,10 @@ class Check(DocumentPart):
     """One line of the gate.
 
     `allowed` is the largest drop (or rise, of what is better when lower or nearer to an ideal) for a rule, the bound
-    for a floor or a ceiling. `p` is one-sided against a candidate that is worse, adjusted over all drop lines of the
-    gate; null where nothing was tested. `detectable` is the smallest worsening that this line would have found four
-    times of five. `reason` says in one line why it passed or failed.
+    for a floor or a ceiling. `p` is one-sided against a candidate that is worse by more than is allowed, adjusted over
+    all drops and rises of the gate; null where nothing was tested. `detectable` is the smallest worsening that this
+    line would have found four times of five. `can_tell` is false where so few clusters of topics, or flips, leave only
+    one outcome possible. `reason` says in one line why it passed or failed.
     """
 
     task: str
@@ -45,13 +46,15 @@ class Check(DocumentPart):
     p: float | None
     detectable: float | None
     passed: bool
+    can_tell: bool = True
     reason: str
 
 
 class TaskComparison(DocumentPart):
     """One task on which both sides were measured; `languages` are those compared, `shared_only` says that not all are.
 
-    `verdicts` are those of `tests.lines`, in their order; null where nothing was tested.
+    `verdicts` are those of `tests.lines`, in their order: `cannot_tell` where no p-value of so few clusters or flips
+    reaches the level, null where nothing was tested.
     """
 
     task: str

@@ -14,8 +14,9 @@ from mlbench.measures.bias import BIAS_SCORES, topicwise
 from mlbench.measures.ranked import parse
 
 Rule = Literal["point", "significant", "non_inferior"]
-"""When a drop line fails: `point` if the drop is larger than allowed; `significant` if it is that and the adjusted
-one-sided p-value is at most the level; `non_inferior` unless the interval excludes a drop as large as allowed."""
+"""When a drop line fails: `point` if the drop is larger than allowed; `significant` if it is significantly larger, the
+adjusted one-sided p-value of what lies beyond being at most the level; `non_inferior` unless the interval excludes a
+drop as large as allowed."""
 PRIMARY = "primary"
 """In a gate, the primary measure of each task, whatever it is."""
 MEAN, EVERY_LANGUAGE = "mean", "*"
@@ -87,8 +88,8 @@ class GateLines(Declared):
 class Gate(GateLines):
     """A gate: its lines hold for every task, those under `[task.NAME]` replace entries of the same name for one.
 
-    `level` bounds the chance that a candidate which is not worse fails any drop line of the whole gate under the rule
-    `significant`. `required_tasks` must be there on both sides.
+    `level` bounds the chance that a candidate which is worse by no more than is allowed fails any drop line of the
+    whole gate under the rule `significant`. `required_tasks` must be there on both sides.
     """
 
     rule: Rule = "significant"

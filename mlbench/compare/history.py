@@ -55,7 +55,8 @@ class Checkpoint(DocumentPart):
 class ResultSeries(DocumentPart):
     """All results of one task on the same data, in the order of training `steps`, of `time`, or of `name`.
 
-    `confidence`, `resamples` and `n_clusters` are those of the intervals, null where they differ.
+    `confidence`, `resamples` and `n_clusters` are those of the intervals, null where they differ. `warning` says where
+    few clusters make them approximate.
     """
 
     task: str
@@ -69,6 +70,7 @@ class ResultSeries(DocumentPart):
     confidence: float | None
     resamples: int | None
     n_clusters: int
+    warning: str | None = None
     checkpoints: tuple[Checkpoint, ...]
 
 
@@ -148,6 +150,7 @@ def _series(group: Sequence[_Filed], by: Order | None, measure: str | None) -> R
         confidence=confidence.pop() if len(confidence) == 1 else None,
         resamples=resamples.pop() if len(resamples) == 1 else None,
         n_clusters=first.statistics.n_clusters,
+        warning=first.statistics.warning,
         checkpoints=tuple(_changes([_checkpoint(each, names[each.file], shown) for each in ordered])),
     )
 

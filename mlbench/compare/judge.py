@@ -7,6 +7,7 @@ from statistics import NormalDist
 from typing import Literal, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mlbench.collection.languages import IMAGE_KINDS, TEXT_KINDS, Kind
 from mlbench.compare.document import Check, Verdict
@@ -17,8 +18,9 @@ from mlbench.statistics.clusters import finite
 from mlbench.statistics.differences import Contributions, Difference, Differences, Subject, row_subject
 from mlbench.statistics.direction import loss
 from mlbench.statistics.paired_tests import FLIPS, Line
-from mlbench.statistics.resampling import critical_value, paired_randomization
+from mlbench.statistics.resampling import critical_value, paired_randomization, smallest_p, student_quantile
 
+Floats = NDArray[np.float64]
 POWER = 0.8
 """How often a worsening of the size that is told would have been found."""
 _NORMAL = NormalDist()
@@ -40,11 +42,17 @@ def standard_error(contributions: Contributions) -> float:
 def reach(contributions: Contributions, critical: float) -> float:
     """Return how many standard errors a difference must have for its studentised sum to reach `critical`.
 
-    That sum is divided by the root of the sum of squares around zero, which the difference makes larger itself; it
-    never reaches a critical value that is as large as the root of the number of clusters, and infinity is returned.
+    That sum is divided by the root of the sum of squares around zero, which the difference makes larger itself. Where
+    few clusters have most topics, a difference that is the same in all topics may never reach it, and one that clusters
+    add equally to is taken. Infinity is returned where none reaches it: for a critical value as large as the root of
+    the number of clusters.
     """
-    bend = 1 - critical**2 * float((contributions.shares**2).sum())
-    return critical / sqrt(bend) if bend > 0 else inf
+    shares = contributions.shares
+    for squares in (float((shares**2).sum()), 1 / max(1, np.count_nonzero(shares))):
+        bend = 1 - critical**2 * squares
+        if bend > 0:
+            return critical / sqrt(bend)
+    return inf
 
 
 def found_at_a_point(allowed: float, error: float) -> float:
@@ -53,13 +61,13 @@ def found_at_a_point(allowed: float, error: float) -> float:
 
 
 def found_by_test(allowed: float, error: float, errors: float) -> float:
-    """Return the same for estimates that must be beyond `allowed` and at least so many `errors` from zero."""
-    return max(allowed, errors * error) + _NORMAL.inv_cdf(POWER) * error
+    """Return the same for estimates that must be at least so many `errors` beyond `allowed`."""
+    return allowed + (errors + _NORMAL.inv_cdf(POWER)) * error
 
 
-def margin_that_passes(error: float, level: float) -> float:
+def margin_that_passes(error: float, level: float, n_clusters: int) -> float:
     """Return the smallest margin within which one that is no worse is shown to be, four times of five."""
-    return (_NORMAL.inv_cdf(1 - level) + _NORMAL.inv_cdf(POWER)) * error
+    return (student_quantile(1 - level, n_clusters - 1) + _NORMAL.inv_cdf(POWER)) * error
 
 
 Value = TypeVar("Value")
@@ -169,22 +177,26 @@ def judge(
 ) -> tuple[Check, ...]:
     """Return the outcome of each line on a task; `lines` are those that `lines_of` gives for these differences.
 
-    The p-value of a drop or rise is one-sided against a worsening, adjusted by step-down max-T over all drops and rises
-    as one family, and multiplied by the number of tasks that are judged (Bonferroni). So where the candidate is not
-    worse, the chance that any line of any task fails under `significant` is at most the level. Intervals are taken from
-    the differences; `non_inferior` decides by them, and they must be of `gate.confidence` then.
+    The p-value of a drop or rise is one-sided against a worsening beyond what is allowed, adjusted by step-down max-T
+    over all drops and rises as one family, and multiplied by the number of tasks that are judged (Bonferroni). So where
+    the candidate is worse by no more than is allowed, the chance that any line of any task fails under `significant` is
+    at most the level. Intervals are taken from the differences; `non_inferior` decides by them, and they must be of
+    `gate.confidence` then.
     """
     by_subject = {each.subject: each for each in differences.each}
     family = _test(differences, [line for line in lines if line.what in _SIGNS], gate.level, flips, n_tasks)
     return tuple(_check(task, line, by_subject[line.subject], gate, family) for line in lines)
 
 
-def verdict(line: Line, level: float) -> Verdict | None:
-    """Return whether a candidate is better or worse by the adjusted two-sided p-value; None where nothing is tested."""
+def verdict(line: Line, level: float, flips: int = FLIPS) -> Verdict | None:
+    """Return whether a candidate is better or worse by the adjusted two-sided p-value; None where nothing is tested.
+
+    Where so few clusters, or flips, give no p-value that reaches the level, nobody can tell.
+    """
     if line.adjusted is None or line.difference is None:
         return None
     if line.adjusted.two_sided > level:
-        return "not_significant"
+        return "cannot_tell" if smallest_p(line.n_clusters, flips, two_sided=True) > level else "not_significant"
     lost = [None if value is None else loss(line.name, value, line.ideal) for value in (line.base, line.candidate)]
     if lost[0] is None or lost[1] is None:
         return None
@@ -193,37 +205,51 @@ def verdict(line: Line, level: float) -> Verdict | None:
 
 @dataclass(frozen=True)
 class _Family:
-    """What is tested together: adjusted p-values, and the critical value of the largest studentised sum."""
+    """What is tested together: adjusted p-values, and the critical value of the largest studentised sum.
+
+    `within_reach` are the lines that some difference, however large, would have made fail.
+    """
 
     p: Mapping[Subject, float]
+    within_reach: frozenset[Subject]
     critical: float
 
 
 def _test(differences: Differences, lines: Sequence[GateLine], level: float, flips: int, n_tasks: int) -> _Family:
-    signs = {line.subject: _SIGNS[line.what] for line in lines}
-    columns = {
-        each.subject: signs[each.subject] * each.contributions.added
-        for each in differences.each
-        if each.subject in signs and each.contributions is not None
-    }
+    by_subject = {line.subject: line for line in lines}
+    columns, n_clusters = dict[Subject, Floats](), dict[Subject, int]()
+    for each in differences.each:
+        line, found = by_subject.get(each.subject), each.contributions
+        if line is not None and found is not None:
+            # What a cluster may lose is its share of what the whole may.
+            columns[each.subject] = _SIGNS[line.what] * found.added - line.bound * found.shares
+            n_clusters[each.subject] = int(np.count_nonzero(found.shares))
     if not columns:
-        return _Family({}, inf)
+        return _Family({}, frozenset(), inf)
     worsenings, seed = np.stack(list(columns.values()), axis=1), differences.statistics.seed
     adjusted = paired_randomization(worsenings, flips=flips, seed=seed).adjusted.greater
+    critical = critical_value(worsenings, level / n_tasks, flips=flips, seed=seed)
     return _Family(
         p={subject: min(1.0, n_tasks * float(p)) for subject, p in zip(columns, adjusted, strict=True)},
-        critical=critical_value(worsenings, level / n_tasks, flips=flips, seed=seed),
+        within_reach=frozenset(
+            subject
+            for subject, n in n_clusters.items()
+            if smallest_p(n, flips, two_sided=False) <= level / n_tasks and critical**2 < n
+        ),
+        critical=critical,
     )
 
 
 def _check(task: str, line: GateLine, each: Difference, gate: Gate, family: _Family) -> Check:
     rule: Rule | Literal["floor", "ceiling"] = gate.rule
+    can_tell = True
     if line.what == "floor" or line.what == "ceiling":
         rule, found = line.what, None
         passed, reason = _judge_value(line, each)
     else:
         passed, reason = _judge_worsening(line, each, gate, family)
-        found = _detectable(line.bound, each.contributions, gate, family.critical)
+        can_tell = _can_tell(line, each, gate, family)
+        found = _detectable(line.bound, each.contributions, gate, family.critical if can_tell else inf)
     return Check(
         task=task,
         rule=rule,
@@ -236,8 +262,20 @@ def _check(task: str, line: GateLine, each: Difference, gate: Gate, family: _Fam
         p=family.p.get(line.subject) if rule == gate.rule else None,
         detectable=found,
         passed=passed,
+        can_tell=can_tell,
         reason=reason,
     )
+
+
+def _can_tell(line: GateLine, each: Difference, gate: Gate, family: _Family) -> bool:
+    """Say whether a line could have come out either way with so many clusters and flips."""
+    match gate.rule:
+        case "point":
+            return True
+        case "non_inferior":
+            return each.interval is not None
+        case "significant":
+            return line.subject in family.within_reach
 
 
 def _judge_value(line: GateLine, each: Difference) -> tuple[bool, str]:
@@ -270,17 +308,17 @@ def _judge_worsening(line: GateLine, each: Difference, gate: Gate, family: _Fami
         return False, beyond
     p = family.p.get(line.subject, 1.0)
     if p <= gate.level:
-        return False, f"{beyond}: significant (p = {p:.2g})"
-    if family.critical == inf:
-        return True, f"{beyond}, but there are too few clusters of topics, or too few flips, to be sure of any"
-    return True, f"{beyond}: not significant (p = {p:.2g})"
+        return False, f"{beyond}: significantly more (p = {p:.2g})"
+    if not _can_tell(line, each, gate, family):
+        return True, f"{beyond}: cannot tell by so few clusters of topics, or flips, whether that is more than chance"
+    return True, f"{beyond}: not significantly more (p = {p:.2g})"
 
 
 def _judge_interval(line: GateLine, each: Difference) -> tuple[bool, str]:
     """Judge a drop or a rise by the end of its interval that is worst for the candidate."""
     bounds, allowed = each.interval if each.target is None else each.change_interval, _bound(line.bound)
     if bounds is None:
-        return False, f"there are too few clusters of topics to show that it is worse by less than {allowed}"
+        return False, f"cannot tell by so few clusters of topics whether it is worse by less than {allowed}"
     worst = -bounds.low if line.what == "drop" else bounds.high
     if worst < line.bound - _SLACK:
         return True, f"shown to be worse by less than {allowed}: at most by {_written(max(0.0, worst))}"
@@ -288,7 +326,7 @@ def _judge_interval(line: GateLine, each: Difference) -> tuple[bool, str]:
 
 
 def _detectable(allowed: float, contributions: Contributions | None, gate: Gate, critical: float) -> float | None:
-    """Return the smallest worsening that would have been found; None where clusters do not say how they vary."""
+    """Return the smallest worsening that would have been found; None where clusters do not vary, and tell nothing."""
     error = standard_error(contributions) if contributions else 0.0
     if contributions is None or not error > 0:
         return None
@@ -296,7 +334,7 @@ def _detectable(allowed: float, contributions: Contributions | None, gate: Gate,
         case "point":
             return found_at_a_point(allowed, error)
         case "non_inferior":
-            return margin_that_passes(error, gate.level)
+            return margin_that_passes(error, gate.level, int(np.count_nonzero(contributions.shares)))
         case "significant":
             return finite(found_by_test(allowed, error, reach(contributions, critical)))
 

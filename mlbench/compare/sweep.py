@@ -1,7 +1,7 @@
 """The document of a sweep: arms of one recipe, several training seeds each, measured and compared on some tasks."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Final, Literal
 
@@ -15,11 +15,14 @@ from mlbench.io.document import DocumentPart, Migration, read_document, rename_k
 from mlbench.measures.bias import find_score
 from mlbench.ranking.ranks import Ranks
 from mlbench.results import Bounds, Result, Statistics, TaskInfo
+from mlbench.statistics.captions import CAPTION_LIMITS
 from mlbench.statistics.cluster_scores import ClusterScores, ScoreRequest, sum_by_cluster
+from mlbench.statistics.clusters import Limits
 from mlbench.statistics.differences import find_differences
 from mlbench.statistics.direction import direction_of, loss
-from mlbench.statistics.paired_tests import FLIPS, Line, PairedTests, compare
-from mlbench.statistics.score import replicate
+from mlbench.statistics.paired_tests import FLIPS, LEVEL, Line, PairedTests, compare
+from mlbench.statistics.resampling import smallest_p
+from mlbench.statistics.score import MEASURE_LIMITS, describe_statistics, replicate
 from mlbench.statistics.settings import group
 
 Floats = NDArray[np.float64]
@@ -119,7 +122,7 @@ class Claim(DocumentPart):
     """Which arm is best in one figure, and which comes second.
 
     `p` is two-sided and adjusted, null where nothing is tested. `significant` says whether the difference is: by the
-    test, else by the interval; null without either.
+    test, else by the interval; null without either, and where so few clusters give no p-value that could be.
     """
 
     name: str
@@ -175,10 +178,12 @@ class Sweep(DocumentPart):
         return next(arm for arm in self.arms if arm.name == name)
 
 
-def is_significant(line: Line, level: float = 0.05) -> bool | None:
-    """Say whether a difference is significant; None where neither a test nor an interval tells."""
+def is_significant(line: Line, flips: int = FLIPS, level: float = LEVEL) -> bool | None:
+    """Say whether a difference is significant; None where neither a test of so many flips nor an interval tells."""
     if line.adjusted is not None:
-        return line.adjusted.two_sided < level
+        if line.adjusted.two_sided <= level:
+            return True
+        return None if smallest_p(line.n_clusters, flips, two_sided=True) > level else False
     return None if line.interval is None else not line.interval.low <= 0 <= line.interval.high
 
 
@@ -233,18 +238,11 @@ def compare_arms(task: TaskInfo, arms: Mapping[str, System], base: str, *, flips
         fingerprint=task.fingerprint,
         primary_measure=task.primary_measure,
         n_topics=int(first.asked.any(axis=1).sum()),
-        statistics=Statistics(
-            clustered_by=first.cluster_unit,
-            n_clusters=first.sample.n_clusters,
-            resamples=first.request.resamples,
-            seed=first.request.seed,
-            confidence=first.request.confidence,
-            redraws=tests.statistics.redraws if tests else 0,
-        ),
+        statistics=describe_statistics(first, tests.statistics.redraws if tests else 0),
         flips=tests.flips if tests else 0,
         rows=rows,
         pairs=tuple(pairs),
-        claims=tuple(_claims(rows, pairs, 1 - first.request.confidence)),
+        claims=tuple(_claims(rows, pairs, tests.flips if tests else 0, 1 - first.request.confidence)),
     )
 
 
@@ -262,7 +260,8 @@ def _figures(system: System) -> Iterator[ArmFigure]:
 
     def of_settings(kind: Kind, chosen: list[int]) -> ArmFigure:
         values = [float(one.settings.macro_mean(chosen)[0]) for one in system]
-        return _figure(first, first.request.primary_measure, kind, values, drawn.macro_mean(chosen))
+        drawn_means = _Resampled(drawn.macro_mean(chosen), first.settings.counts[:, chosen], MEASURE_LIMITS)
+        return _figure(first, first.request.primary_measure, kind, values, drawn_means)
 
     for kind, language, chosen in group(first.request.settings):
         if language is None:
@@ -280,36 +279,52 @@ def _figures(system: System) -> Iterator[ArmFigure]:
             yield of_settings(setting.kind, [place]).model_copy(update={"language": language})
 
 
-def _caption_replicates(name: str, system: System) -> Floats:
-    """Return a score of captions, averaged over seeds, in each resample, (resamples, 1)."""
+@dataclass(frozen=True, eq=False)
+class _Resampled:
+    """A figure, averaged over seeds, in each resample: `replicates` float64 (resamples, 1).
+
+    `counts` and `limits` are those of `ClusterSample.bounds`.
+    """
+
+    replicates: Floats
+    counts: Floats
+    limits: Limits
+
+
+def _caption_replicates(name: str, system: System) -> _Resampled:
+    """Return a score of captions in each resample."""
     sums: Floats = np.mean([one.caption_scores[name].sums for one in system], axis=0)
-    return system[0].sample.bootstrap(sums, system[0].caption_scores[name].counts).macro_mean()[:, None]
+    counts = system[0].caption_scores[name].counts
+    drawn = system[0].sample.bootstrap(sums, counts)
+    return _Resampled(drawn.macro_mean()[:, None], counts, CAPTION_LIMITS[name])
 
 
-def _replicates(name: str, system: System) -> Floats | None:
-    """Return a bias score, averaged over seeds, in each resample, (resamples, 1); None where it is no mean."""
+def _replicates(name: str, system: System) -> _Resampled | None:
+    """Return a bias score in each resample; None where it is no mean."""
     score, each = find_score(name), [one.bias_scores[name] for one in system]
     if score.over_topics != "mean" or not each[0].counts.any():
         return None
     drawn = system[0].sample.bootstrap(np.stack([one.sums for one in each], axis=2), each[0].counts)
     mean: Floats = replicate(score, drawn).mean(axis=1)
-    return mean[:, None]
+    return _Resampled(mean[:, None], each[0].counts, score.limits)
 
 
 def _figure(
-    first: ClusterScores, name: str, kind: Kind | None, values: Sequence[float], replicates: Floats | None
+    first: ClusterScores, name: str, kind: Kind | None, values: Sequence[float], drawn: _Resampled | None
 ) -> ArmFigure:
-    known = np.isfinite(values).all()
+    known, bounds = np.isfinite(values).all(), None
+    if drawn is not None and known:
+        bounds = first.sample.bounds(np.array([np.mean(values)]), drawn.replicates, drawn.counts, drawn.limits)[0]
     return ArmFigure(
         name=name,
         kind=kind,
         mean=float(np.mean(values)) if known else None,
-        interval=first.sample.bounds(replicates)[0] if replicates is not None and known else None,
+        interval=bounds,
         values=tuple(value if np.isfinite(value) else None for value in values),
     )
 
 
-def _claims(rows: Sequence[ArmFigures], pairs: Sequence[ArmPair], level: float) -> Iterator[Claim]:
+def _claims(rows: Sequence[ArmFigures], pairs: Sequence[ArmPair], flips: int, level: float) -> Iterator[Claim]:
     for figure in rows[0].figures if rows else ():
         if figure.language is not None or direction_of(figure.name) is None:
             continue
@@ -335,5 +350,5 @@ def _claims(rows: Sequence[ArmFigures], pairs: Sequence[ArmPair], level: float) 
             difference=sign * line.difference,
             interval=bounds,
             p=line.adjusted.two_sided if line.adjusted else None,
-            significant=is_significant(line, level),
+            significant=is_significant(line, flips, level),
         )

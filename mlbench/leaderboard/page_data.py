@@ -16,10 +16,12 @@ import numpy as np
 from mlbench.collection.languages import IMAGE, KINDS, Kind
 from mlbench.leaderboard.columns import IMAGE_MEASURES, BoardColumn, measured
 from mlbench.leaderboard.entries import ReportedTask
-from mlbench.leaderboard.standings import BoardEntry, EntryPair, Standings, summary_columns
+from mlbench.leaderboard.standings import LEVEL, BoardEntry, EntryPair, Standings, summary_columns
 from mlbench.reports.formatting import SHORT, score_ends, score_interval, score_references, score_value
 from mlbench.reports.grid import POOL
 from mlbench.results import Bounds, Result, SettingResult
+from mlbench.statistics.paired_tests import FLIPS
+from mlbench.statistics.resampling import smallest_p
 
 Plain = None | bool | int | float | str | Sequence["Plain"] | Mapping[str, "Plain"]
 DRAWN_MEASURES = ("AP", "R@1", "R@10")
@@ -65,6 +67,7 @@ def task_values(standings: Standings) -> Plain:
         "scores": [score.name for score in result.bias.scores] if result.bias else [],
         "summary": [column.key for column in columns],
         "better": [column.better for column in columns],
+        "tells": smallest_p(result.statistics.n_clusters, FLIPS, two_sided=True) <= LEVEL,
         "units": [_unit(column, result) for column in columns],
     }
 

@@ -23,15 +23,11 @@ from mlbench.measures.bias import TESTED_BIAS_SCORES, find_score
 from mlbench.ranking.ranks import Ranks
 from mlbench.results import Bounds, Result
 from mlbench.statistics.cluster_scores import ClusterScores, ScoreRequest, sum_by_cluster
+from mlbench.statistics.clusters import enclose, limits_of_differences
 from mlbench.statistics.direction import loss_contributions
 from mlbench.statistics.paired_tests import FLIPS
-from mlbench.statistics.resampling import (
-    contributions,
-    difference_p_values,
-    macro_contributions,
-    percentile_bounds,
-)
-from mlbench.statistics.score import replicate
+from mlbench.statistics.resampling import contributions, difference_p_values, macro_contributions
+from mlbench.statistics.score import MEASURE_LIMITS, replicate
 
 Floats = NDArray[np.float64]
 LEVEL = 0.05
@@ -46,9 +42,9 @@ class Evidence:
 
     `columns` and `summary` hold float64 (clusters,) that sum to the loss of the number (see `statistics.direction`);
     the summary is the family of aggregates of `mlbench compare`, and `replicates` float64 (resamples,) are its numbers
-    in each resample. `settings` float64 (clusters, settings) are those of the primary measure in each of `order`, NaN
-    in a setting without topics. `data` are digests of what was measured on. Bias scores of lists that leave out
-    relevant documents depend on how deep the lists are, and are not there.
+    in each resample, widened for few clusters. `settings` float64 (clusters, settings) are those of the primary measure
+    in each of `order`, NaN in a setting without topics. `data` are digests of what was measured on. Bias scores of
+    lists that leave out relevant documents depend on how deep the lists are, and are not there.
     """
 
     data: Mapping[str, str]
@@ -262,15 +258,13 @@ def _differences(
     first: Evidence, second: Evidence, p: Mapping[BoardColumn, float]
 ) -> dict[BoardColumn, EntryDifference]:
     """Return the intervals of the columns that both entries have, with their p-values, which are NaN for others."""
-    shared = [column for column, value in p.items() if not np.isnan(value)]
-    if not shared:
-        return {}
-    replicates = np.stack([second.replicates[column] - first.replicates[column] for column in shared], axis=1)
-    low, high = percentile_bounds(replicates, first.confidence).tolist()
-    return {
-        column: EntryDifference(None if np.isnan(a) else Bounds(low=a, high=b), p[column])
-        for column, a, b in zip(shared, low, high, strict=True)
-    }
+    found = {}
+    for column in (column for column, value in p.items() if not np.isnan(value)):
+        estimate = np.array([second.summary[column].sum() - first.summary[column].sum()])
+        replicates = (second.replicates[column] - first.replicates[column])[:, None]
+        limits = limits_of_differences(MEASURE_LIMITS if column.kind else find_score(column.name).limits)
+        found[column] = EntryDifference(enclose(estimate, replicates, first.confidence, limits)[0], p[column])
+    return found
 
 
 def gather(result: Result, ranks: Ranks) -> Evidence:
@@ -315,16 +309,20 @@ def _losses(scores: ClusterScores, columns: Sequence[BoardColumn]) -> Iterator[t
 
 
 def _replicates(scores: ClusterScores, columns: Sequence[BoardColumn]) -> Iterator[tuple[BoardColumn, Floats]]:
-    """Yield what the summary's `columns` are in each resample, (resamples,)."""
+    """Yield what the summary's `columns` are in each resample, (resamples,), widened for few clusters.
+
+    As two entries have the same clusters, the differences of their replicates are widened too.
+    """
     settings, sample, request = scores.settings, scores.sample, scores.request
     primary = request.measures.index(request.primary_measure)
     # One draw for all kinds of settings, as in results: a redraw for any setting is one for all of them.
     drawn = sample.bootstrap(settings.sums[:, :, primary], settings.counts)
     for column, sums, counts in _sums(scores, columns):
         if column.kind is None:
-            yield column, replicate(find_score(column.name), sample.bootstrap(sums, counts))
+            found = replicate(find_score(column.name), sample.bootstrap(sums, counts))
         else:
-            yield column, drawn.macro_mean(_of_kind(scores, column))
+            found = drawn.macro_mean(_of_kind(scores, column))
+        yield column, sample.widen(macro_contributions(sums, counts).sum(), found, counts)
 
 
 def _sums(scores: ClusterScores, columns: Sequence[BoardColumn]) -> Iterator[tuple[BoardColumn, Floats, Floats]]:

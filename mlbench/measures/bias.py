@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from math import inf
 from types import MappingProxyType
 from typing import Literal
 
@@ -397,6 +398,7 @@ class BiasScore:
     topics. `compares` says whether the languages of a topic's documents are held against each other or those of its
     queries: with captioned images, the first are asked for by images and the second ask for images. A `conditional`
     score counts topics only where a retriever found something: those of two retrievers differ, and are not compared.
+    The value lies between the `limits`.
     """
 
     summary: str
@@ -412,6 +414,7 @@ class BiasScore:
     needs: Needs = "translations"
     beside: Mapping[str, Callable[[PoolRanks], Floats]] = field(default_factory=dict)
     compares: Literal["documents", "queries"] = "documents"
+    limits: tuple[float, float] = (0.0, inf)
     conditional: bool = False
 
     def suits(self, *, parallel: bool, translated: bool) -> bool:
@@ -506,6 +509,7 @@ BIAS_SCORES: Mapping[str, BiasScore] = MappingProxyType(
             chance=0.5,
             contributions=own_language_preference,
             needs="topics",
+            limits=(0.0, 1.0),
         ),
         "rank_distance": BiasScore(
             "How far apart the translations of a relevant document stand; quality lowers it too.",
@@ -558,6 +562,7 @@ BIAS_SCORES: Mapping[str, BiasScore] = MappingProxyType(
             chance=chance_of_max_rank_norm,
             contributions=max_rank_norm,
             rows="query_language",
+            limits=(0.0, 100.0),
         ),
         "complete@m": BiasScore(
             "The share of topics whose m translations take exactly ranks 1 to m.",
@@ -568,6 +573,7 @@ BIAS_SCORES: Mapping[str, BiasScore] = MappingProxyType(
             chance=chance_of_complete_at(None),
             contributions=complete_at(None),
             rows="query_language",
+            limits=(0.0, 1.0),
         ),
         "complete@20": BiasScore(
             "The share of topics all of whose translations stand in the top 20.",
@@ -578,6 +584,7 @@ BIAS_SCORES: Mapping[str, BiasScore] = MappingProxyType(
             chance=chance_of_complete_at(20),
             contributions=complete_at(20),
             rows="query_language",
+            limits=(0.0, 1.0),
         ),
         "complete@100": BiasScore(
             "The share of topics all of whose translations stand in the top 100.",
@@ -588,6 +595,7 @@ BIAS_SCORES: Mapping[str, BiasScore] = MappingProxyType(
             chance=chance_of_complete_at(100),
             contributions=complete_at(100),
             rows="query_language",
+            limits=(0.0, 1.0),
         ),
         "language_prior": BiasScore(
             "Whether documents of some languages stand first whoever asks: the range over languages.",
@@ -599,6 +607,7 @@ BIAS_SCORES: Mapping[str, BiasScore] = MappingProxyType(
             contributions=language_prior,
             rows="document_language",
             over_languages="range",
+            limits=(0.0, 1.0),
         ),
         "same_language_first": BiasScore(
             "How often the document in the query's language is the first of the translations.",
@@ -611,6 +620,7 @@ BIAS_SCORES: Mapping[str, BiasScore] = MappingProxyType(
             contributions=same_language_first,
             rows="query_language",
             beside={"other_languages": same_language_first_elsewhere},
+            limits=(0.0, 1.0),
         ),
         "removal_gap": BiasScore(
             "How much more AP is lost without the own-language document than without another one.",
@@ -621,6 +631,7 @@ BIAS_SCORES: Mapping[str, BiasScore] = MappingProxyType(
             chance=0.0,
             contributions=removal_gap,
             rows="query_language",
+            limits=(-inf, inf),
         ),
         "rank_spread": BiasScore(
             "How much a document's rank depends on the language of the query. Perfect, constant and random retrievers "

@@ -279,6 +279,8 @@ def intervals(statistics: Statistics) -> list[str]:
     ]
     if statistics.redraws:
         parts.append(count(statistics.redraws, "redraw"))
+    if statistics.warning:
+        parts.append(f"warning: {statistics.warning}")
     return parts
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from mlbench.collection.languages import IMAGE, Setting
 from mlbench.measures.ranked import Explanation
 from mlbench.ranking.ranks import Ranks
-from mlbench.statistics.clusters import ClusterSample
+from mlbench.statistics.clusters import ClusterSample, Limits
 from mlbench.statistics.resampling import macro_contributions
 from mlbench.statistics.settings import sum_settings
 
@@ -39,6 +39,10 @@ EXPLANATIONS: Mapping[str, Explanation] = MappingProxyType(
 )
 """What the scores of captions are, by name."""
 CAPTION_SCORES = tuple(EXPLANATIONS)
+CAPTION_LIMITS: Mapping[str, Limits] = MappingProxyType(
+    {"r_mean": (0.0, 1.0), "clip_score": (0.0, 2.5), "ref_clip_score": (0.0, 2.5)}
+)
+"""Between which each of them lies. The harmonic mean of at most 2.5 and at most 1 is smaller still."""
 _HITS = ("Success@1", "Success@5", "Success@10")
 # Hessel et al. 2021, section 3: what spreads the cosines of CLIP over most of [0, 1].
 _WEIGHT = 2.5
@@ -63,6 +67,13 @@ class CaptionSums:
     def value(self) -> float:
         """The mean over all columns; NaN without any."""
         return float(macro_contributions(self.sums, self.counts).sum())
+
+    def counts_of(self, chosen: Sequence[int]) -> Floats:
+        """Return the columns of `counts` that are about the languages numbered `chosen`, all with a value."""
+        if not len(self.present):
+            return self.counts
+        by_language = self.counts.reshape(len(self.counts), len(self.present), -1)
+        return by_language[:, np.isin(self.present, chosen)].reshape(len(self.counts), -1)
 
     def replicates(self, sample: ClusterSample) -> Floats:
         """Return the value of each language in each resample, (resamples, languages); NaN for those without one."""

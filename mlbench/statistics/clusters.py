@@ -7,10 +7,14 @@ from numpy.typing import NDArray
 
 from mlbench.ranking.ranks import Ranks
 from mlbench.results import Bounds
-from mlbench.statistics.resampling import Bootstrap, bootstrap, cluster_sums, percentile_bounds
+from mlbench.statistics.resampling import Bootstrap, bootstrap, cluster_sums, percentile_bounds, widening
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
+Limits = tuple[float, float]
+"""The least and the largest value that a score can have."""
+FEW_CLUSTERS = 20
+"""Of fewer clusters, intervals and tests are approximate: how much clusters differ is hardly known."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,10 +56,43 @@ class ClusterSample:
         """Draw clusters; arguments as for `resampling.bootstrap`."""
         return bootstrap(sums, counts, resamples=self.resamples, seed=self.seed, strata=self.strata)
 
-    def bounds(self, replicates: Floats) -> list[Bounds | None]:
-        """Return the percentile interval of each column, (resamples, columns); None where there is none."""
-        low, high = percentile_bounds(replicates, self.confidence)
-        return [None if np.isnan(a) else Bounds(low=float(a), high=float(b)) for a, b in zip(low, high, strict=True)]
+    def widen(self, estimates: Floats | np.float64, replicates: Floats, counts: Floats) -> Floats:
+        """Return `replicates` (resamples, ...) moved away from `estimates` (...) as few clusters ask for.
+
+        `counts` float64 (clusters, columns) are the topics that all of them are about; see `resampling.widening`.
+        Everything is NaN where no language (of topics that are not parallel, else none at all) has two clusters.
+        """
+        present = counts.any(axis=1)
+        n_strata = len(np.unique(self.strata[present]))
+        factor = widening(self.confidence, int(present.sum()), n_strata)
+        moved: Floats = estimates + factor * (replicates - estimates)
+        return moved
+
+    def bounds(
+        self, estimates: Floats, replicates: Floats, counts: Floats, limits: Limits = (-np.inf, np.inf)
+    ) -> list[Bounds | None]:
+        """Return the interval of each column, widened for few clusters; None where there is none.
+
+        Arguments as for `widen` and `enclose`: `estimates` (columns,), `replicates` (resamples, columns).
+        """
+        return enclose(estimates, self.widen(estimates, replicates, counts), self.confidence, limits)
+
+
+def enclose(estimates: Floats, widened: Floats, confidence: float, limits: Limits) -> list[Bounds | None]:
+    """Return intervals from the percentiles of replicates that were widened, (resamples, columns); None for NaN.
+
+    They hold the `estimates` (columns,), which percentiles of a range may not, and end at the `limits` of what a value
+    can be.
+    """
+    low, high = percentile_bounds(widened, confidence)
+    low, high = np.clip(np.minimum(low, estimates), *limits), np.clip(np.maximum(high, estimates), *limits)
+    return [None if np.isnan(a) else Bounds(low=float(a), high=float(b)) for a, b in zip(low, high, strict=True)]
+
+
+def limits_of_differences(limits: Limits) -> Limits:
+    """Return between what a difference of two values lies, each of which lies between `limits`."""
+    low, high = limits
+    return low - high, high - low
 
 
 def finite(value: float) -> float | None:

@@ -17,11 +17,12 @@ from mlbench.errors import UserError
 from mlbench.measures.bias import TESTED_BIAS_SCORES, find_score
 from mlbench.results import Bounds, Statistics
 from mlbench.statistics.bias import ScoreSums
-from mlbench.statistics.captions import CaptionSums
+from mlbench.statistics.captions import CAPTION_LIMITS, CaptionSums
 from mlbench.statistics.cluster_scores import ClusterScores
+from mlbench.statistics.clusters import limits_of_differences
 from mlbench.statistics.direction import direction_of, loss_contributions
 from mlbench.statistics.resampling import Bootstrap, macro_contributions
-from mlbench.statistics.score import describe_statistics, replicate
+from mlbench.statistics.score import MEASURE_LIMITS, describe_statistics, replicate
 from mlbench.statistics.settings import group
 
 Floats = NDArray[np.float64]
@@ -171,7 +172,7 @@ def find_differences(base: System, candidate: System) -> Differences:
         primary_measure=first.request.primary_measure,
         n_base=len(base),
         n_candidate=len(candidate),
-        statistics=describe_statistics(first, drawn),
+        statistics=describe_statistics(first, drawn.redraws),
         untested={name: reason for name, reason in reasons.items() if reason},
     )
 
@@ -192,8 +193,9 @@ def _setting_differences(
     """Yield the difference of each measure over the `chosen` settings; `change` (clusters, settings, measures)."""
     first = systems[0][0]
     counts = first.settings.counts[:, chosen]
-    bounds = first.sample.bounds(drawn.macro_mean(chosen))
     base, candidate = (np.stack([one.settings.macro_mean(chosen) for one in system]) for system in systems)
+    means = candidate.mean(axis=0) - base.mean(axis=0)
+    bounds = first.sample.bounds(means, drawn.macro_mean(chosen), counts, limits_of_differences(MEASURE_LIMITS))
     for index, measure in enumerate(first.request.measures):
         yield Difference(
             subject=subject.model_copy(update={"name": measure}),
@@ -255,10 +257,15 @@ def _bias_difference(name: str, base: System, candidate: System) -> Difference:
         # A range over languages is not linear: each system is resampled, with the same draws.
         replicates = replicate(score, sample.bootstrap(sums, counts))
         differences = replicates[:, len(base) :].mean(axis=1) - replicates[:, : len(base)].mean(axis=1)
-        interval = sample.bounds(differences[:, None])[0]
+        values = np.array([one.value for one in scores])
+        base_values, candidate_values = values[: len(base)].mean(), values[len(base) :].mean()
+        limits = limits_of_differences(score.limits)
+        interval = sample.bounds(np.array([candidate_values - base_values]), differences[:, None], counts, limits)[0]
         if score.direction == "nearer" and ideal is not None:
             sides = replicates[:, : len(base)].mean(axis=1), replicates[:, len(base) :].mean(axis=1)
-            change_interval = sample.bounds((abs(sides[1] - ideal) - abs(sides[0] - ideal))[:, None])[0]
+            change = abs(sides[1] - ideal) - abs(sides[0] - ideal)
+            estimate = np.array([abs(candidate_values - ideal) - abs(base_values - ideal)])
+            change_interval = sample.bounds(estimate, change[:, None], counts, limits)[0]
     found = _score_difference(name, scores, len(base), interval, None)
     return replace(
         found,
@@ -288,7 +295,9 @@ def _caption_difference(name: str, base: System, candidate: System) -> Differenc
     sample = base[0].sample
     scores = [one.caption_scores[name] for one in (*base, *candidate)]
     change, counts = _change(scores, len(base)), scores[0].counts
-    interval = sample.bounds(sample.bootstrap(change, counts).macro_mean()[:, None])[0]
+    estimate, replicates = macro_contributions(change, counts).sum(), sample.bootstrap(change, counts).macro_mean()
+    limits = limits_of_differences(CAPTION_LIMITS[name])
+    interval = sample.bounds(np.array([estimate]), replicates[:, None], counts, limits)[0]
     return _score_difference(name, scores, len(base), interval, _contributions(change, counts))
 
 

@@ -7,6 +7,7 @@ difference of every pair of seeds is shown beside.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +21,11 @@ from mlbench.results import Bounds, Statistics
 from mlbench.statistics.cluster_scores import ScoreRequest, sum_by_cluster
 from mlbench.statistics.clusters import finite
 from mlbench.statistics.differences import FAMILIES, Difference, Differences, Subject, find_differences
-from mlbench.statistics.resampling import PValues, paired_randomization
+from mlbench.statistics.resampling import PValues, benjamini_hochberg, paired_randomization
 
 Floats = NDArray[np.float64]
+LEVEL = 0.05
+"""The chance of a false finding in a family, where nobody asks for another."""
 FLIPS = 10_000
 """How many sign patterns are tried; all of them, where there are no more."""
 
@@ -42,9 +45,10 @@ class Line(Subject):
     """One difference, candidate minus base; values are means over training seeds, null without topics.
 
     `raw` p-values stand for this line alone, `adjusted` ones for all tested lines of its family. Both are null where
-    nothing is tested: for measures but the primary one, and for most bias scores. `ideal` and `chance` are those of a
-    bias score over the same topics. `seed_pairs` has the difference of
-    each base seed (rows) and candidate seed (columns); empty but for the aggregates.
+    nothing is tested: for measures but the primary one, and for most bias scores. `benjamini_hochberg` is the two-sided
+    p-value of a single setting adjusted for the false discovery rate among them, null elsewhere. `ideal` and `chance`
+    are those of a bias score over the same topics. `seed_pairs` has the difference of each base seed (rows) and
+    candidate seed (columns); empty but for the aggregates.
     """
 
     base: float | None
@@ -53,6 +57,7 @@ class Line(Subject):
     interval: Bounds | None
     raw: Tails | None
     adjusted: Tails | None
+    benjamini_hochberg: float | None = None
     n_topics: int
     n_clusters: int
     seed_pairs: tuple[tuple[float, ...], ...] = ()
@@ -98,15 +103,25 @@ def compare_ranks(
     return compare(find_differences(*scores), flips=flips)
 
 
-def compare(differences: Differences, *, flips: int = FLIPS) -> PairedTests:
+def check_flips(flips: int, level: float, n_tasks: int = 1) -> None:
+    """Raise `UserError` for fewer flips than 1 / level + 1, of which hardly any p-value could reach the level.
+
+    With several tasks each is tested at its share of the level.
+    """
+    fewest = ceil(n_tasks / level - 1e-9) + 1
+    if flips < fewest:
+        at = f"{level:g}".replace("0.", ".", 1) + (f" shared by {n_tasks} tasks" if n_tasks > 1 else "")
+        raise UserError(f"{flips:,} sign flips are too few for a level of {at}: give at least {fewest:,}")
+
+
+def compare(differences: Differences, *, flips: int = FLIPS, level: float = LEVEL) -> PairedTests:
     """Test the differences of the primary measure and of language bias, in three families.
 
     These are the aggregates with own_language_preference and rank_distance, the rows by query language, and the single
-    settings. Each is adjusted by step-down max-T (Westfall and Young 1993); what has no topics stands outside. Raises
-    `UserError` for less than one flip.
+    settings. Each is adjusted by step-down max-T (Westfall and Young 1993), the single settings also by Benjamini and
+    Hochberg; what has no topics stands outside. Raises `UserError` for fewer flips than `level` asks for.
     """
-    if flips < 1:
-        raise UserError(f"a test needs at least one sign flip, not {flips:,}")
+    check_flips(flips, level)
     columns = {subject: contributions.added for subject, contributions in differences.tested.items()}
     tests = _test(columns, flips, differences.statistics.seed)
     any_test = next(iter(tests.values()), None)
@@ -126,6 +141,7 @@ def compare(differences: Differences, *, flips: int = FLIPS) -> PairedTests:
 class _Test:
     raw: Tails
     adjusted: Tails
+    benjamini_hochberg: float | None
     flips: int
     exact: bool
 
@@ -140,9 +156,11 @@ def _test(columns: Mapping[Subject, Floats], flips: int, seed: int) -> dict[Subj
         result = paired_randomization(
             np.stack([columns[subject] for subject in subjects], axis=1), flips=flips, seed=seed
         )
+        rates = benjamini_hochberg(result.raw.two_sided)
         for index, subject in enumerate(subjects):
             raw, adjusted = _tails(result.raw, index), _tails(result.adjusted, index)
-            found[subject] = _Test(raw, adjusted, result.flips, result.exact)
+            rate = finite(rates[index]) if family == "settings" else None
+            found[subject] = _Test(raw, adjusted, rate, result.flips, result.exact)
     return found
 
 
@@ -160,6 +178,7 @@ def _line(each: Difference, test: _Test | None) -> Line:
         interval=each.interval,
         raw=test.raw if test else None,
         adjusted=test.adjusted if test else None,
+        benjamini_hochberg=test.benjamini_hochberg if test else None,
         n_topics=each.n_topics,
         n_clusters=each.n_clusters,
         ideal=each.ideal,

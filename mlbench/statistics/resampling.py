@@ -7,6 +7,9 @@ numbers come from numpy's `RandomState`, whose streams are frozen: the same seed
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
+from math import atan, cos, exp, inf, lgamma, nan, pi, sqrt
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +21,15 @@ def count_patterns(n_clusters: int, flips: int) -> tuple[bool, int]:
     """Return whether all sign patterns are few enough to be tried, and how many are."""
     exact = n_clusters < 63 and 2**n_clusters <= flips
     return exact, 2**n_clusters if exact else flips
+
+
+def smallest_p(n_clusters: int, flips: int, *, two_sided: bool) -> float:
+    """Return the smallest p-value that a difference of so many clusters can have, however large it is.
+
+    Of 2^clusters sign patterns one, or for a two-sided test also its opposite, is as extreme as the observed one; of
+    `flips` that were drawn or tried, p is at least 1 / (1 + flips).
+    """
+    return max(min(1.0, 2.0 ** (two_sided - n_clusters)), 1 / (1 + flips))
 
 
 def sign_blocks(n_clusters: int, block: int, flips: int, seed: int) -> Iterator[Floats]:
@@ -50,6 +62,7 @@ _DRAWN_CELLS = 2**16
 _REDRAWS_PER_RESAMPLE = 10
 # Sums that are equal on paper differ in the last bits; counting them as ties errs on the safe side.
 _TIE = 1e-9
+_LEGENDRE = np.polynomial.legendre.leggauss(64)
 # Two-sided, greater, less: each makes the extreme values the large ones.
 _SIDES = (np.abs, np.positive, np.negative)
 
@@ -157,6 +170,39 @@ def percentile_bounds(replicates: Floats, confidence: float = 0.95) -> Floats:
     return bounds
 
 
+@cache
+def widening(confidence: float, n_clusters: int, n_strata: int = 1) -> float:
+    """Return by how much an interval of percentiles must be widened for few clusters: sqrt(G / (G - H)) t / z.
+
+    Of G clusters drawn within H strata, resamples vary by the factor (G - H) / G too little, and their percentiles take
+    the variance as known: t is the quantile of Student's distribution with G - H degrees of freedom, z that of the
+    normal one (narrowness bias, Hesterberg 2015, arXiv 1411.5279). NaN where no stratum has two clusters.
+    """
+    free = n_clusters - n_strata
+    if free < 1:
+        return nan
+    # Of levels that floats cannot tell from 0, the percentiles are the extremes already.
+    tail = min(1 - (1 - confidence) / 2, 1 - 1e-15)
+    return sqrt(n_clusters / free) * student_quantile(tail, free) / NormalDist().inv_cdf(tail)
+
+
+def student_quantile(q: float, freedom: int) -> float:
+    """Return the quantile `q`, above 1/2 and below 1, of Student's t distribution with `freedom` degrees of freedom.
+
+    With t = sqrt(n) tan(a), its density is proportional to cos(a)^(n - 1), which is integrated by Gauss and Legendre's
+    rule. Newton's method from the normal quantile, which is smaller, rises to the root.
+    """
+    nodes, weights = _LEGENDRE
+    scale = exp(lgamma((freedom + 1) / 2) - lgamma(freedom / 2)) / sqrt(pi)
+    t, step = NormalDist().inv_cdf(q), inf
+    while step > 1e-13 * t:
+        angle = atan(t / sqrt(freedom))
+        below = 0.5 + scale * angle / 2 * float(weights @ np.cos(angle / 2 * (nodes + 1)) ** (freedom - 1))
+        step = (q - below) * sqrt(freedom) / (scale * cos(angle) ** (freedom + 1))
+        t += step
+    return t
+
+
 def contributions(sums: Floats, counts: Floats) -> Floats:
     """Return what each cluster adds to the mean of each setting, (clusters, settings).
 
@@ -227,6 +273,21 @@ def paired_randomization(columns: Floats, *, flips: int = 10_000, seed: int = 0)
     for row, side in zip(p[:, 1], _SIDES, strict=True):
         row[usable] = _monotone(row[usable], side(observed))
     return Randomization(columns.sum(axis=0), PValues(*p[:, 0]), PValues(*p[:, 1]), patterns, exact)
+
+
+def benjamini_hochberg(p: Floats) -> Floats:
+    """Return p-values (n,) adjusted for the false discovery rate; NaN stays NaN and stands outside.
+
+    Where those of at most q are called different, at most a share q of them is so by chance, on average (Benjamini and
+    Hochberg 1995): p times n over its rank, and never above that of a larger p. It holds for independent tests and for
+    those that move together (Benjamini and Yekutieli 2001).
+    """
+    adjusted = np.full(p.shape, np.nan)
+    known = np.flatnonzero(~np.isnan(p))
+    falling = known[np.argsort(-p[known], kind="stable")]
+    ranks = np.arange(len(falling), 0, -1)
+    adjusted[falling] = np.minimum.accumulate(np.minimum(1.0, p[falling] * len(falling) / ranks))
+    return adjusted
 
 
 def difference_p_values(

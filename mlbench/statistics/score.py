@@ -22,15 +22,18 @@ from mlbench.results import (
     Statistics,
 )
 from mlbench.statistics.bias import BiasSums, ScoreSums
-from mlbench.statistics.captions import CAPTION_SCORES
+from mlbench.statistics.captions import CAPTION_LIMITS, CAPTION_SCORES
 from mlbench.statistics.cluster_scores import ClusterScores, ScoreRequest, sum_by_cluster
-from mlbench.statistics.clusters import finite
+from mlbench.statistics.clusters import FEW_CLUSTERS, finite
 from mlbench.statistics.resampling import Bootstrap
 from mlbench.statistics.settings import group, weighted_mean
 
 Floats = NDArray[np.float64]
 
+MEASURE_LIMITS = (0.0, 1.0)
+"""Between them lies every measure of ranked lists."""
 _TIES_WORTH_A_WARNING = 0.01
+_APPROXIMATE = "intervals and tests are approximate"
 _AP = "AP"
 _POOLED = ("multilingual", "text_to_image")
 
@@ -60,20 +63,34 @@ def score(ranks: Ranks, request: ScoreRequest) -> Scores:
         aggregates=aggregates,
         bias=None if sums.bias is None else _bias(sums, sums.bias, aggregates),
         image_text=_image_text(sums) if sums.captions else None,
-        statistics=describe_statistics(sums, drawn),
+        statistics=describe_statistics(sums, drawn.redraws),
     )
 
 
-def describe_statistics(sums: ClusterScores, drawn: Bootstrap) -> Statistics:
-    """Say how intervals were made: `drawn` is the draw of the settings."""
+def describe_statistics(sums: ClusterScores, redraws: int) -> Statistics:
+    """Say how intervals were made, with how many `redraws` in the draw of the settings."""
     return Statistics(
         clustered_by=sums.cluster_unit,
         n_clusters=sums.sample.n_clusters,
         resamples=sums.request.resamples,
         seed=sums.request.seed,
         confidence=sums.request.confidence,
-        redraws=drawn.redraws,
+        redraws=redraws,
+        warning=_warn_of_few_clusters(sums),
     )
+
+
+def _warn_of_few_clusters(sums: ClusterScores) -> str | None:
+    """Say where fewer than `FEW_CLUSTERS` make intervals and tests approximate; None where nothing is."""
+    n_clusters = sums.sample.n_clusters
+    by_setting = sums.settings.counts.any(axis=0), (sums.settings.counts > 0).sum(axis=0)
+    few = int((by_setting[0] & (by_setting[1] < FEW_CLUSTERS)).sum())
+    if n_clusters < FEW_CLUSTERS:
+        return f"only {n_clusters} cluster{'s' * (n_clusters != 1)} of topics: {_APPROXIMATE}"
+    if few:
+        about = f"{few} settings have" if few > 1 else "1 setting has"
+        return f"{about} topics of fewer than {FEW_CLUSTERS} clusters: {_APPROXIMATE} there"
+    return None
 
 
 def replicate(score: BiasScore, drawn: Bootstrap) -> Floats:
@@ -84,7 +101,7 @@ def replicate(score: BiasScore, drawn: Bootstrap) -> Floats:
 def _setting_results(scores: ClusterScores, drawn: Bootstrap) -> tuple[SettingResult, ...]:
     """Return every setting with its measures, and the interval of the primary one."""
     sums, primary = scores.settings, scores.request.primary_measure
-    bounds = scores.sample.bounds(drawn.ratios[:, :, sums.measures.index(primary)])
+    measured = sums.measures.index(primary)
     return tuple(
         SettingResult(
             kind=setting.kind,
@@ -95,7 +112,14 @@ def _setting_results(scores: ClusterScores, drawn: Bootstrap) -> tuple[SettingRe
             tied_share=finite(sums.tied[index]),
             unretrieved_share=finite(sums.unretrieved[index]),
             measures=_named(sums.measures, sums.means[index]),
-            intervals={primary: bounds[index]},
+            intervals={
+                primary: scores.sample.bounds(
+                    sums.means[index, [measured]],
+                    drawn.ratios[:, index, [measured]],
+                    sums.counts[:, [index]],
+                    MEASURE_LIMITS,
+                )[0]
+            },
         )
         for index, setting in enumerate(sums.settings)
     )
@@ -118,6 +142,8 @@ def _aggregates(scores: ClusterScores, drawn: Bootstrap) -> tuple[Aggregate, ...
             macro = aggregation == "macro"
             replicates = drawn.macro_mean(chosen) if macro else pooled.ratios[:, index]
             shares = np.ones(len(present)) if macro else weights
+            means = weighted_mean(sums.means[present], shares)
+            bounds = sample.bounds(means, replicates, sums.counts[:, chosen], MEASURE_LIMITS)
             aggregates.append(
                 Aggregate(
                     kind=kind,
@@ -125,8 +151,8 @@ def _aggregates(scores: ClusterScores, drawn: Bootstrap) -> tuple[Aggregate, ...
                     query_language=language,
                     n_settings=len(chosen),
                     n_queries=int(weights.sum()),
-                    measures=_named(sums.measures, weighted_mean(sums.means[present], shares)),
-                    intervals=dict(zip(sums.measures, sample.bounds(replicates), strict=True)),
+                    measures=_named(sums.measures, means),
+                    intervals=dict(zip(sums.measures, bounds, strict=True)),
                     ceilings=_named(sums.measures, weighted_mean(sums.ceilings[present], shares)),
                 )
             )
@@ -163,7 +189,8 @@ def _bias_result(name: str, scores: ClusterScores, sums: ScoreSums | None) -> Bi
     score, sample = find_score(name), scores.sample
     interval = None
     if np.isfinite(sums.value) and score.over_topics == "mean":
-        interval = sample.bounds(replicate(score, sample.bootstrap(sums.sums, sums.counts))[:, None])[0]
+        replicates = replicate(score, sample.bootstrap(sums.sums, sums.counts))
+        interval = sample.bounds(np.array([sums.value]), replicates[:, None], sums.counts, score.limits)[0]
     return BiasResult(
         name=name,
         value=finite(sums.value),
@@ -266,8 +293,11 @@ def _image_text(scores: ClusterScores) -> ImageText:
             values, replicates = found[name]
             present = [index for index in chosen if np.isfinite(values[index])]
             means[name] = float(values[present].mean()) if present else None
-            mean = replicates[:, present].mean(axis=1)[:, None] if present else None
-            intervals[name] = None if mean is None else scores.sample.bounds(mean)[0]
+            intervals[name] = None
+            if present:
+                mean, counts = values[present].mean(), scores.captions[name].counts_of(present)
+                drawn = replicates[:, present].mean(axis=1)[:, None]
+                intervals[name] = scores.sample.bounds(np.array([mean]), drawn, counts, CAPTION_LIMITS[name])[0]
         n_captions = sum(scores.n_captions[languages[index]] for index in chosen)
         return CaptionScores(language=language, n_captions=n_captions, intervals=intervals, **means)
 

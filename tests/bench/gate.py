@@ -1,236 +1,242 @@
-"""How honest the default gate is, on real seed pairs: `python -m tests.bench.gate RESULTS docs/figures/gate.json`.
+"""How honest the gate is, on real results: `python -m tests.bench.gate docs/figures/gate.json`.
 
-RESULTS is the folder of results that `mlbench sweep` wrote, several seeds of each arm on one task or more. A try takes
-two seeds of one arm and gives each cluster of topics to one or the other at random, so that there is no real
-difference between base and candidate; to see what is found, a drop is then added to the candidate's topics.
+Two real systems on a task are the population: its clusters of topics, each with what the two differ by in every
+setting. The real difference is taken out setting by setting and a drop put in, so that the true difference is known
+while clusters keep their sizes, their skew and how settings move together. A try draws as many clusters with
+replacement and judges them as `mlbench compare` does. The entries of the leaderboard are read, and the default model is
+measured, which needs $MLBENCH_DATA.
 """
 
 import json
 import sys
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
-from itertools import combinations, islice
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import binomtest
 
-from mlbench.collection.languages import TEXT_KINDS, Setting
-from mlbench.compare.gate import DEFAULT, PRIMARY, Drops, Gate
+from mlbench.compare.gate import DEFAULT, PRIMARY, Drops, Gate, Rule
 from mlbench.compare.judge import GateLine, judge, lines_of
+from mlbench.evaluation.evaluate import evaluate
+from mlbench.evaluation.options import Options
 from mlbench.evaluation.verify import read_pair
+from mlbench.ranking.ranks import Ranks
 from mlbench.results import Bounds, Result
 from mlbench.statistics.cluster_scores import ClusterScores, ScoreRequest, sum_by_cluster
+from mlbench.statistics.clusters import ClusterSample
 from mlbench.statistics.differences import Contributions, Difference, Differences, Subject, find_differences
-from mlbench.statistics.resampling import bootstrap_weights
+from mlbench.statistics.paired_tests import compare
+from mlbench.statistics.resampling import macro_contributions
+from tests.bench.material import data_dir
 
-TRIES, FLIPS, RESAMPLES = 1_000, 999, 1_000
-DROP = 0.01
-Drop = Callable[[Subject], float]
-
-
-MARGIN = 0.02
-GATES = {
-    "significant": DEFAULT,
-    "point": DEFAULT.model_copy(update={"rule": "point"}),
-    "non_inferior": Gate(
-        rule="non_inferior",
-        drop={PRIMARY: Drops(monolingual=MARGIN, cross_lingual=MARGIN, multilingual=MARGIN)},
-    ),
+Floats = NDArray[np.float64]
+ENTRIES = Path("leaderboard") / "entries"
+TASK = "xquad-r"
+SHORT = "448 of its 512 dimensions"
+PAIRS = {
+    "a model and the same with fewer dimensions": ("mlbench-static", SHORT),
+    "two training recipes": ("static-hybrid", "static-x-y"),
+    "n-grams and a trained model": ("hashing", "mlbench-static"),
 }
+"""Systems that are more and more different."""
+TRIES, FLIPS, RESAMPLES = 1_000, 999, 999
+ALLOWED = 0.005
+MEANS = Drops(monolingual=ALLOWED, cross_lingual=ALLOWED, multilingual=ALLOWED)
+GATES = {"means": Gate(drop={PRIMARY: MEANS}), "default": DEFAULT}
 
 
 @dataclass(frozen=True)
-class Pair:
-    """Two seeds of one arm on every task: what they differ by, and the lines of the gates by rule and task."""
+class Population:
+    """Two systems on a task: sums of what they differ by, and counts, both float64 (clusters, columns), line by line.
 
-    differences: Mapping[str, Differences]
-    lines: Mapping[tuple[str, str], tuple[GateLine, ...]]
+    The sums are centred: the true difference is 0 in every column.
+    """
+
+    differences: Differences
+    columns: Mapping[Subject, tuple[Floats, Floats]]
+
+    @property
+    def n_clusters(self) -> int:
+        """How many clusters there are, and are drawn."""
+        return self.differences.statistics.n_clusters
+
+
+def read_entry(name: str, task: str) -> ClusterScores:
+    """Return the cluster scores of an entry of the leaderboard."""
+    return scores_of(*read_pair(ENTRIES / name / f"{task}.json"))
+
+
+def measure_short(task: str) -> ClusterScores:
+    """Measure the default model with fewer dimensions."""
+    found = evaluate("static", task, data_dir=data_dir(), options=Options(settings={"truncate_dim": SHORT.split()[0]}))
+    return scores_of(found.result, found.ranks)
+
+
+def scores_of(result: Result, ranks: Ranks) -> ClusterScores:
+    """Sum the primary measure, and what the default gate keeps from rising, within clusters."""
+    request = replace(
+        ScoreRequest.of_result(result),
+        measures=(result.task.primary_measure,),
+        bias_scores=tuple(DEFAULT.rise),
+        resamples=2,
+    )
+    return sum_by_cluster(ranks, request)
+
+
+def population_of(base: ClusterScores, candidate: ClusterScores) -> Population:
+    """Return the lines of the default gate, centred."""
+    found = find_differences([base], [candidate])
+    lines = {line.subject for line in lines_of(DEFAULT, found, TASK)}
+    columns = {}
+    for subject in lines:
+        sums, counts = columns_of(base, candidate, subject)
+        columns[subject] = centred(sums, counts), counts
+    return Population(replace(found, each=tuple(one for one in found.each if one.subject in lines)), columns)
+
+
+def columns_of(base: ClusterScores, candidate: ClusterScores, subject: Subject) -> tuple[Floats, Floats]:
+    """Return sums of differences and counts of what a line is the macro mean of."""
+    if subject.kind is None:
+        one, other = (each.bias_scores[subject.name] for each in (base, candidate))
+        return other.sums - one.sums, one.counts
+    chosen = [
+        index
+        for index, setting in enumerate(base.request.settings)
+        if setting.kind == subject.kind and subject.query_language in (None, setting.query_language)
+    ]
+    change = candidate.settings.sums[:, chosen, 0] - base.settings.sums[:, chosen, 0]
+    return change, base.settings.counts[:, chosen]
+
+
+def centred(sums: Floats, counts: Floats) -> Floats:
+    """Take the mean difference of each column out of every topic."""
+    left: Floats = sums - counts * (sums.sum(axis=0) / counts.sum(axis=0))
+    return left
+
+
+def redrawn(random: np.random.RandomState, n_clusters: int) -> tuple[NDArray[np.int64], Floats]:
+    """Draw clusters with replacement: other articles of the same kind, with their skew."""
+    return random.randint(n_clusters, size=n_clusters), np.ones(n_clusters)
+
+
+def swapped(random: np.random.RandomState, n_clusters: int) -> tuple[NDArray[np.int64], Floats]:
+    """Keep the clusters and give each to one side or the other, which makes every difference symmetric."""
+    return np.arange(n_clusters), random.choice([-1.0, 1.0], n_clusters)
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """A gate, and where the true drop is that is added: nowhere, in a language drawn for each try, or in all."""
+    """A gate by its name and rule, the pair it is tried on, how clusters are drawn, and the true drop."""
 
-    rule: str
-    tasks: tuple[str, ...]
-    where: str
-
-
-def read_pairs(folder: Path) -> list[Pair]:
-    """Read the results of every point, and pair the seeds of each arm."""
-    arms: dict[str, list[dict[str, ClusterScores]]] = defaultdict(list)
-    for point in sorted(folder.iterdir()):
-        read = [read_pair(path) for path in sorted(point.glob("*.json"))]
-        arms[point.name.split(".seed-")[0]].append(
-            {result.task.name: sum_by_cluster(ranks, request_of(result)) for result, ranks in read}
-        )
-    return [pair_of(one, two) for seeds in arms.values() for one, two in combinations(seeds, 2)]
+    gate: str
+    rule: Rule
+    pair: str
+    draw: str
+    drop: float
 
 
-def request_of(result: Result) -> ScoreRequest:
-    """Return what the gate needs of a result: the primary measure and one bias score, without intervals."""
-    return ScoreRequest(
-        settings=tuple(Setting(each.query_language, each.document_languages) for each in result.settings),
-        measures=(result.task.primary_measure,),
-        primary_measure=result.task.primary_measure,
-        bias_scores=tuple(DEFAULT.rise),
-        parallel=result.task.parallel,
-        resamples=2,
-        seed=0,
-        confidence=result.statistics.confidence,
-    )
+def scenarios() -> Iterator[Scenario]:
+    """Yield what is tried: a drop within the allowance, as large, and twice as large."""
+    for pair in PAIRS:
+        for gate in GATES:
+            for drop in (0.8 * ALLOWED, ALLOWED, 2 * ALLOWED):
+                yield Scenario(gate, "significant", pair, "redrawn", drop)
+        yield Scenario("default", "significant", pair, "swapped", ALLOWED)
+        for rule in ("point", "non_inferior"):
+            for drop in (0.8 * ALLOWED, ALLOWED, 2 * ALLOWED):
+                yield Scenario("means", rule, pair, "redrawn", drop)
 
 
-def seeds_fire(pairs: list[Pair]) -> int:
-    """Count the pairs of seeds, each in both orders and as they are, at which the default gate fires."""
-    return sum(fires(pair, sign) for pair in pairs for sign in (1.0, -1.0))
-
-
-def fires(pair: Pair, sign: float) -> bool:
-    return any(
-        not check.passed
-        for task, differences in pair.differences.items()
-        for check in judge(
-            turned(differences, sign),
-            pair.lines["significant", task],
-            DEFAULT,
-            task=task,
-            n_tasks=len(pair.differences),
-        )
-    )
-
-
-def turned(differences: Differences, sign: float) -> Differences:
-    """Return the differences as they are, or with base and candidate exchanged as a whole."""
-    every = np.full(differences.statistics.n_clusters, sign)
-    return replace(differences, each=tuple(swapped(one, every, lambda _: 0.0, DEFAULT) for one in differences.each))
-
-
-def pair_of(one: Mapping[str, ClusterScores], two: Mapping[str, ClusterScores]) -> Pair:
-    differences = {task: find_differences([one[task]], [two[task]]) for task in one}
-    lines = {
-        (rule, task): lines_of(gate, found, task) for rule, gate in GATES.items() for task, found in differences.items()
-    }
-    gated = {task: {line.subject for rule in GATES for line in lines[rule, task]} for task in differences}
-    kept = {t: replace(c, each=tuple(e for e in c.each if e.subject in gated[t])) for t, c in differences.items()}
-    return Pair(kept, lines)
-
-
-def tried(scenario: Scenario, pairs: list[Pair], number: int) -> list[bool]:
-    """Return of each line of the gate, over all tasks, whether it fires in one try."""
+def fires(scenario: Scenario, population: Population, lines: Sequence[GateLine], number: int) -> bool:
+    """Say whether any line fires in one try. Worse is lower for a measure, and higher for a bias score."""
     random = np.random.RandomState(number)
-    pair, gate = pairs[random.randint(len(pairs))], GATES[scenario.rule]
-    fired = []
-    for task in scenario.tasks:
-        differences, drop = pair.differences[task], drop_of(scenario, pair.differences[task], random)
-        signs = random.choice([-1.0, 1.0], differences.statistics.n_clusters)
-        each = tuple(swapped(one, signs, drop, gate) for one in differences.each)
-        statistics = differences.statistics.model_copy(update={"seed": number})
-        checks = judge(
-            replace(differences, each=each, statistics=statistics),
-            pair.lines[scenario.rule, task],
-            gate,
-            task=task,
-            flips=FLIPS,
-            n_tasks=len(scenario.tasks),
+    chosen, signs = {"redrawn": redrawn, "swapped": swapped}[scenario.draw](random, population.n_clusters)
+    gate = GATES[scenario.gate].model_copy(update={"rule": scenario.rule})
+    gated = {line.subject for line in lines}
+    each = []
+    for difference in population.differences.each:
+        if difference.subject in gated:
+            sums, counts = population.columns[difference.subject]
+            drop = -scenario.drop if difference.subject.kind else scenario.drop
+            here = counts[chosen]
+            each.append(drawn(difference, sums[chosen] * signs[:, None] + drop * here, here, gate, number))
+    statistics = population.differences.statistics.model_copy(update={"seed": number})
+    found = replace(population.differences, each=tuple(each), statistics=statistics)
+    return any(not check.passed for check in judge(found, lines, gate, task=TASK, flips=FLIPS))
+
+
+def drawn(difference: Difference, sums: Floats, counts: Floats, gate: Gate, seed: int) -> Difference:
+    """Return a difference that has these clusters, with its interval where the rule asks for one."""
+    contributions = Contributions(macro_contributions(sums, counts), macro_contributions(counts, counts))
+    interval = interval_of(sums, counts, gate.confidence, seed) if gate.rule == "non_inferior" else None
+    candidate = difference.base.mean() + contributions.added.sum()
+    return replace(difference, candidate=np.array([candidate]), interval=interval, contributions=contributions)
+
+
+def interval_of(sums: Floats, counts: Floats, confidence: float, seed: int) -> Bounds | None:
+    """Return the interval of a macro mean as mlbench makes it."""
+    sample = ClusterSample(np.arange(len(sums)), np.zeros(len(sums), np.int64), RESAMPLES, seed, confidence)
+    replicates = sample.bootstrap(sums, counts).macro_mean()[:, None]
+    return sample.bounds(np.array([macro_contributions(sums, counts).sum()]), replicates, counts)[0]
+
+
+def limits(count: int, tries: int) -> dict[str, float]:
+    """Return a count as a share with its exact limits of 95 %."""
+    ends = binomtest(count, tries).proportion_ci(0.95, "exact")
+    return {"share": round(count / tries, 4), "low": round(ends.low, 4), "high": round(ends.high, 4)}
+
+
+def try_gate(scenario: Scenario, population: Population) -> dict[str, object]:
+    """Return how often any line fires."""
+    gate = GATES[scenario.gate]
+    lines = lines_of(gate, population.differences, TASK)
+    fired = sum(fires(scenario, population, lines, number) for number in range(TRIES))
+    return {**scenario.__dict__, "lines": len(lines), "clusters": population.n_clusters, **limits(fired, TRIES)}
+
+
+def try_difference(population: Population) -> dict[str, object]:
+    """Return how often redrawn means of kinds, of which none differs, are told to: the family of aggregates."""
+    subjects = [one.subject for one in population.differences.each if one.subject.family == "aggregates"]
+    told = 0
+    for number in range(TRIES):
+        chosen, _ = redrawn(np.random.RandomState(number), population.n_clusters)
+        each = tuple(
+            drawn(
+                one, population.columns[one.subject][0][chosen], population.columns[one.subject][1][chosen], DEFAULT, 0
+            )
+            for one in population.differences.each
+            if one.subject in subjects
         )
-        fired += [not check.passed for check in checks]
-    return fired
-
-
-def swapped(each: Difference, signs: np.ndarray, drop: Drop, gate: Gate) -> Difference:
-    """Give each cluster to one system or the other, and add the drop to every topic of the candidate."""
-    assert each.contributions is not None
-    shares = each.contributions.shares
-    added = signs * each.contributions.added - drop(each.subject) * shares
-    candidate = each.base.mean() + added.sum()
-    return replace(
-        each,
-        candidate=np.array([candidate]),
-        interval=interval_of(added, shares, gate.confidence) if gate.rule == "non_inferior" else None,
-        contributions=Contributions(added, shares),
-    )
-
-
-def interval_of(added: np.ndarray, shares: np.ndarray, confidence: float) -> Bounds:
-    """Return the interval of the difference, from one draw of clusters for all tries."""
-    weights = drawn(len(added))
-    low, high = np.percentile(weights @ added / (weights @ shares), [50 * (1 - confidence), 50 * (1 + confidence)])
-    return Bounds(low=float(low), high=float(high))
-
-
-@cache
-def drawn(n_clusters: int) -> np.ndarray:
-    return np.stack(list(islice(bootstrap_weights(np.zeros(n_clusters, np.int64), 0), RESAMPLES))).astype(np.float64)
-
-
-def drop_of(scenario: Scenario, differences: Differences, random: np.random.RandomState) -> Drop:
-    """Return the drop of each line: that of its own rows, or its share of the one language that drops."""
-    rows = {(e.subject.kind, e.subject.query_language) for e in differences.each if e.subject.query_language}
-    languages = sorted({str(language) for _, language in rows})
-    chosen = languages[random.randint(len(languages))]
-    share = {kind: 1 / sum(of == kind for of, _ in rows) for kind in TEXT_KINDS}
-
-    def drop(subject: Subject) -> float:
-        if subject.kind is None or scenario.where == "nowhere":
-            return 0.0
-        if scenario.where == "all languages":
-            return DROP
-        if subject.query_language is None:
-            return DROP * share[subject.kind]
-        return DROP if subject.query_language == chosen else 0.0
-
-    return drop
-
-
-def scenarios(tasks: tuple[str, ...]) -> Iterator[Scenario]:
-    every = [(task,) for task in tasks] + ([tasks] if len(tasks) > 1 else [])
-    for chosen in every:
-        for rule in GATES:
-            for where in ("nowhere", "one language", "all languages"):
-                yield Scenario(rule, chosen, where)
-
-
-def run(scenario: Scenario, pairs: list[Pair]) -> dict[str, object]:
-    """Return how often any line fired, and how often a mean of a kind did, in all tries."""
-    outcomes = [tried(scenario, pairs, number) for number in range(TRIES)]
-    fired = sum(any(outcome) for outcome in outcomes)
-    limits = binomtest(fired, TRIES).proportion_ci(0.95, "exact")
-    return {
-        "rule": scenario.rule,
-        "tasks": scenario.tasks,
-        "drop": 0.0 if scenario.where == "nowhere" else DROP,
-        "where": scenario.where,
-        "lines": len(outcomes[0]),
-        "fired": fired,
-        "low": round(limits.low, 4),
-        "high": round(limits.high, 4),
-    }
+        tests = compare(replace(population.differences, each=each), flips=FLIPS)
+        told += any(line.adjusted is not None and line.adjusted.two_sided <= 0.05 for line in tests.lines)
+    return limits(told, TRIES)
 
 
 def main() -> None:
-    pairs = read_pairs(Path(sys.argv[1]))
-    tasks = tuple(sorted(pairs[0].differences, reverse=True))
-    found = []
-    with ProcessPoolExecutor(2) as pool:
-        for outcome in pool.map(run, every := list(scenarios(tasks)), [pairs] * len(every)):
-            found.append(outcome)
-            print(json.dumps(outcome), flush=True)
+    """Run everything and write the figures."""
+    names = {name for pair in PAIRS.values() for name in pair} - {SHORT}
+    scores = {name: read_entry(name, TASK) for name in sorted(names)} | {SHORT: measure_short(TASK)}
+    populations = {pair: population_of(scores[base], scores[other]) for pair, (base, other) in PAIRS.items()}
+    nulls, gates = [], []
+    for pair, population in populations.items():
+        nulls.append({"pair": pair, **try_difference(population)})
+        print(json.dumps(nulls[-1]), flush=True)
+    for scenario in scenarios():
+        gates.append(try_gate(scenario, populations[scenario.pair]))
+        print(json.dumps(gates[-1]), flush=True)
     document = {
-        "pairs": len(pairs),
-        "pairs_as_they_are": {"compared": 2 * len(pairs), "fired": seeds_fire(pairs)},
+        "task": TASK,
         "tries": TRIES,
         "flips": FLIPS,
+        "allowed": ALLOWED,
         "level": DEFAULT.level,
-        "margin": MARGIN,
-        "clusters": {task: pairs[0].differences[task].statistics.n_clusters for task in tasks},
-        "outcomes": found,
+        "pairs": PAIRS,
+        "nulls": nulls,
+        "gates": gates,
     }
-    Path(sys.argv[2]).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    Path(sys.argv[1]).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -40,15 +40,19 @@
 
   const noteOf = (better) => (better === "higher" ? [] : [board.make("small", {}, better === "lower" ? "lower is better" : `best at ${board.decimal(better)}`)]);
 
+  // Of too few clusters of topics no p-value reaches the level.
+  const unproven = (task) => (board.tasks[task].tells ? "not significant" : "cannot tell");
+
   const summarise = (task, [a, b], [one, other], pair) => {
     const { summary, better, units } = board.tasks[task];
+    const unsure = unproven(task);
     const rows = summary.map((key, index) => {
       const [from, to] = [a.summary[index], b.summary[index]];
       if (from === null || to === null) return null;
       const write = writer(key, Math.max(from, to));
       const { limits, p } = pair.row(index, units[index]);
       const winner = loss(to, better[index]) < loss(from, better[index]) ? other : one;
-      const verdict = p === null ? "cannot be compared" : p <= 0.05 ? board.make("td", {}, board.make("strong", {}, `${winner} is better`)) : "not significant";
+      const verdict = p === null ? "cannot be compared" : p <= 0.05 ? board.make("td", {}, board.make("strong", {}, `${winner} is better`)) : unsure;
       return [
         board.make("th", { scope: "row" }, describe(key), ...noteOf(better[index])),
         write(from), write(to), board.signed(write(to - from)),
@@ -95,7 +99,7 @@
       words: (cell, query, documents) => {
         const setting = board.setting(query, documents, columns);
         if (values[cell] === null) return `${setting}: no query has a relevant document`;
-        const sure = tested ? (marked(cell) ? ", significant" : ", not significant") : "";
+        const sure = tested ? (marked(cell) ? ", significant" : `, ${unproven(task)}`) : "";
         return `${setting}: ${title} ${board.decimal(from[cell])} and ${board.decimal(to[cell])}, difference ${board.signed(board.decimal(values[cell]))}${sure}`;
       },
     });

@@ -52,7 +52,7 @@ WORST = 10
 """How many settings are shown of those that lose most."""
 _MOST_FAILURES = 20
 _LONGEST_NAME, _LONGEST_REASON = 80, 400
-_SIGNIFICANT = "*"
+_SIGNIFICANT, _DISCOVERED = "*", "°"
 _SUMMARY_SCORES = (
     "own_language_preference",
     "rank_distance",
@@ -67,10 +67,16 @@ _IMAGE_SCORES = (
     "language_prior",
 )
 _LINES_LEGEND = (
-    "p: one-sided against a worse candidate, adjusted over all drops and rises of the gate and over tasks",
+    "p: one-sided against a candidate that is worse by more than is allowed, adjusted over all drops and rises of the "
+    "gate and over tasks",
     "would find: the worsening that is found, or the margin that is kept to, four times of five",
 )
-_VERDICTS: Mapping[Verdict, str] = {"better": "better", "not_significant": "not significant", "worse": "worse"}
+_VERDICTS: Mapping[Verdict, str] = {
+    "better": "better",
+    "not_significant": "not significant",
+    "cannot_tell": "cannot tell",
+    "worse": "worse",
+}
 _STYLES: Mapping[Verdict | None, Style] = {"better": "good", "worse": "bad"}
 _COLUMNS = (
     Column("base", urgency=2),
@@ -85,7 +91,7 @@ _UNITS = {"thousandths": 1000, "hundredths": 100}
 _MANY = 3
 _FAILED_TOGETHER: Mapping[str, str] = {
     "point": "fell by more than {bound}",
-    "significant": "fell significantly, and by more than {bound}",
+    "significant": "fell by significantly more than {bound}",
     "non_inferior": "are not shown to have fallen by less than {bound}",
 }
 _DIGITS = 8
@@ -127,7 +133,7 @@ def _task(task: TaskComparison, level: float, sides: tuple[Words, ...]) -> Secti
         blocks=(
             Sentence(tuple(_labels(task)), "; ", "warning"),
             _differences("Means and bias scores", summary),
-            Sentence(tuple(_verdict_counts(settings)), "; "),
+            Sentence(tuple(_verdict_counts(settings, level)), "; "),
             *_details(_by_language(task, f"Difference of {measure} by {asking}"), _legend(level), urgency=3),
             *_details(_of_settings(f"Settings that lose most {measure}", worst, {}), urgency=4),
             *_pairs(task, level),
@@ -152,6 +158,8 @@ def _verdict(comparison: Comparison, sides: tuple[Words, ...]) -> tuple[Words, .
     checks = comparison.every_check
     failed, lines = sum(not check.passed for check in checks), count(len(checks), "gate line")
     told = f"{failed:,} of {lines}" if failed else f"{lines}, none failed"
+    if unsure := sum(not check.can_tell for check in checks if check.passed):
+        told += f", {unsure:,} cannot tell"
     told = told if checks else "the gate has no line for what was compared"
     word = Span("Passed:", "good") if comparison.passed else Span("Failed:", "bad")
     return (word, f"{told}{';' if sides else ''}", *sides)
@@ -212,6 +220,10 @@ def _labels(task: TaskComparison) -> Iterator[str]:
     for reason in dict.fromkeys(task.tests.untested.values()):
         names = [spoken(name) for name, other in task.tests.untested.items() if other == reason]
         yield f"bias scores are not compared ({', '.join(names)}): {reason}"
+    if not any(
+        line.difference or (line.interval and line.interval.low < line.interval.high) for line in task.tests.lines
+    ):
+        yield "base and candidate have the same values everywhere"
 
 
 def _aggregates(task: TaskComparison) -> tuple[list[_Judged], list[_Judged]]:
@@ -240,20 +252,34 @@ def _primary(task: TaskComparison, family: Family) -> list[_Judged]:
     return [each for each in _judged(task, family) if each.line.name == task.tests.primary_measure]
 
 
-def _verdict_counts(settings: Sequence[_Judged]) -> Iterator[str]:
-    """Say how many single settings are better, not significant and worse: of all, then by kind; nothing without any."""
+def _verdict_counts(settings: Sequence[_Judged], level: float) -> Iterator[str]:
+    """Say how many single settings are better, not significant and worse: of all, then by kind; nothing without any.
+
+    Beside it how many differ where a share of the level may do so by chance.
+    """
     by_kind = [(kind, [each for each in settings if each.line.kind == kind]) for kind in KINDS]
     kinds = [f"{SHORT[kind]} {_count_verdicts(found)}" for kind, found in by_kind if found]
     if settings:
         yield f"{count(len(settings), 'single setting')}: {_count_verdicts(settings)}"
     if len(kinds) > 1:
         yield from kinds
+    tested = [each for each in settings if each.line.benjamini_hochberg is not None]
+    if tested:
+        found = sum(_is_discovered(each, level) for each in tested)
+        yield f"{found:,} {'differs' if found == 1 else 'differ'} at a false discovery rate of {bound_text(level)}"
+
+
+def _is_discovered(each: _Judged, level: float) -> bool:
+    """Say whether a single setting differs where a share `level` of those that do may do so by chance."""
+    rate = each.line.benjamini_hochberg
+    return rate is not None and rate <= level
 
 
 def _count_verdicts(found: Sequence[_Judged]) -> str:
     verdicts = [each.verdict for each in found]
     untested = verdicts.count(None)
-    parts = [f"{verdicts.count(each):,} {words}" for each, words in _VERDICTS.items() if untested < len(found)]
+    shown = [each for each in _VERDICTS if each != "cannot_tell" or each in verdicts]
+    parts = [f"{verdicts.count(each):,} {_VERDICTS[each]}" for each in shown if untested < len(found)]
     return ", ".join([*parts, *([f"{untested:,} not tested"] if untested else [])])
 
 
@@ -269,12 +295,13 @@ def _differences(title: str, found: Sequence[_Judged]) -> Table:
 
 def _of_settings(title: str, found: Sequence[_Judged], others: Mapping[str, Mapping[tuple[str, ...], Line]]) -> Table:
     """Return a table of single settings, with the differences of other measures beside where there is room."""
-    columns = (*_COLUMNS, *(Column(heading(name), urgency=3) for name in others))
+    columns = (*_COLUMNS, *(Column(heading(name), urgency=3) for name in others), Column("BH", urgency=2))
     rows = []
     for each in found:
         beside = [lines.get(_languages(each.line)) for lines in others.values()]
         cells = (Cell(_difference(line)) if line else Cell() for line in beside)
-        rows.append(Row(Cell(_setting(each.line)), (*_cells(each), *cells)))
+        own = each.line.benjamini_hochberg
+        rows.append(Row(Cell(_setting(each.line)), (*_cells(each), *cells, Cell("" if own is None else p_text(own)))))
     return Table(title, "setting", columns, tuple(rows), titled=False)
 
 
@@ -323,6 +350,10 @@ def _mark(each: _Judged) -> str:
     return _SIGNIFICANT if each.verdict in _STYLES else ""
 
 
+def _legend_of_pairs(level: float) -> tuple[str, str]:
+    return _legend(level), f"{_DISCOVERED} significant at a false discovery rate of {bound_text(level)} alone (BH)"
+
+
 def _legend(level: float) -> str:
     return f"{_SIGNIFICANT} significant: adjusted p at most {bound_text(level)}"
 
@@ -348,19 +379,20 @@ def _pairs(task: TaskComparison, level: float) -> Iterator[Section]:
         {query: value for (query, column), value in values.items() if column == POOL},
     )
     if grid.crosses:
-        fine, coarse = (_heat_map(grid, judged, unit) for unit in _UNITS)
-        blocks = (replace(fine, coarser=coarse), Sentence((_legend(level),), style="soft"))
+        fine, coarse = (_heat_map(grid, judged, unit, level) for unit in _UNITS)
+        blocks = (replace(fine, coarser=coarse), Sentence(_legend_of_pairs(level), "; ", "soft"))
         title = f"Difference of {heading(grid.measure)} by pair of languages, in thousandths"
         yield Section((title,), blocks, "foldable", titled=False, urgency=5)
 
 
-def _heat_map(grid: Grid, judged: Mapping[tuple[str, str], _Judged], unit: str) -> HeatMap:
+def _heat_map(grid: Grid, judged: Mapping[tuple[str, str], _Judged], unit: str, level: float) -> HeatMap:
     measure = heading(grid.measure)
 
     def cell(row: str, column: str) -> HeatCell:
         value, each = grid.value(row, column), judged.get((row, column))
         exact = _exact(each.line) if each else f"{row} → {column}: {decimal(value)}"
-        return HeatCell(_whole(value, _UNITS[unit]), value, exact, mark=_mark(each) if each else "")
+        mark = _mark(each) or _DISCOVERED * _is_discovered(each, level) if each else ""
+        return HeatCell(_whole(value, _UNITS[unit]), value, exact, mark=mark)
 
     title = f"Difference of {measure} in {unit}: queries (rows) by documents (columns)"
     scale = ColourScale.around_zero(grid.values)
@@ -396,10 +428,16 @@ def _gate_lines(checks: Sequence[Check]) -> Table:
             Cell(about.write(check.candidate)),
             Cell("" if check.p is None else p_text(check.p)),
             Cell("" if check.detectable is None else about.write(check.detectable)),
-            Cell("passed", style="soft") if check.passed else Cell("failed", style="bad"),
+            _outcome(check),
         )
         rows.append(Row(Cell(check_title(check)), cells))
     return Table("Lines of the gate", "line", columns, tuple(rows), titled=False, narrowest=56)
+
+
+def _outcome(check: Check) -> Cell:
+    if not check.passed:
+        return Cell("failed", style="bad")
+    return Cell("passed" if check.can_tell else "cannot tell", style="soft")
 
 
 def check_title(check: Check) -> str:
@@ -434,7 +472,7 @@ def _how(task: TaskComparison) -> Section:
         asking = _asking(line.kind for line in tests.lines)
         told += [
             sign_flip_test(tests.flips, exact=tests.exact),
-            f"adjusted within aggregates, {asking}s and settings",
+            f"adjusted within aggregates, {asking}s and settings (step-down max-T; BH: Benjamini-Hochberg)",
         ]
     if max(tests.n_base, tests.n_candidate) > 1:
         told.append(f"topics averaged over seeds: {tests.n_base} of the base, {tests.n_candidate} of the candidate")
@@ -443,7 +481,7 @@ def _how(task: TaskComparison) -> Section:
 
 
 def _power(checks: Sequence[Check]) -> Iterator[str]:
-    """Say what drops and rises the gate would have found, and how many of its lines can find none; no lines, no words.
+    """Say what drops and rises the gate would have found, and how many of its lines tell nothing; no lines, no words.
 
     Under `non_inferior` it is the margin within which a candidate that is no worse would be shown to be.
     """
@@ -456,9 +494,16 @@ def _power(checks: Sequence[Check]) -> Iterator[str]:
             if found[0].rule == "non_inferior"
             else f"power: this data would have found, four times of five, {sizes}"
         )
-    if blind := len(tested) - len(found):
-        lines = "its only line" if len(tested) == 1 else f"{blind:,} of {count(len(tested), 'tested line')}"
-        yield f"power: for {lines} there are too few clusters of topics, or too few flips, to find anything"
+    unsure = sum(not check.can_tell for check in tested)
+    alike = len(tested) - len(found) - unsure
+    if unsure:
+        yield f"power: {_some(unsure, tested)} cannot tell: too few clusters of topics, or too few flips"
+    if alike:
+        yield f"power: not known for {_some(alike, tested)}: base and candidate differ by the same in every cluster"
+
+
+def _some(number: int, tested: Sequence[Check]) -> str:
+    return "the only tested line" if len(tested) == 1 else f"{number:,} of {count(len(tested), 'tested line')}"
 
 
 def _sizes(checks: Sequence[Check]) -> Iterator[str]:
@@ -514,6 +559,7 @@ def _records(comparison: Comparison) -> Iterator[dict[str, Scalar]]:
                 "low": line.interval.low if line.interval else None,
                 "high": line.interval.high if line.interval else None,
                 **{f"p_{name}_{tail}": getattr(each, tail, None) for name, each in tails.items() for tail in _TAILS},
+                "p_benjamini_hochberg": line.benjamini_hochberg,
                 "verdict": verdict,
                 "n_topics": line.n_topics,
                 "n_clusters": line.n_clusters,

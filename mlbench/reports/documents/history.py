@@ -129,7 +129,8 @@ def _legend(series: ResultSeries) -> Sentence:
     confidence = "" if series.confidence is None else f"{100 * series.confidence:g} % "
     resamples = "" if series.resamples is None else f": {count(series.resamples, 'resample')}"
     how = f"{confidence}intervals are those of the documents{resamples}"
-    return Sentence((*(several if len(series.checkpoints) > 1 else ()), how), "; ", "soft")
+    warned = [f"warning: {series.warning}"] if series.warning else []
+    return Sentence((*(several if len(series.checkpoints) > 1 else ()), how, *warned), "; ", "soft")
 
 
 def _beside(series: ResultSeries) -> list[str]:

@@ -41,7 +41,7 @@ from mlbench.statistics.paired_tests import Line
 _SIGNIFICANT, _NOT_SIGNIFICANT = "*", "~"
 _LEGEND = (
     f"{_SIGNIFICANT} best, and significantly better than the second",
-    f"{_NOT_SIGNIFICANT} best, but not significantly better than the second",
+    f"{_NOT_SIGNIFICANT} best, but not known to be significantly better than the second",
     "own language preference is best nearest to .500",
 )
 _CONFOUNDED = (
@@ -165,7 +165,8 @@ def _claim(claim: Claim) -> str:
         return f"{title}: {claim.best} and {claim.second} are equal, and none is better"
     bounds = interval(claim.interval, lambda bound: quantity.signed(bound, beside=claim.difference))
     size = " ".join(notes(quantity.signed(claim.difference), bounds))
-    verdict = {True: "significant", False: "not significant", None: "not tested"}[claim.significant]
+    unknown = "not tested" if claim.p is None else "cannot tell, of so few clusters"
+    verdict = {True: "significant", False: "not significant", None: unknown}[claim.significant]
     p = "" if claim.p is None else f", p {p_text(claim.p)}"
     return f"{title}: {claim.best} is best, {claim.second} second; {size}{p}: {verdict}"
 
@@ -176,7 +177,7 @@ def _from_base(sweep: Sweep, task: TaskSweep, columns: Sequence[Quantity]) -> It
         title, n = f"Differences from {sweep.base}", len(sweep.seeds) ** 2
         seeds = (f"{n}/{n}: pairs of seeds in which it has the same sign, and their range",) if n > 1 else ()
         legend = Sentence((f"{_SIGNIFICANT}: significant", *seeds), "; ", "soft")
-        yield Section((title,), (_differences(sweep, title, columns, pairs), legend))
+        yield Section((title,), (_differences(sweep, task, title, columns, pairs), legend))
 
 
 def _by_language(sweep: Sweep, task: TaskSweep) -> Iterator[Section]:
@@ -192,7 +193,7 @@ def _by_language(sweep: Sweep, task: TaskSweep) -> Iterator[Section]:
         for title, columns in tables.items()
         for table in (
             _figures(sweep, task, title, columns, titled=True),
-            _differences(sweep, f"{title}: differences from {sweep.base}", columns, pairs, titled=True),
+            _differences(sweep, task, f"{title}: differences from {sweep.base}", columns, pairs, titled=True),
         )
     ]
     if shown:
@@ -204,7 +205,7 @@ def _others(sweep: Sweep, task: TaskSweep, columns: Sequence[Quantity]) -> Itera
     if pairs:
         title = "All other pairs of arms"
         yield Section(
-            (title,), (_differences(sweep, f"Differences of {title.lower()}", columns, pairs),), shown="folded"
+            (title,), (_differences(sweep, task, f"Differences of {title.lower()}", columns, pairs),), shown="folded"
         )
 
 
@@ -213,21 +214,30 @@ def _base_pairs(sweep: Sweep, task: TaskSweep) -> list[ArmPair]:
 
 
 def _differences(
-    sweep: Sweep, title: str, columns: Sequence[Quantity], pairs: Sequence[ArmPair], *, titled: bool = False
+    sweep: Sweep,
+    task: TaskSweep,
+    title: str,
+    columns: Sequence[Quantity],
+    pairs: Sequence[ArmPair],
+    *,
+    titled: bool = False,
 ) -> Table:
     """Return the differences of pairs of arms, in the columns that any of them has."""
-    known = [quantity for quantity in columns if any(_difference(pair, quantity).text != ABSENT for pair in pairs)]
+    flips = task.flips
+    known = [
+        quantity for quantity in columns if any(_difference(pair, quantity, flips).text != ABSENT for pair in pairs)
+    ]
     rows = [
         Row(
             Cell(pair.candidate, () if pair.base == sweep.base else (f"− {pair.base}",)),
-            tuple(_difference(pair, quantity) for quantity in known),
+            tuple(_difference(pair, quantity, flips) for quantity in known),
         )
         for pair in pairs
     ]
     return Table(title, "arm", tuple(map(_column, known)), tuple(rows), titled, "below")
 
 
-def _difference(pair: ArmPair, quantity: Quantity) -> Cell:
+def _difference(pair: ArmPair, quantity: Quantity, flips: int) -> Cell:
     """Return a difference with its interval, its p-value, how many pairs of seeds have its sign, and their range."""
     line = pair.line(quantity.name, quantity.kind, quantity.language)
     if line is None or line.difference is None:
@@ -244,7 +254,7 @@ def _difference(pair: ArmPair, quantity: Quantity) -> Cell:
     tested += [f"{sum(value * sign > 0 for value in seeds)}/{len(seeds)}"] if seeds else []
     spread = Bounds(low=min(seeds), high=max(seeds)) if seeds else None
     below = notes(interval(line.interval, write), ", ".join(tested), _range(spread, write))
-    significant = bool(is_significant(line))
+    significant = bool(is_significant(line, flips))
     return Cell(write(sign), below, _SIGNIFICANT if significant else "", "strong" if significant else "plain")
 
 

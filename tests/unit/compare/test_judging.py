@@ -132,7 +132,7 @@ UNSURE = [-0.1, 0.09, -0.08, 0.08, -0.07, 0.06, -0.05, 0.05]
             0.005,
             "significant",
             False,
-            r"fell by .0800, only .005 is allowed: significant \(p = 0.0039\)",
+            r"fell by .0800, only .005 is allowed: significantly more \(p = 0.0039\)",
         ),
         (CLEAR, "drop", 0.1, "significant", True, "fell by .0800, .1 is allowed"),
         (CLEAR, "drop", 0.1, "non_inferior", True, "shown to be worse by less than .1: at most by .0800"),
@@ -140,7 +140,7 @@ UNSURE = [-0.1, 0.09, -0.08, 0.08, -0.07, 0.06, -0.05, 0.05]
         (CLEAR, "rise", 0.0, "point", True, "did not rise"),
         (CLEAR, "rise", 0.01, "non_inferior", True, "shown to be worse by less than .01: at most by .0000"),
         (UNSURE, "drop", 0.005, "point", False, "fell by .0200"),
-        (UNSURE, "drop", 0.005, "significant", True, r"fell by .0200, .*: not significant \(p = 0.4\d\)"),
+        (UNSURE, "drop", 0.005, "significant", True, r"fell by .0200, .*: not significantly more \(p = 0.4\d\)"),
         (UNSURE, "drop", 0.05, "non_inferior", False, "not shown to be worse by less than .05: it may be by .3800"),
         ([-v for v in CLEAR], "drop", 0.0, "significant", True, "did not fall"),
         ([-v for v in CLEAR], "rise", 0.005, "significant", False, "rose by .0800, only .005 is allowed"),
@@ -150,7 +150,14 @@ UNSURE = [-0.1, 0.09, -0.08, 0.08, -0.07, 0.06, -0.05, 0.05]
         (CLEAR, "ceiling", 0.42, "non_inferior", True, ".4200 is at or below the ceiling of .42"),
         (CLEAR, "ceiling", 0.41, "significant", False, ".4200 is above the ceiling of .41"),
         ([100.0] * 8, "rise", 5000, "significant", True, "rose by 800.0, 5,000 is allowed"),
-        ([-0.01] * 4, "drop", 0.005, "significant", True, "fell by .0400, .* too few clusters of topics"),
+        (
+            [-0.01] * 4,
+            "drop",
+            0.005,
+            "significant",
+            True,
+            "fell by .0400, only .005 is allowed: cannot tell by so few clusters",
+        ),
     ],
 )
 def test_outcomes(values, what, bound, rule, passed: bool, reason: str) -> None:
@@ -164,17 +171,60 @@ def test_outcomes(values, what, bound, rule, passed: bool, reason: str) -> None:
     assert (check.base, check.candidate) == (0.5, 0.5 + check.difference)
 
 
-def test_too_few_clusters_for_the_level_find_nothing_and_say_so() -> None:
+def test_too_few_clusters_for_the_level_cannot_tell_and_say_so() -> None:
     # The smallest p-value of four clusters is 1/16.
     few = single([-1.0, -1.1, -1.2, -1.3], "drop", 0.1)
-    assert (few.passed, few.p, few.detectable) == (True, 1 / 16, None)
+    assert (few.passed, few.p, few.detectable, few.can_tell) == (True, 1 / 16, None, False)
     enough = single([-1.0, -1.1, -1.2, -1.3, -1.4], "drop", 0.1)
-    assert (enough.passed, enough.p) == (False, 1 / 32)
+    assert (enough.passed, enough.p, enough.can_tell) == (False, 1 / 32, True)
     assert enough.detectable > 0.1
+    # One cluster has no interval.
+    lone = differences_of(np.array([[-1.0]]), SUBJECTS[:1])
+    (check,) = judge(lone, lines_for(lone, 0.1), gate(rule="non_inferior"), task="small")
+    assert (check.passed, check.can_tell) == (False, False)
+    assert check.reason.startswith("cannot tell by so few clusters")
     # So do too few flips, and too many tasks.
     assert single([-1.0, -1.1] * 10, "drop", 0.1, flips=18).detectable is None
     assert single([-1.0, -1.1] * 10, "drop", 0.1, flips=19).detectable is not None
     assert single([-1.0, -1.1] * 10, "drop", 0.1, flips=19, n_tasks=2).detectable is None
+
+
+@given(columns(), st.sampled_from([0.0, 0.001, 0.1]), st.integers(0, 2**32 - 1))
+def test_p_values_concern_what_lies_beyond_the_allowance(drawn: np.ndarray, allowed: float, seed: int) -> None:
+    drawn = drawn[:7]
+    sizes = np.random.RandomState(seed).randint(1, 9, size=len(drawn))
+    shares = sizes / sizes.sum()
+    worsening = drawn * [-1, -1, -1, 1][: drawn.shape[1]] - allowed * shares[:, None]
+    assume(worsening.any(axis=0).all())
+    found = [check.p for check in judged(differences_of(drawn, subjects_for(drawn), shares=shares), allowed)]
+    assert found == pytest.approx(naive_max_t(worsening, np.positive))
+
+
+@pytest.mark.parametrize("sizes", [np.ones(48), np.arange(1, 49)], ids=["equal", "unequal"])
+def test_a_drop_as_large_as_allowed_fails_at_the_level_and_one_of_twice_the_size_nearly_always(sizes) -> None:
+    random, shares, tries, allowed = np.random.RandomState(0), sizes / sizes.sum(), 500, 0.005
+    fired = dict.fromkeys((0.8 * allowed, allowed, 2 * allowed), 0)
+    for drop in fired:
+        for _ in range(tries):
+            noise = random.standard_normal((48, 3)) + random.standard_normal((48, 1))
+            noise *= 0.0005 * np.sqrt(shares)[:, None]
+            found = judged(differences_of(noise - drop * shares[:, None], shares=shares), allowed, flips=199)
+            fired[drop] += any(not check.passed for check in found)
+    error = 3 * np.sqrt(0.05 * 0.95 / tries)
+    within, at, beyond = (count / tries for count in fired.values())
+    assert within <= 0.01
+    assert abs(at - 0.05) <= error
+    assert beyond >= 0.95
+
+
+def test_what_has_just_failed_could_have_been_found() -> None:
+    # Most topics are in two clusters, which a drop that is the same everywhere would be of alone.
+    shares = np.array([0.48, 0.48, *[0.04 / 10] * 10])
+    drawn = -np.full((12, 1), 1.0)
+    differences = differences_of(drawn, SUBJECTS[:1], shares=shares)
+    (check,) = judge(differences, lines_for(differences, 0.1), gate(), task="small")
+    assert (check.passed, check.can_tell) == (False, True)
+    assert check.detectable is not None
 
 
 def test_nothing_is_called_worse_more_often_than_the_level_says() -> None:
@@ -207,7 +257,7 @@ def test_one_that_is_better_elsewhere_does_not_hide_a_drop() -> None:
     [
         ("AP", 0.1, 0.05, "better"),
         ("AP", -0.1, 0.05, "worse"),
-        ("AP", -0.1, 0.051, "not_significant"),
+        ("AP", -0.1, 0.063, "not_significant"),
         ("rank_distance", 0.1, 0.01, "worse"),
         ("own_language_preference", -0.1, 0.01, "worse"),
         ("own_language_preference", -0.1, 0.06, "not_significant"),
@@ -226,7 +276,11 @@ def test_verdicts(name: str, difference: float, p: float | None, expected: str |
         interval=None,
         raw=tails,
         adjusted=tails,
-        n_topics=4,
-        n_clusters=4,
+        n_topics=9,
+        n_clusters=6,
     )
     assert verdict(line, 0.05) == expected
+    # Two of the 32 sign patterns of five clusters are as extreme as any, and 18 flips give no p-value below 1/19.
+    unknown = "cannot_tell" if expected == "not_significant" else expected
+    assert verdict(line.model_copy(update={"n_clusters": 5}), 0.05) == unknown
+    assert verdict(line, 0.05, flips=18) == unknown

@@ -17,7 +17,7 @@ from mlbench.compare.judge import (
 )
 from mlbench.results import Bounds
 from mlbench.statistics.differences import Contributions
-from mlbench.statistics.resampling import bootstrap, percentile_bounds
+from mlbench.statistics.resampling import bootstrap, percentile_bounds, widening
 
 TRIES = 500
 ERROR = 3 * np.sqrt(0.8 * 0.2 / TRIES)
@@ -53,7 +53,8 @@ def test_a_margin_that_is_told_to_pass_passes_four_times_of_five() -> None:
     for _ in range(TRIES):
         columns = drawn(random, shares)
         replicates = bootstrap(48 * columns, np.ones_like(columns), resamples=300, seed=0).ratios
-        bounds = [Bounds(low=low, high=high) for low, high in percentile_bounds(replicates, 0.9).T.tolist()]
+        widened = columns.sum(axis=0) + widening(0.9, 48) * (replicates - columns.sum(axis=0))
+        bounds = [Bounds(low=low, high=high) for low, high in percentile_bounds(widened, 0.9).T.tolist()]
         passed.append(check_of(columns, shares, told, "non_inferior", bounds).passed)
     assert abs(np.mean(passed) - 0.8) <= ERROR + 0.03
 
@@ -95,7 +96,7 @@ def test_what_no_difference_can_reach() -> None:
 
 def test_formulas() -> None:
     assert found_at_a_point(0.5, 2.0) == pytest.approx(0.5 + 0.8416212 * 2)
-    assert found_by_test(0.5, 2.0, 3.0) == pytest.approx((3 + 0.8416212) * 2)
-    assert found_by_test(7.0, 2.0, 3.0) == pytest.approx(7 + 0.8416212 * 2)
-    assert margin_that_passes(2.0, 0.05) == pytest.approx((1.6448536 + 0.8416212) * 2)
+    assert found_by_test(0.5, 2.0, 3.0) == pytest.approx(0.5 + (3 + 0.8416212) * 2)
+    assert found_by_test(7.0, 2.0, 3.0) == pytest.approx(7 + (3 + 0.8416212) * 2)
+    assert margin_that_passes(2.0, 0.05, 6) == pytest.approx((2.0150484 + 0.8416212) * 2)
     assert np.isnan(found_at_a_point(0.5, nan))

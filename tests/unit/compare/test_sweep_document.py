@@ -21,7 +21,7 @@ def line(p: float | None, bounds: tuple[float, float] | None) -> Line:
         raw=None,
         adjusted=None if p is None else Tails(two_sided=p, greater=p / 2, less=1.0),
         n_topics=10,
-        n_clusters=5,
+        n_clusters=6,
     )
 
 
@@ -29,7 +29,8 @@ def line(p: float | None, bounds: tuple[float, float] | None) -> Line:
     ("p", "bounds", "significant"),
     [
         (0.04, (-1.0, 1.0), True),
-        (0.05, (0.1, 0.2), False),
+        (0.05, (-1.0, 1.0), True),
+        (0.051, (0.1, 0.2), False),
         (None, (0.1, 0.2), True),
         (None, (-0.2, -0.1), True),
         (None, (-0.1, 0.2), False),
@@ -41,6 +42,12 @@ def test_a_test_decides_and_without_one_the_interval(
     p: float | None, bounds: tuple[float, float] | None, significant: bool | None
 ) -> None:
     assert is_significant(line(p, bounds)) is significant
+
+
+def test_no_test_of_too_few_clusters_tells() -> None:
+    found = line(0.0625, (0.1, 0.2))
+    assert is_significant(found) is False
+    assert is_significant(found.model_copy(update={"n_clusters": 5})) is None
 
 
 def test_a_document_reads_as_it_was_written() -> None:

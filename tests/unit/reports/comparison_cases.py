@@ -178,6 +178,7 @@ def _line(subject: Subject, base: float, change: float) -> Line:
         interval=None if subject.name == "rank_distance_median" else Bounds(low=change - wide, high=change + wide),
         raw=Tails(two_sided=p, greater=p, less=p) if tested else None,
         adjusted=Tails(two_sided=p, greater=p, less=p) if tested else None,
+        benjamini_hochberg=min(p, 10 * abs(change)) if tested and subject.family == "settings" else None,
         n_topics=1190,
         n_clusters=48,
     )

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 
 import numpy as np
+from scipy import stats
 
 from mlbench.collection.languages import Kind, Setting, settings_of
 from mlbench.collection.records import Collection, Document, Judgment, Query, document_id
@@ -16,6 +17,16 @@ from mlbench.ranking.ranks import Ranks
 LANGUAGES = ("ar", "de", "en", "th")
 Order = list[str]
 Orders = Mapping[tuple[str, str], Order]
+
+
+def widened_percentiles(
+    replicates: Sequence[float], estimate: float, n_clusters: int, n_strata: int = 1
+) -> tuple[float, float]:
+    """Return the 95 % interval of replicates around an estimate, by the formula for few clusters with scipy's t."""
+    free = n_clusters - n_strata
+    factor = np.sqrt(n_clusters / free) * stats.t.ppf(0.975, free) / stats.norm.ppf(0.975)
+    low, high = estimate + factor * (np.percentile(replicates, [2.5, 97.5]) - estimate)
+    return min(low, estimate), max(high, estimate)
 
 
 def make_collection(

@@ -13,7 +13,7 @@ from mlbench.collection.languages import TEXT_KINDS, settings_of
 from mlbench.errors import UserError
 from mlbench.measures.bias import TESTED_BIAS_SCORES
 from mlbench.ranking.ranks import Ranks
-from mlbench.statistics.paired_tests import PairedTests, compare_ranks
+from mlbench.statistics.paired_tests import PairedTests, check_flips, compare_ranks
 
 SIDES = (("two_sided", "two-sided"), ("greater", "greater"), ("less", "less"))
 
@@ -135,10 +135,14 @@ def test_a_system_does_not_differ_from_itself() -> None:
         assert line.adjusted is None or set(line.adjusted.model_dump().values()) == {1.0}
 
 
-@pytest.mark.parametrize("flips", [0, -1])
-def test_a_test_without_flips_is_refused(flips: int) -> None:
-    with pytest.raises(UserError, match="at least one sign flip"):
+@pytest.mark.parametrize("flips", [-1, 0, 20])
+def test_fewer_flips_than_the_level_asks_for_are_refused(flips: int) -> None:
+    with pytest.raises(UserError, match=r"sign flips are too few for a level of \.05: give at least 21"):
         compared("parallel", RANKS["parallel"][:1], RANKS["parallel"][:1], flips=flips)
+    check_flips(21, 0.05)
+    with pytest.raises(UserError, match=r"40 sign flips .* a level of \.05 shared by 2 tasks: .* 41"):
+        check_flips(40, 0.05, n_tasks=2)
+    check_flips(41, 0.05, n_tasks=2)
 
 
 def test_every_pair_of_seeds_is_shown() -> None:

@@ -9,6 +9,7 @@ from scipy import stats
 
 from mlbench.statistics import resampling
 from mlbench.statistics.resampling import (
+    benjamini_hochberg,
     bootstrap,
     bootstrap_weights,
     cluster_sums,
@@ -18,6 +19,9 @@ from mlbench.statistics.resampling import (
     macro_contributions,
     paired_randomization,
     percentile_bounds,
+    smallest_p,
+    student_quantile,
+    widening,
 )
 
 
@@ -352,6 +356,39 @@ def test_what_exceeds_the_critical_value_is_what_is_rejected(columns, level, fli
     largest = (found.totals / np.where(scale > 0, scale, 1)).max()
     rejected = found.adjusted.greater.min() <= level
     assert rejected == (largest > critical + 1e-9)
+
+
+@pytest.mark.parametrize("freedom", [1, 2, 3, 4, 9, 23, 47, 519, 13_494])
+@pytest.mark.parametrize("q", [0.9, 0.95, 0.975, 0.995])
+def test_quantiles_of_student_are_those_of_scipy(q, freedom):
+    assert student_quantile(q, freedom) == pytest.approx(stats.t.ppf(q, freedom), rel=1e-9)
+
+
+def test_intervals_are_widened_by_the_number_of_clusters_and_of_strata():
+    assert widening(0.95, 2) == pytest.approx(np.sqrt(2) * 12.706204736 / 1.959963985)
+    assert widening(0.9, 5) == pytest.approx(np.sqrt(5 / 4) * stats.t.ppf(0.95, 4) / stats.norm.ppf(0.95))
+    assert widening(0.95, 12, 3) == pytest.approx(np.sqrt(12 / 9) * stats.t.ppf(0.975, 9) / stats.norm.ppf(0.975))
+    assert widening(0.95, 100_000) == pytest.approx(1, abs=1e-4)
+    assert np.isnan([widening(0.95, 1), widening(0.95, 0, 0), widening(0.95, 3, 3)]).all()
+
+
+@given(arrays(np.float64, st.integers(0, 30), elements=st.floats(0, 1)), st.integers(0, 3))
+def test_false_discovery_rates_are_those_of_scipy(p, lacking):
+    with_nan = np.concatenate([np.full(lacking, np.nan), p])
+    found = benjamini_hochberg(with_nan)
+    assert np.isnan(found[:lacking]).all()
+    np.testing.assert_allclose(found[lacking:], stats.false_discovery_control(p) if len(p) else p, rtol=1e-12)
+
+
+@given(st.integers(1, 12), st.integers(1, 5000))
+def test_no_p_value_is_smaller_than_the_smallest(n_clusters, flips):
+    constant = paired_randomization(np.full((n_clusters, 1), -0.3), flips=flips)
+    exact, _ = resampling.count_patterns(n_clusters, flips)
+    smallest = [smallest_p(n_clusters, flips, two_sided=two_sided) for two_sided in (True, False)]
+    found = [constant.raw.two_sided[0], constant.raw.less[0]]
+    assert all(p >= least - 1e-12 for p, least in zip(found, smallest, strict=True))
+    if exact:
+        assert found == smallest
 
 
 def test_the_critical_value_is_a_quantile_of_the_largest_sum():

@@ -18,11 +18,12 @@ from unit.statistics.cases import (
     random_orders,
     ranks_in_pool,
     ranks_of,
+    widened_percentiles,
 )
 
 from mlbench.collection.languages import TEXT_KINDS, Setting, settings_of
 from mlbench.collection.records import Collection
-from mlbench.measures.bias import BIAS_SCORES
+from mlbench.measures.bias import BIAS_SCORES, find_score
 from mlbench.protocols import Silence
 from mlbench.ranking.index_arrays import index_collection, to_ranks
 from mlbench.ranking.rank_documents import rank_lists
@@ -287,6 +288,23 @@ def find(scores: Scores, kind: str, aggregation: str) -> Aggregate:
     return next(a for a in scores.aggregates if (a.kind, a.aggregation, a.query_language) == (kind, aggregation, None))
 
 
+def counted_clusters(collection: Collection, kind: str) -> tuple[int, int]:
+    """Return how many clusters have a topic in a setting of a kind, and of how many strata they are."""
+    asked = {(q.topic_id, tag) for tag in collection.languages for q in collection.queries[tag]}
+    judged = {(topic, j.language) for topic, own in collection.judgments.items() for j in own}
+
+    def takes_part(topic: str) -> bool:
+        return any(
+            (topic, setting.query_language) in asked
+            and any((topic, tag) in judged for tag in setting.document_languages)
+            for setting in settings_of(collection.languages, [kind])
+        )
+
+    clusters, strata = clusters_of(collection)
+    present = [stratum for topics, stratum in zip(clusters, strata, strict=True) if any(map(takes_part, topics))]
+    return len(present), len(set(present))
+
+
 @pytest.mark.parametrize("kind", TEXT_KINDS)
 def test_intervals_equal_a_bootstrap_built_topic_by_topic(name: str, kind: str) -> None:
     if name == "not parallel" and kind == "cross_lingual":
@@ -294,10 +312,12 @@ def test_intervals_equal_a_bootstrap_built_topic_by_topic(name: str, kind: str) 
         return
     replicates = naive_intervals(COLLECTIONS[name], ORDERS[name], kind)
     for aggregation, own in zip(("macro", "micro"), replicates, strict=True):
-        interval = find(SCORES[name], kind, aggregation).intervals["AP"]
+        found = find(SCORES[name], kind, aggregation)
+        interval, value = found.intervals["AP"], found.measures["AP"]
         assert interval
-        assert (interval.low, interval.high) == pytest.approx(tuple(np.percentile(own, [2.5, 97.5])), abs=1e-12)
-        assert interval.low < find(SCORES[name], kind, aggregation).measures["AP"] < interval.high
+        low, high = widened_percentiles(own, value, *counted_clusters(COLLECTIONS[name], kind))
+        assert (interval.low, interval.high) == pytest.approx((max(low, 0), min(high, 1)), abs=1e-12)
+        assert interval.low < value < interval.high
 
 
 def test_the_interval_of_a_bias_score_equals_a_bootstrap_built_topic_by_topic() -> None:
@@ -311,9 +331,11 @@ def test_the_interval_of_a_bias_score_equals_a_bootstrap_built_topic_by_topic() 
         "own_language_preference": naive.own_language_preference,
         "language_prior": lambda rows: naive.spread_of_means(naive.language_prior(rows)),
     }.items():
-        interval = SCORES["parallel"].bias.score(key).interval
-        expected = np.percentile([value(rows) for rows in samples], [2.5, 97.5])
-        assert (interval.low, interval.high) == pytest.approx(tuple(expected), abs=1e-12), key
+        found = SCORES["parallel"].bias.score(key)
+        low, high = widened_percentiles([value(rows) for rows in samples], found.value, len(strata))
+        limits = find_score(key).limits
+        expected = np.clip([low, high], *limits).tolist()
+        assert [found.interval.low, found.interval.high] == pytest.approx(expected, abs=1e-12), key
     assert SCORES["parallel"].bias.score("rank_distance_median").interval is None
 
 

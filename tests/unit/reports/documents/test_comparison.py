@@ -90,7 +90,7 @@ class TestFailures:
         assert told[0] == "xquad-r: mAP cross fell by 0.0300 (p = 0.0003)"
         assert told[1].startswith("xquad-r: own language preference fell by 0.0400")
         assert len(told) == 3
-        together = "xquad-r: mAP cross of 3 query languages fell significantly, and by more than .005: de -.0"
+        together = "xquad-r: mAP cross of 3 query languages fell by significantly more than .005: de -.0"
         assert told[2].startswith(together)
         assert told[2].count("-.0") == 3
 
@@ -248,7 +248,7 @@ class TestDifferences:
 
     def test_of_settings_have_those_of_other_measures_beside(self) -> None:
         settings = table(of(TASK), EVERY)
-        assert all(len(row) == 7 and all(row) for row in settings.values())
+        assert all(len(row) == 8 and all(row) for row in settings.values())
         (line,) = [
             line
             for line in TASK.tests.lines
@@ -270,9 +270,13 @@ class TestDifferences:
             "mono 0 better, 3 not significant, 0 worse",
             "cross 0 better, 0 not significant, 6 worse",
             "multi 0 better, 3 not significant, 0 worse",
+            "8 differ at a false discovery rate of .05",
         ]
         monolingual = make_task("t", LANGUAGES, kinds=["monolingual"])
-        assert counted(monolingual) == ["3 single settings: 0 better, 3 not significant, 0 worse"]
+        assert counted(monolingual) == [
+            "3 single settings: 0 better, 3 not significant, 0 worse",
+            "2 differ at a false discovery rate of .05",
+        ]
         untested = TASK.model_copy(update={"verdicts": (None,) * len(TASK.verdicts)})
         assert counted(untested)[0] == "12 single settings: 12 not tested"
         empty = TASK.model_copy(update={"tests": TASK.tests.model_copy(update={"lines": ()}), "verdicts": ()})
@@ -310,6 +314,8 @@ class TestMap:
         assert [row.label for row in shown.rows] == [*LANGUAGES, "mean"]
         texts = {row.label: [f"{cell.text}{cell.mark}" for cell in row.cells] for row in shown.rows}
         assert texts["de"] == ["+11", "-28*", "-26*", "-27", "-6"]
+        # Those that max-T does not call significant, and Benjamini and Hochberg do.
+        assert (texts["en"][1], texts["th"][2]) == ("-3°", "+3°")
         assert texts["mean"] == ["-30", "-29", "-26", "-29", "-6"]
         settings = table(of(TASK), EVERY)
         for row in shown.rows[:-1]:
@@ -375,12 +381,18 @@ class TestPower:
         )
         assert " drop " not in sentence
 
-    def test_lines_that_can_find_nothing_are_counted(self) -> None:
-        blind = tuple(check.model_copy(update={"detectable": None}) for check in TASK.checks[:3])
+    def test_lines_that_cannot_tell_are_counted(self) -> None:
+        blind = tuple(check.model_copy(update={"detectable": None, "can_tell": False}) for check in TASK.checks[:3])
         some = TASK.model_copy(update={"checks": (*blind, *TASK.checks[3:])})
-        assert power(some)[1].startswith(f"power: for 3 of {len(TASK.checks)} tested lines there are too few clusters")
-        assert len(power(TASK.model_copy(update={"checks": blind}))) == 1
-        assert power(TASK.model_copy(update={"checks": blind[:1]}))[0].startswith("power: for its only line")
+        told = "cannot tell: too few clusters of topics, or too few flips"
+        assert power(some)[1] == f"power: 3 of {len(TASK.checks)} tested lines {told}"
+        assert power(TASK.model_copy(update={"checks": blind})) == [f"power: 3 of 3 tested lines {told}"]
+        assert power(TASK.model_copy(update={"checks": blind[:1]})) == [f"power: the only tested line {told}"]
+
+    def test_lines_without_any_chance_in_them_are_counted(self) -> None:
+        alike = tuple(check.model_copy(update={"detectable": None, "passed": False}) for check in TASK.checks[:2])
+        told = "base and candidate differ by the same in every cluster"
+        assert power(TASK.model_copy(update={"checks": alike})) == [f"power: not known for 2 of 2 tested lines: {told}"]
 
     def test_no_lines_no_words(self) -> None:
         assert power(TASK.model_copy(update={"checks": ()})) == []
@@ -464,7 +476,7 @@ class TestScreen:
             assert part not in short
             assert part in long
         heads = [line.split() for line in long.splitlines() if line.startswith("setting ")]
-        assert heads[-1] == ["setting", "base", "candidate", "difference", "p", "verdict", "R@1", "nDCG@10"]
+        assert heads[-1] == ["setting", "base", "candidate", "difference", "p", "verdict", "R@1", "nDCG@10", "BH"]
 
     def test_says_without_colour_all_that_it_says_with_it(self) -> None:
         plain, coloured = ("\n".join(show(make_comparison(), 100, colour=colour)) for colour in (False, True))
