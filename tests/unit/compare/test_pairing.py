@@ -140,7 +140,7 @@ def test_scores_of_ranks_are_compared_between_lists_of_one_depth() -> None:
         assert all(reason.endswith("at most 10% may be missing") for reason in found.untested.values())
         with pytest.raises(UserError, match=r"has not: rank_distance \(lists leave out \d\d\.\d% of"):
             lines_of(Gate(ceiling={"rank_distance": 1}), found, "small")
-        assert compare(found, flips=10).untested == dict(found.untested)
+        assert compare(found, flips=21).untested == dict(found.untested)
     deep = sum(map(len, COLLECTION.documents.values())) - 14
     assert not differences([ranker(deep)], [ranker(deep)]).untested
     found = differences([ranker(deep)], [ranker(deep - 1)])
