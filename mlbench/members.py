@@ -4,12 +4,15 @@ Both are declared in `mlbench.protocols`. Nothing else asks a plugin what it has
 breaks no plugin.
 """
 
+from collections.abc import Sequence
 from inspect import getattr_static
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeGuard, cast
 
 from pydantic import BaseModel
 
+from mlbench.collection.languages import Setting
+from mlbench.collection.records import Document, Query
 from mlbench.protocols import (
     BundledModel,
     CountsTokens,
@@ -24,11 +27,13 @@ from mlbench.protocols import (
     NeedsLibraries,
     Preparable,
     Progress,
+    RankedList,
     Ranker,
     Reader,
     ReadsImages,
     RecognisesFolders,
     Reranker,
+    ScoredRanker,
     SelfDescribingReader,
     ShardedReader,
     Texts,
@@ -107,6 +112,15 @@ def prepare(ranker: object, texts: Texts, cache: Path | None, progress: Progress
         return False
     cast(Preparable, ranker).prepare(texts, cache, progress)
     return True
+
+
+def search_scored(
+    ranker: Ranker, setting: Setting, queries: Sequence[Query], documents: Sequence[Document], depth: int
+) -> list[RankedList]:
+    """Return a ranker's lists with their scores; without scores where it hands over none."""
+    if _has(ranker, "search_scored"):
+        return cast(ScoredRanker, ranker).search_scored(setting, queries, documents, depth)
+    return [RankedList(found) for found in ranker.search(setting, queries, documents, depth)]
 
 
 def wraps_models(loader: object) -> TypeGuard[WrapsModels]:

@@ -1,5 +1,6 @@
 """The immutable records of retrieval: queries, documents, judgments, the collection of them, and its digests."""
 
+import re
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -44,6 +45,7 @@ _OTHERS = 10
 LARGEST_GRADE = 2**20 - 1
 """The highest grade that a judgment can have."""
 _COMPLEMENT = str.maketrans("0123456789abcdef", "fedcba9876543210")
+_HASHED = re.compile(r"[0-9a-f]{12}-(.+)\Z", re.DOTALL)
 _Row = TypeVar("_Row")
 
 
@@ -264,6 +266,31 @@ def document_id(task: str, language: str, paragraph: str, sentence: str) -> str:
     """
     digest = sha256("\x1f".join((task, paragraph, sentence, language)).encode()).hexdigest()[:12]
     return "-".join(part for part in (digest, language, paragraph, sentence) if part)
+
+
+def split_document_id(doc_id: str, languages: Iterable[str]) -> tuple[str, str]:
+    """Return the language, one of `languages`, and the name that `document_id` put in an id.
+
+    The name is paragraph and sentence: what the document is called in the files of its task. Of several languages that
+    fit, such as `zh` and `zh-hant`, it is the longest. An id that tells none of them has an empty one, and is the name
+    itself, without the hash if it has one.
+    """
+    match = _HASHED.match(doc_id)
+    readable = match[1] if match else doc_id
+    fitting = [language for language in languages if match and readable.startswith(f"{language}-")]
+    language = max(fitting, key=len, default="")
+    return language, readable[len(language) + 1 :] if language else readable
+
+
+def own_topic_id(topic_id: str, language: str) -> str:
+    """Return what a topic is called in the files of its task: its id without `th:` or `th-`, say, in front.
+
+    Readers put the language there where the topics of other languages have the same names.
+    """
+    for sign in ":-":
+        if topic_id.startswith(f"{language}{sign}"):
+            return topic_id[len(language) + 1 :]
+    return topic_id
 
 
 def sample_documents(rows: Iterable[Document], relevant: Container[str], n: int) -> tuple[Document, ...]:

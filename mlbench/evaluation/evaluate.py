@@ -99,6 +99,11 @@ def measure(
     with data.run_files(options.save_run) as files:
         ranked = data.rank(model, files, options, clock)
     clock.lap("rank")
+    if ranked.ranks.is_collapsed:
+        options.progress.note(
+            f"warning: {model.spec} tells no documents of {task.name} apart: all documents of each list have the same "
+            "score, so that every number follows from the order of ids"
+        )
     measured_on, request = _task_info(data, options.limit), _score_request(data, options)
     # It holds all texts of the task, and scores need none.
     del data

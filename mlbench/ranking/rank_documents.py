@@ -6,11 +6,12 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from mlbench import members
 from mlbench.collection.languages import IMAGE, Setting, whole_pool
 from mlbench.embeddings.encode import Embeddings
 from mlbench.embeddings.exact import dot_exponent, grid_cosine, grid_dot
 from mlbench.errors import RetrieverError
-from mlbench.protocols import Progress, Ranker, Role, Similarity
+from mlbench.protocols import Progress, RankedList, Ranker, Role, Scores, Similarity
 from mlbench.ranking.count_ahead import Block, Counts, Targets, Tiling, count_ahead, exact_scores
 from mlbench.ranking.index_arrays import CountTable, IndexArrays
 from mlbench.ranking.ranks import UNKNOWN, UNLISTED
@@ -150,7 +151,9 @@ def rank_lists(
 ) -> CountTable:
     """Return the counts that a ranker's lists give, one column for each pool that a setting asks for.
 
-    Raises `RetrieverError` for a list that names a document twice, or one that is not in the pool.
+    Ties are `UNKNOWN` where the ranker hands over no scores, and where a document may tie with one beyond the end of
+    its list. Raises `RetrieverError` for a list that names a document twice, or one that is not in the pool, and for
+    scores that rise along a list.
     """
     collection = arrays.collection
     columns = tuple(sorted({setting.document_languages for setting in settings}, key=lambda pool: (len(pool), pool)))
@@ -159,7 +162,7 @@ def rank_lists(
         columns=columns,
         sizes=tuple(sum(len(collection.documents[language]) for language in column) for column in columns),
         ahead=np.full((present, len(columns)), UNKNOWN, dtype=np.int32),
-        ties=np.zeros((present, len(columns)), dtype=np.int32),
+        ties=np.full((present, len(columns)), UNKNOWN, dtype=np.int32),
         listed=np.full((len(arrays.query_topics), len(columns)), UNKNOWN, dtype=np.int32),
         top=np.full((len(arrays.query_topics), depth), -1, dtype=np.int64),
     )
@@ -168,11 +171,13 @@ def rank_lists(
     for setting in settings:
         pool = [document for language in setting.document_languages for document in collection.documents[language]]
         queries = collection.queries[setting.query_language]
-        lists = ranker.search(setting, queries, pool, min(len(pool), LONGEST_LIST))
+        lists = members.search_scored(ranker, setting, queries, pool, min(len(pool), LONGEST_LIST))
         if len(lists) != len(queries):
             raise RetrieverError(f"the ranker gave {len(lists)} lists for {len(queries)} queries in {_name(setting)}")
         inside = np.isin(arrays.document_languages, [collection.languages.index(a) for a in setting.document_languages])
-        _fill(table, arrays, setting, [_indexes(found, positions, inside, setting) for found in lists])
+        _check_scores(lists, setting)
+        found = [_indexes(each.doc_ids, positions, inside, setting) for each in lists]
+        _fill(table, arrays, setting, found, [each.scores for each in lists])
         progress.advance(1)
     progress.finish()
     return table
@@ -201,7 +206,23 @@ def _indexes(
     return indexes
 
 
-def _fill(table: CountTable, arrays: IndexArrays, setting: Setting, lists: Sequence[NDArray[np.int64]]) -> None:
+def _check_scores(lists: Sequence[RankedList], setting: Setting) -> None:
+    for doc_ids, scores in lists:
+        if scores is None:
+            continue
+        if np.shape(scores) != (len(doc_ids),) or np.isnan(scores).any():
+            raise RetrieverError(f"the ranker gave a list in {_name(setting)} whose documents have not one score each")
+        if (scores[1:] > scores[:-1]).any():
+            raise RetrieverError(f"the ranker gave a list in {_name(setting)} whose scores rise")
+
+
+def _fill(
+    table: CountTable,
+    arrays: IndexArrays,
+    setting: Setting,
+    lists: Sequence[NDArray[np.int64]],
+    scores: Sequence[Scores | None],
+) -> None:
     column = table.columns.index(setting.document_languages)
     language = arrays.collection.languages.index(setting.query_language)
     asked = np.flatnonzero(arrays.query_languages == language)
@@ -210,17 +231,34 @@ def _fill(table: CountTable, arrays: IndexArrays, setting: Setting, lists: Seque
     inside = np.isin(arrays.document_languages[row_documents], pool)
     edges = np.searchsorted(row_queries, np.append(asked, asked[-1:] + 1))
     whole = setting.document_languages == whole_pool(setting.query_language, arrays.collection.languages)
-    for number, (query, whole_list) in enumerate(zip(asked, lists, strict=True)):
-        found = whole_list[whole_list != arrays.query_documents[query]]
+    for number, (query, whole_list, its_scores) in enumerate(zip(asked, lists, scores, strict=True)):
+        kept = whole_list != arrays.query_documents[query]
+        found = whole_list[kept]
         position = np.full(arrays.n_documents, UNLISTED, dtype=np.int32)
         position[found] = np.arange(len(found))
         rows = np.arange(edges[number], edges[number + 1])
         rows = rows[inside[rows]]
         table.ahead[rows, column] = position[row_documents[rows]]
         table.listed[query, column] = len(found)
+        if its_scores is not None:
+            ahead = table.ahead[rows, column]
+            listed = ahead >= 0
+            cut = len(whole_list) < table.sizes[column]
+            table.ties[rows[listed], column] = _count_ties(its_scores[kept], ahead[listed], cut=cut)
         if whole:
             top = found[: table.top.shape[1]]
             table.top[query, : len(top)] = top
+
+
+def _count_ties(scores: Scores, places: NDArray[np.int32], *, cut: bool) -> NDArray[np.int64]:
+    """Return for documents at `places` of a list how many others have the same score; `cut`: it ends too early.
+
+    The last document of such a list may tie with one beyond its end: where it ties with none before, that is `UNKNOWN`.
+    """
+    falling = -scores
+    first = np.searchsorted(falling, falling[places], side="left")
+    ties = np.searchsorted(falling, falling[places], side="right") - first - 1
+    return np.where(cut & (ties == 0) & (places == len(scores) - 1), UNKNOWN, ties)
 
 
 def _name(setting: Setting) -> str:

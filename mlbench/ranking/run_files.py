@@ -12,10 +12,11 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
+from mlbench import members
 from mlbench.collection.languages import Setting
 from mlbench.collection.records import Document, Query
 from mlbench.errors import UserError
-from mlbench.protocols import Parameter, Progress, Ranker
+from mlbench.protocols import Parameter, Progress, RankedList, Ranker, ScoredRanker
 from mlbench.ranking.count_ahead import Block, Targets, Tiling, count_ahead
 from mlbench.ranking.index_arrays import IndexArrays
 
@@ -24,6 +25,8 @@ DEPTH = 100
 """How many documents of each list are written unless somebody says otherwise."""
 LONGEST = 2**24
 """Scores are n - position + 1, and float32, in which many tools keep them, holds whole numbers up to this one."""
+TAG = "mlbench"
+"""The last field of each line; with it, scores are positions (see above)."""
 _LONGEST_NAME = 200
 _COLUMNS = 2048
 _CELLS = 2**21
@@ -126,7 +129,7 @@ class RunFiles:
         )
 
 
-class RecordingRanker:
+class RecordingRanker(ScoredRanker):
     """A ranker whose lists are written into run files as it gives them."""
 
     def __init__(self, ranker: Ranker, files: RunFiles) -> None:
@@ -141,13 +144,13 @@ class RecordingRanker:
         """Return that of the ranker."""
         return self._ranker.fingerprint()
 
-    def search(
+    def search_scored(
         self, setting: Setting, queries: Sequence[Query], documents: Sequence[Document], depth: int
-    ) -> list[list[str]]:
+    ) -> list[RankedList]:
         """Return the ranker's lists; they are written unless their number shows at once that they are wrong."""
-        lists = self._ranker.search(setting, queries, documents, depth)
+        lists = members.search_scored(self._ranker, setting, queries, documents, depth)
         if len(lists) == len(queries):
-            self._files.write(setting, lists)
+            self._files.write(setting, [found.doc_ids for found in lists])
         return lists
 
 
@@ -197,7 +200,7 @@ def _run_lines(queries: Sequence[Query], lists: Iterable[Sequence[str]], depth: 
     for query, found in zip(queries, lists, strict=True):
         n = min(len(found), depth)
         for position, doc_id in enumerate(found[:n], 1):
-            yield f"{query.topic_id} Q0 {doc_id} {position} {n - position + 1} mlbench\n"
+            yield f"{query.topic_id} Q0 {doc_id} {position} {n - position + 1} {TAG}\n"
 
 
 def _check_ids(arrays: IndexArrays) -> None:

@@ -37,7 +37,8 @@ class ScoreSums:
 class BiasSums:
     """The multilingual pool of one system: what bias scores are computed on, and those that come topic by topic.
 
-    `tied` is the share of the relevant documents that tie with another document; `shares` are those of the languages in
+    `tied` is the share of the relevant documents that tie with another document, NaN where that is not known;
+    `collapsed` says that whole lists tie (see `Ranks.is_collapsed`). `shares` are those of the languages in
     the top of the lists, for the scores `language_share@k` that were asked for.
     """
 
@@ -45,6 +46,7 @@ class BiasSums:
     n_topics: int
     n_documents: int
     tied: float
+    collapsed: bool
     scores: dict[str, ScoreSums]
     shares: tuple[LanguageShare, ...]
 
@@ -57,9 +59,8 @@ def sum_bias(ranks: Ranks, names: Sequence[str], sample: ClusterSample) -> BiasS
     """
     languages = ranks.spoken_languages
     pools = translation_pools(ranks)
-    ties = pool_counts(ranks, languages).ties[
-        np.isin(ranks.row_languages, [ranks.language_index(a) for a in languages])
-    ]
+    counts = pool_counts(ranks, languages)
+    ranked = (counts.rank < UNRETRIEVED) & np.isin(ranks.row_languages, [ranks.language_index(a) for a in languages])
     # Comparisons test it wherever there is a rank distance, whether or not a result shows it.
     more = ("rank_distance_log2",) if "rank_distance" in names else ()
     scores = {name: find_score(name) for name in (*names, *more)}
@@ -68,7 +69,8 @@ def sum_bias(ranks: Ranks, names: Sequence[str], sample: ClusterSample) -> BiasS
         languages=tuple(languages),
         n_topics=int(np.isfinite(pools["documents"].rank).any(axis=(1, 2)).sum()),
         n_documents=pools["documents"].pool_size,
-        tied=float((ties > 0).mean()) if len(ties) else 0.0,
+        tied=counts.tied_share(ranked) if ranked.any() else 0.0,
+        collapsed=ranks.is_collapsed,
         scores={
             name: _sum_score(score, pools[score.compares], sample)
             for name, score in scores.items()
