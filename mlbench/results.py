@@ -42,6 +42,7 @@ class TaskInfo(DocumentPart):
     """What was measured on; `partial` says that languages were left out, so that aggregates are not the task's.
 
     `limit` says that it was a quick look at so many topics: comparable to no other result but one of the same data.
+    With `ignore_identical_ids`, documents with the id of the query left its lists.
     `languages` are those of captions where images are searched, and `fingerprints` have one of the images as well;
     `unreadable_images` were left out with their captions, which makes the result partial.
     """
@@ -53,6 +54,7 @@ class TaskInfo(DocumentPart):
     languages: tuple[str, ...]
     partial: bool
     parallel: bool
+    ignore_identical_ids: bool = False
     document_text: str
     measures: tuple[str, ...]
     primary_measure: str

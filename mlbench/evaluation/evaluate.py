@@ -191,6 +191,7 @@ def _task_info(data: TaskData, limit: int | None) -> TaskInfo:
         partial=set(data.languages) != set(task.languages) or bool(unreadable),
         unreadable_images=unreadable,
         parallel=task.parallel,
+        ignore_identical_ids=task.ignore_identical_ids,
         document_text=task.document_text,
         measures=task.measures,
         primary_measure=task.primary_measure,

@@ -34,8 +34,8 @@ def rank_vectors(
     query, document = arrays.row_queries[arrays.present], arrays.row_documents[arrays.present]
     targets = Targets(query, exact_scores(queries, query, documents, document), document)
     positions = [arrays.corpus(index) for index in range(len(collection.languages))]
-    self_matches = bool((arrays.query_documents >= 0).any())
-    tiling = replace(tiling, depth=tiling.depth + self_matches)
+    depth = tiling.depth
+    tiling = replace(tiling, depth=depth + arrays.most_left_out)
     blocks = [Block(documents[own], own) for own in positions]
     has_images = IMAGE in collection.languages
     progress.start("rank", len(queries))
@@ -45,8 +45,8 @@ def rank_vectors(
         counts = count_ahead(queries, targets, blocks, tiling=tiling, advance=progress.advance)
         listed = np.tile(np.array([len(own) for own in positions], dtype=np.int32), (len(queries), 1))
     progress.finish()
-    if self_matches:
-        counts = _without_itself(arrays, counts, targets, queries, documents)
+    if tiling.depth > depth:
+        counts = _without_itself(arrays, counts, targets, queries, documents, depth)
     return CountTable(
         columns=tuple((language,) for language in collection.languages),
         sizes=tuple(len(own) for own in positions),
@@ -125,25 +125,33 @@ def grid_vectors(arrays: IndexArrays, embeddings: Embeddings, similarity: Simila
 
 
 def _without_itself(
-    arrays: IndexArrays, counts: Counts, targets: Targets, queries: Floats, documents: Floats
+    arrays: IndexArrays, counts: Counts, targets: Targets, queries: Floats, documents: Floats, depth: int
 ) -> Counts:
-    """Return the counts as they are when for each query the document that it is itself was never there.
+    """Return the counts, and a top of `depth`, as if for each query the documents that it is itself were not there."""
+    ahead, ties, gone = counts.ahead.copy(), counts.ties.copy(), np.zeros(counts.top.shape, dtype=np.bool_)
+    for column, itself in enumerate(arrays.query_documents.T):
+        every = np.flatnonzero(itself >= 0)
+        before, same = lost_counts(targets, itself, every, exact_scores(queries, every, documents, itself[every]))
+        ahead[:, column] -= before
+        ties[:, column] -= same
+        gone[every] |= counts.top[every] == itself[every, None]
+    kept = np.argsort(gone, axis=1, kind="stable")[:, :depth]
+    return Counts(ahead, ties, np.take_along_axis(counts.top, kept, axis=1))
 
-    One fewer of the top is kept.
+
+def lost_counts(
+    targets: Targets, itself: NDArray[np.int64], every: NDArray[np.int64], scores: Floats
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Say for each target whether the document that its query is itself stands before it, and whether the two tie.
+
+    `itself` is int64 (queries,), positions of documents; `every` are the queries that are documents, and `scores`
+    theirs with themselves.
     """
-    itself, language = arrays.query_documents, arrays.query_languages[targets.query]
-    every = np.flatnonzero(itself >= 0)
     score = np.full(len(itself), -np.inf)
-    score[every] = exact_scores(queries, every, documents, itself[every])
+    score[every] = scores
     there, score = itself[targets.query] >= 0, score[targets.query]
     same = there & (score == targets.scores)
-    before = there & ((score > targets.scores) | (same & (itself[targets.query] < targets.positions)))
-    ahead, ties, rows = counts.ahead.copy(), counts.ties.copy(), np.arange(len(language))
-    ahead[rows, language] -= before
-    ties[rows, language] -= same
-    gone = (counts.top == itself[:, None]) & (itself[:, None] >= 0)
-    kept = np.argsort(gone, axis=1, kind="stable")[:, :-1]
-    return Counts(ahead, ties, np.take_along_axis(counts.top, kept, axis=1))
+    return there & ((score > targets.scores) | (same & (itself[targets.query] < targets.positions))), same
 
 
 def rank_lists(
@@ -231,8 +239,9 @@ def _fill(
     inside = np.isin(arrays.document_languages[row_documents], pool)
     edges = np.searchsorted(row_queries, np.append(asked, asked[-1:] + 1))
     whole = setting.document_languages == whole_pool(setting.query_language, arrays.collection.languages)
+    itself, queries_leave = arrays.query_documents, arrays.most_left_out > 0
     for number, (query, whole_list, its_scores) in enumerate(zip(asked, lists, scores, strict=True)):
-        kept = whole_list != arrays.query_documents[query]
+        kept = ~np.isin(whole_list, itself[query]) if queries_leave else np.ones(len(whole_list), dtype=np.bool_)
         found = whole_list[kept]
         position = np.full(arrays.n_documents, UNLISTED, dtype=np.int32)
         position[found] = np.arange(len(found))

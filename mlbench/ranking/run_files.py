@@ -98,11 +98,11 @@ class RunFiles:
 
     def _without_itself(self, setting: Setting, lists: Iterable[Sequence[str]]) -> Iterable[Sequence[str]]:
         collection = self.arrays.collection
-        if not collection.queries_are_documents or setting.query_language not in setting.document_languages:
+        if not self.arrays.most_left_out:
             return lists
         queries = collection.queries[setting.query_language]
         own = [collection.itself(setting.query_language, query.topic_id) for query in queries]
-        return ([doc_id for doc_id in found if doc_id != gone] for gone, found in zip(own, lists, strict=True))
+        return ([doc_id for doc_id in found if doc_id not in gone] for gone, found in zip(own, lists, strict=True))
 
     def _judgment_lines(self, setting: Setting, queries: Sequence[Query]) -> Iterator[str]:
         for query in queries:
@@ -184,8 +184,8 @@ def stem_of(setting: Setting) -> str:
 
 def _lists(files: RunFiles, queries: Floats, block: Block, threads: int) -> Iterator[list[str]]:
     """Yield for each query the ids of the best documents of the block, a few tiles of queries at a time."""
-    # One more, for the document that a query may be itself.
-    depth = min(files.depth + files.arrays.collection.queries_are_documents, len(block.positions))
+    # More, for the documents that a query may be itself.
+    depth = min(files.depth + files.arrays.most_left_out, len(block.positions))
     columns = max(_COLUMNS, depth)
     tiling = Tiling(depth=depth, rows=max(1, min(256, _CELLS // columns)), columns=columns, threads=threads)
     nothing = np.empty(0, dtype=np.int64)

@@ -100,6 +100,7 @@ def _task(result: Result) -> dict[str, object]:
         "languages": ", ".join(task.languages),
         "document text": task.document_text,
         "topics": "parallel" if task.parallel else "not parallel",
+        "left out": "documents with the id of the query" if task.ignore_identical_ids else None,
         "fingerprint": task.fingerprint,
     }
 

@@ -24,8 +24,9 @@ from mlbench.evaluation.task_data import Clock, RankedTask, TaskData
 from mlbench.io.cache import cache_dir
 from mlbench.open_model import LoadedModel
 from mlbench.protocols import Encoder, Engine
-from mlbench.ranking.count_ahead import Tiling
+from mlbench.ranking.count_ahead import Targets, Tiling
 from mlbench.ranking.index_arrays import CountTable, IndexArrays, index_collection, to_ranks
+from mlbench.ranking.rank_documents import lost_counts
 from mlbench.ranking.ranks import UNKNOWN
 from mlbench.ranking.run_files import RunFiles
 from mlbench.tasks.load import load_shards
@@ -148,13 +149,15 @@ class _Stream:
         embeddings = embed(self._encoder, texts_of(arrays.collection), store, self.options.progress)
         for_queries, for_documents = scale_of(self._encoder, embeddings)
         depth = max(Tiling().depth, 0 if self.options.save_run is None else self.options.save_run.depth)
+        # One more in each language, for the document that a query may be itself.
+        depth += arrays.most_left_out > 0
         keep = self._keeps()
         while True:
             question = ask(arrays, settings, embeddings, (for_queries, for_documents), depth)
             outcome = self._count(question, keep)
             largest = max(counts.largest_norm for counts in outcome.counts.values())
             if for_documents.holds(largest):
-                return outcome, embeddings
+                return without_itself(arrays, outcome), embeddings
             self.options.progress.note(f"a document is longer (norm {largest:.3g}) than the scale allows: counted anew")
             for_documents = VectorScale.of(for_documents.similarity, largest)
 
@@ -229,6 +232,22 @@ def _load(folder: WorkFolder, part: CorpusPart, question: Question) -> PartCount
     asked = question.languages[part.shard.language]
     expected = PartCounts.empty(len(asked.rows), len(asked.queries), question.depth)
     return folder.load(part.key, PartCounts.NAMES, partial(PartCounts.of, expected=expected))
+
+
+def without_itself(arrays: IndexArrays, outcome: StreamCounts) -> StreamCounts:
+    """Return the counts as if for each query the documents that it is itself were not there."""
+    if not arrays.most_left_out:
+        return outcome
+    counts = {}
+    for language, asked in outcome.question.languages.items():
+        found, every = outcome.counts[language], np.flatnonzero(asked.itself >= 0)
+        targets = Targets(asked.row_queries, asked.scores, arrays.n_documents - 1 - asked.targets)
+        before, same = lost_counts(targets, asked.itself, every, asked.own_scores[every])
+        gone = ["" if index < 0 else arrays.document_ids[index] for index in asked.itself]
+        counts[language] = replace(
+            found, ahead=found.ahead - before, ties=found.ties - same, top=found.top.without(gone)
+        )
+    return replace(outcome, counts=counts)
 
 
 def with_tops(collection: Collection, outcome: StreamCounts, depth: int) -> Collection:
