@@ -4,13 +4,15 @@ Both are declared in `mlbench.protocols`. Nothing else asks a plugin what it has
 breaks no plugin.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from inspect import getattr_static
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeGuard, cast
 
 from pydantic import BaseModel
 
+from mlbench.collection.languages import Setting
+from mlbench.collection.records import Document, Query
 from mlbench.io.libraries import LIBRARIES, versions_installed
 from mlbench.protocols import (
     BundledModel,
@@ -28,6 +30,7 @@ from mlbench.protocols import (
     Parameter,
     Preparable,
     Progress,
+    RankedList,
     Ranker,
     Reader,
     ReadsFiles,
@@ -35,6 +38,7 @@ from mlbench.protocols import (
     RecognisesFolders,
     Reranker,
     Role,
+    ScoredRanker,
     SelfDescribingReader,
     ShardedReader,
     Texts,
@@ -126,6 +130,15 @@ def prepare(ranker: object, texts: Texts, cache: Path | None, progress: Progress
         return False
     cast(Preparable, ranker).prepare(texts, cache, progress)
     return True
+
+
+def search_scored(
+    ranker: Ranker, setting: Setting, queries: Sequence[Query], documents: Sequence[Document], depth: int
+) -> list[RankedList]:
+    """Return a ranker's lists with their scores; without scores where it hands over none."""
+    if _has(ranker, "search_scored"):
+        return cast(ScoredRanker, ranker).search_scored(setting, queries, documents, depth)
+    return [RankedList(found) for found in ranker.search(setting, queries, documents, depth)]
 
 
 def wraps_models(loader: object) -> TypeGuard[WrapsModels]:

@@ -9,9 +9,9 @@ A package names what it brings under an entry point group. What stands there, an
 
 Nothing has to be inherited. When a plugin is opened, the members of these protocols are looked for by their names. All
 that a plugin may have besides is declared in protocols of its own, each optional: `ReadsImages`, `CountsTokens`,
-`HasComputation`, `HasProvenance`, `ReadsFiles`, `Preparable` and `HasIndexCosts` of retrievers; `RecognisesFolders`,
-`WrapsModels`, `BundledModel`, `NeedsLibraries` and `HasExample` of loaders; `FolderReader`, `NamesFiles`,
-`SelfDescribingReader` and `ShardedReader` of readers.
+`HasComputation`, `HasProvenance`, `ReadsFiles`, `Preparable`, `ScoredRanker` and `HasIndexCosts` of retrievers;
+`RecognisesFolders`, `WrapsModels`, `BundledModel`, `NeedsLibraries` and `HasExample` of loaders; `FolderReader`,
+`NamesFiles`, `SelfDescribingReader` and `ShardedReader` of readers.
 
 For what the user can put right, a plugin raises a `UserError` with one line that says what to do: `RetrieverError`,
 `DataError`, `EngineError` or `MissingExtra`.
@@ -38,6 +38,7 @@ from mlbench.protocols import (
     Parameter,
     Preparable,
     Progress,
+    RankedList,
     Ranker,
     Reader,
     ReadRequest,
@@ -49,6 +50,7 @@ from mlbench.protocols import (
     Retriever,
     Role,
     Runtime,
+    ScoredRanker,
     SelfDescribingReader,
     Shard,
     ShardedCollection,
@@ -88,6 +90,7 @@ __all__ = [
     "Progress",
     "Provenance",
     "Query",
+    "RankedList",
     "Ranker",
     "ReadRequest",
     "Reader",
@@ -100,6 +103,7 @@ __all__ = [
     "RetrieverError",
     "Role",
     "Runtime",
+    "ScoredRanker",
     "SelfDescribingReader",
     "Setting",
     "Shard",

@@ -8,7 +8,7 @@ goes there, so that it breaks no plugin. `mlbench.members` reads them all.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol, TypeVar, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from mlbench.provenance import Provenance
 Role = Literal["query", "document", "image"]
 Similarity = Literal["cosine", "dot"]
 Vectors = NDArray[np.float32]
+Scores = NDArray[np.float32] | NDArray[np.float64]
 Parameter = str | int | float | bool | None
 
 
@@ -79,6 +80,36 @@ class Ranker(Protocol):
 
 
 Retriever = Encoder | Ranker
+
+
+class RankedList(NamedTuple):
+    """The documents of one list, best first, and their scores.
+
+    `scores`, (documents,), never rise along the list, and equal scores are ties. They are None where they are not
+    known.
+    """
+
+    doc_ids: list[str]
+    scores: Scores | None = None
+
+
+class ScoredRanker(Ranker, Protocol):
+    """A ranker that also hands over the scores behind its lists, so that ties are counted.
+
+    The ties of any other ranker are unknown. A class that inherits from this one need not define `search`.
+    """
+
+    def search_scored(
+        self, setting: Setting, queries: Sequence[Query], documents: Sequence[Document], depth: int
+    ) -> list[RankedList]:
+        """Return the lists of `search`, with their scores."""
+        ...
+
+    def search(
+        self, setting: Setting, queries: Sequence[Query], documents: Sequence[Document], depth: int
+    ) -> list[list[str]]:
+        """Return for each query the ids of at most `depth` of the `documents`, best first, without repetitions."""
+        return [found.doc_ids for found in self.search_scored(setting, queries, documents, depth)]
 
 
 @runtime_checkable

@@ -42,7 +42,8 @@ class TaskInfo(DocumentPart):
     """What was measured on; `partial` says that languages were left out, so that aggregates are not the task's.
 
     `limit` says that it was a quick look at so many topics: comparable to no other result but one of the same data.
-    `documents` says whether the relevant documents of a topic are translations of each other.
+    `documents` says whether the relevant documents of a topic are translations of each other. With
+    `ignore_identical_ids`, documents with the id of the query left its lists.
     `languages` are those of captions where images are searched, and `fingerprints` have one of the images as well;
     `unreadable_images` were left out with their captions, which makes the result partial.
     """
@@ -55,6 +56,7 @@ class TaskInfo(DocumentPart):
     partial: bool
     parallel: bool
     documents: Literal["translations", "native"] = "translations"
+    ignore_identical_ids: bool = False
     document_text: str
     measures: tuple[str, ...]
     primary_measure: str

@@ -1,8 +1,10 @@
 """The immutable records of retrieval: queries, documents, judgments, the collection of them, and its digests."""
 
+import re
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from hashlib import sha256, shake_128
 from heapq import heappush, heappushpop
 from pathlib import Path
@@ -44,6 +46,7 @@ _OTHERS = 10
 LARGEST_GRADE = 2**20 - 1
 """The highest grade that a judgment can have."""
 _COMPLEMENT = str.maketrans("0123456789abcdef", "fedcba9876543210")
+_HASHED = re.compile(r"[0-9a-f]{12}-(.+)\Z", re.DOTALL)
 _Row = TypeVar("_Row")
 
 
@@ -100,8 +103,12 @@ class Collection:
     `clusters` names for each topic the unit of resampling. `parallel` says that topics are shared across languages, and
     `translated` that the relevant documents of a topic are translations of each other.
     `queries_are_documents` says that each query is also its topic's document in its language, as with parallel
-    sentences: for that query, this one document leaves pool and judgments. `left_out` counts documents that a reader
-    met and did not keep: because only a sample was asked for, or their image cannot be decoded.
+    sentences: for that query, this one document leaves pool and judgments. With `ignore_identical_ids`, a query and a
+    document that have one name in the task's files are one, and the document leaves pool and judgments likewise: in
+    every language where topics are parallel, since it is then a translation, else in the query's own.
+
+    `left_out` counts documents that a reader met and did not keep: because only a sample was asked for, or their image
+    cannot be decoded.
 
     With captioned images, `IMAGE` is one of `languages`. A topic is either an image, whose documents are its captions,
     or one caption, translated or not, whose document is its image; that topic is called `<image>#<number>`. The cluster
@@ -118,18 +125,82 @@ class Collection:
     parallel: bool = True
     translated: bool = True
     queries_are_documents: bool = False
+    ignore_identical_ids: bool = False
     left_out: Mapping[str, int] = field(default_factory=dict)
     unreadable: tuple[str, ...] = ()
 
     def judged(self, language: str, topic_id: str) -> tuple[Judgment, ...]:
-        """Return the judgments of a topic for its query in `language`, without that of the query itself."""
+        """Return the judgments of a topic for its query in `language`, without those of the query itself."""
         rows = self.judgments[topic_id]
-        return tuple(row for row in rows if row.language != language) if self.queries_are_documents else rows
+        if self.queries_are_documents:
+            return tuple(row for row in rows if row.language != language)
+        if not self.ignore_identical_ids:
+            return rows
+        own, tags = self._name_of_topic(language, topic_id), self._own_languages(language)
+        return tuple(row for row in rows if row.language not in tags or name_of(row.doc_id, row.language) != own)
 
-    def itself(self, language: str, topic_id: str) -> str | None:
-        """Return the id of the document that a topic's query in `language` is, None where queries are no documents."""
-        own = (row.doc_id for row in self.judgments[topic_id] if row.language == language)
-        return next(own, None) if self.queries_are_documents else None
+    def itself(self, language: str, topic_id: str) -> tuple[str, ...]:
+        """Return the ids of the documents that a topic's query in `language` is; none where queries are no documents.
+
+        There is at most one in each language.
+        """
+        if self.queries_are_documents:
+            return tuple(row.doc_id for row in self.judgments[topic_id] if row.language == language)
+        if not self.ignore_identical_ids:
+            return ()
+        own = self._name_of_topic(language, topic_id)
+        named = (self.documents_named_as_topics[tag].get(own) for tag in self._own_languages(language))
+        return tuple(document.doc_id for document in named if document)
+
+    @cached_property
+    def documents_named_as_topics(self) -> Mapping[str, Mapping[str, Document]]:
+        """By language, the documents that have the name of a topic in the task's files, by that name."""
+        topics = self.names_of_topics
+        found: dict[str, dict[str, Document]] = {language: {} for language in self.languages}
+        for language, rows in self.documents.items():
+            for document in rows:
+                name = name_of(document.doc_id, language)
+                if name in topics:
+                    found[language][name] = document
+        return found
+
+    @property
+    def names_of_topics(self) -> frozenset[str]:
+        """What the topics are called in the task's files."""
+        rows = self.queries.items()
+        return frozenset(self._name_of_topic(language, query.topic_id) for language, own in rows for query in own)
+
+    def unjudged_twins(self, language: str, query: Query) -> frozenset[str]:
+        """Return the languages with a document that a query in `language` is, and that is neither judged nor left out.
+
+        It has the query's text, or its name in the task's files. Where that is a bare number, the document must hold
+        the text as well: queries and documents may each have been numbered.
+        """
+        known = {row.doc_id for row in self.judgments[query.topic_id]} | {*self.itself(language, query.topic_id)}
+        own = self._name_of_topic(language, query.topic_id)
+        found = [(tag, row) for tag, rows in self._documents_by_text.items() for row in rows.get(query.text, ())]
+        for tag in self._own_languages(language):
+            named = self.documents_named_as_topics[tag].get(own)
+            if named and (not own.isdecimal() or query.text in named.text):
+                found.append((tag, named))
+        return frozenset(tag for tag, document in found if document.doc_id not in known)
+
+    @cached_property
+    def _documents_by_text(self) -> Mapping[str, Mapping[str, Sequence[Document]]]:
+        """By language, the documents that have the text of a query, by that text."""
+        texts = {query.text for rows in self.queries.values() for query in rows}
+        found: dict[str, dict[str, list[Document]]] = {language: {} for language in self.languages}
+        for language, rows in self.documents.items():
+            for document in rows:
+                if document.text in texts:
+                    found[language].setdefault(document.text, []).append(document)
+        return found
+
+    def _name_of_topic(self, language: str, topic_id: str) -> str:
+        return topic_id if self.parallel else own_topic_id(topic_id, language)
+
+    def _own_languages(self, language: str) -> tuple[str, ...]:
+        return self.languages if self.parallel else (language,)
 
     def uneven_topic(self) -> str | None:
         """Return the first topic that has several relevant documents in a language and fewer in another, None without.
@@ -223,6 +294,8 @@ class Collection:
         """
         digests = {language: LineDigest() for language in self.languages}
         for language, digest in digests.items():
+            if self.ignore_identical_ids:
+                digest.add("ignore_identical_ids")
             for query in self.queries[language]:
                 digest.add(query_line(query, self.clusters[query.topic_id]))
             for document in self.documents[language]:
@@ -277,6 +350,36 @@ def document_id(task: str, language: str, paragraph: str, sentence: str) -> str:
     """
     digest = sha256("\x1f".join((task, paragraph, sentence, language)).encode()).hexdigest()[:12]
     return "-".join(part for part in (digest, language, paragraph, sentence) if part)
+
+
+def split_document_id(doc_id: str, languages: Iterable[str]) -> tuple[str, str]:
+    """Return the language, one of `languages`, and the name that `document_id` put in an id.
+
+    The name is paragraph and sentence: what the document is called in the files of its task. Of several languages that
+    fit, such as `zh` and `zh-hant`, it is the longest. An id that tells none of them has an empty one, and is the name
+    itself, without the hash if it has one.
+    """
+    match = _HASHED.match(doc_id)
+    readable = match[1] if match else doc_id
+    fitting = [language for language in languages if match and readable.startswith(f"{language}-")]
+    language = max(fitting, key=len, default="")
+    return language, readable[len(language) + 1 :] if language else readable
+
+
+def name_of(doc_id: str, language: str) -> str:
+    """Return what a document in `language` is called in the files of its task (see `split_document_id`)."""
+    return split_document_id(doc_id, (language,))[1]
+
+
+def own_topic_id(topic_id: str, language: str) -> str:
+    """Return what a topic is called in the files of its task: its id without `th:` or `th-`, say, in front.
+
+    Readers put the language there where the topics of other languages have the same names.
+    """
+    for sign in ":-":
+        if topic_id.startswith(f"{language}{sign}"):
+            return topic_id[len(language) + 1 :]
+    return topic_id
 
 
 def sample_documents(rows: Iterable[Document], relevant: Container[str], n: int) -> tuple[Document, ...]:

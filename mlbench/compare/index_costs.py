@@ -136,7 +136,7 @@ def cut_lists(exact: Ranks, indexed: Ranks, lengths: Mapping[str, int]) -> Ranks
         raise InvalidResult("the exact result and that of an index have other queries or relevant documents")
     missing = (exact.ahead == MISSING).any(axis=1)
     ahead = np.full(indexed.ahead.shape, UNKNOWN, dtype=np.int32)
-    ties = np.zeros_like(ahead)
+    ties = np.full_like(ahead, UNKNOWN)
     listed = np.full(indexed.listed.shape, -1, dtype=np.int32)
     for column, name in enumerate(indexed.columns.tolist()):
         languages = name.split("+")
@@ -144,10 +144,11 @@ def cut_lists(exact: Ranks, indexed: Ranks, lengths: Mapping[str, int]) -> Ranks
         inside = np.isin(exact.row_languages, [exact.language_index(language) for language in languages])
         asked = indexed.listed[:, column] >= 0
         rows = inside & asked[exact.row_queries] & ~missing
-        ahead[rows, column] = np.where(counts.rank <= lengths[name], counts.rank - 1, UNLISTED)[rows]
-        ties[rows, column] = counts.ties[rows]
+        listed_there = counts.rank <= lengths[name]
+        ahead[rows, column] = np.where(listed_there, counts.rank - 1, UNLISTED)[rows]
+        ties[rows, column] = np.where(listed_there, counts.ties, UNKNOWN)[rows]
         listed[asked, column] = min(lengths[name], counts.size)
-    ahead[missing] = MISSING
+    ahead[missing], ties[missing] = MISSING, 0
     return replace(
         exact, columns=indexed.columns, column_sizes=indexed.column_sizes, ahead=ahead, ties=ties, listed=listed
     )

@@ -100,6 +100,11 @@ def measure(
         ranked = data.rank(model, files, options, clock)
         members.check_files(model.retriever)
     clock.lap("rank")
+    if ranked.ranks.is_collapsed:
+        options.progress.note(
+            f"warning: {model.spec} tells no documents of {task.name} apart: all documents of each list have the same "
+            "score, so that every number follows from the order of ids"
+        )
     request = _score_request(data, options)
     measured_on = _task_info(data, request, options.limit)
     # It holds all texts of the task, and scores need none.
@@ -190,6 +195,7 @@ def _task_info(data: TaskData, request: ScoreRequest, limit: int | None) -> Task
         unreadable_images=unreadable,
         parallel=task.parallel,
         documents="translations" if data.collection.translated else "native",
+        ignore_identical_ids=task.ignore_identical_ids,
         document_text=task.document_text,
         measures=task.measures,
         primary_measure=task.primary_measure,

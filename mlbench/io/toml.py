@@ -83,7 +83,7 @@ def read_toml(path: Path, source: str, invalid: type[FaultyDeclaration]) -> dict
     try:
         if path.stat().st_size > _LARGEST_BYTES:
             raise ValueError("the file is larger than 4 MiB")
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = tomllib.loads(path.read_text(encoding="utf-8-sig"))
         # What is too deep to copy, or has numbers too long to print, no fault could show.
         repr(deepcopy(table))
         return table

@@ -38,6 +38,8 @@ def _encoder_fault(ranks: Ranks, settings: Sequence[Setting]) -> str:
     present = ~(ranks.ahead == MISSING).any(axis=1)
     if ((ranks.ahead >= 0) != counted)[present].any() or (ranks.ahead[~present] != MISSING).any():
         return "ahead leaves out what an encoder counts"
+    if (ranks.ties < 0).any():
+        return "ties leaves out what an encoder counts"
     return _order_fault(ranks, np.flatnonzero(present))
 
 
@@ -96,7 +98,8 @@ def _ranker_fault(ranks: Ranks, settings: Sequence[Setting]) -> str:
     whole = (ranks.listed == ranks.column_sizes)[ranks.row_queries]
     if (whole & known & (ranks.ahead < 0))[present].any():
         return "a list of every document lacks a relevant one"
-    return "a ranker's lists have no ties" if ranks.ties.any() else ""
+    places = np.where(ranks.ahead >= 0, ranks.listed[ranks.row_queries], 0)
+    return "more documents tie than a list holds" if (ranks.ties > np.maximum(places - 1, 0)).any() else ""
 
 
 def _documents_fault(ranks: Ranks) -> str:

@@ -20,8 +20,9 @@ class IndexArrays:
     the total order that breaks ties. `document_sources` is the position of each in `collection.documents[language]`.
     Queries are numbered language by language, in the collection's order. One row is a (query, relevant document), rows
     are sorted by query; a relevant document missing from the corpus has an index beyond `n_documents`, its id and
-    language stand at the end of `document_ids` and `document_languages`. `query_documents` is the index of the document
-    that a query is itself (see `Collection`), -1 for a query that is none; there is no row for the two.
+    language stand at the end of `document_ids` and `document_languages`. `query_documents` is int64 (queries,
+    languages), the index of the document in each language that a query is itself (see `Collection`), -1 where there is
+    none; there is no row for the two.
     """
 
     collection: Collection
@@ -46,6 +47,11 @@ class IndexArrays:
     def present(self) -> NDArray[np.bool_]:
         """Which rows have their document in the corpus."""
         return self.row_documents < self.n_documents
+
+    @property
+    def most_left_out(self) -> int:
+        """How many documents some query is itself, at most."""
+        return int((self.query_documents >= 0).sum(axis=1).max(initial=0))
 
     def corpus(self, language: int) -> Integers:
         """Return the indexes of one language's documents, ascending."""
@@ -73,16 +79,19 @@ def index_collection(collection: Collection) -> IndexArrays:
         for row, (index, query) in enumerate(queries)
         for judgment in collection.judged(collection.languages[index], query.topic_id)
     ]
-    itself = [collection.itself(collection.languages[index], query.topic_id) for index, query in queries]
     row_queries, row_documents, row_grades = np.array(rows, dtype=np.int64).reshape(-1, 3).T
     homes = [entry[1] for entry in found] + [languages[missing[doc_id]] for doc_id in sorted(missing, reverse=True)]
+    itself = np.full((len(queries), len(languages)), -1, dtype=np.int64)
+    for row, (index, query) in enumerate(queries):
+        for doc_id in collection.itself(collection.languages[index], query.topic_id):
+            itself[row, homes[ids[doc_id]]] = ids[doc_id]
     return IndexArrays(
         collection=collection,
         topic_ids=tuple(topics),
         topic_clusters=_integers(clusters[collection.clusters[topic]] for topic in topics),
         query_topics=_integers(topics[query.topic_id] for _, query in queries),
         query_languages=_integers(index for index, _ in queries),
-        query_documents=_integers(-1 if doc_id is None else ids[doc_id] for doc_id in itself),
+        query_documents=itself,
         document_ids=tuple(ids),
         document_languages=_integers(homes),
         document_sources=_integers(entry[2] for entry in found),

@@ -6,11 +6,12 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from mlbench import members
 from mlbench.collection.languages import IMAGE, Setting, whole_pool
 from mlbench.embeddings.encode import Embeddings
 from mlbench.embeddings.exact import to_grid
 from mlbench.errors import RetrieverError
-from mlbench.protocols import Progress, Ranker, Similarity
+from mlbench.protocols import Progress, RankedList, Ranker, Scores, Similarity
 from mlbench.ranking.count_ahead import Block, Counts, Targets, Tiling, count_ahead, exact_scores
 from mlbench.ranking.index_arrays import CountTable, IndexArrays
 from mlbench.ranking.ranks import UNKNOWN, UNLISTED
@@ -33,8 +34,8 @@ def rank_vectors(
     query, document = arrays.row_queries[arrays.present], arrays.row_documents[arrays.present]
     targets = Targets(query, exact_scores(queries, query, documents, document), document)
     positions = [arrays.corpus(index) for index in range(len(collection.languages))]
-    self_matches = bool((arrays.query_documents >= 0).any())
-    tiling = replace(tiling, depth=tiling.depth + self_matches)
+    depth = tiling.depth
+    tiling = replace(tiling, depth=depth + arrays.most_left_out)
     blocks = [Block(documents[own], own) for own in positions]
     has_images = IMAGE in collection.languages
     progress.start("rank", len(queries))
@@ -44,8 +45,8 @@ def rank_vectors(
         counts = count_ahead(queries, targets, blocks, tiling=tiling, advance=progress.advance)
         listed = np.tile(np.array([len(own) for own in positions], dtype=np.int32), (len(queries), 1))
     progress.finish()
-    if self_matches:
-        counts = _without_itself(arrays, counts, targets, queries, documents)
+    if tiling.depth > depth:
+        counts = _without_itself(arrays, counts, targets, queries, documents, depth)
     return CountTable(
         columns=tuple((language,) for language in collection.languages),
         sizes=tuple(len(own) for own in positions),
@@ -125,25 +126,33 @@ def grid_vectors(arrays: IndexArrays, embeddings: Embeddings, similarity: Simila
 
 
 def _without_itself(
-    arrays: IndexArrays, counts: Counts, targets: Targets, queries: Floats, documents: Floats
+    arrays: IndexArrays, counts: Counts, targets: Targets, queries: Floats, documents: Floats, depth: int
 ) -> Counts:
-    """Return the counts as they are when for each query the document that it is itself was never there.
+    """Return the counts, and a top of `depth`, as if for each query the documents that it is itself were not there."""
+    ahead, ties, gone = counts.ahead.copy(), counts.ties.copy(), np.zeros(counts.top.shape, dtype=np.bool_)
+    for column, itself in enumerate(arrays.query_documents.T):
+        every = np.flatnonzero(itself >= 0)
+        before, same = lost_counts(targets, itself, every, exact_scores(queries, every, documents, itself[every]))
+        ahead[:, column] -= before
+        ties[:, column] -= same
+        gone[every] |= counts.top[every] == itself[every, None]
+    kept = np.argsort(gone, axis=1, kind="stable")[:, :depth]
+    return Counts(ahead, ties, np.take_along_axis(counts.top, kept, axis=1))
 
-    One fewer of the top is kept.
+
+def lost_counts(
+    targets: Targets, itself: NDArray[np.int64], every: NDArray[np.int64], scores: Floats
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Say for each target whether the document that its query is itself stands before it, and whether the two tie.
+
+    `itself` is int64 (queries,), positions of documents; `every` are the queries that are documents, and `scores`
+    theirs with themselves.
     """
-    itself, language = arrays.query_documents, arrays.query_languages[targets.query]
-    every = np.flatnonzero(itself >= 0)
     score = np.full(len(itself), -np.inf)
-    score[every] = exact_scores(queries, every, documents, itself[every])
+    score[every] = scores
     there, score = itself[targets.query] >= 0, score[targets.query]
     same = there & (score == targets.scores)
-    before = there & ((score > targets.scores) | (same & (itself[targets.query] < targets.positions)))
-    ahead, ties, rows = counts.ahead.copy(), counts.ties.copy(), np.arange(len(language))
-    ahead[rows, language] -= before
-    ties[rows, language] -= same
-    gone = (counts.top == itself[:, None]) & (itself[:, None] >= 0)
-    kept = np.argsort(gone, axis=1, kind="stable")[:, :-1]
-    return Counts(ahead, ties, np.take_along_axis(counts.top, kept, axis=1))
+    return there & ((score > targets.scores) | (same & (itself[targets.query] < targets.positions))), same
 
 
 def rank_lists(
@@ -151,7 +160,9 @@ def rank_lists(
 ) -> CountTable:
     """Return the counts that a ranker's lists give, one column for each pool that a setting asks for.
 
-    Raises `RetrieverError` for a list that names a document twice, or one that is not in the pool.
+    Ties are `UNKNOWN` where the ranker hands over no scores, and where a document may tie with one beyond the end of
+    its list. Raises `RetrieverError` for a list that names a document twice, or one that is not in the pool, and for
+    scores that rise along a list.
     """
     collection = arrays.collection
     columns = tuple(sorted({setting.document_languages for setting in settings}, key=lambda pool: (len(pool), pool)))
@@ -160,7 +171,7 @@ def rank_lists(
         columns=columns,
         sizes=tuple(sum(len(collection.documents[language]) for language in column) for column in columns),
         ahead=np.full((present, len(columns)), UNKNOWN, dtype=np.int32),
-        ties=np.zeros((present, len(columns)), dtype=np.int32),
+        ties=np.full((present, len(columns)), UNKNOWN, dtype=np.int32),
         listed=np.full((len(arrays.query_topics), len(columns)), UNKNOWN, dtype=np.int32),
         top=np.full((len(arrays.query_topics), depth), -1, dtype=np.int64),
     )
@@ -169,11 +180,13 @@ def rank_lists(
     for setting in settings:
         pool = [document for language in setting.document_languages for document in collection.documents[language]]
         queries = collection.queries[setting.query_language]
-        lists = ranker.search(setting, queries, pool, min(len(pool), LONGEST_LIST))
+        lists = members.search_scored(ranker, setting, queries, pool, min(len(pool), LONGEST_LIST))
         if len(lists) != len(queries):
             raise RetrieverError(f"the ranker gave {len(lists)} lists for {len(queries)} queries in {_name(setting)}")
         inside = np.isin(arrays.document_languages, [collection.languages.index(a) for a in setting.document_languages])
-        _fill(table, arrays, setting, [_indexes(found, positions, inside, setting) for found in lists])
+        _check_scores(lists, setting)
+        found = [_indexes(each.doc_ids, positions, inside, setting) for each in lists]
+        _fill(table, arrays, setting, found, [each.scores for each in lists])
         progress.advance(1)
     progress.finish()
     return table
@@ -194,7 +207,23 @@ def _indexes(
     return indexes
 
 
-def _fill(table: CountTable, arrays: IndexArrays, setting: Setting, lists: Sequence[NDArray[np.int64]]) -> None:
+def _check_scores(lists: Sequence[RankedList], setting: Setting) -> None:
+    for doc_ids, scores in lists:
+        if scores is None:
+            continue
+        if np.shape(scores) != (len(doc_ids),) or np.isnan(scores).any():
+            raise RetrieverError(f"the ranker gave a list in {_name(setting)} whose documents have not one score each")
+        if (scores[1:] > scores[:-1]).any():
+            raise RetrieverError(f"the ranker gave a list in {_name(setting)} whose scores rise")
+
+
+def _fill(
+    table: CountTable,
+    arrays: IndexArrays,
+    setting: Setting,
+    lists: Sequence[NDArray[np.int64]],
+    scores: Sequence[Scores | None],
+) -> None:
     column = table.columns.index(setting.document_languages)
     language = arrays.collection.languages.index(setting.query_language)
     asked = np.flatnonzero(arrays.query_languages == language)
@@ -203,17 +232,35 @@ def _fill(table: CountTable, arrays: IndexArrays, setting: Setting, lists: Seque
     inside = np.isin(arrays.document_languages[row_documents], pool)
     edges = np.searchsorted(row_queries, np.append(asked, asked[-1:] + 1))
     whole = setting.document_languages == whole_pool(setting.query_language, arrays.collection.languages)
-    for number, (query, whole_list) in enumerate(zip(asked, lists, strict=True)):
-        found = whole_list[whole_list != arrays.query_documents[query]]
+    itself, queries_leave = arrays.query_documents, arrays.most_left_out > 0
+    for number, (query, whole_list, its_scores) in enumerate(zip(asked, lists, scores, strict=True)):
+        kept = ~np.isin(whole_list, itself[query]) if queries_leave else np.ones(len(whole_list), dtype=np.bool_)
+        found = whole_list[kept]
         position = np.full(arrays.n_documents, UNLISTED, dtype=np.int32)
         position[found] = np.arange(len(found))
         rows = np.arange(edges[number], edges[number + 1])
         rows = rows[inside[rows]]
         table.ahead[rows, column] = position[row_documents[rows]]
         table.listed[query, column] = len(found)
+        if its_scores is not None:
+            ahead = table.ahead[rows, column]
+            listed = ahead >= 0
+            cut = len(whole_list) < table.sizes[column]
+            table.ties[rows[listed], column] = _count_ties(its_scores[kept], ahead[listed], cut=cut)
         if whole:
             top = found[: table.top.shape[1]]
             table.top[query, : len(top)] = top
+
+
+def _count_ties(scores: Scores, places: NDArray[np.int32], *, cut: bool) -> NDArray[np.int64]:
+    """Return for documents at `places` of a list how many others have the same score; `cut`: it ends too early.
+
+    The last document of such a list may tie with one beyond its end: where it ties with none before, that is `UNKNOWN`.
+    """
+    falling = -scores
+    first = np.searchsorted(falling, falling[places], side="left")
+    ties = np.searchsorted(falling, falling[places], side="right") - first - 1
+    return np.where(cut & (ties == 0) & (places == len(scores) - 1), UNKNOWN, ties)
 
 
 def _name(setting: Setting) -> str:

@@ -34,7 +34,10 @@ def is_left_out(
 
 
 UNKNOWN = -1
-"""In `ahead`: not counted, because the relevant document is in none of the column's languages, or nobody asked."""
+"""In `ahead`: not counted, because the relevant document is in none of the column's languages, or nobody asked.
+
+In `ties`: not known, because a ranker handed over no scores, or its list ends too early to tell.
+"""
 MISSING = -2
 """In `ahead`: judged relevant, and missing from the corpus."""
 UNLISTED = -3
@@ -50,9 +53,10 @@ class Ranks:
     are language tags joined by `+`; `column_sizes` (columns,) their numbers of documents. `topic_clusters` (topics,)
     are indexes of the units of resampling. `query_topics`, `query_languages` (queries,), `document_languages`
     (documents,), `row_queries`, `row_documents` (rows,) are indexes; `document_ids` names only documents that a row
-    or `top` mentions. `ahead` and `ties` are (rows, columns); `top` is (queries, depth), indexes of the best documents
-    of all languages together, -1 where there are fewer. `listed` (queries, columns) is how many documents each list
-    held: all of the column's, unless a ranker stopped before; -1 where nobody asked.
+    or `top` mentions. `ahead` and `ties`, the other documents with the same score, are (rows, columns); `top` is
+    (queries, depth), indexes of the best documents of all languages together, -1 where there are fewer. `listed`
+    (queries, columns) is how many documents each list held: all of the column's, unless a ranker stopped before; -1
+    where nobody asked.
 
     With captioned images, `IMAGE` is one of `languages`, and `top` has the best captions of an image, or the best
     images of a caption. `alignment` is then float32 (rows, 2): in the rows of queries that are images, the cosine of
@@ -90,6 +94,18 @@ class Ranks:
         return is_left_out(self.query_topics, self.query_languages, self.row_queries, self.row_languages)
 
     @property
+    def is_collapsed(self) -> bool:
+        """Whether each relevant document whose ties are known has the same score as its whole list, in every column.
+
+        Such a retriever tells nothing apart. False where no ties are known, or lists hold one document.
+        """
+        names = self.languages.tolist()
+        inside = np.array([[name in column.split("+") for column in self.columns.tolist()] for name in names])
+        others = self.listed[self.row_queries] - inside[self.row_languages]
+        known = (self.ahead >= 0) & (self.ties >= 0) & (others > 0)
+        return bool(known.any() and (self.ties >= others)[known].all())
+
+    @property
     def has_images(self) -> bool:
         """Whether queries and documents are images and their captions."""
         return bool((self.languages == IMAGE).any())
@@ -118,9 +134,9 @@ class SettingRanks:
     """One setting's share of the counts.
 
     `queries` int64 (n,) are indexes of the queries that have a relevant document in the setting; `relevant` holds
-    their ranks, one row each; `tied` is the share of relevant documents that tie with another document of the pool,
-    NaN without relevant documents, `unretrieved` the share that a ranker's list does not hold; `pool_size` counts the
-    documents.
+    their ranks, one row each; `tied` is the share of ranked relevant documents that tie with another document of the
+    pool, NaN where that is known of none, `unretrieved` the share that a ranker's list does not hold, NaN without
+    relevant documents; `pool_size` counts the documents.
     """
 
     queries: NDArray[np.int64]
@@ -139,9 +155,9 @@ def can_answer(ranks: Ranks, document_languages: Iterable[str]) -> bool:
 class PoolCounts:
     """The counts of one pool: each row's rank (int64, `UNRETRIEVED` possible), its ties (int64), and the pool's size.
 
-    `unknown` marks rows that nobody asked about, `unlisted` those that are in the corpus and not in a ranker's list;
-    `listed` (queries,) is how long each list is, -1 where nobody asked. Rows whose document is outside the pool have a
-    meaningless rank.
+    `ties` are `UNKNOWN` where there is no rank, or they are not known. `unknown` marks rows that nobody asked about,
+    `unlisted` those that are in the corpus and not in a ranker's list; `listed` (queries,) is how long each list is, -1
+    where nobody asked. Rows whose document is outside the pool have a meaningless rank.
     """
 
     rank: NDArray[np.int64]
@@ -150,6 +166,11 @@ class PoolCounts:
     unlisted: NDArray[np.bool_]
     listed: NDArray[np.int64]
     size: int
+
+    def tied_share(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> float:
+        """Return the share of those of the `rows` (indexes or mask) that tie; NaN where that is known of none."""
+        ties = self.ties[rows]
+        return _share(ties[ties != UNKNOWN] > 0)
 
 
 def pool_counts(ranks: Ranks, document_languages: Iterable[str]) -> PoolCounts:
@@ -161,10 +182,11 @@ def pool_counts(ranks: Ranks, document_languages: Iterable[str]) -> PoolCounts:
     if not columns:
         raise UserError(f"the pool {','.join(wanted)} was not asked for in this run, and cannot be derived")
     ahead = ranks.ahead[:, columns].astype(np.int64)
+    ties = ranks.ties[:, columns].astype(np.int64)
     counted = (ahead >= 0).all(axis=1)
     return PoolCounts(
         rank=np.where(counted, ahead.sum(axis=1) + 1, UNRETRIEVED),
-        ties=ranks.ties[:, columns].sum(axis=1, dtype=np.int64),
+        ties=np.where(counted & (ties >= 0).all(axis=1), ties.sum(axis=1), UNKNOWN),
         unknown=(ahead == UNKNOWN).any(axis=1),
         unlisted=(ahead == UNLISTED).any(axis=1),
         listed=ranks.listed[:, columns].sum(axis=1, dtype=np.int64),
@@ -183,7 +205,7 @@ def setting_ranks(ranks: Ranks, setting: Setting) -> SettingRanks:
     queries, index = np.unique(ranks.row_queries[rows], return_inverse=True)
     relevant = relevant_ranks(index, pool.rank[rows], ranks.row_grades[rows], len(queries))
     itself = setting.query_language in setting.document_languages and ranks.queries_are_documents
-    tied, unretrieved = _share(pool.ties[rows] > 0), _share(pool.unlisted[rows])
+    tied, unretrieved = pool.tied_share(rows), _share(pool.unlisted[rows])
     return SettingRanks(queries.astype(np.int64), relevant, tied, unretrieved, pool.size - itself)
 
 

@@ -12,7 +12,7 @@ from mlbench.collection.languages import IMAGE
 from mlbench.collection.records import LARGEST_GRADE
 from mlbench.errors import InvalidResult, UserError
 from mlbench.io.untrusted import read_arrays
-from mlbench.ranking.ranks import UNLISTED, Ranks, Strings
+from mlbench.ranking.ranks import UNKNOWN, UNLISTED, Ranks, Strings
 
 _LARGEST = 2**31
 _MOST_LANGUAGES, _MOST_COLUMNS = 1000, 10_000
@@ -113,7 +113,7 @@ def _range_faults(ranks: Ranks) -> list[str]:
         ("top", ranks.top, -1, len(ranks.document_ids)),
         ("row_grades", ranks.row_grades, 1, LARGEST_GRADE + 1),
         ("column_sizes", ranks.column_sizes, 0, 1 << 31),
-        ("ties", ranks.ties, 0, sizes + 1),
+        ("ties", ranks.ties, UNKNOWN, sizes + 1),
         ("ahead", ranks.ahead, UNLISTED, sizes + 1),
         ("listed", ranks.listed, -1, sizes + 1),
     )

@@ -12,10 +12,11 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
+from mlbench import members
 from mlbench.collection.languages import Setting
 from mlbench.collection.records import Document, Query
 from mlbench.errors import UserError
-from mlbench.protocols import Parameter, Progress, Ranker
+from mlbench.protocols import Parameter, Progress, RankedList, Ranker, ScoredRanker
 from mlbench.ranking.count_ahead import Block, Targets, Tiling, count_ahead
 from mlbench.ranking.index_arrays import IndexArrays
 
@@ -24,6 +25,8 @@ DEPTH = 100
 """How many documents of each list are written unless somebody says otherwise."""
 LONGEST = 2**24
 """Scores are n - position + 1, and float32, in which many tools keep them, holds whole numbers up to this one."""
+TAG = "mlbench"
+"""The last field of each line; with it, scores are positions (see above)."""
 _LONGEST_NAME = 200
 _COLUMNS = 2048
 _CELLS = 2**21
@@ -95,11 +98,11 @@ class RunFiles:
 
     def _without_itself(self, setting: Setting, lists: Iterable[Sequence[str]]) -> Iterable[Sequence[str]]:
         collection = self.arrays.collection
-        if not collection.queries_are_documents or setting.query_language not in setting.document_languages:
+        if not self.arrays.most_left_out:
             return lists
         queries = collection.queries[setting.query_language]
         own = [collection.itself(setting.query_language, query.topic_id) for query in queries]
-        return ([doc_id for doc_id in found if doc_id != gone] for gone, found in zip(own, lists, strict=True))
+        return ([doc_id for doc_id in found if doc_id not in gone] for gone, found in zip(own, lists, strict=True))
 
     def _judgment_lines(self, setting: Setting, queries: Sequence[Query]) -> Iterator[str]:
         for query in queries:
@@ -126,7 +129,7 @@ class RunFiles:
         )
 
 
-class RecordingRanker:
+class RecordingRanker(ScoredRanker):
     """A ranker whose lists are written into run files as it gives them."""
 
     def __init__(self, ranker: Ranker, files: RunFiles) -> None:
@@ -141,13 +144,13 @@ class RecordingRanker:
         """Return that of the ranker."""
         return self._ranker.fingerprint()
 
-    def search(
+    def search_scored(
         self, setting: Setting, queries: Sequence[Query], documents: Sequence[Document], depth: int
-    ) -> list[list[str]]:
+    ) -> list[RankedList]:
         """Return the ranker's lists; they are written unless their number shows at once that they are wrong."""
-        lists = self._ranker.search(setting, queries, documents, depth)
+        lists = members.search_scored(self._ranker, setting, queries, documents, depth)
         if len(lists) == len(queries):
-            self._files.write(setting, lists)
+            self._files.write(setting, [found.doc_ids for found in lists])
         return lists
 
 
@@ -181,8 +184,8 @@ def stem_of(setting: Setting) -> str:
 
 def _lists(files: RunFiles, queries: Floats, block: Block, threads: int) -> Iterator[list[str]]:
     """Yield for each query the ids of the best documents of the block, a few tiles of queries at a time."""
-    # One more, for the document that a query may be itself.
-    depth = min(files.depth + files.arrays.collection.queries_are_documents, len(block.positions))
+    # More, for the documents that a query may be itself.
+    depth = min(files.depth + files.arrays.most_left_out, len(block.positions))
     columns = max(_COLUMNS, depth)
     tiling = Tiling(depth=depth, rows=max(1, min(256, _CELLS // columns)), columns=columns, threads=threads)
     nothing = np.empty(0, dtype=np.int64)
@@ -197,7 +200,7 @@ def _run_lines(queries: Sequence[Query], lists: Iterable[Sequence[str]], depth: 
     for query, found in zip(queries, lists, strict=True):
         n = min(len(found), depth)
         for position, doc_id in enumerate(found[:n], 1):
-            yield f"{query.topic_id} Q0 {doc_id} {position} {n - position + 1} mlbench\n"
+            yield f"{query.topic_id} Q0 {doc_id} {position} {n - position + 1} {TAG}\n"
 
 
 def _check_ids(arrays: IndexArrays) -> None:

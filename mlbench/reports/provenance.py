@@ -102,6 +102,7 @@ def _task(result: Result) -> dict[str, object]:
         "topics": ("" if task.parallel else "not ")
         + "parallel"
         + (", with native documents" if task.documents == "native" else ""),
+        "left out": "documents with the id of the query" if task.ignore_identical_ids else None,
         "fingerprint": task.fingerprint,
     }
 

@@ -12,9 +12,9 @@ from pydantic import BaseModel, Field, field_validator
 from pydantic_core import PydanticCustomError
 
 from mlbench.collection.languages import Setting
-from mlbench.collection.records import Document, Query
+from mlbench.collection.records import Document, Query, split_document_id
 from mlbench.errors import RetrieverError
-from mlbench.protocols import Parameter, Progress, Role, Runtime
+from mlbench.protocols import Parameter, Progress, RankedList, Role, Runtime, ScoredRanker
 from mlbench.retrievers.lucene import EXTRA, LIBRARIES, Analyzers, analyzer_name, remark
 
 Integers = NDArray[np.int64]
@@ -22,7 +22,6 @@ Float32s = NDArray[np.float32]
 # Stays the same as long as the same terms give the same lists.
 _ALGORITHM = "Lucene's BM25 1"
 _HEAP = re.compile(r"([1-9]\d{1,5}m|[1-9]\d{0,2}g)\Z")
-_HASHED = re.compile(r"[0-9a-f]{12}-(.+)\Z", re.DOTALL)
 
 
 def _byte_lengths() -> Integers:
@@ -95,8 +94,8 @@ class Postings:
         self._saturations = np.float32(1) + counts.astype(np.float32) * norms[self._documents]
         self._shares = _share(np.repeat(self._idf, self._frequencies), self._saturations)
 
-    def search(self, query: NDArray[np.int32], depth: int) -> list[str]:
-        """Return the ids of at most `depth` documents that hold a term of `query`, best first; ties by id, descending.
+    def search(self, query: NDArray[np.int32], depth: int) -> RankedList:
+        """Return at most `depth` documents that hold a term of `query`, best first; ties by id, descending.
 
         `query` holds numbers of the vocabulary that numbered the documents.
         """
@@ -106,8 +105,7 @@ class Postings:
             # All that reach the score at the depth stay, so that ties at the edge are cut by id.
             found = found[scores[found] >= np.partition(scores[found], -depth)[-depth]]
         best = found[np.argsort(-scores[found], kind="stable")[:depth]]
-        doc_ids: list[str] = self._doc_ids[best].tolist()
-        return doc_ids
+        return RankedList(self._doc_ids[best].tolist(), scores[best])
 
     def scores(self, query: NDArray[np.int32]) -> dict[str, float]:
         """Return the score, a float32, of each document that holds a term of `query`."""
@@ -165,7 +163,7 @@ class BM25:
         return BM25Ranker(Analyzers(settings.heap), settings)
 
 
-class BM25Ranker:
+class BM25Ranker(ScoredRanker):
     """Indexes of the corpora and pools that were asked for, in memory; each text is analysed once.
 
     A pool is one index, with the frequencies of terms and the average length over all its documents: a document has the
@@ -211,10 +209,10 @@ class BM25Ranker:
             progress.advance(len(rows))
         progress.finish()
 
-    def search(
+    def search_scored(
         self, setting: Setting, queries: Sequence[Query], documents: Sequence[Document], depth: int
-    ) -> list[list[str]]:
-        """Return for each query the ids of the documents that share a term with it, at most `depth`, best first.
+    ) -> list[RankedList]:
+        """Return for each query the documents that share a term with it, at most `depth`, best first.
 
         Ties are broken by id, descending. Raises `RetrieverError` where a pool holds a document whose id does not tell
         its language, or one id twice.
@@ -284,16 +282,10 @@ def _by_language(languages: tuple[str, ...], documents: Sequence[Document]) -> d
         found[languages[0]] += documents
         return found
     for document in documents:
-        found[_language_of(document.doc_id, languages)].append(document)
+        language, _ = split_document_id(document.doc_id, languages)
+        if not language:
+            raise RetrieverError(
+                f"bm25: the id {document.doc_id!r} does not tell which of {', '.join(languages)} the document is in"
+            )
+        found[language].append(document)
     return found
-
-
-def _language_of(doc_id: str, languages: tuple[str, ...]) -> str:
-    """Return the language that `mlbench.collection.records.document_id` put in an id; the longest of those that fit."""
-    match = _HASHED.match(doc_id)
-    fitting = [language for language in languages if match and f"{match[1]}-".startswith(f"{language}-")]
-    if not fitting:
-        raise RetrieverError(
-            f"bm25: the id {doc_id!r} does not tell which of {', '.join(languages)} the document is in"
-        )
-    return max(fitting, key=len)

@@ -9,32 +9,56 @@ languages in alphabetical order, joined by `+`:
     th-image.trec         from captions in Thai to images
     image-th.trec         from images to captions in Thai; image-ar+en+th.trec or image-all.trec to those of the pool
 
-Each line is `topic Q0 document rank score tag`. Lists are ordered by score descending, then by document id descending
-(the rule of trec_eval); rank and tag are ignored. Documents are named by their full id, or without the 12-digit hash in
-front; a file holds only topics and documents of its setting.
+Each line is `topic Q0 document rank score tag`, its fields separated by blanks or tabs. Lists are ordered as trec_eval
+orders them: by score, kept in 32 bits, then by document id as the file writes it, both descending. The rank is ignored.
+
+Topics and documents are named as in the task's own files, or by mlbench's ids. Where several languages of a pool have a
+document of one name, `th:d7` or `th-d7` is the Thai one. A file holds only topics and documents of its setting.
+
+In a file with the tag `mlbench`, which `--save-run` writes, scores count down to 1: they are positions, and which
+documents tied is unknown.
 """
 
 import gzip
-import math
 import re
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import TextIO, cast
+from typing import NamedTuple, TextIO, cast
 
+import numpy as np
 from pydantic import BaseModel
 
 from mlbench.collection.languages import Setting
-from mlbench.collection.records import Document, Query
+from mlbench.collection.records import Document, Query, own_topic_id, split_document_id
 from mlbench.errors import RetrieverError
-from mlbench.protocols import Parameter, Runtime
+from mlbench.protocols import Parameter, RankedList, Runtime, ScoredRanker
+from mlbench.ranking.run_files import TAG
 
 _ENDINGS = (".trec", ".trec.gz")
 # A small compressed file may unfold to a line, or to blank lines, without end.
 _LONGEST_LINE = 1 << 16
 _MOST_BLANK_LINES = 100_000
-_HASHED = re.compile(r"[0-9a-f]{12}-(.+)\Z", re.DOTALL)
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\Z", re.ASCII)
+
+
+class _Line(NamedTuple):
+    """What a line says, and where it stands."""
+
+    where: str
+    topic: str
+    document: str
+    score: float
+    tag: str
+
+
+class _Listed(NamedTuple):
+    """What is kept of a line: the score, the document's name in the file, and whether mlbench wrote it."""
+
+    score: float
+    name: str
+    ours: bool
 
 
 class Run:
@@ -57,7 +81,7 @@ class Run:
         return RunRanker(folder, files)
 
 
-class RunRanker:
+class RunRanker(ScoredRanker):
     """The lists of a folder's run files; each is read when its setting is asked for."""
 
     reads_images = True
@@ -78,29 +102,28 @@ class RunRanker:
             digest.update(name.encode() + b"\x1f" + sha256(path.read_bytes()).digest())
         return digest.hexdigest()
 
-    def search(
+    def search_scored(
         self, setting: Setting, queries: Sequence[Query], documents: Sequence[Document], depth: int
-    ) -> list[list[str]]:
-        """Return for each query its first `depth` document ids; a topic that is not in the file has an empty list.
+    ) -> list[RankedList]:
+        """Return for each query its first `depth` documents; a topic that is not in the file has an empty list.
 
         Raises `RetrieverError` where no file is named after `setting`, or with file and line for an unknown topic or
-        document, one listed twice, a malformed line, or a score that is not a finite number.
+        document, a document of several languages, one listed twice, a malformed line, or a score that is no finite
+        number.
         """
-        path = self._find(setting)
-        doc_ids = _by_name([document.doc_id for document in documents])
-        scores: dict[str, dict[str, float]] = {query.topic_id: {} for query in queries}
-        for where, topic, name, score in _read(path):
-            if topic not in scores:
-                raise RetrieverError(f"{where}: topic {topic!r} is no query in {setting.query_language}")
-            doc_id = doc_ids.get(name)
-            if doc_id is None:
+        topics = _by_topic([query.topic_id for query in queries], setting.query_language)
+        doc_ids = _by_name([document.doc_id for document in documents], setting.document_languages)
+        listed: dict[str, dict[str, _Listed]] = {query.topic_id: {} for query in queries}
+        for line in _read(self._find(setting)):
+            if line.topic not in topics:
+                raise RetrieverError(f"{line.where}: topic {line.topic!r} is no query in {setting.query_language}")
+            found, doc_id = listed[topics[line.topic]], _the_one(line, doc_ids, setting.document_languages)
+            if doc_id in found:
                 raise RetrieverError(
-                    f"{where}: document {name!r} is not among those in {', '.join(setting.document_languages)}"
+                    f"{line.where}: document {line.document!r} is listed twice for topic {line.topic!r}"
                 )
-            if doc_id in scores[topic]:
-                raise RetrieverError(f"{where}: document {name!r} is listed twice for topic {topic!r}")
-            scores[topic][doc_id] = score
-        return [_ordered(scores[query.topic_id])[:depth] for query in queries]
+            found[doc_id] = _Listed(line.score, line.document, line.tag == TAG)
+        return [_ordered(listed[query.topic_id], depth) for query in queries]
 
     def _find(self, setting: Setting) -> Path:
         stems = [f"{setting.query_language}-{'+'.join(setting.document_languages)}"]
@@ -114,24 +137,57 @@ class RunRanker:
         raise RetrieverError(f"{self._folder}: no {wanted} (nor with .gz); add it or leave the setting out")
 
 
-def _by_name(doc_ids: Sequence[str]) -> Mapping[str, str]:
-    """Map each name that a run file may use to the id it means; a short name of several documents means none."""
-    names: dict[str, str] = {}
-    ambiguous: set[str] = set()
+def _by_topic(topic_ids: Sequence[str], language: str) -> Mapping[str, str]:
+    """Map each name that a run file may use to the topic it means: its id comes before the name in the task's files."""
+    return {own_topic_id(topic_id, language): topic_id for topic_id in topic_ids} | {name: name for name in topic_ids}
+
+
+def _by_name(doc_ids: Sequence[str], languages: Sequence[str]) -> Mapping[str, Sequence[str]]:
+    """Map each name that a run file may use to the documents it may mean.
+
+    A document's id comes before a name in the task's files, and that before one with the language in front.
+    """
+    own: dict[str, list[str]] = {}
+    with_language: dict[str, list[str]] = {}
     for doc_id in doc_ids:
-        match = _HASHED.match(doc_id)
-        if match and names.setdefault(match[1], doc_id) != doc_id:
-            ambiguous.add(match[1])
-    kept = {name: doc_id for name, doc_id in names.items() if name not in ambiguous}
-    return {**kept, **{doc_id: doc_id for doc_id in doc_ids}}
+        language, name = split_document_id(doc_id, languages)
+        own.setdefault(name, []).append(doc_id)
+        for sign in ":-" if language else "":
+            with_language.setdefault(f"{language}{sign}{name}", []).append(doc_id)
+    return with_language | own | {doc_id: [doc_id] for doc_id in doc_ids}
 
 
-def _ordered(scores: Mapping[str, float]) -> list[str]:
-    return sorted(scores, key=lambda doc_id: (scores[doc_id], doc_id), reverse=True)
+def _the_one(line: _Line, doc_ids: Mapping[str, Sequence[str]], languages: Sequence[str]) -> str:
+    """Return the id of the document that a line names; raises `RetrieverError` where there is none, or are several."""
+    found = doc_ids.get(line.document, ())
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise RetrieverError(f"{line.where}: document {line.document!r} is not among those in {', '.join(languages)}")
+    names = [split_document_id(doc_id, languages) for doc_id in found]
+    instead = [
+        f"{language}:{name}" if language else doc_id for doc_id, (language, name) in zip(found, names, strict=True)
+    ]
+    raise RetrieverError(
+        f"{line.where}: {len(found)} documents of this pool are called {line.document!r}: write {' or '.join(instead)}"
+    )
 
 
-def _read(path: Path) -> Iterator[tuple[str, str, str, float]]:
-    """Yield place, topic, document and score of each line; blank lines are skipped."""
+def _ordered(listed: Mapping[str, _Listed], depth: int) -> RankedList:
+    """Return the documents of a topic in trec_eval's order."""
+    with np.errstate(over="ignore"):
+        scores = np.array([row.score for row in listed.values()], dtype=np.float64).astype(np.float32)
+    rows = zip(scores.tolist(), (row.name for row in listed.values()), listed, strict=True)
+    best = sorted(rows, key=lambda row: row[:2], reverse=True)[:depth]
+    doc_ids = [doc_id for _, _, doc_id in best]
+    counted_down = bool((np.sort(scores) == np.arange(1, len(scores) + 1)).all())
+    if counted_down and all(row.ours for row in listed.values()):
+        return RankedList(doc_ids)
+    return RankedList(doc_ids, np.array([score for score, *_ in best], dtype=np.float32))
+
+
+def _read(path: Path) -> Iterator[_Line]:
+    """Yield each line that is not blank."""
     number = blank = 0
     try:
         with _text(path) as text:
@@ -149,19 +205,16 @@ def _read(path: Path) -> Iterator[tuple[str, str, str, float]]:
 
 def _text(path: Path) -> TextIO:
     if path.suffix == ".gz":
-        return cast(TextIO, gzip.open(path, "rt", encoding="utf-8"))
-    return path.open(encoding="utf-8")
+        return cast(TextIO, gzip.open(path, "rt", encoding="utf-8-sig"))
+    return path.open(encoding="utf-8-sig")
 
 
-def _parse(where: str, line: str) -> tuple[str, str, str, float]:
+def _parse(where: str, line: str) -> _Line:
     fields = line.split()
     if len(fields) != 6:
         raise RetrieverError(f"{where}: need 6 fields (topic Q0 document rank score tag), found {len(fields)}")
-    topic, _, name, _, score, _ = fields
-    try:
-        number = float(score)
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
+    topic, _, document, _, score, tag = fields
+    # Python reads more than other tools do, such as 1_000.
+    if not _NUMBER.match(score) or not np.isfinite(float(score)):
         raise RetrieverError(f"{where}: score {score!r} is not a finite number")
-    return where, topic, name, number
+    return _Line(where, topic, document, float(score), tag)

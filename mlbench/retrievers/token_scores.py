@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from mlbench.collection.languages import Setting
 from mlbench.collection.records import Document, Query
 from mlbench.io.watched import WatchedFiles
-from mlbench.protocols import Parameter, Role, Runtime
+from mlbench.protocols import Parameter, RankedList, Role, Runtime, ScoredRanker
 from mlbench.ranking.count_ahead import best_columns, by_id
 from mlbench.retrievers.checkpoint_folder import check_checkpoint, find_checkpoint, saved_prompts
 from mlbench.retrievers.load_checkpoint import DType, LoadOptions
@@ -48,7 +48,7 @@ def find(locator: str, settings: TextSettings, runtime: Runtime) -> tuple[Path, 
     return folder, options
 
 
-class TextLists(ABC, Generic[Encoded]):
+class TextLists(ScoredRanker, ABC, Generic[Encoded]):
     """Encodes each distinct text once, whatever the settings, and lists all documents for each query.
 
     Lists are in the order of the scores, then of the document ids, both descending. `identity` is what decides the
@@ -88,9 +88,9 @@ class TextLists(ABC, Generic[Encoded]):
         """Raise `RetrieverError` where a file of the checkpoint has changed since it was read."""
         self._files.check()
 
-    def search(
+    def search_scored(
         self, setting: Setting, queries: Sequence[Query], documents: Sequence[Document], depth: int
-    ) -> list[list[str]]:
+    ) -> list[RankedList]:
         """Return for each query its `depth` best documents; raises `RetrieverError` for scores that are no numbers."""
         asked = self._encode_once([query.text for query in queries], "query")
         corpus = self._encode_once([document.text for document in documents], "document")
@@ -98,9 +98,11 @@ class TextLists(ABC, Generic[Encoded]):
         doc_ids = np.array([documents[index].doc_id for index in order], dtype=object)
         score = self.scorer([corpus[index] for index in order])
         step = max(1, _CELLS // max(len(documents), 1))
-        lists: list[list[str]] = []
+        lists: list[RankedList] = []
         for start in range(0, len(asked), step):
-            lists += doc_ids[best_columns(score(asked[start : start + step]), depth)].tolist()
+            scores = score(asked[start : start + step])
+            best = best_columns(scores, depth)
+            lists += map(RankedList, doc_ids[best].tolist(), np.take_along_axis(scores, best, axis=1))
         return lists
 
     @abstractmethod

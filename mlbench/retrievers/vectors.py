@@ -182,7 +182,7 @@ def _read_texts(path: Path, key: str) -> list[str]:
     with path.open("rb") as lines:
         for number, line in enumerate(lines, 1):
             try:
-                text = json.loads(line.decode())[key]
+                text = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))[key]
             except (ValueError, KeyError, TypeError, RecursionError) as error:
                 raise RetrieverError(f'{path}, line {number}: need {{"{key}": "..."}}') from error
             if not isinstance(text, str):

@@ -41,8 +41,9 @@ class ScoreSums:
 class BiasSums:
     """The multilingual pool of one system: what bias scores are computed on, and those that come topic by topic.
 
-    `tied` is the share of the relevant documents that tie with another document, `unretrieved` of those in no list;
-    `shares` are those of the languages in the top of the lists, for the scores `language_share@k` that were asked for.
+    `tied` is the share of the relevant documents that tie with another document, NaN where that is not known,
+    `unretrieved` of those in no list; `collapsed` says that whole lists tie (see `Ranks.is_collapsed`). `shares` are
+    those of the languages in the top of the lists, for the scores `language_share@k` that were asked for.
     """
 
     languages: tuple[str, ...]
@@ -50,6 +51,7 @@ class BiasSums:
     n_documents: int
     tied: float
     unretrieved: float
+    collapsed: bool
     scores: dict[str, ScoreSums]
     shares: tuple[LanguageShare, ...]
 
@@ -65,15 +67,16 @@ def sum_bias(ranks: Ranks, names: Sequence[str], sample: ClusterSample) -> BiasS
     listed = {"documents": counts.listed, "queries": counts.listed}
     if ranks.has_images:
         listed["queries"] = pool_counts(ranks, (IMAGE,)).listed
-    ties = counts.ties[np.isin(ranks.row_languages, [ranks.language_index(a) for a in languages])]
+    ranked = (counts.rank < UNRETRIEVED) & np.isin(ranks.row_languages, [ranks.language_index(a) for a in languages])
     scores = {name: find_score(name) for name in names}
     cutoffs = [int(name.partition("@")[2]) for name in names if name.startswith("language_share@")]
     return BiasSums(
         languages=tuple(languages),
         n_topics=int(np.isfinite(pools["documents"].rank).any(axis=(1, 2)).sum()),
         n_documents=pools["documents"].pool_size,
-        tied=float((ties > 0).mean()) if len(ties) else 0.0,
+        tied=counts.tied_share(ranked) if ranked.any() else 0.0,
         unretrieved=pools["documents"].unlisted_share,
+        collapsed=ranks.is_collapsed,
         scores={
             name: _sum_score(score, pools[score.compares], listed[score.compares], sample)
             for name, score in scores.items()

@@ -32,7 +32,8 @@ Floats = NDArray[np.float64]
 
 MEASURE_LIMITS = (0.0, 1.0)
 """Between them lies every measure of ranked lists."""
-_TIES_WORTH_A_WARNING = 0.01
+TIES_WORTH_A_WARNING = 0.01
+"""The share of relevant documents that tie above which numbers carry a warning."""
 _APPROXIMATE = "intervals and tests are approximate"
 _AP = "AP"
 _POOLED = ("multilingual", "text_to_image")
@@ -169,18 +170,27 @@ def _bias(scores: ClusterScores, sums: BiasSums, aggregates: Sequence[Aggregate]
         document_languages=sums.languages,
         n_topics=sums.n_topics,
         n_documents=sums.n_documents,
-        warning=(
-            f"{sums.tied:.1%} of the relevant documents tie with another document: "
-            "the order of ids decides part of the bias"
-            if sums.tied > _TIES_WORTH_A_WARNING
-            else None
-        ),
+        warning=_ties_warning(sums),
         scores=tuple(
             derived.get(name) or _bias_result(name, scores, sums.scores.get(name))
             for name in scores.request.suited_bias_scores
         ),
         language_shares=sums.shares,
     )
+
+
+def _ties_warning(sums: BiasSums) -> str | None:
+    if np.isnan(sums.tied):
+        return (
+            "it is unknown how many relevant documents tie with another document: "
+            "the lists have no scores, or end too early to tell"
+        )
+    if sums.tied <= TIES_WORTH_A_WARNING:
+        return None
+    tied = f"{sums.tied:.1%} of the relevant documents tie with another document: "
+    if sums.collapsed:
+        return tied + "all documents of each list have the same score, and the order of ids alone decides the bias"
+    return tied + "the order of ids decides part of the bias"
 
 
 def _bias_result(name: str, scores: ClusterScores, sums: ScoreSums | None) -> BiasResult:

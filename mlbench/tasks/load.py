@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mlbench import members
+from mlbench.collection.languages import settings_of
 from mlbench.collection.records import LARGEST_GRADE, Collection
 from mlbench.errors import DataError, UnknownName
 from mlbench.protocols import SILENCE, Progress, ReadRequest, ShardedCollection
@@ -99,6 +100,7 @@ def check_collection(task: Task, collection: Collection, progress: Progress) -> 
     _check_content(task, collection)
     _check_counts(task, collection)
     _tell_gaps(task, collection, progress)
+    _tell_twins(task, collection, progress)
 
 
 def _request(
@@ -149,7 +151,9 @@ def _declared(task: Task, collection: Collection, progress: Progress) -> Collect
             f"{task.name}: topic {uneven!r} has {n_most:,} relevant documents in {most}, {n_fewest:,} in {fewest}: "
             + consequence
         )
-    return replace(collection, parallel=task.parallel, translated=translated)
+    return replace(
+        collection, parallel=task.parallel, translated=translated, ignore_identical_ids=task.ignore_identical_ids
+    )
 
 
 def _check_content(task: Task, collection: Collection) -> None:
@@ -232,6 +236,31 @@ def _tell_gaps(task: Task, collection: Collection, progress: Progress) -> None:
     if missing:
         rest = "document is in no corpus and counts" if len(missing) == 1 else "documents are in no corpus and count"
         progress.note(f"{task.name}: {len(missing):,} relevant {rest} as never found")
+
+
+def _tell_twins(task: Task, collection: Collection, progress: Progress) -> None:
+    """Warn of queries that stand in the corpora as documents, which are not judged: retrievers find these first."""
+    if task.kind != "text" or collection.queries_are_documents:
+        return
+    searched: dict[str, set[str]] = {}
+    for setting in settings_of(collection.languages, task.settings):
+        searched.setdefault(setting.query_language, set()).update(setting.document_languages)
+    count = sum(
+        not collection.unjudged_twins(language, query).isdisjoint(searched.get(language, ()))
+        for language, rows in collection.queries.items()
+        for query in rows
+    )
+    if count:
+        advice = (
+            "they have other ids, so that ignore_identical_ids does not leave them out"
+            if task.ignore_identical_ids
+            else "ignore_identical_ids = true in the task file leaves out documents with the id of the query"
+        )
+        rest = "query is a document" if count == 1 else "queries are documents"
+        progress.note(
+            f"warning: {task.name}: {count:,} {rest} of the corpora, by text or id, and not judged relevant, though a "
+            f"retriever finds such documents first: {advice}"
+        )
 
 
 def _check_counts(task: Task, collection: Collection) -> None:

@@ -159,6 +159,7 @@ class Task(Declared):
     languages: Annotated[tuple[Language, ...], Sorted, Field(strict=False)]
     parallel: bool = True
     documents: Literal["translations", "native"] | None = None
+    ignore_identical_ids: bool = False
     settings: Annotated[tuple[Kind, ...], AfterValidator(some), Field(strict=False)] = TEXT_KINDS
     document_text: Literal["sentence", "sentence_in_context"] = "sentence"
     measures: Annotated[tuple[Measure, ...], AfterValidator(some), Field(strict=False)] = DEFAULT_MEASURES
@@ -204,6 +205,13 @@ class Task(Declared):
                 f'the data do not say theirs: add --languages TAG, or languages = ["TAG"] in {FOLDER_FILE}'
             )
         return languages
+
+    @field_validator("ignore_identical_ids")
+    @classmethod
+    def _of_texts(cls, ignore: bool, info: ValidationInfo) -> bool:
+        if ignore and info.data.get("kind") == "image_text":
+            raise ValueError("is for tasks of texts: no image is one of its captions")
+        return ignore
 
     @field_validator("settings")
     @classmethod

@@ -95,7 +95,7 @@ def reading(folder: Path) -> dict[str, float]:
     """Return how many documents a second of a processor scans, and how many it unpacks and skips."""
     corpus = corpus_of(folder, SHARD * len(TAGS), QUERIES)
     shard = MiraclShard(corpus / f"corpus-{TAGS[0]}" / "docs-0.jsonl.gz", TAGS[0], "synthetic")
-    scanner = Scanner("synthetic", {TAGS[0]: frozenset()})
+    scanner = Scanner("synthetic", {TAGS[0]: frozenset()}, frozenset(), frozenset())
     return {
         "scanned_per_second": round(SHARD / typical(lambda: scanner(FingerprintedShard(shard, "")))),
         "skipped_per_second": round(SHARD / typical(lambda: list(shard.documents(SHARD)))),

@@ -14,7 +14,7 @@ from socket import gethostname
 import numpy as np
 from numpy.typing import NDArray
 
-from mlbench.collection.records import Collection, Document, LineDigest, document_line, fingerprints_of
+from mlbench.collection.records import Collection, Document, LineDigest, document_line, fingerprints_of, name_of
 from mlbench.errors import DataError
 from mlbench.evaluation.options import open_engine
 from mlbench.evaluation.streaming.resume import WorkFolder
@@ -37,7 +37,7 @@ class Scan:
     """What one shard holds.
 
     `digest` is the state of the `LineDigest` of its documents, uint16 (1024,); `ids` the sorted 8-byte hashes of their
-    ids, uint64 (documents,); `relevant` those of its documents that some topic is looking for.
+    ids, uint64 (documents,); `relevant` those of its documents that are held.
     """
 
     digest: NDArray[np.uint16]
@@ -77,23 +77,31 @@ class FingerprintedShard:
 
 @dataclass(frozen=True)
 class Scanner:
-    """A worker that scans shards; `wanted` are the ids of the relevant documents of each language."""
+    """A worker that scans shards; `wanted` are the ids of the documents of each language that are held.
+
+    Held as well are documents that may be queries: those called by one of `names` in the task's files, and those with
+    one of `texts`.
+    """
 
     task: str
     wanted: Mapping[str, frozenset[str]]
+    names: frozenset[str]
+    texts: frozenset[str]
 
     def __call__(self, shard: "FingerprintedShard") -> Scan:
         """Scan one shard; raises `DataError` for a document without text, and what reading raises."""
         digest, relevant = LineDigest(), []
-        wanted = self.wanted[shard.shard.language]
+        language = shard.shard.language
+        wanted = self.wanted[language]
 
         def hashes() -> Iterator[int]:
             for document in shard.shard.documents(0):
-                _check(self.task, shard.shard.language, document)
+                doc_id, text = document
+                _check(self.task, language, document)
                 digest.add(document_line(document))
-                if document.doc_id in wanted:
+                if doc_id in wanted or text in self.texts or name_of(doc_id, language) in self.names:
                     relevant.append(document)
-                yield hash_id(document.doc_id)
+                yield hash_id(doc_id)
 
         ids = np.sort(np.fromiter(hashes(), np.uint64))
         return Scan(digest.state, ids, tuple(relevant))
@@ -155,7 +163,7 @@ class PartReader:
 
 @dataclass(frozen=True)
 class Corpora:
-    """The corpora of a task: `collection` holds the relevant documents alone and counts the others as left out.
+    """The corpora of a task: `collection` holds the documents that a scan holds, and counts the others as left out.
 
     `sizes` are the numbers of documents of each language, `fingerprints` those of its data.
     """
@@ -175,7 +183,7 @@ def scan_corpora(
     *,
     also: Iterable[str] = (),
 ) -> Corpora:
-    """Look at every document once, and hold those that are relevant or have the ids `also`.
+    """Look at every document once, and hold those that are relevant, may be queries, or have the ids `also`.
 
     What an earlier run has seen of a shard is taken from its work folder.
 
@@ -183,14 +191,17 @@ def scan_corpora(
     that are not those that the task expects.
     """
     shards = [FingerprintedShard(shard, shard.fingerprint()) for shard in sharded.shards]
-    wanted = _wanted(sharded.collection, also)
-    ids = {language: sorted(doc_ids) for language, doc_ids in wanted.items()}
-    folder = WorkFolder(cache, f"{task.name}-scan", [_VERSION, sha256(repr(ids).encode()).hexdigest()], progress)
+    wanted, names = _wanted(sharded.collection, also), sharded.collection.names_of_topics
+    texts = frozenset(query.text for rows in sharded.collection.queries.values() for query in rows)
+    sought = {language: sorted(doc_ids) for language, doc_ids in wanted.items()}, sorted(names), sorted(texts)
+    folder = WorkFolder(cache, f"{task.name}-scan", [_VERSION, sha256(repr(sought).encode()).hexdigest()], progress)
     scans = [_load(folder, shard) for shard in shards]
     missing = [number for number, scan in enumerate(scans) if scan is None]
     if missing:
         progress.start("scan", len(missing))
-        for number, scan in engine.map(partial(Scanner, task.name, wanted), [shards[number] for number in missing]):
+        for number, scan in engine.map(
+            partial(Scanner, task.name, wanted, names, texts), [shards[number] for number in missing]
+        ):
             scans[missing[number]] = _save(folder, shards[missing[number]], scan)
             progress.advance(1)
         progress.finish()

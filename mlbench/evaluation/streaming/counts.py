@@ -29,7 +29,8 @@ class LanguageQuestion:
     `queries` (queries,) index the queries that ask, `vectors` float64 (queries, dim) on the grid. One row is one of
     their relevant documents of any language: `rows` (rows,) index those of `IndexArrays` whose document is in a corpus;
     `row_queries` (rows,) indexes into `queries`, ascending; `scores` float64 (rows,); `targets` (rows,) indexes into
-    `Question.target_ids`.
+    `Question.target_ids`. `itself` (queries,) is the index of the document that a query is itself, -1 for none;
+    `own_scores` float64 (queries,) are their scores, -inf for none.
     """
 
     queries: Integers
@@ -38,6 +39,8 @@ class LanguageQuestion:
     row_queries: Integers
     scores: Floats
     targets: Integers
+    itself: Integers
+    own_scores: Floats
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,10 +89,13 @@ def ask(
     row_queries, row_documents = arrays.row_queries[arrays.present], arrays.row_documents[arrays.present]
     scores = exact_scores(queries, row_queries, documents, row_documents)
     languages = {}
-    for name in names:
+    for column, name in enumerate(names):
         wanted = [names.index(setting.query_language) for setting in settings if name in setting.document_languages]
         asking = np.flatnonzero(np.isin(arrays.query_languages, wanted))
         rows = np.flatnonzero(np.isin(row_queries, asking))
+        itself = arrays.query_documents[asking, column]
+        own_scores, twins = np.full(len(asking), -np.inf), itself >= 0
+        own_scores[twins] = exact_scores(queries, asking[twins], documents, itself[twins])
         languages[name] = LanguageQuestion(
             queries=asking,
             vectors=queries[asking],
@@ -98,6 +104,8 @@ def ask(
             scores=scores[rows],
             # The arrays number documents in the order of ids, descending.
             targets=arrays.n_documents - 1 - row_documents[rows],
+            itself=itself,
+            own_scores=own_scores,
         )
     known, vectors = _known(arrays, embeddings)
     target_ids = tuple(reversed(arrays.document_ids[: arrays.n_documents]))
@@ -142,6 +150,13 @@ class TopDocuments:
         scores, doc_ids = self.scores.copy(), self.doc_ids.astype(np.result_type(self.doc_ids, lines.doc_ids))
         scores[where], doc_ids[where] = lines.scores, lines.doc_ids
         return TopDocuments(scores, doc_ids)
+
+    def without(self, gone: Sequence[str]) -> "TopDocuments":
+        """Return the lines without one document each, by its id; an empty id leaves a line as it is."""
+        is_gone = (self.doc_ids == np.array(gone, dtype=np.str_)[:, None]) & (self.doc_ids != "")
+        order = np.argsort(is_gone, axis=1, kind="stable")
+        scores, doc_ids = np.where(is_gone, -np.inf, self.scores), np.where(is_gone, "", self.doc_ids)
+        return TopDocuments(np.take_along_axis(scores, order, axis=1), np.take_along_axis(doc_ids, order, axis=1))
 
     def merge(self, other: "TopDocuments") -> "TopDocuments":
         """Return the best of both, by score and then by id, both descending; no document is in both."""

@@ -25,8 +25,9 @@ from mlbench.evaluation.task_data import Clock, RankedTask, TaskData
 from mlbench.io.cache import cache_dir
 from mlbench.open_model import LoadedModel
 from mlbench.protocols import Encoder, Engine
-from mlbench.ranking.count_ahead import Tiling
+from mlbench.ranking.count_ahead import Targets, Tiling
 from mlbench.ranking.index_arrays import CountTable, IndexArrays, index_collection, to_ranks
+from mlbench.ranking.rank_documents import lost_counts
 from mlbench.ranking.ranks import UNKNOWN
 from mlbench.ranking.run_files import RunFiles
 from mlbench.tasks.load import load_shards
@@ -148,8 +149,10 @@ class _Stream:
         store = self.model.store(self._cache, self.options.progress)
         embeddings = embed(self._encoder, texts_of(arrays.collection), store, self.options.progress)
         depth = max(Tiling().depth, 0 if self.options.save_run is None else self.options.save_run.depth)
+        # One more in each language, for the document that a query may be itself.
+        depth += arrays.most_left_out > 0
         question = ask(arrays, settings, embeddings, self._encoder.similarity, depth)
-        return self._count(question, self._keeps()), embeddings
+        return without_itself(arrays, self._count(question, self._keeps())), embeddings
 
     def _count(self, question: Question, keep: bool) -> StreamCounts:
         key, progress = vector_key(self._encoder, "document"), self.options.progress
@@ -222,6 +225,22 @@ def _load(folder: WorkFolder, part: CorpusPart, question: Question) -> PartCount
     asked = question.languages[part.shard.language]
     expected = PartCounts.empty(len(asked.rows), len(asked.queries), question.depth)
     return folder.load(part.key, PartCounts.NAMES, partial(PartCounts.of, expected=expected))
+
+
+def without_itself(arrays: IndexArrays, outcome: StreamCounts) -> StreamCounts:
+    """Return the counts as if for each query the documents that it is itself were not there."""
+    if not arrays.most_left_out:
+        return outcome
+    counts = {}
+    for language, asked in outcome.question.languages.items():
+        found, every = outcome.counts[language], np.flatnonzero(asked.itself >= 0)
+        targets = Targets(asked.row_queries, asked.scores, arrays.n_documents - 1 - asked.targets)
+        before, same = lost_counts(targets, asked.itself, every, asked.own_scores[every])
+        gone = ["" if index < 0 else arrays.document_ids[index] for index in asked.itself]
+        counts[language] = replace(
+            found, ahead=found.ahead - before, ties=found.ties - same, top=found.top.without(gone)
+        )
+    return replace(outcome, counts=counts)
 
 
 def with_tops(collection: Collection, outcome: StreamCounts, depth: int) -> Collection:

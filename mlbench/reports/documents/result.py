@@ -58,6 +58,7 @@ from mlbench.results import Aggregate, BiasResult, Result, SettingResult
 from mlbench.statistics.captions import CAPTION_SCORES
 from mlbench.statistics.direction import loss
 from mlbench.statistics.pool import PoolAnswer
+from mlbench.statistics.score import TIES_WORTH_A_WARNING
 
 # What people look for first, where the terminal is too narrow for all.
 _FIRST = ("R@1", "R@10", "nDCG@10", "RR", "R@100", "RR@10", "Success@10")
@@ -129,7 +130,7 @@ def _result(place: int, result: Result, asked: str | None, *, several: bool) -> 
         Sentence(tuple(_details(result)), style="soft"),
         _caveats(result),
         Section(("Means",), (_means(result), *_ceiling_note(result)), titled=False),
-        Section(("Language bias",), (_key_figures(result), *_bias_warning(result)), titled=False),
+        Section(("Language bias",), (_key_figures(result), *_warnings(result)), titled=False),
     ]
     if scores:
         blocks.append(Section(("More bias scores",), (_bias_table(scores), _EXPLAINED), details, titled=False))
@@ -185,10 +186,21 @@ def _caveats(result: Result) -> Sentence:
     return Sentence((*caveats(result), *whole), "; ", "warning")
 
 
-def _bias_warning(result: Result) -> Iterator[Sentence]:
-    warnings = [result.bias.warning or "", unlisted_note(result)] if result.bias else []
-    for warning in filter(None, warnings):
+def _warnings(result: Result) -> Iterator[Sentence]:
+    ties = result.bias.warning if result.bias else _ties_of_settings(result)
+    for warning in filter(None, (ties, unlisted_note(result) if result.bias else None)):
         yield Sentence((f"warning: {warning}",), style="warning")
+
+
+def _ties_of_settings(result: Result) -> str | None:
+    """Return the warning of a result that has no bias scores, whose warning it would be."""
+    shares = [each.tied_share for each in result.settings if each.n_queries and (each.unretrieved_share or 0) < 1]
+    most = max((share for share in shares if share is not None), default=None)
+    if most is None:
+        return "it is unknown how many relevant documents tie with another document" if shares else None
+    if most <= TIES_WORTH_A_WARNING:
+        return None
+    return f"up to {most:.1%} of the relevant documents of a setting tie with another document"
 
 
 def _ceiling_note(result: Result) -> Iterator[Sentence]:

@@ -18,7 +18,7 @@ from mlbench.collection.records import Document, Query
 from mlbench.embeddings.encode import role_of
 from mlbench.errors import MissingExtra, RetrieverError
 from mlbench.open_model import LoadedModel
-from mlbench.protocols import SILENCE, IndexCost, Parameter, Progress, Role, Texts, Vectors
+from mlbench.protocols import SILENCE, IndexCost, Parameter, Progress, RankedList, Role, Texts, Vectors
 from mlbench.ranking.count_ahead import by_id
 from mlbench.retrievers.pipelines.declaration import HNSW, IVFPQ, Index, index_name
 from mlbench.retrievers.pipelines.parts import Composite, OpenedPart, TextRows
@@ -50,9 +50,12 @@ class BuiltIndex:
 
 @dataclass(frozen=True, eq=False)
 class SearchHits:
-    """The lists of some queries as positions in what was indexed, and the seconds of processor time they took."""
+    """The lists of some queries, and the seconds of processor time they took.
 
-    lists: list[Integers]
+    A list is positions in what was indexed, int64 (found,), and their scores, float32 (found,).
+    """
+
+    lists: list[tuple[Integers, NDArray[np.float32]]]
     seconds: float
 
 
@@ -146,14 +149,14 @@ class IndexRanker(Composite):
         self._costs.clear()
         self._encoder.prepare(texts, cache, progress)
 
-    def search(
+    def search_scored(
         self, setting: Setting, queries: Sequence[Query], documents: Sequence[Document], depth: int
-    ) -> list[list[str]]:
+    ) -> list[RankedList]:
         """Return for each query at most `depth` of the documents that the index finds, best first."""
         ordered = [documents[place] for place in by_id([document.doc_id for document in documents])]
         asked, corpus = [query.text for query in queries], [document.text for document in ordered]
         if not ordered:
-            return [[] for _ in asked]
+            return [RankedList([], np.empty(0)) for _ in asked]
         self._encoder.ensure(setting.query_language, asked, corpus)
         built = self._encoder.index(self._index, setting.document_languages, corpus)
         keys = self._index.search_keys(len(corpus), self._encoder.dim)
@@ -172,7 +175,7 @@ class IndexRanker(Composite):
             )
         )
         doc_ids = np.array([document.doc_id for document in ordered], dtype=object)
-        return [doc_ids[places].tolist() for places in found.lists]
+        return [RankedList(doc_ids[places].tolist(), scores) for places, scores in found.lists]
 
     def _add(self, cost: IndexCost) -> None:
         """Add a search to what the index of its pool took before."""
@@ -283,8 +286,8 @@ def _one_thread() -> Iterator[None]:
         faiss.omp_set_num_threads(before)
 
 
-def _in_order(scores: NDArray[np.float32], places: Integers) -> list[Integers]:
-    """Return each row's places without paddings (-1), equal scores in the order of places."""
+def _in_order(scores: NDArray[np.float32], places: Integers) -> list[tuple[Integers, NDArray[np.float32]]]:
+    """Return each row's places without paddings (-1), equal scores in the order of places, and the scores."""
     filled = places >= 0
     tied = (scores[:, 1:] == scores[:, :-1]) & (places[:, 1:] < places[:, :-1])
     wrong = (tied | (scores[:, 1:] > scores[:, :-1])).any(axis=1) | ~filled.all(axis=1)
@@ -293,6 +296,7 @@ def _in_order(scores: NDArray[np.float32], places: Integers) -> list[Integers]:
         found, score = places[row], scores[row]
         if is_wrong:
             found, score = found[filled[row]], score[filled[row]]
-            found = found[np.lexsort((found, -score))]
-        lists.append(found)
+            order = np.lexsort((found, -score))
+            found, score = found[order], score[order]
+        lists.append((found, score))
     return lists

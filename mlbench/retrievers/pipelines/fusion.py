@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from mlbench.collection.languages import Setting
 from mlbench.collection.records import Document, Query
-from mlbench.protocols import Parameter
+from mlbench.protocols import Parameter, RankedList
 from mlbench.ranking.count_ahead import best_columns, by_id
 from mlbench.retrievers.pipelines.declaration import Fusion
 from mlbench.retrievers.pipelines.parts import Composite, OpenedPart
@@ -33,9 +33,9 @@ class FusionRanker(Composite):
         weights = {f"systems[{n}].weight": part.weight for n, part in enumerate(self._declared.systems)}
         return {"kind": self._declared.kind, "k": self._declared.k, "depth": self._declared.depth, **weights}
 
-    def search(
+    def search_scored(
         self, setting: Setting, queries: Sequence[Query], documents: Sequence[Document], depth: int
-    ) -> list[list[str]]:
+    ) -> list[RankedList]:
         """Return for each query the first `depth` of all documents that any part lists, best first."""
         asked = min(depth, self._declared.depth or depth)
         order = by_id([document.doc_id for document in documents])
@@ -43,20 +43,20 @@ class FusionRanker(Composite):
         lists = [part.places(setting, queries, documents, order, asked) for part in self._systems]
         weights = [part.weight for part in self._declared.systems]
         fused = fuse(lists, weights, len(documents), self._declared.k, depth=depth)
-        return [doc_ids[found].tolist() for found in fused]
+        return [RankedList(doc_ids[found].tolist(), sums.astype(np.float64)) for found, sums in fused]
 
 
 def fuse(
     lists: Sequence[Sequence[Integers]], weights: Sequence[float], n_documents: int, k: float, *, depth: int
-) -> list[Integers]:
+) -> list[tuple[Integers, Integers]]:
     """Return for each query the `depth` documents with the largest sum of weight / (k + rank) over the systems.
 
     `lists[system][query]` are documents as places in the order of ids, best first, ranks from 1. A document that a
     system does not list gets nothing from it, and one that none lists is left out. Equal sums stand in the order of
-    ids; no queries give no lists.
+    ids; no queries give no lists. The second array of each pair has the sums, in units of 2^-38.
     """
     terms = [_terms(weight, k, n_documents) for weight in weights]
-    fused: list[Integers] = []
+    fused: list[tuple[Integers, Integers]] = []
     for start in range(0, len(lists[0]), _ROWS):
         rows = range(start, min(start + _ROWS, len(lists[0])))
         units = np.zeros((len(rows), n_documents), dtype=np.int64)
@@ -66,9 +66,11 @@ def fuse(
                 found = system[query]
                 units[row, found] += own[: len(found)]
                 listed[row, found] = True
-        best = best_columns(np.where(listed, units >> _DROPPED, -1), depth)
+        sums = np.where(listed, units >> _DROPPED, -1)
+        best = best_columns(sums, depth)
         counts = np.minimum(listed.sum(axis=1), depth)
-        fused += [places[:count] for places, count in zip(best, counts, strict=True)]
+        ordered = np.take_along_axis(sums, best, axis=1)
+        fused += [(best[row, :count], ordered[row, :count]) for row, count in enumerate(counts)]
     return fused
 
 

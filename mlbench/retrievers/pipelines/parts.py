@@ -26,9 +26,11 @@ from mlbench.protocols import (
     IndexCost,
     Parameter,
     Progress,
+    RankedList,
     Ranker,
     Role,
     Runtime,
+    ScoredRanker,
     Texts,
 )
 from mlbench.ranking.count_ahead import best_columns, by_id
@@ -96,17 +98,17 @@ class OpenedPart:
         named = {"model": self.opened.spec, "fingerprint": self.fingerprint(), **self.opened.retriever.parameters}
         return {f"{place}.{name}": value for name, value in named.items()}
 
-    def search(
+    def search_scored(
         self, setting: Setting, queries: Sequence[Query], documents: Sequence[Document], depth: int
-    ) -> list[list[str]]:
+    ) -> list[RankedList]:
         """Return the part's lists; raises `RetrieverError` for one that names a document twice, or an unknown one."""
-        lists = self.ranker.search(setting, queries, documents, depth)
+        lists = members.search_scored(self.ranker, setting, queries, documents, depth)
         if isinstance(self.ranker, EncoderLists):
             return lists
         if len(lists) != len(queries):
             raise RetrieverError(f"{self.opened.spec} gave {len(lists)} lists for {len(queries)} queries")
         known = {document.doc_id for document in documents}
-        for found in lists:
+        for found, _ in lists:
             names = set(found)
             if unknown := names - known:
                 raise RetrieverError(f"{self.opened.spec} listed {min(unknown)!r}, which is not in the pool")
@@ -119,10 +121,11 @@ class OpenedPart:
     ) -> list[Integers]:
         """Return the part's lists as places in `order`, the positions of `documents` in the order of ids."""
         if isinstance(self.ranker, EncoderLists):
-            return self.ranker.places(setting, queries, [documents[index] for index in order], depth)
+            ordered = [documents[index] for index in order]
+            return [found for found, _ in self.ranker.places(setting, queries, ordered, depth)]
         place = {documents[index].doc_id: number for number, index in enumerate(order)}
-        lists = self.search(setting, queries, documents, depth)
-        return [np.fromiter(map(place.__getitem__, found), dtype=np.int64, count=len(found)) for found in lists]
+        lists = self.search_scored(setting, queries, documents, depth)
+        return [np.fromiter(map(place.__getitem__, found), dtype=np.int64, count=len(found)) for found, _ in lists]
 
     def prepare(self, texts: Texts, cache: Path | None, progress: Progress) -> None:
         """Let the part encode `texts` where it does that."""
@@ -135,7 +138,7 @@ def open_part(spec: str, settings: Mapping[str, str], runtime: Runtime) -> Opene
     return OpenedPart.of(opened, runtime.threads)
 
 
-class EncoderLists:
+class EncoderLists(ScoredRanker):
     """The lists that an encoder's vectors give: all documents in the total order of their exact scores."""
 
     def __init__(self, opened: LoadedModel, threads: int | None = None) -> None:
@@ -164,18 +167,19 @@ class EncoderLists:
         for role, vectors in embeddings.matrices.items():
             self._grids[role] = to_grid(vectors, self._encoder.similarity)
 
-    def search(
+    def search_scored(
         self, setting: Setting, queries: Sequence[Query], documents: Sequence[Document], depth: int
-    ) -> list[list[str]]:
+    ) -> list[RankedList]:
         """Return for each query its `depth` best documents; texts that were not prepared are encoded for this call."""
         ordered = [documents[index] for index in by_id([document.doc_id for document in documents])]
         doc_ids = np.array([document.doc_id for document in ordered], dtype=object)
-        return [doc_ids[found].tolist() for found in self.places(setting, queries, ordered, depth)]
+        lists = self.places(setting, queries, ordered, depth)
+        return [RankedList(doc_ids[found].tolist(), scores) for found, scores in lists]
 
     def places(
         self, setting: Setting, queries: Sequence[Query], documents: Sequence[Document], depth: int
-    ) -> list[Integers]:
-        """Return the lists as positions in `documents`, which stand in the order of ids, descending."""
+    ) -> list[tuple[Integers, Floats]]:
+        """Return the lists as positions in `documents`, which stand in the order of ids, descending, and the scores."""
         asked, corpus = [query.text for query in queries], [document.text for document in documents]
         if self._texts.lack(asked, corpus):
             name = setting.query_language
@@ -183,8 +187,10 @@ class EncoderLists:
         vectors = self._grids[role_of("document", corpus)][self._texts.of("document", corpus)]
         wanted = self._grids[role_of("query", asked)][self._texts.of("query", asked)]
 
-        def rank(tile: slice) -> Integers:
-            return best_columns(wanted[tile] @ vectors.T, depth)
+        def rank(tile: slice) -> list[tuple[Integers, Floats]]:
+            scores = wanted[tile] @ vectors.T
+            best = best_columns(scores, depth)
+            return list(zip(best, np.take_along_axis(scores, best, axis=1), strict=True))
 
         # Threads over tiles, as in `mlbench.ranking`; a product of grid vectors is exact however it is cut.
         with threadpool_limits(limits=1, user_api="blas"), ThreadPoolExecutor(self._threads) as pool:
@@ -196,7 +202,7 @@ def _tiles(n_queries: int, n_documents: int) -> Iterator[slice]:
     return (slice(start, start + step) for start in range(0, n_queries, step))
 
 
-class Composite(ABC):
+class Composite(ScoredRanker, ABC):
     """A ranker made of `parts`, each under its place in the file, such as `systems[0]`."""
 
     def __init__(self, parts: Mapping[str, OpenedPart]) -> None:
@@ -208,10 +214,10 @@ class Composite(ABC):
         """What decides how the parts' lists become one."""
 
     @abstractmethod
-    def search(
+    def search_scored(
         self, setting: Setting, queries: Sequence[Query], documents: Sequence[Document], depth: int
-    ) -> list[list[str]]:
-        """Return for each query the ids of at most `depth` of the `documents`, best first."""
+    ) -> list[RankedList]:
+        """Return for each query at most `depth` of the `documents`, best first."""
 
     @property
     def parameters(self) -> dict[str, Parameter]:

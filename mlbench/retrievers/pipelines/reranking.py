@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from typing import cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mlbench import members
 from mlbench.collection.languages import Setting
 from mlbench.collection.records import Document, Query
 from mlbench.errors import RetrieverError
-from mlbench.protocols import Parameter, Reranker
+from mlbench.protocols import Parameter, RankedList, Reranker, Scores
 from mlbench.retrievers.pipelines.declaration import Rerank
 from mlbench.retrievers.pipelines.parts import Composite, OpenedPart
 
@@ -46,22 +47,22 @@ class RerankRanker(Composite):
         super().check_files()
         members.check_files(self._reranker)
 
-    def search(
+    def search_scored(
         self, setting: Setting, queries: Sequence[Query], documents: Sequence[Document], depth: int
-    ) -> list[list[str]]:
+    ) -> list[RankedList]:
         """Return for each query the first system's `depth` documents, the first n in the order of the reranker.
 
         Each pair of texts is scored once, whatever the settings: the pool's first n are among each language's first n.
         """
-        lists = self._first.search(setting, queries, documents, max(depth, self._n))
+        lists = self._first.search_scored(setting, queries, documents, max(depth, self._n))
         texts = {document.doc_id: document.text for document in documents}
         heads = [
-            (query.text, [(doc_id, texts[doc_id]) for doc_id in found[: self._n]])
+            (query.text, [(doc_id, texts[doc_id]) for doc_id in found.doc_ids[: self._n]])
             for query, found in zip(queries, lists, strict=True)
         ]
         self._score(heads)
         return [
-            (_ordered(head, self._scores[query]) + found[self._n :])[:depth]
+            _joined(sorted(((self._scores[query][text], doc_id) for doc_id, text in head), reverse=True), found, depth)
             for (query, head), found in zip(heads, lists, strict=True)
         ]
 
@@ -84,6 +85,21 @@ class RerankRanker(Composite):
             self._scores[query][text] = cast(float, score)
 
 
-def _ordered(head: Sequence[tuple[str, str]], scores: dict[str, float]) -> list[str]:
-    """Return ids of (id, text) by score, then by id, both descending."""
-    return [doc_id for _, doc_id in sorted(((scores[text], doc_id) for doc_id, text in head), reverse=True)]
+def _joined(head: Sequence[tuple[float, str]], found: RankedList, depth: int) -> RankedList:
+    """Return `head`, (score, id) best first, and behind it what is left of `found`, `depth` documents in all.
+
+    The scores of the two have nothing to do with each other: those of the whole are the ranks of distinct scores.
+    """
+    doc_ids = [doc_id for _, doc_id in head] + found.doc_ids[len(head) :]
+    if found.scores is None and len(doc_ids) > len(head):
+        return RankedList(doc_ids[:depth])
+    below = found.scores[len(head) :] if found.scores is not None else np.empty(0)
+    levels = np.cumsum(np.concatenate((_falls(np.array([score for score, _ in head])), _falls(below))))
+    return RankedList(doc_ids[:depth], -levels[:depth].astype(np.float64))
+
+
+def _falls(scores: Scores) -> NDArray[np.bool_]:
+    """Return where a score differs from the one before it, which the first one does."""
+    falls = np.ones(len(scores), dtype=np.bool_)
+    falls[1:] = scores[1:] != scores[:-1]
+    return falls

@@ -124,6 +124,7 @@ ENCODER_FAULTS = {
     ),
     "a shorter list": (changed(ENCODER, "listed", add_at(0, 0, -1)), "listed is not the number of documents"),
     "a count left out": (changed(ENCODER, "ahead", set_at((int(PRESENT[0]), 0), UNKNOWN)), "ahead leaves out"),
+    "ties that are not known": (changed(ENCODER, "ties", set_at((0, 0), UNKNOWN)), "ties leaves out"),
     "a document not listed": (changed(ENCODER, "ahead", set_at((FAR, 1), UNLISTED)), "ahead leaves out"),
     "none ahead of the last": (changed(ENCODER, "ahead", set_at((FAR, 2), 0)), "no order of documents"),
     "a document that stands nowhere": (further_document(ENCODER), "documents that stand nowhere"),
@@ -171,7 +172,8 @@ RANKER_FAULTS = {
         changed(WHOLE, "ahead", set_at(asked_row(known=True), UNLISTED)),
         "lacks a relevant one",
     ),
-    "ties": (changed(RANKER, "ties", set_at((0, 0), 1)), "no ties"),
+    "ties of what is not listed": (changed(RANKER, "ties", set_at(asked_row(known=False), 1)), "more documents tie"),
+    "ties with a whole list": (changed(RANKER, "ties", set_at(asked_row(known=True), 9)), "more documents tie"),
     "a shorter top": (changed(RANKER, "top", set_at((0, 8), -1)), "longer or shorter"),
 }
 

@@ -5,9 +5,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from unit.statistics.cases import (
+    LANGUAGES,
     ListRanker,
     Orders,
+    ScoringRanker,
     TableEncoder,
     all_texts,
     count_orders,
@@ -24,7 +27,7 @@ from mlbench.collection.records import Collection, Document, Query
 from mlbench.embeddings.encode import embed
 from mlbench.embeddings.exact import to_grid
 from mlbench.errors import RetrieverError, UserError
-from mlbench.protocols import Silence, Similarity
+from mlbench.protocols import RankedList, Silence, Similarity
 from mlbench.ranking.count_ahead import Tiling
 from mlbench.ranking.index_arrays import CountTable, index_collection, to_ranks
 from mlbench.ranking.rank_documents import rank_lists, rank_vectors
@@ -282,3 +285,71 @@ def test_lists_of_any_length_agree_with_the_order(seed: int, longest: int) -> No
             if home.get(document) in pool:
                 place = ranks_in_pool(collection, orders[key], pool)[document]
                 assert ranks.ahead[row, column] == (place - 1 if place <= longest else UNLISTED)
+
+
+class Scored(ScoringRanker):
+    """A ranker with the scores that it is given, by place in each list."""
+
+    scores: Callable[[int], NDArray[np.float32]]
+
+    def search_scored(
+        self, setting: Setting, queries: Sequence[Query], documents: Sequence[Document], depth: int
+    ) -> list[RankedList]:
+        lists = super().search_scored(setting, queries, documents, depth)
+        return [RankedList(found.doc_ids, self.scores(len(found.doc_ids))) for found in lists]
+
+
+def scored(scores: Callable[[int], NDArray[np.float32]], longest: int | None = None) -> Ranks:
+    collection = make_collection(seed=0, sparse=True, several=True)
+    ranker = Scored(collection, random_orders(collection, 0), longest)
+    ranker.scores = scores
+    return look_up(collection, ranker)
+
+
+@given(st.lists(st.integers(0, 3), min_size=60, max_size=60), st.sampled_from([None, 1, 5]))
+def test_ties_of_a_list_are_counted(drawn: list[int], longest: int | None) -> None:
+    levels = sorted(drawn, reverse=True)
+    ranks = scored(lambda n: np.array(levels[:n], dtype=np.float32), longest)
+    for row, column in np.argwhere(ranks.ahead >= 0):
+        place, n = ranks.ahead[row, column], ranks.listed[ranks.row_queries[row], column]
+        others = levels[:n].count(levels[place]) - 1
+        cut = n < ranks.column_sizes[column]
+        assert ranks.ties[row, column] == (UNKNOWN if cut and place == n - 1 and not others else others)
+    assert (ranks.ties[ranks.ahead == UNKNOWN] == UNKNOWN).all()
+    assert (ranks.ties[ranks.ahead == UNLISTED] == UNKNOWN).all()
+    shares = [setting_ranks(ranks, setting).tied for setting in settings_of(LANGUAGES)]
+    assert all(np.isnan(share) or 0 <= share <= 1 for share in shares)
+
+
+def test_ties_without_scores_are_unknown() -> None:
+    collection = make_collection(seed=0, sparse=True, several=True)
+    ranks = look_up(collection, ListRanker(collection, random_orders(collection, 0)))
+    assert (ranks.ties[(ranks.ahead >= 0)] == UNKNOWN).all()
+    assert np.isnan([setting_ranks(ranks, setting).tied for setting in settings_of(LANGUAGES)]).all()
+    assert not ranks.is_collapsed
+
+
+@pytest.mark.parametrize("longest", [None, 7, 2])
+def test_lists_of_one_score_are_a_collapsed_model(longest: int | None) -> None:
+    ranks = scored(lambda n: np.zeros(n, dtype=np.float32), longest)
+    assert ranks.is_collapsed
+    assert {setting_ranks(ranks, setting).tied for setting in settings_of(LANGUAGES)} - {np.nan} >= {1.0}
+    assert not scored(lambda n: -np.arange(n, dtype=np.float32), longest).is_collapsed
+    assert not scored(lambda n: -np.minimum(np.arange(n), 1).astype(np.float32), longest).is_collapsed
+
+
+def test_lists_of_one_document_are_no_collapsed_model() -> None:
+    assert not scored(lambda n: np.zeros(n, dtype=np.float32), 1).is_collapsed
+
+
+@pytest.mark.parametrize(
+    ("scores", "message"),
+    [
+        (lambda n: np.arange(n, dtype=np.float32), "in ar against ar whose scores rise"),
+        (lambda n: np.zeros(n + 1, dtype=np.float32), "whose documents have not one score each"),
+        (lambda n: np.full(n, np.nan, dtype=np.float32), "whose documents have not one score each"),
+    ],
+)
+def test_wrong_scores_are_told(scores: Callable[[int], NDArray[np.float32]], message: str) -> None:
+    with pytest.raises(RetrieverError, match=message):
+        scored(scores)

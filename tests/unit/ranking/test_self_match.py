@@ -180,7 +180,7 @@ def test_what_was_kept_says_the_same(tmp_path: Path) -> None:
     collection = load_collection(load_task(str(task)))
     for query, top in enumerate(ranks.top):
         topic, language = ranks.topic_ids[ranks.query_topics[query]], LANGUAGES[ranks.query_languages[query]]
-        own = collection.itself(language, topic)
+        (own,) = collection.itself(language, topic)
         documents = [row for tag in LANGUAGES for row in collection.documents[tag]]
         text = next(row for row in collection.queries[language] if row.topic_id == topic)
         expected = [doc_id for doc_id in ordered(text, documents) if doc_id != own]

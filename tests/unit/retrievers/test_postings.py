@@ -44,7 +44,10 @@ def test_the_scores_of_the_formula(documents: list[list[str]], query: list[str],
         assert score == pytest.approx(expected[names.index(name)], rel=1e-5)
     ordered = sorted(found, key=lambda name: (found[name], name), reverse=True)
     for depth in (1, 3, 100):
-        assert postings.search(asked, depth) == ordered[:depth]
+        listed = postings.search(asked, depth)
+        assert listed.doc_ids == ordered[:depth]
+        assert listed.scores is not None
+        assert listed.scores.tolist() == [found[name] for name in ordered[:depth]]
 
 
 def test_lengths_are_those_of_one_byte() -> None:
@@ -59,8 +62,8 @@ def test_ties_are_broken_by_id() -> None:
     terms = vocabulary.number([["a", "b"], ["a", "c"], ["a", "d"]])
     postings = Postings(["x1", "x3", "x2"], terms, k1=0.9, b=0.4)
     asked = vocabulary.number([["a"]])[0]
-    assert postings.search(asked, 10) == ["x3", "x2", "x1"]
-    assert postings.search(asked, 2) == ["x3", "x2"]
+    assert postings.search(asked, 10).doc_ids == ["x3", "x2", "x1"]
+    assert postings.search(asked, 2).doc_ids == ["x3", "x2"]
 
 
 def test_a_pool_is_one_index() -> None:
@@ -79,7 +82,7 @@ def test_nothing_to_find() -> None:
     blank = Postings(["a"], vocabulary.number([[]]), k1=0.9, b=0.4)
     some = Postings(["a"], vocabulary.number([["x"]]), k1=0.9, b=0.4)
     asked = vocabulary.number([["y", "z"], []])
-    assert [postings.search(asked[text], 5) for postings in (empty, blank, some) for text in (0, 1)] == [[]] * 6
+    assert [postings.search(asked[text], 5).doc_ids for postings in (empty, blank, some) for text in (0, 1)] == [[]] * 6
 
 
 def test_an_id_twice() -> None:

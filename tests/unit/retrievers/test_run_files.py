@@ -1,14 +1,17 @@
 import gzip
+import json
 import tracemalloc
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlbench.collection.languages import Setting
 from mlbench.collection.records import Document, Query, document_id
 from mlbench.errors import RetrieverError
+from mlbench.evaluation.evaluate import evaluate
+from mlbench.evaluation.options import Options
 from mlbench.open_model import open_retriever
 from mlbench.protocols import Ranker, Runtime
 from mlbench.retrievers.run_files import RunRanker
@@ -42,10 +45,11 @@ def test_lists_are_ordered_by_score_then_id_descending(tmp_path: Path) -> None:
     assert search(tmp_path, depth=2) == [[c, a], [b]]
 
 
-def test_scores_keep_double_precision(tmp_path: Path) -> None:
-    a, b = sorted(IDS["en"])[:2]
-    write(tmp_path / "en-en.trec", ("q1", a, "0.1000000000000002"), ("q1", b, "0.1000000000000001"))
-    assert search(tmp_path)[0] == [a, b]
+def test_scores_have_32_bits(tmp_path: Path) -> None:
+    a, b, c, d = sorted(IDS["en"])
+    rows = (("q1", a, "0.10000000000002"), ("q1", b, "0.1"), ("q1", c, "-1e300"), ("q1", d, "-1e301"))
+    write(tmp_path / "en-en.trec", *rows)
+    assert search(tmp_path)[0] == [b, a, d, c]
 
 
 @given(st.dictionaries(st.sampled_from(IDS["en"]), st.floats(-3, 3, allow_nan=False)))
@@ -105,13 +109,98 @@ def test_faults_name_file_and_line(row: str, message: str, tmp_path: Path) -> No
     assert "en-en.trec, line 2: " in str(caught.value)
 
 
-def test_ambiguous_short_name_is_unknown(tmp_path: Path) -> None:
+def test_an_ambiguous_name_is_told(tmp_path: Path) -> None:
     twins = [Document("0123456789ab-x", ""), Document("ba9876543210-x", "")]
     write(tmp_path / "en-en.trec", ("q1", "x", 1))
-    with pytest.raises(RetrieverError, match="document 'x' is not among those in en"):
+    with pytest.raises(RetrieverError, match="2 documents of this pool are called 'x': write 0123456789ab-x or ba98"):
         opened(tmp_path).search(MONO, QUERIES, twins, 10)
     write(tmp_path / "en-en.trec", ("q1", "ba9876543210-x", 1))
     assert opened(tmp_path).search(MONO, QUERIES, twins, 10)[0] == ["ba9876543210-x"]
+
+
+def test_documents_and_topics_have_the_names_of_the_tasks_files(tmp_path: Path) -> None:
+    queries = [Query("en:7", "one"), Query("en-x", "two"), Query("7", "three")]
+    ids = [document_id("t", language, "", name) for language in ("en", "th") for name in ("d1", "en-d1")]
+    documents = [Document(doc_id, "text") for doc_id in ids]
+    rows = (("en:7", "d1", 2), ("en:7", "en-d1", 1), ("x", "d1", 1), ("7", "d1", 1))
+    write(tmp_path / "en-en.trec", *rows)
+    # A name in the files comes before one with the language in front.
+    assert opened(tmp_path).search(MONO, queries, documents[:2], 9) == [ids[:2], [ids[0]], [ids[0]]]
+    write(tmp_path / "en-th.trec", *rows)
+    assert opened(tmp_path).search(Setting("en", ("th",)), queries, documents[2:], 9)[0] == ids[2:]
+
+
+@pytest.mark.parametrize("sign", [":", "-"])
+def test_a_name_of_several_languages_needs_its_language(tmp_path: Path, sign: str) -> None:
+    documents = [Document(document_id("t", language, "", "d1"), "text") for language in ("en", "th")]
+    write(tmp_path / "en-all.trec", ("q1", "d1", 1))
+    with pytest.raises(RetrieverError, match=r"line 1: 2 documents .* called 'd1': write en:d1 or th:d1"):
+        opened(tmp_path).search(POOL, QUERIES, documents, 9)
+    write(tmp_path / "en-all.trec", ("q1", f"th{sign}d1", 1))
+    assert opened(tmp_path).search(POOL, QUERIES, documents, 9)[0] == [documents[1].doc_id]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_what_editors_and_spreadsheets_write(tmp_path: Path, packed: bool) -> None:
+    lines = "\ufeffq1\tQ0\ten-p-1\t1\t+1.5e0\tr \r\n\r\n  q1 Q0  en-p-2\t2 .5 r\r\n"
+    content = lines.encode()
+    path = tmp_path / ("en-en.trec.gz" if packed else "en-en.trec")
+    path.write_bytes(gzip.compress(content) if packed else content)
+    assert search(tmp_path)[0] == [IDS["en"][1], IDS["en"][2]]
+
+
+def test_scores_are_handed_over(tmp_path: Path) -> None:
+    write(tmp_path / "en-en.trec", ("q1", "en-p-1", 1), ("q1", "en-p-2", 2), ("q1", "en-p-3", "2.00000001"))
+    documents = DOCUMENTS["en"]
+    for depth in (9, 2):
+        tied, empty = opened(tmp_path).search_scored(MONO, QUERIES, documents, depth)
+        assert tied.scores is not None
+        assert tied.scores.tolist() == [2, 2, 1][:depth]
+        assert empty.doc_ids == []
+
+
+@pytest.mark.parametrize(
+    ("tag", "scores", "known"), [("mlbench", (2, 1), False), ("mlbench", (3, 1), True), ("r", (2, 1), True)]
+)
+def test_positions_are_no_scores(tmp_path: Path, tag: str, scores: tuple[int, int], known: bool) -> None:
+    lines = [f"q1 Q0 en-p-{number} 1 {score} {tag}\n" for number, score in enumerate(scores)]
+    (tmp_path / "en-en.trec").write_text("".join(lines), encoding="utf-8")
+    found, _ = opened(tmp_path).search_scored(MONO, QUERIES, DOCUMENTS["en"], 9)
+    assert found.doc_ids == IDS["en"][:2]
+    assert (found.scores is not None) == known
+
+
+NAMES = st.text("dD0129.:-_é", min_size=1, max_size=5)
+SCORE = st.sampled_from(["0", "-0.0", "1", "1.00000001", "16777216", "16777217", "2e0", "1e-46", "-3", "7e38", "8e38"])
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.data())
+def test_measures_are_those_of_pytrec_eval_on_the_same_files(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    pytrec_eval = pytest.importorskip("pytrec_eval")
+    folder = tmp_path_factory.mktemp("own")
+    names = data.draw(st.lists(NAMES, min_size=2, max_size=9, unique=True))
+    topics = [f"q{number}" for number in range(3)]
+    qrels = {
+        topic: data.draw(st.dictionaries(st.sampled_from(names), st.integers(1, 2), min_size=1)) for topic in topics
+    }
+    run = {topic: data.draw(st.dictionaries(st.sampled_from(names), SCORE)) for topic in topics}
+    for kind, ids in (("queries", topics), ("documents", names)):
+        rows = [json.dumps({"id": name, "text": f"text {name}"}) + "\n" for name in ids]
+        (folder / f"{kind}.en.jsonl").write_text("".join(rows), encoding="utf-8")
+    judged = [f"{topic} 0 {name} {grade}\n" for topic, rows in qrels.items() for name, grade in rows.items()]
+    (folder / "qrels.tsv").write_text("".join(judged), encoding="utf-8")
+    (folder / "runs").mkdir()
+    lines = [(topic, name, score) for topic, rows in run.items() for name, score in rows.items()]
+    write(folder / "runs" / "en-en.trec", *data.draw(st.permutations(lines)))
+    evaluation = evaluate(f"run:{folder / 'runs'}", str(folder), options=Options(resamples=0))
+    evaluator = pytrec_eval.RelevanceEvaluator(qrels, {"map", "recip_rank", "recall_10", "ndcg_cut_10"})
+    measured = evaluator.evaluate({t: {name: float(score) for name, score in rows.items()} for t, rows in run.items()})
+    for name, theirs in {"AP": "map", "RR": "recip_rank", "R@10": "recall_10", "nDCG@10": "ndcg_cut_10"}.items():
+        expected = sum(measured.get(topic, {}).get(theirs, 0.0) for topic in topics) / len(topics)
+        assert evaluation.result.settings[0].measures[name] == pytest.approx(expected, abs=1e-9)
 
 
 def test_missing_file_is_named(tmp_path: Path) -> None:

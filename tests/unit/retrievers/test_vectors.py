@@ -59,6 +59,12 @@ def test_texts_may_be_written_unescaped(folder: Path) -> None:
     assert opened(folder).encode(DOCUMENTS, "document").shape == (4, 3)
 
 
+def test_a_byte_order_mark_is_passed_over(folder: Path) -> None:
+    texts = folder / "queries.jsonl"
+    texts.write_bytes(b"\xef\xbb\xbf" + texts.read_bytes())
+    assert opened(folder).encode(QUERIES, "query").shape == (2, 3)
+
+
 def test_similarity_is_a_key(folder: Path) -> None:
     assert opened(folder, similarity="dot").similarity == "dot"
     assert opened(folder).parameters == {"queries": 2, "documents": 3, "similarity": "cosine"}

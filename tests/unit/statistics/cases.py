@@ -9,7 +9,7 @@ from scipy import stats
 
 from mlbench.collection.languages import Kind, Setting, settings_of
 from mlbench.collection.records import Collection, Document, Judgment, Query, document_id
-from mlbench.protocols import Parameter, Role, Silence, Similarity, Vectors
+from mlbench.protocols import Parameter, RankedList, Role, ScoredRanker, Silence, Similarity, Vectors
 from mlbench.ranking.index_arrays import CountTable, index_collection, to_ranks
 from mlbench.ranking.rank_documents import rank_lists
 from mlbench.ranking.ranks import Ranks
@@ -175,6 +175,16 @@ class ListRanker:
             for query in queries
         ]
         return [found[:depth][: self.longest] for found in lists]
+
+
+class ScoringRanker(ListRanker, ScoredRanker):
+    """A `ListRanker` whose documents have distinct scores."""
+
+    def search_scored(
+        self, setting: Setting, queries: Sequence[Query], documents: Sequence[Document], depth: int
+    ) -> list[RankedList]:
+        lists = ListRanker.search(self, setting, queries, documents, depth)
+        return [RankedList(found, -np.arange(len(found), dtype=np.float64)) for found in lists]
 
 
 def list_ranks(collection: Collection, orders: Orders, *, longest: int | None = None, kinds: list[Kind]) -> Ranks:

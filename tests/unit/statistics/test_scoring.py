@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from unit.measures import naive
 from unit.statistics.cases import (
-    ListRanker,
     Orders,
+    ScoringRanker,
     homes,
     make_collection,
     orders_by_score,
@@ -427,7 +427,7 @@ def test_an_empty_collection_is_all_null() -> None:
 
 def by_lists(collection: Collection, orders: Orders, longest: int | None) -> Ranks:
     layout = index_collection(collection)
-    ranker = ListRanker(collection, orders, longest)
+    ranker = ScoringRanker(collection, orders, longest)
     return to_ranks(layout, rank_lists(layout, ranker, settings_of(collection.languages), 20, Silence()))
 
 

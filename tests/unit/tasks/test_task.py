@@ -99,6 +99,13 @@ def test_a_variant_says_only_what_differs() -> None:
     assert base == variant
 
 
+def test_a_byte_order_mark_is_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "marked.toml"
+    text = 'name = "marked"\nreader = "parallel_jsonl"\nlanguages = ["en"]\nfiles = [{path = "a.jsonl"}]\n'
+    path.write_text(text, encoding="utf-8-sig")
+    assert load_task(str(path)).name == "marked"
+
+
 def test_a_task_is_frozen_and_can_be_written_as_json() -> None:
     task = load_task("mini")
     with pytest.raises(ValidationError, match="frozen"):

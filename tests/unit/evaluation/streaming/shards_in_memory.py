@@ -59,8 +59,13 @@ class LengthEncoder:
         return np.array(rows, dtype=np.float32).reshape(-1, 4) * np.array(scales, dtype=np.float32).reshape(-1, 1)
 
 
-def write_task(folder: Path, settings: str, *, documents: int = 60, per_shard: int = 17, more: str = "") -> Path:
-    """Write a sharded task in two languages with duplicate texts, relevant ones among them, and missing documents."""
+def write_task(
+    folder: Path, settings: str, *, documents: int = 60, per_shard: int = 17, more: str = "", topic: str = "{}"
+) -> Path:
+    """Write a sharded task in two languages with duplicate texts, relevant ones among them, and missing documents.
+
+    With the `topic` `{}#0`, topics have ids of documents.
+    """
     words = ["mti", "samaki", "asubuhi", "omi", "ile", "aja", "eja"]
     files = []
     for language in ("sw", "yo"):
@@ -74,9 +79,14 @@ def write_task(folder: Path, settings: str, *, documents: int = 60, per_shard: i
             write_shard(path, rows[start : start + per_shard])
             files.append((language, "documents", path))
         topics, qrels = folder / f"topics-{language}.tsv", folder / f"qrels-{language}.tsv"
-        topics.write_text("".join(f"{n}\t{words[n]} {words[n - 1]}\n" for n in range(5)), encoding="utf-8")
-        judged = [f"{n}\tQ0\t{n * 7 % documents}#0\t1\n{n}\tQ0\t{n * 11 + 30}#0\t{n % 2}\n" for n in range(5)]
-        qrels.write_text("".join(judged) + "4\tQ0\tmissing#0\t1\n", encoding="utf-8")
+        names = [topic.format(n) for n in range(5)]
+        asked = [f"{name}\t{words[n]} {words[n - 1]}\n" for n, name in enumerate(names)]
+        topics.write_text("".join(asked), encoding="utf-8")
+        judged = [
+            f"{name}\tQ0\t{n * 7 % documents}#0\t1\n{name}\tQ0\t{n * 11 + 30}#0\t{n % 2}\n"
+            for n, name in enumerate(names)
+        ]
+        qrels.write_text("".join(judged) + f"{names[4]}\tQ0\tmissing#0\t1\n", encoding="utf-8")
         files += [(language, "queries", topics), (language, "qrels", qrels)]
     return task_file(
         folder, ["sw", "yo"], files, f"settings = {settings}\n[expected]\nqueries = {{}}\ndocuments = {{}}\n"

@@ -18,7 +18,7 @@ from mlbench.protocols import Silence
 
 
 def scan(shard: ListShard, wanted: frozenset[str] = frozenset()) -> Scan:
-    return Scanner("toy", {"sw": wanted})(FingerprintedShard(shard, shard.fingerprint()))
+    return Scanner("toy", {"sw": wanted}, frozenset(), frozenset())(FingerprintedShard(shard, shard.fingerprint()))
 
 
 def test_a_scan_counts_digests_and_finds() -> None:

@@ -85,6 +85,31 @@ def test_a_stream_gives_the_same_bits_as_memory(tmp_path: Path) -> None:
     assert_equal(count(run.load_stream, task, tmp_path / "stream"), held)
 
 
+@pytest.mark.parametrize("more", ["", "long aeio"])
+@pytest.mark.parametrize("ignore", [False, True])
+def test_documents_with_the_id_of_a_query(tmp_path: Path, ignore: bool, more: str) -> None:
+    task, told = write_task(tmp_path, ALL, topic="{}#0", more=more), []
+    if ignore:
+        task.write_text(f"ignore_identical_ids = true\n{task.read_text(encoding='utf-8')}", encoding="utf-8")
+    for how, name in ((load_in_memory, "held"), (run.load_stream, "stream")):
+        notes = Notes()
+        save = SaveRun(tmp_path / name, 10)
+        told.append(
+            (count(how, task, tmp_path / f"{name}-cache", LengthEncoder(), progress=notes, save_run=save), notes)
+        )
+    (held, first), (stream, second) = told
+    assert_equal(stream, held)
+    for notes in (first, second):
+        assert any("8 queries are documents of the corpora" in line for line in notes.lines) != ignore
+    own = {(f"{language}:{n}#0", f"{language}-{n}#0") for language in ("sw", "yo") for n in range(5)}
+    for path in (tmp_path / "stream").glob("*.trec"):
+        assert path.read_text() == (tmp_path / "held" / path.name).read_text()
+        lines = [line.split() for line in path.read_text().splitlines()]
+        assert len(lines) == 5 * 10
+        met = own & {(topic, doc_id[13:]) for topic, _, doc_id, *_ in lines}
+        assert not (ignore and met)
+
+
 def test_each_text_of_a_part_is_encoded_once(tmp_path: Path) -> None:
     encoder, cache = LengthEncoder("cosine"), tmp_path / "cache"
     found = count(run.load_stream, write_task(tmp_path, ALL), cache, encoder)

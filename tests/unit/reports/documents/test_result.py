@@ -8,7 +8,7 @@ from rich.console import Console
 from unit.statistics.pool_cases import LANGUAGES, PoolCase
 
 from mlbench.errors import UnknownName
-from mlbench.reports.documents.result import across_table, pools_report, results_report
+from mlbench.reports.documents.result import _ties_warning, across_table, pools_report, results_report
 from mlbench.reports.writers.console import ConsoleReport
 from mlbench.results import BiasResult, Result
 from mlbench.statistics.pool import PoolAnswer, answer_pool
@@ -251,3 +251,22 @@ class TestPool:
         lines = show_pool(three, answer_pool(three, PoolCase().ranks(), LANGUAGES), width)
         assert max(map(len, lines)) <= width
         assert any(line.startswith("no room for") for line in lines) == (width < 140)
+
+
+@pytest.mark.parametrize(
+    ("shares", "said"),
+    [
+        ((None, None), "warning: it is unknown how many relevant documents tie with another document"),
+        ((0.5, None), "warning: up to 50.0% of the relevant documents of a setting tie with another document"),
+        ((0.01, 0.0), None),
+    ],
+)
+def test_ties_are_told_without_bias_scores(small: Result, shares: tuple[float | None, ...], said: str | None) -> None:
+    settings = [
+        setting.model_copy(update={"tied_share": share, "unretrieved_share": 0.0, "n_queries": 3})
+        for setting, share in zip(small.settings, shares, strict=False)
+    ]
+    # Nothing is known of the ties of what no list has.
+    silent = settings[0].model_copy(update={"tied_share": None, "unretrieved_share": 1.0})
+    result = small.model_copy(update={"bias": None, "settings": (*settings, silent)})
+    assert [block.text for block in _ties_warning(result)] == ([] if said is None else [said])

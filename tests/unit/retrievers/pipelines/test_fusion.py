@@ -21,7 +21,10 @@ def fuse(lists: Lists, weights: Sequence[float], doc_ids: Sequence[str], k: floa
     names = [doc_ids[index] for index in by_id(doc_ids)]
     places = [[np.array([names.index(name) for name in found], dtype=np.int64) for found in own] for own in lists]
     fused = fusion.fuse(places, weights, len(names), k, depth=depth)
-    return [[names[place] for place in found] for found in fused]
+    for found, sums in fused:
+        assert (np.diff(sums) <= 0).all()
+        assert len(found) == len(sums)
+    return [[names[place] for place in found] for found, _ in fused]
 
 
 def reference(lists: Sequence[Sequence[str]], weights: Sequence[int], k: int) -> list[str]:

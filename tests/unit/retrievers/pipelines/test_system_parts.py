@@ -221,7 +221,7 @@ def test_wrong_lists_of_a_part_are_told(lists: list[list[str]], fault: str, monk
     part = OpenedPart(ranker, LoadedModel(ranker, "wrong"))
     documents = [Document("a", "one"), Document("b", "two")]
     with pytest.raises(RetrieverError, match=fault):
-        part.search(Setting("en", ("en",)), [Query("t", "q"), Query("u", "q")], documents, 2)
+        part.search_scored(Setting("en", ("en",)), [Query("t", "q"), Query("u", "q")], documents, 2)
 
 
 def test_a_system_takes_no_keys(tmp_path: Path) -> None:

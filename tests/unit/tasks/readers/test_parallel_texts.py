@@ -34,8 +34,8 @@ def test_each_sentence_is_a_query_and_a_document(tmp_path: Path, name: str, cont
         "s-1": ["de"],
     }
     assert [row.language for row in collection.judged("de", "s-0")] == ["en"]
-    assert collection.itself("en", "s-0") == collection.documents["en"][0].doc_id
-    assert collection.itself("en", "s-1") is None
+    assert collection.itself("en", "s-0") == (collection.documents["en"][0].doc_id,)
+    assert collection.itself("en", "s-1") == ()
     assert (collection.clusters, collection.cluster_unit) == ({"s-0": "s-0", "s-1": "s-1"}, "topic")
     assert collection.restrict(("de",)).queries_are_documents
 
