@@ -74,7 +74,11 @@ def results_report(results: Sequence[Result], *, measure: str | None = None) -> 
     return Report(
         title=title,
         blocks=(
-            Section((title,), (across, Sentence((_MEANS, _BEST), "; ", "soft")), "always" if several else "in_papers"),
+            Section(
+                (title,),
+                (across, *_other_data(results), Sentence((_MEANS, _BEST), "; ", "soft")),
+                "always" if several else "in_papers",
+            ),
             *sections,
         ),
         documents=tuple(results),
@@ -171,6 +175,18 @@ def _caveats(result: Result) -> Sentence:
 def _bias_warning(result: Result) -> Iterator[Sentence]:
     if result.bias and result.bias.warning:
         yield Sentence((f"warning: {result.bias.warning}",), style="warning")
+
+
+def _other_data(results: Sequence[Result]) -> Iterator[Sentence]:
+    """Warn of tasks that have one name and other data: their rows must not be held against each other."""
+    data: dict[str, set[str]] = {}
+    for result in results:
+        data.setdefault(task_label(result), set()).add(result.task.fingerprint)
+    for label, fingerprints in data.items():
+        if len(fingerprints) > 1:
+            short = ", ".join(sorted(each[:8] for each in fingerprints))
+            text = f"warning: the results of {label} are of {len(fingerprints)} different data sets ({short})"
+            yield Sentence((f"{text}: compare none of one with any of another",), style="warning")
 
 
 def _ceiling_note(result: Result) -> Iterator[Sentence]:
