@@ -47,6 +47,7 @@ _SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
 # Pillow scales their grey levels to 16 bits, whatever the file has.
 _SCALED = ("PNG", "PPM")
 _JPEG = ("JPEG", "MPO")
+_DEPTHS = (8, 10, 12, 16)
 _ORIENTATION, _BITS_PER_SAMPLE, _PHOTOMETRIC = 0x0112, 258, 262
 
 
@@ -91,9 +92,9 @@ class CheckedImage(NamedTuple):
 def open_image(path: Path) -> "Image.Image":
     """Return the image in a file as 8-bit RGB, upright as its camera was held; of an animation, the first frame.
 
-    16 bits, and 12 where a file says so, are scaled to 8, what is transparent is laid on white. Raises `BrokenImage`
-    for a file that is no image, is cut short, has more than `MOST_PIXELS`, or whose numbers have no known scale;
-    `DataError` for one that cannot be read, and `MissingExtra` without Pillow, or without its plugin for HEIC.
+    16 bits of grey, or the 10 or 12 of them in use, are scaled to 8, what is transparent is laid on white. Raises
+    `BrokenImage` for a file that is no image, is cut short, has more than `MOST_PIXELS`, or whose numbers have no known
+    scale; `DataError` for one that cannot be read, and `MissingExtra` without Pillow, or without its plugin for HEIC.
     """
     with _opened(path) as image:
         _load(image)
@@ -284,32 +285,32 @@ def _load(image: "Image.Image") -> None:
     if image.mode == "F" or (image.mode == "I" and image.format not in _SCALED):
         kind = "floating-point numbers" if image.mode == "F" else "integers of 32 bits or with a sign"
         raise BrokenImage(f"has {kind}, and does not say which are black and white: save it with 8 or 16 bits")
-    used = _used_bits(image) if has_16_bits else 16
-    # At 8 bits all levels would be below 16.
-    if 0 < used <= 12:
-        raise BrokenImage(
-            f"has 16 bits, of which the lowest {used} are used, so it would come out black: scale it to 16 bits, or "
-            "save it with 8"
-        )
+    if has_16_bits and not _is_16_bit_grey(image):
+        # Of 16 bits of each colour, Pillow keeps the upper 8.
+        highest = [image.getchannel(band).getextrema()[1] for band in image.getbands() if band != "A"]
+        if 0 < max(highest) < 16:  # type: ignore[type-var, operator]
+            raise BrokenImage(
+                "has 16 bits for each colour, of which the lowest 12 are used, so it would come out black: scale it to "
+                "16 bits, or save it with 8"
+            )
 
 
-def _used_bits(image: "Image.Image") -> int:
-    """Return the number of bits of the highest level of an image with 16, of colours as far as Pillow kept them."""
-    if _has_16_bits(image):
-        return int(image.convert("I").getextrema()[1]).bit_length()  # type: ignore[arg-type]
-    highest = [image.getchannel(band).getextrema()[1] for band in image.getbands() if band != "A"]
-    used = int(max(highest)).bit_length()  # type: ignore[type-var, arg-type]
-    return 8 + used if used else 0
-
-
-def _has_16_bits(image: "Image.Image") -> bool:
+def _is_16_bit_grey(image: "Image.Image") -> bool:
     return image.mode in _SIXTEEN_BITS or image.mode == "I"
 
 
 def _white(image: "Image.Image") -> int:
-    """Return the level of white of an image with one channel of at most 16 bits."""
-    bits = getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE, (16,))[0]
-    return int(2**bits - 1) if _has_16_bits(image) else 255
+    """Return the level of white of an image with 16 bits of grey, which may hold fewer; 255 of any other.
+
+    A camera's 10 or 12 bits lie in 16 as they are, so white is the highest level of the fewest bits that cameras have
+    and that hold all levels.
+    """
+    if not _is_16_bit_grey(image):
+        return 255
+    stated = getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE, (16,))[0]
+    used = int(image.convert("I").getextrema()[1]).bit_length()  # type: ignore[arg-type]
+    depth = stated if stated < 16 or not used else next(each for each in _DEPTHS if used <= each)
+    return int(2**depth - 1)
 
 
 def _upright_rgb(image: "Image.Image") -> "Image.Image":
@@ -333,7 +334,7 @@ def _rgb(image: "Image.Image", white: int, *, inverted: bool = False) -> "Image.
     """Return an image as 8-bit RGB; `white` is the level of white where there are 16 bits, `inverted` that it is 0."""
     from PIL import Image, ImageOps
 
-    if _has_16_bits(image):
+    if _is_16_bit_grey(image):
         # Pillow would cut such numbers off at 255.
         image = image.convert("I").point(lambda level: level / ((white + 1) / 256)).convert("L")
         if inverted:

@@ -103,13 +103,25 @@ def tiff(bits: int, rows: bytes, *, photometric: int = 1) -> bytes:
         (tiff(16, b"\xff\x7f\x00\x00", photometric=0), (128, 255)),
         (b"P5 2 1 4095\n\x08\x00\x0f\xff", (128, 255)),
         (b"P5 2 1 65535\n\x80\x00\xff\xff", (128, 255)),
-        (png(2, 1, 16, 0, b"\x00\x10\x00\x00\x00"), (16, 0)),
+        (png(2, 1, 16, 0, b"\x00\x20\x00\x10\x00"), (32, 16)),
+        (png(2, 1, 16, 0, b"\x00\x08\x00\x0f\xff"), (128, 255)),
+        (png(2, 1, 16, 0, b"\x00\x02\x00\x03\xff"), (128, 255)),
+        (png(2, 1, 16, 0, b"\x00\x00\x80\x00\xff"), (128, 255)),
+        (tiff(16, b"\x00\x08\xff\x0f"), (128, 255)),
         (png(2, 1, 16, 0, bytes(5)), (0, 0)),
         (png(2, 1, 16, 2, bytes(13)), (0, 0)),
     ],
     ids=[
         *("12-bit tiff", "16-bit tiff", "white is 0", "12-bit pgm", "16-bit pgm"),
-        *("dark", "16-bit black", "16-bit colour black"),
+        *(
+            "dark",
+            "12 of 16 bits",
+            "10 of 16 bits",
+            "8 of 16 bits",
+            "12 of 16 bits, tiff",
+            "16-bit black",
+            "16-bit colour black",
+        ),
     ],
 )
 def test_levels_are_scaled_to_8_bits(tmp_path: Path, content: bytes, levels: tuple[int, int]) -> None:
@@ -123,12 +135,10 @@ def test_levels_are_scaled_to_8_bits(tmp_path: Path, content: bytes, levels: tup
         (packed(Image.new("F", (2, 1), 0.5), "TIFF"), "has floating-point numbers, and does not say which are black"),
         (b"Pf\n2 1\n-1.0\n" + struct.pack("<2f", 0, 1), "has floating-point numbers"),
         (packed(Image.new("I", (2, 1), 10**9), "TIFF"), "has integers of 32 bits or with a sign"),
-        (png(2, 1, 16, 0, b"\x00\x0f\xff\x00\x00"), "has 16 bits, of which the lowest 12 are used"),
-        (png(1, 1, 16, 2, b"\x00\x0f\xff\x08\x00\x00\x00"), "has 16 bits, of which the lowest 12 are used"),
-        (png(1, 1, 16, 4, b"\x00\x03\xff\xff\xff"), "has 16 bits, of which the lowest 10 are used"),
-        (tiff(16, b"\xff\x0f\x00\x00"), "has 16 bits, of which the lowest 12 are used"),
+        (png(1, 1, 16, 2, b"\x00\x0f\xff\x08\x00\x00\x00"), "has 16 bits for each colour, of which the lowest 12"),
+        (png(1, 1, 16, 4, b"\x00\x03\xff\xff\xff"), "has 16 bits for each colour, of which the lowest 12"),
     ],
-    ids=["float", "float map", "32 bits", "12 in 16", "12 in 16, colour", "10 in 16, alpha", "12 in 16, tiff"],
+    ids=["float", "float map", "32 bits", "12 of 16 bits of colours", "10 of 16 bits of grey with alpha"],
 )
 def test_what_would_come_out_black_or_white_is_refused(tmp_path: Path, content: bytes, fault: str) -> None:
     path = tmp_path / "image"
