@@ -9,7 +9,7 @@ from operator import neg
 
 from mlbench.collection.languages import IMAGE, KINDS, Kind
 from mlbench.errors import UnknownName
-from mlbench.reports.captions import caption_map, sizes
+from mlbench.reports.captions import CHANCE, caption_map, hit_chance, sizes
 from mlbench.reports.colours import ColourScale
 from mlbench.reports.formatting import (
     MEDIAN,
@@ -208,12 +208,24 @@ def _means(result: Result) -> Table:
         "settings",
         tuple(_measure_column(name, primary=place == 0) for place, name in enumerate(measures)),
         tuple(
-            Row(Cell(f"{spoken(row.kind)} ({row.n_settings})"), tuple(_mean_cell(row, name) for name in measures))
+            each
             for row in rows
+            for each in (
+                Row(Cell(f"{spoken(row.kind)} ({row.n_settings})"), tuple(_mean_cell(row, name) for name in measures)),
+                *_chance_row(result, row.kind, measures),
+            )
         ),
         titled=False,
         narrowest=24,
     )
+
+
+def _chance_row(result: Result, kind: Kind, measures: Sequence[str]) -> Iterator[Row]:
+    """Yield what a random order gets in the hit rates and recalls of captioned images."""
+    chances = [hit_chance(result, name, kind) for name in measures]
+    if any(chance is not None for chance in chances):
+        texts = ["" if chance is None else decimal(chance) for chance in chances]
+        yield Row(Cell(f"{CHANCE}, {spoken(kind)}"), tuple(map(Cell, texts)))
 
 
 def ordered_measures(result: Result) -> list[str]:
