@@ -3,9 +3,9 @@
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from hashlib import sha256
+from hashlib import file_digest, sha256
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Final, Literal
@@ -27,6 +27,9 @@ MOST_RESAMPLES = 100_000
 LARGEST_SEED = 2**32 - 1
 
 _LARGEST = 64 * 2**20
+_LONGEST_NAME = 255
+_RANKS = ".ranks.npz"
+_MEASURED_ON = {"name", "version", "fingerprint", "languages", "limit", "parallel", "document_text"}
 # What other documents that may lie beside results have not.
 _OWN_KEYS = frozenset({"retriever", "ranks"})
 
@@ -323,12 +326,28 @@ def check_folder(folder: Path) -> None:
         raise _unwritable(folder, "Permission denied")
 
 
+def name_apart(result: Result, folder: Path) -> Result:
+    """Return `result` with names of files that take the place of nothing in `folder` but a result of the same thing.
+
+    That is one of the same retriever on the same data, whatever its measures. Where its files would be called as those
+    of another, the start of a digest of what it was measured on is added, as in `mine.hashing-1a2b3c4d.data-5e6f7a8b`.
+    Raises `UserError` where that name is taken by something else too.
+    """
+    stem, own = _stem(result), _measured(result)
+    for name in (stem, f"{stem}.data-{digest(own.encode())[:8]}"):
+        if _is_free(folder / f"{name}.json", own):
+            ranks = result.ranks.model_copy(update={"name": f"{name}{_RANKS}"})
+            return result.model_copy(update={"ranks": ranks})
+    raise _unwritable(folder, f"{name}.json there is of other data, or cannot be read")
+
+
 def write_result(result: Result, ranks: bytes, folder: Path) -> Path:
     """Write the ranks file and the document into `folder`: both appear whole, or neither.
 
-    Returns the document's path. Raises `UserError` when the folder cannot be written, and leaves it as it was.
+    Files of these names are replaced; `name_apart` finds names that are free. Returns the document's path. Raises
+    `UserError` when the folder cannot be written, and leaves it as it was.
     """
-    path = folder / result.ranks.name.replace(".ranks.npz", ".json")
+    path = folder / f"{_stem(result)}.json"
     contents = {folder / result.ranks.name: ranks, path: to_json(result).encode()}
     made = [parent for parent in (folder, *folder.parents) if not parent.exists()]
     unfinished: dict[Path, Path] = {}
@@ -352,7 +371,7 @@ def write_result(result: Result, ranks: bytes, folder: Path) -> Path:
 def read_result(path: Path | str) -> Result:
     """Read a result document of this version, an older one, or a newer minor one, whose unknown fields are left out.
 
-    Raises `InvalidResult` in one line for whatever is wrong with it.
+    Its ranks file is not looked at. Raises `InvalidResult` in one line for whatever is wrong with the document.
     """
     path = Path(path)
     try:
@@ -363,6 +382,42 @@ def read_result(path: Path | str) -> Result:
         raise InvalidResult(f"cannot read {path}: {error.strerror or error}") from error
     except ValueError as error:
         raise InvalidResult(f"{path} {error}") from error
+
+
+def read_beside_ranks(path: Path, note: Callable[[str], None]) -> Result:
+    """Read a result document to show its numbers, which must be of the ranks file that lies beside it.
+
+    Where there is no ranks file, `note` is told. Raises `InvalidResult` as `read_result` does, and for another file.
+    """
+    result = read_result(path)
+    if ranks_file(path, result) is None:
+        note(f"warning: {path}: its ranks file {result.ranks.name} is missing, so its numbers cannot be checked")
+    return result
+
+
+def ranks_file(path: Path, result: Result) -> Path | None:
+    """Return the ranks file beside the document at `path`, None where it is missing.
+
+    Raises `InvalidResult` where its SHA-256 is not the one that the document states, where it cannot be read, and where
+    the document names a file that lies elsewhere.
+    """
+    if Path(result.ranks.name).name != result.ranks.name or len(result.ranks.name) > _LONGEST_NAME:
+        raise InvalidResult(f"{path} names the ranks file {result.ranks.name!r:.100}: it must lie beside the document")
+    beside = path.parent / result.ranks.name
+    try:
+        with beside.open("rb") as file:
+            found = file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InvalidResult(f"cannot read {beside}: {reason}; it belongs to {path.name}") from error
+    if found != result.ranks.sha256:
+        raise InvalidResult(
+            f"{beside} is not the ranks file of {path.name}: its SHA-256 is {found[:12]}..., not "
+            f"{result.ranks.sha256[:12]}...; measure again, or restore the two files that belong together"
+        )
+    return beside
 
 
 def results_in(folder: Path, *, below: bool = False) -> list[Path]:
@@ -388,6 +443,24 @@ def file_stem(task: TaskInfo, retriever: RetrieverInfo) -> str:
 def digest(content: bytes) -> str:
     """Return the SHA-256 of `content` in hex."""
     return sha256(content).hexdigest()
+
+
+def _stem(result: Result) -> str:
+    return result.ranks.name.removesuffix(_RANKS)
+
+
+def _measured(result: Result) -> str:
+    """Return what was measured on what: two results of which this is the same differ in no rank."""
+    task = result.task.model_dump(mode="json", include=_MEASURED_ON)
+    return json.dumps([task, result.retriever.fingerprint], sort_keys=True)
+
+
+def _is_free(path: Path, measured: str) -> bool:
+    """Say whether nothing lies at `path` but a result of the same thing."""
+    try:
+        return not path.exists() or _measured(read_result(path)) == measured
+    except InvalidResult:
+        return False
 
 
 def _may_be_result(path: Path) -> bool:

@@ -15,7 +15,7 @@ from mlbench.reports.documents.history import history_report
 from mlbench.reports.formats import check_files, write_files
 from mlbench.reports.formatting import visible
 from mlbench.reports.writers.console import ConsoleReport
-from mlbench.results import Result, read_result, results_in
+from mlbench.results import Result, read_beside_ranks, results_in
 
 
 @click.command(
@@ -83,7 +83,7 @@ def _read(paths: Sequence[Path], folder: Path, progress: Progress) -> Iterator[t
     """Yield results, each with its path in the folder; warns of those that are damaged."""
     for path in paths:
         try:
-            result = read_result(path)
+            result = read_beside_ranks(path, progress.note)
         except InvalidResult as error:
             progress.note(f"{WARNING}: {visible(str(error))}")
             continue

@@ -18,7 +18,7 @@ from mlbench.reports.documents.topic import TopicAnswer, pictures_of, topic_repo
 from mlbench.reports.formats import FORMATS, format_of, render, save
 from mlbench.reports.report import Report
 from mlbench.reports.writers.console import ConsoleReport
-from mlbench.results import Result, TaskInfo, read_result, results_in
+from mlbench.results import Result, TaskInfo, read_beside_ranks, results_in
 from mlbench.statistics.pool import answer_pool
 from mlbench.statistics.topic import WORST, find_topic, look_at
 from mlbench.tasks.files import local
@@ -95,7 +95,8 @@ def command(
     elif name == "model-card" and known is not None:
         raise UserError("a model card has all measures: leave out --measure")
     else:
-        _results(found, known, name, output, full=screen.verbose)
+        results = [read_beside_ranks(path, screen.progress().note) for path in found]
+        _results(found, results, known, name, output, full=screen.verbose)
 
 
 def result_paths(paths: tuple[Path, ...]) -> list[Path]:
@@ -129,9 +130,10 @@ def _format(chosen: str | None, output: Path | None) -> str:
     return name
 
 
-def _results(paths: Sequence[Path], measure: str | None, name: str, output: Path | None, *, full: bool) -> None:
+def _results(
+    paths: Sequence[Path], results: Sequence[Result], measure: str | None, name: str, output: Path | None, *, full: bool
+) -> None:
     """Show the report of results; a format that is never for a terminal goes to files beside them, which are told."""
-    results = [read_result(path) for path in paths]
     kind = FORMATS[name]
     if output is None and kind.to_file:
         together = len(paths) > 1 and kind.several

@@ -26,7 +26,7 @@ from mlbench.ranking.run_files import DEPTH, LONGEST, SaveRun
 from mlbench.reports.documents.comparison import comparison_report
 from mlbench.reports.documents.result import results_report
 from mlbench.reports.writers.console import ConsoleReport
-from mlbench.results import Result, check_folder, write_result
+from mlbench.results import Result, check_folder
 from mlbench.retrievers.pipelines.ann_index import with_indexes
 from mlbench.retrievers.pipelines.declaration import Index, parse_index
 from mlbench.tasks.task import Task, load_task
@@ -211,7 +211,9 @@ def command(screen: Screen, /, models: Sequence[str], tasks: Sequence[str], **ch
         retrievers = with_indexes(opened, request.indexes) if request.indexes else [opened]
         for task, retriever in product(loaded, retrievers):
             done = measure(retriever, task, languages=request.languages, data_dir=request.data_dir, options=options)
-            paths.append(write_result(done.result, done.ranks_file, request.out))
+            done = done.save(request.out)
+            assert done.path is not None
+            paths.append(done.path)
             results.append(done.result)
             if not request.as_json:
                 console().print(ConsoleReport(results_report([done.result])))

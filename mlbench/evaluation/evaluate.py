@@ -18,7 +18,17 @@ from mlbench.evaluation.verify import Verification, recompute
 from mlbench.open_model import LoadedModel
 from mlbench.ranking.ranks import Ranks
 from mlbench.ranking.ranks_file import write_ranks
-from mlbench.results import Cost, RanksFile, Result, TaskInfo, check_folder, digest, file_stem, write_result
+from mlbench.results import (
+    Cost,
+    RanksFile,
+    Result,
+    TaskInfo,
+    check_folder,
+    digest,
+    file_stem,
+    name_apart,
+    write_result,
+)
 from mlbench.statistics.cluster_scores import ScoreRequest
 from mlbench.statistics.pool import PoolAnswer, answer_pool
 from mlbench.statistics.score import Scores, score
@@ -44,8 +54,12 @@ class Evaluation:
         return f"Evaluation of {self.result.retriever.spec} on {self.result.task.name}"
 
     def save(self, folder: Path | str) -> "Evaluation":
-        """Write the result and its ranks file into `folder`; raises `UserError` where that cannot be done."""
-        return replace(self, path=write_result(self.result, self.ranks_file, Path(folder)))
+        """Write the result and its ranks file into `folder`; raises `UserError` where that cannot be done.
+
+        Only a result of the same retriever on the same data is replaced (see `name_apart`).
+        """
+        result = name_apart(self.result, Path(folder))
+        return replace(self, result=result, path=write_result(result, self.ranks_file, Path(folder)))
 
     def verify(self) -> Verification:
         """Recompute every number of the result from the ranks."""

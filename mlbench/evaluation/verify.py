@@ -1,7 +1,6 @@
 """Recomputes every number of a result document from its ranks file."""
 
 from dataclasses import dataclass
-from hashlib import file_digest
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -9,13 +8,12 @@ from pydantic import BaseModel
 from mlbench.errors import InvalidResult
 from mlbench.ranking.ranks import Ranks
 from mlbench.ranking.ranks_file import read_ranks
-from mlbench.results import Result, read_result
+from mlbench.results import Result, ranks_file, read_result
 from mlbench.statistics.cluster_scores import ScoreRequest
 from mlbench.statistics.score import score
 
 _TOLERANCE = 1e-9
 _MOST_CELLS = 2**30
-_LONGEST_NAME = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,17 +49,10 @@ def recompute(result: Result, ranks: Ranks) -> Verification:
 def read_pair(path: Path) -> tuple[Result, Ranks]:
     """Read a result document and its ranks file; raises `InvalidResult` when they do not belong together."""
     result = read_result(path)
-    if Path(result.ranks.name).name != result.ranks.name or len(result.ranks.name) > _LONGEST_NAME:
-        raise InvalidResult(f"{path} names the ranks file {result.ranks.name!r:.100}: it must lie beside the document")
-    beside = path.parent / result.ranks.name
-    try:
-        with beside.open("rb") as file:
-            found = file_digest(file, "sha256").hexdigest()
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InvalidResult(f"cannot read {beside}: {reason}; it belongs to {path.name}") from error
-    if found != result.ranks.sha256:
-        raise InvalidResult(f"{beside} is not the ranks file of {path.name}: its SHA-256 is {found[:12]}...")
+    beside = ranks_file(path, result)
+    if beside is None:
+        missing = path.parent / result.ranks.name
+        raise InvalidResult(f"cannot read {missing}: No such file or directory; it belongs to {path.name}")
     ranks = read_ranks(beside)
     if ranks.spoken_languages != result.task.languages:
         raise InvalidResult(f"{path} and {beside.name} have different languages")

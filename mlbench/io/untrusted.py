@@ -7,8 +7,9 @@ import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, NoReturn
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
@@ -37,44 +38,53 @@ _LARGEST_NUMBER = 10**15
 def unpack(archive: Path, wanted: Mapping[str, Path]) -> Iterator[str]:
     """Write the wanted members of a zip or tar archive (packed in any way) to their files; yield the name of each.
 
-    `wanted` are files by name; a member is known by its path in the archive, or the last parts of it. What is not a
-    plain file is passed over, and so are repetitions. Each file appears whole or not at all. Raises `DataError` for an
-    archive that is damaged or none, a member of more than `LARGEST_MEMBER` bytes, and a file that cannot be written.
+    `wanted` are files by name; a member is known by its path in the archive, or the last parts of it. Of several, the
+    one in the fewest folders is taken, then the first, whatever else is wanted. What is not a plain file is passed
+    over. Each file appears whole or not at all. Raises `DataError` for an archive that is damaged or none, a member of
+    more than `LARGEST_MEMBER` bytes, and a file that cannot be written.
     """
-    waiting = dict(wanted)
-    with _readable(archive):
-        for path, size, opening in _members(archive):
-            name = _name_of(path, waiting)
-            if name is None:
-                continue
+    with _readable(archive), _members(archive) as members:
+        for number, name in _chosen([path for path, _, _ in members], wanted):
+            path, size, opening = members[number]
             if size > LARGEST_MEMBER:
                 raise DataError(f"{archive}: {path} has {size:,} bytes, at most {LARGEST_MEMBER:,} are unpacked")
-            _write(opening, waiting.pop(name))
+            _write(opening, wanted[name])
             yield name
-            if not waiting:
-                return
 
 
-def _members(archive: Path) -> Iterator[tuple[str, int, Opening]]:
-    """Yield path, size and content of each plain file, in the order in which they lie there."""
+@contextmanager
+def _members(archive: Path) -> Iterator[list[tuple[str, int, Opening]]]:
+    """Give path, size and content of each plain file, in the order in which they lie there."""
     if zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as members:
-            for info in members.infolist():
-                if not info.is_dir() and not stat.S_ISLNK(info.external_attr >> 16):
-                    yield info.filename, info.file_size, lambda info=info: members.open(info)  # type: ignore[misc]
+            files = [info for info in members.infolist() if not info.is_dir() and not _is_link(info)]
+            yield [(info.filename, info.file_size, partial(members.open, info)) for info in files]
     else:
         with tarfile.open(archive, "r:*") as packed:
-            for member in packed:
-                content = packed.extractfile(member) if member.isreg() else None
-                if content is not None:
-                    yield member.name, member.size, lambda content=content: content  # type: ignore[misc]
+            plain = [member for member in packed.getmembers() if member.isreg()]
+            yield [(member.name, member.size, partial(_content, packed, member)) for member in plain]
 
 
-def _name_of(path: str, wanted: Mapping[str, Path]) -> str | None:
-    """Return the longest end of `path` that is wanted."""
-    parts = PurePosixPath(path).parts
-    ends = ("/".join(parts[first:]) for first in range(len(parts)))
-    return next((end for end in ends if end in wanted), None)
+def _is_link(info: ZipInfo) -> bool:
+    return stat.S_ISLNK(info.external_attr >> 16)
+
+
+def _content(packed: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
+    content = packed.extractfile(member)
+    assert content is not None
+    return content
+
+
+def _chosen(paths: Sequence[str], wanted: Collection[str]) -> list[tuple[int, str]]:
+    """Return the number of the path and the name of each file that is wanted and there, by number."""
+    best: dict[str, tuple[int, int]] = {}
+    for number, path in enumerate(paths):
+        parts = PurePosixPath(path).parts
+        for folders in range(len(parts)):
+            name = "/".join(parts[folders:])
+            if name in wanted:
+                best[name] = min(best.get(name, (folders, number)), (folders, number))
+    return sorted((number, name) for name, (_, number) in best.items())
 
 
 def _write(opening: Opening, target: Path) -> None:

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 
 from mlbench.collection.languages import Kind
+from mlbench.measures.ranked import parse
 from mlbench.reports.colours import ColourScale
 from mlbench.reports.formatting import ABSENT, count, decimal, heading, interval, spoken
-from mlbench.reports.grid import MEAN, shown_measure
+from mlbench.reports.grid import MEAN, mean, shown_measure
 from mlbench.reports.report import HeatCell, HeatColumn, HeatMap, HeatRow
 from mlbench.results import Aggregate, Bounds, ImageText, Result, SettingResult
 from mlbench.statistics.captions import CAPTION_SCORES
@@ -15,7 +17,9 @@ BEST, WORST = "+", "-"
 """The marks of the best and the worst language of a column, where there is no type to set them in."""
 HIT_RATES = ("Success@1", "Success@5", "Success@10")
 """The measures of the table unless another one is asked for."""
-_FAMILY = "Success"
+CHANCE = "chance"
+"""What stands before the hit rates of a random order."""
+_FAMILY, _RECALL = "Success", "R"
 _DIRECTIONS: tuple[Kind, ...] = ("text_to_image", "image_to_text")
 
 
@@ -33,7 +37,7 @@ def caption_map(result: Result, measure: str | None = None) -> HeatMap | None:
     found = [each for each in (*_directions(result, shown), *_scores(result.image_text)) if each.known]
     names = ", ".join(map(heading, shown)) if len(shown) < len(HIT_RATES) else "hit rates"
     title = f"{names} by language of the captions"
-    rows = (*result.task.languages, MEAN)
+    rows, by_chance = (*result.task.languages, MEAN), list(_chance_row(result, found))
     return HeatMap(
         title=title,
         axes=("captions", ""),
@@ -47,16 +51,59 @@ def caption_map(result: Result, measure: str | None = None) -> HeatMap | None:
             )
             for place, each in enumerate(found)
         ),
-        rows=tuple(HeatRow(row, tuple(each.cell(row) for each in found), of_means=row == MEAN) for row in rows),
+        rows=(
+            *(HeatRow(row, tuple(each.cell(row) for each in found), of_means=row == MEAN) for row in rows),
+            *by_chance,
+        ),
         scales={
             unit: ColourScale.of([value for each in found if each.unit == unit for value in each.known.values()])
             for unit in dict.fromkeys(each.unit for each in found)
         },
         words=title,
-        notes=tuple(_notes(found, result.task.languages)),
+        notes=(
+            *_notes(found, result.task.languages),
+            *([f"{CHANCE}: a random order, in the mean over languages"] if by_chance else []),
+        ),
         unit_names={"score": "CLIPScores"},
         as_table=True,
     )
+
+
+def hit_chance(result: Result, measure: str, kind: Kind) -> float | None:
+    """Return what a random order gets in the hit rate or recall `measure`, in the mean over the settings of a kind.
+
+    R@k is k / N of N documents, Success@k is 1 - C(N - m, k) / C(N, k) for m relevant ones, which is k / N for m = 1.
+    Documents tell only the mean of m over queries; where it is no whole number, the two next to it are averaged, which
+    is exact where images have no other numbers of captions, and slightly too high otherwise. None for other measures,
+    and for a result without images.
+    """
+    parsed = parse(measure)
+    if result.image_text is None or parsed.cutoff is None or parsed.family not in (_FAMILY, _RECALL):
+        return None
+    found = []
+    for setting in result.settings:
+        relevant = _relevant(result, setting) if setting.kind == kind else None
+        if relevant is not None and setting.n_queries:
+            cutoff, size = min(parsed.cutoff, setting.n_documents), setting.n_documents
+            low = int(relevant)
+            share = relevant - low
+            hits = (1 - share) * _hit_chance(low, cutoff, size) + (share and share * _hit_chance(low + 1, cutoff, size))
+            found.append(cutoff / size if parsed.family == _RECALL else hits)
+    return mean(found)
+
+
+def _hit_chance(relevant: int, cutoff: int, size: int) -> float:
+    """Return how likely one of the `relevant` among `size` documents is within the first `cutoff` of a random order."""
+    return 1 - prod(max(0, size - relevant - place) / (size - place) for place in range(cutoff))
+
+
+def _relevant(result: Result, setting: SettingResult) -> float | None:
+    """Return how many relevant documents a query has in the mean; None where captions of its languages do not ask."""
+    if setting.kind == "text_to_image":
+        return 1
+    asking = {each.query_language: each.n_queries for each in result.settings if each.kind == "text_to_image"}
+    captions = [asking.get(language, 0) for language in setting.document_languages]
+    return sum(captions) / setting.n_queries if all(captions) and setting.n_queries else None
 
 
 def sizes(result: Result) -> list[str]:
@@ -72,6 +119,8 @@ def sizes(result: Result) -> list[str]:
 class _CaptionColumn:
     """A number and its interval for each language and for `MEAN`."""
 
+    measure: str
+    kind: Kind | None
     group: str
     title: str
     unit: str
@@ -112,6 +161,8 @@ def _directions(result: Result, measures: Sequence[str]) -> Iterator[_CaptionCol
             every[MEAN] = mean
         for name in measures:
             yield _CaptionColumn(
+                measure=name,
+                kind=kind,
                 group=spoken(kind),
                 title=heading(name),
                 unit="share",
@@ -128,6 +179,8 @@ def _scores(found: ImageText) -> Iterator[_CaptionColumn]:
     every = [(each.language or MEAN, each) for each in (*found.languages, found.mean)]
     for name in CAPTION_SCORES:
         yield _CaptionColumn(
+            measure=name,
+            kind=None,
             group="",
             title=spoken(name),
             unit="share" if name == "r_mean" else "score",
@@ -140,6 +193,29 @@ def _short(column: _CaptionColumn) -> str:
     """Write the title of a column: below the name of its group, a hit rate is told by its cutoff."""
     family, at, cutoff = column.title.partition("@")
     return f"{at}{cutoff}" if column.group and family == _FAMILY else column.title
+
+
+def _chance_row(result: Result, columns: Sequence[_CaptionColumn]) -> Iterator[HeatRow]:
+    """Yield what a random order gets in each column of hit rates, in the mean over languages."""
+    chances = [_chance(result, column) for column in columns]
+    if any(chance is not None for chance in chances):
+        cells = [
+            HeatCell(
+                text="" if chance is None else decimal(chance),
+                value=None,
+                exact=f"{CHANCE}, {column.title} {column.group}".rstrip() + f": {decimal(chance, 4)}",
+            )
+            for chance, column in zip(chances, columns, strict=True)
+        ]
+        yield HeatRow(CHANCE, tuple(cells), of_means=True)
+
+
+def _chance(result: Result, column: _CaptionColumn) -> float | None:
+    if column.measure == "r_mean":
+        hits = [hit_chance(result, name, kind) for name in HIT_RATES for kind in _DIRECTIONS]
+        known = [each for each in hits if each is not None]
+        return mean(known) if len(known) == len(hits) else None
+    return hit_chance(result, column.measure, column.kind) if column.kind else None
 
 
 def _notes(columns: Sequence[_CaptionColumn], languages: Sequence[str]) -> Iterator[str]:

@@ -1,17 +1,14 @@
 """Cuts a chunk of texts or images into batches: texts by a budget of tokens, images a few ahead of the network."""
 
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
-from os import cpu_count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mlbench.collection.images import open_images
+from mlbench.collection.images import prepare_images
 from mlbench.errors import RetrieverError
 
 if TYPE_CHECKING:
@@ -30,13 +27,14 @@ def image_batches(
     """Yield what `prepare` makes of the images in the files at `paths`, in their order, `size` at a time.
 
     Images are opened and prepared by `threads` (None: one for each processor), each alone, so that what is made of one
-    does not depend on the others; while a batch is in use, the next is made. Two batches are in memory, however many
-    images there are; no paths give no batches. Raises as `open_images` does, and `RetrieverError` for images that
-    cannot stand in one batch.
+    does not depend on the others; while a batch is in use, the next is made. Two batches of what `prepare` makes are in
+    memory, however many images there are, and those that are being opened and prepared, which take
+    `collection.images.MOST_BYTES` at most or are a single one. No paths give no batches. Raises as `open_images` does,
+    and `RetrieverError` for images that cannot stand in one batch.
     """
     import torch
 
-    rows = _prepared(paths, prepare, size, threads or cpu_count() or 1)
+    rows = prepare_images(paths, lambda image: prepare([image]), workers=threads, ahead=size)
     while batch := list(islice(rows, size)):
         try:
             yield {name: torch.cat([row[name] for row in batch]) for name in batch[0]}
@@ -44,20 +42,6 @@ def image_batches(
             raise RetrieverError(
                 "the image processor gives images of different sizes: the checkpoint's needs a resize or a crop"
             ) from error
-
-
-def _prepared(
-    paths: Sequence[Path], prepare: "Callable[[Sequence[Image]], Features]", ahead: int, threads: int
-) -> "Iterator[Features]":
-    """Yield what is made of each image; up to `ahead` more are made before they are asked for."""
-    waiting: deque[Future[Features]] = deque()
-    with ThreadPoolExecutor(threads) as pool:
-        for image in open_images(paths, threads):
-            waiting.append(pool.submit(prepare, [image]))
-            if len(waiting) > ahead:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
 
 
 def batch_budget(device: str) -> tuple[int, int]:

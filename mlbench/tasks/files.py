@@ -4,7 +4,7 @@ import os
 import shutil
 import ssl
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from hashlib import file_digest
@@ -286,13 +286,14 @@ def _unavailable(file: DeclaredFile, reason: str) -> DataError:
 
 @dataclass(frozen=True)
 class ImageSources:
-    """An `ImageFinder`: looks beside the task file, in `data_dir`, in `$MLBENCH_DATA` and in the cache folder.
+    """An `ImageFinder`: looks beside the task file, in `data_dir` and in `$MLBENCH_DATA`, then in archives.
 
     Beside the task file first: an image of the same path elsewhere may be of other data, and no checksum would tell.
     What lies in these folders may be links to elsewhere: they are the user's own. Images that are missing there are
     unpacked from the archives of the task, which are found or downloaded as its other files are; nothing else of an
-    archive is. With `into`, all images are put into that folder, so that it serves as `--data-dir`. Archives of more
-    than `most_bytes`, or of unknown size, are not downloaded unasked (None: they are).
+    archive is. They are kept in the cache under the digest of their archive, so that no other archive's are taken for
+    them. With `into`, all images are put into that folder, so that it serves as `--data-dir`. Archives of more than
+    `most_bytes`, or of unknown size, are not downloaded unasked (None: they are).
     """
 
     task: Task
@@ -319,30 +320,23 @@ class ImageSources:
         return {name: self._brought(path, name, self.into) for name, path in found.items()}
 
     def _lying_about(self, names: Sequence[str]) -> dict[str, Path]:
-        folders = [folder for folder in self._folders() if folder.is_dir()]
-        found = {}
-        for name in names:
-            # A device or a pipe is no file, and would never end.
-            path = next((folder / name for folder in folders if (folder / name).is_file()), None)
-            if path is not None:
-                found[name] = path
-        return found
-
-    def _folders(self) -> Iterator[Path]:
-        for root in (self.task.root, *user_folders(self.data_dir), cache_dir() / "data"):
-            for folder in (self.images.folder, *self.images.also):
-                yield root / folder
+        roots = (self.task.root, *user_folders(self.data_dir))
+        return _in_folders(
+            [root / folder for root in roots for folder in (self.images.folder, *self.images.also)], names
+        )
 
     def _unpack_missing(self, names: Sequence[str], found: dict[str, Path]) -> None:
         """Add to `found` what archives have: first those on this machine, then what can be downloaded."""
         to_download = []
         for archive in self.images.archives:
+            if archive.checksum is not None:
+                found |= _in_folders([_unpacked(archive, archive.checksum)], self._wanted(archive, names, found))
             if self._wanted(archive, names, found):
                 path = local(archive, data_dir=self.data_dir, root=self.task.root)
                 if path is None:
                     to_download.append(archive)
                 else:
-                    self._unpack(path, self._wanted(archive, names, found), found)
+                    self._unpack(archive, path, names, found)
         to_download = [archive for archive in to_download if archive.downloadable and self._may_fetch(archive)]
         needed = [archive for archive in to_download if self._wanted(archive, names, found)]
         if needed:
@@ -357,7 +351,7 @@ class ImageSources:
                 self.progress.start(f"download {archive.path}", archive.bytes or 0)
                 path = download(archive, cache_dir() / "data", progress=self.progress)
                 self.progress.finish()
-                self._unpack(path, wanted, found)
+                self._unpack(archive, path, names, found)
 
     def _may_fetch(self, archive: DeclaredArchive) -> bool:
         """Say whether an archive may be downloaded: a large one, or of unknown size, only where that was asked for."""
@@ -367,10 +361,14 @@ class ImageSources:
     def _wanted(self, archive: DeclaredArchive, names: Sequence[str], found: dict[str, Path]) -> list[str]:
         return [name for name in names if name not in found and fnmatchcase(name, archive.holds)]
 
-    def _unpack(self, archive: Path, names: Sequence[str], found: dict[str, Path]) -> None:
-        folder = (self.into or cache_dir() / "data") / self.images.folder
-        self.progress.start("unpack", len(names))
-        for name in unpack(archive, {name: folder / name for name in names}):
+    def _unpack(self, archive: DeclaredArchive, path: Path, names: Sequence[str], found: dict[str, Path]) -> None:
+        """Add to `found` what the archive at `path` has of the images that it may hold and that are missing."""
+        kept = _unpacked(archive, archive.checksum or _digest(path))
+        found |= _in_folders([kept], self._wanted(archive, names, found))
+        folder = kept if self.into is None else self.into / self.images.folder
+        wanted = self._wanted(archive, names, found)
+        self.progress.start("unpack", len(wanted))
+        for name in unpack(path, {name: folder / name for name in wanted}):
             found[name] = folder / name
             self.progress.advance(1)
         self.progress.finish()
@@ -405,3 +403,24 @@ class ImageSources:
         return DataError(
             f"{self.task.name}: {len(missing):,} of {of:,} images are missing, such as {named}: {''.join(parts)}"
         )
+
+
+def _in_folders(folders: Sequence[Path], names: Sequence[str]) -> dict[str, Path]:
+    """Return the file of each name that one of the folders has, the first of them."""
+    there = [folder for folder in folders if folder.is_dir()]
+    # A device or a pipe is no file, and would never end.
+    found = {name: next((folder / name for folder in there if (folder / name).is_file()), None) for name in names}
+    return {name: path for name, path in found.items() if path is not None}
+
+
+def _unpacked(archive: DeclaredArchive, digest: str) -> Path:
+    """Return the folder in the cache for the images of an archive with this SHA-256 or MD5; it need not exist."""
+    return cache_dir() / "data" / f"{archive.path}.{digest}"
+
+
+def _digest(path: Path) -> str:
+    try:
+        with path.open("rb") as stream:
+            return file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from error

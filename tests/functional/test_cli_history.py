@@ -33,6 +33,16 @@ def kept(measured: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
     return Path(shutil.copytree(measured, tmp_path / "results"))
 
 
+def test_a_document_beside_other_ranks_is_passed_over(kept: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (of_first,), (of_second,) = kept.glob("first/*.ranks.npz"), kept.glob("*.ranks.npz")
+    of_first.write_bytes(of_second.read_bytes())
+    assert cli.call(["history", "results", "--json"]) == 0
+    told = capsys.readouterr()
+    assert told.err.startswith(f"warning: {of_first.relative_to(kept.parent)} is not the ranks file of ")
+    (series,) = json.loads(told.out)["series"]
+    assert [checkpoint["file"].startswith("first/") for checkpoint in series["checkpoints"]] == [False]
+
+
 def test_shows_plots_and_tells_the_numbers_of_the_documents(
     kept: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -135,10 +135,15 @@ def test_ranks_must_be_those_of_the_result(capsys: Captured, measured: Path, tmp
     shutil.copytree(measured, folder)
     (document,), (ranks,) = folder.glob("mini*.json"), folder.glob("*.ranks.npz")
     ranks.write_bytes(ranks.read_bytes() + b"\0")
-    assert "is not the ranks file of" in error_of(capsys, str(document), "--pool", "ar,en")
+    for arguments in (["--pool", "ar,en"], [], ["--json"], ["--format", "model-card"], ["--topic", "worst"]):
+        assert "is not the ranks file of" in error_of(capsys, str(document), *arguments)
     ranks.unlink()
     assert "cannot read" in error_of(capsys, str(document), "--pool", "ar,en")
     assert call(["report", str(document)]) == 0
+    told = capsys.readouterr()
+    assert told.err.startswith("warning: ")
+    assert told.err.endswith(f"its ranks file {ranks.name} is missing, so its numbers cannot be checked\n")
+    assert "on mini (version 1)" in told.out
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@ import json
 import math
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
@@ -19,6 +20,7 @@ from mlbench.results import (
     digest,
     file_stem,
     json_schema,
+    ranks_file,
     read_result,
     to_json,
     write_result,
@@ -72,6 +74,58 @@ def test_a_second_result_takes_the_place_of_the_first(evaluation: Evaluation, tm
     assert first == second
     assert (tmp_path / evaluation.result.ranks.name).read_bytes() == evaluation.ranks_file
     assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    ("part", "change"),
+    [
+        ("task", {"fingerprint": "f" * 64}),
+        ("task", {"version": "2"}),
+        ("task", {"languages": ("en", "th")}),
+        ("task", {"limit": 10}),
+        ("task", {"parallel": False}),
+        ("task", {"document_text": "sentence_in_context"}),
+        ("retriever", {"fingerprint": "f" * 64}),
+    ],
+)
+def test_a_result_of_something_else_is_never_replaced(
+    evaluation: Evaluation, tmp_path: Path, part: str, change: dict[str, object]
+) -> None:
+    changed = getattr(evaluation.result, part).model_copy(update=change)
+    other = replace(evaluation, result=evaluation.result.model_copy(update={part: changed}))
+    paths = [each.save(tmp_path).path for each in (evaluation, other, evaluation, other)]
+    assert paths[:2] == paths[2:]
+    assert len(set(paths)) == 2
+    assert len(list(tmp_path.iterdir())) == 4
+    for path, expected in zip(paths, (evaluation, other), strict=False):
+        assert path is not None
+        found = read_result(path)
+        assert getattr(found, part) == getattr(expected.result, part)
+        assert found.ranks.name == path.with_suffix(".ranks.npz").name
+        assert ranks_file(path, found) == path.with_suffix(".ranks.npz")
+    assert str(paths[1]).startswith(f"{str(paths[0]).removesuffix('.json')}.data-")
+
+
+def test_the_same_measured_again_is_replaced_whatever_its_measures_and_intervals(
+    evaluation: Evaluation, tmp_path: Path
+) -> None:
+    first = evaluation.save(tmp_path)
+    task = evaluation.result.task.model_copy(update={"measures": ("R@1",), "primary_measure": "R@1"})
+    again = replace(evaluation, result=evaluation.result.model_copy(update={"task": task})).save(tmp_path)
+    assert again.path == first.path
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_what_is_no_result_is_never_replaced(evaluation: Evaluation, tmp_path: Path) -> None:
+    first = evaluation.save(tmp_path).path
+    assert first is not None
+    first.write_text("{}")
+    second = evaluation.save(tmp_path).path
+    assert second is not None
+    assert first.read_text() == "{}"
+    second.write_text("{}")
+    with pytest.raises(UserError, match=r"is of other data, or cannot be read; name another folder with --out"):
+        evaluation.save(tmp_path)
 
 
 def test_files_are_on_disk_before_they_are_in_place(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from mlbench.collection.languages import IMAGE, KINDS, Kind
 from mlbench.errors import UnknownName
-from mlbench.reports.captions import caption_map, sizes
+from mlbench.reports.captions import CHANCE, caption_map, hit_chance, sizes
 from mlbench.reports.colours import ColourScale
 from mlbench.reports.formatting import (
     MEDIAN,
@@ -79,7 +79,12 @@ def results_report(results: Sequence[Result], *, measure: str | None = None) -> 
         blocks=(
             Section(
                 (title,),
-                (across, Sentence((_MEANS, _BEST), "; ", "soft"), *(_beside(results) if several else ())),
+                (
+                    across,
+                    *_other_data(results),
+                    Sentence((_MEANS, _BEST), "; ", "soft"),
+                    *(_beside(results) if several else ()),
+                ),
                 "always" if several else "in_papers",
             ),
             *sections,
@@ -203,6 +208,18 @@ def _ties_of_settings(result: Result) -> str | None:
     return f"up to {most:.1%} of the relevant documents of a setting tie with another document"
 
 
+def _other_data(results: Sequence[Result]) -> Iterator[Sentence]:
+    """Warn of tasks that have one name and other data: their rows must not be held against each other."""
+    data: dict[str, set[str]] = {}
+    for result in results:
+        data.setdefault(task_label(result), set()).add(result.task.fingerprint)
+    for label, fingerprints in data.items():
+        if len(fingerprints) > 1:
+            short = ", ".join(sorted(each[:8] for each in fingerprints))
+            text = f"warning: the results of {label} are of {len(fingerprints)} different data sets ({short})"
+            yield Sentence((f"{text}: compare none of one with any of another",), style="warning")
+
+
 def _ceiling_note(result: Result) -> Iterator[Sentence]:
     if any(_ceiling(row, name) for row in result.aggregates for name in row.measures):
         yield Sentence(("of: the best that any ranking could get",), style="soft")
@@ -222,12 +239,24 @@ def _means(result: Result) -> Table:
         "settings",
         tuple(_measure_column(name, primary=place == 0) for place, name in enumerate(measures)),
         tuple(
-            Row(Cell(f"{spoken(row.kind)} ({row.n_settings})"), tuple(_mean_cell(row, name) for name in measures))
+            each
             for row in rows
+            for each in (
+                Row(Cell(f"{spoken(row.kind)} ({row.n_settings})"), tuple(_mean_cell(row, name) for name in measures)),
+                *_chance_row(result, row.kind, measures),
+            )
         ),
         titled=False,
         narrowest=24,
     )
+
+
+def _chance_row(result: Result, kind: Kind, measures: Sequence[str]) -> Iterator[Row]:
+    """Yield what a random order gets in the hit rates and recalls of captioned images."""
+    chances = [hit_chance(result, name, kind) for name in measures]
+    if any(chance is not None for chance in chances):
+        texts = ["" if chance is None else decimal(chance) for chance in chances]
+        yield Row(Cell(f"{CHANCE}, {spoken(kind)}"), tuple(map(Cell, texts)))
 
 
 def ordered_measures(result: Result) -> list[str]:

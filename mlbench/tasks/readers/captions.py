@@ -42,7 +42,7 @@ def captioned(
     The k-th caption of an image in each language has the topic `<image>#<k>`, so translations share a topic; they are
     of the image's cluster, which is the image itself or what `clusters` has for it. Where only a sample is asked for,
     only its images are looked for and checked, and `left_out` counts the others. Images that cannot be decoded are left
-    out with their captions, told to the user and counted.
+    out with their captions, told to the user and counted; captions that an image has twice are told.
 
     Raises `DataError` for a language without captions, names and captions with half of a surrogate pair, missing
     images, and images of which most are broken.
@@ -54,6 +54,7 @@ def captioned(
     _check_characters(request.task, captions)
     if request.images is None:
         raise DataError(f"{request.task}: a task of captioned images must say where they are: add [images] to its file")
+    _tell_repeated(request, captions)
     whole = kept = _named(request, captions, clusters or {}, cluster_unit)
     checked: dict[str, Image | None] = {}
     while True:
@@ -86,6 +87,19 @@ def _check_characters(task: str, captions: Sequence[Caption]) -> None:
         raise DataError(
             f"{task}: the image {half.image!a:.60} or its caption {half.text!a:.60} holds half of a surrogate pair, "
             "which is no character"
+        )
+
+
+def _tell_repeated(request: ReadRequest, captions: Sequence[Caption]) -> None:
+    """Tell of captions that an image has twice in one language: each asks twice, and none is told from its double."""
+    asked = (row for row in captions if row.language in request.languages)
+    counts = Counter((row.image, row.language, row.text.strip()) for row in asked)
+    repeated = [row for row, times in counts.items() if times > 1]
+    if repeated:
+        image, language, text = repeated[0]
+        request.progress.note(
+            f"{request.task}: captions that an image has more than once: {len(repeated):,}, such as {text[:60]!r} of "
+            f"{image} in {language}: each counts as often as it is listed"
         )
 
 

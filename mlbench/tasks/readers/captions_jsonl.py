@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mlbench.collection.images import SUFFIXES
 from mlbench.collection.records import Collection
 from mlbench.errors import DataError
 from mlbench.io.toml import relative_path
@@ -12,7 +13,6 @@ from mlbench.tasks.readers.captions import Caption, captioned
 from mlbench.tasks.readers.json_lines import check_options, files_of, objects, raise_faults, text_of, texts_of
 
 OPTIONS = ("cluster_unit",)
-_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 _EXAMPLE = "{'image': 'dog.jpg', 'caption': ...}"
 
 
@@ -117,7 +117,7 @@ def _tell_uncaptioned(request: ReadRequest, captions: Sequence[Caption]) -> None
     path = request.images.find([first])[first] if request.images is not None else Path(first)
     folder = path.parents[first.count("/")]
     captioned_ones = {caption.image for caption in captions}
-    there = (found.relative_to(folder).as_posix() for found in folder.rglob("*") if found.suffix.lower() in _SUFFIXES)
+    there = (found.relative_to(folder).as_posix() for found in folder.rglob("*") if found.suffix.lower() in SUFFIXES)
     others = sorted(name for name in there if name not in captioned_ones)
     if others:
         request.progress.note(

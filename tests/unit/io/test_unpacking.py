@@ -107,11 +107,17 @@ def test_a_repeated_member_is_taken_once(tmp_path: Path, pack: Packing) -> None:
 
 
 @both
-def test_a_member_is_known_by_the_longest_end_that_is_wanted(tmp_path: Path, pack: Packing) -> None:
-    archive = pack(tmp_path / "archive", {"one/two/a.jpg": b"1", "three/a.jpg": b"2"})
-    assert list(unpack(archive, wanted(tmp_path, "a.jpg", "two/a.jpg"))) == ["two/a.jpg", "a.jpg"]
-    assert (tmp_path / "out" / "two" / "a.jpg").read_bytes() == b"1"
-    assert (tmp_path / "out" / "a.jpg").read_bytes() == b"2"
+@pytest.mark.parametrize(
+    ("name", "expected"), [("a.jpg", b"2"), ("two/a.jpg", b"1"), ("one/two/a.jpg", b"1"), ("o/a.jpg", None)]
+)
+def test_what_a_name_is_given_does_not_depend_on_the_others(
+    tmp_path: Path, pack: Packing, name: str, expected: bytes | None
+) -> None:
+    archive = pack(tmp_path / "archive", {"one/two/a.jpg": b"1", "three/a.jpg": b"2", "four/a.jpg": b"3"})
+    for others in ((), ("a.jpg", "two/a.jpg", "four/a.jpg")):
+        done = set(unpack(archive, wanted(tmp_path, name, *others)))
+        assert done == {*others} | ({name} if expected else set())
+        assert expected is None or (tmp_path / "out" / name).read_bytes() == expected
 
 
 @both

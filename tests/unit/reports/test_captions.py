@@ -6,14 +6,18 @@ import json
 from pathlib import Path
 from statistics import fmean
 
+import numpy as np
 import pytest
 from rich.console import Console
 from unit.reports.conftest import HOSTILE, UNSEEN
 from unit.seeing import LANGUAGES, ToyLister, described, measured, write_task
 
+from mlbench.collection.languages import IMAGE_KINDS
 from mlbench.errors import UnknownName, UserError
+from mlbench.evaluation.evaluate import evaluate
+from mlbench.evaluation.options import Options
 from mlbench.evaluation.verify import read_pair
-from mlbench.reports.captions import BEST, WORST, caption_map
+from mlbench.reports.captions import BEST, CHANCE, WORST, caption_map, hit_chance
 from mlbench.reports.documents.result import across_table, pools_report, results_report
 from mlbench.reports.formats import FORMATS, render
 from mlbench.reports.report import HeatCell, HeatMap
@@ -94,9 +98,42 @@ class TestTable:
         assert [language for language in LANGUAGES if first[language].mark == WORST] == values[:1]
         assert first[values[-1]].mark == BEST
         # Where all look alike, none is an end.
-        level = [row.cells[1] for row in shown.rows]
+        level = [row.cells[1] for row in shown.rows if row.label != CHANCE]
         assert len({cell.value for cell in level}) == 1
         assert {(cell.mark, cell.style) for cell in level} == {("", "plain")}
+
+    def test_hit_rates_stand_beside_those_of_a_random_order(self, pictures: Result) -> None:
+        rng = np.random.default_rng(0)
+        captions = {"de": 1, "en": 2, "th": 1}
+        expected = {
+            "text_to_image": [(1, 12)] * 3,
+            "image_to_text": [(each, 12 * each) for each in captions.values()],
+            "image_to_pool": [(4, 48)],
+        }
+        for kind in IMAGE_KINDS:
+            for cutoff in (1, 5, 10):
+                drawn = {
+                    (relevant, size): rng.permuted(np.tile(np.arange(size), (20_000, 1)), axis=1)[:, :cutoff] < relevant
+                    for relevant, size in expected[kind]
+                }
+                hits = np.mean([drawn[key].any(axis=1).mean() for key in expected[kind]])
+                shares = np.mean([drawn[key].sum(axis=1).mean() / key[0] for key in expected[kind]])
+                assert hit_chance(pictures, f"Success@{cutoff}", kind) == pytest.approx(hits, abs=0.01)
+                assert hit_chance(pictures, f"R@{cutoff}", kind) == pytest.approx(shares, abs=0.01)
+        assert hit_chance(pictures, "Success@100", "text_to_image") == 1
+        assert hit_chance(pictures, "AP", "text_to_image") is None
+        shown = caption_map(pictures)
+        assert shown is not None
+        assert [cell.text for cell in shown.rows[-1].cells][:3] == [".083", ".417", ".833"]
+        text = render("markdown", results_report([pictures])).decode()
+        assert "| chance, text to image | .083 | .417 | .833 |" in text
+
+    def test_a_quick_look_has_the_chance_of_its_own_queries(self, tmp_path: Path) -> None:
+        folder = write_task(tmp_path / "pictures", 40, {"de": 1, "en": 2})
+        result = evaluate(ToySeer(), folder, options=Options(cache=tmp_path / "cache", limit=2, resamples=2)).result
+        sizes = {each.query_language: each.n_documents for each in result.settings if each.kind == "text_to_image"}
+        assert hit_chance(result, "Success@1", "text_to_image") == pytest.approx(1 / sizes["en"])
+        assert hit_chance(result, "Success@1", "image_to_text") == pytest.approx(1 / sizes["en"])
 
     def test_shows_another_measure(self, pictures: Result) -> None:
         shown = caption_map(pictures, "AP")

@@ -19,7 +19,6 @@ from mlbench.tasks.load import load_collection, provide_images
 from mlbench.tasks.task import Task, load_task
 
 NAMES = ("a.png", "x/b.png")
-CACHED = Path("data", "pets/images")
 
 
 def a_task(root: Path, images: str = 'folder = "pets/images"', archives: str = "") -> Task:
@@ -51,15 +50,19 @@ def sources(task: Task, data_dir: Path | None = None, into: Path | None = None) 
     return ImageSources(task, task.images, data_dir, Heard(), into)
 
 
+def kept_in(cache: Path, content: bytes) -> Path:
+    return cache / "data" / f"pets/pets.zip.{sha256(content).hexdigest()}"
+
+
 def put(root: Path, *names: str, seed: int = 0) -> None:
     for number, name in enumerate(names, start=seed):
         save(root / "pets/images" / name, number)
 
 
-def packed(path: Path, *names: str) -> bytes:
+def packed(path: Path, *names: str, seed: int = 0) -> bytes:
     path.parent.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(path, "w") as archive:
-        for number, name in enumerate(names):
+        for number, name in enumerate(names, start=seed):
             archive.write(save(path.parent / "to-pack.png", number), f"pets-1.0/{name}")
         archive.writestr("pets-1.0/other.png", b"never asked for")
     (path.parent / "to-pack.png").unlink()
@@ -88,15 +91,13 @@ def offline() -> Iterator[None]:
 
 
 class TestFolders:
-    def test_beside_the_task_then_the_users_then_the_cache(
-        self, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_beside_the_task_then_the_users(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         task = a_task(tmp_path / "task")
         given, named = tmp_path / "given", tmp_path / "named"
         monkeypatch.setenv("MLBENCH_DATA", str(named))
-        for root in (named, given, cache / "data"):
+        for root in (named, given):
             put(root, *NAMES)
-        expected = [cache / "data", named, given, tmp_path / "task"]
+        expected = [named, given, tmp_path / "task"]
         put(tmp_path / "task", *NAMES)
         for root in reversed(expected):
             found = sources(task, given).find(NAMES)
@@ -158,8 +159,8 @@ class TestArchives:
         content = packed(tmp_path / "given/pets/pets.zip", *NAMES)
         task = a_task(tmp_path, archives=archive_of(content))
         found = sources(task, tmp_path / "given").find(NAMES)
-        assert found == {name: cache / CACHED / name for name in NAMES}
-        assert sorted(path.name for path in (cache / CACHED).rglob("*.png")) == ["a.png", "b.png"]
+        assert found == {name: kept_in(cache, content) / name for name in NAMES}
+        assert sorted(path.name for path in (cache / "data").rglob("*.png")) == ["a.png", "b.png"]
         (tmp_path / "given/pets/pets.zip").unlink()
         assert sources(task).find(NAMES) == found
 
@@ -172,6 +173,30 @@ class TestArchives:
             DataError, match=r"or what they are packed in to DIR/pets/pets\.zip, and pass --data-dir DIR"
         ):
             sources(task).find(["c.png"])
+
+    @pytest.mark.parametrize("declared", ["sha256", "unchecked", "beside the task file"])
+    def test_another_archive_of_the_same_name_never_gets_its_images(self, tmp_path: Path, declared: str) -> None:
+        found = {}
+        for version, first in (("one", 0), ("two", 5), ("three", 0)):
+            content = packed(tmp_path / version / "pets/pets.zip", *NAMES, seed=first)
+            plain = '[[images.archives]]\npath = "pets/pets.zip"\n'
+            archives = archive_of(content) if declared == "sha256" else plain
+            if declared == "unchecked":
+                archives += 'url = "https://pets.org/p.zip"\nunchecked = true\n'
+            task = a_task(tmp_path / version, archives=archives)
+            found[version] = sources(task, tmp_path / version).find(NAMES)
+        assert found["one"] == found["three"]
+        for name in NAMES:
+            assert found["one"][name].read_bytes() != found["two"][name].read_bytes()
+            for version, paths in found.items():
+                with zipfile.ZipFile(tmp_path / version / "pets/pets.zip") as archive:
+                    assert paths[name].read_bytes() == archive.read(f"pets-1.0/{name}")
+
+    def test_a_task_without_an_archive_gets_none_of_the_cache(self, tmp_path: Path) -> None:
+        content = packed(tmp_path / "given/pets/pets.zip", *NAMES)
+        sources(a_task(tmp_path / "one", archives=archive_of(content)), tmp_path / "given").find(NAMES)
+        with pytest.raises(DataError, match="2 of 2 images are missing"):
+            sources(a_task(tmp_path / "two")).find(NAMES)
 
     def test_an_altered_archive_is_refused(self, tmp_path: Path) -> None:
         content = packed(tmp_path / "given/pets/pets.zip", *NAMES)
@@ -192,7 +217,7 @@ class TestArchives:
             never = archive_of(b"x", "http://127.0.0.1:1/never.zip", "pets/never.zip") + 'holds = "*_train_*"\n'
             task = a_task(tmp_path, archives=never + archive_of(content, url))
             asked = sources(task)
-            assert set(asked.find(NAMES).values()) == {cache / CACHED / name for name in NAMES}
+            assert set(asked.find(NAMES).values()) == {kept_in(cache, content) / name for name in NAMES}
         assert len(behaviour.ranges) == 1
         heard = asked.progress
         assert isinstance(heard, Heard)
@@ -261,7 +286,7 @@ class TestProviding:
         content = packed(tmp_path / "made/pets.zip", "x/b.png")
         with served(Behaviour(content)) as url:
             task = a_task(tmp_path, archives=archive_of(content, url))
-            put(cache / "data", "a.png")
+            save(kept_in(cache, content) / "a.png")
             (tmp_path / "given").mkdir()
             collection = provide_images(task, tmp_path / "given")
         assert [len(collection.documents[tag]) for tag in ("en", IMAGE)] == [2, 2]

@@ -41,6 +41,17 @@ def without_counts(collection: Collection) -> dict[str, object]:
     return {name: getattr(collection, name) for name in fields}
 
 
+def test_a_caption_that_an_image_has_twice_is_told(tmp_path: Path) -> None:
+    rows = [*ROWS, Caption("a.png", "en", " uno "), Caption("b.png", "en", "uno"), Caption("b.png", "fr", "deux")]
+    notes = Notes()
+    collection = captioned(request(images(tmp_path, ["a.png", "b.png"]), ("de", "en"), notes=notes), rows)
+    assert notes.notes == [
+        "own: captions that an image has more than once: 1, such as 'uno' of a.png in en: "
+        "each counts as often as it is listed"
+    ]
+    assert len(collection.documents["en"]) == 5
+
+
 def test_images_and_captions_stand_for_each_other(tmp_path: Path) -> None:
     collection = captioned(request(images(tmp_path, ["a.png", "b.png"]), ("de", "en")), ROWS)
     assert collection.languages == ("de", "en", IMAGE)

@@ -128,7 +128,7 @@ def test_images_without_captions_are_counted(tmp_path: Path) -> None:
 
 
 def test_captions_that_several_images_have_are_counted(tmp_path: Path) -> None:
-    root = folder(tmp_path, GOOD | {"en": [("a.png", "one"), ("b.png", "one "), ("a.png", "one")]})
+    root = folder(tmp_path, GOOD | {"en": [("a.png", "one"), ("b.png", "one "), ("a.png", "two")]})
     notes = Notes()
     collection = read_folder(root, notes=notes)
     assert len(collection.documents["en"]) == 3
