@@ -14,7 +14,7 @@ from mlbench.io.watched import WatchedFiles
 from mlbench.protocols import Parameter, Runtime
 from mlbench.retrievers.checkpoint_folder import check_checkpoint, find_checkpoint, read_files
 from mlbench.retrievers.dense import require_torch
-from mlbench.retrievers.load_checkpoint import DType, LoadOptions, digest_loaded, load_as
+from mlbench.retrievers.load_checkpoint import PADDED, DType, LoadOptions, digest_loaded, is_rounding, load_as
 
 if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder
@@ -70,12 +70,14 @@ class CrossEncoderReranker:
         files: WatchedFiles,
     ) -> None:
         self._model, self._digest, self._settings, self._loaded = model, digest, settings, loaded
-        self._files = files
+        self._files, self._batch_size = files, settings.batch_size
+        if not self._ignores_padding():
+            self._batch_size = 1
 
     @property
     def parameters(self) -> dict[str, Parameter]:
         """What decides the scores, and how they are computed."""
-        return {**self._loaded, **self._identity(), "batch_size": self._settings.batch_size}
+        return {**self._loaded, **self._identity(), "batch_size": self._batch_size}
 
     def fingerprint(self) -> str:
         """Return a digest of the model and of all that decides a score."""
@@ -97,11 +99,17 @@ class CrossEncoderReranker:
             chunk = slice(start, start + _CHUNK)
             scores[chunk] = self._model.predict(
                 list(pairs[chunk]),
-                batch_size=self._settings.batch_size,
+                batch_size=self._batch_size,
                 show_progress_bar=False,
                 activation_fn=torch.nn.Identity(),
             )
         return scores
+
+    def _ignores_padding(self) -> bool:
+        """Say whether a pair has the same score alone and beside a longer one, but for rounding."""
+        pairs = [(PADDED[0], text) for text in PADDED]
+        alone = np.concatenate([self.score([pair]) for pair in pairs])
+        return is_rounding(self.score(pairs), alone, self._settings.dtype, least=1.0)
 
     def _identity(self) -> dict[str, Parameter]:
         return {

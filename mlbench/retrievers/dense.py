@@ -27,12 +27,14 @@ from mlbench.retrievers.checkpoint_folder import (
 )
 from mlbench.retrievers.load_checkpoint import (
     DTYPES,
+    PADDED,
     DType,
     LoadOptions,
     Pooling,
     as_library,
     digest_loaded,
     digest_model,
+    is_rounding,
     load,
     pooling_of,
 )
@@ -55,9 +57,6 @@ LIBRARIES = (
     "transformers",
 )
 """What tokenises and computes, as it is installed."""
-# Rounding moves a vector by less than this part of its norm.
-_ROUNDING = {"fp32": 1e-3}
-_COARSE = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,16 +162,12 @@ class DenseEncoder:
 
         self._model.eval()
         with torch.inference_mode():
-            features = self._tokenised(["a", "a cat sat on the mat and saw another cat on a mat"], "document")
+            features = self._tokenised(PADDED, "document")
             lengths = _lengths(features, 2)
             if lengths is None or lengths[0] == lengths[1]:
                 return lengths is None
             alone, beside = (self._encode_in_batches(features, lengths, "document", padded=p) for p in (False, True))
-        moved = np.linalg.norm(alone - beside, axis=1) > np.linalg.norm(alone, axis=1) * self._rounding()
-        return not moved.any()
-
-    def _rounding(self) -> float:
-        return _ROUNDING.get(str(self._identity()["dtype"]), _COARSE)
+        return is_rounding(beside, alone, str(self._identity()["dtype"]))
 
     def _encode_in_batches(
         self, features: "dict[str, Tensor]", lengths: NDArray[np.int64], role: Role, *, padded: bool

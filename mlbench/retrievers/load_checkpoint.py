@@ -10,6 +10,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self, TypeVar, cast
 
+import numpy as np
+from numpy.typing import NDArray
+
 from mlbench.errors import RetrieverError
 from mlbench.io.cache import offline
 from mlbench.protocols import Runtime
@@ -33,6 +36,8 @@ _CODE = "transformers_modules."
 _LIBRARIES = {*sys.stdlib_module_names, "mlbench", "numpy", "peft", "sentence_transformers", "tokenizers", "torch"}
 _LIBRARIES |= {"huggingface_hub", "torchvision", "transformers"}
 DTYPES: dict[DType, str] = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
+PADDED = ("a", "a cat sat on the mat and saw another cat on a mat")
+"""Two texts, the first of which is padded where both are in one batch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +170,15 @@ def _check_complete(missing: Sequence[str], folder: Path) -> None:
         )
 
 
+def is_rounding(found: NDArray[np.floating], expected: NDArray[np.floating], dtype: str, *, least: float = 0.0) -> bool:
+    """Say whether two arrays of a network's output differ by no more than rounding does in a precision such as fp32.
+
+    It is a part of the largest number that is expected, or of `least` where all are smaller.
+    """
+    part = 1e-3 if dtype == "fp32" else 0.05
+    return bool(np.allclose(found, expected, rtol=0, atol=part * float(np.abs(expected).max(initial=least))))
+
+
 def check_finite(model: "Module", name: str) -> None:
     """Raise `RetrieverError`, naming the tensor, where a parameter of the model is NaN or infinite."""
     for tensor_name, tensor in model.named_parameters():
@@ -271,7 +285,8 @@ def _add_tokenizer(digest: "Digest", tokenizer: "PreTrainedTokenizerBase") -> No
     # Padding and truncation are how the tokenizer was last called, not what it is.
     state = json.loads(fast.to_str()) if hasattr(fast, "to_str") else {"vocabulary": dict(tokenizer.get_vocab())}
     kept = {key: value for key, value in state.items() if key not in ("padding", "truncation")}
-    digest.update(json.dumps(kept, sort_keys=True).encode())
+    kept |= {name: getattr(tokenizer, name, None) for name in ("padding_side", "truncation_side", "chat_template")}
+    digest.update(json.dumps(kept, sort_keys=True, default=str).encode())
 
 
 def _missing_weights(model: "BaseModel", folder: Path, model_kwargs: dict[str, object]) -> list[str]:

@@ -17,7 +17,7 @@ from mlbench.io.watched import WatchedFiles
 from mlbench.protocols import Parameter, RankedList, Role, Runtime, ScoredRanker
 from mlbench.ranking.count_ahead import best_columns, by_id
 from mlbench.retrievers.checkpoint_folder import check_checkpoint, find_checkpoint, saved_prompts
-from mlbench.retrievers.load_checkpoint import DType, LoadOptions
+from mlbench.retrievers.load_checkpoint import PADDED, DType, LoadOptions, is_rounding
 
 if TYPE_CHECKING:
     from sentence_transformers import MultiVectorEncoder, SparseEncoder
@@ -73,6 +73,8 @@ class TextLists(ScoredRanker, ABC, Generic[Encoded]):
             "device": model.device.type,
         }
         self._encoded: dict[Role, dict[str, Encoded]] = {"query": {}, "document": {}}
+        if not self._ignores_padding():
+            self._batch_size = 1
 
     @property
     def parameters(self) -> dict[str, Parameter]:
@@ -112,6 +114,13 @@ class TextLists(ScoredRanker, ABC, Generic[Encoded]):
     @abstractmethod
     def scorer(self, documents: Sequence[Encoded]) -> Callable[[Sequence[Encoded]], Floats]:
         """Return what gives the exact scores of queries against `documents`, float64 (queries, documents)."""
+
+    def _ignores_padding(self) -> bool:
+        """Say whether a text gets the same scores alone and beside a longer one, but for rounding."""
+        alone = [self.encode([text], "document")[0] for text in PADDED]
+        beside = self.encode(PADDED, "document")
+        scores = [self.scorer(texts)(texts) for texts in (beside, alone)]
+        return is_rounding(scores[0], scores[1], str(self._identity["dtype"]))
 
     def _encode_once(self, texts: Sequence[str], role: Role) -> list[Encoded]:
         known = self._encoded[role]

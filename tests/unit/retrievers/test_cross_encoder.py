@@ -1,10 +1,11 @@
 """Cross-encoders against the library's own `predict`, on small random checkpoints."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
-from unit.retrievers.tiny import TEXTS, save_bert
+from unit.retrievers.tiny import TEXTS, save_bert, save_tokenizer
 
 from mlbench.errors import MissingExtra, RetrieverError
 from mlbench.protocols import Reranker, Runtime
@@ -12,6 +13,7 @@ from mlbench.retrievers import dense
 from mlbench.retrievers.pipelines.system import open_reranker
 
 torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
 sentence_transformers = pytest.importorskip("sentence_transformers")
 
 torch.set_num_threads(1)
@@ -57,6 +59,21 @@ def test_the_fingerprint_follows_weights_and_use(saved: Path, tmp_path: Path) ->
     assert trusting.fingerprint() not in prints
     parameters = open_reranker(str(saved), {}, RUNTIME).parameters
     assert (parameters["max_length"], parameters["dtype"], parameters["trust_remote_code"]) == (64, "fp32", False)
+
+
+def test_a_pair_has_the_score_it_has_alone_where_padding_moves_positions(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    sizes = {"vocab_size": 150, "n_positions": 64, "n_embd": 32, "n_layer": 2, "n_head": 4, "pad_token_id": 0}
+    config = transformers.GPT2Config(**sizes, initializer_range=0.4, num_labels=1)
+    transformers.GPT2ForSequenceClassification(config).save_pretrained(tmp_path)
+    save_tokenizer(tmp_path)
+    configuration = json.loads((tmp_path / "tokenizer_config.json").read_text())
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(configuration | {"padding_side": "left"}))
+    reranker = open_reranker(str(tmp_path), {"batch_size": "16"}, RUNTIME)
+    alone = np.concatenate([reranker.score([pair]) for pair in PAIRS])
+    np.testing.assert_allclose(reranker.score(PAIRS), alone, atol=1e-4)
+    assert reranker.parameters["batch_size"] == 1
+    assert np.ptp(alone) > 0.1
 
 
 def test_a_model_of_several_classes_is_refused(tmp_path: Path) -> None:

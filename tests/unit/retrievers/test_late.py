@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from unit.retrievers.tiny import TEXTS, save_bert
+from unit.retrievers.tiny import TEXTS, save_bert, save_tokenizer
 
 from mlbench.collection.languages import Setting
 from mlbench.collection.records import Document, Query
@@ -17,6 +17,7 @@ from mlbench.retrievers import late_interaction
 from mlbench.retrievers.late_interaction import LateLists
 
 torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
 sentence_transformers = pytest.importorskip("sentence_transformers")
 
 torch.set_num_threads(1)
@@ -73,6 +74,21 @@ def test_scores_are_exact_however_the_work_is_cut(saved: Path, monkeypatch: pyte
     assert all(x.denominator <= 2**26 for side in rows for row in side for x in row)
     best = [max(sum(x * y for x, y in zip(a, b, strict=True)) for b in rows[1]) for a in rows[0]]
     assert lists.scorer([document])([query])[0, 0] == sum(Fraction(round(x * 2**40), 2**40) for x in best)
+
+
+def test_a_text_has_the_scores_it_has_alone_where_a_network_mixes_in_padding(tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    sizes = {"vocab_size": 150, "hidden_size": 32, "num_hidden_layers": 2, "intermediate_size": 64}
+    config = transformers.FNetConfig(**sizes, initializer_range=0.4)
+    transformers.FNetModel(config).save_pretrained(tmp_path / "plain")
+    save_tokenizer(tmp_path / "plain")
+    model = sentence_transformers.MultiVectorEncoder(str(tmp_path / "plain"), device="cpu")
+    model.save(str(tmp_path / "saved"))
+    lists = opened(tmp_path / "saved")
+    texts = [document.text for document in DOCUMENTS]
+    for text, tokens in zip(texts, lists.encode(texts, "document"), strict=True):
+        np.testing.assert_allclose(tokens, lists.encode([text], "document")[0], atol=1e-5)
+    assert lists.parameters["batch_size"] == 1
 
 
 def test_all_documents_are_listed_by_score_then_id(saved: Path) -> None:
