@@ -76,23 +76,25 @@ languages count. Tasks whose topics are not parallel have no bias scores.
 
 Each score stands beside its *ideal*, the value of a perfect retriever that is blind to languages, and its value by
 *chance*, that of a random order; both are over the same topics. Each says which of its values are better: lower ones,
-higher ones, or those nearer to its ideal. Tests, gates and tables mark differences by that alone. Scores without a
-direction are shown, and never tested: perfect and random retrievers have similar values, and better ones are not
-ordered between them.
+higher ones, or those nearer to its ideal. Tests, gates and tables go by that alone. Scores without a direction are
+shown, and never tested: perfect and random retrievers have similar values, and better ones are not ordered between
+them.
 
 A ranker's list of h documents may lack u relevant ones. Where these stand is not known, so they are spread evenly
 behind the list: the i-th of them stands at h + i (N - h + 1) / (u + 1), its expected rank. Which of them is the i-th
-is not known either, so two of them count as even where documents are compared. A retriever that finds nothing is
-thus as far from fair as a random order. Their share, `unretrieved`, stands beside every score. Bias scores are not
-compared where a list lacks more than 10 % of the relevant documents, or where lists that lack any are not equally long:
-a share s can move own_language_preference by s / 2 towards its ideal. PEER is left out on purpose: with one relevant document in each language it is constant.
+is not known either, so two of them count as even where documents are compared. A retriever that finds nothing is thus
+about as far from fair as a random order. The share of relevant documents in no list, `unretrieved`, stands beside
+every score. Bias scores are not compared where it is above 10 %, or where lists that lack any are not equally long: a
+share s can move own_language_preference by s / 2 towards its ideal.
+
+PEER is left out on purpose: with one relevant document in each language it is constant.
 
 With [captioned images](../explanation/image-text.md), the pool is that of all captions, and images ask: a is always
 `image`, c is the language of a caption. Where an image has several captions in a language, one counts, chosen blindly,
 and the others are taken out of the pool of that topic. `rank_spread` alone is about captions that ask for images: it
 compares the ranks that an image has for its captions in different languages. language_share is the range over caption
-languages: ideal 0, chance the mean range in random orders. `worst_language` is the lowest AP of text to image. Scores that compare the language of the query
-with that of a document mean nothing there, and are left out."""
+languages: ideal 0, chance the mean range of random orders. `worst_language` is the lowest AP of text to image. Scores
+that compare the language of the query with that of a document mean nothing there, and are left out."""
 
 _CAPTIONS = """\
 ## Caption scores

@@ -47,11 +47,8 @@ def _row(name: str) -> dict[str, str]:
         known, kind = _measure(name), MEASURE
         entry = EXPLANATIONS[known]
     row = {"name": known, "kind": kind, "summary": entry.summary, "formula": entry.formula, "source": entry.source}
-    return (
-        row
-        | {"direction": direction_of(known) or "none"}
-        | ({"reading": describe(known)} if kind == BIAS_SCORE else {})
-    )
+    row["direction"] = direction_of(known) or "none"
+    return row | {"reading": describe(known)} if kind == BIAS_SCORE else row
 
 
 def _measure(name: str) -> str:

@@ -340,11 +340,11 @@ class BiasScore:
     languages by `over_languages` (`range` is largest minus smallest).
 
     `ideal` is the value of a perfect retriever that is blind to languages, `chance` that of a random order; None for
-    scores without contributions whose value by chance depends on more than the declaration. Where they are no constants,
-    `ideal_text` and `chance_text` say what they are. `direction` says which
-    values are better. Without a direction a score is shown, and never tested, gated or ranked by: a perfect retriever
-    and a random one have values between which better ones are not ordered. `beside` are further numbers over the same
-    topics. `compares` says whether the languages of a topic's documents are held against each other or those of its
+    scores without contributions whose value by chance depends on more than the declaration. Where they are no
+    constants, `ideal_text` and `chance_text` say what they are. `direction` says which values are better. Without a
+    direction a score is shown, and never tested, gated or ranked by: a perfect retriever and a random one have values
+    between which better ones are not ordered. `beside` are further numbers over the same topics. `compares` says
+    whether the languages of a topic's documents are held against each other or those of its
     queries: with captioned images, the first are asked for by images and the second ask for images.
     """
 
