@@ -392,13 +392,14 @@ class BiasScore:
     languages by `over_languages` (`range` is largest minus smallest).
 
     `ideal` is the value of a perfect retriever that is blind to languages, `chance` that of a random order; None for
-    scores without contributions whose value by chance depends on more than the declaration. `direction` says which
-    values are better. Without a direction a score is shown, and never tested, gated or ranked by: a perfect retriever
-    and a random one have values between which better ones are not ordered. `beside` are further numbers over the same
-    topics. `compares` says whether the languages of a topic's documents are held against each other or those of its
-    queries: with captioned images, the first are asked for by images and the second ask for images. A `conditional`
-    score counts topics only where a retriever found something: those of two retrievers differ, and are not compared.
-    The value lies between the `limits`.
+    scores without contributions whose value by chance depends on more than the declaration. Where they are no
+    constants, `ideal_text` and `chance_text` say what they are. `direction` says which values are better. Without a
+    direction a score is shown, and never tested, gated or ranked by: a perfect retriever and a random one have values
+    between which better ones are not ordered. `beside` are further numbers over the same topics. `compares` says
+    whether the languages of a topic's documents are held against each other or those of its queries: with captioned
+    images, the first are asked for by images and the second ask for images. A `conditional` score counts topics only
+    where a retriever found something: those of two retrievers differ, and are not compared. The value lies between the
+    `limits`.
     """
 
     summary: str
@@ -416,6 +417,8 @@ class BiasScore:
     compares: Literal["documents", "queries"] = "documents"
     limits: tuple[float, float] = (0.0, inf)
     conditional: bool = False
+    ideal_text: str = ""
+    chance_text: str = ""
 
     def suits(self, *, parallel: bool, translated: bool) -> bool:
         """Say whether a task has what the score needs (see `Collection.parallel` and `Collection.translated`)."""
@@ -520,6 +523,8 @@ BIAS_SCORES: Mapping[str, BiasScore] = MappingProxyType(
             chance=chance_of_rank_distance,
             contributions=rank_distance,
             rows="query_language",
+            ideal_text="m - 1",
+            chance_text="(N + 1)(m - 1)/(m + 1)",
         ),
         "rank_distance_median": BiasScore(
             "Rank distance with the median over topics in place of the mean.",
@@ -531,6 +536,8 @@ BIAS_SCORES: Mapping[str, BiasScore] = MappingProxyType(
             contributions=rank_distance,
             rows="query_language",
             over_topics="median",
+            ideal_text="m - 1",
+            chance_text="the median of largest minus smallest of m random ranks",
         ),
         "rank_distance_log2": BiasScore(
             "Rank distance on a logarithmic scale, which is not ruled by a few worst topics. Perfect and random "
@@ -542,6 +549,8 @@ BIAS_SCORES: Mapping[str, BiasScore] = MappingProxyType(
             chance=chance_of_rank_distance_log2,
             contributions=rank_distance_log2,
             rows="query_language",
+            ideal_text="log2 m",
+            chance_text="the mean over random orders",
         ),
         "max_rank": BiasScore(
             "The rank at which the last translation has been found.",
@@ -552,6 +561,8 @@ BIAS_SCORES: Mapping[str, BiasScore] = MappingProxyType(
             chance=chance_of_max_rank,
             contributions=max_rank,
             rows="query_language",
+            ideal_text="m",
+            chance_text="m (N + 1)/(m + 1)",
         ),
         "max_rank_norm": BiasScore(
             "The rank of the last translation, scaled so that 100 is perfect and 0 is the end of the pool.",
@@ -563,6 +574,7 @@ BIAS_SCORES: Mapping[str, BiasScore] = MappingProxyType(
             contributions=max_rank_norm,
             rows="query_language",
             limits=(0.0, 100.0),
+            chance_text="the mean over random orders, about 100 / (m ln 2 log2(N / m))",
         ),
         "complete@m": BiasScore(
             "The share of topics whose m translations take exactly ranks 1 to m.",
@@ -574,6 +586,7 @@ BIAS_SCORES: Mapping[str, BiasScore] = MappingProxyType(
             contributions=complete_at(None),
             rows="query_language",
             limits=(0.0, 1.0),
+            chance_text="1 / C(N, m)",
         ),
         "complete@20": BiasScore(
             "The share of topics all of whose translations stand in the top 20.",
@@ -585,6 +598,7 @@ BIAS_SCORES: Mapping[str, BiasScore] = MappingProxyType(
             contributions=complete_at(20),
             rows="query_language",
             limits=(0.0, 1.0),
+            chance_text="C(20, m) / C(N, m)",
         ),
         "complete@100": BiasScore(
             "The share of topics all of whose translations stand in the top 100.",
@@ -596,6 +610,7 @@ BIAS_SCORES: Mapping[str, BiasScore] = MappingProxyType(
             contributions=complete_at(100),
             rows="query_language",
             limits=(0.0, 1.0),
+            chance_text="C(100, m) / C(N, m)",
         ),
         "language_prior": BiasScore(
             "Whether documents of some languages stand first whoever asks: the range over languages.",
@@ -608,6 +623,7 @@ BIAS_SCORES: Mapping[str, BiasScore] = MappingProxyType(
             rows="document_language",
             over_languages="range",
             limits=(0.0, 1.0),
+            chance_text="the mean range of random orders, simulated with a fixed seed; each language has 1/2",
         ),
         "same_language_first": BiasScore(
             "How often the document in the query's language is the first of the translations.",
@@ -621,6 +637,8 @@ BIAS_SCORES: Mapping[str, BiasScore] = MappingProxyType(
             rows="query_language",
             beside={"other_languages": same_language_first_elsewhere},
             limits=(0.0, 1.0),
+            ideal_text="1 / m",
+            chance_text="1 / m",
         ),
         "removal_gap": BiasScore(
             "How much more AP is lost without the own-language document than without another one.",
@@ -644,6 +662,7 @@ BIAS_SCORES: Mapping[str, BiasScore] = MappingProxyType(
             contributions=rank_spread,
             needs="topics",
             compares="queries",
+            chance_text="the mean of |log2 a - log2 b| for two random ranks",
         ),
         "language_share@10": BiasScore(
             "The share of each document language in the top 10, divided by its share of the pool.",
@@ -674,6 +693,7 @@ BIAS_SCORES: Mapping[str, BiasScore] = MappingProxyType(
             chance=None,
             rows="query_language",
             needs="pool",
+            chance_text="the lowest mean AP of random orders over query languages",
         ),
         "transfer_gap": BiasScore(
             "How much AP is lost between asking in the documents' language and in another.",
@@ -683,6 +703,7 @@ BIAS_SCORES: Mapping[str, BiasScore] = MappingProxyType(
             ideal=0.0,
             chance=None,
             needs="settings",
+            chance_text="the same difference of random orders",
         ),
         "language_preference_rate": BiasScore(
             "How often the first document, where it is relevant, is in the language of the query; beside it the "
