@@ -20,7 +20,8 @@ class HistoryFigure(DocumentPart):
     """The macro mean of a measure over a kind of settings, or without a kind a bias score, as its document has it.
 
     `from_previous` and `from_best` are this value minus that of the checkpoint before, and minus the best of all that
-    stand before; null where there is none. `best` says that none of the series is better.
+    stand before; null where there is none. `best` says that none of the series is better; no bias score is the best
+    where lists leave out relevant documents. `ideal` and `chance` are those of a bias score over the same topics.
     """
 
     name: str
@@ -30,6 +31,9 @@ class HistoryFigure(DocumentPart):
     from_previous: float | None = None
     from_best: float | None = None
     best: bool = False
+    ideal: float | None = None
+    chance: float | None = None
+    unretrieved_share: float | None = None
 
 
 class Checkpoint(DocumentPart):
@@ -213,7 +217,17 @@ def _figures(result: Result, measure: str) -> Iterator[HistoryFigure]:
     wanted: list[tuple[str, Kind | None]] = [(measure, kind) for kind in KINDS]
     for name, kind in [*wanted, *((score, None) for score in TESTED_BIAS_SCORES)]:
         value, bounds = result.figure(name, kind)
-        yield HistoryFigure(name=name, kind=kind, value=value, interval=bounds)
+        score = result.bias.score(name) if result.bias and kind is None else None
+        beside = score.references if score else {}
+        yield HistoryFigure(
+            name=name,
+            kind=kind,
+            value=value,
+            interval=bounds,
+            ideal=beside.get("ideal"),
+            chance=beside.get("chance"),
+            unretrieved_share=score.unretrieved_share if score else None,
+        )
 
 
 def _changes(checkpoints: Sequence[Checkpoint]) -> Iterator[Checkpoint]:
@@ -229,6 +243,7 @@ def _column(figures: Sequence[HistoryFigure]) -> list[HistoryFigure]:
     losses = [None if figure.value is None else loss(name, figure.value) for figure in figures]
     known = [lost for lost in losses if lost is not None]
     least = min(known, default=None)
+    comparable = not any(figure.unretrieved_share for figure in figures)
     compared: list[HistoryFigure] = []
     previous = best = best_loss = None
     for figure, lost in zip(figures, losses, strict=True):
@@ -242,7 +257,7 @@ def _column(figures: Sequence[HistoryFigure]) -> list[HistoryFigure]:
                 update={
                     "from_previous": None if previous is None else value - previous,
                     "from_best": None if best is None else value - best,
-                    "best": len(known) > 1 and lost == least,
+                    "best": comparable and len(known) > 1 and lost == least,
                 }
             )
         )

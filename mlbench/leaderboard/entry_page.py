@@ -9,7 +9,7 @@ from mlbench.leaderboard.entries import Entry, ReportedTask
 from mlbench.leaderboard.overview import EntryCell, cell, facts
 from mlbench.leaderboard.standings import BoardEntry, Standing, Standings
 from mlbench.reports.captions import caption_map
-from mlbench.reports.formatting import cost, intervals, spoken, written
+from mlbench.reports.formatting import cost, intervals, spoken, unlisted_note, written
 from mlbench.reports.provenance import command, provenance
 from mlbench.reports.report import Facts, HeatMap
 from mlbench.results import Result
@@ -92,7 +92,7 @@ def _measured(standing: Standing, standings: Standings, shown: BoardEntry) -> En
     return EntryPart(
         task=standings.task,
         facts=facts(standings),
-        notes=[result.bias.warning] if result.bias and result.bias.warning else [],
+        notes=list(filter(None, (result.bias.warning if result.bias else None, unlisted_note(result)))),
         measures=[title(measure) for measure in measures],
         means=list(_means(standing, measures)),
         intervals=", ".join(intervals(result.statistics)),

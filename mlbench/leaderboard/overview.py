@@ -129,7 +129,10 @@ def _order(score: Score | None, column: BoardColumn) -> float:
 
 def _head(column: BoardColumn, standings: Standings, first: bool) -> Head:
     if column.kind is None:
-        return Head(column, spoken(column.name), "", column.note, first)
+        score = standings.result.bias.score(column.name) if standings.result and standings.result.bias else None
+        random = score.references.get("chance") if score else None
+        chance = "" if random is None else f"chance {written(column.name, random)}"
+        return Head(column, spoken(column.name), "", ", ".join(filter(None, (column.note, chance))), first)
     mean = standings.result.aggregate(column.kind) if standings.result else None
     ceiling = mean.ceilings.get(column.name) if mean else None
     note = f"at most {decimal(ceiling)}" if ceiling is not None and ceiling < 1 else ""

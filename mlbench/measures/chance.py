@@ -86,13 +86,14 @@ def all_within(m: int, cutoff: int, n: int) -> float:
     return 1.0 if cutoff >= n else prod((cutoff - place) / (n - place) for place in range(m))
 
 
-def mean_average_precision(m: Floats, n: int) -> Floats:
-    """Return the mean of average precision for each number in `m`, float64 of any shape (Bestgen 2015).
+def mean_average_precision(m: NDArray[np.int64], n: int) -> Floats:
+    """Return the mean of average precision for each number in `m`, float64 of the same shape (Bestgen 2015).
 
     With H_N = 1 + 1/2 + ... + 1/N it is (H_N + (m - 1) (N - H_N) / (N - 1)) / N.
     """
     harmonic = _harmonic(n)
-    return (harmonic + (m - 1) * ((n - harmonic) / (n - 1) if n > 1 else 0.0)) / n
+    more = (n - harmonic) / (n - 1) if n > 1 else 0.0
+    return (harmonic + (m.astype(np.float64) - 1) * more) / n
 
 
 @lru_cache(maxsize=1024)

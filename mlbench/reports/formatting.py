@@ -1,12 +1,13 @@
 """How numbers, names, scores and methods are written for people, in every format."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 
 from mlbench.collection.languages import Kind
 from mlbench.results import BiasResult, Bounds, Result, Statistics
+from mlbench.statistics.differences import MOST_UNRETRIEVED
 
 _P_DIGITS = 4
 
@@ -206,10 +207,40 @@ def score_interval(score: BiasResult) -> str:
 
 
 def score_references(score: BiasResult) -> str:
-    """Write floor and chance levels, such as `floor 10, chance 440.8`; without any, the empty string."""
-    known = [(name, value) for name, value in score.references.items() if value is not None]
-    known.sort(key=lambda reference: reference[0] != "floor")
-    return ", ".join(f"{spoken(name)} {_reference(score.name, value)}" for name, value in known)
+    """Write ideal, chance level and companions, such as `ideal 10, chance 440.8`; without any, the empty string.
+
+    The share of the relevant documents that are in no list follows, where there is one.
+    """
+    known = {name: value for name, value in score.references.items() if value is not None}
+    parts = [references(score.name, known.pop("ideal", None), known.pop("chance", None))]
+    parts += [f"{spoken(name)} {_reference(score.name, value)}" for name, value in known.items()]
+    parts += [f"unretrieved {decimal(score.unretrieved_share)}"] if score.unretrieved_share else []
+    return ", ".join(filter(None, parts))
+
+
+def references(name: str, ideal: float | None, chance: float | None) -> str:
+    """Write what a perfect and a random order give, such as `ideal 10, chance 440.8` or `ideal and chance .500`."""
+    best, random = ("" if value is None else _reference(name, value) for value in (ideal, chance))
+    if best and best == random:
+        return f"ideal and chance {best}"
+    return ", ".join(f"{word} {text}" for word, text in (("ideal", best), ("chance", random)) if text)
+
+
+def told_references(scores: Iterable[tuple[str, float | None, float | None]]) -> list[str]:
+    """Return of scores, each a name, its ideal and its chance, such as `rank distance: ideal 10, chance 440.8`."""
+    texts = ((name, references(name, ideal, chance)) for name, ideal, chance in scores)
+    return [f"{spoken(name)}: {text}" for name, text in texts if text]
+
+
+def unlisted_note(result: Result) -> str:
+    """Say that lists leave out more relevant documents than bias scores can be compared with; else the empty text."""
+    shares = [score.unretrieved_share or 0.0 for score in result.bias.scores] if result.bias else []
+    if max(shares, default=0.0) <= MOST_UNRETRIEVED:
+        return ""
+    return (
+        f"{max(shares):.1%} of the relevant documents are in no list, and stand in the bias scores where chance puts "
+        f"them: above {MOST_UNRETRIEVED:.0%}, bias scores are not compared"
+    )
 
 
 def score_ends(score: BiasResult) -> str:

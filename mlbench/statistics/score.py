@@ -32,6 +32,7 @@ Floats = NDArray[np.float64]
 
 _TIES_WORTH_A_WARNING = 0.01
 _AP = "AP"
+_POOLED = ("multilingual", "text_to_image")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +135,10 @@ def _aggregates(scores: ClusterScores, drawn: Bootstrap) -> tuple[Aggregate, ...
 
 def _bias(scores: ClusterScores, sums: BiasSums, aggregates: Sequence[Aggregate]) -> Bias:
     """Return the bias scores that were asked for, and what they were computed on."""
-    derived = _derived(aggregates, sums.shares)
+    derived = {
+        name: found.model_copy(update={"unretrieved_share": sums.unretrieved})
+        for name, found in _derived(scores, sums, aggregates).items()
+    }
     return Bias(
         document_languages=sums.languages,
         n_topics=sums.n_topics,
@@ -182,9 +186,9 @@ def _rows(languages: Sequence[str], score: BiasScore, rows: Floats) -> tuple[Lan
     )
 
 
-def _derived(aggregates: Sequence[Aggregate], shares: Sequence[LanguageShare]) -> dict[str, BiasResult]:
+def _derived(scores: ClusterScores, sums: BiasSums, aggregates: Sequence[Aggregate]) -> dict[str, BiasResult]:
     """Return the scores that follow from aggregates, or from the top of the lists."""
-    derived = {}
+    derived, shares = {}, sums.shares
     for cutoff in sorted({share.cutoff for share in shares}):
         own = [s for s in shares if s.cutoff == cutoff and s.query_language in (s.document_language, IMAGE)]
         if own and own[0].query_language == IMAGE:
@@ -193,29 +197,49 @@ def _derived(aggregates: Sequence[Aggregate], shares: Sequence[LanguageShare]) -
         derived[f"language_share@{cutoff}"] = BiasResult(
             name=f"language_share@{cutoff}",
             value=_mean([share.share for share in own]),
-            references={"chance": 1.0},
+            references=_constants(f"language_share@{cutoff}"),
             rows_by="query_language",
             rows=tuple(LanguageValue(language=share.query_language, value=share.share) for share in own),
         )
     macro = [a for a in aggregates if a.aggregation == "macro" and a.measures.get(_AP) is not None]
-    by_language = {
-        a.query_language: a.measures[_AP] or 0.0
-        for a in macro
-        if a.kind in ("multilingual", "text_to_image") and a.query_language
+    by_language = {a.query_language: a.measures[_AP] or 0.0 for a in macro if a.kind in _POOLED and a.query_language}
+    random = {
+        (kind, language): float(np.nanmean(scores.settings.random_ap[chosen]))
+        for kind, language, chosen in group(scores.settings.settings)
+        if np.isfinite(scores.settings.random_ap[chosen]).any()
     }
     if by_language:
         lowest, highest = min(by_language.values()), max(by_language.values())
         derived["worst_language"] = BiasResult(
             name="worst_language",
             value=lowest,
-            references={"ratio_to_best": lowest / highest if highest else None},
+            references={
+                **_constants("worst_language"),
+                "chance": min(
+                    random[a.kind, a.query_language] for a in macro if a.kind in _POOLED and a.query_language
+                ),
+                "ratio_to_best": lowest / highest if highest else None,
+            },
             rows_by="query_language",
             rows=tuple(LanguageValue(language=language, value=value) for language, value in by_language.items()),
         )
     whole = {a.kind: a.measures[_AP] or 0.0 for a in macro if a.query_language is None}
     if "monolingual" in whole and "cross_lingual" in whole:
-        derived["transfer_gap"] = BiasResult(name="transfer_gap", value=whole["monolingual"] - whole["cross_lingual"])
+        derived["transfer_gap"] = BiasResult(
+            name="transfer_gap",
+            value=whole["monolingual"] - whole["cross_lingual"],
+            references={
+                **_constants("transfer_gap"),
+                "chance": random["monolingual", None] - random["cross_lingual", None],
+            },
+        )
     return derived
+
+
+def _constants(name: str) -> dict[str, float | None]:
+    """Return ideal and chance of a score as far as they are the same for all topics."""
+    score = find_score(name)
+    return {key: value for key, value in (("ideal", score.ideal), ("chance", score.chance)) if isinstance(value, float)}
 
 
 def _range_of_shares(cutoff: int, shares: Sequence[LanguageShare]) -> BiasResult:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlbench.collection.languages import IMAGE, KINDS, Kind, Setting
+from mlbench.measures.chance import mean_average_precision
 from mlbench.measures.ranked import parse
 from mlbench.ranking.ranks import Ranks, setting_ranks
 from mlbench.statistics.clusters import ClusterSample
@@ -19,8 +20,8 @@ class SettingSums:
     """Sums over the queries of each setting, kept apart by cluster.
 
     `sums` is float64 (clusters, settings, measures), `counts` float64 (clusters, settings) the queries, `means` and
-    `ceilings` float64 (settings, measures), NaN for a setting without queries. `tied`, `unretrieved` and `pool_sizes`
-    are (settings,).
+    `ceilings` float64 (settings, measures), NaN for a setting without queries. `random_ap` (settings,) is the mean AP
+    of random orders; `tied`, `unretrieved` and `pool_sizes` are (settings,).
     """
 
     settings: tuple[Setting, ...]
@@ -29,6 +30,7 @@ class SettingSums:
     counts: Floats
     means: Floats
     ceilings: Floats
+    random_ap: Floats
     tied: Floats
     unretrieved: Floats
     pool_sizes: NDArray[np.int64]
@@ -58,6 +60,7 @@ def sum_settings(
         counts=np.zeros((sample.n_clusters, len(settings))),
         means=np.full((len(settings), len(parsed)), np.nan),
         ceilings=np.full((len(settings), len(parsed)), np.nan),
+        random_ap=np.full(len(settings), np.nan),
         tied=np.full(len(settings), np.nan),
         unretrieved=np.full(len(settings), np.nan),
         pool_sizes=np.zeros(len(settings), dtype=np.int64),
@@ -75,6 +78,7 @@ def sum_settings(
         ideal = here.relevant.ideal()
         found.means[index] = values.mean(axis=0)
         found.ceilings[index] = [measure.values(ideal).mean() for measure in parsed]
+        found.random_ap[index] = mean_average_precision(here.relevant.n_relevant, here.pool_size).mean()
         sums, counts = sample.sum_within(values, ranks.query_topics[here.queries].astype(np.int64))
         found.sums[:, index], found.counts[:, index] = sums, counts[:, 0]
     return found

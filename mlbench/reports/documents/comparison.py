@@ -19,8 +19,10 @@ from mlbench.reports.formatting import (
     intervals,
     p_text,
     quick_look,
+    references,
     sign_flip_test,
     signed,
+    spoken,
 )
 from mlbench.reports.grid import POOL, Grid, grid_map
 from mlbench.reports.report import (
@@ -56,16 +58,13 @@ _SUMMARY_SCORES = (
     "rank_distance",
     "rank_distance_median",
     "max_rank_norm",
-    "rank_distance_log2",
 )
 # What stands in place of those that texts alone have.
 _IMAGE_SCORES = (
     *CAPTION_SCORES,
     "rank_distance",
     "rank_distance_median",
-    "rank_distance_log2",
     "language_prior",
-    "rank_spread",
 )
 _LINES_LEGEND = (
     "p: one-sided against a worse candidate, adjusted over all drops and rises of the gate and over tasks",
@@ -205,11 +204,14 @@ def _failures(checks: Sequence[Check]) -> Iterator[str]:
 
 
 def _labels(task: TaskComparison) -> Iterator[str]:
-    """Yield what must be known of the data of a task; usually nothing."""
+    """Yield what must be known of the data and the lists of a task; usually nothing."""
     if task.shared_only:
         yield f"only the languages that both sides have: {', '.join(map(_name, task.languages))}"
     if task.limit is not None:
         yield quick_look(task.limit)
+    for reason in dict.fromkeys(task.tests.untested.values()):
+        names = [spoken(name) for name, other in task.tests.untested.items() if other == reason]
+        yield f"bias scores are not compared ({', '.join(names)}): {reason}"
 
 
 def _aggregates(task: TaskComparison) -> tuple[list[_Judged], list[_Judged]]:
@@ -256,7 +258,13 @@ def _count_verdicts(found: Sequence[_Judged]) -> str:
 
 
 def _differences(title: str, found: Sequence[_Judged]) -> Table:
-    return Table(title, "", _COLUMNS, tuple(Row(Cell(_title(each.line)), _cells(each)) for each in found), titled=False)
+    beside = [references(line.name, line.ideal, line.chance) for line, _ in found]
+    more = (Column("reference", align="left", urgency=3),) if any(beside) else ()
+    rows = (
+        Row(Cell(_title(each.line)), (*_cells(each), *(Cell(text) for _ in more)))
+        for each, text in zip(found, beside, strict=True)
+    )
+    return Table(title, "", (*_COLUMNS, *more), tuple(rows), titled=False)
 
 
 def _of_settings(title: str, found: Sequence[_Judged], others: Mapping[str, Mapping[tuple[str, ...], Line]]) -> Table:

@@ -9,7 +9,19 @@ from mlbench.collection.languages import KINDS
 from mlbench.compare.history import Checkpoint, History, HistoryFigure, ResultSeries, quantities
 from mlbench.measures.bias import TESTED_BIAS_SCORES
 from mlbench.reports.chart import Chart, ChartAxis, ChartSeries, Mark
-from mlbench.reports.formatting import ABSENT, SHORT, Quantity, count, heading, interval, quick_look, signed, spoken
+from mlbench.reports.formatting import (
+    ABSENT,
+    SHORT,
+    Quantity,
+    count,
+    decimal,
+    heading,
+    interval,
+    quick_look,
+    signed,
+    spoken,
+    told_references,
+)
 from mlbench.reports.report import Cell, Charts, Column, Report, Row, Scalar, Section, Sentence, Span, Table, notes
 
 _BEST = "*"
@@ -34,6 +46,8 @@ def _section(series: ResultSeries, found: History) -> Section:
             _values(series),
             _changes(series),
             _legend(series),
+            Sentence(tuple(_beside(series)), "; ", "soft"),
+            Sentence(tuple(_unlisted(series)), style="warning"),
             _charts(series),
         ),
     )
@@ -116,6 +130,26 @@ def _legend(series: ResultSeries) -> Sentence:
     resamples = "" if series.resamples is None else f": {count(series.resamples, 'resample')}"
     how = f"{confidence}intervals are those of the documents{resamples}"
     return Sentence((*(several if len(series.checkpoints) > 1 else ()), how), "; ", "soft")
+
+
+def _beside(series: ResultSeries) -> list[str]:
+    """Return what bias scores are read beside, from the first checkpoint that says it."""
+    found = {
+        figure.name: (figure.name, figure.ideal, figure.chance)
+        for checkpoint in reversed(series.checkpoints)
+        for figure in checkpoint.figures
+        if figure.kind is None and figure.chance is not None
+    }
+    return told_references(found.values())
+
+
+def _unlisted(series: ResultSeries) -> Iterator[str]:
+    shares = [figure.unretrieved_share or 0.0 for each in series.checkpoints for figure in each.figures]
+    if max(shares, default=0.0) > 0:
+        yield (
+            f"lists leave out up to {decimal(max(shares))} of the relevant documents: bias scores are not compared "
+            "across depths, and none is the best"
+        )
 
 
 def _charts(series: ResultSeries) -> Charts:

@@ -29,7 +29,9 @@ from mlbench.reports.formatting import (
     score_value,
     spoken,
     task_label,
+    told_references,
     two_digits,
+    unlisted_note,
     written,
 )
 from mlbench.reports.grid import MEAN, POOL, Grid, grid, grid_map, means_table, shown_measure
@@ -74,13 +76,28 @@ def results_report(results: Sequence[Result], *, measure: str | None = None) -> 
     return Report(
         title=title,
         blocks=(
-            Section((title,), (across, Sentence((_MEANS, _BEST), "; ", "soft")), "always" if several else "in_papers"),
+            Section(
+                (title,),
+                (across, Sentence((_MEANS, _BEST), "; ", "soft"), *(_beside(results) if several else ())),
+                "always" if several else "in_papers",
+            ),
             *sections,
         ),
         documents=tuple(results),
         several=True,
         records=tuple(record for result in results for record in _records(result, result.settings, measure)),
     )
+
+
+def _beside(results: Sequence[Result]) -> Iterator[Sentence]:
+    """Yield what bias scores are read beside, once for each task."""
+    by_task = {result.task.fingerprint: result for result in results if result.bias}
+    for result in by_task.values():
+        scores = [score for name in _BIAS_SCORES if result.bias and (score := result.bias.score(name))]
+        told = told_references(
+            (each.name, each.references.get("ideal"), each.references.get("chance")) for each in scores
+        )
+        yield Sentence((f"{task_label(result)}: {told[0]}", *told[1:]) if told else (), "; ", "soft")
 
 
 def pools_report(results: Sequence[Result], answers: Sequence[PoolAnswer]) -> Report:
@@ -169,8 +186,9 @@ def _caveats(result: Result) -> Sentence:
 
 
 def _bias_warning(result: Result) -> Iterator[Sentence]:
-    if result.bias and result.bias.warning:
-        yield Sentence((f"warning: {result.bias.warning}",), style="warning")
+    warnings = [result.bias.warning or "", unlisted_note(result)] if result.bias else []
+    for warning in filter(None, warnings):
+        yield Sentence((f"warning: {warning}",), style="warning")
 
 
 def _ceiling_note(result: Result) -> Iterator[Sentence]:
@@ -232,7 +250,12 @@ def _key_figures(result: Result) -> KeyFigures:
         score = result.bias.score(name)
         if name == MEDIAN:
             continue
-        aside = f"median {score_value(median)}" if name == "rank_distance" and median else ""
+        beside = [score_references(score)] if score else []
+        aside = ""
+        if name == "rank_distance" and median:
+            aside = f"median {score_value(median)}"
+            random = median.references.get("chance")
+            beside += [] if random is None else [f"chance of the median {written(MEDIAN, random)}"]
         figures.append(
             KeyFigure(
                 name,
@@ -240,7 +263,7 @@ def _key_figures(result: Result) -> KeyFigures:
                 decimal(None) if score is None else score_value(score),
                 score_interval(score) if score else "",
                 aside,
-                score_references(score) if score else "",
+                ", ".join(filter(None, beside)),
             )
         )
     return KeyFigures("bias", tuple(figures))

@@ -18,6 +18,7 @@ from mlbench.reports.formatting import (
     p_text,
     sign_flip_test,
     spoken,
+    told_references,
 )
 from mlbench.reports.report import (
     Block,
@@ -91,6 +92,7 @@ def _task(sweep: Sweep, task: TaskSweep) -> Section:
         (
             _figures(sweep, task, "All arms", columns),
             Sentence(_LEGEND if task.claims else (), "; ", "soft"),
+            Sentence(tuple(_beside(task)), "; ", "soft"),
             Sentence((_CONFOUNDED,) if any(arm.confounded for arm in sweep.arms) else (), style="warning"),
             *_best(task),
             *_drawn(sweep, task),
@@ -100,6 +102,12 @@ def _task(sweep: Sweep, task: TaskSweep) -> Section:
             Sentence(tuple(_how(sweep, task)), style="soft"),
         ),
     )
+
+
+def _beside(task: TaskSweep) -> list[str]:
+    """Return what bias scores are read beside; nothing with a single arm."""
+    lines = task.pairs[0].lines if task.pairs else ()
+    return told_references((line.name, line.ideal, line.chance) for line in lines if line.kind is None)
 
 
 def _figures(sweep: Sweep, task: TaskSweep, title: str, columns: Sequence[Quantity], *, titled: bool = False) -> Table:

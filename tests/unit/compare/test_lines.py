@@ -106,7 +106,7 @@ def test_the_default_asks_for_what_is_there() -> None:
         ({"floor": {"AP": {"monolingual": {"th": 1, "fr": 1, "xx": 1}}}}, "floor of AP monolingual fr, floor of AP"),
         (
             {"rise": {"removal_gap": 1}, "ceiling": {"language_prior": 3}},
-            "removal_gap, language_prior (scores of bias need",
+            "removal_gap, language_prior (scores",
         ),
     ],
 )

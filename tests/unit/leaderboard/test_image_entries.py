@@ -221,7 +221,7 @@ def test_contributions_sum_to_the_numbers_of_the_result(paths: dict[str, Path]) 
     for column, added in {**evidence.columns, **evidence.summary}.items():
         found = number_of(result, column)
         if found is not None:
-            assert added.sum() == pytest.approx(found.value)
+            assert added.sum() == pytest.approx(column.loss(found.value))
     assert {column.kind for column in evidence.summary} == {*IMAGE_KINDS, None}
 
 

@@ -123,7 +123,8 @@ class TestOverview:
     def test_limits_of_a_measure_are_told(self, plain: Path) -> None:
         heads = page(plain, "index.html").tables[0][0]
         assert [head.split("  ") for head in heads if head.startswith("R@1 multi")] == [["R@1 multi", "at most .250 "]]
-        assert "lower is better" in heads[-3]
+        assert "best at .500, chance .500" in heads[-3]
+        assert "lower is better, chance " in heads[-2]
 
     def test_tasks_with_more_languages_come_first(self, plain: Path) -> None:
         sections = [each["data-task"] for each in page(plain, "index.html").all("section")]
