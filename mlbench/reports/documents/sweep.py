@@ -38,10 +38,10 @@ from mlbench.reports.report import (
 from mlbench.results import Bounds
 from mlbench.statistics.paired_tests import Line
 
-_SIGNIFICANT, _NOT_SIGNIFICANT = "*", "~"
+_SIGNIFICANT, _NOT_SIGNIFICANT, _UNKNOWN = "*", "~", "?"
 _LEGEND = (
     f"{_SIGNIFICANT} best, and significantly better than the second",
-    f"{_NOT_SIGNIFICANT} best, but not known to be significantly better than the second",
+    f"{_NOT_SIGNIFICANT} best, but not significantly better than the second",
     "own language preference is best nearest to .500",
 )
 _CONFOUNDED = (
@@ -91,7 +91,7 @@ def _task(sweep: Sweep, task: TaskSweep) -> Section:
         (task.name, Span(f"(version {task.version})", "soft")),
         (
             _figures(sweep, task, "All arms", columns),
-            Sentence(_LEGEND if task.claims else (), "; ", "soft"),
+            Sentence(_legend(task.claims), "; ", "soft"),
             Sentence(tuple(_beside(task)), "; ", "soft"),
             Sentence((_CONFOUNDED,) if any(arm.confounded for arm in sweep.arms) else (), style="warning"),
             *_best(task),
@@ -141,11 +141,17 @@ def _figure(task: TaskSweep, arm: str, quantity: Quantity) -> Cell:
     return Cell(quantity.write(figure.mean), below, mark, "strong" if mark else "plain")
 
 
+def _legend(claims: Sequence[Claim]) -> tuple[str, ...]:
+    unknown = any(claim.significant is None and claim.difference for claim in claims)
+    told = (f"{_UNKNOWN} best, but nothing tells whether significantly so",) if unknown else ()
+    return (*_LEGEND, *told) if claims else ()
+
+
 def _mark(task: TaskSweep, arm: str, quantity: Quantity) -> str:
     claim = task.claim(quantity.name, quantity.kind) if quantity.language is None else None
     if claim is None or claim.best != arm or not claim.difference:
         return ""
-    return _SIGNIFICANT if claim.significant else _NOT_SIGNIFICANT
+    return {True: _SIGNIFICANT, False: _NOT_SIGNIFICANT, None: _UNKNOWN}[claim.significant]
 
 
 def _range(spread: Bounds | None, write: Callable[[float], str]) -> str:

@@ -334,7 +334,7 @@ class TestMap:
         settings = table(of(TASK), EVERY)
         for row in shown.rows[:-1]:
             for column, cell in zip(shown.columns[:3], row.cells, strict=False):
-                assert bool(cell.mark) == (settings[f"{row.label} → {column.title}"][4] == "worse")
+                assert (cell.mark == "*") == (settings[f"{row.label} → {column.title}"][4] == "worse")
                 assert cell.exact == f"{row.label} → {column.title}: {settings[f'{row.label} → {column.title}'][2]}"
 
     def test_colours_show_the_sign(self) -> None:

@@ -49,7 +49,13 @@ class TestTables:
         assert (cell(arms, "alpha 0", "mAP mono").text, cell(arms, "alpha 0", "mAP cross").text) == ("·", ".161")
 
     def test_a_best_value_that_is_not_significant_has_another_mark(self) -> None:
-        assert cell(table("All arms"), "alpha 0.5", "rank distance median").mark == "~"
+        task = make_sweep().tasks[0]
+        claims = [claim.model_copy(update={"significant": False}) for claim in task.claims]
+        unsure = make_sweep().model_copy(update={"tasks": (task.model_copy(update={"claims": tuple(claims)}),)})
+        assert cell(table("All arms", unsure), "alpha 0.5", "mAP cross").mark == "~"
+
+    def test_a_best_value_that_nothing_tests_has_a_mark_of_its_own(self) -> None:
+        assert cell(table("All arms"), "alpha 0.5", "rank distance median").mark == "?"
 
     def test_arms_say_what_must_be_known_of_them(self) -> None:
         assert [row.label.notes for row in table("All arms").rows] == [("base",), ("confounded: rows",), ()]

@@ -1,0 +1,44 @@
+"""Scores entries of a leaderboard again from their ranks, after a formula has changed: `python -m tests.bench.rescore`.
+
+Ranks stay as they are. Names of folders may be given; without any, all of `leaderboard/entries` are scored. What a
+result says of its data, its retriever and its costs stays too.
+"""
+
+import json
+import sys
+from hashlib import sha256
+from pathlib import Path
+
+from mlbench.evaluation.verify import read_pair
+from mlbench.io.document import to_json
+from mlbench.statistics.cluster_scores import ScoreRequest
+from mlbench.statistics.score import score
+
+ENTRIES = Path("leaderboard") / "entries"
+
+
+def rescore(entry: Path) -> int:
+    """Write the results of an entry with their numbers of today, and their digests; returns how many there are."""
+    about = json.loads(entry.read_text(encoding="utf-8"))
+    for task in about["tasks"]:
+        path = entry.with_name(f"{task}.json")
+        result, ranks = read_pair(path)
+        found = score(ranks, ScoreRequest.of_result(result))
+        parts = ("settings", "aggregates", "bias", "image_text", "statistics")
+        content = to_json(result.model_copy(update={part: getattr(found, part) for part in parts})).encode()
+        path.write_bytes(content)
+        about["files"][path.name] = sha256(content).hexdigest()
+    entry.write_text(json.dumps(about, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+    return len(about["tasks"])
+
+
+def main() -> None:
+    """Score what is asked for."""
+    folders = [Path(name) for name in sys.argv[1:]] or sorted(path for path in ENTRIES.iterdir() if path.is_dir())
+    for folder in folders:
+        if scored := rescore(folder / "entry.json"):
+            print(f"{folder}: {scored} results")
+
+
+if __name__ == "__main__":
+    main()
