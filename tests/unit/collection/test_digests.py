@@ -29,6 +29,7 @@ def summed(lines: list[str]) -> str:
     return sha256(b"".join((word % 2**16).to_bytes(2, "little") for word in words)).hexdigest()
 
 
+@pytest.mark.slow
 @given(LINES)
 def test_is_the_sum_of_its_lines_modulo_two_to_the_sixteen(lines: list[str]) -> None:
     assert digest_of(lines).hexdigest() == summed(lines)

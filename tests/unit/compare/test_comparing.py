@@ -102,6 +102,7 @@ def test_a_pool_without_its_index_is_told() -> None:
         compare_indexes(exact, (replace(one, result=single),))
 
 
+@pytest.mark.slow
 def test_what_does_not_belong_together_is_told() -> None:
     exact, indexed = results()
     with pytest.raises(UserError, match=r"1\.json is of a ranker: give the result of the run without --index first"):

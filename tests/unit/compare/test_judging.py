@@ -227,6 +227,7 @@ def test_what_has_just_failed_could_have_been_found() -> None:
     assert check.detectable is not None
 
 
+@pytest.mark.slow
 def test_nothing_is_called_worse_more_often_than_the_level_says() -> None:
     random = np.random.RandomState(0)
     alarms, any_task, tries = [], [], 600

@@ -46,6 +46,7 @@ def test_what_is_told_to_be_found_is_found_four_times_of_five(sizes, rule: str, 
     assert abs(np.mean(found) - 0.8) <= ERROR + (0.04 if len(sizes) < 20 else 0.02)
 
 
+@pytest.mark.slow
 def test_a_margin_that_is_told_to_pass_passes_four_times_of_five() -> None:
     random, shares = np.random.RandomState(1), np.full(48, 1 / 48)
     told = np.mean([check_of(drawn(random, shares), shares, 0.1, "non_inferior").detectable for _ in range(200)])

@@ -210,6 +210,7 @@ def wait_for_more_files(cache, process, count):
         time.sleep(0.002)
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_runs_give_the_vectors_of_an_uninterrupted_one(tmp_path):
     whole = embed(Counting(), TEXTS, None, Silence())
     for kill in range(3):

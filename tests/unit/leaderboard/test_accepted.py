@@ -147,6 +147,7 @@ def accepted_of_size(seed: int, several: bool, size: int) -> tuple[Collection, A
     return collection, accept(honest(ranks, collection), ranks)
 
 
+@pytest.mark.slow
 @given(seed=st.integers(0, 2**16), several=st.booleans(), by_lists=st.booleans(), size=st.sampled_from([2, 10, 40]))
 def test_honest_ranks_fit_into_the_largest(seed: int, several: bool, by_lists: bool, size: int) -> None:
     collection, accepted = accepted_of_size(seed % 5, several, size)

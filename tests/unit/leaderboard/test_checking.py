@@ -78,6 +78,7 @@ def leaves(part: Any, place: str = "") -> Iterator[tuple[str, Any]]:
 CLAIMED = ("retriever/", "cost/", "environment/")
 
 
+@pytest.mark.slow
 def test_every_number_that_follows_from_ranks_is_held_against_them(board: Board, entry: Path) -> None:
     document = read(entry / DOCUMENT)
     numbers = [(place, value) for place, value in leaves(document) if type(value) in (int, float)]

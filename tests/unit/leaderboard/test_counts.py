@@ -48,6 +48,7 @@ def test_the_counts_of_any_order_are_possible(seed: int, shape: dict[str, int]) 
     assert counts_fault(ranks, "encoder", settings_of(collection.languages)) == ""
 
 
+@pytest.mark.slow
 @given(
     seed=st.integers(0, 2**16),
     longest=st.sampled_from([None, 0, 1, 7]),

@@ -335,6 +335,7 @@ def large_entry(number: int) -> BoardEntry:
     return BoardEntry(about, tasks)
 
 
+@pytest.mark.slow
 def test_fifty_entries_take_less_than_a_megabyte() -> None:
     entries = [large_entry(number) for number in range(50)]
     written = sum(len(text.encode()) for _, text in pages(entries, compare_all(entries, flips=19), flips=19))

@@ -139,6 +139,7 @@ CASES: tuple[tuple[str, dict[str, str]], ...] = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", LIBRARIES)
 @pytest.mark.parametrize(("name", "settings"), CASES)
 def test_same_vectors_as_torch(name: str, settings: dict[str, str], backend: str, saved: Mapping[str, Path]) -> None:
@@ -290,6 +291,7 @@ class TestRefused:
         with pytest.raises(RetrieverError, match="backend=onnx: the checkpoint does not begin with a transformer"):
             opened(tmp_path / "static", backend="onnx")
 
+    @pytest.mark.slow
     def test_a_model_that_cannot_be_exported(
         self, saved: Mapping[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

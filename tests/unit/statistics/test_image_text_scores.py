@@ -184,6 +184,7 @@ def test_captions_are_counted_where_only_the_pool_was_asked_for() -> None:
     assert found.mean.n_captions == 78
 
 
+@pytest.mark.slow
 def test_many_captions_of_a_language_give_it_no_advantage() -> None:
     """A model without preference: best-of-five would put English first in two thirds of the pairs."""
     collection, _ = captioned({"de": [1] * 200, "en": [5] * 200, "fr": [1] * 200})

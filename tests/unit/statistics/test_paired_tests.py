@@ -192,6 +192,7 @@ def simulated(random: np.random.RandomState, *, skill: float = 0.0) -> Ranks:
     return replace(TEMPLATE, ahead=np.floor(TEMPLATE.column_sizes * share**2).astype(np.int32))
 
 
+@pytest.mark.slow
 def test_nothing_is_found_where_there_is_nothing_but_clusters() -> None:
     random = np.random.RandomState(1)
     trials, raw, any_aggregate, by_topic = 300, [], [], []

@@ -327,6 +327,7 @@ def test_what_could_not_be_shown_is_no_toml_for_us(tmp_path: Path, line: str, sa
     assert says in fault
 
 
+@pytest.mark.slow
 def test_many_names_take_no_time(tmp_path: Path) -> None:
     names = ", ".join(f'"R@{n}"' for n in range(1, 20_001))
     begin = time.process_time()

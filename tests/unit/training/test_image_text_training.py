@@ -118,6 +118,7 @@ class TestCheckpoint:
 
 
 class TestLearning:
+    @pytest.mark.slow
     def test_finds_the_image_of_a_caption(self, root: Path, tmp_path: Path) -> None:
         batches = {"size": 12, "captions": 0.3}
         recipe = image_recipe(root, steps=150, batches=batches, optimizer={"learning_rate": 0.005})
@@ -153,6 +154,7 @@ class TestLearning:
         assert float(scale.detach()) == pytest.approx(np.log(5), abs=1e-6)
         assert (found == pytest.approx(np.log(5), abs=1e-6)) is not learned
 
+    @pytest.mark.slow
     def test_image_batches_alone_and_captions_alone(self, root: Path, tmp_path: Path) -> None:
         start = load_image_text(image_recipe(root), read_images(image_recipe(root)), progress=Silence(), runtime=CPU)
         vision = [name for name, _ in start.named_parameters() if "vision" in name]
@@ -173,6 +175,7 @@ def train_killed(recipe: Recipe, root: Path, out: Path) -> None:
     train_transformer(recipe, read_images(recipe), out, progress=KilledAfter(6), runtime=CPU)
 
 
+@pytest.mark.slow
 def test_resumed_after_a_kill_it_is_as_if_nothing_had_been(root: Path, tmp_path: Path) -> None:
     recipe = image_recipe(root, validation=JUDGED, batches={"captions": 0.5, "size": 4})
     whole = train_transformer(recipe, read_images(recipe), tmp_path / "whole", runtime=CPU)

@@ -214,6 +214,7 @@ def assert_texts(batch: Batch, rows: Sequence[RawRow], texts_of: DatasetRows, in
 
 
 class TestFalseNegatives:
+    @pytest.mark.slow
     @given(seed=st.integers(0, 10_000), kind=st.sampled_from(KINDS), size=st.integers(2, 24), random=st.booleans())
     @settings(max_examples=60)
     def test_there_are_none(
@@ -369,6 +370,7 @@ class TestSameAgain:
         batches = [BatchSampler([index], Batches(size=12), seed=seed).batch(0) for seed in seeds]
         assert len({batch.rows.tobytes() for batch in batches}) == len(seeds)
 
+    @pytest.mark.slow
     def test_in_another_process(self, tmp_path: Path) -> None:
         path = write(tmp_path / "rows.jsonl", repetitive(5, 120, LANGUAGES))
         found = set()

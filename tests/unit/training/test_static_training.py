@@ -183,6 +183,7 @@ def train_killed(recipe: Recipe, step: int, root: Path, out: Path) -> None:
 
 
 class TestPatience:
+    @pytest.mark.slow
     def test_keeps_the_best_weights(self, root: Path, tmp_path: Path) -> None:
         # So fast a rate gets worse before long.
         validation = {**JUDGED, "every": 5, "patience": 3}

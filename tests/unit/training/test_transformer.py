@@ -184,6 +184,7 @@ def test_hard_negatives_alone_as_in_the_paper(world: Path, tmp_path: Path) -> No
     assert trained.steps == 40
 
 
+@pytest.mark.slow
 def test_mixed_precision_is_that_of_the_trainer(world: Path, tmp_path: Path) -> None:
     exact = train(recipe(world, steps=10), tmp_path / "fp32")
     mixed = train(recipe(world, steps=10, transformer={"precision": "bf16"}), tmp_path / "bf16")
@@ -195,6 +196,7 @@ def test_mixed_precision_is_that_of_the_trainer(world: Path, tmp_path: Path) -> 
         train(recipe(world, transformer={"precision": "fp16"}), tmp_path / "fp16")
 
 
+@pytest.mark.slow
 def test_stops_early_and_keeps_the_best(world: Path, tmp_path: Path) -> None:
     made = recipe(
         world,
@@ -234,6 +236,7 @@ def resumable(world: Path) -> Recipe:
     )
 
 
+@pytest.mark.slow
 def test_a_killed_training_goes_on_to_the_same_bits(world: Path, tmp_path: Path) -> None:
     made, out = resumable(world), tmp_path / "killed"
     whole = train(made, tmp_path / "whole")
@@ -251,6 +254,7 @@ def test_a_killed_training_goes_on_to_the_same_bits(world: Path, tmp_path: Path)
     assert resumed == whole
 
 
+@pytest.mark.slow
 def test_another_recipe_does_not_go_on(world: Path, tmp_path: Path) -> None:
     train(recipe(world, steps=4, validation=VALIDATION), tmp_path / "out")
     changed = train(recipe(world, steps=4, validation=VALIDATION, seed=4), tmp_path / "out")
@@ -277,6 +281,7 @@ def test_the_trainer_is_told_the_seed_and_the_schedule_of_the_recipe(world: Path
     assert (told.seed, told.max_steps, told.learning_rate, told.warmup_steps) == (7, 50, 0.003, 10)
 
 
+@pytest.mark.slow
 def test_workers_read_the_same_batches(world: Path, tmp_path: Path) -> None:
     # In a process that has not computed yet, because it is forked for the workers.
     assert end_of(start(read_by_workers, world, tmp_path)) == 0
@@ -324,6 +329,7 @@ def shared(world: Path) -> Recipe:
     return recipe(world, data="questions", steps=6, validation={**VALIDATION, "every": 3})
 
 
+@pytest.mark.slow
 def test_processes_share_the_batches(world: Path, tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -463,6 +463,7 @@ class TestScreen:
         # To agree on another: write what `show` returns into the file, and read it.
         assert show(make_comparison()) == (GOLDEN / "comparison.txt").read_text(encoding="utf-8").splitlines()
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("number", "every"), [(1, True), (2, False), (2, True), (11, False), (11, True), (30, False)]
     )
@@ -606,6 +607,7 @@ class TestLengthOfComments:
         assert found.count("details") == found.count("/details")
         assert found.count("table") == found.count("/table") > 0
 
+    @pytest.mark.slow
     def test_what_found_no_room_is_named(self) -> None:
         names = [f"{a}{b}" for a in "abcdef" for b in "klmnop"]
         text = comment(make_comparison(names, tasks=("one", "two")))

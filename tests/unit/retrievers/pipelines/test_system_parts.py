@@ -108,6 +108,7 @@ def measured(spec: str, cache: Path, languages: Sequence[str] | None = None) -> 
     return result.model_dump(exclude={"cost", "environment", "retriever", "ranks", "statistics"})
 
 
+@pytest.mark.slow
 def test_each_text_is_encoded_once_in_a_run_and_never_again(tmp_path: Path) -> None:
     spec = write(tmp_path, 'kind = "fusion"\nsystems = ["toy", {model = "toy", set = {seed = 1}}, "listing"]')
     first = measured(spec, tmp_path / "cache")
@@ -116,6 +117,7 @@ def test_each_text_is_encoded_once_in_a_run_and_never_again(tmp_path: Path) -> N
     assert set(toys.ENCODED.values()) == {2}
 
 
+@pytest.mark.slow
 def test_vectors_of_a_plain_run_are_used_again(tmp_path: Path) -> None:
     measured("toy", tmp_path / "cache")
     toys.ENCODED.clear()

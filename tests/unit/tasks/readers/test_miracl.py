@@ -189,6 +189,7 @@ def test_a_sample_is_the_same_from_what_was_held_and_from_all(
     assert len(held.documents["sw"]) <= 10 * limit + len(judged)
 
 
+@pytest.mark.slow
 def test_what_is_not_kept_takes_no_memory(tmp_path: Path) -> None:
     request = small(tmp_path, limit=1)
     write_shard(tmp_path / "sw" / "docs-1.jsonl.gz", (a_row(f"x{n}#0", "word " * 100) for n in range(20_000)))
