@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 from unit.reports.conftest import HOSTILE, UNSEEN
-from unit.seeing import LANGUAGES, ToyLister, described, measured, write_task
+from unit.seeing import LANGUAGES, ToyLister, ToySeer, described, measured, write_task
 
 from mlbench.collection.languages import IMAGE_KINDS
 from mlbench.errors import UnknownName, UserError
