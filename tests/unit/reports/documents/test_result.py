@@ -8,7 +8,7 @@ from rich.console import Console
 from unit.statistics.pool_cases import LANGUAGES, PoolCase
 
 from mlbench.errors import UnknownName
-from mlbench.reports.documents.result import _ties_warning, across_table, pools_report, results_report
+from mlbench.reports.documents.result import _warnings, across_table, pools_report, results_report
 from mlbench.reports.writers.console import ConsoleReport
 from mlbench.results import BiasResult, Result
 from mlbench.statistics.pool import PoolAnswer, answer_pool
@@ -269,4 +269,4 @@ def test_ties_are_told_without_bias_scores(small: Result, shares: tuple[float | 
     # Nothing is known of the ties of what no list has.
     silent = settings[0].model_copy(update={"tied_share": None, "unretrieved_share": 1.0})
     result = small.model_copy(update={"bias": None, "settings": (*settings, silent)})
-    assert [block.text for block in _ties_warning(result)] == ([] if said is None else [said])
+    assert [block.text for block in _warnings(result)] == ([] if said is None else [said])
