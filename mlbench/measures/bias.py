@@ -695,10 +695,10 @@ BIAS_SCORES: Mapping[str, BiasScore] = MappingProxyType(
             },
         ),
         "language_nDCG@10": BiasScore(
-            "What the list is worth to a reader of the query's language alone.",
+            "What the list is worth to who reads the query's language alone. A retriever that prefers it has more.",
             "mean over topics of 1 / log2(1 + rank(a, a)) where rank(a, a) <= 10, else 0, for each a, then over a",
             _LANGUAGE_AWARE,
-            direction="higher",
+            direction=None,
             ideal=mean_language_ndcg(10, perfect=True),
             chance=mean_language_ndcg(10, perfect=False),
             contributions=language_ndcg(10),
