@@ -25,6 +25,7 @@ from mlbench.reports.grid import Grid
 from mlbench.results import Aggregate, Result
 from mlbench.statistics.captions import EXPLANATIONS as CAPTION_SCORES
 from mlbench.statistics.cluster_scores import ScoreRequest
+from mlbench.statistics.direction import describe
 from mlbench.statistics.score import score
 from mlbench.tasks.task import DEFAULT_MEASURES
 
@@ -42,8 +43,9 @@ def measures() -> str:
     parts.append(_BIAS)
     for name, bias in BIAS_SCORES.items():
         parts += [f"### {name}", bias.summary, _block(bias.formula)]
-        beside = ", ".join(key.replace("_", " ") for key in bias.references)
-        facts = [f"Source: {bias.source}."]
+        reading = describe(name)
+        beside = ", ".join(key.replace("_", " ") for key in bias.beside)
+        facts = [f"{reading[0].upper()}{reading[1:]}.", f"Source: {bias.source}."]
         facts += [f"Given beside it: {beside}."] if beside else []
         facts += [f"One row for each {bias.rows.replace('_', ' ')}."] if bias.rows else []
         parts.append(" ".join(facts))
@@ -70,18 +72,29 @@ _BIAS = """\
 Bias scores look at the pool of all languages, topic by topic. `rank(a, c)` is the rank, for the query in language a, of
 the topic's relevant document in language c (of several, the best-ranked). N is the number of documents in the pool, m
 the number of the topic's languages with a relevant document. Only topics with relevant documents in at least two
-languages count. Floors and chance levels are means over the same topics. Tasks whose topics are not parallel have no
-bias scores.
+languages count. Tasks whose topics are not parallel have no bias scores.
 
-In a ranker's list of h documents that lacks u relevant ones, the worst of these stands at its expected rank
-h + u (N - h + 1) / (u + 1). PEER is left out on purpose: with one relevant document in each language it is constant.
+Each score stands beside its *ideal*, the value of a perfect retriever that is blind to languages, and its value by
+*chance*, that of a random order; both are over the same topics. Each says which of its values are better: lower ones,
+higher ones, or those nearer to its ideal. Tests, gates and tables go by that alone. Scores without a direction are
+shown, and never tested: perfect and random retrievers have similar values, and better ones are not ordered between
+them.
+
+A ranker's list of h documents may lack u relevant ones. Where these stand is not known, so they are spread evenly
+behind the list: the i-th of them stands at h + i (N - h + 1) / (u + 1), its expected rank. Which of them is the i-th
+is not known either, so two of them count as even where documents are compared. A retriever that finds nothing is thus
+about as far from fair as a random order. The share of relevant documents in no list, `unretrieved`, stands beside
+every score. Bias scores are not compared where it is above 10 %, or where lists that lack any are not equally long: a
+share s can move own_language_preference by s / 2 towards its ideal.
+
+PEER is left out on purpose: with one relevant document in each language it is constant.
 
 With [captioned images](../explanation/image-text.md), the pool is that of all captions, and images ask: a is always
 `image`, c is the language of a caption. Where an image has several captions in a language, one counts, chosen blindly,
 and the others are taken out of the pool of that topic. `rank_spread` alone is about captions that ask for images: it
 compares the ranks that an image has for its captions in different languages. language_share is the range over caption
-languages, chance 0. `worst_language` is the lowest AP of text to image. Scores that compare the language of the query
-with that of a document mean nothing there, and are left out."""
+languages: ideal 0, chance the mean range of random orders. `worst_language` is the lowest AP of text to image. Scores
+that compare the language of the query with that of a document mean nothing there, and are left out."""
 
 _CAPTIONS = """\
 ## Caption scores

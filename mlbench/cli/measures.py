@@ -10,6 +10,7 @@ from mlbench.errors import UnknownName
 from mlbench.measures.bias import BIAS_SCORES, BiasScore
 from mlbench.measures.ranked import EXPLANATIONS, Explanation
 from mlbench.statistics.captions import EXPLANATIONS as CAPTIONS
+from mlbench.statistics.direction import describe, direction_of
 
 MEASURE, BIAS_SCORE, CAPTION_SCORE = "measure", "bias score", "caption score"
 
@@ -45,7 +46,9 @@ def _row(name: str) -> dict[str, str]:
     else:
         known, kind = _measure(name), MEASURE
         entry = EXPLANATIONS[known]
-    return {"name": known, "kind": kind, "summary": entry.summary, "formula": entry.formula, "source": entry.source}
+    row = {"name": known, "kind": kind, "summary": entry.summary, "formula": entry.formula, "source": entry.source}
+    row["direction"] = direction_of(known) or "none"
+    return row | {"reading": describe(known)} if kind == BIAS_SCORE else row
 
 
 def _measure(name: str) -> str:
@@ -67,6 +70,7 @@ def _print(rows: Sequence[dict[str, str]]) -> None:
         if place == 0 or row["kind"] != rows[place - 1]["kind"]:
             screen.print(Text(headings[row["kind"]], "bold underline"), end="\n\n")
         screen.print(Text(row["name"], "bold cyan"))
-        for key, style in (("summary", ""), ("formula", "green"), ("source", "dim")):
-            screen.print(Padding(Text(row[key], style), (0, 0, 0, 4), expand=False))
+        for key, style in (("summary", ""), ("formula", "green"), ("reading", ""), ("source", "dim")):
+            if key in row:
+                screen.print(Padding(Text(row[key], style), (0, 0, 0, 4), expand=False))
         screen.print()

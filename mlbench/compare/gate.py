@@ -47,7 +47,7 @@ def _named_once(table: object) -> object:
 
 
 Measure = Annotated[str, checked(_name)]
-Rising = Annotated[str, known("bias score that a rise of can be gated", lambda: RISING)]
+Rising = Annotated[str, known("bias score that a gate keeps from rising", lambda: RISING)]
 Bounded = Annotated[str, known("bias score that has a ceiling", lambda: BOUNDED)]
 FloorLanguage = Annotated[str, checked(_language)]
 Allowed = Annotated[float, Field(ge=0, allow_inf_nan=False)]

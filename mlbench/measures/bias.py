@@ -391,12 +391,13 @@ class BiasScore:
     languages by `over_languages` (`range` is largest minus smallest).
 
     `ideal` is the value of a perfect retriever that is blind to languages, `chance` that of a random order; None for
-    scores without contributions whose value by chance depends on more than the declaration. `direction` says which
-    values are better. Without a direction a score is shown, and never tested, gated or ranked by: a perfect retriever
-    and a random one have values between which better ones are not ordered. `beside` are further numbers over the same
-    topics. `compares` says whether the languages of a topic's documents are held against each other or those of its
-    queries: with captioned images, the first are asked for by images and the second ask for images. A `conditional`
-    score counts topics only where a retriever found something: those of two retrievers differ, and are not compared.
+    scores without contributions whose value by chance depends on more than the declaration. Where they are no
+    constants, `ideal_text` and `chance_text` say what they are. `direction` says which values are better. Without a
+    direction a score is shown, and never tested, gated or ranked by: a perfect retriever and a random one have values
+    between which better ones are not ordered. `beside` are further numbers over the same topics. `compares` says
+    whether the languages of a topic's documents are held against each other or those of its queries: with captioned
+    images, the first are asked for by images and the second ask for images. A `conditional` score counts topics only
+    where a retriever found something: those of two retrievers differ, and are not compared.
     """
 
     summary: str
@@ -412,6 +413,8 @@ class BiasScore:
     needs: Needs = "translations"
     beside: Mapping[str, Callable[[PoolRanks], Floats]] = field(default_factory=dict)
     compares: Literal["documents", "queries"] = "documents"
+    ideal_text: str = ""
+    chance_text: str = ""
     conditional: bool = False
 
     def suits(self, *, parallel: bool, translated: bool) -> bool:
@@ -516,6 +519,8 @@ BIAS_SCORES: Mapping[str, BiasScore] = MappingProxyType(
             chance=chance_of_rank_distance,
             contributions=rank_distance,
             rows="query_language",
+            ideal_text="m - 1",
+            chance_text="(N + 1)(m - 1)/(m + 1)",
         ),
         "rank_distance_median": BiasScore(
             "Rank distance with the median over topics in place of the mean.",
@@ -527,6 +532,8 @@ BIAS_SCORES: Mapping[str, BiasScore] = MappingProxyType(
             contributions=rank_distance,
             rows="query_language",
             over_topics="median",
+            ideal_text="m - 1",
+            chance_text="the median of largest minus smallest of m random ranks",
         ),
         "rank_distance_log2": BiasScore(
             "Rank distance on a logarithmic scale, which is not ruled by a few worst topics. Perfect and random "
@@ -538,6 +545,8 @@ BIAS_SCORES: Mapping[str, BiasScore] = MappingProxyType(
             chance=chance_of_rank_distance_log2,
             contributions=rank_distance_log2,
             rows="query_language",
+            ideal_text="log2 m",
+            chance_text="the mean over random orders",
         ),
         "max_rank": BiasScore(
             "The rank at which the last translation has been found.",
@@ -548,6 +557,8 @@ BIAS_SCORES: Mapping[str, BiasScore] = MappingProxyType(
             chance=chance_of_max_rank,
             contributions=max_rank,
             rows="query_language",
+            ideal_text="m",
+            chance_text="m (N + 1)/(m + 1)",
         ),
         "max_rank_norm": BiasScore(
             "The rank of the last translation, scaled so that 100 is perfect and 0 is the end of the pool.",
@@ -558,6 +569,7 @@ BIAS_SCORES: Mapping[str, BiasScore] = MappingProxyType(
             chance=chance_of_max_rank_norm,
             contributions=max_rank_norm,
             rows="query_language",
+            chance_text="the mean over random orders, about 100 / (m ln 2 log2(N / m))",
         ),
         "complete@m": BiasScore(
             "The share of topics whose m translations take exactly ranks 1 to m.",
@@ -568,6 +580,7 @@ BIAS_SCORES: Mapping[str, BiasScore] = MappingProxyType(
             chance=chance_of_complete_at(None),
             contributions=complete_at(None),
             rows="query_language",
+            chance_text="1 / C(N, m)",
         ),
         "complete@20": BiasScore(
             "The share of topics all of whose translations stand in the top 20.",
@@ -578,6 +591,7 @@ BIAS_SCORES: Mapping[str, BiasScore] = MappingProxyType(
             chance=chance_of_complete_at(20),
             contributions=complete_at(20),
             rows="query_language",
+            chance_text="C(20, m) / C(N, m)",
         ),
         "complete@100": BiasScore(
             "The share of topics all of whose translations stand in the top 100.",
@@ -588,6 +602,7 @@ BIAS_SCORES: Mapping[str, BiasScore] = MappingProxyType(
             chance=chance_of_complete_at(100),
             contributions=complete_at(100),
             rows="query_language",
+            chance_text="C(100, m) / C(N, m)",
         ),
         "language_prior": BiasScore(
             "Whether documents of some languages stand first whoever asks: the range over languages.",
@@ -599,6 +614,7 @@ BIAS_SCORES: Mapping[str, BiasScore] = MappingProxyType(
             contributions=language_prior,
             rows="document_language",
             over_languages="range",
+            chance_text="the mean range of random orders, simulated with a fixed seed; each language has 1/2",
         ),
         "same_language_first": BiasScore(
             "How often the document in the query's language is the first of the translations.",
@@ -611,6 +627,8 @@ BIAS_SCORES: Mapping[str, BiasScore] = MappingProxyType(
             contributions=same_language_first,
             rows="query_language",
             beside={"other_languages": same_language_first_elsewhere},
+            ideal_text="1 / m",
+            chance_text="1 / m",
         ),
         "removal_gap": BiasScore(
             "How much more AP is lost without the own-language document than without another one.",
@@ -633,6 +651,7 @@ BIAS_SCORES: Mapping[str, BiasScore] = MappingProxyType(
             contributions=rank_spread,
             needs="topics",
             compares="queries",
+            chance_text="the mean of |log2 a - log2 b| for two random ranks",
         ),
         "language_share@10": BiasScore(
             "The share of each document language in the top 10, divided by its share of the pool.",
@@ -663,6 +682,7 @@ BIAS_SCORES: Mapping[str, BiasScore] = MappingProxyType(
             chance=None,
             rows="query_language",
             needs="pool",
+            chance_text="the lowest mean AP of random orders over query languages",
         ),
         "transfer_gap": BiasScore(
             "How much AP is lost between asking in the documents' language and in another.",
@@ -672,6 +692,7 @@ BIAS_SCORES: Mapping[str, BiasScore] = MappingProxyType(
             ideal=0.0,
             chance=None,
             needs="settings",
+            chance_text="the same difference of random orders",
         ),
         "language_preference_rate": BiasScore(
             "How often the first document, where it is relevant, is in the language of the query; beside it the "
@@ -693,6 +714,8 @@ BIAS_SCORES: Mapping[str, BiasScore] = MappingProxyType(
                     ("not_relevant_in_another", False, False),
                 )
             },
+            ideal_text="1 / m",
+            chance_text="1 / m",
         ),
         "language_nDCG@10": BiasScore(
             "What the list is worth to who reads the query's language alone. A retriever that prefers it has more.",
@@ -703,6 +726,8 @@ BIAS_SCORES: Mapping[str, BiasScore] = MappingProxyType(
             chance=mean_language_ndcg(10, perfect=False),
             contributions=language_ndcg(10),
             rows="query_language",
+            ideal_text="the mean of the gain at ranks 1 to m",
+            chance_text="the mean of the gain over the pool",
         ),
         "list_agreement": BiasScore(
             "How alike the lists for the translations of a query are. A constant retriever has 1 as well.",
@@ -713,6 +738,7 @@ BIAS_SCORES: Mapping[str, BiasScore] = MappingProxyType(
             chance=_of_lists(top_lists.chance_of_list_agreement),
             contributions=_of_lists(top_lists.list_agreement),
             needs="topics",
+            chance_text="(1 - p^k) / ((1 - p) N) for lists of k",
         ),
         "PEER": BiasScore(
             "Whether relevant documents of all languages have the same expected rank: 1 is fair, and a retriever that "
@@ -726,6 +752,7 @@ BIAS_SCORES: Mapping[str, BiasScore] = MappingProxyType(
             contributions=_of_relevant(native.peer()),
             rows="query_language",
             needs="native",
+            chance_text="the mean over shuffles of languages among documents of one topic and grade",
         ),
         "PEER@20": BiasScore(
             "PEER of the top 20, where all relevant documents below share a rank. Topics without any in the top 20 are "
@@ -739,6 +766,7 @@ BIAS_SCORES: Mapping[str, BiasScore] = MappingProxyType(
             rows="query_language",
             needs="native",
             conditional=True,
+            chance_text="the mean over shuffles of languages among documents of one topic and grade",
         ),
         "AWRF": BiasScore(
             "How evenly attention is spread over the languages of relevant documents. Where they stand deep in the "
@@ -752,6 +780,7 @@ BIAS_SCORES: Mapping[str, BiasScore] = MappingProxyType(
             contributions=_of_relevant(native.attention_weighted_rank_fairness),
             rows="query_language",
             needs="native",
+            chance_text="the mean over shuffles of languages among documents of one topic and grade",
         ),
         "own_language_exposure": BiasScore(
             "How much more attention relevant documents get from queries in their language than from others.",
@@ -777,6 +806,7 @@ BIAS_SCORES: Mapping[str, BiasScore] = MappingProxyType(
             rows="document_language",
             over_languages="range",
             needs="native",
+            chance_text="the mean over shuffles of languages among documents of one topic and grade",
         ),
     }
 )

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from mlbench.collection.languages import IMAGE
 from mlbench.measures.bias import BiasScore, PoolRanks, find_score, summarise
+from mlbench.measures.chance import mean_range
 from mlbench.measures.ranked import UNRETRIEVED
 from mlbench.ranking.ranks import PoolCounts, Ranks, can_answer, pool_counts
 from mlbench.results import LanguageShare
@@ -42,7 +43,8 @@ class BiasSums:
     """The multilingual pool of one system: what bias scores are computed on, and those that come topic by topic.
 
     `tied` is the share of the relevant documents that tie with another document, `unretrieved` of those in no list;
-    `shares` are those of the languages in the top of the lists, for the scores `language_share@k` that were asked for.
+    `shares` are those of the languages in the top of the lists, for the scores `language_share@k` that were asked for,
+    and `random_share_ranges` how far apart they are in random orders, by the cutoff k.
     """
 
     languages: tuple[str, ...]
@@ -52,6 +54,7 @@ class BiasSums:
     unretrieved: float
     scores: dict[str, ScoreSums]
     shares: tuple[LanguageShare, ...]
+    random_share_ranges: dict[int, float]
 
 
 def sum_bias(ranks: Ranks, names: Sequence[str], sample: ClusterSample) -> BiasSums:
@@ -80,6 +83,7 @@ def sum_bias(ranks: Ranks, names: Sequence[str], sample: ClusterSample) -> BiasS
             if score.contributions is not None
         },
         shares=tuple(share for cutoff in cutoffs for share in _language_shares(ranks, cutoff)),
+        random_share_ranges={cutoff: _random_share_range(ranks, cutoff) for cutoff in cutoffs},
     )
 
 
@@ -206,6 +210,30 @@ def _without_others(
     return found, unlisted
 
 
+def _language_sizes(ranks: Ranks) -> Floats:
+    """Return how many documents each spoken language has, (languages,); 0 where that was not counted."""
+    sizes = [ranks.column_of([language]) for language in ranks.spoken_languages]
+    return np.array([0 if column is None else ranks.column_sizes[column] for column in sizes], dtype=np.float64)
+
+
+def _random_share_range(ranks: Ranks, cutoff: int) -> float:
+    """Return the mean range over languages of their shares in the top of random orders, asked by images; else NaN.
+
+    The numbers of documents of each language in the top k of N are hypergeometric, and their sums over queries nearly
+    normal: of a language with a share p of the pool they vary by k p (1 - p) (N - k) / (N - 1) for each query.
+    """
+    held = _language_sizes(ranks)
+    size = held.sum()
+    asked = 0
+    if ranks.has_images and ranks.top.shape[1]:
+        asked = int((ranks.top[ranks.query_languages == ranks.language_index(IMAGE), 0] >= 0).sum())
+    if not asked or not held.all() or size <= cutoff:
+        return float("nan")
+    p = held / size
+    spread = (np.diag(p) - np.outer(p, p)) * (size - cutoff) / (size - 1) / (asked * cutoff)
+    return mean_range(spread / np.outer(p, p))
+
+
 def _language_shares(ranks: Ranks, cutoff: int) -> list[LanguageShare]:
     asking = (IMAGE,) if ranks.has_images else ranks.spoken_languages
     spoken = [ranks.language_index(language) for language in ranks.spoken_languages]
@@ -214,8 +242,7 @@ def _language_shares(ranks: Ranks, cutoff: int) -> list[LanguageShare]:
     counts = np.zeros((size, size))
     asked = np.broadcast_to(ranks.query_languages[:, None], top.shape)
     np.add.at(counts, (asked[top >= 0], ranks.document_languages[top[top >= 0]]), 1)
-    sizes = [ranks.column_of([language]) for language in ranks.spoken_languages]
-    held = np.array([0 if column is None else ranks.column_sizes[column] for column in sizes], dtype=np.float64)
+    held = _language_sizes(ranks)
     with np.errstate(invalid="ignore", divide="ignore"):
         shares = (counts / counts.sum(axis=1, keepdims=True))[:, spoken] / (held / held.sum())
     return [

@@ -42,6 +42,20 @@ def loss(name: str, value: float, ideal: float | None = None) -> float | None:
             return None
 
 
+def describe(name: str) -> str:
+    """Return in a few words which values of a bias score are better, and what a perfect and a random order have."""
+    score = BIAS_SCORES[name]
+    given = ((score.ideal, score.ideal_text), (score.chance, score.chance_text))
+    ideal, chance = (f"{value:g}" if isinstance(value, float) else text for value, text in given)
+    better = {
+        "lower": "better when lower",
+        "higher": "better when higher",
+        "nearer": "better nearer to its ideal",
+        None: "no direction: shown, never tested",
+    }[score.direction]
+    return f"{better}; ideal {ideal}; chance {chance}"
+
+
 def loss_contributions(name: str, added: Floats, shares: Floats, ideal: float | None = None) -> Floats | None:
     """Return what each cluster adds to the loss of a mean, float64 (clusters,); None where nothing says.
 

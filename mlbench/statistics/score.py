@@ -192,7 +192,7 @@ def _derived(scores: ClusterScores, sums: BiasSums, aggregates: Sequence[Aggrega
     for cutoff in sorted({share.cutoff for share in shares}):
         own = [s for s in shares if s.cutoff == cutoff and s.query_language in (s.document_language, IMAGE)]
         if own and own[0].query_language == IMAGE:
-            derived[f"language_share@{cutoff}"] = _range_of_shares(cutoff, own)
+            derived[f"language_share@{cutoff}"] = _range_of_shares(cutoff, own, sums.random_share_ranges[cutoff])
             continue
         derived[f"language_share@{cutoff}"] = BiasResult(
             name=f"language_share@{cutoff}",
@@ -242,13 +242,13 @@ def _constants(name: str) -> dict[str, float | None]:
     return {key: value for key, value in (("ideal", score.ideal), ("chance", score.chance)) if isinstance(value, float)}
 
 
-def _range_of_shares(cutoff: int, shares: Sequence[LanguageShare]) -> BiasResult:
+def _range_of_shares(cutoff: int, shares: Sequence[LanguageShare], random: float) -> BiasResult:
     """Return how far apart the shares of caption languages are that images find: no language is an image's own."""
     known = [each.share for each in shares if each.share is not None]
     return BiasResult(
         name=f"language_share@{cutoff}",
         value=max(known) - min(known) if known else None,
-        references={"floor": 0.0},
+        references={"ideal": 0.0, "chance": finite(random)},
         rows_by="document_language",
         rows=tuple(LanguageValue(language=each.document_language, value=each.share) for each in shares),
     )

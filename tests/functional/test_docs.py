@@ -33,7 +33,7 @@ import mlbench
 from mlbench import Setting, entry_points, provenance, results
 from mlbench.cli import group
 from mlbench.compare.document import Check, ComparedSystem, Comparison, TaskComparison
-from mlbench.compare.gate import RISING_IS_WORSE, Drops, Gate, Rule
+from mlbench.compare.gate import BOUNDED, Drops, Gate, Rule
 from mlbench.io.document import DocumentPart
 from mlbench.leaderboard.entries import Entry, ReportedTask, ReportedValue
 from mlbench.open_model import load_scheme
@@ -330,7 +330,7 @@ NAMED = {
             for name in part.model_fields
         }
     ),
-    "reference/gate-file.md": [*Gate.model_fields, *Drops.model_fields, *RISING_IS_WORSE, *get_args(Rule)],
+    "reference/gate-file.md": [*Gate.model_fields, *Drops.model_fields, *BOUNDED, *get_args(Rule)],
     "reference/leaderboard-entry.md": sorted(
         {name for part in (Entry, ReportedTask, ReportedValue) for name in part.model_fields}
     ),

@@ -19,10 +19,10 @@ from mlbench.reports.formatting import (
     intervals,
     p_text,
     quick_look,
-    references,
     sign_flip_test,
     signed,
     spoken,
+    told_references,
 )
 from mlbench.reports.grid import POOL, Grid, grid_map
 from mlbench.reports.report import (
@@ -127,12 +127,18 @@ def _task(task: TaskComparison, level: float, sides: tuple[Words, ...]) -> Secti
         blocks=(
             Sentence(tuple(_labels(task)), "; ", "warning"),
             _differences("Means and bias scores", summary),
+            Sentence(tuple(_beside(summary)), "; ", "soft"),
             Sentence(tuple(_verdict_counts(settings)), "; "),
             *_details(_by_language(task, f"Difference of {measure} by {asking}"), _legend(level), urgency=3),
             *_details(_of_settings(f"Settings that lose most {measure}", worst, {}), urgency=4),
             *_pairs(task, level),
             *_details(_gate_lines(task.checks), *_LINES_LEGEND, urgency=6, brief=False),
-            *_details(_differences("Measures and bias scores that are not tested", others), urgency=7, brief=False),
+            *_details(
+                _differences("Measures and bias scores that are not tested", others),
+                *_beside(others),
+                urgency=7,
+                brief=False,
+            ),
             *_details(_of_settings(f"{measure} of all settings", settings, _others(task)), urgency=8, brief=False),
             _how(task),
         ),
@@ -258,13 +264,12 @@ def _count_verdicts(found: Sequence[_Judged]) -> str:
 
 
 def _differences(title: str, found: Sequence[_Judged]) -> Table:
-    beside = [references(line.name, line.ideal, line.chance) for line, _ in found]
-    more = (Column("reference", align="left", urgency=3),) if any(beside) else ()
-    rows = (
-        Row(Cell(_title(each.line)), (*_cells(each), *(Cell(text) for _ in more)))
-        for each, text in zip(found, beside, strict=True)
-    )
-    return Table(title, "", (*_COLUMNS, *more), tuple(rows), titled=False)
+    return Table(title, "", _COLUMNS, tuple(Row(Cell(_title(each.line)), _cells(each)) for each in found), titled=False)
+
+
+def _beside(found: Sequence[_Judged]) -> list[str]:
+    """Return what the bias scores among the lines are read beside."""
+    return told_references((line.name, line.ideal, line.chance) for line, _ in found)
 
 
 def _of_settings(title: str, found: Sequence[_Judged], others: Mapping[str, Mapping[tuple[str, ...], Line]]) -> Table:

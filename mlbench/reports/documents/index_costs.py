@@ -223,7 +223,7 @@ def _figure(value: float) -> str:
 
 
 def _charts(costs: IndexCosts) -> Iterator[Chart]:
-    """Yield the charts whose numbers there are: overlap, the primary measure and own language preference by speed."""
+    """Yield the charts whose numbers there are: overlap and the primary measure by speed."""
 
     def overlap(each: IndexReport) -> Mark | None:
         share = each.overlap(_CUTOFF)
@@ -236,8 +236,6 @@ def _charts(costs: IndexCosts) -> Iterator[Chart]:
         quantity = Quantity(costs.primary_measure, kind)
         title = f"{heading(costs.primary_measure)}, {SHORT[kind]}: {own}"
         yield from _chart(costs, title, f"change of {quantity.title}", _own_change(quantity))
-    quantity = Quantity("own_language_preference", None)
-    yield from _chart(costs, f"Own language preference: {own}", f"change of {quantity.title}", _own_change(quantity))
 
 
 def _own_change(quantity: Quantity) -> Callable[[IndexReport], Mark | None]:

@@ -25,6 +25,7 @@ SCORES = {
     "max_rank_norm": (23.1, -1.7),
     "removal_gap": (0.45, 0.03),
 }
+REFERENCES = {"own_language_preference": (0.5, 0.5), "rank_distance": (10.0, 10845.8), "max_rank_norm": (100.0, 1.28)}
 TESTED = ("own_language_preference", "rank_distance")
 ALLOWED = 0.005
 
@@ -170,6 +171,7 @@ def _line(subject: Subject, base: float, change: float) -> Line:
     tested = subject.name == "AP" or subject.name in TESTED
     p = 0.0003 if abs(change) > 0.02 else 0.4
     wide = abs(base) / 50
+    ideal, chance = REFERENCES.get(subject.name, (None, None))
     return Line(
         **subject.model_dump(),
         base=base,
@@ -180,6 +182,8 @@ def _line(subject: Subject, base: float, change: float) -> Line:
         adjusted=Tails(two_sided=p, greater=p, less=p) if tested else None,
         n_topics=1190,
         n_clusters=48,
+        ideal=ideal,
+        chance=chance,
     )
 
 

@@ -142,6 +142,9 @@ def make_bias(languages: Sequence[str]) -> Bias:
     def score(name: str, value: float | None, **more: object) -> BiasResult:
         return BiasResult.model_validate({"name": name, "value": value, **more})
 
+    def beside(ideal: float, chance: float) -> dict[str, float]:
+        return {"ideal": ideal, "chance": chance}
+
     by_query, by_document = {"rows_by": "query_language"}, {"rows_by": "document_language"}
     return Bias(
         document_languages=tuple(languages),
@@ -152,28 +155,30 @@ def make_bias(languages: Sequence[str]) -> Bias:
             score(
                 "own_language_preference",
                 0.6123,
-                references={"chance": 0.5},
+                references={"ideal": 0.5, "chance": 0.5},
                 interval=Bounds(low=0.604, high=0.621),
             ),
+            score("rank_distance", 410.23, references=beside(10.0, 10845.83), rows=rows(290, 612), **by_query),
+            score("rank_distance_median", 101.5, references=beside(10.0, 11089.0), rows=rows(60, 180), **by_query),
+            score("rank_distance_log2", 6.104, references=beside(3.459, 4.221), rows=rows(5.2, 7.4), **by_query),
+            score("max_rank", 415.7, references=beside(11.0, 11_930.4), rows=rows(300, 620), **by_query),
+            score("max_rank_norm", 61.34, references=beside(100.0, 1.28), rows=rows(55, 66), **by_query),
+            score("complete@m", 0.0312, references=beside(1.0, 0.0), rows=rows(0.01, 0.05), **by_query),
+            score("complete@20", 0.1201, references=beside(1.0, 0.0), rows=rows(0.08, 0.16), **by_query),
+            score("complete@100", 0.4421, references=beside(1.0, 0.0), rows=rows(0.31, 0.51), **by_query),
+            score("language_prior", 0.2213, references=beside(0.0, 0.0097), rows=rows(0.38, 0.6013), **by_document),
             score(
-                "rank_distance", 410.23, references={"chance": 10845.83, "floor": 10.0}, rows=rows(290, 612), **by_query
+                "same_language_first",
+                0.3514,
+                references={**beside(1 / 11, 1 / 11), "other_languages": 0.0712},
+                rows=rows(0.2, 0.5),
+                **by_query,
             ),
-            score("rank_distance_median", 101.5, rows=rows(60, 180), **by_query),
-            score("rank_distance_log2", 6.104, rows=rows(5.2, 7.4), **by_query),
-            score("max_rank", 415.7, references={"chance": 11_930.4}, rows=rows(300, 620), **by_query),
-            score("max_rank_norm", 61.34, references={"chance": 1.24}, rows=rows(55, 66), **by_query),
-            score("complete@m", 0.0312, rows=rows(0.01, 0.05), **by_query),
-            score("complete@20", 0.1201, rows=rows(0.08, 0.16), **by_query),
-            score("complete@100", 0.4421, rows=rows(0.31, 0.51), **by_query),
-            score("language_prior", 0.2213, references={"chance": 0.5}, rows=rows(0.38, 0.6013), **by_document),
-            score(
-                "same_language_first", 0.3514, references={"other_languages": 0.0712}, rows=rows(0.2, 0.5), **by_query
-            ),
-            score("removal_gap", 0.0912, references={"chance": 0.0}, rows=rows(0.05, 0.13), **by_query),
-            score("rank_spread", 1.2034),
-            score("worst_language", 0.4312, references={"ratio": 0.7212}),
-            score("transfer_gap", 0.1213),
-            score("language_share@10", 2.4, references={"chance": 1.0}, rows=rows(1.4, 3.1), **by_query),
+            score("removal_gap", 0.0912, references=beside(0.0, 0.0), rows=rows(0.05, 0.13), **by_query),
+            score("rank_spread", 1.2034, references=beside(0.0, 1.4417)),
+            score("worst_language", 0.4312, references={**beside(1.0, 0.0016), "ratio": 0.7212}),
+            score("transfer_gap", 0.1213, references=beside(0.0, 0.0)),
+            score("language_share@10", 2.4, references=beside(1.0, 1.0), rows=rows(1.4, 3.1), **by_query),
         ),
         language_shares=tuple(
             LanguageShare(cutoff=k, query_language=a, document_language=b, share=2.4 if a == b else 0.86)

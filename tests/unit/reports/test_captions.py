@@ -139,7 +139,7 @@ class TestConsole:
         assert "\x1b[38;2;" in file.getvalue()
 
     def test_has_the_bias_line_of_images(self, pictures: Result) -> None:
-        line = " ".join(show(screen(pictures), 200))
+        line = " ".join(show(screen(pictures), 300))
         begin = line.index("bias mAP")
         parts = [part.split()[0] for part in line[begin + 5 :].split(" | ")[:4]]
         assert parts == ["mAP", "rank_distance", "language_prior", "rank_spread"]

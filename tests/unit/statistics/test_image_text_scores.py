@@ -201,6 +201,22 @@ def test_many_captions_of_a_language_give_it_no_advantage() -> None:
     assert distance.value / distance.references["chance"] == pytest.approx(1, abs=0.05)
 
 
+def test_shares_of_languages_in_random_lists_have_the_range_of_chance() -> None:
+    collection, _ = captioned({"de": [1] * 40, "en": [3] * 40, "fr": [1] * 40})
+    found = []
+    for seed in range(40):
+        bias = scored(counted(collection, Drawn(noise=1e6, seed=seed))).bias
+        assert bias is not None
+        share = bias.score("language_share@10")
+        assert share is not None
+        found.append(share.value)
+        assert share.references["ideal"] == 0.0
+    chance = share.references["chance"]
+    assert chance is not None
+    assert np.mean(found) == pytest.approx(chance, abs=4 * float(np.std(found)) / len(found) ** 0.5)
+    assert chance > 0.1
+
+
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 10**6), st.lists(st.integers(0, 3), min_size=4, max_size=7))
 def test_bias_of_the_pool_equals_loops_over_images(seed: int, many: list[int]) -> None:

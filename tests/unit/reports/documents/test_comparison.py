@@ -209,7 +209,6 @@ class TestDifferences:
             "rank distance",
             "rank distance median",
             "max rank norm",
-            "rank distance log2",
         ]
         assert summary["mAP cross"] == [".200", ".170", "-.030 [-.034, -.026]", ".0003", "worse"]
         assert summary["mAP mono"][-1] == "not significant"
@@ -225,9 +224,24 @@ class TestDifferences:
             "nDCG@10 cross",
             "R@1 multi",
             "nDCG@10 multi",
+            "rank distance log2",
             "removal gap",
         ]
         assert all(row[-2:] == ["", ""] for row in others.values())
+
+    def test_stand_beside_ideal_and_chance(self) -> None:
+        told = " ".join(show(make_comparison(), 200))
+        assert (
+            "own language preference: ideal and chance .500; rank distance: ideal 10, chance 10,846; max rank" in told
+        )
+
+    def test_say_why_bias_scores_are_not_compared(self) -> None:
+        reasons = dict.fromkeys(("rank_distance", "max_rank"), "lists leave out 30.0% of the relevant documents")
+        tests = TASK.tests.model_copy(update={"untested": reasons})
+        told = "\n".join(
+            show(make_comparison().model_copy(update={"tasks": (TASK.model_copy(update={"tests": tests}),)}), 200)
+        )
+        assert "bias scores are not compared (rank distance, max rank): lists leave out 30.0% of" in told
 
     def test_of_languages_are_in_the_order_of_the_task(self) -> None:
         languages = ("th", "de", "en")

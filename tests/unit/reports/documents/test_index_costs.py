@@ -104,14 +104,14 @@ def test_the_page_is_well_formed_and_needs_nothing_else() -> None:
     page = render("html", index_costs_report(costs())).decode()
     tags = Tags(page)
     assert set(tags.links) <= {"data:,"}
-    assert page.count("<svg") == 3
+    assert page.count("<svg") == 2
     for title in ("What indexes cost", "Speed and size", "Every measure and bias score", "Every pool"):
         assert title in page
 
 
 def test_charts_have_a_mark_for_each_index_and_a_line_for_each_kind() -> None:
     found = charts(index_costs_report(costs()))
-    assert len(found) == 3
+    assert len(found) == 2
     for chart in found:
         marks = [mark for series in chart.series for mark in series.means]
         assert sorted(mark.exact.partition(": ")[0] for mark in marks if "hnsw" in mark.exact) == [
