@@ -725,16 +725,20 @@ BIAS_SCORES: Mapping[str, BiasScore] = MappingProxyType(
                     ("not_relevant_in_another", False, False),
                 )
             },
+            ideal_text="1 / m",
+            chance_text="1 / m",
         ),
         "language_nDCG@10": BiasScore(
-            "What the list is worth to a reader of the query's language alone.",
+            "What the list is worth to who reads the query's language alone. A retriever that prefers it has more.",
             "mean over topics of 1 / log2(1 + rank(a, a)) where rank(a, a) <= 10, else 0, for each a, then over a",
             _LANGUAGE_AWARE,
-            direction="higher",
+            direction=None,
             ideal=mean_language_ndcg(10, perfect=True),
             chance=mean_language_ndcg(10, perfect=False),
             contributions=language_ndcg(10),
             rows="query_language",
+            ideal_text="the mean of the gain at ranks 1 to m",
+            chance_text="the mean of the gain over the pool",
         ),
         "list_agreement": BiasScore(
             "How alike the lists for the translations of a query are. A constant retriever has 1 as well.",
@@ -745,6 +749,7 @@ BIAS_SCORES: Mapping[str, BiasScore] = MappingProxyType(
             chance=_of_lists(top_lists.chance_of_list_agreement),
             contributions=_of_lists(top_lists.list_agreement),
             needs="topics",
+            chance_text="(1 - p^k) / ((1 - p) N) for lists of k",
         ),
         "PEER": BiasScore(
             "Whether relevant documents of all languages have the same expected rank: 1 is fair, and a retriever that "
@@ -758,6 +763,7 @@ BIAS_SCORES: Mapping[str, BiasScore] = MappingProxyType(
             contributions=_of_relevant(native.peer()),
             rows="query_language",
             needs="native",
+            chance_text="the mean over shuffles of languages among documents of one topic and grade",
         ),
         "PEER@20": BiasScore(
             "PEER of the top 20, where all relevant documents below share a rank. Topics without any in the top 20 are "
@@ -771,6 +777,7 @@ BIAS_SCORES: Mapping[str, BiasScore] = MappingProxyType(
             rows="query_language",
             needs="native",
             conditional=True,
+            chance_text="the mean over shuffles of languages among documents of one topic and grade",
         ),
         "AWRF": BiasScore(
             "How evenly attention is spread over the languages of relevant documents. Where they stand deep in the "
@@ -784,6 +791,7 @@ BIAS_SCORES: Mapping[str, BiasScore] = MappingProxyType(
             contributions=_of_relevant(native.attention_weighted_rank_fairness),
             rows="query_language",
             needs="native",
+            chance_text="the mean over shuffles of languages among documents of one topic and grade",
         ),
         "own_language_exposure": BiasScore(
             "How much more attention relevant documents get from queries in their language than from others.",
@@ -809,6 +817,7 @@ BIAS_SCORES: Mapping[str, BiasScore] = MappingProxyType(
             rows="document_language",
             over_languages="range",
             needs="native",
+            chance_text="the mean over shuffles of languages among documents of one topic and grade",
         ),
     }
 )

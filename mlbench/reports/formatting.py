@@ -152,6 +152,8 @@ def passage(text: str) -> str:
 MEDIAN = "rank_distance_median"
 """The score that stands with the rank distance."""
 _OF_TEXTS = ("own_language_preference", "rank_distance", MEDIAN, "max_rank_norm")
+_OF_NATIVE_TEXTS = ("PEER", "own_language_preference", "own_language_exposure")
+_OF_TOPICS_APART = ("PEER", "worst_language", "language_share@20")
 # An image has no language of its own that it could prefer.
 _OF_IMAGES = ("rank_distance", MEDIAN, "language_prior", "rank_spread")
 _THOUSANDS = 1000
@@ -170,7 +172,11 @@ _DIGITS = {
 
 def headline(result: Result) -> tuple[str, ...]:
     """Return the scores of the line that always stands."""
-    return _OF_TEXTS if result.image_text is None else _OF_IMAGES
+    if result.image_text is not None:
+        return _OF_IMAGES
+    if not result.task.parallel:
+        return _OF_TOPICS_APART
+    return _OF_TEXTS if result.task.documents == "translations" else _OF_NATIVE_TEXTS
 
 
 def pool_kind(result: Result) -> Kind:
@@ -182,11 +188,6 @@ def other_scores(result: Result) -> list[BiasResult]:
     """Return the bias scores that have a value and do not stand in the bias line; often none."""
     scores = result.bias.scores if result.bias else ()
     return [score for score in scores if score.name not in headline(result) and score.value is not None]
-
-
-def no_bias(result: Result) -> str:
-    """Say why a result has no bias scores."""
-    return "topics are not parallel" if not result.task.parallel else "no pool of several languages was measured"
 
 
 def written(name: str, value: float | None) -> str:
