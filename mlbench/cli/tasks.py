@@ -239,6 +239,7 @@ def describe(task: Task) -> str:
         "kind": task.kind,
         "languages": " ".join(task.languages),
         "parallel": "yes: topics are shared across languages" if task.parallel else "no",
+        "left out": "documents with the id of the query" if task.ignore_identical_ids else "",
         "queries": _counts(task.expected.queries),
         "documents": _counts(task.expected.documents),
         "settings": ", ".join(settings),
