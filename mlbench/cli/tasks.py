@@ -244,6 +244,7 @@ def describe(task: Task) -> str:
             "translations": "documents are translations of each other",
             "native": "documents are native, not translations of each other",
         }[task.documents],
+        "left out": "documents with the id of the query" if task.ignore_identical_ids else "",
         "queries": _counts(task.expected.queries),
         "documents": _counts(task.expected.documents),
         "settings": ", ".join(settings),

@@ -99,11 +99,15 @@ class Ranks:
 
         Such a retriever tells nothing apart. False where no ties are known, or lists hold one document.
         """
-        names = self.languages.tolist()
-        inside = np.array([[name in column.split("+") for column in self.columns.tolist()] for name in names])
-        others = self.listed[self.row_queries] - inside[self.row_languages]
-        known = (self.ahead >= 0) & (self.ties >= 0) & (others > 0)
-        return bool(known.any() and (self.ties >= others)[known].all())
+        seen = False
+        for column, name in enumerate(self.columns.tolist()):
+            inside = np.isin(self.languages, name.split("+"))[self.row_languages]
+            others = self.listed[self.row_queries, column] - inside
+            known = (self.ahead[:, column] >= 0) & (self.ties[:, column] >= 0) & (others > 0)
+            if (self.ties[:, column] < others)[known].any():
+                return False
+            seen |= bool(known.any())
+        return seen
 
     @property
     def has_images(self) -> bool:

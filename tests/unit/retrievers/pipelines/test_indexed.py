@@ -54,6 +54,16 @@ def lists_of(opened: LoadedModel, index: str, asked: Asked, depth: int = 20_000)
     return ranker(opened, index).search(SETTING, *asked, depth)
 
 
+@pytest.mark.parametrize("index", ["flat", "hnsw"])
+def test_scores_are_handed_over(index: str) -> None:
+    opened, asked = cloud(200, 8)
+    for found, scores in ranker(opened, index).search_scored(SETTING, *asked, 50):
+        assert scores is not None
+        assert len(scores) == len(found)
+        assert (np.diff(scores) <= 0).all()
+        assert scores[0] > scores[-1]
+
+
 def brute_force(opened: LoadedModel, asked: Asked) -> tuple[np.ndarray, list[list[str]]]:
     """Return float64 scores, (queries, documents), and all ids by score, then id, both descending."""
     encoder = opened.retriever

@@ -1,6 +1,7 @@
 """Re-ranking: the first n stand in the order of the reranker, the rest where they stood, each pair is scored once."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from mlbench.collection.languages import Setting, settings_of
 from mlbench.collection.records import Document, Query
 from mlbench.errors import RetrieverError
 from mlbench.open_model import LoadedModel
-from mlbench.protocols import Parameter, Reranker, Runtime
+from mlbench.protocols import Parameter, RankedList, Reranker, Runtime, ScoredRanker
 from mlbench.retrievers.pipelines.declaration import Rerank
 from mlbench.retrievers.pipelines.parts import OpenedPart
 from mlbench.retrievers.pipelines.reranking import RerankRanker
@@ -68,6 +69,40 @@ def test_equal_texts_tie_and_stand_by_id() -> None:
     documents = [Document(name, "same") for name in ("b", "d", "a", "c")]
     [found] = reranked(4).search(SETTING, [Query("t", "q")], documents, 4)
     assert found == ["d", "c", "b", "a"]
+
+
+class Halves(ToyRanker, ScoredRanker):
+    """A first system whose documents have every second place's score."""
+
+    def search_scored(
+        self, setting: Setting, queries: Sequence[Query], documents: Sequence[Document], depth: int
+    ) -> list[RankedList]:
+        lists = ToyRanker.search(self, setting, queries, documents, depth)
+        return [RankedList(found, -(np.arange(len(found)) // 2).astype(np.float64)) for found in lists]
+
+
+@given(
+    texts=st.lists(st.text("ab", min_size=1, max_size=2), max_size=12),
+    n=st.integers(1, 14),
+    depth=st.integers(1, 14),
+    scored=st.booleans(),
+)
+def test_ties_are_those_of_the_two_systems(texts: list[str], n: int, depth: int, scored: bool) -> None:
+    documents, query = [Document(f"{number:02}", text) for number, text in enumerate(texts)], Query("t", "one")
+    first = Halves(0) if scored else ToyRanker(0)
+    [(found, scores)] = reranked(n, first=first).search_scored(SETTING, [query], documents, depth)
+    assert found == reranked(n, first=first).search(SETTING, [query], documents, depth)[0]
+    if not scored and min(depth, len(documents)) > n:
+        assert scores is None
+        return
+    before, text_of = first.search(SETTING, [query], documents, 20)[0], dict(documents)
+    of_pair = [np.rint(np.float32(toy_score(query.text, text_of[name])).astype(float) * 2**20) for name in found[:n]]
+    expected = [("head", score) for score in of_pair] + [("tail", before.index(name) // 2) for name in found[n:]]
+    assert scores is not None
+    assert len(scores) == len(found)
+    same = [one == other for one, other in pairwise(expected)]
+    assert [one == other for one, other in pairwise(scores.tolist())] == same
+    assert (np.diff(scores) <= 0).all()
 
 
 class Wrong:

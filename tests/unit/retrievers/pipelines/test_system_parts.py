@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 from unit.retrievers.pipelines import toys
 from unit.retrievers.pipelines.toys import ToyEncoder, ToyRanker
-from unit.statistics.cases import make_collection
+from unit.statistics.cases import TableEncoder, all_texts, make_collection
 
-from mlbench import Options, evaluate, load_task, open_retriever
+from mlbench import Options, evaluate, load_task, members, open_retriever
 from mlbench.collection.languages import Setting, settings_of
 from mlbench.collection.records import Collection, Document, Query
 from mlbench.embeddings.encode import embed
@@ -17,8 +18,9 @@ from mlbench.errors import InvalidSystem, RetrieverError
 from mlbench.open_model import LoadedModel
 from mlbench.protocols import Ranker, Runtime, Silence, Similarity, Texts
 from mlbench.ranking.count_ahead import Block, Targets, Tiling, count_ahead
-from mlbench.ranking.index_arrays import index_collection
+from mlbench.ranking.index_arrays import index_collection, to_ranks
 from mlbench.ranking.rank_documents import grid_vectors, rank_lists, rank_vectors
+from mlbench.ranking.ranks import setting_ranks
 from mlbench.retrievers.pipelines import parts
 from mlbench.retrievers.pipelines.parts import Composite, EncoderLists, OpenedPart
 
@@ -234,3 +236,20 @@ def test_a_system_takes_no_keys(tmp_path: Path) -> None:
         open_retriever("system:", {}, Runtime())
     with pytest.raises(InvalidSystem, match="kind: is missing"):
         open_retriever(f"system:{write(tmp_path, '')}", {}, Runtime())
+
+
+@pytest.mark.parametrize("similarity", ["cosine", "dot"])
+def test_lists_of_an_encoder_tie_as_its_vectors_do(similarity: Similarity) -> None:
+    collection = make_collection(seed=1, sparse=True, several=True)
+    random = np.random.RandomState(1)
+    table = random.standard_normal((4, 3)).astype(np.float32)
+    encoder = TableEncoder({text: table[random.randint(4)].tolist() for text in all_texts(collection)}, similarity)
+    arrays, settings = index_collection(collection), settings_of(collection.languages)
+    embeddings = embed(encoder, texts_of(collection), None, Silence())
+    vectors = to_ranks(arrays, rank_vectors(arrays, embeddings, similarity, Tiling(), Silence()))
+    lists = OpenedPart.of(LoadedModel(encoder, "table")).ranker
+    members.prepare(lists, texts_of(collection), None, Silence())
+    ranks = to_ranks(arrays, rank_lists(arrays, lists, settings, 20, Silence()))
+    shares = [setting_ranks(vectors, setting).tied for setting in settings]
+    assert 0 < np.nanmean(shares) <= 1
+    np.testing.assert_array_equal([setting_ranks(ranks, setting).tied for setting in settings], shares)
