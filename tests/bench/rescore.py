@@ -6,11 +6,12 @@ result says of its data, its retriever and its costs stays too.
 
 import json
 import sys
-from hashlib import sha256
 from pathlib import Path
 
 from mlbench.evaluation.verify import read_pair
-from mlbench.io.document import to_json
+from mlbench.leaderboard.check_files import canonical
+from mlbench.leaderboard.entries import sealed
+from mlbench.results import digest
 from mlbench.statistics.cluster_scores import ScoreRequest
 from mlbench.statistics.score import score
 
@@ -25,10 +26,12 @@ def rescore(entry: Path) -> int:
         result, ranks = read_pair(path)
         found = score(ranks, ScoreRequest.of_result(result))
         parts = ("settings", "aggregates", "bias", "image_text", "statistics")
-        content = to_json(result.model_copy(update={part: getattr(found, part) for part in parts})).encode()
+        again = result.model_copy(update={part: getattr(found, part) for part in parts})
+        content = canonical(again.model_dump(mode="json"))
         path.write_bytes(content)
-        about["files"][path.name] = sha256(content).hexdigest()
-    entry.write_text(json.dumps(about, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+        about["files"][path.name] = digest(content)
+    said = {key: value for key, value in about.items() if key not in ("fingerprint", "schema_version")}
+    entry.write_bytes(canonical(sealed(**said).model_dump(mode="json")))
     return len(about["tasks"])
 
 
