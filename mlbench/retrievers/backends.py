@@ -43,6 +43,8 @@ _EXAMPLE = (3, 8)
 _TOLERANCE: dict[DType, float] = {"fp32": 1e-3, "bf16": 0.2, "fp16": 0.05}
 _GRAPH = "model.onnx"
 _SUMS = "sums.json"
+# Among the sums: what the folder was called when the graph was made.
+_OWNER = "made as"
 _OPENVINO_TYPES: dict[DType, str] = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
 _REPORTER = "openvino_telemetry"
 
@@ -307,7 +309,7 @@ def _provide(folder: Path, make: Callable[[Path], None], *, anew: bool) -> None:
     remove_leftovers(folder.parent)
     with whole_folder(folder, _SUMS) as unfinished:
         make(unfinished / _GRAPH)
-        sums = {path.name: _sum(path) for path in unfinished.iterdir()}
+        sums = {path.name: _sum(path) for path in unfinished.iterdir()} | {_OWNER: folder.name}
         (unfinished / _SUMS).write_text(json.dumps(sums), encoding="utf-8")
 
 
@@ -315,6 +317,7 @@ def _fault(folder: Path) -> str:
     """Say what is wrong with a kept graph; an empty text where it is whole, or not there."""
     try:
         sums = json.loads((folder / _SUMS).read_bytes())
+        owner = sums.pop(_OWNER)
         damaged = [name for name in {_GRAPH, *sums} if _sum(folder / name) != sums[name]]
     except NotADirectoryError:
         return ""
@@ -322,6 +325,8 @@ def _fault(folder: Path) -> str:
         return "" if error.filename == str(folder / _SUMS) else f"lacks {Path(error.filename).name}"
     except (OSError, ValueError, TypeError, KeyError):
         return "cannot be read"
+    if owner != folder.name:
+        return f"holds {owner}"
     return f"is damaged ({damaged[0]})" if damaged else ""
 
 

@@ -227,8 +227,7 @@ def digest_model(model: "SentenceTransformer") -> str:
             digest.update(processor.to_json_string().encode())
     transformer = getattr(model[0], "auto_model", None)
     if transformer is not None:
-        digest.update(transformer.config.to_json_string(use_diff=False).encode())
-        digest.update(str(sorted(getattr(transformer, "peft_config", {}).items())).encode())
+        _add_network(digest, transformer)
     _add_tokenizer(digest, model.tokenizer)
     digest.update("\x1f".join(code_digests(model)).encode())
     return digest.hexdigest()
@@ -247,7 +246,7 @@ def digest_loaded(digest: str, model: "BaseModel") -> str:
     return whole.hexdigest()
 
 
-def code_digests(model: "BaseModel") -> list[str]:
+def code_digests(model: "Module") -> list[str]:
     """Return the SHA-256 (hex) of each source file of a model's classes that is of none of the libraries, sorted."""
     parts: list[object] = [getattr(model, "tokenizer", None)]
     for module in model.modules():
@@ -265,10 +264,17 @@ def digest_network(network: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBa
     """Return the SHA-256 (hex) of a network's tensors and configuration, of a tokenizer and of `configurations`."""
     digest = sha256()
     _add_tensors(digest, network)
-    for configuration in (network.config.to_json_string(use_diff=False), *configurations):
-        digest.update(configuration.encode() + b"\x1f")
+    _add_network(digest, network)
+    digest.update("\x1f".join((*configurations, *code_digests(network))).encode())
     _add_tokenizer(digest, tokenizer)
     return digest.hexdigest()
+
+
+def _add_network(digest: "Digest", network: "PreTrainedModel") -> None:
+    # How strong an adapter is stands in no tensor.
+    adapters = {name: config.to_dict() for name, config in getattr(network, "peft_config", {}).items()}
+    digest.update(network.config.to_json_string(use_diff=False).encode())
+    digest.update(json.dumps(adapters, sort_keys=True, default=sorted).encode() + b"\x1f")
 
 
 def _add_tensors(digest: "Digest", module: "Module") -> None:

@@ -34,7 +34,15 @@ from mlbench.retrievers.image_text.towers import (
     open_towers,
     read_towers,
 )
-from mlbench.retrievers.load_checkpoint import DType, LoadOptions, as_library, digest_loaded, digest_model
+from mlbench.retrievers.load_checkpoint import (
+    PADDED,
+    DType,
+    LoadOptions,
+    as_library,
+    digest_loaded,
+    digest_model,
+    is_rounding,
+)
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -64,7 +72,12 @@ class TowerTexts:
         self._identity = {**identity, "max_length": tower.max_length}
         budget, self._max_rows = batch_budget(device.partition(":")[0])
         self._budget = batch_tokens or budget
+        self._pads = True
         self.dim = self.encode(["dim"], "document").shape[1]
+        beside = self.encode(PADDED, "document")
+        # Only where a text has the same vector beside a longer one as alone.
+        self._pads = False
+        self._pads = is_rounding(beside, self.encode(PADDED, "document"), str(identity["dtype"]))
         self.tokens = 0
 
     @property
@@ -97,7 +110,7 @@ class TowerTexts:
             lengths: NDArray[np.int64] = mask.sum(dim=1).numpy()
             self.tokens += int(lengths.sum())
             widths = np.full_like(lengths, mask.shape[1]) if self._tower.fixed_width else lengths
-            for rows in token_batches(widths, self._budget, self._max_rows):
+            for rows in token_batches(widths, self._budget, self._max_rows, padded=self._pads):
                 index, width = torch.from_numpy(rows), int(widths[rows[0]])
                 batch = {name: value[index, :width].to(self._device) for name, value in features.items()}
                 outputs.append(self._tower.embed(batch))

@@ -41,6 +41,19 @@ def test_is_made_once(cache: Path) -> None:
     assert list(folder.parent.iterdir()) == [folder]
 
 
+def test_a_folder_that_was_renamed_is_of_another_checkpoint(cache: Path) -> None:
+    make = Maker()
+    taken(make)
+    folder = cache / GRAPHS / "bert-0123456789abcdef"
+    folder.rename(folder.with_name("bert-fedcba9876543210"))
+    with (
+        pytest.warns(UserWarning, match="holds bert-0123456789abcdef: the graph is made again"),
+        kept_graph("bert-fedcba9876543210", make),
+    ):
+        pass
+    assert make.times == 2
+
+
 def altered(folder: Path) -> None:
     (folder / "model.onnx.data").write_bytes(b"weightz")
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mlbench import members
 from mlbench.collection.records import Image
 from mlbench.errors import RetrieverError
 from mlbench.open_model import open_retriever
@@ -52,6 +53,15 @@ def test_vectors_are_found_by_text(folder: Path) -> None:
     np.testing.assert_array_equal(found, DOCUMENT_VECTORS[[1, 2, 1]].astype(np.float32))
     np.testing.assert_array_equal(encoder.encode(QUERIES[::-1], "query"), QUERY_VECTORS[::-1].astype(np.float32))
     assert encoder.encode([], "query").shape == (0, 3)
+
+
+@pytest.mark.parametrize("name", ["documents.npy", "queries.jsonl"])
+def test_a_file_that_changes_is_told(name: str, folder: Path) -> None:
+    encoder = opened(folder)
+    members.check_files(encoder)
+    (folder / name).write_bytes((folder / name).read_bytes())
+    with pytest.raises(RetrieverError, match=f"{name} has been changed while it was in use"):
+        members.check_files(encoder)
 
 
 def test_texts_may_be_written_unescaped(folder: Path) -> None:
