@@ -1,7 +1,7 @@
 """Opens what `--model` names: a folder, a hub id or a spec `SCHEME:PATH_OR_ID`; or takes a model object."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from mlbench import entry_points, members
 from mlbench.embeddings.store import VectorStore
 from mlbench.errors import DataError, MissingExtra, RetrieverError, UserError, suggest
+from mlbench.io.untrusted import check_numbers
 from mlbench.protocols import (
     Encoder,
     ModelLoader,
@@ -243,9 +244,20 @@ def check_settings(scheme: str, model: type[BaseModel], settings: Mapping[str, s
         checked = model.model_validate({key: value for key, value in settings.items() if key in known})
     except ValidationError as error:
         faults += [_fault(details["loc"], details["msg"], settings) for details in error.errors()]
+    else:
+        faults += list(_unsaved(dict(checked)))
     if faults:
         raise RetrieverError(f"{scheme}: " + "; ".join(dict.fromkeys(faults)))
     return checked
+
+
+def _unsaved(settings: Mapping[str, object]) -> Iterator[str]:
+    """Yield a fault for each number that a result could not be read with."""
+    for key, value in settings.items():
+        try:
+            check_numbers(value)
+        except ValueError as error:
+            yield f"{key}: {error}, not {value}"
 
 
 def _suggest_key(key: str, known: list[str]) -> str:

@@ -11,6 +11,7 @@ from mlbench.cli.progress import Screen, pass_screen
 from mlbench.cli.report import result_paths
 from mlbench.errors import RefusedEntry, UnknownName
 from mlbench.evaluation.verify import read_pair, recompute
+from mlbench.io.untrusted import LARGEST_NUMBER
 from mlbench.leaderboard.board import DEFAULT_FOLDER, Board
 from mlbench.leaderboard.check import CheckedEntry, check_entry
 from mlbench.leaderboard.protocol import accept
@@ -61,7 +62,7 @@ Examples:
 @click.option("--summary", metavar="TEXT", help="What it is, in a sentence or two.")
 @click.option("--url", metavar="URL", help="Where it is described: an https address.")
 @click.option("--licence", metavar="TEXT", help="The licence of the model.")
-@click.option("--parameters", type=click.IntRange(min=0), metavar="N", help="How many weights it has.")
+@click.option("--parameters", type=click.IntRange(0, LARGEST_NUMBER), metavar="N", help="How many weights it has.")
 @click.option("--replace", is_flag=True, help="Take the place of the entry of that name, results and all.")
 @board_option
 def add_(results: Sequence[Path], name: str, replace: bool, folder: Path, **said: object) -> None:

@@ -21,12 +21,13 @@ from mlbench.errors import UserError
 from mlbench.evaluation.evaluate import measure
 from mlbench.evaluation.options import Options
 from mlbench.io.document import to_json
+from mlbench.io.untrusted import LARGEST_NUMBER
 from mlbench.protocols import Progress, Resources, Runtime
 from mlbench.ranking.run_files import DEPTH, LONGEST, SaveRun
 from mlbench.reports.documents.comparison import comparison_report
 from mlbench.reports.documents.result import results_report
 from mlbench.reports.writers.console import ConsoleReport
-from mlbench.results import Result, check_folder
+from mlbench.results import LARGEST_SEED, MOST_RESAMPLES, Result, check_folder
 from mlbench.retrievers.pipelines.ann_index import with_indexes
 from mlbench.retrievers.pipelines.declaration import Index, parse_index
 from mlbench.tasks.task import Task, load_task
@@ -117,7 +118,10 @@ Examples:
 )
 @click.option("--languages", callback=language_list, metavar="AR,EN", help="Queries, documents and pool of these only.")
 @click.option(
-    "--limit", type=click.IntRange(min=1), metavar="N", help="A quick look: N topics, some documents; not comparable."
+    "--limit",
+    type=click.IntRange(1, LARGEST_NUMBER),
+    metavar="N",
+    help="A quick look: N topics, some documents; not comparable.",
 )
 @click.option(
     "--set",
@@ -159,9 +163,15 @@ Examples:
     default=None,
     help="Keep those of a corpus in shards for later runs.  [default: where half of the free space suffices]",
 )
-@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Seed of the intervals.")
 @click.option(
-    "--resamples", type=click.IntRange(min=2), default=2000, show_default=True, help="Resamples of the intervals."
+    "--seed", type=click.IntRange(0, LARGEST_SEED), default=0, show_default=True, help="Seed of the intervals."
+)
+@click.option(
+    "--resamples",
+    type=click.IntRange(2, MOST_RESAMPLES),
+    default=2000,
+    show_default=True,
+    help="Resamples of the intervals.",
 )
 @click.option(
     "--save-run",

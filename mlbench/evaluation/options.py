@@ -7,6 +7,7 @@ from typing import cast
 
 from mlbench import entry_points
 from mlbench.errors import UserError
+from mlbench.io.untrusted import LARGEST_NUMBER
 from mlbench.open_model import LoadedModel, open_model
 from mlbench.protocols import Engine, Progress, Resources, Runtime, Silence
 from mlbench.ranking.run_files import SaveRun
@@ -44,8 +45,8 @@ class Options:
                 f"resamples go from 0 to {MOST_RESAMPLES:,}, seeds from 0 to {LARGEST_SEED:,}, confidence from 0 to 1: "
                 f"not {self.resamples:,}, {self.seed:,} and {self.confidence}"
             )
-        if self.limit is not None and self.limit < 1:
-            raise UserError(f"a quick look has at least one topic, not {self.limit:,}")
+        if self.limit is not None and not 1 <= self.limit <= LARGEST_NUMBER:
+            raise UserError(f"a quick look has at least one topic, and at most {LARGEST_NUMBER:,}, not {self.limit:,}")
 
     def open_model(self, model: object) -> LoadedModel:
         """Open a spec, or take a model object, with these settings (see `mlbench.open_model.open_model`)."""

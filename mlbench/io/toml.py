@@ -7,10 +7,11 @@ from copy import deepcopy
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Annotated, TypeVar, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 
 from mlbench.errors import DataError, FaultyDeclaration, UnknownName, UserError, suggest
+from mlbench.io.untrusted import check_numbers
 
 Items = TypeVar("Items", bound=tuple[object, ...])
 _LARGEST_BYTES = 2**22
@@ -70,9 +71,15 @@ RelativePath = Annotated[str, AfterValidator(relative_path)]
 
 
 class Declared(BaseModel):
-    """A table of a TOML file: unknown keys and values of another type are faults."""
+    """A table of a TOML file: unknown keys, values of another type and numbers that cannot be saved are faults."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    @field_validator("*")
+    @classmethod
+    def _can_be_saved(cls, value: object) -> object:
+        check_numbers(value)
+        return value
 
 
 def read_toml(path: Path, source: str, invalid: type[FaultyDeclaration]) -> dict[str, object]:

@@ -7,7 +7,7 @@ import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, ValuesView
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -32,7 +32,8 @@ _METHODS = (ZIP_STORED, ZIP_DEFLATED)
 # Zeros fold a thousandfold, an archive with real numbers in some of its arrays some forty times.
 _MOST_FOLDED = 100
 _SPARE = 2**26
-_LARGEST_NUMBER = 10**15
+LARGEST_NUMBER = 10**15
+"""No number of a document may be larger: no count, size or measurement is."""
 
 
 def unpack(archive: Path, wanted: Mapping[str, Path]) -> Iterator[str]:
@@ -184,6 +185,17 @@ def parse(content: bytes) -> object:
     return document
 
 
+def check_numbers(value: object) -> None:
+    """Raise `ValueError` where a number, in lists and tables too, is one that `parse` would not read again."""
+    if isinstance(value, Mapping):
+        value = value.values()
+    if isinstance(value, list | tuple | ValuesView):
+        for each in value:
+            check_numbers(each)
+    elif isinstance(value, int | float) and not abs(value) <= LARGEST_NUMBER:
+        raise ValueError(f"must be at most {LARGEST_NUMBER:.0e}, as larger numbers cannot be saved")
+
+
 def _unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
     keys = dict(pairs)
     if len(keys) < len(pairs):
@@ -193,7 +205,7 @@ def _unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 def _int(digits: str) -> int:
     """Return a whole number, or refuse one that no count can be."""
-    if len(digits) > len(str(_LARGEST_NUMBER)):
+    if len(digits) > len(str(LARGEST_NUMBER)):
         raise ValueError(f"{digits[:20]}... is too large a number")
     return int(digits)
 
@@ -201,7 +213,7 @@ def _int(digits: str) -> int:
 def _float(digits: str) -> float:
     """Return a number, infinity too, or refuse one that is no measurement, and that no sum or scale could bear."""
     number = float(digits)
-    if _LARGEST_NUMBER < abs(number) < math.inf:
+    if LARGEST_NUMBER < abs(number) < math.inf:
         raise ValueError(f"{digits[:20]} is too large a number")
     return number
 

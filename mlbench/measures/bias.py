@@ -727,6 +727,7 @@ BIAS_SCORES: Mapping[str, BiasScore] = MappingProxyType(
             },
             ideal_text="1 / m",
             chance_text="1 / m",
+            limits=(0.0, 1.0),
         ),
         "language_nDCG@10": BiasScore(
             "What the list is worth to who reads the query's language alone. A retriever that prefers it has more.",
@@ -739,6 +740,7 @@ BIAS_SCORES: Mapping[str, BiasScore] = MappingProxyType(
             rows="query_language",
             ideal_text="the mean of the gain at ranks 1 to m",
             chance_text="the mean of the gain over the pool",
+            limits=(0.0, 1.0),
         ),
         "list_agreement": BiasScore(
             "How alike the lists for the translations of a query are. A constant retriever has 1 as well.",
@@ -750,6 +752,7 @@ BIAS_SCORES: Mapping[str, BiasScore] = MappingProxyType(
             contributions=_of_lists(top_lists.list_agreement),
             needs="topics",
             chance_text="(1 - p^k) / ((1 - p) N) for lists of k",
+            limits=(0.0, 1.0),
         ),
         "PEER": BiasScore(
             "Whether relevant documents of all languages have the same expected rank: 1 is fair, and a retriever that "
@@ -764,6 +767,7 @@ BIAS_SCORES: Mapping[str, BiasScore] = MappingProxyType(
             rows="query_language",
             needs="native",
             chance_text="the mean over shuffles of languages among documents of one topic and grade",
+            limits=(0.0, 1.0),
         ),
         "PEER@20": BiasScore(
             "PEER of the top 20, where all relevant documents below share a rank. Topics without any in the top 20 are "
@@ -778,6 +782,7 @@ BIAS_SCORES: Mapping[str, BiasScore] = MappingProxyType(
             needs="native",
             conditional=True,
             chance_text="the mean over shuffles of languages among documents of one topic and grade",
+            limits=(0.0, 1.0),
         ),
         "AWRF": BiasScore(
             "How evenly attention is spread over the languages of relevant documents. Where they stand deep in the "
@@ -792,6 +797,7 @@ BIAS_SCORES: Mapping[str, BiasScore] = MappingProxyType(
             rows="query_language",
             needs="native",
             chance_text="the mean over shuffles of languages among documents of one topic and grade",
+            limits=(0.0, 1.0),
         ),
         "own_language_exposure": BiasScore(
             "How much more attention relevant documents get from queries in their language than from others.",
@@ -803,6 +809,7 @@ BIAS_SCORES: Mapping[str, BiasScore] = MappingProxyType(
             chance=0.0,
             contributions=_of_relevant(native.own_language_exposure),
             needs="native",
+            limits=(-1.0, 1.0),
         ),
         "language_exposure": BiasScore(
             "Which languages' relevant documents get more attention than they are due: the range over languages. "

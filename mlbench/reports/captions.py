@@ -98,9 +98,14 @@ def _hit_chance(relevant: int, cutoff: int, size: int) -> float:
 
 
 def _relevant(result: Result, setting: SettingResult) -> float | None:
-    """Return how many relevant documents a query has in the mean; None where captions of its languages do not ask."""
+    """Return how many relevant documents a query has in the mean; None where captions of its languages do not ask.
+
+    In a quick look not all captions of an image ask, so it is known of captions alone.
+    """
     if setting.kind == "text_to_image":
         return 1
+    if result.task.limit is not None:
+        return None
     asking = {each.query_language: each.n_queries for each in result.settings if each.kind == "text_to_image"}
     captions = [asking.get(language, 0) for language in setting.document_languages]
     return sum(captions) / setting.n_queries if all(captions) and setting.n_queries else None

@@ -52,6 +52,12 @@ def p_text(p: float) -> str:
     return f"< {decimal(smallest, _P_DIGITS)}" if p < smallest else decimal(p, _P_DIGITS)
 
 
+def n_settings(result: Result, kind: Kind) -> int:
+    """Return how many settings of a kind have a value, and so a part in its mean: some have no relevant document."""
+    primary = result.task.primary_measure
+    return sum(each.kind == kind and each.measures.get(primary) is not None for each in result.settings)
+
+
 def task_label(result: Result) -> str:
     """Return the name of the task, with its languages where it is partial, and with what a quick look is."""
     task = result.task

@@ -93,6 +93,8 @@ class DenseEncoder:
         budget, self._max_rows = batch_budget(model.device.type)
         self._batch_tokens = use.batch_tokens or budget
         self.dim = self._encode_by_library(["dim"], "document").shape[1]
+        if model.truncate_dim is not None and model.truncate_dim > self.dim:
+            raise RetrieverError(f"truncate_dim={model.truncate_dim}: the checkpoint has {self.dim} coordinates")
         self._pads = self._ignores_padding()
 
     @property

@@ -20,6 +20,7 @@ from mlbench.reports.formatting import (
     headline,
     interval,
     intervals,
+    n_settings,
     other_scores,
     pool_kind,
     score_ends,
@@ -241,7 +242,10 @@ def _means(result: Result) -> Table:
             each
             for row in rows
             for each in (
-                Row(Cell(f"{spoken(row.kind)} ({row.n_settings})"), tuple(_mean_cell(row, name) for name in measures)),
+                Row(
+                    Cell(f"{spoken(row.kind)} ({n_settings(result, row.kind)})"),
+                    tuple(_mean_cell(row, name) for name in measures),
+                ),
                 *_chance_row(result, row.kind, measures),
             )
         ),

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 
 from mlbench.collection.languages import KINDS
-from mlbench.reports.formatting import heading, pool_kind, spoken, task_label, visible
+from mlbench.reports.formatting import heading, n_settings, pool_kind, spoken, task_label, visible
 from mlbench.reports.provenance import trained
 from mlbench.reports.report import Report
 from mlbench.results import Aggregate, CaptionScores, Result
@@ -45,7 +45,7 @@ def _entries(result: Result) -> Iterator[tuple[str, list[Scalars]]]:
     """Yield the configuration and the metrics of each entry that has any."""
     for kind in KINDS:
         row = result.aggregate(kind)
-        if row is not None and (metrics := _means(row)):
+        if row is not None and (metrics := _means(result, row)):
             yield kind, metrics
     scores = result.bias.scores if result.bias else ()
     found: list[Scalars] = [
@@ -68,8 +68,8 @@ def _caption_scores(mean: CaptionScores) -> list[Scalars]:
     ]
 
 
-def _means(row: Aggregate) -> list[Scalars]:
-    over = f"macro mean over {row.n_settings} {spoken(row.kind)} settings"
+def _means(result: Result, row: Aggregate) -> list[Scalars]:
+    over = f"macro mean over {n_settings(result, row.kind)} {spoken(row.kind)} settings"
     return [
         {"type": _type(name), "value": round(value, _DIGITS), "name": f"{heading(name)}, {over}"}
         for name, value in row.measures.items()

@@ -131,9 +131,10 @@ class TestTable:
     def test_a_quick_look_has_the_chance_of_its_own_queries(self, tmp_path: Path) -> None:
         folder = write_task(tmp_path / "pictures", 40, {"de": 1, "en": 2})
         result = evaluate(ToySeer(), folder, options=Options(cache=tmp_path / "cache", limit=2, resamples=2)).result
-        sizes = {each.query_language: each.n_documents for each in result.settings if each.kind == "text_to_image"}
-        assert hit_chance(result, "Success@1", "text_to_image") == pytest.approx(1 / sizes["en"])
-        assert hit_chance(result, "Success@1", "image_to_text") == pytest.approx(1 / sizes["en"])
+        (size,) = {each.n_documents for each in result.settings if each.kind == "text_to_image"}
+        assert hit_chance(result, "Success@1", "text_to_image") == pytest.approx(1 / size)
+        # Not all captions of an image ask there, so that its number of captions is not known.
+        assert hit_chance(result, "Success@1", "image_to_text") is None
 
     def test_shows_another_measure(self, pictures: Result) -> None:
         shown = caption_map(pictures, "AP")

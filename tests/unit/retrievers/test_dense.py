@@ -438,6 +438,11 @@ def test_code_of_a_checkpoint_is_not_run(saved: Mapping[str, Path], tmp_path: Pa
         ({"max_length": "100"}, "max_length=100: the checkpoint takes fewer tokens"),
         ({"revision": "main"}, "revision=main: only a hub id has revisions"),
         ({"dtype": "int8"}, "dtype: input should be 'fp32', 'bf16' or 'fp16', not 'int8'"),
+        ({"truncate_dim": "100000"}, r"truncate_dim=100000: the checkpoint has \d+ coordinates"),
+        (
+            {"batch_tokens": "9" * 20},
+            r"batch_tokens: must be at most 1e\+15, as larger numbers cannot",
+        ),
         ({"poolin": "cls"}, "unknown key 'poolin': did you mean pooling"),
     ],
 )
