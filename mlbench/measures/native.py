@@ -40,8 +40,8 @@ class RelevantRanks:
     @staticmethod
     def none(n_topics: int, n_languages: int) -> "RelevantRanks":
         """Return no documents."""
-        integers = np.empty(0, dtype=np.int64)
-        return RelevantRanks(*[integers] * 5, np.empty(0), n_topics, n_languages)
+        empty = np.empty(0, dtype=np.int64)
+        return RelevantRanks(empty, empty, empty, empty, empty, np.empty(0), n_topics, n_languages)
 
     @property
     def queries(self) -> Integers:
@@ -101,7 +101,7 @@ def peer(cutoff: int | None = None) -> Callable[[RelevantRanks], Floats]:
         ranks = rows.ranks if cutoff is None else _cut(rows.ranks, level, len(query), cutoff)
         p = _kruskal_wallis(ranks, level, len(query), rows.document_languages, rows.n_languages)
         known = np.isfinite(p)
-        total = np.bincount(query[known], weights=p[known], minlength=rows.n_queries)
+        total = _sums(query[known], p[known], rows.n_queries)
         return rows.by_topic(_divide(total, np.bincount(query[known], minlength=rows.n_queries).astype(np.float64)))
 
     return score
@@ -191,11 +191,11 @@ def _kruskal_wallis(ranks: Floats, level: Integers, n_levels: int, languages: In
     """Return the p-value of each level, float64 (levels,); NaN with fewer than two languages, or all ranks alike."""
     cell, cells = level * n_languages + languages, n_levels * n_languages
     count = np.bincount(cell, minlength=cells).astype(np.float64).reshape(n_levels, n_languages)
-    total = np.bincount(cell, weights=ranks, minlength=cells).reshape(n_levels, n_languages)
+    total = _sums(cell, ranks, cells).reshape(n_levels, n_languages)
     n = count.sum(axis=1)
     mean = total.sum(axis=1) / n
     between = (count * (_divide(total, count, 0.0) - mean[:, None]) ** 2).sum(axis=1)
-    around = np.bincount(level, weights=(ranks - mean[level]) ** 2, minlength=n_levels)
+    around = _sums(level, (ranks - mean[level]) ** 2, n_levels)
     freedom = (count > 0).sum(axis=1) - 1
     statistic = _divide((n - 1) * between, around)
     p = np.full(n_levels, np.nan)
@@ -222,11 +222,11 @@ def _exposure(rows: RelevantRanks) -> tuple[Floats, Floats]:
     level, query = rows.levels()
     size, n_levels = rows.n_languages, len(query)
     count = np.bincount(level * size + rows.document_languages, minlength=n_levels * size).reshape(n_levels, size)
-    whole = np.bincount(level, weights=attention, minlength=n_levels)
+    whole = _sums(level, attention, n_levels)
     due = np.zeros((rows.n_queries, size))
     np.add.at(due, query, whole[:, None] * count / count.sum(axis=1, keepdims=True))
     cells = rows.queries * size + rows.document_languages
-    got = np.bincount(cells, weights=attention, minlength=rows.n_queries * size).reshape(rows.n_queries, size)
+    got = _sums(cells, attention, rows.n_queries * size).reshape(rows.n_queries, size)
     total = np.where((due > 0).sum(axis=1) > 1, due.sum(axis=1), np.nan)[:, None]
     return rows.by_topic(got / total), rows.by_topic(due / total)
 
@@ -241,6 +241,11 @@ def _relative_entropy(share: Floats, other: Floats) -> Floats:
 def _mean(values: Floats, axis: int) -> Floats:
     known = np.isfinite(values)
     return _divide(np.where(known, values, 0.0).sum(axis=axis), known.sum(axis=axis).astype(np.float64))
+
+
+def _sums(places: Integers, weights: Floats, n_places: int) -> Floats:
+    """Return what falls on each place, float64 (places,)."""
+    return np.bincount(places, weights=weights, minlength=n_places).astype(np.float64)
 
 
 def _divide(numerator: Floats, denominator: Floats, otherwise: float = np.nan) -> Floats:
