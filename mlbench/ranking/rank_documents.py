@@ -220,8 +220,7 @@ def _scores(found: RankedList, setting: Setting) -> Scores | None:
     # A plugin may return anything, whatever its annotations say.
     given = np.asarray(found.scores)
     fit = given.shape == (len(found.doc_ids),) and given.dtype.kind in "fiu"
-    kind = np.float32 if given.dtype == np.float32 else np.float64
-    scores: Scores | None = given.astype(kind, copy=False) if fit else None
+    scores: Scores | None = given.astype(np.float64, copy=False) if fit else None
     if scores is None or np.isnan(scores).any():
         raise RetrieverError(f"the ranker gave a list in {_name(setting)} whose documents have not one score each")
     if (scores[1:] > scores[:-1]).any():
