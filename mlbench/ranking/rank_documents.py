@@ -184,9 +184,8 @@ def rank_lists(
         if len(lists) != len(queries):
             raise RetrieverError(f"the ranker gave {len(lists)} lists for {len(queries)} queries in {_name(setting)}")
         inside = np.isin(arrays.document_languages, [collection.languages.index(a) for a in setting.document_languages])
-        _check_scores(lists, setting)
-        found = [_indexes(each.doc_ids, positions, inside, setting) for each in lists]
-        _fill(table, arrays, setting, found, [each.scores for each in lists])
+        scores = [_scores(each, setting) for each in lists]
+        _fill(table, arrays, setting, [_indexes(found, positions, inside, setting) for found, _ in lists], scores)
         progress.advance(1)
     progress.finish()
     return table
@@ -207,14 +206,19 @@ def _indexes(
     return indexes
 
 
-def _check_scores(lists: Sequence[RankedList], setting: Setting) -> None:
-    for doc_ids, scores in lists:
-        if scores is None:
-            continue
-        if np.shape(scores) != (len(doc_ids),) or np.isnan(scores).any():
-            raise RetrieverError(f"the ranker gave a list in {_name(setting)} whose documents have not one score each")
-        if (scores[1:] > scores[:-1]).any():
-            raise RetrieverError(f"the ranker gave a list in {_name(setting)} whose scores rise")
+def _scores(found: RankedList, setting: Setting) -> Scores | None:
+    """Return the scores of a list, None where there are none; raises `RetrieverError` for what cannot be theirs."""
+    if found.scores is None:
+        return None
+    # A plugin may return anything, whatever its annotations say.
+    given = np.asarray(found.scores)
+    fit = given.shape == (len(found.doc_ids),) and given.dtype.kind in "fiu"
+    scores: Scores | None = given.astype(np.float64, copy=False) if fit else None
+    if scores is None or np.isnan(scores).any():
+        raise RetrieverError(f"the ranker gave a list in {_name(setting)} whose documents have not one score each")
+    if (scores[1:] > scores[:-1]).any():
+        raise RetrieverError(f"the ranker gave a list in {_name(setting)} whose scores rise")
+    return scores
 
 
 def _fill(

@@ -338,6 +338,11 @@ def test_lists_of_one_score_are_a_collapsed_model(longest: int | None) -> None:
     assert not scored(lambda n: -np.minimum(np.arange(n), 1).astype(np.float32), longest).is_collapsed
 
 
+def test_scores_may_be_whole_numbers_in_a_list() -> None:
+    ranks = scored(lambda n: [0] * n)  # type: ignore[arg-type, return-value]
+    assert ranks.is_collapsed
+
+
 def test_lists_of_one_document_are_no_collapsed_model() -> None:
     assert not scored(lambda n: np.zeros(n, dtype=np.float32), 1).is_collapsed
 
@@ -348,6 +353,7 @@ def test_lists_of_one_document_are_no_collapsed_model() -> None:
         (lambda n: np.arange(n, dtype=np.float32), "in ar against ar whose scores rise"),
         (lambda n: np.zeros(n + 1, dtype=np.float32), "whose documents have not one score each"),
         (lambda n: np.full(n, np.nan, dtype=np.float32), "whose documents have not one score each"),
+        (lambda n: np.full(n, "high"), "whose documents have not one score each"),
     ],
 )
 def test_wrong_scores_are_told(scores: Callable[[int], NDArray[np.float32]], message: str) -> None:
