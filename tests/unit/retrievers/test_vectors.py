@@ -59,7 +59,7 @@ def test_vectors_are_found_by_text(folder: Path) -> None:
 def test_a_file_that_changes_is_told(name: str, folder: Path) -> None:
     encoder = opened(folder)
     members.check_files(encoder)
-    (folder / name).write_bytes((folder / name).read_bytes())
+    (folder / name).write_bytes((folder / name).read_bytes() + b" ")
     with pytest.raises(RetrieverError, match=f"{name} has been changed while it was in use"):
         members.check_files(encoder)
 
