@@ -25,8 +25,10 @@ MOST_PIXELS = 2**26
 """Images of more pixels are refused before they are decoded; photographs of 64 megapixels are still read."""
 MOST_BYTES = 2**30
 """What images may take while they are decoded and prepared, those of all threads together; one alone may take more."""
-SUFFIXES = (".avif", ".bmp", ".gif", ".heic", ".heif", ".ico", ".jp2", ".jpeg", ".jpg", ".png", ".ppm", ".tga", ".tif")
-SUFFIXES += (".tiff", ".webp")
+SUFFIXES = (
+    *(".avif", ".bmp", ".gif", ".heic", ".heif", ".ico", ".jp2", ".jpeg", ".jpg"),
+    *(".png", ".ppm", ".tga", ".tif", ".tiff", ".webp"),
+)
 """How the names of image files end, in lower case."""
 Made = TypeVar("Made")
 _AHEAD = 2
@@ -288,7 +290,7 @@ def _load(image: "Image.Image") -> None:
     if has_16_bits and not _is_16_bit_grey(image):
         # Of 16 bits of each colour, Pillow keeps the upper 8.
         highest = [image.getchannel(band).getextrema()[1] for band in image.getbands() if band != "A"]
-        if 0 < max(highest) < 16:  # type: ignore[type-var, operator]
+        if 0 < max(highest) < 16:  # type: ignore[operator]
             raise BrokenImage(
                 "has 16 bits for each colour, of which the lowest 12 are used, so it would come out black: scale it to "
                 "16 bits, or save it with 8"
