@@ -92,14 +92,16 @@ def open_model(model: object, settings: Mapping[str, str], runtime: Runtime, pro
     """Open a spec, or take an object that is or can be made a retriever.
 
     `settings` are the keys of the model as strings, as they came from `--set KEY=VALUE`. Raises what `open_retriever`
-    and `wrap_model` raise.
+    and `wrap_model` raise, and `RetrieverError` for a parameter that no result could be read with.
     """
     if isinstance(model, str | PathLike):
         spec = fspath(model)
         source = ModelSource(_absolute(spec), dict(settings), runtime)
         retriever, name = open_retriever(spec, settings, runtime), describe(spec)
+        _check_parameters(retriever)
         return LoadedModel(retriever, name, training_of(retriever, progress), source)
     retriever = wrap_model(model, settings, runtime)
+    _check_parameters(retriever)
     return LoadedModel(retriever, type(model).__name__, training_of(retriever, progress))
 
 
@@ -249,6 +251,11 @@ def check_settings(scheme: str, model: type[BaseModel], settings: Mapping[str, s
     if faults:
         raise RetrieverError(f"{scheme}: " + "; ".join(dict.fromkeys(faults)))
     return checked
+
+
+def _check_parameters(retriever: Retriever) -> None:
+    if faults := list(_unsaved(retriever.parameters)):
+        raise RetrieverError(f"the parameters of the retriever: {'; '.join(faults)}")
 
 
 def _unsaved(settings: Mapping[str, object]) -> Iterator[str]:

@@ -26,8 +26,8 @@ MOST_PIXELS = 2**26
 MOST_BYTES = 2**30
 """What images may take while they are decoded and prepared, those of all threads together; one alone may take more."""
 SUFFIXES = (
-    *(".avif", ".bmp", ".gif", ".heic", ".heif", ".ico", ".jp2", ".jpeg", ".jpg", ".png", ".ppm", ".tga", ".tif"),
-    *(".tiff", ".webp"),
+    *(".avif", ".bmp", ".gif", ".heic", ".heif", ".ico", ".jp2", ".jpeg", ".jpg"),
+    *(".png", ".ppm", ".tga", ".tif", ".tiff", ".webp"),
 )
 """How the names of image files end, in lower case."""
 Made = TypeVar("Made")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from mlbench.cli import call
-from mlbench.errors import UserError
+from mlbench.errors import RetrieverError, UserError
 from mlbench.evaluation.options import Options
 from mlbench.io.toml import Declared
 from mlbench.io.untrusted import LARGEST_NUMBER, check_numbers, parse
@@ -50,6 +50,23 @@ def test_a_file_that_declares_such_a_number_is_refused() -> None:
 def test_a_recipe_with_such_a_number_is_refused(key: str) -> None:
     with pytest.raises(UserError, match=r"at most|larger numbers cannot be saved"):
         load_recipe("static-hybrid", {key: 1e17 if key == "learning_rate" else 10**20})
+
+
+@pytest.mark.parametrize("value", [10**16, math.nan, math.inf])
+def test_a_retriever_with_such_a_parameter_is_refused(value: float) -> None:
+    class Ranker:
+        @property
+        def parameters(self) -> dict[str, float]:
+            return {"depth": value}
+
+        def fingerprint(self) -> str:
+            return "0" * 64
+
+        def search(self, *_: object) -> list[list[str]]:
+            return []
+
+    with pytest.raises(RetrieverError, match="depth: must be at most"):
+        Options().open_model(Ranker())
 
 
 @pytest.mark.parametrize("limit", [0, 10**15 + 1, 2**64])

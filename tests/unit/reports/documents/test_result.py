@@ -9,6 +9,7 @@ from unit.statistics.pool_cases import LANGUAGES, PoolCase
 
 from mlbench.errors import UnknownName
 from mlbench.reports.documents.result import _warnings, across_table, pools_report, results_report
+from mlbench.reports.formats import render
 from mlbench.reports.writers.console import ConsoleReport
 from mlbench.results import BiasResult, Result
 from mlbench.statistics.pool import PoolAnswer, answer_pool
@@ -48,6 +49,18 @@ def test_measures_are_shown_as_far_as_they_fit_and_others_named(result: Result, 
     assert set(header.split()) - {"settings"} == every - missing
     named = next((line for line in lines if line.startswith("no room for")), "no room for :")
     assert set(named.removeprefix("no room for ").partition(":")[0].split(", ")) - {""} == missing
+
+
+def test_settings_without_a_value_are_not_counted(result_of: ResultOf) -> None:
+    result = result_of(("de", "en", "th"))
+    settings = [
+        each.model_copy(update={"measures": dict.fromkeys(each.measures)}) if each.query_language == "th" else each
+        for each in result.settings
+    ]
+    lines = show(result.model_copy(update={"settings": tuple(settings)}), 140)
+    assert [line.partition(")")[0] for line in lines[4:7]] == ["monolingual (2", "cross-lingual (4", "multilingual (2"]
+    card = render("model-card", results_report([result.model_copy(update={"settings": tuple(settings)})])).decode()
+    assert "macro mean over 2 monolingual settings" in card
 
 
 def test_ceilings_stand_beside_what_they_limit_and_intervals_beside_the_primary_measure(result: Result) -> None:
