@@ -70,9 +70,17 @@ _BIAS = """\
 ## Bias scores
 
 Bias scores look at the pool of all languages, topic by topic. `rank(a, c)` is the rank, for the query in language a, of
-the topic's relevant document in language c (of several, the best-ranked). N is the number of documents in the pool, m
+the topic's relevant document in language c. N is the number of documents in the pool, m
 the number of the topic's languages with a relevant document. Only topics with relevant documents in at least two
-languages count. Tasks whose topics are not parallel have no bias scores.
+languages count.
+
+What a task is decides which scores it has. Scores that compare translations are there where topics are `parallel` and
+`documents` are translations of each other: own_language_preference, rank_spread and list_agreement need the first
+alone. Where a language has several relevant documents for a topic, the best-ranked counts; but where another language
+has fewer, the best of many would stand before the best of few whatever a retriever prefers, so one of each language is
+chosen by its id, and the others are taken out of the pool of that topic. On native documents stand PEER, AWRF and the
+exposure scores, which use all relevant documents and expect of each language what follows from its number. Topics that
+are not parallel have these, and language_share, worst_language and transfer_gap.
 
 Each score stands beside its *ideal*, the value of a perfect retriever that is blind to languages, and its value by
 *chance*, that of a random order; both are over the same topics. Each says which of its values are better: lower ones,
@@ -87,7 +95,8 @@ about as far from fair as a random order. The share of relevant documents in no 
 every score. Bias scores are not compared where it is above 10 %, or where lists that lack any are not equally long: a
 share s can move own_language_preference by s / 2 towards its ideal.
 
-PEER is left out on purpose: with one relevant document in each language it is constant.
+A topic with one relevant document in each language has the same PEER whatever the order, so it is not given for
+translations. [What bias scores can show](../explanation/bias.md) says how far their intervals can be trusted.
 
 With [captioned images](../explanation/image-text.md), the pool is that of all captions, and images ask: a is always
 `image`, c is the language of a caption. Where an image has several captions in a language, one counts, chosen blindly,
