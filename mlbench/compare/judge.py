@@ -47,7 +47,7 @@ def reach(contributions: Contributions, critical: float) -> float:
     the number of clusters.
     """
     shares = contributions.shares
-    for squares in (float((shares**2).sum()), 1 / max(1, np.count_nonzero(shares))):
+    for squares in (float((shares**2).sum()), 1 / max(1, int(np.count_nonzero(shares)))):
         bend = 1 - critical**2 * squares
         if bend > 0:
             return critical / sqrt(bend)
