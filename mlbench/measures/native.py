@@ -40,8 +40,8 @@ class RelevantRanks:
     @staticmethod
     def none(n_topics: int, n_languages: int) -> "RelevantRanks":
         """Return no documents."""
-        empty = np.empty(0, dtype=np.int64)
-        return RelevantRanks(empty, empty, empty, empty, empty, np.empty(0), n_topics, n_languages)
+        none = np.empty(0, dtype=np.int64)
+        return RelevantRanks(none, none, none, none, none, np.empty(0), n_topics, n_languages)
 
     @property
     def queries(self) -> Integers:
@@ -101,8 +101,8 @@ def peer(cutoff: int | None = None) -> Callable[[RelevantRanks], Floats]:
         ranks = rows.ranks if cutoff is None else _cut(rows.ranks, level, len(query), cutoff)
         p = _kruskal_wallis(ranks, level, len(query), rows.document_languages, rows.n_languages)
         known = np.isfinite(p)
-        total = _sums(query[known], p[known], rows.n_queries)
-        return rows.by_topic(_divide(total, np.bincount(query[known], minlength=rows.n_queries).astype(np.float64)))
+        count = _sum(query[known], np.ones(known.sum()), rows.n_queries)
+        return rows.by_topic(_divide(_sum(query[known], p[known], rows.n_queries), count))
 
     return score
 
@@ -183,19 +183,19 @@ def _cut(ranks: Floats, level: Integers, n_levels: int, cutoff: int) -> Floats:
     """Return the ranks with those beyond the cutoff tied, and all of a level alike where none was found."""
     beyond = ranks > cutoff
     total = np.bincount(level, minlength=n_levels)
-    unfound = np.bincount(level, weights=beyond, minlength=n_levels)
+    unfound = _sum(level, beyond.astype(np.float64), n_levels)
     return np.where(beyond, ((2 * total + unfound + 1) / 2)[level], ranks)
 
 
 def _kruskal_wallis(ranks: Floats, level: Integers, n_levels: int, languages: Integers, n_languages: int) -> Floats:
     """Return the p-value of each level, float64 (levels,); NaN with fewer than two languages, or all ranks alike."""
     cell, cells = level * n_languages + languages, n_levels * n_languages
-    count = np.bincount(cell, minlength=cells).astype(np.float64).reshape(n_levels, n_languages)
-    total = _sums(cell, ranks, cells).reshape(n_levels, n_languages)
+    count = _sum(cell, np.ones(len(cell)), cells).reshape(n_levels, n_languages)
+    total = _sum(cell, ranks, cells).reshape(n_levels, n_languages)
     n = count.sum(axis=1)
     mean = total.sum(axis=1) / n
     between = (count * (_divide(total, count, 0.0) - mean[:, None]) ** 2).sum(axis=1)
-    around = _sums(level, (ranks - mean[level]) ** 2, n_levels)
+    around = _sum(level, (ranks - mean[level]) ** 2, n_levels)
     freedom = (count > 0).sum(axis=1) - 1
     statistic = _divide((n - 1) * between, around)
     p = np.full(n_levels, np.nan)
@@ -222,11 +222,11 @@ def _exposure(rows: RelevantRanks) -> tuple[Floats, Floats]:
     level, query = rows.levels()
     size, n_levels = rows.n_languages, len(query)
     count = np.bincount(level * size + rows.document_languages, minlength=n_levels * size).reshape(n_levels, size)
-    whole = _sums(level, attention, n_levels)
+    whole = _sum(level, attention, n_levels)
     due = np.zeros((rows.n_queries, size))
     np.add.at(due, query, whole[:, None] * count / count.sum(axis=1, keepdims=True))
     cells = rows.queries * size + rows.document_languages
-    got = _sums(cells, attention, rows.n_queries * size).reshape(rows.n_queries, size)
+    got = _sum(cells, attention, rows.n_queries * size).reshape(rows.n_queries, size)
     total = np.where((due > 0).sum(axis=1) > 1, due.sum(axis=1), np.nan)[:, None]
     return rows.by_topic(got / total), rows.by_topic(due / total)
 
@@ -238,14 +238,14 @@ def _relative_entropy(share: Floats, other: Floats) -> Floats:
     return bits
 
 
+def _sum(groups: Integers, values: Floats, n_groups: int) -> Floats:
+    """Sum `values` (n,) in each of the groups that they are in, float64 (groups,)."""
+    return np.bincount(groups, weights=values, minlength=n_groups).astype(np.float64)
+
+
 def _mean(values: Floats, axis: int) -> Floats:
     known = np.isfinite(values)
     return _divide(np.where(known, values, 0.0).sum(axis=axis), known.sum(axis=axis).astype(np.float64))
-
-
-def _sums(places: Integers, weights: Floats, n_places: int) -> Floats:
-    """Return what falls on each place, float64 (places,)."""
-    return np.bincount(places, weights=weights, minlength=n_places).astype(np.float64)
 
 
 def _divide(numerator: Floats, denominator: Floats, otherwise: float = np.nan) -> Floats:
