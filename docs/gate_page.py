@@ -42,9 +42,9 @@ _RULES = """\
   a larger drop is needed. Each report says how large.
 - **Skew costs something.** A sign flip takes for granted that an article's difference might as well have had the other
   sign. Swapping the sides of each article makes that true by construction, and shows nothing but that the arithmetic is
-  right. Drawn with their skew, differences of very unlike systems fire in {worst}: expect up to about twice the level
-  where two systems have nothing in common.
-- `point` fires nearly as often as not at the allowance itself, as it must: it asks for no proof.
+  right. Drawn with their skew, differences of very unlike systems fire in {worst}: where two
+  systems have little in common, expect half as much again as the level says.
+- `point` asks for no proof: at the allowance itself it fires more often than not.
 - `non_inferior` turns the burden around: it fires until data show that the candidate holds up.
 
 ## Nothing differs
@@ -54,8 +54,8 @@ means and bias scores is called better or worse though none is.
 
 {nulls}
 
-Earlier versions of this page swapped sides, and so found what holds by construction. `python -m tests.bench.gate` makes
-these figures again; [few clusters](statistics.md#few-clusters) have a page section of their own.
+`python -m tests.bench.gate` makes these figures again. What fewer clusters do to intervals is told in
+[few clusters](statistics.md#few-clusters).
 
 ## Two seeds are two models
 
