@@ -41,8 +41,8 @@ class Evidence:
     """The contributions of clusters to the numbers of one entry on one task.
 
     `columns` and `summary` hold float64 (clusters,) that sum to the loss of the number (see `statistics.direction`);
-    the summary is the family of aggregates of `mlbench compare`, and `replicates` float64 (resamples,) are its numbers
-    in each resample, widened for few clusters. `settings` float64 (clusters, settings) are those of the primary measure
+    the summary is the family of aggregates of `mlbench compare`, `values` are its numbers and `replicates` float64
+    (resamples,) those of each resample, widened for few clusters. `settings` float64 (clusters, settings) are those of the primary measure
     in each of `order`, NaN in a setting without topics. `data` are digests of what was measured on. Bias scores of
     lists that leave out relevant documents depend on how deep the lists are, and are not there.
     """
@@ -51,6 +51,7 @@ class Evidence:
     order: tuple[Setting, ...]
     columns: Mapping[BoardColumn, Floats]
     summary: Mapping[BoardColumn, Floats]
+    values: Mapping[BoardColumn, float]
     replicates: Mapping[BoardColumn, Floats]
     settings: Floats
     confidence: float
@@ -260,7 +261,7 @@ def _differences(
     """Return the intervals of the columns that both entries have, with their p-values, which are NaN for others."""
     found = {}
     for column in (column for column, value in p.items() if not np.isnan(value)):
-        estimate = np.array([second.summary[column].sum() - first.summary[column].sum()])
+        estimate = np.array([second.values[column] - first.values[column]])
         replicates = (second.replicates[column] - first.replicates[column])[:, None]
         limits = limits_of_differences(MEASURE_LIMITS if column.kind else find_score(column.name).limits)
         found[column] = EntryDifference(enclose(estimate, replicates, first.confidence, limits)[0], p[column])
@@ -278,6 +279,7 @@ def gather(result: Result, ranks: Ranks) -> Evidence:
         order=request.settings,
         columns=dict(_losses(scores, COLUMNS)),
         summary=dict(_losses(scores, summary)),
+        values={column: macro_contributions(*parts).sum() for column, *parts in _sums(scores, summary)},
         replicates=dict(_replicates(scores, summary)),
         settings=contributions(sums.sums[:, :, primary], sums.counts),
         confidence=request.confidence,

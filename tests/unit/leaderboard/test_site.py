@@ -317,6 +317,7 @@ def large_entry(number: int) -> BoardEntry:
             order=order,
             columns=draws(COLUMNS, 48),
             summary=draws(summary_columns(result), 48),
+            values=dict.fromkeys(summary_columns(result), 0.0),
             replicates=draws(summary_columns(result), 100),
             settings=random.standard_normal((48, len(order))),
             confidence=0.95,
