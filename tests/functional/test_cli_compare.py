@@ -75,6 +75,20 @@ def test_a_candidate_that_is_better_or_the_same_passes(sides: tuple[str, str], c
     assert out.splitlines()[0].startswith("Passed: ")
 
 
+def test_of_one_that_is_compared_with_itself_only_what_is_true_is_said(capsys: Captured) -> None:
+    code, out = compared(capsys, "good", "good")
+    assert code == 0
+    assert "base and candidate have the same values everywhere" in out
+    (power,) = " ".join(out.split()).split("power: ")[1:]
+    assert power.startswith("not known for 16 of 16 tested lines: base and candidate differ by the same in every")
+    assert "too few" not in out
+
+
+def test_fewer_flips_than_the_level_asks_for_are_refused(capsys: Captured) -> None:
+    told = error_of(capsys, "compare", "good", "bad", "--flips", "20")
+    assert "20 sign flips are too few for a level of .05: give at least 21" in told
+
+
 def test_json_is_the_document(capsys: Captured) -> None:
     code, out = compared(capsys, "good", "bad", "--json", "--seed", "3")
     document = json.loads(out)

@@ -351,6 +351,16 @@ def test_the_statistics_say_what_was_drawn(name: str) -> None:
     assert statistics.clustered_by == "article"
     assert statistics.n_clusters == len(set(COLLECTIONS[name].clusters.values()))
     assert (statistics.resamples, statistics.seed, statistics.confidence) == (50, 3, 0.95)
+    few = f"only {statistics.n_clusters} clusters of topics: intervals and tests are approximate"
+    # Where each language has its own topics, its settings have few of the many clusters.
+    many = "8 settings have topics of fewer than 20 clusters: intervals and tests are approximate there"
+    assert statistics.warning == (few if statistics.n_clusters < 20 else many)
+
+
+def test_twenty_clusters_are_no_longer_few() -> None:
+    collection = make_collection(seed=0, topics=40)
+    ranks = ranks_of(collection, random_orders(collection, 0))
+    assert score(ranks, request_of(collection)).statistics.warning is None
 
 
 def test_topics_that_are_not_parallel_have_the_scores_that_need_no_translations() -> None:
