@@ -1,7 +1,7 @@
 """Scores entries of a leaderboard again from their ranks, after a formula has changed: `python -m tests.bench.rescore`.
 
 Ranks stay as they are. Names of folders may be given; without any, all of `leaderboard/entries` are scored. What a
-result says of its data, its retriever and its costs stays too.
+result says of its data, its retriever and its costs stays too; it has the bias scores that its task asks for today.
 """
 
 import json
@@ -14,6 +14,7 @@ from mlbench.leaderboard.entries import sealed
 from mlbench.results import digest
 from mlbench.statistics.cluster_scores import ScoreRequest
 from mlbench.statistics.score import score
+from mlbench.tasks.task import load_task
 
 ENTRIES = Path("leaderboard") / "entries"
 
@@ -24,6 +25,8 @@ def rescore(entry: Path) -> int:
     for task in about["tasks"]:
         path = entry.with_name(f"{task}.json")
         result, ranks = read_pair(path)
+        asked = result.task.model_copy(update={"bias_scores": load_task(task).bias_scores})
+        result = result.model_copy(update={"task": asked})
         found = score(ranks, ScoreRequest.of_result(result))
         parts = ("settings", "aggregates", "bias", "image_text", "statistics")
         again = result.model_copy(update={part: getattr(found, part) for part in parts})
