@@ -42,9 +42,9 @@ class Evidence:
 
     `columns` and `summary` hold float64 (clusters,) that sum to the loss of the number (see `statistics.direction`);
     the summary is the family of aggregates of `mlbench compare`, `values` are its numbers and `replicates` float64
-    (resamples,) those of each resample, widened for few clusters. `settings` float64 (clusters, settings) are those of the primary measure
-    in each of `order`, NaN in a setting without topics. `data` are digests of what was measured on. Bias scores of
-    lists that leave out relevant documents depend on how deep the lists are, and are not there.
+    (resamples,) those of each resample, widened for few clusters. `settings` float64 (clusters, settings) are those of
+    the primary measure in each of `order`, NaN in a setting without topics. `data` are digests of what was measured on.
+    Bias scores of lists that leave out relevant documents depend on how deep the lists are, and are not there.
     """
 
     data: Mapping[str, str]

@@ -6,6 +6,7 @@ result says of its data, its retriever and its costs stays too; it has the bias 
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from mlbench.evaluation.verify import read_pair
@@ -25,9 +26,10 @@ def rescore(entry: Path) -> int:
     for task in about["tasks"]:
         path = entry.with_name(f"{task}.json")
         result, ranks = read_pair(path)
-        asked = result.task.model_copy(update={"bias_scores": load_task(task).bias_scores})
+        request = replace(ScoreRequest.of_result(result), bias_scores=load_task(task).bias_scores)
+        asked = result.task.model_copy(update={"bias_scores": request.suited_bias_scores})
         result = result.model_copy(update={"task": asked})
-        found = score(ranks, ScoreRequest.of_result(result))
+        found = score(ranks, request)
         parts = ("settings", "aggregates", "bias", "image_text", "statistics")
         again = result.model_copy(update={part: getattr(found, part) for part in parts})
         content = canonical(again.model_dump(mode="json"))

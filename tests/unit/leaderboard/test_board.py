@@ -9,6 +9,7 @@ from unit.leaderboard.boards import honest, new_board
 from mlbench.errors import RefusedEntry, UnknownName, UserError
 from mlbench.leaderboard.board import Board
 from mlbench.leaderboard.protocol import accept
+from mlbench.measures.bias import BIAS_SCORES
 from mlbench.tasks.task import load_task, task_names
 
 COMMITTED = Board(Path(__file__).parents[3] / "leaderboard")
@@ -21,7 +22,8 @@ def test_the_committed_board_accepts_three_tasks_as_they_are_declared() -> None:
         assert accepted.version == task.version
         assert accepted.languages == task.languages
         assert accepted.measures == task.measures
-        assert accepted.bias_scores == task.bias_scores
+        suited = [name for name in task.bias_scores if BIAS_SCORES[name].suits(parallel=True, translated=True)]
+        assert accepted.bias_scores == tuple(suited)
         assert accepted.document_text == task.document_text
         assert (accepted.partial, accepted.limit) == (False, None)
         statistics = COMMITTED.accepted(name).statistics
