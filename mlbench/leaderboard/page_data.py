@@ -17,15 +17,16 @@ from mlbench.collection.languages import IMAGE, KINDS, Kind
 from mlbench.leaderboard.columns import IMAGE_MEASURES, BoardColumn, measured
 from mlbench.leaderboard.entries import ReportedTask
 from mlbench.leaderboard.standings import BoardEntry, EntryPair, Standings, summary_columns
-from mlbench.reports.formatting import SHORT, score_ends, score_interval, score_references, score_value
+from mlbench.reports.formatting import SHORT, references, score_ends, score_interval, score_references, score_value
 from mlbench.reports.grid import POOL
-from mlbench.results import Bounds, Result, SettingResult
+from mlbench.results import BiasResult, Bounds, Result, SettingResult
 
 Plain = None | bool | int | float | str | Sequence["Plain"] | Mapping[str, "Plain"]
 DRAWN_MEASURES = ("AP", "R@1", "R@10")
 """The measures that are drawn of every setting, beside the primary one."""
 _DIRECTIONS: tuple[Kind, ...] = ("text_to_image", "image_to_text")
 _DISTANCE = "rank_distance"
+_SHARED = ("ideal", "chance")
 _UNIT = 10_000
 _LARGEST = 2**15 - 1
 _NONE = -(2**15)
@@ -63,6 +64,7 @@ def task_values(standings: Standings) -> Plain:
         "measures": drawn_measures(result),
         "queries": [queries.get(cell, 0) for cell in _grid_cells(result)],
         "scores": [score.name for score in result.bias.scores] if result.bias else [],
+        "references": [_shared(score) for score in result.bias.scores] if result.bias else [],
         "summary": [column.key for column in columns],
         "better": [column.better for column in columns],
         "units": [_unit(column, result) for column in columns],
@@ -120,12 +122,22 @@ def _limits(bounds: Sequence[Bounds | None]) -> list[Plain]:
 
 
 def _scores(result: Result) -> Iterator[Plain]:
-    """Yield of each bias score how value, interval, references and ends are written; None without a value."""
+    """Yield of each bias score how value, interval, references and ends are written; None without a value.
+
+    References leave out ideal and chance, which all entries share.
+    """
     for score in result.bias.scores if result.bias else ():
         if score.value is None:
             yield None
         else:
-            yield [score_value(score), score_interval(score), score_references(score), score_ends(score)]
+            own = {name: value for name, value in score.references.items() if name not in _SHARED}
+            beside = score_references(score.model_copy(update={"references": own}))
+            yield [score_value(score), score_interval(score), beside, score_ends(score)]
+
+
+def _shared(score: BiasResult) -> str:
+    """Write ideal and chance of a bias score."""
+    return references(score.name, *(score.references.get(name) for name in _SHARED))
 
 
 def _of_report(said: ReportedTask) -> Plain:

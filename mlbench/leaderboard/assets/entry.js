@@ -77,10 +77,10 @@
     return board.make("div", {}, board.make("h3", {}, title), place);
   };
 
-  const drawScores = (data, { scores }) => {
+  const drawScores = (data, { scores, references }) => {
     const rows = scores.map((name, at) => data.scores[at] && [
       board.make("th", { scope: "row" }, board.make("a", { href: `../about.html#${encodeURIComponent(name)}` }, board.spoken(name))),
-      ...data.scores[at],
+      ...data.scores[at].map((text, cell) => (cell === 2 ? [references[at], text].filter(Boolean).join(", ") : text)),
     ]);
     const title = "Language bias";
     return board.make("div", { class: "wide" }, board.make("h3", {}, title), board.table(title, ["score", "value", "interval", "reference", "lowest, highest language"], rows.filter(Boolean), "words"));

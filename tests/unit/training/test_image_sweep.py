@@ -9,12 +9,14 @@ import pytest
 from unit.reports.documents.reading import charts, shown
 from unit.training.image_cases import write_images
 
-from mlbench.compare.sweep import ALIGNMENT, Sweep, from_json
+from mlbench.compare.sweep import Sweep, from_json
 from mlbench.io.document import to_json
 from mlbench.protocols import Runtime
 from mlbench.reports.documents.sweep import sweep_report
 from mlbench.reports.formats import render
 from mlbench.results import read_result
+from mlbench.statistics.captions import CAPTION_SCORES
+from mlbench.statistics.direction import direction_of
 from mlbench.training.sweep import run_sweep
 from mlbench.training.sweep_plan import SweepFolder, parse_axis, plan_sweep
 
@@ -83,7 +85,7 @@ def test_figures_are_those_of_the_results(swept: tuple[Path, Sweep]) -> None:
                 ]
             elif figure.kind is not None:
                 expected = [r.aggregate(figure.kind).measures[figure.name] for r in results]  # type: ignore[union-attr]
-            elif figure.name in ("r_mean", *ALIGNMENT):
+            elif figure.name in CAPTION_SCORES:
                 expected = [getattr(r.image_text.mean, figure.name) for r in results]  # type: ignore[union-attr]
             else:
                 expected = [r.bias.score(figure.name).value for r in results]  # type: ignore[union-attr]
@@ -107,7 +109,7 @@ def test_pairs_have_a_line_for_each_language(swept: tuple[Path, Sweep]) -> None:
         if row.language is not None:
             assert line.adjusted is not None
             assert line.family == "query_languages"
-    assert all(claim.name not in ALIGNMENT for claim in task.claims)
+    assert all(direction_of(claim.name) for claim in task.claims)
     assert len(task.claims) == len({(claim.name, claim.kind) for claim in task.claims})
 
 

@@ -72,7 +72,7 @@ def test_tables_have_the_numbers(small: Result) -> None:
     assert pairs[1][5] == f"{values['de', ('de', 'en', 'th')]:.2f}".lstrip("0")
     assert languages[2][0] == "en"
     assert languages[2][1].startswith(f"{values['en', ('en',)]:.3f}".lstrip("0"))
-    assert ["removal_gap", ".091", "", "chance .000", "de .050, th .130"] in scores
+    assert ["removal_gap", ".091", "", "ideal and chance .000", "de .050, th .130"] in scores
 
 
 def test_asks_for_nothing_and_runs_nothing(small: Result, hostile: Result) -> None:
