@@ -15,7 +15,7 @@ taken, and what they differ by in each article and each setting. The true differ
 and a drop put in, so that it is known. What remains is how much the difference varies between articles, with the sizes
 and the skew that articles have. In each try as many articles are drawn with replacement and judged as
 `mlbench compare` does: {tries:,} tries for each number, with {flips} flips. In every line {allowed} is allowed, and
-worse means lower mAP or a higher own_language_preference.
+worse means lower mAP, or an own_language_preference further above 1/2.
 
 There are three pairs: {pairs}. The more two systems differ, the more does their difference vary."""
 
