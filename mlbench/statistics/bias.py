@@ -123,7 +123,9 @@ def translation_pools(ranks: Ranks) -> dict[str, PoolRanks]:
     """
     documents = _pool_ranks(ranks, ranks.spoken_languages, axis=2)
     if not ranks.has_images:
-        documents = replace(documents, relevant=_relevant_in_pool(ranks), lists=_top_of_pool(ranks))
+        # Ranks that were restricted to fewer languages have no lists.
+        lists = _top_of_pool(ranks) if ranks.top.shape[1] else None
+        documents = replace(documents, relevant=_relevant_in_pool(ranks), lists=lists)
         return {"documents": documents, "queries": documents}
     return {"documents": documents, "queries": _pool_ranks(ranks, (IMAGE,), axis=1)}
 

@@ -267,3 +267,11 @@ def test_a_ranker_is_compared_with_an_encoder() -> None:
     assert sum_by_cluster(alone, without).bias_scores == {}
     no_pool = find_differences([sum_by_cluster(RANKS["several"][2], without)], [sum_by_cluster(alone, without)])
     assert {each.subject.kind for each in no_pool.each} == {"monolingual"}
+
+
+def test_what_one_side_does_not_know_is_not_compared() -> None:
+    """Ranks that were restricted to fewer languages have no lists."""
+    base, candidate = RANKS["parallel"][0], RANKS["parallel"][2]
+    bare = replace(candidate, top=candidate.top[:, :0])
+    named = {each.subject.name for each in contrasts_of("parallel", [base], [bare]).each}
+    assert named == {each.subject.name for each in FOUND["parallel"].each} - {"list_agreement"}
