@@ -102,9 +102,14 @@ INPUTS = [
         ("cannot write run files to taken/in", "--save-run"),
         together(own(), write("taken", "mine")),
     ),
-    Fault("--limit 0", "run --limit 0", ("--limit", "0 is not in the range x>=1")),
+    Fault("--limit 0", "run --limit 0", ("--limit", "0 is not in the range 1<=x<=")),
     Fault("--limit of words", "run --limit few", ("--limit", "'few' is not a valid integer")),
-    Fault("more resamples than memory", f"{RUN} --resamples 1000000000", ("resamples go from 0 to 100,000",), own()),
+    Fault(
+        "more resamples than memory",
+        f"{RUN} --resamples 1000000000",
+        ("--resamples", "is not in the range 2<=x<=100000"),
+        own(),
+    ),
     Fault("dimensions without end", f"{RUN} --set dim=99999999999", ("dim: input should be less than",), own()),
     # own data
     Fault(

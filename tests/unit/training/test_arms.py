@@ -4,6 +4,8 @@ from itertools import combinations, islice
 
 import numpy as np
 import pytest
+from scipy.stats import norm
+from scipy.stats import t as student_t
 from unit.statistics.cases import make_collection, random_orders, ranks_of
 
 from mlbench.collection.languages import TEXT_KINDS, settings_of
@@ -114,7 +116,10 @@ def test_the_interval_of_several_seeds_resamples_topics_averaged_over_seeds() ->
     figure = FOUND.row("one").figure("AP", kind)
     assert figure is not None
     assert figure.interval is not None
-    assert [figure.interval.low, figure.interval.high] == pytest.approx(np.percentile(replicates, [2.5, 97.5]))
+    n = clusters.max() + 1
+    factor = np.sqrt(n / (n - 1)) * student_t.ppf(0.975, n - 1) / norm.ppf(0.975)
+    ends = figure.mean + factor * (np.percentile(replicates, [2.5, 97.5]) - figure.mean)
+    assert [figure.interval.low, figure.interval.high] == pytest.approx(ends)
 
 
 def test_every_pair_is_compared_and_the_base_comes_first() -> None:

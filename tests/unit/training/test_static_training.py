@@ -218,9 +218,14 @@ class TestRate:
         assert {static._rate(static_recipe(root), step) for step in range(20)} == {0.02}
 
 
+def beyond(recipe: Recipe) -> Recipe:
+    """Return a recipe with a learning rate that no file may ask for, after which weights are beyond float32."""
+    return recipe.model_copy(update={"optimizer": recipe.optimizer.model_copy(update={"learning_rate": 1e39})})
+
+
 class TestFaults:
     def test_a_loss_that_is_no_number(self, root: Path, tmp_path: Path) -> None:
-        recipe = static_recipe(root, optimizer={"learning_rate": 1e38})
+        recipe = beyond(static_recipe(root))
         with pytest.raises(UserError, match=r"^the loss is nan after 20 steps: lower optimizer.learning_rate$"):
             train(recipe, tmp_path / "out")
         assert not (tmp_path / "out" / "modules.json").exists()
@@ -233,7 +238,7 @@ class TestFaults:
     def test_a_last_step_into_nowhere(
         self, root: Path, tmp_path: Path, validation: dict[str, object] | None, message: str
     ) -> None:
-        recipe = static_recipe(root, steps=1, validation=validation, optimizer={"learning_rate": 1e39})
+        recipe = beyond(static_recipe(root, steps=1, validation=validation))
         with pytest.raises(UserError, match=f"^{message} after 1 steps: lower optimizer.learning_rate$"):
             train(recipe, tmp_path / "out")
         assert not (tmp_path / "out" / "modules.json").exists()
