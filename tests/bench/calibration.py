@@ -117,7 +117,7 @@ def simulate(kind: Kind, seed: int) -> Ranks:
     )
 
 
-def bias_of(kind: Kind, seed: int, resamples: int = 400) -> Bias:
+def bias_of(kind: Kind, seed: int, resamples: int = 2000) -> Bias:
     """Return the bias scores of a simulated retriever."""
     request = ScoreRequest(
         settings=tuple(Setting(language, LANGUAGES) for language in LANGUAGES),
