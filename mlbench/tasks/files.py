@@ -363,7 +363,7 @@ class ImageSources:
 
     def _unpack(self, archive: DeclaredArchive, path: Path, names: Sequence[str], found: dict[str, Path]) -> None:
         """Add to `found` what the archive at `path` has of the images that it may hold and that are missing."""
-        kept = _unpacked(archive, archive.checksum or _digest(path))
+        kept = _unpacked(archive, archive.checksum or file_sha256(path))
         found |= _in_folders([kept], self._wanted(archive, names, found))
         folder = kept if self.into is None else self.into / self.images.folder
         wanted = self._wanted(archive, names, found)
@@ -418,7 +418,8 @@ def _unpacked(archive: DeclaredArchive, digest: str) -> Path:
     return cache_dir() / "data" / f"{archive.path}.{digest}"
 
 
-def _digest(path: Path) -> str:
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of what a file holds, in hexadecimal; raises `DataError` where it cannot be read."""
     try:
         with path.open("rb") as stream:
             return file_digest(stream, "sha256").hexdigest()

@@ -6,7 +6,7 @@ import zlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import file_digest, sha256
+from hashlib import sha256
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, cast
@@ -16,7 +16,7 @@ from mlbench.collection.records import Collection, Image
 from mlbench.errors import DataError, MissingExtra
 from mlbench.io.cache import cache_dir, offline
 from mlbench.protocols import SILENCE, Progress
-from mlbench.tasks.files import download, local, user_folders
+from mlbench.tasks.files import download, file_sha256, local, user_folders
 from mlbench.tasks.find_reader import FOLDER_FILE
 from mlbench.tasks.load import load_collection
 from mlbench.tasks.task import DeclaredFile, load_task
@@ -86,7 +86,7 @@ def find_source(data: DataSet, root: Path, data_dir: Path | None, progress: Prog
             progress.note(f"{data.name}: licence {data.licence}; please cite {data.citation or data.homepage}")
             path = download(file, cache_dir() / "data", progress=progress)
         paths.append(path)
-        digests.append(file.sha256 or _digest(path))
+        digests.append(file.sha256 or file_sha256(path))
     return DataSource(data, tuple(paths), sha256("".join(digests).encode()).hexdigest())
 
 
@@ -98,14 +98,6 @@ def _own_folder(file: DeclaredFile, folders: Sequence[Path]) -> Path:
             f"{file.path} is missing: put it beside the recipe, or as DIR/{file.path} and pass --data-dir DIR"
         )
     return holding[0]
-
-
-def _digest(path: Path) -> str:
-    try:
-        with path.open("rb") as stream:
-            return file_digest(stream, "sha256").hexdigest()
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def _hub_table(data: DataSet, folders: Sequence[Path]) -> "datasets.Dataset":
