@@ -15,6 +15,9 @@ DEFINITION := setup.cfg pyproject.toml constraints.txt
 PIP_INSTALL := -m pip install --quiet --quiet --disable-pip-version-check --no-input --no-compile \
   --constraint constraints.txt
 
+# Tests start hundreds of processes, each of which would compile its libraries anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min((os.cpu_count() or 1) + 1, 8))')
 PYTEST = $(DEV)/bin/python -m pytest -n $(WORKERS)
 
