@@ -19,7 +19,7 @@ _SEED = 0
 
 
 @dataclass(frozen=True, eq=False)
-class RelevantRanks:
+class RelevantDocuments:
     """Where all relevant documents of each query stand in the multilingual pool.
 
     One row is a (query, relevant document). `topics`, `query_languages`, `documents`, `document_languages` and `grades`
@@ -38,10 +38,10 @@ class RelevantRanks:
     n_languages: int
 
     @staticmethod
-    def none(n_topics: int, n_languages: int) -> "RelevantRanks":
+    def none(n_topics: int, n_languages: int) -> "RelevantDocuments":
         """Return no documents."""
         none = np.empty(0, dtype=np.int64)
-        return RelevantRanks(none, none, none, none, none, np.empty(0), n_topics, n_languages)
+        return RelevantDocuments(none, none, none, none, none, np.empty(0), n_topics, n_languages)
 
     @property
     def queries(self) -> Integers:
@@ -63,7 +63,7 @@ class RelevantRanks:
         """Return values of queries, (n_queries, ...), by topic and language of the query."""
         return values.reshape(self.n_topics, self.n_languages, *values.shape[1:])
 
-    def shuffled(self) -> Iterator["RelevantRanks"]:
+    def shuffled(self) -> Iterator["RelevantDocuments"]:
         """Yield the same ranks with languages shuffled among the documents of a topic that have the same grade.
 
         A system that is blind to language is as likely to put each of them where it put the others. All queries of a
@@ -86,7 +86,7 @@ class RelevantRanks:
         return of_row.reshape(-1), shuffles
 
 
-def peer(cutoff: int | None = None) -> Callable[[RelevantRanks], Floats]:
+def peer(cutoff: int | None = None) -> Callable[[RelevantDocuments], Floats]:
     """Return the Probability of Equal Expected Rank in the top `cutoff`; None is the whole ranking.
 
     The score gives float64 (topics, query languages): for each grade the p-value of a Kruskal-Wallis test that relevant
@@ -96,7 +96,7 @@ def peer(cutoff: int | None = None) -> Callable[[RelevantRanks], Floats]:
     them beyond the cutoff, these share the rank (2 T + u + 1) / 2.
     """
 
-    def score(rows: RelevantRanks) -> Floats:
+    def score(rows: RelevantDocuments) -> Floats:
         level, query = rows.levels()
         ranks = rows.ranks if cutoff is None else _cut(rows.ranks, level, len(query), cutoff)
         p = _kruskal_wallis(ranks, level, len(query), rows.document_languages, rows.n_languages)
@@ -107,7 +107,7 @@ def peer(cutoff: int | None = None) -> Callable[[RelevantRanks], Floats]:
     return score
 
 
-def relative_exposure(rows: RelevantRanks) -> Floats:
+def relative_exposure(rows: RelevantDocuments) -> Floats:
     """Return each document language's share of the attention that relevant documents get, minus what it is due.
 
     Float64 (topics, query languages, document languages); NaN for queries whose relevant documents are in fewer than
@@ -119,7 +119,7 @@ def relative_exposure(rows: RelevantRanks) -> Floats:
     return np.where(due > 0, got - due, np.nan)
 
 
-def attention_weighted_rank_fairness(rows: RelevantRanks) -> Floats:
+def attention_weighted_rank_fairness(rows: RelevantDocuments) -> Floats:
     """Return 1 minus the Jensen-Shannon divergence (base 2) between the attention that languages get and are due.
 
     Float64 (topics, query languages); 1 is fair; NaN for queries whose relevant documents are in fewer than two
@@ -132,7 +132,7 @@ def attention_weighted_rank_fairness(rows: RelevantRanks) -> Floats:
     return np.where(np.isfinite(got[:, :, 0]), 1 - divergence, np.nan)
 
 
-def own_language_exposure(rows: RelevantRanks) -> Floats:
+def own_language_exposure(rows: RelevantDocuments) -> Floats:
     """Return how much more attention documents get for queries in their language than for queries in the others.
 
     Float64 (topics,): the mean over the languages that have a query and a relevant document of the difference of
@@ -146,15 +146,15 @@ def own_language_exposure(rows: RelevantRanks) -> Floats:
     return _mean(own - elsewhere, axis=1)
 
 
-def language_exposure(rows: RelevantRanks) -> Floats:
+def language_exposure(rows: RelevantDocuments) -> Floats:
     """Return the mean of `relative_exposure` over the topic's queries, float64 (topics, document languages)."""
     return _mean(relative_exposure(rows), axis=1)
 
 
-def mean_by_chance(score: Callable[[RelevantRanks], Floats]) -> Callable[[RelevantRanks], Floats]:
-    """Return the mean of a score (topics, query languages) over the shuffles of `RelevantRanks.shuffled`."""
+def mean_by_chance(score: Callable[[RelevantDocuments], Floats]) -> Callable[[RelevantDocuments], Floats]:
+    """Return the mean of a score (topics, query languages) over the shuffles of `RelevantDocuments.shuffled`."""
 
-    def chance(rows: RelevantRanks) -> Floats:
+    def chance(rows: RelevantDocuments) -> Floats:
         total = np.zeros((rows.n_topics, rows.n_languages))
         for shuffled in rows.shuffled():
             total += score(shuffled)
@@ -163,13 +163,13 @@ def mean_by_chance(score: Callable[[RelevantRanks], Floats]) -> Callable[[Releva
     return chance
 
 
-def range_by_chance(score: Callable[[RelevantRanks], Floats]) -> Callable[[RelevantRanks], Floats]:
+def range_by_chance(score: Callable[[RelevantDocuments], Floats]) -> Callable[[RelevantDocuments], Floats]:
     """Return the mean over shuffles of largest minus smallest language mean of a score (topics, languages).
 
     The same number for each topic that has the score, float64 (topics,).
     """
 
-    def chance(rows: RelevantRanks) -> Floats:
+    def chance(rows: RelevantDocuments) -> Floats:
         known = np.isfinite(score(rows)).any(axis=1)
         if not known.any():
             return np.full(rows.n_topics, np.nan)
@@ -216,7 +216,7 @@ def chi2_tail(x: Floats, freedom: int) -> Floats:
     return tail
 
 
-def _exposure(rows: RelevantRanks) -> tuple[Floats, Floats]:
+def _exposure(rows: RelevantDocuments) -> tuple[Floats, Floats]:
     """Return the shares of attention that document languages get and are due, both (topics, queries, documents)."""
     attention = 1 / np.log2(1 + rows.ranks)
     level, query = rows.levels()

@@ -7,11 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlbench.collection.languages import IMAGE
-from mlbench.measures.bias import BiasScore, PoolRanks, find_score, summarise
+from mlbench.measures.bias import BiasScore, find_score, summarise
 from mlbench.measures.chance import mean_range
-from mlbench.measures.native import RelevantRanks
+from mlbench.measures.native import RelevantDocuments
 from mlbench.measures.ranked import UNRETRIEVED
 from mlbench.measures.top_lists import TopLists
+from mlbench.measures.translations import PoolRanks
 from mlbench.ranking.ranks import PoolCounts, Ranks, can_answer, pool_counts
 from mlbench.results import LanguageShare
 from mlbench.statistics.clusters import ClusterSample, finite
@@ -240,7 +241,7 @@ def _random_share_range(ranks: Ranks, cutoff: int) -> float:
     return mean_range(spread / np.outer(p, p))
 
 
-def _relevant_in_pool(ranks: Ranks) -> RelevantRanks:
+def _relevant_in_pool(ranks: Ranks) -> RelevantDocuments:
     """Return where all relevant documents stand in the pool of all languages; raises as `pool_counts` does.
 
     Of h listed documents out of N and u relevant ones that are not listed, the i-th of the latter stands at
@@ -258,7 +259,7 @@ def _relevant_in_pool(ranks: Ranks) -> RelevantRanks:
     position[rest] = listed + place * (counts.size - listed + 1) / (np.repeat(number, number) + 1)
     rows = np.flatnonzero(np.isin(ranks.row_languages, spoken) & (counts.unlisted | (counts.rank != UNRETRIEVED)))
     queries = ranks.row_queries[rows]
-    return RelevantRanks(
+    return RelevantDocuments(
         topics=ranks.query_topics[queries].astype(np.int64),
         query_languages=ranks.query_languages[queries].astype(np.int64),
         documents=ranks.row_documents[rows].astype(np.int64),

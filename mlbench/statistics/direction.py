@@ -30,16 +30,8 @@ def loss(name: str, value: float, ideal: float | None = None) -> float | None:
 
     `ideal` is what a result gives beside the value, for scores whose ideal depends on the topics.
     """
-    match direction_of(name):
-        case "higher":
-            return -value
-        case "lower":
-            return value
-        case "nearer":
-            target = constant_ideal(name) if ideal is None else ideal
-            return None if target is None else abs(value - target)
-        case None:
-            return None
+    found = loss_contributions(name, np.array([value]), np.ones(1), ideal)
+    return None if found is None else float(found[0])
 
 
 def describe(name: str) -> str:

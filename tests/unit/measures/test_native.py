@@ -8,7 +8,7 @@ from scipy import stats
 from scipy.spatial.distance import jensenshannon
 
 from mlbench.measures.native import (
-    RelevantRanks,
+    RelevantDocuments,
     attention_weighted_rank_fairness,
     chi2_tail,
     language_exposure,
@@ -23,7 +23,7 @@ LANGUAGES = ("fa", "ru", "zh")
 SIZE = 60
 
 
-def draw_rows(seed: int, *, topics: int = 12, most: int = 8, size: int = SIZE, grades: int = 3) -> RelevantRanks:
+def draw_rows(seed: int, *, topics: int = 12, most: int = 8, size: int = SIZE, grades: int = 3) -> RelevantDocuments:
     """Return topics with 0 to `most` relevant documents in each language, asked in all, at random ranks."""
     draw = np.random.RandomState(seed)
     rows = []
@@ -37,10 +37,10 @@ def draw_rows(seed: int, *, topics: int = 12, most: int = 8, size: int = SIZE, g
             ranks = draw.permutation(size)[: len(documents)] + 1
             rows += [(topic, query, *document, rank) for document, rank in zip(documents, ranks, strict=True)]
     columns = np.array(rows, dtype=np.int64).reshape(-1, 6).T
-    return RelevantRanks(*columns[:5], columns[5].astype(np.float64), topics, len(LANGUAGES))
+    return RelevantDocuments(*columns[:5], columns[5].astype(np.float64), topics, len(LANGUAGES))
 
 
-def of_query(rows: RelevantRanks, topic: int, query: int) -> list[tuple[int, int, int, float]]:
+def of_query(rows: RelevantDocuments, topic: int, query: int) -> list[tuple[int, int, int, float]]:
     """Return document, language, grade and rank of each relevant document of a query."""
     chosen = (rows.topics == topic) & (rows.query_languages == query)
     columns = (rows.documents, rows.document_languages, rows.grades, rows.ranks)
@@ -167,7 +167,7 @@ def test_chance_is_the_same_in_every_run_and_there_where_the_score_is() -> None:
 
 
 def test_no_documents_give_no_scores() -> None:
-    rows = RelevantRanks.none(4, 3)
+    rows = RelevantDocuments.none(4, 3)
     for score in (peer(), peer(20), attention_weighted_rank_fairness, mean_by_chance(peer())):
         assert np.isnan(score(rows)).all()
         assert score(rows).shape == (4, 3)
@@ -177,7 +177,7 @@ def test_no_documents_give_no_scores() -> None:
     assert np.isnan(language_exposure(rows)).all()
 
 
-def draw_ranks(rows: RelevantRanks, seed: int) -> RelevantRanks:
+def draw_ranks(rows: RelevantDocuments, seed: int) -> RelevantDocuments:
     """Return the rows with other random ranks."""
     draw, ranks = np.random.RandomState(seed), rows.ranks.copy()
     for query in np.unique(rows.queries):
