@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
@@ -23,7 +23,6 @@ from mlbench.retrievers.checkpoint_folder import (
     check_checkpoint,
     find_checkpoint,
     read_files,
-    saved_prompts,
 )
 from mlbench.retrievers.load_checkpoint import (
     DTYPES,
@@ -38,6 +37,7 @@ from mlbench.retrievers.load_checkpoint import (
     load,
     pooling_of,
 )
+from mlbench.retrievers.prompts import PromptSettings, choose_prompts
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -63,8 +63,7 @@ LIBRARIES = (
 class EncodingOptions:
     """How a model is used; `None` takes what the checkpoint says."""
 
-    query_prompt: str | None = None
-    document_prompt: str | None = None
+    prompts: PromptSettings = field(default_factory=PromptSettings)
     similarity: Similarity | None = None
     batch_tokens: int | None = None
 
@@ -87,7 +86,8 @@ class DenseEncoder:
         self._origin = origin
         self._loaded = dict(loaded or {})
         self._computed = dict(computed or {})
-        self._prompts = saved_prompts(model.prompts, query=use.query_prompt, document=use.document_prompt)
+        chosen = choose_prompts(model.prompts, model.default_prompt_name, use.prompts)
+        self._prompts, self.warnings = chosen.texts, chosen.warnings
         self.similarity: Similarity = use.similarity or _similarity(model)
         self._routed = _is_routed(model)
         budget, self._max_rows = batch_budget(model.device.type)
@@ -259,12 +259,10 @@ class Dense:
     libraries = ("torch", "transformers", "sentence_transformers")
     example = "dense:intfloat/multilingual-e5-base --set query_prompt='query: '"
 
-    class Settings(BaseModel, extra="forbid", frozen=True):
+    class Settings(PromptSettings):
         """Keys of `dense:`; what is not set comes from the checkpoint."""
 
         pooling: Pooling | None = Field(None, description="how token vectors become one (mean where none is saved)")
-        query_prompt: str | None = Field(None, description="put before each query, with its blank, as in 'query: '")
-        document_prompt: str | None = Field(None, description="put before each document, as in 'passage: '")
         max_length: int | None = Field(None, ge=1, description="tokens after which a text is cut off")
         truncate_dim: int | None = Field(None, ge=1, description="keep only the first coordinates (Matryoshka)")
         dtype: DType = Field("fp32", description="precision: bf16 is fastest where the processor knows it")
@@ -308,7 +306,7 @@ class Dense:
         if built is None or "image" in built.modalities:
             return None
         assert isinstance(settings, Dense.Settings)
-        late = settings.model_fields_set - {"query_prompt", "document_prompt", "similarity", "batch_tokens"}
+        late = settings.model_fields_set - {*PromptSettings.model_fields, "similarity", "batch_tokens"}
         if late:
             raise RetrieverError(
                 f"a model in memory is taken as it is: set {', '.join(sorted(late))} where it is built"
@@ -325,7 +323,7 @@ def require_torch() -> None:
 
 
 def _use(settings: Dense.Settings) -> EncodingOptions:
-    return EncodingOptions(settings.query_prompt, settings.document_prompt, settings.similarity, settings.batch_tokens)
+    return EncodingOptions(settings, settings.similarity, settings.batch_tokens)
 
 
 def _load_options(settings: Dense.Settings, runtime: Runtime) -> LoadOptions:

@@ -19,7 +19,8 @@ from mlbench.io.libraries import versions_installed
 from mlbench.io.watched import WatchedFiles
 from mlbench.protocols import Parameter, Role, Runtime, Similarity, Vectors
 from mlbench.provenance import Provenance, read_provenance
-from mlbench.retrievers.checkpoint_folder import find_checkpoint, saved_prompts
+from mlbench.retrievers.checkpoint_folder import find_checkpoint
+from mlbench.retrievers.prompts import PromptSettings, choose_prompts
 from mlbench.retrievers.static_checkpoint import (
     StaticFolder,
     has_table,
@@ -40,13 +41,9 @@ class Static:
 
     example = "static:./checkpoint"
 
-    class Settings(BaseModel, extra="forbid", frozen=True):
+    class Settings(PromptSettings):
         """Keys of `static:`; what is not set comes from the checkpoint."""
 
-        query_prompt: str | None = Field(
-            default=None, description="put before each query, with its blank, as in 'query: '"
-        )
-        document_prompt: str | None = Field(default=None, description="put before each document, as in 'passage: '")
         truncate_dim: int | None = Field(default=None, ge=1, description="keep only the first coordinates (Matryoshka)")
         revision: str | None = Field(default=None, description="branch, tag or commit on the hub")
 
@@ -106,7 +103,8 @@ class StaticEncoder:
         self._table = _cut(table, self._truncate_dim)
         self.dim = self._table.shape[1]
         self._unknown = _middle(self._table)
-        self._prompts = saved_prompts(folder.prompts, query=settings.query_prompt, document=settings.document_prompt)
+        chosen = choose_prompts(folder.prompts, folder.default_prompt_name, settings)
+        self._prompts, self.warnings = chosen.texts, chosen.warnings
         self._digests = [_digest(folder.tokenizer), _digest(folder.weights)]
         self._files.check()
 

@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from mlbench.collection.languages import Setting
 from mlbench.collection.records import Document, Query
 from mlbench.io.watched import WatchedFiles
 from mlbench.protocols import Parameter, RankedList, Role, Runtime, ScoredRanker
 from mlbench.ranking.count_ahead import best_columns, by_id
-from mlbench.retrievers.checkpoint_folder import check_checkpoint, find_checkpoint, saved_prompts
+from mlbench.retrievers.checkpoint_folder import check_checkpoint, find_checkpoint
 from mlbench.retrievers.load_checkpoint import PADDED, DType, LoadOptions, is_rounding
+from mlbench.retrievers.prompts import PromptSettings, choose_prompts
 
 if TYPE_CHECKING:
     from sentence_transformers import MultiVectorEncoder, SparseEncoder
@@ -28,13 +29,9 @@ _CHUNK = 1024
 _CELLS = 2**24
 
 
-class TextSettings(BaseModel):
+class TextSettings(PromptSettings):
     """Keys of `sparse:` and `late:`; what is not set comes from the checkpoint."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    query_prompt: str | None = Field(None, description="put before each query, with its blank, as in 'query: '")
-    document_prompt: str | None = Field(None, description="put before each document, as in 'passage: '")
     dtype: DType = Field("fp32", description="precision of the weights")
     revision: str | None = Field(None, description="branch, tag or commit on the hub")
     batch_size: int = Field(32, ge=1, description="texts per batch")
@@ -64,7 +61,8 @@ class TextLists(ScoredRanker, ABC, Generic[Encoded]):
         files: WatchedFiles,
     ) -> None:
         self._model, self._digest, self._batch_size, self._files = model, digest, settings.batch_size, files
-        self._prompts = saved_prompts(model.prompts, query=settings.query_prompt, document=settings.document_prompt)
+        chosen = choose_prompts(model.prompts, model.default_prompt_name, settings)
+        self._prompts, self.warnings = chosen.texts, chosen.warnings
         self._identity = {
             **identity,
             "query_prompt": self._prompts["query"],
