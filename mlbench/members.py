@@ -9,6 +9,8 @@ from inspect import getattr_static
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeGuard, cast
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from mlbench.collection.languages import Setting
@@ -25,6 +27,7 @@ from mlbench.protocols import (
     HasProvenance,
     HasWarnings,
     IndexCost,
+    KnowsTruncation,
     ModelLoader,
     NamesFiles,
     NeedsLibraries,
@@ -99,6 +102,16 @@ def tokens_of(retriever: object) -> int:
     """Return how many tokens a retriever has encoded since it was opened; 0 for one that does not count."""
     tokens = cast(CountsTokens, retriever).tokens if _has(retriever, "tokens") else 0
     return tokens if isinstance(tokens, int) else 0
+
+
+def longest_input(retriever: object, role: Role) -> int | None:
+    """Return after how many tokens a retriever cuts off a text in `role`; None where it does not, or does not say."""
+    return cast(KnowsTruncation, retriever).longest_input(role) if _has(retriever, "longest_input") else None
+
+
+def is_truncated(retriever: object, texts: Sequence[str], role: Role) -> NDArray[np.bool_] | None:
+    """Return which texts a retriever cuts off, bool (len(texts),); None, as by default, where it cannot tell."""
+    return cast(KnowsTruncation, retriever).is_truncated(texts, role) if _has(retriever, "is_truncated") else None
 
 
 def warnings_of(retriever: object) -> tuple[str, ...]:

@@ -154,6 +154,21 @@ class HasProvenance(Protocol):
         ...
 
 
+class KnowsTruncation(Protocol):
+    """A retriever of texts that knows which of them it cuts off at its longest input."""
+
+    def longest_input(self, role: Role) -> int | None:
+        """Return after how many tokens a text in `role` is cut off, with its prompt; None where none is."""
+        ...
+
+    def is_truncated(self, texts: Sequence[str], role: Role) -> NDArray[np.bool_] | None:
+        """Return for each text whether it is cut off, bool (len(texts),); None where that cannot be told.
+
+        It is a function of the text and the role alone, so that it is the same where vectors were kept.
+        """
+        ...
+
+
 class HasWarnings(Protocol):
     """A retriever or reranker that knows what a user should be told of how it was opened."""
 

@@ -38,14 +38,13 @@ from mlbench.retrievers.load_checkpoint import (
     pooling_of,
 )
 from mlbench.retrievers.prompts import PromptSettings, choose_prompts
+from mlbench.retrievers.truncation import ENDLESS, limit_of
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
     from torch import Tensor
 
 
-# Tokenizers without a limit say 10^30.
-_ENDLESS = 1_000_000
 LIBRARIES = (
     "numpy",
     "peft",
@@ -88,6 +87,7 @@ class DenseEncoder:
         self._computed = dict(computed or {})
         chosen = choose_prompts(model.prompts, model.default_prompt_name, use.prompts)
         self._prompts, self.warnings = chosen.texts, chosen.warnings
+        self._limits = {role: limit_of(model, role, prompt) for role, prompt in chosen.texts.items()}
         self.similarity: Similarity = use.similarity or _similarity(model)
         self._routed = _is_routed(model)
         budget, self._max_rows = batch_budget(model.device.type)
@@ -151,6 +151,14 @@ class DenseEncoder:
             self.tokens += int(lengths.sum())
             return self._encode_in_batches(features, lengths, role, padded=self._pads)
 
+    def longest_input(self, role: Role) -> int | None:
+        """Return after how many tokens a text in `role` is cut off, with its prompt; None where none is."""
+        return self._limits[role].tokens
+
+    def is_truncated(self, texts: Sequence[str], role: Role) -> NDArray[np.bool_] | None:
+        """Return for each text whether it is cut off, bool (len(texts),); None where that cannot be told."""
+        return self._limits[role].exceeded_by(texts)
+
     def _tokenised(self, texts: Sequence[str], role: Role) -> "dict[str, Tensor]":
         # Tokenised by the model itself, which may strip, lower-case or wrap texts in a chat template.
         return dict(self._model.preprocess(list(texts), prompt=self._prompts[role] or None, task=role))
@@ -206,7 +214,7 @@ class DenseEncoder:
         max_length = self._model.max_seq_length
         return {
             "pooling": pooling_of(self._model),
-            "max_length": None if max_length is None or max_length > _ENDLESS else int(max_length),
+            "max_length": None if max_length is None or max_length > ENDLESS else int(max_length),
             "truncate_dim": self._model.truncate_dim,
             "dtype": names.get(dtype, dtype),
             "backend": "torch",

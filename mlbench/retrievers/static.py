@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from hashlib import file_digest, sha256
 from importlib.resources import files as package_files
 from itertools import chain
@@ -28,6 +29,7 @@ from mlbench.retrievers.static_checkpoint import (
     read_table,
     read_tokenizer,
 )
+from mlbench.retrievers.truncation import TokenLimit
 
 # Stays the same as long as the same tokens give the same vector.
 _ALGORITHM = "mean of subword vectors 1"
@@ -105,6 +107,7 @@ class StaticEncoder:
         self._unknown = _middle(self._table)
         chosen = choose_prompts(folder.prompts, folder.default_prompt_name, settings)
         self._prompts, self.warnings = chosen.texts, chosen.warnings
+        self._limits = {role: self._limit(prompt) for role, prompt in chosen.texts.items()}
         self._digests = [_digest(folder.tokenizer), _digest(folder.weights)]
         self._files.check()
 
@@ -146,19 +149,44 @@ class StaticEncoder:
         """Return float32 vectors of shape (len(texts), dim) and norm 1; a text has the same bits in any batch."""
         vectors = np.empty((len(texts), self.dim), dtype=np.float32)
         for start in range(0, len(texts), _BLOCK):
-            ids, lengths = self._tokenised([self._prompts[role] + text for text in texts[start : start + _BLOCK]])
+            prompted = [self._prompts[role] + text for text in texts[start : start + _BLOCK]]
+            ids, lengths = self._tokenised(prompted, self._tokenizer)
             # Sums beyond float32 become infinite, and whoever asked is told which text it was.
             with np.errstate(over="ignore", invalid="ignore"):
                 vectors[start : start + _BLOCK] = _normalised(_means(self._table, ids, lengths), self._unknown)
             self.tokens += len(ids)
         return vectors
 
-    def _tokenised(self, texts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def longest_input(self, role: Role) -> int | None:
+        """Return after how many tokens a text in `role` is cut off, with its prompt; None where none is."""
+        return self._limits[role].tokens
+
+    def is_truncated(self, texts: Sequence[str], role: Role) -> NDArray[np.bool_] | None:
+        """Return for each text whether it is cut off, bool (len(texts),), as only some tokenizers do."""
+        return self._limits[role].exceeded_by(texts)
+
+    def _limit(self, prompt: str) -> TokenLimit:
+        truncation = self._tokenizer.truncation
+        endless = self._tokenizer if truncation is None else Tokenizer.from_str(self._tokenizer.to_str())
+        endless.no_truncation()
+
+        def count(texts: Sequence[str], tokenizer: Tokenizer) -> NDArray[np.int64]:
+            return self._tokenised([prompt + text for text in texts], tokenizer)[1]
+
+        return TokenLimit(
+            partial(count, tokenizer=self._tokenizer),
+            partial(count, tokenizer=endless),
+            truncation["max_length"] if truncation else None,
+            tokenizer=self._tokenizer,
+            prompt=prompt,
+        )
+
+    def _tokenised(self, texts: Sequence[str], tokenizer: Tokenizer) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the token ids of all texts, one after the other, and how many each has."""
         # The tokenizer takes no lone surrogates, yet broken files have them.
         sound = [text.encode("utf-8", "replace").decode() for text in texts]
         try:
-            found = [encoding.ids for encoding in self._tokenizer.encode_batch_fast(sound, add_special_tokens=False)]
+            found = [encoding.ids for encoding in tokenizer.encode_batch_fast(sound, add_special_tokens=False)]
         except Exception as error:  # The library raises nothing more special.
             raise RetrieverError(f"the tokenizer of the static checkpoint fails: {error}") from error
         lengths = np.fromiter(map(len, found), np.int64, len(found))

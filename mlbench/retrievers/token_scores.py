@@ -19,6 +19,7 @@ from mlbench.ranking.count_ahead import best_columns, by_id
 from mlbench.retrievers.checkpoint_folder import check_checkpoint, find_checkpoint
 from mlbench.retrievers.load_checkpoint import PADDED, DType, LoadOptions, is_rounding
 from mlbench.retrievers.prompts import PromptSettings, choose_prompts
+from mlbench.retrievers.truncation import limit_of
 
 if TYPE_CHECKING:
     from sentence_transformers import MultiVectorEncoder, SparseEncoder
@@ -63,6 +64,7 @@ class TextLists(ScoredRanker, ABC, Generic[Encoded]):
         self._model, self._digest, self._batch_size, self._files = model, digest, settings.batch_size, files
         chosen = choose_prompts(model.prompts, model.default_prompt_name, settings)
         self._prompts, self.warnings = chosen.texts, chosen.warnings
+        self._limits = {role: limit_of(model, role, prompt) for role, prompt in chosen.texts.items()}
         self._identity = {
             **identity,
             "query_prompt": self._prompts["query"],
@@ -87,6 +89,14 @@ class TextLists(ScoredRanker, ABC, Generic[Encoded]):
     def check_files(self) -> None:
         """Raise `RetrieverError` where a file of the checkpoint has changed since it was read."""
         self._files.check()
+
+    def longest_input(self, role: Role) -> int | None:
+        """Return after how many tokens a text in `role` is cut off, with its prompt; None where none is."""
+        return self._limits[role].tokens
+
+    def is_truncated(self, texts: Sequence[str], role: Role) -> NDArray[np.bool_] | None:
+        """Return for each text whether it is cut off, bool (len(texts),); None where that cannot be told."""
+        return self._limits[role].exceeded_by(texts)
 
     def search_scored(
         self, setting: Setting, queries: Sequence[Query], documents: Sequence[Document], depth: int

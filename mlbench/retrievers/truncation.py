@@ -1,0 +1,199 @@
+"""Which texts a model cuts off at its longest input, found by tokenising them without that limit."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache, cached_property
+from typing import TYPE_CHECKING
+from unicodedata import normalize
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlbench.protocols import Role
+
+if TYPE_CHECKING:
+    from sentence_transformers.base.model import BaseModel
+    from tokenizers import Tokenizer
+    from tokenizers.normalizers import Normalizer
+    from tokenizers.pre_tokenizers import PreTokenizer
+
+Booleans = NDArray[np.bool_]
+Integers = NDArray[np.int64]
+CountTokens = Callable[[Sequence[str]], Integers]
+"""Returns how many tokens each text has, int64 (texts,), with special tokens and the prompt."""
+ENDLESS = 1_000_000
+"""Tokenizers without a limit state 10^30 tokens."""
+_BLOCK = 4096
+# Tokens of texts that are tokenised together, padding included.
+_CELLS = 2**21
+# Normalizers that bring a text into one of the forms of `most_bytes`.
+_NORMALIZERS = {"BertNormalizer", "ByteLevel", "Lowercase", "NFC", "NFD", "NFKC", "NFKD", "Nmt", "Precompiled"}
+_NORMALIZERS |= {"Prepend", "Strip", "StripAccents"}
+_MODELS = {"BPE", "Unigram", "WordLevel", "WordPiece"}
+# What puts a blank before each piece, and what cuts texts into pieces at blanks alone.
+_PREFIXING = {"ByteLevel", "Metaspace"}
+_AT_BLANKS = {"Whitespace", "WhitespaceSplit"}
+
+
+class TokenLimit:
+    """The longest input of a model in one role, and which texts are longer.
+
+    `cut` counts the tokens of texts as the model reads them, `whole` counts them without its limit. `stated` is the
+    limit that the model states, None where it states none. `tokenizer` and `prompt` are what makes the tokens, where
+    texts of few bytes need not be tokenised; without a `tokenizer` all are.
+    """
+
+    def __init__(
+        self,
+        cut: CountTokens,
+        whole: CountTokens,
+        stated: int | None,
+        *,
+        tokenizer: "Tokenizer | None" = None,
+        prompt: str = "",
+    ) -> None:
+        self._cut, self._whole, self._stated, self._prompt = cut, whole, stated, prompt
+        self._per_byte = None if tokenizer is None else tokens_per_byte(tokenizer)
+
+    @cached_property
+    def tokens(self) -> int | None:
+        """After how many tokens a text is cut off, special tokens and the prompt included; None where none is."""
+        return None if self._probed is None or self._probed[0] == self._probed[1] else self._probed[0]
+
+    def exceeded_by(self, texts: Sequence[str]) -> Booleans | None:
+        """Return for each text whether it is cut off, bool (texts,); None where that cannot be told.
+
+        The answer is a function of the text alone.
+        """
+        if self._probed is None:
+            return None
+        found = np.zeros(len(texts), dtype=np.bool_)
+        for start in range(0, len(texts) if self.tokens else 0, _BLOCK):
+            block = texts[start : start + _BLOCK]
+            sizes = most_bytes(block)
+            for rows in _batches(np.flatnonzero(sizes > self._room), sizes):
+                found[start + rows] = self._whole([block[row] for row in rows]) > (self.tokens or 0)
+        return found
+
+    @cached_property
+    def _room(self) -> int:
+        """How many bytes the longest form of a text may have that need not be tokenised; -1 where all must be."""
+        if self._per_byte is None or self.tokens is None:
+            return -1
+        # Special tokens, and a blank that the tokenizer may put in front.
+        rest = self.tokens - int(self._whole(["a"])[0]) - 1
+        return rest // self._per_byte - int(most_bytes([self._prompt])[0])
+
+    @cached_property
+    def _probed(self) -> tuple[int, int] | None:
+        """The tokens of a text that is too long, as they are read and in all; None where they cannot be counted."""
+        if self._stated is None:
+            return (0, 0)
+        probe = ["a " * (2 * self._stated)]
+        try:
+            cut, whole = int(self._cut(probe)[0]), int(self._whole(probe)[0])
+        except Exception:  # The code of a checkpoint may not know the options, and fail in any way.
+            return None
+        # A model that ignores the options of `whole` cuts the text there too.
+        return None if cut == whole <= self._stated else (cut, whole)
+
+
+def limit_of(model: "BaseModel", role: Role, prompt: str) -> TokenLimit:
+    """Return the longest input of a model of sentence-transformers for texts in `role` behind `prompt`."""
+
+    def count(texts: Sequence[str], **options: object) -> Integers:
+        from mlbench.retrievers.load_checkpoint import quiet
+
+        with quiet():
+            features = model.preprocess(list(texts), prompt=prompt or None, task=role, **options)
+        lengths: Integers = features["attention_mask"].sum(dim=1).numpy()
+        return lengths
+
+    def whole(texts: Sequence[str]) -> Integers:
+        return count(texts, processing_kwargs={"text": {"truncation": False}})
+
+    backend = getattr(getattr(model, "tokenizer", None), "backend_tokenizer", None)
+    return TokenLimit(count, whole, _stated(model, role), tokenizer=backend, prompt=prompt)
+
+
+def _stated(model: "BaseModel", role: Role) -> int | None:
+    """Return the largest limit that a model or one of its modules states for `role`; None where none states one."""
+    truncation = getattr(getattr(model, "tokenizer", None), "truncation", None)
+    stated: list[object] = [getattr(model, "max_seq_length", None)]
+    stated += [truncation["max_length"]] if isinstance(truncation, Mapping) else []
+    for module in model.modules():
+        stated.append(getattr(module, f"{role}_length", None))
+        options = getattr(module, "processing_kwargs", None)
+        for each in options.values() if isinstance(options, Mapping) else ():
+            stated.append(each.get("max_length"))
+    return max((int(each) for each in stated if isinstance(each, int | float) and each <= ENDLESS), default=None)
+
+
+def tokens_per_byte(tokenizer: "Tokenizer") -> int | None:
+    """Return how many tokens a byte of a text's longest form can become, special tokens and a blank in front apart.
+
+    It is one, or two where blanks are put before pieces of words; None where it cannot be told.
+    """
+    normalizers = _parts(tokenizer.normalizer, "normalizers")
+    if type(tokenizer.model).__name__ not in _MODELS or not all(map(_lengthens_little, normalizers)):
+        return None
+    cutters = _parts(tokenizer.pre_tokenizer, "pretokenizers")
+    prefixing = [place for place, part in enumerate(cutters) if _puts_blanks(part)]
+    at_blanks = all(part["type"] in _AT_BLANKS for part in cutters[: max(prefixing, default=0)])
+    return 1 if at_blanks else 2
+
+
+def _parts(component: "Normalizer | PreTokenizer | None", name: str) -> list[dict[str, object]]:
+    """Return the parts of a component of a tokenizer, which is None, one part, or a sequence of parts."""
+
+    def flat(state: dict[str, object]) -> Iterator[dict[str, object]]:
+        inner = state.get(name) if state["type"] == "Sequence" else None
+        yield from (part for each in inner for part in flat(each)) if isinstance(inner, list) else (state,)
+
+    return [] if component is None else list(flat(json.loads(component.__getstate__())))
+
+
+def _lengthens_little(normalizer: Mapping[str, object]) -> bool:
+    """Say whether a normalizer brings characters into the forms of `most_bytes`, a blank in front apart."""
+    if normalizer["type"] == "Replace":
+        return len(str(normalizer["content"])) <= 1
+    return normalizer["type"] in _NORMALIZERS
+
+
+def _puts_blanks(cutter: Mapping[str, object]) -> bool:
+    return cutter["type"] in _PREFIXING and bool(cutter.get("add_prefix_space", True))
+
+
+def most_bytes(texts: Sequence[str]) -> Integers:
+    """Return how many bytes each text has in its longest form, int64 (texts,).
+
+    The forms are those into which tokenizers bring a text before they cut it: case folding and Unicode normalization,
+    which turn a ligature into as many as 18 letters. As no token is less than a byte, they limit the tokens.
+    """
+    joined = "".join(texts)
+    codes = np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), np.uint32)
+    bytes_of = np.zeros(int(codes.max(initial=0)) + 1, dtype=np.uint8)
+    for character in set(joined):
+        bytes_of[ord(character)] = _longest_form(character)
+    ends = np.cumsum(np.fromiter(map(len, texts), np.int64, len(texts)))
+    sums = np.concatenate((np.zeros(1, np.int64), np.cumsum(bytes_of[codes], dtype=np.int64)))
+    sizes: Integers = np.diff(sums[np.concatenate((np.zeros(1, np.int64), ends))])
+    return sizes
+
+
+@cache
+def _longest_form(character: str) -> int:
+    """Return the bytes of the longest form of a character."""
+    cased = (character, character.lower(), character.casefold())
+    forms = (normalize(form, text) for text in cased for form in ("NFC", "NFD", "NFKC", "NFKD"))
+    return max(len(text.encode("utf-8", "surrogatepass")) for text in (*cased, *forms))
+
+
+def _batches(rows: Integers, sizes: Integers) -> Iterator[Integers]:
+    """Cut rows, the shortest first, into batches of few cells, however long the longest is."""
+    rows = rows[np.argsort(sizes[rows], kind="stable")]
+    while len(rows):
+        cells = sizes[rows] * np.arange(1, len(rows) + 1)
+        n_rows = max(int(np.searchsorted(cells, _CELLS, side="right")), 1)
+        yield rows[:n_rows]
+        rows = rows[n_rows:]
