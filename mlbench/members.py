@@ -27,6 +27,7 @@ from mlbench.protocols import (
     HasProvenance,
     HasWarnings,
     IndexCost,
+    KnowsTruncatedPairs,
     KnowsTruncation,
     ModelLoader,
     NamesFiles,
@@ -42,7 +43,9 @@ from mlbench.protocols import (
     RecognisesFolders,
     Reranker,
     Role,
+    ScoredPairs,
     ScoredRanker,
+    ScoresPairs,
     SelfDescribingReader,
     ShardedReader,
     Texts,
@@ -112,6 +115,22 @@ def longest_input(retriever: object, role: Role) -> int | None:
 def is_truncated(retriever: object, texts: Sequence[str], role: Role) -> NDArray[np.bool_] | None:
     """Return which texts a retriever cuts off, bool (len(texts),); None, as by default, where it cannot tell."""
     return cast(KnowsTruncation, retriever).is_truncated(texts, role) if _has(retriever, "is_truncated") else None
+
+
+def longest_pair(reranker: object) -> int | None:
+    """Return after how many tokens a reranker cuts off a pair; None where it does not, or does not say."""
+    return cast(KnowsTruncatedPairs, reranker).longest_pair() if _has(reranker, "longest_pair") else None
+
+
+def is_truncated_pair(reranker: object, pairs: Sequence[tuple[str, str]]) -> NDArray[np.bool_] | None:
+    """Return which pairs a reranker cuts off, bool (len(pairs),); None, as by default, where it cannot tell."""
+    known = _has(reranker, "is_truncated_pair")
+    return cast(KnowsTruncatedPairs, reranker).is_truncated_pair(pairs) if known else None
+
+
+def scored_pairs(ranker: object) -> ScoredPairs | None:
+    """Return the pairs of texts that a ranker has scored; None for one that scores none, or does not say."""
+    return cast(ScoresPairs, ranker).scored_pairs() if _has(ranker, "scored_pairs") else None
 
 
 def warnings_of(retriever: object) -> tuple[str, ...]:

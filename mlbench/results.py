@@ -209,10 +209,11 @@ class Statistics(DocumentPart):
 class TruncatedTexts(DocumentPart):
     """How many texts of one language, in one role, were cut off at the longest input of the retriever.
 
-    `max_length` is that input in tokens, prompt and special tokens included; null where there is no limit.
+    `max_length` is that input in tokens, prompt and special tokens included; null where there is no limit. In the role
+    `pair`, a reranker read a query together with a document, whose language it is.
     """
 
-    role: Literal["query", "document"]
+    role: Literal["query", "document", "pair"]
     language: str
     n_texts: int = Field(ge=0)
     n_truncated: int = Field(ge=0)
@@ -272,7 +273,8 @@ class RanksFile(DocumentPart):
 class Result(DocumentPart):
     """Everything that is published of one retriever on one task.
 
-    `truncated` has a row for each role and language of texts; null where the retriever does not say what it cuts off.
+    `truncated` has a row for each role and language of texts that the retriever knows the truncation of; null where it
+    says nothing of it.
     """
 
     schema_version: Literal["2.1"] = SCHEMA_VERSION

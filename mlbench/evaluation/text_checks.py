@@ -1,4 +1,4 @@
-"""What a retriever makes of the texts of a task before it encodes them: which are cut off, and what stands in front."""
+"""What a retriever makes of the texts of a task before it reads them: which are cut off, and what stands in front."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
@@ -8,36 +8,64 @@ import numpy as np
 from mlbench import members
 from mlbench.collection.records import Collection, Image
 from mlbench.open_model import LoadedModel
-from mlbench.protocols import Parameter, Progress, Texts
+from mlbench.protocols import Parameter, Progress, Role, Texts
 from mlbench.results import TruncatedTexts
 
 _MANY = {"query": "queries", "document": "documents"}
 
 
 def count_truncated(retriever: object, texts: Texts) -> tuple[TruncatedTexts, ...] | None:
-    """Return how many texts of each role and language are cut off at the longest input, in the order of `texts`.
+    """Return how many texts of each role and language are cut off at the longest input, queries first.
 
-    A text counts as often as it is there; images do not count. None where the retriever cannot tell. No texts give no
-    rows.
+    A text counts as often as it is there; images do not count. The pairs that a ranker has scored so far follow, by the
+    language of the document. What the retriever cannot tell has no rows; None where it can tell nothing.
     """
-    rows = []
-    roles: tuple[Literal["query", "document"], ...] = ("query", "document")
-    for role in roles:
-        groups = {group: held for group, held in texts.items() if group[0] == role and not _are_images(held)}
-        distinct = list({text: None for held in groups.values() for text in held})
-        found = members.is_truncated(retriever, distinct, role)
-        if found is None:
-            return None
-        cut = {distinct[place] for place in np.flatnonzero(found)}
-        limit = members.longest_input(retriever, role)
-        for (_, language), held in groups.items():
-            n_truncated = sum(text in cut for text in held)
-            rows.append(
-                TruncatedTexts(
-                    role=role, language=language, n_texts=len(held), n_truncated=n_truncated, max_length=limit
-                )
-            )
-    return tuple(rows)
+    rows = (*_count(retriever, texts, "query"), *_count(retriever, texts, "document"), *_count_pairs(retriever, texts))
+    return rows or None
+
+
+def _count(retriever: object, texts: Texts, role: Literal["query", "document"]) -> list[TruncatedTexts]:
+    groups = _by_language(texts, role)
+    distinct = list({text: None for held in groups.values() for text in held})
+    found = members.is_truncated(retriever, distinct, role)
+    if found is None:
+        return []
+    cut = {distinct[row] for row in np.flatnonzero(found)}
+    limit = members.longest_input(retriever, role)
+    return [
+        TruncatedTexts(
+            role=role,
+            language=language,
+            n_texts=len(held),
+            n_truncated=sum(text in cut for text in held),
+            max_length=limit,
+        )
+        for language, held in groups.items()
+    ]
+
+
+def _count_pairs(ranker: object, texts: Texts) -> Iterator[TruncatedTexts]:
+    pairs = members.scored_pairs(ranker)
+    if pairs is None:
+        return
+    for language, held in _by_language(texts, "document").items():
+        distinct = set(held)
+        yield TruncatedTexts(
+            role="pair",
+            language=language,
+            n_texts=sum(pairs.scored.get(text, 0) for text in distinct),
+            n_truncated=sum(pairs.truncated.get(text, 0) for text in distinct),
+            max_length=pairs.max_length,
+        )
+
+
+def _by_language(texts: Texts, role: Role) -> dict[str, Sequence[str]]:
+    """Return the texts in a role by language, without images."""
+    return {
+        language: held
+        for (side, language), held in texts.items()
+        if side == role and not (len(held) and isinstance(held[0], Image))
+    }
 
 
 def tell_prompted_texts(model: LoadedModel, collection: Collection, progress: Progress) -> None:
@@ -48,11 +76,11 @@ def tell_prompted_texts(model: LoadedModel, collection: Collection, progress: Pr
     for role, rows in (("query", collection.queries), ("document", collection.documents)):
         texts = [row[1] for held in rows.values() for row in held if not isinstance(row[1], Image)]
         for key, prompt in _prompts(model.retriever.parameters, role):
-            found = [text for text in texts if text.startswith(prompt)]
+            found = sum(text.startswith(prompt) for text in texts)
             if found:
                 progress.note(
-                    f"warning: {model.spec}: {len(found):,} of {len(texts):,} {_MANY[role]} already begin with "
-                    f"{prompt!r}, which is put before each of them again: an empty {key} leaves it out"
+                    f"warning: {model.spec}: {found:,} of {len(texts):,} {_MANY[role]} already begin with {prompt!r}, "
+                    f"which is put before each of them again: an empty {key} leaves it out"
                 )
 
 
@@ -61,7 +89,3 @@ def _prompts(parameters: Mapping[str, Parameter], role: str) -> Iterator[tuple[s
     for key, prompt in parameters.items():
         if key.rpartition(".")[2] in (f"{role}_prompt", "text_prefix") and isinstance(prompt, str) and prompt.strip():
             yield key, prompt
-
-
-def _are_images(texts: Sequence[str]) -> bool:
-    return len(texts) > 0 and isinstance(texts[0], Image)

@@ -87,7 +87,7 @@ class DenseEncoder:
         self._computed = dict(computed or {})
         chosen = choose_prompts(model.prompts, model.default_prompt_name, use.prompts)
         self._prompts, self.warnings = chosen.texts, chosen.warnings
-        self._limits = {role: limit_of(model, role, prompt) for role, prompt in chosen.texts.items()}
+        self._limits = {role: limit_of(model, prompt, role=role) for role, prompt in chosen.texts.items()}
         self.similarity: Similarity = use.similarity or _similarity(model)
         self._routed = _is_routed(model)
         budget, self._max_rows = batch_budget(model.device.type)

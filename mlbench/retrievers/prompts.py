@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from mlbench.errors import RetrieverError
 from mlbench.protocols import Role
@@ -16,13 +16,17 @@ _TEXTS: dict[Role, str] = {"query": "queries", "document": "documents"}
 _PLACEHOLDER = re.compile(r"\{\w*\}")
 
 
-class PromptSettings(BaseModel, extra="forbid", frozen=True):
+class PromptSettings(BaseModel):
     """Keys that choose prompts; what is not set comes from the checkpoint."""
 
-    query_prompt: str | None = Field(None, description="put before each query, with its blank, as in 'query: '")
-    document_prompt: str | None = Field(None, description="put before each document, as in 'passage: '")
-    query_prompt_name: str | None = Field(None, description="name of the saved prompt that is put before each query")
-    document_prompt_name: str | None = Field(None, description="name of the saved prompt for documents")
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    query_prompt: str | None = Field(default=None, description="put before each query, with its blank, as in 'query: '")
+    document_prompt: str | None = Field(default=None, description="put before each document, as in 'passage: '")
+    query_prompt_name: str | None = Field(
+        default=None, description="name of the saved prompt that is put before each query"
+    )
+    document_prompt_name: str | None = Field(default=None, description="name of the saved prompt for documents")
 
 
 @dataclass(frozen=True)

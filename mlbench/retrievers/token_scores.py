@@ -64,7 +64,7 @@ class TextLists(ScoredRanker, ABC, Generic[Encoded]):
         self._model, self._digest, self._batch_size, self._files = model, digest, settings.batch_size, files
         chosen = choose_prompts(model.prompts, model.default_prompt_name, settings)
         self._prompts, self.warnings = chosen.texts, chosen.warnings
-        self._limits = {role: limit_of(model, role, prompt) for role, prompt in chosen.texts.items()}
+        self._limits = {role: limit_of(model, prompt, role=role) for role, prompt in chosen.texts.items()}
         self._identity = {
             **identity,
             "query_prompt": self._prompts["query"],

@@ -16,11 +16,15 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
     from tokenizers.normalizers import Normalizer
     from tokenizers.pre_tokenizers import PreTokenizer
+    from transformers import PreTrainedTokenizerBase
 
 Booleans = NDArray[np.bool_]
 Integers = NDArray[np.int64]
-CountTokens = Callable[[Sequence[str]], Integers]
-"""Returns how many tokens each text has, int64 (texts,), with special tokens and the prompt."""
+CountTokens = Callable[..., Integers]
+"""Returns how many tokens each text has, int64 (texts,), with special tokens and the prompt.
+
+It takes a sequence of texts, or two of them, of which each pair is read together.
+"""
 ENDLESS = 1_000_000
 """Tokenizers without a limit state 10^30 tokens."""
 _BLOCK = 4096
@@ -38,21 +42,24 @@ _AT_BLANKS = {"Whitespace", "WhitespaceSplit"}
 class TokenLimit:
     """The longest input of a model in one role, and which texts are longer.
 
-    `cut` counts the tokens of texts as the model reads them, `whole` counts them without its limit. `stated` is the
-    limit that the model states, None where it states none. `tokenizer` and `prompt` are what makes the tokens, where
-    texts of few bytes need not be tokenised; without a `tokenizer` all are.
+    `cut` counts the tokens of texts as the model reads them, `whole` counts them without its limit, and is None where
+    nothing can. `stated` is the limit that the model states, None where it states none. `tokenizer` and `prompt` are
+    what makes the tokens, where texts of few bytes need not be tokenised; without a `tokenizer` all are. A model that
+    reads pairs has 2 `columns` of texts.
     """
 
     def __init__(
         self,
         cut: CountTokens,
-        whole: CountTokens,
+        whole: CountTokens | None,
         stated: int | None,
         *,
         tokenizer: "Tokenizer | None" = None,
         prompt: str = "",
+        columns: int = 1,
     ) -> None:
-        self._cut, self._whole, self._stated, self._prompt = cut, whole, stated, prompt
+        self._cut, self._whole, self._stated, self._prompt = cut, whole or cut, stated, prompt
+        self._columns = columns
         self._per_byte = None if tokenizer is None else tokens_per_byte(tokenizer)
 
     @cached_property
@@ -60,19 +67,20 @@ class TokenLimit:
         """After how many tokens a text is cut off, special tokens and the prompt included; None where none is."""
         return None if self._probed is None or self._probed[0] == self._probed[1] else self._probed[0]
 
-    def exceeded_by(self, texts: Sequence[str]) -> Booleans | None:
-        """Return for each text whether it is cut off, bool (texts,); None where that cannot be told.
+    def exceeded_by(self, *columns: Sequence[str]) -> Booleans | None:
+        """Return for each text, or pair of two columns, whether it is cut off, bool (texts,); None if none can tell.
 
         The answer is a function of the text alone.
         """
         if self._probed is None:
             return None
-        found = np.zeros(len(texts), dtype=np.bool_)
-        for start in range(0, len(texts) if self.tokens else 0, _BLOCK):
-            block = texts[start : start + _BLOCK]
-            sizes = most_bytes(block)
+        found = np.zeros(len(columns[0]), dtype=np.bool_)
+        limit = self.tokens
+        for start in range(0, 0 if limit is None else len(found), _BLOCK):
+            block = [texts[start : start + _BLOCK] for texts in columns]
+            sizes = np.sum([most_bytes(texts) for texts in block], axis=0)
             for rows in _batches(np.flatnonzero(sizes > self._room), sizes):
-                found[start + rows] = self._whole([block[row] for row in rows]) > (self.tokens or 0)
+                found[start + rows] = self._whole(*([texts[row] for row in rows] for texts in block)) > limit
         return found
 
     @cached_property
@@ -80,8 +88,8 @@ class TokenLimit:
         """How many bytes the longest form of a text may have that need not be tokenised; -1 where all must be."""
         if self._per_byte is None or self.tokens is None:
             return -1
-        # Special tokens, and a blank that the tokenizer may put in front.
-        rest = self.tokens - int(self._whole(["a"])[0]) - 1
+        # Special tokens, and blanks that the tokenizer may put in front.
+        rest = self.tokens - int(self._whole(*[["a"]] * self._columns)[0]) - self._columns
         return rest // self._per_byte - int(most_bytes([self._prompt])[0])
 
     @cached_property
@@ -89,34 +97,50 @@ class TokenLimit:
         """The tokens of a text that is too long, as they are read and in all; None where they cannot be counted."""
         if self._stated is None:
             return (0, 0)
-        probe = ["a " * (2 * self._stated)]
+        probe = [["a " * (2 * self._stated)]] * self._columns
         try:
-            cut, whole = int(self._cut(probe)[0]), int(self._whole(probe)[0])
+            cut, whole = int(self._cut(*probe)[0]), int(self._whole(*probe)[0])
         except Exception:  # The code of a checkpoint may not know the options, and fail in any way.
             return None
         # A model that ignores the options of `whole` cuts the text there too.
         return None if cut == whole <= self._stated else (cut, whole)
 
 
-def limit_of(model: "BaseModel", role: Role, prompt: str) -> TokenLimit:
-    """Return the longest input of a model of sentence-transformers for texts in `role` behind `prompt`."""
+def limit_of(model: "BaseModel", prompt: str, *, role: Role | None = None) -> TokenLimit:
+    """Return the longest input of a model of sentence-transformers behind `prompt`: of pairs of texts without a role."""
 
-    def count(texts: Sequence[str], **options: object) -> Integers:
+    def count(*columns: Sequence[str], **options: object) -> Integers:
+        from mlbench.retrievers.load_checkpoint import quiet
+
+        inputs = list(columns[0]) if role else list(zip(*columns, strict=True))
+        task = {"task": role} if role else {}
+        with quiet():
+            features = model.preprocess(inputs, prompt=prompt or None, **task, **options)
+        lengths: Integers = features["attention_mask"].sum(dim=1).cpu().numpy()
+        return lengths
+
+    def whole(*columns: Sequence[str]) -> Integers:
+        return count(*columns, processing_kwargs={"text": {"truncation": False}})
+
+    backend = getattr(getattr(model, "tokenizer", None), "backend_tokenizer", None)
+    stated, columns = _stated(model, role), 1 if role else 2
+    return TokenLimit(count, whole, stated, tokenizer=backend, prompt=prompt, columns=columns)
+
+
+def whole_texts(tokenizer: "PreTrainedTokenizerBase") -> CountTokens:
+    """Return what counts the tokens of texts by a tokenizer of transformers that cuts nothing off."""
+
+    def count(texts: Sequence[str]) -> Integers:
         from mlbench.retrievers.load_checkpoint import quiet
 
         with quiet():
-            features = model.preprocess(list(texts), prompt=prompt or None, task=role, **options)
-        lengths: Integers = features["attention_mask"].sum(dim=1).numpy()
-        return lengths
+            rows = tokenizer(list(texts), truncation=False)["input_ids"]
+        return np.fromiter(map(len, rows), np.int64, len(rows))
 
-    def whole(texts: Sequence[str]) -> Integers:
-        return count(texts, processing_kwargs={"text": {"truncation": False}})
-
-    backend = getattr(getattr(model, "tokenizer", None), "backend_tokenizer", None)
-    return TokenLimit(count, whole, _stated(model, role), tokenizer=backend, prompt=prompt)
+    return count
 
 
-def _stated(model: "BaseModel", role: Role) -> int | None:
+def _stated(model: "BaseModel", role: Role | None) -> int | None:
     """Return the largest limit that a model or one of its modules states for `role`; None where none states one."""
     truncation = getattr(getattr(model, "tokenizer", None), "truncation", None)
     stated: list[object] = [getattr(model, "max_seq_length", None)]

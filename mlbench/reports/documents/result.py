@@ -212,7 +212,7 @@ def _ties_of_settings(result: Result) -> str | None:
 
 def _truncation(result: Result) -> Iterator[Sentence]:
     """Yield for queries and documents how many were cut off, which looks like bias where it differs by language."""
-    for role, texts in (("query", "queries"), ("document", "documents")):
+    for role, texts in (("query", "queries"), ("document", "documents"), ("pair", "pairs with documents")):
         rows = [row for row in result.truncated or () if row.role == role and row.n_texts]
         rows.sort(key=lambda row: -row.share)
         if not rows or not rows[0].n_truncated:
