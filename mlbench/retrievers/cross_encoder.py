@@ -15,7 +15,7 @@ from mlbench.protocols import Parameter, Runtime
 from mlbench.retrievers.checkpoint_folder import check_checkpoint, find_checkpoint, read_files
 from mlbench.retrievers.dense import require_torch
 from mlbench.retrievers.load_checkpoint import PADDED, DType, LoadOptions, digest_loaded, is_rounding, load_as
-from mlbench.retrievers.truncation import limit_of
+from mlbench.retrievers.model_limits import limit_of
 
 if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder

@@ -37,14 +37,16 @@ from mlbench.retrievers.load_checkpoint import (
     load,
     pooling_of,
 )
+from mlbench.retrievers.model_limits import ENDLESS, limit_of
 from mlbench.retrievers.prompts import PromptSettings, choose_prompts
-from mlbench.retrievers.truncation import ENDLESS, limit_of
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
     from torch import Tensor
 
 
+# Of these the library leaves the prompt out of the pooling, though their folders do not say so.
+_INSTRUCTOR = ("hkunlp/instructor-base", "hkunlp/instructor-large", "hkunlp/instructor-xl")
 LIBRARIES = (
     "numpy",
     "peft",
@@ -296,9 +298,14 @@ class Dense:
         options = _load_options(settings, runtime)
         model = load(folder, options, pooling=settings.pooling, max_length=settings.max_length)
         digest = digest_loaded(digest, model)
+        loaded: dict[str, Parameter] = {}
+        if locator in _INSTRUCTOR:
+            model.set_pooling_include_prompt(False)
+            loaded["include_prompt"] = False
+            digest = sha256(f"{digest}\x1finclude_prompt=False".encode()).hexdigest()
         computed = use_backend(model, settings.backend, settings.dtype, digest)
         files.check()
-        loaded = {"allow_pickle": runtime.allow_pickle, "trust_remote_code": runtime.trust_remote_code}
+        loaded |= {"allow_pickle": runtime.allow_pickle, "trust_remote_code": runtime.trust_remote_code}
         origin = Origin(lambda: digest, files, folder)
         return DenseEncoder(model, origin, _use(settings), loaded=loaded, computed=computed)
 

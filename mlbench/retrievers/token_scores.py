@@ -18,8 +18,8 @@ from mlbench.protocols import Parameter, RankedList, Role, Runtime, ScoredRanker
 from mlbench.ranking.count_ahead import best_columns, by_id
 from mlbench.retrievers.checkpoint_folder import check_checkpoint, find_checkpoint
 from mlbench.retrievers.load_checkpoint import PADDED, DType, LoadOptions, is_rounding
+from mlbench.retrievers.model_limits import limit_of
 from mlbench.retrievers.prompts import PromptSettings, choose_prompts
-from mlbench.retrievers.truncation import limit_of
 
 if TYPE_CHECKING:
     from sentence_transformers import MultiVectorEncoder, SparseEncoder

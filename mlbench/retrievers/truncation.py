@@ -9,14 +9,10 @@ from unicodedata import normalize
 import numpy as np
 from numpy.typing import NDArray
 
-from mlbench.protocols import Role
-
 if TYPE_CHECKING:
-    from sentence_transformers.base.model import BaseModel
     from tokenizers import Tokenizer
     from tokenizers.normalizers import Normalizer
     from tokenizers.pre_tokenizers import PreTokenizer
-    from transformers import PreTrainedTokenizerBase
 
 Booleans = NDArray[np.bool_]
 Integers = NDArray[np.int64]
@@ -25,8 +21,6 @@ CountTokens = Callable[..., Integers]
 
 It takes a sequence of texts, or two of them, of which each pair is read together.
 """
-ENDLESS = 1_000_000
-"""Tokenizers without a limit state 10^30 tokens."""
 _BLOCK = 4096
 # Tokens of texts that are tokenised together, padding included.
 _CELLS = 2**21
@@ -76,7 +70,9 @@ class TokenLimit:
             return None
         found = np.zeros(len(columns[0]), dtype=np.bool_)
         limit = self.tokens
-        for start in range(0, 0 if limit is None else len(found), _BLOCK):
+        if limit is None:
+            return found
+        for start in range(0, len(found), _BLOCK):
             block = [texts[start : start + _BLOCK] for texts in columns]
             sizes = np.sum([most_bytes(texts) for texts in block], axis=0)
             for rows in _batches(np.flatnonzero(sizes > self._room), sizes):
@@ -104,53 +100,6 @@ class TokenLimit:
             return None
         # A model that ignores the options of `whole` cuts the text there too.
         return None if cut == whole <= self._stated else (cut, whole)
-
-
-def limit_of(model: "BaseModel", prompt: str, *, role: Role | None = None) -> TokenLimit:
-    """Return the longest input of a model of sentence-transformers behind `prompt`: of pairs of texts without a role."""
-
-    def count(*columns: Sequence[str], **options: object) -> Integers:
-        from mlbench.retrievers.load_checkpoint import quiet
-
-        inputs = list(columns[0]) if role else list(zip(*columns, strict=True))
-        task = {"task": role} if role else {}
-        with quiet():
-            features = model.preprocess(inputs, prompt=prompt or None, **task, **options)
-        lengths: Integers = features["attention_mask"].sum(dim=1).cpu().numpy()
-        return lengths
-
-    def whole(*columns: Sequence[str]) -> Integers:
-        return count(*columns, processing_kwargs={"text": {"truncation": False}})
-
-    backend = getattr(getattr(model, "tokenizer", None), "backend_tokenizer", None)
-    stated, columns = _stated(model, role), 1 if role else 2
-    return TokenLimit(count, whole, stated, tokenizer=backend, prompt=prompt, columns=columns)
-
-
-def whole_texts(tokenizer: "PreTrainedTokenizerBase") -> CountTokens:
-    """Return what counts the tokens of texts by a tokenizer of transformers that cuts nothing off."""
-
-    def count(texts: Sequence[str]) -> Integers:
-        from mlbench.retrievers.load_checkpoint import quiet
-
-        with quiet():
-            rows = tokenizer(list(texts), truncation=False)["input_ids"]
-        return np.fromiter(map(len, rows), np.int64, len(rows))
-
-    return count
-
-
-def _stated(model: "BaseModel", role: Role | None) -> int | None:
-    """Return the largest limit that a model or one of its modules states for `role`; None where none states one."""
-    truncation = getattr(getattr(model, "tokenizer", None), "truncation", None)
-    stated: list[object] = [getattr(model, "max_seq_length", None)]
-    stated += [truncation["max_length"]] if isinstance(truncation, Mapping) else []
-    for module in model.modules():
-        stated.append(getattr(module, f"{role}_length", None))
-        options = getattr(module, "processing_kwargs", None)
-        for each in options.values() if isinstance(options, Mapping) else ():
-            stated.append(each.get("max_length"))
-    return max((int(each) for each in stated if isinstance(each, int | float) and each <= ENDLESS), default=None)
 
 
 def tokens_per_byte(tokenizer: "Tokenizer") -> int | None:

@@ -27,7 +27,7 @@ from mlbench.retrievers.image_text.clip import check_length
 from mlbench.retrievers.image_text.matching import Matcher, fuse
 from mlbench.retrievers.image_text.towers import Features, ImageTower, TextTower, Towers
 from mlbench.retrievers.load_checkpoint import DTYPES, LoadOptions, first_line, hold_tensors, quiet
-from mlbench.retrievers.truncation import whole_texts
+from mlbench.retrievers.model_limits import whole_texts
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -21,7 +21,7 @@ from mlbench.retrievers.image_text.towers import (
     open_image_processor,
 )
 from mlbench.retrievers.load_checkpoint import LoadOptions, load_network
-from mlbench.retrievers.truncation import whole_texts
+from mlbench.retrievers.model_limits import whole_texts
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -25,7 +25,7 @@ from mlbench.retrievers.load_checkpoint import (
     quiet,
     set_max_length,
 )
-from mlbench.retrievers.truncation import whole_texts
+from mlbench.retrievers.model_limits import whole_texts
 
 if TYPE_CHECKING:
     from PIL.Image import Image
