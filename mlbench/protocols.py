@@ -154,6 +154,7 @@ class HasProvenance(Protocol):
         ...
 
 
+@runtime_checkable
 class KnowsTruncation(Protocol):
     """A retriever of texts that knows which of them it cuts off at its longest input."""
 

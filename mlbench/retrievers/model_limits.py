@@ -1,6 +1,7 @@
 """The longest input of models and tokenizers of the libraries."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,7 +30,14 @@ def limit_of(model: "BaseModel", prompt: str, *, role: Role | None = None) -> To
         return lengths
 
     def whole(*columns: Sequence[str]) -> Integers:
-        return count(*columns, processing_kwargs={"text": {"truncation": False}})
+        endless = partial(count, processing_kwargs={"text": {"truncation": False}})
+        try:
+            return endless(*columns)
+        except ValueError:
+            if len(columns[0]) == 1:
+                raise
+            # Where rows are padded to the limit, those beyond it have no one length.
+            return np.concatenate([endless(*([text] for text in row)) for row in zip(*columns, strict=True)])
 
     backend = getattr(getattr(model, "tokenizer", None), "backend_tokenizer", None)
     stated, columns = _stated(model, role), 1 if role else 2

@@ -26,10 +26,10 @@ _BLOCK = 4096
 _CELLS = 2**21
 # Normalizers that bring a text into one of the forms of `most_bytes`.
 _NORMALIZERS = {"BertNormalizer", "ByteLevel", "Lowercase", "NFC", "NFD", "NFKC", "NFKD", "Nmt", "Precompiled"}
-_NORMALIZERS |= {"Prepend", "Strip", "StripAccents"}
+_NORMALIZERS |= {"Strip", "StripAccents"}
 _MODELS = {"BPE", "Unigram", "WordLevel", "WordPiece"}
-# What puts a blank before each piece, and what cuts texts into pieces at blanks alone.
-_PREFIXING = {"ByteLevel", "Metaspace"}
+# What makes blanks parts of tokens, and may put one before each piece; and what cuts texts at blanks alone.
+_KEEPING_BLANKS = {"ByteLevel", "Metaspace"}
 _AT_BLANKS = {"Whitespace", "WhitespaceSplit"}
 
 
@@ -84,8 +84,8 @@ class TokenLimit:
         """How many bytes the longest form of a text may have that need not be tokenised; -1 where all must be."""
         if self._per_byte is None or self.tokens is None:
             return -1
-        # Special tokens, and blanks that the tokenizer may put in front.
-        rest = self.tokens - int(self._whole(*[["a"]] * self._columns)[0]) - self._columns
+        # Special tokens, and blanks that normalizer and pre-tokenizer may put in front.
+        rest = self.tokens - int(self._whole(*[["a"]] * self._columns)[0]) - 2 * self._columns
         return rest // self._per_byte - int(most_bytes([self._prompt])[0])
 
     @cached_property
@@ -105,15 +105,21 @@ class TokenLimit:
 def tokens_per_byte(tokenizer: "Tokenizer") -> int | None:
     """Return how many tokens a byte of a text's longest form can become, special tokens and a blank in front apart.
 
-    It is one, or two where blanks are put before pieces of words; None where it cannot be told.
+    It is one, or two where blanks are put between pieces of words; None where it cannot be told.
     """
     normalizers = _parts(tokenizer.normalizer, "normalizers")
-    if type(tokenizer.model).__name__ not in _MODELS or not all(map(_lengthens_little, normalizers)):
-        return None
     cutters = _parts(tokenizer.pre_tokenizer, "pretokenizers")
+    of_bytes = any(part["type"] == "ByteLevel" for part in (*normalizers, *cutters))
+    longest = max((_bytes_put_in(part, of_bytes=of_bytes) for part in normalizers), default=0)
+    if type(tokenizer.model).__name__ not in _MODELS or longest > 1:
+        return None
     prefixing = [place for place, part in enumerate(cutters) if _puts_blanks(part)]
     at_blanks = all(part["type"] in _AT_BLANKS for part in cutters[: max(prefixing, default=0)])
-    return 1 if at_blanks else 2
+    # Around Chinese characters, where blanks are parts of tokens.
+    spaced = any(part.get("handle_chinese_chars") for part in normalizers) and any(
+        part["type"] in _KEEPING_BLANKS for part in cutters
+    )
+    return 1 if at_blanks and not spaced else 2
 
 
 def _parts(component: "Normalizer | PreTokenizer | None", name: str) -> list[dict[str, object]]:
@@ -126,15 +132,19 @@ def _parts(component: "Normalizer | PreTokenizer | None", name: str) -> list[dic
     return [] if component is None else list(flat(json.loads(component.__getstate__())))
 
 
-def _lengthens_little(normalizer: Mapping[str, object]) -> bool:
-    """Say whether a normalizer brings characters into the forms of `most_bytes`, a blank in front apart."""
-    if normalizer["type"] == "Replace":
-        return len(str(normalizer["content"])) <= 1
-    return normalizer["type"] in _NORMALIZERS
+def _bytes_put_in(normalizer: Mapping[str, object], *, of_bytes: bool) -> int:
+    """Return how many tokens that a normalizer puts in may become, in front of a text or in place of a character.
+
+    A character is one token, or where tokens are `of_bytes` as many as it has bytes.
+    """
+    if normalizer["type"] in ("Prepend", "Replace"):
+        content = str(normalizer.get("content", normalizer.get("prepend")))
+        return len(content.encode()) if of_bytes else len(content)
+    return 0 if normalizer["type"] in _NORMALIZERS else 2
 
 
 def _puts_blanks(cutter: Mapping[str, object]) -> bool:
-    return cutter["type"] in _PREFIXING and bool(cutter.get("add_prefix_space", True))
+    return cutter["type"] in _KEEPING_BLANKS and bool(cutter.get("add_prefix_space", True))
 
 
 def most_bytes(texts: Sequence[str]) -> Integers:
