@@ -99,9 +99,11 @@ def open_model(model: object, settings: Mapping[str, str], runtime: Runtime, pro
         source = ModelSource(_absolute(spec), dict(settings), runtime)
         retriever, name = open_retriever(spec, settings, runtime), describe(spec)
         _check_parameters(retriever)
+        _tell_warnings(retriever, name, progress)
         return LoadedModel(retriever, name, training_of(retriever, progress), source)
     retriever = wrap_model(model, settings, runtime)
     _check_parameters(retriever)
+    _tell_warnings(retriever, type(model).__name__, progress)
     return LoadedModel(retriever, type(model).__name__, training_of(retriever, progress))
 
 
@@ -256,6 +258,11 @@ def check_settings(scheme: str, model: type[BaseModel], settings: Mapping[str, s
 def _check_parameters(retriever: Retriever) -> None:
     if faults := list(_unsaved(retriever.parameters)):
         raise RetrieverError(f"the parameters of the retriever: {'; '.join(faults)}")
+
+
+def _tell_warnings(retriever: Retriever, name: str, progress: Progress) -> None:
+    for warning in members.warnings_of(retriever):
+        progress.note(f"warning: {name}: {warning}")
 
 
 def _unsaved(settings: Mapping[str, object]) -> Iterator[str]:

@@ -21,7 +21,7 @@ from mlbench.provenance import Provenance
 if TYPE_CHECKING:
     import pandas
 
-SCHEMA_VERSION: Final = "2.0"
+SCHEMA_VERSION: Final = "2.1"
 """Major and minor version of the document: a minor version adds optional fields, a major one renames or removes."""
 MOST_RESAMPLES = 100_000
 LARGEST_SEED = 2**32 - 1
@@ -206,6 +206,31 @@ class Statistics(DocumentPart):
     warning: str | None = None
 
 
+class TruncatedTexts(DocumentPart):
+    """How many texts of one language, in one role, were cut off at the longest input of the retriever.
+
+    `max_length` is that input in tokens, prompt and special tokens included; null where there is no limit. In the role
+    `pair`, a reranker read a query together with a document, whose language it is.
+    """
+
+    role: Literal["query", "document", "pair"]
+    language: str
+    n_texts: int = Field(ge=0)
+    n_truncated: int = Field(ge=0)
+    max_length: int | None = Field(ge=1)
+
+    @model_validator(mode="after")
+    def _some_of_all(self) -> "TruncatedTexts":
+        if self.n_truncated > self.n_texts:
+            raise ValueError("n_truncated is more than there are texts")
+        return self
+
+    @property
+    def share(self) -> float:
+        """The share of the texts that were cut off; 0 of no texts."""
+        return self.n_truncated / self.n_texts if self.n_texts else 0.0
+
+
 class Cost(DocumentPart):
     """What the run took; the only part that differs between two runs of the same thing.
 
@@ -246,9 +271,13 @@ class RanksFile(DocumentPart):
 
 
 class Result(DocumentPart):
-    """Everything that is published of one retriever on one task."""
+    """Everything that is published of one retriever on one task.
 
-    schema_version: Literal["2.0"] = SCHEMA_VERSION
+    `truncated` has a row for each role and language of texts that the retriever knows the truncation of; null where it
+    says nothing of it.
+    """
+
+    schema_version: Literal["2.1"] = SCHEMA_VERSION
     task: TaskInfo
     retriever: RetrieverInfo
     settings: tuple[SettingResult, ...]
@@ -256,6 +285,7 @@ class Result(DocumentPart):
     bias: Bias | None
     image_text: ImageText | None = None
     statistics: Statistics
+    truncated: tuple[TruncatedTexts, ...] | None = None
     cost: Cost
     environment: Environment
     ranks: RanksFile

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, NoReturn
 from mlbench.errors import RetrieverError
 from mlbench.io.cache import offline
 from mlbench.io.watched import WatchedFiles
-from mlbench.protocols import Role
 from mlbench.provenance import MANIFEST
 
 if TYPE_CHECKING:
@@ -26,8 +25,6 @@ _DIGESTED = {".safetensors", ".json", ".txt", ".model", ".py", ".tiktoken", ".bi
 _FOREIGN = ("onnx", "openvino", "checkpoint-", "runs", ".")
 _BASE = "base"
 _NOT_FETCHED = ("onnx/*", "openvino/*", "*.onnx*", "*.h5", "*.msgpack", "*.ot", "*.gguf", "*.pt", "*.pth", "*.ckpt")
-# Names under which checkpoints save their prompts; an empty prompt counts as none.
-_PROMPT_NAMES: dict[Role, tuple[str, ...]] = {"query": ("query",), "document": ("document", "passage", "corpus")}
 
 
 @dataclass(frozen=True)
@@ -86,16 +83,6 @@ def module_folders(folder: Path) -> list[Path]:
         return [folder / str(module["path"]) for module in json.loads(listing.read_text(encoding="utf-8"))] or [folder]
     except (ValueError, TypeError, KeyError) as error:
         raise RetrieverError(f"{listing}: not a list of modules with a path each") from error
-
-
-def saved_prompts(prompts: Mapping[str, str], *, query: str | None, document: str | None) -> dict[Role, str]:
-    """Return the prompt of each role: the given one, else what the checkpoint saves, else the empty text."""
-    given: dict[Role, str | None] = {"query": query, "document": document}
-    return {role: _saved_prompt(prompts, role) if own is None else own for role, own in given.items()}
-
-
-def _saved_prompt(prompts: Mapping[str, str], role: Role) -> str:
-    return next(filter(None, (prompts.get(name) for name in _PROMPT_NAMES[role])), "")
 
 
 def read_json(path: Path) -> dict[str, object]:
