@@ -23,6 +23,7 @@ from mlbench.protocols import (
     HasExample,
     HasIndexCosts,
     HasProvenance,
+    HasWarnings,
     IndexCost,
     ModelLoader,
     NamesFiles,
@@ -98,6 +99,11 @@ def tokens_of(retriever: object) -> int:
     """Return how many tokens a retriever has encoded since it was opened; 0 for one that does not count."""
     tokens = cast(CountsTokens, retriever).tokens if _has(retriever, "tokens") else 0
     return tokens if isinstance(tokens, int) else 0
+
+
+def warnings_of(retriever: object) -> tuple[str, ...]:
+    """Return in one line each what a user should be told of how a retriever was opened; by default nothing."""
+    return tuple(cast(HasWarnings, retriever).warnings) if _has(retriever, "warnings") else ()
 
 
 def provenance_of(retriever: object) -> Provenance | None:

@@ -154,6 +154,15 @@ class HasProvenance(Protocol):
         ...
 
 
+class HasWarnings(Protocol):
+    """A retriever or reranker that knows what a user should be told of how it was opened."""
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a user should be told, in one line each, without the word warning; empty where there is nothing."""
+        ...
+
+
 class CountsTokens(Protocol):
     """A retriever that counts the tokens it encodes."""
 
