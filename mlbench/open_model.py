@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from mlbench import entry_points, members
 from mlbench.embeddings.store import VectorStore
-from mlbench.errors import DataError, MissingExtra, RetrieverError, UserError, suggest
+from mlbench.errors import DataError, MissingExtra, OtherScheme, RetrieverError, UserError, suggest
 from mlbench.io.untrusted import check_numbers
 from mlbench.protocols import (
     Encoder,
@@ -110,14 +110,18 @@ def open_model(model: object, settings: Mapping[str, str], runtime: Runtime, pro
 def open_retriever(spec: str, settings: Mapping[str, str], runtime: Runtime) -> Retriever:
     """Open what `spec` names, with `settings` as they came from `--set KEY=VALUE`.
 
-    Raises `UnknownName` for an unknown scheme, `MissingExtra` where its libraries are missing, and `RetrieverError` for
-    wrong settings (all of them in one line), for what cannot be opened, and for a plugin that is no retriever.
+    A hub id without a scheme is opened by the scheme that its checkpoint belongs to. Raises `UnknownName` for an
+    unknown scheme, `MissingExtra` where its libraries are missing, and `RetrieverError` for wrong settings (all of them
+    in one line), for what cannot be opened, and for a plugin that is no retriever.
     """
     name, locator = parse(spec)
-    scheme = load_scheme(name)
     try:
-        # A plugin may return anything, whatever its annotations say.
-        opened: object = scheme.open(locator, check_settings(name, scheme.Settings, settings), runtime)
+        opened = _open(name, locator, settings, runtime)
+    except OtherScheme as error:
+        if locator != spec:
+            raise
+        name = error.scheme
+        opened = _open(name, locator, settings, runtime)
     except (RetrieverError, MissingExtra) as error:
         meant = (
             get_close_matches(spec, entry_points.names(entry_points.RETRIEVERS), n=1, cutoff=0.7)
@@ -134,6 +138,12 @@ def open_retriever(spec: str, settings: Mapping[str, str], runtime: Runtime) -> 
         f"retriever {name!r} opened a {type(opened).__name__}, which is no encoder (it lacks {lacking[0]}) and no "
         f"ranker (it lacks {lacking[1]})"
     )
+
+
+def _open(name: str, locator: str, settings: Mapping[str, str], runtime: Runtime) -> object:
+    """Return what the scheme `name` opens; a plugin may return anything, whatever its annotations say."""
+    scheme = load_scheme(name)
+    return scheme.open(locator, check_settings(name, scheme.Settings, settings), runtime)
 
 
 def wrap_model(model: object, settings: Mapping[str, str], runtime: Runtime) -> Retriever:
