@@ -154,6 +154,15 @@ class HasProvenance(Protocol):
         ...
 
 
+class NamesItself(Protocol):
+    """A retriever that knows what it is called; results of one that was given as an object have that name."""
+
+    @property
+    def name(self) -> str | None:
+        """Its name, or the folder that it is from; None where it has none."""
+        ...
+
+
 class CountsTokens(Protocol):
     """A retriever that counts the tokens it encodes."""
 

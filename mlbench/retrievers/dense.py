@@ -36,6 +36,7 @@ from mlbench.retrievers.load_checkpoint import (
     digest_model,
     is_rounding,
     load,
+    name_of,
     pooling_of,
 )
 
@@ -108,6 +109,11 @@ class DenseEncoder:
             "similarity": self.similarity,
             "batch_tokens": self._batch_tokens,
         }
+
+    @property
+    def name(self) -> str | None:
+        """What its card calls it, else the folder or hub id that it was loaded from; None where neither is known."""
+        return name_of(self._model)
 
     @property
     def provenance(self) -> Provenance | None:
