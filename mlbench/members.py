@@ -31,6 +31,7 @@ from mlbench.protocols import (
     KnowsTruncation,
     ModelLoader,
     NamesFiles,
+    NamesItself,
     NeedsLibraries,
     Parameter,
     Preparable,
@@ -142,6 +143,12 @@ def provenance_of(retriever: object) -> Provenance | None:
     """Return how a retriever was trained, None where it does not say; raises `DataError` where that is damaged."""
     provenance = cast(HasProvenance, retriever).provenance if _has(retriever, "provenance") else None
     return provenance if isinstance(provenance, Provenance) else None
+
+
+def name_of(retriever: object) -> str | None:
+    """Return what a retriever calls itself, None where it has no name."""
+    name = cast(NamesItself, retriever).name if _has(retriever, "name") else None
+    return name if isinstance(name, str) else None
 
 
 def computation_of(encoder: Encoder, role: Role) -> Mapping[str, Parameter]:

@@ -154,6 +154,15 @@ class HasProvenance(Protocol):
         ...
 
 
+class NamesItself(Protocol):
+    """A retriever that knows what it is called; results of one that was given as an object have that name."""
+
+    @property
+    def name(self) -> str | None:
+        """Its name, or the folder that it is from; None where it has none."""
+        ...
+
+
 @runtime_checkable
 class KnowsTruncation(Protocol):
     """A retriever of texts that knows which of them it cuts off at its longest input."""

@@ -38,6 +38,7 @@ from mlbench.retrievers.load_checkpoint import (
     first_line,
     is_rounding,
     load,
+    name_of,
     padding_probes,
     pooling_of,
 )
@@ -127,6 +128,11 @@ class DenseEncoder:
             "similarity": self.similarity,
             "batch_tokens": self._batch_tokens,
         }
+
+    @property
+    def name(self) -> str | None:
+        """What its card calls it, else the folder or hub id that it was loaded from; None where neither is known."""
+        return name_of(self._model)
 
     @property
     def provenance(self) -> Provenance | None:

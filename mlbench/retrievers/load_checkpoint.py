@@ -100,6 +100,21 @@ def as_library(model: object) -> "SentenceTransformer | None":
     return cast("SentenceTransformer", model) if library and isinstance(model, library.SentenceTransformer) else None
 
 
+def name_of(model: object) -> str | None:
+    """Return what a model in memory is called; None where nothing says so.
+
+    A model of the library has the name on its card, else it and a tuple of a network and its processor have the folder
+    or hub id that the network was loaded from.
+    """
+    first = next(iter(model), None) if isinstance(model, Iterable) else None
+    card, config = getattr(model, "model_card_data", None), getattr(getattr(first, "auto_model", first), "config", None)
+    named = ((card, "model_name"), (card, "model_id"), (config, "name_or_path"), (card, "base_model"))
+    found = (getattr(source, key, None) for source, key in named)
+    # Where nobody gave a name, a saved card begins with the class.
+    given = (name for name in found if isinstance(name, str) and not name.startswith(type(model).__name__))
+    return next(filter(None, given), None)
+
+
 def load_as(
     folder: Path, options: LoadOptions, build: Callable[..., Model], warnings: list[str] | None = None
 ) -> Model:

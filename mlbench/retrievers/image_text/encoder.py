@@ -42,6 +42,7 @@ from mlbench.retrievers.load_checkpoint import (
     digest_loaded,
     digest_model,
     is_rounding,
+    name_of,
 )
 from mlbench.retrievers.prompts import PromptSettings
 from mlbench.retrievers.truncation import TokenLimit
@@ -221,6 +222,7 @@ class ImageTextEncoder:
         *,
         loaded: Mapping[str, Parameter] | None = None,
         folder: Path | None = None,
+        name: str | None = None,
     ) -> None:
         """Join both; raises `RetrieverError` where their vectors have different numbers of coordinates."""
         if texts.dim != images.dim:
@@ -231,6 +233,7 @@ class ImageTextEncoder:
         self.dim = texts.dim
         self._texts, self._images, self._prefix = texts, images, prefix
         self._loaded, self._folder = dict(loaded or {}), folder
+        self.name = name
 
     @property
     def tokens(self) -> int:
@@ -348,7 +351,9 @@ class ImageTextLoader:
             raise RetrieverError(
                 f"a model in memory is taken as it is: set {', '.join(sorted(late))} where it is built"
             )
-        return None if sides is None else ImageTextEncoder(sides.texts, sides.images, settings.text_prefix)
+        if sides is None:
+            return None
+        return ImageTextEncoder(sides.texts, sides.images, settings.text_prefix, name=name_of(model))
 
     @staticmethod
     def recognises(folder: Path) -> bool:
