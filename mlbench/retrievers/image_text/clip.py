@@ -132,11 +132,10 @@ def _text_tower(
 
     def tokenise(texts: Sequence[str]) -> Features:
         # Rows are cut on the right, to the longest of a batch.
-        padding, side = ("max_length", None) if fixed else ("longest", "right")
         rows = tokenizer(
             list(texts),
-            padding=padding,
-            padding_side=side,
+            padding="max_length" if fixed else "longest",
+            padding_side="right",
             truncation=True,
             max_length=length,
             return_attention_mask=True,

@@ -1,9 +1,7 @@
 """The codes of FLORES-200 for languages, such as `tha_Thai`, which NLLB's tokenizer puts beside each text."""
 
 # Of languages that have a two-letter tag, or another three-letter one here.
-_CODES = dict(
-    pair.split("=")
-    for pair in """
+_PAIRS = """
     af=afr_Latn ak=aka_Latn am=amh_Ethi ar=arb_Arab as=asm_Beng ay=ayr_Latn az=azj_Latn ba=bak_Cyrl be=bel_Cyrl
     bg=bul_Cyrl bm=bam_Latn bn=ben_Beng bo=bod_Tibt bs=bos_Latn ca=cat_Latn cs=ces_Latn cy=cym_Latn da=dan_Latn
     de=deu_Latn dz=dzo_Tibt ee=ewe_Latn el=ell_Grek en=eng_Latn eo=epo_Latn es=spa_Latn et=est_Latn eu=eus_Latn
@@ -20,8 +18,8 @@ _CODES = dict(
     th=tha_Thai ti=tir_Ethi tk=tuk_Latn tl=tgl_Latn tn=tsn_Latn tr=tur_Latn ts=tso_Latn tt=tat_Cyrl tw=twi_Latn
     ug=uig_Arab uk=ukr_Cyrl ur=urd_Arab uz=uzn_Latn vi=vie_Latn wo=wol_Latn xh=xho_Latn yi=ydd_Hebr yo=yor_Latn
     yue=yue_Hant zh=zho_Hans zu=zul_Latn
-    """.split()
-)
+"""
+_CODES = dict(pair.split("=") for pair in _PAIRS.split())
 _TRADITIONAL = ("hk", "mo", "tw")
 
 

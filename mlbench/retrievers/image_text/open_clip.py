@@ -17,7 +17,6 @@ from mlbench.retrievers.image_text.clip import check_length
 from mlbench.retrievers.image_text.flores_codes import flores_code
 from mlbench.retrievers.image_text.towers import Features, ImageTower, TextTower, Towers
 from mlbench.retrievers.load_checkpoint import (
-    DTYPES,
     LoadOptions,
     check_complete,
     check_finite,

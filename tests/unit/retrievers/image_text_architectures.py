@@ -106,9 +106,9 @@ def gemma_tokenizer(width: int = 16) -> Any:
     """Return the tokenizer that the checkpoints of SigLIP 2 name, which keeps the case of texts."""
     from transformers import GemmaTokenizer
 
-    tokenizer = GemmaTokenizer().train_new_from_iterator([*CAPTIONS, *CASED], 300)
-    tokenizer.model_max_length, tokenizer.padding_side = width, "right"
-    tokenizer.model_input_names = ["input_ids"]
+    options: dict[str, Any] = {"padding_side": "right", "model_input_names": ["input_ids"]}
+    tokenizer = GemmaTokenizer(**options).train_new_from_iterator([*CAPTIONS, *CASED], 300)
+    tokenizer.model_max_length = width
     return tokenizer
 
 
@@ -137,10 +137,10 @@ def save_metaclip2(folder: Path) -> Path:
 def save_lit(folder: Path) -> Path:
     """Write a dual encoder of a ViT and XLM-R, as a LiT is made of encoders that were trained apart."""
     from transformers import (
-        ViTConfig,
-        ViTImageProcessorPil,
         VisionTextDualEncoderConfig,
         VisionTextDualEncoderModel,
+        ViTConfig,
+        ViTImageProcessorPil,
         XLMRobertaConfig,
     )
 
@@ -309,6 +309,21 @@ def by_nomic(folder: Path, images: Inputs) -> list[Any]:
     return [states[0] for states in reference(folder / "images", images)]
 
 
+def by_blip(folder: Path, texts: Inputs) -> list[Any]:
+    """Return BLIP's contrastive vectors of single texts, as its forward pass without the matching head makes them."""
+    network, tokenizer = _network(folder, "BlipForImageTextRetrieval"), _tokenizer(folder)
+    rows = (tokenizer([text], truncation=True, return_tensors="pt") for text in texts)
+    states = (network.text_encoder(row["input_ids"], attention_mask=row["attention_mask"])[0] for row in rows)
+    return [network.text_proj(state[:, 0])[0].numpy() for state in states]
+
+
+def seen_by_blip(folder: Path, images: Inputs) -> list[Any]:
+    """Return BLIP's contrastive vectors of single images."""
+    network, processor = _network(folder, "BlipForImageTextRetrieval"), _processor(folder)
+    made = (processor(images=[image], return_tensors="pt")["pixel_values"] for image in images)
+    return [network.vision_proj(network.vision_model(pixels)[0][:, 0])[0].numpy() for pixels in made]
+
+
 def _in(name: str, reference: Reference) -> Reference:
     """Return the same reference for a folder inside."""
     return lambda folder, inputs: reference(folder / name, inputs)
@@ -333,6 +348,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     ),
     "LiT": Architecture("transformers", save_lit, text_features(), image_features()),
     "ALIGN": Architecture("transformers", save_align, text_features(), image_features()),
+    "BLIP": Architecture("transformers", checkpoints.save_blip, by_blip, seen_by_blip),
     "CLIP of Sentence Transformers": Architecture(
         "sentence-transformers",
         lambda folder: checkpoints.save_library_clip(folder / "made").rename(folder / "model"),

@@ -2,19 +2,15 @@
 
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from unit.retrievers import image_text_architectures as architectures
 from unit.retrievers import image_text_checkpoints as checkpoints
 from unit.retrievers.image_text_architectures import ARCHITECTURES, CASED, Architecture, unit
 from unit.retrievers.image_text_checkpoints import CAPTIONS
 
 from mlbench.collection.records import Image
-from mlbench.errors import RetrieverError
 from mlbench.open_model import open_retriever
 from mlbench.protocols import Runtime
 from mlbench.retrievers.image_text.encoder import ImageTextEncoder
@@ -69,3 +65,12 @@ def test_a_text_alone_is_as_in_a_batch(written: tuple[Path, Architecture]) -> No
     encoder = opened(*written, batch_tokens="1024")
     alone = [encoder.encode([text], "query")[0] for text in TEXTS]
     np.testing.assert_allclose(unit(list(encoder.encode(TEXTS, "query"))), unit(alone), atol=1e-5)
+
+
+def test_tokenizers_that_pad_left(written: tuple[Path, Architecture], tmp_path: Path) -> None:
+    folder, row = written
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    for path in copy.rglob("tokenizer_config.json"):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"padding_side": "left"}))
+    expected = unit(list(opened(folder, row).encode(TEXTS, "query")))
+    np.testing.assert_allclose(unit(list(opened(copy, row).encode(TEXTS, "query"))), expected, atol=1e-5)

@@ -214,7 +214,7 @@ def test_the_tokenizer_may_lie_apart(saved: Mapping[str, Path], tmp_path: Path) 
         (copy / name).rename(tmp_path / "apart" / name)
     encoder = opened(copy, tokenizer=str(tmp_path / "apart"))
     np.testing.assert_array_equal(encoder.encode(TEXTS, "query"), opened(saved["XLM-R"]).encode(TEXTS, "query"))
-    with pytest.raises(RetrieverError, match="xlm-roberta-base: tokenizer_config.json is neither in the local cache"):
+    with pytest.raises(RetrieverError, match=r"xlm-roberta-base: tokenizer_config\.json is neither in the local cache"):
         opened(copy)
 
 
