@@ -4,12 +4,14 @@ One of the two towers may be saved by itself, to stand beside another model's.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from mlbench.errors import RetrieverError
+from mlbench.io.cache import offline
 from mlbench.retrievers.checkpoint_folder import check_checkpoint, read_json
 from mlbench.retrievers.image_text.towers import (
     Features,
@@ -17,11 +19,13 @@ from mlbench.retrievers.image_text.towers import (
     LoadedTower,
     TextTower,
     Towers,
+    has_own_code,
     kind_of,
     open_image_processor,
 )
 from mlbench.retrievers.load_checkpoint import (
     LoadOptions,
+    code_digests,
     digest_network,
     first_line,
     load_as,
@@ -42,6 +46,7 @@ STANDS_BESIDE = "name the text tower as the model, and this one with --set image
 """What to do with an image tower that is given alone."""
 # They were trained on texts of one width, and look at the padding.
 _FIXED_WIDTH = ("siglip", "siglip2", "siglip_text_model", "siglip2_text_model")
+_ENDLESS = 10**9
 # The first position of their networks is the one behind the number of the padding token.
 _OFFSET_POSITIONS = ("altclip_text_model", "camembert", "roberta", "xlm-roberta", "xlm-roberta-xl")
 # By the `model_type` of a checkpoint of one tower: the class with its projection, and where that puts the vectors.
@@ -60,14 +65,27 @@ _IMAGE_CLASSES = {
 
 
 def open_contrastive(folder: Path, options: LoadOptions, max_length: int | None) -> Towers:
-    """Return the towers of a checkpoint of transformers whose network has features of texts and of images."""
+    """Return the towers of a checkpoint of transformers whose network has features of texts and of images.
+
+    Where the checkpoint has code of its own and that is trusted, the code computes them. Raises `RetrieverError` as an
+    `Opener` does, and for code without the two methods that transformers' own networks have.
+    """
     from transformers import AutoModel
 
     check_checkpoint(folder, allow_pickle=options.allow_pickle)
-    prepare = open_image_processor(folder)
-    tokenizer = open_tokenizer(folder)
-    network: PreTrainedModel = load_network(folder, options, AutoModel.from_pretrained)
-    return towers_of(network, tokenizer, prepare, max_length)
+    own_code = has_own_code(folder)
+    if own_code and not options.trust_remote_code:
+        raise RetrieverError(
+            f"{folder}: config.json names code of the checkpoint's own, without which it would be another model: "
+            "pass --trust-remote-code if you trust it"
+        )
+    prepare = open_image_processor(folder, own_code=own_code)
+    tokenizer = open_tokenizer(folder, own_code=own_code)
+    network: PreTrainedModel = load_network(folder, options, AutoModel.from_pretrained, own_code=own_code)
+    lacking = [name for name in ("get_text_features", "get_image_features") if not hasattr(network, name)]
+    if lacking:
+        raise RetrieverError(f"{folder}: its {type(network).__name__} has no {' and no '.join(lacking)}")
+    return replace(towers_of(network, tokenizer, prepare, max_length), digest="\x1f".join(code_digests(network)))
 
 
 def towers_of(
@@ -149,8 +167,10 @@ def _text_tower(
     )
 
 
-def open_tokenizer(folder: Path) -> "PreTrainedTokenizerBase":
-    """Return the tokenizer in a folder; raises `RetrieverError` where it cannot be loaded.
+def open_tokenizer(folder: Path, *, own_code: bool = False) -> "PreTrainedTokenizerBase":
+    """Return the tokenizer in a folder, with `own_code` by the checkpoint's own code.
+
+    Raises `RetrieverError` where it cannot be loaded.
 
     SigLIP 2 lower-cases texts (https://arxiv.org/abs/2502.14786, section 2), yet its checkpoints name the tokenizer of
     Gemma, which does not: their own is taken in its place.
@@ -160,7 +180,7 @@ def open_tokenizer(folder: Path) -> "PreTrainedTokenizerBase":
     try:
         with quiet():
             tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
-                str(folder), local_files_only=True, trust_remote_code=False
+                str(folder), local_files_only=offline() or not own_code, trust_remote_code=own_code
             )
             if isinstance(tokenizer, GemmaTokenizer) and kind_of(folder) in _FIXED_WIDTH:
                 tokenizer = Siglip2Tokenizer.from_pretrained(str(folder), local_files_only=True)
@@ -189,8 +209,8 @@ def _width(network: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> 
 
 
 def positions_of(config: "PreTrainedConfig") -> int:
-    """Return how many tokens a text encoder of transformers has positions for."""
-    positions = int(config.max_position_embeddings)
+    """Return how many tokens a text encoder has positions for, a number beyond all texts where it does not say."""
+    positions = int(getattr(config, "max_position_embeddings", None) or _ENDLESS)
     return positions - int(config.pad_token_id) - 1 if config.model_type in _OFFSET_POSITIONS else positions
 
 
@@ -205,7 +225,8 @@ def _features(
     def embed(features: Features) -> "Tensor":
         network.eval()
         found = call(**{name: value for name, value in features.items() if name in wanted})
-        vectors: Tensor = getattr(found, output)
+        # Code of a checkpoint's own may return the vectors themselves.
+        vectors: Tensor = getattr(found, output, found)
         return vectors
 
     return embed

@@ -41,6 +41,7 @@ from mlbench.retrievers.image_text.towers import (
     Towers,
     check_kind,
     find_towers,
+    has_own_code,
     kind_of,
     open_image_tower,
     open_text_tower,
@@ -409,7 +410,7 @@ def _open(folder: Path, settings: ImageTextLoader.Settings, runtime: Runtime) ->
     files, digest = read_towers(folder, settings.tokenizer)
     if kind in IMAGE_OPENERS:
         raise RetrieverError(f"{folder} reads images alone: {STANDS_BESIDE}")
-    if kind is not None and kind not in OPENERS:
+    if kind is not None and kind not in OPENERS and not has_own_code(folder):
         raise RetrieverError(
             f"{folder}: mlbench knows no images of model_type {kind}, only of {', '.join(sorted(OPENERS))}: "
             "name an image tower for it with --set image_model=FOLDER"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 from mlbench.errors import RetrieverError
+from mlbench.io.cache import offline
 from mlbench.io.watched import WatchedFiles
 from mlbench.protocols import Parameter
 from mlbench.retrievers.checkpoint_folder import (
@@ -27,11 +28,12 @@ if TYPE_CHECKING:
 Tower = TypeVar("Tower", "TextTower", "ImageTower")
 Features = dict[str, "Tensor"]
 """What a network takes, by name; the first axis of every tensor counts texts or images."""
+_CONTRASTIVE = ("mlbench.retrievers.image_text.clip", "open_contrastive")
 # By the `model_type` of config.json: the module and the function in it, imported when it is asked for.
 OPENERS: dict[str, tuple[str, str]] = {
     **dict.fromkeys(
         ("clip", "siglip", "siglip2", "altclip", "chinese_clip", "metaclip_2", "align", "vision-text-dual-encoder"),
-        ("mlbench.retrievers.image_text.clip", "open_contrastive"),
+        _CONTRASTIVE,
     ),
     "blip": ("mlbench.retrievers.image_text.blip", "open_blip"),
     "albef": ("mlbench.retrievers.image_text.albef", "open_albef"),
@@ -212,10 +214,11 @@ def kind_of(folder: Path) -> str | None:
 def open_towers(folder: Path, options: LoadOptions, max_length: int | None) -> Towers:
     """Return both towers of a checkpoint's folder; raises `RetrieverError` as an `Opener` does."""
     kind = check_kind(folder, options)
-    if kind not in OPENERS:
+    place = OPENERS.get(kind or "", _CONTRASTIVE if has_own_code(folder) else None)
+    if place is None:
         check_checkpoint(folder, allow_pickle=options.allow_pickle)
         raise RetrieverError(f"{folder}: model_type {kind!r} is not known; known are {', '.join(sorted(OPENERS))}")
-    return cast(Opener, _function(OPENERS[kind]))(folder, options, max_length)
+    return cast(Opener, _function(place))(folder, options, max_length)
 
 
 def open_text_tower(folder: Path, kind: str, options: LoadOptions, max_length: int | None) -> LoadedTower[TextTower]:
@@ -233,11 +236,18 @@ def _function(place: tuple[str, str]) -> object:
     return getattr(import_module(module), name)
 
 
-def open_image_processor(folder: Path) -> "Callable[[Sequence[Image]], Features]":
+def has_own_code(folder: Path) -> bool:
+    """Say whether config.json names code of the checkpoint's own for the network."""
+    classes = read_json(folder / "config.json").get("auto_map")
+    return isinstance(classes, dict) and "AutoModel" in classes
+
+
+def open_image_processor(folder: Path, *, own_code: bool = False) -> "Callable[[Sequence[Image]], Features]":
     """Return what turns 8-bit RGB images into the tensors that the network in `folder` takes, float32 on the CPU.
 
     It is the library's own that works on Pillow's images: the one that works on torchvision resizes them a little
-    otherwise, so that results would depend on what is installed. Raises `RetrieverError` where the folder has none.
+    otherwise, so that results would depend on what is installed. With `own_code`, the checkpoint's
+    own is run. Raises `RetrieverError` where the folder has none.
     """
     from transformers import AutoImageProcessor
 
@@ -246,7 +256,10 @@ def open_image_processor(folder: Path) -> "Callable[[Sequence[Image]], Features]
     try:
         with quiet():
             processor = AutoImageProcessor.from_pretrained(
-                str(folder), backend="pil", local_files_only=True, trust_remote_code=False
+                str(folder),
+                backend="pil",
+                local_files_only=offline() or not own_code,
+                trust_remote_code=own_code,
             )
     except Exception as error:
         raise RetrieverError(f"{folder}: the image processor cannot be loaded: {first_line(error)}") from error

@@ -303,6 +303,59 @@ def save_nomic(folder: Path) -> None:
     (images / "own_code.py").write_text(NOMIC_CODE)
 
 
+CLIP_CODE = """
+from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel
+
+
+class OwnConfig(CLIPConfig):
+    model_type = "own_clip"
+
+
+class OwnProcessor(CLIPImageProcessorPil):
+    pass
+
+
+class OwnModel(CLIPModel):
+    config_class = OwnConfig
+
+    def get_text_features(self, input_ids, attention_mask=None):
+        return super().get_text_features(input_ids, attention_mask).pooler_output.flip(1)
+
+    def get_image_features(self, pixel_values):
+        return super().get_image_features(pixel_values).pooler_output.flip(1)
+"""
+
+
+def save_own_code(folder: Path) -> Path:
+    """Write a CLIP with code of its own, which returns vectors as they are, as jina-clip does."""
+    checkpoints.save_clip(folder, wrapper=None)
+    for name, changed in (
+        ("config.json", {"AutoConfig": "own_code.OwnConfig", "AutoModel": "own_code.OwnModel"}),
+        ("preprocessor_config.json", {"AutoImageProcessor": "own_code.OwnProcessor"}),
+    ):
+        content = json.loads((folder / name).read_text()) | {"auto_map": changed}
+        content |= {"model_type": "own_clip"} if name == "config.json" else {"image_processor_type": "OwnProcessor"}
+        (folder / name).write_text(json.dumps(content))
+    (folder / "own_code.py").write_text(CLIP_CODE)
+    return folder
+
+
+def by_own_code(folder: Path, inputs: Inputs) -> list[Any]:
+    """Return what the code makes of one text or image after another."""
+    from transformers import CLIPTokenizer
+
+    network = _network(folder, trust_remote_code=True)
+    if isinstance(inputs[0], str):
+        tokenizer = CLIPTokenizer.from_pretrained(folder)
+        rows = (tokenizer([text], truncation=True, return_tensors="pt") for text in inputs)
+        return [network.get_text_features(**row)[0].numpy() for row in rows]
+    processor = checkpoints.clip_processor()
+    return [
+        network.get_image_features(processor([image], return_tensors="pt")["pixel_values"])[0].numpy()
+        for image in inputs
+    ]
+
+
 def by_nomic(folder: Path, images: Inputs) -> list[Any]:
     """Return the vectors of single images as the model card of Nomic Embed Vision computes them."""
     reference = image_features("AutoModel", "forward", "last_hidden_state", trust_remote_code=True)
@@ -349,6 +402,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     "LiT": Architecture("transformers", save_lit, text_features(), image_features()),
     "ALIGN": Architecture("transformers", save_align, text_features(), image_features()),
     "BLIP": Architecture("transformers", checkpoints.save_blip, by_blip, seen_by_blip),
+    "CLIP with code of its own": Architecture("its own code", save_own_code, by_own_code, by_own_code, trusted=True),
     "CLIP of Sentence Transformers": Architecture(
         "sentence-transformers",
         lambda folder: checkpoints.save_library_clip(folder / "made").rename(folder / "model"),
