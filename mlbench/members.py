@@ -23,6 +23,7 @@ from mlbench.protocols import (
     HasExample,
     HasIndexCosts,
     HasProvenance,
+    HasRegistryInfo,
     IndexCost,
     ModelLoader,
     NamesFiles,
@@ -44,7 +45,7 @@ from mlbench.protocols import (
     Texts,
     WrapsModels,
 )
-from mlbench.provenance import Provenance
+from mlbench.provenance import Provenance, RegistryInfo
 
 if TYPE_CHECKING:
     # Python has it from 3.13 on.
@@ -104,6 +105,12 @@ def provenance_of(retriever: object) -> Provenance | None:
     """Return how a retriever was trained, None where it does not say; raises `DataError` where that is damaged."""
     provenance = cast(HasProvenance, retriever).provenance if _has(retriever, "provenance") else None
     return provenance if isinstance(provenance, Provenance) else None
+
+
+def registry_of(retriever: object) -> RegistryInfo | None:
+    """Return what the registry of models says of a retriever; None where it knows nothing of it."""
+    registry = cast(HasRegistryInfo, retriever).registry if _has(retriever, "registry") else None
+    return registry if isinstance(registry, RegistryInfo) else None
 
 
 def computation_of(encoder: Encoder, role: Role) -> Mapping[str, Parameter]:

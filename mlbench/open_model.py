@@ -24,6 +24,7 @@ from mlbench.protocols import (
     Runtime,
 )
 from mlbench.provenance import Provenance
+from mlbench.registry.find import scheme_of
 from mlbench.results import RetrieverInfo
 
 # Two letters at least, so that the drive of `C:\models` is no scheme.
@@ -65,6 +66,7 @@ class LoadedModel:
                 fingerprint=retriever.fingerprint(),
                 parameters=retriever.parameters,
                 training=self.training,
+                registry=members.registry_of(retriever),
             )
         parts = fingerprints_of(retriever)
         # The same vectors compared in another way are another retriever, with results of its own name.
@@ -77,6 +79,7 @@ class LoadedModel:
             similarity=retriever.similarity,
             parameters=retriever.parameters,
             training=self.training,
+            registry=members.registry_of(retriever),
         )
 
     def store(self, cache: Path, progress: Progress) -> VectorStore:
@@ -99,6 +102,7 @@ def open_model(model: object, settings: Mapping[str, str], runtime: Runtime, pro
         source = ModelSource(_absolute(spec), dict(settings), runtime)
         retriever, name = open_retriever(spec, settings, runtime), describe(spec)
         _check_parameters(retriever)
+        _tell_registry(retriever, name, progress)
         return LoadedModel(retriever, name, training_of(retriever, progress), source)
     retriever = wrap_model(model, settings, runtime)
     _check_parameters(retriever)
@@ -171,7 +175,8 @@ def parse(spec: str) -> tuple[str, str]:
 
     An existing folder or file wins over a scheme, whatever colons its name has; a folder belongs to the scheme that
     recognises it, such as `static`, else to `dense`, and a file that ends in `.toml` to `system`. A scheme's bare name
-    has an empty locator; any other spec without a scheme is a hub id and belongs to `dense`. An empty spec raises
+    has an empty locator; any other spec without a scheme is a hub id and belongs to the scheme that the registry of
+    models says, else to `dense`. An empty spec raises
     `RetrieverError`.
     """
     if not spec.strip():
@@ -183,7 +188,7 @@ def parse(spec: str) -> tuple[str, str]:
         return parts
     if spec in entry_points.names(entry_points.RETRIEVERS):
         return spec, ""
-    return "dense", spec
+    return scheme_of(spec) or "dense", spec
 
 
 def split(spec: str) -> tuple[str, str] | None:
@@ -281,6 +286,16 @@ def fingerprints_of(encoder: Encoder) -> list[str]:
     """Return the encoder's fingerprints in all roles that it may be asked for."""
     roles: tuple[Role, ...] = ("query", "document", "image") if members.reads_images(encoder) else ("query", "document")
     return [encoder.fingerprint(role) for role in roles]
+
+
+def _tell_registry(retriever: Retriever, spec: str, progress: Progress) -> None:
+    """Tell what is used of the registry of models, with a warning where a checkpoint is only made from its model."""
+    known = members.registry_of(retriever)
+    if known is None or not known.applied:
+        return
+    used = ", ".join(f"{key}={value!r}" for key, value in known.applied.items())
+    whence = f"warning: {spec} is made from {known.name}, so it is used as that" if known.made_from else spec
+    progress.note(f"{whence}: {used}, from the registry of models; --set registry=false leaves it out")
 
 
 def training_of(retriever: Retriever, progress: Progress) -> Provenance | None:

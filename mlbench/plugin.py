@@ -9,9 +9,9 @@ A package names what it brings under an entry point group. What stands there, an
 
 Nothing has to be inherited. When a plugin is opened, the members of these protocols are looked for by their names. All
 that a plugin may have besides is declared in protocols of its own, each optional: `ReadsImages`, `CountsTokens`,
-`HasComputation`, `HasProvenance`, `ReadsFiles`, `Preparable`, `ScoredRanker` and `HasIndexCosts` of retrievers;
-`RecognisesFolders`, `WrapsModels`, `BundledModel`, `NeedsLibraries` and `HasExample` of loaders; `FolderReader`,
-`NamesFiles`, `SelfDescribingReader` and `ShardedReader` of readers.
+`HasComputation`, `HasProvenance`, `HasRegistryInfo`, `ReadsFiles`, `Preparable`, `ScoredRanker` and `HasIndexCosts` of
+retrievers; `RecognisesFolders`, `WrapsModels`, `BundledModel`, `NeedsLibraries` and `HasExample` of loaders;
+`FolderReader`, `NamesFiles`, `SelfDescribingReader` and `ShardedReader` of readers.
 
 For what the user can put right, a plugin raises a `UserError` with one line that says what to do: `RetrieverError`,
 `DataError`, `EngineError` or `MissingExtra`.
@@ -30,6 +30,7 @@ from mlbench.protocols import (
     HasExample,
     HasIndexCosts,
     HasProvenance,
+    HasRegistryInfo,
     ImageFinder,
     IndexCost,
     ModelLoader,
@@ -61,7 +62,7 @@ from mlbench.protocols import (
     Vectors,
     WrapsModels,
 )
-from mlbench.provenance import Provenance
+from mlbench.provenance import Provenance, RegistryInfo
 
 __all__ = [
     "BundledModel",
@@ -77,6 +78,7 @@ __all__ = [
     "HasExample",
     "HasIndexCosts",
     "HasProvenance",
+    "HasRegistryInfo",
     "Image",
     "ImageFinder",
     "IndexCost",
@@ -97,6 +99,7 @@ __all__ = [
     "ReadsFiles",
     "ReadsImages",
     "RecognisesFolders",
+    "RegistryInfo",
     "Reranker",
     "Resources",
     "Retriever",

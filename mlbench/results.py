@@ -16,12 +16,12 @@ from mlbench.collection.languages import Kind
 from mlbench.errors import InvalidResult, UserError
 from mlbench.io.document import DocumentPart, Migration, read_document, rename_key, to_json
 from mlbench.protocols import IndexCost, Parameter, Similarity
-from mlbench.provenance import Provenance
+from mlbench.provenance import Provenance, QuestionSet, RegistryInfo
 
 if TYPE_CHECKING:
     import pandas
 
-SCHEMA_VERSION: Final = "2.0"
+SCHEMA_VERSION: Final = "2.1"
 """Major and minor version of the document: a minor version adds optional fields, a major one renames or removes."""
 MOST_RESAMPLES = 100_000
 LARGEST_SEED = 2**32 - 1
@@ -47,6 +47,7 @@ class TaskInfo(DocumentPart):
     `limit` says that it was a quick look at so many topics: comparable to no other result but one of the same data.
     `documents` says whether the relevant documents of a topic are translations of each other. With
     `ignore_identical_ids`, documents with the id of the query left its lists.
+    `built_from` are data sets of questions that it was made from, so that a model may be trained on them.
     `languages` are those of captions where images are searched, and `fingerprints` have one of the images as well;
     `unreadable_images` were left out with their captions, which makes the result partial.
     """
@@ -61,6 +62,7 @@ class TaskInfo(DocumentPart):
     documents: Literal["translations", "native"] = "translations"
     ignore_identical_ids: bool = False
     document_text: str
+    built_from: tuple[QuestionSet, ...] = ()
     measures: tuple[str, ...]
     primary_measure: str
     bias_scores: tuple[str, ...]
@@ -77,7 +79,8 @@ class TaskInfo(DocumentPart):
 class RetrieverInfo(DocumentPart):
     """What was measured: `fingerprint` covers weights, tokenizer, prompts and configuration; an encoder has a `dim`.
 
-    `training` is how the checkpoint was made, where it says so.
+    `training` is how the checkpoint was made, where it says so. `registry` is what the registry of models says of it,
+    None where it knows nothing of it.
     """
 
     spec: str
@@ -87,6 +90,7 @@ class RetrieverInfo(DocumentPart):
     similarity: Similarity | None = None
     parameters: dict[str, Parameter] = Field(default={})
     training: Provenance | None = None
+    registry: RegistryInfo | None = None
 
 
 class SettingResult(DocumentPart):
@@ -248,7 +252,7 @@ class RanksFile(DocumentPart):
 class Result(DocumentPart):
     """Everything that is published of one retriever on one task."""
 
-    schema_version: Literal["2.0"] = SCHEMA_VERSION
+    schema_version: Literal["2.1"] = SCHEMA_VERSION
     task: TaskInfo
     retriever: RetrieverInfo
     settings: tuple[SettingResult, ...]

@@ -107,6 +107,7 @@ def measure(
 ) -> Evaluation:
     """Measure an opened retriever on one task; nothing is written but the embedding store, and `options.save_run`."""
     clock, tokens, task = Clock(), model.tokens(), _load_task(task, languages)
+    _tell_training_data(model, task, options)
     load = load_stream if _streams(model, task, options) else load_in_memory
     data = load(model, task, options, languages=languages, data_dir=data_dir)
     clock.lap("read")
@@ -127,6 +128,16 @@ def measure(
     clock.lap("score")
     cost = _cost(model, ranked, clock, model.tokens() - tokens)
     return _assemble(model, measured_on, ranked.ranks, scores, cost, options.command)
+
+
+def _tell_training_data(model: LoadedModel, task: Task, options: Options) -> None:
+    """Warn where a model was trained on what the task is built from."""
+    known = members.registry_of(model.retriever)
+    if known is not None and (seen := known.seen(task.built_from)):
+        options.progress.note(
+            f"warning: {known.name} was trained on {' and '.join(seen)}, which {task.name} is built from: "
+            "its numbers there are not zero-shot"
+        )
 
 
 def _load_task(task: object, languages: Sequence[str] | None) -> Task:
@@ -211,6 +222,7 @@ def _task_info(data: TaskData, request: ScoreRequest, limit: int | None) -> Task
         documents="translations" if data.collection.translated else "native",
         ignore_identical_ids=task.ignore_identical_ids,
         document_text=task.document_text,
+        built_from=task.built_from,
         measures=task.measures,
         primary_measure=task.primary_measure,
         bias_scores=request.suited_bias_scores,

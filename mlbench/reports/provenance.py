@@ -20,7 +20,15 @@ def caveats(result: Result) -> list[str]:
     task = result.task
     found = [f"partial: {', '.join(task.languages)}"] if task.partial else []
     found += [f"without {count(task.unreadable_images, 'unreadable image')}"] if task.unreadable_images else []
-    return found + ([] if task.limit is None else [quick_look(task.limit)])
+    found += [] if task.limit is None else [quick_look(task.limit)]
+    return [*found, *training_note(result)]
+
+
+def training_note(result: Result) -> list[str]:
+    """Return in a few words which data behind the task the model was trained on; nothing where that is not known."""
+    known = result.retriever.registry
+    seen = known.seen(result.task.built_from) if known else ()
+    return [f"trained on {' and '.join(seen)}: not zero-shot"] if seen else []
 
 
 def provenance(result: Result) -> tuple[Facts, ...]:

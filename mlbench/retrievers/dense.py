@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field
 from mlbench.errors import MissingExtra, RetrieverError
 from mlbench.io.libraries import versions_installed
 from mlbench.protocols import Parameter, Role, Runtime, Similarity, Vectors
-from mlbench.provenance import Provenance, read_provenance
+from mlbench.provenance import Provenance, RegistryInfo, read_provenance
 from mlbench.retrievers.backends import Backend, check_backend, use_backend
 from mlbench.retrievers.batching import batch_budget, token_batches
 from mlbench.retrievers.checkpoint_folder import (
@@ -38,6 +38,7 @@ from mlbench.retrievers.load_checkpoint import (
     load,
     pooling_of,
 )
+from mlbench.retrievers.registered import REGISTRY_KEY, apply_registry
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -86,6 +87,7 @@ class DenseEncoder:
         self._model = model
         self._origin = origin
         self._loaded = dict(loaded or {})
+        self.registry: RegistryInfo | None = None
         self._computed = dict(computed or {})
         self._prompts = saved_prompts(model.prompts, query=use.query_prompt, document=use.document_prompt)
         self.similarity: Similarity = use.similarity or _similarity(model)
@@ -272,6 +274,7 @@ class Dense:
         revision: str | None = Field(None, description="branch, tag or commit on the hub")
         similarity: Similarity | None = Field(None, description="how two vectors are compared: cosine or dot")
         batch_tokens: int | None = Field(None, ge=1, description="tokens per batch, padding included")
+        registry: str = Field("true", description=REGISTRY_KEY)
 
     @staticmethod
     def open(locator: str, settings: BaseModel, runtime: Runtime) -> DenseEncoder:
@@ -287,14 +290,18 @@ class Dense:
         folder = find_checkpoint(locator, settings.revision, allow_pickle=runtime.allow_pickle)
         check_checkpoint(folder, allow_pickle=runtime.allow_pickle)
         files, digest = read_files(folder)
+        settings, registered = apply_registry(settings, locator, folder)
         options = _load_options(settings, runtime)
         model = load(folder, options, pooling=settings.pooling, max_length=settings.max_length)
+        known = registered.limit(model) if registered else None
         digest = digest_loaded(digest, model)
         computed = use_backend(model, settings.backend, settings.dtype, digest)
         files.check()
         loaded = {"allow_pickle": runtime.allow_pickle, "trust_remote_code": runtime.trust_remote_code}
         origin = Origin(lambda: digest, files, folder)
-        return DenseEncoder(model, origin, _use(settings), loaded=loaded, computed=computed)
+        encoder = DenseEncoder(model, origin, _use(settings), loaded=loaded, computed=computed)
+        encoder.registry = known
+        return encoder
 
     @staticmethod
     def adopt(model: object, settings: BaseModel, runtime: Runtime) -> DenseEncoder | None:

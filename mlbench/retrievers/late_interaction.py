@@ -15,6 +15,7 @@ from mlbench.protocols import Role, Runtime
 from mlbench.retrievers.checkpoint_folder import read_files, read_json
 from mlbench.retrievers.dense import require_torch
 from mlbench.retrievers.load_checkpoint import digest_loaded, load_as
+from mlbench.retrievers.registered import apply_registry
 from mlbench.retrievers.token_scores import Floats, TextLists, TextSettings, find
 
 if TYPE_CHECKING:
@@ -46,13 +47,16 @@ class Late:
         require_torch()
         folder, options = find(locator, settings, runtime)
         _check_kind(folder)
+        settings, registered = apply_registry(settings, locator, folder)
         from sentence_transformers import MultiVectorEncoder
 
         files, digest = read_files(folder)
         model = load_as(folder, options, MultiVectorEncoder)
         files.check()
         loaded = {"allow_pickle": runtime.allow_pickle, "trust_remote_code": runtime.trust_remote_code}
-        return LateLists(model, digest_loaded(digest, model), settings, loaded, files)
+        lists = LateLists(model, digest_loaded(digest, model), settings, loaded, files)
+        lists.registry = registered.info if registered else None
+        return lists
 
 
 class LateLists(TextLists[Tokens]):

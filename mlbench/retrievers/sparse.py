@@ -17,6 +17,7 @@ from mlbench.protocols import Parameter, Role, Runtime
 from mlbench.retrievers.checkpoint_folder import read_files, read_json
 from mlbench.retrievers.dense import require_torch
 from mlbench.retrievers.load_checkpoint import digest_loaded, load_as
+from mlbench.retrievers.registered import apply_registry
 from mlbench.retrievers.token_scores import Floats, TextLists, TextSettings, find
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class Sparse:
         require_torch()
         folder, options = find(locator, settings, runtime)
         _check_kind(folder)
+        settings, registered = apply_registry(settings, locator, folder)
         from sentence_transformers import SparseEncoder
 
         files, digest = read_files(folder)
@@ -53,7 +55,9 @@ class Sparse:
         if model.similarity_fn_name not in ("dot", "cosine"):
             raise RetrieverError(f"{folder} compares vectors by {model.similarity_fn_name}: only dot and cosine can be")
         loaded = {"allow_pickle": runtime.allow_pickle, "trust_remote_code": runtime.trust_remote_code}
-        return SparseLists(model, digest_loaded(digest, model), settings, loaded, files)
+        lists = SparseLists(model, digest_loaded(digest, model), settings, loaded, files)
+        lists.registry = registered.info if registered else None
+        return lists
 
 
 @dataclass(frozen=True, eq=False)

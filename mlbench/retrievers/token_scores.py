@@ -15,9 +15,11 @@ from mlbench.collection.languages import Setting
 from mlbench.collection.records import Document, Query
 from mlbench.io.watched import WatchedFiles
 from mlbench.protocols import Parameter, RankedList, Role, Runtime, ScoredRanker
+from mlbench.provenance import RegistryInfo
 from mlbench.ranking.count_ahead import best_columns, by_id
 from mlbench.retrievers.checkpoint_folder import check_checkpoint, find_checkpoint, saved_prompts
 from mlbench.retrievers.load_checkpoint import PADDED, DType, LoadOptions, is_rounding
+from mlbench.retrievers.registered import REGISTRY_KEY
 
 if TYPE_CHECKING:
     from sentence_transformers import MultiVectorEncoder, SparseEncoder
@@ -38,6 +40,7 @@ class TextSettings(BaseModel):
     dtype: DType = Field("fp32", description="precision of the weights")
     revision: str | None = Field(None, description="branch, tag or commit on the hub")
     batch_size: int = Field(32, ge=1, description="texts per batch")
+    registry: str = Field("true", description=REGISTRY_KEY)
 
 
 def find(locator: str, settings: TextSettings, runtime: Runtime) -> tuple[Path, LoadOptions]:
@@ -63,6 +66,7 @@ class TextLists(ScoredRanker, ABC, Generic[Encoded]):
         identity: Mapping[str, Parameter],
         files: WatchedFiles,
     ) -> None:
+        self.registry: RegistryInfo | None = None
         self._model, self._digest, self._batch_size, self._files = model, digest, settings.batch_size, files
         self._prompts = saved_prompts(model.prompts, query=settings.query_prompt, document=settings.document_prompt)
         self._identity = {

@@ -17,7 +17,7 @@ from mlbench.collection.records import Image
 from mlbench.errors import MissingExtra, RetrieverError
 from mlbench.io.libraries import versions_installed
 from mlbench.protocols import Parameter, Role, Runtime, Similarity, Vectors
-from mlbench.provenance import Provenance, read_provenance
+from mlbench.provenance import Provenance, RegistryInfo, read_provenance
 from mlbench.retrievers.batching import batch_budget, image_batches, token_batches
 from mlbench.retrievers.checkpoint_folder import Origin
 from mlbench.retrievers.dense import LIBRARIES, Dense, DenseEncoder, EncodingOptions, require_torch
@@ -43,6 +43,7 @@ from mlbench.retrievers.load_checkpoint import (
     digest_model,
     is_rounding,
 )
+from mlbench.retrievers.registered import REGISTRY_KEY, apply_registry
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -204,6 +205,7 @@ class ImageTextEncoder:
         *,
         loaded: Mapping[str, Parameter] | None = None,
         folder: Path | None = None,
+        known: RegistryInfo | None = None,
     ) -> None:
         """Join both; raises `RetrieverError` where their vectors have different numbers of coordinates."""
         if texts.dim != images.dim:
@@ -213,7 +215,7 @@ class ImageTextEncoder:
             )
         self.dim = texts.dim
         self._texts, self._images, self._prefix = texts, images, prefix
-        self._loaded, self._folder = dict(loaded or {}), folder
+        self._loaded, self._folder, self.registry = dict(loaded or {}), folder, known
 
     @property
     def tokens(self) -> int:
@@ -276,6 +278,7 @@ class ImageTextLoader:
         image_batch_size: int = Field(32, ge=1, description="images per batch")
         image_size: int | None = Field(None, ge=1, description="side of the images in pixels (ALBEF)")
         tokenizer: str | None = Field(None, description="folder of the tokenizer, where it lies apart (ALBEF)")
+        registry: str = Field("true", description=REGISTRY_KEY)
 
     @staticmethod
     def open(locator: str, settings: BaseModel, runtime: Runtime) -> ImageTextEncoder:
@@ -288,19 +291,23 @@ class ImageTextLoader:
         require_images()
         find = partial(find_towers, allow_pickle=runtime.allow_pickle)
         folder = find(locator, settings.revision)
+        _, registered = apply_registry(settings, locator, folder)
+        known = registered.info if registered else None
         loaded: dict[str, Parameter] = {
             "allow_pickle": runtime.allow_pickle,
             "trust_remote_code": runtime.trust_remote_code,
         }
         if settings.image_model is None:
             both = _open(folder, settings, runtime)
-            return ImageTextEncoder(both.texts, both.images, settings.text_prefix, loaded=loaded, folder=folder)
+            return ImageTextEncoder(
+                both.texts, both.images, settings.text_prefix, loaded=loaded, folder=folder, known=known
+            )
         other = find(settings.image_model, None)
         images = _open(other, settings.model_copy(update={"max_length": None}), runtime).images
         texts = _open_texts(folder, settings, runtime)
         # A folder's whole path is nobody's business.
         loaded["image_model"] = other.name if Path(settings.image_model).expanduser().exists() else settings.image_model
-        return ImageTextEncoder(texts, images, settings.text_prefix, loaded=loaded, folder=folder)
+        return ImageTextEncoder(texts, images, settings.text_prefix, loaded=loaded, folder=folder, known=known)
 
     @staticmethod
     def adopt(model: object, settings: BaseModel, runtime: Runtime) -> ImageTextEncoder | None:
