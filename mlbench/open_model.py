@@ -1,7 +1,7 @@
 """Opens what `--model` names: a folder, a hub id or a spec `SCHEME:PATH_OR_ID`; or takes a model object."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -23,7 +23,7 @@ from mlbench.protocols import (
     Role,
     Runtime,
 )
-from mlbench.provenance import Provenance
+from mlbench.provenance import Provenance, QuestionSet
 from mlbench.registry.find import scheme_of
 from mlbench.results import RetrieverInfo
 
@@ -56,9 +56,11 @@ class LoadedModel:
     training: Provenance | None = None
     source: ModelSource | None = None
 
-    def info(self) -> RetrieverInfo:
-        """Return what the result says of the retriever."""
+    def info(self, built_from: Iterable[QuestionSet] = ()) -> RetrieverInfo:
+        """Return what the result says of the retriever, on a task that is built from these data sets of questions."""
         retriever = self.retriever
+        known = members.registry_of(retriever)
+        known = None if known is None else known.on_task(built_from)
         if not members.is_encoder(retriever):
             return RetrieverInfo(
                 spec=self.spec,
@@ -66,7 +68,7 @@ class LoadedModel:
                 fingerprint=retriever.fingerprint(),
                 parameters=retriever.parameters,
                 training=self.training,
-                registry=members.registry_of(retriever),
+                registry=known,
             )
         parts = fingerprints_of(retriever)
         # The same vectors compared in another way are another retriever, with results of its own name.
@@ -79,7 +81,7 @@ class LoadedModel:
             similarity=retriever.similarity,
             parameters=retriever.parameters,
             training=self.training,
-            registry=members.registry_of(retriever),
+            registry=known,
         )
 
     def store(self, cache: Path, progress: Progress) -> VectorStore:

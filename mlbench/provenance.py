@@ -67,17 +67,25 @@ class RegistryInfo(DocumentPart):
     """What the registry of models says of a retriever that is the model `name`, or is `made_from` it.
 
     `applied` are the keys that have their values from there. `trained_on` says of data sets whether they are among the
-    model's training data; `no` where its authors list those. Of what is made from it, `no` is never known.
+    model's training data; `no` where its authors list those. Of what is made from it, `no` is never known. `seen` are
+    those that it was trained on and that the task of a result is built from, sorted: numbers there are not zero-shot.
     """
 
     name: str
     made_from: bool = False
     applied: dict[str, str | int] = Field(default={})
     trained_on: dict[QuestionSet, Answer] = Field(default={})
+    seen: tuple[QuestionSet, ...] = ()
 
-    def seen(self, built_from: Iterable[QuestionSet]) -> tuple[str, ...]:
-        """Return the names of those of the data sets that a task is built from which it was trained on, sorted."""
-        return tuple(QUESTION_SETS[name] for name in sorted(built_from) if self.trained_on.get(name) == "yes")
+    def on_task(self, built_from: Iterable[QuestionSet]) -> "RegistryInfo":
+        """Return what a result says of it on a task that is built from some data sets."""
+        seen = tuple(name for name in sorted(built_from) if self.trained_on.get(name) == "yes")
+        return self.model_copy(update={"seen": seen})
+
+    @property
+    def seen_names(self) -> str:
+        """The data sets of `seen` as people call them, joined by `and`; empty where there are none."""
+        return " and ".join(QUESTION_SETS[name] for name in self.seen)
 
 
 def read_manifest(folder: Path) -> dict[str, JsonValue] | None:

@@ -16,7 +16,7 @@ from mlbench.collection.languages import Kind
 from mlbench.errors import InvalidResult, UserError
 from mlbench.io.document import DocumentPart, Migration, read_document, rename_key, to_json
 from mlbench.protocols import IndexCost, Parameter, Similarity
-from mlbench.provenance import Provenance, QuestionSet, RegistryInfo
+from mlbench.provenance import Provenance, RegistryInfo
 
 if TYPE_CHECKING:
     import pandas
@@ -47,7 +47,6 @@ class TaskInfo(DocumentPart):
     `limit` says that it was a quick look at so many topics: comparable to no other result but one of the same data.
     `documents` says whether the relevant documents of a topic are translations of each other. With
     `ignore_identical_ids`, documents with the id of the query left its lists.
-    `built_from` are data sets of questions that it was made from, so that a model may be trained on them.
     `languages` are those of captions where images are searched, and `fingerprints` have one of the images as well;
     `unreadable_images` were left out with their captions, which makes the result partial.
     """
@@ -62,7 +61,6 @@ class TaskInfo(DocumentPart):
     documents: Literal["translations", "native"] = "translations"
     ignore_identical_ids: bool = False
     document_text: str
-    built_from: tuple[QuestionSet, ...] = ()
     measures: tuple[str, ...]
     primary_measure: str
     bias_scores: tuple[str, ...]

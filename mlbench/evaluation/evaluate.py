@@ -22,6 +22,7 @@ from mlbench.results import (
     Cost,
     RanksFile,
     Result,
+    RetrieverInfo,
     TaskInfo,
     check_folder,
     digest,
@@ -107,7 +108,8 @@ def measure(
 ) -> Evaluation:
     """Measure an opened retriever on one task; nothing is written but the embedding store, and `options.save_run`."""
     clock, tokens, task = Clock(), model.tokens(), _load_task(task, languages)
-    _tell_training_data(model, task, options)
+    retriever = model.info(task.built_from)
+    _tell_training_data(retriever, task, options)
     load = load_stream if _streams(model, task, options) else load_in_memory
     data = load(model, task, options, languages=languages, data_dir=data_dir)
     clock.lap("read")
@@ -127,15 +129,15 @@ def measure(
     scores = score(ranked.ranks, request)
     clock.lap("score")
     cost = _cost(model, ranked, clock, model.tokens() - tokens)
-    return _assemble(model, measured_on, ranked.ranks, scores, cost, options.command)
+    return _assemble(retriever, measured_on, ranked.ranks, scores, cost, options.command)
 
 
-def _tell_training_data(model: LoadedModel, task: Task, options: Options) -> None:
+def _tell_training_data(retriever: RetrieverInfo, task: Task, options: Options) -> None:
     """Warn where a model was trained on what the task is built from."""
-    known = members.registry_of(model.retriever)
-    if known is not None and (seen := known.seen(task.built_from)):
+    known = retriever.registry
+    if known is not None and known.seen:
         options.progress.note(
-            f"warning: {known.name} was trained on {' and '.join(seen)}, which {task.name} is built from: "
+            f"warning: {known.name} was trained on {known.seen_names}, which {task.name} is built from: "
             "its numbers there are not zero-shot"
         )
 
@@ -190,9 +192,9 @@ def _cost(model: LoadedModel, ranked: RankedTask, clock: Clock, tokens: int) -> 
 
 
 def _assemble(
-    model: LoadedModel, task: TaskInfo, ranks: Ranks, scores: Scores, cost: Cost, command: str | None
+    retriever: RetrieverInfo, task: TaskInfo, ranks: Ranks, scores: Scores, cost: Cost, command: str | None
 ) -> Evaluation:
-    content, retriever = write_ranks(ranks), model.info()
+    content = write_ranks(ranks)
     result = Result(
         task=task,
         retriever=retriever,
@@ -222,7 +224,6 @@ def _task_info(data: TaskData, request: ScoreRequest, limit: int | None) -> Task
         documents="translations" if data.collection.translated else "native",
         ignore_identical_ids=task.ignore_identical_ids,
         document_text=task.document_text,
-        built_from=task.built_from,
         measures=task.measures,
         primary_measure=task.primary_measure,
         bias_scores=request.suited_bias_scores,

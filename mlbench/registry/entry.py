@@ -23,12 +23,13 @@ FACTS = (*USE, "dim", "parameters", "licence", "languages", "trained_on")
 class Entry(Declared):
     """One model by its hub id; a fact that is not known is None or missing.
 
-    `aliases` are its other names on the hub, some of them old ones without an owner. `pretrained` says that it is no retriever but what retrievers are trained from. `instruction` is the form of the
-    queries' prompt, with `{task}` where a task may be described in other words than those of `query_prompt`.
-    `max_length` is in tokens. `languages` are tags, or about how many there are. `trained_on` says of data sets of
-    questions whether they are in the training data: `no` where the authors list these. `remote_code` says that the
-    model is computed by code of its own. `sources` are where facts were read, each with the names of the facts;
-    `unconfirmed` facts are from memory, or from nobody who would know.
+    `aliases` are its other names on the hub, some of them old ones without an owner. `pretrained` says that it is no
+    retriever but what retrievers are trained from. `instruction` is the form of the queries' prompt, with `{task}`
+    where a task may be described in other words than those of `query_prompt`. `max_length` is in tokens. `languages`
+    are tags, or about how many there are. `trained_on` says of data sets of questions whether they are in the training
+    data: `no` where the authors list these. `remote_code` says that the model is computed by code of its own. `sources`
+    are where facts were read, each with the names of the facts; `unconfirmed` facts are from memory, or from nobody who
+    would know.
     """
 
     name: HubId

@@ -27,8 +27,7 @@ def caveats(result: Result) -> list[str]:
 def training_note(result: Result) -> list[str]:
     """Return in a few words which data behind the task the model was trained on; nothing where that is not known."""
     known = result.retriever.registry
-    seen = known.seen(result.task.built_from) if known else ()
-    return [f"trained on {' and '.join(seen)}: not zero-shot"] if seen else []
+    return [f"trained on {known.seen_names}: not zero-shot"] if known and known.seen else []
 
 
 def provenance(result: Result) -> tuple[Facts, ...]:

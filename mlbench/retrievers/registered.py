@@ -13,7 +13,7 @@ from mlbench.errors import DataError
 from mlbench.provenance import RegistryInfo, read_manifest
 from mlbench.registry.entry import Entry
 from mlbench.registry.find import entries, find, look_up, read_entries
-from mlbench.retrievers.checkpoint_folder import module_folders, read_json, saved_prompts
+from mlbench.retrievers.checkpoint_folder import module_folders, read_json
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -22,6 +22,8 @@ Settings = TypeVar("Settings", bound=BaseModel)
 REGISTRY_KEY = "false: nothing of the registry of models; else the name of the entry to use, or a TOML file of more"
 """What `--set registry=...` takes."""
 _PROMPTS = {"query_prompt", "document_prompt"}
+# Names under which a checkpoint saves the prompt of a role.
+_SAVED_PROMPTS = ("query", "document", "passage", "corpus")
 _SNAPSHOT = re.compile(r"/models--([^/]+?)--([^/]+)/snapshots/[^/]+\Z")
 _FRONT_MATTER = re.compile(r"---\n(.*?)\n---", re.DOTALL)
 _IS = re.compile(r"^(?:model_name:|model-index:[ \t]*\n[ \t]*-[ \t]*name:)[ \t]*(.+)$", re.MULTILINE)
@@ -65,7 +67,9 @@ def apply_registry(settings: Settings, locator: str, folder: Path) -> tuple[Sett
         return settings, Registered(_info(entry, {}, made_from=True), None)
     saved = saved_keys(folder)
     use = {key: value for key, value in entry.use.items() if key not in saved and value != ""}
+    # A prompt may be chosen by its name as well.
     unset = {key for key in type(settings).model_fields if getattr(settings, key) is None}
+    unset -= {key for key in _PROMPTS if getattr(settings, f"{key}_name", None) is not None}
     applied = {key: value for key, value in use.items() if key in unset and key != "max_length"}
     longest = entry.max_length if "max_length" in use and "max_length" in unset else None
     return settings.model_copy(update=applied), Registered(_info(entry, applied, made_from=made_from), longest)
@@ -104,8 +108,7 @@ def saved_keys(folder: Path) -> set[str]:
     saved = {"pooling"} if (folder / "modules.json").is_file() else set()
     configuration = read_json(folder / "config_sentence_transformers.json")
     prompts = configuration.get("prompts")
-    own = saved_prompts(prompts, query=None, document=None) if isinstance(prompts, dict) else {}
-    if any(own.values()) or configuration.get("default_prompt_name"):
+    if isinstance(prompts, dict) and any(prompts.get(name) for name in _SAVED_PROMPTS):
         saved |= _PROMPTS
     if configuration.get("similarity_fn_name"):
         saved.add("similarity")

@@ -69,7 +69,7 @@ class TestResult:
         assert found.n_numbers > 500
         before = json.loads(RESULT.read_text(encoding="utf-8"))
         before["statistics"] |= {"clustered_by": before["statistics"].pop("unit"), "warning": None}
-        before["task"] |= {"documents": "translations", "ignore_identical_ids": False, "built_from": []}
+        before["task"] |= {"documents": "translations", "ignore_identical_ids": False}
         before["retriever"]["registry"] = None
         for score in before["bias"]["scores"]:
             score["unretrieved_share"] = None

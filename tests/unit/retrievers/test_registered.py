@@ -41,6 +41,7 @@ class Settings(BaseModel, extra="forbid", frozen=True):
     pooling: str | None = None
     query_prompt: str | None = None
     document_prompt: str | None = None
+    query_prompt_name: str | None = None
     max_length: int | None = None
     similarity: str | None = None
     registry: str = "true"
@@ -67,7 +68,7 @@ def saved(folder: Path, files: Mapping[str, object]) -> Path:
 def used(folder: Path, registry: str, **keys: object) -> tuple[dict[str, object], Registered | None]:
     """Return the keys that are set in the end, and what the registry says."""
     settings, registered = apply_registry(Settings(registry=registry, **keys), str(folder), folder)
-    return settings.model_dump(exclude_none=True, exclude={"registry"}), registered
+    return settings.model_dump(exclude_none=True, exclude={"registry", "query_prompt_name"}), registered
 
 
 @pytest.mark.parametrize(
@@ -82,11 +83,9 @@ def used(folder: Path, registry: str, **keys: object) -> tuple[dict[str, object]
         ({SAVED: {"prompts": {"query": "x: "}}}, {}, {"pooling": "cls", "similarity": "dot"}),
         ({SAVED: {"prompts": {"query": "", "document": ""}}}, {}, ALL),
         ({SAVED: {"prompts": {"sts": "x: "}}}, {}, ALL),
-        (
-            {SAVED: {"prompts": {"sts": "x: "}, "default_prompt_name": "sts"}},
-            {},
-            {"pooling": "cls", "similarity": "dot"},
-        ),
+        ({SAVED: {"prompts": {"sts": "x: "}, "default_prompt_name": "sts"}}, {}, ALL),
+        ({SAVED: {"prompts": {"passage": "x: "}}}, {}, {"pooling": "cls", "similarity": "dot"}),
+        ({}, {"query_prompt_name": "sts"}, {key: ALL[key] for key in ALL if key != "query_prompt"}),
         ({SAVED: {"similarity_fn_name": "cosine"}}, {}, {key: ALL[key] for key in ALL if key != "similarity"}),
         ({SAVED: {"similarity_fn_name": None, "prompts": {}}}, {}, ALL),
     ],
@@ -190,8 +189,9 @@ def test_training_data_carry_over_but_not_their_absence(tmp_path: Path, own: str
     assert further is not None
     assert model.info.trained_on == {"squad": "yes", "xquad": "no"}
     assert further.info.trained_on == {"squad": "yes", "xquad": "unknown"}
-    assert model.info.seen(["squad", "xquad"]) == ("SQuAD",)
-    assert model.info.seen(["mlqa", "xquad"]) == ()
+    on_xquad = model.info.on_task(["xquad", "squad"])
+    assert (on_xquad.seen, on_xquad.seen_names) == (("squad",), "SQuAD")
+    assert (model.info.on_task(["mlqa", "xquad"]).seen, model.info.seen_names) == ((), "")
 
 
 def test_a_training_of_our_own_says_how_it_is_used(tmp_path: Path, own: str) -> None:
