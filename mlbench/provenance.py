@@ -66,7 +66,8 @@ class Provenance(DocumentPart):
 class RegistryInfo(DocumentPart):
     """What the registry of models says of a retriever that is the model `name`, or is `made_from` it.
 
-    `applied` are the keys that have their values from there. `trained_on` says of data sets whether they are among the
+    `applied` are the keys that have their values from there, and `unconfirmed` those of them that nobody confirmed.
+    `trained_on` says of data sets whether they are among the
     model's training data; `no` where its authors list those. Of what is made from it, `no` is never known. `seen` are
     those that it was trained on and that the task of a result is built from, sorted: numbers there are not zero-shot.
     """
@@ -74,6 +75,7 @@ class RegistryInfo(DocumentPart):
     name: str
     made_from: bool = False
     applied: dict[str, str | int] = Field(default={})
+    unconfirmed: tuple[str, ...] = ()
     trained_on: dict[QuestionSet, Answer] = Field(default={})
     seen: tuple[QuestionSet, ...] = ()
 

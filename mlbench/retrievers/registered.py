@@ -35,15 +35,16 @@ _LARGEST_CARD = 2**22
 class Registered:
     """What the registry says of a checkpoint: `info` for the result, and `max_length` where it saves none."""
 
+    entry: Entry
     info: RegistryInfo
-    max_length: int | None
+    max_length: int | None = None
 
     def limit(self, model: "SentenceTransformer") -> RegistryInfo:
         """Cut texts off where the registry says, if `model` would read longer ones; return what the result says."""
         if self.max_length is None or (model.max_seq_length or self.max_length + 1) <= self.max_length:
             return self.info
         model.max_seq_length = self.max_length
-        return self.info.model_copy(update={"applied": {**self.info.applied, "max_length": self.max_length}})
+        return _info(self.entry, {**self.info.applied, "max_length": self.max_length}, made_from=self.info.made_from)
 
 
 def apply_registry(settings: Settings, locator: str, folder: Path) -> tuple[Settings, Registered | None]:
@@ -64,7 +65,7 @@ def apply_registry(settings: Settings, locator: str, folder: Path) -> tuple[Sett
         return settings, None
     if made_from and _is_own_training(folder):
         # Its recipe says how it is used, and the folder has all of that.
-        return settings, Registered(_info(entry, {}, made_from=True), None)
+        return settings, Registered(entry, _info(entry, {}, made_from=True))
     saved = saved_keys(folder)
     use = {key: value for key, value in entry.use.items() if key not in saved and value != ""}
     # A prompt may be chosen by its name as well.
@@ -72,7 +73,7 @@ def apply_registry(settings: Settings, locator: str, folder: Path) -> tuple[Sett
     unset -= {key for key in _PROMPTS if getattr(settings, f"{key}_name", None) is not None}
     applied = {key: value for key, value in use.items() if key in unset and key != "max_length"}
     longest = entry.max_length if "max_length" in use and "max_length" in unset else None
-    return settings.model_copy(update=applied), Registered(_info(entry, applied, made_from=made_from), longest)
+    return settings.model_copy(update=applied), Registered(entry, _info(entry, applied, made_from=made_from), longest)
 
 
 def recognise(locator: str, folder: Path, known: Mapping[str, Entry]) -> tuple[Entry | None, bool]:
@@ -121,7 +122,13 @@ def _info(entry: Entry, applied: Mapping[str, str | int], *, made_from: bool) ->
     answers = entry.trained_on.items()
     # What was trained further may have seen whatever its base has not.
     trained_on = {name: "unknown" if made_from and answer == "no" else answer for name, answer in answers}
-    return RegistryInfo(name=entry.name, made_from=made_from, applied=dict(applied), trained_on=trained_on)
+    return RegistryInfo(
+        name=entry.name,
+        made_from=made_from,
+        applied=dict(applied),
+        unconfirmed=tuple(key for key in applied if key in entry.unconfirmed),
+        trained_on=trained_on,
+    )
 
 
 def _called(name: str, known: Mapping[str, Entry]) -> Entry | None:

@@ -24,8 +24,11 @@ def written(folder: Path, text: str) -> Path:
 def test_a_file_is_well_formed(path: Path) -> None:
     for entry in read_entries(path):
         # A fact without a source is unconfirmed; anything else the form refuses.
-        assert {"similarity", "licence"} <= {*entry.stated} or entry.pretrained or entry.kind != "dense", entry.name
+        assert "similarity" in entry.stated or entry.pretrained or entry.kind != "dense", entry.name
         assert all(source.startswith(("https://", "mteb ")) for source in entry.sources), entry.name
+        assert not {"query_prompt", "pooling"} & {*entry.stated} or entry.kind in ("dense", "late", "sparse"), (
+            entry.name
+        )
         assert entry.name.partition("/")[0] not in ("", "."), entry.name
 
 

@@ -26,6 +26,13 @@ trained_on = { squad = "yes", xquad = "no" }
 sources = { card = ["pooling", "query_prompt", "document_prompt", "max_length", "similarity", "trained_on"] }
 
 [[models]]
+name = "our/doubtful"
+pooling = "cls"
+query_prompt = "q: "
+sources = { card = ["pooling"] }
+unconfirmed = ["query_prompt"]
+
+[[models]]
 name = "our/pretrained"
 pretrained = true
 pooling = "max"
@@ -212,6 +219,13 @@ def test_it_can_be_switched_off_or_named(tmp_path: Path) -> None:
     assert str(found["query_prompt"]).startswith("Instruct: ")
     with pytest.raises(UnknownName, match="did you mean intfloat/multilingual-e5-base"):
         used(folder, "intfloat/multilingual-e5-bas")
+
+
+def test_what_nobody_confirmed_is_said(tmp_path: Path, own: str) -> None:
+    _, registered = used(saved(tmp_path / "checkpoint", {"README.md": "---\nmodel_name: our/doubtful\n---\n"}), own)
+    assert registered is not None
+    assert registered.info.applied == {"pooling": "cls", "query_prompt": "q: "}
+    assert registered.info.unconfirmed == ("query_prompt",)
 
 
 def test_only_keys_that_the_scheme_takes_are_set(tmp_path: Path, own: str) -> None:
