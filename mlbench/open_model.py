@@ -295,7 +295,7 @@ def _tell_registry(retriever: Retriever, spec: str, progress: Progress) -> None:
     known = members.registry_of(retriever)
     if known is None or not known.applied:
         return
-    doubts = {key: " (not confirmed)" for key in known.unconfirmed}
+    doubts = dict.fromkeys(known.unconfirmed, " (not confirmed)")
     used = ", ".join(f"{key}={value!r}{doubts.get(key, '')}" for key, value in known.applied.items())
     whence = f"warning: {spec} is made from {known.name}, so it is used as that" if known.made_from else spec
     progress.note(f"{whence}: {used}, from the registry of models; --set registry=false leaves it out")
