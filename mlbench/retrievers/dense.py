@@ -290,10 +290,11 @@ class Dense:
         folder = find_checkpoint(locator, settings.revision, allow_pickle=runtime.allow_pickle)
         check_checkpoint(folder, allow_pickle=runtime.allow_pickle)
         files, digest = read_files(folder)
-        settings, registered = apply_registry(settings, locator, folder)
+        registered = apply_registry(settings, locator, folder)
+        settings = registered.settings
         options = _load_options(settings, runtime)
         model = load(folder, options, pooling=settings.pooling, max_length=settings.max_length)
-        known = registered.limit(model) if registered else None
+        known = registered.limit(model)
         digest = digest_loaded(digest, model)
         computed = use_backend(model, settings.backend, settings.dtype, digest)
         files.check()

@@ -47,15 +47,15 @@ class Late:
         require_torch()
         folder, options = find(locator, settings, runtime)
         _check_kind(folder)
-        settings, registered = apply_registry(settings, locator, folder)
+        registered = apply_registry(settings, locator, folder)
         from sentence_transformers import MultiVectorEncoder
 
         files, digest = read_files(folder)
         model = load_as(folder, options, MultiVectorEncoder)
         files.check()
         loaded = {"allow_pickle": runtime.allow_pickle, "trust_remote_code": runtime.trust_remote_code}
-        lists = LateLists(model, digest_loaded(digest, model), settings, loaded, files)
-        lists.registry = registered.info if registered else None
+        lists = LateLists(model, digest_loaded(digest, model), registered.settings, loaded, files)
+        lists.registry = registered.info
         return lists
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from pydantic import BaseModel
 
@@ -14,9 +14,6 @@ from mlbench.provenance import RegistryInfo, read_manifest
 from mlbench.registry.entry import Entry
 from mlbench.registry.find import entries, find, look_up, read_entries
 from mlbench.retrievers.checkpoint_folder import module_folders, read_json
-
-if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
 
 Settings = TypeVar("Settings", bound=BaseModel)
 REGISTRY_KEY = "false: nothing of the registry of models; else the name of the entry to use, or a TOML file of more"
@@ -31,23 +28,37 @@ _MADE_FROM = re.compile(r"^base_model:[ \t]*(.*(?:\n[ \t]*-[ \t].*)*)", re.MULTI
 _LARGEST_CARD = 2**22
 
 
-@dataclass(frozen=True)
-class Registered:
-    """What the registry says of a checkpoint: `info` for the result, and `max_length` where it saves none."""
+class LimitsTexts(Protocol):
+    """A model of sentence-transformers, or whatever else cuts texts off after `max_seq_length` tokens."""
 
-    entry: Entry
-    info: RegistryInfo
+    max_seq_length: int | None
+
+
+@dataclass(frozen=True)
+class Registered(Generic[Settings]):
+    """The settings of a checkpoint with what the registry adds, and what the result says of that.
+
+    `entry` and `info` are None where the registry knows nothing of it; `max_length` is the longest input where nobody
+    else says one.
+    """
+
+    settings: Settings
+    entry: Entry | None = None
+    info: RegistryInfo | None = None
     max_length: int | None = None
 
-    def limit(self, model: "SentenceTransformer") -> RegistryInfo:
+    def limit(self, model: LimitsTexts) -> RegistryInfo | None:
         """Cut texts off where the registry says, if `model` would read longer ones; return what the result says."""
-        if self.max_length is None or (model.max_seq_length or self.max_length + 1) <= self.max_length:
+        longest = self.max_length
+        if self.entry is None or self.info is None or longest is None:
             return self.info
-        model.max_seq_length = self.max_length
-        return _info(self.entry, {**self.info.applied, "max_length": self.max_length}, made_from=self.info.made_from)
+        if model.max_seq_length is not None and model.max_seq_length <= longest:
+            return self.info
+        model.max_seq_length = longest
+        return _info(self.entry, {**self.info.applied, "max_length": longest}, made_from=self.info.made_from)
 
 
-def apply_registry(settings: Settings, locator: str, folder: Path) -> tuple[Settings, Registered | None]:
+def apply_registry(settings: Settings, locator: str, folder: Path) -> Registered[Settings]:
     """Return `settings` with what the registry knows, where they and the checkpoint in `folder` say nothing.
 
     `locator` is what the user called the checkpoint; the setting `registry` is what `REGISTRY_KEY` says. Raises
@@ -56,16 +67,16 @@ def apply_registry(settings: Settings, locator: str, folder: Path) -> tuple[Sett
     asked = str(getattr(settings, "registry", "true"))
     asked = asked.lower() if asked.lower() in ("true", "false") else asked
     if asked == "false":
-        return settings, None
+        return Registered(settings)
     own = read_entries(Path(asked)) if asked.endswith(".toml") else ()
     known = entries(own)
     named = look_up(asked, known) if asked != "true" and not own else None
     entry, made_from = (named, False) if named else recognise(locator, folder, known)
     if entry is None:
-        return settings, None
+        return Registered(settings)
     if made_from and _is_own_training(folder):
         # Its recipe says how it is used, and the folder has all of that.
-        return settings, Registered(entry, _info(entry, {}, made_from=True))
+        return Registered(settings, entry, _info(entry, {}, made_from=True))
     saved = saved_keys(folder)
     use = {key: value for key, value in entry.use.items() if key not in saved and value != ""}
     # A prompt may be chosen by its name as well.
@@ -73,7 +84,8 @@ def apply_registry(settings: Settings, locator: str, folder: Path) -> tuple[Sett
     unset -= {key for key in _PROMPTS if getattr(settings, f"{key}_name", None) is not None}
     applied = {key: value for key, value in use.items() if key in unset and key != "max_length"}
     longest = entry.max_length if "max_length" in use and "max_length" in unset else None
-    return settings.model_copy(update=applied), Registered(entry, _info(entry, applied, made_from=made_from), longest)
+    info = _info(entry, applied, made_from=made_from)
+    return Registered(settings.model_copy(update=applied), entry, info, longest)
 
 
 def recognise(locator: str, folder: Path, known: Mapping[str, Entry]) -> tuple[Entry | None, bool]:

@@ -46,7 +46,7 @@ class Sparse:
         require_torch()
         folder, options = find(locator, settings, runtime)
         _check_kind(folder)
-        settings, registered = apply_registry(settings, locator, folder)
+        registered = apply_registry(settings, locator, folder)
         from sentence_transformers import SparseEncoder
 
         files, digest = read_files(folder)
@@ -55,8 +55,8 @@ class Sparse:
         if model.similarity_fn_name not in ("dot", "cosine"):
             raise RetrieverError(f"{folder} compares vectors by {model.similarity_fn_name}: only dot and cosine can be")
         loaded = {"allow_pickle": runtime.allow_pickle, "trust_remote_code": runtime.trust_remote_code}
-        lists = SparseLists(model, digest_loaded(digest, model), settings, loaded, files)
-        lists.registry = registered.info if registered else None
+        lists = SparseLists(model, digest_loaded(digest, model), registered.settings, loaded, files)
+        lists.registry = registered.info
         return lists
 
 

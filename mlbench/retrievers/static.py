@@ -63,9 +63,9 @@ class Static:
             # The tokenizer's threads read it once, when they start.
             os.environ.setdefault("RAYON_NUM_THREADS", str(runtime.threads))
         folder = find_checkpoint(locator or str(_packaged()), settings.revision, allow_pickle=False)
-        settings, registered = apply_registry(settings, locator, folder)
-        encoder = StaticEncoder(read_folder(folder), settings)
-        encoder.registry = registered.info if registered else None
+        registered = apply_registry(settings, locator, folder)
+        encoder = StaticEncoder(read_folder(folder), registered.settings)
+        encoder.registry = registered.info
         return encoder
 
     @staticmethod

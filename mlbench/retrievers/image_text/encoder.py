@@ -291,8 +291,7 @@ class ImageTextLoader:
         require_images()
         find = partial(find_towers, allow_pickle=runtime.allow_pickle)
         folder = find(locator, settings.revision)
-        _, registered = apply_registry(settings, locator, folder)
-        known = registered.info if registered else None
+        known = apply_registry(settings, locator, folder).info
         loaded: dict[str, Parameter] = {
             "allow_pickle": runtime.allow_pickle,
             "trust_remote_code": runtime.trust_remote_code,

@@ -72,10 +72,12 @@ def saved(folder: Path, files: Mapping[str, object]) -> Path:
     return folder
 
 
-def used(folder: Path, registry: str, **keys: object) -> tuple[dict[str, object], Registered | None]:
+def used(folder: Path, registry: str, **keys: str | int) -> tuple[dict[str, object], Registered[Settings]]:
     """Return the keys that are set in the end, and what the registry says."""
-    settings, registered = apply_registry(Settings(registry=registry, **keys), str(folder), folder)
-    return settings.model_dump(exclude_none=True, exclude={"registry", "query_prompt_name"}), registered
+    settings = Settings.model_validate({"registry": registry, **keys})
+    registered = apply_registry(settings, str(folder), folder)
+    shown = registered.settings.model_dump(exclude_none=True, exclude={"registry", "query_prompt_name"})
+    return shown, registered
 
 
 @pytest.mark.parametrize(
@@ -98,12 +100,12 @@ def used(folder: Path, registry: str, **keys: object) -> tuple[dict[str, object]
     ],
 )
 def test_precedence(
-    tmp_path: Path, own: str, files: dict[str, object], keys: dict[str, object], expected: dict[str, object]
+    tmp_path: Path, own: str, files: dict[str, object], keys: dict[str, str | int], expected: dict[str, object]
 ) -> None:
     folder = saved(tmp_path / "checkpoint", {**IS, **files})
     found, registered = used(folder, own, **keys)
     assert found == expected
-    assert registered is not None
+    assert registered.info is not None
     assert registered.info.applied == {key: value for key, value in expected.items() if key not in keys}
 
 
@@ -117,10 +119,9 @@ def test_precedence(
     ],
 )
 def test_the_longest_input_follows_the_same_order(
-    tmp_path: Path, own: str, files: dict[str, object], keys: dict[str, object], length: int | None
+    tmp_path: Path, own: str, files: dict[str, object], keys: dict[str, str | int], length: int | None
 ) -> None:
     _, registered = used(saved(tmp_path / "checkpoint", {**IS, **files}), own, **keys)
-    assert registered is not None
     assert registered.max_length == length
 
 
@@ -135,8 +136,8 @@ def test_the_longest_input_is_never_more_than_the_checkpoint_takes(
 ) -> None:
     model = Model(takes)
     _, registered = used(saved(tmp_path / "checkpoint", IS), own)
-    assert registered is not None
-    info = registered.limit(model)  # type: ignore[arg-type]
+    info = registered.limit(model)
+    assert info is not None
     assert model.max_seq_length == cut
     assert ("max_length" in info.applied) is applied
 
@@ -171,7 +172,7 @@ def recipe(checkpoint: str) -> dict[str, object]:
 )
 def test_a_folder_says_what_it_is(tmp_path: Path, own: str, files: dict[str, object], made_from: bool | None) -> None:
     _, registered = used(saved(tmp_path / "checkpoint", files), own)
-    assert (registered.info.made_from if registered else None) is made_from
+    assert (registered.info.made_from if registered.info else None) is made_from
 
 
 def test_a_hub_id_a_snapshot_of_it_and_a_copy_are_the_same(tmp_path: Path, own: str) -> None:
@@ -180,7 +181,7 @@ def test_a_hub_id_a_snapshot_of_it_and_a_copy_are_the_same(tmp_path: Path, own: 
     assert by_id == apply_registry(Settings(registry=own), str(snapshot), snapshot)
     copy = saved(tmp_path / "copy", IS)
     assert by_id == apply_registry(Settings(registry=own), str(copy), copy)
-    assert by_id[1] is not None
+    assert by_id.info is not None
 
 
 def test_a_snapshot_of_a_pretrained_model_is_that_model(tmp_path: Path, own: str) -> None:
@@ -192,8 +193,8 @@ def test_a_snapshot_of_a_pretrained_model_is_that_model(tmp_path: Path, own: str
 def test_training_data_carry_over_but_not_their_absence(tmp_path: Path, own: str) -> None:
     _, model = used(saved(tmp_path / "is", IS), own)
     _, further = used(saved(tmp_path / "made", MADE_FROM), own)
-    assert model is not None
-    assert further is not None
+    assert model.info is not None
+    assert further.info is not None
     assert model.info.trained_on == {"squad": "yes", "xquad": "no"}
     assert further.info.trained_on == {"squad": "yes", "xquad": "unknown"}
     on_xquad = model.info.on_task(["xquad", "squad"])
@@ -204,17 +205,18 @@ def test_training_data_carry_over_but_not_their_absence(tmp_path: Path, own: str
 def test_a_training_of_our_own_says_how_it_is_used(tmp_path: Path, own: str) -> None:
     found, registered = used(saved(tmp_path / "trained", {MANIFEST: recipe("our/model")}), own)
     assert found == {}
-    assert registered is not None
+    assert registered.info is not None
     assert (registered.info.applied, registered.max_length) == ({}, None)
     assert registered.info.trained_on["squad"] == "yes"
 
 
 def test_it_can_be_switched_off_or_named(tmp_path: Path) -> None:
     folder = saved(tmp_path / "checkpoint", {"README.md": "---\nbase_model: intfloat/multilingual-e5-small\n---\n"})
-    assert used(folder, "false") == ({}, None)
-    assert used(folder, "False") == ({}, None)
+    for off in ("false", "False"):
+        found, registered = used(folder, off)
+        assert (found, registered.info) == ({}, None)
     found, registered = used(folder, "intfloat/multilingual-e5-large-instruct")
-    assert registered is not None
+    assert registered.info is not None
     assert registered.info.name == "intfloat/multilingual-e5-large-instruct"
     assert str(found["query_prompt"]).startswith("Instruct: ")
     with pytest.raises(UnknownName, match="did you mean intfloat/multilingual-e5-base"):
@@ -223,16 +225,16 @@ def test_it_can_be_switched_off_or_named(tmp_path: Path) -> None:
 
 def test_what_nobody_confirmed_is_said(tmp_path: Path, own: str) -> None:
     _, registered = used(saved(tmp_path / "checkpoint", {"README.md": "---\nmodel_name: our/doubtful\n---\n"}), own)
-    assert registered is not None
+    assert registered.info is not None
     assert registered.info.applied == {"pooling": "cls", "query_prompt": "q: "}
     assert registered.info.unconfirmed == ("query_prompt",)
 
 
 def test_only_keys_that_the_scheme_takes_are_set(tmp_path: Path, own: str) -> None:
     folder = saved(tmp_path / "checkpoint", IS)
-    settings, registered = apply_registry(Promptless(registry=own), str(folder), folder)
-    assert settings.query_prompt == "q: "
-    assert registered is not None
+    registered = apply_registry(Promptless(registry=own), str(folder), folder)
+    assert registered.settings.query_prompt == "q: "
+    assert registered.info is not None
     assert registered.info.applied == {"query_prompt": "q: "}
     assert registered.max_length is None
 
