@@ -9,7 +9,7 @@ from typing import Generic, Protocol, TypeVar
 
 from pydantic import BaseModel
 
-from mlbench.errors import DataError
+from mlbench.errors import DataError, RetrieverError
 from mlbench.provenance import RegistryInfo, read_manifest
 from mlbench.registry.entry import Entry
 from mlbench.registry.find import entries, find, look_up, read_entries
@@ -116,16 +116,16 @@ def recognise(locator: str, folder: Path, known: Mapping[str, Entry]) -> tuple[E
 def saved_keys(folder: Path) -> set[str]:
     """Return which facts on how it is used a checkpoint itself saves, as keys of `--set`.
 
-    The prompts of both roles are one fact. Raises `RetrieverError` for a file that cannot be read.
+    The prompts of both roles are one fact. What is broken saves nothing, and is told when it is loaded.
     """
     saved = {"pooling"} if (folder / "modules.json").is_file() else set()
-    configuration = read_json(folder / "config_sentence_transformers.json")
+    configuration = _read(folder / "config_sentence_transformers.json")
     prompts = configuration.get("prompts")
     if isinstance(prompts, dict) and any(prompts.get(name) for name in _SAVED_PROMPTS):
         saved |= _PROMPTS
     if configuration.get("similarity_fn_name"):
         saved.add("similarity")
-    if any(read_json(path).get("max_seq_length") for path in module_folders(folder)[0].glob("sentence_*_config.json")):
+    if any(_read(path).get("max_seq_length") for path in _transformer_in(folder).glob("sentence_*_config.json")):
         saved.add("max_length")
     return saved
 
@@ -153,10 +153,10 @@ def _bases(folder: Path, card: str) -> Iterator[str]:
     """Yield the names of the models that a checkpoint says it is made from, those that are surest first."""
     with suppress(DataError):
         yield from _base_of_recipe(read_manifest(folder) or {})
-    yield str(read_json(folder / "adapter_config.json").get("base_model_name_or_path", ""))
+    yield str(_read(folder / "adapter_config.json").get("base_model_name_or_path", ""))
     for names in _MADE_FROM.findall(card):
         yield from filter(None, map(_plain, re.split(r"\n[ \t]*-[ \t]|,", names.strip("[]"))))
-    yield str(read_json(module_folders(folder)[0] / "config.json").get("_name_or_path", ""))
+    yield str(_read(_transformer_in(folder) / "config.json").get("_name_or_path", ""))
 
 
 def _base_of_recipe(manifest: Mapping[str, object]) -> Iterator[str]:
@@ -171,6 +171,20 @@ def _is_own_training(folder: Path) -> bool:
         return read_manifest(folder) is not None
     except DataError:
         return False
+
+
+def _transformer_in(folder: Path) -> Path:
+    try:
+        return module_folders(folder)[0]
+    except RetrieverError:
+        return folder
+
+
+def _read(path: Path) -> dict[str, object]:
+    try:
+        return read_json(path)
+    except RetrieverError:
+        return {}
 
 
 def _front_matter(card: Path) -> str:

@@ -162,6 +162,7 @@ def recipe(checkpoint: str) -> dict[str, object]:
         ({"README.md": "---\nlanguage: en\n---\nbase_model: our/model\n"}, None),
         ({"README.md": "base_model: our/model\n"}, None),
         ({MANIFEST: "{"}, None),
+        ({"config.json": "{", "modules.json": "[3]", "adapter_config.json": "[", "README.md": "---\n"}, None),
         ({"config.json": {"_name_or_path": "somewhere/else/our/model"}}, None),
         # What is trained from a pre-trained model is another retriever.
         ({"config.json": {"_name_or_path": "our/pretrained"}}, None),
