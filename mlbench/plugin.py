@@ -9,7 +9,8 @@ A package names what it brings under an entry point group. What stands there, an
 
 Nothing has to be inherited. When a plugin is opened, the members of these protocols are looked for by their names. All
 that a plugin may have besides is declared in protocols of its own, each optional: `ReadsImages`, `CountsTokens`,
-`HasComputation`, `HasProvenance`, `ReadsFiles`, `Preparable`, `ScoredRanker` and `HasIndexCosts` of retrievers;
+`HasComputation`, `HasProvenance`, `HasPrice`, `EncodesByRequests`, `ChecksRepeatability`, `ReadsFiles`, `Preparable`,
+`ScoredRanker` and `HasIndexCosts` of retrievers;
 `RecognisesFolders`, `WrapsModels`, `BundledModel`, `NeedsLibraries` and `HasExample` of loaders; `FolderReader`,
 `NamesFiles`, `SelfDescribingReader` and `ShardedReader` of readers.
 
@@ -22,13 +23,16 @@ from mlbench.collection.records import Collection, Document, Image, Judgment, Qu
 from mlbench.errors import DataError, EngineError, MissingExtra, RetrieverError, UserError
 from mlbench.protocols import (
     BundledModel,
+    ChecksRepeatability,
     CountsTokens,
     Encoder,
+    EncodesByRequests,
     Engine,
     FolderReader,
     HasComputation,
     HasExample,
     HasIndexCosts,
+    HasPrice,
     HasProvenance,
     ImageFinder,
     IndexCost,
@@ -45,6 +49,7 @@ from mlbench.protocols import (
     ReadsFiles,
     ReadsImages,
     RecognisesFolders,
+    Repeatability,
     Reranker,
     Resources,
     Retriever,
@@ -65,17 +70,20 @@ from mlbench.provenance import Provenance
 
 __all__ = [
     "BundledModel",
+    "ChecksRepeatability",
     "Collection",
     "CountsTokens",
     "DataError",
     "Document",
     "Encoder",
+    "EncodesByRequests",
     "Engine",
     "EngineError",
     "FolderReader",
     "HasComputation",
     "HasExample",
     "HasIndexCosts",
+    "HasPrice",
     "HasProvenance",
     "Image",
     "ImageFinder",
@@ -97,6 +105,7 @@ __all__ = [
     "ReadsFiles",
     "ReadsImages",
     "RecognisesFolders",
+    "Repeatability",
     "Reranker",
     "Resources",
     "Retriever",

@@ -15,13 +15,13 @@ from pydantic import Field, JsonValue, model_validator
 from mlbench.collection.languages import Kind
 from mlbench.errors import InvalidResult, UserError
 from mlbench.io.document import DocumentPart, Migration, read_document, rename_key, to_json
-from mlbench.protocols import IndexCost, Parameter, Similarity
+from mlbench.protocols import IndexCost, Parameter, Repeatability, Similarity
 from mlbench.provenance import Provenance
 
 if TYPE_CHECKING:
     import pandas
 
-SCHEMA_VERSION: Final = "2.0"
+SCHEMA_VERSION: Final = "2.1"
 """Major and minor version of the document: a minor version adds optional fields, a major one renames or removes."""
 MOST_RESAMPLES = 100_000
 LARGEST_SEED = 2**32 - 1
@@ -77,7 +77,8 @@ class TaskInfo(DocumentPart):
 class RetrieverInfo(DocumentPart):
     """What was measured: `fingerprint` covers weights, tokenizer, prompts and configuration; an encoder has a `dim`.
 
-    `training` is how the checkpoint was made, where it says so.
+    `training` is how the checkpoint was made, where it says so. `repeatability` is of models that lie elsewhere and are
+    asked for vectors; null where vectors follow from files.
     """
 
     spec: str
@@ -87,6 +88,7 @@ class RetrieverInfo(DocumentPart):
     similarity: Similarity | None = None
     parameters: dict[str, Parameter] = Field(default={})
     training: Provenance | None = None
+    repeatability: Repeatability | None = None
 
 
 class SettingResult(DocumentPart):
@@ -209,7 +211,8 @@ class Statistics(DocumentPart):
 class Cost(DocumentPart):
     """What the run took; the only part that differs between two runs of the same thing.
 
-    Texts and images are distinct ones; `indexes` are those of approximate search, one for each pool.
+    Texts and images are distinct ones; `indexes` are those of approximate search, one for each pool. `price` is what
+    requests cost at the declared price of their tokens, in the currency of that; null where that is not known.
     """
 
     texts: int | None
@@ -224,6 +227,7 @@ class Cost(DocumentPart):
     peak_bytes: int | None
     finished_at: str
     indexes: tuple[IndexCost, ...] = ()
+    price: float | None = Field(default=None, ge=0)
 
 
 class Environment(DocumentPart):
@@ -248,7 +252,7 @@ class RanksFile(DocumentPart):
 class Result(DocumentPart):
     """Everything that is published of one retriever on one task."""
 
-    schema_version: Literal["2.0"] = SCHEMA_VERSION
+    schema_version: Literal["2.1"] = SCHEMA_VERSION
     task: TaskInfo
     retriever: RetrieverInfo
     settings: tuple[SettingResult, ...]
