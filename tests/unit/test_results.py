@@ -184,7 +184,7 @@ def drop(key: str) -> Callable[[Document], Document]:
 
 
 FAULTS: dict[str, tuple[Callable[[Document], object], str]] = {
-    "newer": (change("schema_version", "3.0"), r"schema 3\.0 of a newer mlbench, this one reads 2\.0: upgrade mlbench"),
+    "newer": (change("schema_version", "3.0"), r"schema 3\.0 of a newer mlbench, this one reads 2\.1: upgrade mlbench"),
     "newer with new keys": (lambda d: {**d, "schema_version": "10.4", "more": 1}, r"schema 10\.4 of a newer mlbench"),
     "newer minor without a field": (
         lambda d: {**drop("statistics")(d), "schema_version": "2.1"},
