@@ -72,7 +72,7 @@ def _retriever(result: Result) -> dict[str, object]:
         "similarity": retriever.similarity,
         **{name: repr(value) if value == "" else value for name, value in sorted(retriever.parameters.items())},
         "fingerprint": retriever.fingerprint,
-        "asked again": repeatability(result),
+        "repeatability": repeatability(result),
     }
 
 

@@ -108,12 +108,10 @@ class ApiEncoder:
         self.batch_size = settings.batch_size
         self.similarity: Similarity = settings.similarity
         self._characters = 0
+        self._answering: set[str] = set()
         self._server, self._model, self._settings = server, model, settings
-        roles: tuple[Role, ...] = ("query", "document")
-        identities = {role: self._identity(role) for role in roles}
-        asked = {identity: role for role, identity in identities.items()}
-        probes = {identity: probe.recognise(identity, self._ask_probe(role)) for identity, role in asked.items()}
-        self._probes = {role: probes[identity] for role, identity in identities.items()}
+        self._probes = self._open_probes()
+        self._served = ", ".join(sorted(self._answering))
         self.dim = self._probes["document"].now.shape[1]
         self._check_dim(self._probes["query"].now)
         if settings.dimensions not in (None, self.dim):
@@ -121,10 +119,10 @@ class ApiEncoder:
 
     @property
     def parameters(self) -> dict[str, Parameter]:
-        """Address, model and the keys that decide vectors or prices."""
+        """Address, model, what the server calls it, and the keys that decide vectors or prices."""
         left_out = {"key_variable", "concurrency", "requests_per_minute", "tokens_per_minute", "timeout", "retries"}
         keys = self._settings.model_dump(exclude=left_out)
-        return {"address": self._server.address, "model": self._model, **keys}
+        return {"address": self._server.address, "model": self._model, "served_model": self._served, **keys}
 
     @property
     def spent(self) -> float | None:
@@ -134,7 +132,8 @@ class ApiEncoder:
 
     def fingerprint(self, role: Role) -> str:
         """Return a digest of what requests say of `role`, what the user declares, and the answer to the probe."""
-        return sha256(f"{self._identity(role)}\n{self._probes[role].digest()}".encode()).hexdigest()
+        parts = (self._identity(role), self._served, self._probes[role].digest())
+        return sha256("\n".join(parts).encode()).hexdigest()
 
     def computation(self, role: Role) -> dict[str, Parameter]:
         """Return the size of requests, whose texts may be computed together."""
@@ -215,6 +214,7 @@ class ApiEncoder:
                 else:
                     number, given = answer
                     self.tokens += given.tokens
+                    self._answering.add(given.model)
                     self._characters += sum(map(len, batches[number]))
                     yield number, given.vectors
         finally:
@@ -225,6 +225,19 @@ class ApiEncoder:
     def _ask(self, texts: Sequence[str], role: Role, stop: Event) -> Answer:
         prompt = self._settings.query_prompt if role == "query" else self._settings.document_prompt
         return self._server.ask(self._body(role), [prompt + text for text in texts], self._expected_tokens(texts), stop)
+
+    def _open_probes(self) -> dict[Role, probe.Probe]:
+        """Ask the probe in each role, once where both are asked alike."""
+        roles: tuple[Role, ...] = ("query", "document")
+        identities = {role: self._identity(role) for role in roles}
+        asked = {identity: role for role, identity in identities.items()}
+        # Texts of one request may be computed together, and then are rounded otherwise than those of another.
+        together = min(self.batch_size, len(probe.TEXTS))
+        probes = {
+            identity: probe.recognise(f"{identity} {together}", self._ask_probe(role))
+            for identity, role in asked.items()
+        }
+        return {role: probes[identity] for role, identity in identities.items()}
 
     def _ask_probe(self, role: Role) -> Vectors:
         batches = _batches(probe.TEXTS, self.batch_size)

@@ -60,10 +60,14 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What one request gave: float32 (texts, dim), and the tokens that the server counted, 0 where it counts none."""
+    """What one request gave: float32 (texts, dim), and what the server calls the model that computed them.
+
+    `tokens` is what the server counted, 0 where it counts none.
+    """
 
     vectors: Vectors
     tokens: int
+    model: str
 
 
 @dataclass(frozen=True)
@@ -254,7 +258,8 @@ class EmbeddingsServer:
             raise RetrieverError(f"{self._name}: the indexes of {n_texts} embeddings are not 0 to {n_texts - 1}")
         by_place = dict(zip(places, rows, strict=True))
         vectors = self._vectors([by_place[place].get("embedding") for place in range(n_texts)])
-        return Answer(vectors, _tokens(answer.get("usage")))
+        model = answer.get("model")
+        return Answer(vectors, _tokens(answer.get("usage")), model if isinstance(model, str) else "")
 
     def _vectors(self, rows: list[object]) -> Vectors:
         try:
@@ -295,9 +300,10 @@ def _tls(trust_env: bool) -> ssl.SSLContext:
 
 def _is_this_machine(host: str) -> bool:
     try:
-        return ip_address(host).is_loopback
+        address = ip_address(host)
     except ValueError:
         return host == "localhost" or host.endswith(".localhost")
+    return address.is_loopback or address.is_unspecified
 
 
 def _backoff(attempt: int) -> float:

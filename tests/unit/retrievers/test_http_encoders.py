@@ -538,6 +538,19 @@ class TestFingerprint:
         more = {"price_per_million": 1, "batch_size": 5, "key_variable": "MY_KEY"}
         assert self.fingerprint(server.url) == self.fingerprint(server.url, **how, **more)
 
+    def test_what_the_server_calls_its_model_counts(self) -> None:
+        def named(name: object) -> Behave:
+            return lambda body: reply({**answer(body), "model": name})
+
+        with serving(named("m-2026-11")) as server:
+            encoder = opened(server.url)
+            assert encoder.parameters["served_model"] == "m-2026-11"
+            made = {encoder.fingerprint("query")}
+            for name in ("m-2026-12", None):
+                server.behave = named(name)
+                made.add(self.fingerprint(server.url))
+        assert len(made) == 3
+
     def test_the_address_counts_unless_it_is_called_something(self, server: Server) -> None:
         with serving() as other:
             assert self.fingerprint(server.url) != self.fingerprint(other.url)
@@ -562,7 +575,7 @@ class TestFingerprint:
             first = self.fingerprint(server.url)
             server.behave = moved(0.1)
             second = self.fingerprint(server.url)
-            server.behave = lambda body: reply(answer({**body, "model": "new"}))
+            server.behave = lambda body: reply({**answer({**body, "model": "new"}), "model": "m"})
             third = self.fingerprint(server.url)
             server.behave = faultless
             assert len({first, second, third}) == 3
