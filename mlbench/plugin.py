@@ -9,8 +9,8 @@ A package names what it brings under an entry point group. What stands there, an
 
 Nothing has to be inherited. When a plugin is opened, the members of these protocols are looked for by their names. All
 that a plugin may have besides is declared in protocols of its own, each optional: `ReadsImages`, `CountsTokens`,
-`HasComputation`, `HasProvenance`, `HasPrice`, `EncodesByRequests`, `ChecksRepeatability`, `ReadsFiles`, `Preparable`,
-`ScoredRanker` and `HasIndexCosts` of retrievers;
+`HasComputation`, `HasProvenance`, `NamesItself`, `HasPrice`, `EncodesByRequests`, `ChecksRepeatability`, `ReadsFiles`,
+`Preparable`, `ScoredRanker` and `HasIndexCosts` of retrievers;
 `RecognisesFolders`, `WrapsModels`, `BundledModel`, `NeedsLibraries` and `HasExample` of loaders; `FolderReader`,
 `NamesFiles`, `SelfDescribingReader` and `ShardedReader` of readers.
 
@@ -38,6 +38,7 @@ from mlbench.protocols import (
     IndexCost,
     ModelLoader,
     NamesFiles,
+    NamesItself,
     NeedsLibraries,
     Parameter,
     Preparable,
@@ -92,6 +93,7 @@ __all__ = [
     "MissingExtra",
     "ModelLoader",
     "NamesFiles",
+    "NamesItself",
     "NeedsLibraries",
     "Parameter",
     "Preparable",

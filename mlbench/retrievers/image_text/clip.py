@@ -25,6 +25,7 @@ from mlbench.retrievers.load_checkpoint import (
     quiet,
     set_max_length,
 )
+from mlbench.retrievers.model_limits import whole_texts
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -79,7 +80,7 @@ def towers_of(
     # The mask is made in any case, to count tokens, yet only what the library's tokenizer gives reaches the network.
     embed_texts = _features(network, "get_text_features", tokenizer.model_input_names)
     embed_images = _features(network, "get_image_features", None)
-    text = TextTower(tokenise, embed_texts, length, fixed_width=fixed)
+    text = TextTower(tokenise, embed_texts, length, fixed_width=fixed, count_tokens=whole_texts(tokenizer))
     return Towers(text, ImageTower(prepare, embed_images), str(network.device))
 
 
