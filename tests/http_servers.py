@@ -22,13 +22,17 @@ DIM = 16
 
 @dataclass(frozen=True)
 class Reply:
-    """What a server sends back: `seconds` later, or piece by piece with a pause of `drip` between bytes."""
+    """What a server sends back: `seconds` later, or piece by piece with a pause of `drip` between bytes.
+
+    The connection is lost before the last bytes, where some are `missing`.
+    """
 
     content: bytes
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=lambda: {"Content-Type": "application/json"})
     seconds: float = 0.0
     drip: float = 0.0
+    missing: int = 0
 
 
 def vector(text: str, model: str = "", dim: int = DIM) -> list[float]:
@@ -88,8 +92,9 @@ class Server:
         handler.send_response(made.status)
         for name, value in made.headers.items():
             handler.send_header(name, value)
-        handler.send_header("Content-Length", str(len(made.content)))
+        handler.send_header("Content-Length", str(len(made.content) + made.missing))
         handler.end_headers()
+        handler.close_connection = handler.close_connection or made.missing > 0
         if not made.drip:
             handler.wfile.write(made.content)
             return

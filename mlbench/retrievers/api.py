@@ -115,7 +115,9 @@ class ApiEncoder:
         self.dim = self._probes["document"].now.shape[1]
         self._check_dim(self._probes["query"].now)
         if settings.dimensions not in (None, self.dim):
-            raise RetrieverError(f"api: dimensions={settings.dimensions}: the server gives {self.dim} coordinates")
+            raise RetrieverError(
+                f"{server.name}: dimensions={settings.dimensions}: the server gives {self.dim} coordinates"
+            )
 
     @property
     def parameters(self) -> dict[str, Parameter]:
@@ -152,7 +154,7 @@ class ApiEncoder:
             if cosine < probe.SAME:
                 known.spoil()
                 raise RetrieverError(
-                    f"api: {self._model} answers otherwise than when this run began (cosine {cosine:.4f} for the same "
+                    f"{self._server.name} answers otherwise than when this run began (cosine {cosine:.4f} for the same "
                     "text), so its vectors are of several models: ask for one version of it, and run again"
                 )
             found.append(known.compare(again))
@@ -243,10 +245,10 @@ class ApiEncoder:
         batches = _batches(probe.TEXTS, self.batch_size)
         answers = dict(self._ask_all(batches, role))
         if len({vectors.shape[1] for vectors in answers.values()}) > 1:
-            raise RetrieverError("api: the server gives vectors of several lengths")
+            raise RetrieverError(f"{self._server.name}: vectors of several lengths")
         vectors = np.concatenate([answers[number] for number in range(len(batches))])
         if not np.isfinite(vectors).all() or not vectors.any(axis=1).all():
-            raise RetrieverError("api: the server gives NaN, infinite numbers or only zeros for a plain text")
+            raise RetrieverError(f"{self._server.name}: NaN, infinite numbers or only zeros for a plain text")
         return vectors
 
     def _body(self, role: Role) -> dict[str, JsonValue]:
@@ -268,7 +270,7 @@ class ApiEncoder:
 
     def _check_dim(self, vectors: Vectors) -> None:
         if vectors.shape[1] != self.dim:
-            raise RetrieverError(f"api: the server gives {vectors.shape[1]} coordinates, and gave {self.dim} before")
+            raise RetrieverError(f"{self._server.name}: {vectors.shape[1]} coordinates, and {self.dim} before")
 
     def _expected_tokens(self, texts: Sequence[str]) -> float:
         """Return about how many tokens `texts` have, prompts included; 0 as long as none were counted."""

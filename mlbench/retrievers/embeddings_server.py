@@ -19,6 +19,7 @@ from functools import cache
 from ipaddress import ip_address
 from threading import Event, Lock
 from time import monotonic
+from types import NoneType
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -121,7 +122,7 @@ class EmbeddingsServer:
 
     def __init__(self, name: str, address: str, key: Secret, limits: Limits) -> None:
         self.address = _checked(address)
-        self._name, self._key, self._limits = name, key, limits
+        self.name, self._key, self._limits = name, key, limits
         self._pace = Pace(limits.requests, limits.tokens)
         self._reached = False
         self._client = self._open()
@@ -132,9 +133,7 @@ class EmbeddingsServer:
         host = urlsplit(self.address).hostname or ""
         here = _is_this_machine(host)
         if offline() and not here:
-            raise RetrieverError(
-                f"{self._name}: MLBENCH_OFFLINE or HF_HUB_OFFLINE is set, so nothing is sent to {host}"
-            )
+            raise RetrieverError(f"{self.name}: MLBENCH_OFFLINE or HF_HUB_OFFLINE is set, so nothing is sent to {host}")
         headers = {"Content-Type": "application/json"}
         if self._key.value:
             headers["Authorization"] = f"Bearer {self._key.value}"
@@ -147,7 +146,7 @@ class EmbeddingsServer:
                 trust_env=not here,
             )
         except (ImportError, ValueError, httpx2.InvalidURL) as error:
-            raise RetrieverError(f"{self._name}: the proxy of the environment cannot be used: {error}") from error
+            raise RetrieverError(f"{self.name}: the proxy of the environment cannot be used: {error}") from error
 
     def models(self) -> list[str]:
         """Return the names of the models that the server lists, sorted; none where it lists none."""
@@ -173,7 +172,7 @@ class EmbeddingsServer:
                 if attempt == self._limits.retries or wait > _LONGEST_WAIT or stop.is_set():
                     asked = f"; it asks to wait for {wait:,.0f} s" if wait > _LONGEST_WAIT else ""
                     tries = f" ({attempt + 1} tries)" if attempt else ""
-                    raise RetrieverError(f"{self._name}: {failure}{tries}{asked}") from failure
+                    raise RetrieverError(f"{self.name}: {failure}{tries}{asked}") from failure
                 if failure.wait is not None:
                     self._pace.pause(wait)
                 stop.wait(wait)
@@ -189,10 +188,10 @@ class EmbeddingsServer:
         if 300 <= status < 400:
             target = self._key.hide(headers.get("location", "nowhere"))
             raise RetrieverError(
-                f"{self._name}: {self.address} redirects to {target[:_SHOWN]}, which is not followed: name the address "
+                f"{self.name}: {self.address} redirects to {target[:_SHOWN]}, which is not followed: name the address "
                 "that answers"
             )
-        raise RetrieverError(f"{self._name}: status {status}: {said}{self._hint(status)}")
+        raise RetrieverError(f"{self.name}: status {status}: {said}{self._hint(status)}")
 
     def _hint(self, status: int) -> str:
         """Return what to do about an answer of this status, behind a semicolon; nothing where that is not known."""
@@ -212,18 +211,18 @@ class EmbeddingsServer:
                 for block in response.iter_bytes():
                     received += block
                     if len(received) > _LARGEST:
-                        raise RetrieverError(f"{self._name}: the answer has more than {_LARGEST >> 20} MiB")
+                        raise RetrieverError(f"{self.name}: the answer has more than {_LARGEST >> 20} MiB")
                     if monotonic() > end:
                         raise _Passing(self._late())
         except httpx2.TransportError as error:
-            slow = isinstance(error, httpx2.TimeoutException) and not isinstance(error, httpx2.ConnectTimeout)
             reason = f"no connection to {self.address}: {self._key.hide(str(error)) or type(error).__name__}"
-            if not self._reached and not slow:
+            unconnected = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.ProxyError, httpx2.UnsupportedProtocol)
+            if isinstance(error, unconnected) and not self._reached:
                 # What never answered has another address, or is not running: nobody should wait for that.
-                raise RetrieverError(f"{self._name}: {reason}") from error
-            raise _Passing(self._late() if slow else reason) from error
+                raise RetrieverError(f"{self.name}: {reason}") from error
+            raise _Passing(self._late() if isinstance(error, httpx2.TimeoutException) else reason) from error
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-            raise RetrieverError(f"{self._name}: the answer cannot be read: {self._key.hide(str(error))}") from error
+            raise RetrieverError(f"{self.name}: the answer cannot be read: {self._key.hide(str(error))}") from error
         self._reached = True
         return response.status_code, response.headers, bytes(received)
 
@@ -246,16 +245,16 @@ class EmbeddingsServer:
             answer = json.loads(content)
         except (ValueError, RecursionError) as error:
             raise RetrieverError(
-                f"{self._name}: the answer is no JSON, but {self._said(content, headers)}: check the address"
+                f"{self.name}: the answer is no JSON, but {self._said(content, headers)}: check the address"
             ) from error
         rows = answer.get("data") if isinstance(answer, dict) else None
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-            raise RetrieverError(f"{self._name}: the answer has no list of embeddings: {self._said(content, headers)}")
+            raise RetrieverError(f"{self.name}: the answer has no list of embeddings: {self._said(content, headers)}")
         if len(rows) != n_texts:
-            raise RetrieverError(f"{self._name}: {len(rows)} embeddings for {n_texts} texts")
+            raise RetrieverError(f"{self.name}: {len(rows)} embeddings for {n_texts} texts")
         places = [row.get("index", place) for place, row in enumerate(rows)]
         if sorted(place for place in places if type(place) is int) != list(range(n_texts)):
-            raise RetrieverError(f"{self._name}: the indexes of {n_texts} embeddings are not 0 to {n_texts - 1}")
+            raise RetrieverError(f"{self.name}: the indexes of {n_texts} embeddings are not 0 to {n_texts - 1}")
         by_place = dict(zip(places, rows, strict=True))
         vectors = self._vectors([by_place[place].get("embedding") for place in range(n_texts)])
         model = answer.get("model")
@@ -266,9 +265,9 @@ class EmbeddingsServer:
             with np.errstate(over="ignore"):
                 vectors = np.array([_row(row) for row in rows], dtype=np.float32)
         except (TypeError, ValueError, OverflowError) as error:
-            raise RetrieverError(f"{self._name}: its embeddings are not vectors of one length: {error}") from error
-        if vectors.ndim != 2 or not vectors.shape[1]:
-            raise RetrieverError(f"{self._name}: its embeddings are not vectors of numbers")
+            raise RetrieverError(f"{self.name}: its embeddings are not lists of numbers of one length") from error
+        if not vectors.shape[1]:
+            raise RetrieverError(f"{self.name}: its embeddings are empty")
         return vectors
 
 
@@ -333,9 +332,10 @@ def _message(answer: object) -> str:
 def _row(embedding: object) -> object:
     if isinstance(embedding, str):
         return np.frombuffer(base64.b64decode(embedding, validate=True), dtype="<f4")
-    if isinstance(embedding, list) and all(type(value) in (float, int) for value in embedding):
-        return embedding
-    raise ValueError("one is no list of numbers")
+    if isinstance(embedding, list) and all(type(value) in (float, int, NoneType) for value in embedding):
+        # Some servers write null where JSON has no NaN.
+        return [np.nan if value is None else value for value in embedding]
+    raise ValueError("no list of numbers")
 
 
 def _tokens(usage: object) -> int:

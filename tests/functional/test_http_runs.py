@@ -104,6 +104,7 @@ def test_a_key_stands_nowhere(tmp_path: Path) -> None:
     assert not any(KEY in done.out + done.err for done in said)
 
 
+@pytest.mark.slow
 def test_killed_twice_nothing_is_asked_twice(tmp_path: Path) -> None:
     """Only the request that no answer had come to, as the process was killed, is sent again."""
     own_task(tmp_path / "own", topics=12)
@@ -141,6 +142,7 @@ def test_killed_twice_nothing_is_asked_twice(tmp_path: Path) -> None:
         assert again["ranks"]["sha256"] == document["ranks"]["sha256"]
 
 
+@pytest.mark.slow
 def test_an_interruption_does_not_wait_for_the_server(tmp_path: Path) -> None:
     own_task(tmp_path / "own")
     asked = threading.Event()

@@ -137,12 +137,14 @@ FAULTS: dict[str, tuple[Behave, str]] = {
     "more vectors": (lambda body: reply(answer({**body, "input": [*body["input"], "x"]})), "9 embeddings for 8 texts"),
     "an index twice": (edited(index=lambda index: max(index, 1)), "indexes of 8 embeddings are not 0 to 7"),
     "an index as a text": (edited(index=str), "indexes of 8 embeddings are not 0 to 7"),
-    "unequal lengths": (edited(embedding=lambda row: row[: 8 + (row[0] > 0)]), "not vectors of one length"),
-    "no coordinates": (edited(embedding=lambda row: []), "not vectors of numbers"),
-    "nested coordinates": (edited(embedding=lambda row: [row]), "not vectors of one length"),
-    "null coordinates": (edited(embedding=lambda row: [None, *row[1:]]), "not vectors of one length"),
-    "texts for numbers": (edited(embedding=lambda row: [str(value) for value in row]), "not vectors of one length"),
-    "broken base64": (edited(embedding=lambda row: "###"), "not vectors of one length"),
+    "unequal lengths": (edited(embedding=lambda row: row[: 8 + (row[0] > 0)]), "not lists of numbers of one length"),
+    "no coordinates": (edited(embedding=lambda row: []), "its embeddings are empty"),
+    "nested coordinates": (edited(embedding=lambda row: [row]), "not lists of numbers of one length"),
+    "null coordinates": (edited(embedding=lambda row: [None, *row[1:]]), "NaN, infinite numbers or only zeros"),
+    "null": (edited(embedding=lambda row: None), "not lists of numbers of one length"),
+    "texts for numbers": (edited(embedding=lambda row: [str(value) for value in row]), "not lists of numbers"),
+    "broken base64": (edited(embedding=lambda row: "###"), "not lists of numbers of one length"),
+    "half of a number in base64": (edited(embedding=lambda row: "AAA="), "not lists of numbers of one length"),
     "NaN": (edited(embedding=lambda row: [float("nan"), *row[1:]]), "NaN, infinite numbers or only zeros"),
     "infinite": (edited(embedding=lambda row: [1e300, *row[1:]]), "NaN, infinite numbers or only zeros"),
     "zeros": (edited(embedding=lambda row: [0.0] * DIM), "NaN, infinite numbers or only zeros"),
@@ -194,6 +196,7 @@ PASSING = {
     "too many, for no time": Reply(b"", 429, {"Retry-After": "0"}),
     "too many, until a moment gone": Reply(b"", 503, {"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}),
     "an odd wait": Reply(b"", 429, {"Retry-After": "soon"}),
+    "a lost connection": Reply(b"{", missing=9),
     "a negative wait": Reply(b"", 429, {"Retry-After": "-5"}),
 }
 
@@ -429,7 +432,7 @@ class TestRoles:
     def test_other_dimensions_than_before_are_refused(self) -> None:
         with serving(after_opening(edited(embedding=lambda row: row[:8]))) as server:
             encoder = opened(server.url)
-            with pytest.raises(RetrieverError, match=f"gives 8 coordinates, and gave {DIM} before"):
+            with pytest.raises(RetrieverError, match=f"8 coordinates, and {DIM} before"):
                 encoder.encode(["a"], "query")
 
 
@@ -640,7 +643,7 @@ class TestRepeatability:
         with serving() as server:
             encoder = opened(server.url)
             server.behave = moved(0.1)
-            with pytest.raises(RetrieverError, match=r"m answers otherwise than when this run began \(cosine 0\.99"):
+            with pytest.raises(RetrieverError, match=r"#m answers otherwise than when this run began \(cosine 0\.99"):
                 encoder.repeatability()
             server.behave = faultless
             # What was kept may be of either model, and is not used again.
