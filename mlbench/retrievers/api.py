@@ -6,11 +6,10 @@ of it, and what it answers to the fixed texts of a probe.
 
 import json
 import os
-from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from hashlib import sha256
 from importlib.util import find_spec
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from threading import Event, Thread
 
 import numpy as np
@@ -29,6 +28,7 @@ _INTERFACE = "embeddings over HTTP 1"
 # Shorter keys are placeholders, such as `none`, for servers that want none.
 _SHORTEST_KEY = 8
 _MILLION = 1e6
+_Answers = SimpleQueue[tuple[int, Answer] | Exception | None]
 
 
 class Api:
@@ -186,26 +186,19 @@ class ApiEncoder:
             yield number, vectors
 
     def _ask_all(self, batches: Sequence[Sequence[str]], role: Role) -> Iterator[tuple[int, Vectors]]:
-        waiting, stop = deque(enumerate(batches)), Event()
-        answers = SimpleQueue[tuple[int, Answer] | Exception | None]()
+        waiting, answers, stop = SimpleQueue[int](), _Answers(), Event()
+        for number in range(len(batches)):
+            waiting.put(number)
 
-        def work() -> None:
-            try:
-                while waiting and not stop.is_set():
-                    number, texts = waiting.popleft()
-                    answers.put((number, self._ask(texts, role, stop)))
-            except IndexError:
-                # Another thread took the last one.
-                pass
-            except Exception as error:
-                answers.put(error)
-            answers.put(None)
+        def ask_next() -> None:
+            number = waiting.get_nowait()
+            answers.put((number, self._ask(batches[number], role, stop)))
 
         working, fault = min(self._settings.concurrency, len(batches)), None
         try:
             for _ in range(working):
                 # Nobody waits for their requests where the run is interrupted.
-                Thread(target=work, daemon=True).start()
+                Thread(target=_work, args=(ask_next, answers, stop), daemon=True).start()
             while working:
                 answer = answers.get()
                 if answer is None:
@@ -277,6 +270,18 @@ class ApiEncoder:
         return sum(map(len, texts)) * self.tokens / self._characters if self._characters else 0.0
 
 
+def _work(ask_next: Callable[[], None], answers: _Answers, stop: Event) -> None:
+    """Ask until nothing is left or `stop`; what is raised is put among the answers, and None at the end."""
+    try:
+        while not stop.is_set():
+            ask_next()
+    except Empty:
+        pass
+    except Exception as error:
+        answers.put(error)
+    answers.put(None)
+
+
 def _batches(texts: Sequence[str], size: int) -> list[Sequence[str]]:
     return [texts[first : first + size] for first in range(0, len(texts), size)]
 
@@ -312,7 +317,7 @@ def _key(variable: str | None, address: str) -> Secret:
 
 def _limits(settings: Api.Settings) -> Limits:
     return Limits(
-        at_once=settings.concurrency,
+        concurrency=settings.concurrency,
         timeout=settings.timeout,
         retries=settings.retries,
         requests=settings.requests_per_minute,

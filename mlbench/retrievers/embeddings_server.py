@@ -52,7 +52,7 @@ class Limits:
     A request that failed in a way that may pass is sent again, at most `retries` times.
     """
 
-    at_once: int
+    concurrency: int
     timeout: float
     retries: int
     requests: float | None = None
@@ -141,7 +141,7 @@ class EmbeddingsServer:
             return httpx2.Client(
                 headers=headers,
                 timeout=self._limits.timeout,
-                limits=httpx2.Limits(max_connections=None, max_keepalive_connections=self._limits.at_once),
+                limits=httpx2.Limits(max_connections=None, max_keepalive_connections=self._limits.concurrency),
                 verify=_tls(not here),
                 trust_env=not here,
             )

