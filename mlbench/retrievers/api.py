@@ -164,7 +164,7 @@ class ApiEncoder:
         """Say in one line what encoding `texts` will take, after what the requests before took."""
         tokens = self._expected_tokens(texts)
         price = self._settings.price_per_million
-        parts = [f"{self._model}: {len(texts):,} texts to send, in {-(-len(texts) // self.batch_size):,} requests"]
+        parts = [f"{self._model}: {len(texts):,} texts to send in about {-(-len(texts) // self.batch_size):,} requests"]
         parts += [f"about {tokens:,.0f} tokens"] if tokens else []
         parts += [f"about {price * tokens / _MILLION:,.4f} to pay"] if tokens and price is not None else []
         return ", ".join(parts)

@@ -41,7 +41,7 @@ def test_a_run_says_what_it_cost_and_whether_it_is_repeatable(tmp_path: Path) ->
         assert done.code == 0, done.err
         assert "repeatable: 8 texts got the same vectors again" in done.out
         assert "not repeatable" not in done.out
-        assert "m: 54 texts to send, in" in done.err
+        assert "m: 54 texts to send in about" in done.err
         document = run.result(*arguments)
         retriever, cost = document["retriever"], document["cost"]
         assert retriever["repeatability"] == {"repeatable": True, "least_cosine": 1.0, "probe_texts": 8}

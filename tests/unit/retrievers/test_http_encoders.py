@@ -490,7 +490,7 @@ def test_tokens_and_money_are_counted(server: Server) -> None:
     told = encoder.estimate(["x" * 1000] * 10)
     assert (
         told
-        == f"m: 10 texts to send, in 4 requests, about {10_000 * rate:,.0f} tokens, about {0.025 * rate:,.4f} to pay"
+        == f"m: 10 texts to send in about 4 requests, about {10_000 * rate:,.0f} tokens, about {0.025 * rate:,.4f} to pay"
     )
 
 
@@ -498,7 +498,7 @@ def test_a_server_that_counts_no_tokens() -> None:
     with serving(without_indexes) as server:
         encoder = opened(server.url, price_per_million=2.5)
         assert (encoder.tokens, encoder.spent) == (0, None)
-        assert encoder.estimate(["x"]) == "m: 1 texts to send, in 1 requests"
+        assert encoder.estimate(["x"]) == "m: 1 texts to send in about 1 requests"
 
 
 def moved(by: float, seed: int = 0) -> Behave:
