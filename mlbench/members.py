@@ -44,6 +44,7 @@ from mlbench.protocols import (
     Reader,
     ReadsFiles,
     ReadsImages,
+    ReadsLanguages,
     RecognisesFolders,
     Repeatability,
     Reranker,
@@ -104,6 +105,11 @@ def is_reader(plugin: object) -> "TypeIs[Reader]":
 def reads_images(retriever: object) -> bool:
     """Say whether a retriever or reranker may be given images; by default it may not."""
     return _has(retriever, "reads_images") and bool(cast(ReadsImages, retriever).reads_images)
+
+
+def reads_languages(encoder: object) -> TypeGuard[ReadsLanguages]:
+    """Say whether an encoder must know the language of a text; by default it need not."""
+    return _has(encoder, "in_language")
 
 
 def tokens_of(retriever: object) -> int:

@@ -223,6 +223,9 @@ def parse(spec: str) -> tuple[str, str]:
         return _scheme_of(path), spec
     if parts := split(spec):
         return parts
+    if spec.startswith("hf-hub:"):
+        # So OpenCLIP names its models.
+        return "image_text", spec
     if spec in entry_points.names(entry_points.RETRIEVERS):
         return spec, ""
     return "dense", spec

@@ -8,9 +8,9 @@ A package names what it brings under an entry point group. What stands there, an
 - `mlbench.engines`: a function of `Resources` and a `Progress` that returns an `Engine`.
 
 Nothing has to be inherited. When a plugin is opened, the members of these protocols are looked for by their names. All
-that a plugin may have besides is declared in protocols of its own, each optional: `ReadsImages`, `CountsTokens`,
-`HasComputation`, `HasProvenance`, `NamesItself`, `HasPrice`, `EncodesByRequests`, `ChecksRepeatability`, `ReadsFiles`,
-`Preparable`, `ScoredRanker` and `HasIndexCosts` of retrievers;
+that a plugin may have besides is declared in protocols of its own, each optional: `ReadsImages`, `ReadsLanguages`,
+`CountsTokens`, `HasComputation`, `HasProvenance`, `NamesItself`, `HasPrice`, `EncodesByRequests`,
+`ChecksRepeatability`, `ReadsFiles`, `Preparable`, `ScoredRanker` and `HasIndexCosts` of retrievers;
 `RecognisesFolders`, `WrapsModels`, `BundledModel`, `NeedsLibraries` and `HasExample` of loaders; `FolderReader`,
 `NamesFiles`, `SelfDescribingReader` and `ShardedReader` of readers.
 
@@ -49,6 +49,7 @@ from mlbench.protocols import (
     ReadRequest,
     ReadsFiles,
     ReadsImages,
+    ReadsLanguages,
     RecognisesFolders,
     Repeatability,
     Reranker,
@@ -106,6 +107,7 @@ __all__ = [
     "Reader",
     "ReadsFiles",
     "ReadsImages",
+    "ReadsLanguages",
     "RecognisesFolders",
     "Repeatability",
     "Reranker",

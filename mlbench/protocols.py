@@ -145,6 +145,17 @@ class ReadsImages(Protocol):
         ...
 
 
+class ReadsLanguages(Protocol):
+    """An encoder that must know the language of a text, such as one whose tokenizer puts a language code beside it."""
+
+    def in_language(self, language: str) -> Encoder:
+        """Return the encoder of texts in a language, given by its tag, with a fingerprint of its own.
+
+        It has the same `dim` and `similarity`. Raises `RetrieverError` for a language that the model does not know.
+        """
+        ...
+
+
 class HasProvenance(Protocol):
     """A retriever that may know how it was trained; any encoder or ranker can be one."""
 
