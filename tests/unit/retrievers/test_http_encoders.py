@@ -488,10 +488,8 @@ def test_tokens_and_money_are_counted(server: Server) -> None:
     assert spent is not None
     rate = encoder.tokens / (sum(map(len, probe.TEXTS)) + sum(map(len, TEXTS)))
     told = encoder.estimate(["x" * 1000] * 10)
-    assert (
-        told
-        == f"m: 10 texts to send in about 4 requests, about {10_000 * rate:,.0f} tokens, about {0.025 * rate:,.4f} to pay"
-    )
+    assert told.startswith("m: 10 texts to send in about 4 requests, ")
+    assert told.endswith(f"about {10_000 * rate:,.0f} tokens, about {0.025 * rate:,.4f} to pay")
 
 
 def test_a_server_that_counts_no_tokens() -> None:
