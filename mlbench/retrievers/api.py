@@ -120,6 +120,20 @@ class ApiEncoder:
             )
 
     @property
+    def warnings(self) -> tuple[str, ...]:
+        """That another model answers than in earlier runs, and that the key can be read on its way."""
+        known = [known.replaces for known in self._probes.values() if known.replaces is not None]
+        told = []
+        if known:
+            told.append(
+                f"it answers otherwise than in earlier runs (cosine {min(known):.4f} for the same text): it counts as "
+                "another model, and all texts are sent again"
+            )
+        if self._server.shows_key:
+            told.append("the key is sent without encryption: give an address that begins with https://")
+        return tuple(told)
+
+    @property
     def parameters(self) -> dict[str, Parameter]:
         """Address, model, what the server calls it, and the keys that decide vectors or prices."""
         left_out = {"key_variable", "concurrency", "requests_per_minute", "tokens_per_minute", "timeout", "retries"}

@@ -148,6 +148,12 @@ class EmbeddingsServer:
         except (ImportError, ValueError, httpx2.InvalidURL) as error:
             raise RetrieverError(f"{self.name}: the proxy of the environment cannot be used: {error}") from error
 
+    @property
+    def shows_key(self) -> bool:
+        """Whether the key leaves this machine without encryption."""
+        parts = urlsplit(self.address)
+        return bool(self._key.value) and parts.scheme == "http" and not _is_this_machine(parts.hostname or "")
+
     def models(self) -> list[str]:
         """Return the names of the models that the server lists, sorted; none where it lists none."""
         with suppress(RetrieverError, _Passing, ValueError, TypeError, KeyError, RecursionError):

@@ -39,13 +39,15 @@ _DIGITS = 2
 class Probe:
     """The vectors of `TEXTS`: `first` when the model was met first, `now` when it was opened; float32 (texts, dim).
 
-    `spoiled` counts the runs in whose course another model answered: what they kept is not used again.
+    `spoiled` counts the runs in whose course another model answered: what they kept is not used again. `replaces` is
+    the least cosine with the nearest other model that answered before under the same name, None where none did.
     """
 
     first: Vectors
     now: Vectors
     path: Path
     spoiled: int = 0
+    replaces: float | None = None
 
     def digest(self) -> str:
         """Return a digest of the model, which rounding leaves as it is where it has been met before."""
@@ -86,9 +88,11 @@ def recognise(identity: str, vectors: Vectors) -> Probe:
     folder = cache_dir() / PROBES / sha256(identity.encode()).hexdigest()[:16]
     known = [found for path in _listed(folder) if (found := _read(path, vectors)) is not None]
     nearest = max(known, key=lambda probe: least_cosine(probe.first, vectors), default=None)
-    if nearest is not None and least_cosine(nearest.first, vectors) >= SAME:
+    cosine = None if nearest is None else least_cosine(nearest.first, vectors)
+    if nearest is not None and cosine is not None and cosine >= SAME:
         return nearest
-    new = Probe(vectors, vectors, folder / f"{sha256(vectors.tobytes()).hexdigest()[:16]}.npz")
+    path = folder / f"{sha256(vectors.tobytes()).hexdigest()[:16]}.npz"
+    new = Probe(vectors, vectors, path, replaces=cosine)
     new.keep()
     return new
 

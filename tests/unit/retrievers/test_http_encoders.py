@@ -330,6 +330,21 @@ class TestKeys:
             opened(server.url, key_variable="MY_KEY", **{place: value})
         assert KEY not in str(error.value)
 
+    @pytest.mark.parametrize(
+        ("address", "shown"),
+        [
+            ("http://host/v1", True),
+            ("https://host/v1", False),
+            ("http://127.0.0.1/v1", False),
+            ("http://[::1]/", False),
+        ],
+    )
+    def test_a_key_that_others_can_read_on_its_way_is_told(self, address: str, shown: bool) -> None:
+        limits = embeddings_server.Limits(concurrency=1, timeout=1, retries=0)
+        for value, told in ((KEY, shown), ("", False)):
+            secret = embeddings_server.Secret("MY_KEY", value)
+            assert embeddings_server.EmbeddingsServer("api", address, secret, limits).shows_key is told
+
     def test_openai_is_asked_with_its_own_key(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv("OPENAI_API_KEY", raising=False)
         with pytest.raises(RetrieverError, match=r"\$OPENAI_API_KEY has no key"):
@@ -574,8 +589,11 @@ class TestFingerprint:
     def test_another_model_under_the_same_name_is_noticed(self) -> None:
         with serving() as server:
             first = self.fingerprint(server.url)
+            assert opened(server.url).warnings == ()
             server.behave = moved(0.1)
-            second = self.fingerprint(server.url)
+            changed = opened(server.url)
+            second = changed.fingerprint("query")
+            assert re.match(r"it answers otherwise than in earlier runs \(cosine 0\.99\d\d", changed.warnings[0])
             server.behave = lambda body: reply({**answer({**body, "model": "new"}), "model": "m"})
             third = self.fingerprint(server.url)
             server.behave = faultless
