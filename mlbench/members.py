@@ -18,12 +18,15 @@ from mlbench.collection.records import Document, Query
 from mlbench.io.libraries import LIBRARIES, versions_installed
 from mlbench.protocols import (
     BundledModel,
+    ChecksRepeatability,
     CountsTokens,
     Encoder,
+    EncodesByRequests,
     FolderReader,
     HasComputation,
     HasExample,
     HasIndexCosts,
+    HasPrice,
     HasProvenance,
     HasRegistryInfo,
     HasWarnings,
@@ -44,6 +47,7 @@ from mlbench.protocols import (
     ReadsImages,
     ReadsLanguages,
     RecognisesFolders,
+    Repeatability,
     Reranker,
     Role,
     ScoredPairs,
@@ -175,6 +179,21 @@ def check_files(retriever: object) -> None:
     """Raise `RetrieverError` where a file that a retriever was read from has changed; by default there are none."""
     if _has(retriever, "check_files"):
         cast(ReadsFiles, retriever).check_files()
+
+
+def encodes_by_requests(encoder: object) -> TypeGuard[EncodesByRequests]:
+    """Say whether an encoder asks a server, several requests at once."""
+    return _has(encoder, "encode_batches")
+
+
+def repeatability_of(retriever: object) -> Repeatability | None:
+    """Return how far a retriever's answers lie apart; None for one whose vectors follow from files, the default."""
+    return cast(ChecksRepeatability, retriever).repeatability() if _has(retriever, "repeatability") else None
+
+
+def spent_of(retriever: object) -> float | None:
+    """Return what a retriever's requests cost since it was opened; None where it does not say."""
+    return cast(HasPrice, retriever).spent if _has(retriever, "spent") else None
 
 
 def index_costs_of(ranker: object) -> tuple[IndexCost, ...]:

@@ -9,10 +9,11 @@ A package names what it brings under an entry point group. What stands there, an
 
 Nothing has to be inherited. When a plugin is opened, the members of these protocols are looked for by their names. All
 that a plugin may have besides is declared in protocols of its own, each optional: `ReadsImages`, `ReadsLanguages`,
-`CountsTokens`, `KnowsTruncation`, `ScoresPairs`, `HasComputation`, `HasProvenance`, `HasRegistryInfo`, `HasWarnings`,
-`NamesItself`, `ReadsFiles`, `Preparable`, `ScoredRanker` and `HasIndexCosts` of retrievers; `KnowsTruncatedPairs` of
-rerankers; `RecognisesFolders`, `WrapsModels`, `BundledModel`, `NeedsLibraries` and `HasExample` of loaders;
-`FolderReader`, `NamesFiles`, `SelfDescribingReader` and `ShardedReader` of readers.
+`CountsTokens`, `KnowsTruncation`, `ScoresPairs`, `HasPrice`, `EncodesByRequests`, `ChecksRepeatability`,
+`HasComputation`, `HasProvenance`, `HasRegistryInfo`, `HasWarnings`, `NamesItself`, `ReadsFiles`, `Preparable`,
+`ScoredRanker` and `HasIndexCosts` of retrievers; `KnowsTruncatedPairs` of rerankers; `RecognisesFolders`,
+`WrapsModels`, `BundledModel`, `NeedsLibraries` and `HasExample` of loaders; `FolderReader`, `NamesFiles`,
+`SelfDescribingReader` and `ShardedReader` of readers.
 
 For what the user can put right, a plugin raises a `UserError` with one line that says what to do: `RetrieverError`,
 `DataError`, `EngineError` or `MissingExtra`.
@@ -23,13 +24,16 @@ from mlbench.collection.records import Collection, Document, Image, Judgment, Qu
 from mlbench.errors import DataError, EngineError, MissingExtra, RetrieverError, UserError
 from mlbench.protocols import (
     BundledModel,
+    ChecksRepeatability,
     CountsTokens,
     Encoder,
+    EncodesByRequests,
     Engine,
     FolderReader,
     HasComputation,
     HasExample,
     HasIndexCosts,
+    HasPrice,
     HasProvenance,
     HasRegistryInfo,
     ImageFinder,
@@ -49,6 +53,7 @@ from mlbench.protocols import (
     ReadsImages,
     ReadsLanguages,
     RecognisesFolders,
+    Repeatability,
     Reranker,
     Resources,
     Retriever,
@@ -69,17 +74,20 @@ from mlbench.provenance import Provenance, RegistryInfo
 
 __all__ = [
     "BundledModel",
+    "ChecksRepeatability",
     "Collection",
     "CountsTokens",
     "DataError",
     "Document",
     "Encoder",
+    "EncodesByRequests",
     "Engine",
     "EngineError",
     "FolderReader",
     "HasComputation",
     "HasExample",
     "HasIndexCosts",
+    "HasPrice",
     "HasProvenance",
     "HasRegistryInfo",
     "Image",
@@ -105,6 +113,7 @@ __all__ = [
     "ReadsLanguages",
     "RecognisesFolders",
     "RegistryInfo",
+    "Repeatability",
     "Reranker",
     "Resources",
     "Retriever",
