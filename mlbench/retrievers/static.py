@@ -26,6 +26,7 @@ from mlbench.retrievers.static_checkpoint import (
     read_folder,
     read_table,
     read_tokenizer,
+    unknown_id,
 )
 
 # Stays the same as long as the same tokens give the same vector.
@@ -100,6 +101,7 @@ class StaticEncoder:
         self._root = folder.root
         self._files = WatchedFiles([folder.tokenizer, folder.weights])
         self._tokenizer = read_tokenizer(folder)
+        self._cut_after, self._left_out = self._follow_model2vec(folder) if folder.model2vec else (None, None)
         table, self._dtype = read_table(folder)
         _check_ids(self._tokenizer, len(table), folder.tokenizer)
         self._truncate_dim = settings.truncate_dim or folder.truncate_dim
@@ -108,6 +110,7 @@ class StaticEncoder:
         self._unknown = _middle(self._table)
         self._prompts = saved_prompts(folder.prompts, query=settings.query_prompt, document=settings.document_prompt)
         self._digests = [_digest(folder.tokenizer), _digest(folder.weights)]
+        self._digests += [f"model2vec, max_length {folder.max_length}"] if folder.model2vec else []
         self._files.check()
 
     @property
@@ -155,14 +158,25 @@ class StaticEncoder:
             self.tokens += len(ids)
         return vectors
 
+    def _follow_model2vec(self, folder: StaticFolder) -> tuple[int | None, int | None]:
+        """Cut texts off as model2vec does; return after how many characters, and the id of unknown tokens."""
+        if folder.max_length is None:
+            self._tokenizer.no_truncation()
+            return None, unknown_id(self._tokenizer)
+        self._tokenizer.enable_truncation(folder.max_length)
+        median = int(np.median([len(piece) for piece in self._tokenizer.get_vocab()]))
+        return folder.max_length * median, unknown_id(self._tokenizer)
+
     def _tokenised(self, texts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the token ids of all texts, one after the other, and how many each has."""
         # The tokenizer takes no lone surrogates, yet broken files have them.
-        sound = [text.encode("utf-8", "replace").decode() for text in texts]
+        sound = [text.encode("utf-8", "replace").decode()[: self._cut_after] for text in texts]
         try:
             found = [encoding.ids for encoding in self._tokenizer.encode_batch_fast(sound, add_special_tokens=False)]
         except Exception as error:  # The library raises nothing more special.
             raise RetrieverError(f"the tokenizer of the static checkpoint fails: {error}") from error
+        if self._left_out is not None:
+            found = [[piece for piece in ids if piece != self._left_out] for ids in found]
         lengths = np.fromiter(map(len, found), np.int64, len(found))
         return np.fromiter(chain.from_iterable(found), np.int64, int(lengths.sum())), lengths
 
