@@ -18,11 +18,13 @@ from mlbench.protocols import (
     BundledModel,
     CountsTokens,
     Encoder,
+    FindsFolders,
     FolderReader,
     HasComputation,
     HasExample,
     HasIndexCosts,
     HasProvenance,
+    HasWarnings,
     IndexCost,
     ModelLoader,
     NamesFiles,
@@ -100,6 +102,11 @@ def tokens_of(retriever: object) -> int:
     return tokens if isinstance(tokens, int) else 0
 
 
+def warnings_of(retriever: object) -> tuple[str, ...]:
+    """Return in one line each what a user should be told of how a retriever was opened; by default nothing."""
+    return tuple(cast(HasWarnings, retriever).warnings) if _has(retriever, "warnings") else ()
+
+
 def provenance_of(retriever: object) -> Provenance | None:
     """Return how a retriever was trained, None where it does not say; raises `DataError` where that is damaged."""
     provenance = cast(HasProvenance, retriever).provenance if _has(retriever, "provenance") else None
@@ -144,6 +151,11 @@ def search_scored(
 def wraps_models(loader: object) -> TypeGuard[WrapsModels]:
     """Say whether a loader takes model objects."""
     return _has(loader, "adopt")
+
+
+def finds_folders(loader: object) -> TypeGuard[FindsFolders]:
+    """Say whether a loader finds the folders of hub ids."""
+    return _has(loader, "find")
 
 
 def packaged(loader: object) -> str | None:

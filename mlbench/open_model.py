@@ -99,21 +99,27 @@ def open_model(model: object, settings: Mapping[str, str], runtime: Runtime, pro
         source = ModelSource(_absolute(spec), dict(settings), runtime)
         retriever, name = open_retriever(spec, settings, runtime), describe(spec)
         _check_parameters(retriever)
+        _tell_warnings(retriever, name, progress)
         return LoadedModel(retriever, name, training_of(retriever, progress), source)
     retriever = wrap_model(model, settings, runtime)
     _check_parameters(retriever)
+    _tell_warnings(retriever, type(model).__name__, progress)
     return LoadedModel(retriever, type(model).__name__, training_of(retriever, progress))
 
 
 def open_retriever(spec: str, settings: Mapping[str, str], runtime: Runtime) -> Retriever:
     """Open what `spec` names, with `settings` as they came from `--set KEY=VALUE`.
 
-    Raises `UnknownName` for an unknown scheme, `MissingExtra` where its libraries are missing, and `RetrieverError` for
+    A hub id without a scheme is opened by the scheme that recognises the folder of its copy, as a folder is. Raises
+    `UnknownName` for an unknown scheme, `MissingExtra` where its libraries are missing, and `RetrieverError` for
     wrong settings (all of them in one line), for what cannot be opened, and for a plugin that is no retriever.
     """
     name, locator = parse(spec)
     scheme = load_scheme(name)
     try:
+        if locator == spec and not Path(spec).exists() and members.finds_folders(scheme):
+            name = _scheme_of(scheme.find(locator, settings.get("revision"), runtime))
+            scheme = load_scheme(name)
         # A plugin may return anything, whatever its annotations say.
         opened: object = scheme.open(locator, check_settings(name, scheme.Settings, settings), runtime)
     except (RetrieverError, MissingExtra) as error:
@@ -256,6 +262,11 @@ def check_settings(scheme: str, model: type[BaseModel], settings: Mapping[str, s
 def _check_parameters(retriever: Retriever) -> None:
     if faults := list(_unsaved(retriever.parameters)):
         raise RetrieverError(f"the parameters of the retriever: {'; '.join(faults)}")
+
+
+def _tell_warnings(retriever: Retriever, name: str, progress: Progress) -> None:
+    for warning in members.warnings_of(retriever):
+        progress.note(f"warning: {name}: {warning}")
 
 
 def _unsaved(settings: Mapping[str, object]) -> Iterator[str]:

@@ -9,9 +9,9 @@ A package names what it brings under an entry point group. What stands there, an
 
 Nothing has to be inherited. When a plugin is opened, the members of these protocols are looked for by their names. All
 that a plugin may have besides is declared in protocols of its own, each optional: `ReadsImages`, `CountsTokens`,
-`HasComputation`, `HasProvenance`, `ReadsFiles`, `Preparable`, `ScoredRanker` and `HasIndexCosts` of retrievers;
-`RecognisesFolders`, `WrapsModels`, `BundledModel`, `NeedsLibraries` and `HasExample` of loaders; `FolderReader`,
-`NamesFiles`, `SelfDescribingReader` and `ShardedReader` of readers.
+`HasComputation`, `HasProvenance`, `HasWarnings`, `ReadsFiles`, `Preparable`, `ScoredRanker` and `HasIndexCosts` of
+retrievers; `RecognisesFolders`, `FindsFolders`, `WrapsModels`, `BundledModel`, `NeedsLibraries` and `HasExample` of
+loaders; `FolderReader`, `NamesFiles`, `SelfDescribingReader` and `ShardedReader` of readers.
 
 For what the user can put right, a plugin raises a `UserError` with one line that says what to do: `RetrieverError`,
 `DataError`, `EngineError` or `MissingExtra`.
@@ -25,11 +25,13 @@ from mlbench.protocols import (
     CountsTokens,
     Encoder,
     Engine,
+    FindsFolders,
     FolderReader,
     HasComputation,
     HasExample,
     HasIndexCosts,
     HasProvenance,
+    HasWarnings,
     ImageFinder,
     IndexCost,
     ModelLoader,
@@ -72,11 +74,13 @@ __all__ = [
     "Encoder",
     "Engine",
     "EngineError",
+    "FindsFolders",
     "FolderReader",
     "HasComputation",
     "HasExample",
     "HasIndexCosts",
     "HasProvenance",
+    "HasWarnings",
     "Image",
     "ImageFinder",
     "IndexCost",

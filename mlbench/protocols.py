@@ -154,6 +154,15 @@ class HasProvenance(Protocol):
         ...
 
 
+class HasWarnings(Protocol):
+    """A retriever or reranker that knows what a user should be told of how it was opened."""
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a user should be told, in one line each, without the word warning; empty where there is nothing."""
+        ...
+
+
 class CountsTokens(Protocol):
     """A retriever that counts the tokens it encodes."""
 
@@ -428,6 +437,15 @@ class RecognisesFolders(Protocol):
     @staticmethod
     def recognises(folder: Path) -> bool:
         """Say at a glance whether `folder` is of this kind: heavy libraries and weights are left alone."""
+        ...
+
+
+class FindsFolders(Protocol):
+    """A `ModelLoader` that finds the folder of a hub id, so that a model of another scheme needs none in front."""
+
+    @staticmethod
+    def find(locator: str, revision: str | None, runtime: Runtime) -> Path:
+        """Return the folder that `locator` names, fetched where it is a hub id; raises `RetrieverError` for none."""
         ...
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +15,7 @@ from pydantic import BaseModel, Field
 
 from mlbench.errors import MissingExtra, RetrieverError
 from mlbench.io.libraries import versions_installed
+from mlbench.io.watched import WatchedFiles
 from mlbench.protocols import Parameter, Role, Runtime, Similarity, Vectors
 from mlbench.provenance import Provenance, read_provenance
 from mlbench.retrievers.backends import Backend, check_backend, use_backend
@@ -21,10 +23,12 @@ from mlbench.retrievers.batching import batch_budget, token_batches
 from mlbench.retrievers.checkpoint_folder import (
     Origin,
     check_checkpoint,
+    digest_files,
     find_checkpoint,
     read_files,
     saved_prompts,
 )
+from mlbench.retrievers.graph_files import GraphFile, find_with_graph, graph_checkpoint_files, load_graph
 from mlbench.retrievers.load_checkpoint import (
     DTYPES,
     PADDED,
@@ -80,9 +84,14 @@ class DenseEncoder:
         *,
         loaded: Mapping[str, Parameter] | None = None,
         computed: Mapping[str, Parameter] | None = None,
+        warnings: Sequence[str] = (),
     ) -> None:
-        """Begin to use `model`: `computed` is what a backend says of itself in place of what torch would."""
+        """Begin to use `model`: `computed` is what a backend says of itself in place of what torch would.
+
+        `warnings` are what a user should be told of how it was loaded.
+        """
         self.tokens = 0
+        self.warnings = tuple(warnings)
         self._model = model
         self._origin = origin
         self._loaded = dict(loaded or {})
@@ -269,6 +278,9 @@ class Dense:
         truncate_dim: int | None = Field(None, ge=1, description="keep only the first coordinates (Matryoshka)")
         dtype: DType = Field("fp32", description="precision: bf16 is fastest where the processor knows it")
         backend: Backend = Field("torch", description="who computes the transformer; onnx and openvino on a CPU only")
+        graph: str | None = Field(
+            None, description="file in the folder that is computed in place of weights, as in onnx/model_quantized.onnx"
+        )
         revision: str | None = Field(None, description="branch, tag or commit on the hub")
         similarity: Similarity | None = Field(None, description="how two vectors are compared: cosine or dot")
         batch_tokens: int | None = Field(None, ge=1, description="tokens per batch, padding included")
@@ -283,8 +295,13 @@ class Dense:
         """
         assert isinstance(settings, Dense.Settings)
         require_torch()
-        check_backend(settings.backend, settings.dtype, runtime)
-        folder = find_checkpoint(locator, settings.revision, allow_pickle=runtime.allow_pickle)
+        check_backend(settings.backend, settings.dtype, runtime, exports=settings.graph is None)
+        backend = settings.backend if "backend" in settings.model_fields_set else None
+        folder, graph = find_with_graph(
+            locator, settings.revision, settings.graph, backend, allow_pickle=runtime.allow_pickle
+        )
+        if graph is not None:
+            return _open_graph(graph, settings, runtime)
         check_checkpoint(folder, allow_pickle=runtime.allow_pickle)
         files, digest = read_files(folder)
         options = _load_options(settings, runtime)
@@ -295,6 +312,11 @@ class Dense:
         loaded = {"allow_pickle": runtime.allow_pickle, "trust_remote_code": runtime.trust_remote_code}
         origin = Origin(lambda: digest, files, folder)
         return DenseEncoder(model, origin, _use(settings), loaded=loaded, computed=computed)
+
+    @staticmethod
+    def find(locator: str, revision: str | None, runtime: Runtime) -> Path:
+        """Return the folder of a checkpoint, fetched where it is a hub id; raises `RetrieverError` where it is none."""
+        return find_checkpoint(locator, revision, allow_pickle=runtime.allow_pickle)
 
     @staticmethod
     def adopt(model: object, settings: BaseModel, runtime: Runtime) -> DenseEncoder | None:
@@ -314,6 +336,26 @@ class Dense:
                 f"a model in memory is taken as it is: set {', '.join(sorted(late))} where it is built"
             )
         return DenseEncoder(built, Origin(lambda: digest_model(built)), _use(settings))
+
+
+def _open_graph(graph: GraphFile, settings: Dense.Settings, runtime: Runtime) -> DenseEncoder:
+    """Return the encoder of a checkpoint whose transformer is a graph; raises as `Dense.open` does."""
+    check_backend(graph.backend, settings.dtype, runtime, exports=False)
+    found = graph_checkpoint_files(graph)
+    files, digest = WatchedFiles(found.values()), digest_files(found)
+    options = LoadOptions.under(runtime, settings.dtype, truncate_dim=settings.truncate_dim)
+    model = load_graph(graph, options, pooling=settings.pooling, max_length=settings.max_length)
+    files.check()
+    loaded = {"allow_pickle": runtime.allow_pickle, "trust_remote_code": runtime.trust_remote_code}
+    chosen = f"no weights for torch: {graph.name} is computed by {graph.backend}"
+    return DenseEncoder(
+        model,
+        Origin(lambda: digest, files, graph.folder),
+        _use(settings),
+        loaded=loaded,
+        computed={**graph.computed, "dtype": settings.dtype},
+        warnings=() if settings.graph else (chosen,),
+    )
 
 
 def require_torch() -> None:

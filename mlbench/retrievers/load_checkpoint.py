@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Literal, Self, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from mlbench.errors import RetrieverError
+from mlbench.errors import RetrieverError, UserError
 from mlbench.io.cache import offline
 from mlbench.protocols import Runtime
+from mlbench.retrievers.adapters import put_adapter, without_adapter
 from mlbench.retrievers.checkpoint_folder import module_folders
 
 if TYPE_CHECKING:
@@ -54,10 +55,11 @@ class LoadOptions:
     tokenizer: str | None = None
 
     @classmethod
-    def under(cls, runtime: Runtime, dtype: DType) -> Self:
+    def under(cls, runtime: Runtime, dtype: DType, *, truncate_dim: int | None = None) -> Self:
         """Return how a checkpoint is loaded in the precision `dtype` by what `runtime` allows and has."""
         return cls(
             dtype=dtype,
+            truncate_dim=truncate_dim,
             device=runtime.device,
             threads=runtime.threads,
             allow_pickle=runtime.allow_pickle,
@@ -97,21 +99,24 @@ def load_as(folder: Path, options: LoadOptions, build: Callable[..., Model]) -> 
     """
     model_kwargs = _weight_options(options)
     try:
-        with quiet():
+        with quiet(), without_adapter(folder) as whole:
             model: Model = build(
-                str(folder),
+                str(whole),
                 device=options.device,
                 trust_remote_code=options.trust_remote_code,
                 # A checkpoint's own code may lie in another repository.
                 local_files_only=offline() or not options.trust_remote_code,
                 model_kwargs=model_kwargs,
             )
-            missing = _missing_weights(model, folder, model_kwargs)
+            missing = _missing_weights(model, whole, model_kwargs)
+            saved = put_adapter(getattr(model[0], "auto_model", model[0]), folder)
             hold_tensors(model)
+    except UserError:
+        raise
     except Exception as error:
         # Any of three libraries, and a checkpoint's own code, may fail here in any way.
         raise RetrieverError(f"{folder}: cannot be loaded: {first_line(error)}") from error
-    _check_complete(missing, folder)
+    _check_complete([name for name in missing if name not in saved], folder)
     check_finite(model, str(folder))
     model.eval()
     return model

@@ -231,6 +231,15 @@ class Composite(ScoredRanker, ABC):
         return all(members.reads_images(part.opened.retriever) for part in self._parts.values())
 
     @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a user should be told of the parts, each under its place in the file."""
+        return tuple(
+            f"{place} ({part.opened.spec}): {warning}"
+            for place, part in self._parts.items()
+            for warning in members.warnings_of(part.opened.retriever)
+        )
+
+    @property
     def tokens(self) -> int:
         """What the parts have encoded since they were opened."""
         return sum(part.opened.tokens() for part in self._parts.values())

@@ -42,6 +42,12 @@ class RerankRanker(Composite):
         named = {"model": self._spec, **self._reranker.parameters}
         return super().parameters | {f"reranker.{name}": value for name, value in named.items()}
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a user should be told of the first system and of the reranker."""
+        own = (f"reranker ({self._spec}): {warning}" for warning in members.warnings_of(self._reranker))
+        return (*super().warnings, *own)
+
     def check_files(self) -> None:
         """Raise `RetrieverError` where a file of the first system or of the reranker has changed."""
         super().check_files()
