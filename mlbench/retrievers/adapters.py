@@ -76,12 +76,17 @@ def _check_kind(place: Path) -> None:
     from peft.tuners.tuners_utils import BaseTuner
 
     kind = str(read_json(place / ADAPTER).get("peft_type"))
-    tuner = {each.value: tuner for each, tuner in PEFT_TYPE_TO_TUNER_MAPPING.items()}.get(kind, object)
-    if not issubclass(tuner, BaseTuner) or tuner.forward is not BaseTuner.forward:
+    tuners = {each.value for each, tuner in PEFT_TYPE_TO_TUNER_MAPPING.items() if _changes_weights(tuner, BaseTuner)}
+    if kind not in tuners:
         raise RetrieverError(
             f"{place}: an adapter of type {kind} is not put on the weights of its base, as LoRA is, but adds steps or "
             "virtual tokens, which are not computed here"
         )
+
+
+def _changes_weights(tuner: type, base: type) -> bool:
+    """Say whether a kind of adapter only changes layers of its model, as `base` does."""
+    return issubclass(tuner, base) and getattr(tuner, "forward", None) is getattr(base, "forward", None)
 
 
 def _assemble(folder: Path, base: Path, root: Path) -> None:

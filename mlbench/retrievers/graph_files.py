@@ -227,12 +227,13 @@ def _output(graph: GraphFile, opened: Graph, *, pools: bool) -> str:
         raise RetrieverError(f"{graph.path}: the graph takes more than tokens: {', '.join(beyond)}")
     if pools and _POOLED in opened.outputs:
         return _POOLED
-    states = [name for name in _STATES if name in opened.outputs]
-    pooled = [_POOLED] if _POOLED in opened.outputs else []
     # The logits of a language model have as many axes as the states of its tokens.
-    unnamed = [name for name, axes in opened.outputs.items() if axes == 3 and name != "logits"]
-    if found := [*states, *pooled, *(unnamed if len(opened.outputs) == 1 else ())]:
-        return found[0]
+    sole = [
+        name for name, axes in opened.outputs.items() if len(opened.outputs) == 1 and axes == 3 and name != "logits"
+    ]
+    for name in (*_STATES, _POOLED, *sole):
+        if name in opened.outputs:
+            return name
     raise RetrieverError(
         f"{graph.path}: the graph gives {', '.join(opened.outputs)}, neither states of tokens (last_hidden_state) nor "
         "vectors of texts (sentence_embedding)"

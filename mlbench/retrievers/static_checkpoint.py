@@ -171,9 +171,10 @@ def _for_each_piece(
     """Return float32 (pieces, dim): the row that `mapping` names for each piece, times its factor."""
     table = rows
     if mapping is not None:
-        if mapping.ndim != 1 or mapping.dtype.kind not in "iu" or not ((mapping >= 0) & (mapping < len(rows))).all():
+        indices = mapping.astype(np.int64) if mapping.ndim == 1 and mapping.dtype.kind in "iu" else np.full(1, -1)
+        if not ((indices >= 0) & (indices < len(rows))).all():
             raise RetrieverError(f"{path}: {_MAPPING} names rows that {_ROWS} does not have; the checkpoint is broken")
-        table = rows[mapping.astype(np.int64)]
+        table = rows[indices]
     if factors is not None:
         if factors.shape != (len(table),) or factors.dtype.kind != "f":
             raise RetrieverError(f"{path}: {_FACTORS} has shape {factors.shape}; need ({len(table)},)")
