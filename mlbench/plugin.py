@@ -8,10 +8,11 @@ A package names what it brings under an entry point group. What stands there, an
 - `mlbench.engines`: a function of `Resources` and a `Progress` that returns an `Engine`.
 
 Nothing has to be inherited. When a plugin is opened, the members of these protocols are looked for by their names. All
-that a plugin may have besides is declared in protocols of its own, each optional: `ReadsImages`, `CountsTokens`,
-`HasComputation`, `HasProvenance`, `HasWarnings`, `ReadsFiles`, `Preparable`, `ScoredRanker` and `HasIndexCosts` of
-retrievers; `RecognisesFolders`, `FindsFolders`, `WrapsModels`, `BundledModel`, `NeedsLibraries` and `HasExample` of
-loaders; `FolderReader`, `NamesFiles`, `SelfDescribingReader` and `ShardedReader` of readers.
+that a plugin may have besides is declared in protocols of its own, each optional: `ReadsImages`, `ReadsLanguages`,
+`CountsTokens`, `HasComputation`, `HasProvenance`, `HasWarnings`, `NamesItself`, `ReadsFiles`, `Preparable`,
+`ScoredRanker` and `HasIndexCosts` of retrievers; `RecognisesFolders`, `FindsFolders`, `WrapsModels`, `BundledModel`,
+`NeedsLibraries` and `HasExample` of loaders; `FolderReader`, `NamesFiles`, `SelfDescribingReader` and `ShardedReader`
+of readers.
 
 For what the user can put right, a plugin raises a `UserError` with one line that says what to do: `RetrieverError`,
 `DataError`, `EngineError` or `MissingExtra`.
@@ -36,6 +37,7 @@ from mlbench.protocols import (
     IndexCost,
     ModelLoader,
     NamesFiles,
+    NamesItself,
     NeedsLibraries,
     Parameter,
     Preparable,
@@ -46,6 +48,7 @@ from mlbench.protocols import (
     ReadRequest,
     ReadsFiles,
     ReadsImages,
+    ReadsLanguages,
     RecognisesFolders,
     Reranker,
     Resources,
@@ -88,6 +91,7 @@ __all__ = [
     "MissingExtra",
     "ModelLoader",
     "NamesFiles",
+    "NamesItself",
     "NeedsLibraries",
     "Parameter",
     "Preparable",
@@ -100,6 +104,7 @@ __all__ = [
     "Reader",
     "ReadsFiles",
     "ReadsImages",
+    "ReadsLanguages",
     "RecognisesFolders",
     "Reranker",
     "Resources",

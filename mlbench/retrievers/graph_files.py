@@ -22,6 +22,7 @@ from mlbench.retrievers.checkpoint_folder import (
     module_folders,
     read_json,
 )
+from mlbench.retrievers.fit_tokenizer import fit_tokenizer
 from mlbench.retrievers.load_checkpoint import (
     LoadOptions,
     Pooling,
@@ -153,13 +154,19 @@ def graph_checkpoint_files(graph: GraphFile) -> dict[str, Path]:
 
 
 def load_graph(
-    graph: GraphFile, options: LoadOptions, *, pooling: Pooling | None = None, max_length: int | None = None
+    graph: GraphFile,
+    options: LoadOptions,
+    *,
+    pooling: Pooling | None,
+    max_length: int | None,
+    warnings: list[str],
 ) -> "SentenceTransformer":
     """Return the model of a folder whose transformer is a graph, on the processor and in evaluation mode.
 
     What follows the transformer is what the folder's `modules.json` says. Without it a graph that gives the vectors of
     texts is used as it is, and any other is pooled as sentence-transformers would; `pooling` and `max_length` take the
-    place of that. Raises `RetrieverError` where the graph or the folder cannot be used.
+    place of that. What a user should know is added to `warnings`. Raises `RetrieverError` where the graph or the folder
+    cannot be used.
     """
     import torch
     from sentence_transformers import SentenceTransformer
@@ -194,6 +201,7 @@ def load_graph(
         # Any of three libraries may fail here in any way.
         raise RetrieverError(f"{graph.folder}: cannot be loaded: {first_line(error)}") from error
     check_finite(model, str(graph.folder))
+    warnings += fit_tokenizer(model, graph.folder)
     model.eval()
     if pooling is not None:
         set_pooling(model, pooling)

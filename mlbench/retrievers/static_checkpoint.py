@@ -44,6 +44,7 @@ class StaticFolder:
     root: Path
     place: Path
     prompts: Mapping[str, str]
+    default_prompt_name: str | None
     truncate_dim: int | None
     model2vec: bool = False
     max_length: int | None = None
@@ -63,7 +64,7 @@ def read_folder(folder: Path) -> StaticFolder:
     """Read the configuration; raises `RetrieverError` where the folder is no static checkpoint, or computes more."""
     model2vec = _is_model2vec(folder)
     if model2vec and not (folder / MODULES).exists():
-        return StaticFolder(folder, folder, {}, None, model2vec, _max_length(folder))
+        return StaticFolder(folder, folder, {}, None, None, model2vec=True, max_length=_max_length(folder))
     modules = _read_json(folder / MODULES)
     if not isinstance(modules, list) or not all(isinstance(module, dict) for module in modules):
         raise _not_static(folder, f"{MODULES} is no list of modules")
@@ -81,10 +82,12 @@ def read_folder(folder: Path) -> StaticFolder:
     if place.is_absolute() or ".." in place.parts:
         raise _not_static(folder, f"its module lies elsewhere, in {place}")
     prompts, truncate_dim = configuration.get("prompts"), configuration.get("truncate_dim")
+    default = configuration.get("default_prompt_name")
     return StaticFolder(
         root=folder,
         place=folder / place,
         prompts={name: str(prompt or "") for name, prompt in prompts.items()} if isinstance(prompts, dict) else {},
+        default_prompt_name=default if isinstance(default, str) else None,
         truncate_dim=truncate_dim if isinstance(truncate_dim, int) and truncate_dim > 0 else None,
         model2vec=model2vec,
         max_length=_max_length(folder) if model2vec else None,
