@@ -148,7 +148,7 @@ FAULTY = (
         bert(file="tokenizer_config.json", auto_map=OWN_TOKENIZER),
         refusal=CODE,
     ),
-    Row("more tokens than vectors", short_table, refusal="no vectors for"),
+    Row("more tokens than vectors", short_table, refusal="no vector for"),
     Row(
         "bitsandbytes",
         config(quantization_config={"load_in_4bit": True}),
