@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from unit.retrievers.architectures import SECTIONS
+from unit.retrievers.architectures import SECTIONS, beginning
 from unit.retrievers.checkpoint_rows import Row, measure
 
 torch = pytest.importorskip("torch")
@@ -12,9 +12,14 @@ pytest.importorskip("sentence_transformers")
 torch.set_num_threads(1)
 
 ROWS = [row for rows in SECTIONS.values() for row in rows]
+PAGE = Path(__file__).parents[3] / "docs" / "reference" / "checkpoints.md"
+# The library's own tokenizer counts all characters of Unicode, several times.
+SLOW = {"CANINE (characters)"}
 
 
-@pytest.mark.parametrize("row", ROWS, ids=[row.name for row in ROWS])
+@pytest.mark.parametrize(
+    "row", [pytest.param(row, id=row.name, marks=[pytest.mark.slow] * (row.name in SLOW)) for row in ROWS]
+)
 def test_row(row: Row, tmp_path: Path) -> None:
     found = measure(row, tmp_path / "checkpoint")
     assert row.refusal in found.refusal
@@ -28,3 +33,11 @@ def test_row(row: Row, tmp_path: Path) -> None:
     told = " ".join(found.warnings)
     assert row.warning in told
     assert bool(told) == bool(row.warning)
+
+
+def test_the_documentation_has_every_row_and_no_other() -> None:
+    table = [line for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("| ")]
+    rows = [line for line in table if not line.startswith("| checkpoint |")]
+    assert len(rows) == len(ROWS)
+    for line, row in zip(rows, ROWS, strict=True):
+        assert line.startswith(beginning(row))

@@ -139,8 +139,8 @@ def test_warnings_are_notes_of_the_run(folders: Mapping[str, Path]) -> None:
     open_model(str(folders["bert"]), {}, RUNTIME, told)
     name = "/".join(folders["bert"].parts[-2:])
     assert told.notes == [
-        f"warning: {name}: the checkpoint saves no pooling: tokens are pooled by mean, as of a network without modules; "
-        "choose with --set pooling="
+        f"warning: {name}: the checkpoint saves no pooling: tokens are pooled by mean, as of a network without modules"
+        "; choose with --set pooling="
     ]
     told = Told()
     open_model(str(folders["bert"]), {"pooling": "mean"}, RUNTIME, told)
