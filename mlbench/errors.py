@@ -7,7 +7,8 @@ MlbenchError
 │   │   ├── InvalidTask          a task file
 │   │   ├── InvalidRecipe        a recipe for training
 │   │   ├── InvalidGate          a gate file, or options that make a gate
-│   │   └── InvalidSystem        a file of a system made of other retrievers
+│   │   ├── InvalidSystem        a file of a system made of other retrievers
+│   │   └── InvalidModels        a file that lists the models of a run
 │   ├── DataError             data missing, altered, truncated or of unexpected content
 │   ├── RetrieverError        a retriever that cannot be opened or gives unusable vectors or lists
 │   │   └── OtherScheme          a checkpoint that another scheme opens
@@ -65,6 +66,10 @@ class InvalidGate(FaultyDeclaration):
 
 class InvalidSystem(FaultyDeclaration):
     """A file of a system made of other retrievers, with faults."""
+
+
+class InvalidModels(FaultyDeclaration):
+    """A file that lists the models of a run, with faults."""
 
 
 class DataError(UserError):

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, NoReturn
 from mlbench.errors import RetrieverError
 from mlbench.io.cache import offline
 from mlbench.io.watched import WatchedFiles
-from mlbench.protocols import Role
 from mlbench.provenance import MANIFEST
 
 if TYPE_CHECKING:
@@ -61,8 +60,6 @@ _QUANTISERS = {
 _FOREIGN = ("onnx", "openvino", "checkpoint-", "runs", ".")
 _BASE = "base"
 _NOT_FETCHED = ("onnx/*", "openvino/*", "*.onnx*", "*.h5", "*.msgpack", "*.ot", "*.gguf", "*.pt", "*.pth", "*.ckpt")
-# Names under which checkpoints save their prompts; an empty prompt counts as none.
-_PROMPT_NAMES: dict[Role, tuple[str, ...]] = {"query": ("query",), "document": ("document", "passage", "corpus")}
 
 
 @dataclass(frozen=True)
@@ -93,10 +90,11 @@ def find_checkpoint(locator: str, revision: str | None, *, allow_pickle: bool) -
     return _fetch(locator, revision, allow_pickle=allow_pickle)
 
 
-def check_checkpoint(folder: Path, *, allow_pickle: bool) -> None:
+def check_checkpoint(folder: Path, *, allow_pickle: bool, tokenizer: bool = True) -> None:
     """Raise `RetrieverError` where configuration, tokenizer or weights are missing, or weights are not to be used.
 
-    They are not where they are pickled only, of another library, or quantised by one that is not installed.
+    They are not where they are pickled only, of another library, or quantised by one that is not installed. Without
+    `tokenizer`, none is needed, as of a model that reads no texts.
     """
     places, types = module_folders(folder), module_types(folder)
     if not (folder / "modules.json").is_file() and not (folder / "config.json").is_file():
@@ -107,7 +105,8 @@ def check_checkpoint(folder: Path, *, allow_pickle: bool) -> None:
     if any(name.endswith(".BoW") for name in types):
         # A bag of words has its vocabulary in its configuration, and no weights.
         return
-    if not any(True for pattern in _TOKENIZERS for _ in folder.rglob(pattern)) and not _reads_characters(places):
+    found = any(True for pattern in _TOKENIZERS for _ in folder.rglob(pattern))
+    if tokenizer and not found and not _reads_characters(places):
         raise RetrieverError(f"{folder}: no tokenizer (such as tokenizer.json); save the tokenizer in this folder too")
     for place in places:
         pickled = sorted(path.name for pattern in _PICKLES for path in place.glob(pattern))
@@ -171,16 +170,6 @@ def module_types(folder: Path) -> list[str]:
         return [str(module.get("type")) for module in listed]
     except (OSError, ValueError, TypeError, AttributeError):
         return []
-
-
-def saved_prompts(prompts: Mapping[str, str], *, query: str | None, document: str | None) -> dict[Role, str]:
-    """Return the prompt of each role: the given one, else what the checkpoint saves, else the empty text."""
-    given: dict[Role, str | None] = {"query": query, "document": document}
-    return {role: _saved_prompt(prompts, role) if own is None else own for role, own in given.items()}
-
-
-def _saved_prompt(prompts: Mapping[str, str], role: Role) -> str:
-    return next(filter(None, (prompts.get(name) for name in _PROMPT_NAMES[role])), "")
 
 
 def read_json(path: Path) -> dict[str, object]:
@@ -294,7 +283,7 @@ def _fetch(name: str, revision: str | None, *, allow_pickle: bool) -> Path:
     for candidate in candidates:
         try:
             folder = fetch(candidate, ignore_patterns=[*_NOT_FETCHED, "*.bin"])
-            if allow_pickle and not any(Path(folder).rglob("*.safetensors")):
+            if allow_pickle and _lacks_weights(Path(folder)):
                 folder = fetch(candidate, ignore_patterns=list(_NOT_FETCHED))
             return Path(folder)
         except RepositoryNotFoundError as error:
@@ -304,6 +293,12 @@ def _fetch(name: str, revision: str | None, *, allow_pickle: bool) -> Path:
             # The hub's client lets through errors of its own, of HTTP and of the file system alike.
             _explain(name, revision, error)
     raise AssertionError("unreachable")
+
+
+def _lacks_weights(folder: Path) -> bool:
+    """Say whether a folder has no safe weights, or only others than those that OpenCLIP's configuration describes."""
+    wanted = "open_clip*.safetensors" if (folder / "open_clip_config.json").is_file() else "*.safetensors"
+    return not any(folder.rglob(wanted))
 
 
 def _explain(name: str, revision: str | None, error: Exception) -> NoReturn:

@@ -22,6 +22,7 @@ from mlbench.retrievers.load_checkpoint import (
     load_as,
     padding_probes,
 )
+from mlbench.retrievers.model_limits import limit_of
 
 if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder
@@ -84,6 +85,7 @@ class CrossEncoderReranker:
     ) -> None:
         self._model, self._digest, self._settings, self._loaded = model, digest, settings, loaded
         self._files, self._batch_size = files, settings.batch_size
+        self._limit = limit_of(model, model.prompts.get(model.default_prompt_name or "") or "")
         if not _knows_padding(model) or not self._ignores_padding():
             self._batch_size = 1
 
@@ -102,6 +104,14 @@ class CrossEncoderReranker:
     def check_files(self) -> None:
         """Raise `RetrieverError` where a file of the checkpoint has changed since it was read."""
         self._files.check()
+
+    def longest_pair(self) -> int | None:
+        """Return after how many tokens a pair is cut off, with what stands before it; None where none is."""
+        return self._limit.tokens
+
+    def is_truncated_pair(self, pairs: Sequence[tuple[str, str]]) -> NDArray[np.bool_] | None:
+        """Return for each pair whether it is cut off, bool (pairs,); None where that cannot be told."""
+        return self._limit.exceeded_by([query for query, _ in pairs], [document for _, document in pairs])
 
     def score(self, pairs: Sequence[tuple[str, str]]) -> NDArray[np.float32]:
         """Return float32 (pairs,), as the library's own `predict` does without activation, in batches by length."""

@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,7 +25,6 @@ from mlbench.retrievers.checkpoint_folder import (
     find_checkpoint,
     read_files,
     read_json,
-    saved_prompts,
 )
 from mlbench.retrievers.kinds import check_kind
 from mlbench.retrievers.load_checkpoint import (
@@ -39,19 +38,22 @@ from mlbench.retrievers.load_checkpoint import (
     first_line,
     is_rounding,
     load,
+    name_of,
     padding_probes,
     pooling_of,
 )
+from mlbench.retrievers.model_limits import ENDLESS, limit_of
+from mlbench.retrievers.prompts import PromptSettings, choose_prompts
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
     from torch import Tensor
 
 
+# Of these the library leaves the prompt out of the pooling, though their folders do not say so.
+_INSTRUCTOR = ("hkunlp/instructor-base", "hkunlp/instructor-large", "hkunlp/instructor-xl")
 Batching = Literal["padded", "of one length", "alone"]
 """Which texts a network may be given at once so that none changes the vector of another."""
-# Tokenizers without a limit say 10^30.
-_ENDLESS = 1_000_000
 LIBRARIES = (
     "numpy",
     "peft",
@@ -69,8 +71,7 @@ LIBRARIES = (
 class EncodingOptions:
     """How a model is used; `None` takes what the checkpoint says."""
 
-    query_prompt: str | None = None
-    document_prompt: str | None = None
+    prompts: PromptSettings = field(default_factory=PromptSettings)
     similarity: Similarity | None = None
     batch_tokens: int | None = None
 
@@ -99,7 +100,9 @@ class DenseEncoder:
         self._origin = origin
         self._loaded = dict(loaded or {})
         self._computed = dict(computed or {})
-        self._prompts = saved_prompts(model.prompts, query=use.query_prompt, document=use.document_prompt)
+        chosen = choose_prompts(model.prompts, model.default_prompt_name, use.prompts)
+        self._prompts, self.warnings = chosen.texts, chosen.warnings
+        self._limits = {role: limit_of(model, prompt, role=role) for role, prompt in chosen.texts.items()}
         self.similarity: Similarity = use.similarity or _similarity(model)
         budget, self._max_rows = batch_budget(model.device.type)
         self._batch_tokens = use.batch_tokens or budget
@@ -125,6 +128,11 @@ class DenseEncoder:
             "similarity": self.similarity,
             "batch_tokens": self._batch_tokens,
         }
+
+    @property
+    def name(self) -> str | None:
+        """What its card calls it, else the folder or hub id that it was loaded from; None where neither is known."""
+        return name_of(self._model)
 
     @property
     def provenance(self) -> Provenance | None:
@@ -167,6 +175,14 @@ class DenseEncoder:
                 return self._encode_by_library(texts, role)
             self.tokens += int(lengths.sum())
             return self._encode_in_batches(features, lengths, role, self._batching)
+
+    def longest_input(self, role: Role) -> int | None:
+        """Return after how many tokens a text in `role` is cut off, with its prompt; None where none is."""
+        return self._limits[role].tokens
+
+    def is_truncated(self, texts: Sequence[str], role: Role) -> NDArray[np.bool_] | None:
+        """Return for each text whether it is cut off, bool (len(texts),); None where that cannot be told."""
+        return self._limits[role].exceeded_by(texts)
 
     def _tokenised(self, texts: Sequence[str], role: Role) -> "dict[str, Tensor]":
         # Tokenised by the model itself, which may strip, lower-case or wrap texts in a chat template.
@@ -246,7 +262,7 @@ class DenseEncoder:
         max_length = self._model.max_seq_length
         return {
             "pooling": pooling_of(self._model),
-            "max_length": None if max_length is None or max_length > _ENDLESS else int(max_length),
+            "max_length": None if max_length is None or max_length > ENDLESS else int(max_length),
             "truncate_dim": self._model.truncate_dim,
             "dtype": names.get(dtype, dtype),
             "backend": "torch",
@@ -299,12 +315,10 @@ class Dense:
     libraries = ("torch", "transformers", "sentence_transformers")
     example = "dense:intfloat/multilingual-e5-base --set query_prompt='query: '"
 
-    class Settings(BaseModel, extra="forbid", frozen=True):
+    class Settings(PromptSettings):
         """Keys of `dense:`; what is not set comes from the checkpoint."""
 
         pooling: Pooling | None = Field(None, description="how token vectors become one (mean where none is saved)")
-        query_prompt: str | None = Field(None, description="put before each query, with its blank, as in 'query: '")
-        document_prompt: str | None = Field(None, description="put before each document, as in 'passage: '")
         max_length: int | None = Field(None, ge=1, description="tokens after which a text is cut off")
         truncate_dim: int | None = Field(None, ge=1, description="keep only the first coordinates (Matryoshka)")
         dtype: DType = Field("fp32", description="precision: bf16 is fastest where the processor knows it")
@@ -332,9 +346,14 @@ class Dense:
         warnings: list[str] = []
         model = load(folder, options, pooling=settings.pooling, max_length=settings.max_length, warnings=warnings)
         digest = digest_loaded(digest, model)
+        loaded: dict[str, Parameter] = {}
+        if locator in _INSTRUCTOR:
+            model.set_pooling_include_prompt(False)
+            loaded["include_prompt"] = False
+            digest = sha256(f"{digest}\x1finclude_prompt=False".encode()).hexdigest()
         computed = use_backend(model, settings.backend, settings.dtype, digest)
         files.check()
-        loaded = {"allow_pickle": runtime.allow_pickle, "trust_remote_code": runtime.trust_remote_code}
+        loaded |= {"allow_pickle": runtime.allow_pickle, "trust_remote_code": runtime.trust_remote_code}
         origin = Origin(lambda: digest, files, folder)
         encoder = DenseEncoder(model, origin, _use(settings), loaded=loaded, computed=computed)
         if settings.pooling is None:
@@ -354,7 +373,7 @@ class Dense:
         if built is None or "image" in built.modalities:
             return None
         assert isinstance(settings, Dense.Settings)
-        late = settings.model_fields_set - {"query_prompt", "document_prompt", "similarity", "batch_tokens"}
+        late = settings.model_fields_set - {*PromptSettings.model_fields, "similarity", "batch_tokens"}
         if late:
             raise RetrieverError(
                 f"a model in memory is taken as it is: set {', '.join(sorted(late))} where it is built"
@@ -389,7 +408,7 @@ def require_torch() -> None:
 
 
 def _use(settings: Dense.Settings) -> EncodingOptions:
-    return EncodingOptions(settings.query_prompt, settings.document_prompt, settings.similarity, settings.batch_tokens)
+    return EncodingOptions(settings, settings.similarity, settings.batch_tokens)
 
 
 def _load_options(settings: Dense.Settings, runtime: Runtime) -> LoadOptions:

@@ -100,6 +100,21 @@ def as_library(model: object) -> "SentenceTransformer | None":
     return cast("SentenceTransformer", model) if library and isinstance(model, library.SentenceTransformer) else None
 
 
+def name_of(model: object) -> str | None:
+    """Return what a model in memory is called; None where nothing says so.
+
+    A model of the library has the name on its card, else it and a tuple of a network and its processor have the folder
+    or hub id that the network was loaded from.
+    """
+    first = next(iter(model), None) if isinstance(model, Iterable) else None
+    card, config = getattr(model, "model_card_data", None), getattr(getattr(first, "auto_model", first), "config", None)
+    named = ((card, "model_name"), (card, "model_id"), (config, "name_or_path"), (card, "base_model"))
+    found = (getattr(source, key, None) for source, key in named)
+    # Where nobody gave a name, a saved card begins with the class.
+    given = (name for name in found if isinstance(name, str) and not name.startswith(type(model).__name__))
+    return next(filter(None, given), None)
+
+
 def load_as(
     folder: Path, options: LoadOptions, build: Callable[..., Model], warnings: list[str] | None = None
 ) -> Model:
@@ -128,7 +143,7 @@ def load_as(
     except Exception as error:
         # Any of three libraries, and a checkpoint's own code, may fail here in any way.
         raise RetrieverError(f"{folder}: cannot be loaded: {first_line(error)}") from error
-    _check_complete(missing, folder)
+    check_complete(missing, folder)
     check_finite(model, str(folder))
     told = fit_tokenizer(model, folder)
     if warnings is not None:
@@ -138,11 +153,16 @@ def load_as(
 
 
 def load_network(
-    folder: Path, options: LoadOptions, build: Callable[..., tuple[Network, Mapping[str, Iterable[str]]]]
+    folder: Path,
+    options: LoadOptions,
+    build: Callable[..., tuple[Network, Mapping[str, Iterable[str]]]],
+    *,
+    own_code: bool = False,
 ) -> Network:
     """Return what `build`, a `from_pretrained` of transformers, makes of a folder, on its device, for evaluation.
 
-    Raises `RetrieverError` as `load_as` does.
+    With `own_code`, the checkpoint's own code is run, which may lie in another repository. Raises `RetrieverError` as
+    `load_as` does.
     """
     from sentence_transformers.util import get_device_name
 
@@ -151,8 +171,8 @@ def load_network(
             network, info = build(
                 str(folder),
                 output_loading_info=True,
-                local_files_only=True,
-                trust_remote_code=False,
+                local_files_only=offline() or not own_code,
+                trust_remote_code=own_code,
                 **_weight_options(options),
             )
             network.to(options.device or get_device_name())
@@ -160,7 +180,7 @@ def load_network(
     except Exception as error:
         # Any of three libraries may fail here in any way.
         raise RetrieverError(f"{folder}: cannot be loaded: {first_line(error)}") from error
-    _check_complete(_needed(info["missing_keys"]), folder)
+    check_complete(_needed(info["missing_keys"]), folder)
     check_finite(network, str(folder))
     network.eval()
     return network
@@ -182,7 +202,8 @@ def _weight_options(options: LoadOptions) -> dict[str, object]:
     return kept if options.allow_pickle else {**kept, "use_safetensors": True}
 
 
-def _check_complete(missing: Sequence[str], folder: Path) -> None:
+def check_complete(missing: Sequence[str], folder: Path) -> None:
+    """Raise `RetrieverError` where weights are missing, given by their names."""
     if missing:
         raise RetrieverError(
             f"{folder}: {len(missing)} weights are missing, among them {missing[0]}; "
@@ -197,6 +218,12 @@ def padding_probes(model: "BaseModel") -> tuple[str, ...]:
     """
     in_blocks = any(getattr(model.config, name, None) for name in _IN_BLOCKS)
     return (*PADDED, " ".join([_LONG] * 100)) if in_blocks else PADDED
+
+
+def short_dtype(dtype: object) -> str:
+    """Return a precision of torch, such as `torch.float32`, as the key `dtype` has it, or by torch's own name."""
+    name = str(dtype).removeprefix("torch.")
+    return next((short for short, long in DTYPES.items() if long == name), name)
 
 
 def is_rounding(found: NDArray[np.floating], expected: NDArray[np.floating], dtype: str, *, least: float = 0.0) -> bool:
@@ -295,6 +322,13 @@ def digest_network(network: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBa
     _add_tensors(digest, network)
     _add_network(digest, network)
     digest.update("\x1f".join((*configurations, *code_digests(network))).encode())
+    _add_tokenizer(digest, tokenizer)
+    return digest.hexdigest()
+
+
+def digest_tokenizer(tokenizer: "PreTrainedTokenizerBase") -> str:
+    """Return the SHA-256 (hex) of all that decides how a tokenizer cuts texts into tokens."""
+    digest = sha256()
     _add_tokenizer(digest, tokenizer)
     return digest.hexdigest()
 
