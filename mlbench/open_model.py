@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from mlbench import entry_points, members
 from mlbench.embeddings.store import VectorStore
-from mlbench.errors import DataError, MissingExtra, OtherScheme, RetrieverError, UserError, suggest
+from mlbench.errors import DataError, MissingExtra, RetrieverError, UserError, suggest
 from mlbench.io.untrusted import check_numbers
 from mlbench.protocols import (
     Encoder,
@@ -148,11 +148,6 @@ def open_retriever(spec: str, settings: Mapping[str, str], runtime: Runtime) -> 
     try:
         if locator == spec and not Path(spec).exists():
             name = _scheme_of_hub_id(name, locator, settings, runtime)
-        opened = _open(name, locator, settings, runtime)
-    except OtherScheme as error:
-        if locator != spec:
-            raise
-        name = error.scheme
         opened = _open(name, locator, settings, runtime)
     except (RetrieverError, MissingExtra) as error:
         meant = (

@@ -338,9 +338,9 @@ class Dense:
     def open(locator: str, settings: BaseModel, runtime: Runtime) -> DenseEncoder:
         """Load the checkpoint.
 
-        Raises `MissingExtra` without torch, transformers and sentence-transformers or what the backend needs,
-        `OtherScheme` for a checkpoint of another kind, and `RetrieverError` where the checkpoint cannot be found, is
-        incomplete, pickled, broken or not finite, and where the backend cannot compute it.
+        Raises `MissingExtra` without torch, transformers and sentence-transformers or what the backend or an adapter
+        needs, and `RetrieverError` where the checkpoint cannot be found, is of another kind, incomplete, pickled,
+        broken or not finite, and where the backend cannot compute it.
         """
         assert isinstance(settings, Dense.Settings)
         require_torch()

@@ -68,13 +68,12 @@ def _check_tokens(network: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBas
         return
     if not isinstance(table, torch.nn.Embedding) or len(tokenizer) <= table.num_embeddings:
         return
-    vocabulary = tokenizer.get_vocab()
-    added = set(tokenizer.get_added_vocab()) - set(tokenizer.all_special_tokens)
-    beyond = sorted(
-        (number, token) for token, number in vocabulary.items() if number >= table.num_embeddings and token not in added
-    )
-    if beyond:
+    used = {tokenizer.pad_token_id, *tokenizer("a")["input_ids"]}
+    added = {token for token, number in tokenizer.get_added_vocab().items() if number not in used}
+    beyond = {token: number for token, number in tokenizer.get_vocab().items() if number >= table.num_embeddings}
+    lacking = sorted(beyond.keys() - added, key=beyond.__getitem__)
+    if lacking:
         raise RetrieverError(
-            f"{folder}: the tokenizer has {len(beyond):,} tokens that the network has no vectors for, among them "
-            f"{beyond[0][1]!r}: save the tokenizer that the model was trained with, or resize its embeddings"
+            f"{folder}: the network has no vector for {len(lacking):,} of the tokenizer's tokens, such as "
+            f"{lacking[0]!r}: save the tokenizer that the model was trained with, or resize its embeddings"
         )

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from mlbench.errors import OtherScheme, RetrieverError
+from mlbench.errors import RetrieverError
 from mlbench.retrievers.checkpoint_folder import ADAPTER, described_by, module_folders, module_types, read_json
 
 Kind = Literal["dense", "sparse", "late", "cross_encoder"]
@@ -101,9 +101,9 @@ def is_of_kind(folder: Path, kind: Kind) -> bool:
 
 
 def check_kind(folder: Path, locator: str, kind: Kind) -> None:
-    """Raise where a folder, which the user called `locator`, holds another kind of retriever.
+    """Raise `RetrieverError` where a folder, which the user called `locator`, holds another kind of retriever.
 
-    That is `OtherScheme`, naming the scheme that opens it, or `RetrieverError` for a cross-encoder.
+    It names the scheme that opens it, or re-ranking for a cross-encoder.
     """
     found = _kind_of_adapter(folder, fetch=True)
     if found == kind:
@@ -113,7 +113,7 @@ def check_kind(folder: Path, locator: str, kind: Kind) -> None:
             f"{locator} is {_NAMES[found]} and gives none a vector: let it re-rank, as the reranker of a system file "
             'of kind = "rerank"'
         )
-    raise OtherScheme(f"{locator} is {_NAMES[found]}: open it as {found}:{locator}", found)
+    raise RetrieverError(f"{locator} is {_NAMES[found]}: open it as {found}:{locator}")
 
 
 def check_code(folder: Path, *, trusted: bool) -> None:

@@ -238,7 +238,7 @@ def is_rounding(found: NDArray[np.floating], expected: NDArray[np.floating], dty
 
     It is a part of the largest number that is expected, or of `least` where all are smaller.
     """
-    part = 1e-3 if dtype == "fp32" else 0.05
+    part = 1e-4 if dtype == "fp32" else 0.05
     return bool(np.allclose(found, expected, rtol=0, atol=part * float(np.abs(expected).max(initial=least))))
 
 
