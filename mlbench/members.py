@@ -22,6 +22,7 @@ from mlbench.protocols import (
     CountsTokens,
     Encoder,
     EncodesByRequests,
+    FindsFolders,
     FolderReader,
     HasComputation,
     HasExample,
@@ -221,6 +222,11 @@ def search_scored(
 def wraps_models(loader: object) -> TypeGuard[WrapsModels]:
     """Say whether a loader takes model objects."""
     return _has(loader, "adopt")
+
+
+def finds_folders(loader: object) -> TypeGuard[FindsFolders]:
+    """Say whether a loader finds the folders of hub ids."""
+    return _has(loader, "find")
 
 
 def packaged(loader: object) -> str | None:

@@ -12,8 +12,8 @@ that a plugin may have besides is declared in protocols of its own, each optiona
 `CountsTokens`, `KnowsTruncation`, `ScoresPairs`, `HasPrice`, `EncodesByRequests`, `ChecksRepeatability`,
 `HasComputation`, `HasProvenance`, `HasRegistryInfo`, `HasWarnings`, `NamesItself`, `ReadsFiles`, `Preparable`,
 `ScoredRanker` and `HasIndexCosts` of retrievers; `KnowsTruncatedPairs` of rerankers; `RecognisesFolders`,
-`WrapsModels`, `BundledModel`, `NeedsLibraries` and `HasExample` of loaders; `FolderReader`, `NamesFiles`,
-`SelfDescribingReader` and `ShardedReader` of readers.
+`FindsFolders`, `WrapsModels`, `BundledModel`, `NeedsLibraries` and `HasExample` of loaders; `FolderReader`,
+`NamesFiles`, `SelfDescribingReader` and `ShardedReader` of readers.
 
 For what the user can put right, a plugin raises a `UserError` with one line that says what to do: `RetrieverError`,
 `DataError`, `EngineError` or `MissingExtra`.
@@ -29,6 +29,7 @@ from mlbench.protocols import (
     Encoder,
     EncodesByRequests,
     Engine,
+    FindsFolders,
     FolderReader,
     HasComputation,
     HasExample,
@@ -36,6 +37,7 @@ from mlbench.protocols import (
     HasPrice,
     HasProvenance,
     HasRegistryInfo,
+    HasWarnings,
     ImageFinder,
     IndexCost,
     ModelLoader,
@@ -83,6 +85,7 @@ __all__ = [
     "EncodesByRequests",
     "Engine",
     "EngineError",
+    "FindsFolders",
     "FolderReader",
     "HasComputation",
     "HasExample",
@@ -90,6 +93,7 @@ __all__ = [
     "HasPrice",
     "HasProvenance",
     "HasRegistryInfo",
+    "HasWarnings",
     "Image",
     "ImageFinder",
     "IndexCost",

@@ -567,6 +567,15 @@ class RecognisesFolders(Protocol):
         ...
 
 
+class FindsFolders(Protocol):
+    """A `ModelLoader` that finds the folder of a hub id, so that a model of another scheme needs none in front."""
+
+    @staticmethod
+    def find(locator: str, revision: str | None, runtime: Runtime) -> Path:
+        """Return the folder that `locator` names, fetched where it is a hub id; raises `RetrieverError` for none."""
+        ...
+
+
 class BundledModel(Protocol):
     """A `ModelLoader` with a model of its own, which it opens without a locator."""
 

@@ -86,6 +86,7 @@ def test_optional_members_have_defaults(tmp_path: Path) -> None:
         assert members.index_costs_of(each) == ()
         assert not members.prepare(each, {}, None, Silence())
         assert not members.wraps_models(each)
+        assert not members.finds_folders(each)
         assert members.packaged(each) is None
         assert members.libraries_of(each) == ()
         assert members.extra_of(each) is None
