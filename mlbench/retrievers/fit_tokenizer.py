@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
+# What BERT and RoBERTa, GPT-2, and BART and OPT call their tables of positions.
+_POSITIONS = ("position_embeddings", "wpe", "embed_positions")
+
+
 def fit_tokenizer(model: "BaseModel", folder: Path) -> list[str]:
     """Give a model's tokenizer a padding token and a limit where it has none; return what a user should know of it.
 
@@ -40,15 +44,18 @@ def _give_padding(tokenizer: "PreTrainedTokenizerBase") -> list[str]:
 def positions_of(network: "PreTrainedModel") -> int | None:
     """Return how many tokens a network with a table of positions takes; None where it has no such table.
 
-    Networks of RoBERTa's kind number positions from `padding_idx + 1` on, and have as many fewer.
+    Networks of RoBERTa's kind number positions from `padding_idx + 1` on, those of BART's kind from an offset, and have
+    as many fewer.
     """
     import torch
 
     for module in network.modules():
-        table = getattr(module, "position_embeddings", None)
-        if isinstance(table, torch.nn.Embedding):
-            padding = getattr(module, "padding_idx", None)
-            return int(table.num_embeddings) - (padding + 1 if isinstance(padding, int) else 0)
+        for name in _POSITIONS:
+            table = getattr(module, name, None)
+            if isinstance(table, torch.nn.Embedding):
+                padding = getattr(module, "padding_idx", None)
+                first = padding + 1 if isinstance(padding, int) and name == _POSITIONS[0] else 0
+                return int(table.num_embeddings) - int(getattr(table, "offset", first))
     return None
 
 

@@ -389,6 +389,18 @@ def _needed(names: Iterable[str]) -> list[str]:
     return sorted(name for name in names if "pooler" not in name)
 
 
+@contextmanager
+def first_use() -> Iterator[None]:
+    """Raise `RetrieverError` where a checkpoint that could be loaded cannot encode a text, in whatever way it fails."""
+    try:
+        yield
+    except RetrieverError:
+        raise
+    except Exception as error:
+        # Modules of any kind may stand in any order, and a network may lack a kernel for a precision.
+        raise RetrieverError(f"the checkpoint cannot encode a text: {first_line(error)}") from error
+
+
 def first_line(error: Exception) -> str:
     """Return the kind of an error of a library and the first line of what it says."""
     text = str(error).strip()
