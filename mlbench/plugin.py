@@ -9,11 +9,10 @@ A package names what it brings under an entry point group. What stands there, an
 
 Nothing has to be inherited. When a plugin is opened, the members of these protocols are looked for by their names. All
 that a plugin may have besides is declared in protocols of its own, each optional: `ReadsImages`, `ReadsLanguages`,
-`CountsTokens`, `HasComputation`, `HasProvenance`, `NamesItself`, `ReadsFiles`, `Preparable`, `ScoredRanker` and
-`HasIndexCosts` of
-retrievers;
-`RecognisesFolders`, `WrapsModels`, `BundledModel`, `NeedsLibraries` and `HasExample` of loaders; `FolderReader`,
-`NamesFiles`, `SelfDescribingReader` and `ShardedReader` of readers.
+`CountsTokens`, `KnowsTruncation`, `ScoresPairs`, `HasComputation`, `HasProvenance`, `HasRegistryInfo`, `HasWarnings`,
+`NamesItself`, `ReadsFiles`, `Preparable`, `ScoredRanker` and `HasIndexCosts` of retrievers; `KnowsTruncatedPairs` of
+rerankers; `RecognisesFolders`, `WrapsModels`, `BundledModel`, `NeedsLibraries` and `HasExample` of loaders;
+`FolderReader`, `NamesFiles`, `SelfDescribingReader` and `ShardedReader` of readers.
 
 For what the user can put right, a plugin raises a `UserError` with one line that says what to do: `RetrieverError`,
 `DataError`, `EngineError` or `MissingExtra`.
@@ -32,6 +31,7 @@ from mlbench.protocols import (
     HasExample,
     HasIndexCosts,
     HasProvenance,
+    HasRegistryInfo,
     ImageFinder,
     IndexCost,
     ModelLoader,
@@ -65,7 +65,7 @@ from mlbench.protocols import (
     Vectors,
     WrapsModels,
 )
-from mlbench.provenance import Provenance
+from mlbench.provenance import Provenance, RegistryInfo
 
 __all__ = [
     "BundledModel",
@@ -81,6 +81,7 @@ __all__ = [
     "HasExample",
     "HasIndexCosts",
     "HasProvenance",
+    "HasRegistryInfo",
     "Image",
     "ImageFinder",
     "IndexCost",
@@ -103,6 +104,7 @@ __all__ = [
     "ReadsImages",
     "ReadsLanguages",
     "RecognisesFolders",
+    "RegistryInfo",
     "Reranker",
     "Resources",
     "Retriever",

@@ -17,20 +17,22 @@ _POSITIONS = ("position_embeddings", "wpe", "embed_positions")
 def fit_tokenizer(model: "BaseModel", folder: Path) -> list[str]:
     """Give a model's tokenizer a padding token and a limit where it has none; return what a user should know of it.
 
-    A model whose first module is no network of transformers is left as it is. Raises `RetrieverError` where the
-    tokenizer has tokens that the network has no vectors for.
+    Word embeddings and bags of words are left as they are. Raises `RetrieverError` where a tokenizer has tokens that
+    its network has no vectors for.
     """
+    from sentence_transformers.base.modules import Transformer
     from transformers import PreTrainedTokenizerBase
 
-    network, tokenizer = model.transformers_model, getattr(model[0], "tokenizer", None)
-    if network is None or not isinstance(tokenizer, PreTrainedTokenizerBase):
-        return []
-    told = _give_padding(tokenizer)
-    limit = positions_of(network)
-    if limit is not None and (model.max_seq_length is None or model.max_seq_length > limit):
-        model.max_seq_length = limit
-    _check_tokens(network, tokenizer, folder)
-    return told
+    told = []
+    for module in model.modules():
+        if not isinstance(module, Transformer) or not isinstance(module.tokenizer, PreTrainedTokenizerBase):
+            continue
+        told += _give_padding(module.tokenizer)
+        limit = positions_of(module.model)
+        if limit is not None and (module.max_seq_length is None or module.max_seq_length > limit):
+            module.max_seq_length = limit
+        _check_tokens(module.model, module.tokenizer, folder)
+    return list(dict.fromkeys(told))
 
 
 def _give_padding(tokenizer: "PreTrainedTokenizerBase") -> list[str]:

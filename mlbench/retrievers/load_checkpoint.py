@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from mlbench.errors import RetrieverError
 from mlbench.io.cache import offline
 from mlbench.protocols import Runtime
-from mlbench.retrievers.checkpoint_folder import module_folders
+from mlbench.retrievers.checkpoint_folder import module_folders, read_json
 from mlbench.retrievers.fit_tokenizer import fit_tokenizer
 from mlbench.retrievers.kinds import check_code
 
@@ -136,9 +136,7 @@ def load_as(
                 local_files_only=offline() or not options.trust_remote_code,
                 model_kwargs=model_kwargs,
             )
-            missing = _missing_weights(model, folder, model_kwargs)
-            if missing and getattr(model.config, "is_encoder_decoder", False):
-                missing = _take_encoder(model, folder, model_kwargs)
+            missing = [name for part in _parts(model, folder) for name in _missing_weights(*part, model_kwargs)]
             hold_tensors(model)
     except Exception as error:
         # Any of three libraries, and a checkpoint's own code, may fail here in any way.
@@ -358,19 +356,28 @@ def _add_tokenizer(digest: "Digest", tokenizer: "PreTrainedTokenizerBase") -> No
     digest.update(json.dumps(kept, sort_keys=True, default=str).encode())
 
 
-def _missing_weights(model: "BaseModel", folder: Path, model_kwargs: dict[str, object]) -> list[str]:
-    """Return the weights of the transformer that its files lack; a pooler does not count, as it is not used."""
-    transformer = getattr(model[0], "auto_model", None)
-    if transformer is None or not hasattr(type(transformer), "from_pretrained"):
+def _parts(model: "BaseModel", folder: Path) -> Iterator[tuple["Module", Path]]:
+    """Yield the modules of a model that may have a network of transformers, with their folders; a router's too."""
+    for module, place in zip(model, module_folders(folder), strict=False):
+        yield module, place
+        routes = read_json(place / "router_config.json").get("structure")
+        for route, inner in (getattr(module, "sub_modules", {}) if isinstance(routes, dict) else {}).items():
+            yield from zip(inner, (place / str(name) for name in routes[route]), strict=False)
+
+
+def _missing_weights(module: "Module", place: Path, model_kwargs: dict[str, object]) -> list[str]:
+    """Return the weights of a module's network that its files lack; a pooler does not count, as it is not used."""
+    network = getattr(module, "auto_model", None)
+    if network is None or not hasattr(type(network), "from_pretrained"):
         return []
-    place = module_folders(folder)[0]
-    _, info = type(transformer).from_pretrained(
-        str(place), config=transformer.config, output_loading_info=True, local_files_only=True, **model_kwargs
+    _, info = type(network).from_pretrained(
+        str(place), config=network.config, output_loading_info=True, local_files_only=True, **model_kwargs
     )
-    return _needed(info["missing_keys"])
+    missing = _needed(info["missing_keys"])
+    return _take_encoder(module, place, model_kwargs) if missing and network.config.is_encoder_decoder else missing
 
 
-def _take_encoder(model: "BaseModel", folder: Path, model_kwargs: dict[str, object]) -> list[str]:
+def _take_encoder(module: "Module", place: Path, model_kwargs: dict[str, object]) -> list[str]:
     """Take the encoder out of the whole network; return the weights that its files lack.
 
     The library reads some encoders alone, under names that they do not have in the files of the whole, such as those
@@ -378,11 +385,9 @@ def _take_encoder(model: "BaseModel", folder: Path, model_kwargs: dict[str, obje
     """
     from transformers import AutoModel
 
-    whole, info = AutoModel.from_pretrained(
-        str(module_folders(folder)[0]), output_loading_info=True, local_files_only=True, **model_kwargs
-    )
-    model[0].model = whole.get_encoder().to(model.device)
-    return [name for name in _needed(info["missing_keys"]) if name.startswith("encoder.")]
+    whole, info = AutoModel.from_pretrained(str(place), output_loading_info=True, local_files_only=True, **model_kwargs)
+    module.model = whole.get_encoder().to(module.model.device)
+    return [name for name in _needed(info["missing_keys"]) if name.startswith(("encoder.", "shared."))]
 
 
 def _needed(names: Iterable[str]) -> list[str]:

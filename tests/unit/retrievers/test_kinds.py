@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from unit.retrievers.checkpoint_rows import TEXTS, network, save_tokenizer
 from unit.retrievers.faulty_checkpoints import edited
-from unit.retrievers.library_checkpoints import bert, colbert, pylate, saved, splade, token_level
+from unit.retrievers.library_checkpoints import bert, colbert, pylate, saved, splade, token_level, transformer
 
 from mlbench.errors import OtherScheme, RetrieverError
 from mlbench.open_model import open_model, open_retriever, parse
@@ -246,5 +246,24 @@ def test_a_network_that_cannot_compute_in_a_precision_is_one_line(scheme: str, t
         auto = {"dense": "AutoModel", "reranker": "AutoModelForSequenceClassification"}[scheme]
         network("fnet", auto=auto, num_labels=1)[0](tmp_path / "model")
     opener = open_reranker if scheme == "reranker" else open_retriever
-    with pytest.raises(RetrieverError, match="the checkpoint cannot encode a text: RuntimeError: [^\n]*$"):
+    with pytest.raises(RetrieverError, match=r"the checkpoint cannot encode a text: RuntimeError: [^\n]*$"):
         opener(str(tmp_path / "model"), {"dtype": "bf16"}, RUNTIME)
+
+
+def test_weights_that_a_route_lacks_are_not_drawn_at_random(tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+    from sentence_transformers.base.modules import Router
+    from sentence_transformers.sentence_transformer.modules import Pooling
+
+    def routes(folder: Path) -> list[object]:
+        other = transformer(folder.with_name("other"))
+        return [Router.for_query_document([transformer(folder), Pooling(32)], [other, Pooling(32)])]
+
+    saved(routes)(tmp_path / "model")
+    assert isinstance(open_retriever(str(tmp_path / "model"), {}, RUNTIME), DenseEncoder)
+    place = tmp_path / "model" / "document_0_Transformer" / "model.safetensors"
+    tensors = load_file(place)
+    del tensors["encoder.layer.1.output.dense.weight"]
+    save_file(tensors, place, {"format": "pt"})
+    with pytest.raises(RetrieverError, match=r"1 weights are missing, among them encoder\.layer\.1"):
+        open_retriever(str(tmp_path / "model"), {}, RUNTIME)
