@@ -361,8 +361,9 @@ def _parts(model: "BaseModel", folder: Path) -> Iterator[tuple["Module", Path]]:
     for module, place in zip(model, module_folders(folder), strict=False):
         yield module, place
         routes = read_json(place / "router_config.json").get("structure")
-        for route, inner in (getattr(module, "sub_modules", {}) if isinstance(routes, dict) else {}).items():
-            yield from zip(inner, (place / str(name) for name in routes[route]), strict=False)
+        if isinstance(routes, dict):
+            for route, inner in getattr(module, "sub_modules", {}).items():
+                yield from zip(inner, (place / str(name) for name in routes.get(route, ())), strict=False)
 
 
 def _missing_weights(module: "Module", place: Path, model_kwargs: dict[str, object]) -> list[str]:
