@@ -10,8 +10,9 @@ A package names what it brings under an entry point group. What stands there, an
 Nothing has to be inherited. When a plugin is opened, the members of these protocols are looked for by their names. All
 that a plugin may have besides is declared in protocols of its own, each optional: `ReadsImages`, `CountsTokens`,
 `HasComputation`, `HasProvenance`, `HasWarnings`, `KnowsTruncation`, `ReadsFiles`, `Preparable`, `ScoredRanker`,
-`ScoresPairs` and `HasIndexCosts` of retrievers; `KnowsTruncatedPairs` of rerankers; `RecognisesFolders`, `WrapsModels`, `BundledModel`, `NeedsLibraries` and `HasExample` of loaders; `FolderReader`,
-`NamesFiles`, `SelfDescribingReader` and `ShardedReader` of readers.
+`ScoresPairs` and `HasIndexCosts` of retrievers; `KnowsTruncatedPairs` of rerankers; `RecognisesFolders`,
+`WrapsModels`, `BundledModel`, `NeedsLibraries` and `HasExample` of loaders; `FolderReader`, `NamesFiles`,
+`SelfDescribingReader` and `ShardedReader` of readers.
 
 For what the user can put right, a plugin raises a `UserError` with one line that says what to do: `RetrieverError`,
 `DataError`, `EngineError` or `MissingExtra`.
