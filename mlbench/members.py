@@ -31,6 +31,7 @@ from mlbench.protocols import (
     KnowsTruncation,
     ModelLoader,
     NamesFiles,
+    NamesItself,
     NeedsLibraries,
     Parameter,
     Preparable,
@@ -40,6 +41,7 @@ from mlbench.protocols import (
     Reader,
     ReadsFiles,
     ReadsImages,
+    ReadsLanguages,
     RecognisesFolders,
     Reranker,
     Role,
@@ -101,6 +103,11 @@ def reads_images(retriever: object) -> bool:
     return _has(retriever, "reads_images") and bool(cast(ReadsImages, retriever).reads_images)
 
 
+def reads_languages(encoder: object) -> TypeGuard[ReadsLanguages]:
+    """Say whether an encoder must know the language of a text; by default it need not."""
+    return _has(encoder, "in_language")
+
+
 def tokens_of(retriever: object) -> int:
     """Return how many tokens a retriever has encoded since it was opened; 0 for one that does not count."""
     tokens = cast(CountsTokens, retriever).tokens if _has(retriever, "tokens") else 0
@@ -142,6 +149,12 @@ def provenance_of(retriever: object) -> Provenance | None:
     """Return how a retriever was trained, None where it does not say; raises `DataError` where that is damaged."""
     provenance = cast(HasProvenance, retriever).provenance if _has(retriever, "provenance") else None
     return provenance if isinstance(provenance, Provenance) else None
+
+
+def name_of(retriever: object) -> str | None:
+    """Return what a retriever calls itself, None where it has no name."""
+    name = cast(NamesItself, retriever).name if _has(retriever, "name") else None
+    return name if isinstance(name, str) else None
 
 
 def computation_of(encoder: Encoder, role: Role) -> Mapping[str, Parameter]:

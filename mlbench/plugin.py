@@ -8,11 +8,11 @@ A package names what it brings under an entry point group. What stands there, an
 - `mlbench.engines`: a function of `Resources` and a `Progress` that returns an `Engine`.
 
 Nothing has to be inherited. When a plugin is opened, the members of these protocols are looked for by their names. All
-that a plugin may have besides is declared in protocols of its own, each optional: `ReadsImages`, `CountsTokens`,
-`HasComputation`, `HasProvenance`, `HasWarnings`, `KnowsTruncation`, `ReadsFiles`, `Preparable`, `ScoredRanker`,
-`ScoresPairs` and `HasIndexCosts` of retrievers; `KnowsTruncatedPairs` of rerankers; `RecognisesFolders`,
-`WrapsModels`, `BundledModel`, `NeedsLibraries` and `HasExample` of loaders; `FolderReader`, `NamesFiles`,
-`SelfDescribingReader` and `ShardedReader` of readers.
+that a plugin may have besides is declared in protocols of its own, each optional: `ReadsImages`, `ReadsLanguages`,
+`CountsTokens`, `HasComputation`, `HasProvenance`, `HasWarnings`, `KnowsTruncation`, `NamesItself`, `ReadsFiles`,
+`Preparable`, `ScoredRanker`, `ScoresPairs` and `HasIndexCosts` of retrievers; `KnowsTruncatedPairs` of rerankers;
+`RecognisesFolders`, `WrapsModels`, `BundledModel`, `NeedsLibraries` and `HasExample` of loaders; `FolderReader`,
+`NamesFiles`, `SelfDescribingReader` and `ShardedReader` of readers.
 
 For what the user can put right, a plugin raises a `UserError` with one line that says what to do: `RetrieverError`,
 `DataError`, `EngineError` or `MissingExtra`.
@@ -38,6 +38,7 @@ from mlbench.protocols import (
     KnowsTruncation,
     ModelLoader,
     NamesFiles,
+    NamesItself,
     NeedsLibraries,
     Parameter,
     Preparable,
@@ -48,6 +49,7 @@ from mlbench.protocols import (
     ReadRequest,
     ReadsFiles,
     ReadsImages,
+    ReadsLanguages,
     RecognisesFolders,
     Reranker,
     Resources,
@@ -93,6 +95,7 @@ __all__ = [
     "MissingExtra",
     "ModelLoader",
     "NamesFiles",
+    "NamesItself",
     "NeedsLibraries",
     "Parameter",
     "Preparable",
@@ -105,6 +108,7 @@ __all__ = [
     "Reader",
     "ReadsFiles",
     "ReadsImages",
+    "ReadsLanguages",
     "RecognisesFolders",
     "Reranker",
     "Resources",

@@ -145,12 +145,32 @@ class ReadsImages(Protocol):
         ...
 
 
+class ReadsLanguages(Protocol):
+    """An encoder that must know the language of a text, such as one whose tokenizer puts a language code beside it."""
+
+    def in_language(self, language: str) -> Encoder:
+        """Return the encoder of texts in a language, given by its tag, with a fingerprint of its own.
+
+        It has the same `dim` and `similarity`. Raises `RetrieverError` for a language that the model does not know.
+        """
+        ...
+
+
 class HasProvenance(Protocol):
     """A retriever that may know how it was trained; any encoder or ranker can be one."""
 
     @property
     def provenance(self) -> Provenance | None:
         """What made it, None where that is not known; raises `DataError` where what should say so is damaged."""
+        ...
+
+
+class NamesItself(Protocol):
+    """A retriever that knows what it is called; results of one that was given as an object have that name."""
+
+    @property
+    def name(self) -> str | None:
+        """Its name, or the folder that it is from; None where it has none."""
         ...
 
 

@@ -51,8 +51,8 @@ class Evaluation:
     path: Path | None = None
 
     def __repr__(self) -> str:
-        """Say in one line what was measured; the numbers are in `result`."""
-        return f"Evaluation of {self.result.retriever.spec} on {self.result.task.name}"
+        """Say in one line what was measured, and the macro means of the primary measure."""
+        return repr(self.result).replace("Result", "Evaluation", 1)
 
     def save(self, folder: Path | str) -> "Evaluation":
         """Write the result and its ranks file into `folder`; raises `UserError` where that cannot be done.
@@ -78,6 +78,7 @@ def evaluate(
     model: object,
     task: str | PathLike[str] | Task,
     *,
+    name: str | None = None,
     languages: Sequence[str] | None = None,
     data_dir: Path | str | None = None,
     out: Path | str | None = None,
@@ -86,13 +87,14 @@ def evaluate(
     """Measure one retriever on one task.
 
     `model` is a spec such as `hashing`, a folder, an encoder or ranker, or a SentenceTransformer object; `task` a name,
-    a path or a task. With `out`, the result and its ranks file are written there. Raises `UserError` for whatever the
-    user can put right.
+    a path or a task. Results call the retriever `name`, such as `epoch 3`; without one, they call an object as its card
+    or folder is called. With `out`, the result and its ranks file are written there. Raises `UserError` for whatever
+    the user can put right.
     """
     options, task = options or Options(), _load_task(task, languages)
     if out is not None:
         check_folder(Path(out))
-    loaded = options.open_model(model)
+    loaded = options.open_model(model, name)
     where = None if data_dir is None else Path(data_dir)
     evaluation = measure(loaded, task, languages=languages, data_dir=where, options=options)
     return evaluation if out is None else evaluation.save(out)
@@ -118,7 +120,7 @@ def measure(
     clock.lap("rank")
     if ranked.ranks.is_collapsed:
         options.progress.note(
-            f"warning: {model.spec} tells no documents of {task.name} apart: all documents of each list have the same "
+            f"warning: {model.label} tells no documents of {task.name} apart: all documents of each list have the same "
             "score, so that every number follows from the order of ids"
         )
     request = _score_request(data, options)

@@ -20,15 +20,20 @@ from mlbench.tasks.load import load_collection
 from mlbench.tasks.task import Task
 
 
+def check_images(model: LoadedModel, task: Task) -> None:
+    """Raise `RetrieverError` where a task of images is asked of a retriever that reads none."""
+    if task.kind == "image_text" and not members.reads_images(model.retriever):
+        raise RetrieverError(
+            f"{model.label} reads no images, which {task.name} asks for: give a model of images and texts, as in "
+            "image_text:FOLDER"
+        )
+
+
 def load_in_memory(
     model: LoadedModel, task: Task, options: Options, *, languages: Sequence[str] | None, data_dir: Path | None
 ) -> "InMemoryTask":
     """Read a task into memory; raises `UserError` for whatever the user can put right."""
-    if task.kind == "image_text" and not members.reads_images(model.retriever):
-        raise RetrieverError(
-            f"{model.spec} reads no images, which {task.name} asks for: give a model of images and texts, as in "
-            "image_text:FOLDER"
-        )
+    check_images(model, task)
     collection = load_collection(
         task, languages=languages, limit=options.limit, data_dir=data_dir, progress=options.progress
     )

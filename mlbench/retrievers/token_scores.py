@@ -17,7 +17,7 @@ from mlbench.io.watched import WatchedFiles
 from mlbench.protocols import Parameter, RankedList, Role, Runtime, ScoredRanker
 from mlbench.ranking.count_ahead import best_columns, by_id
 from mlbench.retrievers.checkpoint_folder import check_checkpoint, find_checkpoint
-from mlbench.retrievers.load_checkpoint import PADDED, DType, LoadOptions, is_rounding
+from mlbench.retrievers.load_checkpoint import DType, LoadOptions, is_rounding, padding_probes
 from mlbench.retrievers.model_limits import limit_of
 from mlbench.retrievers.prompts import PromptSettings, choose_prompts
 
@@ -52,6 +52,9 @@ class TextLists(ScoredRanker, ABC, Generic[Encoded]):
     Lists are in the order of the scores, then of the document ids, both descending. `identity` is what decides the
     scores beside the settings and the model, whose digest is `digest`; `files` are those that it was read from.
     """
+
+    warnings: tuple[str, ...] = ()
+    """What a user should know of how it was opened."""
 
     def __init__(
         self,
@@ -125,8 +128,9 @@ class TextLists(ScoredRanker, ABC, Generic[Encoded]):
 
     def _ignores_padding(self) -> bool:
         """Say whether a text gets the same scores alone and beside a longer one, but for rounding."""
-        alone = [self.encode([text], "document")[0] for text in PADDED]
-        beside = self.encode(PADDED, "document")
+        texts = padding_probes(self._model)
+        alone = [self.encode([text], "document")[0] for text in texts]
+        beside = self.encode(texts, "document")
         scores = [self.scorer(texts)(texts) for texts in (beside, alone)]
         return is_rounding(scores[0], scores[1], str(self._identity["dtype"]))
 

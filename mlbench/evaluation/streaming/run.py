@@ -165,6 +165,11 @@ class _Stream:
 
     def count(self, arrays: IndexArrays, settings: Sequence[Setting]) -> tuple[StreamCounts, Embeddings]:
         """Encode queries and relevant documents, then count all documents against them."""
+        if members.reads_languages(self._encoder):
+            raise UserError(
+                f"{self.model.spec} must know the language of each text, which it is not told of a corpus that is read "
+                "shard by shard"
+            )
         store = self.model.store(self._cache, self.options.progress)
         embeddings = embed(self._encoder, texts_of(arrays.collection), store, self.options.progress)
         depth = max(Tiling().depth, 0 if self.options.save_run is None else self.options.save_run.depth)

@@ -54,7 +54,7 @@ from mlbench.reports.report import (
     Table,
     notes,
 )
-from mlbench.results import Aggregate, BiasResult, Result, SettingResult
+from mlbench.results import Aggregate, BiasResult, Result, SettingResult, told_apart
 from mlbench.statistics.captions import CAPTION_SCORES
 from mlbench.statistics.direction import loss
 from mlbench.statistics.pool import PoolAnswer
@@ -73,9 +73,10 @@ def results_report(results: Sequence[Result], *, measure: str | None = None) -> 
     a result does not have it.
     """
     several = len(results) > 1
+    documents, results = tuple(results), told_apart(results)
     sections = [_result(place, result, measure, several=several) for place, result in enumerate(results, 1)]
     across = across_table(results, measure=measure, linked=several)
-    title = f"{len(results)} results" if several else f"{results[0].retriever.spec} on {results[0].task.name}"
+    title = f"{len(results)} results" if several else f"{results[0].retriever.label} on {results[0].task.name}"
     return Report(
         title=title,
         blocks=(
@@ -91,7 +92,7 @@ def results_report(results: Sequence[Result], *, measure: str | None = None) -> 
             ),
             *sections,
         ),
-        documents=tuple(results),
+        documents=documents,
         several=True,
         records=tuple(record for result in results for record in _records(result, result.settings, measure)),
     )
@@ -110,7 +111,7 @@ def _beside(results: Sequence[Result]) -> Iterator[Sentence]:
 
 def pools_report(results: Sequence[Result], answers: Sequence[PoolAnswer]) -> Report:
     """Return the report of the answers of pools, each from the result in the same place."""
-    pairs = list(zip(results, answers, strict=True))
+    pairs = list(zip(told_apart(results), answers, strict=True))
     return Report(
         title=f"pool {','.join(answers[0].document_languages)}",
         blocks=tuple(
@@ -444,7 +445,7 @@ def across_table(results: Sequence[Result], *, measure: str | None = None, linke
         (Column("task", align="left", folds=True), *(each.column for each in quantities)),
         tuple(
             Row(
-                Cell(result.retriever.spec, link=f"#result-{place + 1}" if linked else ""),
+                Cell(result.retriever.label, link=f"#result-{place + 1}" if linked else ""),
                 (Cell(task_label(result)), *(cells[place] for cells in columns)),
             )
             for place, result in enumerate(results)
@@ -581,7 +582,7 @@ def _records(
     """
     names = {
         "task": result.task.name if result.task.limit is None else task_label(result),
-        "retriever": result.retriever.spec,
+        "retriever": result.retriever.label,
         "fingerprint": result.retriever.fingerprint,
     }
     for setting in settings:

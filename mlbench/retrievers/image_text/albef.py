@@ -111,7 +111,8 @@ def _matcher(model: "ModuleDict", tokenizer: "PreTrainedTokenizerBase", max_leng
 
     def tokenise(texts: Sequence[str]) -> Features:
         cleaned = [clean_caption(text) for text in texts]
-        rows = tokenizer(cleaned, padding=True, truncation=True, max_length=max_length, return_tensors="pt")
+        given = {"padding": True, "padding_side": "right", "truncation": True, "max_length": max_length}
+        rows = tokenizer(cleaned, **given, return_tensors="pt")
         return {name: rows[name] for name in ("input_ids", "attention_mask")}
 
     def count_tokens(texts: Sequence[str]) -> NDArray[np.int64]:

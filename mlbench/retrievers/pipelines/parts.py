@@ -45,6 +45,8 @@ class TextRows:
 
     def __init__(self, opened: LoadedModel) -> None:
         assert members.is_encoder(opened.retriever)
+        if members.reads_languages(opened.retriever):
+            raise RetrieverError(f"{opened.spec} must know the language of each text, so it is measured only by itself")
         self.encoder, self._spec = opened.retriever, opened.spec
         self._rows: dict[Role, dict[str, int]] = {"query": {}, "document": {}, "image": {}}
 

@@ -17,7 +17,7 @@ from mlbench.collection.records import Collection, Document, Query
 from mlbench.embeddings.encode import embed
 from mlbench.errors import InvalidSystem, RetrieverError
 from mlbench.open_model import LoadedModel
-from mlbench.protocols import Ranker, Role, Runtime, Silence, Similarity, Texts
+from mlbench.protocols import Encoder, Ranker, Role, Runtime, Silence, Similarity, Texts
 from mlbench.ranking.count_ahead import Block, Targets, Tiling, count_ahead
 from mlbench.ranking.index_arrays import index_collection, to_ranks
 from mlbench.ranking.rank_documents import grid_vectors, rank_lists, rank_vectors
@@ -278,3 +278,15 @@ def test_a_system_cuts_off_what_any_part_does() -> None:
     assert found.tolist() == [False, True, True]
     unknown = FusionRanker(declared, [OpenedPart.of(LoadedModel(ToyEncoder(n), "part")) for n in range(3)])
     assert (unknown.longest_input("query"), unknown.is_truncated(["a"], "query")) == (None, None)
+
+
+class Tagged(ToyEncoder):
+    """An encoder that must know the language of a text."""
+
+    def in_language(self, language: str) -> Encoder:
+        return self
+
+
+def test_an_encoder_that_must_know_languages_is_no_part() -> None:
+    with pytest.raises(RetrieverError, match="tagged must know the language of each text, so it is measured only by"):
+        EncoderLists(LoadedModel(Tagged(1), "tagged"))
