@@ -25,6 +25,7 @@ from mlbench.protocols import (
     HasExample,
     HasIndexCosts,
     HasProvenance,
+    HasRegistryInfo,
     HasWarnings,
     IndexCost,
     KnowsTruncatedPairs,
@@ -53,7 +54,7 @@ from mlbench.protocols import (
     Texts,
     WrapsModels,
 )
-from mlbench.provenance import Provenance
+from mlbench.provenance import Provenance, RegistryInfo
 
 if TYPE_CHECKING:
     # Python has it from 3.13 on.
@@ -155,6 +156,12 @@ def name_of(retriever: object) -> str | None:
     """Return what a retriever calls itself, None where it has no name."""
     name = cast(NamesItself, retriever).name if _has(retriever, "name") else None
     return name if isinstance(name, str) else None
+
+
+def registry_of(retriever: object) -> RegistryInfo | None:
+    """Return what the registry of models says of a retriever; None where it knows nothing of it."""
+    registry = cast(HasRegistryInfo, retriever).registry if _has(retriever, "registry") else None
+    return registry if isinstance(registry, RegistryInfo) else None
 
 
 def computation_of(encoder: Encoder, role: Role) -> Mapping[str, Parameter]:

@@ -9,10 +9,10 @@ A package names what it brings under an entry point group. What stands there, an
 
 Nothing has to be inherited. When a plugin is opened, the members of these protocols are looked for by their names. All
 that a plugin may have besides is declared in protocols of its own, each optional: `ReadsImages`, `ReadsLanguages`,
-`CountsTokens`, `HasComputation`, `HasProvenance`, `HasWarnings`, `KnowsTruncation`, `NamesItself`, `ReadsFiles`,
-`Preparable`, `ScoredRanker`, `ScoresPairs` and `HasIndexCosts` of retrievers; `KnowsTruncatedPairs` of rerankers;
-`RecognisesFolders`, `WrapsModels`, `BundledModel`, `NeedsLibraries` and `HasExample` of loaders; `FolderReader`,
-`NamesFiles`, `SelfDescribingReader` and `ShardedReader` of readers.
+`CountsTokens`, `KnowsTruncation`, `ScoresPairs`, `HasComputation`, `HasProvenance`, `HasRegistryInfo`, `HasWarnings`,
+`NamesItself`, `ReadsFiles`, `Preparable`, `ScoredRanker` and `HasIndexCosts` of retrievers; `KnowsTruncatedPairs` of
+rerankers; `RecognisesFolders`, `WrapsModels`, `BundledModel`, `NeedsLibraries` and `HasExample` of loaders;
+`FolderReader`, `NamesFiles`, `SelfDescribingReader` and `ShardedReader` of readers.
 
 For what the user can put right, a plugin raises a `UserError` with one line that says what to do: `RetrieverError`,
 `DataError`, `EngineError` or `MissingExtra`.
@@ -31,6 +31,7 @@ from mlbench.protocols import (
     HasExample,
     HasIndexCosts,
     HasProvenance,
+    HasRegistryInfo,
     HasWarnings,
     ImageFinder,
     IndexCost,
@@ -69,7 +70,7 @@ from mlbench.protocols import (
     Vectors,
     WrapsModels,
 )
-from mlbench.provenance import Provenance
+from mlbench.provenance import Provenance, RegistryInfo
 
 __all__ = [
     "BundledModel",
@@ -85,6 +86,7 @@ __all__ = [
     "HasExample",
     "HasIndexCosts",
     "HasProvenance",
+    "HasRegistryInfo",
     "HasWarnings",
     "Image",
     "ImageFinder",
@@ -110,6 +112,7 @@ __all__ = [
     "ReadsImages",
     "ReadsLanguages",
     "RecognisesFolders",
+    "RegistryInfo",
     "Reranker",
     "Resources",
     "Retriever",

@@ -17,7 +17,7 @@ from pydantic import BaseModel, Field
 from mlbench.collection.languages import Setting
 from mlbench.collection.records import Collection, Document, Query
 from mlbench.io.document import DocumentPart
-from mlbench.provenance import Provenance
+from mlbench.provenance import Provenance, RegistryInfo
 
 Role = Literal["query", "document", "image"]
 Similarity = Literal["cosine", "dot"]
@@ -227,6 +227,15 @@ class HasWarnings(Protocol):
     @property
     def warnings(self) -> tuple[str, ...]:
         """What a user should be told, in one line each, without the word warning; empty where there is nothing."""
+        ...
+
+
+class HasRegistryInfo(Protocol):
+    """A retriever that the registry of models may know."""
+
+    @property
+    def registry(self) -> RegistryInfo | None:
+        """What the registry says of it, and what of that is used; None where it knows nothing of it."""
         ...
 
 

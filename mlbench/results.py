@@ -16,7 +16,7 @@ from mlbench.collection.languages import Kind
 from mlbench.errors import InvalidResult, UserError
 from mlbench.io.document import DocumentPart, Migration, read_document, rename_key, to_json
 from mlbench.protocols import IndexCost, Parameter, Similarity
-from mlbench.provenance import Provenance
+from mlbench.provenance import Provenance, RegistryInfo
 
 if TYPE_CHECKING:
     import pandas
@@ -80,7 +80,7 @@ class RetrieverInfo(DocumentPart):
     """What was measured: `fingerprint` covers weights, tokenizer, prompts and configuration; an encoder has a `dim`.
 
     `name` is what the user calls it, null where it was given none. `training` is how the checkpoint was made, where it
-    says so.
+    says so. `registry` is what the registry of models says of it, null where it knows nothing of it.
     """
 
     spec: str
@@ -91,6 +91,7 @@ class RetrieverInfo(DocumentPart):
     similarity: Similarity | None = None
     parameters: dict[str, Parameter] = Field(default={})
     training: Provenance | None = None
+    registry: RegistryInfo | None = None
 
     @property
     def label(self) -> str:

@@ -23,6 +23,7 @@ from mlbench.results import (
     Cost,
     RanksFile,
     Result,
+    RetrieverInfo,
     TaskInfo,
     check_folder,
     digest,
@@ -110,6 +111,8 @@ def measure(
 ) -> Evaluation:
     """Measure an opened retriever on one task; nothing is written but the embedding store, and `options.save_run`."""
     clock, tokens, task = Clock(), model.tokens(), _load_task(task, languages)
+    retriever = model.info(task.built_from)
+    _tell_training_data(retriever, task, options)
     load = load_stream if _streams(model, task, options) else load_in_memory
     data = load(model, task, options, languages=languages, data_dir=data_dir)
     clock.lap("read")
@@ -130,7 +133,17 @@ def measure(
     scores = score(ranked.ranks, request)
     clock.lap("score")
     cost = _cost(model, ranked, clock, model.tokens() - tokens)
-    return _assemble(model, measured_on, ranked, scores, cost, options.command)
+    return _assemble(retriever, measured_on, ranked, scores, cost, options.command)
+
+
+def _tell_training_data(retriever: RetrieverInfo, task: Task, options: Options) -> None:
+    """Warn where a model was trained on what the task is built from."""
+    known = retriever.registry
+    if known is not None and known.seen:
+        options.progress.note(
+            f"warning: {known.name} was trained on {known.seen_names}, which {task.name} is built from: "
+            "its numbers there are not zero-shot"
+        )
 
 
 def _load_task(task: object, languages: Sequence[str] | None) -> Task:
@@ -183,9 +196,9 @@ def _cost(model: LoadedModel, ranked: RankedTask, clock: Clock, tokens: int) -> 
 
 
 def _assemble(
-    model: LoadedModel, task: TaskInfo, ranked: RankedTask, scores: Scores, cost: Cost, command: str | None
+    retriever: RetrieverInfo, task: TaskInfo, ranked: RankedTask, scores: Scores, cost: Cost, command: str | None
 ) -> Evaluation:
-    content, retriever = write_ranks(ranked.ranks), model.info()
+    content = write_ranks(ranked.ranks)
     result = Result(
         task=task,
         retriever=retriever,

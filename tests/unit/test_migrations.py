@@ -71,6 +71,7 @@ class TestResult:
         before["statistics"] |= {"clustered_by": before["statistics"].pop("unit"), "warning": None}
         before["task"] |= {"documents": "translations", "ignore_identical_ids": False}
         before["truncated"] = None
+        before["retriever"] |= {"name": None, "registry": None}
         for score in before["bias"]["scores"]:
             score["unretrieved_share"] = None
         assert found.result.model_dump(mode="json") == {**before, "schema_version": "2.1"}

@@ -4,6 +4,7 @@ from collections import Counter
 from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -322,7 +323,7 @@ class Tagged(Counting):
 
 
 class TestLanguages:
-    texts = {("query", "de"): ["OK", "ja"], ("document", "de"): ["OK"], ("query", "th"): ["OK", "ja", "OK"]}
+    texts: ClassVar = {("query", "de"): ["OK", "ja"], ("document", "de"): ["OK"], ("query", "th"): ["OK", "ja", "OK"]}
 
     def test_a_text_has_a_vector_in_each_language(self, tmp_path):
         encoder, store = Tagged(), VectorStore(tmp_path)
