@@ -168,7 +168,7 @@ class TowerImages:
         threads: int | None,
     ) -> None:
         self._tower, self._device, self._origin, self._identity = tower, device, origin, dict(identity)
-        self._batch_size, self._threads = batch_size, threads
+        self._batch_size, self._threads = 1 if tower.alone else batch_size, threads
         self.dim = self._dim()
 
     @property

@@ -110,11 +110,13 @@ class ImageTower:
     """What turns images into vectors.
 
     `prepare` takes 8-bit RGB images and returns what the network takes of them, on the CPU, in a thread of its own;
-    `embed` takes that on the model's device and returns (images, dim).
+    `embed` takes that on the model's device and returns (images, dim). Images are encoded `alone` where what is made of
+    two cannot stand in one batch.
     """
 
     prepare: Callable[[Sequence["Image"]], Features]
     embed: Callable[[Features], "Tensor"]
+    alone: bool = False
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from mlbench.retrievers.image_text.encoder import ImageTextEncoder, LanguageAwar
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("sentence_transformers")
+FAIRSEQ_LANGUAGE_CODES = pytest.importorskip("transformers.models.nllb.tokenization_nllb").FAIRSEQ_LANGUAGE_CODES
 needs_library = pytest.mark.skipif(find_spec("open_clip") is None, reason="needs the extra open-clip")
 
 torch.set_num_threads(1)
@@ -268,3 +269,10 @@ def test_without_the_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(open_clip, "find_spec", lambda name: None)
     with pytest.raises(MissingExtra, match=r"models in OpenCLIP's format need: pip install 'mlbench\[open-clip\]'"):
         opened(tmp_path)
+
+
+def test_codes_of_languages() -> None:
+    known = {"th": "tha_Thai", "zh": "zho_Hans", "zh-hant": "zho_Hant", "zh-tw": "zho_Hant", "fil": "tgl_Latn"}
+    assert {tag: open_clip.flores_code(tag) for tag in known} == known
+    assert open_clip.flores_code("tlh") is None
+    assert set(open_clip._CODES.values()) <= set(FAIRSEQ_LANGUAGE_CODES)
