@@ -9,7 +9,8 @@ A package names what it brings under an entry point group. What stands there, an
 
 Nothing has to be inherited. When a plugin is opened, the members of these protocols are looked for by their names. All
 that a plugin may have besides is declared in protocols of its own, each optional: `ReadsImages`, `ReadsLanguages`,
-`CountsTokens`, `HasComputation`, `HasProvenance`, `ReadsFiles`, `Preparable`, `ScoredRanker` and `HasIndexCosts` of
+`CountsTokens`, `HasComputation`, `HasProvenance`, `NamesItself`, `ReadsFiles`, `Preparable`, `ScoredRanker` and
+`HasIndexCosts` of
 retrievers;
 `RecognisesFolders`, `WrapsModels`, `BundledModel`, `NeedsLibraries` and `HasExample` of loaders; `FolderReader`,
 `NamesFiles`, `SelfDescribingReader` and `ShardedReader` of readers.
@@ -35,6 +36,7 @@ from mlbench.protocols import (
     IndexCost,
     ModelLoader,
     NamesFiles,
+    NamesItself,
     NeedsLibraries,
     Parameter,
     Preparable,
@@ -86,6 +88,7 @@ __all__ = [
     "MissingExtra",
     "ModelLoader",
     "NamesFiles",
+    "NamesItself",
     "NeedsLibraries",
     "Parameter",
     "Preparable",

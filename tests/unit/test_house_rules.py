@@ -54,7 +54,12 @@ def parameters(function: Function) -> list[str]:
 
 
 def is_command(function: Function) -> bool:
-    """Whether a decorator such as `@click.command()` or `@group.command("list")` makes it a command."""
+    """Whether a decorator such as `@click.command()` or `@group.command("list")` makes it a command.
+
+    `mlbench.evaluate` is one too: it is `mlbench run` in Python, and takes by name what the command has as options.
+    """
+    if function.name == mlbench.evaluate.__name__:
+        return True
     called = [node.func if isinstance(node, ast.Call) else node for node in function.decorator_list]
     return any(isinstance(node, ast.Attribute) and node.attr in ("command", "group") for node in called)
 

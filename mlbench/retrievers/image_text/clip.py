@@ -35,6 +35,7 @@ from mlbench.retrievers.load_checkpoint import (
     set_max_length,
     short_dtype,
 )
+from mlbench.retrievers.model_limits import whole_texts
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -164,7 +165,11 @@ def _text_tower(
 
     # The mask is made in any case, to count tokens, yet only what the library's tokenizer gives reaches the network.
     return TextTower(
-        tokenise, _features(network, method, output, tokenizer.model_input_names), length, fixed_width=fixed
+        tokenise,
+        _features(network, method, output, tokenizer.model_input_names),
+        length,
+        fixed_width=fixed,
+        count_tokens=whole_texts(tokenizer),
     )
 
 

@@ -56,8 +56,11 @@ from mlbench.retrievers.load_checkpoint import (
     digest_loaded,
     digest_model,
     is_rounding,
+    name_of,
     short_dtype,
 )
+from mlbench.retrievers.prompts import PromptSettings
+from mlbench.retrievers.truncation import TokenLimit
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -75,6 +78,8 @@ class TowerTexts:
     `origin` tells the checkpoint from others, `identity` says how it is computed.
     """
 
+    warnings: tuple[str, ...] = ()
+
     def __init__(
         self,
         tower: TextTower,
@@ -88,6 +93,7 @@ class TowerTexts:
         self._identity = {**identity, "max_length": tower.max_length}
         budget, self._max_rows = batch_budget(device.partition(":")[0])
         self._budget = batch_tokens or budget
+        self._limit = TokenLimit(self._count, tower.count_tokens, tower.max_length)
         self._pads = True
         self.dim = self.encode(["dim"], "document").shape[1]
         beside = self.encode(PADDED, "document")
@@ -130,6 +136,18 @@ class TowerTexts:
     def check_files(self) -> None:
         """Raise `RetrieverError` where a file of the checkpoint has changed since it was read."""
         self._origin.files.check()
+
+    def longest_input(self, role: Role) -> int | None:
+        """Return after how many tokens a text is cut off, the same in either role; None where none is."""
+        return self._limit.tokens
+
+    def is_truncated(self, texts: Sequence[str], role: Role) -> NDArray[np.bool_] | None:
+        """Return for each text whether it is cut off, bool (len(texts),); None where that cannot be told."""
+        return self._limit.exceeded_by(texts)
+
+    def _count(self, texts: Sequence[str]) -> NDArray[np.int64]:
+        lengths: NDArray[np.int64] = self._tower.tokenise(texts)["attention_mask"].sum(dim=1).numpy()
+        return lengths
 
     def encode(self, texts: Sequence[str], role: Role) -> Vectors:
         """Return float32 (len(texts), dim), of any length; the same texts in the same order give the same bits."""
@@ -238,6 +256,7 @@ class ImageTextEncoder:
         *,
         loaded: Mapping[str, Parameter] | None = None,
         folder: Path | None = None,
+        name: str | None = None,
     ) -> None:
         """Join both; raises `RetrieverError` where their vectors have different numbers of coordinates."""
         if texts.dim != images.dim:
@@ -248,6 +267,7 @@ class ImageTextEncoder:
         self.dim = texts.dim
         self._texts, self._images, self._prefix = texts, images, prefix
         self._loaded, self._folder = dict(loaded or {}), folder
+        self.name = name
 
     @property
     def tokens(self) -> int:
@@ -280,6 +300,19 @@ class ImageTextEncoder:
         self._texts.check_files()
         self._images.check_files()
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a user should be told of the prompts of texts."""
+        return self._texts.warnings
+
+    def longest_input(self, role: Role) -> int | None:
+        """Return after how many tokens a text in `role` is cut off, with what stands before it; None where none is."""
+        return self._texts.longest_input(role)
+
+    def is_truncated(self, texts: Sequence[str], role: Role) -> NDArray[np.bool_] | None:
+        """Return for each text whether it is cut off, bool (len(texts),); None where that cannot be told."""
+        return self._texts.is_truncated([self._prefix + text for text in texts], role)
+
     def encode(self, texts: Sequence[str], role: Role) -> Vectors:
         """Return float32 vectors of shape (len(texts), dim), as the libraries do but for rounding.
 
@@ -309,7 +342,7 @@ class ImageTextLoader:
     libraries = ("torch", "transformers", "sentence_transformers", "PIL")
     example = "image_text:google/siglip-base-patch16-256-multilingual"
 
-    class Settings(BaseModel, extra="forbid", frozen=True):
+    class Settings(PromptSettings):
         """Keys of `image_text:`; what is not set comes from the checkpoint."""
 
         text_prefix: str = Field("", description="put before each text, with its blank, as in 'A photo depicts '")
@@ -360,12 +393,15 @@ class ImageTextLoader:
         """
         assert isinstance(settings, ImageTextLoader.Settings)
         sides = _adopt(model, settings, runtime)
-        late = settings.model_fields_set - {"text_prefix", "batch_tokens", "image_batch_size"}
+        kept = {*PromptSettings.model_fields, "text_prefix", "batch_tokens", "image_batch_size"}
+        late = settings.model_fields_set - kept
         if sides is not None and late:
             raise RetrieverError(
                 f"a model in memory is taken as it is: set {', '.join(sorted(late))} where it is built"
             )
-        return None if sides is None else ImageTextEncoder(sides.texts, sides.images, settings.text_prefix)
+        if sides is None:
+            return None
+        return ImageTextEncoder(sides.texts, sides.images, settings.text_prefix, name=name_of(model))
 
     @staticmethod
     def recognises(folder: Path) -> bool:
@@ -432,7 +468,7 @@ def _open_texts(folder: Path, settings: ImageTextLoader.Settings, runtime: Runti
         loaded = open_text_tower(folder, kind, options, settings.max_length)
         origin, identity = _one_side(loaded, files, digest, settings)
         return TowerTexts(loaded.tower, loaded.device, origin, identity, settings.batch_tokens)
-    keys = ("max_length", "dtype", "batch_tokens")
+    keys = (*PromptSettings.model_fields, "max_length", "dtype", "batch_tokens")
     return Dense.open(str(folder), Dense.Settings(**{key: getattr(settings, key) for key in keys}), runtime)
 
 
@@ -496,7 +532,7 @@ def _adopt(model: object, settings: ImageTextLoader.Settings, runtime: Runtime) 
 def _library_sides(
     model: "SentenceTransformer", origin: Origin, settings: ImageTextLoader.Settings, runtime: Runtime
 ) -> _Both:
-    texts = DenseEncoder(model, origin, EncodingOptions(batch_tokens=settings.batch_tokens))
+    texts = DenseEncoder(model, origin, EncodingOptions(settings, batch_tokens=settings.batch_tokens))
     return _Both(texts, _library_images(model, origin, settings, runtime))
 
 
@@ -511,6 +547,8 @@ def _library_images(
 def _tower_sides(
     towers: Towers, origin: Origin, dtype: str, settings: ImageTextLoader.Settings, runtime: Runtime
 ) -> _Both:
+    if given := sorted(PromptSettings.model_fields.keys() & settings.model_fields_set):
+        raise RetrieverError(f"{', '.join(given)}: the checkpoint saves no prompts; set text_prefix")
     device = towers.device
     identity = _identity(dtype, device)
     if settings.image_size is not None:

@@ -20,6 +20,7 @@ from mlbench.retrievers.checkpoint_folder import (
     read_json,
 )
 from mlbench.retrievers.load_checkpoint import LoadOptions, first_line, quiet
+from mlbench.retrievers.truncation import CountTokens
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -93,15 +94,17 @@ class TextTower:
 
     `tokenise` returns padded rows on the CPU, int64 (texts, longest), cut off after `max_length` tokens, with their
     `attention_mask`; `embed` takes such rows on the model's device and returns (texts, dim). Rows are cut to the
-    longest of a batch unless `fixed_width`: then the network looks at the padding too. Where the tokenizer puts a
-    language code beside each text, `tokenise_in` returns what `tokenise` is for texts in a language, given by its tag;
-    it raises `RetrieverError` for a language without a code.
+    longest of a batch unless `fixed_width`: then the network looks at the padding too. `count_tokens` counts the tokens
+    of texts that are not cut off, None where that cannot be told. Where the tokenizer puts a language code beside each
+    text, `tokenise_in` returns what `tokenise` is for texts in a language, given by its tag; it raises `RetrieverError`
+    for a language without a code.
     """
 
     tokenise: Callable[[Sequence[str]], Features]
     embed: Callable[[Features], "Tensor"]
     max_length: int | None
     fixed_width: bool = False
+    count_tokens: CountTokens | None = None
     tokenise_in: Callable[[str], Callable[[Sequence[str]], Features]] | None = None
 
 
