@@ -76,11 +76,6 @@ def open_contrastive(folder: Path, options: LoadOptions, max_length: int | None)
 
     check_checkpoint(folder, allow_pickle=options.allow_pickle)
     own_code = has_own_code(folder)
-    if own_code and not options.trust_remote_code:
-        raise RetrieverError(
-            f"{folder}: config.json names code of the checkpoint's own, without which it would be another model: "
-            "pass --trust-remote-code if you trust it"
-        )
     prepare = open_image_processor(folder, own_code=own_code)
     tokenizer = open_tokenizer(folder, own_code=own_code)
     network: PreTrainedModel = load_network(folder, options, AutoModel.from_pretrained, own_code=own_code)

@@ -9,6 +9,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
+import numpy as np
+from numpy.typing import NDArray
+
 from mlbench.errors import MissingExtra, RetrieverError
 from mlbench.io.cache import offline
 from mlbench.protocols import Parameter
@@ -24,6 +27,7 @@ from mlbench.retrievers.load_checkpoint import (
     hold_tensors,
     quiet,
 )
+from mlbench.retrievers.model_limits import whole_texts
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -68,6 +72,14 @@ class _Tokenizer(Protocol):
         """Return int64 (texts, context_length), padded and cut off."""
         ...
 
+    def clean_fn(self, text: str) -> str:
+        """Return what is cut into tokens."""
+        ...
+
+    def encode(self, text: str) -> list[int]:
+        """Return the tokens of a text, nothing before or behind it; one of transformers is not asked."""
+        ...
+
 
 def open_open_clip(folder: Path, options: LoadOptions, max_length: int | None) -> Towers:
     """Return the towers of a folder with open_clip_config.json and weights.
@@ -99,6 +111,7 @@ def open_open_clip(folder: Path, options: LoadOptions, max_length: int | None) -
         lambda features: cast("Tensor", model.encode_text(features["input_ids"])),
         length,
         fixed_width=fixed,
+        count_tokens=None if text_config.get("tokenizer_mode") else partial(_count_tokens, wrapped),
         tokenise_in=partial(_tokenise_in, wrapped) if hasattr(inner, "src_lang") else None,
     )
     beside = [base, "" if inner is None else digest_tokenizer(inner)]
@@ -215,6 +228,15 @@ def _tokenise(tokenizer: _Tokenizer, texts: Sequence[str]) -> Features:
         if inner.pad_token_id == inner.eos_token_id:
             last = (last + 1).clamp(max=rows.shape[1] - 1)
     return {"input_ids": rows, "attention_mask": (torch.arange(rows.shape[1]) <= last).long()}
+
+
+def _count_tokens(tokenizer: _Tokenizer, texts: Sequence[str]) -> NDArray[np.int64]:
+    """Return how many tokens texts have that are not cut off, int64 (texts,)."""
+    inner: PreTrainedTokenizerBase | None = getattr(tokenizer, "tokenizer", None)
+    if inner is not None:
+        return whole_texts(inner)([tokenizer.clean_fn(text) for text in texts])
+    # One token stands before a text and one behind it.
+    return np.fromiter((len(tokenizer.encode(text)) + 2 for text in texts), np.int64, len(texts))
 
 
 def _tokenise_in(tokenizer: _Tokenizer, language: str) -> Callable[[Sequence[str]], Features]:
