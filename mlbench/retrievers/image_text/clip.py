@@ -280,7 +280,7 @@ def _use_pillow(model: "SentenceTransformer", folder: Path) -> None:
 
     for module in model:
         processor = getattr(module, "processor", None)
-        if hasattr(processor, "image_processor"):
+        if processor is not None and hasattr(processor, "image_processor"):
             processor.image_processor = AutoImageProcessor.from_pretrained(
                 str(folder), backend="pil", local_files_only=True, trust_remote_code=False
             )

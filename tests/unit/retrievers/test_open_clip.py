@@ -26,6 +26,7 @@ from mlbench.retrievers.image_text.encoder import ImageTextEncoder, LanguageAwar
 torch = pytest.importorskip("torch")
 with suppress(RuntimeError):  # torchvision has them, where it fits the torch that is installed.
     operators = models.define_operators()
+transformers = pytest.importorskip("transformers")
 pytest.importorskip("sentence_transformers")
 needs_library = pytest.mark.skipif(find_spec("open_clip") is None, reason="needs the extra open-clip")
 
@@ -130,7 +131,9 @@ class TestLanguages:
             np.testing.assert_allclose(unit(list(made.vectors(role, language))), expected, atol=1e-5)
         assert np.abs(made.vectors("query", "de")[0] - made.vectors("query", "th")[0]).max() > 0.01
         assert (made.distinct, made.images) == (5, 5)
-        assert encoder.tokens == 3 * 3 + sum(len(text) > 2 for group in codes for text in texts[group])
+        tokenizer = transformers.AutoTokenizer.from_pretrained(saved["NLLB"])
+        asked = [text for group in codes for text in texts[group]]
+        assert encoder.tokens == sum(map(len, tokenizer(asked, truncation=True, max_length=24)["input_ids"]))
 
     @needs_library
     def test_a_language_without_a_code_is_refused(self, saved: Mapping[str, Path]) -> None:
