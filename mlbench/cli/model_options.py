@@ -47,7 +47,7 @@ def requested_models(
             RequestedModel(listed.model, listed.name or listed.model, listed.name, listed.settings)
             for listed in read_models(listing)
         ]
-    _check_names([request.name for request in found if request.name is not None])
+    _check_names(found)
     shared = {key: value for key, value in pairs.items() if "." not in key}
     own: list[dict[str, str]] = [{} for _ in found]
     for option, value in pairs.items():
@@ -76,11 +76,12 @@ def _parse(text: str) -> RequestedModel:
     return RequestedModel(spec, name, name)
 
 
-def _check_names(names: Sequence[str]) -> None:
-    for name in names:
+def _check_names(requests: Sequence[RequestedModel]) -> None:
+    called = [request.called for request in requests]
+    for name in (request.name for request in requests if request.name is not None):
         if check_name(name).isdecimal():
             raise UserError(f"{name} is no name of a model, as numbers are places in the list of models")
-        if names.count(name) > 1:
+        if called.count(name) > 1:
             raise UserError(f"two models are called {name}: give each a name of its own")
 
 

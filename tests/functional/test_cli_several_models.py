@@ -61,6 +61,7 @@ def refused(mlbench: CommandLine, *arguments: str) -> str:
         (("--model", "hashing", "--set", "1.dim=64", "--set", "hashing.dim=32"), ["gives hashing the key dim twice"]),
         (("--model", "hashing", "--model", "hashing:"), ["same model as hashing:", "same files", "--model NAME=MODEL"]),
         (("--model", "a=hashing", "--model", "a=static"), ["two models are called a"]),
+        (("--model", "static=hashing", "--model", "static"), ["two models are called static"]),
         (("--model", "2=hashing"), ["2 is no name of a model"]),
         (("--model", "=hashing"), ["'' is no name of a model"]),
         (("--model", "a=", "--model", "hashing"), ["a: the model is empty"]),
