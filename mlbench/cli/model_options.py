@@ -1,5 +1,6 @@
 """The models of a run: `--model [NAME=]MODEL`, `--models FILE`, `--set [NAME.]KEY=VALUE`; and their check before it."""
 
+import gc
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -145,6 +146,8 @@ class RunModels:
         return first
 
     def _open(self, request: RequestedModel, progress: Progress) -> LoadedModel:
+        # The one before is in circles of references, as its card names a model of sentence-transformers.
+        gc.collect()
         return open_model(request.spec, request.settings, self._options.runtime, progress, request.name)
 
     def _unknown_keys(self, request: RequestedModel) -> Iterator[tuple[str, str]]:
