@@ -127,6 +127,8 @@ class RunModels:
         first: LoadedModel | None = None
         faults: list[list[str]] = []
         by_stem: dict[str, RequestedModel] = {}
+        progress = self._options.progress
+        progress.start("open", len(self))
         for place, request in reversed(list(enumerate(self._requests))):
             # No two models are in memory.
             first = None
@@ -134,14 +136,16 @@ class RunModels:
             try:
                 kept = {key: value for key, value in request.settings.items() if key not in found}
                 # What is to be said of a model is said when it is measured.
-                first = self._open(replace(request, settings=kept), SILENCE if place else self._options.progress)
+                first = self._open(replace(request, settings=kept), SILENCE if place else progress)
                 told = list(_twins(request, use(first), by_stem))
             except UserError as error:
                 told = [str(error)]
             faults.append([_by_name(request, fault) for fault in (*found.values(), *told)])
+            progress.advance(1)
         if any(faults):
             lines = dict.fromkeys(fault for found in reversed(faults) for fault in found)
             raise UserError(f"{sum(map(bool, faults))} of {len(self)} models cannot be measured: {'; '.join(lines)}")
+        progress.finish()
         assert first is not None
         return first
 

@@ -25,7 +25,7 @@ def saved(mlbench: CommandLine) -> dict[str, dict[str, Any]]:
 
 def refused(mlbench: CommandLine, *arguments: str) -> str:
     """Return the one line that a run is refused with, which has measured nothing."""
-    done = mlbench("run", *arguments, *OWN)
+    done = mlbench("run", "-q", *arguments, *OWN)
     assert (done.code, done.out, done.err.count("\n")) == (2, "", 1), done
     assert not (mlbench.folder / "results").exists()
     assert not mlbench.cache.exists()
@@ -118,14 +118,16 @@ def test_each_model_has_its_own_name_and_keys(mlbench: CommandLine, own: Path) -
         "epoch-3",
     }
     assert {"small", "hashing", "epoch 3"} <= {line.partition("  ")[0] for line in done.out.splitlines()}
+    assert done.err == ""
     for result in (mlbench.folder / "results").glob("*.json"):
         assert mlbench("verify", str(result)).code == 0
 
 
 def test_a_key_of_one_model_gives_what_a_run_of_it_alone_gives(mlbench: CommandLine, own: Path) -> None:
     alone = mlbench.result(*OWN, "--model", "hashing", "--set", "dim=64", "--out", "alone")
-    done = mlbench("run", "-q", *OWN, "--model", "small=hashing", "--model", "hashing", "--set", "small.dim=64")
+    done = mlbench("run", *OWN, "--model", "small=hashing", "--model", "hashing", "--set", "small.dim=64")
     assert done.code == 0, done.err
+    assert done.err.startswith("open: 2 models in ")
     small = saved(mlbench)["small"]
     assert small["ranks"]["sha256"] == alone["ranks"]["sha256"]
     assert small["retriever"] | {"name": None} == alone["retriever"]
