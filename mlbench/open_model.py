@@ -1,7 +1,7 @@
 """Opens what `--model` names: a folder, a hub id or a spec `SCHEME:PATH_OR_ID`; or takes a model object."""
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from mlbench import entry_points, members
 from mlbench.embeddings.store import VectorStore
-from mlbench.errors import DataError, MissingExtra, RetrieverError, UserError, suggest
+from mlbench.errors import DataError, MissingExtra, OtherScheme, RetrieverError, UserError, suggest
 from mlbench.io.untrusted import check_numbers
 from mlbench.protocols import (
     Encoder,
@@ -23,7 +23,8 @@ from mlbench.protocols import (
     Role,
     Runtime,
 )
-from mlbench.provenance import Provenance
+from mlbench.provenance import Provenance, QuestionSet
+from mlbench.registry.find import scheme_of
 from mlbench.results import LONGEST_LABEL, RetrieverInfo
 
 # Two letters at least, so that the drive of `C:\models` is no scheme.
@@ -62,9 +63,11 @@ class LoadedModel:
         """What messages call it."""
         return self.name or self.spec
 
-    def info(self) -> RetrieverInfo:
-        """Return what the result says of the retriever."""
+    def info(self, built_from: Iterable[QuestionSet] = ()) -> RetrieverInfo:
+        """Return what the result says of the retriever, on a task that is built from these data sets of questions."""
         retriever = self.retriever
+        known = members.registry_of(retriever)
+        known = None if known is None else known.on_task(built_from)
         if not members.is_encoder(retriever):
             return RetrieverInfo(
                 spec=self.spec,
@@ -73,6 +76,7 @@ class LoadedModel:
                 fingerprint=retriever.fingerprint(),
                 parameters=retriever.parameters,
                 training=self.training,
+                registry=known,
             )
         parts = fingerprints_of(retriever)
         # The same vectors compared in another way are another retriever, with results of its own name.
@@ -86,6 +90,7 @@ class LoadedModel:
             similarity=retriever.similarity,
             parameters=retriever.parameters,
             training=self.training,
+            registry=known,
         )
 
     def store(self, cache: Path, progress: Progress) -> VectorStore:
@@ -113,10 +118,13 @@ def open_model(
         source = ModelSource(_absolute(spec), dict(settings), runtime)
         retriever, shown = open_retriever(spec, settings, runtime), describe(spec)
         _check_parameters(retriever)
+        _tell_warnings(retriever, name or shown, progress)
+        _tell_registry(retriever, name or shown, progress)
         return LoadedModel(retriever, shown, training_of(retriever, progress), source, name)
     retriever = wrap_model(model, settings, runtime)
     _check_parameters(retriever)
     called = _own_name(retriever) if name is None else name
+    _tell_warnings(retriever, called or type(model).__name__, progress)
     return LoadedModel(retriever, type(model).__name__, training_of(retriever, progress), name=called)
 
 
@@ -138,14 +146,18 @@ def _own_name(retriever: Retriever) -> str | None:
 def open_retriever(spec: str, settings: Mapping[str, str], runtime: Runtime) -> Retriever:
     """Open what `spec` names, with `settings` as they came from `--set KEY=VALUE`.
 
-    Raises `UnknownName` for an unknown scheme, `MissingExtra` where its libraries are missing, and `RetrieverError` for
-    wrong settings (all of them in one line), for what cannot be opened, and for a plugin that is no retriever.
+    A hub id without a scheme is opened by the scheme that its checkpoint belongs to. Raises `UnknownName` for an
+    unknown scheme, `MissingExtra` where its libraries are missing, and `RetrieverError` for wrong settings (all of them
+    in one line), for what cannot be opened, and for a plugin that is no retriever.
     """
     name, locator = parse(spec)
-    scheme = load_scheme(name)
     try:
-        # A plugin may return anything, whatever its annotations say.
-        opened: object = scheme.open(locator, check_settings(name, scheme.Settings, settings), runtime)
+        opened = _open(name, locator, settings, runtime)
+    except OtherScheme as error:
+        if locator != spec:
+            raise
+        name = error.scheme
+        opened = _open(name, locator, settings, runtime)
     except (RetrieverError, MissingExtra) as error:
         meant = (
             get_close_matches(spec, entry_points.names(entry_points.RETRIEVERS), n=1, cutoff=0.7)
@@ -162,6 +174,12 @@ def open_retriever(spec: str, settings: Mapping[str, str], runtime: Runtime) -> 
         f"retriever {name!r} opened a {type(opened).__name__}, which is no encoder (it lacks {lacking[0]}) and no "
         f"ranker (it lacks {lacking[1]})"
     )
+
+
+def _open(name: str, locator: str, settings: Mapping[str, str], runtime: Runtime) -> object:
+    """Return what the scheme `name` opens; a plugin may return anything, whatever its annotations say."""
+    scheme = load_scheme(name)
+    return scheme.open(locator, check_settings(name, scheme.Settings, settings), runtime)
 
 
 def wrap_model(model: object, settings: Mapping[str, str], runtime: Runtime) -> Retriever:
@@ -201,7 +219,8 @@ def parse(spec: str) -> tuple[str, str]:
 
     An existing folder or file wins over a scheme, whatever colons its name has; a folder belongs to the scheme that
     recognises it, such as `static`, else to `dense`, and a file that ends in `.toml` to `system`. A scheme's bare name
-    has an empty locator; any other spec without a scheme is a hub id and belongs to `dense`. An empty spec raises
+    has an empty locator; any other spec without a scheme is a hub id and belongs to the scheme that the registry of
+    models says, else to `dense`. An empty spec raises
     `RetrieverError`.
     """
     if not spec.strip():
@@ -211,9 +230,12 @@ def parse(spec: str) -> tuple[str, str]:
         return _scheme_of(path), spec
     if parts := split(spec):
         return parts
+    if spec.startswith("hf-hub:"):
+        # So OpenCLIP names its models.
+        return "image_text", spec
     if spec in entry_points.names(entry_points.RETRIEVERS):
         return spec, ""
-    return "dense", spec
+    return scheme_of(spec) or "dense", spec
 
 
 def split(spec: str) -> tuple[str, str] | None:
@@ -314,6 +336,11 @@ def _check_parameters(retriever: Retriever) -> None:
         raise RetrieverError(f"the parameters of the retriever: {'; '.join(faults)}")
 
 
+def _tell_warnings(retriever: Retriever, name: str, progress: Progress) -> None:
+    for warning in members.warnings_of(retriever):
+        progress.note(f"warning: {name}: {warning}")
+
+
 def _unsaved(settings: Mapping[str, object]) -> Iterator[str]:
     """Yield a fault for each number that a result could not be read with."""
     for key, value in settings.items():
@@ -346,6 +373,17 @@ def fingerprints_of(encoder: Encoder) -> list[str]:
     """Return the encoder's fingerprints in all roles that it may be asked for."""
     roles: tuple[Role, ...] = ("query", "document", "image") if members.reads_images(encoder) else ("query", "document")
     return [encoder.fingerprint(role) for role in roles]
+
+
+def _tell_registry(retriever: Retriever, spec: str, progress: Progress) -> None:
+    """Tell what is used of the registry of models, with a warning where a checkpoint is only made from its model."""
+    known = members.registry_of(retriever)
+    if known is None or not known.applied:
+        return
+    doubts = dict.fromkeys(known.unconfirmed, " (not confirmed)")
+    used = ", ".join(f"{key}={value!r}{doubts.get(key, '')}" for key, value in known.applied.items())
+    whence = f"warning: {spec} is made from {known.name}, so it is used as that" if known.made_from else spec
+    progress.note(f"{whence}: {used}, from the registry of models; --set registry=false leaves it out")
 
 
 def training_of(retriever: Retriever, progress: Progress) -> Provenance | None:

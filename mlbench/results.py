@@ -16,12 +16,12 @@ from mlbench.collection.languages import Kind
 from mlbench.errors import InvalidResult, UserError
 from mlbench.io.document import DocumentPart, Migration, read_document, rename_key, to_json
 from mlbench.protocols import IndexCost, Parameter, Similarity
-from mlbench.provenance import Provenance
+from mlbench.provenance import Provenance, RegistryInfo
 
 if TYPE_CHECKING:
     import pandas
 
-SCHEMA_VERSION: Final = "2.0"
+SCHEMA_VERSION: Final = "2.1"
 """Major and minor version of the document: a minor version adds optional fields, a major one renames or removes."""
 MOST_RESAMPLES = 100_000
 LARGEST_SEED = 2**32 - 1
@@ -80,7 +80,7 @@ class RetrieverInfo(DocumentPart):
     """What was measured: `fingerprint` covers weights, tokenizer, prompts and configuration; an encoder has a `dim`.
 
     `name` is what the user calls it, null where it was given none. `training` is how the checkpoint was made, where it
-    says so.
+    says so. `registry` is what the registry of models says of it, null where it knows nothing of it.
     """
 
     spec: str
@@ -91,6 +91,7 @@ class RetrieverInfo(DocumentPart):
     similarity: Similarity | None = None
     parameters: dict[str, Parameter] = Field(default={})
     training: Provenance | None = None
+    registry: RegistryInfo | None = None
 
     @property
     def label(self) -> str:
@@ -215,6 +216,31 @@ class Statistics(DocumentPart):
     warning: str | None = None
 
 
+class TruncatedTexts(DocumentPart):
+    """How many texts of one language, in one role, were cut off at the longest input of the retriever.
+
+    `max_length` is that input in tokens, prompt and special tokens included; null where there is no limit. In the role
+    `pair`, a reranker read a query together with a document, whose language it is.
+    """
+
+    role: Literal["query", "document", "pair"]
+    language: str
+    n_texts: int = Field(ge=0)
+    n_truncated: int = Field(ge=0)
+    max_length: int | None = Field(ge=1)
+
+    @model_validator(mode="after")
+    def _some_of_all(self) -> "TruncatedTexts":
+        if self.n_truncated > self.n_texts:
+            raise ValueError("n_truncated is more than there are texts")
+        return self
+
+    @property
+    def share(self) -> float:
+        """The share of the texts that were cut off; 0 of no texts."""
+        return self.n_truncated / self.n_texts if self.n_texts else 0.0
+
+
 class Cost(DocumentPart):
     """What the run took; the only part that differs between two runs of the same thing.
 
@@ -255,9 +281,13 @@ class RanksFile(DocumentPart):
 
 
 class Result(DocumentPart):
-    """Everything that is published of one retriever on one task."""
+    """Everything that is published of one retriever on one task.
 
-    schema_version: Literal["2.0"] = SCHEMA_VERSION
+    `truncated` has a row for each role and language of texts that the retriever knows the truncation of; null where it
+    says nothing of it.
+    """
+
+    schema_version: Literal["2.1"] = SCHEMA_VERSION
     task: TaskInfo
     retriever: RetrieverInfo
     settings: tuple[SettingResult, ...]
@@ -265,6 +295,7 @@ class Result(DocumentPart):
     bias: Bias | None
     image_text: ImageText | None = None
     statistics: Statistics
+    truncated: tuple[TruncatedTexts, ...] | None = None
     cost: Cost
     environment: Environment
     ranks: RanksFile

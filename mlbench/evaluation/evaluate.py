@@ -14,6 +14,7 @@ from mlbench.evaluation.in_memory import load_in_memory
 from mlbench.evaluation.options import Options
 from mlbench.evaluation.streaming.run import load_stream
 from mlbench.evaluation.task_data import Clock, RankedTask, TaskData
+from mlbench.evaluation.text_checks import tell_prompted_texts
 from mlbench.evaluation.verify import Verification, recompute
 from mlbench.open_model import LoadedModel
 from mlbench.ranking.ranks import Ranks
@@ -22,6 +23,7 @@ from mlbench.results import (
     Cost,
     RanksFile,
     Result,
+    RetrieverInfo,
     TaskInfo,
     check_folder,
     digest,
@@ -109,9 +111,12 @@ def measure(
 ) -> Evaluation:
     """Measure an opened retriever on one task; nothing is written but the embedding store, and `options.save_run`."""
     clock, tokens, task = Clock(), model.tokens(), _load_task(task, languages)
+    retriever = model.info(task.built_from)
+    _tell_training_data(retriever, task, options)
     load = load_stream if _streams(model, task, options) else load_in_memory
     data = load(model, task, options, languages=languages, data_dir=data_dir)
     clock.lap("read")
+    tell_prompted_texts(model, data.collection, options.progress)
     with data.run_files(options.save_run) as files:
         ranked = data.rank(model, files, options, clock)
         members.check_files(model.retriever)
@@ -128,7 +133,17 @@ def measure(
     scores = score(ranked.ranks, request)
     clock.lap("score")
     cost = _cost(model, ranked, clock, model.tokens() - tokens)
-    return _assemble(model, measured_on, ranked.ranks, scores, cost, options.command)
+    return _assemble(retriever, measured_on, ranked, scores, cost, options.command)
+
+
+def _tell_training_data(retriever: RetrieverInfo, task: Task, options: Options) -> None:
+    """Warn where a model was trained on what the task is built from."""
+    known = retriever.registry
+    if known is not None and known.seen:
+        options.progress.note(
+            f"warning: {known.name} was trained on {known.seen_names}, which {task.name} is built from: "
+            "its numbers there are not zero-shot"
+        )
 
 
 def _load_task(task: object, languages: Sequence[str] | None) -> Task:
@@ -181,9 +196,9 @@ def _cost(model: LoadedModel, ranked: RankedTask, clock: Clock, tokens: int) -> 
 
 
 def _assemble(
-    model: LoadedModel, task: TaskInfo, ranks: Ranks, scores: Scores, cost: Cost, command: str | None
+    retriever: RetrieverInfo, task: TaskInfo, ranked: RankedTask, scores: Scores, cost: Cost, command: str | None
 ) -> Evaluation:
-    content, retriever = write_ranks(ranks), model.info()
+    content = write_ranks(ranked.ranks)
     result = Result(
         task=task,
         retriever=retriever,
@@ -192,11 +207,12 @@ def _assemble(
         bias=scores.bias,
         image_text=scores.image_text,
         statistics=scores.statistics,
+        truncated=ranked.truncated,
         cost=cost,
         environment=describe_environment(command),
         ranks=RanksFile(name=f"{file_stem(task, retriever)}.ranks.npz", sha256=digest(content)),
     )
-    return Evaluation(result, ranks, content)
+    return Evaluation(result, ranked.ranks, content)
 
 
 def _task_info(data: TaskData, request: ScoreRequest, limit: int | None) -> TaskInfo:

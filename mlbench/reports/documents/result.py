@@ -60,6 +60,8 @@ from mlbench.statistics.direction import loss
 from mlbench.statistics.pool import PoolAnswer
 from mlbench.statistics.score import TIES_WORTH_A_WARNING
 
+TRUNCATION_WORTH_A_WARNING = 0.01
+"""By how much the shares of the texts of two languages that were cut off may differ without a warning."""
 # What people look for first, where the terminal is too narrow for all.
 _FIRST = ("R@1", "R@10", "nDCG@10", "RR", "R@100", "RR@10", "Success@10")
 
@@ -136,7 +138,7 @@ def _result(place: int, result: Result, asked: str | None, *, several: bool) -> 
         Sentence(tuple(_details(result)), style="soft"),
         _caveats(result),
         Section(("Means",), (_means(result), *_ceiling_note(result)), titled=False),
-        Section(("Language bias",), (_key_figures(result), *_warnings(result)), titled=False),
+        Section(("Language bias",), (_key_figures(result), *_warnings(result), *_truncation(result)), titled=False),
     ]
     if scores:
         blocks.append(Section(("More bias scores",), (_bias_table(scores), _EXPLAINED), details, titled=False))
@@ -207,6 +209,25 @@ def _ties_of_settings(result: Result) -> str | None:
     if most <= TIES_WORTH_A_WARNING:
         return None
     return f"up to {most:.1%} of the relevant documents of a setting tie with another document"
+
+
+def _truncation(result: Result) -> Iterator[Sentence]:
+    """Yield for queries and documents how many were cut off, which looks like bias where it differs by language."""
+    for role, texts in (("query", "queries"), ("document", "documents"), ("pair", "pairs with documents")):
+        rows = [row for row in result.truncated or () if row.role == role and row.n_texts]
+        rows.sort(key=lambda row: -row.share)
+        if not rows or not rows[0].n_truncated:
+            continue
+        first, *others = rows
+        told = f"{first.share:.1%} of the {texts} in {first.language} ({first.n_truncated:,} of {first.n_texts:,})"
+        told += f" were cut at {count(first.max_length or 0, 'token')}"
+        if others:
+            ends = dict.fromkeys((f"{others[-1].share:.1%}", f"{others[0].share:.1%}"))
+            told += f"; {' to '.join(ends)} in other languages"
+        if first.share - rows[-1].share > TRUNCATION_WORTH_A_WARNING:
+            yield Sentence((f"warning: {told}: what is cut off may look like language bias",), style="warning")
+        else:
+            yield Sentence((told,), style="soft")
 
 
 def _other_data(results: Sequence[Result]) -> Iterator[Sentence]:
