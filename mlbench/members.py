@@ -9,6 +9,8 @@ from inspect import getattr_static
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeGuard, cast
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from mlbench.collection.languages import Setting
@@ -24,9 +26,13 @@ from mlbench.protocols import (
     HasIndexCosts,
     HasProvenance,
     HasRegistryInfo,
+    HasWarnings,
     IndexCost,
+    KnowsTruncatedPairs,
+    KnowsTruncation,
     ModelLoader,
     NamesFiles,
+    NamesItself,
     NeedsLibraries,
     Parameter,
     Preparable,
@@ -36,10 +42,13 @@ from mlbench.protocols import (
     Reader,
     ReadsFiles,
     ReadsImages,
+    ReadsLanguages,
     RecognisesFolders,
     Reranker,
     Role,
+    ScoredPairs,
     ScoredRanker,
+    ScoresPairs,
     SelfDescribingReader,
     ShardedReader,
     Texts,
@@ -95,16 +104,58 @@ def reads_images(retriever: object) -> bool:
     return _has(retriever, "reads_images") and bool(cast(ReadsImages, retriever).reads_images)
 
 
+def reads_languages(encoder: object) -> TypeGuard[ReadsLanguages]:
+    """Say whether an encoder must know the language of a text; by default it need not."""
+    return _has(encoder, "in_language")
+
+
 def tokens_of(retriever: object) -> int:
     """Return how many tokens a retriever has encoded since it was opened; 0 for one that does not count."""
     tokens = cast(CountsTokens, retriever).tokens if _has(retriever, "tokens") else 0
     return tokens if isinstance(tokens, int) else 0
 
 
+def longest_input(retriever: object, role: Role) -> int | None:
+    """Return after how many tokens a retriever cuts off a text in `role`; None where it does not, or does not say."""
+    return cast(KnowsTruncation, retriever).longest_input(role) if _has(retriever, "longest_input") else None
+
+
+def is_truncated(retriever: object, texts: Sequence[str], role: Role) -> NDArray[np.bool_] | None:
+    """Return which texts a retriever cuts off, bool (len(texts),); None, as by default, where it cannot tell."""
+    return cast(KnowsTruncation, retriever).is_truncated(texts, role) if _has(retriever, "is_truncated") else None
+
+
+def longest_pair(reranker: object) -> int | None:
+    """Return after how many tokens a reranker cuts off a pair; None where it does not, or does not say."""
+    return cast(KnowsTruncatedPairs, reranker).longest_pair() if _has(reranker, "longest_pair") else None
+
+
+def is_truncated_pair(reranker: object, pairs: Sequence[tuple[str, str]]) -> NDArray[np.bool_] | None:
+    """Return which pairs a reranker cuts off, bool (len(pairs),); None, as by default, where it cannot tell."""
+    known = _has(reranker, "is_truncated_pair")
+    return cast(KnowsTruncatedPairs, reranker).is_truncated_pair(pairs) if known else None
+
+
+def scored_pairs(ranker: object) -> ScoredPairs | None:
+    """Return the pairs of texts that a ranker has scored; None for one that scores none, or does not say."""
+    return cast(ScoresPairs, ranker).scored_pairs() if _has(ranker, "scored_pairs") else None
+
+
+def warnings_of(retriever: object) -> tuple[str, ...]:
+    """Return in one line each what a user should be told of how a retriever was opened; by default nothing."""
+    return tuple(cast(HasWarnings, retriever).warnings) if _has(retriever, "warnings") else ()
+
+
 def provenance_of(retriever: object) -> Provenance | None:
     """Return how a retriever was trained, None where it does not say; raises `DataError` where that is damaged."""
     provenance = cast(HasProvenance, retriever).provenance if _has(retriever, "provenance") else None
     return provenance if isinstance(provenance, Provenance) else None
+
+
+def name_of(retriever: object) -> str | None:
+    """Return what a retriever calls itself, None where it has no name."""
+    name = cast(NamesItself, retriever).name if _has(retriever, "name") else None
+    return name if isinstance(name, str) else None
 
 
 def registry_of(retriever: object) -> RegistryInfo | None:

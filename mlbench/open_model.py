@@ -1,7 +1,7 @@
 """Opens what `--model` names: a folder, a hub id or a spec `SCHEME:PATH_OR_ID`; or takes a model object."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from mlbench import entry_points, members
 from mlbench.embeddings.store import VectorStore
-from mlbench.errors import DataError, MissingExtra, RetrieverError, UserError, suggest
+from mlbench.errors import DataError, MissingExtra, OtherScheme, RetrieverError, UserError, suggest
 from mlbench.io.untrusted import check_numbers
 from mlbench.protocols import (
     Encoder,
@@ -25,7 +25,7 @@ from mlbench.protocols import (
 )
 from mlbench.provenance import Provenance, QuestionSet
 from mlbench.registry.find import scheme_of
-from mlbench.results import RetrieverInfo
+from mlbench.results import LONGEST_LABEL, RetrieverInfo
 
 # Two letters at least, so that the drive of `C:\models` is no scheme.
 _SPEC = re.compile(r"([a-z][a-z0-9_]+):(.*)\Z", re.DOTALL)
@@ -48,13 +48,20 @@ class ModelSource:
 class LoadedModel:
     """A retriever that is ready, the spec that the result will name, and how it was trained, where that is known.
 
-    `source` says how another process can open it too; None for an object that somebody made.
+    `source` says how another process can open it too; None for an object that somebody made. `name` is what results
+    call it in place of the spec.
     """
 
     retriever: Retriever
     spec: str
     training: Provenance | None = None
     source: ModelSource | None = None
+    name: str | None = None
+
+    @property
+    def label(self) -> str:
+        """What messages call it."""
+        return self.name or self.spec
 
     def info(self, built_from: Iterable[QuestionSet] = ()) -> RetrieverInfo:
         """Return what the result says of the retriever, on a task that is built from these data sets of questions."""
@@ -64,6 +71,7 @@ class LoadedModel:
         if not members.is_encoder(retriever):
             return RetrieverInfo(
                 spec=self.spec,
+                name=self.name,
                 kind="ranker",
                 fingerprint=retriever.fingerprint(),
                 parameters=retriever.parameters,
@@ -75,6 +83,7 @@ class LoadedModel:
         parts += [] if retriever.similarity == "cosine" else [retriever.similarity]
         return RetrieverInfo(
             spec=self.spec,
+            name=self.name,
             kind="encoder",
             fingerprint=sha256("\n".join(parts).encode()).hexdigest(),
             dim=retriever.dim,
@@ -93,35 +102,62 @@ class LoadedModel:
         return members.tokens_of(self.retriever)
 
 
-def open_model(model: object, settings: Mapping[str, str], runtime: Runtime, progress: Progress) -> LoadedModel:
+def open_model(
+    model: object, settings: Mapping[str, str], runtime: Runtime, progress: Progress, name: str | None = None
+) -> LoadedModel:
     """Open a spec, or take an object that is or can be made a retriever.
 
-    `settings` are the keys of the model as strings, as they came from `--set KEY=VALUE`. Raises what `open_retriever`
-    and `wrap_model` raise, and `RetrieverError` for a parameter that no result could be read with.
+    `settings` are the keys of the model as strings, as they came from `--set KEY=VALUE`. Results call it `name`; an
+    object that is given none has the name that its retriever says (see `NamesItself`). Raises what `open_retriever` and
+    `wrap_model` raise, and `RetrieverError` for a parameter that no result could be read with and for such a name.
     """
+    if name is not None:
+        check_name(name)
     if isinstance(model, str | PathLike):
         spec = fspath(model)
         source = ModelSource(_absolute(spec), dict(settings), runtime)
-        retriever, name = open_retriever(spec, settings, runtime), describe(spec)
+        retriever, shown = open_retriever(spec, settings, runtime), describe(spec)
         _check_parameters(retriever)
-        _tell_registry(retriever, name, progress)
-        return LoadedModel(retriever, name, training_of(retriever, progress), source)
+        _tell_warnings(retriever, name or shown, progress)
+        _tell_registry(retriever, name or shown, progress)
+        return LoadedModel(retriever, shown, training_of(retriever, progress), source, name)
     retriever = wrap_model(model, settings, runtime)
     _check_parameters(retriever)
-    return LoadedModel(retriever, type(model).__name__, training_of(retriever, progress))
+    called = _own_name(retriever) if name is None else name
+    _tell_warnings(retriever, called or type(model).__name__, progress)
+    return LoadedModel(retriever, type(model).__name__, training_of(retriever, progress), name=called)
+
+
+def check_name(name: str) -> str:
+    """Return the name that a user gives a model; raises `RetrieverError` for one that cannot stand in a line."""
+    if not name.strip() or not name.isprintable() or len(name) > LONGEST_LABEL:
+        raise RetrieverError(f"{name!r:.80} is no name of a model: give one line of at most {LONGEST_LABEL} characters")
+    return name
+
+
+def _own_name(retriever: Retriever) -> str | None:
+    """Return what a retriever calls itself, of a folder as `describe` shows it; None for what is no name."""
+    try:
+        return check_name(describe(members.name_of(retriever) or ""))
+    except RetrieverError:
+        return None
 
 
 def open_retriever(spec: str, settings: Mapping[str, str], runtime: Runtime) -> Retriever:
     """Open what `spec` names, with `settings` as they came from `--set KEY=VALUE`.
 
-    Raises `UnknownName` for an unknown scheme, `MissingExtra` where its libraries are missing, and `RetrieverError` for
-    wrong settings (all of them in one line), for what cannot be opened, and for a plugin that is no retriever.
+    A hub id without a scheme is opened by the scheme that its checkpoint belongs to. Raises `UnknownName` for an
+    unknown scheme, `MissingExtra` where its libraries are missing, and `RetrieverError` for wrong settings (all of them
+    in one line), for what cannot be opened, and for a plugin that is no retriever.
     """
     name, locator = parse(spec)
-    scheme = load_scheme(name)
     try:
-        # A plugin may return anything, whatever its annotations say.
-        opened: object = scheme.open(locator, check_settings(name, scheme.Settings, settings), runtime)
+        opened = _open(name, locator, settings, runtime)
+    except OtherScheme as error:
+        if locator != spec:
+            raise
+        name = error.scheme
+        opened = _open(name, locator, settings, runtime)
     except (RetrieverError, MissingExtra) as error:
         meant = (
             get_close_matches(spec, entry_points.names(entry_points.RETRIEVERS), n=1, cutoff=0.7)
@@ -138,6 +174,12 @@ def open_retriever(spec: str, settings: Mapping[str, str], runtime: Runtime) -> 
         f"retriever {name!r} opened a {type(opened).__name__}, which is no encoder (it lacks {lacking[0]}) and no "
         f"ranker (it lacks {lacking[1]})"
     )
+
+
+def _open(name: str, locator: str, settings: Mapping[str, str], runtime: Runtime) -> object:
+    """Return what the scheme `name` opens; a plugin may return anything, whatever its annotations say."""
+    scheme = load_scheme(name)
+    return scheme.open(locator, check_settings(name, scheme.Settings, settings), runtime)
 
 
 def wrap_model(model: object, settings: Mapping[str, str], runtime: Runtime) -> Retriever:
@@ -188,6 +230,9 @@ def parse(spec: str) -> tuple[str, str]:
         return _scheme_of(path), spec
     if parts := split(spec):
         return parts
+    if spec.startswith("hf-hub:"):
+        # So OpenCLIP names its models.
+        return "image_text", spec
     if spec in entry_points.names(entry_points.RETRIEVERS):
         return spec, ""
     return scheme_of(spec) or "dense", spec
@@ -210,6 +255,32 @@ def describe(spec: str) -> str:
         shown = "/".join(path.resolve().parts[-2:]) if path.is_absolute() or ".." in path.parts else path.as_posix()
         spec = shown if scheme == _scheme_of(path) else f"{scheme}:{shown}"
     return spec.encode("utf-8", "backslashreplace").decode()
+
+
+def names_apart(specs: Sequence[str]) -> list[str | None]:
+    """Return a name for each spec that is described as another one is, though it is another folder or file.
+
+    It is as many of the last parts of its path as tell it apart; None for every other spec.
+    """
+    shown = [describe(spec) if spec.strip() else spec for spec in specs]
+    paths = [_path_of(spec) for spec in specs]
+    alike = [
+        [other for other, name in zip(paths, shown, strict=True) if other and other != path and name == own]
+        for path, own in zip(paths, shown, strict=True)
+    ]
+    return [_tail(path, others) if path and others else None for path, others in zip(paths, alike, strict=True)]
+
+
+def _tail(path: Path, others: Collection[Path]) -> str:
+    """Return the fewest last parts of `path` that none of the `others` ends with."""
+    taken = next(n for n in range(1, len(path.parts) + 1) if all(path.parts[-n:] != each.parts[-n:] for each in others))
+    return str(Path(*path.parts[-taken:])).encode("utf-8", "backslashreplace").decode()
+
+
+def _path_of(spec: str) -> Path | None:
+    """Return the folder or file that a spec names, as one path; None where there is none."""
+    _, locator = parse(spec) if spec.strip() else ("", "")
+    return Path(locator).resolve() if locator and Path(locator).exists() else None
 
 
 def _absolute(spec: str) -> str:
@@ -248,7 +319,7 @@ def check_settings(scheme: str, model: type[BaseModel], settings: Mapping[str, s
     """Return `settings` as the scheme's `Settings`; raises `RetrieverError` with all faults in one line."""
     known = list(model.model_fields)
     unknown = [key for key in settings if key not in known]
-    faults = [f"unknown key {key!r}: {_suggest_key(key, known)}" for key in unknown]
+    faults = [unknown_key(key, known) for key in unknown]
     try:
         checked = model.model_validate({key: value for key, value in settings.items() if key in known})
     except ValidationError as error:
@@ -265,6 +336,11 @@ def _check_parameters(retriever: Retriever) -> None:
         raise RetrieverError(f"the parameters of the retriever: {'; '.join(faults)}")
 
 
+def _tell_warnings(retriever: Retriever, name: str, progress: Progress) -> None:
+    for warning in members.warnings_of(retriever):
+        progress.note(f"warning: {name}: {warning}")
+
+
 def _unsaved(settings: Mapping[str, object]) -> Iterator[str]:
     """Yield a fault for each number that a result could not be read with."""
     for key, value in settings.items():
@@ -274,8 +350,17 @@ def _unsaved(settings: Mapping[str, object]) -> Iterator[str]:
             yield f"{key}: {error}, not {value}"
 
 
-def _suggest_key(key: str, known: list[str]) -> str:
-    return suggest(key, known) if known else "it takes no keys"
+def known_keys(spec: str) -> tuple[str, ...] | None:
+    """Return the keys that the kind of a model takes; None where `spec` names no kind that can be loaded."""
+    try:
+        return tuple(load_scheme(parse(spec)[0]).Settings.model_fields)
+    except UserError:
+        return None
+
+
+def unknown_key(key: str, known: Collection[str]) -> str:
+    """Say that a kind of model has no such key, and which of the `known` ones may be meant."""
+    return f"unknown key {key!r}: {suggest(key, known) if known else 'it takes no keys'}"
 
 
 def _fault(location: tuple[int | str, ...], message: str, settings: Mapping[str, str]) -> str:

@@ -8,9 +8,10 @@ A package names what it brings under an entry point group. What stands there, an
 - `mlbench.engines`: a function of `Resources` and a `Progress` that returns an `Engine`.
 
 Nothing has to be inherited. When a plugin is opened, the members of these protocols are looked for by their names. All
-that a plugin may have besides is declared in protocols of its own, each optional: `ReadsImages`, `CountsTokens`,
-`HasComputation`, `HasProvenance`, `HasRegistryInfo`, `ReadsFiles`, `Preparable`, `ScoredRanker` and `HasIndexCosts` of
-retrievers; `RecognisesFolders`, `WrapsModels`, `BundledModel`, `NeedsLibraries` and `HasExample` of loaders;
+that a plugin may have besides is declared in protocols of its own, each optional: `ReadsImages`, `ReadsLanguages`,
+`CountsTokens`, `KnowsTruncation`, `ScoresPairs`, `HasComputation`, `HasProvenance`, `HasRegistryInfo`, `HasWarnings`,
+`NamesItself`, `ReadsFiles`, `Preparable`, `ScoredRanker` and `HasIndexCosts` of retrievers; `KnowsTruncatedPairs` of
+rerankers; `RecognisesFolders`, `WrapsModels`, `BundledModel`, `NeedsLibraries` and `HasExample` of loaders;
 `FolderReader`, `NamesFiles`, `SelfDescribingReader` and `ShardedReader` of readers.
 
 For what the user can put right, a plugin raises a `UserError` with one line that says what to do: `RetrieverError`,
@@ -35,6 +36,7 @@ from mlbench.protocols import (
     IndexCost,
     ModelLoader,
     NamesFiles,
+    NamesItself,
     NeedsLibraries,
     Parameter,
     Preparable,
@@ -45,6 +47,7 @@ from mlbench.protocols import (
     ReadRequest,
     ReadsFiles,
     ReadsImages,
+    ReadsLanguages,
     RecognisesFolders,
     Reranker,
     Resources,
@@ -86,6 +89,7 @@ __all__ = [
     "MissingExtra",
     "ModelLoader",
     "NamesFiles",
+    "NamesItself",
     "NeedsLibraries",
     "Parameter",
     "Preparable",
@@ -98,6 +102,7 @@ __all__ = [
     "Reader",
     "ReadsFiles",
     "ReadsImages",
+    "ReadsLanguages",
     "RecognisesFolders",
     "RegistryInfo",
     "Reranker",

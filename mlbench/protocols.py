@@ -145,12 +145,88 @@ class ReadsImages(Protocol):
         ...
 
 
+class ReadsLanguages(Protocol):
+    """An encoder that must know the language of a text, such as one whose tokenizer puts a language code beside it."""
+
+    def in_language(self, language: str) -> Encoder:
+        """Return the encoder of texts in a language, given by its tag, with a fingerprint of its own.
+
+        It has the same `dim` and `similarity`. Raises `RetrieverError` for a language that the model does not know.
+        """
+        ...
+
+
 class HasProvenance(Protocol):
     """A retriever that may know how it was trained; any encoder or ranker can be one."""
 
     @property
     def provenance(self) -> Provenance | None:
         """What made it, None where that is not known; raises `DataError` where what should say so is damaged."""
+        ...
+
+
+class NamesItself(Protocol):
+    """A retriever that knows what it is called; results of one that was given as an object have that name."""
+
+    @property
+    def name(self) -> str | None:
+        """Its name, or the folder that it is from; None where it has none."""
+        ...
+
+
+@runtime_checkable
+class KnowsTruncation(Protocol):
+    """A retriever of texts that knows which of them it cuts off at its longest input."""
+
+    def longest_input(self, role: Role) -> int | None:
+        """Return after how many tokens a text in `role` is cut off, with its prompt; None where none is."""
+        ...
+
+    def is_truncated(self, texts: Sequence[str], role: Role) -> NDArray[np.bool_] | None:
+        """Return for each text whether it is cut off, bool (len(texts),); None where that cannot be told.
+
+        It is a function of the text and the role alone, so that it is the same where vectors were kept.
+        """
+        ...
+
+
+class KnowsTruncatedPairs(Protocol):
+    """A `Reranker` that knows which pairs of a query and a document it cuts off at its longest input."""
+
+    def longest_pair(self) -> int | None:
+        """Return after how many tokens a pair is cut off, special tokens included; None where none is."""
+        ...
+
+    def is_truncated_pair(self, pairs: Sequence[tuple[str, str]]) -> NDArray[np.bool_] | None:
+        """Return for each pair whether it is cut off, bool (len(pairs),); None where that cannot be told."""
+        ...
+
+
+class ScoredPairs(NamedTuple):
+    """The pairs of a query and a document that a ranker has scored since it was opened, by the document's text.
+
+    `scored` counts them, `truncated` counts those that were cut off at `max_length` tokens (None: at none).
+    """
+
+    max_length: int | None
+    scored: Mapping[str, int]
+    truncated: Mapping[str, int]
+
+
+class ScoresPairs(Protocol):
+    """A ranker that reads queries and documents in pairs, and knows which of these are cut off."""
+
+    def scored_pairs(self) -> ScoredPairs | None:
+        """Return the pairs of all lists so far; None where it cannot be told which were cut off."""
+        ...
+
+
+class HasWarnings(Protocol):
+    """A retriever or reranker that knows what a user should be told of how it was opened."""
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a user should be told, in one line each, without the word warning; empty where there is nothing."""
         ...
 
 

@@ -3,7 +3,7 @@
 import json
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from hashlib import file_digest, sha256
 from pathlib import Path
@@ -25,6 +25,8 @@ SCHEMA_VERSION: Final = "2.1"
 """Major and minor version of the document: a minor version adds optional fields, a major one renames or removes."""
 MOST_RESAMPLES = 100_000
 LARGEST_SEED = 2**32 - 1
+LONGEST_LABEL = 200
+"""How many characters the name of a retriever has at most."""
 
 _LARGEST = 64 * 2**20
 _LONGEST_NAME = 255
@@ -77,11 +79,12 @@ class TaskInfo(DocumentPart):
 class RetrieverInfo(DocumentPart):
     """What was measured: `fingerprint` covers weights, tokenizer, prompts and configuration; an encoder has a `dim`.
 
-    `training` is how the checkpoint was made, where it says so. `registry` is what the registry of models says of it,
-    None where it knows nothing of it.
+    `name` is what the user calls it, null where it was given none. `training` is how the checkpoint was made, where it
+    says so. `registry` is what the registry of models says of it, null where it knows nothing of it.
     """
 
     spec: str
+    name: str | None = Field(default=None, min_length=1, max_length=LONGEST_LABEL)
     kind: Literal["encoder", "ranker"]
     fingerprint: str
     dim: int | None = None
@@ -89,6 +92,11 @@ class RetrieverInfo(DocumentPart):
     parameters: dict[str, Parameter] = Field(default={})
     training: Provenance | None = None
     registry: RegistryInfo | None = None
+
+    @property
+    def label(self) -> str:
+        """What screens, reports and names of files call it: its name, else its spec."""
+        return self.name or self.spec
 
 
 class SettingResult(DocumentPart):
@@ -208,6 +216,31 @@ class Statistics(DocumentPart):
     warning: str | None = None
 
 
+class TruncatedTexts(DocumentPart):
+    """How many texts of one language, in one role, were cut off at the longest input of the retriever.
+
+    `max_length` is that input in tokens, prompt and special tokens included; null where there is no limit. In the role
+    `pair`, a reranker read a query together with a document, whose language it is.
+    """
+
+    role: Literal["query", "document", "pair"]
+    language: str
+    n_texts: int = Field(ge=0)
+    n_truncated: int = Field(ge=0)
+    max_length: int | None = Field(ge=1)
+
+    @model_validator(mode="after")
+    def _some_of_all(self) -> "TruncatedTexts":
+        if self.n_truncated > self.n_texts:
+            raise ValueError("n_truncated is more than there are texts")
+        return self
+
+    @property
+    def share(self) -> float:
+        """The share of the texts that were cut off; 0 of no texts."""
+        return self.n_truncated / self.n_texts if self.n_texts else 0.0
+
+
 class Cost(DocumentPart):
     """What the run took; the only part that differs between two runs of the same thing.
 
@@ -248,7 +281,11 @@ class RanksFile(DocumentPart):
 
 
 class Result(DocumentPart):
-    """Everything that is published of one retriever on one task."""
+    """Everything that is published of one retriever on one task.
+
+    `truncated` has a row for each role and language of texts that the retriever knows the truncation of; null where it
+    says nothing of it.
+    """
 
     schema_version: Literal["2.1"] = SCHEMA_VERSION
     task: TaskInfo
@@ -258,9 +295,15 @@ class Result(DocumentPart):
     bias: Bias | None
     image_text: ImageText | None = None
     statistics: Statistics
+    truncated: tuple[TruncatedTexts, ...] | None = None
     cost: Cost
     environment: Environment
     ranks: RanksFile
+
+    def __repr__(self) -> str:
+        """Say in one line what was measured, and the macro means of the primary measure."""
+        means = spoken_means(self.task.primary_measure, self.aggregates)
+        return f"Result of {self.retriever.label} on {self.task.name}: {means}"
 
     def aggregate(
         self, kind: Kind, aggregation: Literal["macro", "micro"] = "macro", query_language: str | None = None
@@ -292,7 +335,7 @@ class Result(DocumentPart):
         rows = [
             {
                 "task": self.task.name,
-                "retriever": self.retriever.spec,
+                "retriever": self.retriever.label,
                 "kind": setting.kind,
                 "query_language": setting.query_language,
                 "document_languages": "+".join(setting.document_languages),
@@ -303,6 +346,17 @@ class Result(DocumentPart):
             for setting in self.settings
         ]
         return pandas.DataFrame(rows)
+
+
+def spoken_means(measure: str, aggregates: Iterable[Aggregate]) -> str:
+    """Return the macro mean of a measure over each kind of settings in words, as in `AP monolingual .642`."""
+    means = {
+        each.kind.replace("_", "-"): each.measures.get(measure)
+        for each in aggregates
+        if each.aggregation == "macro" and each.query_language is None
+    }
+    shown = (f"{kind} {f'{value:.3f}'.removeprefix('0')}" for kind, value in means.items() if value is not None)
+    return f"{measure} {', '.join(shown) or 'of no setting'}"
 
 
 def result_from_1(document: dict[str, JsonValue]) -> dict[str, JsonValue]:
@@ -438,8 +492,30 @@ def file_stem(task: TaskInfo, retriever: RetrieverInfo) -> str:
     if languages and len(languages[0]) > 40:
         languages = [f"{len(task.languages)}-languages-{digest(languages[0].encode())[:8]}"]
     limit = [] if task.limit is None else [f"limit-{task.limit}"]
-    spec = re.sub(r"[^A-Za-z0-9._]+", "-", retriever.spec).strip("-.")[-60:] or "model"
-    return ".".join([task.name, *limit, *languages, f"{spec}-{retriever.fingerprint[:8]}"])
+    return ".".join([task.name, *limit, *languages, retriever_stem(retriever)])
+
+
+def retriever_stem(retriever: RetrieverInfo) -> str:
+    """Return what the names of all files have of a retriever: its label in plain letters, and a digest's beginning."""
+    label = re.sub(r"[^A-Za-z0-9._]+", "-", retriever.label).strip("-.")[-60:] or "model"
+    return f"{label}-{retriever.fingerprint[:8]}"
+
+
+def told_apart(results: Sequence[Result]) -> list[Result]:
+    """Return results in which no two different retrievers have one label.
+
+    To theirs the beginning of the fingerprint is added, as in `SentenceTransformer 1a2b3c4d`.
+    """
+    called: dict[str, set[str]] = {}
+    for result in results:
+        called.setdefault(result.retriever.label, set()).add(result.retriever.fingerprint)
+    return [_with_digits(result) if len(called[result.retriever.label]) > 1 else result for result in results]
+
+
+def _with_digits(result: Result) -> Result:
+    retriever = result.retriever
+    name = f"{retriever.label[: LONGEST_LABEL - 9]} {retriever.fingerprint[:8]}"
+    return result.model_copy(update={"retriever": retriever.model_copy(update={"name": name})})
 
 
 def digest(content: bytes) -> str:

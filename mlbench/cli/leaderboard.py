@@ -58,7 +58,7 @@ Examples:
 )
 @click.argument("results", nargs=-1, type=click.Path(path_type=Path), metavar="[RESULT]...")
 @click.option("--name", required=True, metavar="NAME", help="The entry's name: small letters, digits, dots, hyphens.")
-@click.option("--title", metavar="TEXT", help="What the table calls it.  [default: the retriever's spec]")
+@click.option("--title", metavar="TEXT", help="What the table calls it.  [default: the retriever's name]")
 @click.option("--summary", metavar="TEXT", help="What it is, in a sentence or two.")
 @click.option("--url", metavar="URL", help="Where it is described: an https address.")
 @click.option("--licence", metavar="TEXT", help="The licence of the model.")

@@ -3,14 +3,16 @@
 import json
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from pathlib import Path
 
 import click
 
 from mlbench.cli.compare import show
+from mlbench.cli.model_options import RunModels, requested_models
 from mlbench.cli.options import assignments, language_list
 from mlbench.cli.progress import Screen, console, pass_screen
 from mlbench.compare.compare import CompareOptions, compare_systems
@@ -18,10 +20,12 @@ from mlbench.compare.document import Comparison
 from mlbench.compare.gate import Gate, load_gate
 from mlbench.compare.pairing import Side, find_side, read_side, why_incomparable
 from mlbench.errors import UserError
-from mlbench.evaluation.evaluate import measure
+from mlbench.evaluation.evaluate import Evaluation, measure
+from mlbench.evaluation.in_memory import check_images
 from mlbench.evaluation.options import Options
 from mlbench.io.document import to_json
 from mlbench.io.untrusted import LARGEST_NUMBER
+from mlbench.open_model import LoadedModel
 from mlbench.protocols import Progress, Resources, Runtime
 from mlbench.ranking.run_files import DEPTH, LONGEST, SaveRun
 from mlbench.reports.documents.comparison import comparison_report
@@ -30,6 +34,7 @@ from mlbench.reports.writers.console import ConsoleReport
 from mlbench.results import LARGEST_SEED, MOST_RESAMPLES, Result, check_folder
 from mlbench.retrievers.pipelines.ann_index import with_indexes
 from mlbench.retrievers.pipelines.declaration import Index, parse_index
+from mlbench.tasks.load import check_files
 from mlbench.tasks.task import Task, load_task
 
 _CANDIDATE = "this run"
@@ -57,6 +62,7 @@ class RunArguments:
     languages: tuple[str, ...] | None
     limit: int | None
     settings: dict[str, str]
+    models_file: Path | None
     data_dir: Path | None
     out: Path
     device: str | None
@@ -92,6 +98,7 @@ Examples:
   mlbench run --model ./checkpoint --task xquad-r --task mlqa-r --data-dir ./data
   mlbench run --model intfloat/multilingual-e5-base --task xquad-r --set dtype=bf16
   mlbench run --model ./checkpoint --task xquad-r --limit 20
+  mlbench run --model old=./old --model new=./new --set new.pooling=cls
   mlbench run --task xquad-r --languages en,de,es --json
   mlbench run --task mini --save-run runs --depth 1000
   mlbench run --model ./checkpoint --task miracl --device cuda --workers 4
@@ -101,11 +108,16 @@ Examples:
     "--model",
     "models",
     multiple=True,
-    default=[DEFAULT_MODEL],
-    show_default=True,
-    metavar="MODEL",
-    help="A path, a hub id, a system's TOML file or SCHEME:PATH_OR_ID; may be repeated. static alone is the model that "
-    "comes with mlbench.",
+    metavar="[NAME=]MODEL",
+    help="A path, a hub id, a system's TOML file or SCHEME:PATH_OR_ID; may be repeated. NAME is what results call it. "
+    "static alone is the model that comes with mlbench.  [default: static]",
+)
+@click.option(
+    "--models",
+    "models_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="A TOML file that lists models, each with a name and keys of its own; measured after those of --model.",
 )
 @click.option(
     "--task",
@@ -128,8 +140,9 @@ Examples:
     "settings",
     multiple=True,
     callback=assignments("dtype=bf16"),
-    metavar="KEY=VALUE",
-    help="A key of the model.",
+    metavar="[NAME.]KEY=VALUE",
+    help="A key of all models, or of the one that is called NAME, is asked for as NAME or has that place: "
+    "2.dtype=bf16.",
 )
 @click.option(
     "--index",
@@ -207,21 +220,23 @@ def command(screen: Screen, /, models: Sequence[str], tasks: Sequence[str], **ch
     With --against, what was measured is then compared with BASE; exit code 1 if it fails the gate.
     """
     request = RunArguments(**chosen)  # type: ignore[arg-type]
-    _check(request, models, tasks)
     progress = screen.progress()
     options = _options(request, progress)
+    asked = requested_models(
+        models if models or request.models_file else [DEFAULT_MODEL], request.models_file, request.settings
+    )
+    _check(request, len(asked), len(tasks))
     # Told now, not after hours of encoding.
     check_folder(request.out)
-    loaded = [load_task(task, languages=request.languages) for task in tasks]
+    loaded = _load_tasks(request, tasks, progress)
     against = _against(request, loaded)
+    opened = RunModels(asked, options)
+    first = [opened.check(partial(_measured, request, loaded))]
     results: list[Result] = []
     paths: list[Path] = []
-    for model in models:
-        opened = options.open_model(model)
-        retrievers = with_indexes(opened, request.indexes) if request.indexes else [opened]
-        for task, retriever in product(loaded, retrievers):
-            done = measure(retriever, task, languages=request.languages, data_dir=request.data_dir, options=options)
-            done = done.save(request.out)
+    for place in range(len(opened)):
+        # Only the call below holds the model, so that the next one finds its memory free.
+        for done in _measure(first.pop() if first else opened.open(place), loaded, request, options):
             assert done.path is not None
             paths.append(done.path)
             results.append(done.result)
@@ -242,10 +257,36 @@ def command(screen: Screen, /, models: Sequence[str], tasks: Sequence[str], **ch
     return 0
 
 
-def _check(request: RunArguments, models: Sequence[str], tasks: Sequence[str]) -> None:
+def _measured(request: RunArguments, tasks: Sequence[Task], model: LoadedModel) -> list[LoadedModel]:
+    """Return what is measured of a model: itself, or its indexes; raises `UserError` where a task cannot use it."""
+    for task in tasks:
+        check_images(model, task)
+    return with_indexes(model, request.indexes) if request.indexes else [model]
+
+
+def _measure(
+    model: LoadedModel, tasks: Sequence[Task], request: RunArguments, options: Options
+) -> Iterator[Evaluation]:
+    """Measure a model on each task, and yield what is saved of it."""
+    for task, retriever in product(tasks, _measured(request, tasks, model)):
+        done = measure(retriever, task, languages=request.languages, data_dir=request.data_dir, options=options)
+        yield done.save(request.out)
+
+
+def _load_tasks(request: RunArguments, names: Sequence[str], progress: Progress) -> list[Task]:
+    """Return the tasks of a run; where there are several, the files of each are looked for before one is measured."""
+    tasks = [load_task(name, languages=request.languages) for name in names]
+    for task in tasks if len(tasks) > 1 else ():
+        if [each.name for each in tasks].count(task.name) > 1:
+            raise UserError(f"two tasks are called {task.name}, and their results would be: measure them one by one")
+        check_files(task, languages=request.languages, data_dir=request.data_dir, progress=progress)
+    return tasks
+
+
+def _check(request: RunArguments, n_models: int, n_tasks: int) -> None:
     """Raise `UserError` for options that do not go together."""
-    n_systems = len(models) * max(1, len(request.indexes))
-    if request.save_run is not None and n_systems * len(tasks) > 1:
+    n_systems = n_models * max(1, len(request.indexes))
+    if request.save_run is not None and n_systems * n_tasks > 1:
         raise UserError(
             "--save-run takes one model, index and task: give each run a command and a folder of its own"
             if request.indexes
@@ -254,7 +295,7 @@ def _check(request: RunArguments, models: Sequence[str], tasks: Sequence[str]) -
     if request.save_run is None and request.depth is not None:
         raise UserError("--depth is how long the lists of --save-run are: add --save-run DIR")
     if request.against is not None and n_systems > 1:
-        what = "index" if len(models) == 1 else "model"
+        what = "index" if n_models == 1 else "model"
         raise UserError(f"--against takes one {what}: give each candidate a command of its own")
     if request.against is None and request.gate is not None:
         raise UserError("--gate judges what is compared: add --against BASE")
@@ -262,7 +303,6 @@ def _check(request: RunArguments, models: Sequence[str], tasks: Sequence[str]) -
 
 def _options(request: RunArguments, progress: Progress) -> Options:
     return Options(
-        settings=request.settings,
         limit=request.limit,
         runtime=Runtime(request.device, request.threads, request.allow_pickle, request.trust_remote_code),
         resamples=request.resamples,

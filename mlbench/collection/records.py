@@ -129,6 +129,12 @@ class Collection:
     left_out: Mapping[str, int] = field(default_factory=dict)
     unreadable: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        """Say in one line how large it is."""
+        queries, documents = (sum(map(len, rows.values())) for rows in (self.queries, self.documents))
+        languages = ", ".join(self.languages)
+        return f"Collection of {queries:,} queries and {documents:,} documents in {languages}"
+
     def judged(self, language: str, topic_id: str) -> tuple[Judgment, ...]:
         """Return the judgments of a topic for its query in `language`, without those of the query itself."""
         rows = self.judgments[topic_id]

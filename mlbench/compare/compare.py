@@ -81,7 +81,9 @@ def compare_evaluations(base: Evaluation, candidate: Evaluation, *, flips: int =
         raise UserError(
             f"there is no task to compare on: the base has {one.task.name}, the candidate {other.task.name}"
         )
-    sides = ([ResultWithRanks(Path(each.result.retriever.spec), each.result, each.ranks)] for each in (base, candidate))
+    sides = (
+        [ResultWithRanks(Path(each.result.retriever.label), each.result, each.ranks)] for each in (base, candidate)
+    )
     made = one.statistics
     found = differences_of_pair(pair_up(*sides), resamples=made.resamples, seed=made.seed, confidence=made.confidence)
     return compare(found, flips=flips)

@@ -17,7 +17,8 @@ Verdict = Literal["better", "not_significant", "cannot_tell", "worse"]
 class ComparedSystem(DocumentPart):
     """One side of a comparison: a retriever, or the training seeds of one recipe.
 
-    `spec` is how the first was asked for; `fingerprints` and `files` (names, without folders) are those of each seed.
+    `spec` is what the first is called, by its name or else its spec; `fingerprints` and `files` (names, without
+    folders) are those of each seed.
     """
 
     spec: str

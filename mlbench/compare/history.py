@@ -37,7 +37,10 @@ class HistoryFigure(DocumentPart):
 
 
 class Checkpoint(DocumentPart):
-    """One result: `name` is as short as it is clear, `steps` are those trained, null where the checkpoint is silent."""
+    """One result: `steps` are those trained, null where the checkpoint is silent.
+
+    `spec` is what the retriever is called, by its name or else its spec; `name` is as much of it as tells it apart.
+    """
 
     name: str
     spec: str
@@ -167,7 +170,7 @@ def _place(found: _Filed, order: Order) -> tuple[object, ...]:
     result = found.result
     last = (_moment(result.cost.finished_at), _natural(found.file))
     if order == "name":
-        return (_natural(result.retriever.spec), *last)
+        return (_natural(result.retriever.label), *last)
     if order == "time":
         return last
     if result.retriever.training is None:
@@ -176,12 +179,12 @@ def _place(found: _Filed, order: Order) -> tuple[object, ...]:
 
 
 def _short_names(group: Sequence[_Filed]) -> list[str]:
-    """Return the specs without the folders that all have in common, and with a digest where they are the same."""
-    specs = [each.result.retriever.spec for each in group]
-    folders = [spec.split("/")[:-1] for spec in specs]
+    """Return the labels without the folders that all have in common, and with a digest where they are the same."""
+    labels = [each.result.retriever.label for each in group]
+    folders = [label.split("/")[:-1] for label in labels]
     alike = [len(set(each)) == 1 for each in zip(*folders, strict=False)]
-    shared = [*alike, False].index(False) if len(set(specs)) > 1 else 0
-    short = ["/".join(spec.split("/")[shared:]) for spec in specs]
+    shared = [*alike, False].index(False) if len(set(labels)) > 1 else 0
+    short = ["/".join(label.split("/")[shared:]) for label in labels]
     return [
         name if short.count(name) == 1 else f"{name} {each.result.retriever.fingerprint[:8]}"
         for name, each in zip(short, group, strict=True)
@@ -207,7 +210,7 @@ def _checkpoint(found: _Filed, name: str, measure: str) -> Checkpoint:
     result = found.result
     return Checkpoint(
         name=name,
-        spec=result.retriever.spec,
+        spec=result.retriever.label,
         fingerprint=result.retriever.fingerprint,
         file=found.file,
         finished_at=result.cost.finished_at,

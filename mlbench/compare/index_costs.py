@@ -100,7 +100,10 @@ class IndexReport(DocumentPart):
 
 
 class Exact(DocumentPart):
-    """The result without an index: it counts the ranks of relevant documents in all pools at once, in batches."""
+    """The result without an index: it counts the ranks of relevant documents in all pools at once, in batches.
+
+    `spec` is what its retriever is called, by its name or else its spec.
+    """
 
     spec: str
     file: str
@@ -215,7 +218,7 @@ def compare_indexes(
         primary_measure=first.task.primary_measure,
         statistics=compared[0][0].statistics,
         exact=Exact(
-            spec=first.retriever.spec,
+            spec=first.retriever.label,
             file=exact.path.name,
             fingerprint=first.retriever.fingerprint,
             n_queries=len(exact.ranks.query_topics),
@@ -236,7 +239,7 @@ def _check(exact: ResultWithRanks, indexed: ResultWithRanks) -> None:
         raise UserError(f"{indexed.path} is no result of an index: make one with mlbench run --index KIND")
     over, encoder = indexed.result.retriever.parameters.get("encoder.fingerprint"), exact.result.retriever
     if over != encoder.fingerprint:
-        raise UserError(f"{indexed.path} is of an index over another encoder than {exact.path}, {encoder.spec}")
+        raise UserError(f"{indexed.path} is of an index over another encoder than {exact.path}, {encoder.label}")
 
 
 def _differences(

@@ -87,7 +87,7 @@ def read_side(name: str, paths: Sequence[Path]) -> Side:
 def describe_system(system: Sequence[ResultWithRanks]) -> ComparedSystem:
     """Return what the document says of one side on one task."""
     return ComparedSystem(
-        spec=system[0].result.retriever.spec,
+        spec=system[0].result.retriever.label,
         fingerprints=tuple(each.result.retriever.fingerprint for each in system),
         files=tuple(each.path.name for each in system),
     )

@@ -1,6 +1,7 @@
 """Encodes each distinct text or image of a task once, in chunks planned from these alone, and keeps what was encoded.
 
-Where a group holds images, they are encoded in the role `image`, whichever side they stand on.
+Where a group holds images, they are encoded in the role `image`, whichever side they stand on. An encoder that must
+know the language of a text encodes it once in each language.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -54,8 +55,9 @@ class Embeddings:
 
 @dataclass(frozen=True)
 class _Chunk:
-    """Texts that are encoded in one call, and the first of their neighbouring rows in the matrix."""
+    """Texts that `encoder` encodes in one call, and the first of their neighbouring rows in the matrix."""
 
+    encoder: Encoder
     role: Role
     texts: tuple[str, ...]
     first: int
@@ -98,7 +100,8 @@ def embed(
     and before a chunk is saved where the model's files have changed.
     """
     roles = {group: role_of(group[0], held) for group, held in texts.items()}
-    plans, by_role = _plan(encoder, texts, roles)
+    by_group = _plan(encoder, texts, roles)
+    plans = _distinct(by_group.values())
     matrices = {plan.key: np.empty((len(plan.rows), encoder.dim), np.float32) for plan in plans}
     missing = [
         (plan, chunk)
@@ -111,10 +114,14 @@ def embed(
             _encode_all(encoder, chosen, matrices, store, progress, phase=phase)
     _check_not_constant(plans, list(matrices.values()))
     every, encoded = [chunk for plan in plans for chunk in plan.chunks], [chunk for _, chunk in missing]
+    by_role = {
+        role: _distinct(by_group[group] for group in by_group if roles[group] == role) for role in roles.values()
+    }
     return Embeddings(
-        matrices={role: matrices[plan.key] for role, plan in by_role.items()},
+        matrices={role: _stack([matrices[plan.key] for plan in held]) for role, held in by_role.items()},
         rows={
-            group: np.array([by_role[roles[group]].rows[text] for text in held], np.intp)
+            group: _first_row(by_role[roles[group]], by_group[group])
+            + np.array([by_group[group].rows[text] for text in held], np.intp)
             for group, held in texts.items()
         },
         roles=roles,
@@ -123,6 +130,20 @@ def embed(
         images=_size(every, images=True),
         encoded_images=_size(encoded, images=True),
     )
+
+
+def _distinct(plans: Iterable[_Plan]) -> list[_Plan]:
+    return list({plan.key: plan for plan in plans}.values())
+
+
+def _stack(matrices: list[Vectors]) -> Vectors:
+    """Return matrices below each other; a single one as it is, which another role may have as well."""
+    return matrices[0] if len(matrices) == 1 else np.concatenate(matrices)
+
+
+def _first_row(plans: list[_Plan], plan: _Plan) -> int:
+    """Return where the rows of one of `plans` begin in the stack of all."""
+    return sum(len(each.rows) for each in plans[: plans.index(plan)])
 
 
 def _size(chunks: Iterable[_Chunk], *, images: bool) -> int:
@@ -143,39 +164,40 @@ def encode_distinct(encoder: Encoder, texts: Iterable[str], role: Role) -> tuple
     """
     ordered = _by_length(set(texts))
     vectors = np.empty((len(ordered), encoder.dim), np.float32)
-    for chunk in _cut(role, ordered, 0):
-        vectors[chunk.rows] = _encode(encoder, chunk)
+    for chunk in _cut(encoder, role, ordered, 0):
+        vectors[chunk.rows] = _encode(chunk)
     return ordered, vectors
 
 
-def _plan(
-    encoder: Encoder, texts: Mapping[Group, Sequence[str]], roles: Mapping[Group, Role]
-) -> tuple[list[_Plan], dict[Role, _Plan]]:
+def _plan(encoder: Encoder, texts: Mapping[Group, Sequence[str]], roles: Mapping[Group, Role]) -> dict[Group, _Plan]:
     """Cut the distinct texts into chunks: a function of the texts alone, never of what the store lacks."""
     plans: dict[str, _Plan] = {}
-    by_role: dict[Role, _Plan] = {}
+    keyed: dict[tuple[Role, str], tuple[Encoder, str]] = {}
+    by_group: dict[Group, _Plan] = {}
     for group in sorted(texts):
         role = roles[group]
-        if role not in by_role:
-            key = vector_key(encoder, role)
-            by_role[role] = plans.setdefault(key, _Plan(key, [], {}))
-        plan = by_role[role]
+        language = group[1] if role != "image" and members.reads_languages(encoder) else ""
+        if (role, language) not in keyed:
+            reader = encoder.in_language(language) if members.reads_languages(encoder) and language else encoder
+            keyed[role, language] = reader, vector_key(reader, role)
+        reader, key = keyed[role, language]
+        plan = by_group[group] = plans.setdefault(key, _Plan(key, [], {}))
         new = _by_length({text for text in texts[group] if text not in plan.rows})
         first = len(plan.rows)
-        plan.chunks.extend(_cut(role, new, first))
+        plan.chunks.extend(_cut(reader, role, new, first))
         plan.rows.update(zip(new, range(first, first + len(new)), strict=True))
-    return list(plans.values()), by_role
+    return by_group
 
 
 def _by_length(texts: Iterable[str]) -> list[str]:
     return sorted(texts, key=lambda text: (len(text), text))
 
 
-def _cut(role: Role, texts: list[str], first: int) -> Iterator[_Chunk]:
+def _cut(encoder: Encoder, role: Role, texts: list[str], first: int) -> Iterator[_Chunk]:
     """Cut texts, sorted by length, into chunks of about the same number; their rows begin at `first`."""
     n_chunks = -(-len(texts) // (IMAGES if role == "image" else CHUNK))
     edges = [len(texts) * number // n_chunks for number in range(n_chunks + 1)] if texts else []
-    return (_Chunk(role, tuple(texts[low:high]), first + low) for low, high in pairwise(edges))
+    return (_Chunk(encoder, role, tuple(texts[low:high]), first + low) for low, high in pairwise(edges))
 
 
 def _load(plan: _Plan, matrix: Vectors, store: VectorStore | None) -> list[bool]:
@@ -199,7 +221,7 @@ def _encode_all(
     progress.start(phase, sum(len(chunk.texts) for _, chunk in missing))
     try:
         for plan, chunk in _typical_first(missing):
-            vectors = _encode(encoder, chunk)
+            vectors = _encode(chunk)
             members.check_files(encoder)
             matrices[plan.key][chunk.rows] = vectors
             if store:
@@ -219,9 +241,9 @@ def _typical_first(missing: list[tuple[_Plan, _Chunk]]) -> list[tuple[_Plan, _Ch
     return [longest_first[number] for number in sorted(range(len(missing)), key=lambda number: number * _GOLDEN % 1)]
 
 
-def _encode(encoder: Encoder, chunk: _Chunk) -> Vectors:
-    answer = np.asarray(encoder.encode(chunk.texts, chunk.role))
-    expected = (len(chunk.texts), encoder.dim)
+def _encode(chunk: _Chunk) -> Vectors:
+    answer = np.asarray(chunk.encoder.encode(chunk.texts, chunk.role))
+    expected = (len(chunk.texts), chunk.encoder.dim)
     if answer.shape != expected or not np.issubdtype(answer.dtype, np.floating):
         raise RetrieverError(
             f"the encoder gave {answer.dtype} {answer.shape} for {len(chunk.texts)} texts: "

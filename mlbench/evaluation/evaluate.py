@@ -14,6 +14,7 @@ from mlbench.evaluation.in_memory import load_in_memory
 from mlbench.evaluation.options import Options
 from mlbench.evaluation.streaming.run import load_stream
 from mlbench.evaluation.task_data import Clock, RankedTask, TaskData
+from mlbench.evaluation.text_checks import tell_prompted_texts
 from mlbench.evaluation.verify import Verification, recompute
 from mlbench.open_model import LoadedModel
 from mlbench.ranking.ranks import Ranks
@@ -51,8 +52,8 @@ class Evaluation:
     path: Path | None = None
 
     def __repr__(self) -> str:
-        """Say in one line what was measured; the numbers are in `result`."""
-        return f"Evaluation of {self.result.retriever.spec} on {self.result.task.name}"
+        """Say in one line what was measured, and the macro means of the primary measure."""
+        return repr(self.result).replace("Result", "Evaluation", 1)
 
     def save(self, folder: Path | str) -> "Evaluation":
         """Write the result and its ranks file into `folder`; raises `UserError` where that cannot be done.
@@ -78,6 +79,7 @@ def evaluate(
     model: object,
     task: str | PathLike[str] | Task,
     *,
+    name: str | None = None,
     languages: Sequence[str] | None = None,
     data_dir: Path | str | None = None,
     out: Path | str | None = None,
@@ -86,13 +88,14 @@ def evaluate(
     """Measure one retriever on one task.
 
     `model` is a spec such as `hashing`, a folder, an encoder or ranker, or a SentenceTransformer object; `task` a name,
-    a path or a task. With `out`, the result and its ranks file are written there. Raises `UserError` for whatever the
-    user can put right.
+    a path or a task. Results call the retriever `name`, such as `epoch 3`; without one, they call an object as its card
+    or folder is called. With `out`, the result and its ranks file are written there. Raises `UserError` for whatever
+    the user can put right.
     """
     options, task = options or Options(), _load_task(task, languages)
     if out is not None:
         check_folder(Path(out))
-    loaded = options.open_model(model)
+    loaded = options.open_model(model, name)
     where = None if data_dir is None else Path(data_dir)
     evaluation = measure(loaded, task, languages=languages, data_dir=where, options=options)
     return evaluation if out is None else evaluation.save(out)
@@ -113,13 +116,14 @@ def measure(
     load = load_stream if _streams(model, task, options) else load_in_memory
     data = load(model, task, options, languages=languages, data_dir=data_dir)
     clock.lap("read")
+    tell_prompted_texts(model, data.collection, options.progress)
     with data.run_files(options.save_run) as files:
         ranked = data.rank(model, files, options, clock)
         members.check_files(model.retriever)
     clock.lap("rank")
     if ranked.ranks.is_collapsed:
         options.progress.note(
-            f"warning: {model.spec} tells no documents of {task.name} apart: all documents of each list have the same "
+            f"warning: {model.label} tells no documents of {task.name} apart: all documents of each list have the same "
             "score, so that every number follows from the order of ids"
         )
     request = _score_request(data, options)
@@ -129,7 +133,7 @@ def measure(
     scores = score(ranked.ranks, request)
     clock.lap("score")
     cost = _cost(model, ranked, clock, model.tokens() - tokens)
-    return _assemble(retriever, measured_on, ranked.ranks, scores, cost, options.command)
+    return _assemble(retriever, measured_on, ranked, scores, cost, options.command)
 
 
 def _tell_training_data(retriever: RetrieverInfo, task: Task, options: Options) -> None:
@@ -192,9 +196,9 @@ def _cost(model: LoadedModel, ranked: RankedTask, clock: Clock, tokens: int) -> 
 
 
 def _assemble(
-    retriever: RetrieverInfo, task: TaskInfo, ranks: Ranks, scores: Scores, cost: Cost, command: str | None
+    retriever: RetrieverInfo, task: TaskInfo, ranked: RankedTask, scores: Scores, cost: Cost, command: str | None
 ) -> Evaluation:
-    content = write_ranks(ranks)
+    content = write_ranks(ranked.ranks)
     result = Result(
         task=task,
         retriever=retriever,
@@ -203,11 +207,12 @@ def _assemble(
         bias=scores.bias,
         image_text=scores.image_text,
         statistics=scores.statistics,
+        truncated=ranked.truncated,
         cost=cost,
         environment=describe_environment(command),
         ranks=RanksFile(name=f"{file_stem(task, retriever)}.ranks.npz", sha256=digest(content)),
     )
-    return Evaluation(result, ranks, content)
+    return Evaluation(result, ranked.ranks, content)
 
 
 def _task_info(data: TaskData, request: ScoreRequest, limit: int | None) -> TaskInfo:

@@ -8,6 +8,7 @@ from mlbench.embeddings.encode import embed, texts_of
 from mlbench.errors import RetrieverError
 from mlbench.evaluation.options import Options
 from mlbench.evaluation.task_data import Clock, RankedTask, TaskData
+from mlbench.evaluation.text_checks import count_truncated
 from mlbench.io.cache import cache_dir
 from mlbench.open_model import LoadedModel
 from mlbench.protocols import Encoder, Ranker
@@ -19,15 +20,20 @@ from mlbench.tasks.load import load_collection
 from mlbench.tasks.task import Task
 
 
+def check_images(model: LoadedModel, task: Task) -> None:
+    """Raise `RetrieverError` where a task of images is asked of a retriever that reads none."""
+    if task.kind == "image_text" and not members.reads_images(model.retriever):
+        raise RetrieverError(
+            f"{model.label} reads no images, which {task.name} asks for: give a model of images and texts, as in "
+            "image_text:FOLDER"
+        )
+
+
 def load_in_memory(
     model: LoadedModel, task: Task, options: Options, *, languages: Sequence[str] | None, data_dir: Path | None
 ) -> "InMemoryTask":
     """Read a task into memory; raises `UserError` for whatever the user can put right."""
-    if task.kind == "image_text" and not members.reads_images(model.retriever):
-        raise RetrieverError(
-            f"{model.spec} reads no images, which {task.name} asks for: give a model of images and texts, as in "
-            "image_text:FOLDER"
-        )
+    check_images(model, task)
     collection = load_collection(
         task, languages=languages, limit=options.limit, data_dir=data_dir, progress=options.progress
     )
@@ -48,7 +54,9 @@ class InMemoryTask(TaskData):
         self, model: LoadedModel, encoder: Encoder, files: RunFiles | None, options: Options, clock: Clock
     ) -> RankedTask:
         store = model.store(options.cache or cache_dir(), options.progress)
-        embeddings = embed(encoder, texts_of(self.collection), store, options.progress)
+        texts = texts_of(self.collection)
+        embeddings = embed(encoder, texts, store, options.progress)
+        truncated = count_truncated(encoder, texts)
         clock.lap("encode")
         tiling = Tiling(threads=options.runtime.threads)
         counts = rank_vectors(self.arrays, embeddings, encoder.similarity, tiling, options.progress)
@@ -68,11 +76,13 @@ class InMemoryTask(TaskData):
             encoded=embeddings.encoded,
             images=embeddings.images if has_images else None,
             encoded_images=embeddings.encoded_images if has_images else None,
+            truncated=truncated,
         )
 
     def _rank_lists(self, ranker: Ranker, files: RunFiles | None, options: Options, clock: Clock) -> RankedTask:
-        if members.prepare(ranker, texts_of(self.collection), options.cache or cache_dir(), options.progress):
+        texts = texts_of(self.collection)
+        if members.prepare(ranker, texts, options.cache or cache_dir(), options.progress):
             clock.lap("encode")
         asked = ranker if files is None else RecordingRanker(ranker, files)
         counts = rank_lists(self.arrays, asked, self.settings, Tiling().depth, options.progress)
-        return RankedTask(ranks=to_ranks(self.arrays, counts))
+        return RankedTask(ranks=to_ranks(self.arrays, counts), truncated=count_truncated(ranker, texts))

@@ -48,9 +48,9 @@ class Options:
         if self.limit is not None and not 1 <= self.limit <= LARGEST_NUMBER:
             raise UserError(f"a quick look has at least one topic, and at most {LARGEST_NUMBER:,}, not {self.limit:,}")
 
-    def open_model(self, model: object) -> LoadedModel:
+    def open_model(self, model: object, name: str | None = None) -> LoadedModel:
         """Open a spec, or take a model object, with these settings (see `mlbench.open_model.open_model`)."""
-        return open_model(model, self.settings, self.runtime, self.progress)
+        return open_model(model, self.settings, self.runtime, self.progress, name)
 
 
 OpenEngine = Callable[[Resources, Progress], Engine]

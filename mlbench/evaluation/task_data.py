@@ -15,6 +15,7 @@ from mlbench.open_model import LoadedModel
 from mlbench.ranking.index_arrays import IndexArrays, index_collection
 from mlbench.ranking.ranks import Ranks
 from mlbench.ranking.run_files import RunFiles, SaveRun
+from mlbench.results import TruncatedTexts
 from mlbench.tasks.task import Task
 
 
@@ -44,7 +45,7 @@ class RankedTask:
 
     `texts` counts the distinct texts and `encoded` those that this run encoded, both None for a ranker; `images` and
     `encoded_images` count images likewise, None for a task of texts. `tokens` counts those that other processes
-    encoded.
+    encoded. `truncated` says how many texts were cut off, None where that is not known.
     """
 
     ranks: Ranks
@@ -53,6 +54,7 @@ class RankedTask:
     images: int | None = None
     encoded_images: int | None = None
     tokens: int = 0
+    truncated: tuple[TruncatedTexts, ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -134,7 +134,7 @@ def _check_reported(board: Board, entry: Entry) -> None:
 def _check_tasks(board: Board, folder: Path, name: str, entry: Entry) -> CheckedEntry:
     accepted = [board.accepted(task) for task in entry.tasks]
     results = [_read_result(folder, entry, each) for each in accepted]
-    alike = [result.retriever.model_dump(exclude={"spec"}) for result in results]
+    alike = [result.retriever.model_dump(exclude={"spec", "name"}) for result in results]
     if any(each != alike[0] for each in alike):
         raise RefusedEntry("its results are of different retrievers: every entry is one system")
     pairs, numbers = {}, 0

@@ -26,7 +26,7 @@ _LOCAL = re.compile(r"/(?!/)|~|[A-Za-z]:[\\/]|\\|(.*[\\/])?\.\.([\\/]|$)")
 class Description:
     """What a submitter says of a system; None leaves it as it is, or as `Entry` has it where nothing is there.
 
-    The title of a new entry is the spec of its retriever where none is given.
+    The title of a new entry is what its retriever is called where none is given.
     """
 
     title: str | None = None
@@ -57,7 +57,7 @@ def add(
     for result, copied in made:
         _merge(files, copied, name, result.task.name)
     said = {key: value for key, value in asdict(description).items() if value is not None}
-    before = {"title": made[0][0].retriever.spec, "kind": "verified"} if old is None else old.model_dump()
+    before = {"title": made[0][0].retriever.label, "kind": "verified"} if old is None else old.model_dump()
     entry = _sealed({**before, **said, "name": name}, files)
     return _put(board, name, {**files, ENTRY_FILE: canonical(entry.model_dump(mode="json"))})
 
@@ -117,7 +117,7 @@ def _is_there(folder: Path, files: Mapping[str, bytes]) -> bool:
 def without_paths(result: Result) -> Result:
     """Return a result in which paths that lead out of the working folder are reduced to their last part.
 
-    They may stand in the retriever's spec, its parameters, the recipe of its training, and the command.
+    They may stand in the retriever's spec and name, its parameters, the recipe of its training, and the command.
     """
     retriever, environment = result.retriever.model_dump(), result.environment.model_dump()
     retriever = {key: _reduced(value) for key, value in retriever.items()}

@@ -83,6 +83,11 @@ class Ranks:
     listed: Integers
     alignment: NDArray[np.float32] | None = None
 
+    def __repr__(self) -> str:
+        """Say in one line how much was counted."""
+        pairs = f"{len(self.row_queries):,} pairs of {len(self.query_topics):,} queries and their relevant documents"
+        return f"Ranks of {pairs} in {len(self.columns):,} columns"
+
     @property
     def row_languages(self) -> Integers:
         """The language index of each row's document; int32 (rows,)."""

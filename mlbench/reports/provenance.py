@@ -12,7 +12,7 @@ _MEBIBYTE = 2**20
 
 def title_of(result: Result) -> tuple[Words, ...]:
     """Return the title of what is told of a result: its retriever, its task and the version of that."""
-    return Span(result.retriever.spec, "code"), "on", f"{result.task.name} (version {result.task.version})"
+    return Span(result.retriever.label, "code"), "on", f"{result.task.name} (version {result.task.version})"
 
 
 def caveats(result: Result) -> list[str]:
@@ -73,7 +73,8 @@ def verification(result: Result) -> str:
 def _retriever(result: Result) -> dict[str, object]:
     retriever = result.retriever
     return {
-        "name": retriever.spec,
+        "name": retriever.label,
+        "model": retriever.spec if retriever.name else None,
         "kind": retriever.kind,
         "dimensions": retriever.dim,
         "similarity": retriever.similarity,

@@ -6,28 +6,60 @@ from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import file_digest, sha256
+from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NoReturn
 
 from mlbench.errors import RetrieverError
 from mlbench.io.cache import offline
 from mlbench.io.watched import WatchedFiles
-from mlbench.protocols import Role
 from mlbench.provenance import MANIFEST
 
 if TYPE_CHECKING:
     pass
 
 
-_TOKENIZERS = ("tokenizer.json", "vocab.*", "*.model", "*.tiktoken", "tokenization_*.py")
+_TOKENIZERS = (
+    "tokenizer.json",
+    "vocab*",
+    "*.model",
+    "*.tiktoken",
+    "*.spm",
+    "*.tokenizer",
+    "bpe.codes",
+    "byte_maps.json",
+    "tekken.json",
+    "whitespacetokenizer_config.json",
+    "phrasetokenizer_config.json",
+    "tokenization_*.py",
+)
+# Tokenizers whose vocabulary is that of all bytes or characters, and stands in no file.
+_WITHOUT_VOCABULARY = {"ByT5Tokenizer", "CanineTokenizer", "PerceiverTokenizer"}
 _PICKLES = ("pytorch_model*.bin", "adapter_model*.bin")
 _DIGESTED = {".safetensors", ".json", ".txt", ".model", ".py", ".tiktoken", ".bin", ".jinja", ".bpe", ".vocab"}
+_DIGESTED |= {".codes", ".metadata", ".spm", ".tokenizer"}
+# Weights that torch's libraries do not read, and whose they are.
+_OTHER_WEIGHTS = {
+    "*.gguf": "llama.cpp's",
+    "tf_model*.h5": "TensorFlow's",
+    "model.ckpt*": "TensorFlow's",
+    "flax_model*.msgpack": "Flax's",
+    "rust_model.ot": "Rust's",
+}
+# The library that reads weights quantised by a method.
+_QUANTISERS = {
+    "awq": "gptqmodel",
+    "bitsandbytes": "bitsandbytes",
+    "compressed-tensors": "compressed_tensors",
+    "gptq": "gptqmodel",
+    "hqq": "hqq",
+    "quanto": "optimum",
+    "torchao": "torchao",
+}
 # Other forms of the same weights, and what a trainer leaves beside them.
 _FOREIGN = ("onnx", "openvino", "checkpoint-", "runs", ".")
 _BASE = "base"
 _NOT_FETCHED = ("onnx/*", "openvino/*", "*.onnx*", "*.h5", "*.msgpack", "*.ot", "*.gguf", "*.pt", "*.pth", "*.ckpt")
-# Names under which checkpoints save their prompts; an empty prompt counts as none.
-_PROMPT_NAMES: dict[Role, tuple[str, ...]] = {"query": ("query",), "document": ("document", "passage", "corpus")}
 
 
 @dataclass(frozen=True)
@@ -58,12 +90,23 @@ def find_checkpoint(locator: str, revision: str | None, *, allow_pickle: bool) -
     return _fetch(locator, revision, allow_pickle=allow_pickle)
 
 
-def check_checkpoint(folder: Path, *, allow_pickle: bool) -> None:
-    """Raise `RetrieverError` where configuration, tokenizer or weights are missing, or weights are pickled only."""
-    places = module_folders(folder)
+def check_checkpoint(folder: Path, *, allow_pickle: bool, tokenizer: bool = True) -> None:
+    """Raise `RetrieverError` where configuration, tokenizer or weights are missing, or weights are not to be used.
+
+    They are not where they are pickled only, of another library, or quantised by one that is not installed. Without
+    `tokenizer`, none is needed, as of a model that reads no texts.
+    """
+    places, types = module_folders(folder), module_types(folder)
     if not (folder / "modules.json").is_file() and not (folder / "config.json").is_file():
+        if others := _other_weights(folder):
+            raise RetrieverError(others)
         raise RetrieverError(f"{folder}: no config.json or modules.json, so it is no checkpoint; check the folder")
-    if not any(True for pattern in _TOKENIZERS for _ in folder.rglob(pattern)):
+    _check_quantised(places)
+    if any(name.endswith(".BoW") for name in types):
+        # A bag of words has its vocabulary in its configuration, and no weights.
+        return
+    found = any(True for pattern in _TOKENIZERS for _ in folder.rglob(pattern))
+    if tokenizer and not found and not _reads_characters(places):
         raise RetrieverError(f"{folder}: no tokenizer (such as tokenizer.json); save the tokenizer in this folder too")
     for place in places:
         pickled = sorted(path.name for pattern in _PICKLES for path in place.glob(pattern))
@@ -74,7 +117,39 @@ def check_checkpoint(folder: Path, *, allow_pickle: bool) -> None:
             )
     weights = ("*.safetensors", *(_PICKLES if allow_pickle else ()))
     if not any(True for pattern in weights for _ in folder.rglob(pattern)):
-        raise RetrieverError(f"{folder}: no weights (model.safetensors); save the model in this folder")
+        others = _other_weights(folder)
+        raise RetrieverError(others or f"{folder}: no weights (model.safetensors); save the model in this folder")
+
+
+def _other_weights(folder: Path) -> str:
+    """Say that a folder has weights of another library; an empty text where it has none."""
+    for pattern, whose in _OTHER_WEIGHTS.items():
+        if found := sorted(folder.rglob(pattern)):
+            return f"{folder}: weights are in {whose} form only ({found[0].name}): save them as safetensors"
+    return ""
+
+
+def _check_quantised(places: Sequence[Path]) -> None:
+    for place in places:
+        quantised = read_json(place / "config.json").get("quantization_config")
+        if not isinstance(quantised, dict):
+            continue
+        loaded_in = any(quantised.get(key) for key in ("load_in_4bit", "load_in_8bit"))
+        method = str(quantised.get("quant_method") or ("bitsandbytes" if loaded_in else ""))
+        library = _QUANTISERS.get(method)
+        if library is not None and find_spec(library) is None:
+            raise RetrieverError(
+                f"{place}: weights are quantised by {method}, which needs the library {library} and may need a GPU: "
+                "install it, or take the checkpoint that is not quantised"
+            )
+
+
+def _reads_characters(places: Sequence[Path]) -> bool:
+    """Say whether a tokenizer needs no file of a vocabulary."""
+    configurations = [read_json(place / name) for place in places for name in ("tokenizer_config.json", "config.json")]
+    classes = {str(configuration.get("tokenizer_class")).removesuffix("Fast") for configuration in configurations}
+    types = {configuration.get("model_type") for configuration in configurations}
+    return bool(classes & _WITHOUT_VOCABULARY or types & {"canine", "perceiver"})
 
 
 def module_folders(folder: Path) -> list[Path]:
@@ -88,14 +163,13 @@ def module_folders(folder: Path) -> list[Path]:
         raise RetrieverError(f"{listing}: not a list of modules with a path each") from error
 
 
-def saved_prompts(prompts: Mapping[str, str], *, query: str | None, document: str | None) -> dict[Role, str]:
-    """Return the prompt of each role: the given one, else what the checkpoint saves, else the empty text."""
-    given: dict[Role, str | None] = {"query": query, "document": document}
-    return {role: _saved_prompt(prompts, role) if own is None else own for role, own in given.items()}
-
-
-def _saved_prompt(prompts: Mapping[str, str], role: Role) -> str:
-    return next(filter(None, (prompts.get(name) for name in _PROMPT_NAMES[role])), "")
+def module_types(folder: Path) -> list[str]:
+    """Return the classes of a checkpoint's modules, in their order; empty where none are listed."""
+    try:
+        listed = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
+        return [str(module.get("type")) for module in listed]
+    except (OSError, ValueError, TypeError, AttributeError):
+        return []
 
 
 def read_json(path: Path) -> dict[str, object]:
@@ -209,7 +283,7 @@ def _fetch(name: str, revision: str | None, *, allow_pickle: bool) -> Path:
     for candidate in candidates:
         try:
             folder = fetch(candidate, ignore_patterns=[*_NOT_FETCHED, "*.bin"])
-            if allow_pickle and not any(Path(folder).rglob("*.safetensors")):
+            if allow_pickle and _lacks_weights(Path(folder)):
                 folder = fetch(candidate, ignore_patterns=list(_NOT_FETCHED))
             return Path(folder)
         except RepositoryNotFoundError as error:
@@ -219,6 +293,12 @@ def _fetch(name: str, revision: str | None, *, allow_pickle: bool) -> Path:
             # The hub's client lets through errors of its own, of HTTP and of the file system alike.
             _explain(name, revision, error)
     raise AssertionError("unreachable")
+
+
+def _lacks_weights(folder: Path) -> bool:
+    """Say whether a folder has no safe weights, or only others than those that OpenCLIP's configuration describes."""
+    wanted = "open_clip*.safetensors" if (folder / "open_clip_config.json").is_file() else "*.safetensors"
+    return not any(folder.rglob(wanted))
 
 
 def _explain(name: str, revision: str | None, error: Exception) -> NoReturn:

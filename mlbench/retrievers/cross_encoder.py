@@ -14,7 +14,15 @@ from mlbench.io.watched import WatchedFiles
 from mlbench.protocols import Parameter, Runtime
 from mlbench.retrievers.checkpoint_folder import check_checkpoint, find_checkpoint, read_files
 from mlbench.retrievers.dense import require_torch
-from mlbench.retrievers.load_checkpoint import PADDED, DType, LoadOptions, digest_loaded, is_rounding, load_as
+from mlbench.retrievers.load_checkpoint import (
+    DType,
+    LoadOptions,
+    digest_loaded,
+    is_rounding,
+    load_as,
+    padding_probes,
+)
+from mlbench.retrievers.model_limits import limit_of
 
 if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder
@@ -48,18 +56,24 @@ class CrossEncoding:
         from sentence_transformers import CrossEncoder
 
         files, digest = read_files(folder)
-        model = load_as(folder, options, CrossEncoder)
+        warnings: list[str] = []
+        model = load_as(folder, options, CrossEncoder, warnings)
         files.check()
         if model.num_labels != 1:
             raise RetrieverError(f"{folder} gives {model.num_labels} scores for a pair: a reranker gives one")
         if settings.max_length is not None:
             model.max_seq_length = settings.max_length
         loaded = {"allow_pickle": runtime.allow_pickle, "trust_remote_code": runtime.trust_remote_code}
-        return CrossEncoderReranker(model, digest_loaded(digest, model), settings, loaded, files)
+        reranker = CrossEncoderReranker(model, digest_loaded(digest, model), settings, loaded, files)
+        reranker.warnings = (*reranker.warnings, *warnings)
+        return reranker
 
 
 class CrossEncoderReranker:
     """The scores of a cross-encoder before its last activation, which would make all good pairs equal."""
+
+    warnings: tuple[str, ...] = ()
+    """What a user should know of how it was opened."""
 
     def __init__(
         self,
@@ -71,7 +85,8 @@ class CrossEncoderReranker:
     ) -> None:
         self._model, self._digest, self._settings, self._loaded = model, digest, settings, loaded
         self._files, self._batch_size = files, settings.batch_size
-        if not self._ignores_padding():
+        self._limit = limit_of(model, model.prompts.get(model.default_prompt_name or "") or "")
+        if not _knows_padding(model) or not self._ignores_padding():
             self._batch_size = 1
 
     @property
@@ -90,6 +105,14 @@ class CrossEncoderReranker:
         """Raise `RetrieverError` where a file of the checkpoint has changed since it was read."""
         self._files.check()
 
+    def longest_pair(self) -> int | None:
+        """Return after how many tokens a pair is cut off, with what stands before it; None where none is."""
+        return self._limit.tokens
+
+    def is_truncated_pair(self, pairs: Sequence[tuple[str, str]]) -> NDArray[np.bool_] | None:
+        """Return for each pair whether it is cut off, bool (pairs,); None where that cannot be told."""
+        return self._limit.exceeded_by([query for query, _ in pairs], [document for _, document in pairs])
+
     def score(self, pairs: Sequence[tuple[str, str]]) -> NDArray[np.float32]:
         """Return float32 (pairs,), as the library's own `predict` does without activation, in batches by length."""
         import torch
@@ -107,7 +130,8 @@ class CrossEncoderReranker:
 
     def _ignores_padding(self) -> bool:
         """Say whether a pair has the same score alone and beside a longer one, but for rounding."""
-        pairs = [(PADDED[0], text) for text in PADDED]
+        texts = padding_probes(self._model)
+        pairs = [(texts[0], text) for text in texts]
         alone = np.concatenate([self.score([pair]) for pair in pairs])
         return is_rounding(self.score(pairs), alone, self._settings.dtype, least=1.0)
 
@@ -118,3 +142,17 @@ class CrossEncoderReranker:
             "backend": "torch",
             "device": self._model.device.type,
         }
+
+
+def _knows_padding(model: "CrossEncoder") -> bool:
+    """Say whether the network can tell where a padded text ends, as one that reads the last token has to.
+
+    It is told of a padding token that it does not know, unless the tokenizer ends texts with the same one.
+    """
+    config, tokenizer = model.config, model.tokenizer
+    if config is None or getattr(config, "pad_token_id", 0) is not None:
+        return True
+    if tokenizer.pad_token_id in tokenizer("a", "a")["input_ids"]:
+        return False
+    config.pad_token_id = tokenizer.pad_token_id
+    return True

@@ -3,10 +3,11 @@
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,21 +24,26 @@ from mlbench.retrievers.checkpoint_folder import (
     check_checkpoint,
     find_checkpoint,
     read_files,
-    saved_prompts,
+    read_json,
 )
+from mlbench.retrievers.kinds import check_kind
 from mlbench.retrievers.load_checkpoint import (
     DTYPES,
-    PADDED,
     DType,
     LoadOptions,
     Pooling,
     as_library,
     digest_loaded,
     digest_model,
+    first_line,
     is_rounding,
     load,
+    name_of,
+    padding_probes,
     pooling_of,
 )
+from mlbench.retrievers.model_limits import ENDLESS, limit_of
+from mlbench.retrievers.prompts import PromptSettings, choose_prompts
 from mlbench.retrievers.registered import REGISTRY_KEY, apply_registry
 
 if TYPE_CHECKING:
@@ -45,8 +51,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-# Tokenizers without a limit say 10^30.
-_ENDLESS = 1_000_000
+# Of these the library leaves the prompt out of the pooling, though their folders do not say so.
+_INSTRUCTOR = ("hkunlp/instructor-base", "hkunlp/instructor-large", "hkunlp/instructor-xl")
+Batching = Literal["padded", "of one length", "alone"]
+"""Which texts a network may be given at once so that none changes the vector of another."""
 LIBRARIES = (
     "numpy",
     "peft",
@@ -64,14 +72,16 @@ LIBRARIES = (
 class EncodingOptions:
     """How a model is used; `None` takes what the checkpoint says."""
 
-    query_prompt: str | None = None
-    document_prompt: str | None = None
+    prompts: PromptSettings = field(default_factory=PromptSettings)
     similarity: Similarity | None = None
     batch_tokens: int | None = None
 
 
 class DenseEncoder:
     """A Sentence Transformers model as an encoder; `tokens` counts what it has encoded, padding excluded."""
+
+    warnings: tuple[str, ...] = ()
+    """What a user should know of how it was opened."""
 
     def __init__(
         self,
@@ -82,22 +92,32 @@ class DenseEncoder:
         loaded: Mapping[str, Parameter] | None = None,
         computed: Mapping[str, Parameter] | None = None,
     ) -> None:
-        """Begin to use `model`: `computed` is what a backend says of itself in place of what torch would."""
+        """Begin to use `model`: `computed` is what a backend says of itself in place of what torch would.
+
+        Raises `RetrieverError` where it cannot encode a text, and for a similarity that is neither cosine nor dot.
+        """
         self.tokens = 0
         self._model = model
         self._origin = origin
         self._loaded = dict(loaded or {})
         self.registry: RegistryInfo | None = None
         self._computed = dict(computed or {})
-        self._prompts = saved_prompts(model.prompts, query=use.query_prompt, document=use.document_prompt)
+        chosen = choose_prompts(model.prompts, model.default_prompt_name, use.prompts)
+        self._prompts, self.warnings = chosen.texts, chosen.warnings
+        self._limits = {role: limit_of(model, prompt, role=role) for role, prompt in chosen.texts.items()}
         self.similarity: Similarity = use.similarity or _similarity(model)
-        self._routed = _is_routed(model)
         budget, self._max_rows = batch_budget(model.device.type)
         self._batch_tokens = use.batch_tokens or budget
-        self.dim = self._encode_by_library(["dim"], "document").shape[1]
+        self._batching: Batching = "padded"
+        try:
+            self._routed = _is_routed(model)
+            self.dim = self._encode_by_library(["dim"], "document").shape[1]
+        except Exception as error:
+            # Modules of any kind may stand in any order.
+            raise RetrieverError(f"the checkpoint's modules cannot encode a text: {first_line(error)}") from error
         if model.truncate_dim is not None and model.truncate_dim > self.dim:
             raise RetrieverError(f"truncate_dim={model.truncate_dim}: the checkpoint has {self.dim} coordinates")
-        self._pads = self._ignores_padding()
+        self._batching = self._find_batching()
 
     @property
     def parameters(self) -> dict[str, Parameter]:
@@ -110,6 +130,11 @@ class DenseEncoder:
             "similarity": self.similarity,
             "batch_tokens": self._batch_tokens,
         }
+
+    @property
+    def name(self) -> str | None:
+        """What its card calls it, else the folder or hub id that it was loaded from; None where neither is known."""
+        return name_of(self._model)
 
     @property
     def provenance(self) -> Provenance | None:
@@ -151,38 +176,57 @@ class DenseEncoder:
             if lengths is None:
                 return self._encode_by_library(texts, role)
             self.tokens += int(lengths.sum())
-            return self._encode_in_batches(features, lengths, role, padded=self._pads)
+            return self._encode_in_batches(features, lengths, role, self._batching)
+
+    def longest_input(self, role: Role) -> int | None:
+        """Return after how many tokens a text in `role` is cut off, with its prompt; None where none is."""
+        return self._limits[role].tokens
+
+    def is_truncated(self, texts: Sequence[str], role: Role) -> NDArray[np.bool_] | None:
+        """Return for each text whether it is cut off, bool (len(texts),); None where that cannot be told."""
+        return self._limits[role].exceeded_by(texts)
 
     def _tokenised(self, texts: Sequence[str], role: Role) -> "dict[str, Tensor]":
         # Tokenised by the model itself, which may strip, lower-case or wrap texts in a chat template.
         return dict(self._model.preprocess(list(texts), prompt=self._prompts[role] or None, task=role))
 
-    def _ignores_padding(self) -> bool:
-        """Say whether a text has the same vector alone and beside a longer one, but for rounding.
+    def _find_batching(self) -> Batching:
+        """Return the largest batches in which a text has the vector that it has alone, but for rounding.
 
-        It has not where a network mixes all positions, or counts them from the left while its tokenizer pads there.
+        Padding changes it where a network mixes all positions, or counts them from the left while its tokenizer pads
+        there; other texts change it where experts have a capacity.
         """
         import torch
 
         self._model.eval()
+        texts = padding_probes(self._model)
         with torch.inference_mode():
-            features = self._tokenised(PADDED, "document")
-            lengths = _lengths(features, 2)
-            if lengths is None or lengths[0] == lengths[1]:
-                return lengths is None
-            alone, beside = (self._encode_in_batches(features, lengths, "document", padded=p) for p in (False, True))
-        return is_rounding(beside, alone, str(self._identity()["dtype"]))
+            features = self._tokenised(texts, "document")
+            lengths = _lengths(features, len(texts))
+            if lengths is None:
+                alone = np.concatenate([self._encode_by_library([text], "document") for text in texts])
+                return "padded" if self._is_same(self._encode_by_library(texts, "document"), alone) else "alone"
+            alone = self._encode_in_batches(features, lengths, "document", "alone")
+            larger: tuple[Batching, ...] = ("padded", "of one length")
+            for batching in larger:
+                if self._is_same(self._encode_in_batches(features, lengths, "document", batching), alone):
+                    return batching
+        return "alone"
+
+    def _is_same(self, vectors: Vectors, alone: Vectors) -> bool:
+        return is_rounding(vectors, alone, str(self._identity()["dtype"]))
 
     def _encode_in_batches(
-        self, features: "dict[str, Tensor]", lengths: NDArray[np.int64], role: Role, *, padded: bool
+        self, features: "dict[str, Tensor]", lengths: NDArray[np.int64], role: Role, batching: Batching
     ) -> Vectors:
-        """Return the vectors of tokenised texts; only those of one length stand in one batch unless it is `padded`."""
+        """Return the vectors of tokenised texts; raises `RetrieverError` where the network cannot take one."""
         import torch
 
         device = self._model.device
         pads_left = not bool(features["attention_mask"][:, 0].all())
         order, outputs = [], []
-        for rows in token_batches(lengths, self._batch_tokens, self._max_rows, padded=padded):
+        max_rows = 1 if batching == "alone" else self._max_rows
+        for rows in token_batches(lengths, self._batch_tokens, max_rows, padded=batching == "padded"):
             width = int(lengths[rows[0]])
             kept = slice(-width, None) if pads_left else slice(width)
             index = torch.from_numpy(rows)
@@ -190,7 +234,13 @@ class DenseEncoder:
                 name: value[index][:, kept].to(device) if isinstance(value, torch.Tensor) else value
                 for name, value in features.items()
             }
-            outputs.append(self._model(batch, task=role)["sentence_embedding"][:, : self._model.truncate_dim])
+            try:
+                outputs.append(self._model(batch, task=role)["sentence_embedding"][:, : self._model.truncate_dim])
+            except IndexError as error:
+                raise RetrieverError(
+                    f"the network has no vector for a token or a position of a text of {width:,} tokens: the tokenizer "
+                    "does not fit it, or max_length is too large"
+                ) from error
             order.append(rows)
         vectors = np.empty((len(lengths), self.dim), dtype=np.float32)
         vectors[np.concatenate(order)] = torch.cat(outputs).float().cpu().numpy()
@@ -198,7 +248,13 @@ class DenseEncoder:
 
     def _encode_by_library(self, texts: Sequence[str], role: Role) -> Vectors:
         encode = self._model.encode_query if role == "query" else self._model.encode_document
-        vectors = encode(list(texts), prompt=self._prompts[role], show_progress_bar=False, convert_to_tensor=True)
+        vectors = encode(
+            list(texts),
+            prompt=self._prompts[role],
+            batch_size=1 if self._batching == "alone" else 32,
+            show_progress_bar=False,
+            convert_to_tensor=True,
+        )
         return np.asarray(vectors.float().cpu().numpy(), dtype=np.float32)
 
     def _identity(self) -> dict[str, Parameter]:
@@ -208,7 +264,7 @@ class DenseEncoder:
         max_length = self._model.max_seq_length
         return {
             "pooling": pooling_of(self._model),
-            "max_length": None if max_length is None or max_length > _ENDLESS else int(max_length),
+            "max_length": None if max_length is None or max_length > ENDLESS else int(max_length),
             "truncate_dim": self._model.truncate_dim,
             "dtype": names.get(dtype, dtype),
             "backend": "torch",
@@ -261,12 +317,10 @@ class Dense:
     libraries = ("torch", "transformers", "sentence_transformers")
     example = "dense:intfloat/multilingual-e5-base --set query_prompt='query: '"
 
-    class Settings(BaseModel, extra="forbid", frozen=True):
+    class Settings(PromptSettings):
         """Keys of `dense:`; what is not set comes from the checkpoint."""
 
         pooling: Pooling | None = Field(None, description="how token vectors become one (mean where none is saved)")
-        query_prompt: str | None = Field(None, description="put before each query, with its blank, as in 'query: '")
-        document_prompt: str | None = Field(None, description="put before each document, as in 'passage: '")
         max_length: int | None = Field(None, ge=1, description="tokens after which a text is cut off")
         truncate_dim: int | None = Field(None, ge=1, description="keep only the first coordinates (Matryoshka)")
         dtype: DType = Field("fp32", description="precision: bf16 is fastest where the processor knows it")
@@ -280,27 +334,37 @@ class Dense:
     def open(locator: str, settings: BaseModel, runtime: Runtime) -> DenseEncoder:
         """Load the checkpoint.
 
-        Raises `MissingExtra` without torch, transformers and sentence-transformers or what the backend needs, and
-        `RetrieverError` where the checkpoint cannot be found, is incomplete, pickled, broken or not finite, and where
-        the backend cannot compute it.
+        Raises `MissingExtra` without torch, transformers and sentence-transformers or what the backend needs,
+        `OtherScheme` for a checkpoint of another kind, and `RetrieverError` where the checkpoint cannot be found, is
+        incomplete, pickled, broken or not finite, and where the backend cannot compute it.
         """
         assert isinstance(settings, Dense.Settings)
         require_torch()
         check_backend(settings.backend, settings.dtype, runtime)
         folder = find_checkpoint(locator, settings.revision, allow_pickle=runtime.allow_pickle)
+        check_kind(folder, locator, "dense")
         check_checkpoint(folder, allow_pickle=runtime.allow_pickle)
         files, digest = read_files(folder)
         registered = apply_registry(settings, locator, folder)
         settings = registered.settings
         options = _load_options(settings, runtime)
-        model = load(folder, options, pooling=settings.pooling, max_length=settings.max_length)
+        warnings: list[str] = []
+        model = load(folder, options, pooling=settings.pooling, max_length=settings.max_length, warnings=warnings)
         known = registered.limit(model)
         digest = digest_loaded(digest, model)
+        loaded: dict[str, Parameter] = {}
+        if locator in _INSTRUCTOR:
+            model.set_pooling_include_prompt(False)
+            loaded["include_prompt"] = False
+            digest = sha256(f"{digest}\x1finclude_prompt=False".encode()).hexdigest()
         computed = use_backend(model, settings.backend, settings.dtype, digest)
         files.check()
-        loaded = {"allow_pickle": runtime.allow_pickle, "trust_remote_code": runtime.trust_remote_code}
+        loaded |= {"allow_pickle": runtime.allow_pickle, "trust_remote_code": runtime.trust_remote_code}
         origin = Origin(lambda: digest, files, folder)
         encoder = DenseEncoder(model, origin, _use(settings), loaded=loaded, computed=computed)
+        if settings.pooling is None:
+            warnings += _guessed_pooling(folder, locator, pooling_of(model))
+        encoder.warnings = (*encoder.warnings, *warnings)
         encoder.registry = known
         return encoder
 
@@ -316,12 +380,30 @@ class Dense:
         if built is None or "image" in built.modalities:
             return None
         assert isinstance(settings, Dense.Settings)
-        late = settings.model_fields_set - {"query_prompt", "document_prompt", "similarity", "batch_tokens"}
+        late = settings.model_fields_set - {*PromptSettings.model_fields, "similarity", "batch_tokens"}
         if late:
             raise RetrieverError(
                 f"a model in memory is taken as it is: set {', '.join(sorted(late))} where it is built"
             )
         return DenseEncoder(built, Origin(lambda: digest_model(built)), _use(settings))
+
+
+def _guessed_pooling(folder: Path, locator: str, pooling: str | None) -> list[str]:
+    """Say how token vectors are pooled where a checkpoint saves no modules, and what may have been meant."""
+    if pooling is None or (folder / "modules.json").is_file():
+        return []
+    saved = read_json(folder / "1_Pooling" / "config.json")
+    if saved:
+        modes = {str(saved.get("pooling_mode"))} | {key for key, value in saved.items() if value is True}
+        named = ", ".join(sorted(mode.removeprefix("pooling_mode_") for mode in modes - {"None", "include_prompt"}))
+        return [
+            f"modules.json is missing, so that 1_Pooling ({named}) and all other modules are left out, and tokens are "
+            f"pooled by {pooling}: copy modules.json into the folder, or choose with --set pooling="
+        ]
+    why = "a language model that reads from left to right" if pooling == "lasttoken" else "a network without modules"
+    told = f"the checkpoint saves no pooling: tokens are pooled by {pooling}, as of {why}; choose with --set pooling="
+    splade = "splade" in f"{locator} {read_json(folder / 'config.json').get('_name_or_path')}".lower()
+    return [f"{told}; a SPLADE model is opened as sparse:{locator}" if splade else told]
 
 
 def require_torch() -> None:
@@ -333,7 +415,7 @@ def require_torch() -> None:
 
 
 def _use(settings: Dense.Settings) -> EncodingOptions:
-    return EncodingOptions(settings.query_prompt, settings.document_prompt, settings.similarity, settings.batch_tokens)
+    return EncodingOptions(settings, settings.similarity, settings.batch_tokens)
 
 
 def _load_options(settings: Dense.Settings, runtime: Runtime) -> LoadOptions:

@@ -14,6 +14,7 @@ from mlbench.errors import RetrieverError
 from mlbench.protocols import Role, Runtime
 from mlbench.retrievers.checkpoint_folder import read_files, read_json
 from mlbench.retrievers.dense import require_torch
+from mlbench.retrievers.kinds import architectures, check_kind, is_of_kind
 from mlbench.retrievers.load_checkpoint import digest_loaded, load_as
 from mlbench.retrievers.registered import apply_registry
 from mlbench.retrievers.token_scores import Floats, TextLists, TextSettings, find
@@ -46,17 +47,24 @@ class Late:
         assert isinstance(settings, Late.Settings)
         require_torch()
         folder, options = find(locator, settings, runtime)
-        _check_kind(folder)
+        _check_kind(folder, locator)
         registered = apply_registry(settings, locator, folder)
         from sentence_transformers import MultiVectorEncoder
 
         files, digest = read_files(folder)
-        model = load_as(folder, options, MultiVectorEncoder)
+        warnings: list[str] = []
+        model = load_as(folder, options, MultiVectorEncoder, warnings)
         files.check()
         loaded = {"allow_pickle": runtime.allow_pickle, "trust_remote_code": runtime.trust_remote_code}
         lists = LateLists(model, digest_loaded(digest, model), registered.settings, loaded, files)
+        lists.warnings = (*lists.warnings, *warnings)
         lists.registry = registered.info
         return lists
+
+    @staticmethod
+    def recognises(folder: Path) -> bool:
+        """Say whether a MultiVectorEncoder, PyLate or ColBERT saved the folder."""
+        return is_of_kind(folder, "late")
 
 
 class LateLists(TextLists[Tokens]):
@@ -124,9 +132,14 @@ def _tiles(sizes: Sequence[int]) -> list[tuple[int, int]]:
     return [(low, high) for low, high in pairwise(cuts) if high > low]
 
 
-def _check_kind(folder: Path) -> None:
+def _check_kind(folder: Path, locator: str) -> None:
     """Raise `RetrieverError` for a checkpoint of another kind: the library would add a layer of random weights."""
-    saved, config = (read_json(folder / name) for name in ("config_sentence_transformers.json", "config.json"))
-    by_kind = saved.get("model_type") in ("MultiVectorEncoder", "ColBERT") or "query_prefix" in saved
-    if not by_kind and config.get("architectures") != ["HF_ColBERT"]:
+    if is_of_kind(folder, "dense"):
         raise RetrieverError(f"{folder} is no late-interaction encoder (a saved MultiVectorEncoder, PyLate or ColBERT)")
+    check_kind(folder, locator, "late")
+    alone = not (folder / "modules.json").is_file()
+    if alone and "HF_ColBERT" not in architectures(read_json(folder / "config.json")):
+        raise RetrieverError(
+            f"{folder} has settings of ColBERT, and no projection that could be read: save its modules, or name the "
+            "architecture HF_ColBERT in config.json where its weights have one"
+        )

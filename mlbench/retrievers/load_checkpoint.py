@@ -17,6 +17,8 @@ from mlbench.errors import RetrieverError
 from mlbench.io.cache import offline
 from mlbench.protocols import Runtime
 from mlbench.retrievers.checkpoint_folder import module_folders
+from mlbench.retrievers.fit_tokenizer import fit_tokenizer
+from mlbench.retrievers.kinds import check_code
 
 if TYPE_CHECKING:
     from hashlib import _Hash as Digest
@@ -36,8 +38,11 @@ _CODE = "transformers_modules."
 _LIBRARIES = {*sys.stdlib_module_names, "mlbench", "numpy", "peft", "sentence_transformers", "tokenizers", "torch"}
 _LIBRARIES |= {"huggingface_hub", "torchvision", "transformers"}
 DTYPES: dict[DType, str] = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
-PADDED = ("a", "a cat sat on the mat and saw another cat on a mat")
-"""Two texts, the first of which is padded where both are in one batch."""
+_LONG = "a cat sat on the mat and saw another cat on a mat"
+PADDED = ("a", "a cat", _LONG, " ".join(reversed(_LONG.split())))
+"""Texts of which the first two are padded where all are in one batch, and the last two have about one length."""
+# Networks that attend in blocks compute a long row otherwise than a short one, and say so in their configuration.
+_IN_BLOCKS = ("attention_type", "attention_window", "block_per_row", "num_landmarks", "attn_layers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +71,12 @@ class LoadOptions:
 
 
 def load(
-    folder: Path, options: LoadOptions, *, pooling: Pooling | None = None, max_length: int | None = None
+    folder: Path,
+    options: LoadOptions,
+    *,
+    pooling: Pooling | None = None,
+    max_length: int | None = None,
+    warnings: list[str] | None = None,
 ) -> "SentenceTransformer":
     """Return the model of a dense checkpoint's folder; as `load_as`, with `truncate_dim`.
 
@@ -74,7 +84,8 @@ def load(
     """
     from sentence_transformers import SentenceTransformer
 
-    model = load_as(folder, options, partial(SentenceTransformer, truncate_dim=options.truncate_dim))
+    build = partial(SentenceTransformer, truncate_dim=options.truncate_dim)
+    model = load_as(folder, options, build, warnings)
     if pooling is not None:
         set_pooling(model, pooling)
     if max_length is not None:
@@ -89,12 +100,31 @@ def as_library(model: object) -> "SentenceTransformer | None":
     return cast("SentenceTransformer", model) if library and isinstance(model, library.SentenceTransformer) else None
 
 
-def load_as(folder: Path, options: LoadOptions, build: Callable[..., Model]) -> Model:
+def name_of(model: object) -> str | None:
+    """Return what a model in memory is called; None where nothing says so.
+
+    A model of the library has the name on its card, else it and a tuple of a network and its processor have the folder
+    or hub id that the network was loaded from.
+    """
+    first = next(iter(model), None) if isinstance(model, Iterable) else None
+    card, config = getattr(model, "model_card_data", None), getattr(getattr(first, "auto_model", first), "config", None)
+    named = ((card, "model_name"), (card, "model_id"), (config, "name_or_path"), (card, "base_model"))
+    found = (getattr(source, key, None) for source, key in named)
+    # Where nobody gave a name, a saved card begins with the class.
+    given = (name for name in found if isinstance(name, str) and not name.startswith(type(model).__name__))
+    return next(filter(None, given), None)
+
+
+def load_as(
+    folder: Path, options: LoadOptions, build: Callable[..., Model], warnings: list[str] | None = None
+) -> Model:
     """Return what `build`, a class of the library, makes of a checkpoint's folder, in evaluation mode.
 
-    Raises `RetrieverError` where it cannot be loaded, where weights are missing (the library would draw them at random)
-    or not finite.
+    What a user should know of it is added to `warnings`. Raises `RetrieverError` where it cannot be loaded, where code
+    of its own would be needed and is not trusted, where its tokenizer does not fit, and where weights are missing (the
+    library would draw them at random) or not finite.
     """
+    check_code(folder, trusted=options.trust_remote_code)
     model_kwargs = _weight_options(options)
     try:
         with quiet():
@@ -107,22 +137,32 @@ def load_as(folder: Path, options: LoadOptions, build: Callable[..., Model]) -> 
                 model_kwargs=model_kwargs,
             )
             missing = _missing_weights(model, folder, model_kwargs)
+            if missing and getattr(model.config, "is_encoder_decoder", False):
+                missing = _take_encoder(model, folder, model_kwargs)
             hold_tensors(model)
     except Exception as error:
         # Any of three libraries, and a checkpoint's own code, may fail here in any way.
         raise RetrieverError(f"{folder}: cannot be loaded: {first_line(error)}") from error
-    _check_complete(missing, folder)
+    check_complete(missing, folder)
     check_finite(model, str(folder))
+    told = fit_tokenizer(model, folder)
+    if warnings is not None:
+        warnings += told
     model.eval()
     return model
 
 
 def load_network(
-    folder: Path, options: LoadOptions, build: Callable[..., tuple[Network, Mapping[str, Iterable[str]]]]
+    folder: Path,
+    options: LoadOptions,
+    build: Callable[..., tuple[Network, Mapping[str, Iterable[str]]]],
+    *,
+    own_code: bool = False,
 ) -> Network:
     """Return what `build`, a `from_pretrained` of transformers, makes of a folder, on its device, for evaluation.
 
-    Raises `RetrieverError` as `load_as` does.
+    With `own_code`, the checkpoint's own code is run, which may lie in another repository. Raises `RetrieverError` as
+    `load_as` does.
     """
     from sentence_transformers.util import get_device_name
 
@@ -131,8 +171,8 @@ def load_network(
             network, info = build(
                 str(folder),
                 output_loading_info=True,
-                local_files_only=True,
-                trust_remote_code=False,
+                local_files_only=offline() or not own_code,
+                trust_remote_code=own_code,
                 **_weight_options(options),
             )
             network.to(options.device or get_device_name())
@@ -140,7 +180,7 @@ def load_network(
     except Exception as error:
         # Any of three libraries may fail here in any way.
         raise RetrieverError(f"{folder}: cannot be loaded: {first_line(error)}") from error
-    _check_complete(_needed(info["missing_keys"]), folder)
+    check_complete(_needed(info["missing_keys"]), folder)
     check_finite(network, str(folder))
     network.eval()
     return network
@@ -162,12 +202,28 @@ def _weight_options(options: LoadOptions) -> dict[str, object]:
     return kept if options.allow_pickle else {**kept, "use_safetensors": True}
 
 
-def _check_complete(missing: Sequence[str], folder: Path) -> None:
+def check_complete(missing: Sequence[str], folder: Path) -> None:
+    """Raise `RetrieverError` where weights are missing, given by their names."""
     if missing:
         raise RetrieverError(
             f"{folder}: {len(missing)} weights are missing, among them {missing[0]}; "
             "without them the model would be partly random: save the whole model"
         )
+
+
+def padding_probes(model: "BaseModel") -> tuple[str, ...]:
+    """Return texts that show, alone and in one batch, whether padding or other texts change what a model makes of one.
+
+    A network that attends in blocks is shown a long text too, beside which it may compute short ones in another way.
+    """
+    in_blocks = any(getattr(model.config, name, None) for name in _IN_BLOCKS)
+    return (*PADDED, " ".join([_LONG] * 100)) if in_blocks else PADDED
+
+
+def short_dtype(dtype: object) -> str:
+    """Return a precision of torch, such as `torch.float32`, as the key `dtype` has it, or by torch's own name."""
+    name = str(dtype).removeprefix("torch.")
+    return next((short for short, long in DTYPES.items() if long == name), name)
 
 
 def is_rounding(found: NDArray[np.floating], expected: NDArray[np.floating], dtype: str, *, least: float = 0.0) -> bool:
@@ -270,6 +326,13 @@ def digest_network(network: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBa
     return digest.hexdigest()
 
 
+def digest_tokenizer(tokenizer: "PreTrainedTokenizerBase") -> str:
+    """Return the SHA-256 (hex) of all that decides how a tokenizer cuts texts into tokens."""
+    digest = sha256()
+    _add_tokenizer(digest, tokenizer)
+    return digest.hexdigest()
+
+
 def _add_network(digest: "Digest", network: "PreTrainedModel") -> None:
     # How strong an adapter is stands in no tensor.
     adapters = {name: config.to_dict() for name, config in getattr(network, "peft_config", {}).items()}
@@ -305,6 +368,21 @@ def _missing_weights(model: "BaseModel", folder: Path, model_kwargs: dict[str, o
         str(place), config=transformer.config, output_loading_info=True, local_files_only=True, **model_kwargs
     )
     return _needed(info["missing_keys"])
+
+
+def _take_encoder(model: "BaseModel", folder: Path, model_kwargs: dict[str, object]) -> list[str]:
+    """Take the encoder out of the whole network; return the weights that its files lack.
+
+    The library reads some encoders alone, under names that they do not have in the files of the whole, such as those
+    of M2M100, Marian and Pegasus.
+    """
+    from transformers import AutoModel
+
+    whole, info = AutoModel.from_pretrained(
+        str(module_folders(folder)[0]), output_loading_info=True, local_files_only=True, **model_kwargs
+    )
+    model[0].model = whole.get_encoder().to(model.device)
+    return [name for name in _needed(info["missing_keys"]) if name.startswith("encoder.")]
 
 
 def _needed(names: Iterable[str]) -> list[str]:

@@ -16,6 +16,7 @@ from mlbench.io.watched import WatchedFiles
 from mlbench.protocols import Parameter, Role, Runtime
 from mlbench.retrievers.checkpoint_folder import read_files, read_json
 from mlbench.retrievers.dense import require_torch
+from mlbench.retrievers.kinds import architectures, check_kind, is_of_kind
 from mlbench.retrievers.load_checkpoint import digest_loaded, load_as
 from mlbench.retrievers.registered import apply_registry
 from mlbench.retrievers.token_scores import Floats, TextLists, TextSettings, find
@@ -45,19 +46,26 @@ class Sparse:
         assert isinstance(settings, Sparse.Settings)
         require_torch()
         folder, options = find(locator, settings, runtime)
-        _check_kind(folder)
+        _check_kind(folder, locator)
         registered = apply_registry(settings, locator, folder)
         from sentence_transformers import SparseEncoder
 
         files, digest = read_files(folder)
-        model = load_as(folder, options, SparseEncoder)
+        warnings: list[str] = []
+        model = load_as(folder, options, SparseEncoder, warnings)
         files.check()
         if model.similarity_fn_name not in ("dot", "cosine"):
             raise RetrieverError(f"{folder} compares vectors by {model.similarity_fn_name}: only dot and cosine can be")
         loaded = {"allow_pickle": runtime.allow_pickle, "trust_remote_code": runtime.trust_remote_code}
         lists = SparseLists(model, digest_loaded(digest, model), registered.settings, loaded, files)
+        lists.warnings = (*lists.warnings, *warnings)
         lists.registry = registered.info
         return lists
+
+    @staticmethod
+    def recognises(folder: Path) -> bool:
+        """Say whether a sparse encoder was saved in the folder; a masked language model alone may be anything."""
+        return is_of_kind(folder, "sparse")
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +102,11 @@ class SparseLists(TextLists[Bag]):
             save_to_cpu=True,
         ).coalesce()
         rows, words = matrix.indices().numpy()
+        if matrix.shape[1] != self._model.get_embedding_dimension():
+            raise RetrieverError(
+                f"the model weighs {matrix.shape[1]:,} words in the {role} and "
+                f"{self._model.get_embedding_dimension():,} elsewhere, so that nothing can be compared"
+            )
         weights = matrix.values().float().numpy().astype(np.float64)
         wrong = np.flatnonzero(~np.isfinite(weights))
         if len(wrong):
@@ -144,12 +157,13 @@ def _matrix(bags: Sequence[Bag], size: int) -> "Tensor":
     )
 
 
-def _check_kind(folder: Path) -> None:
+def _check_kind(folder: Path, locator: str) -> None:
     """Raise `RetrieverError` for a checkpoint of another kind: the library would add a layer of random weights."""
     saved, config = (read_json(folder / name) for name in ("config_sentence_transformers.json", "config.json"))
-    architectures = config.get("architectures")
     if saved.get("model_type") == "SparseEncoder":
         return
-    masked = isinstance(architectures, list) and any(str(name).endswith("ForMaskedLM") for name in architectures)
+    if not is_of_kind(folder, "dense"):
+        check_kind(folder, locator, "sparse")
+    masked = any(name.endswith("ForMaskedLM") for name in architectures(config))
     if not masked or (folder / "modules.json").is_file():
         raise RetrieverError(f"{folder} is no sparse encoder (a saved SparseEncoder, or a masked language model)")

@@ -33,6 +33,7 @@ class StaticFolder:
     root: Path
     place: Path
     prompts: Mapping[str, str]
+    default_prompt_name: str | None
     truncate_dim: int | None
 
     @property
@@ -65,10 +66,12 @@ def read_folder(folder: Path) -> StaticFolder:
     if place.is_absolute() or ".." in place.parts:
         raise _not_static(folder, f"its module lies elsewhere, in {place}")
     prompts, truncate_dim = configuration.get("prompts"), configuration.get("truncate_dim")
+    default = configuration.get("default_prompt_name")
     return StaticFolder(
         root=folder,
         place=folder / place,
         prompts={name: str(prompt or "") for name, prompt in prompts.items()} if isinstance(prompts, dict) else {},
+        default_prompt_name=default if isinstance(default, str) else None,
         truncate_dim=truncate_dim if isinstance(truncate_dim, int) and truncate_dim > 0 else None,
     )
 

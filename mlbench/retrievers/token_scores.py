@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from mlbench.collection.languages import Setting
 from mlbench.collection.records import Document, Query
@@ -17,8 +17,10 @@ from mlbench.io.watched import WatchedFiles
 from mlbench.protocols import Parameter, RankedList, Role, Runtime, ScoredRanker
 from mlbench.provenance import RegistryInfo
 from mlbench.ranking.count_ahead import best_columns, by_id
-from mlbench.retrievers.checkpoint_folder import check_checkpoint, find_checkpoint, saved_prompts
-from mlbench.retrievers.load_checkpoint import PADDED, DType, LoadOptions, is_rounding
+from mlbench.retrievers.checkpoint_folder import check_checkpoint, find_checkpoint
+from mlbench.retrievers.load_checkpoint import DType, LoadOptions, is_rounding, padding_probes
+from mlbench.retrievers.model_limits import limit_of
+from mlbench.retrievers.prompts import PromptSettings, choose_prompts
 from mlbench.retrievers.registered import REGISTRY_KEY
 
 if TYPE_CHECKING:
@@ -30,13 +32,9 @@ _CHUNK = 1024
 _CELLS = 2**24
 
 
-class TextSettings(BaseModel):
+class TextSettings(PromptSettings):
     """Keys of `sparse:` and `late:`; what is not set comes from the checkpoint."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    query_prompt: str | None = Field(None, description="put before each query, with its blank, as in 'query: '")
-    document_prompt: str | None = Field(None, description="put before each document, as in 'passage: '")
     dtype: DType = Field("fp32", description="precision of the weights")
     revision: str | None = Field(None, description="branch, tag or commit on the hub")
     batch_size: int = Field(32, ge=1, description="texts per batch")
@@ -58,6 +56,9 @@ class TextLists(ScoredRanker, ABC, Generic[Encoded]):
     scores beside the settings and the model, whose digest is `digest`; `files` are those that it was read from.
     """
 
+    warnings: tuple[str, ...] = ()
+    """What a user should know of how it was opened."""
+
     def __init__(
         self,
         model: "MultiVectorEncoder | SparseEncoder",
@@ -68,7 +69,9 @@ class TextLists(ScoredRanker, ABC, Generic[Encoded]):
     ) -> None:
         self.registry: RegistryInfo | None = None
         self._model, self._digest, self._batch_size, self._files = model, digest, settings.batch_size, files
-        self._prompts = saved_prompts(model.prompts, query=settings.query_prompt, document=settings.document_prompt)
+        chosen = choose_prompts(model.prompts, model.default_prompt_name, settings)
+        self._prompts, self.warnings = chosen.texts, chosen.warnings
+        self._limits = {role: limit_of(model, prompt, role=role) for role, prompt in chosen.texts.items()}
         self._identity = {
             **identity,
             "query_prompt": self._prompts["query"],
@@ -93,6 +96,14 @@ class TextLists(ScoredRanker, ABC, Generic[Encoded]):
     def check_files(self) -> None:
         """Raise `RetrieverError` where a file of the checkpoint has changed since it was read."""
         self._files.check()
+
+    def longest_input(self, role: Role) -> int | None:
+        """Return after how many tokens a text in `role` is cut off, with its prompt; None where none is."""
+        return self._limits[role].tokens
+
+    def is_truncated(self, texts: Sequence[str], role: Role) -> NDArray[np.bool_] | None:
+        """Return for each text whether it is cut off, bool (len(texts),); None where that cannot be told."""
+        return self._limits[role].exceeded_by(texts)
 
     def search_scored(
         self, setting: Setting, queries: Sequence[Query], documents: Sequence[Document], depth: int
@@ -121,8 +132,9 @@ class TextLists(ScoredRanker, ABC, Generic[Encoded]):
 
     def _ignores_padding(self) -> bool:
         """Say whether a text gets the same scores alone and beside a longer one, but for rounding."""
-        alone = [self.encode([text], "document")[0] for text in PADDED]
-        beside = self.encode(PADDED, "document")
+        texts = padding_probes(self._model)
+        alone = [self.encode([text], "document")[0] for text in texts]
+        beside = self.encode(texts, "document")
         scores = [self.scorer(texts)(texts) for texts in (beside, alone)]
         return is_rounding(scores[0], scores[1], str(self._identity["dtype"]))
 

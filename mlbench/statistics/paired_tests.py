@@ -81,6 +81,11 @@ class PairedTests(DocumentPart):
     lines: tuple[Line, ...]
     untested: dict[str, str] = Field(default={})
 
+    def __repr__(self) -> str:
+        """Say in one line how much was compared and tested."""
+        tested = sum(each.adjusted is not None for each in self.lines)
+        return f"{len(self.lines):,} differences, {tested:,} of them tested with {self.flips:,} flips"
+
     def line(
         self,
         name: str,

@@ -7,7 +7,7 @@ from mlbench.collection.languages import IMAGE, Setting
 from mlbench.errors import UserError
 from mlbench.io.document import DocumentPart
 from mlbench.ranking.ranks import Ranks
-from mlbench.results import Aggregate, Result, SettingResult, Statistics
+from mlbench.results import Aggregate, Result, SettingResult, Statistics, spoken_means
 from mlbench.statistics.cluster_scores import ScoreRequest
 from mlbench.statistics.score import score
 
@@ -23,6 +23,11 @@ class PoolAnswer(DocumentPart):
     settings: tuple[SettingResult, ...]
     aggregates: tuple[Aggregate, ...]
     statistics: Statistics
+
+    def __repr__(self) -> str:
+        """Say in one line what was asked, and the macro means of the primary measure."""
+        means = spoken_means(self.primary_measure, self.aggregates)
+        return f"Pool {','.join(self.document_languages)} of {self.retriever} on {self.task}: {means}"
 
 
 def answer_pool(
@@ -55,7 +60,7 @@ def answer_pool(
     )
     return PoolAnswer(
         task=result.task.name,
-        retriever=result.retriever.spec,
+        retriever=result.retriever.label,
         document_languages=pool,
         n_documents=scores.settings[0].n_documents,
         primary_measure=measure or result.task.primary_measure,

@@ -106,7 +106,7 @@ def look_at(result: Result, ranks: Ranks, topic_id: str, texts: Collection | Non
     asked = whole_pool(str(ranks.languages[languages[0]]) if len(languages) else "", ranks.languages.tolist())
     return Topic(
         task=result.task.name,
-        retriever=result.retriever.spec,
+        retriever=result.retriever.label,
         topic_id=topic_id,
         average_precision=sum(known) / len(known) if known else None,
         pool=() if counts.pool is None else asked,

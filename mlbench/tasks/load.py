@@ -47,6 +47,20 @@ def load_collection(
     return collection.restrict(task.model_copy(update={"languages": request.wanted}).corpora)
 
 
+def check_files(
+    task: Task,
+    *,
+    languages: Sequence[str] | None = None,
+    data_dir: Path | None = None,
+    progress: Progress = SILENCE,
+) -> None:
+    """Find the files that `load_collection` would read, and download those that are missing.
+
+    Raises `UnknownName` for a language the task has not, `DataError` for files that are missing or altered.
+    """
+    _request(task, languages, None, data_dir, progress)
+
+
 def provide_images(task: Task, folder: Path | None, *, progress: Progress = SILENCE) -> Collection:
     """Put the images of `task` into `folder`, so that it serves as `--data-dir`; return what is then there, checked.
 

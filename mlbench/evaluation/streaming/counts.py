@@ -180,17 +180,19 @@ class PartCounts:
 
     `ahead` and `ties` are int32 (rows,), for the rows of the queries that ask for the language (see `Question`); `top`
     has one line for each of those queries. `texts` counts the distinct texts of each part that were no relevant
-    document's, `encoded` those of them that were encoded for this, `tokens` what they had. `encode_seconds` (reading
-    included) and `count_seconds` are sums over all workers. `not_kept` says why vectors could not be kept.
+    document's, `encoded` those of them that were encoded for this, `tokens` what they had; `truncated` counts the
+    documents that are cut off at the encoder's longest input. `encode_seconds` (reading included) and `count_seconds`
+    are sums over all workers. `not_kept` says why vectors could not be kept.
     """
 
-    NAMES: ClassVar = ("ahead", "ties", "scores", "doc_ids", "texts")
+    NAMES: ClassVar = ("ahead", "ties", "scores", "doc_ids", "texts", "truncated")
     """Of the arrays that are saved."""
 
     ahead: Integers32
     ties: Integers32
     top: TopDocuments
     texts: int = 0
+    truncated: int = 0
     encoded: int = 0
     tokens: int = 0
     encode_seconds: float = 0.0
@@ -209,6 +211,7 @@ class PartCounts:
             ties=self.ties + other.ties,
             top=self.top.merge(other.top),
             texts=self.texts + other.texts,
+            truncated=self.truncated + other.truncated,
             encoded=self.encoded + other.encoded,
             tokens=self.tokens + other.tokens,
             encode_seconds=self.encode_seconds + other.encode_seconds,
@@ -224,6 +227,7 @@ class PartCounts:
             "scores": self.top.scores,
             "doc_ids": self.top.doc_ids,
             "texts": np.array([self.texts]),
+            "truncated": np.array([self.truncated]),
         }
 
     @classmethod
@@ -237,4 +241,5 @@ class PartCounts:
             ties=arrays["ties"].astype(np.int32),
             top=TopDocuments(arrays["scores"].astype(np.float64), arrays["doc_ids"].astype(np.str_)),
             texts=int(arrays["texts"][0]),
+            truncated=int(arrays["truncated"][0]),
         )

@@ -22,6 +22,7 @@ from mlbench.evaluation.streaming.counts import PartCounts, Question, TopDocumen
 from mlbench.evaluation.streaming.resume import WorkFolder
 from mlbench.evaluation.streaming.worker import MakeCounter
 from mlbench.evaluation.task_data import Clock, RankedTask, TaskData
+from mlbench.evaluation.text_checks import count_truncated
 from mlbench.io.cache import cache_dir
 from mlbench.open_model import LoadedModel
 from mlbench.protocols import Encoder, Engine
@@ -30,11 +31,12 @@ from mlbench.ranking.index_arrays import CountTable, IndexArrays, index_collecti
 from mlbench.ranking.rank_documents import lost_counts
 from mlbench.ranking.ranks import UNKNOWN
 from mlbench.ranking.run_files import RunFiles
+from mlbench.results import TruncatedTexts
 from mlbench.tasks.load import load_shards
 from mlbench.tasks.task import Task
 
 Integers = NDArray[np.int64]
-_VERSION = 2
+_VERSION = 3
 """Of what is saved of counts; another one finds nothing of this one's."""
 _VECTOR_BYTES = 4
 
@@ -107,6 +109,23 @@ class StreamedTask(TaskData):
             texts=embeddings.distinct + sum(counts.texts for counts in parts),
             encoded=embeddings.encoded + sum(counts.encoded for counts in parts),
             tokens=0 if self.engine.workers == 1 else sum(counts.tokens for counts in parts),
+            truncated=self._truncated(model, outcome),
+        )
+
+    def _truncated(self, model: LoadedModel, outcome: StreamCounts) -> tuple[TruncatedTexts, ...] | None:
+        """Return how many texts were cut off: of the queries here, of the documents as workers counted them."""
+        texts = texts_of(self.collection)
+        rows = count_truncated(model.retriever, {group: texts[group] if group[0] == "query" else () for group in texts})
+        return rows and tuple(
+            row
+            if row.role == "query"
+            else row.model_copy(
+                update={
+                    "n_texts": self.corpora.sizes[row.language],
+                    "n_truncated": outcome.counts[row.language].truncated,
+                }
+            )
+            for row in rows
         )
 
 
@@ -146,6 +165,11 @@ class _Stream:
 
     def count(self, arrays: IndexArrays, settings: Sequence[Setting]) -> tuple[StreamCounts, Embeddings]:
         """Encode queries and relevant documents, then count all documents against them."""
+        if members.reads_languages(self._encoder):
+            raise UserError(
+                f"{self.model.spec} must know the language of each text, which it is not told of a corpus that is read "
+                "shard by shard"
+            )
         store = self.model.store(self._cache, self.options.progress)
         embeddings = embed(self._encoder, texts_of(arrays.collection), store, self.options.progress)
         depth = max(Tiling().depth, 0 if self.options.save_run is None else self.options.save_run.depth)

@@ -127,6 +127,7 @@ class Counter:
         begin, tokens = perf_counter(), members.tokens_of(self.encoder)
         documents = sorted(self.reader.read(part), key=lambda document: document.doc_id, reverse=True)
         vectors, texts, encoded, not_kept = self._vectors(part, documents)
+        cut = members.is_truncated(self.encoder, [document.text for document in documents], "document")
         members.check_files(self.encoder)
         middle = perf_counter()
         asked = self.question.languages[part.shard.language]
@@ -136,6 +137,7 @@ class Counter:
             ties=ties,
             top=top,
             texts=texts,
+            truncated=0 if cut is None else int(cut.sum()),
             encoded=encoded,
             tokens=members.tokens_of(self.encoder) - tokens,
             encode_seconds=middle - begin,

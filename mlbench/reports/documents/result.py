@@ -54,12 +54,14 @@ from mlbench.reports.report import (
     Table,
     notes,
 )
-from mlbench.results import Aggregate, BiasResult, Result, SettingResult
+from mlbench.results import Aggregate, BiasResult, Result, SettingResult, told_apart
 from mlbench.statistics.captions import CAPTION_SCORES
 from mlbench.statistics.direction import loss
 from mlbench.statistics.pool import PoolAnswer
 from mlbench.statistics.score import TIES_WORTH_A_WARNING
 
+TRUNCATION_WORTH_A_WARNING = 0.01
+"""By how much the shares of the texts of two languages that were cut off may differ without a warning."""
 # What people look for first, where the terminal is too narrow for all.
 _FIRST = ("R@1", "R@10", "nDCG@10", "RR", "R@100", "RR@10", "Success@10")
 
@@ -71,9 +73,10 @@ def results_report(results: Sequence[Result], *, measure: str | None = None) -> 
     a result does not have it.
     """
     several = len(results) > 1
+    documents, results = tuple(results), told_apart(results)
     sections = [_result(place, result, measure, several=several) for place, result in enumerate(results, 1)]
     across = across_table(results, measure=measure, linked=several)
-    title = f"{len(results)} results" if several else f"{results[0].retriever.spec} on {results[0].task.name}"
+    title = f"{len(results)} results" if several else f"{results[0].retriever.label} on {results[0].task.name}"
     return Report(
         title=title,
         blocks=(
@@ -89,7 +92,7 @@ def results_report(results: Sequence[Result], *, measure: str | None = None) -> 
             ),
             *sections,
         ),
-        documents=tuple(results),
+        documents=documents,
         several=True,
         records=tuple(record for result in results for record in _records(result, result.settings, measure)),
     )
@@ -108,7 +111,7 @@ def _beside(results: Sequence[Result]) -> Iterator[Sentence]:
 
 def pools_report(results: Sequence[Result], answers: Sequence[PoolAnswer]) -> Report:
     """Return the report of the answers of pools, each from the result in the same place."""
-    pairs = list(zip(results, answers, strict=True))
+    pairs = list(zip(told_apart(results), answers, strict=True))
     return Report(
         title=f"pool {','.join(answers[0].document_languages)}",
         blocks=tuple(
@@ -135,7 +138,7 @@ def _result(place: int, result: Result, asked: str | None, *, several: bool) -> 
         Sentence(tuple(_details(result)), style="soft"),
         _caveats(result),
         Section(("Means",), (_means(result), *_ceiling_note(result)), titled=False),
-        Section(("Language bias",), (_key_figures(result), *_warnings(result)), titled=False),
+        Section(("Language bias",), (_key_figures(result), *_warnings(result), *_truncation(result)), titled=False),
     ]
     if scores:
         blocks.append(Section(("More bias scores",), (_bias_table(scores), _EXPLAINED), details, titled=False))
@@ -206,6 +209,25 @@ def _ties_of_settings(result: Result) -> str | None:
     if most <= TIES_WORTH_A_WARNING:
         return None
     return f"up to {most:.1%} of the relevant documents of a setting tie with another document"
+
+
+def _truncation(result: Result) -> Iterator[Sentence]:
+    """Yield for queries and documents how many were cut off, which looks like bias where it differs by language."""
+    for role, texts in (("query", "queries"), ("document", "documents"), ("pair", "pairs with documents")):
+        rows = [row for row in result.truncated or () if row.role == role and row.n_texts]
+        rows.sort(key=lambda row: -row.share)
+        if not rows or not rows[0].n_truncated:
+            continue
+        first, *others = rows
+        told = f"{first.share:.1%} of the {texts} in {first.language} ({first.n_truncated:,} of {first.n_texts:,})"
+        told += f" were cut at {count(first.max_length or 0, 'token')}"
+        if others:
+            ends = dict.fromkeys((f"{others[-1].share:.1%}", f"{others[0].share:.1%}"))
+            told += f"; {' to '.join(ends)} in other languages"
+        if first.share - rows[-1].share > TRUNCATION_WORTH_A_WARNING:
+            yield Sentence((f"warning: {told}: what is cut off may look like language bias",), style="warning")
+        else:
+            yield Sentence((told,), style="soft")
 
 
 def _other_data(results: Sequence[Result]) -> Iterator[Sentence]:
@@ -423,7 +445,7 @@ def across_table(results: Sequence[Result], *, measure: str | None = None, linke
         (Column("task", align="left", folds=True), *(each.column for each in quantities)),
         tuple(
             Row(
-                Cell(result.retriever.spec, link=f"#result-{place + 1}" if linked else ""),
+                Cell(result.retriever.label, link=f"#result-{place + 1}" if linked else ""),
                 (Cell(task_label(result)), *(cells[place] for cells in columns)),
             )
             for place, result in enumerate(results)
@@ -560,7 +582,7 @@ def _records(
     """
     names = {
         "task": result.task.name if result.task.limit is None else task_label(result),
-        "retriever": result.retriever.spec,
+        "retriever": result.retriever.label,
         "fingerprint": result.retriever.fingerprint,
     }
     for setting in settings:

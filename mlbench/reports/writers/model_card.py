@@ -7,7 +7,7 @@ from mlbench.collection.languages import KINDS
 from mlbench.reports.formatting import heading, n_settings, pool_kind, spoken, task_label, visible
 from mlbench.reports.provenance import trained
 from mlbench.reports.report import Report
-from mlbench.results import Aggregate, CaptionScores, Result
+from mlbench.results import Aggregate, CaptionScores, Result, told_apart
 from mlbench.statistics.captions import CAPTION_SCORES
 
 _DIGITS = 6
@@ -26,15 +26,15 @@ def write_model_card(report: Report) -> str:
     data. How a model was trained, where that is known, is a comment. Absent values are left out. Scalars are written as
     JSON, so that no name can change the structure.
     """
-    results = [document for document in report.documents if isinstance(document, Result)]
+    results = told_apart([document for document in report.documents if isinstance(document, Result)])
     models: dict[tuple[str, str], list[Result]] = {}
     for result in results:
-        models.setdefault((result.retriever.spec, result.retriever.fingerprint), []).append(result)
+        models.setdefault((result.retriever.label, result.retriever.fingerprint), []).append(result)
     lines = ["model-index:"]
-    for (spec, _), found in models.items():
+    for (label, _), found in models.items():
         training = found[0].retriever.training
         lines += [f"# {visible(trained(training))}"] if training else []
-        lines += [f"- name: {_scalar(spec)}", "  results:"]
+        lines += [f"- name: {_scalar(label)}", "  results:"]
         for result in found:
             for config, metrics in _entries(result):
                 lines += _entry(result, config, metrics)

@@ -10,6 +10,9 @@ from math import isqrt
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+import numpy as np
+from numpy.typing import NDArray
+
 from mlbench.errors import RetrieverError
 from mlbench.retrievers.image_text.albef_checkpoint import (
     BLOCK,
@@ -24,6 +27,7 @@ from mlbench.retrievers.image_text.clip import check_length
 from mlbench.retrievers.image_text.matching import Matcher, fuse
 from mlbench.retrievers.image_text.towers import Features, ImageTower, TextTower, Towers
 from mlbench.retrievers.load_checkpoint import DTYPES, LoadOptions, first_line, hold_tensors, quiet
+from mlbench.retrievers.model_limits import whole_texts
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -88,10 +92,13 @@ def clean_caption(caption: str) -> str:
 
     As `pre_caption` of salesforce/ALBEF, dataset/utils.py.
     """
+    return " ".join(_words(caption)[:_MOST_WORDS])
+
+
+def _words(caption: str) -> list[str]:
     plain = re.sub(r"""[,.'!?"()*#:;~]""", "", caption.lower())
     plain = plain.replace("-", " ").replace("/", " ").replace("<person>", "person")
-    words = re.sub(r"\s{2,}", " ", plain).rstrip("\n").strip(" ").split(" ")
-    return " ".join(words[:_MOST_WORDS])
+    return re.sub(r"\s{2,}", " ", plain).rstrip("\n").strip(" ").split(" ")
 
 
 def _matcher(model: "ModuleDict", tokenizer: "PreTrainedTokenizerBase", max_length: int, device: str) -> Matcher:
@@ -104,8 +111,12 @@ def _matcher(model: "ModuleDict", tokenizer: "PreTrainedTokenizerBase", max_leng
 
     def tokenise(texts: Sequence[str]) -> Features:
         cleaned = [clean_caption(text) for text in texts]
-        rows = tokenizer(cleaned, padding=True, truncation=True, max_length=max_length, return_tensors="pt")
+        given = {"padding": True, "padding_side": "right", "truncation": True, "max_length": max_length}
+        rows = tokenizer(cleaned, **given, return_tensors="pt")
         return {name: rows[name] for name in ("input_ids", "attention_mask")}
+
+    def count_tokens(texts: Sequence[str]) -> NDArray[np.int64]:
+        return whole_texts(tokenizer)([" ".join(_words(text)) for text in texts])
 
     def prepare(images: Sequence["Image"]) -> Features:
         return {"pixel_values": processor(list(images), return_tensors="pt")["pixel_values"]}
@@ -129,6 +140,7 @@ def _matcher(model: "ModuleDict", tokenizer: "PreTrainedTokenizerBase", max_leng
             tokenise,
             lambda features: normalize(model["text_proj"](encode_text(features)["states"][:, 0]), dim=-1),
             max_length,
+            count_tokens=count_tokens,
         ),
         ImageTower(prepare, lambda features: project(encode_image(features))),
         device,

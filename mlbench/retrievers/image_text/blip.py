@@ -21,6 +21,7 @@ from mlbench.retrievers.image_text.towers import (
     open_image_processor,
 )
 from mlbench.retrievers.load_checkpoint import LoadOptions, load_network
+from mlbench.retrievers.model_limits import whole_texts
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -72,7 +73,7 @@ def open_blip_matcher(folder: Path, options: LoadOptions, max_length: int | None
         return cast("Tensor", network.itm_head(states[:, 0])[:, 1])
 
     towers = Towers(
-        TextTower(tokenise, read, length),
+        TextTower(tokenise, read, length, count_tokens=whole_texts(tokenizer)),
         ImageTower(prepare, lambda features: project(encode_image(features))),
         str(network.device),
     )

@@ -1,13 +1,14 @@
-"""Image-text encoders: CLIP and its kin, BLIP, ALBEF, and multilingual text towers beside an image tower."""
+"""Image-text encoders: CLIP and its kin, OpenCLIP, BLIP, ALBEF, and multilingual text towers beside an image tower."""
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from copy import copy
+from dataclasses import dataclass, field, replace
 from functools import partial
 from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,21 +17,34 @@ from pydantic import BaseModel, Field
 from mlbench.collection.records import Image
 from mlbench.errors import MissingExtra, RetrieverError
 from mlbench.io.libraries import versions_installed
+from mlbench.io.watched import WatchedFiles
 from mlbench.protocols import Parameter, Role, Runtime, Similarity, Vectors
 from mlbench.provenance import Provenance, RegistryInfo, read_provenance
 from mlbench.retrievers.batching import batch_budget, image_batches, token_batches
 from mlbench.retrievers.checkpoint_folder import Origin
 from mlbench.retrievers.dense import LIBRARIES, Dense, DenseEncoder, EncodingOptions, require_torch
-from mlbench.retrievers.image_text.clip import as_pair, image_tower_of, open_library, reads_images
+from mlbench.retrievers.image_text.clip import (
+    STANDS_BESIDE,
+    as_pair,
+    image_tower_of,
+    open_library,
+    reads_images,
+)
 from mlbench.retrievers.image_text.towers import (
+    IMAGE_OPENERS,
     OPENERS,
+    TEXT_OPENERS,
     Features,
     ImageTower,
+    LoadedTower,
     TextTower,
     Towers,
     check_kind,
     find_towers,
+    has_own_code,
     kind_of,
+    open_image_tower,
+    open_text_tower,
     open_towers,
     read_towers,
 )
@@ -42,16 +56,21 @@ from mlbench.retrievers.load_checkpoint import (
     digest_loaded,
     digest_model,
     is_rounding,
+    name_of,
+    short_dtype,
 )
+from mlbench.retrievers.prompts import PromptSettings
 from mlbench.retrievers.registered import REGISTRY_KEY, apply_registry
+from mlbench.retrievers.truncation import TokenLimit
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
     from torch import Tensor
 
 
-# What opens, decodes and resizes images.
+# What opens, decodes and resizes images, and what computes beside the libraries of texts.
 _IMAGES = ("pillow", "pillow-heif", "torchvision")
+_TOWERS = (*LIBRARIES, "ftfy", "open_clip_torch", "timm")
 
 
 class TowerTexts:
@@ -59,6 +78,8 @@ class TowerTexts:
 
     `origin` tells the checkpoint from others, `identity` says how it is computed.
     """
+
+    warnings: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -68,18 +89,37 @@ class TowerTexts:
         identity: Mapping[str, Parameter],
         batch_tokens: int | None,
     ) -> None:
-        self.tokens = 0
+        self._counted = {"tokens": 0}
         self._tower, self._device, self._origin = tower, device, origin
         self._identity = {**identity, "max_length": tower.max_length}
         budget, self._max_rows = batch_budget(device.partition(":")[0])
         self._budget = batch_tokens or budget
+        self._limit = TokenLimit(self._count, tower.count_tokens, tower.max_length)
         self._pads = True
         self.dim = self.encode(["dim"], "document").shape[1]
         beside = self.encode(PADDED, "document")
         # Only where a text has the same vector beside a longer one as alone.
         self._pads = False
         self._pads = is_rounding(beside, self.encode(PADDED, "document"), str(identity["dtype"]))
-        self.tokens = 0
+        self._counted["tokens"] = 0
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens it has encoded, padding excluded, in all languages together."""
+        return self._counted["tokens"]
+
+    @property
+    def has_languages(self) -> bool:
+        """Whether it must know the language of a text."""
+        return self._tower.tokenise_in is not None
+
+    def in_language(self, language: str) -> Self:
+        """Return the same for texts in a language; raises `RetrieverError` as `tokenise_in` of the tower does."""
+        assert self._tower.tokenise_in is not None
+        other = copy(self)
+        other._tower = replace(self._tower, tokenise=self._tower.tokenise_in(language))
+        other._identity = {**self._identity, "language": language}
+        return other
 
     @property
     def parameters(self) -> dict[str, Parameter]:
@@ -92,11 +132,23 @@ class TowerTexts:
 
     def computation(self, role: Role) -> dict[str, Parameter]:
         """Return what decides how vectors are rounded: the size of batches, and versions of libraries."""
-        return {"batch_tokens": self._budget, **versions_installed(LIBRARIES)}
+        return {"batch_tokens": self._budget, **versions_installed(_TOWERS)}
 
     def check_files(self) -> None:
         """Raise `RetrieverError` where a file of the checkpoint has changed since it was read."""
         self._origin.files.check()
+
+    def longest_input(self, role: Role) -> int | None:
+        """Return after how many tokens a text is cut off, the same in either role; None where none is."""
+        return self._limit.tokens
+
+    def is_truncated(self, texts: Sequence[str], role: Role) -> NDArray[np.bool_] | None:
+        """Return for each text whether it is cut off, bool (len(texts),); None where that cannot be told."""
+        return self._limit.exceeded_by(texts)
+
+    def _count(self, texts: Sequence[str]) -> NDArray[np.int64]:
+        lengths: NDArray[np.int64] = self._tower.tokenise(texts)["attention_mask"].sum(dim=1).numpy()
+        return lengths
 
     def encode(self, texts: Sequence[str], role: Role) -> Vectors:
         """Return float32 (len(texts), dim), of any length; the same texts in the same order give the same bits."""
@@ -109,7 +161,7 @@ class TowerTexts:
             features = self._tower.tokenise(texts)
             mask = features["attention_mask"]
             lengths: NDArray[np.int64] = mask.sum(dim=1).numpy()
-            self.tokens += int(lengths.sum())
+            self._counted["tokens"] += int(lengths.sum())
             widths = np.full_like(lengths, mask.shape[1]) if self._tower.fixed_width else lengths
             for rows in token_batches(widths, self._budget, self._max_rows, padded=self._pads):
                 index, width = torch.from_numpy(rows), int(widths[rows[0]])
@@ -149,7 +201,7 @@ class TowerImages:
 
     def computation(self) -> dict[str, Parameter]:
         """Return what decides how vectors are rounded: the size of batches, and versions of libraries."""
-        return {"image_batch_size": self._batch_size, **versions_installed((*LIBRARIES, *_IMAGES))}
+        return {"image_batch_size": self._batch_size, **versions_installed((*_TOWERS, *_IMAGES))}
 
     def check_files(self) -> None:
         """Raise `RetrieverError` where a file of the checkpoint has changed since it was read."""
@@ -205,6 +257,7 @@ class ImageTextEncoder:
         *,
         loaded: Mapping[str, Parameter] | None = None,
         folder: Path | None = None,
+        name: str | None = None,
         known: RegistryInfo | None = None,
     ) -> None:
         """Join both; raises `RetrieverError` where their vectors have different numbers of coordinates."""
@@ -216,6 +269,7 @@ class ImageTextEncoder:
         self.dim = texts.dim
         self._texts, self._images, self._prefix = texts, images, prefix
         self._loaded, self._folder, self.registry = dict(loaded or {}), folder, known
+        self.name = name
 
     @property
     def tokens(self) -> int:
@@ -248,6 +302,19 @@ class ImageTextEncoder:
         self._texts.check_files()
         self._images.check_files()
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a user should be told of the prompts of texts."""
+        return self._texts.warnings
+
+    def longest_input(self, role: Role) -> int | None:
+        """Return after how many tokens a text in `role` is cut off, with what stands before it; None where none is."""
+        return self._texts.longest_input(role)
+
+    def is_truncated(self, texts: Sequence[str], role: Role) -> NDArray[np.bool_] | None:
+        """Return for each text whether it is cut off, bool (len(texts),); None where that cannot be told."""
+        return self._texts.is_truncated([self._prefix + text for text in texts], role)
+
     def encode(self, texts: Sequence[str], role: Role) -> Vectors:
         """Return float32 vectors of shape (len(texts), dim), as the libraries do but for rounding.
 
@@ -259,6 +326,17 @@ class ImageTextEncoder:
         return self._texts.encode([self._prefix + text for text in texts], role)
 
 
+class LanguageAwareEncoder(ImageTextEncoder):
+    """An `ImageTextEncoder` that must know the language of a text, as its tokenizer puts a language code beside it."""
+
+    def in_language(self, language: str) -> ImageTextEncoder:
+        """Return the encoder of texts in a language; raises `RetrieverError` for one that the model has no code for."""
+        assert isinstance(self._texts, TowerTexts)
+        other = copy(self)
+        other._texts = self._texts.in_language(language)
+        return other
+
+
 class ImageTextLoader:
     """Image-text models such as CLIP, SigLIP, AltCLIP, BLIP and ALBEF (path or hub id)."""
 
@@ -266,7 +344,7 @@ class ImageTextLoader:
     libraries = ("torch", "transformers", "sentence_transformers", "PIL")
     example = "image_text:google/siglip-base-patch16-256-multilingual"
 
-    class Settings(BaseModel, extra="forbid", frozen=True):
+    class Settings(PromptSettings):
         """Keys of `image_text:`; what is not set comes from the checkpoint."""
 
         text_prefix: str = Field("", description="put before each text, with its blank, as in 'A photo depicts '")
@@ -277,7 +355,9 @@ class ImageTextLoader:
         batch_tokens: int | None = Field(None, ge=1, description="tokens per batch, padding included")
         image_batch_size: int = Field(32, ge=1, description="images per batch")
         image_size: int | None = Field(None, ge=1, description="side of the images in pixels (ALBEF)")
-        tokenizer: str | None = Field(None, description="folder of the tokenizer, where it lies apart (ALBEF)")
+        tokenizer: str | None = Field(
+            None, description="folder of the tokenizer, where it lies apart (ALBEF, OpenCLIP)"
+        )
         registry: str = Field("true", description=REGISTRY_KEY)
 
     @staticmethod
@@ -298,15 +378,14 @@ class ImageTextLoader:
         }
         if settings.image_model is None:
             both = _open(folder, settings, runtime)
-            return ImageTextEncoder(
-                both.texts, both.images, settings.text_prefix, loaded=loaded, folder=folder, known=known
-            )
+            loaded |= both.parameters
+            return _join(both.texts, both.images, settings.text_prefix, loaded=loaded, folder=folder, known=known)
         other = find(settings.image_model, None)
-        images = _open(other, settings.model_copy(update={"max_length": None}), runtime).images
+        images = _open_images(other, settings, runtime)
         texts = _open_texts(folder, settings, runtime)
         # A folder's whole path is nobody's business.
         loaded["image_model"] = other.name if Path(settings.image_model).expanduser().exists() else settings.image_model
-        return ImageTextEncoder(texts, images, settings.text_prefix, loaded=loaded, folder=folder, known=known)
+        return _join(texts, images, settings.text_prefix, loaded=loaded, folder=folder, known=known)
 
     @staticmethod
     def adopt(model: object, settings: BaseModel, runtime: Runtime) -> ImageTextEncoder | None:
@@ -318,18 +397,21 @@ class ImageTextLoader:
         """
         assert isinstance(settings, ImageTextLoader.Settings)
         sides = _adopt(model, settings, runtime)
-        late = settings.model_fields_set - {"text_prefix", "batch_tokens", "image_batch_size"}
+        kept = {*PromptSettings.model_fields, "text_prefix", "batch_tokens", "image_batch_size"}
+        late = settings.model_fields_set - kept
         if sides is not None and late:
             raise RetrieverError(
                 f"a model in memory is taken as it is: set {', '.join(sorted(late))} where it is built"
             )
-        return None if sides is None else ImageTextEncoder(sides.texts, sides.images, settings.text_prefix)
+        if sides is None:
+            return None
+        return ImageTextEncoder(sides.texts, sides.images, settings.text_prefix, name=name_of(model))
 
     @staticmethod
     def recognises(folder: Path) -> bool:
-        """Say whether the folder's network has a tower for images."""
+        """Say whether the folder's network has a tower for images, or one for texts that stands beside such a tower."""
         try:
-            return kind_of(folder) in OPENERS
+            return kind_of(folder) in {*OPENERS, *TEXT_OPENERS, *IMAGE_OPENERS}
         except RetrieverError:
             return False
 
@@ -347,34 +429,104 @@ class _Both:
 
     texts: Texts
     images: TowerImages
+    parameters: Mapping[str, Parameter] = field(default_factory=dict)
+
+
+def _join(
+    texts: Texts,
+    images: TowerImages,
+    prefix: str,
+    *,
+    loaded: Mapping[str, Parameter],
+    folder: Path,
+    known: RegistryInfo | None,
+) -> ImageTextEncoder:
+    """Return the encoder of both sides, which is told of languages where the text tower asks for it."""
+    aware = isinstance(texts, TowerTexts) and texts.has_languages
+    made = LanguageAwareEncoder if aware else ImageTextEncoder
+    return made(texts, images, prefix, loaded=loaded, folder=folder, known=known)
 
 
 def _open(folder: Path, settings: ImageTextLoader.Settings, runtime: Runtime) -> _Both:
     """Return both sides of a checkpoint; raises `RetrieverError` where it reads texts alone."""
-    files, digest = read_towers(folder, settings.tokenizer)
     options = _load_options(settings, runtime)
     kind = check_kind(folder, options)
     if (folder / "modules.json").is_file():
-        model = open_library(folder, options, settings.max_length)
-        digest = digest_loaded(digest, model)
-        files.check()
-        return _library_sides(model, Origin(lambda: digest, files), settings, runtime)
-    if kind is not None and kind not in OPENERS:
+        model, origin = _open_library(folder, settings, options, texts=True)
+        return _library_sides(model, origin, settings, runtime)
+    files, digest = read_towers(folder, settings.tokenizer)
+    if kind in IMAGE_OPENERS:
+        raise RetrieverError(f"{folder} reads images alone: {STANDS_BESIDE}")
+    if kind is not None and kind not in OPENERS and not has_own_code(folder):
         raise RetrieverError(
             f"{folder}: mlbench knows no images of model_type {kind}, only of {', '.join(sorted(OPENERS))}: "
             "name an image tower for it with --set image_model=FOLDER"
         )
     towers = open_towers(folder, options, settings.max_length)
     files.check()
+    digest = _with_digest(digest, towers.digest)
     return _tower_sides(towers, Origin(lambda: digest, files), settings.dtype, settings, runtime)
 
 
 def _open_texts(folder: Path, settings: ImageTextLoader.Settings, runtime: Runtime) -> Texts:
     """Return what encodes the texts of a checkpoint, which may have no other tower."""
-    if kind_of(folder) in OPENERS:
+    kind = kind_of(folder)
+    if kind in OPENERS:
         return _open(folder, settings, runtime).texts
-    keys = ("max_length", "dtype", "batch_tokens")
+    if kind in TEXT_OPENERS:
+        options = _load_options(settings, runtime)
+        files, digest = read_towers(folder, None)
+        loaded = open_text_tower(folder, kind, options, settings.max_length)
+        origin, identity = _one_side(loaded, files, digest, settings)
+        return TowerTexts(loaded.tower, loaded.device, origin, identity, settings.batch_tokens)
+    keys = (*PromptSettings.model_fields, "max_length", "dtype", "batch_tokens")
     return Dense.open(str(folder), Dense.Settings(**{key: getattr(settings, key) for key in keys}), runtime)
+
+
+def _open_images(folder: Path, settings: ImageTextLoader.Settings, runtime: Runtime) -> TowerImages:
+    """Return what encodes the images of a checkpoint, which may have no other tower."""
+    settings = settings.model_copy(update={"max_length": None})
+    kind, options = kind_of(folder), _load_options(settings, runtime)
+    if kind in IMAGE_OPENERS:
+        files, digest = read_towers(folder, None)
+        loaded = open_image_tower(folder, kind, options)
+        origin, identity = _one_side(loaded, files, digest, settings)
+        size = settings.image_batch_size
+        return TowerImages(loaded.tower, loaded.device, origin, identity, size, threads=runtime.threads)
+    if (folder / "modules.json").is_file():
+        model, origin = _open_library(folder, settings, options, texts=False)
+        return _library_images(model, origin, settings, runtime)
+    return _open(folder, settings, runtime).images
+
+
+def _open_library(
+    folder: Path, settings: ImageTextLoader.Settings, options: LoadOptions, *, texts: bool
+) -> "tuple[SentenceTransformer, Origin]":
+    files, digest = read_towers(folder, settings.tokenizer)
+    model = open_library(folder, options, settings.max_length, texts=texts)
+    digest = digest_loaded(digest, model)
+    files.check()
+    return model, Origin(lambda: digest, files)
+
+
+def _one_side(
+    loaded: LoadedTower[TextTower] | LoadedTower[ImageTower],
+    files: WatchedFiles,
+    digest: str,
+    settings: ImageTextLoader.Settings,
+) -> tuple[Origin, dict[str, Parameter]]:
+    files.check()
+    whole = _with_digest(digest, loaded.digest)
+    return Origin(lambda: whole, files), _identity(settings.dtype, loaded.device)
+
+
+def _with_digest(digest: str, beside: str) -> str:
+    """Return the digest of a checkpoint's files and of what it takes from elsewhere, if there is such a thing."""
+    return sha256(f"{digest}\x1f{beside}".encode()).hexdigest() if beside else digest
+
+
+def _identity(dtype: str, device: str) -> dict[str, Parameter]:
+    return {"dtype": dtype, "backend": "torch", "device": device.partition(":")[0]}
 
 
 def _adopt(model: object, settings: ImageTextLoader.Settings, runtime: Runtime) -> _Both | None:
@@ -391,25 +543,32 @@ def _adopt(model: object, settings: ImageTextLoader.Settings, runtime: Runtime) 
 def _library_sides(
     model: "SentenceTransformer", origin: Origin, settings: ImageTextLoader.Settings, runtime: Runtime
 ) -> _Both:
-    texts = DenseEncoder(model, origin, EncodingOptions(batch_tokens=settings.batch_tokens))
-    kept = ("dtype", "backend", "device")
-    identity = {name: value for name, value in texts.parameters.items() if name in kept}
-    tower = image_tower_of(model)
-    images = TowerImages(tower, str(model.device), origin, identity, settings.image_batch_size, threads=runtime.threads)
-    return _Both(texts, images)
+    texts = DenseEncoder(model, origin, EncodingOptions(settings, batch_tokens=settings.batch_tokens))
+    return _Both(texts, _library_images(model, origin, settings, runtime))
+
+
+def _library_images(
+    model: "SentenceTransformer", origin: Origin, settings: ImageTextLoader.Settings, runtime: Runtime
+) -> TowerImages:
+    identity = _identity(short_dtype(model.dtype), str(model.device))
+    tower, size = image_tower_of(model), settings.image_batch_size
+    return TowerImages(tower, str(model.device), origin, identity, size, threads=runtime.threads)
 
 
 def _tower_sides(
     towers: Towers, origin: Origin, dtype: str, settings: ImageTextLoader.Settings, runtime: Runtime
 ) -> _Both:
+    if given := sorted(PromptSettings.model_fields.keys() & settings.model_fields_set):
+        raise RetrieverError(f"{', '.join(given)}: the checkpoint saves no prompts; set text_prefix")
     device = towers.device
-    identity: dict[str, Parameter] = {"dtype": dtype, "backend": "torch", "device": device.partition(":")[0]}
+    identity = _identity(dtype, device)
     if settings.image_size is not None:
         identity["image_size"] = settings.image_size
     size, threads = settings.image_batch_size, runtime.threads
     return _Both(
         TowerTexts(towers.text, device, origin, identity, settings.batch_tokens),
         TowerImages(towers.image, device, origin, identity, size, threads=threads),
+        towers.parameters,
     )
 
 

@@ -67,7 +67,12 @@ def with_indexes(opened: LoadedModel, indexes: Sequence[Index]) -> list[LoadedMo
     """
     part, encoder = OpenedPart.of(opened), IndexedEncoder(opened)
     return [
-        LoadedModel(IndexRanker(index, part, encoder), f"{opened.spec} {index_name(index)}", opened.training)
+        LoadedModel(
+            IndexRanker(index, part, encoder),
+            f"{opened.spec} {index_name(index)}",
+            opened.training,
+            name=opened.name and f"{opened.name} {index_name(index)}",
+        )
         for index in indexes
     ]
 
@@ -77,7 +82,7 @@ class IndexedEncoder:
 
     def __init__(self, opened: LoadedModel) -> None:
         if not members.is_encoder(opened.retriever):
-            raise RetrieverError(f"an index is built over an encoder's vectors, and {opened.spec} is a ranker")
+            raise RetrieverError(f"an index is built over an encoder's vectors, and {opened.label} is a ranker")
         self._texts, self._prepared = TextRows(opened), dict[tuple[Role, str], Sequence[str]]()
         self._vectors: dict[Role, Vectors] = {}
         self._built: dict[tuple[str, ...], tuple[list[str], BuiltIndex]] = {}

@@ -1,4 +1,4 @@
-"""System files: which retrievers a system is made of, declared in TOML, and the kinds of approximate indexes."""
+"""Retrievers declared in TOML: the parts of a system, the models of a run; and the kinds of approximate indexes."""
 
 import re
 from math import isqrt
@@ -9,9 +9,9 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationError, field_validator
 
 from mlbench import entry_points
-from mlbench.errors import InvalidSystem, RetrieverError, UnknownName, UserError, suggest
-from mlbench.io.toml import Declared, faults_of, read_toml
-from mlbench.open_model import check_settings, load_scheme, parse, split
+from mlbench.errors import InvalidModels, InvalidSystem, RetrieverError, UnknownName, UserError, suggest
+from mlbench.io.toml import Declared, checked, faults_of, read_toml
+from mlbench.open_model import check_name, check_settings, load_scheme, parse, split
 from mlbench.protocols import Parameter
 
 _PER_CELL = 39
@@ -208,12 +208,51 @@ class IndexedPart(Declared):
     index: Annotated[str, Field(pattern=r"\S")]
 
 
+class ListedModel(DeclaredPart):
+    """A model of a run, and what results call it (None: its path or id)."""
+
+    name: Annotated[str, checked(check_name)] | None = None
+
+
+class ModelList(Declared):
+    """The models of a run, in their order."""
+
+    models: Annotated[tuple[Annotated[ListedModel, BeforeValidator(_table)], ...], Field(strict=False, min_length=1)]
+
+
 Declaration = Fusion | Rerank | IndexedPart
 _KINDS: dict[str, type[Fusion] | type[Rerank] | type[IndexedPart]] = {
     "fusion": Fusion,
     "rerank": Rerank,
     "index": IndexedPart,
 }
+
+
+def read_models(path: Path) -> tuple[ListedModel, ...]:
+    """Return the models that the file at `path` lists, their paths resolved from the file's folder.
+
+    Raises `InvalidModels` with all faults of the file at once, and `DataError` for a file that cannot be read; whether
+    models and keys are right shows when they are opened.
+    """
+    source = relpath(path)
+    try:
+        listed = ModelList.model_validate(read_toml(path, source, InvalidModels)).models
+    except ValidationError as error:
+        raise InvalidModels(source, faults_of(error, ModelList)) from error
+    found, faults = [], []
+    for index, model in enumerate(listed):
+        try:
+            keys = {key: _beside(value, path.parent) for key, value in model.set.items()}
+            located = _locate(model.model, path.parent)
+            # Without a colon, unless a folder has that name.
+            plain = located.removesuffix(":")
+            update = {"model": located if Path(plain).exists() else plain, "set": keys}
+            found.append(model.model_copy(update=update))
+        except UserError as error:
+            faults.append(f"models[{index}]: {error}")
+    if faults:
+        raise InvalidModels(source, faults)
+    return tuple(found)
 
 
 def read_system(path: Path, within: tuple[Path, ...] = ()) -> Declaration:

@@ -45,6 +45,8 @@ class TextRows:
 
     def __init__(self, opened: LoadedModel) -> None:
         assert members.is_encoder(opened.retriever)
+        if members.reads_languages(opened.retriever):
+            raise RetrieverError(f"{opened.spec} must know the language of each text, so it is measured only by itself")
         self.encoder, self._spec = opened.retriever, opened.spec
         self._rows: dict[Role, dict[str, int]] = {"query": {}, "document": {}, "image": {}}
 
@@ -231,6 +233,15 @@ class Composite(ScoredRanker, ABC):
         return all(members.reads_images(part.opened.retriever) for part in self._parts.values())
 
     @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a user should be told of the parts, each under its place in the file."""
+        return tuple(
+            f"{place} ({part.opened.spec}): {warning}"
+            for place, part in self._parts.items()
+            for warning in members.warnings_of(part.opened.retriever)
+        )
+
+    @property
     def tokens(self) -> int:
         """What the parts have encoded since they were opened."""
         return sum(part.opened.tokens() for part in self._parts.values())
@@ -240,6 +251,17 @@ class Composite(ScoredRanker, ABC):
         """What the indexes of the parts took since the last preparation; nothing where there are none."""
         rankers = (part.ranker for part in self._parts.values())
         return tuple(cost for ranker in rankers for cost in members.index_costs_of(ranker))
+
+    def longest_input(self, role: Role) -> int | None:
+        """Return the shortest of the longest inputs of the parts; None where no part has one."""
+        found = [members.longest_input(part.opened.retriever, role) for part in self._parts.values()]
+        return min((tokens for tokens in found if tokens is not None), default=None)
+
+    def is_truncated(self, texts: Sequence[str], role: Role) -> NDArray[np.bool_] | None:
+        """Return for each text whether a part cuts it off, bool (len(texts),); None where no part can tell."""
+        found = [members.is_truncated(part.opened.retriever, texts, role) for part in self._parts.values()]
+        known = [cut for cut in found if cut is not None]
+        return np.any(known, axis=0) if known else None
 
     def fingerprint(self) -> str:
         """Return a digest of how the lists become one and of what the parts are, wherever they lie."""

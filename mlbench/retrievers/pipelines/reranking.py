@@ -1,5 +1,6 @@
 """Re-ranking: a reranker reads a query and each of the first documents of its list together, and orders them anew."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import cast
 
@@ -10,7 +11,7 @@ from mlbench import members
 from mlbench.collection.languages import Setting
 from mlbench.collection.records import Document, Query
 from mlbench.errors import RetrieverError
-from mlbench.protocols import Parameter, RankedList, Reranker, Scores
+from mlbench.protocols import Parameter, RankedList, Reranker, ScoredPairs, Scores
 from mlbench.retrievers.pipelines.declaration import Rerank
 from mlbench.retrievers.pipelines.parts import Composite, OpenedPart
 
@@ -42,10 +43,25 @@ class RerankRanker(Composite):
         named = {"model": self._spec, **self._reranker.parameters}
         return super().parameters | {f"reranker.{name}": value for name, value in named.items()}
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a user should be told of the first system and of the reranker."""
+        own = (f"reranker ({self._spec}): {warning}" for warning in members.warnings_of(self._reranker))
+        return (*super().warnings, *own)
+
     def check_files(self) -> None:
         """Raise `RetrieverError` where a file of the first system or of the reranker has changed."""
         super().check_files()
         members.check_files(self._reranker)
+
+    def scored_pairs(self) -> ScoredPairs | None:
+        """Return the pairs that the reranker has scored; None where it does not say which it cuts off."""
+        pairs = [(query, text) for query, scores in self._scores.items() for text in scores]
+        cut = members.is_truncated_pair(self._reranker, pairs)
+        if cut is None:
+            return None
+        truncated = Counter(pairs[row][1] for row in np.flatnonzero(cut))
+        return ScoredPairs(members.longest_pair(self._reranker), Counter(text for _, text in pairs), truncated)
 
     def search_scored(
         self, setting: Setting, queries: Sequence[Query], documents: Sequence[Document], depth: int

@@ -3,10 +3,13 @@ import time
 from collections import Counter
 from hashlib import sha256
 from itertools import pairwise
+from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
 
+from mlbench.collection.records import Image
 from mlbench.embeddings.encode import CHUNK, embed
 from mlbench.embeddings.store import VectorStore, text_hash
 from mlbench.errors import RetrieverError
@@ -304,3 +307,44 @@ def test_no_texts_give_no_vectors(tmp_path):
     assert embeddings.vectors("query", "en").shape == (0, DIM)
     assert (embeddings.distinct, embeddings.encoded) == (0, 0)
     assert embed(Counting(), {}, None, Silence()).distinct == 0
+
+
+class Tagged(Counting):
+    """An encoder that must know the language of a text, but not of an image."""
+
+    def __init__(self, language=""):
+        super().__init__(weights=language)
+        self.spoken = {}
+
+    def in_language(self, language):
+        if language == "tlh":
+            raise RetrieverError("no code for 'tlh'")
+        return self.spoken.setdefault(language, Tagged(language))
+
+
+class TestLanguages:
+    texts: ClassVar = {("query", "de"): ["OK", "ja"], ("document", "de"): ["OK"], ("query", "th"): ["OK", "ja", "OK"]}
+
+    def test_a_text_has_a_vector_in_each_language(self, tmp_path):
+        encoder, store = Tagged(), VectorStore(tmp_path)
+        made = embed(encoder, self.texts, store, Silence())
+        for (role, language), texts in self.texts.items():
+            expected = Tagged(language).encode(["OK", "ja"], role)
+            rows = [["OK", "ja"].index(text) for text in texts]
+            np.testing.assert_allclose(made.vectors(role, language), expected[rows], atol=1e-6)
+        assert (made.distinct, made.encoded) == (4, 4)
+        assert not encoder.calls
+        again = embed(Tagged(), self.texts, store, Silence())
+        assert (again.distinct, again.encoded) == (4, 0)
+        np.testing.assert_array_equal(again.vectors("query", "th"), made.vectors("query", "th"))
+
+    def test_a_language_that_is_not_known_is_an_error(self):
+        with pytest.raises(RetrieverError, match="no code for 'tlh'"):
+            embed(Tagged(), {("query", "tlh"): ["HIja'"]}, None, Silence())
+
+    def test_images_have_no_language(self):
+        encoder = Tagged()
+        image = Image("0" * 64, Path("a.png"))
+        embed(encoder, {("query", "de"): ["OK"], ("document", "image"): [image]}, None, Silence())
+        assert encoder.calls == [(image,)]
+        assert set(encoder.spoken) == {"de"}

@@ -171,7 +171,7 @@ def save_siglip2(folder: Path, seed: int = 5, width: int = 16) -> Path:
     """Write a SigLIP 2 that keeps the shape of its images."""
     from transformers import Siglip2Config, Siglip2ImageProcessorPil, Siglip2Model, Siglip2Tokenizer
 
-    tokenizer = Siglip2Tokenizer().train_new_from_iterator(CAPTIONS, 300)
+    tokenizer = Siglip2Tokenizer(padding_side="right").train_new_from_iterator(CAPTIONS, 300)
     tokenizer.model_max_length = width
     text = {**LAYERS, "vocab_size": len(tokenizer), "max_position_embeddings": width, **SPECIAL}
     vision = {**LAYERS, "patch_size": 8, "num_patches": 16}

@@ -365,10 +365,6 @@ def garbled(name: str) -> Callable[[Path], None]:
     return lambda folder: (folder / name).write_text('{"image_processor_type": "Nothing", "auto_map": 3') and None
 
 
-def open_clip(folder: Path) -> None:
-    (folder / "config.json").rename(folder / "open_clip_config.json")
-
-
 def foreign(folder: Path) -> None:
     content = {"image_processor_type": "Mine", "auto_map": {"AutoImageProcessor": "mine.Mine"}}
     (folder / "preprocessor_config.json").write_text(json.dumps(content))
@@ -387,7 +383,6 @@ def foreign(folder: Path) -> None:
         (without("tokenizer.json"), "no tokenizer"),
         (without("preprocessor_config.json"), "no preprocessor_config.json; save the image processor"),
         (without("config.json"), "no config.json"),
-        (open_clip, "OpenCLIP's own format, which mlbench does not read: give the model as transformers saves it"),
         (garbled("config.json"), "config.json: cannot be read"),
         (garbled("preprocessor_config.json"), "the image processor cannot be loaded"),
         (foreign, "the image processor cannot be loaded"),

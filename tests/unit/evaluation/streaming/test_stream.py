@@ -21,7 +21,7 @@ from mlbench.evaluation.streaming import corpus, run, worker
 from mlbench.evaluation.streaming.corpus import cut
 from mlbench.evaluation.task_data import Clock, RankedTask, TaskData
 from mlbench.leaderboard.check_ranks import counts_fault
-from mlbench.protocols import Resources, Role, Runtime, Silence
+from mlbench.protocols import Encoder, Resources, Role, Runtime, Silence
 from mlbench.ranking.count_ahead import Block, Counts, Targets, Tiling, count_ahead
 from mlbench.ranking.ranks import UNKNOWN, setting_ranks
 from mlbench.ranking.run_files import SaveRun
@@ -298,6 +298,18 @@ def test_a_worker_counts_with_the_threads_that_were_asked_for(tmp_path: Path, mo
 def test_an_object_is_measured_by_one_process(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="a LengthEncoder in memory is measured by one process"):
         count(run.load_stream, write_task(tmp_path, ALL), tmp_path / "cache", resources=Resources(workers=2))
+
+
+class Tagged(LengthEncoder):
+    """A model that must know the language of a text."""
+
+    def in_language(self, language: str) -> Encoder:
+        return self
+
+
+def test_an_encoder_that_must_know_languages_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="Tagged must know the language of each text, which it is not told of"):
+        count(run.load_stream, write_task(tmp_path, ALL), tmp_path / "cache", Tagged("cosine"))
 
 
 class Another(LengthEncoder):

@@ -16,7 +16,7 @@ from mlbench.collection.records import Collection, Document, Query
 from mlbench.embeddings.encode import embed
 from mlbench.errors import InvalidSystem, RetrieverError
 from mlbench.open_model import LoadedModel
-from mlbench.protocols import Ranker, Runtime, Silence, Similarity, Texts
+from mlbench.protocols import Encoder, Ranker, Runtime, Silence, Similarity, Texts
 from mlbench.ranking.count_ahead import Block, Targets, Tiling, count_ahead
 from mlbench.ranking.index_arrays import index_collection, to_ranks
 from mlbench.ranking.rank_documents import grid_vectors, rank_lists, rank_vectors
@@ -253,3 +253,15 @@ def test_lists_of_an_encoder_tie_as_its_vectors_do(similarity: Similarity) -> No
     shares = [setting_ranks(vectors, setting).tied for setting in settings]
     assert 0 < np.nanmean(shares) <= 1
     np.testing.assert_array_equal([setting_ranks(ranks, setting).tied for setting in settings], shares)
+
+
+class Tagged(ToyEncoder):
+    """An encoder that must know the language of a text."""
+
+    def in_language(self, language: str) -> Encoder:
+        return self
+
+
+def test_an_encoder_that_must_know_languages_is_no_part() -> None:
+    with pytest.raises(RetrieverError, match="tagged must know the language of each text, so it is measured only by"):
+        EncoderLists(LoadedModel(Tagged(1), "tagged"))

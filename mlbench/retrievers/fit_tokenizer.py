@@ -1,0 +1,77 @@
+"""Makes the tokenizer of a loaded checkpoint fit its network, or says that it does not."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mlbench.errors import RetrieverError
+
+if TYPE_CHECKING:
+    from sentence_transformers.base.model import BaseModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+def fit_tokenizer(model: "BaseModel", folder: Path) -> list[str]:
+    """Give a model's tokenizer a padding token and a limit where it has none; return what a user should know of it.
+
+    A model whose first module is no network of transformers is left as it is. Raises `RetrieverError` where the
+    tokenizer has tokens that the network has no vectors for.
+    """
+    from transformers import PreTrainedTokenizerBase
+
+    network, tokenizer = model.transformers_model, getattr(model[0], "tokenizer", None)
+    if network is None or not isinstance(tokenizer, PreTrainedTokenizerBase):
+        return []
+    told = _give_padding(tokenizer)
+    limit = positions_of(network)
+    if limit is not None and (model.max_seq_length is None or model.max_seq_length > limit):
+        model.max_seq_length = limit
+    _check_tokens(network, tokenizer, folder)
+    return told
+
+
+def _give_padding(tokenizer: "PreTrainedTokenizerBase") -> list[str]:
+    """Let a tokenizer without a padding token pad with the end of the text, which the attention mask leaves out."""
+    if tokenizer.pad_token is not None:
+        return []
+    tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token or tokenizer.convert_ids_to_tokens(0)
+    return [f"the tokenizer has no padding token, and {tokenizer.pad_token} is taken"]
+
+
+def positions_of(network: "PreTrainedModel") -> int | None:
+    """Return how many tokens a network with a table of positions takes; None where it has no such table.
+
+    Networks of RoBERTa's kind number positions from `padding_idx + 1` on, and have as many fewer.
+    """
+    import torch
+
+    for module in network.modules():
+        table = getattr(module, "position_embeddings", None)
+        if isinstance(table, torch.nn.Embedding):
+            padding = getattr(module, "padding_idx", None)
+            return int(table.num_embeddings) - (padding + 1 if isinstance(padding, int) else 0)
+    return None
+
+
+def _check_tokens(network: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", folder: Path) -> None:
+    """Raise `RetrieverError` where a token of the vocabulary, or one that is put around texts, has no vector.
+
+    Tokens that were added for other uses may have none.
+    """
+    import torch
+
+    try:
+        table = network.get_input_embeddings()
+    except (AttributeError, NotImplementedError):
+        return
+    if not isinstance(table, torch.nn.Embedding) or len(tokenizer) <= table.num_embeddings:
+        return
+    vocabulary = tokenizer.get_vocab()
+    added = set(tokenizer.get_added_vocab()) - set(tokenizer.all_special_tokens)
+    beyond = sorted(
+        (number, token) for token, number in vocabulary.items() if number >= table.num_embeddings and token not in added
+    )
+    if beyond:
+        raise RetrieverError(
+            f"{folder}: the tokenizer has {len(beyond):,} tokens that the network has no vectors for, among them "
+            f"{beyond[0][1]!r}: save the tokenizer that the model was trained with, or resize its embeddings"
+        )

@@ -1,0 +1,134 @@
+"""What kind of retriever a checkpoint is, and whether code of its own computes it; read from its configuration."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from mlbench.errors import OtherScheme, RetrieverError
+from mlbench.retrievers.checkpoint_folder import module_folders, module_types, read_json
+
+Kind = Literal["dense", "sparse", "late", "cross_encoder"]
+_NAMES: dict[Kind, str] = {
+    "dense": "a dense encoder, which gives each text one vector",
+    "sparse": "a sparse encoder, such as SPLADE",
+    "late": "a late-interaction encoder, such as ColBERT",
+    "cross_encoder": "a cross-encoder, which scores pairs of texts",
+}
+# What the library writes in `config_sentence_transformers.json`, and PyLate.
+_SAVED: dict[object, Kind] = {
+    "SentenceTransformer": "dense",
+    "SparseEncoder": "sparse",
+    "MultiVectorEncoder": "late",
+    "ColBERT": "late",
+    "CrossEncoder": "cross_encoder",
+}
+# Modules that one kind alone has, by the beginning of their class's name or the whole of its last part.
+_PACKAGES: dict[str, Kind] = {
+    "pylate.": "late",
+    "sentence_transformers.multi_vector_encoder.": "late",
+    "sentence_transformers.sparse_encoder.": "sparse",
+    "sentence_transformers.cross_encoder.": "cross_encoder",
+}
+_CLASSES: dict[str, Kind] = {
+    "MultiVectorMask": "late",
+    "SpladePooling": "sparse",
+    "SparseAutoEncoder": "sparse",
+    "SparseStaticEmbedding": "sparse",
+    "MLMTransformer": "sparse",
+    "LogitScore": "cross_encoder",
+}
+_PYLATE = ("query_prefix", "document_prefix", "skiplist_words", "do_query_expansion")
+_COLBERT = "HF_ColBERT"
+_CONFIGURATIONS = ("config.json", "tokenizer_config.json", "processor_config.json", "preprocessor_config.json")
+_LIBRARIES = ("sentence_transformers.", "pylate.")
+
+
+def kind_of_checkpoint(folder: Path) -> Kind:
+    """Return what kind of retriever a folder holds: what its configuration says, else dense.
+
+    A masked language model that nothing else is saved of is dense: a SPLADE model without its modules and the model
+    that it was trained from look the same. Raises `RetrieverError` where a configuration cannot be read.
+    """
+    saved, config = read_json(folder / "config_sentence_transformers.json"), read_json(folder / "config.json")
+    if any(key in saved for key in _PYLATE) or _COLBERT in architectures(config):
+        return "late"
+    if saved.get("model_type") in _SAVED:
+        return _SAVED[saved["model_type"]]
+    for name in module_types(folder):
+        by_package = next((kind for package, kind in _PACKAGES.items() if name.startswith(package)), None)
+        kind = _CLASSES.get(name.rpartition(".")[2], by_package)
+        if kind is not None:
+            return kind
+    if (folder / "artifact.metadata").is_file():
+        return "late"
+    # With modules, the network is what an encoder was trained from, whatever it did before.
+    if not (folder / "modules.json").is_file() and _is_classifier(config):
+        return "cross_encoder"
+    return "dense"
+
+
+def architectures(config: dict[str, object]) -> list[str]:
+    """Return the classes of networks that a `config.json` names; empty where it names none."""
+    names = config.get("architectures")
+    return list(map(str, names)) if isinstance(names, list) else []
+
+
+def _is_classifier(config: dict[str, object]) -> bool:
+    activation = config.get("sentence_transformers")
+    trained_as_one = "sbert_ce_default_activation_function" in config or (
+        isinstance(activation, dict) and "activation_fn" in activation
+    )
+    return trained_as_one or any(name.endswith("ForSequenceClassification") for name in architectures(config))
+
+
+def is_of_kind(folder: Path, kind: Kind) -> bool:
+    """Say whether a folder holds a checkpoint of this kind; one whose configuration is broken is of none."""
+    try:
+        return kind_of_checkpoint(folder) == kind
+    except RetrieverError:
+        return False
+
+
+def check_kind(folder: Path, locator: str, kind: Kind) -> None:
+    """Raise where a folder, which the user called `locator`, holds another kind of retriever.
+
+    That is `OtherScheme`, naming the scheme that opens it, or `RetrieverError` for a cross-encoder.
+    """
+    found = kind_of_checkpoint(folder)
+    if found == kind:
+        return
+    if found == "cross_encoder":
+        raise RetrieverError(
+            f"{locator} is {_NAMES[found]} and gives none a vector: let it re-rank, as the reranker of a system file "
+            'of kind = "rerank"'
+        )
+    raise OtherScheme(f"{locator} is {_NAMES[found]}: open it as {found}:{locator}", found)
+
+
+def check_code(folder: Path, *, trusted: bool) -> None:
+    """Raise `RetrieverError` where code of the checkpoint's own computes it and may not be run.
+
+    Without that code the libraries would refuse some checkpoints, and compute others by a network of the same name.
+    """
+    code = None if trusted else next(_own_code(folder), None)
+    if code is not None:
+        place, name = code
+        raise RetrieverError(
+            f"{place} names code of the checkpoint's own ({name}), without which it would be another model: "
+            "pass --trust-remote-code if you trust it"
+        )
+
+
+def _own_code(folder: Path) -> Iterator[tuple[Path, str]]:
+    """Yield the configuration files that name classes of the checkpoint's own, with the name of one."""
+    for name in module_types(folder):
+        if not name.startswith(_LIBRARIES):
+            yield folder / "modules.json", name
+    for place in dict.fromkeys((folder, *module_folders(folder))):
+        for file in _CONFIGURATIONS:
+            classes = read_json(place / file).get("auto_map")
+            for named in classes.values() if isinstance(classes, dict) else ():
+                # A tokenizer has two: a slow one and a fast one, or none.
+                for name in named if isinstance(named, list) else [named]:
+                    if isinstance(name, str):
+                        yield place / file, name
