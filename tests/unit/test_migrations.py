@@ -73,6 +73,7 @@ class TestResult:
         before["retriever"]["registry"] = None
         for score in before["bias"]["scores"]:
             score["unretrieved_share"] = None
+        before["retriever"]["repeatability"] = before["cost"]["price"] = None
         assert found.result.model_dump(mode="json") == {**before, "schema_version": "2.1"}
 
     def test_written_again_it_is_what_a_run_of_today_writes(self, tmp_path: Path) -> None:
