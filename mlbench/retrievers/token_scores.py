@@ -18,7 +18,7 @@ from mlbench.protocols import Parameter, RankedList, Role, Runtime, ScoredRanker
 from mlbench.provenance import RegistryInfo
 from mlbench.ranking.count_ahead import best_columns, by_id
 from mlbench.retrievers.checkpoint_folder import check_checkpoint, find_checkpoint
-from mlbench.retrievers.load_checkpoint import DType, LoadOptions, is_rounding, padding_probes
+from mlbench.retrievers.load_checkpoint import DType, LoadOptions, first_use, is_rounding, padding_probes
 from mlbench.retrievers.model_limits import limit_of
 from mlbench.retrievers.prompts import PromptSettings, choose_prompts
 from mlbench.retrievers.registered import REGISTRY_KEY
@@ -80,8 +80,9 @@ class TextLists(ScoredRanker, ABC, Generic[Encoded]):
             "device": model.device.type,
         }
         self._encoded: dict[Role, dict[str, Encoded]] = {"query": {}, "document": {}}
-        if not self._ignores_padding():
-            self._batch_size = 1
+        with first_use():
+            if not self._ignores_padding():
+                self._batch_size = 1
 
     @property
     def parameters(self) -> dict[str, Parameter]:

@@ -70,7 +70,8 @@ class TestResult:
         before = json.loads(RESULT.read_text(encoding="utf-8"))
         before["statistics"] |= {"clustered_by": before["statistics"].pop("unit"), "warning": None}
         before["task"] |= {"documents": "translations", "ignore_identical_ids": False}
-        before["retriever"]["registry"] = None
+        before["truncated"] = None
+        before["retriever"] |= {"name": None, "registry": None}
         for score in before["bias"]["scores"]:
             score["unretrieved_share"] = None
         before["retriever"]["repeatability"] = before["cost"]["price"] = None

@@ -187,7 +187,7 @@ class TowerImages:
         threads: int | None,
     ) -> None:
         self._tower, self._device, self._origin, self._identity = tower, device, origin, dict(identity)
-        self._batch_size, self._threads = batch_size, threads
+        self._batch_size, self._threads = 1 if tower.alone else batch_size, threads
         self.dim = self._dim()
 
     @property
@@ -470,11 +470,11 @@ def _open(folder: Path, settings: ImageTextLoader.Settings, runtime: Runtime) ->
 
 def _open_texts(folder: Path, settings: ImageTextLoader.Settings, runtime: Runtime) -> Texts:
     """Return what encodes the texts of a checkpoint, which may have no other tower."""
-    kind = kind_of(folder)
+    options = _load_options(settings, runtime)
+    kind = check_kind(folder, options)
     if kind in OPENERS:
         return _open(folder, settings, runtime).texts
     if kind in TEXT_OPENERS:
-        options = _load_options(settings, runtime)
         files, digest = read_towers(folder, None)
         loaded = open_text_tower(folder, kind, options, settings.max_length)
         origin, identity = _one_side(loaded, files, digest, settings)
@@ -486,7 +486,8 @@ def _open_texts(folder: Path, settings: ImageTextLoader.Settings, runtime: Runti
 def _open_images(folder: Path, settings: ImageTextLoader.Settings, runtime: Runtime) -> TowerImages:
     """Return what encodes the images of a checkpoint, which may have no other tower."""
     settings = settings.model_copy(update={"max_length": None})
-    kind, options = kind_of(folder), _load_options(settings, runtime)
+    options = _load_options(settings, runtime)
+    kind = check_kind(folder, options)
     if kind in IMAGE_OPENERS:
         files, digest = read_towers(folder, None)
         loaded = open_image_tower(folder, kind, options)
