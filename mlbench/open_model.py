@@ -1,7 +1,7 @@
 """Opens what `--model` names: a folder, a hub id or a spec `SCHEME:PATH_OR_ID`; or takes a model object."""
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from mlbench import entry_points, members
 from mlbench.embeddings.store import VectorStore
-from mlbench.errors import DataError, MissingExtra, OtherScheme, RetrieverError, UserError, suggest
+from mlbench.errors import DataError, MissingExtra, RetrieverError, UserError, suggest
 from mlbench.io.untrusted import check_numbers
 from mlbench.protocols import (
     Encoder,
@@ -23,7 +23,8 @@ from mlbench.protocols import (
     Role,
     Runtime,
 )
-from mlbench.provenance import Provenance
+from mlbench.provenance import Provenance, QuestionSet
+from mlbench.registry.find import scheme_of
 from mlbench.results import LONGEST_LABEL, RetrieverInfo
 
 # Two letters at least, so that the drive of `C:\models` is no scheme.
@@ -62,9 +63,11 @@ class LoadedModel:
         """What messages call it."""
         return self.name or self.spec
 
-    def info(self) -> RetrieverInfo:
-        """Return what the result says of the retriever."""
+    def info(self, built_from: Iterable[QuestionSet] = ()) -> RetrieverInfo:
+        """Return what the result says of the retriever, on a task that is built from these data sets of questions."""
         retriever = self.retriever
+        known = members.registry_of(retriever)
+        known = None if known is None else known.on_task(built_from)
         if not members.is_encoder(retriever):
             return RetrieverInfo(
                 spec=self.spec,
@@ -73,6 +76,7 @@ class LoadedModel:
                 fingerprint=retriever.fingerprint(),
                 parameters=retriever.parameters,
                 training=self.training,
+                registry=known,
             )
         parts = fingerprints_of(retriever)
         # The same vectors compared in another way are another retriever, with results of its own name.
@@ -86,6 +90,7 @@ class LoadedModel:
             similarity=retriever.similarity,
             parameters=retriever.parameters,
             training=self.training,
+            registry=known,
         )
 
     def store(self, cache: Path, progress: Progress) -> VectorStore:
@@ -114,6 +119,7 @@ def open_model(
         retriever, shown = open_retriever(spec, settings, runtime), describe(spec)
         _check_parameters(retriever)
         _tell_warnings(retriever, name or shown, progress)
+        _tell_registry(retriever, name or shown, progress)
         return LoadedModel(retriever, shown, training_of(retriever, progress), source, name)
     retriever = wrap_model(model, settings, runtime)
     _check_parameters(retriever)
@@ -140,17 +146,14 @@ def _own_name(retriever: Retriever) -> str | None:
 def open_retriever(spec: str, settings: Mapping[str, str], runtime: Runtime) -> Retriever:
     """Open what `spec` names, with `settings` as they came from `--set KEY=VALUE`.
 
-    A hub id without a scheme is opened by the scheme that its checkpoint belongs to. Raises `UnknownName` for an
-    unknown scheme, `MissingExtra` where its libraries are missing, and `RetrieverError` for wrong settings (all of them
-    in one line), for what cannot be opened, and for a plugin that is no retriever.
+    A hub id without a scheme is opened by the scheme that recognises the folder of its copy, as a folder is. Raises
+    `UnknownName` for an unknown scheme, `MissingExtra` where its libraries are missing, and `RetrieverError` for wrong
+    settings (all of them in one line), for what cannot be opened, and for a plugin that is no retriever.
     """
     name, locator = parse(spec)
     try:
-        opened = _open(name, locator, settings, runtime)
-    except OtherScheme as error:
-        if locator != spec:
-            raise
-        name = error.scheme
+        if locator == spec and not Path(spec).exists():
+            name = _scheme_of_hub_id(name, locator, settings, runtime)
         opened = _open(name, locator, settings, runtime)
     except (RetrieverError, MissingExtra) as error:
         meant = (
@@ -168,6 +171,14 @@ def open_retriever(spec: str, settings: Mapping[str, str], runtime: Runtime) -> 
         f"retriever {name!r} opened a {type(opened).__name__}, which is no encoder (it lacks {lacking[0]}) and no "
         f"ranker (it lacks {lacking[1]})"
     )
+
+
+def _scheme_of_hub_id(name: str, locator: str, settings: Mapping[str, str], runtime: Runtime) -> str:
+    """Return the scheme that recognises the copy of a hub repository, which is fetched; `name` where none does."""
+    scheme = load_scheme(name)
+    if not members.finds_folders(scheme):
+        return name
+    return _scheme_of(scheme.find(locator, settings.get("revision"), runtime))
 
 
 def _open(name: str, locator: str, settings: Mapping[str, str], runtime: Runtime) -> object:
@@ -213,7 +224,8 @@ def parse(spec: str) -> tuple[str, str]:
 
     An existing folder or file wins over a scheme, whatever colons its name has; a folder belongs to the scheme that
     recognises it, such as `static`, else to `dense`, and a file that ends in `.toml` to `system`. A scheme's bare name
-    has an empty locator; any other spec without a scheme is a hub id and belongs to `dense`. An empty spec raises
+    has an empty locator; any other spec without a scheme is a hub id and belongs to the scheme that the registry of
+    models says, else to `dense`. An empty spec raises
     `RetrieverError`.
     """
     if not spec.strip():
@@ -228,7 +240,7 @@ def parse(spec: str) -> tuple[str, str]:
         return "image_text", spec
     if spec in entry_points.names(entry_points.RETRIEVERS):
         return spec, ""
-    return "dense", spec
+    return scheme_of(spec) or "dense", spec
 
 
 def split(spec: str) -> tuple[str, str] | None:
@@ -366,6 +378,17 @@ def fingerprints_of(encoder: Encoder) -> list[str]:
     """Return the encoder's fingerprints in all roles that it may be asked for."""
     roles: tuple[Role, ...] = ("query", "document", "image") if members.reads_images(encoder) else ("query", "document")
     return [encoder.fingerprint(role) for role in roles]
+
+
+def _tell_registry(retriever: Retriever, spec: str, progress: Progress) -> None:
+    """Tell what is used of the registry of models, with a warning where a checkpoint is only made from its model."""
+    known = members.registry_of(retriever)
+    if known is None or not known.applied:
+        return
+    doubts = dict.fromkeys(known.unconfirmed, " (not confirmed)")
+    used = ", ".join(f"{key}={value!r}{doubts.get(key, '')}" for key, value in known.applied.items())
+    whence = f"warning: {spec} is made from {known.name}, so it is used as that" if known.made_from else spec
+    progress.note(f"{whence}: {used}, from the registry of models; --set registry=false leaves it out")
 
 
 def training_of(retriever: Retriever, progress: Progress) -> Provenance | None:

@@ -22,6 +22,7 @@ from mlbench.retrievers.checkpoint_folder import module_folders, read_files, rea
 from mlbench.retrievers.dense import require_torch
 from mlbench.retrievers.kinds import check_kind, has_late_interaction, is_of_kind
 from mlbench.retrievers.load_checkpoint import digest_loaded, load_as
+from mlbench.retrievers.registered import apply_registry
 from mlbench.retrievers.token_scores import Floats, TextLists, TextSettings, find
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ class Late:
         require_torch()
         folder, options = find(locator, settings, runtime)
         _check_kind(folder, locator)
+        registered = apply_registry(settings, locator, folder)
         from sentence_transformers import MultiVectorEncoder
 
         files, digest = read_files(folder)
@@ -62,8 +64,9 @@ class Late:
         model = load_as(folder, options, partial(MultiVectorEncoder, **seeing), warnings)
         files.check()
         loaded = {"allow_pickle": runtime.allow_pickle, "trust_remote_code": runtime.trust_remote_code}
-        lists = LateLists(model, digest_loaded(digest, model), settings, loaded, files)
+        lists = LateLists(model, digest_loaded(digest, model), registered.settings, loaded, files)
         lists.warnings = (*lists.warnings, *warnings)
+        lists.registry = registered.info
         return lists
 
     @staticmethod

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Literal, Self, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from mlbench.errors import RetrieverError
+from mlbench.errors import RetrieverError, UserError
 from mlbench.io.cache import offline
 from mlbench.protocols import Runtime
-from mlbench.retrievers.checkpoint_folder import module_folders
+from mlbench.retrievers.adapters import put_adapter, without_adapter
+from mlbench.retrievers.checkpoint_folder import adapter_base, module_folders, read_json
 from mlbench.retrievers.fit_tokenizer import fit_tokenizer
 from mlbench.retrievers.kinds import check_code
 
@@ -59,10 +60,11 @@ class LoadOptions:
     tokenizer: str | None = None
 
     @classmethod
-    def under(cls, runtime: Runtime, dtype: DType) -> Self:
+    def under(cls, runtime: Runtime, dtype: DType, *, truncate_dim: int | None = None) -> Self:
         """Return how a checkpoint is loaded in the precision `dtype` by what `runtime` allows and has."""
         return cls(
             dtype=dtype,
+            truncate_dim=truncate_dim,
             device=runtime.device,
             threads=runtime.threads,
             allow_pickle=runtime.allow_pickle,
@@ -124,26 +126,29 @@ def load_as(
     of its own would be needed and is not trusted, where its tokenizer does not fit, and where weights are missing (the
     library would draw them at random) or not finite.
     """
-    check_code(folder, trusted=options.trust_remote_code)
+    for place in (folder, adapter_base(module_folders(folder)[0])):
+        if place is not None:
+            check_code(place, trusted=options.trust_remote_code)
     model_kwargs = _weight_options(options)
     try:
-        with quiet():
+        with quiet(), without_adapter(folder) as whole:
             model: Model = build(
-                str(folder),
+                str(whole),
                 device=options.device,
                 trust_remote_code=options.trust_remote_code,
                 # A checkpoint's own code may lie in another repository.
                 local_files_only=offline() or not options.trust_remote_code,
                 model_kwargs=model_kwargs,
             )
-            missing = _missing_weights(model, folder, model_kwargs)
-            if missing and getattr(model.config, "is_encoder_decoder", False):
-                missing = _take_encoder(model, folder, model_kwargs)
+            missing = [name for part in _parts(model, whole) for name in _missing_weights(*part, model_kwargs)]
+            saved = put_adapter(getattr(model[0], "auto_model", model[0]), folder)
             hold_tensors(model)
+    except UserError:
+        raise
     except Exception as error:
         # Any of three libraries, and a checkpoint's own code, may fail here in any way.
         raise RetrieverError(f"{folder}: cannot be loaded: {first_line(error)}") from error
-    check_complete(missing, folder)
+    check_complete([name for name in missing if name not in saved], folder)
     check_finite(model, str(folder))
     told = fit_tokenizer(model, folder)
     if warnings is not None:
@@ -231,7 +236,7 @@ def is_rounding(found: NDArray[np.floating], expected: NDArray[np.floating], dty
 
     It is a part of the largest number that is expected, or of `least` where all are smaller.
     """
-    part = 1e-3 if dtype == "fp32" else 0.05
+    part = 1e-4 if dtype == "fp32" else 0.05
     return bool(np.allclose(found, expected, rtol=0, atol=part * float(np.abs(expected).max(initial=least))))
 
 
@@ -358,19 +363,29 @@ def _add_tokenizer(digest: "Digest", tokenizer: "PreTrainedTokenizerBase") -> No
     digest.update(json.dumps(kept, sort_keys=True, default=str).encode())
 
 
-def _missing_weights(model: "BaseModel", folder: Path, model_kwargs: dict[str, object]) -> list[str]:
-    """Return the weights of the transformer that its files lack; a pooler does not count, as it is not used."""
-    transformer = getattr(model[0], "auto_model", None)
-    if transformer is None or not hasattr(type(transformer), "from_pretrained"):
+def _parts(model: "BaseModel", folder: Path) -> Iterator[tuple["Module", Path]]:
+    """Yield the modules of a model that may have a network of transformers, with their folders; a router's too."""
+    for module, place in zip(model, module_folders(folder), strict=False):
+        yield module, place
+        routes = read_json(place / "router_config.json").get("structure")
+        if isinstance(routes, dict):
+            for route, inner in getattr(module, "sub_modules", {}).items():
+                yield from zip(inner, (place / str(name) for name in routes.get(route, ())), strict=False)
+
+
+def _missing_weights(module: "Module", place: Path, model_kwargs: dict[str, object]) -> list[str]:
+    """Return the weights of a module's network that its files lack; a pooler does not count, as it is not used."""
+    network = getattr(module, "auto_model", None)
+    if network is None or not hasattr(type(network), "from_pretrained"):
         return []
-    place = module_folders(folder)[0]
-    _, info = type(transformer).from_pretrained(
-        str(place), config=transformer.config, output_loading_info=True, local_files_only=True, **model_kwargs
+    _, info = type(network).from_pretrained(
+        str(place), config=network.config, output_loading_info=True, local_files_only=True, **model_kwargs
     )
-    return _needed(info["missing_keys"])
+    missing = _needed(info["missing_keys"])
+    return _take_encoder(module, place, model_kwargs) if missing and network.config.is_encoder_decoder else missing
 
 
-def _take_encoder(model: "BaseModel", folder: Path, model_kwargs: dict[str, object]) -> list[str]:
+def _take_encoder(module: "Module", place: Path, model_kwargs: dict[str, object]) -> list[str]:
     """Take the encoder out of the whole network; return the weights that its files lack.
 
     The library reads some encoders alone, under names that they do not have in the files of the whole, such as those
@@ -378,15 +393,25 @@ def _take_encoder(model: "BaseModel", folder: Path, model_kwargs: dict[str, obje
     """
     from transformers import AutoModel
 
-    whole, info = AutoModel.from_pretrained(
-        str(module_folders(folder)[0]), output_loading_info=True, local_files_only=True, **model_kwargs
-    )
-    model[0].model = whole.get_encoder().to(model.device)
-    return [name for name in _needed(info["missing_keys"]) if name.startswith("encoder.")]
+    whole, info = AutoModel.from_pretrained(str(place), output_loading_info=True, local_files_only=True, **model_kwargs)
+    module.model = whole.get_encoder().to(module.model.device)
+    return [name for name in _needed(info["missing_keys"]) if name.startswith(("encoder.", "shared."))]
 
 
 def _needed(names: Iterable[str]) -> list[str]:
     return sorted(name for name in names if "pooler" not in name)
+
+
+@contextmanager
+def first_use() -> Iterator[None]:
+    """Raise `RetrieverError` where a checkpoint that could be loaded cannot encode a text, in whatever way it fails."""
+    try:
+        yield
+    except RetrieverError:
+        raise
+    except Exception as error:
+        # Modules of any kind may stand in any order, and a network may lack a kernel for a precision.
+        raise RetrieverError(f"the checkpoint cannot encode a text: {first_line(error)}") from error
 
 
 def first_line(error: Exception) -> str:

@@ -14,10 +14,11 @@ from mlbench.embeddings.exact import grid_steps
 from mlbench.errors import RetrieverError
 from mlbench.io.watched import WatchedFiles
 from mlbench.protocols import Parameter, Role, Runtime
-from mlbench.retrievers.checkpoint_folder import read_files, read_json
+from mlbench.retrievers.checkpoint_folder import described_by, read_files, read_json
 from mlbench.retrievers.dense import require_torch
 from mlbench.retrievers.kinds import architectures, check_kind, is_of_kind
 from mlbench.retrievers.load_checkpoint import digest_loaded, load_as
+from mlbench.retrievers.registered import apply_registry
 from mlbench.retrievers.token_scores import Floats, TextLists, TextSettings, find
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class Sparse:
         require_torch()
         folder, options = find(locator, settings, runtime)
         _check_kind(folder, locator)
+        registered = apply_registry(settings, locator, folder)
         from sentence_transformers import SparseEncoder
 
         files, digest = read_files(folder)
@@ -55,8 +57,9 @@ class Sparse:
         if model.similarity_fn_name not in ("dot", "cosine"):
             raise RetrieverError(f"{folder} compares vectors by {model.similarity_fn_name}: only dot and cosine can be")
         loaded = {"allow_pickle": runtime.allow_pickle, "trust_remote_code": runtime.trust_remote_code}
-        lists = SparseLists(model, digest_loaded(digest, model), settings, loaded, files)
+        lists = SparseLists(model, digest_loaded(digest, model), registered.settings, loaded, files)
         lists.warnings = (*lists.warnings, *warnings)
+        lists.registry = registered.info
         return lists
 
     @staticmethod
@@ -156,6 +159,7 @@ def _matrix(bags: Sequence[Bag], size: int) -> "Tensor":
 
 def _check_kind(folder: Path, locator: str) -> None:
     """Raise `RetrieverError` for a checkpoint of another kind: the library would add a layer of random weights."""
+    folder = described_by(folder)
     saved, config = (read_json(folder / name) for name in ("config_sentence_transformers.json", "config.json"))
     if saved.get("model_type") == "SparseEncoder":
         return
