@@ -48,6 +48,7 @@ from mlbench.retrievers.image_text.towers import (
     open_towers,
     read_towers,
 )
+from mlbench.retrievers.kinds import check_kind as check_scheme
 from mlbench.retrievers.load_checkpoint import (
     PADDED,
     DType,
@@ -454,6 +455,7 @@ def _open(folder: Path, settings: ImageTextLoader.Settings, runtime: Runtime) ->
     if kind in IMAGE_OPENERS:
         raise RetrieverError(f"{folder} reads images alone: {STANDS_BESIDE}")
     if kind is not None and kind not in OPENERS and not has_own_code(folder):
+        check_scheme(folder, str(folder), "dense")
         raise RetrieverError(
             f"{folder}: mlbench knows no images of model_type {kind}, only of {', '.join(sorted(OPENERS))}: "
             "name an image tower for it with --set image_model=FOLDER"
