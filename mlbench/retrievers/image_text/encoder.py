@@ -258,7 +258,6 @@ class ImageTextEncoder:
         loaded: Mapping[str, Parameter] | None = None,
         folder: Path | None = None,
         name: str | None = None,
-        known: RegistryInfo | None = None,
     ) -> None:
         """Join both; raises `RetrieverError` where their vectors have different numbers of coordinates."""
         if texts.dim != images.dim:
@@ -268,7 +267,8 @@ class ImageTextEncoder:
             )
         self.dim = texts.dim
         self._texts, self._images, self._prefix = texts, images, prefix
-        self._loaded, self._folder, self.registry = dict(loaded or {}), folder, known
+        self._loaded, self._folder = dict(loaded or {}), folder
+        self.registry: RegistryInfo | None = None
         self.name = name
 
     @property
@@ -444,7 +444,9 @@ def _join(
     """Return the encoder of both sides, which is told of languages where the text tower asks for it."""
     aware = isinstance(texts, TowerTexts) and texts.has_languages
     made = LanguageAwareEncoder if aware else ImageTextEncoder
-    return made(texts, images, prefix, loaded=loaded, folder=folder, known=known)
+    encoder = made(texts, images, prefix, loaded=loaded, folder=folder)
+    encoder.registry = known
+    return encoder
 
 
 def _open(folder: Path, settings: ImageTextLoader.Settings, runtime: Runtime) -> _Both:
