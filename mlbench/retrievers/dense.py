@@ -406,6 +406,7 @@ def _open_graph(graph: GraphFile, locator: str, settings: Dense.Settings, runtim
     options = LoadOptions.under(runtime, settings.dtype, truncate_dim=settings.truncate_dim)
     warnings: list[str] = []
     model = load_graph(graph, options, pooling=settings.pooling, max_length=settings.max_length, warnings=warnings)
+    digest = digest_loaded(digest, model)
     files.check()
     loaded = {"allow_pickle": runtime.allow_pickle, "trust_remote_code": runtime.trust_remote_code}
     computed = {**graph.computed, "dtype": settings.dtype}
