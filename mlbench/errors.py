@@ -6,6 +6,7 @@ MlbenchError
 │   ├── FaultyDeclaration     a TOML file with faults, all of them listed
 │   │   ├── InvalidTask          a task file
 │   │   ├── InvalidRecipe        a recipe for training
+│   │   ├── InvalidRegistry      a file of the registry of models
 │   │   ├── InvalidGate          a gate file, or options that make a gate
 │   │   ├── InvalidSystem        a file of a system made of other retrievers
 │   │   └── InvalidModels        a file that lists the models of a run
@@ -57,6 +58,10 @@ class InvalidTask(FaultyDeclaration):
 
 class InvalidRecipe(FaultyDeclaration):
     """A recipe for training with faults."""
+
+
+class InvalidRegistry(FaultyDeclaration):
+    """A file of the registry of models with faults."""
 
 
 class InvalidGate(FaultyDeclaration):

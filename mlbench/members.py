@@ -18,14 +18,18 @@ from mlbench.collection.records import Document, Query
 from mlbench.io.libraries import LIBRARIES, versions_installed
 from mlbench.protocols import (
     BundledModel,
+    ChecksRepeatability,
     CountsTokens,
     Encoder,
+    EncodesByRequests,
     FindsFolders,
     FolderReader,
     HasComputation,
     HasExample,
     HasIndexCosts,
+    HasPrice,
     HasProvenance,
+    HasRegistryInfo,
     HasWarnings,
     IndexCost,
     KnowsTruncatedPairs,
@@ -44,6 +48,7 @@ from mlbench.protocols import (
     ReadsImages,
     ReadsLanguages,
     RecognisesFolders,
+    Repeatability,
     Reranker,
     Role,
     ScoredPairs,
@@ -54,7 +59,7 @@ from mlbench.protocols import (
     Texts,
     WrapsModels,
 )
-from mlbench.provenance import Provenance
+from mlbench.provenance import Provenance, RegistryInfo
 
 if TYPE_CHECKING:
     # Python has it from 3.13 on.
@@ -158,6 +163,12 @@ def name_of(retriever: object) -> str | None:
     return name if isinstance(name, str) else None
 
 
+def registry_of(retriever: object) -> RegistryInfo | None:
+    """Return what the registry of models says of a retriever; None where it knows nothing of it."""
+    registry = cast(HasRegistryInfo, retriever).registry if _has(retriever, "registry") else None
+    return registry if isinstance(registry, RegistryInfo) else None
+
+
 def computation_of(encoder: Encoder, role: Role) -> Mapping[str, Parameter]:
     """Return what else than the model decides the bits of vectors in `role`; all known libraries by default."""
     if _has(encoder, "computation"):
@@ -169,6 +180,21 @@ def check_files(retriever: object) -> None:
     """Raise `RetrieverError` where a file that a retriever was read from has changed; by default there are none."""
     if _has(retriever, "check_files"):
         cast(ReadsFiles, retriever).check_files()
+
+
+def encodes_by_requests(encoder: object) -> TypeGuard[EncodesByRequests]:
+    """Say whether an encoder asks a server, several requests at once."""
+    return _has(encoder, "encode_batches")
+
+
+def repeatability_of(retriever: object) -> Repeatability | None:
+    """Return how far a retriever's answers lie apart; None for one whose vectors follow from files, the default."""
+    return cast(ChecksRepeatability, retriever).repeatability() if _has(retriever, "repeatability") else None
+
+
+def spent_of(retriever: object) -> float | None:
+    """Return what a retriever's requests cost since it was opened; None where it does not say."""
+    return cast(HasPrice, retriever).spent if _has(retriever, "spent") else None
 
 
 def index_costs_of(ranker: object) -> tuple[IndexCost, ...]:

@@ -1,7 +1,7 @@
 """Opens what `--model` names: a folder, a hub id or a spec `SCHEME:PATH_OR_ID`; or takes a model object."""
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -23,7 +23,8 @@ from mlbench.protocols import (
     Role,
     Runtime,
 )
-from mlbench.provenance import Provenance
+from mlbench.provenance import Provenance, QuestionSet
+from mlbench.registry.find import scheme_of
 from mlbench.results import LONGEST_LABEL, RetrieverInfo
 
 # Two letters at least, so that the drive of `C:\models` is no scheme.
@@ -62,9 +63,11 @@ class LoadedModel:
         """What messages call it."""
         return self.name or self.spec
 
-    def info(self) -> RetrieverInfo:
-        """Return what the result says of the retriever."""
+    def info(self, built_from: Iterable[QuestionSet] = ()) -> RetrieverInfo:
+        """Return what the result says of the retriever, on a task that is built from these data sets of questions."""
         retriever = self.retriever
+        known = members.registry_of(retriever)
+        known = None if known is None else known.on_task(built_from)
         if not members.is_encoder(retriever):
             return RetrieverInfo(
                 spec=self.spec,
@@ -73,6 +76,7 @@ class LoadedModel:
                 fingerprint=retriever.fingerprint(),
                 parameters=retriever.parameters,
                 training=self.training,
+                registry=known,
             )
         parts = fingerprints_of(retriever)
         # The same vectors compared in another way are another retriever, with results of its own name.
@@ -86,6 +90,7 @@ class LoadedModel:
             similarity=retriever.similarity,
             parameters=retriever.parameters,
             training=self.training,
+            registry=known,
         )
 
     def store(self, cache: Path, progress: Progress) -> VectorStore:
@@ -114,6 +119,7 @@ def open_model(
         retriever, shown = open_retriever(spec, settings, runtime), describe(spec)
         _check_parameters(retriever)
         _tell_warnings(retriever, name or shown, progress)
+        _tell_registry(retriever, name or shown, progress)
         return LoadedModel(retriever, shown, training_of(retriever, progress), source, name)
     retriever = wrap_model(model, settings, runtime)
     _check_parameters(retriever)
@@ -218,7 +224,8 @@ def parse(spec: str) -> tuple[str, str]:
 
     An existing folder or file wins over a scheme, whatever colons its name has; a folder belongs to the scheme that
     recognises it, such as `static`, else to `dense`, and a file that ends in `.toml` to `system`. A scheme's bare name
-    has an empty locator; any other spec without a scheme is a hub id and belongs to `dense`. An empty spec raises
+    has an empty locator; any other spec without a scheme is a hub id and belongs to the scheme that the registry of
+    models says, else to `dense`. An empty spec raises
     `RetrieverError`.
     """
     if not spec.strip():
@@ -233,7 +240,7 @@ def parse(spec: str) -> tuple[str, str]:
         return "image_text", spec
     if spec in entry_points.names(entry_points.RETRIEVERS):
         return spec, ""
-    return "dense", spec
+    return scheme_of(spec) or "dense", spec
 
 
 def split(spec: str) -> tuple[str, str] | None:
@@ -371,6 +378,17 @@ def fingerprints_of(encoder: Encoder) -> list[str]:
     """Return the encoder's fingerprints in all roles that it may be asked for."""
     roles: tuple[Role, ...] = ("query", "document", "image") if members.reads_images(encoder) else ("query", "document")
     return [encoder.fingerprint(role) for role in roles]
+
+
+def _tell_registry(retriever: Retriever, spec: str, progress: Progress) -> None:
+    """Tell what is used of the registry of models, with a warning where a checkpoint is only made from its model."""
+    known = members.registry_of(retriever)
+    if known is None or not known.applied:
+        return
+    doubts = dict.fromkeys(known.unconfirmed, " (not confirmed)")
+    used = ", ".join(f"{key}={value!r}{doubts.get(key, '')}" for key, value in known.applied.items())
+    whence = f"warning: {spec} is made from {known.name}, so it is used as that" if known.made_from else spec
+    progress.note(f"{whence}: {used}, from the registry of models; --set registry=false leaves it out")
 
 
 def training_of(retriever: Retriever, progress: Progress) -> Provenance | None:

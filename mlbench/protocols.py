@@ -17,7 +17,7 @@ from pydantic import BaseModel, Field
 from mlbench.collection.languages import Setting
 from mlbench.collection.records import Collection, Document, Query
 from mlbench.io.document import DocumentPart
-from mlbench.provenance import Provenance
+from mlbench.provenance import Provenance, RegistryInfo
 
 Role = Literal["query", "document", "image"]
 Similarity = Literal["cosine", "dot"]
@@ -230,6 +230,15 @@ class HasWarnings(Protocol):
         ...
 
 
+class HasRegistryInfo(Protocol):
+    """A retriever that the registry of models may know."""
+
+    @property
+    def registry(self) -> RegistryInfo | None:
+        """What the registry says of it, and what of that is used; None where it knows nothing of it."""
+        ...
+
+
 class CountsTokens(Protocol):
     """A retriever that counts the tokens it encodes."""
 
@@ -248,6 +257,57 @@ class HasComputation(Protocol):
         Kept vectors are used again only where it is the same; it is no part of the fingerprint. Of an encoder without
         this member, the versions of all libraries count that mlbench knows.
         """
+        ...
+
+
+class EncodesByRequests(Encoder, Protocol):
+    """An encoder that asks a server, several requests at once; what each of them gives is kept before the next."""
+
+    @property
+    def batch_size(self) -> int:
+        """How many texts a request holds at most."""
+        ...
+
+    def encode_batches(self, batches: Sequence[Sequence[str]], role: Role) -> Iterator[tuple[int, Vectors]]:
+        """Yield for each batch its number and its vectors, float32 (texts, dim), in the order in which they come.
+
+        A batch has at most `batch_size` texts. Where a request fails for good, what others gave comes first.
+        """
+        ...
+
+    def estimate(self, texts: Sequence[str]) -> str:
+        """Say in one line what it will take to encode `texts`, none of which is kept."""
+        ...
+
+
+class Repeatability(DocumentPart):
+    """How far the vectors of the same texts lay apart when they were asked for several times in a run and before it.
+
+    `repeatable` says that they were equal to the bit; `least_cosine` is that of the two that were farthest apart.
+    """
+
+    repeatable: bool
+    least_cosine: float = Field(ge=-1, le=1)
+    probe_texts: int = Field(ge=1)
+
+
+class ChecksRepeatability(Protocol):
+    """A retriever whose model lies elsewhere, and may answer otherwise each time."""
+
+    def repeatability(self) -> Repeatability | None:
+        """Return how far answers lie apart, None where no part of it may answer otherwise; asked once at a run's end.
+
+        Raises `RetrieverError` where it is another model than when it was opened.
+        """
+        ...
+
+
+class HasPrice(Protocol):
+    """A retriever whose requests cost money."""
+
+    @property
+    def spent(self) -> float | None:
+        """What they cost since it was opened; None where that is not known."""
         ...
 
 

@@ -1,7 +1,8 @@
-"""How a checkpoint was trained: what its manifest says, and what a result keeps of it."""
+"""How a checkpoint was trained: what its manifest and the registry of models say, and what a result keeps of it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, Field, JsonValue, ValidationError
 
@@ -13,6 +14,11 @@ MANIFEST = "mlbench-training.json"
 """The file in the folder of a checkpoint that `mlbench train` writes."""
 SCHEMA_VERSION = 1
 _LARGEST = 2**20
+
+QuestionSet = Literal["miracl", "mlqa", "squad", "xquad"]
+QUESTION_SETS: Mapping[QuestionSet, str] = {"miracl": "MIRACL", "mlqa": "MLQA", "squad": "SQuAD", "xquad": "XQuAD"}
+"""Data sets that tasks are built from, and that models are often trained on, with the names that people know."""
+Answer = Literal["yes", "no", "unknown"]
 
 
 class TrainedOn(DocumentPart):
@@ -55,6 +61,33 @@ class Provenance(DocumentPart):
         """What the recipe is called; the empty text where it has no name."""
         name = self.recipe.get("name")
         return name if isinstance(name, str) else ""
+
+
+class RegistryInfo(DocumentPart):
+    """What the registry of models says of a retriever that is the model `name`, or is `made_from` it.
+
+    `applied` are the keys that have their values from there, and `unconfirmed` those of them that nobody confirmed.
+    `trained_on` says of data sets whether they are among the
+    model's training data; `no` where its authors list those. Of what is made from it, `no` is never known. `seen` are
+    those that it was trained on and that the task of a result is built from, sorted: numbers there are not zero-shot.
+    """
+
+    name: str
+    made_from: bool = False
+    applied: dict[str, str | int] = Field(default={})
+    unconfirmed: tuple[str, ...] = ()
+    trained_on: dict[QuestionSet, Answer] = Field(default={})
+    seen: tuple[QuestionSet, ...] = ()
+
+    def on_task(self, built_from: Iterable[QuestionSet]) -> "RegistryInfo":
+        """Return what a result says of it on a task that is built from some data sets."""
+        seen = tuple(name for name in sorted(built_from) if self.trained_on.get(name) == "yes")
+        return self.model_copy(update={"seen": seen})
+
+    @property
+    def seen_names(self) -> str:
+        """The data sets of `seen` as people call them, joined by `and`; empty where there are none."""
+        return " and ".join(QUESTION_SETS[name] for name in self.seen)
 
 
 def read_manifest(folder: Path) -> dict[str, JsonValue] | None:

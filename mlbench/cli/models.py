@@ -1,7 +1,8 @@
-"""`mlbench models`: the kinds of retrievers, and the keys that each takes."""
+"""`mlbench models`: the kinds of retrievers and the keys that each takes, and the models that the registry knows."""
 
 import inspect
 import json
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from types import NoneType, UnionType
@@ -14,9 +15,22 @@ from pydantic.fields import FieldInfo
 from mlbench import entry_points, members
 from mlbench.cli.options import json_option
 from mlbench.cli.progress import console
-from mlbench.errors import UserError
+from mlbench.errors import UnknownName, UserError
 from mlbench.open_model import load_scheme
 from mlbench.protocols import ModelLoader
+from mlbench.provenance import QUESTION_SETS
+from mlbench.registry.entry import FACTS, Entry
+from mlbench.registry.find import entries, look_up, read_entries
+
+registry_option = click.option(
+    "--registry",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="A TOML file with more models, or other facts of known ones.",
+)
+
+
+_NUMBERS = ("dimensions", "parameters", "tokens", "languages")
 
 
 class Key(TypedDict):
@@ -36,11 +50,13 @@ Examples:
   mlbench models
   mlbench models show dense
   mlbench models list --json
+  mlbench models known
+  mlbench models show intfloat/multilingual-e5-base
   mlbench models quantise ./checkpoint ./small""",
 )
 @click.pass_context
 def command(context: click.Context) -> None:
-    """List and explain the kinds of retrievers; without a command, list them."""
+    """List and explain the kinds of retrievers, and known models; without a command, list the kinds."""
     if context.invoked_subcommand is None:
         context.invoke(list_)
 
@@ -71,14 +87,54 @@ def list_(as_json: bool = False) -> None:
 
 
 @command.command()
-@click.argument("scheme")
+@registry_option
 @json_option
-def show(scheme: str, as_json: bool) -> None:
-    """Explain a kind of retriever: the keys that it takes with `--set KEY=VALUE`, and its default model.
+def known(registry: Path | None, as_json: bool) -> None:
+    """List the models whose use, training data and licence are known.
+
+    \b
+    Example: mlbench models known
+    """
+    found = _entries(registry)
+    if as_json:
+        click.echo(
+            json.dumps([entry.model_dump(mode="json") for entry in found.values()], indent=2, ensure_ascii=False)
+        )
+        return
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for heading in ("model", "kind", "dimensions", "parameters", "tokens", "languages", "licence"):
+        table.add_column(heading, no_wrap=heading != "licence", justify="right" if heading in _NUMBERS else "left")
+    for entry in found.values():
+        size = "" if entry.parameters is None else f"{entry.parameters / 1e6:,.0f} M"
+        numbers = [str(entry.dim or ""), size, str(entry.max_length or ""), _languages(entry, brief=True)]
+        table.add_row(entry.name, entry.kind, *numbers, entry.licence or "")
+    console().print(table)
+
+
+@command.command()
+@click.argument("name")
+@registry_option
+@json_option
+def show(name: str, registry: Path | None, as_json: bool) -> None:
+    """Explain a kind of retriever, with the keys that it takes with `--set KEY=VALUE`, or a known model.
 
     \b
     Example: mlbench models show dense
     """
+    schemes = entry_points.names(entry_points.RETRIEVERS)
+    if name in schemes:
+        _show_scheme(name, as_json=as_json)
+        return
+    found = _entries(registry)
+    try:
+        _show_entry(look_up(name, found), as_json=as_json)
+    except UnknownName:
+        raise UnknownName("model or kind of retriever", name, [*schemes, *found]) from None
+
+
+def _show_scheme(scheme: str, *, as_json: bool) -> None:
     loaded = load_scheme(scheme)
     keys = keys_of(loaded.Settings)
     example = f"mlbench run --model {members.example_of(loaded) or scheme + ':PATH_OR_ID'}"
@@ -92,6 +148,52 @@ def show(scheme: str, as_json: bool) -> None:
         click.echo(f"Without a path or hub id, the default model: {packaged}\n")
     _print(keys)
     click.echo(f"Example: {example}")
+
+
+def _show_entry(entry: Entry, *, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(entry.model_dump(mode="json"), indent=2, ensure_ascii=False))
+        return
+    from rich.markup import escape
+    from rich.table import Table
+
+    what = "pre-trained model, no retriever" if entry.pretrained else f"{entry.kind} retriever"
+    click.echo(f"{entry.name}: {what}\n")
+    table = Table(box=None, pad_edge=False)
+    for heading in ("fact", "value", "source"):
+        table.add_column(heading, no_wrap=heading != "value", overflow="fold")
+    for fact, value in _facts(entry).items():
+        sources = [f"[{n}]" for n, facts in enumerate(entry.sources.values(), 1) if fact in facts]
+        table.add_row(fact, escape(value), escape(" ".join(sources)) if sources else "not confirmed")
+    console().print(table)
+    click.echo("".join(f"\n[{n}] {source}" for n, source in enumerate(entry.sources, 1)))
+    doubtful = [fact for facts in entry.sources.values() for fact in facts if fact in entry.unconfirmed]
+    notes = [f"Not confirmed by its authors: {', '.join(dict.fromkeys(doubtful))}."] if doubtful else []
+    if entry.instruction is not None:
+        notes.append(f"A task is described to it by query_prompt={entry.instruction!r}.")
+    code = " --trust-remote-code" if entry.remote_code else ""
+    scheme = "" if entry.kind == "dense" else f"{entry.kind}:"
+    notes += filter(None, [entry.note, f"Example: mlbench run --model {scheme}{entry.name}{code}"])
+    click.echo("".join(f"\n{note}" for note in notes))
+
+
+def _facts(entry: Entry) -> dict[str, str]:
+    """Return the facts that an entry states as they are shown, in the order of `FACTS`."""
+    answers = ", ".join(f"{QUESTION_SETS[name]}: {answer}" for name, answer in sorted(entry.trained_on.items()))
+    count = "" if entry.parameters is None else f"{entry.parameters:,}"
+    shown = {"trained_on": answers, "languages": _languages(entry), "parameters": count}
+    shown |= {fact: repr(getattr(entry, fact)) for fact in ("query_prompt", "document_prompt")}
+    return {fact: shown.get(fact) or str(getattr(entry, fact)) for fact in FACTS if fact in entry.stated}
+
+
+def _languages(entry: Entry, *, brief: bool = False) -> str:
+    if isinstance(entry.languages, tuple):
+        return str(len(entry.languages)) if brief else ", ".join(entry.languages)
+    return "" if entry.languages is None else f"about {entry.languages}"
+
+
+def _entries(registry: Path | None) -> Mapping[str, Entry]:
+    return entries(read_entries(registry) if registry else ())
 
 
 @command.command()

@@ -10,7 +10,7 @@ from mlbench.leaderboard.overview import EntryCell, cell, facts
 from mlbench.leaderboard.standings import BoardEntry, Standing, Standings
 from mlbench.reports.captions import caption_map
 from mlbench.reports.formatting import cost, intervals, spoken, unlisted_note, written
-from mlbench.reports.provenance import command, provenance
+from mlbench.reports.provenance import command, provenance, training_note
 from mlbench.reports.report import Facts, HeatMap
 from mlbench.results import Result
 
@@ -88,11 +88,12 @@ def entry_page(shown: BoardEntry, every: Sequence[Standings]) -> EntryPage:
 
 def _measured(standing: Standing, standings: Standings, shown: BoardEntry) -> EntryPart:
     result = shown.tasks[standings.task].result
+    ties = result.bias.warning if result.bias else None
     measures = measures_of(result)
     return EntryPart(
         task=standings.task,
         facts=facts(standings),
-        notes=list(filter(None, (result.bias.warning if result.bias else None, unlisted_note(result)))),
+        notes=[note for note in (*training_note(result), ties, unlisted_note(result)) if note],
         measures=[title(measure) for measure in measures],
         means=list(_means(standing, measures)),
         intervals=", ".join(intervals(result.statistics)),

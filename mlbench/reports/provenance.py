@@ -3,7 +3,7 @@
 import shlex
 
 from mlbench.provenance import Contamination, Provenance
-from mlbench.reports.formatting import cost, count, quick_look
+from mlbench.reports.formatting import cost, count, quick_look, repeatability
 from mlbench.reports.report import Facts, Span, Words
 from mlbench.results import Result
 
@@ -20,7 +20,14 @@ def caveats(result: Result) -> list[str]:
     task = result.task
     found = [f"partial: {', '.join(task.languages)}"] if task.partial else []
     found += [f"without {count(task.unreadable_images, 'unreadable image')}"] if task.unreadable_images else []
-    return found + ([] if task.limit is None else [quick_look(task.limit)])
+    found += [] if task.limit is None else [quick_look(task.limit)]
+    return [*found, *training_note(result)]
+
+
+def training_note(result: Result) -> list[str]:
+    """Return in a few words which data behind the task the model was trained on; nothing where that is not known."""
+    known = result.retriever.registry
+    return [f"trained on {known.seen_names}: not zero-shot"] if known and known.seen else []
 
 
 def provenance(result: Result) -> tuple[Facts, ...]:
@@ -73,6 +80,7 @@ def _retriever(result: Result) -> dict[str, object]:
         "similarity": retriever.similarity,
         **{name: repr(value) if value == "" else value for name, value in sorted(retriever.parameters.items())},
         "fingerprint": retriever.fingerprint,
+        "repeatability": repeatability(result),
     }
 
 

@@ -17,7 +17,7 @@ from mlbench.errors import MissingExtra, RetrieverError
 from mlbench.io.libraries import versions_installed
 from mlbench.io.watched import WatchedFiles
 from mlbench.protocols import Parameter, Role, Runtime, Similarity, Vectors
-from mlbench.provenance import Provenance, read_provenance
+from mlbench.provenance import Provenance, RegistryInfo, read_provenance
 from mlbench.retrievers.backends import Backend, check_backend, use_backend
 from mlbench.retrievers.batching import batch_budget, token_batches
 from mlbench.retrievers.checkpoint_folder import (
@@ -39,7 +39,7 @@ from mlbench.retrievers.load_checkpoint import (
     as_library,
     digest_loaded,
     digest_model,
-    first_line,
+    first_use,
     is_rounding,
     load,
     name_of,
@@ -48,6 +48,7 @@ from mlbench.retrievers.load_checkpoint import (
 )
 from mlbench.retrievers.model_limits import ENDLESS, limit_of
 from mlbench.retrievers.prompts import PromptSettings, choose_prompts
+from mlbench.retrievers.registered import REGISTRY_KEY, apply_registry
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -103,6 +104,7 @@ class DenseEncoder:
         self._model = model
         self._origin = origin
         self._loaded = dict(loaded or {})
+        self.registry: RegistryInfo | None = None
         self._computed = dict(computed or {})
         chosen = choose_prompts(model.prompts, model.default_prompt_name, use.prompts)
         self._prompts, self.warnings = chosen.texts, chosen.warnings
@@ -111,15 +113,12 @@ class DenseEncoder:
         budget, self._max_rows = batch_budget(model.device.type)
         self._batch_tokens = use.batch_tokens or budget
         self._batching: Batching = "padded"
-        try:
+        with first_use():
             self._routed = _is_routed(model)
             self.dim = self._encode_by_library(["dim"], "document").shape[1]
-        except Exception as error:
-            # Modules of any kind may stand in any order.
-            raise RetrieverError(f"the checkpoint's modules cannot encode a text: {first_line(error)}") from error
+            self._batching = self._find_batching()
         if model.truncate_dim is not None and model.truncate_dim > self.dim:
             raise RetrieverError(f"truncate_dim={model.truncate_dim}: the checkpoint has {self.dim} coordinates")
-        self._batching = self._find_batching()
 
     @property
     def parameters(self) -> dict[str, Parameter]:
@@ -333,6 +332,7 @@ class Dense:
         revision: str | None = Field(None, description="branch, tag or commit on the hub")
         similarity: Similarity | None = Field(None, description="how two vectors are compared: cosine or dot")
         batch_tokens: int | None = Field(None, ge=1, description="tokens per batch, padding included")
+        registry: str = Field("true", description=REGISTRY_KEY)
 
     @staticmethod
     def open(locator: str, settings: BaseModel, runtime: Runtime) -> DenseEncoder:
@@ -354,9 +354,12 @@ class Dense:
             return _open_graph(graph, locator, settings, runtime)
         check_checkpoint(folder, allow_pickle=runtime.allow_pickle)
         files, digest = read_files(folder)
+        registered = apply_registry(settings, locator, folder)
+        settings = registered.settings
         options = _load_options(settings, runtime)
         warnings: list[str] = []
         model = load(folder, options, pooling=settings.pooling, max_length=settings.max_length, warnings=warnings)
+        known = registered.limit(model)
         digest = digest_loaded(digest, model)
         loaded: dict[str, Parameter] = {}
         if locator in _INSTRUCTOR:
@@ -371,6 +374,7 @@ class Dense:
         if settings.pooling is None:
             warnings += _guessed_pooling(folder, locator, pooling_of(model))
         encoder.warnings = (*encoder.warnings, *warnings)
+        encoder.registry = known
         return encoder
 
     @staticmethod

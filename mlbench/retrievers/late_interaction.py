@@ -16,6 +16,7 @@ from mlbench.retrievers.checkpoint_folder import read_files, read_json
 from mlbench.retrievers.dense import require_torch
 from mlbench.retrievers.kinds import architectures, check_kind, is_of_kind
 from mlbench.retrievers.load_checkpoint import digest_loaded, load_as
+from mlbench.retrievers.registered import apply_registry
 from mlbench.retrievers.token_scores import Floats, TextLists, TextSettings, find
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class Late:
         require_torch()
         folder, options = find(locator, settings, runtime)
         _check_kind(folder, locator)
+        registered = apply_registry(settings, locator, folder)
         from sentence_transformers import MultiVectorEncoder
 
         files, digest = read_files(folder)
@@ -54,8 +56,9 @@ class Late:
         model = load_as(folder, options, MultiVectorEncoder, warnings)
         files.check()
         loaded = {"allow_pickle": runtime.allow_pickle, "trust_remote_code": runtime.trust_remote_code}
-        lists = LateLists(model, digest_loaded(digest, model), settings, loaded, files)
+        lists = LateLists(model, digest_loaded(digest, model), registered.settings, loaded, files)
         lists.warnings = (*lists.warnings, *warnings)
+        lists.registry = registered.info
         return lists
 
     @staticmethod

@@ -18,6 +18,7 @@ from mlbench.retrievers.checkpoint_folder import described_by, read_files, read_
 from mlbench.retrievers.dense import require_torch
 from mlbench.retrievers.kinds import architectures, check_kind, is_of_kind
 from mlbench.retrievers.load_checkpoint import digest_loaded, load_as
+from mlbench.retrievers.registered import apply_registry
 from mlbench.retrievers.token_scores import Floats, TextLists, TextSettings, find
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class Sparse:
         require_torch()
         folder, options = find(locator, settings, runtime)
         _check_kind(folder, locator)
+        registered = apply_registry(settings, locator, folder)
         from sentence_transformers import SparseEncoder
 
         files, digest = read_files(folder)
@@ -55,8 +57,9 @@ class Sparse:
         if model.similarity_fn_name not in ("dot", "cosine"):
             raise RetrieverError(f"{folder} compares vectors by {model.similarity_fn_name}: only dot and cosine can be")
         loaded = {"allow_pickle": runtime.allow_pickle, "trust_remote_code": runtime.trust_remote_code}
-        lists = SparseLists(model, digest_loaded(digest, model), settings, loaded, files)
+        lists = SparseLists(model, digest_loaded(digest, model), registered.settings, loaded, files)
         lists.warnings = (*lists.warnings, *warnings)
+        lists.registry = registered.info
         return lists
 
     @staticmethod

@@ -19,9 +19,10 @@ from mlbench.errors import DataError, RetrieverError
 from mlbench.io.libraries import versions_installed
 from mlbench.io.watched import WatchedFiles
 from mlbench.protocols import Parameter, Role, Runtime, Similarity, Vectors
-from mlbench.provenance import Provenance, read_provenance
+from mlbench.provenance import Provenance, RegistryInfo, read_provenance
 from mlbench.retrievers.checkpoint_folder import find_checkpoint
 from mlbench.retrievers.prompts import PromptSettings, choose_prompts
+from mlbench.retrievers.registered import REGISTRY_KEY, apply_registry
 from mlbench.retrievers.static_checkpoint import (
     StaticFolder,
     has_table,
@@ -49,6 +50,7 @@ class Static:
 
         truncate_dim: int | None = Field(default=None, ge=1, description="keep only the first coordinates (Matryoshka)")
         revision: str | None = Field(default=None, description="branch, tag or commit on the hub")
+        registry: str = Field(default="true", description=REGISTRY_KEY)
 
     @staticmethod
     def open(locator: str, settings: BaseModel, runtime: Runtime) -> "StaticEncoder":
@@ -61,7 +63,10 @@ class Static:
             # The tokenizer's threads read it once, when they start.
             os.environ.setdefault("RAYON_NUM_THREADS", str(runtime.threads))
         folder = find_checkpoint(locator or str(_packaged()), settings.revision, allow_pickle=False)
-        return StaticEncoder(read_folder(folder), settings)
+        registered = apply_registry(settings, locator, folder)
+        encoder = StaticEncoder(read_folder(folder), registered.settings)
+        encoder.registry = registered.info
+        return encoder
 
     @staticmethod
     def recognises(folder: Path) -> bool:
@@ -97,6 +102,7 @@ class StaticEncoder:
 
     def __init__(self, folder: StaticFolder, settings: Static.Settings) -> None:
         self.tokens = 0
+        self.registry: RegistryInfo | None = None
         self._root = folder.root
         self._files = WatchedFiles([folder.tokenizer, folder.weights])
         self._tokenizer = read_tokenizer(folder)

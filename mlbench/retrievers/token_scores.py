@@ -15,11 +15,13 @@ from mlbench.collection.languages import Setting
 from mlbench.collection.records import Document, Query
 from mlbench.io.watched import WatchedFiles
 from mlbench.protocols import Parameter, RankedList, Role, Runtime, ScoredRanker
+from mlbench.provenance import RegistryInfo
 from mlbench.ranking.count_ahead import best_columns, by_id
 from mlbench.retrievers.checkpoint_folder import check_checkpoint, find_checkpoint
-from mlbench.retrievers.load_checkpoint import DType, LoadOptions, is_rounding, padding_probes
+from mlbench.retrievers.load_checkpoint import DType, LoadOptions, first_use, is_rounding, padding_probes
 from mlbench.retrievers.model_limits import limit_of
 from mlbench.retrievers.prompts import PromptSettings, choose_prompts
+from mlbench.retrievers.registered import REGISTRY_KEY
 
 if TYPE_CHECKING:
     from sentence_transformers import MultiVectorEncoder, SparseEncoder
@@ -36,6 +38,7 @@ class TextSettings(PromptSettings):
     dtype: DType = Field("fp32", description="precision of the weights")
     revision: str | None = Field(None, description="branch, tag or commit on the hub")
     batch_size: int = Field(32, ge=1, description="texts per batch")
+    registry: str = Field("true", description=REGISTRY_KEY)
 
 
 def find(locator: str, settings: TextSettings, runtime: Runtime) -> tuple[Path, LoadOptions]:
@@ -64,6 +67,7 @@ class TextLists(ScoredRanker, ABC, Generic[Encoded]):
         identity: Mapping[str, Parameter],
         files: WatchedFiles,
     ) -> None:
+        self.registry: RegistryInfo | None = None
         self._model, self._digest, self._batch_size, self._files = model, digest, settings.batch_size, files
         chosen = choose_prompts(model.prompts, model.default_prompt_name, settings)
         self._prompts, self.warnings = chosen.texts, chosen.warnings
@@ -76,8 +80,9 @@ class TextLists(ScoredRanker, ABC, Generic[Encoded]):
             "device": model.device.type,
         }
         self._encoded: dict[Role, dict[str, Encoded]] = {"query": {}, "document": {}}
-        if not self._ignores_padding():
-            self._batch_size = 1
+        with first_use():
+            if not self._ignores_padding():
+                self._batch_size = 1
 
     @property
     def parameters(self) -> dict[str, Parameter]:

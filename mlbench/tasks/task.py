@@ -35,6 +35,7 @@ from mlbench.io.toml import (
 from mlbench.measures.bias import BIAS_SCORES
 from mlbench.measures.ranked import parse as parse_measure
 from mlbench.protocols import Parameter
+from mlbench.provenance import QuestionSet
 from mlbench.tasks.find_reader import FOLDER_FILE, describe_folder, load_reader
 
 Language = Annotated[str, checked(check_language)]
@@ -147,7 +148,8 @@ class Task(Declared):
     """A collection, its settings and its measures, as a task file declares them.
 
     `documents` says whether the relevant documents of a topic are translations of each other, or written each in its
-    language; where it is None, the judgments decide (see `load_collection`).
+    language; where it is None, the judgments decide (see `load_collection`). `built_from` are the data sets of
+    questions that it was made from, which models may be trained on.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9]+([._-][a-z0-9]+)*$")]
@@ -160,6 +162,7 @@ class Task(Declared):
     parallel: bool = True
     documents: Literal["translations", "native"] | None = None
     ignore_identical_ids: bool = False
+    built_from: Annotated[tuple[QuestionSet, ...], AfterValidator(distinct), Field(strict=False)] = ()
     settings: Annotated[tuple[Kind, ...], AfterValidator(some), Field(strict=False)] = TEXT_KINDS
     document_text: Literal["sentence", "sentence_in_context"] = "sentence"
     measures: Annotated[tuple[Measure, ...], AfterValidator(some), Field(strict=False)] = DEFAULT_MEASURES

@@ -80,6 +80,9 @@ def test_optional_members_have_defaults(tmp_path: Path) -> None:
         assert not members.reads_images(each)
         assert members.tokens_of(each) == 0
         assert members.provenance_of(each) is None
+        assert not members.encodes_by_requests(each)
+        assert members.repeatability_of(each) is None
+        assert members.spent_of(each) is None
         assert members.index_costs_of(each) == ()
         assert not members.prepare(each, {}, None, Silence())
         assert not members.wraps_models(each)

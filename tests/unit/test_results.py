@@ -184,10 +184,10 @@ def drop(key: str) -> Callable[[Document], Document]:
 
 
 FAULTS: dict[str, tuple[Callable[[Document], object], str]] = {
-    "newer": (change("schema_version", "3.0"), r"schema 3\.0 of a newer mlbench, this one reads 2\.0: upgrade mlbench"),
+    "newer": (change("schema_version", "3.0"), r"schema 3\.0 of a newer mlbench, this one reads 2\.1: upgrade mlbench"),
     "newer with new keys": (lambda d: {**d, "schema_version": "10.4", "more": 1}, r"schema 10\.4 of a newer mlbench"),
     "newer minor without a field": (
-        lambda d: {**drop("statistics")(d), "schema_version": "2.1"},
+        lambda d: {**drop("statistics")(d), "schema_version": "2.2"},
         "statistics: Field required",
     ),
     **{
@@ -198,7 +198,7 @@ FAULTS: dict[str, tuple[Callable[[Document], object], str]] = {
     "NaN": (change("settings.0.measures.AP", math.nan), "NaN is not a number"),
     "infinite": (change("settings.0.tied_share", -math.inf), "-Infinity is not a number"),
     "a part missing": (drop("statistics"), "statistics: Field required"),
-    "several missing": (lambda d: {"schema_version": "2.0"}, r"Field required \(and \d+ more\)"),
+    "several missing": (lambda d: {"schema_version": "2.1"}, r"Field required \(and \d+ more\)"),
     "an unknown key": (lambda d: {**d, "more": 1}, "more: Extra inputs"),
     "an unknown key of many lines": (lambda d: {**d, "more\nand more": 1}, "more"),
     "text in place of a number": (change("settings.0.measures.AP", "high"), r"settings\.0\.measures\.AP"),

@@ -19,7 +19,7 @@ from mlbench.errors import MissingExtra, RetrieverError
 from mlbench.io.libraries import versions_installed
 from mlbench.io.watched import WatchedFiles
 from mlbench.protocols import Parameter, Role, Runtime, Similarity, Vectors
-from mlbench.provenance import Provenance, read_provenance
+from mlbench.provenance import Provenance, RegistryInfo, read_provenance
 from mlbench.retrievers.batching import batch_budget, image_batches, token_batches
 from mlbench.retrievers.checkpoint_folder import Origin
 from mlbench.retrievers.dense import LIBRARIES, Dense, DenseEncoder, EncodingOptions, require_torch
@@ -60,6 +60,7 @@ from mlbench.retrievers.load_checkpoint import (
     short_dtype,
 )
 from mlbench.retrievers.prompts import PromptSettings
+from mlbench.retrievers.registered import REGISTRY_KEY, apply_registry
 from mlbench.retrievers.truncation import TokenLimit
 
 if TYPE_CHECKING:
@@ -186,7 +187,7 @@ class TowerImages:
         threads: int | None,
     ) -> None:
         self._tower, self._device, self._origin, self._identity = tower, device, origin, dict(identity)
-        self._batch_size, self._threads = batch_size, threads
+        self._batch_size, self._threads = 1 if tower.alone else batch_size, threads
         self.dim = self._dim()
 
     @property
@@ -257,6 +258,7 @@ class ImageTextEncoder:
         loaded: Mapping[str, Parameter] | None = None,
         folder: Path | None = None,
         name: str | None = None,
+        known: RegistryInfo | None = None,
     ) -> None:
         """Join both; raises `RetrieverError` where their vectors have different numbers of coordinates."""
         if texts.dim != images.dim:
@@ -266,7 +268,7 @@ class ImageTextEncoder:
             )
         self.dim = texts.dim
         self._texts, self._images, self._prefix = texts, images, prefix
-        self._loaded, self._folder = dict(loaded or {}), folder
+        self._loaded, self._folder, self.registry = dict(loaded or {}), folder, known
         self.name = name
 
     @property
@@ -356,6 +358,7 @@ class ImageTextLoader:
         tokenizer: str | None = Field(
             None, description="folder of the tokenizer, where it lies apart (ALBEF, OpenCLIP)"
         )
+        registry: str = Field("true", description=REGISTRY_KEY)
 
     @staticmethod
     def open(locator: str, settings: BaseModel, runtime: Runtime) -> ImageTextEncoder:
@@ -368,6 +371,7 @@ class ImageTextLoader:
         require_images()
         find = partial(find_towers, allow_pickle=runtime.allow_pickle)
         folder = find(locator, settings.revision)
+        known = apply_registry(settings, locator, folder).info
         loaded: dict[str, Parameter] = {
             "allow_pickle": runtime.allow_pickle,
             "trust_remote_code": runtime.trust_remote_code,
@@ -375,13 +379,13 @@ class ImageTextLoader:
         if settings.image_model is None:
             both = _open(folder, settings, runtime)
             loaded |= both.parameters
-            return _join(both.texts, both.images, settings.text_prefix, loaded=loaded, folder=folder)
+            return _join(both.texts, both.images, settings.text_prefix, loaded=loaded, folder=folder, known=known)
         other = find(settings.image_model, None)
         images = _open_images(other, settings, runtime)
         texts = _open_texts(folder, settings, runtime)
         # A folder's whole path is nobody's business.
         loaded["image_model"] = other.name if Path(settings.image_model).expanduser().exists() else settings.image_model
-        return _join(texts, images, settings.text_prefix, loaded=loaded, folder=folder)
+        return _join(texts, images, settings.text_prefix, loaded=loaded, folder=folder, known=known)
 
     @staticmethod
     def adopt(model: object, settings: BaseModel, runtime: Runtime) -> ImageTextEncoder | None:
@@ -429,11 +433,18 @@ class _Both:
 
 
 def _join(
-    texts: Texts, images: TowerImages, prefix: str, *, loaded: Mapping[str, Parameter], folder: Path
+    texts: Texts,
+    images: TowerImages,
+    prefix: str,
+    *,
+    loaded: Mapping[str, Parameter],
+    folder: Path,
+    known: RegistryInfo | None,
 ) -> ImageTextEncoder:
     """Return the encoder of both sides, which is told of languages where the text tower asks for it."""
     aware = isinstance(texts, TowerTexts) and texts.has_languages
-    return (LanguageAwareEncoder if aware else ImageTextEncoder)(texts, images, prefix, loaded=loaded, folder=folder)
+    made = LanguageAwareEncoder if aware else ImageTextEncoder
+    return made(texts, images, prefix, loaded=loaded, folder=folder, known=known)
 
 
 def _open(folder: Path, settings: ImageTextLoader.Settings, runtime: Runtime) -> _Both:
@@ -459,11 +470,11 @@ def _open(folder: Path, settings: ImageTextLoader.Settings, runtime: Runtime) ->
 
 def _open_texts(folder: Path, settings: ImageTextLoader.Settings, runtime: Runtime) -> Texts:
     """Return what encodes the texts of a checkpoint, which may have no other tower."""
-    kind = kind_of(folder)
+    options = _load_options(settings, runtime)
+    kind = check_kind(folder, options)
     if kind in OPENERS:
         return _open(folder, settings, runtime).texts
     if kind in TEXT_OPENERS:
-        options = _load_options(settings, runtime)
         files, digest = read_towers(folder, None)
         loaded = open_text_tower(folder, kind, options, settings.max_length)
         origin, identity = _one_side(loaded, files, digest, settings)
@@ -475,7 +486,8 @@ def _open_texts(folder: Path, settings: ImageTextLoader.Settings, runtime: Runti
 def _open_images(folder: Path, settings: ImageTextLoader.Settings, runtime: Runtime) -> TowerImages:
     """Return what encodes the images of a checkpoint, which may have no other tower."""
     settings = settings.model_copy(update={"max_length": None})
-    kind, options = kind_of(folder), _load_options(settings, runtime)
+    options = _load_options(settings, runtime)
+    kind = check_kind(folder, options)
     if kind in IMAGE_OPENERS:
         files, digest = read_towers(folder, None)
         loaded = open_image_tower(folder, kind, options)

@@ -143,19 +143,19 @@ HOSTILE_DOCUMENTS: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     **{
         f"version {version}": (
             lambda content, version=version: content.replace(
-                b'"schema_version": "2.0"', b'"schema_version": ' + version
+                b'"schema_version": "2.1"', b'"schema_version": ' + version
             ),
-            "small.json: schema_version is not 2.0: make it again with this mlbench",
+            "small.json: schema_version is not 2.1: make it again with this mlbench",
         )
-        for version in (b"1", b"2", b'"1.0"', b'"2"', b'"2.1"', b'"3.0"', b"null")
+        for version in (b"1", b"2", b'"1.0"', b'"2"', b'"2.0"', b'"2.2"', b'"3.0"', b"null")
     },
     "no version": (
-        lambda content: content.replace(b' "schema_version": "2.0",\n', b""),
-        "small.json: schema_version is not 2.0",
+        lambda content: content.replace(b' "schema_version": "2.1",\n', b""),
+        "small.json: schema_version is not 2.1",
     ),
     "an unknown key of a newer minor version": (
-        lambda content: content.replace(b'"dim": 64', b'"dim": 64,\n  "dimension": 64').replace(b'"2.0"', b'"2.1"'),
-        "small.json: schema_version is not 2.0",
+        lambda content: content.replace(b'"dim": 64', b'"dim": 64,\n  "dimension": 64').replace(b'"2.1"', b'"2.2"'),
+        "small.json: schema_version is not 2.1",
     ),
     "blanks at the end": (lambda content: content + b" ", "not written as mlbench writes it"),
     "no blanks": (lambda content: json.dumps(json.loads(content)).encode(), "not written as mlbench writes it"),
