@@ -275,6 +275,16 @@ class TestChoice:
         np.testing.assert_array_equal(found.encode(TEXTS, "query"), opened(folders["onnx"]).encode(TEXTS, "query"))
 
 
+def test_the_registry_of_models_knows_a_graph_too(folders: Mapping[str, Path], tmp_path: Path) -> None:
+    copy = shutil.copytree(folders["plain onnx"], tmp_path / "copy")
+    (copy / "README.md").write_text("---\nbase_model: intfloat/multilingual-e5-small\n---\n")
+    found = opened(copy)
+    assert found.registry is not None
+    assert found.registry.name == "intfloat/multilingual-e5-small"
+    assert found.parameters["query_prompt"] == "query: "
+    assert opened(copy, registry="false").parameters["query_prompt"] == ""
+
+
 class TestFingerprint:
     def test_is_of_the_graph_that_is_computed(self, graph: Path, folders: Mapping[str, Path], tmp_path: Path) -> None:
         import onnx
