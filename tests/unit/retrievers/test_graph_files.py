@@ -193,6 +193,19 @@ class TestVectors:
         wanted = plain.encode(TEXTS, "query") + (lengths[:, None] - 1) / 2
         np.testing.assert_allclose(found.encode(TEXTS, "query"), wanted, atol=1e-5)
 
+    def test_half_precision_is_handed_over_in_float32(self, folders: Mapping[str, Path], tmp_path: Path) -> None:
+        import onnx
+
+        folder = shutil.copytree(folders["plain onnx"], tmp_path / "half")
+        model = onnx.load(folder / "onnx" / "model.onnx")
+        [output] = model.graph.output
+        model.graph.node.append(onnx.helper.make_node("Cast", [output.name], ["half"], to=onnx.TensorProto.FLOAT16))
+        output.name, output.type.tensor_type.elem_type = "half", onnx.TensorProto.FLOAT16
+        onnx.save(model, folder / "onnx" / "model.onnx")
+        found = opened(folder).encode(TEXTS, "query")
+        assert found.dtype == np.float32
+        np.testing.assert_allclose(found, opened(folders["plain onnx"]).encode(TEXTS, "query"), atol=1e-2)
+
     def test_int8_does_not_depend_on_the_batch(self, folders: Mapping[str, Path], tmp_path: Path) -> None:
         from onnxruntime.quantization import quantize_dynamic
 
