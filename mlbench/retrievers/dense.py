@@ -415,9 +415,13 @@ def _open_graph(graph: GraphFile, locator: str, settings: Dense.Settings, runtim
     check_backend(graph.backend, settings.dtype, runtime, exports=False)
     found = graph_checkpoint_files(graph)
     files, digest = WatchedFiles(found.values()), digest_files(found)
+    registered = apply_registry(settings, locator, graph.folder)
+    settings = registered.settings
     options = LoadOptions.under(runtime, settings.dtype, truncate_dim=settings.truncate_dim)
     warnings: list[str] = []
     model = load_graph(graph, options, pooling=settings.pooling, max_length=settings.max_length, warnings=warnings)
+    known = registered.limit(model)
+    digest = digest_loaded(digest, model)
     files.check()
     loaded = {"allow_pickle": runtime.allow_pickle, "trust_remote_code": runtime.trust_remote_code}
     computed = {**graph.computed, "dtype": settings.dtype}
@@ -428,6 +432,7 @@ def _open_graph(graph: GraphFile, locator: str, settings: Dense.Settings, runtim
     if settings.pooling is None:
         warnings += _guessed_pooling(graph.folder, locator, pooling_of(model))
     encoder.warnings = (*encoder.warnings, *warnings)
+    encoder.registry = known
     return encoder
 
 
