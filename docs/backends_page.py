@@ -52,6 +52,8 @@ took {first} seconds. The graph is kept in the cache folder, by the content of t
 exporting libraries, and later runs open in {again} seconds. A damaged graph is made again, with a warning. Whenever a
 graph is opened, its states for a few texts are compared with those of torch, and a graph that computes something else
 is refused. A checkpoint's own `onnx/model.onnx` is left alone: nothing says that it was made of the weights beside it.
+`--set graph=onnx/model.onnx` computes it, as is done where
+[there are no weights](own-model.md#graphs-in-place-of-weights).
 
 Tokens, prompts, pooling and all that follows the transformer stay with sentence-transformers, and a graph in fp32 gives
 the vectors of torch within about 1e-5. The backend, the precision and all versions that decide the bits are in the

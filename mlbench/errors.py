@@ -12,7 +12,6 @@ MlbenchError
 │   │   └── InvalidModels        a file that lists the models of a run
 │   ├── DataError             data missing, altered, truncated or of unexpected content
 │   ├── RetrieverError        a retriever that cannot be opened or gives unusable vectors or lists
-│   │   └── OtherScheme          a checkpoint that another scheme opens
 │   ├── EngineError           workers that cannot be started, or that are lost again and again
 │   ├── MissingExtra          an optional dependency that is not installed
 │   ├── InvalidResult         a result document or ranks file that cannot be used
@@ -83,14 +82,6 @@ class DataError(UserError):
 
 class RetrieverError(UserError):
     """A retriever that cannot be opened, or that gives vectors or lists which cannot be scored."""
-
-
-class OtherScheme(RetrieverError):
-    """A checkpoint that another scheme opens, called `scheme`; a model that was given without one is opened by it."""
-
-    def __init__(self, message: str, scheme: str) -> None:
-        self.scheme = scheme
-        super().__init__(message)
 
 
 class EngineError(UserError):

@@ -18,12 +18,16 @@ from mlbench.collection.records import Document, Query
 from mlbench.io.libraries import LIBRARIES, versions_installed
 from mlbench.protocols import (
     BundledModel,
+    ChecksRepeatability,
     CountsTokens,
     Encoder,
+    EncodesByRequests,
+    FindsFolders,
     FolderReader,
     HasComputation,
     HasExample,
     HasIndexCosts,
+    HasPrice,
     HasProvenance,
     HasRegistryInfo,
     HasWarnings,
@@ -44,6 +48,7 @@ from mlbench.protocols import (
     ReadsImages,
     ReadsLanguages,
     RecognisesFolders,
+    Repeatability,
     Reranker,
     Role,
     ScoredPairs,
@@ -177,6 +182,21 @@ def check_files(retriever: object) -> None:
         cast(ReadsFiles, retriever).check_files()
 
 
+def encodes_by_requests(encoder: object) -> TypeGuard[EncodesByRequests]:
+    """Say whether an encoder asks a server, several requests at once."""
+    return _has(encoder, "encode_batches")
+
+
+def repeatability_of(retriever: object) -> Repeatability | None:
+    """Return how far a retriever's answers lie apart; None for one whose vectors follow from files, the default."""
+    return cast(ChecksRepeatability, retriever).repeatability() if _has(retriever, "repeatability") else None
+
+
+def spent_of(retriever: object) -> float | None:
+    """Return what a retriever's requests cost since it was opened; None where it does not say."""
+    return cast(HasPrice, retriever).spent if _has(retriever, "spent") else None
+
+
 def index_costs_of(ranker: object) -> tuple[IndexCost, ...]:
     """Return what the indexes of a ranker took since it was prepared; empty for one without indexes."""
     return cast(HasIndexCosts, ranker).index_costs if _has(ranker, "index_costs") else ()
@@ -202,6 +222,11 @@ def search_scored(
 def wraps_models(loader: object) -> TypeGuard[WrapsModels]:
     """Say whether a loader takes model objects."""
     return _has(loader, "adopt")
+
+
+def finds_folders(loader: object) -> TypeGuard[FindsFolders]:
+    """Say whether a loader finds the folders of hub ids."""
+    return _has(loader, "find")
 
 
 def packaged(loader: object) -> str | None:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from mlbench import entry_points, members
 from mlbench.embeddings.store import VectorStore
-from mlbench.errors import DataError, MissingExtra, OtherScheme, RetrieverError, UserError, suggest
+from mlbench.errors import DataError, MissingExtra, RetrieverError, UserError, suggest
 from mlbench.io.untrusted import check_numbers
 from mlbench.protocols import (
     Encoder,
@@ -146,17 +146,14 @@ def _own_name(retriever: Retriever) -> str | None:
 def open_retriever(spec: str, settings: Mapping[str, str], runtime: Runtime) -> Retriever:
     """Open what `spec` names, with `settings` as they came from `--set KEY=VALUE`.
 
-    A hub id without a scheme is opened by the scheme that its checkpoint belongs to. Raises `UnknownName` for an
-    unknown scheme, `MissingExtra` where its libraries are missing, and `RetrieverError` for wrong settings (all of them
-    in one line), for what cannot be opened, and for a plugin that is no retriever.
+    A hub id without a scheme is opened by the scheme that recognises the folder of its copy, as a folder is. Raises
+    `UnknownName` for an unknown scheme, `MissingExtra` where its libraries are missing, and `RetrieverError` for wrong
+    settings (all of them in one line), for what cannot be opened, and for a plugin that is no retriever.
     """
     name, locator = parse(spec)
     try:
-        opened = _open(name, locator, settings, runtime)
-    except OtherScheme as error:
-        if locator != spec:
-            raise
-        name = error.scheme
+        if locator == spec and not Path(spec).exists():
+            name = _scheme_of_hub_id(name, locator, settings, runtime)
         opened = _open(name, locator, settings, runtime)
     except (RetrieverError, MissingExtra) as error:
         meant = (
@@ -174,6 +171,14 @@ def open_retriever(spec: str, settings: Mapping[str, str], runtime: Runtime) -> 
         f"retriever {name!r} opened a {type(opened).__name__}, which is no encoder (it lacks {lacking[0]}) and no "
         f"ranker (it lacks {lacking[1]})"
     )
+
+
+def _scheme_of_hub_id(name: str, locator: str, settings: Mapping[str, str], runtime: Runtime) -> str:
+    """Return the scheme that recognises the copy of a hub repository, which is fetched; `name` where none does."""
+    scheme = load_scheme(name)
+    if not members.finds_folders(scheme):
+        return name
+    return _scheme_of(scheme.find(locator, settings.get("revision"), runtime))
 
 
 def _open(name: str, locator: str, settings: Mapping[str, str], runtime: Runtime) -> object:

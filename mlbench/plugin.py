@@ -9,10 +9,11 @@ A package names what it brings under an entry point group. What stands there, an
 
 Nothing has to be inherited. When a plugin is opened, the members of these protocols are looked for by their names. All
 that a plugin may have besides is declared in protocols of its own, each optional: `ReadsImages`, `ReadsLanguages`,
-`CountsTokens`, `KnowsTruncation`, `ScoresPairs`, `HasComputation`, `HasProvenance`, `HasRegistryInfo`, `HasWarnings`,
-`NamesItself`, `ReadsFiles`, `Preparable`, `ScoredRanker` and `HasIndexCosts` of retrievers; `KnowsTruncatedPairs` of
-rerankers; `RecognisesFolders`, `WrapsModels`, `BundledModel`, `NeedsLibraries` and `HasExample` of loaders;
-`FolderReader`, `NamesFiles`, `SelfDescribingReader` and `ShardedReader` of readers.
+`CountsTokens`, `KnowsTruncation`, `ScoresPairs`, `HasPrice`, `EncodesByRequests`, `ChecksRepeatability`,
+`HasComputation`, `HasProvenance`, `HasRegistryInfo`, `HasWarnings`, `NamesItself`, `ReadsFiles`, `Preparable`,
+`ScoredRanker` and `HasIndexCosts` of retrievers; `KnowsTruncatedPairs` of rerankers; `RecognisesFolders`,
+`FindsFolders`, `WrapsModels`, `BundledModel`, `NeedsLibraries` and `HasExample` of loaders; `FolderReader`,
+`NamesFiles`, `SelfDescribingReader` and `ShardedReader` of readers.
 
 For what the user can put right, a plugin raises a `UserError` with one line that says what to do: `RetrieverError`,
 `DataError`, `EngineError` or `MissingExtra`.
@@ -23,15 +24,20 @@ from mlbench.collection.records import Collection, Document, Image, Judgment, Qu
 from mlbench.errors import DataError, EngineError, MissingExtra, RetrieverError, UserError
 from mlbench.protocols import (
     BundledModel,
+    ChecksRepeatability,
     CountsTokens,
     Encoder,
+    EncodesByRequests,
     Engine,
+    FindsFolders,
     FolderReader,
     HasComputation,
     HasExample,
     HasIndexCosts,
+    HasPrice,
     HasProvenance,
     HasRegistryInfo,
+    HasWarnings,
     ImageFinder,
     IndexCost,
     ModelLoader,
@@ -49,6 +55,7 @@ from mlbench.protocols import (
     ReadsImages,
     ReadsLanguages,
     RecognisesFolders,
+    Repeatability,
     Reranker,
     Resources,
     Retriever,
@@ -69,19 +76,24 @@ from mlbench.provenance import Provenance, RegistryInfo
 
 __all__ = [
     "BundledModel",
+    "ChecksRepeatability",
     "Collection",
     "CountsTokens",
     "DataError",
     "Document",
     "Encoder",
+    "EncodesByRequests",
     "Engine",
     "EngineError",
+    "FindsFolders",
     "FolderReader",
     "HasComputation",
     "HasExample",
     "HasIndexCosts",
+    "HasPrice",
     "HasProvenance",
     "HasRegistryInfo",
+    "HasWarnings",
     "Image",
     "ImageFinder",
     "IndexCost",
@@ -105,6 +117,7 @@ __all__ = [
     "ReadsLanguages",
     "RecognisesFolders",
     "RegistryInfo",
+    "Repeatability",
     "Reranker",
     "Resources",
     "Retriever",

@@ -260,6 +260,57 @@ class HasComputation(Protocol):
         ...
 
 
+class EncodesByRequests(Encoder, Protocol):
+    """An encoder that asks a server, several requests at once; what each of them gives is kept before the next."""
+
+    @property
+    def batch_size(self) -> int:
+        """How many texts a request holds at most."""
+        ...
+
+    def encode_batches(self, batches: Sequence[Sequence[str]], role: Role) -> Iterator[tuple[int, Vectors]]:
+        """Yield for each batch its number and its vectors, float32 (texts, dim), in the order in which they come.
+
+        A batch has at most `batch_size` texts. Where a request fails for good, what others gave comes first.
+        """
+        ...
+
+    def estimate(self, texts: Sequence[str]) -> str:
+        """Say in one line what it will take to encode `texts`, none of which is kept."""
+        ...
+
+
+class Repeatability(DocumentPart):
+    """How far the vectors of the same texts lay apart when they were asked for several times in a run and before it.
+
+    `repeatable` says that they were equal to the bit; `least_cosine` is that of the two that were farthest apart.
+    """
+
+    repeatable: bool
+    least_cosine: float = Field(ge=-1, le=1)
+    probe_texts: int = Field(ge=1)
+
+
+class ChecksRepeatability(Protocol):
+    """A retriever whose model lies elsewhere, and may answer otherwise each time."""
+
+    def repeatability(self) -> Repeatability | None:
+        """Return how far answers lie apart, None where no part of it may answer otherwise; asked once at a run's end.
+
+        Raises `RetrieverError` where it is another model than when it was opened.
+        """
+        ...
+
+
+class HasPrice(Protocol):
+    """A retriever whose requests cost money."""
+
+    @property
+    def spent(self) -> float | None:
+        """What they cost since it was opened; None where that is not known."""
+        ...
+
+
 class ReadsFiles(Protocol):
     """A retriever or reranker that was read from files which must not change while a run uses it."""
 
@@ -513,6 +564,15 @@ class RecognisesFolders(Protocol):
     @staticmethod
     def recognises(folder: Path) -> bool:
         """Say at a glance whether `folder` is of this kind: heavy libraries and weights are left alone."""
+        ...
+
+
+class FindsFolders(Protocol):
+    """A `ModelLoader` that finds the folder of a hub id, so that a model of another scheme needs none in front."""
+
+    @staticmethod
+    def find(locator: str, revision: str | None, runtime: Runtime) -> Path:
+        """Return the folder that `locator` names, fetched where it is a hub id; raises `RetrieverError` for none."""
         ...
 
 

@@ -15,7 +15,7 @@ from pydantic import Field, JsonValue, model_validator
 from mlbench.collection.languages import Kind
 from mlbench.errors import InvalidResult, UserError
 from mlbench.io.document import DocumentPart, Migration, read_document, rename_key, to_json
-from mlbench.protocols import IndexCost, Parameter, Similarity
+from mlbench.protocols import IndexCost, Parameter, Repeatability, Similarity
 from mlbench.provenance import Provenance, RegistryInfo
 
 if TYPE_CHECKING:
@@ -80,7 +80,8 @@ class RetrieverInfo(DocumentPart):
     """What was measured: `fingerprint` covers weights, tokenizer, prompts and configuration; an encoder has a `dim`.
 
     `name` is what the user calls it, null where it was given none. `training` is how the checkpoint was made, where it
-    says so. `registry` is what the registry of models says of it, null where it knows nothing of it.
+    says so. `registry` is what the registry of models says of it, null where it knows nothing of it. `repeatability` is
+    of models that lie elsewhere and are asked for vectors; null where vectors follow from files.
     """
 
     spec: str
@@ -92,6 +93,7 @@ class RetrieverInfo(DocumentPart):
     parameters: dict[str, Parameter] = Field(default={})
     training: Provenance | None = None
     registry: RegistryInfo | None = None
+    repeatability: Repeatability | None = None
 
     @property
     def label(self) -> str:
@@ -244,7 +246,8 @@ class TruncatedTexts(DocumentPart):
 class Cost(DocumentPart):
     """What the run took; the only part that differs between two runs of the same thing.
 
-    Texts and images are distinct ones; `indexes` are those of approximate search, one for each pool.
+    Texts and images are distinct ones; `indexes` are those of approximate search, one for each pool. `price` is what
+    requests cost at the declared price of their tokens, in the currency of that; null where that is not known.
     """
 
     texts: int | None
@@ -259,6 +262,7 @@ class Cost(DocumentPart):
     peak_bytes: int | None
     finished_at: str
     indexes: tuple[IndexCost, ...] = ()
+    price: float | None = Field(default=None, ge=0)
 
 
 class Environment(DocumentPart):

@@ -164,7 +164,7 @@ def encode_distinct(encoder: Encoder, texts: Iterable[str], role: Role) -> tuple
     """
     ordered = _by_length(set(texts))
     vectors = np.empty((len(ordered), encoder.dim), np.float32)
-    for chunk in _cut(encoder, role, ordered, 0):
+    for chunk in _cut(encoder, role, ordered, 0, IMAGES if role == "image" else CHUNK):
         vectors[chunk.rows] = _encode(chunk)
     return ordered, vectors
 
@@ -184,7 +184,7 @@ def _plan(encoder: Encoder, texts: Mapping[Group, Sequence[str]], roles: Mapping
         plan = by_group[group] = plans.setdefault(key, _Plan(key, [], {}))
         new = _by_length({text for text in texts[group] if text not in plan.rows})
         first = len(plan.rows)
-        plan.chunks.extend(_cut(reader, role, new, first))
+        plan.chunks.extend(_cut(reader, role, new, first, _chunk_size(reader, role)))
         plan.rows.update(zip(new, range(first, first + len(new)), strict=True))
     return by_group
 
@@ -193,9 +193,16 @@ def _by_length(texts: Iterable[str]) -> list[str]:
     return sorted(texts, key=lambda text: (len(text), text))
 
 
-def _cut(encoder: Encoder, role: Role, texts: list[str], first: int) -> Iterator[_Chunk]:
-    """Cut texts, sorted by length, into chunks of about the same number; their rows begin at `first`."""
-    n_chunks = -(-len(texts) // (IMAGES if role == "image" else CHUNK))
+def _chunk_size(encoder: Encoder, role: Role) -> int:
+    """Return how many texts a chunk holds at most: as many as a request, where an encoder asks a server."""
+    if members.encodes_by_requests(encoder):
+        return encoder.batch_size
+    return IMAGES if role == "image" else CHUNK
+
+
+def _cut(encoder: Encoder, role: Role, texts: list[str], first: int, size: int) -> Iterator[_Chunk]:
+    """Cut texts, sorted by length, into chunks of about the same number, `size` at most; rows begin at `first`."""
+    n_chunks = -(-len(texts) // size)
     edges = [len(texts) * number // n_chunks for number in range(n_chunks + 1)] if texts else []
     return (_Chunk(encoder, role, tuple(texts[low:high]), first + low) for low, high in pairwise(edges))
 
@@ -218,10 +225,11 @@ def _encode_all(
     phase: str,
 ) -> None:
     """Fill the rows of the missing chunks, saving each as soon as it is encoded."""
+    if members.encodes_by_requests(encoder):
+        progress.note(encoder.estimate([text for _, chunk in missing for text in chunk.texts]))
     progress.start(phase, sum(len(chunk.texts) for _, chunk in missing))
     try:
-        for plan, chunk in _typical_first(missing):
-            vectors = _encode(chunk)
+        for plan, chunk, vectors in _encoded(encoder, _typical_first(missing)):
             members.check_files(encoder)
             matrices[plan.key][chunk.rows] = vectors
             if store:
@@ -241,8 +249,24 @@ def _typical_first(missing: list[tuple[_Plan, _Chunk]]) -> list[tuple[_Plan, _Ch
     return [longest_first[number] for number in sorted(range(len(missing)), key=lambda number: number * _GOLDEN % 1)]
 
 
+def _encoded(encoder: Encoder, missing: Sequence[tuple[_Plan, _Chunk]]) -> Iterator[tuple[_Plan, _Chunk, Vectors]]:
+    """Yield each chunk with its vectors, in their order, or in that in which a server answers."""
+    if not members.encodes_by_requests(encoder):
+        yield from ((plan, chunk, _encode(chunk)) for plan, chunk in missing)
+        return
+    for role in dict.fromkeys(chunk.role for _, chunk in missing):
+        asked = [item for item in missing if item[1].role == role]
+        for number, vectors in encoder.encode_batches([chunk.texts for _, chunk in asked], role):
+            plan, chunk = asked[number]
+            yield plan, chunk, _checked(chunk, vectors)
+
+
 def _encode(chunk: _Chunk) -> Vectors:
-    answer = np.asarray(chunk.encoder.encode(chunk.texts, chunk.role))
+    return _checked(chunk, np.asarray(chunk.encoder.encode(chunk.texts, chunk.role)))
+
+
+def _checked(chunk: _Chunk, answer: NDArray[np.generic]) -> Vectors:
+    """Return what an encoder gave for a chunk as float32; raises `RetrieverError` where it cannot be scored."""
     expected = (len(chunk.texts), chunk.encoder.dim)
     if answer.shape != expected or not np.issubdtype(answer.dtype, np.floating):
         raise RetrieverError(

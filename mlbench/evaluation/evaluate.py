@@ -110,9 +110,8 @@ def measure(
     options: Options,
 ) -> Evaluation:
     """Measure an opened retriever on one task; nothing is written but the embedding store, and `options.save_run`."""
-    clock, tokens, task = Clock(), model.tokens(), _load_task(task, languages)
-    retriever = model.info(task.built_from)
-    _tell_training_data(retriever, task, options)
+    clock, before, task = Clock(), Spent.of(model), _load_task(task, languages)
+    _tell_training_data(model.info(task.built_from), task, options)
     load = load_stream if _streams(model, task, options) else load_in_memory
     data = load(model, task, options, languages=languages, data_dir=data_dir)
     clock.lap("read")
@@ -120,6 +119,7 @@ def measure(
     with data.run_files(options.save_run) as files:
         ranked = data.rank(model, files, options, clock)
         members.check_files(model.retriever)
+        repeatability = members.repeatability_of(model.retriever)
     clock.lap("rank")
     if ranked.ranks.is_collapsed:
         options.progress.note(
@@ -132,7 +132,8 @@ def measure(
     del data
     scores = score(ranked.ranks, request)
     clock.lap("score")
-    cost = _cost(model, ranked, clock, model.tokens() - tokens)
+    cost = _cost(model, ranked, clock, before)
+    retriever = model.info(task.built_from).model_copy(update={"repeatability": repeatability})
     return _assemble(retriever, measured_on, ranked, scores, cost, options.command)
 
 
@@ -178,13 +179,33 @@ def _score_request(data: TaskData, options: Options) -> ScoreRequest:
     )
 
 
-def _cost(model: LoadedModel, ranked: RankedTask, clock: Clock, tokens: int) -> Cost:
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What a retriever of this process has encoded since it was opened, and what that cost, where it says so."""
+
+    tokens: int
+    price: float | None
+
+    @classmethod
+    def of(cls, model: LoadedModel) -> "Spent":
+        """Return what a model has spent so far."""
+        return cls(model.tokens(), members.spent_of(model.retriever))
+
+    def price_since(self, before: "Spent", elsewhere: int) -> float | None:
+        """Return what was paid since `before`, and for the tokens that other processes encoded `elsewhere`."""
+        if self.price is None or not self.tokens:
+            return None
+        return self.price - (before.price or 0.0) + elsewhere * self.price / self.tokens
+
+
+def _cost(model: LoadedModel, ranked: RankedTask, clock: Clock, before: Spent) -> Cost:
+    now = Spent.of(model)
     return Cost(
         texts=ranked.texts,
         encoded_texts=ranked.encoded,
         images=ranked.images,
         encoded_images=ranked.encoded_images,
-        tokens=tokens + ranked.tokens or None,
+        tokens=now.tokens - before.tokens + ranked.tokens or None,
         read_seconds=round(clock.laps["read"], 3),
         encode_seconds=round(clock.laps.get("encode", 0.0), 3),
         rank_seconds=round(clock.laps["rank"], 3),
@@ -192,6 +213,7 @@ def _cost(model: LoadedModel, ranked: RankedTask, clock: Clock, tokens: int) -> 
         peak_bytes=peak_bytes(),
         finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
         indexes=members.index_costs_of(model.retriever),
+        price=now.price_since(before, ranked.tokens),
     )
 
 

@@ -13,6 +13,8 @@ from mlbench.io.atomic import remove_leftovers, whole_folder
 _OFFLINE = ("MLBENCH_OFFLINE", "HF_HUB_OFFLINE")
 GRAPHS = "graphs"
 """The folder in the cache folder where what was made of checkpoints for other libraries is kept, each in its own."""
+PROBES = "probes"
+"""The folder in the cache folder where what models behind HTTP answered first is kept, to know them again."""
 STREAMS = "streams"
 """The folder in the cache folder where runs leave what they have counted of corpora that are read shard by shard."""
 TRAINING = "training"

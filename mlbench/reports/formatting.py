@@ -273,7 +273,19 @@ def cost(result: Result) -> list[str]:
         spent.insert(0, f"{taken.encoded_texts:,} of {count(taken.texts, 'distinct text')} encoded")
     if taken.images is not None and taken.encoded_images is not None:
         spent.insert(1, f"{taken.encoded_images:,} of {count(taken.images, 'distinct image')} encoded")
+    if taken.price is not None and taken.tokens is not None:
+        spent.append(f"{count(taken.tokens, 'token')} for {taken.price:,.4f}")
     return spent
+
+
+def repeatability(result: Result) -> str | None:
+    """Say whether the same texts got the same vectors again; None for a retriever that is not asked twice."""
+    found = result.retriever.repeatability
+    if found is None:
+        return None
+    if found.repeatable:
+        return f"repeatable: {count(found.probe_texts, 'text')} got the same vectors again"
+    return f"not repeatable: cosine of the same text down to {found.least_cosine:.6f}"
 
 
 def intervals(statistics: Statistics) -> list[str]:

@@ -3,7 +3,7 @@
 import shlex
 
 from mlbench.provenance import Contamination, Provenance
-from mlbench.reports.formatting import cost, count, quick_look
+from mlbench.reports.formatting import cost, count, quick_look, repeatability
 from mlbench.reports.report import Facts, Span, Words
 from mlbench.results import Result
 
@@ -80,6 +80,7 @@ def _retriever(result: Result) -> dict[str, object]:
         "similarity": retriever.similarity,
         **{name: repr(value) if value == "" else value for name, value in sorted(retriever.parameters.items())},
         "fingerprint": retriever.fingerprint,
+        "repeatability": repeatability(result),
     }
 
 

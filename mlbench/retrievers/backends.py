@@ -23,7 +23,7 @@ from mlbench.errors import MissingExtra, RetrieverError
 from mlbench.io.atomic import remove_leftovers, whole_folder
 from mlbench.io.cache import GRAPHS, cache_dir
 from mlbench.protocols import Parameter, Runtime
-from mlbench.retrievers.load_checkpoint import DType
+from mlbench.retrievers.load_checkpoint import DType, first_line
 
 if TYPE_CHECKING:
     import openvino
@@ -58,21 +58,41 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
+class Graph:
+    """A graph that a library has opened: the dtypes of its inputs and the numbers of axes of its outputs, by name.
+
+    Called with its inputs it returns one of its outputs as float32, the first one unless `output` names another.
+    """
+
+    inputs: Mapping[str, np.dtype[np.generic]]
+    outputs: Mapping[str, int]
+    compute: Callable[[Mapping[str, NDArray[np.generic]], str], NDArray[np.generic]]
+
+    def __call__(self, inputs: Mapping[str, NDArray[np.int64]], output: str | None = None) -> States:
+        """Compute `output` of those `inputs` that it has, each (texts, tokens); errors of the library go through."""
+        typed = {name: inputs[name].astype(kind, copy=False) for name, kind in self.inputs.items() if name in inputs}
+        return np.asarray(self.compute(typed, output or next(iter(self.outputs))), dtype=np.float32)
+
+
+@dataclass(frozen=True, slots=True)
 class _Library:
     """A library that computes graphs: its import, what its absence is called, its precisions, and how it opens one."""
 
     module: str
     name: str
     dtypes: Callable[[], list[DType]]
-    open: Callable[[Path, DType, int], Run]
+    open: Callable[[Path, DType, int], Graph]
 
 
-def check_backend(backend: Backend, dtype: DType, runtime: Runtime) -> None:
-    """Raise `MissingExtra` or `RetrieverError` where the backend cannot do what is asked; torch can do everything."""
+def check_backend(backend: Backend, dtype: DType, runtime: Runtime, *, exports: bool = True) -> None:
+    """Raise `MissingExtra` or `RetrieverError` where the backend cannot do what is asked; torch can do everything.
+
+    `exports` says whether the graph is still to be made.
+    """
     if backend == "torch":
         return
     library = _LIBRARIES[backend]
-    if any(find_spec(module) is None for module in (library.module, *EXPORTERS)):
+    if any(find_spec(module) is None for module in (library.module, *(EXPORTERS if exports else ()))):
         raise MissingExtra(library.name, backend)
     if runtime.device not in (None, "cpu"):
         raise RetrieverError(
@@ -105,7 +125,7 @@ def use_backend(model: "SentenceTransformer", backend: Backend, dtype: DType, di
         call = watch_call(model)
         name = f"{model[0].config.model_type}-{key[:16]}"
         with kept_graph(name, lambda path: export_graph(model, call, path)) as path:
-            run = _opened(library, path, dtype, torch.get_num_threads())
+            run = open_graph(backend, path, dtype, torch.get_num_threads())
         check_graph(model, call, run, _TOLERANCE[dtype])
     except RetrieverError as error:
         raise RetrieverError(f"backend={backend}: {error}: leave backend out, or take another") from error
@@ -114,12 +134,20 @@ def use_backend(model: "SentenceTransformer", backend: Backend, dtype: DType, di
     return {"backend": backend, "dtype": dtype, "backend_versions": shown}
 
 
-def _opened(library: _Library, path: Path, dtype: DType, threads: int) -> Run:
+def open_graph(backend: Backend, path: Path, dtype: DType, threads: int) -> Graph:
+    """Return the graph at `path`, computed by `backend`; raises `RetrieverError` where that refuses it."""
+    library = _LIBRARIES[backend]
     try:
         return library.open(path, dtype, threads)
     except Exception as error:
         # What such libraries raise has no common class.
-        raise RetrieverError(f"{library.module} refuses the graph ({str(error).strip().splitlines()[0]})") from error
+        raise RetrieverError(f"{library.module} refuses the graph ({first_line(error)})") from error
+
+
+def backend_version(backend: Backend) -> str:
+    """Return the name and version of the library that computes graphs for a backend."""
+    module = _LIBRARIES[backend].module
+    return f"{module} {version(module).partition('+')[0]}"
 
 
 def watch_call(model: "SentenceTransformer") -> Call:
@@ -153,7 +181,7 @@ def _recorded(model: "SentenceTransformer") -> dict[str, object]:
         seen.update(passed)
         return transformer(**passed)
 
-    model[0].model = _module(transformer.config, record)
+    model[0].model = network(transformer.config, record)
     try:
         with torch.inference_mode():
             model[0](dict(model.preprocess(["a cat", "a cat sat on the mat"])))
@@ -247,10 +275,10 @@ def check_graph(model: "SentenceTransformer", call: Call, run: Run, tolerance: f
 
 def stand_in(model: "SentenceTransformer", call: Call, run: Run) -> None:
     """Let a graph take the place of the model's transformer, whose weights are given up."""
-    model[0].model = _module(model[0].model.config, partial(_states, call=call, run=run))
+    model[0].model = network(model[0].model.config, partial(_states, call=call, run=run))
 
 
-def _module(config: object, call: Callable[[Mapping[str, object]], object]) -> "Module":
+def network(config: object, call: Callable[[Mapping[str, object]], object]) -> "Module":
     """Return a module for the place of a transformer, which hands what it is passed to `call`."""
     import torch
 
@@ -335,12 +363,15 @@ def _sum(path: Path) -> str:
         return file_digest(file, "sha256").hexdigest()
 
 
+_ONNX_TYPES = {"tensor(int64)": np.int64, "tensor(int32)": np.int32, "tensor(bool)": np.bool_}
+
+
 def onnx_dtypes() -> list[DType]:
     """Return the precisions that ONNX Runtime computes a graph of float32 in."""
     return ["fp32"]
 
 
-def open_onnx(path: Path, dtype: DType, threads: int) -> Run:
+def open_onnx(path: Path, dtype: DType, threads: int) -> Graph:
     """Return what computes the graph at `path` with ONNX Runtime; its errors go through."""
     import onnxruntime
 
@@ -353,11 +384,15 @@ def open_onnx(path: Path, dtype: DType, threads: int) -> Run:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
-    def run(inputs: Mapping[str, NDArray[np.int64]]) -> States:
-        states: States = session.run(None, dict(inputs))[0]
-        return states
+    def compute(inputs: Mapping[str, NDArray[np.generic]], output: str) -> NDArray[np.generic]:
+        found: NDArray[np.generic] = session.run([output], dict(inputs))[0]
+        return found
 
-    return run
+    return Graph(
+        {each.name: np.dtype(_ONNX_TYPES.get(each.type, np.float32)) for each in session.get_inputs()},
+        {each.name: len(each.shape) for each in session.get_outputs()},
+        compute,
+    )
 
 
 def openvino_dtypes() -> list[DType]:
@@ -366,7 +401,7 @@ def openvino_dtypes() -> list[DType]:
     return ["fp32", *(dtype for dtype in ("bf16", "fp16") if dtype.upper() in able)]
 
 
-def open_openvino(path: Path, dtype: DType, threads: int) -> Run:
+def open_openvino(path: Path, dtype: DType, threads: int) -> Graph:
     """Return what computes the graph at `path` with OpenVINO; its errors go through."""
     core = _core()
     # Left alone, it computes in bf16 wherever the processor can, and ties its threads to processors that other
@@ -377,13 +412,18 @@ def open_openvino(path: Path, dtype: DType, threads: int) -> Run:
         "NUM_STREAMS": 1,
         "ENABLE_CPU_PINNING": False,
     }
-    request = core.compile_model(core.read_model(str(path)), "CPU", options).create_infer_request()
+    compiled = core.compile_model(core.read_model(str(path)), "CPU", options)
+    request = compiled.create_infer_request()
 
-    def run(inputs: Mapping[str, NDArray[np.int64]]) -> States:
-        states: States = request.infer(dict(inputs), share_inputs=True)[0]
-        return states
+    def compute(inputs: Mapping[str, NDArray[np.generic]], output: str) -> NDArray[np.generic]:
+        found: NDArray[np.generic] = request.infer(dict(inputs), share_inputs=True)[output]
+        return found
 
-    return run
+    return Graph(
+        {port.get_any_name(): port.get_element_type().to_dtype() for port in compiled.inputs},
+        {name: len(port.get_partial_shape()) for port in compiled.outputs for name in sorted(port.get_names())},
+        compute,
+    )
 
 
 def _core() -> "openvino.Core":

@@ -36,6 +36,7 @@ _TOKENIZERS = (
 # Tokenizers whose vocabulary is that of all bytes or characters, and stands in no file.
 _WITHOUT_VOCABULARY = {"ByT5Tokenizer", "CanineTokenizer", "PerceiverTokenizer"}
 _PICKLES = ("pytorch_model*.bin", "adapter_model*.bin")
+_WEIGHTS = ("model*.safetensors", "pytorch_model*.bin")
 _DIGESTED = {".safetensors", ".json", ".txt", ".model", ".py", ".tiktoken", ".bin", ".jinja", ".bpe", ".vocab"}
 _DIGESTED |= {".codes", ".metadata", ".spm", ".tokenizer"}
 # Weights that torch's libraries do not read, and whose they are.
@@ -59,6 +60,8 @@ _QUANTISERS = {
 # Other forms of the same weights, and what a trainer leaves beside them.
 _FOREIGN = ("onnx", "openvino", "checkpoint-", "runs", ".")
 _BASE = "base"
+ADAPTER = "adapter_config.json"
+"""What an adapter's folder has in place of a model's config.json."""
 _NOT_FETCHED = ("onnx/*", "openvino/*", "*.onnx*", "*.h5", "*.msgpack", "*.ot", "*.gguf", "*.pt", "*.pth", "*.ckpt")
 
 
@@ -74,11 +77,11 @@ class Origin:
     folder: Path | None = None
 
 
-def find_checkpoint(locator: str, revision: str | None, *, allow_pickle: bool) -> Path:
+def find_checkpoint(locator: str, revision: str | None, *, allow_pickle: bool, more: Sequence[str] = ()) -> Path:
     """Return the folder of a checkpoint: an existing folder, else the local copy of a hub repository.
 
-    What the copy lacks is fetched from the hub, pickled weights only with `allow_pickle`. Raises `RetrieverError` where
-    there is neither.
+    What the copy lacks is fetched from the hub, pickled weights only with `allow_pickle`, and other forms of the
+    weights only where `more`, patterns of names, says so. Raises `RetrieverError` where there is neither.
     """
     folder = Path(locator).expanduser()
     if locator and folder.is_dir():
@@ -87,16 +90,24 @@ def find_checkpoint(locator: str, revision: str | None, *, allow_pickle: bool) -
         return folder
     if not locator or folder.exists() or locator.startswith((".", "~", "/", "\\")) or locator.count("/") > 1:
         raise RetrieverError(f"no folder {locator!r}: give a checkpoint's folder or a hub id such as intfloat/e5-base")
-    return _fetch(locator, revision, allow_pickle=allow_pickle)
+    return _fetch(locator, revision, allow_pickle=allow_pickle, more=more)
 
 
 def check_checkpoint(folder: Path, *, allow_pickle: bool, tokenizer: bool = True) -> None:
     """Raise `RetrieverError` where configuration, tokenizer or weights are missing, or weights are not to be used.
 
     They are not where they are pickled only, of another library, or quantised by one that is not installed. Without
-    `tokenizer`, none is needed, as of a model that reads no texts.
+    `tokenizer`, none is needed, as of a model that reads no texts. Of an adapter the base is checked as well, and
+    fetched where it is a hub id that is not there yet.
     """
     places, types = module_folders(folder), module_types(folder)
+    base = adapter_base(places[0], allow_pickle=allow_pickle)
+    if base is not None:
+        _check_adapter(places[0], allow_pickle=allow_pickle)
+        if base != places[0]:
+            _check_pickles(places[1:], allow_pickle=allow_pickle)
+            check_checkpoint(base, allow_pickle=allow_pickle, tokenizer=tokenizer and not has_tokenizer(folder))
+            return
     if not (folder / "modules.json").is_file() and not (folder / "config.json").is_file():
         if others := _other_weights(folder):
             raise RetrieverError(others)
@@ -105,16 +116,9 @@ def check_checkpoint(folder: Path, *, allow_pickle: bool, tokenizer: bool = True
     if any(name.endswith(".BoW") for name in types):
         # A bag of words has its vocabulary in its configuration, and no weights.
         return
-    found = any(True for pattern in _TOKENIZERS for _ in folder.rglob(pattern))
-    if tokenizer and not found and not _reads_characters(places):
+    if tokenizer and not has_tokenizer(folder) and not _reads_characters(places):
         raise RetrieverError(f"{folder}: no tokenizer (such as tokenizer.json); save the tokenizer in this folder too")
-    for place in places:
-        pickled = sorted(path.name for pattern in _PICKLES for path in place.glob(pattern))
-        if pickled and not allow_pickle and not any(place.glob("*.safetensors")):
-            raise RetrieverError(
-                f"{place}: weights are pickled only ({pickled[0]}), and opening a pickle can run code: "
-                "save them as safetensors, or pass --allow-pickle if you trust them"
-            )
+    _check_pickles(places, allow_pickle=allow_pickle)
     weights = ("*.safetensors", *(_PICKLES if allow_pickle else ()))
     if not any(True for pattern in weights for _ in folder.rglob(pattern)):
         others = _other_weights(folder)
@@ -150,6 +154,85 @@ def _reads_characters(places: Sequence[Path]) -> bool:
     classes = {str(configuration.get("tokenizer_class")).removesuffix("Fast") for configuration in configurations}
     types = {configuration.get("model_type") for configuration in configurations}
     return bool(classes & _WITHOUT_VOCABULARY or types & {"canine", "perceiver"})
+
+
+def _check_pickles(places: Sequence[Path], *, allow_pickle: bool) -> None:
+    for place in places:
+        pickled = sorted(path.name for pattern in _PICKLES for path in place.glob(pattern))
+        if pickled and not allow_pickle and not any(place.glob("*.safetensors")):
+            raise RetrieverError(_pickled_only(place, pickled[0]))
+
+
+def _check_adapter(place: Path, *, allow_pickle: bool) -> None:
+    if any(place.glob("adapter_model*.safetensors")):
+        return
+    pickled = sorted(path.name for path in place.glob("adapter_model*.bin"))
+    if not pickled:
+        raise RetrieverError(f"{place}: no weights (adapter_model.safetensors); save the adapter in this folder")
+    if not allow_pickle:
+        raise RetrieverError(_pickled_only(place, pickled[0]))
+
+
+def _pickled_only(place: Path, name: str) -> str:
+    return (
+        f"{place}: weights are pickled only ({name}), and opening a pickle can run code: "
+        "save them as safetensors, or pass --allow-pickle if you trust them"
+    )
+
+
+def has_tokenizer(folder: Path) -> bool:
+    """Say whether a tokenizer lies anywhere in a folder."""
+    return any(True for pattern in _TOKENIZERS for _ in folder.rglob(pattern))
+
+
+def adapter_base(place: Path, *, allow_pickle: bool = False) -> Path | None:
+    """Return the folder of the model that the adapter in `place` is put on; None where there is no adapter.
+
+    It is `place` itself where the weights of that model lie beside those of the adapter. A relative name is looked up
+    in `place`, then in the current folder, and is a hub id otherwise, whose local copy is returned. Raises
+    `RetrieverError` where the base is not named, cannot be found, or is an adapter as well.
+    """
+    if not (place / ADAPTER).is_file():
+        return None
+    configuration = read_json(place / ADAPTER)
+    if (place / "config.json").is_file() and any(True for pattern in _WEIGHTS for _ in place.glob(pattern)):
+        return place
+    name, revision = configuration.get("base_model_name_or_path"), configuration.get("revision")
+    if not isinstance(name, str) or not name:
+        raise RetrieverError(f"{place / ADAPTER}: base_model_name_or_path is missing: name the model it was trained on")
+    try:
+        # A revision says which state of a hub's repository is meant; a folder has one state.
+        base = _base_folder(place) or find_checkpoint(
+            name, revision if isinstance(revision, str) else None, allow_pickle=allow_pickle
+        )
+    except RetrieverError as error:
+        raise RetrieverError(
+            f"{place}: the base of the adapter is missing: {error}; "
+            f"base_model_name_or_path in {ADAPTER} says where it is"
+        ) from error
+    if (module_folders(base)[0] / ADAPTER).is_file():
+        raise RetrieverError(f"{place}: the base of the adapter, {base}, is an adapter too: merge that one first")
+    return base
+
+
+def described_by(folder: Path, *, fetch: bool = True) -> Path:
+    """Return the folder whose configuration says what a checkpoint is: `folder`, or the base of an adapter alone.
+
+    Without `fetch`, a base that is no folder is left alone. Raises as `adapter_base` does.
+    """
+    if not (folder / ADAPTER).is_file() or (folder / "modules.json").is_file():
+        return folder
+    if fetch or _base_folder(folder) is not None:
+        return adapter_base(folder) or folder
+    return folder
+
+
+def _base_folder(place: Path) -> Path | None:
+    """Return the base that the adapter in `place` names, where that is a folder near it or in the current one."""
+    name = read_json(place / ADAPTER).get("base_model_name_or_path")
+    if not isinstance(name, str) or not name:
+        return None
+    return next((each for each in (place / Path(name).expanduser(), Path(name).expanduser()) if each.is_dir()), None)
 
 
 def module_folders(folder: Path) -> list[Path]:
@@ -218,34 +301,40 @@ def checkpoint_files(folder: Path, more: Sequence[str] = ()) -> dict[str, Path]:
     further files that count. Other forms of the weights are left out, and so is how the checkpoint was trained: two
     runs that end at the same weights are the same model.
     """
-    return dict(_files(folder, {*_DIGESTED, *more}, frozenset()))
+    return dict(_files(folder, {*_DIGESTED, *more}, frozenset(), loaded=True))
 
 
-def _files(folder: Path, endings: Container[str], above: frozenset[Path]) -> Iterator[tuple[str, Path]]:
+def _files(
+    folder: Path, endings: Container[str], above: frozenset[Path], *, loaded: bool
+) -> Iterator[tuple[str, Path]]:
+    """Yield the files under `folder`; an adapter's base counts only where the folder is `loaded` as a module."""
     place = folder.resolve()
     if place in above:
         # A link to a folder above would lead round and round.
         return
     above |= {place}
+    named = list(_named(folder))
     for path in folder.iterdir():
         if path.is_dir():
             if not path.name.startswith(_FOREIGN):
-                yield from _under(path.name, path, endings, above)
+                yield from _under(path.name, path, endings, above, loaded=path.name in named)
         elif path.suffix in endings and path.name != MANIFEST and path.is_file():
             yield path.name, path
-    for name in _named(folder):
-        named = folder / name
-        if _is_foreign(name) and named.is_dir():
-            yield from _under(name, named, endings, above)
-        elif _is_foreign(name) and named.is_file():
-            yield name, named
-    base = _base_of(folder)
+    for name in named:
+        inner = folder / name
+        if _is_foreign(name) and inner.is_dir():
+            yield from _under(name, inner, endings, above, loaded=True)
+        elif _is_foreign(name) and inner.is_file():
+            yield name, inner
+    base = adapter_base(folder) if loaded else None
     if base is not None:
-        yield from _under(_BASE, base, endings, above)
+        yield from _under(_BASE, base, endings, above, loaded=True)
 
 
-def _under(name: str, folder: Path, endings: Container[str], above: frozenset[Path]) -> Iterator[tuple[str, Path]]:
-    return ((f"{name}/{inner}", path) for inner, path in _files(folder, endings, above))
+def _under(
+    name: str, folder: Path, endings: Container[str], above: frozenset[Path], *, loaded: bool
+) -> Iterator[tuple[str, Path]]:
+    return ((f"{name}/{inner}", path) for inner, path in _files(folder, endings, above, loaded=loaded))
 
 
 def _is_foreign(name: str) -> bool:
@@ -267,13 +356,7 @@ def _named(folder: Path) -> Iterator[str]:
         yield from sorted(set(map(str, shards.values()))) if isinstance(shards, dict) else ()
 
 
-def _base_of(folder: Path) -> Path | None:
-    """Return the folder of the model that an adapter in `folder` is put on; None where there is no adapter."""
-    base = _read_leniently(folder / "adapter_config.json").get("base_model_name_or_path")
-    return find_checkpoint(base, None, allow_pickle=False) if isinstance(base, str) and base else None
-
-
-def _fetch(name: str, revision: str | None, *, allow_pickle: bool) -> Path:
+def _fetch(name: str, revision: str | None, *, allow_pickle: bool, more: Sequence[str]) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import RepositoryNotFoundError
 
@@ -285,6 +368,8 @@ def _fetch(name: str, revision: str | None, *, allow_pickle: bool) -> Path:
             folder = fetch(candidate, ignore_patterns=[*_NOT_FETCHED, "*.bin"])
             if allow_pickle and _lacks_weights(Path(folder)):
                 folder = fetch(candidate, ignore_patterns=list(_NOT_FETCHED))
+            if more:
+                folder = fetch(candidate, allow_patterns=list(more))
             return Path(folder)
         except RepositoryNotFoundError as error:
             if candidate == candidates[-1]:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field
 
 from mlbench.errors import MissingExtra, RetrieverError
 from mlbench.io.libraries import versions_installed
+from mlbench.io.watched import WatchedFiles
 from mlbench.protocols import Parameter, Role, Runtime, Similarity, Vectors
 from mlbench.provenance import Provenance, RegistryInfo, read_provenance
 from mlbench.retrievers.backends import Backend, check_backend, use_backend
@@ -22,10 +23,13 @@ from mlbench.retrievers.batching import batch_budget, token_batches
 from mlbench.retrievers.checkpoint_folder import (
     Origin,
     check_checkpoint,
+    described_by,
+    digest_files,
     find_checkpoint,
     read_files,
     read_json,
 )
+from mlbench.retrievers.graph_files import GraphFile, find_with_graph, graph_checkpoint_files, load_graph
 from mlbench.retrievers.kinds import check_kind
 from mlbench.retrievers.load_checkpoint import (
     DTYPES,
@@ -325,6 +329,9 @@ class Dense:
         truncate_dim: int | None = Field(None, ge=1, description="keep only the first coordinates (Matryoshka)")
         dtype: DType = Field("fp32", description="precision: bf16 is fastest where the processor knows it")
         backend: Backend = Field("torch", description="who computes the transformer; onnx and openvino on a CPU only")
+        graph: str | None = Field(
+            None, description="file in the folder that is computed in place of weights, as in onnx/model_quantized.onnx"
+        )
         revision: str | None = Field(None, description="branch, tag or commit on the hub")
         similarity: Similarity | None = Field(None, description="how two vectors are compared: cosine or dot")
         batch_tokens: int | None = Field(None, ge=1, description="tokens per batch, padding included")
@@ -334,15 +341,20 @@ class Dense:
     def open(locator: str, settings: BaseModel, runtime: Runtime) -> DenseEncoder:
         """Load the checkpoint.
 
-        Raises `MissingExtra` without torch, transformers and sentence-transformers or what the backend needs,
-        `OtherScheme` for a checkpoint of another kind, and `RetrieverError` where the checkpoint cannot be found, is
-        incomplete, pickled, broken or not finite, and where the backend cannot compute it.
+        Raises `MissingExtra` without torch, transformers and sentence-transformers or what the backend or an adapter
+        needs, and `RetrieverError` where the checkpoint cannot be found, is of another kind, incomplete, pickled,
+        broken or not finite, and where the backend cannot compute it.
         """
         assert isinstance(settings, Dense.Settings)
         require_torch()
-        check_backend(settings.backend, settings.dtype, runtime)
-        folder = find_checkpoint(locator, settings.revision, allow_pickle=runtime.allow_pickle)
+        check_backend(settings.backend, settings.dtype, runtime, exports=settings.graph is None)
+        backend = settings.backend if "backend" in settings.model_fields_set else None
+        folder, graph = find_with_graph(
+            locator, settings.revision, settings.graph, backend, allow_pickle=runtime.allow_pickle
+        )
         check_kind(folder, locator, "dense")
+        if graph is not None:
+            return _open_graph(graph, locator, settings, runtime)
         check_checkpoint(folder, allow_pickle=runtime.allow_pickle)
         files, digest = read_files(folder)
         registered = apply_registry(settings, locator, folder)
@@ -369,6 +381,11 @@ class Dense:
         return encoder
 
     @staticmethod
+    def find(locator: str, revision: str | None, runtime: Runtime) -> Path:
+        """Return the folder of a checkpoint, fetched where it is a hub id; raises `RetrieverError` where it is none."""
+        return find_checkpoint(locator, revision, allow_pickle=runtime.allow_pickle)
+
+    @staticmethod
     def adopt(model: object, settings: BaseModel, runtime: Runtime) -> DenseEncoder | None:
         """Return the encoder of a SentenceTransformer already built, as it is: nothing is loaded, moved or cast.
 
@@ -388,8 +405,30 @@ class Dense:
         return DenseEncoder(built, Origin(lambda: digest_model(built)), _use(settings))
 
 
+def _open_graph(graph: GraphFile, locator: str, settings: Dense.Settings, runtime: Runtime) -> DenseEncoder:
+    """Return the encoder of a checkpoint whose transformer is a graph; raises as `Dense.open` does."""
+    check_backend(graph.backend, settings.dtype, runtime, exports=False)
+    found = graph_checkpoint_files(graph)
+    files, digest = WatchedFiles(found.values()), digest_files(found)
+    options = LoadOptions.under(runtime, settings.dtype, truncate_dim=settings.truncate_dim)
+    warnings: list[str] = []
+    model = load_graph(graph, options, pooling=settings.pooling, max_length=settings.max_length, warnings=warnings)
+    files.check()
+    loaded = {"allow_pickle": runtime.allow_pickle, "trust_remote_code": runtime.trust_remote_code}
+    computed = {**graph.computed, "dtype": settings.dtype}
+    origin = Origin(lambda: digest, files, graph.folder)
+    encoder = DenseEncoder(model, origin, _use(settings), loaded=loaded, computed=computed)
+    if settings.graph is None:
+        warnings.append(f"no weights for torch: {graph.name} is computed by {graph.backend}")
+    if settings.pooling is None:
+        warnings += _guessed_pooling(graph.folder, locator, pooling_of(model))
+    encoder.warnings = (*encoder.warnings, *warnings)
+    return encoder
+
+
 def _guessed_pooling(folder: Path, locator: str, pooling: str | None) -> list[str]:
     """Say how token vectors are pooled where a checkpoint saves no modules, and what may have been meant."""
+    folder = described_by(folder)
     if pooling is None or (folder / "modules.json").is_file():
         return []
     saved = read_json(folder / "1_Pooling" / "config.json")

@@ -13,15 +13,18 @@ if TYPE_CHECKING:
 def fit_tokenizer(model: "BaseModel", folder: Path) -> list[str]:
     """Give a model's tokenizer a padding token and a limit where it has none; return what a user should know of it.
 
-    A model whose first module is no network of transformers is left as it is. Raises `RetrieverError` where the
+    A model whose first module has no tokenizer of transformers is left as it is. Raises `RetrieverError` where the
     tokenizer has tokens that the network has no vectors for.
     """
     from transformers import PreTrainedTokenizerBase
 
     network, tokenizer = model.transformers_model, getattr(model[0], "tokenizer", None)
-    if network is None or not isinstance(tokenizer, PreTrainedTokenizerBase):
+    if not isinstance(tokenizer, PreTrainedTokenizerBase):
         return []
     told = _give_padding(tokenizer)
+    if network is None:
+        # A graph says nothing of what it was made of.
+        return told
     limit = positions_of(network)
     if limit is not None and (model.max_seq_length is None or model.max_seq_length > limit):
         model.max_seq_length = limit
@@ -65,13 +68,12 @@ def _check_tokens(network: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBas
         return
     if not isinstance(table, torch.nn.Embedding) or len(tokenizer) <= table.num_embeddings:
         return
-    vocabulary = tokenizer.get_vocab()
-    added = set(tokenizer.get_added_vocab()) - set(tokenizer.all_special_tokens)
-    beyond = sorted(
-        (number, token) for token, number in vocabulary.items() if number >= table.num_embeddings and token not in added
-    )
-    if beyond:
+    used = {tokenizer.pad_token_id, *tokenizer("a")["input_ids"]}
+    added = {token for token, number in tokenizer.get_added_vocab().items() if number not in used}
+    beyond = {token: number for token, number in tokenizer.get_vocab().items() if number >= table.num_embeddings}
+    lacking = sorted(beyond.keys() - added, key=beyond.__getitem__)
+    if lacking:
         raise RetrieverError(
-            f"{folder}: the tokenizer has {len(beyond):,} tokens that the network has no vectors for, among them "
-            f"{beyond[0][1]!r}: save the tokenizer that the model was trained with, or resize its embeddings"
+            f"{folder}: the network has no vector for {len(lacking):,} of the tokenizer's tokens, such as "
+            f"{lacking[0]!r}: save the tokenizer that the model was trained with, or resize its embeddings"
         )

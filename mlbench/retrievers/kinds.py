@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from mlbench.errors import OtherScheme, RetrieverError
-from mlbench.retrievers.checkpoint_folder import module_folders, module_types, read_json
+from mlbench.errors import RetrieverError
+from mlbench.retrievers.checkpoint_folder import ADAPTER, described_by, module_folders, module_types, read_json
 
 Kind = Literal["dense", "sparse", "late", "cross_encoder"]
 _NAMES: dict[Kind, str] = {
@@ -81,20 +81,31 @@ def _is_classifier(config: dict[str, object]) -> bool:
     return trained_as_one or any(name.endswith("ForSequenceClassification") for name in architectures(config))
 
 
+def _kind_of_adapter(folder: Path, *, fetch: bool) -> Kind:
+    """Return the kind of a checkpoint that may be an adapter, which is that of its base unless it was trained as one.
+
+    Without `fetch`, a base on a hub is taken to be dense.
+    """
+    described = described_by(folder, fetch=fetch)
+    if described != folder and read_json(folder / ADAPTER).get("task_type") == "SEQ_CLS":
+        return "cross_encoder"
+    return kind_of_checkpoint(described)
+
+
 def is_of_kind(folder: Path, kind: Kind) -> bool:
     """Say whether a folder holds a checkpoint of this kind; one whose configuration is broken is of none."""
     try:
-        return kind_of_checkpoint(folder) == kind
+        return _kind_of_adapter(folder, fetch=False) == kind
     except RetrieverError:
         return False
 
 
 def check_kind(folder: Path, locator: str, kind: Kind) -> None:
-    """Raise where a folder, which the user called `locator`, holds another kind of retriever.
+    """Raise `RetrieverError` where a folder, which the user called `locator`, holds another kind of retriever.
 
-    That is `OtherScheme`, naming the scheme that opens it, or `RetrieverError` for a cross-encoder.
+    It names the scheme that opens it, or re-ranking for a cross-encoder.
     """
-    found = kind_of_checkpoint(folder)
+    found = _kind_of_adapter(folder, fetch=True)
     if found == kind:
         return
     if found == "cross_encoder":
@@ -102,7 +113,7 @@ def check_kind(folder: Path, locator: str, kind: Kind) -> None:
             f"{locator} is {_NAMES[found]} and gives none a vector: let it re-rank, as the reranker of a system file "
             'of kind = "rerank"'
         )
-    raise OtherScheme(f"{locator} is {_NAMES[found]}: open it as {found}:{locator}", found)
+    raise RetrieverError(f"{locator} is {_NAMES[found]}: open it as {found}:{locator}")
 
 
 def check_code(folder: Path, *, trusted: bool) -> None:

@@ -14,7 +14,7 @@ from mlbench.embeddings.exact import grid_steps
 from mlbench.errors import RetrieverError
 from mlbench.io.watched import WatchedFiles
 from mlbench.protocols import Parameter, Role, Runtime
-from mlbench.retrievers.checkpoint_folder import read_files, read_json
+from mlbench.retrievers.checkpoint_folder import described_by, read_files, read_json
 from mlbench.retrievers.dense import require_torch
 from mlbench.retrievers.kinds import architectures, check_kind, is_of_kind
 from mlbench.retrievers.load_checkpoint import digest_loaded, load_as
@@ -159,6 +159,7 @@ def _matrix(bags: Sequence[Bag], size: int) -> "Tensor":
 
 def _check_kind(folder: Path, locator: str) -> None:
     """Raise `RetrieverError` for a checkpoint of another kind: the library would add a layer of random weights."""
+    folder = described_by(folder)
     saved, config = (read_json(folder / name) for name in ("config_sentence_transformers.json", "config.json"))
     if saved.get("model_type") == "SparseEncoder":
         return

@@ -29,6 +29,7 @@ from mlbench.retrievers.static_checkpoint import (
     read_folder,
     read_table,
     read_tokenizer,
+    unknown_id,
 )
 from mlbench.retrievers.truncation import TokenLimit
 
@@ -105,6 +106,7 @@ class StaticEncoder:
         self._root = folder.root
         self._files = WatchedFiles([folder.tokenizer, folder.weights])
         self._tokenizer = read_tokenizer(folder)
+        self._cut_after, self._left_out = self._follow_model2vec(folder) if folder.model2vec else (None, None)
         table, self._dtype = read_table(folder)
         _check_ids(self._tokenizer, len(table), folder.tokenizer)
         self._truncate_dim = settings.truncate_dim or folder.truncate_dim
@@ -115,6 +117,7 @@ class StaticEncoder:
         self._prompts, self.warnings = chosen.texts, chosen.warnings
         self._limits = {role: self._limit(prompt) for role, prompt in chosen.texts.items()}
         self._digests = [_digest(folder.tokenizer), _digest(folder.weights)]
+        self._digests += [f"model2vec, max_length {folder.max_length}"] if folder.model2vec else []
         self._files.check()
 
     @property
@@ -155,13 +158,30 @@ class StaticEncoder:
         """Return float32 vectors of shape (len(texts), dim) and norm 1; a text has the same bits in any batch."""
         vectors = np.empty((len(texts), self.dim), dtype=np.float32)
         for start in range(0, len(texts), _BLOCK):
-            prompted = [self._prompts[role] + text for text in texts[start : start + _BLOCK]]
-            ids, lengths = self._tokenised(prompted, self._tokenizer)
+            prompted = [(self._prompts[role] + text)[: self._cut_after] for text in texts[start : start + _BLOCK]]
+            ids, lengths = self._known(*self._tokenised(prompted, self._tokenizer))
             # Sums beyond float32 become infinite, and whoever asked is told which text it was.
             with np.errstate(over="ignore", invalid="ignore"):
                 vectors[start : start + _BLOCK] = _normalised(_means(self._table, ids, lengths), self._unknown)
             self.tokens += len(ids)
         return vectors
+
+    def _follow_model2vec(self, folder: StaticFolder) -> tuple[int | None, int | None]:
+        """Cut texts off as model2vec does; return after how many characters, and the id of unknown tokens."""
+        if folder.max_length is None:
+            self._tokenizer.no_truncation()
+            return None, unknown_id(self._tokenizer)
+        self._tokenizer.enable_truncation(folder.max_length)
+        median = int(np.median([len(piece) for piece in self._tokenizer.get_vocab()]))
+        return folder.max_length * median, unknown_id(self._tokenizer)
+
+    def _known(self, ids: NDArray[np.int64], lengths: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return tokens and how many each text has, without those that are left out."""
+        if self._left_out is None:
+            return ids, lengths
+        known = ids != self._left_out
+        rows = np.repeat(np.arange(len(lengths)), lengths)
+        return ids[known], np.bincount(rows[known], minlength=len(lengths))
 
     def longest_input(self, role: Role) -> int | None:
         """Return after how many tokens a text in `role` is cut off, with its prompt; None where none is."""
@@ -169,7 +189,11 @@ class StaticEncoder:
 
     def is_truncated(self, texts: Sequence[str], role: Role) -> NDArray[np.bool_] | None:
         """Return for each text whether it is cut off, bool (len(texts),), as only some tokenizers do."""
-        return self._limits[role].exceeded_by(texts)
+        found = self._limits[role].exceeded_by(texts)
+        if found is None or self._cut_after is None:
+            return found
+        longer = [len(self._prompts[role]) + len(text) > self._cut_after for text in texts]
+        return found | np.array(longer, dtype=np.bool_)
 
     def _limit(self, prompt: str) -> TokenLimit:
         truncation = self._tokenizer.truncation

@@ -1,7 +1,10 @@
-"""The folder of a static checkpoint: a table of subword vectors, its tokenizer and settings; and its form in int8."""
+"""The folder of a static checkpoint: a table of subword vectors, its tokenizer and settings; and its form in int8.
+
+Two libraries save such folders: Sentence Transformers and model2vec.
+"""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,23 +21,33 @@ from mlbench.provenance import MANIFEST
 
 MODULES = "modules.json"
 CONFIGURATION = "config_sentence_transformers.json"
+MODEL2VEC = "config.json"
 TOKENIZER = "tokenizer.json"
 WEIGHTS = "model.safetensors"
 WEIGHT = "embedding.weight"
 SCALE = "embedding.scale"
+# Names of model2vec: rows, the row of each token, and the factor of each token.
+_ROWS, _MAPPING, _FACTORS = "embeddings", "mapping", "weights"
+_MODEL2VEC_LENGTH = 512
 _FLOATS = ("float16", "float32", "float64")
 _LARGEST = 127
 
 
 @dataclass(frozen=True)
 class StaticFolder:
-    """What the configuration of a static checkpoint in `root` says; `place` holds tokenizer and weights."""
+    """What the configuration of a static checkpoint in `root` says; `place` holds tokenizer and weights.
+
+    `model2vec` says whether model2vec saved it: tokens that its vocabulary does not know are then left out, and texts
+    are cut off after `max_length` tokens (None: never). In any other folder the tokenizer says where texts are cut off.
+    """
 
     root: Path
     place: Path
     prompts: Mapping[str, str]
     default_prompt_name: str | None
     truncate_dim: int | None
+    model2vec: bool = False
+    max_length: int | None = None
 
     @property
     def tokenizer(self) -> Path:
@@ -49,6 +62,9 @@ class StaticFolder:
 
 def read_folder(folder: Path) -> StaticFolder:
     """Read the configuration; raises `RetrieverError` where the folder is no static checkpoint, or computes more."""
+    model2vec = _is_model2vec(folder)
+    if model2vec and not (folder / MODULES).exists():
+        return StaticFolder(folder, folder, {}, None, None, model2vec=True, max_length=_max_length(folder))
     modules = _read_json(folder / MODULES)
     if not isinstance(modules, list) or not all(isinstance(module, dict) for module in modules):
         raise _not_static(folder, f"{MODULES} is no list of modules")
@@ -73,7 +89,29 @@ def read_folder(folder: Path) -> StaticFolder:
         prompts={name: str(prompt or "") for name, prompt in prompts.items()} if isinstance(prompts, dict) else {},
         default_prompt_name=default if isinstance(default, str) else None,
         truncate_dim=truncate_dim if isinstance(truncate_dim, int) and truncate_dim > 0 else None,
+        model2vec=model2vec,
+        max_length=_max_length(folder) if model2vec else None,
     )
+
+
+def _is_model2vec(folder: Path) -> bool:
+    """Say whether model2vec saved the folder, and reads it by rules of its own."""
+    if not (folder / MODEL2VEC).is_file():
+        return False
+    names = _tensor_names(folder / WEIGHTS)
+    if names is None:
+        configuration = _read_json(folder / MODEL2VEC)
+        return isinstance(configuration, dict) and configuration.get("model_type") == "model2vec"
+    return _ROWS in names and names <= {_ROWS, _MAPPING, _FACTORS}
+
+
+def _max_length(folder: Path) -> int | None:
+    """Return after how many tokens model2vec cuts a text off; None where it never does."""
+    configuration = _read_json(folder / MODEL2VEC)
+    length = configuration.get("max_length", _MODEL2VEC_LENGTH) if isinstance(configuration, dict) else 0
+    if length is not None and not (type(length) is int and length > 0):
+        raise _not_static(folder, f"{MODEL2VEC} has no usable max_length")
+    return length
 
 
 def read_tokenizer(folder: StaticFolder) -> Tokenizer:
@@ -88,16 +126,30 @@ def read_tokenizer(folder: StaticFolder) -> Tokenizer:
     return tokenizer
 
 
+def unknown_id(tokenizer: Tokenizer) -> int | None:
+    """Return the id of the piece that stands for what the vocabulary does not know; None where there is none."""
+    # A unigram model has its id, all others the piece itself.
+    model = json.loads(tokenizer.to_str())["model"]
+    if model.get("unk_token") is not None:
+        return tokenizer.token_to_id(model["unk_token"])
+    unknown = model.get("unk_id")
+    return unknown if isinstance(unknown, int) else None
+
+
 def read_table(folder: StaticFolder) -> tuple[Vectors, str]:
     """Return the vectors of the pieces, float32 (pieces, dim), and the dtype in which they are saved.
 
-    Raises `RetrieverError` where there are none, for another shape or dtype, and for values that are not finite or all
-    zero.
+    Rows that several pieces share are repeated, and multiplied by the factor of each piece. Raises `RetrieverError`
+    where there are none, for another shape or dtype, and for values that are not finite or all zero.
     """
-    weight, scale = _read_tensors(folder)
+    name, tensors = _read_tensors(folder)
+    weight, scale = tensors[name], tensors.get(SCALE)
     if weight.ndim != 2 or not weight.size:
-        raise RetrieverError(f"{folder.weights}: {WEIGHT} has shape {weight.shape}; need (pieces, dim)")
-    if weight.dtype == np.int8:
+        raise RetrieverError(f"{folder.weights}: {name} has shape {weight.shape}; need (pieces, dim)")
+    if weight.dtype == np.int8 and name == _ROWS:
+        # One scale for all rows, which model2vec leaves out because no direction depends on it.
+        table = weight.astype(np.float32)
+    elif weight.dtype == np.int8:
         table = dequantise(weight.astype(np.int8, copy=False), _checked_scale(scale, len(weight), folder.weights))
     elif weight.dtype.name in _FLOATS and scale is None:
         with np.errstate(over="ignore"):
@@ -105,13 +157,33 @@ def read_table(folder: StaticFolder) -> tuple[Vectors, str]:
     else:
         beside = "" if scale is None else f" with {SCALE}"
         raise RetrieverError(
-            f"{folder.weights}: {WEIGHT} is {weight.dtype}{beside}; need floating-point numbers, or int8 with {SCALE}"
+            f"{folder.weights}: {name} is {weight.dtype}{beside}; need floating-point numbers, or int8 with {SCALE}"
         )
+    if name == _ROWS:
+        table = _for_each_piece(table, tensors.get(_MAPPING), tensors.get(_FACTORS), folder.weights)
     if not np.isfinite(table).all():
-        raise RetrieverError(f"{folder.weights}: {WEIGHT} has NaN or infinite values; the checkpoint is broken")
+        raise RetrieverError(f"{folder.weights}: {name} has NaN or infinite values; the checkpoint is broken")
     if not table.any():
-        raise RetrieverError(f"{folder.weights}: {WEIGHT} is all zeros; the checkpoint is broken")
+        raise RetrieverError(f"{folder.weights}: {name} is all zeros; the checkpoint is broken")
     return table, weight.dtype.name
+
+
+def _for_each_piece(
+    rows: Vectors, mapping: NDArray[np.generic] | None, factors: NDArray[np.generic] | None, path: Path
+) -> Vectors:
+    """Return float32 (pieces, dim): the row that `mapping` names for each piece, times its factor."""
+    table = rows
+    if mapping is not None:
+        indices = mapping.astype(np.int64) if mapping.ndim == 1 and mapping.dtype.kind in "iu" else np.full(1, -1)
+        if not ((indices >= 0) & (indices < len(rows))).all():
+            raise RetrieverError(f"{path}: {_MAPPING} names rows that {_ROWS} does not have; the checkpoint is broken")
+        table = rows[indices]
+    if factors is not None:
+        if factors.shape != (len(table),) or factors.dtype.kind != "f":
+            raise RetrieverError(f"{path}: {_FACTORS} has shape {factors.shape}; need ({len(table)},)")
+        with np.errstate(over="ignore", invalid="ignore"):
+            table = table * factors.astype(np.float32)[:, np.newaxis]
+    return table
 
 
 def dequantise(weight: NDArray[np.int8], scale: NDArray[np.floating]) -> Vectors:
@@ -122,17 +194,26 @@ def dequantise(weight: NDArray[np.int8], scale: NDArray[np.floating]) -> Vectors
 
 
 def has_table(folder: StaticFolder) -> bool:
-    """Say whether the weights are there under the name that is read here; a damaged file counts, to be told as such."""
-    if not folder.weights.is_file():
-        return True
+    """Say whether the weights are there under a name that is read here; a damaged file counts, to be told as such."""
+    names = _tensor_names(folder.weights)
+    return names is None or _table_name(names) is not None
+
+
+def _table_name(names: Container[str]) -> str | None:
+    return next((name for name in (WEIGHT, _ROWS) if name in names), None)
+
+
+def _tensor_names(path: Path) -> set[str] | None:
+    """Return the names of the tensors in a file of weights; None for one that is damaged, or not there."""
     try:
-        with safe_open(folder.weights, framework="numpy") as content:
-            return WEIGHT in set(content.keys())
+        with safe_open(path, framework="numpy") as content:
+            return set(content.keys())
     except (SafetensorError, OSError):
-        return True
+        return None
 
 
-def _read_tensors(folder: StaticFolder) -> tuple[NDArray[np.generic], NDArray[np.generic] | None]:
+def _read_tensors(folder: StaticFolder) -> tuple[str, dict[str, NDArray[np.generic]]]:
+    """Return the name of the table, and by name all tensors of the weights that are read here."""
     if not folder.weights.is_file():
         pickled = next(iter(sorted(folder.place.glob("pytorch_model*.bin"))), None)
         raise RetrieverError(
@@ -144,11 +225,13 @@ def _read_tensors(folder: StaticFolder) -> tuple[NDArray[np.generic], NDArray[np
     try:
         with safe_open(folder.weights, framework="numpy") as content:
             names = set(content.keys())
-            if WEIGHT not in names:
+            table = _table_name(names)
+            if table is None:
                 raise RetrieverError(
                     f"{folder.weights}: no tensor {WEIGHT}; write dense: in front if sentence-transformers opens it"
                 )
-            return content.get_tensor(WEIGHT), content.get_tensor(SCALE) if SCALE in names else None
+            beside = (SCALE,) if table == WEIGHT else (_MAPPING, _FACTORS)
+            return table, {name: content.get_tensor(name) for name in (table, *beside) if name in names}
     except RetrieverError:
         raise
     except Exception as error:  # A damaged header, and a dtype that numpy lacks, raise half a dozen kinds.
@@ -189,6 +272,8 @@ def quantise(folder: Path, target: Path) -> None:
     folder or cannot be written.
     """
     checkpoint = read_folder(folder)
+    if checkpoint.model2vec:
+        raise RetrieverError(f"{folder}: saved by model2vec, which quantises to int8 itself (quantize_to='int8')")
     if target.exists() and target.samefile(folder):
         raise RetrieverError(f"{target}: write the quantised model to another folder")
     read_tokenizer(checkpoint)

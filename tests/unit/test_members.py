@@ -80,9 +80,13 @@ def test_optional_members_have_defaults(tmp_path: Path) -> None:
         assert not members.reads_images(each)
         assert members.tokens_of(each) == 0
         assert members.provenance_of(each) is None
+        assert not members.encodes_by_requests(each)
+        assert members.repeatability_of(each) is None
+        assert members.spent_of(each) is None
         assert members.index_costs_of(each) == ()
         assert not members.prepare(each, {}, None, Silence())
         assert not members.wraps_models(each)
+        assert not members.finds_folders(each)
         assert members.packaged(each) is None
         assert members.libraries_of(each) == ()
         assert members.extra_of(each) is None

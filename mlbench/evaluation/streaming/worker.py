@@ -1,7 +1,7 @@
 """The worker of a stream: reads the documents of a part, encodes them, counts them and lets them go."""
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -28,6 +28,8 @@ Vector = NDArray[np.float32]
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 _ROWS = 1024
+# Texts after which vectors are kept that a server was asked for: each may cost money.
+_ASKED = 512
 # Documents between two relevant ones, in the order of ids, are fewer than this.
 _STRIDE = 2 * PART
 
@@ -150,14 +152,17 @@ class Counter:
         hashes = {document.text: text_hash(document.text) for document in documents}
         new = {text for text, name in hashes.items() if name not in self.question.known}
         found = {} if self.kept is None else self.kept.load(part.key, self.encoder.dim)
-        missing, vectors = encode_distinct(
-            self.encoder, (text for text in new if hashes[text] not in found), "document"
-        )
-        rows: dict[str, NDArray[np.float32]] = dict(zip(missing, vectors, strict=True))
+        rows: dict[str, NDArray[np.float32]] = {}
         not_kept = ""
-        if missing and self.kept is not None:
-            members.check_files(self.encoder)
-            not_kept = self.kept.write(part.key, {hashes[text]: row for text, row in rows.items()} | found)
+        for texts in self._groups(new):
+            missing, vectors = encode_distinct(
+                self.encoder, (text for text in texts if hashes[text] not in found), "document"
+            )
+            rows.update(zip(missing, vectors, strict=True))
+            if missing and self.kept is not None:
+                members.check_files(self.encoder)
+                not_kept = self.kept.write(part.key, {hashes[text]: row for text, row in rows.items()} | found)
+        encoded = len(rows)
         for text, name in hashes.items():
             if name in self.question.known:
                 rows[text] = self.question.known_vectors[self.question.known[name]]
@@ -166,7 +171,14 @@ class Counter:
         gathered = np.empty((len(documents), self.encoder.dim), np.float32)
         for number, document in enumerate(documents):
             gathered[number] = rows[document.text]
-        return gathered, len(new), len(missing), not_kept
+        return gathered, len(new), encoded, not_kept
+
+    def _groups(self, texts: Collection[str]) -> list[Collection[str]]:
+        """Return the texts after each of which vectors are kept: a function of the texts, never of what is missing."""
+        if not members.encodes_by_requests(self.encoder):
+            return [texts]
+        ordered = sorted(texts, key=lambda text: (len(text), text))
+        return [ordered[first : first + _ASKED] for first in range(0, len(ordered), _ASKED)]
 
     def _count(
         self, asked: LanguageQuestion, documents: Sequence[Document], vectors: Vectors

@@ -23,6 +23,7 @@ from mlbench.reports.formatting import (
     n_settings,
     other_scores,
     pool_kind,
+    repeatability,
     score_ends,
     score_interval,
     score_references,
@@ -170,6 +171,8 @@ def _details(result: Result) -> list[str]:
         found += [count(_n_queries(result), "query"), count(_n_documents(result), "document")]
     else:
         found += [count(len(task.languages), "caption language"), *sizes(result)]
+    if asked_again := repeatability(result):
+        found.append(asked_again)
     return [*found, f"primary measure {heading(task.primary_measure)}"]
 
 

@@ -248,6 +248,7 @@ class ImageTextEncoder:
 
     similarity: Similarity = "cosine"
     reads_images = True
+    name: str | None = None
 
     def __init__(
         self,
@@ -257,7 +258,6 @@ class ImageTextEncoder:
         *,
         loaded: Mapping[str, Parameter] | None = None,
         folder: Path | None = None,
-        name: str | None = None,
         known: RegistryInfo | None = None,
     ) -> None:
         """Join both; raises `RetrieverError` where their vectors have different numbers of coordinates."""
@@ -269,7 +269,6 @@ class ImageTextEncoder:
         self.dim = texts.dim
         self._texts, self._images, self._prefix = texts, images, prefix
         self._loaded, self._folder, self.registry = dict(loaded or {}), folder, known
-        self.name = name
 
     @property
     def tokens(self) -> int:
@@ -405,7 +404,9 @@ class ImageTextLoader:
             )
         if sides is None:
             return None
-        return ImageTextEncoder(sides.texts, sides.images, settings.text_prefix, name=name_of(model))
+        encoder = ImageTextEncoder(sides.texts, sides.images, settings.text_prefix)
+        encoder.name = name_of(model)
+        return encoder
 
     @staticmethod
     def recognises(folder: Path) -> bool:

@@ -28,6 +28,7 @@ from mlbench.protocols import (
     Progress,
     RankedList,
     Ranker,
+    Repeatability,
     Role,
     Runtime,
     ScoredRanker,
@@ -245,6 +246,19 @@ class Composite(ScoredRanker, ABC):
     def tokens(self) -> int:
         """What the parts have encoded since they were opened."""
         return sum(part.opened.tokens() for part in self._parts.values())
+
+    @property
+    def spent(self) -> float | None:
+        """What the requests of the parts cost since they were opened; None where no part says."""
+        spent = [members.spent_of(part.opened.retriever) for part in self._parts.values()]
+        known = [each for each in spent if each is not None]
+        return sum(known) if known else None
+
+    def repeatability(self) -> Repeatability | None:
+        """Return that of the least repeatable part; None where the vectors of all follow from files."""
+        asked = [members.repeatability_of(part.opened.retriever) for part in self._parts.values()]
+        known = [each for each in asked if each is not None]
+        return min(known, key=lambda each: (each.repeatable, each.least_cosine), default=None)
 
     @property
     def index_costs(self) -> tuple[IndexCost, ...]:

@@ -151,18 +151,21 @@ def measure(row: Row, folder: Path) -> Measured:
     from mlbench.errors import RetrieverError
     from mlbench.open_model import open_retriever
     from mlbench.protocols import Runtime
+    from mlbench.retrievers.pipelines.system import open_reranker
 
     row.save(folder)
+    # A cross-encoder is not what `--model` names, but a part of a system.
+    open_it: Any = open_reranker if row.opened == "cross_encoder" else open_retriever
     try:
-        retriever: Any = open_retriever(str(folder), row.settings, Runtime(device="cpu"))
+        retriever: Any = open_it(str(folder), row.settings, Runtime(device="cpu"))
     except RetrieverError as error:
         return Measured(refusal=str(error).replace(str(folder), "FOLDER"))
-    opened = {"DenseEncoder": "dense", "SparseLists": "sparse", "LateLists": "late"}[type(retriever).__name__]
-    output = _vectors if opened == "dense" else _scores
+    opened, output = OPENED[type(retriever).__name__]
     together, alone = output(retriever, [TEXTS]), output(retriever, [[text] for text in TEXTS])
     expected = together if row.reference is None else row.reference(folder, TEXTS)
     scale = float(np.abs(expected).max())
-    batching = retriever._batching if opened == "dense" else {1: "alone"}.get(retriever._batch_size, "padded")
+    one = getattr(retriever, "_batch_size", None) == 1
+    batching = retriever._batching if opened == "dense" else "alone" if one else "padded"
     return Measured(
         opened=opened,
         apart=float(np.abs(together - expected).max()) / scale,
@@ -181,3 +184,16 @@ def _scores(lists: Any, batches: Sequence[Sequence[str]]) -> Floats:
     queries = [encoded for texts in batches for encoded in lists.encode(texts, "query")]
     scores: Floats = lists.scorer(documents)(queries)
     return scores
+
+
+def _pairs(reranker: Any, batches: Sequence[Sequence[str]]) -> Floats:
+    return np.concatenate([reranker.score([(TEXTS[1], text) for text in texts]) for texts in batches])
+
+
+OPENED = {
+    "DenseEncoder": ("dense", _vectors),
+    "StaticEncoder": ("static", _vectors),
+    "SparseLists": ("sparse", _scores),
+    "LateLists": ("late", _scores),
+    "CrossEncoderReranker": ("cross_encoder", _pairs),
+}

@@ -1,11 +1,12 @@
 """Rows of cross-encoders, of tokenizers without a vocabulary, and of checkpoints with faults."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from unit.retrievers.checkpoint_rows import NO_POOLING, Row, network, save_tokenizer
+import numpy as np
+from unit.retrievers.checkpoint_rows import NO_POOLING, TEXTS, Floats, Row, network, save_tokenizer
 from unit.retrievers.library_checkpoints import library_class, saved, transformer
 
 RERANKER = "let it re-rank"
@@ -106,8 +107,13 @@ def cross_encoder(folder: Path) -> None:
     from sentence_transformers import CrossEncoder
 
     place = folder.with_name(f"{folder.name}-plain")
-    bert(auto="AutoModelForSequenceClassification", num_labels=1)(place)
+    sequence_classifier(place)
     CrossEncoder(str(place), device="cpu").save_pretrained(str(folder), create_model_card=False)
+
+
+def sequence_classifier(folder: Path) -> None:
+    """Write a network with one score for a text."""
+    bert(auto="AutoModelForSequenceClassification", num_labels=1)(folder)
 
 
 def euclidean(folder: Path) -> None:
@@ -132,9 +138,46 @@ CANINE = {
 }
 BYT5 = characters("t5", "ByT5Tokenizer", encoder=True, small=T5)
 CANINES = characters("canine", "CanineTokenizer", small=CANINE)
+
+
+def logits(folder: Path, texts: Sequence[str]) -> Floats:
+    """Return the score of each pair, read alone with transformers alone."""
+    import torch
+    import transformers
+
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    with torch.inference_mode():
+        pairs = [tokenizer(TEXTS[1], text, return_tensors="pt") for text in texts]
+        return np.array([float(model(**pair).logits[0, 0]) for pair in pairs])
+
+
+def reranker(name: str, kind: str, **options: Any) -> Row:
+    """Return the row of a network with one score, as the reranker of a system."""
+    save, _ = network(kind, auto="AutoModelForSequenceClassification", num_labels=1, **options)
+    return Row(name, save, logits, opened="cross_encoder")
+
+
+def unpadded(folder: Path) -> None:
+    """Write a reranker that reads the last token, and whose tokenizer has no padding token."""
+    save, _ = network("llama", auto="AutoModelForSequenceClassification", num_labels=1, pad_token_id=None)
+    save(folder)
+    save_tokenizer(folder, pad=False)
+
+
 RERANKERS = (
-    Row("ForSequenceClassification", bert(auto="AutoModelForSequenceClassification", num_labels=1), refusal=RERANKER),
-    Row("CrossEncoder", cross_encoder, refusal=RERANKER),
+    Row("...ForSequenceClassification as a model", sequence_classifier, refusal=RERANKER),
+    Row("CrossEncoder as a model", cross_encoder, refusal=RERANKER),
+    reranker("BERT, re-ranking", "bert"),
+    reranker("XLM-RoBERTa, re-ranking", "xlm-roberta"),
+    reranker("DeBERTa-v2, re-ranking", "deberta-v2"),
+    reranker("ModernBERT, re-ranking", "modernbert", local_attention=8),
+    reranker("GTE, re-ranking", "gte"),
+    reranker("FNet, re-ranking", "fnet"),
+    reranker("GPT-2 padded left, re-ranking", "gpt2", side="left"),
+    reranker("LLaMA, re-ranking", "llama"),
+    reranker("Qwen3 padded left, re-ranking", "qwen3", side="left", num_key_value_heads=2, head_dim=8),
+    Row("no padding token, re-ranking", unpadded, logits, opened="cross_encoder", warning="no padding token"),
 )
 FAULTY = (
     Row("no padding token", without_padding, network("gpt2")[1], pooled="mean", warning="no padding token"),
@@ -148,7 +191,7 @@ FAULTY = (
         bert(file="tokenizer_config.json", auto_map=OWN_TOKENIZER),
         refusal=CODE,
     ),
-    Row("more tokens than vectors", short_table, refusal="no vectors for"),
+    Row("more tokens than vectors", short_table, refusal="no vector for"),
     Row(
         "bitsandbytes",
         config(quantization_config={"load_in_4bit": True}),

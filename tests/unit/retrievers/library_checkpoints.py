@@ -138,6 +138,12 @@ def all_layers(folder: Path) -> list[Any]:
     return [first, layers, pooling(32)]
 
 
+def last_token(folder: Path) -> list[Any]:
+    """Return a language model that is pooled at its last token, as Qwen3-Embedding is."""
+    first = transformer(folder, "qwen3", side="left", num_key_value_heads=2, head_dim=8)
+    return [first, library_class("Pooling")(32, "lasttoken"), library_class("Normalize")()]
+
+
 def routed(folder: Path) -> list[Any]:
     """Return a router with a layer for queries and another for documents."""
     layer = library_class("Dense")
@@ -186,6 +192,7 @@ def head(name: str, *arguments: Any, **options: Any) -> Callable[[], list[Any]]:
 
 MODULES = (
     *map(pooled, ("cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken", ("cls", "mean"))),
+    of_modules("Qwen3 padded left, Pooling, Normalize", last_token, pooled="lasttoken"),
     with_head("Transformer, Pooling, Dense", head("Dense", 32, 16)),
     with_head("Transformer, Pooling, Normalize", head("Normalize")),
     with_head("Transformer, Pooling, LayerNorm", head("LayerNorm", 32)),
@@ -247,22 +254,23 @@ def colbert(folder: Path, *, architecture: str = "HF_ColBERT") -> None:
     (folder / "artifact.metadata").write_text(json.dumps({"query_maxlen": 16, "doc_maxlen": 64}))
 
 
-def token_level(folder: Path) -> list[Any]:
+def token_level(folder: Path, kind: str = "bert", **options: Any) -> list[Any]:
     """Return a transformer with a vector for each token."""
     names = {"module_input_name": "token_embeddings", "module_output_name": "token_embeddings"}
     from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
 
     return [
-        transformer(folder),
+        transformer(folder, kind, **options),
         library_class("Dense")(32, 8, bias=False, **names),
         MultiVectorMask(),
         library_class("Normalize")("token_embeddings"),
     ]
 
 
-def splade(folder: Path) -> list[Any]:
+def splade(folder: Path, kind: str = "bert", **options: Any) -> list[Any]:
     """Return a masked language model whose logits are pooled."""
-    return [transformer(folder, auto="AutoModelForMaskedLM", task="fill-mask"), library_class("SpladePooling")("max")]
+    first = transformer(folder, kind, auto="AutoModelForMaskedLM", task="fill-mask", **options)
+    return [first, library_class("SpladePooling")("max")]
 
 
 def inference_free(folder: Path) -> list[Any]:
@@ -285,14 +293,25 @@ def of_sparse(name: str, modules: Modules) -> Row:
     return Row(name, saved(modules, "SparseEncoder"), sparse_by_library, LIBRARY, opened="sparse")
 
 
+def of_late(name: str, modules: Modules) -> Row:
+    """Return the row of a saved MultiVectorEncoder."""
+    return Row(name, saved(modules, "MultiVectorEncoder"), late_by_library, LIBRARY, opened="late")
+
+
 SPARSE = (
     of_sparse("SPLADE", splade),
+    of_sparse("SPLADE of XLM-RoBERTa", lambda folder: splade(folder, "xlm-roberta")),
+    of_sparse("SPLADE of ModernBERT", lambda folder: splade(folder, "modernbert", local_attention=8)),
+    of_sparse("SPLADE of FNet", lambda folder: splade(folder, "fnet")),
     of_sparse("SPLADE, inference-free queries", inference_free),
     of_sparse("CSR (SparseAutoEncoder)", contrastive_sparse),
     Row("SPLADE without modules", lambda f: bert(f, "AutoModelForMaskedLM"), None, pooled="mean", warning=NO_POOLING),
 )
 LATE = (
-    Row("MultiVectorEncoder", saved(token_level, "MultiVectorEncoder"), late_by_library, LIBRARY, opened="late"),
+    of_late("MultiVectorEncoder", token_level),
+    of_late("MultiVectorEncoder of XLM-RoBERTa", lambda folder: token_level(folder, "xlm-roberta")),
+    of_late("MultiVectorEncoder of ModernBERT", lambda folder: token_level(folder, "modernbert", local_attention=8)),
+    of_late("MultiVectorEncoder of FNet", lambda folder: token_level(folder, "fnet")),
     Row("PyLate", pylate, late_by_library, LIBRARY, opened="late"),
     Row("ColBERT", colbert, late_by_library, LIBRARY, opened="late"),
     Row("ColBERT without its architecture", lambda f: colbert(f, architecture="BertModel"), refusal="no projection"),

@@ -427,7 +427,7 @@ def test_code_of_a_checkpoint_is_not_run(saved: Mapping[str, Path], tmp_path: Pa
     config = json.loads((copy / "config.json").read_text())
     config |= {"model_type": "mine", "auto_map": {"AutoConfig": "mine.Mine", "AutoModel": "mine.Mine"}}
     (copy / "config.json").write_text(json.dumps(config))
-    with pytest.raises(RetrieverError, match="cannot be loaded"):
+    with pytest.raises(RetrieverError, match="pass --trust-remote-code if you trust it"):
         opened(copy)
     assert not (tmp_path / "ran").exists()
 
