@@ -10,6 +10,9 @@ comma := ,
 # Two environments, so that a user's light one never meets torch and neither has to be rebuilt for the other.
 CORE := .venv-run
 DEV := .venv
+# What OpenCLIP takes of torchvision runs beside any torch, yet an installed torchvision would change what transformers
+# takes, so it lies in a folder of its own.
+OPEN_CLIP := .venv-open-clip
 DEFINITION := setup.cfg pyproject.toml constraints.txt
 # Not compiled: Python compiles what it imports, and compiling all that is installed takes a third of the time.
 PIP_INSTALL := -m pip install --quiet --quiet --disable-pip-version-check --no-input --no-compile \
@@ -22,10 +25,10 @@ WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min((os.cpu_count() or 1) + 1,
 PYTEST = $(DEV)/bin/python -m pytest -n $(WORKERS)
 
 .DEFAULT_GOAL := help
-.PHONY: help run check test lint types imports unit tests docs bench model clean
+.PHONY: help run check test lint types imports unit tests open-clip docs bench model clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(CORE)/.installed ## measure the default model on the shipped task (installs the core only)
 	@$(CORE)/bin/mlbench run $(ARGS)
@@ -55,6 +58,11 @@ tests: $(DEV)/.installed
 	@echo "tests: pytest"
 	@$(PYTEST) $(ARGS)
 
+open-clip: $(DEV)/.installed $(OPEN_CLIP)/.installed ## test models that need torchvision (installs it into a folder)
+	@echo "tests with torchvision: pytest"
+	@PYTHONPATH=$(OPEN_CLIP) $(DEV)/bin/python -m pytest tests/unit/retrievers/test_open_clip.py \
+	  tests/unit/retrievers/test_vision_language.py $(ARGS)
+
 docs: $(DEV)/.installed ## build the documentation into site/
 	@echo "documentation: mkdocs"
 	@$(DEV)/bin/mkdocs build --strict --quiet
@@ -69,7 +77,7 @@ model: $(DEV)/.installed ## train the default model again, into models/default (
 
 clean: ## remove the environments and everything that was built or cached here
 	@echo "removing environments, builds and caches"
-	@rm -rf $(CORE) $(DEV) build dist site .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf $(CORE) $(DEV) $(OPEN_CLIP) build dist site .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	@find . -name '*.egg-info' -prune -exec rm -rf {} +
 	@find . -name __pycache__ -prune -exec rm -rf {} +
 
@@ -78,6 +86,11 @@ $(CORE)/.installed: $(DEFINITION)
 
 $(DEV)/.installed: $(DEFINITION)
 	$(call install,$(DEV),.[all$(comma)dev$(comma)docs],everything$(comma) with torch and the tools of development)
+
+$(OPEN_CLIP)/.installed: $(DEFINITION) | $(DEV)/.installed
+	@echo "installing OpenCLIP and torchvision, into $(OPEN_CLIP)"
+	@$(DEV)/bin/python $(PIP_INSTALL) --no-deps --upgrade --target $(OPEN_CLIP) open_clip_torch timm torchvision ftfy wcwidth
+	@touch $@
 
 # The build tools come first and pinned, instead of the newest ones in a temporary environment of pip's.
 define install

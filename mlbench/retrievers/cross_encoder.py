@@ -18,6 +18,7 @@ from mlbench.retrievers.load_checkpoint import (
     DType,
     LoadOptions,
     digest_loaded,
+    first_use,
     is_rounding,
     load_as,
     padding_probes,
@@ -86,8 +87,9 @@ class CrossEncoderReranker:
         self._model, self._digest, self._settings, self._loaded = model, digest, settings, loaded
         self._files, self._batch_size = files, settings.batch_size
         self._limit = limit_of(model, model.prompts.get(model.default_prompt_name or "") or "")
-        if not _knows_padding(model) or not self._ignores_padding():
-            self._batch_size = 1
+        with first_use():
+            if not _knows_padding(model) or not self._ignores_padding():
+                self._batch_size = 1
 
     @property
     def parameters(self) -> dict[str, Parameter]:

@@ -39,7 +39,7 @@ from mlbench.retrievers.load_checkpoint import (
     as_library,
     digest_loaded,
     digest_model,
-    first_line,
+    first_use,
     is_rounding,
     load,
     name_of,
@@ -113,15 +113,12 @@ class DenseEncoder:
         budget, self._max_rows = batch_budget(model.device.type)
         self._batch_tokens = use.batch_tokens or budget
         self._batching: Batching = "padded"
-        try:
+        with first_use():
             self._routed = _is_routed(model)
             self.dim = self._encode_by_library(["dim"], "document").shape[1]
-        except Exception as error:
-            # Modules of any kind may stand in any order.
-            raise RetrieverError(f"the checkpoint's modules cannot encode a text: {first_line(error)}") from error
+            self._batching = self._find_batching()
         if model.truncate_dim is not None and model.truncate_dim > self.dim:
             raise RetrieverError(f"truncate_dim={model.truncate_dim}: the checkpoint has {self.dim} coordinates")
-        self._batching = self._find_batching()
 
     @property
     def parameters(self) -> dict[str, Parameter]:

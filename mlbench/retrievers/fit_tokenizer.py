@@ -10,26 +10,32 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
+# What BERT and RoBERTa, GPT-2, and BART and OPT call their tables of positions.
+_POSITIONS = ("position_embeddings", "wpe", "embed_positions")
+
+
 def fit_tokenizer(model: "BaseModel", folder: Path) -> list[str]:
     """Give a model's tokenizer a padding token and a limit where it has none; return what a user should know of it.
 
-    A model whose first module has no tokenizer of transformers is left as it is. Raises `RetrieverError` where the
-    tokenizer has tokens that the network has no vectors for.
+    Word embeddings and bags of words are left as they are. Raises `RetrieverError` where a tokenizer has tokens that
+    its network has no vectors for.
     """
-    from transformers import PreTrainedTokenizerBase
+    from sentence_transformers.base.modules import Transformer
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    network, tokenizer = model.transformers_model, getattr(model[0], "tokenizer", None)
-    if not isinstance(tokenizer, PreTrainedTokenizerBase):
-        return []
-    told = _give_padding(tokenizer)
-    if network is None:
-        # A graph says nothing of what it was made of.
-        return told
-    limit = positions_of(network)
-    if limit is not None and (model.max_seq_length is None or model.max_seq_length > limit):
-        model.max_seq_length = limit
-    _check_tokens(network, tokenizer, folder)
-    return told
+    told = []
+    for module in model.modules():
+        if not isinstance(module, Transformer) or not isinstance(module.tokenizer, PreTrainedTokenizerBase):
+            continue
+        told += _give_padding(module.tokenizer)
+        if not isinstance(module.model, PreTrainedModel):
+            # A graph says nothing of what it was made of.
+            continue
+        limit = positions_of(module.model)
+        if limit is not None and (module.max_seq_length is None or module.max_seq_length > limit):
+            module.max_seq_length = limit
+        _check_tokens(module.model, module.tokenizer, folder)
+    return list(dict.fromkeys(told))
 
 
 def _give_padding(tokenizer: "PreTrainedTokenizerBase") -> list[str]:
@@ -43,15 +49,18 @@ def _give_padding(tokenizer: "PreTrainedTokenizerBase") -> list[str]:
 def positions_of(network: "PreTrainedModel") -> int | None:
     """Return how many tokens a network with a table of positions takes; None where it has no such table.
 
-    Networks of RoBERTa's kind number positions from `padding_idx + 1` on, and have as many fewer.
+    Networks of RoBERTa's kind number positions from `padding_idx + 1` on, those of BART's kind from an offset, and have
+    as many fewer.
     """
     import torch
 
     for module in network.modules():
-        table = getattr(module, "position_embeddings", None)
-        if isinstance(table, torch.nn.Embedding):
-            padding = getattr(module, "padding_idx", None)
-            return int(table.num_embeddings) - (padding + 1 if isinstance(padding, int) else 0)
+        for name in _POSITIONS:
+            table = getattr(module, name, None)
+            if isinstance(table, torch.nn.Embedding):
+                padding = getattr(module, "padding_idx", None)
+                first = padding + 1 if isinstance(padding, int) and name == _POSITIONS[0] else 0
+                return int(table.num_embeddings) - int(getattr(table, "offset", first))
     return None
 
 

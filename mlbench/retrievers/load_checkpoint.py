@@ -17,7 +17,7 @@ from mlbench.errors import RetrieverError, UserError
 from mlbench.io.cache import offline
 from mlbench.protocols import Runtime
 from mlbench.retrievers.adapters import put_adapter, without_adapter
-from mlbench.retrievers.checkpoint_folder import adapter_base, module_folders
+from mlbench.retrievers.checkpoint_folder import adapter_base, module_folders, read_json
 from mlbench.retrievers.fit_tokenizer import fit_tokenizer
 from mlbench.retrievers.kinds import check_code
 
@@ -140,9 +140,7 @@ def load_as(
                 local_files_only=offline() or not options.trust_remote_code,
                 model_kwargs=model_kwargs,
             )
-            missing = _missing_weights(model, whole, model_kwargs)
-            if missing and getattr(model.config, "is_encoder_decoder", False):
-                missing = _take_encoder(model, whole, model_kwargs)
+            missing = [name for part in _parts(model, whole) for name in _missing_weights(*part, model_kwargs)]
             saved = put_adapter(getattr(model[0], "auto_model", model[0]), folder)
             hold_tensors(model)
     except UserError:
@@ -365,19 +363,29 @@ def _add_tokenizer(digest: "Digest", tokenizer: "PreTrainedTokenizerBase") -> No
     digest.update(json.dumps(kept, sort_keys=True, default=str).encode())
 
 
-def _missing_weights(model: "BaseModel", folder: Path, model_kwargs: dict[str, object]) -> list[str]:
-    """Return the weights of the transformer that its files lack; a pooler does not count, as it is not used."""
-    transformer = getattr(model[0], "auto_model", None)
-    if transformer is None or not hasattr(type(transformer), "from_pretrained"):
+def _parts(model: "BaseModel", folder: Path) -> Iterator[tuple["Module", Path]]:
+    """Yield the modules of a model that may have a network of transformers, with their folders; a router's too."""
+    for module, place in zip(model, module_folders(folder), strict=False):
+        yield module, place
+        routes = read_json(place / "router_config.json").get("structure")
+        if isinstance(routes, dict):
+            for route, inner in getattr(module, "sub_modules", {}).items():
+                yield from zip(inner, (place / str(name) for name in routes.get(route, ())), strict=False)
+
+
+def _missing_weights(module: "Module", place: Path, model_kwargs: dict[str, object]) -> list[str]:
+    """Return the weights of a module's network that its files lack; a pooler does not count, as it is not used."""
+    network = getattr(module, "auto_model", None)
+    if network is None or not hasattr(type(network), "from_pretrained"):
         return []
-    place = module_folders(folder)[0]
-    _, info = type(transformer).from_pretrained(
-        str(place), config=transformer.config, output_loading_info=True, local_files_only=True, **model_kwargs
+    _, info = type(network).from_pretrained(
+        str(place), config=network.config, output_loading_info=True, local_files_only=True, **model_kwargs
     )
-    return _needed(info["missing_keys"])
+    missing = _needed(info["missing_keys"])
+    return _take_encoder(module, place, model_kwargs) if missing and network.config.is_encoder_decoder else missing
 
 
-def _take_encoder(model: "BaseModel", folder: Path, model_kwargs: dict[str, object]) -> list[str]:
+def _take_encoder(module: "Module", place: Path, model_kwargs: dict[str, object]) -> list[str]:
     """Take the encoder out of the whole network; return the weights that its files lack.
 
     The library reads some encoders alone, under names that they do not have in the files of the whole, such as those
@@ -385,15 +393,25 @@ def _take_encoder(model: "BaseModel", folder: Path, model_kwargs: dict[str, obje
     """
     from transformers import AutoModel
 
-    whole, info = AutoModel.from_pretrained(
-        str(module_folders(folder)[0]), output_loading_info=True, local_files_only=True, **model_kwargs
-    )
-    model[0].model = whole.get_encoder().to(model.device)
-    return [name for name in _needed(info["missing_keys"]) if name.startswith("encoder.")]
+    whole, info = AutoModel.from_pretrained(str(place), output_loading_info=True, local_files_only=True, **model_kwargs)
+    module.model = whole.get_encoder().to(module.model.device)
+    return [name for name in _needed(info["missing_keys"]) if name.startswith(("encoder.", "shared."))]
 
 
 def _needed(names: Iterable[str]) -> list[str]:
     return sorted(name for name in names if "pooler" not in name)
+
+
+@contextmanager
+def first_use() -> Iterator[None]:
+    """Raise `RetrieverError` where a checkpoint that could be loaded cannot encode a text, in whatever way it fails."""
+    try:
+        yield
+    except RetrieverError:
+        raise
+    except Exception as error:
+        # Modules of any kind may stand in any order, and a network may lack a kernel for a precision.
+        raise RetrieverError(f"the checkpoint cannot encode a text: {first_line(error)}") from error
 
 
 def first_line(error: Exception) -> str:

@@ -6,13 +6,14 @@ One of the two towers may be saved by itself, to stand beside another model's.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from importlib.util import find_spec
 from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from mlbench.errors import RetrieverError
 from mlbench.io.cache import offline
-from mlbench.retrievers.checkpoint_folder import check_checkpoint, read_json
+from mlbench.retrievers.checkpoint_folder import check_checkpoint, module_folders, read_json
 from mlbench.retrievers.image_text.towers import (
     Features,
     ImageTower,
@@ -75,11 +76,6 @@ def open_contrastive(folder: Path, options: LoadOptions, max_length: int | None)
 
     check_checkpoint(folder, allow_pickle=options.allow_pickle)
     own_code = has_own_code(folder)
-    if own_code and not options.trust_remote_code:
-        raise RetrieverError(
-            f"{folder}: config.json names code of the checkpoint's own, without which it would be another model: "
-            "pass --trust-remote-code if you trust it"
-        )
     prepare = open_image_processor(folder, own_code=own_code)
     tokenizer = open_tokenizer(folder, own_code=own_code)
     network: PreTrainedModel = load_network(folder, options, AutoModel.from_pretrained, own_code=own_code)
@@ -248,7 +244,11 @@ def open_library(
 
     check_checkpoint(folder, allow_pickle=options.allow_pickle, tokenizer=texts)
     # The library's other image processor, where it is installed, resizes images a little otherwise.
-    model = load_as(folder, options, partial(SentenceTransformer, processor_kwargs={"backend": "pil"}))
+    if reads_videos(folder):
+        model = load_as(folder, options, SentenceTransformer)
+        _use_pillow(model, module_folders(folder)[0])
+    else:
+        model = load_as(folder, options, partial(SentenceTransformer, processor_kwargs={"backend": "pil"}))
     if not reads_images(model):
         raise RetrieverError(f"{folder} reads texts alone: name its image tower with --set image_model=FOLDER")
     if texts and "text" not in model.modalities:
@@ -258,14 +258,48 @@ def open_library(
     return model
 
 
+def reads_videos(folder: Path) -> bool:
+    """Say whether a model's processor takes videos too; raises `RetrieverError` where it does and cannot be loaded.
+
+    transformers has that of videos for torchvision alone.
+    """
+    place = module_folders(folder)[0]
+    takes = (place / "video_preprocessor_config.json").is_file()
+    takes = takes or "video_processor" in read_json(place / "processor_config.json")
+    if takes and find_spec("torchvision") is None:
+        raise RetrieverError(
+            f"{folder}: its processor takes videos as well, for which transformers needs torchvision: install the one "
+            "that fits your torch"
+        )
+    return takes
+
+
+def _use_pillow(model: "SentenceTransformer", folder: Path) -> None:
+    """Put the image processor for Pillow's images in place of the one for torchvision."""
+    from transformers import AutoImageProcessor
+
+    for module in model:
+        processor = getattr(module, "processor", None)
+        if processor is not None and hasattr(processor, "image_processor"):
+            processor.image_processor = AutoImageProcessor.from_pretrained(
+                str(folder), backend="pil", local_files_only=True, trust_remote_code=False
+            )
+
+
 def reads_images(model: "SentenceTransformer") -> bool:
     """Say whether the model encodes images alone, and not only beside texts."""
     return "image" in model.modalities
 
 
 def image_tower_of(model: "SentenceTransformer") -> ImageTower:
-    """Return what encodes the images of such a model, which is put into evaluation mode."""
+    """Return what encodes the images of such a model, which is put into evaluation mode.
+
+    One that reads messages, as vision-language models do, wraps each image in one, with as many tokens as the image has
+    patches: such images are encoded one by one.
+    """
     import torch
+
+    modality = "message" if "message" in model.modalities else "image"
 
     def prepare(images: "Sequence[Image]") -> Features:
         made = model.preprocess(list(images))
@@ -273,10 +307,10 @@ def image_tower_of(model: "SentenceTransformer") -> ImageTower:
 
     def embed(features: Features) -> "Tensor":
         model.eval()
-        vectors: Tensor = model({**features, "modality": "image"})["sentence_embedding"]
+        vectors: Tensor = model({**features, "modality": modality})["sentence_embedding"]
         return vectors
 
-    return ImageTower(prepare, embed)
+    return ImageTower(prepare, embed, alone=modality == "message")
 
 
 class ModelAndProcessor(NamedTuple):

@@ -23,6 +23,7 @@ from mlbench.retrievers.load_checkpoint import (
     hold_tensors,
     quiet,
 )
+from mlbench.retrievers.model_limits import whole_texts
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -62,7 +63,7 @@ def open_multilingual_clip(folder: Path, options: LoadOptions, max_length: int |
         return cast("Tensor", model["LinearTransformation"]((states * mask).sum(dim=1) / mask.sum(dim=1)))
 
     digest = sha256(config.to_json_string(use_diff=False).encode()).hexdigest()
-    return LoadedTower(TextTower(tokenise, embed, length), device, digest)
+    return LoadedTower(TextTower(tokenise, embed, length, count_tokens=whole_texts(tokenizer)), device, digest)
 
 
 def _encoder_config(folder: Path) -> "PreTrainedConfig":

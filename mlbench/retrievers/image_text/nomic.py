@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from mlbench.errors import RetrieverError
 from mlbench.retrievers.checkpoint_folder import check_checkpoint
 from mlbench.retrievers.image_text.towers import Features, ImageTower, LoadedTower, open_image_processor
 from mlbench.retrievers.load_checkpoint import LoadOptions, code_digests, load_network
@@ -14,13 +13,9 @@ if TYPE_CHECKING:
 
 
 def open_nomic_vision(folder: Path, options: LoadOptions) -> LoadedTower[ImageTower]:
-    """Return the image tower; raises `RetrieverError` as `load_network` does, and where its code is not trusted."""
+    """Return the image tower, by code of the checkpoint's own; raises `RetrieverError` as `load_network` does."""
     from transformers import AutoModel
 
-    if not options.trust_remote_code:
-        raise RetrieverError(
-            f"{folder}: a NomicVisionModel is computed by code of its own: pass --trust-remote-code if you trust it"
-        )
     check_checkpoint(folder, allow_pickle=options.allow_pickle, tokenizer=False)
     prepare = open_image_processor(folder)
     network: PreTrainedModel = load_network(folder, options, AutoModel.from_pretrained, own_code=True)

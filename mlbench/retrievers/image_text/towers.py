@@ -19,6 +19,7 @@ from mlbench.retrievers.checkpoint_folder import (
     module_folders,
     read_json,
 )
+from mlbench.retrievers.kinds import check_code
 from mlbench.retrievers.load_checkpoint import LoadOptions, first_line, quiet
 from mlbench.retrievers.truncation import CountTokens
 
@@ -113,11 +114,13 @@ class ImageTower:
     """What turns images into vectors.
 
     `prepare` takes 8-bit RGB images and returns what the network takes of them, on the CPU, in a thread of its own;
-    `embed` takes that on the model's device and returns (images, dim).
+    `embed` takes that on the model's device and returns (images, dim). Images are encoded `alone` where what is made of
+    two cannot stand in one batch.
     """
 
     prepare: Callable[[Sequence["Image"]], Features]
     embed: Callable[[Features], "Tensor"]
+    alone: bool = False
 
 
 @dataclass(frozen=True)
@@ -182,8 +185,10 @@ def read_towers(path: Path, tokenizer: str | None) -> tuple[WatchedFiles, str]:
 
 
 def check_kind(path: Path, options: LoadOptions) -> str | None:
-    """Return `kind_of(path)`; raises `RetrieverError` for options that it does not take."""
+    """Return `kind_of(path)`; raises `RetrieverError` for options that it does not take, and as `check_code` does."""
     kind = kind_of(path)
+    if path.is_dir() and kind != "open_clip":
+        check_code(path, trusted=options.trust_remote_code)
     for name, kinds in _OPTIONS.items():
         if kind not in kinds and getattr(options, name) is not None:
             taking = f"{' and '.join(kinds.values())} {'takes' if len(kinds) == 1 else 'take'}"

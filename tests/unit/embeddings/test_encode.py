@@ -4,7 +4,6 @@ from collections import Counter
 from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -323,18 +322,17 @@ class Tagged(Counting):
 
 
 class TestLanguages:
-    texts: ClassVar = {("query", "de"): ["OK", "ja"], ("document", "de"): ["OK"], ("query", "th"): ["OK", "ja", "OK"]}
-
     def test_a_text_has_a_vector_in_each_language(self, tmp_path):
+        asked = {("query", "de"): ["OK", "ja"], ("document", "de"): ["OK"], ("query", "th"): ["OK", "ja", "OK"]}
         encoder, store = Tagged(), VectorStore(tmp_path)
-        made = embed(encoder, self.texts, store, Silence())
-        for (role, language), texts in self.texts.items():
+        made = embed(encoder, asked, store, Silence())
+        for (role, language), texts in asked.items():
             expected = Tagged(language).encode(["OK", "ja"], role)
             rows = [["OK", "ja"].index(text) for text in texts]
             np.testing.assert_allclose(made.vectors(role, language), expected[rows], atol=1e-6)
         assert (made.distinct, made.encoded) == (4, 4)
         assert not encoder.calls
-        again = embed(Tagged(), self.texts, store, Silence())
+        again = embed(Tagged(), asked, store, Silence())
         assert (again.distinct, again.encoded) == (4, 0)
         np.testing.assert_array_equal(again.vectors("query", "th"), made.vectors("query", "th"))
 

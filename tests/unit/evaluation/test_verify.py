@@ -66,7 +66,7 @@ def test_a_result_follows_from_its_ranks(path: Path) -> None:
 def test_a_result_of_a_newer_minor_version_is_verified_without_what_is_unknown(path: Path) -> None:
     known = verify(path)
     document = json.loads(path.read_text(encoding="utf-8"))
-    document["schema_version"] = "2.1"
+    document["schema_version"] = "2.2"
     document["new"] = {"numbers": [1.5]}
     document["settings"][0]["new"] = 0.5
     document["statistics"]["new"] = "stratified"

@@ -147,7 +147,7 @@ HOSTILE_DOCUMENTS: dict[str, tuple[Callable[[bytes], bytes], str]] = {
             ),
             "small.json: schema_version is not 2.1: make it again with this mlbench",
         )
-        for version in (b"1", b"2", b'"1.0"', b'"2"', b'"2.2"', b'"3.0"', b"null")
+        for version in (b"1", b"2", b'"1.0"', b'"2"', b'"2.0"', b'"2.2"', b'"3.0"', b"null")
     },
     "no version": (
         lambda content: content.replace(b' "schema_version": "2.1",\n', b""),

@@ -130,7 +130,7 @@ CANINE = {
     "num_hidden_layers": 2,
     "num_attention_heads": 4,
     "intermediate_size": 48,
-    "num_hash_buckets": 64,
+    "num_hash_buckets": 128,
     "downsampling_rate": 2,
     "upsampling_kernel_size": 2,
     "local_transformer_stride": 8,

@@ -356,6 +356,22 @@ def by_own_code(folder: Path, inputs: Inputs) -> list[Any]:
     ]
 
 
+def save_library_code(folder: Path) -> None:
+    """Write a CLIP of Sentence Transformers whose first module is code of its own."""
+    checkpoints.save_library_clip(folder / "made").rename(folder / "model")
+    modules = json.loads((folder / "model" / "modules.json").read_text())
+    modules[0]["type"] = "own_st.OwnTransformer"
+    (folder / "model" / "modules.json").write_text(json.dumps(modules))
+    (folder / "model" / "own_st.py").write_text(
+        "from sentence_transformers.base.modules import Transformer\n\n\nclass OwnTransformer(Transformer):\n    pass\n"
+    )
+
+
+def by_library_code(folder: Path, inputs: Inputs) -> list[Any]:
+    """Return what `SentenceTransformer.encode` makes of one input after another, with the code."""
+    return by_sentence_transformers(folder / "model", inputs, trust_remote_code=True)
+
+
 def by_nomic(folder: Path, images: Inputs) -> list[Any]:
     """Return the vectors of single images as the model card of Nomic Embed Vision computes them."""
     reference = image_features("AutoModel", "forward", "last_hidden_state", trust_remote_code=True)
@@ -408,6 +424,9 @@ ARCHITECTURES: dict[str, Architecture] = {
         lambda folder: checkpoints.save_library_clip(folder / "made").rename(folder / "model"),
         _in("model", by_sentence_transformers),
         _in("model", by_sentence_transformers),
+    ),
+    "CLIP of Sentence Transformers with code of its own": Architecture(
+        "sentence-transformers", save_library_code, by_library_code, by_library_code, trusted=True
     ),
     "Multilingual-CLIP beside CLIP": Architecture(
         "multilingual-clip", save_m_clip, by_m_clip, _in("images", image_features()), apart=True

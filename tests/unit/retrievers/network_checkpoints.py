@@ -47,9 +47,9 @@ CAUSAL = {"auto": "AutoModelForCausalLM"}
 GROUPED = {"num_key_value_heads": 2, "head_dim": 8}
 
 
-def refused(name: str, kind: str, **options: Any) -> Row:
-    """Return the row of a network that cannot be given tokens alone."""
-    return Row(name, network(kind, **options)[0], refusal="cannot encode a text")
+def refused(name: str, kind: str, why: str = "cannot encode a text", **options: Any) -> Row:
+    """Return the row of a network that cannot be given tokens alone, or has a tower for images."""
+    return Row(name, network(kind, **options)[0], refusal=why)
 
 
 ENCODERS = (
@@ -104,7 +104,7 @@ ENCODERS = (
     plain("EmbeddingGemma 2 text", "embedding_gemma2_text", **GROUPED),
     plain("Tipsv2 text", "tipsv2_text_model"),
     refused("DPR", "dpr"),
-    plain("CLIP text", "clip_text_model"),
+    refused("CLIP text", "clip_text_model", "no images of model_type clip_text_model"),
 )
 ENCODERS_OF_PAIRS = (
     plain("T5", "t5", encoder=True, small=T5),

@@ -119,6 +119,13 @@ def test_every_form_of_a_checkpoint_gives_the_same(
     assert (other.encode(CAPTIONS, "query") == encoder.encode(CAPTIONS, "query")).all()
 
 
+def test_a_tokenizer_that_pads_left(folder: Path, tmp_path: Path) -> None:
+    place = save_albef(tmp_path, torch.load(folder / "flickr30k.pth")["model"])
+    (place / "tokenizer_config.json").write_text('{"padding_side": "left"}')
+    expected = open_encoder(folder).encode(CAPTIONS, "query")
+    np.testing.assert_allclose(open_encoder(place).encode(CAPTIONS, "query"), expected, atol=1e-6)
+
+
 def pre_training(state: dict[str, Any]) -> dict[str, Any]:
     """Return weights as a checkpoint of pre-training has them, with all that only training needs."""
     renamed = {name.replace("text_encoder.", "text_encoder.bert."): tensor for name, tensor in state.items()}

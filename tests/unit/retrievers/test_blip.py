@@ -127,8 +127,11 @@ def test_a_checkpoint_for_captions_is_refused(folder: Path, tmp_path: Path) -> N
 
 
 def test_only_albef_takes_what_its_checkpoints_lack(folder: Path) -> None:
-    for key, value in (("image_size", "48"), ("tokenizer", str(folder))):
-        with pytest.raises(RetrieverError, match=f"{key}={value}: only ALBEF takes it, and .* is blip"):
+    for key, value, takes in (
+        ("image_size", "48", "ALBEF takes"),
+        ("tokenizer", str(folder), "ALBEF and OpenCLIP take"),
+    ):
+        with pytest.raises(RetrieverError, match=f"{key}={value}: only {takes} it, and .* is blip"):
             open_reranker(f"image_text:{folder}", {key: value}, RUNTIME)
-        with pytest.raises(RetrieverError, match=f"{key}={value}: only ALBEF takes it, and .* is blip"):
+        with pytest.raises(RetrieverError, match=f"{key}={value}: only {takes} it, and .* is blip"):
             open_retriever(f"image_text:{folder}", {key: value}, RUNTIME)

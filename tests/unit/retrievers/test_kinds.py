@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from unit.retrievers.checkpoint_rows import TEXTS, network, save_tokenizer
 from unit.retrievers.faulty_checkpoints import edited
-from unit.retrievers.library_checkpoints import bert, colbert, pylate, saved, splade, token_level
+from unit.retrievers.library_checkpoints import bert, colbert, pylate, saved, splade, token_level, transformer
 
 from mlbench.errors import RetrieverError
 from mlbench.open_model import open_model, open_retriever, parse
@@ -168,11 +168,18 @@ def test_modules_of_a_checkpoints_own_are_not_imported(tmp_path: Path, folders: 
 
 
 # The first position of RoBERTa's kind is that behind the padding, which MPNet gives the number 1.
-@pytest.mark.parametrize(("kind", "limit"), [("xlm-roberta", 39), ("bert", 40), ("mpnet", 38)])
-def test_a_text_is_cut_where_positions_end(kind: str, limit: int, tmp_path: Path) -> None:
-    network(kind, max_position_embeddings=40)[0](tmp_path)
+@pytest.mark.parametrize(
+    ("kind", "limit"), [("xlm-roberta", 39), ("bert", 40), ("mpnet", 38), ("gpt2", 40), ("opt", 40)]
+)
+@pytest.mark.parametrize("saved_limit", [None, 60])
+def test_a_text_is_cut_where_positions_end(kind: str, limit: int, saved_limit: int | None, tmp_path: Path) -> None:
+    wider = {"word_embed_proj_dim": 32} if kind == "opt" else {}
+    network(kind, max_position_embeddings=40, **wider)[0](tmp_path)
     # It says 10^30, as tokenizers without a limit do.
     save_tokenizer(tmp_path, limit=None)
+    if saved_limit is not None:
+        sentence_transformers.SentenceTransformer(str(tmp_path), device="cpu").save(str(tmp_path))
+        edited(tmp_path, "sentence_bert_config.json", max_seq_length=saved_limit)
     encoder = open_retriever(str(tmp_path), {}, RUNTIME)
     assert encoder.parameters["max_length"] == limit
     long = " ".join(TEXTS) * 5
@@ -228,3 +235,35 @@ def test_experts_of_limited_capacity_are_given_one_text_at_a_time(
     together = encoder.encode(TEXTS, "query")
     alone = np.concatenate([encoder.encode([text], "query") for text in TEXTS])
     np.testing.assert_array_equal(together, alone)
+
+
+@pytest.mark.parametrize("scheme", ["dense", "late", "reranker"])
+def test_a_network_that_cannot_compute_in_a_precision_is_one_line(scheme: str, tmp_path: Path) -> None:
+    # torch has no Fourier transform of bf16.
+    if scheme == "late":
+        saved(lambda folder: token_level(folder, "fnet"), "MultiVectorEncoder")(tmp_path / "model")
+    else:
+        auto = {"dense": "AutoModel", "reranker": "AutoModelForSequenceClassification"}[scheme]
+        network("fnet", auto=auto, num_labels=1)[0](tmp_path / "model")
+    opener = open_reranker if scheme == "reranker" else open_retriever
+    with pytest.raises(RetrieverError, match=r"the checkpoint cannot encode a text: RuntimeError: [^\n]*$"):
+        opener(str(tmp_path / "model"), {"dtype": "bf16"}, RUNTIME)
+
+
+def test_weights_that_a_route_lacks_are_not_drawn_at_random(tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+    from sentence_transformers.base.modules import Router
+    from sentence_transformers.sentence_transformer.modules import Pooling
+
+    def routes(folder: Path) -> list[object]:
+        other = transformer(folder.with_name("other"))
+        return [Router.for_query_document([transformer(folder), Pooling(32)], [other, Pooling(32)])]
+
+    saved(routes)(tmp_path / "model")
+    assert isinstance(open_retriever(str(tmp_path / "model"), {}, RUNTIME), DenseEncoder)
+    place = tmp_path / "model" / "document_0_Transformer" / "model.safetensors"
+    tensors = load_file(place)
+    del tensors["encoder.layer.1.output.dense.weight"]
+    save_file(tensors, place, {"format": "pt"})
+    with pytest.raises(RetrieverError, match=r"1 weights are missing, among them encoder\.layer\.1"):
+        open_retriever(str(tmp_path / "model"), {}, RUNTIME)

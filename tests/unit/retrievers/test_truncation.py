@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from unit.retrievers import image_text_checkpoints as checkpoints
+from unit.retrievers.albef_checkpoints import save_albef
+from unit.retrievers.image_text_checkpoints import CAPTIONS
 from unit.retrievers.tiny import TEXTS, WORDS, save_bert, save_tokenizer
 
 from mlbench.open_model import open_model
@@ -193,6 +196,47 @@ class TestOtherKinds:
         assert reranker.longest_pair() == limit
         assert reranker.is_truncated_pair(pairs).tolist() == (sizes > limit).tolist()
         assert 0 < (sizes > limit).sum() < len(sizes)
+
+
+IMAGE_TEXT: dict[str, Callable[[Path], Path]] = {
+    "clip": checkpoints.save_clip,
+    "siglip": checkpoints.save_siglip,
+    "siglip2": checkpoints.save_siglip2,
+    "altclip": checkpoints.save_altclip,
+    "chinese clip": checkpoints.save_chinese_clip,
+    "blip": checkpoints.save_blip,
+    "library clip": checkpoints.save_library_clip,
+}
+
+
+@pytest.mark.parametrize(("name", "prefix"), [*((name, "") for name in IMAGE_TEXT), ("clip", "a red circle ")])
+def test_text_towers_cut_captions_off(name: str, prefix: str, tmp_path: Path) -> None:
+    folder = IMAGE_TEXT[name](tmp_path)
+    encoder = opened(f"image_text:{folder}", text_prefix=prefix)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(str(folder))
+    captions = [" ".join(CAPTIONS[1:3])[:number] for number in range(0, 51, 2)] + CAPTIONS
+    sizes = np.array([len(ids) for ids in tokenizer([prefix + caption for caption in captions])["input_ids"]])
+    limit = 16 if name.startswith("siglip") else 20
+    assert (encoder.longest_input("query"), encoder.longest_input("document")) == (limit, limit)
+    found = encoder.is_truncated(captions, "query")
+    assert found is not None
+    assert found.tolist() == (sizes > limit).tolist()
+    # The tokenizer of the small SigLIP 2 knows whole captions.
+    assert found.any() == (name != "siglip2")
+
+
+def test_albef_cuts_cleaned_captions_off(tmp_path: Path) -> None:
+    runtime = Runtime(device="cpu", allow_pickle=True)
+    encoder = open_model(f"image_text:{save_albef(tmp_path)}", {}, runtime, Silence()).retriever
+    assert isinstance(encoder, KnowsTruncation)
+    captions = ["A, " * number for number in range(20, 40)]
+    tokenizer = transformers.BertTokenizer(vocab=str(tmp_path / "vocab.txt"))
+    sizes = np.array([len(ids) for ids in tokenizer(["a " * number for number in range(20, 40)])["input_ids"]])
+    assert encoder.longest_input("document") == 30
+    found = encoder.is_truncated(captions, "document")
+    assert found is not None
+    assert found.tolist() == (sizes > 30).tolist()
+    assert 0 < found.sum() < len(found)
 
 
 SPECIALS = ["[UNK]", "[MASK]"]

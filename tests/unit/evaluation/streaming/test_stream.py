@@ -1,13 +1,14 @@
 """Streams against the same collections in memory, on every path."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.numpy import save_file
 from unit.evaluation.streaming.shards_in_memory import LengthEncoder, write_task
@@ -325,3 +326,25 @@ def test_what_another_model_has_counted_is_counted_anew(tmp_path: Path) -> None:
     for encoder in (first, other):
         count(run.load_stream, task, cache, encoder)
     assert other.encoded == first.encoded
+
+
+class Cutting(LengthEncoder):
+    """Cuts off what is longer than 15 letters."""
+
+    def longest_input(self, role: Role) -> int | None:
+        return 15
+
+    def is_truncated(self, texts: Sequence[str], role: Role) -> NDArray[np.bool_] | None:
+        return np.array([len(text) > 15 for text in texts], dtype=np.bool_)
+
+
+def test_texts_that_are_cut_off_are_counted_as_in_memory(tmp_path: Path) -> None:
+    task = write_task(tmp_path, ALL, more="a very long document")
+    held = count(load_in_memory, task, tmp_path / "held", Cutting())
+    assert held.truncated is not None
+    assert {(row.role, row.n_texts) for row in held.truncated} == {("query", 5), ("document", 61)}
+    assert all(0 < row.n_truncated < row.n_texts for row in held.truncated if row.role == "document")
+    # The second stream finds the counts of the first.
+    for _ in range(2):
+        assert count(run.load_stream, task, tmp_path / "stream", Cutting()).truncated == held.truncated
+    assert count(run.load_stream, task, tmp_path / "other").truncated is None

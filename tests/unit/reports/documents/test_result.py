@@ -11,7 +11,7 @@ from mlbench.errors import UnknownName
 from mlbench.reports.documents.result import _warnings, across_table, pools_report, results_report
 from mlbench.reports.formats import render
 from mlbench.reports.writers.console import ConsoleReport
-from mlbench.results import BiasResult, Result
+from mlbench.results import BiasResult, Result, TruncatedTexts
 from mlbench.statistics.pool import PoolAnswer, answer_pool
 
 GOLDEN = Path(__file__).parents[3] / "golden" / "console_report.txt"
@@ -283,3 +283,33 @@ def test_ties_are_told_without_bias_scores(small: Result, shares: tuple[float | 
     silent = settings[0].model_copy(update={"tied_share": None, "unretrieved_share": 1.0})
     result = small.model_copy(update={"bias": None, "settings": (*settings, silent)})
     assert [block.text for block in _warnings(result)] == ([] if said is None else [said])
+
+
+def cut(role: str, language: str, n_texts: int, n_truncated: int) -> TruncatedTexts:
+    row = {"role": role, "language": language, "n_texts": n_texts, "n_truncated": n_truncated, "max_length": 512}
+    return TruncatedTexts.model_validate(row)
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        (None, None),
+        ([cut("document", "ru", 37_000, 0), cut("document", "en", 10, 0), cut("query", "ru", 0, 0)], None),
+        (
+            [cut("document", "en", 10_000, 0), cut("document", "ru", 37_000, 1_204), cut("document", "th", 10_000, 10)],
+            "warning: 3.3% of the documents in ru (1,204 of 37,000) were cut at 512 tokens; 0.0% to 0.1% in other "
+            "languages: what is cut off may look like language bias",
+        ),
+        (
+            [cut("query", "ru", 1_000, 5), cut("query", "en", 1_000, 1), cut("query", "th", 0, 0)],
+            "0.5% of the queries in ru (5 of 1,000) were cut at 512 tokens; 0.1% in other languages",
+        ),
+        ([cut("pair", "ru", 8, 8)], "100.0% of the pairs with documents in ru (8 of 8) were cut at 512 tokens"),
+    ],
+)
+def test_texts_that_were_cut_off_are_told(result: Result, rows: list[TruncatedTexts] | None, told: str | None) -> None:
+    shown = result.model_copy(update={"truncated": rows and tuple(rows)})
+    lines = [line for line in show(shown, 200) if "were cut at" in line]
+    assert lines == ([] if told is None else [told])
+    for name in ("markdown", "html"):
+        assert (b"were cut at" in render(name, results_report([shown]))) == (told is not None)

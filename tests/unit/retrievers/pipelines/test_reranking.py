@@ -145,3 +145,25 @@ def test_what_is_no_reranker_is_told(tmp_path: Path) -> None:
         open_reranker("reading:broken", {}, Runtime())
     with pytest.raises(RetrieverError, match="reading: unknown key 'sed': did you mean seed"):
         open_reranker("reading:", {"sed": "1"}, Runtime())
+
+
+class Cutting(ToyReranker):
+    """Cuts off pairs of more than seven letters."""
+
+    def longest_pair(self) -> int | None:
+        return 7
+
+    def is_truncated_pair(self, pairs: Sequence[tuple[str, str]]) -> NDArray[np.bool_] | None:
+        return np.array([len(query + text) > 7 for query, text in pairs], dtype=np.bool_)
+
+
+def test_the_pairs_that_were_scored_are_known_with_those_cut_off() -> None:
+    documents = [Document("1", "abcd"), Document("2", "abcde"), Document("3", "abcd")]
+    ranker = reranked(3, Cutting(0))
+    for _ in range(2):
+        ranker.search(SETTING, [Query("t1", "one"), Query("t2", "three")], documents, 3)
+    found = ranker.scored_pairs()
+    assert found is not None
+    assert (found.max_length, dict(found.scored)) == (7, {"abcd": 2, "abcde": 2})
+    assert dict(found.truncated) == {"abcd": 1, "abcde": 2}
+    assert reranked(3).scored_pairs() is None

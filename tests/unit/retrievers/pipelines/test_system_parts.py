@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from unit.retrievers.pipelines import toys
 from unit.retrievers.pipelines.toys import ToyEncoder, ToyRanker
 from unit.statistics.cases import TableEncoder, all_texts, make_collection
@@ -16,12 +17,14 @@ from mlbench.collection.records import Collection, Document, Query
 from mlbench.embeddings.encode import embed
 from mlbench.errors import InvalidSystem, RetrieverError
 from mlbench.open_model import LoadedModel
-from mlbench.protocols import Encoder, Ranker, Runtime, Silence, Similarity, Texts
+from mlbench.protocols import Encoder, Ranker, Role, Runtime, Silence, Similarity, Texts
 from mlbench.ranking.count_ahead import Block, Targets, Tiling, count_ahead
 from mlbench.ranking.index_arrays import index_collection, to_ranks
 from mlbench.ranking.rank_documents import grid_vectors, rank_lists, rank_vectors
 from mlbench.ranking.ranks import setting_ranks
 from mlbench.retrievers.pipelines import parts
+from mlbench.retrievers.pipelines.declaration import Fusion
+from mlbench.retrievers.pipelines.fusion import FusionRanker
 from mlbench.retrievers.pipelines.parts import Composite, EncoderLists, OpenedPart
 
 
@@ -253,6 +256,28 @@ def test_lists_of_an_encoder_tie_as_its_vectors_do(similarity: Similarity) -> No
     shares = [setting_ranks(vectors, setting).tied for setting in settings]
     assert 0 < np.nanmean(shares) <= 1
     np.testing.assert_array_equal([setting_ranks(ranks, setting).tied for setting in settings], shares)
+
+
+class Cutting(ToyEncoder):
+    """Cuts off texts of more than `seed` letters."""
+
+    def longest_input(self, role: Role) -> int | None:
+        return self.seed
+
+    def is_truncated(self, texts: Sequence[str], role: Role) -> NDArray[np.bool_] | None:
+        return np.array([len(text) > self.seed for text in texts], dtype=np.bool_)
+
+
+def test_a_system_cuts_off_what_any_part_does() -> None:
+    parts_of = [OpenedPart.of(LoadedModel(each, "part")) for each in (Cutting(3), ToyEncoder(9), Cutting(2))]
+    declared = Fusion.model_validate({"kind": "fusion", "systems": ["a", "b", "c"]})
+    system = FusionRanker(declared, parts_of)
+    found = system.is_truncated(["ab", "abc", "abcd"], "query")
+    assert system.longest_input("query") == 2
+    assert found is not None
+    assert found.tolist() == [False, True, True]
+    unknown = FusionRanker(declared, [OpenedPart.of(LoadedModel(ToyEncoder(n), "part")) for n in range(3)])
+    assert (unknown.longest_input("query"), unknown.is_truncated(["a"], "query")) == (None, None)
 
 
 class Tagged(ToyEncoder):
