@@ -309,6 +309,8 @@ class Result(DocumentPart):
         means = spoken_means(self.task.primary_measure, self.aggregates)
         return f"Result of {self.retriever.label} on {self.task.name}: {means}"
 
+    __str__ = __repr__
+
     def aggregate(
         self, kind: Kind, aggregation: Literal["macro", "micro"] = "macro", query_language: str | None = None
     ) -> Aggregate | None:

@@ -1,5 +1,6 @@
 """The models of a run: `--model [NAME=]MODEL`, `--models FILE`, `--set [NAME.]KEY=VALUE`; and their check before it."""
 
+import gc
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -47,7 +48,7 @@ def requested_models(
             RequestedModel(listed.model, listed.name or listed.model, listed.name, listed.settings)
             for listed in read_models(listing)
         ]
-    _check_names([request.name for request in found if request.name is not None])
+    _check_names(found)
     shared = {key: value for key, value in pairs.items() if "." not in key}
     own: list[dict[str, str]] = [{} for _ in found]
     for option, value in pairs.items():
@@ -76,11 +77,12 @@ def _parse(text: str) -> RequestedModel:
     return RequestedModel(spec, name, name)
 
 
-def _check_names(names: Sequence[str]) -> None:
-    for name in names:
+def _check_names(requests: Sequence[RequestedModel]) -> None:
+    called = [request.called for request in requests]
+    for name in (request.name for request in requests if request.name is not None):
         if check_name(name).isdecimal():
             raise UserError(f"{name} is no name of a model, as numbers are places in the list of models")
-        if names.count(name) > 1:
+        if called.count(name) > 1:
             raise UserError(f"two models are called {name}: give each a name of its own")
 
 
@@ -125,6 +127,8 @@ class RunModels:
         first: LoadedModel | None = None
         faults: list[list[str]] = []
         by_stem: dict[str, RequestedModel] = {}
+        progress = self._options.progress
+        progress.start("open", len(self))
         for place, request in reversed(list(enumerate(self._requests))):
             # No two models are in memory.
             first = None
@@ -132,18 +136,22 @@ class RunModels:
             try:
                 kept = {key: value for key, value in request.settings.items() if key not in found}
                 # What is to be said of a model is said when it is measured.
-                first = self._open(replace(request, settings=kept), SILENCE if place else self._options.progress)
+                first = self._open(replace(request, settings=kept), SILENCE if place else progress)
                 told = list(_twins(request, use(first), by_stem))
             except UserError as error:
                 told = [str(error)]
             faults.append([_by_name(request, fault) for fault in (*found.values(), *told)])
+            progress.advance(1)
         if any(faults):
             lines = dict.fromkeys(fault for found in reversed(faults) for fault in found)
             raise UserError(f"{sum(map(bool, faults))} of {len(self)} models cannot be measured: {'; '.join(lines)}")
+        progress.finish()
         assert first is not None
         return first
 
     def _open(self, request: RequestedModel, progress: Progress) -> LoadedModel:
+        # The one before is in circles of references, as its card names a model of sentence-transformers.
+        gc.collect()
         return open_model(request.spec, request.settings, self._options.runtime, progress, request.name)
 
     def _unknown_keys(self, request: RequestedModel) -> Iterator[tuple[str, str]]:

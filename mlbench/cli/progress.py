@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 WARNING = "warning"
 """A note that begins with this word is shown even under --quiet."""
 _UNITS = {
+    "open": "models",
     "encode": "texts",
     "encode images": "images",
     "rank": "queries",

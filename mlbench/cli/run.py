@@ -141,7 +141,7 @@ Examples:
     multiple=True,
     callback=assignments("dtype=bf16"),
     metavar="[NAME.]KEY=VALUE",
-    help="A key of all models, or of the one that is called NAME, is asked for as NAME or has that place: "
+    help="A key of all models, or of one of them: NAME is its name, the MODEL as it was given, or its place, as in "
     "2.dtype=bf16.",
 )
 @click.option(

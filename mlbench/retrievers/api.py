@@ -58,7 +58,7 @@ class Api:
         requests_per_minute: float | None = Field(None, gt=0, description="requests begun in a minute, at most")
         tokens_per_minute: float | None = Field(None, gt=0, description="tokens sent in a minute, about at most")
         price_per_million: float | None = Field(None, ge=0, description="price of a million tokens, in any currency")
-        timeout: float = Field(60.0, gt=0, description="seconds within which an answer must be there")
+        timeout: float = Field(120.0, gt=0, description="seconds for an answer, doubled each time that it takes longer")
         retries: int = Field(6, ge=0, le=20, description="how often a request is sent again")
 
         @field_validator("query_fields", "document_fields")
@@ -126,7 +126,7 @@ class ApiEncoder:
         told = []
         if known:
             told.append(
-                f"it answers otherwise than in earlier runs (cosine {min(known):.4f} for the same text): it counts as "
+                f"it gives the same texts other vectors than in earlier runs (cosine {min(known):.4f}): it counts as "
                 "another model, and all texts are sent again"
             )
         if self._server.shows_key:
@@ -164,12 +164,11 @@ class ApiEncoder:
         found = []
         for role, known in {known.path: (role, known) for role, known in self._probes.items()}.values():
             again = self._ask_probe(role)
-            cosine = probe.least_cosine(known.now, again) if known.now.shape == again.shape else 0.0
-            if cosine < probe.SAME:
+            if not probe.is_same(known.now, again):
                 known.spoil()
                 raise RetrieverError(
-                    f"{self._server.name} answers otherwise than when this run began (cosine {cosine:.4f} for the same "
-                    "text), so its vectors are of several models: ask for one version of it, and run again"
+                    f"{self._server.name} gives the same texts other vectors than when this run began, so those of the "
+                    "run are of several models: ask for one version, and run again"
                 )
             found.append(known.compare(again))
         return min(found, key=lambda each: (each.repeatable, each.least_cosine))

@@ -108,6 +108,22 @@ def test_two_objects_of_one_name_are_two_retrievers_everywhere(own: str, tmp_pat
         assert [name for name in names if name.split()[1] not in shown] == [], shown
 
 
+def test_what_a_notebook_shows_of_an_evaluation_is_one_line(own: str) -> None:
+    evaluation = mlbench.evaluate("hashing", own, options=FEW)
+    small = mlbench.evaluate("hashing", own, options=Options(resamples=20, settings={"dim": "64"}))
+    task = mlbench.load_task(own)
+    shown = {
+        repr(evaluation.result): r"Result of hashing on own: AP monolingual \S+, cross-lingual \S+, multilingual \S+",
+        str(evaluation.result): "Result of hashing on own: .*",
+        repr(evaluation.ranks): "Ranks of 54 pairs of 18 queries and their relevant documents in 3 columns",
+        repr(evaluation.pool(["de", "en"])): r"Pool de,en of hashing on own: AP multilingual \S+",
+        repr(evaluation.verify()): r"Verification\(result=Result of .*, differences=\(\)\)",
+        repr(mlbench.load_collection(task)): "Collection of 18 queries and 36 documents in de, en, es",
+        repr(mlbench.compare_evaluations(evaluation, small)): r"\d+ differences, \d+ of them tested with .* flips",
+    }
+    assert [line for line, wanted in shown.items() if not re.fullmatch(wanted, line) or len(line) > 200] == []
+
+
 def test_models_of_the_library_are_called_as_their_folder_or_card(own: str, tmp_path: Path) -> None:
     library = pytest.importorskip("sentence_transformers", exc_type=ImportError)
     folders = [tiny_checkpoint(tmp_path / f"epoch-{epoch}" / "model", seed=epoch) for epoch in (1, 2)]

@@ -297,6 +297,7 @@ class TestInMemory:
         processor = transformers.AutoProcessor.from_pretrained(saved["clip"])
         encoder = wrap_model((network.train(), processor), {"text_prefix": "see: "}, CPU)
         assert isinstance(encoder, ImageTextEncoder)
+        assert encoder.name == str(saved["clip"])
         stored = opened(saved["clip"], text_prefix="see: ")
         np.testing.assert_array_equal(encoder.encode(CAPTIONS, "query"), stored.encode(CAPTIONS, "query"))
         np.testing.assert_array_equal(encoder.encode(images, "image"), stored.encode(images, "image"))
@@ -310,6 +311,7 @@ class TestInMemory:
         model = sentence_transformers.SentenceTransformer(str(saved["library clip"]), device="cpu")
         encoder = wrap_model(model, {"image_batch_size": "2"}, CPU)
         assert isinstance(encoder, ImageTextEncoder)
+        assert encoder.name == str(saved["library clip"])
         np.testing.assert_allclose(
             encoder.encode(images, "image"), opened(saved["library clip"]).encode(images, "image"), atol=1e-5
         )
