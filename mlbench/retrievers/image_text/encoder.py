@@ -32,6 +32,7 @@ from mlbench.retrievers.image_text.clip import (
 )
 from mlbench.retrievers.image_text.towers import (
     IMAGE_OPENERS,
+    OPEN_CLIP_HUB,
     OPENERS,
     TEXT_OPENERS,
     Features,
@@ -371,7 +372,7 @@ class ImageTextLoader:
         require_images()
         find = partial(find_towers, allow_pickle=runtime.allow_pickle)
         folder = find(locator, settings.revision)
-        known = apply_registry(settings, locator, folder).info
+        known = apply_registry(settings, locator.removeprefix(OPEN_CLIP_HUB), folder).info
         loaded: dict[str, Parameter] = {
             "allow_pickle": runtime.allow_pickle,
             "trust_remote_code": runtime.trust_remote_code,
