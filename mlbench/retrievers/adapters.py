@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from shutil import copy, copytree
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
@@ -119,5 +120,10 @@ def _link(paths: Iterable[Path], target: Path) -> None:
     """Link files and folders into the folder `target`, unless it has something of their name."""
     target.mkdir(parents=True, exist_ok=True)
     for path in paths:
-        if path.exists() and not (target / path.name).exists():
+        if not path.exists() or (target / path.name).exists():
+            continue
+        try:
             (target / path.name).symlink_to(path.resolve(), target_is_directory=path.is_dir())
+        except OSError:
+            # Not everybody may make links on Windows.
+            (copytree if path.is_dir() else copy)(path, target / path.name)

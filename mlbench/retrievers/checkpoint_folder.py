@@ -168,7 +168,10 @@ def _check_adapter(place: Path, *, allow_pickle: bool) -> None:
         return
     pickled = sorted(path.name for path in place.glob("adapter_model*.bin"))
     if not pickled:
-        raise RetrieverError(f"{place}: no weights (adapter_model.safetensors); save the adapter in this folder")
+        raise RetrieverError(
+            f"{place}: no weights (adapter_model.safetensors); save the adapter in this folder, or remove {ADAPTER} "
+            "where it is no adapter"
+        )
     if not allow_pickle:
         raise RetrieverError(_pickled_only(place, pickled[0]))
 

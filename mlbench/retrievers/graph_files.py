@@ -23,6 +23,7 @@ from mlbench.retrievers.checkpoint_folder import (
     read_json,
 )
 from mlbench.retrievers.fit_tokenizer import fit_tokenizer
+from mlbench.retrievers.kinds import check_code
 from mlbench.retrievers.load_checkpoint import (
     LoadOptions,
     Pooling,
@@ -51,6 +52,8 @@ _USUAL_FILES = ("onnx/model.onnx*", "model.onnx*", "openvino/openvino_model.*", 
 _ENDINGS = (".onnx", ".xml")
 _WEIGHTS = ("*.safetensors", "pytorch_model*.bin", "adapter_model*.bin")
 _INPUTS = {"input_ids", "attention_mask", "token_type_ids", "position_ids"}
+# What the library's own modules are called.
+_LIBRARY = "sentence_transformers."
 _STATES = ("last_hidden_state", "token_embeddings")
 _POOLED = "sentence_embedding"
 # Operations that scale the numbers of all texts of a batch together begin so.
@@ -172,6 +175,7 @@ def load_graph(
     from sentence_transformers import SentenceTransformer
 
     _check_folder(graph)
+    check_code(graph.folder, trusted=options.trust_remote_code, network=False)
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     opened = open_graph(graph.backend, graph.path, options.dtype, torch.get_num_threads())
@@ -268,7 +272,7 @@ def _transformer(
         built: Transformer = GraphTransformer(str(folder), config_kwargs=hub, processor_kwargs=hub)
         return built
     kind, path = listed[0]
-    if not kind.endswith(".Transformer"):
+    if not (kind.startswith(_LIBRARY) and kind.endswith(".Transformer")):
         raise RetrieverError(f"{folder}: it begins with a {kind}, not with a transformer that a graph could stand for")
     loaded: Transformer = GraphTransformer.load(str(folder), subfolder=path, **hub)
     return loaded
@@ -278,7 +282,7 @@ def _module(folder: Path, kind: str, path: str) -> "Module":
     """Return a module after the transformer, loaded by its class; code of the checkpoint's own is not run."""
     from sentence_transformers.util import import_from_string
 
-    if not kind.startswith("sentence_transformers."):
+    if not kind.startswith(_LIBRARY):
         raise RetrieverError(f"{folder}: its module {kind} is code of its own, which is not run beside a graph")
     module: Module = import_from_string(kind).load(str(folder), subfolder=path, local_files_only=True)
     return module

@@ -123,12 +123,14 @@ def check_kind(folder: Path, locator: str, kind: Kind) -> None:
     raise RetrieverError(f"{locator} is {_NAMES[found]}: open it as {found}:{locator}")
 
 
-def check_code(folder: Path, *, trusted: bool) -> None:
+def check_code(folder: Path, *, trusted: bool, network: bool = True) -> None:
     """Raise `RetrieverError` where code of the checkpoint's own computes it and may not be run.
 
     Without that code the libraries would refuse some checkpoints, and compute others by a network of the same name.
+    That of the `network` does not count where something else computes it, as a graph does.
     """
-    code = None if trusted else next(_own_code(folder), None)
+    names = (code for code in _own_code(folder) if network or code[0].name != "config.json")
+    code = None if trusted else next(names, None)
     if code is not None:
         place, name = code
         raise RetrieverError(

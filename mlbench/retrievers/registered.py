@@ -13,7 +13,7 @@ from mlbench.errors import DataError, RetrieverError
 from mlbench.provenance import RegistryInfo, read_manifest
 from mlbench.registry.entry import Entry
 from mlbench.registry.find import entries, find, find_called, look_up, read_entries
-from mlbench.retrievers.checkpoint_folder import module_folders, read_json
+from mlbench.retrievers.checkpoint_folder import described_by, module_folders, read_json
 from mlbench.retrievers.prompts import saves_prompts
 
 Settings = TypeVar("Settings", bound=BaseModel)
@@ -76,7 +76,7 @@ def apply_registry(settings: Settings, locator: str, folder: Path) -> Registered
     if made_from and _is_own_training(folder):
         # Its recipe says how it is used, and the folder has all of that.
         return Registered(settings, entry, _info(entry, {}, made_from=True))
-    saved = saved_keys(folder)
+    saved = saved_keys(described_by(folder, fetch=False))
     use = {key: value for key, value in entry.use.items() if key not in saved and value != ""}
     # A prompt may be chosen by its name as well.
     unset = {key for key in type(settings).model_fields if getattr(settings, key) is None}

@@ -131,6 +131,7 @@ class TestVectors:
         assert found.parameters["backend"] == backend
         for role in ("query", "document"):
             np.testing.assert_allclose(found.encode(TEXTS, role), wanted.encode(TEXTS, role), atol=1e-5)
+        assert found.longest_input("query") == wanted.longest_input("query") == 20
         names = ("pooling", "max_length", "query_prompt", "document_prompt", "similarity")
         assert [found.parameters[name] for name in names] == [wanted.parameters[name] for name in names]
 
@@ -168,6 +169,42 @@ class TestVectors:
         else:
             with pytest.raises(RetrieverError, match="pooling=mean: the checkpoint has no pooling"):
                 opened(folder, pooling="mean")
+
+    def test_positions_are_counted_from_the_mask(self, folders: Mapping[str, Path], tmp_path: Path) -> None:
+        import onnx
+
+        folder = shutil.copytree(folders["plain onnx"], tmp_path / "positions")
+        model = onnx.load(folder / "onnx" / "model.onnx")
+        [output] = model.graph.output
+        axes = [dimension.dim_param for dimension in output.type.tensor_type.shape.dim[:2]]
+        model.graph.input.append(onnx.helper.make_tensor_value_info("position_ids", onnx.TensorProto.INT32, axes))
+        model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([2], np.int64), "last"))
+        model.graph.node.extend(
+            [
+                onnx.helper.make_node("Cast", ["position_ids"], ["floats"], to=onnx.TensorProto.FLOAT),
+                onnx.helper.make_node("Unsqueeze", ["floats", "last"], ["column"]),
+                onnx.helper.make_node("Add", [output.name, "column"], ["token_embeddings"]),
+            ]
+        )
+        output.name = "token_embeddings"
+        onnx.save(model, folder / "onnx" / "model.onnx")
+        plain, found = opened(folders["plain onnx"]), opened(folder)
+        lengths = np.array([len(found._model.tokenizer(text, truncation=True)["input_ids"]) for text in TEXTS])
+        wanted = plain.encode(TEXTS, "query") + (lengths[:, None] - 1) / 2
+        np.testing.assert_allclose(found.encode(TEXTS, "query"), wanted, atol=1e-5)
+
+    def test_half_precision_is_handed_over_in_float32(self, folders: Mapping[str, Path], tmp_path: Path) -> None:
+        import onnx
+
+        folder = shutil.copytree(folders["plain onnx"], tmp_path / "half")
+        model = onnx.load(folder / "onnx" / "model.onnx")
+        [output] = model.graph.output
+        model.graph.node.append(onnx.helper.make_node("Cast", [output.name], ["half"], to=onnx.TensorProto.FLOAT16))
+        output.name, output.type.tensor_type.elem_type = "half", onnx.TensorProto.FLOAT16
+        onnx.save(model, folder / "onnx" / "model.onnx")
+        found = opened(folder).encode(TEXTS, "query")
+        assert found.dtype == np.float32
+        np.testing.assert_allclose(found, opened(folders["plain onnx"]).encode(TEXTS, "query"), atol=1e-2)
 
     def test_int8_does_not_depend_on_the_batch(self, folders: Mapping[str, Path], tmp_path: Path) -> None:
         from onnxruntime.quantization import quantize_dynamic
@@ -251,6 +288,16 @@ class TestChoice:
         np.testing.assert_array_equal(found.encode(TEXTS, "query"), opened(folders["onnx"]).encode(TEXTS, "query"))
 
 
+def test_the_registry_of_models_knows_a_graph_too(folders: Mapping[str, Path], tmp_path: Path) -> None:
+    copy = shutil.copytree(folders["plain onnx"], tmp_path / "copy")
+    (copy / "README.md").write_text("---\nbase_model: intfloat/multilingual-e5-small\n---\n")
+    found = opened(copy)
+    assert found.registry is not None
+    assert found.registry.name == "intfloat/multilingual-e5-small"
+    assert found.parameters["query_prompt"] == "query: "
+    assert opened(copy, registry="false").parameters["query_prompt"] == ""
+
+
 class TestFingerprint:
     def test_is_of_the_graph_that_is_computed(self, graph: Path, folders: Mapping[str, Path], tmp_path: Path) -> None:
         import onnx
@@ -329,10 +376,23 @@ def test_faults_are_told_in_one_line(
     assert "\n" not in str(caught.value)
 
 
-def test_code_after_a_graph_is_not_run(folders: Mapping[str, Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "kind"), [(0, "mine.Transformer"), (2, "mine.Layer")])
+def test_code_beside_a_graph_is_not_run(number: int, kind: str, folders: Mapping[str, Path], tmp_path: Path) -> None:
     copy = shutil.copytree(folders["onnx"], tmp_path / "copy")
     modules = json.loads((copy / "modules.json").read_text())
-    modules[2]["type"] = "mine.Layer"
+    modules[number]["type"] = kind
     (copy / "modules.json").write_text(json.dumps(modules))
-    with pytest.raises(RetrieverError, match=r"its module mine.Layer is code of its own, which is not run"):
+    with pytest.raises(RetrieverError, match=rf"names code of the checkpoint's own \({kind}\)"):
         opened(copy)
+    trusted = Runtime(threads=1, trust_remote_code=True)
+    with pytest.raises(RetrieverError, match=r"is code of its own, which is not run|begins with a mine.Transformer"):
+        opened(copy, trusted)
+
+
+def test_code_of_a_network_does_not_matter_where_a_graph_stands_for_it(
+    folders: Mapping[str, Path], tmp_path: Path
+) -> None:
+    copy = shutil.copytree(folders["onnx"], tmp_path / "copy")
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps(config | {"auto_map": {"AutoModel": "mine.Mine"}}))
+    np.testing.assert_array_equal(opened(copy).encode(TEXTS, "query"), opened(folders["onnx"]).encode(TEXTS, "query"))

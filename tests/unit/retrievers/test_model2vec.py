@@ -129,6 +129,18 @@ class TestVectors:
         assert np.abs(opened(folder).encode(TEXTS, "query") - other).max() > 1e-2
 
 
+def test_texts_that_are_cut_off_are_told(tmp_path: Path) -> None:
+    """Either after tokens, those that the vocabulary does not know included, or after characters before."""
+    tokenizer = words()
+    encoder = opened(save(tmp_path / "model", tokenizer, max_length=5))
+    median = int(np.median([len(piece) for piece in tokenizer.get_vocab()]))
+    texts = ["cat " * 5, "cat " * 6, "unheard " * 6, "c" * 5 * median, "c" * (5 * median + 1), ""]
+    assert encoder.longest_input("query") == 5
+    wanted = [len(text) > 5 * median or len(text.split()) > 5 for text in texts]
+    assert wanted == [True, True, True, False, True, False]
+    np.testing.assert_array_equal(encoder.is_truncated(texts, "query"), wanted)
+
+
 class TestFingerprint:
     def test_is_of_what_decides_the_vectors(self, tmp_path: Path) -> None:
         folder = save(tmp_path / "model")
