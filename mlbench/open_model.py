@@ -225,8 +225,7 @@ def parse(spec: str) -> tuple[str, str]:
     An existing folder or file wins over a scheme, whatever colons its name has; a folder belongs to the scheme that
     recognises it, such as `static`, else to `dense`, and a file that ends in `.toml` to `system`. A scheme's bare name
     has an empty locator; any other spec without a scheme is a hub id and belongs to the scheme that the registry of
-    models says, else to `dense`. An empty spec raises
-    `RetrieverError`.
+    models says, else to `dense`. An empty spec raises `RetrieverError`.
     """
     if not spec.strip():
         raise RetrieverError("the model is empty: give a folder, a hub id or SCHEME:PATH_OR_ID")

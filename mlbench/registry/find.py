@@ -47,13 +47,15 @@ def find(name: str, known: Mapping[str, Entry]) -> Entry | None:
     return next((entry for entry in known.values() if wanted & _names_of(entry)), None)
 
 
-def look_up(name: str, known: Mapping[str, Entry]) -> Entry:
-    """Return the entry of a hub id, an alias, or the only one that is called so by whatever owner.
-
-    Raises `UnknownName` with the nearest known names.
-    """
+def find_called(name: str, known: Mapping[str, Entry]) -> Entry | None:
+    """Return the entry of a hub id or alias, or the only one that is called so by whatever owner; None for others."""
     called = [entry for entry in known.values() if entry.name.lower().endswith(f"/{name.lower()}")]
-    found = find(name, known) or (called[0] if len(called) == 1 else None)
+    return find(name, known) or (called[0] if len(called) == 1 else None)
+
+
+def look_up(name: str, known: Mapping[str, Entry]) -> Entry:
+    """Return what `find_called` does; raises `UnknownName` with the nearest known names where there is nothing."""
+    found = find_called(name, known)
     if found is None:
         raise UnknownName("model", name, known)
     return found

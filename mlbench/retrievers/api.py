@@ -126,7 +126,7 @@ class ApiEncoder:
         told = []
         if known:
             told.append(
-                f"it answers otherwise than in earlier runs (cosine {min(known):.4f} for the same text): it counts as "
+                f"it gives the same texts other vectors than in earlier runs (cosine {min(known):.4f}): it counts as "
                 "another model, and all texts are sent again"
             )
         if self._server.shows_key:
@@ -164,12 +164,11 @@ class ApiEncoder:
         found = []
         for role, known in {known.path: (role, known) for role, known in self._probes.items()}.values():
             again = self._ask_probe(role)
-            cosine = probe.least_cosine(known.now, again) if known.now.shape == again.shape else 0.0
-            if cosine < probe.SAME:
+            if not probe.is_same(known.now, again):
                 known.spoil()
                 raise RetrieverError(
-                    f"{self._server.name} answers otherwise than when this run began (cosine {cosine:.4f} for the same "
-                    "text), so its vectors are of several models: ask for one version of it, and run again"
+                    f"{self._server.name} gives the same texts other vectors than when this run began, so those of the "
+                    "run are of several models: ask for one version, and run again"
                 )
             found.append(known.compare(again))
         return min(found, key=lambda each: (each.repeatable, each.least_cosine))

@@ -39,6 +39,8 @@ _CLASSES: dict[str, Kind] = {
 }
 _PYLATE = ("query_prefix", "document_prefix", "skiplist_words", "do_query_expansion")
 _COLBERT = "HF_ColBERT"
+# Models of transformers in which words meet the patches of an image, such as ColPaliForRetrieval.
+_OF_PATCHES = "ForRetrieval"
 _CONFIGURATIONS = ("config.json", "tokenizer_config.json", "processor_config.json", "preprocessor_config.json")
 _LIBRARIES = ("sentence_transformers.", "pylate.")
 
@@ -50,7 +52,7 @@ def kind_of_checkpoint(folder: Path) -> Kind:
     that it was trained from look the same. Raises `RetrieverError` where a configuration cannot be read.
     """
     saved, config = read_json(folder / "config_sentence_transformers.json"), read_json(folder / "config.json")
-    if any(key in saved for key in _PYLATE) or _COLBERT in architectures(config):
+    if has_late_interaction(config) or any(key in saved for key in _PYLATE):
         return "late"
     if saved.get("model_type") in _SAVED:
         return _SAVED[saved["model_type"]]
@@ -65,6 +67,11 @@ def kind_of_checkpoint(folder: Path) -> Kind:
     if not (folder / "modules.json").is_file() and _is_classifier(config):
         return "cross_encoder"
     return "dense"
+
+
+def has_late_interaction(config: dict[str, object]) -> bool:
+    """Say whether a `config.json` names a network that compares tokens, with the projection that it does it in."""
+    return any(name == _COLBERT or name.endswith(_OF_PATCHES) for name in architectures(config))
 
 
 def architectures(config: dict[str, object]) -> list[str]:

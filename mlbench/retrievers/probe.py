@@ -28,8 +28,9 @@ TEXTS = (
     "Der Vertrag wurde am 3. Oktober unterschrieben, gilt vom folgenden Jahr an und läuft zehn Jahre danach aus.",
 )
 """The probe: several languages and scripts, short and long."""
-SAME = 0.999
-"""Vectors of one text with a smaller cosine are of two models; rounding moves them by less."""
+# Vectors of one text with a smaller cosine, or lengths that are further apart, are of two models.
+_SAME_DIRECTION = 0.999
+_SAME_LENGTH = 0.01
 _LARGEST = 2**26
 _ARRAYS = ("vectors", "spoiled")
 _DIGITS = 2
@@ -52,7 +53,8 @@ class Probe:
     def digest(self) -> str:
         """Return a digest of the model, which rounding leaves as it is where it has been met before."""
         # Other machines have not kept `first`; few digits make it likely that theirs has the same.
-        rounded = np.rint(_unit(self.first) * 10**_DIGITS).astype("<i2")
+        rows = np.concatenate((_unit(self.first), np.log(_norms(self.first))), axis=1)
+        rounded = np.rint(rows * 10**_DIGITS).astype("<i4")
         return sha256(rounded.tobytes() + str((rounded.shape, self.spoiled)).encode()).hexdigest()
 
     def compare(self, again: Vectors) -> Repeatability:
@@ -89,12 +91,19 @@ def recognise(identity: str, vectors: Vectors) -> Probe:
     known = [found for path in _listed(folder) if (found := _read(path, vectors)) is not None]
     nearest = max(known, key=lambda probe: least_cosine(probe.first, vectors), default=None)
     cosine = None if nearest is None else least_cosine(nearest.first, vectors)
-    if nearest is not None and cosine is not None and cosine >= SAME:
+    if nearest is not None and is_same(nearest.first, vectors):
         return nearest
     path = folder / f"{sha256(vectors.tobytes()).hexdigest()[:16]}.npz"
     new = Probe(vectors, vectors, path, replaces=cosine)
     new.keep()
     return new
+
+
+def is_same(one: Vectors, other: Vectors) -> bool:
+    """Say whether two answers, float32 (texts, dim), are of one model; rounding moves vectors by less than that."""
+    if one.shape != other.shape or least_cosine(one, other) < _SAME_DIRECTION:
+        return False
+    return bool((np.abs(np.log(_norms(one) / _norms(other))) < _SAME_LENGTH).all())
 
 
 def least_cosine(one: Vectors, other: Vectors) -> float:
@@ -106,8 +115,12 @@ def least_cosine(one: Vectors, other: Vectors) -> float:
 
 def _unit(vectors: Vectors) -> NDArray[np.float64]:
     rows: NDArray[np.float64] = vectors.astype(np.float64)
-    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-    return rows
+    return rows / _norms(vectors)
+
+
+def _norms(vectors: Vectors) -> NDArray[np.float64]:
+    norms: NDArray[np.float64] = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
+    return norms
 
 
 def _listed(folder: Path) -> list[Path]:

@@ -64,6 +64,11 @@ def choose_prompts(saved: Mapping[str, str], default: str | None, asked: PromptS
     return Prompts({"query": query.text, "document": document.text}, warnings)
 
 
+def saves_prompts(saved: Mapping[str, object]) -> bool:
+    """Say whether a checkpoint saves a prompt that a role takes by itself, among its prompts by name."""
+    return any(saved.get(name) for names in _NAMES.values() for name in names)
+
+
 def _choose(role: Role, saved: Mapping[str, str], text: str | None, name: str | None) -> _Choice:
     if name is not None:
         if text is not None:

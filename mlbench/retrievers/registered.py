@@ -12,15 +12,14 @@ from pydantic import BaseModel
 from mlbench.errors import DataError, RetrieverError
 from mlbench.provenance import RegistryInfo, read_manifest
 from mlbench.registry.entry import Entry
-from mlbench.registry.find import entries, find, look_up, read_entries
+from mlbench.registry.find import entries, find, find_called, look_up, read_entries
 from mlbench.retrievers.checkpoint_folder import described_by, module_folders, read_json
+from mlbench.retrievers.prompts import saves_prompts
 
 Settings = TypeVar("Settings", bound=BaseModel)
 REGISTRY_KEY = "false: nothing of the registry of models; else the name of the entry to use, or a TOML file of more"
 """What `--set registry=...` takes."""
 _PROMPTS = {"query_prompt", "document_prompt"}
-# Names under which a checkpoint saves the prompt of a role.
-_SAVED_PROMPTS = ("query", "document", "passage", "corpus")
 _SNAPSHOT = re.compile(r"/models--([^/]+?)--([^/]+)/snapshots/[^/]+\Z")
 _FRONT_MATTER = re.compile(r"---\n(.*?)\n---", re.DOTALL)
 _IS = re.compile(r"^(?:model_name:|model-index:[ \t]*\n[ \t]*-[ \t]*name:)[ \t]*(.+)$", re.MULTILINE)
@@ -96,20 +95,14 @@ def recognise(locator: str, folder: Path, known: Mapping[str, Entry]) -> tuple[E
     `_name_or_path` in its configuration. None where nothing names an entry, and for what is made from a model that is
     only pre-trained: that is another retriever.
     """
-    snapshot = _SNAPSHOT.search(folder.absolute().as_posix())
-    card = _front_matter(folder / "README.md")
-    is_model = [f"{snapshot[1]}/{snapshot[2]}"] if snapshot else [] if Path(locator).is_dir() else [locator]
-    for name in is_model:
-        if entry := find(name, known):
-            return entry, False
-    for name in _IS.findall(card):
-        entry = _called(_plain(name), known)
-        if entry is not None and not entry.pretrained:
-            return entry, False
-    for name in _bases(folder, card):
-        entry = find(name, known)
-        if entry is not None and not entry.pretrained:
-            return entry, True
+    snapshot = _snapshot(folder) or ("" if Path(locator).is_dir() else locator)
+    if entry := find(snapshot, known):
+        return entry, False
+    for names, made_from in ((_names(folder), False), (_bases(folder), True)):
+        for name in names:
+            entry = find_called(name, known)
+            if entry is not None and not entry.pretrained:
+                return entry, made_from
     return None, False
 
 
@@ -121,7 +114,7 @@ def saved_keys(folder: Path) -> set[str]:
     saved = {"pooling"} if (folder / "modules.json").is_file() else set()
     configuration = _read(folder / "config_sentence_transformers.json")
     prompts = configuration.get("prompts")
-    if isinstance(prompts, dict) and any(prompts.get(name) for name in _SAVED_PROMPTS):
+    if isinstance(prompts, dict) and saves_prompts(prompts):
         saved |= _PROMPTS
     if configuration.get("similarity_fn_name"):
         saved.add("similarity")
@@ -143,20 +136,33 @@ def _info(entry: Entry, applied: Mapping[str, str | int], *, made_from: bool) ->
     )
 
 
-def _called(name: str, known: Mapping[str, Entry]) -> Entry | None:
-    """Return the entry of a name in a model card, which often lacks the owner."""
-    same = [entry for entry in known.values() if entry.name.lower().endswith(f"/{name.lower()}")]
-    return find(name, known) or (same[0] if len(same) == 1 else None)
+def _snapshot(folder: Path) -> str | None:
+    """Return the hub id of a folder in the cache of the hub; None for any other."""
+    found = _SNAPSHOT.search(folder.absolute().as_posix())
+    return f"{found[1]}/{found[2]}" if found else None
 
 
-def _bases(folder: Path, card: str) -> Iterator[str]:
+def _names(folder: Path) -> list[str]:
+    """Return what its model card calls a checkpoint."""
+    return [_plain(name) for name in _IS.findall(_front_matter(folder / "README.md"))]
+
+
+def _bases(folder: Path) -> Iterator[str]:
     """Yield the names of the models that a checkpoint says it is made from, those that are surest first."""
     with suppress(DataError):
         yield from _base_of_recipe(read_manifest(folder) or {})
-    yield str(_read(folder / "adapter_config.json").get("base_model_name_or_path", ""))
-    for names in _MADE_FROM.findall(card):
-        yield from filter(None, map(_plain, re.split(r"\n[ \t]*-[ \t]|,", names.strip("[]"))))
+    adapted = str(_read(folder / "adapter_config.json").get("base_model_name_or_path") or "")
+    yield adapted
+    if adapted and Path(adapted).is_dir():
+        yield from (_snapshot(Path(adapted)) or "", *_names(Path(adapted)), *_stated_bases(Path(adapted)))
+    yield from _stated_bases(folder)
     yield str(_read(_transformer_in(folder) / "config.json").get("_name_or_path", ""))
+
+
+def _stated_bases(folder: Path) -> Iterator[str]:
+    """Yield the names after `base_model` in a model card: one, or a list on one line or several."""
+    for names in _MADE_FROM.findall(_front_matter(folder / "README.md")):
+        yield from map(_plain, re.split(r"\n[ \t]*-[ \t]|,", names.strip("[]")))
 
 
 def _base_of_recipe(manifest: Mapping[str, object]) -> Iterator[str]:

@@ -71,7 +71,9 @@ class TextLists(ScoredRanker, ABC, Generic[Encoded]):
         self._model, self._digest, self._batch_size, self._files = model, digest, settings.batch_size, files
         chosen = choose_prompts(model.prompts, model.default_prompt_name, settings)
         self._prompts, self.warnings = chosen.texts, chosen.warnings
-        self._limits = {role: limit_of(model, prompt, role=role) for role, prompt in chosen.texts.items()}
+        # Where documents are images, a text is read as a query on either side.
+        as_query: Role | None = "query" if "image" in model.modalities else None
+        self._limits = {role: limit_of(model, prompt, role=as_query or role) for role, prompt in chosen.texts.items()}
         self._identity = {
             **identity,
             "query_prompt": self._prompts["query"],
@@ -110,18 +112,22 @@ class TextLists(ScoredRanker, ABC, Generic[Encoded]):
         self, setting: Setting, queries: Sequence[Query], documents: Sequence[Document], depth: int
     ) -> list[RankedList]:
         """Return for each query its `depth` best documents; raises `RetrieverError` for scores that are no numbers."""
-        asked = self._encode_once([query.text for query in queries], "query")
-        corpus = self._encode_once([document.text for document in documents], "document")
         order = by_id([document.doc_id for document in documents])
         doc_ids = np.array([documents[index].doc_id for index in order], dtype=object)
-        score = self.scorer([corpus[index] for index in order])
+        score = self.score_rows([query.text for query in queries], [documents[index].text for index in order])
         step = max(1, _CELLS // max(len(documents), 1))
         lists: list[RankedList] = []
-        for start in range(0, len(asked), step):
-            scores = score(asked[start : start + step])
+        for start in range(0, len(queries), step):
+            scores = score(slice(start, start + step))
             best = best_columns(scores, depth)
             lists += map(RankedList, doc_ids[best].tolist(), np.take_along_axis(scores, best, axis=1))
         return lists
+
+    def score_rows(self, queries: Sequence[str], documents: Sequence[str]) -> Callable[[slice], Floats]:
+        """Return what gives the scores of some of the queries against all documents, float64 (queries, documents)."""
+        asked = self.encode_once(queries, "query")
+        score = self.scorer(self.encode_once(documents, "document"))
+        return lambda rows: score(asked[rows])
 
     @abstractmethod
     def encode(self, texts: Sequence[str], role: Role) -> list[Encoded]:
@@ -139,7 +145,8 @@ class TextLists(ScoredRanker, ABC, Generic[Encoded]):
         scores = [self.scorer(texts)(texts) for texts in (beside, alone)]
         return is_rounding(scores[0], scores[1], str(self._identity["dtype"]))
 
-    def _encode_once(self, texts: Sequence[str], role: Role) -> list[Encoded]:
+    def encode_once(self, texts: Sequence[str], role: Role) -> list[Encoded]:
+        """Return what `encode` makes of each text; each distinct one is encoded once in each role."""
         known = self._encoded[role]
         missing = sorted({text for text in texts if text not in known}, key=lambda text: (len(text), text))
         for start in range(0, len(missing), _CHUNK):

@@ -58,6 +58,7 @@ def test_a_copy_is_used_as_the_model_that_it_is(mlbench: CommandLine, checkpoint
     assert "query_prompt" not in own["retriever"]["registry"]["applied"]
 
 
+@pytest.mark.slow
 def test_a_snapshot_in_the_cache_of_the_hub_is_the_model(mlbench: CommandLine, checkpoint: Path) -> None:
     repository = mlbench.folder / "hub" / "hub" / "models--intfloat--multilingual-e5-small"
     snapshot = repository / "snapshots" / ("1a" * 20)

@@ -74,6 +74,13 @@ def test_the_wheel_has_every_recipe(contents: dict[str, bytes]) -> None:
         assert contents[f"mlbench/recipe_files/{path.name}"] == path.read_bytes()
 
 
+def test_the_wheel_has_the_registry_of_models(contents: dict[str, bytes]) -> None:
+    files = sorted((ROOT / "models" / "registry").glob("*.toml"))
+    assert "e5.toml" in [path.name for path in files]
+    for path in files:
+        assert contents[f"mlbench/model_files/registry/{path.name}"] == path.read_bytes()
+
+
 def test_the_wheel_has_the_site_of_the_leaderboard(contents: dict[str, bytes]) -> None:
     for folder in ("assets", "templates"):
         shipped = sorted((ROOT / "mlbench" / "leaderboard" / folder).iterdir())

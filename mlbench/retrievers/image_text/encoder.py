@@ -48,6 +48,7 @@ from mlbench.retrievers.image_text.towers import (
     open_towers,
     read_towers,
 )
+from mlbench.retrievers.kinds import check_kind as check_scheme
 from mlbench.retrievers.load_checkpoint import (
     PADDED,
     DType,
@@ -258,7 +259,6 @@ class ImageTextEncoder:
         loaded: Mapping[str, Parameter] | None = None,
         folder: Path | None = None,
         name: str | None = None,
-        known: RegistryInfo | None = None,
     ) -> None:
         """Join both; raises `RetrieverError` where their vectors have different numbers of coordinates."""
         if texts.dim != images.dim:
@@ -268,8 +268,8 @@ class ImageTextEncoder:
             )
         self.dim = texts.dim
         self._texts, self._images, self._prefix = texts, images, prefix
-        self._loaded, self._folder, self.registry = dict(loaded or {}), folder, known
-        self.name = name
+        self._loaded, self._folder, self.name = dict(loaded or {}), folder, name
+        self.registry: RegistryInfo | None = None
 
     @property
     def tokens(self) -> int:
@@ -379,13 +379,17 @@ class ImageTextLoader:
         if settings.image_model is None:
             both = _open(folder, settings, runtime)
             loaded |= both.parameters
-            return _join(both.texts, both.images, settings.text_prefix, loaded=loaded, folder=folder, known=known)
+            encoder = _join(both.texts, both.images, settings.text_prefix, loaded=loaded, folder=folder)
+            encoder.registry = known
+            return encoder
         other = find(settings.image_model, None)
         images = _open_images(other, settings, runtime)
         texts = _open_texts(folder, settings, runtime)
         # A folder's whole path is nobody's business.
         loaded["image_model"] = other.name if Path(settings.image_model).expanduser().exists() else settings.image_model
-        return _join(texts, images, settings.text_prefix, loaded=loaded, folder=folder, known=known)
+        encoder = _join(texts, images, settings.text_prefix, loaded=loaded, folder=folder)
+        encoder.registry = known
+        return encoder
 
     @staticmethod
     def adopt(model: object, settings: BaseModel, runtime: Runtime) -> ImageTextEncoder | None:
@@ -433,18 +437,11 @@ class _Both:
 
 
 def _join(
-    texts: Texts,
-    images: TowerImages,
-    prefix: str,
-    *,
-    loaded: Mapping[str, Parameter],
-    folder: Path,
-    known: RegistryInfo | None,
+    texts: Texts, images: TowerImages, prefix: str, *, loaded: Mapping[str, Parameter], folder: Path
 ) -> ImageTextEncoder:
     """Return the encoder of both sides, which is told of languages where the text tower asks for it."""
     aware = isinstance(texts, TowerTexts) and texts.has_languages
-    made = LanguageAwareEncoder if aware else ImageTextEncoder
-    return made(texts, images, prefix, loaded=loaded, folder=folder, known=known)
+    return (LanguageAwareEncoder if aware else ImageTextEncoder)(texts, images, prefix, loaded=loaded, folder=folder)
 
 
 def _open(folder: Path, settings: ImageTextLoader.Settings, runtime: Runtime) -> _Both:
@@ -458,6 +455,7 @@ def _open(folder: Path, settings: ImageTextLoader.Settings, runtime: Runtime) ->
     if kind in IMAGE_OPENERS:
         raise RetrieverError(f"{folder} reads images alone: {STANDS_BESIDE}")
     if kind is not None and kind not in OPENERS and not has_own_code(folder):
+        check_scheme(folder, str(folder), "dense")
         raise RetrieverError(
             f"{folder}: mlbench knows no images of model_type {kind}, only of {', '.join(sorted(OPENERS))}: "
             "name an image tower for it with --set image_model=FOLDER"

@@ -20,6 +20,7 @@ from mlbench.leaderboard.entries import sealed
 from mlbench.leaderboard.entry_page import entry_page
 from mlbench.leaderboard.site import build_site, compare_all, pages, read_entries, shown
 from mlbench.leaderboard.standings import BoardEntry, CheckedResult, Evidence, standings, summary_columns
+from mlbench.provenance import RegistryInfo
 from mlbench.results import Result
 
 FLIPS = 199
@@ -369,6 +370,18 @@ def test_commands_are_the_recorded_ones_where_every_run_has_one(recorded: tuple[
     making = entry_page(made, standings([made], flips=FLIPS)).making
     assert making is not None
     assert making.recorded == of_all
+
+
+def test_an_entry_says_what_it_was_trained_on_of_a_task() -> None:
+    made = verified("ours", seed=1)
+    measured = made.tasks["small"]
+    known = RegistryInfo(name="our/model", trained_on={"mlqa": "yes", "squad": "yes"}, seen=("mlqa", "squad"))
+    retriever = measured.result.retriever.model_copy(update={"registry": known})
+    told = CheckedResult(measured.result.model_copy(update={"retriever": retriever}), measured.evidence)
+    both = (made, BoardEntry(made.entry, {"small": told}))
+    parts = [entry_page(each, standings([each], flips=FLIPS)).parts for each in both]
+    added = [note for note in parts[1][0].notes if note not in parts[0][0].notes]
+    assert added == ["trained on MLQA and SQuAD: not zero-shot"]
 
 
 def test_what_acts_unseen_in_an_entry_is_shown() -> None:

@@ -593,12 +593,18 @@ class TestFingerprint:
             server.behave = moved(0.1)
             changed = opened(server.url)
             second = changed.fingerprint("query")
-            assert re.match(r"it answers otherwise than in earlier runs \(cosine 0\.99\d\d", changed.warnings[0])
+            assert re.match(r"it gives the same texts other vectors .* \(cosine 0\.99\d\d\)", changed.warnings[0])
             server.behave = lambda body: reply({**answer({**body, "model": "new"}), "model": "m"})
             third = self.fingerprint(server.url)
             server.behave = faultless
             assert len({first, second, third}) == 3
             assert self.fingerprint(server.url) == first
+
+    def test_vectors_of_another_norm_are_another_model(self) -> None:
+        with serving() as server:
+            first = self.fingerprint(server.url)
+            server.behave = edited(embedding=lambda row: [1.1 * value for value in row])
+            assert self.fingerprint(server.url) != first
 
     def test_vectors_of_another_length_are_another_model(self) -> None:
         with serving() as server:
@@ -659,7 +665,7 @@ class TestRepeatability:
         with serving() as server:
             encoder = opened(server.url)
             server.behave = moved(0.1)
-            with pytest.raises(RetrieverError, match=r"#m answers otherwise than when this run began \(cosine 0\.99"):
+            with pytest.raises(RetrieverError, match="#m gives the same texts other vectors than when this run began"):
                 encoder.repeatability()
             server.behave = faultless
             # What was kept may be of either model, and is not used again.

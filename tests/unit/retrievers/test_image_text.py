@@ -384,8 +384,8 @@ def foreign(folder: Path) -> None:
         (without("preprocessor_config.json"), "no preprocessor_config.json; save the image processor"),
         (without("config.json"), "no config.json"),
         (garbled("config.json"), "config.json: cannot be read"),
-        (garbled("preprocessor_config.json"), "the image processor cannot be loaded"),
-        (foreign, "the image processor cannot be loaded"),
+        (garbled("preprocessor_config.json"), "preprocessor_config.json: cannot be read"),
+        (foreign, "preprocessor_config.json names code of the checkpoint's own .*pass --trust-remote-code"),
         (garbled("tokenizer.json"), "the tokenizer cannot be loaded"),
     ],
 )

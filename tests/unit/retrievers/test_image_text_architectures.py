@@ -140,7 +140,7 @@ def videos(folder: Path) -> Path:
         (without_projection("CLIPVisionModel"), "reads images alone: name the text tower as the model, and this one"),
         (own_code, "names code of the checkpoint's own.*pass --trust-remote-code if you trust it"),
         (flava, "mlbench knows no images of model_type flava"),
-        (late, "mlbench knows no images of model_type colpali"),
+        (late, "is a late-interaction encoder, such as ColBERT: open it as late:"),
     ],
 )
 def test_what_is_no_model_of_both_is_refused(save: Callable[[Path], Path], message: str, tmp_path: Path) -> None:

@@ -176,6 +176,15 @@ def test_a_folder_says_what_it_is(tmp_path: Path, own: str, files: dict[str, obj
     assert (registered.info.made_from if registered.info else None) is made_from
 
 
+def test_an_adapter_is_made_from_what_the_folder_of_its_base_is(tmp_path: Path, own: str) -> None:
+    base = saved(tmp_path / "base", IS)
+    adapter = saved(tmp_path / "adapter", {"adapter_config.json": {"base_model_name_or_path": str(base)}})
+    found, registered = used(adapter, own)
+    assert found == ALL
+    assert registered.info is not None
+    assert registered.info.made_from
+
+
 def test_a_hub_id_a_snapshot_of_it_and_a_copy_are_the_same(tmp_path: Path, own: str) -> None:
     snapshot = saved(tmp_path / "hub" / "models--our--model" / "snapshots" / "1a2b", {})
     by_id = apply_registry(Settings(registry=own), "our/model", snapshot)
