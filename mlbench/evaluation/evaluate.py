@@ -111,7 +111,7 @@ def measure(
 ) -> Evaluation:
     """Measure an opened retriever on one task; nothing is written but the embedding store, and `options.save_run`."""
     clock, before, task = Clock(), Spent.of(model), _load_task(task, languages)
-    _tell_training_data(model.info(task.built_from), task, options)
+    _tell_training_data(model, task, options)
     load = load_stream if _streams(model, task, options) else load_in_memory
     data = load(model, task, options, languages=languages, data_dir=data_dir)
     clock.lap("read")
@@ -137,12 +137,13 @@ def measure(
     return _assemble(retriever, measured_on, ranked, scores, cost, options.command)
 
 
-def _tell_training_data(retriever: RetrieverInfo, task: Task, options: Options) -> None:
+def _tell_training_data(model: LoadedModel, task: Task, options: Options) -> None:
     """Warn where a model was trained on what the task is built from."""
-    known = retriever.registry
-    if known is not None and known.seen:
+    known = members.registry_of(model.retriever)
+    seen = known.on_task(task.built_from).seen_names if known else ""
+    if known and seen:
         options.progress.note(
-            f"warning: {known.name} was trained on {known.seen_names}, which {task.name} is built from: "
+            f"warning: {known.name} was trained on {seen}, which {task.name} is built from: "
             "its numbers there are not zero-shot"
         )
 

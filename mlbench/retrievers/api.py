@@ -58,7 +58,7 @@ class Api:
         requests_per_minute: float | None = Field(None, gt=0, description="requests begun in a minute, at most")
         tokens_per_minute: float | None = Field(None, gt=0, description="tokens sent in a minute, about at most")
         price_per_million: float | None = Field(None, ge=0, description="price of a million tokens, in any currency")
-        timeout: float = Field(60.0, gt=0, description="seconds within which an answer must be there")
+        timeout: float = Field(120.0, gt=0, description="seconds for an answer, doubled each time that it takes longer")
         retries: int = Field(6, ge=0, le=20, description="how often a request is sent again")
 
         @field_validator("query_fields", "document_fields")

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from torch.nn import Module
 
 States = NDArray[np.float32]
-Run = Callable[[Mapping[str, NDArray[np.int64]]], States]
+Run = Callable[[Mapping[str, NDArray[np.generic]]], States]
 """What computes a graph: its inputs by name, each (texts, tokens), to the states of all tokens (texts, tokens, dim)."""
 Backend = Literal["torch", "onnx", "openvino"]
 EXPORTERS = ("torch", "transformers", "onnx", "onnxscript")
@@ -40,7 +40,7 @@ EXPORTERS = ("torch", "transformers", "onnx", "onnxscript")
 # The shapes of an example mean nothing to a graph, as long as no two are equal or 1.
 _EXAMPLE = (3, 8)
 # How far states may lie from those of torch in fp32, in units of the largest: rounding stays far below it.
-_TOLERANCE: dict[DType, float] = {"fp32": 1e-3, "bf16": 0.2, "fp16": 0.05}
+TOLERANCE: dict[DType, float] = {"fp32": 1e-3, "bf16": 0.2, "fp16": 0.05}
 _GRAPH = "model.onnx"
 _SUMS = "sums.json"
 # Among the sums: what the folder was called when the graph was made.
@@ -68,7 +68,7 @@ class Graph:
     outputs: Mapping[str, int]
     compute: Callable[[Mapping[str, NDArray[np.generic]], str], NDArray[np.generic]]
 
-    def __call__(self, inputs: Mapping[str, NDArray[np.int64]], output: str | None = None) -> States:
+    def __call__(self, inputs: Mapping[str, NDArray[np.generic]], output: str | None = None) -> States:
         """Compute `output` of those `inputs` that it has, each (texts, tokens); errors of the library go through."""
         typed = {name: inputs[name].astype(kind, copy=False) for name, kind in self.inputs.items() if name in inputs}
         return np.asarray(self.compute(typed, output or next(iter(self.outputs))), dtype=np.float32)
@@ -117,21 +117,33 @@ def use_backend(model: "SentenceTransformer", backend: Backend, dtype: DType, di
 
     if backend == "torch":
         return {}
-    library = _LIBRARIES[backend]
-    versions = {name: version(name).partition("+")[0] for name in (*EXPORTERS, library.module)}
-    made_by = {"checkpoint": digest, **{name: versions[name] for name in EXPORTERS}}
-    key = sha256(json.dumps(made_by, sort_keys=True).encode()).hexdigest()
     try:
         call = watch_call(model)
-        name = f"{model[0].config.model_type}-{key[:16]}"
-        with kept_graph(name, lambda path: export_graph(model, call, path)) as path:
+        with kept_graph(
+            graph_name(model[0].config.model_type, digest), lambda path: export_graph(model, call, path)
+        ) as path:
             run = open_graph(backend, path, dtype, torch.get_num_threads())
-        check_graph(model, call, run, _TOLERANCE[dtype])
+        check_graph(model, call, run, TOLERANCE[dtype])
     except RetrieverError as error:
         raise RetrieverError(f"backend={backend}: {error}: leave backend out, or take another") from error
     stand_in(model, call, run)
-    shown = ", ".join(f"{name} {versions[name]}" for name in (library.module, *EXPORTERS))
-    return {"backend": backend, "dtype": dtype, "backend_versions": shown}
+    return {"backend": backend, "dtype": dtype, "backend_versions": versions_of(backend)}
+
+
+def graph_name(kind: str, digest: str) -> str:
+    """Return what the graph is called that is made here of a network, which `digest` tells from others."""
+    made_by = {"checkpoint": digest, **{name: _version(name) for name in EXPORTERS}}
+    key = sha256(json.dumps(made_by, sort_keys=True).encode()).hexdigest()
+    return f"{kind}-{key[:16]}"
+
+
+def versions_of(backend: Backend) -> str:
+    """Return the names and versions of the library that computes graphs for a backend, and of those that make them."""
+    return ", ".join(f"{name} {_version(name)}" for name in (_LIBRARIES[backend].module, *EXPORTERS))
+
+
+def _version(library: str) -> str:
+    return version(library).partition("+")[0]
 
 
 def open_graph(backend: Backend, path: Path, dtype: DType, threads: int) -> Graph:
@@ -227,7 +239,7 @@ def _export(transformer: "Module", call: Call, path: Path) -> None:
             return self.inner(**dict(zip(call.inputs, inputs, strict=True)), return_dict=True)[call.output]
 
     any_size = dict.fromkeys(range(len(_EXAMPLE)), torch.export.Dim.DYNAMIC)
-    with torch.no_grad(), _quiet():
+    with torch.no_grad(), quiet_exporter():
         torch.onnx.export(
             Transformer().eval(),
             tuple(torch.ones(_EXAMPLE, dtype=torch.int64) for _ in call.inputs),
@@ -240,7 +252,7 @@ def _export(transformer: "Module", call: Call, path: Path) -> None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet_exporter() -> Iterator[None]:
     """Keep what the exporter says of its own work off the screen."""
     before = logging.root.manager.disable
     logging.disable(logging.ERROR)

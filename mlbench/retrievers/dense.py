@@ -33,6 +33,7 @@ from mlbench.retrievers.graph_files import GraphFile, find_with_graph, graph_che
 from mlbench.retrievers.kinds import check_kind
 from mlbench.retrievers.load_checkpoint import (
     DTYPES,
+    PADDED,
     DType,
     LoadOptions,
     Pooling,
@@ -189,7 +190,14 @@ class DenseEncoder:
 
     def _tokenised(self, texts: Sequence[str], role: Role) -> "dict[str, Tensor]":
         # Tokenised by the model itself, which may strip, lower-case or wrap texts in a chat template.
-        return dict(self._model.preprocess(list(texts), prompt=self._prompts[role] or None, task=role))
+        prompt = self._prompts[role] or None
+        features = dict(self._model.preprocess(list(texts), prompt=prompt, task=role))
+        mask = features.get("attention_mask")
+        if mask is None or mask.ndim != 2 or mask.shape[1] > 0:
+            return features
+        # No text has a token: each stands in one padded column, as it would beside a longer one.
+        columns = self._model.preprocess([*texts, PADDED[0]], prompt=prompt, task=role)
+        return {name: value[:-1, :1] if hasattr(value, "ndim") else value for name, value in columns.items()}
 
     def _find_batching(self) -> Batching:
         """Return the largest batches in which a text has the vector that it has alone, but for rounding.
@@ -224,11 +232,11 @@ class DenseEncoder:
         import torch
 
         device = self._model.device
-        pads_left = not bool(features["attention_mask"][:, 0].all())
+        pads_left = not bool(features["attention_mask"][lengths > 0][:, 0].all())
         order, outputs = [], []
         max_rows = 1 if batching == "alone" else self._max_rows
         for rows in token_batches(lengths, self._batch_tokens, max_rows, padded=batching == "padded"):
-            width = int(lengths[rows[0]])
+            width = max(int(lengths[rows[0]]), 1)
             kept = slice(-width, None) if pads_left else slice(width)
             index = torch.from_numpy(rows)
             batch = {
@@ -283,10 +291,10 @@ def _lengths(features: "dict[str, Tensor]", n_texts: int) -> NDArray[np.int64] |
         return None
     if any(isinstance(value, torch.Tensor) and value.shape != mask.shape for value in features.values()):
         return None
-    if not (bool(mask[:, 0].all()) or bool(mask[:, -1].all())):
-        return None
     lengths: NDArray[np.int64] = mask.sum(dim=1).numpy()
-    return lengths
+    # A text without tokens is padding from one end to the other.
+    texts = mask[lengths > 0]
+    return lengths if bool(texts[:, 0].all()) or bool(texts[:, -1].all()) else None
 
 
 def _is_routed(model: "SentenceTransformer") -> bool:

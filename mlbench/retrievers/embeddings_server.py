@@ -49,7 +49,8 @@ _TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.DOTALL | re.IGNORECASE)
 class Limits:
     """How a server is asked: `timeout` and all waits in seconds; `requests` and `tokens` are the most in a minute.
 
-    A request that failed in a way that may pass is sent again, at most `retries` times.
+    A request that failed in a way that may pass is sent again, at most `retries` times. One that got no answer in time
+    is given double the time, as a server that is slow stays so, and works on what nobody waits for any more.
     """
 
     concurrency: int
@@ -89,6 +90,10 @@ class _Passing(Exception):
     def __init__(self, reason: str, wait: float | None = None) -> None:
         super().__init__(reason)
         self.wait = wait
+
+
+class _Late(_Passing):
+    """No answer was there in time."""
 
 
 class Pace:
@@ -140,7 +145,6 @@ class EmbeddingsServer:
         try:
             return httpx2.Client(
                 headers=headers,
-                timeout=self._limits.timeout,
                 limits=httpx2.Limits(max_connections=None, max_keepalive_connections=self._limits.concurrency),
                 verify=_tls(not here),
                 trust_env=not here,
@@ -157,7 +161,7 @@ class EmbeddingsServer:
     def models(self) -> list[str]:
         """Return the names of the models that the server lists, sorted; none where it lists none."""
         with suppress(RetrieverError, _Passing, ValueError, TypeError, KeyError, RecursionError):
-            status, _, content = self._send("GET", "models", b"")
+            status, _, content = self._send("GET", "models", b"", self._limits.timeout)
             if status == 200:
                 return sorted(str(each["id"]) for each in json.loads(content)["data"])
         return []
@@ -168,24 +172,27 @@ class EmbeddingsServer:
         What may pass is tried again, after waits that double or that the server asks for, until `stop`. Raises
         `RetrieverError` in one line for all else, and for an answer that is not one vector for each text.
         """
-        content = json.dumps({**body, "input": texts}).encode()
+        content, seconds = json.dumps({**body, "input": texts}).encode(), self._limits.timeout
         for attempt in range(self._limits.retries + 1):
             self._pace.wait(tokens, stop)
             try:
-                return self._post(content, len(texts))
+                return self._post(content, len(texts), seconds)
             except _Passing as failure:
                 wait = _backoff(attempt) if failure.wait is None else failure.wait
                 if attempt == self._limits.retries or wait > _LONGEST_WAIT or stop.is_set():
                     asked = f"; it asks to wait for {wait:,.0f} s" if wait > _LONGEST_WAIT else ""
                     tries = f" ({attempt + 1} tries)" if attempt else ""
-                    raise RetrieverError(f"{self.name}: {failure}{tries}{asked}") from failure
+                    less = ": ask for less by a smaller concurrency or batch_size" if isinstance(failure, _Late) else ""
+                    raise RetrieverError(f"{self.name}: {failure}{tries}{asked}{less}") from failure
                 if failure.wait is not None:
                     self._pace.pause(wait)
+                if isinstance(failure, _Late):
+                    seconds = max(seconds, min(2 * seconds, _LONGEST_WAIT))
                 stop.wait(wait)
         raise AssertionError("the last try returns or raises")
 
-    def _post(self, content: bytes, n_texts: int) -> Answer:
-        status, headers, received = self._send("POST", "embeddings", content)
+    def _post(self, content: bytes, n_texts: int, seconds: float) -> Answer:
+        status, headers, received = self._send("POST", "embeddings", content, seconds)
         if status == 200:
             return self._read(received, headers, n_texts)
         said = self._said(received, headers)
@@ -207,33 +214,31 @@ class EmbeddingsServer:
             return f"; check the key in ${self._key.variable}"
         return "; name the environment variable that has the key by --set key_variable=NAME"
 
-    def _send(self, method: str, path: str, content: bytes) -> "tuple[int, httpx2.Headers, bytes]":
-        """Send a request and return status, headers and content of the answer, whole and within the time limit."""
+    def _send(self, method: str, path: str, content: bytes, seconds: float) -> "tuple[int, httpx2.Headers, bytes]":
+        """Send a request and return status, headers and content of the answer, whole and within so many seconds."""
         import httpx2
 
-        end, received = monotonic() + self._limits.timeout, bytearray()
+        end, received = monotonic() + seconds, bytearray()
+        late = f"no whole answer from {self.address} within {seconds:g} s"
         try:
-            with self._client.stream(method, f"{self.address}/{path}", content=content) as response:
+            with self._client.stream(method, f"{self.address}/{path}", content=content, timeout=seconds) as response:
                 for block in response.iter_bytes():
                     received += block
                     if len(received) > _LARGEST:
                         raise RetrieverError(f"{self.name}: the answer has more than {_LARGEST >> 20} MiB")
                     if monotonic() > end:
-                        raise _Passing(self._late())
+                        raise _Late(late)
         except httpx2.TransportError as error:
             reason = f"no connection to {self.address}: {self._key.hide(str(error)) or type(error).__name__}"
             unconnected = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.ProxyError, httpx2.UnsupportedProtocol)
             if isinstance(error, unconnected) and not self._reached:
                 # What never answered has another address, or is not running: nobody should wait for that.
                 raise RetrieverError(f"{self.name}: {reason}") from error
-            raise _Passing(self._late() if isinstance(error, httpx2.TimeoutException) else reason) from error
+            raise (_Late(late) if isinstance(error, httpx2.TimeoutException) else _Passing(reason)) from error
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             raise RetrieverError(f"{self.name}: the answer cannot be read: {self._key.hide(str(error))}") from error
         self._reached = True
         return response.status_code, response.headers, bytes(received)
-
-    def _late(self) -> str:
-        return f"no whole answer from {self.address} within {self._limits.timeout:g} s"
 
     def _said(self, content: bytes, headers: "httpx2.Headers") -> str:
         """Return in one short line what an answer says that has no vectors."""

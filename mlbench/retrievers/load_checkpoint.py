@@ -163,11 +163,12 @@ def load_network(
     build: Callable[..., tuple[Network, Mapping[str, Iterable[str]]]],
     *,
     own_code: bool = False,
+    pooled: bool = False,
 ) -> Network:
     """Return what `build`, a `from_pretrained` of transformers, makes of a folder, on its device, for evaluation.
 
-    With `own_code`, the checkpoint's own code is run, which may lie in another repository. Raises `RetrieverError` as
-    `load_as` does.
+    With `own_code`, the checkpoint's own code is run, which may lie in another repository; `pooled` says that what the
+    network's own pooler gives is used. Raises `RetrieverError` as `load_as` does.
     """
     from sentence_transformers.util import get_device_name
 
@@ -185,7 +186,7 @@ def load_network(
     except Exception as error:
         # Any of three libraries may fail here in any way.
         raise RetrieverError(f"{folder}: cannot be loaded: {first_line(error)}") from error
-    check_complete(_needed(info["missing_keys"]), folder)
+    check_complete(sorted(info["missing_keys"]) if pooled else _needed(info["missing_keys"]), folder)
     check_finite(network, str(folder))
     network.eval()
     return network

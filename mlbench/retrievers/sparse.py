@@ -165,6 +165,10 @@ def _check_kind(folder: Path, locator: str) -> None:
         return
     if not is_of_kind(folder, "dense"):
         check_kind(folder, locator, "sparse")
+        raise RetrieverError(
+            f"{folder} has modules of a sparse encoder and no config_sentence_transformers.json of a SparseEncoder, "
+            "without which a layer would be added: save the model again"
+        )
     masked = any(name.endswith("ForMaskedLM") for name in architectures(config))
     if not masked or (folder / "modules.json").is_file():
         raise RetrieverError(f"{folder} is no sparse encoder (a saved SparseEncoder, or a masked language model)")

@@ -18,7 +18,7 @@ from mlbench.protocols import Parameter, RankedList, Role, Runtime, ScoredRanker
 from mlbench.provenance import RegistryInfo
 from mlbench.ranking.count_ahead import best_columns, by_id
 from mlbench.retrievers.checkpoint_folder import check_checkpoint, find_checkpoint
-from mlbench.retrievers.load_checkpoint import DType, LoadOptions, first_use, is_rounding, padding_probes
+from mlbench.retrievers.load_checkpoint import PADDED, DType, LoadOptions, first_use, is_rounding, padding_probes
 from mlbench.retrievers.model_limits import limit_of
 from mlbench.retrievers.prompts import PromptSettings, choose_prompts
 from mlbench.retrievers.registered import REGISTRY_KEY
@@ -148,6 +148,9 @@ class TextLists(ScoredRanker, ABC, Generic[Encoded]):
     def encode_once(self, texts: Sequence[str], role: Role) -> list[Encoded]:
         """Return what `encode` makes of each text; each distinct one is encoded once in each role."""
         known = self._encoded[role]
+        # The library may find no token in a blank text, and encodes that only beside another.
+        blank = {text for text in texts if text not in known and not text.strip()}
+        known |= {text: self.encode([text, PADDED[0]], role)[0] for text in sorted(blank)}
         missing = sorted({text for text in texts if text not in known}, key=lambda text: (len(text), text))
         for start in range(0, len(missing), _CHUNK):
             chunk = missing[start : start + _CHUNK]

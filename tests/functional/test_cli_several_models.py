@@ -3,15 +3,18 @@
 import json
 import weakref
 from pathlib import Path
+from shutil import copytree
 from typing import Any
 
 import pytest
-from command_line import CommandLine, own_task, tiny_checkpoint
+from command_line import CommandLine, own_task
 
 from mlbench import open_model
 from mlbench.protocols import Retriever, Runtime
+from mlbench.retrievers import static
 
 OWN = ("--task", "own", "--resamples", "20")
+PACKAGED = static._packaged()
 
 
 def saved(mlbench: CommandLine) -> dict[str, dict[str, Any]]:
@@ -75,10 +78,8 @@ def test_all_faults_are_told_in_one_line_before_anything_is_measured(
 
 
 def test_what_only_opening_tells_is_told_before_the_first_is_measured(mlbench: CommandLine, own: Path) -> None:
-    tiny_checkpoint(mlbench.folder / "checkpoint")
-    models = ("--model", "hashing", "--model", "checkpoint")
-    line = refused(mlbench, *models, "--set", "checkpoint.truncate_dim=99")
-    assert line == "1 of 2 models cannot be measured: checkpoint: truncate_dim=99: the checkpoint has 16 coordinates"
+    line = refused(mlbench, "--model", "hashing", "--model", "static", "--set", "static.truncate_dim=9999")
+    assert line.startswith("1 of 2 models cannot be measured: static: truncate_dim=9999: the checkpoint has ")
     (mlbench.folder / "runs").mkdir()
     (mlbench.folder / "runs" / "de-en.trec").write_text("t0 Q0 en-d0-item 1 1.0 x\n")
     line = refused(mlbench, "--model", "hashing", "--model", "run:runs", "--index", "flat")
@@ -135,7 +136,7 @@ def test_a_key_of_one_model_gives_what_a_run_of_it_alone_gives(mlbench: CommandL
 
 
 def test_a_file_lists_models_with_paths_from_its_folder(mlbench: CommandLine, own: Path) -> None:
-    tiny_checkpoint(mlbench.folder / "list" / "checkpoint", seed=0)
+    copytree(PACKAGED, mlbench.folder / "list" / "checkpoint")
     (mlbench.folder / "list" / "models.toml").write_text(
         'models = [{ name = "small", model = "hashing", set = { dim = 64 } }, "hashing", '
         '{ name = "ours", model = "./checkpoint", set = { truncate_dim = 2 } }]\n'
@@ -173,8 +174,8 @@ def test_faults_of_a_list_are_told_together(mlbench: CommandLine, own: Path, tex
 
 def test_folders_of_one_name_are_told_apart_by_more_of_their_path(mlbench: CommandLine, own: Path) -> None:
     folders = [mlbench.folder / "runs" / run / "out" / "checkpoint-500" for run in ("1", "2")]
-    for seed, folder in enumerate(folders):
-        tiny_checkpoint(folder, seed=seed)
+    for folder in folders:
+        copytree(PACKAGED, folder)
     done = mlbench("run", "-q", *OWN, *(part for folder in folders for part in ("--model", str(folder))))
     assert done.code == 0, done.err
     found = saved(mlbench)
@@ -183,7 +184,8 @@ def test_folders_of_one_name_are_told_apart_by_more_of_their_path(mlbench: Comma
 
 
 def test_one_name_of_two_models_is_shown_with_their_fingerprints(mlbench: CommandLine, own: Path) -> None:
-    done = mlbench("run", "-q", *OWN, "--model", "hashing", "--model", "hashing", "--set", "2.dim=64")
+    models = ("--model", "hashing", "--model", "hashing", "--languages", "de,en")
+    done = mlbench("run", "-q", *OWN, *models, "--set", "2.dim=64")
     assert done.code == 0, done.err
     results = sorted((mlbench.folder / "results").glob("*.json"))
     names = {f"hashing {json.loads(path.read_bytes())['retriever']['fingerprint'][:8]}" for path in results}
@@ -208,7 +210,7 @@ def test_no_two_models_are_in_memory(mlbench: CommandLine, own: Path, monkeypatc
         return retriever
 
     monkeypatch.setattr(open_model, "open_retriever", watched)
-    models = ("--model", "a=hashing", "--model", "b=hashing", "--model", "c=hashing")
+    models = ("--model", "a=hashing", "--model", "b=hashing", "--model", "c=hashing", "--languages", "en")
     done = mlbench("run", "-q", *OWN, *models, "--set", "b.dim=64")
     assert done.code == 0, done.err
     # All three are checked, the last one first, and the second and third are opened again to be measured.

@@ -18,6 +18,9 @@ RUNTIME = Runtime()
 @pytest.mark.parametrize(
     ("spec", "expected"),
     [
+        ("jinaai/jina-colbert-v2", ("late", "jinaai/jina-colbert-v2")),
+        ("minishlab/potion-multilingual-128M", ("static", "minishlab/potion-multilingual-128M")),
+        ("dense:jinaai/jina-colbert-v2", ("dense", "jinaai/jina-colbert-v2")),
         ("hashing:", ("hashing", "")),
         ("hashing", ("hashing", "")),
         ("vectors:./folder", ("vectors", "./folder")),

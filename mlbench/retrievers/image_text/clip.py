@@ -48,6 +48,8 @@ STANDS_BESIDE = "name the text tower as the model, and this one with --set image
 """What to do with an image tower that is given alone."""
 # They were trained on texts of one width, and look at the padding.
 _FIXED_WIDTH = ("siglip", "siglip2", "siglip_text_model", "siglip2_text_model")
+# Their vectors are made of what the poolers of both networks give.
+_POOLED = ("vision-text-dual-encoder",)
 _ENDLESS = 10**9
 # The first position of their networks is the one behind the number of the padding token.
 _OFFSET_POSITIONS = ("altclip_text_model", "camembert", "roberta", "xlm-roberta", "xlm-roberta-xl")
@@ -78,7 +80,10 @@ def open_contrastive(folder: Path, options: LoadOptions, max_length: int | None)
     own_code = has_own_code(folder)
     prepare = open_image_processor(folder, own_code=own_code)
     tokenizer = open_tokenizer(folder, own_code=own_code)
-    network: PreTrainedModel = load_network(folder, options, AutoModel.from_pretrained, own_code=own_code)
+    pooled = kind_of(folder) in _POOLED
+    network: PreTrainedModel = load_network(
+        folder, options, AutoModel.from_pretrained, own_code=own_code, pooled=pooled
+    )
     lacking = [name for name in ("get_text_features", "get_image_features") if not hasattr(network, name)]
     if lacking:
         raise RetrieverError(f"{folder}: its {type(network).__name__} has no {' and no '.join(lacking)}")

@@ -20,6 +20,7 @@ from mlbench.io.libraries import versions_installed
 from mlbench.io.watched import WatchedFiles
 from mlbench.protocols import Parameter, Role, Runtime, Similarity, Vectors
 from mlbench.provenance import Provenance, RegistryInfo, read_provenance
+from mlbench.retrievers.backends import Backend, check_backend
 from mlbench.retrievers.batching import batch_budget, image_batches, token_batches
 from mlbench.retrievers.checkpoint_folder import Origin
 from mlbench.retrievers.dense import LIBRARIES, Dense, DenseEncoder, EncodingOptions, require_torch
@@ -30,8 +31,10 @@ from mlbench.retrievers.image_text.clip import (
     open_library,
     reads_images,
 )
+from mlbench.retrievers.image_text.graphs import use_graphs
 from mlbench.retrievers.image_text.towers import (
     IMAGE_OPENERS,
+    OPEN_CLIP_HUB,
     OPENERS,
     TEXT_OPENERS,
     Features,
@@ -351,6 +354,7 @@ class ImageTextLoader:
         image_model: str | None = Field(None, description="encodes the images, where the model reads texts alone")
         max_length: int | None = Field(None, ge=1, description="tokens after which a text is cut off")
         dtype: DType = Field("fp32", description="precision: bf16 is fastest where the processor knows it")
+        backend: Backend = Field("torch", description="who computes the towers; onnx and openvino on a CPU only")
         revision: str | None = Field(None, description="branch, tag or commit of the hub id")
         batch_tokens: int | None = Field(None, ge=1, description="tokens per batch, padding included")
         image_batch_size: int = Field(32, ge=1, description="images per batch")
@@ -369,9 +373,10 @@ class ImageTextLoader:
         """
         assert isinstance(settings, ImageTextLoader.Settings)
         require_images()
+        check_backend(settings.backend, settings.dtype, runtime)
         find = partial(find_towers, allow_pickle=runtime.allow_pickle)
         folder = find(locator, settings.revision)
-        known = apply_registry(settings, locator, folder).info
+        known = apply_registry(settings, locator.removeprefix(OPEN_CLIP_HUB), folder).info
         loaded: dict[str, Parameter] = {
             "allow_pickle": runtime.allow_pickle,
             "trust_remote_code": runtime.trust_remote_code,
@@ -382,6 +387,7 @@ class ImageTextLoader:
             encoder = _join(both.texts, both.images, settings.text_prefix, loaded=loaded, folder=folder)
             encoder.registry = known
             return encoder
+        _check_torch(settings)
         other = find(settings.image_model, None)
         images = _open_images(other, settings, runtime)
         texts = _open_texts(folder, settings, runtime)
@@ -449,6 +455,7 @@ def _open(folder: Path, settings: ImageTextLoader.Settings, runtime: Runtime) ->
     options = _load_options(settings, runtime)
     kind = check_kind(folder, options)
     if (folder / "modules.json").is_file():
+        _check_torch(settings)
         model, origin = _open_library(folder, settings, options, texts=True)
         return _library_sides(model, origin, settings, runtime)
     files, digest = read_towers(folder, settings.tokenizer)
@@ -463,7 +470,17 @@ def _open(folder: Path, settings: ImageTextLoader.Settings, runtime: Runtime) ->
     towers = open_towers(folder, options, settings.max_length)
     files.check()
     digest = _with_digest(digest, towers.digest)
-    return _tower_sides(towers, Origin(lambda: digest, files), settings.dtype, settings, runtime)
+    towers, computed = use_graphs(towers, settings.backend, settings.dtype, digest)
+    return _tower_sides(towers, Origin(lambda: digest, files), settings.dtype, settings, runtime, computed)
+
+
+def _check_torch(settings: ImageTextLoader.Settings) -> None:
+    """Raise `RetrieverError` where another backend is asked for than the one that computes every model."""
+    if settings.backend != "torch":
+        raise RetrieverError(
+            f"backend={settings.backend}: it computes both towers of one model that no modules.json describes; leave "
+            "backend out"
+        )
 
 
 def _open_texts(folder: Path, settings: ImageTextLoader.Settings, runtime: Runtime) -> Texts:
@@ -555,12 +572,17 @@ def _library_images(
 
 
 def _tower_sides(
-    towers: Towers, origin: Origin, dtype: str, settings: ImageTextLoader.Settings, runtime: Runtime
+    towers: Towers,
+    origin: Origin,
+    dtype: str,
+    settings: ImageTextLoader.Settings,
+    runtime: Runtime,
+    computed: Mapping[str, Parameter] | None = None,
 ) -> _Both:
     if given := sorted(PromptSettings.model_fields.keys() & settings.model_fields_set):
         raise RetrieverError(f"{', '.join(given)}: the checkpoint saves no prompts; set text_prefix")
     device = towers.device
-    identity = _identity(dtype, device)
+    identity = _identity(dtype, device) | dict(computed or {})
     if settings.image_size is not None:
         identity["image_size"] = settings.image_size
     size, threads = settings.image_batch_size, runtime.threads
@@ -572,6 +594,8 @@ def _tower_sides(
 
 
 def _load_options(settings: ImageTextLoader.Settings, runtime: Runtime) -> LoadOptions:
-    return replace(
-        LoadOptions.under(runtime, settings.dtype), image_size=settings.image_size, tokenizer=settings.tokenizer
-    )
+    options = LoadOptions.under(runtime, settings.dtype)
+    if settings.backend != "torch":
+        # A graph is made of float32 and computed on the processor, whatever precision and machine there is.
+        options = replace(options, dtype="fp32", device="cpu")
+    return replace(options, image_size=settings.image_size, tokenizer=settings.tokenizer)

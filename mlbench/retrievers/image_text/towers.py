@@ -75,7 +75,8 @@ _BY_CLASS = {"MultilingualCLIP": "M-CLIP", "NomicVisionModel": "nomic_vision"}
 # The kinds that take an option of their own, and how they are spelled.
 _OPTIONS = {"image_size": {"albef": "ALBEF"}, "tokenizer": {"albef": "ALBEF", "open_clip": "OpenCLIP"}}
 _OPEN_CLIP = "open_clip_config.json"
-_OPEN_CLIP_HUB = "hf-hub:"
+OPEN_CLIP_HUB = "hf-hub:"
+"""What OpenCLIP puts before a hub id."""
 _BARE_WEIGHTS = (".pth", ".safetensors")
 _WEIGHTS = "weights"
 _TOKENIZER_FILES = (
@@ -152,9 +153,10 @@ Opener = Callable[[Path, LoadOptions, int | None], Towers]
 
 Raises `RetrieverError` for a folder that cannot be loaded, lacks weights or whose weights are not finite.
 """
-TextOpener = Callable[[Path, LoadOptions, int | None], LoadedTower["TextTower"]]
-ImageOpener = Callable[[Path, LoadOptions], LoadedTower["ImageTower"]]
-"""The same of a checkpoint of one tower."""
+TextOpener = Callable[[Path, LoadOptions, int | None], LoadedTower[TextTower]]
+"""The same for a checkpoint of a text tower alone."""
+ImageOpener = Callable[[Path, LoadOptions], LoadedTower[ImageTower]]
+"""The same for a checkpoint of an image tower alone."""
 
 
 def find_towers(locator: str, revision: str | None, *, allow_pickle: bool) -> Path:
@@ -165,7 +167,7 @@ def find_towers(locator: str, revision: str | None, *, allow_pickle: bool) -> Pa
     path = Path(locator).expanduser()
     if path.suffix in _BARE_WEIGHTS and path.is_file() and revision is None:
         return path
-    return find_checkpoint(locator.removeprefix(_OPEN_CLIP_HUB), revision, allow_pickle=allow_pickle)
+    return find_checkpoint(locator.removeprefix(OPEN_CLIP_HUB), revision, allow_pickle=allow_pickle)
 
 
 def read_towers(path: Path, tokenizer: str | None) -> tuple[WatchedFiles, str]:
@@ -254,8 +256,8 @@ def open_image_processor(folder: Path, *, own_code: bool = False) -> "Callable[[
     """Return what turns 8-bit RGB images into the tensors that the network in `folder` takes, float32 on the CPU.
 
     It is the library's own that works on Pillow's images: the one that works on torchvision resizes them a little
-    otherwise, so that results would depend on what is installed. With `own_code`, the checkpoint's
-    own is run. Raises `RetrieverError` where the folder has none.
+    otherwise, so that results would depend on what is installed. With `own_code`, the checkpoint's own code makes it.
+    Raises `RetrieverError` where the folder has none.
     """
     from transformers import AutoImageProcessor
 

@@ -297,6 +297,7 @@ class TestInMemory:
         processor = transformers.AutoProcessor.from_pretrained(saved["clip"])
         encoder = wrap_model((network.train(), processor), {"text_prefix": "see: "}, CPU)
         assert isinstance(encoder, ImageTextEncoder)
+        assert encoder.name == str(saved["clip"])
         stored = opened(saved["clip"], text_prefix="see: ")
         np.testing.assert_array_equal(encoder.encode(CAPTIONS, "query"), stored.encode(CAPTIONS, "query"))
         np.testing.assert_array_equal(encoder.encode(images, "image"), stored.encode(images, "image"))
@@ -310,6 +311,7 @@ class TestInMemory:
         model = sentence_transformers.SentenceTransformer(str(saved["library clip"]), device="cpu")
         encoder = wrap_model(model, {"image_batch_size": "2"}, CPU)
         assert isinstance(encoder, ImageTextEncoder)
+        assert encoder.name == str(saved["library clip"])
         np.testing.assert_allclose(
             encoder.encode(images, "image"), opened(saved["library clip"]).encode(images, "image"), atol=1e-5
         )
@@ -418,12 +420,40 @@ def test_pickled_weights_load_when_allowed(saved: Mapping[str, Path], tmp_path: 
         ("clip", {"revision": "main"}, "revision=main: only a hub id has revisions"),
         ("clip", {"dtype": "int8"}, "dtype: input should be 'fp32', 'bf16' or 'fp16', not 'int8'"),
         ("clip", {"image_model": "./nowhere"}, r"no folder './nowhere': give a checkpoint's folder or a hub id"),
+        (
+            "library clip",
+            {"backend": "onnx"},
+            "backend=onnx: it computes both towers of one model that no modules.json",
+        ),
+        ("clip", {"backend": "onnx", "dtype": "bf16"}, "dtype=bf16: backend=onnx computes in"),
         ("library clip", {"image_size": "8"}, "image_size=8: only ALBEF takes it"),
     ],
 )
 def test_wrong_settings(name: str, settings: dict[str, str], message: str, saved: Mapping[str, Path]) -> None:
     with pytest.raises(RetrieverError, match=message):
         opened(saved[name], **settings)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["onnx", "openvino"])
+@pytest.mark.parametrize("name", ["clip", "siglip", "altclip"])
+def test_graphs_give_the_same_vectors(
+    name: str,
+    backend: str,
+    saved: Mapping[str, Path],
+    images: list[Image],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    pytest.importorskip("onnxruntime" if backend == "onnx" else "openvino")
+    pytest.importorskip("onnxscript")
+    monkeypatch.setenv("MLBENCH_CACHE", str(tmp_path))
+    graph, plain = opened(saved[name], backend=backend), opened(saved[name])
+    np.testing.assert_allclose(graph.encode(CAPTIONS, "query"), plain.encode(CAPTIONS, "query"), atol=1e-5)
+    np.testing.assert_allclose(graph.encode(images, "image"), plain.encode(images, "image"), atol=1e-5)
+    assert graph.parameters["backend"] == backend
+    assert graph.fingerprint("query") != plain.fingerprint("query")
+    assert graph.fingerprint("image") != plain.fingerprint("image")
 
 
 def test_missing_libraries(monkeypatch: pytest.MonkeyPatch, saved: Mapping[str, Path]) -> None:

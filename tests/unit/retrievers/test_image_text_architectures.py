@@ -125,6 +125,16 @@ def late(folder: Path) -> Path:
     return folder
 
 
+def without_pooler(folder: Path) -> Path:
+    from safetensors.torch import load_file, save_file
+
+    architectures.save_lit(folder)
+    weights = load_file(folder / "model.safetensors")
+    kept = {name: tensor for name, tensor in weights.items() if not name.startswith("text_model.pooler")}
+    save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
+
+
 def videos(folder: Path) -> Path:
     whole = checkpoints.save_library_clip(folder)
     content = json.loads((whole / "processor_config.json").read_text())
@@ -140,6 +150,7 @@ def videos(folder: Path) -> Path:
         (without_projection("CLIPVisionModel"), "reads images alone: name the text tower as the model, and this one"),
         (own_code, "names code of the checkpoint's own.*pass --trust-remote-code if you trust it"),
         (flava, "mlbench knows no images of model_type flava"),
+        (without_pooler, "2 weights are missing, among them text_model.pooler.dense.bias"),
         (late, "is a late-interaction encoder, such as ColBERT: open it as late:"),
     ],
 )

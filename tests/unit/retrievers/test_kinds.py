@@ -11,6 +11,8 @@ from unit.retrievers.checkpoint_rows import TEXTS, network, save_tokenizer
 from unit.retrievers.faulty_checkpoints import edited
 from unit.retrievers.library_checkpoints import bert, colbert, pylate, saved, splade, token_level, transformer
 
+from mlbench.collection.languages import Setting
+from mlbench.collection.records import Document, Query
 from mlbench.errors import RetrieverError
 from mlbench.open_model import open_model, open_retriever, parse
 from mlbench.protocols import Runtime, Silence
@@ -267,3 +269,29 @@ def test_weights_that_a_route_lacks_are_not_drawn_at_random(tmp_path: Path) -> N
     save_file(tensors, place, {"format": "pt"})
     with pytest.raises(RetrieverError, match=r"1 weights are missing, among them encoder\.layer\.1"):
         open_retriever(str(tmp_path / "model"), {}, RUNTIME)
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize("kind", ["bert", "fnet", "llama"])
+def test_a_text_without_tokens_has_one_vector_alone_and_in_a_batch(kind: str, side: str, tmp_path: Path) -> None:
+    network(kind, side=side)[0](tmp_path)
+    content = json.loads((tmp_path / "tokenizer.json").read_text()) | {"post_processor": None}
+    (tmp_path / "tokenizer.json").write_text(json.dumps(content))
+    encoder = open_retriever(str(tmp_path), {}, RUNTIME)
+    texts = ["", *TEXTS]
+    alone = np.concatenate([encoder.encode([text], "query") for text in texts])
+    np.testing.assert_allclose(encoder.encode(texts, "query"), alone, atol=1e-5)
+    np.testing.assert_array_equal(encoder.encode(["", ""], "query"), alone[[0, 0]])
+    library = sentence_transformers.SentenceTransformer(str(tmp_path), device="cpu")
+    np.testing.assert_allclose(alone[0], library.encode(["", TEXTS[0]])[0], atol=1e-5)
+    np.testing.assert_allclose(alone[3], library.encode([texts[3]])[0], atol=1e-5)
+
+
+def test_a_blank_document_without_tokens_is_listed_last(tmp_path: Path) -> None:
+    saved(splade, "SparseEncoder")(tmp_path / "model")
+    place = tmp_path / "model" / "tokenizer.json"
+    place.write_text(json.dumps(json.loads(place.read_text()) | {"post_processor": None}))
+    lists = open_retriever(str(tmp_path / "model"), {"batch_size": "2"}, RUNTIME)
+    documents = [Document(f"d{number}", text) for number, text in enumerate(["", *TEXTS])]
+    [found] = lists.search(Setting("en", ("en",)), [Query("q", TEXTS[0])], documents, len(documents))
+    assert found[-1] == "d0"

@@ -173,7 +173,7 @@ def test_instructor_models_of_the_hub_pool_without_the_prompt(
     plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sentence_transformers.SentenceTransformer(str(plain), device="cpu").save(str(tmp_path))
-    monkeypatch.setattr("mlbench.retrievers.dense.find_checkpoint", lambda *_, **__: tmp_path)
+    monkeypatch.setattr("mlbench.retrievers.checkpoint_folder._fetch", lambda *_, **__: tmp_path)
     encoders = [
         open_model(f"dense:{name}", {"query_prompt": "find the cat: "}, RUNTIME, Silence()).retriever
         for name in ("hkunlp/instructor-base", "other/instructor-base")
