@@ -45,6 +45,8 @@ _MOST_CPUS = 10**5
 _LONGEST_SPEC = 200
 _MOST_TASKS = 50
 _LARGEST_ENTRY = 2**18
+# What a result says of its retriever that the next result of the same one may not.
+_OF_ONE_RESULT: dict[str, bool | set[str]] = {"spec": True, "name": True, "repeatability": True, "registry": {"seen"}}
 _ADDRESS = re.compile(r"https://([a-z0-9-]+\.)+[a-z]{2,}(/[A-Za-z0-9._~%?=&#+:@/-]*)?")
 
 
@@ -134,7 +136,7 @@ def _check_reported(board: Board, entry: Entry) -> None:
 def _check_tasks(board: Board, folder: Path, name: str, entry: Entry) -> CheckedEntry:
     accepted = [board.accepted(task) for task in entry.tasks]
     results = [_read_result(folder, entry, each) for each in accepted]
-    alike = [result.retriever.model_dump(exclude={"spec", "name"}) for result in results]
+    alike = [result.retriever.model_dump(exclude=_OF_ONE_RESULT) for result in results]
     if any(each != alike[0] for each in alike):
         raise RefusedEntry("its results are of different retrievers: every entry is one system")
     pairs, numbers = {}, 0

@@ -22,6 +22,7 @@ from mlbench.leaderboard.check import CheckedEntry, check_entry
 from mlbench.leaderboard.check_files import LARGEST_DOCUMENT, LARGEST_RANKS
 from mlbench.leaderboard.entries import ENTRY_FILE, fingerprint_of
 from mlbench.leaderboard.submission import Description, add
+from mlbench.provenance import RegistryInfo
 from mlbench.ranking.ranks import Ranks
 from mlbench.ranking.ranks_file import read_ranks, write_ranks
 
@@ -420,6 +421,17 @@ def test_a_forger_gets_no_further_with_the_ranks_of_another(board: Board, entry:
     write(theirs / DOCUMENT, document)
     reseal(theirs)
     assert "its ranks of small are those of ours" in refusal(board, "theirs")
+
+
+def test_a_system_may_have_been_trained_on_the_data_of_one_task_alone(tmp_path: Path) -> None:
+    board = new_board(tmp_path, "small", "other")
+    known = RegistryInfo(name="org/model", trained_on={"squad": "yes"})
+    rows = {"small": known.on_task(["squad"]), "other": known.on_task([])}
+    results = [
+        saved(tmp_path / "results", skilled(seed=1), name=task, retriever={"registry": info})
+        for task, info in rows.items()
+    ]
+    assert check_entry(board, add(board, "ours", results, Description()).name).entry.tasks == ("other", "small")
 
 
 @pytest.mark.parametrize("other", [{"fingerprint": "ab" * 32}, {"parameters": {"dtype": "bf16"}}, {"dim": 32}])
