@@ -35,7 +35,7 @@ run: $(CORE)/.installed ## measure the default model on the shipped task (instal
 
 check: lint types imports unit ## check style, types, layers and the quick unit tests: what to run while working
 
-test: lint types imports docs tests ## check everything: style, types, layers, documentation, all tests
+test: lint types imports docs tests open-clip ## check everything: style, types, layers, documentation, all tests
 
 lint: $(DEV)/.installed
 	@echo "style: ruff check, ruff format"

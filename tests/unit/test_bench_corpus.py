@@ -29,6 +29,7 @@ def documents(folder: Path) -> dict[str, list[dict[str, str]]]:
     return found
 
 
+@pytest.mark.slow
 def test_is_a_task_whose_ranks_are_spread(tmp_path: Path) -> None:
     task = load_task(str(write_corpus(tmp_path, TAGS, Size(2000, 60, per_shard=300))))
     collection = load_collection(task)
@@ -66,6 +67,7 @@ def test_the_same_arguments_give_the_same_texts_whatever_the_size_of_a_shard(tmp
     assert documents(tmp_path / "one") != documents(tmp_path / "seed")
 
 
+@pytest.mark.slow
 def test_documents_are_of_one_kind_at_every_size(tmp_path: Path) -> None:
     means = []
     for total in (6000, 12_000):

@@ -126,6 +126,7 @@ def loaded_by(code: str) -> set[str]:
     return set(done.stdout.split())
 
 
+@pytest.mark.slow
 def test_the_core_brings_in_nothing_heavy() -> None:
     core = [name for name in MODULES if name.split(".")[1:2] not in (["cli"], ["__main__"], ["reports"])]
     core = sorted(set(core) - EXTENDING)
@@ -186,6 +187,7 @@ ELSEWHERE = re.compile(
 )
 
 
+@pytest.mark.slow
 def test_no_file_names_a_machine_or_a_registry() -> None:
     named = []
     for path in tracked():

@@ -273,6 +273,7 @@ def test_files_that_cannot_be_read_are_told(tmp_path: Path) -> None:
         read_result(tmp_path)
 
 
+@pytest.mark.slow
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.recursive(

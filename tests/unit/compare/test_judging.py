@@ -65,6 +65,7 @@ def test_what_fails_under_a_rule_fails_under_a_stricter_one(drawn: np.ndarray, a
         assert (a.difference, a.p) == (b.difference, b.p) == (c.difference, c.p)
 
 
+@pytest.mark.slow
 @given(columns(), st.sampled_from(RULES), st.lists(st.floats(0, 0.2), min_size=2, max_size=4).map(sorted))
 def test_who_passes_still_passes_when_more_is_allowed(drawn: np.ndarray, rule: str, bounds: list[float]) -> None:
     differences = differences_of(drawn, subjects_for(drawn), intervals=with_intervals(drawn, 0.9))

@@ -35,6 +35,7 @@ def check_of(columns: np.ndarray, shares: np.ndarray, allowed: float, rule: str,
     return judge(differences, lines, gate(rule=rule), task="small", flips=199)[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sizes", [np.ones(48), np.arange(1, 49), np.ones(14)], ids=["equal", "unequal", "few"])
 @pytest.mark.parametrize(("rule", "allowed"), [("significant", 0.0), ("significant", 0.4), ("point", 0.3)])
 def test_what_is_told_to_be_found_is_found_four_times_of_five(sizes, rule: str, allowed: float) -> None:

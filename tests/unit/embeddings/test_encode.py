@@ -230,6 +230,7 @@ def test_killed_and_resumed_runs_give_the_vectors_of_an_uninterrupted_one(tmp_pa
     assert_same(all_vectors(resumed), all_vectors(whole))
 
 
+@pytest.mark.slow
 def test_two_processes_may_share_a_store(tmp_path):
     processes = [start_process(tmp_path, pause=0.02) for _ in range(2)]
     for process in processes:

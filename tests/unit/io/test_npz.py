@@ -91,6 +91,7 @@ def test_two_arrays_of_one_name(tmp_path: Path) -> None:
         read_arrays(tmp_path / "a.npz", ["a"], 10_000)
 
 
+@pytest.mark.slow
 def test_a_ranks_file_may_not_unfold_without_measure(tmp_path: Path) -> None:
     names = [field.name for field in fields(Ranks)]
     bomb = npz(**{name: np.zeros((2**22 if name == "ahead" else 0, 8), dtype=np.int32) for name in names})

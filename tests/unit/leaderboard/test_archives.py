@@ -176,6 +176,7 @@ def test_a_bomb_is_refused_by_what_its_header_says() -> None:
         check_archive(content, ["numbers"], LARGEST)
 
 
+@pytest.mark.slow
 def test_a_bomb_that_lies_unfolds_no_further_than_it_says() -> None:
     packed = deflated(bytes(2**28), 9)
     content = with_packed_size(saved(numbers=ARRAYS["numbers"])[: 30 + 11 + 20], len(packed)) + packed

@@ -110,6 +110,7 @@ def test_markup_is_refused_in_every_text(board: Board, entry: Path) -> None:
     check_entry(board, "ours")
 
 
+@pytest.mark.slow
 def test_every_changed_byte_of_a_document_is_refused(board: Board, entry: Path) -> None:
     draw = np.random.RandomState(0)
     for name in (DOCUMENT, ENTRY_FILE, RANKS):
@@ -434,6 +435,7 @@ def test_a_system_may_have_been_trained_on_the_data_of_one_task_alone(tmp_path: 
     assert check_entry(board, add(board, "ours", results, Description()).name).entry.tasks == ("other", "small")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("other", [{"fingerprint": "ab" * 32}, {"parameters": {"dtype": "bf16"}}, {"dim": 32}])
 def test_the_results_of_an_entry_are_of_one_system(tmp_path: Path, other: dict[str, object]) -> None:
     board = new_board(tmp_path, "small", "other")

@@ -36,6 +36,7 @@ RANKER = listed(COLLECTION, seed=1, longest=9)
 PRESENT = np.flatnonzero((ENCODER.ahead != MISSING).all(axis=1))
 
 
+@pytest.mark.slow
 @given(
     seed=st.integers(0, 2**16),
     shape=st.sampled_from(
@@ -146,6 +147,7 @@ def test_impossible_counts_of_an_encoder(ranks: Ranks, said: str) -> None:
     assert said in counts_fault(ranks, "encoder", SETTINGS)
 
 
+@pytest.mark.slow
 def test_any_single_count_of_a_relevant_document_hangs_on_the_others() -> None:
     caught = 0
     for row in PRESENT:

@@ -41,6 +41,7 @@ def test_what_does_not_fit_is_the_largest_that_does() -> None:
     assert unpacked(pack([5.0, -5.0])) == [3.2767, -3.2767]
 
 
+@pytest.mark.slow
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.text(),

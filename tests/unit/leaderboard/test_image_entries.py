@@ -238,6 +238,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 class TestSite:
+    @pytest.mark.slow
     def test_has_the_columns_of_images_alone(self, site: dict[str, str]) -> None:
         head = site["index.html"].partition("<thead>")[2].partition("</thead>")[0]
         for key in ("Success@1.text_to_image", "Success@1.image_to_text", "Success@1.image_to_pool", "r_mean"):

@@ -220,11 +220,13 @@ class TestNames:
 
 
 class TestBuilding:
+    @pytest.mark.slow
     def test_the_same_entries_give_the_same_bytes(self, tmp_path: Path) -> None:
         for name, entries in (("one", board()), ("two", board()[::-1])):
             build_site(entries, tmp_path / name, flips=FLIPS)
         assert files(tmp_path / "one") == files(tmp_path / "two")
 
+    @pytest.mark.slow
     def test_takes_the_place_of_an_older_site(self, tmp_path: Path) -> None:
         build_site(board(), tmp_path / "site", flips=FLIPS)
         build_site([verified("new")], tmp_path / "site", flips=FLIPS)

@@ -74,6 +74,7 @@ def test_the_same_again_changes_nothing(board: Board, result: Path) -> None:
     assert [path.stat().st_mtime_ns for path in board.entries.rglob("*")] == moments
 
 
+@pytest.mark.slow
 def test_tasks_come_together(board: Board, result: Path, tmp_path: Path) -> None:
     other = saved(tmp_path / "results", skilled(seed=1), name="other")
     add(board, "ours", [result], Description(title="Ours"))

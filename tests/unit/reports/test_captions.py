@@ -194,6 +194,7 @@ class TestOthers:
         only = list(csv.DictReader(io.StringIO(render("csv", results_report([pictures], measure="AP")).decode())))
         assert {row["kind"] for row in only} == {"text_to_image", "image_to_text", "image_to_pool"}
 
+    @pytest.mark.slow
     def test_png_is_a_picture_of_both_directions(self, pictures: Result) -> None:
         # Width and height stand at the beginning of a PNG.
         wide, narrow = (render("png", results_report([pictures], measure=measure))[16:20] for measure in (None, "AP"))

@@ -31,12 +31,14 @@ def test_a_smaller_model_has_its_own() -> None:
     assert (sizes["width"], sizes["positions"], sizes["dim"]) == (SMALL[768], SMALL[577], SMALL[256])
 
 
+@pytest.mark.slow
 def test_every_weight_that_is_missing_is_named() -> None:
     for name in OFFICIAL.keys() - {POSITION_IDS}:
         rest = {other: shape for other, shape in OFFICIAL.items() if other != name}
         assert refused(rest) == f"{name} is missing"
 
 
+@pytest.mark.slow
 def test_every_weight_of_a_wrong_shape_is_named() -> None:
     for name, shape in OFFICIAL.items():
         wrong = (*shape[:-1], shape[-1] + 1) if shape else (1,)

@@ -23,6 +23,7 @@ def analyzers() -> Analyzers:
     return Analyzers("512m")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("language", "text", "terms"),
     [
@@ -60,6 +61,7 @@ def test_every_language_of_the_field_has_one(language: str) -> None:
     assert "warning" not in (remark(language) or "")
 
 
+@pytest.mark.slow
 def test_the_table_is_that_of_anserini(analyzers: Analyzers) -> None:
     """Greek, Vietnamese and Thai are ours; Polish and Ukrainian count forms of one word, which we do not follow."""
     table = java_class("io.anserini.analysis.AnalyzerMap").analyzerMap
@@ -113,6 +115,7 @@ def test_the_fingerprint_follows_the_table(analyzers: Analyzers, monkeypatch: py
     assert analyzers.fingerprint() != before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("language", ["ar", "de", "el", "en", "es", "hi", "ru", "tr", "vi", "zh"])
 def test_scores_are_those_of_lucene_to_the_bit(analyzers: Analyzers, language: str) -> None:
     """Thai is segmented by us, and then the same code runs."""

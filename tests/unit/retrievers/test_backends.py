@@ -196,6 +196,7 @@ def made(saved: Mapping[str, Path], cache: Path, tmp_path: Path, monkeypatch: py
 
 
 class TestFingerprint:
+    @pytest.mark.slow
     def test_differs_by_backend_and_precision(self, saved: Mapping[str, Path]) -> None:
         choices = [{}, {"dtype": "bf16"}, {"backend": "onnx"}, {"backend": "openvino"}]
         if "bf16" in backends.openvino_dtypes():

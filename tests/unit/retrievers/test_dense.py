@@ -157,6 +157,7 @@ def reference(folder: Path, prompt: str | None = None, **options: Any) -> np.nda
     return np.asarray(model.encode(TEXTS, prompt=prompt, show_progress_bar=False))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [build.__name__ for build in CHECKPOINTS])
 def test_same_vectors_as_the_library(name: str, saved: Mapping[str, Path]) -> None:
     prompts = {"e5": ("query: ", "passage: "), "instructor": ("find the cat: ", "")}.get(name, ("", ""))

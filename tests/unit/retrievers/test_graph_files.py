@@ -125,6 +125,7 @@ def direct(graph: Path, texts: list[str], folder: Path, output: int = 0) -> list
 
 
 class TestVectors:
+    @pytest.mark.slow
     @pytest.mark.parametrize("backend", ["onnx", "openvino"])
     def test_same_as_torch(self, backend: str, folders: Mapping[str, Path], base: Path) -> None:
         found, wanted = opened(folders[backend]), opened(base)

@@ -122,6 +122,7 @@ def by_library(model: Any, inputs: list[Any]) -> Vectors:
     return np.stack([model.encode([single], show_progress_bar=False)[0] for single in inputs])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TRANSFORMERS)
 def test_same_vectors_as_transformers(name: str, saved: Mapping[str, Path], images: list[Image]) -> None:
     texts, seen = by_transformers(saved[name], images)

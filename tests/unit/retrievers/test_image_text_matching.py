@@ -67,6 +67,7 @@ def test_it_is_a_reranker_of_images(folder: Path) -> None:
     assert (scores.dtype, scores.shape) == (np.float32, (0,))
 
 
+@pytest.mark.slow
 def test_sides_batches_and_memory_change_nothing(folder: Path, images: list[Image]) -> None:
     pairs = every(images)
     scores = opened_reranker(folder).score(pairs)

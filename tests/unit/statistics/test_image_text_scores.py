@@ -218,6 +218,7 @@ def test_shares_of_languages_in_random_lists_have_the_range_of_chance() -> None:
     assert chance > 0.1
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 10**6), st.lists(st.integers(0, 3), min_size=4, max_size=7))
 def test_bias_of_the_pool_equals_loops_over_images(seed: int, many: list[int]) -> None:

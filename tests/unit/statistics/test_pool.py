@@ -28,6 +28,7 @@ def means(answer: PoolAnswer, kind: str) -> dict[str, float | None]:
     return {a.aggregation: a.measures["AP"] for a in answer.aggregates if a.kind == kind}
 
 
+@pytest.mark.slow
 @given(seed=st.integers(0, 2**31), pool=st.sets(st.integers(0, 2), min_size=1))
 def test_agrees_with_whole_lists(three: Result, seed: int, pool: set[int]) -> None:
     small, indexes = PoolCase(seed), sorted(pool)

@@ -422,6 +422,7 @@ def covers(values, clusters, truth, seed):
     return interval[0] <= truth <= interval[1]
 
 
+@pytest.mark.slow
 def test_intervals_cover_when_clusters_are_drawn_and_not_when_topics_are():
     by_cluster, by_topic = [], []
     for seed in range(200):

@@ -30,6 +30,7 @@ def average_precision(collection: Collection, orders: Orders, language: str, top
     return sum(precisions) / len(relevant)
 
 
+@pytest.mark.slow
 @given(seed=st.integers(0, 99), sparse=st.booleans(), several=st.booleans(), parallel=st.booleans())
 def test_ranks_and_lists_are_those_of_the_orders(seed: int, sparse: bool, several: bool, parallel: bool) -> None:
     collection = make_collection(seed, sparse=sparse, several=several, parallel=parallel, topics=4)

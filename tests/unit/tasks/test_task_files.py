@@ -349,6 +349,7 @@ def test_threads_at_once(tmp_path: Path) -> None:
     assert left_over(tmp_path) == ["en.json"]
 
 
+@pytest.mark.slow
 def test_processes_at_once(tmp_path: Path) -> None:
     with served(Behaviour(cuts=[70_000])) as url, ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         targets = list(pool.map(files.download, [a_file(url)] * 4, [tmp_path] * 4))

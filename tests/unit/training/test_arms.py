@@ -154,6 +154,7 @@ def test_the_best_arm_and_the_second_are_named_with_their_difference() -> None:
     }
 
 
+@pytest.mark.slow
 def test_a_claim_does_not_depend_on_which_arm_is_the_base() -> None:
     for claim in FOUND.claims:
         other = swept(base="two").claim(claim.name, claim.kind)

@@ -55,6 +55,7 @@ def shown_in(root: Path) -> dict[str, str]:
     return found
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(
     number=st.integers(0, 2**40),

@@ -146,6 +146,7 @@ SOME = st.text("abé กี中 .", max_size=30)
 KINDS = st.sampled_from(["question", "sentence"])
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(KINDS, SOME), max_size=6), st.lists(SOME, max_size=6), st.integers(1, 200), st.randoms())
 def test_hits_are_those_of_in_for_any_order_and_blocks(
     texts: list[tuple[Kind, str]], trained: list[str], block: int, chance: random.Random

@@ -64,6 +64,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Swee
         yield folder, run_sweep(plan, place)
 
 
+@pytest.mark.slow
 def test_figures_are_those_of_the_results(swept: tuple[Path, Sweep]) -> None:
     folder, sweep = swept
     (task,) = sweep.tasks

@@ -64,6 +64,7 @@ def weights(folder: Path) -> dict[str, list[float]]:
 
 
 class TestCheckpoint:
+    @pytest.mark.slow
     def test_is_read_alike_by_all(self, root: Path, checkpoint: Path) -> None:
         rows = rows_of(root / "drawn")
         texts = rows.read(np.arange(12))
@@ -306,6 +307,7 @@ def test_goes_on_from_a_checkpoint(root: Path, checkpoint: Path, tmp_path: Path)
     assert all(np.allclose(before[name], after[name], atol=1e-7) for name in before)
 
 
+@pytest.mark.slow
 def test_siglip_goes_on_too(root: Path, tmp_path: Path) -> None:
     after = weights_after(root, save_siglip(tmp_path / "siglip"), tmp_path / "out", steps=2)
     before = weights(tmp_path / "siglip")

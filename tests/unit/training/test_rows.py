@@ -233,6 +233,7 @@ class TestOnce:
         assert (len(before.index), len(after.index)) == (3, 4)
         assert len(contents(before)) == 3
 
+    @pytest.mark.slow
     def test_what_is_left_of_a_killed_process_is_not_used(self, tmp_path: Path) -> None:
         path = write(tmp_path / "rows.jsonl", list(FORMS.values()))
         # It stops for good when it has read half of the rows.
@@ -261,6 +262,7 @@ class TestOnce:
         (folder / "about.json").unlink()
         assert contents(prepared(path)) == expected(list(FORMS.values()))
 
+    @pytest.mark.slow
     def test_several_processes_at_once(self, tmp_path: Path) -> None:
         path = write(tmp_path / "rows.jsonl", repetitive(2, 300, LANGUAGES))
         context = multiprocessing.get_context("fork")

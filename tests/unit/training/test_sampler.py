@@ -93,6 +93,7 @@ class TestShares:
         given_by = [{(a, b) for a, b in wanted if a in queries_of(row) and b in documents_of(row)} for row in rows]
         return Counter(pair for found in given_by for pair in found), sum(bool(found) for found in given_by)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("alpha", "monolingual", "cross_lingual", "language_tau", "dataset_tau", "n"),
         [
@@ -465,6 +466,7 @@ class TestTooFewRows:
             for i in range(n)
         ]
 
+    @pytest.mark.slow
     def test_refused_batches_are_drawn_again_and_counted(self, tmp_path: Path) -> None:
         few = index_of(tmp_path, self.repeated(60, 3), LANGUAGES)
         many = index_of(tmp_path, self.repeated(60, 50), LANGUAGES)
@@ -475,6 +477,7 @@ class TestTooFewRows:
         refused = np.array([batch.refused for batch in batches])
         assert chisquare([sum(refused == 0), sum(refused == 1), sum(refused > 1)], [1500, 750, 750]).pvalue > LEAST
 
+    @pytest.mark.slow
     def test_refusals_do_not_change_the_share_of_monolingual_batches(self, tmp_path: Path) -> None:
         few = index_of(tmp_path, self.repeated(60, 3), LANGUAGES)
         many = index_of(tmp_path, self.repeated(60, 50), LANGUAGES)

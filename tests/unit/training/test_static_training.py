@@ -125,6 +125,7 @@ def test_steps_are_those_of_sparse_adam(root: Path, tmp_path: Path) -> None:
     assert not np.array_equal(table.vectors(), before)
 
 
+@pytest.mark.slow
 def test_learns_that_translations_are_near(root: Path, tmp_path: Path) -> None:
     recipe = static_recipe(root, steps=300, batches={"size": 16, "alpha": 0.3}, validation=JUDGED)
     trained = train(recipe, tmp_path / "out")
@@ -198,6 +199,7 @@ class TestPatience:
         train(short, tmp_path / "short")
         assert weights(tmp_path / "out") == weights(tmp_path / "short")
 
+    @pytest.mark.slow
     def test_ends_at_once_when_it_is_over(self, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         recipe = static_recipe(
             root, steps=400, validation={**JUDGED, "every": 5, "patience": 3}, optimizer={"learning_rate": 0.5}

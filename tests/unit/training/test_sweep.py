@@ -63,6 +63,7 @@ def sweep(folder: Path, plan: Plan, tmp_path_factory: pytest.TempPathFactory) ->
         return run_sweep(plan, place(folder))
 
 
+@pytest.mark.slow
 def test_figures_are_those_of_the_results(folder: Path, sweep: Sweep) -> None:
     (task,) = sweep.tasks
     for row in task.rows:
@@ -113,6 +114,7 @@ def test_what_is_done_is_not_done_again(folder: Path, plan: Plan, sweep: Sweep) 
     assert files() == before
 
 
+@pytest.mark.slow
 def test_what_is_missing_is_done_and_nothing_else(folder: Path, plan: Plan, sweep: Sweep) -> None:
     out = folder / "out"
     unmeasured, untrained, unranked = sweep.points[0], sweep.points[3], sweep.points[5]
@@ -139,6 +141,7 @@ def test_more_seeds_and_another_base_start_from_what_is_there(folder: Path, plan
     assert [row.figures for row in found.tasks[0].rows] == [row.figures for row in sweep.tasks[0].rows]
 
 
+@pytest.mark.slow
 def test_other_rows_and_other_updates_are_told_apart(tmp_path: Path) -> None:
     write_toy(tmp_path)
     found = run_sweep(planned(tmp_path, "data_fraction=1,0.3", "steps=20,10"), place(tmp_path))

@@ -78,6 +78,7 @@ def weights(folder: Path) -> bytes:
     return (folder / "model.safetensors").read_bytes()
 
 
+@pytest.mark.slow
 def test_trains_end_to_end(world: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     made = recipe(world, steps=80, transformer=PREFIXES, validation={**VALIDATION, "every": 40})
     told = Told()
@@ -105,6 +106,7 @@ def test_trains_end_to_end(world: Path, tmp_path: Path, capfd: pytest.CaptureFix
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("shape", "settings"),
     [
@@ -179,6 +181,7 @@ def test_a_step_is_a_step_of_adamw_on_the_loss_of_its_batches(world: Path, tmp_p
         assert far < 0.01, name
 
 
+@pytest.mark.slow
 def test_hard_negatives_alone_as_in_the_paper(world: Path, tmp_path: Path) -> None:
     trained = train(recipe(world, data="questions", steps=40, loss={"negatives": "hard_only"}), tmp_path)
     assert trained.steps == 40

@@ -185,6 +185,7 @@ def histories(draw: st.DrawFn) -> tuple[int, list[list[Fate]], list[bool]]:
     return workers, fates, draw(st.lists(st.booleans(), max_size=10))
 
 
+@pytest.mark.slow
 @given(histories())
 def test_whatever_happens_every_item_is_answered_once_or_one_is_given_up(
     history: tuple[int, list[list[Fate]], list[bool]],

@@ -176,6 +176,7 @@ class TestEnd:
         time.sleep(0.7)
         assert len(list(tmp_path.iterdir())) == begun < 9
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("how", ["kill", "interrupt", "forget"])
     def test_processes_end_with_the_one_that_started_them(self, tmp_path: Path, how: str) -> None:
         program, folder = tmp_path / "program.py", tmp_path / "out"

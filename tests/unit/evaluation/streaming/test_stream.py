@@ -219,6 +219,7 @@ def test_kept_vectors_that_are_no_numbers_are_encoded_again(tmp_path: Path, valu
     assert len(encoder.encoded) > before
 
 
+@pytest.mark.slow
 def test_vectors_of_a_part_that_are_kept_stay_beside_new_ones(tmp_path: Path) -> None:
     task, encoder, cache = write_task(tmp_path, ALL), LengthEncoder("cosine"), tmp_path / "cache"
     count(run.load_stream, task, cache, encoder, keep_vectors=True)

@@ -365,6 +365,7 @@ class TestMap:
         assert any("in hundredths" in line for line in narrow)
         assert not any("folded" in line for line in narrow)
 
+    @pytest.mark.slow
     def test_without_room_there_is_a_line(self) -> None:
         languages = [f"{a}{b}" for a in "abcde" for b in "klmnopqrst"]
         lines = show(make_comparison(languages), 60)
@@ -595,6 +596,7 @@ class TestNamesInComments:
 
 
 class TestLengthOfComments:
+    @pytest.mark.slow
     @pytest.mark.parametrize(("languages", "tasks"), [(11, 2), (11, 12), (26, 1), (26, 3), (50, 1), (2, 90)])
     def test_is_never_more_than_github_takes(self, languages: int, tasks: int) -> None:
         names = [f"{a}{b}" for a in "abcdefghij" for b in "klmnopqrst"][:languages]

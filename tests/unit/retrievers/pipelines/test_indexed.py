@@ -112,6 +112,7 @@ def test_a_graph_that_keeps_everything_in_view_is_exact() -> None:
     assert overlap(narrow, lists_of(opened, "flat", asked), 4) < 1
 
 
+@pytest.mark.slow
 def test_codes_find_more_in_more_cells() -> None:
     opened, asked = cloud(2000, 32)
     exact = brute_force(opened, asked)[1]

@@ -42,6 +42,7 @@ def test_what_ships_is_small() -> None:
     assert sum(path.stat().st_size for path in SHIPPED.rglob("*")) < 300_000
 
 
+@pytest.mark.slow
 def test_the_part_for_evaluation_is_what_ships(made: Path) -> None:
     assert names(made / "test") | {"LICENSE"} == names(SHIPPED)
     for name in names(made / "test"):
@@ -70,6 +71,7 @@ def test_drawings_of_a_combination_are_one_cluster(made: Path) -> None:
     assert len(set(train.clusters.values())) == 192
 
 
+@pytest.mark.slow
 def test_drawings_follow_from_the_seed(made: Path, tmp_path: Path) -> None:
     make(tmp_path / "same", seed=5, drawings=1)
     make(tmp_path / "other", seed=6, drawings=1)
