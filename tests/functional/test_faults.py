@@ -118,9 +118,7 @@ INPUTS = [
     Fault(
         "misspelt model", "run --model vectro", ("vectro: no such folder", "or is vectors meant?"), environment=OFFLINE
     ),
-    Fault(
-        "misspelt model with keys", "run --model hasing --set dim=64", ("dense: unknown key", "or is hashing meant?")
-    ),
+    Fault("misspelt model with keys", "run --model hasing --set dim=64", ("hasing: no such", "or is hashing meant?")),
     Fault("empty model", "run --model=", ("the model is empty", "SCHEME:PATH_OR_ID")),
     Fault("unknown command", "rum", ("unknown command 'rum'", "run")),
     Fault("unknown option", "run --langages en", ("No such option", "--languages")),

@@ -41,7 +41,7 @@ main()
 """
 RUN = ("run", "-q", "--task", "own", "--model", "hashing", "--resamples", "20", "--json", "--save-run", "runs")
 PHASES = {
-    "open": ("mlbench.evaluation.options", "Options.open_model", 1),
+    "open": ("mlbench.cli.model_options", "open_model", 1),
     "read": ("mlbench.evaluation.in_memory", "load_collection", 1),
     "read a file": ("mlbench.tasks.readers.parallel_jsonl", "_read_documents", 2),
     "encode": ("mlbench.retrievers.hashing", "HashingEncoder.encode", 1),

@@ -315,7 +315,8 @@ def test_siglip_goes_on_too(root: Path, tmp_path: Path) -> None:
     assert any(before[name] != after[name] for name in before if "vision" in name)
     library = sentence_transformers.SentenceTransformer(str(tmp_path / "out"), device="cpu", local_files_only=True)
     vectors = open_retriever(f"image_text:{tmp_path / 'out'}", {}, CPU).encode(["klein rot", "red"], "query")
-    np.testing.assert_allclose(vectors, library.encode(["klein rot", "red"]), atol=1e-4)
+    # The network looks at the padding, which the library puts beside the shorter text of a batch.
+    np.testing.assert_allclose(vectors, library.encode(["klein rot", "red"], batch_size=1), atol=1e-4)
 
 
 def test_what_reads_images_in_pieces_is_refused(root: Path, tmp_path: Path) -> None:
