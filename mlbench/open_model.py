@@ -355,9 +355,13 @@ def _unsaved(settings: Mapping[str, object]) -> Iterator[str]:
 
 
 def known_keys(spec: str) -> tuple[str, ...] | None:
-    """Return the keys that the kind of a model takes; None where `spec` names no kind that can be loaded."""
+    """Return the keys that the kind of a model takes; None where `spec` names no kind, or none that can be loaded."""
     try:
-        return tuple(load_scheme(parse(spec)[0]).Settings.model_fields)
+        scheme, locator = parse(spec)
+        if locator == spec and not (Path(spec).exists() or spec.startswith("hf-hub:") or scheme_of(spec)):
+            # The copy of a hub repository decides.
+            return None
+        return tuple(load_scheme(scheme).Settings.model_fields)
     except UserError:
         return None
 

@@ -203,7 +203,7 @@ class KnowsTruncatedPairs(Protocol):
 
 
 class ScoredPairs(NamedTuple):
-    """The pairs of a query and a document that a ranker has scored since it was opened, by the document's text.
+    """The pairs of a query and a document that a ranker has scored since it was prepared, by the document's text.
 
     `scored` counts them, `truncated` counts those that were cut off at `max_length` tokens (None: at none).
     """

@@ -67,9 +67,9 @@ class RegistryInfo(DocumentPart):
     """What the registry of models says of a retriever that is the model `name`, or is `made_from` it.
 
     `applied` are the keys that have their values from there, and `unconfirmed` those of them that nobody confirmed.
-    `trained_on` says of data sets whether they are among the
-    model's training data; `no` where its authors list those. Of what is made from it, `no` is never known. `seen` are
-    those that it was trained on and that the task of a result is built from, sorted: numbers there are not zero-shot.
+    `trained_on` says of data sets whether they are among the model's training data: `no` only where its authors list
+    those. Of what is made from the model, `no` becomes `unknown`. `seen` are those that it was trained on and that the
+    task of a result is built from, sorted: numbers there are not zero-shot.
     """
 
     name: str

@@ -184,5 +184,8 @@ def _twins(
 
 
 def _by_name(request: RequestedModel, fault: str) -> str:
+    if fault.startswith("api: "):
+        # Its address may hold a key.
+        return fault
     named = fault.startswith(f"{request.called}:") or repr(request.called) in fault
     return fault if named else f"{request.called}: {fault}"

@@ -228,7 +228,7 @@ def command(screen: Screen, /, models: Sequence[str], tasks: Sequence[str], **ch
     _check(request, len(asked), len(tasks))
     # Told now, not after hours of encoding.
     check_folder(request.out)
-    loaded = _load_tasks(request, tasks, progress)
+    loaded = _load_tasks(request, tasks, len(asked), progress)
     against = _against(request, loaded)
     opened = RunModels(asked, options)
     first = [opened.check(partial(_measured, request, loaded))]
@@ -273,10 +273,10 @@ def _measure(
         yield done.save(request.out)
 
 
-def _load_tasks(request: RunArguments, names: Sequence[str], progress: Progress) -> list[Task]:
-    """Return the tasks of a run; where there are several, the files of each are looked for before one is measured."""
+def _load_tasks(request: RunArguments, names: Sequence[str], n_models: int, progress: Progress) -> list[Task]:
+    """Return the tasks of a run; of several tasks or models, files are looked for before anything is measured."""
     tasks = [load_task(name, languages=request.languages) for name in names]
-    for task in tasks if len(tasks) > 1 else ():
+    for task in tasks if len(tasks) > 1 or n_models > 1 else ():
         if [each.name for each in tasks].count(task.name) > 1:
             raise UserError(f"two tasks are called {task.name}, and their results would be: measure them one by one")
         check_files(task, languages=request.languages, data_dir=request.data_dir, progress=progress)

@@ -254,9 +254,11 @@ def _encoded(encoder: Encoder, missing: Sequence[tuple[_Plan, _Chunk]]) -> Itera
     if not members.encodes_by_requests(encoder):
         yield from ((plan, chunk, _encode(chunk)) for plan, chunk in missing)
         return
-    for role in dict.fromkeys(chunk.role for _, chunk in missing):
-        asked = [item for item in missing if item[1].role == role]
-        for number, vectors in encoder.encode_batches([chunk.texts for _, chunk in asked], role):
+    sides = {(id(chunk.encoder), chunk.role): chunk.encoder for _, chunk in missing}
+    for side, reader in sides.items():
+        assert members.encodes_by_requests(reader)
+        asked = [item for item in missing if (id(item[1].encoder), item[1].role) == side]
+        for number, vectors in reader.encode_batches([chunk.texts for _, chunk in asked], asked[0][1].role):
             plan, chunk = asked[number]
             yield plan, chunk, _checked(chunk, vectors)
 

@@ -79,7 +79,7 @@ def tell_prompted_texts(model: LoadedModel, collection: Collection, progress: Pr
             found = sum(text.startswith(prompt) for text in texts)
             if found:
                 progress.note(
-                    f"warning: {model.spec}: {found:,} of {len(texts):,} {_MANY[role]} already begin with {prompt!r}, "
+                    f"warning: {model.label}: {found:,} of {len(texts):,} {_MANY[role]} already begin with {prompt!r}, "
                     f"which is put before each of them again: an empty {key} leaves it out"
                 )
 

@@ -164,11 +164,13 @@ class ApiEncoder:
         found = []
         for role, known in {known.path: (role, known) for role, known in self._probes.items()}.values():
             again = self._ask_probe(role)
-            if not probe.is_same(known.now, again):
+            renamed = ", ".join(sorted(self._answering)) != self._served
+            if renamed or not probe.is_same(known.now, again):
                 known.spoil()
+                changed = "calls its model by another name" if renamed else "gives the same texts other vectors"
                 raise RetrieverError(
-                    f"{self._server.name} gives the same texts other vectors than when this run began, so those of the "
-                    "run are of several models: ask for one version, and run again"
+                    f"{self._server.name} {changed} than when this run began, so its vectors are of several models: "
+                    "ask for one version, and run again"
                 )
             found.append(known.compare(again))
         return min(found, key=lambda each: (each.repeatable, each.least_cosine))

@@ -8,16 +8,12 @@ from functools import partial
 from hashlib import file_digest, sha256
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 from mlbench.errors import RetrieverError
 from mlbench.io.cache import offline
 from mlbench.io.watched import WatchedFiles
 from mlbench.provenance import MANIFEST
-
-if TYPE_CHECKING:
-    pass
-
 
 _TOKENIZERS = (
     "tokenizer.json",

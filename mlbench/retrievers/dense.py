@@ -32,7 +32,6 @@ from mlbench.retrievers.checkpoint_folder import (
 from mlbench.retrievers.graph_files import GraphFile, find_with_graph, graph_checkpoint_files, load_graph
 from mlbench.retrievers.kinds import check_kind
 from mlbench.retrievers.load_checkpoint import (
-    DTYPES,
     PADDED,
     DType,
     LoadOptions,
@@ -46,6 +45,7 @@ from mlbench.retrievers.load_checkpoint import (
     name_of,
     padding_probes,
     pooling_of,
+    short_dtype,
 )
 from mlbench.retrievers.model_limits import ENDLESS, limit_of
 from mlbench.retrievers.prompts import PromptSettings, choose_prompts
@@ -267,15 +267,14 @@ class DenseEncoder:
         return np.asarray(vectors.float().cpu().numpy(), dtype=np.float32)
 
     def _identity(self) -> dict[str, Parameter]:
-        names = {name: short for short, name in DTYPES.items()}
         # Where a graph stands in for the transformer, no weights may be left.
-        dtype = next((str(weight.dtype).removeprefix("torch.") for weight in self._model.parameters()), "float32")
+        dtype = next((short_dtype(weight.dtype) for weight in self._model.parameters()), "fp32")
         max_length = self._model.max_seq_length
         return {
             "pooling": pooling_of(self._model),
             "max_length": None if max_length is None or max_length > ENDLESS else int(max_length),
             "truncate_dim": self._model.truncate_dim,
-            "dtype": names.get(dtype, dtype),
+            "dtype": dtype,
             "backend": "torch",
             "device": self._model.device.type,
             **self._computed,

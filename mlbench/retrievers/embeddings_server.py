@@ -175,6 +175,8 @@ class EmbeddingsServer:
         content, seconds = json.dumps({**body, "input": texts}).encode(), self._limits.timeout
         for attempt in range(self._limits.retries + 1):
             self._pace.wait(tokens, stop)
+            if stop.is_set():
+                raise RetrieverError(f"{self.name}: stopped")
             try:
                 return self._post(content, len(texts), seconds)
             except _Passing as failure:

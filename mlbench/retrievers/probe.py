@@ -71,7 +71,7 @@ class Probe:
         replace(self, spoiled=self.spoiled + 1).keep()
 
     def keep(self) -> None:
-        """Keep `first` in the cache folder; one that cannot be written keeps no vectors either, and says so."""
+        """Keep `first` in the cache folder; where that cannot be written to, nothing is kept."""
         buffer = BytesIO()
         np.savez(buffer, vectors=self.first, spoiled=np.array([self.spoiled]))
         try:

@@ -76,7 +76,7 @@ def apply_registry(settings: Settings, locator: str, folder: Path) -> Registered
     if made_from and _is_own_training(folder):
         # Its recipe says how it is used, and the folder has all of that.
         return Registered(settings, entry, _info(entry, {}, made_from=True))
-    saved = saved_keys(described_by(folder, fetch=False))
+    saved = saved_keys(_described_by(folder))
     use = {key: value for key, value in entry.use.items() if key not in saved and value != ""}
     # A prompt may be chosen by its name as well.
     unset = {key for key in type(settings).model_fields if getattr(settings, key) is None}
@@ -177,6 +177,14 @@ def _is_own_training(folder: Path) -> bool:
         return read_manifest(folder) is not None
     except DataError:
         return False
+
+
+def _described_by(folder: Path) -> Path:
+    try:
+        return described_by(folder)
+    except RetrieverError:
+        # A base that is missing is told of when it is loaded.
+        return folder
 
 
 def _transformer_in(folder: Path) -> Path:

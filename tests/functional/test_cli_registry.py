@@ -117,6 +117,8 @@ def test_numbers_on_training_data_are_not_zero_shot(mlbench: CommandLine, checkp
     assert mlbench("report", str(path), "--output", "page.html").code == 0
     assert "trained on SQuAD: not zero-shot" in (mlbench.folder / "page.html").read_text(encoding="utf-8")
     assert mlbench("verify", str(path)).code == 0
+    indexed = mlbench.result("--model", "checkpoint", *FEW, "--index", "flat", "--out", "indexed")
+    assert indexed["retriever"]["registry"]["seen"] == ["squad"]
     off = mlbench("run", "--model", "checkpoint", *FEW, "--out", "off", "--set", "registry=false")
     assert "zero-shot" not in off.err + off.out
 

@@ -48,7 +48,7 @@ def refused(mlbench: CommandLine, *arguments: str) -> str:
         ),
         (
             ("--model", "hashing", "--model", "./missing", "--set", "dmi=64"),
-            ["hashing: unknown key 'dmi': did you mean dim", "./missing: unknown key 'dmi'", "no folder './missing'"],
+            ["hashing: unknown key 'dmi': did you mean dim", "no folder './missing'"],
         ),
         (("--model", "hashing", "--model", "b=hashing", "--set", "b.dim=0"), ["1 of 2 models", "b: hashing: dim:"]),
         (
@@ -215,3 +215,9 @@ def test_no_two_models_are_in_memory(mlbench: CommandLine, own: Path, monkeypatc
     assert done.code == 0, done.err
     # All three are checked, the last one first, and the second and third are opened again to be measured.
     assert alive == [0, 0, 0, 0, 0]
+
+
+def test_a_key_in_an_address_is_not_repeated(mlbench: CommandLine, own: Path) -> None:
+    told = refused(mlbench, "--model", "api:https://user:sk-secret@127.0.0.1:9/v1#m", "--model", "hashing")
+    assert "sk-secret" not in told
+    assert "api: the address has a user or a query" in told

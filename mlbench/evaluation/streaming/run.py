@@ -167,8 +167,8 @@ class _Stream:
         """Encode queries and relevant documents, then count all documents against them."""
         if members.reads_languages(self._encoder):
             raise UserError(
-                f"{self.model.spec} must know the language of each text, which it is not told of a corpus that is read "
-                "shard by shard"
+                f"{self.model.label} must know the language of each text, which it is not told of a corpus that is "
+                "read shard by shard"
             )
         store = self.model.store(self._cache, self.options.progress)
         embeddings = embed(self._encoder, texts_of(arrays.collection), store, self.options.progress)

@@ -377,6 +377,8 @@ class ImageTextLoader:
         find = partial(find_towers, allow_pickle=runtime.allow_pickle)
         folder = find(locator, settings.revision)
         known = apply_registry(settings, locator.removeprefix(OPEN_CLIP_HUB), folder).info
+        # Towers are used as they are saved.
+        known = known and known.model_copy(update={"applied": {}, "unconfirmed": ()})
         loaded: dict[str, Parameter] = {
             "allow_pickle": runtime.allow_pickle,
             "trust_remote_code": runtime.trust_remote_code,
@@ -394,7 +396,7 @@ class ImageTextLoader:
         # A folder's whole path is nobody's business.
         loaded["image_model"] = other.name if Path(settings.image_model).expanduser().exists() else settings.image_model
         encoder = _join(texts, images, settings.text_prefix, loaded=loaded, folder=folder)
-        encoder.registry = known
+        encoder.registry = (texts.registry if isinstance(texts, DenseEncoder) else None) or known
         return encoder
 
     @staticmethod
@@ -494,7 +496,7 @@ def _open_texts(folder: Path, settings: ImageTextLoader.Settings, runtime: Runti
         loaded = open_text_tower(folder, kind, options, settings.max_length)
         origin, identity = _one_side(loaded, files, digest, settings)
         return TowerTexts(loaded.tower, loaded.device, origin, identity, settings.batch_tokens)
-    keys = (*PromptSettings.model_fields, "max_length", "dtype", "batch_tokens")
+    keys = (*PromptSettings.model_fields, "max_length", "dtype", "batch_tokens", "registry")
     return Dense.open(str(folder), Dense.Settings(**{key: getattr(settings, key) for key in keys}), runtime)
 
 

@@ -34,6 +34,7 @@ from mlbench.protocols import (
     ScoredRanker,
     Texts,
 )
+from mlbench.provenance import RegistryInfo
 from mlbench.ranking.count_ahead import best_columns, by_id
 
 Integers = NDArray[np.int64]
@@ -241,6 +242,12 @@ class Composite(ScoredRanker, ABC):
             for place, part in self._parts.items()
             for warning in members.warnings_of(part.opened.retriever)
         )
+
+    @property
+    def registry(self) -> RegistryInfo | None:
+        """What the registry of models says of its only model; None where there are several."""
+        known = [members.registry_of(part.opened.retriever) for part in self._parts.values()]
+        return known[0] if len(known) == 1 else None
 
     @property
     def tokens(self) -> int:

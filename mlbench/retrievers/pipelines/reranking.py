@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -11,7 +12,7 @@ from mlbench import members
 from mlbench.collection.languages import Setting
 from mlbench.collection.records import Document, Query
 from mlbench.errors import RetrieverError
-from mlbench.protocols import Parameter, RankedList, Reranker, ScoredPairs, Scores
+from mlbench.protocols import Parameter, Progress, RankedList, Reranker, ScoredPairs, Scores, Texts
 from mlbench.retrievers.pipelines.declaration import Rerank
 from mlbench.retrievers.pipelines.parts import Composite, OpenedPart
 
@@ -53,6 +54,11 @@ class RerankRanker(Composite):
         """Raise `RetrieverError` where a file of the first system or of the reranker has changed."""
         super().check_files()
         members.check_files(self._reranker)
+
+    def prepare(self, texts: Texts, cache: Path | None, progress: Progress) -> None:
+        """Let the first system encode `texts`; pairs are scored and counted anew."""
+        self._scores.clear()
+        super().prepare(texts, cache, progress)
 
     def scored_pairs(self) -> ScoredPairs | None:
         """Return the pairs that the reranker has scored; None where it does not say which it cuts off."""

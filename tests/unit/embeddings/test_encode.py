@@ -337,6 +337,25 @@ class TestLanguages:
         assert (again.distinct, again.encoded) == (4, 0)
         np.testing.assert_array_equal(again.vectors("query", "th"), made.vectors("query", "th"))
 
+    def test_requests_are_made_of_the_encoder_of_the_language(self):
+        class Requesting(Tagged):
+            batch_size = 2
+
+            def in_language(self, language):
+                return self.spoken.setdefault(language, Requesting(language))
+
+            def encode_batches(self, batches, role):
+                return ((number, self.encode(batch, role)) for number, batch in enumerate(batches))
+
+            def estimate(self, texts):
+                return ""
+
+        asked = {("query", "de"): ["OK", "ja"], ("query", "th"): ["OK", "ja"]}
+        made = embed(Requesting(), asked, None, Silence())
+        for role, language in asked:
+            expected = Tagged(language).encode(["OK", "ja"], role)
+            np.testing.assert_allclose(made.vectors(role, language), expected, atol=1e-6)
+
     def test_a_language_that_is_not_known_is_an_error(self):
         with pytest.raises(RetrieverError, match="no code for 'tlh'"):
             embed(Tagged(), {("query", "tlh"): ["HIja'"]}, None, Silence())

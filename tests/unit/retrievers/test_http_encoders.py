@@ -676,6 +676,14 @@ class TestRepeatability:
             assert not encoder.repeatability().repeatable
             assert len(server.bodies) == before + 2
 
+    def test_another_name_in_the_course_of_a_run_ends_it(self) -> None:
+        with serving() as server:
+            encoder = opened(server.url)
+            server.behave = lambda body: reply({**answer(body), "model": "m-of-8-bits"})
+            encoder.encode(["text"], "query")
+            with pytest.raises(RetrieverError, match="#m calls its model by another name than when this run began"):
+                encoder.repeatability()
+
     def test_another_model_in_the_course_of_a_run_ends_it(self) -> None:
         with serving() as server:
             encoder = opened(server.url)

@@ -16,7 +16,7 @@ from mlbench.collection.languages import Setting, settings_of
 from mlbench.collection.records import Document, Query
 from mlbench.errors import RetrieverError
 from mlbench.open_model import LoadedModel
-from mlbench.protocols import Parameter, RankedList, Reranker, Runtime, ScoredRanker
+from mlbench.protocols import Parameter, RankedList, Reranker, Runtime, ScoredRanker, Silence
 from mlbench.retrievers.pipelines.declaration import Rerank
 from mlbench.retrievers.pipelines.parts import OpenedPart
 from mlbench.retrievers.pipelines.reranking import RerankRanker
@@ -166,4 +166,10 @@ def test_the_pairs_that_were_scored_are_known_with_those_cut_off() -> None:
     assert found is not None
     assert (found.max_length, dict(found.scored)) == (7, {"abcd": 2, "abcde": 2})
     assert dict(found.truncated) == {"abcd": 1, "abcde": 2}
+    # Of the next task, pairs are counted anew.
+    ranker.prepare({}, None, Silence())
+    ranker.search(SETTING, [Query("t1", "one")], documents[:1], 3)
+    again = ranker.scored_pairs()
+    assert again is not None
+    assert (dict(again.scored), dict(again.truncated)) == ({"abcd": 1}, {})
     assert reranked(3).scored_pairs() is None
