@@ -139,7 +139,7 @@ def graph_name(kind: str, digest: str) -> str:
 
 def versions_of(backend: Backend) -> str:
     """Return the names and versions of the library that computes graphs for a backend, and of those that make them."""
-    return ", ".join(f"{name} {_version(name)}" for name in (_LIBRARIES[backend].module, *EXPORTERS))
+    return ", ".join((backend_version(backend), *(f"{name} {_version(name)}" for name in EXPORTERS)))
 
 
 def _version(library: str) -> str:
@@ -159,7 +159,12 @@ def open_graph(backend: Backend, path: Path, dtype: DType, threads: int) -> Grap
 def backend_version(backend: Backend) -> str:
     """Return the name and version of the library that computes graphs for a backend."""
     module = _LIBRARIES[backend].module
-    return f"{module} {version(module).partition('+')[0]}"
+    return f"{module} {_version(module)}"
+
+
+def is_installed(backend: Backend) -> bool:
+    """Say whether the library that computes graphs for a backend is there; it is not imported."""
+    return find_spec(_LIBRARIES[backend].module) is not None
 
 
 def watch_call(model: "SentenceTransformer") -> Call:

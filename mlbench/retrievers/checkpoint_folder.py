@@ -263,17 +263,13 @@ def read_json(path: Path) -> dict[str, object]:
     return content if isinstance(content, dict) else {}
 
 
-def _read_leniently(path: Path) -> dict[str, object]:
+def read_leniently(path: Path) -> dict[str, object]:
+    """Return the object in a configuration file, empty where there is none or it is broken."""
     # What is broken names nothing, and is told when it is loaded.
     try:
         return read_json(path)
     except RetrieverError:
         return {}
-
-
-def digest_checkpoint(folder: Path, more: Sequence[str] = ()) -> str:
-    """Return the SHA-256 (hex) over names and content of the `checkpoint_files`."""
-    return digest_files(checkpoint_files(folder, more))
 
 
 def read_files(folder: Path, more: Sequence[str] = ()) -> tuple[WatchedFiles, str]:
@@ -348,10 +344,10 @@ def _named(folder: Path) -> Iterator[str]:
         yield from (PurePosixPath(os.path.relpath(path, folder)).as_posix() for path in module_folders(folder))
     # A router keeps the modules of its routes in folders of its own.
     for configuration in ("router_config.json", "config.json"):
-        types = _read_leniently(folder / configuration).get("types")
+        types = read_leniently(folder / configuration).get("types")
         yield from types if isinstance(types, dict) else ()
     for index in folder.glob("*.index.json"):
-        shards = _read_leniently(index).get("weight_map")
+        shards = read_leniently(index).get("weight_map")
         yield from sorted(set(map(str, shards.values()))) if isinstance(shards, dict) else ()
 
 

@@ -5,7 +5,6 @@ import mmap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 
 from mlbench.errors import RetrieverError, UserError
 from mlbench.protocols import Parameter
-from mlbench.retrievers.backends import Backend, Graph, States, backend_version, network, open_graph
+from mlbench.retrievers.backends import Backend, Graph, States, backend_version, is_installed, network, open_graph
 from mlbench.retrievers.checkpoint_folder import (
     checkpoint_files,
     find_checkpoint,
@@ -43,8 +42,7 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
 
-# For each backend: the library, the folders where exporters write, and what they call their files.
-_LIBRARIES = {"onnx": "onnxruntime", "openvino": "openvino"}
+# For each backend: the folders where exporters write, and what they call their files.
 _FOLDERS = {"onnx": ("onnx", "."), "openvino": ("openvino", ".")}
 _PATTERNS = {"onnx": "*.onnx", "openvino": "openvino_model*.xml"}
 _USUAL = ("model.onnx", "openvino_model.xml")
@@ -115,7 +113,7 @@ def find_graph(folder: Path, graph: str | None, backend: Backend | None) -> Grap
     usable = [each for each in backends if found[each]]
     if not usable:
         return None
-    chosen = next((each for each in usable if find_spec(_LIBRARIES[each]) is not None), usable[0])
+    chosen = next((each for each in usable if is_installed(each)), usable[0])
     names = found[chosen]
     usual = [name for name in names if PurePosixPath(name).name in _USUAL]
     if not usual and len(names) > 1:

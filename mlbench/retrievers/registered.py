@@ -13,7 +13,7 @@ from mlbench.errors import DataError, RetrieverError
 from mlbench.provenance import RegistryInfo, read_manifest
 from mlbench.registry.entry import Entry
 from mlbench.registry.find import entries, find, find_called, look_up, read_entries
-from mlbench.retrievers.checkpoint_folder import described_by, module_folders, read_json
+from mlbench.retrievers.checkpoint_folder import described_by, module_folders, read_leniently
 from mlbench.retrievers.prompts import saves_prompts
 
 Settings = TypeVar("Settings", bound=BaseModel)
@@ -112,13 +112,15 @@ def saved_keys(folder: Path) -> set[str]:
     The prompts of both roles are one fact. What is broken saves nothing, and is told when it is loaded.
     """
     saved = {"pooling"} if (folder / "modules.json").is_file() else set()
-    configuration = _read(folder / "config_sentence_transformers.json")
+    configuration = read_leniently(folder / "config_sentence_transformers.json")
     prompts = configuration.get("prompts")
     if isinstance(prompts, dict) and saves_prompts(prompts):
         saved |= _PROMPTS
     if configuration.get("similarity_fn_name"):
         saved.add("similarity")
-    if any(_read(path).get("max_seq_length") for path in _transformer_in(folder).glob("sentence_*_config.json")):
+    if any(
+        read_leniently(path).get("max_seq_length") for path in _transformer_in(folder).glob("sentence_*_config.json")
+    ):
         saved.add("max_length")
     return saved
 
@@ -151,12 +153,12 @@ def _bases(folder: Path) -> Iterator[str]:
     """Yield the names of the models that a checkpoint says it is made from, those that are surest first."""
     with suppress(DataError):
         yield from _base_of_recipe(read_manifest(folder) or {})
-    adapted = str(_read(folder / "adapter_config.json").get("base_model_name_or_path") or "")
+    adapted = str(read_leniently(folder / "adapter_config.json").get("base_model_name_or_path") or "")
     yield adapted
     if adapted and Path(adapted).is_dir():
         yield from (_snapshot(Path(adapted)) or "", *_names(Path(adapted)), *_stated_bases(Path(adapted)))
     yield from _stated_bases(folder)
-    yield str(_read(_transformer_in(folder) / "config.json").get("_name_or_path", ""))
+    yield str(read_leniently(_transformer_in(folder) / "config.json").get("_name_or_path", ""))
 
 
 def _stated_bases(folder: Path) -> Iterator[str]:
@@ -192,13 +194,6 @@ def _transformer_in(folder: Path) -> Path:
         return module_folders(folder)[0]
     except RetrieverError:
         return folder
-
-
-def _read(path: Path) -> dict[str, object]:
-    try:
-        return read_json(path)
-    except RetrieverError:
-        return {}
 
 
 def _front_matter(card: Path) -> str:

@@ -17,7 +17,7 @@ from mlbench.errors import RetrieverError
 from mlbench.open_model import open_retriever
 from mlbench.protocols import Encoder, Role, Runtime, Silence, Vectors
 from mlbench.retrievers import dense
-from mlbench.retrievers.checkpoint_folder import checkpoint_files, digest_checkpoint
+from mlbench.retrievers.checkpoint_folder import checkpoint_files, read_files
 from mlbench.retrievers.dense import DenseEncoder
 from mlbench.retrievers.load_checkpoint import load
 
@@ -135,11 +135,11 @@ def test_an_adapter_counts_with_its_base(name: str, bert: Path, tmp_path: Path) 
     adapter.mkdir()
     (adapter / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": str(bert)}))
     (adapter / "adapter_model.safetensors").write_bytes(b"lora")
-    before = digest_checkpoint(adapter)
+    before = read_files(adapter)[1]
     content = bytearray((bert / name).read_bytes())
     content[-3] ^= 1
     (bert / name).write_bytes(content)
-    assert digest_checkpoint(adapter) != before
+    assert read_files(adapter)[1] != before
 
 
 CODE = """

@@ -16,7 +16,7 @@ import pytest
 from mlbench.errors import MissingExtra, RetrieverError
 from mlbench.open_model import open_retriever
 from mlbench.protocols import Encoder, Runtime
-from mlbench.retrievers.checkpoint_folder import digest_checkpoint
+from mlbench.retrievers.checkpoint_folder import read_files
 from mlbench.retrievers.dense import Dense, DenseEncoder, require_torch
 from mlbench.retrievers.load_checkpoint import set_pooling
 
@@ -308,11 +308,11 @@ class TestFingerprint:
     def test_follows_every_file(self, name: str, saved: Mapping[str, Path], tmp_path: Path) -> None:
         copy = shutil.copytree(saved["bert"], tmp_path / "copy")
         (copy / "chat_template.jinja").write_text("{{ messages }}")
-        before = digest_checkpoint(copy)
+        before = read_files(copy)[1]
         content = bytearray((copy / name).read_bytes())
         content[-1] ^= 1
         (copy / name).write_bytes(content)
-        assert digest_checkpoint(copy) != before
+        assert read_files(copy)[1] != before
 
 
 def adopted(model: object, **settings: object) -> DenseEncoder:

@@ -14,7 +14,7 @@ from unit.retrievers.tiny import TEXTS, save_bert
 from mlbench.errors import MissingExtra, RetrieverError
 from mlbench.open_model import open_retriever
 from mlbench.protocols import Runtime
-from mlbench.retrievers import backends, graph_files
+from mlbench.retrievers import backends
 from mlbench.retrievers.dense import DenseEncoder
 
 # A process that has computed graphs with OpenVINO must not be forked later.
@@ -247,8 +247,7 @@ class TestChoice:
         both = shutil.copytree(folders["onnx"], tmp_path / "both")
         shutil.copytree(folders["openvino"] / "openvino", both / "openvino")
         assert opened(both).parameters["backend"] == "onnx"
-        for module in (graph_files, backends):
-            monkeypatch.setattr(module, "find_spec", lambda name: None if name == "onnxruntime" else find_spec(name))
+        monkeypatch.setattr(backends, "find_spec", lambda name: None if name == "onnxruntime" else find_spec(name))
         assert opened(both).parameters["backend"] == "openvino"
         with pytest.raises(MissingExtra, match=r"ONNX graphs need: pip install 'mlbench\[onnx\]'"):
             opened(folders["onnx"])
