@@ -21,7 +21,7 @@ def own_folder(folder: Path) -> Path:
 def test_list_is_a_table_of_all_tasks(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, arguments: list[str]
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "220")
+    monkeypatch.setenv("COLUMNS", "320")
     assert call(arguments) == 0
     shown = capsys.readouterr()
     header, *rows = shown.out.splitlines()

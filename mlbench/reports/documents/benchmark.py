@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from mlbench.compare.benchmark import BenchmarkScores, MeasuredTask
 from mlbench.reports.formatting import ABSENT, count, decimal, heading, interval, quick_look, spoken
-from mlbench.reports.report import Cell, Column, Report, Row, Scalar, Section, Sentence, Table, notes
+from mlbench.reports.report import Block, Cell, Column, Report, Row, Scalar, Section, Sentence, Table, notes
 
 _BEST = "*"
 
@@ -12,7 +12,7 @@ _BEST = "*"
 def benchmark_report(found: BenchmarkScores) -> Report:
     """Return a table with a row for each model, and what its numbers are."""
     title = found.title or found.benchmark
-    blocks = (_table(found), *_missing(found), _caveats(found), _legend(found), _tasks(found))
+    blocks: tuple[Block, ...] = (_table(found), *_missing(found), _caveats(found), _legend(found), _tasks(found))
     return Report(
         title=title,
         blocks=(Section((f"{title} (version {found.version})",), blocks),),
