@@ -143,9 +143,7 @@ def rows(
         if table.delimiter == ";" and _DECIMAL_COMMA.match(value):
             value = value.replace(",", ".")
         if (where, line) == first and named["topic"] not in topics and not NUMBER.match(value):
-            fault(
-                f"{where}: names no columns that are known: a header is such as {_HEADER!r}, not {line[:60]!r}"
-            )
+            fault(f"{where}: names no columns that are known: a header is such as {_HEADER!r}, not {line[:60]!r}")
             continue
         yield Row(where, named["topic"], named["document"], value, column, named.get("tag", ""))
 
