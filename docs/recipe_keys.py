@@ -175,6 +175,7 @@ TABLES: Mapping[str, tuple[str, type[BaseModel], Mapping[str, str]]] = {
             "md5": "in place of `sha256`, for what is published with no other checksum",
             "bytes": "its size",
             "unchecked": "no checksum is known: taken from `--data-dir` or `MLBENCH_DATA` as it is",
+            "reason": "why a file is not downloaded, such as a licence to accept first",
         },
     ),
     "validation": (

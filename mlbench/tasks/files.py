@@ -143,7 +143,7 @@ def download(file: DeclaredFile, folder: Path, *, progress: Progress = SILENCE) 
     write the same bytes at the same places, and the whole is verified before it is renamed into place.
     """
     if file.url is None or file.checksum is None:
-        raise _unavailable(file, "it has no address")
+        raise _unavailable(file, file.reason or "it has no address")
     if offline():
         raise _unavailable(file, "downloads are forbidden by MLBENCH_OFFLINE or HF_HUB_OFFLINE")
     target = folder / file.path
@@ -273,8 +273,9 @@ def user_folders(data_dir: Path | None) -> list[Path]:
 
 def _unavailable(file: DeclaredFile, reason: str) -> DataError:
     if file.unchecked and file.url:
+        why = f"({file.reason})" if file.reason else "as no checksum of it is known"
         return DataError(
-            f"{file.path} is not on this machine, and not downloaded, as no checksum of it is known: fetch {file.url}, "
+            f"{file.path} is not on this machine, and not downloaded, {why}: fetch {file.url}, "
             f"put it into a folder as DIR/{file.path} and pass --data-dir DIR"
         )
     where = f" from {file.url}" if file.url else ""

@@ -46,7 +46,7 @@ class DeclaredFile(Declared):
 
     Without `sha256` (or `md5`, for what is published with no other) it lies beside the file that names it; an
     `unchecked` one, for which no checksum is known, is taken from the user's folders as it is, and its `url` only says
-    where to get it.
+    where to get it. `reason` says in a few words why a file is not downloaded, such as a licence to accept first.
     """
 
     path: RelativePath
@@ -57,6 +57,7 @@ class DeclaredFile(Declared):
     md5: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")] | None = None
     bytes: Annotated[int, Field(ge=0)] | None = None
     unchecked: bool = False
+    reason: str = ""
 
     @property
     def checksum(self) -> str | None:
@@ -78,6 +79,8 @@ class DeclaredFile(Declared):
             raise ValueError("sha256 and bytes go together")
         if self.url is not None and self.checksum is None and not self.unchecked:
             raise ValueError("a file with a url needs sha256 and bytes")
+        if self.reason and self.downloadable:
+            raise ValueError("reason is for a file that is not downloaded: this one has a url and a checksum")
         return self
 
 
