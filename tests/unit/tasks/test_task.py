@@ -165,7 +165,7 @@ def test_defaults_of_a_minimal_file(tmp_path: Path) -> None:
             f'[[files]]\npath = "a"\nunchecked = true\nmd5 = "{"0" * 32}"\nbytes = 3',
             "files[1]: unchecked is for a file without a checksum",
         ),
-        ('[[files]]\npath = "a"\nurl = "file:///etc/passwd"', "files[1].url: must be an address such as https://example.org/file or hf://"),
+        ('[[files]]\npath = "a"\nurl = "file:///etc/passwd"', "files[1].url: must be an address such as"),
         ('[[files]]\nurl = "https://e.org/a"', "files[1].path: is missing"),
         ('[[files]]\npath = "a"\nlanguage = "EN"', "files[1].language: 'EN' is not a language tag"),
     ],
