@@ -7,22 +7,23 @@ from hashlib import file_digest, sha256
 from itertools import islice
 from pathlib import Path
 
-from mlbench.collection.records import Collection, Document, Judgment, Query, document_id, sample_documents
+from mlbench.collection.records import Collection, Document, Query, document_id, sample_documents
 from mlbench.errors import DataError
 from mlbench.protocols import ReadRequest, Shard, ShardedCollection, SourceFile
+from mlbench.tasks.readers.grades import RELEVANCE_THRESHOLD, Grade, parse_grade, split_judgments, threshold_of
 from mlbench.tasks.readers.json_lines import check_options, packed_lines, parse_object
 
-OPTIONS = ("collection",)
+OPTIONS = ("collection", RELEVANCE_THRESHOLD)
 _STRINGS = "with the strings 'docid', 'title' and 'text'"
 _SHARD = re.compile(r"docs-(0|[1-9][0-9]*)\.jsonl(\.gz)?")
 
 
 @dataclass(frozen=True, slots=True)
 class _Topics:
-    """One language's queries, and the judgments of each topic."""
+    """One language's queries, and the judged documents of each topic: language, own id and grade."""
 
     queries: tuple[Query, ...]
-    judgments: dict[str, tuple[Judgment, ...]]
+    judgments: dict[str, list[tuple[str, str, Grade]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ class Miracl:
     corpus like any other.
 
     The option `collection` is the name in the documents' ids (by default the task's), so that tasks on the same corpora
-    have the same documents.
+    have the same documents. The option `relevance_threshold` is the lowest grade that is relevant, 1 without it.
     """
 
     def __call__(self, request: ReadRequest) -> Collection:
@@ -86,17 +87,24 @@ class Miracl:
         """Return queries and judgments, and the files of each corpus in their order, which must have no gap."""
         check_options(request, "miracl", OPTIONS)
         found = {language: _read_topics(request, language) for language in request.languages}
-        judgments = {topic: rows for each in found.values() for topic, rows in each.judgments.items()}
+        name = _collection_name(request)
+        graded = split_judgments(
+            {topic: rows for each in found.values() for topic, rows in each.judgments.items()},
+            threshold_of(request),
+            lambda language, own_id: document_id(name, language, "", own_id),
+        )
         collection = Collection(
             languages=request.languages,
             queries={language: each.queries for language, each in found.items()},
             documents=dict.fromkeys(found, ()),
-            judgments=judgments,
-            clusters={topic: topic for topic in judgments},
+            judgments=graded.judgments,
+            not_relevant=graded.not_relevant,
+            grade_scale=graded.grade_scale,
+            clusters={topic: topic for topic in graded.judgments},
             parallel=False,
         )
         shards = [
-            MiraclShard(path.absolute(), language, _collection_name(request))
+            MiraclShard(path.absolute(), language, name)
             for language in request.languages
             for path in _shards(request, language)
         ]
@@ -109,15 +117,12 @@ reader = Miracl()
 def _read_topics(request: ReadRequest, language: str) -> _Topics:
     topics = _the_file(request, "queries", language)
     queries = tuple(Query(f"{language}:{topic}", text) for topic, text in _topics(topics))
-    judgments: dict[str, list[Judgment]] = {query.topic_id: [] for query in queries}
-    collection = _collection_name(request)
+    judgments: dict[str, list[tuple[str, str, Grade]]] = {query.topic_id: [] for query in queries}
     for topic, own_id, grade, place in _judgments(_the_file(request, "qrels", language)):
         if f"{language}:{topic}" not in judgments:
             raise DataError(f"{place}: topic {topic!r} is not in {topics.name}")
-        if grade >= 1:
-            doc_id = document_id(collection, language, "", own_id)
-            judgments[f"{language}:{topic}"].append(Judgment(language, doc_id, grade))
-    return _Topics(queries, {topic: tuple(rows) for topic, rows in judgments.items()})
+        judgments[f"{language}:{topic}"].append((language, own_id, grade))
+    return _Topics(queries, judgments)
 
 
 class _DocumentCounter:
@@ -180,17 +185,18 @@ def _topics(path: Path) -> Iterator[tuple[str, str]]:
         raise DataError(f"{path.name}: the file is empty")
 
 
-def _judgments(path: Path) -> Iterator[tuple[str, str, int, str]]:
+def _judgments(path: Path) -> Iterator[tuple[str, str, Grade, str]]:
     seen: set[tuple[str, str]] = set()
     for place, line in packed_lines(path):
         columns = line.split()
-        if len(columns) != 4 or not re.fullmatch(r"[+-]?[0-9]{1,9}", columns[3], re.ASCII):
+        grade = parse_grade(columns[-1])
+        if len(columns) != 4 or grade is None:
             raise DataError(f"{place}: must be 'topic Q0 document grade', with no blank in an id, not {line[:60]!r}")
         topic, own_id = columns[0], columns[2]
         if (topic, own_id) in seen:
             raise DataError(f"{place}: document {own_id!r} is judged twice for topic {topic!r}")
         seen.add((topic, own_id))
-        yield topic, own_id, int(columns[3]), place
+        yield topic, own_id, grade, place
     if not seen:
         raise DataError(f"{path.name}: the file is empty")
 
