@@ -1,17 +1,17 @@
 """Reads MIRACL's own format: topics and judgments in TSV, corpora in shards of compressed JSON lines."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from hashlib import file_digest, sha256
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from mlbench.collection.records import Collection, Document, Query, document_id, sample_documents
+from mlbench.collection.records import Collection, Document, Query, document_id
 from mlbench.errors import DataError
-from mlbench.protocols import ReadRequest, Shard, ShardedCollection, SourceFile
+from mlbench.protocols import ReadRequest, ShardedCollection, SourceFile
 from mlbench.tasks.readers.grades import RELEVANCE_THRESHOLD, Grade, parse_grade, split_judgments, threshold_of
 from mlbench.tasks.readers.json_lines import check_options, packed_lines, parse_object
+from mlbench.tasks.readers.sharded import hold, shard_fingerprint
 
 OPTIONS = ("collection", RELEVANCE_THRESHOLD)
 _STRINGS = "with the strings 'docid', 'title' and 'text'"
@@ -41,12 +41,7 @@ class MiraclShard:
 
     def fingerprint(self) -> str:
         """Return a digest (hex) of its file and of what else is in its documents' ids."""
-        try:
-            with self.path.open("rb") as stream:
-                content = file_digest(stream, "sha256").hexdigest()
-        except OSError as error:
-            raise DataError(f"{self.path} cannot be read: {error.strerror}") from error
-        return sha256("\n".join((content, self.language, self.collection)).encode()).hexdigest()
+        return shard_fingerprint(self.path, self.language, self.collection)
 
     def documents(self, first: int = 0) -> Iterator[Document]:
         """Yield its documents from number `first` on; those before are unpacked and not looked at."""
@@ -71,17 +66,7 @@ class Miracl:
 
         Raises `DataError` with file and line.
         """
-        sharded = self.shards(request)
-        documents, counts = {}, {}
-        for language in request.languages:
-            stream = _DocumentCounter(shard for shard in sharded.shards if shard.language == language)
-            judgments = sharded.collection.judgments.values()
-            relevant = {row.doc_id for rows in judgments for row in rows if row.language == language}
-            limit = request.limit
-            documents[language] = tuple(stream) if limit is None else sample_documents(stream, relevant, limit)
-            counts[language] = stream.number
-        left_out = {language: counts[language] - len(documents[language]) for language in request.languages}
-        return replace(sharded.collection, documents=documents, left_out=left_out)
+        return hold(self.shards(request), request.limit)
 
     def shards(self, request: ReadRequest) -> ShardedCollection:
         """Return queries and judgments, and the files of each corpus in their order, which must have no gap."""
@@ -123,19 +108,6 @@ def _read_topics(request: ReadRequest, language: str) -> _Topics:
             raise DataError(f"{place}: topic {topic!r} is not in {topics.name}")
         judgments[f"{language}:{topic}"].append((language, own_id, grade))
     return _Topics(queries, judgments)
-
-
-class _DocumentCounter:
-    """The documents of one language, shard by shard; `number` says how many have gone by."""
-
-    def __init__(self, shards: Iterable[Shard]) -> None:
-        self.number, self._shards = 0, shards
-
-    def __iter__(self) -> Iterator[Document]:
-        for shard in self._shards:
-            for document in shard.documents(0):
-                self.number += 1
-                yield document
 
 
 def _collection_name(request: ReadRequest) -> str:

@@ -169,7 +169,7 @@ def test_defaults_of_a_minimal_file(tmp_path: Path) -> None:
             f'[[files]]\npath = "a"\nurl = "https://e.org/a"\nmd5 = "{"0" * 32}"\nreason = "too large"',
             "files[1]: reason is for a file that is not downloaded",
         ),
-        ('[[files]]\npath = "a"\nurl = "file:///etc/passwd"', "files[1].url: string should match pattern"),
+        ('[[files]]\npath = "a"\nurl = "file:///etc/passwd"', "files[1].url: must be an address such as"),
         ('[[files]]\nurl = "https://e.org/a"', "files[1].path: is missing"),
         ('[[files]]\npath = "a"\nlanguage = "EN"', "files[1].language: 'EN' is not a language tag"),
     ],
