@@ -16,7 +16,7 @@ _WHOLE = re.compile(r"[0-9]+\Z", re.ASCII)
 _DECIMAL_COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+([eE][+-]?[0-9]+)?\Z", re.ASCII)
 _ITERATIONS = ("Q0", "q0", "0")
 _TOPICS = ("qid", "queryid", "topicid", "topic", "query", "q")
-_DOCUMENTS = ("docno", "docid", "did", "corpusid", "documentid", "pid", "passageid", "document", "doc", "passage")
+_DOCUMENTS = ("docno", "docid", "did", "corpusid", "documentid", "pid", "passageid", "document", "doc", "passage", "id")
 Layout = tuple[str, ...]
 
 
