@@ -1,13 +1,15 @@
 """Reads MIRACL's own format: topics and judgments in TSV, corpora in shards of compressed JSON lines."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import NoReturn
 
 from mlbench.collection.records import Collection, Document, Query, document_id
 from mlbench.errors import DataError
+from mlbench.io.trec_lines import JUDGMENTS, Row, rows
 from mlbench.protocols import ReadRequest, ShardedCollection, SourceFile
 from mlbench.tasks.readers.grades import RELEVANCE_THRESHOLD, Grade, parse_grade, split_judgments, threshold_of
 from mlbench.tasks.readers.json_lines import check_options, packed_lines, parse_object
@@ -103,10 +105,11 @@ def _read_topics(request: ReadRequest, language: str) -> _Topics:
     topics = _the_file(request, "queries", language)
     queries = tuple(Query(f"{language}:{topic}", text) for topic, text in _topics(topics))
     judgments: dict[str, list[tuple[str, str, Grade]]] = {query.topic_id: [] for query in queries}
-    for topic, own_id, grade, place in _judgments(_the_file(request, "qrels", language)):
-        if f"{language}:{topic}" not in judgments:
-            raise DataError(f"{place}: topic {topic!r} is not in {topics.name}")
-        judgments[f"{language}:{topic}"].append((language, own_id, grade))
+    own_ids = {query.topic_id.removeprefix(f"{language}:") for query in queries}
+    for row, grade in _judgments(_the_file(request, "qrels", language), own_ids):
+        if row.topic not in own_ids:
+            raise DataError(f"{row.where}: topic {row.topic!r} is not in {topics.name}")
+        judgments[f"{language}:{row.topic}"].append((language, row.document, grade))
     return _Topics(queries, judgments)
 
 
@@ -157,20 +160,22 @@ def _topics(path: Path) -> Iterator[tuple[str, str]]:
         raise DataError(f"{path.name}: the file is empty")
 
 
-def _judgments(path: Path) -> Iterator[tuple[str, str, Grade, str]]:
+def _judgments(path: Path, topics: Container[str]) -> Iterator[tuple[Row, Grade]]:
     seen: set[tuple[str, str]] = set()
-    for place, line in packed_lines(path):
-        columns = line.split()
-        grade = parse_grade(columns[-1])
-        if len(columns) != 4 or grade is None:
-            raise DataError(f"{place}: must be 'topic Q0 document grade', with no blank in an id, not {line[:60]!r}")
-        topic, own_id = columns[0], columns[2]
-        if (topic, own_id) in seen:
-            raise DataError(f"{place}: document {own_id!r} is judged twice for topic {topic!r}")
-        seen.add((topic, own_id))
-        yield topic, own_id, grade, place
+    for row in rows(packed_lines(path), JUDGMENTS, _raise, topics=topics):
+        grade = parse_grade(row.value)
+        if grade is None:
+            raise DataError(f"{row.where}: grade {row.value[:20]!r} is no number, or too large")
+        if (row.topic, row.document) in seen:
+            raise DataError(f"{row.where}: document {row.document!r} is judged twice for topic {row.topic!r}")
+        seen.add((row.topic, row.document))
+        yield row, grade
     if not seen:
         raise DataError(f"{path.name}: the file is empty")
+
+
+def _raise(fault: str) -> NoReturn:
+    raise DataError(fault)
 
 
 def _documents(path: Path, first: int) -> Iterator[tuple[str, str]]:
