@@ -36,9 +36,19 @@ from mlbench.measures.bias import BIAS_SCORES
 from mlbench.measures.ranked import parse as parse_measure
 from mlbench.protocols import Parameter
 from mlbench.provenance import QuestionSet
+from mlbench.tasks import hub
 from mlbench.tasks.find_reader import FOLDER_FILE, describe_folder, load_reader
 
 Language = Annotated[str, checked(check_language)]
+_WEB = re.compile(r"https?://[^\s/]+/\S*")
+
+
+def _check_url(url: str) -> str:
+    if url.startswith(hub.PREFIX):
+        return str(hub.file_address(url))
+    if not _WEB.fullmatch(url):
+        raise UserError("must be an address such as https://example.org/file or hf://datasets/ORG/NAME@COMMIT/PATH")
+    return url
 
 
 class DeclaredFile(Declared):
@@ -46,13 +56,15 @@ class DeclaredFile(Declared):
 
     Without `sha256` (or `md5`, for what is published with no other) it lies beside the file that names it; an
     `unchecked` one, for which no checksum is known, is taken from the user's folders as it is, and its `url` only says
-    where to get it. `reason` says in a few words why a file is not downloaded, such as a licence to accept first.
+    where to get it. A file of a data set on the Hugging Face hub, `hf://datasets/ORG/NAME@COMMIT/PATH`, needs no
+    checksum: the hub has a digest of each file at a commit. `reason` says in a few words why a file is not downloaded,
+    such as a licence to accept first.
     """
 
     path: RelativePath
     role: str = "data"
     language: Language | None = None
-    url: Annotated[str, Field(pattern=r"^https?://[^\s/]+/\S*$")] | None = None
+    url: Annotated[str, checked(_check_url)] | None = None
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     md5: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")] | None = None
     bytes: Annotated[int, Field(ge=0)] | None = None
@@ -67,17 +79,22 @@ class DeclaredFile(Declared):
     @property
     def downloadable(self) -> bool:
         """Whether it can be fetched: what arrives must be verified."""
-        return self.url is not None and self.checksum is not None
+        return self.url is not None and (self.checksum is not None or self.on_hub)
+
+    @property
+    def on_hub(self) -> bool:
+        """Whether its `url` is that of a file on the Hugging Face hub."""
+        return self.url is not None and self.url.startswith(hub.PREFIX)
 
     @model_validator(mode="after")
     def _checksum(self) -> "DeclaredFile":
         if self.sha256 and self.md5:
             raise ValueError("md5 is for a file without sha256")
-        if self.unchecked and self.checksum:
+        if self.unchecked and (self.checksum or self.on_hub):
             raise ValueError("unchecked is for a file without a checksum")
         if self.bytes is not None and self.checksum is None:
             raise ValueError("bytes goes with sha256")
-        if self.url is not None and self.checksum is None and not self.unchecked:
+        if self.url is not None and not self.downloadable and not self.unchecked:
             raise ValueError("a file with a url needs sha256")
         if self.reason and self.downloadable:
             raise ValueError("reason is for a file that is not downloaded: this one has a url and a checksum")
