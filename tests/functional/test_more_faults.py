@@ -142,10 +142,10 @@ INPUTS = [
         own(("queries.de.jsonl", '[{"id": "t0", "text": "a"}]')),
     ),
     Fault(
-        "grades with a point",
+        "grades with a comma",
         RUN,
-        ("line 1: grade '1.0' is not a whole number",),
-        own(("qrels.tsv", judged("t{n}\t0\td{n}-item\t1.0"))),
+        ("line 1: grade '1,5' is no number, or too large",),
+        own(("qrels.tsv", judged("t{n}\t0\td{n}-item\t1,5"))),
     ),
     Fault(
         "grades below 0 only",

@@ -5,22 +5,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlbench.collection.records import Collection, Judgment, Query, document_id
+from mlbench.collection.records import Collection, Query, document_id
 from mlbench.errors import DataError
 from mlbench.protocols import ReadRequest, ShardedCollection, SourceFile
+from mlbench.tasks.readers.grades import RELEVANCE_THRESHOLD, Grade, split_judgments, threshold_of
 from mlbench.tasks.readers.json_lines import check_options
 from mlbench.tasks.readers.trec_files import CorpusFile, in_memory, judgments, topics
 
-OPTIONS = ("collection",)
+OPTIONS = ("collection", RELEVANCE_THRESHOLD)
 _SHARD = re.compile(r"docs-(0|[1-9][0-9]*)\.jsonl(\.gz)?")
 
 
 @dataclass(frozen=True, slots=True)
 class _Topics:
-    """One language's queries, and the judgments of each topic."""
+    """One language's queries, and the judged documents of each topic: language, own id and grade."""
 
     queries: tuple[Query, ...]
-    judgments: dict[str, tuple[Judgment, ...]]
+    judgments: dict[str, list[tuple[str, str, Grade]]]
 
 
 class Miracl:
@@ -32,7 +33,7 @@ class Miracl:
     corpus like any other.
 
     The option `collection` is the name in the documents' ids (by default the task's), so that tasks on the same corpora
-    have the same documents.
+    have the same documents. The option `relevance_threshold` is the lowest grade that is relevant, 1 without it.
     """
 
     def __call__(self, request: ReadRequest) -> Collection:
@@ -46,17 +47,24 @@ class Miracl:
         """Return queries and judgments, and the files of each corpus in their order, which must have no gap."""
         check_options(request, "miracl", OPTIONS)
         found = {language: _read_topics(request, language) for language in request.languages}
-        judged = {topic: rows for each in found.values() for topic, rows in each.judgments.items()}
+        name = _collection_name(request)
+        graded = split_judgments(
+            {topic: rows for each in found.values() for topic, rows in each.judgments.items()},
+            threshold_of(request),
+            lambda language, own_id: document_id(name, language, "", own_id),
+        )
         collection = Collection(
             languages=request.languages,
             queries={language: each.queries for language, each in found.items()},
             documents=dict.fromkeys(found, ()),
-            judgments=judged,
-            clusters={topic: topic for topic in judged},
+            judgments=graded.judgments,
+            not_relevant=graded.not_relevant,
+            grade_scale=graded.grade_scale,
+            clusters={topic: topic for topic in graded.judgments},
             parallel=False,
         )
         shards = [
-            CorpusFile(path.absolute(), language, _collection_name(request))
+            CorpusFile(path.absolute(), language, name)
             for language in request.languages
             for path in _shards(request, language)
         ]
@@ -69,15 +77,12 @@ reader = Miracl()
 def _read_topics(request: ReadRequest, language: str) -> _Topics:
     path = _the_file(request, "queries", language)
     queries = tuple(Query(f"{language}:{topic}", text) for topic, text in topics(path))
-    judged: dict[str, list[Judgment]] = {query.topic_id: [] for query in queries}
-    collection = _collection_name(request)
+    judged: dict[str, list[tuple[str, str, Grade]]] = {query.topic_id: [] for query in queries}
     for topic, _, own_id, grade, place in judgments(_the_file(request, "qrels", language)):
         if f"{language}:{topic}" not in judged:
             raise DataError(f"{place}: topic {topic!r} is not in {path.name}")
-        if grade >= 1:
-            doc_id = document_id(collection, language, "", own_id)
-            judged[f"{language}:{topic}"].append(Judgment(language, doc_id, grade))
-    return _Topics(queries, {topic: tuple(rows) for topic, rows in judged.items()})
+        judged[f"{language}:{topic}"].append((language, own_id, grade))
+    return _Topics(queries, judged)
 
 
 def _collection_name(request: ReadRequest) -> str:

@@ -4,13 +4,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from mlbench.collection.languages import check_language
-from mlbench.collection.records import Collection, Judgment, Query, document_id
+from mlbench.collection.records import Collection, Query, document_id
 from mlbench.errors import DataError, UserError
 from mlbench.protocols import ReadRequest, ShardedCollection, SourceFile
+from mlbench.tasks.readers.grades import RELEVANCE_THRESHOLD, Grade, split_judgments, threshold_of
 from mlbench.tasks.readers.json_lines import check_options
 from mlbench.tasks.readers.trec_files import CorpusFile, in_memory, judgments, topics
 
-OPTIONS = ("collection", "id")
+OPTIONS = ("collection", "id", RELEVANCE_THRESHOLD)
 _MOST_NAMED = 3
 
 
@@ -19,7 +20,7 @@ class _Topics:
     """What the files of queries and judgments give: topics that are asked in several languages are one."""
 
     queries: dict[str, dict[str, str]]
-    judged: dict[str, list[Judgment]] = field(default_factory=dict)
+    judged: dict[str, list[tuple[str, str, Grade]]] = field(default_factory=dict)
     unasked: list[str] = field(default_factory=list)
 
 
@@ -28,9 +29,10 @@ class Trec:
 
     - Queries are lines `id TAB question`, in the file's language. Topics are shared: a question in English and one in
       Persian that have one id are translations. Where the topics of each corpus are numbered anew, the role says which
-      corpus they ask: `queries/ha` are questions, in the file's language, of the corpus in Hausa, and `ha:7` is a topic.
+      corpus they ask: `queries/ha` are questions of the corpus in Hausa, in the file's language; a topic is `ha:7`.
     - Judgments are lines `topic Q0 document grade` on documents in the file's language. In a file without a language,
-      the second column says it, as in NeuCLIRBench. Grades of 1 and more are relevant.
+      the second column says it, as in NeuCLIRBench. Grades of 1 and more are relevant, or those of the option
+      `relevance_threshold` and more.
     - Documents are lines `{"docid", "title", "text"}`, shards where a language has several files. The option `id` is
       the name of the first key, if it is another. The text of a document is title, blank, text.
 
@@ -48,7 +50,10 @@ class Trec:
     def shards(self, request: ReadRequest) -> ShardedCollection:
         """Return queries and judgments, and the files of each corpus in the order of the task file."""
         check_options(request, "trec", OPTIONS)
-        found = _read_topics(request)
+        found, name = _read_topics(request), str(request.options.get("collection", request.task))
+        graded = split_judgments(
+            found.judged, threshold_of(request), lambda language, own_id: document_id(name, language, "", own_id)
+        )
         collection = Collection(
             languages=request.languages,
             queries={
@@ -56,12 +61,14 @@ class Trec:
                 for language, rows in found.queries.items()
             },
             documents=dict.fromkeys(request.languages, ()),
-            judgments={topic: tuple(rows) for topic, rows in found.judged.items()},
-            clusters={topic: topic for topic in found.judged},
+            judgments=graded.judgments,
+            not_relevant=graded.not_relevant,
+            grade_scale=graded.grade_scale,
+            clusters={topic: topic for topic in graded.judgments},
         )
         own_id = str(request.options.get("id", "docid"))
         shards = [
-            CorpusFile(source.path.absolute(), _language(request, source), _collection_name(request), own_id)
+            CorpusFile(source.path.absolute(), _language(request, source), name, own_id)
             for source in _files(request, "documents")
         ]
         return ShardedCollection(collection, tuple(shards))
@@ -99,9 +106,8 @@ def _read_judgments(request: ReadRequest, source: SourceFile, is_scoped: bool, f
         name = f"{language}:{topic}" if is_scoped else topic
         if name not in found.judged:
             found.unasked += [name] if name not in found.unasked else []
-        elif grade >= 1 and language in request.languages:
-            doc_id = document_id(_collection_name(request), language, "", own_id)
-            found.judged[name].append(Judgment(language, doc_id, grade))
+        elif language in request.languages:
+            found.judged[name].append((language, own_id, grade))
 
 
 def _second_column(request: ReadRequest, second: str, place: str) -> str:
@@ -122,7 +128,3 @@ def _language(request: ReadRequest, source: SourceFile) -> str:
     if source.language not in request.languages:
         raise DataError(f"{request.task}: {source.path.name} needs a language of the task, not {source.language!r}")
     return source.language
-
-
-def _collection_name(request: ReadRequest) -> str:
-    return str(request.options.get("collection", request.task))

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from mlbench.collection.records import Collection, Document, document_id, sample_documents
 from mlbench.errors import DataError
 from mlbench.protocols import Shard, ShardedCollection
+from mlbench.tasks.readers.grades import Grade, parse_grade
 from mlbench.tasks.readers.json_lines import packed_lines, parse_object
 
 
@@ -20,7 +21,7 @@ class JudgmentLine(NamedTuple):
     topic: str
     second: str
     own_id: str
-    grade: int
+    grade: Grade
     place: str
 
 
@@ -115,12 +116,13 @@ def judgments(path: Path) -> Iterator[JudgmentLine]:
     seen: set[tuple[str, str]] = set()
     for place, line in packed_lines(path):
         columns = line.split()
-        if len(columns) != 4 or not re.fullmatch(r"[+-]?[0-9]{1,9}", columns[3], re.ASCII):
+        grade = parse_grade(columns[-1])
+        if len(columns) != 4 or grade is None:
             raise DataError(f"{place}: must be 'topic Q0 document grade', with no blank in an id, not {line[:60]!r}")
-        topic, second, own_id, grade = columns
+        topic, second, own_id = columns[:3]
         if (topic, own_id) in seen:
             raise DataError(f"{place}: document {own_id!r} is judged twice for topic {topic!r}")
         seen.add((topic, own_id))
-        yield JudgmentLine(topic, second, own_id, int(grade), place)
+        yield JudgmentLine(topic, second, own_id, grade, place)
     if not seen:
         raise DataError(f"{path.name}: the file is empty")
