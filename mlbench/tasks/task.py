@@ -56,9 +56,9 @@ class DeclaredFile(Declared):
 
     Without `sha256` (or `md5`, for what is published with no other) it lies beside the file that names it; an
     `unchecked` one, for which no checksum is known, is taken from the user's folders as it is, and its `url` only says
-    where to get it. `reason` says in a few words why a file is not downloaded, such as a licence to accept first. A file
-    of a data set on the Hugging Face hub, `hf://datasets/ORG/NAME@COMMIT/PATH`, needs no checksum: the hub has a digest
-    of each file at a commit.
+    where to get it. A file of a data set on the Hugging Face hub, `hf://datasets/ORG/NAME@COMMIT/PATH`, needs no
+    checksum: the hub has a digest of each file at a commit. `reason` says in a few words why a file is not downloaded,
+    such as a licence to accept first.
     """
 
     path: RelativePath
@@ -92,10 +92,10 @@ class DeclaredFile(Declared):
             raise ValueError("md5 is for a file without sha256")
         if self.unchecked and (self.checksum or self.on_hub):
             raise ValueError("unchecked is for a file without a checksum")
-        if self.md5 is None and (self.sha256 is None) != (self.bytes is None):
-            raise ValueError("sha256 and bytes go together")
+        if self.bytes is not None and self.checksum is None:
+            raise ValueError("bytes goes with sha256")
         if self.url is not None and not self.downloadable and not self.unchecked:
-            raise ValueError("a file with a url needs sha256 and bytes")
+            raise ValueError("a file with a url needs sha256")
         if self.reason and self.downloadable:
             raise ValueError("reason is for a file that is not downloaded: this one has a url and a checksum")
         return self
@@ -170,7 +170,9 @@ class Task(Declared):
 
     `documents` says whether the relevant documents of a topic are translations of each other, or written each in its
     language; where it is None, the judgments decide (see `load_collection`). `built_from` are the data sets of
-    questions that it was made from, which models may be trained on.
+    questions that it was made from, which models may be trained on. `read_here` are the roles of the files that this
+    project has read as published; of the others it knows the layout, from the publisher's description or code.
+    `source` says in one line where the data come from that a reader finds itself.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9]+([._-][a-z0-9]+)*$")]
@@ -192,10 +194,12 @@ class Task(Declared):
     licence: str = "not stated"
     licence_url: str = ""
     homepage: str = ""
+    source: str = ""
     citation: str = ""
     files: Annotated[
         tuple[DeclaredFile, ...], AfterValidator(distinct), Field(strict=False, validate_default=True)
     ] = ()
+    read_here: Annotated[tuple[str, ...], AfterValidator(distinct), Field(strict=False)] = ()
     images: Annotated[DeclaredImages | None, Field(validate_default=True)] = None
     expected: Expected = Expected()
 
@@ -260,6 +264,16 @@ class Task(Declared):
         if not files and (reader is None or not members.describes_itself(load_reader(reader))):
             raise PydanticCustomError("missing", "is missing")
         return files
+
+    @field_validator("read_here")
+    @classmethod
+    def _are_roles(cls, read: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        if "files" in info.data:
+            roles = {file.role for file in info.data["files"]}
+            unknown = [role for role in read if role not in roles]
+            if unknown:
+                raise ValueError(f"no file has the role {unknown[0]!r}: {suggest(unknown[0], roles)}")
+        return read
 
     @field_validator("images")
     @classmethod
@@ -366,6 +380,7 @@ def _table(path: Path, source: str, languages: tuple[str, ...] | None) -> tuple[
         inherited, its_root, _ = _table(_shipped() / f"{base}.toml", source, languages)
         root = root if "files" in table else its_root
         stale = {"name", "expected"} if {"files", "languages", "settings"} & table.keys() else {"name"}
+        stale |= {"read_here"} if "files" in table else set()
         table = {key: value for key, value in inherited.items() if key not in stale} | table
     elif base is not None:
         faults.append(f"extends: unknown task {base!r}: {suggest(str(base), task_names())}")
