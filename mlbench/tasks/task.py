@@ -331,7 +331,10 @@ def _table(path: Path, source: str, languages: tuple[str, ...] | None) -> tuple[
     if base in task_names():
         inherited, its_root, _ = _table(_shipped() / f"{base}.toml", source, languages)
         root = root if "files" in table else its_root
-        stale = {"name", "expected"} if {"files", "languages", "settings"} & table.keys() else {"name"}
+        stale = {"name", "expected"} if {"files", "languages", "options", "settings"} & table.keys() else {"name"}
+        options = [each for each in (inherited.get("options"), table.get("options")) if isinstance(each, dict)]
+        if len(options) == 2:
+            table["options"] = options[0] | options[1]
         table = {key: value for key, value in inherited.items() if key not in stale} | table
     elif base is not None:
         faults.append(f"extends: unknown task {base!r}: {suggest(str(base), task_names())}")

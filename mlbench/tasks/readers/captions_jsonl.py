@@ -9,10 +9,10 @@ from mlbench.collection.records import Collection
 from mlbench.errors import DataError
 from mlbench.io.toml import relative_path
 from mlbench.protocols import ReadRequest, SourceFile
-from mlbench.tasks.readers.captions import Caption, captioned
+from mlbench.tasks.readers.captions import OPTIONS, Caption, captioned
 from mlbench.tasks.readers.json_lines import check_options, files_of, objects, raise_faults, text_of, texts_of
 
-OPTIONS = ("cluster_unit",)
+_OWN_OPTIONS = (*OPTIONS, "cluster_unit")
 _EXAMPLE = "{'image': 'dog.jpg', 'caption': ...}"
 
 
@@ -61,7 +61,7 @@ def read(request: ReadRequest) -> Collection:
     The option `cluster_unit` names what the clusters are. Raises `DataError` with the first fault, its file and line;
     its `__notes__` are all the faults.
     """
-    check_options(request, "captions_jsonl", OPTIONS)
+    check_options(request, "captions_jsonl", _OWN_OPTIONS)
     parsed = _ParsedLines()
     for source in request.files:
         if source.role == "captions":

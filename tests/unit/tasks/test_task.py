@@ -242,6 +242,13 @@ def test_extends_a_shipped_task(tmp_path: Path) -> None:
     assert task.root == load_task("mini").root
 
 
+def test_options_are_added_to_those_of_the_base(tmp_path: Path) -> None:
+    text = 'extends = "coco-captions"\nname = "own"\n[options]\nsplit = "val"\ncaptions_per_image = 1\n'
+    task = load_task(write(tmp_path, text))
+    assert task.options == {"member": "dataset_coco.json", "split": "val", "captions_per_image": 1}
+    assert task.expected == Expected()
+
+
 def test_the_files_of_a_variant_lie_beside_it(tmp_path: Path) -> None:
     text = 'extends = "mini"\nname = "own"\n[[files]]\nlanguage = "en"\nrole = "queries"\npath = "own.jsonl"\n'
     task = load_task(write(tmp_path, text))
@@ -578,7 +585,8 @@ class TestImages:
             ("multi30k-translations", 1000, 4000),
             ("flickr30k", 1000, 5000),
             ("coco-captions", 5000, 25_010),
-            ("xflickrco", 2000, 16_000),
+            ("xflickrco", 2000, 15_998),
+            ("xcoco", 1000, 7999),
         ],
     )
     def test_shipped_tasks_of_captioned_images(self, name: str, images: int, captions: int) -> None:
