@@ -587,6 +587,8 @@ class TestImages:
             ("coco-captions", 5000, 25_010),
             ("xflickrco", 2000, 15_998),
             ("xcoco", 1000, 7999),
+            ("xtd200", 1000, 201_000),
+            ("flickr30k-200", 1000, 201_000),
         ],
     )
     def test_shipped_tasks_of_captioned_images(self, name: str, images: int, captions: int) -> None:
