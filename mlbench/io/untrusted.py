@@ -53,6 +53,24 @@ def unpack(archive: Path, wanted: Mapping[str, Path]) -> Iterator[str]:
             yield name
 
 
+def walk_archive(archive: Path, is_read: Callable[[str], bool], largest: int) -> Iterator[tuple[str, bytes | None]]:
+    """Yield the path of each plain file in a zip or tar archive, in order, and its content where `is_read` says so.
+
+    What is not a plain file is passed over. Raises `DataError` for an archive that is damaged or none, and for a file
+    of more than `largest` bytes that is to be read.
+    """
+    with _readable(archive), _members(archive) as members:
+        for path, size, opening in members:
+            if not is_read(path):
+                yield path, None
+                continue
+            if size > largest:
+                raise DataError(f"{archive}: {path} has {size:,} bytes, at most {largest:,} are read")
+            with opening() as content:
+                # A member may be longer than it says.
+                yield path, content.read(largest)
+
+
 @contextmanager
 def _members(archive: Path) -> Iterator[list[tuple[str, int, Opening]]]:
     """Give path, size and content of each plain file, in the order in which they lie there."""

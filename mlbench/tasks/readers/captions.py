@@ -20,6 +20,7 @@ from mlbench.protocols import ReadRequest
 OPTIONS = ("captions_per_image", "images")
 """What every reader of captions takes: how many captions of an image are kept in each language, the first ones, and a
 pattern of the names of the images that are kept."""
+_SHARDS = (".tar", ".tar.gz", ".tgz")
 _MOST_NAMED = 20
 _HALF = re.compile("[\ud800-\udfff]")
 _NOT_IN_IDS = re.compile(r"[\s\x00-\x1f\x7f-\x9f#%]")
@@ -87,6 +88,13 @@ def captioned(
 def topic_of(image: str) -> str:
     """Return the topic of an image: its name, in which white space, `#` and `%` are written as in an address."""
     return _NOT_IN_IDS.sub(lambda match: "".join(f"%{byte:02X}" for byte in match[0].encode()), image)
+
+
+def shards_of(folder: Path) -> list[Path]:
+    """Return the tar files in a folder, in the order of the numbers in their names; none where there is no folder."""
+    there = folder.iterdir() if folder.is_dir() else ()
+    found = [path for path in there if path.name.endswith(_SHARDS) and path.is_file()]
+    return sorted(found, key=lambda path: [part.zfill(20) for part in re.findall(r"[0-9]+|[^0-9]+", path.name)])
 
 
 def _selected(request: ReadRequest, captions: Sequence[Caption]) -> Sequence[Caption]:

@@ -261,7 +261,7 @@ def test_the_files_of_a_variant_lie_beside_it(tmp_path: Path) -> None:
     [
         ('extends = "xquadr"\nname = "a"', "extends: unknown task 'xquadr': did you mean xquad-r"),
         ('extends = "xquad-r"', "name: is missing"),
-        ('name = "a"\nfolder = "absent"', "folder: there are no files queries.<lang>.jsonl"),
+        ('name = "a"\nfolder = "absent"', "folder: there are no files "),
         ('name = "a"\nfolder = "../x"', "folder: '../x' must be a relative path"),
     ],
 )
@@ -295,7 +295,7 @@ def test_task_toml_overrides_the_defaults_of_its_folder(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_such_files(tmp_path: Path) -> None:
-    with pytest.raises(InvalidTask, match=r"no files queries\.<lang>\.jsonl"):
+    with pytest.raises(InvalidTask, match=r"no files .*queries\.<lang>\.jsonl"):
         load_task(str(tmp_path))
     own_folder(tmp_path / "x", ("EN",))
     with pytest.raises(InvalidTask, match="'EN' is not a language tag"):
@@ -476,7 +476,7 @@ class TestAReaderThatRecognisesFolders:
             load_task(str(tmp_path))
 
     def test_is_named_where_nothing_is_recognised(self, tmp_path: Path) -> None:
-        with pytest.raises(InvalidTask, match=r"there are no files pairs\.tsv, or queries\.<lang>"):
+        with pytest.raises(InvalidTask, match=r"there are no files pairs\.tsv, or .*queries\.<lang>"):
             load_task(str(tmp_path))
 
     def test_is_chosen_by_name_where_two_recognise_a_folder(self, tmp_path: Path) -> None:
