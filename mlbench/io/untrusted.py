@@ -55,7 +55,7 @@ def unpack(archive: Path, wanted: Mapping[str, Path]) -> Iterator[str]:
 
 
 def read_members(archive: Path, pattern: str = "*") -> Iterator[tuple[str, bytes]]:
-    """Yield path and content of each plain file in a zip or tar archive whose path fits `pattern`, in their order there.
+    """Yield path and content of each plain file in a zip or tar archive whose path fits `pattern`, in their order.
 
     Raises `DataError` for an archive that is damaged or none, and for a file of more than `LARGEST_MEMBER` bytes.
     """

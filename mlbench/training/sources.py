@@ -69,7 +69,7 @@ class TaskRows:
 class DataSource:
     """A data set found: tasks, verified files, a hub's table or a folder of images.
 
-    `fingerprint` changes with the content. `files` are (path as declared, SHA-256) of the files of tasks and of `paths`.
+    `fingerprint` changes with the content. `files` are (path as declared, SHA-256) of the tasks' files and of `paths`.
     """
 
     data: DataSet
@@ -87,7 +87,10 @@ class DataSource:
         tasks = [part.task for part in self.tasks]
         if not tasks:
             return {key: str(getattr(self.data, key)) for key in keys}
-        return {key: "; ".join(f"{task.name}: {getattr(task, key).strip()}" for task in tasks) for key in keys}
+        # A citation may be a BibTeX entry of many lines.
+        return {
+            key: " ".join("; ".join(f"{task.name}: {getattr(task, key)}" for task in tasks).split()) for key in keys
+        }
 
 
 def training_set_names() -> tuple[str, ...]:
@@ -173,8 +176,9 @@ def _own_folder(file: DeclaredFile, folders: Sequence[Path]) -> Path:
     """Return the folder where a file without a checksum lies, the first one where it has a checksum."""
     holding = [folder for folder in folders if file.sha256 or (folder / file.path).is_file()]
     if not holding:
+        why = f" ({file.reason})" if file.reason else ""
         raise DataError(
-            f"{file.path} is missing: put it beside the recipe, or as DIR/{file.path} and pass --data-dir DIR"
+            f"{file.path} is missing{why}: put it beside the recipe, or as DIR/{file.path} and pass --data-dir DIR"
         )
     return holding[0]
 
