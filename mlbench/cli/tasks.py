@@ -263,6 +263,9 @@ def describe(task: Task) -> str:
         "primary": task.primary_measure,
         "bias scores": " ".join(task.bias_scores),
         "licence": f"{task.licence} {task.licence_url}".strip(),
+        "source": task.source,
+        "size": _size(task.files),
+        "read": _read(task),
         "homepage": task.homepage,
         "citation": task.citation.strip().replace("\n", "\n" + " " * 15),
     }
@@ -275,11 +278,31 @@ def describe(task: Task) -> str:
     return "\n".join(lines)
 
 
+def _size(files: Sequence[DeclaredFile]) -> str:
+    """Return how large files are together, such as `12 files, 3,456 bytes`; "" without files or known sizes."""
+    known = [file.bytes for file in files if file.bytes is not None]
+    without = f", without {count(len(files) - len(known), 'file')} of unknown size" if len(known) < len(files) else ""
+    return f"{count(len(files), 'file')}, {sum(known):,} bytes{without}" if known else ""
+
+
+def _read(task: Task) -> str:
+    """Return what of a task's published files this project has read; "" for a task whose files come with it."""
+    if not any(file.url or file.checksum or file.unchecked for file in task.files):
+        return ""
+    roles = dict.fromkeys(file.role for file in task.files)
+    others = [role for role in roles if role not in task.read_here]
+    parts = [f"here, as published: {', '.join(task.read_here)}"] if task.read_here else []
+    parts += [f"layout only: {', '.join(others)}"] if others else []
+    return "; ".join(parts)
+
+
 def _file(file: DeclaredFile) -> str:
     """Return path, size, checksum and address of a file, as far as they are known."""
     size = f"{file.bytes:,} bytes" if file.bytes is not None else ""
     checksum = f"{'sha256' if file.sha256 else 'md5'} {file.checksum}" if file.checksum else ""
-    by_hand = "to be fetched by hand:" if file.url and not file.downloadable else ""
+    by_hand = "" if file.downloadable or not (file.url or file.reason) else "to be fetched by hand"
+    by_hand += f" ({file.reason})" if file.reason else ""
+    by_hand += ":" if by_hand and file.url else ""
     known = ", ".join(part for part in (size, checksum) if part)
     return "  ".join(part for part in (file.path, known, " ".join((by_hand, file.url or "")).strip()) if part)
 

@@ -16,7 +16,7 @@ _WHOLE = re.compile(r"[0-9]+\Z", re.ASCII)
 _DECIMAL_COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+([eE][+-]?[0-9]+)?\Z", re.ASCII)
 _ITERATIONS = ("Q0", "q0", "0")
 _TOPICS = ("qid", "queryid", "topicid", "topic", "query", "q")
-_DOCUMENTS = ("docno", "docid", "did", "corpusid", "documentid", "pid", "passageid", "document", "doc", "passage")
+_DOCUMENTS = ("docno", "docid", "did", "corpusid", "documentid", "pid", "passageid", "document", "doc", "passage", "id")
 Layout = tuple[str, ...]
 
 
@@ -75,7 +75,10 @@ JUDGMENTS = Columns(
 
 
 class Row(NamedTuple):
-    """A row, and `where` it stands; the `value` is that of the column called `column`, and `tag` is often empty."""
+    """A row, and `where` it stands; the `value` is that of the column called `column`.
+
+    `tag` and `iteration`, the second column of TREC's files, are empty where the layout has none.
+    """
 
     where: str
     topic: str
@@ -83,6 +86,7 @@ class Row(NamedTuple):
     value: str
     column: str
     tag: str = ""
+    iteration: str = ""
 
 
 @dataclass(frozen=True)
@@ -135,7 +139,7 @@ def rows(
         fields = table.fields(line)
         layout = chosen.get(len(fields))
         if layout is None:
-            fault(f"{where}: {_expected(table)}, with no column empty, not {line[:60]!r}")
+            fault(f"{where}: {_expected(table)}, with no column empty and no blank in an id, not {line[:60]!r}")
             continue
         named = {name: fields[place] for name, place in layout.items()}
         column = next(name for name in columns.values if name in named)
@@ -143,11 +147,11 @@ def rows(
         if table.delimiter == ";" and _DECIMAL_COMMA.match(value):
             value = value.replace(",", ".")
         if (where, line) == first and named["topic"] not in topics and not NUMBER.match(value):
-            fault(
-                f"{where}: names no columns that are known: a header is such as {_HEADER!r}, not {line[:60]!r}"
-            )
+            fault(f"{where}: names no columns that are known: a header is such as {_HEADER!r}, not {line[:60]!r}")
             continue
-        yield Row(where, named["topic"], named["document"], value, column, named.get("tag", ""))
+        yield Row(
+            where, named["topic"], named["document"], value, column, named.get("tag", ""), named.get("iteration", "")
+        )
 
 
 def is_json(start: str) -> bool:
@@ -255,7 +259,7 @@ def _chosen(
     if table.columns is RUN:
         # A line of another width is a fault, not another layout: something is missing there.
         widths &= {len(next((fields for fields in lines if fields), ()))}
-    chosen = {}
+    chosen: dict[int, Mapping[str, int]] = {}
     for width in widths:
         alike = [fields for fields in lines if len(fields) == width]
         layouts = table.columns.of_width(width)
