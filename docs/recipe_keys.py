@@ -7,7 +7,7 @@ from importlib.resources import files
 
 from pydantic import BaseModel, TypeAdapter
 
-from mlbench.tasks.task import DeclaredFile, Task
+from mlbench.tasks.task import DeclaredFile
 from mlbench.training.recipe import Recipe, recipe_names
 from mlbench.training.recipe_tables import (
     Batches,
@@ -224,7 +224,7 @@ leaves open and what was chosen. A part of the paper's data is not public: they 
 ## Training sets
 
 What `tasks` of a data set may name beside [tasks](task-file.md): sets that are trained on and not measured with. Each
-is a task file, and its files are downloaded from the publisher where they are not on the machine.
+is a task file; its [files](tasks.md#training-sets) are downloaded from the publisher where they are not on the machine.
 
 {training_sets}"""
 
@@ -264,15 +264,8 @@ def _recipes() -> str:
 
 def _training_sets() -> str:
     sets = [load_training_set(name) for name in training_set_names()]
-    rows = [
-        f"| `{task.name}` | {task.title} | {', '.join(task.languages)} | {_size(task)} | {task.licence} |"
-        for task in sets
-    ]
-    return "\n".join(["| name | what | languages | download | licence |", "|---|---|---|---|---|", *rows])
-
-
-def _size(task: Task) -> str:
-    return f"{sum(file.bytes or 0 for file in task.files) / 1e6:,.1f} MB"
+    rows = [f"| `{task.name}` | {task.title} | {', '.join(task.languages)} | {task.licence} |" for task in sets]
+    return "\n".join(["| name | what | languages | licence |", "|---|---|---|---|", *rows])
 
 
 def _about(model: type[BaseModel]) -> str:
