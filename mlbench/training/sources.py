@@ -98,16 +98,21 @@ def training_set_names() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in _training_sets().glob("*.toml")))
 
 
+def load_any_task(spec: str, *, languages: Sequence[str] | None = None) -> Task:
+    """Return the shipped training set that `spec` names, else what `load_task` returns; raises as that does."""
+    named = str(_training_sets() / f"{spec}.toml") if spec in training_set_names() else spec
+    return load_task(named, languages=languages)
+
+
 def load_training_set(spec: str, root: Path = Path()) -> Task:
     """Return the task that `spec` names in a recipe whose folder is `root`.
 
-    It is a shipped training set, the path of a task file or a folder below `root`, or what `load_task` takes. Raises as
-    `load_task` does, and `DataError` for a task of images.
+    It is the path of a task file or a folder below `root`, or what `load_any_task` takes. Raises as `load_task` does,
+    and `DataError` for a task of images.
     """
-    if spec in training_set_names():
-        return load_task(str(_training_sets() / f"{spec}.toml"))
+    beside = root / spec
     try:
-        task = load_task(str(root / spec) if (root / spec).exists() else spec)
+        task = load_any_task(str(beside) if beside.exists() and spec not in training_set_names() else spec)
     except UnknownName as error:
         raise UnknownName("task or training set", spec, {*training_set_names(), *task_names()}) from error
     if task.kind == "image_text":

@@ -71,3 +71,13 @@ def test_publishers_files_are_fetched_once(mlbench: CommandLine) -> None:
 
 def declaration(name: str) -> Path:
     return Path(recipe_files.__path__[0], f"data/{name}.toml")
+
+
+def test_training_sets_are_shown_and_downloaded_as_tasks_are(mlbench: CommandLine) -> None:
+    shown = mlbench("tasks", "show", "tico-19")
+    assert shown.code == 0, shown.err
+    assert "TICO-19" in shown.out
+    refused = mlbench("tasks", "download", "tico-19", environment={"MLBENCH_OFFLINE": "1", "MLBENCH_DATA": ""})
+    assert refused.code == 2
+    assert "tico-19/all.en-ar.tmx.zip is not on this machine" in refused.err
+    assert "tico-19" not in mlbench("tasks").out
