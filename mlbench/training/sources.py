@@ -169,12 +169,17 @@ def _find_tasks(
             raise DataError(f"{spec} has none of the languages of the recipe: it has {', '.join(task.languages)}")
         read = check_files(task, languages=wanted, data_dir=data_dir, progress=progress)
         declared = sorted((file.path for file in task.files), key=len, reverse=True)
-        names = [next(name for name in declared if source.path.as_posix().endswith(name)) for source in read]
+        names = [_declared_as(source.path, declared) for source in read]
         digests = [file_sha256(source.path) for source in read]
         found.update(json.dumps([task.model_dump(mode="json"), wanted, digests]).encode())
         files += dict(zip(names, digests, strict=True)).items()
         tasks.append(TaskRows(task, wanted, data_dir))
     return DataSource(data, (), found.hexdigest(), tasks=tuple(tasks), files=tuple(files))
+
+
+def _declared_as(path: Path, declared: Sequence[str]) -> str:
+    """Return the first of the declared paths that a file on this machine can be, else its name."""
+    return next((name for name in declared if f"/{path.as_posix()}".endswith(f"/{name}")), path.name)
 
 
 def _own_folder(file: DeclaredFile, folders: Sequence[Path]) -> Path:
