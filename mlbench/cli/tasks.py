@@ -25,6 +25,9 @@ data_dir = click.option(
     metavar="DIR",
     help="A folder with the files of tasks, such as DIR/xquad-r/ar.json.",
 )
+_data_language = click.option(
+    "--languages", callback=language_list, metavar="AR,EN", help="Those of data that do not say theirs."
+)
 _MOST_SHOWN = 11
 _MOST_LISTED = 4
 _NOTHING = "{}: nothing to download, its files came with it"
@@ -88,15 +91,16 @@ def list_(language: str | None = None, kind: str | None = None, as_json: bool = 
 
 
 @command.command()
-@click.argument("task", metavar="NAME|FILE|FOLDER")
+@click.argument("task", metavar="NAME|FILE|FOLDER|hf://...")
+@_data_language
 @json_option
-def show(task: str, as_json: bool) -> None:
+def show(task: str, languages: tuple[str, ...] | None, as_json: bool) -> None:
     """Show all that a task says, its licence and citation among it.
 
     \b
     Example: mlbench tasks show xquad-r
     """
-    shown = load_task(task)
+    shown = load_task(task, languages=languages)
     if as_json:
         click.echo(json.dumps(shown.model_dump(mode="json"), indent=2, ensure_ascii=False, sort_keys=True))
         return
@@ -104,25 +108,28 @@ def show(task: str, as_json: bool) -> None:
 
 
 @command.command()
-@click.argument("task", metavar="FOLDER|FILE|NAME")
+@click.argument("task", metavar="FOLDER|FILE|NAME|hf://...")
 @data_dir
+@_data_language
 @pass_screen
-def check(screen: Screen, task: str, data_dir: Path | None) -> None:
+def check(screen: Screen, task: str, data_dir: Path | None, languages: tuple[str, ...] | None) -> None:
     """Explain every fault of your own data, or count what is there.
 
     \b
-    Example: mlbench tasks check ./my-data
+    Examples:
+      mlbench tasks check ./my-data
+      mlbench tasks check ./scifact --languages en
     """
     try:
-        checked = load_task(task)
+        checked = load_task(task, languages=languages)
         collection = _look_through(checked, data_dir, screen.progress())
     except InvalidTask as error:
         raise _listed(task, error, error.faults) from error
     except DataError as error:
         raise _listed(task, error, getattr(error, "__notes__", ())) from error
     images = f"{count(len(collection.documents[IMAGE]), 'image')}, " if checked.images else ""
-    languages = count(len(checked.languages), "language")
-    click.echo(f"{checked.name} is fine: {languages}, {images}{count_clusters(collection)}")
+    tags = count(len(checked.languages), "language")
+    click.echo(f"{checked.name} is fine: {tags}, {images}{count_clusters(collection)}")
     _print_counts(collection)
     if collection.unreadable:
         broken = collection.unreadable
@@ -146,7 +153,7 @@ def download(screen: Screen, names: tuple[str, ...], data_dir: Path | None, lang
       mlbench tasks download miracl --languages sw,yo
     """
     for name in names:
-        task = _restricted(load_task(name), languages)
+        task = _restricted(load_task(name, languages=languages), languages)
         if data_dir is None:
             found = find_all(task, progress=screen.progress())
             paths = [source.path for source, file in zip(found, task.files, strict=True) if file.downloadable]
