@@ -25,8 +25,8 @@ data_dir = click.option(
     metavar="DIR",
     help="A folder with the files of tasks, such as DIR/xquad-r/ar.json.",
 )
-_data_language = click.option(
-    "--languages", callback=language_list, metavar="AR,EN", help="Those of data that do not say theirs."
+own_languages = click.option(
+    "--languages", callback=language_list, metavar="AR,EN", help="The languages of data that do not say theirs."
 )
 _MOST_SHOWN = 11
 _MOST_LISTED = 4
@@ -92,7 +92,7 @@ def list_(language: str | None = None, kind: str | None = None, as_json: bool = 
 
 @command.command()
 @click.argument("task", metavar="NAME|FILE|FOLDER|hf://...")
-@_data_language
+@own_languages
 @json_option
 def show(task: str, languages: tuple[str, ...] | None, as_json: bool) -> None:
     """Show all that a task says, its licence and citation among it.
@@ -110,7 +110,7 @@ def show(task: str, languages: tuple[str, ...] | None, as_json: bool) -> None:
 @command.command()
 @click.argument("task", metavar="FOLDER|FILE|NAME|hf://...")
 @data_dir
-@_data_language
+@own_languages
 @pass_screen
 def check(screen: Screen, task: str, data_dir: Path | None, languages: tuple[str, ...] | None) -> None:
     """Explain every fault of your own data, or count what is there.
