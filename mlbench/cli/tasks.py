@@ -25,6 +25,9 @@ data_dir = click.option(
     metavar="DIR",
     help="A folder with the files of tasks, such as DIR/xquad-r/ar.json.",
 )
+own_languages = click.option(
+    "--languages", callback=language_list, metavar="AR,EN", help="The languages of data that do not say theirs."
+)
 _MOST_SHOWN = 11
 _MOST_LISTED = 4
 _NOTHING = "{}: nothing to download, its files came with it"
@@ -89,14 +92,15 @@ def list_(language: str | None = None, kind: str | None = None, as_json: bool = 
 
 @command.command()
 @click.argument("task", metavar="NAME|FILE|FOLDER")
+@own_languages
 @json_option
-def show(task: str, as_json: bool) -> None:
+def show(task: str, languages: tuple[str, ...] | None, as_json: bool) -> None:
     """Show all that a task says, its licence and citation among it.
 
     \b
     Example: mlbench tasks show xquad-r
     """
-    shown = load_task(task)
+    shown = load_task(task, languages=languages)
     if as_json:
         click.echo(json.dumps(shown.model_dump(mode="json"), indent=2, ensure_ascii=False, sort_keys=True))
         return
@@ -106,15 +110,16 @@ def show(task: str, as_json: bool) -> None:
 @command.command()
 @click.argument("task", metavar="FOLDER|FILE|NAME")
 @data_dir
+@own_languages
 @pass_screen
-def check(screen: Screen, task: str, data_dir: Path | None) -> None:
+def check(screen: Screen, task: str, data_dir: Path | None, languages: tuple[str, ...] | None) -> None:
     """Explain every fault of your own data, or count what is there.
 
     \b
     Example: mlbench tasks check ./my-data
     """
     try:
-        checked = load_task(task)
+        checked = load_task(task, languages=languages)
         collection = _look_through(checked, data_dir, screen.progress())
     except InvalidTask as error:
         raise _listed(task, error, error.faults) from error
@@ -263,6 +268,9 @@ def describe(task: Task) -> str:
         "primary": task.primary_measure,
         "bias scores": " ".join(task.bias_scores),
         "licence": f"{task.licence} {task.licence_url}".strip(),
+        "source": task.source,
+        "size": _size(task.files),
+        "read": _read(task),
         "homepage": task.homepage,
         "citation": task.citation.strip().replace("\n", "\n" + " " * 15),
     }
@@ -275,11 +283,31 @@ def describe(task: Task) -> str:
     return "\n".join(lines)
 
 
+def _size(files: Sequence[DeclaredFile]) -> str:
+    """Return how large files are together, such as `12 files, 3,456 bytes`; "" without files or known sizes."""
+    known = [file.bytes for file in files if file.bytes is not None]
+    without = f", without {count(len(files) - len(known), 'file')} of unknown size" if len(known) < len(files) else ""
+    return f"{count(len(files), 'file')}, {sum(known):,} bytes{without}" if known else ""
+
+
+def _read(task: Task) -> str:
+    """Return what of a task's published files this project has read; "" for a task whose files come with it."""
+    if not any(file.url or file.checksum or file.unchecked for file in task.files):
+        return ""
+    roles = dict.fromkeys(file.role for file in task.files)
+    others = [role for role in roles if role not in task.read_here]
+    parts = [f"here, as published: {', '.join(task.read_here)}"] if task.read_here else []
+    parts += [f"layout only: {', '.join(others)}"] if others else []
+    return "; ".join(parts)
+
+
 def _file(file: DeclaredFile) -> str:
     """Return path, size, checksum and address of a file, as far as they are known."""
     size = f"{file.bytes:,} bytes" if file.bytes is not None else ""
     checksum = f"{'sha256' if file.sha256 else 'md5'} {file.checksum}" if file.checksum else ""
-    by_hand = "to be fetched by hand:" if file.url and not file.downloadable else ""
+    by_hand = "" if file.downloadable or not (file.url or file.reason) else "to be fetched by hand"
+    by_hand += f" ({file.reason})" if file.reason else ""
+    by_hand += ":" if by_hand and file.url else ""
     known = ", ".join(part for part in (size, checksum) if part)
     return "  ".join(part for part in (file.path, known, " ".join((by_hand, file.url or "")).strip()) if part)
 

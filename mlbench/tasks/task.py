@@ -37,7 +37,7 @@ from mlbench.measures.ranked import parse as parse_measure
 from mlbench.protocols import Parameter
 from mlbench.provenance import QuestionSet
 from mlbench.tasks import hub
-from mlbench.tasks.find_reader import FOLDER_FILE, describe_folder, describe_hub_set, load_reader
+from mlbench.tasks.find_reader import FOLDER_FILE, describe_folder, describe_hub_set, is_pattern, load_reader
 
 Language = Annotated[str, checked(check_language)]
 _WEB = re.compile(r"https?://[^\s/]+/\S*")
@@ -56,9 +56,9 @@ class DeclaredFile(Declared):
 
     Without `sha256` (or `md5`, for what is published with no other) it lies beside the file that names it; an
     `unchecked` one, for which no checksum is known, is taken from the user's folders as it is, and its `url` only says
-    where to get it. `reason` says in a few words why a file is not downloaded, such as a licence to accept first. A file
-    of a data set on the Hugging Face hub, `hf://datasets/ORG/NAME@COMMIT/PATH`, needs no checksum: the hub has a digest
-    of each file at a commit.
+    where to get it. A file of a data set on the Hugging Face hub, `hf://datasets/ORG/NAME@COMMIT/PATH`, needs no
+    checksum: the hub has a digest of each file at a commit. `reason` says in a few words why a file is not downloaded,
+    such as a licence to accept first.
     """
 
     path: RelativePath
@@ -92,10 +92,10 @@ class DeclaredFile(Declared):
             raise ValueError("md5 is for a file without sha256")
         if self.unchecked and (self.checksum or self.on_hub):
             raise ValueError("unchecked is for a file without a checksum")
-        if self.md5 is None and (self.sha256 is None) != (self.bytes is None):
-            raise ValueError("sha256 and bytes go together")
+        if self.bytes is not None and self.checksum is None:
+            raise ValueError("bytes goes with sha256")
         if self.url is not None and not self.downloadable and not self.unchecked:
-            raise ValueError("a file with a url needs sha256 and bytes")
+            raise ValueError("a file with a url needs sha256")
         if self.reason and self.downloadable:
             raise ValueError("reason is for a file that is not downloaded: this one has a url and a checksum")
         return self
@@ -170,7 +170,9 @@ class Task(Declared):
 
     `documents` says whether the relevant documents of a topic are translations of each other, or written each in its
     language; where it is None, the judgments decide (see `load_collection`). `built_from` are the data sets of
-    questions that it was made from, which models may be trained on.
+    questions that it was made from, which models may be trained on. `read_here` are the roles of the files that this
+    project has read as published; of the others it knows the layout, from the publisher's description or code.
+    `source` says in one line where the data come from that a reader finds itself.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9]+([._-][a-z0-9]+)*$")]
@@ -192,10 +194,12 @@ class Task(Declared):
     licence: str = "not stated"
     licence_url: str = ""
     homepage: str = ""
+    source: str = ""
     citation: str = ""
     files: Annotated[
         tuple[DeclaredFile, ...], AfterValidator(distinct), Field(strict=False, validate_default=True)
     ] = ()
+    read_here: Annotated[tuple[str, ...], AfterValidator(distinct), Field(strict=False)] = ()
     images: Annotated[DeclaredImages | None, Field(validate_default=True)] = None
     expected: Expected = Expected()
 
@@ -261,6 +265,16 @@ class Task(Declared):
             raise PydanticCustomError("missing", "is missing")
         return files
 
+    @field_validator("read_here")
+    @classmethod
+    def _are_roles(cls, read: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        if "files" in info.data:
+            roles = {file.role for file in info.data["files"]}
+            unknown = [role for role in read if role not in roles]
+            if unknown:
+                raise ValueError(f"no file has the role {unknown[0]!r}: {suggest(unknown[0], roles)}")
+        return read
+
     @field_validator("images")
     @classmethod
     def _where_images_are(cls, images: DeclaredImages | None, info: ValidationInfo) -> DeclaredImages | None:
@@ -298,10 +312,11 @@ def load_task(spec: str, *, languages: Sequence[str] | None = None) -> Task:
     """Return the task that `spec` names: a shipped task, a TOML file, a folder of data, `hf://...` or `reader:locator`.
 
     A folder is read by the reader that recognises it (see `FolderReader`), such as `parallel_jsonl`; a `task.toml` in
-    it overrides the defaults. `hf://datasets/ORG/NAME@REVISION` is a data set on the Hugging Face hub, at the commit
-    that its revision is now (see `HubReader`). A reader that finds its data itself (see `SelfDescribingReader`) makes a
-    task of a locator, as in `irds:mr-tydi/th`. `languages` helps where the data do not know their own. Raises
-    `InvalidTask` with all faults at once, `UnknownName` or `DataError` where there is nothing such.
+    it overrides the defaults. Of a folder of tar files, `FOLDER/{000..012}.tar` takes some.
+    `hf://datasets/ORG/NAME@REVISION` is a data set on the Hugging Face hub, at the commit that its revision is now (see
+    `HubReader`). A reader that finds its data itself (see `SelfDescribingReader`) makes a task of a locator, as in
+    `irds:mr-tydi/th`. `languages` helps where the data do not know their own. Raises `InvalidTask` with all faults at
+    once, `UnknownName` or `DataError` where there is nothing such.
     """
     if spec in task_names():
         return _load(_shipped() / f"{spec}.toml", spec)
@@ -311,6 +326,8 @@ def load_task(spec: str, *, languages: Sequence[str] | None = None) -> Task:
             return _validated(describe_hub_set(spec, wanted, pinned=False), Path(), [], spec)
         except ValueError as error:
             raise DataError(str(error)) from error
+    if is_pattern(spec) and path.parent.is_dir() and not path.is_dir():
+        return _load(path.parent / FOLDER_FILE, spec, wanted, only=path.name)
     if path.is_dir() or path.is_file():
         return _load(path / FOLDER_FILE if path.is_dir() else path, spec, wanted)
     match = _SCHEME.match(spec)
@@ -327,8 +344,8 @@ def _shipped() -> Path:
     return Path(str(package_files("mlbench.task_files")))
 
 
-def _load(path: Path, source: str, languages: tuple[str, ...] | None = None) -> Task:
-    return _validated(*_table(path, source, languages), source)
+def _load(path: Path, source: str, languages: tuple[str, ...] | None = None, *, only: str = ".") -> Task:
+    return _validated(*_table(path, source, languages, only=only), source)
 
 
 def _validated(table: dict[str, object], root: Path, faults: list[str], source: str) -> Task:
@@ -344,11 +361,18 @@ def _validated(table: dict[str, object], root: Path, faults: list[str], source: 
     return task
 
 
-def _table(path: Path, source: str, languages: tuple[str, ...] | None) -> tuple[dict[str, object], Path, list[str]]:
-    """Return what a task file says, its base, folder and defaults filled in; where its files lie; and its faults."""
-    table: dict[str, object] = {"folder": ".", "name": _name_of(path.parent)} if path.name == FOLDER_FILE else {}
+def _table(
+    path: Path, source: str, languages: tuple[str, ...] | None, *, only: str = "."
+) -> tuple[dict[str, object], Path, list[str]]:
+    """Return what a task file says, its base, folder and defaults filled in; where its files lie; and its faults.
+
+    `only` names the files of a folder that are meant.
+    """
+    table: dict[str, object] = {"folder": only, "name": _name_of(path.parent)} if path.name == FOLDER_FILE else {}
     root, faults = path.parent, list[str]()
     table |= read_toml(path, source, InvalidTask) if path.name != FOLDER_FILE or path.exists() else {}
+    if only != "." and ("files" in table or table["folder"] != only):
+        faults.append(f"folder: {path} names files of its own: take {path.parent}, or {only} out of them")
     base, folder = table.pop("extends", None), table.pop("folder", None)
     if folder is not None and "files" not in table:
         try:
@@ -365,7 +389,11 @@ def _table(path: Path, source: str, languages: tuple[str, ...] | None) -> tuple[
     if base in task_names():
         inherited, its_root, _ = _table(_shipped() / f"{base}.toml", source, languages)
         root = root if "files" in table else its_root
-        stale = {"name", "expected"} if {"files", "languages", "settings"} & table.keys() else {"name"}
+        stale = {"name", "expected"} if {"files", "languages", "options", "settings"} & table.keys() else {"name"}
+        stale |= {"read_here"} if "files" in table else set()
+        options = [each for each in (inherited.get("options"), table.get("options")) if isinstance(each, dict)]
+        if len(options) == 2:
+            table["options"] = options[0] | options[1]
         table = {key: value for key, value in inherited.items() if key not in stale} | table
     elif base is not None:
         faults.append(f"extends: unknown task {base!r}: {suggest(str(base), task_names())}")
