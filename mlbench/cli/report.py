@@ -20,6 +20,8 @@ from mlbench.reports.documents.benchmark import benchmark_report
 from mlbench.reports.documents.reported import reported_report
 from mlbench.reports.documents.result import pools_report, results_report
 from mlbench.reports.documents.topic import TopicAnswer, pictures_of, topic_report
+from mlbench.reports.eval_results import FOLDER as HUB_FOLDER
+from mlbench.reports.eval_results import eval_results
 from mlbench.reports.formats import FORMATS, format_of, render, save
 from mlbench.reports.mteb import mteb_files
 from mlbench.reports.parquet import per_topic_parquet
@@ -34,9 +36,9 @@ from mlbench.tasks.load import is_sharded, load_collection
 from mlbench.tasks.task import DeclaredImages, Task, load_task, task_names
 
 _STDOUT = Path("-")
-_MTEB, _PARQUET = "mteb", "parquet"
-_FROM_RANKS = (_MTEB, _PARQUET)
-"""Formats that are computed from ranks, and always written to files."""
+_EVAL_RESULTS, _MTEB, _PARQUET = "eval-results", "mteb", "parquet"
+_FOR_TOOLS = (_EVAL_RESULTS, _MTEB, _PARQUET)
+"""Formats of other tools, which are made of results and not of what reports say."""
 
 
 @click.command(
@@ -64,7 +66,7 @@ Examples:
 @click.option(
     "--format",
     "chosen",
-    type=click.Choice([*FORMATS, *_FROM_RANKS]),
+    type=click.Choice([*FORMATS, *_FOR_TOOLS]),
     help="Another format than that of the screen.",
 )
 @click.option("--output", metavar="FILE", type=click.Path(path_type=Path), help="Write a file; - is stdout.")
@@ -122,12 +124,12 @@ def command(
     known = None if measure is None else parse(measure).name
     found = result_paths(paths)
     reported = [path for path in found if is_reported(path)]
-    if (reported or name in _FROM_RANKS) and (pool or topic or benchmark):
+    if (reported or name in _FOR_TOOLS) and (pool or topic or benchmark):
         raise UserError(f"{name} and reported numbers have no --pool, --topic and --benchmark: leave these out")
     if reported:
         _beside_reported(found, reported, known, name, output, full=screen.verbose)
-    elif name in _FROM_RANKS:
-        _write_from_ranks(found, known, name, output)
+    elif name in _FOR_TOOLS:
+        _write_for_tools(found, known, name, output)
     elif topic is not None:
         _show(_topics(found, topic, data_dir), name, output, found, full=screen.verbose)
     elif benchmark is not None:
@@ -178,7 +180,11 @@ def _format(chosen: str | None, output: Path | None) -> str:
         return chosen
     if output is None or output == _STDOUT:
         return "console"
-    name = _PARQUET if output.suffix == f".{_PARQUET}" else format_of(output)
+    if output.suffix == f".{_PARQUET}":
+        return _PARQUET
+    if output.parent.name == HUB_FOLDER:
+        return _EVAL_RESULTS
+    name = format_of(output)
     if name is None:
         raise UserError(f"no format has the suffix of {output}: choose one with --format")
     return name
@@ -210,7 +216,7 @@ def _beside_reported(
     paths: Sequence[Path], reported: Sequence[Path], measure: str | None, name: str, output: Path | None, *, full: bool
 ) -> None:
     """Show what others report beside what was measured here."""
-    if name in _FROM_RANKS:
+    if name in _FOR_TOOLS:
         raise UserError(f"{reported[0]} has no ranks, which the format {name} is made from")
     measured = [read_result(path) for path in paths if path not in reported]
     report = reported_report([read_reported(path) for path in reported], measured, measure=measure)
@@ -220,17 +226,22 @@ def _beside_reported(
     _show(report, name, output, paths, full=full)
 
 
-def _write_from_ranks(paths: Sequence[Path], measure: str | None, name: str, output: Path | None) -> None:
-    """Write what is computed from the ranks of results, and say where it is."""
+def _write_for_tools(paths: Sequence[Path], measure: str | None, name: str, output: Path | None) -> None:
+    """Write results in the format of another tool, and say where; entries for the hub without a file go to stdout."""
+    if measure is not None and name != _PARQUET:
+        raise UserError(f"the format {name} has measures of its own: leave out --measure")
     found = [read_pair(path) for path in paths]
     if name == _PARQUET:
         place = output or (paths[0] if len(paths) == 1 else paths[0].with_name("report")).with_suffix(f".{_PARQUET}")
         files = {place: per_topic_parquet(found, measure)}
-    elif measure is None:
+    elif name == _MTEB:
         folder = output or paths[0].parent
         files = {folder / place: content for place, content in mteb_files(found).items()}
     else:
-        raise UserError("mteb has measures of its own: leave out --measure")
+        entries = eval_results([result for result, _ in found])
+        files = {} if output is None or output == _STDOUT else {output: entries.encode()}
+        if not files:
+            click.echo(entries, nl=False)
     for place, content in files.items():
         place.parent.mkdir(parents=True, exist_ok=True)
         save(content, place)

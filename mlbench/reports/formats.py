@@ -13,7 +13,6 @@ from mlbench.io.atomic import write_whole
 from mlbench.reports.report import Report
 from mlbench.reports.writers.console import write_text
 from mlbench.reports.writers.csv import write_csv
-from mlbench.reports.writers.eval_results import FOLDER, write_eval_results
 from mlbench.reports.writers.html import write_html
 from mlbench.reports.writers.json import write_json
 from mlbench.reports.writers.junit import write_junit
@@ -53,16 +52,13 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
         "png": Format(".png", write_png, to_file=True, binary=True, several=False),
         "junit": Format(".xml", write_junit, only=Comparison),
         "model-card": Format(".yaml", write_model_card, only=Result),
-        "eval-results": Format(".yaml", write_eval_results, only=Result),
     }
 )
 """The formats by the names that `--format` takes."""
 
 
 def format_of(path: Path) -> str | None:
-    """Return the name of the format with the file's suffix, or None; `.yaml` is a model card but in `.eval_results`."""
-    if path.parent.name == FOLDER and path.suffix.lower() == FORMATS["eval-results"].suffix:
-        return "eval-results"
+    """Return the name of the format with the file's suffix, or None."""
     return next((name for name, each in FORMATS.items() if each.suffix == path.suffix.lower()), None)
 
 

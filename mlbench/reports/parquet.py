@@ -42,8 +42,8 @@ def _table(result: Result, ranks: Ranks, measures: Sequence[str] | None) -> "pya
 
     found = list(per_topic(result, ranks, measures))
     sizes = [len(each.values) for each in found]
-    settings = {
-        "kind": [each.setting.kind for each in found],
+    settings: dict[str, list[str]] = {
+        "kind": [str(each.setting.kind) for each in found],
         "query_language": [each.setting.query_language for each in found],
         "document_languages": ["+".join(each.setting.document_languages) for each in found],
         "measure": [each.measure for each in found],
@@ -51,7 +51,7 @@ def _table(result: Result, ranks: Ranks, measures: Sequence[str] | None) -> "pya
     repeated = {name: _repeated(values, sizes) for name, values in settings.items()}
     topics = np.concatenate([each.topics for each in found]).astype(np.int32)
     whole = [sum(sizes)]
-    columns = {
+    columns: dict[str, object] = {
         "task": _repeated([result.task.name], whole),
         "model": _repeated([result.retriever.label], whole),
         "kind": repeated["kind"],

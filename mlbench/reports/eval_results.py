@@ -2,12 +2,11 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from mlbench.collection.languages import KINDS
 from mlbench.errors import UserError
 from mlbench.reports.formatting import heading, n_settings, spoken, visible
-from mlbench.reports.report import Report
 from mlbench.results import Aggregate, Result
 from mlbench.tasks.task import Task, load_task, task_names
 
@@ -18,7 +17,7 @@ _ON_HUB = re.compile(
 )
 
 
-def write_eval_results(report: Report) -> str:
+def eval_results(results: Sequence[Result]) -> str:
     """Return the entries of results in YAML, for a file `.eval_results/NAME.yaml` in the repository of the model.
 
     The fields are those of the hub (huggingface/hub-docs, eval-results.md): for each result an entry for each kind of
@@ -26,7 +25,6 @@ def write_eval_results(report: Report) -> str:
     task and the kind; a benchmark's `eval.yaml` says whether it has others. Scalars are written as JSON. Raises
     `UserError` for a result of a part of a task, and for a task whose data are not on the hub.
     """
-    results = [document for document in report.documents if isinstance(document, Result)]
     return "\n".join(line for result in results for line in _entries(result)) + "\n"
 
 
