@@ -18,7 +18,7 @@ from mlbench.version import __version__
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("benchmarks", "mlbench", "models", "recipes", "tasks", "tests")
-SOURCES = ("setup.cfg", "pyproject.toml", "README.md", "LICENSE", *FOLDERS)
+SOURCES = ("setup.cfg", "pyproject.toml", "PACKAGE.md", "LICENSE", *FOLDERS)
 MODEL = ROOT / "models" / "default"
 MODEL_BYTES = 12_000_000
 
@@ -128,7 +128,7 @@ def test_the_wheel_has_the_licence_and_the_readme(contents: dict[str, bytes]) ->
     assert contents[f"{about}/licenses/LICENSE"] == (ROOT / "LICENSE").read_bytes()
     metadata = contents[f"{about}/METADATA"].decode()
     assert re.search(r"^License(-Expression)?: Apache-2.0$", metadata, re.MULTILINE)
-    assert (ROOT / "README.md").read_text(encoding="utf-8").strip() in metadata
+    assert (ROOT / "PACKAGE.md").read_text(encoding="utf-8").strip() in metadata
 
 
 def test_the_wheel_has_nothing_else(contents: dict[str, bytes]) -> None:
