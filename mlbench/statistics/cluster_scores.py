@@ -122,6 +122,8 @@ def describe_data(ranks: Ranks, pool_sizes: NDArray[np.int64]) -> dict[str, str]
         "relevant documents": (ranks.row_queries, documents, ranks.row_languages, ranks.row_grades),
         "numbers of documents": (pool_sizes,),
     }
+    if ranks.grade_scale is not None:
+        aspects["grades"] = (ranks.grade_scale,)
     return {
         aspect: sha256(repr([a.tolist() for a in arrays]).encode()).hexdigest() for aspect, arrays in aspects.items()
     }

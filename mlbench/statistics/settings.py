@@ -94,6 +94,11 @@ def group(settings: Sequence[Setting]) -> Iterator[tuple[Kind, str | None, list[
             yield kind, language, [index for index in of_kind if settings[index].query_language == language]
 
 
+def limits_of(measures: Sequence[str]) -> tuple[Floats, Floats]:
+    """Return the lowest and the highest value of each measure, (measures,); most lie between 0 and 1."""
+    return np.zeros(len(measures)), np.array([parse(name).most for name in measures])
+
+
 def weighted_mean(values: Floats, weights: Floats) -> Floats:
     """Return the mean of the rows of `values` (n, ...) by `weights` (n,); NaN without rows."""
     if not len(values):
