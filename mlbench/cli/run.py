@@ -25,6 +25,7 @@ from mlbench.evaluation.in_memory import check_images
 from mlbench.evaluation.options import Options
 from mlbench.io.document import to_json
 from mlbench.io.untrusted import LARGEST_NUMBER
+from mlbench.measures.ranked import parse
 from mlbench.open_model import LoadedModel
 from mlbench.protocols import Progress, Resources, Runtime
 from mlbench.ranking.run_files import DEPTH, LONGEST, SaveRun
@@ -60,6 +61,7 @@ class RunArguments:
     """The options of a run that say how, not what."""
 
     languages: tuple[str, ...] | None
+    measures: tuple[str, ...]
     limit: int | None
     settings: dict[str, str]
     models_file: Path | None
@@ -100,6 +102,7 @@ Examples:
   mlbench run --model ./checkpoint --task xquad-r --limit 20
   mlbench run --model old=./old --model new=./new --set new.pooling=cls
   mlbench run --task xquad-r --languages en,de,es --json
+  mlbench run --task mini --measure ERR@20 --measure "nDCG(dcg='exp-log2')@10"
   mlbench run --task mini --save-run runs --depth 1000
   mlbench run --model ./checkpoint --task miracl --device cuda --workers 4
   mlbench run --model ./checkpoint --task xquad-r --against base/ --gate gate.toml""",
@@ -129,6 +132,13 @@ Examples:
     help="A task's name, file or folder; may be repeated.",
 )
 @click.option("--languages", callback=language_list, metavar="AR,EN", help="Queries, documents and pool of these only.")
+@click.option(
+    "--measure",
+    "measures",
+    multiple=True,
+    metavar="NAME",
+    help="A measure beside those of the task, as ir_measures writes it, such as ERR@20; may be repeated.",
+)
 @click.option(
     "--limit",
     type=click.IntRange(1, LARGEST_NUMBER),
@@ -303,6 +313,7 @@ def _check(request: RunArguments, n_models: int, n_tasks: int) -> None:
 
 def _options(request: RunArguments, progress: Progress) -> Options:
     return Options(
+        measures=tuple(parse(name).name for name in request.measures),
         limit=request.limit,
         runtime=Runtime(request.device, request.threads, request.allow_pickle, request.trust_remote_code),
         resamples=request.resamples,

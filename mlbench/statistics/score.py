@@ -26,7 +26,7 @@ from mlbench.statistics.captions import CAPTION_LIMITS, CAPTION_SCORES
 from mlbench.statistics.cluster_scores import ClusterScores, ScoreRequest, sum_by_cluster
 from mlbench.statistics.clusters import FEW_CLUSTERS, finite
 from mlbench.statistics.resampling import Bootstrap
-from mlbench.statistics.settings import group, limits_of, weighted_mean
+from mlbench.statistics.settings import QueryValues, group, limits_of, weighted_mean
 
 Floats = NDArray[np.float64]
 
@@ -48,13 +48,13 @@ class Scores:
     statistics: Statistics
 
 
-def score(ranks: Ranks, request: ScoreRequest) -> Scores:
+def score(ranks: Ranks, request: ScoreRequest, others: QueryValues | None = None) -> Scores:
     """Compute every number that `request` asks for; the same ranks give the same numbers to the bit.
 
-    The bias is None with a single language, and where the pool of all languages was not ranked. Raises what
-    `sum_by_cluster` raises.
+    `others` are measures that do not follow from ranks, and stand among the rest. The bias is None with a single
+    language, and where the pool of all languages was not ranked. Raises what `sum_by_cluster` raises.
     """
-    sums = sum_by_cluster(ranks, request)
+    sums = sum_by_cluster(ranks, request, others)
     drawn = sums.sample.bootstrap(sums.settings.sums, sums.settings.counts)
     aggregates = _aggregates(sums, drawn)
     return Scores(
