@@ -1,6 +1,6 @@
 """`mlbench report`: a result as people read it, the answers of other pools from its ranks, and single topics."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import click
@@ -22,7 +22,7 @@ from mlbench.reports.formats import FORMATS, format_of, render, save
 from mlbench.reports.report import Report
 from mlbench.reports.writers.console import ConsoleReport
 from mlbench.results import Result, TaskInfo, read_beside_ranks, results_in
-from mlbench.statistics.pool import answer_pool
+from mlbench.statistics.pool import answer_pool, with_measure
 from mlbench.statistics.topic import WORST, find_topic, look_at
 from mlbench.tasks.benchmark import load_benchmark
 from mlbench.tasks.files import local
@@ -37,6 +37,7 @@ _STDOUT = Path("-")
 Examples:
   mlbench report results/
   mlbench report result.json --measure R@1
+  mlbench report result.json --measure "RBP(p=0.9)" --pool ar,en,zh
   mlbench report result.json --pool ar,en,zh
   mlbench report results/ --benchmark question-answering
   mlbench report result.json --format html
@@ -79,11 +80,11 @@ def command(
     --format follows from the suffix of --output where it is not given. Without --output, HTML and PNG are written
     beside the result under its name (report.html for several), every other format goes to stdout.
 
-    A pool is any set of the result's languages, and --measure any measure there, whether or not it was asked for at run
-    time. Each language of the pool asks; a single language is asked by all. A pool of captions is asked by images, and
-    the pool called image by the captions of every language.
+    --measure is any measure, as ir_measures or another tool writes it. Where it was not asked for at run time, it is
+    computed from the ranks, if it follows from these.
 
-    A benchmark is scored from the results of its tasks: the mean over them and Borda ranks of the models.
+    A pool is any set of the result's languages. Each language of the pool asks; a single language is asked by all. A
+    pool of captions is asked by images, and the pool called image by the captions of every language.
 
     A topic is shown with its queries, the ranks of its relevant documents, and what stands at the top of each list; as
     HTML with its images, where these are small. Without --output, it goes to stdout in every format.
@@ -111,8 +112,16 @@ def command(
     elif name == "model-card" and known is not None:
         raise UserError("a model card has all measures: leave out --measure")
     else:
-        results = [read_beside_ranks(path, screen.progress().note) for path in found]
+        results = [_read(path, known, screen.progress().note) for path in found]
         _results(found, results, known, name, output, full=screen.verbose)
+
+
+def _read(path: Path, measure: str | None, note: Callable[[str], None]) -> Result:
+    """Return a result, with `measure` from its ranks where the run was not asked for it."""
+    result = read_beside_ranks(path, note)
+    if measure is None or measure in result.task.measures:
+        return result
+    return with_measure(*read_pair(path), measure)
 
 
 def result_paths(paths: tuple[Path, ...]) -> list[Path]:

@@ -221,10 +221,14 @@ class Task(Declared):
         return tuple(sorted((*self.languages, IMAGE))) if self.kind == "image_text" else self.languages
 
     def with_measures(self, names: Sequence[str]) -> "Task":
-        """Return the task with more measures, by any of their names; raises `UnknownName` and `UserError`."""
+        """Return the task with more measures, which stand first; they may have any of their names.
+
+        Raises `UnknownName` and `UserError` for what is no measure.
+        """
         if isinstance(names, str):
             raise UserError(f"measures must be a list of names, such as [{names!r}]")
-        found = dict.fromkeys((*self.measures, *(parse_measure(name).name for name in names)))
+        added = (name for name in (parse_measure(name).name for name in names) if name not in self.measures)
+        found = dict.fromkeys((*added, *self.measures))
         return self.model_copy(update={"measures": tuple(found)})
 
     @property
