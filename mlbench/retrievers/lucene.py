@@ -282,9 +282,15 @@ def _sound(text: str) -> str:
     return text
 
 
+def _analysed_as(language: str) -> str:
+    """Return the code of a canonical tag in Lucene's table: `zh` for `zh-hant`, `no` for both forms of Norwegian."""
+    primary = language.partition("-")[0]
+    return "no" if primary in ("nb", "nn") else primary
+
+
 def analyzer_name(language: str) -> str | None:
     """Return the name of the analyzer of a language tag, that of `zh` for `zh-hant`; None where there is none."""
-    primary = language.partition("-")[0]
+    primary = _analysed_as(language)
     names = {"en": _ENGLISH, "th": _THAI, **{tag: name.rpartition(".")[2] for tag, name in _LUCENE.items()}}
     return names.get(primary)
 
@@ -321,7 +327,7 @@ class Analyzers:
 
         Raises `MissingExtra` for Thai without pythainlp, `RetrieverError` where the Java runs out of memory.
         """
-        primary = language.partition("-")[0]
+        primary = _analysed_as(language)
         if primary not in self._opened:
             self._opened[primary] = self._open(primary)
         analyzer, segment = self._opened[primary]

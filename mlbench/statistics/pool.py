@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from mlbench.collection.languages import IMAGE, Setting
+from mlbench.collection.languages import IMAGE, Setting, find_language
 from mlbench.errors import UserError
 from mlbench.io.document import DocumentPart
 from mlbench.ranking.ranks import Ranks
@@ -42,7 +42,8 @@ def answer_pool(
     """
     if isinstance(document_languages, str):
         raise UserError(f"document languages must be a list of tags, such as [{document_languages!r}]")
-    pool = tuple(sorted(set(document_languages)))
+    known = (*result.task.languages, IMAGE)
+    pool = tuple(sorted({find_language(tag, known) or tag for tag in document_languages}))
     asked: Sequence[str] = pool if len(pool) > 1 else result.task.languages
     if ranks.has_images and pool != (IMAGE,):
         if IMAGE in pool:
