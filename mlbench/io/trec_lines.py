@@ -16,7 +16,7 @@ _WHOLE = re.compile(r"[0-9]+\Z", re.ASCII)
 _DECIMAL_COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+([eE][+-]?[0-9]+)?\Z", re.ASCII)
 _ITERATIONS = ("Q0", "q0", "0")
 _TOPICS = ("qid", "queryid", "topicid", "topic", "query", "q")
-_DOCUMENTS = ("docno", "docid", "did", "corpusid", "documentid", "pid", "passageid", "document", "doc", "passage")
+_DOCUMENTS = ("docno", "docid", "did", "corpusid", "documentid", "pid", "passageid", "document", "doc", "passage", "id")
 Layout = tuple[str, ...]
 
 
@@ -135,7 +135,7 @@ def rows(
         fields = table.fields(line)
         layout = chosen.get(len(fields))
         if layout is None:
-            fault(f"{where}: {_expected(table)}, with no column empty, not {line[:60]!r}")
+            fault(f"{where}: {_expected(table)}, with no column empty and no blank in an id, not {line[:60]!r}")
             continue
         named = {name: fields[place] for name, place in layout.items()}
         column = next(name for name in columns.values if name in named)
@@ -253,7 +253,7 @@ def _chosen(
     if table.columns is RUN:
         # A line of another width is a fault, not another layout: something is missing there.
         widths &= {len(next((fields for fields in lines if fields), ()))}
-    chosen = {}
+    chosen: dict[int, Mapping[str, int]] = {}
     for width in widths:
         alike = [fields for fields in lines if len(fields) == width]
         layouts = table.columns.of_width(width)

@@ -9,6 +9,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, ValuesView
 from contextlib import contextmanager
+from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, NoReturn
@@ -51,6 +52,22 @@ def unpack(archive: Path, wanted: Mapping[str, Path]) -> Iterator[str]:
                 raise DataError(f"{archive}: {path} has {size:,} bytes, at most {LARGEST_MEMBER:,} are unpacked")
             _write(opening, wanted[name])
             yield name
+
+
+def read_members(archive: Path, pattern: str = "*") -> Iterator[tuple[str, bytes]]:
+    """Yield path and content of each plain file in a zip or tar archive whose path fits `pattern`, in their order there.
+
+    Raises `DataError` for an archive that is damaged or none, and for a file of more than `LARGEST_MEMBER` bytes.
+    """
+    with _readable(archive), _members(archive) as members:
+        for path, size, opening in members:
+            if fnmatchcase(path, pattern):
+                with opening() as content:
+                    # A member may be longer than it says.
+                    packed = content.read(LARGEST_MEMBER + 1)
+                if max(size, len(packed)) > LARGEST_MEMBER:
+                    raise DataError(f"{archive}: {path} has more than {LARGEST_MEMBER:,} bytes, the most that are read")
+                yield path, packed
 
 
 @contextmanager

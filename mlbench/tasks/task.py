@@ -37,7 +37,7 @@ from mlbench.measures.ranked import parse as parse_measure
 from mlbench.protocols import Parameter
 from mlbench.provenance import QuestionSet
 from mlbench.tasks import hub
-from mlbench.tasks.find_reader import FOLDER_FILE, describe_folder, load_reader
+from mlbench.tasks.find_reader import FOLDER_FILE, describe_folder, describe_hub_set, load_reader
 
 Language = Annotated[str, checked(check_language)]
 _WEB = re.compile(r"https?://[^\s/]+/\S*")
@@ -56,9 +56,9 @@ class DeclaredFile(Declared):
 
     Without `sha256` (or `md5`, for what is published with no other) it lies beside the file that names it; an
     `unchecked` one, for which no checksum is known, is taken from the user's folders as it is, and its `url` only says
-    where to get it. A file of a data set on the Hugging Face hub, `hf://datasets/ORG/NAME@COMMIT/PATH`, needs no
-    checksum: the hub has a digest of each file at a commit. `reason` says in a few words why a file is not downloaded,
-    such as a licence to accept first.
+    where to get it. `reason` says in a few words why a file is not downloaded, such as a licence to accept first. A file
+    of a data set on the Hugging Face hub, `hf://datasets/ORG/NAME@COMMIT/PATH`, needs no checksum: the hub has a digest
+    of each file at a commit.
     """
 
     path: RelativePath
@@ -143,6 +143,7 @@ _IMAGE_TEXT: dict[str, object] = {
 }
 """What a task of captioned images has where its file does not say: the field's hit rates, and no score that compares
 the language of a query to that of a document."""
+_FOLLOWS_FROM = {"settings": "parallel", "primary_measure": "measures"}
 _SCHEME = re.compile(r"([a-z][a-z0-9_]+):(.*)\Z", re.DOTALL)
 
 
@@ -308,16 +309,22 @@ def task_names() -> tuple[str, ...]:
 
 
 def load_task(spec: str, *, languages: Sequence[str] | None = None) -> Task:
-    """Return the task that `spec` names: a shipped task, a TOML file, a folder of your own data, or `reader:locator`.
+    """Return the task that `spec` names: a shipped task, a TOML file, a folder of data, `hf://...` or `reader:locator`.
 
     A folder is read by the reader that recognises it (see `FolderReader`), such as `parallel_jsonl`; a `task.toml` in
-    it overrides the defaults. A reader that finds its data itself (see `SelfDescribingReader`) makes a task of a
-    locator, as in `irds:mr-tydi/th`; `languages` helps where the data do not know their own. Raises `InvalidTask` with
-    all faults at once, `UnknownName` or `DataError` where there is nothing such.
+    it overrides the defaults. `hf://datasets/ORG/NAME@REVISION` is a data set on the Hugging Face hub, at the commit
+    that its revision is now (see `HubReader`). A reader that finds its data itself (see `SelfDescribingReader`) makes a
+    task of a locator, as in `irds:mr-tydi/th`. `languages` helps where the data do not know their own. Raises
+    `InvalidTask` with all faults at once, `UnknownName` or `DataError` where there is nothing such.
     """
     if spec in task_names():
         return _load(_shipped() / f"{spec}.toml", spec)
     path, wanted = Path(spec), None if languages is None else tuple(languages)
+    if spec.startswith(hub.PREFIX):
+        try:
+            return _validated(describe_hub_set(spec, wanted, pinned=False), Path(), [], spec)
+        except ValueError as error:
+            raise DataError(str(error)) from error
     if path.is_dir() or path.is_file():
         return _load(path / FOLDER_FILE if path.is_dir() else path, spec, wanted)
     match = _SCHEME.match(spec)
@@ -359,7 +366,14 @@ def _table(path: Path, source: str, languages: tuple[str, ...] | None) -> tuple[
     base, folder = table.pop("extends", None), table.pop("folder", None)
     if folder is not None and "files" not in table:
         try:
-            table = describe_folder(root, str(folder), languages, named=table.get("reader")) | table
+            on_hub = str(folder).startswith(hub.PREFIX)
+            described = (
+                describe_hub_set(str(folder), languages, pinned=True)
+                if on_hub
+                else describe_folder(root, str(folder), languages, named=table.get("reader"))
+            )
+            # What follows from another key is not taken from the data where the file has that key.
+            table = {key: value for key, value in described.items() if _FOLLOWS_FROM.get(key) not in table} | table
         except (ValueError, UserError) as error:
             faults.append(f"folder: {error}")
     if base in task_names():

@@ -10,7 +10,8 @@ from mlbench.errors import DataError
 from mlbench.protocols import ReadRequest, ShardedCollection, SourceFile
 from mlbench.tasks.readers.grades import RELEVANCE_THRESHOLD, Grade, split_judgments, threshold_of
 from mlbench.tasks.readers.json_lines import check_options
-from mlbench.tasks.readers.trec_files import CorpusFile, in_memory, judgments, topics
+from mlbench.tasks.readers.sharded import hold
+from mlbench.tasks.readers.trec_files import CorpusFile, judgments, topics
 
 OPTIONS = ("collection", RELEVANCE_THRESHOLD)
 _SHARD = re.compile(r"docs-(0|[1-9][0-9]*)\.jsonl(\.gz)?")
@@ -41,7 +42,7 @@ class Miracl:
 
         Raises `DataError` with file and line.
         """
-        return in_memory(self.shards(request), request.limit)
+        return hold(self.shards(request), request.limit)
 
     def shards(self, request: ReadRequest) -> ShardedCollection:
         """Return queries and judgments, and the files of each corpus in their order, which must have no gap."""
@@ -78,10 +79,11 @@ def _read_topics(request: ReadRequest, language: str) -> _Topics:
     path = _the_file(request, "queries", language)
     queries = tuple(Query(f"{language}:{topic}", text) for topic, text in topics(path))
     judged: dict[str, list[tuple[str, str, Grade]]] = {query.topic_id: [] for query in queries}
-    for topic, _, own_id, grade, place in judgments(_the_file(request, "qrels", language)):
-        if f"{language}:{topic}" not in judged:
-            raise DataError(f"{place}: topic {topic!r} is not in {path.name}")
-        judged[f"{language}:{topic}"].append((language, own_id, grade))
+    own_ids = {query.topic_id.removeprefix(f"{language}:") for query in queries}
+    for row, grade in judgments(_the_file(request, "qrels", language), own_ids):
+        if row.topic not in own_ids:
+            raise DataError(f"{row.where}: topic {row.topic!r} is not in {path.name}")
+        judged[f"{language}:{row.topic}"].append((language, row.document, grade))
     return _Topics(queries, judged)
 
 

@@ -1,5 +1,6 @@
 """Reads the bring-your-own format: JSON lines of queries and documents for each language, and judgments."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,9 +8,19 @@ from pathlib import Path
 from mlbench.collection.records import Collection, Document, Query, document_id
 from mlbench.protocols import Parameter, ReadRequest, SourceFile
 from mlbench.tasks.readers.grades import RELEVANCE_THRESHOLD, Grade, parse_grade, split_judgments, threshold_of
-from mlbench.tasks.readers.json_lines import check_options, files_of, lines, objects, own_id_of, raise_faults, text_of
+from mlbench.tasks.readers.json_lines import (
+    check_options,
+    files_of,
+    judgments,
+    objects,
+    own_id_of,
+    raise_faults,
+    text_of,
+)
 
 OPTIONS = ("cluster_unit", RELEVANCE_THRESHOLD)
+_QRELS = re.compile(r"qrels\.(tsv|txt|trec|csv|json)(\.gz)?")
+_USUAL = "qrels.tsv"
 _EXAMPLE = "{'id': ..., 'text': ...}"
 
 
@@ -30,8 +41,8 @@ class ParallelJsonl:
         """Return the files and their languages; those that the user asks for change nothing."""
         files = files_of(folder, ("documents", "queries"))
         tags = sorted({entry["language"] for entry in files})
-        if (folder / "qrels.tsv").exists():
-            files.append({"path": "qrels.tsv", "role": "qrels"})
+        judged = [name for name in sorted(path.name for path in folder.iterdir()) if _QRELS.fullmatch(name)]
+        files += [{"path": name, "role": "qrels"} for name in (judged if _USUAL not in judged else [_USUAL])]
         return {"languages": tags, "files": sorted(files, key=lambda entry: entry["path"])}
 
 
@@ -57,8 +68,8 @@ def read(request: ReadRequest) -> Collection:
     """Return the collection of files with the roles `queries`, `documents` (one each per language) and `qrels`.
 
     Queries are lines `{"id", "text", "cluster"?}`, documents `{"id", "text", "title"?}` (a title is put before the
-    text with a blank), judgments `topic 0 document grade` or `topic document grade`. Grades are numbers, such as
-    2 or 0.5; those of 1 and more, or of `relevance_threshold` and more, are relevant.
+    text with a blank), judgments `topic 0 document grade` or another layout of `io.trec_lines`. Grades are numbers,
+    such as 2 or 0.5; those of 1 and more, or of `relevance_threshold` and more, are relevant.
 
     A document id in the judgments stands for that document in each language that has it. Written `th:d7` it stands
     for the Thai one alone. An id that no language has stands for a document missing from every corpus, one written
@@ -149,21 +160,19 @@ def _read_documents(source: SourceFile, parsed: _ParsedLines) -> None:
 
 def _read_judgments(source: SourceFile, parsed: _ParsedLines) -> None:
     topics = {topic for rows in parsed.queries.values() for topic in rows}
-    for place, line in lines(source, parsed.faults):
-        columns = line.split()
-        if len(columns) not in (3, 4) or len(columns) < len(line.strip().split("\t")):
-            parsed.faults.append(f"{place}: must be 'topic 0 document grade', with no column empty, not {line[:60]!r}")
-            continue
-        topic, own_id, grade = columns[0], columns[-2], parse_grade(columns[-1])
-        if topic not in topics:
-            parsed.faults.append(f"{place}: topic {topic!r} has no query in any language")
+    for row in judgments(source, parsed.faults, topics):
+        grade = parse_grade(row.value)
+        if row.topic not in topics:
+            parsed.faults.append(f"{row.where}: topic {row.topic!r} has no query in any language")
         elif grade is None:
-            parsed.faults.append(f"{place}: grade {columns[-1][:20]!r} is no number, or too large")
+            parsed.faults.append(f"{row.where}: grade {row.value[:20]!r} is no number, or too large")
         else:
-            rows = parsed.judgments.setdefault(topic, {})
-            for target in _targets(own_id, parsed):
+            rows = parsed.judgments.setdefault(row.topic, {})
+            for target in _targets(row.document, parsed):
                 if target in rows:
-                    parsed.faults.append(f"{place}: document {own_id!r} is judged twice for topic {topic!r}")
+                    parsed.faults.append(
+                        f"{row.where}: document {row.document!r} is judged twice for topic {row.topic!r}"
+                    )
                 rows[target] = grade
     if not parsed.judgments:
         parsed.faults.append(f"{source.path.name}: no judgment of any topic")

@@ -3,7 +3,6 @@
 import csv
 import json
 import zipfile
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -11,8 +10,8 @@ from pathlib import Path, PurePosixPath
 from mlbench.collection.languages import canonical_languages
 from mlbench.collection.records import Collection, Document, Judgment, Query, document_id
 from mlbench.errors import DataError
+from mlbench.io.untrusted import read_members
 from mlbench.protocols import ReadRequest
-from mlbench.tasks.readers.captions import content_of
 from mlbench.tasks.readers.json_lines import check_options, packed_lines, parse_object
 
 _Row = Mapping[str, object]
@@ -96,13 +95,21 @@ def read_belebele(request: ReadRequest) -> Collection:
 
 def _variants(path: Path) -> Iterator[tuple[str, str, bytes]]:
     """Yield tag, name and content of each variant in an archive, or of the one that a file is."""
-    names = [path.name]
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            names = sorted(name for name in archive.namelist() if PurePosixPath(name).suffix == ".jsonl")
-    stems = [PurePosixPath(name).stem for name in names]
-    for language, name in zip(canonical_languages(stems), names, strict=True):
-        yield language, PurePosixPath(name).name, content_of(path, name)
+    files = dict(_contents(path, "*.jsonl"))
+    stems = [PurePosixPath(name).stem for name in files]
+    for language, (name, content) in zip(canonical_languages(stems), files.items(), strict=True):
+        yield language, PurePosixPath(name).name, content
+
+
+def _contents(path: Path, pattern: str) -> Iterator[tuple[str, bytes]]:
+    """Yield name and content of the files in a zip archive that fit `pattern`, or of a file that is none itself."""
+    try:
+        if zipfile.is_zipfile(path):
+            yield from read_members(path, pattern)
+        else:
+            yield path.name, path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def read_mkqa(request: ReadRequest) -> Collection:
@@ -173,7 +180,7 @@ def read_xor_tydi(request: ReadRequest) -> Collection:
             articles.setdefault(own, title)
     for source in request.files:
         if source.role == "queries":
-            for place, row in _rows(source.path.name, source.path.read_bytes()):
+            for place, row in _rows(*next(_contents(source.path, "*"))):
                 (asked,), topic = canonical_languages([_text(place, row, "lang")]), _text(place, row, "id")
                 if asked in request.languages:
                     found.ask(topic, asked, _text(place, row, "question").strip(), articles.get(topic, topic))
@@ -183,17 +190,16 @@ def read_xor_tydi(request: ReadRequest) -> Collection:
 
 def _paragraphs(path: Path) -> Iterator[tuple[str, str, list[str]]]:
     """Yield title, text and ids of questions of each paragraph; raises `DataError`."""
-    name = path.name
-    try:
-        table = json.loads(content_of(path, _GOLD))
-        for article in table["data"]:
-            for paragraph in article["paragraphs"]:
-                ids = [str(question["id"]) for question in paragraph["qas"]]
-                yield str(article["title"]), str(paragraph["context"]).strip(), ids
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{name}: not valid JSON: {str(error)[:100]}") from error
-    except (KeyError, TypeError) as error:
-        raise DataError(f"{name}: must be as SQuAD is, with 'data', 'paragraphs', 'context' and 'qas'") from error
+    for name, content in _contents(path, f"*{_GOLD}"):
+        try:
+            for article in json.loads(content)["data"]:
+                for paragraph in article["paragraphs"]:
+                    ids = [str(question["id"]) for question in paragraph["qas"]]
+                    yield str(article["title"]), str(paragraph["context"]).strip(), ids
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"{name}: not valid JSON: {str(error)[:100]}") from error
+        except (KeyError, TypeError) as error:
+            raise DataError(f"{name}: must be as SQuAD is, with 'data', 'paragraphs', 'context' and 'qas'") from error
 
 
 def read_multieup(request: ReadRequest) -> Collection:

@@ -1,28 +1,18 @@
 """Topics and judgments in the files of TREC, and corpora in JSON lines, for the readers of such collections."""
 
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
-from hashlib import file_digest, sha256
+from collections.abc import Container, Iterator
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import NoReturn
 
-from mlbench.collection.records import Collection, Document, document_id, sample_documents
+from mlbench.collection.records import Document, document_id
 from mlbench.errors import DataError
-from mlbench.protocols import Shard, ShardedCollection
+from mlbench.io.trec_lines import JUDGMENTS, Row, rows
 from mlbench.tasks.readers.grades import Grade, parse_grade
 from mlbench.tasks.readers.json_lines import packed_lines, parse_object
-
-
-class JudgmentLine(NamedTuple):
-    """What a line of judgments says, and its place; `second` is its second column, which is mostly not used."""
-
-    topic: str
-    second: str
-    own_id: str
-    grade: Grade
-    place: str
+from mlbench.tasks.readers.sharded import shard_fingerprint
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +35,7 @@ class CorpusFile:
 
     def fingerprint(self) -> str:
         """Return a digest (hex) of its file and of what else is in its documents' ids."""
-        try:
-            with self.path.open("rb") as stream:
-                content = file_digest(stream, "sha256").hexdigest()
-        except OSError as error:
-            raise DataError(f"{self.path} cannot be read: {error.strerror}") from error
-        return sha256("\n".join((content, self.language, self.collection)).encode()).hexdigest()
+        return shard_fingerprint(self.path, self.language, self.collection)
 
     def documents(self, first: int = 0) -> Iterator[Document]:
         """Yield its documents from number `first` on; those before are unpacked and not looked at."""
@@ -70,32 +55,6 @@ class CorpusFile:
             raise DataError(f"{self.name}: the shard is empty")
 
 
-class _DocumentCounter:
-    """The documents of one language, shard by shard; `number` says how many have gone by."""
-
-    def __init__(self, shards: Iterable[Shard]) -> None:
-        self.number, self._shards = 0, shards
-
-    def __iter__(self) -> Iterator[Document]:
-        for shard in self._shards:
-            for document in shard.documents(0):
-                self.number += 1
-                yield document
-
-
-def in_memory(sharded: ShardedCollection, limit: int | None) -> Collection:
-    """Return the whole collection; with a `limit` no more is held than a sample of so many topics needs."""
-    documents, counts = {}, {}
-    judged = [row for rows in sharded.collection.judgments.values() for row in rows]
-    for language in sharded.collection.languages:
-        stream = _DocumentCounter(shard for shard in sharded.shards if shard.language == language)
-        relevant = {row.doc_id for row in judged if row.language == language}
-        documents[language] = tuple(stream) if limit is None else sample_documents(stream, relevant, limit)
-        counts[language] = stream.number
-    left_out = {language: counts[language] - len(rows) for language, rows in documents.items()}
-    return replace(sharded.collection, documents=documents, left_out=left_out)
-
-
 def topics(path: Path) -> Iterator[tuple[str, str]]:
     """Yield id and question of each line `id TAB question`; raises `DataError` with file and line."""
     seen: set[str] = set()
@@ -111,18 +70,23 @@ def topics(path: Path) -> Iterator[tuple[str, str]]:
         raise DataError(f"{path.name}: the file is empty")
 
 
-def judgments(path: Path) -> Iterator[JudgmentLine]:
-    """Yield each line `topic Q0 document grade`; raises `DataError` with file and line."""
+def judgments(path: Path, topics: Container[str]) -> Iterator[tuple[Row, Grade]]:
+    """Yield the rows of judgments with their grades, in any layout of `io.trec_lines`; `topics` are known ones.
+
+    Raises `DataError` with file and line.
+    """
     seen: set[tuple[str, str]] = set()
-    for place, line in packed_lines(path):
-        columns = line.split()
-        grade = parse_grade(columns[-1])
-        if len(columns) != 4 or grade is None:
-            raise DataError(f"{place}: must be 'topic Q0 document grade', with no blank in an id, not {line[:60]!r}")
-        topic, second, own_id = columns[:3]
-        if (topic, own_id) in seen:
-            raise DataError(f"{place}: document {own_id!r} is judged twice for topic {topic!r}")
-        seen.add((topic, own_id))
-        yield JudgmentLine(topic, second, own_id, grade, place)
+    for row in rows(packed_lines(path), JUDGMENTS, _raise, topics=topics):
+        grade = parse_grade(row.value)
+        if grade is None:
+            raise DataError(f"{row.where}: grade {row.value[:20]!r} is no number, or too large")
+        if (row.topic, row.document) in seen:
+            raise DataError(f"{row.where}: document {row.document!r} is judged twice for topic {row.topic!r}")
+        seen.add((row.topic, row.document))
+        yield row, grade
     if not seen:
         raise DataError(f"{path.name}: the file is empty")
+
+
+def _raise(fault: str) -> NoReturn:
+    raise DataError(fault)

@@ -35,7 +35,8 @@ def test_judgments_may_mix_their_widths() -> None:
 
 def test_a_run_does_not_mix_its_widths() -> None:
     assert read("q1 Q0 d7 1 2 r\nq1 d8 1 2 r", RUN)[-1] == (
-        "line 2: must be 'topic Q0 document rank score tag', with no column empty, not 'q1 d8 1 2 r'",
+        "line 2: must be 'topic Q0 document rank score tag', with no column empty and no blank in an id, "
+        "not 'q1 d8 1 2 r'",
     )
 
 

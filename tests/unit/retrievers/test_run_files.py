@@ -101,7 +101,7 @@ def test_compressed_files(tmp_path: Path) -> None:
         ("q1 Q0 en-p-1 1 high tag", "line 2: score 'high' is not a finite number"),
         (
             "q1 en-p-1 1 1",
-            "line 2: must be 'topic Q0 document rank score tag', with no column empty, not 'q1 en-p-1 1 1'",
+            "line 2: must be 'topic Q0 document rank score tag', .* and no blank in an id, not 'q1 en-p-1 1 1'",
         ),
         ("q1 Q0 en-p-1 1 1 my run", "line 2: must be 'topic Q0 document rank score tag'"),
         ("#q1 Q0 en-p-1 1 1 tag\nq1 Q0 en-p-1 1 x tag", "line 3: score 'x' is not a finite number"),

@@ -168,10 +168,7 @@ def test_defaults_of_a_minimal_file(tmp_path: Path) -> None:
             f'[[files]]\npath = "a"\nurl = "https://e.org/a"\nmd5 = "{"0" * 32}"\nreason = "too large"',
             "files[1]: reason is for a file that is not downloaded",
         ),
-        (
-            '[[files]]\npath = "a"\nurl = "file:///etc/passwd"',
-            "files[1].url: must be an address such as https://example.org/file or hf://",
-        ),
+        ('[[files]]\npath = "a"\nurl = "file:///etc/passwd"', "files[1].url: must be an address such as"),
         ('[[files]]\nurl = "https://e.org/a"', "files[1].path: is missing"),
         ('read_here = ["topics"]', "read_here: no file has the role 'topics': known are data"),
         ('read_here = ["data", "data"]', "read_here: 'data' is there twice"),

@@ -105,7 +105,7 @@ def test_corpora_are_read_file_by_file(tmp_path: Path) -> None:
         ),
         ({("queries", "en", "more.tsv"): "200\tagain\n"}, "more.tsv: topic '200' of 'en' is in another file as well"),
         ({("queries", "de", "news.deu.tsv"): "200\tFlut\n"}, "news.deu.tsv needs a language of the task, not 'de'"),
-        ({("qrels", "fa", "bad.txt"): "200 fas a1\n"}, "bad.txt line 1: must be 'topic Q0 document grade'"),
+        ({("qrels", "fa", "bad.txt"): "200 fas a1\n"}, "bad.txt line 1: grade 'a1' is no number"),
         ({("documents", "fa", "x.jsonl"): '{"docid": "a"}\n'}, "line 1: must be an object with the strings 'id'"),
     ],
 )
