@@ -75,7 +75,10 @@ JUDGMENTS = Columns(
 
 
 class Row(NamedTuple):
-    """A row, and `where` it stands; the `value` is that of the column called `column`, and `tag` is often empty."""
+    """A row, and `where` it stands; the `value` is that of the column called `column`.
+
+    `tag` and `iteration`, the second column of TREC's files, are empty where the layout has none.
+    """
 
     where: str
     topic: str
@@ -83,6 +86,7 @@ class Row(NamedTuple):
     value: str
     column: str
     tag: str = ""
+    iteration: str = ""
 
 
 @dataclass(frozen=True)
@@ -145,7 +149,9 @@ def rows(
         if (where, line) == first and named["topic"] not in topics and not NUMBER.match(value):
             fault(f"{where}: names no columns that are known: a header is such as {_HEADER!r}, not {line[:60]!r}")
             continue
-        yield Row(where, named["topic"], named["document"], value, column, named.get("tag", ""))
+        yield Row(
+            where, named["topic"], named["document"], value, column, named.get("tag", ""), named.get("iteration", "")
+        )
 
 
 def is_json(start: str) -> bool:

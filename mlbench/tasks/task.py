@@ -37,7 +37,7 @@ from mlbench.measures.ranked import parse as parse_measure
 from mlbench.protocols import Parameter
 from mlbench.provenance import QuestionSet
 from mlbench.tasks import hub
-from mlbench.tasks.find_reader import FOLDER_FILE, describe_folder, describe_hub_set, load_reader
+from mlbench.tasks.find_reader import FOLDER_FILE, describe_folder, describe_hub_set, is_pattern, load_reader
 
 Language = Annotated[str, checked(check_language)]
 _WEB = re.compile(r"https?://[^\s/]+/\S*")
@@ -56,9 +56,9 @@ class DeclaredFile(Declared):
 
     Without `sha256` (or `md5`, for what is published with no other) it lies beside the file that names it; an
     `unchecked` one, for which no checksum is known, is taken from the user's folders as it is, and its `url` only says
-    where to get it. `reason` says in a few words why a file is not downloaded, such as a licence to accept first. A file
-    of a data set on the Hugging Face hub, `hf://datasets/ORG/NAME@COMMIT/PATH`, needs no checksum: the hub has a digest
-    of each file at a commit.
+    where to get it. A file of a data set on the Hugging Face hub, `hf://datasets/ORG/NAME@COMMIT/PATH`, needs no
+    checksum: the hub has a digest of each file at a commit. `reason` says in a few words why a file is not downloaded,
+    such as a licence to accept first.
     """
 
     path: RelativePath
@@ -312,10 +312,11 @@ def load_task(spec: str, *, languages: Sequence[str] | None = None) -> Task:
     """Return the task that `spec` names: a shipped task, a TOML file, a folder of data, `hf://...` or `reader:locator`.
 
     A folder is read by the reader that recognises it (see `FolderReader`), such as `parallel_jsonl`; a `task.toml` in
-    it overrides the defaults. `hf://datasets/ORG/NAME@REVISION` is a data set on the Hugging Face hub, at the commit
-    that its revision is now (see `HubReader`). A reader that finds its data itself (see `SelfDescribingReader`) makes a
-    task of a locator, as in `irds:mr-tydi/th`. `languages` helps where the data do not know their own. Raises
-    `InvalidTask` with all faults at once, `UnknownName` or `DataError` where there is nothing such.
+    it overrides the defaults. Of a folder of tar files, `FOLDER/{000..012}.tar` takes some.
+    `hf://datasets/ORG/NAME@REVISION` is a data set on the Hugging Face hub, at the commit that its revision is now (see
+    `HubReader`). A reader that finds its data itself (see `SelfDescribingReader`) makes a task of a locator, as in
+    `irds:mr-tydi/th`. `languages` helps where the data do not know their own. Raises `InvalidTask` with all faults at
+    once, `UnknownName` or `DataError` where there is nothing such.
     """
     if spec in task_names():
         return _load(_shipped() / f"{spec}.toml", spec)
@@ -325,6 +326,8 @@ def load_task(spec: str, *, languages: Sequence[str] | None = None) -> Task:
             return _validated(describe_hub_set(spec, wanted, pinned=False), Path(), [], spec)
         except ValueError as error:
             raise DataError(str(error)) from error
+    if is_pattern(spec) and path.parent.is_dir() and not path.is_dir():
+        return _load(path.parent / FOLDER_FILE, spec, wanted, only=path.name)
     if path.is_dir() or path.is_file():
         return _load(path / FOLDER_FILE if path.is_dir() else path, spec, wanted)
     match = _SCHEME.match(spec)
@@ -341,8 +344,8 @@ def _shipped() -> Path:
     return Path(str(package_files("mlbench.task_files")))
 
 
-def _load(path: Path, source: str, languages: tuple[str, ...] | None = None) -> Task:
-    return _validated(*_table(path, source, languages), source)
+def _load(path: Path, source: str, languages: tuple[str, ...] | None = None, *, only: str = ".") -> Task:
+    return _validated(*_table(path, source, languages, only=only), source)
 
 
 def _validated(table: dict[str, object], root: Path, faults: list[str], source: str) -> Task:
@@ -358,11 +361,18 @@ def _validated(table: dict[str, object], root: Path, faults: list[str], source: 
     return task
 
 
-def _table(path: Path, source: str, languages: tuple[str, ...] | None) -> tuple[dict[str, object], Path, list[str]]:
-    """Return what a task file says, its base, folder and defaults filled in; where its files lie; and its faults."""
-    table: dict[str, object] = {"folder": ".", "name": _name_of(path.parent)} if path.name == FOLDER_FILE else {}
+def _table(
+    path: Path, source: str, languages: tuple[str, ...] | None, *, only: str = "."
+) -> tuple[dict[str, object], Path, list[str]]:
+    """Return what a task file says, its base, folder and defaults filled in; where its files lie; and its faults.
+
+    `only` names the files of a folder that are meant.
+    """
+    table: dict[str, object] = {"folder": only, "name": _name_of(path.parent)} if path.name == FOLDER_FILE else {}
     root, faults = path.parent, list[str]()
     table |= read_toml(path, source, InvalidTask) if path.name != FOLDER_FILE or path.exists() else {}
+    if only != "." and ("files" in table or table["folder"] != only):
+        faults.append(f"folder: {path} names files of its own: take {path.parent}, or {only} out of them")
     base, folder = table.pop("extends", None), table.pop("folder", None)
     if folder is not None and "files" not in table:
         try:
@@ -379,8 +389,11 @@ def _table(path: Path, source: str, languages: tuple[str, ...] | None) -> tuple[
     if base in task_names():
         inherited, its_root, _ = _table(_shipped() / f"{base}.toml", source, languages)
         root = root if "files" in table else its_root
-        stale = {"name", "expected"} if {"files", "languages", "settings"} & table.keys() else {"name"}
+        stale = {"name", "expected"} if {"files", "languages", "options", "settings"} & table.keys() else {"name"}
         stale |= {"read_here"} if "files" in table else set()
+        options = [each for each in (inherited.get("options"), table.get("options")) if isinstance(each, dict)]
+        if len(options) == 2:
+            table["options"] = options[0] | options[1]
         table = {key: value for key, value in inherited.items() if key not in stale} | table
     elif base is not None:
         faults.append(f"extends: unknown task {base!r}: {suggest(str(base), task_names())}")

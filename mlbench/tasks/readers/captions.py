@@ -7,15 +7,20 @@ import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NamedTuple
 
 from mlbench.collection.images import check_images
 from mlbench.collection.languages import IMAGE
 from mlbench.collection.records import Collection, Document, Image, Judgment, Query, document_id
-from mlbench.errors import DataError
+from mlbench.errors import DataError, UserError
 from mlbench.protocols import ReadRequest
 
+OPTIONS = ("captions_per_image", "images")
+"""What every reader of captions takes: how many captions of an image are kept in each language, the first ones, and a
+pattern of the names of the images that are kept."""
+_SHARDS = (".tar", ".tar.gz", ".tgz")
 _MOST_NAMED = 20
 _HALF = re.compile("[\ud800-\udfff]")
 _NOT_IN_IDS = re.compile(r"[\s\x00-\x1f\x7f-\x9f#%]")
@@ -44,9 +49,13 @@ def captioned(
     only its images are looked for and checked, and `left_out` counts the others. Images that cannot be decoded are left
     out with their captions, told to the user and counted; captions that an image has twice are told.
 
+    With the option `captions_per_image`, an image has the first so many of its captions in each language, with the
+    option `images` there are only images whose names fit the pattern: it is as if the files held no others.
+
     Raises `DataError` for a language without captions, names and captions with half of a surrogate pair, missing
-    images, and images of which most are broken.
+    images, and images of which most are broken; `UserError` for a wrong option.
     """
+    captions = _selected(request, captions)
     found = {row.language for row in captions}
     for language in request.languages:
         if language not in found:
@@ -79,6 +88,34 @@ def captioned(
 def topic_of(image: str) -> str:
     """Return the topic of an image: its name, in which white space, `#` and `%` are written as in an address."""
     return _NOT_IN_IDS.sub(lambda match: "".join(f"%{byte:02X}" for byte in match[0].encode()), image)
+
+
+def shards_of(folder: Path) -> list[Path]:
+    """Return the tar files in a folder, in the order of the numbers in their names; none where there is no folder."""
+    there = folder.iterdir() if folder.is_dir() else ()
+    found = [path for path in there if path.name.endswith(_SHARDS) and path.is_file()]
+    return sorted(found, key=lambda path: [part.zfill(20) for part in re.findall(r"[0-9]+|[^0-9]+", path.name)])
+
+
+def _selected(request: ReadRequest, captions: Sequence[Caption]) -> Sequence[Caption]:
+    """Return the captions that the options of the task leave."""
+    most, pattern = request.options.get("captions_per_image"), request.options.get("images", "*")
+    if most is not None and (isinstance(most, bool) or not isinstance(most, int) or most < 1):
+        raise UserError(f"{request.task}: captions_per_image must be a whole number of at least 1, not {most!r:.60}")
+    if not isinstance(pattern, str):
+        raise UserError(f"{request.task}: images must be a pattern of names, such as '*.jpg', not {pattern!r:.60}")
+    kept = [row for row in captions if fnmatchcase(row.image, pattern)]
+    if captions and not kept:
+        raise UserError(f"{request.task}: no image is called like images = {pattern!r:.60}: {captions[0].image} is one")
+    if most is None:
+        return kept
+    numbers: Counter[tuple[str, str]] = Counter()
+    first = []
+    for row in kept:
+        numbers[row.image, row.language] += 1
+        if numbers[row.image, row.language] <= most:
+            first.append(row)
+    return first
 
 
 def _check_characters(task: str, captions: Sequence[Caption]) -> None:

@@ -79,7 +79,7 @@ def _read_topics(request: ReadRequest, language: str) -> _Topics:
     path = _the_file(request, "queries", language)
     queries = tuple(Query(f"{language}:{topic}", text) for topic, text in topics(path))
     judged: dict[str, list[tuple[str, str, Grade]]] = {query.topic_id: [] for query in queries}
-    own_ids = {query.topic_id.removeprefix(f"{language}:") for query in queries}
+    own_ids = {topic.removeprefix(f"{language}:") for topic in judged}
     for row, grade in judgments(_the_file(request, "qrels", language), own_ids):
         if row.topic not in own_ids:
             raise DataError(f"{row.where}: topic {row.topic!r} is not in {path.name}")

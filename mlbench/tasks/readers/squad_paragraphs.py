@@ -1,7 +1,6 @@
 """Reads SQuAD files: every paragraph is a document, relevant for the questions that it answers."""
 
 import gzip
-import json
 import zlib
 from collections import defaultdict
 from collections.abc import Iterator

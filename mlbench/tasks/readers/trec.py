@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from mlbench.collection.languages import check_language
 from mlbench.collection.records import Collection, Query, document_id
 from mlbench.errors import DataError, UserError
+from mlbench.io.trec_lines import Row
 from mlbench.protocols import ReadRequest, ShardedCollection, SourceFile
-from mlbench.tasks.readers.grades import RELEVANCE_THRESHOLD, Grade, parse_grade, split_judgments, threshold_of
-from mlbench.tasks.readers.json_lines import check_options, packed_lines
+from mlbench.tasks.readers.grades import RELEVANCE_THRESHOLD, Grade, split_judgments, threshold_of
+from mlbench.tasks.readers.json_lines import check_options
 from mlbench.tasks.readers.sharded import hold
 from mlbench.tasks.readers.trec_files import CorpusFile, judgments, topics
 
@@ -102,30 +103,22 @@ def _read_topics(request: ReadRequest) -> _Topics:
 
 
 def _read_judgments(request: ReadRequest, source: SourceFile, is_scoped: bool, found: _Topics) -> None:
-    for language, topic, own_id, grade in _graded(source, found):
-        name = f"{language}:{topic}" if is_scoped else topic
+    asked = {topic.rpartition(":")[2] for topic in found.judged} if is_scoped else found.judged
+    for row, grade in judgments(source.path, asked):
+        language = source.language or _second_column(row)
+        name = f"{language}:{row.topic}" if is_scoped else row.topic
         if name not in found.judged:
             found.unasked += [name] if name not in found.unasked else []
         elif language in request.languages:
-            found.judged[name].append((language, own_id, grade))
+            found.judged[name].append((language, row.document, grade))
 
 
-def _graded(source: SourceFile, found: _Topics) -> Iterator[tuple[str, str, str, Grade]]:
-    """Yield the language of each judged document, the topic, the document's own id and its grade."""
-    if source.language is not None:
-        known = {topic.removeprefix(f"{source.language}:") for topic in found.judged}
-        for row, grade in judgments(source.path, known):
-            yield source.language, row.topic, row.document, grade
-        return
-    for place, line in packed_lines(source.path):
-        columns = line.split()
-        graded = parse_grade(columns[-1])
-        if len(columns) != 4 or graded is None:
-            raise DataError(f"{place}: must be 'topic language document grade', not {line[:60]!r}")
-        try:
-            yield check_language(columns[1]), columns[0], columns[2], graded
-        except UserError as error:
-            raise DataError(f"{place}: the second column must be the document's language: {error}") from error
+def _second_column(row: Row) -> str:
+    try:
+        return check_language(row.iteration)
+    except UserError as error:
+        given = row.iteration[:20]
+        raise DataError(f"{row.where}: the second column must be the document's language, not {given!r}") from error
 
 
 def _files(request: ReadRequest, role: str) -> Iterator[SourceFile]:

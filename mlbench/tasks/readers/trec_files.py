@@ -70,13 +70,13 @@ def topics(path: Path) -> Iterator[tuple[str, str]]:
         raise DataError(f"{path.name}: the file is empty")
 
 
-def judgments(path: Path, topics: Container[str]) -> Iterator[tuple[Row, Grade]]:
-    """Yield the rows of judgments with their grades, in any layout of `io.trec_lines`; `topics` are known ones.
+def judgments(path: Path, asked: Container[str]) -> Iterator[tuple[Row, Grade]]:
+    """Yield each row `topic Q0 document grade`, in any layout of judgments; raises `DataError` with file and line.
 
-    Raises `DataError` with file and line.
+    `asked` are ids of topics, which tell a row from a comment.
     """
     seen: set[tuple[str, str]] = set()
-    for row in rows(packed_lines(path), JUDGMENTS, _raise, topics=topics):
+    for row in rows(packed_lines(path), JUDGMENTS, _raise, topics=asked):
         grade = parse_grade(row.value)
         if grade is None:
             raise DataError(f"{row.where}: grade {row.value[:20]!r} is no number, or too large")
