@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 import numpy as np
 
-from docs import backends_page, draw, gate_page, index_page, pictures, recipe_keys, sizing_page, sweep_page
+from docs import backends_page, draw, gate_page, index_page, pictures, recipe_keys, sizing_page, sweep_page, tasks_page
 from mlbench.cli import group
 from mlbench.collection.languages import Setting
 from mlbench.evaluation.verify import read_pair
@@ -160,6 +160,11 @@ def recipe() -> str:
     return f"{NOTE}\n\n{recipe_keys.page()}"
 
 
+def tasks() -> str:
+    """Return the page of all tasks and recipes, and of the files that they read."""
+    return f"{NOTE}\n{tasks_page.page()}\n"
+
+
 def reproduction_figures() -> str:
     """Return the page with every figure of the sweeps behind the reproduction."""
     return NOTE + "\n" + sweep_page.page()
@@ -279,6 +284,7 @@ GENERATED: Mapping[str, Callable[[], str]] = {
     "reference/measures.md": measures,
     "reference/cli.md": command_line,
     "reference/recipe.md": recipe,
+    "reference/tasks.md": tasks,
     "explanation/gate.md": gate,
     "explanation/sizing.md": sizing,
     "how-to/faster-encoding.md": faster_encoding,

@@ -8,11 +8,14 @@ import click
 from mlbench.cli.progress import Screen, console, pass_screen
 from mlbench.collection.languages import IMAGE, check_language
 from mlbench.collection.records import Collection, fingerprint_of
+from mlbench.compare.benchmark import score_benchmark
+from mlbench.compare.pairing import ResultWithRanks
 from mlbench.errors import DataError, UserError
 from mlbench.evaluation.streaming.corpus import look_through
 from mlbench.evaluation.verify import read_pair
 from mlbench.measures.ranked import parse
 from mlbench.ranking.ranks import Ranks
+from mlbench.reports.documents.benchmark import benchmark_report
 from mlbench.reports.documents.result import pools_report, results_report
 from mlbench.reports.documents.topic import TopicAnswer, pictures_of, topic_report
 from mlbench.reports.formats import FORMATS, format_of, render, save
@@ -21,6 +24,7 @@ from mlbench.reports.writers.console import ConsoleReport
 from mlbench.results import Result, TaskInfo, read_beside_ranks, results_in
 from mlbench.statistics.pool import answer_pool
 from mlbench.statistics.topic import WORST, find_topic, look_at
+from mlbench.tasks.benchmark import load_benchmark
 from mlbench.tasks.files import local
 from mlbench.tasks.load import is_sharded, load_collection
 from mlbench.tasks.task import DeclaredImages, Task, load_task, task_names
@@ -34,6 +38,7 @@ Examples:
   mlbench report results/
   mlbench report result.json --measure R@1
   mlbench report result.json --pool ar,en,zh
+  mlbench report results/ --benchmark question-answering
   mlbench report result.json --format html
   mlbench report results/ --output results.md
   mlbench report base.json candidate.json --format latex
@@ -43,6 +48,9 @@ Examples:
 @click.argument("paths", metavar="RESULT...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--pool", metavar="LANGUAGES", help="Answer this pool from the ranks instead, such as ar,en,zh.")
 @click.option("--measure", metavar="NAME", help="The measure that the heat map, or the pool, shows.")
+@click.option(
+    "--benchmark", metavar="NAME", help="Show the mean over the tasks of a benchmark instead: a name or file."
+)
 @click.option("--format", "chosen", type=click.Choice(list(FORMATS)), help="Another format than that of the screen.")
 @click.option("--output", metavar="FILE", type=click.Path(path_type=Path), help="Write a file; - is stdout.")
 @click.option("--topic", metavar="ID", help="Look at one topic instead: an id, or worst for the lowest AP.")
@@ -57,6 +65,7 @@ def command(
     paths: tuple[Path, ...],
     pool: str | None,
     measure: str | None,
+    benchmark: str | None,
     chosen: str | None,
     output: Path | None,
     topic: str | None,
@@ -74,6 +83,8 @@ def command(
     time. Each language of the pool asks; a single language is asked by all. A pool of captions is asked by images, and
     the pool called image by the captions of every language.
 
+    A benchmark is scored from the results of its tasks: the mean over them and Borda ranks of the models.
+
     A topic is shown with its queries, the ranks of its relevant documents, and what stands at the top of each list; as
     HTML with its images, where these are small. Without --output, it goes to stdout in every format.
     """
@@ -83,11 +94,16 @@ def command(
         raise click.UsageError("--topic shows the ranks of one topic: leave out --pool and --measure")
     if topic is None and data_dir is not None:
         raise click.UsageError("--data-dir is where the texts of a topic are: add --topic ID, or --topic worst")
+    if benchmark is not None and (pool or measure or topic):
+        raise click.UsageError("--benchmark says which measures are shown: leave out --pool, --measure and --topic")
     known = None if measure is None else parse(measure).name
     name = "json" if as_json else _format(chosen, output)
     found = result_paths(paths)
     if topic is not None:
         _show(_topics(found, topic, data_dir), name, output, found, full=screen.verbose)
+    elif benchmark is not None:
+        measured = [ResultWithRanks(path, *read_pair(path)) for path in found]
+        _show(benchmark_report(score_benchmark(load_benchmark(benchmark), measured)), name, output, found, full=True)
     elif pool is not None:
         _show(_pools(found, pool_languages(pool), known), name, output, found, full=screen.verbose)
     elif name == "json" and known is not None:

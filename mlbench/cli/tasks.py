@@ -9,7 +9,7 @@ import click
 
 from mlbench.cli.options import json_option, language_list
 from mlbench.cli.progress import Screen, console, pass_screen
-from mlbench.collection.languages import IMAGE, settings_of
+from mlbench.collection.languages import IMAGE, check_language, settings_of
 from mlbench.collection.records import Collection, Image
 from mlbench.errors import DataError, InvalidTask, UnknownName, UserError
 from mlbench.evaluation.streaming.corpus import look_through
@@ -26,6 +26,7 @@ data_dir = click.option(
     help="A folder with the files of tasks, such as DIR/xquad-r/ar.json.",
 )
 _MOST_SHOWN = 11
+_MOST_LISTED = 4
 _NOTHING = "{}: nothing to download, its files came with it"
 _BY_HAND = "{}: nothing to download, what was fetched by hand is there"
 _BY_READER = "{}: its data come when they are first used, by the library that has them"
@@ -48,27 +49,34 @@ def command(context: click.Context) -> None:
 
 
 @command.command("list")
+@click.option("--language", metavar="TAG", help="Those that have this language.")
+@click.option("--kind", type=click.Choice(["text", "image_text"]), help="Those of texts, or of captioned images.")
 @json_option
-def list_(as_json: bool = False) -> None:
+def list_(language: str | None = None, kind: str | None = None, as_json: bool = False) -> None:
     """List the tasks that come with mlbench.
 
     \b
-    Example: mlbench tasks list --json
+    Examples:
+      mlbench tasks list --json
+      mlbench tasks list --language th --kind text
     """
+    wanted = None if language is None else check_language(language)
     tasks = [load_task(name) for name in task_names()]
+    tasks = [task for task in tasks if kind in (None, task.kind) and (wanted is None or wanted in task.languages)]
     if as_json:
         click.echo(json.dumps([summary(task) for task in tasks], indent=2, ensure_ascii=False))
         return
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    for heading in ("task", "languages", "images", "queries", "documents", "licence"):
+    for heading in ("task", "title", "languages", "images", "queries", "documents", "licence"):
         number = heading in ("images", "queries", "documents")
         table.add_column(heading, justify="right" if number else "left", no_wrap=number or heading == "task")
     for task in tasks:
         table.add_row(
             task.name,
-            " ".join(task.languages) if len(task.languages) <= _MOST_SHOWN else f"{len(task.languages)} languages",
+            task.title,
+            " ".join(task.languages) if len(task.languages) <= _MOST_LISTED else f"{len(task.languages)} languages",
             f"{task.expected.documents.get(IMAGE, 0):,}" if task.kind == "image_text" else "",
             *(
                 f"{sum(counts.values()):,}" if counts.keys() >= set(task.corpora) else "?"
@@ -255,6 +263,9 @@ def describe(task: Task) -> str:
         "primary": task.primary_measure,
         "bias scores": " ".join(task.bias_scores),
         "licence": f"{task.licence} {task.licence_url}".strip(),
+        "source": task.source,
+        "size": _size(task.files),
+        "read": _read(task),
         "homepage": task.homepage,
         "citation": task.citation.strip().replace("\n", "\n" + " " * 15),
     }
@@ -267,11 +278,31 @@ def describe(task: Task) -> str:
     return "\n".join(lines)
 
 
+def _size(files: Sequence[DeclaredFile]) -> str:
+    """Return how large files are together, such as `12 files, 3,456 bytes`; "" without files or known sizes."""
+    known = [file.bytes for file in files if file.bytes is not None]
+    without = f", without {count(len(files) - len(known), 'file')} of unknown size" if len(known) < len(files) else ""
+    return f"{count(len(files), 'file')}, {sum(known):,} bytes{without}" if known else ""
+
+
+def _read(task: Task) -> str:
+    """Return what of a task's published files this project has read; "" for a task whose files come with it."""
+    if not any(file.url or file.checksum or file.unchecked for file in task.files):
+        return ""
+    roles = dict.fromkeys(file.role for file in task.files)
+    others = [role for role in roles if role not in task.read_here]
+    parts = [f"here, as published: {', '.join(task.read_here)}"] if task.read_here else []
+    parts += [f"layout only: {', '.join(others)}"] if others else []
+    return "; ".join(parts)
+
+
 def _file(file: DeclaredFile) -> str:
     """Return path, size, checksum and address of a file, as far as they are known."""
     size = f"{file.bytes:,} bytes" if file.bytes is not None else ""
     checksum = f"{'sha256' if file.sha256 else 'md5'} {file.checksum}" if file.checksum else ""
-    by_hand = "to be fetched by hand:" if file.url and not file.downloadable else ""
+    by_hand = "" if file.downloadable or not (file.url or file.reason) else "to be fetched by hand"
+    by_hand += f" ({file.reason})" if file.reason else ""
+    by_hand += ":" if by_hand and file.url else ""
     known = ", ".join(part for part in (size, checksum) if part)
     return "  ".join(part for part in (file.path, known, " ".join((by_hand, file.url or "")).strip()) if part)
 

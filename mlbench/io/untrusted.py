@@ -9,6 +9,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, ValuesView
 from contextlib import contextmanager
+from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, NoReturn
@@ -53,6 +54,16 @@ def unpack(archive: Path, wanted: Mapping[str, Path]) -> Iterator[str]:
             yield name
 
 
+def read_members(archive: Path, pattern: str = "*") -> Iterator[tuple[str, bytes]]:
+    """Yield path and content of each plain file in a zip or tar archive whose path fits `pattern`, in their order.
+
+    Raises `DataError` for an archive that is damaged or none, and for a file of more than `LARGEST_MEMBER` bytes.
+    """
+    for path, content in walk_archive(archive, lambda path: fnmatchcase(path, pattern), LARGEST_MEMBER):
+        if content is not None:
+            yield path, content
+
+
 def walk_archive(archive: Path, is_read: Callable[[str], bool], largest: int) -> Iterator[tuple[str, bytes | None]]:
     """Yield the path of each plain file in a zip or tar archive, in order, and its content where `is_read` says so.
 
@@ -64,11 +75,12 @@ def walk_archive(archive: Path, is_read: Callable[[str], bool], largest: int) ->
             if not is_read(path):
                 yield path, None
                 continue
-            if size > largest:
-                raise DataError(f"{archive}: {path} has {size:,} bytes, at most {largest:,} are read")
-            with opening() as content:
+            with opening() as stream:
                 # A member may be longer than it says.
-                yield path, content.read(largest)
+                content = stream.read(largest + 1)
+            if max(size, len(content)) > largest:
+                raise DataError(f"{archive}: {path} has more than {largest:,} bytes, the most that are read")
+            yield path, content
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from mlbench.io.cache import cache_dir, offline
 from mlbench.io.toml import relative_path
 from mlbench.io.untrusted import unpack
 from mlbench.protocols import SILENCE, Progress, SourceFile
+from mlbench.tasks import hub
 from mlbench.tasks.task import DeclaredArchive, DeclaredFile, DeclaredImages, Task
 from mlbench.version import __version__
 
@@ -72,6 +73,8 @@ def find(file: DeclaredFile, *, data_dir: Path | None = None, root: Path = Path(
 
 def local(file: DeclaredFile, *, data_dir: Path | None = None, root: Path = Path()) -> Path | None:
     """Return the path of `file` where it is on this machine, verified, or None; raises `DataError` as `find` does."""
+    if file.checksum is None and file.on_hub:
+        return _local_of_hub(str(file.url), [folder / file.path for folder in (*user_folders(data_dir), root)])
     if file.checksum is None:
         for path in (folder / file.path for folder in (user_folders(data_dir) if file.unchecked else [root])):
             if path.is_file():
@@ -87,7 +90,24 @@ def local(file: DeclaredFile, *, data_dir: Path | None = None, root: Path = Path
                 raise DataError(f"{path} {fault}: replace it by the original, or remove it")
             return path
     cached = cache_dir() / "data" / file.path
-    return cached if cached.is_file() and not wrong(cached, file) else None
+    if cached.is_file() and not wrong(cached, file):
+        return cached
+    found = hub.find_file(str(file.url)) if file.on_hub else None
+    return found if found is not None and not wrong(found, file) else None
+
+
+def _local_of_hub(address: str, places: Sequence[Path]) -> Path | None:
+    """Return the first of `places` that is a file, else where the cache of the hub's client has it, None without.
+
+    What lies in the user's folders is verified where this machine knows the hub's digest of it.
+    """
+    for path in places:
+        if path.is_file():
+            known = hub.known_digest(address)
+            if known and (fault := hub.fault(path, known)):
+                raise DataError(f"{path} {fault}: replace it by the original, or remove it")
+            return path
+    return hub.find_file(address)
 
 
 def wrong(path: Path, file: DeclaredFile) -> str:
@@ -144,15 +164,18 @@ def check_space(size: int, task: str) -> None:
 def download(file: DeclaredFile, folder: Path, *, progress: Progress = SILENCE) -> Path:
     """Download `file` to its path below `folder`, verified, and return that path; raises `DataError`.
 
-    An interrupted download is continued from the `.part` file beside it. Two processes may write one `.part`: both
-    write the same bytes at the same places, and the whole is verified before it is renamed into place.
+    A file of the hub is left in the cache of the hub's client where `folder` is that of the cache, else copied. Any
+    other download that was interrupted is continued from the `.part` file beside it. Two processes may write one
+    `.part`: both write the same bytes at the same places, and the whole is verified before it is renamed into place.
     """
-    if file.url is None or file.checksum is None:
-        raise _unavailable(file, "it has no address")
+    if file.url is None or not file.downloadable:
+        raise _unavailable(file, file.reason or "it has no address")
+    if file.on_hub:
+        return _download_from_hub(file, file.url, folder, progress)
     if offline():
         raise _unavailable(file, "downloads are forbidden by MLBENCH_OFFLINE or HF_HUB_OFFLINE")
     target = folder / file.path
-    part = target.with_name(f"{target.name}.{file.checksum[:12]}.part")
+    part = target.with_name(f"{target.name}.{str(file.checksum)[:12]}.part")
     meter, reason = _Meter(progress), ""
     for attempt in range(ATTEMPTS):
         time.sleep(PAUSE_SECONDS * (2**attempt - 1))
@@ -161,6 +184,17 @@ def download(file: DeclaredFile, folder: Path, *, progress: Progress = SILENCE) 
         if not reason or (target.is_file() and not wrong(target, file)):
             return target
     raise _unavailable(file, reason)
+
+
+def _download_from_hub(file: DeclaredFile, url: str, folder: Path, progress: Progress) -> Path:
+    """Return the file in the cache of the hub's client, or a copy of it below a `folder` that is not ours."""
+    path = hub.fetch_file(url, progress=progress)
+    if file.checksum is not None and (fault := wrong(path, file)):
+        raise _unavailable(file, f"what arrived {fault}")
+    if folder == cache_dir() / "data":
+        return path
+    copy(path, folder / file.path)
+    return folder / file.path
 
 
 def _attempt(file: DeclaredFile, url: str, part: Path, target: Path, meter: _Meter) -> str:
@@ -278,8 +312,9 @@ def user_folders(data_dir: Path | None) -> list[Path]:
 
 def _unavailable(file: DeclaredFile, reason: str) -> DataError:
     if file.unchecked and file.url:
+        why = f"({file.reason})" if file.reason else "as no checksum of it is known"
         return DataError(
-            f"{file.path} is not on this machine, and not downloaded, as no checksum of it is known: fetch {file.url}, "
+            f"{file.path} is not on this machine, and not downloaded, {why}: fetch {file.url}, "
             f"put it into a folder as DIR/{file.path} and pass --data-dir DIR"
         )
     where = f" from {file.url}" if file.url else ""

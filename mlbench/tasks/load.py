@@ -10,7 +10,7 @@ from mlbench import members
 from mlbench.collection.languages import settings_of
 from mlbench.collection.records import LARGEST_GRADE, Collection
 from mlbench.errors import DataError, UnknownName
-from mlbench.protocols import SILENCE, Progress, ReadRequest, ShardedCollection
+from mlbench.protocols import SILENCE, Progress, ReadRequest, ShardedCollection, SourceFile
 from mlbench.tasks.files import ImageSources, find_all
 from mlbench.tasks.find_reader import load_reader
 from mlbench.tasks.task import Task
@@ -53,12 +53,12 @@ def check_files(
     languages: Sequence[str] | None = None,
     data_dir: Path | None = None,
     progress: Progress = SILENCE,
-) -> None:
-    """Find the files that `load_collection` would read, and download those that are missing.
+) -> tuple[SourceFile, ...]:
+    """Find the files that `load_collection` would read, download those that are missing, and return them.
 
     Raises `UnknownName` for a language the task has not, `DataError` for files that are missing or altered.
     """
-    _request(task, languages, None, data_dir, progress)
+    return _request(task, languages, None, data_dir, progress)[0].files
 
 
 def provide_images(task: Task, folder: Path | None, *, progress: Progress = SILENCE) -> Collection:

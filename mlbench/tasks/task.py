@@ -36,9 +36,19 @@ from mlbench.measures.bias import BIAS_SCORES
 from mlbench.measures.ranked import parse as parse_measure
 from mlbench.protocols import Parameter
 from mlbench.provenance import QuestionSet
-from mlbench.tasks.find_reader import FOLDER_FILE, describe_folder, is_pattern, load_reader
+from mlbench.tasks import hub
+from mlbench.tasks.find_reader import FOLDER_FILE, describe_folder, describe_hub_set, is_pattern, load_reader
 
 Language = Annotated[str, checked(check_language)]
+_WEB = re.compile(r"https?://[^\s/]+/\S*")
+
+
+def _check_url(url: str) -> str:
+    if url.startswith(hub.PREFIX):
+        return str(hub.file_address(url))
+    if not _WEB.fullmatch(url):
+        raise UserError("must be an address such as https://example.org/file or hf://datasets/ORG/NAME@COMMIT/PATH")
+    return url
 
 
 class DeclaredFile(Declared):
@@ -46,17 +56,20 @@ class DeclaredFile(Declared):
 
     Without `sha256` (or `md5`, for what is published with no other) it lies beside the file that names it; an
     `unchecked` one, for which no checksum is known, is taken from the user's folders as it is, and its `url` only says
-    where to get it.
+    where to get it. A file of a data set on the Hugging Face hub, `hf://datasets/ORG/NAME@COMMIT/PATH`, needs no
+    checksum: the hub has a digest of each file at a commit. `reason` says in a few words why a file is not downloaded,
+    such as a licence to accept first.
     """
 
     path: RelativePath
     role: str = "data"
     language: Language | None = None
-    url: Annotated[str, Field(pattern=r"^https?://[^\s/]+/\S*$")] | None = None
+    url: Annotated[str, checked(_check_url)] | None = None
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     md5: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")] | None = None
     bytes: Annotated[int, Field(ge=0)] | None = None
     unchecked: bool = False
+    reason: str = ""
 
     @property
     def checksum(self) -> str | None:
@@ -66,18 +79,25 @@ class DeclaredFile(Declared):
     @property
     def downloadable(self) -> bool:
         """Whether it can be fetched: what arrives must be verified."""
-        return self.url is not None and self.checksum is not None
+        return self.url is not None and (self.checksum is not None or self.on_hub)
+
+    @property
+    def on_hub(self) -> bool:
+        """Whether its `url` is that of a file on the Hugging Face hub."""
+        return self.url is not None and self.url.startswith(hub.PREFIX)
 
     @model_validator(mode="after")
     def _checksum(self) -> "DeclaredFile":
         if self.sha256 and self.md5:
             raise ValueError("md5 is for a file without sha256")
-        if self.unchecked and self.checksum:
+        if self.unchecked and (self.checksum or self.on_hub):
             raise ValueError("unchecked is for a file without a checksum")
-        if self.md5 is None and (self.sha256 is None) != (self.bytes is None):
-            raise ValueError("sha256 and bytes go together")
-        if self.url is not None and self.checksum is None and not self.unchecked:
-            raise ValueError("a file with a url needs sha256 and bytes")
+        if self.bytes is not None and self.checksum is None:
+            raise ValueError("bytes goes with sha256")
+        if self.url is not None and not self.downloadable and not self.unchecked:
+            raise ValueError("a file with a url needs sha256")
+        if self.reason and self.downloadable:
+            raise ValueError("reason is for a file that is not downloaded: this one has a url and a checksum")
         return self
 
 
@@ -123,6 +143,7 @@ _IMAGE_TEXT: dict[str, object] = {
 }
 """What a task of captioned images has where its file does not say: the field's hit rates, and no score that compares
 the language of a query to that of a document."""
+_FOLLOWS_FROM = {"settings": "parallel", "primary_measure": "measures"}
 _SCHEME = re.compile(r"([a-z][a-z0-9_]+):(.*)\Z", re.DOTALL)
 
 
@@ -149,7 +170,9 @@ class Task(Declared):
 
     `documents` says whether the relevant documents of a topic are translations of each other, or written each in its
     language; where it is None, the judgments decide (see `load_collection`). `built_from` are the data sets of
-    questions that it was made from, which models may be trained on.
+    questions that it was made from, which models may be trained on. `read_here` are the roles of the files that this
+    project has read as published; of the others it knows the layout, from the publisher's description or code.
+    `source` says in one line where the data come from that a reader finds itself.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9]+([._-][a-z0-9]+)*$")]
@@ -171,10 +194,12 @@ class Task(Declared):
     licence: str = "not stated"
     licence_url: str = ""
     homepage: str = ""
+    source: str = ""
     citation: str = ""
     files: Annotated[
         tuple[DeclaredFile, ...], AfterValidator(distinct), Field(strict=False, validate_default=True)
     ] = ()
+    read_here: Annotated[tuple[str, ...], AfterValidator(distinct), Field(strict=False)] = ()
     images: Annotated[DeclaredImages | None, Field(validate_default=True)] = None
     expected: Expected = Expected()
 
@@ -240,6 +265,16 @@ class Task(Declared):
             raise PydanticCustomError("missing", "is missing")
         return files
 
+    @field_validator("read_here")
+    @classmethod
+    def _are_roles(cls, read: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        if "files" in info.data:
+            roles = {file.role for file in info.data["files"]}
+            unknown = [role for role in read if role not in roles]
+            if unknown:
+                raise ValueError(f"no file has the role {unknown[0]!r}: {suggest(unknown[0], roles)}")
+        return read
+
     @field_validator("images")
     @classmethod
     def _where_images_are(cls, images: DeclaredImages | None, info: ValidationInfo) -> DeclaredImages | None:
@@ -274,17 +309,23 @@ def task_names() -> tuple[str, ...]:
 
 
 def load_task(spec: str, *, languages: Sequence[str] | None = None) -> Task:
-    """Return the task that `spec` names: a shipped task, a TOML file, a folder of your own data, or `reader:locator`.
+    """Return the task that `spec` names: a shipped task, a TOML file, a folder of data, `hf://...` or `reader:locator`.
 
     A folder is read by the reader that recognises it (see `FolderReader`), such as `parallel_jsonl`; a `task.toml` in
-    it overrides the defaults. Of a folder of tar files, `FOLDER/{000..012}.tar` takes some. A reader that finds its
-    data itself (see `SelfDescribingReader`) makes a task of a locator, as in `irds:mr-tydi/th`; `languages` helps where
-    the data do not know their own. Raises `InvalidTask` with all faults at once, `UnknownName` or `DataError` where
-    there is nothing such.
+    it overrides the defaults. Of a folder of tar files, `FOLDER/{000..012}.tar` takes some.
+    `hf://datasets/ORG/NAME@REVISION` is a data set on the Hugging Face hub, at the commit that its revision is now (see
+    `HubReader`). A reader that finds its data itself (see `SelfDescribingReader`) makes a task of a locator, as in
+    `irds:mr-tydi/th`. `languages` helps where the data do not know their own. Raises `InvalidTask` with all faults at
+    once, `UnknownName` or `DataError` where there is nothing such.
     """
     if spec in task_names():
         return _load(_shipped() / f"{spec}.toml", spec)
     path, wanted = Path(spec), None if languages is None else tuple(languages)
+    if spec.startswith(hub.PREFIX):
+        try:
+            return _validated(describe_hub_set(spec, wanted, pinned=False), Path(), [], spec)
+        except ValueError as error:
+            raise DataError(str(error)) from error
     if is_pattern(spec) and path.parent.is_dir() and not path.is_dir():
         return _load(path.parent / FOLDER_FILE, spec, wanted, only=path.name)
     if path.is_dir() or path.is_file():
@@ -335,13 +376,21 @@ def _table(
     base, folder = table.pop("extends", None), table.pop("folder", None)
     if folder is not None and "files" not in table:
         try:
-            table = describe_folder(root, str(folder), languages, named=table.get("reader")) | table
+            on_hub = str(folder).startswith(hub.PREFIX)
+            described = (
+                describe_hub_set(str(folder), languages, pinned=True)
+                if on_hub
+                else describe_folder(root, str(folder), languages, named=table.get("reader"))
+            )
+            # What follows from another key is not taken from the data where the file has that key.
+            table = {key: value for key, value in described.items() if _FOLLOWS_FROM.get(key) not in table} | table
         except (ValueError, UserError) as error:
             faults.append(f"folder: {error}")
     if base in task_names():
         inherited, its_root, _ = _table(_shipped() / f"{base}.toml", source, languages)
         root = root if "files" in table else its_root
         stale = {"name", "expected"} if {"files", "languages", "options", "settings"} & table.keys() else {"name"}
+        stale |= {"read_here"} if "files" in table else set()
         options = [each for each in (inherited.get("options"), table.get("options")) if isinstance(each, dict)]
         if len(options) == 2:
             table["options"] = options[0] | options[1]

@@ -18,11 +18,14 @@ def own_folder(folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("arguments", [["tasks"], ["tasks", "list"]])
-def test_list_is_a_table_of_all_tasks(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
+def test_list_is_a_table_of_all_tasks(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "320")
     assert call(arguments) == 0
     shown = capsys.readouterr()
     header, *rows = shown.out.splitlines()
-    assert header.split() == ["task", "languages", "images", "queries", "documents", "licence"]
+    assert header.split() == ["task", "title", "languages", "images", "queries", "documents", "licence"]
     assert [row.split()[0] for row in rows] == list(task_names())
     assert "13,090 13,014 CC BY-SA 4.0" in " ".join(shown.out.split())
     assert "\x1b" not in shown.out

@@ -249,7 +249,7 @@ class TestVersions:
 
     def test_every_package_is_listed(self) -> None:
         folders = {name for name, module in MODULES.items() if module.path.endswith("__init__.py")}
-        shipped = {"mlbench.model_files", "mlbench.recipe_files", "mlbench.task_files"}
+        shipped = {"mlbench.benchmark_files", "mlbench.model_files", "mlbench.recipe_files", "mlbench.task_files"}
         assert set(self.setup["options"]["packages"].split()) == folders | shipped
 
     def test_the_version_is_the_same_everywhere(self) -> None:

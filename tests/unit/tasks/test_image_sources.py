@@ -314,7 +314,7 @@ class TestProviding:
         ('folder = "x"\n[[images.archives]]\nurl = "https://e.org/a"', "images.archives[0].path: is missing"),
         (
             'folder = "x"\n[[images.archives]]\npath = "a"\nurl = "https://e.org/a"',
-            "images.archives[0]: a file with a url needs sha256 and bytes",
+            "images.archives[0]: a file with a url needs sha256",
         ),
     ],
 )

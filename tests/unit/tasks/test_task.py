@@ -153,10 +153,9 @@ def test_defaults_of_a_minimal_file(tmp_path: Path) -> None:
         ("[expected.settings]\nmono = 2", "expected.settings.mono: unknown value 'mono': did you mean monolingual?"),
         ("[expected.settings]\nmonolingual = 3", "expected: settings.monolingual: 3, but the languages and settings"),
         ('[[files]]\npath = "a"\nsha = "0"', "files[1].sha: unknown key: did you mean sha256?"),
-        ('[[files]]\npath = "a"\nurl = "https://e.org/a"', "files[1]: a file with a url needs sha256 and bytes"),
-        ('[[files]]\npath = "a"\nbytes = 3', "files[1]: sha256 and bytes go together"),
+        ('[[files]]\npath = "a"\nurl = "https://e.org/a"', "files[1]: a file with a url needs sha256"),
+        ('[[files]]\npath = "a"\nbytes = 3', "files[1]: bytes goes with sha256"),
         ('[[files]]\npath = "a"\nsha256 = "ab"\nbytes = 3', "files[1].sha256: string should match pattern"),
-        (f'[[files]]\npath = "a"\nsha256 = "{"0" * 64}"', "files[1]: sha256 and bytes go together"),
         (
             f'[[files]]\npath = "a"\nmd5 = "{"0" * 32}"\nsha256 = "{"0" * 64}"\nbytes = 3',
             "files[1]: md5 is for a file without sha256",
@@ -165,8 +164,17 @@ def test_defaults_of_a_minimal_file(tmp_path: Path) -> None:
             f'[[files]]\npath = "a"\nunchecked = true\nmd5 = "{"0" * 32}"\nbytes = 3',
             "files[1]: unchecked is for a file without a checksum",
         ),
-        ('[[files]]\npath = "a"\nurl = "file:///etc/passwd"', "files[1].url: string should match pattern"),
+        (
+            f'[[files]]\npath = "a"\nurl = "https://e.org/a"\nmd5 = "{"0" * 32}"\nreason = "too large"',
+            "files[1]: reason is for a file that is not downloaded",
+        ),
+        (
+            '[[files]]\npath = "a"\nurl = "file:///etc/passwd"',
+            "files[1].url: must be an address such as https://example.org/file or hf://",
+        ),
         ('[[files]]\nurl = "https://e.org/a"', "files[1].path: is missing"),
+        ('read_here = ["topics"]', "read_here: no file has the role 'topics': known are data"),
+        ('read_here = ["data", "data"]', "read_here: 'data' is there twice"),
         ('[[files]]\npath = "a"\nlanguage = "EN"', "files[1].language: 'EN' is not a language tag"),
     ],
 )

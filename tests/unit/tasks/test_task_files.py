@@ -428,3 +428,10 @@ def test_what_has_no_checksum_is_not_downloaded(tmp_path: Path) -> None:
         "fetch http://127.0.0.1:1/en.json, put it into a folder as DIR/own/en.json and pass --data-dir DIR"
     )
     assert files.find(file, data_dir=put(tmp_path).parents[1]) == tmp_path / PATH
+
+
+@pytest.mark.parametrize("url", [None, "http://127.0.0.1:1/en.json"])
+def test_the_stated_reason_stands_in_the_message(tmp_path: Path, url: str | None) -> None:
+    file = DeclaredFile(path=PATH, url=url, unchecked=True, reason="its licence must be accepted first")
+    with pytest.raises(DataError, match=r"own/en.json is not on this machine.*\(its licence must be accepted first\)"):
+        files.find(file, data_dir=tmp_path)

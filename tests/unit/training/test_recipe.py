@@ -72,7 +72,7 @@ def test_the_three_strategies_differ_in_alpha_alone() -> None:
             "weight_decay = 0.1\nlearning_rate = ",
             "optimizer.weight_decay is for transformers: sparse Adam has none, so leave it out",
         ),
-        ("files = [", "hub = 'x'\nfiles = [", "datasets[0]: give files, captions or hub, one of them"),
+        ("files = [", "hub = 'x'\nfiles = [", "datasets[0]: give tasks, files, captions or hub, one of them"),
         ("seed = 3", "validation = { every = 3 }", "validation: give share or datasets, one of them"),
         ("seed = 3", "loss = { negatives = 'hard_only', symmetric = true }", "loss: symmetric needs negatives"),
         ("seed = 3", "contamination = { tasks = ['xquad'] }", "contamination.tasks[0]: unknown task 'xquad': did you"),
