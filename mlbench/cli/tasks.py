@@ -25,6 +25,9 @@ data_dir = click.option(
     metavar="DIR",
     help="A folder with the files of tasks, such as DIR/xquad-r/ar.json.",
 )
+own_languages = click.option(
+    "--languages", callback=language_list, metavar="AR,EN", help="The languages of data that do not say theirs."
+)
 _MOST_SHOWN = 11
 _MOST_LISTED = 4
 _NOTHING = "{}: nothing to download, its files came with it"
@@ -89,14 +92,15 @@ def list_(language: str | None = None, kind: str | None = None, as_json: bool = 
 
 @command.command()
 @click.argument("task", metavar="NAME|FILE|FOLDER")
+@own_languages
 @json_option
-def show(task: str, as_json: bool) -> None:
+def show(task: str, languages: tuple[str, ...] | None, as_json: bool) -> None:
     """Show all that a task says, its licence and citation among it.
 
     \b
     Example: mlbench tasks show xquad-r
     """
-    shown = load_task(task)
+    shown = load_task(task, languages=languages)
     if as_json:
         click.echo(json.dumps(shown.model_dump(mode="json"), indent=2, ensure_ascii=False, sort_keys=True))
         return
@@ -106,15 +110,16 @@ def show(task: str, as_json: bool) -> None:
 @command.command()
 @click.argument("task", metavar="FOLDER|FILE|NAME")
 @data_dir
+@own_languages
 @pass_screen
-def check(screen: Screen, task: str, data_dir: Path | None) -> None:
+def check(screen: Screen, task: str, data_dir: Path | None, languages: tuple[str, ...] | None) -> None:
     """Explain every fault of your own data, or count what is there.
 
     \b
     Example: mlbench tasks check ./my-data
     """
     try:
-        checked = load_task(task)
+        checked = load_task(task, languages=languages)
         collection = _look_through(checked, data_dir, screen.progress())
     except InvalidTask as error:
         raise _listed(task, error, error.faults) from error

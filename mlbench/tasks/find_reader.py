@@ -14,8 +14,8 @@ from mlbench.tasks.data_card import read_card
 
 FOLDER_FILE = "task.toml"
 """The task file in a folder of data."""
-_MOST_NAMES = 100_000
 _CARD = "README.md"
+_MOST_NAMES = 100_000
 
 
 def load_reader(name: str) -> Reader:
@@ -61,6 +61,40 @@ def describe_folder(
     return {"reader": name} | _inside(inside, readers[name].declare_folder(folder, languages))
 
 
+def describe_hub_set(address: str, languages: tuple[str, ...] | None, *, pinned: bool) -> dict[str, object]:
+    """Return what a task file would say of a data set on the Hugging Face hub, at the commit that its revision is.
+
+    `address` is `hf://datasets/ORG/NAME@REVISION/SUBSET#SPLIT`, with or without revision, subset and split; with
+    `pinned`, the revision must be a commit. Raises `UserError` or `ValueError` where no reader knows the layout.
+    """
+    address, _, split = address.partition("#")
+    wanted = hub.HubAddress.parse(address)
+    if pinned and not wanted.is_pinned:
+        raise ValueError(f"{address} must name a commit (40 hex digits), as in hf://datasets/ORG/NAME@COMMIT")
+    listing = hub.list_files(address)
+    card = read_card(hub.fetch_file(listing.address(_CARD))) if _CARD in listing.files else {}
+    files = DataFiles(tuple(listing.files), card, wanted.path, split)
+    for name in entry_points.names(entry_points.READERS):
+        reader = _reader_or_none(name)
+        if members.describes_hub_sets(reader) and (declared := reader.declare_files(files, languages)) is not None:
+            return {"reader": name} | _on_hub(declared, listing, "-".join(filter(None, (wanted.path, split))))
+    raise ValueError(
+        f"{address} has no corpus, queries and qrels as mteb's retrieval tasks have, nor another known layout"
+    )
+
+
+def _on_hub(declared: Mapping[str, object], listing: hub.HubListing, part: str) -> dict[str, object]:
+    """Return what is declared with the addresses of its files at the listed commit, and who they are from."""
+    files = declared.get("files")
+    entries = [
+        entry | {"path": f"{listing.repository}/{entry['path']}", "url": listing.address(entry["path"])}
+        for entry in (files if isinstance(files, list | tuple) else ())
+    ]
+    name = re.sub(r"[^a-z0-9]+", "-", f"{listing.repository}-{part}".lower()).strip("-")
+    homepage = f"https://huggingface.co/datasets/{listing.repository}"
+    return {"name": name, "version": listing.commit, "homepage": homepage} | dict(declared) | {"files": entries}
+
+
 def is_pattern(path: str) -> bool:
     """Say whether the last part of a path names tar files, such as `{000..012}.tar`."""
     return bool(re.search(r"\.(tar|tar\.gz|tgz)\Z", path))
@@ -104,40 +138,6 @@ def expand_braces(pattern: str) -> list[str]:
     if len(parts) * len(rest) > _MOST_NAMES:
         raise ValueError(f"{pattern!r:.80} names more than {_MOST_NAMES:,} files")
     return [f"{pattern[: match.start()]}{part}{end}" for part in parts for end in rest]
-
-
-def describe_hub_set(address: str, languages: tuple[str, ...] | None, *, pinned: bool) -> dict[str, object]:
-    """Return what a task file would say of a data set on the Hugging Face hub, at the commit that its revision is.
-
-    `address` is `hf://datasets/ORG/NAME@REVISION/SUBSET#SPLIT`, with or without revision, subset and split; with
-    `pinned`, the revision must be a commit. Raises `UserError` or `ValueError` where no reader knows the layout.
-    """
-    address, _, split = address.partition("#")
-    wanted = hub.HubAddress.parse(address)
-    if pinned and not wanted.is_pinned:
-        raise ValueError(f"{address} must name a commit (40 hex digits), as in hf://datasets/ORG/NAME@COMMIT")
-    listing = hub.list_files(address)
-    card = read_card(hub.fetch_file(listing.address(_CARD))) if _CARD in listing.files else {}
-    files = DataFiles(tuple(listing.files), card, wanted.path, split)
-    for name in entry_points.names(entry_points.READERS):
-        reader = _reader_or_none(name)
-        if members.describes_hub_sets(reader) and (declared := reader.declare_files(files, languages)) is not None:
-            return {"reader": name} | _on_hub(declared, listing, "-".join(filter(None, (wanted.path, split))))
-    raise ValueError(
-        f"{address} has no corpus, queries and qrels as mteb's retrieval tasks have, nor another known layout"
-    )
-
-
-def _on_hub(declared: Mapping[str, object], listing: hub.HubListing, part: str) -> dict[str, object]:
-    """Return what is declared with the addresses of its files at the listed commit, and who they are from."""
-    files = declared.get("files")
-    entries = [
-        entry | {"path": f"{listing.repository}/{entry['path']}", "url": listing.address(entry["path"])}
-        for entry in (files if isinstance(files, list | tuple) else ())
-    ]
-    name = re.sub(r"[^a-z0-9]+", "-", f"{listing.repository}-{part}".lower()).strip("-")
-    homepage = f"https://huggingface.co/datasets/{listing.repository}"
-    return {"name": name, "version": listing.commit, "homepage": homepage} | dict(declared) | {"files": entries}
 
 
 def _folder_readers() -> dict[str, FolderReader]:

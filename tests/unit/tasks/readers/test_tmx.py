@@ -23,7 +23,9 @@ def memory(tag: str, *units: tuple[str, str, str], header: str = HEADER) -> byte
     return f"{header}<body>\n{body}</body></tmx>".encode()
 
 
-GERMAN = memory("de", ("A:1", "Wash your hands.", "Wasch dir\n die Hände."), ("A:2", "Stay at <b>home</b>.", "Bleib da."))
+GERMAN = memory(
+    "de", ("A:1", "Wash your hands.", "Wasch dir\n die Hände."), ("A:2", "Stay at <b>home</b>.", "Bleib da.")
+)
 SPANISH = memory(
     "es-LA", ("A:1", "Wash your hands.", "Lávate las manos."), ("A:2", "&quot;Stay at home.&quot;", "Quédate en casa.")
 )
