@@ -11,7 +11,18 @@ from mlbench.collection.records import Collection, Document, Query, document_id
 from mlbench.errors import DataError
 from mlbench.protocols import DataFiles, ReadRequest, ShardedCollection, SourceFile
 from mlbench.tasks.data_card import read_card
-from mlbench.tasks.readers.beir_layout import CORPUS, KINDS, QRELS, QUERIES, declare, is_layout, parts_of
+from mlbench.tasks.readers.beir_layout import (
+    CORPUS,
+    KINDS,
+    QRELS,
+    QUERIES,
+    Part,
+    choose_split,
+    declare,
+    is_layout,
+    of_split,
+    parts_of,
+)
 from mlbench.tasks.readers.grades import RELEVANCE_THRESHOLD, Grade, parse_grade, split_judgments, threshold_of
 from mlbench.tasks.readers.json_lines import check_options
 from mlbench.tasks.readers.rows import TABLES, ending, rows, table
@@ -110,25 +121,30 @@ class Beir:
 
         Raises `DataError` where names of folders are no languages.
         """
-        return self._declared(DataFiles(tuple(_paths(folder)), _card(folder)), languages)
+        card = _card(folder)
+        return self._declared(parts_of(_paths(folder), card), card, languages)
 
     def declare_files(self, files: DataFiles, languages: tuple[str, ...] | None) -> dict[str, object] | None:
         """Return what a task file would say of a data set, None for one of another layout; raises `DataError`."""
-        return self._declared(files, languages) if is_layout(parts_of(files.paths, files.card)) else None
-
-    def _declared(self, files: DataFiles, languages: tuple[str, ...] | None) -> dict[str, object]:
         parts = parts_of(files.paths, files.card)
+        if not is_layout(parts):
+            return None
         if files.subset:
-            subsets = sorted({part.subset for part in parts})
-            parts = tuple(part for part in parts if part.subset in (files.subset, ""))
+            subsets = sorted({part.subset for part in parts} - {""})
             if files.subset not in subsets:
-                raise DataError(f"there is no {files.subset!r} in it: {', '.join(filter(None, subsets))}")
-        told = files.card.get("language")
+                raise DataError(f"there is no {files.subset!r} in it: {', '.join(subsets) or 'it has no subsets'}")
+            parts = tuple(part for part in parts if part.subset in (files.subset, ""))
+        # What is not asked for is not downloaded.
+        return self._declared(of_split(parts, files.split or None), files.card, languages)
+
+    def _declared(
+        self, parts: Sequence[Part], card: Mapping[str, object], languages: tuple[str, ...] | None
+    ) -> dict[str, object]:
+        told = card.get("language")
         # YAML takes the tag of Norwegian for a truth value.
         told = ["no" if tag is False else str(tag) for tag in (told if isinstance(told, list) else [told])]
-        options = {"split": files.split} if files.split else {}
         declared = declare(parts, languages, told)
-        return declared | {"options": options, "measures": list(MEASURES), "primary_measure": MEASURES[0]}
+        return declared | {"measures": list(MEASURES), "primary_measure": MEASURES[0]}
 
 
 reader = Beir()
@@ -233,21 +249,18 @@ def _of_split(request: ReadRequest) -> dict[str, list[SourceFile]]:
             raise DataError(f"{request.task}: the role {source.role!r} is none of {', '.join(KINDS)}")
         by_split = groups.setdefault((role["kind"], source.language, role["queries"]), {})
         by_split.setdefault(role["split"] or "", []).append(source)
-    asked = request.options.get("split")
+    asked = str(request.options["split"]) if "split" in request.options else None
+    if asked and not any(split for by_split in groups.values() for split in by_split):
+        raise DataError(
+            f"{request.task}: its files have no splits: leave out the option split, or add #{asked} to hf://..."
+        )
     found: dict[str, list[SourceFile]] = {kind: [] for kind in KINDS}
-    for (kind, language, _), by_split in groups.items():
-        splits = sorted(filter(None, by_split))
-        split = str(asked or "test")
-        # As mteb does, a corpus or queries with one split are those of every split.
-        if split not in splits and len(splits) == 1 and (asked is None or kind != QRELS):
-            split = splits[0]
-        if splits and split not in splits:
-            of = f" of {language}" if language else ""
-            raise DataError(
-                f"{request.task}: {kind}{of} has no split {split!r}, but {', '.join(splits)}: choose one with split in "
-                "[options] of the task file, or as in hf://...#dev"
-            )
-        found[kind] += by_split.get("", []) + by_split.get(split, [])
+    for (kind, _, _), by_split in groups.items():
+        try:
+            split = choose_split(kind, sorted(filter(None, by_split)), asked)
+        except DataError as error:
+            raise DataError(f"{request.task}: {error}") from error
+        found[kind] += [source for name in sorted({"", split}) for source in by_split.get(name, [])]
     for kind in KINDS:
         if not found[kind]:
             raise DataError(f"{request.task}: there is no file with the role {kind!r}")

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import translate
 from itertools import product
 from pathlib import PurePosixPath
@@ -61,6 +61,32 @@ def languages_of(subset: str) -> tuple[str, str] | None:
                 return sides[0], sides[1]
     tag = _tag(subset)
     return (tag, tag) if tag else None
+
+
+def choose_split(kind: str, splits: Sequence[str], asked: str | None) -> str:
+    """Return the split of the files of one kind: the one that is asked for, else `test`, else the only one.
+
+    As in mteb, a corpus or queries with one split are those of every split. No splits give an empty one. Raises
+    `DataError` where there is no such split.
+    """
+    wanted = asked or "test"
+    if not splits or wanted in splits:
+        return wanted if splits else ""
+    if len(splits) == 1 and (asked is None or kind != QRELS):
+        return splits[0]
+    raise DataError(
+        f"there are no {kind} of the split {wanted!r}, but of {', '.join(sorted(splits))}: choose one with split in "
+        "[options] of a task file, or as in hf://datasets/ORG/NAME#dev"
+    )
+
+
+def of_split(parts: Sequence[Part], asked: str | None) -> tuple[Part, ...]:
+    """Return the parts of one split and those without any, as parts without a split; raises as `choose_split` does."""
+    splits: dict[tuple[str, str], set[str]] = {}
+    for part in parts:
+        splits.setdefault((part.kind, part.subset), set()).add(part.split)
+    chosen = {key: choose_split(key[0], sorted(found - {""}), asked) for key, found in splits.items()}
+    return tuple(replace(part, split="") for part in parts if part.split in ("", chosen[part.kind, part.subset]))
 
 
 def declare(parts: Sequence[Part], languages: Sequence[str] | None, told: Sequence[str]) -> dict[str, object]:
