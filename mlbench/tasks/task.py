@@ -19,7 +19,16 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from mlbench import entry_points, members
-from mlbench.collection.languages import IMAGE, IMAGE_KINDS, TEXT_KINDS, Kind, check_language, settings_of
+from mlbench.collection.languages import (
+    IMAGE,
+    IMAGE_KINDS,
+    TEXT_KINDS,
+    Kind,
+    canonical_languages,
+    find_language,
+    full_language,
+    settings_of,
+)
 from mlbench.errors import DataError, InvalidTask, UnknownName, UserError, suggest
 from mlbench.io.toml import (
     Declared,
@@ -33,13 +42,16 @@ from mlbench.io.toml import (
     some,
 )
 from mlbench.measures.bias import BIAS_SCORES
+from mlbench.measures.ranked import FAMILIES
 from mlbench.measures.ranked import parse as parse_measure
 from mlbench.protocols import Parameter
 from mlbench.provenance import QuestionSet
 from mlbench.tasks import hub
 from mlbench.tasks.find_reader import FOLDER_FILE, describe_folder, describe_hub_set, is_pattern, load_reader
 
-Language = Annotated[str, checked(check_language)]
+Language = Annotated[str, checked(full_language)]
+Languages = Annotated[tuple[Language, ...], AfterValidator(canonical_languages), Sorted, Field(strict=False)]
+"""The languages of a collection in any common form of their tags, which become the canonical ones, sorted."""
 _WEB = re.compile(r"https?://[^\s/]+/\S*")
 
 
@@ -49,6 +61,13 @@ def _check_url(url: str) -> str:
     if not _WEB.fullmatch(url):
         raise UserError("must be an address such as https://example.org/file or hf://datasets/ORG/NAME@COMMIT/PATH")
     return url
+
+
+def _check_hub_set(address: str) -> str:
+    wanted = hub.HubAddress.parse(address.partition("#")[0])
+    if not wanted.is_pinned:
+        raise UserError("must name a commit (40 hex digits), as in hf://datasets/ORG/NAME@COMMIT")
+    return address
 
 
 class DeclaredFile(Declared):
@@ -172,7 +191,8 @@ class Task(Declared):
     language; where it is None, the judgments decide (see `load_collection`). `built_from` are the data sets of
     questions that it was made from, which models may be trained on. `read_here` are the roles of the files that this
     project has read as published; of the others it knows the layout, from the publisher's description or code.
-    `source` says in one line where the data come from that a reader finds itself.
+    `source` says in one line where the data come from that a reader finds itself. `hub` is a data set on the Hugging
+    Face hub at one commit, whose files are listed when its data are first asked for (see `mlbench.tasks.load`).
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9]+([._-][a-z0-9]+)*$")]
@@ -181,7 +201,7 @@ class Task(Declared):
     title: str = ""
     reader: Annotated[str, known("reader", lambda: entry_points.names(entry_points.READERS))]
     options: dict[str, Annotated[Parameter, PlainValidator(_parameter)]] = Field(default={})
-    languages: Annotated[tuple[Language, ...], Sorted, Field(strict=False)]
+    languages: Languages
     parallel: bool = True
     documents: Literal["translations", "native"] | None = None
     ignore_identical_ids: bool = False
@@ -196,6 +216,7 @@ class Task(Declared):
     homepage: str = ""
     source: str = ""
     citation: str = ""
+    hub: Annotated[str, checked(_check_hub_set)] | None = None
     files: Annotated[
         tuple[DeclaredFile, ...], AfterValidator(distinct), Field(strict=False, validate_default=True)
     ] = ()
@@ -218,6 +239,17 @@ class Task(Declared):
     def corpora(self) -> tuple[str, ...]:
         """The languages, and `IMAGE` where images are captioned in them, sorted."""
         return tuple(sorted((*self.languages, IMAGE))) if self.kind == "image_text" else self.languages
+
+    def with_measures(self, names: Sequence[str]) -> "Task":
+        """Return the task with more measures, which stand first; they may have any of their names.
+
+        Raises `UnknownName` and `UserError` for what is no measure.
+        """
+        if isinstance(names, str):
+            raise UserError(f"measures must be a list of names, such as [{names!r}]")
+        added = (name for name in (parse_measure(name).name for name in names) if name not in self.measures)
+        found = dict.fromkeys((*added, *self.measures))
+        return self.model_copy(update={"measures": tuple(found)})
 
     @property
     def root(self) -> Path:
@@ -255,15 +287,26 @@ class Task(Declared):
     def _among_measures(cls, name: str, info: ValidationInfo) -> str:
         if name not in info.data.get("measures", (name,)):
             raise ValueError(f"{name!r} must be among measures")
+        found = parse_measure(name)
+        if not found.is_derived:
+            raise ValueError(f"{name!r} does not follow from ranks: choose one that mlbench verify recomputes")
+        if FAMILIES[found.family].explanation.direction is None:
+            raise ValueError(f"{name!r} is neither better when higher nor when lower: choose another one")
         return name
 
     @field_validator("files")
     @classmethod
     def _some_files(cls, files: tuple[DeclaredFile, ...], info: ValidationInfo) -> tuple[DeclaredFile, ...]:
-        reader = info.data.get("reader")
-        if not files and (reader is None or not members.describes_itself(load_reader(reader))):
+        reader, on_hub = info.data.get("reader"), info.data.get("hub") is not None
+        if files and on_hub:
+            raise ValueError("are those of the data set that hub names: leave one of the two out")
+        if not files and not on_hub and (reader is None or not members.describes_itself(load_reader(reader))):
             raise PydanticCustomError("missing", "is missing")
-        return files
+        languages = info.data.get("languages", ())
+        return tuple(
+            file.model_copy(update={"language": _among(file.language, languages)}) if file.language else file
+            for file in files
+        )
 
     @field_validator("read_here")
     @classmethod
@@ -291,16 +334,39 @@ class Task(Declared):
         if "languages" not in info.data or "settings" not in info.data:
             return expected
         languages, faults = info.data["languages"], []
-        for what, counts in (("queries", expected.queries), ("documents", expected.documents)):
+        counted: dict[str, dict[str, int]] = {"queries": expected.queries, "documents": expected.documents}
+        for what, counts in counted.items():
             known_tags = (*languages, IMAGE) if info.data.get("kind") == "image_text" else languages
-            faults += [f"{what}.{tag}: not among languages" for tag in counts if tag not in known_tags]
+            counted[what] = {_among(tag, known_tags): count for tag, count in counts.items()}
+            faults += [f"{what}.{tag}: not among languages" for tag in counted[what] if tag not in known_tags]
         for kind, count in expected.settings.items():
             given = len(settings_of(languages, {kind} & set(info.data["settings"])))
             if given != count:
                 faults.append(f"settings.{kind}: {count}, but the languages and settings of the task give {given}")
         if faults:
             raise ValueError(", ".join(faults))
-        return expected
+        return expected.model_copy(update=counted)
+
+    def choose(self, languages: Sequence[str] | None) -> tuple[str, ...]:
+        """Return those of the task's languages that are meant, sorted; None means all of them.
+
+        Raises `UserError` for what is no language tag, `UnknownName` for a language that the task has not.
+        """
+        if languages is None:
+            return self.languages
+        found = {tag: find_language(tag, self.languages) for tag in languages}
+        for tag, language in found.items():
+            if language is None:
+                raise UnknownName(f"language of {self.name}", tag, self.languages)
+        return tuple(sorted({language for language in found.values() if language is not None}))
+
+
+def _among(tag: str, languages: Sequence[str]) -> str:
+    """Return the one of `languages` that `tag` means, or the tag as it is where there is none."""
+    try:
+        return find_language(tag, languages) or tag
+    except UserError:
+        return tag
 
 
 def task_names() -> tuple[str, ...]:
