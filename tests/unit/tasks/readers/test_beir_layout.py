@@ -87,7 +87,7 @@ def test_a_card_that_lists_other_things_leaves_names_to_tell() -> None:
         ("th", ("th", "th")),
         ("de-en", ("de", "en")),
         ("ar-ar", ("ar", "ar")),
-        ("pt-br", ("pt-br", "pt-br")),
+        ("pt-br", ("pt", "pt")),
         ("nothing", None),
     ],
 )
