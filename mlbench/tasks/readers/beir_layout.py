@@ -194,7 +194,8 @@ def _pairs(
         named = languages_of(subset)
         if named is None:
             raise DataError(
-                f"{subset!r} is no language, nor two as in 'de-en': take one data set of them, or write a task file"
+                f"{subset!r} is no language, nor two as in 'de-en': measure one data set at a time, or write a task "
+                "file that names their languages"
             )
         pairs[subset] = named
     queries, corpora = ({part.subset for part in parts if part.kind == kind} - {""} for kind in (QUERIES, CORPUS))
