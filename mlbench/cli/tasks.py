@@ -18,6 +18,7 @@ from mlbench.reports.formatting import count
 from mlbench.tasks.files import find, find_all, provide
 from mlbench.tasks.load import is_sharded, load_collection, provide_images
 from mlbench.tasks.task import DeclaredFile, Task, load_task, task_names
+from mlbench.training.sources import load_any_task
 
 data_dir = click.option(
     "--data-dir",
@@ -100,7 +101,7 @@ def show(task: str, languages: tuple[str, ...] | None, as_json: bool) -> None:
     \b
     Example: mlbench tasks show xquad-r
     """
-    shown = load_task(task, languages=languages)
+    shown = load_any_task(task, languages=languages)
     if as_json:
         click.echo(json.dumps(shown.model_dump(mode="json"), indent=2, ensure_ascii=False, sort_keys=True))
         return
@@ -121,7 +122,7 @@ def check(screen: Screen, task: str, data_dir: Path | None, languages: tuple[str
       mlbench tasks check ./scifact --languages en
     """
     try:
-        checked = load_task(task, languages=languages)
+        checked = load_any_task(task, languages=languages)
         collection = _look_through(checked, data_dir, screen.progress())
     except InvalidTask as error:
         raise _listed(task, error, error.faults) from error
@@ -153,7 +154,7 @@ def download(screen: Screen, names: tuple[str, ...], data_dir: Path | None, lang
       mlbench tasks download miracl --languages sw,yo
     """
     for name in names:
-        task = _restricted(load_task(name, languages=languages), languages)
+        task = _restricted(load_any_task(name, languages=languages), languages)
         if data_dir is None:
             found = find_all(task, progress=screen.progress())
             paths = [source.path for source, file in zip(found, task.files, strict=True) if file.downloadable]
