@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from mlbench.cli.progress import Screen, console, pass_screen
-from mlbench.collection.languages import IMAGE, check_language
+from mlbench.collection.languages import IMAGE, full_language
 from mlbench.collection.records import Collection, fingerprint_of
 from mlbench.compare.benchmark import score_benchmark
 from mlbench.compare.pairing import ResultWithRanks
@@ -183,7 +183,7 @@ def result_paths(paths: tuple[Path, ...]) -> list[Path]:
 def pool_languages(pool: str) -> tuple[str, ...]:
     """Return the languages of `ar,en,zh`, or `image`; raises `UserError` for what is no language tag."""
     tags = [tag.strip() for tag in pool.split(",")]
-    return tuple(tag if tag == IMAGE else check_language(tag) for tag in tags)
+    return tuple(tag if tag == IMAGE else full_language(tag) for tag in tags)
 
 
 def _format(chosen: str | None, output: Path | None) -> str:

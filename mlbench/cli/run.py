@@ -401,7 +401,7 @@ def open_against(
                 update={
                     "version": task.version,
                     "limit": limit,
-                    "languages": task.languages if languages is None else tuple(sorted(set(languages))),
+                    "languages": task.choose(languages),
                     "measures": task.measures,
                     "primary_measure": task.primary_measure,
                 }

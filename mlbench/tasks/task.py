@@ -19,7 +19,16 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from mlbench import entry_points, members
-from mlbench.collection.languages import IMAGE, IMAGE_KINDS, TEXT_KINDS, Kind, check_language, settings_of
+from mlbench.collection.languages import (
+    IMAGE,
+    IMAGE_KINDS,
+    TEXT_KINDS,
+    Kind,
+    canonical_languages,
+    find_language,
+    full_language,
+    settings_of,
+)
 from mlbench.errors import DataError, InvalidTask, UnknownName, UserError, suggest
 from mlbench.io.toml import (
     Declared,
@@ -40,7 +49,9 @@ from mlbench.provenance import QuestionSet
 from mlbench.tasks import hub
 from mlbench.tasks.find_reader import FOLDER_FILE, describe_folder, describe_hub_set, is_pattern, load_reader
 
-Language = Annotated[str, checked(check_language)]
+Language = Annotated[str, checked(full_language)]
+Languages = Annotated[tuple[Language, ...], AfterValidator(canonical_languages), Sorted, Field(strict=False)]
+"""The languages of a collection in any common form of their tags, which become the canonical ones, sorted."""
 _WEB = re.compile(r"https?://[^\s/]+/\S*")
 
 
@@ -182,7 +193,7 @@ class Task(Declared):
     title: str = ""
     reader: Annotated[str, known("reader", lambda: entry_points.names(entry_points.READERS))]
     options: dict[str, Annotated[Parameter, PlainValidator(_parameter)]] = Field(default={})
-    languages: Annotated[tuple[Language, ...], Sorted, Field(strict=False)]
+    languages: Languages
     parallel: bool = True
     documents: Literal["translations", "native"] | None = None
     ignore_identical_ids: bool = False
@@ -280,7 +291,11 @@ class Task(Declared):
         reader = info.data.get("reader")
         if not files and (reader is None or not members.describes_itself(load_reader(reader))):
             raise PydanticCustomError("missing", "is missing")
-        return files
+        languages = info.data.get("languages", ())
+        return tuple(
+            file.model_copy(update={"language": _among(file.language, languages)}) if file.language else file
+            for file in files
+        )
 
     @field_validator("read_here")
     @classmethod
@@ -308,16 +323,39 @@ class Task(Declared):
         if "languages" not in info.data or "settings" not in info.data:
             return expected
         languages, faults = info.data["languages"], []
-        for what, counts in (("queries", expected.queries), ("documents", expected.documents)):
+        counted: dict[str, dict[str, int]] = {"queries": expected.queries, "documents": expected.documents}
+        for what, counts in counted.items():
             known_tags = (*languages, IMAGE) if info.data.get("kind") == "image_text" else languages
-            faults += [f"{what}.{tag}: not among languages" for tag in counts if tag not in known_tags]
+            counted[what] = {_among(tag, known_tags): count for tag, count in counts.items()}
+            faults += [f"{what}.{tag}: not among languages" for tag in counted[what] if tag not in known_tags]
         for kind, count in expected.settings.items():
             given = len(settings_of(languages, {kind} & set(info.data["settings"])))
             if given != count:
                 faults.append(f"settings.{kind}: {count}, but the languages and settings of the task give {given}")
         if faults:
             raise ValueError(", ".join(faults))
-        return expected
+        return expected.model_copy(update=counted)
+
+    def choose(self, languages: Sequence[str] | None) -> tuple[str, ...]:
+        """Return those of the task's languages that are meant, sorted; None means all of them.
+
+        Raises `UserError` for what is no language tag, `UnknownName` for a language that the task has not.
+        """
+        if languages is None:
+            return self.languages
+        found = {tag: find_language(tag, self.languages) for tag in languages}
+        for tag, language in found.items():
+            if language is None:
+                raise UnknownName(f"language of {self.name}", tag, self.languages)
+        return tuple(sorted({language for language in found.values() if language is not None}))
+
+
+def _among(tag: str, languages: Sequence[str]) -> str:
+    """Return the one of `languages` that `tag` means, or the tag as it is where there is none."""
+    try:
+        return find_language(tag, languages) or tag
+    except UserError:
+        return tag
 
 
 def task_names() -> tuple[str, ...]:
