@@ -87,7 +87,12 @@ def _on_hub(declared: Mapping[str, object], listing: hub.HubListing, part: str) 
     """Return what is declared with the addresses of its files at the listed commit, and who they are from."""
     files = declared.get("files")
     entries = [
-        entry | {"path": f"{listing.repository}/{entry['path']}", "url": listing.address(entry["path"])}
+        entry
+        | {
+            "path": f"{listing.repository}/{entry['path']}",
+            "url": listing.address(entry["path"]),
+            "bytes": listing.files[entry["path"]].bytes,
+        }
         for entry in (files if isinstance(files, list | tuple) else ())
     ]
     name = re.sub(r"[^a-z0-9]+", "-", f"{listing.repository}-{part}".lower()).strip("-")

@@ -104,7 +104,7 @@ class DeclaredFile(Declared):
             raise ValueError("md5 is for a file without sha256")
         if self.unchecked and (self.checksum or self.on_hub):
             raise ValueError("unchecked is for a file without a checksum")
-        if self.bytes is not None and self.checksum is None:
+        if self.bytes is not None and self.checksum is None and not self.on_hub:
             raise ValueError("bytes goes with sha256")
         if self.url is not None and not self.downloadable and not self.unchecked:
             raise ValueError("a file with a url needs sha256")

@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import NoReturn
 
+from mlbench.collection.languages import find_language
 from mlbench.collection.records import Collection, Document, Query, document_id
 from mlbench.errors import DataError
 from mlbench.io import trec_lines
@@ -184,7 +185,8 @@ class _Contents:
         """Read the judgments of a file: of documents in its language, or in each of `corpora`."""
         role = _ROLE.fullmatch(source.role)
         languages = [source.language] if source.language else corpora
-        query_language = role["queries"] if role else None
+        written = role["queries"] if role else None
+        query_language = written and (find_language(written, self.request.languages) or written)
         asked = {own_id for texts in self.queries.values() for own_id in texts}
         for own_topic, own_id, grade in _judgments(source.path, asked):
             for language in languages:

@@ -301,3 +301,12 @@ def test_a_task_file_that_names_another_role_is_refused(folder: Path) -> None:
     toml = 'reader = "beir"\nlanguages = ["en"]\n[[files]]\npath = "corpus.jsonl"\nrole = "documents"'
     with pytest.raises(UserError, match="the role 'documents' is none of corpus, queries, qrels"):
         read(folder, toml)
+
+
+def test_languages_are_understood_in_any_form_and_varieties_stay_apart(tmp_path: Path) -> None:
+    for name in ("eng-zho_Hans", "eng-por", "eng-pt_BR"):
+        write(tmp_path / name)
+    task = load_task(str(tmp_path))
+    assert task.languages == ("en", "pt", "pt-br", "zh")
+    collection = load_collection(task)
+    assert {row.language for row in collection.judgments["en:q0"]} == {"pt", "pt-br", "zh"}
