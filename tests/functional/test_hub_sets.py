@@ -126,17 +126,17 @@ def test_languages_of_a_data_set_are_read_each_for_itself(there: Hub) -> None:
 
 def test_a_task_file_names_a_commit(there: Hub, tmp_path: Path) -> None:
     file = tmp_path / "own.toml"
-    file.write_text(f'name = "own"\nfolder = "{there.address("org/several")}"\nparallel = true\n', "utf-8")
+    file.write_text(f'name = "own"\nhub = "{there.address("org/several")}"\nparallel = true\n', "utf-8")
     task = load_task(str(file))
     assert task.name == "own"
     assert {row.language for row in load_collection(task).judgments["q0"]} == {"de", "th"}
-    file.write_text(f'name = "own"\nfolder = "{there.address("org/english")}"\n[options]\nsplit = "dev"', "utf-8")
+    file.write_text(f'name = "own"\nhub = "{there.address("org/english")}"\n[options]\nsplit = "dev"', "utf-8")
     with pytest.raises(
         DataError, match=r"own: its files have no splits: leave out the option split, or add #dev to hf"
     ):
         load_collection(load_task(str(file)))
-    file.write_text('name = "own"\nfolder = "hf://datasets/org/several@main"\n', "utf-8")
-    with pytest.raises(InvalidTask, match=r"folder: hf://datasets/org/several@main must name a commit"):
+    file.write_text('name = "own"\nhub = "hf://datasets/org/several@main"\n', "utf-8")
+    with pytest.raises(InvalidTask, match=r"hub: hf://datasets/org/several@main must name a commit"):
         load_task(str(file))
 
 

@@ -241,6 +241,17 @@ def test_languages_of_a_folder_of_folders_are_apart(tmp_path: Path) -> None:
     assert {row.language for row in load_collection(task).judgments["q0"]} == {"de", "th"}
 
 
+def test_a_task_file_takes_some_of_the_languages(tmp_path: Path) -> None:
+    for name in ("de", "th", "en-th"):
+        write(tmp_path / name)
+    (tmp_path / "task.toml").write_text('languages = ["de"]', "utf-8")
+    collection = load_collection(load_task(str(tmp_path)))
+    assert (collection.languages, set(collection.judgments)) == (("de",), {"de:q0", "de:q1"})
+    (tmp_path / "task.toml").write_text('languages = ["en", "th"]', "utf-8")
+    collection = load_collection(load_task(str(tmp_path)))
+    assert set(collection.judgments) == {"en:q0", "en:q1", "th:q0", "th:q1"}
+
+
 def test_queries_of_one_language_are_judged_in_corpora_of_others(tmp_path: Path) -> None:
     write(tmp_path / "en-fa")
     write(tmp_path / "en-ru", test="q0\t1\t1\n")
