@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections import Counter
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -110,7 +111,7 @@ class Beir:
         for source in files[QRELS]:
             found.add_judgments(source, corpora)
         shards = [BeirShard(source.path.absolute(), found.language_of(source), found.name) for source in files[CORPUS]]
-        return ShardedCollection(found.collection(), tuple(shards))
+        return ShardedCollection(found.collection(), tuple(_without_copies(shards)))
 
     def recognises(self, folder: Path) -> bool:
         """Say whether names of files, or the data card, tell of documents, queries and judgments."""
@@ -239,6 +240,20 @@ class _Contents:
         self.skipped[what] = self.skipped.get(what, 0) + count
 
 
+def _without_copies(shards: Sequence[BeirShard]) -> Iterator[BeirShard]:
+    """Yield the shards but for copies: pairs such as `de-en` and `fr-en` often have the same corpus each."""
+    sizes = Counter((shard.language, shard.path.stat().st_size) for shard in shards)
+    seen: set[str] = set()
+    for shard in shards:
+        # Only what may be a copy is read for it.
+        if sizes[shard.language, shard.path.stat().st_size] > 1:
+            fingerprint = shard.fingerprint()
+            if fingerprint in seen:
+                continue
+            seen.add(fingerprint)
+        yield shard
+
+
 def _of_split(request: ReadRequest) -> dict[str, list[SourceFile]]:
     """Return the files of each kind: those of the split that is asked for, `test` or the only one, or without any.
 
@@ -246,6 +261,8 @@ def _of_split(request: ReadRequest) -> dict[str, list[SourceFile]]:
     """
     groups: dict[tuple[str, str | None, str | None], dict[str, list[SourceFile]]] = {}
     for source in request.files:
+        if source.language and source.language not in request.languages:
+            continue
         role = _ROLE.fullmatch(source.role)
         if role is None:
             raise DataError(f"{request.task}: the role {source.role!r} is none of {', '.join(KINDS)}")

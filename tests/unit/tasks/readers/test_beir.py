@@ -247,6 +247,9 @@ def test_a_task_file_takes_some_of_the_languages(tmp_path: Path) -> None:
     (tmp_path / "task.toml").write_text('languages = ["de"]', "utf-8")
     collection = load_collection(load_task(str(tmp_path)))
     assert (collection.languages, set(collection.judgments)) == (("de",), {"de:q0", "de:q1"})
+    (tmp_path / "task.toml").write_text('languages = ["de"]\nparallel = true', "utf-8")
+    collection = load_collection(load_task(str(tmp_path)))
+    assert {row.language for rows in collection.judgments.values() for row in rows} == {"de"}
     (tmp_path / "task.toml").write_text('languages = ["en", "th"]', "utf-8")
     collection = load_collection(load_task(str(tmp_path)))
     assert set(collection.judgments) == {"en:q0", "en:q1", "th:q0", "th:q1"}
