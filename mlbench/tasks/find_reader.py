@@ -77,7 +77,9 @@ def describe_hub_set(address: str, languages: tuple[str, ...] | None, *, pinned:
     for name in entry_points.names(entry_points.READERS):
         reader = _reader_or_none(name)
         if members.describes_hub_sets(reader) and (declared := reader.declare_files(files, languages)) is not None:
-            return {"reader": name} | _on_hub(declared, listing, "-".join(filter(None, (wanted.path, split))))
+            told = {"title": card.get("pretty_name"), "licence": card.get("license")}
+            who = {key: value for key, value in told.items() if isinstance(value, str)}
+            return who | {"reader": name} | _on_hub(declared, listing, "-".join(filter(None, (wanted.path, split))))
     raise ValueError(
         f"{address} has no corpus, queries and qrels as mteb's retrieval tasks have, nor another known layout"
     )

@@ -162,6 +162,7 @@ def test_the_command_line_measures_a_data_set(there: Hub, mlbench: CommandLine) 
     assert "hashing on org-english" in found.out
     shown = mlbench("tasks", "show", "hf://datasets/org/english")
     assert there.address("org/english", "asked.jsonl") in shown.out
+    assert "licence        cc-by-4.0" in shown.out
     missing = mlbench("run", "--model", "hashing", "--task", "hf://datasets/org/nothing")
     assert missing.code == 2
     assert missing.err == (

@@ -4,6 +4,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Container, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path, PurePosixPath
@@ -11,7 +12,7 @@ from typing import NoReturn
 
 from mlbench.collection.languages import find_language
 from mlbench.collection.records import Collection, Document, Query, document_id
-from mlbench.errors import DataError
+from mlbench.errors import DataError, MissingExtra
 from mlbench.io import trec_lines
 from mlbench.io.trec_lines import JUDGMENTS, Row
 from mlbench.protocols import DataFiles, ReadRequest, ShardedCollection, SourceFile
@@ -115,7 +116,11 @@ class Beir:
 
     def recognises(self, folder: Path) -> bool:
         """Say whether names of files, or the data card, tell of documents, queries and judgments."""
-        return is_layout(parts_of(_paths(folder), _card(folder)))
+        paths = _paths(folder)
+        # A card of another kind of data is no reason to ask for a library.
+        with suppress(MissingExtra):
+            return is_layout(parts_of(paths, {})) or is_layout(parts_of(paths, _card(folder)))
+        return False
 
     def declare_folder(self, folder: Path, languages: tuple[str, ...] | None) -> dict[str, object]:
         """Return files, languages and settings; languages that the data do not tell are those that the user asks for.

@@ -286,6 +286,14 @@ def test_shards_give_what_reading_whole_gives(folder: Path) -> None:
     assert shard.fingerprint() != before
 
 
+def test_a_corpus_is_read_line_by_line(folder: Path) -> None:
+    (shard,) = load_shards(task_of(write(folder, corpus=lines(CORPUS) + b"no JSON\n")))[1].shards
+    documents = shard.documents(0)
+    assert [next(documents).text for _ in CORPUS][-1] == "Sails use the wind."
+    with pytest.raises(DataError, match=r"set/corpus.jsonl line 4: not valid JSON"):
+        next(documents)
+
+
 def test_the_layout_of_mteb_is_read_from_parquet(tmp_path: Path) -> None:
     pyarrow = pytest.importorskip("pyarrow")
     from pyarrow import parquet
