@@ -111,7 +111,7 @@ class DeclaredFile(Declared):
             raise ValueError("md5 is for a file without sha256")
         if self.unchecked and (self.checksum or self.on_hub):
             raise ValueError("unchecked is for a file without a checksum")
-        if self.bytes is not None and self.checksum is None:
+        if self.bytes is not None and self.checksum is None and not self.on_hub:
             raise ValueError("bytes goes with sha256")
         if self.url is not None and not self.downloadable and not self.unchecked:
             raise ValueError("a file with a url needs sha256")
@@ -440,18 +440,18 @@ def _table(
     if only != "." and ("files" in table or table["folder"] != only):
         faults.append(f"folder: {path} names files of its own: take {path.parent}, or {only} out of them")
     base, folder = table.pop("extends", None), table.pop("folder", None)
-    if folder is not None and "files" not in table:
+    # A data set on the hub tells what the file leaves out; else nothing is asked of the hub yet.
+    set_on_hub = table.pop("hub") if "hub" in table and not {"reader", "languages"} <= table.keys() else None
+    if (folder is not None or set_on_hub is not None) and "files" not in table:
         try:
-            on_hub = str(folder).startswith(hub.PREFIX)
-            described = (
-                describe_hub_set(str(folder), languages, pinned=True)
-                if on_hub
-                else describe_folder(root, str(folder), languages, named=table.get("reader"))
-            )
+            if set_on_hub is not None:
+                described = describe_hub_set(str(set_on_hub), languages, pinned=True)
+            else:
+                described = describe_folder(root, str(folder), languages, named=table.get("reader"))
             # What follows from another key is not taken from the data where the file has that key.
             table = {key: value for key, value in described.items() if _FOLLOWS_FROM.get(key) not in table} | table
         except (ValueError, UserError) as error:
-            faults.append(f"folder: {error}")
+            faults.append(f"{'folder' if set_on_hub is None else 'hub'}: {error}")
     if base in task_names():
         inherited, its_root, _ = _table(_shipped() / f"{base}.toml", source, languages)
         root = root if "files" in table else its_root
