@@ -1,12 +1,12 @@
 """`mlbench report`: a result as people read it, the answers of other pools from its ranks, and single topics."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import click
 
 from mlbench.cli.progress import Screen, console, pass_screen
-from mlbench.collection.languages import IMAGE, check_language
+from mlbench.collection.languages import IMAGE, full_language
 from mlbench.collection.records import Collection, fingerprint_of
 from mlbench.compare.benchmark import score_benchmark
 from mlbench.compare.pairing import ResultWithRanks
@@ -28,7 +28,7 @@ from mlbench.reports.parquet import per_topic_parquet
 from mlbench.reports.report import Report
 from mlbench.reports.writers.console import ConsoleReport
 from mlbench.results import RANKS, Result, TaskInfo, read_beside_ranks, read_result, results_in
-from mlbench.statistics.pool import answer_pool
+from mlbench.statistics.pool import answer_pool, with_measure
 from mlbench.statistics.topic import WORST, find_topic, look_at
 from mlbench.tasks.benchmark import load_benchmark
 from mlbench.tasks.files import local
@@ -46,6 +46,7 @@ _FOR_TOOLS = (_EVAL_RESULTS, _MTEB, _PARQUET)
 Examples:
   mlbench report results/
   mlbench report result.json --measure R@1
+  mlbench report result.json --measure "RBP(p=0.9)" --pool ar,en,zh
   mlbench report result.json --pool ar,en,zh
   mlbench report results/ --benchmark question-answering
   mlbench report result.json --format html
@@ -95,13 +96,15 @@ def command(
     Several are one table across them; -v shows each in full below it.
 
     --format follows from the suffix of --output where it is not given. Without --output, HTML and PNG are written
-    beside the result under its name (report.html for several), every other format goes to stdout.
-    The format mteb writes MODEL/REVISION/TASK.json, as mteb does, into the folder --output, or that of the result. The
-    format parquet has each query in each setting and measure.
+    beside the result under its name (report.html for several), every other format goes to stdout. The format mteb
+    writes MODEL/REVISION/TASK.json, as mteb does, into the folder --output, or that of the result. The format parquet
+    has each query in each setting and measure.
 
-    A pool is any set of the result's languages, and --measure any measure there, whether or not it was asked for at run
-    time. Each language of the pool asks; a single language is asked by all. A pool of captions is asked by images, and
-    the pool called image by the captions of every language.
+    --measure is any measure, as ir_measures or another tool writes it. Where it was not asked for at run time, it is
+    computed from the ranks, if it follows from these.
+
+    A pool is any set of the result's languages. Each language of the pool asks; a single language is asked by all. A
+    pool of captions is asked by images, and the pool called image by the captions of every language.
 
     A benchmark is scored from the results of its tasks: the mean over them and Borda ranks of the models.
 
@@ -138,7 +141,7 @@ def command(
     elif pool is not None:
         _show(_pools(found, pool_languages(pool), known), name, output, found, full=screen.verbose)
     else:
-        results = [read_beside_ranks(path, screen.progress().note) for path in found]
+        results = [_read(path, known, screen.progress().note) for path in found]
         _results(found, results, known, name, output, full=screen.verbose)
 
 
@@ -153,6 +156,14 @@ def _check_together(given: Mapping[str, object]) -> None:
         raise click.UsageError("--data-dir is where the texts of a topic are: add --topic ID, or --topic worst")
     if "--benchmark" in asked and asked & {"--pool", "--measure", "--topic"}:
         raise click.UsageError("--benchmark says which measures are shown: leave out --pool, --measure and --topic")
+
+
+def _read(path: Path, measure: str | None, note: Callable[[str], None]) -> Result:
+    """Return a result, with `measure` from its ranks where the run was not asked for it."""
+    result = read_beside_ranks(path, note)
+    if measure is None or measure in result.task.measures:
+        return result
+    return with_measure(*read_pair(path), measure)
 
 
 def result_paths(paths: tuple[Path, ...]) -> list[Path]:
@@ -177,7 +188,7 @@ def result_paths(paths: tuple[Path, ...]) -> list[Path]:
 def pool_languages(pool: str) -> tuple[str, ...]:
     """Return the languages of `ar,en,zh`, or `image`; raises `UserError` for what is no language tag."""
     tags = [tag.strip() for tag in pool.split(",")]
-    return tuple(tag if tag == IMAGE else check_language(tag) for tag in tags)
+    return tuple(tag if tag == IMAGE else full_language(tag) for tag in tags)
 
 
 def _format(chosen: str | None, output: Path | None) -> str:

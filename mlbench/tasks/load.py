@@ -9,7 +9,7 @@ from pathlib import Path
 from mlbench import members
 from mlbench.collection.languages import settings_of
 from mlbench.collection.records import LARGEST_GRADE, Collection
-from mlbench.errors import DataError, UnknownName
+from mlbench.errors import DataError
 from mlbench.protocols import SILENCE, Progress, ReadRequest, ShardedCollection, SourceFile
 from mlbench.tasks.files import ImageSources, find_all
 from mlbench.tasks.find_reader import load_reader
@@ -123,10 +123,7 @@ def _request(
     """Find the files; return what the reader is asked for, and the task as far as it is read."""
     if isinstance(languages, str):
         raise DataError(f"languages must be a list of tags, such as [{languages!r}]")
-    wanted = task.languages if languages is None else tuple(sorted(set(languages)))
-    for language in wanted:
-        if language not in task.languages:
-            raise UnknownName(f"language of {task.name}", language, task.languages)
+    wanted = task.choose(languages)
     if not wanted:
         raise DataError(f"{task.name}: no language is asked for: known are {', '.join(task.languages)}")
     if task.files and not task.parallel and all(file.language for file in task.files):

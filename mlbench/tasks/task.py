@@ -19,7 +19,16 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from mlbench import entry_points, members
-from mlbench.collection.languages import IMAGE, IMAGE_KINDS, TEXT_KINDS, Kind, check_language, settings_of
+from mlbench.collection.languages import (
+    IMAGE,
+    IMAGE_KINDS,
+    TEXT_KINDS,
+    Kind,
+    canonical_languages,
+    find_language,
+    full_language,
+    settings_of,
+)
 from mlbench.errors import DataError, InvalidTask, UnknownName, UserError, suggest
 from mlbench.io.toml import (
     Declared,
@@ -33,13 +42,16 @@ from mlbench.io.toml import (
     some,
 )
 from mlbench.measures.bias import BIAS_SCORES
+from mlbench.measures.ranked import FAMILIES
 from mlbench.measures.ranked import parse as parse_measure
 from mlbench.protocols import Parameter
 from mlbench.provenance import QuestionSet
 from mlbench.tasks import hub
 from mlbench.tasks.find_reader import FOLDER_FILE, describe_folder, describe_hub_set, is_pattern, load_reader
 
-Language = Annotated[str, checked(check_language)]
+Language = Annotated[str, checked(full_language)]
+Languages = Annotated[tuple[Language, ...], AfterValidator(canonical_languages), Sorted, Field(strict=False)]
+"""The languages of a collection in any common form of their tags, which become the canonical ones, sorted."""
 _WEB = re.compile(r"https?://[^\s/]+/\S*")
 
 
@@ -181,7 +193,7 @@ class Task(Declared):
     title: str = ""
     reader: Annotated[str, known("reader", lambda: entry_points.names(entry_points.READERS))]
     options: dict[str, Annotated[Parameter, PlainValidator(_parameter)]] = Field(default={})
-    languages: Annotated[tuple[Language, ...], Sorted, Field(strict=False)]
+    languages: Languages
     parallel: bool = True
     documents: Literal["translations", "native"] | None = None
     ignore_identical_ids: bool = False
@@ -219,6 +231,17 @@ class Task(Declared):
         """The languages, and `IMAGE` where images are captioned in them, sorted."""
         return tuple(sorted((*self.languages, IMAGE))) if self.kind == "image_text" else self.languages
 
+    def with_measures(self, names: Sequence[str]) -> "Task":
+        """Return the task with more measures, which stand first; they may have any of their names.
+
+        Raises `UnknownName` and `UserError` for what is no measure.
+        """
+        if isinstance(names, str):
+            raise UserError(f"measures must be a list of names, such as [{names!r}]")
+        added = (name for name in (parse_measure(name).name for name in names) if name not in self.measures)
+        found = dict.fromkeys((*added, *self.measures))
+        return self.model_copy(update={"measures": tuple(found)})
+
     @property
     def root(self) -> Path:
         """The folder of the task file: where files without a checksum lie."""
@@ -255,6 +278,11 @@ class Task(Declared):
     def _among_measures(cls, name: str, info: ValidationInfo) -> str:
         if name not in info.data.get("measures", (name,)):
             raise ValueError(f"{name!r} must be among measures")
+        found = parse_measure(name)
+        if not found.is_derived:
+            raise ValueError(f"{name!r} does not follow from ranks: choose one that mlbench verify recomputes")
+        if FAMILIES[found.family].explanation.direction is None:
+            raise ValueError(f"{name!r} is neither better when higher nor when lower: choose another one")
         return name
 
     @field_validator("files")
@@ -263,7 +291,11 @@ class Task(Declared):
         reader = info.data.get("reader")
         if not files and (reader is None or not members.describes_itself(load_reader(reader))):
             raise PydanticCustomError("missing", "is missing")
-        return files
+        languages = info.data.get("languages", ())
+        return tuple(
+            file.model_copy(update={"language": _among(file.language, languages)}) if file.language else file
+            for file in files
+        )
 
     @field_validator("read_here")
     @classmethod
@@ -291,16 +323,39 @@ class Task(Declared):
         if "languages" not in info.data or "settings" not in info.data:
             return expected
         languages, faults = info.data["languages"], []
-        for what, counts in (("queries", expected.queries), ("documents", expected.documents)):
+        counted: dict[str, dict[str, int]] = {"queries": expected.queries, "documents": expected.documents}
+        for what, counts in counted.items():
             known_tags = (*languages, IMAGE) if info.data.get("kind") == "image_text" else languages
-            faults += [f"{what}.{tag}: not among languages" for tag in counts if tag not in known_tags]
+            counted[what] = {_among(tag, known_tags): count for tag, count in counts.items()}
+            faults += [f"{what}.{tag}: not among languages" for tag in counted[what] if tag not in known_tags]
         for kind, count in expected.settings.items():
             given = len(settings_of(languages, {kind} & set(info.data["settings"])))
             if given != count:
                 faults.append(f"settings.{kind}: {count}, but the languages and settings of the task give {given}")
         if faults:
             raise ValueError(", ".join(faults))
-        return expected
+        return expected.model_copy(update=counted)
+
+    def choose(self, languages: Sequence[str] | None) -> tuple[str, ...]:
+        """Return those of the task's languages that are meant, sorted; None means all of them.
+
+        Raises `UserError` for what is no language tag, `UnknownName` for a language that the task has not.
+        """
+        if languages is None:
+            return self.languages
+        found = {tag: find_language(tag, self.languages) for tag in languages}
+        for tag, language in found.items():
+            if language is None:
+                raise UnknownName(f"language of {self.name}", tag, self.languages)
+        return tuple(sorted({language for language in found.values() if language is not None}))
+
+
+def _among(tag: str, languages: Sequence[str]) -> str:
+    """Return the one of `languages` that `tag` means, or the tag as it is where there is none."""
+    try:
+        return find_language(tag, languages) or tag
+    except UserError:
+        return tag
 
 
 def task_names() -> tuple[str, ...]:
