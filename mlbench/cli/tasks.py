@@ -16,7 +16,7 @@ from mlbench.evaluation.streaming.corpus import look_through
 from mlbench.protocols import Progress
 from mlbench.reports.formatting import count
 from mlbench.tasks.files import find, find_all, provide
-from mlbench.tasks.load import is_sharded, load_collection, provide_images
+from mlbench.tasks.load import is_sharded, load_collection, provide_images, with_files
 from mlbench.tasks.task import DeclaredFile, Task, load_task, task_names
 from mlbench.training.sources import load_any_task
 
@@ -154,7 +154,7 @@ def download(screen: Screen, names: tuple[str, ...], data_dir: Path | None, lang
       mlbench tasks download miracl --languages sw,yo
     """
     for name in names:
-        task = _restricted(load_any_task(name, languages=languages), languages)
+        task = _restricted(with_files(load_any_task(name, languages=languages)), languages)
         if data_dir is None:
             found = find_all(task, progress=screen.progress())
             paths = [source.path for source, file in zip(found, task.files, strict=True) if file.downloadable]
@@ -268,7 +268,7 @@ def describe(task: Task) -> str:
         "primary": task.primary_measure,
         "bias scores": " ".join(task.bias_scores),
         "licence": f"{task.licence} {task.licence_url}".strip(),
-        "source": task.source,
+        "source": task.source or task.hub or "",
         "size": _size(task.files),
         "read": _read(task),
         "homepage": task.homepage,

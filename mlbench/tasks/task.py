@@ -63,6 +63,13 @@ def _check_url(url: str) -> str:
     return url
 
 
+def _check_hub_set(address: str) -> str:
+    wanted = hub.HubAddress.parse(address.partition("#")[0])
+    if not wanted.is_pinned:
+        raise UserError("must name a commit (40 hex digits), as in hf://datasets/ORG/NAME@COMMIT")
+    return address
+
+
 class DeclaredFile(Declared):
     """A file with data; with `url` it can be downloaded.
 
@@ -184,7 +191,8 @@ class Task(Declared):
     language; where it is None, the judgments decide (see `load_collection`). `built_from` are the data sets of
     questions that it was made from, which models may be trained on. `read_here` are the roles of the files that this
     project has read as published; of the others it knows the layout, from the publisher's description or code.
-    `source` says in one line where the data come from that a reader finds itself.
+    `source` says in one line where the data come from that a reader finds itself. `hub` is a data set on the Hugging
+    Face hub at one commit, whose files are listed when its data are first asked for (see `mlbench.tasks.load`).
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9]+([._-][a-z0-9]+)*$")]
@@ -208,6 +216,7 @@ class Task(Declared):
     homepage: str = ""
     source: str = ""
     citation: str = ""
+    hub: Annotated[str, checked(_check_hub_set)] | None = None
     files: Annotated[
         tuple[DeclaredFile, ...], AfterValidator(distinct), Field(strict=False, validate_default=True)
     ] = ()
@@ -288,8 +297,10 @@ class Task(Declared):
     @field_validator("files")
     @classmethod
     def _some_files(cls, files: tuple[DeclaredFile, ...], info: ValidationInfo) -> tuple[DeclaredFile, ...]:
-        reader = info.data.get("reader")
-        if not files and (reader is None or not members.describes_itself(load_reader(reader))):
+        reader, on_hub = info.data.get("reader"), info.data.get("hub") is not None
+        if files and on_hub:
+            raise ValueError("are those of the data set that hub names: leave one of the two out")
+        if not files and not on_hub and (reader is None or not members.describes_itself(load_reader(reader))):
             raise PydanticCustomError("missing", "is missing")
         languages = info.data.get("languages", ())
         return tuple(
