@@ -394,6 +394,8 @@ def load_task(spec: str, *, languages: Sequence[str] | None = None) -> Task:
             raise DataError(str(error)) from error
     if is_pattern(spec) and path.parent.is_dir() and not path.is_dir():
         return _load(path.parent / FOLDER_FILE, spec, wanted, only=path.name)
+    if path.is_file() and path.suffix != ".toml":
+        raise DataError(f"{spec} is no task file: name a file in TOML, or the folder in which your data lie")
     if path.is_dir() or path.is_file():
         return _load(path / FOLDER_FILE if path.is_dir() else path, spec, wanted)
     match = _SCHEME.match(spec)
@@ -402,7 +404,9 @@ def load_task(spec: str, *, languages: Sequence[str] | None = None) -> Task:
         if members.describes_itself(reader):
             return _validated({"reader": match[1]} | reader.declare(match[2], wanted), Path(), [], spec)
     if path.suffix == ".toml" or re.search(r"[/\\]", spec):
-        raise DataError(f"there is no task file or folder {spec}")
+        elsewhere = f"; on the hub it would be hf://datasets/{spec}, in ir_datasets irds:{spec}"
+        is_name = re.fullmatch(r"\w[\w.-]*/[\w.-]+", spec) is not None and path.suffix != ".toml"
+        raise DataError(f"there is no task file or folder {spec}{elsewhere if is_name else ''}")
     raise UnknownName("task", spec, task_names())
 
 
