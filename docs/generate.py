@@ -14,7 +14,18 @@ from pathlib import Path
 import click
 import numpy as np
 
-from docs import backends_page, draw, gate_page, index_page, pictures, recipe_keys, sizing_page, sweep_page, tasks_page
+from docs import (
+    backends_page,
+    draw,
+    gate_page,
+    index_page,
+    pictures,
+    recipe_keys,
+    sizing_page,
+    sweep_page,
+    tasks_page,
+    translated_page,
+)
 from mlbench.cli import group
 from mlbench.collection.languages import Setting
 from mlbench.evaluation.verify import read_pair
@@ -218,6 +229,11 @@ def tasks() -> str:
     return f"{NOTE}\n{tasks_page.page()}\n"
 
 
+def translated() -> str:
+    """Return the page on translated and native collections."""
+    return f"{NOTE}\n{translated_page.page()}\n"
+
+
 def reproduction_figures() -> str:
     """Return the page with every figure of the sweeps behind the reproduction."""
     return NOTE + "\n" + sweep_page.page()
@@ -338,6 +354,7 @@ GENERATED: Mapping[str, Callable[[], str]] = {
     "reference/cli.md": command_line,
     "reference/recipe.md": recipe,
     "reference/tasks.md": tasks,
+    "explanation/translated-collections.md": translated,
     "explanation/gate.md": gate,
     "explanation/sizing.md": sizing,
     "how-to/faster-encoding.md": faster_encoding,

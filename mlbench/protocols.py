@@ -334,11 +334,15 @@ class Runtime:
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
-    """One file of a task, found and verified: `role` says what it holds, `language` for which language."""
+    """One file of a task, found and verified: `role` says what it holds, `language` for which language.
+
+    `name` is its path in the task file.
+    """
 
     path: Path
     language: str | None = None
     role: str = "data"
+    name: str = ""
 
 
 class Progress(Protocol):

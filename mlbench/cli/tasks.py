@@ -11,19 +11,23 @@ from mlbench.cli.options import json_option, language_list
 from mlbench.cli.progress import Screen, console, pass_screen
 from mlbench.collection.languages import IMAGE, check_language, settings_of
 from mlbench.collection.records import Collection, Image
-from mlbench.errors import DataError, InvalidTask, UnknownName, UserError
+from mlbench.errors import DataError, InvalidTask, UserError
 from mlbench.evaluation.streaming.corpus import look_through
 from mlbench.protocols import Progress
 from mlbench.reports.formatting import count
 from mlbench.tasks.files import find, find_all, provide
-from mlbench.tasks.load import is_sharded, load_collection, provide_images
+from mlbench.tasks.load import is_sharded, load_collection, provide_images, with_files
 from mlbench.tasks.task import DeclaredFile, Task, load_task, task_names
+from mlbench.training.sources import load_any_task
 
 data_dir = click.option(
     "--data-dir",
     type=click.Path(path_type=Path),
     metavar="DIR",
     help="A folder with the files of tasks, such as DIR/xquad-r/ar.json.",
+)
+own_languages = click.option(
+    "--languages", callback=language_list, metavar="AR,EN", help="The languages of data that do not say theirs."
 )
 _MOST_SHOWN = 11
 _MOST_LISTED = 4
@@ -88,15 +92,16 @@ def list_(language: str | None = None, kind: str | None = None, as_json: bool = 
 
 
 @command.command()
-@click.argument("task", metavar="NAME|FILE|FOLDER")
+@click.argument("task", metavar="NAME|FILE|FOLDER|hf://...")
+@own_languages
 @json_option
-def show(task: str, as_json: bool) -> None:
+def show(task: str, languages: tuple[str, ...] | None, as_json: bool) -> None:
     """Show all that a task says, its licence and citation among it.
 
     \b
     Example: mlbench tasks show xquad-r
     """
-    shown = load_task(task)
+    shown = load_any_task(task, languages=languages)
     if as_json:
         click.echo(json.dumps(shown.model_dump(mode="json"), indent=2, ensure_ascii=False, sort_keys=True))
         return
@@ -104,25 +109,28 @@ def show(task: str, as_json: bool) -> None:
 
 
 @command.command()
-@click.argument("task", metavar="FOLDER|FILE|NAME")
+@click.argument("task", metavar="FOLDER|FILE|NAME|hf://...")
 @data_dir
+@own_languages
 @pass_screen
-def check(screen: Screen, task: str, data_dir: Path | None) -> None:
+def check(screen: Screen, task: str, data_dir: Path | None, languages: tuple[str, ...] | None) -> None:
     """Explain every fault of your own data, or count what is there.
 
     \b
-    Example: mlbench tasks check ./my-data
+    Examples:
+      mlbench tasks check ./my-data
+      mlbench tasks check ./scifact --languages en
     """
     try:
-        checked = load_task(task)
+        checked = load_any_task(task, languages=languages)
         collection = _look_through(checked, data_dir, screen.progress())
     except InvalidTask as error:
         raise _listed(task, error, error.faults) from error
     except DataError as error:
         raise _listed(task, error, getattr(error, "__notes__", ())) from error
     images = f"{count(len(collection.documents[IMAGE]), 'image')}, " if checked.images else ""
-    languages = count(len(checked.languages), "language")
-    click.echo(f"{checked.name} is fine: {languages}, {images}{count_clusters(collection)}")
+    tags = count(len(checked.languages), "language")
+    click.echo(f"{checked.name} is fine: {tags}, {images}{count_clusters(collection)}")
     _print_counts(collection)
     if collection.unreadable:
         broken = collection.unreadable
@@ -146,7 +154,7 @@ def download(screen: Screen, names: tuple[str, ...], data_dir: Path | None, lang
       mlbench tasks download miracl --languages sw,yo
     """
     for name in names:
-        task = _restricted(load_task(name), languages)
+        task = _restricted(with_files(load_any_task(name, languages=languages)), languages)
         if data_dir is None:
             found = find_all(task, progress=screen.progress())
             paths = [source.path for source, file in zip(found, task.files, strict=True) if file.downloadable]
@@ -157,7 +165,7 @@ def download(screen: Screen, names: tuple[str, ...], data_dir: Path | None, lang
         nothing = _BY_HAND if by_hand else _NOTHING if task.files else _BY_READER
         click.echo(f"{task.name}: {len(paths)} files in {', '.join(folders)}" if paths else nothing.format(task.name))
         if task.images is not None and any(file.url for file in task.files):
-            narrowed = task.model_copy(update={"languages": languages or task.languages})
+            narrowed = task.model_copy(update={"languages": task.choose(languages)})
             click.echo(_provided_images(narrowed, data_dir, screen.progress()))
 
 
@@ -217,10 +225,7 @@ def _look_through(task: Task, data_dir: Path | None, progress: Progress) -> Coll
 
 def _restricted(task: Task, languages: tuple[str, ...] | None) -> Task:
     """Return the task with the files of some languages alone; raises `UnknownName` for one that it has not."""
-    for language in languages or ():
-        if language not in task.languages:
-            raise UnknownName(f"language of {task.name}", language, task.languages)
-    wanted = task.languages if languages is None else languages
+    wanted = task.choose(languages)
     return task.model_copy(update={"files": tuple(file for file in task.files if file.language in (None, *wanted))})
 
 
@@ -263,7 +268,7 @@ def describe(task: Task) -> str:
         "primary": task.primary_measure,
         "bias scores": " ".join(task.bias_scores),
         "licence": f"{task.licence} {task.licence_url}".strip(),
-        "source": task.source,
+        "source": task.source or task.hub or "",
         "size": _size(task.files),
         "read": _read(task),
         "homepage": task.homepage,

@@ -161,3 +161,18 @@ def test_download_into_a_folder_copies_what_is_here(
     assert "1,148 topics in 520 clusters (article)" in capsys.readouterr().out
     assert call(["tasks", "check", "xquad-r", "--data-dir", str(data_dir)]) == 0
     assert "1,190 topics in 48 clusters (article)" in capsys.readouterr().out
+
+
+def test_data_that_do_not_say_their_language_are_checked_with_it(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "qrels").mkdir()
+    (tmp_path / "corpus.jsonl").write_text('{"_id": "d1", "title": "", "text": "salt"}\n', encoding="utf-8")
+    (tmp_path / "queries.jsonl").write_text('{"_id": "q1", "text": "what is salt"}\n', encoding="utf-8")
+    (tmp_path / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq1\td1\t1\n", encoding="utf-8")
+    assert call(["tasks", "check", str(tmp_path)]) == 2
+    assert "add --languages TAG" in capsys.readouterr().err
+    assert call(["tasks", "check", str(tmp_path), "--languages", "en"]) == 0
+    assert "1 language, 1 topic in 1 cluster" in capsys.readouterr().out
+    assert call(["tasks", "show", str(tmp_path), "--languages", "en"]) == 0
+    assert "\nlanguages      en\n" in capsys.readouterr().out

@@ -1,32 +1,37 @@
 """Reads data sets in the layouts of BEIR and of mteb's retrieval tasks, in folders and on the Hugging Face hub."""
 
-import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from mlbench.collection.records import Collection, Document, Query, document_id
 from mlbench.errors import DataError
 from mlbench.protocols import DataFiles, ReadRequest, ShardedCollection, SourceFile
-from mlbench.tasks.data_card import read_card
-from mlbench.tasks.readers.beir_layout import CORPUS, KINDS, QRELS, QUERIES, declare, is_layout, parts_of
-from mlbench.tasks.readers.grades import RELEVANCE_THRESHOLD, Grade, parse_grade, split_judgments, threshold_of
+from mlbench.tasks.data_card import card_in, paths_in, told_languages
+from mlbench.tasks.readers.beir_layout import (
+    CORPUS,
+    KINDS,
+    QRELS,
+    QUERIES,
+    Part,
+    choose_split,
+    declare,
+    is_layout,
+    of_split,
+    parts_of,
+)
+from mlbench.tasks.readers.beir_rows import judgments, row_id
+from mlbench.tasks.readers.grades import RELEVANCE_THRESHOLD, Grade, split_judgments, threshold_of
+from mlbench.tasks.readers.image_sets import is_image_set
 from mlbench.tasks.readers.json_lines import check_options
-from mlbench.tasks.readers.rows import TABLES, ending, rows, table
+from mlbench.tasks.readers.rows import ending, rows
 from mlbench.tasks.readers.sharded import hold, shard_fingerprint
 
 OPTIONS = ("collection", "split", RELEVANCE_THRESHOLD)
 MEASURES = ("nDCG@10", "AP", "RR", "RR@10", "R@1", "R@10", "R@100", "Success@10")
 _ROLE = re.compile(rf"(?P<kind>{'|'.join(KINDS)})(?::(?P<queries>[^/]+))?(?:/(?P<split>.+))?")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-_DEPTH = 4
-_MOST_FILES = 20_000
-_TOPIC = ("query-id", "queryid", "qid", "query", "topic", "topic-id")
-_DOCUMENT = ("corpus-id", "corpusid", "doc-id", "docid", "docno", "document-id", "pid")
-_GRADE = ("score", "relevance", "rel", "grade", "label")
-"""What the columns of judgments are called, with `_` or `-`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +58,7 @@ class BeirShard:
     def _documents(self) -> Iterator[Document]:
         place = ""
         for place, row in rows(self.path):
-            own_id, title, text = _own_id(row, place), _text(row, "title", place), _text(row, "text", place)
+            own_id, title, text = row_id(row, place), _text(row, "title", place), _text(row, "text", place)
             joined = f"{title} {text}".strip() if title else text.strip()
             if joined:
                 yield Document(document_id(self.collection, self.language, "", own_id), joined)
@@ -102,33 +107,36 @@ class Beir:
         return ShardedCollection(found.collection(), tuple(shards))
 
     def recognises(self, folder: Path) -> bool:
-        """Say whether names of files, or the data card, tell of documents, queries and judgments."""
-        return is_layout(parts_of(_paths(folder), _card(folder)))
+        """Say whether names of files, or the data card, tell of documents, queries and judgments, and of no images."""
+        paths, card = paths_in(folder), card_in(folder)
+        return is_layout(parts_of(paths, card)) and not is_image_set(paths, card, folder)
 
     def declare_folder(self, folder: Path, languages: tuple[str, ...] | None) -> dict[str, object]:
         """Return files, languages and settings; languages that the data do not tell are those that the user asks for.
 
         Raises `DataError` where names of folders are no languages.
         """
-        return self._declared(DataFiles(tuple(_paths(folder)), _card(folder)), languages)
+        card = card_in(folder)
+        return self._declared(parts_of(paths_in(folder), card), card, languages)
 
     def declare_files(self, files: DataFiles, languages: tuple[str, ...] | None) -> dict[str, object] | None:
         """Return what a task file would say of a data set, None for one of another layout; raises `DataError`."""
-        return self._declared(files, languages) if is_layout(parts_of(files.paths, files.card)) else None
-
-    def _declared(self, files: DataFiles, languages: tuple[str, ...] | None) -> dict[str, object]:
         parts = parts_of(files.paths, files.card)
+        if not is_layout(parts) or is_image_set(files.paths, files.card):
+            return None
         if files.subset:
-            subsets = sorted({part.subset for part in parts})
-            parts = tuple(part for part in parts if part.subset in (files.subset, ""))
+            subsets = sorted({part.subset for part in parts} - {""})
             if files.subset not in subsets:
-                raise DataError(f"there is no {files.subset!r} in it: {', '.join(filter(None, subsets))}")
-        told = files.card.get("language")
-        # YAML takes the tag of Norwegian for a truth value.
-        told = ["no" if tag is False else str(tag) for tag in (told if isinstance(told, list) else [told])]
-        options = {"split": files.split} if files.split else {}
-        declared = declare(parts, languages, told)
-        return declared | {"options": options, "measures": list(MEASURES), "primary_measure": MEASURES[0]}
+                raise DataError(f"there is no {files.subset!r} in it: {', '.join(subsets) or 'it has no subsets'}")
+            parts = tuple(part for part in parts if part.subset in (files.subset, ""))
+        # What is not asked for is not downloaded.
+        return self._declared(of_split(parts, files.split or None), files.card, languages)
+
+    def _declared(
+        self, parts: Sequence[Part], card: Mapping[str, object], languages: tuple[str, ...] | None
+    ) -> dict[str, object]:
+        declared = declare(parts, languages, told_languages(card))
+        return declared | {"measures": list(MEASURES), "primary_measure": MEASURES[0]}
 
 
 reader = Beir()
@@ -158,7 +166,7 @@ class _Contents:
         """Read the queries of a file."""
         texts = self.queries.setdefault(self.language_of(source), {})
         for place, row in rows(source.path):
-            own_id, text, instruction = _own_id(row, place), _text(row, "text", place), _text(row, "instruction", place)
+            own_id, text, instruction = row_id(row, place), _text(row, "text", place), _text(row, "instruction", place)
             text = f"{text} {instruction}" if instruction else text
             if not text.strip():
                 self._skip("queries without text, left out")
@@ -170,7 +178,8 @@ class _Contents:
         role = _ROLE.fullmatch(source.role)
         languages = [source.language] if source.language else corpora
         query_language = role["queries"] if role else None
-        for own_topic, own_id, grade in _judgments(source.path):
+        asked = {own_id for texts in self.queries.values() for own_id in texts}
+        for own_topic, own_id, grade in judgments(source.path, asked):
             for language in languages:
                 topic = self._topic(query_language or language, own_topic)
                 if topic is None:
@@ -233,101 +242,22 @@ def _of_split(request: ReadRequest) -> dict[str, list[SourceFile]]:
             raise DataError(f"{request.task}: the role {source.role!r} is none of {', '.join(KINDS)}")
         by_split = groups.setdefault((role["kind"], source.language, role["queries"]), {})
         by_split.setdefault(role["split"] or "", []).append(source)
-    asked = request.options.get("split")
+    asked = str(request.options["split"]) if "split" in request.options else None
+    if asked and not any(split for by_split in groups.values() for split in by_split):
+        raise DataError(
+            f"{request.task}: its files have no splits: leave out the option split, or add #{asked} to hf://..."
+        )
     found: dict[str, list[SourceFile]] = {kind: [] for kind in KINDS}
-    for (kind, language, _), by_split in groups.items():
-        splits = sorted(filter(None, by_split))
-        split = str(asked or "test")
-        # As mteb does, a corpus or queries with one split are those of every split.
-        if split not in splits and len(splits) == 1 and (asked is None or kind != QRELS):
-            split = splits[0]
-        if splits and split not in splits:
-            of = f" of {language}" if language else ""
-            raise DataError(
-                f"{request.task}: {kind}{of} has no split {split!r}, but {', '.join(splits)}: choose one with split in "
-                "[options] of the task file, or as in hf://...#dev"
-            )
-        found[kind] += by_split.get("", []) + by_split.get(split, [])
+    for (kind, _, _), by_split in groups.items():
+        try:
+            split = choose_split(kind, sorted(filter(None, by_split)), asked)
+        except DataError as error:
+            raise DataError(f"{request.task}: {error}") from error
+        found[kind] += [source for name in sorted({"", split}) for source in by_split.get(name, [])]
     for kind in KINDS:
         if not found[kind]:
             raise DataError(f"{request.task}: there is no file with the role {kind!r}")
     return found
-
-
-def _judgments(path: Path) -> Iterator[tuple[str, str, Grade]]:
-    """Yield topic, document and grade of each judgment of a table, JSON lines or Parquet."""
-    found = _of_table(path) if ending(path.name) in TABLES else _of_rows(path)
-    place = ""
-    for place, topic, own_id, written in found:
-        grade = parse_grade(written)
-        if grade is None or isinstance(written, bool):
-            raise DataError(f"{place}: the score {written!r:.40} is no number")
-        for name in (topic, own_id):
-            if not name or _CONTROL.search(name):
-                raise DataError(f"{place}: id {name!r:.60} is empty or holds a control character")
-        yield topic, own_id, grade
-    if not place:
-        raise DataError(f"{path.parent.name}/{path.name}: no judgment of any topic")
-
-
-def _of_rows(path: Path) -> Iterator[tuple[str, str, str, object]]:
-    for place, row in rows(path):
-        named = {_plain(key): value for key, value in row.items()}
-        found = [next((named[name] for name in names if name in named), None) for names in (_TOPIC, _DOCUMENT, _GRADE)]
-        if None in found:
-            raise DataError(f"{place}: must have query-id, corpus-id and score, not {', '.join(map(str, row))[:80]}")
-        yield place, _id_text(found[0], place), _id_text(found[1], place), found[2]
-
-
-def _of_table(path: Path) -> Iterator[tuple[str, str, str, object]]:
-    """Yield what is in the columns that a header names, else in the first three, or in those of TREC's format."""
-    columns: tuple[int, int, int] | None = None
-    for place, cells in table(path):
-        if columns is None:
-            columns = _header(cells)
-            if columns is not None:
-                continue
-        if cells[0].startswith("#") and parse_grade(cells[-1]) is None:
-            continue
-        at = columns or _positions(cells)
-        if len(cells) <= max(at):
-            raise DataError(f"{place}: must be query-id, corpus-id and score, with tabs between, not {cells!r:.60}")
-        yield place, cells[at[0]], cells[at[1]], cells[at[2]]
-
-
-def _header(cells: Sequence[str]) -> tuple[int, int, int] | None:
-    """Return where topic, document and grade are, None for a line that is no header."""
-    named = [_plain(cell) for cell in cells]
-    places = [
-        next((named.index(name) for name in names if name in named), None) for names in (_TOPIC, _DOCUMENT, _GRADE)
-    ]
-    topic, document, grade = places
-    if topic is not None and document is not None and grade is not None:
-        return topic, document, grade
-    known = any(name in (*_TOPIC, *_DOCUMENT, *_GRADE) for name in named)
-    return (0, 1, 2) if known and len(cells) == 3 and parse_grade(cells[2]) is None else None
-
-
-def _positions(cells: Sequence[str]) -> tuple[int, int, int]:
-    in_trec = len(cells) == 4 and cells[1].upper() in ("0", "Q0") and parse_grade(cells[3]) is not None
-    return (0, 2, 3) if in_trec else (0, 1, 2)
-
-
-def _plain(name: object) -> str:
-    return str(name).strip().lstrip("#").strip().lower().replace("_", "-")
-
-
-def _own_id(row: Mapping[str, object], place: str) -> str:
-    own_id = _id_text(row.get("_id", row.get("id")), place)
-    if not own_id or _CONTROL.search(own_id):
-        raise DataError(f"{place}: '_id' {own_id!r:.60} is empty or holds a control character")
-    return own_id
-
-
-def _id_text(value: object, place: str) -> str:
-    if isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool)):
-        return str(value)
-    raise DataError(f"{place}: an id must be a string or a whole number, not {value!r:.40}")
 
 
 def _text(row: Mapping[str, object], key: str, place: str) -> str:
@@ -338,20 +268,3 @@ def _text(row: Mapping[str, object], key: str, place: str) -> str:
     if not isinstance(value, str):
         raise DataError(f"{place}: {key!r} must be a text, not {value!r:.40}")
     return value
-
-
-def _paths(folder: Path) -> list[str]:
-    """Return the paths of files below a folder, a few levels deep; hidden ones are left out."""
-    found: list[str] = []
-    for root, folders, names in os.walk(folder, followlinks=True):
-        inside = PurePosixPath(Path(root).relative_to(folder).as_posix())
-        folders[:] = sorted(name for name in folders if not name.startswith(".")) if len(inside.parts) < _DEPTH else []
-        found += [str(inside / name) for name in names if not name.startswith(".")]
-        if len(found) > _MOST_FILES:
-            break
-    return found
-
-
-def _card(folder: Path) -> Mapping[str, object]:
-    readme = folder / "README.md"
-    return read_card(readme) if readme.is_file() else {}

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import translate
 from itertools import product
 from pathlib import PurePosixPath
@@ -63,14 +63,40 @@ def languages_of(subset: str) -> tuple[str, str] | None:
     return (tag, tag) if tag else None
 
 
+def choose_split(kind: str, splits: Sequence[str], asked: str | None) -> str:
+    """Return the split of the files of one kind: the one that is asked for, else `test`, else the only one.
+
+    As in mteb, a corpus or queries with one split are those of every split. No splits give an empty one. Raises
+    `DataError` where there is no such split.
+    """
+    wanted = asked or "test"
+    if not splits or wanted in splits:
+        return wanted if splits else ""
+    if len(splits) == 1 and (asked is None or kind != QRELS):
+        return splits[0]
+    raise DataError(
+        f"there are no {kind} of the split {wanted!r}, but of {', '.join(sorted(splits))}: choose one with split in "
+        "[options] of a task file, or as in hf://datasets/ORG/NAME#dev"
+    )
+
+
+def of_split(parts: Sequence[Part], asked: str | None) -> tuple[Part, ...]:
+    """Return the parts of one split and those without any, as parts without a split; raises as `choose_split` does."""
+    splits: dict[tuple[str, str], set[str]] = {}
+    for part in parts:
+        splits.setdefault((part.kind, part.subset), set()).add(part.split)
+    chosen = {key: choose_split(key[0], sorted(found - {""}), asked) for key, found in splits.items()}
+    return tuple(replace(part, split="") for part in parts if part.split in ("", chosen[part.kind, part.subset]))
+
+
 def declare(parts: Sequence[Part], languages: Sequence[str] | None, told: Sequence[str]) -> dict[str, object]:
     """Return what a task file would say of `parts`: `languages`, `files`, `parallel` and `settings`.
 
     `languages` are those that the user asks for, `told` those that the data card names: they are asked where names
     of subsets do not tell. Raises `DataError` where neither does.
     """
+    parts = _of_languages(parts)
     subsets = subsets_of(parts)
-    parts = _without_rest(parts, subsets)
     pairs = _pairs(subsets, parts, languages, told)
     if pairs is None:
         return {"languages": None, "files": [{"path": part.path, "role": _role(part)} for part in parts]}
@@ -137,10 +163,22 @@ def _is_complete(parts: Sequence[Part]) -> bool:
     return {part.kind for part in parts} == set(KINDS)
 
 
-def _without_rest(parts: Sequence[Part], subsets: Sequence[str]) -> Sequence[Part]:
-    """Return the parts of the named subsets and what they share: no unnamed part of a kind that each of them has."""
+def _of_languages(parts: Sequence[Part]) -> Sequence[Part]:
+    """Return the parts of the named subsets and what these share.
+
+    Beside a whole unnamed set, a subset has queries and documents of its own: so `gen-queries.jsonl`, made for training
+    from a BEIR folder, and `corpus_old.jsonl` are left alone.
+    """
+    if _is_complete([part for part in parts if not part.subset]):
+        whole = {subset for subset in subsets_of(parts) if languages_of(subset) and _has_own(parts, subset)}
+        parts = [part for part in parts if part.subset in {"", *whole}]
+    subsets = set(subsets_of(parts))
     owners = {kind: {part.subset for part in parts if part.kind == kind} for kind in KINDS}
-    return [part for part in parts if part.subset or not subsets or not owners[part.kind] >= set(subsets)]
+    return [part for part in parts if part.subset or not subsets or not owners[part.kind] >= subsets]
+
+
+def _has_own(parts: Sequence[Part], subset: str) -> bool:
+    return {CORPUS, QUERIES} <= {part.kind for part in parts if part.subset == subset}
 
 
 def _pairs(

@@ -329,5 +329,5 @@ def test_downloaded_archives_are_known_by_the_tasks_that_read_them(tmp_path: Pat
         (tmp_path / path).parent.mkdir(parents=True)
         (tmp_path / path).write_bytes(b"x")
     coco, xtd10 = downloaded_data(tmp_path)
-    assert coco.tasks == ("coco-captions", "flickr30k", "xflickrco", "xtd10")
-    assert xtd10.tasks == ("xtd10",)
+    assert coco.tasks == ("coco-captions", "flickr30k", "xcoco", "xflickrco", "xtd10", "xtd200")
+    assert xtd10.tasks == ("xtd10", "xtd200")

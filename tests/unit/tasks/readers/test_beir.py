@@ -128,10 +128,10 @@ def test_judgments_may_be_lines_of_other_kinds(folder: Path, name: str, content:
 @pytest.mark.parametrize(
     ("qrels", "message"),
     [
-        ("q0\t0\n", r"qrels/test.tsv line 1: must be query-id, corpus-id and score"),
+        ("q0\t0\n", r"qrels/test.tsv line 1: must be 'topic 0 document grade'"),
         ("q0\t0\t1\nq1\t1\tyes\n", r"qrels/test.tsv line 2: the score 'yes' is no number"),
         ("q0\t0\tnan\n", r"qrels/test.tsv line 1: the score 'nan' is no number"),
-        ("q0\t\t1\n", r"qrels/test.tsv line 1: id '' is empty"),
+        ("q0\t\t1\n", r"qrels/test.tsv line 1: must be 'topic 0 document grade', with no column empty"),
         ("", r"qrels/test.tsv: no judgment of any topic"),
     ],
 )
@@ -201,14 +201,14 @@ def test_the_split_is_test_or_the_only_one_or_the_one_that_is_asked_for(folder: 
     write(folder, dev="query-id\tcorpus-id\tscore\nq0\t2\t1\n")
     assert set(judged(read(folder))) == {"q0", "q1"}
     assert judged(read(folder, '[options]\nsplit = "dev"')) == {"q0": {"2": 1}}
-    with pytest.raises(DataError, match=r"qrels of en has no split 'train', but dev, test: choose one with split in"):
+    with pytest.raises(DataError, match=r"set: there are no qrels of the split 'train', but of dev, test: choose one"):
         read(folder, '[options]\nsplit = "train"')
     (folder / "task.toml").unlink()
     (folder / "qrels" / "test.tsv").unlink()
     assert judged(read(folder)) == {"q0": {"2": 1}}
     write(folder, train=QRELS)
     (folder / "qrels" / "test.tsv").unlink()
-    with pytest.raises(DataError, match=r"no split 'test', but dev, train"):
+    with pytest.raises(DataError, match=r"no qrels of the split 'test', but of dev, train"):
         read(folder)
 
 

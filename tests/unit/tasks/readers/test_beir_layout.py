@@ -87,7 +87,7 @@ def test_a_card_that_lists_other_things_leaves_names_to_tell() -> None:
         ("th", ("th", "th")),
         ("de-en", ("de", "en")),
         ("ar-ar", ("ar", "ar")),
-        ("pt-br", ("pt-br", "pt-br")),
+        ("pt-br", ("pt", "pt")),
         ("nothing", None),
     ],
 )
@@ -163,6 +163,11 @@ def test_an_unnamed_set_beside_languages_is_left_out() -> None:
     table = declared(*BEIR, *(f"{tag}/{path}" for tag in ("de", "th") for path in BEIR))
     assert table["languages"] == ["de", "th"]
     assert len(languages_and_roles(table)) == 8
+
+
+def test_what_lies_beside_a_whole_set_and_is_no_language_is_left_out() -> None:
+    table = declared(*BEIR, "corpus_old.jsonl", "gen-queries.jsonl", "gen-qrels/train.tsv", languages=("en",))
+    assert [entry["path"] for entry in table["files"]] == sorted(BEIR)  # type: ignore[attr-defined]
 
 
 def test_folders_that_are_no_languages_are_told() -> None:

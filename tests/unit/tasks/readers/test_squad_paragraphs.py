@@ -20,7 +20,11 @@ ARTICLES = [
             {
                 "context": "The river rises in the hills.",
                 "qas": [
-                    {"id": "q1", "question": " Where does it rise? ", "answers": [{"text": "hills", "answer_start": 23}]},
+                    {
+                        "id": "q1",
+                        "question": " Where does it rise? ",
+                        "answers": [{"text": "hills", "answer_start": 23}],
+                    },
                     {"id": "q2", "question": "Where is it salty?", "answers": [], "is_impossible": True},
                 ],
             },
@@ -83,7 +87,9 @@ def test_one_question_in_a_line(tmp_path: Path) -> None:
     assert found.clusters == {"a_0": "a", "a_1": "a", "b_0": "b_0"}
 
 
-@pytest.mark.parametrize(("members", "topics"), [("*", ["a_0", "a_1", "b_0", "q1", "3", "q5"]), ("*/train.*", ["q1", "3", "q5"])])
+@pytest.mark.parametrize(
+    ("members", "topics"), [("*", ["a_0", "a_1", "b_0", "q1", "3", "q5"]), ("*/train.*", ["q1", "3", "q5"])]
+)
 def test_an_archive(tmp_path: Path, members: str, topics: list[str]) -> None:
     with zipfile.ZipFile(tmp_path / "data.zip", "w") as archive:
         archive.writestr("data/test.jsonl", FLAT)
