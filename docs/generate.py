@@ -14,7 +14,18 @@ from pathlib import Path
 import click
 import numpy as np
 
-from docs import backends_page, draw, gate_page, index_page, pictures, recipe_keys, sizing_page, sweep_page
+from docs import (
+    backends_page,
+    draw,
+    gate_page,
+    index_page,
+    pictures,
+    recipe_keys,
+    sizing_page,
+    sweep_page,
+    tasks_page,
+    translated_page,
+)
 from mlbench.cli import group
 from mlbench.collection.languages import Setting
 from mlbench.evaluation.verify import read_pair
@@ -160,6 +171,16 @@ def recipe() -> str:
     return f"{NOTE}\n\n{recipe_keys.page()}"
 
 
+def tasks() -> str:
+    """Return the page of all tasks and recipes, and of the files that they read."""
+    return f"{NOTE}\n{tasks_page.page()}\n"
+
+
+def translated() -> str:
+    """Return the page on translated and native collections."""
+    return f"{NOTE}\n{translated_page.page()}\n"
+
+
 def reproduction_figures() -> str:
     """Return the page with every figure of the sweeps behind the reproduction."""
     return NOTE + "\n" + sweep_page.page()
@@ -279,6 +300,8 @@ GENERATED: Mapping[str, Callable[[], str]] = {
     "reference/measures.md": measures,
     "reference/cli.md": command_line,
     "reference/recipe.md": recipe,
+    "reference/tasks.md": tasks,
+    "explanation/translated-collections.md": translated,
     "explanation/gate.md": gate,
     "explanation/sizing.md": sizing,
     "how-to/faster-encoding.md": faster_encoding,

@@ -5,6 +5,7 @@ MlbenchError
 │   ├── UnknownName           a name that is not known, with the nearest known ones
 │   ├── FaultyDeclaration     a TOML file with faults, all of them listed
 │   │   ├── InvalidTask          a task file
+│   │   ├── InvalidBenchmark     a benchmark file
 │   │   ├── InvalidRecipe        a recipe for training
 │   │   ├── InvalidRegistry      a file of the registry of models
 │   │   ├── InvalidGate          a gate file, or options that make a gate
@@ -54,6 +55,10 @@ class FaultyDeclaration(UserError):
 
 class InvalidTask(FaultyDeclaration):
     """A task file with faults."""
+
+
+class InvalidBenchmark(FaultyDeclaration):
+    """A benchmark file with faults."""
 
 
 class InvalidRecipe(FaultyDeclaration):

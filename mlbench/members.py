@@ -31,6 +31,7 @@ from mlbench.protocols import (
     HasProvenance,
     HasRegistryInfo,
     HasWarnings,
+    HubReader,
     IndexCost,
     KnowsTruncatedPairs,
     KnowsTruncation,
@@ -258,6 +259,11 @@ def recognises(plugin: object, folder: Path) -> bool:
 def describes_folders(reader: object) -> TypeGuard[FolderReader]:
     """Say whether a reader makes tasks of folders that it recognises."""
     return _has(reader, "recognises") and _has(reader, "declare_folder")
+
+
+def describes_hub_sets(reader: object) -> TypeGuard[HubReader]:
+    """Say whether a reader makes tasks of data sets on the hub that have its layout."""
+    return _has(reader, "declare_files")
 
 
 def looks_for(reader: object) -> str:

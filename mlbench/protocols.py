@@ -334,11 +334,15 @@ class Runtime:
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
-    """One file of a task, found and verified: `role` says what it holds, `language` for which language."""
+    """One file of a task, found and verified: `role` says what it holds, `language` for which language.
+
+    `name` is its path in the task file.
+    """
 
     path: Path
     language: str | None = None
     role: str = "data"
+    name: str = ""
 
 
 class Progress(Protocol):
@@ -440,6 +444,31 @@ class FolderReader(Protocol):
 
         Paths are relative to the folder, and the reader's own name is left out. `languages` are those that the user
         asks for, for data that do not know their own. Raises `UserError` or `ValueError` where the folder has a fault.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class DataFiles:
+    """The files of a data set on a hub: their paths in it, and what its data card says (see `read_card`).
+
+    `subset` and `split` are those that the user asks for, empty where none is.
+    """
+
+    paths: tuple[str, ...]
+    card: Mapping[str, object]
+    subset: str = ""
+    split: str = ""
+
+
+class HubReader(Protocol):
+    """A `Reader` that knows data sets on the Hugging Face hub, so that `--task hf://...` needs no task file."""
+
+    def declare_files(self, files: DataFiles, languages: tuple[str, ...] | None) -> dict[str, object] | None:
+        """Return what a task file would say of a data set, with paths in it; None for one of another layout.
+
+        `languages` are those that the user asks for, for data that do not know their own. Raises `UserError` or
+        `ValueError` where the data set has a fault.
         """
         ...
 

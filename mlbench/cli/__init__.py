@@ -31,6 +31,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "train": "Train an encoder as a recipe says, to a checkpoint that can be measured.",
         "sweep": "Train and measure every combination of values of a recipe, and compare them.",
         "tasks": "List, explain, check and download tasks.",
+        "benchmarks": "List and explain benchmarks, sets of tasks with one score.",
         "models": "List and explain the kinds of retrievers.",
         "measures": "Explain every measure and bias score with its formula.",
         "verify": "Recompute every number of a result from its ranks.",

@@ -1,6 +1,7 @@
-"""Options that several commands share: `--set KEY=VALUE`, `--languages ar,en`, `--resamples N`, `--json`."""
+"""Options that several commands share, such as `--set KEY=VALUE`, `--task a,b`, `--languages ar,en` and `--json`."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import click
 
@@ -45,3 +46,18 @@ def language_list(context: click.Context, parameter: click.Parameter, tags: str 
     if tags is None:
         return None
     return tuple(full_language(tag.strip()) for tag in tags.split(",") if tag.strip())
+
+
+def task_list(context: click.Context, parameter: click.Parameter, specs: Sequence[str]) -> tuple[str, ...]:
+    """Return the tasks of options that are repeated, hold a list with commas, or both.
+
+    A path that exists is one task, whatever its name holds. Raises `UserError` for an empty name.
+    """
+    names = [
+        name.strip()
+        for spec in specs
+        for name in ([spec] if "," not in spec or Path(spec).exists() else spec.split(","))
+    ]
+    if not all(names):
+        raise UserError("--task has an empty name: write names with commas between them, as in --task xquad-r,mlqa-r")
+    return tuple(names)

@@ -13,27 +13,32 @@ import click
 
 from mlbench.cli.compare import show
 from mlbench.cli.model_options import RunModels, requested_models
-from mlbench.cli.options import assignments, language_list
+from mlbench.cli.options import assignments, language_list, task_list
 from mlbench.cli.progress import Screen, console, pass_screen
+from mlbench.compare.benchmark import Resampling, score_benchmark
 from mlbench.compare.compare import CompareOptions, compare_systems
 from mlbench.compare.document import Comparison
 from mlbench.compare.gate import Gate, load_gate
-from mlbench.compare.pairing import Side, find_side, read_side, why_incomparable
+from mlbench.compare.pairing import ResultWithRanks, Side, find_side, read_side, why_incomparable
 from mlbench.errors import UserError
 from mlbench.evaluation.evaluate import Evaluation, measure
 from mlbench.evaluation.in_memory import check_images
 from mlbench.evaluation.options import Options
+from mlbench.evaluation.verify import read_pair
 from mlbench.io.document import to_json
 from mlbench.io.untrusted import LARGEST_NUMBER
+from mlbench.measures.ranked import parse
 from mlbench.open_model import LoadedModel
 from mlbench.protocols import Progress, Resources, Runtime
 from mlbench.ranking.run_files import DEPTH, LONGEST, SaveRun
+from mlbench.reports.documents.benchmark import benchmark_report
 from mlbench.reports.documents.comparison import comparison_report
 from mlbench.reports.documents.result import results_report
 from mlbench.reports.writers.console import ConsoleReport
 from mlbench.results import LARGEST_SEED, MOST_RESAMPLES, Result, check_folder
 from mlbench.retrievers.pipelines.ann_index import with_indexes
 from mlbench.retrievers.pipelines.declaration import Index, parse_index
+from mlbench.tasks.benchmark import Benchmark, load_benchmark
 from mlbench.tasks.load import check_files
 from mlbench.tasks.task import Task, load_task
 
@@ -59,7 +64,9 @@ class BaseAndGate:
 class RunArguments:
     """The options of a run that say how, not what."""
 
+    benchmark: str | None
     languages: tuple[str, ...] | None
+    measures: tuple[str, ...]
     limit: int | None
     settings: dict[str, str]
     models_file: Path | None
@@ -95,11 +102,13 @@ def _indexes(context: click.Context, parameter: click.Parameter, texts: Sequence
     epilog="""\b
 Examples:
   mlbench run
-  mlbench run --model ./checkpoint --task xquad-r --task mlqa-r --data-dir ./data
+  mlbench run --model ./checkpoint --task xquad-r,mlqa-r --data-dir ./data
+  mlbench run --model bm25 --model ./checkpoint --benchmark question-answering
   mlbench run --model intfloat/multilingual-e5-base --task xquad-r --set dtype=bf16
   mlbench run --model ./checkpoint --task xquad-r --limit 20
   mlbench run --model old=./old --model new=./new --set new.pooling=cls
   mlbench run --task xquad-r --languages en,de,es --json
+  mlbench run --task mini --measure ERR@20 --measure "nDCG(dcg='exp-log2')@10"
   mlbench run --task mini --save-run runs --depth 1000
   mlbench run --model ./checkpoint --task miracl --device cuda --workers 4
   mlbench run --model ./checkpoint --task xquad-r --against base/ --gate gate.toml""",
@@ -123,12 +132,23 @@ Examples:
     "--task",
     "tasks",
     multiple=True,
-    default=[DEFAULT_TASK],
-    show_default=True,
+    callback=task_list,
+    metavar="NAME[,NAME]",
+    help=f"A task's name, file or folder, or several with commas; may be repeated.  [default: {DEFAULT_TASK}]",
+)
+@click.option(
+    "--benchmark",
     metavar="NAME",
-    help="A task's name, file or folder; may be repeated.",
+    help="Measure on the tasks of a benchmark, and show the mean over them: a name or file, see mlbench benchmarks.",
 )
 @click.option("--languages", callback=language_list, metavar="AR,EN", help="Queries, documents and pool of these only.")
+@click.option(
+    "--measure",
+    "measures",
+    multiple=True,
+    metavar="NAME",
+    help="A measure beside those of the task, as ir_measures writes it, such as ERR@20; may be repeated.",
+)
 @click.option(
     "--limit",
     type=click.IntRange(1, LARGEST_NUMBER),
@@ -151,7 +171,8 @@ Examples:
     callback=_indexes,
     metavar="KIND[:KEY=VALUE,...]",
     help="Measure the model with an approximate index in place of exact ranks: flat, hnsw or ivfpq, as in "
-    "hnsw:ef_search=64; may be repeated. Exact is the run without it; mlbench index-costs compares.",
+    "hnsw:ef_search=64, or any that faiss makes of a string, as in factory:IVF256,PQ32,nprobe=8; may be repeated. "
+    "Exact is the run without it; mlbench index-costs compares.",
 )
 @click.option("--data-dir", type=click.Path(path_type=Path), metavar="DIR", help="A folder with the files of tasks.")
 @click.option(
@@ -217,7 +238,8 @@ def command(screen: Screen, /, models: Sequence[str], tasks: Sequence[str], **ch
     Each model is measured on each task: every text is encoded once, and vectors are kept for the next run. The result
     is printed and saved as JSON beside the ranks it was computed from.
 
-    With --against, what was measured is then compared with BASE; exit code 1 if it fails the gate.
+    With --against, what was measured is then compared with BASE; exit code 1 if it fails the gate. With --benchmark,
+    the mean of each model over its tasks comes last, see mlbench benchmarks.
     """
     request = RunArguments(**chosen)  # type: ignore[arg-type]
     progress = screen.progress()
@@ -225,10 +247,12 @@ def command(screen: Screen, /, models: Sequence[str], tasks: Sequence[str], **ch
     asked = requested_models(
         models if models or request.models_file else [DEFAULT_MODEL], request.models_file, request.settings
     )
-    _check(request, len(asked), len(tasks))
+    benchmark = None if request.benchmark is None else _load_benchmark(request.benchmark, tasks)
+    named = _load_tasks(request, tasks or [DEFAULT_TASK]) if benchmark is None else benchmark.loaded
+    _check(request, len(asked), len(named))
     # Told now, not after hours of encoding.
     check_folder(request.out)
-    loaded = _load_tasks(request, tasks, len(asked), progress)
+    loaded = _check_tasks(request, named, len(asked), progress)
     against = _against(request, loaded)
     opened = RunModels(asked, options)
     first = [opened.check(partial(_measured, request, loaded))]
@@ -247,6 +271,8 @@ def command(screen: Screen, /, models: Sequence[str], tasks: Sequence[str], **ch
                 progress.note(f"saved {len(done.result.settings)} runs and their judgments in {request.save_run}")
     if len(results) > 1 and not request.as_json:
         console().print(ConsoleReport(results_report(results)))
+    if benchmark is not None:
+        return _show_benchmark(benchmark, paths, request)
     if against is not None:
         compared = against.compare(paths, resamples=request.resamples, seed=request.seed)
         shown = ConsoleReport(comparison_report(compared), more="mlbench compare --all")
@@ -273,9 +299,32 @@ def _measure(
         yield done.save(request.out)
 
 
-def _load_tasks(request: RunArguments, names: Sequence[str], n_models: int, progress: Progress) -> list[Task]:
+def _load_benchmark(name: str, tasks: Sequence[str]) -> Benchmark:
+    if tasks:
+        raise UserError("--benchmark names the tasks: leave out --task")
+    return load_benchmark(name)
+
+
+def _show_benchmark(benchmark: Benchmark, paths: Sequence[Path], request: RunArguments) -> int:
+    """Print the scores of the models that a run has measured on a benchmark."""
+    scores = score_benchmark(
+        benchmark,
+        [ResultWithRanks(path, *read_pair(path)) for path in paths],
+        Resampling(resamples=request.resamples, seed=request.seed),
+    )
+    if request.as_json:
+        click.echo(to_json(scores), nl=False)
+    else:
+        console().print(ConsoleReport(benchmark_report(scores)))
+    return 0
+
+
+def _load_tasks(request: RunArguments, names: Sequence[str]) -> list[Task]:
+    return [load_task(name, languages=request.languages) for name in names]
+
+
+def _check_tasks(request: RunArguments, tasks: Sequence[Task], n_models: int, progress: Progress) -> Sequence[Task]:
     """Return the tasks of a run; of several tasks or models, files are looked for before anything is measured."""
-    tasks = [load_task(name, languages=request.languages) for name in names]
     for task in tasks if len(tasks) > 1 or n_models > 1 else ():
         if [each.name for each in tasks].count(task.name) > 1:
             raise UserError(f"two tasks are called {task.name}, and their results would be: measure them one by one")
@@ -297,12 +346,15 @@ def _check(request: RunArguments, n_models: int, n_tasks: int) -> None:
     if request.against is not None and n_systems > 1:
         what = "index" if n_models == 1 else "model"
         raise UserError(f"--against takes one {what}: give each candidate a command of its own")
+    if request.against is not None and request.benchmark is not None:
+        raise UserError("--against compares task by task: leave out --benchmark, and name its tasks with --task")
     if request.against is None and request.gate is not None:
         raise UserError("--gate judges what is compared: add --against BASE")
 
 
 def _options(request: RunArguments, progress: Progress) -> Options:
     return Options(
+        measures=tuple(parse(name).name for name in request.measures),
         limit=request.limit,
         runtime=Runtime(request.device, request.threads, request.allow_pickle, request.trust_remote_code),
         resamples=request.resamples,

@@ -9,15 +9,16 @@ import click
 
 from mlbench.cli.options import json_option, language_list
 from mlbench.cli.progress import Screen, console, pass_screen
-from mlbench.collection.languages import IMAGE, count_settings
+from mlbench.collection.languages import IMAGE, check_language, count_settings
 from mlbench.collection.records import Collection, Image
 from mlbench.errors import DataError, InvalidTask, UserError
 from mlbench.evaluation.streaming.corpus import look_through
 from mlbench.protocols import Progress
 from mlbench.reports.formatting import count
 from mlbench.tasks.files import find, find_all, provide
-from mlbench.tasks.load import is_sharded, load_collection, provide_images
+from mlbench.tasks.load import is_sharded, load_collection, provide_images, with_files
 from mlbench.tasks.task import DeclaredFile, Task, load_task, task_names
+from mlbench.training.sources import load_any_task
 
 data_dir = click.option(
     "--data-dir",
@@ -25,7 +26,11 @@ data_dir = click.option(
     metavar="DIR",
     help="A folder with the files of tasks, such as DIR/xquad-r/ar.json.",
 )
+own_languages = click.option(
+    "--languages", callback=language_list, metavar="AR,EN", help="The languages of data that do not say theirs."
+)
 _MOST_SHOWN = 11
+_MOST_LISTED = 4
 _NOTHING = "{}: nothing to download, its files came with it"
 _BY_HAND = "{}: nothing to download, what was fetched by hand is there"
 _BY_READER = "{}: its data come when they are first used, by the library that has them"
@@ -48,27 +53,34 @@ def command(context: click.Context) -> None:
 
 
 @command.command("list")
+@click.option("--language", metavar="TAG", help="Those that have this language.")
+@click.option("--kind", type=click.Choice(["text", "image_text"]), help="Those of texts, or of captioned images.")
 @json_option
-def list_(as_json: bool = False) -> None:
+def list_(language: str | None = None, kind: str | None = None, as_json: bool = False) -> None:
     """List the tasks that come with mlbench.
 
     \b
-    Example: mlbench tasks list --json
+    Examples:
+      mlbench tasks list --json
+      mlbench tasks list --language th --kind text
     """
+    wanted = None if language is None else check_language(language)
     tasks = [load_task(name) for name in task_names()]
+    tasks = [task for task in tasks if kind in (None, task.kind) and (wanted is None or wanted in task.languages)]
     if as_json:
         click.echo(json.dumps([summary(task) for task in tasks], indent=2, ensure_ascii=False))
         return
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    for heading in ("task", "languages", "images", "queries", "documents", "licence"):
+    for heading in ("task", "title", "languages", "images", "queries", "documents", "licence"):
         number = heading in ("images", "queries", "documents")
         table.add_column(heading, justify="right" if number else "left", no_wrap=number or heading == "task")
     for task in tasks:
         table.add_row(
             task.name,
-            " ".join(task.languages) if len(task.languages) <= _MOST_SHOWN else f"{len(task.languages)} languages",
+            task.title,
+            " ".join(task.languages) if len(task.languages) <= _MOST_LISTED else f"{len(task.languages)} languages",
             f"{task.expected.documents.get(IMAGE, 0):,}" if task.kind == "image_text" else "",
             *(
                 f"{sum(counts.values()):,}" if counts.keys() >= set(task.corpora) else "?"
@@ -80,15 +92,16 @@ def list_(as_json: bool = False) -> None:
 
 
 @command.command()
-@click.argument("task", metavar="NAME|FILE|FOLDER")
+@click.argument("task", metavar="NAME|FILE|FOLDER|hf://...")
+@own_languages
 @json_option
-def show(task: str, as_json: bool) -> None:
+def show(task: str, languages: tuple[str, ...] | None, as_json: bool) -> None:
     """Show all that a task says, its licence and citation among it.
 
     \b
     Example: mlbench tasks show xquad-r
     """
-    shown = load_task(task)
+    shown = load_any_task(task, languages=languages)
     if as_json:
         click.echo(json.dumps(shown.model_dump(mode="json"), indent=2, ensure_ascii=False, sort_keys=True))
         return
@@ -96,25 +109,28 @@ def show(task: str, as_json: bool) -> None:
 
 
 @command.command()
-@click.argument("task", metavar="FOLDER|FILE|NAME")
+@click.argument("task", metavar="FOLDER|FILE|NAME|hf://...")
 @data_dir
+@own_languages
 @pass_screen
-def check(screen: Screen, task: str, data_dir: Path | None) -> None:
+def check(screen: Screen, task: str, data_dir: Path | None, languages: tuple[str, ...] | None) -> None:
     """Explain every fault of your own data, or count what is there.
 
     \b
-    Example: mlbench tasks check ./my-data
+    Examples:
+      mlbench tasks check ./my-data
+      mlbench tasks check ./scifact --languages en
     """
     try:
-        checked = load_task(task)
+        checked = load_any_task(task, languages=languages)
         collection = _look_through(checked, data_dir, screen.progress())
     except InvalidTask as error:
         raise _listed(task, error, error.faults) from error
     except DataError as error:
         raise _listed(task, error, getattr(error, "__notes__", ())) from error
     images = f"{count(len(collection.documents[IMAGE]), 'image')}, " if checked.images else ""
-    languages = count(len(checked.languages), "language")
-    click.echo(f"{checked.name} is fine: {languages}, {images}{count_clusters(collection)}")
+    tags = count(len(checked.languages), "language")
+    click.echo(f"{checked.name} is fine: {tags}, {images}{count_clusters(collection)}")
     _print_counts(collection)
     if collection.unreadable:
         broken = collection.unreadable
@@ -138,7 +154,7 @@ def download(screen: Screen, names: tuple[str, ...], data_dir: Path | None, lang
       mlbench tasks download miracl --languages sw,yo
     """
     for name in names:
-        task = _restricted(load_task(name), languages)
+        task = _restricted(with_files(load_any_task(name, languages=languages)), languages)
         if data_dir is None:
             found = find_all(task, progress=screen.progress())
             paths = [source.path for source, file in zip(found, task.files, strict=True) if file.downloadable]
@@ -252,6 +268,9 @@ def describe(task: Task) -> str:
         "primary": task.primary_measure,
         "bias scores": " ".join(task.bias_scores),
         "licence": f"{task.licence} {task.licence_url}".strip(),
+        "source": task.source or task.hub or "",
+        "size": _size(task.files),
+        "read": _read(task),
         "homepage": task.homepage,
         "citation": task.citation.strip().replace("\n", "\n" + " " * 15),
     }
@@ -264,11 +283,31 @@ def describe(task: Task) -> str:
     return "\n".join(lines)
 
 
+def _size(files: Sequence[DeclaredFile]) -> str:
+    """Return how large files are together, such as `12 files, 3,456 bytes`; "" without files or known sizes."""
+    known = [file.bytes for file in files if file.bytes is not None]
+    without = f", without {count(len(files) - len(known), 'file')} of unknown size" if len(known) < len(files) else ""
+    return f"{count(len(files), 'file')}, {sum(known):,} bytes{without}" if known else ""
+
+
+def _read(task: Task) -> str:
+    """Return what of a task's published files this project has read; "" for a task whose files come with it."""
+    if not any(file.url or file.checksum or file.unchecked for file in task.files):
+        return ""
+    roles = dict.fromkeys(file.role for file in task.files)
+    others = [role for role in roles if role not in task.read_here]
+    parts = [f"here, as published: {', '.join(task.read_here)}"] if task.read_here else []
+    parts += [f"layout only: {', '.join(others)}"] if others else []
+    return "; ".join(parts)
+
+
 def _file(file: DeclaredFile) -> str:
     """Return path, size, checksum and address of a file, as far as they are known."""
     size = f"{file.bytes:,} bytes" if file.bytes is not None else ""
     checksum = f"{'sha256' if file.sha256 else 'md5'} {file.checksum}" if file.checksum else ""
-    by_hand = "to be fetched by hand:" if file.url and not file.downloadable else ""
+    by_hand = "" if file.downloadable or not (file.url or file.reason) else "to be fetched by hand"
+    by_hand += f" ({file.reason})" if file.reason else ""
+    by_hand += ":" if by_hand and file.url else ""
     known = ", ".join(part for part in (size, checksum) if part)
     return "  ".join(part for part in (file.path, known, " ".join((by_hand, file.url or "")).strip()) if part)
 

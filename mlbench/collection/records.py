@@ -88,7 +88,7 @@ class Document(NamedTuple):
 
 
 class Judgment(NamedTuple):
-    """A document judged relevant (grade >= 1) for a topic; it may be missing from the corpus of its language."""
+    """A document judged for a topic, relevant where `grade` is at least 1; it may be missing from its corpus."""
 
     language: str
     doc_id: str
@@ -102,6 +102,8 @@ class Collection:
     Every mapping by language has exactly the keys `languages`. `judgments` holds relevant documents only, by topic.
     `clusters` names for each topic the unit of resampling. `parallel` says that topics are shared across languages, and
     `translated` that the relevant documents of a topic are translations of each other.
+    `not_relevant` holds documents that were judged and are not relevant, with grades of 0 and less, of topics that have
+    some. Where grades in the files are no whole numbers, those here are `grade_scale` times as large.
     `queries_are_documents` says that each query is also its topic's document in its language, as with parallel
     sentences: for that query, this one document leaves pool and judgments. With `ignore_identical_ids`, a query and a
     document that have one name in the task's files are one, and the document leaves pool and judgments likewise: in
@@ -126,6 +128,8 @@ class Collection:
     translated: bool = True
     queries_are_documents: bool = False
     ignore_identical_ids: bool = False
+    not_relevant: Mapping[str, tuple[Judgment, ...]] = field(default_factory=dict)
+    grade_scale: int = 1
     left_out: Mapping[str, int] = field(default_factory=dict)
     unreadable: tuple[str, ...] = ()
 
@@ -224,17 +228,21 @@ class Collection:
         keep = set(languages)
         queries = {language: self.queries[language] for language in languages}
         topics = {query.topic_id for rows in queries.values() for query in rows}
-        judgments = {
-            topic: tuple(judgment for judgment in rows if judgment.language in keep)
-            for topic, rows in self.judgments.items()
-            if topic in topics
-        }
+        judgments, not_relevant = (
+            {
+                topic: tuple(judgment for judgment in rows if judgment.language in keep)
+                for topic, rows in judged.items()
+                if topic in topics
+            }
+            for judged in (self.judgments, self.not_relevant)
+        )
         return replace(
             self,
             languages=languages,
             queries=queries,
             documents={language: self.documents[language] for language in languages},
             judgments=judgments,
+            not_relevant=not_relevant,
             clusters={topic: cluster for topic, cluster in self.clusters.items() if topic in topics},
             left_out={},
         )
@@ -257,6 +265,7 @@ class Collection:
             queries=queries,
             documents=documents,
             judgments=judgments,
+            not_relevant={topic: rows for topic, rows in self.not_relevant.items() if topic in topics},
             clusters={topic: cluster for topic, cluster in self.clusters.items() if topic in topics},
         )
 
@@ -302,6 +311,8 @@ class Collection:
         for language, digest in digests.items():
             if self.ignore_identical_ids:
                 digest.add("ignore_identical_ids")
+            if self.grade_scale != 1:
+                digest.add(_line("grade_scale", str(self.grade_scale)))
             for query in self.queries[language]:
                 digest.add(query_line(query, self.clusters[query.topic_id]))
             for document in self.documents[language]:

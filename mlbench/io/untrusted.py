@@ -9,6 +9,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, ValuesView
 from contextlib import contextmanager
+from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, NoReturn
@@ -51,6 +52,35 @@ def unpack(archive: Path, wanted: Mapping[str, Path]) -> Iterator[str]:
                 raise DataError(f"{archive}: {path} has {size:,} bytes, at most {LARGEST_MEMBER:,} are unpacked")
             _write(opening, wanted[name])
             yield name
+
+
+def walk_archive(archive: Path, is_read: Callable[[str], bool], largest: int) -> Iterator[tuple[str, bytes | None]]:
+    """Yield the path of each plain file in a zip or tar archive, in order, and its content where `is_read` says so.
+
+    What is not a plain file is passed over. Raises `DataError` for an archive that is damaged or none, and for a file
+    of more than `largest` bytes that is to be read.
+    """
+    with _readable(archive), _members(archive) as members:
+        for path, size, opening in members:
+            if not is_read(path):
+                yield path, None
+                continue
+            with opening() as content:
+                # A member may be longer than it says.
+                packed = content.read(largest + 1) if size <= largest else b""
+            if max(size, len(packed)) > largest:
+                raise DataError(f"{archive}: {path} has more than {largest:,} bytes, the most that are read")
+            yield path, packed
+
+
+def read_members(archive: Path, pattern: str = "*") -> Iterator[tuple[str, bytes]]:
+    """Yield path and content of each plain file in an archive whose path fits `pattern`, in their order there.
+
+    Raises `DataError` as `walk_archive` does, for files of more than `LARGEST_MEMBER` bytes.
+    """
+    for path, content in walk_archive(archive, lambda path: fnmatchcase(path, pattern), LARGEST_MEMBER):
+        if content is not None:
+            yield path, content
 
 
 @contextmanager

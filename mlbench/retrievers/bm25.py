@@ -1,10 +1,13 @@
 """Lucene's BM25 over the terms of Lucene's analyzers, scored in numpy: the same scores to the bit."""
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import pairwise
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,6 +68,28 @@ class TermNumbers:
         return Terms(flat, np.concatenate((np.zeros(1, dtype=np.int64), np.cumsum(lengths))))
 
 
+def by_distinct_id(doc_ids: Sequence[str], scheme: str) -> list[int]:
+    """Return the places of documents in the order of their ids, descending; raises `RetrieverError` for an id twice.
+
+    Among equal scores the document that comes first in this order comes first in a list.
+    """
+    order = sorted(range(len(doc_ids)), key=lambda index: doc_ids[index], reverse=True)
+    for one, other in pairwise(order):
+        if doc_ids[one] == doc_ids[other]:
+            raise RetrieverError(f"{scheme}: two documents have the id {doc_ids[one]!r}")
+    return order
+
+
+def best_scores(scores: Float32s, depth: int) -> Integers:
+    """Return the places of at most `depth` scores, float32 (documents,), above 0, best first; equal ones by place."""
+    found = np.flatnonzero(scores)
+    if len(found) > depth:
+        # All that reach the score at the depth stay, so that ties at the edge are cut by place.
+        found = found[scores[found] >= np.partition(scores[found], -depth)[-depth]]
+    best: Integers = found[np.argsort(-scores[found], kind="stable")[:depth]]
+    return best
+
+
 class Postings:
     """An inverted index of documents, given by their ids and terms, with each term's share of the score in it.
 
@@ -72,12 +97,8 @@ class Postings:
     """
 
     def __init__(self, doc_ids: Sequence[str], terms: Terms, *, k1: float, b: float) -> None:
-        # Numbered in the order of ids, descending, so that among equal scores the smaller number comes first.
-        order = sorted(range(len(doc_ids)), key=lambda index: doc_ids[index], reverse=True)
+        order = by_distinct_id(doc_ids, "bm25")
         self._doc_ids = np.array([doc_ids[index] for index in order], dtype=object)
-        again = np.flatnonzero(self._doc_ids[1:] == self._doc_ids[:-1])
-        if len(again):
-            raise RetrieverError(f"bm25: two documents have the id {self._doc_ids[again[0]]!r}")
         places = np.empty(len(order), dtype=np.int64)
         places[order] = np.arange(len(order))
         lengths = np.diff(terms.edges)
@@ -100,11 +121,7 @@ class Postings:
         `query` holds numbers of the vocabulary that numbered the documents.
         """
         scores = self._scores(query)
-        found = np.flatnonzero(scores)
-        if len(found) > depth:
-            # All that reach the score at the depth stay, so that ties at the edge are cut by id.
-            found = found[scores[found] >= np.partition(scores[found], -depth)[-depth]]
-        best = found[np.argsort(-scores[found], kind="stable")[:depth]]
+        best = best_scores(scores, depth)
         return RankedList(self._doc_ids[best].tolist(), scores[best])
 
     def scores(self, query: NDArray[np.int32]) -> dict[str, float]:
@@ -163,44 +180,57 @@ class BM25:
         return BM25Ranker(Analyzers(settings.heap), settings)
 
 
-class BM25Ranker(ScoredRanker):
+class TextAnalyzers(Protocol):
+    """The analyzers of all languages, given by their tags."""
+
+    def fingerprint(self) -> str:
+        """Return a digest of what decides the terms."""
+        ...
+
+    def terms(self, language: str, texts: Iterable[str]) -> Iterable[list[str]]:
+        """Yield the terms of each text in their order; a text of blanks has none."""
+        ...
+
+
+class TermIndex(Protocol):
+    """An index of the documents of a corpus or a pool."""
+
+    def search(self, query: NDArray[np.int32], depth: int) -> RankedList:
+        """Return at most `depth` documents that hold a term of `query`, best first; ties by id, descending."""
+        ...
+
+
+class LexicalRanker(ScoredRanker, ABC):
     """Indexes of the corpora and pools that were asked for, in memory; each text is analysed once.
 
     A pool is one index, with the frequencies of terms and the average length over all its documents: a document has the
     terms of its own language's analyzer, a query those of its language's.
     """
 
-    def __init__(self, analyzers: Analyzers, settings: BM25.Settings) -> None:
-        self._analyzers, self._settings = analyzers, settings
-        self._vocabulary = TermNumbers()
+    scheme: str
+
+    def __init__(self, analyzers: TextAnalyzers) -> None:
+        self._texts, self._vocabulary = analyzers, TermNumbers()
         self._terms: dict[tuple[Role, str], tuple[Sequence[str], Terms]] = {}
-        self._indexes: dict[tuple[str, ...], tuple[Sequence[Document], Postings]] = {}
+        self._indexes: dict[tuple[str, ...], tuple[Sequence[Document], TermIndex]] = {}
 
     @property
-    def parameters(self) -> dict[str, Parameter]:
-        """The keys of `bm25:`, the versions of Anserini and Java, and the analyzer of each language met so far."""
-        machine = self._analyzers.machine
-        languages = sorted({language for _, language in self._terms})
-        return {
-            "k1": self._settings.k1,
-            "b": self._settings.b,
-            "anserini": machine.jar.name.removeprefix("anserini-").removesuffix("-fatjar.jar"),
-            "java": f"{machine.java.version} ({machine.java.source})",
-            **{f"analyzer.{tag}": analyzer_name(tag) or "StandardAnalyzer (none of its own)" for tag in languages},
-        }
+    def languages(self) -> tuple[str, ...]:
+        """The languages met so far, sorted."""
+        return tuple(sorted({language for _, language in self._terms}))
 
-    def fingerprint(self) -> str:
-        """Return a digest of the analyzers, the archive's version and the keys that decide the lists."""
-        parts = (_ALGORITHM, self._analyzers.fingerprint(), f"{self._settings.k1!r}", f"{self._settings.b!r}")
-        return sha256("\x1f".join(parts).encode()).hexdigest()
+    @abstractmethod
+    def remark(self, language: str) -> str | None:
+        """Return what a user must know of the analyzer of `language`, in one line; None where there is nothing."""
+
+    @abstractmethod
+    def build(self, doc_ids: Sequence[str], terms: Terms) -> TermIndex:
+        """Return an index of documents, given by their ids and terms; raises `RetrieverError` for an id twice."""
 
     def prepare(self, texts: Mapping[tuple[Role, str], Sequence[str]], cache: Path | None, progress: Progress) -> None:
         """Analyse all texts of a run, by role and language, and say what is not as one expects of a language."""
-        java = self._analyzers.machine.java
-        if java.passed_over:
-            progress.note(f"Java {java.version} of {java.source} is used: {'; '.join(java.passed_over)}")
         for language in sorted({language for _, language in texts}):
-            said = remark(language)
+            said = self.remark(language)
             if said is not None:
                 progress.note(said)
         progress.start("analyse", sum(map(len, texts.values())))
@@ -221,7 +251,7 @@ class BM25Ranker(ScoredRanker):
         asked = self._analyse("query", setting.query_language, [query.text for query in queries])
         return [index.search(asked[number], depth) for number in range(len(queries))]
 
-    def _index(self, languages: tuple[str, ...], documents: Sequence[Document]) -> Postings:
+    def _index(self, languages: tuple[str, ...], documents: Sequence[Document]) -> TermIndex:
         documents = list(documents)
         kept = self._indexes.get(languages)
         if kept is not None and kept[0] == documents:
@@ -231,21 +261,77 @@ class BM25Ranker(ScoredRanker):
             self._indexes.clear()
         ordered: list[Document] = []
         parts = []
-        for language, own in _by_language(languages, documents).items():
+        for language, own in self._by_language(languages, documents).items():
             ordered += own
             parts.append(self._analyse("document", language, [document.text for document in own]))
-        index = Postings(
-            [document.doc_id for document in ordered], join(parts), k1=self._settings.k1, b=self._settings.b
-        )
+        index = self.build([document.doc_id for document in ordered], join(parts))
         self._indexes[languages] = documents, index
         return index
+
+    def _by_language(self, languages: tuple[str, ...], documents: Sequence[Document]) -> dict[str, list[Document]]:
+        """Return the documents of each language, in their order; that of a pool's documents is told by their ids."""
+        found: dict[str, list[Document]] = {language: [] for language in languages}
+        if len(languages) == 1:
+            found[languages[0]] += documents
+            return found
+        for document in documents:
+            language, _ = split_document_id(document.doc_id, languages)
+            if not language:
+                raise RetrieverError(
+                    f"{self.scheme}: the id {document.doc_id!r} does not tell which of {', '.join(languages)} the "
+                    "document is in"
+                )
+            found[language].append(document)
+        return found
 
     def _analyse(self, role: Role, language: str, texts: Sequence[str]) -> Terms:
         texts, kept = list(texts), self._terms.get((role, language))
         if kept is None or kept[0] != texts:
-            kept = texts, self._vocabulary.number(self._analyzers.terms(language, texts))
+            kept = texts, self._vocabulary.number(self._texts.terms(language, texts))
             self._terms[role, language] = kept
         return kept[1]
+
+
+class BM25Ranker(LexicalRanker):
+    """Lucene's BM25 over the terms of its analyzers."""
+
+    scheme = "bm25"
+
+    def __init__(self, analyzers: Analyzers, settings: BM25.Settings) -> None:
+        super().__init__(analyzers)
+        self._analyzers, self._settings = analyzers, settings
+
+    @property
+    def parameters(self) -> dict[str, Parameter]:
+        """The keys of `bm25:`, the versions of Anserini and Java, and the analyzer of each language met so far."""
+        machine = self._analyzers.machine
+        return {
+            "k1": self._settings.k1,
+            "b": self._settings.b,
+            "anserini": machine.jar.name.removeprefix("anserini-").removesuffix("-fatjar.jar"),
+            "java": f"{machine.java.version} ({machine.java.source})",
+            **{f"analyzer.{tag}": analyzer_name(tag) or "StandardAnalyzer (none of its own)" for tag in self.languages},
+        }
+
+    def fingerprint(self) -> str:
+        """Return a digest of the analyzers, the archive's version and the keys that decide the lists."""
+        parts = (_ALGORITHM, self._analyzers.fingerprint(), f"{self._settings.k1!r}", f"{self._settings.b!r}")
+        return sha256("\x1f".join(parts).encode()).hexdigest()
+
+    def remark(self, language: str) -> str | None:
+        """Return what a user must know of Lucene's analyzer of `language`; None where it is what one expects."""
+        return remark(language)
+
+    def build(self, doc_ids: Sequence[str], terms: Terms) -> Postings:
+        """Return an index of documents, given by their ids and terms; raises `RetrieverError` for an id twice."""
+        return Postings(doc_ids, terms, k1=self._settings.k1, b=self._settings.b)
+
+    def prepare(self, texts: Mapping[tuple[Role, str], Sequence[str]], cache: Path | None, progress: Progress) -> None:
+        """Say which Java is used where another one was passed over, and analyse all texts of a run."""
+        java = self._analyzers.machine.java
+        if java.passed_over:
+            progress.note(f"Java {java.version} of {java.source} is used: {'; '.join(java.passed_over)}")
+        super().prepare(texts, cache, progress)
 
 
 def join(parts: Sequence[Terms]) -> Terms:
@@ -273,19 +359,3 @@ def _norms(lengths: Integers, k1: float, b: float) -> Float32s:
 
 def _share(weights: Float32s | np.float32, saturations: Float32s) -> Float32s:
     return weights - weights / saturations
-
-
-def _by_language(languages: tuple[str, ...], documents: Sequence[Document]) -> dict[str, list[Document]]:
-    """Return the documents of each language, in their order; that of a pool's documents is told by their ids."""
-    found: dict[str, list[Document]] = {language: [] for language in languages}
-    if len(languages) == 1:
-        found[languages[0]] += documents
-        return found
-    for document in documents:
-        language, _ = split_document_id(document.doc_id, languages)
-        if not language:
-            raise RetrieverError(
-                f"bm25: the id {document.doc_id!r} does not tell which of {', '.join(languages)} the document is in"
-            )
-        found[language].append(document)
-    return found

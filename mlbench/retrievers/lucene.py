@@ -76,6 +76,8 @@ _LUCENE = {
     "yo": "core.WhitespaceAnalyzer",
     "zh": "cjk.CJKAnalyzer",
 }
+# Both written forms of Norwegian have its analyzer.
+_WRITTEN_AS = {"nb": "no", "nn": "no"}
 _ENGLISH = "DefaultEnglishAnalyzer"
 _THAI = "pythainlp newmm, StandardAnalyzer with Lucene's Thai stop words"
 _STANDARD = "standard.StandardAnalyzer"
@@ -282,15 +284,15 @@ def _sound(text: str) -> str:
     return text
 
 
-def _analysed_as(language: str) -> str:
-    """Return the code of a canonical tag in Lucene's table: `zh` for `zh-hant`, `no` for both forms of Norwegian."""
-    primary = language.partition("-")[0]
-    return "no" if primary in ("nb", "nn") else primary
+def primary_language(tag: str) -> str:
+    """Return the language of a tag as analyzers are looked up: `zh` for `zh-hant`, `no` for `nb`."""
+    primary = tag.partition("-")[0]
+    return _WRITTEN_AS.get(primary, primary)
 
 
 def analyzer_name(language: str) -> str | None:
     """Return the name of the analyzer of a language tag, that of `zh` for `zh-hant`; None where there is none."""
-    primary = _analysed_as(language)
+    primary = primary_language(language)
     names = {"en": _ENGLISH, "th": _THAI, **{tag: name.rpartition(".")[2] for tag, name in _LUCENE.items()}}
     return names.get(primary)
 
@@ -327,7 +329,7 @@ class Analyzers:
 
         Raises `MissingExtra` for Thai without pythainlp, `RetrieverError` where the Java runs out of memory.
         """
-        primary = _analysed_as(language)
+        primary = primary_language(language)
         if primary not in self._opened:
             self._opened[primary] = self._open(primary)
         analyzer, segment = self._opened[primary]
@@ -338,13 +340,14 @@ class Analyzers:
         if language == "en":
             return self._lucene.english(), None
         if language == "th":
-            return self._lucene.thai(), _segmenter()
+            return self._lucene.thai(), thai_segmenter(EXTRA)
         return self._lucene.analyzer(_LUCENE.get(language, _STANDARD)), None
 
 
-def _segmenter() -> Segment:
+def thai_segmenter(extra: str) -> Segment:
+    """Return what yields the words of a Thai text; raises `MissingExtra`, which names `extra`, without pythainlp."""
     if find_spec("pythainlp") is None:
-        raise MissingExtra("Thai words", EXTRA)
+        raise MissingExtra("Thai words", extra)
     # Otherwise it makes a folder in the user's home.
     os.environ.setdefault("PYTHAINLP_READ_ONLY", "1")
     segment: Segment = partial(import_module("pythainlp.tokenize").word_tokenize, engine="newmm", keep_whitespace=False)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import cached_property
 from hashlib import file_digest
 from http.client import HTTPException
 from pathlib import Path
@@ -16,9 +17,11 @@ from urllib.request import Request, build_opener
 from mlbench.errors import DataError
 from mlbench.io.atomic import whole_file
 from mlbench.io.cache import cache_dir, offline
+from mlbench.io.parquet import PARQUET, unpack_images
 from mlbench.io.toml import relative_path
 from mlbench.io.untrusted import unpack
 from mlbench.protocols import SILENCE, Progress, SourceFile
+from mlbench.tasks import hub
 from mlbench.tasks.task import DeclaredArchive, DeclaredFile, DeclaredImages, Task
 from mlbench.version import __version__
 
@@ -28,6 +31,8 @@ PAUSE_SECONDS = 0.2
 BLOCK_BYTES = 1 << 16
 _RANGE_NOT_SATISFIABLE = 416
 _TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
+SHARD = "shard"
+"""The role of a file that holds images beside what is said of them."""
 _MOST_NAMED = 3
 
 
@@ -52,7 +57,9 @@ def find_all(task: Task, *, data_dir: Path | None = None, progress: Progress = S
     missing = [file for file, path in found.items() if path is None]
     if missing:
         found |= _download_all(task, missing, cache_dir() / "data", progress)
-    return tuple(SourceFile(path, file.language, file.role) for file, path in found.items() if path is not None)
+    return tuple(
+        SourceFile(path, file.language, file.role, file.path) for file, path in found.items() if path is not None
+    )
 
 
 def find(file: DeclaredFile, *, data_dir: Path | None = None, root: Path = Path()) -> Path:
@@ -67,6 +74,8 @@ def find(file: DeclaredFile, *, data_dir: Path | None = None, root: Path = Path(
 
 def local(file: DeclaredFile, *, data_dir: Path | None = None, root: Path = Path()) -> Path | None:
     """Return the path of `file` where it is on this machine, verified, or None; raises `DataError` as `find` does."""
+    if file.checksum is None and file.on_hub:
+        return _local_of_hub(str(file.url), [folder / file.path for folder in (*user_folders(data_dir), root)])
     if file.checksum is None:
         for path in (folder / file.path for folder in (user_folders(data_dir) if file.unchecked else [root])):
             if path.is_file():
@@ -82,7 +91,24 @@ def local(file: DeclaredFile, *, data_dir: Path | None = None, root: Path = Path
                 raise DataError(f"{path} {fault}: replace it by the original, or remove it")
             return path
     cached = cache_dir() / "data" / file.path
-    return cached if cached.is_file() and not wrong(cached, file) else None
+    if cached.is_file() and not wrong(cached, file):
+        return cached
+    found = hub.find_file(str(file.url)) if file.on_hub else None
+    return found if found is not None and not wrong(found, file) else None
+
+
+def _local_of_hub(address: str, places: Sequence[Path]) -> Path | None:
+    """Return the first of `places` that is a file, else where the cache of the hub's client has it, None without.
+
+    What lies in the user's folders is verified where this machine knows the hub's digest of it.
+    """
+    for path in places:
+        if path.is_file():
+            known = hub.known_digest(address)
+            if known and (fault := hub.fault(path, known)):
+                raise DataError(f"{path} {fault}: replace it by the original, or remove it")
+            return path
+    return hub.find_file(address)
 
 
 def wrong(path: Path, file: DeclaredFile) -> str:
@@ -139,15 +165,18 @@ def check_space(size: int, task: str) -> None:
 def download(file: DeclaredFile, folder: Path, *, progress: Progress = SILENCE) -> Path:
     """Download `file` to its path below `folder`, verified, and return that path; raises `DataError`.
 
-    An interrupted download is continued from the `.part` file beside it. Two processes may write one `.part`: both
-    write the same bytes at the same places, and the whole is verified before it is renamed into place.
+    A file of the hub is left in the cache of the hub's client where `folder` is that of the cache, else copied. Any
+    other download that was interrupted is continued from the `.part` file beside it. Two processes may write one
+    `.part`: both write the same bytes at the same places, and the whole is verified before it is renamed into place.
     """
-    if file.url is None or file.checksum is None:
+    if file.url is None or not file.downloadable:
         raise _unavailable(file, file.reason or "it has no address")
+    if file.on_hub:
+        return _download_from_hub(file, file.url, folder, progress)
     if offline():
         raise _unavailable(file, "downloads are forbidden by MLBENCH_OFFLINE or HF_HUB_OFFLINE")
     target = folder / file.path
-    part = target.with_name(f"{target.name}.{file.checksum[:12]}.part")
+    part = target.with_name(f"{target.name}.{str(file.checksum)[:12]}.part")
     meter, reason = _Meter(progress), ""
     for attempt in range(ATTEMPTS):
         time.sleep(PAUSE_SECONDS * (2**attempt - 1))
@@ -156,6 +185,17 @@ def download(file: DeclaredFile, folder: Path, *, progress: Progress = SILENCE) 
         if not reason or (target.is_file() and not wrong(target, file)):
             return target
     raise _unavailable(file, reason)
+
+
+def _download_from_hub(file: DeclaredFile, url: str, folder: Path, progress: Progress) -> Path:
+    """Return the file in the cache of the hub's client, or a copy of it below a `folder` that is not ours."""
+    path = hub.fetch_file(url, progress=progress)
+    if file.checksum is not None and (fault := wrong(path, file)):
+        raise _unavailable(file, f"what arrived {fault}")
+    if folder == cache_dir() / "data":
+        return path
+    copy(path, folder / file.path)
+    return folder / file.path
 
 
 def _attempt(file: DeclaredFile, url: str, part: Path, target: Path, meter: _Meter) -> str:
@@ -292,9 +332,10 @@ class ImageSources:
     Beside the task file first: an image of the same path elsewhere may be of other data, and no checksum would tell.
     What lies in these folders may be links to elsewhere: they are the user's own. Images that are missing there are
     unpacked from the archives of the task, which are found or downloaded as its other files are; nothing else of an
-    archive is. They are kept in the cache under the digest of their archive, so that no other archive's are taken for
-    them. With `into`, all images are put into that folder, so that it serves as `--data-dir`. Archives of more than
-    `most_bytes`, or of unknown size, are not downloaded unasked (None: they are).
+    archive is. Files with the role `shard` and Parquet files are archives too; an image whose name begins with the path
+    of an archive is in no other one. They are kept in the cache under the digest of their archive, so that no other
+    archive's are taken for them. With `into`, all images are put into that folder, so that it serves as `--data-dir`.
+    Archives of more than `most_bytes`, or of unknown size, are not downloaded unasked (None: they are).
     """
 
     task: Task
@@ -320,6 +361,11 @@ class ImageSources:
             return found
         return {name: self._brought(path, name, self.into) for name, path in found.items()}
 
+    @cached_property
+    def _archives(self) -> tuple[DeclaredArchive, ...]:
+        shards = (file for file in self.task.files if file.role == SHARD or file.path.endswith(PARQUET))
+        return (*self.images.archives, *(DeclaredArchive.model_validate(file.model_dump()) for file in shards))
+
     def _lying_about(self, names: Sequence[str]) -> dict[str, Path]:
         roots = (self.task.root, *user_folders(self.data_dir))
         return _in_folders(
@@ -329,7 +375,7 @@ class ImageSources:
     def _unpack_missing(self, names: Sequence[str], found: dict[str, Path]) -> None:
         """Add to `found` what archives have: first those on this machine, then what can be downloaded."""
         to_download = []
-        for archive in self.images.archives:
+        for archive in self._archives:
             if archive.checksum is not None:
                 found |= _in_folders([_unpacked(archive, archive.checksum)], self._wanted(archive, names, found))
             if self._wanted(archive, names, found):
@@ -360,7 +406,9 @@ class ImageSources:
         return not offline() and (is_small or self.most_bytes is None)
 
     def _wanted(self, archive: DeclaredArchive, names: Sequence[str], found: dict[str, Path]) -> list[str]:
-        return [name for name in names if name not in found and fnmatchcase(name, archive.holds)]
+        elsewhere = tuple(f"{other.path}/" for other in self._archives if other.path != archive.path)
+        missing = (name for name in names if name not in found and not name.startswith(elsewhere))
+        return [name for name in missing if fnmatchcase(name, archive.holds)]
 
     def _unpack(self, archive: DeclaredArchive, path: Path, names: Sequence[str], found: dict[str, Path]) -> None:
         """Add to `found` what the archive at `path` has of the images that it may hold and that are missing."""
@@ -369,8 +417,10 @@ class ImageSources:
         folder = kept if self.into is None else self.into / self.images.folder
         wanted = self._wanted(archive, names, found)
         self.progress.start("unpack", len(wanted))
-        for name in unpack(path, {name: folder / name for name in wanted}):
-            found[name] = folder / name
+        names_there = {name.removeprefix(f"{archive.path}/"): name for name in wanted}
+        unpacking = unpack_images if path.suffix == PARQUET else unpack
+        for inside in unpacking(path, {inside: folder / name for inside, name in names_there.items()}):
+            found[names_there[inside]] = folder / names_there[inside]
             self.progress.advance(1)
         self.progress.finish()
 

@@ -10,10 +10,10 @@ from mlbench import members
 from mlbench.collection.languages import settings_of
 from mlbench.collection.records import LARGEST_GRADE, Collection
 from mlbench.errors import DataError
-from mlbench.protocols import SILENCE, Progress, ReadRequest, ShardedCollection
+from mlbench.protocols import SILENCE, Progress, ReadRequest, ShardedCollection, SourceFile
 from mlbench.tasks.files import ImageSources, find_all
-from mlbench.tasks.find_reader import load_reader
-from mlbench.tasks.task import Task
+from mlbench.tasks.find_reader import describe_hub_set, load_reader
+from mlbench.tasks.task import DeclaredFile, Task
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -54,12 +54,12 @@ def check_files(
     languages: Sequence[str] | None = None,
     data_dir: Path | None = None,
     progress: Progress = SILENCE,
-) -> None:
-    """Find the files that `load_collection` would read, and download those that are missing.
+) -> tuple[SourceFile, ...]:
+    """Find the files that `load_collection` would read, download those that are missing, and return them.
 
     Raises `UnknownName` for a language the task has not, `DataError` for files that are missing or altered.
     """
-    _request(task, languages, None, data_dir, progress)
+    return _request(task, languages, None, data_dir, progress)[0].files
 
 
 def provide_images(task: Task, folder: Path | None, *, progress: Progress = SILENCE) -> Collection:
@@ -74,6 +74,24 @@ def provide_images(task: Task, folder: Path | None, *, progress: Progress = SILE
     collection = _declared(task, load_reader(task.reader)(request), SILENCE)
     check_collection(task, collection, progress)
     return collection
+
+
+def with_files(task: Task) -> Task:
+    """Return the task with the files of the data set on the hub that it names; any other task as it is.
+
+    The hub is asked for a list of files once, and what it said is kept. Raises `DataError` where the hub cannot be
+    reached, or has no such data set, `MissingExtra` where its client is not installed.
+    """
+    if task.hub is None or task.files:
+        return task
+    try:
+        entries = describe_hub_set(task.hub, task.languages, pinned=True)["files"]
+    except ValueError as error:
+        raise DataError(str(error)) from error
+    assert isinstance(entries, list)
+    files = tuple(DeclaredFile.model_validate(entry) for entry in entries)
+    own = tuple(file for file in files if file.language in (None, *task.languages))
+    return task.model_copy(update={"files": own})
 
 
 def is_sharded(task: Task) -> bool:
@@ -127,6 +145,7 @@ def _request(
     wanted = task.choose(languages)
     if not wanted:
         raise DataError(f"{task.name}: no language is asked for: known are {', '.join(task.languages)}")
+    task = with_files(task)
     if members.reads_languages_apart(load_reader(task.reader)) or (
         task.files and not task.parallel and all(file.language for file in task.files)
     ):

@@ -43,14 +43,32 @@ from mlbench.io.toml import (
     some,
 )
 from mlbench.measures.bias import BIAS_SCORES
+from mlbench.measures.ranked import FAMILIES
 from mlbench.measures.ranked import parse as parse_measure
 from mlbench.protocols import Parameter
 from mlbench.provenance import QuestionSet
-from mlbench.tasks.find_reader import FOLDER_FILE, describe_folder, load_reader
+from mlbench.tasks import hub
+from mlbench.tasks.find_reader import FOLDER_FILE, describe_folder, describe_hub_set, is_pattern, load_reader
 
 Language = Annotated[str, checked(full_language)]
 Languages = Annotated[tuple[Language, ...], AfterValidator(canonical_languages), Sorted, Field(strict=False)]
 """The languages of a collection in any common form of their tags, which become the canonical ones, sorted."""
+_WEB = re.compile(r"https?://[^\s/]+/\S*")
+
+
+def _check_url(url: str) -> str:
+    if url.startswith(hub.PREFIX):
+        return str(hub.file_address(url))
+    if not _WEB.fullmatch(url):
+        raise UserError("must be an address such as https://example.org/file or hf://datasets/ORG/NAME@COMMIT/PATH")
+    return url
+
+
+def _check_hub_set(address: str) -> str:
+    wanted = hub.HubAddress.parse(address.partition("#")[0])
+    if not wanted.is_pinned:
+        raise UserError("must name a commit (40 hex digits), as in hf://datasets/ORG/NAME@COMMIT")
+    return address
 
 
 class DeclaredFile(Declared):
@@ -58,13 +76,15 @@ class DeclaredFile(Declared):
 
     Without `sha256` (or `md5`, for what is published with no other) it lies beside the file that names it; an
     `unchecked` one, for which no checksum is known, is taken from the user's folders as it is, and its `url` only says
-    where to get it. `reason` says in a few words why a file is not downloaded, such as a licence to accept first.
+    where to get it. A file of a data set on the Hugging Face hub, `hf://datasets/ORG/NAME@COMMIT/PATH`, needs no
+    checksum: the hub has a digest of each file at a commit. `reason` says in a few words why a file is not downloaded,
+    such as a licence to accept first.
     """
 
     path: RelativePath
     role: str = "data"
     language: Language | None = None
-    url: Annotated[str, Field(pattern=r"^https?://[^\s/]+/\S*$")] | None = None
+    url: Annotated[str, checked(_check_url)] | None = None
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     md5: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")] | None = None
     bytes: Annotated[int, Field(ge=0)] | None = None
@@ -79,18 +99,23 @@ class DeclaredFile(Declared):
     @property
     def downloadable(self) -> bool:
         """Whether it can be fetched: what arrives must be verified."""
-        return self.url is not None and self.checksum is not None
+        return self.url is not None and (self.checksum is not None or self.on_hub)
+
+    @property
+    def on_hub(self) -> bool:
+        """Whether its `url` is that of a file on the Hugging Face hub."""
+        return self.url is not None and self.url.startswith(hub.PREFIX)
 
     @model_validator(mode="after")
     def _checksum(self) -> "DeclaredFile":
         if self.sha256 and self.md5:
             raise ValueError("md5 is for a file without sha256")
-        if self.unchecked and self.checksum:
+        if self.unchecked and (self.checksum or self.on_hub):
             raise ValueError("unchecked is for a file without a checksum")
-        if self.md5 is None and (self.sha256 is None) != (self.bytes is None):
-            raise ValueError("sha256 and bytes go together")
-        if self.url is not None and self.checksum is None and not self.unchecked:
-            raise ValueError("a file with a url needs sha256 and bytes")
+        if self.bytes is not None and self.checksum is None:
+            raise ValueError("bytes goes with sha256")
+        if self.url is not None and not self.downloadable and not self.unchecked:
+            raise ValueError("a file with a url needs sha256")
         if self.reason and self.downloadable:
             raise ValueError("reason is for a file that is not downloaded: this one has a url and a checksum")
         return self
@@ -169,6 +194,7 @@ _IMAGE_TEXT: dict[str, object] = {
 the language of a query to that of a document."""
 _ALSO = ("extends", "file_list", "folder")
 """The keys of a task file that are no fields of a task: they bring others."""
+_FOLLOWS_FROM = {"settings": "parallel", "primary_measure": "measures"}
 _SCHEME = re.compile(r"([a-z][a-z0-9_]+):(.*)\Z", re.DOTALL)
 
 
@@ -199,7 +225,10 @@ class Task(Declared):
 
     `documents` says whether the relevant documents of a topic are translations of each other, or written each in its
     language; where it is None, the judgments decide (see `load_collection`). `built_from` are the data sets of
-    questions that it was made from, which models may be trained on.
+    questions that it was made from, which models may be trained on. `read_here` are the roles of the files that this
+    project has read as published; of the others it knows the layout, from the publisher's description or code.
+    `source` says in one line where the data come from that a reader finds itself. `hub` is a data set on the Hugging
+    Face hub at one commit, whose files are listed when its data are first asked for (see `mlbench.tasks.load`).
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9]+([._-][a-z0-9]+)*$")]
@@ -221,10 +250,13 @@ class Task(Declared):
     licence: str = "not stated"
     licence_url: str = ""
     homepage: str = ""
+    source: str = ""
     citation: str = ""
+    hub: Annotated[str, checked(_check_hub_set)] | None = None
     files: Annotated[
         tuple[DeclaredFile, ...], AfterValidator(_distinct_files), Field(strict=False, validate_default=True)
     ] = ()
+    read_here: Annotated[tuple[str, ...], AfterValidator(distinct), Field(strict=False)] = ()
     images: Annotated[DeclaredImages | None, Field(validate_default=True)] = None
     expected: Expected = Expected()
 
@@ -243,6 +275,17 @@ class Task(Declared):
     def corpora(self) -> tuple[str, ...]:
         """The languages, and `IMAGE` where images are captioned in them, sorted."""
         return tuple(sorted((*self.languages, IMAGE))) if self.kind == "image_text" else self.languages
+
+    def with_measures(self, names: Sequence[str]) -> "Task":
+        """Return the task with more measures, which stand first; they may have any of their names.
+
+        Raises `UnknownName` and `UserError` for what is no measure.
+        """
+        if isinstance(names, str):
+            raise UserError(f"measures must be a list of names, such as [{names!r}]")
+        added = (name for name in (parse_measure(name).name for name in names) if name not in self.measures)
+        found = dict.fromkeys((*added, *self.measures))
+        return self.model_copy(update={"measures": tuple(found)})
 
     @property
     def root(self) -> Path:
@@ -280,13 +323,20 @@ class Task(Declared):
     def _among_measures(cls, name: str, info: ValidationInfo) -> str:
         if name not in info.data.get("measures", (name,)):
             raise ValueError(f"{name!r} must be among measures")
+        found = parse_measure(name)
+        if not found.is_derived:
+            raise ValueError(f"{name!r} does not follow from ranks: choose one that mlbench verify recomputes")
+        if FAMILIES[found.family].explanation.direction is None:
+            raise ValueError(f"{name!r} is neither better when higher nor when lower: choose another one")
         return name
 
     @field_validator("files")
     @classmethod
     def _some_files(cls, files: tuple[DeclaredFile, ...], info: ValidationInfo) -> tuple[DeclaredFile, ...]:
-        reader = info.data.get("reader")
-        if not files and (reader is None or not members.describes_itself(load_reader(reader))):
+        reader, on_hub = info.data.get("reader"), info.data.get("hub") is not None
+        if files and on_hub:
+            raise ValueError("are those of the data set that hub names: leave one of the two out")
+        if not files and not on_hub and (reader is None or not members.describes_itself(load_reader(reader))):
             raise PydanticCustomError("missing", "is missing")
         languages = info.data.get("languages")
         if languages is None:
@@ -301,6 +351,16 @@ class Task(Declared):
         if tags - renamed.keys() <= set(languages) or not members.reads_languages_apart(load_reader(str(reader))):
             return files
         return tuple(file for file in files if file.language in (None, *languages))
+
+    @field_validator("read_here")
+    @classmethod
+    def _are_roles(cls, read: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        if "files" in info.data:
+            roles = {file.role for file in info.data["files"]}
+            unknown = [role for role in read if role not in roles]
+            if unknown:
+                raise ValueError(f"no file has the role {unknown[0]!r}: {suggest(unknown[0], roles)}")
+        return read
 
     @field_validator("images")
     @classmethod
@@ -365,16 +425,25 @@ def task_names() -> tuple[str, ...]:
 
 
 def load_task(spec: str, *, languages: Sequence[str] | None = None) -> Task:
-    """Return the task that `spec` names: a shipped task, a TOML file, a folder of your own data, or `reader:locator`.
+    """Return the task that `spec` names: a shipped task, a TOML file, a folder of data, `hf://...` or `reader:locator`.
 
     A folder is read by the reader that recognises it (see `FolderReader`), such as `parallel_jsonl`; a `task.toml` in
-    it overrides the defaults. A reader that finds its data itself (see `SelfDescribingReader`) makes a task of a
-    locator, as in `irds:mr-tydi/th`; `languages` helps where the data do not know their own. Raises `InvalidTask` with
-    all faults at once, `UnknownName` or `DataError` where there is nothing such.
+    it overrides the defaults. Of a folder of tar files, `FOLDER/{000..012}.tar` takes some.
+    `hf://datasets/ORG/NAME@REVISION` is a data set on the Hugging Face hub, at the commit that its revision is now (see
+    `HubReader`). A reader that finds its data itself (see `SelfDescribingReader`) makes a task of a locator, as in
+    `irds:mr-tydi/th`. `languages` helps where the data do not know their own. Raises `InvalidTask` with all faults at
+    once, `UnknownName` or `DataError` where there is nothing such.
     """
     if spec in task_names():
         return _load(_shipped() / f"{spec}.toml", spec)
     path, wanted = Path(spec), None if languages is None else tuple(languages)
+    if spec.startswith(hub.PREFIX):
+        try:
+            return _validated(describe_hub_set(spec, wanted, pinned=False), Path(), [], spec)
+        except ValueError as error:
+            raise DataError(str(error)) from error
+    if is_pattern(spec) and path.parent.is_dir() and not path.is_dir():
+        return _load(path.parent / FOLDER_FILE, spec, wanted, only=path.name)
     if path.is_dir() or path.is_file():
         return _load(path / FOLDER_FILE if path.is_dir() else path, spec, wanted)
     match = _SCHEME.match(spec)
@@ -391,8 +460,8 @@ def _shipped() -> Path:
     return Path(str(package_files("mlbench.task_files")))
 
 
-def _load(path: Path, source: str, languages: tuple[str, ...] | None = None) -> Task:
-    return _validated(*_table(path, source, languages), source)
+def _load(path: Path, source: str, languages: tuple[str, ...] | None = None, *, only: str = ".") -> Task:
+    return _validated(*_table(path, source, languages, only=only), source)
 
 
 def _validated(table: dict[str, object], root: Path, faults: list[str], source: str) -> Task:
@@ -408,35 +477,60 @@ def _validated(table: dict[str, object], root: Path, faults: list[str], source: 
     return task
 
 
-def _table(path: Path, source: str, languages: tuple[str, ...] | None) -> tuple[dict[str, object], Path, list[str]]:
-    """Return what a task file says, its base, folder and defaults filled in; where its files lie; and its faults."""
-    table: dict[str, object] = {"folder": ".", "name": _name_of(path.parent)} if path.name == FOLDER_FILE else {}
+def _table(
+    path: Path, source: str, languages: tuple[str, ...] | None, *, only: str = "."
+) -> tuple[dict[str, object], Path, list[str]]:
+    """Return what a task file says, its base, folder and defaults filled in; where its files lie; and its faults.
+
+    `only` names the files of a folder that are meant.
+    """
+    table: dict[str, object] = {"folder": only, "name": _name_of(path.parent)} if path.name == FOLDER_FILE else {}
     root, faults = path.parent, list[str]()
     table |= read_toml(path, source, InvalidTask) if path.name != FOLDER_FILE or path.exists() else {}
-    base, folder, listed = table.pop("extends", None), table.pop("folder", None), table.pop("file_list", None)
-    if listed is not None:
-        try:
-            own = table.get("files", [])
-            table["files"] = [*(own if isinstance(own, list) else []), *FileList.model_validate(listed).files(root)]
-        except ValidationError as error:
-            faults += [f"file_list.{fault}" for fault in faults_of(error, FileList)]
-        except OSError as error:
-            faults.append(f"file_list: {error.filename} cannot be read: {error.strerror}")
-        except ValueError as error:
-            faults.append(f"file_list: {error}")
+    if only != "." and ("files" in table or table["folder"] != only):
+        faults.append(f"folder: {path} names files of its own: take {path.parent}, or {only} out of them")
+    base, folder = table.pop("extends", None), table.pop("folder", None)
+    faults += _add_listed_files(table, root)
     if folder is not None and "files" not in table:
         try:
-            table = describe_folder(root, str(folder), languages, named=table.get("reader")) | table
+            on_hub = str(folder).startswith(hub.PREFIX)
+            described = (
+                describe_hub_set(str(folder), languages, pinned=True)
+                if on_hub
+                else describe_folder(root, str(folder), languages, named=table.get("reader"))
+            )
+            # What follows from another key is not taken from the data where the file has that key.
+            table = {key: value for key, value in described.items() if _FOLLOWS_FROM.get(key) not in table} | table
         except (ValueError, UserError) as error:
             faults.append(f"folder: {error}")
     if base in task_names():
         inherited, its_root, _ = _table(_shipped() / f"{base}.toml", source, languages)
         root = root if "files" in table else its_root
-        stale = {"name", "expected"} if {"files", "languages", "settings"} & table.keys() else {"name"}
+        stale = {"name", "expected"} if {"files", "languages", "options", "settings"} & table.keys() else {"name"}
+        stale |= {"read_here"} if "files" in table else set()
+        options = [each for each in (inherited.get("options"), table.get("options")) if isinstance(each, dict)]
+        if len(options) == 2:
+            table["options"] = options[0] | options[1]
         table = {key: value for key, value in inherited.items() if key not in stale} | table
     elif base is not None:
         faults.append(f"extends: unknown task {base!r}: {suggest(str(base), task_names())}")
     return table, root, faults
+
+
+def _add_listed_files(table: dict[str, object], root: Path) -> list[str]:
+    """Put the files of the list that a task file in `root` names beside its own; return the faults of that."""
+    listed, own = table.pop("file_list", None), table.get("files", [])
+    if listed is None:
+        return []
+    try:
+        table["files"] = [*(own if isinstance(own, list) else []), *FileList.model_validate(listed).files(root)]
+    except ValidationError as error:
+        return [f"file_list.{fault}" for fault in faults_of(error, FileList)]
+    except OSError as error:
+        return [f"file_list: {error.filename} cannot be read: {error.strerror}"]
+    except ValueError as error:
+        return [f"file_list: {error}"]
+    return []
 
 
 def _name_of(folder: Path) -> str:

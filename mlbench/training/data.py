@@ -130,7 +130,8 @@ def _prepare_all(
     rows = []
     for number, data in enumerate(datasets):
         try:
-            rows.append(prepare(find_source(data, recipe.root, data_dir, progress), progress))
+            source = find_source(data, recipe.root, data_dir, progress, languages=recipe.languages)
+            rows.append(prepare(source, progress))
         except UserError as error:
             faults.append(f"{table}[{number}]: {error}")
     return tuple(rows)

@@ -19,7 +19,6 @@ from mlbench.training.contamination import Findings
 from mlbench.training.data import RowSelection, TrainingData
 from mlbench.training.index import ABSENT, RowIndex
 from mlbench.training.recipe import Recipe
-from mlbench.training.recipe_tables import DataSet
 from mlbench.training.sampler import BatchStatistics
 from mlbench.version import __version__
 
@@ -148,11 +147,10 @@ def describe(
 
 def describe_data(recipe: Recipe, data: TrainingData) -> Manifest:
     """Return what a manifest says of the rows that are trained on and held out, and of evaluation texts in them."""
-    validation = recipe.validation.datasets if recipe.validation else ()
     findings = data.contamination
     return {
-        "data": _data(recipe.datasets, data.training),
-        "held_out": _data(validation or recipe.datasets, data.held_out),
+        "data": _data(data.training),
+        "held_out": _data(data.held_out),
         "contamination": None if findings is None else _contamination(findings, recipe),
     }
 
@@ -180,7 +178,7 @@ def _tasks(findings: Findings) -> tuple[str, ...]:
     return tuple(sorted({task for task, _ in findings.evaluated}))
 
 
-def _data(declared: tuple[DataSet, ...], part: RowSelection | None) -> JsonValue:
+def _data(part: RowSelection | None) -> JsonValue:
     """Return what is told of each data set of a part; `rows` are those it has, `used_rows` those of the part."""
     if part is None:
         return []
@@ -191,9 +189,10 @@ def _data(declared: tuple[DataSet, ...], part: RowSelection | None) -> JsonValue
             "rows": len(rows.index),
             "used_rows": _used(index),
             "languages": list(rows.languages),
-            **each.model_dump(include={"licence", "homepage", "citation"}),
+            "files": [{"path": path, "sha256": digest} for path, digest in rows.source.files],
+            **rows.source.credits,
         }
-        for each, rows, index in zip(declared, part.rows, part.indexes, strict=True)
+        for rows, index in zip(part.rows, part.indexes, strict=True)
     ]
 
 

@@ -164,7 +164,11 @@ class Optimizer(Declared):
 
 
 class DataSet(Declared):
-    """Rows to train on: `files` of JSON lines, or `hub`, a name that the library `datasets` loads, or a `folder` of it.
+    """Rows to train on: `tasks`, `files` of JSON lines, or `hub`, a name that the library `datasets` loads.
+
+    `tasks` are training sets that come with mlbench, tasks, or paths of task files and folders. Their queries and
+    relevant documents become rows; parallel sentences become parallel text. Licence, homepage and citation are then
+    those of the tasks.
 
     Captioned images are in a folder, `captions`, that holds `images` and for each language `captions.LANGUAGE.jsonl`.
 
@@ -173,6 +177,7 @@ class DataSet(Declared):
     """
 
     name: Name
+    tasks: Annotated[tuple[str, ...], AfterValidator(distinct), Field(strict=False)] = ()
     files: Annotated[tuple[DeclaredFile, ...], AfterValidator(distinct), Field(strict=False)] = ()
     captions: RelativePath | None = None
     hub: str | None = None
@@ -188,8 +193,11 @@ class DataSet(Declared):
 
     @model_validator(mode="after")
     def _one_source(self) -> "DataSet":
-        if bool(self.files) + (self.captions is not None) + (self.hub is not None) != 1:
-            raise ValueError("give files, captions or hub, one of them")
+        if bool(self.tasks) + bool(self.files) + (self.captions is not None) + (self.hub is not None) != 1:
+            raise ValueError("give tasks, files, captions or hub, one of them")
+        stated = changed(self, ("licence", "homepage", "citation"))
+        if self.tasks and stated:
+            raise ValueError(f"{stated[0]} is that of the tasks: leave it out")
         if self.hub is not None and not {"query", "document"} <= self.columns.keys():
             raise ValueError("columns must name query and document")
         if self.hub is not None and (self.language is None) == ("language" not in self.columns):

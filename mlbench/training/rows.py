@@ -36,7 +36,8 @@ Pattern = tuple[tuple[str, ...], tuple[str, ...], bool]
 class DatasetRows:
     """The rows of one data set: an index in the order of `languages`, and the texts, which stay on disk.
 
-    `content` is the SHA-256 (hex) of what the rows say, in their order. `images` are those that stand among the texts.
+    `content` is the SHA-256 (hex) of what the rows say, in their order. `source` is where they were read from. `images`
+    are those that stand among the texts.
     """
 
     name: str
@@ -45,6 +46,7 @@ class DatasetRows:
     content: str
     folder: Path
     texts: "datasets.Dataset" = field(repr=False)
+    source: DataSource = field(repr=False)
     images: Mapping[str, Image] = field(default_factory=dict, repr=False)
 
     def read(self, numbers: Ints) -> list[str]:
@@ -76,9 +78,8 @@ def _open(source: DataSource, folder: Path) -> DatasetRows:
         places = json.loads((folder / _IMAGES).read_text(encoding="utf-8"))
         found = [Image(text.removeprefix("sha256:"), source.folder / place) for text, place in places.items()]
         images = {str(image): image for image in found}
-    return DatasetRows(
-        source.data.name, tuple(about["languages"]), RowIndex(**arrays), about["content"], folder, texts, images
-    )
+    languages, content = tuple(about["languages"]), about["content"]
+    return DatasetRows(source.data.name, languages, RowIndex(**arrays), content, folder, texts, source, images)
 
 
 def _write(source: DataSource, folder: Path, progress: Progress) -> None:

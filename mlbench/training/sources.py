@@ -1,4 +1,4 @@
-"""Reads training rows: JSON lines, captioned images, and what the library `datasets` loads."""
+"""Reads training rows: tasks, JSON lines, captioned images, and what the library `datasets` loads."""
 
 import gzip
 import json
@@ -7,19 +7,20 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from importlib.resources import files as package_files
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from mlbench.collection.languages import IMAGE, check_language
 from mlbench.collection.records import Collection, Image
-from mlbench.errors import DataError, MissingExtra
+from mlbench.errors import DataError, MissingExtra, UnknownName
 from mlbench.io.cache import cache_dir, offline
 from mlbench.protocols import SILENCE, Progress
 from mlbench.tasks.files import download, file_sha256, local, user_folders
 from mlbench.tasks.find_reader import FOLDER_FILE
-from mlbench.tasks.load import load_collection
-from mlbench.tasks.task import DeclaredFile, load_task
+from mlbench.tasks.load import check_files, load_collection
+from mlbench.tasks.task import DeclaredFile, Task, load_task, task_names
 from mlbench.training.recipe_tables import DataSet
 
 if TYPE_CHECKING:
@@ -56,22 +57,88 @@ class TrainingRow:
 
 
 @dataclass(frozen=True, slots=True)
+class TaskRows:
+    """A task that rows are made of, in some of its languages; `data_dir` is where its files are looked for first."""
+
+    task: Task
+    languages: tuple[str, ...]
+    data_dir: Path | None
+
+
+@dataclass(frozen=True, slots=True)
 class DataSource:
-    """A data set found: verified files, a hub's table or a folder of images; `fingerprint` changes with the content."""
+    """A data set found: tasks, verified files, a hub's table or a folder of images.
+
+    `fingerprint` changes with the content. `files` are (path as declared, SHA-256) of the tasks' files and of `paths`.
+    """
 
     data: DataSet
     paths: tuple[Path, ...]
     fingerprint: str
     table: "datasets.Dataset | None" = None
     folder: Path | None = None
+    tasks: tuple[TaskRows, ...] = ()
+    files: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def credits(self) -> dict[str, str]:
+        """Licence, homepage and citation of the data set; those of several tasks, each beside its task's name."""
+        keys = ("licence", "homepage", "citation")
+        tasks = [part.task for part in self.tasks]
+        if not tasks:
+            return {key: str(getattr(self.data, key)) for key in keys}
+        # A citation may be a BibTeX entry of many lines.
+        return {
+            key: " ".join("; ".join(f"{task.name}: {getattr(task, key)}" for task in tasks).split()) for key in keys
+        }
 
 
-def find_source(data: DataSet, root: Path, data_dir: Path | None, progress: Progress = SILENCE) -> DataSource:
+def training_set_names() -> tuple[str, ...]:
+    """Return the sorted names of the shipped training sets, which `tasks` of a data set may name as it may tasks."""
+    return tuple(sorted(path.stem for path in _training_sets().glob("*.toml")))
+
+
+def load_any_task(spec: str, *, languages: Sequence[str] | None = None) -> Task:
+    """Return the shipped training set that `spec` names, else what `load_task` returns; raises as that does."""
+    named = str(_training_sets() / f"{spec}.toml") if spec in training_set_names() else spec
+    return load_task(named, languages=languages)
+
+
+def load_training_set(spec: str, root: Path = Path()) -> Task:
+    """Return the task that `spec` names in a recipe whose folder is `root`.
+
+    It is the path of a task file or a folder below `root`, or what `load_any_task` takes. Raises as `load_task` does,
+    and `DataError` for a task of images.
+    """
+    beside = root / spec
+    try:
+        task = load_any_task(str(beside) if beside.exists() and spec not in training_set_names() else spec)
+    except UnknownName as error:
+        raise UnknownName("task or training set", spec, {*training_set_names(), *task_names()}) from error
+    if task.kind == "image_text":
+        raise DataError(f"{spec} is a task of captioned images: name their folder with captions instead of tasks")
+    return task
+
+
+def _training_sets() -> Path:
+    return Path(str(package_files("mlbench.recipe_files"))) / "data"
+
+
+def find_source(
+    data: DataSet,
+    root: Path,
+    data_dir: Path | None,
+    progress: Progress = SILENCE,
+    *,
+    languages: Sequence[str] | None = None,
+) -> DataSource:
     """Find the files of a data set as those of a task are found, or load it from the hub or its local copy.
 
-    Files without a checksum lie in `root` or a folder with data, as does a local copy. Raises `DataError` for what is
-    missing or altered.
+    Files without a checksum lie in `root` or a folder with data, as does a local copy. Of tasks, only `languages` are
+    read (None: all of them). Raises `DataError` for what is missing or altered.
     """
+    if data.tasks:
+        return _find_tasks(data, root, data_dir, progress, languages)
     if data.hub is not None:
         table = _hub_table(data, (root, *user_folders(data_dir)))
         about = data.model_dump_json(include=_READ)
@@ -87,15 +154,41 @@ def find_source(data: DataSet, root: Path, data_dir: Path | None, progress: Prog
             path = download(file, cache_dir() / "data", progress=progress)
         paths.append(path)
         digests.append(file.sha256 or file_sha256(path))
-    return DataSource(data, tuple(paths), sha256("".join(digests).encode()).hexdigest())
+    files = tuple((file.path, digest) for file, digest in zip(data.files, digests, strict=True))
+    return DataSource(data, tuple(paths), sha256("".join(digests).encode()).hexdigest(), files=files)
+
+
+def _find_tasks(
+    data: DataSet, root: Path, data_dir: Path | None, progress: Progress, languages: Sequence[str] | None
+) -> DataSource:
+    tasks, files, found = [], list[tuple[str, str]](), sha256()
+    for spec in data.tasks:
+        task = load_training_set(spec, root)
+        wanted = tuple(tag for tag in task.languages if languages is None or tag in languages)
+        if not wanted:
+            raise DataError(f"{spec} has none of the languages of the recipe: it has {', '.join(task.languages)}")
+        read = check_files(task, languages=wanted, data_dir=data_dir, progress=progress)
+        declared = sorted((file.path for file in task.files), key=len, reverse=True)
+        names = [_declared_as(source.path, declared) for source in read]
+        digests = [file_sha256(source.path) for source in read]
+        found.update(json.dumps([task.model_dump(mode="json"), wanted, digests]).encode())
+        files += dict(zip(names, digests, strict=True)).items()
+        tasks.append(TaskRows(task, wanted, data_dir))
+    return DataSource(data, (), found.hexdigest(), tasks=tuple(tasks), files=tuple(files))
+
+
+def _declared_as(path: Path, declared: Sequence[str]) -> str:
+    """Return the first of the declared paths that a file on this machine can be, else its name."""
+    return next((name for name in declared if f"/{path.as_posix()}".endswith(f"/{name}")), path.name)
 
 
 def _own_folder(file: DeclaredFile, folders: Sequence[Path]) -> Path:
     """Return the folder where a file without a checksum lies, the first one where it has a checksum."""
     holding = [folder for folder in folders if file.sha256 or (folder / file.path).is_file()]
     if not holding:
+        why = f" ({file.reason})" if file.reason else ""
         raise DataError(
-            f"{file.path} is missing: put it beside the recipe, or as DIR/{file.path} and pass --data-dir DIR"
+            f"{file.path} is missing{why}: put it beside the recipe, or as DIR/{file.path} and pass --data-dir DIR"
         )
     return holding[0]
 
@@ -161,8 +254,35 @@ def read_rows(source: DataSource, progress: Progress = SILENCE) -> Iterator[Trai
             yield TrainingRow(cluster, captions | {IMAGE: image}, captions, True, (), image.path.name)
     if source.table is not None:
         yield from _hub_rows(source.data, source.table)
+    for part in source.tasks:
+        yield from _task_rows(part, progress)
     for path in source.paths:
         yield from _file_rows(path)
+
+
+def _task_rows(part: TaskRows, progress: Progress) -> Iterator[TrainingRow]:
+    """Yield a row for each topic; where it has several relevant documents in a language, one row for each of them.
+
+    The topics of different tasks are different, so the name of the task goes before their ids.
+    """
+    collection = load_collection(part.task, languages=part.languages, data_dir=part.data_dir, progress=progress)
+    queries: dict[str, dict[str, str]] = defaultdict(dict)
+    for language, rows in collection.queries.items():
+        for topic, text in rows:
+            queries[topic][language] = text
+    documents = _texts_by_id(collection)
+    for topic, judgments in collection.judgments.items():
+        name, texts = f"{part.task.name}:{topic}", queries[topic]
+        if collection.queries_are_documents:
+            yield TrainingRow(name, texts, texts, True, (), name)
+            continue
+        relevant: dict[str, list[str]] = defaultdict(list)
+        for judgment in judgments:
+            if judgment.doc_id in documents:
+                relevant[judgment.language].append(documents[judgment.doc_id])
+        for texts_of_row in zip_longest(*relevant.values()):
+            found = {tag: text for tag, text in zip(relevant, texts_of_row, strict=True) if text is not None}
+            yield TrainingRow(name, texts, found, False, (), name)
 
 
 def _file_rows(path: Path) -> Iterator[TrainingRow]:
@@ -253,7 +373,7 @@ def read_captions(folder: Path, progress: Progress) -> Iterator[CaptionRow]:
     left out with their captions, and told.
     """
     collection = load_collection(load_task(str(folder)), progress=progress)
-    texts = _caption_texts(collection)
+    texts = _texts_by_id(collection)
     for topic, image in collection.queries[IMAGE]:
         assert isinstance(image, Image)
         by_language: dict[str, list[str]] = defaultdict(list)
@@ -266,7 +386,8 @@ def read_captions(folder: Path, progress: Progress) -> Iterator[CaptionRow]:
             )
 
 
-def _caption_texts(collection: Collection) -> dict[str, str]:
+def _texts_by_id(collection: Collection) -> dict[str, str]:
+    """Return the texts of all documents but images, by their ids."""
     return {
         document.doc_id: document.text
         for language in collection.languages

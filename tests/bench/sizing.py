@@ -28,7 +28,7 @@ from mlbench.evaluation.streaming.counts import PartCounts, TopDocuments
 from mlbench.evaluation.streaming.resume import WorkFolder
 from mlbench.protocols import Resources, Silence
 from mlbench.ranking.count_ahead import Block, Targets, Tiling, count_ahead, exact_scores
-from mlbench.tasks.readers.miracl import MiraclShard
+from mlbench.tasks.readers.trec_files import CorpusFile
 from tests.bench.engines import EMPTY
 from tests.bench.engines import took as hand_out
 from tests.bench.material import data_dir, minilm
@@ -94,7 +94,7 @@ def weigh(folder: Path) -> int:
 def reading(folder: Path) -> dict[str, float]:
     """Return how many documents a second of a processor scans, and how many it unpacks and skips."""
     corpus = corpus_of(folder, SHARD * len(TAGS), QUERIES)
-    shard = MiraclShard(corpus / f"corpus-{TAGS[0]}" / "docs-0.jsonl.gz", TAGS[0], "synthetic")
+    shard = CorpusFile(corpus / f"corpus-{TAGS[0]}" / "docs-0.jsonl.gz", TAGS[0], "synthetic")
     scanner = Scanner("synthetic", {TAGS[0]: frozenset()}, frozenset(), frozenset())
     return {
         "scanned_per_second": round(SHARD / typical(lambda: scanner(FingerprintedShard(shard, "")))),

@@ -18,11 +18,14 @@ def own_folder(folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("arguments", [["tasks"], ["tasks", "list"]])
-def test_list_is_a_table_of_all_tasks(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
+def test_list_is_a_table_of_all_tasks(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "320")
     assert call(arguments) == 0
     shown = capsys.readouterr()
     header, *rows = shown.out.splitlines()
-    assert header.split() == ["task", "languages", "images", "queries", "documents", "licence"]
+    assert header.split() == ["task", "title", "languages", "images", "queries", "documents", "licence"]
     assert [row.split()[0] for row in rows] == list(task_names())
     assert "13,090 13,014 CC BY-SA 4.0" in " ".join(shown.out.split())
     assert "\x1b" not in shown.out
@@ -158,3 +161,18 @@ def test_download_into_a_folder_copies_what_is_here(
     assert "1,148 topics in 520 clusters (article)" in capsys.readouterr().out
     assert call(["tasks", "check", "xquad-r", "--data-dir", str(data_dir)]) == 0
     assert "1,190 topics in 48 clusters (article)" in capsys.readouterr().out
+
+
+def test_data_that_do_not_say_their_language_are_checked_with_it(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "qrels").mkdir()
+    (tmp_path / "corpus.jsonl").write_text('{"_id": "d1", "title": "", "text": "salt"}\n', encoding="utf-8")
+    (tmp_path / "queries.jsonl").write_text('{"_id": "q1", "text": "what is salt"}\n', encoding="utf-8")
+    (tmp_path / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq1\td1\t1\n", encoding="utf-8")
+    assert call(["tasks", "check", str(tmp_path)]) == 2
+    assert "add --languages TAG" in capsys.readouterr().err
+    assert call(["tasks", "check", str(tmp_path), "--languages", "en"]) == 0
+    assert "1 language, 1 topic in 1 cluster" in capsys.readouterr().out
+    assert call(["tasks", "show", str(tmp_path), "--languages", "en"]) == 0
+    assert "\nlanguages      en\n" in capsys.readouterr().out

@@ -135,9 +135,7 @@ INPUTS = [
     Fault(
         "Latin-1", RUN, ("queries.de.jsonl line 1: not valid UTF-8 at byte 24",), encoded("queries.de.jsonl", "latin-1")
     ),
-    Fault(
-        "UTF-16", RUN, ("queries.de.jsonl line 1: not valid UTF-8 at byte 1",), encoded("queries.de.jsonl", "utf-16")
-    ),
+    Fault("UTF-32", RUN, ("queries.de.jsonl line 1: not valid JSON",), encoded("queries.de.jsonl", "utf-32")),
     Fault(
         "JSON array",
         RUN,
@@ -145,10 +143,10 @@ INPUTS = [
         own(("queries.de.jsonl", '[{"id": "t0", "text": "a"}]')),
     ),
     Fault(
-        "grades with a point",
+        "grades with a comma",
         RUN,
-        ("line 1: grade '1.0' is not a whole number",),
-        own(("qrels.tsv", judged("t{n}\t0\td{n}-item\t1.0"))),
+        ("line 1: grade '1,5' is no number, or too large",),
+        own(("qrels.tsv", judged("t{n}\t0\td{n}-item\t1,5"))),
     ),
     Fault(
         "grades below 0 only",
@@ -157,16 +155,16 @@ INPUTS = [
         own(("qrels.tsv", judged("t{n}\t0\td{n}-item\t-1"))),
     ),
     Fault(
-        "judgments with commas",
+        "judgments with bars",
         RUN,
         ("line 1: must be 'topic 0 document grade'",),
-        own(("qrels.tsv", judged("t{n},0,d{n}-item,1"))),
+        own(("qrels.tsv", judged("t{n}|0|d{n}-item|1"))),
     ),
     Fault(
-        "judgments with a heading",
+        "judgments with a heading of other words",
         RUN,
-        ("line 1: topic 'topic' has no query",),
-        own(("qrels.tsv", "topic\t0\tid\tgrade\n")),
+        ("line 1: names no columns that are known",),
+        own(("qrels.tsv", "topic\t0\tsentence\tgrade\n")),
     ),
     *(
         Fault(

@@ -28,6 +28,7 @@ MODULES = structure.read_modules(ROOT)
 FORBIDDEN_NAMES = {"util", "utils", "common", "helper", "helpers", "base", "misc"}
 HEAVY = {"torch", "transformers", "sentence_transformers", "accelerate", "datasets", "ir_datasets", "ray"}
 HEAVY |= {"click", "rich", "matplotlib", "pandas", "scipy", "jnius", "pyserini", "pythainlp", "faiss", "PIL"}
+HEAVY |= {"bm25s", "Stemmer"}
 # Libraries whose classes are extended, or whose objects are looked into.
 CLOSE = {"datasets", "faiss-cpu", "ir-datasets", "onnxruntime", "openvino", "pyjnius", "pyserini", "ray"}
 CLOSE |= {"sentence-transformers", "torch", "transformers"}
@@ -249,7 +250,7 @@ class TestVersions:
 
     def test_every_package_is_listed(self) -> None:
         folders = {name for name, module in MODULES.items() if module.path.endswith("__init__.py")}
-        shipped = {"mlbench.model_files", "mlbench.recipe_files", "mlbench.task_files"}
+        shipped = {"mlbench.benchmark_files", "mlbench.model_files", "mlbench.recipe_files", "mlbench.task_files"}
         assert set(self.setup["options"]["packages"].split()) == folders | shipped
 
     def test_the_version_is_the_same_everywhere(self) -> None:
@@ -301,6 +302,16 @@ def test_what_the_docs_import_is_public() -> None:
         names = {name for block in blocks for name in imported(block)}
         private += [f"{page.relative_to(ROOT)}: {name}" for name in sorted(names - public_names)]
     assert private == []
+
+
+def test_the_page_of_a_package_index_links_to_nothing_beside_it() -> None:
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg", encoding="utf-8")
+    page = ROOT / config["metadata"]["long_description"].removeprefix("file: ")
+    text = page.read_text(encoding="utf-8")
+    places = re.findall(r"\]\(([^)\s]+)", text) + re.findall(r"(?:src|href)=\"([^\"]+)", text)
+    assert places
+    assert [place for place in places if not place.startswith("https://")] == []
 
 
 def test_every_listed_name_is_there() -> None:

@@ -7,15 +7,20 @@ import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NamedTuple
 
 from mlbench.collection.images import check_images
-from mlbench.collection.languages import IMAGE
+from mlbench.collection.languages import IMAGE, check_language
 from mlbench.collection.records import Collection, Document, Image, Judgment, Query, document_id
-from mlbench.errors import DataError
+from mlbench.errors import DataError, UserError
 from mlbench.protocols import ReadRequest
 
+OPTIONS = ("captions_per_image", "images")
+"""What every reader of captions takes: how many captions of an image are kept in each language, the first ones, and a
+pattern of the names of the images that are kept."""
+_SHARDS = (".tar", ".tar.gz", ".tgz")
 _MOST_NAMED = 20
 _HALF = re.compile("[\ud800-\udfff]")
 _NOT_IN_IDS = re.compile(r"[\s\x00-\x1f\x7f-\x9f#%]")
@@ -36,17 +41,24 @@ def captioned(
     *,
     clusters: Mapping[str, str] | None = None,
     cluster_unit: str = "image",
+    others: Sequence[str] = (),
 ) -> Collection:
     """Return the collection of `captions`, in their order: a topic for each image, and one for each of its captions.
+
+    `others` are images without captions, which are searched and do not ask.
 
     The k-th caption of an image in each language has the topic `<image>#<k>`, so translations share a topic; they are
     of the image's cluster, which is the image itself or what `clusters` has for it. Where only a sample is asked for,
     only its images are looked for and checked, and `left_out` counts the others. Images that cannot be decoded are left
     out with their captions, told to the user and counted; captions that an image has twice are told.
 
+    With the option `captions_per_image`, an image has the first so many of its captions in each language, with the
+    option `images` there are only images whose names fit the pattern: it is as if the files held no others.
+
     Raises `DataError` for a language without captions, names and captions with half of a surrogate pair, missing
-    images, and images of which most are broken.
+    images, and images of which most are broken; `UserError` for a wrong option.
     """
+    captions = _selected(request, captions)
     found = {row.language for row in captions}
     for language in request.languages:
         if language not in found:
@@ -55,7 +67,7 @@ def captioned(
     if request.images is None:
         raise DataError(f"{request.task}: a task of captioned images must say where they are: add [images] to its file")
     _tell_repeated(request, captions)
-    whole = kept = _named(request, captions, clusters or {}, cluster_unit)
+    whole = kept = _named(request, captions, clusters or {}, cluster_unit, others)
     checked: dict[str, Image | None] = {}
     while True:
         sample = kept if request.limit is None else kept.sample(request.limit)
@@ -65,7 +77,11 @@ def captioned(
             break
         # A broken image makes room for another one in a sample.
         broken = {name for name, image in checked.items() if image is None}
-        kept = _named(request, [row for row in captions if row.image not in broken], clusters or {}, cluster_unit)
+        usable, also = (
+            [row for row in captions if row.image not in broken],
+            [row for row in others if row not in broken],
+        )
+        kept = _named(request, usable, clusters or {}, cluster_unit, also)
     for language, rows in kept.documents.items():
         if not rows:
             raise DataError(f"{request.task}: no caption in {language!r} is left, as none of its images can be used")
@@ -76,9 +92,68 @@ def captioned(
     )
 
 
+def without_blank(request: ReadRequest, captions: Sequence[Caption]) -> list[Caption]:
+    """Return the captions that say something; tell how many do not."""
+    kept = [caption for caption in captions if caption.text.strip()]
+    blank = len(captions) - len(kept)
+    if blank:
+        request.progress.note(
+            f"{request.task}: {blank:,} {'caption is' if blank == 1 else 'captions are'} blank and left out"
+        )
+    return kept
+
+
+def captions_in(key: str, entry: object) -> dict[str | None, list[str]]:
+    """Return the captions by language of what JSON or a table has under `key`: a text, a list, or these by language.
+
+    Those that do not say their language are under None. Raises `ValueError` where they are no texts, `UserError` where
+    languages are none.
+    """
+    if isinstance(entry, Mapping):
+        found = {check_language(str(tag)): _texts_in(f"{key}.{tag}", texts) for tag, texts in entry.items()}
+        return {tag: texts for tag, texts in found.items() if texts}
+    return {None: texts} if (texts := _texts_in(key, entry)) else {}
+
+
+def _texts_in(key: str, entry: object) -> list[str]:
+    texts = entry if isinstance(entry, list) else [] if entry is None else [entry]
+    found = [text for text in texts if isinstance(text, str)]
+    if len(found) < len(texts):
+        raise ValueError(f"{key!r} must be a text or a list of texts, not {entry!r:.60}")
+    return found
+
+
 def topic_of(image: str) -> str:
     """Return the topic of an image: its name, in which white space, `#` and `%` are written as in an address."""
     return _NOT_IN_IDS.sub(lambda match: "".join(f"%{byte:02X}" for byte in match[0].encode()), image)
+
+
+def shards_of(folder: Path) -> list[Path]:
+    """Return the tar files in a folder, in the order of the numbers in their names; none where there is no folder."""
+    there = folder.iterdir() if folder.is_dir() else ()
+    found = [path for path in there if path.name.endswith(_SHARDS) and path.is_file()]
+    return sorted(found, key=lambda path: [part.zfill(20) for part in re.findall(r"[0-9]+|[^0-9]+", path.name)])
+
+
+def _selected(request: ReadRequest, captions: Sequence[Caption]) -> Sequence[Caption]:
+    """Return the captions that the options of the task leave."""
+    most, pattern = request.options.get("captions_per_image"), request.options.get("images", "*")
+    if most is not None and (isinstance(most, bool) or not isinstance(most, int) or most < 1):
+        raise UserError(f"{request.task}: captions_per_image must be a whole number of at least 1, not {most!r:.60}")
+    if not isinstance(pattern, str):
+        raise UserError(f"{request.task}: images must be a pattern of names, such as '*.jpg', not {pattern!r:.60}")
+    kept = [row for row in captions if fnmatchcase(row.image, pattern)]
+    if captions and not kept:
+        raise UserError(f"{request.task}: no image is called like images = {pattern!r:.60}: {captions[0].image} is one")
+    if most is None:
+        return kept
+    numbers: Counter[tuple[str, str]] = Counter()
+    first = []
+    for row in kept:
+        numbers[row.image, row.language] += 1
+        if numbers[row.image, row.language] <= most:
+            first.append(row)
+    return first
 
 
 def _check_characters(task: str, captions: Sequence[Caption]) -> None:
@@ -104,7 +179,11 @@ def _tell_repeated(request: ReadRequest, captions: Sequence[Caption]) -> None:
 
 
 def _named(
-    request: ReadRequest, captions: Sequence[Caption], clusters: Mapping[str, str], cluster_unit: str
+    request: ReadRequest,
+    captions: Sequence[Caption],
+    clusters: Mapping[str, str],
+    cluster_unit: str,
+    others: Sequence[str],
 ) -> Collection:
     """Return the collection with the name of each image in its place."""
     topics = {row.image: topic_of(row.image) for row in captions}
@@ -127,7 +206,8 @@ def _named(
         judgments[own] = [Judgment(IMAGE, images[name].doc_id, 1)]
         of_topic[own] = of_topic[topic]
     queries[IMAGE] = [Query(topic, name) for name, topic in topics.items()]
-    documents[IMAGE] = list(images.values())
+    also = [Document(document_id(request.task, IMAGE, topic_of(name), ""), name) for name in others]
+    documents[IMAGE] = [*images.values(), *also]
     languages = tuple(sorted(queries))
     return Collection(
         languages=languages,

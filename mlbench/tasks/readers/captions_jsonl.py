@@ -9,10 +9,10 @@ from mlbench.collection.records import Collection
 from mlbench.errors import DataError
 from mlbench.io.toml import relative_path
 from mlbench.protocols import ReadRequest, SourceFile
-from mlbench.tasks.readers.captions import Caption, captioned
+from mlbench.tasks.readers.captions import OPTIONS, Caption, captioned, shards_of
 from mlbench.tasks.readers.json_lines import check_options, files_of, objects, raise_faults, text_of, texts_of
 
-OPTIONS = ("cluster_unit",)
+_OWN_OPTIONS = (*OPTIONS, "cluster_unit")
 _EXAMPLE = "{'image': 'dog.jpg', 'caption': ...}"
 
 
@@ -30,11 +30,15 @@ class CaptionsJsonl:
         return bool(files_of(folder, ("captions",)))
 
     def declare_folder(self, folder: Path, languages: tuple[str, ...] | None) -> dict[str, object]:
-        """Return the files, their languages and the folder of images; those that the user asks for change nothing."""
+        """Return the files, their languages and the folder of images; those that the user asks for change nothing.
+
+        Tar files beside them may hold the images.
+        """
         if (folder / "qrels.tsv").exists():
             raise DataError(f"{folder} has both captions and qrels: keep them in two folders")
         files = files_of(folder, ("captions",))
         tags = sorted({entry["language"] for entry in files})
+        files += [{"path": path.name, "role": "shard"} for path in shards_of(folder)]
         return {"kind": "image_text", "languages": tags, "files": files, "images": {"folder": "images"}}
 
 
@@ -61,7 +65,7 @@ def read(request: ReadRequest) -> Collection:
     The option `cluster_unit` names what the clusters are. Raises `DataError` with the first fault, its file and line;
     its `__notes__` are all the faults.
     """
-    check_options(request, "captions_jsonl", OPTIONS)
+    check_options(request, "captions_jsonl", _OWN_OPTIONS)
     parsed = _ParsedLines()
     for source in request.files:
         if source.role == "captions":

@@ -10,10 +10,10 @@ from mlbench.collection.records import Collection
 from mlbench.errors import DataError
 from mlbench.io.toml import relative_path
 from mlbench.protocols import ReadRequest, SourceFile
-from mlbench.tasks.readers.captions import Caption, captioned, content_of
-from mlbench.tasks.readers.json_lines import check_options, objects, parse_object, raise_faults, text_of, texts_of
+from mlbench.tasks.readers.captions import OPTIONS, Caption, captioned, content_of, without_blank
+from mlbench.tasks.readers.json_lines import check_options, objects, parse_object, raise_faults, text_of
 
-OPTIONS = ("member", "split")
+_COCO_OPTIONS = (*OPTIONS, "member", "split")
 _Row = dict[str, object]
 _MEMBER = "captions.jsonl"
 _EXAMPLE = "{'img_path': '97234558.jpg', 'sentences': [...]}"
@@ -30,7 +30,7 @@ def read_coco_captions(request: ReadRequest) -> Collection:
 
     Images are known by the last part of their path. Raises `DataError` with the file and what is wrong in it.
     """
-    check_options(request, "coco_captions", OPTIONS)
+    check_options(request, "coco_captions", _COCO_OPTIONS)
     split = str(request.options.get("split", "test"))
     captions = []
     for source in request.files:
@@ -109,23 +109,19 @@ def read_crossmodal_3600(request: ReadRequest) -> Collection:
     Most have two captions in a language, written for the image and no translations; blank ones are left out, and told.
     Raises `DataError` with file and line.
     """
-    check_options(request, "crossmodal_3600")
-    captions, blank = list[Caption](), 0
+    check_options(request, "crossmodal_3600", OPTIONS)
+    captions = []
     for source in request.files:
         for place, row in _crossmodal_rows(source.path):
             key = row.get("image/key")
             if not isinstance(key, str) or not key.strip():
                 raise DataError(f"{place}: 'image/key' must be the name of an image, not {key!r:.60}")
-            found = [
+            captions += [
                 Caption(f"{key}.jpg", language, text)
                 for language in request.languages
                 for text in _texts(row, language, place)
             ]
-            captions += [caption for caption in found if caption.text.strip()]
-            blank += sum(not caption.text.strip() for caption in found)
-    if blank:
-        request.progress.note(f"{request.task}: {blank:,} captions are blank and left out")
-    return captioned(request, captions)
+    return captioned(request, without_blank(request, captions))
 
 
 def _texts(row: dict[str, object], language: str, place: str) -> list[str]:
@@ -160,7 +156,7 @@ def read_aligned(request: ReadRequest) -> Collection:
     XTD10: captions are translations of each other in eight languages; the German and French (MIC) and the Japanese ones
     (STAIR, whose file says jp) were written for the same images.
     """
-    check_options(request, request.task)
+    check_options(request, request.task, OPTIONS)
     lists = [source.path for source in request.files if source.role == "images"]
     if len(lists) != 1:
         raise DataError(f"{request.task}: there must be one file of image names (role images), not {len(lists)}")
@@ -206,22 +202,24 @@ def read_xflickrco(request: ReadRequest) -> Collection:
     """Return the collection of files with the role `captions`, one for each language.
 
     Their lines are `{"id", "img_path", "sentences": [caption]}`, as in `annotations/de/test.jsonl`; captions were
-    written for the images, and are no translations. Raises `DataError` with the first fault, its file and line; its
-    `__notes__` are all the faults.
+    written for the images, and are no translations. Blank ones, of which the published files have two, are left out,
+    and told. Raises `DataError` with the first fault, its file and line; its `__notes__` are all the faults.
     """
-    check_options(request, "xflickrco")
+    check_options(request, "xflickrco", OPTIONS)
     captions, faults = list[Caption](), list[str]()
     for source in request.files:
         captions += _captions(source, faults)
     raise_faults(faults)
-    return captioned(request, captions)
+    return captioned(request, without_blank(request, captions))
 
 
 def _captions(source: SourceFile, faults: list[str]) -> list[Caption]:
     captions = []
     for place, row in objects(source, faults, _EXAMPLE):
-        name = text_of(row, "img_path", place, faults)
-        texts = texts_of(row, "sentences", place, faults)
+        name, texts = text_of(row, "img_path", place, faults), row.get("sentences")
+        if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
+            faults.append(f"{place}: 'sentences' must be a list of texts that is not empty")
+            continue
         try:
             captions += [Caption(relative_path(name), source.language or "", text) for text in texts if name]
         except ValueError as error:

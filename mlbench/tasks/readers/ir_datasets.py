@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mlbench.collection.languages import check_language, find_language
-from mlbench.collection.records import Collection, Document, Judgment, Query, document_id
+from mlbench.collection.records import Collection, Document, Query, document_id
 from mlbench.errors import DataError, UserError, suggest
 from mlbench.protocols import Parameter, ReadRequest
+from mlbench.tasks.readers.grades import RELEVANCE_THRESHOLD, Grade, parse_grade, split_judgments, threshold_of
 from mlbench.tasks.readers.ir_datasets_files import (
     Dataset,
     IrdsRecord,
@@ -57,6 +58,8 @@ def parts_of(options: Mapping[str, Parameter], languages: tuple[str, ...]) -> tu
     """
     parts: dict[tuple[str, str], SourceCollection] = {}
     for key, value in sorted(options.items(), key=lambda option: "{" not in option[0]):
+        if key == RELEVANCE_THRESHOLD:
+            continue
         if not isinstance(value, str) or not value.strip():
             raise DataError(
                 f"options.{key}: must be an id of ir_datasets, such as 'mr-tydi/th/test', not {value!r:.60}"
@@ -213,8 +216,9 @@ class Irds:
         """Return the collection of the parts that the options name (see `parts_of`).
 
         The text of a document or a query is `default_text()` of ir_datasets, for documents mostly title and text;
-        queries are stripped. Grades below 1 are judged not relevant. Topics are shared across languages by id; where
-        the task says that they are not parallel, a topic is the query's language and id, as in `th-12`. Documents and
+        queries are stripped. Grades below 1, or below the option `relevance_threshold`, are judged not relevant. Topics
+        are shared across languages by id; where the task says that they are not parallel, a topic is the query's
+        language and id, as in `th-12`. Documents and
         queries without text are left out, judgments of topics without a query as well; both are counted and told.
 
         With a limit, reading ends as soon as the documents of the sample are found. Raises `DataError` in one line for
@@ -297,7 +301,7 @@ class _Contents:
     request: ReadRequest
     wanted: frozenset[str]
     queries: dict[str, dict[str, str]] = field(default_factory=dict)
-    judgments: dict[str, dict[tuple[str, str], int]] = field(default_factory=dict)
+    judgments: dict[str, dict[tuple[str, str], Grade]] = field(default_factory=dict)
     topics: dict[str, set[str]] = field(default_factory=dict)
     skipped: dict[str, int] = field(default_factory=dict)
 
@@ -314,8 +318,17 @@ class _Contents:
     def collection(self) -> Collection:
         """Return the collection so far, without documents; for a quick look without topics that have no answer."""
         topics = {topic for rows in self.queries.values() for topic in rows}
+        threshold = threshold_of(self.request)
         if self.request.limit is not None:
-            topics &= {topic for topic, rows in self.judgments.items() if max(rows.values()) >= 1}
+            topics &= {topic for topic, rows in self.judgments.items() if max(rows.values()) >= threshold}
+        graded = split_judgments(
+            {
+                topic: [(*key, grade) for key, grade in self.judgments.get(topic, {}).items()]
+                for topic in sorted(topics)
+            },
+            threshold,
+            lambda language, own_id: document_id(self.request.task, language, "", own_id),
+        )
         return Collection(
             languages=self.request.languages,
             queries={
@@ -325,14 +338,9 @@ class _Contents:
                 for language in self.request.languages
             },
             documents=dict.fromkeys(self.request.languages, ()),
-            judgments={
-                topic: tuple(
-                    Judgment(language, document_id(self.request.task, language, "", own_id), grade)
-                    for (language, own_id), grade in self.judgments.get(topic, {}).items()
-                    if grade >= 1
-                )
-                for topic in sorted(topics)
-            },
+            judgments=graded.judgments,
+            not_relevant=graded.not_relevant,
+            grade_scale=graded.grade_scale,
             clusters={topic: topic for topic in topics},
         )
 
@@ -387,15 +395,12 @@ class _Contents:
         self.skipped[what] = self.skipped.get(what, 0) + 1
 
 
-def _grade(row: IrdsRecord, part: SourceCollection) -> int:
-    try:
-        grade = int(row.relevance)  # type: ignore[call-overload]
-        if grade == float(row.relevance):  # type: ignore[arg-type]
-            return int(grade)
-    except (TypeError, ValueError, AttributeError, OverflowError):
-        pass
+def _grade(row: IrdsRecord, part: SourceCollection) -> Grade:
     shown = getattr(row, "relevance", None)
-    raise DataError(f"irds:{part.dataset_id}: the grade {shown!r:.40} of topic {row.query_id!r} is no whole number")
+    grade = parse_grade(shown)
+    if grade is None:
+        raise DataError(f"irds:{part.dataset_id}: the grade {shown!r:.40} of topic {row.query_id!r} is no number")
+    return grade
 
 
 def _check_files(opened: list[tuple[SourceCollection, Dataset]], request: ReadRequest) -> None:

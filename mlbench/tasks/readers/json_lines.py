@@ -1,4 +1,4 @@
-"""JSON lines: of those that people write by hand every fault is gathered, of published ones the first is raised."""
+"""JSON lines and judgments: of what people write by hand every fault is gathered, of the rest the first is raised."""
 
 import gzip
 import json
@@ -8,8 +8,11 @@ from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 
 from mlbench.errors import DataError, UnknownName
+from mlbench.io.trec_lines import JUDGMENTS, Row, is_json, json_rows, rows
 from mlbench.protocols import ReadRequest, SourceFile
 
+_BOM, _UTF_16, _GZIP = b"\xef\xbb\xbf", (b"\xff\xfe", b"\xfe\xff"), b"\x1f\x8b"
+_START = 100
 _NOT_IN_IDS = re.compile(r"[\s\x00-\x1f\x7f-\x9f]")
 _JSON_NAMES = {dict: "an object", list: "a list", int: "a number", float: "a number", bool: "a truth value"} | {
     type(None): "null"
@@ -32,7 +35,7 @@ def packed_lines(path: Path, name: str = "") -> Iterator[tuple[str, str]]:
     try:
         with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as stream:
             for number, raw in enumerate(stream, start=1):
-                line = (raw.removeprefix(b"\xef\xbb\xbf") if number == 1 else raw).decode().rstrip("\r\n")
+                line = (raw.removeprefix(_BOM) if number == 1 else raw).decode().rstrip("\r\n")
                 if line.strip():
                     yield f"{name} line {number}", line
     except EOFError as error:
@@ -95,11 +98,8 @@ def lines(source: SourceFile, faults: list[str]) -> Iterator[tuple[str, str]]:
 
     Bytes that are not UTF-8 are added to `faults`. Raises `DataError` for a file that cannot be read.
     """
-    try:
-        content = source.path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{source.path} cannot be read: {error.strerror}") from error
-    for number, raw in enumerate(content.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
+    content = _content(source)
+    for number, raw in enumerate(content.removeprefix(_BOM).split(b"\n"), start=1):
         place = f"{source.path.name} line {number}"
         try:
             line = raw.removesuffix(b"\r").decode()
@@ -108,6 +108,32 @@ def lines(source: SourceFile, faults: list[str]) -> Iterator[tuple[str, str]]:
             continue
         if line.strip():
             yield place, line
+
+
+def judgments(source: SourceFile, faults: list[str], topics: Container[str]) -> Iterator[Row]:
+    """Yield the rows of judgments in any of the layouts of `io.trec_lines`; what is none is added to `faults`.
+
+    `topics` are those that have a query. Raises `DataError` for a file that cannot be read.
+    """
+    content = _content(source).removeprefix(_BOM)
+    if is_json(content[:_START].decode(errors="replace")):
+        try:
+            yield from json_rows(content.decode(), JUDGMENTS, source.path.name)
+        except ValueError as error:
+            faults.append(f"{source.path.name}: {error}")
+    else:
+        yield from rows(lines(source, faults), JUDGMENTS, faults.append, topics=topics)
+
+
+def _content(source: SourceFile) -> bytes:
+    """Return the bytes of a file, unpacked where they are packed by gzip, and in UTF-8 where they are in UTF-16."""
+    try:
+        content = source.path.read_bytes()
+        if content.startswith(_GZIP):
+            content = gzip.decompress(content)
+        return content.decode("utf-16").encode() if content.startswith(_UTF_16) else content
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        raise DataError(f"{source.path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
 
 def text_of(row: dict[str, object], key: str, place: str, faults: list[str]) -> str | None:

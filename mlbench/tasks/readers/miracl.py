@@ -1,56 +1,28 @@
 """Reads MIRACL's own format: topics and judgments in TSV, corpora in shards of compressed JSON lines."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from hashlib import file_digest, sha256
-from itertools import islice
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from mlbench.collection.records import Collection, Document, Judgment, Query, document_id, sample_documents
+from mlbench.collection.records import Collection, Query, document_id
 from mlbench.errors import DataError
-from mlbench.protocols import ReadRequest, Shard, ShardedCollection, SourceFile
-from mlbench.tasks.readers.json_lines import check_options, packed_lines, parse_object
+from mlbench.protocols import ReadRequest, ShardedCollection, SourceFile
+from mlbench.tasks.readers.grades import RELEVANCE_THRESHOLD, Grade, split_judgments, threshold_of
+from mlbench.tasks.readers.json_lines import check_options
+from mlbench.tasks.readers.sharded import hold
+from mlbench.tasks.readers.trec_files import CorpusFile, judgments, topics
 
-OPTIONS = ("collection",)
-_STRINGS = "with the strings 'docid', 'title' and 'text'"
+OPTIONS = ("collection", RELEVANCE_THRESHOLD)
 _SHARD = re.compile(r"docs-(0|[1-9][0-9]*)\.jsonl(\.gz)?")
 
 
 @dataclass(frozen=True, slots=True)
 class _Topics:
-    """One language's queries, and the judgments of each topic."""
+    """One language's queries, and the judged documents of each topic: language, own id and grade."""
 
     queries: tuple[Query, ...]
-    judgments: dict[str, tuple[Judgment, ...]]
-
-
-@dataclass(frozen=True, slots=True)
-class MiraclShard:
-    """One file of a corpus; `collection` is the name in its documents' ids."""
-
-    path: Path
-    language: str
-    collection: str
-
-    @property
-    def name(self) -> str:
-        """The folder and the name of its file."""
-        return f"{self.path.parent.name}/{self.path.name}"
-
-    def fingerprint(self) -> str:
-        """Return a digest (hex) of its file and of what else is in its documents' ids."""
-        try:
-            with self.path.open("rb") as stream:
-                content = file_digest(stream, "sha256").hexdigest()
-        except OSError as error:
-            raise DataError(f"{self.path} cannot be read: {error.strerror}") from error
-        return sha256("\n".join((content, self.language, self.collection)).encode()).hexdigest()
-
-    def documents(self, first: int = 0) -> Iterator[Document]:
-        """Yield its documents from number `first` on; those before are unpacked and not looked at."""
-        for own_id, text in _documents(self.path, first):
-            yield Document(document_id(self.collection, self.language, "", own_id), text)
+    judgments: dict[str, list[tuple[str, str, Grade]]]
 
 
 class Miracl:
@@ -62,7 +34,7 @@ class Miracl:
     corpus like any other.
 
     The option `collection` is the name in the documents' ids (by default the task's), so that tasks on the same corpora
-    have the same documents.
+    have the same documents. The option `relevance_threshold` is the lowest grade that is relevant, 1 without it.
     """
 
     def __call__(self, request: ReadRequest) -> Collection:
@@ -70,33 +42,30 @@ class Miracl:
 
         Raises `DataError` with file and line.
         """
-        sharded = self.shards(request)
-        documents, counts = {}, {}
-        for language in request.languages:
-            stream = _DocumentCounter(shard for shard in sharded.shards if shard.language == language)
-            judgments = sharded.collection.judgments.values()
-            relevant = {row.doc_id for rows in judgments for row in rows if row.language == language}
-            limit = request.limit
-            documents[language] = tuple(stream) if limit is None else sample_documents(stream, relevant, limit)
-            counts[language] = stream.number
-        left_out = {language: counts[language] - len(documents[language]) for language in request.languages}
-        return replace(sharded.collection, documents=documents, left_out=left_out)
+        return hold(self.shards(request), request.limit)
 
     def shards(self, request: ReadRequest) -> ShardedCollection:
         """Return queries and judgments, and the files of each corpus in their order, which must have no gap."""
         check_options(request, "miracl", OPTIONS)
         found = {language: _read_topics(request, language) for language in request.languages}
-        judgments = {topic: rows for each in found.values() for topic, rows in each.judgments.items()}
+        name = _collection_name(request)
+        graded = split_judgments(
+            {topic: rows for each in found.values() for topic, rows in each.judgments.items()},
+            threshold_of(request),
+            lambda language, own_id: document_id(name, language, "", own_id),
+        )
         collection = Collection(
             languages=request.languages,
             queries={language: each.queries for language, each in found.items()},
             documents=dict.fromkeys(found, ()),
-            judgments=judgments,
-            clusters={topic: topic for topic in judgments},
+            judgments=graded.judgments,
+            not_relevant=graded.not_relevant,
+            grade_scale=graded.grade_scale,
+            clusters={topic: topic for topic in graded.judgments},
             parallel=False,
         )
         shards = [
-            MiraclShard(path.absolute(), language, _collection_name(request))
+            CorpusFile(path.absolute(), language, name)
             for language in request.languages
             for path in _shards(request, language)
         ]
@@ -107,30 +76,15 @@ reader = Miracl()
 
 
 def _read_topics(request: ReadRequest, language: str) -> _Topics:
-    topics = _the_file(request, "queries", language)
-    queries = tuple(Query(f"{language}:{topic}", text) for topic, text in _topics(topics))
-    judgments: dict[str, list[Judgment]] = {query.topic_id: [] for query in queries}
-    collection = _collection_name(request)
-    for topic, own_id, grade, place in _judgments(_the_file(request, "qrels", language)):
-        if f"{language}:{topic}" not in judgments:
-            raise DataError(f"{place}: topic {topic!r} is not in {topics.name}")
-        if grade >= 1:
-            doc_id = document_id(collection, language, "", own_id)
-            judgments[f"{language}:{topic}"].append(Judgment(language, doc_id, grade))
-    return _Topics(queries, {topic: tuple(rows) for topic, rows in judgments.items()})
-
-
-class _DocumentCounter:
-    """The documents of one language, shard by shard; `number` says how many have gone by."""
-
-    def __init__(self, shards: Iterable[Shard]) -> None:
-        self.number, self._shards = 0, shards
-
-    def __iter__(self) -> Iterator[Document]:
-        for shard in self._shards:
-            for document in shard.documents(0):
-                self.number += 1
-                yield document
+    path = _the_file(request, "queries", language)
+    queries = tuple(Query(f"{language}:{topic}", text) for topic, text in topics(path))
+    judged: dict[str, list[tuple[str, str, Grade]]] = {query.topic_id: [] for query in queries}
+    own_ids = {topic.removeprefix(f"{language}:") for topic in judged}
+    for row, grade in judgments(_the_file(request, "qrels", language), own_ids):
+        if row.topic not in own_ids:
+            raise DataError(f"{row.where}: topic {row.topic!r} is not in {path.name}")
+        judged[f"{language}:{row.topic}"].append((language, row.document, grade))
+    return _Topics(queries, judged)
 
 
 def _collection_name(request: ReadRequest) -> str:
@@ -164,47 +118,3 @@ def _shards(request: ReadRequest, language: str) -> list[Path]:
 
 def _files(request: ReadRequest, role: str, language: str) -> Sequence[SourceFile]:
     return [source for source in request.files if source.role == role and source.language == language]
-
-
-def _topics(path: Path) -> Iterator[tuple[str, str]]:
-    seen: set[str] = set()
-    for place, line in packed_lines(path):
-        topic, tab, text = line.partition("\t")
-        if not tab or not text.strip() or not re.fullmatch(r"\S+", topic):
-            raise DataError(f"{place}: must be 'topic TAB question', not {line[:60]!r}")
-        if topic in seen:
-            raise DataError(f"{place}: topic {topic!r} is there twice")
-        seen.add(topic)
-        yield topic, text.strip()
-    if not seen:
-        raise DataError(f"{path.name}: the file is empty")
-
-
-def _judgments(path: Path) -> Iterator[tuple[str, str, int, str]]:
-    seen: set[tuple[str, str]] = set()
-    for place, line in packed_lines(path):
-        columns = line.split()
-        if len(columns) != 4 or not re.fullmatch(r"[+-]?[0-9]{1,9}", columns[3], re.ASCII):
-            raise DataError(f"{place}: must be 'topic Q0 document grade', with no blank in an id, not {line[:60]!r}")
-        topic, own_id = columns[0], columns[2]
-        if (topic, own_id) in seen:
-            raise DataError(f"{place}: document {own_id!r} is judged twice for topic {topic!r}")
-        seen.add((topic, own_id))
-        yield topic, own_id, int(columns[3]), place
-    if not seen:
-        raise DataError(f"{path.name}: the file is empty")
-
-
-def _documents(path: Path, first: int) -> Iterator[tuple[str, str]]:
-    """Yield the own id and the text of each document of a shard, from number `first` on."""
-    place = ""
-    for place, line in islice(packed_lines(path, f"{path.parent.name}/{path.name}"), first, None):
-        row = parse_object(line, place, _STRINGS)
-        own_id, title, text = (row.get(key) for key in ("docid", "title", "text"))
-        if not (isinstance(own_id, str) and isinstance(title, str) and isinstance(text, str)):
-            raise DataError(f"{place}: must be an object {_STRINGS}")
-        if not re.fullmatch(r"[^\s\x00-\x1f\x7f-\x9f]+", own_id):
-            raise DataError(f"{place}: docid {own_id!r:.60} is empty or holds white space, which judgments cannot name")
-        yield own_id, f"{title} {text}" if title else text
-    if not place and not first:
-        raise DataError(f"{path.parent.name}/{path.name}: the shard is empty")

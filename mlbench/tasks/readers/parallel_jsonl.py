@@ -7,12 +7,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mlbench.collection.languages import find_language
-from mlbench.collection.records import Collection, Document, Judgment, Query, document_id
+from mlbench.collection.records import Collection, Document, Query, document_id
 from mlbench.errors import UserError
 from mlbench.protocols import Parameter, ReadRequest, SourceFile
-from mlbench.tasks.readers.json_lines import check_options, files_of, lines, objects, own_id_of, raise_faults, text_of
+from mlbench.tasks.readers.grades import RELEVANCE_THRESHOLD, Grade, parse_grade, split_judgments, threshold_of
+from mlbench.tasks.readers.json_lines import (
+    check_options,
+    files_of,
+    judgments,
+    objects,
+    own_id_of,
+    raise_faults,
+    text_of,
+)
 
-OPTIONS = ("cluster_unit",)
+OPTIONS = ("cluster_unit", RELEVANCE_THRESHOLD)
+_QRELS = re.compile(r"qrels\.(tsv|txt|trec|csv|json)(\.gz)?")
+_USUAL = "qrels.tsv"
 _EXAMPLE = "{'id': ..., 'text': ...}"
 
 
@@ -33,8 +44,8 @@ class ParallelJsonl:
         """Return the files and their languages; those that the user asks for change nothing."""
         files = files_of(folder, ("documents", "queries"))
         tags = sorted({entry["language"] for entry in files})
-        if (folder / "qrels.tsv").exists():
-            files.append({"path": "qrels.tsv", "role": "qrels"})
+        judged = [name for name in sorted(path.name for path in folder.iterdir()) if _QRELS.fullmatch(name)]
+        files += [{"path": name, "role": "qrels"} for name in (judged if _USUAL not in judged else [_USUAL])]
         return {"languages": tags, "files": sorted(files, key=lambda entry: entry["path"])}
 
 
@@ -49,7 +60,7 @@ class _ParsedLines:
     queries: dict[str, dict[str, str]] = field(default_factory=dict)
     documents: dict[str, dict[str, str]] = field(default_factory=dict)
     clusters: dict[str, str] = field(default_factory=dict)
-    judgments: dict[str, dict[tuple[str, str], int]] = field(default_factory=dict)
+    judgments: dict[str, dict[tuple[str, str], Grade]] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
 
     def doc_id(self, language: str, own_id: str) -> str:
@@ -60,14 +71,15 @@ def read(request: ReadRequest) -> Collection:
     """Return the collection of files with the roles `queries`, `documents` (one each per language) and `qrels`.
 
     Queries are lines `{"id", "text", "cluster"?}`, documents `{"id", "text", "title"?}` (a title is put before the
-    text with a blank), judgments `topic 0 document grade` or `topic document grade`; grades of 1 and more are relevant.
+    text with a blank), judgments `topic 0 document grade` or another layout of `io.trec_lines`. Grades are numbers,
+    such as 2 or 0.5; those of 1 and more, or of `relevance_threshold` and more, are relevant.
 
     A document id in the judgments stands for that document in each language that has it. Written `th:d7` it stands
     for the Thai one alone. An id that no language has stands for a document missing from every corpus, one written
     `th:d7` for one missing from the Thai corpus; missing documents stay in the denominators of the measures.
 
-    The option `cluster_unit` names what the clusters are. Raises `DataError` with the first fault, its file and line;
-    its `__notes__` are all the faults.
+    The option `cluster_unit` names what the clusters are, `relevance_threshold` is the lowest grade that is relevant.
+    Raises `DataError` with the first fault, its file and line; its `__notes__` are all the faults.
     """
     check_options(request, "parallel_jsonl", OPTIONS)
     parsed = _ParsedLines(request)
@@ -92,6 +104,14 @@ def read(request: ReadRequest) -> Collection:
 def _collection(parsed: _ParsedLines) -> Collection:
     languages = tuple(sorted(set(parsed.queries) & set(parsed.documents)))
     topics = {topic for rows in parsed.queries.values() for topic in rows}
+    graded = split_judgments(
+        {
+            topic: [(*target, grade) for target, grade in parsed.judgments.get(topic, {}).items()]
+            for topic in sorted(topics)
+        },
+        threshold_of(parsed.request),
+        parsed.doc_id,
+    )
     return Collection(
         languages=languages,
         queries={
@@ -104,14 +124,9 @@ def _collection(parsed: _ParsedLines) -> Collection:
             )
             for language in languages
         },
-        judgments={
-            topic: tuple(
-                Judgment(language, parsed.doc_id(language, own_id), grade)
-                for (language, own_id), grade in parsed.judgments.get(topic, {}).items()
-                if grade >= 1
-            )
-            for topic in sorted(topics)
-        },
+        judgments=graded.judgments,
+        not_relevant=graded.not_relevant,
+        grade_scale=graded.grade_scale,
         clusters={topic: parsed.clusters.get(topic, topic) for topic in topics},
         cluster_unit=_cluster_unit(parsed.clusters, parsed.request.options),
     )
@@ -148,22 +163,20 @@ def _read_documents(source: SourceFile, parsed: _ParsedLines) -> None:
 
 def _read_judgments(source: SourceFile, parsed: _ParsedLines) -> None:
     topics = {topic for rows in parsed.queries.values() for topic in rows}
-    for place, line in lines(source, parsed.faults):
-        columns = line.split()
-        if len(columns) not in (3, 4) or len(columns) < len(line.strip().split("\t")):
-            parsed.faults.append(f"{place}: must be 'topic 0 document grade', with no column empty, not {line[:60]!r}")
-            continue
-        topic, own_id, grade = columns[0], columns[-2], columns[-1]
-        if topic not in topics:
-            parsed.faults.append(f"{place}: topic {topic!r} has no query in any language")
-        elif not re.fullmatch(r"[+-]?[0-9]{1,9}", grade, re.ASCII):
-            parsed.faults.append(f"{place}: grade {grade[:20]!r} is not a whole number")
+    for row in judgments(source, parsed.faults, topics):
+        grade = parse_grade(row.value)
+        if row.topic not in topics:
+            parsed.faults.append(f"{row.where}: topic {row.topic!r} has no query in any language")
+        elif grade is None:
+            parsed.faults.append(f"{row.where}: grade {row.value[:20]!r} is no number, or too large")
         else:
-            rows = parsed.judgments.setdefault(topic, {})
-            for target in _targets(own_id, parsed):
+            rows = parsed.judgments.setdefault(row.topic, {})
+            for target in _targets(row.document, parsed):
                 if target in rows:
-                    parsed.faults.append(f"{place}: document {own_id!r} is judged twice for topic {topic!r}")
-                rows[target] = int(grade)
+                    parsed.faults.append(
+                        f"{row.where}: document {row.document!r} is judged twice for topic {row.topic!r}"
+                    )
+                rows[target] = grade
     if not parsed.judgments:
         parsed.faults.append(f"{source.path.name}: no judgment of any topic")
 

@@ -99,14 +99,19 @@ def test_compressed_files(tmp_path: Path) -> None:
         ("q1 Q0 en-p-1 1 nan tag", "line 2: score 'nan' is not a finite number"),
         ("q1 Q0 en-p-1 1 inf tag", "line 2: score 'inf' is not a finite number"),
         ("q1 Q0 en-p-1 1 high tag", "line 2: score 'high' is not a finite number"),
-        ("q1 en-p-1 1 1", r"line 2: need 6 fields \(topic Q0 document rank score tag\), found 4"),
+        (
+            "q1 en-p-1 1 1",
+            "line 2: must be 'topic Q0 document rank score tag', .* and no blank in an id, not 'q1 en-p-1 1 1'",
+        ),
+        ("q1 Q0 en-p-1 1 1 my run", "line 2: must be 'topic Q0 document rank score tag'"),
+        ("#q1 Q0 en-p-1 1 1 tag\nq1 Q0 en-p-1 1 x tag", "line 3: score 'x' is not a finite number"),
     ],
 )
 def test_faults_name_file_and_line(row: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "en-en.trec").write_text(f"q1 Q0 en-p-0 1 1 tag\n{row}\n", encoding="utf-8")
     with pytest.raises(RetrieverError, match=message) as caught:
         search(tmp_path)
-    assert "en-en.trec, line 2: " in str(caught.value)
+    assert "en-en.trec, line " in str(caught.value)
 
 
 def test_an_ambiguous_name_is_told(tmp_path: Path) -> None:
@@ -138,6 +143,134 @@ def test_a_name_of_several_languages_needs_its_language(tmp_path: Path, sign: st
         opened(tmp_path).search(POOL, QUERIES, documents, 9)
     write(tmp_path / "en-all.trec", ("q1", f"th{sign}d1", 1))
     assert opened(tmp_path).search(POOL, QUERIES, documents, 9)[0] == [documents[1].doc_id]
+
+
+A, B, C = (f"en-p-{number}" for number in (1, 2, 3))
+IN_ORDER = [IDS["en"][2], IDS["en"][1]]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        f"q1 Q0 {A} 2 1.5 r\nq1 Q0 {B} 1 2.5 r\n",
+        f"# made on Monday\n#\n\nq1 Q0 {A} 2 1.5 r\n# and more: 1 2 3\nq1 Q0 {B} 1 2.5 r\n",
+        f"qid Q0 docno rank score tag\nq1 Q0 {A} 2 1.5 r\nq1 Q0 {B} 1 2.5 r\n",
+        f"qid\t0\tdocno\trank\tscore\ttag\nq1\tQ0\t{A}\t2\t1.5\tmy run\nq1\tQ0\t{B}\t1\t2.5\tmy run\n",
+        f"query-id\tcorpus-id\tscore\nq1\t{A}\t1.5\nq1\t{B}\t2.5\n",
+        f"# query_id doc_id score\nq1 {A} 1.5\nq1 {B} 2.5\n",
+        f"qid\tdocid\tdocno\trank\tscore\tquery\nq1\t7\t{A}\t1\t1.5\tone two\nq1\t8\t{B}\t0\t2.5\tone two\n",
+        f",qid,docno,score\n0,q1,{A},1.5\n1,q1,{B},2.5\n",
+        f'"qid","docno","score"\n"q1","{A}",1.5\n"q1","{B}",2.5\n',
+        f"Topic;Document;Score\nq1;{A};1,5\nq1;{B};2,5\n",
+        f"q1;{A};1,5\nq1;{B};2,5\n",
+        f"q1,{A},1.5\nq1,{B},2.5\n",
+        f"q1, Q0, {A}, 2, 1.5, r\nq1, Q0, {B}, 1, 2.5, r\n",
+        f'"q1"\t"{A}"\t1.5\n"q1"\t"{B}"\t2.5\n',
+        f"q1 Q0 {A} 2 1.5\nq1 Q0 {B} 1 2.5\n",
+        f"q1 {A} 2 1.5 r\nq1 {B} 1 2.5 r\n",
+        f"q1 Q0 {A} 1.5 r\nq1 Q0 {B} 2.5 r\n",
+        f"q1 0 {A} 1.5\nq1 0 {B} 2.5\n",
+        f"q1 {A} 2 1.5\nq1 {B} 1 2.5\n",
+        f"q1 {A} 1.5 r\nq1 {B} 2.5 r\n",
+        f"q1 {A} 1\nq1 {B} 3\n",
+        f"q1 {A} 2\nq1 {B} 3\nq2 {C} 1\n",
+        f"qid,docno,score\nq1,{A},1.5\nqid,docno,score\nq1,{B},2.5\n",
+        f'{{"q1": {{"{A}": 1.5, "{B}": 2.5}}, "q2": {{}}}}',
+        f'\n {{ "q1" : {{"{A}": 1, "{B}": 2}}}}',
+    ],
+)
+@pytest.mark.parametrize("written", ["plain", "packed", "spreadsheet", "UTF-16"])
+def test_lists_as_tools_write_them(content: str, written: str, tmp_path: Path) -> None:
+    path = tmp_path / "en-en.csv"
+    if written == "plain":
+        path.write_text(content, encoding="utf-8")
+    elif written == "packed":
+        path.write_bytes(gzip.compress(content.encode()))
+    elif written == "spreadsheet":
+        path.write_bytes(b"\xef\xbb\xbf" + content.replace("\n", "\r\n").encode())
+    else:
+        path.write_bytes(content.encode("utf-16"))
+    assert search(tmp_path)[0] == IN_ORDER
+    assert opened(path).search(MONO, QUERIES, DOCUMENTS["en"], 9)[0] == IN_ORDER
+
+
+@pytest.mark.parametrize(
+    "content", [f"q1\t{A}\t1\nq1\t{B}\t2\nq2\t{C}\t1\n", f"qid,docno,rank\nq1,{A},3\nq1,{B},7\nq2,{C},1\n"]
+)
+def test_ranks_without_scores_are_ranks(content: str, tmp_path: Path) -> None:
+    (tmp_path / "en-en.tsv").write_text(content, encoding="utf-8")
+    first, second = opened(tmp_path).search_scored(MONO, QUERIES, DOCUMENTS["en"], 9)
+    assert first.doc_ids == [IDS["en"][1], IDS["en"][2]]
+    assert second.doc_ids == [IDS["en"][3]]
+    assert first.scores is None
+    assert second.scores is None
+
+
+def test_a_topic_that_looks_like_a_comment_or_a_header_is_a_topic(tmp_path: Path) -> None:
+    queries = [Query("#q1", "one"), Query("qid", "two")]
+    write(tmp_path / "en-en.trec", ("qid", A, 1), ("#q1", B, 1), ("#q2", B, 1))
+    assert opened(tmp_path).search(MONO, queries, DOCUMENTS["en"], 9) == [[IDS["en"][2]], [IDS["en"][1]]]
+
+
+def test_numeric_ids_are_told_from_ranks_and_iterations(tmp_path: Path) -> None:
+    documents = [Document(document_id("t", "en", "", str(number)), "text") for number in range(4)]
+    for content in ("7 0 1 0.1\n7 3 2 0.3\n7 1 3 0.2\n", "7 0 0 0.1\n7 0 3 0.3\n7 0 1 0.2\n", "7 0 1\n7 3 3\n7 1 2\n"):
+        (tmp_path / "en-en.run").write_text(content, encoding="utf-8")
+        found = opened(tmp_path).search(MONO, [Query("7", "one")], documents, 9)
+        assert found == [[documents[number].doc_id for number in (3, 1, 0)]]
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (f"qid,docno,score\nq1,{A},NaN\n", "line 2: score 'NaN' is not a finite number"),
+        (f"q1 {A} 1\nq1 {B} inf\n", "line 2: score 'inf' is not a finite number"),
+        (f"q1,{A},1\nq1,{B}\n", "line 2: must be 'topic Q0 document rank score tag'"),
+        (f"qid\tdocno\tscore\nq1\t{A}\n", "line 2: must have 3 columns, as its header has"),
+        (f"qid,docno,rank\nq1,{A},first\n", "line 2: rank 'first' is not a whole number"),
+        (f"query passage points\nq1 {A} 1\n", "line 1: names no columns that are known: a header is such as"),
+        (f"q1\tQ0\t\t1\t0.5\tr\nq1\tQ0\t{A}\t1\t0.5\tr\n", "line 1: must be .* with no column empty"),
+        (f'{{"q1": {{"{A}": NaN}}}}', "NaN is not a finite number"),
+        (f'{{"q1": {{"{A}": 1e999}}}}', "topic q1: score 'inf' is not a finite number"),
+        (f'{{"q1": {{"{A}": "1"}}}}', "score '1' of topic 'q1' is not a finite number"),
+        (f'{{"q1": {{"{A}": true}}}}', "score True of topic 'q1' is not a finite number"),
+        (f'{{"q1": {{"{A}": 1, "{A}": 2}}}}', "a key stands twice in one object"),
+        (f'{{"q1": {{"{A}": 1, "{IDS["en"][1]}": 2}}}}', "is listed twice for topic 'q1'"),
+        (f'{{"q1": ["{A}"]}}', "topic 'q1' must have an object such as {document: score}"),
+        (f'{{"q9": {{"{A}": 1}}}}', "topic 'q9' is no query in en"),
+        ('{"q1": ', "Expecting value"),
+        ('{"q1": ' + "[" * 100_000, "nested too deeply"),
+    ],
+)
+def test_faults_of_other_formats(content: str, says: str, tmp_path: Path) -> None:
+    (tmp_path / "en-en.txt").write_text(content, encoding="utf-8")
+    with pytest.raises(RetrieverError, match=says) as caught:
+        search(tmp_path)
+    assert "en-en.txt" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_is_of_one_setting(tmp_path: Path) -> None:
+    write(tmp_path / "results.txt", ("q1", A, 1))
+    ranker = opened(tmp_path / "results.txt")
+    assert ranker.search(MONO, QUERIES, DOCUMENTS["en"], 9)[0] == [IDS["en"][1]]
+    with pytest.raises(RetrieverError, match=r"results\.txt has the lists of one setting, and the task has several"):
+        ranker.search(POOL, QUERIES, DOCUMENTS["en"], 9)
+
+
+def test_two_files_of_one_setting_are_told(tmp_path: Path) -> None:
+    write(tmp_path / "en-en.trec", ("q1", A, 1))
+    write(tmp_path / "en-en.run", ("q1", A, 1))
+    with pytest.raises(RetrieverError, match=r"en-en\.trec and en-en\.run are of one setting: keep one"):
+        search(tmp_path)
+
+
+def test_only_files_named_after_settings_count(tmp_path: Path) -> None:
+    write(tmp_path / "en-en.trec", ("q1", A, 1))
+    before = opened(tmp_path).fingerprint()
+    (tmp_path / "README.txt").write_text("notes", encoding="utf-8")
+    (tmp_path / "parameters.json").write_text("{}", encoding="utf-8")
+    assert opened(tmp_path).fingerprint() == before
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -205,7 +338,7 @@ def test_measures_are_those_of_pytrec_eval_on_the_same_files(
 
 def test_missing_file_is_named(tmp_path: Path) -> None:
     write(tmp_path / "th-th.trec")
-    with pytest.raises(RetrieverError, match=r"no en-en.trec \(nor with .gz\)"):
+    with pytest.raises(RetrieverError, match=r"no en-en.trec \(nor with another ending"):
         search(tmp_path)
     with pytest.raises(RetrieverError, match=r"no en-en\+th.trec or en-all.trec"):
         search(tmp_path, POOL)
@@ -213,7 +346,7 @@ def test_missing_file_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("locator", ["", "no-such-folder"])
 def test_no_folder(locator: str) -> None:
-    with pytest.raises(RetrieverError, match="write run:FOLDER"):
+    with pytest.raises(RetrieverError, match="write run:FOLDER or run:FILE"):
         open_retriever(f"run:{locator}", {}, Runtime())
 
 
@@ -267,5 +400,5 @@ def test_images_ask_a_pool_of_captions(tmp_path: Path, name: str) -> None:
     english, thai = IDS["en"][0], IDS["th"][0]
     write(tmp_path / name, ("q1", thai, 2), ("q1", english, 1))
     assert search(tmp_path, Setting("image", ("en", "th"))) == [[thai, english], []]
-    with pytest.raises(RetrieverError, match=r"no image-en\.trec \(nor with \.gz\)"):
+    with pytest.raises(RetrieverError, match=r"no image-en\.trec \(nor with another"):
         search(tmp_path, Setting("image", ("en",)))

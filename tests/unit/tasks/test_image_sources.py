@@ -314,7 +314,7 @@ class TestProviding:
         ('folder = "x"\n[[images.archives]]\nurl = "https://e.org/a"', "images.archives[0].path: is missing"),
         (
             'folder = "x"\n[[images.archives]]\npath = "a"\nurl = "https://e.org/a"',
-            "images.archives[0]: a file with a url needs sha256 and bytes",
+            "images.archives[0]: a file with a url needs sha256",
         ),
     ],
 )
@@ -329,5 +329,5 @@ def test_downloaded_archives_are_known_by_the_tasks_that_read_them(tmp_path: Pat
         (tmp_path / path).parent.mkdir(parents=True)
         (tmp_path / path).write_bytes(b"x")
     coco, xtd10 = downloaded_data(tmp_path)
-    assert coco.tasks == ("coco-captions", "flickr30k", "xflickrco", "xtd10")
-    assert xtd10.tasks == ("xtd10",)
+    assert coco.tasks == ("coco-captions", "flickr30k", "xcoco", "xflickrco", "xtd10", "xtd200")
+    assert xtd10.tasks == ("xtd10", "xtd200")

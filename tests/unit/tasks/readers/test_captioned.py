@@ -1,3 +1,4 @@
+import re
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -10,8 +11,8 @@ from pictures import save
 
 from mlbench.collection.languages import IMAGE
 from mlbench.collection.records import Collection, Document, Image, Judgment, Query, document_id
-from mlbench.errors import DataError
-from mlbench.protocols import ReadRequest
+from mlbench.errors import DataError, UserError
+from mlbench.protocols import Parameter, ReadRequest
 from mlbench.tasks.readers.captions import Caption, captioned, topic_of
 
 ROWS = [
@@ -251,3 +252,43 @@ class TestSamples:
         assert without_counts(sample) == without_counts(whole.sample(5))
         assert sample.unreadable == (gone,)
         assert len(sample.queries[IMAGE]) == 5
+
+
+@pytest.mark.parametrize(
+    ("most", "kept"), [(1, ["one", "two"]), (2, ["one", "uno", "two"]), (9, ["one", "uno", "two"])]
+)
+def test_the_first_captions_of_an_image_alone(tmp_path: Path, most: int, kept: list[str]) -> None:
+    asked = request(images(tmp_path, ["a.png", "b.png"]), ("de", "en"), options={"captions_per_image": most})
+    collection = captioned(asked, ROWS)
+    assert [query.text for query in collection.queries["en"]] == kept
+    assert [document.text for document in collection.documents["en"]] == kept
+    assert [query.text for query in collection.queries["de"]] == ["zwei", "eins"]
+    assert ("a.png#2" in collection.judgments) == (most > 1)
+    assert len(collection.judgments["a.png"]) == 1 + min(most, 2)
+
+
+@pytest.mark.parametrize("most", [0, -1, 1.5, True, "1"])
+def test_captions_per_image_is_a_number_of_captions(tmp_path: Path, most: Parameter) -> None:
+    asked = request(images(tmp_path, ["a.png", "b.png"]), ("en",), options={"captions_per_image": most})
+    with pytest.raises(UserError, match=r"own: captions_per_image must be a whole number of at least 1, not "):
+        captioned(asked, ROWS)
+
+
+def test_images_of_a_pattern_alone(tmp_path: Path) -> None:
+    asked = request(images(tmp_path, ["b.png"]), ("de", "en"), options={"images": "b.*"})
+    collection = captioned(asked, ROWS)
+    assert without_counts(collection) == without_counts(
+        captioned(request(tmp_path, ("de", "en")), [row for row in ROWS if row.image == "b.png"])
+    )
+
+
+@pytest.mark.parametrize(
+    ("pattern", "said"),
+    [
+        ("c.*", "own: no image is called like images = 'c.*': b.png is one"),
+        (1, "own: images must be a pattern of names, such as '*.jpg', not 1"),
+    ],
+)
+def test_a_pattern_that_is_none(tmp_path: Path, pattern: Parameter, said: str) -> None:
+    with pytest.raises(UserError, match=re.escape(said)):
+        captioned(request(tmp_path, ("en",), options={"images": pattern}), ROWS)

@@ -1,5 +1,6 @@
 import json
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,14 @@ def test_all_captions_are_kept(tmp_path: Path, member: str) -> None:
     ]
     assert [query.text for query in collection.queries["th"]] == ["หนึ่ง", "สอง", "๒"]
     assert [query.topic_id for query in collection.queries[IMAGE]] == ["00a.jpg", "00b.jpg"]
+
+
+def test_the_first_caption_of_each_image_is_the_first_that_is_not_blank(tmp_path: Path) -> None:
+    rows = [row("00a", en=[" ", "one", "uno"], th=["x"]), row("00b", en=["two", "dos"], th=["y", "z"])]
+    asked_one = replace(asked(tmp_path, lines(rows)), options={"captions_per_image": 1})
+    collection = read_crossmodal_3600(asked_one)
+    assert [query.text for query in collection.queries["en"]] == ["one", "two"]
+    assert [query.text for query in collection.queries["th"]] == ["x", "y"]
 
 
 def test_blank_captions_are_told(tmp_path: Path) -> None:

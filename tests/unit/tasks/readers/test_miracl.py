@@ -152,9 +152,9 @@ def with_an_odd_name(request: ReadRequest) -> ReadRequest:
         (with_file("topics.miracl-v1.0-sw-dev.tsv", "6\t \n"), "sw-dev.tsv line 1: must be 'topic TAB question'"),
         (with_file("topics.miracl-v1.0-sw-dev.tsv", "6\ta\n6\tb\n"), "sw-dev.tsv line 2: topic '6' is there twice"),
         (with_file("qrels.miracl-v1.0-sw-dev.tsv", "\n"), "qrels.miracl-v1.0-sw-dev.tsv: the file is empty"),
-        (with_file("qrels.miracl-v1.0-sw-dev.tsv", "6 Q0 1#0\n"), "line 1: must be 'topic Q0 document grade'"),
-        (with_file("qrels.miracl-v1.0-sw-dev.tsv", "6\tQ0\t1 #0\t1\n"), "line 1: must be .* with no blank in an id"),
-        (with_file("qrels.miracl-v1.0-sw-dev.tsv", "6 Q0 1#0 1.0\n"), "line 1: must be 'topic Q0 document grade'"),
+        (with_file("qrels.miracl-v1.0-sw-dev.tsv", "6 Q0 1#0\n"), "line 1: grade '1#0' is no number"),
+        (with_file("qrels.miracl-v1.0-sw-dev.tsv", "6\tQ0\t1 #0\t1\n"), "line 1: must be .* and no blank in an id"),
+        (with_file("qrels.miracl-v1.0-sw-dev.tsv", "6 Q0 1#0 one\n"), "line 1: grade 'one' is no number"),
         (with_file("qrels.miracl-v1.0-sw-dev.tsv", "7 Q0 1#0 1\n"), "line 1: topic '7' is not in topics.miracl"),
         (
             with_file("qrels.miracl-v1.0-sw-dev.tsv", "6 Q0 1#0 1\n6 Q0 1#0 0\n"),

@@ -1,3 +1,4 @@
+import gzip
 import json
 from pathlib import Path
 
@@ -8,7 +9,9 @@ from hypothesis import strategies as st
 from mlbench.collection.records import Collection, document_id
 from mlbench.errors import DataError, UnknownName
 from mlbench.protocols import Parameter, ReadRequest, SourceFile
+from mlbench.tasks.load import load_collection
 from mlbench.tasks.readers.parallel_jsonl import read
+from mlbench.tasks.task import load_task
 
 GOOD = {
     "queries.de.jsonl": '{"id": "t1", "text": "Frage"}\n{"id": "t2", "text": "Zwei"}\n',
@@ -90,6 +93,33 @@ def test_what_a_judgment_stands_for(tmp_path: Path, line: str, expected: list[tu
     for end in ("", "\n", "\r\n", "\n\n"):
         collection = read_with(tmp_path, qrels__tsv="t2 0 d2 1\n" + line.lstrip() + end)
         assert named(collection, "t1") == expected
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "query-id\tcorpus-id\tscore\nt1\td1\t1\nt2\td2\t2\n",
+        "# judged by hand\nqid docno label iteration\nt1 d1 1 0\nt2 d2 2 0\n",
+        "query_id,doc_id,relevance\r\nt1,d1,1\r\nt2,d2,2\r\n",
+        "Topic;Document;Grade\nt1;d1;1,0\nt2;d2;2,0\n",
+        '{"t1": {"d1": 1}, "t2": {"d2": 2}}',
+    ],
+)
+@pytest.mark.parametrize("written", ["plain", "packed", "byte order mark", "UTF-16"])
+@pytest.mark.parametrize("name", ["qrels.tsv", "qrels.csv", "qrels.json", "qrels.txt.gz"])
+def test_judgments_as_tools_write_them(tmp_path: Path, content: str, written: str, name: str) -> None:
+    as_bytes = {
+        "plain": content.encode(),
+        "packed": gzip.compress(content.encode()),
+        "byte order mark": b"\xef\xbb\xbf" + content.encode(),
+        "UTF-16": content.encode("utf-16"),
+    }[written]
+    read_with(tmp_path)
+    (tmp_path / "qrels.tsv").unlink()
+    (tmp_path / name).write_bytes(as_bytes)
+    collection = load_collection(load_task(str(tmp_path)))
+    assert named(collection, "t1") == [("de", "de-d1", 1), ("en", "en-d1", 1)]
+    assert named(collection, "t2") == [("de", "de-d2", 2)]
 
 
 def test_an_id_with_a_colon_is_itself_first(tmp_path: Path) -> None:
@@ -193,10 +223,10 @@ def test_faults_of_a_line(tmp_path: Path, role: str, line: str, said: str) -> No
         ("qrels.tsv", b"t1 0 d1 1 extra", "line 4: must be 'topic 0 document grade'"),
         ("qrels.tsv", b"t9\t0\td1\t1", "line 4: topic 't9' has no query in any language"),
         ("qrels.tsv", b"query-id\tcorpus-id\tscore", "line 4: topic 'query-id' has no query"),
-        ("qrels.tsv", b"t1\t0\td2\t1.5", "line 4: grade '1.5' is not a whole number"),
-        ("qrels.tsv", b"t1\t0\td2\tNaN", "line 4: grade 'NaN' is not a whole number"),
+        ("qrels.tsv", b"t1\t0\td2\t1/2", "line 4: grade '1/2' is no number"),
+        ("qrels.tsv", b"t1\t0\td2\tNaN", "line 4: grade 'NaN' is no number"),
         ("qrels.tsv", b"t1\t0\td2\t" + b"9" * 5000, "line 4: grade"),
-        ("qrels.tsv", "t1\t0\td2\t١".encode(), "line 4: grade '١' is not a whole number"),
+        ("qrels.tsv", "t1\t0\td2\t١".encode(), "line 4: grade '١' is no number"),
         ("qrels.tsv", b"t1\t0\t\t1", "line 4: must be 'topic 0 document grade', with no column empty"),
         ("qrels.tsv", b"t1\t0\td1\t2", "line 4: document 'd1' is judged twice for topic 't1'"),
         ("qrels.tsv", b"t1\t0\ten:d1\t1", "line 4: document 'en:d1' is judged twice for topic 't1'"),

@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from folder_images import request
+from folder_images import Notes, request
 from pictures import save
 
 from mlbench.collection.languages import IMAGE
@@ -32,12 +32,21 @@ def test_sentences_are_captions_of_their_image(tmp_path: Path) -> None:
     assert [query.topic_id for query in collection.queries[IMAGE]] == ["1007.jpg", "COCO_val2014_39.jpg"]
 
 
+def test_a_blank_caption_is_left_out_and_told(tmp_path: Path) -> None:
+    """As line 1,960 of the German file and line 901 of the Indonesian one are published."""
+    asked_blank = asked(tmp_path, GOOD + '{"sentences": [""], "id": 39, "img_path": "COCO_val2014_39.jpg"}\n')
+    collection = read_xflickrco(asked_blank)
+    assert len(collection.queries["de"]) == 3
+    assert isinstance(asked_blank.progress, Notes)
+    assert asked_blank.progress.notes == ["own: 1 caption is blank and left out"]
+
+
 @pytest.mark.parametrize(
     ("line", "fault"),
     [
         ('{"sentences": ["x"]}', "key 'img_path' is missing"),
         ('{"sentences": [], "img_path": "a.jpg"}', "'sentences' must be a list of texts that is not empty"),
-        ('{"sentences": [" "], "img_path": "a.jpg"}', "'sentences[0]' is empty"),
+        ('{"sentences": [1], "img_path": "a.jpg"}', "'sentences' must be a list of texts that is not empty"),
         ('{"sentences": ["x"], "img_path": "../a.jpg"}', "'img_path': '../a.jpg' must be a relative path"),
         ("{", "not valid JSON"),
     ],

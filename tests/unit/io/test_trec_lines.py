@@ -1,0 +1,68 @@
+import pytest
+
+from mlbench.io.trec_lines import JUDGMENTS, RUN, Columns, is_json, json_rows, rows
+
+TOPICS = frozenset({"q1", "q2"})
+
+
+def read(text: str, columns: Columns) -> list[tuple[str, ...]]:
+    faults: list[str] = []
+    lines = [(f"line {number}", line) for number, line in enumerate(text.split("\n"), 1) if line]
+    found = [tuple(row) for row in rows(lines, columns, faults.append, topics=TOPICS)]
+    return found + [(fault,) for fault in faults]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "q1 0 d7 2",
+        "q1 d7 2",
+        "query-id\tcorpus-id\tscore\nq1\td7\t2",
+        "qid docno label iteration\nq1 d7 2 0",
+        "# topic,document,relevance\nq1,d7,2",
+        "query_id;doc_id;relevance\nq1;d7;2",
+        '"q1","d7","2"',
+    ],
+)
+def test_judgments(text: str) -> None:
+    ((_, topic, document, value, column, *_),) = read(text, JUDGMENTS)
+    assert (topic, document, value, column) == ("q1", "d7", "2", "grade")
+
+
+def test_judgments_may_mix_their_widths() -> None:
+    assert [row[1:4] for row in read("q1 0 d7 2\nq2 d8 1", JUDGMENTS)] == [("q1", "d7", "2"), ("q2", "d8", "1")]
+
+
+def test_a_run_does_not_mix_its_widths() -> None:
+    assert read("q1 Q0 d7 1 2 r\nq1 d8 1 2 r", RUN)[-1] == (
+        "line 2: must be 'topic Q0 document rank score tag', with no column empty and no blank in an id, "
+        "not 'q1 d8 1 2 r'",
+    )
+
+
+def test_one_faulty_line_among_many_does_not_change_what_columns_are() -> None:
+    good = [f"q1 d{number} {number} {0.5 / number}" for number in range(1, 5)]
+    found = read("\n".join(["q1 d0 x 0.9", *good]), RUN)
+    assert [row[2:5] for row in found][1:] == [(f"d{n}", f"{0.5 / n}", "score") for n in range(1, 5)]
+
+
+@pytest.mark.parametrize(
+    ("start", "expected"),
+    [
+        ('{"q', True),
+        (' \n{ "q', True),
+        ("{}", True),
+        ("{q1} Q0 d7", False),
+        ("q1 Q0", False),
+        ("[", False),
+        ("", False),
+    ],
+)
+def test_json_is_known_by_its_start(start: str, expected: bool) -> None:
+    assert is_json(start) == expected
+
+
+def test_json_rows_keep_every_digit() -> None:
+    (row,) = json_rows('{"q1": {"d 7": 0.1000000000000000055}}', RUN, "f,")
+    assert row[:5] == ("f, topic q1", "q1", "d 7", "0.1", "score")
+    assert json_rows("{}", RUN, "f") == []
