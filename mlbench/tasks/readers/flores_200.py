@@ -1,12 +1,12 @@
 """Reads the archive of FLORES-200: dev/<code>.dev or devtest/<code>.devtest by line, and the article of each line."""
 
-import tarfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from mlbench.collection.languages import canonical_languages
+from mlbench.collection.languages import check_language
 from mlbench.collection.records import Collection
 from mlbench.errors import DataError
+from mlbench.io.untrusted import LARGEST_MEMBER, walk_archive
 from mlbench.protocols import ReadRequest
 from mlbench.tasks.readers.json_lines import check_options
 from mlbench.tasks.readers.sentences import collection_name, sentence_collection, text_lines
@@ -54,19 +54,17 @@ reader = Flores200()
 
 def _members(path: Path, split: str, languages: tuple[str, ...]) -> Iterator[tuple[str, tuple[str, bytes]]]:
     """Yield name and content of the file of each of `languages`, by language, and of the metadata, by an empty name."""
-    try:
-        with tarfile.open(path) as archive:
-            files = {PurePosixPath(member.name): member for member in archive.getmembers() if member.isfile()}
-            codes = [file.stem for file in files if file.parent.name == split and file.suffix == f".{split}"]
-            by_code = dict(zip(codes, canonical_languages(codes), strict=True))
-            for file, member in files.items():
-                language = by_code.get(file.stem) if file.parent.name == split else None
-                if file.name == f"metadata_{split}.tsv" or language in languages:
-                    stream = archive.extractfile(member)
-                    if stream is not None:
-                        yield language or "", (file.name, stream.read())
-    except (OSError, EOFError, tarfile.TarError) as error:
-        raise DataError(f"{path} cannot be read: {error}") from error
+
+    def language(name: str) -> str | None:
+        file = PurePosixPath(name)
+        if file.name == f"metadata_{split}.tsv":
+            return ""
+        is_text = file.parent.name == split and file.suffix == f".{split}"
+        return check_language(file.stem) if is_text else None
+
+    for name, content in walk_archive(path, lambda name: language(name) in ("", *languages), LARGEST_MEMBER):
+        if content is not None:
+            yield str(language(name)), (PurePosixPath(name).name, content)
 
 
 def _articles(metadata: tuple[str, bytes] | None, archive: str, split: str) -> list[str]:

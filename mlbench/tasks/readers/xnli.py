@@ -1,33 +1,30 @@
-"""Reads the premises and hypotheses of XNLI from its archive: xnli.dev.tsv and xnli.test.tsv, in 15 languages."""
+"""Reads XNLI: its sentences with their translations, or hypotheses as queries for the premises that entail them."""
 
-import zipfile
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from mlbench.collection.languages import check_language
-from mlbench.collection.records import Collection
+from mlbench.collection.records import Collection, Document, Judgment, Query, document_id
 from mlbench.errors import DataError
+from mlbench.io.untrusted import read_members
 from mlbench.protocols import ReadRequest
 from mlbench.tasks.readers.json_lines import check_options
-from mlbench.tasks.readers.sentences import collection_name, sentence_collection, text_lines
+from mlbench.tasks.readers.sentences import collection_name, sentence_collection
 
-OPTIONS = ("collection",)
-_SPLITS = ("dev", "test")
-_COLUMNS = ("language", "sentence1", "sentence2", "promptID", "pairID")
+_COLUMNS = ("language", "gold_label", "sentence1", "sentence2", "promptID", "pairID")
 
 
 class _Pair(NamedTuple):
-    """A line: a premise and one of its hypotheses; `prompt` names the premise."""
-
+    split: str
+    language: str
+    label: str
     premise: str
     hypothesis: str
     prompt: str
-    name: str
+    pair: str
 
 
-class Xnli:
-    """Reads every premise and every hypothesis as a sentence with its translations (arXiv 1809.05053).
+class XnliSentences:
+    """Reads every premise and every hypothesis of the archive XNLI-1.0.zip as a sentence with its translations.
 
     Three hypotheses share a premise, which is taken once, with the first of them: topics are `<collection>-dev-0-p`,
     `<collection>-dev-0-h`, `<collection>-dev-1-h` and so on, numbered by the pairs of a language. A premise and its
@@ -37,28 +34,70 @@ class Xnli:
     reads_languages_apart = True
 
     def __call__(self, request: ReadRequest) -> Collection:
-        """Return the collection; raises `DataError` with file and line, and where languages have other pairs."""
-        check_options(request, "xnli", OPTIONS)
-        if len(request.files) != 1:
-            raise DataError(f"{request.task}: XNLI is one archive, not {len(request.files)} files")
+        """Return the collection; raises `DataError` with table and line, and where languages have other pairs."""
+        check_options(request, "xnli", ("collection",))
+        pairs: dict[tuple[str, str], list[_Pair]] = {}
+        for source in request.files:
+            for name, content in read_members(source.path, "*xnli.*.tsv"):
+                for pair in _pairs(name, content):
+                    pairs.setdefault((pair.split, pair.language), []).append(pair)
         texts: dict[str, dict[str, str]] = {language: {} for language in request.languages}
         clusters: dict[str, str] = {}
-        premises = 0
-        for split in _SPLITS:
-            prefix = f"{collection_name(request)}-{split}"
-            by_language = _pairs(request, f"xnli.{split}.tsv")
-            for language, pairs in by_language.items():
-                texts[language] |= {topic: text for topic, _, text in _sentences(pairs, prefix, premises)}
-            first = by_language[request.languages[0]]
-            clusters |= {topic: cluster for topic, cluster, _ in _sentences(first, prefix, premises)}
-            premises = len(set(clusters.values()))
+        for split in sorted({split for split, _ in pairs}):
+            prefix, premises = f"{collection_name(request)}-{split}", len(set(clusters.values()))
+            first = [pair[-2:] for pair in pairs.get((split, request.languages[0]), ())]
+            for language, rows in texts.items():
+                found = pairs.get((split, language), [])
+                if not found or [pair[-2:] for pair in found] != first:
+                    raise DataError(
+                        f"{request.task}: the {split} table has {len(found):,} pairs in {language!r}, and not those of "
+                        f"{request.languages[0]!r} in their order"
+                    )
+                for topic, cluster, text in _sentences(found, prefix, premises):
+                    rows[topic] = text
+                    clusters[topic] = cluster
         return sentence_collection(request, texts, clusters, cluster_unit="premise")
 
 
-reader = Xnli()
+sentences = XnliSentences()
 
 
-def _sentences(pairs: list[_Pair], prefix: str, premises: int) -> Iterator[tuple[str, str, str]]:
+def read_pairs(request: ReadRequest) -> Collection:
+    """Return the collection of the archive XNLI-1.0.zip (arXiv 1809.05053), its tables `xnli.dev.tsv`, `xnli.test.tsv`.
+
+    A topic is a pair with the label `entailment`, in all languages: `dev-2` is the pair 2 of the table for development.
+    A document is a premise, also that of pairs with other labels. A cluster is a premise. White space in sentences is
+    normalised. Raises `DataError` with table and line.
+    """
+    check_options(request, "xnli_pairs")
+    queries: dict[str, list[Query]] = {language: [] for language in request.languages}
+    documents: dict[str, dict[str, Document]] = {language: {} for language in request.languages}
+    judgments: dict[str, list[Judgment]] = {}
+    clusters: dict[str, str] = {}
+    for source in request.files:
+        for name, content in read_members(source.path, "*xnli.*.tsv"):
+            for pair in _pairs(name, content):
+                if pair.language not in documents:
+                    continue
+                premise = f"{pair.split}-p{pair.prompt}"
+                doc_id = document_id(request.task, pair.language, "", premise)
+                documents[pair.language].setdefault(doc_id, Document(doc_id, pair.premise))
+                if pair.label == "entailment":
+                    topic = f"{pair.split}-{pair.pair}"
+                    queries[pair.language].append(Query(topic, pair.hypothesis))
+                    judgments.setdefault(topic, []).append(Judgment(pair.language, doc_id, 1))
+                    clusters[topic] = premise
+    return Collection(
+        languages=request.languages,
+        queries={language: tuple(rows) for language, rows in queries.items()},
+        documents={language: tuple(rows.values()) for language, rows in documents.items()},
+        judgments={topic: tuple(rows) for topic, rows in judgments.items()},
+        clusters=clusters,
+        cluster_unit="premise",
+    )
+
+
+def _sentences(pairs: Sequence[_Pair], prefix: str, premises: int) -> Iterator[tuple[str, str, str]]:
     """Yield topic, cluster and text of each sentence; clusters are numbered after the `premises` before."""
     clusters: dict[str, str] = {}
     for number, pair in enumerate(pairs):
@@ -68,41 +107,25 @@ def _sentences(pairs: list[_Pair], prefix: str, premises: int) -> Iterator[tuple
         yield f"{prefix}-{number}-h", clusters[pair.prompt], pair.hypothesis
 
 
-def _pairs(request: ReadRequest, member: str) -> dict[str, list[_Pair]]:
-    """Return the pairs of each language in a table, which are the same in all of them, in the same order."""
-    found: dict[str, list[_Pair]] = {language: [] for language in request.languages}
-    for place, row in _rows(request.files[0].path, member):
-        language = check_language(row["language"])
-        if language in found:
-            pair = _Pair(row["sentence1"], row["sentence2"], row["promptID"], row["pairID"])
-            if not pair.premise.strip() or not pair.hypothesis.strip():
-                raise DataError(f"{place}: there is no sentence")
-            found[language].append(pair)
-    first = [pair[2:] for pair in found[request.languages[0]]]
-    for language, pairs in found.items():
-        if not pairs:
-            raise DataError(f"{request.task}: {member} has no pairs in {language!r}")
-        if [pair[2:] for pair in pairs] != first:
-            raise DataError(f"{request.task}: {member} has other pairs in {language} than in {request.languages[0]}")
-    return found
-
-
-def _rows(path: Path, member: str) -> Iterator[tuple[str, dict[str, str]]]:
-    """Yield each line of a table in the archive, by column, with its place; raises `DataError`."""
+def _pairs(name: str, content: bytes) -> Iterator[_Pair]:
+    """Yield the pairs of a table, in their order; raises `DataError`."""
+    if name.startswith("__MACOSX"):
+        return
     try:
-        with zipfile.ZipFile(path) as archive:
-            name = next((name for name in archive.namelist() if name.rpartition("/")[2] == member), None)
-            content = None if name is None else archive.read(name)
-    except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
-        raise DataError(f"{path} cannot be read: {error}") from error
-    if content is None:
-        raise DataError(f"{path.name}: there is no {member} in the archive")
-    header, *lines = text_lines(content, member)
-    columns = header.split("\t")
-    if absent := [column for column in _COLUMNS if column not in columns]:
-        raise DataError(f"{member} line 1: the column {absent[0]} is missing")
-    for number, line in enumerate(lines, start=2):
-        values = line.split("\t")
-        if len(values) != len(columns):
-            raise DataError(f"{member} line {number}: {len(values)} columns instead of {len(columns)}")
-        yield f"{member} line {number}", dict(zip(columns, values, strict=True))
+        lines = content.removeprefix(b"\xef\xbb\xbf").decode().split("\n")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{name}: not valid UTF-8 at byte {error.start + 1}") from error
+    heading = lines[0].rstrip("\r").split("\t")
+    missing = [column for column in _COLUMNS if column not in heading]
+    if missing:
+        raise DataError(f"{name}: the first line names no column {missing[0]!r}")
+    split = "dev" if name.endswith("dev.tsv") else "test"
+    for number, line in enumerate(lines[1:], start=2):
+        if not line.strip():
+            continue
+        cells = line.rstrip("\r").split("\t")
+        if len(cells) != len(heading):
+            raise DataError(f"{name} line {number}: {len(cells)} columns instead of {len(heading)}")
+        row = dict(zip(heading, cells, strict=True))
+        language, label, premise, hypothesis, prompt, pair = (" ".join(row[column].split()) for column in _COLUMNS)
+        yield _Pair(split, language, label, premise, hypothesis, prompt, pair)

@@ -69,5 +69,5 @@ def test_faults(tmp_path: Path, changed: dict[str, str | None], options: dict[st
 def test_what_is_no_archive(tmp_path: Path) -> None:
     asked = request(tmp_path, FILES, languages=("en",))
     asked.files[0].path.write_bytes(asked.files[0].path.read_bytes()[:200])
-    with pytest.raises(DataError, match=r"flores200_dataset\.tar\.gz cannot be read"):
+    with pytest.raises(DataError, match=r"flores200_dataset\.tar\.gz"):
         reader(asked)
