@@ -71,7 +71,7 @@ bench: $(DEV)/.installed ## measure our own speed, and mteb beside it (minutes; 
 	@$(DEV)/bin/python $(PIP_INSTALL) --no-build-isolation --editable '.[bench]'
 	@for script in ranking encoding overhead sampler against_mteb; do $(DEV)/bin/python -m tests.bench.$$script || exit 1; done
 
-model: $(DEV)/.installed ## train the default model again, into models/default (minutes; training data in MLBENCH_DATA)
+model: $(DEV)/.installed ## train the default model again, into models/default (minutes; downloads the data that are not in MLBENCH_DATA)
 	@$(DEV)/bin/mlbench train default --out build/default
 	@$(DEV)/bin/mlbench models quantise build/default models/default
 

@@ -21,6 +21,7 @@ from mlbench.training.recipe_tables import (
     Validation,
     Views,
 )
+from mlbench.training.sources import load_training_set, training_set_names
 
 Schema = Mapping[str, object]
 
@@ -149,7 +150,8 @@ TABLES: Mapping[str, tuple[str, type[BaseModel], Mapping[str, str]]] = {
         DataSet,
         {
             "name": "as that of the recipe; no other data set has it",
-            "files": "JSON lines, each file one `{ path = ... }`, see [below](#files)",
+            "tasks": "names of [training sets](#training-sets) or tasks, or paths of task files and folders",
+            "files": "or JSON lines, each file one `{ path = ... }`, see [below](#files)",
             "captions": "or a folder of [captioned images](../how-to/train.md#images-and-captions)",
             "hub": "or a data set of the hub, or its copy: a folder of this name beside the recipe or in `--data-dir`",
             "configuration": "one of those that the data set's card lists",
@@ -158,9 +160,9 @@ TABLES: Mapping[str, tuple[str, type[BaseModel], Mapping[str, str]]] = {
             "split": "of a hub's data set",
             "columns": "which column holds what: `query`, `document`, `language`, `negatives` (one text or a list)",
             "language": "of all rows of a hub's data set without such a column",
-            "licence": "told before a download, and in the manifest",
-            "homepage": "where it comes from",
-            "citation": "who is to be cited",
+            "licence": "told before a download, and in the manifest; of `tasks`, theirs",
+            "homepage": "where it comes from; of `tasks`, theirs",
+            "citation": "who is to be cited; of `tasks`, theirs",
         },
     ),
     "files": (
@@ -217,7 +219,14 @@ where only one table (or one model) has it, else with its table, is what `mlbenc
 `static-mono` and `static-cross` are `static-hybrid` with another `alpha`. The recipes of transformers have the
 settings of [the paper](../explanation/hybrid-batches.md) and differ in the encoder; their comments say what the paper
 leaves open and what was chosen. A part of the paper's data is not public: they name
-[files that you provide](../how-to/train.md#the-papers-data)."""
+[files that you provide](../how-to/train.md#the-papers-data).
+
+## Training sets
+
+What `tasks` of a data set may name beside [tasks](task-file.md): sets that are trained on and not measured with. Each
+is a task file; its [files](tasks.md#training-sets) are downloaded from the publisher where they are not on the machine.
+
+{training_sets}"""
 
 _FILES = """\
 Those without `sha256` lie beside the recipe or in a folder with data (`--data-dir`, `MLBENCH_DATA`). The others are
@@ -230,7 +239,7 @@ _BOUNDS = {"minimum": "from {}", "exclusiveMinimum": "above {}", "maximum": "up 
 
 def page() -> str:
     """Return the page; raises `KeyError` for a key without a meaning here, or a meaning without a key."""
-    parts = [_INTRO.format(recipes=_recipes())]
+    parts = [_INTRO.format(recipes=_recipes(), training_sets=_training_sets())]
     for name, (heading, model, meanings) in TABLES.items():
         schema = TypeAdapter(model).json_schema()
         unknown = meanings.keys() ^ model.model_fields.keys()
@@ -251,6 +260,12 @@ def _recipes() -> str:
         for name in recipe_names()
     }
     return "\n".join(f"- `{name}`: {table['title']}" for name, table in tables.items())
+
+
+def _training_sets() -> str:
+    sets = [load_training_set(name) for name in training_set_names()]
+    rows = [f"| `{task.name}` | {task.title} | {', '.join(task.languages)} | {task.licence} |" for task in sets]
+    return "\n".join(["| name | what | languages | licence |", "|---|---|---|---|", *rows])
 
 
 def _about(model: type[BaseModel]) -> str:

@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 from mlbench.tasks.task import DeclaredFile, Task, load_task, task_names
 from mlbench.training.recipe import Recipe, load_recipe, recipe_names
+from mlbench.training.recipe_tables import DataSet
+from mlbench.training.sources import load_training_set, training_set_names
 
 _INTRO = """\
 # Tasks and recipes
@@ -18,6 +20,7 @@ The last column says what this project has read itself. *Read here* are files ex
 only* are files that were not at hand: their reader follows the publisher's description or code, and is tested on files
 written by hand in that layout. Where a task file has expected counts, the first reading checks them."""
 
+_TRAINING_SETS = "What is trained on and not measured with; recipes name these sets as they name tasks."
 _HEAD = "| {} | files | address | bytes | verified by | licence | |\n|---|---|---|---|---|---|---|"
 
 
@@ -35,12 +38,16 @@ class FileSet(NamedTuple):
 def page() -> str:
     """Return the page."""
     tasks = [each for name in task_names() for each in of_task(load_task(name))]
+    training_sets = [each for name in training_set_names() for each in of_task(load_training_set(name))]
     recipes = [each for name in recipe_names() for each in of_recipe(load_recipe(name))]
     return "\n\n".join(
         [
             _INTRO,
             "## Tasks",
             "\n".join([_HEAD.format("task"), *map(_row, tasks)]),
+            "## Training sets",
+            _TRAINING_SETS,
+            "\n".join([_HEAD.format("training set"), *map(_row, training_sets)]),
             "## Recipes",
             "\n".join([_HEAD.format("recipe"), *map(_row, recipes)]),
         ]
@@ -61,7 +68,17 @@ def of_task(task: Task) -> Iterator[FileSet]:
 def of_recipe(recipe: Recipe) -> Iterator[FileSet]:
     """Yield the sets of files that a recipe trains on, one for each of its data sets."""
     for data in (*recipe.datasets, *(recipe.validation.datasets if recipe.validation else ())):
-        yield FileSet(recipe.name, data.name, data.files, data.licence, "")
+        licence = "as above" if data.tasks else data.licence
+        yield FileSet(recipe.name, data.name, data.files, licence, "", _source(data))
+
+
+def _source(data: DataSet) -> str:
+    """Say where a data set comes from that names no files."""
+    if data.tasks:
+        return "above: " + ", ".join(f"`{name}`" for name in data.tasks)
+    if data.hub is not None:
+        return f"<https://huggingface.co/datasets/{data.hub}>"
+    return f"made here: {data.citation}" if data.captions is not None else ""
 
 
 def _by_role(files: Iterable[DeclaredFile]) -> Iterator[tuple[str, Sequence[DeclaredFile]]]:

@@ -13,7 +13,7 @@ that a plugin may have besides is declared in protocols of its own, each optiona
 `HasComputation`, `HasProvenance`, `HasRegistryInfo`, `HasWarnings`, `NamesItself`, `ReadsFiles`, `Preparable`,
 `ScoredRanker` and `HasIndexCosts` of retrievers; `KnowsTruncatedPairs` of rerankers; `RecognisesFolders`,
 `FindsFolders`, `WrapsModels`, `BundledModel`, `NeedsLibraries` and `HasExample` of loaders; `FolderReader`,
-`NamesFiles`, `SelfDescribingReader` and `ShardedReader` of readers.
+`NamesFiles`, `HubReader`, `SelfDescribingReader` and `ShardedReader` of readers.
 
 For what the user can put right, a plugin raises a `UserError` with one line that says what to do: `RetrieverError`,
 `DataError`, `EngineError` or `MissingExtra`.
@@ -26,6 +26,7 @@ from mlbench.protocols import (
     BundledModel,
     ChecksRepeatability,
     CountsTokens,
+    DataFiles,
     Encoder,
     EncodesByRequests,
     Engine,
@@ -38,6 +39,7 @@ from mlbench.protocols import (
     HasProvenance,
     HasRegistryInfo,
     HasWarnings,
+    HubReader,
     ImageFinder,
     IndexCost,
     KnowsTruncatedPairs,
@@ -84,6 +86,7 @@ __all__ = [
     "Collection",
     "CountsTokens",
     "DataError",
+    "DataFiles",
     "Document",
     "Encoder",
     "EncodesByRequests",
@@ -98,6 +101,7 @@ __all__ = [
     "HasProvenance",
     "HasRegistryInfo",
     "HasWarnings",
+    "HubReader",
     "Image",
     "ImageFinder",
     "IndexCost",

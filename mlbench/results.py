@@ -8,19 +8,21 @@ from contextlib import suppress
 from hashlib import file_digest, sha256
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeVar
 
-from pydantic import Field, JsonValue, model_validator
+from pydantic import AfterValidator, Field, JsonValue, model_validator
 
 from mlbench.collection.languages import Kind
-from mlbench.errors import InvalidResult, UserError
+from mlbench.errors import InvalidResult, UnknownName, UserError
 from mlbench.io.document import DocumentPart, Migration, read_document, rename_key, to_json
+from mlbench.measures.ranked import parse as parse_measure
 from mlbench.protocols import IndexCost, Parameter, Repeatability, Similarity
 from mlbench.provenance import Provenance, RegistryInfo
 
 if TYPE_CHECKING:
     import pandas
 
+_Value = TypeVar("_Value")
 SCHEMA_VERSION: Final = "2.1"
 """Major and minor version of the document: a minor version adds optional fields, a major one renames or removes."""
 MOST_RESAMPLES = 100_000
@@ -34,6 +36,28 @@ _RANKS = ".ranks.npz"
 _MEASURED_ON = {"name", "version", "fingerprint", "languages", "limit", "parallel", "document_text"}
 # What other documents that may lie beside results have not.
 _OWN_KEYS = frozenset({"retriever", "ranks"})
+
+
+class ByMeasure(dict[str, _Value]):
+    """Values by the canonical names of measures; what other tools call a measure, such as mAP, is understood as well.
+
+    Raises `UnknownName` with the nearest names, where a mapping of other keys raises `KeyError`.
+    """
+
+    def __missing__(self, name: str) -> _Value:
+        """Return the value of the measure that another name means."""
+        with suppress(UserError):
+            canonical = parse_measure(name).name
+            if canonical in self:
+                return self[canonical]
+        raise UnknownName("measure of this result", name, self)
+
+    def get(self, name: str, default: object = None) -> object:  # type: ignore[override]
+        """Return the value of a measure, or `default` where there is none."""
+        try:
+            return self[name]
+        except UnknownName:
+            return default
 
 
 class Bounds(DocumentPart):
@@ -73,6 +97,9 @@ class TaskInfo(DocumentPart):
     def _primary_among_measures(self) -> "TaskInfo":
         if self.primary_measure not in self.measures:
             raise ValueError("the primary measure is not among measures")
+        with suppress(UserError):
+            if not parse_measure(self.primary_measure).is_derived:
+                raise ValueError("the primary measure does not follow from ranks")
         return self
 
 
@@ -111,7 +138,7 @@ class SettingResult(DocumentPart):
     n_documents: int
     tied_share: float | None
     unretrieved_share: float | None
-    measures: dict[str, float | None]
+    measures: Annotated[dict[str, float | None], AfterValidator(ByMeasure)]
     intervals: dict[str, Bounds | None] = Field(default={})
 
 
@@ -126,9 +153,9 @@ class Aggregate(DocumentPart):
     query_language: str | None
     n_settings: int
     n_queries: int
-    measures: dict[str, float | None]
-    intervals: dict[str, Bounds | None]
-    ceilings: dict[str, float | None]
+    measures: Annotated[dict[str, float | None], AfterValidator(ByMeasure)]
+    intervals: Annotated[dict[str, Bounds | None], AfterValidator(ByMeasure)]
+    ceilings: Annotated[dict[str, float | None], AfterValidator(ByMeasure)]
 
 
 class LanguageValue(DocumentPart):
@@ -277,6 +304,29 @@ class Environment(DocumentPart):
     git_commit: str | None
 
 
+def _not_derived(name: str) -> str:
+    # What follows from ranks is recomputed, whatever a document says of it.
+    try:
+        derived = parse_measure(name).is_derived
+    except UserError as error:
+        raise ValueError(str(error)) from error
+    if derived:
+        raise ValueError(f"{name} follows from ranks")
+    return name
+
+
+class ListMeasures(DocumentPart):
+    """Measures that do not follow from ranks: ir_measures computed them from the first `depth` documents of each list.
+
+    `judged_not_relevant` counts the judgments of documents that are not relevant, and `ir_measures` is its version.
+    """
+
+    names: Annotated[tuple[Annotated[str, AfterValidator(_not_derived)], ...], Field(min_length=1)]
+    depth: int = Field(ge=1)
+    judged_not_relevant: int = Field(ge=0)
+    ir_measures: str
+
+
 class RanksFile(DocumentPart):
     """The file of counts beside the document."""
 
@@ -288,7 +338,7 @@ class Result(DocumentPart):
     """Everything that is published of one retriever on one task.
 
     `truncated` has a row for each role and language of texts that the retriever knows the truncation of; null where it
-    says nothing of it.
+    says nothing of it. `list_measures` are those that cannot be recomputed; it is left out where there are none.
     """
 
     schema_version: Literal["2.1"] = SCHEMA_VERSION
@@ -300,6 +350,7 @@ class Result(DocumentPart):
     image_text: ImageText | None = None
     statistics: Statistics
     truncated: tuple[TruncatedTexts, ...] | None = None
+    list_measures: ListMeasures | None = Field(default=None, exclude_if=lambda value: value is None)
     cost: Cost
     environment: Environment
     ranks: RanksFile
@@ -310,6 +361,17 @@ class Result(DocumentPart):
         return f"Result of {self.retriever.label} on {self.task.name}: {means}"
 
     __str__ = __repr__
+
+    @property
+    def listed_measures(self) -> tuple[str, ...]:
+        """The measures that do not follow from the ranks."""
+        return self.list_measures.names if self.list_measures else ()
+
+    @property
+    def measures(self) -> Mapping[str, Mapping[Kind, float | None]]:
+        """By measure the macro mean over each kind of settings, as in `result.measures["mAP"]["multilingual"]`."""
+        means = [each for each in self.aggregates if (each.aggregation, each.query_language) == ("macro", None)]
+        return ByMeasure({name: {each.kind: each.measures[name] for each in means} for name in self.task.measures})
 
     def aggregate(
         self, kind: Kind, aggregation: Literal["macro", "micro"] = "macro", query_language: str | None = None

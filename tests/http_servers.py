@@ -1,4 +1,4 @@
-"""Servers of embeddings on the loopback address, which count what they are asked."""
+"""Servers of embeddings and of files on the loopback address, which count what they are asked."""
 
 import json
 import os
@@ -11,7 +11,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from functools import partial
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +138,29 @@ def serving(behave: Callable[[Any], Reply] = faultless) -> Iterator[Server]:
     thread.start()
     try:
         yield server
+    finally:
+        listening.shutdown()
+        listening.server_close()
+
+
+@contextmanager
+def serving_files(folder: Path) -> Iterator[tuple[str, list[str]]]:
+    """Run a server of the files in `folder`; give its address, and the paths that were asked of it so far."""
+    asked: list[str] = []
+
+    class Handler(SimpleHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            super().do_GET()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    listening = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=folder))
+    thread = threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listening.server_port}", asked
     finally:
         listening.shutdown()
         listening.server_close()

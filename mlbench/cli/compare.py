@@ -16,10 +16,13 @@ from mlbench.compare.gate import MEAN, Drops, Gate, Rule, load_gate
 from mlbench.compare.pairing import find_side
 from mlbench.errors import UserError
 from mlbench.io.document import to_json
+from mlbench.reported import is_reported, read_reported
 from mlbench.reports.documents.comparison import comparison_report
+from mlbench.reports.documents.reported import differences_report
 from mlbench.reports.formats import check_files, write_files
 from mlbench.reports.writers.console import ConsoleReport
-from mlbench.results import LARGEST_SEED
+from mlbench.reports.writers.json import write_json
+from mlbench.results import LARGEST_SEED, read_result
 from mlbench.statistics.paired_tests import FLIPS
 
 Changes = Mapping[tuple[str, ...], object]
@@ -161,9 +164,14 @@ def command(base: str, candidate: str, **chosen: object) -> int:
     fails that is larger than allowed; by significant, one that is also statistically significant; by non_inferior, one
     that is not shown to be smaller.
 
+    A result file of mteb may stand on a side. Its numbers are reported ones, without ranks: differences are shown, and
+    nothing is tested or judged.
+
     Exit code 0 if CANDIDATE passes, 1 if a line of the gate fails, 2 if the two cannot be compared.
     """
     request = CompareArguments(**chosen)  # type: ignore[arg-type]
+    if any(is_reported(Path(side)) for side in (base, candidate)):
+        return _show_reported(Path(base), Path(candidate), request)
     gate = _gate(request)
     sides = find_side(base), find_side(candidate)
     read = (one.path for side in sides for found in side.by_task.values() for one in found)
@@ -178,6 +186,23 @@ def command(base: str, candidate: str, **chosen: object) -> int:
     report = comparison_report(comparison)
     write_files(report, request.write)
     return show(comparison, ConsoleReport(report, request.every_setting, "--all"), as_json=request.as_json)
+
+
+def _show_reported(base: Path, candidate: Path, request: CompareArguments) -> int:
+    """Show the differences between two files of which one has reported numbers only, which no gate can judge."""
+    judged = {"--gate": request.gate, "--rule": request.rule, "--level": request.level, "--drop": request.drop}
+    judged |= {"--rise": request.rise, "--floor": request.floor, "--max-rank-distance": request.max_rank_distance}
+    asked = [option for option, value in judged.items() if value]
+    if asked:
+        raise UserError(f"{asked[0]} needs ranks on both sides, and reported numbers have none: leave it out")
+    sides = [read_reported(side) if is_reported(side) else read_result(side) for side in (base, candidate)]
+    report = differences_report(*sides)
+    write_files(report, request.write)
+    if request.as_json:
+        click.echo(write_json(report), nl=False)
+    else:
+        console().print(ConsoleReport(report, request.every_setting, "--all"))
+    return 0
 
 
 def show(comparison: Comparison, screen: ConsoleReport, *, as_json: bool) -> int:

@@ -1,6 +1,6 @@
 """`mlbench report`: a result as people read it, the answers of other pools from its ranks, and single topics."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -15,14 +15,20 @@ from mlbench.evaluation.streaming.corpus import look_through
 from mlbench.evaluation.verify import read_pair
 from mlbench.measures.ranked import parse
 from mlbench.ranking.ranks import Ranks
+from mlbench.reported import is_reported, read_reported, reported_in
 from mlbench.reports.documents.benchmark import benchmark_report
+from mlbench.reports.documents.reported import reported_report
 from mlbench.reports.documents.result import pools_report, results_report
 from mlbench.reports.documents.topic import TopicAnswer, pictures_of, topic_report
+from mlbench.reports.eval_results import FOLDER as HUB_FOLDER
+from mlbench.reports.eval_results import eval_results
 from mlbench.reports.formats import FORMATS, format_of, render, save
+from mlbench.reports.mteb import mteb_files
+from mlbench.reports.parquet import per_topic_parquet
 from mlbench.reports.report import Report
 from mlbench.reports.writers.console import ConsoleReport
-from mlbench.results import Result, TaskInfo, read_beside_ranks, results_in
-from mlbench.statistics.pool import answer_pool
+from mlbench.results import Result, TaskInfo, read_beside_ranks, read_result, results_in
+from mlbench.statistics.pool import answer_pool, with_measure
 from mlbench.statistics.topic import WORST, find_topic, look_at
 from mlbench.tasks.benchmark import load_benchmark
 from mlbench.tasks.files import local
@@ -30,6 +36,9 @@ from mlbench.tasks.load import is_sharded, load_collection
 from mlbench.tasks.task import DeclaredImages, Task, load_task, task_names
 
 _STDOUT = Path("-")
+_EVAL_RESULTS, _MTEB, _PARQUET = "eval-results", "mteb", "parquet"
+_FOR_TOOLS = (_EVAL_RESULTS, _MTEB, _PARQUET)
+"""Formats of other tools, which are made of results and not of what reports say."""
 
 
 @click.command(
@@ -37,11 +46,15 @@ _STDOUT = Path("-")
 Examples:
   mlbench report results/
   mlbench report result.json --measure R@1
+  mlbench report result.json --measure "RBP(p=0.9)" --pool ar,en,zh
   mlbench report result.json --pool ar,en,zh
   mlbench report results/ --benchmark question-answering
   mlbench report result.json --format html
   mlbench report results/ --output results.md
   mlbench report base.json candidate.json --format latex
+  mlbench report results/ --output scores.parquet
+  mlbench report results/ --format mteb
+  mlbench report result.json ~/.cache/mteb/results/intfloat__multilingual-e5-small/REVISION/MIRACLRetrieval.json
   mlbench report result.json --topic worst --data-dir ./data
   mlbench report result.json --topic 12.jpg --data-dir ./data --format html --output topic.html"""
 )
@@ -51,7 +64,12 @@ Examples:
 @click.option(
     "--benchmark", metavar="NAME", help="Show the mean over the tasks of a benchmark instead: a name or file."
 )
-@click.option("--format", "chosen", type=click.Choice(list(FORMATS)), help="Another format than that of the screen.")
+@click.option(
+    "--format",
+    "chosen",
+    type=click.Choice([*FORMATS, *_FOR_TOOLS]),
+    help="Another format than that of the screen.",
+)
 @click.option("--output", metavar="FILE", type=click.Path(path_type=Path), help="Write a file; - is stdout.")
 @click.option("--topic", metavar="ID", help="Look at one topic instead: an id, or worst for the lowest AP.")
 @click.option(
@@ -74,45 +92,78 @@ def command(
 ) -> None:
     """Show results as tables, or write them as Markdown, HTML, CSV, LaTeX, a PNG figure or metadata of a model card.
 
-    RESULT is a result document, or a folder of them. Several are one table across them; -v shows each in full below it.
+    RESULT is a result document, or a folder of them, or a result file of mteb, whose numbers are marked as reported.
+    Several are one table across them; -v shows each in full below it.
 
     --format follows from the suffix of --output where it is not given. Without --output, HTML and PNG are written
-    beside the result under its name (report.html for several), every other format goes to stdout.
+    beside the result under its name (report.html for several), every other format goes to stdout. The format mteb
+    writes MODEL/REVISION/TASK.json, as mteb does, into the folder --output, or that of the result. The format parquet
+    has each query in each setting and measure.
 
-    A pool is any set of the result's languages, and --measure any measure there, whether or not it was asked for at run
-    time. Each language of the pool asks; a single language is asked by all. A pool of captions is asked by images, and
-    the pool called image by the captions of every language.
+    --measure is any measure, as ir_measures or another tool writes it. Where it was not asked for at run time, it is
+    computed from the ranks, if it follows from these.
+
+    A pool is any set of the result's languages. Each language of the pool asks; a single language is asked by all. A
+    pool of captions is asked by images, and the pool called image by the captions of every language.
 
     A benchmark is scored from the results of its tasks: the mean over them and Borda ranks of the models.
 
     A topic is shown with its queries, the ranks of its relevant documents, and what stands at the top of each list; as
     HTML with its images, where these are small. Without --output, it goes to stdout in every format.
     """
-    if as_json and (chosen or output):
-        raise click.UsageError("--json is a format of its own: leave out --format and --output")
-    if topic is not None and (pool or measure):
-        raise click.UsageError("--topic shows the ranks of one topic: leave out --pool and --measure")
-    if topic is None and data_dir is not None:
-        raise click.UsageError("--data-dir is where the texts of a topic are: add --topic ID, or --topic worst")
-    if benchmark is not None and (pool or measure or topic):
-        raise click.UsageError("--benchmark says which measures are shown: leave out --pool, --measure and --topic")
-    known = None if measure is None else parse(measure).name
     name = "json" if as_json else _format(chosen, output)
+    _check_together(
+        {
+            "--json": as_json,
+            "--format": chosen,
+            "--output": output,
+            "--pool": pool,
+            "--measure": measure,
+            "--topic": topic,
+            "--data-dir": data_dir,
+            "--benchmark": benchmark,
+        }
+    )
+    known = None if measure is None else parse(measure).name
     found = result_paths(paths)
-    if topic is not None:
+    reported = [path for path in found if is_reported(path)]
+    if (reported or name in _FOR_TOOLS) and (pool or topic or benchmark):
+        raise UserError(f"{name} and reported numbers have no --pool, --topic and --benchmark: leave these out")
+    if reported:
+        _beside_reported(found, reported, known, name, output, full=screen.verbose)
+    elif name in _FOR_TOOLS:
+        _write_for_tools(found, known, name, output)
+    elif topic is not None:
         _show(_topics(found, topic, data_dir), name, output, found, full=screen.verbose)
     elif benchmark is not None:
         measured = [ResultWithRanks(path, *read_pair(path)) for path in found]
         _show(benchmark_report(score_benchmark(load_benchmark(benchmark), measured)), name, output, found, full=True)
     elif pool is not None:
         _show(_pools(found, pool_languages(pool), known), name, output, found, full=screen.verbose)
-    elif name == "json" and known is not None:
-        raise click.UsageError("--json prints whole documents: leave out --measure, or add --pool")
-    elif name == "model-card" and known is not None:
-        raise UserError("a model card has all measures: leave out --measure")
     else:
-        results = [read_beside_ranks(path, screen.progress().note) for path in found]
+        results = [_read(path, known, screen.progress().note) for path in found]
         _results(found, results, known, name, output, full=screen.verbose)
+
+
+def _check_together(given: Mapping[str, object]) -> None:
+    """Raise `UsageError` for options that do not go together; `given` has each with its value, falsy for none."""
+    asked = {option for option, value in given.items() if value}
+    if "--json" in asked and asked & {"--format", "--output"}:
+        raise click.UsageError("--json is a format of its own: leave out --format and --output")
+    if "--topic" in asked and asked & {"--pool", "--measure"}:
+        raise click.UsageError("--topic shows the ranks of one topic: leave out --pool and --measure")
+    if "--data-dir" in asked and "--topic" not in asked:
+        raise click.UsageError("--data-dir is where the texts of a topic are: add --topic ID, or --topic worst")
+    if "--benchmark" in asked and asked & {"--pool", "--measure", "--topic"}:
+        raise click.UsageError("--benchmark says which measures are shown: leave out --pool, --measure and --topic")
+
+
+def _read(path: Path, measure: str | None, note: Callable[[str], None]) -> Result:
+    """Return a result, with `measure` from its ranks where the run was not asked for it."""
+    result = read_beside_ranks(path, note)
+    if measure is None or measure in result.task.measures:
+        return result
+    return with_measure(*read_pair(path), measure)
 
 
 def result_paths(paths: tuple[Path, ...]) -> list[Path]:
@@ -122,7 +173,7 @@ def result_paths(paths: tuple[Path, ...]) -> list[Path]:
         if not path.is_dir():
             found.append(path)
             continue
-        inside = results_in(path)
+        inside = results_in(path) or reported_in(path)
         if not inside:
             raise UserError(f"no result document in {path}: make one with mlbench run --out {path}")
         found += inside
@@ -140,6 +191,10 @@ def _format(chosen: str | None, output: Path | None) -> str:
         return chosen
     if output is None or output == _STDOUT:
         return "console"
+    if output.suffix == f".{_PARQUET}":
+        return _PARQUET
+    if output.parent.name == HUB_FOLDER:
+        return _EVAL_RESULTS
     name = format_of(output)
     if name is None:
         raise UserError(f"no format has the suffix of {output}: choose one with --format")
@@ -150,6 +205,10 @@ def _results(
     paths: Sequence[Path], results: Sequence[Result], measure: str | None, name: str, output: Path | None, *, full: bool
 ) -> None:
     """Show the report of results; a format that is never for a terminal goes to files beside them, which are told."""
+    if name == "json" and measure is not None:
+        raise click.UsageError("--json prints whole documents: leave out --measure, or add --pool")
+    if name == "model-card" and measure is not None:
+        raise UserError("a model card has all measures: leave out --measure")
     kind = FORMATS[name]
     if output is None and kind.to_file:
         together = len(paths) > 1 and kind.several
@@ -162,6 +221,42 @@ def _results(
         raise UserError(f"the format {name} shows one result: leave out --output to get one beside each")
     else:
         _show(results_report(results, measure=measure), name, output, paths, full=full)
+
+
+def _beside_reported(
+    paths: Sequence[Path], reported: Sequence[Path], measure: str | None, name: str, output: Path | None, *, full: bool
+) -> None:
+    """Show what others report beside what was measured here."""
+    if name in _FOR_TOOLS:
+        raise UserError(f"{reported[0]} has no ranks, which the format {name} is made from")
+    measured = [read_result(path) for path in paths if path not in reported]
+    report = reported_report([read_reported(path) for path in reported], measured, measure=measure)
+    if output is None and FORMATS[name].to_file:
+        output = paths[0].with_name("report").with_suffix(FORMATS[name].suffix)
+        click.echo(output)
+    _show(report, name, output, paths, full=full)
+
+
+def _write_for_tools(paths: Sequence[Path], measure: str | None, name: str, output: Path | None) -> None:
+    """Write results in the format of another tool, and say where; entries for the hub without a file go to stdout."""
+    if measure is not None and name != _PARQUET:
+        raise UserError(f"the format {name} has measures of its own: leave out --measure")
+    found = [read_pair(path) for path in paths]
+    if name == _PARQUET:
+        place = output or (paths[0] if len(paths) == 1 else paths[0].with_name("report")).with_suffix(f".{_PARQUET}")
+        files = {place: per_topic_parquet(found, measure)}
+    elif name == _MTEB:
+        folder = output or paths[0].parent
+        files = {folder / place: content for place, content in mteb_files(found).items()}
+    else:
+        entries = eval_results([result for result, _ in found])
+        files = {} if output is None or output == _STDOUT else {output: entries.encode()}
+        if not files:
+            click.echo(entries, nl=False)
+    for place, content in files.items():
+        place.parent.mkdir(parents=True, exist_ok=True)
+        save(content, place)
+        click.echo(place)
 
 
 def _pools(paths: Sequence[Path], languages: Sequence[str], measure: str | None) -> Report:

@@ -27,6 +27,7 @@ from mlbench.evaluation.options import Options
 from mlbench.evaluation.verify import read_pair
 from mlbench.io.document import to_json
 from mlbench.io.untrusted import LARGEST_NUMBER
+from mlbench.measures.ranked import parse
 from mlbench.open_model import LoadedModel
 from mlbench.protocols import Progress, Resources, Runtime
 from mlbench.ranking.run_files import DEPTH, LONGEST, SaveRun
@@ -65,6 +66,7 @@ class RunArguments:
 
     benchmark: str | None
     languages: tuple[str, ...] | None
+    measures: tuple[str, ...]
     limit: int | None
     settings: dict[str, str]
     models_file: Path | None
@@ -106,6 +108,7 @@ Examples:
   mlbench run --model ./checkpoint --task xquad-r --limit 20
   mlbench run --model old=./old --model new=./new --set new.pooling=cls
   mlbench run --task xquad-r --languages en,de,es --json
+  mlbench run --task mini --measure ERR@20 --measure "nDCG(dcg='exp-log2')@10"
   mlbench run --task mini --save-run runs --depth 1000
   mlbench run --model ./checkpoint --task miracl --device cuda --workers 4
   mlbench run --model ./checkpoint --task xquad-r --against base/ --gate gate.toml""",
@@ -139,6 +142,13 @@ Examples:
     help="Measure on the tasks of a benchmark, and show the mean over them: a name or file, see mlbench benchmarks.",
 )
 @click.option("--languages", callback=language_list, metavar="AR,EN", help="Queries, documents and pool of these only.")
+@click.option(
+    "--measure",
+    "measures",
+    multiple=True,
+    metavar="NAME",
+    help="A measure beside those of the task, as ir_measures writes it, such as ERR@20; may be repeated.",
+)
 @click.option(
     "--limit",
     type=click.IntRange(1, LARGEST_NUMBER),
@@ -343,6 +353,7 @@ def _check(request: RunArguments, n_models: int, n_tasks: int) -> None:
 
 def _options(request: RunArguments, progress: Progress) -> Options:
     return Options(
+        measures=tuple(parse(name).name for name in request.measures),
         limit=request.limit,
         runtime=Runtime(request.device, request.threads, request.allow_pickle, request.trust_remote_code),
         resamples=request.resamples,

@@ -18,6 +18,7 @@ from mlbench.reports.formatting import count
 from mlbench.tasks.files import find, find_all, provide
 from mlbench.tasks.load import is_sharded, load_collection, provide_images
 from mlbench.tasks.task import DeclaredFile, Task, load_task, task_names
+from mlbench.training.sources import load_any_task
 
 data_dir = click.option(
     "--data-dir",
@@ -91,7 +92,7 @@ def list_(language: str | None = None, kind: str | None = None, as_json: bool = 
 
 
 @command.command()
-@click.argument("task", metavar="NAME|FILE|FOLDER")
+@click.argument("task", metavar="NAME|FILE|FOLDER|hf://...")
 @own_languages
 @json_option
 def show(task: str, languages: tuple[str, ...] | None, as_json: bool) -> None:
@@ -100,7 +101,7 @@ def show(task: str, languages: tuple[str, ...] | None, as_json: bool) -> None:
     \b
     Example: mlbench tasks show xquad-r
     """
-    shown = load_task(task, languages=languages)
+    shown = load_any_task(task, languages=languages)
     if as_json:
         click.echo(json.dumps(shown.model_dump(mode="json"), indent=2, ensure_ascii=False, sort_keys=True))
         return
@@ -108,7 +109,7 @@ def show(task: str, languages: tuple[str, ...] | None, as_json: bool) -> None:
 
 
 @command.command()
-@click.argument("task", metavar="FOLDER|FILE|NAME")
+@click.argument("task", metavar="FOLDER|FILE|NAME|hf://...")
 @data_dir
 @own_languages
 @pass_screen
@@ -116,18 +117,20 @@ def check(screen: Screen, task: str, data_dir: Path | None, languages: tuple[str
     """Explain every fault of your own data, or count what is there.
 
     \b
-    Example: mlbench tasks check ./my-data
+    Examples:
+      mlbench tasks check ./my-data
+      mlbench tasks check ./scifact --languages en
     """
     try:
-        checked = load_task(task, languages=languages)
+        checked = load_any_task(task, languages=languages)
         collection = _look_through(checked, data_dir, screen.progress())
     except InvalidTask as error:
         raise _listed(task, error, error.faults) from error
     except DataError as error:
         raise _listed(task, error, getattr(error, "__notes__", ())) from error
     images = f"{count(len(collection.documents[IMAGE]), 'image')}, " if checked.images else ""
-    languages = count(len(checked.languages), "language")
-    click.echo(f"{checked.name} is fine: {languages}, {images}{count_clusters(collection)}")
+    tags = count(len(checked.languages), "language")
+    click.echo(f"{checked.name} is fine: {tags}, {images}{count_clusters(collection)}")
     _print_counts(collection)
     if collection.unreadable:
         broken = collection.unreadable
@@ -151,7 +154,7 @@ def download(screen: Screen, names: tuple[str, ...], data_dir: Path | None, lang
       mlbench tasks download miracl --languages sw,yo
     """
     for name in names:
-        task = _restricted(load_task(name), languages)
+        task = _restricted(load_any_task(name, languages=languages), languages)
         if data_dir is None:
             found = find_all(task, progress=screen.progress())
             paths = [source.path for source, file in zip(found, task.files, strict=True) if file.downloadable]

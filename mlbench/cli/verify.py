@@ -44,5 +44,7 @@ def _check(path: Path) -> str:
         click.echo(difference, err=True)
     if found.differences:
         return f"{path}: {len(found.differences)} of {found.n_numbers:,} numbers do not follow from the ranks"
-    click.echo(f"{path}: all {found.n_numbers:,} numbers follow from the ranks")
+    listed = found.result.listed_measures
+    rest = f"; {', '.join(listed)} cannot be recomputed from ranks" if listed else ""
+    click.echo(f"{path}: all {found.n_numbers:,} numbers follow from the ranks{rest}")
     return ""

@@ -14,11 +14,11 @@ from mlbench.errors import UserError
 from mlbench.io.document import DocumentPart
 from mlbench.results import LARGEST_SEED, Bounds
 from mlbench.statistics.clusters import ClusterSample, enclose
-from mlbench.statistics.score import MEASURE_LIMITS
 from mlbench.statistics.settings import sum_settings
 from mlbench.tasks.benchmark import Benchmark
 
 Floats = NDArray[np.float64]
+_LIMITS = (0.0, 1.0)
 
 
 class MeasuredTask(DocumentPart):
@@ -240,7 +240,7 @@ def _sample(measured: ResultWithRanks, task: MeasuredTask, how: Resampling) -> _
 
 
 def _enclose(value: float, replicates: Floats, how: Resampling) -> Bounds | None:
-    return enclose(np.array([value]), replicates[:, None], how.confidence, MEASURE_LIMITS)[0]
+    return enclose(np.array([value]), replicates[:, None], how.confidence, _LIMITS)[0]
 
 
 def _with_borda(models: Sequence[BenchmarkScore]) -> list[BenchmarkScore]:

@@ -22,8 +22,8 @@ from mlbench.statistics.differences import find_differences
 from mlbench.statistics.direction import direction_of, loss
 from mlbench.statistics.paired_tests import FLIPS, LEVEL, Line, PairedTests, compare
 from mlbench.statistics.resampling import smallest_p
-from mlbench.statistics.score import MEASURE_LIMITS, describe_statistics, replicate
-from mlbench.statistics.settings import group
+from mlbench.statistics.score import describe_statistics, replicate
+from mlbench.statistics.settings import group, limits_of
 
 Floats = NDArray[np.float64]
 System = Sequence[ClusterScores]
@@ -258,9 +258,11 @@ def _figures(system: System) -> Iterator[ArmFigure]:
     mean: Floats = np.mean([one.settings.sums for one in system], axis=0)
     drawn = first.sample.bootstrap(mean, first.settings.counts)
 
+    limits = limits_of([first.request.primary_measure])
+
     def of_settings(kind: Kind, chosen: list[int]) -> ArmFigure:
         values = [float(one.settings.macro_mean(chosen)[0]) for one in system]
-        drawn_means = _Resampled(drawn.macro_mean(chosen), first.settings.counts[:, chosen], MEASURE_LIMITS)
+        drawn_means = _Resampled(drawn.macro_mean(chosen), first.settings.counts[:, chosen], limits)
         return _figure(first, first.request.primary_measure, kind, values, drawn_means)
 
     for kind, language, chosen in group(first.request.settings):

@@ -11,14 +11,17 @@ from mlbench.collection.records import fingerprint_of
 from mlbench.errors import UserError
 from mlbench.evaluation.environment import describe_environment, peak_bytes
 from mlbench.evaluation.in_memory import load_in_memory
+from mlbench.evaluation.list_measures import ListJudge, judge_of
 from mlbench.evaluation.options import Options
 from mlbench.evaluation.streaming.run import load_stream
 from mlbench.evaluation.task_data import Clock, RankedTask, TaskData
 from mlbench.evaluation.text_checks import tell_prompted_texts
 from mlbench.evaluation.verify import Verification, recompute
+from mlbench.measures.ranked import parse
 from mlbench.open_model import LoadedModel
 from mlbench.ranking.ranks import Ranks
 from mlbench.ranking.ranks_file import write_ranks
+from mlbench.ranking.run_files import ListSink, RunFiles, SeveralSinks
 from mlbench.results import (
     Cost,
     RanksFile,
@@ -81,6 +84,7 @@ def evaluate(
     *,
     name: str | None = None,
     languages: Sequence[str] | None = None,
+    measures: Sequence[str] = (),
     data_dir: Path | str | None = None,
     out: Path | str | None = None,
     options: Options | None = None,
@@ -89,14 +93,15 @@ def evaluate(
 
     `model` is a spec such as `hashing`, a folder, an encoder or ranker, or a SentenceTransformer object; `task` a name,
     a path or a task. Results call the retriever `name`, such as `epoch 3`; without one, they call an object as its card
-    or folder is called. With `out`, the result and its ranks file are written there. Raises `UserError` for whatever
-    the user can put right.
+    or folder is called. `measures` are computed beside those of the task, and may have any name that `parse` knows.
+    With `out`, the result and its ranks file are written there. Raises `UserError` for whatever the user can put right.
     """
     options, task = options or Options(), _load_task(task, languages)
     if out is not None:
         check_folder(Path(out))
     loaded = options.open_model(model, name)
     where = None if data_dir is None else Path(data_dir)
+    options = replace(options, measures=(*options.measures, *measures))
     evaluation = measure(loaded, task, languages=languages, data_dir=where, options=options)
     return evaluation if out is None else evaluation.save(out)
 
@@ -110,14 +115,15 @@ def measure(
     options: Options,
 ) -> Evaluation:
     """Measure an opened retriever on one task; nothing is written but the embedding store, and `options.save_run`."""
-    clock, before, task = Clock(), Spent.of(model), _load_task(task, languages)
+    clock, before, task = Clock(), Spent.of(model), _load_task(task, languages).with_measures(options.measures)
     _tell_training_data(model, task, options)
     load = load_stream if _streams(model, task, options) else load_in_memory
     data = load(model, task, options, languages=languages, data_dir=data_dir)
     clock.lap("read")
     tell_prompted_texts(model, data.collection, options.progress)
+    judge = judge_of(task.measures, data.arrays, data.settings)
     with data.run_files(options.save_run) as files:
-        ranked = data.rank(model, files, options, clock)
+        ranked = data.rank(model, _sink(files, judge), options, clock)
         members.check_files(model.retriever)
         repeatability = members.repeatability_of(model.retriever)
     clock.lap("rank")
@@ -130,11 +136,13 @@ def measure(
     measured_on = _task_info(data, request, options.limit)
     # It holds all texts of the task, and scores need none.
     del data
-    scores = score(ranked.ranks, request)
+    scores = score(ranked.ranks, request, judge)
+    listed = judge.describe() if judge else None
     clock.lap("score")
     cost = _cost(model, ranked, clock, before)
     retriever = model.info(task.built_from).model_copy(update={"repeatability": repeatability})
-    return _assemble(retriever, measured_on, ranked, scores, cost, options.command)
+    evaluation = _assemble(retriever, measured_on, ranked, scores, cost, options.command)
+    return replace(evaluation, result=evaluation.result.model_copy(update={"list_measures": listed}))
 
 
 def _tell_training_data(model: LoadedModel, task: Task, options: Options) -> None:
@@ -146,6 +154,12 @@ def _tell_training_data(model: LoadedModel, task: Task, options: Options) -> Non
             f"warning: {known.name} was trained on {seen}, which {task.name} is built from: "
             "its numbers there are not zero-shot"
         )
+
+
+def _sink(files: RunFiles | None, judge: ListJudge | None) -> ListSink | None:
+    if files and judge:
+        return SeveralSinks((files, judge))
+    return files or judge
 
 
 def _load_task(task: object, languages: Sequence[str] | None) -> Task:
@@ -169,7 +183,7 @@ def _streams(model: LoadedModel, task: Task, options: Options) -> bool:
 def _score_request(data: TaskData, options: Options) -> ScoreRequest:
     return ScoreRequest(
         settings=data.settings,
-        measures=data.task.measures,
+        measures=tuple(name for name in data.task.measures if parse(name).is_derived),
         primary_measure=data.task.primary_measure,
         bias_scores=data.task.bias_scores,
         parallel=data.task.parallel,

@@ -15,7 +15,7 @@ from mlbench.protocols import Encoder, Ranker
 from mlbench.ranking.count_ahead import Tiling
 from mlbench.ranking.index_arrays import to_ranks
 from mlbench.ranking.rank_documents import grid_vectors, rank_lists, rank_vectors
-from mlbench.ranking.run_files import RecordingRanker, RunFiles, save_rankings
+from mlbench.ranking.run_files import ListSink, RecordingRanker, save_rankings
 from mlbench.tasks.load import load_collection
 from mlbench.tasks.task import Task
 
@@ -44,14 +44,14 @@ def load_in_memory(
 class InMemoryTask(TaskData):
     """A task whose texts are all in memory."""
 
-    def rank(self, model: LoadedModel, files: RunFiles | None, options: Options, clock: Clock) -> RankedTask:
+    def rank(self, model: LoadedModel, files: ListSink | None, options: Options, clock: Clock) -> RankedTask:
         """Encode and count, or ask a ranker, in this process."""
         if members.is_encoder(model.retriever):
             return self._rank_vectors(model, model.retriever, files, options, clock)
         return self._rank_lists(model.retriever, files, options, clock)
 
     def _rank_vectors(
-        self, model: LoadedModel, encoder: Encoder, files: RunFiles | None, options: Options, clock: Clock
+        self, model: LoadedModel, encoder: Encoder, files: ListSink | None, options: Options, clock: Clock
     ) -> RankedTask:
         store = model.store(options.cache or cache_dir(), options.progress)
         texts = texts_of(self.collection)
@@ -79,7 +79,7 @@ class InMemoryTask(TaskData):
             truncated=truncated,
         )
 
-    def _rank_lists(self, ranker: Ranker, files: RunFiles | None, options: Options, clock: Clock) -> RankedTask:
+    def _rank_lists(self, ranker: Ranker, files: ListSink | None, options: Options, clock: Clock) -> RankedTask:
         texts = texts_of(self.collection)
         if members.prepare(ranker, texts, options.cache or cache_dir(), options.progress):
             clock.lap("encode")

@@ -16,16 +16,18 @@ from mlbench.results import LARGEST_SEED, MOST_RESAMPLES
 
 @dataclass(frozen=True)
 class Options:
-    """How a run is made; nothing here changes what is measured, save `settings` and `limit`.
+    """How a run is made; nothing here changes what is measured, save `settings`, `limit` and `measures`.
 
-    `settings` are the retriever's keys as strings; `limit` asks for a quick look at so many topics (see
-    `Collection.sample`); `cache` is the folder of the embedding store (None: the user's cache folder); `seed`,
-    `resamples` and `confidence` are those of the intervals; `save_run` asks for TREC files; `command` is recorded in
-    the result. `engine` and `resources` say where the shards of large corpora are encoded and counted, `keep_vectors`
-    whether their vectors stay in the cache (None: where they fit into half of the free space).
+    `settings` are the retriever's keys as strings; `measures` are computed beside those of the task; `limit` asks for a
+    quick look at so many topics (see `Collection.sample`); `cache` is the folder of the embedding store (None: the
+    user's cache folder); `seed`, `resamples` and `confidence` are those of the intervals; `save_run` asks for TREC
+    files; `command` is recorded in the result. `engine` and `resources` say where the shards of large corpora are
+    encoded and counted, `keep_vectors` whether their vectors stay in the cache (None: where they fit into half of the
+    free space).
     """
 
     settings: Mapping[str, str] = field(default_factory=dict)
+    measures: tuple[str, ...] = ()
     limit: int | None = None
     runtime: Runtime = field(default_factory=Runtime)
     cache: Path | None = None

@@ -14,7 +14,7 @@ from mlbench.evaluation.options import Options
 from mlbench.open_model import LoadedModel
 from mlbench.ranking.index_arrays import IndexArrays, index_collection
 from mlbench.ranking.ranks import Ranks
-from mlbench.ranking.run_files import RunFiles, SaveRun
+from mlbench.ranking.run_files import ListSink, RunFiles, SaveRun
 from mlbench.results import TruncatedTexts
 from mlbench.tasks.task import Task
 
@@ -72,10 +72,10 @@ class TaskData(ABC):
     fingerprints: Mapping[str, str]
 
     @abstractmethod
-    def rank(self, model: LoadedModel, files: RunFiles | None, options: Options, clock: Clock) -> RankedTask:
+    def rank(self, model: LoadedModel, files: ListSink | None, options: Options, clock: Clock) -> RankedTask:
         """Encode each text once, or ask a ranker, and rank the relevant documents in every setting.
 
-        Ranked lists are written into `files`. Raises `UserError` for whatever the user can put right.
+        Ranked lists are given to `files`. Raises `UserError` for whatever the user can put right.
         """
 
     @property

@@ -1,5 +1,6 @@
 """Recomputes every number of a result document from its ranks file."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,10 @@ _MOST_CELLS = 2**30
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What was recomputed: how many numbers, and in words those that differ (none, if all is well)."""
+    """What was recomputed: how many numbers, and in words those that differ (none, if all is well).
+
+    The numbers of the result's `listed_measures` are not among them: they do not follow from ranks.
+    """
 
     result: Result
     n_numbers: int
@@ -41,6 +45,8 @@ def recompute(result: Result, ranks: Ranks) -> Verification:
     parts = ("settings", "aggregates", "bias", "image_text", "statistics")
     for part in parts:
         stated, computed = _plain(getattr(result, part)), _plain(getattr(scores, part))
+        if part in ("settings", "aggregates"):
+            stated = _without(result.listed_measures, stated)
         numbers += _count(computed)
         differences += _differences(part, stated, computed)
     return Verification(result, numbers, tuple(differences))
@@ -70,6 +76,15 @@ def _check_effort(path: Path, result: Result, ranks: Ranks) -> None:
     cells = max(rows * len(asked) * len(result.task.measures), len(ranks.topic_ids) * len(ranks.languages) ** 2)
     if cells > _MOST_CELLS:
         raise InvalidResult(f"{path} asks for {cells:,} numbers at once: at most {_MOST_CELLS:,} are recomputed")
+
+
+def _without(measures: Sequence[str], part: object) -> object:
+    """Return a part without the values of some measures, wherever there are values by measure."""
+    if isinstance(part, list):
+        return [_without(measures, item) for item in part]
+    if isinstance(part, dict):
+        return {key: _without(measures, value) for key, value in part.items() if key not in measures}
+    return part
 
 
 def _plain(part: object) -> object:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlbench.collection.languages import IMAGE, Setting
-from mlbench.measures.ranked import UNRETRIEVED
+from mlbench.measures.formulas import UNRETRIEVED
 from mlbench.ranking.ranks import MISSING, UNKNOWN, Ranks, can_answer, pool_counts
 
 Integers = NDArray[np.int64]

@@ -77,6 +77,8 @@ def accept(result: Result, ranks: Ranks) -> AcceptedTask:
     """Return what a trusted result says of its task; raises `UserError` for one of a part of the task."""
     if part := _part_of(result.task):
         raise UserError(f"the result is of a part of {result.task.name}: {part}")
+    if result.listed_measures:
+        raise UserError(f"{', '.join(result.listed_measures)} cannot be recomputed from ranks: measure without it")
     return AcceptedTask(
         task=result.task,
         statistics=result.statistics,

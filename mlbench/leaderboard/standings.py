@@ -27,7 +27,8 @@ from mlbench.statistics.clusters import enclose, limits_of_differences
 from mlbench.statistics.direction import loss_contributions
 from mlbench.statistics.paired_tests import FLIPS
 from mlbench.statistics.resampling import contributions, difference_p_values, macro_contributions
-from mlbench.statistics.score import MEASURE_LIMITS, replicate
+from mlbench.statistics.score import replicate
+from mlbench.statistics.settings import limits_of
 
 Floats = NDArray[np.float64]
 LEVEL = 0.05
@@ -263,7 +264,7 @@ def _differences(
     for column in (column for column, value in p.items() if not np.isnan(value)):
         estimate = np.array([second.values[column] - first.values[column]])
         replicates = (second.replicates[column] - first.replicates[column])[:, None]
-        limits = limits_of_differences(MEASURE_LIMITS if column.kind else find_score(column.name).limits)
+        limits = limits_of_differences(limits_of([column.name]) if column.kind else find_score(column.name).limits)
         found[column] = EntryDifference(enclose(estimate, replicates, first.confidence, limits)[0], p[column])
     return found
 

@@ -152,6 +152,7 @@ def to_ranks(arrays: IndexArrays, table: CountTable) -> Ranks:
         top=_narrow(top),
         listed=table.listed,
         alignment=alignment,
+        grade_scale=None if collection.grade_scale == 1 else _narrow([collection.grade_scale]),
     )
 
 

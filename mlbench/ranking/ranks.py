@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mlbench.collection.languages import IMAGE, Setting
 from mlbench.errors import UserError
-from mlbench.measures.ranked import UNRETRIEVED, RelevantRanks, relevant_ranks
+from mlbench.measures.formulas import UNRETRIEVED, RelevantRanks, relevant_ranks
 
 Integers = NDArray[np.int32]
 
@@ -62,6 +62,9 @@ class Ranks:
     images of a caption. `alignment` is then float32 (rows, 2): in the rows of queries that are images, the cosine of
     image and caption, and that of the caption and the closest other caption of the image in another language; NaN where
     there is none. None for texts alone, and where a retriever has no cosines.
+
+    `grade_scale` int32 (1,) says how many times as large `row_grades` are as the grades that were given; None where
+    these are whole numbers themselves.
     """
 
     languages: Strings
@@ -82,6 +85,7 @@ class Ranks:
     top: Integers
     listed: Integers
     alignment: NDArray[np.float32] | None = None
+    grade_scale: Integers | None = None
 
     def __repr__(self) -> str:
         """Say in one line how much was counted."""
@@ -92,6 +96,12 @@ class Ranks:
     def row_languages(self) -> Integers:
         """The language index of each row's document; int32 (rows,)."""
         return self.document_languages[self.row_documents]
+
+    @property
+    def grades(self) -> NDArray[np.float64]:
+        """The grade of each row's document, as it was given; float64 (rows,)."""
+        scale = 1 if self.grade_scale is None else int(self.grade_scale[0])
+        return self.row_grades / scale
 
     @property
     def queries_are_documents(self) -> bool:
@@ -212,10 +222,12 @@ def setting_ranks(ranks: Ranks, setting: Setting) -> SettingRanks:
     if pool.unknown[rows].any():
         raise UserError(f"{setting.query_language} queries were not run against {'+'.join(setting.document_languages)}")
     queries, index = np.unique(ranks.row_queries[rows], return_inverse=True)
-    relevant = relevant_ranks(index, pool.rank[rows], ranks.row_grades[rows], len(queries))
     itself = setting.query_language in setting.document_languages and ranks.queries_are_documents
+    size = pool.size - itself
+    listed = np.minimum(pool.listed[queries], size)
+    relevant = relevant_ranks(index, pool.rank[rows], ranks.grades[rows], len(queries), listed)
     tied, unretrieved = pool.tied_share(rows), _share(pool.unlisted[rows])
-    return SettingRanks(queries.astype(np.int64), relevant, tied, unretrieved, pool.size - itself)
+    return SettingRanks(queries.astype(np.int64), relevant, tied, unretrieved, size)
 
 
 def _share(mask: NDArray[np.bool_]) -> float:

@@ -18,14 +18,15 @@ _LARGEST = 2**31
 _MOST_LANGUAGES, _MOST_COLUMNS = 1000, 10_000
 _LARGEST_COSINE = 1 + 1e-5
 ALIGNMENT = "alignment"
-ARRAYS = tuple(field.name for field in fields(Ranks) if field.name != ALIGNMENT)
+OPTIONAL = (ALIGNMENT, "grade_scale")
+"""Arrays that only some ranks have."""
+ARRAYS = tuple(field.name for field in fields(Ranks) if field.name not in OPTIONAL)
 
 
 def write_ranks(ranks: Ranks) -> bytes:
     """Return the ranks file's content: a compressed npz, the same bytes for the same counts."""
     arrays = {name: getattr(ranks, name) for name in ARRAYS}
-    if ranks.alignment is not None:
-        arrays[ALIGNMENT] = ranks.alignment
+    arrays |= {name: array for name in OPTIONAL if (array := getattr(ranks, name)) is not None}
     size = sum(array.nbytes for array in arrays.values())
     if size > _LARGEST:
         raise UserError(f"the counts take {size:,} bytes, a ranks file {_LARGEST:,}: measure fewer languages at once")
@@ -41,7 +42,7 @@ def read_ranks(path: Path | str, largest: int = _LARGEST) -> Ranks:
     Raises `InvalidResult` with what is wrong with it.
     """
     try:
-        ranks = Ranks(**read_arrays(Path(path), ARRAYS, largest, optional=(ALIGNMENT,)))  # type: ignore[arg-type]
+        ranks = Ranks(**read_arrays(Path(path), ARRAYS, largest, optional=OPTIONAL))  # type: ignore[arg-type]
     except FileNotFoundError as error:
         raise InvalidResult(f"{path} is missing: the ranks file must lie beside its result") from error
     except Exception as error:  # Broken archives make zipfile, zlib and numpy raise a dozen kinds.
@@ -86,6 +87,8 @@ def _shape_faults(ranks: Ranks) -> list[str]:
         ranks.alignment.dtype != np.float32 or ranks.alignment.shape != (*ranks.row_queries.shape, 2)
     ):
         faults.append("alignment is not float32 of shape (rows, 2)")
+    if ranks.grade_scale is not None and (ranks.grade_scale.dtype.kind != "i" or ranks.grade_scale.shape != (1,)):
+        faults.append("grade_scale is not one whole number")
     if not faults and any(table.shape[1:] != ranks.columns.shape for table in (ranks.ahead, ranks.ties, ranks.listed)):
         faults.append("ahead, ties, listed and columns differ in shape")
     for name, most in (("languages", _MOST_LANGUAGES), ("columns", _MOST_COLUMNS)):
@@ -123,6 +126,8 @@ def _range_faults(ranks: Ranks) -> list[str]:
     for name in ("languages", "columns", "topic_ids", "document_ids"):
         if len(np.unique(getattr(ranks, name))) < len(getattr(ranks, name)):
             faults.append(f"{name} has one name twice")
+    if ranks.grade_scale is not None and not 1 < ranks.grade_scale[0] <= LARGEST_GRADE:
+        faults.append("grade_scale is out of range")
     if ranks.alignment is not None and _strays(ranks, ranks.alignment):
         faults.append("alignment has what is no cosine of an image and a caption")
     if not {language for column in ranks.columns for language in column.split("+")} <= set(ranks.languages):

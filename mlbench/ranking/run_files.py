@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
 from types import TracebackType
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,7 +45,43 @@ class SaveRun:
             raise UserError(f"lists of a run go from 1 to {LONGEST:,} documents, not {self.depth:,}")
 
 
-class RunFiles:
+class ListSink(Protocol):
+    """Takes the lists of each setting as they are made; `depth` is how many documents of each it looks at."""
+
+    arrays: IndexArrays
+    settings: tuple[Setting, ...]
+    depth: int
+
+    def write(self, setting: Setting, lists: Iterable[Sequence[str]]) -> None:
+        """Take the document ids for each of a setting's queries, those that a query may be itself among them."""
+        ...
+
+
+class SeveralSinks(ListSink):
+    """Gives the same lists to several sinks."""
+
+    def __init__(self, sinks: Sequence[ListSink]) -> None:
+        self.arrays, self.settings = sinks[0].arrays, sinks[0].settings
+        self.depth, self._sinks = max(sink.depth for sink in sinks), sinks
+
+    def write(self, setting: Setting, lists: Iterable[Sequence[str]]) -> None:
+        """Give the lists of a setting to all."""
+        held = list(lists)
+        for sink in self._sinks:
+            sink.write(setting, held)
+
+
+def without_itself(arrays: IndexArrays, setting: Setting, lists: Iterable[Sequence[str]]) -> Iterable[Sequence[str]]:
+    """Return the lists of a setting without the documents that each query is itself."""
+    collection = arrays.collection
+    if not arrays.most_left_out:
+        return lists
+    queries = collection.queries[setting.query_language]
+    own = [collection.itself(setting.query_language, query.topic_id) for query in queries]
+    return ([doc_id for doc_id in found if doc_id not in gone] for gone, found in zip(own, lists, strict=True))
+
+
+class RunFiles(ListSink):
     """The files of one run: `th-en.trec` and `th-en.qrels` for each setting.
 
     A context: at its end all files appear, after an error none. Entering raises `UserError` where an id holds a blank,
@@ -84,7 +121,7 @@ class RunFiles:
         """Write the run and the judgments of a setting; `lists` are the document ids for each of its queries."""
         queries = self.arrays.collection.queries[setting.query_language]
         stem = stem_of(setting)
-        self._write(f"{stem}.trec", _run_lines(queries, self._without_itself(setting, lists), self.depth))
+        self._write(f"{stem}.trec", _run_lines(queries, without_itself(self.arrays, setting, lists), self.depth))
         self._write(f"{stem}.qrels", self._judgment_lines(setting, queries))
 
     def _write(self, name: str, lines: Iterable[str]) -> None:
@@ -95,14 +132,6 @@ class RunFiles:
                 file.writelines(lines)
         except OSError as error:
             raise self._unwritable(error) from error
-
-    def _without_itself(self, setting: Setting, lists: Iterable[Sequence[str]]) -> Iterable[Sequence[str]]:
-        collection = self.arrays.collection
-        if not self.arrays.most_left_out:
-            return lists
-        queries = collection.queries[setting.query_language]
-        own = [collection.itself(setting.query_language, query.topic_id) for query in queries]
-        return ([doc_id for doc_id in found if doc_id not in gone] for gone, found in zip(own, lists, strict=True))
 
     def _judgment_lines(self, setting: Setting, queries: Sequence[Query]) -> Iterator[str]:
         for query in queries:
@@ -130,10 +159,10 @@ class RunFiles:
 
 
 class RecordingRanker(ScoredRanker):
-    """A ranker whose lists are written into run files as it gives them."""
+    """A ranker whose lists are given to a sink, such as run files, as it gives them."""
 
-    def __init__(self, ranker: Ranker, files: RunFiles) -> None:
-        self._ranker, self._files = ranker, files
+    def __init__(self, ranker: Ranker, sink: ListSink) -> None:
+        self._ranker, self._files = ranker, sink
 
     @property
     def parameters(self) -> dict[str, Parameter]:
@@ -155,7 +184,7 @@ class RecordingRanker(ScoredRanker):
 
 
 def save_rankings(
-    files: RunFiles, queries: Floats, documents: Floats, *, threads: int | None = None, progress: Progress
+    files: ListSink, queries: Floats, documents: Floats, *, threads: int | None = None, progress: Progress
 ) -> None:
     """Write the lists that grid vectors give, in the total order of their exact scores.
 
@@ -182,7 +211,7 @@ def stem_of(setting: Setting) -> str:
     return stem if len(stem) <= _LONGEST_NAME else f"{setting.query_language}-all"
 
 
-def _lists(files: RunFiles, queries: Floats, block: Block, threads: int) -> Iterator[list[str]]:
+def _lists(files: ListSink, queries: Floats, block: Block, threads: int) -> Iterator[list[str]]:
     """Yield for each query the ids of the best documents of the block, a few tiles of queries at a time."""
     # More, for the documents that a query may be itself.
     depth = min(files.depth + files.arrays.most_left_out, len(block.positions))

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from mlbench.collection.languages import IMAGE
 from mlbench.measures.bias import BiasScore, find_score, summarise
 from mlbench.measures.chance import mean_range
+from mlbench.measures.formulas import UNRETRIEVED
 from mlbench.measures.native import RelevantDocuments
-from mlbench.measures.ranked import UNRETRIEVED
 from mlbench.measures.top_lists import TopLists
 from mlbench.measures.translations import PoolRanks
 from mlbench.ranking.ranks import PoolCounts, Ranks, can_answer, pool_counts

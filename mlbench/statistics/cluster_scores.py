@@ -15,7 +15,7 @@ from mlbench.results import Result
 from mlbench.statistics.bias import BiasSums, ScoreSums, has_pool, sum_bias
 from mlbench.statistics.captions import CaptionSums, count_captions, sum_captions
 from mlbench.statistics.clusters import ClusterSample
-from mlbench.statistics.settings import SettingSums, sum_settings
+from mlbench.statistics.settings import QueryValues, SettingSums, sum_settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +43,11 @@ class ScoreRequest:
 
     @classmethod
     def of_result(cls, result: Result) -> Self:
-        """Return what was computed for a result document."""
+        """Return what was computed for a result document, as far as it follows from ranks."""
         task, statistics = result.task, result.statistics
         return cls(
             settings=tuple(Setting(each.query_language, each.document_languages) for each in result.settings),
-            measures=task.measures,
+            measures=tuple(name for name in task.measures if name not in result.listed_measures),
             primary_measure=task.primary_measure,
             bias_scores=task.bias_scores,
             parallel=task.parallel,
@@ -90,13 +90,13 @@ class ClusterScores:
         return {name: sums for name, sums in self.captions.items() if len(sums.present)}
 
 
-def sum_by_cluster(ranks: Ranks, request: ScoreRequest) -> ClusterScores:
-    """Compute each score of each topic and sum within clusters.
+def sum_by_cluster(ranks: Ranks, request: ScoreRequest, others: QueryValues | None = None) -> ClusterScores:
+    """Compute each score of each topic and sum within clusters; `others` are measures that do not follow from ranks.
 
     Raises `UserError` for settings that the ranks cannot answer, `UnknownName` for an unknown measure or bias score.
     """
     sample = ClusterSample.of(ranks, request.resamples, request.seed, request.confidence, request.parallel)
-    settings = sum_settings(ranks, request.settings, request.measures, sample)
+    settings = sum_settings(ranks, request.settings, request.measures, sample, others)
     return ClusterScores(
         request=request,
         cluster_unit=str(ranks.cluster_unit[0]),
@@ -122,6 +122,8 @@ def describe_data(ranks: Ranks, pool_sizes: NDArray[np.int64]) -> dict[str, str]
         "relevant documents": (ranks.row_queries, documents, ranks.row_languages, ranks.row_grades),
         "numbers of documents": (pool_sizes,),
     }
+    if ranks.grade_scale is not None:
+        aspects["grades"] = (ranks.grade_scale,)
     return {
         aspect: sha256(repr([a.tolist() for a in arrays]).encode()).hexdigest() for aspect, arrays in aspects.items()
     }

@@ -11,8 +11,8 @@ from mlbench.statistics.resampling import Bootstrap, bootstrap, cluster_sums, pe
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
-Limits = tuple[float, float]
-"""The least and the largest value that a score can have."""
+Limits = tuple[float | Floats, float | Floats]
+"""The least and the largest value that a score can have, or each of several scores, (columns,)."""
 FEW_CLUSTERS = 20
 """Of fewer clusters, intervals and tests are approximate: how much clusters differ is hardly known."""
 
@@ -85,7 +85,9 @@ def enclose(estimates: Floats, widened: Floats, confidence: float, limits: Limit
     can be.
     """
     low, high = percentile_bounds(widened, confidence)
-    low, high = np.clip(np.minimum(low, estimates), *limits), np.clip(np.maximum(high, estimates), *limits)
+    least, most = limits
+    low = np.clip(np.minimum(low, estimates), least, most)
+    high = np.clip(np.maximum(high, estimates), least, most)
     return [None if np.isnan(a) else Bounds(low=float(a), high=float(b)) for a, b in zip(low, high, strict=True)]
 
 

@@ -22,8 +22,8 @@ from mlbench.statistics.cluster_scores import ClusterScores
 from mlbench.statistics.clusters import limits_of_differences
 from mlbench.statistics.direction import direction_of, loss_contributions
 from mlbench.statistics.resampling import Bootstrap, macro_contributions
-from mlbench.statistics.score import MEASURE_LIMITS, describe_statistics, replicate
-from mlbench.statistics.settings import group
+from mlbench.statistics.score import describe_statistics, replicate
+from mlbench.statistics.settings import group, limits_of
 
 Floats = NDArray[np.float64]
 System = Sequence[ClusterScores]
@@ -198,7 +198,9 @@ def _setting_differences(
     counts = first.settings.counts[:, chosen]
     base, candidate = (np.stack([one.settings.macro_mean(chosen) for one in system]) for system in systems)
     means = candidate.mean(axis=0) - base.mean(axis=0)
-    bounds = first.sample.bounds(means, drawn.macro_mean(chosen), counts, limits_of_differences(MEASURE_LIMITS))
+    bounds = first.sample.bounds(
+        means, drawn.macro_mean(chosen), counts, limits_of_differences(limits_of(first.request.measures))
+    )
     for index, measure in enumerate(first.request.measures):
         yield Difference(
             subject=subject.model_copy(update={"name": measure}),

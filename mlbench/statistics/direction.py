@@ -1,9 +1,12 @@
 """Which values of a measure or score are better, as its declaration says."""
 
+import re
+
 import numpy as np
 from numpy.typing import NDArray
 
 from mlbench.measures.bias import BIAS_SCORES, Direction
+from mlbench.measures.ranked import FAMILIES
 from mlbench.statistics.captions import EXPLANATIONS as CAPTIONS
 
 Floats = NDArray[np.float64]
@@ -12,11 +15,14 @@ Floats = NDArray[np.float64]
 def direction_of(name: str) -> Direction | None:
     """Return which values of a measure, bias score or caption score are better; None where none are.
 
-    Measures are better when higher, as anything is that no score is called.
+    Anything that no score or measure is called is better when higher.
     """
     if name in BIAS_SCORES:
         return BIAS_SCORES[name].direction
-    return CAPTIONS[name].direction if name in CAPTIONS else "higher"
+    if name in CAPTIONS:
+        return CAPTIONS[name].direction
+    family = FAMILIES.get(re.split("[(@]", name)[0])
+    return family.explanation.direction if family else "higher"
 
 
 def constant_ideal(name: str) -> float | None:

@@ -26,12 +26,10 @@ from mlbench.statistics.captions import CAPTION_LIMITS, CAPTION_SCORES
 from mlbench.statistics.cluster_scores import ClusterScores, ScoreRequest, sum_by_cluster
 from mlbench.statistics.clusters import FEW_CLUSTERS, finite
 from mlbench.statistics.resampling import Bootstrap
-from mlbench.statistics.settings import group, weighted_mean
+from mlbench.statistics.settings import QueryValues, group, limits_of, weighted_mean
 
 Floats = NDArray[np.float64]
 
-MEASURE_LIMITS = (0.0, 1.0)
-"""Between them lies every measure of ranked lists."""
 TIES_WORTH_A_WARNING = 0.01
 """The share of relevant documents that tie above which numbers carry a warning."""
 _APPROXIMATE = "intervals and tests are approximate"
@@ -50,13 +48,13 @@ class Scores:
     statistics: Statistics
 
 
-def score(ranks: Ranks, request: ScoreRequest) -> Scores:
+def score(ranks: Ranks, request: ScoreRequest, others: QueryValues | None = None) -> Scores:
     """Compute every number that `request` asks for; the same ranks give the same numbers to the bit.
 
-    The bias is None with a single language, and where the pool of all languages was not ranked. Raises what
-    `sum_by_cluster` raises.
+    `others` are measures that do not follow from ranks, and stand among the rest. The bias is None with a single
+    language, and where the pool of all languages was not ranked. Raises what `sum_by_cluster` raises.
     """
-    sums = sum_by_cluster(ranks, request)
+    sums = sum_by_cluster(ranks, request, others)
     drawn = sums.sample.bootstrap(sums.settings.sums, sums.settings.counts)
     aggregates = _aggregates(sums, drawn)
     return Scores(
@@ -118,7 +116,7 @@ def _setting_results(scores: ClusterScores, drawn: Bootstrap) -> tuple[SettingRe
                     sums.means[index, [measured]],
                     drawn.ratios[:, index, [measured]],
                     sums.counts[:, [index]],
-                    MEASURE_LIMITS,
+                    limits_of([primary]),
                 )[0]
             },
         )
@@ -144,7 +142,7 @@ def _aggregates(scores: ClusterScores, drawn: Bootstrap) -> tuple[Aggregate, ...
             replicates = drawn.macro_mean(chosen) if macro else pooled.ratios[:, index]
             shares = np.ones(len(present)) if macro else weights
             means = weighted_mean(sums.means[present], shares)
-            bounds = sample.bounds(means, replicates, sums.counts[:, chosen], MEASURE_LIMITS)
+            bounds = sample.bounds(means, replicates, sums.counts[:, chosen], limits_of(sums.measures))
             aggregates.append(
                 Aggregate(
                     kind=kind,

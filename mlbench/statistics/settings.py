@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,18 +49,36 @@ class SettingSums:
         return weighted_mean(present, np.ones(len(present)))
 
 
+class QueryValues(Protocol):
+    """Measures of single queries that do not follow from ranks; `names` are what they are called."""
+
+    names: tuple[str, ...]
+
+    def values(self, setting: Setting, queries: NDArray[np.int64]) -> Floats:
+        """Return those of `queries`, indexes of queries with a relevant document; float64 (queries, names)."""
+        ...
+
+
 def sum_settings(
-    ranks: Ranks, settings: Sequence[Setting], measures: Sequence[str], sample: ClusterSample
+    ranks: Ranks,
+    settings: Sequence[Setting],
+    measures: Sequence[str],
+    sample: ClusterSample,
+    others: QueryValues | None = None,
 ) -> SettingSums:
-    """Compute each measure of each query in each setting, and sum within clusters."""
+    """Compute each measure of each query in each setting, and sum within clusters.
+
+    The measures of `others` come last, and have no ceilings.
+    """
     parsed = [parse(name) for name in measures]
+    names = (*measures, *(others.names if others else ()))
     found = SettingSums(
         settings=tuple(settings),
-        measures=tuple(measures),
-        sums=np.zeros((sample.n_clusters, len(settings), len(parsed))),
+        measures=names,
+        sums=np.zeros((sample.n_clusters, len(settings), len(names))),
         counts=np.zeros((sample.n_clusters, len(settings))),
-        means=np.full((len(settings), len(parsed)), np.nan),
-        ceilings=np.full((len(settings), len(parsed)), np.nan),
+        means=np.full((len(settings), len(names)), np.nan),
+        ceilings=np.full((len(settings), len(names)), np.nan),
         random_ap=np.full(len(settings), np.nan),
         tied=np.full(len(settings), np.nan),
         unretrieved=np.full(len(settings), np.nan),
@@ -75,9 +94,11 @@ def sum_settings(
         if not len(here.queries):
             continue
         values = np.stack([measure.values(here.relevant) for measure in parsed], axis=1)
+        if others:
+            values = np.hstack([values, others.values(setting, here.queries)])
         ideal = here.relevant.ideal()
         found.means[index] = values.mean(axis=0)
-        found.ceilings[index] = [measure.values(ideal).mean() for measure in parsed]
+        found.ceilings[index, : len(parsed)] = [measure.values(ideal).mean() for measure in parsed]
         found.random_ap[index] = mean_average_precision(here.relevant.n_relevant, here.pool_size).mean()
         sums, counts = sample.sum_within(values, ranks.query_topics[here.queries].astype(np.int64))
         found.sums[:, index], found.counts[:, index] = sums, counts[:, 0]
@@ -92,6 +113,11 @@ def group(settings: Sequence[Setting]) -> Iterator[tuple[Kind, str | None, list[
             yield kind, None, of_kind
         for language in sorted({settings[index].query_language for index in of_kind} - {IMAGE}):
             yield kind, language, [index for index in of_kind if settings[index].query_language == language]
+
+
+def limits_of(measures: Sequence[str]) -> tuple[Floats, Floats]:
+    """Return the lowest and the highest value of each measure, (measures,); most lie between 0 and 1."""
+    return np.zeros(len(measures)), np.array([parse(name).most for name in measures])
 
 
 def weighted_mean(values: Floats, weights: Floats) -> Floats:

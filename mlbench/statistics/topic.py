@@ -11,7 +11,8 @@ from mlbench.collection.languages import IMAGE, whole_pool
 from mlbench.collection.records import Collection, Image
 from mlbench.errors import UserError
 from mlbench.io.document import DocumentPart
-from mlbench.measures.ranked import UNRETRIEVED, parse, relevant_ranks
+from mlbench.measures.formulas import UNRETRIEVED, relevant_ranks
+from mlbench.measures.ranked import parse
 from mlbench.ranking.ranks import MISSING, Ranks, can_answer, pool_counts
 from mlbench.results import Result
 
@@ -55,7 +56,7 @@ class RelevantDocument(DocumentPart):
 
     doc_id: str
     language: str
-    grade: int
+    grade: int | float
     missing: bool
     text: str | None
     ranks: tuple[DocumentRank, ...]
@@ -157,7 +158,7 @@ def _average_precision(ranks: Ranks, counts: _Counts) -> NDArray[np.float64]:
     else:
         rows = np.flatnonzero(ranks.row_languages == ranks.query_languages[ranks.row_queries])
         rank = counts.language
-    relevant = relevant_ranks(ranks.row_queries[rows], rank[rows], ranks.row_grades[rows], len(ranks.query_topics))
+    relevant = relevant_ranks(ranks.row_queries[rows], rank[rows], ranks.grades[rows], len(ranks.query_topics))
     return _AP.values(relevant)
 
 
@@ -220,7 +221,8 @@ def _relevant(ranks: Ranks, counts: _Counts, rows: NDArray[np.int64], texts: _Te
     grades, missing = {}, {}
     for row in rows.tolist():
         document = int(ranks.row_documents[row])
-        grades[document] = int(ranks.row_grades[row])
+        grade = float(ranks.grades[row])
+        grades[document] = int(grade) if grade.is_integer() else grade
         missing[document] = bool((ranks.ahead[row] == MISSING).any())
         by_document.setdefault(document, []).append(
             DocumentRank(

@@ -33,6 +33,7 @@ from mlbench.io.toml import (
     some,
 )
 from mlbench.measures.bias import BIAS_SCORES
+from mlbench.measures.ranked import FAMILIES
 from mlbench.measures.ranked import parse as parse_measure
 from mlbench.protocols import Parameter
 from mlbench.provenance import QuestionSet
@@ -219,6 +220,17 @@ class Task(Declared):
         """The languages, and `IMAGE` where images are captioned in them, sorted."""
         return tuple(sorted((*self.languages, IMAGE))) if self.kind == "image_text" else self.languages
 
+    def with_measures(self, names: Sequence[str]) -> "Task":
+        """Return the task with more measures, which stand first; they may have any of their names.
+
+        Raises `UnknownName` and `UserError` for what is no measure.
+        """
+        if isinstance(names, str):
+            raise UserError(f"measures must be a list of names, such as [{names!r}]")
+        added = (name for name in (parse_measure(name).name for name in names) if name not in self.measures)
+        found = dict.fromkeys((*added, *self.measures))
+        return self.model_copy(update={"measures": tuple(found)})
+
     @property
     def root(self) -> Path:
         """The folder of the task file: where files without a checksum lie."""
@@ -255,6 +267,11 @@ class Task(Declared):
     def _among_measures(cls, name: str, info: ValidationInfo) -> str:
         if name not in info.data.get("measures", (name,)):
             raise ValueError(f"{name!r} must be among measures")
+        found = parse_measure(name)
+        if not found.is_derived:
+            raise ValueError(f"{name!r} does not follow from ranks: choose one that mlbench verify recomputes")
+        if FAMILIES[found.family].explanation.direction is None:
+            raise ValueError(f"{name!r} is neither better when higher nor when lower: choose another one")
         return name
 
     @field_validator("files")

@@ -135,9 +135,11 @@ class Recipe(Declared):
         without = {"name": True, "title": True, **({} if self.image_text else _OF_IMAGES)}
         content = self.model_dump(mode="json", exclude=without)
         for data in (*content["datasets"], *(content["validation"] or {}).get("datasets", ())):
-            # What names no tasks has the fingerprint from before they could be named.
+            # What names no tasks has the fingerprint from before they could be named; a reason decides nothing.
             if not data["tasks"]:
                 del data["tasks"]
+            for file in data["files"]:
+                del file["reason"]
         return sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

@@ -36,7 +36,8 @@ Pattern = tuple[tuple[str, ...], tuple[str, ...], bool]
 class DatasetRows:
     """The rows of one data set: an index in the order of `languages`, and the texts, which stay on disk.
 
-    `content` is the SHA-256 (hex) of what the rows say, in their order; `source` is where they were read. `images` are those that stand among the texts.
+    `content` is the SHA-256 (hex) of what the rows say, in their order. `source` is where they were read from. `images`
+    are those that stand among the texts.
     """
 
     name: str

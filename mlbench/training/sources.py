@@ -69,7 +69,7 @@ class TaskRows:
 class DataSource:
     """A data set found: tasks, verified files, a hub's table or a folder of images.
 
-    `fingerprint` changes with the content. `files` are (path as declared, SHA-256) of the files of tasks and of `paths`.
+    `fingerprint` changes with the content. `files` are (path as declared, SHA-256) of the tasks' files and of `paths`.
     """
 
     data: DataSet
@@ -87,7 +87,10 @@ class DataSource:
         tasks = [part.task for part in self.tasks]
         if not tasks:
             return {key: str(getattr(self.data, key)) for key in keys}
-        return {key: "; ".join(f"{task.name}: {getattr(task, key).strip()}" for task in tasks) for key in keys}
+        # A citation may be a BibTeX entry of many lines.
+        return {
+            key: " ".join("; ".join(f"{task.name}: {getattr(task, key)}" for task in tasks).split()) for key in keys
+        }
 
 
 def training_set_names() -> tuple[str, ...]:
@@ -95,16 +98,21 @@ def training_set_names() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in _training_sets().glob("*.toml")))
 
 
+def load_any_task(spec: str, *, languages: Sequence[str] | None = None) -> Task:
+    """Return the shipped training set that `spec` names, else what `load_task` returns; raises as that does."""
+    named = str(_training_sets() / f"{spec}.toml") if spec in training_set_names() else spec
+    return load_task(named, languages=languages)
+
+
 def load_training_set(spec: str, root: Path = Path()) -> Task:
     """Return the task that `spec` names in a recipe whose folder is `root`.
 
-    It is a shipped training set, the path of a task file or a folder below `root`, or what `load_task` takes. Raises as
-    `load_task` does, and `DataError` for a task of images.
+    It is the path of a task file or a folder below `root`, or what `load_any_task` takes. Raises as `load_task` does,
+    and `DataError` for a task of images.
     """
-    if spec in training_set_names():
-        return load_task(str(_training_sets() / f"{spec}.toml"))
+    beside = root / spec
     try:
-        task = load_task(str(root / spec) if (root / spec).exists() else spec)
+        task = load_any_task(str(beside) if beside.exists() and spec not in training_set_names() else spec)
     except UnknownName as error:
         raise UnknownName("task or training set", spec, {*training_set_names(), *task_names()}) from error
     if task.kind == "image_text":
@@ -161,7 +169,7 @@ def _find_tasks(
             raise DataError(f"{spec} has none of the languages of the recipe: it has {', '.join(task.languages)}")
         read = check_files(task, languages=wanted, data_dir=data_dir, progress=progress)
         declared = sorted((file.path for file in task.files), key=len, reverse=True)
-        names = [next(name for name in declared if source.path.as_posix().endswith(name)) for source in read]
+        names = [_declared_as(source.path, declared) for source in read]
         digests = [file_sha256(source.path) for source in read]
         found.update(json.dumps([task.model_dump(mode="json"), wanted, digests]).encode())
         files += dict(zip(names, digests, strict=True)).items()
@@ -169,12 +177,18 @@ def _find_tasks(
     return DataSource(data, (), found.hexdigest(), tasks=tuple(tasks), files=tuple(files))
 
 
+def _declared_as(path: Path, declared: Sequence[str]) -> str:
+    """Return the first of the declared paths that a file on this machine can be, else its name."""
+    return next((name for name in declared if f"/{path.as_posix()}".endswith(f"/{name}")), path.name)
+
+
 def _own_folder(file: DeclaredFile, folders: Sequence[Path]) -> Path:
     """Return the folder where a file without a checksum lies, the first one where it has a checksum."""
     holding = [folder for folder in folders if file.sha256 or (folder / file.path).is_file()]
     if not holding:
+        why = f" ({file.reason})" if file.reason else ""
         raise DataError(
-            f"{file.path} is missing: put it beside the recipe, or as DIR/{file.path} and pass --data-dir DIR"
+            f"{file.path} is missing{why}: put it beside the recipe, or as DIR/{file.path} and pass --data-dir DIR"
         )
     return holding[0]
 

@@ -50,7 +50,8 @@ ROOT = Path(__file__).parents[2]
 sys.path.append(str(ROOT))
 draw, generate = import_module("docs.draw"), import_module("docs.generate")
 DOCS = ROOT / "docs"
-PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "leaderboard/README.md")] + sorted(DOCS.rglob("*.md"))
+PAGES = [ROOT / name for name in ("README.md", "PACKAGE.md", "CONTRIBUTING.md", "leaderboard/README.md")]
+PAGES += sorted(DOCS.rglob("*.md"))
 WRITTEN = [page for page in PAGES if page.name not in ("measures.md", "cli.md")]
 
 FENCE = re.compile(

@@ -13,10 +13,12 @@ import pytest
 
 from mlbench.provenance import MANIFEST, read_provenance
 from mlbench.training.recipe import Recipe, load_recipe
+from mlbench.training.sources import load_training_set
 from mlbench.version import __version__
 
 ROOT = Path(__file__).parents[2]
-SOURCES = ("setup.cfg", "pyproject.toml", "README.md", "LICENSE", "mlbench", "models", "recipes", "tasks", "tests")
+FOLDERS = ("benchmarks", "mlbench", "models", "recipes", "tasks", "tests")
+SOURCES = ("setup.cfg", "pyproject.toml", "PACKAGE.md", "LICENSE", *FOLDERS)
 MODEL = ROOT / "models" / "default"
 MODEL_BYTES = 12_000_000
 
@@ -68,10 +70,10 @@ def test_the_wheel_has_every_task(contents: dict[str, bytes]) -> None:
 
 
 def test_the_wheel_has_every_recipe(contents: dict[str, bytes]) -> None:
-    recipes = sorted((ROOT / "recipes").glob("*.toml"))
-    assert "static-hybrid.toml" in [path.name for path in recipes]
-    for path in recipes:
-        assert contents[f"mlbench/recipe_files/{path.name}"] == path.read_bytes()
+    recipes = {path.relative_to(ROOT / "recipes").as_posix(): path for path in (ROOT / "recipes").rglob("*.toml")}
+    assert {"static-hybrid.toml", "data/tydiqa.toml"} <= recipes.keys()
+    for name, path in recipes.items():
+        assert contents[f"mlbench/recipe_files/{name}"] == path.read_bytes()
 
 
 def test_the_wheel_has_the_registry_of_models(contents: dict[str, bytes]) -> None:
@@ -100,15 +102,20 @@ def test_the_wheel_has_the_default_model(contents: dict[str, bytes]) -> None:
 def test_the_default_model_was_made_by_the_recipe_that_comes_with_it() -> None:
     training, recipe = read_provenance(MODEL), load_recipe("default")
     assert training is not None
-    assert Recipe.model_validate(training.recipe).model_dump() == recipe.model_dump()
+    # Its rows were read from copies of the publishers' files, which recipes do not name any more.
+    others = {"datasets"}
+    assert Recipe.model_validate(training.recipe).model_dump(exclude=others) == recipe.model_dump(exclude=others)
     assert [data.name for data in training.data] == [data.name for data in recipe.datasets]
+
+
+AUTHORS = {"ntrex": "Federmann", "flores": "NLLB", "tico-19": "Anastasopoulos", "tatoeba": "Artetxe"}
 
 
 def test_the_card_of_the_default_model_names_data_licences_attributions_recipe_and_results() -> None:
     card = (MODEL / "README.md").read_text(encoding="utf-8")
-    for data in load_recipe("default").datasets:
-        licences = re.findall(r"CC0 \d\.\d|CC BY(?:-[A-Z]+)* \d\.\d(?: [A-Z]{2})?", data.licence)
-        homes, authors = re.findall(r"https://[^\s,;]+", data.homepage), re.findall(r"(?:^|; )(\w+)", data.citation)
+    for task in (load_training_set(name) for data in load_recipe("default").datasets for name in data.tasks):
+        licences = re.findall(r"CC0 \d\.\d|CC BY(?:-[A-Z]+)* \d\.\d(?: [A-Z]{2})?", task.licence)
+        homes, authors = [task.homepage], [AUTHORS[task.name]]
         assert min(map(len, (licences, homes, authors))) > 0
         assert [wanted for wanted in (*licences, *homes, *authors) if wanted not in card] == []
     # Attribution is a link to the licence as well.
@@ -121,7 +128,7 @@ def test_the_wheel_has_the_licence_and_the_readme(contents: dict[str, bytes]) ->
     assert contents[f"{about}/licenses/LICENSE"] == (ROOT / "LICENSE").read_bytes()
     metadata = contents[f"{about}/METADATA"].decode()
     assert re.search(r"^License(-Expression)?: Apache-2.0$", metadata, re.MULTILINE)
-    assert (ROOT / "README.md").read_text(encoding="utf-8").strip() in metadata
+    assert (ROOT / "PACKAGE.md").read_text(encoding="utf-8").strip() in metadata
 
 
 def test_the_wheel_has_nothing_else(contents: dict[str, bytes]) -> None:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+import yaml
 from command_line import CommandLine
 from safetensors.numpy import load_file, save_file
 from workflows import (
@@ -23,6 +24,7 @@ from workflows import (
     every_step,
     git,
     load,
+    run_action,
     run_github,
     run_gitlab,
 )
@@ -148,6 +150,91 @@ class TestGitHubGate:
             if step["name"] == "Measure the checkpoint"
         }
         assert len(measured) == 1
+
+
+OPTIONS = "--languages=de,en\n--resamples=50"
+
+
+@pytest.fixture(scope="module")
+def small(material: Path) -> Path:
+    """What is on the target branch for the action: a base in two languages."""
+    target = material / "small"
+    done = CommandLine(material)("run", "-q", "--model", "good/checkpoint", "--out", "small/baseline", *OPTIONS.split())
+    assert done.code == 0, done.err
+    (target / "gate.toml").write_text('rule = "point"\n[drop.AP]\ncross_lingual = 0.005\n', encoding="utf-8")
+    return target
+
+
+@pytest.mark.slow
+class TestAction:
+    def gate(self, service: Service, merged: Path, target: Path | None, **inputs: str) -> tuple[str, dict[str, Step]]:
+        """Run the action on a pull request, or without a `target` on a push."""
+        checked_out(merged, into=service.workspace)
+        if target is not None:
+            checked_out(target, into=service.workspace / ".mlbench" / "target")
+        context = pull_request() if target is not None else {"ref": "refs/heads/main", "base_ref": ""}
+        ended, steps = run_action(service, context, {"model": "./checkpoint", "options": OPTIONS, **inputs})
+        return ended, {step.name: step for step in steps}
+
+    def test_lets_a_good_checkpoint_through(self, tmp_path: Path, material: Path, small: Path) -> None:
+        service = Service(tmp_path)
+        ended, steps = self.gate(service, material / "good", small, extras="dense,bm25")
+        assert ended == "success", [step.printed for step in steps.values()]
+        (install,) = service.calls()
+        assert install.arguments == ["install", f"{ROOT}[dense,bm25]"]
+        report = (service.workspace / ".mlbench" / "report.md").read_text(encoding="utf-8")
+        assert (tmp_path / "summary").read_text(encoding="utf-8") == report
+        told = dict(line.split("=") for line in (tmp_path / "output").read_text(encoding="utf-8").splitlines())
+        assert told.keys() == {"results", "report", "comparison"}
+        assert all((service.workspace / path).exists() for path in told.values())
+        assert any((service.workspace / steps["Keep vectors and data"].inputs["path"]).iterdir())
+
+    def test_stops_a_worse_one_whatever_gate_it_brings(self, tmp_path: Path, material: Path, small: Path) -> None:
+        service = Service(tmp_path)
+        service.workspace.mkdir()
+        (service.workspace / "gate.toml").write_text(LENIENT, encoding="utf-8")
+        shutil.copytree(small / "baseline", service.workspace / "baseline")
+        ended, steps = self.gate(service, material / "worse", small)
+        assert ended == "failure"
+        assert [(name, step.code) for name, step in steps.items() if step.code] == [("Compare with the base", 1)]
+        assert (tmp_path / "summary").stat().st_size
+        assert "report=" in (tmp_path / "output").read_text(encoding="utf-8")
+        taken = steps["Check out base and gate of the target branch"].inputs
+        assert taken["ref"] == "main"
+        assert taken["sparse-checkout"].split() == ["/baseline", "/gate.toml"]
+
+    def test_of_a_push_compares_with_what_is_checked_out(self, tmp_path: Path, material: Path, small: Path) -> None:
+        service = Service(tmp_path)
+        checked_out(small, into=service.workspace)
+        ended, steps = self.gate(service, material / "good", None, options=f"{OPTIONS}\n--limit=5", task="mini")
+        assert "Check out base and gate of the target branch" not in steps
+        # The base is of the whole task.
+        assert (ended, steps["Compare with the base"].code) == ("failure", 2)
+        (made,) = (service.workspace / ".mlbench" / "results").glob("*.json")
+        stated = json.loads(made.read_bytes())["task"]
+        assert (stated["languages"], stated["limit"]) == (["de", "en"], 5)
+
+    def test_says_where_there_is_no_base(self, tmp_path: Path, material: Path, small: Path) -> None:
+        (tmp_path / "nothing").mkdir()
+        ended, steps = self.gate(Service(tmp_path), material / "good", tmp_path / "nothing", base="there")
+        assert (ended, steps["Compare with the base"].code) == ("failure", 2)
+        assert "::error::no base to compare with: commit the folder there to the branch main" in (
+            steps["Compare with the base"].printed
+        )
+
+    def test_has_only_keys_that_github_knows_and_pins_what_it_uses(self) -> None:
+        text = (ROOT / "action.yml").read_text(encoding="utf-8")
+        document = yaml.safe_load(text)
+        assert document.keys() == {"name", "description", "author", "branding", "inputs", "outputs", "runs"}
+        assert document["runs"].keys() == {"using", "steps"}
+        assert all(
+            declared.keys() <= {"description", "required", "default"} for declared in document["inputs"].values()
+        )
+        for step in document["runs"]["steps"]:
+            assert step.keys() <= {"name", "id", "if", "uses", "with", "run", "shell", "env"}
+            # Text of a pull request that stands in a script would be run.
+            assert "${{" not in step.get("run", "")
+        assert set(re.findall(r"uses: (.+)", text)) <= PINS
 
 
 def posted(service: Service) -> Call:

@@ -126,17 +126,38 @@ def run_github(service: Service, workflow: str, job: str, context: Mapping[str, 
     """
     document = load(workflow)
     declared = document["jobs"][job]
+    assert declared["defaults"]["run"]["shell"] == "bash"
+    return _run_steps(service, declared["steps"], {**document.get("env", {}), **declared.get("env", {})}, context, {})
+
+
+def run_action(service: Service, context: Mapping[str, Any], inputs: Mapping[str, str]) -> tuple[str, list[Step]]:
+    """Run the composite action at the root of the repository with inputs, as `run_github` runs a job."""
+    document = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
+    values = {name: declared.get("default") for name, declared in document["inputs"].items()} | dict(inputs)
+    steps = document["runs"]["steps"]
+    assert all(step["shell"] == "bash" for step in steps if "run" in step)
+    return _run_steps(service, steps, {}, {"action_path": str(ROOT), **context}, values)
+
+
+def _run_steps(
+    service: Service,
+    steps: Sequence[Mapping[str, Any]],
+    everywhere: Mapping[str, str],
+    context: Mapping[str, Any],
+    inputs: Mapping[str, str | None],
+) -> tuple[str, list[Step]]:
+    """Run steps in order, with the variables that they have `everywhere`."""
     known = {"workspace": str(service.workspace), "token": "a-token", "run_id": 7, "repository": "us/it", **context}
-    spoken: dict[str, Any] = {"github": known, "steps": {}}
+    spoken: dict[str, Any] = {"github": known, "steps": {}, "inputs": inputs}
     output, summary = service.folder / "output", service.folder / "summary"
     output.touch()
     summary.touch()
     files = {"GITHUB_OUTPUT": output, "GITHUB_STEP_SUMMARY": summary}
     failed, reached = False, []
-    for step in declared["steps"]:
+    for step in steps:
         if not evaluate(str(step.get("if", "success()")), spoken, service.workspace, failed):
             continue
-        variables = {**document.get("env", {}), **declared.get("env", {}), **step.get("env", {})}
+        variables = {**everywhere, **step.get("env", {})}
         variables = {name: _filled(str(value), spoken, service.workspace) for name, value in variables.items()}
         if "uses" in step:
             inputs = {
@@ -144,7 +165,6 @@ def run_github(service: Service, workflow: str, job: str, context: Mapping[str, 
             }
             reached.append(Step(step["name"], step["uses"], inputs))
             continue
-        assert declared["defaults"]["run"]["shell"] == "bash"
         script = service.folder / "step.sh"
         script.write_text(step["run"], encoding="utf-8")
         shell = ["bash", "--noprofile", "--norc", "-eo", "pipefail", str(script)]
@@ -169,7 +189,7 @@ def evaluate(expression: str, spoken: Mapping[str, Any], folder: Path, failed: b
     text = re.sub(
         r"hashFiles\('([^']*)'\)", lambda found: repr("a digest" if (folder / found[1]).exists() else ""), text
     )
-    text = re.sub(r"\b(?:github|steps)(?:\.\w+)+", lambda found: repr(_look_up(found[0], spoken)), text)
+    text = re.sub(r"\b(?:github|inputs|steps)(?:\.\w+)+", lambda found: repr(_look_up(found[0], spoken)), text)
     return eval(text, {"__builtins__": {}})
 
 

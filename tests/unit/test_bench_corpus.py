@@ -10,7 +10,7 @@ from bench.corpus import LONGEST, SHORTEST, Size, write_corpus
 
 from mlbench.evaluation.evaluate import evaluate
 from mlbench.evaluation.options import Options
-from mlbench.measures.ranked import UNRETRIEVED
+from mlbench.measures.formulas import UNRETRIEVED
 from mlbench.ranking.ranks import MISSING, pool_counts
 from mlbench.ranking.ranks_file import read_ranks
 from mlbench.tasks.load import load_collection

@@ -304,6 +304,16 @@ def test_what_the_docs_import_is_public() -> None:
     assert private == []
 
 
+def test_the_page_of_a_package_index_links_to_nothing_beside_it() -> None:
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg", encoding="utf-8")
+    page = ROOT / config["metadata"]["long_description"].removeprefix("file: ")
+    text = page.read_text(encoding="utf-8")
+    places = re.findall(r"\]\(([^)\s]+)", text) + re.findall(r"(?:src|href)=\"([^\"]+)", text)
+    assert places
+    assert [place for place in places if not place.startswith("https://")] == []
+
+
 def test_every_listed_name_is_there() -> None:
     for name in sorted(listed() - EXTENDING):
         assert resolve_name(name) is not None

@@ -30,7 +30,7 @@ from mlbench.ranking.count_ahead import Targets, Tiling
 from mlbench.ranking.index_arrays import CountTable, IndexArrays, index_collection, to_ranks
 from mlbench.ranking.rank_documents import lost_counts
 from mlbench.ranking.ranks import UNKNOWN
-from mlbench.ranking.run_files import RunFiles
+from mlbench.ranking.run_files import ListSink
 from mlbench.results import TruncatedTexts
 from mlbench.tasks.load import load_shards
 from mlbench.tasks.task import Task
@@ -88,7 +88,7 @@ class StreamedTask(TaskData):
     engine: Engine
     corpora: Corpora
 
-    def rank(self, model: LoadedModel, files: RunFiles | None, options: Options, clock: Clock) -> RankedTask:
+    def rank(self, model: LoadedModel, files: ListSink | None, options: Options, clock: Clock) -> RankedTask:
         """Encode and count all parts.
 
         What was done before is found in the cache folder, so a run that was killed goes on at the part where it was.

@@ -178,7 +178,8 @@ class _Contents:
         role = _ROLE.fullmatch(source.role)
         languages = [source.language] if source.language else corpora
         query_language = role["queries"] if role else None
-        for own_topic, own_id, grade in judgments(source.path):
+        asked = {own_id for texts in self.queries.values() for own_id in texts}
+        for own_topic, own_id, grade in judgments(source.path, asked):
             for language in languages:
                 topic = self._topic(query_language or language, own_topic)
                 if topic is None:

@@ -95,8 +95,8 @@ def declare(parts: Sequence[Part], languages: Sequence[str] | None, told: Sequen
     `languages` are those that the user asks for, `told` those that the data card names: they are asked where names
     of subsets do not tell. Raises `DataError` where neither does.
     """
+    parts = _of_languages(parts)
     subsets = subsets_of(parts)
-    parts = _without_rest(parts, subsets)
     pairs = _pairs(subsets, parts, languages, told)
     if pairs is None:
         return {"languages": None, "files": [{"path": part.path, "role": _role(part)} for part in parts]}
@@ -163,10 +163,22 @@ def _is_complete(parts: Sequence[Part]) -> bool:
     return {part.kind for part in parts} == set(KINDS)
 
 
-def _without_rest(parts: Sequence[Part], subsets: Sequence[str]) -> Sequence[Part]:
-    """Return the parts of the named subsets and what they share: no unnamed part of a kind that each of them has."""
+def _of_languages(parts: Sequence[Part]) -> Sequence[Part]:
+    """Return the parts of the named subsets and what these share.
+
+    Beside a whole unnamed set, a subset has queries and documents of its own: so `gen-queries.jsonl`, made for training
+    from a BEIR folder, and `corpus_old.jsonl` are left alone.
+    """
+    if _is_complete([part for part in parts if not part.subset]):
+        whole = {subset for subset in subsets_of(parts) if languages_of(subset) and _has_own(parts, subset)}
+        parts = [part for part in parts if part.subset in {"", *whole}]
+    subsets = set(subsets_of(parts))
     owners = {kind: {part.subset for part in parts if part.kind == kind} for kind in KINDS}
-    return [part for part in parts if part.subset or not subsets or not owners[part.kind] >= set(subsets)]
+    return [part for part in parts if part.subset or not subsets or not owners[part.kind] >= subsets]
+
+
+def _has_own(parts: Sequence[Part], subset: str) -> bool:
+    return {CORPUS, QUERIES} <= {part.kind for part in parts if part.subset == subset}
 
 
 def _pairs(

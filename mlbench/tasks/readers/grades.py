@@ -76,11 +76,11 @@ def split_judgments(
         )
     return GradedJudgments(
         judgments={
-            topic: tuple(Judgment(*key, int(grade * scale)) for *key, grade in judged if grade >= threshold)
+            topic: tuple(Judgment(tag, own, int(grade * scale)) for tag, own, grade in judged if grade >= threshold)
             for topic, judged in rows.items()
         },
         not_relevant={
-            topic: tuple(Judgment(*key, -1 if grade < 0 else 0) for *key, grade in judged if grade < threshold)
+            topic: tuple(Judgment(tag, own, -1 if grade < 0 else 0) for tag, own, grade in judged if grade < threshold)
             for topic, judged in rows.items()
             if any(grade < threshold for *_, grade in judged)
         },

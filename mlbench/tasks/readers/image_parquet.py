@@ -253,9 +253,11 @@ class _Sides:
 
     def _judged(self, language: str) -> Iterable[tuple[str, str]]:
         """Yield query and document of each judgment of relevance; raises `DataError` for other grades than 0 and 1."""
+        queries = _of(self.queries, language)
+        asked = {*queries.images, *queries.texts}
         for source in self._files(QRELS):
             if source.language in (None, language):
-                for query, document, grade in judgments(source.path):
+                for query, document, grade in judgments(source.path, asked):
                     if grade not in (0, 1):
                         raise DataError(f"{source.path.name}: the score {grade} of an image: captions have 0 or 1")
                     if grade:

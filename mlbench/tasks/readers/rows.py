@@ -1,6 +1,5 @@
-"""Rows of published files, streamed: JSON lines, Parquet, and tables with tabs or commas."""
+"""Rows of published files, streamed: JSON lines and Parquet."""
 
-import csv
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,8 +7,7 @@ from mlbench.io.parquet import PARQUET, parquet_rows
 from mlbench.tasks.readers.json_lines import packed_lines, parse_object
 
 JSON_LINES = (".jsonl", ".json", ".ndjson")
-TABLES = {".tsv": "\t", ".txt": "\t", ".csv": ","}
-"""The endings of tables, with what stands between their columns."""
+TABLES = (".tsv", ".txt", ".csv")
 ENDINGS = (*JSON_LINES, PARQUET, *TABLES)
 
 
@@ -29,16 +27,3 @@ def rows(path: Path) -> Iterator[tuple[str, dict[str, object]]]:
         return
     for place, line in packed_lines(path, f"{path.parent.name}/{path.name}"):
         yield place, parse_object(line, place, "such as {'_id': ..., 'text': ...}")
-
-
-def table(path: Path) -> Iterator[tuple[str, list[str]]]:
-    """Yield the lines of a table cut into columns, each with its place; lines without tabs are cut at blanks.
-
-    Raises `DataError` with file and line.
-    """
-    delimiter = TABLES[ending(path.name)]
-    for place, line in packed_lines(path, f"{path.parent.name}/{path.name}"):
-        if '"' in line:
-            yield place, next(csv.reader([line], delimiter=delimiter))
-        else:
-            yield place, line.split(delimiter) if delimiter in line else line.split()

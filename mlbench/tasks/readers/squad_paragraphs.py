@@ -57,9 +57,9 @@ def read(request: ReadRequest) -> Collection:
     """Return the collection of files in the format of SQuAD: JSON, or JSON lines with one question in each line.
 
     A query is a question, stripped. A document is a paragraph, stripped; those with the same text in a language are one
-    document. Questions without an answer (SQuAD 2.0) and empty ones are left out. A cluster is an article: what has one title, or one
-    `article_id`, else one entry of `data`. Files may be packed (`.gz`), or be a zip archive with several of them, of
-    which those are read whose path fits `members`.
+    document. Questions without an answer (SQuAD 2.0) and empty ones are left out. A cluster is an article: what has one
+    title, or one `article_id`, else one entry of `data`. Files may be packed (`.gz`), or be a zip archive with several
+    of them, of which those are read whose path fits `members`.
 
     The language of a file is its own, else that of the task if it has one language only. With `language_in_ids`, the
     ids of questions begin with the English name of their language, as in TyDi QA (`english-12-0`), and only the

@@ -1,9 +1,10 @@
 """Reads translation memories (TMX): each segment is a query in its language, and a document for the other languages."""
 
 from collections.abc import Iterator
+from io import BytesIO
 from itertools import chain, count
 from pathlib import Path
-from xml.etree.ElementTree import Element, ParseError, XMLPullParser
+from xml.etree.ElementTree import Element, ParseError, iterparse
 
 from mlbench.collection.records import Collection, Document, Judgment, Query, document_id
 from mlbench.errors import DataError
@@ -12,7 +13,6 @@ from mlbench.protocols import ReadRequest, SourceFile
 from mlbench.tasks.readers.json_lines import check_options
 
 _LANGUAGE = "{http://www.w3.org/XML/1998/namespace}lang"
-_BLOCK_BYTES = 1 << 16
 
 
 def read(request: ReadRequest) -> Collection:
@@ -86,14 +86,9 @@ def _units(source: SourceFile) -> Iterator[tuple[str, str, str, dict[str, str]]]
 
 def _elements(content: bytes, name: str) -> Iterator[Element]:
     """Yield the elements of an XML document as they end; raises `DataError` for what is none."""
-    parser = XMLPullParser()
     try:
-        for first in range(0, len(content), _BLOCK_BYTES):
-            parser.feed(content[first : first + _BLOCK_BYTES])
-            for _, element in parser.read_events():
-                assert isinstance(element, Element)
-                yield element
-        parser.close()
+        for _, element in iterparse(BytesIO(content)):
+            yield element
     except ParseError as error:
         raise DataError(f"{name} is no TMX file: {error}") from error
 

@@ -145,7 +145,7 @@ def test_other_intervals_than_those_stated_are_found(path: Path, place: str, val
     ("place", "value", "message"),
     [
         ("task.measures.0", "AP@x", "unknown measure|primary"),
-        ("task.measures.1", "bpref", "unknown measure 'bpref'"),
+        ("task.measures.1", "bpraf", "unknown measure 'bpraf'"),
         ("task.bias_scores.0", "kindness", "unknown bias score 'kindness'"),
         ("settings.0.query_language", "xx", "no language 'xx'"),
         ("settings.0.document_languages", ["xx"], "no language 'xx'"),

@@ -13,7 +13,7 @@ from unit.statistics.cases import homes, make_collection, random_orders, ranks_i
 
 from mlbench.collection.languages import Setting, settings_of
 from mlbench.errors import InvalidResult, UserError
-from mlbench.measures.ranked import UNRETRIEVED
+from mlbench.measures.formulas import UNRETRIEVED
 from mlbench.ranking.ranks import MISSING, UNKNOWN, Ranks, can_answer, pool_counts, setting_ranks
 from mlbench.ranking.ranks_file import ARRAYS, read_ranks, write_ranks
 

@@ -11,6 +11,30 @@ from static_cases import RECIPE
 from mlbench.errors import DataError, InvalidRecipe, UnknownName, UserError
 from mlbench.training.recipe import Recipe, check_recipe, key_path, load_recipe, parse_value, recipe_names
 
+OLD = """
+name = "toy"
+steps = 30
+languages = ["de", "en"]
+
+[static]
+
+[optimizer]
+learning_rate = 0.01
+
+[[datasets]]
+name = "rows"
+files = [{ path = "rows.jsonl" }]
+
+[validation]
+
+[[validation.datasets]]
+name = "judged"
+hub = "own/judged"
+columns = { query = "question", document = "answer" }
+language = "en"
+"""
+"""A recipe whose fingerprint was taken before data sets could name tasks."""
+
 
 def written(folder: Path, text: str = RECIPE) -> str:
     path = folder / "toy.toml"
@@ -155,6 +179,13 @@ class TestFingerprint:
         others = [load_recipe(written(tmp_path), {key: 1}) for key in ("seed", "steps", "alpha", "overlap")]
         assert same.fingerprint() == recipe.fingerprint()
         assert len({recipe.fingerprint(), *(other.fingerprint() for other in others)}) == 5
+
+    def test_does_not_follow_keys_that_are_newer_than_the_recipe(self, tmp_path: Path) -> None:
+        recipe = load_recipe(written(tmp_path, OLD))
+        assert recipe.fingerprint() == "6b3a411f7937dac9d2769ec37c14d5da0baccfbf143d39a13dd36bd42b5f8d82"
+        named = OLD.replace('files = [{ path = "rows.jsonl" }]', 'tasks = ["mini"]')
+        others = [load_recipe(written(tmp_path, text)).fingerprint() for text in (named, named.replace("mini", "own"))]
+        assert len({recipe.fingerprint(), *others}) == 3
 
 
 class TestChanges:

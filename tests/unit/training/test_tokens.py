@@ -109,9 +109,7 @@ class TestVocabulary:
     def test_cuts_what_is_held_out_as_well(self, rows: DatasetRows, tmp_path: Path) -> None:
         (tmp_path / "more").mkdir()
         other = prepared(write(tmp_path / "more" / "b.jsonl", texts(5, LANGUAGES, start=90)))
-        judged = DatasetRows(
-            "judged", other.languages, other.index, other.content, other.folder, other.texts, other.source
-        )
+        judged = replace(other, name="judged")
         made = learn_vocabulary([(rows, all_of(rows))], [judged], 100)
         assert len(made.tokens["judged"].starts) == 11
 

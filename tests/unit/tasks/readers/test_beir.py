@@ -128,10 +128,10 @@ def test_judgments_may_be_lines_of_other_kinds(folder: Path, name: str, content:
 @pytest.mark.parametrize(
     ("qrels", "message"),
     [
-        ("q0\t0\n", r"qrels/test.tsv line 1: must be query-id, corpus-id and score"),
+        ("q0\t0\n", r"qrels/test.tsv line 1: must be 'topic 0 document grade'"),
         ("q0\t0\t1\nq1\t1\tyes\n", r"qrels/test.tsv line 2: the score 'yes' is no number"),
         ("q0\t0\tnan\n", r"qrels/test.tsv line 1: the score 'nan' is no number"),
-        ("q0\t\t1\n", r"qrels/test.tsv line 1: id '' is empty"),
+        ("q0\t\t1\n", r"qrels/test.tsv line 1: must be 'topic 0 document grade', with no column empty"),
         ("", r"qrels/test.tsv: no judgment of any topic"),
     ],
 )

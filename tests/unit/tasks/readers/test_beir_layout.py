@@ -165,6 +165,11 @@ def test_an_unnamed_set_beside_languages_is_left_out() -> None:
     assert len(languages_and_roles(table)) == 8
 
 
+def test_what_lies_beside_a_whole_set_and_is_no_language_is_left_out() -> None:
+    table = declared(*BEIR, "corpus_old.jsonl", "gen-queries.jsonl", "gen-qrels/train.tsv", languages=("en",))
+    assert [entry["path"] for entry in table["files"]] == sorted(BEIR)  # type: ignore[attr-defined]
+
+
 def test_folders_that_are_no_languages_are_told() -> None:
     with pytest.raises(DataError, match=r"'arguana' is no language, nor two as in 'de-en'"):
         declared(*(f"{name}/{path}" for name in ("arguana", "scifact") for path in BEIR))

@@ -23,9 +23,7 @@ def memory(tag: str, *units: tuple[str, str, str], header: str = HEADER) -> byte
     return f"{header}<body>\n{body}</body></tmx>".encode()
 
 
-GERMAN = memory(
-    "de", ("A:1", "Wash your hands.", "Wasch dir\n die Hände."), ("A:2", "Stay at <b>home</b>.", "Bleib da.")
-)
+GERMAN = memory("de", ("A:1", "Wash your hands.", "Wasch dir\n die Hände."), ("A:2", "Stay at <b>home</b>.", "Bleib."))
 SPANISH = memory(
     "es-LA", ("A:1", "Wash your hands.", "Lávate las manos."), ("A:2", "&quot;Stay at home.&quot;", "Quédate en casa.")
 )
@@ -42,9 +40,9 @@ def collection(folder: Path, *contents: tuple[str, str | None, bytes], languages
 def test_units_with_the_same_source_text_are_one_topic(tmp_path: Path) -> None:
     memories = (("de.tmx", None, GERMAN), ("es.tmx", "es", SPANISH))
     found = collection(tmp_path, *memories, languages=("de", "en", "es"))
-    rows = {tag: {topic: text for topic, text in queries} for tag, queries in found.queries.items()}
+    rows = {tag: dict(queries) for tag, queries in found.queries.items()}
     assert rows["en"] == {"A:1": "Wash your hands.", "A:2": "Stay at home.", "A:2-2": '"Stay at home."'}
-    assert rows["de"] == {"A:1": "Wasch dir die Hände.", "A:2": "Bleib da."}
+    assert rows["de"] == {"A:1": "Wasch dir die Hände.", "A:2": "Bleib."}
     assert rows["es"] == {"A:1": "Lávate las manos.", "A:2-2": "Quédate en casa."}
     assert found.queries_are_documents
     assert [judgment.language for judgment in found.judgments["A:1"]] == ["de", "en", "es"]
