@@ -17,6 +17,7 @@ from urllib.request import Request, build_opener
 from mlbench.errors import DataError
 from mlbench.io.atomic import whole_file
 from mlbench.io.cache import cache_dir, offline
+from mlbench.io.parquet import PARQUET, unpack_images
 from mlbench.io.toml import relative_path
 from mlbench.io.untrusted import unpack
 from mlbench.protocols import SILENCE, Progress, SourceFile
@@ -233,11 +234,9 @@ def _download_all(
 
 def tell_licence(task: Task, progress: Progress) -> None:
     """Tell under which licence the files of `task` are, and what to cite."""
-    for line in (
-        f"{task.name}: licence {task.licence} {task.licence_url}",
-        f"{task.name}: please cite {task.citation}",
-    ):
-        progress.note(" ".join(line.split()))
+    progress.note(" ".join(f"{task.name}: licence {task.licence} {task.licence_url}".split()))
+    if task.citation:
+        progress.note(" ".join(f"{task.name}: please cite {task.citation}".split()))
 
 
 def _fetch(url: str, size: int | None, part: Path, meter: _Meter) -> None:
@@ -331,10 +330,10 @@ class ImageSources:
     Beside the task file first: an image of the same path elsewhere may be of other data, and no checksum would tell.
     What lies in these folders may be links to elsewhere: they are the user's own. Images that are missing there are
     unpacked from the archives of the task, which are found or downloaded as its other files are; nothing else of an
-    archive is. Files with the role `shard` are archives too; an image whose name begins with the path of an archive is
-    in no other one. They are kept in the cache under the digest of their archive, so that no other archive's are taken
-    for them. With `into`, all images are put into that folder, so that it serves as `--data-dir`. Archives of more than
-    `most_bytes`, or of unknown size, are not downloaded unasked (None: they are).
+    archive is. Files with the role `shard` and Parquet files are archives too; an image whose name begins with the path
+    of an archive is in no other one. They are kept in the cache under the digest of their archive, so that no other
+    archive's are taken for them. With `into`, all images are put into that folder, so that it serves as `--data-dir`.
+    Archives of more than `most_bytes`, or of unknown size, are not downloaded unasked (None: they are).
     """
 
     task: Task
@@ -362,7 +361,7 @@ class ImageSources:
 
     @cached_property
     def _archives(self) -> tuple[DeclaredArchive, ...]:
-        shards = (file for file in self.task.files if file.role == SHARD)
+        shards = (file for file in self.task.files if file.role == SHARD or file.path.endswith(PARQUET))
         return (*self.images.archives, *(DeclaredArchive.model_validate(file.model_dump()) for file in shards))
 
     def _lying_about(self, names: Sequence[str]) -> dict[str, Path]:
@@ -417,7 +416,8 @@ class ImageSources:
         wanted = self._wanted(archive, names, found)
         self.progress.start("unpack", len(wanted))
         names_there = {name.removeprefix(f"{archive.path}/"): name for name in wanted}
-        for inside in unpack(path, {inside: folder / name for inside, name in names_there.items()}):
+        unpacking = unpack_images if path.suffix == PARQUET else unpack
+        for inside in unpacking(path, {inside: folder / name for inside, name in names_there.items()}):
             found[names_there[inside]] = folder / names_there[inside]
             self.progress.advance(1)
         self.progress.finish()

@@ -1,19 +1,17 @@
 """Reads data sets in the layouts of BEIR and of mteb's retrieval tasks, in folders and on the Hugging Face hub."""
 
-import os
 import re
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path, PurePosixPath
-from typing import NoReturn
+from pathlib import Path
 
+from mlbench.collection.languages import find_language
 from mlbench.collection.records import Collection, Document, Query, document_id
-from mlbench.errors import DataError
-from mlbench.io import trec_lines
-from mlbench.io.trec_lines import JUDGMENTS, Row
+from mlbench.errors import DataError, MissingExtra
 from mlbench.protocols import DataFiles, ReadRequest, ShardedCollection, SourceFile
-from mlbench.tasks.data_card import read_card
+from mlbench.tasks.data_card import card_in, paths_in, told_languages
 from mlbench.tasks.readers.beir_layout import (
     CORPUS,
     KINDS,
@@ -26,17 +24,16 @@ from mlbench.tasks.readers.beir_layout import (
     of_split,
     parts_of,
 )
-from mlbench.tasks.readers.grades import RELEVANCE_THRESHOLD, Grade, parse_grade, split_judgments, threshold_of
-from mlbench.tasks.readers.json_lines import check_options, packed_lines
-from mlbench.tasks.readers.rows import TABLES, ending, rows
+from mlbench.tasks.readers.beir_rows import judgments, row_id
+from mlbench.tasks.readers.grades import RELEVANCE_THRESHOLD, Grade, split_judgments, threshold_of
+from mlbench.tasks.readers.image_sets import is_image_set
+from mlbench.tasks.readers.json_lines import check_options
+from mlbench.tasks.readers.rows import ending, rows
 from mlbench.tasks.readers.sharded import hold, shard_fingerprint
 
 OPTIONS = ("collection", "split", RELEVANCE_THRESHOLD)
 MEASURES = ("nDCG@10", "AP", "RR", "RR@10", "R@1", "R@10", "R@100", "Success@10")
 _ROLE = re.compile(rf"(?P<kind>{'|'.join(KINDS)})(?::(?P<queries>[^/]+))?(?:/(?P<split>.+))?")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-_DEPTH = 4
-_MOST_FILES = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +60,7 @@ class BeirShard:
     def _documents(self) -> Iterator[Document]:
         place = ""
         for place, row in rows(self.path):
-            own_id, title, text = _own_id(row, place), _text(row, "title", place), _text(row, "text", place)
+            own_id, title, text = row_id(row, place), _text(row, "title", place), _text(row, "text", place)
             joined = f"{title} {text}".strip() if title else text.strip()
             if joined:
                 yield Document(document_id(self.collection, self.language, "", own_id), joined)
@@ -109,24 +106,30 @@ class Beir:
         for source in files[QRELS]:
             found.add_judgments(source, corpora)
         shards = [BeirShard(source.path.absolute(), found.language_of(source), found.name) for source in files[CORPUS]]
-        return ShardedCollection(found.collection(), tuple(shards))
+        return ShardedCollection(found.collection(), tuple(_without_copies(shards)))
 
     def recognises(self, folder: Path) -> bool:
-        """Say whether names of files, or the data card, tell of documents, queries and judgments."""
-        return is_layout(parts_of(_paths(folder), _card(folder)))
+        """Say whether names of files, or the data card, tell of documents, queries and judgments, and of no images."""
+        paths = paths_in(folder)
+        try:
+            card = card_in(folder)
+        except MissingExtra:
+            # Names of files may tell as much, and a card of another kind of data is no reason to ask for a library.
+            card = {}
+        return is_layout(parts_of(paths, card)) and not is_image_set(paths, card, folder)
 
     def declare_folder(self, folder: Path, languages: tuple[str, ...] | None) -> dict[str, object]:
         """Return files, languages and settings; languages that the data do not tell are those that the user asks for.
 
         Raises `DataError` where names of folders are no languages.
         """
-        card = _card(folder)
-        return self._declared(parts_of(_paths(folder), card), card, languages)
+        card = card_in(folder)
+        return self._declared(parts_of(paths_in(folder), card), card, languages)
 
     def declare_files(self, files: DataFiles, languages: tuple[str, ...] | None) -> dict[str, object] | None:
         """Return what a task file would say of a data set, None for one of another layout; raises `DataError`."""
         parts = parts_of(files.paths, files.card)
-        if not is_layout(parts):
+        if not is_layout(parts) or is_image_set(files.paths, files.card):
             return None
         if files.subset:
             subsets = sorted({part.subset for part in parts} - {""})
@@ -139,10 +142,7 @@ class Beir:
     def _declared(
         self, parts: Sequence[Part], card: Mapping[str, object], languages: tuple[str, ...] | None
     ) -> dict[str, object]:
-        told = card.get("language")
-        # YAML takes the tag of Norwegian for a truth value.
-        told = ["no" if tag is False else str(tag) for tag in (told if isinstance(told, list) else [told])]
-        declared = declare(parts, languages, told)
+        declared = declare(parts, languages, told_languages(card))
         return declared | {"measures": list(MEASURES), "primary_measure": MEASURES[0]}
 
 
@@ -173,7 +173,7 @@ class _Contents:
         """Read the queries of a file."""
         texts = self.queries.setdefault(self.language_of(source), {})
         for place, row in rows(source.path):
-            own_id, text, instruction = _own_id(row, place), _text(row, "text", place), _text(row, "instruction", place)
+            own_id, text, instruction = row_id(row, place), _text(row, "text", place), _text(row, "instruction", place)
             text = f"{text} {instruction}" if instruction else text
             if not text.strip():
                 self._skip("queries without text, left out")
@@ -184,9 +184,10 @@ class _Contents:
         """Read the judgments of a file: of documents in its language, or in each of `corpora`."""
         role = _ROLE.fullmatch(source.role)
         languages = [source.language] if source.language else corpora
-        query_language = role["queries"] if role else None
+        written = role["queries"] if role else None
+        query_language = written and (find_language(written, self.request.languages) or written)
         asked = {own_id for texts in self.queries.values() for own_id in texts}
-        for own_topic, own_id, grade in _judgments(source.path, asked):
+        for own_topic, own_id, grade in judgments(source.path, asked):
             for language in languages:
                 topic = self._topic(query_language or language, own_topic)
                 if topic is None:
@@ -237,6 +238,20 @@ class _Contents:
         self.skipped[what] = self.skipped.get(what, 0) + count
 
 
+def _without_copies(shards: Sequence[BeirShard]) -> Iterator[BeirShard]:
+    """Yield the shards but for copies: pairs such as `de-en` and `fr-en` often have the same corpus each."""
+    sizes = Counter((shard.language, shard.path.stat().st_size) for shard in shards)
+    seen: set[str] = set()
+    for shard in shards:
+        # Only what may be a copy is read for it.
+        if sizes[shard.language, shard.path.stat().st_size] > 1:
+            fingerprint = shard.fingerprint()
+            if fingerprint in seen:
+                continue
+            seen.add(fingerprint)
+        yield shard
+
+
 def _of_split(request: ReadRequest) -> dict[str, list[SourceFile]]:
     """Return the files of each kind: those of the split that is asked for, `test` or the only one, or without any.
 
@@ -244,6 +259,8 @@ def _of_split(request: ReadRequest) -> dict[str, list[SourceFile]]:
     """
     groups: dict[tuple[str, str | None, str | None], dict[str, list[SourceFile]]] = {}
     for source in request.files:
+        if source.language and source.language not in request.languages:
+            continue
         role = _ROLE.fullmatch(source.role)
         if role is None:
             raise DataError(f"{request.task}: the role {source.role!r} is none of {', '.join(KINDS)}")
@@ -263,58 +280,9 @@ def _of_split(request: ReadRequest) -> dict[str, list[SourceFile]]:
         found[kind] += [source for name in sorted({"", split}) for source in by_split.get(name, [])]
     for kind in KINDS:
         if not found[kind]:
-            raise DataError(f"{request.task}: there is no file with the role {kind!r}")
+            tags = ", ".join(request.languages)
+            raise DataError(f"{request.task}: there is no file with the role {kind!r} among those of {tags}")
     return found
-
-
-def _judgments(path: Path, asked: Container[str]) -> Iterator[tuple[str, str, Grade]]:
-    """Yield topic, document and grade of each judgment of a table, JSON lines or Parquet.
-
-    `asked` are ids of topics, which tell a row of a table from a comment.
-    """
-    name, found = f"{path.parent.name}/{path.name}", False
-    for row in _of_table(path, name, asked) if ending(path.name) in TABLES else _of_rows(path):
-        grade, found = parse_grade(row.value), True
-        if grade is None:
-            raise DataError(f"{row.where}: the score {row.value!r:.40} is no number")
-        for own_id in (row.topic, row.document):
-            if not own_id or _CONTROL.search(own_id):
-                raise DataError(f"{row.where}: id {own_id!r:.60} is empty or holds a control character")
-        yield row.topic, row.document, grade
-    if not found:
-        raise DataError(f"{name}: no judgment of any topic")
-
-
-def _of_table(path: Path, name: str, asked: Container[str]) -> Iterator[Row]:
-    def fault(message: str) -> NoReturn:
-        raise DataError(message)
-
-    return trec_lines.rows(packed_lines(path, name), JUDGMENTS, fault, topics=asked)
-
-
-def _of_rows(path: Path) -> Iterator[Row]:
-    for place, row in rows(path):
-        named = {re.sub(r"[\W_]", "", key).lower(): value for key, value in row.items()}
-        topic, document, grade = (
-            next((named[name] for name in JUDGMENTS.names[role] if name in named), None)
-            for role in ("topic", "document", "grade")
-        )
-        if topic is None or document is None or grade is None:
-            raise DataError(f"{place}: must have query-id, corpus-id and score, not {', '.join(row)[:80]}")
-        yield Row(place, _id_text(topic, place), _id_text(document, place), str(grade), "grade")
-
-
-def _own_id(row: Mapping[str, object], place: str) -> str:
-    own_id = _id_text(row.get("_id", row.get("id")), place)
-    if not own_id or _CONTROL.search(own_id):
-        raise DataError(f"{place}: '_id' {own_id!r:.60} is empty or holds a control character")
-    return own_id
-
-
-def _id_text(value: object, place: str) -> str:
-    if isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool)):
-        return str(value)
-    raise DataError(f"{place}: an id must be a string or a whole number, not {value!r:.40}")
 
 
 def _text(row: Mapping[str, object], key: str, place: str) -> str:
@@ -325,20 +293,3 @@ def _text(row: Mapping[str, object], key: str, place: str) -> str:
     if not isinstance(value, str):
         raise DataError(f"{place}: {key!r} must be a text, not {value!r:.40}")
     return value
-
-
-def _paths(folder: Path) -> list[str]:
-    """Return the paths of files below a folder, a few levels deep; hidden ones are left out."""
-    found: list[str] = []
-    for root, folders, names in os.walk(folder, followlinks=True):
-        inside = PurePosixPath(Path(root).relative_to(folder).as_posix())
-        folders[:] = sorted(name for name in folders if not name.startswith(".")) if len(inside.parts) < _DEPTH else []
-        found += [str(inside / name) for name in names if not name.startswith(".")]
-        if len(found) > _MOST_FILES:
-            break
-    return found
-
-
-def _card(folder: Path) -> Mapping[str, object]:
-    readme = folder / "README.md"
-    return read_card(readme) if readme.is_file() else {}

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mlbench.collection.images import check_images
-from mlbench.collection.languages import IMAGE
+from mlbench.collection.languages import IMAGE, check_language
 from mlbench.collection.records import Collection, Document, Image, Judgment, Query, document_id
 from mlbench.errors import DataError, UserError
 from mlbench.protocols import ReadRequest
@@ -41,8 +41,11 @@ def captioned(
     *,
     clusters: Mapping[str, str] | None = None,
     cluster_unit: str = "image",
+    others: Sequence[str] = (),
 ) -> Collection:
     """Return the collection of `captions`, in their order: a topic for each image, and one for each of its captions.
+
+    `others` are images without captions, which are searched and do not ask.
 
     The k-th caption of an image in each language has the topic `<image>#<k>`, so translations share a topic; they are
     of the image's cluster, which is the image itself or what `clusters` has for it. Where only a sample is asked for,
@@ -64,7 +67,7 @@ def captioned(
     if request.images is None:
         raise DataError(f"{request.task}: a task of captioned images must say where they are: add [images] to its file")
     _tell_repeated(request, captions)
-    whole = kept = _named(request, captions, clusters or {}, cluster_unit)
+    whole = kept = _named(request, captions, clusters or {}, cluster_unit, others)
     checked: dict[str, Image | None] = {}
     while True:
         sample = kept if request.limit is None else kept.sample(request.limit)
@@ -74,7 +77,11 @@ def captioned(
             break
         # A broken image makes room for another one in a sample.
         broken = {name for name, image in checked.items() if image is None}
-        kept = _named(request, [row for row in captions if row.image not in broken], clusters or {}, cluster_unit)
+        usable, also = (
+            [row for row in captions if row.image not in broken],
+            [row for row in others if row not in broken],
+        )
+        kept = _named(request, usable, clusters or {}, cluster_unit, also)
     for language, rows in kept.documents.items():
         if not rows:
             raise DataError(f"{request.task}: no caption in {language!r} is left, as none of its images can be used")
@@ -83,6 +90,37 @@ def captioned(
         left_out={tag: len(rows) - len(sample.documents[tag]) for tag, rows in whole.documents.items()},
         unreadable=tuple(sorted(name for name, image in checked.items() if image is None)),
     )
+
+
+def without_blank(request: ReadRequest, captions: Sequence[Caption]) -> list[Caption]:
+    """Return the captions that say something; tell how many do not."""
+    kept = [caption for caption in captions if caption.text.strip()]
+    blank = len(captions) - len(kept)
+    if blank:
+        request.progress.note(
+            f"{request.task}: {blank:,} {'caption is' if blank == 1 else 'captions are'} blank and left out"
+        )
+    return kept
+
+
+def captions_in(key: str, entry: object) -> dict[str | None, list[str]]:
+    """Return the captions by language of what JSON or a table has under `key`: a text, a list, or these by language.
+
+    Those that do not say their language are under None. Raises `ValueError` where they are no texts, `UserError` where
+    languages are none.
+    """
+    if isinstance(entry, Mapping):
+        found = {check_language(str(tag)): _texts_in(f"{key}.{tag}", texts) for tag, texts in entry.items()}
+        return {tag: texts for tag, texts in found.items() if texts}
+    return {None: texts} if (texts := _texts_in(key, entry)) else {}
+
+
+def _texts_in(key: str, entry: object) -> list[str]:
+    texts = entry if isinstance(entry, list) else [] if entry is None else [entry]
+    found = [text for text in texts if isinstance(text, str)]
+    if len(found) < len(texts):
+        raise ValueError(f"{key!r} must be a text or a list of texts, not {entry!r:.60}")
+    return found
 
 
 def topic_of(image: str) -> str:
@@ -141,7 +179,11 @@ def _tell_repeated(request: ReadRequest, captions: Sequence[Caption]) -> None:
 
 
 def _named(
-    request: ReadRequest, captions: Sequence[Caption], clusters: Mapping[str, str], cluster_unit: str
+    request: ReadRequest,
+    captions: Sequence[Caption],
+    clusters: Mapping[str, str],
+    cluster_unit: str,
+    others: Sequence[str],
 ) -> Collection:
     """Return the collection with the name of each image in its place."""
     topics = {row.image: topic_of(row.image) for row in captions}
@@ -164,7 +206,8 @@ def _named(
         judgments[own] = [Judgment(IMAGE, images[name].doc_id, 1)]
         of_topic[own] = of_topic[topic]
     queries[IMAGE] = [Query(topic, name) for name, topic in topics.items()]
-    documents[IMAGE] = list(images.values())
+    also = [Document(document_id(request.task, IMAGE, topic_of(name), ""), name) for name in others]
+    documents[IMAGE] = [*images.values(), *also]
     languages = tuple(sorted(queries))
     return Collection(
         languages=languages,

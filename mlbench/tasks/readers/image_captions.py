@@ -10,7 +10,7 @@ from mlbench.collection.records import Collection
 from mlbench.errors import DataError
 from mlbench.io.toml import relative_path
 from mlbench.protocols import ReadRequest, SourceFile
-from mlbench.tasks.readers.captions import OPTIONS, Caption, captioned, content_of
+from mlbench.tasks.readers.captions import OPTIONS, Caption, captioned, content_of, without_blank
 from mlbench.tasks.readers.json_lines import check_options, objects, parse_object, raise_faults, text_of
 
 _COCO_OPTIONS = (*OPTIONS, "member", "split")
@@ -121,18 +121,7 @@ def read_crossmodal_3600(request: ReadRequest) -> Collection:
                 for language in request.languages
                 for text in _texts(row, language, place)
             ]
-    return captioned(request, _without_blank(request, captions))
-
-
-def _without_blank(request: ReadRequest, captions: list[Caption]) -> list[Caption]:
-    """Return the captions that say something; tell how many do not."""
-    kept = [caption for caption in captions if caption.text.strip()]
-    blank = len(captions) - len(kept)
-    if blank:
-        request.progress.note(
-            f"{request.task}: {blank:,} {'caption is' if blank == 1 else 'captions are'} blank and left out"
-        )
-    return kept
+    return captioned(request, without_blank(request, captions))
 
 
 def _texts(row: dict[str, object], language: str, place: str) -> list[str]:
@@ -221,7 +210,7 @@ def read_xflickrco(request: ReadRequest) -> Collection:
     for source in request.files:
         captions += _captions(source, faults)
     raise_faults(faults)
-    return captioned(request, _without_blank(request, captions))
+    return captioned(request, without_blank(request, captions))
 
 
 def _captions(source: SourceFile, faults: list[str]) -> list[Caption]:

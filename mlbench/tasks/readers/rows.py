@@ -3,14 +3,12 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from mlbench.errors import DataError, MissingExtra
+from mlbench.io.parquet import PARQUET, parquet_rows
 from mlbench.tasks.readers.json_lines import packed_lines, parse_object
 
 JSON_LINES = (".jsonl", ".json", ".ndjson")
 TABLES = (".tsv", ".txt", ".csv")
-PARQUET = ".parquet"
 ENDINGS = (*JSON_LINES, PARQUET, *TABLES)
-_BATCH = 1024
 
 
 def ending(name: str) -> str:
@@ -25,25 +23,7 @@ def rows(path: Path) -> Iterator[tuple[str, dict[str, object]]]:
     Raises `DataError` with file and line or row, `MissingExtra` where Parquet needs a library that is not installed.
     """
     if ending(path.name) == PARQUET:
-        yield from _parquet_rows(path)
+        yield from parquet_rows(path)
         return
     for place, line in packed_lines(path, f"{path.parent.name}/{path.name}"):
         yield place, parse_object(line, place, "such as {'_id': ..., 'text': ...}")
-
-
-def _parquet_rows(path: Path) -> Iterator[tuple[str, dict[str, object]]]:
-    try:
-        from pyarrow import ArrowException
-        from pyarrow.parquet import ParquetFile
-    except ModuleNotFoundError as error:
-        raise MissingExtra("Parquet files", "hf") from error
-    name, number = f"{path.parent.name}/{path.name}", 0
-    try:
-        with ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=_BATCH):
-                for row in batch.to_pylist():
-                    number += 1
-                    yield f"{name} row {number}", row
-    except (ArrowException, OSError) as error:
-        told = " ".join(str(error).split())
-        raise DataError(f"{name} cannot be read after row {number:,} ({told:.100}): fetch it again") from error

@@ -13,15 +13,14 @@ from mlbench.errors import DataError, UserError
 from mlbench.io.toml import relative_path
 from mlbench.io.untrusted import walk_archive
 from mlbench.protocols import ReadRequest, SourceFile
-from mlbench.tasks.readers.captions import OPTIONS, Caption, captioned, shards_of
+from mlbench.tasks.readers.captions import OPTIONS, Caption, captioned, captions_in, shards_of
 from mlbench.tasks.readers.json_lines import check_options, files_of, raise_faults
 
 # A key ends at the first dot of the file's name, as in the library webdataset.
 _MEMBER = re.compile(r"((?:.*/)?[^/.]+)\.([^/]+)")
 _LONGEST_CAPTIONS = 2**20
-_ByLanguage = dict[str, list[str]]
-# Captions whose language the data do not say.
-_PLAIN = ""
+_ByLanguage = dict[str | None, list[str]]
+"""Captions by language; under None those that do not say theirs."""
 
 
 class WebDataset:
@@ -43,7 +42,7 @@ class WebDataset:
         _check_kind(folder, shards)
         files = [{"path": path.relative_to(folder).as_posix(), "role": "shard"} for path in shards]
         found = {tag for path in shards for sample in _samples(SourceFile(path), []) for tag in sample.captions}
-        tags = sorted(found - {_PLAIN}) or languages
+        tags = sorted(tag for tag in found if tag is not None) or languages
         if tags is languages and languages is not None and len(languages) > 1:
             raise DataError(f"{folder}: captions without a language are all of one: name one with --languages TAG")
         return {"kind": "image_text", "languages": tags, "files": files, "images": {"folder": "images"}}
@@ -63,7 +62,11 @@ class _Sample:
     @property
     def captions(self) -> _ByLanguage:
         """Captions by language, from texts before JSON; languages without any are left out."""
-        return {tag: texts for tag, texts in {**self.from_json, **self.texts}.items() if texts}
+        return {
+            tag: kept
+            for tag, texts in {**self.from_json, **self.texts}.items()
+            if (kept := [text for text in texts if text.strip()])
+        }
 
     def add(self, member: str, kind: str, content: bytes | None) -> None:
         """Add a member that ends in `kind`, in lower case; raises `ValueError` or `UserError` for a faulty one."""
@@ -72,10 +75,10 @@ class _Sample:
                 raise ValueError(f"is a second image of the sample of {self.image}")
             self.image = member
         elif content is not None and kind == "json":
-            self.from_json = _captions_in(_parsed(content))
+            self.from_json = _captions_by_language(_parsed(content))
         elif content is not None:
             tag = kind.removesuffix("txt").rstrip(".")
-            self.texts[check_language(tag) if tag else _PLAIN] = _lines(content)
+            self.texts[check_language(tag) if tag else None] = _lines(content)
 
 
 def read(request: ReadRequest) -> Collection:
@@ -97,20 +100,20 @@ def read(request: ReadRequest) -> Collection:
     shards = [source for source in request.files if source.role == "shard"]
     samples = [(source, sample) for source in shards for sample in _samples(source, faults)]
     # Where some captions say their language, those that say none may be of another one.
-    say_languages = any(sample.captions.keys() - {_PLAIN} for _, sample in samples)
+    say_languages = any(tag for _, sample in samples for tag in sample.captions)
     only = request.languages[0] if len(request.languages) == 1 and not say_languages else None
     captions = list[Caption]()
     bare, unnamed = list[str](), list[str]()
     for source, sample in samples:
         image, found = f"{source.name or source.path.name}/{sample.image}", sample.captions
-        plain, language = found.pop(_PLAIN, []), source.language or only
+        plain, language = found.pop(None, []), source.language or only
         if plain and language:
             found.setdefault(language, plain)
         elif plain:
             unnamed.append(image)
         if not found:
             bare.append(image)
-        captions += [Caption(image, tag, text) for tag, texts in found.items() for text in texts]
+        captions += [Caption(image, tag, text) for tag, texts in found.items() if tag for text in texts]
     raise_faults(faults)
     _tell(request, "images without a caption", bare)
     _tell(request, "images with captions that do not say a language", unnamed)
@@ -182,18 +185,15 @@ def _parsed(content: bytes) -> object:
         raise ValueError("is nested too deeply") from error
 
 
-def _captions_in(table: object) -> _ByLanguage:
+def _captions_by_language(table: object) -> _ByLanguage:
     """Return the captions by language in what a JSON file holds; raises `ValueError` where they are no texts."""
     if not isinstance(table, dict):
         raise ValueError("must hold an object, such as {'captions': {'en': ['...']}}")
-    key = next((key for key in ("captions", "caption") if key in table), None)
-    if key is None:
-        is_all_languages = bool(table) and all(_is_language(tag) for tag in table)
-        return {check_language(tag): _texts(tag, table[tag]) for tag in table} if is_all_languages else {}
-    entry = table[key]
-    if isinstance(entry, dict):
-        return {check_language(tag): _texts(f"{key}.{tag}", texts) for tag, texts in entry.items()}
-    return {_PLAIN: _texts(key, entry)}
+    key = next((key for key in ("captions", "caption") if key in table), "")
+    if key:
+        return captions_in(key, table[key])
+    is_all_languages = bool(table) and all(_is_language(tag) for tag in table)
+    return captions_in("captions", table) if is_all_languages else {}
 
 
 def _is_language(tag: str) -> bool:
@@ -201,11 +201,3 @@ def _is_language(tag: str) -> bool:
         return bool(check_language(tag))
     except UserError:
         return False
-
-
-def _texts(key: str, entry: object) -> list[str]:
-    texts = entry if isinstance(entry, list) else [] if entry is None else [entry]
-    found = [text.strip() for text in texts if isinstance(text, str)]
-    if len(found) < len(texts):
-        raise ValueError(f"{key!r} must be a text or a list of texts, not {entry!r:.60}")
-    return [text for text in found if text]
