@@ -29,10 +29,11 @@ class TopicScores:
 def per_topic(result: Result, ranks: Ranks, measures: Sequence[str] | None = None) -> Iterator[TopicScores]:
     """Yield the scores of each setting of a result in each measure, by default those of its task.
 
-    `ranks` are those of the result. The mean of the values is the one that the result has of the setting. A setting
+    `ranks` are those of the result, and what does not follow from them is left out. The mean of the values is the one that the result has of the setting. A setting
     without queries yields no values. Raises `UnknownName` for an unknown measure.
     """
-    parsed = [parse(name) for name in measures or result.task.measures]
+    derived = [name for name in result.task.measures if name not in result.listed_measures]
+    parsed = [parse(name) for name in measures or derived]
     for stated in result.settings:
         setting = Setting(stated.query_language, stated.document_languages)
         here = setting_ranks(ranks, setting)
