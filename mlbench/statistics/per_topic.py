@@ -29,8 +29,9 @@ class TopicScores:
 def per_topic(result: Result, ranks: Ranks, measures: Sequence[str] | None = None) -> Iterator[TopicScores]:
     """Yield the scores of each setting of a result in each measure, by default those of its task.
 
-    `ranks` are those of the result, and what does not follow from them is left out. The mean of the values is the one that the result has of the setting. A setting
-    without queries yields no values. Raises `UnknownName` for an unknown measure.
+    `ranks` are those of the result, and what does not follow from them is left out. The mean of the values is the one
+    that the result has of the setting. A setting without queries yields no values. Raises `UnknownName` for an unknown
+    measure.
     """
     derived = [name for name in result.task.measures if name not in result.listed_measures]
     parsed = [parse(name) for name in measures or derived]
