@@ -294,7 +294,7 @@ def _read(task: Task) -> str:
     """Return what of a task's published files this project has read; "" for a task whose files come with it."""
     if not any(file.url or file.checksum or file.unchecked for file in task.files):
         return ""
-    roles = dict.fromkeys(file.role for file in task.files)
+    roles = dict.fromkeys(task.role_of(file) for file in task.files)
     others = [role for role in roles if role not in task.read_here]
     parts = [f"here, as published: {', '.join(task.read_here)}"] if task.read_here else []
     parts += [f"layout only: {', '.join(others)}"] if others else []

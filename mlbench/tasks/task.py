@@ -292,6 +292,11 @@ class Task(Declared):
         """The folder of the task file: where files without a checksum lie."""
         return self._root
 
+    def role_of(self, file: DeclaredFile) -> str:
+        """Return the role of a file, `data` for `data/de` where the files of `data` were read here, whatever part."""
+        whole = file.role.partition("/")[0]
+        return whole if whole in self.read_here else file.role
+
     @field_validator("languages", mode="before")
     @classmethod
     def _are_known(cls, languages: object) -> object:
@@ -356,7 +361,7 @@ class Task(Declared):
     @classmethod
     def _are_roles(cls, read: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
         if "files" in info.data:
-            roles = {file.role for file in info.data["files"]}
+            roles = {role for file in info.data["files"] for role in (file.role, file.role.partition("/")[0])}
             unknown = [role for role in read if role not in roles]
             if unknown:
                 raise ValueError(f"no file has the role {unknown[0]!r}: {suggest(unknown[0], roles)}")
