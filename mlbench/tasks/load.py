@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mlbench import members
-from mlbench.collection.languages import settings_of
+from mlbench.collection.languages import find_language, settings_of
 from mlbench.collection.records import LARGEST_GRADE, Collection
 from mlbench.errors import DataError
 from mlbench.protocols import SILENCE, Progress, ReadRequest, ShardedCollection, SourceFile
@@ -89,9 +89,12 @@ def with_files(task: Task) -> Task:
     except ValueError as error:
         raise DataError(str(error)) from error
     assert isinstance(entries, list)
-    files = tuple(DeclaredFile.model_validate(entry) for entry in entries)
-    own = tuple(file for file in files if file.language in (None, *task.languages))
-    return task.model_copy(update={"files": own})
+    found = []
+    for file in map(DeclaredFile.model_validate, entries):
+        language = find_language(file.language, task.languages) if file.language else None
+        if language or not file.language:
+            found.append(file.model_copy(update={"language": language}))
+    return task.model_copy(update={"files": tuple(found)})
 
 
 def is_sharded(task: Task) -> bool:

@@ -112,7 +112,7 @@ class DeclaredFile(Declared):
             raise ValueError("md5 is for a file without sha256")
         if self.unchecked and (self.checksum or self.on_hub):
             raise ValueError("unchecked is for a file without a checksum")
-        if self.bytes is not None and self.checksum is None:
+        if self.bytes is not None and self.checksum is None and not self.on_hub:
             raise ValueError("bytes goes with sha256")
         if self.url is not None and not self.downloadable and not self.unchecked:
             raise ValueError("a file with a url needs sha256")
@@ -449,6 +449,8 @@ def load_task(spec: str, *, languages: Sequence[str] | None = None) -> Task:
             raise DataError(str(error)) from error
     if is_pattern(spec) and path.parent.is_dir() and not path.is_dir():
         return _load(path.parent / FOLDER_FILE, spec, wanted, only=path.name)
+    if path.is_file() and path.suffix != ".toml":
+        raise DataError(f"{spec} is no task file: name a file in TOML, or the folder in which your data lie")
     if path.is_dir() or path.is_file():
         return _load(path / FOLDER_FILE if path.is_dir() else path, spec, wanted)
     match = _SCHEME.match(spec)
@@ -457,7 +459,9 @@ def load_task(spec: str, *, languages: Sequence[str] | None = None) -> Task:
         if members.describes_itself(reader):
             return _validated({"reader": match[1]} | reader.declare(match[2], wanted), Path(), [], spec)
     if path.suffix == ".toml" or re.search(r"[/\\]", spec):
-        raise DataError(f"there is no task file or folder {spec}")
+        elsewhere = f"; on the hub it would be hf://datasets/{spec}, in ir_datasets irds:{spec}"
+        is_name = re.fullmatch(r"\w[\w.-]*/[\w.-]+", spec) is not None and path.suffix != ".toml"
+        raise DataError(f"there is no task file or folder {spec}{elsewhere if is_name else ''}")
     raise UnknownName("task", spec, task_names())
 
 
@@ -496,18 +500,18 @@ def _table(
         faults.append(f"folder: {path} names files of its own: take {path.parent}, or {only} out of them")
     base, folder = table.pop("extends", None), table.pop("folder", None)
     faults += _add_listed_files(table, root)
-    if folder is not None and "files" not in table:
+    # A data set on the hub tells what the file leaves out; else nothing is asked of the hub yet.
+    set_on_hub = table.pop("hub") if "hub" in table and not {"reader", "languages"} <= table.keys() else None
+    if (folder is not None or set_on_hub is not None) and "files" not in table:
         try:
-            on_hub = str(folder).startswith(hub.PREFIX)
-            described = (
-                describe_hub_set(str(folder), languages, pinned=True)
-                if on_hub
-                else describe_folder(root, str(folder), languages, named=table.get("reader"))
-            )
+            if set_on_hub is not None:
+                described = describe_hub_set(str(set_on_hub), languages, pinned=True)
+            else:
+                described = describe_folder(root, str(folder), languages, named=table.get("reader"))
             # What follows from another key is not taken from the data where the file has that key.
             table = {key: value for key, value in described.items() if _FOLLOWS_FROM.get(key) not in table} | table
         except (ValueError, UserError) as error:
-            faults.append(f"folder: {error}")
+            faults.append(f"{'folder' if set_on_hub is None else 'hub'}: {error}")
     if base in task_names():
         inherited, its_root, _ = _table(_shipped() / f"{base}.toml", source, languages)
         root = root if "files" in table else its_root

@@ -397,8 +397,13 @@ def test_what_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(UnknownName, match=r"unknown task 'xquad': did you mean xquad-r"):
         load_task("xquad")
     for spec in (str(tmp_path / "absent"), "./absent", "absent.toml"):
-        with pytest.raises(DataError, match="there is no task file or folder"):
+        with pytest.raises(DataError, match=r"there is no task file or folder \S+$"):
             load_task(spec)
+    with pytest.raises(DataError, match="on the hub it would be hf://datasets/mteb/scifact, in ir_datasets irds:mteb/"):
+        load_task("mteb/scifact")
+    (tmp_path / "corpus.jsonl").write_text("{}")
+    with pytest.raises(DataError, match=r"corpus\.jsonl is no task file: name a file in TOML, or the folder"):
+        load_task(str(tmp_path / "corpus.jsonl"))
     monkeypatch.chdir(own_folder(tmp_path / "mini").parent)
     assert load_task("mini").expected.queries["th"] == 24
     assert load_task("./mini").languages == ("de", "en")
