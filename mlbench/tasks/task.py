@@ -1,8 +1,7 @@
 """Task files: what a task is made of, declared in TOML, and every fault of a file at once."""
 
 import re
-from collections.abc import Collection, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from importlib.resources import files as package_files
 from pathlib import Path
 from typing import Annotated, Literal
@@ -29,6 +28,7 @@ from mlbench.collection.languages import (
     count_settings,
     find_language,
     full_language,
+    match_languages,
 )
 from mlbench.errors import DataError, InvalidTask, UnknownName, UserError, suggest
 from mlbench.io.toml import (
@@ -347,7 +347,7 @@ class Task(Declared):
         if languages is None:
             return files
         tags = {file.language for file in files if file.language is not None}
-        renamed = {tag: language for tag, language in _meant(languages, tags).items() if tag != language}
+        renamed = {tag: language for tag, language in match_languages(languages, tags).items() if tag != language}
         if renamed:
             files = tuple(
                 file.model_copy(update={"language": renamed[file.language]}) if file.language in renamed else file
@@ -388,7 +388,7 @@ class Task(Declared):
             counts = {**dict.fromkeys(languages, counts[EACH]), **counts} if EACH in counts else counts
             counts = {tag: count for tag, count in counts.items() if tag != EACH}
             known_tags = (*languages, IMAGE) if info.data.get("kind") == "image_text" else languages
-            names = _meant(known_tags, counts)
+            names = match_languages(known_tags, counts)
             counted[what] = {names.get(tag, tag): count for tag, count in counts.items()}
             faults += [f"{what}.{tag}: not among languages" for tag in counted[what] if tag not in known_tags]
         for kind, count in expected.settings.items():
@@ -411,17 +411,6 @@ class Task(Declared):
             if language is None:
                 raise UnknownName(f"language of {self.name}", tag, self.languages)
         return tuple(sorted({language for language in found.values() if language is not None}))
-
-
-def _meant(languages: Sequence[str], tags: Collection[str]) -> dict[str, str]:
-    """Return which language each of the `tags` means that means one: two tags never mean the same."""
-    found = {language: language for language in languages if language in tags}
-    for language in languages:
-        if language not in found:
-            with suppress(UserError):
-                tag = find_language(language, [tag for tag in tags if tag not in found])
-                found |= {tag: language} if tag is not None else {}
-    return found
 
 
 def task_names() -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from mlbench.collection.languages import (
     check_language,
     count_settings,
     find_language,
+    match_languages,
     settings_of,
     whole_pool,
 )
@@ -106,6 +107,13 @@ def test_a_language_is_found_in_whatever_form_it_is_written(
     tag: str, among: tuple[str, ...], found: str | None
 ) -> None:
     assert find_language(tag, among) == found
+
+
+def test_no_two_tags_of_a_collection_mean_one_language() -> None:
+    tags = ("en", "en-us", "zh-hans", "fr-ca", "not a tag")
+    assert match_languages(("en", "fr", "zh"), tags) == {"en": "en", "zh-hans": "zh", "fr-ca": "fr"}
+    assert match_languages(("en",), ("en-us", "en-gb")) == {"en-us": "en"}
+    assert match_languages((), tags) == match_languages(("en",), ()) == {}
 
 
 @pytest.mark.parametrize(
