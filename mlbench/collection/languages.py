@@ -89,6 +89,16 @@ def full_language(tag: str) -> str:
     return _parsed(tag).to_tag().lower()
 
 
+@cache
+def written_language(tag: str) -> str:
+    """Return the canonical form of a language and its script alone: `zh-hk` gives `zh-hant`, `en-gb` gives `en`.
+
+    Raises `UserError` as `check_language` does.
+    """
+    full = _parsed(tag).maximize()
+    return check_language(f"{full.language}-{full.script}" if full.script else str(full.language))
+
+
 def canonical_languages(tags: Sequence[str]) -> tuple[str, ...]:
     """Return the canonical forms of the languages of one collection, in their order.
 

@@ -13,6 +13,7 @@ from mlbench.collection.languages import (
     match_languages,
     settings_of,
     whole_pool,
+    written_language,
 )
 from mlbench.errors import UserError
 
@@ -74,6 +75,13 @@ def test_any_common_form_gives_the_canonical_one(tag: str) -> None:
     assert check_language(tag) == FORMS[tag]
     assert check_language(FORMS[tag]) == FORMS[tag]
     assert find_language(tag, ("xh", FORMS[tag])) == FORMS[tag]
+
+
+def test_the_script_follows_from_the_region() -> None:
+    tags = ("zh", "zh-TW", "zh-HK", "zh-SG", "en-GB", "sr-Latn", "pt-BR", "acm_Arab", "fa-AF")
+    assert [written_language(tag) for tag in tags] == [
+        *("zh", "zh-hant", "zh-hant", "zh", "en", "sr-latn", "pt", "acm-arab", "fa"),
+    ]
 
 
 def test_the_varieties_of_one_collection_are_told_apart() -> None:
