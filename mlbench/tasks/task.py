@@ -385,11 +385,10 @@ class Task(Declared):
         languages, faults = info.data["languages"], []
         counted: dict[str, dict[str, int]] = {"queries": expected.queries, "documents": expected.documents}
         for what, counts in counted.items():
-            counts = {**dict.fromkeys(languages, counts[EACH]), **counts} if EACH in counts else counts
-            counts = {tag: count for tag, count in counts.items() if tag != EACH}
             known_tags = (*languages, IMAGE) if info.data.get("kind") == "image_text" else languages
             names = match_languages(known_tags, counts)
-            counted[what] = {names.get(tag, tag): count for tag, count in counts.items()}
+            each = dict.fromkeys(languages, counts[EACH]) if EACH in counts else {}
+            counted[what] = each | {names.get(tag, tag): count for tag, count in counts.items() if tag != EACH}
             faults += [f"{what}.{tag}: not among languages" for tag in counted[what] if tag not in known_tags]
         for kind, count in expected.settings.items():
             given = count_settings(len(languages), kind) if kind in info.data["settings"] else 0
