@@ -294,10 +294,13 @@ def _read(task: Task) -> str:
     """Return what of a task's published files this project has read; "" for a task whose files come with it."""
     if not any(file.url or file.checksum or file.unchecked for file in task.files):
         return ""
-    roles = dict.fromkeys(file.role for file in task.files)
-    others = [role for role in roles if role not in task.read_here]
-    parts = [f"here, as published: {', '.join(task.read_here)}"] if task.read_here else []
-    parts += [f"layout only: {', '.join(others)}"] if others else []
+    read: dict[bool, dict[str, None]] = {True: {}, False: {}}
+    for file in task.files:
+        read[task.is_read_here(file.role)][file.role] = None
+    told = {"here, as published": read[True], "layout only": read[False]}
+    parts = [
+        f"{how}: {', '.join(roles) if len(roles) <= _MOST_SHOWN else 'all'}" for how, roles in told.items() if roles
+    ]
     return "; ".join(parts)
 
 

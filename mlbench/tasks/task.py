@@ -287,6 +287,10 @@ class Task(Declared):
         found = dict.fromkeys((*added, *self.measures))
         return self.model_copy(update={"measures": tuple(found)})
 
+    def is_read_here(self, role: str) -> bool:
+        """Say whether this project has read the files with a role as published; `*` stands for all roles."""
+        return role in self.read_here or "*" in self.read_here
+
     @property
     def root(self) -> Path:
         """The folder of the task file: where files without a checksum lie."""
@@ -357,7 +361,7 @@ class Task(Declared):
     def _are_roles(cls, read: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
         if "files" in info.data:
             roles = {file.role for file in info.data["files"]}
-            unknown = [role for role in read if role not in roles]
+            unknown = [role for role in read if role not in (*roles, "*")]
             if unknown:
                 raise ValueError(f"no file has the role {unknown[0]!r}: {suggest(unknown[0], roles)}")
         return read
