@@ -57,7 +57,8 @@ def page() -> str:
 def of_task(task: Task) -> Iterator[FileSet]:
     """Yield the sets of files that a task reads, by their role; one without files where a library finds them."""
     if not task.files:
-        yield FileSet(task.name, "all", (), task.licence, "layout only", task.source)
+        where = f"`{task.hub}`" if task.hub else task.source
+        yield FileSet(task.name, "all", (), task.licence, "layout only", where)
     for role, files in _by_role(task.files):
         read = "read here" if role in task.read_here else "layout only"
         yield FileSet(task.name, role, files, task.licence, "" if _is_shipped(files) else read)
@@ -97,7 +98,7 @@ def _row(row: FileSet) -> str:
         _use(row),
         row.source or _address(row.files),
         _size(row.files),
-        _check(row.files),
+        "digests of the hub" if "hf://" in row.source else _check(row.files),
         row.licence,
     )
     return f"| {' | '.join(cells)} | {row.read} |"
@@ -113,8 +114,12 @@ def _address(files: Sequence[DeclaredFile]) -> str:
     urls = [file.url for file in files if file.url]
     rest = f" and {len(urls) - 1} more" if len(urls) > 1 else ""
     reasons = "; ".join(dict.fromkeys(file.reason for file in files if file.reason))
-    parts = [f"<{urls[0]}>{rest}"] if urls else []
+    parts = [f"{_link(urls[0])}{rest}"] if urls else []
     return ", ".join(parts + ([f"by hand: {reasons}"] if reasons else []))
+
+
+def _link(address: str) -> str:
+    return f"<{address}>" if address.startswith("http") else f"`{address}`"
 
 
 def _size(files: Sequence[DeclaredFile]) -> str:
@@ -123,5 +128,9 @@ def _size(files: Sequence[DeclaredFile]) -> str:
 
 
 def _check(files: Sequence[DeclaredFile]) -> str:
-    kinds = {"SHA-256": any(file.sha256 for file in files), "MD5": any(file.md5 for file in files)}
+    kinds = {
+        "SHA-256": any(file.sha256 for file in files),
+        "MD5": any(file.md5 for file in files),
+        "digests of the hub": any(file.on_hub and file.checksum is None for file in files),
+    }
     return ", ".join(kind for kind, found in kinds.items() if found)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from mlbench.collection.languages import check_language
+from mlbench.collection.languages import full_language
 from mlbench.errors import UserError
 from mlbench.results import MOST_RESAMPLES
 
@@ -45,7 +45,7 @@ def language_list(context: click.Context, parameter: click.Parameter, tags: str 
     """Return the tags of a list with commas, None where no list is given; raises `UserError` for what is no tag."""
     if tags is None:
         return None
-    return tuple(check_language(tag.strip()) for tag in tags.split(",") if tag.strip())
+    return tuple(full_language(tag.strip()) for tag in tags.split(",") if tag.strip())
 
 
 def task_list(context: click.Context, parameter: click.Parameter, specs: Sequence[str]) -> tuple[str, ...]:

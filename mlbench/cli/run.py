@@ -171,7 +171,8 @@ Examples:
     callback=_indexes,
     metavar="KIND[:KEY=VALUE,...]",
     help="Measure the model with an approximate index in place of exact ranks: flat, hnsw or ivfpq, as in "
-    "hnsw:ef_search=64; may be repeated. Exact is the run without it; mlbench index-costs compares.",
+    "hnsw:ef_search=64, or any that faiss makes of a string, as in factory:IVF256,PQ32,nprobe=8; may be repeated. "
+    "Exact is the run without it; mlbench index-costs compares.",
 )
 @click.option("--data-dir", type=click.Path(path_type=Path), metavar="DIR", help="A folder with the files of tasks.")
 @click.option(
@@ -401,7 +402,7 @@ def open_against(
                 update={
                     "version": task.version,
                     "limit": limit,
-                    "languages": task.languages if languages is None else tuple(sorted(set(languages))),
+                    "languages": task.choose(languages),
                     "measures": task.measures,
                     "primary_measure": task.primary_measure,
                 }

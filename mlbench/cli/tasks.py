@@ -11,12 +11,12 @@ from mlbench.cli.options import json_option, language_list
 from mlbench.cli.progress import Screen, console, pass_screen
 from mlbench.collection.languages import IMAGE, check_language, settings_of
 from mlbench.collection.records import Collection, Image
-from mlbench.errors import DataError, InvalidTask, UnknownName, UserError
+from mlbench.errors import DataError, InvalidTask, UserError
 from mlbench.evaluation.streaming.corpus import look_through
 from mlbench.protocols import Progress
 from mlbench.reports.formatting import count
 from mlbench.tasks.files import find, find_all, provide
-from mlbench.tasks.load import is_sharded, load_collection, provide_images
+from mlbench.tasks.load import is_sharded, load_collection, provide_images, with_files
 from mlbench.tasks.task import DeclaredFile, Task, load_task, task_names
 from mlbench.training.sources import load_any_task
 
@@ -154,7 +154,7 @@ def download(screen: Screen, names: tuple[str, ...], data_dir: Path | None, lang
       mlbench tasks download miracl --languages sw,yo
     """
     for name in names:
-        task = _restricted(load_any_task(name, languages=languages), languages)
+        task = _restricted(with_files(load_any_task(name, languages=languages)), languages)
         if data_dir is None:
             found = find_all(task, progress=screen.progress())
             paths = [source.path for source, file in zip(found, task.files, strict=True) if file.downloadable]
@@ -165,7 +165,7 @@ def download(screen: Screen, names: tuple[str, ...], data_dir: Path | None, lang
         nothing = _BY_HAND if by_hand else _NOTHING if task.files else _BY_READER
         click.echo(f"{task.name}: {len(paths)} files in {', '.join(folders)}" if paths else nothing.format(task.name))
         if task.images is not None and any(file.url for file in task.files):
-            narrowed = task.model_copy(update={"languages": languages or task.languages})
+            narrowed = task.model_copy(update={"languages": task.choose(languages)})
             click.echo(_provided_images(narrowed, data_dir, screen.progress()))
 
 
@@ -225,10 +225,7 @@ def _look_through(task: Task, data_dir: Path | None, progress: Progress) -> Coll
 
 def _restricted(task: Task, languages: tuple[str, ...] | None) -> Task:
     """Return the task with the files of some languages alone; raises `UnknownName` for one that it has not."""
-    for language in languages or ():
-        if language not in task.languages:
-            raise UnknownName(f"language of {task.name}", language, task.languages)
-    wanted = task.languages if languages is None else languages
+    wanted = task.choose(languages)
     return task.model_copy(update={"files": tuple(file for file in task.files if file.language in (None, *wanted))})
 
 
@@ -271,7 +268,7 @@ def describe(task: Task) -> str:
         "primary": task.primary_measure,
         "bias scores": " ".join(task.bias_scores),
         "licence": f"{task.licence} {task.licence_url}".strip(),
-        "source": task.source,
+        "source": task.source or task.hub or "",
         "size": _size(task.files),
         "read": _read(task),
         "homepage": task.homepage,

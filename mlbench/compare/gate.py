@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError
 
-from mlbench.collection.languages import Kind, check_language
+from mlbench.collection.languages import Kind, full_language
 from mlbench.errors import InvalidGate, UserError
 from mlbench.io.toml import Declared, checked, faults_of, known, read_toml
 from mlbench.measures.bias import BIAS_SCORES, topicwise
@@ -28,7 +28,7 @@ RISING = tuple(name for name in BOUNDED if BIAS_SCORES[name].is_mean)
 
 
 def _language(name: str) -> str:
-    return name if name in (MEAN, EVERY_LANGUAGE) else check_language(name)
+    return name if name in (MEAN, EVERY_LANGUAGE) else full_language(name)
 
 
 def _name(name: str) -> str:

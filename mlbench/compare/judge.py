@@ -9,7 +9,7 @@ from typing import Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from mlbench.collection.languages import IMAGE_KINDS, TEXT_KINDS, Kind
+from mlbench.collection.languages import IMAGE_KINDS, TEXT_KINDS, Kind, find_language
 from mlbench.compare.document import Check, Verdict
 from mlbench.compare.gate import DEFAULT, EVERY_LANGUAGE, MEAN, PRIMARY, Gate, GateLines, Rule
 from mlbench.errors import UserError
@@ -152,7 +152,9 @@ def _floors(name: str, kind: Kind, floors: Mapping[str, float], rows: Sequence[S
     """Yield the floors of a measure over a kind; a language's own one wins over that of every language."""
     if MEAN in floors:
         yield GateLine("floor", Subject(family="aggregates", name=name, kind=kind), floors[MEAN])
-    by_row = {row_subject(name, kind, tag): bound for tag, bound in floors.items() if tag not in (MEAN, EVERY_LANGUAGE)}
+    own = {tag: bound for tag, bound in floors.items() if tag not in (MEAN, EVERY_LANGUAGE)}
+    known = [row.language for row in rows if row.language]
+    by_row = {row_subject(name, kind, find_language(tag, known) or tag): bound for tag, bound in own.items()}
     if EVERY_LANGUAGE in floors:
         by_row = dict.fromkeys(rows or [row_subject(name, kind, None)], floors[EVERY_LANGUAGE]) | by_row
     yield from (GateLine("floor", row, bound) for row, bound in by_row.items())

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from mlbench.collection.languages import IMAGE, Setting
+from mlbench.collection.languages import IMAGE, Setting, find_language
 from mlbench.errors import UserError
 from mlbench.io.document import DocumentPart
 from mlbench.measures.ranked import parse
@@ -76,7 +76,8 @@ def answer_pool(
     name = None if measure is None else parse(measure).name
     if isinstance(document_languages, str):
         raise UserError(f"document languages must be a list of tags, such as [{document_languages!r}]")
-    pool = tuple(sorted(set(document_languages)))
+    known = (*result.task.languages, IMAGE)
+    pool = tuple(sorted({find_language(tag, known) or tag for tag in document_languages}))
     asked: Sequence[str] = pool if len(pool) > 1 else result.task.languages
     if ranks.has_images and pool != (IMAGE,):
         if IMAGE in pool:

@@ -7,13 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from mlbench import members
-from mlbench.collection.languages import settings_of
+from mlbench.collection.languages import find_language, settings_of
 from mlbench.collection.records import LARGEST_GRADE, Collection
-from mlbench.errors import DataError, UnknownName
+from mlbench.errors import DataError
 from mlbench.protocols import SILENCE, Progress, ReadRequest, ShardedCollection, SourceFile
 from mlbench.tasks.files import ImageSources, find_all
-from mlbench.tasks.find_reader import load_reader
-from mlbench.tasks.task import Task
+from mlbench.tasks.find_reader import describe_hub_set, load_reader
+from mlbench.tasks.task import DeclaredFile, Task
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -75,6 +75,27 @@ def provide_images(task: Task, folder: Path | None, *, progress: Progress = SILE
     return collection
 
 
+def with_files(task: Task) -> Task:
+    """Return the task with the files of the data set on the hub that it names; any other task as it is.
+
+    The hub is asked for a list of files once, and what it said is kept. Raises `DataError` where the hub cannot be
+    reached, or has no such data set, `MissingExtra` where its client is not installed.
+    """
+    if task.hub is None or task.files:
+        return task
+    try:
+        entries = describe_hub_set(task.hub, task.languages, pinned=True)["files"]
+    except ValueError as error:
+        raise DataError(str(error)) from error
+    assert isinstance(entries, list)
+    found = []
+    for file in map(DeclaredFile.model_validate, entries):
+        language = find_language(file.language, task.languages) if file.language else None
+        if language or not file.language:
+            found.append(file.model_copy(update={"language": language}))
+    return task.model_copy(update={"files": tuple(found)})
+
+
 def is_sharded(task: Task) -> bool:
     """Say whether the corpora of `task` can be read shard by shard."""
     return members.gives_shards(load_reader(task.reader))
@@ -123,12 +144,10 @@ def _request(
     """Find the files; return what the reader is asked for, and the task as far as it is read."""
     if isinstance(languages, str):
         raise DataError(f"languages must be a list of tags, such as [{languages!r}]")
-    wanted = task.languages if languages is None else tuple(sorted(set(languages)))
-    for language in wanted:
-        if language not in task.languages:
-            raise UnknownName(f"language of {task.name}", language, task.languages)
+    wanted = task.choose(languages)
     if not wanted:
         raise DataError(f"{task.name}: no language is asked for: known are {', '.join(task.languages)}")
+    task = with_files(task)
     if task.files and not task.parallel and all(file.language for file in task.files):
         own = tuple(file for file in task.files if file.language in wanted)
         task = task.model_copy(update={"languages": wanted, "files": own})

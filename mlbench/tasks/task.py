@@ -19,7 +19,16 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from mlbench import entry_points, members
-from mlbench.collection.languages import IMAGE, IMAGE_KINDS, TEXT_KINDS, Kind, check_language, settings_of
+from mlbench.collection.languages import (
+    IMAGE,
+    IMAGE_KINDS,
+    TEXT_KINDS,
+    Kind,
+    canonical_languages,
+    find_language,
+    full_language,
+    settings_of,
+)
 from mlbench.errors import DataError, InvalidTask, UnknownName, UserError, suggest
 from mlbench.io.toml import (
     Declared,
@@ -40,7 +49,9 @@ from mlbench.provenance import QuestionSet
 from mlbench.tasks import hub
 from mlbench.tasks.find_reader import FOLDER_FILE, describe_folder, describe_hub_set, is_pattern, load_reader
 
-Language = Annotated[str, checked(check_language)]
+Language = Annotated[str, checked(full_language)]
+Languages = Annotated[tuple[Language, ...], AfterValidator(canonical_languages), Sorted, Field(strict=False)]
+"""The languages of a collection in any common form of their tags, which become the canonical ones, sorted."""
 _WEB = re.compile(r"https?://[^\s/]+/\S*")
 
 
@@ -50,6 +61,13 @@ def _check_url(url: str) -> str:
     if not _WEB.fullmatch(url):
         raise UserError("must be an address such as https://example.org/file or hf://datasets/ORG/NAME@COMMIT/PATH")
     return url
+
+
+def _check_hub_set(address: str) -> str:
+    wanted = hub.HubAddress.parse(address.partition("#")[0])
+    if not wanted.is_pinned:
+        raise UserError("must name a commit (40 hex digits), as in hf://datasets/ORG/NAME@COMMIT")
+    return address
 
 
 class DeclaredFile(Declared):
@@ -93,7 +111,7 @@ class DeclaredFile(Declared):
             raise ValueError("md5 is for a file without sha256")
         if self.unchecked and (self.checksum or self.on_hub):
             raise ValueError("unchecked is for a file without a checksum")
-        if self.bytes is not None and self.checksum is None:
+        if self.bytes is not None and self.checksum is None and not self.on_hub:
             raise ValueError("bytes goes with sha256")
         if self.url is not None and not self.downloadable and not self.unchecked:
             raise ValueError("a file with a url needs sha256")
@@ -173,7 +191,8 @@ class Task(Declared):
     language; where it is None, the judgments decide (see `load_collection`). `built_from` are the data sets of
     questions that it was made from, which models may be trained on. `read_here` are the roles of the files that this
     project has read as published; of the others it knows the layout, from the publisher's description or code.
-    `source` says in one line where the data come from that a reader finds itself.
+    `source` says in one line where the data come from that a reader finds itself. `hub` is a data set on the Hugging
+    Face hub at one commit, whose files are listed when its data are first asked for (see `mlbench.tasks.load`).
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9]+([._-][a-z0-9]+)*$")]
@@ -182,7 +201,7 @@ class Task(Declared):
     title: str = ""
     reader: Annotated[str, known("reader", lambda: entry_points.names(entry_points.READERS))]
     options: dict[str, Annotated[Parameter, PlainValidator(_parameter)]] = Field(default={})
-    languages: Annotated[tuple[Language, ...], Sorted, Field(strict=False)]
+    languages: Languages
     parallel: bool = True
     documents: Literal["translations", "native"] | None = None
     ignore_identical_ids: bool = False
@@ -197,6 +216,7 @@ class Task(Declared):
     homepage: str = ""
     source: str = ""
     citation: str = ""
+    hub: Annotated[str, checked(_check_hub_set)] | None = None
     files: Annotated[
         tuple[DeclaredFile, ...], AfterValidator(distinct), Field(strict=False, validate_default=True)
     ] = ()
@@ -277,10 +297,16 @@ class Task(Declared):
     @field_validator("files")
     @classmethod
     def _some_files(cls, files: tuple[DeclaredFile, ...], info: ValidationInfo) -> tuple[DeclaredFile, ...]:
-        reader = info.data.get("reader")
-        if not files and (reader is None or not members.describes_itself(load_reader(reader))):
+        reader, on_hub = info.data.get("reader"), info.data.get("hub") is not None
+        if files and on_hub:
+            raise ValueError("are those of the data set that hub names: leave one of the two out")
+        if not files and not on_hub and (reader is None or not members.describes_itself(load_reader(reader))):
             raise PydanticCustomError("missing", "is missing")
-        return files
+        languages = info.data.get("languages", ())
+        return tuple(
+            file.model_copy(update={"language": _among(file.language, languages)}) if file.language else file
+            for file in files
+        )
 
     @field_validator("read_here")
     @classmethod
@@ -308,16 +334,39 @@ class Task(Declared):
         if "languages" not in info.data or "settings" not in info.data:
             return expected
         languages, faults = info.data["languages"], []
-        for what, counts in (("queries", expected.queries), ("documents", expected.documents)):
+        counted: dict[str, dict[str, int]] = {"queries": expected.queries, "documents": expected.documents}
+        for what, counts in counted.items():
             known_tags = (*languages, IMAGE) if info.data.get("kind") == "image_text" else languages
-            faults += [f"{what}.{tag}: not among languages" for tag in counts if tag not in known_tags]
+            counted[what] = {_among(tag, known_tags): count for tag, count in counts.items()}
+            faults += [f"{what}.{tag}: not among languages" for tag in counted[what] if tag not in known_tags]
         for kind, count in expected.settings.items():
             given = len(settings_of(languages, {kind} & set(info.data["settings"])))
             if given != count:
                 faults.append(f"settings.{kind}: {count}, but the languages and settings of the task give {given}")
         if faults:
             raise ValueError(", ".join(faults))
-        return expected
+        return expected.model_copy(update=counted)
+
+    def choose(self, languages: Sequence[str] | None) -> tuple[str, ...]:
+        """Return those of the task's languages that are meant, sorted; None means all of them.
+
+        Raises `UserError` for what is no language tag, `UnknownName` for a language that the task has not.
+        """
+        if languages is None:
+            return self.languages
+        found = {tag: find_language(tag, self.languages) for tag in languages}
+        for tag, language in found.items():
+            if language is None:
+                raise UnknownName(f"language of {self.name}", tag, self.languages)
+        return tuple(sorted({language for language in found.values() if language is not None}))
+
+
+def _among(tag: str, languages: Sequence[str]) -> str:
+    """Return the one of `languages` that `tag` means, or the tag as it is where there is none."""
+    try:
+        return find_language(tag, languages) or tag
+    except UserError:
+        return tag
 
 
 def task_names() -> tuple[str, ...]:
@@ -345,6 +394,8 @@ def load_task(spec: str, *, languages: Sequence[str] | None = None) -> Task:
             raise DataError(str(error)) from error
     if is_pattern(spec) and path.parent.is_dir() and not path.is_dir():
         return _load(path.parent / FOLDER_FILE, spec, wanted, only=path.name)
+    if path.is_file() and path.suffix != ".toml":
+        raise DataError(f"{spec} is no task file: name a file in TOML, or the folder in which your data lie")
     if path.is_dir() or path.is_file():
         return _load(path / FOLDER_FILE if path.is_dir() else path, spec, wanted)
     match = _SCHEME.match(spec)
@@ -353,7 +404,9 @@ def load_task(spec: str, *, languages: Sequence[str] | None = None) -> Task:
         if members.describes_itself(reader):
             return _validated({"reader": match[1]} | reader.declare(match[2], wanted), Path(), [], spec)
     if path.suffix == ".toml" or re.search(r"[/\\]", spec):
-        raise DataError(f"there is no task file or folder {spec}")
+        elsewhere = f"; on the hub it would be hf://datasets/{spec}, in ir_datasets irds:{spec}"
+        is_name = re.fullmatch(r"\w[\w.-]*/[\w.-]+", spec) is not None and path.suffix != ".toml"
+        raise DataError(f"there is no task file or folder {spec}{elsewhere if is_name else ''}")
     raise UnknownName("task", spec, task_names())
 
 
@@ -391,18 +444,18 @@ def _table(
     if only != "." and ("files" in table or table["folder"] != only):
         faults.append(f"folder: {path} names files of its own: take {path.parent}, or {only} out of them")
     base, folder = table.pop("extends", None), table.pop("folder", None)
-    if folder is not None and "files" not in table:
+    # A data set on the hub tells what the file leaves out; else nothing is asked of the hub yet.
+    set_on_hub = table.pop("hub") if "hub" in table and not {"reader", "languages"} <= table.keys() else None
+    if (folder is not None or set_on_hub is not None) and "files" not in table:
         try:
-            on_hub = str(folder).startswith(hub.PREFIX)
-            described = (
-                describe_hub_set(str(folder), languages, pinned=True)
-                if on_hub
-                else describe_folder(root, str(folder), languages, named=table.get("reader"))
-            )
+            if set_on_hub is not None:
+                described = describe_hub_set(str(set_on_hub), languages, pinned=True)
+            else:
+                described = describe_folder(root, str(folder), languages, named=table.get("reader"))
             # What follows from another key is not taken from the data where the file has that key.
             table = {key: value for key, value in described.items() if _FOLLOWS_FROM.get(key) not in table} | table
         except (ValueError, UserError) as error:
-            faults.append(f"folder: {error}")
+            faults.append(f"{'folder' if set_on_hub is None else 'hub'}: {error}")
     if base in task_names():
         inherited, its_root, _ = _table(_shipped() / f"{base}.toml", source, languages)
         root = root if "files" in table else its_root

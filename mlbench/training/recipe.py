@@ -15,8 +15,8 @@ from pydantic import BaseModel, Field, PrivateAttr, ValidationError, model_valid
 
 from mlbench.collection.languages import IMAGE
 from mlbench.errors import DataError, InvalidRecipe, UnknownName, UserError, suggest
-from mlbench.io.toml import Declared, Sorted, distinct, faults_of, read_toml
-from mlbench.tasks.task import Language
+from mlbench.io.toml import Declared, distinct, faults_of, read_toml
+from mlbench.tasks.task import Languages
 from mlbench.training.recipe_tables import (
     Batches,
     ContaminationPolicy,
@@ -55,7 +55,7 @@ class Recipe(Declared):
     title: str = ""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     steps: Annotated[int, Field(ge=1)]
-    languages: Annotated[tuple[Language, ...], Sorted, Field(strict=False)]
+    languages: Languages
     static: StaticModel | None = None
     transformer: TransformerModel | None = None
     image_text: ImageTextModel | None = None

@@ -325,9 +325,10 @@ def _row(value: Mapping[str, object], place: str) -> TrainingRow:
 def _texts(value: object, key: str, place: str) -> dict[str, str]:
     if not isinstance(value, dict) or not all(isinstance(text, str | None) for text in value.values()):
         raise DataError(f"{place}: {key} must {'map languages to texts' if key.endswith('s') else 'be a text'}")
-    for tag in value:
-        _tag(tag, place)
-    return {tag: text for tag, text in sorted(value.items()) if text and text.strip()}
+    texts = {_tag(tag, place): text for tag, text in value.items()}
+    if len(texts) < len(value):
+        raise DataError(f"{place}: {key} has one language twice: {', '.join(sorted(value))}")
+    return {tag: text for tag, text in sorted(texts.items()) if text and text.strip()}
 
 
 def _negatives(value: object, tag: str | None, place: str) -> tuple[tuple[str, str], ...]:

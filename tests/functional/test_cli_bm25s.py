@@ -18,7 +18,11 @@ def test_runs_without_a_java_and_verifies(mlbench: CommandLine) -> None:
     done = mlbench.process(*BM25S, "--json", environment={"JAVA_HOME": "", "PATH": ""})
     assert done.code == 0, done.err
     # The library says nothing of its own.
-    assert {line.partition(":")[0].partition(" ")[0] for line in done.err.splitlines()} == {"analyse", "search", "saved"}
+    assert {line.partition(":")[0].partition(" ")[0] for line in done.err.splitlines()} == {
+        "analyse",
+        "search",
+        "saved",
+    }
     result = json.loads(done.out)
     assert result["retriever"]["parameters"]["analyzer.ru"] == "words, stop words (russian), Snowball (russian)"
     assert len(result["settings"]) == 11 + 110 + 11

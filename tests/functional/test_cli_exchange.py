@@ -135,12 +135,12 @@ def test_reported_numbers_stand_beside_measured_ones(document: Path, tmp_path: P
     assert call(["report", str(document), str(theirs)]) == 0
     shown = capsys.readouterr().out
     assert "measured here" in shown
-    assert "reported (mteb)" in shown
+    assert "reported (mteb's format)" in shown
     assert "can be neither verified nor tested" in shown
     assert call(["report", str(document), str(theirs), "--output", "-", "--format", "csv", "--measure", "nDCG@10"]) == 0
     rows = list(csv.reader(capsys.readouterr().out.splitlines()))
     values = {(row[2], row[3], row[5]): row[6] for row in rows}
-    assert float(values["reported (mteb)", "monolingual", "nDCG@10"]) == pytest.approx(
+    assert float(values["reported (mteb's format)", "monolingual", "nDCG@10"]) == pytest.approx(
         float(values["measured here", "monolingual", "nDCG@10"]), abs=1e-6
     )
     assert call(["report", str(document), str(theirs), "--json"]) == 0

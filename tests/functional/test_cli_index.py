@@ -24,8 +24,8 @@ def made(mlbench: CommandLine, *indexes: str) -> list[str]:
 
 
 def test_indexes_are_measured_verified_and_compared(mlbench: CommandLine) -> None:
-    paths = made(mlbench, "flat", "hnsw:ef_search=10", "ivfpq:nprobe=1")
-    assert len(paths) == 4
+    paths = made(mlbench, "flat", "hnsw:ef_search=10", "ivfpq:nprobe=1", "factory:IVF4,SQ8,nprobe=2")
+    assert len(paths) == 5
     assert mlbench("verify", *paths).code == 0
     # The exact result may be among them, as with a pattern of the shell.
     done = mlbench("index-costs", *paths, paths[0], "--write", "c.html", "--write", "c.md", "--write", "c.json")
@@ -33,7 +33,13 @@ def test_indexes_are_measured_verified_and_compared(mlbench: CommandLine) -> Non
     assert "hnsw:ef_search=10" in done.out
     assert "<svg" in (mlbench.folder / "c.html").read_text(encoding="utf-8")
     document = json.loads((mlbench.folder / "c.json").read_bytes())
-    assert [each["name"] for each in document["indexes"]] == ["flat", "hnsw:ef_search=10", "ivfpq:nprobe=1"]
+    assert [each["name"] for each in document["indexes"]] == [
+        "flat",
+        "hnsw:ef_search=10",
+        "ivfpq:nprobe=1",
+        "factory:IVF4,SQ8,nprobe=2",
+    ]
+    assert document["indexes"][3]["keys"] == {"depth": 1000, "factory": "IVF4,SQ8", "search": "nprobe=2"}
     again = mlbench("index-costs", *paths, "--json")
     assert json.loads(again.out) == document
 
@@ -56,6 +62,8 @@ def test_the_same_index_gives_the_same_ranks(mlbench: CommandLine) -> None:
         (("--index", "hnsw:ef=3"), "hnsw: unknown key 'ef': "),
         (("--index", "ivfpq:nprobe=none"), "ivfpq: nprobe: input should be a valid integer"),
         (("--index", "flat", "--index", "flat"), "--index flat is there twice: its results would have one name"),
+        (("--index", "factory:IVF4,foo"), "factory:IVF4,foo: faiss refuses it: could not parse code description foo"),
+        (("-q", "--index", "factory:IVF256,Flat"), "factory:IVF256,Flat: 256 cells need as many documents, a pool has 48"),
         (("--index", "ivfpq:m=7"), "ivfpq: m=7 does not divide the "),
         (("--model", "run:runs", "--index", "flat"), "an index is built over an encoder's vectors, and run:runs is a "),
         (("--index", "flat", "--index", "hnsw", "--save-run", "x"), "--save-run takes one model, index and task: "),

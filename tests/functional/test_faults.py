@@ -112,7 +112,7 @@ INPUTS = [
     Fault("unknown task", "run --task minni", ("unknown task 'minni'", "did you mean mini or mini-images?")),
     Fault("task folder that is not there", "run --task ./gone", ("there is no task file or folder ./gone",)),
     Fault("unknown language", "run --languages en,dee", ("unknown language of mini 'dee'", "did you mean de?")),
-    Fault("invalid language tag", "run --languages EN", ("'EN' is not a language tag", "lower case")),
+    Fault("invalid language tag", "run --languages jp", ("'jp' is not a language tag", "did you mean ja")),
     Fault("no language", "run --languages ,", ("no language is asked for", "ar, de")),
     Fault("unknown scheme", "run --model hasing:", ("unknown retriever 'hasing'", "did you mean hashing?")),
     Fault(

@@ -50,7 +50,7 @@ INPUTS = [
     Fault("unknown format", "report result.json --format word", ("'word' is not one of", "'latex'")),
     Fault("pool with an unknown language", "report result.json --pool de,fr", ("no language 'fr'", "de, en, es")),
     Fault("pool of nothing", "report result.json --pool ,", ("'' is not a language tag",)),
-    Fault("pool in upper case", "report result.json --pool DE", ("'DE' is not a language tag", "lower case")),
+    Fault("pool of a country", "report result.json --pool jp", ("'jp' is not a language tag", "did you mean ja")),
     Fault("unknown topic", "report result.json --topic t99", ("no topic 't99'", "its ids are like t0")),
     Fault("measure of cutoff 0", "report result.json --measure R@0", ("unknown measure 'R@0'", "did you mean R@10")),
     Fault("measure that was not asked", "report result.json --measure R@7", ("of this result 'R@7'", "did you mean")),
@@ -119,7 +119,10 @@ INPUTS = [
         lambda folder: (folder / "empty").mkdir(),
     ),
     Fault(
-        "language in upper case", RUN, ("'DE' is not a language tag",), spelt("queries.de.jsonl", "queries.DE.jsonl")
+        "language by its name",
+        RUN,
+        ("'german' is not a language tag: did you mean de?",),
+        spelt("queries.de.jsonl", "queries.german.jsonl"),
     ),
     Fault("a language twice", RUN, ("languages: 'de' is there twice",), own(("task.toml", 'languages = ["de", "de"]'))),
     Fault(

@@ -42,7 +42,7 @@ BIAS_SCORES = ("own_language_preference", "rank_distance", "max_rank_norm")
 """The bias scores that stand beside the primary measure."""
 _CUTOFF = 10
 # The key that a kind is swept over, as its marks are labelled.
-_SWEPT = {"hnsw": "ef_search", "ivfpq": "nprobe"}
+_SWEPT = {"hnsw": "ef_search", "ivfpq": "nprobe", "factory": "search"}
 _MEGA = 1e6
 _SMALL = 100
 _NARROWEST = 20

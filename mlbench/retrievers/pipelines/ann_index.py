@@ -1,5 +1,8 @@
 """An encoder whose documents are searched in an approximate index of faiss, as a ranker."""
 
+import os
+import re
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,11 +23,14 @@ from mlbench.errors import MissingExtra, RetrieverError
 from mlbench.open_model import LoadedModel
 from mlbench.protocols import SILENCE, IndexCost, Parameter, Progress, RankedList, Role, Texts, Vectors
 from mlbench.ranking.count_ahead import by_id
-from mlbench.retrievers.pipelines.declaration import HNSW, IVFPQ, Index, index_name
+from mlbench.retrievers.pipelines.declaration import HNSW, IVFPQ, Factory, Index, index_name
 from mlbench.retrievers.pipelines.parts import Composite, OpenedPart, TextRows
 
 EXTRA = "ann"
 Integers = NDArray[np.int64]
+_SMALL, _TRAINED_ON = 256, 4096
+# Where in faiss's code an error was found, and the condition that did not hold where it is put into words.
+_PLACE = re.compile(r"\AError in .*? at \S+:\d+: (Error: )?('.*?' failed: )?")
 _LARGE = 100_000
 """A pool whose index takes so long to build that it is told."""
 
@@ -119,11 +125,11 @@ class IndexedEncoder:
     def index(self, kind: Index, pool: Sequence[str], documents: Sequence[str]) -> BuiltIndex:
         """Return the index of the texts `documents`, built unless there is one of the same keys."""
         keys = kind.build_keys(len(documents), self.dim)
-        key = (kind.kind, *pool, *(f"{name}={value}" for name, value in keys.items()))
+        key = (kind.kind, kind.structure, *pool, *(f"{name}={value}" for name, value in keys.items()))
         known = self._built.get(key)
         if known is None or known[0] != documents:
             if len(documents) >= _LARGE:
-                self._progress.note(f"building {kind.kind} over {len(documents):,} documents")
+                self._progress.note(f"building {kind.structure} over {len(documents):,} documents")
             known = self._built[key] = (list(documents), build(kind, keys, self.vectors("document", documents)))
         return known[1]
 
@@ -136,7 +142,9 @@ class IndexRanker(Composite):
         self._index, self._encoder, self._faiss = index, encoder, check_faiss()
         self._costs: dict[tuple[str, ...], IndexCost] = {}
         # Told now, not after hours of encoding.
-        index.build_keys(2**31, encoder.dim)
+        keys = index.build_keys(2**31, encoder.dim)
+        if isinstance(index, Factory):
+            _set_parameters(index, _make(index, keys, encoder.dim), index.search_keys(2**31, encoder.dim))
 
     @property
     def declared(self) -> dict[str, Parameter]:
@@ -207,15 +215,20 @@ def check_faiss() -> str:
 
 
 def build(kind: Index, keys: Mapping[str, int], vectors: Vectors) -> BuiltIndex:
-    """Index float32 (n, dim) vectors by inner product, in one thread; `keys` are those of `Index.build_keys`."""
+    """Index float32 (n, dim) vectors by inner product, in one thread; `keys` are those of `Index.build_keys`.
+
+    Raises `RetrieverError` in one line where faiss cannot build the index of a string over so many vectors.
+    """
     with _one_thread():
         begin = thread_time()
-        index = _new(kind, keys, vectors.shape[1])
-        if isinstance(kind, IVFPQ):
-            # As many vectors as a code has values become these values: a small pool is repeated, and coded exactly.
-            least = 2 ** keys["nbits"]
-            index.train(vectors if len(vectors) >= least else np.resize(vectors, (least, vectors.shape[1])))
-        index.add(vectors)
+        if isinstance(kind, Factory):
+            index = _build_factory(kind, keys, vectors)
+        else:
+            index = _new(kind, keys, vectors.shape[1])
+            if isinstance(kind, IVFPQ):
+                # As many vectors as a code has values become these values: a small pool is repeated, and coded exactly.
+                index.train(_at_least(2 ** keys["nbits"], vectors))
+            index.add(vectors)
         seconds = thread_time() - begin
     return BuiltIndex(index, _size(index), seconds)
 
@@ -226,11 +239,14 @@ def search(kind: Index, built: BuiltIndex, keys: Mapping[str, int], queries: Vec
     `keys` are those of `Index.search_keys`. Lists are sorted by score, descending, then by position, ascending; no
     position stands twice in one.
     """
-    for key, value in keys.items():
-        _set(kind, built.index, key, value)
+    if isinstance(kind, Factory):
+        _set_parameters(kind, built.index, keys)
+    else:
+        for key, value in keys.items():
+            _set(kind, built.index, key, value)
     scores = np.empty((len(queries), length), dtype=np.float32)
     places = np.empty((len(queries), length), dtype=np.int64)
-    with _one_thread():
+    with _one_thread(), _faults(kind):
         begin = thread_time()
         for row in range(len(queries)):
             scores[row], places[row] = built.index.search(queries[row : row + 1], length)
@@ -262,6 +278,78 @@ def _set(kind: Index, index: _Faiss, key: str, value: int) -> None:
         index.hnsw.efSearch = value  # type: ignore[attr-defined]
     else:
         setattr(index, key, value)
+
+
+def _at_least(n: int, vectors: Vectors) -> Vectors:
+    """Return `vectors`, or n of them by repetition where there are fewer."""
+    return vectors if len(vectors) >= n else np.resize(vectors, (n, vectors.shape[1]))
+
+
+def _make(kind: Factory, keys: Mapping[str, int], dim: int) -> _Faiss:
+    """Return an empty index of faiss's index_factory; raises `RetrieverError` in one line for what faiss refuses."""
+    import faiss
+
+    with _faults(kind):
+        index = faiss.index_factory(dim, kind.factory, faiss.METRIC_INNER_PRODUCT)
+    if index.metric_type != faiss.METRIC_INNER_PRODUCT:
+        raise RetrieverError(
+            f"{index_name(kind)}: faiss has this index for distances alone: take one of inner products"
+        )
+    _set_parameters(kind, index, keys)
+    made: _Faiss = index
+    return made
+
+
+def _build_factory(kind: Factory, keys: Mapping[str, int], vectors: Vectors) -> _Faiss:
+    import faiss
+
+    index = _make(kind, keys, vectors.shape[1])
+    cells = faiss.try_extract_index_ivf(index)
+    if cells is not None and cells.nlist > len(vectors):
+        raise RetrieverError(
+            f"{index_name(kind)}: {cells.nlist:,} cells need as many documents, a pool has {len(vectors):,}: take fewer"
+        )
+    with _faults(kind), _without_warnings():
+        # Codes of up to 12 bits need as many vectors as they have values; a small pool is repeated, and coded exactly.
+        index.train(_at_least(_TRAINED_ON, vectors) if len(vectors) < _SMALL else vectors)
+        if isinstance(index, faiss.IndexIDMap):
+            index.add_with_ids(vectors, np.arange(len(vectors)))
+        else:
+            index.add(vectors)
+    return index
+
+
+def _set_parameters(kind: Factory, index: _Faiss, keys: Mapping[str, int]) -> None:
+    import faiss
+
+    with _faults(kind):
+        for key, value in keys.items():
+            faiss.ParameterSpace().set_index_parameter(index, key, value)
+
+
+@contextmanager
+def _faults(kind: Index) -> Iterator[None]:
+    """Turn an error of faiss into one line that names the index, without the place in faiss's code."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        said = " ".join(str(error).split())
+        reason = _PLACE.sub("", said).removeprefix("ParameterSpace::set_index_parameter:") or said
+        raise RetrieverError(f"{index_name(kind)}: faiss refuses it: {reason}") from error
+
+
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Drop what faiss writes to the process's stderr: that few documents are few is no fault of the user's."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _size(index: _Faiss) -> int:

@@ -16,6 +16,9 @@ from mlbench.protocols import Parameter
 
 _PER_CELL = 39
 """How many documents faiss wants for each cell that it is to find."""
+_WHILE_BUILDING = frozenset({"efConstruction"})
+"""The parameters of faiss's ParameterSpace that count before documents are added."""
+_NOTHING = re.compile(r"(?<!\d)0+(?!\d)")
 SYSTEM = "system"
 """The scheme of system files."""
 CROSS_ENCODER = "cross_encoder"
@@ -33,6 +36,11 @@ class _Kind(BaseModel):
     depth: int = Field(1000, ge=1, le=20_000, description="documents in each list, at most")
 
     kind: ClassVar[str]
+
+    @property
+    def structure(self) -> str:
+        """What an index is, but for the keys that decide how it is built."""
+        return self.kind
 
     def build_keys(self, n_documents: int, dim: int) -> dict[str, int]:
         """Return what decides the index of a pool; two that agree in it search the same index."""
@@ -114,20 +122,47 @@ class IVFPQ(_Kind):
         return self.m
 
 
-Index = Flat | HNSW | IVFPQ
+class Factory(_Kind):
+    """An index as faiss makes it of a string, with the search parameters of faiss, such as `efSearch=64,nprobe=8`."""
+
+    kind: ClassVar[str] = "factory"
+    factory: str = Field(description="what faiss's index_factory makes the index of, as in OPQ32,IVF256,PQ32x4fs,RFlat")
+    search: str = Field("", description="parameters of faiss's ParameterSpace, sorted")
+
+    @property
+    def structure(self) -> str:
+        """The string that faiss makes the index of."""
+        return self.factory
+
+    def build_keys(self, n_documents: int, dim: int) -> dict[str, int]:
+        """Return the parameters that decide how an index is built."""
+        return {key: value for key, value in self._parameters().items() if key in _WHILE_BUILDING}
+
+    def search_keys(self, n_documents: int, dim: int) -> dict[str, int]:
+        """Return the parameters that decide how an index is searched."""
+        return {key: value for key, value in self._parameters().items() if key not in _WHILE_BUILDING}
+
+    def _parameters(self) -> dict[str, int]:
+        pairs = (pair.partition("=") for pair in self.search.split(",") if pair)
+        return {key: int(value) for key, _, value in pairs}
+
+
+Index = Flat | HNSW | IVFPQ | Factory
 KINDS: dict[str, type[Flat] | type[HNSW] | type[IVFPQ]] = {"flat": Flat, "hnsw": HNSW, "ivfpq": IVFPQ}
-"""The kinds by the names that `--index` takes."""
+"""The kinds that mlbench declares itself, by the names that `--index` takes."""
 
 
 def parse_index(text: str) -> Index:
-    """Return the index that `text` names, such as `flat` or `hnsw:ef_search=16,m=32`.
+    """Return the index that `text` names, such as `flat`, `hnsw:ef_search=16,m=32` or `factory:IVF256,PQ32,nprobe=8`.
 
     Raises `UnknownName` for an unknown kind, and `RetrieverError` with all faults of the keys in one line.
     """
     name, _, keys = text.strip().partition(":")
+    if name == Factory.kind:
+        return _parse_factory(keys)
     model = KINDS.get(name)
     if model is None:
-        raise UnknownName("index", name, KINDS)
+        raise UnknownName("index", name, (*KINDS, Factory.kind))
     settings: dict[str, str] = {}
     for pair in filter(None, (part.strip() for part in keys.split(","))):
         key, equals, value = (part.strip() for part in pair.partition("="))
@@ -140,8 +175,39 @@ def parse_index(text: str) -> Index:
     return checked
 
 
+def _parse_factory(text: str) -> Factory:
+    """Return the index of a string of faiss; what has a `=` is a parameter, as no part of such a string has one."""
+    parts = [part.strip() for part in text.split(",")]
+    structure = ",".join(part for part in parts if "=" not in part)
+    if not structure:
+        raise RetrieverError(
+            "index factory: write what faiss's index_factory takes, as in factory:IVF256,PQ32,nprobe=8"
+        )
+    if _NOTHING.search(structure):
+        # faiss itself would end the process, without an error, for some of them.
+        raise RetrieverError(f"index factory: {structure!r} has a part of size 0: write sizes of at least 1")
+    numbers: dict[str, int] = {}
+    for pair in (part for part in parts if "=" in part):
+        key, _, value = (side.strip() for side in pair.partition("="))
+        if key in numbers:
+            raise RetrieverError(f"index factory: {key} is there twice: give it one value")
+        if not key.isidentifier() or not value.isdecimal() or not 1 <= int(value) < 2**31:
+            raise RetrieverError(
+                f"index factory: {pair!r} is no KEY=NUMBER: write whole numbers above 0, as in nprobe=8"
+            )
+        numbers[key] = int(value)
+    depth = {"depth": str(numbers.pop("depth"))} if "depth" in numbers else {}
+    search = {"search": ",".join(f"{key}={numbers[key]}" for key in sorted(numbers))} if numbers else {}
+    found = check_settings(Factory.kind, Factory, {"factory": structure, **search, **depth})
+    assert isinstance(found, Factory)
+    return found
+
+
 def index_name(index: Index) -> str:
     """Return how an index is written with the keys that were given, such as `hnsw:ef_search=16`."""
+    if isinstance(index, Factory):
+        depth = f"depth={index.depth}" if "depth" in index.model_fields_set else ""
+        return f"{index.kind}:{','.join(filter(None, (index.factory, index.search, depth)))}"
     given = [f"{key}={getattr(index, key)}" for key in type(index).model_fields if key in index.model_fields_set]
     return f"{index.kind}:{','.join(given)}" if given else index.kind
 

@@ -18,7 +18,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 def judgments(path: Path, asked: Container[str]) -> Iterator[tuple[str, str, Grade]]:
     """Yield topic, document and grade of each judgment of a table, JSON lines or Parquet.
 
-    `asked` are ids of topics, which tell a row of a table from a comment.
+    `asked` are ids of topics, which tell a row of a table from a comment. Raises `DataError` with file and line.
     """
     name, found = f"{path.parent.name}/{path.name}", False
     for row in _of_table(path, name, asked) if ending(path.name) in TABLES else _of_rows(path):
@@ -49,18 +49,18 @@ def _of_rows(path: Path) -> Iterator[Row]:
         )
         if topic is None or document is None or grade is None:
             raise DataError(f"{place}: must have query-id, corpus-id and score, not {', '.join(row)[:80]}")
-        yield Row(place, as_id(topic, place), as_id(document, place), str(grade), "grade")
+        yield Row(place, id_text(topic, place), id_text(document, place), str(grade), "grade")
 
 
 def row_id(row: Mapping[str, object], place: str) -> str:
     """Return the id of a row; raises `DataError` for one that is missing, or no name."""
-    own_id = as_id(row.get("_id", row.get("id")), place)
-    if not own_id or _CONTROL.search(own_id):
-        raise DataError(f"{place}: '_id' {own_id!r:.60} is empty or holds a control character")
-    return own_id
+    found = id_text(row.get("_id", row.get("id")), place)
+    if not found or _CONTROL.search(found):
+        raise DataError(f"{place}: '_id' {found!r:.60} is empty or holds a control character")
+    return found
 
 
-def as_id(value: object, place: str) -> str:
+def id_text(value: object, place: str) -> str:
     """Return an id as text; raises `DataError` for what is neither text nor a whole number."""
     if isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool)):
         return str(value)

@@ -1,7 +1,7 @@
 """Reads captioned images in Parquet, as data sets on the Hugging Face hub have them, in rows or in mteb's layout."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -216,7 +216,7 @@ class _Sides:
     def _of_language(self, language: str) -> tuple[dict[str, str], dict[str, str], dict[str, str]]:
         """Return what the images are called, the texts, and the image of each text that is judged, all by own id."""
         queries, corpus = _of(self.queries, language), _of(self.corpora, language)
-        judged = list(self._judged(language))
+        judged = list(self._judged(language, queries.images.keys() | queries.texts.keys()))
         is_text_to_image = bool(corpus.images)
         images = corpus.images if is_text_to_image else queries.images
         texts = queries.texts if is_text_to_image else corpus.texts
@@ -251,10 +251,11 @@ class _Sides:
                     side.texts[own_id] = text
         return found
 
-    def _judged(self, language: str) -> Iterable[tuple[str, str]]:
-        """Yield query and document of each judgment of relevance; raises `DataError` for other grades than 0 and 1."""
-        queries = _of(self.queries, language)
-        asked = {*queries.images, *queries.texts}
+    def _judged(self, language: str, asked: Container[str]) -> Iterable[tuple[str, str]]:
+        """Yield query and document of each judgment of relevance, `asked` being the queries.
+
+        Raises `DataError` for other grades than 0 and 1.
+        """
         for source in self._files(QRELS):
             if source.language in (None, language):
                 for query, document, grade in judgments(source.path, asked):

@@ -10,8 +10,9 @@ from itertools import chain, product
 from pathlib import Path
 from typing import NamedTuple
 
+from mlbench.collection.languages import check_language, find_language
 from mlbench.collection.records import Collection, Document, Query, document_id
-from mlbench.errors import DataError, suggest
+from mlbench.errors import DataError, UserError, suggest
 from mlbench.protocols import Parameter, ReadRequest
 from mlbench.tasks.readers.grades import RELEVANCE_THRESHOLD, Grade, parse_grade, split_judgments, threshold_of
 from mlbench.tasks.readers.ir_datasets_files import (
@@ -31,7 +32,6 @@ _OTHERS = 10
 _OVERHEAD_BYTES = 600
 """What a document takes beside its text: ids, places, counts."""
 _STEP = 1000
-_TAG = re.compile(r"[a-z]{2,3}(-[a-z0-9]{2,8})*")
 
 
 class SourceCollection(NamedTuple):
@@ -78,13 +78,19 @@ def _pairs(key: str, languages: tuple[str, ...]) -> list[tuple[str, str, dict[st
     found = []
     for tags in product(languages, repeat=len(names)):
         blanks = dict(zip(names, tags, strict=True))
-        pair = _filled(key, query, blanks), _filled(key, document if slash else query, blanks)
-        for tag in pair if pair[1] else pair[:1]:
-            if tag not in languages:
-                raise DataError(f"options.{key}: unknown language {tag!r}: {suggest(tag, languages)}")
+        written = _filled(key, query, blanks), _filled(key, document if slash else query, blanks)
+        pair = _known(key, written[0], languages), _known(key, written[1], languages) if written[1] else ""
         if pair[0] != pair[1] or not names.keys() & {"query", "document"}:
             found.append((*pair, blanks))
     return found
+
+
+def _known(key: str, tag: str, languages: tuple[str, ...]) -> str:
+    """Return the one of `languages` that `tag` means; raises `DataError` where there is none."""
+    with suppress(UserError):
+        if found := find_language(tag, languages):
+            return found
+    raise DataError(f"options.{key}: unknown language {tag!r}: {suggest(tag, languages)}")
 
 
 def _filled(key: str, text: str, blanks: Mapping[str, str]) -> str:
@@ -283,8 +289,9 @@ reader = Irds()
 
 def _tag(language: str | None) -> str | None:
     """Return a language of ir_datasets as a tag; None where it is not known, or is none."""
-    tag = (language or "").lower().replace("_", "-")
-    return tag if _TAG.fullmatch(tag) else None
+    with suppress(UserError):
+        return check_language(language or "")
+    return None
 
 
 @dataclass

@@ -2,10 +2,13 @@
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mlbench.collection.languages import find_language
 from mlbench.collection.records import Collection, Document, Query, document_id
+from mlbench.errors import UserError
 from mlbench.protocols import Parameter, ReadRequest, SourceFile
 from mlbench.tasks.readers.grades import RELEVANCE_THRESHOLD, Grade, parse_grade, split_judgments, threshold_of
 from mlbench.tasks.readers.json_lines import (
@@ -184,6 +187,8 @@ def _targets(own_id: str, parsed: _ParsedLines) -> list[tuple[str, str]]:
     if holders:
         return [(language, own_id) for language in holders]
     language, colon, rest = own_id.partition(":")
-    if colon and rest and language in parsed.documents:
-        return [(language, rest)]
+    if colon and rest:
+        with suppress(UserError):
+            if found := find_language(language, tuple(parsed.documents)):
+                return [(found, rest)]
     return [(language, own_id) for language in parsed.documents]

@@ -6,7 +6,9 @@ from mlbench.collection.languages import (
     TEXT_KINDS,
     Kind,
     Setting,
+    canonical_languages,
     check_language,
+    find_language,
     settings_of,
     whole_pool,
 )
@@ -42,14 +44,79 @@ def test_a_setting_needs_documents() -> None:
         Setting("en", ())
 
 
-@pytest.mark.parametrize("tag", ["en", "th", "fil", "zh-hant", "sr-latn-rs", "es-419"])
-def test_language_tags(tag: str) -> None:
-    assert check_language(tag) == tag
+FORMS = {
+    # What collections here already have stays as it is.
+    "ar": "ar", "en": "en", "fil": "fil", "he": "he", "id": "id", "ku": "ku", "mi": "mi", "nb": "nb", "no": "no",
+    "quz": "quz", "th": "th", "yue": "yue", "zh": "zh", "zh-hant": "zh-hant",
+    # Upper case, underscores, ISO 639-2 (both kinds) and 639-3, and codes that were replaced.
+    "EN": "en", "eng": "en", "en_US": "en", "en-US": "en", "ger": "de", "deu": "de", "fre": "fr", "per": "fa",
+    "iw": "he", "in": "id", "ji": "yi", "tl": "fil", "tgl": "fil", "sh": "sr-latn", "zh-min-nan": "nan",
+    # The standard language stands for its macrolanguage.
+    "cmn": "zh", "arb": "ar", "zsm": "ms", "swh": "sw", "pes": "fa", "prs": "fa-af", "lvs": "lv", "khk": "mn",
+    # Chinese.
+    "zho": "zh", "chi": "zh", "zh-CN": "zh", "zh_CN": "zh", "zh-Hans": "zh", "zho_Hans": "zh", "zh-Hans-CN": "zh",
+    "cmn-Hans": "zh", "zho_Hant": "zh-hant", "zh-TW": "zh-hant", "zh-HK": "zh-hk", "zh-Hant-HK": "zh-hk",
+    # FLORES-200.
+    "eng_Latn": "en", "arb_Arab": "ar", "arb_Latn": "ar-latn", "jpn_Jpan": "ja", "kor_Hang": "ko", "als_Latn": "sq",
+    "knc_Arab": "kr-arab", "knc_Latn": "kr", "quy_Latn": "quy", "twi_Latn": "tw", "aka_Latn": "ak", "dik_Latn": "dik",
+    # NTREX-128, and regions.
+    "fra-CA": "fr-ca", "srp-Latn": "sr-latn", "srp-Cyrl": "sr", "aze-Latn": "az", "por-BR": "pt", "pt-PT": "pt-pt",
+    "eng-IN": "en-in", "es-419": "es-419", "gsw-ZH": "gsw-zh", "nb-NO": "nb", "hi-IN": "hi", "sw-KE": "sw-ke",
+    # Undetermined, for private use, and what nobody has registered.
+    "und": "und", "qaa": "qaa", "xx": "xx", "bb": "bb",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("tag", FORMS)
+def test_any_common_form_gives_the_canonical_one(tag: str) -> None:
+    assert check_language(tag) == FORMS[tag]
+    assert check_language(FORMS[tag]) == FORMS[tag]
+    assert find_language(tag, ("xh", FORMS[tag])) == FORMS[tag]
+
+
+def test_the_varieties_of_one_collection_are_told_apart() -> None:
+    assert canonical_languages(["eng", "eng-US", "por", "por-BR", "fra", "fra-CA"]) == (
+        *("en", "en-us", "pt", "pt-br", "fr", "fr-ca"),
+    )
+    assert canonical_languages(["zho_Hans", "zho_Hant", "arb_Latn", "arb_Arab"]) == ("zh", "zh-hant", "ar-latn", "ar")
+    assert canonical_languages(["zh", "zho_Hans"]) == ("zh", "zh-hans")
+    assert canonical_languages(["zh", "cmn"]) == ("zh", "zh")
+    assert canonical_languages([]) == ()
 
 
 @pytest.mark.parametrize(
-    "tag", ["", "e", "EN", "en_US", "en-US", "english", "en+th", "en ", "en\n", "../en", "e1", "-en"]
+    ("tag", "among", "found"),
+    [
+        ("en-US", ("en", "en-us"), "en-us"),
+        ("en_US", ("de", "en"), "en"),
+        ("eng", ("en", "en-us"), "en"),
+        ("por-BR", ("pt", "pt-br"), "pt-br"),
+        ("zh", ("zh-hans", "zh-hant"), "zh-hans"),
+        ("zho_Hans", ("zh", "zh-hant"), "zh"),
+        ("acm", ("acm-arab", "ar"), "acm-arab"),
+        ("zh", ("en", "zh-hant"), "zh-hant"),
+        ("zh-TW", ("en", "zh"), None),
+        ("en-GB", ("en", "fr"), None),
+        ("pt", ("pt-ao", "pt-pt"), None),
+        ("de", (), None),
+    ],
 )
+def test_a_language_is_found_in_whatever_form_it_is_written(
+    tag: str, among: tuple[str, ...], found: str | None
+) -> None:
+    assert find_language(tag, among) == found
+
+
+@pytest.mark.parametrize(
+    ("tag", "nearest"),
+    [("jp", "ja"), ("cz", "cs"), ("gr", "el"), ("ua", "uk"), ("german", "de"), ("zh-hent", "zh-hant")],
+)
+def test_a_wrong_tag_is_refused_with_the_nearest(tag: str, nearest: str) -> None:
+    with pytest.raises(UserError, match=f"^'{tag}' is not a language tag: did you mean {nearest}"):
+        check_language(tag)
+
+
+@pytest.mark.parametrize("tag", ["", "e", "english", "en+th", "en ", "en\n", "../en", "e1", "-en", "image", "en-x-own"])
 def test_what_is_no_language_tag(tag: str) -> None:
     with pytest.raises(UserError, match="not a language tag"):
         check_language(tag)

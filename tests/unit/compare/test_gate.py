@@ -94,7 +94,7 @@ def test_every_fault_is_told_at_once(tmp_path: Path) -> None:
     [floor.AP.mono]
     de = 0.1
     [floor.AP.monolingual]
-    DE = 0.1
+    jp = 0.1
     [ceiling]
     rank_distanc = 1
     worst_language = 0
@@ -116,7 +116,7 @@ def test_every_fault_is_told_at_once(tmp_path: Path) -> None:
         "drop.AP.cross_lingual: input should be a finite number",
         "rise.max_rank_norm: unknown",
         "floor.AP.mono: unknown value 'mono'",
-        "floor.AP.monolingual.DE: 'DE' is not a language tag",
+        "floor.AP.monolingual.jp: 'jp' is not a language tag",
         "ceiling.rank_distanc: unknown bias score",
         "ceiling.worst_language: unknown bias score",
         "task.a.rule: unknown key",

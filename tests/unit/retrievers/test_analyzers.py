@@ -55,6 +55,18 @@ def test_terms(analyzers: Analyzers, language: str, text: str, terms: list[str])
     assert list(analyzers.terms(language, [text])) == [terms]
 
 
+def test_the_analyzer_of_a_language_is_that_of_its_varieties() -> None:
+    for tag, same in (
+        ("zh-hant", "zh"),
+        ("pt-br", "pt"),
+        ("nb", "no"),
+        ("nn", "no"),
+        ("fa-af", "fa"),
+        ("sr-latn", "sr"),
+    ):
+        assert analyzer_name(tag) == analyzer_name(same) is not None
+
+
 @pytest.mark.parametrize("language", sorted({*MIRACL, *XQUAD_R}))
 def test_every_language_of_the_field_has_one(language: str) -> None:
     assert analyzer_name(language) is not None

@@ -175,7 +175,7 @@ def test_defaults_of_a_minimal_file(tmp_path: Path) -> None:
         ('[[files]]\nurl = "https://e.org/a"', "files[1].path: is missing"),
         ('read_here = ["topics"]', "read_here: no file has the role 'topics': known are data"),
         ('read_here = ["data", "data"]', "read_here: 'data' is there twice"),
-        ('[[files]]\npath = "a"\nlanguage = "EN"', "files[1].language: 'EN' is not a language tag"),
+        ('[[files]]\npath = "a"\nlanguage = "jp"', "files[1].language: 'jp' is not a language tag"),
     ],
 )
 def test_a_fault_names_its_key_and_the_nearest_known_name(tmp_path: Path, line: str, fault: str) -> None:
@@ -292,6 +292,28 @@ def test_a_folder_is_a_task(tmp_path: Path) -> None:
     ]
 
 
+def test_language_tags_of_any_common_form(tmp_path: Path) -> None:
+    task = load_task(str(own_folder(tmp_path / "own", ("arb_Arab", "zh-CN", "por-BR", "por"))))
+    assert task.languages == ("ar", "pt", "pt-br", "zh")
+    assert {file.path: file.language for file in task.files if file.role == "queries"} == {
+        "queries.arb_Arab.jsonl": "ar",
+        "queries.por-BR.jsonl": "pt-br",
+        "queries.por.jsonl": "pt",
+        "queries.zh-CN.jsonl": "zh",
+    }
+    text = 'languages = ["ZH-cn", "iw"]\n[expected.queries]\nzho_Hans = 3\n[[files]]\npath = "a"\nlanguage = "cmn"\n'
+    task = load_task(write(tmp_path, f'name = "own"\nreader = "miracl"\n{text}'))
+    assert (task.languages, task.expected.queries, task.files[0].language) == (("he", "zh"), {"zh": 3}, "zh")
+    assert task.choose(["heb_Hebr", "zh-Hans"]) == task.choose(None) == ("he", "zh")
+    with pytest.raises(UnknownName, match="unknown language of own 'zh-TW': did you mean zh"):
+        task.choose(["zh-TW"])
+
+
+def test_two_tags_of_one_language_are_not_merged(tmp_path: Path) -> None:
+    with pytest.raises(InvalidTask, match="languages: 'zh' is there twice"):
+        load_task(str(own_folder(tmp_path / "own", ("cmn", "en", "zh"))))
+
+
 def test_task_toml_overrides_the_defaults_of_its_folder(tmp_path: Path) -> None:
     folder = own_folder(tmp_path / "data")
     write(folder, 'name = "faq"\nlicence = "MIT"\n[expected.queries]\nde = 1\n', "task.toml")
@@ -305,8 +327,8 @@ def test_task_toml_overrides_the_defaults_of_its_folder(tmp_path: Path) -> None:
 def test_a_folder_without_such_files(tmp_path: Path) -> None:
     with pytest.raises(InvalidTask, match=r"no files .*queries\.<lang>\.jsonl"):
         load_task(str(tmp_path))
-    own_folder(tmp_path / "x", ("EN",))
-    with pytest.raises(InvalidTask, match="'EN' is not a language tag"):
+    own_folder(tmp_path / "x", ("jp",))
+    with pytest.raises(InvalidTask, match="'jp' is not a language tag"):
         load_task(str(tmp_path / "x"))
 
 
@@ -314,8 +336,13 @@ def test_what_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(UnknownName, match=r"unknown task 'xquad': did you mean xquad-r"):
         load_task("xquad")
     for spec in (str(tmp_path / "absent"), "./absent", "absent.toml"):
-        with pytest.raises(DataError, match="there is no task file or folder"):
+        with pytest.raises(DataError, match=r"there is no task file or folder \S+$"):
             load_task(spec)
+    with pytest.raises(DataError, match="on the hub it would be hf://datasets/mteb/scifact, in ir_datasets irds:mteb/"):
+        load_task("mteb/scifact")
+    (tmp_path / "corpus.jsonl").write_text("{}")
+    with pytest.raises(DataError, match=r"corpus\.jsonl is no task file: name a file in TOML, or the folder"):
+        load_task(str(tmp_path / "corpus.jsonl"))
     monkeypatch.chdir(own_folder(tmp_path / "mini").parent)
     assert load_task("mini").expected.queries["th"] == 24
     assert load_task("./mini").languages == ("de", "en")

@@ -7,6 +7,7 @@ from mlbench.retrievers.pipelines.declaration import (
     HNSW,
     IVFPQ,
     KINDS,
+    Factory,
     Flat,
     Index,
     index_name,
@@ -22,6 +23,12 @@ from mlbench.retrievers.pipelines.declaration import (
         ("hnsw:ef_search=16,m=8", HNSW(ef_search=16, m=8), "hnsw:m=8,ef_search=16"),
         ("hnsw: m = 8 , ef_search = 16 ", HNSW(ef_search=16, m=8), "hnsw:m=8,ef_search=16"),
         ("ivfpq:nprobe=3,nlist=7,depth=5", IVFPQ(nprobe=3, nlist=7, depth=5), "ivfpq:depth=5,nlist=7,nprobe=3"),
+        ("factory:IVF256,PQ32", Factory(factory="IVF256,PQ32"), "factory:IVF256,PQ32"),
+        (
+            "factory: OPQ16_64, IVF16(HNSW32,Flat) ,nprobe = 8, efSearch=20, depth=5,RFlat",
+            Factory(factory="OPQ16_64,IVF16(HNSW32,Flat),RFlat", search="efSearch=20,nprobe=8", depth=5),
+            "factory:OPQ16_64,IVF16(HNSW32,Flat),RFlat,efSearch=20,nprobe=8,depth=5",
+        ),
     ],
 )
 def test_an_index_is_read_and_named(text: str, index: Index, name: str) -> None:
@@ -34,11 +41,27 @@ def test_an_index_is_read_and_named(text: str, index: Index, name: str) -> None:
     ("text", "fault"),
     [
         ("hnws", "unknown index 'hnws': did you mean hnsw?"),
-        ("", "unknown index '': known are flat, hnsw, ivfpq"),
+        ("", "unknown index '': known are factory, flat, hnsw, ivfpq"),
         ("hnsw:ef_serch=16", "hnsw: unknown key 'ef_serch': did you mean ef_search?"),
         ("flat:m=4", "flat: unknown key 'm': known are depth"),
         ("hnsw:ef_search", "index hnsw: 'ef_search' is no KEY=VALUE: write it as in hnsw:ef_search=16,m=32"),
         ("hnsw:m=4,m=5", "index hnsw: m is there twice: write it as in hnsw:ef_search=16,m=32"),
+        ("factory", "index factory: write what faiss's index_factory takes, as in factory:IVF256,PQ32,nprobe=8"),
+        (
+            "factory:nprobe=8",
+            "index factory: write what faiss's index_factory takes, as in factory:IVF256,PQ32,nprobe=8",
+        ),
+        ("factory:RR0,Flat", "index factory: 'RR0,Flat' has a part of size 0: write sizes of at least 1"),
+        ("factory:PQ8x00", "index factory: 'PQ8x00' has a part of size 0: write sizes of at least 1"),
+        ("factory:Flat,nprobe=2,nprobe=2", "index factory: nprobe is there twice: give it one value"),
+        *(
+            (
+                f"factory:Flat,{pair}",
+                f"index factory: {pair!r} is no KEY=NUMBER: write whole numbers above 0, as in nprobe=8",
+            )
+            for pair in ("nprobe=0", "nprobe=-1", "nprobe=x", "nprobe=1.5", "nprobe=", "=3", f"nprobe={2**31}")
+        ),
+        ("factory:Flat,depth=20001", "factory: depth: input should be less than or equal to 20000, not '20001'"),
         ("hnsw:kind=flat", "hnsw: unknown key 'kind': known are depth, ef_construction, ef_search, m"),
     ],
 )
@@ -79,6 +102,12 @@ def test_what_does_not_fit_a_pool_or_an_encoder_is_told() -> None:
         IVFPQ(m=7).build_keys(1000, 64)
     with pytest.raises(RetrieverError, match="nlist=51 cells need as many documents, a pool has 50: leave nlist out"):
         IVFPQ(nlist=51).build_keys(50, 64)
+
+
+def test_parameters_of_a_string_count_while_building_or_searching() -> None:
+    index = parse_index("factory:HNSW32,efSearch=64,efConstruction=80")
+    assert (index.build_keys(9, 9), index.search_keys(9, 9)) == ({"efConstruction": 80}, {"efSearch": 64})
+    assert (index.structure, parse_index("factory:Flat").structure, HNSW(m=4).structure) == ("HNSW32", "Flat", "hnsw")
 
 
 def test_lists_end_where_nothing_more_is_seen() -> None:

@@ -88,6 +88,12 @@ def test_a_card_that_lists_other_things_leaves_names_to_tell() -> None:
         ("de-en", ("de", "en")),
         ("ar-ar", ("ar", "ar")),
         ("pt-br", ("pt-br", "pt-br")),
+        ("zh-CN", ("zh-cn", "zh-cn")),
+        ("es-419", ("es-419", "es-419")),
+        ("zho_Hans", ("zh-hans", "zh-hans")),
+        ("deu-eng", ("de", "en")),
+        ("deu_Latn-eng_Latn", ("de-latn", "en-latn")),
+        ("wmt19.de.fr", None),
         ("nothing", None),
     ],
 )

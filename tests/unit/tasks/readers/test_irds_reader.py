@@ -193,7 +193,7 @@ class TestDeclaring:
             ((None, "fa"), ("en", "fa"), "en/fa"),
             ((None, "fa"), ("fa",), "fa"),
             (("en", "multiple"), ("en", "zh"), "en/zh"),
-            (("EN", "en_US"), None, "en/en-us"),
+            (("EN", "en_US"), None, "en"),
         ],
     )
     def test_languages_that_are_given(

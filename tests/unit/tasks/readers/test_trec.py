@@ -28,7 +28,7 @@ NEUCLIR = {
     ("queries", "en", "news.eng.tsv"): "200\tfloods\n201\tmarkets\n",
     ("queries", "fa", "news.fas.tsv"): "200\tسیل\n",
     ("qrels", None, "qrels.mlir.gains.txt"): (
-        "200 fa a1 3\n200 ru b1 1\n200 ru b2 0\n201 ru b2 1\n200 zh c1 3\n300 fa a1 1\n"
+        "200 fas a1 3\n200 rus b1 1\n200 rus b2 0\n201 rus b2 1\n200 zho c1 3\n300 fas a1 1\n"
     ),
     ("documents", "fa", "fas-00000-of-00001.jsonl.gz"): '{"id": "a1", "title": "سیل", "text": "آب"}\n',
     ("documents", "ru", "rus-00000-of-00002.jsonl.gz"): '{"id": "b1", "title": "вода", "text": "река"}\n',
