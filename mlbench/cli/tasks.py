@@ -9,7 +9,7 @@ import click
 
 from mlbench.cli.options import json_option, language_list
 from mlbench.cli.progress import Screen, console, pass_screen
-from mlbench.collection.languages import IMAGE, check_language, settings_of
+from mlbench.collection.languages import IMAGE, check_language, count_settings
 from mlbench.collection.records import Collection, Image
 from mlbench.errors import DataError, InvalidTask, UserError
 from mlbench.evaluation.streaming.corpus import look_through
@@ -238,14 +238,14 @@ def summary(task: Task) -> dict[str, object]:
         "kind": task.kind,
         "queries": sum(task.expected.queries.values()),
         "documents": sum(task.expected.documents.values()),
-        "settings": {kind: len(settings_of(task.languages, [kind])) for kind in task.settings},
+        "settings": {kind: count_settings(len(task.languages), kind) for kind in task.settings},
         "licence": task.licence,
     }
 
 
 def describe(task: Task) -> str:
     """Return all facts of a task as text, one per line, without a line feed at the end."""
-    settings = [f"{len(settings_of(task.languages, [kind]))} {kind}" for kind in task.settings]
+    settings = [f"{count_settings(len(task.languages), kind)} {kind}" for kind in task.settings]
     rows = {
         "task": f"{task.name}, version {task.version}",
         "title": task.title,

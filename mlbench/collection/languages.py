@@ -25,8 +25,9 @@ IMAGE = "image"
 _TAG = re.compile(r"[a-z]{2,3}(-[a-z0-9]{2,8})*\Z")
 # Countries that are often written for their language; other codes that are not registered may be somebody's own.
 _COUNTRIES = {"cn": "zh", "cz": "cs", "dk": "da", "gr": "el", "jp": "ja", "ua": "uk", "vn": "vi"}
-# CLDR takes Cusco Quechua for Quechua as such, but collections have it beside that of Ayacucho (quy).
-_KEPT = frozenset({"quz"})
+# CLDR takes Cusco Quechua for Quechua as such, though collections have it beside that of Ayacucho (quy), and Coastal
+# Kadazan for Kadazan Dusun (dtp), though Tatoeba's test sets have both.
+_KEPT = frozenset({"kzj", "quz"})
 # FLORES-200 names the Korean alphabet, which is all that most Korean texts are written in.
 _WHOLE = {"Hang": "Kore"}
 
@@ -128,7 +129,8 @@ def _parsed(tag: str) -> "langcodes.Language":
     import langcodes
 
     try:
-        found = langcodes.Language.get(tag.replace("_", "-"))
+        plain = tag.replace("_", "-")
+        found = langcodes.Language.get(plain, normalize=plain.lower().partition("-")[0] not in _KEPT)
     except ValueError as error:
         raise _no_language(tag) from error
     code = found.language or "und"
@@ -197,6 +199,20 @@ def settings_of(languages: Sequence[str], kinds: Iterable[Kind] = TEXT_KINDS) ->
     }
     wanted = set(kinds)
     return tuple(setting for kind in KINDS if kind in wanted for setting in by_kind[kind])
+
+
+def count_settings(languages: int, kind: Kind) -> int:
+    """Return how many settings of a kind so many languages have (see `settings_of`)."""
+    several = languages > 1
+    match kind:
+        case "cross_lingual":
+            return languages * (languages - 1)
+        case "multilingual":
+            return languages if several else 0
+        case "image_to_pool":
+            return int(several)
+        case _:
+            return languages
 
 
 def whole_pool(query_language: str, languages: Sequence[str]) -> tuple[str, ...]:

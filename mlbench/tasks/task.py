@@ -1,7 +1,8 @@
 """Task files: what a task is made of, declared in TOML, and every fault of a file at once."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from contextlib import suppress
 from importlib.resources import files as package_files
 from pathlib import Path
 from typing import Annotated, Literal
@@ -25,9 +26,9 @@ from mlbench.collection.languages import (
     TEXT_KINDS,
     Kind,
     canonical_languages,
+    count_settings,
     find_language,
     full_language,
-    settings_of,
 )
 from mlbench.errors import DataError, InvalidTask, UnknownName, UserError, suggest
 from mlbench.io.toml import (
@@ -120,6 +121,35 @@ class DeclaredFile(Declared):
         return self
 
 
+def _distinct_files(files: tuple[DeclaredFile, ...]) -> tuple[DeclaredFile, ...]:
+    # Hashed, as there may be hundreds; a list of archives, or one with a file twice, is told as any other is.
+    return files if len(set(files)) == len(files) else distinct(files)
+
+
+class FileList(Declared):
+    """A list of files beside the task file, for data sets of hundreds of them.
+
+    The lines of `table` are language (or nothing), path, bytes and SHA-256, and the role where it is not `data`, with
+    tabs between them. A file lies in `folder`, there and in folders of data, and is downloaded from its path below the
+    address `url`.
+    """
+
+    table: RelativePath
+    folder: RelativePath
+    url: Annotated[str, Field(pattern=r"^https?://[^\s/]+/\S*[^/\s]$")]
+
+    def files(self, root: Path) -> list[dict[str, object]]:
+        """Return what a task file would say of each file; raises `ValueError` for a malformed line."""
+        found: list[dict[str, object]] = []
+        for number, line in enumerate((root / self.table).read_text(encoding="utf-8").splitlines(), start=1):
+            language, path, size, sha256, *role = line.split("\t") if line.count("\t") in (3, 4) else ("",) * 4
+            if not size.isdecimal():
+                raise ValueError(f"{self.table} line {number}: must be 'language TAB path TAB bytes TAB sha256'")
+            file = {"path": f"{self.folder}/{path}", "url": f"{self.url}/{path}", "bytes": int(size), "sha256": sha256}
+            found.append(file | ({"language": language} if language else {}) | ({"role": role[0]} if role else {}))
+        return found
+
+
 class DeclaredArchive(DeclaredFile):
     """A zip or tar file with images; `holds` is a pattern of the names of the images in it, such as `*_val2014_*`."""
 
@@ -162,6 +192,8 @@ _IMAGE_TEXT: dict[str, object] = {
 }
 """What a task of captioned images has where its file does not say: the field's hit rates, and no score that compares
 the language of a query to that of a document."""
+_ALSO = ("extends", "file_list", "folder")
+"""The keys of a task file that are no fields of a task: they bring others."""
 _FOLLOWS_FROM = {"settings": "parallel", "primary_measure": "measures"}
 _SCHEME = re.compile(r"([a-z][a-z0-9_]+):(.*)\Z", re.DOTALL)
 
@@ -176,8 +208,12 @@ Measure = Annotated[str, checked(lambda name: parse_measure(name).name)]
 BiasScore = Annotated[str, known("bias score", lambda: BIAS_SCORES)]
 
 
+EACH = "*"
+"""Stands for every language in what is expected."""
+
+
 class Expected(Declared):
-    """How many queries and documents each language must have, and how many settings each kind."""
+    """How many queries and documents each language must have, `*` those not named, and how many settings each kind."""
 
     queries: dict[str, int] = Field(default={})
     documents: dict[str, int] = Field(default={})
@@ -218,7 +254,7 @@ class Task(Declared):
     citation: str = ""
     hub: Annotated[str, checked(_check_hub_set)] | None = None
     files: Annotated[
-        tuple[DeclaredFile, ...], AfterValidator(distinct), Field(strict=False, validate_default=True)
+        tuple[DeclaredFile, ...], AfterValidator(_distinct_files), Field(strict=False, validate_default=True)
     ] = ()
     read_here: Annotated[tuple[str, ...], AfterValidator(distinct), Field(strict=False)] = ()
     images: Annotated[DeclaredImages | None, Field(validate_default=True)] = None
@@ -302,11 +338,19 @@ class Task(Declared):
             raise ValueError("are those of the data set that hub names: leave one of the two out")
         if not files and not on_hub and (reader is None or not members.describes_itself(load_reader(reader))):
             raise PydanticCustomError("missing", "is missing")
-        languages = info.data.get("languages", ())
-        return tuple(
-            file.model_copy(update={"language": _among(file.language, languages)}) if file.language else file
-            for file in files
-        )
+        languages = info.data.get("languages")
+        if languages is None:
+            return files
+        tags = {file.language for file in files if file.language is not None}
+        renamed = {tag: language for tag, language in _meant(languages, tags).items() if tag != language}
+        if renamed:
+            files = tuple(
+                file.model_copy(update={"language": renamed[file.language]}) if file.language in renamed else file
+                for file in files
+            )
+        if tags - renamed.keys() <= set(languages) or not members.reads_languages_apart(load_reader(str(reader))):
+            return files
+        return tuple(file for file in files if file.language in (None, *languages))
 
     @field_validator("read_here")
     @classmethod
@@ -336,11 +380,14 @@ class Task(Declared):
         languages, faults = info.data["languages"], []
         counted: dict[str, dict[str, int]] = {"queries": expected.queries, "documents": expected.documents}
         for what, counts in counted.items():
+            counts = {**dict.fromkeys(languages, counts[EACH]), **counts} if EACH in counts else counts
+            counts = {tag: count for tag, count in counts.items() if tag != EACH}
             known_tags = (*languages, IMAGE) if info.data.get("kind") == "image_text" else languages
-            counted[what] = {_among(tag, known_tags): count for tag, count in counts.items()}
+            names = _meant(known_tags, counts)
+            counted[what] = {names.get(tag, tag): count for tag, count in counts.items()}
             faults += [f"{what}.{tag}: not among languages" for tag in counted[what] if tag not in known_tags]
         for kind, count in expected.settings.items():
-            given = len(settings_of(languages, {kind} & set(info.data["settings"])))
+            given = count_settings(len(languages), kind) if kind in info.data["settings"] else 0
             if given != count:
                 faults.append(f"settings.{kind}: {count}, but the languages and settings of the task give {given}")
         if faults:
@@ -361,12 +408,15 @@ class Task(Declared):
         return tuple(sorted({language for language in found.values() if language is not None}))
 
 
-def _among(tag: str, languages: Sequence[str]) -> str:
-    """Return the one of `languages` that `tag` means, or the tag as it is where there is none."""
-    try:
-        return find_language(tag, languages) or tag
-    except UserError:
-        return tag
+def _meant(languages: Sequence[str], tags: Collection[str]) -> dict[str, str]:
+    """Return which language each of the `tags` means that means one: two tags never mean the same."""
+    found = {language: language for language in languages if language in tags}
+    for language in languages:
+        if language not in found:
+            with suppress(UserError):
+                tag = find_language(language, [tag for tag in tags if tag not in found])
+                found |= {tag: language} if tag is not None else {}
+    return found
 
 
 def task_names() -> tuple[str, ...]:
@@ -423,7 +473,7 @@ def _validated(table: dict[str, object], root: Path, faults: list[str], source: 
         task = Task.model_validate(table)
     except ValidationError as error:
         # What an unknown base or folder would have brought is not missing here.
-        found = faults_of(error, Task, also_known=("extends", "folder"), skip=("missing",) if faults else ())
+        found = faults_of(error, Task, also_known=_ALSO, skip=("missing",) if faults else ())
         raise InvalidTask(source, faults + found) from error
     if faults:
         raise InvalidTask(source, faults)
@@ -444,6 +494,7 @@ def _table(
     if only != "." and ("files" in table or table["folder"] != only):
         faults.append(f"folder: {path} names files of its own: take {path.parent}, or {only} out of them")
     base, folder = table.pop("extends", None), table.pop("folder", None)
+    faults += _add_listed_files(table, root)
     # A data set on the hub tells what the file leaves out; else nothing is asked of the hub yet.
     set_on_hub = table.pop("hub") if "hub" in table and not {"reader", "languages"} <= table.keys() else None
     if (folder is not None or set_on_hub is not None) and "files" not in table:
@@ -468,6 +519,22 @@ def _table(
     elif base is not None:
         faults.append(f"extends: unknown task {base!r}: {suggest(str(base), task_names())}")
     return table, root, faults
+
+
+def _add_listed_files(table: dict[str, object], root: Path) -> list[str]:
+    """Put the files of the list that a task file in `root` names beside its own; return the faults of that."""
+    listed, own = table.pop("file_list", None), table.get("files", [])
+    if listed is None:
+        return []
+    try:
+        table["files"] = [*(own if isinstance(own, list) else []), *FileList.model_validate(listed).files(root)]
+    except ValidationError as error:
+        return [f"file_list.{fault}" for fault in faults_of(error, FileList)]
+    except OSError as error:
+        return [f"file_list: {error.filename} cannot be read: {error.strerror}"]
+    except ValueError as error:
+        return [f"file_list: {error}"]
+    return []
 
 
 def _name_of(folder: Path) -> str:

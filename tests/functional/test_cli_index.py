@@ -63,7 +63,10 @@ def test_the_same_index_gives_the_same_ranks(mlbench: CommandLine) -> None:
         (("--index", "ivfpq:nprobe=none"), "ivfpq: nprobe: input should be a valid integer"),
         (("--index", "flat", "--index", "flat"), "--index flat is there twice: its results would have one name"),
         (("--index", "factory:IVF4,foo"), "factory:IVF4,foo: faiss refuses it: could not parse code description foo"),
-        (("-q", "--index", "factory:IVF256,Flat"), "factory:IVF256,Flat: 256 cells need as many documents, a pool has 48"),
+        (
+            ("-q", "--index", "factory:IVF256,Flat"),
+            "factory:IVF256,Flat: 256 cells need as many documents, a pool has 48",
+        ),
         (("--index", "ivfpq:m=7"), "ivfpq: m=7 does not divide the "),
         (("--model", "run:runs", "--index", "flat"), "an index is built over an encoder's vectors, and run:runs is a "),
         (("--index", "flat", "--index", "hnsw", "--save-run", "x"), "--save-run takes one model, index and task: "),

@@ -4,8 +4,9 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from mlbench.collection.languages import find_language
 from mlbench.collection.records import Collection, Document, Judgment, Query, document_id
-from mlbench.errors import DataError
+from mlbench.errors import DataError, UserError
 from mlbench.protocols import Parameter, ReadRequest
 from mlbench.tasks.readers.json_lines import check_options, packed_lines, parse_object
 
@@ -59,11 +60,24 @@ def _translations(place: str, row: dict[str, object], languages: tuple[str, ...]
         raise DataError(f"{place}: 'id' must be a name without white space, not {topic!r:.60}")
     if not isinstance(texts, dict):
         raise DataError(f"{place}: 'texts' must be an object such as {{'de': ..., 'en': ...}}")
-    found = {language: texts[language] for language in languages if language in texts}
+    found = {}
+    for tag, text in texts.items():
+        language = _language(place, tag, languages)
+        if language in found:
+            raise DataError(f"{place}: 'texts' has {language!r} twice, once as {tag!r}")
+        if language is not None:
+            found[language] = text
     for language, text in found.items():
         if not isinstance(text, str) or not text.strip():
             raise DataError(f"{place}: the sentence in {language!r} must be a text that is not empty, not {text!r:.60}")
-    return topic, {language: text.strip() for language, text in found.items()}
+    return topic, {language: found[language].strip() for language in languages if language in found}
+
+
+def _language(place: str, tag: str, languages: tuple[str, ...]) -> str | None:
+    try:
+        return find_language(tag, languages)
+    except UserError as error:
+        raise DataError(f"{place}: 'texts': {error}") from error
 
 
 def _cluster(place: str, topic: str, row: dict[str, object], options: Mapping[str, Parameter], number: int) -> str:

@@ -8,6 +8,7 @@ from mlbench.collection.languages import (
     Setting,
     canonical_languages,
     check_language,
+    count_settings,
     find_language,
     settings_of,
     whole_pool,
@@ -142,7 +143,7 @@ def test_settings_are_counted_by_kind(kinds: tuple[Kind, ...], languages: int, c
     assert len(set(settings)) == sum(counts)
     assert settings_of([*tags, IMAGE], kinds) == settings
     for kind, count in zip(kinds, counts, strict=True):
-        assert len(settings_of(tags, [kind])) == count
+        assert len(settings_of(tags, [kind])) == count_settings(languages, kind) == count
 
 
 def test_settings_have_a_fixed_order() -> None:

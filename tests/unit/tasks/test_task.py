@@ -1,4 +1,5 @@
 import json
+import re
 import time
 from pathlib import Path
 
@@ -307,6 +308,66 @@ def test_language_tags_of_any_common_form(tmp_path: Path) -> None:
     assert task.choose(["heb_Hebr", "zh-Hans"]) == task.choose(None) == ("he", "zh")
     with pytest.raises(UnknownName, match="unknown language of own 'zh-TW': did you mean zh"):
         task.choose(["zh-TW"])
+
+
+LISTED = """
+name = "own"
+reader = "parallel_lines"
+languages = ["en", "de"]
+[file_list]
+table = "own.tsv"
+folder = "own/data"
+url = "https://e.org/raw/1"
+"""
+
+
+def test_files_that_are_listed_beside_the_task_file(tmp_path: Path) -> None:
+    rows = f"\tids.txt\t3\t{'a' * 64}\tclusters\nen\ttext/eng.txt\t4\t{'b' * 64}\nde\ttext/deu.txt\t5\t{'c' * 64}\n"
+    write(tmp_path, rows, "own.tsv")
+    clusters, english, german = load_task(write(tmp_path, LISTED)).files
+    assert (clusters.language, clusters.role, clusters.bytes) == (None, "clusters", 3)
+    assert (english.path, english.url) == ("own/data/text/eng.txt", "https://e.org/raw/1/text/eng.txt")
+    assert (german.language, german.role, german.sha256, german.bytes) == ("de", "data", "c" * 64, 5)
+
+
+@pytest.mark.parametrize(
+    ("rows", "changed", "fault"),
+    [
+        (None, LISTED, "file_list: .*own.tsv cannot be read: No such file"),
+        ("en\ta.txt\t4\n", LISTED, "file_list: own.tsv line 1: must be 'language TAB path TAB bytes TAB sha256'"),
+        ("en\ta.txt\tx\tb\n", LISTED, "file_list: own.tsv line 1: must be"),
+        ("en\ta.txt\t4\tb\n", LISTED, r"files\[0\].sha256: string should match pattern"),
+        ("", LISTED.replace("folder", "folders"), "file_list.folder: is missing"),
+        ("", LISTED.replace("https", "ftp"), "file_list.url: string should match"),
+    ],
+)
+def test_faults_of_listed_files(tmp_path: Path, rows: str | None, changed: str, fault: str) -> None:
+    if rows is not None:
+        write(tmp_path, rows, "own.tsv")
+    assert re.match(fault, faults(tmp_path, changed)[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "languages", "files", "size"),
+    [
+        ("ntrex", 11, 12, 1_997),
+        ("ntrex-128", 128, 129, 1_997),
+        ("flores", 11, 33, 1_004),
+        ("flores-200", 205, 615, 1_004),
+        ("flores-200-devtest", 204, 1, 1_012),
+        ("tatoeba", 11, 20, 1_000),
+        ("tatoeba-112", 113, 224, 1_000),
+        ("xnli", 11, 1, 10_000),
+        ("xnli-15", 15, 1, 10_000),
+    ],
+)
+def test_sentences_come_from_their_publishers(name: str, languages: int, files: int, size: int) -> None:
+    task = load_task(name)
+    assert (len(task.languages), len(task.files), task.expected.documents["ar"]) == (languages, files, size)
+    assert all(file.downloadable and file.sha256 and file.bytes for file in task.files)
+    for file in task.files:
+        assert file.url is not None
+        assert re.search("/[0-9a-f]{40}/|/nllb/flores200_dataset.tar.gz$|/XNLI-1.0.zip$", file.url)
 
 
 def test_two_tags_of_one_language_are_not_merged(tmp_path: Path) -> None:

@@ -203,7 +203,14 @@ def test_strings_of_faiss_are_built_once_for_all_ways_of_searching(
     monkeypatch.setattr(
         ann_index, "build", lambda kind, keys, vectors: built.append(kind.structure) or genuine(kind, keys, vectors)
     )
-    texts = ("IVF16,PQ4np", "IVF16,PQ4np,nprobe=16", "IVF16,PQ4np,depth=3", "IVF16,Flat", "HNSW8", "HNSW8,efConstruction=9")
+    texts = (
+        "IVF16,PQ4np",
+        "IVF16,PQ4np,nprobe=16",
+        "IVF16,PQ4np,depth=3",
+        "IVF16,Flat",
+        "HNSW8",
+        "HNSW8,efConstruction=9",
+    )
     rankers = with_indexes(opened, [parse_index(f"factory:{text}") for text in texts])
     lists = [each.retriever.search(SETTING, *asked, 100) for each in rankers]  # type: ignore[union-attr]
     assert built == ["IVF16,PQ4np", "IVF16,Flat", "HNSW8", "HNSW8"]
@@ -215,7 +222,9 @@ def test_strings_of_faiss_are_built_once_for_all_ways_of_searching(
     assert all(cost.bytes > 300 and cost.build_seconds > 0 for cost in costs)
 
 
-@pytest.mark.parametrize("index", ["flat", "hnsw:ef_search=30", "ivfpq:nprobe=2", "factory:OPQ4_8,IVF8,PQ4x4fs,nprobe=2"])
+@pytest.mark.parametrize(
+    "index", ["flat", "hnsw:ef_search=30", "ivfpq:nprobe=2", "factory:OPQ4_8,IVF8,PQ4x4fs,nprobe=2"]
+)
 def test_the_same_vectors_give_the_same_lists(index: str) -> None:
     opened, (asked, documents) = cloud(700, 16)
     first = lists_of(opened, index, (asked, documents))
