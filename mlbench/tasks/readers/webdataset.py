@@ -69,8 +69,9 @@ class WebDataset:
         told = told_languages(files.card)
         tags = languages or (tuple(told) if len(told) == 1 else None)
         entries = [_entry(path, None) for path in sorted(shards, key=by_number)]
-        declared = {"kind": "image_text", "languages": tags, "files": entries, "images": {"folder": "images"}}
-        return declared if shards else None
+        if not shards:
+            return None
+        return {"kind": "image_text", "languages": tags, "files": entries, "images": {"folder": "images"}}
 
 
 reader = WebDataset()
