@@ -30,7 +30,7 @@ from mlbench.cli import group
 from mlbench.collection.languages import Setting
 from mlbench.evaluation.verify import read_pair
 from mlbench.measures.bias import BIAS_SCORES
-from mlbench.measures.ranked import EXPLANATIONS
+from mlbench.measures.ranked import EXAMPLES, EXPLANATIONS, FAMILIES, REFUSED, parse
 from mlbench.reports.formatting import decimal
 from mlbench.reports.grid import Grid
 from mlbench.results import Aggregate, Result
@@ -49,6 +49,7 @@ KINDS = {"monolingual": "monolingual", "cross_lingual": "cross-lingual", "multil
 def measures() -> str:
     """Return the page of measures and bias scores."""
     parts = [NOTE, "# Measures and bias scores", _MEASURES.format(defaults=", ".join(DEFAULT_MEASURES))]
+    parts += [_families(), _SPELLINGS]
     for name, explanation in EXPLANATIONS.items():
         parts += [f"### {name}", explanation.summary, _block(explanation.formula), f"Source: {explanation.source}."]
     parts.append(_BIAS)
@@ -66,16 +67,72 @@ def measures() -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def _families() -> str:
+    """Return a table of all measures of ir_measures: their parameters, and what computes them."""
+    rows = ["| measure | parameters | computed |", "|---|---|---|"]
+    for (name, family), written in zip(FAMILIES.items(), EXPLANATIONS, strict=True):
+        given = [f"`{key}`" for key in family.parameters if key not in (family.at, "judged_only")]
+        computed = "from ranks" if parse(_WITH_NUMBERS[name]).is_derived else "by ir_measures from the lists"
+        if family.by_subtopic:
+            computed += ", where judgments are by subtopic"
+        elif "judged_only" in family.parameters:
+            computed += "; with `judged_only=True` by ir_measures from the lists"
+        rows.append(f"| `{written}` | {', '.join(given)} | {computed} |")
+    by_reason: dict[str, list[str]] = {}
+    for name, reason in REFUSED.items():
+        by_reason.setdefault(reason, []).append(f"`{name}`")
+    rows += [f"| {', '.join(names)} | | not: {reason} |" for reason, names in by_reason.items()]
+    return "\n".join(rows)
+
+
+_WITH_NUMBERS = {parse(name).family: name for name in EXAMPLES}
 _MEASURES = """\
-`mlbench measures` prints this page. Names are those of [ir_measures](https://ir-measur.es). Any cutoff of at least 1
-may stand for k. A task without `measures` of its own has {defaults};
+`mlbench measures` prints this page. Names are those of [ir_measures](https://ir-measur.es), with their parameters: any
+that it knows may stand in a task file, in `mlbench run --measure NAME` and in `mlbench report --measure NAME`. k is any
+cutoff of at least 1. A task without `measures` of its own has {defaults};
 one of captioned images has Success@1, Success@5, Success@10, AP, RR, R@1, R@5, R@10.
 
 ## Measures
 
 A measure is computed for each query from the ranks of its relevant documents. `rank_i` is the rank of the i-th of them,
-in order of rank; m is their number, grades of 1 and more are relevant. A relevant document that is missing from the
-corpus, or that a ranker did not return, has no rank and stays in every denominator."""
+in order of rank; m is their number, n that of the documents in the list. Grades of 1 and more are relevant, or those
+from the `relevance_threshold` of a task on. A relevant document that is missing from the corpus, or that a ranker did
+not return, has no rank and stays in every denominator.
+
+Measures *from ranks* are answered for any pool of a finished result, and `mlbench verify` recomputes them. Those that
+ir_measures computes *from the lists* need documents that were judged and are not relevant, what stands between the
+relevant ones, or judgments by subtopic. `parallel_jsonl` reads the latter with `subtopics = true` under `[options]`:
+the second of the four columns of `qrels.tsv` is the subtopic, and a document is as relevant as for its best one. All of
+them need `pip install 'mlbench[ir-measures]'`, and are computed while measuring, from the first 1,000
+documents of each list. The result says under `list_measures` which they are: they cannot be recomputed, no comparison
+tests them, and no task has one as its primary measure.
+
+`rel=2` counts documents of grade 2 and more alone. Where a query has relevant documents, but none of that grade, the
+measure is 0. `rel` is at least 1: documents of lower grades are not kept as relevant.
+
+A test compares 82 names with what ir_measures gives, and 27 with the definitions of their authors where ir_measures
+needs cwl_eval. They agree within 1e-6 on lists without ties, and within the five decimals that gdeval prints for ERR
+and for `nDCG(dcg='exp-log2')`. Where scores tie, mlbench ranks as trec_eval does, whatever the measure.
+
+Most values lie between 0 and 1. NumRel and NumRet are counts; RBP without `rel` takes grades as gains, and can be
+larger than 1."""
+
+_SPELLINGS = """\
+What other tools call a measure is understood wherever one is named, in any case, as in
+`result.measures["mAP"]`:
+
+| written | is |
+|---|---|
+| mAP, MAP, map | AP |
+| MRR@10, mrr_at_10, recip_rank | RR@10, RR |
+| NDCG@10, ndcg_cut_10, ndcg_at_10, ndcg_cut.10 | nDCG@10 |
+| ndcg_burges@10 | nDCG(dcg='exp-log2')@10 |
+| recall@100, recall_100, recall_at_100 | R@100 |
+| precision@5, P_5, P.5 | P@5 |
+| hit_rate@1, success_1, accuracy@1 | Success@1 |
+| iprec_at_recall_0.10, set_F, num_rel_ret | IPrec@0.1, SetF, NumRet(rel=1) |
+
+`Accuracy` with a capital letter is the measure of ir_measures, which is another one."""
 
 _BIAS = """\
 ## Bias scores

@@ -56,6 +56,7 @@ from mlbench.protocols import (
     ScoredRanker,
     ScoresPairs,
     SelfDescribingReader,
+    SeparateReader,
     ShardedReader,
     Texts,
     WrapsModels,
@@ -278,6 +279,11 @@ def describes_itself(reader: object) -> TypeGuard[SelfDescribingReader]:
 def gives_shards(reader: object) -> TypeGuard[ShardedReader]:
     """Say whether a reader can give its corpora shard by shard."""
     return _has(reader, "shards")
+
+
+def reads_languages_apart(reader: object) -> TypeGuard[SeparateReader]:
+    """Say whether what a reader gives for some languages does not depend on the files of the others."""
+    return getattr(reader, "reads_languages_apart", False) is True
 
 
 def _has(plugin: object, name: str) -> bool:

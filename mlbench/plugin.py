@@ -13,7 +13,7 @@ that a plugin may have besides is declared in protocols of its own, each optiona
 `HasComputation`, `HasProvenance`, `HasRegistryInfo`, `HasWarnings`, `NamesItself`, `ReadsFiles`, `Preparable`,
 `ScoredRanker` and `HasIndexCosts` of retrievers; `KnowsTruncatedPairs` of rerankers; `RecognisesFolders`,
 `FindsFolders`, `WrapsModels`, `BundledModel`, `NeedsLibraries` and `HasExample` of loaders; `FolderReader`,
-`NamesFiles`, `HubReader`, `SelfDescribingReader` and `ShardedReader` of readers.
+`NamesFiles`, `HubReader`, `SelfDescribingReader`, `SeparateReader` and `ShardedReader` of readers.
 
 For what the user can put right, a plugin raises a `UserError` with one line that says what to do: `RetrieverError`,
 `DataError`, `EngineError` or `MissingExtra`.
@@ -69,6 +69,7 @@ from mlbench.protocols import (
     ScoredRanker,
     ScoresPairs,
     SelfDescribingReader,
+    SeparateReader,
     Shard,
     ShardedCollection,
     ShardedReader,
@@ -138,6 +139,7 @@ __all__ = [
     "ScoredRanker",
     "ScoresPairs",
     "SelfDescribingReader",
+    "SeparateReader",
     "Setting",
     "Shard",
     "ShardedCollection",

@@ -512,6 +512,15 @@ class ShardedCollection:
     shards: tuple[Shard, ...]
 
 
+class SeparateReader(Protocol):
+    """A `Reader` whose languages do not depend on each other: it is asked for, and given the files of, some alone.
+
+    What it gives for some languages must be what all of them give, restricted to these (see `Collection.restrict`).
+    """
+
+    reads_languages_apart: bool
+
+
 class ShardedReader(Protocol):
     """A `Reader` whose corpora may be larger than memory."""
 

@@ -62,6 +62,13 @@ class Provenance(DocumentPart):
         name = self.recipe.get("name")
         return name if isinstance(name, str) else ""
 
+    @property
+    def tasks(self) -> frozenset[str]:
+        """The tasks and training sets that the recipe names as data to train on, as it names them."""
+        sets = self.recipe.get("datasets")
+        named = [data.get("tasks") for data in sets if isinstance(data, dict)] if isinstance(sets, list) else []
+        return frozenset(str(task) for tasks in named if isinstance(tasks, list) for task in tasks)
+
 
 class RegistryInfo(DocumentPart):
     """What the registry of models says of a retriever that is the model `name`, or is `made_from` it.

@@ -27,12 +27,13 @@ SCHEMA_VERSION: Final = "2.1"
 """Major and minor version of the document: a minor version adds optional fields, a major one renames or removes."""
 MOST_RESAMPLES = 100_000
 LARGEST_SEED = 2**32 - 1
+RANKS = ".ranks.npz"
+"""How the names of ranks files end."""
 LONGEST_LABEL = 200
 """How many characters the name of a retriever has at most."""
 
 _LARGEST = 64 * 2**20
 _LONGEST_NAME = 255
-_RANKS = ".ranks.npz"
 _MEASURED_ON = {"name", "version", "fingerprint", "languages", "limit", "parallel", "document_text"}
 # What other documents that may lie beside results have not.
 _OWN_KEYS = frozenset({"retriever", "ranks"})
@@ -460,7 +461,7 @@ def name_apart(result: Result, folder: Path) -> Result:
     stem, own = _stem(result), _measured(result)
     for name in (stem, f"{stem}.data-{digest(own.encode())[:8]}"):
         if _is_free(folder / f"{name}.json", own):
-            ranks = result.ranks.model_copy(update={"name": f"{name}{_RANKS}"})
+            ranks = result.ranks.model_copy(update={"name": f"{name}{RANKS}"})
             return result.model_copy(update={"ranks": ranks})
     raise _unwritable(folder, f"{name}.json there is of other data, or cannot be read")
 
@@ -592,7 +593,7 @@ def digest(content: bytes) -> str:
 
 
 def _stem(result: Result) -> str:
-    return result.ranks.name.removesuffix(_RANKS)
+    return result.ranks.name.removesuffix(RANKS)
 
 
 def _measured(result: Result) -> str:

@@ -10,12 +10,12 @@ from mlbench.collection.languages import IMAGE, full_language
 from mlbench.collection.records import Collection, fingerprint_of
 from mlbench.compare.benchmark import score_benchmark
 from mlbench.compare.pairing import ResultWithRanks
+from mlbench.compare.reported import is_reported, read_reported, reported_in
 from mlbench.errors import DataError, UserError
 from mlbench.evaluation.streaming.corpus import look_through
 from mlbench.evaluation.verify import read_pair
 from mlbench.measures.ranked import parse
 from mlbench.ranking.ranks import Ranks
-from mlbench.reported import is_reported, read_reported, reported_in
 from mlbench.reports.documents.benchmark import benchmark_report
 from mlbench.reports.documents.reported import reported_report
 from mlbench.reports.documents.result import pools_report, results_report
@@ -27,7 +27,7 @@ from mlbench.reports.mteb import mteb_files
 from mlbench.reports.parquet import per_topic_parquet
 from mlbench.reports.report import Report
 from mlbench.reports.writers.console import ConsoleReport
-from mlbench.results import Result, TaskInfo, read_beside_ranks, read_result, results_in
+from mlbench.results import RANKS, Result, TaskInfo, read_beside_ranks, read_result, results_in
 from mlbench.statistics.pool import answer_pool, with_measure
 from mlbench.statistics.topic import WORST, find_topic, look_at
 from mlbench.tasks.benchmark import load_benchmark
@@ -170,6 +170,9 @@ def result_paths(paths: tuple[Path, ...]) -> list[Path]:
     """Return the documents among `paths`, in place of each folder the results in it; raises `UserError` for none."""
     found: list[Path] = []
     for path in paths:
+        if path.name.endswith(RANKS):
+            # `results/*` names these beside the documents.
+            continue
         if not path.is_dir():
             found.append(path)
             continue
@@ -177,6 +180,8 @@ def result_paths(paths: tuple[Path, ...]) -> list[Path]:
         if not inside:
             raise UserError(f"no result document in {path}: make one with mlbench run --out {path}")
         found += inside
+    if not found:
+        raise UserError(f"{paths[0]} is a ranks file: name the result document beside it")
     return found
 
 

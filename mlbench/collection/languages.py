@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
@@ -25,8 +25,9 @@ IMAGE = "image"
 _TAG = re.compile(r"[a-z]{2,3}(-[a-z0-9]{2,8})*\Z")
 # Countries that are often written for their language; other codes that are not registered may be somebody's own.
 _COUNTRIES = {"cn": "zh", "cz": "cs", "dk": "da", "gr": "el", "jp": "ja", "ua": "uk", "vn": "vi"}
-# CLDR takes Cusco Quechua for Quechua as such, but collections have it beside that of Ayacucho (quy).
-_KEPT = frozenset({"quz"})
+# CLDR takes Cusco Quechua for Quechua as such, though collections have it beside that of Ayacucho (quy), and Coastal
+# Kadazan for Kadazan Dusun (dtp), though Tatoeba's test sets have both.
+_KEPT = frozenset({"kzj", "quz"})
 # FLORES-200 names the Korean alphabet, which is all that most Korean texts are written in.
 _WHOLE = {"Hang": "Kore"}
 
@@ -88,6 +89,16 @@ def full_language(tag: str) -> str:
     return _parsed(tag).to_tag().lower()
 
 
+@cache
+def written_language(tag: str) -> str:
+    """Return the canonical form of a language and its script alone: `zh-hk` gives `zh-hant`, `en-gb` gives `en`.
+
+    Raises `UserError` as `check_language` does.
+    """
+    full = _parsed(tag).maximize()
+    return check_language(f"{full.language}-{full.script}" if full.script else str(full.language))
+
+
 def canonical_languages(tags: Sequence[str]) -> tuple[str, ...]:
     """Return the canonical forms of the languages of one collection, in their order.
 
@@ -122,13 +133,36 @@ def find_language(tag: str, among: Sequence[str]) -> str | None:
     return None
 
 
+def match_languages(languages: Sequence[str], tags: Collection[str]) -> dict[str, str]:
+    """Return which of `languages` each tag means, of those `tags` of files or counts that mean one.
+
+    Each language is meant by one tag, that which says the same of script and region where there are several: of `en`
+    and `en-us` the first for `en`. So no two tags mean the same, and what is not a tag means none.
+    """
+    found = {language: language for language in languages if language in tags}
+    others = [tag for tag in tags if tag not in found and _is_language(tag)]
+    for language in languages:
+        if language not in found and language != IMAGE:
+            tag = find_language(language, [tag for tag in others if tag not in found])
+            found |= {tag: language} if tag is not None else {}
+    return found
+
+
+def _is_language(tag: str) -> bool:
+    try:
+        return bool(full_language(tag))
+    except UserError:
+        return False
+
+
 def _parsed(tag: str) -> "langcodes.Language":
     """Return what a tag says, with the shortest code of its language; raises `UserError` for what is no tag."""
     # Late, as it takes longer to import than all of the command line.
     import langcodes
 
     try:
-        found = langcodes.Language.get(tag.replace("_", "-"))
+        plain = tag.replace("_", "-")
+        found = langcodes.Language.get(plain, normalize=plain.lower().partition("-")[0] not in _KEPT)
     except ValueError as error:
         raise _no_language(tag) from error
     code = found.language or "und"
@@ -197,6 +231,20 @@ def settings_of(languages: Sequence[str], kinds: Iterable[Kind] = TEXT_KINDS) ->
     }
     wanted = set(kinds)
     return tuple(setting for kind in KINDS if kind in wanted for setting in by_kind[kind])
+
+
+def count_settings(languages: int, kind: Kind) -> int:
+    """Return how many settings of a kind so many languages have (see `settings_of`)."""
+    several = languages > 1
+    match kind:
+        case "cross_lingual":
+            return languages * (languages - 1)
+        case "multilingual":
+            return languages if several else 0
+        case "image_to_pool":
+            return int(several)
+        case _:
+            return languages
 
 
 def whole_pool(query_language: str, languages: Sequence[str]) -> tuple[str, ...]:

@@ -146,13 +146,17 @@ def measure(
 
 
 def _tell_training_data(model: LoadedModel, task: Task, options: Options) -> None:
-    """Warn where a model was trained on what the task is built from."""
+    """Warn where a model was trained on the task, or on what it is built from."""
     known = members.registry_of(model.retriever)
     seen = known.on_task(task.built_from).seen_names if known else ""
     if known and seen:
         options.progress.note(
             f"warning: {known.name} was trained on {seen}, which {task.name} is built from: "
             "its numbers there are not zero-shot"
+        )
+    if model.training and task.name in model.training.tasks:
+        options.progress.note(
+            f"warning: {model.label} was trained on {task.name}: its numbers there are of known texts"
         )
 
 

@@ -12,6 +12,7 @@ NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\Z", re.A
 """A number as other tools read it; Python's `float` reads more, such as 1_000."""
 _LOOKED_AT = 1000
 _HEADER = "query-id corpus-id score"
+_OF_MTEB = "mteb_model_meta"
 _WHOLE = re.compile(r"[0-9]+\Z", re.ASCII)
 _DECIMAL_COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+([eE][+-]?[0-9]+)?\Z", re.ASCII)
 _ITERATIONS = ("Q0", "q0", "0")
@@ -162,12 +163,15 @@ def is_json(start: str) -> bool:
 def json_rows(text: str, columns: Columns, name: str) -> list[Row]:
     """Return the rows of `{topic: {document: value}}`, which pytrec_eval, ranx and BEIR write.
 
-    Raises `ValueError` for what is no such object, a key that is there twice, and a value that is no number.
+    In the predictions that mteb saves, they are those of its one subset and split. Raises `ValueError` for what is no
+    such object, predictions of several subsets, a key that is there twice, and a value that is no number.
     """
     try:
         found = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
+    if isinstance(found, dict) and _OF_MTEB in found:
+        found = _the_one_subset(found)
     column, result = columns.values[0], []
     for topic, listed in found.items() if isinstance(found, dict) else ():
         if not isinstance(listed, dict):
@@ -303,6 +307,14 @@ def _expected(table: _Table) -> str:
     if table.header is not None:
         return f"must have {table.width} columns, as its header has"
     return f"must be {table.columns.example!r}"
+
+
+def _the_one_subset(predictions: Mapping[str, object]) -> object:
+    subsets = {name: splits for name, splits in predictions.items() if name != _OF_MTEB and isinstance(splits, dict)}
+    parts = [(f"{name} ({split})", run) for name, splits in subsets.items() for split, run in splits.items()]
+    if len(parts) != 1:
+        raise ValueError(f"has lists of {len(parts)} subsets ({', '.join(name for name, _ in parts):.60}): keep one")
+    return parts[0][1]
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:

@@ -84,6 +84,10 @@ def find_checkpoint(locator: str, revision: str | None, *, allow_pickle: bool, m
         if revision is not None:
             raise RetrieverError(f"revision={revision}: only a hub id has revisions, and {locator} is a folder")
         return folder
+    if locator and folder.is_file():
+        raise RetrieverError(
+            f"{locator} is a file: a checkpoint is a folder, and lists of another system are measured as run:{locator}"
+        )
     if not locator or folder.exists() or locator.startswith((".", "~", "/", "\\")) or locator.count("/") > 1:
         raise RetrieverError(f"no folder {locator!r}: give a checkpoint's folder or a hub id such as intfloat/e5-base")
     return _fetch(locator, revision, allow_pickle=allow_pickle, more=more)

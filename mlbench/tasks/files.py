@@ -234,11 +234,9 @@ def _download_all(
 
 def tell_licence(task: Task, progress: Progress) -> None:
     """Tell under which licence the files of `task` are, and what to cite."""
-    for line in (
-        f"{task.name}: licence {task.licence} {task.licence_url}",
-        f"{task.name}: please cite {task.citation}",
-    ):
-        progress.note(" ".join(line.split()))
+    progress.note(" ".join(f"{task.name}: licence {task.licence} {task.licence_url}".split()))
+    if task.citation:
+        progress.note(" ".join(f"{task.name}: please cite {task.citation}".split()))
 
 
 def _fetch(url: str, size: int | None, part: Path, meter: _Meter) -> None:

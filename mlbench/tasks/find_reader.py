@@ -77,7 +77,9 @@ def describe_hub_set(address: str, languages: tuple[str, ...] | None, *, pinned:
     for name in entry_points.names(entry_points.READERS):
         reader = _reader_or_none(name)
         if members.describes_hub_sets(reader) and (declared := reader.declare_files(files, languages)) is not None:
-            return {"reader": name} | _on_hub(declared, listing, "-".join(filter(None, (wanted.path, split))))
+            told = {"title": card.get("pretty_name"), "licence": card.get("license")}
+            who = {key: value for key, value in told.items() if isinstance(value, str)}
+            return who | {"reader": name} | _on_hub(declared, listing, "-".join(filter(None, (wanted.path, split))))
     raise ValueError(
         f"{address} has no corpus, queries and qrels as mteb's retrieval tasks have, nor another known layout"
     )
@@ -87,7 +89,12 @@ def _on_hub(declared: Mapping[str, object], listing: hub.HubListing, part: str) 
     """Return what is declared with the addresses of its files at the listed commit, and who they are from."""
     files = declared.get("files")
     entries = [
-        entry | {"path": f"{listing.repository}/{entry['path']}", "url": listing.address(entry["path"])}
+        entry
+        | {
+            "path": f"{listing.repository}/{entry['path']}",
+            "url": listing.address(entry["path"]),
+            "bytes": listing.files[entry["path"]].bytes,
+        }
         for entry in (files if isinstance(files, list | tuple) else ())
     ]
     name = re.sub(r"[^a-z0-9]+", "-", f"{listing.repository}-{part}".lower()).strip("-")

@@ -119,13 +119,12 @@ def fetch_file(address: str, *, progress: Progress = SILENCE) -> Path:
     if offline():
         _refuse(wanted, "it is not on this machine, and MLBENCH_OFFLINE or HF_HUB_OFFLINE forbids downloads")
     described = _listed(wanted)
-    path = _guarded(wanted, partial(_download, wanted, force=False))
+    path = _guarded(wanted, partial(_download, wanted, progress, force=False))
     if fault(path, described):
         # The cache had a damaged copy: once more, from the hub.
-        path = _guarded(wanted, partial(_download, wanted, force=True))
+        path = _guarded(wanted, partial(_download, wanted, progress, force=True))
     if wrong := fault(path, described):
         _refuse(wanted, f"what arrived {wrong}")
-    progress.advance(described.bytes)
     return path
 
 
@@ -202,11 +201,26 @@ def _cached(wanted: HubAddress) -> Path | None:
     return Path(found) if isinstance(found, str) else None
 
 
-def _download(wanted: HubAddress, *, force: bool) -> Path:
+def _download(wanted: HubAddress, progress: Progress, *, force: bool) -> Path:
     from huggingface_hub import hf_hub_download
+    from huggingface_hub.utils.tqdm import tqdm
+
+    class Told(tqdm):
+        """A progress bar of the hub's client that is not drawn, but told."""
+
+        def __init__(self, *arguments: object, **options: object) -> None:
+            super().__init__(*arguments, **options | {"disable": True})  # type: ignore[no-untyped-call]
+
+        def update(self, n: float | None = 1) -> None:
+            progress.advance(int(n or 0))
 
     path = hf_hub_download(
-        wanted.repository, wanted.path, revision=wanted.revision, repo_type="dataset", force_download=force
+        wanted.repository,
+        wanted.path,
+        revision=wanted.revision,
+        repo_type="dataset",
+        force_download=force,
+        tqdm_class=Told,
     )
     return Path(path)
 

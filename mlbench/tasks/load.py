@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mlbench import members
-from mlbench.collection.languages import settings_of
+from mlbench.collection.languages import match_languages, settings_of
 from mlbench.collection.records import LARGEST_GRADE, Collection
 from mlbench.errors import DataError
 from mlbench.protocols import SILENCE, Progress, ReadRequest, ShardedCollection, SourceFile
@@ -30,9 +30,10 @@ def load_collection(
 
     With a `limit`, of at least 1, it is a sample of so many topics (see `Collection.sample`). The whole task is read
     and checked before it is sampled and restricted, so clusters and missing documents do not depend on either, nor a
-    language's sample on the other languages. Only where topics are not parallel and every file is of one language,
-    the files of other languages are left alone: nothing can depend on them. Raises `UnknownName` for a language the
-    task has not, `DataError` for missing, altered or unexpected data.
+    language's sample on the other languages. Only where nothing can depend on them, the files of other languages are
+    left alone: where topics are not parallel and every file is of one language, and by readers that say so (see
+    `SeparateReader`). Raises `UnknownName` for a language the task has not, `DataError` for missing, altered or
+    unexpected data.
 
     Where the task does not say whether `documents` are translations, they are those of a task of captions, and where no
     topic has unequally many relevant documents in two languages (see `Collection.uneven_topic`).
@@ -88,9 +89,14 @@ def with_files(task: Task) -> Task:
     except ValueError as error:
         raise DataError(str(error)) from error
     assert isinstance(entries, list)
-    files = tuple(DeclaredFile.model_validate(entry) for entry in entries)
-    own = tuple(file for file in files if file.language in (None, *task.languages))
-    return task.model_copy(update={"files": own})
+    files = [DeclaredFile.model_validate(entry) for entry in entries]
+    meant = match_languages(task.languages, {file.language for file in files if file.language})
+    found = [
+        file.model_copy(update={"language": meant.get(file.language or "")})
+        for file in files
+        if not file.language or file.language in meant
+    ]
+    return task.model_copy(update={"files": tuple(found)})
 
 
 def is_sharded(task: Task) -> bool:
@@ -145,8 +151,10 @@ def _request(
     if not wanted:
         raise DataError(f"{task.name}: no language is asked for: known are {', '.join(task.languages)}")
     task = with_files(task)
-    if task.files and not task.parallel and all(file.language for file in task.files):
-        own = tuple(file for file in task.files if file.language in wanted)
+    if members.reads_languages_apart(load_reader(task.reader)) or (
+        task.files and not task.parallel and all(file.language for file in task.files)
+    ):
+        own = tuple(file for file in task.files if file.language in (None, *wanted))
         task = task.model_copy(update={"languages": wanted, "files": own})
     request = ReadRequest(
         task=task.name,

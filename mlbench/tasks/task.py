@@ -25,9 +25,10 @@ from mlbench.collection.languages import (
     TEXT_KINDS,
     Kind,
     canonical_languages,
+    count_settings,
     find_language,
     full_language,
-    settings_of,
+    match_languages,
 )
 from mlbench.errors import DataError, InvalidTask, UnknownName, UserError, suggest
 from mlbench.io.toml import (
@@ -111,13 +112,42 @@ class DeclaredFile(Declared):
             raise ValueError("md5 is for a file without sha256")
         if self.unchecked and (self.checksum or self.on_hub):
             raise ValueError("unchecked is for a file without a checksum")
-        if self.bytes is not None and self.checksum is None:
+        if self.bytes is not None and self.checksum is None and not self.on_hub:
             raise ValueError("bytes goes with sha256")
         if self.url is not None and not self.downloadable and not self.unchecked:
             raise ValueError("a file with a url needs sha256")
         if self.reason and self.downloadable:
             raise ValueError("reason is for a file that is not downloaded: this one has a url and a checksum")
         return self
+
+
+def _distinct_files(files: tuple[DeclaredFile, ...]) -> tuple[DeclaredFile, ...]:
+    # Hashed, as there may be hundreds; a list of archives, or one with a file twice, is told as any other is.
+    return files if len(set(files)) == len(files) else distinct(files)
+
+
+class FileList(Declared):
+    """A list of files beside the task file, for data sets of hundreds of them.
+
+    The lines of `table` are language (or nothing), path, bytes and SHA-256, and the role where it is not `data`, with
+    tabs between them. A file lies in `folder`, there and in folders of data, and is downloaded from its path below the
+    address `url`.
+    """
+
+    table: RelativePath
+    folder: RelativePath
+    url: Annotated[str, Field(pattern=r"^https?://[^\s/]+/\S*[^/\s]$")]
+
+    def files(self, root: Path) -> list[dict[str, object]]:
+        """Return what a task file would say of each file; raises `ValueError` for a malformed line."""
+        found: list[dict[str, object]] = []
+        for number, line in enumerate((root / self.table).read_text(encoding="utf-8").splitlines(), start=1):
+            language, path, size, sha256, *role = line.split("\t") if line.count("\t") in (3, 4) else ("",) * 4
+            if not size.isdecimal():
+                raise ValueError(f"{self.table} line {number}: must be 'language TAB path TAB bytes TAB sha256'")
+            file = {"path": f"{self.folder}/{path}", "url": f"{self.url}/{path}", "bytes": int(size), "sha256": sha256}
+            found.append(file | ({"language": language} if language else {}) | ({"role": role[0]} if role else {}))
+        return found
 
 
 class DeclaredArchive(DeclaredFile):
@@ -162,6 +192,8 @@ _IMAGE_TEXT: dict[str, object] = {
 }
 """What a task of captioned images has where its file does not say: the field's hit rates, and no score that compares
 the language of a query to that of a document."""
+_ALSO = ("extends", "file_list", "folder")
+"""The keys of a task file that are no fields of a task: they bring others."""
 _FOLLOWS_FROM = {"settings": "parallel", "primary_measure": "measures"}
 _SCHEME = re.compile(r"([a-z][a-z0-9_]+):(.*)\Z", re.DOTALL)
 
@@ -176,8 +208,12 @@ Measure = Annotated[str, checked(lambda name: parse_measure(name).name)]
 BiasScore = Annotated[str, known("bias score", lambda: BIAS_SCORES)]
 
 
+EACH = "*"
+"""Stands for every language in what is expected."""
+
+
 class Expected(Declared):
-    """How many queries and documents each language must have, and how many settings each kind."""
+    """How many queries and documents each language must have, `*` those not named, and how many settings each kind."""
 
     queries: dict[str, int] = Field(default={})
     documents: dict[str, int] = Field(default={})
@@ -218,7 +254,7 @@ class Task(Declared):
     citation: str = ""
     hub: Annotated[str, checked(_check_hub_set)] | None = None
     files: Annotated[
-        tuple[DeclaredFile, ...], AfterValidator(distinct), Field(strict=False, validate_default=True)
+        tuple[DeclaredFile, ...], AfterValidator(_distinct_files), Field(strict=False, validate_default=True)
     ] = ()
     read_here: Annotated[tuple[str, ...], AfterValidator(distinct), Field(strict=False)] = ()
     images: Annotated[DeclaredImages | None, Field(validate_default=True)] = None
@@ -255,6 +291,11 @@ class Task(Declared):
     def root(self) -> Path:
         """The folder of the task file: where files without a checksum lie."""
         return self._root
+
+    def role_of(self, file: DeclaredFile) -> str:
+        """Return the role of a file, `data` for `data/de` where the files of `data` were read here, whatever part."""
+        whole = file.role.partition("/")[0]
+        return whole if whole in self.read_here else file.role
 
     @field_validator("languages", mode="before")
     @classmethod
@@ -302,17 +343,25 @@ class Task(Declared):
             raise ValueError("are those of the data set that hub names: leave one of the two out")
         if not files and not on_hub and (reader is None or not members.describes_itself(load_reader(reader))):
             raise PydanticCustomError("missing", "is missing")
-        languages = info.data.get("languages", ())
-        return tuple(
-            file.model_copy(update={"language": _among(file.language, languages)}) if file.language else file
-            for file in files
-        )
+        languages = info.data.get("languages")
+        if languages is None:
+            return files
+        tags = {file.language for file in files if file.language is not None}
+        renamed = {tag: language for tag, language in match_languages(languages, tags).items() if tag != language}
+        if renamed:
+            files = tuple(
+                file.model_copy(update={"language": renamed[file.language]}) if file.language in renamed else file
+                for file in files
+            )
+        if tags - renamed.keys() <= set(languages) or not members.reads_languages_apart(load_reader(str(reader))):
+            return files
+        return tuple(file for file in files if file.language in (None, *languages))
 
     @field_validator("read_here")
     @classmethod
     def _are_roles(cls, read: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
         if "files" in info.data:
-            roles = {file.role for file in info.data["files"]}
+            roles = {role for file in info.data["files"] for role in (file.role, file.role.partition("/")[0])}
             unknown = [role for role in read if role not in roles]
             if unknown:
                 raise ValueError(f"no file has the role {unknown[0]!r}: {suggest(unknown[0], roles)}")
@@ -337,10 +386,12 @@ class Task(Declared):
         counted: dict[str, dict[str, int]] = {"queries": expected.queries, "documents": expected.documents}
         for what, counts in counted.items():
             known_tags = (*languages, IMAGE) if info.data.get("kind") == "image_text" else languages
-            counted[what] = {_among(tag, known_tags): count for tag, count in counts.items()}
+            names = match_languages(known_tags, counts)
+            each = dict.fromkeys(languages, counts[EACH]) if EACH in counts else {}
+            counted[what] = each | {names.get(tag, tag): count for tag, count in counts.items() if tag != EACH}
             faults += [f"{what}.{tag}: not among languages" for tag in counted[what] if tag not in known_tags]
         for kind, count in expected.settings.items():
-            given = len(settings_of(languages, {kind} & set(info.data["settings"])))
+            given = count_settings(len(languages), kind) if kind in info.data["settings"] else 0
             if given != count:
                 faults.append(f"settings.{kind}: {count}, but the languages and settings of the task give {given}")
         if faults:
@@ -359,14 +410,6 @@ class Task(Declared):
             if language is None:
                 raise UnknownName(f"language of {self.name}", tag, self.languages)
         return tuple(sorted({language for language in found.values() if language is not None}))
-
-
-def _among(tag: str, languages: Sequence[str]) -> str:
-    """Return the one of `languages` that `tag` means, or the tag as it is where there is none."""
-    try:
-        return find_language(tag, languages) or tag
-    except UserError:
-        return tag
 
 
 def task_names() -> tuple[str, ...]:
@@ -394,6 +437,8 @@ def load_task(spec: str, *, languages: Sequence[str] | None = None) -> Task:
             raise DataError(str(error)) from error
     if is_pattern(spec) and path.parent.is_dir() and not path.is_dir():
         return _load(path.parent / FOLDER_FILE, spec, wanted, only=path.name)
+    if path.is_file() and path.suffix != ".toml":
+        raise DataError(f"{spec} is no task file: name a file in TOML, or the folder in which your data lie")
     if path.is_dir() or path.is_file():
         return _load(path / FOLDER_FILE if path.is_dir() else path, spec, wanted)
     match = _SCHEME.match(spec)
@@ -402,7 +447,9 @@ def load_task(spec: str, *, languages: Sequence[str] | None = None) -> Task:
         if members.describes_itself(reader):
             return _validated({"reader": match[1]} | reader.declare(match[2], wanted), Path(), [], spec)
     if path.suffix == ".toml" or re.search(r"[/\\]", spec):
-        raise DataError(f"there is no task file or folder {spec}")
+        elsewhere = f"; on the hub it would be hf://datasets/{spec}, in ir_datasets irds:{spec}"
+        is_name = re.fullmatch(r"\w[\w.-]*/[\w.-]+", spec) is not None and path.suffix != ".toml"
+        raise DataError(f"there is no task file or folder {spec}{elsewhere if is_name else ''}")
     raise UnknownName("task", spec, task_names())
 
 
@@ -419,7 +466,7 @@ def _validated(table: dict[str, object], root: Path, faults: list[str], source: 
         task = Task.model_validate(table)
     except ValidationError as error:
         # What an unknown base or folder would have brought is not missing here.
-        found = faults_of(error, Task, also_known=("extends", "folder"), skip=("missing",) if faults else ())
+        found = faults_of(error, Task, also_known=_ALSO, skip=("missing",) if faults else ())
         raise InvalidTask(source, faults + found) from error
     if faults:
         raise InvalidTask(source, faults)
@@ -440,18 +487,19 @@ def _table(
     if only != "." and ("files" in table or table["folder"] != only):
         faults.append(f"folder: {path} names files of its own: take {path.parent}, or {only} out of them")
     base, folder = table.pop("extends", None), table.pop("folder", None)
-    if folder is not None and "files" not in table:
+    faults += _add_listed_files(table, root)
+    # A data set on the hub tells what the file leaves out; else nothing is asked of the hub yet.
+    set_on_hub = table.pop("hub") if "hub" in table and not {"reader", "languages"} <= table.keys() else None
+    if (folder is not None or set_on_hub is not None) and "files" not in table:
         try:
-            on_hub = str(folder).startswith(hub.PREFIX)
-            described = (
-                describe_hub_set(str(folder), languages, pinned=True)
-                if on_hub
-                else describe_folder(root, str(folder), languages, named=table.get("reader"))
-            )
+            if set_on_hub is not None:
+                described = describe_hub_set(str(set_on_hub), languages, pinned=True)
+            else:
+                described = describe_folder(root, str(folder), languages, named=table.get("reader"))
             # What follows from another key is not taken from the data where the file has that key.
             table = {key: value for key, value in described.items() if _FOLLOWS_FROM.get(key) not in table} | table
         except (ValueError, UserError) as error:
-            faults.append(f"folder: {error}")
+            faults.append(f"{'folder' if set_on_hub is None else 'hub'}: {error}")
     if base in task_names():
         inherited, its_root, _ = _table(_shipped() / f"{base}.toml", source, languages)
         root = root if "files" in table else its_root
@@ -464,6 +512,22 @@ def _table(
     elif base is not None:
         faults.append(f"extends: unknown task {base!r}: {suggest(str(base), task_names())}")
     return table, root, faults
+
+
+def _add_listed_files(table: dict[str, object], root: Path) -> list[str]:
+    """Put the files of the list that a task file in `root` names beside its own; return the faults of that."""
+    listed, own = table.pop("file_list", None), table.get("files", [])
+    if listed is None:
+        return []
+    try:
+        table["files"] = [*(own if isinstance(own, list) else []), *FileList.model_validate(listed).files(root)]
+    except ValidationError as error:
+        return [f"file_list.{fault}" for fault in faults_of(error, FileList)]
+    except OSError as error:
+        return [f"file_list: {error.filename} cannot be read: {error.strerror}"]
+    except ValueError as error:
+        return [f"file_list: {error}"]
+    return []
 
 
 def _name_of(folder: Path) -> str:

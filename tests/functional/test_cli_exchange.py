@@ -135,12 +135,12 @@ def test_reported_numbers_stand_beside_measured_ones(document: Path, tmp_path: P
     assert call(["report", str(document), str(theirs)]) == 0
     shown = capsys.readouterr().out
     assert "measured here" in shown
-    assert "reported (mteb)" in shown
+    assert "reported (mteb's format)" in shown
     assert "can be neither verified nor tested" in shown
     assert call(["report", str(document), str(theirs), "--output", "-", "--format", "csv", "--measure", "nDCG@10"]) == 0
     rows = list(csv.reader(capsys.readouterr().out.splitlines()))
     values = {(row[2], row[3], row[5]): row[6] for row in rows}
-    assert float(values["reported (mteb)", "monolingual", "nDCG@10"]) == pytest.approx(
+    assert float(values["reported (mteb's format)", "monolingual", "nDCG@10"]) == pytest.approx(
         float(values["measured here", "monolingual", "nDCG@10"]), abs=1e-6
     )
     assert call(["report", str(document), str(theirs), "--json"]) == 0
@@ -177,6 +177,7 @@ def test_differences_from_reported_numbers_are_not_tested(document: Path, tmp_pa
         (("report", "{theirs}", "--format", "parquet"), "has no ranks, which the format parquet is made from"),
         (("report", "{theirs}", "--measure", "R@7"), "R@7 is neither measured nor reported"),
         (("report", "{ours}", "--format", "mteb", "--measure", "AP"), "the format mteb has measures of its own"),
+        (("report", "{ours}", "--format", "parquet", "--measure", "bpref"), "Bpref does not follow from the ranks"),
         (("report", "{ours}", "--format", "eval-results"), "results are of whole tasks"),
         (("verify", "{theirs}"), "schema_version is missing"),
     ],

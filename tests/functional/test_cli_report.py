@@ -56,6 +56,13 @@ def test_fits_a_narrow_terminal(capsys: Captured, document: Path, monkeypatch: p
     assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
 
 
+def test_ranks_files_among_the_names_are_passed_over(capsys: Captured, document: Path) -> None:
+    ranks = document.with_suffix(".ranks.npz")
+    assert call(["report", str(ranks), str(document)]) == 0
+    assert "on mini (version 1)" in capsys.readouterr().out
+    assert f"{ranks} is a ranks file: name the result document beside it" in error_of(capsys, str(ranks))
+
+
 def test_measure_is_that_of_the_heat_map(capsys: Captured, document: Path) -> None:
     assert call(["report", str(document), "--measure", "R@1"]) == 0
     assert "\nR@1: language of the query" in capsys.readouterr().out

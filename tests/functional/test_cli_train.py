@@ -47,6 +47,15 @@ def recipe(mlbench: CommandLine, own: Path) -> Path:
     return path
 
 
+def test_a_task_that_was_trained_on_is_told_when_it_is_measured(mlbench: CommandLine, recipe: Path) -> None:
+    named = RECIPE.replace('licence = "CC0"\nfiles = [{ path = "rows.jsonl" }]', 'tasks = ["mini"]')
+    recipe.write_text(named.replace('[contamination]\ntasks = ["own"]', ""))
+    assert mlbench("train", "toy.toml").code == 0
+    told = [mlbench("run", "--model", "checkpoints/toy", "--task", task).err for task in ("mini", "own")]
+    words = "was trained on mini: its numbers there are of known texts"
+    assert [words in text for text in told] == [True, False]
+
+
 def test_a_checkpoint_is_trained_and_measured(mlbench: CommandLine, recipe: Path) -> None:
     done = mlbench("train", "toy.toml", environment={"COLUMNS": "80"})
     assert done.code == 0, done.err

@@ -181,7 +181,7 @@ INPUTS = [
     Fault(
         "unknown reader",
         OWN,
-        ("reader: unknown reader 'paralel_jsonl'", "did you mean parallel_jsonl or parallel_texts or captions_jsonl?"),
+        ("reader: unknown reader 'paralel_jsonl'", "did you mean parallel_jsonl or parallel_texts or parallel_lines?"),
         own(("task.toml", 'reader = "paralel_jsonl"')),
     ),
     Fault(

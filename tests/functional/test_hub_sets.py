@@ -63,7 +63,7 @@ def parquet(*rows: dict[str, object]) -> bytes:
 def several() -> dict[str, bytes]:
     return {
         f"{tag}-{kind}/test-00000-of-00001.parquet": parquet(*rows)
-        for tag in ("de", "th")
+        for tag in ("deu", "tha")
         for kind, rows in {
             "corpus": [{"id": str(n), "title": "", "text": f"{tag} document {n}"} for n in range(3)],
             "queries": [{"id": "q0", "text": f"{tag} question"}],
@@ -107,10 +107,10 @@ def test_a_split_and_a_language_can_be_chosen(there: Hub) -> None:
     task = load_task("hf://datasets/org/english#dev")
     assert task.name == "org-english-dev"
     assert set(load_collection(task).judgments) == {"q0"}
-    task = load_task(there.address("org/several", "th"))
-    assert (task.name, task.languages) == ("org-several-th", ("th",))
-    assert [document.text for document in load_collection(task).documents["th"]][1] == "th document 1"
-    with pytest.raises(DataError, match="there is no 'fra' in it: de, th"):
+    task = load_task(there.address("org/several", "tha"))
+    assert (task.name, task.languages) == ("org-several-tha", ("th",))
+    assert [document.text for document in load_collection(task).documents["th"]][1] == "tha document 1"
+    with pytest.raises(DataError, match="there is no 'fra' in it: deu, tha"):
         load_task(there.address("org/several", "fra"))
     with pytest.raises(DataError, match="no qrels of the split 'train', but of dev, test"):
         load_task("hf://datasets/org/english#train")
@@ -120,23 +120,23 @@ def test_languages_of_a_data_set_are_read_each_for_itself(there: Hub) -> None:
     task = load_task("hf://datasets/org/several")
     assert task.languages == ("de", "th")
     load_collection(task, languages=["th"])
-    assert not any("/de-" in path for path in there.asked if "/resolve/" in path)
+    assert not any("/deu-" in path for path in there.asked if "/resolve/" in path)
     assert set(load_collection(task).judgments) == {"de:q0", "th:q0"}
 
 
 def test_a_task_file_names_a_commit(there: Hub, tmp_path: Path) -> None:
     file = tmp_path / "own.toml"
-    file.write_text(f'name = "own"\nfolder = "{there.address("org/several")}"\nparallel = true\n', "utf-8")
+    file.write_text(f'name = "own"\nhub = "{there.address("org/several")}"\nparallel = true\n', "utf-8")
     task = load_task(str(file))
     assert task.name == "own"
     assert {row.language for row in load_collection(task).judgments["q0"]} == {"de", "th"}
-    file.write_text(f'name = "own"\nfolder = "{there.address("org/english")}"\n[options]\nsplit = "dev"', "utf-8")
+    file.write_text(f'name = "own"\nhub = "{there.address("org/english")}"\n[options]\nsplit = "dev"', "utf-8")
     with pytest.raises(
         DataError, match=r"own: its files have no splits: leave out the option split, or add #dev to hf"
     ):
         load_collection(load_task(str(file)))
-    file.write_text('name = "own"\nfolder = "hf://datasets/org/several@main"\n', "utf-8")
-    with pytest.raises(InvalidTask, match=r"folder: hf://datasets/org/several@main must name a commit"):
+    file.write_text('name = "own"\nhub = "hf://datasets/org/several@main"\n', "utf-8")
+    with pytest.raises(InvalidTask, match=r"hub: hf://datasets/org/several@main must name a commit"):
         load_task(str(file))
 
 
@@ -162,6 +162,7 @@ def test_the_command_line_measures_a_data_set(there: Hub, mlbench: CommandLine) 
     assert "hashing on org-english" in found.out
     shown = mlbench("tasks", "show", "hf://datasets/org/english")
     assert there.address("org/english", "asked.jsonl") in shown.out
+    assert "licence        cc-by-4.0" in shown.out
     missing = mlbench("run", "--model", "hashing", "--task", "hf://datasets/org/nothing")
     assert missing.code == 2
     assert missing.err == (

@@ -28,7 +28,7 @@ MODULES = structure.read_modules(ROOT)
 FORBIDDEN_NAMES = {"util", "utils", "common", "helper", "helpers", "base", "misc"}
 HEAVY = {"torch", "transformers", "sentence_transformers", "accelerate", "datasets", "ir_datasets", "ray"}
 HEAVY |= {"click", "rich", "matplotlib", "pandas", "scipy", "jnius", "pyserini", "pythainlp", "faiss", "PIL"}
-HEAVY |= {"bm25s", "Stemmer"}
+HEAVY |= {"bm25s", "Stemmer", "ir_measures"}
 # Libraries whose classes are extended, or whose objects are looked into.
 CLOSE = {"datasets", "faiss-cpu", "ir-datasets", "onnxruntime", "openvino", "pyjnius", "pyserini", "ray"}
 CLOSE |= {"sentence-transformers", "torch", "transformers"}

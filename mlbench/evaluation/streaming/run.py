@@ -94,7 +94,7 @@ class StreamedTask(TaskData):
         What was done before is found in the cache folder, so a run that was killed goes on at the part where it was.
         """
         stream = _Stream(model, self.task, self.engine, self.corpora, options)
-        outcome, embeddings = stream.count(self.arrays, self.settings)
+        outcome, embeddings = stream.count(self.arrays, self.settings, 0 if files is None else files.depth)
         clock.lap("stream")
         if files is not None:
             for setting in self.settings:
@@ -163,8 +163,8 @@ class _Stream:
             return self.options.runtime.threads
         return max(1, (os.cpu_count() or 1) // self.engine.workers) if self.engine.workers else 1
 
-    def count(self, arrays: IndexArrays, settings: Sequence[Setting]) -> tuple[StreamCounts, Embeddings]:
-        """Encode queries and relevant documents, then count all documents against them."""
+    def count(self, arrays: IndexArrays, settings: Sequence[Setting], listed: int) -> tuple[StreamCounts, Embeddings]:
+        """Encode queries and relevant documents, then count all documents against them, and list the best `listed`."""
         if members.reads_languages(self._encoder):
             raise UserError(
                 f"{self.model.label} must know the language of each text, which it is not told of a corpus that is "
@@ -172,7 +172,7 @@ class _Stream:
             )
         store = self.model.store(self._cache, self.options.progress)
         embeddings = embed(self._encoder, texts_of(arrays.collection), store, self.options.progress)
-        depth = max(Tiling().depth, 0 if self.options.save_run is None else self.options.save_run.depth)
+        depth = max(Tiling().depth, listed)
         # One more in each language, for the document that a query may be itself.
         depth += arrays.most_left_out > 0
         question = ask(arrays, settings, embeddings, self._encoder.similarity, depth)

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from mlbench.collection.languages import KINDS, Kind
+from mlbench.compare.reported import ReportedResult
 from mlbench.errors import UserError
 from mlbench.io.document import DocumentPart
-from mlbench.reported import ReportedResult
 from mlbench.reports.formatting import SHORT, decimal, heading, spoken, task_label
 from mlbench.reports.report import Block, Cell, Column, Report, Row, Scalar, Section, Sentence, Table
 from mlbench.results import Result
@@ -103,7 +103,7 @@ def differences_report(base: ReportedResult | Result, candidate: ReportedResult 
         blocks=(
             Section(
                 (f"{names[1]} against {names[0]}",),
-                (table, Sentence(("; ".join(["no test is possible: " + NO_TEST, *other]),), style="warning")),
+                (table, *(Sentence((text,), style="warning") for text in (f"no test is possible: {NO_TEST}", *other))),
             ),
         ),
         documents=(base, candidate),
@@ -134,9 +134,10 @@ def _pairs(base: _Values, candidate: _Values) -> Iterator[_Pair]:
     measures = list(dict.fromkeys(name for side in (base, candidate) for name in _names(side)))
     for name in measures:
         languages = [tag for tag in shared if name in base.by_language[tag] and name in candidate.by_language[tag]]
-        values = [(side.by_language[tag][name] for tag in languages) for side in (base, candidate)]
         if languages:
-            means = [sum(each) / len(languages) for each in values]
+            means = [
+                sum(side.by_language[tag][name] for tag in languages) / len(languages) for side in (base, candidate)
+            ]
             yield _Pair(f"monolingual ({len(languages)})", name, *means)
         for kind in KINDS[1:]:
             one, other = base.means.get(kind, {}), candidate.means.get(kind, {})

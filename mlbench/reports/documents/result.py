@@ -139,7 +139,7 @@ def _result(place: int, result: Result, asked: str | None, *, several: bool) -> 
         Sentence(tuple(_details(result)), style="soft"),
         _caveats(result),
         Section(("Means",), (_means(result), *_ceiling_note(result)), titled=False),
-        Section(("Language bias",), (_key_figures(result), *_warnings(result), *_truncation(result)), titled=False),
+        Section(("Language bias",), (*_key_figures(result), *_warnings(result), *_truncation(result)), titled=False),
     ]
     if scores:
         blocks.append(Section(("More bias scores",), (_bias_table(scores), _EXPLAINED), details, titled=False))
@@ -308,12 +308,15 @@ def _ceiling(aggregate: Aggregate, measure: str) -> str:
     return "" if best is None or decimal(best) == decimal(1) else f" of {decimal(best)}"
 
 
-def _key_figures(result: Result) -> KeyFigures:
-    """Return the quality of the pool beside the bias scores that must be read with it."""
+def _key_figures(result: Result) -> Iterator[KeyFigures]:
+    """Yield the quality of the pool beside the bias scores that must be read with it; nothing of a single language."""
+    if result.bias is None and len(result.task.languages) == 1:
+        return
     quality, bounds = result.figure("AP", pool_kind(result))
     figures = [KeyFigure("mAP", "mAP of the pool", decimal(quality), interval(bounds))]
     if result.bias is None:
-        return KeyFigures("bias", tuple(figures), "no bias scores: no pool of several languages was measured")
+        yield KeyFigures("bias", tuple(figures), "no bias scores: no pool of several languages was measured")
+        return
     median = result.bias.score(MEDIAN)
     for name in headline(result):
         score = result.bias.score(name)
@@ -335,7 +338,7 @@ def _key_figures(result: Result) -> KeyFigures:
                 ", ".join(filter(None, beside)),
             )
         )
-    return KeyFigures("bias", tuple(figures))
+    yield KeyFigures("bias", tuple(figures))
 
 
 def _bias_table(scores: Sequence[BiasResult]) -> Table:

@@ -1,13 +1,15 @@
 """Reads data sets in the layouts of BEIR and of mteb's retrieval tasks, in folders and on the Hugging Face hub."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
+from mlbench.collection.languages import find_language
 from mlbench.collection.records import Collection, Document, Query, document_id
-from mlbench.errors import DataError
+from mlbench.errors import DataError, MissingExtra
 from mlbench.protocols import DataFiles, ReadRequest, ShardedCollection, SourceFile
 from mlbench.tasks.data_card import card_in, paths_in, told_languages
 from mlbench.tasks.readers.beir_layout import (
@@ -104,11 +106,16 @@ class Beir:
         for source in files[QRELS]:
             found.add_judgments(source, corpora)
         shards = [BeirShard(source.path.absolute(), found.language_of(source), found.name) for source in files[CORPUS]]
-        return ShardedCollection(found.collection(), tuple(shards))
+        return ShardedCollection(found.collection(), tuple(_without_copies(shards)))
 
     def recognises(self, folder: Path) -> bool:
         """Say whether names of files, or the data card, tell of documents, queries and judgments, and of no images."""
-        paths, card = paths_in(folder), card_in(folder)
+        paths = paths_in(folder)
+        try:
+            card = card_in(folder)
+        except MissingExtra:
+            # Names of files may tell as much, and a card of another kind of data is no reason to ask for a library.
+            card = {}
         return is_layout(parts_of(paths, card)) and not is_image_set(paths, card, folder)
 
     def declare_folder(self, folder: Path, languages: tuple[str, ...] | None) -> dict[str, object]:
@@ -177,7 +184,8 @@ class _Contents:
         """Read the judgments of a file: of documents in its language, or in each of `corpora`."""
         role = _ROLE.fullmatch(source.role)
         languages = [source.language] if source.language else corpora
-        query_language = role["queries"] if role else None
+        written = role["queries"] if role else None
+        query_language = written and (find_language(written, self.request.languages) or written)
         asked = {own_id for texts in self.queries.values() for own_id in texts}
         for own_topic, own_id, grade in judgments(source.path, asked):
             for language in languages:
@@ -230,6 +238,20 @@ class _Contents:
         self.skipped[what] = self.skipped.get(what, 0) + count
 
 
+def _without_copies(shards: Sequence[BeirShard]) -> Iterator[BeirShard]:
+    """Yield the shards but for copies: pairs such as `de-en` and `fr-en` often have the same corpus each."""
+    sizes = Counter((shard.language, shard.path.stat().st_size) for shard in shards)
+    seen: set[str] = set()
+    for shard in shards:
+        # Only what may be a copy is read for it.
+        if sizes[shard.language, shard.path.stat().st_size] > 1:
+            fingerprint = shard.fingerprint()
+            if fingerprint in seen:
+                continue
+            seen.add(fingerprint)
+        yield shard
+
+
 def _of_split(request: ReadRequest) -> dict[str, list[SourceFile]]:
     """Return the files of each kind: those of the split that is asked for, `test` or the only one, or without any.
 
@@ -237,6 +259,8 @@ def _of_split(request: ReadRequest) -> dict[str, list[SourceFile]]:
     """
     groups: dict[tuple[str, str | None, str | None], dict[str, list[SourceFile]]] = {}
     for source in request.files:
+        if source.language and source.language not in request.languages:
+            continue
         role = _ROLE.fullmatch(source.role)
         if role is None:
             raise DataError(f"{request.task}: the role {source.role!r} is none of {', '.join(KINDS)}")
@@ -256,7 +280,8 @@ def _of_split(request: ReadRequest) -> dict[str, list[SourceFile]]:
         found[kind] += [source for name in sorted({"", split}) for source in by_split.get(name, [])]
     for kind in KINDS:
         if not found[kind]:
-            raise DataError(f"{request.task}: there is no file with the role {kind!r}")
+            tags = ", ".join(request.languages)
+            raise DataError(f"{request.task}: there is no file with the role {kind!r} among those of {tags}")
     return found
 
 

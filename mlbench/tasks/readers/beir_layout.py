@@ -7,7 +7,7 @@ from fnmatch import translate
 from itertools import product
 from pathlib import PurePosixPath
 
-from mlbench.collection.languages import check_language
+from mlbench.collection.languages import find_language, full_language
 from mlbench.errors import DataError, UserError
 from mlbench.tasks.readers.rows import ending
 
@@ -185,7 +185,7 @@ def _pairs(
     subsets: Sequence[str], parts: Sequence[Part], languages: Sequence[str] | None, told: Sequence[str]
 ) -> dict[str, tuple[str, str]] | None:
     """Return the languages of queries and documents of each subset, None where nothing tells those of the only one."""
-    wanted = {check_language(tag) for tag in languages or ()}
+    wanted = {full_language(tag) for tag in languages or ()}
     if not subsets or (len(subsets) == 1 and languages_of(subsets[0]) is None):
         sole = wanted or {tag for tag in map(_tag, told) if tag}
         return {subset: (tag, tag) for subset in subsets or ("",) for tag in sole} if len(sole) == 1 else None
@@ -194,7 +194,8 @@ def _pairs(
         named = languages_of(subset)
         if named is None:
             raise DataError(
-                f"{subset!r} is no language, nor two as in 'de-en': take one data set of them, or write a task file"
+                f"{subset!r} is no language, nor two as in 'de-en': measure one data set at a time, or write a task "
+                "file that names their languages"
             )
         pairs[subset] = named
     queries, corpora = ({part.subset for part in parts if part.kind == kind} - {""} for kind in (QUERIES, CORPUS))
@@ -216,7 +217,7 @@ def _shared_language(pairs: Mapping[str, tuple[str, str]], owners: set[str], sid
     tags = {tag for pair in pairs.values() for tag in pair}
     told = {pairs[subset][side] for subset in owners or pairs}
     if not owners and all(query == document for query, document in pairs.values()):
-        told = wanted - tags or wanted
+        told = {tag for tag in wanted if find_language(tag, sorted(tags)) is None} or wanted
     if len(told) != 1:
         what = "documents" if side else "queries"
         raise DataError(
@@ -261,6 +262,6 @@ def _settings(pairs: set[tuple[str, str]], *, shared: bool) -> list[str]:
 
 def _tag(name: str) -> str:
     try:
-        return check_language(name) if name else ""
+        return full_language(name) if name else ""
     except UserError:
         return ""

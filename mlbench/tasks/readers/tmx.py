@@ -1,13 +1,15 @@
 """Reads translation memories (TMX): each segment is a query in its language, and a document for the other languages."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from io import BytesIO
 from itertools import chain, count
 from pathlib import Path
 from xml.etree.ElementTree import Element, ParseError, iterparse
 
+from mlbench.collection.languages import find_language
 from mlbench.collection.records import Collection, Document, Judgment, Query, document_id
-from mlbench.errors import DataError
+from mlbench.errors import DataError, UserError
 from mlbench.io.untrusted import read_members
 from mlbench.protocols import ReadRequest, SourceFile
 from mlbench.tasks.readers.json_lines import check_options
@@ -27,7 +29,7 @@ def read(request: ReadRequest) -> Collection:
     topics: dict[str, str] = {}
     texts: dict[str, dict[str, str]] = {}
     for source in request.files:
-        for place, name, text, translations in _units(source):
+        for place, name, text, translations in _units(source, request.languages):
             if text not in topics:
                 # Files of one publisher may give one id to texts that differ.
                 names = chain([name], (f"{name}-{number}" for number in count(2)))
@@ -64,17 +66,19 @@ def _collection(request: ReadRequest, texts: dict[str, dict[str, str]]) -> Colle
     )
 
 
-def _units(source: SourceFile) -> Iterator[tuple[str, str, str, dict[str, str]]]:
+def _units(source: SourceFile, languages: tuple[str, ...]) -> Iterator[tuple[str, str, str, dict[str, str]]]:
     """Yield place, id, source text, and texts by language of each unit; raises `DataError`."""
     for name, content in _contents(source.path):
         source_language, number = "", 0
         for element in _elements(content, name):
             if element.tag == "header":
-                source_language = _tag(element.get("srclang", ""))
+                source_language = _tag(element.get("srclang", ""), languages)
             if element.tag == "tu":
                 number += 1
                 place = f"{name}: unit {element.get('tuid') or number}"
-                found = {_tag(variant.get(_LANGUAGE, "")): _segment(variant) for variant in element.iter("tuv")}
+                found = {
+                    _tag(variant.get(_LANGUAGE, ""), languages): _segment(variant) for variant in element.iter("tuv")
+                }
                 if not found.get(source_language):
                     raise DataError(f"{place}: there is no segment in the source language {source_language!r}")
                 others = [tag for tag in found if tag != source_language]
@@ -108,5 +112,8 @@ def _segment(variant: Element) -> str:
     return "" if segment is None else " ".join("".join(segment.itertext()).split())
 
 
-def _tag(tag: str) -> str:
-    return tag.lower().replace("_", "-")
+def _tag(tag: str, languages: tuple[str, ...]) -> str:
+    """Return the one of `languages` that a tag means, else the tag in lower case."""
+    with suppress(UserError):
+        return find_language(tag, languages) or tag.lower()
+    return tag.lower()

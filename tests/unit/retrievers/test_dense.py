@@ -458,6 +458,13 @@ def test_missing_folder(locator: str) -> None:
         open_retriever(f"dense:{locator}", {}, Runtime())
 
 
+def test_a_file_is_no_checkpoint(tmp_path: Path) -> None:
+    path = tmp_path / "bm25.trec"
+    path.write_text("q1 Q0 d1 1 0.5 bm25")
+    with pytest.raises(RetrieverError, match=rf"lists of another system are measured as run:{path}"):
+        open_retriever(f"dense:{path}", {}, Runtime())
+
+
 def test_offline_asks_no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[dict[str, object]] = []
 

@@ -177,6 +177,7 @@ IN_ORDER = [IDS["en"][2], IDS["en"][1]]
         f"qid,docno,score\nq1,{A},1.5\nqid,docno,score\nq1,{B},2.5\n",
         f'{{"q1": {{"{A}": 1.5, "{B}": 2.5}}, "q2": {{}}}}',
         f'\n {{ "q1" : {{"{A}": 1, "{B}": 2}}}}',
+        f'{{"mteb_model_meta": {{"revision": "1"}}, "default": {{"test": {{"q1": {{"{A}": 1, "{B}": 2}}}}}}}}',
     ],
 )
 @pytest.mark.parametrize("written", ["plain", "packed", "spreadsheet", "UTF-16"])
@@ -236,6 +237,10 @@ def test_numeric_ids_are_told_from_ranks_and_iterations(tmp_path: Path) -> None:
         (f'{{"q1": {{"{A}": true}}}}', "score True of topic 'q1' is not a finite number"),
         (f'{{"q1": {{"{A}": 1, "{A}": 2}}}}', "a key stands twice in one object"),
         (f'{{"q1": {{"{A}": 1, "{IDS["en"][1]}": 2}}}}', "is listed twice for topic 'q1'"),
+        (
+            '{"mteb_model_meta": {}, "de": {"test": {}}, "en": {"test": {}}}',
+            r"has lists of 2 subsets \(de \(test\), en",
+        ),
         (f'{{"q1": ["{A}"]}}', "topic 'q1' must have an object such as {document: score}"),
         (f'{{"q9": {{"{A}": 1}}}}', "topic 'q9' is no query in en"),
         ('{"q1": ', "Expecting value"),

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from mlbench.errors import DataError
+from mlbench.protocols import Silence
 from mlbench.tasks import files, hub
 from mlbench.tasks.task import DeclaredFile
 from tests.hub_server import Hub, serving_hub
@@ -68,6 +69,21 @@ def test_a_file_is_fetched_once_and_then_found_without_the_hub(
     assert found.read_bytes() == FILES[path]
     assert hub.fetch_file(address) == found
     assert there.asked == []
+
+
+def test_a_download_is_told_and_no_bar_is_drawn(there: Hub, capfd: pytest.CaptureFixture[str]) -> None:
+    class Told(Silence):
+        done = 0
+
+        def advance(self, done: int) -> None:
+            self.done += done
+
+    told = Told()
+    for path in FILES:
+        hub.fetch_file(there.address("org/set", path), progress=told)
+        hub.fetch_file(there.address("org/set", path), progress=told)
+    assert told.done == sum(map(len, FILES.values()))
+    assert capfd.readouterr() == ("", "")
 
 
 def test_what_another_library_has_fetched_is_verified_without_a_listing(

@@ -1,4 +1,5 @@
 import json
+import re
 import time
 from pathlib import Path
 
@@ -309,6 +310,66 @@ def test_language_tags_of_any_common_form(tmp_path: Path) -> None:
         task.choose(["zh-TW"])
 
 
+LISTED = """
+name = "own"
+reader = "parallel_lines"
+languages = ["en", "de"]
+[file_list]
+table = "own.tsv"
+folder = "own/data"
+url = "https://e.org/raw/1"
+"""
+
+
+def test_files_that_are_listed_beside_the_task_file(tmp_path: Path) -> None:
+    rows = f"\tids.txt\t3\t{'a' * 64}\tclusters\nen\ttext/eng.txt\t4\t{'b' * 64}\nde\ttext/deu.txt\t5\t{'c' * 64}\n"
+    write(tmp_path, rows, "own.tsv")
+    clusters, english, german = load_task(write(tmp_path, LISTED)).files
+    assert (clusters.language, clusters.role, clusters.bytes) == (None, "clusters", 3)
+    assert (english.path, english.url) == ("own/data/text/eng.txt", "https://e.org/raw/1/text/eng.txt")
+    assert (german.language, german.role, german.sha256, german.bytes) == ("de", "data", "c" * 64, 5)
+
+
+@pytest.mark.parametrize(
+    ("rows", "changed", "fault"),
+    [
+        (None, LISTED, "file_list: .*own.tsv cannot be read: No such file"),
+        ("en\ta.txt\t4\n", LISTED, "file_list: own.tsv line 1: must be 'language TAB path TAB bytes TAB sha256'"),
+        ("en\ta.txt\tx\tb\n", LISTED, "file_list: own.tsv line 1: must be"),
+        ("en\ta.txt\t4\tb\n", LISTED, r"files\[0\].sha256: string should match pattern"),
+        ("", LISTED.replace("folder", "folders"), "file_list.folder: is missing"),
+        ("", LISTED.replace("https", "ftp"), "file_list.url: string should match"),
+    ],
+)
+def test_faults_of_listed_files(tmp_path: Path, rows: str | None, changed: str, fault: str) -> None:
+    if rows is not None:
+        write(tmp_path, rows, "own.tsv")
+    assert re.match(fault, faults(tmp_path, changed)[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "languages", "files", "size"),
+    [
+        ("ntrex", 11, 12, 1_997),
+        ("ntrex-128", 128, 129, 1_997),
+        ("flores", 11, 33, 1_004),
+        ("flores-200", 205, 615, 1_004),
+        ("flores-200-devtest", 204, 1, 1_012),
+        ("tatoeba", 11, 20, 1_000),
+        ("tatoeba-112", 113, 224, 1_000),
+        ("xnli", 11, 1, 10_000),
+        ("xnli-15", 15, 1, 10_000),
+    ],
+)
+def test_sentences_come_from_their_publishers(name: str, languages: int, files: int, size: int) -> None:
+    task = load_task(name)
+    assert (len(task.languages), len(task.files), task.expected.documents["ar"]) == (languages, files, size)
+    assert all(file.downloadable and file.sha256 and file.bytes for file in task.files)
+    for file in task.files:
+        assert file.url is not None
+        assert re.search("/[0-9a-f]{40}/|/nllb/flores200_dataset.tar.gz$|/XNLI-1.0.zip$", file.url)
+
+
 def test_two_tags_of_one_language_are_not_merged(tmp_path: Path) -> None:
     with pytest.raises(InvalidTask, match="languages: 'zh' is there twice"):
         load_task(str(own_folder(tmp_path / "own", ("cmn", "en", "zh"))))
@@ -336,8 +397,13 @@ def test_what_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(UnknownName, match=r"unknown task 'xquad': did you mean xquad-r"):
         load_task("xquad")
     for spec in (str(tmp_path / "absent"), "./absent", "absent.toml"):
-        with pytest.raises(DataError, match="there is no task file or folder"):
+        with pytest.raises(DataError, match=r"there is no task file or folder \S+$"):
             load_task(spec)
+    with pytest.raises(DataError, match="on the hub it would be hf://datasets/mteb/scifact, in ir_datasets irds:mteb/"):
+        load_task("mteb/scifact")
+    (tmp_path / "corpus.jsonl").write_text("{}")
+    with pytest.raises(DataError, match=r"corpus\.jsonl is no task file: name a file in TOML, or the folder"):
+        load_task(str(tmp_path / "corpus.jsonl"))
     monkeypatch.chdir(own_folder(tmp_path / "mini").parent)
     assert load_task("mini").expected.queries["th"] == 24
     assert load_task("./mini").languages == ("de", "en")

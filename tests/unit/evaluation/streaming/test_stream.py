@@ -17,6 +17,7 @@ from mlbench.collection.languages import Setting
 from mlbench.embeddings.store import vector_key
 from mlbench.errors import DataError, UserError
 from mlbench.evaluation.in_memory import load_in_memory
+from mlbench.evaluation.list_measures import ListJudge
 from mlbench.evaluation.options import Options
 from mlbench.evaluation.streaming import corpus, run, worker
 from mlbench.evaluation.streaming.corpus import cut
@@ -349,3 +350,21 @@ def test_texts_that_are_cut_off_are_counted_as_in_memory(tmp_path: Path) -> None
     for _ in range(2):
         assert count(run.load_stream, task, tmp_path / "stream", Cutting()).truncated == held.truncated
     assert count(run.load_stream, task, tmp_path / "other").truncated is None
+
+
+def test_measures_of_lists_are_those_in_memory(tmp_path: Path) -> None:
+    """Lists are as long as the measures look, though ranks keep fewer documents."""
+    task, found = write_task(tmp_path, ALL, documents=130), []
+    for load in (load_in_memory, run.load_stream):
+        chosen = Options(cache=tmp_path / load.__name__)
+        data = load(
+            chosen.open_model(LengthEncoder("cosine")), load_task(str(task)), chosen, languages=None, data_dir=None
+        )
+        judge = ListJudge(("Bpref", "AP(judged_only=True)", "Judged"), data.arrays, data.settings)
+        data.rank(chosen.open_model(LengthEncoder("cosine")), judge, chosen, Clock())
+        first = {code: np.flatnonzero(data.arrays.query_languages == code) for code in range(2)}
+        asked = [(setting, first[data.collection.languages.index(setting.query_language)]) for setting in data.settings]
+        found.append(np.stack([judge.values(setting, queries) for setting, queries in asked]))
+    np.testing.assert_array_equal(*found)
+    # Of 260 documents all are listed, and two are judged.
+    assert found[0][-1, 0, 2] == 2 / 260

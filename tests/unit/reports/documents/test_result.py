@@ -84,6 +84,10 @@ def test_bias_line_stands_without_bias_scores_and_says_why(result_of: ResultOf) 
     assert "bias mAP · | no bias scores: no pool of several languages was measured" in show(apart)
 
 
+def test_a_single_language_has_no_bias_line(result_of: ResultOf) -> None:
+    assert "bias" not in show(result_of(["bn"], kinds=["monolingual"]))
+
+
 def test_bias_line_keeps_its_place_for_what_was_not_asked_for(result: Result) -> None:
     assert result.bias is not None
     bias = result.bias.model_copy(update={"scores": (BiasResult(name="rank_distance", value=12.5),)})

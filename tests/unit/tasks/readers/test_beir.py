@@ -241,6 +241,20 @@ def test_languages_of_a_folder_of_folders_are_apart(tmp_path: Path) -> None:
     assert {row.language for row in load_collection(task).judgments["q0"]} == {"de", "th"}
 
 
+def test_a_task_file_takes_some_of_the_languages(tmp_path: Path) -> None:
+    for name in ("de", "th", "en-th"):
+        write(tmp_path / name)
+    (tmp_path / "task.toml").write_text('languages = ["de"]', "utf-8")
+    collection = load_collection(load_task(str(tmp_path)))
+    assert (collection.languages, set(collection.judgments)) == (("de",), {"de:q0", "de:q1"})
+    (tmp_path / "task.toml").write_text('languages = ["de"]\nparallel = true', "utf-8")
+    collection = load_collection(load_task(str(tmp_path)))
+    assert {row.language for rows in collection.judgments.values() for row in rows} == {"de"}
+    (tmp_path / "task.toml").write_text('languages = ["en", "th"]', "utf-8")
+    collection = load_collection(load_task(str(tmp_path)))
+    assert set(collection.judgments) == {"en:q0", "en:q1", "th:q0", "th:q1"}
+
+
 def test_queries_of_one_language_are_judged_in_corpora_of_others(tmp_path: Path) -> None:
     write(tmp_path / "en-fa")
     write(tmp_path / "en-ru", test="q0\t1\t1\n")
@@ -272,6 +286,14 @@ def test_shards_give_what_reading_whole_gives(folder: Path) -> None:
     assert shard.fingerprint() != before
 
 
+def test_a_corpus_is_read_line_by_line(folder: Path) -> None:
+    (shard,) = load_shards(task_of(write(folder, corpus=lines(CORPUS) + b"no JSON\n")))[1].shards
+    documents = shard.documents(0)
+    assert [next(documents).text for _ in CORPUS][-1] == "Sails use the wind."
+    with pytest.raises(DataError, match=r"set/corpus.jsonl line 4: not valid JSON"):
+        next(documents)
+
+
 def test_the_layout_of_mteb_is_read_from_parquet(tmp_path: Path) -> None:
     pyarrow = pytest.importorskip("pyarrow")
     from pyarrow import parquet
@@ -301,3 +323,12 @@ def test_a_task_file_that_names_another_role_is_refused(folder: Path) -> None:
     toml = 'reader = "beir"\nlanguages = ["en"]\n[[files]]\npath = "corpus.jsonl"\nrole = "documents"'
     with pytest.raises(UserError, match="the role 'documents' is none of corpus, queries, qrels"):
         read(folder, toml)
+
+
+def test_languages_are_understood_in_any_form_and_varieties_stay_apart(tmp_path: Path) -> None:
+    for name in ("eng-zho_Hans", "eng-por", "eng-pt_BR"):
+        write(tmp_path / name)
+    task = load_task(str(tmp_path))
+    assert task.languages == ("en", "pt", "pt-br", "zh")
+    collection = load_collection(task)
+    assert {row.language for row in collection.judgments["en:q0"]} == {"pt", "pt-br", "zh"}

@@ -6,9 +6,7 @@ import pytest
 
 from mlbench.errors import DataError, UnknownName
 from mlbench.protocols import Parameter, ReadRequest, SourceFile
-from mlbench.tasks.load import load_collection
 from mlbench.tasks.readers.parallel_texts import read
-from mlbench.tasks.task import load_task
 
 ROWS = [
     {"id": "s-0", "texts": {"de": " Guten Tag. ", "en": "Hello.", "fr": "Bonjour."}, "doc": "a"},
@@ -40,11 +38,20 @@ def test_each_sentence_is_a_query_and_a_document(tmp_path: Path, name: str, cont
     assert collection.restrict(("de",)).queries_are_documents
 
 
+def test_language_tags_of_any_common_form(tmp_path: Path) -> None:
+    row = b'{"id": "a", "texts": {"eng_Latn": "Hello.", "DEU": "Hallo.", "fr-CA": "Bonjour."}}'
+    collection = read(request(tmp_path, row))
+    assert {tag: [query.text for query in rows] for tag, rows in collection.queries.items()} == {
+        "de": ["Hallo."],
+        "en": ["Hello."],
+    }
+
+
 @pytest.mark.parametrize(
     ("options", "clusters"),
     [
         ({"cluster_key": "doc", "cluster_unit": "document"}, {"s-0": "a", "s-1": "a"}),
-        ({"cluster_lines": 2, "cluster_unit": "pair"}, {"s-0": "0", "s-1": "0"}),
+        ({"cluster_unit": "line"}, {"s-0": "s-0", "s-1": "s-1"}),
     ],
 )
 def test_clusters(tmp_path: Path, options: dict[str, Parameter], clusters: dict[str, str]) -> None:
@@ -65,6 +72,8 @@ def test_clusters(tmp_path: Path, options: dict[str, Parameter], clusters: dict[
         (b'{"id": "a", "texts": "x"}\n', "line 1: 'texts' must be an object"),
         (b'{"id": "a", "texts": {"de": " "}}\n', "line 1: the sentence in 'de' must be a text that is not empty"),
         (b'{"id": "a", "texts": {"de": 3}}\n', "line 1: the sentence in 'de' must be a text that is not empty, not 3"),
+        (b'{"id": "a", "texts": {"de": "x", "deu": "y"}}\n', "line 1: 'texts' has 'de' twice, once as 'deu'"),
+        (b'{"id": "a", "texts": {"jp": "x"}}\n', "line 1: 'texts': 'jp' is not a language tag: did you mean ja?"),
         (LINES + LINES, "lines.jsonl line 4: id 's-0' is there twice"),
     ],
 )
@@ -75,29 +84,9 @@ def test_faults(tmp_path: Path, content: bytes, message: str) -> None:
 
 
 def test_faults_of_options_and_of_a_packed_file(tmp_path: Path) -> None:
-    with pytest.raises(UnknownName, match="did you mean cluster_lines"):
-        read(request(tmp_path, LINES, cluster_line=4))
-    for lines in (0, True, "4"):
-        with pytest.raises(DataError, match="cluster_lines must be a whole number from 1 on"):
-            read(request(tmp_path, LINES, cluster_lines=lines))
+    with pytest.raises(UnknownName, match="did you mean cluster_key"):
+        read(request(tmp_path, LINES, cluster_keys="doc"))
     with pytest.raises(DataError, match="line 1: 'cluster', which names the cluster, must be a text"):
         read(request(tmp_path, LINES, cluster_key="cluster"))
     with pytest.raises(DataError, match=r"lines.jsonl.gz is (damaged|cut short) after line .*: fetch it again"):
         read(request(tmp_path, gzip.compress(LINES)[:-9], "lines.jsonl.gz"))
-
-
-@pytest.mark.data
-@pytest.mark.parametrize(
-    ("name", "topics", "clusters", "pairs"),
-    [
-        ("xnli", 10_000, 2_500, 11),
-        ("flores", 1_004, 1_004, 11),
-        ("ntrex", 1_997, 123, 11),
-        ("tatoeba", 9_548, 9_548, 2),
-    ],
-)
-def test_shipped_tasks(name: str, topics: int, clusters: int, pairs: int, data_dir: Path) -> None:
-    collection = load_collection(load_task(name), data_dir=data_dir)
-    assert len(collection.judgments) == topics
-    assert len(set(collection.clusters.values())) == clusters
-    assert {len(rows) for rows in collection.judgments.values()} == {pairs}

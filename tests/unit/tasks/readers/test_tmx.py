@@ -55,6 +55,13 @@ def test_the_first_of_two_segments_counts(tmp_path: Path) -> None:
     assert [tuple(query) for query in found.queries["de"]] == [("1", "Nein.")]
 
 
+def test_tags_are_understood_in_any_form(tmp_path: Path) -> None:
+    content = GERMAN.replace(b'srclang="en"', b'srclang="en-US"').replace(b'xml:lang="en"', b'xml:lang="eng"')
+    other = collection(tmp_path, ("de.tmx", None, content.replace(b'"de"', b'"de_DE"')), languages=("de", "en"))
+    plain = collection(tmp_path, ("de.tmx", None, GERMAN), languages=("de", "en"))
+    assert other.fingerprint() == plain.fingerprint()
+
+
 def test_an_archive_is_as_what_is_in_it(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
         archive.writestr("all.en-de.tmx", GERMAN)

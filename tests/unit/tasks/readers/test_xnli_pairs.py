@@ -8,7 +8,7 @@ import pytest
 from mlbench.collection.records import Collection
 from mlbench.errors import DataError
 from mlbench.protocols import ReadRequest, SourceFile
-from mlbench.tasks.readers.xnli_pairs import read
+from mlbench.tasks.readers.xnli import read_pairs
 
 COLUMNS = ["language", "gold_label", "sentence1_parse", "sentence1", "sentence2", "promptID", "pairID", "genre"]
 LABELS = ("neutral", "contradiction", "entailment")
@@ -32,7 +32,7 @@ def collection(folder: Path, dev: str, test: str) -> Collection:
         archive.writestr("XNLI-1.0/xnli.dev.tsv", dev)
         archive.writestr("XNLI-1.0/xnli.test.tsv", test)
         archive.writestr("__MACOSX/XNLI-1.0/._xnli.dev.tsv", b"\xff")
-    return read(ReadRequest("own", ("de", "en"), (SourceFile(folder / "XNLI-1.0.zip"),)))
+    return read_pairs(ReadRequest("own", ("de", "en"), (SourceFile(folder / "XNLI-1.0.zip"),)))
 
 
 def test_entailed_hypotheses_ask_for_their_premise(tmp_path: Path) -> None:

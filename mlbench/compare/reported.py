@@ -87,7 +87,7 @@ def read_reported(path: Path) -> ReportedResult:
     if not settings:
         raise InvalidResult(f"{path} reports no measure of retrieval, such as ndcg_at_10")
     return ReportedResult(
-        source=f"mteb {version}" if isinstance(version, str) else "mteb",
+        source=f"mteb {version}" if isinstance(version, str) else "mteb's format",
         task=str(document.get("task_name", document.get("mteb_dataset_name", path.stem))),
         model=name,
         revision=revision,
