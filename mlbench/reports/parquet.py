@@ -34,8 +34,8 @@ def per_topic_parquet(results: Sequence[tuple[Result, Ranks]], measure: str | No
 
     Its columns are `task`, `model`, `kind`, `query_language`, `document_languages` (joined by `+`), `topic`, `cluster`
     (the unit of resampling, whole numbers), `measure` and `value` (float64). The texts are dictionary-encoded, which
-    pandas and polars read as categories. Measures that do not follow from the ranks are left out; raises `UserError` where no other is
-    asked for, and `MissingExtra` without pyarrow.
+    pandas and polars read as categories. Measures that do not follow from the ranks are left out; raises `UserError`
+    where no other is asked for, and `MissingExtra` without pyarrow.
     """
     try:
         import pyarrow
