@@ -1,5 +1,6 @@
 """`mlbench compare`: a candidate against its base, and a gate that says whether it may pass."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,7 +88,8 @@ def _lines(
     def parse(context: click.Context, parameter: click.Parameter, pairs: Sequence[str]) -> Changes:
         changes: dict[tuple[str, ...], object] = {}
         for name, text in pairs_of(context, parameter, pairs).items():
-            measure, *about = name.split(":")
+            # A colon in brackets is one of a map of gains.
+            measure, *about = re.split(r":(?![^(]*\))", name)
             try:
                 value = float(text)
             except ValueError:
