@@ -15,14 +15,14 @@ from mlbench.compare.compare import CompareOptions, compare_systems
 from mlbench.compare.document import Comparison
 from mlbench.compare.gate import MEAN, Drops, Gate, Rule, load_gate
 from mlbench.compare.pairing import find_side
-from mlbench.compare.reported import is_reported, read_reported
+from mlbench.compare.reported import is_reported, read_reported, reported_in
 from mlbench.errors import UserError
 from mlbench.io.document import to_json
 from mlbench.reports.documents.comparison import comparison_report
 from mlbench.reports.documents.reported import differences_report
 from mlbench.reports.formats import check_files, render, write_files
 from mlbench.reports.writers.console import ConsoleReport
-from mlbench.results import LARGEST_SEED, read_result
+from mlbench.results import LARGEST_SEED, read_result, results_in
 from mlbench.statistics.paired_tests import FLIPS
 
 Changes = Mapping[tuple[str, ...], object]
@@ -171,8 +171,9 @@ def command(base: str, candidate: str, **chosen: object) -> int:
     Exit code 0 if CANDIDATE passes, 1 if a line of the gate fails, 2 if the two cannot be compared.
     """
     request = CompareArguments(**chosen)  # type: ignore[arg-type]
-    if any(is_reported(Path(side)) for side in (base, candidate)):
-        return _show_reported(Path(base), Path(candidate), request)
+    paths = [_reported_file(side) or Path(side) for side in (base, candidate)]
+    if any(is_reported(path) for path in paths):
+        return _show_reported(*paths, request)
     gate = _gate(request)
     sides = find_side(base), find_side(candidate)
     read = (one.path for side in sides for found in side.by_task.values() for one in found)
@@ -187,6 +188,15 @@ def command(base: str, candidate: str, **chosen: object) -> int:
     report = comparison_report(comparison)
     write_files(report, request.write)
     return show(comparison, ConsoleReport(report, request.every_setting, "--all"), as_json=request.as_json)
+
+
+def _reported_file(side: str) -> Path | None:
+    """Return the only result of mteb in a folder that has no result of ours; raises `UserError` for several."""
+    folder = Path(side)
+    found = reported_in(folder) if folder.is_dir() and not results_in(folder) else []
+    if len(found) > 1:
+        raise UserError(f"{side} has {len(found)} results of mteb: name one of them, such as {found[0]}")
+    return found[0] if found else None
 
 
 def _show_reported(base: Path, candidate: Path, request: CompareArguments) -> int:

@@ -24,6 +24,7 @@ NAMES: Mapping[str, str] = {
 }
 """How mteb calls a measure before `_at_k`, and its name here."""
 _LARGEST = 64 * 2**20
+_REVISION = re.compile(r"[0-9a-f]{40}|no_revision_available|external")
 _MEASURE = re.compile(rf"({'|'.join(NAMES)})_at_([1-9][0-9]{{0,8}})")
 
 
@@ -121,7 +122,7 @@ def _model(path: Path) -> tuple[str, str | None]:
     except (OSError, ValueError, AttributeError, RecursionError):
         pass
     folder = path.absolute().parent
-    if "__" in folder.parent.name:
+    if "__" in folder.parent.name or _REVISION.fullmatch(folder.name):
         return folder.parent.name.replace("__", "/"), folder.name
     return path.stem, None
 

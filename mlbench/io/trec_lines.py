@@ -4,6 +4,7 @@ import csv
 import json
 import re
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import NamedTuple, NoReturn
@@ -221,9 +222,12 @@ def _table(line: str, columns: Columns, topics: Container[str]) -> _Table:
 def _cut(line: str, delimiter: str | None) -> list[str]:
     if delimiter is None:
         return line.split()
-    if '"' not in line:
-        return [field.strip() for field in line.strip().split(delimiter)]
-    return [field.strip() for field in next(csv.reader([line.strip()], delimiter=delimiter, skipinitialspace=True))]
+    fields = line.strip().split(delimiter)
+    if '"' in line:
+        # What no spreadsheet writes, such as a carriage return within a field, stays as it is.
+        with suppress(csv.Error):
+            fields = next(csv.reader([line.strip()], delimiter=delimiter, skipinitialspace=True), [])
+    return [field.strip() for field in fields]
 
 
 def _unquoted(field: str) -> str:

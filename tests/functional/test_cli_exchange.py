@@ -168,6 +168,19 @@ def test_differences_from_reported_numbers_are_not_tested(document: Path, tmp_pa
     assert differences["monolingual (2)", "R@10"] == pytest.approx(0, abs=1e-5)
 
 
+def test_a_folder_of_one_result_of_mteb_is_a_side(document: Path, tmp_path: Path, capsys: Captured) -> None:
+    mteb_of(document, tmp_path)
+    (theirs,) = tmp_path.rglob("mini-monolingual.json")
+    assert f"has 3 results of mteb: name one of them, such as {theirs.parent}" in error_of(
+        capsys, "compare", str(theirs.parent), str(document)
+    )
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    theirs.rename(alone / theirs.name)
+    assert call(["compare", str(alone), str(document)]) == 0
+    assert "no test is possible" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

@@ -97,6 +97,12 @@ def test_the_model_is_that_of_the_folder(
     assert reported_in(path.parent) == [path]
 
 
+@pytest.mark.parametrize("revision", ["8b3219a92973c328a8e22fadcfa821b5dc75636a", "no_revision_available"])
+def test_old_folders_name_models_without_an_owner(tmp_path: Path, revision: str) -> None:
+    found = read_reported(write(tmp_path / "all-MiniLM-L6-v2" / revision / "NFCorpus.json", OF_1))
+    assert (found.model, found.revision) == ("all-MiniLM-L6-v2", revision)
+
+
 def test_without_a_folder_the_model_is_the_name_of_the_file(tmp_path: Path) -> None:
     found = read_reported(write(tmp_path / "mine.json", OF_1))
     assert (found.model, found.revision) == ("mine", None)

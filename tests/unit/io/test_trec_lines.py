@@ -1,6 +1,8 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from mlbench.io.trec_lines import JUDGMENTS, RUN, Columns, is_json, json_rows, rows
+from mlbench.io.trec_lines import JUDGMENTS, RUN, Columns, Row, is_json, json_rows, rows
 
 TOPICS = frozenset({"q1", "q2"})
 
@@ -44,6 +46,24 @@ def test_one_faulty_line_among_many_does_not_change_what_columns_are() -> None:
     good = [f"q1 d{number} {number} {0.5 / number}" for number in range(1, 5)]
     found = read("\n".join(["q1 d0 x 0.9", *good]), RUN)
     assert [row[2:5] for row in found][1:] == [(f"d{n}", f"{0.5 / n}", "score") for n in range(1, 5)]
+
+
+PIECES = st.sampled_from(
+    ["q1", "d7", "Q0", "0", "1", "2.5", "nan", "#", '"', ",", ";", "\t", " ", "\r", "\x00", "score", "qid"]
+)
+
+
+@given(st.lists(st.lists(PIECES, max_size=9).map("".join), max_size=5), st.sampled_from([RUN, JUDGMENTS]))
+def test_whatever_a_file_holds_is_rows_or_faults(texts: list[str], columns: Columns) -> None:
+    lines = [text for text in texts if text.strip()]
+    found = read("\n".join(lines), columns)
+    assert len(found) <= len(lines)
+    assert all(len(row) in (1, len(Row._fields)) for row in found)
+
+
+def test_a_field_may_be_as_long_as_a_line() -> None:
+    (fault,) = read('"' + "x" * 200_000 + '",d7,1', JUDGMENTS)
+    assert "x" * 100 not in fault[0]
 
 
 @pytest.mark.parametrize(
