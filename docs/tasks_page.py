@@ -21,6 +21,7 @@ only* are files that were not at hand: their reader follows the publisher's desc
 written by hand in that layout. Where a task file has expected counts, the first reading checks them."""
 
 _TRAINING_SETS = "What is trained on and not measured with; recipes name these sets as they name tasks."
+
 _HEAD = "| {} | files | address | bytes | verified by | licence | |\n|---|---|---|---|---|---|---|"
 
 
