@@ -1,6 +1,7 @@
 """The page of all tasks and recipes: where each of their files comes from, how large it is, and what was read of it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import groupby
 from typing import NamedTuple
 
 from mlbench.tasks.task import DeclaredFile, Task, load_task, task_names
@@ -20,7 +21,6 @@ only* are files that were not at hand: their reader follows the publisher's desc
 written by hand in that layout. Where a task file has expected counts, the first reading checks them."""
 
 _TRAINING_SETS = "What is trained on and not measured with; recipes name these sets as they name tasks."
-_MOST_ROLES = 8
 
 _HEAD = "| {} | files | address | bytes | verified by | licence | |\n|---|---|---|---|---|---|---|"
 
@@ -60,8 +60,8 @@ def of_task(task: Task) -> Iterator[FileSet]:
     if not task.files:
         where = f"`{task.hub}`" if task.hub else task.source
         yield FileSet(task.name, "all", (), task.licence, "layout only", where)
-    for role, files in _by_role(task.files):
-        read = "read here" if task.is_read_here(files[0].role) else "layout only"
+    for role, files in _by_role(task.files, task.role_of):
+        read = "read here" if role in task.read_here else "layout only"
         yield FileSet(task.name, role, files, task.licence, "" if _is_shipped(files) else read)
     if task.images is not None and task.images.archives:
         yield FileSet(task.name, "images", task.images.archives, task.licence, "layout only")
@@ -83,14 +83,11 @@ def _source(data: DataSet) -> str:
     return f"made here: {data.citation}" if data.captions is not None else ""
 
 
-def _by_role(files: Sequence[DeclaredFile]) -> Iterator[tuple[str, Sequence[DeclaredFile]]]:
-    """Yield the files of each role, or all of them where a role is one of many languages."""
-    roles = sorted({file.role for file in files})
-    if len(roles) > _MOST_ROLES:
-        yield "all", files
-        return
-    for role in roles:
-        yield role, tuple(file for file in files if file.role == role)
+def _by_role(
+    files: Iterable[DeclaredFile], role_of: Callable[[DeclaredFile], str]
+) -> Iterator[tuple[str, Sequence[DeclaredFile]]]:
+    for role, same in groupby(sorted(files, key=role_of), key=role_of):
+        yield role, tuple(same)
 
 
 def _is_shipped(files: Sequence[DeclaredFile]) -> bool:

@@ -20,7 +20,7 @@ def publish(task: Task, declaration: Path, folder: Path, address: str) -> Path:
 
     What the task file says of numbers of queries and documents is left out.
     """
-    text = re.sub(r"(?ms)^\[expected\.\w+\]\n.*?(?=^\[|\Z)", "", declaration.read_text(encoding="utf-8"))
+    text = re.sub(r"(?ms)^\[expected(\.\w+)?\]\n.*?(?=^\[|\Z)", "", declaration.read_text(encoding="utf-8"))
     head, *blocks = re.split(r"(?m)^(?=\[\[files\]\]$)", text)
     for number, file in enumerate(task.files):
         content = content_of(file)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import datasets
 
 
-_FORMAT = "1"
+_FORMAT = "2"
 _ABOUT = "about.json"
 _IMAGES = "images.json"
 _TEXTS = "texts.arrow"
