@@ -53,7 +53,7 @@ def test_a_row_sums_up_files_and_says_why_some_are_fetched_by_hand() -> None:
 
 def test_files_by_many_roles_are_one_row() -> None:
     (row,) = tasks_page.of_task(load_task("tatoeba"))
-    assert (row.use, len(row.files), row.read) == ("all", 20, "read here")
+    assert (row.use, len(row.files), row.read) == ("data", 20, "read here")
 
 
 def test_the_page_on_translations_lists_tasks_by_kind() -> None:
