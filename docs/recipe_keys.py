@@ -34,7 +34,10 @@ TABLES: Mapping[str, tuple[str, type[BaseModel], Mapping[str, str]]] = {
             "title": "one line for people",
             "seed": "decides batches, views and what is drawn of the weights",
             "steps": "updates of the weights; an upper end where `validation.patience` is set",
-            "languages": "[tags](task-file.md#language-tags) such as `zh`; what data sets have in others is left out",
+            "languages": (
+                "tags in [any common form](task-file.md#language-tags), such as `zh`; "
+                "what data sets have in other languages is left out"
+            ),
             "static": "a static encoder",
             "transformer": "or a transformer",
             "image_text": "or a model of images and texts; one of the three",

@@ -30,6 +30,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "history": "Show a series of checkpoints as a table and a plot.",
         "train": "Train an encoder as a recipe says, to a checkpoint that can be measured.",
         "sweep": "Train and measure every combination of values of a recipe, and compare them.",
+        "tune": "Find the weights of a fusion on a task, to be measured on other topics.",
         "tasks": "List, explain, check and download tasks.",
         "benchmarks": "List and explain benchmarks, sets of tasks with one score.",
         "models": "List and explain the kinds of retrievers.",

@@ -15,7 +15,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NewType
 
-from mlbench.errors import MissingExtra, RetrieverError
+from mlbench.collection.languages import check_language
+from mlbench.errors import MissingExtra, RetrieverError, UserError
 
 EXTRA = "bm25"
 LIBRARIES = ("pyserini", "jnius")
@@ -76,8 +77,8 @@ _LUCENE = {
     "yo": "core.WhitespaceAnalyzer",
     "zh": "cjk.CJKAnalyzer",
 }
-# Both written forms of Norwegian have its analyzer.
-_WRITTEN_AS = {"nb": "no", "nn": "no"}
+# Languages that are written as another one is: the two of Norway, Dari, Cantonese.
+_WRITTEN_AS = {"nb": "no", "nn": "no", "prs": "fa", "yue": "zh"}
 _ENGLISH = "DefaultEnglishAnalyzer"
 _THAI = "pythainlp newmm, StandardAnalyzer with Lucene's Thai stop words"
 _STANDARD = "standard.StandardAnalyzer"
@@ -285,8 +286,15 @@ def _sound(text: str) -> str:
 
 
 def primary_language(tag: str) -> str:
-    """Return the language of a tag as analyzers are looked up: `zh` for `zh-hant`, `no` for `nb`."""
-    primary = tag.partition("-")[0]
+    """Return the language of a tag as analyzers are looked up: `zh` for `zh-CN` or `zho_Hans`, `no` for `nb`.
+
+    What is no tag is a language of its own, without an analyzer.
+    """
+    try:
+        canonical = check_language(tag)
+    except UserError:
+        canonical = tag
+    primary = canonical.partition("-")[0]
     return _WRITTEN_AS.get(primary, primary)
 
 

@@ -261,10 +261,9 @@ class SnowballAnalyzers:
         self._ideographs = regex.compile(r"([\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}ー]+)", regex.V1)
         self._wide = regex.compile(r"[\uff01-\uff5e\uff66-\uff9f]+")
         self._stemmer = import_module("Stemmer").Stemmer
-        self._stop_words = {
-            name: frozenset(getattr(stop_words, f"STOPWORDS_{name.upper()}"))
-            for name in {analysis.stop_words for analysis in _ANALYSES.values()} - {None, *_FUNCTION_WORDS}
-        } | {name: frozenset(words.split()) for name, words in _FUNCTION_WORDS.items()}
+        self._stop_words = {name: frozenset(words.split()) for name, words in _FUNCTION_WORDS.items()}
+        for name in filter(None, {analysis.stop_words for analysis in _ANALYSES.values()} - self._stop_words.keys()):
+            self._stop_words[name] = frozenset(getattr(stop_words, f"STOPWORDS_{name.upper()}"))
         self._opened: dict[str, Terms] = {}
 
     def fingerprint(self) -> str:

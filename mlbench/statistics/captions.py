@@ -80,7 +80,9 @@ class CaptionSums:
         found = np.full((sample.resamples, len(self.values)), np.nan)
         if len(self.present):
             drawn = sample.bootstrap(self.sums, self.counts)
-            found[:, self.present] = drawn.ratios.reshape(len(found), len(self.present), -1).mean(axis=2)
+            found[:, self.present] = drawn.ratios.reshape(
+                len(found), len(self.present), self.sums.shape[1] // len(self.present)
+            ).mean(axis=2)
         return found
 
 

@@ -4,9 +4,18 @@ import re
 from math import isqrt
 from os.path import relpath
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from mlbench import entry_points
 from mlbench.errors import InvalidModels, InvalidSystem, RetrieverError, UnknownName, UserError, suggest
@@ -24,6 +33,10 @@ SYSTEM = "system"
 CROSS_ENCODER = "cross_encoder"
 """The scheme of a reranker that names none."""
 _MOST_WEIGHT = 1000
+RECIPROCAL: Final = "rrf"
+"""Reciprocal rank fusion, the method that needs no scores."""
+FusionMethod = Literal["rrf", "combsum", "combmnz", "combanz"]
+Normalisation = Literal["min_max", "z_score", "sum", "none"]
 _PATH = re.compile(r"[.~/\\]|[A-Za-z]:[/\\]")
 _RELATIVE = re.compile(r"[.]{1,2}[/\\]")
 
@@ -241,13 +254,40 @@ class WeightedPart(DeclaredPart):
     weight: Annotated[float, Field(gt=0, le=_MOST_WEIGHT, allow_inf_nan=False)] = 1.0
 
 
+class Tuned(Declared):
+    """On what the weights of a fusion were tuned: a task, the fingerprint of its data, the measure and its value.
+
+    `queries` are digests of some of its queries, so that the weights are not measured on topics that they saw.
+    """
+
+    task: Annotated[str, Field(pattern=r"\S")]
+    fingerprint: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    measure: Annotated[str, Field(pattern=r"\S")]
+    value: Annotated[float, Field(allow_inf_nan=False)]
+    queries: Annotated[tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{12}$")], ...], Field(strict=False)]
+
+
 class Fusion(Declared):
-    """Reciprocal rank fusion: `k` dampens the first ranks, `depth` cuts each part's list (None: as deep as asked)."""
+    """Fusion of the lists of several systems by ranks (`rrf`) or by scores; `depth` cuts each part's list.
+
+    `k` dampens the first ranks of reciprocal rank fusion. Scores are normalised list by list. Without `depth` the lists
+    of `rrf` are as deep as asked, those with scores whole.
+    """
 
     kind: Literal["fusion"]
+    method: FusionMethod = RECIPROCAL
+    normalisation: Normalisation = "min_max"
     systems: Annotated[tuple[Annotated[WeightedPart, BeforeValidator(_table)], ...], Field(strict=False)]
     k: Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)] = 60.0
     depth: Annotated[int, Field(ge=1)] | None = None
+    tuned: Tuned | None = None
+
+    @model_validator(mode="after")
+    def _suited(self) -> "Fusion":
+        other = "normalisation" if self.method == RECIPROCAL else "k"
+        if other in self.model_fields_set:
+            raise ValueError(f"{other} has no part in {self.method}: leave it out")
+        return self
 
     @field_validator("systems")
     @classmethod

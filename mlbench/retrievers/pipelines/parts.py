@@ -32,6 +32,7 @@ from mlbench.protocols import (
     Role,
     Runtime,
     ScoredRanker,
+    Scores,
     Texts,
 )
 from mlbench.provenance import RegistryInfo
@@ -122,14 +123,20 @@ class OpenedPart:
 
     def places(
         self, setting: Setting, queries: Sequence[Query], documents: Sequence[Document], order: Integers, depth: int
-    ) -> list[Integers]:
-        """Return the part's lists as places in `order`, the positions of `documents` in the order of ids."""
+    ) -> list[tuple[Integers, Scores | None]]:
+        """Return the part's lists as places in `order`, the positions of `documents` in the order of ids.
+
+        Beside each list are its scores, None where the part hands over none.
+        """
         if isinstance(self.ranker, EncoderLists):
             ordered = [documents[index] for index in order]
-            return [found for found, _ in self.ranker.places(setting, queries, ordered, depth)]
+            return [*self.ranker.places(setting, queries, ordered, depth)]
         place = {documents[index].doc_id: number for number, index in enumerate(order)}
         lists = self.search_scored(setting, queries, documents, depth)
-        return [np.fromiter(map(place.__getitem__, found), dtype=np.int64, count=len(found)) for found, _ in lists]
+        return [
+            (np.fromiter(map(place.__getitem__, found), dtype=np.int64, count=len(found)), scores)
+            for found, scores in lists
+        ]
 
     def prepare(self, texts: Texts, cache: Path | None, progress: Progress) -> None:
         """Let the part encode `texts` where it does that."""

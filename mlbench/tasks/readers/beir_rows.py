@@ -54,10 +54,10 @@ def _of_rows(path: Path) -> Iterator[Row]:
 
 def row_id(row: Mapping[str, object], place: str) -> str:
     """Return the id of a row; raises `DataError` for one that is missing, or no name."""
-    found = id_text(row.get("_id", row.get("id")), place)
-    if not found or _CONTROL.search(found):
-        raise DataError(f"{place}: '_id' {found!r:.60} is empty or holds a control character")
-    return found
+    own_id = id_text(row.get("_id", row.get("id")), place)
+    if not own_id or _CONTROL.search(own_id):
+        raise DataError(f"{place}: '_id' {own_id!r:.60} is empty or holds a control character")
+    return own_id
 
 
 def id_text(value: object, place: str) -> str:

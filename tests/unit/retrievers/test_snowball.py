@@ -8,7 +8,7 @@ import pytest
 from mlbench import load_collection, load_task
 from mlbench.errors import MissingExtra
 from mlbench.retrievers import snowball
-from mlbench.retrievers.lucene import Analyzers
+from mlbench.retrievers.lucene import Analyzers, analyzer_name
 from mlbench.retrievers.snowball import SnowballAnalyzers, analysis_name, analysis_remark
 
 pytest.importorskip("bm25s")
@@ -71,6 +71,26 @@ def test_terms_are_nearly_those_of_lucene(analyzers: SnowballAnalyzers) -> None:
             for each in (analyzers, lucene)
         )
         assert (ours & theirs).total() / (ours | theirs).total() >= least, language
+
+
+@pytest.mark.parametrize(
+    ("tags", "lucene", "ours"),
+    [
+        (
+            ("zh", "zh-CN", "zho", "cmn", "zho_Hans", "zh-hant", "zh-TW", "yue_Hant"),
+            "CJKAnalyzer",
+            "pairs of characters",
+        ),
+        (("ar", "arb_Arab", "ara", "ar-EG"), "ArabicAnalyzer", "words, stop words (arabic), stems (light10)"),
+        (("no", "nb", "nob_Latn", "nno_Latn", "nor"), "NorwegianAnalyzer", analysis_name("no")),
+        (("fa", "pes_Arab", "fas", "prs_Arab"), "PersianAnalyzer", analysis_name("fa")),
+        (("sw", "swh_Latn"), "WhitespaceAnalyzer", "words between blanks"),
+        (("tlh", "xx", "tlh-Latn", "no tag"), None, "words"),
+    ],
+)
+def test_any_form_of_a_tag_finds_the_analysis(tags: tuple[str, ...], lucene: str | None, ours: str) -> None:
+    assert {analyzer_name(tag) for tag in tags} == {lucene}
+    assert {analysis_name(tag) for tag in tags} == {ours}
 
 
 @pytest.mark.parametrize("text", ["", " \n\t", "\x00", "'", "\ufeff"])

@@ -37,10 +37,10 @@ def counted(collection: Collection, encoder: Drawn) -> Ranks:
     return to_ranks(layout, rank_vectors(layout, embeddings, encoder.similarity, Tiling(rows=7, columns=5), Silence()))
 
 
-def scored(ranks: Ranks) -> Scores:
+def scored(ranks: Ranks, resamples: int = 200) -> Scores:
     languages = ranks.spoken_languages
     request = ScoreRequest(
-        settings_of(languages, IMAGE_KINDS), MEASURES, "Success@1", BIAS, parallel=True, resamples=200
+        settings_of(languages, IMAGE_KINDS), MEASURES, "Success@1", BIAS, parallel=True, resamples=resamples
     )
     return score(ranks, request)
 
@@ -150,6 +150,18 @@ def test_clip_scores_equal_loops_over_captions(counts: dict[str, list[int]]) -> 
         assert each.ref_clip_score == (None if reference is None else pytest.approx(reference, abs=1e-6))
         assert each.n_captions == sum(counts[str(each.language)])
     assert found.mean.clip_score == pytest.approx(np.mean([clip for clip, _ in wanted.values()]), abs=1e-6)
+
+
+def test_scores_without_resamples_have_no_intervals() -> None:
+    """As `Options(resamples=0)` asks for, where numbers alone are wanted."""
+    ranks = counted(captioned(EVEN)[0], Drawn())
+    plain, with_intervals = scored(ranks, resamples=0), scored(ranks)
+    assert [row.measures for row in plain.settings] == [row.measures for row in with_intervals.settings]
+    assert plain.image_text is not None
+    assert with_intervals.image_text is not None
+    assert [row.r_mean for row in plain.image_text.languages] == [
+        row.r_mean for row in with_intervals.image_text.languages
+    ]
 
 
 def test_without_cosines_or_a_direction_scores_are_null() -> None:

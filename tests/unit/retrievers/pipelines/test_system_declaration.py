@@ -93,6 +93,15 @@ FAULTS = {
         "n: input should be greater than or equal to 1, not 0",
         "deep: unknown key: known are first, kind, n, reranker",
     ],
+    FUSION + 'method = "combsm"': ["method: unknown value 'combsm': did you mean combsum or combmnz or combanz?"],
+    FUSION + 'method = "combsum"\nnormalisation = "minmax"': [
+        "normalisation: unknown value 'minmax': did you mean min_max?"
+    ],
+    FUSION + 'method = "combsum"\nk = 5': ["k has no part in combsum: leave it out"],
+    FUSION + 'normalisation = "sum"': ["normalisation has no part in rrf: leave it out"],
+    FUSION + '[tuned]\ntask = "mini"\nfingerprint = "x"\nmeasure = "AP"\nvalue = 0.5\nqueries = []': [
+        "tuned.fingerprint: string should match pattern '^[0-9a-f]{64}$', not 'x'"
+    ],
     FUSION + "k = -1\ndepth = 0\ndept = 5": [
         "k: input should be greater than or equal to 0, not -1",
         "depth: input should be greater than or equal to 1, not 0",
