@@ -73,7 +73,9 @@ def _families() -> str:
     for (name, family), written in zip(FAMILIES.items(), EXPLANATIONS, strict=True):
         given = [f"`{key}`" for key in family.parameters if key not in (family.at, "judged_only")]
         computed = "from ranks" if parse(_WITH_NUMBERS[name]).is_derived else "by ir_measures from the lists"
-        if "judged_only" in family.parameters:
+        if family.by_subtopic:
+            computed += ", where judgments are by subtopic"
+        elif "judged_only" in family.parameters:
             computed += "; with `judged_only=True` by ir_measures from the lists"
         rows.append(f"| `{written}` | {', '.join(given)} | {computed} |")
     by_reason: dict[str, list[str]] = {}
@@ -98,15 +100,17 @@ from the `relevance_threshold` of a task on. A relevant document that is missing
 not return, has no rank and stays in every denominator.
 
 Measures *from ranks* are answered for any pool of a finished result, and `mlbench verify` recomputes them. Those that
-ir_measures computes *from the lists* need documents that were judged and are not relevant, or what stands between the
-relevant ones. They need `pip install 'mlbench[ir-measures]'`, and are computed while measuring, from the first 1,000
+ir_measures computes *from the lists* need documents that were judged and are not relevant, what stands between the
+relevant ones, or judgments by subtopic. `parallel_jsonl` reads the latter with `subtopics = true` under `[options]`:
+the second of the four columns of `qrels.tsv` is the subtopic, and a document is as relevant as for its best one. All of
+them need `pip install 'mlbench[ir-measures]'`, and are computed while measuring, from the first 1,000
 documents of each list. The result says under `list_measures` which they are: they cannot be recomputed, no comparison
 tests them, and no task has one as its primary measure.
 
 `rel=2` counts documents of grade 2 and more alone. Where a query has relevant documents, but none of that grade, the
 measure is 0. `rel` is at least 1: documents of lower grades are not kept as relevant.
 
-A test compares 80 names with what ir_measures gives, and 27 with the definitions of their authors where ir_measures
+A test compares 82 names with what ir_measures gives, and 27 with the definitions of their authors where ir_measures
 needs cwl_eval. They agree within 1e-6 on lists without ties, and within the five decimals that gdeval prints for ERR
 and for `nDCG(dcg='exp-log2')`. Where scores tie, mlbench ranks as trec_eval does, whatever the measure.
 

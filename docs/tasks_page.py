@@ -1,6 +1,6 @@
 """The page of all tasks and recipes: where each of their files comes from, how large it is, and what was read of it."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
@@ -21,6 +21,7 @@ only* are files that were not at hand: their reader follows the publisher's desc
 written by hand in that layout. Where a task file has expected counts, the first reading checks them."""
 
 _TRAINING_SETS = "What is trained on and not measured with; recipes name these sets as they name tasks."
+
 _HEAD = "| {} | files | address | bytes | verified by | licence | |\n|---|---|---|---|---|---|---|"
 
 
@@ -59,7 +60,7 @@ def of_task(task: Task) -> Iterator[FileSet]:
     if not task.files:
         where = f"`{task.hub}`" if task.hub else task.source
         yield FileSet(task.name, "all", (), task.licence, "layout only", where)
-    for role, files in _by_role(task.files):
+    for role, files in _by_role(task.files, task.role_of):
         read = "read here" if role in task.read_here else "layout only"
         yield FileSet(task.name, role, files, task.licence, "" if _is_shipped(files) else read)
     if task.images is not None and task.images.archives:
@@ -82,9 +83,10 @@ def _source(data: DataSet) -> str:
     return f"made here: {data.citation}" if data.captions is not None else ""
 
 
-def _by_role(files: Iterable[DeclaredFile]) -> Iterator[tuple[str, Sequence[DeclaredFile]]]:
-    ordered = sorted(files, key=lambda file: file.role)
-    for role, same in groupby(ordered, key=lambda file: file.role):
+def _by_role(
+    files: Iterable[DeclaredFile], role_of: Callable[[DeclaredFile], str]
+) -> Iterator[tuple[str, Sequence[DeclaredFile]]]:
+    for role, same in groupby(sorted(files, key=role_of), key=role_of):
         yield role, tuple(same)
 
 

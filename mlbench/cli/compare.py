@@ -1,5 +1,6 @@
 """`mlbench compare`: a candidate against its base, and a gate that says whether it may pass."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,14 +15,13 @@ from mlbench.compare.compare import CompareOptions, compare_systems
 from mlbench.compare.document import Comparison
 from mlbench.compare.gate import MEAN, Drops, Gate, Rule, load_gate
 from mlbench.compare.pairing import find_side
+from mlbench.compare.reported import is_reported, read_reported
 from mlbench.errors import UserError
 from mlbench.io.document import to_json
-from mlbench.reported import is_reported, read_reported
 from mlbench.reports.documents.comparison import comparison_report
 from mlbench.reports.documents.reported import differences_report
-from mlbench.reports.formats import check_files, write_files
+from mlbench.reports.formats import check_files, render, write_files
 from mlbench.reports.writers.console import ConsoleReport
-from mlbench.reports.writers.json import write_json
 from mlbench.results import LARGEST_SEED, read_result
 from mlbench.statistics.paired_tests import FLIPS
 
@@ -88,7 +88,8 @@ def _lines(
     def parse(context: click.Context, parameter: click.Parameter, pairs: Sequence[str]) -> Changes:
         changes: dict[tuple[str, ...], object] = {}
         for name, text in pairs_of(context, parameter, pairs).items():
-            measure, *about = name.split(":")
+            # A colon in brackets is one of a map of gains.
+            measure, *about = re.split(r":(?![^(]*\))", name)
             try:
                 value = float(text)
             except ValueError:
@@ -199,7 +200,7 @@ def _show_reported(base: Path, candidate: Path, request: CompareArguments) -> in
     report = differences_report(*sides)
     write_files(report, request.write)
     if request.as_json:
-        click.echo(write_json(report), nl=False)
+        click.echo(render("json", report).decode(), nl=False)
     else:
         console().print(ConsoleReport(report, request.every_setting, "--all"))
     return 0

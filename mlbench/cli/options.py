@@ -1,5 +1,6 @@
 """Options that several commands share, such as `--set KEY=VALUE`, `--task a,b`, `--languages ar,en` and `--json`."""
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -21,6 +22,10 @@ resamples_option = click.option(
 )
 
 
+# What stands in brackets belongs to the name, as in P(rel=2)@5=0.01.
+_ASSIGNMENT = re.compile(r"((?:[^=(]|\([^)]*\))*)=(.*)", re.DOTALL)
+
+
 def assignments(
     example: str, option: str = "--set"
 ) -> Callable[[click.Context, click.Parameter, Sequence[str]], dict[str, str]]:
@@ -29,13 +34,13 @@ def assignments(
     def parse(context: click.Context, parameter: click.Parameter, pairs: Sequence[str]) -> dict[str, str]:
         settings: dict[str, str] = {}
         for pair in pairs:
-            name, equals, value = pair.partition("=")
-            key = name.strip()
-            if not equals or not key:
+            match = _ASSIGNMENT.fullmatch(pair)
+            key = match[1].strip() if match else ""
+            if match is None or not key:
                 raise UserError(f"{option} {pair!r}: write KEY=VALUE, as in {option} {example}")
             if key in settings:
                 raise UserError(f"{option} {key} is there twice: give each key one value")
-            settings[key] = value
+            settings[key] = match[2]
         return settings
 
     return parse

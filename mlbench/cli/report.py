@@ -10,12 +10,12 @@ from mlbench.collection.languages import IMAGE, full_language
 from mlbench.collection.records import Collection, fingerprint_of
 from mlbench.compare.benchmark import score_benchmark
 from mlbench.compare.pairing import ResultWithRanks
+from mlbench.compare.reported import is_reported, read_reported, reported_in
 from mlbench.errors import DataError, UserError
 from mlbench.evaluation.streaming.corpus import look_through
 from mlbench.evaluation.verify import read_pair
 from mlbench.measures.ranked import parse
 from mlbench.ranking.ranks import Ranks
-from mlbench.reported import is_reported, read_reported, reported_in
 from mlbench.reports.documents.benchmark import benchmark_report
 from mlbench.reports.documents.reported import reported_report
 from mlbench.reports.documents.result import pools_report, results_report

@@ -9,7 +9,7 @@ import click
 
 from mlbench.cli.options import json_option, language_list
 from mlbench.cli.progress import Screen, console, pass_screen
-from mlbench.collection.languages import IMAGE, check_language, count_settings
+from mlbench.collection.languages import IMAGE, count_settings, find_language
 from mlbench.collection.records import Collection, Image
 from mlbench.errors import DataError, InvalidTask, UserError
 from mlbench.evaluation.streaming.corpus import look_through
@@ -64,9 +64,12 @@ def list_(language: str | None = None, kind: str | None = None, as_json: bool = 
       mlbench tasks list --json
       mlbench tasks list --language th --kind text
     """
-    wanted = None if language is None else check_language(language)
     tasks = [load_task(name) for name in task_names()]
-    tasks = [task for task in tasks if kind in (None, task.kind) and (wanted is None or wanted in task.languages)]
+    tasks = [
+        task
+        for task in tasks
+        if kind in (None, task.kind) and (language is None or find_language(language, task.languages))
+    ]
     if as_json:
         click.echo(json.dumps([summary(task) for task in tasks], indent=2, ensure_ascii=False))
         return
@@ -294,7 +297,7 @@ def _read(task: Task) -> str:
     """Return what of a task's published files this project has read; "" for a task whose files come with it."""
     if not any(file.url or file.checksum or file.unchecked for file in task.files):
         return ""
-    roles = dict.fromkeys(file.role for file in task.files)
+    roles = dict.fromkeys(task.role_of(file) for file in task.files)
     others = [role for role in roles if role not in task.read_here]
     parts = [f"here, as published: {', '.join(task.read_here)}"] if task.read_here else []
     parts += [f"layout only: {', '.join(others)}"] if others else []

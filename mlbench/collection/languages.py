@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
@@ -89,6 +89,16 @@ def full_language(tag: str) -> str:
     return _parsed(tag).to_tag().lower()
 
 
+@cache
+def written_language(tag: str) -> str:
+    """Return the canonical form of a language and its script alone: `zh-hk` gives `zh-hant`, `en-gb` gives `en`.
+
+    Raises `UserError` as `check_language` does.
+    """
+    full = _parsed(tag).maximize()
+    return check_language(f"{full.language}-{full.script}" if full.script else str(full.language))
+
+
 def canonical_languages(tags: Sequence[str]) -> tuple[str, ...]:
     """Return the canonical forms of the languages of one collection, in their order.
 
@@ -121,6 +131,28 @@ def find_language(tag: str, among: Sequence[str]) -> str | None:
         if kin:
             return kin[0] if len(kin) == 1 else None
     return None
+
+
+def match_languages(languages: Sequence[str], tags: Collection[str]) -> dict[str, str]:
+    """Return which of `languages` each tag means, of those `tags` of files or counts that mean one.
+
+    Each language is meant by one tag, that which says the same of script and region where there are several: of `en`
+    and `en-us` the first for `en`. So no two tags mean the same, and what is not a tag means none.
+    """
+    found = {language: language for language in languages if language in tags}
+    others = [tag for tag in tags if tag not in found and _is_language(tag)]
+    for language in languages:
+        if language not in found and language != IMAGE:
+            tag = find_language(language, [tag for tag in others if tag not in found])
+            found |= {tag: language} if tag is not None else {}
+    return found
+
+
+def _is_language(tag: str) -> bool:
+    try:
+        return bool(full_language(tag))
+    except UserError:
+        return False
 
 
 def _parsed(tag: str) -> "langcodes.Language":

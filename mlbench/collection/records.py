@@ -87,6 +87,15 @@ class Document(NamedTuple):
     text: str
 
 
+class SubtopicJudgment(NamedTuple):
+    """A document judged for one subtopic of a topic, as collections for diversity have them."""
+
+    language: str
+    doc_id: str
+    subtopic: str
+    grade: int
+
+
 class Judgment(NamedTuple):
     """A document judged for a topic, relevant where `grade` is at least 1; it may be missing from its corpus."""
 
@@ -103,7 +112,9 @@ class Collection:
     `clusters` names for each topic the unit of resampling. `parallel` says that topics are shared across languages, and
     `translated` that the relevant documents of a topic are translations of each other.
     `not_relevant` holds documents that were judged and are not relevant, with grades of 0 and less, of topics that have
-    some. Where grades in the files are no whole numbers, those here are `grade_scale` times as large.
+    some. Where grades in the files are no whole numbers, those here are `grade_scale` times as large. `subtopics` are
+    the judgments of topics that were judged by subtopic, each with the file's grade; in the others a document is as
+    relevant as for its best one.
     `queries_are_documents` says that each query is also its topic's document in its language, as with parallel
     sentences: for that query, this one document leaves pool and judgments. With `ignore_identical_ids`, a query and a
     document that have one name in the task's files are one, and the document leaves pool and judgments likewise: in
@@ -130,6 +141,7 @@ class Collection:
     ignore_identical_ids: bool = False
     not_relevant: Mapping[str, tuple[Judgment, ...]] = field(default_factory=dict)
     grade_scale: int = 1
+    subtopics: Mapping[str, tuple[SubtopicJudgment, ...]] = field(default_factory=dict)
     left_out: Mapping[str, int] = field(default_factory=dict)
     unreadable: tuple[str, ...] = ()
 
@@ -243,6 +255,11 @@ class Collection:
             documents={language: self.documents[language] for language in languages},
             judgments=judgments,
             not_relevant=not_relevant,
+            subtopics={
+                topic: tuple(row for row in rows if row.language in keep)
+                for topic, rows in self.subtopics.items()
+                if topic in topics
+            },
             clusters={topic: cluster for topic, cluster in self.clusters.items() if topic in topics},
             left_out={},
         )
@@ -266,6 +283,7 @@ class Collection:
             documents=documents,
             judgments=judgments,
             not_relevant={topic: rows for topic, rows in self.not_relevant.items() if topic in topics},
+            subtopics={topic: rows for topic, rows in self.subtopics.items() if topic in topics},
             clusters={topic: cluster for topic, cluster in self.clusters.items() if topic in topics},
         )
 

@@ -9,6 +9,7 @@ from mlbench.compare.judge import judge, lines_of, verdict
 from mlbench.compare.pairing import PairedRanks, ResultWithRanks, Side, describe_system, pair_up
 from mlbench.errors import UserError
 from mlbench.evaluation.evaluate import Evaluation
+from mlbench.measures.ranked import parse
 from mlbench.statistics.cluster_scores import ScoreRequest, sum_by_cluster
 from mlbench.statistics.differences import Differences, find_differences
 from mlbench.statistics.paired_tests import FLIPS, PairedTests, check_flips, compare
@@ -104,7 +105,8 @@ def differences_of_pair(pair: PairedRanks, *, resamples: int, seed: int, confide
     """Return all differences of a pair, with their intervals; `find_differences` says what it raises."""
     request = ScoreRequest(
         settings=pair.settings,
-        measures=pair.task.measures,
+        # Both sides have ranks, from which they follow, whichever of them a run was asked for.
+        measures=tuple(name for name in pair.task.measures if parse(name).is_derived),
         primary_measure=pair.task.primary_measure,
         bias_scores=pair.bias_scores,
         parallel=pair.task.parallel,

@@ -59,7 +59,8 @@ class Drops(Declared):
     """The largest drops of one measure: of the mean of each kind, and with `query_languages` of each row of a kind.
 
     Where images ask, rows are those of the captions' languages. A key that is absent, or null in flags, is not gated.
-    Where kinds of settings of texts and of images are both gated, those that a task cannot have are passed over.
+    Where kinds of settings of texts and of images are both gated, those that a task cannot have are passed over; where
+    all kinds are, as by `--drop nDCG@10=0.01`, those that a task does not have.
     """
 
     monolingual: Allowed | None = None

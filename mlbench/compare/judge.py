@@ -9,7 +9,7 @@ from typing import Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from mlbench.collection.languages import IMAGE_KINDS, TEXT_KINDS, Kind, find_language
+from mlbench.collection.languages import IMAGE_KINDS, KINDS, TEXT_KINDS, Kind, find_language
 from mlbench.compare.document import Check, Verdict
 from mlbench.compare.gate import DEFAULT, EVERY_LANGUAGE, MEAN, PRIMARY, Gate, GateLines, Rule
 from mlbench.errors import UserError
@@ -128,11 +128,16 @@ def _by_name(table: Mapping[str, Value], primary: str) -> dict[str, Value]:
 
 def _lines(lines: GateLines, differences: Differences) -> Iterator[GateLine]:
     rows = [each.subject for each in differences.each if each.subject.family == "query_languages" and each.n_topics]
+    means = {(each.subject.name, each.subject.kind) for each in differences.each if each.subject.family == "aggregates"}
     has_images = any(each.subject.kind in IMAGE_KINDS for each in differences.each)
     own_kinds, others = (IMAGE_KINDS, TEXT_KINDS) if has_images else (TEXT_KINDS, IMAGE_KINDS)
     for name, drops in lines.drop.items():
         of_own = any(getattr(drops, kind) is not None for kind in own_kinds)
-        for kind in own_kinds if of_own else others:
+        gated = own_kinds if of_own else others
+        if all(getattr(drops, kind) is not None for kind in KINDS):
+            # Asked for as a whole: a task of one language has no other kind than monolingual.
+            gated = tuple(kind for kind in gated if (name, kind) in means) or gated
+        for kind in gated:
             if (allowed := getattr(drops, kind)) is not None:
                 yield GateLine("drop", Subject(family="aggregates", name=name, kind=kind), allowed)
         if drops.query_languages is not None:

@@ -166,9 +166,8 @@ def why_incomparable(
         if differing == [IMAGE] and one.languages != other.languages:
             return "their images differ, or images have more captions in the languages that are left out"
         return f"their data differs{' in ' if differing else ''}{', '.join(differing)}"
-    if set(one.measures) != set(other.measures) or one.primary_measure != other.primary_measure:
-        named = " and ".join(f"{', '.join(each.measures)} (primary {each.primary_measure})" for each in (one, other))
-        return f"their measures are {named}"
+    if one.primary_measure != other.primary_measure:
+        return f"their primary measures are {one.primary_measure} and {other.primary_measure}"
     if one.documents != other.documents:
         return f"the documents of one are {one.documents}, those of the other {other.documents}"
     return "one has parallel topics, the other not" if one.parallel != other.parallel else ""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from mlbench.collection.languages import Setting
 from mlbench.collection.records import Query
 from mlbench.errors import MissingExtra, UserError
-from mlbench.measures.ranked import parse
+from mlbench.measures.ranked import FAMILIES, parse
 from mlbench.ranking.index_arrays import IndexArrays
 from mlbench.ranking.run_files import ListSink, without_itself
 from mlbench.results import ListMeasures
@@ -34,6 +34,13 @@ class ListJudge(ListSink):
         """Raise `MissingExtra` without ir_measures, `UserError` for grades that are no whole numbers."""
         if arrays.collection.grade_scale != 1:
             raise UserError(f"{names[0]} is for judgments whose grades are whole numbers: leave it out")
+        if not arrays.collection.subtopics:
+            for name in names:
+                if FAMILIES[parse(name).family].by_subtopic:
+                    raise UserError(
+                        f"{name} needs judgments by subtopic: the reader parallel_jsonl has them with the option "
+                        "subtopics = true"
+                    )
         self.names, self.arrays, self.settings, self.depth = tuple(names), arrays, tuple(settings), DEPTH
         self._measures = [_parsed(name) for name in names]
         self._values: dict[Setting, Floats] = {}
@@ -73,12 +80,14 @@ class ListJudge(ListSink):
         import ir_measures
 
         qrels: list[ir_measures.Qrel] = []
+        by_subtopic: list[ir_measures.Qrel] = []
         run: list[ir_measures.ScoredDoc] = []
         for number, (query, listed) in some:
             judged = list(self._judgments(setting, query))
             if not any(qrel.relevance > 0 for qrel in judged):
                 continue
             qrels += judged
+            by_subtopic += self._subtopics(setting, query)
             shown = listed[: self.depth]
             run += [
                 ir_measures.ScoredDoc(query.topic_id, doc_id, float(len(shown) - place))
@@ -87,9 +96,14 @@ class ListJudge(ListSink):
             found[number] = 0.0
         numbers = {query.topic_id: number for number, (query, _) in some}
         columns = {measure: column for column, measure in enumerate(self._measures)}
-        if qrels:
-            for metric in ir_measures.iter_calc(self._measures, qrels, run):
-                found[numbers[metric.query_id], columns[metric.measure]] = metric.value
+        for judgments, subtopics in ((qrels, False), (by_subtopic, True)):
+            measures = [each for each in self._measures if FAMILIES[each.NAME or ""].by_subtopic == subtopics]
+            if not judgments or not measures:
+                continue
+            # pyndeval loses the lists after the first of several settings.
+            for some_measures in [[each] for each in measures] if subtopics else [measures]:
+                for metric in ir_measures.iter_calc(some_measures, judgments, run):
+                    found[numbers[metric.query_id], columns[metric.measure]] = metric.value
 
     def _judgments(self, setting: Setting, query: Query) -> Iterator["ir_measures.Qrel"]:
         import ir_measures
@@ -100,6 +114,15 @@ class ListJudge(ListSink):
         for language, doc_id, grade in (*relevant, *collection.not_relevant.get(query.topic_id, ())):
             if language in setting.document_languages and doc_id not in itself:
                 yield ir_measures.Qrel(query.topic_id, doc_id, grade)
+
+    def _subtopics(self, setting: Setting, query: Query) -> Iterator["ir_measures.Qrel"]:
+        import ir_measures
+
+        collection = self.arrays.collection
+        itself = collection.itself(setting.query_language, query.topic_id)
+        for language, doc_id, subtopic, grade in collection.subtopics.get(query.topic_id, ()):
+            if language in setting.document_languages and doc_id not in itself:
+                yield ir_measures.Qrel(query.topic_id, doc_id, grade, subtopic)
 
 
 def judge_of(measures: Sequence[str], arrays: IndexArrays, settings: Sequence[Setting]) -> ListJudge | None:
@@ -113,4 +136,9 @@ def _parsed(name: str) -> "ir_measures.Measure":
         import ir_measures
     except ImportError as error:
         raise MissingExtra(f"measures such as {name}", "ir-measures") from error
-    return ir_measures.parse_measure(name)
+    measure = ir_measures.parse_measure(name)
+    if not ir_measures.DefaultPipeline.supports(measure):  # type: ignore[no-untyped-call]
+        if FAMILIES[parse(name).family].by_subtopic:
+            raise MissingExtra(f"measures such as {name}", "ir-measures")
+        raise UserError(f"{name} is not computed: nothing that ir_measures uses knows these parameters together")
+    return measure

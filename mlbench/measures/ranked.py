@@ -44,7 +44,8 @@ class Family:
     """A measure with all its parameters: what they are by default (None where they may be left out) and their order.
 
     `required` are those that have to be given, `at` the one that `@` gives. Without a `formula`, ir_measures computes
-    it from the list and the judgments, and no ranks tell it. `most` is the highest value that it can have.
+    it from the list and the judgments, and no ranks tell it. `most` is the highest value that it can have. One that is
+    `by_subtopic` needs judgments by subtopic.
     """
 
     explanation: Explanation
@@ -53,6 +54,7 @@ class Family:
     formula: Formula | None = None
     at: str | None = "cutoff"
     most: float = 1.0
+    by_subtopic: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,7 @@ def parse(name: str) -> Measure:
     mAP, MRR and recall, `map_cut_10` and `P.10` (trec_eval), `ndcg_at_10` (mteb), `hit_rate@10` (ranx), `accuracy@1`
     (Sentence Transformers).
     """
+    name = name.replace("α", "alpha")
     match = _WRITTEN.fullmatch(name) if len(name) <= _LONGEST_NAME else None
     known = _family(match[1]) if match else None
     written = (match[2], match[3]) if match else (None, None)
@@ -282,8 +285,18 @@ _REL: dict[str, Value | None] = {"rel": 1}
 _JUDGED: dict[str, Value | None] = {"rel": 1, "judged_only": False}
 _SCALE: dict[str, Value | None] = {"min_rel": 0, "max_rel": None}
 _AT: dict[str, Value | None] = {"cutoff": None}
+_ALPHA: dict[str, Value | None] = {"rel": 1, "alpha": 0.5, "judged_only": False}
+_NOVELTY: dict[str, Value | None] = {"rel": 1, "alpha": 0.5, "beta": 0.5}
 _CUT = ("cutoff",)
 _CWL = "looks at the first 1,000 documents, as cwl_eval does"
+
+
+def _by_subtopic(what: str, source: str, parameters: dict[str, Value | None], required: tuple[str, ...] = ()) -> Family:
+    """Return a measure that ndeval computes from judgments by subtopic."""
+    explanation = Explanation(
+        f"For topics that were judged by subtopic: {what}.", "a mean over subtopics, as ndeval computes it", source
+    )
+    return Family(explanation, parameters, required, at="cutoff" if "cutoff" in parameters else None, by_subtopic=True)
 
 
 FAMILIES: Mapping[str, Family] = MappingProxyType(
@@ -576,29 +589,28 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
             ),
             _AT,
         ),
+        "ERR_IA": _by_subtopic("ERR", "Chapelle et al. 2009, intent-aware", _AT | _JUDGED, ("cutoff",)),
+        "nERR_IA": _by_subtopic("ERR, normalised by that of the ideal list", "ndeval", _AT | _JUDGED, ("cutoff",)),
+        "alpha_DCG": _by_subtopic(
+            "DCG of which what a subtopic has had already is worth less",
+            "Clarke et al. 2008",
+            _AT | _ALPHA,
+            ("cutoff",),
+        ),
+        "alpha_nDCG": _by_subtopic(
+            "alpha_DCG, divided by that of the ideal list", "Clarke et al. 2008", _AT | _ALPHA, ("cutoff",)
+        ),
+        "NRBP": _by_subtopic("RBP of novelty", "Clarke, Kolla & Vechtomova 2009", _NOVELTY),
+        "nNRBP": _by_subtopic("NRBP, divided by that of the ideal list", "Clarke, Kolla & Vechtomova 2009", _NOVELTY),
+        "AP_IA": _by_subtopic("AP", "Agrawal et al. 2009", _JUDGED),
+        "P_IA": _by_subtopic("P", "Agrawal et al. 2009", _AT | _JUDGED, ("cutoff",)),
+        "StRecall": _by_subtopic(
+            "the share of the subtopics that the top k covers", "Zhai, Cohen & Lafferty 2003", _AT | _REL, ("cutoff",)
+        ),
     }
 )
 """All that ir_measures knows by name, but for the measures of `REFUSED`."""
-REFUSED: Mapping[str, str] = MappingProxyType(
-    dict.fromkeys(
-        (
-            "ERR_IA",
-            "nERR_IA",
-            "alpha_DCG",
-            "alpha_nDCG",
-            "NRBP",
-            "nNRBP",
-            "AP_IA",
-            "MAP_IA",
-            "α_DCG",
-            "α_nDCG",
-            "P_IA",
-            "StRecall",
-        ),
-        "needs judgments by subtopic, which no collection here has",
-    )
-    | {"NumQ": "n_queries stands beside every mean"}
-)
+REFUSED: Mapping[str, str] = MappingProxyType({"NumQ": "n_queries stands beside every mean"})
 """Names of ir_measures that mean nothing here, with the reason."""
 _FOLDED = {name.lower(): name for name in FAMILIES if name != "Accuracy"}
 _ALIASES: Mapping[str, _Known] = MappingProxyType(
@@ -620,6 +632,8 @@ _ALIASES: Mapping[str, _Known] = MappingProxyType(
             "NumRel": "num_rel",
             "NumRet": "num_ret",
             "Bpref": "bpref",
+            "AP_IA": "map_ia",
+            "StRecall": "strec strecall",
         }.items()
         for alias in aliases.split()
     }

@@ -6,11 +6,11 @@ from datetime import datetime
 from pathlib import PurePosixPath
 
 from mlbench.collection.languages import IMAGE, KINDS, Kind, Setting
+from mlbench.compare.reported import MODEL_META, NAMES
 from mlbench.measures.ranked import parse
 from mlbench.ranking.ranks import Ranks, setting_ranks
 from mlbench.registry.entry import Entry
 from mlbench.registry.find import find, shipped
-from mlbench.reported import MODEL_META, NAMES
 from mlbench.results import Result
 
 CUTOFFS = (1, 3, 5, 10, 20, 100, 1000)

@@ -1,18 +1,32 @@
 """Per-topic scores as Parquet, which pandas, polars, R and DuckDB read."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
-from mlbench.errors import MissingExtra
-from mlbench.ranking.ranks import Ranks
+from mlbench.collection.languages import Setting
+from mlbench.errors import MissingExtra, UserError
+from mlbench.measures.ranked import parse
+from mlbench.ranking.ranks import Ranks, setting_ranks
 from mlbench.results import Result, told_apart
-from mlbench.statistics.per_topic import per_topic
 
 if TYPE_CHECKING:
     import pyarrow
+
+
+@dataclass(frozen=True, eq=False)
+class _TopicScores:
+    """One measure of the queries of a setting: `topics`, indexes, and `clusters` int64 (n,), `values` float64 (n,)."""
+
+    setting: Setting
+    measure: str
+    topics: NDArray[np.int64]
+    clusters: NDArray[np.int64]
+    values: NDArray[np.float64]
 
 
 def per_topic_parquet(results: Sequence[tuple[Result, Ranks]], measure: str | None = None) -> bytes:
@@ -20,7 +34,8 @@ def per_topic_parquet(results: Sequence[tuple[Result, Ranks]], measure: str | No
 
     Its columns are `task`, `model`, `kind`, `query_language`, `document_languages` (joined by `+`), `topic`, `cluster`
     (the unit of resampling, whole numbers), `measure` and `value` (float64). The texts are dictionary-encoded, which
-    pandas and polars read as categories. Raises `MissingExtra` without pyarrow.
+    pandas and polars read as categories. Measures that do not follow from the ranks are left out; raises `UserError`
+    where no other is asked for, and `MissingExtra` without pyarrow.
     """
     try:
         import pyarrow
@@ -40,7 +55,7 @@ def per_topic_parquet(results: Sequence[tuple[Result, Ranks]], measure: str | No
 def _table(result: Result, ranks: Ranks, measures: Sequence[str] | None) -> "pyarrow.Table":
     import pyarrow
 
-    found = list(per_topic(result, ranks, measures))
+    found = list(_scores(result, ranks, measures or result.task.measures))
     sizes = [len(each.values) for each in found]
     settings: dict[str, list[str]] = {
         "kind": [str(each.setting.kind) for each in found],
@@ -63,6 +78,20 @@ def _table(result: Result, ranks: Ranks, measures: Sequence[str] | None) -> "pya
         "value": np.concatenate([each.values for each in found]),
     }
     return pyarrow.table(columns)
+
+
+def _scores(result: Result, ranks: Ranks, measures: Sequence[str]) -> Iterator[_TopicScores]:
+    """Yield the scores of each setting in each measure that follows from the ranks; raises `UserError` for none."""
+    parsed = [measure for measure in map(parse, measures) if measure.is_derived]
+    if not parsed:
+        raise UserError(f"{', '.join(measures)} does not follow from the ranks: no other measure was asked for")
+    for stated in result.settings:
+        setting = Setting(stated.query_language, stated.document_languages)
+        here = setting_ranks(ranks, setting)
+        topics = ranks.query_topics[here.queries].astype(np.int64)
+        clusters = ranks.topic_clusters[topics].astype(np.int64)
+        for measure in parsed:
+            yield _TopicScores(setting, measure.name, topics, clusters, measure.values(here.relevant))
 
 
 def _repeated(values: Sequence[str], sizes: Sequence[int]) -> "pyarrow.DictionaryArray":

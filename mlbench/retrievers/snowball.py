@@ -290,6 +290,8 @@ class SnowballAnalyzers:
         segment = thai_segmenter(EXTRA) if language == "th" else str.splitlines
         analysis = _ANALYSES.get(language, _PLAIN)
         stop_words = self._stop_words[analysis.stop_words] if analysis.stop_words else frozenset()
+        if analysis.before:
+            stop_words = frozenset(map(analysis.before, stop_words))
         stemmer = self._stemmer(analysis.snowball) if analysis.snowball else None
         lower = _lower_turkish if language == "tr" else _lower
 

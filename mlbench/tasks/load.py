@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mlbench import members
-from mlbench.collection.languages import find_language, settings_of
+from mlbench.collection.languages import match_languages, settings_of
 from mlbench.collection.records import LARGEST_GRADE, Collection
 from mlbench.errors import DataError
 from mlbench.protocols import SILENCE, Progress, ReadRequest, ShardedCollection, SourceFile
@@ -89,11 +89,13 @@ def with_files(task: Task) -> Task:
     except ValueError as error:
         raise DataError(str(error)) from error
     assert isinstance(entries, list)
-    found = []
-    for file in map(DeclaredFile.model_validate, entries):
-        language = find_language(file.language, task.languages) if file.language else None
-        if language or not file.language:
-            found.append(file.model_copy(update={"language": language}))
+    files = [DeclaredFile.model_validate(entry) for entry in entries]
+    meant = match_languages(task.languages, {file.language for file in files if file.language})
+    found = [
+        file.model_copy(update={"language": meant.get(file.language or "")})
+        for file in files
+        if not file.language or file.language in meant
+    ]
     return task.model_copy(update={"files": tuple(found)})
 
 

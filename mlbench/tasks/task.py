@@ -1,8 +1,7 @@
 """Task files: what a task is made of, declared in TOML, and every fault of a file at once."""
 
 import re
-from collections.abc import Collection, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from importlib.resources import files as package_files
 from pathlib import Path
 from typing import Annotated, Literal
@@ -29,6 +28,7 @@ from mlbench.collection.languages import (
     count_settings,
     find_language,
     full_language,
+    match_languages,
 )
 from mlbench.errors import DataError, InvalidTask, UnknownName, UserError, suggest
 from mlbench.io.toml import (
@@ -292,6 +292,11 @@ class Task(Declared):
         """The folder of the task file: where files without a checksum lie."""
         return self._root
 
+    def role_of(self, file: DeclaredFile) -> str:
+        """Return the role of a file, `data` for `data/de` where the files of `data` were read here, whatever part."""
+        whole = file.role.partition("/")[0]
+        return whole if whole in self.read_here else file.role
+
     @field_validator("languages", mode="before")
     @classmethod
     def _are_known(cls, languages: object) -> object:
@@ -342,7 +347,7 @@ class Task(Declared):
         if languages is None:
             return files
         tags = {file.language for file in files if file.language is not None}
-        renamed = {tag: language for tag, language in _meant(languages, tags).items() if tag != language}
+        renamed = {tag: language for tag, language in match_languages(languages, tags).items() if tag != language}
         if renamed:
             files = tuple(
                 file.model_copy(update={"language": renamed[file.language]}) if file.language in renamed else file
@@ -356,7 +361,7 @@ class Task(Declared):
     @classmethod
     def _are_roles(cls, read: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
         if "files" in info.data:
-            roles = {file.role for file in info.data["files"]}
+            roles = {role for file in info.data["files"] for role in (file.role, file.role.partition("/")[0])}
             unknown = [role for role in read if role not in roles]
             if unknown:
                 raise ValueError(f"no file has the role {unknown[0]!r}: {suggest(unknown[0], roles)}")
@@ -380,11 +385,10 @@ class Task(Declared):
         languages, faults = info.data["languages"], []
         counted: dict[str, dict[str, int]] = {"queries": expected.queries, "documents": expected.documents}
         for what, counts in counted.items():
-            counts = {**dict.fromkeys(languages, counts[EACH]), **counts} if EACH in counts else counts
-            counts = {tag: count for tag, count in counts.items() if tag != EACH}
             known_tags = (*languages, IMAGE) if info.data.get("kind") == "image_text" else languages
-            names = _meant(known_tags, counts)
-            counted[what] = {names.get(tag, tag): count for tag, count in counts.items()}
+            names = match_languages(known_tags, counts)
+            each = dict.fromkeys(languages, counts[EACH]) if EACH in counts else {}
+            counted[what] = each | {names.get(tag, tag): count for tag, count in counts.items() if tag != EACH}
             faults += [f"{what}.{tag}: not among languages" for tag in counted[what] if tag not in known_tags]
         for kind, count in expected.settings.items():
             given = count_settings(len(languages), kind) if kind in info.data["settings"] else 0
@@ -406,17 +410,6 @@ class Task(Declared):
             if language is None:
                 raise UnknownName(f"language of {self.name}", tag, self.languages)
         return tuple(sorted({language for language in found.values() if language is not None}))
-
-
-def _meant(languages: Sequence[str], tags: Collection[str]) -> dict[str, str]:
-    """Return which language each of the `tags` means that means one: two tags never mean the same."""
-    found = {language: language for language in languages if language in tags}
-    for language in languages:
-        if language not in found:
-            with suppress(UserError):
-                tag = find_language(language, [tag for tag in tags if tag not in found])
-                found |= {tag: language} if tag is not None else {}
-    return found
 
 
 def task_names() -> tuple[str, ...]:

@@ -177,6 +177,7 @@ def test_differences_from_reported_numbers_are_not_tested(document: Path, tmp_pa
         (("report", "{theirs}", "--format", "parquet"), "has no ranks, which the format parquet is made from"),
         (("report", "{theirs}", "--measure", "R@7"), "R@7 is neither measured nor reported"),
         (("report", "{ours}", "--format", "mteb", "--measure", "AP"), "the format mteb has measures of its own"),
+        (("report", "{ours}", "--format", "parquet", "--measure", "bpref"), "Bpref does not follow from the ranks"),
         (("report", "{ours}", "--format", "eval-results"), "results are of whole tasks"),
         (("verify", "{theirs}"), "schema_version is missing"),
     ],

@@ -76,3 +76,27 @@ def test_miracl_faults_are_one_line(
     assert error.startswith("mlbench: error: ")
     assert message in error
     assert "\n" not in error
+
+
+def test_language_tags_of_any_form_in_names_of_files_and_options(capsys: Captured, tmp_path: Path) -> None:
+    folder = tmp_path / "own"
+    folder.mkdir()
+    judged = []
+    for tag in ("arb_Arab", "zh-CN", "zho_Hant", "eng"):
+        rows = [json.dumps({"id": f"t{n}", "text": f"{tag} word {n}"}) for n in range(4)]
+        (folder / f"queries.{tag}.jsonl").write_text("\n".join(rows))
+        (folder / f"documents.{tag}.jsonl").write_text("\n".join(rows))
+        judged += [f"t{n}\t0\t{tag}:t{n}\t1\n" for n in range(4)]
+    (folder / "task.toml").write_text('[expected.queries]\nzho_Hans = 4\n"*" = 4\n')
+    (folder / "qrels.tsv").write_text("".join(judged).replace("arb_Arab:", "ar:").replace("eng:", "EN:"))
+    out = tmp_path / "out"
+    command = [*RUN, "-q", "--task", str(folder), "--out", str(out), "--languages", "zh_Hans,ara,en-US"]
+    assert call(command) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["task"]["languages"] == ["ar", "en", "zh"]
+    assert {row["n_queries"] for row in result["settings"]} == {4}
+    (path,) = out.glob("*.json")
+    assert call(["report", str(path), "--pool", "arb,cmn", "--format", "csv", "-q"]) == 0
+    assert "ar,zh" in capsys.readouterr().out.replace("+", ",").replace(" ", ",")
+    assert call([*command[:-1], "zh-TW,jp"]) == 2
+    assert "'jp' is not a language tag: did you mean ja?" in capsys.readouterr().err

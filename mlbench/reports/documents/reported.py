@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from mlbench.collection.languages import KINDS, Kind
+from mlbench.compare.reported import ReportedResult
 from mlbench.errors import UserError
 from mlbench.io.document import DocumentPart
-from mlbench.reported import ReportedResult
 from mlbench.reports.formatting import SHORT, decimal, heading, spoken, task_label
 from mlbench.reports.report import Block, Cell, Column, Report, Row, Scalar, Section, Sentence, Table
 from mlbench.results import Result

@@ -99,6 +99,10 @@ class FusionRanker(Composite):
                 f"{part.opened.spec} hands over ranks without scores, which {self._declared.method} adds up: "
                 f'write method = "{RECIPROCAL}"'
             )
+        if not np.isfinite(scores).all():
+            raise RetrieverError(
+                f"{part.opened.spec} hands over scores that are NaN or infinite, which cannot be added"
+            )
         return scores
 
 

@@ -20,7 +20,7 @@ from mlbench.protocols import ReadRequest
 OPTIONS = ("captions_per_image", "images")
 """What every reader of captions takes: how many captions of an image are kept in each language, the first ones, and a
 pattern of the names of the images that are kept."""
-_SHARDS = (".tar", ".tar.gz", ".tgz")
+SHARD_ENDINGS = (".tar", ".tar.gz", ".tgz")
 _MOST_NAMED = 20
 _HALF = re.compile("[\ud800-\udfff]")
 _NOT_IN_IDS = re.compile(r"[\s\x00-\x1f\x7f-\x9f#%]")
@@ -131,8 +131,13 @@ def topic_of(image: str) -> str:
 def shards_of(folder: Path) -> list[Path]:
     """Return the tar files in a folder, in the order of the numbers in their names; none where there is no folder."""
     there = folder.iterdir() if folder.is_dir() else ()
-    found = [path for path in there if path.name.endswith(_SHARDS) and path.is_file()]
-    return sorted(found, key=lambda path: [part.zfill(20) for part in re.findall(r"[0-9]+|[^0-9]+", path.name)])
+    found = [path for path in there if path.name.endswith(SHARD_ENDINGS) and path.is_file()]
+    return sorted(found, key=lambda path: by_number(path.name))
+
+
+def by_number(name: str) -> list[str]:
+    """Return a key that sorts names by the numbers in them: `2.tar` before `10.tar`."""
+    return [part.zfill(20) for part in re.findall(r"[0-9]+|[^0-9]+", name)]
 
 
 def _selected(request: ReadRequest, captions: Sequence[Caption]) -> Sequence[Caption]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mlbench.collection.languages import find_language
-from mlbench.collection.records import Collection, Document, Query, document_id
+from mlbench.collection.records import Collection, Document, Query, SubtopicJudgment, document_id
 from mlbench.errors import UserError
 from mlbench.protocols import Parameter, ReadRequest, SourceFile
 from mlbench.tasks.readers.grades import RELEVANCE_THRESHOLD, Grade, parse_grade, split_judgments, threshold_of
@@ -21,7 +21,7 @@ from mlbench.tasks.readers.json_lines import (
     text_of,
 )
 
-OPTIONS = ("cluster_unit", RELEVANCE_THRESHOLD)
+OPTIONS = ("cluster_unit", RELEVANCE_THRESHOLD, "subtopics")
 _QRELS = re.compile(r"qrels\.(tsv|txt|trec|csv|json)(\.gz)?")
 _USUAL = "qrels.tsv"
 _EXAMPLE = "{'id': ..., 'text': ...}"
@@ -61,6 +61,7 @@ class _ParsedLines:
     documents: dict[str, dict[str, str]] = field(default_factory=dict)
     clusters: dict[str, str] = field(default_factory=dict)
     judgments: dict[str, dict[tuple[str, str], Grade]] = field(default_factory=dict)
+    subtopics: dict[str, dict[tuple[str, str, str], Grade]] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
 
     def doc_id(self, language: str, own_id: str) -> str:
@@ -78,7 +79,8 @@ def read(request: ReadRequest) -> Collection:
     for the Thai one alone. An id that no language has stands for a document missing from every corpus, one written
     `th:d7` for one missing from the Thai corpus; missing documents stay in the denominators of the measures.
 
-    The option `cluster_unit` names what the clusters are, `relevance_threshold` is the lowest grade that is relevant.
+    The option `cluster_unit` names what the clusters are, `relevance_threshold` is the lowest grade that is relevant,
+    and with `subtopics` the second of four columns names the subtopic that a document was judged for.
     Raises `DataError` with the first fault, its file and line; its `__notes__` are all the faults.
     """
     check_options(request, "parallel_jsonl", OPTIONS)
@@ -127,6 +129,13 @@ def _collection(parsed: _ParsedLines) -> Collection:
         judgments=graded.judgments,
         not_relevant=graded.not_relevant,
         grade_scale=graded.grade_scale,
+        subtopics={
+            topic: tuple(
+                SubtopicJudgment(language, parsed.doc_id(language, own_id), subtopic, int(grade))
+                for (language, own_id, subtopic), grade in rows.items()
+            )
+            for topic, rows in parsed.subtopics.items()
+        },
         clusters={topic: parsed.clusters.get(topic, topic) for topic in topics},
         cluster_unit=_cluster_unit(parsed.clusters, parsed.request.options),
     )
@@ -163,6 +172,7 @@ def _read_documents(source: SourceFile, parsed: _ParsedLines) -> None:
 
 def _read_judgments(source: SourceFile, parsed: _ParsedLines) -> None:
     topics = {topic for rows in parsed.queries.values() for topic in rows}
+    by_subtopic = bool(parsed.request.options.get("subtopics", False))
     for row in judgments(source, parsed.faults, topics):
         grade = parse_grade(row.value)
         if row.topic not in topics:
@@ -171,12 +181,15 @@ def _read_judgments(source: SourceFile, parsed: _ParsedLines) -> None:
             parsed.faults.append(f"{row.where}: grade {row.value[:20]!r} is no number, or too large")
         else:
             rows = parsed.judgments.setdefault(row.topic, {})
+            subtopics = parsed.subtopics.setdefault(row.topic, {}) if by_subtopic else {}
             for target in _targets(row.document, parsed):
-                if target in rows:
+                key = (*target, row.iteration)
+                if key in subtopics if by_subtopic else target in rows:
                     parsed.faults.append(
                         f"{row.where}: document {row.document!r} is judged twice for topic {row.topic!r}"
                     )
-                rows[target] = grade
+                rows[target] = max(grade, rows.get(target, grade)) if by_subtopic else grade
+                subtopics[key] = grade
     if not parsed.judgments:
         parsed.faults.append(f"{source.path.name}: no judgment of any topic")
 

@@ -7,7 +7,6 @@ from mlbench.tasks.readers.json_lines import check_options
 from mlbench.tasks.readers.sentences import collection_name, file_lines, sentence_collection
 
 OPTIONS = ("cluster_unit", "collection")
-_ALL = "data"
 _CLUSTERS = "clusters"
 
 
@@ -15,8 +14,8 @@ class ParallelLines:
     """Reads files whose equal lines are translations of each other.
 
     A file belongs to one language; files with the same role belong together, so that several sets of sentences make one
-    task, such as English with German (role `de`) and English with Thai (role `th`). The line numbers of the role
-    `data`, from 0, are its topics: `<collection>-17`; those of another role `<collection>-<role>-17`. A file with the
+    task, such as English with German (role `data/de`) and English with Thai (role `data/th`). The line numbers of the
+    role `data`, from 0, are its topics: `<collection>-17`; those of `data/de` are `<collection>-de-17`. A file with the
     role `clusters`, of no language, has the cluster of each line of `data`, such as its document; without it, each
     topic is a cluster. The option `cluster_unit` says what clusters are.
     """
@@ -33,7 +32,7 @@ class ParallelLines:
             if source.role != _CLUSTERS and source.language in texts:
                 sets.setdefault(source.role, []).append(source)
         for role, sources in sets.items():
-            prefix = collection_name(request) if role == _ALL else f"{collection_name(request)}-{role}"
+            prefix = "-".join((collection_name(request), *role.split("/")[1:]))
             lengths = {source.path.name: _read(source, prefix, texts[str(source.language)]) for source in sources}
             first, length = next(iter(lengths.items()))
             for name, other in lengths.items():

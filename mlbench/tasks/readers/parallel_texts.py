@@ -10,28 +10,24 @@ from mlbench.errors import DataError, UserError
 from mlbench.protocols import Parameter, ReadRequest
 from mlbench.tasks.readers.json_lines import check_options, packed_lines, parse_object
 
-OPTIONS = ("cluster_key", "cluster_lines", "cluster_unit")
+OPTIONS = ("cluster_key", "cluster_unit")
 
 
 def read(request: ReadRequest) -> Collection:
     """Return the collection of lines `{"id", "texts": {language: sentence}}`, packed where a file's name ends in .gz.
 
     A topic is a line; each of its sentences is a query and a document, relevant (grade 1) for the topic, though never
-    for itself: what a query is, leaves its pool. A line may
-    lack languages; other languages and other keys are passed over. The cluster of a topic is what its line has under
-    the key `cluster_key`, or a run of `cluster_lines` lines of its file, else the topic; `cluster_unit` says what that
-    is. Raises `DataError` with file and line.
+    for itself: what a query is, leaves its pool. A line may lack languages; other languages and other keys are passed
+    over. The cluster of a topic is what its line has under the key `cluster_key`, else the topic; `cluster_unit` says
+    what that is. Raises `DataError` with file and line.
     """
     check_options(request, "parallel_texts", OPTIONS)
-    lines = request.options.get("cluster_lines", 1)
-    if isinstance(lines, bool) or not isinstance(lines, int) or lines < 1:
-        raise DataError(f"{request.task}: cluster_lines must be a whole number from 1 on, not {lines!r}")
     queries: dict[str, list[Query]] = {language: [] for language in request.languages}
     documents: dict[str, list[Document]] = {language: [] for language in request.languages}
     judgments: dict[str, tuple[Judgment, ...]] = {}
     clusters: dict[str, str] = {}
     for source in request.files:
-        for number, (place, row) in enumerate(_rows(source.path)):
+        for place, row in _rows(source.path):
             topic, texts = _translations(place, row, request.languages)
             if topic in judgments:
                 raise DataError(f"{place}: id {topic!r} is there twice")
@@ -41,7 +37,7 @@ def read(request: ReadRequest) -> Collection:
             judgments[topic] = tuple(
                 Judgment(language, document_id(request.task, language, "", topic), 1) for language in texts
             )
-            clusters[topic] = _cluster(place, topic, row, request.options, number)
+            clusters[topic] = _cluster(place, topic, row, request.options)
     return Collection(
         languages=request.languages,
         queries={language: tuple(rows) for language, rows in queries.items()},
@@ -80,14 +76,14 @@ def _language(place: str, tag: str, languages: tuple[str, ...]) -> str | None:
         raise DataError(f"{place}: 'texts': {error}") from error
 
 
-def _cluster(place: str, topic: str, row: dict[str, object], options: Mapping[str, Parameter], number: int) -> str:
-    key, lines = options.get("cluster_key"), options.get("cluster_lines")
-    if key is not None:
-        value = row.get(str(key))
-        if not isinstance(value, str) or not value.strip():
-            raise DataError(f"{place}: {key!r}, which names the cluster, must be a text that is not empty")
-        return value
-    return topic if lines is None else str(number // int(lines))
+def _cluster(place: str, topic: str, row: dict[str, object], options: Mapping[str, Parameter]) -> str:
+    key = options.get("cluster_key")
+    if key is None:
+        return topic
+    value = row.get(str(key))
+    if not isinstance(value, str) or not value.strip():
+        raise DataError(f"{place}: {key!r}, which names the cluster, must be a text that is not empty")
+    return value
 
 
 def _rows(path: Path) -> Iterator[tuple[str, dict[str, object]]]:

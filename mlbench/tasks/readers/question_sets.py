@@ -62,35 +62,49 @@ class _Questions:
         )
 
 
-def read_belebele(request: ReadRequest) -> Collection:
-    """Return the collection of Belebele's archive: each question asks for its passage.
+class Belebele:
+    """Reads Belebele's archive: each question asks for its passage.
 
     A zip file has one file `<variant>.jsonl` for each variant, such as `eng_Latn.jsonl`, of lines `{"link",
     "question_number", "flores_passage", "question", ...}`. A passage is known by its link, a topic by its link and the
     number of its question, the same in all variants. The cluster of a topic is its passage. Answers are left alone.
-    Raises `DataError` with file and line.
     """
-    check_options(request, "belebele")
-    found = _Questions(request, "passage")
+
+    reads_languages_apart = True
+
+    def __call__(self, request: ReadRequest) -> Collection:
+        """Return the collection; raises `DataError` with file and line."""
+        check_options(request, "belebele")
+        found = _Questions(request, "passage")
+        altered = 0
+        for source in request.files:
+            for language, name, content in _variants(source.path):
+                if language in request.languages:
+                    altered += _read_variant(found, language, _rows(name, content))
+        if altered:
+            request.progress.note(
+                f"{request.task}: {altered:,} questions stand beside another wording of their passage"
+            )
+        return found.collection()
+
+
+read_belebele = Belebele()
+
+
+def _read_variant(found: _Questions, language: str, rows: Iterable[tuple[str, _Row]]) -> int:
+    """Add the questions and passages of one variant; return how often a passage is worded in another way."""
     altered = 0
-    for source in request.files:
-        for language, name, content in _variants(source.path):
-            if language not in request.languages:
-                continue
-            for place, row in _rows(name, content):
-                # Passages of two splits of FLORES-200 may be of one page.
-                parts = [_text(place, row, "link"), str(row.get("split") or "")]
-                passage = "#".join(filter(None, parts))
-                text = _text(place, row, "flores_passage").strip()
-                altered += found.documents[language].setdefault(passage, text) != text
-                topic = f"{passage}#{row.get('question_number')}"
-                if topic in found.queries[language]:
-                    raise DataError(f"{place}: question {row.get('question_number')!r} of {passage} is there twice")
-                found.ask(topic, language, _text(place, row, "question").strip(), passage)
-                found.relevant[topic][language, passage] = None
-    if altered:
-        request.progress.note(f"{request.task}: {altered:,} questions stand beside another wording of their passage")
-    return found.collection()
+    for place, row in rows:
+        # Passages of two splits of FLORES-200 may be of one page.
+        passage = "#".join(filter(None, (_text(place, row, "link"), str(row.get("split") or ""))))
+        text = _text(place, row, "flores_passage").strip()
+        altered += found.documents[language].setdefault(passage, text) != text
+        topic = f"{passage}#{row.get('question_number')}"
+        if topic in found.queries[language]:
+            raise DataError(f"{place}: question {row.get('question_number')!r} of {passage} is there twice")
+        found.ask(topic, language, _text(place, row, "question").strip(), passage)
+        found.relevant[topic][language, passage] = None
+    return altered
 
 
 def _variants(path: Path) -> Iterator[tuple[str, str, bytes]]:

@@ -42,6 +42,8 @@ class Trec:
     default the task's), so that tasks on the same corpora have the same documents.
     """
 
+    reads_languages_apart = True
+
     def __call__(self, request: ReadRequest) -> Collection:
         """Return the whole collection; with a `limit` no more is held than the sample needs.
 

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from mlbench import cli
+from mlbench.cli.compare import drops
 from mlbench.cli.progress import (
     Bars,
     Pace,
@@ -23,6 +24,7 @@ from mlbench.cli.progress import (
     duration,
     pass_screen,
 )
+from mlbench.compare.gate import Drops
 from mlbench.errors import DataError, InternalError, InvalidTask, MissingExtra, MlbenchError
 from mlbench.version import __version__
 
@@ -422,6 +424,21 @@ def test_the_console_is_wide_when_piped(monkeypatch: pytest.MonkeyPatch, columns
     assert console().width == width
 
 
+@pytest.mark.parametrize(
+    ("written", "change"),
+    [
+        ("AP=0.01", {("drop", "AP", kind): 0.01 for kind in Drops.model_fields}),
+        ("P(rel=2)@5:multilingual=0.01", {("drop", "P(rel=2)@5", "multilingual"): 0.01}),
+        ("nDCG(gains={1:2,2:5}):multilingual=.5", {("drop", "nDCG(gains={1:2,2:5})", "multilingual"): 0.5}),
+    ],
+)
+def test_parameters_of_measures_may_hold_colons_and_equals_signs(
+    written: str, change: dict[tuple[str, ...], float]
+) -> None:
+    context = click.Context(click.Command("compare"))
+    assert drops()(context, click.Option(["--drop"]), [written]) == change
+
+
 class TestMeasures:
     def test_all_of_them_in_plain_text(self) -> None:
         done = mlbench("measures")
@@ -434,8 +451,12 @@ class TestMeasures:
         ("asked", "known", "kind"),
         [
             ("AP", "AP", "measure"),
-            ("AP@20", "AP", "measure"),
-            ("R@10", "R@k", "measure"),
+            ("AP@20", "AP@20", "measure"),
+            ("mAP", "AP", "measure"),
+            ("recall@10", "R@10", "measure"),
+            ("nDCG(dcg=exp-log2)@10", "nDCG(dcg='exp-log2')@10", "measure"),
+            ("INST", "INST(max_rel=g)", "measure"),
+            ("bpref", "Bpref", "measure"),
             ("R@k", "R@k", "measure"),
             ("R", "R@k", "measure"),
             ("rank_distance", "rank_distance", "bias score"),
@@ -451,8 +472,9 @@ class TestMeasures:
     @pytest.mark.parametrize(
         ("asked", "line"),
         [
-            ("ndcg", "did you mean nDCG?"),
-            ("R@ten", "did you mean r_mean or R@k?"),
+            ("ndgc", "did you mean nDCG or nDCG@10?"),
+            ("R@ten", "cutoff must be a whole number from 1 on, not ten"),
+            ("NumQ", "is not computed: n_queries stands beside every mean"),
             ("rank_distanse", "did you mean rank_distance"),
         ],
     )

@@ -10,8 +10,10 @@ from mlbench.collection.languages import (
     check_language,
     count_settings,
     find_language,
+    match_languages,
     settings_of,
     whole_pool,
+    written_language,
 )
 from mlbench.errors import UserError
 
@@ -75,6 +77,13 @@ def test_any_common_form_gives_the_canonical_one(tag: str) -> None:
     assert find_language(tag, ("xh", FORMS[tag])) == FORMS[tag]
 
 
+def test_the_script_follows_from_the_region() -> None:
+    tags = ("zh", "zh-TW", "zh-HK", "zh-SG", "en-GB", "sr-Latn", "pt-BR", "acm_Arab", "fa-AF")
+    assert [written_language(tag) for tag in tags] == [
+        *("zh", "zh-hant", "zh-hant", "zh", "en", "sr-latn", "pt", "acm-arab", "fa"),
+    ]
+
+
 def test_the_varieties_of_one_collection_are_told_apart() -> None:
     assert canonical_languages(["eng", "eng-US", "por", "por-BR", "fra", "fra-CA"]) == (
         *("en", "en-us", "pt", "pt-br", "fr", "fr-ca"),
@@ -106,6 +115,13 @@ def test_a_language_is_found_in_whatever_form_it_is_written(
     tag: str, among: tuple[str, ...], found: str | None
 ) -> None:
     assert find_language(tag, among) == found
+
+
+def test_no_two_tags_of_a_collection_mean_one_language() -> None:
+    tags = ("en", "en-us", "zh-hans", "fr-ca", "not a tag")
+    assert match_languages(("en", "fr", "zh"), tags) == {"en": "en", "zh-hans": "zh", "fr-ca": "fr"}
+    assert match_languages(("en",), ("en-us", "en-gb")) == {"en-us": "en"}
+    assert match_languages((), tags) == match_languages(("en",), ()) == {}
 
 
 @pytest.mark.parametrize(

@@ -124,6 +124,16 @@ def test_lines_of_a_kind_that_is_not_there() -> None:
     assert short(lines_of(gate(drop={"AP": {"monolingual": 1}}), alone, "small")) == ["drop AP monolingual 1"]
 
 
+def test_a_drop_in_every_kind_holds_for_the_kinds_that_are_there() -> None:
+    alone = differences_of(np.ones((4, 1)), SUBJECTS[:1])
+    everything = dict.fromkeys((*KINDS, "text_to_image", "image_to_text", "image_to_pool"), 0.5)
+    assert short(lines_of(gate(drop={"AP": everything}), alone, "small")) == ["drop AP monolingual 0.5"]
+    with pytest.raises(UserError, match="has not: RR"):
+        lines_of(gate(drop={"RR": everything}), alone, "small")
+    with pytest.raises(UserError, match="has not: drop of AP cross_lingual"):
+        lines_of(gate(drop={"AP": dict.fromkeys(KINDS[:2], 0.5)}), alone, "small")
+
+
 def test_a_row_without_topics_is_no_line() -> None:
     row = Subject(family="query_languages", name="AP", kind="monolingual", query_language="de")
     two = differences_of(np.ones((4, 2)), [row, row.model_copy(update={"query_language": "en"})])

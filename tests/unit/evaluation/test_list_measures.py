@@ -8,6 +8,7 @@ import ir_measures
 import pytest
 
 from mlbench.collection.languages import Setting
+from mlbench.compare.compare import compare_evaluations
 from mlbench.errors import InvalidResult, InvalidTask, MissingExtra, UserError
 from mlbench.evaluation.evaluate import Evaluation, evaluate
 from mlbench.evaluation.options import Options
@@ -16,6 +17,7 @@ from mlbench.leaderboard.protocol import accept
 from mlbench.ranking.run_files import SaveRun, stem_of
 from mlbench.results import read_result
 from mlbench.statistics.pool import with_measure
+from mlbench.tasks.load import load_collection
 from mlbench.tasks.task import load_task
 
 NAMES = ("Bpref", "Bpref(rel=2)", "infAP", "Judged@5", "P(judged_only=True)@5", "nDCG(judged_only=True)@10")
@@ -142,11 +144,79 @@ def test_without_the_extra_it_is_named(tmp_path: Path, monkeypatch: pytest.Monke
     assert evaluate("hashing", str(folder), measures=["ERR@5"], options=Options(cache=tmp_path / "cache"))
 
 
+def test_parameters_that_nothing_computes_together_are_refused(tmp_path: Path) -> None:
+    folder = write_task(tmp_path / "task")
+    with pytest.raises(UserError, match="is not computed: nothing that ir_measures uses knows these parameters"):
+        evaluate(
+            "hashing",
+            str(folder),
+            measures=["nDCG(dcg='exp-log2',judged_only=True)@5"],
+            options=Options(cache=tmp_path),
+        )
+
+
+def test_judgments_by_subtopic(tmp_path: Path) -> None:
+    """A document is as relevant as for its best subtopic; what compares subtopics comes from ndeval."""
+    folder = write_task(tmp_path / "task", options="[options]\nsubtopics = true\n")
+    rows = [
+        (n, subtopic, m, (m + n + subtopic) % 3) for n in range(3) for subtopic in (1, 2, 3) for m in range(n, 10, 2)
+    ]
+    lines = [f"t{n}\t{subtopic}\td{m}\t{grade}\n" for n, subtopic, m, grade in rows]
+    (folder / "qrels.tsv").write_text("".join(lines), encoding="utf-8")
+    collection = load_collection(load_task(str(folder)))
+    best = {(n, m): max(grade for k, _, d, grade in rows if (k, d) == (n, m)) for n, _, m, _ in rows}
+    found = {
+        (int(topic[1:]), int(row.doc_id.rpartition("-d")[2])): row.grade
+        for topic, judged_rows in collection.judgments.items()
+        for row in judged_rows
+    }
+    assert found == {key: grade for key, grade in best.items() if grade}
+    assert sum(map(len, collection.subtopics.values())) == 2 * len(rows)
+    assert collection.restrict(("de",)).subtopics["t0"] == tuple(
+        row for row in collection.subtopics["t0"] if row.language == "de"
+    )
+    pytest.importorskip("pyndeval")
+    names = ("alpha_nDCG@5", "alpha_nDCG(alpha=0.2)@10", "ERR_IA@10", "StRecall(rel=2)@3", "AP_IA", "NRBP", "Bpref")
+    runs = tmp_path / "runs"
+    options = Options(resamples=20, cache=tmp_path / "cache", save_run=SaveRun(runs, 20))
+    result = evaluate("hashing", str(folder), measures=names, options=options).result
+    for setting in result.settings:
+        run = runs / f"{stem_of(Setting(setting.query_language, setting.document_languages))}.trec"
+        listed = list(ir_measures.read_trec_run(str(run)))
+        names_of = {each.doc_id.rpartition("-")[2]: set[str]() for each in listed}
+        for each in listed:
+            names_of[each.doc_id.rpartition("-")[2]].add(each.doc_id)
+        qrels = [
+            ir_measures.Qrel(f"t{n}", doc_id, grade, str(subtopic))
+            for n, subtopic, m, grade in rows
+            for doc_id in names_of[f"d{m}"]
+        ]
+        for name in names[:-1]:
+            expected = ir_measures.calc_aggregate([ir_measures.parse_measure(name)], qrels, listed)
+            assert setting.measures[name] == pytest.approx(next(iter(expected.values())), abs=1e-9), name
+
+
+def test_measures_by_subtopic_need_such_judgments(tmp_path: Path) -> None:
+    folder = write_task(tmp_path / "task")
+    with pytest.raises(UserError, match=r"alpha_nDCG@10 needs judgments by subtopic: .* option subtopics = true"):
+        evaluate("hashing", str(folder), measures=["α_nDCG@10"], options=Options(cache=tmp_path / "cache"))
+
+
 def test_grades_that_are_no_whole_numbers_are_refused(tmp_path: Path) -> None:
     folder = write_task(tmp_path / "task", options="[options]\nrelevance_threshold = 0.5\n")
     (folder / "qrels.tsv").write_text("t0\t0\td0\t0.5\nt1\t0\td1\t1\n", encoding="utf-8")
     with pytest.raises(UserError, match="Bpref is for judgments whose grades are whole numbers"):
         evaluate("hashing", str(folder), measures=["bpref"], options=Options(cache=tmp_path / "cache"))
+
+
+def test_results_with_other_measures_are_compared_in_those_of_the_base(measured: Evaluation, tmp_path: Path) -> None:
+    folder = write_task(tmp_path / "task")
+    options = Options(resamples=20, cache=tmp_path / "cache", settings={"dim": "64"})
+    candidate = evaluate("hashing", str(folder), measures=["ERR@5"], options=options)
+    for base, other in ((measured, candidate), (candidate, measured)):
+        found = compare_evaluations(base, other, flips=100)
+        names = {line.name for line in found.lines if line.kind}
+        assert names == {name for name in base.result.task.measures if name != "Bpref"}
 
 
 class TestMeasuresOfAFinishedResult:

@@ -283,3 +283,22 @@ def test_counts_too_large_for_a_file_are_told() -> None:
     rows = np.broadcast_to(np.int32(0), (2**20, 2**10))
     with pytest.raises(UserError, match="measure fewer languages at once"):
         write_ranks(replace(RANKS, ahead=rows))
+
+
+SCALED = replace(RANKS, grade_scale=np.array([4], dtype=np.int32))
+
+
+def test_the_scale_of_grades_is_kept_where_there_is_one(tmp_path: Path) -> None:
+    (tmp_path / "scaled.npz").write_bytes(write_ranks(SCALED))
+    found = read_ranks(tmp_path / "scaled.npz")
+    assert found.grades.tolist() == [grade / 4 for grade in RANKS.row_grades.tolist()]
+    assert RANKS.grades.tolist() == RANKS.row_grades.tolist()
+    assert b"grade_scale" in write_ranks(SCALED)
+    assert b"grade_scale" not in write_ranks(RANKS)
+
+
+@pytest.mark.parametrize("scale", [[1], [0], [-2], [2, 2], [2**30], [2.0], 2])
+def test_a_scale_that_no_grades_have_is_refused(tmp_path: Path, scale: object) -> None:
+    (tmp_path / "forged.npz").write_bytes(write_ranks(replace(RANKS, grade_scale=np.array(scale))))
+    with pytest.raises(InvalidResult, match="grade_scale is "):
+        read_ranks(tmp_path / "forged.npz")

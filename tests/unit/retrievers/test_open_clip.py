@@ -293,6 +293,8 @@ def test_codes_of_languages() -> None:
     from transformers.models.nllb.tokenization_nllb import FAIRSEQ_LANGUAGE_CODES
 
     known = {"th": "tha_Thai", "zh": "zho_Hans", "zh-hant": "zho_Hant", "zh-tw": "zho_Hant", "fil": "tgl_Latn"}
+    known |= {"zh-hk": "zho_Hant", "en-gb": "eng_Latn", "fa-af": "prs_Arab", "acm": "acm_Arab", "no": "nob_Latn"}
+    known |= {"acm-arab": "acm_Arab", "quz": "quy_Latn", "kmr": "kmr_Latn", "zho_Hans": "zho_Hans"}
     assert {tag: open_clip.flores_code(tag) for tag in known} == known
     assert open_clip.flores_code("tlh") is None
-    assert set(open_clip._CODES.values()) <= set(FAIRSEQ_LANGUAGE_CODES)
+    assert set(open_clip._flores_codes().values()) <= set(FAIRSEQ_LANGUAGE_CODES)

@@ -28,7 +28,7 @@ def analyzers() -> SnowballAnalyzers:
         ("ca", "L'hotel d\u2019un", ["hotel", "un"]),
         ("de", "Die Häuser der Stadt, Strasse und Straße", ["haus", "stadt", "strass", "strass"]),
         ("de", "Goethe, Quelle, treue Mauer", ["goth", "quell", "treu", "mau"]),
-        ("el", "Οι συναντήσεις των παιδιών", ["συναντησ", "πα"]),
+        ("el", "Οι συναντήσεις των παιδιών της", ["συναντησ", "πα"]),
         ("en", "The runner's dogs were running in the US", ["runner", "dog", "were", "run", "us"]),
         ("es", "Las casas grandes, las voces, los meses", ["cas", "grand", "voz", "mes"]),
         ("fa", "كتاب", ["کتاب"]),
@@ -56,7 +56,7 @@ def test_terms(analyzers: SnowballAnalyzers, language: str, text: str, terms: li
 
 
 # The least share of all terms of texts that both have, those of Lucene and ours.
-SHARED = {"ar": 0.9, "de": 0.98, "el": 0.75, "en": 0.99, "es": 0.98, "hi": 0.75, "ru": 0.99, "th": 0.85}
+SHARED = {"ar": 0.9, "de": 0.98, "el": 0.8, "en": 0.99, "es": 0.98, "hi": 0.75, "ru": 0.99, "th": 0.85}
 SHARED |= {"tr": 0.9, "vi": 1, "zh": 1}
 
 

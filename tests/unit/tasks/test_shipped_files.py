@@ -10,9 +10,6 @@ from mlbench.tasks.task import DeclaredFile, load_task, task_names
 from mlbench.training.recipe import load_recipe, recipe_names
 from mlbench.training.sources import load_training_set, training_set_names
 
-# Their files are being replaced by the publishers' own.
-WAITING = {f"task {name}" for name in ("flores", "ntrex", "tatoeba", "xnli")}
-
 
 def fault(file: DeclaredFile, root: Path) -> str:
     """Say what is missing for the file to be had, "" where nothing is."""
@@ -41,7 +38,7 @@ def declared() -> Iterator[tuple[str, DeclaredFile, Path]]:
 
 def test_every_file_has_an_address_or_a_reason() -> None:
     faults = {name: fault(file, root) for name, file, root in declared() if fault(file, root)}
-    assert faults.keys() - WAITING == set(), faults
+    assert faults == {}
 
 
 def test_a_task_without_files_says_where_its_data_come_from() -> None:

@@ -17,7 +17,7 @@ from mlbench.collection.languages import Setting
 from mlbench.collection.records import Document, Query
 from mlbench.errors import RetrieverError
 from mlbench.open_model import LoadedModel
-from mlbench.protocols import SILENCE
+from mlbench.protocols import SILENCE, RankedList
 from mlbench.ranking.count_ahead import by_id
 from mlbench.retrievers.pipelines.declaration import Fusion, FusionMethod, Normalisation, Tuned, WeightedPart
 from mlbench.retrievers.pipelines.fusion import FusionRanker, fuse_scores, normalise, query_digest
@@ -127,6 +127,15 @@ def test_ranks_without_scores_cannot_be_added() -> None:
             f'part 1 hands over ranks without scores, which {method} adds up: write method = "rrf"'
         )
     assert len(opened(ToyEncoder(0), ToyRanker(0)).search(SETTING, QUERIES, DOCUMENTS, 9)[0]) == 9
+
+
+@pytest.mark.parametrize("score", [float("nan"), float("-inf")])
+def test_scores_that_are_no_numbers_cannot_be_added(score: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    ranker = opened(ToyEncoder(0), ToyRanker(0), method="combsum")
+    lists = [RankedList(["001", "000"], np.array([1.0, score])) for _ in QUERIES]
+    monkeypatch.setattr(ToyRanker, "search_scored", lambda *_: lists, raising=False)
+    with pytest.raises(RetrieverError, match="part 1 hands over scores that are NaN or infinite"):
+        ranker.search(SETTING, QUERIES, DOCUMENTS, 9)
 
 
 def test_all_that_decides_the_lists_is_in_the_fingerprint() -> None:

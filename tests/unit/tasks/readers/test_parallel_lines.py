@@ -50,7 +50,12 @@ def test_a_file_of_clusters_and_the_name_of_the_collection(tmp_path: Path) -> No
 
 
 def test_each_role_is_a_set_of_its_own(tmp_path: Path) -> None:
-    files = (("de", "de", GERMAN), ("en", "de", ENGLISH), ("en", "th", b"One.\n"), ("th", "th", "หนึ่ง".encode()))
+    files = (
+        ("de", "data/de", GERMAN),
+        ("en", "data/de", ENGLISH),
+        ("en", "data/th", b"One.\n"),
+        ("th", "data/th", "หนึ่ง".encode()),
+    )
     collection = reader(request(tmp_path, *files, languages=("de", "en", "th")))
     assert texts(collection) == {
         "de": [("own-de-0", "Guten Tag."), ("own-de-1", "Ja.")],

@@ -51,7 +51,7 @@ def test_language_tags_of_any_common_form(tmp_path: Path) -> None:
     ("options", "clusters"),
     [
         ({"cluster_key": "doc", "cluster_unit": "document"}, {"s-0": "a", "s-1": "a"}),
-        ({"cluster_lines": 2, "cluster_unit": "pair"}, {"s-0": "0", "s-1": "0"}),
+        ({"cluster_unit": "line"}, {"s-0": "s-0", "s-1": "s-1"}),
     ],
 )
 def test_clusters(tmp_path: Path, options: dict[str, Parameter], clusters: dict[str, str]) -> None:
@@ -84,11 +84,8 @@ def test_faults(tmp_path: Path, content: bytes, message: str) -> None:
 
 
 def test_faults_of_options_and_of_a_packed_file(tmp_path: Path) -> None:
-    with pytest.raises(UnknownName, match="did you mean cluster_lines"):
-        read(request(tmp_path, LINES, cluster_line=4))
-    for lines in (0, True, "4"):
-        with pytest.raises(DataError, match="cluster_lines must be a whole number from 1 on"):
-            read(request(tmp_path, LINES, cluster_lines=lines))
+    with pytest.raises(UnknownName, match="did you mean cluster_key"):
+        read(request(tmp_path, LINES, cluster_keys="doc"))
     with pytest.raises(DataError, match="line 1: 'cluster', which names the cluster, must be a text"):
         read(request(tmp_path, LINES, cluster_key="cluster"))
     with pytest.raises(DataError, match=r"lines.jsonl.gz is (damaged|cut short) after line .*: fetch it again"):

@@ -1,5 +1,6 @@
 import gzip
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,18 @@ def test_topics_that_are_shared_by_corpora(tmp_path: Path) -> None:
     # Those in Chinese, which is not asked for, are left out.
     assert relevant(collection) == {"200": [("fa-a1", 3), ("ru-b1", 1)], "201": [("ru-b2", 1)]}
     assert [row.text for row in collection.documents["ru"]] == ["вода река", "рынок цены"]
+
+
+@pytest.mark.parametrize("layout", [CIRAL, NEUCLIR], ids=["ciral", "neuclir"])
+def test_some_languages_are_those_of_all_of_them(
+    tmp_path: Path, layout: dict[tuple[str, str | None, str], str]
+) -> None:
+    every = ("en", "ha", "yo") if layout is CIRAL else ("en", "fa", "ru")
+    asked = request(tmp_path, layout, every, id="docid" if layout is CIRAL else "id")
+    files = tuple(source for source in asked.files if source.language in (None, *every[:2]))
+    some = read(replace(asked, languages=every[:2], files=files))
+    assert read.reads_languages_apart
+    assert some.fingerprints() == read(asked).restrict(every[:2]).fingerprints()
 
 
 def test_corpora_are_read_file_by_file(tmp_path: Path) -> None:

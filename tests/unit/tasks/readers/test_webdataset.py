@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from folder_images import FolderImages, Notes
+from hub_server import serving_hub
 from pictures import noise, save
 
 from mlbench.collection.languages import IMAGE
@@ -195,6 +196,31 @@ def test_plain_texts_beside_captions_that_say_their_language_are_left_out(tmp_pa
     assert texts(collection) == {"th": [("0.tar/a.png#1", "แมว")]}
 
 
+def test_folders_of_languages_share_their_images(tmp_path: Path) -> None:
+    """As data sets that were exported once for each language, with keys that need not agree."""
+    root = tmp_path / "wds"
+    shard(root / "de/test/0.tar", {"s0.png": picture(0), "s0.txt": "eins", "s1.png": picture(1), "s1.txt": "zwei"})
+    shard(root / "en/test/0.tar", {"s0.png": picture(1), "s0.txt": "two", "s1.png": picture(0), "s1.txt": "one"})
+    collection = load_collection(load_task(str(root)))
+    assert texts(collection) == {
+        "de": [("de/test/0.tar/s0.png#1", "eins"), ("de/test/0.tar/s1.png#1", "zwei")],
+        "en": [("de/test/0.tar/s1.png#1", "two"), ("de/test/0.tar/s0.png#1", "one")],
+    }
+    assert [path.read_bytes() for path in image_files(collection)] == [picture(0), picture(1)]
+
+
+def test_shards_on_the_hub(tmp_path: Path) -> None:
+    one = shard(tmp_path / "0.tar", {"0.png": picture(0), "0.txt": "one"}).read_bytes()
+    two = shard(tmp_path / "1.tar", {"1.png": picture(1), "1.txt": "two"}).read_bytes()
+    files = {"test/0.tar": one, "test/1.tar": two, "train/0.tar": one, "test/nshards.txt": b"2"}
+    with serving_hub({"own/wds": files}, tmp_path / "hub") as hub:
+        collection = load_collection(load_task(hub.address("own/wds"), languages=["en"]))
+        assert [row.text for row in collection.queries["en"]] == ["one", "two"]
+        assert [path.read_bytes() for path in image_files(collection)] == [picture(0), picture(1)]
+        with pytest.raises(InvalidTask, match="the data do not say theirs: add --languages TAG"):
+            load_task(hub.address("own/wds"))
+
+
 def asked(root: Path, members: Members, languages: tuple[str, ...] = ("en",), **options: Parameter) -> ReadRequest:
     path = shard(root / "0.tar", members)
     for name in ("a.png", "b.png"):
@@ -281,7 +307,7 @@ def test_a_damaged_shard_is_one_line(tmp_path: Path, cut: int) -> None:
 
 
 def test_a_text_of_gigabytes_is_not_read(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"a\.en\.txt has more than 1,048,576 bytes, the most that are read"):
+    with pytest.raises(DataError, match=r"a\.en\.txt: has more than 1,048,576 bytes, the most that are read"):
         read(asked(tmp_path, {"a.png": b"", "a.en.txt": b"x" * 2_000_000}))
 
 

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
+from mlbench.compare.reported import ReportedResult, is_reported, read_reported, reported_in
 from mlbench.errors import InvalidResult
-from mlbench.reported import ReportedResult, is_reported, read_reported, reported_in
 
 OF_2 = {
     "dataset_revision": "abc",
