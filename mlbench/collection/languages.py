@@ -158,7 +158,7 @@ def is_language(tag: str) -> bool:
 
 def _parsed(tag: str) -> "langcodes.Language":
     """Return what a tag says, with the shortest code of its language; raises `UserError` for what is no tag."""
-    # Late, as it takes longer to import than all of the command line.
+    # Late: its tables take tens of milliseconds to import, which a command that names no language need not spend.
     import langcodes
 
     try:
