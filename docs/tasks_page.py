@@ -14,7 +14,7 @@ _INTRO = """\
 
 What is shipped, with the files that it reads: their address, their size, and how they are verified. `mlbench tasks
 show NAME` lists each file, with its checksum. A file with an address is downloaded when it is first asked for, once its
-licence has been shown; of the others the table says why they are not.
+licence has been shown; of the others the table says why they are not. There is no size where none is published.
 
 The last column says what this project has read itself. *Read here* are files exactly as they are published. *Layout
 only* are files that were not at hand: their reader follows the publisher's description or code, and is tested on files

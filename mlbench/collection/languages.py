@@ -106,9 +106,9 @@ def canonical_languages(tags: Sequence[str]) -> tuple[str, ...]:
     `por-BR` give `pt` and `pt-br`. Tags that do not differ in them, as `zho` and `cmn`, give the same form twice. No
     tags give none. Raises `UserError` for what is no tag.
     """
-    forms = [check_language(tag) for tag in tags]
-    counts = Counter(forms)
-    return tuple(form if counts[form] == 1 else full_language(tag) for form, tag in zip(forms, tags, strict=True))
+    full = [full_language(tag) for tag in tags]
+    counts = Counter(map(check_language, set(full)))
+    return tuple(tag if counts[check_language(tag)] > 1 else check_language(tag) for tag in full)
 
 
 def find_language(tag: str, among: Sequence[str]) -> str | None:
@@ -140,7 +140,7 @@ def match_languages(languages: Sequence[str], tags: Collection[str]) -> dict[str
     and `en-us` the first for `en`. So no two tags mean the same, and what is not a tag means none.
     """
     found = {language: language for language in languages if language in tags}
-    others = [tag for tag in tags if tag not in found and _is_language(tag)]
+    others = [tag for tag in tags if tag not in found and is_language(tag)]
     for language in languages:
         if language not in found and language != IMAGE:
             tag = find_language(language, [tag for tag in others if tag not in found])
@@ -148,7 +148,8 @@ def match_languages(languages: Sequence[str], tags: Collection[str]) -> dict[str
     return found
 
 
-def _is_language(tag: str) -> bool:
+def is_language(tag: str) -> bool:
+    """Say whether `tag` is a language tag in any common form."""
     try:
         return bool(full_language(tag))
     except UserError:

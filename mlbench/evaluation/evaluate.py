@@ -17,6 +17,7 @@ from mlbench.evaluation.streaming.run import load_stream
 from mlbench.evaluation.task_data import Clock, RankedTask, TaskData
 from mlbench.evaluation.text_checks import tell_prompted_texts
 from mlbench.evaluation.verify import Verification, recompute
+from mlbench.measures.formulas import relevant_ranks
 from mlbench.measures.ranked import parse
 from mlbench.open_model import LoadedModel
 from mlbench.ranking.ranks import Ranks
@@ -120,6 +121,7 @@ def measure(
     load = load_stream if _streams(model, task, options) else load_in_memory
     data = load(model, task, options, languages=languages, data_dir=data_dir)
     clock.lap("read")
+    _check_grades(data)
     tell_prompted_texts(model, data.collection, options.progress)
     judge = judge_of(task.measures, data.arrays, data.settings)
     with data.run_files(options.save_run) as files:
@@ -158,6 +160,15 @@ def _tell_training_data(model: LoadedModel, task: Task, options: Options) -> Non
         options.progress.note(
             f"warning: {model.label} was trained on {task.name}: its numbers there are of known texts"
         )
+
+
+def _check_grades(data: TaskData) -> None:
+    """Raise `UserError` before anything is encoded where a measure is not defined for the highest grade."""
+    highest = data.arrays.row_grades.max() / data.collection.grade_scale
+    best = relevant_ranks([0], [1], [highest], 1)
+    for name in data.task.measures:
+        if parse(name).is_derived:
+            parse(name).values(best)
 
 
 def _sink(files: RunFiles | None, judge: ListJudge | None) -> ListSink | None:

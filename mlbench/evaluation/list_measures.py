@@ -81,7 +81,7 @@ class ListJudge(ListSink):
 
         qrels: list[ir_measures.Qrel] = []
         by_subtopic: list[ir_measures.Qrel] = []
-        run: list[ir_measures.ScoredDoc] = []
+        run: dict[str, dict[str, float]] = {}
         for number, (query, listed) in some:
             judged = list(self._judgments(setting, query))
             if not any(qrel.relevance > 0 for qrel in judged):
@@ -89,11 +89,10 @@ class ListJudge(ListSink):
             qrels += judged
             by_subtopic += self._subtopics(setting, query)
             shown = listed[: self.depth]
-            run += [
-                ir_measures.ScoredDoc(query.topic_id, doc_id, float(len(shown) - place))
-                for place, doc_id in enumerate(shown)
-            ]
             found[number] = 0.0
+            # ir_measures divides by the length of a list.
+            if shown:
+                run[query.topic_id] = {doc_id: float(len(shown) - place) for place, doc_id in enumerate(shown)}
         numbers = {query.topic_id: number for number, (query, _) in some}
         columns = {measure: column for column, measure in enumerate(self._measures)}
         for judgments, subtopics in ((qrels, False), (by_subtopic, True)):

@@ -342,7 +342,7 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
         ),
         "nDCG": Family(
             Explanation(
-                "Normalised discounted cumulative gain, with linear gain.",
+                "Normalised discounted cumulative gain, with linear gain unless dcg or gains say otherwise.",
                 "nDCG@k = sum_{rank_i <= k} gain_i / log2(rank_i + 1), divided by the same sum of the ideal list; "
                 "gain_i = grade_i, with dcg='exp-log2' 2^grade_i - 1, with gains={1:1,2:5} what the map gives",
                 "Jarvelin & Kekalainen 2002; trec_eval ndcg, ndcg_cut; Burges et al. 2005 for exp-log2",

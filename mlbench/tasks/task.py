@@ -1,7 +1,7 @@
 """Task files: what a task is made of, declared in TOML, and every fault of a file at once."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files as package_files
 from pathlib import Path
 from typing import Annotated, Literal
@@ -28,6 +28,7 @@ from mlbench.collection.languages import (
     count_settings,
     find_language,
     full_language,
+    is_language,
     match_languages,
 )
 from mlbench.errors import DataError, InvalidTask, UnknownName, UserError, suggest
@@ -237,7 +238,7 @@ class Task(Declared):
     title: str = ""
     reader: Annotated[str, known("reader", lambda: entry_points.names(entry_points.READERS))]
     options: dict[str, Annotated[Parameter, PlainValidator(_parameter)]] = Field(default={})
-    languages: Languages
+    languages: Annotated[tuple[Language, ...], Sorted, Field(strict=False)]
     parallel: bool = True
     documents: Literal["translations", "native"] | None = None
     ignore_identical_ids: bool = False
@@ -270,6 +271,11 @@ class Task(Declared):
             primary = {"primary_measure": measures[0]} if measures and isinstance(measures, list | tuple) else {}
             return _IMAGE_TEXT | primary | table
         return table
+
+    @model_validator(mode="before")
+    @classmethod
+    def _canonical_languages(cls, table: object) -> object:
+        return _with_canonical_languages(table) if isinstance(table, dict) else table
 
     @property
     def corpora(self) -> tuple[str, ...]:
@@ -346,14 +352,9 @@ class Task(Declared):
         languages = info.data.get("languages")
         if languages is None:
             return files
-        tags = {file.language for file in files if file.language is not None}
-        renamed = {tag: language for tag, language in match_languages(languages, tags).items() if tag != language}
-        if renamed:
-            files = tuple(
-                file.model_copy(update={"language": renamed[file.language]}) if file.language in renamed else file
-                for file in files
-            )
-        if tags - renamed.keys() <= set(languages) or not members.reads_languages_apart(load_reader(str(reader))):
+        if all(file.language in (None, *languages) for file in files) or not members.reads_languages_apart(
+            load_reader(str(reader))
+        ):
             return files
         return tuple(file for file in files if file.language in (None, *languages))
 
@@ -410,6 +411,37 @@ class Task(Declared):
             if language is None:
                 raise UnknownName(f"language of {self.name}", tag, self.languages)
         return tuple(sorted({language for language in found.values() if language is not None}))
+
+
+def _with_canonical_languages(table: dict[str, object]) -> dict[str, object]:
+    """Return a table with its languages, and those of its files, in their canonical forms.
+
+    The files say which varieties there are: of files in `en` and `en-us`, `en-us` names the second. What is no language
+    is left for the validation of its field.
+    """
+    languages, files = table.get("languages"), table.get("files")
+    if not isinstance(languages, list | tuple):
+        return table
+    listed = files if isinstance(files, list | tuple) else ()
+    there = _canonical([file.get("language") for file in listed if isinstance(file, dict)])
+    own = _canonical(languages)
+    among = tuple(there.values())
+    found = {tag: find_language(tag, among) or form for tag, form in own.items()}
+    given: dict[str, object] = {"languages": [found.get(str(tag), tag) for tag in languages]}
+    if isinstance(files, list | tuple):
+        given["files"] = [_in_language(file, there) if isinstance(file, dict) else file for file in files]
+    return table | given
+
+
+def _in_language(file: dict[str, object], forms: Mapping[str, str]) -> dict[str, object]:
+    tag = file.get("language")
+    return file | {"language": forms[tag]} if isinstance(tag, str) and tag in forms else file
+
+
+def _canonical(tags: Sequence[object]) -> dict[str, str]:
+    """Return the canonical form of each of the tags of a collection, but for what is no tag."""
+    known = [tag for tag in tags if isinstance(tag, str) and is_language(tag)]
+    return dict(zip(known, canonical_languages(known), strict=True))
 
 
 def task_names() -> tuple[str, ...]:

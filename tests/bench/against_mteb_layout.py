@@ -1,5 +1,8 @@
 """XQuAD-R in the layouts of BEIR and mteb: mteb's own numbers for one model, and those of mlbench on the same files.
 
+After it a drawn set with what published ones have: grades from 2 to -1, judged documents that are missing, queries
+without judgments, queries that are documents.
+
 `python -m tests.bench.against_mteb_layout [MODEL [LANGUAGES]]` measures the default model in 11 languages, or another.
 """
 
@@ -11,6 +14,8 @@ from statistics import fmean
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 from warnings import simplefilter
+
+from numpy.random import RandomState
 
 import mlbench
 from tests.bench.material import data_dir, skip
@@ -65,6 +70,26 @@ def read(language: str) -> dict[str, Rows]:
     return found
 
 
+def draw() -> dict[str, Rows]:
+    """Return documents, queries and judgments where a query's id is also that of a document, and one text of both."""
+    chance = RandomState(3)
+    words = [f"{name}{number}" for name in ("river", "hill", "salt", "sea", "wind") for number in range(8)]
+
+    def text(length: int) -> str:
+        return " ".join(chance.choice(words, length))
+
+    corpus: Rows = [{"_id": f"{n}", "title": text(2) if n % 2 else "", "text": f" {text(7)}"} for n in range(300)]
+    queries: Rows = [{"_id": f"{n}", "text": text(5)} for n in range(60)]
+    corpus[3] = {"_id": "3", "title": "", "text": queries[3]["text"]}
+    judged = [
+        (n, doc, grade)
+        for n in range(50)
+        for grade, doc in zip((2, 1, 0, -1, 1), chance.permutation(300), strict=False)
+    ]
+    qrels: Rows = [{"query-id": f"{n}", "corpus-id": f"{doc}", "score": grade} for n, doc, grade in judged if n != doc]
+    return {"corpus": corpus, "queries": queries, "qrels": [*qrels, {"query-id": "1", "corpus-id": "999", "score": 1}]}
+
+
 def write_beir(folder: Path, language: str, rows: Mapping[str, Rows]) -> None:
     """Write what BEIR publishes: JSON lines, and judgments in a table with a header."""
     (folder / language / "qrels").mkdir(parents=True)
@@ -90,12 +115,13 @@ def write_mteb(folder: Path, languages: Mapping[str, Mapping[str, Rows]]) -> Non
     (folder / "README.md").write_text(f"---\nconfigs:\n{''.join(configs)}---\n", "utf-8")
 
 
-def build(folder: Path, languages: Sequence[str]) -> "AbsTaskRetrieval":
+def build(folder: Path, languages: Sequence[str], ignore: bool) -> "AbsTaskRetrieval":
     """Return mteb's own kind of task on a folder, which its own loader reads."""
     from mteb.abstasks.retrieval import AbsTaskRetrieval
     from mteb.abstasks.task_metadata import TaskMetadata
 
     class Languages(AbsTaskRetrieval):
+        ignore_identical_ids = ignore
         metadata = TaskMetadata(
             name="XQuADRLanguages",
             description="Sentences that answer a question, in each language.",
@@ -136,12 +162,15 @@ def wrap(model: mlbench.Encoder) -> "AbsEncoder":
     return Wrapped()
 
 
-def run_mteb(model: mlbench.Encoder, folder: Path, languages: Sequence[str]) -> Scores:
+def run_mteb(model: mlbench.Encoder, folder: Path, languages: Sequence[str], ignore: bool = False) -> Scores:
+    from datasets import config
     from mteb import evaluate
 
+    # What `datasets` keeps of another folder with the same names must not be taken for this one's.
+    config.HF_DATASETS_CACHE = folder.parent / "datasets"
     encoding: dict[str, object] = {"batch_size": 256, "show_progress_bar": False}
     result = evaluate(
-        wrap(model), build(folder, languages), cache=None, show_progress_bar=False, encode_kwargs=encoding
+        wrap(model), build(folder, languages, ignore), cache=None, show_progress_bar=False, encode_kwargs=encoding
     )
     return {
         row["hf_subset"]: {name: row[theirs or "mrr_at_10"] for name, theirs in MEASURES.items()}
@@ -149,8 +178,10 @@ def run_mteb(model: mlbench.Encoder, folder: Path, languages: Sequence[str]) -> 
     }
 
 
-def run_mlbench(model: mlbench.Encoder, folder: Path, cache: Path) -> Scores:
-    task = mlbench.load_task(str(folder)).model_copy(update={"measures": tuple(MEASURES)})
+def run_mlbench(model: mlbench.Encoder, folder: Path, cache: Path, ignore: bool = False) -> Scores:
+    task = mlbench.load_task(str(folder)).model_copy(
+        update={"measures": tuple(MEASURES), "ignore_identical_ids": ignore}
+    )
     rows = mlbench.evaluate(model, task, options=mlbench.Options(cache=cache, resamples=0)).result.settings
     return {row.query_language: {name: row.measures[name] or 0.0 for name in MEASURES} for row in rows}
 
@@ -190,6 +221,14 @@ def main(arguments: Sequence[str]) -> None:
         theirs = run_mteb(model, layout, list(languages))
         folders = {"BEIR's layout": beir, "mteb's layout": layout}
         report(theirs, {title: run_mlbench(model, folder, Path(name)) for title, folder in folders.items()})
+    with TemporaryDirectory() as name:
+        beir, layout, drawn = Path(name, "beir"), Path(name, "mteb"), {"en": draw()}
+        write_beir(beir, "en", drawn["en"])
+        write_mteb(layout, drawn)
+        for ignore in (False, True):
+            theirs = run_mteb(model, layout, ["en"], ignore)
+            title = f"a drawn set{', without documents that have the id of the query' if ignore else ''}"
+            report(theirs, {title: run_mlbench(model, beir, Path(name), ignore)})
 
 
 if __name__ == "__main__":

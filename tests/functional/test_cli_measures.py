@@ -52,3 +52,19 @@ def test_what_cannot_be_computed_is_one_line(
     assert done.code == 2
     assert said in done.err
     assert done.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("format_name", ["csv", "markdown", "latex", "html", "svg", "model-card", "parquet"])
+def test_every_format_shows_a_result_that_has_one(mlbench: CommandLine, result: Path, format_name: str) -> None:
+    done = mlbench("report", str(result), "--format", format_name, "--output", "report.out")
+    assert done.code == 0, done.err
+    content = (mlbench.folder / "report.out").read_bytes()
+    assert (b"Bpref" in content) == (format_name not in ("latex", "svg", "parquet"))
+
+
+def test_a_result_that_has_one_is_compared_without_it(mlbench: CommandLine, result: Path) -> None:
+    done = mlbench("compare", str(result), str(result), "--write", "compared.json")
+    assert done.code == 0, done.err
+    text = (mlbench.folder / "compared.json").read_text(encoding="utf-8")
+    assert '"ERR@20"' in text
+    assert '"name": "Bpref"' not in text

@@ -29,6 +29,7 @@ def write_task(folder: Path) -> None:
     (folder / "qrels.tsv").write_text("".join(f"{number}\t{number}\t1\n" for number in range(4)))
 
 
+@pytest.mark.slow
 def test_weights_are_found_written_and_measured_on_other_topics_alone(mlbench: CommandLine) -> None:
     (mlbench.folder / "fusion.toml").write_text(FUSION)
     done = mlbench(*TUNE)

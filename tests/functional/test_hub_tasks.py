@@ -32,7 +32,8 @@ SET = {path: content for tag in ("de", "en", "fr") for path, content in parallel
 
 @pytest.fixture
 def there(tmp_path: Path) -> Iterator[Hub]:
-    with serving_hub({"org/law": SET}, tmp_path / "hub") as server:
+    codes = {path: content for tag in ("deu", "eng") for path, content in parallel(tag).items()}
+    with serving_hub({"org/law": SET, "org/codes": codes}, tmp_path / "hub") as server:
         yield server
 
 
@@ -59,6 +60,12 @@ def test_topics_that_are_not_parallel_are_fetched_for_the_languages_asked_for(th
     assert not any("/de-" in path for path in there.asked if "/resolve/" in path)
     result = evaluate("hashing", str(tmp_path / "law.toml")).result
     assert [(row.query_language, row.measures["nDCG@10"]) for row in result.settings] == [("de", 1.0), ("en", 1.0)]
+
+
+def test_names_of_subsets_may_be_other_codes_of_the_languages(there: Hub, tmp_path: Path) -> None:
+    collection = load_collection(load_task(written(tmp_path, there.address("org/codes"))))
+    assert [row.text for row in collection.documents["de"]] == ["deu 0", "deu 1", "deu 2"]
+    assert [row.text for row in collection.queries["en"]] == ["eng 1"]
 
 
 def test_its_files_are_downloaded_and_shown(there: Hub, tmp_path: Path, mlbench: CommandLine) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from mlbench.tasks.readers.json_lines import check_options, packed_lines, parse_
 _Row = Mapping[str, object]
 _GOLD = "gp_squad_dev_data.json"
 _LARGEST_FIELD = 1 << 24
+_NAME = re.compile(r"[^\s\x00-\x1f\x7f-\x9f]+")
 
 
 @dataclass
@@ -43,6 +45,10 @@ class _Questions:
         def doc_id(language: str, own_id: str) -> str:
             return document_id(self.request.task, language, "", own_id)
 
+        names = (*self.relevant, *(own_id for rows in self.documents.values() for own_id in rows))
+        odd = next((name for name in names if not _NAME.fullmatch(name)), None)
+        if odd is not None:
+            raise DataError(f"{self.request.task}: id {odd!r:.60} is empty or holds white space, which no run can name")
         return Collection(
             languages=self.request.languages,
             queries={

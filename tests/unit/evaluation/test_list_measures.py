@@ -57,6 +57,10 @@ def test_they_are_what_ir_measures_gives_for_the_lists(tmp_path: Path, model: st
     options = Options(resamples=20, cache=tmp_path / "cache", save_run=SaveRun(runs, 20))
     found = evaluate("hashing", str(folder), measures=NAMES, options=options)
     if model == "run":
+        # A topic without a list.
+        for path in runs.glob("*.trec"):
+            lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+            path.write_text("".join(line for line in lines if not line.startswith("t1 ")), encoding="utf-8")
         again = Options(resamples=20, cache=tmp_path / "cache")
         found = evaluate(f"run:{runs}", str(folder), measures=NAMES, options=again)
     measures = [ir_measures.parse_measure(name) for name in NAMES]
@@ -142,6 +146,29 @@ def test_without_the_extra_it_is_named(tmp_path: Path, monkeypatch: pytest.Monke
     with pytest.raises(MissingExtra, match=r"measures such as Bpref need: pip install 'mlbench\[ir-measures\]'"):
         evaluate("hashing", str(folder), measures=["bpref"], options=Options(cache=tmp_path / "cache"))
     assert evaluate("hashing", str(folder), measures=["ERR@5"], options=Options(cache=tmp_path / "cache"))
+
+
+class _NeverAsked:
+    """An encoder that must not be needed."""
+
+    dim, similarity, tokens = 4, "cosine", 0
+
+    @property
+    def parameters(self) -> dict[str, object]:
+        return {}
+
+    def fingerprint(self, role: str) -> str:
+        return "0" * 64
+
+    def encode(self, texts: object, role: str) -> object:
+        raise AssertionError("it was asked")
+
+
+def test_grades_are_looked_at_before_anything_is_encoded(tmp_path: Path) -> None:
+    folder = write_task(tmp_path / "task")
+    (folder / "qrels.tsv").write_text("t0\t0\td0\t5\n", encoding="utf-8")
+    with pytest.raises(UserError, match="ERR is defined for grades up to 4, and there is one of 5"):
+        evaluate(_NeverAsked(), str(folder), measures=["ERR@20"], options=Options(cache=tmp_path / "cache"))
 
 
 def test_parameters_that_nothing_computes_together_are_refused(tmp_path: Path) -> None:

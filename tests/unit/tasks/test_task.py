@@ -370,6 +370,15 @@ def test_sentences_come_from_their_publishers(name: str, languages: int, files: 
         assert re.search("/[0-9a-f]{40}/|/nllb/flores200_dataset.tar.gz$|/XNLI-1.0.zip$", file.url)
 
 
+def test_a_variety_of_a_base_is_not_taken_for_another(tmp_path: Path) -> None:
+    text = 'extends = "ntrex-128"\nname = "own"\nlanguages = ["eng-US", "pt-BR", "fra-CA", "zh_Hans"]\n'
+    task = load_task(write(tmp_path, text))
+    assert task.languages == ("en-us", "fr-ca", "pt-br", "zh")
+    assert [file.path.rpartition(".txt")[0].rpartition(".")[2] for file in task.files if file.language] == [
+        *("eng-US", "fra-CA", "por-BR", "zho-CN"),
+    ]
+
+
 def test_two_tags_of_one_language_are_not_merged(tmp_path: Path) -> None:
     with pytest.raises(InvalidTask, match="languages: 'zh' is there twice"):
         load_task(str(own_folder(tmp_path / "own", ("cmn", "en", "zh"))))

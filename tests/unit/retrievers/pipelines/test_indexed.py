@@ -141,6 +141,7 @@ def test_strings_of_faiss_give_the_lists_of_the_kinds_that_they_are(string: str,
     assert lists_of(opened, f"factory:{string}", asked) == lists_of(opened, kind, asked)
 
 
+@pytest.mark.slow
 def test_a_string_of_faiss_as_faiss_itself_builds_and_searches_it() -> None:
     import faiss
 
@@ -222,9 +223,7 @@ def test_strings_of_faiss_are_built_once_for_all_ways_of_searching(
     assert all(cost.bytes > 300 and cost.build_seconds > 0 for cost in costs)
 
 
-@pytest.mark.parametrize(
-    "index", ["flat", "hnsw:ef_search=30", "ivfpq:nprobe=2", "factory:OPQ4_8,IVF8,PQ4x4fs,nprobe=2"]
-)
+@pytest.mark.parametrize("index", ["flat", "hnsw:ef_search=30", "ivfpq:nprobe=2", "factory:PCA8,IVF8,PQ4x4fs,nprobe=2"])
 def test_the_same_vectors_give_the_same_lists(index: str) -> None:
     opened, (asked, documents) = cloud(700, 16)
     first = lists_of(opened, index, (asked, documents))

@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from unit.retrievers.pipelines.toys import ToyEncoder, ToyRanker
 
@@ -75,6 +75,7 @@ def scored_lists(draw: st.DrawFn) -> list[Scored]:
     return [dict(sorted(own.items(), key=lambda pair: (pair[1], pair[0]), reverse=True)) for own in lists]
 
 
+@settings(max_examples=40)
 @given(scored_lists(), st.sampled_from(["combsum", "combmnz", "combanz"]), st.sampled_from(get_args(Normalisation)))
 def test_as_the_formulas_say(lists: list[Scored], method: FusionMethod, how: Normalisation) -> None:
     weights = [0.5 + number for number in range(len(lists))]

@@ -77,6 +77,13 @@ def test_a_question_of_belebele_asks_for_its_passage_in_every_variant(tmp_path: 
     assert some.fingerprints() == collection.restrict(("en", "zh-hant")).fingerprints()
 
 
+def test_a_mark_of_byte_order_and_other_line_ends_are_read(tmp_path: Path) -> None:
+    content = b"\xef\xbb\xbf" + lines(BELEBELE["Belebele/eng_Latn.jsonl"]).replace(b"\n", b"\r\n")
+    path = zipped(tmp_path / "Belebele.zip", {"eng_Latn.jsonl": content})
+    collection = read_belebele(ReadRequest("belebele", ("en",), (SourceFile(path),)))
+    assert [query.text for query in collection.queries["en"]] == ["Who barks?", "What does it do?", "What falls?"]
+
+
 def test_passages_of_one_page_in_two_splits_are_two(tmp_path: Path) -> None:
     rows = [question("https://e.org/a", 1, f"In {split}.", "Where?", split=split) for split in ("dev", "test")]
     collection = belebele(tmp_path, {"eng_Latn.jsonl": rows}, ("en",))
@@ -93,6 +100,7 @@ def test_passages_of_one_page_in_two_splits_are_two(tmp_path: Path) -> None:
             question("https://e.org/b", 1, "Rain falls.", "Again?"),
             "eng_Latn.jsonl line 4: question 1 of https://e.org/b",
         ),
+        (question("https://e.org/a b", 1, "x", "y"), "id 'https://e.org/a b#1' is empty or holds white space"),
         (question("", 1, "x", "y"), "eng_Latn.jsonl line 4: 'link' must be a text that is not empty"),
         (question("https://e.org/c", 1, " ", "y"), "line 4: 'flores_passage' must be a text"),
     ],
