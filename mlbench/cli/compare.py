@@ -171,9 +171,9 @@ def command(base: str, candidate: str, **chosen: object) -> int:
     Exit code 0 if CANDIDATE passes, 1 if a line of the gate fails, 2 if the two cannot be compared.
     """
     request = CompareArguments(**chosen)  # type: ignore[arg-type]
-    paths = [_reported_file(side) or Path(side) for side in (base, candidate)]
-    if any(is_reported(path) for path in paths):
-        return _show_reported(*paths, request)
+    old, new = _reported_file(base) or Path(base), _reported_file(candidate) or Path(candidate)
+    if is_reported(old) or is_reported(new):
+        return _show_reported(old, new, request)
     gate = _gate(request)
     sides = find_side(base), find_side(candidate)
     read = (one.path for side in sides for found in side.by_task.values() for one in found)
