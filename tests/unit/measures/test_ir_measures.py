@@ -17,7 +17,8 @@ Qrels = dict[str, dict[str, int]]
 Run = dict[str, dict[str, float]]
 
 _BY_IR_MEASURES = """
-AP AP@5 AP@100 AP@1000 AP(rel=2) AP(rel=3)@10 RR RR(rel=2) RR(rel=3) RR@1 RR@3 RR(rel=2)@10 R@1 R@5 R@10 R@100 R(rel=2)@10
+AP AP@5 AP@100 AP@1000 AP(rel=2) AP(rel=3)@10 RR RR(rel=2) RR(rel=3) RR@1 RR@3 RR(rel=2)@10 R@1 R@5 R@10 R@100
+R(rel=2)@10
 P@1 P@3 P@5 P@10 P@100 P(rel=2)@5 P(rel=3)@10 nDCG nDCG@1 nDCG@3 nDCG@10 nDCG@100
 nDCG(gains={2:3,3:7}) nDCG(gains={2:3,3:7})@5 nDCG(gains={1:0,2:1})@10 nDCG(gains={1:5})@20
 nDCG(dcg='exp-log2')@1 nDCG(dcg='exp-log2')@5 nDCG(dcg='exp-log2')@10 nDCG(dcg='exp-log2')@100
