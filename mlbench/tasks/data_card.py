@@ -31,8 +31,8 @@ def read_card(readme: Path) -> Mapping[str, object]:
         raise MissingExtra("data cards that list files", "hf") from error
     try:
         table = yaml.safe_load(match[1])
-    except yaml.YAMLError:
-        # What people write there is often no YAML; names of files tell as much.
+    except (yaml.YAMLError, ValueError, RecursionError):
+        # What people write there is often no YAML, or a day that no month has; names of files tell as much.
         return {}
     return {str(key): value for key, value in table.items()} if isinstance(table, dict) else {}
 
@@ -69,4 +69,4 @@ def features_of(card: Mapping[str, object]) -> Iterator[Mapping[str, object]]:
     about = card.get("dataset_info")
     for entry in about if isinstance(about, list) else [about]:
         features = entry.get("features") if isinstance(entry, dict) else None
-        yield from (feature for feature in features or () if isinstance(feature, dict))
+        yield from (feature for feature in features if isinstance(feature, dict)) if isinstance(features, list) else ()

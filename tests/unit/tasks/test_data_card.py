@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mlbench.errors import MissingExtra
-from mlbench.tasks.data_card import read_card
+from mlbench.tasks.data_card import features_of, read_card, told_languages
 from mlbench.tasks.readers.beir import reader
 
 
@@ -18,12 +18,21 @@ from mlbench.tasks.readers.beir import reader
         ("# no head\n---\nlicense: mit\n---\n", {}),
         ("---\n- a list\n---\n", {}),
         ("---\nlicense: [unclosed\n---\n", {}),
+        ("---\nreleased: 2021-13-45\n---\n", {}),
+        (f"---\nlicense: {'[' * 5000}\n---\n", {}),
         ("", {}),
     ],
 )
 def test_the_head_is_read(tmp_path: Path, text: str, card: dict[str, object]) -> None:
     (tmp_path / "README.md").write_text(text, "utf-8", newline="")
     assert read_card(tmp_path / "README.md") == card
+
+
+def test_facts_of_another_form_than_the_hub_asks_for_are_none() -> None:
+    for about in (5, "text", {"features": 5}, [{"features": {"name": "image"}}], [None]):
+        assert list(features_of({"dataset_info": about})) == []
+    assert told_languages({"language": False}) == ["no"]
+    assert told_languages({}) == []
 
 
 def test_no_object_is_made_of_what_a_card_says(tmp_path: Path) -> None:
