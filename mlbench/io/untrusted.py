@@ -3,6 +3,7 @@
 import json
 import lzma
 import math
+import re
 import stat
 import tarfile
 import zipfile
@@ -24,6 +25,7 @@ from mlbench.io.atomic import whole_file
 
 LARGEST_MEMBER = 2**28
 """Larger members are refused: no image has so many bytes."""
+_OF_MACOS = re.compile(r"(.*/)?(__MACOSX/|\._[^/]*\Z)")
 _BLOCK_BYTES = 1 << 20
 # Names that are no UTF-8 are value errors, unknown ways of packing and passwords runtime errors.
 _DAMAGES = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, RuntimeError, ValueError)
@@ -57,11 +59,13 @@ def unpack(archive: Path, wanted: Mapping[str, Path]) -> Iterator[str]:
 def walk_archive(archive: Path, is_read: Callable[[str], bool], largest: int) -> Iterator[tuple[str, bytes | None]]:
     """Yield the path of each plain file in a zip or tar archive, in order, and its content where `is_read` says so.
 
-    What is not a plain file is passed over. Raises `DataError` for an archive that is damaged or none, and for a file
-    of more than `largest` bytes that is to be read.
+    What is not a plain file is passed over, and so is what macOS packs beside files (`__MACOSX/`, `._name`). Raises
+    `DataError` for an archive that is damaged or none, and for a file of more than `largest` bytes that is to be read.
     """
     with _readable(archive), _members(archive) as members:
         for path, size, opening in members:
+            if _OF_MACOS.match(path):
+                continue
             if not is_read(path):
                 yield path, None
                 continue

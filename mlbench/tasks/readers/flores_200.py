@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from mlbench.collection.languages import check_language
+from mlbench.collection.languages import check_language, is_language
 from mlbench.collection.records import Collection
 from mlbench.errors import DataError
 from mlbench.io.untrusted import LARGEST_MEMBER, walk_archive
@@ -59,7 +59,7 @@ def _members(path: Path, split: str, languages: tuple[str, ...]) -> Iterator[tup
         file = PurePosixPath(name)
         if file.name == f"metadata_{split}.tsv":
             return ""
-        is_text = file.parent.name == split and file.suffix == f".{split}"
+        is_text = file.parent.name == split and file.suffix == f".{split}" and is_language(file.stem)
         return check_language(file.stem) if is_text else None
 
     for name, content in walk_archive(path, lambda name: language(name) in ("", *languages), LARGEST_MEMBER):

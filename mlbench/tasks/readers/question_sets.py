@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from mlbench.collection.languages import canonical_languages
+from mlbench.collection.languages import canonical_languages, is_language
 from mlbench.collection.records import Collection, Document, Judgment, Query, document_id
 from mlbench.errors import DataError
 from mlbench.io.untrusted import read_members
@@ -114,8 +114,8 @@ def _read_variant(found: _Questions, language: str, rows: Iterable[tuple[str, _R
 
 
 def _variants(path: Path) -> Iterator[tuple[str, str, bytes]]:
-    """Yield tag, name and content of each variant in an archive, or of the one that a file is."""
-    files = dict(_contents(path, "*.jsonl"))
+    """Yield tag, name and content of each variant in an archive, or of the one that a file is; pass over others."""
+    files = {name: text for name, text in _contents(path, "*.jsonl") if is_language(PurePosixPath(name).stem)}
     stems = [PurePosixPath(name).stem for name in files]
     for language, (name, content) in zip(canonical_languages(stems), files.items(), strict=True):
         yield language, PurePosixPath(name).name, content

@@ -123,7 +123,7 @@ def _contents(path: Path, members: str) -> Iterator[tuple[str, bytes]]:
     """Yield name, without `.gz`, and content of each file of questions in a file."""
     if path.suffix == ".zip":
         for name, content in read_members(path, members):
-            if name.endswith((".json", ".jsonl")) and not name.startswith("__MACOSX"):
+            if name.endswith((".json", ".jsonl")):
                 yield name, _without_mark(content)
         return
     try:

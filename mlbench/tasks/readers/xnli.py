@@ -109,8 +109,6 @@ def _sentences(pairs: Sequence[_Pair], prefix: str, premises: int) -> Iterator[t
 
 def _pairs(name: str, content: bytes) -> Iterator[_Pair]:
     """Yield the pairs of a table, in their order; raises `DataError`."""
-    if name.startswith("__MACOSX"):
-        return
     try:
         lines = content.removeprefix(b"\xef\xbb\xbf").decode().split("\n")
     except UnicodeDecodeError as error:

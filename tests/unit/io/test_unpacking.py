@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from mlbench.errors import DataError
 from mlbench.io import untrusted
-from mlbench.io.untrusted import unpack
+from mlbench.io.untrusted import read_members, unpack
 from mlbench.tasks.readers.captions import content_of
 
 Members = dict[str, bytes]
@@ -196,3 +196,10 @@ def test_an_encrypted_archive_and_a_folder_that_cannot_be_written(tmp_path: Path
     archive.write_bytes(content)
     with pytest.raises(DataError, match="is damaged, or no archive"):
         list(unpack(archive, {"a.jpg": tmp_path / "a.jpg"}))
+
+
+@both
+def test_what_macos_packs_beside_files_is_passed_over(pack: Packing, tmp_path: Path) -> None:
+    members = {"__MACOSX/set/._en.tsv": b"\x00", "set/._en.tsv": b"\x00", "set/en.tsv": b"a", "._x": b"", "_.tsv": b"b"}
+    found = read_members(pack(tmp_path / "archive", members))
+    assert dict(found) == {"set/en.tsv": b"a", "_.tsv": b"b"}

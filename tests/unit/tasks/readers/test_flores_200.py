@@ -13,6 +13,7 @@ ARTICLE = "https://en.wikinews.org/wiki/A\twikinews\thealth\tyes\tyes\n"
 FILES = {
     "./flores200_dataset/README": "for people",
     "./flores200_dataset/dev/eng_Latn.dev": "Dev.\n",
+    "./flores200_dataset/devtest/read_me.devtest": "for people",
     "./flores200_dataset/devtest/eng_Latn.devtest": "One.\nTwo.\nThree.\n",
     "./flores200_dataset/devtest/zho_Hans.devtest": "一。\n二。\n三。\n",
     "./flores200_dataset/devtest/zho_Hant.devtest": "一。\n二。\n三。\n",
