@@ -44,12 +44,13 @@ def keys_of(path: Path, column: str) -> tuple[str, ...]:
 
 
 def parquet_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[tuple[str, dict[str, object]]]:
-    """Yield the rows by column, or by some of the columns, each with its place, as in `data/a.parquet row 1`.
+    """Yield the rows by column, or by those of `columns` that there are, each with its place: `data/a.parquet row 1`.
 
     Raises as `columns_of` does, with the row.
     """
     with _opened(path) as (file, rows):
-        for batch in file.iter_batches(batch_size=_BATCH, columns=None if columns is None else list(columns)):
+        read = None if columns is None else [name for name in file.schema_arrow.names if name in columns]
+        for batch in file.iter_batches(batch_size=_BATCH, columns=read):
             for row in batch.to_pylist():
                 rows.done += 1
                 yield f"{_name(path)} row {rows.done}", row
@@ -178,7 +179,8 @@ def _opened(path: Path) -> "Iterator[tuple[ParquetFile, _Rows]]":
     try:
         with ParquetFile(path) as file:
             yield file, rows
-    except (ArrowException, OSError) as error:
+    # Texts may be no UTF-8, and times none that Python knows.
+    except (ArrowException, OSError, ValueError, OverflowError) as error:
         told = " ".join(str(error).split())
         raise DataError(
             f"{_name(path)} cannot be read after row {rows.done:,} ({told:.100}): fetch it again"

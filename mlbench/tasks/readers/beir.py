@@ -24,7 +24,7 @@ from mlbench.tasks.readers.beir_layout import (
     of_split,
     parts_of,
 )
-from mlbench.tasks.readers.beir_rows import judgments, row_id
+from mlbench.tasks.readers.beir_rows import IDS, judgments, row_id
 from mlbench.tasks.readers.grades import RELEVANCE_THRESHOLD, Grade, split_judgments, threshold_of
 from mlbench.tasks.readers.image_sets import is_image_set
 from mlbench.tasks.readers.json_lines import check_options
@@ -59,7 +59,7 @@ class BeirShard:
 
     def _documents(self) -> Iterator[Document]:
         place = ""
-        for place, row in rows(self.path):
+        for place, row in rows(self.path, (*IDS, "title", "text")):
             own_id, title, text = row_id(row, place), _text(row, "title", place), _text(row, "text", place)
             joined = f"{title} {text}".strip() if title else text.strip()
             if joined:
@@ -172,7 +172,7 @@ class _Contents:
     def add_queries(self, source: SourceFile) -> None:
         """Read the queries of a file."""
         texts = self.queries.setdefault(self.language_of(source), {})
-        for place, row in rows(source.path):
+        for place, row in rows(source.path, (*IDS, "text", "instruction")):
             own_id, text, instruction = row_id(row, place), _text(row, "text", place), _text(row, "instruction", place)
             text = f"{text} {instruction}" if instruction else text
             if not text.strip():

@@ -12,6 +12,8 @@ from mlbench.tasks.readers.grades import Grade, parse_grade
 from mlbench.tasks.readers.json_lines import packed_lines
 from mlbench.tasks.readers.rows import TABLES, ending, rows
 
+IDS = ("_id", "id")
+"""What the column of ids may be called, the better one first."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
@@ -54,7 +56,7 @@ def _of_rows(path: Path) -> Iterator[Row]:
 
 def row_id(row: Mapping[str, object], place: str) -> str:
     """Return the id of a row; raises `DataError` for one that is missing, or no name."""
-    own_id = id_text(row.get("_id", row.get("id")), place)
+    own_id = id_text(next((row[name] for name in IDS if name in row), None), place)
     if not own_id or _CONTROL.search(own_id):
         raise DataError(f"{place}: '_id' {own_id!r:.60} is empty or holds a control character")
     return own_id

@@ -12,11 +12,11 @@ from mlbench.io.parquet import PARQUET, columns_of, id_column, image_ids, keys_o
 from mlbench.protocols import DataFiles, ReadRequest, SourceFile
 from mlbench.tasks.data_card import card_in, features_of, paths_in, told_languages
 from mlbench.tasks.readers.beir_layout import CORPUS, QRELS, QUERIES, is_layout, of_split, parts_of
-from mlbench.tasks.readers.beir_rows import judgments, row_id
+from mlbench.tasks.readers.beir_rows import IDS, judgments, row_id
 from mlbench.tasks.readers.captions import OPTIONS, Caption, captioned, captions_in, shards_of, without_blank
 from mlbench.tasks.readers.image_sets import is_image_set
 from mlbench.tasks.readers.json_lines import check_options, files_of
-from mlbench.tasks.readers.rows import rows
+from mlbench.tasks.readers.rows import ending, rows
 
 ROWS = "rows"
 """The role of a file whose rows are images with their captions."""
@@ -274,10 +274,6 @@ def _of(sides: Mapping[str | None, _Side], language: str) -> _Side:
 
 def _rows_with_images(path: Path) -> Iterator[tuple[str, Mapping[str, object], str | None]]:
     """Yield each row with its place, and what its image is called, without reading images; other files have none."""
-    if path.suffix.lower() != PARQUET:
-        yield from ((place, row, None) for place, row in rows(path))
-        return
-    names = image_ids(path)
-    read = [name for name in columns_of(path) if name in ("_id", "id", "text")]
-    for number, (place, row) in enumerate(parquet_rows(path, read)):
+    names = image_ids(path) if ending(path.name) == PARQUET else []
+    for number, (place, row) in enumerate(rows(path, (*IDS, "text"))):
         yield place, row, names[number] if names else None

@@ -332,3 +332,20 @@ def test_languages_are_understood_in_any_form_and_varieties_stay_apart(tmp_path:
     assert task.languages == ("en", "pt", "pt-br", "zh")
     collection = load_collection(task)
     assert {row.language for row in collection.judgments["en:q0"]} == {"pt", "pt-br", "zh"}
+
+
+def test_columns_that_nothing_needs_are_not_read_from_parquet(tmp_path: Path) -> None:
+    pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    late = pa.array([2**60], pa.timestamp("us"))
+    texts = {"corpus": {"_id": ["0"], "text": ["A river."]}, "queries": {"_id": ["q"], "text": ["which river"]}}
+    for kind, columns in texts.items():
+        (tmp_path / kind).mkdir()
+        parquet.write_table(pa.table(columns | {"seen": late}), tmp_path / kind / "test.parquet")
+    (tmp_path / "qrels").mkdir()
+    (tmp_path / "qrels/test.tsv").write_text("query-id\tcorpus-id\tscore\nq\t0\t1\n", "utf-8")
+    assert [document.text for document in read(tmp_path).documents["en"]] == ["A river."]
+    lengths = b"".join(number.to_bytes(4, "little") for number in (0, 2))
+    odd = pa.StringArray.from_buffers(1, pa.py_buffer(lengths), pa.py_buffer(b"\xff\xfe"))
+    parquet.write_table(pa.table({"_id": ["0"], "text": odd}), tmp_path / "corpus/test.parquet")
+    with pytest.raises(DataError, match=r"corpus/test.parquet cannot be read after row 0 \('utf-8' codec can't decode"):
+        read(tmp_path)

@@ -54,7 +54,9 @@ BELEBELE = {
 
 
 def belebele(folder: Path, variants: dict[str, Rows], languages: tuple[str, ...]) -> Collection:
-    path = zipped(folder / "Belebele.zip", {name: lines(rows) for name, rows in variants.items()} | {"read_me.jsonl": b"x"})
+    path = zipped(
+        folder / "Belebele.zip", {name: lines(rows) for name, rows in variants.items()} | {"read_me.jsonl": b"x"}
+    )
     return read_belebele(ReadRequest("belebele", languages, (SourceFile(path),)))
 
 
