@@ -171,9 +171,9 @@ def command(base: str, candidate: str, **chosen: object) -> int:
     Exit code 0 if CANDIDATE passes, 1 if a line of the gate fails, 2 if the two cannot be compared.
     """
     request = CompareArguments(**chosen)  # type: ignore[arg-type]
-    old, new = _reported_file(base) or Path(base), _reported_file(candidate) or Path(candidate)
-    if is_reported(old) or is_reported(new):
-        return _show_reported(old, new, request)
+    named = [(side, _documents(side)) for side in (base, candidate)]
+    if any(is_reported(path) for _, found in named for path in found[:1]):
+        return _show_reported([_the_one(side, found) for side, found in named], request)
     gate = _gate(request)
     sides = find_side(base), find_side(candidate)
     read = (one.path for side in sides for found in side.by_task.values() for one in found)
@@ -190,24 +190,30 @@ def command(base: str, candidate: str, **chosen: object) -> int:
     return show(comparison, ConsoleReport(report, request.every_setting, "--all"), as_json=request.as_json)
 
 
-def _reported_file(side: str) -> Path | None:
-    """Return the only result of mteb in a folder that has no result of ours; raises `UserError` for several."""
-    folder = Path(side)
-    found = reported_in(folder) if folder.is_dir() and not results_in(folder) else []
+def _documents(side: str) -> list[Path]:
+    """Return the results on a side; of a folder those of mteb where it has none of ours."""
+    place = Path(side)
+    return (results_in(place) or reported_in(place)) if place.is_dir() else [place]
+
+
+def _the_one(side: str, found: Sequence[Path]) -> Path:
+    """Return the only result on a side; raises `UserError` for none or several."""
+    if not found:
+        raise UserError(f"no result document in {side}: name one")
     if len(found) > 1:
-        raise UserError(f"{side} has {len(found)} results of mteb: name one of them, such as {found[0]}")
-    return found[0] if found else None
+        of = " of mteb" if is_reported(found[0]) else ""
+        raise UserError(f"{side} has {len(found)} results{of}: name one of them, such as {found[0]}")
+    return found[0]
 
 
-def _show_reported(base: Path, candidate: Path, request: CompareArguments) -> int:
+def _show_reported(paths: Sequence[Path], request: CompareArguments) -> int:
     """Show the differences between two files of which one has reported numbers only, which no gate can judge."""
     judged = {"--gate": request.gate, "--rule": request.rule, "--level": request.level, "--drop": request.drop}
     judged |= {"--rise": request.rise, "--floor": request.floor, "--max-rank-distance": request.max_rank_distance}
     asked = [option for option, value in judged.items() if value]
     if asked:
         raise UserError(f"{asked[0]} needs ranks on both sides, and reported numbers have none: leave it out")
-    sides = [read_reported(side) if is_reported(side) else read_result(side) for side in (base, candidate)]
-    report = differences_report(*sides)
+    report = differences_report(*(read_reported(path) if is_reported(path) else read_result(path) for path in paths))
     write_files(report, request.write)
     if request.as_json:
         click.echo(render("json", report).decode(), nl=False)

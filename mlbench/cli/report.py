@@ -246,22 +246,40 @@ def _write_for_tools(paths: Sequence[Path], measure: str | None, name: str, outp
     """Write results in the format of another tool, and say where; entries for the hub without a file go to stdout."""
     if measure is not None and name != _PARQUET:
         raise UserError(f"the format {name} has measures of its own: leave out --measure")
+    _check_output(output, paths)
     found = [read_pair(path) for path in paths]
-    if name == _PARQUET:
-        place = output or (paths[0] if len(paths) == 1 else paths[0].with_name("report")).with_suffix(f".{_PARQUET}")
-        files = {place: per_topic_parquet(found, measure)}
-    elif name == _MTEB:
+    if name == _MTEB:
+        if output == _STDOUT:
+            raise UserError("the format mteb is a folder of files: name one with --output")
         folder = output or paths[0].parent
         files = {folder / place: content for place, content in mteb_files(found).items()}
+    elif name == _PARQUET:
+        place = output or (paths[0] if len(paths) == 1 else paths[0].with_name("report")).with_suffix(f".{_PARQUET}")
+        files = {place: per_topic_parquet(found, measure)}
     else:
-        entries = eval_results([result for result, _ in found])
-        files = {} if output is None or output == _STDOUT else {output: entries.encode()}
-        if not files:
-            click.echo(entries, nl=False)
+        files = {output or _STDOUT: eval_results([result for result, _ in found]).encode()}
     for place, content in files.items():
-        place.parent.mkdir(parents=True, exist_ok=True)
-        save(content, place)
-        click.echo(place)
+        if place == _STDOUT:
+            click.echo(content if name == _PARQUET else content.decode(), nl=False)
+        else:
+            _make_folder(place.parent)
+            save(content, place)
+            click.echo(place)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"cannot write {folder}: {error.strerror or error}; name another place with --output"
+        ) from error
+
+
+def _check_output(output: Path | None, results: Sequence[Path]) -> None:
+    """Raise `UserError` where the file that the user named is one of the results."""
+    if output is not None and any(output.resolve() == path.resolve() for path in results):
+        raise UserError(f"{output} is a result: name another file with --output")
 
 
 def _pools(paths: Sequence[Path], languages: Sequence[str], measure: str | None) -> Report:
@@ -273,8 +291,7 @@ def _pools(paths: Sequence[Path], languages: Sequence[str], measure: str | None)
 
 def _show(report: Report, name: str, output: Path | None, results: Sequence[Path], *, full: bool) -> None:
     """Print a report, or write it to the file that the user named, which must not be one of the results."""
-    if output is not None and any(output.resolve() == path.resolve() for path in results):
-        raise UserError(f"{output} is a result: name another file with --output")
+    _check_output(output, results)
     if name == "console" and output is None:
         console().print(ConsoleReport(report, full=full, more="-v"))
     elif output is None or output == _STDOUT:

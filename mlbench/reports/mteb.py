@@ -1,6 +1,7 @@
 """Results in the files and folders that mteb 2 writes, for its leaderboard, its tables and whatever reads them."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import PurePosixPath
@@ -18,6 +19,7 @@ CUTOFFS = (1, 3, 5, 10, 20, 100, 1000)
 MAIN_MEASURE = "ndcg_at_10"
 """What mteb takes as the score of a retrieval task."""
 _DIGITS = 6
+_ODD = re.compile(r"[^\w.+=,@-]|^\.+$")
 
 
 def mteb_files(results: Sequence[tuple[Result, Ranks]]) -> dict[PurePosixPath, bytes]:
@@ -30,11 +32,16 @@ def mteb_files(results: Sequence[tuple[Result, Ranks]]) -> dict[PurePosixPath, b
     files: dict[PurePosixPath, bytes] = {}
     for result, ranks in results:
         name = _model_name(result)
-        folder = PurePosixPath(name.replace("/", "__").replace(" ", "_"), result.retriever.fingerprint)
+        folder = PurePosixPath(_file_name(name), _file_name(result.retriever.fingerprint))
         files[folder / MODEL_META] = _json(_model_meta(result, name))
         for task_name, document in _task_results(result, ranks):
-            files[folder / f"{task_name.replace('/', '__')}.json"] = _json(document)
+            files[folder / f"{_file_name(task_name)}.json"] = _json(document)
     return files
+
+
+def _file_name(name: str) -> str:
+    """Return a name for a file or folder as mteb makes it, in which nothing leads to another folder."""
+    return _ODD.sub("_", name.replace("/", "__"))
 
 
 def _task_results(result: Result, ranks: Ranks) -> Iterator[tuple[str, dict[str, object]]]:

@@ -1,7 +1,10 @@
 """What other tools read and write: files of mteb, per-topic Parquet, and results for the hub."""
 
 import csv
+import io
 import json
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -177,8 +180,26 @@ def test_a_folder_of_one_result_of_mteb_is_a_side(document: Path, tmp_path: Path
     alone = tmp_path / "alone"
     alone.mkdir()
     theirs.rename(alone / theirs.name)
-    assert call(["compare", str(alone), str(document)]) == 0
-    assert "no test is possible" in capsys.readouterr().out
+    for side in (document, document.parent):
+        assert call(["compare", str(alone), str(side)]) == 0
+        assert "no test is possible" in capsys.readouterr().out
+    assert call(["compare", str(alone), str(tmp_path / "nothing")]) == 2
+
+
+def test_files_of_mteb_stay_in_their_folder_whatever_a_result_says(document: Path, tmp_path: Path) -> None:
+    told = json.loads(document.read_text())
+    told["retriever"]["fingerprint"] = f"../../..{tmp_path}/out"
+    told["retriever"]["name"] = "../a\\b"
+    place = document.with_name("other.json")
+    place.write_text(json.dumps(told))
+    try:
+        mteb_of(place, tmp_path / "into" / "deeper")
+    finally:
+        place.unlink()
+    (model,) = (tmp_path / "into" / "deeper").iterdir()
+    assert model.name == "..__a_b"
+    assert [path.name for path in tmp_path.iterdir()] == ["into"]
+    assert len(list(model.rglob("*.json"))) == 4
 
 
 @pytest.mark.parametrize(
@@ -192,6 +213,11 @@ def test_a_folder_of_one_result_of_mteb_is_a_side(document: Path, tmp_path: Path
         (("report", "{ours}", "--format", "mteb", "--measure", "AP"), "the format mteb has measures of its own"),
         (("report", "{ours}", "--format", "parquet", "--measure", "bpref"), "Bpref does not follow from the ranks"),
         (("report", "{ours}", "--format", "eval-results"), "results are of whole tasks"),
+        (("report", "{ours}", "--format", "mteb", "--output", "-"), "the format mteb is a folder of files"),
+        (("report", "{ours}", "--format", "mteb", "--output", "{ours}"), "{ours} is a result: name another file"),
+        (("report", "{ours}", "--format", "parquet", "--output", "{ours}"), "{ours} is a result: name another file"),
+        (("report", "{ours}", "--format", "mteb", "--output", "{theirs}"), "cannot write {theirs}"),
+        (("report", "{ours}", "--format", "parquet", "--output", "{theirs}/x"), "cannot write {theirs}: File exists"),
         (("verify", "{theirs}"), "schema_version is missing"),
     ],
 )
@@ -203,7 +229,7 @@ def test_what_reported_numbers_cannot_do(
     other = tmp_path / "other.json"
     other.write_text(json.dumps({"mteb_dataset_name": "x", "test": {"precision_at_7": 0.5}}))
     names = {"ours": str(document), "theirs": str(theirs), "other": str(other)}
-    assert says in error_of(capsys, *(argument.format_map(names) for argument in arguments))
+    assert says.format_map(names) in error_of(capsys, *(argument.format_map(names) for argument in arguments))
 
 
 def test_parquet_has_every_query_of_every_setting(document: Path, tmp_path: Path, capsys: Captured) -> None:
@@ -278,3 +304,12 @@ def test_results_for_the_hub_need_data_of_the_hub(tmp_path: Path, capsys: Captur
         capsys, "report", str(place), "--format", "eval-results"
     )
     place.unlink()
+
+
+def test_parquet_goes_to_stdout_as_it_is(document: Path, tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    arguments = ["report", str(document), "--format", "parquet", "--measure", "R@7", "--output", "-"]
+    code = "import sys; from mlbench.cli import call; sys.exit(call(sys.argv[1:]))"
+    written = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, check=True, cwd=tmp_path)
+    assert set(parquet.read_table(io.BytesIO(written.stdout)).column("measure").to_pylist()) == {"R@7"}
+    assert list(tmp_path.iterdir()) == []
