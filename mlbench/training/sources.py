@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 # What decides which rows are read from a hub's data set.
 _READ = {"hub", "configuration", "folder", "revision", "split", "columns", "language"}
 
+# What decides which rows are made of a task's files; its title, licence and measures do not.
+_DECIDES = {"name", "reader", "options", "parallel", "document_text"}
+
 
 class CaptionRow(NamedTuple):
     """An image and one caption in each of some languages; rows of the same `cluster` show the same, or nearly so."""
@@ -171,7 +174,8 @@ def _find_tasks(
         declared = sorted((file.path for file in task.files), key=len, reverse=True)
         names = [_declared_as(source.path, declared) for source in read]
         digests = [file_sha256(source.path) for source in read]
-        found.update(json.dumps([task.model_dump(mode="json"), wanted, digests]).encode())
+        parts = [(source.role, source.language) for source in read]
+        found.update(json.dumps([task.model_dump(mode="json", include=_DECIDES), wanted, parts, digests]).encode())
         files += dict(zip(names, digests, strict=True)).items()
         tasks.append(TaskRows(task, wanted, data_dir))
     return DataSource(data, (), found.hexdigest(), tasks=tuple(tasks), files=tuple(files))

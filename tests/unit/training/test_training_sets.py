@@ -90,6 +90,16 @@ class TestRows:
         names = {"documents.de.jsonl", "documents.en.jsonl", "qrels.tsv", "queries.de.jsonl", "queries.en.jsonl"}
         assert {path for path, _ in first.files} == names
 
+    def test_the_fingerprint_does_not_follow_what_a_task_says_of_itself(self, tmp_path: Path) -> None:
+        place = own_task(tmp_path)
+        (place / "task.toml").write_text('name = "own"\n', encoding="utf-8")
+        first = found("own", root=tmp_path).fingerprint
+        described = 'name = "own"\ntitle = "Ours"\nlicence = "CC0 1.0"\nmeasures = ["RR"]\nprimary_measure = "RR"\n'
+        (place / "task.toml").write_text(described, encoding="utf-8")
+        assert found("own", root=tmp_path).fingerprint == first
+        (place / "task.toml").write_text('name = "other"\n', encoding="utf-8")
+        assert found("own", root=tmp_path).fingerprint != first
+
     def test_shipped_tasks_are_data_as_well(self) -> None:
         rows = list(read_rows(found("mini", languages=("en", "th"))))
         assert {tuple(sorted(row.queries)) for row in rows} == {("en", "th")}
