@@ -8,13 +8,12 @@ from mlbench.collection.languages import KINDS
 from mlbench.errors import UserError
 from mlbench.reports.formatting import heading, n_settings, spoken, visible
 from mlbench.results import Aggregate, Result
+from mlbench.tasks.hub import PREFIX, HubAddress
 from mlbench.tasks.task import Task, load_task, task_names
 
 FOLDER = ".eval_results"
 """Where the hub looks for such files in the repository of a model."""
-_ON_HUB = re.compile(
-    r"(?:hf://datasets/([\w.-]+/[\w.-]+)@([\w.-]+)/|https://huggingface\.co/datasets/([\w.-]+/[\w.-]+)/resolve/([\w.-]+)/)"
-)
+_ON_HUB = re.compile(r"https://huggingface\.co/datasets/([\w.-]+/[\w.-]+)/resolve/([\w.-]+)/")
 
 
 def eval_results(results: Sequence[Result]) -> str:
@@ -56,9 +55,12 @@ def _entries(result: Result) -> Iterator[str]:
 def _on_hub(task: Task) -> tuple[str, str] | None:
     """Return name and revision of the data set on the hub that has the judgments, or else the other files of a task."""
     judged_first = sorted(task.files, key=lambda file: file.role != "qrels")
-    for file in judged_first:
-        if match := _ON_HUB.match(file.url or ""):
-            return match[1] or match[3], match[2] or match[4]
+    for address in (task.hub, *(file.url for file in judged_first)):
+        if address and address.startswith(PREFIX):
+            found = HubAddress.parse(address.partition("#")[0])
+            return found.repository, str(found.revision)
+        if match := _ON_HUB.match(address or ""):
+            return match[1], match[2]
     return None
 
 

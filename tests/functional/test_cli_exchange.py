@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from mlbench.cli import call
+from mlbench.reports.eval_results import eval_results
 from mlbench.results import read_result
 
 Captured = pytest.CaptureFixture[str]
@@ -293,6 +294,20 @@ def test_results_for_the_hub(document: Path, tmp_path: Path) -> None:
     hub = pytest.importorskip("huggingface_hub")
     parsed = hub.parse_eval_result_entries(entries)
     assert [each.value for each in parsed] == [entry["value"] for entry in entries]
+
+
+@pytest.mark.parametrize(
+    ("task", "data"),
+    [
+        ("webfaq", ("mteb/WebFAQRetrieval", "f64f483ad0f31d2e78209d524c14a4a867965959")),
+        ("ciral", ("CIRAL/ciral-corpus", "14014f1176efd938fee69a031fc3ff4bc8f5f14c")),
+    ],
+)
+def test_results_for_the_hub_name_the_data_of_a_task(task: str, data: tuple[str, str], document: Path) -> None:
+    result = read_result(document)
+    named = result.model_copy(update={"task": result.task.model_copy(update={"name": task, "partial": False})})
+    (first, *_) = yaml.safe_load(eval_results([named]))
+    assert (first["dataset"]["id"], first["dataset"]["revision"]) == data
 
 
 def test_results_for_the_hub_need_data_of_the_hub(tmp_path: Path, capsys: Captured, document: Path) -> None:
