@@ -14,11 +14,10 @@ from mlbench.errors import UserError
 from mlbench.io.document import DocumentPart
 from mlbench.results import LARGEST_SEED, Bounds
 from mlbench.statistics.clusters import ClusterSample, enclose
-from mlbench.statistics.settings import sum_settings
+from mlbench.statistics.settings import limits_of, sum_settings
 from mlbench.tasks.benchmark import Benchmark
 
 Floats = NDArray[np.float64]
-_LIMITS = (0.0, 1.0)
 
 
 class MeasuredTask(DocumentPart):
@@ -203,7 +202,7 @@ def _score_model(
     if not missing:
         mean = float(np.mean([each.score.value for each in sampled]))
         replicates = np.mean([each.replicates for each in sampled], axis=0)
-        interval = _enclose(mean, replicates, how)
+        interval = _enclose(mean, replicates, how, [task.measure for task in tasks.values()])
     return BenchmarkScore(
         model=label,
         fingerprints=tuple(sorted({one.result.retriever.fingerprint for one in found})),
@@ -235,12 +234,14 @@ def _sample(measured: ResultWithRanks, task: MeasuredTask, how: Resampling) -> _
     value = means.mean()
     replicates = np.mean([drawn.macro_mean(of_kind)[:, 0] for of_kind in chosen], axis=0)
     widened = sample.widen(value, replicates, sums.counts)
-    score = TaskScore(task=task.task, value=float(value), interval=_enclose(float(value), widened, how))
+    score = TaskScore(task=task.task, value=float(value), interval=_enclose(float(value), widened, how, [task.measure]))
     return _Sampled(score, widened)
 
 
-def _enclose(value: float, replicates: Floats, how: Resampling) -> Bounds | None:
-    return enclose(np.array([value]), replicates[:, None], how.confidence, _LIMITS)[0]
+def _enclose(value: float, replicates: Floats, how: Resampling, measures: Sequence[str]) -> Bounds | None:
+    """Return the interval of the mean of `measures`, which lies between their limits."""
+    least, most = (each.mean() for each in limits_of(measures))
+    return enclose(np.array([value]), replicates[:, None], how.confidence, (least, most))[0]
 
 
 def _with_borda(models: Sequence[BenchmarkScore]) -> list[BenchmarkScore]:

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, PrivateAttr, ValidationError
 from mlbench.collection.languages import Kind
 from mlbench.errors import DataError, InvalidBenchmark, UnknownName
 from mlbench.io.toml import Declared, distinct, faults_of, read_toml, some
-from mlbench.tasks.task import Measure, Task, load_task, task_names
+from mlbench.tasks.task import RankingMeasure, Task, load_task, task_names
 
 
 class BenchmarkTask(Declared):
@@ -20,7 +20,7 @@ class BenchmarkTask(Declared):
     """
 
     task: Annotated[str, Field(min_length=1)]
-    measure: Measure | None = None
+    measure: RankingMeasure | None = None
     settings: Annotated[tuple[Kind, ...], AfterValidator(distinct), Field(strict=False)] = ()
 
 

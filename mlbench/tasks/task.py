@@ -205,7 +205,18 @@ def _parameter(value: object) -> object:
     return value
 
 
+def _ranking_measure(name: str) -> str:
+    found = parse_measure(name)
+    if not found.is_derived:
+        raise UserError(f"{name!r} does not follow from ranks: choose one that mlbench verify recomputes")
+    if FAMILIES[found.family].explanation.direction is None:
+        raise UserError(f"{name!r} is neither better when higher nor when lower: choose another one")
+    return found.name
+
+
 Measure = Annotated[str, checked(lambda name: parse_measure(name).name)]
+RankingMeasure = Annotated[str, checked(_ranking_measure)]
+"""A measure by which systems are ranked: it follows from ranks, and one of its values is better than another."""
 BiasScore = Annotated[str, known("bias score", lambda: BIAS_SCORES)]
 
 
@@ -247,7 +258,7 @@ class Task(Declared):
     document_text: Literal["sentence", "sentence_in_context"] = "sentence"
     measures: Annotated[tuple[Measure, ...], AfterValidator(some), Field(strict=False)] = DEFAULT_MEASURES
     bias_scores: Annotated[tuple[BiasScore, ...], AfterValidator(distinct), Field(strict=False)] = tuple(BIAS_SCORES)
-    primary_measure: Annotated[Measure, Field(validate_default=True)] = "AP"
+    primary_measure: Annotated[RankingMeasure, Field(validate_default=True)] = "AP"
     licence: str = "not stated"
     licence_url: str = ""
     homepage: str = ""
@@ -334,11 +345,6 @@ class Task(Declared):
     def _among_measures(cls, name: str, info: ValidationInfo) -> str:
         if name not in info.data.get("measures", (name,)):
             raise ValueError(f"{name!r} must be among measures")
-        found = parse_measure(name)
-        if not found.is_derived:
-            raise ValueError(f"{name!r} does not follow from ranks: choose one that mlbench verify recomputes")
-        if FAMILIES[found.family].explanation.direction is None:
-            raise ValueError(f"{name!r} is neither better when higher nor when lower: choose another one")
         return name
 
     @field_validator("files")

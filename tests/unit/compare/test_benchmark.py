@@ -151,6 +151,21 @@ def test_a_model_without_a_task_has_no_mean(folder: Path) -> None:
     )
 
 
+def test_a_measure_above_1_has_an_interval_around_it(folder: Path, tmp_path: Path) -> None:
+    """The gain of graded RBP is the grade, so that its limits are no 0 and 1."""
+    text = f'name = "graded"\n[[tasks]]\ntask = "{folder / "one"}"\nmeasure = "RBP(p=0.5)"'
+    (tmp_path / "graded.toml").write_text(text, encoding="utf-8")
+    graded = [
+        replace(each, ranks=replace(each.ranks, row_grades=each.ranks.row_grades * 10))
+        for each in _read(folder)
+        if each.result.task.name == "one"
+    ]
+    for model in score_benchmark(load_benchmark(str(tmp_path / "graded.toml")), graded).models:
+        assert model.mean is not None
+        assert model.interval is not None
+        assert 1 < model.interval.low < model.mean < model.interval.high
+
+
 def test_what_cannot_be_scored_is_told(folder: Path) -> None:
     measured = _read(folder)
     with pytest.raises(UserError, match="no result is of a task of both: measure one, two"):
@@ -173,6 +188,8 @@ def test_what_cannot_be_scored_is_told(folder: Path) -> None:
         ('name = "x"', "tasks: is missing"),
         ('name = "x"\ntasks = []', "must not be empty"),
         ('name = "x"\n[[tasks]]\ntask = "mini"\nmeasure = "nope"', "unknown measure 'nope'"),
+        ('name = "x"\n[[tasks]]\ntask = "mini"\nmeasure = "bpref"', "'bpref' does not follow from ranks"),
+        ('name = "x"\n[[tasks]]\ntask = "mini"\nmeasure = "NumRel"', "'NumRel' is neither better when higher nor"),
         ('name = "x"\n[[tasks]]\ntask = "mini"\nsettings = ["text_to_image"]', "mini has no text_to_image settings"),
         ('name = "x"\n[[tasks]]\ntask = "mini"\n[[tasks]]\ntask = "mini"\nmeasure = "RR"', "mini is there twice"),
         ('name = "x"\nweight = 2\n[[tasks]]\ntask = "mini"', "weight"),
