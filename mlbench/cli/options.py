@@ -22,6 +22,7 @@ resamples_option = click.option(
 )
 
 
+_BETWEEN_NAMES = re.compile(r",(?![^{}]*\})")
 # What stands in brackets belongs to the name, as in P(rel=2)@5=0.01.
 _ASSIGNMENT = re.compile(r"((?:[^=(]|\([^)]*\))*)=(.*)", re.DOTALL)
 
@@ -56,12 +57,11 @@ def language_list(context: click.Context, parameter: click.Parameter, tags: str 
 def task_list(context: click.Context, parameter: click.Parameter, specs: Sequence[str]) -> tuple[str, ...]:
     """Return the tasks of options that are repeated, hold a list with commas, or both.
 
-    A path that exists is one task, whatever its name holds. Raises `UserError` for an empty name.
+    A path that exists is one task, whatever its name holds, and a comma in braces belongs to a name, as in
+    `shards/{0,1}.tar`. Raises `UserError` for an empty name.
     """
     names = [
-        name.strip()
-        for spec in specs
-        for name in ([spec] if "," not in spec or Path(spec).exists() else spec.split(","))
+        name.strip() for spec in specs for name in ([spec] if Path(spec).exists() else _BETWEEN_NAMES.split(spec))
     ]
     if not all(names):
         raise UserError("--task has an empty name: write names with commas between them, as in --task xquad-r,mlqa-r")

@@ -206,7 +206,7 @@ class TestAction:
     def test_of_a_push_compares_with_what_is_checked_out(self, tmp_path: Path, material: Path, small: Path) -> None:
         service = Service(tmp_path)
         checked_out(small, into=service.workspace)
-        ended, steps = self.gate(service, material / "good", None, options=f"{OPTIONS}\n--limit=5", task="mini")
+        ended, steps = self.gate(service, material / "good", None, options=f"{OPTIONS}\n\n--limit=5\n", task="mini")
         assert "Check out base and gate of the target branch" not in steps
         # The base is of the whole task.
         assert (ended, steps["Compare with the base"].code) == ("failure", 2)

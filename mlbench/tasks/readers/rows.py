@@ -20,7 +20,8 @@ def ending(name: str) -> str:
 def rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[tuple[str, dict[str, object]]]:
     """Yield the rows of JSON lines or Parquet by column, each with its place.
 
-    `columns` are those that are needed: of Parquet no others are read. Raises `DataError` with file and line or row, `MissingExtra` where Parquet needs a library that is not installed.
+    `columns` are those that are needed: of Parquet no others are read. Raises `DataError` with file and line or row,
+    `MissingExtra` where Parquet needs a library that is not installed.
     """
     if ending(path.name) == PARQUET:
         yield from parquet_rows(path, columns)
