@@ -60,9 +60,7 @@ def task_list(context: click.Context, parameter: click.Parameter, specs: Sequenc
     A path that exists is one task, whatever its name holds, and a comma in braces belongs to a name, as in
     `shards/{0,1}.tar`. Raises `UserError` for an empty name.
     """
-    names = [
-        name.strip() for spec in specs for name in ([spec] if Path(spec).exists() else _BETWEEN_NAMES.split(spec))
-    ]
+    names = [name.strip() for spec in specs for name in ([spec] if Path(spec).exists() else _BETWEEN_NAMES.split(spec))]
     if not all(names):
         raise UserError("--task has an empty name: write names with commas between them, as in --task xquad-r,mlqa-r")
     return tuple(names)

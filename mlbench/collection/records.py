@@ -113,8 +113,8 @@ class Collection:
     `translated` that the relevant documents of a topic are translations of each other.
     `not_relevant` holds documents that were judged and are not relevant, with grades of 0 and less, of topics that have
     some. Where grades in the files are no whole numbers, those here are `grade_scale` times as large. `subtopics` are
-    the judgments of topics that were judged by subtopic, each with the file's grade; in the others a document is as
-    relevant as for its best one.
+    the judgments of topics that were judged by subtopic, each with the file's grade, or 0 where the document is not
+    relevant for the subtopic; in the others a document is as relevant as for its best one.
     `queries_are_documents` says that each query is also its topic's document in its language, as with parallel
     sentences: for that query, this one document leaves pool and judgments. With `ignore_identical_ids`, a query and a
     document that have one name in the task's files are one, and the document leaves pool and judgments likewise: in

@@ -97,6 +97,8 @@ def evaluate(
     or folder is called. `measures` are computed beside those of the task, and may have any name that `parse` knows.
     With `out`, the result and its ranks file are written there. Raises `UserError` for whatever the user can put right.
     """
+    if isinstance(measures, str):
+        raise UserError(f"measures must be a list of names, such as [{measures!r}]")
     options, task = options or Options(), _load_task(task, languages)
     if out is not None:
         check_folder(Path(out))

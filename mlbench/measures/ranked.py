@@ -23,7 +23,8 @@ _WRITTEN = re.compile(r"\s*([^\W\d_][\w. -]*?)\s*(?:\(([^()]*)\))?\s*(?:@\s*([^@
 _TREC = re.compile(r"(.+?)(?:[_.](?:at|cut))?[_.]([0-9][0-9.]*)")
 _PAIR = re.compile(r"\s*([A-Za-z_]\w*)\s*=\s*(\{[^{}]*\}|[^,{}]+?)\s*(?:,|$)")
 _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,15})")
-_FLOAT = re.compile(r"-?[0-9]{0,15}\.?[0-9]{0,17}(?:[eE][+-]?[0-9]{1,2})?")
+# As long as Python writes numbers up to `_LARGEST`.
+_FLOAT = re.compile(r"-?[0-9]{0,16}\.?[0-9]{0,21}(?:[eE][+-]?[0-9]{1,2})?")
 
 
 @dataclass(frozen=True, slots=True)

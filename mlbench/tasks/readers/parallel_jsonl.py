@@ -106,12 +106,13 @@ def read(request: ReadRequest) -> Collection:
 def _collection(parsed: _ParsedLines) -> Collection:
     languages = tuple(sorted(set(parsed.queries) & set(parsed.documents)))
     topics = {topic for rows in parsed.queries.values() for topic in rows}
+    threshold = threshold_of(parsed.request)
     graded = split_judgments(
         {
             topic: [(*target, grade) for target, grade in parsed.judgments.get(topic, {}).items()]
             for topic in sorted(topics)
         },
-        threshold_of(parsed.request),
+        threshold,
         parsed.doc_id,
     )
     return Collection(
@@ -131,7 +132,9 @@ def _collection(parsed: _ParsedLines) -> Collection:
         grade_scale=graded.grade_scale,
         subtopics={
             topic: tuple(
-                SubtopicJudgment(language, parsed.doc_id(language, own_id), subtopic, int(grade))
+                SubtopicJudgment(
+                    language, parsed.doc_id(language, own_id), subtopic, int(grade) if grade >= threshold else 0
+                )
                 for (language, own_id, subtopic), grade in rows.items()
             )
             for topic, rows in parsed.subtopics.items()

@@ -140,6 +140,11 @@ def test_a_result_without_them_says_nothing_of_them(tmp_path: Path) -> None:
     assert "list_measures" not in json.loads(found.path.read_text(encoding="utf-8"))
 
 
+def test_one_name_is_no_list(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"measures must be a list of names, such as \['ERR@5'\]"):
+        evaluate("hashing", str(write_task(tmp_path / "task")), measures="ERR@5")
+
+
 def test_without_the_extra_it_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = write_task(tmp_path / "task")
     monkeypatch.setitem(sys.modules, "ir_measures", None)
@@ -221,6 +226,22 @@ def test_judgments_by_subtopic(tmp_path: Path) -> None:
         for name in names[:-1]:
             expected = ir_measures.calc_aggregate([ir_measures.parse_measure(name)], qrels, listed)
             assert setting.measures[name] == pytest.approx(next(iter(expected.values())), abs=1e-9), name
+
+
+def test_a_subtopic_is_covered_by_what_is_relevant_for_it(tmp_path: Path) -> None:
+    pytest.importorskip("pyndeval")
+    values = {}
+    for threshold, name in ((1, "StRecall(rel=2)@1"), (2, "StRecall@1")):
+        text = f"[options]\nsubtopics = true\nrelevance_threshold = {threshold}\n"
+        folder = write_task(tmp_path / f"from-{threshold}", options=text)
+        rows = [f"t{n}\t{subtopic}\td{n}\t{grade}\n" for n in range(3) for subtopic, grade in ((1, 1), (2, 2))]
+        rows += [f"t{n}\t1\td9\t2\n" for n in range(3)]
+        (folder / "qrels.tsv").write_text("".join(rows), encoding="utf-8")
+        options = Options(resamples=0, cache=tmp_path / "cache")
+        result = evaluate("hashing", str(folder), measures=[name], options=options).result
+        values[threshold] = [setting.measures[name] for setting in result.settings]
+    assert values[1] == values[2]
+    assert 0 < sum(filter(None, values[1]))
 
 
 def test_measures_by_subtopic_need_such_judgments(tmp_path: Path) -> None:

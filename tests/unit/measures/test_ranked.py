@@ -335,6 +335,13 @@ def test_any_text_is_a_measure_or_a_users_error(name: str) -> None:
     assert parse(measure.name) == measure
 
 
+@given(st.floats(1e-99, 1, exclude_max=True), st.floats(1e-99, 2**53))
+def test_any_number_in_a_name_is_read_again_from_the_canonical_one(p: float, beta: float) -> None:
+    for measure in (parse(f"RBP(p={p!r})"), parse(f"SetF(beta={beta!r})")):
+        assert parse(measure.name) == measure
+    assert dict(parse(f"RBP(p={p:.17e})").parameters).get("p", 0.8) == p
+
+
 @pytest.mark.parametrize("name", ["-" * 100_000 + "1", "(" * 100_000, "R@1" + " " * 100_000])
 def test_a_name_without_end_is_unknown(name: str) -> None:
     with pytest.raises(UnknownName, match=r"unknown measure '.{97}\.\.\.'"):
