@@ -22,6 +22,7 @@ from mlbench.tasks.find_reader import FOLDER_FILE
 from mlbench.tasks.load import check_files, load_collection
 from mlbench.tasks.task import DeclaredFile, Task, load_task, task_names
 from mlbench.training.recipe_tables import DataSet
+from mlbench.version import __version__
 
 if TYPE_CHECKING:
     import datasets
@@ -171,19 +172,14 @@ def _find_tasks(
         if not wanted:
             raise DataError(f"{spec} has none of the languages of the recipe: it has {', '.join(task.languages)}")
         read = check_files(task, languages=wanted, data_dir=data_dir, progress=progress)
-        declared = sorted((file.path for file in task.files), key=len, reverse=True)
-        names = [_declared_as(source.path, declared) for source in read]
         digests = [file_sha256(source.path) for source in read]
         parts = [(source.role, source.language) for source in read]
-        found.update(json.dumps([task.model_dump(mode="json", include=_DECIDES), wanted, parts, digests]).encode())
-        files += dict(zip(names, digests, strict=True)).items()
+        about = task.model_dump(mode="json", include=_DECIDES)
+        # What a reader makes of the same files may be another thing in another version.
+        found.update(json.dumps([__version__, about, wanted, parts, digests]).encode())
+        files += dict(zip((source.name for source in read), digests, strict=True)).items()
         tasks.append(TaskRows(task, wanted, data_dir))
     return DataSource(data, (), found.hexdigest(), tasks=tuple(tasks), files=tuple(files))
-
-
-def _declared_as(path: Path, declared: Sequence[str]) -> str:
-    """Return the first of the declared paths that a file on this machine can be, else its name."""
-    return next((name for name in declared if f"/{path.as_posix()}".endswith(f"/{name}")), path.name)
 
 
 def _own_folder(file: DeclaredFile, folders: Sequence[Path]) -> Path:

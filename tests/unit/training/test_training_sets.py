@@ -10,6 +10,7 @@ from published_files import ROWS, publish
 from mlbench import recipe_files
 from mlbench.errors import DataError, UnknownName
 from mlbench.protocols import Progress
+from mlbench.training import sources
 from mlbench.training.recipe_tables import DataSet
 from mlbench.training.sources import (
     DataSource,
@@ -89,6 +90,14 @@ class TestRows:
         assert found("own", root=tmp_path).fingerprint != first.fingerprint
         names = {"documents.de.jsonl", "documents.en.jsonl", "qrels.tsv", "queries.de.jsonl", "queries.en.jsonl"}
         assert {path for path, _ in first.files} == names
+
+    def test_the_fingerprint_follows_the_version_as_readers_may_change(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        own_task(tmp_path)
+        first = found("own", root=tmp_path)
+        monkeypatch.setattr(sources, "__version__", "99")
+        assert found("own", root=tmp_path).fingerprint != first.fingerprint
 
     def test_the_fingerprint_does_not_follow_what_a_task_says_of_itself(self, tmp_path: Path) -> None:
         place = own_task(tmp_path)
