@@ -8,11 +8,12 @@ from pathlib import Path
 from xml.etree.ElementTree import Element, ParseError, iterparse
 
 from mlbench.collection.languages import find_language
-from mlbench.collection.records import Collection, Document, Judgment, Query, document_id
+from mlbench.collection.records import Collection
 from mlbench.errors import DataError, UserError
 from mlbench.io.untrusted import read_members
 from mlbench.protocols import ReadRequest, SourceFile
 from mlbench.tasks.readers.json_lines import check_options
+from mlbench.tasks.readers.sentences import sentence_collection
 
 _LANGUAGE = "{http://www.w3.org/XML/1998/namespace}lang"
 
@@ -39,31 +40,11 @@ def read(request: ReadRequest) -> Collection:
                 if not translation:
                     raise DataError(f"{place}: the segment in {language!r} is empty")
                 texts[topics[text]].setdefault(language, translation)
-    return _collection(request, texts)
-
-
-def _collection(request: ReadRequest, texts: dict[str, dict[str, str]]) -> Collection:
-    queries: dict[str, list[Query]] = {language: [] for language in request.languages}
-    documents: dict[str, list[Document]] = {language: [] for language in request.languages}
-    judgments: dict[str, tuple[Judgment, ...]] = {}
-    for topic, by_language in texts.items():
-        found = {language: by_language[language] for language in request.languages if language in by_language}
-        if not found:
-            continue
-        judgments[topic] = tuple(
-            Judgment(language, document_id(request.task, language, "", topic), 1) for language in found
-        )
-        for judgment in judgments[topic]:
-            queries[judgment.language].append(Query(topic, found[judgment.language]))
-            documents[judgment.language].append(Document(judgment.doc_id, found[judgment.language]))
-    return Collection(
-        languages=request.languages,
-        queries={language: tuple(rows) for language, rows in queries.items()},
-        documents={language: tuple(rows) for language, rows in documents.items()},
-        judgments=judgments,
-        clusters={topic: topic for topic in judgments},
-        queries_are_documents=True,
-    )
+    by_language = {
+        language: {topic: found[language] for topic, found in texts.items() if language in found}
+        for language in request.languages
+    }
+    return sentence_collection(request, by_language, {topic: topic for topic in texts}, cluster_unit="topic")
 
 
 def _units(source: SourceFile, languages: tuple[str, ...]) -> Iterator[tuple[str, str, str, dict[str, str]]]:
