@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlbench.collection.languages import IMAGE
+from mlbench.errors import DataError
 
 _WORDS = 1024
 
@@ -381,9 +382,14 @@ def document_id(task: str, language: str, paragraph: str, sentence: str) -> str:
     """Return a document's id: 12 hex digits of SHA-256(task, paragraph, sentence, language), then a readable part.
 
     Ties in score are broken by id, so the hash makes that order blind to language and to parallelism. `paragraph`
-    may be empty where documents have only one number or name.
+    may be empty where documents have only one number or name. Raises `DataError` for half of a surrogate pair in a
+    name, which broken files have.
     """
-    digest = sha256("\x1f".join((task, paragraph, sentence, language)).encode()).hexdigest()[:12]
+    try:
+        digest = sha256("\x1f".join((task, paragraph, sentence, language)).encode()).hexdigest()[:12]
+    except UnicodeEncodeError as error:
+        name = f"{paragraph} {sentence}".strip()
+        raise DataError(f"{task}: the id {name!a:.60} holds half of a surrogate pair, which is no character") from error
     return "-".join(part for part in (digest, language, paragraph, sentence) if part)
 
 

@@ -113,7 +113,7 @@ def load_shards(
 ) -> tuple[Task, ShardedCollection]:
     """Return queries, judgments and shards of a sharded task, and the task as far as it is asked for.
 
-    Nothing is checked of the documents, see `check_collection`. Raises as `load_collection` does.
+    Nothing but the queries is checked, see `check_collection`. Raises as `load_collection` does.
     """
     request, task = _request(task, languages, None, data_dir, progress)
     reader = load_reader(task.reader)
@@ -123,6 +123,8 @@ def load_shards(
     collection = _declared(task, sharded.collection, progress)
     if collection.queries_are_documents:
         raise DataError(f"{task.name}: queries that are documents cannot be read shard by shard")
+    for language, rows in collection.queries.items():
+        _check_rows(f"{task.name}: {language} topic", rows)
     if request.wanted is None:
         return task, ShardedCollection(collection, sharded.shards)
     shards = tuple(shard for shard in sharded.shards if shard.language in request.wanted)

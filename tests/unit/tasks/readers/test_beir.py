@@ -9,6 +9,7 @@ import pytest
 
 from mlbench.collection.records import Collection, document_id
 from mlbench.errors import DataError, InvalidTask, UserError
+from mlbench.evaluation.streaming.corpus import look_through
 from mlbench.protocols import Silence
 from mlbench.tasks.load import load_collection, load_shards
 from mlbench.tasks.task import Task, load_task
@@ -349,3 +350,16 @@ def test_columns_that_nothing_needs_are_not_read_from_parquet(tmp_path: Path) ->
     parquet.write_table(pa.table({"_id": ["0"], "text": odd}), tmp_path / "corpus/test.parquet")
     with pytest.raises(DataError, match=r"corpus/test.parquet cannot be read after row 0 \('utf-8' codec can't decode"):
         read(tmp_path)
+
+
+@pytest.mark.parametrize("file", ["corpus", "queries"])
+@pytest.mark.parametrize("key", ["_id", "text"])
+def test_half_a_character_is_told_however_the_folder_is_read(tmp_path: Path, file: str, key: str) -> None:
+    rows = [dict(row) for row in (CORPUS if file == "corpus" else QUERIES)]
+    rows[0][key] = "a\ud800"
+    qrels = QRELS.replace("q0\t0", "a\ud800\t0") if (file, key) == ("queries", "_id") else QRELS
+    content = "".join(json.dumps(row) + "\n" for row in rows).encode()
+    folder = write(tmp_path, **{file: content}, test=qrels.encode("utf-8", "surrogatepass"))
+    for reads in (load_collection, look_through):
+        with pytest.raises(DataError, match="holds half of a surrogate pair|not valid UTF-8"):
+            reads(task_of(folder))
