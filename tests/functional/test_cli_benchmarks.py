@@ -62,7 +62,7 @@ def test_a_part_of_a_task_is_told(mlbench: CommandLine, benchmark: Path) -> None
         (("run", "--benchmark", "nope.toml"), "there is no benchmark file nope.toml"),
         (("run", "--task", "mini,"), "--task has an empty name"),
         (("run", "--task", "mini,minni"), "unknown task 'minni'"),
-        (("run", "--task", "own/{0,1}.tar,mini"), "there is no task file or folder own/{0,1}.tar"),
+        (("run", "--task", "own/{0,1}.tar,mini"), "own/{0,1}.tar: 1 fault: folder: there are no files"),
         (("report", ".", "--benchmark", "two.toml", "--pool", "de"), "leave out --pool"),
     ],
 )

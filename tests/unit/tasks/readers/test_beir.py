@@ -361,5 +361,5 @@ def test_half_a_character_is_told_however_the_folder_is_read(tmp_path: Path, fil
     content = "".join(json.dumps(row) + "\n" for row in rows).encode()
     folder = write(tmp_path, **{file: content}, test=qrels.encode("utf-8", "surrogatepass"))
     for reads in (load_collection, look_through):
-        with pytest.raises(DataError, match="holds half of a surrogate pair|not valid UTF-8"):
+        with pytest.raises(DataError, match=r"holds half of a surrogate pair|not valid UTF-8"):
             reads(task_of(folder))
