@@ -19,7 +19,7 @@ from mlbench.tasks.readers.beir import reader
         ("---\n- a list\n---\n", {}),
         ("---\nlicense: [unclosed\n---\n", {}),
         ("---\nreleased: 2021-13-45\n---\n", {}),
-        (f"---\nlicense: {'[' * 2000}\n---\n", {}),
+        (f"---\nlicense: {'[' * 500}\n---\n", {}),
         ("", {}),
     ],
 )
