@@ -14,6 +14,8 @@ from mlbench.tasks.readers.grades import Grade, parse_grade
 from mlbench.tasks.readers.json_lines import packed_lines, parse_object
 from mlbench.tasks.readers.sharded import shard_fingerprint
 
+_ID_KEY = "docid"
+
 
 @dataclass(frozen=True, slots=True)
 class CorpusFile:
@@ -26,7 +28,7 @@ class CorpusFile:
     path: Path
     language: str
     collection: str
-    id_key: str = "docid"
+    id_key: str = _ID_KEY
 
     @property
     def name(self) -> str:
@@ -35,7 +37,8 @@ class CorpusFile:
 
     def fingerprint(self) -> str:
         """Return a digest (hex) of its file and of what else is in its documents' ids."""
-        return shard_fingerprint(self.path, self.language, self.collection)
+        also = () if self.id_key == _ID_KEY else (self.id_key,)
+        return shard_fingerprint(self.path, self.language, self.collection, *also)
 
     def documents(self, first: int = 0) -> Iterator[Document]:
         """Yield its documents from number `first` on; those before are unpacked and not looked at."""

@@ -10,6 +10,7 @@ from mlbench.collection.records import Collection, document_id
 from mlbench.errors import DataError, UnknownName
 from mlbench.protocols import Parameter, ReadRequest, SourceFile
 from mlbench.tasks.readers.trec import reader as read
+from mlbench.tasks.readers.trec_files import CorpusFile
 from mlbench.tasks.task import load_task
 
 # In the layout of CIRAL: the topics of each corpus are numbered anew, and asked in English.
@@ -164,3 +165,14 @@ def test_ciral_is_declared_for_this_reader(name: str) -> None:
         f"queries/{language}" for language in ("ha", "so", "sw", "yo")
     }
     assert all(file.downloadable for file in task.files)
+
+
+def test_the_fingerprint_of_a_corpus_follows_all_that_is_in_its_ids(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"docid": "1", "id": "2", "text": "x"}\n', encoding="utf-8")
+    usual = CorpusFile(path, "fa", "news")
+    others = [CorpusFile(path, "fa", "news", "id"), CorpusFile(path, "zh", "news"), CorpusFile(path, "fa", "old")]
+    for other in others:
+        assert list(other.documents()) != list(usual.documents())
+    assert len({each.fingerprint() for each in (usual, *others)}) == 4
+    assert CorpusFile(path, "fa", "news", "docid").fingerprint() == usual.fingerprint()
