@@ -153,7 +153,9 @@ class RunRanker(ScoredRanker):
             if found:
                 return found[0]
         wanted = " or ".join(f"{stem}.trec" for stem in stems)
-        raise RetrieverError(f"{self._place}: no {wanted} (nor with another ending of run files)")
+        raise RetrieverError(
+            f"{self._place}: no {wanted} (nor with another ending of run files); add it or leave the setting out"
+        )
 
 
 def _by_topic(topic_ids: Sequence[str], language: str) -> Mapping[str, str]:

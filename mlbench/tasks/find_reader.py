@@ -148,8 +148,7 @@ def expand_braces(pattern: str) -> list[str]:
 
 
 def _folder_readers() -> dict[str, FolderReader]:
-    # From the last, so that a message names the format of texts before that of captions.
-    readers = {name: _reader_or_none(name) for name in reversed(entry_points.names(entry_points.READERS))}
+    readers = {name: _reader_or_none(name) for name in entry_points.names(entry_points.READERS)}
     return {name: reader for name, reader in readers.items() if members.describes_folders(reader)}
 
 

@@ -175,7 +175,7 @@ INPUTS = [
     Fault(
         "unknown measure",
         OWN,
-        ("own: 1 fault: measures[0]: unknown measure 'MRR@1O'", "did you mean"),
+        ("own: 1 fault: measures[0]: measure 'MRR@1O': cutoff must be a whole number from 1 on, not 1O",),
         own(("task.toml", 'measures = ["MRR@1O"]')),
     ),
     Fault(
@@ -435,7 +435,9 @@ CHECKPOINTS = [
         lambda folder: os.truncate(folder / "model" / "model.safetensors", 99),
     ),
     Fault("folder that is not there", "run --model ./gone", ("no folder './gone'", "a hub id")),
-    Fault("file for a folder", "run --model model/config.json", ("no folder 'model/config.json'",)),
+    Fault(
+        "file for a folder", "run --model model/config.json", ("model/config.json is a file: a checkpoint is a folder",)
+    ),
     Fault(
         "unknown key", "run --model model --set poling=cls", ("dense: unknown key 'poling'", "did you mean pooling?")
     ),

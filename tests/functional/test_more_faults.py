@@ -52,8 +52,10 @@ INPUTS = [
     Fault("pool of nothing", "report result.json --pool ,", ("'' is not a language tag",)),
     Fault("pool of a country", "report result.json --pool jp", ("'jp' is not a language tag", "did you mean ja")),
     Fault("unknown topic", "report result.json --topic t99", ("no topic 't99'", "its ids are like t0")),
-    Fault("measure of cutoff 0", "report result.json --measure R@0", ("unknown measure 'R@0'", "did you mean R@10")),
-    Fault("measure that was not asked", "report result.json --measure R@7", ("of this result 'R@7'", "did you mean")),
+    Fault(
+        "measure of cutoff 0", "report result.json --measure R@0", ("measure 'R@0': cutoff must be", "from 1 on, not 0")
+    ),
+    Fault("measure of lists", "report result.json --measure bpref", ("Bpref does not follow from ranks: measure it",)),
     Fault(
         "folder without results",
         "report empty",
@@ -115,7 +117,7 @@ INPUTS = [
     Fault(
         "check of an empty folder",
         "tasks check empty",
-        ("there are no files queries.<lang>.jsonl",),
+        ("there are no files corpus.jsonl, queries.jsonl", "or queries.<lang>.jsonl and documents.<lang>.jsonl"),
         lambda folder: (folder / "empty").mkdir(),
     ),
     Fault(
@@ -145,7 +147,7 @@ INPUTS = [
     Fault(
         "grades with a comma",
         RUN,
-        ("line 1: grade '1,5' is no number, or too large",),
+        ("line 1: grade '1,5' is no number up to 1,048,575",),
         own(("qrels.tsv", judged("t{n}\t0\td{n}-item\t1,5"))),
     ),
     Fault(
@@ -175,7 +177,7 @@ INPUTS = [
     Fault(
         "grades without end",
         RUN,
-        ("has a judgment of grade 999999999", "up to 1,048,575"),
+        ("grade '999999999' is no number up to 1,048,575",),
         own(("qrels.tsv", judged("t{n}\t0\td{n}-item\t999999999"))),
     ),
     Fault(

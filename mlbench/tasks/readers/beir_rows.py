@@ -5,6 +5,7 @@ from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
 from typing import NoReturn
 
+from mlbench.collection.records import LARGEST_GRADE
 from mlbench.errors import DataError
 from mlbench.io import trec_lines
 from mlbench.io.trec_lines import JUDGMENTS, Row
@@ -26,7 +27,7 @@ def judgments(path: Path, asked: Container[str]) -> Iterator[tuple[str, str, Gra
     for row in _of_table(path, name, asked) if ending(path.name) in TABLES else _of_rows(path):
         grade, found = parse_grade(row.value), True
         if grade is None:
-            raise DataError(f"{row.where}: the score {row.value!r:.40} is no number")
+            raise DataError(f"{row.where}: the score {row.value!r:.40} is no number up to {LARGEST_GRADE:,}")
         for own_id in (row.topic, row.document):
             if not own_id or _CONTROL.search(own_id):
                 raise DataError(f"{row.where}: id {own_id!r:.60} is empty or holds a control character")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mlbench.collection.languages import find_language
-from mlbench.collection.records import Collection, Document, Query, SubtopicJudgment, document_id
+from mlbench.collection.records import LARGEST_GRADE, Collection, Document, Query, SubtopicJudgment, document_id
 from mlbench.errors import UserError
 from mlbench.protocols import Parameter, ReadRequest, SourceFile
 from mlbench.tasks.readers.grades import RELEVANCE_THRESHOLD, Grade, parse_grade, split_judgments, threshold_of
@@ -181,7 +181,7 @@ def _read_judgments(source: SourceFile, parsed: _ParsedLines) -> None:
         if row.topic not in topics:
             parsed.faults.append(f"{row.where}: topic {row.topic!r} has no query in any language")
         elif grade is None:
-            parsed.faults.append(f"{row.where}: grade {row.value[:20]!r} is no number, or too large")
+            parsed.faults.append(f"{row.where}: grade {row.value[:20]!r} is no number up to {LARGEST_GRADE:,}")
         else:
             rows = parsed.judgments.setdefault(row.topic, {})
             subtopics = parsed.subtopics.setdefault(row.topic, {}) if by_subtopic else {}

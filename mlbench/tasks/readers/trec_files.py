@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 from typing import NoReturn
 
-from mlbench.collection.records import Document, document_id
+from mlbench.collection.records import LARGEST_GRADE, Document, document_id
 from mlbench.errors import DataError
 from mlbench.io.trec_lines import JUDGMENTS, Row, rows
 from mlbench.tasks.readers.grades import Grade, parse_grade
@@ -82,7 +82,7 @@ def judgments(path: Path, asked: Container[str]) -> Iterator[tuple[Row, Grade]]:
     for row in rows(packed_lines(path), JUDGMENTS, _raise, topics=asked):
         grade = parse_grade(row.value)
         if grade is None:
-            raise DataError(f"{row.where}: grade {row.value[:20]!r} is no number, or too large")
+            raise DataError(f"{row.where}: grade {row.value[:20]!r} is no number up to {LARGEST_GRADE:,}")
         if (row.topic, row.document) in seen:
             raise DataError(f"{row.where}: document {row.document!r} is judged twice for topic {row.topic!r}")
         seen.add((row.topic, row.document))
