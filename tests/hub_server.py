@@ -123,6 +123,7 @@ def serving_hub(sets: Mapping[str, Mapping[str, bytes]], cache: Path) -> Iterato
             template = hub.url + "/{repo_id}/resolve/{revision}/{filename}"
             patch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
             patch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(cache))
+            patch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
             yield hub
     finally:
         listening.shutdown()
