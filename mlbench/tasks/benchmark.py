@@ -6,9 +6,10 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, PrivateAttr, ValidationError
 
-from mlbench.collection.languages import Kind
+from mlbench.collection.languages import Kind, count_settings
 from mlbench.errors import DataError, InvalidBenchmark, UnknownName
 from mlbench.io.toml import Declared, distinct, faults_of, read_toml, some
+from mlbench.measures.ranked import FAMILIES, parse
 from mlbench.tasks.task import Measure, Task, load_task, task_names
 
 
@@ -16,7 +17,8 @@ class BenchmarkTask(Declared):
     """A task of a benchmark: its score is the mean, over kinds of settings, of the macro mean of a measure.
 
     `task` is a shipped task, or the path of a task file or folder, relative to the benchmark's file. Without `measure`
-    it is the primary one of the task, without `settings` all kinds that the task has.
+    it is the primary one of the task, without `settings` all kinds that the task has. Only a measure that follows from
+    ranks can be resampled.
     """
 
     task: Annotated[str, Field(min_length=1)]
@@ -83,7 +85,17 @@ def _check(benchmark: Benchmark, source: str) -> None:
         faults += [
             f"tasks: {task.name} has no {kind} settings: {', '.join(task.settings)}"
             for kind in each.settings
-            if kind not in task.settings
+            if kind not in task.settings or not count_settings(len(task.languages), kind)
         ]
+        if each.measure is not None and not _scores(each.measure):
+            faults.append(
+                f"tasks: {each.measure} of {task.name} is no score that follows from ranks: take another measure"
+            )
     if faults:
         raise InvalidBenchmark(source, faults)
+
+
+def _scores(measure: str) -> bool:
+    """Say whether a measure follows from ranks, and is better when higher."""
+    found = parse(measure)
+    return found.is_derived and FAMILIES[found.family].explanation.direction == "higher"
