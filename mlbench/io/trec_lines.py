@@ -247,8 +247,11 @@ def _unquoted(field: str) -> str:
 
 
 def _header(fields: Sequence[str], columns: Columns) -> dict[str, int] | None:
-    """Return which column is where, if these fields are names of columns; a number is no name, but for Q0's 0."""
-    if any(NUMBER.match(field) and field != "0" for field in fields):
+    """Return which column is where, if these fields are names of columns; a number is no name, but for Q0's 0.
+
+    Nor is a piece of JSON.
+    """
+    if any((NUMBER.match(field) and field != "0") or re.search(r"[{}\[\]:]", field) for field in fields):
         return None
     called = [re.sub(r"[\W_]", "", field).lower() for field in fields]
     found = {
