@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from mlbench.errors import DataError
 from mlbench.io import untrusted
-from mlbench.io.untrusted import unpack
+from mlbench.io.untrusted import read_members, unpack
 from mlbench.tasks.readers.captions import content_of
 
 Members = dict[str, bytes]
@@ -147,6 +147,29 @@ def test_damage_is_one_line_and_leaves_no_half_file(tmp_path: Path, pack: Packin
         assert not there or names["a.jpg"].read_bytes() == bytes(range(256)) * 4000
         names["a.jpg"].unlink(missing_ok=True)
         assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_a_member_without_a_name_is_passed_over(tmp_path: Path) -> None:
+    archive = zipped(tmp_path / "a.zip", {"": b"nothing", "a.jpg": b"A"})
+    assert list(read_members(archive)) == [("a.jpg", b"A")]
+
+
+@pytest.mark.parametrize("length", [512, 1024, 1100, 1536, 2048, 2060])
+def test_a_tar_file_that_is_cut_is_damaged_and_not_shorter(tmp_path: Path, length: int) -> None:
+    archive = plain_tar(tmp_path / "a.tar", dict.fromkeys(("a", "b", "c"), b"x" * 100))
+    assert len(list(read_members(archive))) == 3
+    archive.write_bytes(archive.read_bytes()[:length])
+    with pytest.raises(DataError, match="is damaged, or no archive"):
+        list(read_members(archive))
+
+
+def test_a_tar_file_with_a_damaged_header_is_damaged_and_not_shorter(tmp_path: Path) -> None:
+    archive = plain_tar(tmp_path / "a.tar", dict.fromkeys(("a", "b", "c"), b"x" * 100))
+    content = bytearray(archive.read_bytes())
+    content[1024:1026] = b"??"
+    archive.write_bytes(content)
+    with pytest.raises(DataError, match="is damaged, or no archive"):
+        list(read_members(archive))
 
 
 @given(st.integers(0, 10**6), st.integers(0, 255))
