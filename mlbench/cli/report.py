@@ -251,6 +251,8 @@ def _write_for_tools(paths: Sequence[Path], measure: str | None, name: str, outp
         place = output or (paths[0] if len(paths) == 1 else paths[0].with_name("report")).with_suffix(f".{_PARQUET}")
         files = {place: per_topic_parquet(found, measure)}
     elif name == _MTEB:
+        if output == _STDOUT:
+            raise UserError("the format mteb is several files: name a folder with --output")
         folder = output or paths[0].parent
         files = {folder / place: content for place, content in mteb_files(found).items()}
     else:
@@ -258,8 +260,16 @@ def _write_for_tools(paths: Sequence[Path], measure: str | None, name: str, outp
         files = {} if output is None or output == _STDOUT else {output: entries.encode()}
         if not files:
             click.echo(entries, nl=False)
+    _check_place(output, paths)
     for place, content in files.items():
-        place.parent.mkdir(parents=True, exist_ok=True)
+        if place == _STDOUT:
+            click.echo(content, nl=False)
+            continue
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            reason = error.strerror or error
+            raise UserError(f"cannot write {place}: {reason}; name another place with --output") from error
         save(content, place)
         click.echo(place)
 
@@ -271,10 +281,14 @@ def _pools(paths: Sequence[Path], languages: Sequence[str], measure: str | None)
     return pools_report([result for result, _ in found], answers)
 
 
-def _show(report: Report, name: str, output: Path | None, results: Sequence[Path], *, full: bool) -> None:
-    """Print a report, or write it to the file that the user named, which must not be one of the results."""
+def _check_place(output: Path | None, results: Sequence[Path]) -> None:
     if output is not None and any(output.resolve() == path.resolve() for path in results):
         raise UserError(f"{output} is a result: name another file with --output")
+
+
+def _show(report: Report, name: str, output: Path | None, results: Sequence[Path], *, full: bool) -> None:
+    """Print a report, or write it to the file that the user named, which must not be one of the results."""
+    _check_place(output, results)
     if name == "console" and output is None:
         console().print(ConsoleReport(report, full=full, more="-v"))
     elif output is None or output == _STDOUT:

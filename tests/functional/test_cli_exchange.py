@@ -278,3 +278,45 @@ def test_results_for_the_hub_need_data_of_the_hub(tmp_path: Path, capsys: Captur
         capsys, "report", str(place), "--format", "eval-results"
     )
     place.unlink()
+
+
+def test_files_for_tools_replace_no_result_and_say_what_cannot_be_written(
+    document: Path, tmp_path: Path, capsys: Captured
+) -> None:
+    before = document.read_bytes()
+    for name in ("parquet", "mteb"):
+        said = error_of(capsys, "report", str(document), "--format", name, "--output", str(document))
+        assert f"{document} is a result: name another file with --output" in said
+    assert document.read_bytes() == before
+    (tmp_path / "file").write_text("x")
+    said = error_of(capsys, "report", str(document), "--format", "mteb", "--output", str(tmp_path / "file"))
+    assert "name another place with --output" in said
+    assert "name a folder" in error_of(capsys, "report", str(document), "--format", "mteb", "--output", "-")
+
+
+def test_parquet_goes_to_stdout(document: Path, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path)
+        assert call(["report", str(document), "--format", "parquet", "--output", "-"]) == 0
+    assert capfdbinary.readouterr().out.startswith(b"PAR1")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_quick_look_is_no_result_of_mteb(tmp_path: Path, capsys: Captured) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLBENCH_CACHE", str(tmp_path / "cache"))
+        arguments = [
+            "--model",
+            "hashing",
+            "--task",
+            "mini",
+            "--languages",
+            "en,th",
+            "--limit",
+            "4",
+            "--resamples",
+            "50",
+        ]
+        assert call(["run", "-q", *arguments, "--out", str(tmp_path / "limited")]) == 0
+    (limited,) = (tmp_path / "limited").glob("*.json")
+    assert "mteb's results are of all topics" in error_of(capsys, "report", str(limited), "--format", "mteb")

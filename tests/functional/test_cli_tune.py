@@ -69,6 +69,7 @@ def test_weights_are_found_written_and_measured_on_other_topics_alone(mlbench: C
     [
         (("--kind", "text_to_image"), "mini has no text_to_image settings: known are monolingual, cross_lingual"),
         (("--write", "elsewhere/f.toml"), "paths in it are read from its folder: write it beside fusion.toml"),
+        (("--write", "cache"), "cannot write cache: Is a directory; name another file with --write"),
         (("--task", "mni"), "did you mean mini"),
     ],
 )
@@ -87,3 +88,8 @@ def test_other_systems_have_no_weights(mlbench: CommandLine) -> None:
         2,
         "mlbench: error: fusion.toml is no fusion of 2 to 4 systems, or --steps is below their number\n",
     )
+
+
+def test_a_folder_is_no_system(mlbench: CommandLine) -> None:
+    done = mlbench("tune", ".", "--task", "mini")
+    assert (done.code, done.err) == (2, "mlbench: error: . cannot be read: Is a directory\n")
