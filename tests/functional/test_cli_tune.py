@@ -69,7 +69,6 @@ def test_weights_are_found_written_and_measured_on_other_topics_alone(mlbench: C
     [
         (("--kind", "text_to_image"), "mini has no text_to_image settings: known are monolingual, cross_lingual"),
         (("--write", "elsewhere/f.toml"), "paths in it are read from its folder: write it beside fusion.toml"),
-        (("--write", "cache"), "cannot write cache: Is a directory; name another file with --write"),
         (("--task", "mni"), "did you mean mini"),
     ],
 )
@@ -90,6 +89,11 @@ def test_other_systems_have_no_weights(mlbench: CommandLine) -> None:
     )
 
 
-def test_a_folder_is_no_system(mlbench: CommandLine) -> None:
+def test_a_folder_is_no_system_and_is_not_written_over(mlbench: CommandLine) -> None:
+    (mlbench.folder / "fusion.toml").write_text(FUSION)
+    (mlbench.folder / "taken").mkdir()
+    done = mlbench(*TUNE[:-1], "2", "-q", "--write", "taken")
+    told = "mlbench: error: cannot write taken: Is a directory; name another file with --write\n"
+    assert (done.code, done.err) == (2, told)
     done = mlbench("tune", ".", "--task", "mini")
     assert (done.code, done.err) == (2, "mlbench: error: . cannot be read: Is a directory\n")
