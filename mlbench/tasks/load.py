@@ -271,7 +271,7 @@ def _tell_gaps(task: Task, collection: Collection, progress: Progress) -> None:
     there = {row.doc_id for rows in collection.documents.values() for row in rows}
     relevant = {row.doc_id for rows in collection.judgments.values() for row in rows}
     missing = relevant - there
-    if missing and missing == relevant and there:
+    if missing and missing == relevant and (there or any(collection.left_out.values())):
         raise DataError(
             f"{task.name}: none of the {len(relevant):,} relevant documents is in a corpus: write ids in the judgments "
             "as the documents have them"
