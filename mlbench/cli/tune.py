@@ -15,10 +15,10 @@ from mlbench.collection.languages import KINDS, Kind
 from mlbench.errors import InvalidSystem, UserError
 from mlbench.evaluation.evaluate import measure
 from mlbench.evaluation.options import Options
-from mlbench.io.atomic import write_whole
 from mlbench.io.toml import read_toml
 from mlbench.open_model import LoadedModel
 from mlbench.protocols import SILENCE, Runtime
+from mlbench.reports.formats import save
 from mlbench.results import Result
 from mlbench.retrievers.pipelines.declaration import Fusion, Tuned, read_system
 from mlbench.retrievers.pipelines.fusion import SKETCH, FusionRanker, query_digest
@@ -75,11 +75,11 @@ def command(
     task's primary measure over the settings of one kind, and among equal ones those nearest to equal weights win. What
     is written is measured on other topics: mlbench run refuses it where it finds queries on which it was tuned.
     """
+    source = relpath(system)
+    declared = read_system(system)
     target = write or system.with_name(f"{system.stem}-tuned.toml")
     if target.resolve().parent != system.resolve().parent:
         raise UserError(f"--write {target}: paths in it are read from its folder: write it beside {system}")
-    source = relpath(system)
-    declared = read_system(system)
     if not isinstance(declared, Fusion) or len(declared.systems) > min(_MOST_SYSTEMS, steps):
         raise UserError(f"{source} is no fusion of 2 to {_MOST_SYSTEMS} systems, or --steps is below their number")
     task = load_task(task_name, languages=languages)
@@ -91,7 +91,7 @@ def command(
     topics = Topics(task.model_copy(update={"settings": (kind,)}), kind, languages, data_dir)
     weights, tuned = tune(declared.model_copy(update={"tuned": None}), topics, steps, options)
     raw = Fusion.model_validate(read_toml(system, source, InvalidSystem))
-    write_whole(target, _toml(_weighted(raw, weights), tuned).encode())
+    save(_toml(_weighted(raw, weights), tuned).encode(), target, option="--write")
     click.echo(f"{_text(weights)}: {tuned.measure} {tuned.value:.4f} on {task.name}")
     progress.note(f"saved {target}: measure it on other topics, as in mlbench run --model {target} --task NAME")
 

@@ -179,11 +179,13 @@ def _describe(benchmark: Benchmark, by_task: Mapping[str, Sequence[ResultWithRan
     described = {}
     for each, task in zip(benchmark.tasks, benchmark.loaded, strict=True):
         info = by_task[task.name][0].result.task if by_task[task.name] else None
+        # A task in one language, or measured in one alone, has no settings across languages.
+        there = {setting.kind for one in by_task[task.name] for setting in one.result.settings}
         described[task.name] = MeasuredTask(
             task=task.name,
             version=info.version if info else task.version,
             measure=each.measure or task.primary_measure,
-            settings=each.settings or task.settings,
+            settings=each.settings or tuple(kind for kind in task.settings if kind in there or not info),
             fingerprint=info.fingerprint if info else None,
             languages=info.languages if info else None,
             partial=info.partial if info else False,

@@ -141,6 +141,7 @@ def measure(
     # It holds all texts of the task, and scores need none.
     del data
     scores = score(ranked.ranks, request, judge)
+    _tell_fruitless(model, scores, options)
     listed = judge.describe() if judge else None
     clock.lap("score")
     cost = _cost(model, ranked, clock, before)
@@ -162,6 +163,18 @@ def _tell_training_data(model: LoadedModel, task: Task, options: Options) -> Non
         options.progress.note(
             f"warning: {model.label} was trained on {task.name}: its numbers there are of known texts"
         )
+
+
+def _tell_fruitless(model: LoadedModel, scores: Scores, options: Options) -> None:
+    """Warn of settings whose lists hold no relevant document at all, as where a run file is empty."""
+    empty = [
+        f"{each.query_language}-{'+'.join(each.document_languages)}"
+        for each in scores.settings
+        if each.unretrieved_share == 1
+    ]
+    if empty:
+        several = f"{', '.join(empty[:3])}{' and others' if empty[3:] else ''}"
+        options.progress.note(f"warning: the lists of {model.label} hold no relevant document in {several}")
 
 
 def _check_grades(data: TaskData) -> None:

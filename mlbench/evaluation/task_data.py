@@ -115,6 +115,10 @@ def _answerable_settings(task: Task, collection: Collection, sizes: Mapping[str,
         if collection.queries[setting.query_language]
         and any(sizes[language] for language in setting.document_languages)
     )
+    if not any(collection.queries.values()):
+        raise UserError(f"{task.name}: no query has both a text and judgments: check its queries and their ids")
+    if not any(sizes.values()):
+        raise UserError(f"{task.name}: no document has a text: check its corpora")
     if not found:
         raise UserError(f"{task.name} has no settings in {', '.join(collection.languages)} alone: add a language")
     return found

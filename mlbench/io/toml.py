@@ -52,8 +52,9 @@ def distinct(items: Items) -> Items:
     # Compared, not hashed: a declared table may hold a mapping.
     twice = [item for number, item in enumerate(items) if item in items[:number]]
     if twice:
-        # A file is known by its path.
-        raise ValueError(f"{getattr(twice[0], 'path', twice[0])!r:.80} is there twice")
+        # A file is known by its path, a task of a benchmark by its name.
+        named = getattr(twice[0], "path", getattr(twice[0], "task", twice[0]))
+        raise ValueError(f"{named!r:.80} is there twice")
     return items
 
 

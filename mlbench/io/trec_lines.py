@@ -104,9 +104,9 @@ class _Table:
     def fields(self, line: str) -> list[str]:
         """Return the fields of a line; one between two tabs that is empty is a field too."""
         found = _cut(line, self.delimiter)
-        if self.delimiter == "\t" and len(found) != self.width:
+        if self.delimiter == "\t" and (len(found) != self.width or not (self.header or all(found))):
             found = line.split()
-        if self.delimiter is None and len(found) < len(line.strip().split("\t")):
+        if self.header is None and self.delimiter in (None, "\t") and len(found) < len(line.strip().split("\t")):
             return []
         return [_unquoted(field) for field in found] if self.quoted else found
 
@@ -216,7 +216,19 @@ def _table(line: str, columns: Columns, topics: Container[str]) -> _Table:
         if any(_may_be(layout, fields, delimiter) for layout in columns.of_width(len(fields))):
             return _Table(columns, delimiter)
     start = next(iter(line.split()), "")
-    return _Table(columns, None, quoted=_unquoted(start) != start and start not in topics)
+    quoted = _unquoted(start) != start and start not in topics
+    fields, blanks = _cut(line, "\t"), line.split()
+    # Ids may hold blanks where only tabs stand between columns.
+    apart = len(fields) == len(blanks) or not _is_trec(blanks, columns)
+    literal = '"' in start and start in topics
+    if apart and not literal and any(_may_be(layout, fields, "\t") for layout in columns.of_width(len(fields))):
+        return _Table(columns, "\t", quoted, width=len(fields))
+    return _Table(columns, None, quoted)
+
+
+def _is_trec(fields: Sequence[str], columns: Columns) -> bool:
+    """Say whether fields are those of a layout with an iteration, and have one."""
+    return any("iteration" in layout for layout in columns.of_width(len(fields))) and fields[1] in _ITERATIONS
 
 
 def _cut(line: str, delimiter: str | None) -> list[str]:
@@ -235,8 +247,11 @@ def _unquoted(field: str) -> str:
 
 
 def _header(fields: Sequence[str], columns: Columns) -> dict[str, int] | None:
-    """Return which column is where, if these fields are names of columns; a number is no name, but for Q0's 0."""
-    if any(NUMBER.match(field) and field != "0" for field in fields):
+    """Return which column is where, if these fields are names of columns; a number is no name, but for Q0's 0.
+
+    Nor is a piece of JSON.
+    """
+    if any((NUMBER.match(field) and field != "0") or re.search(r"[{}\[\]:]", field) for field in fields):
         return None
     called = [re.sub(r"[\W_]", "", field).lower() for field in fields]
     found = {
@@ -249,12 +264,13 @@ def _header(fields: Sequence[str], columns: Columns) -> dict[str, int] | None:
 
 
 def _may_be(layout: Layout, fields: Sequence[str], delimiter: str) -> bool:
-    """Say whether fields can be those of a layout: ids without blanks, a value that is or should be a number."""
+    """Say whether fields can be those of a layout: ids, without blanks unless tabs stand between them, and a value."""
     named = dict(zip(layout, fields, strict=True))
     ids = (named["topic"], named["document"])
     value = next(field for name, field in named.items() if name in ("score", "rank", "grade"))
     is_number = NUMBER.match(value) or (delimiter == ";" and _DECIMAL_COMMA.match(value))
-    return all(field and not re.search(r"\s", field) for field in ids) and bool(is_number or value.isalpha())
+    blank = r"\s" if delimiter != "\t" else r"\A\Z"
+    return all(field and not re.search(blank, field) for field in ids) and bool(is_number or value.isalpha())
 
 
 def _chosen(

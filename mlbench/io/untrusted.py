@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, V
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from functools import partial
+from io import BufferedReader
 from pathlib import Path, PurePosixPath
 from typing import IO, NoReturn
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
@@ -92,12 +93,25 @@ def _members(archive: Path) -> Iterator[list[tuple[str, int, Opening]]]:
     """Give path, size and content of each plain file, in the order in which they lie there."""
     if zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as members:
-            files = [info for info in members.infolist() if not info.is_dir() and not _is_link(info)]
+            # An empty name may come of damage, and is_dir does not take it.
+            files = [info for info in members.infolist() if info.filename and not info.is_dir() and not _is_link(info)]
             yield [(info.filename, info.file_size, partial(members.open, info)) for info in files]
     else:
         with tarfile.open(archive, "r:*") as packed:
             plain = [member for member in packed.getmembers() if member.isreg()]
+            _check_end(packed)
             yield [(member.name, member.size, partial(_content, packed, member)) for member in plain]
+
+
+def _check_end(packed: tarfile.TarFile) -> None:
+    """Raise `tarfile.ReadError` where no end mark follows the last member, since tarfile takes a cut for the end.
+
+    What is compressed has checksums and an end of its own.
+    """
+    if isinstance(packed.fileobj, BufferedReader):
+        packed.fileobj.seek(packed.offset)
+        if packed.fileobj.read(tarfile.BLOCKSIZE) != tarfile.NUL * tarfile.BLOCKSIZE:
+            raise tarfile.ReadError("it is cut short")
 
 
 def _is_link(info: ZipInfo) -> bool:

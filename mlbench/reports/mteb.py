@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 
 from mlbench.collection.languages import IMAGE, KINDS, Kind, Setting
 from mlbench.compare.reported import MODEL_META, NAMES
+from mlbench.errors import UserError
 from mlbench.measures.ranked import parse
 from mlbench.ranking.ranks import Ranks, setting_ranks
 from mlbench.registry.entry import Entry
@@ -28,9 +29,12 @@ def mteb_files(results: Sequence[tuple[Result, Ranks]]) -> dict[PurePosixPath, b
     A task with several kinds of settings is several tasks, such as `xquad-r-monolingual`, because mteb takes the mean
     over all subsets of a task. Beside the results of a model stands `model_meta.json`: what the result and the registry
     know of it. The revision of a model and of data is its fingerprint here. Measures are computed from the ranks.
+    Raises `UserError` for a result of a few topics, which mteb's files could not say.
     """
     files: dict[PurePosixPath, bytes] = {}
     for result, ranks in results:
+        if result.task.limit is not None:
+            raise UserError(f"mteb's results are of all topics, and this one is of a part of {result.task.name}")
         name = _model_name(result)
         folder = PurePosixPath(_file_name(name), _file_name(result.retriever.fingerprint))
         files[folder / MODEL_META] = _json(_model_meta(result, name))

@@ -1,7 +1,8 @@
 """Ranked lists that another system wrote: a folder of run files, one for each setting, or one file for one setting.
 
 A file is named after its setting, `QUERY-DOCUMENTS` with the ending of its format, where DOCUMENTS are the document
-languages in alphabetical order, joined by `+`:
+languages in alphabetical order, joined by `+`; where no file has this name, languages may be in any common form and
+order, as in `tha_Thai-eng_Latn.trec`:
 
     th-th.trec            monolingual
     th-en.trec            cross-lingual: queries in Thai, documents in English
@@ -25,6 +26,7 @@ import gzip
 import re
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple, NoReturn, TextIO, cast
@@ -32,9 +34,9 @@ from typing import NamedTuple, NoReturn, TextIO, cast
 import numpy as np
 from pydantic import BaseModel
 
-from mlbench.collection.languages import Setting
+from mlbench.collection.languages import Setting, check_language, full_language
 from mlbench.collection.records import Document, Query, own_topic_id, split_document_id
-from mlbench.errors import RetrieverError
+from mlbench.errors import RetrieverError, UserError
 from mlbench.io.trec_lines import NUMBER, RUN, Row, is_json, json_rows, rows
 from mlbench.protocols import Parameter, RankedList, Runtime, ScoredRanker
 from mlbench.ranking.run_files import TAG
@@ -152,10 +154,41 @@ class RunRanker(ScoredRanker):
                 raise RetrieverError(f"{self._place}: {found[0].name} and {found[1].name} are of one setting: keep one")
             if found:
                 return found[0]
+        found = [path for name, path in self._files.items() if name.endswith(_ENDINGS) and _is_of(name, setting)]
+        if len(found) > 1:
+            raise RetrieverError(f"{self._place}: {found[0].name} and {found[1].name} are of one setting: keep one")
+        if found:
+            return found[0]
         wanted = " or ".join(f"{stem}.trec" for stem in stems)
         raise RetrieverError(
             f"{self._place}: no {wanted} (nor with another ending of run files); add it or leave the setting out"
         )
+
+
+def _is_of(name: str, setting: Setting) -> bool:
+    """Say whether a file is named after a setting with languages in another form, as in `tha_Thai-eng_Latn.trec`."""
+    stem = next(name.removesuffix(ending) for ending in reversed(_ENDINGS) if name.endswith(ending))
+    for sign in re.finditer("-", stem):
+        query, documents = stem[: sign.start()], stem[sign.end() :]
+        if setting.query_language not in _forms(query):
+            continue
+        if documents == "all" and setting.kind in ("multilingual", "image_to_pool"):
+            return True
+        named = [_forms(tag) for tag in documents.split("+")]
+        if len(named) == len(setting.document_languages) and all(
+            any(language in forms for forms in named) for language in setting.document_languages
+        ):
+            return True
+    return False
+
+
+@cache
+def _forms(tag: str) -> frozenset[str]:
+    """Return the forms in which the language of a tag may stand in a setting; what is no tag has its own alone."""
+    try:
+        return frozenset({full_language(tag), check_language(tag)})
+    except UserError:
+        return frozenset({tag})
 
 
 def _by_topic(topic_ids: Sequence[str], language: str) -> Mapping[str, str]:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, PrivateAttr, ValidationError
 
-from mlbench.collection.languages import Kind
+from mlbench.collection.languages import Kind, count_settings
 from mlbench.errors import DataError, InvalidBenchmark, UnknownName
 from mlbench.io.toml import Declared, distinct, faults_of, read_toml, some
 from mlbench.tasks.task import RankingMeasure, Task, load_task, task_names
@@ -16,7 +16,8 @@ class BenchmarkTask(Declared):
     """A task of a benchmark: its score is the mean, over kinds of settings, of the macro mean of a measure.
 
     `task` is a shipped task, or the path of a task file or folder, relative to the benchmark's file. Without `measure`
-    it is the primary one of the task, without `settings` all kinds that the task has.
+    it is the primary one of the task, without `settings` all kinds that the task has. Only a measure that follows from
+    ranks can be resampled.
     """
 
     task: Annotated[str, Field(min_length=1)]
@@ -83,7 +84,7 @@ def _check(benchmark: Benchmark, source: str) -> None:
         faults += [
             f"tasks: {task.name} has no {kind} settings: {', '.join(task.settings)}"
             for kind in each.settings
-            if kind not in task.settings
+            if kind not in task.settings or not count_settings(len(task.languages), kind)
         ]
     if faults:
         raise InvalidBenchmark(source, faults)

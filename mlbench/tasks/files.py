@@ -1,5 +1,6 @@
 """Finds the files and images of a task, checks each against its size and checksum, and downloads what is missing."""
 
+import errno
 import os
 import shutil
 import ssl
@@ -34,6 +35,7 @@ _TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 SHARD = "shard"
 """The role of a file that holds images beside what is said of them."""
 _MOST_NAMED = 3
+_SPARE_BYTES = 1 << 30
 
 
 @dataclass
@@ -243,7 +245,7 @@ def _fetch(url: str, size: int | None, part: Path, meter: _Meter) -> None:
     """Write what `part` lacks of `size` bytes (None: of all there is).
 
     A server that ignores the range starts again. Raises `ConnectionError` where it answers another range, after which
-    there is no `part`, or fewer bytes.
+    there is no `part`, or fewer bytes, and `OSError` where the disk has no room.
     """
     try:
         start = part.stat().st_size
@@ -264,6 +266,7 @@ def _fetch(url: str, size: int | None, part: Path, meter: _Meter) -> None:
         position = start if continued else 0
         if size is None and answer.length is not None:
             size = position + answer.length
+        _check_room(part, (size or 0) - position)
         # Neither append nor truncate: another process may be writing the same bytes.
         with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666), "wb") as stream:
             stream.seek(position)
@@ -271,8 +274,19 @@ def _fetch(url: str, size: int | None, part: Path, meter: _Meter) -> None:
                 stream.write(block)
                 position += len(block)
                 meter.at(position)
+                if size is None:
+                    # What has no stated end may have none.
+                    _check_room(part, _SPARE_BYTES, unlink=True)
     if size is not None and position < size:
         raise ConnectionError(f"the connection was cut after {position:,} of {size:,} bytes")
+
+
+def _check_room(part: Path, size: int, *, unlink: bool = False) -> None:
+    """Raise `OSError` where the disk has no room for `size` bytes more; with `unlink`, `part` is then removed."""
+    if size > shutil.disk_usage(part.parent).free:
+        if unlink:
+            part.unlink(missing_ok=True)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _settle(part: Path, target: Path, file: DeclaredFile) -> str:

@@ -266,9 +266,18 @@ def _check_rows(what: str, rows: Sequence[tuple[str, str]]) -> None:
 
 
 def _tell_gaps(task: Task, collection: Collection, progress: Progress) -> None:
-    """Say how many topics have no relevant document, and how many relevant documents the corpora have not."""
+    """Say how many topics have no relevant document, and how many relevant documents the corpora have not.
+
+    Raises `DataError` where these have none of them.
+    """
     there = {row.doc_id for rows in collection.documents.values() for row in rows}
-    missing = {row.doc_id for rows in collection.judgments.values() for row in rows} - there
+    relevant = {row.doc_id for rows in collection.judgments.values() for row in rows}
+    missing = relevant - there
+    if missing and missing == relevant and (there or any(collection.left_out.values())):
+        raise DataError(
+            f"{task.name}: none of the {len(relevant):,} relevant documents is in a corpus: write ids in the judgments "
+            "as the documents have them"
+        )
     bare = sum(not rows for rows in collection.judgments.values())
     if bare:
         rest = "topic has no relevant document and is" if bare == 1 else "topics have no relevant document and are"

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from mlbench import Runtime, evaluate, open_retriever
+from mlbench.errors import UserError
 
 WORDS = ["river", "hill", "salt", "sea", "wind", "sail", "bridge", "bank", "stone", "bread", "milk", "field"]
 
@@ -84,3 +85,22 @@ def test_a_folder_gives_the_numbers_of_the_same_data_in_the_own_format(tmp_path:
     streamed, held = (evaluate("hashing", str(tmp_path / name / "set")).result for name in ("beir", "own"))
     assert streamed.task.fingerprint == held.task.fingerprint
     assert streamed.settings == held.settings
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("qrels/test.tsv", 'q0\t"d0"\t1\n', "none of the 1 relevant documents is in a corpus"),
+        ("qrels/test.tsv", "q0\td99\t1\nq1\td98\t1\n", "none of the 2 relevant documents is in a corpus"),
+        ("corpus.jsonl", '{"_id": "d0", "title": "", "text": " "}\n', "no document has a text: check its corpora"),
+        ("queries.jsonl", "", "no query has both a text and judgments: check its queries and their ids"),
+    ],
+)
+def test_what_can_only_give_zeros_is_told(tmp_path: Path, name: str, content: str, told: str) -> None:
+    write(tmp_path, "en")
+    if name == "qrels/test.tsv":
+        rows = [{"_id": f"D{number}", "text": "river"} for number in range(3)]
+        (tmp_path / "en" / "corpus.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    (tmp_path / "en" / name).write_text(content, "utf-8")
+    with pytest.raises(UserError, match=told):
+        evaluate("hashing", str(tmp_path / "en"), languages=["en"])

@@ -328,3 +328,23 @@ def test_parquet_goes_to_stdout_as_it_is(document: Path, tmp_path: Path) -> None
     written = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, check=True, cwd=tmp_path)
     assert set(parquet.read_table(io.BytesIO(written.stdout)).column("measure").to_pylist()) == {"R@7"}
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_quick_look_is_no_result_of_mteb(tmp_path: Path, capsys: Captured) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLBENCH_CACHE", str(tmp_path / "cache"))
+        arguments = [
+            "--model",
+            "hashing",
+            "--task",
+            "mini",
+            "--languages",
+            "en,th",
+            "--limit",
+            "4",
+            "--resamples",
+            "50",
+        ]
+        assert call(["run", "-q", *arguments, "--out", str(tmp_path / "limited")]) == 0
+    (limited,) = (tmp_path / "limited").glob("*.json")
+    assert "mteb's results are of all topics" in error_of(capsys, "report", str(limited), "--format", "mteb")

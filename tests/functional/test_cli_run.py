@@ -260,3 +260,11 @@ def test_nothing_is_wider_than_the_terminal_nor_broken_in_words(mlbench: Command
 def test_piped_tables_follow_columns(mlbench: CommandLine, own: Path) -> None:
     done = mlbench("run", "-q", *HASHING, environment={"COLUMNS": "80"})
     assert max(map(len, done.out.splitlines())) <= 80
+
+
+def test_lists_without_a_relevant_document_are_told(mlbench: CommandLine, own: Path) -> None:
+    done = mlbench("run", "-q", "--task", own.name, "--languages", "de", "--model", "hashing", "--save-run", "runs")
+    assert (done.code, done.err) == (0, "")
+    (mlbench.folder / "runs" / "de-de.trec").write_text("")
+    done = mlbench("run", "-q", "--task", own.name, "--languages", "de", "--model", "run:runs")
+    assert (done.code, done.err) == (0, "warning: the lists of run:runs hold no relevant document in de-de\n")

@@ -87,3 +87,13 @@ def test_other_systems_have_no_weights(mlbench: CommandLine) -> None:
         2,
         "mlbench: error: fusion.toml is no fusion of 2 to 4 systems, or --steps is below their number\n",
     )
+
+
+def test_a_folder_is_no_system_and_is_not_written_over(mlbench: CommandLine) -> None:
+    (mlbench.folder / "fusion.toml").write_text(FUSION)
+    (mlbench.folder / "taken").mkdir()
+    done = mlbench(*TUNE[:-1], "2", "-q", "--write", "taken")
+    told = "mlbench: error: cannot write taken: Is a directory; name another file with --write\n"
+    assert (done.code, done.err) == (2, told)
+    done = mlbench("tune", ".", "--task", "mini")
+    assert (done.code, done.err) == (2, "mlbench: error: . cannot be read: Is a directory\n")

@@ -80,6 +80,9 @@ def judgments(path: Path, asked: Container[str]) -> Iterator[tuple[Row, Grade]]:
     """
     seen: set[tuple[str, str]] = set()
     for row in rows(packed_lines(path), JUDGMENTS, _raise, topics=asked):
+        if len(row.document.split()) != 1:
+            wanted = f"{JUDGMENTS.example!r}, with a grade and no blank in an id"
+            raise DataError(f"{row.where}: must be {wanted}, not {row.document!r:.40}")
         grade = parse_grade(row.value)
         if grade is None:
             raise DataError(f"{row.where}: grade {row.value[:20]!r} is no number up to {LARGEST_GRADE:,}")

@@ -192,10 +192,30 @@ def test_what_cannot_be_scored_is_told(folder: Path) -> None:
         ('name = "x"\n[[tasks]]\ntask = "mini"\nmeasure = "NumRel"', "'NumRel' is neither better when higher nor"),
         ('name = "x"\n[[tasks]]\ntask = "mini"\nsettings = ["text_to_image"]', "mini has no text_to_image settings"),
         ('name = "x"\n[[tasks]]\ntask = "mini"\n[[tasks]]\ntask = "mini"\nmeasure = "RR"', "mini is there twice"),
+        ('name = "x"\n[[tasks]]\ntask = "mini"\n[[tasks]]\ntask = "mini"', r"tasks: 'mini' is there twice$"),
         ('name = "x"\nweight = 2\n[[tasks]]\ntask = "mini"', "weight"),
     ],
 )
 def test_faults_of_a_file_are_told(tmp_path: Path, text: str, told: str) -> None:
     (tmp_path / "x.toml").write_text(text, encoding="utf-8")
     with pytest.raises(InvalidBenchmark, match=told):
+        load_benchmark(str(tmp_path / "x.toml"))
+
+
+def test_a_task_in_one_language_is_scored_by_the_settings_that_it_has(tmp_path: Path) -> None:
+    _write_task(tmp_path / "own", 20, 3)
+    for path in [*(tmp_path / "own").glob("*.de.jsonl"), *(tmp_path / "own").glob("*.es.jsonl")]:
+        path.unlink()
+    text = 'name = "x"\n[[tasks]]\ntask = "own"\n'
+    (tmp_path / "x.toml").write_text(text, encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLBENCH_CACHE", str(tmp_path / "cache"))
+        run = ["run", "-q", "--benchmark", str(tmp_path / "x.toml"), "--model", "hashing", "--resamples", "50"]
+        assert cli.call([*run, "--out", str(tmp_path / "results")]) == 0
+    measured = _read(tmp_path)
+    scores = score_benchmark(load_benchmark(str(tmp_path / "x.toml")), measured, Resampling(resamples=50))
+    assert scores.tasks[0].settings == ("monolingual",)
+    assert scores.models[0].mean == pytest.approx(measured[0].result.settings[0].measures["AP"])
+    (tmp_path / "x.toml").write_text(text + 'settings = ["multilingual"]', encoding="utf-8")
+    with pytest.raises(InvalidBenchmark, match="own has no multilingual settings"):
         load_benchmark(str(tmp_path / "x.toml"))

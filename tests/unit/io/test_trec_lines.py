@@ -35,6 +35,28 @@ def test_judgments_may_mix_their_widths() -> None:
     assert [row[1:4] for row in read("q1 0 d7 2\nq2 d8 1", JUDGMENTS)] == [("q1", "d7", "2"), ("q2", "d8", "1")]
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("q1\td 7\t2\nq2\td 8\t1", [("q1", "d 7", "2"), ("q2", "d 8", "1")]),
+        ("q1\td7\t2\nq2\td 8\t1", [("q1", "d7", "2"), ("q2", "d 8", "1")]),
+        ("q1\t0\td7\t2\nq2\t0\td 8\t1", [("q1", "d7", "2"), ("q2", "d 8", "1")]),
+        ("q 1\t0\td7\t2", [("q 1", "d7", "2")]),
+        ("q1\t0 d7\t2", [("q1", "d7", "2")]),
+        ("q1\td7\t2\nq2 0 d8 1", [("q1", "d7", "2"), ("q2", "d8", "1")]),
+    ],
+)
+def test_ids_may_hold_blanks_between_tabs(text: str, expected: list[tuple[str, ...]]) -> None:
+    assert [row[1:4] for row in read(text, JUDGMENTS)] == expected
+
+
+def test_lists_have_ids_with_blanks_between_tabs() -> None:
+    lines = "q1\td 7\t0.5\nq1\td 8\t0.4"
+    assert [row[1:5] for row in read(lines, RUN)] == [("q1", "d 7", "0.5", "score"), ("q1", "d 8", "0.4", "score")]
+    faults = read("q1\td7\t0.5\nq1\t\t0.4", RUN)
+    assert "with no column empty" in faults[-1][0]
+
+
 def test_a_run_does_not_mix_its_widths() -> None:
     assert read("q1 Q0 d7 1 2 r\nq1 d8 1 2 r", RUN)[-1] == (
         "line 2: must be 'topic Q0 document rank score tag', with no column empty and no blank in an id, "

@@ -149,6 +149,29 @@ def test_damage_is_one_line_and_leaves_no_half_file(tmp_path: Path, pack: Packin
         assert not list(tmp_path.rglob("*.tmp"))
 
 
+def test_a_member_without_a_name_is_passed_over(tmp_path: Path) -> None:
+    archive = zipped(tmp_path / "a.zip", {"": b"nothing", "a.jpg": b"A"})
+    assert list(read_members(archive)) == [("a.jpg", b"A")]
+
+
+@pytest.mark.parametrize("length", [512, 1024, 1100, 1536, 2048, 2060])
+def test_a_tar_file_that_is_cut_is_damaged_and_not_shorter(tmp_path: Path, length: int) -> None:
+    archive = plain_tar(tmp_path / "a.tar", dict.fromkeys(("a", "b", "c"), b"x" * 100))
+    assert len(list(read_members(archive))) == 3
+    archive.write_bytes(archive.read_bytes()[:length])
+    with pytest.raises(DataError, match="is damaged, or no archive"):
+        list(read_members(archive))
+
+
+def test_a_tar_file_with_a_damaged_header_is_damaged_and_not_shorter(tmp_path: Path) -> None:
+    archive = plain_tar(tmp_path / "a.tar", dict.fromkeys(("a", "b", "c"), b"x" * 100))
+    content = bytearray(archive.read_bytes())
+    content[1024:1026] = b"??"
+    archive.write_bytes(content)
+    with pytest.raises(DataError, match="is damaged, or no archive"):
+        list(read_members(archive))
+
+
 @given(st.integers(0, 10**6), st.integers(0, 255))
 def test_any_damage_is_found_or_harmless(tmp_path_factory: pytest.TempPathFactory, place: int, byte: int) -> None:
     folder = tmp_path_factory.mktemp("damage")

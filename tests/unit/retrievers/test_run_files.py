@@ -45,6 +45,33 @@ def test_lists_are_ordered_by_score_then_id_descending(tmp_path: Path) -> None:
     assert search(tmp_path, depth=2) == [[c, a], [b]]
 
 
+@pytest.mark.parametrize("name", ["EN-eng.trec", "eng_Latn-en_US.run", "en-Latn-en.tsv", "ENG-EN.csv.gz"])
+def test_files_are_found_by_any_form_of_their_languages(tmp_path: Path, name: str) -> None:
+    a, b, *_ = sorted(IDS["en"])
+    text = f"q1 Q0 {a} 1 2 tag\nq1 Q0 {b} 2 1 tag\n".encode()
+    (tmp_path / name).write_bytes(gzip.compress(text) if name.endswith(".gz") else text)
+    assert search(tmp_path) == [[a, b], []]
+    write(tmp_path / "en-en.trec", ("q1", b, 2))
+    assert search(tmp_path) == [[b], []]
+
+
+@pytest.mark.parametrize("name", ["eng-tha+eng.trec", "en-TH+EN.trec", "eng-all.trec"])
+def test_a_pool_is_found_by_any_form_and_order_of_its_languages(tmp_path: Path, name: str) -> None:
+    write(tmp_path / name, ("q1", IDS["en"][0], 1))
+    write(tmp_path / "en-tha.trec", ("q2", IDS["th"][0], 1))
+    assert search(tmp_path, POOL) == [[IDS["en"][0]], []]
+    assert search(tmp_path, Setting("en", ("th",))) == [[], [IDS["th"][0]]]
+    with pytest.raises(RetrieverError, match=r"no en-en\.trec"):
+        search(tmp_path)
+
+
+def test_two_files_of_one_setting_in_two_forms_are_told(tmp_path: Path) -> None:
+    for name in ("eng-eng.trec", "EN-EN.trec"):
+        write(tmp_path / name, ("q1", IDS["en"][0], 1))
+    with pytest.raises(RetrieverError, match="are of one setting: keep one"):
+        search(tmp_path)
+
+
 def test_scores_have_32_bits(tmp_path: Path) -> None:
     a, b, c, d = sorted(IDS["en"])
     rows = (("q1", a, "0.10000000000002"), ("q1", b, "0.1"), ("q1", c, "-1e300"), ("q1", d, "-1e301"))
@@ -229,6 +256,7 @@ def test_numeric_ids_are_told_from_ranks_and_iterations(tmp_path: Path) -> None:
         (f"q1,{A},1\nq1,{B}\n", "line 2: must be 'topic Q0 document rank score tag'"),
         (f"qid\tdocno\tscore\nq1\t{A}\n", "line 2: must have 3 columns, as its header has"),
         (f"qid,docno,rank\nq1,{A},first\n", "line 2: rank 'first' is not a whole number"),
+        (f'[{{"qid": "q1", "docno": "{A}", "score": 1}}]', "line 1: names no columns that are known"),
         (f"query passage points\nq1 {A} 1\n", "line 1: names no columns that are known: a header is such as"),
         (f"q1\tQ0\t\t1\t0.5\tr\nq1\tQ0\t{A}\t1\t0.5\tr\n", "line 1: must be .* with no column empty"),
         (f'{{"q1": {{"{A}": NaN}}}}', "NaN is not a finite number"),

@@ -1,4 +1,5 @@
 import re
+import shutil
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
@@ -23,13 +24,15 @@ PATH = "own/en.json"
 class Behaviour:
     """How the server answers: `cuts` are numbers of bytes after which an answer ends, one for each request.
 
-    An answer to a range begins `shift` bytes after the place that was asked for.
+    An answer to a range begins `shift` bytes after the place that was asked for. Without `states_length`, an
+    answer does not say where it ends.
     """
 
     content: bytes = CONTENT
     status: int = 200
     heed_range: bool = True
     shift: int = 0
+    states_length: bool = True
     cuts: list[int] = field(default_factory=list)
     failures: int = 0
     ranges: list[str | None] = field(default_factory=list)
@@ -56,7 +59,8 @@ def served(behaviour: Behaviour) -> Iterator[str]:
                 self.send_header(
                     "Content-Range", f"bytes {start}-{len(behaviour.content) - 1}/{len(behaviour.content)}"
                 )
-            self.send_header("Content-Length", str(len(body)))
+            if behaviour.states_length:
+                self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body[: behaviour.cuts.pop(0)] if behaviour.cuts else body)
 
@@ -410,6 +414,20 @@ class TestUnknownSize:
         with served(Behaviour(CONTENT[:-1] + b"x")) as url, pytest.raises(DataError, match="its MD5 is"):
             files.download(self.file(url), tmp_path)
         assert list(tmp_path.rglob("*.json")) == []
+
+    @pytest.mark.parametrize(("states_length", "free"), [(True, len(CONTENT) - 1), (False, 2**30 - 1)])
+    def test_a_disk_is_never_filled(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, states_length: bool, free: int
+    ) -> None:
+        usage = shutil.disk_usage(tmp_path)._replace(free=free)
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+        with served(Behaviour(states_length=states_length)) as url, pytest.raises(DataError, match="No space left"):
+            files.download(self.file(url), tmp_path)
+        assert left_over(tmp_path) == []
+
+    def test_an_answer_without_a_length_is_taken(self, tmp_path: Path) -> None:
+        with served(Behaviour(states_length=False)) as url:
+            assert files.download(self.file(url), tmp_path).read_bytes() == CONTENT
 
     def test_a_whole_part_file_is_fetched_again(self, tmp_path: Path) -> None:
         behaviour = Behaviour()

@@ -147,6 +147,12 @@ def test_documents_that_are_missing_stay_in_the_denominators(folder: Path) -> No
     assert "set: 1 relevant document is in no corpus and counts as never found" in notes.lines
 
 
+@pytest.mark.parametrize("prefix", ["d", "0", '"'])
+def test_ids_that_the_corpus_writes_in_another_way_are_a_fault(folder: Path, prefix: str) -> None:
+    with pytest.raises(DataError, match="none of the 2 relevant documents is in a corpus: write ids"):
+        read(write(folder, test=f"q0\t{prefix}0\t1\nq1\t{prefix}1\t1\n"))
+
+
 def test_what_is_left_out_is_counted(folder: Path) -> None:
     queries = [*QUERIES, {"_id": "q2", "text": "never judged"}, {"_id": "q3", "text": " "}, {"_id": "q4", "text": None}]
     notes = Notes()
