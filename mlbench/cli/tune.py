@@ -78,6 +78,8 @@ def command(
     source = relpath(system)
     declared = read_system(system)
     target = write or system.with_name(f"{system.stem}-tuned.toml")
+    if target.resolve() == system.resolve():
+        raise UserError(f"--write {target}: that is the system itself: name another file")
     if target.resolve().parent != system.resolve().parent:
         raise UserError(f"--write {target}: paths in it are read from its folder: write it beside {system}")
     if not isinstance(declared, Fusion) or len(declared.systems) > min(_MOST_SYSTEMS, steps):

@@ -325,9 +325,9 @@ def user_folders(data_dir: Path | None) -> list[Path]:
 
 def _unavailable(file: DeclaredFile, reason: str) -> DataError:
     if file.unchecked and file.url:
-        why = f"({file.reason})" if file.reason else "as no checksum of it is known"
+        why = f" ({file.reason})" if file.reason else ", as no checksum of it is known"
         return DataError(
-            f"{file.path} is not on this machine, and not downloaded, {why}: fetch {file.url}, "
+            f"{file.path} is not on this machine, and not downloaded{why}: fetch {file.url}, "
             f"put it into a folder as DIR/{file.path} and pass --data-dir DIR"
         )
     where = f" from {file.url}" if file.url else ""

@@ -36,7 +36,10 @@ class _Questions:
         self.queries = {language: {} for language in self.request.languages}
         self.documents = {language: {} for language in self.request.languages}
 
-    def ask(self, topic: str, language: str, text: str, cluster: str) -> None:
+    def ask(self, place: str, topic: str, language: str, text: str, cluster: str) -> None:
+        """Add a question; raises `DataError` for a topic that the language has already."""
+        if topic in self.queries[language]:
+            raise DataError(f"{place}: topic {topic!r:.80} is there twice in {language!r}")
         self.queries[language][topic] = text
         self.clusters.setdefault(topic, cluster)
         self.relevant.setdefault(topic, {})
@@ -106,9 +109,7 @@ def _read_variant(found: _Questions, language: str, rows: Iterable[tuple[str, _R
         text = _text(place, row, "flores_passage").strip()
         altered += found.documents[language].setdefault(passage, text) != text
         topic = f"{passage}#{row.get('question_number')}"
-        if topic in found.queries[language]:
-            raise DataError(f"{place}: question {row.get('question_number')!r} of {passage} is there twice")
-        found.ask(topic, language, _text(place, row, "question").strip(), passage)
+        found.ask(place, topic, language, _text(place, row, "question").strip(), passage)
         found.relevant[topic][language, passage] = None
     return altered
 
@@ -146,13 +147,16 @@ def read_mkqa(request: ReadRequest) -> Collection:
     for source in request.files:
         for place, line in packed_lines(source.path):
             row = parse_object(line, place, "with 'example_id', 'queries' and 'answers'")
-            topic = str(row.get("example_id"))
+            topic = str(row.get("example_id", ""))
+            if not topic:
+                raise DataError(f"{place}: 'example_id' is missing")
             queries, answers = _by_language(place, row, "queries"), _by_language(place, row, "answers")
             for language in request.languages:
                 texts = list(_answers(place, answers.get(language)))
                 if not texts or language not in queries:
                     continue
-                found.ask(topic, language, _text(place, {"queries": queries[language]}, "queries").strip(), topic)
+                question = _text(place, {"queries": queries[language]}, "queries").strip()
+                found.ask(place, topic, language, question, topic)
                 for number, text in enumerate(texts):
                     own_id = known[language].setdefault(text, f"{topic}.{number}")
                     found.documents[language].setdefault(own_id, text)
@@ -203,7 +207,7 @@ def read_xor_tydi(request: ReadRequest) -> Collection:
             for place, row in _rows(*next(_contents(source.path, "*"))):
                 (asked,), topic = canonical_languages([_text(place, row, "lang")]), _text(place, row, "id")
                 if asked in request.languages:
-                    found.ask(topic, asked, _text(place, row, "question").strip(), articles.get(topic, topic))
+                    found.ask(place, topic, asked, _text(place, row, "question").strip(), articles.get(topic, topic))
                     found.relevant[topic] = dict.fromkeys((language, own_id) for own_id in answered.get(topic, ()))
     return found.collection()
 
@@ -243,8 +247,9 @@ def read_multieup(request: ReadRequest) -> Collection:
                 raise DataError(f"{place}: did {own_id!r} is empty or there twice")
             found.documents[language][own_id] = row["TEXT"].strip()
             for asked, column in columns.items():
-                if row.get(f"title_{column}", "").strip() and _debate(row, column):
-                    found.ask(debate, asked, row[f"title_{column}"].strip(), debate)
+                title, told = row.get(f"title_{column}", "").strip(), found.queries[asked]
+                if title and _debate(row, column) and debate not in told:
+                    found.ask(place, debate, asked, title, debate)
             found.relevant.setdefault(debate, {})[language, own_id] = None
     # A debate without a title in any of the languages is nobody's topic.
     found.relevant = {topic: rows for topic, rows in found.relevant.items() if topic in found.clusters}

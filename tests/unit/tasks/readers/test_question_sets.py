@@ -100,7 +100,7 @@ def test_passages_of_one_page_in_two_splits_are_two(tmp_path: Path) -> None:
     [
         (
             question("https://e.org/b", 1, "Rain falls.", "Again?"),
-            "eng_Latn.jsonl line 4: question 1 of https://e.org/b",
+            "eng_Latn.jsonl line 4: topic 'https://e.org/b#1' is there twice in 'en'",
         ),
         (question("https://e.org/a b", 1, "x", "y"), "id 'https://e.org/a b#1' is empty or holds white space"),
         (question("", 1, "x", "y"), "eng_Latn.jsonl line 4: 'link' must be a text that is not empty"),
@@ -294,3 +294,16 @@ def test_faults_of_multieup_name_file_and_row(tmp_path: Path) -> None:
 def test_tags_of_the_publishers_are_those_of_the_tasks() -> None:
     keys = ["zh_cn", "zh_hk", "zh_tw", "no", "ms", "km"]
     assert set(canonical_languages(keys)) <= set(load_task("mkqa").languages)
+
+
+def test_a_question_of_mkqa_is_there_once_and_has_a_name(tmp_path: Path) -> None:
+    answers = {"en": [{"type": "short_phrase", "text": "Paris"}]}
+    row = {"example_id": 7, "queries": {"en": "capital of france"}, "answers": answers}
+    nameless = {key: value for key, value in row.items() if key != "example_id"}
+    twice, missing = "line 2: topic '7' is there twice in 'en'", "'example_id' is missing"
+    for rows, fault in (([row, row], twice), ([nameless], missing)):
+        path = tmp_path / "mkqa.jsonl"
+        path.write_text("".join(json.dumps(each) + "\n" for each in rows), encoding="utf-8")
+        request = ReadRequest("mkqa", ("en",), (SourceFile(path),))
+        with pytest.raises(DataError, match=fault):
+            read_mkqa(request)
