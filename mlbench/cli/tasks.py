@@ -322,6 +322,8 @@ def count_clusters(collection: Collection) -> str:
 
 
 def _counts(counts: dict[str, int]) -> str:
+    if len(counts) > _MOST_SHOWN and len(set(counts.values())) == 1:
+        return f"{sum(counts.values()):,}: {next(iter(counts.values())):,} in each language"
     each = "  ".join(f"{language} {count:,}" for language, count in counts.items())
     return f"{sum(counts.values()):,}: {each}" if counts else ""
 

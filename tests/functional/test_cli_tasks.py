@@ -176,3 +176,8 @@ def test_data_that_do_not_say_their_language_are_checked_with_it(
     assert "1 language, 1 topic in 1 cluster" in capsys.readouterr().out
     assert call(["tasks", "show", str(tmp_path), "--languages", "en"]) == 0
     assert "\nlanguages      en\n" in capsys.readouterr().out
+
+
+def test_alike_counts_of_many_languages_are_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(["tasks", "show", "flores-200"]) == 0
+    assert "\nqueries        205,820: 1,004 in each language\n" in capsys.readouterr().out
