@@ -60,11 +60,13 @@ def put(root: Path, *names: str, seed: int = 0) -> None:
 
 
 def packed(path: Path, *names: str, seed: int = 0) -> bytes:
+    """Write an archive of images, the same bytes whenever it is made, and return them."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(path, "w") as archive:
         for number, name in enumerate(names, start=seed):
-            archive.write(save(path.parent / "to-pack.png", number), f"pets-1.0/{name}")
-        archive.writestr("pets-1.0/other.png", b"never asked for")
+            content = save(path.parent / "to-pack.png", number).read_bytes()
+            archive.writestr(zipfile.ZipInfo(f"pets-1.0/{name}"), content)
+        archive.writestr(zipfile.ZipInfo("pets-1.0/other.png"), b"never asked for")
     (path.parent / "to-pack.png").unlink()
     return path.read_bytes()
 
