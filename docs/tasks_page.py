@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
+from pathlib import PurePosixPath
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 from mlbench.tasks.task import DeclaredFile, Task, load_task, task_names
 from mlbench.training.recipe import Recipe, load_recipe, recipe_names
@@ -58,7 +60,7 @@ def page() -> str:
 def of_task(task: Task) -> Iterator[FileSet]:
     """Yield the sets of files that a task reads, by their role; one without files where a library finds them."""
     if not task.files:
-        where = f"`{task.hub}`" if task.hub else task.source
+        where = task.hub or task.source
         yield FileSet(task.name, "all", (), task.licence, "layout only", where)
     for role, files in _by_role(task.files, task.role_of):
         read = "read here" if role in task.read_here else "layout only"
@@ -79,7 +81,7 @@ def _source(data: DataSet) -> str:
     if data.tasks:
         return "above: " + ", ".join(f"`{name}`" for name in data.tasks)
     if data.hub is not None:
-        return f"<https://huggingface.co/datasets/{data.hub}>"
+        return _link(f"https://huggingface.co/datasets/{data.hub}")
     return f"made here: {data.citation}" if data.captions is not None else ""
 
 
@@ -98,7 +100,7 @@ def _row(row: FileSet) -> str:
     cells = (
         f"`{row.owner}`",
         _use(row),
-        row.source or _address(row.files),
+        (_link(row.source) if row.source.startswith("hf://") else row.source) or _address(row.files),
         _size(row.files),
         "digests of the hub" if "hf://" in row.source else _check(row.files),
         row.licence,
@@ -121,7 +123,14 @@ def _address(files: Sequence[DeclaredFile]) -> str:
 
 
 def _link(address: str) -> str:
-    return f"<{address}>" if address.startswith("http") else f"`{address}`"
+    """Return a link of the site and the name of the file, to the whole address."""
+    if address.startswith("hf://"):
+        repository, _, path = address.removeprefix("hf://").partition("@")
+        commit, _, inside = path.partition("#")[0].partition("/")
+        address = f"https://huggingface.co/{repository}/" + (f"blob/{commit}/{inside}" if inside else f"tree/{commit}")
+    parts = urlsplit(address)
+    name = PurePosixPath(parts.path).name
+    return f"[{parts.netloc}: {name}]({address})" if name else f"<{address}>"
 
 
 def _size(files: Sequence[DeclaredFile]) -> str:

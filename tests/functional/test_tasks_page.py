@@ -44,10 +44,11 @@ def test_a_row_sums_up_files_and_says_why_some_are_fetched_by_hand() -> None:
     )
     documents, queries = (tasks_page._row(each) for each in tasks_page.of_task(task))
     assert queries == (
-        "| `xquad-r` | queries, 2 files | <https://e.org/a> and 1 more | 1,234 | SHA-256 | CC BY-SA 4.0 | read here |"
+        "| `xquad-r` | queries, 2 files | [e.org: a](https://e.org/a) and 1 more | 1,234 | SHA-256 | CC BY-SA 4.0 "
+        "| read here |"
     )
     assert documents == (
-        "| `xquad-r` | documents | <https://e.org/c>, by hand: large |  |  | CC BY-SA 4.0 | layout only |"
+        "| `xquad-r` | documents | [e.org: c](https://e.org/c), by hand: large |  |  | CC BY-SA 4.0 | layout only |"
     )
 
 
