@@ -166,11 +166,14 @@ def _tell_training_data(model: LoadedModel, task: Task, options: Options) -> Non
 
 
 def _tell_fruitless(model: LoadedModel, scores: Scores, options: Options) -> None:
-    """Warn of settings whose lists hold no relevant document at all, as where a run file is empty."""
+    """Warn of settings whose lists hold no relevant document at all, as where a run file is empty.
+
+    Between languages that share no words, it is what retrievers by words do.
+    """
     empty = [
         f"{each.query_language}-{'+'.join(each.document_languages)}"
         for each in scores.settings
-        if each.unretrieved_share == 1
+        if each.unretrieved_share == 1 and each.kind != "cross_lingual"
     ]
     if empty:
         several = f"{', '.join(empty[:3])}{' and others' if empty[3:] else ''}"

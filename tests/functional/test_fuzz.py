@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 # The profile of hypothesis that looks for new failures tries more of everything.
-CASES = 4000 if os.environ.get("MLBENCH_TEST_PROFILE") == "nightly" else 400
+CASES = 4000 if os.environ.get("MLBENCH_TEST_PROFILE") == "nightly" else 800
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits of memory are measured as Linux does")
 

@@ -250,7 +250,7 @@ class TestFaults:
                 {"datasets": [{"name": "a", "files": [{"path": "a"}]}]},
                 "a: [image_text] is trained on a folder of images",
             ),
-            ({"datasets": [{"name": "a"}]}, "give files, captions or hub, one of them"),
+            ({"datasets": [{"name": "a"}]}, "give tasks, files, captions or hub, one of them"),
             ({"image_text": None, "static": {}}, "batches.captions is for images: give [image_text] or leave it out"),
         ],
     )
