@@ -146,6 +146,13 @@ class Postings:
         return scores
 
 
+class BM25Settings(BaseModel, extra="forbid", frozen=True):
+    """The keys that every BM25 has."""
+
+    k1: float = Field(0.9, ge=0, allow_inf_nan=False, description="how much repetitions of a term count")
+    b: float = Field(0.4, ge=0, le=1, allow_inf_nan=False, description="how much the length of a document counts")
+
+
 class BM25:
     """Lucene's BM25 with the analyzer of each language; a pool is one index (no path)."""
 
@@ -153,11 +160,9 @@ class BM25:
     libraries = LIBRARIES
     example = "bm25 --set k1=0.9 --set b=0.4"
 
-    class Settings(BaseModel, extra="forbid", frozen=True):
+    class Settings(BM25Settings, extra="forbid", frozen=True):
         """Keys of `bm25:`."""
 
-        k1: float = Field(0.9, ge=0, allow_inf_nan=False, description="how much repetitions of a term count")
-        b: float = Field(0.4, ge=0, le=1, allow_inf_nan=False, description="how much the length of a document counts")
         heap: str = Field("512m", description="memory of the Java, as in 512m or 4g")
 
         @field_validator("heap")

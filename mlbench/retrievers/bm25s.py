@@ -8,11 +8,11 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 
 from mlbench.errors import RetrieverError
 from mlbench.protocols import Parameter, RankedList, Runtime
-from mlbench.retrievers.bm25 import LexicalRanker, Terms, best_scores, by_distinct_id
+from mlbench.retrievers.bm25 import BM25Settings, LexicalRanker, Terms, best_scores, by_distinct_id
 from mlbench.retrievers.snowball import EXTRA, LIBRARIES, SnowballAnalyzers, analysis_name, analysis_remark
 
 # Stays the same as long as the same terms and the same version of bm25s give the same lists.
@@ -34,11 +34,8 @@ class BM25S:
     libraries = LIBRARIES
     example = "bm25s --set k1=0.9 --set b=0.4"
 
-    class Settings(BaseModel, extra="forbid", frozen=True):
+    class Settings(BM25Settings, extra="forbid", frozen=True):
         """Keys of `bm25s:`."""
-
-        k1: float = Field(0.9, ge=0, allow_inf_nan=False, description="how much repetitions of a term count")
-        b: float = Field(0.4, ge=0, le=1, allow_inf_nan=False, description="how much the length of a document counts")
 
     @staticmethod
     def open(locator: str, settings: BaseModel, runtime: Runtime) -> "BM25SRanker":
