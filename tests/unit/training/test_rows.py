@@ -1,12 +1,11 @@
 """Rows made ready: their texts, what they share, and that it is done once."""
 
 import json
-import multiprocessing
 import os
 import signal
 import subprocess
 import sys
-import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -266,10 +265,35 @@ class TestOnce:
     @pytest.mark.slow
     def test_several_processes_at_once(self, tmp_path: Path) -> None:
         path = write(tmp_path / "rows.jsonl", repetitive(2, 300, LANGUAGES))
-        context = multiprocessing.get_context("fork")
-        with context.Pool(4) as pool:
-            found = pool.map(prepared_content, [(str(path), time.time() + 0.5)] * 8, chunksize=1)
-        assert set(found) == {prepared(path).content}
+        # Processes of their own, not forked ones: a thread of the tests could hold a lock while it is copied. All begin
+        # at the same time, or there is no race.
+        program = (
+            "import sys; from unit.training.row_cases import *\n"
+            "print('ready', flush=True)\n"
+            "sys.stdin.readline()\n"
+            f"rows = prepared(Path({str(path)!r}))\n"
+            "print(rows.content)"
+        )
+        with ExitStack() as stack:
+            processes = [
+                stack.enter_context(
+                    subprocess.Popen(
+                        [sys.executable, "-c", program],
+                        cwd=Path(__file__).parents[2],
+                        stdin=subprocess.PIPE,
+                        stdout=subprocess.PIPE,
+                        text=True,
+                    )
+                )
+                for _ in range(4)
+            ]
+            assert [process.stdout.readline() for process in processes if process.stdout] == ["ready\n"] * 4
+            for process in processes:
+                assert process.stdin
+                process.stdin.write("go\n")
+                process.stdin.flush()
+            found = {process.communicate()[0].strip() for process in processes}
+        assert found == {prepared(path).content}
         assert len(left_behind()) == 1
 
     def test_rows_in_use_are_not_taken_away(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -289,15 +313,6 @@ class TestOnce:
         assert (slower.folder / "about.json").stat().st_ino == inode
         assert contents(rows) == contents(slower) == expected(list(FORMS.values()))
         assert len(left_behind()) == 1
-
-
-def prepared_content(task: tuple[str, float]) -> str:
-    path, start = task
-    # All at the same time, or there is no race.
-    time.sleep(max(0.0, start - time.time()))
-    rows = prepared(Path(path))
-    contents(rows)
-    return rows.content
 
 
 class TestContent:
