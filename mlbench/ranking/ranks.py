@@ -1,11 +1,14 @@
 """The content of a ranks file: the counts of one retriever on one task, enough to recompute every published number.
 
 A *column* is a set of document languages. An encoder's columns are single languages, whose counts add up to those of
-any pool; a ranker's are the pools it was asked for, and no other can be answered.
+any pool; a ranker's are the pools it was asked for, and no other can be answered. With many languages, the counts in
+every column would grow with their cube. Compact ranks then hold what was asked for: of each relevant document, the
+counts in its own language and in each pool of several languages.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +45,8 @@ MISSING = -2
 """In `ahead`: judged relevant, and missing from the corpus."""
 UNLISTED = -3
 """In `ahead`: in the corpus, and not in the ranker's list."""
+MOST_COUNTS = 1 << 23
+"""So many counts, rows times columns, are kept in every column; beyond it ranks are compact."""
 Strings = NDArray[np.str_]
 
 
@@ -49,14 +54,17 @@ Strings = NDArray[np.str_]
 class Ranks:
     """Queries, their relevant documents and how many documents stand before each.
 
-    One *row* is a (query, relevant document); rows are sorted by query. All integers are int32. `columns` (columns,)
+    One *row* is a (query, relevant document); rows are sorted by query. Integers are signed, of 32 bits at most;
+    compact ranks have narrower ones where the values allow it. `columns` (columns,)
     are language tags joined by `+`; `column_sizes` (columns,) their numbers of documents. `topic_clusters` (topics,)
     are indexes of the units of resampling. `query_topics`, `query_languages` (queries,), `document_languages`
     (documents,), `row_queries`, `row_documents` (rows,) are indexes; `document_ids` names only documents that a row
-    or `top` mentions. `ahead` and `ties`, the other documents with the same score, are (rows, columns); `top` is
-    (queries, depth), indexes of the best documents of all languages together, -1 where there are fewer. `listed`
-    (queries, columns) is how many documents each list held: all of the column's, unless a ranker stopped before; -1
-    where nobody asked.
+    or `top` mentions. `ahead` and `ties`, the other documents with the same score, are (rows, columns), or in compact
+    ranks (rows, 1 + pools): the counts in the column of the document's own language, then those in each column of
+    several languages, in the order of `columns`. `top` is (queries, depth), indexes of the best documents of all
+    languages together, -1 where there are fewer. `listed` (queries, columns) is how many documents each list held: all
+    of the column's, unless a ranker stopped before; -1 where nobody asked; in compact ranks it may be one row that is
+    broadcast to all queries.
 
     With captioned images, `IMAGE` is one of `languages`, and `top` has the best captions of an image, or the best
     images of a caption. `alignment` is then float32 (rows, 2): in the rows of queries that are images, the cosine of
@@ -93,6 +101,11 @@ class Ranks:
         return f"Ranks of {pairs} in {len(self.columns):,} columns"
 
     @property
+    def is_compact(self) -> bool:
+        """Whether `ahead` and `ties` hold the counts in a document's own language and in the pools alone."""
+        return bool(self.ahead.shape[1] != len(self.columns))
+
+    @property
     def row_languages(self) -> Integers:
         """The language index of each row's document; int32 (rows,)."""
         return self.document_languages[self.row_documents]
@@ -115,13 +128,15 @@ class Ranks:
         Such a retriever tells nothing apart. False where no ties are known, or lists hold one document.
         """
         seen = False
-        for column, name in enumerate(self.columns.tolist()):
-            inside = np.isin(self.languages, name.split("+"))[self.row_languages]
-            others = self.listed[self.row_queries, column] - inside
-            known = (self.ahead[:, column] >= 0) & (self.ties[:, column] >= 0) & (others > 0)
-            if (self.ties[:, column] < others)[known].any():
-                return False
-            seen |= bool(known.any())
+        for part in self.parts():
+            for column, name in enumerate(part.columns.tolist()):
+                counts = part.counts_in(column)
+                inside = np.isin(part.languages, name.split("+"))[part.row_languages[counts.rows]]
+                others = part.listed[part.row_queries[counts.rows], column] - inside
+                known = (counts.ahead >= 0) & (counts.ties >= 0) & (others > 0)
+                if (counts.ties < others)[known].any():
+                    return False
+                seen |= bool(known.any())
         return seen
 
     @property
@@ -140,12 +155,66 @@ class Ranks:
         found = np.flatnonzero(self.columns == name)
         return int(found[0]) if len(found) else None
 
+    def counts_in(self, column: int) -> "ColumnCounts":
+        """Return the rows that may have a count in a column, and their counts there.
+
+        In compact ranks, those of a single language are the rows whose document is in it; else they are all rows.
+        """
+        if not self.is_compact:
+            return ColumnCounts(slice(None), self.ahead[:, column], self.ties[:, column])
+        several = np.char.find(self.columns, "+") >= 0
+        if several[column]:
+            place = 1 + int(several[:column].sum())
+            return ColumnCounts(slice(None), self.ahead[:, place], self.ties[:, place])
+        rows = np.flatnonzero(self.row_languages == self.language_index(str(self.columns[column])))
+        return ColumnCounts(rows, self.ahead[rows, 0], self.ties[rows, 0])
+
+    def part(self, first: int, end: int) -> "Ranks":
+        """Return the ranks of the queries `first` to `end` alone, numbered from 0; the arrays are views.
+
+        Topics, clusters and documents keep their numbers.
+        """
+        queries = slice(first, end)
+        rows = slice(*np.searchsorted(self.row_queries, (first, end)))
+        return replace(
+            self,
+            query_topics=self.query_topics[queries],
+            query_languages=self.query_languages[queries],
+            row_queries=self.row_queries[rows] - np.int32(first),
+            row_documents=self.row_documents[rows],
+            row_grades=self.row_grades[rows],
+            ahead=self.ahead[rows],
+            ties=self.ties[rows],
+            top=self.top[queries],
+            listed=self.listed[queries],
+            alignment=None if self.alignment is None else self.alignment[rows],
+        )
+
+    def parts(self) -> Iterator["Ranks"]:
+        """Yield the ranks of each run of consecutive queries in one language: what arithmetic over rows holds at once.
+
+        Ranks are numbered language by language, so that there is one part for each query language.
+        """
+        edges = np.flatnonzero(np.diff(self.query_languages)) + 1
+        starts = [0, *edges.tolist(), len(self.query_languages)]
+        for first, end in pairwise(starts):
+            yield self.part(first, end)
+
     def language_index(self, language: str) -> int:
         """Return the index of `language`; raises `UserError` when the result does not have it."""
         found = np.flatnonzero(self.languages == language)
         if not len(found):
             raise UserError(f"the result has no language {language!r}: it has {', '.join(self.languages)}")
         return int(found[0])
+
+
+@dataclass(frozen=True, eq=False)
+class ColumnCounts:
+    """The counts of some rows (indexes, or a slice of all) in one column: `ahead` and `ties`, (rows,)."""
+
+    rows: NDArray[np.int64] | slice
+    ahead: Integers
+    ties: Integers
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,8 +269,10 @@ def pool_counts(ranks: Ranks, document_languages: Iterable[str]) -> PoolCounts:
     columns = _columns_of(ranks, wanted)
     if not columns:
         raise UserError(f"the pool {','.join(wanted)} was not asked for in this run, and cannot be derived")
-    ahead = ranks.ahead[:, columns].astype(np.int64)
-    ties = ranks.ties[:, columns].astype(np.int64)
+    ahead, ties = (np.full((len(ranks.row_queries), len(columns)), UNKNOWN, dtype=np.int64) for _ in range(2))
+    for place, column in enumerate(columns):
+        counts = ranks.counts_in(column)
+        ahead[counts.rows, place], ties[counts.rows, place] = counts.ahead, counts.ties
     counted = (ahead >= 0).all(axis=1)
     return PoolCounts(
         rank=np.where(counted, ahead.sum(axis=1) + 1, UNRETRIEVED),
@@ -239,6 +310,8 @@ def _columns_of(ranks: Ranks, document_languages: Iterable[str]) -> list[int]:
     whole = ranks.column_of(wanted)
     if whole is not None:
         return [whole]
+    if ranks.is_compact:
+        return []
     singles = [ranks.column_of([language]) for language in wanted]
     # A ranker counts a document in its own language's column only: those columns do not add up.
     inside = np.isin(ranks.languages, wanted)[ranks.row_languages]
