@@ -220,7 +220,7 @@ def to_ranks(arrays: IndexArrays, table: CountTable) -> Ranks:
         document_languages=_narrow(arrays.document_languages[kept]),
         row_queries=_narrow(arrays.row_queries),
         row_documents=numbers[arrays.row_documents],
-        row_grades=arrays.row_grades.copy() if is_compact else _narrow(arrays.row_grades),
+        row_grades=np.array(arrays.row_grades, dtype=arrays.row_grades.dtype if is_compact else np.int32),
         ahead=_in_all_rows(table.ahead, present, MISSING),
         ties=_in_all_rows(table.ties, present, 0),
         top=np.where(table.top >= 0, numbers[table.top], np.int32(-1)),
