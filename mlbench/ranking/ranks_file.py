@@ -176,14 +176,12 @@ def _order_faults(ranks: Ranks) -> list[str]:
 
 
 def _dense_faults(ranks: Ranks) -> list[str]:
-    pools = [frozenset(column.split("+")) for column in ranks.columns]
-    inside = np.array([[language in pool for pool in pools] for language in ranks.languages], dtype=bool)
-    own = inside.reshape(len(ranks.languages), len(pools))[ranks.row_languages] & (ranks.ahead >= 0)
+    own = ranks.columns_hold[ranks.row_languages] & (ranks.ahead >= 0)
     for name, counts in (("stand ahead", ranks.ahead), ("tie", ranks.ties)):
         if (own & (counts >= ranks.column_sizes)).any():
             return [f"more documents {name} than there are others"]
     positions = np.where(own, ranks.ahead, -1).astype(np.int64)
-    if all(len(pool) == 1 for pool in pools):
+    if not _holds_several(ranks).any():
         # Images are in no pool but their own.
         ahead = ranks.ahead[:, ranks.columns != IMAGE]
         counted = (ahead >= 0).all(axis=1, keepdims=True)
@@ -197,22 +195,18 @@ def _dense_faults(ranks: Ranks) -> list[str]:
 
 def _compact_faults(ranks: Ranks) -> list[str]:
     """Say the same of compact ranks, the queries of one language at a time."""
-    languages, several = ranks.languages.tolist(), _holds_several(ranks)
-    sizes = dict(zip(ranks.columns.tolist(), ranks.column_sizes.tolist(), strict=True))
-    pools = [name.split("+") for name in ranks.columns[several].tolist()]
-    inside = np.array([[True, *(language in pool for pool in pools)] for language in languages], dtype=bool)
-    # A document whose language has no column is not counted there.
-    own = [[sizes.get(language, 0), *ranks.column_sizes[several].tolist()] for language in languages]
-    most = np.where(inside, np.array(own).reshape(inside.shape), _LARGEST)
+    inside = ranks.columns_hold
     for part in ranks.parts():
-        limits = most[part.row_languages]
-        for name, counts in (("stand ahead", part.ahead), ("tie", part.ties)):
-            if ((counts >= limits) & (part.ahead >= 0)).any():
-                return [f"more documents {name} than there are others"]
-        queries = part.row_queries.astype(np.int64)
-        for column, ahead in enumerate(part.ahead.T):
-            lists = queries if column else queries * len(languages) + part.row_languages
-            taken = np.sort((lists << 32 | ahead)[inside[part.row_languages, column] & (ahead >= 0)])
+        queries, languages = part.row_queries.astype(np.int64), part.row_languages
+        for place, ahead in enumerate(part.ahead.T):
+            columns = part.columns_at(place)
+            own, most = inside[languages, columns] & (ahead >= 0), part.column_sizes[columns]
+            if (own & (ahead >= most)).any() or (own & (part.ties[:, place] >= most)).any():
+                return ["more documents stand ahead of one, or tie with it, than there are others"]
+            if not place and ((ahead >= 0) & (columns < 0)).any():
+                return ["documents are counted in a language that no column is of"]
+            lists = queries if place else queries * len(ranks.languages) + languages
+            taken = np.sort((lists << 32 | ahead)[own])
             if (taken[1:] == taken[:-1]).any():
                 return ["two relevant documents of one query have the same rank"]
     return []
