@@ -144,7 +144,7 @@ def cut_lists(exact: Ranks, indexed: Ranks, lengths: Mapping[str, int]) -> Ranks
     ahead = np.full(indexed.ahead.shape, UNKNOWN, dtype=np.int32)
     ties = np.full_like(ahead, UNKNOWN)
     most = np.array([lengths[name] for name in indexed.columns.tolist()], dtype=np.int64)
-    for place in range(ahead.shape[1]):
+    for place in range(indexed.ahead.shape[1]):
         columns = indexed.columns_at(place)
         rank, exact_ties = _exact_counts(exact, indexed, place)
         inside = indexed.columns_hold[exact.row_languages, columns] & (columns >= 0)
