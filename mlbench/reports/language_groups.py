@@ -106,7 +106,8 @@ def summary_of_groups(grid: Grid, write: Write = decimal) -> Table:
             others = group_means(grid, f"{len(found) - len(shown)} other {plural}", sorted(rest))
             # Two languages of the rest may well be of two groups.
             rows.append(replace(others, within=None))
-    return _table(f"{heading(grid.measure)} by groups of languages", "group", rows, write)
+    name = heading(grid.measure)
+    return replace(_table(f"{name} by groups of languages", f"{name} by group", rows, write), paper=True)
 
 
 def _spoken(name: str, grouping: Grouping) -> str:

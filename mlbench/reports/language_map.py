@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from mlbench.collection.language_info import LEVELS, LanguageInfo
 from mlbench.reports.colours import css
 from mlbench.reports.formatting import visible
+from mlbench.reports.heat_map import legend_svg
 from mlbench.reports.language_groups import GROUPING_NAMES, groups_of
 from mlbench.reports.report import LanguageMap, MapLayer
 
@@ -109,7 +110,7 @@ def language_map_svg(shown: LanguageMap) -> str:
         colour = css(layer.scale.colour(round(float(values[row, column]), 2)))
         by_colour[colour].append(f"M{column} {row}h1v1h-1z")
     side = len(order) * _CELL
-    size = f'width="{side + _MARGIN}" height="{side + 40}" viewBox="0 0 {side + _MARGIN} {side + 40}"'
+    size = f'width="{side + _MARGIN}" height="{side + 50}" viewBox="0 0 {side + _MARGIN} {side + 50}"'
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" aria-label="{escape(visible(shown.words))}"'
         ' style="font: 11px system-ui, sans-serif" fill="currentColor">',
@@ -129,4 +130,4 @@ def language_map_svg(shown: LanguageMap) -> str:
             x = _MARGIN + start * _CELL
             parts.append(f'<path stroke="currentColor" stroke-width=".5" d="M{_MARGIN} {y}h{side}M{x} 20v{side}"/>')
         start += count
-    return "".join([*parts, "</svg>"])
+    return "".join([*parts, *legend_svg(layer.scale, _MARGIN, side + 30), "</svg>"])

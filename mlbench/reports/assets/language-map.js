@@ -12,7 +12,7 @@ const languageMap = (place, data) => {
   const { title, unit, languages, layers, groupings, levels, legend } = data;
   const size = languages.length;
   const [SMALLEST_TAGS, SMALLEST_NUMBERS, LARGEST] = [10, 30, 44];
-  const state = { layer: 0, group: groupings.at(-1), sort: "mean", cell: 0, row: 0, column: 0, found: [], open: -1, by: [1, -1] };
+  const state = { layer: 0, group: groupings.at(-1), sort: "mean", cell: 0, row: 0, column: 1, found: [], open: -1, by: [1, -1] };
   let order = [], groups = [], picture = document.createElement("canvas");
 
   const make = (tag, attributes = {}, ...children) => {
@@ -115,7 +115,7 @@ const languageMap = (place, data) => {
       button("−", "Zoom out", () => zoom(state.cell / 1.6)), button("+", "Zoom in", () => zoom(state.cell * 1.6)), button("Whole map", "Show the whole map", () => zoom(0))));
 
   // Where things stand, in pixels: room for names at the left and above, then the cells.
-  const room = () => (view.clientWidth < 600 ? [56, 56] : [112, 96]);
+  const room = () => (view.clientWidth < 600 ? [76, 76] : [112, 112]);
   const tallest = () => Math.max(240, Math.min(window.innerHeight * 0.85, 1000));
   const whole = () => {
     const [left, top] = room();
@@ -196,7 +196,10 @@ const languageMap = (place, data) => {
     context.lineWidth = 1;
     if (groups.length > 1) {
       context.beginPath();
-      for (const { start } of groups.slice(1)) {
+      for (const [at, { start, end }] of groups.entries()) {
+        // Lines between many small groups would hide them.
+        const before = groups[at - 1];
+        if (!before || Math.max(end - start, before.end - before.start) * cell < 8) continue;
         context.moveTo(x(start), top); context.lineTo(x(start), y(size));
         context.moveTo(left, y(start)); context.lineTo(x(size), y(start));
       }
@@ -210,7 +213,13 @@ const languageMap = (place, data) => {
     }
     context.restore();
 
-    // Names: of languages where they find room, else of groups.
+    // Names: of languages where they find room, else of groups; what is too long ends in dots.
+    const cut = (words, most) => {
+      if (context.measureText(words).width <= most) return words;
+      let kept = words.length - 1;
+      while (kept > 1 && context.measureText(`${words.slice(0, kept)}…`).width > most) kept -= 1;
+      return `${words.slice(0, kept)}…`;
+    };
     const name = (words, at, length, row, strong) => {
       context.save();
       context.beginPath();
@@ -222,7 +231,7 @@ const languageMap = (place, data) => {
       context.textAlign = row ? "right" : "left";
       context.textBaseline = "middle";
       context.fillStyle = strong ? link : dark;
-      context.fillText(words, 0, 0);
+      context.fillText(cut(words, (row ? left : top) - 10), 0, 0);
       context.restore();
     };
     if (cell >= SMALLEST_TAGS) {

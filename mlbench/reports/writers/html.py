@@ -1,4 +1,4 @@
-"""A report as one HTML page that needs nothing else: no font, no request, and a script of its own for large maps alone."""
+"""A report as one HTML page that needs nothing else: no font, no request, and no script but that of large maps."""
 
 from base64 import b64encode
 from collections.abc import Sequence
