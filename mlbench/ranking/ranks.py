@@ -52,6 +52,11 @@ MOST_COUNTS = 1 << 23
 Strings = NDArray[np.str_]
 
 
+def keeps_all(n_rows: int, n_columns: int, any_pool: bool | None = None) -> bool:
+    """Say whether the counts in every column are kept, as `any_pool` asks: None for up to `MOST_COUNTS` of them."""
+    return n_rows * n_columns <= MOST_COUNTS if any_pool is None else any_pool
+
+
 @dataclass(frozen=True, eq=False)
 class Ranks:
     """Queries, their relevant documents and how many documents stand before each.
