@@ -363,6 +363,10 @@ class Collection:
 
         Order does not matter; two people with the same fingerprints measured the same thing.
         """
+        return dict(self._fingerprints)
+
+    @cached_property
+    def _fingerprints(self) -> dict[str, str]:
         return fingerprints_of(self.line_digests())
 
     def fingerprint(self) -> str:
