@@ -2,16 +2,18 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mlbench.collection.records import Collection
 from mlbench.ranking.count_ahead import by_id
-from mlbench.ranking.ranks import MISSING, UNKNOWN, Ranks
+from mlbench.ranking.ranks import MISSING, Ranks
 
 Integers = NDArray[np.int32]
 Grades = NDArray[np.int8] | NDArray[np.int32]
+_Number = TypeVar("_Number", bound=np.number)
 _EVERY = -2
 
 
@@ -180,10 +182,9 @@ def _own_documents(
 class CountTable:
     """The counts of every row in every column, and the top of each query's list, indexed as in `IndexArrays`.
 
-    `columns` are tuples of languages, `sizes` their numbers of documents;
-    `ahead` and `ties` are (present rows, columns), `listed` (queries, columns),
-    `top` (queries, depth) document indexes, -1 where there are fewer. `alignment`, float32 (present rows, 2), is None
-    for texts alone (see `Ranks`).
+    `columns` are tuples of languages, `sizes` their numbers of documents; `ahead` and `ties` are (present rows,
+    columns), or, as in compact `Ranks`, (present rows, 1 + pools), `listed` (queries, columns), `top` (queries, depth)
+    document indexes, -1 where there are fewer. `alignment`, float32 (present rows, 2), is None for texts alone.
     """
 
     columns: tuple[tuple[str, ...], ...]
@@ -196,19 +197,17 @@ class CountTable:
 
 
 def to_ranks(arrays: IndexArrays, table: CountTable) -> Ranks:
-    """Return the ranks file's content: the table with the documents that it mentions, numbered anew."""
-    collection = arrays.collection
-    mentioned = np.unique(np.concatenate((arrays.row_documents, table.top[table.top >= 0])))
-    ahead = np.full((len(arrays.row_queries), len(table.columns)), UNKNOWN, dtype=np.int32)
-    ahead[arrays.present], ahead[~arrays.present] = table.ahead, MISSING
-    ties = np.zeros(ahead.shape, dtype=np.int32)
-    ties[arrays.present] = table.ties
-    alignment = None
-    if table.alignment is not None:
-        alignment = np.full((len(arrays.row_queries), 2), np.nan, dtype=np.float32)
-        alignment[arrays.present] = table.alignment
-    top = np.where(table.top >= 0, np.searchsorted(mentioned, table.top), -1)
-    return Ranks(
+    """Return the ranks file's content: the table with the documents that it mentions, numbered anew.
+
+    The rows of a query are in the order of its judgments. Where ranks are compact, they are sorted by document, those
+    of the table in place.
+    """
+    collection, present = arrays.collection, arrays.present
+    is_compact = table.ahead.shape[1] != len(table.columns)
+    mentioned = np.zeros(len(arrays.document_ids), dtype=np.bool_)
+    mentioned[arrays.row_documents] = mentioned[table.top[table.top >= 0]] = True
+    kept, numbers = np.flatnonzero(mentioned), _narrow(np.cumsum(mentioned) - 1)
+    ranks = Ranks(
         languages=_strings(collection.languages),
         columns=_strings("+".join(column) for column in table.columns),
         column_sizes=_narrow(list(table.sizes)),
@@ -217,18 +216,41 @@ def to_ranks(arrays: IndexArrays, table: CountTable) -> Ranks:
         cluster_unit=_strings([collection.cluster_unit]),
         query_topics=_narrow(arrays.query_topics),
         query_languages=_narrow(arrays.query_languages),
-        document_ids=_strings(arrays.document_ids[index] for index in mentioned),
-        document_languages=_narrow(arrays.document_languages[mentioned]),
+        document_ids=_strings(arrays.document_ids[index] for index in kept.tolist()),
+        document_languages=_narrow(arrays.document_languages[kept]),
         row_queries=_narrow(arrays.row_queries),
-        row_documents=_narrow(np.searchsorted(mentioned, arrays.row_documents)),
-        row_grades=_narrow(arrays.row_grades),
-        ahead=ahead,
-        ties=ties,
-        top=_narrow(top),
+        row_documents=numbers[arrays.row_documents],
+        row_grades=np.array(arrays.row_grades, dtype=arrays.row_grades.dtype if is_compact else np.int32),
+        ahead=_in_all_rows(table.ahead, present, MISSING),
+        ties=_in_all_rows(table.ties, present, 0),
+        top=np.where(table.top >= 0, numbers[table.top], np.int32(-1)),
         listed=table.listed,
-        alignment=alignment,
+        alignment=None if table.alignment is None else _in_all_rows(table.alignment, present, np.nan),
         grade_scale=None if collection.grade_scale == 1 else _narrow([collection.grade_scale]),
     )
+    if is_compact:
+        _sort_by_document(ranks)
+    return ranks
+
+
+def _in_all_rows(table: NDArray[_Number], present: NDArray[np.bool_], absent: float) -> NDArray[_Number]:
+    """Return what is known of the rows whose document is present as an array for all rows, `absent` in the others."""
+    if present.all():
+        return table
+    whole = np.full((len(present), table.shape[1]), absent, dtype=table.dtype)
+    whole[present] = table
+    return whole
+
+
+def _sort_by_document(ranks: Ranks) -> None:
+    """Sort the rows of each query by document, in place and the queries of one language at a time."""
+    for part in ranks.parts():
+        keys = part.row_queries.astype(np.int64) << 32 | part.row_documents
+        if (keys[1:] < keys[:-1]).any():
+            order = np.argsort(keys)
+            for rows in (part.row_documents, part.row_grades, part.ahead, part.ties, part.alignment):
+                if rows is not None:
+                    rows[:] = rows[order]
 
 
 def _homes(rows: Sequence[Sequence[str]]) -> Integers:

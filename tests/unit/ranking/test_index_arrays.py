@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from unit.ranking.compact_cases import compact_of
 from unit.statistics.cases import count_orders, homes, make_collection, random_orders
 
 from mlbench.collection.records import Collection, Document, Judgment, Query, document_id
 from mlbench.ranking.index_arrays import index_collection, to_ranks
 from mlbench.ranking.ranks import MISSING
+from mlbench.ranking.ranks_file import ARRAYS
 
 COLLECTIONS = {
     "parallel": make_collection(seed=0),
@@ -194,3 +196,22 @@ def test_the_same_collection_gets_the_same_numbers(collection: Collection) -> No
     one, two = index_collection(collection), index_collection(collection)
     assert one.document_ids == two.document_ids
     assert (one.row_documents == two.row_documents).all()
+
+
+def test_rows_of_compact_ranks_are_sorted_by_document(collection: Collection) -> None:
+    arrays, table = index_collection(collection), count_orders(collection, random_orders(collection, 0))
+    dense = to_ranks(arrays, table)
+    own = arrays.document_languages[arrays.row_documents[arrays.present]]
+    rows, pool = np.arange(len(own)), tuple(sorted(collection.languages))
+    compact = replace(
+        table,
+        columns=(*table.columns, pool),
+        sizes=(*table.sizes, sum(table.sizes)),
+        ahead=np.stack((table.ahead[rows, own], table.ahead.sum(axis=1)), axis=1),
+        ties=np.zeros((len(own), 2), dtype=np.int8),
+        listed=np.append(table.listed, table.listed.sum(axis=1, keepdims=True), axis=1),
+    )
+    found, expected = to_ranks(arrays, compact), compact_of(dense, [pool])
+    assert found.is_compact
+    for name in (*ARRAYS,):
+        assert np.array_equal(getattr(found, name), getattr(expected, name)), name
