@@ -8,6 +8,7 @@ counts in its own language and in each pool of several languages.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -118,7 +119,7 @@ class Ranks:
         scale = 1 if self.grade_scale is None else int(self.grade_scale[0])
         return self.row_grades / scale
 
-    @property
+    @cached_property
     def queries_are_documents(self) -> bool:
         """Whether each query left its own pool: where it has been judged, it is for its translations alone."""
         return is_left_out(self.query_topics, self.query_languages, self.row_queries, self.row_languages)
