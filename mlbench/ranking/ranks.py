@@ -131,13 +131,13 @@ class Ranks:
         Such a retriever tells nothing apart. False where no ties are known, or lists hold one document.
         """
         seen = False
+        inside = self.columns_hold
         for part in self.parts():
-            for column, name in enumerate(part.columns.tolist()):
-                counts = part.counts_in(column)
-                inside = np.isin(part.languages, name.split("+"))[part.row_languages[counts.rows]]
-                others = part.listed[part.row_queries[counts.rows], column] - inside
-                known = (counts.ahead >= 0) & (counts.ties >= 0) & (others > 0)
-                if (counts.ties < others)[known].any():
+            for place in range(part.ahead.shape[1]):
+                columns, languages = part.columns_at(place), part.row_languages
+                others = part.listed[part.row_queries, columns] - inside[languages, columns]
+                known = (part.ahead[:, place] >= 0) & (part.ties[:, place] >= 0) & (others > 0)
+                if (part.ties[:, place] < others)[known].any():
                     return False
                 seen |= bool(known.any())
         return seen
@@ -157,6 +157,20 @@ class Ranks:
         name = "+".join(sorted(set(languages)))
         found = np.flatnonzero(self.columns == name)
         return int(found[0]) if len(found) else None
+
+    @property
+    def columns_hold(self) -> NDArray[np.bool_]:
+        """Whether each language is one of a column's, bool (languages, columns)."""
+        pools = [frozenset(column.split("+")) for column in self.columns.tolist()]
+        held = [[language in pool for pool in pools] for language in self.languages.tolist()]
+        return np.array(held, dtype=np.bool_).reshape(len(self.languages), len(pools))
+
+    def columns_at(self, place: int) -> NDArray[np.int64]:
+        """Return the column that each row is counted in at a place of `ahead`, int64 (rows,); -1 for none."""
+        if place or not self.is_compact:
+            return np.full(len(self.row_queries), len(self.columns) - self.ahead.shape[1] + place)
+        numbers = {name: column for column, name in enumerate(self.columns.tolist())}
+        return np.array([numbers.get(language, -1) for language in self.languages.tolist()])[self.row_languages]
 
     def counts_in(self, column: int) -> "ColumnCounts":
         """Return the rows that may have a count in a column, and their counts there.
