@@ -309,7 +309,9 @@ def pool_counts(ranks: Ranks, document_languages: Iterable[str]) -> PoolCounts:
     return _pool_counts(ahead, ties, listed, size)
 
 
-def _pool_counts(ahead: Integers, ties: Integers, listed: NDArray[np.int64], size: int) -> PoolCounts:
+def _pool_counts(
+    ahead: NDArray[np.signedinteger], ties: NDArray[np.signedinteger], listed: NDArray[np.int64], size: int
+) -> PoolCounts:
     """Return the counts of a pool from those in each of its columns, `ahead` and `ties` (rows, columns)."""
     counted = (ahead >= 0).all(axis=1)
     return PoolCounts(
@@ -366,13 +368,13 @@ class _Block:
     def gather(self, settings: list[int], first: int, language: str) -> SettingBlock:
         """Sort the rows by setting; `first` is the first query of the part, `language` that of all its queries."""
         part, n_settings = self.part, len(settings)
-        setting_of = np.full(len(part.languages), n_settings)
-        for place, pool in enumerate(self.pools):
-            setting_of[[part.language_index(each) for each in pool]] = place
         # Of 16-bit numbers, numpy's stable sort is a radix sort.
-        place = setting_of.astype(np.int16)[part.row_languages]
-        rows = np.argsort(place, kind="stable")[: np.count_nonzero(place < n_settings)]
-        place, counts = place[rows].astype(np.int64), self._counts(rows)
+        setting_of = np.full(len(part.languages), n_settings, dtype=np.int16)
+        for number, pool in enumerate(self.pools):
+            setting_of[[part.language_index(each) for each in pool]] = number
+        unsorted = setting_of[part.row_languages]
+        rows = np.argsort(unsorted, kind="stable")[: np.count_nonzero(unsorted < n_settings)]
+        place, counts = unsorted[rows].astype(np.int64), self._counts(rows)
         if counts.unknown.any():
             pool = self.pools[place[counts.unknown.argmax()]]
             raise UserError(f"{language} queries were not run against {'+'.join(pool)}")
@@ -419,7 +421,8 @@ class _Block:
 def _shares(groups: NDArray[np.int64], mask: NDArray[np.bool_], n_groups: int) -> NDArray[np.float64]:
     """Return which share of the `mask` (n,) is true in each group, (groups,); NaN in a group without any."""
     found, whole = (np.bincount(each, minlength=n_groups) for each in (groups[mask], groups))
-    return np.divide(found, whole, out=np.full(n_groups, np.nan), where=whole > 0)
+    shares: NDArray[np.float64] = np.divide(found, whole, out=np.full(n_groups, np.nan), where=whole > 0)
+    return shares
 
 
 def _share(mask: NDArray[np.bool_]) -> float:
