@@ -124,7 +124,9 @@ def describe_data(ranks: Ranks, pool_sizes: NDArray[np.int64]) -> dict[str, str]
     numbers[judged] = np.arange(len(judged))
     relevant = sha256(_digest(ranks.document_ids[judged], ranks.document_languages[judged]).encode())
     for part in ranks.parts():
-        for array in (part.row_queries, numbers[part.row_documents], part.row_grades):
+        pairs = part.row_queries.astype(np.int64) << 32 | numbers[part.row_documents]
+        order = np.argsort(pairs, kind="stable")
+        for array in (pairs[order], part.row_grades[order]):
             relevant.update(_content(array))
     aspects = {
         "languages": _digest(ranks.languages),

@@ -54,7 +54,7 @@ class SettingSums:
     @property
     def has_single_cells(self) -> bool:
         """Whether there are sums of every measure in every single setting."""
-        return bool(self.totals.shape[1] == len(self.settings))
+        return len(self.settings) <= MOST_SETTINGS
 
     @cached_property
     def cell_counts(self) -> Floats:
