@@ -49,7 +49,7 @@ from mlbench.reports.grid import (
     means_table,
     shown_measure,
 )
-from mlbench.reports.language_groups import SOURCES, best_and_worst, group_tables, summary_of_groups
+from mlbench.reports.language_groups import all_groups, best_and_worst, summary_of_groups
 from mlbench.reports.provenance import caveats, command, provenance, title_of, verification
 from mlbench.reports.report import (
     Block,
@@ -186,30 +186,21 @@ def _section(place: int, result: Result, blocks: Sequence[Block], *, several: bo
 def _of_many(result: Result, pairs: Grid) -> Iterator[Section]:
     """Yield what is told of many languages: groups, the best and the worst, and on pages the map of all pairs."""
     name = heading(pairs.measure)
-    summary, (*tables,) = summary_of_groups(pairs), group_tables(pairs)
-    yield Section((summary.title,), (replace(summary, titled=False), best_and_worst(pairs)), titled=False)
+    summary = replace(summary_of_groups(pairs, named=name), titled=False, paper=True)
+    yield Section((summary.title,), (summary, best_and_worst(pairs)), titled=False)
     measures = [pairs.measure, *(other for other in ordered_measures(result) if other != pairs.measure)]
-    shown = language_map(
+    cells = pairs.cells.values()
+    shown = LanguageMap(
         f"{name} by pair of languages on {result.task.name}",
-        [pairs, *(grid(result, each) for each in measures[1:])],
+        tuple(map(language_info, pairs.languages)),
+        (_map_layer(pairs), *(_map_layer(grid(result, each)) for each in measures[1:])),
+        f"{name} of {len(cells):,} pairs of {count(len(pairs.languages), 'language')}: "
+        f"lowest {decimal(min(cells))}, highest {decimal(max(cells))}",
     )
     yield Section((f"{name} by pair of languages",), (shown,), "on_pages")
-    for _, table in tables:
-        yield Section((table.title,), (replace(table, titled=False), Sentence(SOURCES, "; ", "soft")), "folded")
+    yield all_groups(pairs, named=name)
     title = f"{name} by language"
     yield Section((title,), (_all_languages(result, pairs),), "folded")
-
-
-def language_map(title: str, grids: Sequence[Grid]) -> LanguageMap:
-    """Return the map of every pair of languages, with a layer for each measure; `grids` are of the same languages."""
-    first = grids[0]
-    return LanguageMap(
-        title,
-        tuple(map(language_info, first.languages)),
-        tuple(_map_layer(each) for each in grids),
-        f"{heading(first.measure)} of {len(first.cells):,} pairs of {count(len(first.languages), 'language')}: "
-        f"{decimal(min(first.cells.values()))} to {decimal(max(first.cells.values()))}",
-    )
 
 
 def _map_layer(pairs: Grid) -> MapLayer:
