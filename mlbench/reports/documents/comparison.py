@@ -20,6 +20,7 @@ from mlbench.reports.formatting import (
     decimal,
     heading,
     intervals,
+    listed,
     p_text,
     quick_look,
     sign_flip_test,
@@ -241,7 +242,7 @@ def _failures(checks: Sequence[Check]) -> Iterator[str]:
 def _labels(task: TaskComparison) -> Iterator[str]:
     """Yield what must be known of the data and the lists of a task; usually nothing."""
     if task.shared_only:
-        yield f"only the languages that both sides have: {', '.join(map(_name, task.languages))}"
+        yield f"only the languages that both sides have: {listed(list(map(_name, task.languages)), 'language')}"
     if task.limit is not None:
         yield quick_look(task.limit)
     for reason in dict.fromkeys(task.tests.untested.values()):
@@ -578,7 +579,7 @@ def _power(checks: Sequence[Check]) -> Iterator[str]:
     tested = [check for check in checks if check.rule in _FAILED_TOGETHER]
     found = [check for check in tested if check.detectable is not None]
     if found:
-        sizes = _listed(list(_sizes(found)))
+        sizes = _alternatives(list(_sizes(found)))
         yield (
             f"power: a candidate that is no worse would be shown to be so, four times of five, within {sizes}"
             if found[0].rule == "non_inferior"
@@ -622,7 +623,7 @@ def _size(subject: Subject, sizes: Mapping[bool, Sequence[float]]) -> str:
     return f"{ranges[False]} in {named}" + (f" ({ranges[True]} in that of one {language})" if True in ranges else "")
 
 
-def _listed(parts: Sequence[str]) -> str:
+def _alternatives(parts: Sequence[str]) -> str:
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} or {parts[-1]}"
 
 

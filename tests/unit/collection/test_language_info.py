@@ -22,9 +22,7 @@ from mlbench.tasks.task import load_task, task_names
         ("mg", "Malagasy", "Malagasy", "medium", "Latin", "Austronesian"),
     ],
 )
-def test_tells_names_and_groups(
-    tag: str, name: str, own_name: str, resources: str, script: str, family: str
-) -> None:
+def test_tells_names_and_groups(tag: str, name: str, own_name: str, resources: str, script: str, family: str) -> None:
     info = language_info(tag)
     assert info == LanguageInfo(tag, name, own_name, script, family, resources)
     assert [info.group(grouping) for grouping in GROUPINGS] == [resources, script, family]
