@@ -160,8 +160,8 @@ def best_and_worst(
     items = []
     for title, values in (("as query", as_query), ("as document", as_document), ("pairs", pairs)):
         ordered = sorted(values, key=values.__getitem__)
-        for end, names in zip(ends, (ordered[::-1][:_MOST], ordered[:_MOST]), strict=True):
-            told = [f"{name} {write(values[name])}" for name in names]
+        for end, shown in zip(ends, (ordered[::-1][:_MOST], ordered[:_MOST]), strict=True):
+            told = [f"{name} {write(values[name])}" for name in shown]
             items += [Sentence((f"{end} {title}: {told[0]}", *told[1:]))] if told else []
     return Bullets(tuple(items))
 
