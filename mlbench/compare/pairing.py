@@ -134,7 +134,9 @@ def pair_up(
     shared_only = any(frozenset(one.result.task.languages) != wanted for one in each)
     if shared_only:
         # The pool of fewer languages is not known of every ranker.
-        settings = tuple(each for each in settings if all(can_answer(one, each.document_languages) for one in counts))
+        pools = {each.document_languages for each in settings}
+        known = {pool for pool in pools if all(can_answer(one, pool) for one in counts)}
+        settings = tuple(each for each in settings if each.document_languages in known)
     common = [name for name in task.bias_scores if all(name in one.result.task.bias_scores for one in each)]
     return PairedRanks(
         task=task,
@@ -201,10 +203,15 @@ def restrict(ranks: Ranks, languages: Collection[str]) -> Ranks:
     names = set(ranks.languages[kept].tolist())
     columns = [index for index, column in enumerate(ranks.columns) if names.issuperset(column.split("+"))]
     queries = np.flatnonzero(np.isin(ranks.query_languages, kept))
-    rows = np.flatnonzero(np.isin(ranks.row_queries, queries) & np.isin(ranks.row_languages, kept))
+    is_kept = np.isin(np.arange(len(ranks.languages)), kept)
+    rows = np.flatnonzero(is_kept[ranks.query_languages][ranks.row_queries] & is_kept[ranks.row_languages])
+    places = _places(ranks, columns)
     topics, query_topics = np.unique(ranks.query_topics[queries], return_inverse=True)
     clusters = np.unique(ranks.topic_clusters[topics], return_inverse=True)[1]
-    documents, row_documents = np.unique(ranks.row_documents[rows], return_inverse=True)
+    row_documents = ranks.row_documents[rows]
+    documents = np.flatnonzero(np.bincount(row_documents, minlength=len(ranks.document_ids)))
+    # One row that stands for all queries goes on doing so.
+    listed = ranks.listed[:1] if not ranks.listed.strides[0] else ranks.listed[queries]
     return replace(
         ranks,
         languages=ranks.languages[kept],
@@ -216,15 +223,29 @@ def restrict(ranks: Ranks, languages: Collection[str]) -> Ranks:
         query_languages=np.searchsorted(kept, ranks.query_languages[queries]).astype(np.int32),
         document_ids=ranks.document_ids[documents],
         document_languages=np.searchsorted(kept, ranks.document_languages[documents]).astype(np.int32),
-        row_queries=np.searchsorted(queries, ranks.row_queries[rows]).astype(np.int32),
-        row_documents=row_documents.astype(np.int32),
+        row_queries=_numbered_anew(queries, ranks.row_queries[rows]),
+        row_documents=_numbered_anew(documents, row_documents),
         row_grades=ranks.row_grades[rows],
-        ahead=ranks.ahead[rows][:, columns],
-        ties=ranks.ties[rows][:, columns],
+        ahead=ranks.ahead[rows][:, places],
+        ties=ranks.ties[rows][:, places],
         top=np.empty((len(queries), 0), dtype=np.int32),
-        listed=ranks.listed[queries][:, columns],
+        listed=np.broadcast_to(listed[:, columns], (len(queries), len(columns))),
         alignment=None if ranks.alignment is None else _without_others(ranks.alignment[rows]),
     )
+
+
+def _places(ranks: Ranks, columns: Sequence[int]) -> list[int]:
+    """Return where in `ahead` the counts of columns stand; in compact ranks, those of all single languages at first."""
+    front = len(ranks.columns) - ranks.ahead.shape[1]
+    return [0, *(column - front for column in columns if column > front)] if ranks.is_compact else list(columns)
+
+
+def _numbered_anew(kept: NDArray[np.int64], indexes: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Return the places in `kept`, ascending indexes, of some that are among them."""
+    numbers = np.zeros(int(kept.max(initial=-1)) + 1, dtype=np.int32)
+    numbers[kept] = np.arange(len(kept))
+    found: NDArray[np.int32] = numbers[indexes]
+    return found
 
 
 def _without_others(alignment: NDArray[np.float32]) -> NDArray[np.float32]:

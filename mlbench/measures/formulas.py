@@ -81,14 +81,17 @@ def relevant_ranks(
     """
     rows, ranks = (np.asarray(values, dtype=np.int64) for values in (query, rank))
     grades = np.asarray(grade, dtype=np.float64)
-    order = np.lexsort((-grades, ranks, rows))
-    rows, ranks, grades = rows[order], ranks[order], grades[order]
     per_query = np.bincount(rows, minlength=n_queries)
-    first = np.cumsum(per_query) - per_query
-    column = np.arange(len(rows)) - first[rows]
     shape = (n_queries, int(per_query.max(initial=0)))
-    padded_ranks, padded_grades = np.full(shape, UNRETRIEVED), np.zeros(shape)
-    padded_ranks[rows, column], padded_grades[rows, column] = ranks, grades
+    if shape[1] == 1 and len(rows) == n_queries and (np.diff(rows) > 0).all():
+        # One relevant document for each query, in their order.
+        padded_ranks, padded_grades = ranks.reshape(shape), grades.reshape(shape)
+    else:
+        order = np.lexsort((-grades, ranks, rows))
+        rows, ranks, grades = rows[order], ranks[order], grades[order]
+        column = np.arange(len(rows)) - (np.cumsum(per_query) - per_query)[rows]
+        padded_ranks, padded_grades = np.full(shape, UNRETRIEVED), np.zeros(shape)
+        padded_ranks[rows, column], padded_grades[rows, column] = ranks, grades
     if listed is None:
         listed = np.where(padded_ranks < UNRETRIEVED, padded_ranks, 0).max(axis=1, initial=0)
     return RelevantRanks(padded_ranks, padded_grades, np.asarray(listed, dtype=np.int64))

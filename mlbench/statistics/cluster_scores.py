@@ -96,7 +96,7 @@ def sum_by_cluster(ranks: Ranks, request: ScoreRequest, others: QueryValues | No
     Raises `UserError` for settings that the ranks cannot answer, `UnknownName` for an unknown measure or bias score.
     """
     sample = ClusterSample.of(ranks, request.resamples, request.seed, request.confidence, request.parallel)
-    settings = sum_settings(ranks, request.settings, request.measures, sample, others)
+    settings = sum_settings(ranks, request.settings, request.measures, sample, others, request.primary_measure)
     return ClusterScores(
         request=request,
         cluster_unit=str(ranks.cluster_unit[0]),
