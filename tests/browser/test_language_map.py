@@ -10,13 +10,19 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from browser.conftest import DESKTOP, PHONE, OpenAddress, Opened
 from playwright.sync_api import Locator, Page, expect
+from unit.compare.cases import skilled
+from unit.leaderboard.boards import honest
 from unit.reports.comparison_cases import make_comparison
 from unit.reports.many_languages import flores_result
+from unit.statistics.cases import make_collection
 
 from mlbench.collection.language_info import language_info
+from mlbench.leaderboard.entries import sealed
+from mlbench.leaderboard.site import build_site, shown
 from mlbench.reports.documents.comparison import comparison_report
 from mlbench.reports.documents.result import results_report
 from mlbench.reports.writers.html import write_html
+from mlbench.results import Result
 
 N_LANGUAGES, N_LARGE, N_COMPARED = 90, 205, 40
 MOST_BYTES = 3_000_000
@@ -265,3 +271,49 @@ def test_without_scripts_the_page_says_where_the_numbers_are(open_page: Open) ->
     page = open_page(java_script_enabled=False).page
     expect(shown_map(page)).to_contain_text("A script draws the map here")
     expect(page.get_by_role("table").first).to_be_visible()
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
+    """A site with two entries measured in 31 languages, and the result of the first."""
+    folder = tmp_path_factory.mktemp("board")
+    collection = make_collection(seed=3, topics=6, languages=RESULT.task.languages[:31])
+    entries = []
+    for name, seed in (("one", 1), ("two", 2)):
+        ranks = skilled(collection, seed=seed, skill=2.0 * seed)
+        result = honest(ranks, collection, spec=name, name="many", measures=("AP", "R@1"), bias_scores=())
+        about = sealed(name=name, kind="verified", title=name, tasks=("many",))
+        entries.append(shown(about, {"many": (result, ranks)}))
+    build_site(entries, folder / "site", flips=19)
+    return folder / "site", entries[0].tasks["many"].result
+
+
+class TestLeaderboard:
+    """The same map on the pages of a leaderboard, from the packed data of its entries."""
+
+    @pytest.mark.parametrize("scheme", ["light", "dark"])
+    def test_the_page_of_an_entry_tells_its_values(
+        self, open_address: OpenAddress, site: tuple[Path, Result], scheme: str
+    ) -> None:
+        folder, result = site
+        opened = open_address((folder / "entries/one.html").as_uri(), scheme=scheme)
+        page = opened.page
+        row, column = order(page)[:2]
+        view(page).focus()
+        value, bounds = next(
+            (each.measures["AP"], each.intervals["AP"])
+            for each in result.settings
+            if (each.query_language, each.document_languages) == (row, (column,))
+        )
+        assert value is not None
+        assert bounds is not None
+        low, high = (f"{end:.3f}".removeprefix("0") for end in (bounds.low, bounds.high))
+        expect(readout(page)).to_contain_text(f"mAP {f'{value:.3f}'.removeprefix('0')} [{low}, {high}]; pool ")
+        assert opened.messages == []
+
+    def test_two_entries_are_compared(self, open_address: OpenAddress, site: tuple[Path, Result]) -> None:
+        opened = open_address(f"{(site[0] / 'compare.html').as_uri()}#compare=one,two")
+        view(opened.page).focus()
+        expect(readout(opened.page)).to_contain_text("difference of mAP +")
+        expect(opened.page.locator("#counts")).to_contain_text("Of 992 settings")
+        assert opened.messages == []
