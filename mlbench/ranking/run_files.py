@@ -192,15 +192,17 @@ def save_rankings(
     queries, whatever their number.
     """
     arrays = files.arrays
-    progress.start("save run", len(arrays.query_topics) * len({s.document_languages for s in files.settings}))
-    for pool in dict.fromkeys(setting.document_languages for setting in files.settings):
+    by_pool: dict[tuple[str, ...], list[Setting]] = {}
+    for setting in files.settings:
+        by_pool.setdefault(setting.document_languages, []).append(setting)
+    progress.start("save run", len(arrays.query_topics) * len(by_pool))
+    for pool, settings in by_pool.items():
         own = [blocks[arrays.collection.languages.index(language)] for language in pool]
-        for setting in files.settings:
-            if setting.document_languages == pool:
-                language = arrays.collection.languages.index(setting.query_language)
-                asked = queries.take(np.flatnonzero(arrays.query_languages == language))
-                files.write(setting, _lists(files, asked, own, threads or usable_threads()))
-                progress.advance(len(asked))
+        for setting in settings:
+            language = arrays.collection.languages.index(setting.query_language)
+            asked = queries.take(slice(*np.searchsorted(arrays.query_languages, (language, language + 1))))
+            files.write(setting, _lists(files, asked, own, threads or usable_threads()))
+            progress.advance(len(asked))
     progress.finish()
 
 
