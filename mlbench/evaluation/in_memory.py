@@ -95,5 +95,12 @@ class InMemoryTask(TaskData):
         if members.prepare(ranker, texts, options.cache or cache_dir(), options.progress):
             clock.lap("encode")
         asked = ranker if files is None else RecordingRanker(ranker, files)
-        counts = rank_lists(self.arrays, asked, self.settings, Tiling().depth, options.progress)
+        counts = rank_lists(
+            self.arrays,
+            asked,
+            self.settings,
+            Tiling().depth,
+            options.progress,
+            compact=None if options.pools is None else options.pools == "asked",
+        )
         return RankedTask(ranks=to_ranks(self.arrays, counts), truncated=count_truncated(ranker, texts))
