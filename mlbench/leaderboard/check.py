@@ -193,7 +193,7 @@ def _check_ranks(folder: Path, accepted: AcceptedTask, result: Result) -> tuple[
 def _arrays(accepted: AcceptedTask, result: Result) -> tuple[str, ...]:
     """Return what the ranks file must hold: cosines as well, where vectors of images and captions have any."""
     has_cosines = result.retriever.kind == "encoder" and result.retriever.similarity == "cosine"
-    arrays = PACKED if accepted.is_compact else ARRAYS
+    arrays = PACKED if accepted.is_compact(result.retriever.kind) else ARRAYS
     return (*arrays, ALIGNMENT) if accepted.has_images and has_cosines else arrays
 
 
