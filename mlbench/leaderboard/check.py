@@ -11,6 +11,7 @@ from mlbench.errors import RefusedEntry, UserError
 from mlbench.evaluation.verify import recompute
 from mlbench.leaderboard.board import Board
 from mlbench.leaderboard.check_files import (
+    canonical,
     check_archive,
     check_plain,
     list_folder,
@@ -21,6 +22,7 @@ from mlbench.leaderboard.check_files import (
 )
 from mlbench.leaderboard.check_ranks import alignment_fault, counts_fault
 from mlbench.leaderboard.entries import ENTRY_FILE, LONGEST_NAME, Entry, files_of, fingerprint_of
+from mlbench.leaderboard.kept_checks import keep_check, kept_check
 from mlbench.leaderboard.protocol import (
     AcceptedTask,
     data_fault,
@@ -140,7 +142,7 @@ def _check_tasks(board: Board, folder: Path, name: str, entry: Entry) -> Checked
         raise RefusedEntry("its results are of different retrievers: every entry is one system")
     pairs, numbers = {}, 0
     for task, result in zip(accepted, results, strict=True):
-        ranks, n_numbers = _check_ranks(folder, task, result)
+        ranks, n_numbers = _check_ranks(folder, task, result, entry)
         pairs[task.task.name] = result, ranks
         numbers += n_numbers
     return CheckedEntry(name, entry, pairs, numbers)
@@ -159,12 +161,16 @@ def _read_result(folder: Path, entry: Entry, accepted: AcceptedTask) -> Result:
     return result
 
 
-def _check_ranks(folder: Path, accepted: AcceptedTask, result: Result) -> tuple[Ranks, int]:
-    """Return the ranks of a result and how many numbers were recomputed from them."""
-    document, name = files_of(accepted.task.name)
+def _check_ranks(folder: Path, accepted: AcceptedTask, result: Result, entry: Entry) -> tuple[Ranks, int]:
+    """Return the ranks of a result and how many numbers were recomputed from them, now or when it was last checked."""
+    task = accepted.task.name
+    document, name = files_of(task)
     content, arrays = read_regular(folder / name, accepted.largest_file), _arrays(accepted, result)
     if digest(content) != result.ranks.sha256:
         raise RefusedEntry(f"{name} is not the ranks file of {document}: its SHA-256 is another")
+    checked = digest(canonical(accepted.model_dump(mode="json"))), entry.files[document], entry.files[name]
+    if (n_numbers := kept_check(task, checked)) is not None:
+        return read_ranks(folder / name, accepted.largest), n_numbers
     try:
         check_archive(content, arrays, accepted.largest)
         ranks = read_ranks(folder / name, accepted.largest)
@@ -187,6 +193,7 @@ def _check_ranks(folder: Path, accepted: AcceptedTask, result: Result) -> tuple[
     if found.differences:
         more = f" (and {len(found.differences) - 1:,} more)" if len(found.differences) > 1 else ""
         raise RefusedEntry(f"{document}: {found.differences[0]}{more}")
+    keep_check(task, checked, found.n_numbers)
     return ranks, found.n_numbers
 
 

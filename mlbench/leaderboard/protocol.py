@@ -131,10 +131,30 @@ def accept(result: Result, ranks: Ranks) -> AcceptedTask:
 
 
 def describe(ranks: Ranks, settings: Sequence[SettingResult]) -> dict[str, str]:
-    """Return digests of what was measured on, aspect by aspect; `settings` are those that the result states."""
+    """Return digests of what was measured on, aspect by aspect; `settings` are those that the result states.
+
+    Of ranks that are not compact, they are made of lists, as committed accepted tasks state them.
+    """
     n_documents = np.array([setting.n_documents for setting in settings], dtype=np.int64)
-    rows = np.flatnonzero(_missing(ranks))
-    return {**describe_data(ranks, n_documents), "missing documents": digest(repr(rows.tolist()).encode())}
+    missing = np.flatnonzero(_missing(ranks))
+    data = describe_data(ranks, n_documents) if ranks.is_compact else _describe_lists(ranks, n_documents)
+    return {**data, "missing documents": digest(repr(missing.tolist()).encode())}
+
+
+def _describe_lists(ranks: Ranks, n_documents: NDArray[np.int64]) -> dict[str, str]:
+    """Return the digests of `describe_data` made of lists, in the order of the rows."""
+    documents = ranks.document_ids[ranks.row_documents]
+    aspects: dict[str, tuple[NDArray[np.generic], ...]] = {
+        "languages": (ranks.languages,),
+        "topics": (ranks.topic_ids,),
+        "clusters": (ranks.cluster_unit, ranks.topic_clusters),
+        "queries": (ranks.query_topics, ranks.query_languages),
+        "relevant documents": (ranks.row_queries, documents, ranks.row_languages, ranks.row_grades),
+        "numbers of documents": (n_documents,),
+    }
+    if ranks.grade_scale is not None:
+        aspects["grades"] = (ranks.grade_scale,)
+    return {aspect: digest(repr([each.tolist() for each in arrays]).encode()) for aspect, arrays in aspects.items()}
 
 
 def protocol_fault(accepted: AcceptedTask, result: Result) -> str:
