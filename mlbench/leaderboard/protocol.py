@@ -14,7 +14,7 @@ from mlbench.leaderboard.check_files import LARGEST_COMPACT_RANKS, LARGEST_DOCUM
 from mlbench.leaderboard.entries import ReportedTask, ReportedValue
 from mlbench.measures.bias import BIAS_SCORES
 from mlbench.measures.ranked import parse
-from mlbench.ranking.ranks import MISSING, Ranks, keeps_all
+from mlbench.ranking.ranks import MISSING, Ranks, are_many_counts
 from mlbench.results import Result, SettingResult, Statistics, TaskInfo, digest
 from mlbench.statistics.cluster_scores import describe_data
 
@@ -63,7 +63,7 @@ class AcceptedTask(DocumentPart):
 
     def is_compact(self, kind: Literal["encoder", "ranker"]) -> bool:
         """Say whether the ranks of a retriever hold what settings ask for alone, as there are many languages."""
-        return not keeps_all(self.sizes.rows, self._columns(kind))
+        return are_many_counts(self.sizes.rows, self._columns(kind))
 
     @property
     def largest(self) -> int:

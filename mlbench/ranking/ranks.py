@@ -53,9 +53,9 @@ MOST_COUNTS = 1 << 23
 Strings = NDArray[np.str_]
 
 
-def keeps_all(n_rows: int, n_columns: int, any_pool: bool | None = None) -> bool:
-    """Say whether the counts in every column are kept, as `any_pool` asks: None for up to `MOST_COUNTS` of them."""
-    return n_rows * n_columns <= MOST_COUNTS if any_pool is None else any_pool
+def are_many_counts(n_rows: int, n_columns: int) -> bool:
+    """Say whether the counts of so many rows in every column are more than are kept."""
+    return n_rows * n_columns > MOST_COUNTS
 
 
 @dataclass(frozen=True, eq=False)
