@@ -177,22 +177,30 @@ def lost_counts(
 
 
 def rank_lists(
-    arrays: IndexArrays, ranker: Ranker, settings: Sequence[Setting], depth: int, progress: Progress
+    arrays: IndexArrays,
+    ranker: Ranker,
+    settings: Sequence[Setting],
+    depth: int,
+    progress: Progress,
+    *,
+    compact: bool = False,
 ) -> CountTable:
     """Return the counts that a ranker's lists give, one column for each pool that a setting asks for.
 
-    Ties are `UNKNOWN` where the ranker hands over no scores, and where a document may tie with one beyond the end of
-    its list. Raises `RetrieverError` for a list that names a document twice, or one that is not in the pool, and for
-    scores that rise along a list.
+    A `compact` table has those of all single languages at one place, since a document is in one of them. Ties are
+    `UNKNOWN` where the ranker hands over no scores, and where a document may tie with one beyond the end of its list.
+    Raises `RetrieverError` for a list that names a document twice, or one that is not in the pool, and for scores that
+    rise along a list.
     """
     collection = arrays.collection
     columns = tuple(sorted({setting.document_languages for setting in settings}, key=lambda pool: (len(pool), pool)))
-    present = int(arrays.present.sum())
+    rows = arrays.row_queries[arrays.present], arrays.row_documents[arrays.present]
+    shape = len(rows[0]), 1 + sum(len(column) > 1 for column in columns) if compact else len(columns)
     table = CountTable(
         columns=columns,
         sizes=tuple(sum(len(collection.documents[language]) for language in column) for column in columns),
-        ahead=np.full((present, len(columns)), UNKNOWN, dtype=np.int32),
-        ties=np.full((present, len(columns)), UNKNOWN, dtype=np.int32),
+        ahead=np.full(shape, UNKNOWN, dtype=np.int32),
+        ties=np.full(shape, UNKNOWN, dtype=np.int32),
         listed=np.full((len(arrays.query_topics), len(columns)), UNKNOWN, dtype=np.int32),
         top=np.full((len(arrays.query_topics), depth), -1, dtype=np.int64),
     )
@@ -206,7 +214,8 @@ def rank_lists(
             raise RetrieverError(f"the ranker gave {len(lists)} lists for {len(queries)} queries in {_name(setting)}")
         inside = np.isin(arrays.document_languages, [collection.languages.index(a) for a in setting.document_languages])
         scores = [_scores(each, setting) for each in lists]
-        _fill(table, arrays, setting, [_indexes(found, positions, inside, setting) for found, _ in lists], scores)
+        indexes = [_indexes(found, positions, inside, setting) for found, _ in lists]
+        _fill(table, arrays, rows, setting, indexes, scores)
         progress.advance(1)
     progress.finish()
     return table
@@ -245,16 +254,20 @@ def _scores(found: RankedList, setting: Setting) -> Scores | None:
 def _fill(
     table: CountTable,
     arrays: IndexArrays,
+    present: tuple[Integers, Integers],
     setting: Setting,
     lists: Sequence[NDArray[np.int64]],
     scores: Sequence[Scores | None],
 ) -> None:
+    """Fill in what the lists of a setting say of the rows that are `present`, their queries and their documents."""
     column = table.columns.index(setting.document_languages)
+    # In a compact table, all single languages are at the first place.
+    place = max(0, table.ahead.shape[1] - len(table.columns) + column)
     language = arrays.collection.languages.index(setting.query_language)
     asked = np.flatnonzero(arrays.query_languages == language)
-    row_queries, row_documents = arrays.row_queries[arrays.present], arrays.row_documents[arrays.present]
+    row_queries, row_documents = present
     pool = [arrays.collection.languages.index(name) for name in setting.document_languages]
-    inside = np.isin(arrays.document_languages[row_documents], pool)
+    inside = np.isin(np.arange(len(arrays.collection.languages)), pool)[arrays.document_languages]
     edges = np.searchsorted(row_queries, np.append(asked, asked[-1:] + 1))
     whole = setting.document_languages == whole_pool(setting.query_language, arrays.collection.languages)
     itself, queries_leave = arrays.own_documents, arrays.most_left_out > 0
@@ -264,14 +277,14 @@ def _fill(
         position = np.full(arrays.n_documents, UNLISTED, dtype=np.int32)
         position[found] = np.arange(len(found))
         rows = np.arange(edges[number], edges[number + 1])
-        rows = rows[inside[rows]]
-        table.ahead[rows, column] = position[row_documents[rows]]
+        rows = rows[inside[row_documents[rows]]]
+        table.ahead[rows, place] = position[row_documents[rows]]
         table.listed[query, column] = len(found)
         if its_scores is not None:
-            ahead = table.ahead[rows, column]
+            ahead = table.ahead[rows, place]
             listed = ahead >= 0
             cut = len(whole_list) < table.sizes[column]
-            table.ties[rows[listed], column] = _count_ties(its_scores[kept], ahead[listed], cut=cut)
+            table.ties[rows[listed], place] = _count_ties(its_scores[kept], ahead[listed], cut=cut)
         if whole:
             top = found[: table.top.shape[1]]
             table.top[query, : len(top)] = top

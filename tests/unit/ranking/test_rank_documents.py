@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from unit.ranking.compact_cases import compact_of
 from unit.statistics.cases import (
     LANGUAGES,
     ListRanker,
@@ -22,7 +23,7 @@ from unit.statistics.cases import (
     ranks_of,
 )
 
-from mlbench.collection.languages import Setting, settings_of
+from mlbench.collection.languages import TEXT_KINDS, Kind, Setting, settings_of
 from mlbench.collection.records import Collection, Document, Query
 from mlbench.embeddings.encode import embed
 from mlbench.embeddings.exact import to_grid
@@ -32,6 +33,7 @@ from mlbench.ranking.count_ahead import Tiling
 from mlbench.ranking.index_arrays import CountTable, index_collection, to_ranks
 from mlbench.ranking.rank_documents import rank_lists, rank_vectors
 from mlbench.ranking.ranks import UNKNOWN, UNLISTED, Ranks, can_answer, pool_counts, setting_ranks
+from mlbench.ranking.ranks_file import ARRAYS
 
 DEPTH = 20
 
@@ -359,3 +361,18 @@ def test_lists_of_one_document_are_no_collapsed_model() -> None:
 def test_wrong_scores_are_told(scores: Callable[[int], NDArray[np.float32]], message: str) -> None:
     with pytest.raises(RetrieverError, match=message):
         scored(scores)
+
+
+@pytest.mark.parametrize("kinds", [TEXT_KINDS, ("multilingual",), ("cross_lingual", "multilingual"), ("monolingual",)])
+@pytest.mark.parametrize("longest", [3, None])
+def test_compact_lists_hold_the_same_counts(kinds: tuple[Kind, ...], longest: int | None) -> None:
+    collection = make_collection(4, several=True, sparse=True)
+    arrays, settings = index_collection(collection), settings_of(collection.languages, kinds)
+    ranker = ScoringRanker(collection, random_orders(collection, 4), longest)
+    dense, compact = (
+        to_ranks(arrays, rank_lists(arrays, ranker, settings, 20, Silence(), compact=each)) for each in (False, True)
+    )
+    assert compact.is_compact
+    expected = compact_of(dense)
+    for name in ARRAYS:
+        assert np.array_equal(getattr(compact, name), getattr(expected, name)), name
