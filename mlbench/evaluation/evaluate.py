@@ -137,6 +137,11 @@ def measure(
             f"warning: {model.label} tells no documents of {task.name} apart: all documents of each list have the same "
             "score, so that every number follows from the order of ids"
         )
+    if ranked.ranks.is_compact and options.pools is None and members.is_encoder(model.retriever):
+        options.progress.note(
+            f"{task.name}: its ranks answer the pools of its settings alone, as there are many languages; --pools any "
+            "keeps the counts of all"
+        )
     request = _score_request(data, options)
     measured_on = _task_info(data, request, options.limit)
     # It holds all texts of the task, and scores need none.
