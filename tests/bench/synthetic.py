@@ -48,5 +48,7 @@ def compact_ranks(n_languages: int, n_topics: int, seed: int = 0) -> Ranks:
         ahead=ahead,
         ties=np.zeros(ahead.shape, dtype=np.int8),
         top=np.ascontiguousarray(top),
-        listed=np.broadcast_to(np.array([n_topics - 1] * n_languages + [pool - 1], dtype=np.int32), (pool, n_languages + 1)),
+        listed=np.broadcast_to(
+            np.array([n_topics - 1] * n_languages + [pool - 1], dtype=np.int32), (pool, n_languages + 1)
+        ),
     )
