@@ -300,5 +300,7 @@ def _check_not_constant(plans: list[_Plan], matrices: list[Vectors]) -> None:
     if len({text for plan in plans for text in plan.rows}) < 2:
         return
     first = next(matrix[0] for matrix in matrices if len(matrix))
-    if all((matrix == first).all() for matrix in matrices):
+    # Block by block, as the first one that differs is nearly always the first of all.
+    blocks = (matrix[start : start + CHUNK] for matrix in matrices for start in range(0, len(matrix), CHUNK))
+    if all((block == first).all() for block in blocks):
         raise RetrieverError("the model gives every text the same vector: check its weights and its pooling")
