@@ -23,7 +23,7 @@ from mlbench.compare.pairing import ResultWithRanks, Side, find_side, read_side,
 from mlbench.errors import UserError
 from mlbench.evaluation.evaluate import Evaluation, measure
 from mlbench.evaluation.in_memory import check_images
-from mlbench.evaluation.options import Options
+from mlbench.evaluation.options import POOLS, Options, Pools
 from mlbench.io.document import to_json
 from mlbench.io.untrusted import LARGEST_NUMBER
 from mlbench.measures.ranked import parse
@@ -77,6 +77,7 @@ class RunArguments:
     workers: int | None
     address: str | None
     keep_vectors: bool | None
+    pools: Pools | None
     seed: int
     resamples: int
     indexes: list[Index]
@@ -195,6 +196,12 @@ Examples:
     "--keep-vectors/--drop-vectors",
     default=None,
     help="Keep those of a corpus in shards for later runs.  [default: where half of the free space suffices]",
+)
+@click.option(
+    "--pools",
+    type=click.Choice(POOLS),
+    help="Which pools mlbench report can answer later: any, or those that the task asks for.  "
+    "[default: any, unless there are many languages]",
 )
 @click.option(
     "--seed", type=click.IntRange(0, LARGEST_SEED), default=0, show_default=True, help="Seed of the intervals."
@@ -361,6 +368,7 @@ def _options(request: RunArguments, progress: Progress) -> Options:
         engine=request.engine,
         resources=_resources(request),
         keep_vectors=request.keep_vectors,
+        pools=request.pools,
         save_run=None if request.save_run is None else SaveRun(request.save_run, request.depth or DEPTH),
         command=shlex.join(["mlbench", *sys.argv[1:]]),
         progress=progress,

@@ -349,7 +349,7 @@ def _print_counts(collection: Collection) -> None:
         # Documents of shards are not held here; images and captions that are left out are none.
         elsewhere = 0 if IMAGE in judged else collection.left_out.get(language, 0)
         documents = len(collection.documents[language]) + elsewhere
-        counts = (len(collection.queries[language]), documents, there, missing)
+        counts: tuple[int, ...] = (len(collection.queries[language]), documents, there, missing)
         alike.setdefault(counts if len(judged) > _SCREEN else (*counts, len(alike)), []).append(language)
     for counts, languages in alike.items():
         others = len(languages) - _MOST_LISTED

@@ -185,19 +185,19 @@ class Collection:
             return next((row.doc_id for row in self.judgments[topic_id] if row.language == language), None)
         if not self.ignore_identical_ids:
             return None
-        found = self.documents_named_as_topics[language].get(self._name_of_topic(language, topic_id))
-        return None if found is None else found.doc_id
+        named = self._documents_named_as_topics.get(self._name_of_topic(language, topic_id), {})
+        return named[language].doc_id if language in named else None
 
     @cached_property
-    def documents_named_as_topics(self) -> Mapping[str, Mapping[str, Document]]:
-        """By language, the documents that have the name of a topic in the task's files, by that name."""
+    def _documents_named_as_topics(self) -> Mapping[str, Mapping[str, Document]]:
+        """The documents that have the name of a topic in the task's files, by that name and their language."""
         topics = self.names_of_topics
-        found: dict[str, dict[str, Document]] = {language: {} for language in self.languages}
+        found: dict[str, dict[str, Document]] = {}
         for language, rows in self.documents.items():
             for document in rows:
                 name = name_of(document.doc_id, language)
                 if name in topics:
-                    found[language][name] = document
+                    found.setdefault(name, {})[language] = document
         return found
 
     @property
@@ -212,24 +212,25 @@ class Collection:
         It has the query's text, or its name in the task's files. Where that is a bare number, the document must hold
         the text as well: queries and documents may each have been numbered.
         """
-        known = {row.doc_id for row in self.judgments[query.topic_id]} | {*self.itself(language, query.topic_id)}
         own = self._name_of_topic(language, query.topic_id)
-        found = [(tag, row) for tag, rows in self._documents_by_text.items() for row in rows.get(query.text, ())]
-        for tag in self._own_languages(language):
-            named = self.documents_named_as_topics[tag].get(own)
-            if named and (not own.isdecimal() or query.text in named.text):
+        found = list(self._documents_by_text.get(query.text, ()))
+        for tag, named in self._documents_named_as_topics.get(own, {}).items():
+            if (self.parallel or tag == language) and (not own.isdecimal() or query.text in named.text):
                 found.append((tag, named))
+        if not found:
+            return frozenset()
+        known = {row.doc_id for row in self.judgments[query.topic_id]} | {*self.itself(language, query.topic_id)}
         return frozenset(tag for tag, document in found if document.doc_id not in known)
 
     @cached_property
-    def _documents_by_text(self) -> Mapping[str, Mapping[str, Sequence[Document]]]:
-        """By language, the documents that have the text of a query, by that text."""
+    def _documents_by_text(self) -> Mapping[str, Sequence[tuple[str, Document]]]:
+        """The documents that have the text of a query, each with its language, by that text."""
         texts = {query.text for rows in self.queries.values() for query in rows}
-        found: dict[str, dict[str, list[Document]]] = {language: {} for language in self.languages}
+        found: dict[str, list[tuple[str, Document]]] = {}
         for language, rows in self.documents.items():
             for document in rows:
                 if document.text in texts:
-                    found[language].setdefault(document.text, []).append(document)
+                    found.setdefault(document.text, []).append((language, document))
         return found
 
     def _name_of_topic(self, language: str, topic_id: str) -> str:
@@ -238,9 +239,6 @@ class Collection:
     def _left_out_in(self, language: str) -> tuple[str, ...]:
         """Return the languages in which what a query in `language` is leaves pool and judgments."""
         return self.languages if self.leaves_translations else (language,)
-
-    def _own_languages(self, language: str) -> tuple[str, ...]:
-        return self.languages if self.parallel else (language,)
 
     def uneven_topic(self) -> str | None:
         """Return the first topic that has several relevant documents in a language and fewer in another, None without.

@@ -53,6 +53,11 @@ MOST_COUNTS = 1 << 23
 Strings = NDArray[np.str_]
 
 
+def are_many_counts(n_rows: int, n_columns: int) -> bool:
+    """Say whether the counts of so many rows in every column are more than are kept."""
+    return n_rows * n_columns > MOST_COUNTS
+
+
 @dataclass(frozen=True, eq=False)
 class Ranks:
     """Queries, their relevant documents and how many documents stand before each.

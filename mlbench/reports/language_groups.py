@@ -8,20 +8,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlbench.collection.language_info import GROUPINGS, LEVELS, UNKNOWN, Grouping, LanguageInfo, language_info
-from mlbench.reports.formatting import decimal, heading
+from mlbench.reports.formatting import decimal
 from mlbench.reports.grid import POOL, Grid, mean
-from mlbench.reports.report import Bullets, Cell, Column, Row, Sentence, Table
+from mlbench.reports.report import Bullets, Cell, Column, Row, Section, Sentence, Table
 
 GROUPING_NAMES: dict[Grouping, str] = {"resources": "level of resources", "script": "script", "family": "family"}
-SOURCES = (
+# What the columns of the tables mean, and where the groups come from.
+_SOURCES = (
     "within: pairs of two languages of the group",
     "between: pairs of one of them and one of another group",
     "resources: words of web text in FineWeb-2, high from 1,000 million on, low below 10 million",
     "families: Glottolog 5.1",
     "scripts and names: CLDR",
 )
-"""What the columns of the tables mean, and where the groups come from."""
-_MOST_GROUPS = {"resources": len(LEVELS), "script": 4, "family": 5}
+_MOST_GROUPS = {"resources": len(LEVELS), "script": 3, "family": 4}
 _MOST = 3
 Write = Callable[[float | None], str]
 
@@ -82,16 +82,21 @@ def _mean(values: NDArray[np.float64]) -> float | None:
     return float(known.mean()) if known.size else None
 
 
-def group_tables(grid: Grid, write: Write = decimal) -> Iterator[tuple[Grouping, Table]]:
-    """Yield a table of all groups of each grouping."""
+def all_groups(grid: Grid, write: Write = decimal, *, named: str) -> Section:
+    """Return a section to unfold with a table of all groups of each grouping; `named` is what the values are."""
+    tables = tuple(_group_tables(grid, write, named))
+    return Section((f"{named} by all groups",), (*tables, Sentence(_SOURCES, "; ", "soft")), "folded")
+
+
+def _group_tables(grid: Grid, write: Write, named: str) -> Iterator[Table]:
     languages = [language_info(tag) for tag in grid.languages]
     for grouping in GROUPINGS:
         rows = [group_means(grid, name, places) for name, places in groups_of(languages, grouping).items()]
         name = GROUPING_NAMES[grouping]
-        yield grouping, _table(f"{heading(grid.measure)} by {name}", name, rows, write)
+        yield _table(f"{named} by {name}", name, rows, write)
 
 
-def summary_of_groups(grid: Grid, write: Write = decimal) -> Table:
+def summary_of_groups(grid: Grid, write: Write = decimal, *, named: str) -> Table:
     """Return one table of the levels of resources, and of the largest scripts and families."""
     languages = [language_info(tag) for tag in grid.languages]
     rows = []
@@ -106,8 +111,7 @@ def summary_of_groups(grid: Grid, write: Write = decimal) -> Table:
             others = group_means(grid, f"{len(found) - len(shown)} other {plural}", sorted(rest))
             # Two languages of the rest may well be of two groups.
             rows.append(replace(others, within=None))
-    name = heading(grid.measure)
-    return replace(_table(f"{name} by groups of languages", f"{name} by group", rows, write), paper=True)
+    return _table(f"{named} by groups of languages", f"{named} by group", rows, write)
 
 
 def _spoken(name: str, grouping: Grouping) -> str:
@@ -127,7 +131,10 @@ def _table(title: str, first: str, found: Sequence[GroupMeans], write: Write) ->
     return Table(
         title,
         first,
-        (Column("languages"), *map(Column, shown)),
+        (
+            Column("languages"),
+            *(Column(name, unnamed=name == "monolingual", urgency=int(name == "monolingual")) for name in shown),
+        ),
         tuple(
             Row(
                 Cell(each.name),
@@ -138,19 +145,23 @@ def _table(title: str, first: str, found: Sequence[GroupMeans], write: Write) ->
     )
 
 
-def best_and_worst(grid: Grid, write: Write = decimal, *, ends: tuple[str, str] = ("best", "worst")) -> Bullets:
+def best_and_worst(
+    grid: Grid, write: Write = decimal, *, ends: tuple[str, str] = ("best", "worst"), names: bool = True
+) -> Bullets:
     """Return the languages and the pairs of languages at both ends, which are called by `ends`.
 
-    Languages are ordered by their means over the other languages. One without a value is at neither end.
+    Languages are ordered by their means over the other languages, and told by `names` or by their tags alone. One
+    without a value is at neither end.
     """
-    as_query = {_named(tag): value for tag in grid.languages if (value := grid.row_mean(tag)) is not None}
-    as_document = {_named(tag): value for tag in grid.languages if (value := grid.column_mean(tag)) is not None}
+    named = _named if names else str
+    as_query = {named(tag): value for tag in grid.languages if (value := grid.row_mean(tag)) is not None}
+    as_document = {named(tag): value for tag in grid.languages if (value := grid.column_mean(tag)) is not None}
     pairs = {f"{a} → {b}": value for (a, b), value in grid.cells.items() if a != b}
     items = []
     for title, values in (("as query", as_query), ("as document", as_document), ("pairs", pairs)):
         ordered = sorted(values, key=values.__getitem__)
-        for end, names in zip(ends, (ordered[::-1][:_MOST], ordered[:_MOST]), strict=True):
-            told = [f"{name} {write(values[name])}" for name in names]
+        for end, shown in zip(ends, (ordered[::-1][:_MOST], ordered[:_MOST]), strict=True):
+            told = [f"{name} {write(values[name])}" for name in shown]
             items += [Sentence((f"{end} {title}: {told[0]}", *told[1:]))] if told else []
     return Bullets(tuple(items))
 

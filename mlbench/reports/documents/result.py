@@ -49,7 +49,7 @@ from mlbench.reports.grid import (
     means_table,
     shown_measure,
 )
-from mlbench.reports.language_groups import SOURCES, best_and_worst, group_tables, summary_of_groups
+from mlbench.reports.language_groups import all_groups, best_and_worst, summary_of_groups
 from mlbench.reports.provenance import caveats, command, provenance, title_of, verification
 from mlbench.reports.report import (
     Block,
@@ -130,7 +130,7 @@ def pools_report(results: Sequence[Result], answers: Sequence[PoolAnswer]) -> Re
     """Return the report of the answers of pools, each from the result in the same place."""
     pairs = list(zip(told_apart(results), answers, strict=True))
     return Report(
-        title=f"pool {','.join(answers[0].document_languages)}",
+        title=_pool_name(answers[0]),
         blocks=tuple(
             Section(
                 title_of(result),
@@ -186,30 +186,21 @@ def _section(place: int, result: Result, blocks: Sequence[Block], *, several: bo
 def _of_many(result: Result, pairs: Grid) -> Iterator[Section]:
     """Yield what is told of many languages: groups, the best and the worst, and on pages the map of all pairs."""
     name = heading(pairs.measure)
-    summary, (*tables,) = summary_of_groups(pairs), group_tables(pairs)
-    yield Section((summary.title,), (replace(summary, titled=False), best_and_worst(pairs)), titled=False)
+    summary = replace(summary_of_groups(pairs, named=name), titled=False, paper=True)
+    yield Section((summary.title,), (summary, best_and_worst(pairs)), titled=False)
     measures = [pairs.measure, *(other for other in ordered_measures(result) if other != pairs.measure)]
-    shown = language_map(
+    cells = pairs.cells.values()
+    shown = LanguageMap(
         f"{name} by pair of languages on {result.task.name}",
-        [pairs, *(grid(result, each) for each in measures[1:])],
+        tuple(map(language_info, pairs.languages)),
+        (_map_layer(pairs), *(_map_layer(grid(result, each)) for each in measures[1:])),
+        f"{name} of {len(cells):,} pairs of {count(len(pairs.languages), 'language')}: "
+        f"lowest {decimal(min(cells))}, highest {decimal(max(cells))}",
     )
     yield Section((f"{name} by pair of languages",), (shown,), "on_pages")
-    for _, table in tables:
-        yield Section((table.title,), (replace(table, titled=False), Sentence(SOURCES, "; ", "soft")), "folded")
+    yield all_groups(pairs, named=name)
     title = f"{name} by language"
     yield Section((title,), (_all_languages(result, pairs),), "folded")
-
-
-def language_map(title: str, grids: Sequence[Grid]) -> LanguageMap:
-    """Return the map of every pair of languages, with a layer for each measure; `grids` are of the same languages."""
-    first = grids[0]
-    return LanguageMap(
-        title,
-        tuple(map(language_info, first.languages)),
-        tuple(_map_layer(each) for each in grids),
-        f"{heading(first.measure)} of {len(first.cells):,} pairs of {count(len(first.languages), 'language')}: "
-        f"{decimal(min(first.cells.values()))} to {decimal(max(first.cells.values()))}",
-    )
 
 
 def _map_layer(pairs: Grid) -> MapLayer:
@@ -624,6 +615,12 @@ def _cut_short(results: Sequence[Result], place: int) -> bool:
     )
 
 
+def _pool_name(answer: PoolAnswer) -> str:
+    if len(answer.document_languages) > MOST_IN_CELLS:
+        return f"pool of {count(len(answer.document_languages), 'language')}"
+    return f"pool {','.join(answer.document_languages)}"
+
+
 def _pool_table(answer: PoolAnswer) -> Table:
     """Return a row for each query language, then the means and, where it is below 1, their ceiling."""
     by_image = any(setting.query_language == IMAGE for setting in answer.settings)
@@ -643,7 +640,7 @@ def _pool_table(answer: PoolAnswer) -> Table:
     ]
     means = _pool_means(answer, measures) if len(rows) > 1 or not by_image else ()
     return Table(
-        f"pool {','.join(answer.document_languages)}: {count(answer.n_documents, 'document')}",
+        f"{_pool_name(answer)}: {count(answer.n_documents, 'document')}",
         "asked by" if by_image else "query language",
         (Column("queries"), *(_measure_column(name, primary=place == 0) for place, name in enumerate(measures))),
         (*rows, *means),
