@@ -226,10 +226,14 @@ class Ranks:
 
     def language_index(self, language: str) -> int:
         """Return the index of `language`; raises `UserError` when the result does not have it."""
-        found = np.flatnonzero(self.languages == language)
-        if not len(found):
+        found = self._language_indexes.get(language)
+        if found is None:
             raise UserError(f"the result has no language {language!r}: it has {', '.join(self.languages)}")
-        return int(found[0])
+        return found
+
+    @cached_property
+    def _language_indexes(self) -> dict[str, int]:
+        return {language: index for index, language in enumerate(self.languages.tolist())}
 
 
 @dataclass(frozen=True, eq=False)
