@@ -49,8 +49,12 @@ class Embeddings:
 
     def vectors(self, role: Role, language: str) -> Vectors:
         """Return a new float32 array (n_texts, dim) in the order of the texts given; no texts give (0, dim)."""
-        gathered: Vectors = self.matrices[self.roles[role, language]][self.rows[role, language]]
-        return gathered
+        matrix, rows = self.held(role, language)
+        return matrix[rows]
+
+    def held(self, role: Role, language: str) -> tuple[Vectors, Rows]:
+        """Return the matrix that holds the vectors of a group, and the row of each of its texts."""
+        return self.matrices[self.roles[role, language]], self.rows[role, language]
 
 
 @dataclass(frozen=True)

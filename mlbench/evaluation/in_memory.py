@@ -15,6 +15,7 @@ from mlbench.protocols import Encoder, Ranker
 from mlbench.ranking.count_ahead import Tiling
 from mlbench.ranking.index_arrays import to_ranks
 from mlbench.ranking.rank_documents import grid_vectors, rank_lists, rank_vectors
+from mlbench.ranking.ranks import are_many_counts
 from mlbench.ranking.run_files import ListSink, RecordingRanker, save_rankings
 from mlbench.tasks.load import load_collection
 from mlbench.tasks.task import Task
@@ -59,7 +60,9 @@ class InMemoryTask(TaskData):
         truncated = count_truncated(encoder, texts)
         clock.lap("encode")
         tiling = Tiling(threads=options.runtime.threads)
-        counts = rank_vectors(self.arrays, embeddings, encoder.similarity, tiling, options.progress)
+        counts = rank_vectors(
+            self.arrays, embeddings, encoder.similarity, tiling, options.progress, self._pools(options)
+        )
         clock.lap("rank")
         if files is not None:
             save_rankings(
@@ -78,6 +81,14 @@ class InMemoryTask(TaskData):
             encoded_images=embeddings.encoded_images if has_images else None,
             truncated=truncated,
         )
+
+    def _pools(self, options: Options) -> list[tuple[str, ...]] | None:
+        """Return the pools that settings ask for where they alone are counted, else None."""
+        many = are_many_counts(len(self.arrays.row_queries), len(self.collection.languages))
+        if options.pools == "any" or not (many or options.pools):
+            return None
+        asked = {setting.document_languages for setting in self.settings}
+        return sorted((pool for pool in asked if len(pool) > 1), key=lambda pool: (len(pool), pool))
 
     def _rank_lists(self, ranker: Ranker, files: ListSink | None, options: Options, clock: Clock) -> RankedTask:
         texts = texts_of(self.collection)
