@@ -122,15 +122,13 @@ def describe_data(ranks: Ranks, pool_sizes: NDArray[np.int64]) -> dict[str, str]
     judged = judged[np.argsort(ranks.document_ids[judged])]
     numbers = np.zeros(len(mentioned), dtype=np.int32)
     numbers[judged] = np.arange(len(judged))
-    relevant, grades, first = sha256(), sha256(), 0
+    relevant = sha256(_digest(ranks.document_ids[judged], ranks.document_languages[judged]).encode())
+    first = 0
     for part in ranks.parts():
-        pairs = (part.row_queries.astype(np.int64) + first) << 32 | numbers[part.row_documents]
+        pairs = part.row_queries.astype(np.int64) + first << 32 | numbers[part.row_documents]
         order = np.argsort(pairs, kind="stable")
-        relevant.update(pairs[order].astype("<i8").tobytes())
-        grades.update(part.row_grades[order].astype("<i8").tobytes())
+        relevant.update(np.stack([pairs[order], part.row_grades[order]], axis=1).astype("<i8").tobytes())
         first += len(part.query_topics)
-    documents = _digest(ranks.document_ids[judged], ranks.document_languages[judged])
-    relevant.update(f"{documents}{grades.hexdigest()}".encode())
     aspects = {
         "languages": _digest(ranks.languages),
         "topics": _digest(ranks.topic_ids),
