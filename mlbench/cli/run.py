@@ -24,7 +24,6 @@ from mlbench.errors import UserError
 from mlbench.evaluation.evaluate import Evaluation, measure
 from mlbench.evaluation.in_memory import check_images
 from mlbench.evaluation.options import POOLS, Options, Pools
-from mlbench.evaluation.verify import read_pair
 from mlbench.io.document import to_json
 from mlbench.io.untrusted import LARGEST_NUMBER
 from mlbench.measures.ranked import parse
@@ -35,7 +34,7 @@ from mlbench.reports.documents.benchmark import benchmark_report
 from mlbench.reports.documents.comparison import comparison_report
 from mlbench.reports.documents.result import results_report
 from mlbench.reports.writers.console import ConsoleReport
-from mlbench.results import LARGEST_SEED, MOST_RESAMPLES, Result, check_folder
+from mlbench.results import LARGEST_SEED, MOST_RESAMPLES, Result, check_folder, read_result
 from mlbench.retrievers.pipelines.ann_index import with_indexes
 from mlbench.retrievers.pipelines.declaration import Index, parse_index
 from mlbench.tasks.benchmark import Benchmark, load_benchmark
@@ -316,7 +315,7 @@ def _show_benchmark(benchmark: Benchmark, paths: Sequence[Path], request: RunArg
     """Print the scores of the models that a run has measured on a benchmark."""
     scores = score_benchmark(
         benchmark,
-        [ResultWithRanks(path, *read_pair(path)) for path in paths],
+        [ResultWithRanks(path, read_result(path)) for path in paths],
         Resampling(resamples=request.resamples, seed=request.seed),
     )
     if request.as_json:

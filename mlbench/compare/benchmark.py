@@ -225,8 +225,9 @@ def _sample(measured: ResultWithRanks, task: MeasuredTask, how: Resampling) -> _
     # The same draws for two tasks would make their scores move together.
     seed = (how.seed + crc32(task.task.encode())) % (LARGEST_SEED + 1)
     parallel = measured.result.task.parallel
-    sample = ClusterSample.of(measured.ranks, how.resamples, seed, how.confidence, parallel)
-    sums = sum_settings(measured.ranks, settings, [task.measure], sample)
+    ranks = measured.ranks
+    sample = ClusterSample.of(ranks, how.resamples, seed, how.confidence, parallel)
+    sums = sum_settings(ranks, settings, [task.measure], sample)
     by_cell = sums.replicates(sample.resample(sums.patterns))
     chosen = [[index for index, each in enumerate(settings) if each.kind == kind] for kind in task.settings]
     means = np.array([sums.macro_mean(of_kind)[0] if of_kind else np.nan for of_kind in chosen])

@@ -263,7 +263,7 @@ def _differences(
     absent = [name for name in indexed.ranks.columns.tolist() if name not in lengths]
     if absent:
         raise UserError(f"{indexed.path} says nothing of the index for {absent[0]}")
-    cut = replace(exact, ranks=cut_lists(exact.ranks, indexed.ranks, lengths))
+    cut = replace(exact, held=cut_lists(exact.ranks, indexed.ranks, lengths))
     alike = pair_up((cut,), (indexed,))
     whole_lists, lists_alike = (
         differences_of_pair(pair, resamples=options.resamples, seed=options.seed, confidence=options.confidence)

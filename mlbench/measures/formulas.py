@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -35,7 +36,7 @@ class RelevantRanks:
     grades: Floats
     listed: Integers
 
-    @property
+    @cached_property
     def n_relevant(self) -> Integers:
         """How many relevant documents each query has, retrieved or not; int64 (queries,)."""
         counts: Integers = np.count_nonzero(self.grades, axis=1)
@@ -83,9 +84,9 @@ def relevant_ranks(
     grades = np.asarray(grade, dtype=np.float64)
     per_query = np.bincount(rows, minlength=n_queries)
     shape = (n_queries, int(per_query.max(initial=0)))
-    if shape[1] == 1 and len(rows) == n_queries and (np.diff(rows) > 0).all():
-        # One relevant document for each query, in their order.
-        padded_ranks, padded_grades = ranks.reshape(shape), grades.reshape(shape)
+    if len(rows) == shape[0] * shape[1] and (np.diff(rows) >= 0).all() and (grades == grades[:1]).all():
+        # In the order of queries, with equally many documents of one grade for each, only ranks are left to sort.
+        padded_ranks, padded_grades = np.sort(ranks.reshape(shape), axis=1), grades.reshape(shape)
     else:
         order = np.lexsort((-grades, ranks, rows))
         rows, ranks, grades = rows[order], ranks[order], grades[order]

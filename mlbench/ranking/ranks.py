@@ -8,6 +8,7 @@ counts in its own language and in each pool of several languages.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -123,7 +124,7 @@ class Ranks:
         scale = 1 if self.grade_scale is None else int(self.grade_scale[0])
         return self.row_grades / scale
 
-    @property
+    @cached_property
     def queries_are_documents(self) -> bool:
         """Whether each query left its own pool: where it has been judged, it is for its translations alone."""
         return is_left_out(self.query_topics, self.query_languages, self.row_queries, self.row_languages)
@@ -313,7 +314,9 @@ def pool_counts(ranks: Ranks, document_languages: Iterable[str]) -> PoolCounts:
     return _pool_counts(ahead, ties, listed, size)
 
 
-def _pool_counts(ahead: Integers, ties: Integers, listed: NDArray[np.int64], size: int) -> PoolCounts:
+def _pool_counts(
+    ahead: NDArray[np.signedinteger], ties: NDArray[np.signedinteger], listed: NDArray[np.int64], size: int
+) -> PoolCounts:
     """Return the counts of a pool from those in each of its columns, `ahead` and `ties` (rows, columns)."""
     counted = (ahead >= 0).all(axis=1)
     return PoolCounts(
@@ -370,13 +373,13 @@ class _Block:
     def gather(self, settings: list[int], first: int, language: str) -> SettingBlock:
         """Sort the rows by setting; `first` is the first query of the part, `language` that of all its queries."""
         part, n_settings = self.part, len(settings)
-        setting_of = np.full(len(part.languages), n_settings)
-        for place, pool in enumerate(self.pools):
-            setting_of[[part.language_index(each) for each in pool]] = place
         # Of 16-bit numbers, numpy's stable sort is a radix sort.
-        place = setting_of.astype(np.int16)[part.row_languages]
-        rows = np.argsort(place, kind="stable")[: np.count_nonzero(place < n_settings)]
-        place, counts = place[rows].astype(np.int64), self._counts(rows)
+        setting_of = np.full(len(part.languages), n_settings, dtype=np.int16)
+        for number, pool in enumerate(self.pools):
+            setting_of[[part.language_index(each) for each in pool]] = number
+        unsorted = setting_of[part.row_languages]
+        rows = np.argsort(unsorted, kind="stable")[: np.count_nonzero(unsorted < n_settings)]
+        place, counts = unsorted[rows].astype(np.int64), self._counts(rows)
         if counts.unknown.any():
             pool = self.pools[place[counts.unknown.argmax()]]
             raise UserError(f"{language} queries were not run against {'+'.join(pool)}")
@@ -423,7 +426,8 @@ class _Block:
 def _shares(groups: NDArray[np.int64], mask: NDArray[np.bool_], n_groups: int) -> NDArray[np.float64]:
     """Return which share of the `mask` (n,) is true in each group, (groups,); NaN in a group without any."""
     found, whole = (np.bincount(each, minlength=n_groups) for each in (groups[mask], groups))
-    return np.divide(found, whole, out=np.full(n_groups, np.nan), where=whole > 0)
+    shares: NDArray[np.float64] = np.divide(found, whole, out=np.full(n_groups, np.nan), where=whole > 0)
+    return shares
 
 
 def _share(mask: NDArray[np.bool_]) -> float:

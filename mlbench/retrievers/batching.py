@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 # Measured on a CPU with a 384-dimensional encoder: a larger budget only adds padding.
 _BUDGETS = {"cpu": (512, 64)}
 _ACCELERATOR_BUDGET = (16384, 512)
+PACKED_BUDGET = 1024
+"""Tokens of a batch without padding on a CPU: smaller ones keep two threads waiting, larger ones leave its cache."""
 
 
 def image_batches(
@@ -69,3 +71,19 @@ def token_batches(
             rows = min(rows, int(ends[start]) - start)
         yield order[start : start + rows]
         start += rows
+
+
+def packed_batches(lengths: NDArray[np.int64], budget: int) -> Iterator[NDArray[np.int64]]:
+    """Yield the rows of each batch, longest texts first, so that their tokens together stay within `budget`.
+
+    `lengths` has shape (texts,), in tokens; together the batches hold each row once. A text longer than `budget` is a
+    batch of its own, and no texts give no batches. The batches are a function of the arguments alone.
+    """
+    order = np.argsort(-lengths, kind="stable")
+    ends = np.cumsum(lengths[order])
+    start = 0
+    while start < len(order):
+        before = int(ends[start] - lengths[order[start]])
+        end = max(int(np.searchsorted(ends, before + budget, side="right")), start + 1)
+        yield order[start:end]
+        start = end

@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from hashlib import sha256
 from importlib.util import find_spec
@@ -19,7 +20,7 @@ from mlbench.io.watched import WatchedFiles
 from mlbench.protocols import Parameter, Role, Runtime, Similarity, Vectors
 from mlbench.provenance import Provenance, RegistryInfo, read_provenance
 from mlbench.retrievers.backends import Backend, check_backend, use_backend
-from mlbench.retrievers.batching import batch_budget, token_batches
+from mlbench.retrievers.batching import PACKED_BUDGET, batch_budget, token_batches
 from mlbench.retrievers.checkpoint_folder import (
     Origin,
     check_checkpoint,
@@ -48,6 +49,7 @@ from mlbench.retrievers.load_checkpoint import (
     short_dtype,
 )
 from mlbench.retrievers.model_limits import ENDLESS, limit_of
+from mlbench.retrievers.packing import Batch, Packing
 from mlbench.retrievers.prompts import PromptSettings, choose_prompts
 from mlbench.retrievers.registered import REGISTRY_KEY, apply_registry
 
@@ -58,7 +60,7 @@ if TYPE_CHECKING:
 
 # Of these the library leaves the prompt out of the pooling, though their folders do not say so.
 _INSTRUCTOR = ("hkunlp/instructor-base", "hkunlp/instructor-large", "hkunlp/instructor-xl")
-Batching = Literal["padded", "of one length", "alone"]
+Batching = Literal["packed", "padded", "of one length", "alone"]
 """Which texts a network may be given at once so that none changes the vector of another."""
 LIBRARIES = (
     "numpy",
@@ -114,10 +116,13 @@ class DenseEncoder:
         budget, self._max_rows = batch_budget(model.device.type)
         self._batch_tokens = use.batch_tokens or budget
         self._batching: Batching = "padded"
+        self._packing = Packing.of(model)
         with first_use():
             self._routed = _is_routed(model)
             self.dim = self._encode_by_library(["dim"], "document").shape[1]
             self._batching = self._find_batching()
+        if self._batching == "packed" and use.batch_tokens is None:
+            self._batch_tokens = PACKED_BUDGET
         if model.truncate_dim is not None and model.truncate_dim > self.dim:
             raise RetrieverError(f"truncate_dim={model.truncate_dim}: the checkpoint has {self.dim} coordinates")
 
@@ -154,8 +159,8 @@ class DenseEncoder:
         return sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def computation(self, role: Role) -> dict[str, Parameter]:
-        """Return what decides how vectors are rounded: the size of batches, and versions of libraries."""
-        return {"batch_tokens": self._batch_tokens, **versions_installed(LIBRARIES)}
+        """Return what decides how vectors are rounded: the batches, and versions of libraries."""
+        return {"batch_tokens": self._batch_tokens, "batching": self._batching, **versions_installed(LIBRARIES)}
 
     def check_files(self) -> None:
         """Raise `RetrieverError` where a file of the checkpoint has changed since it was read."""
@@ -217,7 +222,7 @@ class DenseEncoder:
                 return "padded" if self._is_same(self._encode_by_library(texts, "document"), alone) else "alone"
             alone = self._encode_in_batches(features, lengths, "document", "alone")
             larger: tuple[Batching, ...] = ("padded", "of one length")
-            for batching in larger:
+            for batching in larger if self._packing is None else ("packed", *larger):
                 if self._is_same(self._encode_in_batches(features, lengths, "document", batching), alone):
                     return batching
         return "alone"
@@ -231,11 +236,39 @@ class DenseEncoder:
         """Return the vectors of tokenised texts; raises `RetrieverError` where the network cannot take one."""
         import torch
 
+        packing = self._packing if batching == "packed" else None
+        attention: AbstractContextManager[None] = nullcontext()
+        if packing is not None and packing.takes(features, lengths):
+            batches, attention = packing.batches(features, lengths, self._batch_tokens), packing.attention()
+        else:
+            batches = self._padded_batches(features, lengths, batching)
+        order, outputs = [], []
+        with attention:
+            for rows, batch in batches:
+                try:
+                    output = self._model(batch, task=role)["sentence_embedding"]
+                except IndexError as error:
+                    longest = max(int(lengths[rows[0]]), 1)
+                    raise RetrieverError(
+                        f"the network has no vector for a token or a position of a text of {longest:,} tokens: "
+                        "the tokenizer does not fit it, or max_length is too large"
+                    ) from error
+                outputs.append(output[:, : self._model.truncate_dim])
+                order.append(rows)
+        vectors = np.empty((len(lengths), self.dim), dtype=np.float32)
+        vectors[np.concatenate(order)] = torch.cat(outputs).float().cpu().numpy()
+        return vectors
+
+    def _padded_batches(
+        self, features: "dict[str, Tensor]", lengths: NDArray[np.int64], batching: Batching
+    ) -> "Iterator[Batch]":
+        """Yield the batches of tokenised texts, each padded to its longest."""
+        import torch
+
         device = self._model.device
         pads_left = not bool(features["attention_mask"][lengths > 0][:, 0].all())
-        order, outputs = [], []
-        max_rows = 1 if batching == "alone" else self._max_rows
-        for rows in token_batches(lengths, self._batch_tokens, max_rows, padded=batching == "padded"):
+        max_rows, padded = (1 if batching == "alone" else self._max_rows), batching != "of one length"
+        for rows in token_batches(lengths, self._batch_tokens, max_rows, padded=padded):
             width = max(int(lengths[rows[0]]), 1)
             kept = slice(-width, None) if pads_left else slice(width)
             index = torch.from_numpy(rows)
@@ -243,17 +276,7 @@ class DenseEncoder:
                 name: value[index][:, kept].to(device) if isinstance(value, torch.Tensor) else value
                 for name, value in features.items()
             }
-            try:
-                outputs.append(self._model(batch, task=role)["sentence_embedding"][:, : self._model.truncate_dim])
-            except IndexError as error:
-                raise RetrieverError(
-                    f"the network has no vector for a token or a position of a text of {width:,} tokens: the tokenizer "
-                    "does not fit it, or max_length is too large"
-                ) from error
-            order.append(rows)
-        vectors = np.empty((len(lengths), self.dim), dtype=np.float32)
-        vectors[np.concatenate(order)] = torch.cat(outputs).float().cpu().numpy()
-        return vectors
+            yield rows, batch
 
     def _encode_by_library(self, texts: Sequence[str], role: Role) -> Vectors:
         encode = self._model.encode_query if role == "query" else self._model.encode_document

@@ -266,15 +266,13 @@ def _check(base: System, candidate: System) -> None:
 
 def _change_of_settings(base: System, candidate: System) -> SettingSums:
     """Return the sums of what two systems differ by, each averaged over its seeds."""
-
-    def mean(system: System, name: Literal["primary", "totals"]) -> Floats:
-        return sum((getattr(one.settings, name) for one in system[1:]), getattr(system[0].settings, name)) / len(system)
-
-    return replace(
-        base[0].settings,
-        primary=mean(candidate, "primary") - mean(base, "primary"),
-        totals=mean(candidate, "totals") - mean(base, "totals"),
-    )
+    first = base[0].settings
+    primary, totals = np.zeros_like(first.primary), np.zeros_like(first.totals)
+    for system, sign in ((candidate, 1), (base, -1)):
+        for one in system:
+            primary += one.settings.primary / (sign * len(system))
+            totals += one.settings.totals / (sign * len(system))
+    return replace(first, primary=primary, totals=totals)
 
 
 def _cuts(settings: Sequence[Setting]) -> Iterator[tuple[Subject, list[int]]]:

@@ -83,12 +83,12 @@ class Resamples:
 
     def sums(self, columns: Floats) -> Floats:
         """Return the sum of each of the `columns` (clusters, columns) over a resample, (resamples, columns)."""
-        if self.weights is None:
+        if self.weights is None or not self.resamples:
             return np.full((self.resamples, columns.shape[1]), np.nan)
-        found, block = np.empty((self.resamples, columns.shape[1])), max(1, _BLOCK_CELLS // len(columns))
-        for rows in (slice(first, first + block) for first in range(0, self.resamples, block)):
-            np.matmul(self.weights[rows].astype(np.float64), columns, out=found[rows])
-        return found
+        block = max(1, _BLOCK_CELLS // len(columns))
+        blocks = (self.weights[first : first + block] for first in range(0, self.resamples, block))
+        # The resamples of a column lie beside each other, which percentiles need.
+        return np.concatenate([columns.T @ weights.T.astype(np.float64) for weights in blocks], axis=1).T
 
     def means(self, sums: Floats, counts: Floats) -> Floats:
         """Return the mean of each setting (and measure) in each resample, (resamples, settings, ...).
@@ -221,7 +221,8 @@ def percentile_bounds(replicates: Floats, confidence: float = 0.95) -> Floats:
     if not len(replicates):
         return np.full((2, *replicates.shape[1:]), np.nan)
     tail = 50 * (1 - confidence)
-    bounds: Floats = np.percentile(replicates, [tail, 100 - tail], axis=0)
+    kept = np.array(replicates, order="K")
+    bounds: Floats = np.percentile(kept, [tail, 100 - tail], axis=0, overwrite_input=True)
     return bounds
 
 

@@ -54,7 +54,7 @@ class SettingSums:
     @property
     def has_single_cells(self) -> bool:
         """Whether there are sums of every measure in every single setting."""
-        return len(self.cell) == self.totals.shape[1]
+        return len(self.settings) <= MOST_SETTINGS
 
     @cached_property
     def cell_counts(self) -> Floats:

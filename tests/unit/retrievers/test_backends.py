@@ -148,6 +148,7 @@ def test_same_vectors_as_torch(name: str, settings: dict[str, str], backend: str
     assert ours.parameters == torchs.parameters | {
         "backend": backend,
         "backend_versions": ours.parameters["backend_versions"],
+        "batch_tokens": ours.parameters["batch_tokens"],
     }
     for role in ("query", "document"):
         found = ours.encode(TEXTS, role)
