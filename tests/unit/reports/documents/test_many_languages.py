@@ -91,12 +91,28 @@ class TestComparison:
 
     def test_the_map_has_both_sides(self) -> None:
         drawn = only_map(comparison().blocks)
-        difference, base, candidate = drawn.layers
+        difference, significant, base, candidate = drawn.layers
         assert difference.signed
         assert not base.signed
         assert np.allclose(candidate.values - base.values, difference.values)
         assert difference.marked is not None
         assert difference.marked.any()
+        assert np.array_equal(~np.isnan(significant.values), difference.marked)
+
+    def test_a_few_large_differences_leave_the_colours_to_the_others(self) -> None:
+        languages = flores_result(n_languages=MANY).task.languages
+        made = make_comparison(languages, tasks=("flores-200",))
+        (task,) = made.tasks
+        lines = list(task.tests.lines)
+        cross = next(
+            at for at, line in enumerate(lines) if line.document_languages == (languages[1],) and line.name == "AP"
+        )
+        lines[cross] = lines[cross].model_copy(update={"difference": 0.9})
+        tests = task.tests.model_copy(update={"lines": tuple(lines)})
+        task = task.model_copy(update={"tests": tests})
+        drawn = only_map(comparison_report(made.model_copy(update={"tasks": (task,)})).blocks)
+        assert drawn.layers[0].values.max() == 0.9
+        assert drawn.layers[0].scale.high < 0.1
 
 
 class TestMap:
