@@ -1,6 +1,6 @@
 import pytest
 
-from mlbench.reports.formatting import count, decimal, heading, interval, listed, spoken, two_digits, visible
+from mlbench.reports.formatting import count, decimal, heading, interval, listed, pool_name, spoken, two_digits, visible
 from mlbench.results import Bounds
 
 
@@ -77,3 +77,5 @@ def test_long_lists_are_told_by_their_number() -> None:
     assert listed(names[:2], "language") == "a0, a1"
     assert listed(names[:30], "language").count(",") == 29
     assert listed(names, "language") == "31 languages"
+    assert pool_name(names[:2]) == "pool a0,a1"
+    assert pool_name(names) == "pool of 31 languages"
