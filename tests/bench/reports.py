@@ -42,8 +42,9 @@ def row(name: str, seconds: list[float], written: list[int] | None, sizes: list[
     cells = [
         f"{each:.2f} s" + (f", {written[place] / 1e6:.2f} MB" if written else "") for place, each in enumerate(seconds)
     ]
-    exponent = log(max(seconds[-1], 1e-3) / max(seconds[0], 1e-3)) / log(sizes[-1] / sizes[0])
-    return f"{name:<12}" + "".join(f"{cell:>20}" for cell in cells) + f"{exponent:>10.1f}"
+    grown = log(sizes[-1] / sizes[0])
+    exponent = f"{log(max(seconds[-1], 1e-3) / max(seconds[0], 1e-3)) / grown:.1f}" if grown else ""
+    return f"{name:<12}" + "".join(f"{cell:>20}" for cell in cells) + f"{exponent:>10}"
 
 
 if __name__ == "__main__":

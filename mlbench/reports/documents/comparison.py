@@ -428,7 +428,7 @@ def _of_many(pairs: _Pairs, level: float) -> Iterator[Section]:
     yield Section((summary.title,), (summary, ends), titled=False, urgency=2)
     title = f"{name} by pair of languages"
     yield Section((title,), (_language_map(pairs, title, level),), "on_pages")
-    yield replace(all_groups(pairs.difference, _signed, named=name), urgency=5)
+    yield replace(all_groups(pairs.difference, _scale(pairs), _signed, named=name), urgency=5)
 
 
 def _signed(value: float | None) -> str:
@@ -450,9 +450,7 @@ def _language_map(pairs: _Pairs, title: str, level: float) -> LanguageMap:
         pool = np.array([grid.pool.get(language, np.nan) for language in languages])
         return MapLayer(called, scale, grid.matrix, pool=pool if grid.pool else None)
 
-    # A few pairs that differ by much more than all others would leave these without colours.
-    reach = float(np.quantile(np.abs(list(pairs.difference.cells.values())), _COLOURED))
-    difference = layer(f"difference of {measure}", pairs.difference, ColourScale.around_zero([reach]))
+    difference = layer(f"difference of {measure}", pairs.difference, _scale(pairs))
     difference = replace(difference, low=low, high=high, marked=marked == 1, signed=True)
     significant = np.where(marked == 1, difference.values, np.nan)
     return LanguageMap(
@@ -467,6 +465,11 @@ def _language_map(pairs: _Pairs, title: str, level: float) -> LanguageMap:
         f"{title}: blue is better, red is worse",
         legend=_legend(level),
     )
+
+
+def _scale(pairs: _Pairs) -> ColourScale:
+    # A few pairs that differ by much more than all others would leave these without colours.
+    return ColourScale.around_zero([float(np.quantile(np.abs(list(pairs.difference.cells.values())), _COLOURED))])
 
 
 def _map_of_pairs(pairs: _Pairs, level: float) -> Iterator[Section]:

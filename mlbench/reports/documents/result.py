@@ -199,7 +199,7 @@ def _of_many(result: Result, pairs: Grid) -> Iterator[Section]:
         f"lowest {decimal(min(cells))}, highest {decimal(max(cells))}",
     )
     yield Section((f"{name} by pair of languages",), (shown,), "on_pages")
-    yield all_groups(pairs, named=name)
+    yield all_groups(pairs, ColourScale.of(list(pairs.cells.values())), named=name)
     title = f"{name} by language"
     yield Section((title,), (_all_languages(result, pairs),), "folded")
 

@@ -39,11 +39,16 @@ def only_map(found: Sequence[Block]) -> LanguageMap:
     return each
 
 
+def largest_heat_map(found: Sequence[Block]) -> int:
+    """Return how many rows the largest heat map has, which is of groups where there are many languages."""
+    return max(len(block.rows) for block in blocks(found) if isinstance(block, HeatMap))
+
+
 def test_as_many_as_find_room_stand_in_cells() -> None:
     few = results_report([flores_result(n_languages=MOST_IN_CELLS)])
     assert [block for block in blocks(few.blocks) if isinstance(block, HeatMap)]
     assert not [block for block in blocks(few.blocks) if isinstance(block, LanguageMap)]
-    assert not [block for block in blocks(report().blocks) if isinstance(block, HeatMap)]
+    assert largest_heat_map(report().blocks) < MANY / 2
 
 
 class TestResult:
@@ -82,7 +87,7 @@ class TestComparison:
         rows = {table.title: len(table.rows) for table in tables(comparison())}
         # The gate has a line for each language and kind.
         assert max(rows.values()) == rows["Lines of the gate"] == 3 * MANY + 4
-        assert not [block for block in blocks(comparison().blocks) if isinstance(block, HeatMap)]
+        assert largest_heat_map(comparison().blocks) < MANY / 2
 
     def test_failures_of_many_languages_name_the_worst(self) -> None:
         text = " ".join(shown(comparison(), 80).split())
