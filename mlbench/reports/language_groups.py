@@ -35,7 +35,8 @@ _SOURCES = (
     "families: Glottolog 5.1",
     "scripts and names: CLDR",
 )
-_MOST_GROUPS = {"resources": len(LEVELS), "script": 3, "family": 4}
+# How many rows each grouping has at most in a summary.
+_MOST_GROUPS: dict[Grouping, int] = {"resources": len(LEVELS) + 1, "script": 3, "family": 4}
 _MOST = 3
 Write = Callable[[float | None], str]
 
@@ -156,7 +157,7 @@ def summary_of_groups(grid: Grid, write: Write = decimal, *, named: str) -> Tabl
         rest = [place for _, places in found[len(shown) :] for place in places]
         rows += [group_means(grid, _spoken(name, grouping), places) for name, places in shown]
         if rest:
-            plural = {"script": "scripts", "family": "families"}.get(grouping, grouping)
+            plural = "scripts" if grouping == "script" else "families"
             others = group_means(grid, f"{len(found) - len(shown)} other {plural}", sorted(rest))
             # Two languages of the rest may well be of two groups.
             rows.append(replace(others, within=None))

@@ -102,6 +102,9 @@ def test_small_groups_share_a_row_of_the_summary() -> None:
     # Two languages of the rest are of different groups, so that nothing is within it.
     assert rows["4 other scripts"] == ["4", ".500", ".500", "·", ".500", ".500"]
     assert rows["4 other families"][0] == "4"
+    odd = (*more, "not a tag")
+    rows = [row.label.text for row in summary_of_groups(Grid("AP", odd, {}, {}), named="mAP").rows]
+    assert rows[:3] == ["high resources", "medium resources", "unknown resources"]
     tables = [block for block in all_groups(grid, ColourScale(0, 1), named="mAP").blocks if isinstance(block, Table)]
     assert [len(table.rows) for table in tables] == [2, 6, 7]
 
