@@ -20,7 +20,7 @@ from mlbench.io.watched import WatchedFiles
 from mlbench.protocols import Parameter, Role, Runtime, Similarity, Vectors
 from mlbench.provenance import Provenance, RegistryInfo, read_provenance
 from mlbench.retrievers.backends import Backend, check_backend, use_backend
-from mlbench.retrievers.batching import PACKED_BUDGET, batch_budget, token_batches
+from mlbench.retrievers.batching import batch_budget, packed_budget, token_batches
 from mlbench.retrievers.checkpoint_folder import (
     Origin,
     check_checkpoint,
@@ -122,7 +122,7 @@ class DenseEncoder:
             self.dim = self._encode_by_library(["dim"], "document").shape[1]
             self._batching = self._find_batching()
         if self._batching == "packed" and use.batch_tokens is None:
-            self._batch_tokens = PACKED_BUDGET
+            self._batch_tokens = packed_budget(str(self._identity()["dtype"]))
         if model.truncate_dim is not None and model.truncate_dim > self.dim:
             raise RetrieverError(f"truncate_dim={model.truncate_dim}: the checkpoint has {self.dim} coordinates")
 
