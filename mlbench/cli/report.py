@@ -136,7 +136,7 @@ def command(
     elif topic is not None:
         _show(_topics(found, topic, data_dir), name, output, found, full=screen.verbose)
     elif benchmark is not None:
-        measured = [ResultWithRanks(path, *read_pair(path)) for path in found]
+        measured = [ResultWithRanks(path, read_result(path)) for path in found]
         _show(benchmark_report(score_benchmark(load_benchmark(benchmark), measured)), name, output, found, full=True)
     elif pool is not None:
         _show(_pools(found, pool_languages(pool), known), name, output, found, full=screen.verbose)

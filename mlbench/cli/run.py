@@ -23,8 +23,7 @@ from mlbench.compare.pairing import ResultWithRanks, Side, find_side, read_side,
 from mlbench.errors import UserError
 from mlbench.evaluation.evaluate import Evaluation, measure
 from mlbench.evaluation.in_memory import check_images
-from mlbench.evaluation.options import Options
-from mlbench.evaluation.verify import read_pair
+from mlbench.evaluation.options import POOLS, Options, Pools
 from mlbench.io.document import to_json
 from mlbench.io.untrusted import LARGEST_NUMBER
 from mlbench.measures.ranked import parse
@@ -35,7 +34,7 @@ from mlbench.reports.documents.benchmark import benchmark_report
 from mlbench.reports.documents.comparison import comparison_report
 from mlbench.reports.documents.result import results_report
 from mlbench.reports.writers.console import ConsoleReport
-from mlbench.results import LARGEST_SEED, MOST_RESAMPLES, Result, check_folder
+from mlbench.results import LARGEST_SEED, MOST_RESAMPLES, Result, check_folder, read_result
 from mlbench.retrievers.pipelines.ann_index import with_indexes
 from mlbench.retrievers.pipelines.declaration import Index, parse_index
 from mlbench.tasks.benchmark import Benchmark, load_benchmark
@@ -78,6 +77,7 @@ class RunArguments:
     workers: int | None
     address: str | None
     keep_vectors: bool | None
+    pools: Pools | None
     seed: int
     resamples: int
     indexes: list[Index]
@@ -198,6 +198,12 @@ Examples:
     help="Keep those of a corpus in shards for later runs.  [default: where half of the free space suffices]",
 )
 @click.option(
+    "--pools",
+    type=click.Choice(POOLS),
+    help="Which pools mlbench report can answer later: any, or those that the task asks for.  "
+    "[default: any, unless there are many languages]",
+)
+@click.option(
     "--seed", type=click.IntRange(0, LARGEST_SEED), default=0, show_default=True, help="Seed of the intervals."
 )
 @click.option(
@@ -309,7 +315,7 @@ def _show_benchmark(benchmark: Benchmark, paths: Sequence[Path], request: RunArg
     """Print the scores of the models that a run has measured on a benchmark."""
     scores = score_benchmark(
         benchmark,
-        [ResultWithRanks(path, *read_pair(path)) for path in paths],
+        [ResultWithRanks(path, read_result(path)) for path in paths],
         Resampling(resamples=request.resamples, seed=request.seed),
     )
     if request.as_json:
@@ -362,6 +368,7 @@ def _options(request: RunArguments, progress: Progress) -> Options:
         engine=request.engine,
         resources=_resources(request),
         keep_vectors=request.keep_vectors,
+        pools=request.pools,
         save_run=None if request.save_run is None else SaveRun(request.save_run, request.depth or DEPTH),
         command=shlex.join(["mlbench", *sys.argv[1:]]),
         progress=progress,

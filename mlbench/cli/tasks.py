@@ -31,6 +31,8 @@ own_languages = click.option(
 )
 _MOST_SHOWN = 11
 _MOST_LISTED = 4
+# More lines of one kind than this do not fit on a screen.
+_SCREEN = 40
 _NOTHING = "{}: nothing to download, its files came with it"
 _BY_HAND = "{}: nothing to download, what was fetched by hand is there"
 _BY_READER = "{}: its data come when they are first used, by the library that has them"
@@ -248,7 +250,7 @@ def summary(task: Task) -> dict[str, object]:
 
 def describe(task: Task) -> str:
     """Return all facts of a task as text, one per line, without a line feed at the end."""
-    settings = [f"{count_settings(len(task.languages), kind)} {kind}" for kind in task.settings]
+    settings = [f"{count_settings(len(task.languages), kind):,} {kind}" for kind in task.settings]
     rows = {
         "task": f"{task.name}, version {task.version}",
         "title": task.title,
@@ -278,7 +280,10 @@ def describe(task: Task) -> str:
         "citation": task.citation.strip().replace("\n", "\n" + " " * 15),
     }
     lines = [f"{name:<15}{text}" for name, text in rows.items() if text]
-    lines += [f"{'file':<15}{_file(file)}" for file in task.files]
+    shown = task.files if len(task.files) <= _SCREEN else task.files[:_MOST_LISTED]
+    lines += [f"{'file':<15}{_file(file)}" for file in shown]
+    if len(shown) < len(task.files):
+        lines.append(f"{'':<15}and {len(task.files) - len(shown):,} more, which --json lists")
     if task.images is not None:
         lines.append(f"{'images':<15}{', else '.join((task.images.folder, *task.images.also))}")
         lines += [f"{'images from':<15}{task.images.source}"] if task.images.source else []
@@ -339,12 +344,17 @@ def _print_counts(collection: Collection) -> None:
     table.add_column("language")
     for heading in ("queries", "documents", "relevant", "relevant but missing"):
         table.add_column(heading, justify="right")
+    alike: dict[tuple[int, ...], list[str]] = {}
     for language, (there, missing) in judged.items():
         # Documents of shards are not held here; images and captions that are left out are none.
         elsewhere = 0 if IMAGE in judged else collection.left_out.get(language, 0)
         documents = len(collection.documents[language]) + elsewhere
-        counts = (len(collection.queries[language]), documents, there, missing)
-        table.add_row(language, *(f"{count:,}" for count in counts))
+        counts: tuple[int, ...] = (len(collection.queries[language]), documents, there, missing)
+        alike.setdefault(counts if len(judged) > _SCREEN else (*counts, len(alike)), []).append(language)
+    for counts, languages in alike.items():
+        others = len(languages) - _MOST_LISTED
+        shown = [*languages[:_MOST_LISTED], *([f"and {others:,} more"] if others > 0 else [])]
+        table.add_row(" ".join(shown), *(f"{count:,}" for count in counts[:4]))
     console().print(table)
 
 

@@ -154,37 +154,50 @@ class Collection:
 
     def judged(self, language: str, topic_id: str) -> tuple[Judgment, ...]:
         """Return the judgments of a topic for its query in `language`, without those of the query itself."""
-        rows = self.judgments[topic_id]
+        tags = self._left_out_in(language)
+        return tuple(
+            row for row in self.judgments[topic_id] if row.language not in tags or not self.is_own(topic_id, row)
+        )
+
+    def is_own(self, topic_id: str, judged: Judgment) -> bool:
+        """Say whether a judgment of a topic is for what its query in the language of the judgment is itself."""
         if self.queries_are_documents:
-            return tuple(row for row in rows if row.language != language)
-        if not self.ignore_identical_ids:
-            return rows
-        own, tags = self._name_of_topic(language, topic_id), self._own_languages(language)
-        return tuple(row for row in rows if row.language not in tags or name_of(row.doc_id, row.language) != own)
+            return True
+        own = self._name_of_topic(judged.language, topic_id)
+        return self.ignore_identical_ids and name_of(judged.doc_id, judged.language) == own
+
+    @property
+    def leaves_translations(self) -> bool:
+        """Whether what a query is itself leaves pool and judgments in every language, and not in its own alone."""
+        return self.ignore_identical_ids and self.parallel and not self.queries_are_documents
 
     def itself(self, language: str, topic_id: str) -> tuple[str, ...]:
         """Return the ids of the documents that a topic's query in `language` is; none where queries are no documents.
 
         There is at most one in each language.
         """
+        own = (self.own_document(tag, topic_id) for tag in self._left_out_in(language))
+        return tuple(doc_id for doc_id in own if doc_id is not None)
+
+    def own_document(self, language: str, topic_id: str) -> str | None:
+        """Return the id of the document in `language` that the topic's query in `language` is, None without one."""
         if self.queries_are_documents:
-            return tuple(row.doc_id for row in self.judgments[topic_id] if row.language == language)
+            return next((row.doc_id for row in self.judgments[topic_id] if row.language == language), None)
         if not self.ignore_identical_ids:
-            return ()
-        own = self._name_of_topic(language, topic_id)
-        named = (self.documents_named_as_topics[tag].get(own) for tag in self._own_languages(language))
-        return tuple(document.doc_id for document in named if document)
+            return None
+        named = self._documents_named_as_topics.get(self._name_of_topic(language, topic_id), {})
+        return named[language].doc_id if language in named else None
 
     @cached_property
-    def documents_named_as_topics(self) -> Mapping[str, Mapping[str, Document]]:
-        """By language, the documents that have the name of a topic in the task's files, by that name."""
+    def _documents_named_as_topics(self) -> Mapping[str, Mapping[str, Document]]:
+        """The documents that have the name of a topic in the task's files, by that name and their language."""
         topics = self.names_of_topics
-        found: dict[str, dict[str, Document]] = {language: {} for language in self.languages}
+        found: dict[str, dict[str, Document]] = {}
         for language, rows in self.documents.items():
             for document in rows:
                 name = name_of(document.doc_id, language)
                 if name in topics:
-                    found[language][name] = document
+                    found.setdefault(name, {})[language] = document
         return found
 
     @property
@@ -199,31 +212,33 @@ class Collection:
         It has the query's text, or its name in the task's files. Where that is a bare number, the document must hold
         the text as well: queries and documents may each have been numbered.
         """
-        known = {row.doc_id for row in self.judgments[query.topic_id]} | {*self.itself(language, query.topic_id)}
         own = self._name_of_topic(language, query.topic_id)
-        found = [(tag, row) for tag, rows in self._documents_by_text.items() for row in rows.get(query.text, ())]
-        for tag in self._own_languages(language):
-            named = self.documents_named_as_topics[tag].get(own)
-            if named and (not own.isdecimal() or query.text in named.text):
+        found = list(self._documents_by_text.get(query.text, ()))
+        for tag, named in self._documents_named_as_topics.get(own, {}).items():
+            if (self.parallel or tag == language) and (not own.isdecimal() or query.text in named.text):
                 found.append((tag, named))
+        if not found:
+            return frozenset()
+        known = {row.doc_id for row in self.judgments[query.topic_id]} | {*self.itself(language, query.topic_id)}
         return frozenset(tag for tag, document in found if document.doc_id not in known)
 
     @cached_property
-    def _documents_by_text(self) -> Mapping[str, Mapping[str, Sequence[Document]]]:
-        """By language, the documents that have the text of a query, by that text."""
+    def _documents_by_text(self) -> Mapping[str, Sequence[tuple[str, Document]]]:
+        """The documents that have the text of a query, each with its language, by that text."""
         texts = {query.text for rows in self.queries.values() for query in rows}
-        found: dict[str, dict[str, list[Document]]] = {language: {} for language in self.languages}
+        found: dict[str, list[tuple[str, Document]]] = {}
         for language, rows in self.documents.items():
             for document in rows:
                 if document.text in texts:
-                    found[language].setdefault(document.text, []).append(document)
+                    found.setdefault(document.text, []).append((language, document))
         return found
 
     def _name_of_topic(self, language: str, topic_id: str) -> str:
         return topic_id if self.parallel else own_topic_id(topic_id, language)
 
-    def _own_languages(self, language: str) -> tuple[str, ...]:
-        return self.languages if self.parallel else (language,)
+    def _left_out_in(self, language: str) -> tuple[str, ...]:
+        """Return the languages in which what a query in `language` is leaves pool and judgments."""
+        return self.languages if self.leaves_translations else (language,)
 
     def uneven_topic(self) -> str | None:
         """Return the first topic that has several relevant documents in a language and fewer in another, None without.
@@ -346,6 +361,10 @@ class Collection:
 
         Order does not matter; two people with the same fingerprints measured the same thing.
         """
+        return dict(self._fingerprints)
+
+    @cached_property
+    def _fingerprints(self) -> dict[str, str]:
         return fingerprints_of(self.line_digests())
 
     def fingerprint(self) -> str:

@@ -225,17 +225,18 @@ def _sample(measured: ResultWithRanks, task: MeasuredTask, how: Resampling) -> _
     # The same draws for two tasks would make their scores move together.
     seed = (how.seed + crc32(task.task.encode())) % (LARGEST_SEED + 1)
     parallel = measured.result.task.parallel
-    sample = ClusterSample.of(measured.ranks, how.resamples, seed, how.confidence, parallel)
-    sums = sum_settings(measured.ranks, settings, [task.measure], sample)
-    drawn = sample.bootstrap(sums.sums, sums.counts)
+    ranks = measured.ranks
+    sample = ClusterSample.of(ranks, how.resamples, seed, how.confidence, parallel)
+    sums = sum_settings(ranks, settings, [task.measure], sample)
+    by_cell = sums.replicates(sample.resample(sums.patterns))
     chosen = [[index for index, each in enumerate(settings) if each.kind == kind] for kind in task.settings]
     means = np.array([sums.macro_mean(of_kind)[0] if of_kind else np.nan for of_kind in chosen])
     for kind, value in zip(task.settings, means, strict=True):
         if np.isnan(value):
             raise UserError(f"{measured.path} has no {kind} setting with topics, which {task.task} is scored by")
     value = means.mean()
-    replicates = np.mean([drawn.macro_mean(of_kind)[:, 0] for of_kind in chosen], axis=0)
-    widened = sample.widen(value, replicates, sums.counts)
+    replicates = np.mean([sums.macro_replicates(by_cell, of_kind)[:, 0] for of_kind in chosen], axis=0)
+    widened = sample.widen(value, replicates, sums.patterns)
     score = TaskScore(task=task.task, value=float(value), interval=_enclose(float(value), widened, how, [task.measure]))
     return _Sampled(score, widened)
 

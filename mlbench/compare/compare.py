@@ -116,7 +116,7 @@ def differences_of_pair(pair: PairedRanks, *, resamples: int, seed: int, confide
         confidence=confidence,
     )
     return find_differences(
-        *([sum_by_cluster(ranks, request) for ranks in side] for side in (pair.base, pair.candidate))
+        *([sum_by_cluster(pair.ranks_of(one), request) for one in side] for side in (pair.base, pair.candidate))
     )
 
 

@@ -12,6 +12,7 @@ from mlbench.compare.compare import differences_of_pair
 from mlbench.compare.pairing import ResultWithRanks, pair_up
 from mlbench.errors import InvalidResult, UserError
 from mlbench.io.document import DocumentPart
+from mlbench.measures.formulas import UNRETRIEVED
 from mlbench.protocols import IndexCost, Parameter
 from mlbench.ranking.ranks import MISSING, UNKNOWN, UNLISTED, Ranks, pool_counts
 from mlbench.results import Bounds, Result, RetrieverInfo, Statistics
@@ -133,28 +134,39 @@ def cut_lists(exact: Ranks, indexed: Ranks, lengths: Mapping[str, int]) -> Ranks
     """Return the counts of `exact` as a ranker's whose lists end after `lengths` documents, by the names of columns.
 
     Pools and queries are those that `indexed` was asked for, each of whose columns has a length; both are of the same
-    data. Raises `InvalidResult` where they are not.
+    data. Raises `InvalidResult` where they are not, and `UserError` where one of them alone is compact.
     """
     if len(exact.row_queries) != len(indexed.row_queries) or len(exact.query_topics) != len(indexed.query_topics):
         raise InvalidResult("the exact result and that of an index have other queries or relevant documents")
+    if exact.is_compact != indexed.is_compact:
+        raise UserError("one of the results keeps the counts of all pools, the other not: run both with --pools asked")
     missing = (exact.ahead == MISSING).any(axis=1)
     ahead = np.full(indexed.ahead.shape, UNKNOWN, dtype=np.int32)
     ties = np.full_like(ahead, UNKNOWN)
-    listed = np.full(indexed.listed.shape, -1, dtype=np.int32)
-    for column, name in enumerate(indexed.columns.tolist()):
-        languages = name.split("+")
-        counts = pool_counts(exact, languages)
-        inside = np.isin(exact.row_languages, [exact.language_index(language) for language in languages])
-        asked = indexed.listed[:, column] >= 0
-        rows = inside & asked[exact.row_queries] & ~missing
-        listed_there = counts.rank <= lengths[name]
-        ahead[rows, column] = np.where(listed_there, counts.rank - 1, UNLISTED)[rows]
-        ties[rows, column] = np.where(listed_there, counts.ties, UNKNOWN)[rows]
-        listed[asked, column] = min(lengths[name], counts.size)
+    most = np.array([lengths[name] for name in indexed.columns.tolist()], dtype=np.int64)
+    for place in range(indexed.ahead.shape[1]):
+        columns = indexed.columns_at(place)
+        rank, exact_ties = _exact_counts(exact, indexed, place)
+        inside = indexed.columns_hold[exact.row_languages, columns] & (columns >= 0)
+        rows = inside & (indexed.listed[exact.row_queries, columns] >= 0) & ~missing
+        listed_there = rank <= most[columns]
+        ahead[rows, place] = np.where(listed_there, rank - 1, UNLISTED)[rows]
+        ties[rows, place] = np.where(listed_there, exact_ties, UNKNOWN)[rows]
     ahead[missing], ties[missing] = MISSING, 0
+    listed = np.where(indexed.listed >= 0, np.minimum(most, indexed.column_sizes), -1).astype(np.int32)
     return replace(
         exact, columns=indexed.columns, column_sizes=indexed.column_sizes, ahead=ahead, ties=ties, listed=listed
     )
+
+
+def _exact_counts(exact: Ranks, indexed: Ranks, place: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return rank and ties of each row in the columns that `indexed` has at a place, int64 (rows,)."""
+    if indexed.is_compact and not place:
+        own = exact.ahead[:, 0].astype(np.int64)
+        return np.where(own >= 0, own + 1, UNRETRIEVED), exact.ties[:, 0].astype(np.int64)
+    column = len(indexed.columns) - indexed.ahead.shape[1] + place
+    counts = pool_counts(exact, str(indexed.columns[column]).split("+"))
+    return counts.rank, counts.ties
 
 
 def overlaps(exact: Ranks, indexed: Ranks, cutoff: int) -> NDArray[np.float64]:
@@ -251,7 +263,7 @@ def _differences(
     absent = [name for name in indexed.ranks.columns.tolist() if name not in lengths]
     if absent:
         raise UserError(f"{indexed.path} says nothing of the index for {absent[0]}")
-    cut = replace(exact, ranks=cut_lists(exact.ranks, indexed.ranks, lengths))
+    cut = replace(exact, held=cut_lists(exact.ranks, indexed.ranks, lengths))
     alike = pair_up((cut,), (indexed,))
     whole_lists, lists_alike = (
         differences_of_pair(pair, resamples=options.resamples, seed=options.seed, confidence=options.confidence)

@@ -233,7 +233,7 @@ def _test(differences: Differences, lines: Sequence[GateLine], level: float, fli
             n_clusters[each.subject] = int(np.count_nonzero(found.shares))
     if not columns:
         return _Family({}, frozenset(), inf)
-    worsenings, seed = np.stack(list(columns.values()), axis=1), differences.statistics.seed
+    worsenings, seed = np.stack(list(columns.values())).T, differences.statistics.seed
     adjusted = paired_randomization(worsenings, flips=flips, seed=seed).adjusted.greater
     critical = critical_value(worsenings, level / n_tasks, flips=flips, seed=seed)
     return _Family(

@@ -11,10 +11,10 @@ from pydantic import JsonValue
 from mlbench.collection.languages import IMAGE, Setting, settings_of
 from mlbench.compare.document import ComparedSystem
 from mlbench.errors import UserError, suggest
-from mlbench.evaluation.verify import read_pair
+from mlbench.evaluation.verify import read_ranks_of
 from mlbench.provenance import Provenance
 from mlbench.ranking.ranks import Ranks, can_answer
-from mlbench.results import Result, TaskInfo, results_in
+from mlbench.results import Result, TaskInfo, ranks_file, read_result, results_in
 
 ENTRIES = Path("leaderboard") / "entries"
 """Where entries of a leaderboard lie, below the current folder."""
@@ -22,11 +22,19 @@ ENTRIES = Path("leaderboard") / "entries"
 
 @dataclass(frozen=True, eq=False)
 class ResultWithRanks:
-    """A result, the counts beside it, and where it was read."""
+    """A result, where it was read, and the counts beside it.
+
+    Counts that are not `held` are read each time, so that those of one result at a time need be in memory.
+    """
 
     path: Path
     result: Result
-    ranks: Ranks
+    held: Ranks | None = None
+
+    @property
+    def ranks(self) -> Ranks:
+        """The counts; raises `InvalidResult` where they cannot be read."""
+        return read_ranks_of(self.path, self.result) if self.held is None else self.held
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +47,7 @@ class Side:
 
 @dataclass(frozen=True, eq=False)
 class PairedRanks:
-    """The counts of both sides on one task, one `Ranks` for each training seed, and what they can be asked.
+    """Both sides on one task, each with a result for each training seed, and what their counts can be asked.
 
     `shared_only` says that languages were left out.
     """
@@ -49,8 +57,13 @@ class PairedRanks:
     shared_only: bool
     settings: tuple[Setting, ...]
     bias_scores: tuple[str, ...]
-    base: tuple[Ranks, ...]
-    candidate: tuple[Ranks, ...]
+    base: tuple[ResultWithRanks, ...]
+    candidate: tuple[ResultWithRanks, ...]
+
+    def ranks_of(self, one: ResultWithRanks) -> Ranks:
+        """Return the counts of a result in the languages that are compared."""
+        whole = frozenset(self.languages) == frozenset(one.result.task.languages)
+        return one.ranks if whole else restrict(one.ranks, self.languages)
 
 
 def find_side(name: str) -> Side:
@@ -74,11 +87,13 @@ def find_side(name: str) -> Side:
 
 
 def read_side(name: str, paths: Sequence[Path]) -> Side:
-    """Read results and their ranks files; raises as `find_side` does."""
+    """Read results, whose ranks files are read when they are asked for; raises as `find_side` does."""
     by_task: dict[str, list[ResultWithRanks]] = {}
     for path in paths:
-        result, ranks = read_pair(path)
-        by_task.setdefault(result.task.name, []).append(ResultWithRanks(path, result, ranks))
+        result = read_result(path)
+        # A file that is missing, or of another result, is told at once.
+        ranks_file(path, result)
+        by_task.setdefault(result.task.name, []).append(ResultWithRanks(path, result))
     for task, found in by_task.items():
         _check_seeds(name, task, found)
     return Side(name, {task: tuple(sorted(found, key=_seed)) for task, found in sorted(by_task.items())})
@@ -129,22 +144,24 @@ def pair_up(
         reason = why_incomparable(task, one.result.task, wanted, shared_languages=shared_languages)
         if reason := reason or _settings_differ(first, one, wanted):
             raise UserError(f"{task.name}: {first.path} and {one.path} cannot be compared: {reason}")
-    counts = [_share(one, wanted) for one in each]
     settings = _settings(first.result, wanted)
     shared_only = any(frozenset(one.result.task.languages) != wanted for one in each)
-    if shared_only:
-        # The pool of fewer languages is not known of every ranker.
-        settings = tuple(each for each in settings if all(can_answer(one, each.document_languages) for one in counts))
     common = [name for name in task.bias_scores if all(name in one.result.task.bias_scores for one in each)]
-    return PairedRanks(
+    pair = PairedRanks(
         task=task,
         languages=tuple(sorted(wanted)),
         shared_only=shared_only,
         settings=settings,
         bias_scores=tuple(common),
-        base=tuple(counts[: len(base)]),
-        candidate=tuple(counts[len(base) :]),
+        base=tuple(base),
+        candidate=tuple(candidate),
     )
+    pools = {each.document_languages for each in settings}
+    for one in each if shared_only else ():
+        # The pool of fewer languages is not known of every ranker.
+        ranks = pair.ranks_of(one)
+        pools = {pool for pool in pools if can_answer(ranks, pool)}
+    return replace(pair, settings=tuple(each for each in settings if each.document_languages in pools))
 
 
 def why_incomparable(
@@ -185,11 +202,6 @@ def _settings(result: Result, languages: frozenset[str]) -> tuple[Setting, ...]:
     return settings_of(sorted(languages), {each.kind for each in result.settings})
 
 
-def _share(measured: ResultWithRanks, languages: frozenset[str]) -> Ranks:
-    whole = languages == frozenset(measured.result.task.languages)
-    return measured.ranks if whole else restrict(measured.ranks, languages)
-
-
 def restrict(ranks: Ranks, languages: Collection[str]) -> Ranks:
     """Return the counts of queries and documents in some of the languages; the top of the lists is left out.
 
@@ -201,10 +213,15 @@ def restrict(ranks: Ranks, languages: Collection[str]) -> Ranks:
     names = set(ranks.languages[kept].tolist())
     columns = [index for index, column in enumerate(ranks.columns) if names.issuperset(column.split("+"))]
     queries = np.flatnonzero(np.isin(ranks.query_languages, kept))
-    rows = np.flatnonzero(np.isin(ranks.row_queries, queries) & np.isin(ranks.row_languages, kept))
+    is_kept = np.isin(np.arange(len(ranks.languages)), kept)
+    rows = np.flatnonzero(is_kept[ranks.query_languages][ranks.row_queries] & is_kept[ranks.row_languages])
+    places = _places(ranks, columns)
     topics, query_topics = np.unique(ranks.query_topics[queries], return_inverse=True)
     clusters = np.unique(ranks.topic_clusters[topics], return_inverse=True)[1]
-    documents, row_documents = np.unique(ranks.row_documents[rows], return_inverse=True)
+    row_documents = ranks.row_documents[rows]
+    documents = np.flatnonzero(np.bincount(row_documents, minlength=len(ranks.document_ids)))
+    # One row that stands for all queries goes on doing so.
+    listed = ranks.listed[:1] if not ranks.listed.strides[0] else ranks.listed[queries]
     return replace(
         ranks,
         languages=ranks.languages[kept],
@@ -216,15 +233,29 @@ def restrict(ranks: Ranks, languages: Collection[str]) -> Ranks:
         query_languages=np.searchsorted(kept, ranks.query_languages[queries]).astype(np.int32),
         document_ids=ranks.document_ids[documents],
         document_languages=np.searchsorted(kept, ranks.document_languages[documents]).astype(np.int32),
-        row_queries=np.searchsorted(queries, ranks.row_queries[rows]).astype(np.int32),
-        row_documents=row_documents.astype(np.int32),
+        row_queries=_numbered_anew(queries, ranks.row_queries[rows]),
+        row_documents=_numbered_anew(documents, row_documents),
         row_grades=ranks.row_grades[rows],
-        ahead=ranks.ahead[rows][:, columns],
-        ties=ranks.ties[rows][:, columns],
+        ahead=ranks.ahead[rows][:, places],
+        ties=ranks.ties[rows][:, places],
         top=np.empty((len(queries), 0), dtype=np.int32),
-        listed=ranks.listed[queries][:, columns],
+        listed=np.broadcast_to(listed[:, columns], (len(queries), len(columns))),
         alignment=None if ranks.alignment is None else _without_others(ranks.alignment[rows]),
     )
+
+
+def _places(ranks: Ranks, columns: Sequence[int]) -> list[int]:
+    """Return where in `ahead` the counts of columns stand; in compact ranks, those of all single languages at first."""
+    front = len(ranks.columns) - ranks.ahead.shape[1]
+    return [0, *(column - front for column in columns if column > front)] if ranks.is_compact else list(columns)
+
+
+def _numbered_anew(kept: NDArray[np.int64], indexes: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Return the places in `kept`, ascending indexes, of some that are among them."""
+    numbers = np.zeros(int(kept.max(initial=-1)) + 1, dtype=np.int32)
+    numbers[kept] = np.arange(len(kept))
+    found: NDArray[np.int32] = numbers[indexes]
+    return found
 
 
 def _without_others(alignment: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -255,14 +255,14 @@ def _test(base: System, candidate: System, flips: int) -> PairedTests:
 
 def _figures(system: System) -> Iterator[ArmFigure]:
     first = system[0]
-    mean: Floats = np.mean([one.settings.sums for one in system], axis=0)
-    drawn = first.sample.bootstrap(mean, first.settings.counts)
-
+    totals: Floats = np.mean([one.settings.totals for one in system], axis=0)
+    mean = replace(first.settings, totals=totals)
+    by_cell = mean.replicates(first.sample.resample(mean.patterns))
     limits = limits_of([first.request.primary_measure])
 
     def of_settings(kind: Kind, chosen: list[int]) -> ArmFigure:
         values = [float(one.settings.macro_mean(chosen)[0]) for one in system]
-        drawn_means = _Resampled(drawn.macro_mean(chosen), first.settings.counts[:, chosen], limits)
+        drawn_means = _Resampled(mean.macro_replicates(by_cell, chosen), mean.counts_of(chosen), limits)
         return _figure(first, first.request.primary_measure, kind, values, drawn_means)
 
     for kind, language, chosen in group(first.request.settings):

@@ -1,6 +1,7 @@
 """Evaluates one retriever on one task: load the collection, encode, rank, score, assemble the result."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from os import PathLike, fspath
@@ -140,13 +141,16 @@ def measure(
     measured_on = _task_info(data, request, options.limit)
     # It holds all texts of the task, and scores need none.
     del data
-    scores = score(ranked.ranks, request, judge)
-    _tell_fruitless(model, scores, options)
-    listed = judge.describe() if judge else None
-    clock.lap("score")
+    with ThreadPoolExecutor(1) as packing:
+        # It is compressed by a thread that leaves the interpreter to the scores.
+        content = packing.submit(write_ranks, ranked.ranks)
+        scores = score(ranked.ranks, request, judge)
+        _tell_fruitless(model, scores, options)
+        listed = judge.describe() if judge else None
+        clock.lap("score")
     cost = _cost(model, ranked, clock, before)
     retriever = model.info(task.built_from).model_copy(update={"repeatability": repeatability})
-    evaluation = _assemble(retriever, measured_on, ranked, scores, cost, options.command)
+    evaluation = _assemble(retriever, measured_on, ranked, scores, cost, options.command, content.result())
     return replace(evaluation, result=evaluation.result.model_copy(update={"list_measures": listed}))
 
 
@@ -266,9 +270,14 @@ def _cost(model: LoadedModel, ranked: RankedTask, clock: Clock, before: Spent) -
 
 
 def _assemble(
-    retriever: RetrieverInfo, task: TaskInfo, ranked: RankedTask, scores: Scores, cost: Cost, command: str | None
+    retriever: RetrieverInfo,
+    task: TaskInfo,
+    ranked: RankedTask,
+    scores: Scores,
+    cost: Cost,
+    command: str | None,
+    content: bytes,
 ) -> Evaluation:
-    content = write_ranks(ranked.ranks)
     result = Result(
         task=task,
         retriever=retriever,

@@ -56,7 +56,7 @@ class ListJudge(ListSink):
 
     def values(self, setting: Setting, queries: NDArray[np.int64]) -> Floats:
         """Return the measures of `queries`, indexes of all queries, in a setting; float64 (queries, names)."""
-        first = int(np.flatnonzero(self.arrays.query_languages == self._language(setting))[0])
+        first = int(np.searchsorted(self.arrays.query_languages, self._language(setting)))
         return self._values[setting][queries - first]
 
     def describe(self) -> ListMeasures:

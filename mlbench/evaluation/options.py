@@ -3,15 +3,19 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
+from typing import Literal, cast, get_args
 
 from mlbench import entry_points
-from mlbench.errors import UserError
+from mlbench.errors import UnknownName, UserError
 from mlbench.io.untrusted import LARGEST_NUMBER
 from mlbench.open_model import LoadedModel, open_model
 from mlbench.protocols import Engine, Progress, Resources, Runtime, Silence
 from mlbench.ranking.run_files import SaveRun
 from mlbench.results import LARGEST_SEED, MOST_RESAMPLES
+
+Pools = Literal["any", "asked"]
+POOLS: tuple[Pools, ...] = get_args(Pools)
+"""What the ranks of an encoder can answer: any pool of its languages, or those that a setting of the task asks for."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +27,8 @@ class Options:
     user's cache folder); `seed`, `resamples` and `confidence` are those of the intervals; `save_run` asks for TREC
     files; `command` is recorded in the result. `engine` and `resources` say where the shards of large corpora are
     encoded and counted, `keep_vectors` whether their vectors stay in the cache (None: where they fit into half of the
-    free space).
+    free space). `pools` says whether the ranks of an encoder answer any pool afterwards, or those of the task's
+    settings alone, which takes little memory where there are many languages (None: any, up to `MOST_COUNTS` counts).
     """
 
     settings: Mapping[str, str] = field(default_factory=dict)
@@ -39,6 +44,7 @@ class Options:
     engine: str = "local"
     resources: Resources = field(default_factory=Resources)
     keep_vectors: bool | None = None
+    pools: Pools | None = None
     progress: Progress = field(default_factory=Silence)
 
     def __post_init__(self) -> None:
@@ -49,6 +55,8 @@ class Options:
             )
         if self.limit is not None and not 1 <= self.limit <= LARGEST_NUMBER:
             raise UserError(f"a quick look has at least one topic, and at most {LARGEST_NUMBER:,}, not {self.limit:,}")
+        if self.pools not in (None, *POOLS):
+            raise UnknownName("kind of pools", str(self.pools), POOLS)
 
     def open_model(self, model: object, name: str | None = None) -> LoadedModel:
         """Open a spec, or take a model object, with these settings (see `mlbench.open_model.open_model`)."""

@@ -55,6 +55,11 @@ def recompute(result: Result, ranks: Ranks) -> Verification:
 def read_pair(path: Path) -> tuple[Result, Ranks]:
     """Read a result document and its ranks file; raises `InvalidResult` when they do not belong together."""
     result = read_result(path)
+    return result, read_ranks_of(path, result)
+
+
+def read_ranks_of(path: Path, result: Result) -> Ranks:
+    """Read the ranks file of a `result` that was read from `path`; raises `InvalidResult` as `read_pair` does."""
     beside = ranks_file(path, result)
     if beside is None:
         missing = path.parent / result.ranks.name
@@ -63,7 +68,7 @@ def read_pair(path: Path) -> tuple[Result, Ranks]:
     if ranks.spoken_languages != result.task.languages:
         raise InvalidResult(f"{path} and {beside.name} have different languages")
     _check_effort(path, result, ranks)
-    return result, ranks
+    return ranks
 
 
 def _check_effort(path: Path, result: Result, ranks: Ranks) -> None:

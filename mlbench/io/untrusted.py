@@ -160,9 +160,16 @@ def _readable(archive: Path) -> Iterator[None]:
 
 
 def read_arrays(
-    path: Path, names: Collection[str], largest: int, *, optional: Collection[str] = ()
+    path: Path,
+    names: Collection[str],
+    largest: int,
+    *,
+    otherwise: Collection[str] | None = None,
+    optional: Collection[str] = (),
 ) -> dict[str, NDArray[np.generic]]:
     """Return the arrays of an npz file that holds those called `names`, some of the `optional` ones, and no others.
+
+    With `otherwise`, it may hold the arrays of these names in place of those of `names`.
 
     The sizes that the archive states must be at most `largest` bytes together and no more than honest arrays could be
     folded into it; each must be what its array's own header implies. So nothing is read beyond the one, nor made room
@@ -172,9 +179,8 @@ def read_arrays(
     with ZipFile(path) as archive:
         members = archive.infolist()
         found = sorted(member.filename for member in members)
-        if sorted(set(found) - {f"{name}.npy" for name in optional}) != sorted(f"{name}.npy" for name in names) or (
-            len(set(found)) < len(found)
-        ):
+        wanted = [sorted(f"{name}.npy" for name in each) for each in (names, otherwise) if each is not None]
+        if sorted(set(found) - {f"{name}.npy" for name in optional}) not in wanted or len(set(found)) < len(found):
             raise ValueError(f"its arrays are {', '.join(found) or 'none'}")
         stated = sum(member.file_size for member in members)
         packed = min(sum(member.compress_size for member in members), path.stat().st_size)

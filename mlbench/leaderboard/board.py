@@ -6,7 +6,14 @@ from pathlib import Path
 
 from mlbench.errors import UnknownName, UserError
 from mlbench.io.atomic import write_whole
-from mlbench.leaderboard.check_files import LARGEST_DOCUMENT, canonical, read_plain, read_regular, validate
+from mlbench.leaderboard.check_files import (
+    LARGEST_TASK,
+    MOST_TASK_VALUES,
+    canonical,
+    read_plain,
+    read_regular,
+    validate,
+)
 from mlbench.leaderboard.entries import LONGEST_NAME, NAME
 from mlbench.leaderboard.protocol import AcceptedTask
 
@@ -56,7 +63,7 @@ class Board:
         if task not in self.task_names():
             raise UnknownName("task of the leaderboard", task, self.task_names())
         path = self.task_path(task)
-        document = read_plain(path.name, read_regular(path, LARGEST_DOCUMENT))
+        document = read_plain(path.name, read_regular(path, LARGEST_TASK), MOST_TASK_VALUES)
         return validate(path.name, document, AcceptedTask)
 
     def take(self, accepted: AcceptedTask, *, replace: bool = False) -> Path:

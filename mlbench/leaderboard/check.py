@@ -11,8 +11,6 @@ from mlbench.errors import RefusedEntry, UserError
 from mlbench.evaluation.verify import recompute
 from mlbench.leaderboard.board import Board
 from mlbench.leaderboard.check_files import (
-    LARGEST_DOCUMENT,
-    LARGEST_RANKS,
     check_archive,
     check_plain,
     list_folder,
@@ -31,8 +29,9 @@ from mlbench.leaderboard.protocol import (
     reported_fault,
     shape_fault,
 )
+from mlbench.ranking.packed_ranks import PACKED
 from mlbench.ranking.ranks import Ranks
-from mlbench.ranking.ranks_file import ALIGNMENT, ARRAYS, read_ranks
+from mlbench.ranking.ranks_file import ALIGNMENT, ARRAYS, arrays_of, read_ranks
 from mlbench.results import Cost, Environment, Result, RetrieverInfo, digest
 from mlbench.statistics.cluster_scores import ScoreRequest
 
@@ -149,10 +148,10 @@ def _check_tasks(board: Board, folder: Path, name: str, entry: Entry) -> Checked
 
 def _read_result(folder: Path, entry: Entry, accepted: AcceptedTask) -> Result:
     document, ranks = files_of(accepted.task.name)
-    content = read_regular(folder / document, LARGEST_DOCUMENT)
+    content = read_regular(folder / document, accepted.largest_document)
     if digest(content) != entry.files[document]:
         raise RefusedEntry(f"{document} is not the file that {ENTRY_FILE} names: its SHA-256 is another")
-    result = validate(document, read_plain(document, content), Result)
+    result = validate(document, read_plain(document, content, accepted.most_values), Result)
     if result.ranks.name != ranks or result.ranks.sha256 != entry.files[ranks]:
         raise RefusedEntry(f"{document} names other ranks than {ranks}, or another SHA-256 than {ENTRY_FILE}")
     if fault := protocol_fault(accepted, result) or claims_fault(result):
@@ -163,7 +162,7 @@ def _read_result(folder: Path, entry: Entry, accepted: AcceptedTask) -> Result:
 def _check_ranks(folder: Path, accepted: AcceptedTask, result: Result) -> tuple[Ranks, int]:
     """Return the ranks of a result and how many numbers were recomputed from them."""
     document, name = files_of(accepted.task.name)
-    content, arrays = read_regular(folder / name, LARGEST_RANKS), _arrays(accepted, result)
+    content, arrays = read_regular(folder / name, accepted.largest_file), _arrays(accepted, result)
     if digest(content) != result.ranks.sha256:
         raise RefusedEntry(f"{name} is not the ranks file of {document}: its SHA-256 is another")
     try:
@@ -172,8 +171,8 @@ def _check_ranks(folder: Path, accepted: AcceptedTask, result: Result) -> tuple[
         if fault := shape_fault(accepted, ranks):
             raise RefusedEntry(fault)
         with ZipFile(BytesIO(content)) as archive:
-            for array in arrays:
-                check_plain(array, archive.read(f"{array}.npy"), getattr(ranks, array))
+            for array, values in arrays_of(ranks).items():
+                check_plain(array, archive.read(f"{array}.npy"), values)
     except RefusedEntry as error:
         raise RefusedEntry(f"{name}: {error}") from error
     fault = (
@@ -194,7 +193,8 @@ def _check_ranks(folder: Path, accepted: AcceptedTask, result: Result) -> tuple[
 def _arrays(accepted: AcceptedTask, result: Result) -> tuple[str, ...]:
     """Return what the ranks file must hold: cosines as well, where vectors of images and captions have any."""
     has_cosines = result.retriever.kind == "encoder" and result.retriever.similarity == "cosine"
-    return (*ARRAYS, ALIGNMENT) if accepted.has_images and has_cosines else ARRAYS
+    arrays = PACKED if accepted.is_compact else ARRAYS
+    return (*arrays, ALIGNMENT) if accepted.has_images and has_cosines else arrays
 
 
 def _document_ids_fault(ranks: Ranks) -> str:

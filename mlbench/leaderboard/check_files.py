@@ -49,6 +49,10 @@ _PATHS = {
 Document = TypeVar("Document", bound=BaseModel)
 LARGEST_DOCUMENT = 2 * 2**20
 LARGEST_RANKS = 16 * 2**20
+LARGEST_COMPACT_RANKS = 256 * 2**20
+LARGEST_TASK = 32 * 2**20
+MOST_TASK_VALUES = 2_000_000
+"""Of what a board accepts for a task, whose every setting is listed."""
 
 
 def check_archive(content: bytes, names: Sequence[str], largest: int) -> None:
@@ -86,6 +90,8 @@ def check_plain(name: str, content: bytes, array: NDArray[np.generic]) -> None:
     elif array.dtype.kind == "f":
         # What is no number could hold anything in bits that nobody reads.
         plain = np.where(np.isnan(array), np.float32(np.nan), array).astype(np.float32)
+    elif array.dtype == np.uint8:
+        plain = np.ascontiguousarray(array)
     else:
         plain = np.ascontiguousarray(array, dtype=np.int32)
     buffer = BytesIO()
@@ -183,21 +189,23 @@ def _fault(text: str) -> str:
     return next(faults, "")
 
 
-def document_fault(document: object) -> str:
-    """Say where a parsed JSON document is nested too deeply, too large, or has a text with a fault; or nothing."""
+def document_fault(document: object, most: int = MOST_VALUES) -> str:
+    """Say where a parsed JSON document is too deep, has more than `most` values, or a text with a fault; or nothing."""
     left: list[tuple[tuple[str | int, ...], object]] = [((), document)]
-    met = 0
+    met, sound = 0, set[tuple[str, bool]]()
     while left:
         steps, value = left.pop()
         met += len(value) + 1 if isinstance(value, dict | list) else 0
-        if met > MOST_VALUES:
-            return f"it has more than {MOST_VALUES:,} values"
+        if met > most:
+            return f"it has more than {most:,} values"
         if len(steps) > DEEPEST:
             return f"it is nested more than {DEEPEST} deep"
         texts = value if isinstance(value, dict) else [value] if isinstance(value, str) else []
+        lines = "parameters" in steps
         for text in texts:
-            if fault := text_fault(text, lines="parameters" in steps):
+            if (text, lines) not in sound and (fault := text_fault(text, lines=lines)):
                 return f"{'a key of ' if isinstance(value, dict) else ''}{place_of(steps) or 'it'} {fault}"
+            sound.add((text, lines))
         if isinstance(value, dict):
             left += (((*steps, key), inner) for key, inner in value.items())
         elif isinstance(value, list):
@@ -260,8 +268,8 @@ def read_regular(path: Path, largest: int) -> bytes:
     return content
 
 
-def read_plain(name: str, content: bytes) -> dict[str, object]:
-    """Return the JSON object in the file called `name`.
+def read_plain(name: str, content: bytes, most: int = MOST_VALUES) -> dict[str, object]:
+    """Return the JSON object in the file called `name`, which has at most so many values.
 
     It must be written as mlbench writes it, to the byte, and every text in it be fit to be shown. Raises
     `RefusedEntry`.
@@ -272,7 +280,7 @@ def read_plain(name: str, content: bytes) -> dict[str, object]:
         raise RefusedEntry(f"{name} is not JSON that can be used: {error}") from error
     if not isinstance(document, dict):
         raise RefusedEntry(f"{name} is no JSON object")
-    if fault := document_fault(document):
+    if fault := document_fault(document, most):
         raise RefusedEntry(f"{name}: {fault}")
     if canonical(document) != content:
         raise RefusedEntry(f"{name} is not written as mlbench writes it: make it with mlbench leaderboard add")

@@ -1,12 +1,14 @@
 """Checks whether the counts of a ranks file follow from an order of documents, and its cosines from vectors."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mlbench.collection.languages import IMAGE, Setting
+from mlbench.collection.languages import IMAGE, Setting, whole_pool
 from mlbench.measures.formulas import UNRETRIEVED
 from mlbench.ranking.ranks import MISSING, UNKNOWN, Ranks, can_answer, pool_counts
 
@@ -14,6 +16,7 @@ Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
 # Cosines are rounded to 32 bits, and near 1 that is a large part of an angle.
 _SLACK = 1e-3
+_NO_ORDER = "ahead follows from no order of documents"
 
 
 def counts_fault(ranks: Ranks, kind: Literal["encoder", "ranker"], settings: Sequence[Setting]) -> str:
@@ -26,45 +29,88 @@ def counts_fault(ranks: Ranks, kind: Literal["encoder", "ranker"], settings: Seq
     return fault or _documents_fault(ranks) or _top_fault(ranks, kind)
 
 
+@dataclass(frozen=True, eq=False)
+class _Cells:
+    """The counts of the queries of one language at one place of `ahead`, all (rows,).
+
+    `listed` is how long the list is that a row is counted in, -1 where nobody asked; `size` how many documents it could
+    hold, `inside` whether the row's document is one of them. `present` says whether it is in the corpus.
+    """
+
+    ahead: NDArray[np.int32]
+    ties: NDArray[np.int32]
+    listed: Integers
+    size: Integers
+    inside: NDArray[np.bool_]
+    present: NDArray[np.bool_]
+
+
+def _cells(ranks: Ranks) -> Iterator[_Cells]:
+    hold, sizes = ranks.columns_hold, ranks.column_sizes.astype(np.int64)
+    for part in ranks.parts():
+        present = ~(part.ahead == MISSING).any(axis=1)
+        for place in range(part.ahead.shape[1]):
+            columns = part.columns_at(place)
+            known = columns >= 0
+            yield _Cells(
+                ahead=part.ahead[:, place],
+                ties=part.ties[:, place],
+                listed=np.where(known, part.listed[part.row_queries, columns], UNKNOWN).astype(np.int64),
+                size=np.where(known, sizes[columns], 0),
+                inside=hold[part.row_languages, columns] & known,
+                present=present,
+            )
+
+
 def _encoder_fault(ranks: Ranks, settings: Sequence[Setting]) -> str:
-    if ranks.columns.tolist() != ranks.languages.tolist():
+    pools: list[tuple[str, ...]] = [(language,) for language in ranks.languages.tolist()]
+    if ranks.is_compact:
+        pools += [pool for pool in _pools(settings) if len(pool) > 1]
+    if ranks.columns.tolist() != ["+".join(pool) for pool in pools]:
         return "its columns are not the task's languages, as those of an encoder are"
-    pools = [(language,) for language in ranks.languages.tolist()]
     asked = (_sides(ranks) if ranks.has_images else _asked(ranks, settings, pools))[ranks.query_languages]
     whole = ranks.listed == ranks.column_sizes
     if not whole.all() and (not whole[asked].all() or (ranks.listed[~asked] != UNKNOWN).any()):
         return "listed is not the number of documents, as it is for an encoder"
-    counted = whole[ranks.row_queries]
-    present = ~(ranks.ahead == MISSING).any(axis=1)
-    if ((ranks.ahead >= 0) != counted)[present].any() or (ranks.ahead[~present] != MISSING).any():
-        return "ahead leaves out what an encoder counts"
-    if (ranks.ties < 0).any():
-        return "ties leaves out what an encoder counts"
-    return _order_fault(ranks, np.flatnonzero(present))
+    for cells in _cells(ranks):
+        # How many of a pool stand before a document that is not in it is counted for single languages alone.
+        known = cells.present & (cells.inside | (not ranks.is_compact))
+        if ((cells.ahead >= 0) != (cells.listed >= 0))[known].any() or (cells.ahead[~cells.present] != MISSING).any():
+            return "ahead leaves out what an encoder counts"
+        if (cells.ties < 0).any():
+            return "ties leaves out what an encoder counts"
+    faults = (_compact_order_fault(part) if part.is_compact else _order_fault(part) for part in ranks.parts())
+    return next(filter(None, faults), "")
+
+
+def _pools(settings: Sequence[Setting]) -> list[tuple[str, ...]]:
+    """Return what settings search, the smaller pools first, as the columns of a ranker are ordered."""
+    return sorted({setting.document_languages for setting in settings}, key=lambda pool: (len(pool), pool))
 
 
 def _asked(ranks: Ranks, settings: Sequence[Setting], pools: Sequence[tuple[str, ...]]) -> NDArray[np.bool_]:
     """Return whether queries of a language are asked against all of a pool, (languages, pools)."""
-    languages = ranks.languages.tolist()
-    asked = np.zeros((len(languages), len(pools)), dtype=np.bool_)
+    numbers = {language: number for number, language in enumerate(ranks.languages.tolist())}
+    within = {own: [set(pool) <= set(own) for pool in pools] for own in _pools(settings)}
+    asked = np.zeros((len(numbers), len(pools)), dtype=np.bool_)
     for setting in settings:
-        row = asked[languages.index(setting.query_language)]
-        row |= [set(pool) <= set(setting.document_languages) for pool in pools]
+        asked[numbers[setting.query_language]] |= within[setting.document_languages]
     return asked
 
 
 def _sides(ranks: Ranks) -> NDArray[np.bool_]:
-    """Return whether queries are counted against documents, (languages, languages): images and captions, each other.
+    """Return whether queries are counted against a column, (languages, columns): images and captions, each other.
 
     No setting is needed for that.
     """
     is_image = ranks.languages == IMAGE
-    sides: NDArray[np.bool_] = is_image[:, None] != is_image
+    sides: NDArray[np.bool_] = is_image[:, None] != (ranks.columns == IMAGE)
     return sides
 
 
-def _order_fault(ranks: Ranks, rows: Integers) -> str:
+def _order_fault(ranks: Ranks) -> str:
     """Say whether in one list a document stands ahead that does not stand ahead of a later one."""
+    rows = np.flatnonzero(~(ranks.ahead == MISSING).any(axis=1))
     # What was not counted was counted for no document of the query.
     ahead = np.maximum(ranks.ahead[rows].astype(np.int64), 0)
     rows = rows[np.lexsort((ahead.sum(axis=1), ranks.row_queries[rows]))]
@@ -73,33 +119,54 @@ def _order_fault(ranks: Ranks, rows: Integers) -> str:
     more = ranks.ahead[after].astype(np.int64) - ranks.ahead[before]
     own = np.arange(len(same)), ranks.row_languages[before]
     if (more < 0).any() or (more[own] < (ranks.ahead[before][own] >= 0)).any():
-        return "ahead follows from no order of documents"
+        return _NO_ORDER
+    return ""
+
+
+def _compact_order_fault(ranks: Ranks) -> str:
+    """Say the same of counts in the own language and in pools; a pool has the order of what it holds, and no less."""
+    hold, sizes, places = ranks.columns_hold, ranks.column_sizes.astype(np.int64), range(ranks.ahead.shape[1])
+    columns = [ranks.columns_at(place) for place in places]
+    counted = [hold[ranks.row_languages, columns[place]] & (ranks.ahead[:, place] >= 0) for place in places]
+    for one, other in combinations(places, 2):
+        rows = np.flatnonzero(counted[one] & counted[other])
+        lists = ranks.row_queries[rows].astype(np.int64) * len(ranks.languages)
+        lists += 0 if one else ranks.row_languages[rows]
+        order = np.lexsort((ranks.ahead[rows, one], lists))
+        rows, same = rows[order], np.diff(lists[order]) == 0
+        less, more = (ranks.ahead[rows, place].astype(np.int64) for place in (one, other))
+        if (np.diff(more)[same] <= 0).any():
+            return _NO_ORDER
+        if (hold[:, columns[one][rows]] <= hold[:, columns[other][rows]]).all():
+            others = sizes[columns[other][rows]] - sizes[columns[one][rows]]
+            if (more < less).any() or (more - less > others).any() or (np.diff(more) < np.diff(less))[same].any():
+                return _NO_ORDER
     return ""
 
 
 def _ranker_fault(ranks: Ranks, settings: Sequence[Setting]) -> str:
-    pools = sorted({setting.document_languages for setting in settings}, key=lambda pool: (len(pool), pool))
+    pools = _pools(settings)
     if ranks.columns.tolist() != ["+".join(pool) for pool in pools]:
         return "its columns are not the pools of the task's settings, as those of a ranker are"
-    languages = ranks.languages.tolist()
+    languages = {language: number for number, language in enumerate(ranks.languages.tolist())}
+    columns = {pool: column for column, pool in enumerate(pools)}
     asked = np.zeros((len(languages), len(pools)), dtype=np.bool_)
     for setting in settings:
-        asked[languages.index(setting.query_language), pools.index(setting.document_languages)] = True
-    inside = np.array([[language in pool for pool in pools] for language in languages], dtype=np.bool_)
-    listed = asked[ranks.query_languages]
-    if ((ranks.listed >= 0) != listed).any() or (ranks.listed > ranks.column_sizes).any():
+        asked[languages[setting.query_language], columns[setting.document_languages]] = True
+    if ((ranks.listed >= 0) != asked[ranks.query_languages]).any() or (ranks.listed > ranks.column_sizes).any():
         return "listed says of another setting than the task's how long a list was"
-    present = ~(ranks.ahead == MISSING).any(axis=1)
-    known = listed[ranks.row_queries] & inside[ranks.row_languages]
-    if ((ranks.ahead != UNKNOWN) != known)[present].any() or (ranks.ahead[~present] != MISSING).any():
-        return "ahead says of another setting than the task's where a document stands"
-    if (ranks.ahead >= np.maximum(ranks.listed[ranks.row_queries], 0))[ranks.ahead >= 0].any():
-        return "a relevant document stands behind the end of a list"
-    whole = (ranks.listed == ranks.column_sizes)[ranks.row_queries]
-    if (whole & known & (ranks.ahead < 0))[present].any():
-        return "a list of every document lacks a relevant one"
-    places = np.where(ranks.ahead >= 0, ranks.listed[ranks.row_queries], 0)
-    return "more documents tie than a list holds" if (ranks.ties > np.maximum(places - 1, 0)).any() else ""
+    for cells in _cells(ranks):
+        known, listed = (cells.listed >= 0) & cells.inside, np.maximum(cells.listed, 0)
+        if ((cells.ahead != UNKNOWN) != known)[cells.present].any() or (cells.ahead[~cells.present] != MISSING).any():
+            return "ahead says of another setting than the task's where a document stands"
+        if (cells.ahead >= listed)[cells.ahead >= 0].any():
+            return "a relevant document stands behind the end of a list"
+        if ((cells.listed == cells.size) & known & (cells.ahead < 0))[cells.present].any():
+            return "a list of every document lacks a relevant one"
+        places = np.where(cells.ahead >= 0, listed, 0)
+        if (cells.ties > np.maximum(places - 1, 0)).any():
+            return "more documents tie than a list holds"
+    return ""
 
 
 def _documents_fault(ranks: Ranks) -> str:
@@ -120,42 +187,38 @@ def _top_fault(ranks: Ranks, kind: str) -> str:
 
     Those of captions are images, those of images are captions.
     """
-    depth, filled = ranks.top.shape[1], ranks.top >= 0
-    listed, rank = np.zeros(len(ranks.query_topics), dtype=np.int64), np.full(len(ranks.row_queries), UNRETRIEVED)
-    for asking, pool in _whole_pools(ranks):
-        own = np.isin(ranks.query_languages, [ranks.language_index(language) for language in asking])
-        if can_answer(ranks, pool):
-            counts = pool_counts(ranks, pool)
-            listed = np.where(own, counts.listed, listed)
-            rank = np.where(own[ranks.row_queries], counts.rank, rank)
-        elif filled[own].any():
+    depth, languages = ranks.top.shape[1], ranks.languages.tolist()
+    for part in ranks.parts() if len(ranks.query_topics) else ():
+        filled, pool = part.top >= 0, whole_pool(languages[part.query_languages[0]], languages)
+        listed, rank = np.zeros(len(filled), dtype=np.int64), np.full(len(part.row_queries), UNRETRIEVED)
+        if can_answer(part, pool):
+            counts = pool_counts(part, pool)
+            listed, rank = counts.listed, counts.rank
+        elif filled.any():
             return "top is of a pool that was not asked for"
-    length = np.minimum(np.maximum(listed, 0), depth)
-    if (filled != (np.arange(depth) < length[:, None])).any():
-        return "top is longer or shorter than the lists are"
-    ordered = np.sort(ranks.top, axis=1)
-    if ((np.diff(ordered, axis=1) == 0) & (ordered[:, 1:] >= 0)).any():
-        return "top names a document twice"
-    met = ranks.top[ranks.row_queries] == ranks.row_documents[:, None]
-    place = np.where(met.any(axis=1), met.argmax(axis=1) + 1, 0)
-    if (np.where(rank <= depth, rank, 0) != place).any():
-        return "top has a relevant document elsewhere than its counts"
-    return _languages_fault(ranks, np.flatnonzero(place > 1), place) if kind == "encoder" else ""
+        length = np.minimum(np.maximum(listed, 0), depth)
+        if (filled != (np.arange(depth) < length[:, None])).any():
+            return "top is longer or shorter than the lists are"
+        ordered = np.sort(part.top, axis=1)
+        if ((np.diff(ordered, axis=1) == 0) & (ordered[:, 1:] >= 0)).any():
+            return "top names a document twice"
+        met = part.top[part.row_queries] == part.row_documents[:, None]
+        place = np.where(met.any(axis=1), met.argmax(axis=1) + 1, 0)
+        if (np.where(rank <= depth, rank, 0) != place).any():
+            return "top has a relevant document elsewhere than its counts"
+        if kind == "encoder" and (fault := _languages_fault(part, np.flatnonzero(place > 1), place)):
+            return fault
+    return ""
 
 
-def _whole_pools(ranks: Ranks) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
-    """Return what queries may be asked against, by their languages."""
-    spoken = ranks.spoken_languages
-    return [((IMAGE,), spoken), (spoken, (IMAGE,))] if ranks.has_images else [(spoken, spoken)]
-
-
-def _languages_fault(ranks: Ranks, rows: Integers, place: Integers) -> str:
-    languages = np.where(ranks.top >= 0, ranks.document_languages[ranks.top], -1)
-    queries, last = ranks.row_queries[rows], place[rows] - 2
-    for index in range(len(ranks.languages)):
-        until = np.cumsum(languages == index, axis=1)
+def _languages_fault(ranks: Ranks, rows: Integers, rank: Integers) -> str:
+    top = ranks.top[ranks.row_queries[rows]]
+    before = (top >= 0) & (np.arange(top.shape[1]) < rank[rows, None] - 1)
+    for place in range(ranks.ahead.shape[1]):
+        columns = ranks.columns_at(place)[rows]
+        held = ranks.columns_hold[ranks.document_languages[top], columns[:, None]] & before
         # What was not counted is no document of the pool.
-        if (until[queries, last] != np.maximum(ranks.ahead[rows, index], 0)).any():
+        if (held.sum(axis=1) != np.maximum(ranks.ahead[rows, place], 0)).any():
             return "top has documents of other languages ahead of a relevant one than its counts"
     return ""
 

@@ -13,12 +13,14 @@ from math import floor, log10
 
 import numpy as np
 
+from mlbench.collection.language_info import language_info
 from mlbench.collection.languages import IMAGE, KINDS, Kind
 from mlbench.leaderboard.columns import IMAGE_MEASURES, BoardColumn, measured
 from mlbench.leaderboard.entries import ReportedTask
 from mlbench.leaderboard.standings import LEVEL, BoardEntry, EntryPair, Standings, summary_columns
 from mlbench.reports.formatting import SHORT, references, score_ends, score_interval, score_references, score_value
-from mlbench.reports.grid import POOL
+from mlbench.reports.grid import MOST_IN_CELLS, POOL
+from mlbench.reports.language_map import language_data
 from mlbench.results import BiasResult, Bounds, Result, SettingResult
 from mlbench.statistics.paired_tests import FLIPS
 from mlbench.statistics.resampling import smallest_p
@@ -59,7 +61,9 @@ def task_values(standings: Standings) -> Plain:
         return None
     queries = {cell: setting.n_queries for setting in result.settings if (cell := _grid_cell(result, setting))}
     columns = summary_columns(result)
+    many = len(result.task.languages) > MOST_IN_CELLS and result.image_text is None
     return {
+        **({"about": language_data([language_info(tag) for tag in result.task.languages])} if many else {}),
         **({} if result.image_text is None else {"columns": [SHORT[kind] for kind in _DIRECTIONS]}),
         "entries": sorted(standing.entry.name for standing in standings.groups["verified"]),
         "languages": result.task.languages,

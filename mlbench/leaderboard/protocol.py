@@ -10,10 +10,11 @@ from pydantic import Field
 from mlbench.collection.languages import IMAGE, IMAGE_KINDS, Kind
 from mlbench.errors import UserError
 from mlbench.io.document import DocumentPart
+from mlbench.leaderboard.check_files import LARGEST_COMPACT_RANKS, LARGEST_DOCUMENT, LARGEST_RANKS, MOST_VALUES
 from mlbench.leaderboard.entries import ReportedTask, ReportedValue
 from mlbench.measures.bias import BIAS_SCORES
 from mlbench.measures.ranked import parse
-from mlbench.ranking.ranks import MISSING, Ranks
+from mlbench.ranking.ranks import MISSING, Ranks, are_many_counts
 from mlbench.results import Result, SettingResult, Statistics, TaskInfo, digest
 from mlbench.statistics.cluster_scores import describe_data
 
@@ -61,16 +62,45 @@ class AcceptedTask(DocumentPart):
         return any(setting.kind in IMAGE_KINDS for setting in self.settings)
 
     @property
+    def is_compact(self) -> bool:
+        """Whether ranks of the task hold the counts of what its settings ask for alone, as there are many languages."""
+        return are_many_counts(self.sizes.rows, self._columns)
+
+    @property
     def largest(self) -> int:
         """How many bytes the arrays of an honest ranks file can take, of an encoder or a ranker."""
-        sizes = self.sizes
-        languages = (*self.task.languages, *([IMAGE] if self.has_images else []))
-        columns = max(len(languages), len({setting.document_languages for setting in self.settings}))
+        sizes, columns = self.sizes, self._columns
+        pools = sum(len(pool) > 1 for pool in {setting.document_languages for setting in self.settings})
+        names = columns + pools * self.is_compact
         # A cosine is as large as an integer, and every row has two.
-        per_row = 3 + 2 * columns + 2 * self.has_images
-        integers = sizes.rows * per_row + sizes.queries * (2 + sizes.top + columns)
-        texts = _LONGEST_ID * (sizes.topics + sizes.documents) + columns * sum(map(len, languages)) * 2
+        per_row = 3 + 2 * (1 + pools if self.is_compact else columns) + 2 * self.has_images
+        integers = sizes.rows * per_row + sizes.queries * (2 + sizes.top + names)
+        texts = _LONGEST_ID * (sizes.topics + sizes.documents) + names * sum(map(len, self._languages)) * 2
         return 4 * (integers + sizes.topics + sizes.documents + texts) + 2**16
+
+    @property
+    def largest_file(self) -> int:
+        """How many bytes a ranks file may have, packed."""
+        return LARGEST_COMPACT_RANKS if self.is_compact else LARGEST_RANKS
+
+    @property
+    def largest_document(self) -> int:
+        """How many bytes a result document may have."""
+        return LARGEST_DOCUMENT + 2**10 * len(self.settings)
+
+    @property
+    def most_values(self) -> int:
+        """How many values a result document may have."""
+        return MOST_VALUES + 2**7 * len(self.settings)
+
+    @property
+    def _languages(self) -> tuple[str, ...]:
+        return (*self.task.languages, *([IMAGE] if self.has_images else []))
+
+    @property
+    def _columns(self) -> int:
+        """How many columns the counts of an encoder or a ranker have at most where none is left out."""
+        return max(len(self._languages), len({setting.document_languages for setting in self.settings}))
 
 
 def accept(result: Result, ranks: Ranks) -> AcceptedTask:

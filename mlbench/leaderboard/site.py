@@ -33,6 +33,7 @@ from mlbench.measures.ranked import EXPLANATIONS
 from mlbench.protocols import SILENCE, Progress
 from mlbench.ranking.ranks import Ranks
 from mlbench.reports.formatting import SHORT, spoken, visible
+from mlbench.reports.language_map import SCRIPT, STYLE
 from mlbench.reports.report import column_groups
 from mlbench.results import Result
 from mlbench.statistics.captions import EXPLANATIONS as CAPTIONS
@@ -114,7 +115,7 @@ def build_site(
 
 def _files(entries: Sequence[BoardEntry], flips: int, progress: Progress) -> Iterator[tuple[str, bytes]]:
     ordered = sorted(entries, key=lambda each: each.name)
-    for asset in files("mlbench.leaderboard").joinpath("assets").iterdir():
+    for asset in (*files("mlbench.leaderboard").joinpath("assets").iterdir(), SCRIPT, STYLE):
         if asset.name.endswith(_ASSETS):
             yield f"assets/{asset.name}", asset.read_bytes()
     for name, text in pages(ordered, compare_all(ordered, flips=flips, progress=progress), flips=flips):

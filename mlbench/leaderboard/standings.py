@@ -22,11 +22,13 @@ from mlbench.leaderboard.entries import Entry, ReportedTask
 from mlbench.measures.bias import TESTED_BIAS_SCORES, find_score
 from mlbench.ranking.ranks import Ranks
 from mlbench.results import Bounds, Result
+from mlbench.statistics.bias import ScoreSums
+from mlbench.statistics.captions import CaptionSums
 from mlbench.statistics.cluster_scores import ClusterScores, ScoreRequest, sum_by_cluster
 from mlbench.statistics.clusters import enclose, limits_of_differences
 from mlbench.statistics.direction import loss_contributions
 from mlbench.statistics.paired_tests import FLIPS
-from mlbench.statistics.resampling import contributions, difference_p_values, macro_contributions
+from mlbench.statistics.resampling import difference_p_values, macro_contributions
 from mlbench.statistics.score import replicate
 from mlbench.statistics.settings import limits_of
 
@@ -273,16 +275,15 @@ def gather(result: Result, ranks: Ranks) -> Evidence:
     """Reduce the ranks of a checked result to the evidence that the leaderboard uses."""
     scores = sum_by_cluster(ranks, _request(result))
     request, sums = scores.request, scores.settings
-    primary = request.measures.index(request.primary_measure)
     summary = summary_columns(result)
     return Evidence(
         data=scores.data,
         order=request.settings,
         columns=dict(_losses(scores, COLUMNS)),
         summary=dict(_losses(scores, summary)),
-        values={column: macro_contributions(*parts).sum() for column, *parts in _sums(scores, summary)},
+        values={column: added.sum() for column, added, _ in _contributions(scores, summary)},
         replicates=dict(_replicates(scores, summary)),
-        settings=contributions(sums.sums[:, :, primary], sums.counts),
+        settings=sums.primary / np.where(sums.n_queries > 0, sums.n_queries, np.nan),
         confidence=request.confidence,
     )
 
@@ -304,8 +305,7 @@ def _request(result: Result) -> ScoreRequest:
 
 
 def _losses(scores: ClusterScores, columns: Sequence[BoardColumn]) -> Iterator[tuple[BoardColumn, Floats]]:
-    for column, sums, counts in _sums(scores, columns):
-        added, shares = macro_contributions(sums, counts), macro_contributions(counts, counts)
+    for column, added, shares in _contributions(scores, columns):
         losses = loss_contributions(column.name, added, shares)
         if losses is not None:
             yield column, losses
@@ -316,33 +316,45 @@ def _replicates(scores: ClusterScores, columns: Sequence[BoardColumn]) -> Iterat
 
     As two entries have the same clusters, the differences of their replicates are widened too.
     """
-    settings, sample, request = scores.settings, scores.sample, scores.request
-    primary = request.measures.index(request.primary_measure)
+    settings, sample = scores.settings, scores.sample
     # One draw for all kinds of settings, as in results: a redraw for any setting is one for all of them.
-    drawn = sample.bootstrap(settings.sums[:, :, primary], settings.counts)
-    for column, sums, counts in _sums(scores, columns):
+    by_cell = settings.replicates(sample.resample(settings.patterns))
+    for column, added, _ in _contributions(scores, columns):
         if column.kind is None:
-            found = replicate(find_score(column.name), sample.bootstrap(sums, counts))
+            one = _score_sums(scores, column)
+            assert one is not None
+            found, counts = replicate(find_score(column.name), sample.bootstrap(one.sums, one.counts)), one.counts
         else:
-            found = drawn.macro_mean(_of_kind(scores, column))
-        yield column, sample.widen(macro_contributions(sums, counts).sum(), found, counts)
+            chosen = _of_kind(scores, column)
+            found = settings.macro_replicates(by_cell, chosen)[:, settings.measures.index(column.name)]
+            counts = settings.counts_of(chosen)
+        yield column, sample.widen(added.sum(), found, counts)
 
 
-def _sums(scores: ClusterScores, columns: Sequence[BoardColumn]) -> Iterator[tuple[BoardColumn, Floats, Floats]]:
-    """Yield sums and counts (clusters, settings or languages) of the columns that have topics."""
-    settings, measures = scores.settings, scores.request.measures
+def _contributions(
+    scores: ClusterScores, columns: Sequence[BoardColumn]
+) -> Iterator[tuple[BoardColumn, Floats, Floats]]:
+    """Yield what each cluster adds to the columns that have topics, and its share of the topics, (clusters,) both."""
     for column in columns:
         if column.kind is None:
-            bias = scores.bias_scores.get(column.name)
-            if bias is not None and bias.unretrieved > 0:
-                continue
-            score = bias or scores.caption_scores.get(column.name)
+            score = _score_sums(scores, column)
             if score is not None and score.counts.any():
-                yield column, score.sums, score.counts
-        elif column.name in measures:
-            chosen = _of_kind(scores, column)
-            if settings.counts[:, chosen].any():
-                yield column, settings.sums[:, chosen, measures.index(column.name)], settings.counts[:, chosen]
+                counts = score.counts
+                yield column, macro_contributions(score.sums, counts), macro_contributions(counts, counts)
+        elif column.name in scores.request.measures:
+            added, shares = scores.settings.contributions(
+                _of_kind(scores, column), scores.request.measures.index(column.name)
+            )
+            if not np.isnan(shares).any():
+                yield column, added, shares
+
+
+def _score_sums(scores: ClusterScores, column: BoardColumn) -> ScoreSums | CaptionSums | None:
+    """Return the sums of a score that lists of any depth have alike; None where there is none."""
+    bias = scores.bias_scores.get(column.name)
+    if bias is not None and bias.unretrieved > 0:
+        return None
+    return bias or scores.caption_scores.get(column.name)
 
 
 def _of_kind(scores: ClusterScores, column: BoardColumn) -> list[int]:

@@ -13,7 +13,7 @@ from mlbench.evaluation.verify import read_pair
 from mlbench.io.atomic import replaced_folder
 from mlbench.leaderboard.board import Board
 from mlbench.leaderboard.check import CheckedEntry, check_distinct, check_folder, parse_entry
-from mlbench.leaderboard.check_files import LARGEST_RANKS, canonical, read_regular
+from mlbench.leaderboard.check_files import LARGEST_COMPACT_RANKS, canonical, read_regular
 from mlbench.leaderboard.entries import ENTRY_FILE, Entry, files_of, sealed
 from mlbench.results import Result, digest
 
@@ -52,7 +52,7 @@ def add(
         raise UserError(f"there is no entry {name} to describe: name the results that it is made of")
     if old is not None and old.kind == "reported" and results:
         raise UserError(f"{name} has reported numbers: give another --name, or add --replace")
-    files = {} if old is None else {file: read_regular(folder / file, LARGEST_RANKS) for file in old.files}
+    files = {} if old is None else {file: read_regular(folder / file, LARGEST_COMPACT_RANKS) for file in old.files}
     made = [_copied(path) for path in results]
     for result, copied in made:
         _merge(files, copied, name, result.task.name)
@@ -68,7 +68,7 @@ def _copied(path: Path) -> tuple[Result, dict[str, bytes]]:
     document, ranks = files_of(result.task.name)
     plain = without_paths(result).model_dump(mode="json")
     plain["ranks"]["name"] = ranks
-    content = read_regular(path.parent / result.ranks.name, LARGEST_RANKS)
+    content = read_regular(path.parent / result.ranks.name, LARGEST_COMPACT_RANKS)
     return result, {document: canonical(plain), ranks: content}
 
 

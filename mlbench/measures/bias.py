@@ -87,7 +87,7 @@ class BiasScore:
 
     def references(self, pool: PoolRanks) -> dict[str, float | None]:
         """Return `ideal`, `chance` and what is given beside, over the topics of a pool; None without topics."""
-        asked = bool(np.isfinite(pool.rank).any())
+        asked = bool(np.isfinite(pool.m).any())
         given = {"ideal": self.ideal, "chance": self.chance, **self.beside}
         return {
             name: (value if asked else None) if isinstance(value, float) else summarise(self, value(pool))[0]

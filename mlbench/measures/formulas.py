@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -35,7 +36,7 @@ class RelevantRanks:
     grades: Floats
     listed: Integers
 
-    @property
+    @cached_property
     def n_relevant(self) -> Integers:
         """How many relevant documents each query has, retrieved or not; int64 (queries,)."""
         counts: Integers = np.count_nonzero(self.grades, axis=1)
@@ -81,14 +82,17 @@ def relevant_ranks(
     """
     rows, ranks = (np.asarray(values, dtype=np.int64) for values in (query, rank))
     grades = np.asarray(grade, dtype=np.float64)
-    order = np.lexsort((-grades, ranks, rows))
-    rows, ranks, grades = rows[order], ranks[order], grades[order]
     per_query = np.bincount(rows, minlength=n_queries)
-    first = np.cumsum(per_query) - per_query
-    column = np.arange(len(rows)) - first[rows]
     shape = (n_queries, int(per_query.max(initial=0)))
-    padded_ranks, padded_grades = np.full(shape, UNRETRIEVED), np.zeros(shape)
-    padded_ranks[rows, column], padded_grades[rows, column] = ranks, grades
+    if len(rows) == shape[0] * shape[1] and (np.diff(rows) >= 0).all() and (grades == grades[:1]).all():
+        # In the order of queries, with equally many documents of one grade for each, only ranks are left to sort.
+        padded_ranks, padded_grades = np.sort(ranks.reshape(shape), axis=1), grades.reshape(shape)
+    else:
+        order = np.lexsort((-grades, ranks, rows))
+        rows, ranks, grades = rows[order], ranks[order], grades[order]
+        column = np.arange(len(rows)) - (np.cumsum(per_query) - per_query)[rows]
+        padded_ranks, padded_grades = np.full(shape, UNRETRIEVED), np.zeros(shape)
+        padded_ranks[rows, column], padded_grades[rows, column] = ranks, grades
     if listed is None:
         listed = np.where(padded_ranks < UNRETRIEVED, padded_ranks, 0).max(axis=1, initial=0)
     return RelevantRanks(padded_ranks, padded_grades, np.asarray(listed, dtype=np.int64))

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property, wraps
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from mlbench.measures.native import RelevantDocuments
 from mlbench.measures.top_lists import TopLists
 
 Floats = NDArray[np.float64]
+_CELLS = 1 << 22
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,13 +49,50 @@ class PoolRanks:
         """`rank` for comparing two documents: the unlisted ones of a query tie, behind all that are listed."""
         return self.rank if self.unlisted is None else np.where(self.unlisted, self.pool_size + 1.0, self.rank)
 
-    @property
+    @cached_property
     def m(self) -> Floats:
         """How many languages have a relevant document, float64 (topics, query languages); NaN without a query."""
         count = np.isfinite(self.rank).sum(axis=2).astype(np.float64)
         return np.where(count > 0, count, np.nan)
 
+    @cached_property
+    def first(self) -> Floats:
+        """The rank of the first of the topic's documents, float64 (topics, query languages); NaN without a query."""
+        smallest: Floats = np.fmin.reduce(self.rank, axis=2, initial=np.nan)
+        return smallest
 
+    @cached_property
+    def last(self) -> Floats:
+        """The rank of the last of the topic's documents, float64 (topics, query languages); NaN without a query."""
+        largest: Floats = np.fmax.reduce(self.rank, axis=2, initial=np.nan)
+        return largest
+
+    def part(self, topics: slice) -> "PoolRanks":
+        """Return the ranks of some of the topics, without what is known of all relevant documents and of lists."""
+        unlisted = None if self.unlisted is None else self.unlisted[topics]
+        return PoolRanks(
+            self.rank[topics], self.pool_size, None if unlisted is None or not unlisted.any() else unlisted
+        )
+
+
+Score = Callable[[PoolRanks], Floats]
+
+
+def by_topics(score: Score) -> Score:
+    """Return a score that is computed for some topics at a time: its arrays are small beside those of the pool."""
+
+    @wraps(score)
+    def computed(pool: PoolRanks) -> Floats:
+        size = max(1, _CELLS // max(1, int(np.prod(pool.rank.shape[1:]))))
+        if len(pool.rank) <= size:
+            return score(pool)
+        topics = [slice(first, first + size) for first in range(0, len(pool.rank), size)]
+        return np.concatenate([score(pool.part(each)) for each in topics])
+
+    return computed
+
+
+@by_topics
 def own_language_preference(pool: PoolRanks) -> Floats:
     """Return per topic the share of ordered language pairs (a, c) in which a query in a puts a's document before c's.
 
@@ -69,25 +108,27 @@ def own_language_preference(pool: PoolRanks) -> Floats:
 
 def rank_distance(pool: PoolRanks) -> Floats:
     """Return largest minus smallest rank of the topic's documents, float64 (topics, query languages)."""
-    return max_rank(pool) - _smallest(pool)
+    return pool.last - pool.first
 
 
 def rank_distance_log2(pool: PoolRanks) -> Floats:
     """Return log2(largest / smallest rank), float64 (topics, query languages): rank distance without its heavy tail."""
-    return np.log2(max_rank(pool)) - np.log2(_smallest(pool))
+    return np.log2(pool.last) - np.log2(pool.first)
 
 
 def max_rank_norm(pool: PoolRanks) -> Floats:
     """Return 100 (log2 N - log2 max rank) / (log2 N - log2 m), float64 (topics, query languages); NaN where N = m."""
     room = np.log2(pool.pool_size) - np.log2(pool.m)
-    return _divide(100 * (np.log2(pool.pool_size) - np.log2(max_rank(pool))), room)
+    return _divide(100 * (np.log2(pool.pool_size) - np.log2(pool.last)), room)
 
 
+@by_topics
 def same_language_first(pool: PoolRanks) -> Floats:
     """Return 1 where the document in the query's language stands first, float64 (topics, query languages)."""
     return np.diagonal(_first(pool), axis1=1, axis2=2)
 
 
+@by_topics
 def same_language_first_elsewhere(pool: PoolRanks) -> Floats:
     """Return how often that document stands first for queries in the others, float64 (topics, document languages)."""
     others = np.isfinite(pool.rank) & ~np.eye(pool.rank.shape[1], dtype=bool)
@@ -95,6 +136,7 @@ def same_language_first_elsewhere(pool: PoolRanks) -> Floats:
     return np.where(np.isfinite(np.diagonal(pool.rank, axis1=1, axis2=2)), share, np.nan)
 
 
+@by_topics
 def language_preference_rate(pool: PoolRanks) -> Floats:
     """Return 1 where the first of all documents is the relevant one in the query's language, 0 where it is another.
 
@@ -112,6 +154,7 @@ def language_ndcg(cutoff: int) -> Callable[[PoolRanks], Floats]:
     where it is not listed; NaN without one.
     """
 
+    @by_topics
     def score(pool: PoolRanks) -> Floats:
         rank = pool.rank if pool.unlisted is None else np.where(pool.unlisted, np.inf, pool.rank)
         own = np.diagonal(rank, axis1=1, axis2=2)
@@ -120,23 +163,40 @@ def language_ndcg(cutoff: int) -> Callable[[PoolRanks], Floats]:
     return score
 
 
+@by_topics
 def language_prior(pool: PoolRanks) -> Floats:
     """Return per topic and language b the share of (query language a, other language c), a neither, with b before c.
 
     Float64 (topics, document languages); chance is 1/2; NaN with fewer than three languages.
     """
-    order = pool.order
-    topics, size, _ = order.shape
-    wins, pairs = np.zeros((topics, size)), np.zeros((topics, size))
-    for asked in range(size):
-        rank = np.delete(order[:, asked], asked, axis=1)
-        others = np.delete(np.arange(size), asked)
-        both = np.isfinite(rank)[:, :, None] & np.isfinite(rank)[:, None, :] & ~np.eye(size - 1, dtype=bool)
-        wins[:, others] += np.where(both, _before(rank[:, :, None], rank[:, None, :]), 0.0).sum(axis=2)
-        pairs[:, others] += both.sum(axis=2)
-    return _divide(wins, pairs)
+    order = _without_own(pool.order)
+    found = np.isfinite(order)
+    behind = np.where(found, found.sum(axis=2, keepdims=True) - 1.0, 0.0)
+    wins = np.where(found, behind - _places(order), 0.0)
+    if pool.unlisted is not None:
+        # None of them is known to stand first.
+        unlisted = pool.unlisted & found
+        wins[unlisted] = ((unlisted.sum(axis=2, keepdims=True) - 1) / 2 * unlisted)[unlisted]
+    return _divide(wins.sum(axis=1), behind.sum(axis=1))
 
 
+def _without_own(rank: Floats) -> Floats:
+    """Return a copy with NaN for the document in the language of the query."""
+    others: Floats = rank.copy()
+    own = np.arange(rank.shape[1])
+    others[:, own, own] = np.nan
+    return others
+
+
+def _places(rank: Floats) -> NDArray[np.int64]:
+    """Return how many documents of the same query have a lower rank, of the shape of `rank`; NaN counts as highest."""
+    order = np.argsort(rank, axis=2)
+    places = np.empty(order.shape, dtype=np.int64)
+    np.put_along_axis(places, order, np.broadcast_to(np.arange(order.shape[2]), order.shape), axis=2)
+    return places
+
+
+@by_topics
 def removal_gap(pool: PoolRanks) -> Floats:
     """Return what the own-language document is worth beyond another, float64 (topics, query languages).
 
@@ -144,15 +204,20 @@ def removal_gap(pool: PoolRanks) -> Floats:
     for each other language's. NaN with fewer than two documents, or without one in the query's language. The loss of an
     unlisted document is the mean over all unlisted ones of the query.
     """
-    whole = _average_precision(pool.rank)
-    loss = np.full(pool.rank.shape, np.nan)
-    for language in range(pool.rank.shape[2]):
-        removed = pool.rank[:, :, language, None]
-        rest = pool.rank - (pool.rank > removed)
-        rest[:, :, language] = np.nan
-        loss[:, :, language] = np.where(
-            np.isfinite(removed[:, :, 0]), _divide(whole - _average_precision(rest), whole), np.nan
-        )
+    order = np.argsort(pool.rank, axis=2)
+    rank = np.take_along_axis(pool.rank, order, axis=2)
+    found, place = np.isfinite(rank), np.arange(1, rank.shape[2] + 1)
+    m = found.sum(axis=2, keepdims=True).astype(np.float64)
+    # What each document adds to AP: as it is, and when one before it is gone.
+    kept = np.where(found, place / rank, 0.0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        moved = np.where(found & (place > 1), (place - 1) / (rank - 1), 0.0)
+    before = np.cumsum(kept, axis=2) - kept
+    behind = np.cumsum(moved[:, :, ::-1], axis=2)[:, :, ::-1] - moved
+    whole = _divide(kept.sum(axis=2, keepdims=True), m)
+    lost = np.where(found, _divide(whole - _divide(before + behind, m - 1), whole), np.nan)
+    loss = np.empty(lost.shape)
+    np.put_along_axis(loss, order, lost, axis=2)
     if pool.unlisted is not None:
         loss = np.where(pool.unlisted, _masked_mean(loss, pool.unlisted, 2)[:, :, None], loss)
     own = np.eye(pool.rank.shape[1], dtype=bool)
@@ -160,6 +225,7 @@ def removal_gap(pool: PoolRanks) -> Floats:
     return np.diagonal(loss, axis1=1, axis2=2) - others
 
 
+@by_topics
 def rank_spread(pool: PoolRanks) -> Floats:
     """Return per topic the mean, over documents and pairs of query languages, of |log2 rank - log2 rank|.
 
@@ -167,30 +233,40 @@ def rank_spread(pool: PoolRanks) -> Floats:
     of the query's unlisted ones: gaps are means over them.
     """
     log_rank = np.log2(pool.rank)
-    size = pool.rank.shape[1]
-    spread, known = np.zeros(pool.rank.shape[0::2]), np.zeros(pool.rank.shape[0::2])
-    anywhere = None if pool.unlisted is None else _possible_ranks(pool.unlisted)
-    for a in range(size):
-        for b in range(a + 1, size):
-            gap = np.abs(log_rank[:, a] - log_rank[:, b])
-            if anywhere is not None:
-                gaps = np.abs(log_rank[:, a, :, None] - log_rank[:, b, None, :])
-                gap = np.einsum("tci,tij,tcj->tc", anywhere[:, a], np.nan_to_num(gaps), anywhere[:, b])
-                gap[~(np.isfinite(log_rank[:, a]) & np.isfinite(log_rank[:, b]))] = np.nan
-            spread += np.nan_to_num(gap)
-            known += np.isfinite(gap)
-    per_document = _divide(spread, known)
+    known = np.isfinite(log_rank).sum(axis=1)
+    rising = np.sort(log_rank, axis=1)
+    # The gap behind the i-th of n ranks is part of the differences of i (n - i) pairs.
+    place = np.arange(1, rising.shape[1])[:, None]
+    pairs = np.maximum(place * (known[:, None] - place), 0)
+    spread = (np.nan_to_num(np.diff(rising, axis=1)) * pairs).sum(axis=1)
+    if pool.unlisted is not None:
+        for topic in np.flatnonzero(pool.unlisted.any(axis=(1, 2))).tolist():
+            spread[topic] = _expected_spread(log_rank[topic], pool.unlisted[topic])
+    per_document = _divide(spread, known * (known - 1) / 2)
     return _masked_mean(per_document, np.isfinite(per_document), 1)
 
 
-def _possible_ranks(unlisted: NDArray[np.bool_]) -> Floats:
-    """Return with which probability a document has the rank that another of the same query stands at.
+def _expected_spread(log_rank: Floats, unlisted: NDArray[np.bool_]) -> Floats:
+    """Return for each document the sum over pairs of queries of the expected difference, (document languages,).
 
-    Float64 (topics, query languages, documents, documents whose rank it is): its own, or that of any unlisted one.
+    Both arrays are (query languages, document languages), of one topic. With F the distribution of a document's place
+    for one query and S the sum of F over its n queries, it is the integral of S (n - S), minus those of F (1 - F).
     """
-    alike = (unlisted[:, :, :, None] & unlisted[:, :, None, :]).astype(np.float64)
-    anywhere = _divide(alike, alike.sum(axis=3, keepdims=True))
-    return np.where(unlisted[:, :, :, None], anywhere, np.eye(unlisted.shape[2]))
+    known = np.isfinite(log_rank)
+    grid, place = np.unique(log_rank[known], return_inverse=True)
+    steps = np.diff(grid)
+    query, document = np.nonzero(known)
+    anywhere = unlisted[known]
+    # Unlisted documents of one query share a distribution; that of a listed one is a single step.
+    shared, stepped = (np.zeros((len(log_rank), len(grid))) for _ in range(2))
+    share = 1 / np.maximum(unlisted.sum(axis=1), 1)
+    np.add.at(shared, (query[anywhere], place[anywhere]), share[query[anywhere]])
+    np.add.at(stepped, (document[~anywhere], place[~anywhere]), 1.0)
+    shared, stepped = shared.cumsum(axis=1)[:, :-1], stepped.cumsum(axis=1)[:, :-1]
+    summed = stepped + unlisted.T.astype(np.float64) @ shared
+    n = known.sum(axis=0)[:, None]
+    spread: Floats = (summed * (n - summed)) @ steps - unlisted.T @ ((shared * (1 - shared)) @ steps)
+    return spread
 
 
 def complete_at(cutoff: int | None) -> Callable[[PoolRanks], Floats]:
@@ -201,7 +277,7 @@ def complete_at(cutoff: int | None) -> Callable[[PoolRanks], Floats]:
 
     def complete(pool: PoolRanks) -> Floats:
         limit = pool.m if cutoff is None else np.where(pool.m <= cutoff, float(cutoff), np.nan)
-        return np.where(np.isfinite(limit), (max_rank(pool) <= limit).astype(np.float64), np.nan)
+        return np.where(np.isfinite(limit), (pool.last <= limit).astype(np.float64), np.nan)
 
     return complete
 
@@ -209,7 +285,7 @@ def complete_at(cutoff: int | None) -> Callable[[PoolRanks], Floats]:
 def _first(pool: PoolRanks) -> Floats:
     # Where none is listed, each may be the first.
     order = pool.order
-    first = (order == _masked_extreme(order, np.min, np.inf)[:, :, None]).astype(np.float64)
+    first = (order == np.fmin.reduce(order, axis=2, initial=np.nan)[:, :, None]).astype(np.float64)
     return np.where(np.isfinite(pool.rank), _divide(first, first.sum(axis=2, keepdims=True)), np.nan)
 
 
@@ -220,23 +296,7 @@ def _before(first: Floats, second: Floats) -> Floats:
 
 def max_rank(pool: PoolRanks) -> Floats:
     """Return the rank of the last of the topic's documents; float64 (topics, query languages)."""
-    return _masked_extreme(pool.rank, np.max, -np.inf)
-
-
-def _smallest(pool: PoolRanks) -> Floats:
-    return _masked_extreme(pool.rank, np.min, np.inf)
-
-
-def _masked_extreme(rank: Floats, extreme: Callable[..., Floats], filler: float) -> Floats:
-    found = extreme(np.where(np.isfinite(rank), rank, filler), axis=2)
-    return np.where(np.isfinite(found), found, np.nan)
-
-
-def _average_precision(rank: Floats) -> Floats:
-    ordered = np.sort(rank, axis=2)
-    found = np.isfinite(ordered)
-    n_found = np.arange(1, rank.shape[2] + 1)
-    return _divide(np.where(found, n_found / ordered, 0.0).sum(axis=2), found.sum(axis=2).astype(np.float64))
+    return pool.last
 
 
 def _masked_mean(values: Floats, mask: NDArray[np.bool_], axis: int | tuple[int, ...]) -> Floats:

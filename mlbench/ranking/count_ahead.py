@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
+Integers = NDArray[np.signedinteger]
 _NOWHERE = np.iinfo(np.int64).max
 # With so many relevant documents of one query, its scores are sorted once in place of being compared with each.
 _MANY = 24

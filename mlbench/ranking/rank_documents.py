@@ -12,7 +12,7 @@ from mlbench.embeddings.encode import Embeddings
 from mlbench.embeddings.exact import to_grid
 from mlbench.errors import RetrieverError
 from mlbench.protocols import Progress, RankedList, Ranker, Scores, Similarity
-from mlbench.ranking.count_ahead import Block, Counts, Targets, Tiling, count_ahead, exact_scores
+from mlbench.ranking.count_ahead import Block, Counts, Integers, Targets, Tiling, count_ahead, exact_scores
 from mlbench.ranking.index_arrays import CountTable, IndexArrays
 from mlbench.ranking.ranks import UNKNOWN, UNLISTED
 
@@ -130,22 +130,25 @@ def _without_itself(
 ) -> Counts:
     """Return the counts, and a top of `depth`, as if for each query the documents that it is itself were not there."""
     ahead, ties, gone = counts.ahead.copy(), counts.ties.copy(), np.zeros(counts.top.shape, dtype=np.bool_)
-    for column, itself in enumerate(arrays.query_documents.T):
+    rows = np.arange(len(ahead))
+    for itself in arrays.own_documents.T:
         every = np.flatnonzero(itself >= 0)
         before, same = lost_counts(targets, itself, every, exact_scores(queries, every, documents, itself[every]))
-        ahead[:, column] -= before
-        ties[:, column] -= same
+        # Where a query is no document, nothing is taken from the column of the last language.
+        columns = arrays.document_languages[itself][targets.query]
+        ahead[rows, columns] -= before
+        ties[rows, columns] -= same
         gone[every] |= counts.top[every] == itself[every, None]
     kept = np.argsort(gone, axis=1, kind="stable")[:, :depth]
     return Counts(ahead, ties, np.take_along_axis(counts.top, kept, axis=1))
 
 
 def lost_counts(
-    targets: Targets, itself: NDArray[np.int64], every: NDArray[np.int64], scores: Floats
+    targets: Targets, itself: Integers, every: NDArray[np.int64], scores: Floats
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Say for each target whether the document that its query is itself stands before it, and whether the two tie.
 
-    `itself` is int64 (queries,), positions of documents; `every` are the queries that are documents, and `scores`
+    `itself` is (queries,), positions of documents; `every` are the queries that are documents, and `scores`
     theirs with themselves.
     """
     score = np.full(len(itself), -np.inf)
@@ -236,7 +239,7 @@ def _fill(
     inside = np.isin(arrays.document_languages[row_documents], pool)
     edges = np.searchsorted(row_queries, np.append(asked, asked[-1:] + 1))
     whole = setting.document_languages == whole_pool(setting.query_language, arrays.collection.languages)
-    itself, queries_leave = arrays.query_documents, arrays.most_left_out > 0
+    itself, queries_leave = arrays.own_documents, arrays.most_left_out > 0
     for number, (query, whole_list, its_scores) in enumerate(zip(asked, lists, scores, strict=True)):
         kept = ~np.isin(whole_list, itself[query]) if queries_leave else np.ones(len(whole_list), dtype=np.bool_)
         found = whole_list[kept]

@@ -6,8 +6,9 @@ every column would grow with their cube. Compact ranks then hold what was asked 
 counts in its own language and in each pool of several languages.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -18,6 +19,7 @@ from mlbench.errors import UserError
 from mlbench.measures.formulas import UNRETRIEVED, RelevantRanks, relevant_ranks
 
 Integers = NDArray[np.int32]
+_ROWS = 1 << 20
 
 
 def is_left_out(
@@ -29,11 +31,12 @@ def is_left_out(
     of each judgment and the language of its document. Judgments belong to topics: what one query of a topic is judged
     for, the others are as well, unless it is the query itself. No rows give False.
     """
-    if not len(row_queries) or (row_languages == query_languages[row_queries]).any():
+    blocks = [slice(first, first + _ROWS) for first in range(0, len(row_queries), _ROWS)]
+    if any((row_languages[rows] == query_languages[row_queries[rows]]).any() for rows in blocks):
         return False
     asked = query_topics.astype(np.int64) << 32 | query_languages
-    judged = query_topics[row_queries].astype(np.int64) << 32 | row_languages
-    return bool(np.isin(judged, asked).any())
+    judged = (query_topics[row_queries[rows]].astype(np.int64) << 32 | row_languages[rows] for rows in blocks)
+    return any(bool(np.isin(block, asked).any()) for block in judged)
 
 
 UNKNOWN = -1
@@ -48,6 +51,11 @@ UNLISTED = -3
 MOST_COUNTS = 1 << 23
 """So many counts, rows times columns, are kept in every column; beyond it ranks are compact."""
 Strings = NDArray[np.str_]
+
+
+def are_many_counts(n_rows: int, n_columns: int) -> bool:
+    """Say whether the counts of so many rows in every column are more than are kept."""
+    return n_rows * n_columns > MOST_COUNTS
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +124,7 @@ class Ranks:
         scale = 1 if self.grade_scale is None else int(self.grade_scale[0])
         return self.row_grades / scale
 
-    @property
+    @cached_property
     def queries_are_documents(self) -> bool:
         """Whether each query left its own pool: where it has been judged, it is for its translations alone."""
         return is_left_out(self.query_topics, self.query_languages, self.row_queries, self.row_languages)
@@ -128,13 +136,13 @@ class Ranks:
         Such a retriever tells nothing apart. False where no ties are known, or lists hold one document.
         """
         seen = False
+        inside = self.columns_hold
         for part in self.parts():
-            for column, name in enumerate(part.columns.tolist()):
-                counts = part.counts_in(column)
-                inside = np.isin(part.languages, name.split("+"))[part.row_languages[counts.rows]]
-                others = part.listed[part.row_queries[counts.rows], column] - inside
-                known = (counts.ahead >= 0) & (counts.ties >= 0) & (others > 0)
-                if (counts.ties < others)[known].any():
+            for place in range(part.ahead.shape[1]):
+                columns, languages = part.columns_at(place), part.row_languages
+                others = part.listed[part.row_queries, columns] - inside[languages, columns]
+                known = (part.ahead[:, place] >= 0) & (part.ties[:, place] >= 0) & (others > 0)
+                if (part.ties[:, place] < others)[known].any():
                     return False
                 seen |= bool(known.any())
         return seen
@@ -154,6 +162,20 @@ class Ranks:
         name = "+".join(sorted(set(languages)))
         found = np.flatnonzero(self.columns == name)
         return int(found[0]) if len(found) else None
+
+    @property
+    def columns_hold(self) -> NDArray[np.bool_]:
+        """Whether each language is one of a column's, bool (languages, columns)."""
+        pools = [frozenset(column.split("+")) for column in self.columns.tolist()]
+        held = [[language in pool for pool in pools] for language in self.languages.tolist()]
+        return np.array(held, dtype=np.bool_).reshape(len(self.languages), len(pools))
+
+    def columns_at(self, place: int) -> NDArray[np.int64]:
+        """Return the column that each row is counted in at a place of `ahead`, int64 (rows,); -1 for none."""
+        if place or not self.is_compact:
+            return np.full(len(self.row_queries), len(self.columns) - self.ahead.shape[1] + place)
+        numbers = {name: column for column, name in enumerate(self.columns.tolist())}
+        return np.array([numbers.get(language, -1) for language in self.languages.tolist()])[self.row_languages]
 
     def counts_in(self, column: int) -> "ColumnCounts":
         """Return the rows that may have a count in a column, and their counts there.
@@ -175,7 +197,9 @@ class Ranks:
         Topics, clusters and documents keep their numbers.
         """
         queries = slice(first, end)
-        rows = slice(*np.searchsorted(self.row_queries, (first, end)))
+        # Of another type, they would have all rows converted.
+        edges = np.array([first, end], dtype=self.row_queries.dtype)
+        rows = slice(*np.searchsorted(self.row_queries, edges).tolist())
         return replace(
             self,
             query_topics=self.query_topics[queries],
@@ -234,6 +258,24 @@ class SettingRanks:
     pool_size: int
 
 
+@dataclass(frozen=True, eq=False)
+class SettingBlock:
+    """The counts of several settings that ask in one language, setting by setting.
+
+    `settings` (settings,) are their indexes among those that were asked for. `queries` int64 (n,) are the queries of
+    the first setting, then those of the next; `relevant` has a row for each, `edges` int64 (settings + 1,) say where
+    settings begin and end. The others are (settings,) and what they are in `SettingRanks`.
+    """
+
+    settings: list[int]
+    queries: NDArray[np.int64]
+    edges: NDArray[np.int64]
+    relevant: RelevantRanks
+    tied: NDArray[np.float64]
+    unretrieved: NDArray[np.float64]
+    pool_sizes: NDArray[np.int64]
+
+
 def can_answer(ranks: Ranks, document_languages: Iterable[str]) -> bool:
     """Say whether the counts of this pool are stored or follow from the stored ones."""
     return bool(_columns_of(ranks, document_languages))
@@ -263,46 +305,142 @@ class PoolCounts:
 
 def pool_counts(ranks: Ranks, document_languages: Iterable[str]) -> PoolCounts:
     """Return the counts of a pool; raises `UserError` for one that the stored counts cannot answer."""
-    wanted = tuple(sorted(set(document_languages)))
-    for language in wanted:
-        ranks.language_index(language)
-    columns = _columns_of(ranks, wanted)
-    if not columns:
-        raise UserError(f"the pool {','.join(wanted)} was not asked for in this run, and cannot be derived")
+    columns = _answering_columns(ranks, tuple(sorted(set(document_languages))))
     ahead, ties = (np.full((len(ranks.row_queries), len(columns)), UNKNOWN, dtype=np.int64) for _ in range(2))
     for place, column in enumerate(columns):
         counts = ranks.counts_in(column)
         ahead[counts.rows, place], ties[counts.rows, place] = counts.ahead, counts.ties
+    listed, size = ranks.listed[:, columns].sum(axis=1, dtype=np.int64), int(ranks.column_sizes[columns].sum())
+    return _pool_counts(ahead, ties, listed, size)
+
+
+def _pool_counts(
+    ahead: NDArray[np.signedinteger], ties: NDArray[np.signedinteger], listed: NDArray[np.int64], size: int
+) -> PoolCounts:
+    """Return the counts of a pool from those in each of its columns, `ahead` and `ties` (rows, columns)."""
     counted = (ahead >= 0).all(axis=1)
     return PoolCounts(
-        rank=np.where(counted, ahead.sum(axis=1) + 1, UNRETRIEVED),
-        ties=np.where(counted & (ties >= 0).all(axis=1), ties.sum(axis=1), UNKNOWN),
+        rank=np.where(counted, ahead.sum(axis=1, dtype=np.int64) + 1, UNRETRIEVED),
+        ties=np.where(counted & (ties >= 0).all(axis=1), ties.sum(axis=1, dtype=np.int64), UNKNOWN),
         unknown=(ahead == UNKNOWN).any(axis=1),
         unlisted=(ahead == UNLISTED).any(axis=1),
-        listed=ranks.listed[:, columns].sum(axis=1, dtype=np.int64),
-        size=int(ranks.column_sizes[columns].sum()),
+        listed=listed,
+        size=size,
     )
 
 
 def setting_ranks(ranks: Ranks, setting: Setting) -> SettingRanks:
     """Return the ranks of one setting; queries without a relevant document in its languages are left out."""
-    pool = pool_counts(ranks, setting.document_languages)
-    inside = np.isin(ranks.row_languages, [ranks.language_index(language) for language in setting.document_languages])
-    asked = ranks.query_languages[ranks.row_queries] == ranks.language_index(setting.query_language)
-    rows = np.flatnonzero(inside & asked)
-    if pool.unknown[rows].any():
-        raise UserError(f"{setting.query_language} queries were not run against {'+'.join(setting.document_languages)}")
-    queries, index = np.unique(ranks.row_queries[rows], return_inverse=True)
-    itself = setting.query_language in setting.document_languages and ranks.queries_are_documents
-    size = pool.size - itself
-    listed = np.minimum(pool.listed[queries], size)
-    relevant = relevant_ranks(index, pool.rank[rows], ranks.grades[rows], len(queries), listed)
-    tied, unretrieved = pool.tied_share(rows), _share(pool.unlisted[rows])
-    return SettingRanks(queries.astype(np.int64), relevant, tied, unretrieved, size)
+    (block,) = setting_blocks(ranks, [setting])
+    tied, unretrieved = float(block.tied[0]), float(block.unretrieved[0])
+    return SettingRanks(block.queries, block.relevant, tied, unretrieved, int(block.pool_sizes[0]))
+
+
+def setting_blocks(ranks: Ranks, settings: Sequence[Setting]) -> Iterator[SettingBlock]:
+    """Yield the ranks of different settings: those that search one language in one block for each query language.
+
+    Each pool of several languages is a block of its own. So rows are sorted by setting once for all settings that each
+    row is part of, and no more than the rows of one query language are held. Raises `UserError` for settings that the
+    counts cannot answer.
+    """
+    itself = ranks.queries_are_documents
+    columns = {pool: _answering_columns(ranks, pool) for pool in {each.document_languages for each in settings}}
+    for language in dict.fromkeys(each.query_language for each in settings):
+        asked = np.flatnonzero(ranks.query_languages == ranks.language_index(language))
+        first, end = (int(asked[0]), int(asked[-1]) + 1) if len(asked) else (0, 0)
+        part = ranks.part(first, end)
+        own = [index for index, each in enumerate(settings) if each.query_language == language]
+        single = [index for index in own if len(settings[index].document_languages) == 1]
+        for chosen in filter(None, [single, *([index] for index in own if index not in set(single))]):
+            pools = [settings[index].document_languages for index in chosen]
+            sizes = [int(ranks.column_sizes[columns[pool]].sum()) - (itself and language in pool) for pool in pools]
+            block = _Block(part, pools, [columns[pool] for pool in pools], np.array(sizes, dtype=np.int64))
+            yield block.gather(chosen, first, language)
+
+
+@dataclass(frozen=True, eq=False)
+class _Block:
+    """What a `SettingBlock` is made of: queries of one language, and one pool or several languages that they search.
+
+    `columns` are those that a pool's counts are in, `sizes` (pools,) the numbers of documents.
+    """
+
+    part: Ranks
+    pools: list[tuple[str, ...]]
+    columns: list[list[int]]
+    sizes: NDArray[np.int64]
+
+    def gather(self, settings: list[int], first: int, language: str) -> SettingBlock:
+        """Sort the rows by setting; `first` is the first query of the part, `language` that of all its queries."""
+        part, n_settings = self.part, len(settings)
+        # Of 16-bit numbers, numpy's stable sort is a radix sort.
+        setting_of = np.full(len(part.languages), n_settings, dtype=np.int16)
+        for number, pool in enumerate(self.pools):
+            setting_of[[part.language_index(each) for each in pool]] = number
+        unsorted = setting_of[part.row_languages]
+        rows = np.argsort(unsorted, kind="stable")[: np.count_nonzero(unsorted < n_settings)]
+        place, counts = unsorted[rows].astype(np.int64), self._counts(rows)
+        if counts.unknown.any():
+            pool = self.pools[place[counts.unknown.argmax()]]
+            raise UserError(f"{language} queries were not run against {'+'.join(pool)}")
+        query = part.row_queries[rows]
+        begins = np.ones(len(rows), dtype=np.bool_)
+        begins[1:] = (place[1:] != place[:-1]) | (query[1:] != query[:-1])
+        queries, places = query[begins].astype(np.int64), place[begins]
+        listed = np.zeros(len(queries), dtype=np.int64)
+        for each in np.array(self.columns).T:
+            listed += part.listed[queries, each[places]]
+        listed = np.minimum(listed, self.sizes[places])
+        relevant = relevant_ranks(begins.cumsum() - 1, counts.rank, part.grades[rows], len(queries), listed)
+        known = counts.ties != UNKNOWN
+        return SettingBlock(
+            settings=settings,
+            queries=queries + first,
+            edges=np.searchsorted(places, np.arange(n_settings + 1)),
+            relevant=relevant,
+            tied=_shares(place[known], counts.ties[known] > 0, n_settings),
+            unretrieved=_shares(place, counts.unlisted, n_settings),
+            pool_sizes=self.sizes,
+        )
+
+    def _counts(self, rows: NDArray[np.int64]) -> PoolCounts:
+        """Return the counts of some rows, each in the pool that it is part of; what is said of lists is empty."""
+        part, nothing = self.part, np.empty(0, dtype=np.int64)
+        if len(self.pools) == 1 and len(self.pools[0]) > 1:
+            whole = pool_counts(part, self.pools[0])
+            return replace(
+                whole,
+                rank=whole.rank[rows],
+                ties=whole.ties[rows],
+                unknown=whole.unknown[rows],
+                unlisted=whole.unlisted[rows],
+            )
+        if part.is_compact:
+            return _pool_counts(part.ahead[rows, :1], part.ties[rows, :1], nothing, 0)
+        column_of = np.zeros(len(part.languages), dtype=np.int64)
+        column_of[[part.language_index(language) for (language,) in self.pools]] = [each for (each,) in self.columns]
+        cells = rows[:, None], column_of[part.row_languages[rows]][:, None]
+        return _pool_counts(part.ahead[cells], part.ties[cells], nothing, 0)
+
+
+def _shares(groups: NDArray[np.int64], mask: NDArray[np.bool_], n_groups: int) -> NDArray[np.float64]:
+    """Return which share of the `mask` (n,) is true in each group, (groups,); NaN in a group without any."""
+    found, whole = (np.bincount(each, minlength=n_groups) for each in (groups[mask], groups))
+    shares: NDArray[np.float64] = np.divide(found, whole, out=np.full(n_groups, np.nan), where=whole > 0)
+    return shares
 
 
 def _share(mask: NDArray[np.bool_]) -> float:
     return float(mask.mean()) if len(mask) else float("nan")
+
+
+def _answering_columns(ranks: Ranks, pool: Sequence[str]) -> list[int]:
+    """Return the columns whose counts add up to those of a pool; raises `UserError` where there are none."""
+    for language in pool:
+        ranks.language_index(language)
+    if columns := _columns_of(ranks, pool):
+        return columns
+    raise UserError(f"the pool {','.join(pool)} was not asked for in this run, and cannot be derived")
 
 
 def _columns_of(ranks: Ranks, document_languages: Iterable[str]) -> list[int]:

@@ -12,53 +12,57 @@ from mlbench.collection.languages import IMAGE
 from mlbench.collection.records import LARGEST_GRADE
 from mlbench.errors import InvalidResult, UserError
 from mlbench.io.untrusted import read_arrays
+from mlbench.ranking.packed_ranks import OPTIONAL, PACKED, pack, unpack
 from mlbench.ranking.ranks import UNKNOWN, UNLISTED, Ranks, Strings
 
 _LARGEST = 2**31
 _MOST_LANGUAGES, _MOST_COLUMNS = 1000, 10_000
 _LARGEST_COSINE = 1 + 1e-5
 ALIGNMENT = "alignment"
-OPTIONAL = (ALIGNMENT, "grade_scale")
-"""Arrays that only some ranks have."""
 ARRAYS = tuple(field.name for field in fields(Ranks) if field.name not in OPTIONAL)
+
+
+def arrays_of(ranks: Ranks) -> dict[str, NDArray[np.generic]]:
+    """Return the arrays of a ranks file by name, in its order: those of `Ranks`, or compact ones as `pack` returns."""
+    arrays = pack(ranks) if ranks.is_compact else {name: getattr(ranks, name) for name in ARRAYS}
+    return arrays | {name: array for name in OPTIONAL if (array := getattr(ranks, name)) is not None}
 
 
 def write_ranks(ranks: Ranks) -> bytes:
     """Return the ranks file's content: a compressed npz, the same bytes for the same counts."""
-    arrays = {name: getattr(ranks, name) for name in ARRAYS}
-    arrays |= {name: array for name in OPTIONAL if (array := getattr(ranks, name)) is not None}
+    arrays = arrays_of(ranks)
     size = sum(array.nbytes for array in arrays.values())
     if size > _LARGEST:
         raise UserError(f"the counts take {size:,} bytes, a ranks file {_LARGEST:,}: measure fewer languages at once")
     buffer = BytesIO()
     # With `allow_pickle=False`, numpy 2.0 would save an array of that name.
-    np.savez_compressed(buffer, **arrays)
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
     return buffer.getvalue()
 
 
 def read_ranks(path: Path | str, largest: int = _LARGEST) -> Ranks:
-    """Read and check a ranks file whose arrays take at most `largest` bytes.
+    """Read and check a ranks file whose arrays take at most `largest` bytes, in the file and as `Ranks`.
 
     Raises `InvalidResult` with what is wrong with it.
     """
     try:
-        ranks = Ranks(**read_arrays(Path(path), ARRAYS, largest, optional=OPTIONAL))  # type: ignore[arg-type]
+        arrays = read_arrays(Path(path), ARRAYS, largest, otherwise=PACKED, optional=OPTIONAL)
+        ranks = unpack(arrays, largest) if "asked" in arrays else Ranks(**arrays)  # type: ignore[arg-type]
     except FileNotFoundError as error:
         raise InvalidResult(f"{path} is missing: the ranks file must lie beside its result") from error
     except Exception as error:  # Broken archives make zipfile, zlib and numpy raise a dozen kinds.
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise InvalidResult(f"{path} is not a ranks file: {reason[:200]}") from error
-    faults = _faults(ranks)
-    if faults:
+    if faults := _faults(ranks, compact="asked" in arrays):
         raise InvalidResult(f"{path} is not a sound ranks file: {'; '.join(faults)}")
     return ranks
 
 
-def _faults(ranks: Ranks) -> list[str]:
-    return _shape_faults(ranks) or _range_faults(ranks) or _order_faults(ranks)
+def _faults(ranks: Ranks, *, compact: bool = False) -> list[str]:
+    return _shape_faults(ranks, compact) or _range_faults(ranks) or _order_faults(ranks)
 
 
-def _shape_faults(ranks: Ranks) -> list[str]:
+def _shape_faults(ranks: Ranks, compact: bool) -> list[str]:
     shapes = {
         "columns": (ranks.column_sizes,),
         "topic_ids": (ranks.topic_clusters,),
@@ -89,13 +93,28 @@ def _shape_faults(ranks: Ranks) -> list[str]:
         faults.append("alignment is not float32 of shape (rows, 2)")
     if ranks.grade_scale is not None and (ranks.grade_scale.dtype.kind != "i" or ranks.grade_scale.shape != (1,)):
         faults.append("grade_scale is not one whole number")
-    if not faults and any(table.shape[1:] != ranks.columns.shape for table in (ranks.ahead, ranks.ties, ranks.listed)):
+    widths = [ranks.ahead.shape[1:], ranks.ties.shape[1:], ranks.listed.shape[1:]]
+    if not faults and widths != _widths(ranks, compact):
         faults.append("ahead, ties, listed and columns differ in shape")
     for name, most in (("languages", _MOST_LANGUAGES), ("columns", _MOST_COLUMNS)):
         if getattr(ranks, name).size > most:
             faults.append(f"{name} has more than {most:,} names")
     faults += [f"{name} has what is no text" for name in strings if not faults and not _is_text(getattr(ranks, name))]
     return faults if ranks.cluster_unit.shape == (1,) else [*faults, "cluster_unit is not one word"]
+
+
+def _widths(ranks: Ranks, compact: bool) -> list[tuple[int, ...]]:
+    """Return how wide `ahead`, `ties` and `listed` must be."""
+    columns = len(ranks.columns)
+    counted = 1 + int(_holds_several(ranks).sum()) if compact else columns
+    # Where nothing would be left out, ranks are not compact.
+    return [(counted,), (counted,), (columns,)] if compact == (counted != columns) else []
+
+
+def _holds_several(ranks: Ranks) -> NDArray[np.bool_]:
+    """Say which columns hold several languages, bool (columns,)."""
+    several: NDArray[np.bool_] = np.char.find(ranks.columns, "+") >= 0
+    return several
 
 
 def _is_text(values: Strings) -> bool:
@@ -105,7 +124,10 @@ def _is_text(values: Strings) -> bool:
 
 
 def _range_faults(ranks: Ranks) -> list[str]:
-    sizes = ranks.column_sizes.astype(np.int64)
+    sizes, counted = ranks.column_sizes.astype(np.int64), ranks.column_sizes.astype(np.int64)
+    if ranks.is_compact:
+        several = _holds_several(ranks)
+        counted = np.append(sizes[~several].max(initial=0), sizes[several])
     indexes = (
         ("query_topics", ranks.query_topics, 0, len(ranks.topic_ids)),
         ("query_languages", ranks.query_languages, 0, len(ranks.languages)),
@@ -116,8 +138,8 @@ def _range_faults(ranks: Ranks) -> list[str]:
         ("top", ranks.top, -1, len(ranks.document_ids)),
         ("row_grades", ranks.row_grades, 1, LARGEST_GRADE + 1),
         ("column_sizes", ranks.column_sizes, 0, 1 << 31),
-        ("ties", ranks.ties, UNKNOWN, sizes + 1),
-        ("ahead", ranks.ahead, UNLISTED, sizes + 1),
+        ("ties", ranks.ties, UNKNOWN, counted + 1),
+        ("ahead", ranks.ahead, UNLISTED, counted + 1),
         ("listed", ranks.listed, -1, sizes + 1),
     )
     faults = [
@@ -132,6 +154,8 @@ def _range_faults(ranks: Ranks) -> list[str]:
         faults.append("alignment has what is no cosine of an image and a caption")
     if not {language for column in ranks.columns for language in column.split("+")} <= set(ranks.languages):
         faults.append("columns has languages that languages has not")
+    if ranks.is_compact and (np.diff(_holds_several(ranks).astype(np.int8)) < 0).any():
+        faults.append("columns has a language behind a pool")
     return faults
 
 
@@ -148,14 +172,16 @@ def _order_faults(ranks: Ranks) -> list[str]:
     """Say where the counts follow from no order of documents."""
     if (np.diff(ranks.row_queries) < 0).any():
         return ["rows are not sorted by query"]
-    pools = [frozenset(column.split("+")) for column in ranks.columns]
-    inside = np.array([[language in pool for pool in pools] for language in ranks.languages], dtype=bool)
-    own = inside.reshape(len(ranks.languages), len(pools))[ranks.row_languages] & (ranks.ahead >= 0)
+    return _compact_faults(ranks) if ranks.is_compact else _dense_faults(ranks)
+
+
+def _dense_faults(ranks: Ranks) -> list[str]:
+    own = ranks.columns_hold[ranks.row_languages] & (ranks.ahead >= 0)
     for name, counts in (("stand ahead", ranks.ahead), ("tie", ranks.ties)):
         if (own & (counts >= ranks.column_sizes)).any():
             return [f"more documents {name} than there are others"]
     positions = np.where(own, ranks.ahead, -1).astype(np.int64)
-    if all(len(pool) == 1 for pool in pools):
+    if not _holds_several(ranks).any():
         # Images are in no pool but their own.
         ahead = ranks.ahead[:, ranks.columns != IMAGE]
         counted = (ahead >= 0).all(axis=1, keepdims=True)
@@ -164,4 +190,23 @@ def _order_faults(ranks: Ranks) -> list[str]:
         taken = (ranks.row_queries.astype(np.int64) << 32 | ahead)[ahead >= 0]
         if len(np.unique(taken)) < len(taken):
             return ["two relevant documents of one query have the same rank"]
+    return []
+
+
+def _compact_faults(ranks: Ranks) -> list[str]:
+    """Say the same of compact ranks, the queries of one language at a time."""
+    inside = ranks.columns_hold
+    for part in ranks.parts():
+        queries, languages = part.row_queries.astype(np.int64), part.row_languages
+        for place, ahead in enumerate(part.ahead.T):
+            columns = part.columns_at(place)
+            own, most = inside[languages, columns] & (ahead >= 0), part.column_sizes[columns]
+            if (own & (ahead >= most)).any() or (own & (part.ties[:, place] >= most)).any():
+                return ["more documents stand ahead of one, or tie with it, than there are others"]
+            if not place and ((ahead >= 0) & (columns < 0)).any():
+                return ["documents are counted in a language that no column is of"]
+            lists = queries if place else queries * len(ranks.languages) + languages
+            taken = np.sort((lists << 32 | ahead)[own])
+            if (taken[1:] == taken[:-1]).any():
+                return ["two relevant documents of one query have the same rank"]
     return []

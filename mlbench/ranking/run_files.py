@@ -192,16 +192,19 @@ def save_rankings(
     a block of queries, whatever their number.
     """
     arrays = files.arrays
-    progress.start("save run", len(arrays.query_topics) * len({s.document_languages for s in files.settings}))
-    for pool in dict.fromkeys(setting.document_languages for setting in files.settings):
+    by_pool: dict[tuple[str, ...], list[Setting]] = {}
+    for setting in files.settings:
+        by_pool.setdefault(setting.document_languages, []).append(setting)
+    progress.start("save run", len(arrays.query_topics) * len(by_pool))
+    for pool, settings in by_pool.items():
         indexes = [arrays.collection.languages.index(language) for language in pool]
         positions = np.flatnonzero(np.isin(arrays.document_languages[: arrays.n_documents], indexes))
         block = Block(documents if len(positions) == len(documents) else documents[positions], positions)
-        for setting in files.settings:
-            if setting.document_languages == pool:
-                asked = arrays.query_languages == arrays.collection.languages.index(setting.query_language)
-                files.write(setting, _lists(files, queries[asked], block, threads or os.cpu_count() or 1))
-                progress.advance(int(asked.sum()))
+        for setting in settings:
+            language = arrays.collection.languages.index(setting.query_language)
+            asked = slice(*np.searchsorted(arrays.query_languages, (language, language + 1)))
+            files.write(setting, _lists(files, queries[asked], block, threads or os.cpu_count() or 1))
+            progress.advance(asked.stop - asked.start)
     progress.finish()
 
 

@@ -1,7 +1,7 @@
 """How numbers, names, scores and methods are written for people, in every format."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -10,6 +10,7 @@ from mlbench.results import BiasResult, Bounds, Result, Statistics
 from mlbench.statistics.differences import MOST_UNRETRIEVED
 
 _P_DIGITS = 4
+_MOST_LISTED = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ def n_settings(result: Result, kind: Kind) -> int:
 def task_label(result: Result) -> str:
     """Return the name of the task, with its languages where it is partial, and with what a quick look is."""
     task = result.task
-    notes = [f"{', '.join(task.languages)} only"] if task.partial else []
+    notes = [f"{listed(task.languages, 'language')} only"] if task.partial else []
     notes += [f"without {count(task.unreadable_images, 'unreadable image')}"] if task.unreadable_images else []
     notes += [] if task.limit is None else [quick_look(task.limit)]
     return f"{task.name} ({'; '.join(notes)})" if notes else task.name
@@ -131,6 +132,11 @@ def count(number: int, noun: str) -> str:
         return f"1 {noun}"
     plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
     return f"{number:,} {plural}"
+
+
+def listed(names: Sequence[str], noun: str) -> str:
+    """Write names with commas between them, or where they are more than a reader takes in, how many there are."""
+    return ", ".join(names) if len(names) <= _MOST_LISTED else count(len(names), noun)
 
 
 def quick_look(n_topics: int) -> str:

@@ -2,6 +2,10 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
 
 from mlbench.errors import UnknownName
 from mlbench.reports.colours import ColourScale
@@ -10,6 +14,8 @@ from mlbench.reports.report import Cell, Column, HeatCell, HeatColumn, HeatMap, 
 from mlbench.results import Bounds, Result
 
 MEAN, POOL = "mean", "pool"
+MOST_IN_CELLS = 30
+"""Of how many languages a number for every pair can be read in cells; of more it is drawn on pages, and summarised."""
 
 
 @dataclass(frozen=True)
@@ -57,11 +63,32 @@ class Grid:
 
     def row_mean(self, query_language: str) -> float | None:
         """Return the mean over the other document languages."""
-        return mean([value for (a, b), value in self.cells.items() if a == query_language != b])
+        return self._row_means.get(query_language)
 
     def column_mean(self, document_language: str) -> float | None:
         """Return the mean over the other query languages."""
-        return mean([value for (a, b), value in self.cells.items() if b == document_language != a])
+        return self._column_means.get(document_language)
+
+    @cached_property
+    def _row_means(self) -> Mapping[str, float | None]:
+        found: dict[str, list[float]] = {}
+        for (query, document), value in self.cells.items():
+            if query != document:
+                found.setdefault(query, []).append(value)
+        return {language: mean(values) for language, values in found.items()}
+
+    @cached_property
+    def _column_means(self) -> Mapping[str, float | None]:
+        found: dict[str, list[float]] = {}
+        for (query, document), value in self.cells.items():
+            if query != document:
+                found.setdefault(document, []).append(value)
+        return {language: mean(values) for language, values in found.items()}
+
+    @cached_property
+    def matrix(self) -> NDArray[np.float64]:
+        """The values as (query languages, document languages), NaN where there is none."""
+        return as_matrix(self.cells, self.languages)
 
     def mean(self) -> float | None:
         """Return the mean over the cross-lingual settings."""
@@ -91,6 +118,19 @@ def grid(result: Result, measure: str) -> Grid:
             pool[setting.query_language] = value
             pool_bounds |= {setting.query_language: interval} if interval else {}
     return Grid(measure, result.task.languages, cells, pool, bounds, pool_bounds)
+
+
+def as_matrix(values: Mapping[tuple[str, str], float], languages: Sequence[str]) -> NDArray[np.float64]:
+    """Return values by query and document language as a matrix with a row and a column for each of `languages`.
+
+    It is NaN where there is no value. Pairs with another language, such as `POOL`, are left out.
+    """
+    places = {language: place for place, language in enumerate(languages)}
+    found = np.full((len(languages), len(languages)), np.nan)
+    for (query, document), value in values.items():
+        if query in places and document in places:
+            found[places[query], places[document]] = value
+    return found
 
 
 def grid_map(

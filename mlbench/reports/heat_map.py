@@ -31,7 +31,7 @@ def heat_map_svg(shown: HeatMap) -> str:
             for row in range(len(frame.rows))
             for column, place in enumerate(frame.places)
         ),
-        *(part for unit in shown.scales for part in _legend(shown.scales[unit], frame)),
+        *(part for scale in shown.scales.values() for part in legend_svg(scale, frame.left, frame.legend)),
         "</svg>",
     ]
     return "".join(parts)
@@ -64,6 +64,11 @@ class _Frame:
     @property
     def height(self) -> int:
         return self.y(len(self.rows)) + _HEIGHT
+
+    @property
+    def legend(self) -> int:
+        """Where the scale stands, below the cells."""
+        return self.y(len(self.rows)) + 10
 
     def x(self, column: int) -> int:
         apart = sum(each.apart for each in self.columns[: column + 1])
@@ -113,8 +118,8 @@ def _cell(shown: HeatMap, frame: _Frame, row: int, place: int, column: int) -> s
     )
 
 
-def _legend(scale: ColourScale, frame: _Frame) -> Iterator[str]:
-    y, x = frame.y(len(frame.rows)) + 10, frame.left
+def legend_svg(scale: ColourScale, x: int, y: int) -> Iterator[str]:
+    """Yield elements of a scale whose bar begins at (`x`, `y`), with its ends at both sides."""
     yield f'<text x="{x - 8}" y="{y + 11}" text-anchor="end">{scale_end(scale.low)}</text>'
     for step in range(_LEGEND_STEPS):
         colour = css(scale.colour(scale.low + (scale.high - scale.low) * step / (_LEGEND_STEPS - 1)))

@@ -4,13 +4,15 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import cache
+from itertools import groupby, pairwise
 from pathlib import PurePosixPath
 
 from mlbench.collection.languages import IMAGE, KINDS, Kind, Setting
 from mlbench.compare.reported import MODEL_META, NAMES
 from mlbench.errors import UserError
 from mlbench.measures.ranked import parse
-from mlbench.ranking.ranks import Ranks, setting_ranks
+from mlbench.ranking.ranks import Ranks, setting_blocks
 from mlbench.registry.entry import Entry
 from mlbench.registry.find import find, shipped
 from mlbench.results import Result
@@ -55,7 +57,7 @@ def _task_results(result: Result, ranks: Ranks) -> Iterator[tuple[str, dict[str,
     kinds = [kind for kind in KINDS if by_kind[kind]]
     for kind in kinds:
         task_name = result.task.name if len(kinds) == 1 else f"{result.task.name}-{kind.replace('_', '-')}"
-        rows = [_scores(ranks, setting, alone=len(by_kind[kind]) == 1) for setting in by_kind[kind]]
+        rows = _scores(ranks, by_kind[kind])
         cost = result.cost
         yield (
             task_name,
@@ -64,7 +66,7 @@ def _task_results(result: Result, ranks: Ranks) -> Iterator[tuple[str, dict[str,
                 "task_name": task_name,
                 # It was not mteb that measured.
                 "mteb_version": None,
-                "scores": {"test": [row for row in rows if row]},
+                "scores": {"test": list(rows)},
                 "evaluation_time": cost.encode_seconds + cost.rank_seconds + cost.score_seconds,
                 "kg_co2_emissions": None,
                 "date": datetime.fromisoformat(cost.finished_at).timestamp(),
@@ -72,16 +74,23 @@ def _task_results(result: Result, ranks: Ranks) -> Iterator[tuple[str, dict[str,
         )
 
 
-def _scores(ranks: Ranks, setting: Setting, *, alone: bool) -> dict[str, object]:
-    """Return the scores of one setting; none where no query has a relevant document."""
-    here = setting_ranks(ranks, setting)
-    if not len(here.queries):
-        return {}
-    scores: dict[str, object] = {
-        f"{theirs}_at_{cutoff}": round(float(parse(f"{ours}@{cutoff}").values(here.relevant).mean()), _DIGITS)
-        for theirs, ours in NAMES.items()
-        for cutoff in CUTOFFS
+def _scores(ranks: Ranks, settings: Sequence[Setting]) -> Iterator[dict[str, object]]:
+    """Yield the scores of each setting of one kind, but for those where no query has a relevant document."""
+    measures = {
+        f"{theirs}_at_{cutoff}": parse(f"{ours}@{cutoff}") for theirs, ours in NAMES.items() for cutoff in CUTOFFS
     }
+    for _, group in groupby(settings, key=lambda each: each.query_language):
+        asked = list(group)
+        for block in setting_blocks(ranks, asked):
+            values = {name: measure.values(block.relevant) for name, measure in measures.items()}
+            for index, (first, end) in zip(block.settings, pairwise(block.edges.tolist()), strict=True):
+                if first < end:
+                    scores = {name: round(float(each[first:end].mean()), _DIGITS) for name, each in values.items()}
+                    yield _described(asked[index], scores, alone=len(settings) == 1)
+
+
+def _described(setting: Setting, scores: Mapping[str, float], *, alone: bool) -> dict[str, object]:
+    """Return the scores of a setting with what mteb calls it."""
     documents = setting.document_languages
     languages = sorted({setting.query_language, *documents} - {IMAGE})
     subset = setting.query_language if documents == (setting.query_language,) else None
@@ -94,6 +103,7 @@ def _scores(ranks: Ranks, setting: Setting, *, alone: bool) -> dict[str, object]
     }
 
 
+@cache
 def language_and_script(tag: str) -> str:
     """Return a language as mteb names it, by ISO 639-3 and ISO 15924: `th` is `tha-Thai`."""
     import langcodes

@@ -3,6 +3,7 @@
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, groupby, pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,8 +11,8 @@ from numpy.typing import NDArray
 
 from mlbench.collection.languages import Setting
 from mlbench.errors import MissingExtra, UserError
-from mlbench.measures.ranked import parse
-from mlbench.ranking.ranks import Ranks, setting_ranks
+from mlbench.measures.ranked import Measure, parse
+from mlbench.ranking.ranks import Ranks, setting_blocks
 from mlbench.results import Result, told_apart
 
 if TYPE_CHECKING:
@@ -43,19 +44,32 @@ def per_topic_parquet(results: Sequence[tuple[Result, Ranks]], measure: str | No
     except ModuleNotFoundError as error:
         raise MissingExtra("Parquet files", "parquet") from error
     named = told_apart([result for result, _ in results])
-    tables = [
-        _table(result, ranks, None if measure is None else (measure,))
+    tables = (
+        table
         for result, (_, ranks) in zip(named, results, strict=True)
-    ]
-    buffer = io.BytesIO()
-    pyarrow.parquet.write_table(pyarrow.concat_tables(tables).unify_dictionaries(), buffer)
+        for table in _tables(result, ranks, result.task.measures if measure is None else (measure,))
+    )
+    buffer, first = io.BytesIO(), next(tables)
+    # One group of rows at a time, so that no more than the rows of one query language are held.
+    with pyarrow.parquet.ParquetWriter(buffer, first.schema) as writer:
+        for table in chain([first], tables):
+            writer.write_table(table)
     return buffer.getvalue()
 
 
-def _table(result: Result, ranks: Ranks, measures: Sequence[str] | None) -> "pyarrow.Table":
+def _tables(result: Result, ranks: Ranks, measures: Sequence[str]) -> Iterator["pyarrow.Table"]:
+    """Yield the rows of the settings of one kind that ask in one language; raises `UserError` without a measure."""
+    parsed = [measure for measure in map(parse, measures) if measure.is_derived]
+    if not parsed:
+        raise UserError(f"{', '.join(measures)} does not follow from the ranks: no other measure was asked for")
+    for _, group in groupby(result.settings, key=lambda each: (each.kind, each.query_language)):
+        settings = [Setting(each.query_language, each.document_languages) for each in group]
+        yield _table(result, ranks, list(_scores(ranks, settings, parsed)))
+
+
+def _table(result: Result, ranks: Ranks, found: Sequence[_TopicScores]) -> "pyarrow.Table":
     import pyarrow
 
-    found = list(_scores(result, ranks, measures or result.task.measures))
     sizes = [len(each.values) for each in found]
     settings: dict[str, list[str]] = {
         "kind": [str(each.setting.kind) for each in found],
@@ -80,24 +94,22 @@ def _table(result: Result, ranks: Ranks, measures: Sequence[str] | None) -> "pya
     return pyarrow.table(columns)
 
 
-def _scores(result: Result, ranks: Ranks, measures: Sequence[str]) -> Iterator[_TopicScores]:
-    """Yield the scores of each setting in each measure that follows from the ranks; raises `UserError` for none."""
-    parsed = [measure for measure in map(parse, measures) if measure.is_derived]
-    if not parsed:
-        raise UserError(f"{', '.join(measures)} does not follow from the ranks: no other measure was asked for")
-    for stated in result.settings:
-        setting = Setting(stated.query_language, stated.document_languages)
-        here = setting_ranks(ranks, setting)
-        topics = ranks.query_topics[here.queries].astype(np.int64)
+def _scores(ranks: Ranks, settings: Sequence[Setting], measures: Sequence[Measure]) -> Iterator[_TopicScores]:
+    """Yield the scores of each setting in each measure."""
+    for block in setting_blocks(ranks, settings):
+        topics = ranks.query_topics[block.queries].astype(np.int64)
         clusters = ranks.topic_clusters[topics].astype(np.int64)
-        for measure in parsed:
-            yield _TopicScores(setting, measure.name, topics, clusters, measure.values(here.relevant))
+        values = [measure.values(block.relevant) for measure in measures]
+        for setting, (first, end) in zip(block.settings, pairwise(block.edges.tolist()), strict=True):
+            own = slice(first, end)
+            for measure, each in zip(measures, values, strict=True):
+                yield _TopicScores(settings[setting], measure.name, topics[own], clusters[own], each[own])
 
 
 def _repeated(values: Sequence[str], sizes: Sequence[int]) -> "pyarrow.DictionaryArray":
     """Return each of the values as often as its size says, as indexes of the distinct ones."""
     import pyarrow
 
-    distinct = sorted(set(values))
-    places = np.repeat(np.array([distinct.index(value) for value in values], dtype=np.int32), sizes)
-    return pyarrow.DictionaryArray.from_arrays(places, pyarrow.array(distinct))
+    distinct = {value: place for place, value in enumerate(sorted(set(values)))}
+    places = np.repeat(np.array([distinct[value] for value in values], dtype=np.int32), sizes)
+    return pyarrow.DictionaryArray.from_arrays(places, pyarrow.array(list(distinct)))

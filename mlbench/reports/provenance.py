@@ -3,7 +3,7 @@
 import shlex
 
 from mlbench.provenance import Contamination, Provenance
-from mlbench.reports.formatting import cost, count, quick_look, repeatability
+from mlbench.reports.formatting import cost, count, listed, quick_look, repeatability
 from mlbench.reports.report import Facts, Span, Words
 from mlbench.results import Result
 
@@ -18,7 +18,7 @@ def title_of(result: Result) -> tuple[Words, ...]:
 def caveats(result: Result) -> list[str]:
     """Return in a few words each what must be known before numbers of a result are believed; usually nothing."""
     task = result.task
-    found = [f"partial: {', '.join(task.languages)}"] if task.partial else []
+    found = [f"partial: {listed(task.languages, 'language')}"] if task.partial else []
     found += [f"without {count(task.unreadable_images, 'unreadable image')}"] if task.unreadable_images else []
     found += [] if task.limit is None else [quick_look(task.limit)]
     return [*found, *training_note(result)]

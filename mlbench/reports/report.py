@@ -8,8 +8,11 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel
 
+from mlbench.collection.language_info import LanguageInfo
 from mlbench.reports.chart import Chart
 from mlbench.reports.colours import ColourScale
 
@@ -224,6 +227,40 @@ class HeatMap:
     as_table: bool = False
 
 
+@dataclass(frozen=True, eq=False)
+class MapLayer:
+    """One number of every pair of languages, under the `name` of what it is.
+
+    `values`, and the ends `low` and `high` of their intervals, are (query languages, document languages), NaN where
+    there is none; `marked` says of each whether it is marked, as what is significant. `pool` has a value for each query
+    language. None for what is not known. A `signed` layer has differences.
+    """
+
+    name: str
+    scale: ColourScale
+    values: NDArray[np.float64]
+    low: NDArray[np.float64] | None = None
+    high: NDArray[np.float64] | None = None
+    marked: NDArray[np.bool_] | None = None
+    pool: NDArray[np.float64] | None = None
+    signed: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class LanguageMap:
+    """Numbers of every pair of many languages, which pages draw, and let their readers choose among the layers.
+
+    SVG and PNG draw the first layer alone, without its numbers; screens, Markdown and LaTeX leave the map out. `words`
+    say what it shows for those who cannot see it, `legend` what its marks mean.
+    """
+
+    title: str
+    languages: tuple[LanguageInfo, ...]
+    layers: tuple[MapLayer, ...]
+    words: str
+    legend: str = ""
+
+
 def column_groups(columns: Sequence[Column] | Sequence[HeatColumn]) -> list[tuple[str, int]]:
     """Return the names of groups of columns, and how many columns each has; nothing where none has a name."""
     found = [(group, len(list(members))) for group, members in groupby(columns, key=lambda column: column.group)]
@@ -274,7 +311,7 @@ class Section:
         return Sentence(self.title, " ").text
 
 
-Block = Section | Sentence | Bullets | KeyFigures | Table | HeatMap | Charts | Facts | Command
+Block = Section | Sentence | Bullets | KeyFigures | Table | HeatMap | LanguageMap | Charts | Facts | Command
 Scalar = str | int | float | None
 
 

@@ -1,6 +1,6 @@
 """Language bias in the ranks of one system: each topic's contributions to the scores, summed within clusters."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -67,29 +67,52 @@ def sum_bias(ranks: Ranks, names: Sequence[str], sample: ClusterSample) -> BiasS
     With captioned images, they are those of the pool of all captions, asked by images; only `rank_spread` is about
     images, asked by captions in several languages. Scores that follow from other numbers are not among `scores`.
     """
-    languages = ranks.spoken_languages
-    pools, counts = translation_pools(ranks), pool_counts(ranks, languages)
-    listed = {"documents": counts.listed, "queries": counts.listed}
-    if ranks.has_images:
-        listed["queries"] = pool_counts(ranks, (IMAGE,)).listed
-    ranked = (counts.rank < UNRETRIEVED) & np.isin(ranks.row_languages, [ranks.language_index(a) for a in languages])
     scores = {name: find_score(name) for name in names}
+    pools = translation_pools(ranks, native=any(score.needs == "native" for score in scores.values()))
+    ties, listed = _ties_and_lists(ranks, ranks.spoken_languages)
+    lists = {"documents": listed, "queries": listed}
+    if ranks.has_images:
+        _, lists["queries"] = _ties_and_lists(ranks, (IMAGE,))
     cutoffs = [int(name.partition("@")[2]) for name in names if name.startswith("language_share@")]
     return BiasSums(
-        languages=tuple(languages),
+        languages=tuple(ranks.spoken_languages),
         n_topics=int(np.isfinite(pools["documents"].rank).any(axis=(1, 2)).sum()),
         n_documents=pools["documents"].pool_size,
-        tied=counts.tied_share(ranked) if ranked.any() else 0.0,
+        tied=ties,
         unretrieved=pools["documents"].unlisted_share,
         collapsed=ranks.is_collapsed,
         scores={
-            name: _sum_score(score, pools[score.compares], listed[score.compares], sample)
+            name: _sum_score(score, pools[score.compares], lists[score.compares], sample)
             for name, score in scores.items()
             if score.contributions is not None
         },
         shares=tuple(share for cutoff in cutoffs for share in _language_shares(ranks, cutoff)),
         random_share_ranges={cutoff: _random_share_range(ranks, cutoff) for cutoff in cutoffs},
     )
+
+
+def _ties_and_lists(ranks: Ranks, languages: Sequence[str]) -> tuple[float, NDArray[np.int64]]:
+    """Return the share of a pool's relevant documents that tie, NaN where that is known of none, and `listed`.
+
+    The latter is int64 (queries,). The share is 0 where no relevant document has a rank.
+    """
+    ranked = known = tied = 0
+    listed = [np.empty(0, dtype=np.int64)]
+    for part, counts in _in_parts(ranks, languages):
+        inside = (counts.rank < UNRETRIEVED) & np.isin(part.row_languages, _indexes(ranks, languages))
+        ties = counts.ties[inside]
+        ranked, known, tied = ranked + len(ties), known + int((ties >= 0).sum()), tied + int((ties > 0).sum())
+        listed.append(counts.listed)
+    return (tied / known if known else np.nan if ranked else 0.0), np.concatenate(listed)
+
+
+def _in_parts(ranks: Ranks, languages: Sequence[str]) -> Iterator[tuple[Ranks, PoolCounts]]:
+    """Yield the counts of the pool of some languages part by part; raises as `pool_counts` does."""
+    return ((part, pool_counts(part, languages)) for part in ranks.parts())
+
+
+def _indexes(ranks: Ranks, languages: Sequence[str]) -> list[int]:
+    return [ranks.language_index(language) for language in languages]
 
 
 def _sum_score(score: BiasScore, pool: PoolRanks, listed: NDArray[np.int64], sample: ClusterSample) -> ScoreSums:
@@ -117,16 +140,17 @@ def has_pool(ranks: Ranks) -> bool:
     return len(ranks.spoken_languages) > 1 and all(can_answer(ranks, pool) for pool in pools)
 
 
-def translation_pools(ranks: Ranks) -> dict[str, PoolRanks]:
+def translation_pools(ranks: Ranks, *, native: bool = True) -> dict[str, PoolRanks]:
     """Return the pools that bias scores are computed on, by what they compare (see `BiasScore`).
 
-    They are one, that of all languages; with captioned images, queries are compared on the pool of the images.
+    They are one, that of all languages; with captioned images, queries are compared on the pool of the images. All
+    relevant documents, which scores of `native` documents need, are left out without it.
     """
     documents = _pool_ranks(ranks, ranks.spoken_languages, axis=2)
     if not ranks.has_images:
         # Ranks that were restricted to fewer languages have no lists.
         lists = _top_of_pool(ranks) if ranks.top.shape[1] else None
-        documents = replace(documents, relevant=_relevant_in_pool(ranks), lists=lists)
+        documents = replace(documents, relevant=_relevant_in_pool(ranks) if native else None, lists=lists)
         return {"documents": documents, "queries": documents}
     return {"documents": documents, "queries": _pool_ranks(ranks, (IMAGE,), axis=1)}
 
@@ -136,24 +160,27 @@ def _pool_ranks(ranks: Ranks, languages: Sequence[str], *, axis: int) -> PoolRan
 
     NaN for topics that have fewer than two languages on `axis`: 1 are queries, 2 are documents.
     """
-    counts = pool_counts(ranks, languages)
-    n_documents = counts.size - ranks.queries_are_documents
-    inside = np.isin(ranks.row_languages, [ranks.language_index(language) for language in languages])
-    # What is missing from the corpus is in no pool.
-    held = inside & (counts.unlisted | (counts.rank != UNRETRIEVED))
-    position = np.where(held & ~counts.unlisted, counts.rank.astype(np.float64), np.inf)
-    chosen = _one_of_each(ranks, held)
-    position, unlisted = _without_others(ranks, counts, position, held, chosen, n_documents)
-    cells = ranks.query_topics[ranks.row_queries], ranks.query_languages[ranks.row_queries], ranks.row_languages
-    size = len(ranks.languages)
+    size, itself = len(ranks.languages), ranks.queries_are_documents
     rank = np.full((len(ranks.topic_ids), size, size), np.inf)
-    listed = np.zeros(rank.shape, dtype=np.bool_)
-    np.minimum.at(rank, cells, position)
-    np.logical_or.at(listed, cells, np.isfinite(position) & ~unlisted)
+    missing = np.zeros(rank.shape, dtype=np.bool_)
+    n_documents = 0
+    for part, counts in _in_parts(ranks, languages):
+        n_documents = counts.size - itself
+        inside = np.isin(part.row_languages, _indexes(ranks, languages))
+        # What is missing from the corpus is in no pool.
+        held = inside & (counts.unlisted | (counts.rank != UNRETRIEVED))
+        position = np.where(held & ~counts.unlisted, counts.rank.astype(np.float64), np.inf)
+        position, unlisted = _without_others(part, counts, position, held, _one_of_each(part, held), n_documents)
+        query = part.query_topics[part.row_queries].astype(np.int64) * size + part.query_languages[part.row_queries]
+        cells = query * size + part.row_languages
+        np.minimum.at(rank.reshape(-1), cells, position)
+        if unlisted.any():
+            missing.reshape(-1)[cells[unlisted]] = True
+            missing.reshape(-1)[cells[np.isfinite(position) & ~unlisted]] = False
     rank[np.isinf(rank)] = np.nan
     several = np.isfinite(rank).sum(axis=axis).max(axis=1, initial=0) >= 2
     rank[~several] = np.nan
-    missing = np.isfinite(rank) & ~listed
+    missing &= np.isfinite(rank)
     return PoolRanks(rank, n_documents, missing if missing.any() else None)
 
 
@@ -273,21 +300,23 @@ def _relevant_in_pool(ranks: Ranks) -> RelevantDocuments:
 
 def _top_of_pool(ranks: Ranks) -> TopLists:
     """Return the top of each list over the pool of all languages; raises as `pool_counts` does."""
-    counts = pool_counts(ranks, ranks.spoken_languages)
     size, depth = len(ranks.languages), ranks.top.shape[1]
     documents = np.full((len(ranks.topic_ids), size, depth), -1, dtype=np.int64)
     documents[ranks.query_topics, ranks.query_languages] = ranks.top
     asked = np.zeros(documents.shape[:2], dtype=np.bool_)
     asked[ranks.query_topics, ranks.query_languages] = True
     first = np.zeros(documents.shape[:2], dtype=np.bool_)
-    best = ranks.row_queries[counts.rank == 1]
-    first[ranks.query_topics[best], ranks.query_languages[best]] = True
+    n_documents = 0
+    for part, counts in _in_parts(ranks, ranks.spoken_languages):
+        n_documents = counts.size
+        best = part.row_queries[counts.rank == 1]
+        first[part.query_topics[best], part.query_languages[best]] = True
     return TopLists(
         documents=documents,
         languages=np.where(documents >= 0, ranks.document_languages[documents], -1).astype(np.int64),
         asked=asked,
         relevant_first=first,
-        n_documents=counts.size - ranks.queries_are_documents,
+        n_documents=n_documents - ranks.queries_are_documents,
     )
 
 

@@ -133,8 +133,8 @@ def _sum_hits(ranks: Ranks, asked: set[Setting], sample: ClusterSample) -> Capti
     values = np.full(len(languages), np.nan)
     if len(present):
         values[present] = hits.means.reshape(len(present), 2 * len(_HITS)).mean(axis=1)
-    flat = hits.sums.reshape(sample.n_clusters, len(present) * 2 * len(_HITS))
-    return CaptionSums(values, present, flat, np.repeat(hits.counts, len(_HITS), axis=1), _n_topics(ranks))
+    flat = hits.totals.reshape(sample.n_clusters, len(present) * 2 * len(_HITS))
+    return CaptionSums(values, present, flat, np.repeat(hits.cell_counts, len(_HITS), axis=1), _n_topics(ranks))
 
 
 def _sum_over_captions(ranks: Ranks, scores: Floats, sample: ClusterSample) -> CaptionSums:

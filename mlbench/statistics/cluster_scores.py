@@ -96,14 +96,16 @@ def sum_by_cluster(ranks: Ranks, request: ScoreRequest, others: QueryValues | No
     Raises `UserError` for settings that the ranks cannot answer, `UnknownName` for an unknown measure or bias score.
     """
     sample = ClusterSample.of(ranks, request.resamples, request.seed, request.confidence, request.parallel)
-    settings = sum_settings(ranks, request.settings, request.measures, sample, others)
+    # The pool's ranks are gone before sums over clusters are held.
+    bias = sum_bias(ranks, request.suited_bias_scores, sample) if has_pool(ranks) else None
+    settings = sum_settings(ranks, request.settings, request.measures, sample, others, request.primary_measure)
     return ClusterScores(
         request=request,
         cluster_unit=str(ranks.cluster_unit[0]),
         sample=sample,
         languages=tuple(ranks.languages.tolist()),
         settings=settings,
-        bias=sum_bias(ranks, request.suited_bias_scores, sample) if has_pool(ranks) else None,
+        bias=bias,
         captions=sum_captions(ranks, request.settings, sample),
         n_captions=count_captions(ranks) if ranks.has_images else {},
         asked=_asked(ranks, request.settings),
@@ -113,29 +115,49 @@ def sum_by_cluster(ranks: Ranks, request: ScoreRequest, others: QueryValues | No
 
 def describe_data(ranks: Ranks, pool_sizes: NDArray[np.int64]) -> dict[str, str]:
     """Return digests of what was measured on, aspect by aspect; `pool_sizes` (settings,) are numbers of documents."""
-    documents = ranks.document_ids[ranks.row_documents]
+    mentioned = np.zeros(len(ranks.document_ids), dtype=np.bool_)
+    mentioned[ranks.row_documents] = True
+    judged = np.flatnonzero(mentioned)
+    # The numbers of documents depend on the lists, which mention others: they are numbered by id.
+    judged = judged[np.argsort(ranks.document_ids[judged])]
+    numbers = np.zeros(len(mentioned), dtype=np.int32)
+    numbers[judged] = np.arange(len(judged))
+    relevant = sha256(_digest(ranks.document_ids[judged], ranks.document_languages[judged]).encode())
+    for part in ranks.parts():
+        pairs = part.row_queries.astype(np.int64) << 32 | numbers[part.row_documents]
+        order = np.argsort(pairs, kind="stable")
+        for array in (pairs[order], part.row_grades[order]):
+            relevant.update(_content(array))
     aspects = {
-        "languages": (ranks.languages,),
-        "topics": (ranks.topic_ids,),
-        "clusters": (ranks.cluster_unit, ranks.topic_clusters),
-        "queries": (ranks.query_topics, ranks.query_languages),
-        "relevant documents": (ranks.row_queries, documents, ranks.row_languages, ranks.row_grades),
-        "numbers of documents": (pool_sizes,),
+        "languages": _digest(ranks.languages),
+        "topics": _digest(ranks.topic_ids),
+        "clusters": _digest(ranks.cluster_unit, ranks.topic_clusters),
+        "queries": _digest(ranks.query_topics, ranks.query_languages),
+        "relevant documents": relevant.hexdigest(),
+        "numbers of documents": _digest(pool_sizes),
     }
-    if ranks.grade_scale is not None:
-        aspects["grades"] = (ranks.grade_scale,)
-    return {
-        aspect: sha256(repr([a.tolist() for a in arrays]).encode()).hexdigest() for aspect, arrays in aspects.items()
-    }
+    return aspects if ranks.grade_scale is None else aspects | {"grades": _digest(ranks.grade_scale)}
+
+
+def _digest(*arrays: NDArray[np.str_] | NDArray[np.signedinteger]) -> str:
+    return sha256(b"".join(_content(array) for array in arrays)).hexdigest()
+
+
+def _content(array: NDArray[np.str_] | NDArray[np.signedinteger]) -> bytes:
+    """Return the bytes of an array, the same whatever type its numbers or texts have, with its length before them."""
+    plain = "\0".join(array.tolist()).encode() if array.dtype.kind == "U" else array.astype("<i8").tobytes()
+    return f"{len(array)}:".encode() + plain
 
 
 def _asked(ranks: Ranks, settings: Sequence[Setting]) -> NDArray[np.bool_]:
     size = len(ranks.languages)
+    index = {language: number for number, language in enumerate(ranks.languages.tolist())}
     pairs = np.zeros((len(ranks.topic_ids), size, size), dtype=np.bool_)
-    queries = ranks.row_queries
-    pairs[ranks.query_topics[queries], ranks.query_languages[queries], ranks.row_languages] = True
+    for part in ranks.parts():
+        topics, languages = part.query_topics[part.row_queries], part.query_languages[part.row_queries]
+        pairs[topics, languages, part.row_languages] = True
     asked = np.zeros((len(pairs), len(settings)), dtype=np.bool_)
-    for index, setting in enumerate(settings):
-        documents = [ranks.language_index(language) for language in setting.document_languages]
-        asked[:, index] = pairs[:, ranks.language_index(setting.query_language), documents].any(axis=1)
+    for place, setting in enumerate(settings):
+        documents = [index[language] for language in setting.document_languages]
+        asked[:, place] = pairs[:, index[setting.query_language], documents].any(axis=1)
     return asked

@@ -7,12 +7,21 @@ from numpy.typing import NDArray
 
 from mlbench.ranking.ranks import Ranks
 from mlbench.results import Bounds
-from mlbench.statistics.resampling import Bootstrap, bootstrap, cluster_sums, percentile_bounds, widening
+from mlbench.statistics.resampling import (
+    Bootstrap,
+    Resamples,
+    bootstrap,
+    cluster_sums,
+    percentile_bounds,
+    resample,
+    widening,
+)
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Limits = tuple[float | Floats, float | Floats]
 """The least and the largest value that a score can have, or each of several scores, (columns,)."""
+_COLUMNS = 1 << 10
 FEW_CLUSTERS = 20
 """Of fewer clusters, intervals and tests are approximate: how much clusters differ is hardly known."""
 
@@ -56,17 +65,23 @@ class ClusterSample:
         """Draw clusters; arguments as for `resampling.bootstrap`."""
         return bootstrap(sums, counts, resamples=self.resamples, seed=self.seed, strata=self.strata)
 
+    def resample(self, counts: Floats) -> Resamples:
+        """Draw clusters so that no column of `counts` (clusters, columns) loses all its topics."""
+        return resample(counts, resamples=self.resamples, seed=self.seed, strata=self.strata)
+
     def widen(self, estimates: Floats | np.float64, replicates: Floats, counts: Floats) -> Floats:
         """Return `replicates` (resamples, ...) moved away from `estimates` (...) as few clusters ask for.
 
         `counts` float64 (clusters, columns) are the topics that all of them are about; see `resampling.widening`.
         Everything is NaN where no language (of topics that are not parallel, else none at all) has two clusters.
         """
-        present = counts.any(axis=1)
-        n_strata = len(np.unique(self.strata[present]))
-        factor = widening(self.confidence, int(present.sum()), n_strata)
-        moved: Floats = estimates + factor * (replicates - estimates)
+        moved: Floats = estimates + self.widening(counts) * (replicates - estimates)
         return moved
+
+    def widening(self, counts: Floats) -> float:
+        """Return by how much intervals of the topics in `counts` (clusters, columns) are widened for few clusters."""
+        present = counts.any(axis=1)
+        return widening(self.confidence, int(present.sum()), len(np.unique(self.strata[present])))
 
     def bounds(
         self, estimates: Floats, replicates: Floats, counts: Floats, limits: Limits = (-np.inf, np.inf)
@@ -76,6 +91,30 @@ class ClusterSample:
         Arguments as for `widen` and `enclose`: `estimates` (columns,), `replicates` (resamples, columns).
         """
         return enclose(estimates, self.widen(estimates, replicates, counts), self.confidence, limits)
+
+    def bounds_of_settings(
+        self,
+        estimates: Floats,
+        drawn: Resamples,
+        sums: Floats,
+        patterns: Floats,
+        pattern: Integers,
+        limits: Limits = (-np.inf, np.inf),
+    ) -> list[Bounds | None]:
+        """Return the interval of each of many settings, as `bounds` does for one alone.
+
+        `sums` are float64 (clusters, settings); of their numbers of topics, `patterns` float64 (clusters, patterns) are
+        the distinct columns and `pattern` int64 (settings,) says which is whose.
+        """
+        factors = np.array([self.widening(column[:, None]) for column in patterns.T])
+        divisors = drawn.divisors(patterns)
+        found: list[Bounds | None] = []
+        for first in range(0, len(pattern), _COLUMNS):
+            own = slice(first, first + _COLUMNS)
+            replicates = drawn.sums(sums[:, own]) / divisors[:, pattern[own]]
+            widened = estimates[own] + factors[pattern[own]] * (replicates - estimates[own])
+            found += enclose(estimates[own], widened, self.confidence, limits)
+        return found
 
 
 def enclose(estimates: Floats, widened: Floats, confidence: float, limits: Limits) -> list[Bounds | None]:

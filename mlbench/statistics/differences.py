@@ -21,9 +21,9 @@ from mlbench.statistics.captions import CAPTION_LIMITS, CaptionSums
 from mlbench.statistics.cluster_scores import ClusterScores
 from mlbench.statistics.clusters import limits_of_differences
 from mlbench.statistics.direction import direction_of, loss_contributions
-from mlbench.statistics.resampling import Bootstrap, macro_contributions
+from mlbench.statistics.resampling import Resamples, macro_contributions
 from mlbench.statistics.score import describe_statistics, replicate
-from mlbench.statistics.settings import group, limits_of
+from mlbench.statistics.settings import SettingSums, group, limits_of
 
 Floats = NDArray[np.float64]
 System = Sequence[ClusterScores]
@@ -146,8 +146,9 @@ def find_differences(base: System, candidate: System) -> Differences:
     """
     _check(base, candidate)
     first = base[0]
-    change = _mean_sums(candidate) - _mean_sums(base)
-    drawn = first.sample.bootstrap(change, first.settings.counts)
+    change = _change_of_settings(base, candidate)
+    drawn = first.sample.resample(change.patterns)
+    by_cell = change.replicates(drawn)
     common = [
         name
         for name in first.bias_scores
@@ -161,8 +162,9 @@ def find_differences(base: System, candidate: System) -> Differences:
         *(
             difference
             for subject, chosen in _cuts(first.request.settings)
-            for difference in _setting_differences(subject, chosen, change, drawn, (base, candidate))
+            for difference in _group_differences(subject, chosen, change, by_cell, (base, candidate))
         ),
+        *_setting_differences(change, drawn, (base, candidate)),
         *(_bias_difference(name, base, candidate) for name, reason in reasons.items() if not reason),
         *(
             _caption_difference(name, base, candidate)
@@ -190,27 +192,63 @@ def _why_untested(scores: Sequence[ScoreSums]) -> str:
     return "" if most == 0 or alike else f"lists are not equally long, and {left_out}"
 
 
-def _setting_differences(
-    subject: Subject, chosen: list[int], change: Floats, drawn: Bootstrap, systems: tuple[System, System]
+def _group_differences(
+    subject: Subject, chosen: list[int], change: SettingSums, by_cell: Floats, systems: tuple[System, System]
 ) -> Iterator[Difference]:
-    """Yield the difference of each measure over the `chosen` settings; `change` (clusters, settings, measures)."""
-    first = systems[0][0]
-    counts = first.settings.counts[:, chosen]
+    """Yield the difference of each measure over the `chosen` settings; `by_cell` are the replicates of `change`."""
+    first, counts = systems[0][0], change.counts_of(chosen)
     base, candidate = (np.stack([one.settings.macro_mean(chosen) for one in system]) for system in systems)
     means = candidate.mean(axis=0) - base.mean(axis=0)
-    bounds = first.sample.bounds(
-        means, drawn.macro_mean(chosen), counts, limits_of_differences(limits_of(first.request.measures))
-    )
-    for index, measure in enumerate(first.request.measures):
+    limits = limits_of_differences(limits_of(change.measures))
+    bounds = first.sample.bounds(means, change.macro_replicates(by_cell, chosen), counts, limits)
+    n_topics, n_clusters = int(first.asked[:, chosen].any(axis=1).sum()), int(counts.any(axis=1).sum())
+    for index, measure in enumerate(change.measures):
         yield Difference(
             subject=subject.model_copy(update={"name": measure}),
             base=base[:, index],
             candidate=candidate[:, index],
             interval=bounds[index],
-            n_topics=int(first.asked[:, chosen].any(axis=1).sum()),
-            n_clusters=int(counts.any(axis=1).sum()),
-            contributions=_contributions(change[:, chosen, index], counts),
+            n_topics=n_topics,
+            n_clusters=n_clusters,
+            contributions=Contributions(*change.contributions(chosen, index)) if n_clusters else None,
         )
+
+
+def _setting_differences(change: SettingSums, drawn: Resamples, systems: tuple[System, System]) -> Iterator[Difference]:
+    """Yield the difference of each single setting: in every measure there are sums of, else in the primary one."""
+    first = systems[0][0]
+    n_topics, n_clusters = first.asked.sum(axis=0).tolist(), (change.patterns > 0).sum(axis=0)[change.pattern].tolist()
+    base, candidate = (np.stack([one.settings.means for one in system]) for system in systems)
+    n_queries = np.where(change.n_queries > 0, change.n_queries, np.nan)
+    shares = change.patterns / np.maximum(change.patterns.sum(axis=0), 1)
+    found = []
+    for index, measure in enumerate(change.measures):
+        if measure != first.request.primary_measure and not change.has_single_cells:
+            continue
+        sums = change.primary if measure == first.request.primary_measure else change.totals[:, :, index]
+        limits = limits_of_differences(limits_of([measure]))
+        means = candidate[:, :, index].mean(axis=0) - base[:, :, index].mean(axis=0)
+        bounds = first.sample.bounds_of_settings(means, drawn, sums, change.patterns, change.pattern, limits)
+        found.append((index, measure, sums / n_queries, bounds))
+    for place, setting in enumerate(change.settings):
+        for index, measure, added, bounds in found:
+            yield Difference(
+                subject=Subject(
+                    family="settings",
+                    name=measure,
+                    kind=setting.kind,
+                    query_language=setting.query_language,
+                    document_languages=setting.document_languages,
+                ),
+                base=base[:, place, index],
+                candidate=candidate[:, place, index],
+                interval=bounds[place],
+                n_topics=n_topics[place],
+                n_clusters=n_clusters[place],
+                contributions=Contributions(added[:, place], shares[:, change.pattern[place]])
+                if n_clusters[place]
+                else None,
+            )
 
 
 def _check(base: System, candidate: System) -> None:
@@ -226,13 +264,19 @@ def _check(base: System, candidate: System) -> None:
             raise UserError(f"{name} was measured on other data than base 1: they differ in {', '.join(differing)}")
 
 
-def _mean_sums(system: System) -> Floats:
-    mean: Floats = np.mean([one.settings.sums for one in system], axis=0)
-    return mean
+def _change_of_settings(base: System, candidate: System) -> SettingSums:
+    """Return the sums of what two systems differ by, each averaged over its seeds."""
+    first = base[0].settings
+    primary, totals = np.zeros_like(first.primary), np.zeros_like(first.totals)
+    for system, sign in ((candidate, 1), (base, -1)):
+        for one in system:
+            primary += one.settings.primary / (sign * len(system))
+            totals += one.settings.totals / (sign * len(system))
+    return replace(first, primary=primary, totals=totals)
 
 
 def _cuts(settings: Sequence[Setting]) -> Iterator[tuple[Subject, list[int]]]:
-    """Yield what to average over: all settings of a kind, those of one language, and each alone.
+    """Yield what to average over: all settings of a kind, and those of one language.
 
     Images ask in no language: those settings are told apart by the language of the captions.
     """
@@ -241,15 +285,6 @@ def _cuts(settings: Sequence[Setting]) -> Iterator[tuple[Subject, list[int]]]:
     for index, setting in enumerate(settings):
         if setting.kind == "image_to_text":
             yield row_subject("", setting.kind, setting.document_languages[0]), [index]
-    for index, setting in enumerate(settings):
-        subject = Subject(
-            family="settings",
-            name="",
-            kind=setting.kind,
-            query_language=setting.query_language,
-            document_languages=setting.document_languages,
-        )
-        yield subject, [index]
 
 
 def _bias_difference(name: str, base: System, candidate: System) -> Difference:

@@ -158,9 +158,7 @@ def _test(columns: Mapping[Subject, Floats], flips: int, seed: int) -> dict[Subj
         subjects = [subject for subject in columns if subject.family == family]
         if not subjects:
             continue
-        result = paired_randomization(
-            np.stack([columns[subject] for subject in subjects], axis=1), flips=flips, seed=seed
-        )
+        result = paired_randomization(np.stack([columns[subject] for subject in subjects]).T, flips=flips, seed=seed)
         rates = benjamini_hochberg(result.raw.two_sided)
         for index, subject in enumerate(subjects):
             raw, adjusted = _tails(result.raw, index), _tails(result.adjusted, index)

@@ -7,7 +7,8 @@ numbers come from numpy's `RandomState`, whose streams are frozen: the same seed
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
+from itertools import pairwise
 from math import atan, cos, exp, inf, lgamma, nan, pi, sqrt
 from statistics import NormalDist
 
@@ -57,8 +58,9 @@ def _random_signs(n_clusters: int, block: int, flips: int, seed: int) -> Iterato
 
 
 Ints = NDArray[np.int64]
-_BLOCK_CELLS = 2**22
+_BLOCK_CELLS = 2**23
 _DRAWN_CELLS = 2**16
+_KEPT_CELLS = 2**26
 _REDRAWS_PER_RESAMPLE = 10
 # Sums that are equal on paper differ in the last bits; counting them as ties errs on the safe side.
 _TIE = 1e-9
@@ -67,12 +69,50 @@ _LEGENDRE = np.polynomial.legendre.leggauss(64)
 _SIDES = (np.abs, np.positive, np.negative)
 
 
+@dataclass(frozen=True, eq=False)
+class Resamples:
+    """How often each cluster stands in each resample, uint8 (resamples, clusters), and how many were redrawn.
+
+    `weights` are None where no interval can be given: with fewer than two clusters, without any topic, or where more
+    than ten times the resamples had to be redrawn.
+    """
+
+    weights: NDArray[np.uint8] | None
+    resamples: int
+    redraws: int
+
+    def sums(self, columns: Floats) -> Floats:
+        """Return the sum of each of the `columns` (clusters, columns) over a resample, (resamples, columns)."""
+        if self.weights is None or not self.resamples:
+            return np.full((self.resamples, columns.shape[1]), np.nan)
+        block = max(1, _BLOCK_CELLS // len(columns))
+        blocks = (self.weights[first : first + block] for first in range(0, self.resamples, block))
+        # The resamples of a column lie beside each other, which percentiles need.
+        return np.concatenate([columns.T @ weights.T.astype(np.float64) for weights in blocks], axis=1).T
+
+    def means(self, sums: Floats, counts: Floats) -> Floats:
+        """Return the mean of each setting (and measure) in each resample, (resamples, settings, ...).
+
+        `sums` (clusters, settings, ...) and `counts` (clusters, settings) come from `cluster_sums`. NaN for a setting
+        without any topic.
+        """
+        flat = sums.reshape(len(counts), int(np.prod(sums.shape[1:])))
+        divisor = self.divisors(counts).reshape(self.resamples, counts.shape[1], *[1] * (sums.ndim - 2))
+        means: Floats = self.sums(flat).reshape(self.resamples, *sums.shape[1:]) / divisor
+        return means
+
+    def divisors(self, counts: Floats) -> Floats:
+        """Return the number of topics of each setting in each resample, (resamples, settings); NaN without any."""
+        totals = self.sums(counts)
+        totals[:, ~counts.any(axis=0)] = np.nan
+        return totals
+
+
 @dataclass(frozen=True)
 class Bootstrap:
     """Resampled means: `ratios` (resamples, settings, ...), and how many resamples were redrawn.
 
-    A setting without any topic is NaN throughout. Everything is NaN where no interval can be given: with fewer than two
-    clusters, or where more than ten times the resamples had to be redrawn.
+    A setting without any topic is NaN throughout. Everything is NaN where no interval can be given (see `Resamples`).
     """
 
     ratios: Floats
@@ -125,37 +165,52 @@ def bootstrap_weights(strata: Ints, seed: int) -> Iterator[Ints]:
         n = min(2 * n, most)
 
 
+def resample(counts: Floats, *, resamples: int = 2000, seed: int = 0, strata: Ints | None = None) -> Resamples:
+    """Resample clusters, so that none of the settings in `counts` (clusters, settings) that have topics loses all.
+
+    A resample that leaves a setting without topics is redrawn from the same stream. Those of the same seed, strata and
+    clusters with topics are drawn once and kept.
+    """
+    present = counts > 0
+    n_clusters = len(present)
+    if n_clusters < 2 or not present.any():
+        return Resamples(None, resamples, 0)
+    # Settings with topics in every cluster cannot lose them, and those with topics in the same ones do so together.
+    partly = present[:, present.any(axis=0) & ~present.all(axis=0)]
+    distinct = sorted({column.tobytes() for column in partly.T})
+    how = (np.zeros(n_clusters, np.int64) if strata is None else strata).tobytes(), b"".join(distinct), resamples, seed
+    return _resample(*how) if resamples * n_clusters <= _KEPT_CELLS else _resample.__wrapped__(*how)
+
+
+@lru_cache(maxsize=8)
+def _resample(strata: bytes, present: bytes, resamples: int, seed: int) -> Resamples:
+    """Return what `resample` does; `present` bool (settings, clusters)."""
+    groups = np.frombuffer(strata, dtype=np.int64)
+    n_clusters = len(groups)
+    topics = np.frombuffer(present, dtype=np.bool_).reshape(-1, n_clusters).T.astype(np.float64)
+    weights, draws = np.empty((resamples, n_clusters), dtype=np.uint8), bootstrap_weights(groups, seed)
+    done = redraws = 0
+    while done < resamples and redraws <= _REDRAWS_PER_RESAMPLE * resamples:
+        size = min(resamples - done, max(1, _BLOCK_CELLS // n_clusters))
+        drawn = np.array([next(draws) for _ in range(size)], dtype=np.float64)
+        full = (drawn @ topics > 0).all(axis=1)
+        accepted = int(full.sum())
+        weights[done : done + accepted] = drawn[full]
+        done += accepted
+        redraws += size - accepted
+    return Resamples(weights if done == resamples else None, resamples, redraws)
+
+
 def bootstrap(
     sums: Floats, counts: Floats, *, resamples: int = 2000, seed: int = 0, strata: Ints | None = None
 ) -> Bootstrap:
     """Resample clusters, and take the mean of each setting (and measure) in each resample.
 
-    `sums` (clusters, settings) or (clusters, settings, measures) and `counts` (clusters, settings) come from
-    `cluster_sums`; one draw serves all settings and measures. A resample that leaves a setting without topics is
-    redrawn from the same stream. Method: Efron and Tibshirani 1993, chapters 6 and 8.
+    Arguments are those of `resample` and `Resamples.means`; one draw serves all settings and measures. Method: Efron
+    and Tibshirani 1993, chapters 6 and 8.
     """
-    n_clusters = len(counts)
-    present = counts.sum(axis=0) > 0
-    ratios = np.full((resamples, *sums.shape[1:]), np.nan)
-    if n_clusters < 2 or not present.any():
-        return Bootstrap(ratios, 0)
-    draws = bootstrap_weights(np.zeros(n_clusters, np.int64) if strata is None else strata, seed)
-    flat = sums[:, present].reshape(n_clusters, -1)
-    done = redraws = 0
-    while done < resamples and redraws <= _REDRAWS_PER_RESAMPLE * resamples:
-        size = min(resamples - done, max(1, _BLOCK_CELLS // n_clusters))
-        weights = np.array([next(draws) for _ in range(size)], np.float64)
-        totals = weights @ counts[:, present]
-        full = (totals > 0).all(axis=1)
-        accepted = int(full.sum())
-        means = (weights[full] @ flat).reshape(accepted, int(present.sum()), *sums.shape[2:])
-        divisor = totals[full].reshape(*totals[full].shape, *[1] * (sums.ndim - 2))
-        ratios[done : done + accepted, present] = means / divisor
-        done += accepted
-        redraws += size - accepted
-    if done < resamples:
-        ratios[:] = np.nan
-    return Bootstrap(ratios, redraws)
+    drawn = resample(counts, resamples=resamples, seed=seed, strata=strata)
+    return Bootstrap(drawn.means(sums, counts), drawn.redraws)
 
 
 def percentile_bounds(replicates: Floats, confidence: float = 0.95) -> Floats:
@@ -166,7 +221,8 @@ def percentile_bounds(replicates: Floats, confidence: float = 0.95) -> Floats:
     if not len(replicates):
         return np.full((2, *replicates.shape[1:]), np.nan)
     tail = 50 * (1 - confidence)
-    bounds: Floats = np.percentile(replicates, [tail, 100 - tail], axis=0)
+    kept = np.array(replicates, order="K")
+    bounds: Floats = np.percentile(kept, [tail, 100 - tail], axis=0, overwrite_input=True)
     return bounds
 
 
@@ -258,12 +314,11 @@ def paired_randomization(columns: Floats, *, flips: int = 10_000, seed: int = 0)
     outside the family.
     """
     n_clusters, n_columns = columns.shape
-    usable = ~np.isnan(columns).any(axis=0)
-    studentised = _studentise(columns[:, usable])
-    observed = studentised.sum(axis=0)
+    tested, usable, scale = _studentise(columns)
+    observed = tested.sum(axis=0) / scale
     exact, patterns = count_patterns(n_clusters, flips)
     exceeding = np.zeros((len(_SIDES), 2, len(observed)))
-    for flipped in _flip(studentised, flips, seed):
+    for flipped in _flip(tested, scale, flips, seed):
         for count, side in zip(exceeding, _SIDES, strict=True):
             count += _count_exceeding(side(observed), side(flipped))
     # All patterns include the observed one; random ones have it added.
@@ -304,7 +359,7 @@ def difference_p_values(
     exceeding = [np.zeros(len(family.observed)) for family in tested]
     widest = max([len(columns), columns.shape[1], *(len(family.observed) for family in tested)], default=1)
     for signs in sign_blocks(len(columns), max(1, _BLOCK_CELLS // widest), flips, seed):
-        flipped = signs @ columns
+        flipped = columns.T @ signs.T
         for family, count in zip(tested, exceeding, strict=True):
             count += _count_exceeding(family.observed, family.sums(flipped))[1]
     added = 0 if exact else 1
@@ -337,8 +392,8 @@ class _Family:
         return _Family(first[usable], second[usable], scale, observed, usable, len(first))
 
     def sums(self, flipped: Floats) -> Floats:
-        """Return the size of the differences (flips, usable) of flipped sums (flips, columns)."""
-        sums: Floats = np.abs(flipped[:, self.second] - flipped[:, self.first]) / self.scale
+        """Return the size of the differences (usable, flips) of flipped sums (columns, flips)."""
+        sums: Floats = np.abs(flipped[self.second] - flipped[self.first]) / self.scale[:, None]
         return sums
 
 
@@ -348,40 +403,45 @@ def critical_value(columns: Floats, level: float, *, flips: int = 10_000, seed: 
     `columns`, `flips` and `seed` are those of `paired_randomization`, `level` is one-sided. Infinity where so few
     patterns cannot give so small a p-value, and without columns.
     """
-    usable = columns[:, ~np.isnan(columns).any(axis=0)]
+    tested, _, scale = _studentise(columns)
     exact, patterns = count_patterns(len(columns), flips)
     reaching = int(level * (patterns if exact else patterns + 1) + _TIE)
-    if reaching < 1 or not usable.shape[1]:
+    if reaching < 1 or not len(scale):
         return float("inf")
-    largest = np.concatenate([flipped.max(axis=1) for flipped in _flip(_studentise(usable), flips, seed)])
+    largest = np.concatenate([flipped.max(axis=0) for flipped in _flip(tested, scale, flips, seed)])
     # The observed pattern is one of those that reach it; only where all are tried is it among them.
     place = reaching + 1 if exact else reaching
     return float(np.partition(largest, -place)[-place])
 
 
-def _flip(studentised: Floats, flips: int, seed: int) -> Iterator[Floats]:
-    """Yield blocks of sums (flips, columns) of `studentised` (clusters, columns), with signs flipped."""
-    n_clusters, n_columns = studentised.shape
+def _flip(columns: Floats, scale: Floats, flips: int, seed: int) -> Iterator[Floats]:
+    """Yield blocks of sums (columns, flips) of `columns` (clusters, columns) with signs flipped, divided by `scale`."""
+    n_clusters, n_columns = columns.shape
     block = max(1, _BLOCK_CELLS // max(1, n_clusters, n_columns))
-    return (signs @ studentised for signs in sign_blocks(n_clusters, block, flips, seed))
+    return (columns.T @ signs.T / scale[:, None] for signs in sign_blocks(n_clusters, block, flips, seed))
 
 
-def _studentise(columns: Floats) -> Floats:
-    scale = np.sqrt((columns**2).sum(axis=0))
-    studentised: Floats = columns / np.where(scale > 0, scale, 1.0)
-    return studentised
+def _studentise(columns: Floats) -> tuple[Floats, Ints, Floats]:
+    """Return the columns without NaN, which those are, and the root of the sum of squares of each of them."""
+    usable = np.flatnonzero(~np.isnan(columns).any(axis=0))
+    tested = columns if len(usable) == columns.shape[1] else columns[:, usable]
+    scale = np.sqrt(np.einsum("ij,ij->j", tested, tested))
+    return tested, usable, np.where(scale > 0, scale, 1.0)
 
 
 def _count_exceeding(observed: Floats, flipped: Floats) -> Floats:
-    """Count the flips (flips, columns) that reach `observed` (columns,): column by column, and by step-down max-T.
+    """Count the flips (columns, flips) that reach `observed` (columns,): column by column, and by step-down max-T.
 
     In the second, a column competes with the largest of itself and all columns observed lower. Returns (2, columns).
     """
-    order = np.argsort(-observed, kind="stable")
-    largest = np.maximum.accumulate(flipped[:, order[::-1]], axis=1)[:, ::-1]
+    order = np.argsort(-observed, kind="stable")[::-1]
+    largest, reached = flipped[order], observed[order, None] - _TIE
     counts = np.empty((2, len(observed)))
-    counts[0] = (flipped >= observed - _TIE).sum(axis=0)
-    counts[1, order] = (largest >= observed[order] - _TIE).sum(axis=0)
+    counts[0, order] = np.count_nonzero(largest >= reached, axis=1)
+    # Row by row: `np.maximum.accumulate` takes several times as long.
+    for lower, row in pairwise(largest):
+        np.maximum(lower, row, out=row)
+    counts[1, order] = np.count_nonzero(largest >= reached, axis=1)
     return counts
 
 

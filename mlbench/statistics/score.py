@@ -25,7 +25,7 @@ from mlbench.statistics.bias import BiasSums, ScoreSums
 from mlbench.statistics.captions import CAPTION_LIMITS, CAPTION_SCORES
 from mlbench.statistics.cluster_scores import ClusterScores, ScoreRequest, sum_by_cluster
 from mlbench.statistics.clusters import FEW_CLUSTERS, finite
-from mlbench.statistics.resampling import Bootstrap
+from mlbench.statistics.resampling import Bootstrap, Resamples
 from mlbench.statistics.settings import QueryValues, group, limits_of, weighted_mean
 
 Floats = NDArray[np.float64]
@@ -55,7 +55,7 @@ def score(ranks: Ranks, request: ScoreRequest, others: QueryValues | None = None
     language, and where the pool of all languages was not ranked. Raises what `sum_by_cluster` raises.
     """
     sums = sum_by_cluster(ranks, request, others)
-    drawn = sums.sample.bootstrap(sums.settings.sums, sums.settings.counts)
+    drawn = sums.sample.resample(sums.settings.patterns)
     aggregates = _aggregates(sums, drawn)
     return Scores(
         settings=_setting_results(sums, drawn),
@@ -82,8 +82,8 @@ def describe_statistics(sums: ClusterScores, redraws: int) -> Statistics:
 def _warn_of_few_clusters(sums: ClusterScores) -> str | None:
     """Say where fewer than `FEW_CLUSTERS` make intervals and tests approximate; None where nothing is."""
     n_clusters = sums.sample.n_clusters
-    by_setting = sums.settings.counts.any(axis=0), (sums.settings.counts > 0).sum(axis=0)
-    few = int((by_setting[0] & (by_setting[1] < FEW_CLUSTERS)).sum())
+    by_setting = (sums.settings.patterns > 0).sum(axis=0)[sums.settings.pattern]
+    few = int(((by_setting > 0) & (by_setting < FEW_CLUSTERS)).sum())
     if n_clusters < FEW_CLUSTERS:
         return f"only {n_clusters} cluster{'s' * (n_clusters != 1)} of topics: {_APPROXIMATE}"
     if few:
@@ -97,10 +97,13 @@ def replicate(score: BiasScore, drawn: Bootstrap) -> Floats:
     return drawn.macro_mean() if score.over_languages == "mean" else np.ptp(drawn.ratios, axis=1)
 
 
-def _setting_results(scores: ClusterScores, drawn: Bootstrap) -> tuple[SettingResult, ...]:
+def _setting_results(scores: ClusterScores, drawn: Resamples) -> tuple[SettingResult, ...]:
     """Return every setting with its measures, and the interval of the primary one."""
     sums, primary = scores.settings, scores.request.primary_measure
-    measured = sums.measures.index(primary)
+    means = sums.means[:, sums.measures.index(primary)]
+    bounds = scores.sample.bounds_of_settings(
+        means, drawn, sums.primary, sums.patterns, sums.pattern, limits_of([primary])
+    )
     return tuple(
         SettingResult(
             kind=setting.kind,
@@ -111,38 +114,32 @@ def _setting_results(scores: ClusterScores, drawn: Bootstrap) -> tuple[SettingRe
             tied_share=finite(sums.tied[index]),
             unretrieved_share=finite(sums.unretrieved[index]),
             measures=_named(sums.measures, sums.means[index]),
-            intervals={
-                primary: scores.sample.bounds(
-                    sums.means[index, [measured]],
-                    drawn.ratios[:, index, [measured]],
-                    sums.counts[:, [index]],
-                    limits_of([primary]),
-                )[0]
-            },
+            intervals={primary: bounds[index]},
         )
         for index, setting in enumerate(sums.settings)
     )
 
 
-def _aggregates(scores: ClusterScores, drawn: Bootstrap) -> tuple[Aggregate, ...]:
+def _aggregates(scores: ClusterScores, drawn: Resamples) -> tuple[Aggregate, ...]:
     """Return for each kind its macro and micro mean, and the macro and micro mean of each query language."""
     sums, sample = scores.settings, scores.sample
     groups = list(group(sums.settings))
     if not groups:
         return ()
-    total = np.stack([sums.sums[:, chosen].sum(axis=1) for *_, chosen in groups], axis=1)
-    count = np.stack([sums.counts[:, chosen].sum(axis=1) for *_, chosen in groups], axis=1)
-    pooled = sample.bootstrap(total, count)
+    cells = [np.unique(sums.cell[chosen], return_counts=True) for *_, chosen in groups]
+    total = np.stack([sums.totals[:, own].sum(axis=1) for own, _ in cells], axis=1)
+    count = np.stack([sums.cell_counts[:, own] @ sizes for own, sizes in cells], axis=1)
+    pooled, by_cell = sample.bootstrap(total, count), sums.replicates(drawn)
     aggregates = []
     for index, (kind, language, chosen) in enumerate(groups):
-        present = [setting for setting in chosen if sums.n_queries[setting]]
-        weights = sums.n_queries[present].astype(np.float64)
+        weights, counts = sums.n_queries[chosen].astype(np.float64), sums.counts_of(chosen)
+        present = np.asarray(chosen)[weights > 0]
         for aggregation in ("macro", "micro"):
             macro = aggregation == "macro"
-            replicates = drawn.macro_mean(chosen) if macro else pooled.ratios[:, index]
-            shares = np.ones(len(present)) if macro else weights
+            replicates = sums.macro_replicates(by_cell, chosen) if macro else pooled.ratios[:, index]
+            shares = np.ones(len(present)) if macro else weights[weights > 0]
             means = weighted_mean(sums.means[present], shares)
-            bounds = sample.bounds(means, replicates, sums.counts[:, chosen], limits_of(sums.measures))
+            bounds = sample.bounds(means, replicates, counts, limits_of(sums.measures))
             aggregates.append(
                 Aggregate(
                     kind=kind,

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
@@ -9,44 +11,105 @@ from numpy.typing import NDArray
 
 from mlbench.collection.languages import IMAGE, KINDS, Kind, Setting
 from mlbench.measures.chance import mean_average_precision
-from mlbench.measures.ranked import parse
-from mlbench.ranking.ranks import Ranks, setting_ranks
+from mlbench.measures.formulas import RelevantRanks
+from mlbench.measures.ranked import Measure, parse
+from mlbench.ranking.ranks import Ranks, SettingBlock, setting_blocks
 from mlbench.statistics.clusters import ClusterSample
+from mlbench.statistics.resampling import Resamples
 
 Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+MOST_SETTINGS = 1 << 12
+"""With more settings than this, cluster sums of each single one are kept for the primary measure alone."""
 
 
 @dataclass(frozen=True, eq=False)
 class SettingSums:
     """Sums over the queries of each setting, kept apart by cluster.
 
-    `sums` is float64 (clusters, settings, measures), `counts` float64 (clusters, settings) the queries, `means` and
-    `ceilings` float64 (settings, measures), NaN for a setting without queries. `random_ap` (settings,) is the mean AP
-    of random orders; `tied`, `unretrieved` and `pool_sizes` are (settings,).
+    Settings with the same number of queries in each cluster share a column of `patterns`, float64 (clusters, patterns):
+    `pattern` int64 (settings,) says which. `primary` float64 (clusters, settings) are the sums of the primary measure.
+    Those of all measures, `totals` float64 (clusters, cells, measures), are of one setting in each cell, or with more
+    than `MOST_SETTINGS` of all settings of one kind, query language and pattern; `cell` int64 (settings,) says which.
+
+    `means` and `ceilings` are float64 (settings, measures), NaN for a setting without queries. `random_ap` (settings,)
+    is the mean AP of random orders; `n_queries`, `tied`, `unretrieved` and `pool_sizes` are (settings,).
     """
 
     settings: tuple[Setting, ...]
     measures: tuple[str, ...]
-    sums: Floats
-    counts: Floats
+    patterns: Floats
+    pattern: Integers
+    primary: Floats
+    cell: Integers
+    totals: Floats
     means: Floats
     ceilings: Floats
     random_ap: Floats
+    n_queries: Integers
     tied: Floats
     unretrieved: Floats
-    pool_sizes: NDArray[np.int64]
+    pool_sizes: Integers
 
     @property
-    def n_queries(self) -> NDArray[np.int64]:
-        """How many queries each setting has, int64 (settings,)."""
-        queries: NDArray[np.int64] = self.counts.sum(axis=0).astype(np.int64)
-        return queries
+    def has_single_cells(self) -> bool:
+        """Whether there are sums of every measure in every single setting."""
+        return len(self.settings) <= MOST_SETTINGS
+
+    @cached_property
+    def cell_counts(self) -> Floats:
+        """How many queries one setting of each cell has in each cluster, (clusters, cells)."""
+        first = np.unique(self.cell, return_index=True)[1]
+        return self.patterns[:, self.pattern[first]]
+
+    def counts_of(self, chosen: Sequence[int]) -> Floats:
+        """Return the numbers of queries that the `chosen` settings have in each cluster, (clusters, patterns)."""
+        return self.patterns[:, np.unique(self.pattern[list(chosen)])]
 
     def macro_mean(self, chosen: Sequence[int]) -> Floats:
         """Return the mean over those of the `chosen` settings that have queries, (measures,); NaN without one."""
-        means = self.means[list(chosen)]
-        present = means[self.counts[:, list(chosen)].any(axis=0)]
+        index = np.asarray(chosen, dtype=np.int64)
+        present = self.means[index[self.n_queries[index] > 0]]
         return weighted_mean(present, np.ones(len(present)))
+
+    def macro_weights(self, chosen: Sequence[int]) -> tuple[Integers, Floats]:
+        """Return the cells of the `chosen` settings, which must be whole cells, and what each adds to a macro mean.
+
+        Both are (cells,): weights are the shares of the settings with queries; NaN where none has any. A macro mean is
+        the sum of them times the mean over the settings of each cell.
+        """
+        index = np.asarray(chosen, dtype=np.int64)
+        cells, sizes = np.unique(self.cell[index[self.n_queries[index] > 0]], return_counts=True)
+        return cells, sizes / (sizes.sum() or np.nan)
+
+    def replicates(self, drawn: Resamples) -> Floats:
+        """Return the mean of each measure over the settings of each cell, (resamples, cells, measures)."""
+        sizes = np.bincount(self.cell, minlength=self.totals.shape[1])
+        return drawn.means(self.totals, self.cell_counts) / sizes[:, None]
+
+    def macro_replicates(self, replicates: Floats, chosen: Sequence[int]) -> Floats:
+        """Return the macro mean over the `chosen` settings in each resample, (resamples, measures).
+
+        `replicates` are those of cells, of which the settings must be whole ones.
+        """
+        cells, weights = self.macro_weights(chosen)
+        if not len(cells):
+            return np.full(replicates[:, 0].shape, np.nan)
+        macro: Floats = np.einsum("rcm,c->rm", replicates[:, cells], weights)
+        return macro
+
+    def contributions(self, chosen: Sequence[int], measure: int) -> tuple[Floats, Floats]:
+        """Return what each cluster adds to a macro mean of a measure, and its share of the queries; (clusters,) each.
+
+        The `chosen` settings must be whole cells. NaN where none of them has queries.
+        """
+        cells, weights = self.macro_weights(chosen)
+        if not len(cells):
+            return np.full(len(self.totals), np.nan), np.full(len(self.totals), np.nan)
+        sizes = np.bincount(self.cell, minlength=self.totals.shape[1])[cells]
+        counts = self.cell_counts[:, cells]
+        per_query = weights / counts.sum(axis=0)
+        return self.totals[:, cells, measure] @ (per_query / sizes), counts @ per_query
 
 
 class QueryValues(Protocol):
@@ -65,44 +128,106 @@ def sum_settings(
     measures: Sequence[str],
     sample: ClusterSample,
     others: QueryValues | None = None,
+    primary: str | None = None,
 ) -> SettingSums:
     """Compute each measure of each query in each setting, and sum within clusters.
 
-    The measures of `others` come last, and have no ceilings.
+    The measures of `others` come last, and have no ceilings. Without a `primary` measure it is the first one.
     """
     parsed = [parse(name) for name in measures]
     names = (*measures, *(others.names if others else ()))
-    found = SettingSums(
+    shape, n_settings = (len(settings), len(names)), len(settings)
+    means, ceilings = np.full(shape, np.nan), np.full(shape, np.nan)
+    random_ap, tied, unretrieved = (np.full(n_settings, np.nan) for _ in range(3))
+    n_queries, pool_sizes = np.zeros(n_settings, dtype=np.int64), np.zeros(n_settings, dtype=np.int64)
+    cells = _Cells(settings, sample.n_clusters, len(names), names.index(primary or names[0]))
+    for block in setting_blocks(ranks, settings):
+        values = np.stack([measure.values(block.relevant) for measure in parsed], axis=1)
+        best, n_relevant = _ceilings(parsed, block.relevant), block.relevant.n_relevant
+        edges = list(pairwise(block.edges.tolist()))
+        if others:
+            added = [
+                others.values(settings[index], block.queries[slice(*edge)])
+                for index, edge in zip(block.settings, edges, strict=True)
+            ]
+            values = np.hstack([values, np.concatenate(added)])
+        n_queries[block.settings] = np.diff(block.edges)
+        tied[block.settings], unretrieved[block.settings] = block.tied, block.unretrieved
+        pool_sizes[block.settings] = block.pool_sizes
+        for index, edge, size in zip(block.settings, edges, block.pool_sizes.tolist(), strict=True):
+            rows = slice(*edge)
+            if edge[0] < edge[1]:
+                means[index] = values[rows].mean(axis=0)
+                ceilings[index, : len(parsed)] = best[:, rows].mean(axis=1)
+                random_ap[index] = mean_average_precision(n_relevant[rows], size).mean()
+        cells.add(block, values, sample.topic_clusters[ranks.query_topics[block.queries]])
+    return SettingSums(
         settings=tuple(settings),
         measures=names,
-        sums=np.zeros((sample.n_clusters, len(settings), len(names))),
-        counts=np.zeros((sample.n_clusters, len(settings))),
-        means=np.full((len(settings), len(names)), np.nan),
-        ceilings=np.full((len(settings), len(names)), np.nan),
-        random_ap=np.full(len(settings), np.nan),
-        tied=np.full(len(settings), np.nan),
-        unretrieved=np.full(len(settings), np.nan),
-        pool_sizes=np.zeros(len(settings), dtype=np.int64),
+        patterns=cells.patterns,
+        pattern=cells.pattern,
+        primary=cells.primary.T,
+        cell=cells.cell,
+        totals=np.stack(cells.totals, axis=1).T if cells.totals else np.zeros((sample.n_clusters, 0, len(names))),
+        means=means,
+        ceilings=ceilings,
+        random_ap=random_ap,
+        n_queries=n_queries,
+        tied=tied,
+        unretrieved=unretrieved,
+        pool_sizes=pool_sizes,
     )
-    for index, setting in enumerate(settings):
-        here = setting_ranks(ranks, setting)
-        found.tied[index], found.unretrieved[index], found.pool_sizes[index] = (
-            here.tied,
-            here.unretrieved,
-            here.pool_size,
-        )
-        if not len(here.queries):
-            continue
-        values = np.stack([measure.values(here.relevant) for measure in parsed], axis=1)
-        if others:
-            values = np.hstack([values, others.values(setting, here.queries)])
-        ideal = here.relevant.ideal()
-        found.means[index] = values.mean(axis=0)
-        found.ceilings[index, : len(parsed)] = [measure.values(ideal).mean() for measure in parsed]
-        found.random_ap[index] = mean_average_precision(here.relevant.n_relevant, here.pool_size).mean()
-        sums, counts = sample.sum_within(values, ranks.query_topics[here.queries].astype(np.int64))
-        found.sums[:, index], found.counts[:, index] = sums, counts[:, 0]
-    return found
+
+
+def _ceilings(parsed: Sequence[Measure], relevant: RelevantRanks) -> Floats:
+    """Return what the best list gives each query, (measures, queries)."""
+    ideal = relevant.ideal()
+    if len(ideal.ranks) and (ideal.grades == ideal.grades[0]).all() and (ideal.listed == ideal.listed[0]).all():
+        # Queries with equally many documents of equal grades, of which one tells of all.
+        first = RelevantRanks(ideal.ranks[:1], ideal.grades[:1], ideal.listed[:1])
+        return np.repeat(np.array([measure.values(first) for measure in parsed]), len(ideal.ranks), axis=1)
+    return np.array([measure.values(ideal) for measure in parsed])
+
+
+class _Cells:
+    """Sums of values within clusters, as `SettingSums` keeps them, while block after block is added."""
+
+    def __init__(self, settings: Sequence[Setting], n_clusters: int, n_measures: int, primary: int) -> None:
+        self._settings, self._n_clusters, self._n_measures, self._primary = settings, n_clusters, n_measures, primary
+        self._patterns: dict[bytes, int] = {}
+        self._several = len(settings) > MOST_SETTINGS
+        self._numbers: dict[object, int] = {} if self._several else {index: index for index in range(len(settings))}
+        self.pattern, self.cell = (np.zeros(len(settings), dtype=np.int64) for _ in range(2))
+        self.primary = np.zeros((len(settings), n_clusters))
+        self.totals: list[Floats] = []
+
+    @property
+    def patterns(self) -> Floats:
+        """The distinct columns of numbers of queries, (clusters, patterns)."""
+        rows = [np.frombuffer(content, dtype=np.int64) for content in self._patterns]
+        return np.array(rows, dtype=np.float64).reshape(len(rows), self._n_clusters).T
+
+    def add(self, block: SettingBlock, values: Floats, clusters: Integers) -> None:
+        """Add the `values` (queries, measures) of a block, whose queries are in these `clusters` (queries,)."""
+        shape = len(block.settings), self._n_clusters
+        place = np.repeat(np.arange(shape[0]), np.diff(block.edges)) * shape[1] + clusters
+        counts = np.bincount(place, minlength=shape[0] * shape[1]).reshape(shape)
+        for index, row in zip(block.settings, counts, strict=True):
+            self.pattern[index] = self._patterns.setdefault(row.tobytes(), len(self._patterns))
+            self.cell[index] = self._numbers.setdefault(self._key(index), len(self._numbers))
+        self.totals += [np.zeros((self._n_measures, shape[1])) for _ in range(len(self._numbers) - len(self.totals))]
+        cells = self.cell[block.settings]
+        members = [(cell, np.flatnonzero(cells == cell)) for cell in np.unique(cells).tolist()]
+        for measure, column in enumerate(np.where(np.isnan(values), 0.0, values).T):
+            sums = np.bincount(place, weights=column, minlength=shape[0] * shape[1]).reshape(shape)
+            for cell, own in members:
+                self.totals[cell][measure] += sums[own].sum(axis=0)
+            if measure == self._primary:
+                self.primary[block.settings] = sums
+
+    def _key(self, index: int) -> object:
+        setting = self._settings[index]
+        return (setting.kind, setting.query_language, int(self.pattern[index])) if self._several else index
 
 
 def group(settings: Sequence[Setting]) -> Iterator[tuple[Kind, str | None, list[int]]]:

@@ -1,7 +1,7 @@
 """One topic of a result: its queries, where its relevant documents stand, and what stands before them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
 import numpy as np
@@ -96,14 +96,12 @@ def find_topic(ranks: Ranks, name: str) -> str:
 
 def look_at(result: Result, ranks: Ranks, topic_id: str, texts: Collection | None = None) -> Topic:
     """Gather what the ranks say of one topic; `texts`, where given, is the collection that was measured."""
-    counts = _counts(ranks)
-    queries = np.flatnonzero(ranks.topic_ids[ranks.query_topics] == topic_id)
-    rows = np.flatnonzero(np.isin(ranks.row_queries, queries))
-    quality = _average_precision(ranks, counts)
-    values = [_value(quality[query]) for query in queries]
+    ranks = _of_topic(ranks, topic_id)
+    counts = _Counts(_pool_rank(ranks), _language_rank(ranks))
+    values = [_value(quality) for quality in _average_precision(ranks)]
     known = [value for value in values if value is not None]
     words = _Texts.of(texts, topic_id)
-    languages = ranks.query_languages[queries]
+    languages = ranks.query_languages
     asked = whole_pool(str(ranks.languages[languages[0]]) if len(languages) else "", ranks.languages.tolist())
     return Topic(
         task=result.task.name,
@@ -112,8 +110,28 @@ def look_at(result: Result, ranks: Ranks, topic_id: str, texts: Collection | Non
         average_precision=sum(known) / len(known) if known else None,
         pool=() if counts.pool is None else asked,
         n_documents=0 if counts.pool is None else pool_counts(ranks, asked).size,
-        queries=tuple(_query(ranks, query, ap, words) for query, ap in zip(queries.tolist(), values, strict=True)),
-        relevant=_relevant(ranks, counts, rows, words),
+        queries=tuple(_query(ranks, query, ap, words) for query, ap in enumerate(values)),
+        relevant=_relevant(ranks, counts, words),
+    )
+
+
+def _of_topic(ranks: Ranks, topic_id: str) -> Ranks:
+    """Return the ranks of the queries of one topic alone, numbered from 0; topics and documents keep their numbers."""
+    asked = ranks.query_topics == np.flatnonzero(ranks.topic_ids == topic_id)[0]
+    rows = np.flatnonzero(asked[ranks.row_queries])
+    numbers = np.cumsum(asked, dtype=np.int32) - 1
+    return replace(
+        ranks,
+        query_topics=ranks.query_topics[asked],
+        query_languages=ranks.query_languages[asked],
+        row_queries=numbers[ranks.row_queries[rows]],
+        row_documents=ranks.row_documents[rows],
+        row_grades=ranks.row_grades[rows],
+        ahead=ranks.ahead[rows],
+        ties=ranks.ties[rows],
+        top=ranks.top[asked],
+        listed=ranks.listed[asked],
+        alignment=None if ranks.alignment is None else ranks.alignment[rows],
     )
 
 
@@ -128,14 +146,14 @@ class _Counts:
     language: NDArray[np.int64]
 
 
-def _counts(ranks: Ranks) -> _Counts:
-    whole = ranks.languages.tolist()
+def _language_rank(ranks: Ranks) -> NDArray[np.int64]:
+    """Return the rank of each row in the language of its document alone."""
     language = np.full(len(ranks.row_queries), UNRETRIEVED)
-    for index, name in enumerate(whole):
+    for index, name in enumerate(ranks.languages.tolist()):
         if can_answer(ranks, [name]):
             own = ranks.row_languages == index
             language[own] = pool_counts(ranks, [name]).rank[own]
-    return _Counts(_pool_rank(ranks), language)
+    return language
 
 
 def _pool_rank(ranks: Ranks) -> NDArray[np.int64] | None:
@@ -151,19 +169,24 @@ def _pool_rank(ranks: Ranks) -> NDArray[np.int64] | None:
     return np.where(of_image, pool_counts(ranks, (IMAGE,)).rank, rank)
 
 
-def _average_precision(ranks: Ranks, counts: _Counts) -> NDArray[np.float64]:
+def _average_precision(ranks: Ranks) -> NDArray[np.float64]:
     """Return the AP of each query, (queries,), NaN without relevant documents: in the pool, else in its language."""
-    if counts.pool is not None:
-        rows, rank = np.arange(len(counts.pool)), counts.pool
-    else:
-        rows = np.flatnonzero(ranks.row_languages == ranks.query_languages[ranks.row_queries])
-        rank = counts.language
-    relevant = relevant_ranks(ranks.row_queries[rows], rank[rows], ranks.grades[rows], len(ranks.query_topics))
+    return np.concatenate([_average_precision_of(part) for part in ranks.parts()])
+
+
+def _average_precision_of(part: Ranks) -> NDArray[np.float64]:
+    """Return the same for queries of one language."""
+    rank, own = _pool_rank(part), part.query_languages[:1]
+    rows = np.arange(len(part.row_queries)) if rank is not None else np.flatnonzero(np.isin(part.row_languages, own))
+    if rank is None:
+        asked = [str(language) for language in part.languages[own] if can_answer(part, [language])]
+        rank = pool_counts(part, asked).rank if asked else np.full(len(part.row_queries), UNRETRIEVED)
+    relevant = relevant_ranks(part.row_queries[rows], rank[rows], part.grades[rows], len(part.query_topics))
     return _AP.values(relevant)
 
 
 def _worst(ranks: Ranks) -> str:
-    quality = _average_precision(ranks, _counts(ranks))
+    quality = _average_precision(ranks)
     judged = ~np.isnan(quality)
     if not judged.any():
         raise UserError("no topic of the result has a relevant document")
@@ -216,12 +239,11 @@ def _query(ranks: Ranks, query: int, average_precision: float | None, texts: _Te
     )
 
 
-def _relevant(ranks: Ranks, counts: _Counts, rows: NDArray[np.int64], texts: _Texts) -> tuple[RelevantDocument, ...]:
+def _relevant(ranks: Ranks, counts: _Counts, texts: _Texts) -> tuple[RelevantDocument, ...]:
     by_document: dict[int, list[DocumentRank]] = {}
     grades, missing = {}, {}
-    for row in rows.tolist():
+    for row, grade in enumerate(ranks.grades.tolist()):
         document = int(ranks.row_documents[row])
-        grade = float(ranks.grades[row])
         grades[document] = int(grade) if grade.is_integer() else grade
         missing[document] = bool((ranks.ahead[row] == MISSING).any())
         by_document.setdefault(document, []).append(

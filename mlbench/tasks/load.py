@@ -1,20 +1,23 @@
 """From a task to its collection: files found, read by the task's reader, checked and restricted."""
 
+import json
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mlbench import members
 from mlbench.collection.languages import match_languages, settings_of
 from mlbench.collection.records import LARGEST_GRADE, Collection
 from mlbench.errors import DataError
-from mlbench.protocols import SILENCE, Progress, ReadRequest, ShardedCollection, SourceFile
+from mlbench.protocols import SILENCE, Progress, Reader, ReadRequest, ShardedCollection, SourceFile
 from mlbench.tasks.files import ImageSources, find_all
 from mlbench.tasks.find_reader import describe_hub_set, load_reader
 from mlbench.tasks.task import DeclaredFile, Task
 
+MOST_KEPT = 100_000
+"""Collections of so many texts altogether are kept, so that several models on one task read it once."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -39,13 +42,75 @@ def load_collection(
     topic has unequally many relevant documents in two languages (see `Collection.uneven_topic`).
     """
     request, task = _request(task, languages, limit, data_dir, progress)
-    collection = _declared(task, load_reader(task.reader)(request), progress)
-    check_collection(task, collection, progress)
-    if limit is not None:
-        collection = collection.sample(limit)
+    reader, key = load_reader(task.reader), _key(task, request)
+    kept = _kept.pop(key, None)
+    if kept is None or kept.reader is not reader:
+        heard = _Listener(progress)
+        kept = _Kept(reader, _read(task, reader, replace(request, progress=heard)), heard.notes)
+    else:
+        for note in kept.notes:
+            progress.note(note)
+    if key:
+        _keep(key, kept)
+    return kept.collection
+
+
+def _read(task: Task, reader: Reader, request: ReadRequest) -> Collection:
+    collection = _declared(task, reader(request), request.progress)
+    check_collection(task, collection, request.progress)
+    if request.limit is not None:
+        collection = collection.sample(request.limit)
     if request.wanted is None:
         return collection
     return collection.restrict(task.model_copy(update={"languages": request.wanted}).corpora)
+
+
+class _Listener:
+    """A `Progress` that passes on what it is told, and remembers the notes."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.notes: list[str] = []
+        self.start, self.advance, self.finish = progress.start, progress.advance, progress.finish
+        self._note = progress.note
+
+    def note(self, message: str) -> None:
+        self.notes.append(message)
+        self._note(message)
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """A collection that was read, by which reader, and what it told."""
+
+    reader: Reader
+    collection: Collection
+    notes: list[str]
+
+    @property
+    def n_texts(self) -> int:
+        sides = (self.collection.queries, self.collection.documents)
+        return sum(len(rows) for side in sides for rows in side.values())
+
+
+_kept: dict[str, _Kept] = {}
+
+
+def _key(task: Task, request: ReadRequest) -> str:
+    """Return what decides the collection, or "" where files may have changed since they were read.
+
+    Files with a checksum were verified against it just now. Images are opened later, and readers without files read
+    what they find.
+    """
+    if task.images is not None or not task.files or not all(file.checksum for file in task.files):
+        return ""
+    return json.dumps([task.model_dump_json(), request.wanted, request.limit])
+
+
+def _keep(key: str, kept: _Kept) -> None:
+    """Keep a collection for later calls, and let go of those used longest ago where too many texts are held."""
+    _kept[key] = kept
+    while sum(each.n_texts for each in _kept.values()) > MOST_KEPT:
+        del _kept[next(iter(_kept))]
 
 
 def check_files(
@@ -228,10 +293,14 @@ def _check_topics(task: Task, collection: Collection) -> None:
 
 def _check_itself(task: Task, collection: Collection) -> None:
     """Check that each query is one document of its language, where the reader says that queries are documents."""
+    judged: dict[tuple[str, str], list[str]] = {}
+    for topic, rows in collection.judgments.items():
+        for row in rows:
+            judged.setdefault((row.language, topic), []).append(row.doc_id)
     for language in task.languages:
         there = {row.doc_id for row in collection.documents[language]}
         for topic, _ in collection.queries[language]:
-            own = [row.doc_id for row in collection.judgments[topic] if row.language == language]
+            own = judged.get((language, topic), [])
             if len(own) != 1 or own[0] not in there:
                 raise DataError(
                     f"{task.name}: the reader says that queries are documents, but topic {topic!r} has {len(own)} "

@@ -5,7 +5,7 @@ import pytest
 from bench.corpus import Size, write_corpus
 
 from mlbench.cli import call
-from mlbench.tasks.task import task_names
+from mlbench.tasks.task import load_task, task_names
 
 
 def own_folder(folder: Path) -> Path:
@@ -181,3 +181,23 @@ def test_data_that_do_not_say_their_language_are_checked_with_it(
 def test_alike_counts_of_many_languages_are_told_once(capsys: pytest.CaptureFixture[str]) -> None:
     assert call(["tasks", "show", "flores-200"]) == 0
     assert "\nqueries        205,820: 1,004 in each language\n" in capsys.readouterr().out
+
+
+def test_what_is_said_of_many_languages_fits_on_a_screen(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert call(["tasks", "show", "flores-200"]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert len(shown) < 50
+    assert shown[-1] == "               and 611 more, which --json lists"
+    languages = load_task("flores-200").languages[:41]
+    lines = [{"id": "s1", "texts": dict.fromkeys(languages, "a sentence")}]
+    lines += [{"id": "s2", "texts": dict.fromkeys(languages[:-1], "another")}]
+    (tmp_path / "lines.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    toml = f'name = "many"\nreader = "parallel_texts"\nlanguages = {json.dumps(languages)}\n'
+    toml += 'settings = ["cross_lingual"]\n[[files]]\npath = "lines.jsonl"\n'
+    (tmp_path / "task.toml").write_text(toml, encoding="utf-8")
+    assert call(["tasks", "check", str(tmp_path / "task.toml")]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()[-2:]]
+    assert rows == [
+        ["ace", "ace-arab", "acm-arab", "acq-arab", "and", "36", "more", "2", "2", "2", "0"],
+        [languages[-1], "1", "1", "1", "0"],
+    ]

@@ -93,7 +93,9 @@ def ask(
         wanted = [names.index(setting.query_language) for setting in settings if name in setting.document_languages]
         asking = np.flatnonzero(np.isin(arrays.query_languages, wanted))
         rows = np.flatnonzero(np.isin(row_queries, asking))
-        itself = arrays.query_documents[asking, column]
+        left_out = arrays.own_documents[asking].astype(np.int64)
+        # At most one of each query is in the language.
+        itself = np.where(arrays.document_languages[left_out] == column, left_out, -1).max(axis=1, initial=-1)
         own_scores, twins = np.full(len(asking), -np.inf), itself >= 0
         own_scores[twins] = exact_scores(queries, asking[twins], documents, itself[twins])
         languages[name] = LanguageQuestion(
@@ -103,7 +105,7 @@ def ask(
             row_queries=np.searchsorted(asking, row_queries[rows]),
             scores=scores[rows],
             # The arrays number documents in the order of ids, descending.
-            targets=arrays.n_documents - 1 - row_documents[rows],
+            targets=arrays.n_documents - 1 - row_documents[rows].astype(np.int64),
             itself=itself,
             own_scores=own_scores,
         )

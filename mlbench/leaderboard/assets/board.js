@@ -96,6 +96,7 @@ board.scale = (low, high, stops) => {
   return {
     low,
     high,
+    stops: stops.map((colour) => [16, 8, 0].map((shift) => (colour >> shift) & 255)),
     colour: (value) => `rgb(${channels(value).join(",")})`,
     ink: (value) => {
       const [red, green, blue] = channels(value).map(linear);

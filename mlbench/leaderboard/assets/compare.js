@@ -87,8 +87,16 @@
       ? `Of ${values.filter((value) => value !== null).length} settings, ${other} is significantly better in ${better[1]} and ${one} in ${better[0]}.`
       : `Single settings are tested by ${board.title(measures[0])}; ${title} is shown without marks.`;
     document.getElementById("direction").textContent = `Blue: ${other} is better. Red: ${one} is better.`;
+    const named = `${title} of ${other} minus ${one} on ${task}`;
+    const { about } = board.tasks[task];
+    if (about) {
+      board.languageMap(document.getElementById("map"), {
+        title: named, name: `difference of ${title}`, about, scale: board.diverging(values), values, marked, signed: true, legend: tested ? "* significant" : "",
+      });
+      return;
+    }
     board.heatMap(document.getElementById("map"), {
-      title: `${title} of ${other} minus ${one} on ${task}`,
+      title: named,
       languages,
       columns,
       scale: board.diverging(values),

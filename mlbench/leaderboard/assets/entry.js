@@ -41,7 +41,7 @@
     return found.filter(([, values]) => known(values).length);
   };
 
-  const drawRows = (title, name, data, languages, grid) => {
+  const drawRows = (title, name, data, languages, grid, about = null) => {
     const columns = rowsOf(data, languages, grid).map(([kind, values, low = [], high = []]) => ({
       head: `${name} ${board.kinds[kind]}`,
       cell: (row) => bar(values[row], [low[row], high[row]], 1, (value) => board.decimal(value)),
@@ -53,13 +53,20 @@
     }
     if (!columns.length) return [];
     const rows = languages.map((language, row) => [language, ...columns.map(({ cell }) => cell(row))]);
-    return [board.make("div", {}, board.make("h3", {}, title), board.table(title, ["query", ...columns.map(({ head }) => head)], rows, "bars"))];
+    const table = board.table(title, ["query", ...columns.map(({ head }) => head)], rows, "bars");
+    // Rows of many languages are folded, so that what follows is found.
+    if (about) return [board.make("details", { class: "wide rows" }, board.make("summary", {}, title), table)];
+    return [board.make("div", {}, board.make("h3", {}, title), table)];
   };
 
-  const drawMap = (title, name, data, { languages, columns, measures, queries }, shown) => {
+  const drawMap = (title, name, data, { languages, columns, measures, queries, about }, shown) => {
     const values = board.unpack(data.grids[shown]);
     const [low, high] = shown === measures[0] ? data.limits.map((each) => board.unpack(each)) : [[], []];
     const place = board.make("div");
+    if (about) {
+      board.languageMap(place, { title, name, about, scale: board.sequential(values), values, low, high });
+      return board.make("div", { class: "wide" }, board.make("h3", {}, title), place);
+    }
     board.heatMap(place, {
       title,
       languages,
@@ -97,7 +104,7 @@
       const grid = shown === task.measures[0] ? null : board.unpack(data.grids[shown]);
       place.replaceChildren(
         drawMap(task.columns ? `${name} in both directions` : `${name} of every pair of languages`, name, data, task, shown),
-        ...(task.columns ? [] : drawRows(`${name} by language of the query`, name, data, task.languages, grid)),
+        ...(task.columns ? [] : drawRows(`${name} by language of the query`, name, data, task.languages, grid, task.about)),
         ...(data.scores.length ? [drawScores(data, task)] : []),
       );
     } else {

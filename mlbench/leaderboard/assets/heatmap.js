@@ -92,3 +92,15 @@ board.heatMap = (place, { title, languages, columns: own, scale, value, text, wo
     board.table(`${title}, by ${axes}`, [own ? "captions" : "query", ...columns], rows));
   place.replaceChildren(widget, readout, details);
 };
+
+// The same for many languages, which `about` says what is known of: a map that is zoomed, ordered and searched. `low`
+// and `high` are the ends of intervals, empty where they are not known, and `marked` says which cells are.
+board.languageMap = (place, { title, name, about, scale, values, low = [], high = [], marked = null, signed = false, legend = "" }) => {
+  const size = about.languages.length;
+  const pairs = (grid) => grid.filter((_, cell) => cell % (size + 1) < size);
+  const pool = values.filter((_, cell) => cell % (size + 1) === size);
+  const known = low.length ? { low: pairs(low), high: pairs(high) } : {};
+  const marks = marked ? { marked: pairs(values.map((_, cell) => marked(cell))).flatMap((each, cell) => (each ? [cell] : [])) } : {};
+  const layer = { name, signed, scale: [scale.low, scale.high], stops: scale.stops, values: pairs(values), pool, ...known, ...marks };
+  languageMap(place, { title, file: title.replace(/[^\p{L}\p{N}]+/gu, "-"), unit: 1, legend, ...about, layers: [layer] });
+};

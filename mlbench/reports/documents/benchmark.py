@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from mlbench.compare.benchmark import BenchmarkScores, MeasuredTask
-from mlbench.reports.formatting import ABSENT, count, decimal, heading, interval, quick_look, spoken
+from mlbench.reports.formatting import ABSENT, count, decimal, heading, interval, listed, quick_look, spoken
 from mlbench.reports.report import Block, Cell, Column, Report, Row, Scalar, Section, Sentence, Table, notes
 
 _BEST = "*"
@@ -63,7 +63,7 @@ def _caveats(found: BenchmarkScores) -> Sentence:
 
 
 def _part(task: MeasuredTask) -> str:
-    told = [f"{', '.join(task.languages or ())} only"] if task.partial else []
+    told = [f"{listed(task.languages or (), 'language')} only"] if task.partial else []
     return "; ".join([*told, *([] if task.limit is None else [quick_look(task.limit)])])
 
 

@@ -1,10 +1,13 @@
 """A comparison: the verdict of its gate and what failed, then on each task what differs and could have been found."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import NamedTuple
 
+import numpy as np
+
+from mlbench.collection.language_info import language_info
 from mlbench.collection.languages import IMAGE_KINDS, KINDS, Kind
 from mlbench.compare.document import Check, ComparedSystem, Comparison, TaskComparison, Verdict
 from mlbench.reports.colours import ColourScale
@@ -17,6 +20,7 @@ from mlbench.reports.formatting import (
     decimal,
     heading,
     intervals,
+    listed,
     p_text,
     quick_look,
     sign_flip_test,
@@ -24,13 +28,16 @@ from mlbench.reports.formatting import (
     spoken,
     told_references,
 )
-from mlbench.reports.grid import POOL, Grid, grid_map
+from mlbench.reports.grid import MOST_IN_CELLS, POOL, Grid, as_matrix, grid_map
+from mlbench.reports.language_groups import all_groups, best_and_worst, summary_of_groups
 from mlbench.reports.report import (
     Bullets,
     Cell,
     Column,
     HeatCell,
     HeatMap,
+    LanguageMap,
+    MapLayer,
     Report,
     Row,
     Scalar,
@@ -51,6 +58,8 @@ LONGEST = 65_000
 WORST = 10
 """How many settings are shown of those that lose most."""
 _MOST_FAILURES = 20
+# How many languages a sentence names that tells of many.
+_MOST_NAMED = 10
 _LONGEST_NAME, _LONGEST_REASON = 80, 400
 _SIGNIFICANT, _DISCOVERED = "*", "°"
 _SUMMARY_SCORES = (
@@ -127,6 +136,8 @@ def _task(task: TaskComparison, level: float, sides: tuple[Words, ...]) -> Secti
     measure, asking = heading(task.tests.primary_measure), _asking(line.kind for line in task.tests.lines)
     (summary, others), settings = _aggregates(task), _settings(task)
     worst = [each for each in settings if (each.line.difference or 0) < 0][:WORST]
+    pairs = _Pairs.of(task, settings)
+    many = pairs.difference.crosses and len(task.languages) > MOST_IN_CELLS
     version = f"(version {_name(task.version)}){':' if sides else ''}"
     return Section(
         title=(_name(task.task), version, *sides),
@@ -135,9 +146,12 @@ def _task(task: TaskComparison, level: float, sides: tuple[Words, ...]) -> Secti
             _differences("Means and bias scores", summary),
             Sentence(tuple(_beside(summary)), "; ", "soft"),
             Sentence(tuple(_verdict_counts(settings, level)), "; "),
-            *_details(_by_language(task, f"Difference of {measure} by {asking}"), _legend(level), urgency=3),
-            *_details(_of_settings(f"Settings that lose most {measure}", worst, {}), urgency=4),
-            *_pairs(task, level),
+            *(_of_many(pairs, level) if many else ()),
+            *_details(
+                _by_language(task, f"Difference of {measure} by {asking}"), _legend(level), urgency=3, brief=not many
+            ),
+            *_details(_of_settings(f"Settings that lose most {measure}", worst, {}), urgency=4, brief=not many),
+            *(() if many else _map_of_pairs(pairs, level)),
             *_details(_gate_lines(task.checks), *_LINES_LEGEND, urgency=6, brief=False),
             *_details(
                 _differences("Measures and bias scores that are not tested", others),
@@ -145,8 +159,12 @@ def _task(task: TaskComparison, level: float, sides: tuple[Words, ...]) -> Secti
                 urgency=7,
                 brief=False,
             ),
-            *_details(_of_settings(f"{measure} of all settings", settings, _others(task)), urgency=8, brief=False),
-            _how(task),
+            *_details(
+                _of_settings(f"{measure} of all settings", [] if many else settings, {} if many else _others(task)),
+                urgency=8,
+                brief=False,
+            ),
+            _how(task, brief=many),
         ),
         urgency=1,
     )
@@ -208,11 +226,15 @@ def _failures(checks: Sequence[Check]) -> Iterator[str]:
             yield f"{about}{_cut(check.reason, _LONGEST_REASON)}"
         return
     quantity = Quantity(first.name, first.kind)
+    if len(checks) > MOST_IN_CELLS:
+        checks = sorted(checks, key=lambda check: abs(check.difference or 0), reverse=True)
     each = [
         f"{_name(check.subject.language or '')} {signed(quantity, check.difference, beside=check.base)}"
         for check in checks
         if check.subject
     ]
+    if len(checks) > MOST_IN_CELLS:
+        each[_MOST_NAMED:] = [f"and {len(each) - _MOST_NAMED:,} others"]
     said = _FAILED_TOGETHER[checks[0].rule].format(bound=bound_text(checks[0].allowed))
     yield f"{_name(quantity.title)} of {len(checks)} {_asking([first.kind])}s {said}: {', '.join(each)}"
 
@@ -220,7 +242,7 @@ def _failures(checks: Sequence[Check]) -> Iterator[str]:
 def _labels(task: TaskComparison) -> Iterator[str]:
     """Yield what must be known of the data and the lists of a task; usually nothing."""
     if task.shared_only:
-        yield f"only the languages that both sides have: {', '.join(map(_name, task.languages))}"
+        yield f"only the languages that both sides have: {listed(list(map(_name, task.languages)), 'language')}"
     if task.limit is not None:
         yield quick_look(task.limit)
     for reason in dict.fromkeys(task.tests.untested.values()):
@@ -363,28 +385,91 @@ def _legend(level: float) -> str:
     return f"{_SIGNIFICANT} significant: adjusted p at most {bound_text(level)}"
 
 
-def _pairs(task: TaskComparison, level: float) -> Iterator[Section]:
+@dataclass(frozen=True)
+class _Pairs:
+    """The settings of pairs of languages and of the largest pools, with grids of what differs and of both sides."""
+
+    judged: Mapping[tuple[str, str], _Judged]
+    difference: Grid
+    base: Grid
+    candidate: Grid
+
+    @classmethod
+    def of(cls, task: TaskComparison, settings: Sequence[_Judged]) -> "_Pairs":
+        found = [each for each in settings if each.line.kind not in IMAGE_KINDS]
+        largest = max((len(each.line.document_languages or ()) for each in found), default=0)
+        judged: dict[tuple[str, str], _Judged] = {}
+        for each in found:
+            query, *documents = _languages(each.line)
+            if len(documents) in (1, largest):
+                judged[_name(query), _name(documents[0]) if len(documents) == 1 else POOL] = each
+
+        def grid(value: Callable[[Line], float | None]) -> Grid:
+            values = {place: value(each.line) or 0.0 for place, each in judged.items()}
+            return Grid(
+                task.tests.primary_measure,
+                tuple(map(_name, task.languages)),
+                {place: value for place, value in values.items() if place[1] != POOL},
+                {query: value for (query, column), value in values.items() if column == POOL},
+            )
+
+        return cls(
+            judged, grid(lambda line: line.difference), grid(lambda line: line.base), grid(lambda line: line.candidate)
+        )
+
+
+def _of_many(pairs: _Pairs, level: float) -> Iterator[Section]:
+    """Yield what differs of many languages: by groups, the most and the least, and on pages the map of all pairs."""
+    name = f"Difference of {heading(pairs.difference.measure)}"
+    summary = replace(summary_of_groups(pairs.difference, _signed, named=name), titled=False)
+    ends = best_and_worst(pairs.difference, _signed, ends=("best change", "worst change"), names=False)
+    yield Section((summary.title,), (summary, ends), titled=False, urgency=2)
+    title = f"{name} by pair of languages"
+    yield Section((title,), (_language_map(pairs, title, level),), "on_pages")
+    yield replace(all_groups(pairs.difference, _signed, named=name), urgency=5)
+
+
+def _signed(value: float | None) -> str:
+    return ABSENT if value is None else signed(Quantity("", "cross_lingual"), value)
+
+
+def _language_map(pairs: _Pairs, title: str, level: float) -> LanguageMap:
+    """Return the map of the differences, with both sides as other layers."""
+    languages, measure = pairs.difference.languages, heading(pairs.difference.measure)
+    lines = {pair: each.line for pair, each in pairs.judged.items() if each.line.interval}
+    low, high = (
+        as_matrix({pair: getattr(line.interval, end) for pair, line in lines.items()}, languages)
+        for end in ("low", "high")
+    )
+    marked = as_matrix({pair: float(each.verdict in _STYLES) for pair, each in pairs.judged.items()}, languages)
+    both = [*pairs.base.cells.values(), *pairs.candidate.cells.values()]
+
+    def layer(called: str, grid: Grid, scale: ColourScale) -> MapLayer:
+        pool = np.array([grid.pool.get(language, np.nan) for language in languages])
+        return MapLayer(called, scale, grid.matrix, pool=pool if grid.pool else None)
+
+    difference = layer(f"difference of {measure}", pairs.difference, ColourScale.around_zero(pairs.difference.values))
+    return LanguageMap(
+        title,
+        tuple(map(language_info, languages)),
+        (
+            replace(difference, low=low, high=high, marked=marked == 1, signed=True),
+            layer(f"{measure} of the base", pairs.base, ColourScale.of(both)),
+            layer(f"{measure} of the candidate", pairs.candidate, ColourScale.of(both)),
+        ),
+        f"{title}: blue is better, red is worse",
+        legend=_legend(level),
+    )
+
+
+def _map_of_pairs(pairs: _Pairs, level: float) -> Iterator[Section]:
     """Yield a heat map of the differences by pair of languages, red where worse and blue where better.
 
     Nothing where no setting is cross-lingual.
     """
-    found = [each for each in _settings(task) if each.line.kind not in IMAGE_KINDS]
-    # The pool is the largest that each language asked.
-    largest = max((len(each.line.document_languages or ()) for each in found), default=0)
-    judged: dict[tuple[str, str], _Judged] = {}
-    for each in found:
-        query, *documents = map(_name, _languages(each.line))
-        if len(documents) in (1, largest):
-            judged[query, documents[0] if len(documents) == 1 else POOL] = each
-    values = {place: each.line.difference or 0.0 for place, each in judged.items()}
-    grid = Grid(
-        task.tests.primary_measure,
-        tuple(map(_name, task.languages)),
-        {place: value for place, value in values.items() if place[1] != POOL},
-        {query: value for (query, column), value in values.items() if column == POOL},
-    )
+    grid = pairs.difference
     if grid.crosses:
-        fine, coarse = (_heat_map(grid, judged, unit, level) for unit in _UNITS)
+        fine, coarse = (_heat_map(grid, pairs.judged, unit, level) for unit in _UNITS)
         blocks = (replace(fine, coarser=coarse), Sentence(_legend_of_pairs(level), "; ", "soft"))
         title = f"Difference of {heading(grid.measure)} by pair of languages, in thousandths"
         yield Section((title,), blocks, "foldable", titled=False, urgency=5)
@@ -469,8 +554,8 @@ def bound_text(bound: float | None) -> str:
     return text.replace("0.", ".", 1) if text.startswith(("0.", "-0.")) else text
 
 
-def _how(task: TaskComparison) -> Section:
-    """Say what the gate would have found, and how intervals and tests were made."""
+def _how(task: TaskComparison, *, brief: bool) -> Section:
+    """Say what the gate would have found, and how intervals and tests were made; a `brief` one only the latter."""
     tests = task.tests
     told = intervals(tests.statistics)
     if tests.flips:
@@ -481,7 +566,8 @@ def _how(task: TaskComparison) -> Section:
         ]
     if max(tests.n_base, tests.n_candidate) > 1:
         told.append(f"topics averaged over seeds: {tests.n_base} of the base, {tests.n_candidate} of the candidate")
-    blocks = (*(Sentence((sentence,)) for sentence in _power(task.checks)), Sentence(tuple(told), style="soft"))
+    power = tuple(Sentence((sentence,)) for sentence in _power(task.checks))
+    blocks = (Section((), power, "in_full" if brief else "always"), Sentence(tuple(told), style="soft"))
     return Section(("How it was tested",), blocks, titled=False, urgency=1)
 
 
@@ -493,7 +579,7 @@ def _power(checks: Sequence[Check]) -> Iterator[str]:
     tested = [check for check in checks if check.rule in _FAILED_TOGETHER]
     found = [check for check in tested if check.detectable is not None]
     if found:
-        sizes = _listed(list(_sizes(found)))
+        sizes = _alternatives(list(_sizes(found)))
         yield (
             f"power: a candidate that is no worse would be shown to be so, four times of five, within {sizes}"
             if found[0].rule == "non_inferior"
@@ -537,7 +623,7 @@ def _size(subject: Subject, sizes: Mapping[bool, Sequence[float]]) -> str:
     return f"{ranges[False]} in {named}" + (f" ({ranges[True]} in that of one {language})" if True in ranges else "")
 
 
-def _listed(parts: Sequence[str]) -> str:
+def _alternatives(parts: Sequence[str]) -> str:
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} or {parts[-1]}"
 
 

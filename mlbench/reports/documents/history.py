@@ -17,6 +17,7 @@ from mlbench.reports.formatting import (
     decimal,
     heading,
     interval,
+    listed,
     quick_look,
     signed,
     spoken,
@@ -55,7 +56,7 @@ def _section(series: ResultSeries, found: History) -> Section:
 
 def _title(series: ResultSeries, found: History) -> tuple[Span, ...]:
     """Return what was measured, and what must be known of its data; usually nothing."""
-    known = [f"partial: {', '.join(series.languages)}"] if series.partial else []
+    known = [f"partial: {listed(series.languages, 'language')}"] if series.partial else []
     known += [] if series.limit is None else [quick_look(series.limit)]
     alike = sum(each.task == series.task for each in found.series)
     known += [f"data {series.fingerprint[:_DIGEST]}, one of {alike} that are not comparable"] if alike > 1 else []

@@ -6,6 +6,9 @@ Several results begin with a table across them. The answer of a pool is a report
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
+from mlbench.collection.language_info import language_info
 from mlbench.collection.languages import IMAGE, KINDS, Kind
 from mlbench.errors import UnknownName
 from mlbench.reports.captions import CHANCE, caption_map, hit_chance, sizes
@@ -35,7 +38,18 @@ from mlbench.reports.formatting import (
     unlisted_note,
     written,
 )
-from mlbench.reports.grid import MEAN, POOL, Grid, grid, grid_map, means_table, shown_measure
+from mlbench.reports.grid import (
+    MEAN,
+    MOST_IN_CELLS,
+    POOL,
+    Grid,
+    as_matrix,
+    grid,
+    grid_map,
+    means_table,
+    shown_measure,
+)
+from mlbench.reports.language_groups import all_groups, best_and_worst, summary_of_groups
 from mlbench.reports.provenance import caveats, command, provenance, title_of, verification
 from mlbench.reports.report import (
     Block,
@@ -46,6 +60,8 @@ from mlbench.reports.report import (
     HeatMap,
     KeyFigure,
     KeyFigures,
+    LanguageMap,
+    MapLayer,
     Report,
     Row,
     Scalar,
@@ -114,7 +130,7 @@ def pools_report(results: Sequence[Result], answers: Sequence[PoolAnswer]) -> Re
     """Return the report of the answers of pools, each from the result in the same place."""
     pairs = list(zip(told_apart(results), answers, strict=True))
     return Report(
-        title=f"pool {','.join(answers[0].document_languages)}",
+        title=_pool_name(answers[0]),
         blocks=tuple(
             Section(
                 title_of(result),
@@ -130,10 +146,11 @@ def pools_report(results: Sequence[Result], answers: Sequence[PoolAnswer]) -> Re
 
 def _result(place: int, result: Result, asked: str | None, *, several: bool) -> Section:
     measure = shown_measure(result, asked)
-    details: Shown = "folded" if several else "always"
-    scores = other_scores(result)
     images = caption_map(result, asked)
     pairs = grid(result, measure)
+    many = pairs.crosses and not images and len(pairs.languages) > MOST_IN_CELLS
+    details: Shown = "folded" if several or many else "always"
+    scores = other_scores(result)
     by_pair = images or (pair_map(pairs) if pairs.crosses else means_table(pairs))
     blocks: list[Block] = [
         Sentence(tuple(_details(result)), style="soft"),
@@ -143,19 +160,91 @@ def _result(place: int, result: Result, asked: str | None, *, several: bool) -> 
     ]
     if scores:
         blocks.append(Section(("More bias scores",), (_bias_table(scores), _EXPLAINED), details, titled=False))
+    if many:
+        return _section(place, result, [*blocks, *_of_many(result, pairs)], several=several)
     by = "pair of languages" if pairs.crosses else "language"
     name = f"{images.title[:1].upper()}{images.title[1:]}" if images else f"{heading(measure)} by {by}"
     blocks.append(Section((name,), (by_pair,), details, titled=False))
     if not images:
         title = f"{heading(measure)} by language of the query"
         blocks.append(Section((title,), (_languages(result, measure),), "on_pages"))
+    return _section(place, result, blocks, several=several)
+
+
+def _section(place: int, result: Result, blocks: Sequence[Block], *, several: bool) -> Section:
+    """Return the section of a result: what it shows, then how that was made."""
     first, *rest = cost(result)
     made = (
         Sentence(tuple(intervals(result.statistics)), style="soft"),
         Sentence((f"cost: {first}", *rest), style="soft"),
     )
-    blocks += [Section((), made), _reproduction(result)]
-    return Section(title_of(result), tuple(blocks), "in_full" if several else "always", anchor=f"result-{place}")
+    shown: Shown = "in_full" if several else "always"
+    blocks = (*blocks, Section((), made), _reproduction(result))
+    return Section(title_of(result), blocks, shown, anchor=f"result-{place}")
+
+
+def _of_many(result: Result, pairs: Grid) -> Iterator[Section]:
+    """Yield what is told of many languages: groups, the best and the worst, and on pages the map of all pairs."""
+    name = heading(pairs.measure)
+    summary = replace(summary_of_groups(pairs, named=name), titled=False, paper=True)
+    yield Section((summary.title,), (summary, best_and_worst(pairs)), titled=False)
+    measures = [pairs.measure, *(other for other in ordered_measures(result) if other != pairs.measure)]
+    cells = pairs.cells.values()
+    shown = LanguageMap(
+        f"{name} by pair of languages on {result.task.name}",
+        tuple(map(language_info, pairs.languages)),
+        (_map_layer(pairs), *(_map_layer(grid(result, each)) for each in measures[1:])),
+        f"{name} of {len(cells):,} pairs of {count(len(pairs.languages), 'language')}: "
+        f"lowest {decimal(min(cells))}, highest {decimal(max(cells))}",
+    )
+    yield Section((f"{name} by pair of languages",), (shown,), "on_pages")
+    yield all_groups(pairs, named=name)
+    title = f"{name} by language"
+    yield Section((title,), (_all_languages(result, pairs),), "folded")
+
+
+def _map_layer(pairs: Grid) -> MapLayer:
+    bounds = pairs.bounds
+    low, high = ({pair: getattr(each, end) for pair, each in bounds.items()} for end in ("low", "high"))
+    pool = np.array([pairs.pool.get(language, np.nan) for language in pairs.languages])
+    return MapLayer(
+        heading(pairs.measure),
+        ColourScale.of(list(pairs.cells.values())),
+        pairs.matrix,
+        as_matrix(low, pairs.languages) if bounds else None,
+        as_matrix(high, pairs.languages) if bounds else None,
+        pool=pool if pairs.pool else None,
+    )
+
+
+def _all_languages(result: Result, pairs: Grid) -> Table:
+    """Return a row for each of many languages: what it is, its means, and the bias scores that have a value for it."""
+    means, scores = means_table(pairs), _language_scores(result)
+    rows = [
+        Row(
+            Cell(language),
+            (
+                *(Cell(text) for text in (info.name, info.resources, info.script, info.family)),
+                *row.cells,
+                *(Cell(written(name, values.get(language))) for name, values in scores.items()),
+            ),
+        )
+        for language, row in zip(pairs.languages, means.rows, strict=False)
+        for info in (language_info(language),)
+    ]
+    about = (Column(title, align="left") for title in ("name", "resources", "script", "family"))
+    columns = (*about, *means.columns, *(Column(spoken(name)) for name in scores))
+    return Table(means.title, "language", columns, tuple(rows), titled=False)
+
+
+def _language_scores(result: Result) -> dict[str, dict[str, float | None]]:
+    """Return the scores of the bias line that have values for query languages, by name and by language."""
+    found = [result.bias.score(name) if result.bias else None for name in headline(result)]
+    return {
+        score.name: {row.language: row.value for row in score.rows}
+        for score in found
+        if score is not None and score.rows_by == "query_language"
+    }
 
 
 def _details(result: Result) -> list[str]:
@@ -388,8 +477,7 @@ def pair_map(pairs: Grid) -> HeatMap:
 def _languages(result: Result, measure: str) -> Table:
     """Return the means of each query language, and the bias scores that have a value for each."""
     kinds = [kind for kind in KINDS if result.aggregate(kind)]
-    found = [result.bias.score(name) if result.bias else None for name in headline(result)]
-    scores = [score for score in found if score is not None and score.rows_by == "query_language"]
+    scores = _language_scores(result)
     rows = []
     for language in result.task.languages:
         cells = []
@@ -399,18 +487,15 @@ def _languages(result: Result, measure: str) -> Table:
             cells.append(
                 Cell(decimal(value), notes(interval(mean.intervals.get(measure)) if mean else ""), share=value)
             )
-        rows.append(Row(Cell(language), (*cells, *(_of_language(score, language) for score in scores))))
+        told = (Cell(written(name, values.get(language))) for name, values in scores.items())
+        rows.append(Row(Cell(language), (*cells, *told)))
     return Table(
         f"{heading(measure)} and bias scores by query language",
         "query language",
-        tuple(Column(spoken(name)) for name in (*kinds, *(score.name for score in scores))),
+        tuple(Column(spoken(name)) for name in (*kinds, *scores)),
         tuple(rows),
         titled=False,
     )
-
-
-def _of_language(score: BiasResult, language: str) -> Cell:
-    return Cell(written(score.name, next((row.value for row in score.rows if row.language == language), None)))
 
 
 def _reproduction(result: Result) -> Section:
@@ -530,6 +615,12 @@ def _cut_short(results: Sequence[Result], place: int) -> bool:
     )
 
 
+def _pool_name(answer: PoolAnswer) -> str:
+    if len(answer.document_languages) > MOST_IN_CELLS:
+        return f"pool of {count(len(answer.document_languages), 'language')}"
+    return f"pool {','.join(answer.document_languages)}"
+
+
 def _pool_table(answer: PoolAnswer) -> Table:
     """Return a row for each query language, then the means and, where it is below 1, their ceiling."""
     by_image = any(setting.query_language == IMAGE for setting in answer.settings)
@@ -549,7 +640,7 @@ def _pool_table(answer: PoolAnswer) -> Table:
     ]
     means = _pool_means(answer, measures) if len(rows) > 1 or not by_image else ()
     return Table(
-        f"pool {','.join(answer.document_languages)}: {count(answer.n_documents, 'document')}",
+        f"{_pool_name(answer)}: {count(answer.n_documents, 'document')}",
         "asked by" if by_image else "query language",
         (Column("queries"), *(_measure_column(name, primary=place == 0) for place, name in enumerate(measures))),
         (*rows, *means),

@@ -28,6 +28,7 @@ from mlbench.reports.report import (
     HeatRow,
     KeyFigure,
     KeyFigures,
+    LanguageMap,
     NoteLayout,
     Report,
     Section,
@@ -107,7 +108,7 @@ def _block(block: Block, more: str | None) -> Iterator[RenderableType]:
             yield _grid([(Text(visible(name), "dim"), Text(visible(value))) for name, value in block.facts])
         case Command():
             yield Padding(Text(visible(block.text)), (0, 0, 0, 2), expand=False)
-        case Table() | Charts():
+        case Table() | LanguageMap() | Charts():
             pass
 
 

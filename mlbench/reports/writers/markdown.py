@@ -18,6 +18,7 @@ from mlbench.reports.report import (
     HeatMap,
     KeyFigure,
     KeyFigures,
+    LanguageMap,
     Report,
     Section,
     Sentence,
@@ -193,7 +194,7 @@ def _block(block: Block, depth: int) -> Iterator[_Part]:
         case Command():
             fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", block.text)), default=0))
             yield _Part(0, "", f"{fence}\n{visible(block.text)}\n{fence}")
-        case Section() | Sentence() | Bullets() | Table() | Charts():
+        case Section() | Sentence() | Bullets() | Table() | LanguageMap() | Charts():
             pass
 
 

@@ -9,7 +9,8 @@ from mlbench.errors import UserError
 from mlbench.reports.chart import LINE, WIDTH, chart_svg
 from mlbench.reports.formatting import visible
 from mlbench.reports.heat_map import heat_map_svg
-from mlbench.reports.report import Block, Charts, HeatMap, Report, Section
+from mlbench.reports.language_map import language_map_svg
+from mlbench.reports.report import Block, Charts, HeatMap, LanguageMap, Report, Section
 
 _COLUMNS = 2
 _MARGIN, _HEAD = 20, 36
@@ -82,6 +83,8 @@ def _groups(blocks: Sequence[Block], title: str) -> Iterator[tuple[str, list[_Pa
 def _panels(block: Block) -> Iterator[_Panel]:
     if isinstance(block, HeatMap) and block.scales:
         yield _Panel.of(heat_map_svg(block))
+    if isinstance(block, LanguageMap):
+        yield _Panel.of(language_map_svg(block))
     if isinstance(block, Charts):
         yield from (_Panel.of(chart_svg(chart)) for chart in block.charts)
         yield from (

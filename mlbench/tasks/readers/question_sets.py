@@ -4,14 +4,14 @@ import csv
 import json
 import re
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from mlbench.collection.languages import canonical_languages, is_language
 from mlbench.collection.records import Collection, Document, Judgment, Query, document_id
 from mlbench.errors import DataError
-from mlbench.io.untrusted import read_members
+from mlbench.io.untrusted import LARGEST_MEMBER, walk_archive
 from mlbench.protocols import ReadRequest
 from mlbench.tasks.readers.json_lines import check_options, packed_lines, parse_object
 
@@ -87,9 +87,8 @@ class Belebele:
         found = _Questions(request, "passage")
         altered = 0
         for source in request.files:
-            for language, name, content in _variants(source.path):
-                if language in request.languages:
-                    altered += _read_variant(found, language, _rows(name, content))
+            for language, name, content in _variants(source.path, request.languages):
+                altered += _read_variant(found, language, _rows(name, content))
         if altered:
             request.progress.note(
                 f"{request.task}: {altered:,} questions stand beside another wording of their passage"
@@ -114,19 +113,28 @@ def _read_variant(found: _Questions, language: str, rows: Iterable[tuple[str, _R
     return altered
 
 
-def _variants(path: Path) -> Iterator[tuple[str, str, bytes]]:
-    """Yield tag, name and content of each variant in an archive, or of the one that a file is; pass over others."""
-    files = {name: text for name, text in _contents(path, "*.jsonl") if is_language(PurePosixPath(name).stem)}
-    stems = [PurePosixPath(name).stem for name in files]
-    for language, (name, content) in zip(canonical_languages(stems), files.items(), strict=True):
-        yield language, PurePosixPath(name).name, content
+def _variants(path: Path, wanted: Container[str]) -> Iterator[tuple[str, str, bytes]]:
+    """Yield tag, name and content of each `wanted` variant in an archive, or of the one that a file is.
+
+    What stands for no variant is passed over.
+    """
+    archived = (
+        walk_archive(path, lambda name: False, LARGEST_MEMBER) if zipfile.is_zipfile(path) else [(path.name, b"")]
+    )
+    names = [name for name, _ in archived if name.endswith(".jsonl") and is_language(PurePosixPath(name).stem)]
+    languages = dict(zip(names, canonical_languages([PurePosixPath(name).stem for name in names]), strict=True))
+    for name, content in _contents(path, lambda name: languages.get(name) in wanted):
+        if languages.get(name) in wanted:
+            yield languages[name], PurePosixPath(name).name, content
 
 
-def _contents(path: Path, pattern: str) -> Iterator[tuple[str, bytes]]:
-    """Yield name and content of the files in a zip archive that fit `pattern`, or of a file that is none itself."""
+def _contents(path: Path, is_read: Callable[[str], bool]) -> Iterator[tuple[str, bytes]]:
+    """Yield name and content of the files in a zip archive that are to be read, or of a file that is none itself."""
     try:
         if zipfile.is_zipfile(path):
-            yield from read_members(path, pattern)
+            for name, content in walk_archive(path, is_read, LARGEST_MEMBER):
+                if content is not None:
+                    yield name, content
         else:
             yield path.name, path.read_bytes()
     except OSError as error:
@@ -204,7 +212,7 @@ def read_xor_tydi(request: ReadRequest) -> Collection:
             articles.setdefault(own, title)
     for source in request.files:
         if source.role == "queries":
-            for place, row in _rows(*next(_contents(source.path, "*"))):
+            for place, row in _rows(*next(_contents(source.path, lambda name: True))):
                 (asked,), topic = canonical_languages([_text(place, row, "lang")]), _text(place, row, "id")
                 if asked in request.languages:
                     found.ask(place, topic, asked, _text(place, row, "question").strip(), articles.get(topic, topic))
@@ -214,7 +222,7 @@ def read_xor_tydi(request: ReadRequest) -> Collection:
 
 def _paragraphs(path: Path) -> Iterator[tuple[str, str, list[str]]]:
     """Yield title, text and ids of questions of each paragraph; raises `DataError`."""
-    for name, content in _contents(path, f"*{_GOLD}"):
+    for name, content in _contents(path, lambda name: name.endswith(_GOLD)):
         try:
             for article in json.loads(content)["data"]:
                 for paragraph in article["paragraphs"]:

@@ -4,7 +4,7 @@ import json
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import NoReturn, TypeVar
+from typing import NamedTuple, NoReturn, TypeVar
 
 from mlbench.collection.records import Collection, Document, Judgment, Query, document_id
 from mlbench.errors import DataError
@@ -25,18 +25,18 @@ class _Contents:
     articles: dict[str, list[Article]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class _Place:
+class _Place(NamedTuple):
     """A place in a file, for messages; `at` goes one step further in."""
 
     file: str
-    path: str = ""
+    steps: tuple[str | int, ...] = ()
 
-    def at(self, step: str | int) -> "_Place":
-        return _Place(self.file, f"{self.path}[{step}]" if isinstance(step, int) else f"{self.path}.{step}".lstrip("."))
+    def at(self, *steps: str | int) -> "_Place":
+        return _Place(self.file, self.steps + steps)
 
     def fault(self, message: str) -> NoReturn:
-        raise DataError(f"{self.file}: {self.path or 'the file'}: {message}")
+        path = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in self.steps).lstrip(".")
+        raise DataError(f"{self.file}: {path or 'the file'}: {message}")
 
 
 def read(request: ReadRequest) -> Collection:
@@ -153,17 +153,18 @@ def _parse(source: SourceFile) -> dict[str, object]:
 
 def _items(owner: dict[str, object], key: str, place: _Place) -> Iterator[tuple[int, dict[str, object], _Place]]:
     for i, item in enumerate(_get(owner, key, list, place)):
-        yield i, _expect(item, dict, place.at(key).at(i)), place.at(key).at(i)
+        yield i, _expect(item, dict, place, key, i), place.at(key, i)
 
 
 def _get(owner: dict[str, object], key: str, kind: type[Found], place: _Place) -> Found:
     if key not in owner:
         place.fault(f"key {key!r} is missing")
-    return _expect(owner[key], kind, place.at(key))
+    return _expect(owner[key], kind, place, key)
 
 
-def _expect(value: object, kind: type[Found], place: _Place) -> Found:
+def _expect(value: object, kind: type[Found], place: _Place, *steps: str | int) -> Found:
+    """Return a value of the right kind; `steps` lead to it from `place`."""
     if not isinstance(value, kind) or isinstance(value, bool):
         names = {str: "a string", int: "an integer", list: "a list", dict: "an object"}
-        place.fault(f"must be {names[kind]}")
+        place.at(*steps).fault(f"must be {names[kind]}")
     return value

@@ -156,7 +156,7 @@ def test_a_measure_above_1_has_an_interval_around_it(folder: Path, tmp_path: Pat
     text = f'name = "graded"\n[[tasks]]\ntask = "{folder / "one"}"\nmeasure = "RBP(p=0.5)"'
     (tmp_path / "graded.toml").write_text(text, encoding="utf-8")
     graded = [
-        replace(each, ranks=replace(each.ranks, row_grades=each.ranks.row_grades * 10))
+        replace(each, held=replace(each.ranks, row_grades=each.ranks.row_grades * 10))
         for each in _read(folder)
         if each.result.task.name == "one"
     ]

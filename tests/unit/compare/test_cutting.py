@@ -1,16 +1,17 @@
 """Exact lists cut at a length against a ranker whose lists end there; overlaps against sets."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from itertools import product
 
 import numpy as np
 import pytest
+from unit.ranking.compact_cases import compact_of
 from unit.statistics.cases import LANGUAGES, Orders, ScoringRanker, make_collection, random_orders, ranks_of
 
 from mlbench.collection.languages import TEXT_KINDS, Kind, settings_of
 from mlbench.collection.records import Collection
 from mlbench.compare.index_costs import cut_lists, overlaps
-from mlbench.errors import InvalidResult
+from mlbench.errors import InvalidResult, UserError
 from mlbench.protocols import Silence
 from mlbench.ranking.index_arrays import index_collection, to_ranks
 from mlbench.ranking.rank_documents import rank_lists
@@ -37,6 +38,20 @@ def test_cut_lists_are_those_of_a_ranker_that_stops_there(seed: int, longest: in
     known = wanted.ties != UNKNOWN
     assert (found.ties[known] == wanted.ties[known]).all()
     assert ((found.ties == UNKNOWN) <= (wanted.ahead < 0)).all()
+
+
+@pytest.mark.parametrize("kinds", [TEXT_KINDS, ("multilingual",), ("monolingual", "multilingual")])
+def test_compact_lists_are_cut_alike(kinds: tuple[Kind, ...]) -> None:
+    collection = make_collection(3, several=True, sparse=True)
+    orders = random_orders(collection, 3, skill=2.0)
+    exact, wanted = ranks_of(collection, orders), listed(collection, orders, 9, kinds)
+    lengths = dict.fromkeys(wanted.columns.tolist(), 9)
+    expected = compact_of(cut_lists(exact, wanted, lengths))
+    found = cut_lists(compact_of(exact, [LANGUAGES]), compact_of(wanted), lengths)
+    for field in fields(Ranks):
+        np.testing.assert_array_equal(getattr(found, field.name), getattr(expected, field.name), field.name)
+    with pytest.raises(UserError, match="run both with --pools asked"):
+        cut_lists(exact, compact_of(wanted), lengths)
 
 
 def test_each_pool_has_a_length_of_its_own() -> None:

@@ -31,8 +31,8 @@ def in_fewer(collection: Collection = FEWER) -> Ranks:
 def test_two_on_the_same_data_are_paired_as_they_are() -> None:
     candidates = [measured(skilled(seed=seed), spec=f"seed{seed}") for seed in (1, 2)]
     pair = pair_up([BASE], candidates)
-    assert pair.base == (BASE.ranks,)
-    assert pair.candidate == tuple(each.ranks for each in candidates)
+    assert (pair.base, pair.candidate) == ((BASE,), tuple(candidates))
+    assert pair.ranks_of(BASE) is BASE.ranks
     assert pair.settings == settings_of(COLLECTION.languages)
     assert (pair.languages, pair.shared_only, pair.bias_scores) == (
         COLLECTION.languages,
@@ -78,7 +78,9 @@ def test_other_languages_are_refused_unless_the_shared_ones_are_asked_for() -> N
         pair = pair_up(*sides, shared_languages=True)
         assert (pair.languages, pair.shared_only) == (FEWER.languages, True)
         assert pair.settings == settings_of(FEWER.languages)
-        assert [ranks.languages.tolist() for ranks in (*pair.base, *pair.candidate)] == [["ar", "de", "en"]] * 2
+        assert [pair.ranks_of(one).languages.tolist() for one in (*pair.base, *pair.candidate)] == [
+            ["ar", "de", "en"]
+        ] * 2
 
 
 def test_shared_languages_must_hold_the_same_data() -> None:

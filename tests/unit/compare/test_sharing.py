@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from unit.compare.cases import BIAS_SCORES, MEASURES, filtered
+from unit.ranking.compact_cases import compact_of
 from unit.statistics.cases import LANGUAGES, ListRanker, make_collection, random_orders, ranks_of
 
 from mlbench.collection.languages import settings_of
@@ -49,6 +50,18 @@ def test_counts_are_those_of_a_run_with_fewer_languages(name: str, languages: tu
         one, other = (getattr(ranks, field)[ranks.row_documents] for ranks in (direct, restricted))
         np.testing.assert_array_equal(one, other)
     assert scored(direct, smaller, languages) == scored(restricted, smaller, languages)
+
+
+@pytest.mark.parametrize("languages", SOME, ids="-".join)
+@pytest.mark.parametrize("name", COLLECTIONS)
+def test_compact_counts_are_restricted_alike(name: str, languages: tuple[str, ...]) -> None:
+    pools = [("ar", "de"), ("de", "th"), LANGUAGES]
+    compact = restrict(compact_of(RANKS[name], pools), languages)
+    kept = [pool for pool in pools if set(pool) <= set(languages)]
+    expected = compact_of(restrict(RANKS[name], languages), kept)
+    for field in fields(Ranks):
+        np.testing.assert_array_equal(getattr(compact, field.name), getattr(expected, field.name), field.name)
+    assert compact.is_compact == (len(languages) > 1)
 
 
 @pytest.mark.parametrize("name", COLLECTIONS)

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from unit.ranking.compact_cases import compact_of
 from unit.statistics.cases import ListRanker, make_collection, random_orders, ranks_of
 
-from mlbench.collection.languages import Kind, settings_of
+from mlbench.collection.languages import Kind, Setting, settings_of
 from mlbench.collection.records import Collection
 from mlbench.leaderboard.check_ranks import counts_fault
 from mlbench.protocols import Silence
@@ -47,6 +48,9 @@ def test_the_counts_of_any_order_are_possible(seed: int, shape: dict[str, int]) 
     collection = make_collection(seed, **shape)  # type: ignore[arg-type]
     ranks = ranks_of(collection, random_orders(collection, seed))
     assert counts_fault(ranks, "encoder", settings_of(collection.languages)) == ""
+    pools = [collection.languages, collection.languages[:2], collection.languages[1:]]
+    asked = [*settings_of(collection.languages), *(Setting("ar", pool) for pool in pools)]
+    assert counts_fault(compact_of(ranks, sorted(pools, key=len)), "encoder", asked) == ""
 
 
 @pytest.mark.slow
@@ -62,6 +66,7 @@ def test_the_counts_of_any_lists_are_possible(
     collection = make_collection(seed, several=several)
     ranks = listed(collection, seed, longest, kinds)
     assert counts_fault(ranks, "ranker", settings_of(collection.languages, kinds)) == ""
+    assert counts_fault(compact_of(ranks), "ranker", settings_of(collection.languages, kinds)) == ""
 
 
 def changed(ranks: Ranks, name: str, change: Callable[[np.ndarray], object]) -> Ranks:
@@ -192,3 +197,53 @@ def test_a_top_that_nobody_asked_for() -> None:
     assert counts_fault(ranks, "ranker", asked) == ""
     told = changed(ranks, "top", lambda top: set_at((0, 0), 0)(top))
     assert "not asked for" in counts_fault(told, "ranker", asked)
+
+
+COMPACT = compact_of(ENCODER, [COLLECTION.languages])
+LISTS = compact_of(RANKER)
+POOL_OF_FAR = int(np.argmax(COMPACT.ahead[:, 1]))
+IN_POOL = int(COMPACT.ahead[POOL_OF_FAR, 1])
+COMPACT_FAULTS = {
+    "a column less": (replace(COMPACT, columns=COMPACT.columns[:-1]), "columns are not the task's languages"),
+    "a shorter list": (changed(COMPACT, "listed", add_at(0, 4, -1)), "listed is not the number of documents"),
+    "a count left out": (changed(COMPACT, "ahead", set_at((POOL_OF_FAR, 0), UNKNOWN)), "ahead leaves out"),
+    "a pool left out": (changed(COMPACT, "ahead", set_at((POOL_OF_FAR, 1), UNLISTED)), "ahead leaves out"),
+    "ties that are not known": (changed(COMPACT, "ties", set_at((0, 1), UNKNOWN)), "ties leaves out"),
+    "fewer in the pool than in the language": (
+        changed(COMPACT, "ahead", set_at((POOL_OF_FAR, 0), IN_POOL + 1)),
+        "no order of documents",
+    ),
+    "all others of the pool and none of the language": (
+        changed(COMPACT, "ahead", set_at((POOL_OF_FAR, 0), 0)),
+        "no order of documents",
+    ),
+    "another language ahead": (changed(COMPACT, "top", other_language), "other languages ahead"),
+    "neighbours exchanged": (changed(COMPACT, "top", exchange), "elsewhere than its counts"),
+    "a hole in the top": (changed(COMPACT, "top", set_at((0, 3), -1)), "longer or shorter"),
+}
+
+
+@pytest.mark.parametrize(("ranks", "said"), COMPACT_FAULTS.values(), ids=COMPACT_FAULTS)
+def test_impossible_counts_of_an_encoder_that_kept_what_was_asked(ranks: Ranks, said: str) -> None:
+    assert counts_fault(COMPACT, "encoder", SETTINGS) == ""
+    assert said in counts_fault(ranks, "encoder", SETTINGS)
+
+
+def test_any_single_count_in_language_or_pool_hangs_on_the_others() -> None:
+    caught = 0
+    for row in PRESENT[::4]:
+        for place in (0, 1):
+            ranks = changed(COMPACT, "ahead", add_at(int(row), place, 1))
+            caught += counts_fault(ranks, "encoder", SETTINGS) != ""
+    assert caught > 0.5 * 2 * len(PRESENT[::4])
+
+
+def test_impossible_counts_of_a_ranker_in_its_pools() -> None:
+    assert counts_fault(LISTS, "ranker", SETTINGS) == ""
+    told = int(np.flatnonzero(LISTS.ahead[:, 1] >= 0)[0])
+    for place in (0, 1):
+        behind = changed(LISTS, "ahead", set_at((told, place), 9))
+        assert "behind the end" in counts_fault(behind, "ranker", SETTINGS)
+        nobodys = changed(LISTS, "ahead", set_at((told, place), UNKNOWN))
+        assert "where a document stands" in counts_fault(nobodys, "ranker", SETTINGS)
+    assert "more documents tie" in counts_fault(changed(LISTS, "ties", set_at((told, 1), 9)), "ranker", SETTINGS)

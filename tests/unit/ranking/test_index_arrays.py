@@ -2,11 +2,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from unit.ranking.compact_cases import compact_of
 from unit.statistics.cases import count_orders, homes, make_collection, random_orders
 
-from mlbench.collection.records import Collection, Judgment
+from mlbench.collection.records import Collection, Document, Judgment, Query, document_id
 from mlbench.ranking.index_arrays import index_collection, to_ranks
 from mlbench.ranking.ranks import MISSING
+from mlbench.ranking.ranks_file import ARRAYS
 
 COLLECTIONS = {
     "parallel": make_collection(seed=0),
@@ -50,6 +54,74 @@ def test_each_query_has_a_row_for_each_of_its_relevant_documents(collection: Col
     assert found == expected
     assert len(arrays.row_queries) == len(expected)
     assert (np.diff(arrays.row_queries) >= 0).all()
+
+
+NAMES = st.sampled_from(["a", "b", "c", "d"])
+
+
+@st.composite
+def collections_with_own_documents(draw: st.DrawFn) -> Collection:
+    """Draw a collection whose queries may be documents: by a rule of their own, by names, or not at all."""
+    rule = draw(st.sampled_from(["queries_are_documents", "ignore_identical_ids", "none"]))
+    parallel = rule == "queries_are_documents" or draw(st.booleans())
+    asked = {language: sorted(draw(st.sets(NAMES))) for language in ("de", "en", "th")}
+    corpora = {language: sorted(draw(st.sets(NAMES, min_size=1))) for language in asked}
+    if rule == "queries_are_documents":
+        corpora = {language: sorted({*corpora[language], *names}) for language, names in asked.items()}
+    queries = {
+        language: tuple(Query(name if parallel else f"{language}:{name}", "text") for name in names)
+        for language, names in asked.items()
+    }
+    topics = sorted({query.topic_id for rows in queries.values() for query in rows})
+    # Some names are of no document.
+    judged = st.lists(st.tuples(st.sampled_from(["de", "en", "th"]), NAMES, st.integers(1, 200)), max_size=6)
+    judgments = {
+        topic: tuple(
+            Judgment(language, document_id("own", language, "", name), grade)
+            for (language, name), grade in {(row[0], row[1]): row[2] for row in draw(judged)}.items()
+        )
+        for topic in topics
+    }
+    if rule == "queries_are_documents":
+        judgments = {
+            topic: tuple(
+                Judgment(language, document_id("own", language, "", topic), 1)
+                for language, names in asked.items()
+                if topic in names
+            )
+            for topic in topics
+        }
+    return Collection(
+        languages=tuple(asked),
+        queries=queries,
+        documents={
+            language: tuple(Document(document_id("own", language, "", name), "text") for name in names)
+            for language, names in corpora.items()
+        },
+        judgments=judgments,
+        clusters={topic: topic for topic in topics},
+        parallel=parallel,
+        queries_are_documents=rule == "queries_are_documents",
+        ignore_identical_ids=rule == "ignore_identical_ids",
+    )
+
+
+@given(collections_with_own_documents())
+def test_rows_and_own_documents_are_those_of_each_query_looked_at_alone(collection: Collection) -> None:
+    arrays = index_collection(collection)
+    queries = [
+        (language, query.topic_id) for language in collection.languages for query in collection.queries[language]
+    ]
+    found = [
+        (int(query), arrays.document_ids[document], int(grade))
+        for query, document, grade in zip(arrays.row_queries, arrays.row_documents, arrays.row_grades, strict=True)
+    ]
+    assert found == [
+        (number, row.doc_id, row.grade) for number, query in enumerate(queries) for row in collection.judged(*query)
+    ]
+    own = [[arrays.document_ids[index] for index in row if index >= 0] for row in arrays.own_documents]
+    assert [sorted(row) for row in own] == [sorted(collection.itself(*query)) for query in queries]
+    assert arrays.most_left_out == max(map(len, own), default=0)
 
 
 def test_judged_documents_that_are_missing_stand_at_the_end() -> None:
@@ -124,3 +196,22 @@ def test_the_same_collection_gets_the_same_numbers(collection: Collection) -> No
     one, two = index_collection(collection), index_collection(collection)
     assert one.document_ids == two.document_ids
     assert (one.row_documents == two.row_documents).all()
+
+
+def test_rows_of_compact_ranks_are_sorted_by_document(collection: Collection) -> None:
+    arrays, table = index_collection(collection), count_orders(collection, random_orders(collection, 0))
+    dense = to_ranks(arrays, table)
+    own = arrays.document_languages[arrays.row_documents[arrays.present]]
+    rows, pool = np.arange(len(own)), tuple(sorted(collection.languages))
+    compact = replace(
+        table,
+        columns=(*table.columns, pool),
+        sizes=(*table.sizes, sum(table.sizes)),
+        ahead=np.stack((table.ahead[rows, own], table.ahead.sum(axis=1)), axis=1),
+        ties=np.zeros((len(own), 2), dtype=np.int8),
+        listed=np.append(table.listed, table.listed.sum(axis=1, keepdims=True), axis=1),
+    )
+    found, expected = to_ranks(arrays, compact), compact_of(dense, [pool])
+    assert found.is_compact
+    for name in (*ARRAYS,):
+        assert np.array_equal(getattr(found, name), getattr(expected, name)), name

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from unit.ranking.compact_cases import compact_of
 from unit.reports.conftest import make_result
 from unit.seeing import measured, write_task
 from unit.statistics.cases import Orders, list_ranks, make_collection, random_orders, ranks_in_pool, ranks_of
@@ -36,8 +37,11 @@ def test_ranks_and_lists_are_those_of_the_orders(seed: int, sparse: bool, severa
     collection = make_collection(seed, sparse=sparse, several=several, parallel=parallel, topics=4)
     orders = random_orders(collection, seed, skill=1.0)
     ranks = ranks_of(collection, orders)
+    compact = compact_of(ranks, [collection.languages])
+    assert find_topic(compact, "worst") == find_topic(ranks, "worst")
     for topic_id in collection.judgments:
         topic = look_at(RESULT, ranks, topic_id, collection)
+        assert look_at(RESULT, compact, topic_id, collection) == topic
         asked = [a for a in collection.languages if any(q.topic_id == topic_id for q in collection.queries[a])]
         assert [query.language for query in topic.queries] == asked
         assert topic.pool == collection.languages

@@ -1,6 +1,7 @@
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from mlbench import entry_points
 from mlbench.collection.records import Collection, Document, Judgment, Query
 from mlbench.errors import DataError, UnknownName, UserError
 from mlbench.protocols import ReadRequest, Silence
+from mlbench.tasks import load
 from mlbench.tasks.load import load_collection
 from mlbench.tasks.task import Task, load_task
 
@@ -312,3 +314,61 @@ def test_queries_that_are_documents_must_be_there(tmp_path: Path, monkeypatch: p
 
         with pytest.raises(DataError, match=r"says that queries are documents, but topic 't1' has [01] relevant"):
             load_with(tmp_path, monkeypatch, change)
+
+
+class Told(Silence):
+    """Remembers what it is told."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, message: str) -> None:
+        self.notes.append(message)
+
+
+def with_checksums(task: Task) -> Task:
+    """Return the task as if its files, which lie beside it, were published with their checksums."""
+    files = tuple(
+        file.model_copy(update={"sha256": sha256((task.root / file.path).read_bytes()).hexdigest()})
+        for file in task.files
+    )
+    return task.model_copy(update={"files": files})
+
+
+def test_a_verified_collection_is_read_once_and_tells_the_same_again(tmp_path: Path) -> None:
+    own = own_task(tmp_path)
+    (tmp_path / "qrels.tsv").write_text("t1\t0\td1\t1\nt1\t0\tlost\t1\n")
+    task, first, second = with_checksums(own), Told(), Told()
+    collection = load_collection(task, progress=first)
+    assert load_collection(task, progress=second) is collection
+    assert first.notes == second.notes
+    assert first.notes
+    for other in (load_collection(task, languages=["de"]), load_collection(task, limit=1)):
+        assert other is not collection
+    assert load_collection(task.model_copy(update={"document_text": "sentence+context"})) is not collection
+    (tmp_path / "qrels.tsv").write_text("t1\t0\td2\t1\n")
+    with pytest.raises(DataError, match="is altered"):
+        load_collection(task)
+    assert load_collection(with_checksums(own)).judgments != collection.judgments
+
+
+def test_files_without_checksums_are_read_again(tmp_path: Path) -> None:
+    task = own_task(tmp_path)
+    first = load_collection(task)
+    (tmp_path / "qrels.tsv").write_text("t1\t0\td2\t1\n")
+    assert load_collection(task).judgments != first.judgments
+
+
+def test_collections_used_longest_ago_make_room_for_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Each of the collections has six texts.
+    monkeypatch.setattr(load, "MOST_KEPT", 14)
+    one, two, three = (
+        with_checksums(own_task(tmp_path)).model_copy(update={"version": version}) for version in ("1", "2", "3")
+    )
+    kept, gone = load_collection(one), load_collection(two)
+    assert load_collection(one) is kept
+    load_collection(three)
+    assert load_collection(one) is kept
+    assert load_collection(two) is not gone
+    monkeypatch.setattr(load, "MOST_KEPT", 5)
+    assert load_collection(three) is not load_collection(three)
