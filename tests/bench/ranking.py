@@ -19,6 +19,7 @@ from threadpoolctl import threadpool_info
 
 from mlbench import load_collection, load_task
 from mlbench.collection.records import Collection, Document, Judgment, Query
+from mlbench.collection.threads import usable_threads
 from mlbench.embeddings.encode import Embeddings, embed, texts_of
 from mlbench.embeddings.exact import Grid, grid_cosine
 from mlbench.protocols import Parameter, Role, Silence, Similarity, Vectors
@@ -26,7 +27,6 @@ from mlbench.ranking.count_ahead import Block, Targets, Tiling, count_ahead
 from mlbench.ranking.index_arrays import IndexArrays, index_collection, to_ranks
 from mlbench.ranking.rank_documents import rank_vectors
 from mlbench.ranking.ranks import Ranks
-from mlbench.threads import usable_threads
 from tests.bench.material import data_dir
 from tests.bench.timing import alternate
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from mlbench import members
 from mlbench.collection.languages import Setting
 from mlbench.collection.records import Collection, Document
+from mlbench.collection.threads import usable_threads
 from mlbench.embeddings.encode import Embeddings, embed, texts_of
 from mlbench.embeddings.store import vector_key
 from mlbench.errors import UserError
@@ -33,7 +34,6 @@ from mlbench.ranking.run_files import ListSink
 from mlbench.results import TruncatedTexts
 from mlbench.tasks.load import load_shards
 from mlbench.tasks.task import Task
-from mlbench.threads import usable_threads
 
 Integers = NDArray[np.int64]
 _VERSION = 3

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from mlbench import members
 from mlbench.collection.languages import Setting
 from mlbench.collection.records import Document, Query
+from mlbench.collection.threads import one_blas_thread, usable_threads
 from mlbench.embeddings.encode import Embeddings, embed, role_of
 from mlbench.embeddings.exact import to_grid
 from mlbench.embeddings.store import VectorStore
@@ -35,7 +36,6 @@ from mlbench.protocols import (
 )
 from mlbench.provenance import RegistryInfo
 from mlbench.ranking.count_ahead import best_columns, by_id
-from mlbench.threads import one_blas_thread, usable_threads
 
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]

@@ -5,8 +5,8 @@ from subprocess import run
 
 import pytest
 
-from mlbench import threads
-from mlbench.threads import usable_threads
+from mlbench.collection import threads
+from mlbench.collection.threads import usable_threads
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ from threading import Barrier
 import numpy as np
 from threadpoolctl import threadpool_info
 
-from mlbench.threads import one_blas_thread
+from mlbench.collection.threads import one_blas_thread
 
 steps = Barrier(2, timeout=30)
 
