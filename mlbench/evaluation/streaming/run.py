@@ -316,7 +316,7 @@ def to_table(
         table.ahead[cells], table.ties[cells] = counts.ahead[own], counts.ties[own]
     for number, pool in enumerate(pools or ()):
         within = [languages.index(language) for language in pool]
-        is_asked: NDArray[np.bool_] = (table.listed[:, within] >= 0).all(axis=1)
+        is_asked = table.listed[:, within].min(axis=1) >= 0
         table.listed[is_asked, len(languages) + number] = table.sizes[len(languages) + number]
         rows, ahead, ties = is_asked[queries], np.zeros(len(queries), np.int32), np.zeros(len(queries), np.int32)
         for language in pool:
