@@ -9,7 +9,6 @@ from functools import partial
 from hashlib import file_digest, sha256
 from importlib.resources import files as package_files
 from itertools import chain
-from os import cpu_count
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +33,7 @@ from mlbench.retrievers.static_checkpoint import (
     unknown_id,
 )
 from mlbench.retrievers.truncation import TokenLimit
+from mlbench.threads import usable_threads
 
 # Stays the same as long as the same tokens give the same vector.
 _ALGORITHM = "mean of subword vectors 1"
@@ -171,7 +171,7 @@ class StaticEncoder:
             return len(ids)
 
         # The tokenizer has threads of its own, which one block keeps busy while another is added up.
-        with ThreadPoolExecutor(self.threads or cpu_count()) as pool:
+        with ThreadPoolExecutor(self.threads or usable_threads()) as pool:
             self.tokens += sum(pool.map(fill, range(0, len(texts), _BLOCK)))
         return vectors
 
