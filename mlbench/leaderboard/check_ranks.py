@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlbench.collection.languages import IMAGE, Setting, whole_pool
-from mlbench.measures.formulas import UNRETRIEVED
 from mlbench.ranking.ranks import MISSING, UNKNOWN, Ranks, can_answer, pool_counts
 
 Integers = NDArray[np.int64]
@@ -190,12 +189,10 @@ def _top_fault(ranks: Ranks, kind: str) -> str:
     depth, languages = ranks.top.shape[1], ranks.languages.tolist()
     for part in ranks.parts() if len(ranks.query_topics) else ():
         filled, pool = part.top >= 0, whole_pool(languages[part.query_languages[0]], languages)
-        listed, rank = np.zeros(len(filled), dtype=np.int64), np.full(len(part.row_queries), UNRETRIEVED)
-        if can_answer(part, pool):
-            counts = pool_counts(part, pool)
-            listed, rank = counts.listed, counts.rank
-        elif filled.any():
+        counts = pool_counts(part, pool) if can_answer(part, pool) else None
+        if counts is None and kind == "ranker" and filled.any():
             return "top is of a pool that was not asked for"
+        listed = _listed_by_language(part, pool) if counts is None else counts.listed
         length = np.minimum(np.maximum(listed, 0), depth)
         if (filled != (np.arange(depth) < length[:, None])).any():
             return "top is longer or shorter than the lists are"
@@ -204,19 +201,26 @@ def _top_fault(ranks: Ranks, kind: str) -> str:
             return "top names a document twice"
         met = part.top[part.row_queries] == part.row_documents[:, None]
         place = np.where(met.any(axis=1), met.argmax(axis=1) + 1, 0)
-        if (np.where(rank <= depth, rank, 0) != place).any():
+        if counts is not None and (np.where(counts.rank <= depth, counts.rank, 0) != place).any():
             return "top has a relevant document elsewhere than its counts"
         if kind == "encoder" and (fault := _languages_fault(part, np.flatnonzero(place > 1), place)):
             return fault
     return ""
 
 
+def _listed_by_language(ranks: Ranks, pool: Sequence[str]) -> Integers:
+    """Return how many documents of a pool were ranked for each query, (queries,); 0 where not all languages were."""
+    listed = ranks.listed[:, np.isin(ranks.columns, pool)]
+    return np.where((listed >= 0).all(axis=1), listed.sum(axis=1, dtype=np.int64), 0)
+
+
 def _languages_fault(ranks: Ranks, rows: Integers, rank: Integers) -> str:
     top = ranks.top[ranks.row_queries[rows]]
     before = (top >= 0) & (np.arange(top.shape[1]) < rank[rows, None] - 1)
+    hold, languages = ranks.columns_hold, ranks.document_languages[top]
     for place in range(ranks.ahead.shape[1]):
         columns = ranks.columns_at(place)[rows]
-        held = ranks.columns_hold[ranks.document_languages[top], columns[:, None]] & before
+        held = hold[languages, columns[:, None]] & before
         # What was not counted is no document of the pool.
         if (held.sum(axis=1) != np.maximum(ranks.ahead[rows, place], 0)).any():
             return "top has documents of other languages ahead of a relevant one than its counts"

@@ -51,6 +51,8 @@ def test_the_counts_of_any_order_are_possible(seed: int, shape: dict[str, int]) 
     pools = [collection.languages, collection.languages[:2], collection.languages[1:]]
     asked = [*settings_of(collection.languages), *(Setting("ar", pool) for pool in pools)]
     assert counts_fault(compact_of(ranks, sorted(pools, key=len)), "encoder", asked) == ""
+    # The pool of all is ranked for the top, though no setting asks for it.
+    assert counts_fault(compact_of(ranks), "encoder", settings_of(collection.languages, KINDS[:2])) == ""
 
 
 @pytest.mark.slow
@@ -227,6 +229,16 @@ COMPACT_FAULTS = {
 def test_impossible_counts_of_an_encoder_that_kept_what_was_asked(ranks: Ranks, said: str) -> None:
     assert counts_fault(COMPACT, "encoder", SETTINGS) == ""
     assert said in counts_fault(ranks, "encoder", SETTINGS)
+
+
+def test_an_impossible_top_of_an_encoder_whose_pool_nobody_asked_for() -> None:
+    bare, asked = compact_of(ENCODER), settings_of(COLLECTION.languages, KINDS[:2])
+    assert counts_fault(bare, "encoder", asked) == ""
+    for place, document, said in ((3, -1, "longer or shorter"), (0, int(bare.top[0, 1]), "a document twice")):
+        assert said in counts_fault(changed(bare, "top", set_at((0, place), document)), "encoder", asked)
+    row = next(row for row in PRESENT if 0 < bare.ahead[row, 0] and ENCODER.ahead[row].sum() < 20)
+    told = changed(bare, "ahead", set_at((row, 0), int(bare.ahead[row, 0]) - 1))
+    assert "ahead" in counts_fault(told, "encoder", asked)
 
 
 def test_any_single_count_in_language_or_pool_hangs_on_the_others() -> None:
