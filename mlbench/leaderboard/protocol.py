@@ -115,7 +115,7 @@ def accept(result: Result, ranks: Ranks) -> AcceptedTask:
         raise UserError(f"the result is of a part of {result.task.name}: {part}")
     if result.listed_measures:
         raise UserError(f"{', '.join(result.listed_measures)} cannot be recomputed from ranks: measure without it")
-    return AcceptedTask(
+    accepted = AcceptedTask(
         task=result.task,
         statistics=result.statistics,
         settings=tuple(_reduced(setting) for setting in result.settings),
@@ -128,17 +128,26 @@ def accept(result: Result, ranks: Ranks) -> AcceptedTask:
         ),
         data=describe(ranks, result.settings),
     )
+    if ranks.is_compact != accepted.is_compact(result.retriever.kind):
+        raise UserError(f"entries have other counts of {result.task.name} than these: measure it without --pools")
+    return accepted
 
 
 def describe(ranks: Ranks, settings: Sequence[SettingResult]) -> dict[str, str]:
     """Return digests of what was measured on, aspect by aspect; `settings` are those that the result states.
 
-    Of ranks that are not compact, they are made of lists, as committed accepted tasks state them.
+    Where the ranks of an encoder or a ranker may be compact, digests do not depend on the order of the rows of a query.
+    Elsewhere they are made of lists in the order of the rows, as committed accepted tasks state them.
     """
     n_documents = np.array([setting.n_documents for setting in settings], dtype=np.int64)
     missing = np.flatnonzero(_missing(ranks))
-    data = describe_data(ranks, n_documents) if ranks.is_compact else _describe_lists(ranks, n_documents)
-    return {**data, "missing documents": digest(repr(missing.tolist()).encode())}
+    pools = {setting.document_languages for setting in settings}
+    if are_many_counts(len(ranks.row_queries), max(len(ranks.languages), len(pools))):
+        data, documents = describe_data(ranks, n_documents), ranks.document_ids[ranks.row_documents[missing]]
+        lost: Sequence[object] = sorted(zip(ranks.row_queries[missing].tolist(), documents.tolist(), strict=True))
+    else:
+        data, lost = _describe_lists(ranks, n_documents), missing.tolist()
+    return {**data, "missing documents": digest(repr(lost).encode())}
 
 
 def _describe_lists(ranks: Ranks, n_documents: NDArray[np.int64]) -> dict[str, str]:

@@ -10,16 +10,17 @@ from functional.forging import reseal
 from unit.compare.cases import COLLECTION, skilled
 from unit.leaderboard.boards import honest, saved
 from unit.ranking.compact_cases import compact_of
+from unit.statistics.cases import make_collection
 
-from mlbench.errors import RefusedEntry
+from mlbench.errors import RefusedEntry, UserError
 from mlbench.evaluation.verify import verify
 from mlbench.leaderboard.board import Board
 from mlbench.leaderboard.check import check_entry
-from mlbench.leaderboard.protocol import accept
+from mlbench.leaderboard.protocol import accept, describe
 from mlbench.leaderboard.submission import Description, add
 from mlbench.ranking import ranks as ranks_module
 from mlbench.ranking.packed_ranks import pack
-from mlbench.ranking.ranks import Ranks
+from mlbench.ranking.ranks import MISSING, Ranks
 from mlbench.ranking.ranks_file import read_ranks
 
 RANKS = "small.ranks.npz"
@@ -56,6 +57,24 @@ def test_ranks_of_all_pools_are_not_the_accepted_ones(board: Board, tmp_path: Pa
     path = saved(tmp_path / "other", skilled(seed=2), spec="theirs")
     with pytest.raises(RefusedEntry, match=r"small\.ranks\.npz: "):
         add(board, "theirs", [path], Description(title="Theirs"))
+
+
+def test_data_are_described_alike_where_one_retriever_has_compact_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
+    collection = make_collection(seed=5, several=True)
+    ranks = skilled(collection)
+    assert (ranks.ahead == MISSING).any()
+    lists = describe(ranks, honest(ranks, collection).settings)
+    monkeypatch.setattr(ranks_module, "MOST_COUNTS", 1)
+    other = compact_of(skilled(collection, seed=1), [collection.languages])
+    described = describe(ranks, honest(ranks, collection).settings)
+    assert described == describe(other, honest(other, collection).settings)
+    assert described.keys() == lists.keys()
+    assert described["relevant documents"] != lists["relevant documents"]
+
+
+def test_ranks_that_were_made_compact_are_accepted_of_no_small_task() -> None:
+    with pytest.raises(UserError, match="measure it without --pools"):
+        accept(honest(compact(0)), compact(0))
 
 
 def flipped(name: str) -> Callable[[dict[str, np.ndarray]], None]:
