@@ -171,6 +171,8 @@ def _strays(ranks: Ranks, alignment: NDArray[np.float32]) -> bool:
 
 def _order_faults(ranks: Ranks) -> list[str]:
     """Say where the counts follow from no order of documents."""
+    if (np.diff(ranks.query_languages) < 0).any():
+        return ["queries are not sorted by language"]
     if (np.diff(ranks.row_queries) < 0).any():
         return ["rows are not sorted by query"]
     return _compact_faults(ranks) if ranks.is_compact else _dense_faults(ranks)

@@ -173,6 +173,7 @@ CORRUPTIONS: dict[str, Change] = {
     "a language twice": swap("languages", lambda array: np.array(["ar", "ar", "en", "th"])),
     "a column twice": swap("columns", lambda array: np.array(["ar", "ar", "en", "th"])),
     "a column of no language": swap("columns", lambda array: np.array(["ar", "de", "en", "xx"])),
+    "languages of queries out of order": swap("query_languages", lambda array: array[::-1].copy()),
     "rows out of order": swap("row_queries", lambda array: array[::-1].copy()),
     "a document twice": swap("row_documents", lambda array: np.full_like(array, array[0])),
     "two documents at one place": two_at_one_place,
