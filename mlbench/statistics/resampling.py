@@ -15,6 +15,8 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
+from mlbench.threads import in_threads
+
 Floats = NDArray[np.float64]
 
 
@@ -317,10 +319,14 @@ def paired_randomization(columns: Floats, *, flips: int = 10_000, seed: int = 0)
     tested, usable, scale = _studentise(columns)
     observed = tested.sum(axis=0) / scale
     exact, patterns = count_patterns(n_clusters, flips)
-    exceeding = np.zeros((len(_SIDES), 2, len(observed)))
-    for flipped in _flip(tested, scale, flips, seed):
-        for count, side in zip(exceeding, _SIDES, strict=True):
-            count += _count_exceeding(side(observed), side(flipped))
+
+    def count(signs: Floats) -> Floats:
+        flipped = _flip(tested, scale, signs)
+        return np.array([_count_exceeding(side(observed), side(flipped)) for side in _SIDES])
+
+    blocks = sign_blocks(n_clusters, _block(tested), flips, seed)
+    counts = in_threads(count, blocks) if patterns > _block(tested) else map(count, blocks)
+    exceeding = sum(counts, np.zeros((len(_SIDES), 2, len(observed))))
     # All patterns include the observed one; random ones have it added.
     added = 0 if exact else 1
     p = np.full((len(_SIDES), 2, n_columns), np.nan)
@@ -408,17 +414,24 @@ def critical_value(columns: Floats, level: float, *, flips: int = 10_000, seed: 
     reaching = int(level * (patterns if exact else patterns + 1) + _TIE)
     if reaching < 1 or not len(scale):
         return float("inf")
-    largest = np.concatenate([flipped.max(axis=0) for flipped in _flip(tested, scale, flips, seed)])
+    blocks = sign_blocks(len(columns), _block(tested), flips, seed)
+    largest = np.concatenate([_flip(tested, scale, signs).max(axis=0) for signs in blocks])
     # The observed pattern is one of those that reach it; only where all are tried is it among them.
     place = reaching + 1 if exact else reaching
     return float(np.partition(largest, -place)[-place])
 
 
-def _flip(columns: Floats, scale: Floats, flips: int, seed: int) -> Iterator[Floats]:
-    """Yield blocks of sums (columns, flips) of `columns` (clusters, columns) with signs flipped, divided by `scale`."""
+def _block(columns: Floats) -> int:
+    """Return how many flips of `columns` (clusters, columns) are tried at once."""
     n_clusters, n_columns = columns.shape
-    block = max(1, _BLOCK_CELLS // max(1, n_clusters, n_columns))
-    return (columns.T @ signs.T / scale[:, None] for signs in sign_blocks(n_clusters, block, flips, seed))
+    return max(1, _BLOCK_CELLS // max(1, n_clusters, n_columns))
+
+
+def _flip(columns: Floats, scale: Floats, signs: Floats) -> Floats:
+    """Return sums (columns, flips) of `columns` (clusters, columns) with `signs` (flips, clusters), over `scale`."""
+    flipped: Floats = columns.T @ signs.T
+    flipped /= scale[:, None]
+    return flipped
 
 
 def _studentise(columns: Floats) -> tuple[Floats, Ints, Floats]:
