@@ -424,7 +424,7 @@ def critical_value(columns: Floats, level: float, *, flips: int = 10_000, seed: 
 def _block(columns: Floats) -> int:
     """Return how many flips of `columns` (clusters, columns) are tried at once."""
     n_clusters, n_columns = columns.shape
-    return max(1, _BLOCK_CELLS // max(1, n_clusters, n_columns))
+    return max(1, _BLOCK_CELLS // max(1, int(n_clusters), int(n_columns)))
 
 
 def _flip(columns: Floats, scale: Floats, signs: Floats) -> Floats:
