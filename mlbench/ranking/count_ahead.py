@@ -370,11 +370,11 @@ def _look_up(
     """Return the same for several thresholds of a query, by a binary search in its scores, which are sorted here."""
     lines.sort(axis=1)
     flat, width = lines.ravel(), lines.shape[1]
-    start = query * width
+    start = (query * width).astype(np.int32 if lines.size < 1 << 31 else np.int64)
     place, left = start.copy(), width
     while left > 1:
         half = left // 2
-        place += half * (flat[place + (half - 1)] <= thresholds)
+        place += half * (flat.take(place + (half - 1), mode="clip") <= thresholds).astype(place.dtype)
         left -= half
     place += flat[place] <= thresholds
     other = place - 1 - itself
@@ -430,7 +430,7 @@ class _Top:
         """Take up the documents that may be among the best."""
         rounded, (width, depth) = documents.rounded, (documents.rounded.shape[1], self._depth)
         if width > depth and np.isneginf(self._threshold).any():
-            self._threshold = np.maximum(self._threshold, np.partition(rounded, -depth, axis=1)[:, -depth])
+            self._threshold = np.maximum(self._threshold, _low_bound(rounded, depth))
         row, column = np.divmod(np.flatnonzero(rounded >= self._threshold[:, None]), width)
         found, places = documents.scores[row, column], documents.positions[column]
         # A document as good as the last one kept only matters when its id comes before.
@@ -457,12 +457,13 @@ class _Top:
         counts = np.bincount(row, minlength=len(self._top))
         # Every query gets a line: those kept, then its newer ones.
         order = np.argsort(row.astype(np.uint16) if len(self._top) < 1 << 16 else row, kind="stable")
-        row = row[order]
-        column = self._depth + np.arange(len(row)) - (np.cumsum(counts) - counts)[row]
         width = self._depth + int(counts.max(initial=0))
         scores, positions = np.full((len(counts), width), -np.inf), np.full((len(counts), width), _NOWHERE)
         scores[:, : self._depth], positions[:, : self._depth] = self._scores, self._positions
-        scores[row, column], positions[row, column] = found[order], places[order]
+        # Where the newer ones of each query begin, less how many there were before.
+        shift = np.arange(len(counts)) * width + self._depth - (np.cumsum(counts) - counts)
+        places_in_lines = np.repeat(shift, counts) + np.arange(len(row))
+        scores.ravel()[places_in_lines], positions.ravel()[places_in_lines] = found[order], places[order]
         last = np.partition(scores, -self._depth, axis=1)[:, -self._depth, None]
         best = np.flatnonzero(scores >= last)
         if len(best) > self._top.size:
@@ -479,6 +480,15 @@ class _Top:
         self._last_position = last.max(axis=1, initial=-1)
         with np.errstate(over="ignore"):
             self._threshold = np.maximum(self._threshold, self._last_score.astype(np.float32))
+
+
+def _low_bound(rounded: Rounded, depth: int) -> Rounded:
+    """Return for each row a score that at least `depth` of its documents reach, not much below the last of them."""
+    groups = min(4 * depth, rounded.shape[1])
+    each = rounded.shape[1] // groups
+    # The greatest of each group: a few of the best share one.
+    greatest = rounded[:, : groups * each].reshape(len(rounded), each, groups).max(axis=1)
+    return np.partition(greatest, -depth, axis=1)[:, -depth]
 
 
 def _best(scores: Floats, positions: Integers, depth: int) -> Integers:

@@ -16,7 +16,7 @@ from mlbench.errors import RetrieverError
 from mlbench.protocols import Progress, RankedList, Ranker, Scores, Similarity
 from mlbench.ranking.count_ahead import Block, Counts, Integers, Targets, Tiling, count_ahead, exact_scores
 from mlbench.ranking.index_arrays import CountTable, IndexArrays
-from mlbench.ranking.ranks import UNKNOWN, UNLISTED
+from mlbench.ranking.ranks import UNKNOWN, UNLISTED, are_many_counts
 
 Floats = NDArray[np.float64]
 LONGEST_LIST = 20_000
@@ -177,26 +177,37 @@ def lost_counts(
 
 
 def rank_lists(
-    arrays: IndexArrays, ranker: Ranker, settings: Sequence[Setting], depth: int, progress: Progress
+    arrays: IndexArrays,
+    ranker: Ranker,
+    settings: Sequence[Setting],
+    depth: int,
+    progress: Progress,
+    *,
+    compact: bool | None = None,
 ) -> CountTable:
     """Return the counts that a ranker's lists give, one column for each pool that a setting asks for.
 
-    Ties are `UNKNOWN` where the ranker hands over no scores, and where a document may tie with one beyond the end of
-    its list. Raises `RetrieverError` for a list that names a document twice, or one that is not in the pool, and for
-    scores that rise along a list.
+    The table is `compact` as it is said, or where it would have many counts (see `Ranks`). Ties are `UNKNOWN` where the
+    ranker hands over no scores, and where a document may tie with one beyond the end of its list. Raises
+    `RetrieverError` for a list that names a document twice, or one that is not in the pool, and for scores that rise
+    along a list.
     """
     collection = arrays.collection
     columns = tuple(sorted({setting.document_languages for setting in settings}, key=lambda pool: (len(pool), pool)))
     present = int(arrays.present.sum())
+    if compact is None:
+        compact = are_many_counts(len(arrays.row_queries), len(columns))
+    pools = sum(len(column) > 1 for column in columns)
+    shape = present, 1 + pools if compact else len(columns)
     table = CountTable(
         columns=columns,
         sizes=tuple(sum(len(collection.documents[language]) for language in column) for column in columns),
-        ahead=np.full((present, len(columns)), UNKNOWN, dtype=np.int32),
-        ties=np.full((present, len(columns)), UNKNOWN, dtype=np.int32),
+        ahead=np.full(shape, UNKNOWN, dtype=np.int32),
+        ties=np.full(shape, UNKNOWN, dtype=np.int32),
         listed=np.full((len(arrays.query_topics), len(columns)), UNKNOWN, dtype=np.int32),
         top=np.full((len(arrays.query_topics), depth), -1, dtype=np.int64),
     )
-    positions = {doc_id: index for index, doc_id in enumerate(arrays.document_ids[: arrays.n_documents])}
+    look_up = _ListCounts(arrays, table)
     progress.start("search", len(settings))
     for setting in settings:
         pool = [document for language in setting.document_languages for document in collection.documents[language]]
@@ -204,27 +215,73 @@ def rank_lists(
         lists = members.search_scored(ranker, setting, queries, pool, min(len(pool), LONGEST_LIST))
         if len(lists) != len(queries):
             raise RetrieverError(f"the ranker gave {len(lists)} lists for {len(queries)} queries in {_name(setting)}")
-        inside = np.isin(arrays.document_languages, [collection.languages.index(a) for a in setting.document_languages])
-        scores = [_scores(each, setting) for each in lists]
-        _fill(table, arrays, setting, [_indexes(found, positions, inside, setting) for found, _ in lists], scores)
+        look_up.add(setting, lists)
         progress.advance(1)
     progress.finish()
     return table
 
 
-def _indexes(
-    found: Sequence[str], positions: dict[str, int], inside: NDArray[np.bool_], setting: Setting
-) -> NDArray[np.int64]:
-    indexes = np.array([positions.get(doc_id, -1) for doc_id in found], dtype=np.int64)
-    wrong = np.flatnonzero((indexes < 0) | ~inside[indexes])
-    if len(wrong):
-        raise RetrieverError(f"the ranker listed {found[wrong[0]]!r} in {_name(setting)}, which is not in that pool")
-    listed = np.zeros(len(inside), dtype=np.bool_)
-    listed[indexes] = True
-    # Sorting them, as np.unique does, would take longer than all else here.
-    if np.count_nonzero(listed) < len(indexes):
-        raise RetrieverError(f"the ranker listed a document twice in {_name(setting)}")
-    return indexes
+class _ListCounts:
+    """Fills a table with what the lists of each setting say."""
+
+    def __init__(self, arrays: IndexArrays, table: CountTable) -> None:
+        self._arrays, self._table = arrays, table
+        self._positions = {doc_id: index for index, doc_id in enumerate(arrays.document_ids[: arrays.n_documents])}
+        self._column = {pool: column for column, pool in enumerate(table.columns)}
+        # In compact tables, single languages share the first column of counts.
+        singles = sum(len(pool) == 1 for pool in table.columns)
+        self._shift = 0 if table.ahead.shape[1] == len(table.columns) else singles - 1
+        present = arrays.present
+        self._row_queries, self._row_documents = arrays.row_queries[present], arrays.row_documents[present]
+
+    def add(self, setting: Setting, lists: Sequence[RankedList]) -> None:
+        """Take up the lists of a setting, one for each query; raises `RetrieverError` for what cannot be one."""
+        arrays, table, collection = self._arrays, self._table, self._arrays.collection
+        column = self._column[setting.document_languages]
+        counts = max(0, column - self._shift)
+        language = collection.languages.index(setting.query_language)
+        first, end = np.searchsorted(arrays.query_languages, (language, language + 1)).tolist()
+        edges = np.searchsorted(self._row_queries, np.arange(first, end + 1))
+        in_pool = np.isin(
+            np.arange(len(collection.languages)), list(map(collection.languages.index, setting.document_languages))
+        )
+        inside = in_pool[arrays.document_languages]
+        whole = setting.document_languages == whole_pool(setting.query_language, collection.languages)
+        place = np.full(arrays.n_documents, UNLISTED, dtype=np.int32)
+        for query, listed, start, stop in zip(range(first, end), lists, edges[:-1], edges[1:], strict=True):
+            scores = _scores(listed, setting)
+            found = self._indexes(listed.doc_ids, inside, place, setting)
+            cut = len(found) < table.sizes[column]
+            if arrays.most_left_out:
+                kept = ~np.isin(found, arrays.own_documents[query])
+                found, scores = found[kept], None if scores is None else scores[kept]
+            place[found] = np.arange(len(found))
+            rows = start + np.flatnonzero(inside[self._row_documents[start:stop]])
+            ahead = place[self._row_documents[rows]]
+            place[found] = UNLISTED
+            table.ahead[rows, counts] = ahead
+            table.listed[query, column] = len(found)
+            if scores is not None:
+                table.ties[rows[ahead >= 0], counts] = _count_ties(scores, ahead[ahead >= 0], cut=cut)
+            if whole:
+                top = found[: table.top.shape[1]]
+                table.top[query, : len(top)] = top
+
+    def _indexes(
+        self, found: Sequence[str], inside: NDArray[np.bool_], place: NDArray[np.int32], setting: Setting
+    ) -> NDArray[np.int64]:
+        """Return the indexes of a list; `place` has room for a number for each document, and is left as it was."""
+        indexes = np.fromiter((self._positions.get(doc_id, -1) for doc_id in found), np.int64, len(found))
+        wrong = np.flatnonzero((indexes < 0) | ~inside[indexes])
+        if len(wrong):
+            name = found[wrong[0]]
+            raise RetrieverError(f"the ranker listed {name!r} in {_name(setting)}, which is not in that pool")
+        place[indexes] = np.arange(len(indexes))
+        # Sorting them, as np.unique does, would take longer than all else here.
+        if (place[indexes] != np.arange(len(indexes))).any():
+            raise RetrieverError(f"the ranker listed a document twice in {_name(setting)}")
+        place[indexes] = UNLISTED
+        return indexes
 
 
 def _scores(found: RankedList, setting: Setting) -> Scores | None:
@@ -240,41 +297,6 @@ def _scores(found: RankedList, setting: Setting) -> Scores | None:
     if (scores[1:] > scores[:-1]).any():
         raise RetrieverError(f"the ranker gave a list in {_name(setting)} whose scores rise")
     return scores
-
-
-def _fill(
-    table: CountTable,
-    arrays: IndexArrays,
-    setting: Setting,
-    lists: Sequence[NDArray[np.int64]],
-    scores: Sequence[Scores | None],
-) -> None:
-    column = table.columns.index(setting.document_languages)
-    language = arrays.collection.languages.index(setting.query_language)
-    asked = np.flatnonzero(arrays.query_languages == language)
-    row_queries, row_documents = arrays.row_queries[arrays.present], arrays.row_documents[arrays.present]
-    pool = [arrays.collection.languages.index(name) for name in setting.document_languages]
-    inside = np.isin(arrays.document_languages[row_documents], pool)
-    edges = np.searchsorted(row_queries, np.append(asked, asked[-1:] + 1))
-    whole = setting.document_languages == whole_pool(setting.query_language, arrays.collection.languages)
-    itself, queries_leave = arrays.own_documents, arrays.most_left_out > 0
-    for number, (query, whole_list, its_scores) in enumerate(zip(asked, lists, scores, strict=True)):
-        kept = ~np.isin(whole_list, itself[query]) if queries_leave else np.ones(len(whole_list), dtype=np.bool_)
-        found = whole_list[kept]
-        position = np.full(arrays.n_documents, UNLISTED, dtype=np.int32)
-        position[found] = np.arange(len(found))
-        rows = np.arange(edges[number], edges[number + 1])
-        rows = rows[inside[rows]]
-        table.ahead[rows, column] = position[row_documents[rows]]
-        table.listed[query, column] = len(found)
-        if its_scores is not None:
-            ahead = table.ahead[rows, column]
-            listed = ahead >= 0
-            cut = len(whole_list) < table.sizes[column]
-            table.ties[rows[listed], column] = _count_ties(its_scores[kept], ahead[listed], cut=cut)
-        if whole:
-            top = found[: table.top.shape[1]]
-            table.top[query, : len(top)] = top
 
 
 def _count_ties(scores: Scores, places: NDArray[np.int32], *, cut: bool) -> NDArray[np.int64]:
