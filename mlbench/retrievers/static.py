@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 from tokenizers import Tokenizer
 
+from mlbench.collection.threads import usable_threads
 from mlbench.errors import DataError, RetrieverError
 from mlbench.io.libraries import versions_installed
 from mlbench.io.watched import WatchedFiles
@@ -33,7 +34,6 @@ from mlbench.retrievers.static_checkpoint import (
     unknown_id,
 )
 from mlbench.retrievers.truncation import TokenLimit
-from mlbench.threads import usable_threads
 
 # Stays the same as long as the same tokens give the same vector.
 _ALGORITHM = "mean of subword vectors 1"
