@@ -41,6 +41,7 @@ from mlbench.protocols import (
     NeedsLibraries,
     Parameter,
     Preparable,
+    PreparesTexts,
     Progress,
     RankedList,
     Ranker,
@@ -182,6 +183,11 @@ def check_files(retriever: object) -> None:
     """Raise `RetrieverError` where a file that a retriever was read from has changed; by default there are none."""
     if _has(retriever, "check_files"):
         cast(ReadsFiles, retriever).check_files()
+
+
+def prepares_texts(encoder: object) -> TypeGuard[PreparesTexts]:
+    """Say whether an encoder makes texts ready while it computes others."""
+    return _has(encoder, "prepare_texts")
 
 
 def encodes_by_requests(encoder: object) -> TypeGuard[EncodesByRequests]:

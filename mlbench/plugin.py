@@ -10,8 +10,8 @@ A package names what it brings under an entry point group. What stands there, an
 Nothing has to be inherited. When a plugin is opened, the members of these protocols are looked for by their names. All
 that a plugin may have besides is declared in protocols of its own, each optional: `ReadsImages`, `ReadsLanguages`,
 `CountsTokens`, `KnowsTruncation`, `ScoresPairs`, `HasPrice`, `EncodesByRequests`, `ChecksRepeatability`,
-`HasComputation`, `HasProvenance`, `HasRegistryInfo`, `HasWarnings`, `NamesItself`, `ReadsFiles`, `Preparable`,
-`ScoredRanker` and `HasIndexCosts` of retrievers; `KnowsTruncatedPairs` of rerankers; `RecognisesFolders`,
+`PreparesTexts`, `HasComputation`, `HasProvenance`, `HasRegistryInfo`, `HasWarnings`, `NamesItself`, `ReadsFiles`,
+`Preparable`, `ScoredRanker` and `HasIndexCosts` of retrievers; `KnowsTruncatedPairs` of rerankers; `RecognisesFolders`,
 `FindsFolders`, `WrapsModels`, `BundledModel`, `NeedsLibraries` and `HasExample` of loaders; `FolderReader`,
 `NamesFiles`, `HubReader`, `SelfDescribingReader`, `SeparateReader` and `ShardedReader` of readers.
 
@@ -50,6 +50,7 @@ from mlbench.protocols import (
     NeedsLibraries,
     Parameter,
     Preparable,
+    PreparesTexts,
     Progress,
     RankedList,
     Ranker,
@@ -116,6 +117,7 @@ __all__ = [
     "NeedsLibraries",
     "Parameter",
     "Preparable",
+    "PreparesTexts",
     "Progress",
     "Provenance",
     "Query",

@@ -260,6 +260,17 @@ class HasComputation(Protocol):
         ...
 
 
+class PreparesTexts(Encoder, Protocol):
+    """An encoder that makes texts ready, as by tokenising them, while it computes the vectors of others."""
+
+    def prepare_texts(self, texts: Sequence[str], role: Role) -> Callable[[], Vectors]:
+        """Return what gives the vectors of `texts` that `encode` gives.
+
+        It is called by one thread, while another one computes what was prepared before.
+        """
+        ...
+
+
 class EncodesByRequests(Encoder, Protocol):
     """An encoder that asks a server, several requests at once; what each of them gives is kept before the next."""
 
@@ -419,6 +430,7 @@ class ReadRequest:
 
 
 Reader = Callable[[ReadRequest], Collection]
+"""Reads a task's files; what it returns must depend on the request and its files alone, as it may be kept."""
 
 
 class SelfDescribingReader(Protocol):

@@ -4,9 +4,11 @@ Where a group holds images, they are encoded in the role `image`, whichever side
 know the language of a text encodes it once in each language.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import pairwise
 
 import numpy as np
@@ -49,8 +51,12 @@ class Embeddings:
 
     def vectors(self, role: Role, language: str) -> Vectors:
         """Return a new float32 array (n_texts, dim) in the order of the texts given; no texts give (0, dim)."""
-        gathered: Vectors = self.matrices[self.roles[role, language]][self.rows[role, language]]
-        return gathered
+        matrix, rows = self.held(role, language)
+        return matrix[rows]
+
+    def held(self, role: Role, language: str) -> tuple[Vectors, Rows]:
+        """Return the matrix that holds the vectors of a group, and the row of each of its texts."""
+        return self.matrices[self.roles[role, language]], self.rows[role, language]
 
 
 @dataclass(frozen=True)
@@ -252,7 +258,8 @@ def _typical_first(missing: list[tuple[_Plan, _Chunk]]) -> list[tuple[_Plan, _Ch
 def _encoded(encoder: Encoder, missing: Sequence[tuple[_Plan, _Chunk]]) -> Iterator[tuple[_Plan, _Chunk, Vectors]]:
     """Yield each chunk with its vectors, in their order, or in that in which a server answers."""
     if not members.encodes_by_requests(encoder):
-        yield from ((plan, chunk, _encode(chunk)) for plan, chunk in missing)
+        for (plan, chunk), compute in _prepared(missing):
+            yield plan, chunk, _checked(chunk, np.asarray(compute()))
         return
     sides = {(id(chunk.encoder), chunk.role): chunk.encoder for _, chunk in missing}
     for side, reader in sides.items():
@@ -261,6 +268,27 @@ def _encoded(encoder: Encoder, missing: Sequence[tuple[_Plan, _Chunk]]) -> Itera
         for number, vectors in reader.encode_batches([chunk.texts for _, chunk in asked], asked[0][1].role):
             plan, chunk = asked[number]
             yield plan, chunk, _checked(chunk, vectors)
+
+
+def _prepared(
+    missing: Iterable[tuple[_Plan, _Chunk]],
+) -> Iterator[tuple[tuple[_Plan, _Chunk], Callable[[], NDArray[np.generic]]]]:
+    """Yield each chunk with what computes its vectors; while it does, the next chunk is prepared."""
+    waiting: deque[tuple[tuple[_Plan, _Chunk], Future[Callable[[], NDArray[np.generic]]]]] = deque()
+    with ThreadPoolExecutor(1) as pool:
+        for item in missing:
+            waiting.append((item, pool.submit(_prepare, item[1])))
+            if len(waiting) > 1:
+                ready, prepared = waiting.popleft()
+                yield ready, prepared.result()
+        for ready, prepared in waiting:
+            yield ready, prepared.result()
+
+
+def _prepare(chunk: _Chunk) -> Callable[[], NDArray[np.generic]]:
+    if members.prepares_texts(chunk.encoder):
+        return chunk.encoder.prepare_texts(chunk.texts, chunk.role)
+    return partial(chunk.encoder.encode, chunk.texts, chunk.role)
 
 
 def _encode(chunk: _Chunk) -> Vectors:
@@ -296,5 +324,7 @@ def _check_not_constant(plans: list[_Plan], matrices: list[Vectors]) -> None:
     if len({text for plan in plans for text in plan.rows}) < 2:
         return
     first = next(matrix[0] for matrix in matrices if len(matrix))
-    if all((matrix == first).all() for matrix in matrices):
+    # Block by block, as the first one that differs is nearly always the first of all.
+    blocks = (matrix[start : start + CHUNK] for matrix in matrices for start in range(0, len(matrix), CHUNK))
+    if all((block == first).all() for block in blocks):
         raise RetrieverError("the model gives every text the same vector: check its weights and its pooling")

@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 # Measured on a CPU with a 384-dimensional encoder: a larger budget only adds padding.
 _BUDGETS = {"cpu": (512, 64)}
 _ACCELERATOR_BUDGET = (16384, 512)
-PACKED_BUDGET = 1024
-"""Tokens of a batch without padding on a CPU: smaller ones keep two threads waiting, larger ones leave its cache."""
+# Without padding on a CPU: small products keep threads waiting, large arrays leave the cache; those of 16 bits are half
+# as large, and their products are quick.
+_PACKED_BUDGETS = {"fp32": 1024}
+_PACKED_HALF_BUDGET = 4096
 
 
 def image_batches(
@@ -49,6 +51,11 @@ def image_batches(
 def batch_budget(device: str) -> tuple[int, int]:
     """Return how many tokens, padding included, and how many rows a batch may have on a type of device."""
     return _BUDGETS.get(device, _ACCELERATOR_BUDGET)
+
+
+def packed_budget(dtype: str) -> int:
+    """Return how many tokens a batch without padding may have on a CPU in a precision such as fp32."""
+    return _PACKED_BUDGETS.get(dtype, _PACKED_HALF_BUDGET)
 
 
 def token_batches(

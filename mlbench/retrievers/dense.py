@@ -2,9 +2,10 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,7 +21,7 @@ from mlbench.io.watched import WatchedFiles
 from mlbench.protocols import Parameter, Role, Runtime, Similarity, Vectors
 from mlbench.provenance import Provenance, RegistryInfo, read_provenance
 from mlbench.retrievers.backends import Backend, check_backend, use_backend
-from mlbench.retrievers.batching import PACKED_BUDGET, batch_budget, token_batches
+from mlbench.retrievers.batching import batch_budget, packed_budget, token_batches
 from mlbench.retrievers.checkpoint_folder import (
     Origin,
     check_checkpoint,
@@ -56,6 +57,7 @@ from mlbench.retrievers.registered import REGISTRY_KEY, apply_registry
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
     from torch import Tensor
+    from torch import device as torch_device
 
 
 # Of these the library leaves the prompt out of the pooling, though their folders do not say so.
@@ -122,7 +124,7 @@ class DenseEncoder:
             self.dim = self._encode_by_library(["dim"], "document").shape[1]
             self._batching = self._find_batching()
         if self._batching == "packed" and use.batch_tokens is None:
-            self._batch_tokens = PACKED_BUDGET
+            self._batch_tokens = packed_budget(str(self._identity()["dtype"]))
         if model.truncate_dim is not None and model.truncate_dim > self.dim:
             raise RetrieverError(f"truncate_dim={model.truncate_dim}: the checkpoint has {self.dim} coordinates")
 
@@ -172,17 +174,24 @@ class DenseEncoder:
         The difference is of rounding. The same texts in the same order are cut into the same batches and give the same
         bits.
         """
+        return self.prepare_texts(texts, role)()
+
+    def prepare_texts(self, texts: Sequence[str], role: Role) -> Callable[[], Vectors]:
+        """Tokenise `texts`; return what computes the vectors that `encode` gives, which may take another thread."""
+        if not texts or not self._has_rows:
+            return partial(self._encode_by_library, texts, role)
+        features = self._tokenised(texts, role)
+        lengths = _lengths(features, len(texts))
+        if lengths is None:
+            return partial(self._encode_by_library, texts, role)
+        return partial(self._encode_rows, features, lengths, role)
+
+    def _encode_rows(self, features: "dict[str, Tensor]", lengths: NDArray[np.int64], role: Role) -> Vectors:
         import torch
 
-        if not texts:
-            return np.zeros((0, self.dim), dtype=np.float32)
         self._model.eval()
+        self.tokens += int(lengths.sum())
         with torch.inference_mode():
-            features = self._tokenised(texts, role)
-            lengths = _lengths(features, len(texts))
-            if lengths is None:
-                return self._encode_by_library(texts, role)
-            self.tokens += int(lengths.sum())
             return self._encode_in_batches(features, lengths, role, self._batching)
 
     def longest_input(self, role: Role) -> int | None:
@@ -217,6 +226,7 @@ class DenseEncoder:
         with torch.inference_mode():
             features = self._tokenised(texts, "document")
             lengths = _lengths(features, len(texts))
+            self._has_rows = lengths is not None
             if lengths is None:
                 alone = np.concatenate([self._encode_by_library([text], "document") for text in texts])
                 return "padded" if self._is_same(self._encode_by_library(texts, "document"), alone) else "alone"
@@ -265,20 +275,22 @@ class DenseEncoder:
         """Yield the batches of tokenised texts, each padded to its longest."""
         import torch
 
-        device = self._model.device
         pads_left = not bool(features["attention_mask"][lengths > 0][:, 0].all())
+        features = {name: _moved(value, self._model.device) for name, value in features.items()}
         max_rows, padded = (1 if batching == "alone" else self._max_rows), batching != "of one length"
         for rows in token_batches(lengths, self._batch_tokens, max_rows, padded=padded):
             width = max(int(lengths[rows[0]]), 1)
             kept = slice(-width, None) if pads_left else slice(width)
-            index = torch.from_numpy(rows)
+            index = torch.from_numpy(rows).to(self._model.device)
             batch = {
-                name: value[index][:, kept].to(device) if isinstance(value, torch.Tensor) else value
+                name: value[index][:, kept] if isinstance(value, torch.Tensor) else value
                 for name, value in features.items()
             }
             yield rows, batch
 
     def _encode_by_library(self, texts: Sequence[str], role: Role) -> Vectors:
+        if not texts:
+            return np.zeros((0, self.dim), dtype=np.float32)
         encode = self._model.encode_query if role == "query" else self._model.encode_document
         vectors = encode(
             list(texts),
@@ -317,6 +329,17 @@ def _lengths(features: "dict[str, Tensor]", n_texts: int) -> NDArray[np.int64] |
     # A text without tokens is padding from one end to the other.
     texts = mask[lengths > 0]
     return lengths if bool(texts[:, 0].all()) or bool(texts[:, -1].all()) else None
+
+
+def _moved(value: "Tensor", device: "torch_device") -> "Tensor":
+    """Return a feature on a device; a GPU fetches it while it computes what was asked of it before."""
+    import torch
+
+    if not isinstance(value, torch.Tensor) or device.type == "cpu":
+        return value
+    if device.type == "cuda":
+        return value.pin_memory().to(device, non_blocking=True)
+    return value.to(device)
 
 
 def _is_routed(model: "SentenceTransformer") -> bool:

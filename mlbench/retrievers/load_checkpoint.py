@@ -131,7 +131,7 @@ def load_as(
             check_code(place, trusted=options.trust_remote_code)
     model_kwargs = _weight_options(options)
     try:
-        with quiet(), without_adapter(folder) as whole:
+        with quiet(), without_adapter(folder) as whole, _watch_loading() as lacking:
             model: Model = build(
                 str(whole),
                 device=options.device,
@@ -140,7 +140,7 @@ def load_as(
                 local_files_only=offline() or not options.trust_remote_code,
                 model_kwargs=model_kwargs,
             )
-            missing = [name for part in _parts(model, whole) for name in _missing_weights(*part, model_kwargs)]
+            missing = [name for part in _parts(model, whole) for name in _missing_weights(*part, model_kwargs, lacking)]
             saved = put_adapter(getattr(model[0], "auto_model", model[0]), folder)
             hold_tensors(model)
     except UserError:
@@ -244,7 +244,8 @@ def is_rounding(found: NDArray[np.floating], expected: NDArray[np.floating], dty
 def check_finite(model: "Module", name: str) -> None:
     """Raise `RetrieverError`, naming the tensor, where a parameter of the model is NaN or infinite."""
     for tensor_name, tensor in model.named_parameters():
-        if not bool(tensor.isfinite().all()):
+        # A sum is quick and never finite where a number is not; a sum that is too large says nothing.
+        if not bool(tensor.sum().isfinite()) and not bool(tensor.isfinite().all()):
             raise RetrieverError(f"{name}: weight {tensor_name} has NaN or infinite values; the checkpoint is broken")
 
 
@@ -374,15 +375,44 @@ def _parts(model: "BaseModel", folder: Path) -> Iterator[tuple["Module", Path]]:
                 yield from zip(inner, (place / str(name) for name in routes.get(route, ())), strict=False)
 
 
-def _missing_weights(module: "Module", place: Path, model_kwargs: dict[str, object]) -> list[str]:
+@contextmanager
+def _watch_loading() -> "Iterator[dict[PreTrainedModel, list[str]]]":
+    """Collect, by each network that transformers loads for a while, the weights that its files lack.
+
+    The library above it does not ask, and asking anew would read all weights a second time.
+    """
+    from transformers import PreTrainedModel
+
+    lacking: dict[PreTrainedModel, list[str]] = {}
+    method = PreTrainedModel.__dict__["from_pretrained"]
+
+    def watched(
+        kind: type[PreTrainedModel], /, *places: object, output_loading_info: bool = False, **options: object
+    ) -> object:
+        network, info = method.__func__(kind, *places, output_loading_info=True, **options)
+        lacking[network] = _needed(info["missing_keys"])
+        return (network, info) if output_loading_info else network
+
+    PreTrainedModel.from_pretrained = classmethod(watched)
+    try:
+        yield lacking
+    finally:
+        PreTrainedModel.from_pretrained = method
+
+
+def _missing_weights(
+    module: "Module", place: Path, model_kwargs: dict[str, object], lacking: "Mapping[PreTrainedModel, list[str]]"
+) -> list[str]:
     """Return the weights of a module's network that its files lack; a pooler does not count, as it is not used."""
     network = getattr(module, "auto_model", None)
     if network is None or not hasattr(type(network), "from_pretrained"):
         return []
-    _, info = type(network).from_pretrained(
-        str(place), config=network.config, output_loading_info=True, local_files_only=True, **model_kwargs
-    )
-    missing = _needed(info["missing_keys"])
+    if network not in lacking:
+        # Code of the checkpoint's own has made it, or taken it out of another.
+        type(network).from_pretrained(str(place), config=network.config, local_files_only=True, **model_kwargs)
+        missing = list(lacking.values())[-1]
+    else:
+        missing = lacking[network]
     return _take_encoder(module, place, model_kwargs) if missing and network.config.is_encoder_decoder else missing
 
 

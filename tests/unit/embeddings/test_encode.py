@@ -4,6 +4,7 @@ from collections import Counter
 from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
+from threading import get_ident
 
 import numpy as np
 import pytest
@@ -366,3 +367,44 @@ class TestLanguages:
         embed(encoder, {("query", "de"): ["OK"], ("document", "image"): [image]}, None, Silence())
         assert encoder.calls == [(image,)]
         assert set(encoder.spoken) == {"de"}
+
+
+class Preparing(Counting):
+    """Says in which order, and in which threads, texts are prepared and encoded."""
+
+    def __init__(self):
+        super().__init__()
+        self.steps = {"prepare": [], "encode": []}
+        self.threads = {"prepare": set(), "encode": set()}
+
+    def note(self, step, texts):
+        self.steps[step].append(tuple(texts))
+        self.threads[step].add(get_ident())
+
+    def prepare_texts(self, texts, role):
+        assert len(self.steps["prepare"]) - len(self.steps["encode"]) < 3
+        self.note("prepare", texts)
+
+        def encode():
+            self.note("encode", texts)
+            return self.encode(texts, role)
+
+        return encode
+
+
+def test_the_next_chunk_is_prepared_in_another_thread():
+    encoder = Preparing()
+    assert_same(*(all_vectors(embed(each, TEXTS, None, Silence())) for each in (encoder, Counting())))
+    assert encoder.steps["prepare"] == encoder.steps["encode"]
+    assert len(encoder.steps["encode"]) > 3
+    assert encoder.threads["encode"] == {get_ident()}
+    assert get_ident() not in encoder.threads["prepare"]
+
+
+def test_what_fails_while_it_is_prepared_is_told():
+    class Failing(Preparing):
+        def prepare_texts(self, texts, role):
+            raise RetrieverError("the tokenizer does not fit")
+
+    with pytest.raises(RetrieverError, match="the tokenizer does not fit"):
+        embed(Failing(), TEXTS, None, Silence())

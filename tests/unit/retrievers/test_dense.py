@@ -18,7 +18,7 @@ from mlbench.open_model import open_retriever
 from mlbench.protocols import Encoder, Runtime
 from mlbench.retrievers.checkpoint_folder import read_files
 from mlbench.retrievers.dense import Dense, DenseEncoder, require_torch
-from mlbench.retrievers.load_checkpoint import set_pooling
+from mlbench.retrievers.load_checkpoint import check_finite, set_pooling
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -412,6 +412,29 @@ def test_damaged_checkpoint(
     with pytest.raises(RetrieverError, match=message) as caught:
         opened(copy)
     assert "\n" not in str(caught.value)
+
+
+def test_weights_are_read_once(saved: Mapping[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    read = []
+    loading = transformers.PreTrainedModel._load_pretrained_model
+    monkeypatch.setattr(
+        transformers.PreTrainedModel, "_load_pretrained_model", lambda *given: read.append(given) or loading(*given)
+    )
+    before = transformers.PreTrainedModel.__dict__["from_pretrained"]
+    for name in ("bert", "mt5"):
+        opened(saved[name])
+    assert len(read) == 2
+    assert transformers.PreTrainedModel.__dict__["from_pretrained"] is before
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_large_weights_are_finite(dtype: str) -> None:
+    layer = torch.nn.Linear(100, 100, dtype=getattr(torch, dtype))
+    torch.nn.init.constant_(layer.weight, torch.finfo(layer.weight.dtype).max)
+    check_finite(layer, "name")
+    layer.weight.data[5, 7], layer.weight.data[6, 7] = float("inf"), -float("inf")
+    with pytest.raises(RetrieverError, match="name: weight weight has NaN or infinite values"):
+        check_finite(layer, "name")
 
 
 def test_pickled_weights_load_when_allowed(saved: Mapping[str, Path], tmp_path: Path) -> None:

@@ -124,3 +124,10 @@ def test_texts_without_tokens_and_beyond_all_positions_are_padded(lengths: list[
     ids = torch.ones(2, 65, dtype=torch.int64)
     assert packing.takes({"input_ids": ids, "attention_mask": ids}, np.array([1, 64]))
     assert not packing.takes({"input_ids": ids, "attention_mask": ids}, np.array(lengths))
+
+
+def test_prepared_texts_have_the_same_vectors(tmp_path: Path) -> None:
+    encoder = opened(save_plain(tmp_path, NETWORKS["bert"]()))
+    prepared = encoder.prepare_texts(TEXTS, "query")
+    np.testing.assert_array_equal(prepared(), encoder.encode(TEXTS, "query"))
+    assert encoder.prepare_texts([], "query")().shape == (0, encoder.dim)
