@@ -430,6 +430,7 @@ class ReadRequest:
 
 
 Reader = Callable[[ReadRequest], Collection]
+"""Reads a task's files; what it returns must depend on the request and its files alone, as it may be kept."""
 
 
 class SelfDescribingReader(Protocol):

@@ -18,7 +18,7 @@ from mlbench.evaluation.cache_contents import (
     remove,
     to_remove,
 )
-from mlbench.io.cache import GRAPHS, STREAMS, TRAINING, cache_dir
+from mlbench.io.cache import CHECKS, GRAPHS, STREAMS, TRAINING, cache_dir
 
 _AGE = re.compile(r"(\d+(?:\.\d+)?)\s*(h|d|w)", re.IGNORECASE)
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(B|kB|MB|GB|TB)", re.IGNORECASE)
@@ -66,8 +66,8 @@ def command(context: click.Context) -> None:
     """List and remove what earlier runs and trainings kept; without a command, list it.
 
     It is in the folder that $MLBENCH_CACHE names, or in the platform's. A model whose vectors were removed encodes
-    its texts again, one whose graph was removed is made into it again, a training makes its data ready again, and a
-    corpus whose counts were removed is read again.
+    its texts again, one whose graph was removed is made into it again, a training makes its data ready again, a corpus
+    whose counts were removed is read again, and an entry whose check was removed is recomputed.
     """
     if context.invoked_subcommand is None:
         context.invoke(list_)
@@ -76,7 +76,7 @@ def command(context: click.Context) -> None:
 @command.command("list")
 @json_option
 def list_(as_json: bool = False) -> None:
-    """List kept vectors, counts, graphs and training data, last used first, and downloaded data.
+    """List kept vectors, counts, graphs, training data and checks, last used first, and downloaded data.
 
     \b
     Example: mlbench cache list --json
@@ -108,10 +108,10 @@ def list_(as_json: bool = False) -> None:
     metavar="SIZE",
     help="The least recently used, until the rest is no larger, such as 500MB, 2GB.",
 )
-@click.option("--all", "everything", is_flag=True, help="All vectors, counts, graphs and training data.")
+@click.option("--all", "everything", is_flag=True, help="All vectors, counts, graphs, training data and checks.")
 @click.option("--yes", is_flag=True, help="Remove them; without it they are only shown.")
 def prune(older_than: timedelta | None, larger_than: int | None, everything: bool, yes: bool) -> None:
-    """Remove kept vectors, counts, graphs and training data; without --yes only show which.
+    """Remove kept vectors, counts, graphs, training data and checks; without --yes only show which.
 
     Downloaded data stay, as does every file that mlbench did not put there. A run that is going on encodes again what
     it misses.
@@ -156,7 +156,7 @@ def _print_items(items: Sequence[CachedItem]) -> None:
     stores = [each for each in items if isinstance(each, CachedVectors)]
     if stores:
         _print_vectors(stores)
-    for title, kind in (("stream", STREAMS), ("graph", GRAPHS), ("training", TRAINING)):
+    for title, kind in (("stream", STREAMS), ("graph", GRAPHS), ("training", TRAINING), ("check", CHECKS)):
         own = [each for each in items if each.folder.parent.name == kind]
         rows = [(each.folder.name, size(each.bytes), _date(each.last_used)) for each in own]
         if rows:

@@ -10,12 +10,12 @@ from errno import EACCES, EIO, EISDIR, EMFILE, ENFILE, ENOMEM, EPERM
 from functools import cache
 from hashlib import file_digest
 from importlib.util import find_spec
-from os import cpu_count
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from mlbench.errors import DataError, MissingExtra, UserError
+from mlbench.threads import usable_threads
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -125,7 +125,7 @@ def open_images(paths: Sequence[Path], workers: int | None = None) -> "Iterator[
     Twice as many as threads are in memory, or as many as `MOST_BYTES` have room for if these are fewer, however many
     there are. Raises as `open_image` does, with the file's name.
     """
-    threads = workers or cpu_count() or 1
+    threads = workers or usable_threads()
     return _in_order(paths, _named, _footprint, threads=threads, ahead=_AHEAD * threads, kept=True)
 
 
@@ -138,7 +138,7 @@ def prepare_images(
     at most, or are a single one; of those that are done nothing is kept but what `prepare` made. Raises as
     `open_image` does, with the file's name.
     """
-    threads = workers or cpu_count() or 1
+    threads = workers or usable_threads()
     return _in_order(paths, lambda path: prepare(_named(path)), _footprint, threads=threads, ahead=max(ahead, threads))
 
 
@@ -147,7 +147,7 @@ def check_images(paths: Iterable[Path]) -> Iterator[CheckedImage]:
 
     Nothing is kept of their pixels, and `MOST_BYTES` hold for those that are being checked.
     """
-    threads = cpu_count() or 1
+    threads = usable_threads()
     return _in_order(paths, _check_one, _checked_footprint, threads=threads, ahead=_CHECKS_AHEAD * threads)
 
 

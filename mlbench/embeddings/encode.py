@@ -51,8 +51,12 @@ class Embeddings:
 
     def vectors(self, role: Role, language: str) -> Vectors:
         """Return a new float32 array (n_texts, dim) in the order of the texts given; no texts give (0, dim)."""
-        gathered: Vectors = self.matrices[self.roles[role, language]][self.rows[role, language]]
-        return gathered
+        matrix, rows = self.held(role, language)
+        return matrix[rows]
+
+    def held(self, role: Role, language: str) -> tuple[Vectors, Rows]:
+        """Return the matrix that holds the vectors of a group, and the row of each of its texts."""
+        return self.matrices[self.roles[role, language]], self.rows[role, language]
 
 
 @dataclass(frozen=True)
@@ -320,5 +324,7 @@ def _check_not_constant(plans: list[_Plan], matrices: list[Vectors]) -> None:
     if len({text for plan in plans for text in plan.rows}) < 2:
         return
     first = next(matrix[0] for matrix in matrices if len(matrix))
-    if all((matrix == first).all() for matrix in matrices):
+    # Block by block, as the first one that differs is nearly always the first of all.
+    blocks = (matrix[start : start + CHUNK] for matrix in matrices for start in range(0, len(matrix), CHUNK))
+    if all((block == first).all() for block in blocks):
         raise RetrieverError("the model gives every text the same vector: check its weights and its pooling")

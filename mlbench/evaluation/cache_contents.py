@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from mlbench.embeddings.store import ABOUT, EMBEDDINGS, is_chunk, is_part
 from mlbench.errors import UserError
 from mlbench.io.atomic import is_leftover
-from mlbench.io.cache import GRAPHS, STREAMS, TRAINING
+from mlbench.io.cache import CHECKS, GRAPHS, STREAMS, TRAINING
 from mlbench.protocols import Parameter
 from mlbench.tasks.task import load_task, task_names
 
@@ -68,10 +68,12 @@ def cached_items(cache: Path) -> dict[str, tuple[CachedItem, ...]]:
     """Return by the names of their folders what lies in the cache folder and can be made again, last used first.
 
     Beside the vectors that is what runs have counted of corpora in shards (`streams`), what checkpoints were made into
-    for ONNX Runtime or OpenVINO (`graphs`), and what trainings made of their data (`training`): rows and subwords. What
-    a killed process left unfinished is among it, what a process is writing now is not.
+    for ONNX Runtime or OpenVINO (`graphs`), what trainings made of their data (`training`): rows and subwords, and
+    which files of a leaderboard passed its checks (`checks`). What a killed process left unfinished is among it, what
+    a process is writing now is not.
     """
-    return {"vectors": cached_vectors(cache)} | {name: _measured(cache / name) for name in (STREAMS, GRAPHS, TRAINING)}
+    made = (STREAMS, GRAPHS, TRAINING, CHECKS)
+    return {"vectors": cached_vectors(cache)} | {name: _measured(cache / name) for name in made}
 
 
 def downloaded_data(cache: Path) -> tuple[DownloadedData, ...]:

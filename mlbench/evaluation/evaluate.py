@@ -137,6 +137,11 @@ def measure(
             f"warning: {model.label} tells no documents of {task.name} apart: all documents of each list have the same "
             "score, so that every number follows from the order of ids"
         )
+    if ranked.ranks.is_compact and options.pools is None and members.is_encoder(model.retriever):
+        options.progress.note(
+            f"{task.name}: its ranks answer the pools of its settings alone, as there are many languages; --pools any "
+            "keeps the counts of all"
+        )
     request = _score_request(data, options)
     measured_on = _task_info(data, request, options.limit)
     # It holds all texts of the task, and scores need none.
@@ -150,8 +155,10 @@ def measure(
         clock.lap("score")
     cost = _cost(model, ranked, clock, before)
     retriever = model.info(task.built_from).model_copy(update={"repeatability": repeatability})
-    evaluation = _assemble(retriever, measured_on, ranked, scores, cost, options.command, content.result())
-    return replace(evaluation, result=evaluation.result.model_copy(update={"list_measures": listed}))
+    packed = content.result()
+    result = _result(retriever, measured_on, scores, cost, options.command, packed)
+    result = result.model_copy(update={"list_measures": listed, "truncated": ranked.truncated})
+    return Evaluation(result, ranked.ranks, packed)
 
 
 def _tell_training_data(model: LoadedModel, task: Task, options: Options) -> None:
@@ -269,16 +276,10 @@ def _cost(model: LoadedModel, ranked: RankedTask, clock: Clock, before: Spent) -
     )
 
 
-def _assemble(
-    retriever: RetrieverInfo,
-    task: TaskInfo,
-    ranked: RankedTask,
-    scores: Scores,
-    cost: Cost,
-    command: str | None,
-    content: bytes,
-) -> Evaluation:
-    result = Result(
+def _result(
+    retriever: RetrieverInfo, task: TaskInfo, scores: Scores, cost: Cost, command: str | None, ranks_file: bytes
+) -> Result:
+    return Result(
         task=task,
         retriever=retriever,
         settings=scores.settings,
@@ -286,12 +287,10 @@ def _assemble(
         bias=scores.bias,
         image_text=scores.image_text,
         statistics=scores.statistics,
-        truncated=ranked.truncated,
         cost=cost,
         environment=describe_environment(command),
-        ranks=RanksFile(name=f"{file_stem(task, retriever)}.ranks.npz", sha256=digest(content)),
+        ranks=RanksFile(name=f"{file_stem(task, retriever)}.ranks.npz", sha256=digest(ranks_file)),
     )
-    return Evaluation(result, ranked.ranks, content)
 
 
 def _task_info(data: TaskData, request: ScoreRequest, limit: int | None) -> TaskInfo:

@@ -11,6 +11,8 @@ from mlbench.errors import DataError
 from mlbench.io.atomic import remove_leftovers, whole_folder
 
 _OFFLINE = ("MLBENCH_OFFLINE", "HF_HUB_OFFLINE")
+CHECKS = "checks"
+"""The folder in the cache folder where it is kept which files of a leaderboard passed its checks."""
 GRAPHS = "graphs"
 """The folder in the cache folder where what was made of checkpoints for other libraries is kept, each in its own."""
 PROBES = "probes"
@@ -31,13 +33,13 @@ def offline() -> bool:
     return any(os.environ.get(name, "").strip().lower() in {"1", "true", "yes", "on"} for name in _OFFLINE)
 
 
-def kept_folder(name: str, write: Callable[[Path], None], *, last: str) -> Path:
+def kept_folder(name: str, write: Callable[[Path], None], *, last: str, kind: str = TRAINING) -> Path:
     """Return the folder called `name`, which `write` fills unless it is there; `last` is the file it writes last.
 
-    That file's time is when the folder was used last. Raises `DataError` where the folder cannot be written, and as
-    `write` does.
+    It lies in the folder of its `kind`. That file's time is when it was used last. Raises `DataError` where the folder
+    cannot be written, and as `write` does.
     """
-    folder = cache_dir() / TRAINING / name
+    folder = cache_dir() / kind / name
     if not (folder / last).is_file():
         remove_leftovers(folder.parent)
         try:

@@ -1,16 +1,23 @@
 """Checks whether an entry may stand on the board, cheap and bounded checks first."""
 
+import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
+from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
 from zipfile import ZipFile
 
-from mlbench.errors import RefusedEntry, UserError
+import mlbench
+from mlbench.errors import DataError, RefusedEntry, UserError
 from mlbench.evaluation.verify import recompute
+from mlbench.io.cache import CHECKS, cache_dir, kept_folder
 from mlbench.leaderboard.board import Board
 from mlbench.leaderboard.check_files import (
+    canonical,
     check_archive,
     check_plain,
     list_folder,
@@ -44,6 +51,7 @@ _MOST_CPUS = 10**5
 _LONGEST_SPEC = 200
 _MOST_TASKS = 50
 _LARGEST_ENTRY = 2**18
+_FOUND = "checked.json"
 # What a result says of its retriever that the next result of the same one may not.
 _OF_ONE_RESULT: dict[str, bool | set[str]] = {"spec": True, "name": True, "repeatability": True, "registry": {"seen"}}
 _ADDRESS = re.compile(r"https://([a-z0-9-]+\.)+[a-z]{2,}(/[A-Za-z0-9._~%?=&#+:@/-]*)?")
@@ -140,7 +148,7 @@ def _check_tasks(board: Board, folder: Path, name: str, entry: Entry) -> Checked
         raise RefusedEntry("its results are of different retrievers: every entry is one system")
     pairs, numbers = {}, 0
     for task, result in zip(accepted, results, strict=True):
-        ranks, n_numbers = _check_ranks(folder, task, result)
+        ranks, n_numbers = _check_ranks(folder, task, result, entry)
         pairs[task.task.name] = result, ranks
         numbers += n_numbers
     return CheckedEntry(name, entry, pairs, numbers)
@@ -159,12 +167,16 @@ def _read_result(folder: Path, entry: Entry, accepted: AcceptedTask) -> Result:
     return result
 
 
-def _check_ranks(folder: Path, accepted: AcceptedTask, result: Result) -> tuple[Ranks, int]:
-    """Return the ranks of a result and how many numbers were recomputed from them."""
-    document, name = files_of(accepted.task.name)
+def _check_ranks(folder: Path, accepted: AcceptedTask, result: Result, entry: Entry) -> tuple[Ranks, int]:
+    """Return the ranks of a result and how many numbers were recomputed from them, now or when it was last checked."""
+    task = accepted.task.name
+    document, name = files_of(task)
     content, arrays = read_regular(folder / name, accepted.largest_file), _arrays(accepted, result)
     if digest(content) != result.ranks.sha256:
         raise RefusedEntry(f"{name} is not the ranks file of {document}: its SHA-256 is another")
+    checked = digest(canonical(accepted.model_dump(mode="json"))), entry.files[document], entry.files[name]
+    if (n_numbers := _kept_check(task, checked)) is not None:
+        return read_ranks(folder / name, accepted.largest), n_numbers
     try:
         check_archive(content, arrays, accepted.largest)
         ranks = read_ranks(folder / name, accepted.largest)
@@ -187,13 +199,60 @@ def _check_ranks(folder: Path, accepted: AcceptedTask, result: Result) -> tuple[
     if found.differences:
         more = f" (and {len(found.differences) - 1:,} more)" if len(found.differences) > 1 else ""
         raise RefusedEntry(f"{document}: {found.differences[0]}{more}")
+    _keep_check(task, checked, found.n_numbers)
     return ranks, found.n_numbers
+
+
+def _kept_check(task: str, files: tuple[str, ...]) -> int | None:
+    """Return how many numbers followed from the ranks when these files were checked; None where they were not yet.
+
+    `files` are SHA-256 digests: of what the board accepts for the task, of the result and of its ranks. Whatever the
+    code of mlbench is part of what was checked, so that another version checks anew.
+    """
+    key = _key(files)
+    try:
+        found = json.loads((cache_dir() / CHECKS / _name(task, key) / _FOUND).read_bytes())
+    except (OSError, ValueError):
+        return None
+    # The folder's name has the start of the key alone.
+    if not isinstance(found, dict) or found.get("key") != key or not isinstance(found.get("n_numbers"), int):
+        return None
+    return int(found["n_numbers"])
+
+
+def _keep_check(task: str, files: tuple[str, ...], n_numbers: int) -> None:
+    """Keep that these files passed, where the cache folder may be written."""
+    key = _key(files)
+    content = json.dumps({"key": key, "n_numbers": n_numbers})
+    with suppress(DataError):
+        kept_folder(_name(task, key), lambda made: _write(made / _FOUND, content), last=_FOUND, kind=CHECKS)
+
+
+def _write(path: Path, content: str) -> None:
+    path.write_text(content)
+
+
+def _name(task: str, key: str) -> str:
+    return f"{task}-{key[:16]}"
+
+
+def _key(files: tuple[str, ...]) -> str:
+    return sha256(" ".join((_code(), *files)).encode()).hexdigest()
+
+
+@cache
+def _code() -> str:
+    """Return a digest of all modules of mlbench."""
+    root, digest = Path(mlbench.__file__).parent, sha256()
+    for path in sorted(root.rglob("*.py")):
+        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
 
 
 def _arrays(accepted: AcceptedTask, result: Result) -> tuple[str, ...]:
     """Return what the ranks file must hold: cosines as well, where vectors of images and captions have any."""
     has_cosines = result.retriever.kind == "encoder" and result.retriever.similarity == "cosine"
-    arrays = PACKED if accepted.is_compact else ARRAYS
+    arrays = PACKED if accepted.is_compact(result.retriever.kind) else ARRAYS
     return (*arrays, ALIGNMENT) if accepted.has_images and has_cosines else arrays
 
 

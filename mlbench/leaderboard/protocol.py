@@ -61,27 +61,19 @@ class AcceptedTask(DocumentPart):
         """Whether the task is one of captioned images."""
         return any(setting.kind in IMAGE_KINDS for setting in self.settings)
 
-    @property
-    def is_compact(self) -> bool:
-        """Whether ranks of the task hold the counts of what its settings ask for alone, as there are many languages."""
-        return are_many_counts(self.sizes.rows, self._columns)
+    def is_compact(self, kind: Literal["encoder", "ranker"]) -> bool:
+        """Say whether the ranks of a retriever hold what settings ask for alone, as there are many languages."""
+        return are_many_counts(self.sizes.rows, self._columns(kind))
 
     @property
     def largest(self) -> int:
         """How many bytes the arrays of an honest ranks file can take, of an encoder or a ranker."""
-        sizes, columns = self.sizes, self._columns
-        pools = sum(len(pool) > 1 for pool in {setting.document_languages for setting in self.settings})
-        names = columns + pools * self.is_compact
-        # A cosine is as large as an integer, and every row has two.
-        per_row = 3 + 2 * (1 + pools if self.is_compact else columns) + 2 * self.has_images
-        integers = sizes.rows * per_row + sizes.queries * (2 + sizes.top + names)
-        texts = _LONGEST_ID * (sizes.topics + sizes.documents) + names * sum(map(len, self._languages)) * 2
-        return 4 * (integers + sizes.topics + sizes.documents + texts) + 2**16
+        return max(self._bytes("encoder"), self._bytes("ranker"))
 
     @property
     def largest_file(self) -> int:
         """How many bytes a ranks file may have, packed."""
-        return LARGEST_COMPACT_RANKS if self.is_compact else LARGEST_RANKS
+        return LARGEST_COMPACT_RANKS if self.is_compact("encoder") or self.is_compact("ranker") else LARGEST_RANKS
 
     @property
     def largest_document(self) -> int:
@@ -93,14 +85,28 @@ class AcceptedTask(DocumentPart):
         """How many values a result document may have."""
         return MOST_VALUES + 2**7 * len(self.settings)
 
+    def _bytes(self, kind: Literal["encoder", "ranker"]) -> int:
+        sizes, columns, counted = self.sizes, self._columns(kind), self._columns(kind)
+        if self.is_compact(kind):
+            pools = sum(len(pool) > 1 for pool in self._pools)
+            columns, counted = columns + pools, 1 + pools
+        # A cosine is as large as an integer, and every row has two.
+        per_row = 3 + 2 * counted + 2 * self.has_images
+        integers = sizes.rows * per_row + sizes.queries * (2 + sizes.top + columns)
+        texts = _LONGEST_ID * (sizes.topics + sizes.documents) + columns * sum(map(len, self._languages)) * 2
+        return 4 * (integers + sizes.topics + sizes.documents + texts) + 2**16
+
+    def _columns(self, kind: Literal["encoder", "ranker"]) -> int:
+        """Return how many columns counts have where none is left out."""
+        return len(self._languages if kind == "encoder" else self._pools)
+
     @property
     def _languages(self) -> tuple[str, ...]:
         return (*self.task.languages, *([IMAGE] if self.has_images else []))
 
     @property
-    def _columns(self) -> int:
-        """How many columns the counts of an encoder or a ranker have at most where none is left out."""
-        return max(len(self._languages), len({setting.document_languages for setting in self.settings}))
+    def _pools(self) -> set[tuple[str, ...]]:
+        return {setting.document_languages for setting in self.settings}
 
 
 def accept(result: Result, ranks: Ranks) -> AcceptedTask:
@@ -125,10 +131,30 @@ def accept(result: Result, ranks: Ranks) -> AcceptedTask:
 
 
 def describe(ranks: Ranks, settings: Sequence[SettingResult]) -> dict[str, str]:
-    """Return digests of what was measured on, aspect by aspect; `settings` are those that the result states."""
+    """Return digests of what was measured on, aspect by aspect; `settings` are those that the result states.
+
+    Of ranks that are not compact, they are made of lists, as committed accepted tasks state them.
+    """
     n_documents = np.array([setting.n_documents for setting in settings], dtype=np.int64)
-    rows = np.flatnonzero(_missing(ranks))
-    return {**describe_data(ranks, n_documents), "missing documents": digest(repr(rows.tolist()).encode())}
+    missing = np.flatnonzero(_missing(ranks))
+    data = describe_data(ranks, n_documents) if ranks.is_compact else _describe_lists(ranks, n_documents)
+    return {**data, "missing documents": digest(repr(missing.tolist()).encode())}
+
+
+def _describe_lists(ranks: Ranks, n_documents: NDArray[np.int64]) -> dict[str, str]:
+    """Return the digests of `describe_data` made of lists, in the order of the rows."""
+    documents = ranks.document_ids[ranks.row_documents]
+    aspects: dict[str, tuple[NDArray[np.generic], ...]] = {
+        "languages": (ranks.languages,),
+        "topics": (ranks.topic_ids,),
+        "clusters": (ranks.cluster_unit, ranks.topic_clusters),
+        "queries": (ranks.query_topics, ranks.query_languages),
+        "relevant documents": (ranks.row_queries, documents, ranks.row_languages, ranks.row_grades),
+        "numbers of documents": (n_documents,),
+    }
+    if ranks.grade_scale is not None:
+        aspects["grades"] = (ranks.grade_scale,)
+    return {aspect: digest(repr([each.tolist() for each in arrays]).encode()) for aspect, arrays in aspects.items()}
 
 
 def protocol_fault(accepted: AcceptedTask, result: Result) -> str:

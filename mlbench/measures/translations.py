@@ -41,8 +41,10 @@ class PoolRanks:
     @property
     def unlisted_share(self) -> float:
         """The share of all these documents that the lists do not hold; 0 without documents."""
+        if self.unlisted is None:
+            return 0.0
         found = np.isfinite(self.rank)
-        return 0.0 if self.unlisted is None or not found.any() else float(self.unlisted[found].mean())
+        return float(self.unlisted[found].mean()) if found.any() else 0.0
 
     @property
     def order(self) -> Floats:

@@ -1,30 +1,57 @@
-"""Counts how many documents of each block have a higher score than each relevant document, exactly."""
+"""Counts how many documents of each block have a higher score than each relevant document, exactly.
 
-from collections.abc import Callable, Sequence
+Scores are float64 products of grid vectors, without rounding. They are counted as float32, which takes half the memory
+and time: rounding keeps their order, but may make neighbours equal. Where only the relevant document itself has its
+rounded score, counting the greater ones is exact; elsewhere the float64 scores are counted again.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from os import cpu_count
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from threading import local
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
+
+from mlbench.threads import one_blas_thread, usable_threads
 
 Floats = NDArray[np.float64]
+Rounded = NDArray[np.float32]
 Integers = NDArray[np.signedinteger]
+Counted = NDArray[np.int32]
 _NOWHERE = np.iinfo(np.int64).max
-# With so many relevant documents of one query, its scores are sorted once in place of being compared with each.
-_MANY = 24
+# Cells of scores that are counted again at once.
+_AGAIN = 1 << 21
+# Coordinates of vectors that are gathered at once.
+_GATHERED = 1 << 15
+# Float64 vectors of so many bytes are kept while all queries pass; larger ones are made anew for each chunk of queries.
+_KEPT = 1 << 26
+
+
+class Rows(Protocol):
+    """Vectors on the grid: an array, or what makes one of some rows (see `mlbench.embeddings.exact.Grid`)."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The numbers of rows and of dimensions."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: slice | NDArray[np.integer], /) -> Floats: ...
 
 
 @dataclass(frozen=True, eq=False)
 class Block:
     """Documents that are counted together: those of one language, or one shard of them.
 
-    `vectors` is float64 (n, dim) on the grid; `positions` int64 (n,), ascending, that of each document in the order
-    of ids over all blocks.
+    `vectors` are (n, dim) on the grid; `positions` int64 (n,), ascending, that of each document in the order of ids
+    over all blocks.
     """
 
-    vectors: Floats
+    vectors: Rows
     positions: Integers
 
 
@@ -32,26 +59,31 @@ class Block:
 class Targets:
     """The relevant documents whose ranks are wanted, one row for each (query, relevant document).
 
-    `query` is int64 (rows,), ascending; `scores` float64 (rows,), exact; `positions` int64 (rows,).
+    `query` is (rows,), ascending; `scores` float64 (rows,), exact, or None where all documents stand in the blocks;
+    `positions` (rows,). `left_out` (queries, any), None for none, has the positions of the documents that are not there
+    for a query, -1 in place of one: they are not counted, and in no top.
     """
 
-    query: Integers
-    scores: Floats
-    positions: Integers
+    query: NDArray[np.integer]
+    scores: Floats | None
+    positions: NDArray[np.integer]
+    left_out: NDArray[np.integer] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Tiling:
     """How the work is cut; the counts do not depend on it.
 
-    `depth` documents are kept at the top of each list; `product` multiplies (rows, dim) by (dim, columns).
+    `depth` documents are kept at the top of each list. A tile of scores has `rows` queries and at most `columns`
+    documents, of which at most `width` are of one block; with pools it has half the rows and four times the columns,
+    because each of its rows is sorted for them.
     """
 
     depth: int = 20
     rows: int = 512
-    columns: int = 2048
+    columns: int = 4096
+    width: int = 2048
     threads: int | None = None
-    product: Callable[[Floats, Floats], Floats] = np.matmul
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,170 +92,411 @@ class Counts:
 
     `ahead` is int32 (rows, blocks), the documents of a block that stand before the relevant document; `ties` int32
     (rows, blocks), the other documents with the same score; `top` int64 (queries, depth), the positions of the best
-    documents of all blocks together, -1 where there are fewer.
+    documents of all blocks together, -1 where there are fewer. Where pools were given, `ahead` and `ties` are
+    (rows, 1 + pools): those of the document's own block, then those of each pool, -1 for documents that are not in it.
     """
 
-    ahead: NDArray[np.int32]
-    ties: NDArray[np.int32]
+    ahead: Counted
+    ties: Counted
     top: Integers
 
 
-def exact_scores(queries: Floats, query: Integers, documents: Floats, document: Integers) -> Floats:
+def exact_scores(queries: Rows, query: NDArray[np.integer], documents: Rows, document: NDArray[np.integer]) -> Floats:
     """Return the float64 (rows,) scores of pairs of grid vectors, given by row index into either side."""
     scores = np.empty(len(query))
-    for start in range(0, len(query), 4096):
-        rows = slice(start, start + 4096)
-        scores[rows] = np.einsum("ij,ij->i", queries[query[rows]], documents[document[rows]])
+    # So many as stay in the processor's cache.
+    step = max(1, _GATHERED // max(queries.shape[1], 1))
+    for start in range(0, len(query), step):
+        rows = slice(start, start + step)
+        scores[rows] = np.vecdot(queries[query[rows]], documents[document[rows]])
     return scores
 
 
 def count_ahead(
-    queries: Floats,
+    queries: Rows,
     targets: Targets,
     blocks: Sequence[Block],
     *,
+    pools: Sequence[Sequence[int]] | None = None,
     tiling: Tiling | None = None,
     advance: Callable[[int], None] | None = None,
 ) -> Counts:
-    """Count for each target and block the documents that stand before it, and keep the top of all blocks.
+    """Count for each target the documents that stand before it, and keep the top of all blocks.
 
-    `queries` is float64 (n, dim) on the grid. No queries, no targets or no blocks give arrays of length 0. Working
-    memory is a few tiles for each thread, whatever the number of queries and documents. `advance` is told how many
-    queries are done.
+    `queries` are (n, dim) on the grid. With `pools`, each of them some blocks, a target is counted in its own block and
+    in the pools, else in every block. No queries, no targets or no blocks give arrays of length 0. Working memory is a
+    few tiles for each thread, whatever the number of queries and documents. `advance` is told how many queries are
+    done.
     """
     tiling = tiling or Tiling()
+    if pools is not None:
+        tiling = replace(tiling, rows=-(-tiling.rows // 2), columns=4 * tiling.columns)
+    columns = len(blocks) if pools is None else 1 + len(pools)
     counts = Counts(
-        ahead=np.zeros((len(targets.query), len(blocks)), dtype=np.int32),
-        ties=np.zeros((len(targets.query), len(blocks)), dtype=np.int32),
+        ahead=np.zeros((len(targets.query), columns), dtype=np.int32),
+        ties=np.zeros((len(targets.query), columns), dtype=np.int32),
         top=np.full((len(queries), tiling.depth), -1, dtype=np.int64),
     )
+    # Vectors that are small beside the counts are made into float64 once.
+    corpus = _Corpus(blocks, pools, tiling, kept=max(_KEPT, counts.ahead.nbytes + counts.ties.nbytes))
+    memory = local()
 
     def work(start: int) -> int:
-        chunk = _Chunk(queries[start : start + tiling.rows], targets, start, counts, tiling)
-        for column, block in enumerate(blocks):
-            chunk.add(column, block)
+        chunk = _Chunk(queries[start : start + tiling.rows], start, targets, corpus, counts)
+        if not hasattr(memory, "scores"):
+            memory.scores = np.empty(tiling.rows * corpus.widest)
+        for tile in corpus.tiles:
+            shape = len(chunk.queries), tile.end - tile.first
+            scores = memory.scores[: shape[0] * shape[1]].reshape(shape)
+            np.matmul(chunk.queries, corpus.vectors(tile).T, out=scores)
+            chunk.add(tile, scores)
         chunk.close()
         return len(chunk.queries)
 
-    # Threads over chunks of queries with single-threaded products keep both cores busy in comparing as well.
-    with threadpool_limits(limits=1, user_api="blas"), ThreadPoolExecutor(tiling.threads or cpu_count()) as pool:
+    # Threads over chunks of queries with single-threaded products keep all cores busy in counting as well.
+    with one_blas_thread(), ThreadPoolExecutor(tiling.threads or usable_threads()) as pool:
         for done in pool.map(work, range(0, len(queries), tiling.rows)):
             if advance:
                 advance(done)
     return counts
 
 
+class _Piece(NamedTuple):
+    """Consecutive documents of one block: its `rows`, which are the columns `first` to `end` of all documents."""
+
+    block: int
+    rows: slice
+    first: int
+    end: int
+
+
+class _Tile(NamedTuple):
+    """Pieces side by side: the columns `first` to `end` of all documents."""
+
+    pieces: list[_Piece]
+    first: int
+    end: int
+
+
+class _Corpus:
+    """All documents, block after block, cut into tiles."""
+
+    def __init__(
+        self, blocks: Sequence[Block], pools: Sequence[Sequence[int]] | None, tiling: Tiling, kept: int
+    ) -> None:
+        self.blocks = blocks
+        self.pools = None if pools is None else [np.isin(np.arange(len(blocks)), list(pool)) for pool in pools]
+        self.edges = np.cumsum([0, *(len(block.positions) for block in blocks)])
+        self.positions = np.concatenate([np.empty(0, np.int64), *(block.positions for block in blocks)])
+        self._order = np.argsort(self.positions)
+        self._sorted = self.positions[self._order]
+        self.tiles = list(self._cut(tiling))
+        self.widest = max((tile.end - tile.first for tile in self.tiles), default=0)
+        self._kept: Floats | None = None
+        if self.tiles and len(self.positions) * blocks[0].vectors.shape[1] * 8 <= kept:
+            self._kept = np.concatenate([block.vectors[:] for block in blocks])
+
+    def vectors(self, tile: _Tile) -> Floats:
+        """Return the vectors of a tile, float64 (columns, dim)."""
+        if self._kept is not None:
+            return self._kept[tile.first : tile.end]
+        return np.concatenate([self.blocks[piece.block].vectors[piece.rows] for piece in tile.pieces])
+
+    def own_vectors(self, block: int) -> Rows:
+        """Return the vectors of a block."""
+        if self._kept is not None:
+            return self._kept[self.edges[block] : self.edges[block + 1]]
+        return self.blocks[block].vectors
+
+    def place(self, positions: NDArray[np.integer]) -> Integers:
+        """Return the column of each document among all documents, (n,), -1 for one that is in no block."""
+        if not len(self._sorted):
+            return np.full(positions.shape, -1, dtype=np.int64)
+        found = np.minimum(np.searchsorted(self._sorted, positions), len(self._sorted) - 1)
+        return np.where(self._sorted[found] == positions, self._order[found], -1)
+
+    def _cut(self, tiling: Tiling) -> Iterator[_Tile]:
+        tile = _Tile([], 0, 0)
+        for piece in self._pieces(tiling.width):
+            if tile.pieces and piece.end - tile.first > tiling.columns:
+                yield tile
+                tile = _Tile([], piece.first, piece.first)
+            tile = _Tile([*tile.pieces, piece], tile.first, piece.end)
+        if tile.pieces:
+            yield tile
+
+    def _pieces(self, width: int) -> Iterator[_Piece]:
+        for block, (first, end) in enumerate(pairwise(self.edges.tolist())):
+            for start in range(first, end, width):
+                stop = min(start + width, end)
+                yield _Piece(block, slice(start - first, stop - first), start, stop)
+
+
 class _Chunk:
-    """Some consecutive queries on their way through all blocks."""
+    """Some consecutive queries on their way through all tiles."""
 
-    def __init__(self, queries: Floats, targets: Targets, start: int, counts: Counts, tiling: Tiling) -> None:
-        self.queries, self.tiling, self.top = queries, tiling, counts.top[start : start + len(queries)]
+    def __init__(self, queries: Floats, start: int, targets: Targets, corpus: _Corpus, counts: Counts) -> None:
+        self.queries, self._corpus = queries, corpus
         rows = slice(*np.searchsorted(targets.query, (start, start + len(queries))))
-        self.ahead, self.ties = counts.ahead[rows], counts.ties[rows]
-        self.query = targets.query[rows] - start
-        self.scores, self.positions = targets.scores[rows], targets.positions[rows]
-        self.waves = _waves(self.query, len(queries))
-        self.top_scores = np.full(self.top.shape, -np.inf)
-        self.top_positions = np.full(self.top.shape, _NOWHERE)
+        self._ahead, self._ties = counts.ahead[rows], counts.ties[rows]
+        self._query = targets.query[rows].astype(np.int64) - start
+        self._positions = targets.positions[rows].astype(np.int64)
+        self._places = corpus.place(self._positions)
+        self._block = np.searchsorted(corpus.edges, self._places, side="right") - 1
+        self._by_block = np.argsort(self._block.astype(np.int16), kind="stable")
+        self._edges = np.searchsorted(self._block[self._by_block], np.arange(len(corpus.blocks) + 1))
+        self._scores = self._own_scores() if targets.scores is None else targets.scores[rows]
+        self._rounded = _round(self._scores)
+        self._left_out = [] if targets.left_out is None else [*self._find(targets.left_out, start)]
+        self._top = _Top(counts.top[start : start + len(queries)])
 
-    def add(self, column: int, block: Block) -> None:
-        for start in range(0, len(block.positions), self.tiling.columns):
-            tile = slice(start, start + self.tiling.columns)
-            scores = np.asarray(self.tiling.product(self.queries, block.vectors[tile].T))
-            self._count(column, scores, block.positions[tile])
-            self._keep_top(scores, block.positions[tile])
+    def _find(self, left_out: NDArray[np.integer], start: int) -> Iterator[tuple[Integers, Integers]]:
+        for documents in left_out[start : start + len(self.queries)].T:
+            query = np.flatnonzero(documents >= 0)
+            yield query, self._corpus.place(documents[query])
+
+    def _own_scores(self) -> Floats:
+        scores = np.empty(len(self._query))
+        for block in range(len(self._corpus.blocks)):
+            rows = self._rows_of(block)
+            within = self._places[rows] - self._corpus.edges[block]
+            scores[rows] = exact_scores(self.queries, self._query[rows], self._corpus.own_vectors(block), within)
+        return scores
+
+    def _rows_of(self, block: int) -> Integers:
+        """Return the rows whose document is in a block, ascending."""
+        return self._by_block[self._edges[block] : self._edges[block + 1]]
+
+    def add(self, tile: _Tile, scores: Floats) -> None:
+        """Count the documents of a tile."""
+        for query, places in self._left_out:
+            here = (places >= tile.first) & (places < tile.end)
+            scores[query[here], places[here] - tile.first] = -np.inf
+        if self._corpus.pools is None:
+            for piece in tile.pieces:
+                own = scores[:, piece.first - tile.first : piece.end - tile.first]
+                documents = _Scored.of(piece.first, piece.end, self._corpus, own)
+                self._top.add(documents)
+                self._count(piece.block, slice(None), documents, last=True)
+            return
+        documents = _Scored.of(tile.first, tile.end, self._corpus, scores)
+        self._top.add(documents)
+        for piece in tile.pieces:
+            self._count(0, self._rows_of(piece.block), documents.part(piece), last=False)
+        for column, pool in enumerate(self._corpus.pools, 1):
+            inside = np.repeat([pool[piece.block] for piece in tile.pieces], [p.end - p.first for p in tile.pieces])
+            rows = np.flatnonzero(pool[self._block])
+            if inside.all():
+                self._count(column, rows, documents, last=column == len(self._corpus.pools))
+            elif inside.any():
+                self._count(column, rows, documents.chosen(inside), last=True)
+
+    def _count(self, column: int, rows: Integers | slice, documents: "_Scored", *, last: bool) -> None:
+        """Count documents against the targets `rows`; where it is the `last` time, their rounded scores are sorted."""
+        query, thresholds, places = self._query[rows], self._rounded[rows], self._places[rows]
+        itself = (places >= documents.first) & (places < documents.end)
+        if (np.diff(query) > 0).all():
+            ahead, unclear = _compare(documents.rounded, query, thresholds, itself)
+        else:
+            lines = documents.rounded if last else documents.rounded.copy()
+            ahead, unclear = _look_up(lines, query, thresholds, itself)
+        self._ahead[rows, column] += ahead
+        again = np.flatnonzero(unclear)
+        if len(again):
+            chosen = again if isinstance(rows, slice) else rows[again]
+            targets = Targets(self._query[chosen], self._scores[chosen], self._positions[chosen])
+            exact, ties = _count_exactly(documents, targets)
+            self._ahead[chosen, column] += exact - ahead[again]
+            self._ties[chosen, column] += ties - itself[again]
 
     def close(self) -> None:
-        """Hand over the positions at the top; those never filled stay -1."""
-        found = self.top_positions != _NOWHERE
-        self.top[found] = self.top_positions[found]
+        """Hand over the positions at the top, and say where documents were not counted."""
+        self._top.close()
+        for column, pool in enumerate(self._corpus.pools or (), 1):
+            outside = np.flatnonzero(~pool[self._block])
+            self._ahead[outside, column] = self._ties[outside, column] = -1
 
-    def _count(self, column: int, scores: Floats, positions: Integers) -> None:
-        # Rounding to float32 keeps order but may merge neighbours: where exactly the relevant document itself has its
-        # rounded score, counting the greater ones is exact; the few other cells are counted again in float64. Products
-        # beyond the range of float32 are all infinite there.
-        with np.errstate(over="ignore"):
-            rounded, thresholds = scores.astype(np.float32), self.scores.astype(np.float32)
-        found = np.minimum(np.searchsorted(positions, self.positions), len(positions) - 1)
-        itself = positions[found] == self.positions
-        if len(self.waves) < _MANY:
-            counted = [(wave, *self._compare(rounded, thresholds, wave)) for wave in self.waves]
-        else:
-            above, equal = self._look_up(rounded, thresholds)
-            counted = [(wave, above[wave], equal[wave]) for wave in self.waves]
-        for wave, greater, same in counted:
-            unclear = np.flatnonzero(same > itself[wave])
-            self.ahead[wave, column] += greater
-            if len(unclear):
-                rows = wave[unclear]
-                self.ahead[rows, column] -= greater[unclear]
-                self._count_exactly(column, rows, scores[self.query[rows]], positions)
 
-    def _compare(
-        self, rounded: NDArray[np.float32], thresholds: NDArray[np.float32], wave: Integers
-    ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """Return how many scores are above and equal to that of each relevant document in a wave."""
-        # One row of `wave` for each query, so that a column of thresholds stands beside the scores.
-        lines = rounded if len(wave) == len(rounded) else rounded[self.query[wave]]
-        column = thresholds[wave, None]
+class _Scored(NamedTuple):
+    """Documents among the columns `first` to `end` of all, and their scores for each query of a chunk.
+
+    `positions` are (documents,), `scores` (queries, documents), and `rounded` the same as float32.
+    """
+
+    first: int
+    end: int
+    positions: Integers
+    scores: Floats
+    rounded: Rounded
+
+    @classmethod
+    def of(cls, first: int, end: int, corpus: _Corpus, scores: Floats) -> "_Scored":
+        """Return all documents of these columns."""
+        return cls(first, end, corpus.positions[first:end], scores, _round(scores))
+
+    def part(self, piece: _Piece) -> "_Scored":
+        """Return the documents of a piece; the arrays are views."""
+        inside = slice(piece.first - self.first, piece.end - self.first)
+        arrays = self.positions[inside], self.scores[:, inside], self.rounded[:, inside]
+        return _Scored(piece.first, piece.end, *arrays)
+
+    def chosen(self, inside: NDArray[np.bool_]) -> "_Scored":
+        """Return some of the documents, in new arrays."""
+        return self._replace(
+            positions=self.positions[inside], scores=self.scores[:, inside], rounded=self.rounded[:, inside]
+        )
+
+
+def _round(scores: Floats) -> Rounded:
+    # Products beyond the range of float32 are all infinite there.
+    with np.errstate(over="ignore"):
+        return scores.astype(np.float32)
+
+
+def _compare(
+    lines: Rounded, query: Integers, thresholds: Rounded, itself: NDArray[np.bool_]
+) -> tuple[Counted, NDArray[np.bool_]]:
+    """Return how many scores are above each threshold, one of a query at most, and where others are equal to it."""
+    if len(query) < len(lines):
+        lines = lines[query]
+    column = thresholds[:, None]
+    above = _row_counts(lines > column)
+    return above, _row_counts(lines >= column) - above > itself
+
+
+def _look_up(
+    lines: Rounded, query: Integers, thresholds: Rounded, itself: NDArray[np.bool_]
+) -> tuple[Counted, NDArray[np.bool_]]:
+    """Return the same for several thresholds of a query, by a binary search in its scores, which are sorted here."""
+    lines.sort(axis=1)
+    flat, width = lines.ravel(), lines.shape[1]
+    start = (query * width).astype(np.int32 if lines.size < 1 << 31 else np.int64)
+    place, left = start.copy(), width
+    while left > 1:
+        half = left // 2
+        place += half * (flat.take(place + (half - 1), mode="clip") <= thresholds).astype(place.dtype)
+        left -= half
+    place += flat[place] <= thresholds
+    other = place - 1 - itself
+    unclear = (other >= start) & (flat[other] == thresholds)
+    return (start + width - place).astype(np.int32), unclear
+
+
+def _count_exactly(documents: _Scored, targets: Targets) -> tuple[Integers, Integers]:
+    """Return for each target how many documents stand before it, and how many have its score, itself among them.
+
+    Each pair of query and score is compared once, however many targets share it.
+    """
+    assert targets.scores is not None
+    order = np.lexsort((targets.scores, targets.query))
+    query, own, places = targets.query[order], targets.scores[order], targets.positions[order]
+    new = np.append(True, (np.diff(query) > 0) | (np.diff(own) > 0))
+    pair, first = np.cumsum(new) - 1, np.flatnonzero(new)
+    span = int(max(documents.positions.max(), places.max())) + 1
+    counts = np.empty((2, len(order)), dtype=np.int64)
+    step = max(1, _AGAIN // documents.scores.shape[1])
+    for start in range(0, len(first), step):
+        pairs = first[start : start + step]
+        lines, column = documents.scores[query[pairs]], own[pairs, None]
         above = _row_counts(lines > column)
-        return above, _row_counts(lines >= column) - above
-
-    def _look_up(
-        self, rounded: NDArray[np.float32], thresholds: NDArray[np.float32]
-    ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """Return the same for all rows: with many relevant documents, sorting costs less than comparing with each."""
-        lines = np.sort(rounded, axis=1)
-        above = np.empty(len(thresholds), dtype=np.int32)
-        equal = np.empty(len(thresholds), dtype=np.int32)
-        edges = np.searchsorted(self.query, np.arange(len(lines) + 1))
-        for line, first, end in zip(lines, edges[:-1], edges[1:], strict=True):
-            below = np.searchsorted(line, thresholds[first:end], side="left")
-            up_to = np.searchsorted(line, thresholds[first:end], side="right")
-            above[first:end], equal[first:end] = len(line) - up_to, up_to - below
-        return above, equal
-
-    def _count_exactly(self, column: int, rows: Integers, lines: Floats, positions: Integers) -> None:
-        scores, own = self.scores[rows, None], self.positions[rows, None]
-        same = lines == scores
-        ahead = (lines > scores) | (same & (positions < own))
-        self.ahead[rows, column] += _row_counts(ahead)
-        self.ties[rows, column] += _row_counts(same & (positions != own))
-
-    def _keep_top(self, scores: Floats, positions: Integers) -> None:
-        depth = self.tiling.depth
-        threshold, last = self.top_scores[:, -1], self.top_positions[:, -1]
-        if scores.shape[1] > depth and np.isneginf(threshold).any():
-            threshold = np.maximum(threshold, np.partition(scores, -depth, axis=1)[:, -depth])
-        row, col = np.divmod(np.flatnonzero(scores >= threshold[:, None]), scores.shape[1])
-        # A document as good as the last one kept only matters when its id comes before.
-        matters = (scores[row, col] > self.top_scores[row, -1]) | (positions[col] < last[row])
-        row, col = row[matters], col[matters]
-        if not len(row):
-            return
-        touched = np.unique(row)
-        kept = np.repeat(touched, depth)
-        rows = np.concatenate((kept, row))
-        values = np.concatenate((self.top_scores[touched].ravel(), scores[row, col]))
-        order_of_id = np.concatenate((self.top_positions[touched].ravel(), positions[col]))
-        order = np.lexsort((order_of_id, -values, rows))
-        first = np.searchsorted(rows[order], touched)
-        best = order[first[:, None] + np.arange(depth)]
-        self.top_scores[touched], self.top_positions[touched] = values[best], order_of_id[best]
+        line, place = np.divmod(np.flatnonzero(lines == column), lines.shape[1])
+        same = np.sort(line * span + documents.positions[place])
+        rows = slice(*np.searchsorted(pair, (start, start + step)))
+        within = pair[rows] - start
+        before, own_place, end = (np.searchsorted(same, within * span + o) for o in (0, places[rows], span))
+        counts[:, order[rows]] = above[within] + own_place - before, end - before
+    return counts[0], counts[1]
 
 
-def _row_counts(mask: NDArray[np.bool_]) -> NDArray[np.int32]:
+def _row_counts(mask: NDArray[np.bool_]) -> Counted:
     # Four times as fast as np.count_nonzero with an axis; a row of 2^16 columns could overflow the narrow sum.
     narrow = np.uint16 if mask.shape[1] < 1 << 16 else np.int32
-    counts: NDArray[np.int32] = np.add.reduce(mask.view(np.uint8), axis=1, dtype=narrow).astype(np.int32)
+    counts: Counted = np.add.reduce(mask.view(np.uint8), axis=1, dtype=narrow).astype(np.int32)
     return counts
 
 
-def _waves(query: Integers, n_queries: int) -> list[Integers]:
-    """Cut target rows, grouped by query, into waves with at most one row of each query."""
-    per_query = np.bincount(query, minlength=n_queries)
-    within = np.arange(len(query)) - (np.cumsum(per_query) - per_query)[query]
-    return [np.flatnonzero(within == wave) for wave in range(per_query.max(initial=0))]
+class _Top:
+    """The best documents of some queries: those kept, in any order, and newer ones that may replace them."""
+
+    def __init__(self, top: Integers) -> None:
+        self._top, self._depth = top, top.shape[1]
+        self._scores = np.full(top.shape, -np.inf)
+        self._positions = np.full(top.shape, _NOWHERE)
+        self._newer: list[tuple[Integers, Floats, Integers]] = []
+        self._threshold = np.full(len(top), -np.inf, dtype=np.float32)
+        self._find_last()
+
+    def add(self, documents: _Scored) -> None:
+        """Take up the documents that may be among the best."""
+        rounded, (width, depth) = documents.rounded, (documents.rounded.shape[1], self._depth)
+        if width > depth and np.isneginf(self._threshold).any():
+            self._threshold = np.maximum(self._threshold, _low_bound(rounded, depth))
+        row, column = np.divmod(np.flatnonzero(rounded >= self._threshold[:, None]), width)
+        found, places = documents.scores[row, column], documents.positions[column]
+        # A document as good as the last one kept only matters when its id comes before.
+        last = self._last_score[row]
+        matters = (found > last) | ((found == last) & (places < self._last_position[row]) & (found > -np.inf))
+        self._newer.append((row[matters], found[matters], places[matters]))
+        if sum(len(rows) for rows, *_ in self._newer) > 2 * self._top.size:
+            self._merge()
+
+    def close(self) -> None:
+        """Hand over the positions, best first; those never filled stay -1."""
+        self._merge()
+        best = _best(self._scores, self._positions, self._depth)
+        positions = np.take_along_axis(self._positions, best, axis=1)
+        found = positions != _NOWHERE
+        self._top[found] = positions[found]
+
+    def _merge(self) -> None:
+        """Keep the best of those kept and the newer ones."""
+        if not self._newer:
+            return
+        row, found, places = (np.concatenate(parts) for parts in zip(*self._newer, strict=True))
+        self._newer = []
+        counts = np.bincount(row, minlength=len(self._top))
+        # Every query gets a line: those kept, then its newer ones.
+        order = np.argsort(row.astype(np.uint16) if len(self._top) < 1 << 16 else row, kind="stable")
+        width = self._depth + int(counts.max(initial=0))
+        scores, positions = np.full((len(counts), width), -np.inf), np.full((len(counts), width), _NOWHERE)
+        scores[:, : self._depth], positions[:, : self._depth] = self._scores, self._positions
+        # Where the newer ones of each query begin, less how many there were before.
+        shift = np.arange(len(counts)) * width + self._depth - (np.cumsum(counts) - counts)
+        places_in_lines = np.repeat(shift, counts) + np.arange(len(row))
+        scores.ravel()[places_in_lines], positions.ravel()[places_in_lines] = found[order], places[order]
+        last = np.partition(scores, -self._depth, axis=1)[:, -self._depth, None]
+        best = np.flatnonzero(scores >= last)
+        if len(best) > self._top.size:
+            # Documents tie for the last place.
+            lines = np.arange(len(scores))[:, None] * width
+            best = (lines + _best(scores, positions, self._depth)).ravel()
+        self._scores, self._positions = (side.ravel()[best].reshape(self._top.shape) for side in (scores, positions))
+        self._find_last()
+
+    def _find_last(self) -> None:
+        """Find the score and the position of the last document that is kept."""
+        self._last_score = self._scores.min(axis=1, initial=np.inf)
+        last = np.where(self._scores == self._last_score[:, None], self._positions, -1)
+        self._last_position = last.max(axis=1, initial=-1)
+        with np.errstate(over="ignore"):
+            self._threshold = np.maximum(self._threshold, self._last_score.astype(np.float32))
+
+
+def _low_bound(rounded: Rounded, depth: int) -> Rounded:
+    """Return for each row a score that at least `depth` of its documents reach, not much below the last of them."""
+    groups = min(4 * depth, rounded.shape[1])
+    each = rounded.shape[1] // groups
+    # The greatest of each group: a few of the best share one.
+    greatest = rounded[:, : groups * each].reshape(len(rounded), each, groups).max(axis=1)
+    return np.partition(greatest, -depth, axis=1)[:, -depth]
+
+
+def _best(scores: Floats, positions: Integers, depth: int) -> Integers:
+    """Return for each row the columns of the best `depth` documents by score, then position, best first."""
+    order = np.argsort(positions, axis=1)
+    falling = np.argsort(-np.take_along_axis(scores, order, axis=1), axis=1, kind="stable")[:, :depth]
+    best: Integers = np.take_along_axis(order, falling, axis=1)
+    return best
 
 
 def by_id(doc_ids: Sequence[str]) -> NDArray[np.int64]:

@@ -164,18 +164,22 @@ def _own_documents(
     asked: Sequence[Integers],
 ) -> Integers:
     """Return the documents that each query is itself, (queries, most)."""
+    if not (collection.queries_are_documents or collection.ignore_identical_ids):
+        return np.empty((sum(map(len, asked)), 0), dtype=np.int32)
+    # By topic and language of the document.
     own = np.full((len(topics), len(asked)), -1, dtype=np.int32)
     if collection.queries_are_documents:
         own[judged.topics, judged.languages] = judged.documents
-    elif collection.ignore_identical_ids:
+    else:
         for column, language in enumerate(collection.languages):
             found = (collection.own_document(language, topic) for topic in topics)
             own[:, column] = _integers(-1 if doc_id is None else ids[doc_id] for doc_id in found)
     if collection.leaves_translations:
-        most = int((own >= 0).sum(axis=1).max(initial=0))
-        return -np.sort(-own, axis=1)[_joined(asked), :most]
-    each = _joined([own[rows, language] for language, rows in enumerate(asked)])
-    return each[:, None] if (each >= 0).any() else each[:, None][:, :0]
+        # Those that are there come first.
+        own = -np.sort(-own, axis=1)[_joined(asked)]
+    else:
+        own = _joined([own[rows, language] for language, rows in enumerate(asked)])[:, None]
+    return own[:, : int((own >= 0).sum(axis=1).max(initial=0))]
 
 
 @dataclass(frozen=True, eq=False)

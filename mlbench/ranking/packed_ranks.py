@@ -186,7 +186,7 @@ def _in_order(own: Integers, pools: Integers, *, forth: bool) -> Integers:
 def _planes(values: Integers) -> Bytes:
     """Return what integers exceed `UNLISTED` by in bytes, uint8 (bytes, ...): low ones first, no more than are used."""
     most = int(values.max(initial=UNLISTED)) - UNLISTED
-    above = values - np.int32(UNLISTED)
+    above = np.ascontiguousarray(values) - np.int32(UNLISTED)
     return np.stack([(above >> shift).astype(np.uint8) for shift in range(0, max(most.bit_length(), 1), 8)])
 
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,12 +11,12 @@ from numpy.typing import NDArray
 from mlbench import members
 from mlbench.collection.languages import IMAGE, Setting, whole_pool
 from mlbench.embeddings.encode import Embeddings
-from mlbench.embeddings.exact import to_grid
+from mlbench.embeddings.exact import Grid
 from mlbench.errors import RetrieverError
 from mlbench.protocols import Progress, RankedList, Ranker, Scores, Similarity
 from mlbench.ranking.count_ahead import Block, Counts, Integers, Targets, Tiling, count_ahead, exact_scores
 from mlbench.ranking.index_arrays import CountTable, IndexArrays
-from mlbench.ranking.ranks import UNKNOWN, UNLISTED
+from mlbench.ranking.ranks import UNKNOWN, UNLISTED, are_many_counts
 
 Floats = NDArray[np.float64]
 LONGEST_LIST = 20_000
@@ -22,90 +24,107 @@ LONGEST_LIST = 20_000
 
 
 def rank_vectors(
-    arrays: IndexArrays, embeddings: Embeddings, similarity: Similarity, tiling: Tiling, progress: Progress
+    arrays: IndexArrays,
+    embeddings: Embeddings,
+    similarity: Similarity,
+    tiling: Tiling,
+    progress: Progress,
+    pools: Sequence[Sequence[str]] | None = None,
 ) -> CountTable:
     """Return the counts that vectors give, one column for each language.
 
-    Images are counted against captions and captions against images, nothing else; they have an alignment where vectors
-    are compared by their cosine.
+    With `pools`, the languages of each, the table is compact, and the pools are columns behind the languages. Images
+    are counted against captions and captions against images, nothing else; they have an alignment where vectors are
+    compared by their cosine.
     """
-    collection = arrays.collection
-    queries, documents = grid_vectors(arrays, embeddings, similarity)
-    query, document = arrays.row_queries[arrays.present], arrays.row_documents[arrays.present]
-    targets = Targets(query, exact_scores(queries, query, documents, document), document)
-    positions = [arrays.corpus(index) for index in range(len(collection.languages))]
-    depth = tiling.depth
-    tiling = replace(tiling, depth=depth + arrays.most_left_out)
-    blocks = [Block(documents[own], own) for own in positions]
-    has_images = IMAGE in collection.languages
+    languages = arrays.collection.languages
+    queries, documents, order = _put_on_grid(arrays, embeddings, similarity)
+    blocks = _blocks(arrays, documents, order)
+    targets = Targets(
+        query=arrays.row_queries[arrays.present],
+        scores=None,
+        positions=arrays.row_documents[arrays.present],
+        left_out=arrays.own_documents,
+    )
+    indexes = None if pools is None else [[languages.index(language) for language in pool] for pool in pools]
+    sizes = [len(block.positions) for block in blocks]
+    sizes += [sum(sizes[index] for index in pool) for pool in indexes or ()]
+    count = partial(count_ahead, tiling=tiling, advance=progress.advance)
     progress.start("rank", len(queries))
-    if has_images:
-        counts, listed = _count_sides(arrays, queries, targets, blocks, tiling=tiling, advance=progress.advance)
+    if IMAGE in languages:
+        counts, seen = _count_sides(arrays, queries, targets, blocks, indexes, count)
+        listed = np.where(seen, np.array(sizes, dtype=np.int32), np.int32(UNKNOWN))
     else:
-        counts = count_ahead(queries, targets, blocks, tiling=tiling, advance=progress.advance)
-        listed = np.tile(np.array([len(own) for own in positions], dtype=np.int32), (len(queries), 1))
+        counts = count(queries, targets, blocks, pools=indexes)
+        listed = np.broadcast_to(np.array(sizes, dtype=np.int32), (len(queries), len(sizes)))
     progress.finish()
-    if tiling.depth > depth:
-        counts = _without_itself(arrays, counts, targets, queries, documents, depth)
+    aligned = IMAGE in languages and similarity == "cosine"
     return CountTable(
-        columns=tuple((language,) for language in collection.languages),
-        sizes=tuple(len(own) for own in positions),
+        columns=(*((language,) for language in languages), *(tuple(pool) for pool in pools or ())),
+        sizes=tuple(sizes),
         ahead=counts.ahead,
         ties=counts.ties,
         listed=listed,
         top=counts.top,
-        alignment=_align(arrays, targets, documents)
-        if IMAGE in collection.languages and similarity == "cosine"
-        else None,
+        alignment=_align(arrays, targets, queries, documents, np.argsort(order)) if aligned else None,
     )
 
 
 def _count_sides(
     arrays: IndexArrays,
-    queries: Floats,
+    queries: Grid,
     targets: Targets,
     blocks: Sequence[Block],
-    *,
-    tiling: Tiling,
-    advance: Callable[[int], None],
-) -> tuple[Counts, NDArray[np.int32]]:
-    """Count images against captions and captions against images; return the counts, and how many documents were seen.
+    pools: Sequence[Sequence[int]] | None,
+    count: Callable[..., Counts],
+) -> tuple[Counts, NDArray[np.bool_]]:
+    """Count images against captions and captions against images; return the counts, and which columns queries saw.
 
-    The second is int32 (queries, columns); it and `ahead` are `UNKNOWN` where nothing was counted.
+    The second is bool (queries, columns), pools included; `ahead` is `UNKNOWN` where nothing was counted.
     """
+    assert targets.left_out is not None
     image = arrays.collection.languages.index(IMAGE)
     is_image = arrays.query_languages == image
+    width = len(blocks) if pools is None else 1 + len(pools)
     counts = Counts(
-        ahead=np.full((len(targets.query), len(blocks)), UNKNOWN, dtype=np.int32),
-        ties=np.zeros((len(targets.query), len(blocks)), dtype=np.int32),
-        top=np.full((len(queries), tiling.depth), -1, dtype=np.int64),
+        ahead=np.full((len(targets.query), width), UNKNOWN, dtype=np.int32),
+        ties=np.zeros((len(targets.query), width), dtype=np.int32),
+        top=np.full((len(queries), 0), -1, dtype=np.int64),
     )
-    listed = np.full((len(queries), len(blocks)), UNKNOWN, dtype=np.int32)
+    seen = np.zeros((len(queries), len(blocks) + len(pools or ())), dtype=np.bool_)
     captions = np.flatnonzero(np.arange(len(blocks)) != image)
-    for asked, columns in ((np.flatnonzero(is_image), captions), (np.flatnonzero(~is_image), np.array([image]))):
+    sides, tops = (np.flatnonzero(is_image), np.flatnonzero(~is_image)), []
+    for asked, columns in zip(sides, (captions, np.array([image])), strict=True):
         rows = np.flatnonzero(np.isin(targets.query, asked))
-        own = Targets(np.searchsorted(asked, targets.query[rows]), targets.scores[rows], targets.positions[rows])
-        seen = [blocks[int(column)] for column in columns]
-        part = count_ahead(queries[asked], own, seen, tiling=tiling, advance=advance)
-        counts.ahead[np.ix_(rows, columns)], counts.ties[np.ix_(rows, columns)] = part.ahead, part.ties
-        counts.top[asked] = part.top
-        listed[np.ix_(asked, columns)] = [len(block.positions) for block in seen]
-    return counts, listed
+        own = Targets(
+            np.searchsorted(asked, targets.query[rows]), None, targets.positions[rows], targets.left_out[asked]
+        )
+        inside = [number for number, pool in enumerate(pools or ()) if set(pool) <= set(columns.tolist())]
+        chosen = None if pools is None else [np.searchsorted(columns, pools[number]).tolist() for number in inside]
+        part = count(queries.take(asked), own, [blocks[int(column)] for column in columns], pools=chosen)
+        filled = columns if pools is None else np.array([0, *(1 + number for number in inside)])
+        counts.ahead[np.ix_(rows, filled)], counts.ties[np.ix_(rows, filled)] = part.ahead, part.ties
+        seen[np.ix_(asked, np.append(columns, [len(blocks) + number for number in inside]).astype(np.int64))] = True
+        tops.append(part.top)
+    return replace(counts, top=np.concatenate(tops)[np.argsort(np.concatenate(sides))]), seen
 
 
-def _align(arrays: IndexArrays, targets: Targets, documents: Floats) -> NDArray[np.float32]:
+def _align(
+    arrays: IndexArrays, targets: Targets, queries: Grid, documents: Grid, places: Integers
+) -> NDArray[np.float32]:
     """Return float32 (present rows, 2): the cosine of image and caption, and that of the caption and the closest one.
 
     The closest is another caption of the same image in another language. NaN where there is none, and in the rows of
-    queries that are captions: a caption is as close to its image as the image to it.
+    queries that are captions: a caption is as close to its image as the image to it. `places` (documents,) are the rows
+    of `documents`.
     """
     image = arrays.collection.languages.index(IMAGE)
     found = np.full((len(targets.query), 2), np.nan, dtype=np.float32)
     asked = np.flatnonzero(arrays.query_languages[targets.query] == image)
-    found[asked, 0] = targets.scores[asked]
+    found[asked, 0] = exact_scores(queries, targets.query[asked], documents, places[targets.positions[asked]])
     language = arrays.document_languages[targets.positions]
     for rows in np.split(asked, np.flatnonzero(np.diff(targets.query[asked])) + 1):
-        captions = documents[targets.positions[rows]]
+        captions = documents[places[targets.positions[rows]]]
         cosines = captions @ captions.T
         cosines[language[rows][:, None] == language[rows]] = -np.inf
         best = cosines.max(axis=1, initial=-np.inf)
@@ -113,34 +132,33 @@ def _align(arrays: IndexArrays, targets: Targets, documents: Floats) -> NDArray[
     return found
 
 
-def grid_vectors(arrays: IndexArrays, embeddings: Embeddings, similarity: Similarity) -> tuple[Floats, Floats]:
-    """Return the grid vectors of all queries and of all documents, (n, dim) each, in the order of `arrays`."""
+def grid_vectors(arrays: IndexArrays, embeddings: Embeddings, similarity: Similarity) -> tuple[Grid, list[Block]]:
+    """Return the vectors of all queries on the grid, in the order of `arrays`, and the documents of each language."""
+    queries, documents, order = _put_on_grid(arrays, embeddings, similarity)
+    return queries, _blocks(arrays, documents, order)
+
+
+def _put_on_grid(arrays: IndexArrays, embeddings: Embeddings, similarity: Similarity) -> tuple[Grid, Grid, Integers]:
+    """Return queries in the order of `arrays`, documents language by language, and the latter's indexes."""
     languages = arrays.collection.languages
-    queries = np.concatenate([to_grid(embeddings.vectors("query", language), similarity) for language in languages])
-    documents = np.empty((arrays.n_documents, queries.shape[1]))
-    for index, language in enumerate(languages):
-        own = arrays.corpus(index)
-        corpus = to_grid(embeddings.vectors("document", language), similarity)
-        documents[own] = corpus[arrays.document_sources[own]]
-    return queries, documents
+    order = np.argsort(arrays.document_languages[: arrays.n_documents], kind="stable")
+    sources = np.split(arrays.document_sources[order], np.cumsum(_sizes(arrays))[:-1])
+    queries = [embeddings.held("query", language) for language in languages]
+    documents = [embeddings.held("document", language) for language in languages]
+    chosen = [(matrix, rows[own]) for (matrix, rows), own in zip(documents, sources, strict=True)]
+    return Grid.gathered(queries, similarity), Grid.gathered(chosen, similarity), order
 
 
-def _without_itself(
-    arrays: IndexArrays, counts: Counts, targets: Targets, queries: Floats, documents: Floats, depth: int
-) -> Counts:
-    """Return the counts, and a top of `depth`, as if for each query the documents that it is itself were not there."""
-    ahead, ties, gone = counts.ahead.copy(), counts.ties.copy(), np.zeros(counts.top.shape, dtype=np.bool_)
-    rows = np.arange(len(ahead))
-    for itself in arrays.own_documents.T:
-        every = np.flatnonzero(itself >= 0)
-        before, same = lost_counts(targets, itself, every, exact_scores(queries, every, documents, itself[every]))
-        # Where a query is no document, nothing is taken from the column of the last language.
-        columns = arrays.document_languages[itself][targets.query]
-        ahead[rows, columns] -= before
-        ties[rows, columns] -= same
-        gone[every] |= counts.top[every] == itself[every, None]
-    kept = np.argsort(gone, axis=1, kind="stable")[:, :depth]
-    return Counts(ahead, ties, np.take_along_axis(counts.top, kept, axis=1))
+def _blocks(arrays: IndexArrays, documents: Grid, order: Integers) -> list[Block]:
+    edges = np.cumsum([0, *_sizes(arrays)])
+    spans = [slice(first, end) for first, end in pairwise(edges.tolist())]
+    return [Block(documents.take(span), order[span]) for span in spans]
+
+
+def _sizes(arrays: IndexArrays) -> Integers:
+    """Return the numbers of documents in each language."""
+    homes = arrays.document_languages[: arrays.n_documents]
+    return np.bincount(homes, minlength=len(arrays.collection.languages))
 
 
 def lost_counts(
@@ -159,26 +177,37 @@ def lost_counts(
 
 
 def rank_lists(
-    arrays: IndexArrays, ranker: Ranker, settings: Sequence[Setting], depth: int, progress: Progress
+    arrays: IndexArrays,
+    ranker: Ranker,
+    settings: Sequence[Setting],
+    depth: int,
+    progress: Progress,
+    *,
+    compact: bool | None = None,
 ) -> CountTable:
     """Return the counts that a ranker's lists give, one column for each pool that a setting asks for.
 
-    Ties are `UNKNOWN` where the ranker hands over no scores, and where a document may tie with one beyond the end of
-    its list. Raises `RetrieverError` for a list that names a document twice, or one that is not in the pool, and for
-    scores that rise along a list.
+    The table is `compact` as it is said, or where it would have many counts (see `Ranks`). Ties are `UNKNOWN` where the
+    ranker hands over no scores, and where a document may tie with one beyond the end of its list. Raises
+    `RetrieverError` for a list that names a document twice, or one that is not in the pool, and for scores that rise
+    along a list.
     """
     collection = arrays.collection
     columns = tuple(sorted({setting.document_languages for setting in settings}, key=lambda pool: (len(pool), pool)))
     present = int(arrays.present.sum())
+    if compact is None:
+        compact = are_many_counts(len(arrays.row_queries), len(columns))
+    pools = sum(len(column) > 1 for column in columns)
+    shape = present, 1 + pools if compact else len(columns)
     table = CountTable(
         columns=columns,
         sizes=tuple(sum(len(collection.documents[language]) for language in column) for column in columns),
-        ahead=np.full((present, len(columns)), UNKNOWN, dtype=np.int32),
-        ties=np.full((present, len(columns)), UNKNOWN, dtype=np.int32),
+        ahead=np.full(shape, UNKNOWN, dtype=np.int32),
+        ties=np.full(shape, UNKNOWN, dtype=np.int32),
         listed=np.full((len(arrays.query_topics), len(columns)), UNKNOWN, dtype=np.int32),
         top=np.full((len(arrays.query_topics), depth), -1, dtype=np.int64),
     )
-    positions = {doc_id: index for index, doc_id in enumerate(arrays.document_ids[: arrays.n_documents])}
+    look_up = _ListCounts(arrays, table)
     progress.start("search", len(settings))
     for setting in settings:
         pool = [document for language in setting.document_languages for document in collection.documents[language]]
@@ -186,27 +215,73 @@ def rank_lists(
         lists = members.search_scored(ranker, setting, queries, pool, min(len(pool), LONGEST_LIST))
         if len(lists) != len(queries):
             raise RetrieverError(f"the ranker gave {len(lists)} lists for {len(queries)} queries in {_name(setting)}")
-        inside = np.isin(arrays.document_languages, [collection.languages.index(a) for a in setting.document_languages])
-        scores = [_scores(each, setting) for each in lists]
-        _fill(table, arrays, setting, [_indexes(found, positions, inside, setting) for found, _ in lists], scores)
+        look_up.add(setting, lists)
         progress.advance(1)
     progress.finish()
     return table
 
 
-def _indexes(
-    found: Sequence[str], positions: dict[str, int], inside: NDArray[np.bool_], setting: Setting
-) -> NDArray[np.int64]:
-    indexes = np.array([positions.get(doc_id, -1) for doc_id in found], dtype=np.int64)
-    wrong = np.flatnonzero((indexes < 0) | ~inside[indexes])
-    if len(wrong):
-        raise RetrieverError(f"the ranker listed {found[wrong[0]]!r} in {_name(setting)}, which is not in that pool")
-    listed = np.zeros(len(inside), dtype=np.bool_)
-    listed[indexes] = True
-    # Sorting them, as np.unique does, would take longer than all else here.
-    if np.count_nonzero(listed) < len(indexes):
-        raise RetrieverError(f"the ranker listed a document twice in {_name(setting)}")
-    return indexes
+class _ListCounts:
+    """Fills a table with what the lists of each setting say."""
+
+    def __init__(self, arrays: IndexArrays, table: CountTable) -> None:
+        self._arrays, self._table = arrays, table
+        self._positions = {doc_id: index for index, doc_id in enumerate(arrays.document_ids[: arrays.n_documents])}
+        self._column = {pool: column for column, pool in enumerate(table.columns)}
+        # In compact tables, single languages share the first column of counts.
+        singles = sum(len(pool) == 1 for pool in table.columns)
+        self._shift = 0 if table.ahead.shape[1] == len(table.columns) else singles - 1
+        present = arrays.present
+        self._row_queries, self._row_documents = arrays.row_queries[present], arrays.row_documents[present]
+
+    def add(self, setting: Setting, lists: Sequence[RankedList]) -> None:
+        """Take up the lists of a setting, one for each query; raises `RetrieverError` for what cannot be one."""
+        arrays, table, collection = self._arrays, self._table, self._arrays.collection
+        column = self._column[setting.document_languages]
+        counts = max(0, column - self._shift)
+        language = collection.languages.index(setting.query_language)
+        first, end = np.searchsorted(arrays.query_languages, (language, language + 1)).tolist()
+        edges = np.searchsorted(self._row_queries, np.arange(first, end + 1))
+        in_pool = np.isin(
+            np.arange(len(collection.languages)), list(map(collection.languages.index, setting.document_languages))
+        )
+        inside = in_pool[arrays.document_languages]
+        whole = setting.document_languages == whole_pool(setting.query_language, collection.languages)
+        place = np.full(arrays.n_documents, UNLISTED, dtype=np.int32)
+        for query, listed, start, stop in zip(range(first, end), lists, edges[:-1], edges[1:], strict=True):
+            scores = _scores(listed, setting)
+            found = self._indexes(listed.doc_ids, inside, place, setting)
+            cut = len(found) < table.sizes[column]
+            if arrays.most_left_out:
+                kept = ~np.isin(found, arrays.own_documents[query])
+                found, scores = found[kept], None if scores is None else scores[kept]
+            place[found] = np.arange(len(found))
+            rows = start + np.flatnonzero(inside[self._row_documents[start:stop]])
+            ahead = place[self._row_documents[rows]]
+            place[found] = UNLISTED
+            table.ahead[rows, counts] = ahead
+            table.listed[query, column] = len(found)
+            if scores is not None:
+                table.ties[rows[ahead >= 0], counts] = _count_ties(scores, ahead[ahead >= 0], cut=cut)
+            if whole:
+                top = found[: table.top.shape[1]]
+                table.top[query, : len(top)] = top
+
+    def _indexes(
+        self, found: Sequence[str], inside: NDArray[np.bool_], place: NDArray[np.int32], setting: Setting
+    ) -> NDArray[np.int64]:
+        """Return the indexes of a list; `place` has room for a number for each document, and is left as it was."""
+        indexes = np.fromiter((self._positions.get(doc_id, -1) for doc_id in found), np.int64, len(found))
+        wrong = np.flatnonzero((indexes < 0) | ~inside[indexes])
+        if len(wrong):
+            name = found[wrong[0]]
+            raise RetrieverError(f"the ranker listed {name!r} in {_name(setting)}, which is not in that pool")
+        place[indexes] = np.arange(len(indexes))
+        # Sorting them, as np.unique does, would take longer than all else here.
+        if (place[indexes] != np.arange(len(indexes))).any():
+            raise RetrieverError(f"the ranker listed a document twice in {_name(setting)}")
+        place[indexes] = UNLISTED
+        return indexes
 
 
 def _scores(found: RankedList, setting: Setting) -> Scores | None:
@@ -222,41 +297,6 @@ def _scores(found: RankedList, setting: Setting) -> Scores | None:
     if (scores[1:] > scores[:-1]).any():
         raise RetrieverError(f"the ranker gave a list in {_name(setting)} whose scores rise")
     return scores
-
-
-def _fill(
-    table: CountTable,
-    arrays: IndexArrays,
-    setting: Setting,
-    lists: Sequence[NDArray[np.int64]],
-    scores: Sequence[Scores | None],
-) -> None:
-    column = table.columns.index(setting.document_languages)
-    language = arrays.collection.languages.index(setting.query_language)
-    asked = np.flatnonzero(arrays.query_languages == language)
-    row_queries, row_documents = arrays.row_queries[arrays.present], arrays.row_documents[arrays.present]
-    pool = [arrays.collection.languages.index(name) for name in setting.document_languages]
-    inside = np.isin(arrays.document_languages[row_documents], pool)
-    edges = np.searchsorted(row_queries, np.append(asked, asked[-1:] + 1))
-    whole = setting.document_languages == whole_pool(setting.query_language, arrays.collection.languages)
-    itself, queries_leave = arrays.own_documents, arrays.most_left_out > 0
-    for number, (query, whole_list, its_scores) in enumerate(zip(asked, lists, scores, strict=True)):
-        kept = ~np.isin(whole_list, itself[query]) if queries_leave else np.ones(len(whole_list), dtype=np.bool_)
-        found = whole_list[kept]
-        position = np.full(arrays.n_documents, UNLISTED, dtype=np.int32)
-        position[found] = np.arange(len(found))
-        rows = np.arange(edges[number], edges[number + 1])
-        rows = rows[inside[rows]]
-        table.ahead[rows, column] = position[row_documents[rows]]
-        table.listed[query, column] = len(found)
-        if its_scores is not None:
-            ahead = table.ahead[rows, column]
-            listed = ahead >= 0
-            cut = len(whole_list) < table.sizes[column]
-            table.ties[rows[listed], column] = _count_ties(its_scores[kept], ahead[listed], cut=cut)
-        if whole:
-            top = found[: table.top.shape[1]]
-            table.top[query, : len(top)] = top
 
 
 def _count_ties(scores: Scores, places: NDArray[np.int32], *, cut: bool) -> NDArray[np.int64]:

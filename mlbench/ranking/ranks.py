@@ -226,10 +226,14 @@ class Ranks:
 
     def language_index(self, language: str) -> int:
         """Return the index of `language`; raises `UserError` when the result does not have it."""
-        found = np.flatnonzero(self.languages == language)
-        if not len(found):
+        found = self._language_indexes.get(language)
+        if found is None:
             raise UserError(f"the result has no language {language!r}: it has {', '.join(self.languages)}")
-        return int(found[0])
+        return found
+
+    @cached_property
+    def _language_indexes(self) -> dict[str, int]:
+        return {language: index for index, language in enumerate(self.languages.tolist())}
 
 
 @dataclass(frozen=True, eq=False)
@@ -378,13 +382,15 @@ class _Block:
         for number, pool in enumerate(self.pools):
             setting_of[[part.language_index(each) for each in pool]] = number
         unsorted = setting_of[part.row_languages]
-        rows = np.argsort(unsorted, kind="stable")[: np.count_nonzero(unsorted < n_settings)]
+        n_rows = np.count_nonzero(unsorted < n_settings)
+        is_sorted = (unsorted[1:] >= unsorted[:-1]).all()
+        rows = slice(n_rows) if is_sorted else np.argsort(unsorted, kind="stable")[:n_rows]
         place, counts = unsorted[rows].astype(np.int64), self._counts(rows)
         if counts.unknown.any():
             pool = self.pools[place[counts.unknown.argmax()]]
             raise UserError(f"{language} queries were not run against {'+'.join(pool)}")
         query = part.row_queries[rows]
-        begins = np.ones(len(rows), dtype=np.bool_)
+        begins = np.ones(n_rows, dtype=np.bool_)
         begins[1:] = (place[1:] != place[:-1]) | (query[1:] != query[:-1])
         queries, places = query[begins].astype(np.int64), place[begins]
         listed = np.zeros(len(queries), dtype=np.int64)
@@ -403,7 +409,7 @@ class _Block:
             pool_sizes=self.sizes,
         )
 
-    def _counts(self, rows: NDArray[np.int64]) -> PoolCounts:
+    def _counts(self, rows: NDArray[np.int64] | slice) -> PoolCounts:
         """Return the counts of some rows, each in the pool that it is part of; what is said of lists is empty."""
         part, nothing = self.part, np.empty(0, dtype=np.int64)
         if len(self.pools) == 1 and len(self.pools[0]) > 1:
@@ -419,7 +425,7 @@ class _Block:
             return _pool_counts(part.ahead[rows, :1], part.ties[rows, :1], nothing, 0)
         column_of = np.zeros(len(part.languages), dtype=np.int64)
         column_of[[part.language_index(language) for (language,) in self.pools]] = [each for (each,) in self.columns]
-        cells = rows[:, None], column_of[part.row_languages[rows]][:, None]
+        cells = np.arange(len(part.row_queries))[rows, None], column_of[part.row_languages[rows]][:, None]
         return _pool_counts(part.ahead[cells], part.ties[cells], nothing, 0)
 
 

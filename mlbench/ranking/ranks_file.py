@@ -15,7 +15,8 @@ from mlbench.io.untrusted import read_arrays
 from mlbench.ranking.packed_ranks import OPTIONAL, PACKED, pack, unpack
 from mlbench.ranking.ranks import UNKNOWN, UNLISTED, Ranks, Strings
 
-_LARGEST = 2**31
+LARGEST = 2**31
+"""How many bytes the arrays of a ranks file take at most."""
 _MOST_LANGUAGES, _MOST_COLUMNS = 1000, 10_000
 _LARGEST_COSINE = 1 + 1e-5
 ALIGNMENT = "alignment"
@@ -32,15 +33,15 @@ def write_ranks(ranks: Ranks) -> bytes:
     """Return the ranks file's content: a compressed npz, the same bytes for the same counts."""
     arrays = arrays_of(ranks)
     size = sum(array.nbytes for array in arrays.values())
-    if size > _LARGEST:
-        raise UserError(f"the counts take {size:,} bytes, a ranks file {_LARGEST:,}: measure fewer languages at once")
+    if size > LARGEST:
+        raise UserError(f"the counts take {size:,} bytes, a ranks file {LARGEST:,}: measure fewer languages at once")
     buffer = BytesIO()
     # With `allow_pickle=False`, numpy 2.0 would save an array of that name.
     np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
     return buffer.getvalue()
 
 
-def read_ranks(path: Path | str, largest: int = _LARGEST) -> Ranks:
+def read_ranks(path: Path | str, largest: int = LARGEST) -> Ranks:
     """Read and check a ranks file whose arrays take at most `largest` bytes, in the file and as `Ranks`.
 
     Raises `InvalidResult` with what is wrong with it.

@@ -11,17 +11,17 @@ from types import TracebackType
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mlbench import members
 from mlbench.collection.languages import Setting
 from mlbench.collection.records import Document, Query
+from mlbench.embeddings.exact import Grid
 from mlbench.errors import UserError
 from mlbench.protocols import Parameter, Progress, RankedList, Ranker, ScoredRanker
 from mlbench.ranking.count_ahead import Block, Targets, Tiling, count_ahead
 from mlbench.ranking.index_arrays import IndexArrays
+from mlbench.threads import usable_threads
 
-Floats = NDArray[np.float64]
 DEPTH = 100
 """How many documents of each list are written unless somebody says otherwise."""
 LONGEST = 2**24
@@ -184,12 +184,12 @@ class RecordingRanker(ScoredRanker):
 
 
 def save_rankings(
-    files: ListSink, queries: Floats, documents: Floats, *, threads: int | None = None, progress: Progress
+    files: ListSink, queries: Grid, blocks: Sequence[Block], *, threads: int | None = None, progress: Progress
 ) -> None:
     """Write the lists that grid vectors give, in the total order of their exact scores.
 
-    `queries` is (queries, dim) and `documents` (documents, dim), both in the order of `files.arrays`. Working memory is
-    a block of queries, whatever their number.
+    `queries` and the `blocks` of each language are in the order of `files.arrays`. Working memory is a block of
+    queries, whatever their number.
     """
     arrays = files.arrays
     by_pool: dict[tuple[str, ...], list[Setting]] = {}
@@ -197,14 +197,12 @@ def save_rankings(
         by_pool.setdefault(setting.document_languages, []).append(setting)
     progress.start("save run", len(arrays.query_topics) * len(by_pool))
     for pool, settings in by_pool.items():
-        indexes = [arrays.collection.languages.index(language) for language in pool]
-        positions = np.flatnonzero(np.isin(arrays.document_languages[: arrays.n_documents], indexes))
-        block = Block(documents if len(positions) == len(documents) else documents[positions], positions)
+        own = [blocks[arrays.collection.languages.index(language)] for language in pool]
         for setting in settings:
             language = arrays.collection.languages.index(setting.query_language)
-            asked = slice(*np.searchsorted(arrays.query_languages, (language, language + 1)))
-            files.write(setting, _lists(files, queries[asked], block, threads or os.cpu_count() or 1))
-            progress.advance(asked.stop - asked.start)
+            asked = queries.take(slice(*np.searchsorted(arrays.query_languages, (language, language + 1))))
+            files.write(setting, _lists(files, asked, own, threads or usable_threads()))
+            progress.advance(len(asked))
     progress.finish()
 
 
@@ -214,17 +212,18 @@ def stem_of(setting: Setting) -> str:
     return stem if len(stem) <= _LONGEST_NAME else f"{setting.query_language}-all"
 
 
-def _lists(files: ListSink, queries: Floats, block: Block, threads: int) -> Iterator[list[str]]:
-    """Yield for each query the ids of the best documents of the block, a few tiles of queries at a time."""
+def _lists(files: ListSink, queries: Grid, blocks: Sequence[Block], threads: int) -> Iterator[list[str]]:
+    """Yield for each query the ids of the best documents of the blocks, a few tiles of queries at a time."""
     # More, for the documents that a query may be itself.
-    depth = min(files.depth + files.arrays.most_left_out, len(block.positions))
+    depth = min(files.depth + files.arrays.most_left_out, sum(len(block.positions) for block in blocks))
     columns = max(_COLUMNS, depth)
-    tiling = Tiling(depth=depth, rows=max(1, min(256, _CELLS // columns)), columns=columns, threads=threads)
-    nothing = np.empty(0, dtype=np.int64)
-    targets = Targets(nothing, np.empty(0), nothing)
+    rows = max(1, min(256, _CELLS // columns))
+    tiling = Tiling(depth=depth, rows=rows, columns=columns, width=columns, threads=threads)
+    nothing = Targets(np.empty(0, dtype=np.int64), np.empty(0), np.empty(0, dtype=np.int64))
     at_once = tiling.rows * threads
     for start in range(0, len(queries), at_once):
-        for positions in count_ahead(queries[start : start + at_once], targets, [block], tiling=tiling).top.tolist():
+        asked = queries.take(slice(start, start + at_once))
+        for positions in count_ahead(asked, nothing, blocks, tiling=tiling).top.tolist():
             yield [files.arrays.document_ids[position] for position in positions]
 
 

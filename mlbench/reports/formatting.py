@@ -139,6 +139,13 @@ def listed(names: Sequence[str], noun: str) -> str:
     return ", ".join(names) if len(names) <= _MOST_LISTED else count(len(names), noun)
 
 
+def pool_name(languages: Sequence[str]) -> str:
+    """Return how a pool is called: `pool ar,en,zh`, or `pool of 205 languages` where there are too many to be read."""
+    if len(languages) > _MOST_LISTED:
+        return f"pool of {count(len(languages), 'language')}"
+    return f"pool {','.join(languages)}"
+
+
 def quick_look(n_topics: int) -> str:
     """Say of a result of a few topics what it is, in the same words wherever it is shown."""
     return f"quick look: {count(n_topics, 'topic')}, not comparable"

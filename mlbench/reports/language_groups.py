@@ -1,16 +1,30 @@
 """Summaries of a measure of many languages: by groups of languages, and the best and the worst of them."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mlbench.collection.language_info import GROUPINGS, LEVELS, UNKNOWN, Grouping, LanguageInfo, language_info
+from mlbench.reports.colours import ColourScale
 from mlbench.reports.formatting import decimal
 from mlbench.reports.grid import POOL, Grid, mean
-from mlbench.reports.report import Bullets, Cell, Column, Row, Section, Sentence, Table
+from mlbench.reports.report import (
+    Block,
+    Bullets,
+    Cell,
+    Column,
+    HeatCell,
+    HeatColumn,
+    HeatMap,
+    HeatRow,
+    Row,
+    Section,
+    Sentence,
+    Table,
+)
 
 GROUPING_NAMES: dict[Grouping, str] = {"resources": "level of resources", "script": "script", "family": "family"}
 # What the columns of the tables mean, and where the groups come from.
@@ -21,7 +35,8 @@ _SOURCES = (
     "families: Glottolog 5.1",
     "scripts and names: CLDR",
 )
-_MOST_GROUPS = {"resources": len(LEVELS), "script": 3, "family": 4}
+# How many rows each grouping has at most in a summary.
+_MOST_GROUPS: dict[Grouping, int] = {"resources": len(LEVELS) + 1, "script": 3, "family": 4}
 _MOST = 3
 Write = Callable[[float | None], str]
 
@@ -82,18 +97,53 @@ def _mean(values: NDArray[np.float64]) -> float | None:
     return float(known.mean()) if known.size else None
 
 
-def all_groups(grid: Grid, write: Write = decimal, *, named: str) -> Section:
-    """Return a section to unfold with a table of all groups of each grouping; `named` is what the values are."""
-    tables = tuple(_group_tables(grid, write, named))
-    return Section((f"{named} by all groups",), (*tables, Sentence(_SOURCES, "; ", "soft")), "folded")
+def all_groups(grid: Grid, scale: ColourScale, write: Write = decimal, *, named: str) -> Section:
+    """Return a section to unfold with a table and a heat map of the groups of each grouping.
 
-
-def _group_tables(grid: Grid, write: Write, named: str) -> Iterator[Table]:
+    `named` is what the values are, and `scale` gives their colours.
+    """
     languages = [language_info(tag) for tag in grid.languages]
+    blocks: list[Block] = []
     for grouping in GROUPINGS:
-        rows = [group_means(grid, name, places) for name, places in groups_of(languages, grouping).items()]
-        name = GROUPING_NAMES[grouping]
-        yield _table(f"{named} by {name}", name, rows, write)
+        found = groups_of(languages, grouping)
+        title = f"{named} by {GROUPING_NAMES[grouping]}"
+        rows = [group_means(grid, name, places) for name, places in found.items()]
+        blocks += [
+            _table(title, GROUPING_NAMES[grouping], rows, write),
+            _map_of_groups(grid, found, title, scale, write),
+        ]
+    return Section((f"{named} by all groups",), (*blocks, Sentence(_SOURCES, "; ", "soft")), "folded")
+
+
+def _map_of_groups(
+    grid: Grid, found: Mapping[str, Sequence[int]], title: str, scale: ColourScale, write: Write
+) -> HeatMap:
+    """Return the means by group of the query and of the documents; groups of a single language share one."""
+    groups = {name: list(places) for name, places in found.items() if len(places) > 1}
+    alone = {name: list(places) for name, places in found.items() if len(places) == 1}
+    if len(alone) > 1:
+        alone = {f"{len(alone)} others": [place for places in alone.values() for place in places]}
+    groups |= alone
+    pairs = grid.matrix.copy()
+    np.fill_diagonal(pairs, np.nan)
+    rows = []
+    for query, asking in groups.items():
+        values = [_mean(pairs[np.ix_(asking, places)]) for places in groups.values()]
+        cells = (
+            HeatCell(write(value), value, f"{query} queries, {name} documents: {write(value)}")
+            for name, value in zip(groups, values, strict=True)
+        )
+        rows.append(HeatRow(query, tuple(cells)))
+    return HeatMap(
+        f"{title} of the query (rows) and of the documents (columns)",
+        ("queries", "documents"),
+        tuple(map(HeatColumn, groups)),
+        tuple(rows),
+        {"": scale},
+        f"Heat map of {title}: means over pairs of different languages",
+        reason="the heat map of groups needs a wider terminal",
+        as_table=True,
+    )
 
 
 def summary_of_groups(grid: Grid, write: Write = decimal, *, named: str) -> Table:
@@ -107,7 +157,7 @@ def summary_of_groups(grid: Grid, write: Write = decimal, *, named: str) -> Tabl
         rest = [place for _, places in found[len(shown) :] for place in places]
         rows += [group_means(grid, _spoken(name, grouping), places) for name, places in shown]
         if rest:
-            plural = {"script": "scripts", "family": "families"}.get(grouping, grouping)
+            plural = "scripts" if grouping == "script" else "families"
             others = group_means(grid, f"{len(found) - len(shown)} other {plural}", sorted(rest))
             # Two languages of the rest may well be of two groups.
             rows.append(replace(others, within=None))

@@ -3,11 +3,13 @@
 import json
 import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from hashlib import file_digest, sha256
 from importlib.resources import files as package_files
 from itertools import chain
+from os import cpu_count
 from pathlib import Path
 
 import numpy as np
@@ -35,8 +37,8 @@ from mlbench.retrievers.truncation import TokenLimit
 
 # Stays the same as long as the same tokens give the same vector.
 _ALGORITHM = "mean of subword vectors 1"
-# So that memory does not grow with the number of texts.
-_BLOCK = 4096
+# So that memory does not grow with the number of texts, and several are worked on at once.
+_BLOCK = 256
 _PACKAGE = "mlbench.model_files"
 
 
@@ -65,7 +67,7 @@ class Static:
         folder = find_checkpoint(locator or str(_packaged()), settings.revision, allow_pickle=False)
         registered = apply_registry(settings, locator, folder)
         encoder = StaticEncoder(read_folder(folder), registered.settings)
-        encoder.registry = registered.info
+        encoder.registry, encoder.threads = registered.info, runtime.threads
         return encoder
 
     @staticmethod
@@ -102,6 +104,7 @@ class StaticEncoder:
 
     def __init__(self, folder: StaticFolder, settings: Static.Settings) -> None:
         self.tokens = 0
+        self.threads: int | None = None
         self.registry: RegistryInfo | None = None
         self._root = folder.root
         self._files = WatchedFiles([folder.tokenizer, folder.weights])
@@ -157,13 +160,19 @@ class StaticEncoder:
     def encode(self, texts: Sequence[str], role: Role) -> Vectors:
         """Return float32 vectors of shape (len(texts), dim) and norm 1; a text has the same bits in any batch."""
         vectors = np.empty((len(texts), self.dim), dtype=np.float32)
-        for start in range(0, len(texts), _BLOCK):
-            prompted = [(self._prompts[role] + text)[: self._cut_after] for text in texts[start : start + _BLOCK]]
+
+        def fill(start: int) -> int:
+            rows = slice(start, start + _BLOCK)
+            prompted = [(self._prompts[role] + text)[: self._cut_after] for text in texts[rows]]
             ids, lengths = self._known(*self._tokenised(prompted, self._tokenizer))
             # Sums beyond float32 become infinite, and whoever asked is told which text it was.
             with np.errstate(over="ignore", invalid="ignore"):
-                vectors[start : start + _BLOCK] = _normalised(_means(self._table, ids, lengths), self._unknown)
-            self.tokens += len(ids)
+                vectors[rows] = _normalised(_means(self._table, ids, lengths), self._unknown)
+            return len(ids)
+
+        # The tokenizer has threads of its own, which one block keeps busy while another is added up.
+        with ThreadPoolExecutor(self.threads or cpu_count()) as pool:
+            self.tokens += sum(pool.map(fill, range(0, len(texts), _BLOCK)))
         return vectors
 
     def _follow_model2vec(self, folder: StaticFolder) -> tuple[int | None, int | None]:

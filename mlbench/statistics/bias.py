@@ -192,6 +192,8 @@ def _one_of_each(ranks: Ranks, held: NDArray[np.bool_]) -> NDArray[np.bool_]:
     nothing of ranks.
     """
     cell = ranks.row_queries.astype(np.int64) * len(ranks.languages) + ranks.row_languages
+    if np.bincount(cell).max(initial=0) < 2:
+        return held
     order = np.lexsort((ranks.row_documents, ~held, cell))
     first = np.ones(len(order), dtype=np.bool_)
     first[1:] = np.diff(cell[order]) != 0

@@ -123,11 +123,12 @@ def describe_data(ranks: Ranks, pool_sizes: NDArray[np.int64]) -> dict[str, str]
     numbers = np.zeros(len(mentioned), dtype=np.int32)
     numbers[judged] = np.arange(len(judged))
     relevant = sha256(_digest(ranks.document_ids[judged], ranks.document_languages[judged]).encode())
+    first = 0
     for part in ranks.parts():
-        pairs = part.row_queries.astype(np.int64) << 32 | numbers[part.row_documents]
+        pairs = part.row_queries.astype(np.int64) + first << 32 | numbers[part.row_documents]
         order = np.argsort(pairs, kind="stable")
-        for array in (pairs[order], part.row_grades[order]):
-            relevant.update(_content(array))
+        relevant.update(np.stack([pairs[order], part.row_grades[order]], axis=1).astype("<i8").tobytes())
+        first += len(part.query_topics)
     aspects = {
         "languages": _digest(ranks.languages),
         "topics": _digest(ranks.topic_ids),

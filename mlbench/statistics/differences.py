@@ -266,13 +266,15 @@ def _check(base: System, candidate: System) -> None:
 
 def _change_of_settings(base: System, candidate: System) -> SettingSums:
     """Return the sums of what two systems differ by, each averaged over its seeds."""
-    first = base[0].settings
-    primary, totals = np.zeros_like(first.primary), np.zeros_like(first.totals)
-    for system, sign in ((candidate, 1), (base, -1)):
-        for one in system:
-            primary += one.settings.primary / (sign * len(system))
-            totals += one.settings.totals / (sign * len(system))
-    return replace(first, primary=primary, totals=totals)
+
+    def mean(each: Sequence[Floats]) -> Floats:
+        return each[0] if len(each) == 1 else np.mean(each, axis=0)
+
+    (base_primary, base_totals), (primary, totals) = (
+        (mean([one.settings.primary for one in system]), mean([one.settings.totals for one in system]))
+        for system in (base, candidate)
+    )
+    return replace(base[0].settings, primary=primary - base_primary, totals=totals - base_totals)
 
 
 def _cuts(settings: Sequence[Setting]) -> Iterator[tuple[Subject, list[int]]]:

@@ -8,7 +8,7 @@ from mlbench.collection.languages import IMAGE, Setting, find_language
 from mlbench.errors import UserError
 from mlbench.io.document import DocumentPart
 from mlbench.measures.ranked import parse
-from mlbench.ranking.ranks import Ranks
+from mlbench.ranking.ranks import Ranks, can_answer
 from mlbench.results import Aggregate, ByMeasure, Result, SettingResult, Statistics, spoken_means
 from mlbench.statistics.cluster_scores import ScoreRequest
 from mlbench.statistics.score import score
@@ -71,18 +71,24 @@ def answer_pool(
     With captioned images, a pool of captions is asked by images, and that of the images by captions of all languages.
     `ranks` are those of the result. `measure` is computed in place of the task's; it may be one that the task does not
     have, by any of its names. Intervals are made as the result's are. Raises `UserError` for no or an unknown language,
-    and for a pool that a ranker was not asked for.
+    and for a pool that a ranker, or a run that kept the counts of its settings alone, was not asked for.
     """
     name = None if measure is None else parse(measure).name
     if isinstance(document_languages, str):
         raise UserError(f"document languages must be a list of tags, such as [{document_languages!r}]")
-    known = (*result.task.languages, IMAGE)
-    pool = tuple(sorted({find_language(tag, known) or tag for tag in document_languages}))
+    tags = (*result.task.languages, IMAGE)
+    pool = tuple(sorted({find_language(tag, tags) or tag for tag in document_languages}))
     asked: Sequence[str] = pool if len(pool) > 1 else result.task.languages
     if ranks.has_images and pool != (IMAGE,):
         if IMAGE in pool:
             raise UserError("captions and images are no pool: ask for captions, such as de,en, or for image alone")
         asked = (IMAGE,)
+    known = set(pool) <= set(ranks.languages.tolist())
+    if ranks.is_compact and result.retriever.kind == "encoder" and pool and known and not can_answer(ranks, pool):
+        raise UserError(
+            f"the pool {','.join(pool)} was not asked for in this run, whose ranks answer its own settings alone: "
+            "measure again with --pools any"
+        )
     request = ScoreRequest.of_result(result)
     scores = score(
         ranks,

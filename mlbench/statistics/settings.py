@@ -181,11 +181,12 @@ def sum_settings(
 
 def _ceilings(parsed: Sequence[Measure], relevant: RelevantRanks) -> Floats:
     """Return what the best list gives each query, (measures, queries)."""
-    ideal = relevant.ideal()
-    if len(ideal.ranks) and (ideal.grades == ideal.grades[0]).all() and (ideal.listed == ideal.listed[0]).all():
+    grades, listed, n_queries = relevant.grades, relevant.listed, len(relevant.listed)
+    if n_queries and (grades == grades[0]).all() and (listed == listed[0]).all():
         # Queries with equally many documents of equal grades, of which one tells of all.
-        first = RelevantRanks(ideal.ranks[:1], ideal.grades[:1], ideal.listed[:1])
-        return np.repeat(np.array([measure.values(first) for measure in parsed]), len(ideal.ranks), axis=1)
+        first = RelevantRanks(relevant.ranks[:1], grades[:1], listed[:1]).ideal()
+        return np.repeat(np.array([measure.values(first) for measure in parsed]), n_queries, axis=1)
+    ideal = relevant.ideal()
     return np.array([measure.values(ideal) for measure in parsed])
 
 

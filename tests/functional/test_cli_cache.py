@@ -19,7 +19,7 @@ from mlbench.protocols import Silence
 
 Captured = pytest.CaptureFixture[str]
 DAY = 24 * 3600
-KINDS = ("vectors", "streams", "graphs", "training", "data")
+KINDS = ("vectors", "streams", "graphs", "training", "checks", "data")
 RUN = ("run", "-q", "--model", "hashing", "--resamples", "2", "--json")
 
 

@@ -16,6 +16,7 @@ from mlbench.errors import EngineError
 from mlbench.evaluation.distributed.dispatch import ItemDone, WorkerLost, WorkerReady, dispatch
 from mlbench.evaluation.distributed.serving import revive, serve
 from mlbench.protocols import Answer, Engine, Item, Progress, Resources
+from mlbench.threads import usable_threads
 
 _PATROL = 5.0
 """Seconds after which the processes are counted: of one that left children behind, the end is not heard."""
@@ -49,7 +50,7 @@ def shares(resources: Resources, workers: int, environment: Mapping[str, str]) -
     That is its share of the processors, unless the user has settled that, and its accelerator, one of those that this
     process sees; raises `EngineError` where these are too few.
     """
-    threads = resources.threads or max(1, (os.cpu_count() or 1) // workers)
+    threads = resources.threads or max(1, usable_threads() // workers)
     settings = [{name: str(threads) for name in _THREADS if name not in environment} for _ in range(workers)]
     if resources.accelerators:
         visible = [name for name in environment[_DEVICES].split(",") if name] if _DEVICES in environment else None

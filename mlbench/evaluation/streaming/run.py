@@ -1,6 +1,5 @@
 """Ranks a task whose corpora stream by: scanned once, then encoded and counted part by part."""
 
-import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -34,6 +33,7 @@ from mlbench.ranking.run_files import ListSink
 from mlbench.results import TruncatedTexts
 from mlbench.tasks.load import load_shards
 from mlbench.tasks.task import Task
+from mlbench.threads import usable_threads
 
 Integers = NDArray[np.int64]
 _VERSION = 3
@@ -161,7 +161,7 @@ class _Stream:
         """How many threads a worker counts with: its share, where several work on this machine or elsewhere."""
         if self.options.runtime.threads is not None or self.engine.workers == 1:
             return self.options.runtime.threads
-        return max(1, (os.cpu_count() or 1) // self.engine.workers) if self.engine.workers else 1
+        return max(1, usable_threads() // self.engine.workers) if self.engine.workers else 1
 
     def count(self, arrays: IndexArrays, settings: Sequence[Setting], listed: int) -> tuple[StreamCounts, Embeddings]:
         """Encode queries and relevant documents, then count all documents against them, and list the best `listed`."""

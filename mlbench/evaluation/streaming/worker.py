@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from mlbench import members
 from mlbench.collection.records import Document
 from mlbench.embeddings.encode import encode_distinct
-from mlbench.embeddings.exact import to_grid
+from mlbench.embeddings.exact import Grid
 from mlbench.embeddings.store import EMBEDDINGS, belongs, pack, part_name, text_hash, vector_key
 from mlbench.errors import RetrieverError
 from mlbench.evaluation.streaming.corpus import PART, CorpusPart, PartReader
@@ -27,7 +27,6 @@ from mlbench.ranking.count_ahead import Block, Targets, Tiling, count_ahead, exa
 Vector = NDArray[np.float32]
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
-_ROWS = 1024
 # Texts after which vectors are kept that a server was asked for: each may cost money.
 _ASKED = 512
 # Documents between two relevant ones, in the order of ids, are fewer than this.
@@ -185,19 +184,11 @@ class Counter:
     ) -> tuple[NDArray[np.int32], NDArray[np.int32], TopDocuments]:
         doc_ids = np.array([document.doc_id for document in documents])
         positions = _positions(doc_ids, self.question.target_ids)
-        block = Block(self._grid(vectors), positions)
+        block = Block(Grid.of(vectors, self.question.similarity), positions)
         targets = Targets(asked.row_queries, asked.scores, _target_places(len(self.question.target_ids))[asked.targets])
         counts = count_ahead(asked.vectors, targets, [block], tiling=self.tiling)
         top = _tops(asked.vectors, block, doc_ids, counts.top)
         return counts.ahead[:, 0], counts.ties[:, 0], top
-
-    def _grid(self, vectors: Vectors) -> Floats:
-        """Put vectors on the grid a few rows at a time, so that what is in between takes little memory."""
-        found = np.empty(vectors.shape)
-        for first in range(0, len(vectors), _ROWS):
-            rows = slice(first, first + _ROWS)
-            found[rows] = to_grid(vectors[rows], self.question.similarity)
-        return found
 
 
 def _target_places(n_targets: int) -> Integers:

@@ -60,14 +60,14 @@ const languageMap = (place, data) => {
     const group = (index) => (state.group ? languages[index][field] : "");
     const members = {};
     languages.forEach((_, index) => { members[group(index)] = (members[group(index)] || 0) + 1; });
-    const place = (name) => (state.group === groupings[0] ? levels.indexOf(name) : -members[name]);
+    const rank = (name) => (state.group === groupings[0] ? levels.indexOf(name) : -members[name]);
     const mean = state.sort === "mean" ? means() : [];
     const by = {
       mean: (a, b) => (mean[b] ?? -Infinity) - (mean[a] ?? -Infinity),
       name: (a, b) => languages[a][1].localeCompare(languages[b][1], "en"),
       tag: () => 0,
     }[state.sort];
-    order = languages.map((_, index) => index).sort((a, b) => place(group(a)) - place(group(b)) || group(a).localeCompare(group(b), "en") || by(a, b) || (languages[a][0] < languages[b][0] ? -1 : 1));
+    order = languages.map((_, index) => index).sort((a, b) => rank(group(a)) - rank(group(b)) || group(a).localeCompare(group(b), "en") || by(a, b) || (languages[a][0] < languages[b][0] ? -1 : 1));
     groups = [];
     order.forEach((index, at) => {
       const last = groups.at(-1);
@@ -290,8 +290,9 @@ const languageMap = (place, data) => {
     const [tag, , own, ...about] = languages[index];
     const rows = languages.map((_, other) => [other, value(index, other), value(other, index)]).filter(([other]) => other !== index || value(index, index) !== null);
     const [by, way] = state.by;
-    const key = (row) => (by ? row[by] ?? -Infinity * -way : languages[row[0]][1]);
-    rows.sort((a, b) => way * (by ? key(a) - key(b) || 0 : key(a).localeCompare(key(b), "en")));
+    const called = ([other]) => languages[other][1];
+    // What has no value comes last, whatever the order.
+    rows.sort((a, b) => (by ? (a[by] === null) - (b[by] === null) || way * (a[by] - b[by]) : way * called(a).localeCompare(called(b), "en")));
     const heads = ["other language", `${tag} queries`, `${tag} documents`].map((text, at) => {
       const head = make("th", { scope: "col", "aria-sort": at !== by ? "none" : way < 0 ? "descending" : "ascending" }, button(text, `Sort by ${text}`, () => {
         state.by = [at, at === by ? -way : at ? -1 : 1];

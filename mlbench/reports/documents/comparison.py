@@ -60,6 +60,8 @@ WORST = 10
 _MOST_FAILURES = 20
 # How many languages a sentence names that tells of many.
 _MOST_NAMED = 10
+# The share of the pairs of many languages whose differences lie within the scale of a map.
+_COLOURED = 0.98
 _LONGEST_NAME, _LONGEST_REASON = 80, 400
 _SIGNIFICANT, _DISCOVERED = "*", "°"
 _SUMMARY_SCORES = (
@@ -426,7 +428,7 @@ def _of_many(pairs: _Pairs, level: float) -> Iterator[Section]:
     yield Section((summary.title,), (summary, ends), titled=False, urgency=2)
     title = f"{name} by pair of languages"
     yield Section((title,), (_language_map(pairs, title, level),), "on_pages")
-    yield replace(all_groups(pairs.difference, _signed, named=name), urgency=5)
+    yield replace(all_groups(pairs.difference, _scale(pairs), _signed, named=name), urgency=5)
 
 
 def _signed(value: float | None) -> str:
@@ -448,18 +450,26 @@ def _language_map(pairs: _Pairs, title: str, level: float) -> LanguageMap:
         pool = np.array([grid.pool.get(language, np.nan) for language in languages])
         return MapLayer(called, scale, grid.matrix, pool=pool if grid.pool else None)
 
-    difference = layer(f"difference of {measure}", pairs.difference, ColourScale.around_zero(pairs.difference.values))
+    difference = layer(f"difference of {measure}", pairs.difference, _scale(pairs))
+    difference = replace(difference, low=low, high=high, marked=marked == 1, signed=True)
+    significant = np.where(marked == 1, difference.values, np.nan)
     return LanguageMap(
         title,
         tuple(map(language_info, languages)),
         (
-            replace(difference, low=low, high=high, marked=marked == 1, signed=True),
+            difference,
+            replace(difference, name=f"significant difference of {measure}", values=significant, pool=None),
             layer(f"{measure} of the base", pairs.base, ColourScale.of(both)),
             layer(f"{measure} of the candidate", pairs.candidate, ColourScale.of(both)),
         ),
         f"{title}: blue is better, red is worse",
         legend=_legend(level),
     )
+
+
+def _scale(pairs: _Pairs) -> ColourScale:
+    # A few pairs that differ by much more than all others would leave these without colours.
+    return ColourScale.around_zero([float(np.quantile(np.abs(list(pairs.difference.cells.values())), _COLOURED))])
 
 
 def _map_of_pairs(pairs: _Pairs, level: float) -> Iterator[Section]:

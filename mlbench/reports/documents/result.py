@@ -26,6 +26,7 @@ from mlbench.reports.formatting import (
     n_settings,
     other_scores,
     pool_kind,
+    pool_name,
     repeatability,
     score_ends,
     score_interval,
@@ -130,7 +131,7 @@ def pools_report(results: Sequence[Result], answers: Sequence[PoolAnswer]) -> Re
     """Return the report of the answers of pools, each from the result in the same place."""
     pairs = list(zip(told_apart(results), answers, strict=True))
     return Report(
-        title=_pool_name(answers[0]),
+        title=pool_name(answers[0].document_languages),
         blocks=tuple(
             Section(
                 title_of(result),
@@ -198,7 +199,7 @@ def _of_many(result: Result, pairs: Grid) -> Iterator[Section]:
         f"lowest {decimal(min(cells))}, highest {decimal(max(cells))}",
     )
     yield Section((f"{name} by pair of languages",), (shown,), "on_pages")
-    yield all_groups(pairs, named=name)
+    yield all_groups(pairs, ColourScale.of(list(pairs.cells.values())), named=name)
     title = f"{name} by language"
     yield Section((title,), (_all_languages(result, pairs),), "folded")
 
@@ -615,12 +616,6 @@ def _cut_short(results: Sequence[Result], place: int) -> bool:
     )
 
 
-def _pool_name(answer: PoolAnswer) -> str:
-    if len(answer.document_languages) > MOST_IN_CELLS:
-        return f"pool of {count(len(answer.document_languages), 'language')}"
-    return f"pool {','.join(answer.document_languages)}"
-
-
 def _pool_table(answer: PoolAnswer) -> Table:
     """Return a row for each query language, then the means and, where it is below 1, their ceiling."""
     by_image = any(setting.query_language == IMAGE for setting in answer.settings)
@@ -640,7 +635,7 @@ def _pool_table(answer: PoolAnswer) -> Table:
     ]
     means = _pool_means(answer, measures) if len(rows) > 1 or not by_image else ()
     return Table(
-        f"{_pool_name(answer)}: {count(answer.n_documents, 'document')}",
+        f"{pool_name(answer.document_languages)}: {count(answer.n_documents, 'document')}",
         "asked by" if by_image else "query language",
         (Column("queries"), *(_measure_column(name, primary=place == 0) for place, name in enumerate(measures))),
         (*rows, *means),

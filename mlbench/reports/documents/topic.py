@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mlbench.collection.languages import IMAGE
 from mlbench.collection.records import Collection, Image
-from mlbench.reports.formatting import ABSENT, count, decimal
+from mlbench.reports.formatting import ABSENT, count, decimal, pool_name
 from mlbench.reports.provenance import caveats, title_of
 from mlbench.reports.report import (
     Cell,
@@ -104,7 +104,7 @@ def _section(answer: TopicAnswer) -> Section:
 
 def _summary(topic: Topic, *, is_worst: bool) -> Sentence:
     mean = f"mean AP {'in the pool' if topic.pool else 'in their own languages'} {decimal(topic.average_precision)}"
-    pool = f"pool {','.join(topic.pool)}: {count(topic.n_documents, 'document')}"
+    pool = f"{pool_name(topic.pool)}: {count(topic.n_documents, 'document')}"
     asked = pool if topic.pool else "the pool of all languages was not asked for"
     worst = ["the lowest of all topics"] if is_worst else []
     return Sentence((Span(f"topic {topic.topic_id}", "strong"), mean, *worst, Span(asked, "soft")))

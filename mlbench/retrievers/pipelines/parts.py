@@ -6,12 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
-from os import cpu_count
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from mlbench import members
 from mlbench.collection.languages import Setting
@@ -37,6 +35,7 @@ from mlbench.protocols import (
 )
 from mlbench.provenance import RegistryInfo
 from mlbench.ranking.count_ahead import best_columns, by_id
+from mlbench.threads import one_blas_thread, usable_threads
 
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -155,7 +154,7 @@ class EncoderLists(ScoredRanker):
     def __init__(self, opened: LoadedModel, threads: int | None = None) -> None:
         self._texts = TextRows(opened)
         self._encoder = self._texts.encoder
-        self._threads = threads or cpu_count() or 1
+        self._threads = threads or usable_threads()
         self._grids: dict[Role, Floats] = {}
 
     @property
@@ -204,7 +203,7 @@ class EncoderLists(ScoredRanker):
             return list(zip(best, np.take_along_axis(scores, best, axis=1), strict=True))
 
         # Threads over tiles, as in `mlbench.ranking`; a product of grid vectors is exact however it is cut.
-        with threadpool_limits(limits=1, user_api="blas"), ThreadPoolExecutor(self._threads) as pool:
+        with one_blas_thread(), ThreadPoolExecutor(self._threads) as pool:
             return [found for best in pool.map(rank, _tiles(len(asked), len(documents))) for found in best]
 
 

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from mlbench.embeddings.exact import grid_cosine, grid_dot
+from mlbench.embeddings.exact import Grid, grid_cosine, grid_dot, to_grid
+from mlbench.protocols import Similarity
 from mlbench.ranking import count_ahead as counting
 from mlbench.ranking.count_ahead import Block, Counts, Targets, Tiling, count_ahead, exact_scores
 from mlbench.retrievers.hashing import Hashing, HashingEncoder
@@ -65,11 +66,29 @@ def brute_force(case: Case, depth: int) -> Counts:
     return Counts(ahead, ties, top)
 
 
-def count(case: Case, tiling: Tiling, columns: Matrix | slice = slice(None)) -> Counts:
+def count(
+    case: Case,
+    tiling: Tiling,
+    columns: Matrix | slice = slice(None),
+    *,
+    pools: list[list[int]] | None = None,
+    left_out: Matrix | None = None,
+) -> Counts:
     query, document = (np.array([pair[side] for pair in case.targets], dtype=np.int64) for side in (0, 1))
-    queries, documents = case.queries[:, columns], case.documents[:, columns]
-    targets = Targets(query, exact_scores(queries, query, documents, document), case.positions[document])
-    return count_ahead(np.ascontiguousarray(queries), targets, case.blocks(columns), tiling=tiling)
+    queries, documents = np.ascontiguousarray(case.queries[:, columns]), case.documents[:, columns]
+    scores = exact_scores(queries, query, documents, document)
+    found = [
+        count_ahead(
+            queries,
+            Targets(query, given, case.positions[document], left_out),
+            case.blocks(columns),
+            pools=pools,
+            tiling=tiling,
+        )
+        for given in (scores, None)
+    ]
+    assert_same(*found)
+    return found[0]
 
 
 def assert_same(found: Counts, expected: Counts) -> None:
@@ -125,30 +144,26 @@ def zeros_and_opposites(rows: int, dim: int, seed: int) -> Matrix:
 KINDS = [random_grid, few_distinct, near_ties, hashed, constant, zeros_and_opposites]
 
 
-@pytest.mark.parametrize("many", [0, 2, 1000], ids=["sorted", "both", "compared"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_counts_equal_brute_force_however_the_work_is_cut(
-    kind: Callable[[int, int, int], Matrix], many: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(counting, "_MANY", many)
+def test_counts_equal_brute_force_however_the_work_is_cut(kind: Callable[[int, int, int], Matrix]) -> None:
     case = make_case(kind(65, 64, 1), kind(130, 64, 2), targets=300)
     expected = brute_force(case, depth=7)
-    for rows, columns, threads in [(1, 64, 1), (64, 64, 2), (1000, 1000, 1), (1, 1000, 2), (1000, 1, 1)]:
-        assert_same(count(case, Tiling(7, rows, columns, threads)), expected)
+    for rows, columns, width, threads in [
+        (1, 64, 64, 1),
+        (64, 90, 30, 2),
+        (1000, 1000, 1000, 1),
+        (1, 1000, 64, 2),
+        (1000, 1, 1, 1),
+    ]:
+        assert_same(count(case, Tiling(7, rows, columns, width, threads)), expected)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_counts_do_not_depend_on_library_or_order_of_dimensions(kind: Callable[[int, int, int], Matrix]) -> None:
-    torch = pytest.importorskip("torch")
-
-    def product(queries: Matrix, documents: Matrix) -> Matrix:
-        return (torch.from_numpy(queries) @ torch.from_numpy(documents)).numpy()
-
+def test_counts_do_not_depend_on_the_order_of_dimensions(kind: Callable[[int, int, int], Matrix]) -> None:
     case = make_case(kind(30, 64, 3), kind(60, 64, 4), targets=200)
     expected = brute_force(case, depth=20)
-    assert_same(count(case, Tiling(20, 16, 33, 2, product)), expected)
     order = np.random.RandomState(0).permutation(64)
-    assert_same(count(case, Tiling(20, 16, 33, 1), order), expected)
+    assert_same(count(case, Tiling(20, 16, 33, 33, 1), order), expected)
     assert_same(count(case, Tiling(), order[::-1].copy()), expected)
 
 
@@ -173,10 +188,85 @@ def cases(draw: st.DrawFn) -> Case:
     return Case(queries, documents, positions, (0, *inner, len(documents)), tuple(sorted(targets)))
 
 
-@given(cases(), st.integers(1, 30), st.integers(1, 30), st.integers(1, 30), st.sampled_from([0, 1000]))
-def test_counts_equal_brute_force_for_any_vectors(case: Case, depth: int, rows: int, columns: int, many: int) -> None:
-    with mock.patch.object(counting, "_MANY", many):
-        assert_same(count(case, Tiling(depth, rows, columns, 1)), brute_force(case, depth))
+@given(cases(), st.integers(1, 30), st.integers(1, 30), st.integers(1, 30), st.integers(1, 30))
+def test_counts_equal_brute_force_for_any_vectors(case: Case, depth: int, rows: int, columns: int, width: int) -> None:
+    assert_same(count(case, Tiling(depth, rows, columns, width, 1)), brute_force(case, depth))
+
+
+POOLS = [[[0, 1, 2]], [[0, 2], [0, 1, 2], [1]], []]
+
+
+def compact(case: Case, whole: Counts, pools: list[list[int]]) -> Counts:
+    """Return of the counts in every block those that pools ask for."""
+    block = np.array([np.searchsorted(case.edges, d, side="right") - 1 for _, d in case.targets], dtype=np.int64)
+    inside = [np.isin(block, pool) for pool in pools]
+
+    def chosen(counts: Matrix) -> Matrix:
+        own = counts[np.arange(len(block)), block]
+        sums = [np.where(rows, counts[:, pool].sum(axis=1), -1) for rows, pool in zip(inside, pools, strict=True)]
+        return np.stack([own, *sums], axis=1).astype(np.int32)
+
+    return Counts(chosen(whole.ahead), chosen(whole.ties), whole.top)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("targets", [40, 1000])
+def test_pools_are_counted_as_the_sums_of_their_blocks(kind: Callable[[int, int, int], Matrix], targets: int) -> None:
+    case = make_case(kind(30, 64, 1), kind(130, 64, 2), targets=targets)
+    whole = brute_force(case, depth=7)
+    for pools in POOLS:
+        for rows, columns, width in [(10, 10, 7), (512, 512, 512), (3, 20, 1000)]:
+            found = count(case, Tiling(7, rows, columns, width, 2), pools=pools)
+            assert_same(found, compact(case, whole, pools))
+
+
+@given(cases(), st.integers(1, 30), st.integers(1, 30), st.sampled_from(POOLS))
+def test_pools_are_counted_for_any_vectors(case: Case, rows: int, columns: int, pools: list[list[int]]) -> None:
+    n_blocks = len(case.edges) - 1
+    pools = [[block for block in pool if block < n_blocks] for pool in pools]
+    found = count(case, Tiling(5, rows, columns, columns, 1), pools=pools)
+    assert_same(found, compact(case, brute_force(case, 5), pools))
+
+
+@pytest.mark.parametrize("pools", [None, [[0, 1, 2]]])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("depth", [7, 70])
+def test_documents_that_are_not_there_for_a_query_count_nothing(
+    kind: Callable[[int, int, int], Matrix], pools: list[list[int]] | None, depth: int
+) -> None:
+    case, random = make_case(kind(20, 64, 1), kind(60, 64, 2), targets=300), np.random.RandomState(0)
+    gone = np.array([[*random.permutation(60)[:2], -1, random.choice([-1, *range(58, 60)])] for _ in range(20)])
+    case = case._replace(
+        targets=tuple((query, document) for query, document in case.targets if document not in gone[query])
+    )
+    left_out = np.where(gone < 0, -1, case.positions[gone])
+    found = count(case, Tiling(depth, 6, 10, 10, 2), pools=pools, left_out=left_out)
+    for query in range(20):
+        # As if the query were alone, and those documents had never been.
+        kept = np.setdiff1d(np.arange(60), gone[query])
+        edges = tuple(int((kept < edge).sum()) for edge in case.edges)
+        targets = tuple((0, int(np.searchsorted(kept, d))) for q, d in case.targets if q == query)
+        alone = Case(case.queries[query : query + 1], case.documents[kept], case.positions[kept], edges, targets)
+        expected = brute_force(alone, depth)
+        expected = expected if pools is None else compact(alone, expected, pools)
+        rows = np.array([q for q, _ in case.targets]) == query
+        assert_same(Counts(found.ahead[rows], found.ties[rows], found.top[query : query + 1]), expected)
+
+
+@pytest.mark.parametrize("similarity", ["cosine", "dot"])
+def test_vectors_may_be_held_as_whole_numbers(similarity: Similarity) -> None:
+    random = np.random.RandomState(0)
+    queries, documents = (random.standard_normal((n, 16)).astype(np.float32) for n in (20, 50))
+    case = make_case(to_grid(queries, similarity), to_grid(documents, similarity), targets=100)
+    expected = count(case, Tiling(5))
+    query, document = np.array(case.targets).T
+    blocks = []
+    for low, high in pairwise(case.edges):
+        order = low + np.argsort(case.positions[low:high])
+        blocks.append(Block(Grid.gathered([(documents, order)], similarity), case.positions[order]))
+    targets = Targets(query, None, case.positions[document])
+    with mock.patch.object(counting, "_KEPT", 0):
+        assert_same(count_ahead(Grid.of(queries, similarity), targets, blocks, tiling=Tiling(5, 6, 20, 7)), expected)
 
 
 def test_empty_blocks_count_nothing() -> None:
@@ -201,7 +291,7 @@ def test_some_queries_have_no_target_and_some_have_many() -> None:
     case = make_case(few_distinct(9, 8, 1), few_distinct(30, 8, 2))
     case = case._replace(targets=(*((query, document) for query in (2, 5) for document in range(30)), (8, 3)))
     for rows in (1, 2, 9):
-        assert_same(count(case, Tiling(4, rows, 7, 2)), brute_force(case, 4))
+        assert_same(count(case, Tiling(4, rows, 14, 7, 2)), brute_force(case, 4))
 
 
 def test_a_document_may_be_relevant_for_every_query() -> None:
@@ -213,7 +303,7 @@ def test_a_document_may_be_relevant_for_every_query() -> None:
 @pytest.mark.parametrize(("documents", "depth"), [(3, 20), (20, 20), (21, 20), (5, 1)])
 def test_the_top_is_padded_where_there_are_fewer_documents(documents: int, depth: int) -> None:
     case = make_case(few_distinct(9, 8, 1), few_distinct(documents, 8, 2))
-    found = count(case, Tiling(depth, 4, 2, 1))
+    found = count(case, Tiling(depth, 4, 4, 2, 1))
     assert_same(found, brute_force(case, depth))
     assert ((found.top >= 0).sum(axis=1) == min(documents, depth)).all()
 
@@ -253,7 +343,7 @@ def test_dot_products_are_ordered_as_rational_numbers_are(vectors: Matrix) -> No
     expected = [
         sorted(range(len(grid)), key=lambda d: (row[d], -int(case.positions[d])), reverse=True) for row in exact
     ]
-    found = count(case, Tiling(len(grid), 2, 3, 1))
+    found = count(case, Tiling(len(grid), 2, 6, 3, 1))
     assert found.top.tolist() == [case.positions[order].tolist() for order in expected]
     for row, (query, document) in enumerate(case.targets):
         assert found.ahead[row].sum() == expected[query].index(document)

@@ -42,6 +42,7 @@ def test_compact_ranks_survive_the_file_to_the_byte(ranks: Ranks, tmp_path: Path
     assert found.is_compact
     assert same(found, ranks)
     assert write_ranks(found) == content
+    assert all(array.flags.c_contiguous for array in pack(found).values())
 
 
 @settings(deadline=None, max_examples=60)

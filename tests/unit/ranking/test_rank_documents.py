@@ -1,4 +1,5 @@
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -22,14 +23,15 @@ from unit.statistics.cases import (
     ranks_of,
 )
 
-from mlbench.collection.languages import Setting, settings_of
+from mlbench.collection.languages import Kind, Setting, settings_of
 from mlbench.collection.records import Collection, Document, Query
-from mlbench.embeddings.encode import embed
+from mlbench.embeddings.encode import embed, texts_of
 from mlbench.embeddings.exact import to_grid
 from mlbench.errors import RetrieverError, UserError
 from mlbench.protocols import RankedList, Silence, Similarity
+from mlbench.ranking import ranks as ranks_module
 from mlbench.ranking.count_ahead import Tiling
-from mlbench.ranking.index_arrays import CountTable, index_collection, to_ranks
+from mlbench.ranking.index_arrays import CountTable, IndexArrays, index_collection, to_ranks
 from mlbench.ranking.rank_documents import rank_lists, rank_vectors
 from mlbench.ranking.ranks import UNKNOWN, UNLISTED, Ranks, can_answer, pool_counts, setting_ranks
 
@@ -359,3 +361,74 @@ def test_lists_of_one_document_are_no_collapsed_model() -> None:
 def test_wrong_scores_are_told(scores: Callable[[int], NDArray[np.float32]], message: str) -> None:
     with pytest.raises(RetrieverError, match=message):
         scored(scores)
+
+
+def compact_of(
+    arrays: IndexArrays, table: CountTable, pools: Sequence[tuple[str, ...]]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return `ahead` and `ties` of a compact table, from those in every column."""
+    languages = arrays.collection.languages
+    rows = [languages[arrays.document_languages[d]] for d in arrays.row_documents[arrays.present]]
+    found = []
+    for counts in (table.ahead, table.ties):
+        lines = []
+        for language, line in zip(rows, counts.tolist(), strict=True):
+            by_column = dict(zip(table.columns, line, strict=True))
+            sums = [by_column[pool] if pool in by_column else sum(by_column[a,] for a in pool) for pool in pools]
+            kept = [count if language in pool else UNKNOWN for count, pool in zip(sums, pools, strict=True)]
+            lines.append([by_column.get((language,), UNKNOWN), *kept])
+        found.append(np.array(lines, dtype=np.int32))
+    return found
+
+
+@pytest.mark.parametrize("distinct", [2, 6, 500])
+@pytest.mark.parametrize("pools", [[LANGUAGES], [("ar", "th"), LANGUAGES], []])
+@pytest.mark.parametrize("queries_are_documents", [False, True])
+def test_compact_counts_of_vectors_are_sums_of_all(
+    distinct: int, pools: list[tuple[str, ...]], queries_are_documents: bool
+) -> None:
+    collection = make_collection(seed=distinct, sparse=True, several=not queries_are_documents)
+    collection = replace(collection, queries_are_documents=queries_are_documents)
+    arrays, encoder = index_collection(collection), make_encoder(collection, "cosine", distinct)
+    embeddings = embed(encoder, texts_of(collection), None, Silence())
+    whole = rank_vectors(arrays, embeddings, "cosine", Tiling(DEPTH), Silence())
+    found = rank_vectors(arrays, embeddings, "cosine", Tiling(DEPTH), Silence(), pools)
+    ahead, ties = compact_of(arrays, whole, pools)
+    assert (found.ahead == ahead).all()
+    assert (found.ties == ties).all()
+    assert (found.top == whole.top).all()
+    assert found.columns == (*whole.columns, *pools)
+    ranks, other = to_ranks(arrays, found), to_ranks(arrays, whole)
+    for pool in [*((language,) for language in LANGUAGES), *pools]:
+        one, two = setting_ranks(ranks, Setting("en", pool)), setting_ranks(other, Setting("en", pool))
+        assert (one.queries == two.queries).all()
+        assert sorted(one.relevant.ranks.tolist()) == sorted(two.relevant.ranks.tolist())
+        assert one.pool_size == two.pool_size
+        assert np.array_equal(one.tied, two.tied, equal_nan=True)
+
+
+@pytest.mark.parametrize("longest", [None, 5])
+@pytest.mark.parametrize("kinds", [["monolingual", "cross_lingual", "multilingual"], ["multilingual"], ["monolingual"]])
+def test_compact_counts_of_lists_are_those_of_each_column(longest: int | None, kinds: list[Kind]) -> None:
+    collection = make_collection(seed=1, sparse=True, several=True)
+    arrays, asked = index_collection(collection), settings_of(collection.languages, kinds)
+    ranker = ScoringRanker(collection, random_orders(collection, 0), longest)
+    whole = rank_lists(arrays, ranker, asked, DEPTH, Silence())
+    found = rank_lists(arrays, ranker, asked, DEPTH, Silence(), compact=True)
+    pools = [column for column in whole.columns if len(column) > 1]
+    ahead, ties = compact_of(arrays, whole, pools)
+    assert (found.ahead == ahead).all()
+    assert (found.ties == ties).all()
+    assert (found.top == whole.top).all()
+    assert (found.listed == whole.listed).all()
+    assert found.columns == whole.columns
+
+
+def test_many_counts_of_lists_are_compact(monkeypatch: pytest.MonkeyPatch) -> None:
+    collection = make_collection(seed=1)
+    arrays, asked = index_collection(collection), settings_of(collection.languages)
+    ranker = ListRanker(collection, random_orders(collection, 0))
+    counts = len(arrays.row_queries) * 5
+    for most, width in ((counts, 5), (counts - 1, 2)):
+        monkeypatch.setattr(ranks_module, "MOST_COUNTS", most)
+        assert rank_lists(arrays, ranker, asked, DEPTH, Silence()).ahead.shape[1] == width

@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 
 from mlbench.collection.languages import Setting, settings_of
 from mlbench.collection.records import Collection, Document, Judgment, Query, document_id
+from mlbench.embeddings.exact import Grid
 from mlbench.errors import UserError
 from mlbench.protocols import Parameter, Silence
 from mlbench.ranking import run_files
+from mlbench.ranking.count_ahead import Block
 from mlbench.ranking.index_arrays import IndexArrays, index_collection
 from mlbench.ranking.run_files import LONGEST, RecordingRanker, RunFiles, SaveRun, save_rankings, stem_of
 
@@ -41,6 +43,13 @@ def vectors_of(arrays: IndexArrays, rows: list[tuple[int, int]]) -> tuple[np.nda
     return grid[:n], grid[n:]
 
 
+def save(files: RunFiles, queries: np.ndarray, documents: np.ndarray, threads: int) -> None:
+    """Save the lists of vectors that are on the grid as they are."""
+    own = [files.arrays.corpus(index) for index in range(len(LANGUAGES))]
+    blocks = [Block(documents[positions], positions) for positions in own]
+    save_rankings(files, Grid.of(queries, "dot"), blocks, threads=threads, progress=Silence())
+
+
 def read_run(path: Path) -> dict[str, list[tuple[str, str, str]]]:
     lists: dict[str, list[tuple[str, str, str]]] = {}
     for line in path.read_text(encoding="utf-8").splitlines():
@@ -63,7 +72,7 @@ def test_lists_are_in_the_total_order(
     wanted = settings_of(LANGUAGES)
     folder = tmp_path_factory.mktemp("runs")
     with RunFiles(SaveRun(folder, depth), arrays, wanted) as files:
-        save_rankings(files, queries, documents, threads=1, progress=Silence())
+        save(files, queries, documents, threads=1)
     assert {path.name for path in folder.iterdir()} == {
         f"{stem_of(setting)}.{ending}" for setting in wanted for ending in ("trec", "qrels")
     }
@@ -89,7 +98,7 @@ def test_blocks_of_queries_do_not_show(tmp_path: Path, monkeypatch: pytest.Monke
     for cells in (2**21, 1):
         monkeypatch.setattr(run_files, "_CELLS", cells)
         with RunFiles(SaveRun(tmp_path / str(cells), 7), arrays, settings_of(LANGUAGES)) as files:
-            save_rankings(files, queries, documents, threads=2, progress=Silence())
+            save(files, queries, documents, threads=2)
         written.append({path.name: path.read_bytes() for path in (tmp_path / str(cells)).iterdir()})
     assert written[0] == written[1]
 

@@ -1,6 +1,6 @@
 import pytest
 
-from mlbench.reports.formatting import count, decimal, heading, interval, spoken, two_digits, visible
+from mlbench.reports.formatting import count, decimal, heading, interval, listed, pool_name, spoken, two_digits, visible
 from mlbench.results import Bounds
 
 
@@ -70,3 +70,12 @@ def test_what_acts_unseen_becomes_visible(text: str, seen: str) -> None:
 @pytest.mark.parametrize(("value", "text"), [(0.412, ".41"), (0.996, "1.0"), (1.0, "1.0"), (0.0, ".00"), (None, "·")])
 def test_shares_take_three_characters_at_most(value: float | None, text: str) -> None:
     assert two_digits(value) == text
+
+
+def test_long_lists_are_told_by_their_number() -> None:
+    names = [f"a{number}" for number in range(31)]
+    assert listed(names[:2], "language") == "a0, a1"
+    assert listed(names[:30], "language").count(",") == 29
+    assert listed(names, "language") == "31 languages"
+    assert pool_name(names[:2]) == "pool a0,a1"
+    assert pool_name(names) == "pool of 31 languages"

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlbench.collection.language_info import GROUPINGS, language_info
+from mlbench.reports.colours import ColourScale
 from mlbench.reports.grid import Grid
 from mlbench.reports.language_groups import (
     all_groups,
@@ -16,7 +17,7 @@ from mlbench.reports.language_groups import (
     groups_of,
     summary_of_groups,
 )
-from mlbench.reports.report import Table
+from mlbench.reports.report import HeatMap, Table
 
 LANGUAGES = ("de", "en", "ru", "th", "sw", "zu", "eu", "yo")
 
@@ -101,8 +102,28 @@ def test_small_groups_share_a_row_of_the_summary() -> None:
     # Two languages of the rest are of different groups, so that nothing is within it.
     assert rows["4 other scripts"] == ["4", ".500", ".500", "·", ".500", ".500"]
     assert rows["4 other families"][0] == "4"
-    tables = [block for block in all_groups(grid, named="mAP").blocks if isinstance(block, Table)]
+    odd = (*more, "not a tag")
+    rows = [row.label.text for row in summary_of_groups(Grid("AP", odd, {}, {}), named="mAP").rows]
+    assert rows[:3] == ["high resources", "medium resources", "unknown resources"]
+    tables = [block for block in all_groups(grid, ColourScale(0, 1), named="mAP").blocks if isinstance(block, Table)]
     assert [len(table.rows) for table in tables] == [2, 6, 7]
+
+
+@given(grids())
+def test_maps_of_groups_have_the_means_of_pairs_of_groups(grid: Grid) -> None:
+    resources, script, _ = (
+        block for block in all_groups(grid, ColourScale(0, 1), named="mAP").blocks if isinstance(block, HeatMap)
+    )
+    members = {"high": {"de", "en", "ru", "th"}, "medium": {"sw", "zu", "eu", "yo"}}
+    assert [row.label for row in resources.rows] == list(members)
+    for row in resources.rows:
+        for column, cell in zip(resources.columns, row.cells, strict=True):
+            assert cell.value == mean_of(
+                value
+                for (a, b), value in grid.cells.items()
+                if a != b and a in members[row.label] and b in members[column.title]
+            )
+    assert [row.label for row in script.rows] == ["Latin", "2 others"]
 
 
 def test_the_best_and_the_worst_are_told_by_name() -> None:

@@ -122,10 +122,17 @@ class TestVectors:
             np.testing.assert_array_equal(encoder.encode([text], "query")[0], vector)
             assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-6)
 
-    def test_blocks_change_nothing(self, encoder: StaticEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    @pytest.mark.parametrize("threads", [1, 3])
+    def test_blocks_and_threads_change_nothing(
+        self, encoder: StaticEncoder, monkeypatch: pytest.MonkeyPatch, threads: int
+    ) -> None:
+        before = encoder.tokens
         whole = encoder.encode(TEXTS, "query")
+        once = encoder.tokens - before
         monkeypatch.setattr(static, "_BLOCK", 7)
+        monkeypatch.setattr(encoder, "threads", threads)
         np.testing.assert_array_equal(encoder.encode(TEXTS, "query"), whole)
+        assert encoder.tokens - before == 2 * once
 
     def test_truncation_is_that_of_the_tokenizer(self, tmp_path: Path) -> None:
         folder = write(tmp_path, place="")

@@ -39,11 +39,16 @@ def only_map(found: Sequence[Block]) -> LanguageMap:
     return each
 
 
+def largest_heat_map(found: Sequence[Block]) -> int:
+    """Return how many rows the largest heat map has, which is of groups where there are many languages."""
+    return max(len(block.rows) for block in blocks(found) if isinstance(block, HeatMap))
+
+
 def test_as_many_as_find_room_stand_in_cells() -> None:
     few = results_report([flores_result(n_languages=MOST_IN_CELLS)])
     assert [block for block in blocks(few.blocks) if isinstance(block, HeatMap)]
     assert not [block for block in blocks(few.blocks) if isinstance(block, LanguageMap)]
-    assert not [block for block in blocks(report().blocks) if isinstance(block, HeatMap)]
+    assert largest_heat_map(report().blocks) < MANY / 2
 
 
 class TestResult:
@@ -82,7 +87,7 @@ class TestComparison:
         rows = {table.title: len(table.rows) for table in tables(comparison())}
         # The gate has a line for each language and kind.
         assert max(rows.values()) == rows["Lines of the gate"] == 3 * MANY + 4
-        assert not [block for block in blocks(comparison().blocks) if isinstance(block, HeatMap)]
+        assert largest_heat_map(comparison().blocks) < MANY / 2
 
     def test_failures_of_many_languages_name_the_worst(self) -> None:
         text = " ".join(shown(comparison(), 80).split())
@@ -91,12 +96,28 @@ class TestComparison:
 
     def test_the_map_has_both_sides(self) -> None:
         drawn = only_map(comparison().blocks)
-        difference, base, candidate = drawn.layers
+        difference, significant, base, candidate = drawn.layers
         assert difference.signed
         assert not base.signed
         assert np.allclose(candidate.values - base.values, difference.values)
         assert difference.marked is not None
         assert difference.marked.any()
+        assert np.array_equal(~np.isnan(significant.values), difference.marked)
+
+    def test_a_few_large_differences_leave_the_colours_to_the_others(self) -> None:
+        languages = flores_result(n_languages=MANY).task.languages
+        made = make_comparison(languages, tasks=("flores-200",))
+        (task,) = made.tasks
+        lines = list(task.tests.lines)
+        cross = next(
+            at for at, line in enumerate(lines) if line.document_languages == (languages[1],) and line.name == "AP"
+        )
+        lines[cross] = lines[cross].model_copy(update={"difference": 0.9})
+        tests = task.tests.model_copy(update={"lines": tuple(lines)})
+        task = task.model_copy(update={"tests": tests})
+        drawn = only_map(comparison_report(made.model_copy(update={"tasks": (task,)})).blocks)
+        assert drawn.layers[0].values.max() == 0.9
+        assert drawn.layers[0].scale.high < 0.1
 
 
 class TestMap:

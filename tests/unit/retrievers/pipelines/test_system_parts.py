@@ -18,7 +18,7 @@ from mlbench.embeddings.encode import embed
 from mlbench.errors import InvalidSystem, RetrieverError
 from mlbench.open_model import LoadedModel
 from mlbench.protocols import Encoder, Ranker, Role, Runtime, Silence, Similarity, Texts
-from mlbench.ranking.count_ahead import Block, Targets, Tiling, count_ahead
+from mlbench.ranking.count_ahead import Targets, Tiling, count_ahead
 from mlbench.ranking.index_arrays import index_collection, to_ranks
 from mlbench.ranking.rank_documents import grid_vectors, rank_lists, rank_vectors
 from mlbench.ranking.ranks import setting_ranks
@@ -62,7 +62,7 @@ def test_an_encoders_lists_are_in_the_exact_order(seed: int, similarity: Similar
     arrays, settings = index_collection(collection), settings_of(collection.languages)
     embeddings = embed(encoder, texts_of(collection), None, Silence())
     counted = rank_vectors(arrays, embeddings, similarity, Tiling(depth=20), Silence())
-    queries, documents = grid_vectors(arrays, embeddings, similarity)
+    queries, blocks = grid_vectors(arrays, embeddings, similarity)
     lists = EncoderLists(LoadedModel(encoder, "toy"), threads=2)
     if prepared:
         lists.prepare(texts_of(collection), None, Silence())
@@ -76,11 +76,8 @@ def test_an_encoders_lists_are_in_the_exact_order(seed: int, similarity: Similar
         own = arrays.document_languages[arrays.row_documents[arrays.present]] == column
         assert (table.ahead[own, table.columns.index((language,))] == counted.ahead[own, column]).all()
     assert counted.ties.any()  # Otherwise the order of ties would not be tested.
-    block = Block(documents, arrays.corpus(0))
-    nothing = Targets(arrays.row_queries[:0], documents[:0, 0], arrays.row_queries[:0])
-    top = count_ahead(
-        queries[:1], nothing, [Block(documents[block.positions], block.positions)], tiling=Tiling(depth=7)
-    ).top
+    nothing = Targets(arrays.row_queries[:0], np.empty(0), arrays.row_queries[:0])
+    top = count_ahead(queries[:1], nothing, blocks[:1], tiling=Tiling(depth=7)).top
     [found] = lists.search(settings[0], collection.queries["ar"][:1], collection.documents["ar"], 7)
     assert found == [arrays.document_ids[place] for place in top[0]]
 
