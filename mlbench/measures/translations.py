@@ -7,7 +7,7 @@ from functools import cached_property, wraps
 import numpy as np
 from numpy.typing import NDArray
 
-from mlbench.collection.threads import in_threads
+from mlbench.io.threads import in_threads
 from mlbench.measures import chance
 from mlbench.measures.native import RelevantDocuments
 from mlbench.measures.top_lists import TopLists

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 from tokenizers import Tokenizer
 
-from mlbench.collection.threads import usable_threads
 from mlbench.errors import DataError, RetrieverError
 from mlbench.io.libraries import versions_installed
+from mlbench.io.threads import usable_threads
 from mlbench.io.watched import WatchedFiles
 from mlbench.protocols import Parameter, Role, Runtime, Similarity, Vectors
 from mlbench.provenance import Provenance, RegistryInfo, read_provenance

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlbench.collection.languages import IMAGE
-from mlbench.collection.threads import ROWS_FOR_THREADS, in_threads
+from mlbench.io.threads import ROWS_FOR_THREADS, in_threads
 from mlbench.measures.bias import BiasScore, find_score, summarise
 from mlbench.measures.chance import mean_range
 from mlbench.measures.formulas import UNRETRIEVED

@@ -6,7 +6,7 @@ from itertools import chain
 import numpy as np
 from numpy.typing import NDArray
 
-from mlbench.collection.threads import in_threads
+from mlbench.io.threads import in_threads
 from mlbench.ranking.ranks import Ranks
 from mlbench.results import Bounds
 from mlbench.statistics.resampling import (

@@ -15,7 +15,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from mlbench.collection.threads import in_threads
+from mlbench.io.threads import in_threads
 
 Floats = NDArray[np.float64]
 

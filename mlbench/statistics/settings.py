@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlbench.collection.languages import IMAGE, KINDS, Kind, Setting
-from mlbench.collection.threads import ROWS_FOR_THREADS, in_threads
+from mlbench.io.threads import ROWS_FOR_THREADS, in_threads
 from mlbench.measures.chance import mean_average_precision
 from mlbench.measures.formulas import RelevantRanks
 from mlbench.measures.ranked import Measure, parse

@@ -6,8 +6,8 @@ from subprocess import run
 
 import pytest
 
-from mlbench.collection import threads
-from mlbench.collection.threads import in_threads, usable_threads
+from mlbench.io import threads
+from mlbench.io.threads import in_threads, usable_threads
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ from threading import Barrier
 import numpy as np
 from threadpoolctl import threadpool_info
 
-from mlbench.collection.threads import one_blas_thread
+from mlbench.io.threads import one_blas_thread
 
 steps = Barrier(2, timeout=30)
 
