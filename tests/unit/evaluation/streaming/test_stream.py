@@ -80,11 +80,13 @@ def assert_equal(one: Counted, other: Counted) -> None:
     assert one.data.fingerprints == other.data.fingerprints
 
 
-def test_a_stream_gives_the_same_bits_as_memory(tmp_path: Path) -> None:
+@pytest.mark.parametrize("pools", ["any", "asked"])
+def test_a_stream_gives_the_same_bits_as_memory(tmp_path: Path, pools: str) -> None:
     task = write_task(tmp_path, ALL)
-    held = count(load_in_memory, task, tmp_path / "held")
+    held = count(load_in_memory, task, tmp_path / "held", pools=pools)
     assert (held.ranks.ties > 0).any()
-    assert_equal(count(run.load_stream, task, tmp_path / "stream"), held)
+    assert len(held.ranks.columns) == len(held.ranks.languages) + (pools == "asked")
+    assert_equal(count(run.load_stream, task, tmp_path / "stream", pools=pools), held)
 
 
 @pytest.mark.parametrize("more", ["", "long aeio"])
