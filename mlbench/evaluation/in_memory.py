@@ -60,7 +60,7 @@ class InMemoryTask(TaskData):
         clock.lap("encode")
         tiling = Tiling(threads=options.runtime.threads, device=members.counting_device(encoder))
         counts = rank_vectors(
-            self.arrays, embeddings, encoder.similarity, tiling, options.progress, self.pools(options)
+            self.arrays, embeddings, encoder.similarity, tiling, options.progress, self.asked_pools(options)
         )
         clock.lap("rank")
         if files is not None:

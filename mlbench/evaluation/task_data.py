@@ -84,8 +84,12 @@ class TaskData(ABC):
         """The languages of the collection without `IMAGE`."""
         return tuple(language for language in self.collection.languages if language != IMAGE)
 
-    def pools(self, options: Options) -> list[tuple[str, ...]] | None:
-        """Return the pools that settings ask for where they alone are counted, None where any can be answered."""
+    def run_files(self, wanted: SaveRun | None) -> AbstractContextManager[RunFiles | None]:
+        """Return the run files that are asked for, as a context; they appear whole or not at all."""
+        return nullcontext() if wanted is None else RunFiles(wanted, self.arrays, self.settings)
+
+    def asked_pools(self, options: Options) -> list[tuple[str, ...]] | None:
+        """Return the pools that settings ask for where they alone are counted, else None."""
         if not self.is_compact(options, len(self.collection.languages)):
             return None
         asked = {setting.document_languages for setting in self.settings}
@@ -106,10 +110,6 @@ class TaskData(ABC):
                 "fewer languages at once, or leave out --pools"
             )
         return options.pools == "asked"
-
-    def run_files(self, wanted: SaveRun | None) -> AbstractContextManager[RunFiles | None]:
-        """Return the run files that are asked for, as a context; they appear whole or not at all."""
-        return nullcontext() if wanted is None else RunFiles(wanted, self.arrays, self.settings)
 
     @classmethod
     def of(

@@ -16,7 +16,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from mlbench.collection.threads import one_blas_thread, usable_threads
+from mlbench.io.threads import one_blas_thread, usable_threads
 
 Floats = NDArray[np.float64]
 Rounded = NDArray[np.float32]

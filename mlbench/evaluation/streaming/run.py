@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from mlbench import members
 from mlbench.collection.languages import Setting
 from mlbench.collection.records import Collection, Document
-from mlbench.collection.threads import usable_threads
 from mlbench.embeddings.encode import Embeddings, embed, texts_of
 from mlbench.embeddings.store import vector_key
 from mlbench.errors import UserError
@@ -24,6 +23,7 @@ from mlbench.evaluation.streaming.worker import MakeCounter
 from mlbench.evaluation.task_data import Clock, RankedTask, TaskData
 from mlbench.evaluation.text_checks import count_truncated
 from mlbench.io.cache import cache_dir
+from mlbench.io.threads import usable_threads
 from mlbench.open_model import LoadedModel
 from mlbench.protocols import Encoder, Engine
 from mlbench.ranking.count_ahead import Targets, Tiling
@@ -36,7 +36,6 @@ from mlbench.tasks.load import load_shards
 from mlbench.tasks.task import Task
 
 Integers = NDArray[np.int64]
-Counts32 = NDArray[np.int32]
 _VERSION = 3
 """Of what is saved of counts; another one finds nothing of this one's."""
 _VECTOR_BYTES = 4
@@ -106,7 +105,7 @@ class StreamedTask(TaskData):
         parts = outcome.counts.values()
         clock.split("stream", _rank_share(list(parts)))
         return RankedTask(
-            ranks=to_ranks(arrays, to_table(arrays, outcome, self.corpora.sizes, depth, self.pools(options))),
+            ranks=to_ranks(arrays, to_table(arrays, outcome, self.corpora.sizes, depth, self.asked_pools(options))),
             texts=embeddings.distinct + sum(counts.texts for counts in parts),
             encoded=embeddings.encoded + sum(counts.encoded for counts in parts),
             tokens=0 if self.engine.workers == 1 else sum(counts.tokens for counts in parts),
@@ -289,67 +288,47 @@ def to_table(
     outcome: StreamCounts,
     sizes: Mapping[str, int],
     depth: int,
-    pools: Sequence[Sequence[str]] | None = None,
+    pools: Sequence[tuple[str, ...]] | None = None,
 ) -> CountTable:
     """Return the counts, indexed as in `arrays`, which hold the relevant documents and the best `depth` of queries.
 
     A column is a language; nothing is known of it for queries that did not ask for it, and the top of all languages is
-    known for queries alone that asked for them all. With `pools`, the table is compact, and they are columns as well.
+    known for queries alone that asked for them all. With `pools`, the table is compact.
     """
     languages, n_queries = arrays.collection.languages, len(arrays.query_topics)
-    listed = np.full((n_queries, len(languages)), UNKNOWN, dtype=np.int32)
+    queries, homes = arrays.row_queries[arrays.present], arrays.document_languages[arrays.row_documents[arrays.present]]
+    columns = (*((language,) for language in languages), *(pools or ()))
+    shape = len(queries), len(columns) if pools is None else 1 + len(pools)
+    table = CountTable(
+        columns=columns,
+        sizes=tuple(sum(sizes[language] for language in column) for column in columns),
+        ahead=np.full(shape, UNKNOWN, dtype=np.int32),
+        ties=np.zeros(shape, dtype=np.int32),
+        listed=np.full((n_queries, len(columns)), UNKNOWN, dtype=np.int32),
+        top=np.full((n_queries, depth), -1, dtype=np.int64),
+    )
     for column, language in enumerate(languages):
-        listed[outcome.question.languages[language].queries, column] = sizes[language]
-    pooled = [[languages.index(language) for language in pool] for pool in pools or ()]
-    sums = [np.where((listed[:, pool] < 0).any(axis=1), UNKNOWN, listed[:, pool].sum(axis=1)) for pool in pooled]
-    singles = [[column] for column in range(len(languages))]
-    if pools is None:
-        counts = [_sums(arrays, outcome, column) for column in singles]
-    else:
-        homes = arrays.document_languages[arrays.row_documents[arrays.present]]
-        counts = [_own(arrays, outcome, homes)]
-        for pool in pooled:
-            ahead, ties = _sums(arrays, outcome, pool)
-            outside = ~np.isin(homes, pool)
-            ahead[outside] = ties[outside] = UNKNOWN
-            counts.append((ahead, ties))
-    ahead, ties = (np.stack(side, axis=1) for side in zip(*counts, strict=True))
-    top = np.full((n_queries, depth), -1, dtype=np.int64)
+        asked, counts = outcome.question.languages[language], outcome.counts[language]
+        table.listed[asked.queries, column] = sizes[language]
+        # In a compact table, documents in other languages are counted in pools alone.
+        own = slice(None) if pools is None else np.flatnonzero(homes[asked.rows] == column)
+        cells = asked.rows[own], column if pools is None else 0
+        table.ahead[cells], table.ties[cells] = counts.ahead[own], counts.ties[own]
+    for number, pool in enumerate(pools or ()):
+        within = [languages.index(language) for language in pool]
+        is_asked = table.listed[:, within].min(axis=1) >= 0
+        table.listed[is_asked, len(languages) + number] = table.sizes[len(languages) + number]
+        rows, ahead, ties = is_asked[queries], np.zeros(len(queries), np.int32), np.zeros(len(queries), np.int32)
+        for language in pool:
+            asked, counts = outcome.question.languages[language], outcome.counts[language]
+            ahead[asked.rows] += counts.ahead
+            ties[asked.rows] += counts.ties
+        table.ahead[rows, 1 + number], table.ties[rows, 1 + number] = ahead[rows], ties[rows]
     asking = outcome.asking_all()
     positions = {doc_id: position for position, doc_id in enumerate(arrays.document_ids)} | {"": -1}
     for query, line in zip(asking, outcome.top(languages, asking).doc_ids[:, :depth].tolist(), strict=True):
-        top[query] = [positions[doc_id] for doc_id in line]
-    return CountTable(
-        columns=(*((language,) for language in languages), *(tuple(pool) for pool in pools or ())),
-        sizes=tuple(sum(sizes[languages[index]] for index in pool) for pool in (*singles, *pooled)),
-        ahead=ahead,
-        ties=ties,
-        listed=np.column_stack((listed, *sums)).astype(np.int32),
-        top=top,
-    )
-
-
-def _sums(arrays: IndexArrays, outcome: StreamCounts, pool: Sequence[int]) -> tuple[Counts32, Counts32]:
-    """Return the counts in some languages together, `UNKNOWN` and no ties in rows that did not ask for all of them."""
-    ahead, ties, asked = (np.zeros(int(arrays.present.sum()), dtype=np.int32) for _ in range(3))
-    for index in pool:
-        language = arrays.collection.languages[index]
-        rows, counts = outcome.question.languages[language].rows, outcome.counts[language]
-        ahead[rows] += counts.ahead
-        ties[rows] += counts.ties
-        asked[rows] += 1
-    ahead[asked < len(pool)], ties[asked < len(pool)] = UNKNOWN, 0
-    return ahead, ties
-
-
-def _own(arrays: IndexArrays, outcome: StreamCounts, homes: NDArray[np.int32]) -> tuple[Counts32, Counts32]:
-    """Return the counts in the language of each row's document; `homes` are those languages."""
-    ahead, ties = np.full(len(homes), UNKNOWN, dtype=np.int32), np.zeros(len(homes), dtype=np.int32)
-    for index, language in enumerate(arrays.collection.languages):
-        rows, counts = outcome.question.languages[language].rows, outcome.counts[language]
-        own = homes[rows] == index
-        ahead[rows[own]], ties[rows[own]] = counts.ahead[own], counts.ties[own]
-    return ahead, ties
+        table.top[query] = [positions[doc_id] for doc_id in line]
+    return table
 
 
 def lists_of(arrays: IndexArrays, outcome: StreamCounts, setting: Setting) -> Iterator[list[str]]:
