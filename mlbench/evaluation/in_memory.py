@@ -58,7 +58,7 @@ class InMemoryTask(TaskData):
         embeddings = embed(encoder, texts, store, options.progress)
         truncated = count_truncated(encoder, texts)
         clock.lap("encode")
-        tiling = Tiling(threads=options.runtime.threads)
+        tiling = Tiling(threads=options.runtime.threads, device=members.counting_device(encoder))
         counts = rank_vectors(
             self.arrays, embeddings, encoder.similarity, tiling, options.progress, self.asked_pools(options)
         )

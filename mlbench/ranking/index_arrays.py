@@ -54,6 +54,12 @@ class IndexArrays:
         return self.row_documents < self.n_documents
 
     @property
+    def present_rows(self) -> tuple[Integers, Integers]:
+        """Query and document of the rows whose document is in the corpus: the arrays themselves where all are."""
+        kept = slice(None) if len(self.document_ids) == self.n_documents else self.present
+        return self.row_queries[kept], self.row_documents[kept]
+
+    @property
     def most_left_out(self) -> int:
         """How many documents some query is itself, at most."""
         return int(self.own_documents.shape[1])

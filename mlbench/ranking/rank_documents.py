@@ -40,12 +40,8 @@ def rank_vectors(
     languages = arrays.collection.languages
     queries, documents, order = _put_on_grid(arrays, embeddings, similarity)
     blocks = _blocks(arrays, documents, order)
-    targets = Targets(
-        query=arrays.row_queries[arrays.present],
-        scores=None,
-        positions=arrays.row_documents[arrays.present],
-        left_out=arrays.own_documents,
-    )
+    rows, relevant = arrays.present_rows
+    targets = Targets(query=rows, scores=None, positions=relevant, left_out=arrays.own_documents)
     indexes = None if pools is None else [[languages.index(language) for language in pool] for pool in pools]
     sizes = [len(block.positions) for block in blocks]
     sizes += [sum(sizes[index] for index in pool) for pool in indexes or ()]

@@ -9,7 +9,6 @@ from functools import partial
 from hashlib import file_digest, sha256
 from importlib.resources import files as package_files
 from itertools import chain
-from os import cpu_count
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +18,7 @@ from tokenizers import Tokenizer
 
 from mlbench.errors import DataError, RetrieverError
 from mlbench.io.libraries import versions_installed
+from mlbench.io.threads import usable_threads
 from mlbench.io.watched import WatchedFiles
 from mlbench.protocols import Parameter, Role, Runtime, Similarity, Vectors
 from mlbench.provenance import Provenance, RegistryInfo, read_provenance
@@ -171,7 +171,7 @@ class StaticEncoder:
             return len(ids)
 
         # The tokenizer has threads of its own, which one block keeps busy while another is added up.
-        with ThreadPoolExecutor(self.threads or cpu_count()) as pool:
+        with ThreadPoolExecutor(self.threads or usable_threads()) as pool:
             self.tokens += sum(pool.map(fill, range(0, len(texts), _BLOCK)))
         return vectors
 

@@ -86,7 +86,7 @@ def ask(
     for index, name in enumerate(names):
         own = arrays.corpus(index)
         documents[own] = to_grid(embeddings.vectors("document", name), similarity)[arrays.document_sources[own]]
-    row_queries, row_documents = arrays.row_queries[arrays.present], arrays.row_documents[arrays.present]
+    row_queries, row_documents = arrays.present_rows
     scores = exact_scores(queries, row_queries, documents, row_documents)
     languages = {}
     for column, name in enumerate(names):

@@ -23,6 +23,7 @@ from mlbench.evaluation.streaming.worker import MakeCounter
 from mlbench.evaluation.task_data import Clock, RankedTask, TaskData
 from mlbench.evaluation.text_checks import count_truncated
 from mlbench.io.cache import cache_dir
+from mlbench.io.threads import usable_threads
 from mlbench.open_model import LoadedModel
 from mlbench.protocols import Encoder, Engine
 from mlbench.ranking.count_ahead import Targets, Tiling
@@ -33,7 +34,6 @@ from mlbench.ranking.run_files import ListSink
 from mlbench.results import TruncatedTexts
 from mlbench.tasks.load import load_shards
 from mlbench.tasks.task import Task
-from mlbench.threads import usable_threads
 
 Integers = NDArray[np.int64]
 _VERSION = 3
