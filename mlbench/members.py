@@ -218,6 +218,14 @@ def prepare(ranker: object, texts: Texts, cache: Path | None, progress: Progress
     return True
 
 
+def counting_device(encoder: Encoder) -> str | None:
+    """Return the device of torch on which an encoder's vectors are counted: `cuda` where it runs there, else None.
+
+    Others have no products in float64.
+    """
+    return "cuda" if encoder.parameters.get("device") == "cuda" else None
+
+
 def search_scored(
     ranker: Ranker, setting: Setting, queries: Sequence[Query], documents: Sequence[Document], depth: int
 ) -> list[RankedList]:

@@ -15,7 +15,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from mlbench.errors import DataError, MissingExtra, UserError
-from mlbench.threads import usable_threads
+from mlbench.io.threads import usable_threads
 
 if TYPE_CHECKING:
     from PIL import Image

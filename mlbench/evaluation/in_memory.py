@@ -5,7 +5,7 @@ from pathlib import Path
 
 from mlbench import members
 from mlbench.embeddings.encode import embed, texts_of
-from mlbench.errors import RetrieverError, UserError
+from mlbench.errors import RetrieverError
 from mlbench.evaluation.options import Options
 from mlbench.evaluation.task_data import Clock, RankedTask, TaskData
 from mlbench.evaluation.text_checks import count_truncated
@@ -15,8 +15,6 @@ from mlbench.protocols import Encoder, Ranker
 from mlbench.ranking.count_ahead import Tiling
 from mlbench.ranking.index_arrays import to_ranks
 from mlbench.ranking.rank_documents import grid_vectors, rank_lists, rank_vectors
-from mlbench.ranking.ranks import are_many_counts
-from mlbench.ranking.ranks_file import LARGEST
 from mlbench.ranking.run_files import ListSink, RecordingRanker, save_rankings
 from mlbench.tasks.load import load_collection
 from mlbench.tasks.task import Task
@@ -60,9 +58,9 @@ class InMemoryTask(TaskData):
         embeddings = embed(encoder, texts, store, options.progress)
         truncated = count_truncated(encoder, texts)
         clock.lap("encode")
-        tiling = Tiling(threads=options.runtime.threads)
+        tiling = Tiling(threads=options.runtime.threads, device=members.counting_device(encoder))
         counts = rank_vectors(
-            self.arrays, embeddings, encoder.similarity, tiling, options.progress, self._pools(options)
+            self.arrays, embeddings, encoder.similarity, tiling, options.progress, self.asked_pools(options)
         )
         clock.lap("rank")
         if files is not None:
@@ -83,34 +81,11 @@ class InMemoryTask(TaskData):
             truncated=truncated,
         )
 
-    def _pools(self, options: Options) -> list[tuple[str, ...]] | None:
-        """Return the pools that settings ask for where they alone are counted, else None."""
-        if not self._is_compact(options, len(self.collection.languages)):
-            return None
-        asked = {setting.document_languages for setting in self.settings}
-        return sorted((pool for pool in asked if len(pool) > 1), key=lambda pool: (len(pool), pool))
-
-    def _is_compact(self, options: Options, n_columns: int) -> bool:
-        """Say whether the counts of what settings ask for alone are kept, of so many columns.
-
-        Raises `UserError` where all are asked for, and no file would hold them.
-        """
-        n_rows = len(self.arrays.row_queries)
-        if options.pools is None:
-            return are_many_counts(n_rows, n_columns)
-        # Two of four bytes, ahead and ties.
-        if options.pools == "any" and (size := 8 * n_rows * n_columns) > LARGEST:
-            raise UserError(
-                f"the counts of all pools of {self.task.name} take {size:,} bytes, a ranks file {LARGEST:,}: measure "
-                "fewer languages at once, or leave out --pools"
-            )
-        return options.pools == "asked"
-
     def _rank_lists(self, ranker: Ranker, files: ListSink | None, options: Options, clock: Clock) -> RankedTask:
         texts = texts_of(self.collection)
         if members.prepare(ranker, texts, options.cache or cache_dir(), options.progress):
             clock.lap("encode")
         asked = ranker if files is None else RecordingRanker(ranker, files)
-        compact = self._is_compact(options, len({setting.document_languages for setting in self.settings}))
+        compact = self.is_compact(options, len({setting.document_languages for setting in self.settings}))
         counts = rank_lists(self.arrays, asked, self.settings, Tiling().depth, options.progress, compact=compact)
         return RankedTask(ranks=to_ranks(self.arrays, counts), truncated=count_truncated(ranker, texts))

@@ -13,7 +13,8 @@ from mlbench.errors import DataError, UserError
 from mlbench.evaluation.options import Options
 from mlbench.open_model import LoadedModel
 from mlbench.ranking.index_arrays import IndexArrays, index_collection
-from mlbench.ranking.ranks import Ranks
+from mlbench.ranking.ranks import Ranks, are_many_counts
+from mlbench.ranking.ranks_file import LARGEST
 from mlbench.ranking.run_files import ListSink, RunFiles, SaveRun
 from mlbench.results import TruncatedTexts
 from mlbench.tasks.task import Task
@@ -86,6 +87,29 @@ class TaskData(ABC):
     def run_files(self, wanted: SaveRun | None) -> AbstractContextManager[RunFiles | None]:
         """Return the run files that are asked for, as a context; they appear whole or not at all."""
         return nullcontext() if wanted is None else RunFiles(wanted, self.arrays, self.settings)
+
+    def asked_pools(self, options: Options) -> list[tuple[str, ...]] | None:
+        """Return the pools that settings ask for where they alone are counted, else None."""
+        if not self.is_compact(options, len(self.collection.languages)):
+            return None
+        asked = {setting.document_languages for setting in self.settings}
+        return sorted((pool for pool in asked if len(pool) > 1), key=lambda pool: (len(pool), pool))
+
+    def is_compact(self, options: Options, n_columns: int) -> bool:
+        """Say whether the counts of what settings ask for alone are kept, of so many columns.
+
+        Raises `UserError` where all are asked for, and no file would hold them.
+        """
+        n_rows = len(self.arrays.row_queries)
+        if options.pools is None:
+            return are_many_counts(n_rows, n_columns)
+        # Two of four bytes, ahead and ties.
+        if options.pools == "any" and (size := 8 * n_rows * n_columns) > LARGEST:
+            raise UserError(
+                f"the counts of all pools of {self.task.name} take {size:,} bytes, a ranks file {LARGEST:,}: measure "
+                "fewer languages at once, or leave out --pools"
+            )
+        return options.pools == "asked"
 
     @classmethod
     def of(

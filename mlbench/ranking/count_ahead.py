@@ -7,6 +7,7 @@ rounded score, counting the greater ones is exact; elsewhere the float64 scores 
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from copy import copy
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from threading import local
@@ -15,7 +16,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from mlbench.threads import one_blas_thread, usable_threads
+from mlbench.io.threads import one_blas_thread, usable_threads
 
 Floats = NDArray[np.float64]
 Rounded = NDArray[np.float32]
@@ -76,7 +77,8 @@ class Tiling:
 
     `depth` documents are kept at the top of each list. A tile of scores has `rows` queries and at most `columns`
     documents, of which at most `width` are of one block; with pools it has half the rows and four times the columns,
-    because each of its rows is sorted for them.
+    because each of its rows is sorted for them. `device` is a device of torch that counts, in tiles 32 times as large;
+    None for numpy.
     """
 
     depth: int = 20
@@ -84,6 +86,7 @@ class Tiling:
     columns: int = 4096
     width: int = 2048
     threads: int | None = None
+    device: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,7 +132,9 @@ def count_ahead(
     done.
     """
     tiling = tiling or Tiling()
-    if pools is not None:
+    if tiling.device is not None:
+        tiling = replace(tiling, rows=4 * tiling.rows, columns=8 * tiling.columns, width=8 * tiling.width)
+    elif pools is not None:
         tiling = replace(tiling, rows=-(-tiling.rows // 2), columns=4 * tiling.columns)
     columns = len(blocks) if pools is None else 1 + len(pools)
     counts = Counts(
@@ -138,30 +143,30 @@ def count_ahead(
         top=np.full((len(queries), tiling.depth), -1, dtype=np.int64),
     )
     # Vectors that are small beside the counts are made into float64 once.
-    corpus = _Corpus(blocks, pools, tiling, kept=max(_KEPT, counts.ahead.nbytes + counts.ties.nbytes))
-    memory = local()
+    corpus = Corpus(blocks, pools, tiling, kept=max(_KEPT, counts.ahead.nbytes + counts.ties.nbytes))
+    make: Callable[[Floats, int, Targets, Corpus, Counts], Chunk] = Chunk
+    threads = tiling.threads or usable_threads()
+    if tiling.device is not None:
+        from mlbench.ranking.count_on_device import chunks_on
+
+        make, threads = chunks_on(tiling.device), 1
 
     def work(start: int) -> int:
-        chunk = _Chunk(queries[start : start + tiling.rows], start, targets, corpus, counts)
-        if not hasattr(memory, "scores"):
-            memory.scores = np.empty(tiling.rows * corpus.widest)
+        chunk = make(queries[start : start + tiling.rows], start, targets, corpus, counts)
         for tile in corpus.tiles:
-            shape = len(chunk.queries), tile.end - tile.first
-            scores = memory.scores[: shape[0] * shape[1]].reshape(shape)
-            np.matmul(chunk.queries, corpus.vectors(tile).T, out=scores)
-            chunk.add(tile, scores)
+            chunk.add(tile)
         chunk.close()
         return len(chunk.queries)
 
     # Threads over chunks of queries with single-threaded products keep all cores busy in counting as well.
-    with one_blas_thread(), ThreadPoolExecutor(tiling.threads or usable_threads()) as pool:
+    with one_blas_thread(), ThreadPoolExecutor(threads) as pool:
         for done in pool.map(work, range(0, len(queries), tiling.rows)):
             if advance:
                 advance(done)
     return counts
 
 
-class _Piece(NamedTuple):
+class Piece(NamedTuple):
     """Consecutive documents of one block: its `rows`, which are the columns `first` to `end` of all documents."""
 
     block: int
@@ -170,15 +175,15 @@ class _Piece(NamedTuple):
     end: int
 
 
-class _Tile(NamedTuple):
+class Tile(NamedTuple):
     """Pieces side by side: the columns `first` to `end` of all documents."""
 
-    pieces: list[_Piece]
+    pieces: list[Piece]
     first: int
     end: int
 
 
-class _Corpus:
+class Corpus:
     """All documents, block after block, cut into tiles."""
 
     def __init__(
@@ -191,16 +196,24 @@ class _Corpus:
         self._order = np.argsort(self.positions)
         self._sorted = self.positions[self._order]
         self.tiles = list(self._cut(tiling))
-        self.widest = max((tile.end - tile.first for tile in self.tiles), default=0)
+        self._memory = local()
+        self._cells = tiling.rows * max((tile.end - tile.first for tile in self.tiles), default=0)
         self._kept: Floats | None = None
         if self.tiles and len(self.positions) * blocks[0].vectors.shape[1] * 8 <= kept:
             self._kept = np.concatenate([block.vectors[:] for block in blocks])
 
-    def vectors(self, tile: _Tile) -> Floats:
+    def vectors(self, tile: Tile) -> Floats:
         """Return the vectors of a tile, float64 (columns, dim)."""
         if self._kept is not None:
             return self._kept[tile.first : tile.end]
         return np.concatenate([self.blocks[piece.block].vectors[piece.rows] for piece in tile.pieces])
+
+    def room(self) -> Floats:
+        """Return memory for the scores of a tile, (cells,); each thread has its own."""
+        if not hasattr(self._memory, "room"):
+            self._memory.room = np.empty(self._cells)
+        room: Floats = self._memory.room
+        return room
 
     def own_vectors(self, block: int) -> Rows:
         """Return the vectors of a block."""
@@ -215,27 +228,42 @@ class _Corpus:
         found = np.minimum(np.searchsorted(self._sorted, positions), len(self._sorted) - 1)
         return np.where(self._sorted[found] == positions, self._order[found], -1)
 
-    def _cut(self, tiling: Tiling) -> Iterator[_Tile]:
-        tile = _Tile([], 0, 0)
+    def _cut(self, tiling: Tiling) -> Iterator[Tile]:
+        tile = Tile([], 0, 0)
         for piece in self._pieces(tiling.width):
             if tile.pieces and piece.end - tile.first > tiling.columns:
                 yield tile
-                tile = _Tile([], piece.first, piece.first)
-            tile = _Tile([*tile.pieces, piece], tile.first, piece.end)
+                tile = Tile([], piece.first, piece.first)
+            tile = Tile([*tile.pieces, piece], tile.first, piece.end)
         if tile.pieces:
             yield tile
 
-    def _pieces(self, width: int) -> Iterator[_Piece]:
+    def _pieces(self, width: int) -> Iterator[Piece]:
         for block, (first, end) in enumerate(pairwise(self.edges.tolist())):
             for start in range(first, end, width):
                 stop = min(start + width, end)
-                yield _Piece(block, slice(start - first, stop - first), start, stop)
+                yield Piece(block, slice(start - first, stop - first), start, stop)
 
 
-class _Chunk:
+class Span:
+    """Some documents of a tile, among the columns `first` to `end` of all: its `columns` in the tile, and positions."""
+
+    def __init__(self, first: int, end: int, corpus: Corpus, tile: Tile) -> None:
+        self.first, self.end = first, end
+        self.columns: slice | NDArray[np.bool_] = slice(first - tile.first, end - tile.first)
+        self.positions = corpus.positions[first:end]
+
+    def chosen(self, inside: NDArray[np.bool_]) -> "Span":
+        """Return some documents of the span of a whole tile."""
+        found = copy(self)
+        found.columns, found.positions = inside, self.positions[inside]
+        return found
+
+
+class Chunk:
     """Some consecutive queries on their way through all tiles."""
 
-    def __init__(self, queries: Floats, start: int, targets: Targets, corpus: _Corpus, counts: Counts) -> None:
+    def __init__(self, queries: Floats, start: int, targets: Targets, corpus: Corpus, counts: Counts) -> None:
         self.queries, self._corpus = queries, corpus
         rows = slice(*np.searchsorted(targets.query, (start, start + len(queries))))
         self._ahead, self._ties = counts.ahead[rows], counts.ties[rows]
@@ -246,7 +274,6 @@ class _Chunk:
         self._by_block = np.argsort(self._block.astype(np.int16), kind="stable")
         self._edges = np.searchsorted(self._block[self._by_block], np.arange(len(corpus.blocks) + 1))
         self._scores = self._own_scores() if targets.scores is None else targets.scores[rows]
-        self._rounded = _round(self._scores)
         self._left_out = [] if targets.left_out is None else [*self._find(targets.left_out, start)]
         self._top = _Top(counts.top[start : start + len(queries)])
 
@@ -267,47 +294,29 @@ class _Chunk:
         """Return the rows whose document is in a block, ascending."""
         return self._by_block[self._edges[block] : self._edges[block + 1]]
 
-    def add(self, tile: _Tile, scores: Floats) -> None:
+    def add(self, tile: Tile) -> None:
         """Count the documents of a tile."""
+        self._multiply(tile)
         for query, places in self._left_out:
-            here = (places >= tile.first) & (places < tile.end)
-            scores[query[here], places[here] - tile.first] = -np.inf
+            here = np.flatnonzero((places >= tile.first) & (places < tile.end))
+            if len(here):
+                self._leave_out(query[here], places[here] - tile.first)
+        pieces = [(piece, Span(piece.first, piece.end, self._corpus, tile)) for piece in tile.pieces]
         if self._corpus.pools is None:
-            for piece in tile.pieces:
-                own = scores[:, piece.first - tile.first : piece.end - tile.first]
-                documents = _Scored.of(piece.first, piece.end, self._corpus, own)
-                self._top.add(documents)
-                self._count(piece.block, slice(None), documents, last=True)
+            for piece, span in pieces:
+                self._enter(span)
+                self._take(piece.block, slice(None), span, last=True)
             return
-        documents = _Scored.of(tile.first, tile.end, self._corpus, scores)
-        self._top.add(documents)
-        for piece in tile.pieces:
-            self._count(0, self._rows_of(piece.block), documents.part(piece), last=False)
+        whole = Span(tile.first, tile.end, self._corpus, tile)
+        self._enter(whole)
+        for piece, span in pieces:
+            self._take(0, self._rows_of(piece.block), span, last=False)
         for column, pool in enumerate(self._corpus.pools, 1):
             inside = np.repeat([pool[piece.block] for piece in tile.pieces], [p.end - p.first for p in tile.pieces])
-            rows = np.flatnonzero(pool[self._block])
-            if inside.all():
-                self._count(column, rows, documents, last=column == len(self._corpus.pools))
-            elif inside.any():
-                self._count(column, rows, documents.chosen(inside), last=True)
-
-    def _count(self, column: int, rows: Integers | slice, documents: "_Scored", *, last: bool) -> None:
-        """Count documents against the targets `rows`; where it is the `last` time, their rounded scores are sorted."""
-        query, thresholds, places = self._query[rows], self._rounded[rows], self._places[rows]
-        itself = (places >= documents.first) & (places < documents.end)
-        if (np.diff(query) > 0).all():
-            ahead, unclear = _compare(documents.rounded, query, thresholds, itself)
-        else:
-            lines = documents.rounded if last else documents.rounded.copy()
-            ahead, unclear = _look_up(lines, query, thresholds, itself)
-        self._ahead[rows, column] += ahead
-        again = np.flatnonzero(unclear)
-        if len(again):
-            chosen = again if isinstance(rows, slice) else rows[again]
-            targets = Targets(self._query[chosen], self._scores[chosen], self._positions[chosen])
-            exact, ties = _count_exactly(documents, targets)
-            self._ahead[chosen, column] += exact - ahead[again]
-            self._ties[chosen, column] += ties - itself[again]
+            if inside.any():
+                rows = np.flatnonzero(pool[self._block])
+                span = whole if inside.all() else whole.chosen(inside)
+                self._take(column, rows, span, last=column == len(self._corpus.pools))
 
     def close(self) -> None:
         """Hand over the positions at the top, and say where documents were not counted."""
@@ -316,35 +325,53 @@ class _Chunk:
             outside = np.flatnonzero(~pool[self._block])
             self._ahead[outside, column] = self._ties[outside, column] = -1
 
+    def _take(self, column: int, rows: Integers | slice, span: Span, *, last: bool) -> None:
+        """Add the documents of a span to the counts of some targets; nothing is counted in it after the `last`."""
+        every = np.arange(len(self._query))[rows]
+        itself = (self._places[every] >= span.first) & (self._places[every] < span.end)
+        own = Targets(self._query[every], self._scores[every], self._positions[every])
+        ahead, ties = self._count(own, itself, span, last=last)
+        self._ahead[every, column] += ahead
+        self._ties[every, column] += ties
 
-class _Scored(NamedTuple):
-    """Documents among the columns `first` to `end` of all, and their scores for each query of a chunk.
+    def _multiply(self, tile: Tile) -> None:
+        """Make the scores of a tile."""
+        shape = len(self.queries), tile.end - tile.first
+        room = self._corpus.room()
+        self._tile_scores = room[: shape[0] * shape[1]].reshape(shape)
+        np.matmul(self.queries, self._corpus.vectors(tile).T, out=self._tile_scores)
 
-    `positions` are (documents,), `scores` (queries, documents), and `rounded` the same as float32.
-    """
+    def _leave_out(self, query: Integers, column: Integers) -> None:
+        """Give documents a score below all others."""
+        self._tile_scores[query, column] = -np.inf
 
-    first: int
-    end: int
-    positions: Integers
-    scores: Floats
-    rounded: Rounded
+    def _enter(self, span: Span) -> None:
+        """Take up the best documents of a span, in which the next are counted."""
+        scores = self._tile_scores[:, span.columns]
+        self._entered, self._rounded = span, _round(scores)
+        width, depth = scores.shape[1], self._top.depth
+        if width > depth and np.isneginf(self._top.threshold).any():
+            self._top.threshold = np.maximum(self._top.threshold, _low_bound(self._rounded, depth))
+        row, column = np.divmod(np.flatnonzero(self._rounded >= self._top.threshold[:, None]), width)
+        self._top.add(row, scores[row, column], span.positions[column])
 
-    @classmethod
-    def of(cls, first: int, end: int, corpus: _Corpus, scores: Floats) -> "_Scored":
-        """Return all documents of these columns."""
-        return cls(first, end, corpus.positions[first:end], scores, _round(scores))
-
-    def part(self, piece: _Piece) -> "_Scored":
-        """Return the documents of a piece; the arrays are views."""
-        inside = slice(piece.first - self.first, piece.end - self.first)
-        arrays = self.positions[inside], self.scores[:, inside], self.rounded[:, inside]
-        return _Scored(piece.first, piece.end, *arrays)
-
-    def chosen(self, inside: NDArray[np.bool_]) -> "_Scored":
-        """Return some of the documents, in new arrays."""
-        return self._replace(
-            positions=self.positions[inside], scores=self.scores[:, inside], rounded=self.rounded[:, inside]
-        )
+    def _count(self, own: Targets, itself: NDArray[np.bool_], span: Span, *, last: bool) -> tuple[Counted, Counted]:
+        """Return for each target the documents of a span before it, and the others that tie with it."""
+        rounded = self._rounded if span is self._entered else self._rounded[:, span.columns]
+        assert own.scores is not None
+        thresholds = _round(own.scores)
+        if (np.diff(own.query) > 0).all():
+            ahead, unclear = _compare(rounded, own.query, thresholds, itself)
+        else:
+            lines = rounded if last and span is self._entered else rounded.copy()
+            ahead, unclear = _look_up(lines, own.query, thresholds, itself)
+        ties = np.zeros_like(ahead)
+        again = np.flatnonzero(unclear)
+        if len(again):
+            chosen = Targets(own.query[again], own.scores[again], own.positions[again])
+            ahead[again], ties[again] = _count_exactly(self._tile_scores[:, span.columns], span.positions, chosen)
+            ties[again] -= itself[again]
+        return ahead, ties
 
 
 def _round(scores: Floats) -> Rounded:
@@ -354,7 +381,7 @@ def _round(scores: Floats) -> Rounded:
 
 
 def _compare(
-    lines: Rounded, query: Integers, thresholds: Rounded, itself: NDArray[np.bool_]
+    lines: Rounded, query: NDArray[np.integer], thresholds: Rounded, itself: NDArray[np.bool_]
 ) -> tuple[Counted, NDArray[np.bool_]]:
     """Return how many scores are above each threshold, one of a query at most, and where others are equal to it."""
     if len(query) < len(lines):
@@ -365,7 +392,7 @@ def _compare(
 
 
 def _look_up(
-    lines: Rounded, query: Integers, thresholds: Rounded, itself: NDArray[np.bool_]
+    lines: Rounded, query: NDArray[np.integer], thresholds: Rounded, itself: NDArray[np.bool_]
 ) -> tuple[Counted, NDArray[np.bool_]]:
     """Return the same for several thresholds of a query, by a binary search in its scores, which are sorted here."""
     lines.sort(axis=1)
@@ -382,7 +409,7 @@ def _look_up(
     return (start + width - place).astype(np.int32), unclear
 
 
-def _count_exactly(documents: _Scored, targets: Targets) -> tuple[Integers, Integers]:
+def _count_exactly(scores: Floats, positions: Integers, targets: Targets) -> tuple[Integers, Integers]:
     """Return for each target how many documents stand before it, and how many have its score, itself among them.
 
     Each pair of query and score is compared once, however many targets share it.
@@ -392,15 +419,15 @@ def _count_exactly(documents: _Scored, targets: Targets) -> tuple[Integers, Inte
     query, own, places = targets.query[order], targets.scores[order], targets.positions[order]
     new = np.append(True, (np.diff(query) > 0) | (np.diff(own) > 0))
     pair, first = np.cumsum(new) - 1, np.flatnonzero(new)
-    span = int(max(documents.positions.max(), places.max())) + 1
+    span = int(max(positions.max(), places.max())) + 1
     counts = np.empty((2, len(order)), dtype=np.int64)
-    step = max(1, _AGAIN // documents.scores.shape[1])
+    step = max(1, _AGAIN // scores.shape[1])
     for start in range(0, len(first), step):
         pairs = first[start : start + step]
-        lines, column = documents.scores[query[pairs]], own[pairs, None]
+        lines, column = scores[query[pairs]], own[pairs, None]
         above = _row_counts(lines > column)
         line, place = np.divmod(np.flatnonzero(lines == column), lines.shape[1])
-        same = np.sort(line * span + documents.positions[place])
+        same = np.sort(line * span + positions[place])
         rows = slice(*np.searchsorted(pair, (start, start + step)))
         within = pair[rows] - start
         before, own_place, end = (np.searchsorted(same, within * span + o) for o in (0, places[rows], span))
@@ -416,25 +443,23 @@ def _row_counts(mask: NDArray[np.bool_]) -> Counted:
 
 
 class _Top:
-    """The best documents of some queries: those kept, in any order, and newer ones that may replace them."""
+    """The best documents of some queries: those kept, in any order, and newer ones that may replace them.
+
+    Documents whose rounded score is below `threshold`, float32 (queries,), are not among the best.
+    """
 
     def __init__(self, top: Integers) -> None:
-        self._top, self._depth = top, top.shape[1]
+        self._top, self.depth = top, top.shape[1]
         self._scores = np.full(top.shape, -np.inf)
         self._positions = np.full(top.shape, _NOWHERE)
         self._newer: list[tuple[Integers, Floats, Integers]] = []
-        self._threshold = np.full(len(top), -np.inf, dtype=np.float32)
+        self.threshold = np.full(len(top), -np.inf, dtype=np.float32)
         self._find_last()
 
-    def add(self, documents: _Scored) -> None:
-        """Take up the documents that may be among the best."""
-        rounded, (width, depth) = documents.rounded, (documents.rounded.shape[1], self._depth)
-        if width > depth and np.isneginf(self._threshold).any():
-            self._threshold = np.maximum(self._threshold, _low_bound(rounded, depth))
-        row, column = np.divmod(np.flatnonzero(rounded >= self._threshold[:, None]), width)
-        found, places = documents.scores[row, column], documents.positions[column]
+    def add(self, row: Integers, found: Floats, places: Integers) -> None:
+        """Take up documents that may be among the best: their queries, scores and positions."""
         # A document as good as the last one kept only matters when its id comes before.
-        last = self._last_score[row]
+        last = self.last_score[row]
         matters = (found > last) | ((found == last) & (places < self._last_position[row]) & (found > -np.inf))
         self._newer.append((row[matters], found[matters], places[matters]))
         if sum(len(rows) for rows, *_ in self._newer) > 2 * self._top.size:
@@ -443,7 +468,7 @@ class _Top:
     def close(self) -> None:
         """Hand over the positions, best first; those never filled stay -1."""
         self._merge()
-        best = _best(self._scores, self._positions, self._depth)
+        best = _best(self._scores, self._positions, self.depth)
         positions = np.take_along_axis(self._positions, best, axis=1)
         found = positions != _NOWHERE
         self._top[found] = positions[found]
@@ -457,29 +482,29 @@ class _Top:
         counts = np.bincount(row, minlength=len(self._top))
         # Every query gets a line: those kept, then its newer ones.
         order = np.argsort(row.astype(np.uint16) if len(self._top) < 1 << 16 else row, kind="stable")
-        width = self._depth + int(counts.max(initial=0))
+        width = self.depth + int(counts.max(initial=0))
         scores, positions = np.full((len(counts), width), -np.inf), np.full((len(counts), width), _NOWHERE)
-        scores[:, : self._depth], positions[:, : self._depth] = self._scores, self._positions
+        scores[:, : self.depth], positions[:, : self.depth] = self._scores, self._positions
         # Where the newer ones of each query begin, less how many there were before.
-        shift = np.arange(len(counts)) * width + self._depth - (np.cumsum(counts) - counts)
+        shift = np.arange(len(counts)) * width + self.depth - (np.cumsum(counts) - counts)
         places_in_lines = np.repeat(shift, counts) + np.arange(len(row))
         scores.ravel()[places_in_lines], positions.ravel()[places_in_lines] = found[order], places[order]
-        last = np.partition(scores, -self._depth, axis=1)[:, -self._depth, None]
+        last = np.partition(scores, -self.depth, axis=1)[:, -self.depth, None]
         best = np.flatnonzero(scores >= last)
         if len(best) > self._top.size:
             # Documents tie for the last place.
             lines = np.arange(len(scores))[:, None] * width
-            best = (lines + _best(scores, positions, self._depth)).ravel()
+            best = (lines + _best(scores, positions, self.depth)).ravel()
         self._scores, self._positions = (side.ravel()[best].reshape(self._top.shape) for side in (scores, positions))
         self._find_last()
 
     def _find_last(self) -> None:
         """Find the score and the position of the last document that is kept."""
-        self._last_score = self._scores.min(axis=1, initial=np.inf)
-        last = np.where(self._scores == self._last_score[:, None], self._positions, -1)
+        self.last_score = self._scores.min(axis=1, initial=np.inf)
+        last = np.where(self._scores == self.last_score[:, None], self._positions, -1)
         self._last_position = last.max(axis=1, initial=-1)
         with np.errstate(over="ignore"):
-            self._threshold = np.maximum(self._threshold, self._last_score.astype(np.float32))
+            self.threshold = np.maximum(self.threshold, self.last_score.astype(np.float32))
 
 
 def _low_bound(rounded: Rounded, depth: int) -> Rounded:

@@ -113,20 +113,19 @@ def unpack(arrays: Arrays, largest: int) -> Ranks:
 
 def _judgments(ranks: Ranks) -> tuple[Integers, Integers, Integers]:
     """Return topic, document and grade of each judgment, int32 (judgments,), sorted by topic and document."""
-    known, n_documents = np.empty(0, dtype=np.int64), len(ranks.document_ids)
+    known, grades = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int32)
     for rows in _slices(len(ranks.row_queries), _AT_ONCE):
-        known = np.union1d(known, _keys(ranks, rows))
-    grades = np.zeros(len(known), dtype=np.int32)
-    for rows in _slices(len(ranks.row_queries), _AT_ONCE):
-        grades[np.searchsorted(known, _keys(ranks, rows))] = ranks.row_grades[rows]
-    topics, documents = np.divmod(known, max(n_documents, 1))
+        topics = ranks.query_topics[ranks.row_queries[rows]].astype(np.int64)
+        keys = topics * len(ranks.document_ids) + ranks.row_documents[rows]
+        places = np.searchsorted(known, keys)
+        if len(new := keys[known.take(places, mode="clip") != keys] if len(known) else keys):
+            more = np.union1d(known, new)
+            moved = np.zeros(len(more), dtype=np.int32)
+            moved[np.searchsorted(more, known)] = grades
+            known, grades, places = more, moved, np.searchsorted(more, keys)
+        grades[places] = ranks.row_grades[rows]
+    topics, documents = np.divmod(known, max(len(ranks.document_ids), 1))
     return topics.astype(np.int32), documents.astype(np.int32), grades
-
-
-def _keys(ranks: Ranks, rows: slice) -> Long:
-    """Return a number for each (topic, document) of the rows."""
-    topics = ranks.query_topics[ranks.row_queries[rows]].astype(np.int64)
-    return topics * len(ranks.document_ids) + ranks.row_documents[rows]
 
 
 def _asked(ranks: Ranks, topics: Integers, documents: Integers, grades: Integers) -> NDArray[np.bool_]:
@@ -173,9 +172,12 @@ def _candidates(query_topics: Integers, topics: Integers) -> Iterator[tuple[slic
 def _in_order(own: Integers, pools: Integers, *, forth: bool) -> Integers:
     """Return counts in the order of those in the first pool, some rows at a time; or, not `forth`, as they were."""
     moved = own.copy()
-    for rows in _slices(len(own) if len(pools) else 0, _SORTED_AT_ONCE):
-        # All but the lowest byte, so that few different keys are sorted, as counts in an order of their own.
-        order = np.argsort((pools[0, rows] >> 8).astype(np.uint16), kind="stable")
+    if not len(pools):
+        return moved
+    # Of 16 bits, numpy's stable sort takes a tenth of the time.
+    shift = max(0, (int(pools[0].max(initial=0)) - UNLISTED).bit_length() - 16)
+    for rows in _slices(len(own), _SORTED_AT_ONCE):
+        order = np.argsort((pools[0, rows] - UNLISTED >> shift).astype(np.uint16), kind="stable")
         if forth:
             moved[rows] = own[rows][order]
         else:

@@ -15,8 +15,8 @@ from typing import Generic
 from mlbench.errors import EngineError
 from mlbench.evaluation.distributed.dispatch import ItemDone, WorkerLost, WorkerReady, dispatch
 from mlbench.evaluation.distributed.serving import revive, serve
+from mlbench.io.threads import usable_threads
 from mlbench.protocols import Answer, Engine, Item, Progress, Resources
-from mlbench.threads import usable_threads
 
 _PATROL = 5.0
 """Seconds after which the processes are counted: of one that left children behind, the end is not heard."""

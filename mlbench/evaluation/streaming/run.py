@@ -23,6 +23,7 @@ from mlbench.evaluation.streaming.worker import MakeCounter
 from mlbench.evaluation.task_data import Clock, RankedTask, TaskData
 from mlbench.evaluation.text_checks import count_truncated
 from mlbench.io.cache import cache_dir
+from mlbench.io.threads import usable_threads
 from mlbench.open_model import LoadedModel
 from mlbench.protocols import Encoder, Engine
 from mlbench.ranking.count_ahead import Targets, Tiling
@@ -33,7 +34,6 @@ from mlbench.ranking.run_files import ListSink
 from mlbench.results import TruncatedTexts
 from mlbench.tasks.load import load_shards
 from mlbench.tasks.task import Task
-from mlbench.threads import usable_threads
 
 Integers = NDArray[np.int64]
 _VERSION = 3
@@ -105,7 +105,7 @@ class StreamedTask(TaskData):
         parts = outcome.counts.values()
         clock.split("stream", _rank_share(list(parts)))
         return RankedTask(
-            ranks=to_ranks(arrays, to_table(arrays, outcome, self.corpora.sizes, depth)),
+            ranks=to_ranks(arrays, to_table(arrays, outcome, self.corpora.sizes, depth, self.asked_pools(options))),
             texts=embeddings.distinct + sum(counts.texts for counts in parts),
             encoded=embeddings.encoded + sum(counts.encoded for counts in parts),
             tokens=0 if self.engine.workers == 1 else sum(counts.tokens for counts in parts),
@@ -283,25 +283,47 @@ def with_tops(collection: Collection, outcome: StreamCounts, depth: int) -> Coll
     return replace(collection, documents=documents)
 
 
-def to_table(arrays: IndexArrays, outcome: StreamCounts, sizes: Mapping[str, int], depth: int) -> CountTable:
+def to_table(
+    arrays: IndexArrays,
+    outcome: StreamCounts,
+    sizes: Mapping[str, int],
+    depth: int,
+    pools: Sequence[tuple[str, ...]] | None = None,
+) -> CountTable:
     """Return the counts, indexed as in `arrays`, which hold the relevant documents and the best `depth` of queries.
 
     A column is a language; nothing is known of it for queries that did not ask for it, and the top of all languages is
-    known for queries alone that asked for them all.
+    known for queries alone that asked for them all. With `pools`, the table is compact.
     """
-    languages, n_rows, n_queries = arrays.collection.languages, int(arrays.present.sum()), len(arrays.query_topics)
+    languages, n_queries = arrays.collection.languages, len(arrays.query_topics)
+    queries, homes = arrays.row_queries[arrays.present], arrays.document_languages[arrays.row_documents[arrays.present]]
+    columns = (*((language,) for language in languages), *(pools or ()))
+    shape = len(queries), len(columns) if pools is None else 1 + len(pools)
     table = CountTable(
-        columns=tuple((language,) for language in languages),
-        sizes=tuple(sizes[language] for language in languages),
-        ahead=np.full((n_rows, len(languages)), UNKNOWN, dtype=np.int32),
-        ties=np.zeros((n_rows, len(languages)), dtype=np.int32),
-        listed=np.full((n_queries, len(languages)), UNKNOWN, dtype=np.int32),
+        columns=columns,
+        sizes=tuple(sum(sizes[language] for language in column) for column in columns),
+        ahead=np.full(shape, UNKNOWN, dtype=np.int32),
+        ties=np.zeros(shape, dtype=np.int32),
+        listed=np.full((n_queries, len(columns)), UNKNOWN, dtype=np.int32),
         top=np.full((n_queries, depth), -1, dtype=np.int64),
     )
     for column, language in enumerate(languages):
         asked, counts = outcome.question.languages[language], outcome.counts[language]
-        table.ahead[asked.rows, column], table.ties[asked.rows, column] = counts.ahead, counts.ties
         table.listed[asked.queries, column] = sizes[language]
+        # In a compact table, documents in other languages are counted in pools alone.
+        own = slice(None) if pools is None else np.flatnonzero(homes[asked.rows] == column)
+        cells = asked.rows[own], column if pools is None else 0
+        table.ahead[cells], table.ties[cells] = counts.ahead[own], counts.ties[own]
+    for number, pool in enumerate(pools or ()):
+        within = [languages.index(language) for language in pool]
+        is_asked = table.listed[:, within].min(axis=1) >= 0
+        table.listed[is_asked, len(languages) + number] = table.sizes[len(languages) + number]
+        rows, ahead, ties = is_asked[queries], np.zeros(len(queries), np.int32), np.zeros(len(queries), np.int32)
+        for language in pool:
+            asked, counts = outcome.question.languages[language], outcome.counts[language]
+            ahead[asked.rows] += counts.ahead
+            ties[asked.rows] += counts.ties
+        table.ahead[rows, 1 + number], table.ties[rows, 1 + number] = ahead[rows], ties[rows]
     asking = outcome.asking_all()
     positions = {doc_id: position for position, doc_id in enumerate(arrays.document_ids)} | {"": -1}
     for query, line in zip(asking, outcome.top(languages, asking).doc_ids[:, :depth].tolist(), strict=True):

@@ -99,7 +99,10 @@ class MakeCounter:
         """Return the worker; raises `RetrieverError` where the machine's model is not the one that is measured."""
         encoder = self.encoder or self._open()
         kept = PartVectors(self.cache, self.key) if self.keep else None
-        return Counter(encoder, self.question, kept, Tiling(depth=self.question.depth, threads=self.threads))
+        device = members.counting_device(encoder)
+        return Counter(
+            encoder, self.question, kept, Tiling(depth=self.question.depth, threads=self.threads, device=device)
+        )
 
     def _open(self) -> Encoder:
         assert self.source is not None

@@ -18,6 +18,7 @@ from mlbench.embeddings.encode import Embeddings, embed, role_of
 from mlbench.embeddings.exact import to_grid
 from mlbench.embeddings.store import VectorStore
 from mlbench.errors import RetrieverError
+from mlbench.io.threads import one_blas_thread, usable_threads
 from mlbench.open_model import LoadedModel, describe, fingerprints_of, open_retriever
 from mlbench.protocols import (
     SILENCE,
@@ -35,7 +36,6 @@ from mlbench.protocols import (
 )
 from mlbench.provenance import RegistryInfo
 from mlbench.ranking.count_ahead import best_columns, by_id
-from mlbench.threads import one_blas_thread, usable_threads
 
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]

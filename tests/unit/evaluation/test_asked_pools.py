@@ -13,7 +13,7 @@ import mlbench
 from mlbench.collection.languages import Setting
 from mlbench.collection.records import Document, Query
 from mlbench.errors import UserError
-from mlbench.evaluation import in_memory
+from mlbench.evaluation import task_data
 from mlbench.evaluation.evaluate import Evaluation
 from mlbench.evaluation.options import Options, Pools
 from mlbench.evaluation.verify import verify
@@ -119,7 +119,7 @@ def test_many_counts_are_kept_for_the_settings_alone_and_a_line_says_so(monkeypa
 
 
 def test_counts_that_no_file_holds_are_refused_before_they_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(in_memory, "LARGEST", 1000)
+    monkeypatch.setattr(task_data, "LARGEST", 1000)
     with pytest.raises(UserError, match="or leave out --pools"):
         run("mini", pools="any")
     assert run("mini").result.settings

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 from typing import NamedTuple
@@ -207,6 +208,21 @@ def compact(case: Case, whole: Counts, pools: list[list[int]]) -> Counts:
         return np.stack([own, *sums], axis=1).astype(np.int32)
 
     return Counts(chosen(whole.ahead), chosen(whole.ties), whole.top)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_torch_counts_the_same(kind: Callable[[int, int, int], Matrix]) -> None:
+    pytest.importorskip("torch")
+    case, random = make_case(kind(65, 64, 1), kind(130, 64, 2), targets=300), np.random.RandomState(0)
+    case = case._replace(targets=tuple(pair for pair in case.targets if pair[1] >= 10))
+    left_out = np.where(random.randint(2, size=(65, 2)), case.positions[random.randint(10, size=(65, 2))], -1)
+    for pools in (None, *POOLS):
+        expected = count(case, Tiling(7), pools=pools, left_out=left_out)
+        for tiling in (Tiling(7, device="cpu"), Tiling(200, 4, 3, 2, device="cpu")):
+            found = count(case, tiling, pools=pools, left_out=left_out)
+            same = replace(expected, top=expected.top if tiling.depth == 7 else found.top)
+            assert_same(found, same)
+            assert (found.top[:, :7] == expected.top).all()
 
 
 @pytest.mark.parametrize("kind", KINDS)

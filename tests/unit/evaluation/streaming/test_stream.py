@@ -80,11 +80,13 @@ def assert_equal(one: Counted, other: Counted) -> None:
     assert one.data.fingerprints == other.data.fingerprints
 
 
-def test_a_stream_gives_the_same_bits_as_memory(tmp_path: Path) -> None:
+@pytest.mark.parametrize("pools", [None, "asked"])
+def test_a_stream_gives_the_same_bits_as_memory(tmp_path: Path, pools: str | None) -> None:
     task = write_task(tmp_path, ALL)
-    held = count(load_in_memory, task, tmp_path / "held")
+    held = count(load_in_memory, task, tmp_path / "held", pools=pools)
     assert (held.ranks.ties > 0).any()
-    assert_equal(count(run.load_stream, task, tmp_path / "stream"), held)
+    assert held.ranks.is_compact == (pools == "asked")
+    assert_equal(count(run.load_stream, task, tmp_path / "stream", pools=pools), held)
 
 
 @pytest.mark.parametrize("more", ["", "long aeio"])
@@ -120,10 +122,14 @@ def test_each_text_of_a_part_is_encoded_once(tmp_path: Path) -> None:
     assert all(encoder.encoded.count(text) <= 2 * 9 for text in encoder.encoded)
 
 
+@pytest.mark.parametrize("pools", [None, "asked"])
 @pytest.mark.parametrize("kinds", ['["monolingual"]', '["cross_lingual"]', '["monolingual", "multilingual"]'])
-def test_only_what_settings_ask_for_is_counted(tmp_path: Path, kinds: str) -> None:
+def test_only_what_settings_ask_for_is_counted(tmp_path: Path, kinds: str, pools: str | None) -> None:
     task = write_task(tmp_path, kinds)
-    held, found = count(load_in_memory, task, tmp_path / "held"), count(run.load_stream, task, tmp_path / "stream")
+    held, found = (
+        count(load, task, tmp_path / name, pools=pools)
+        for load, name in ((load_in_memory, "held"), (run.load_stream, "stream"))
+    )
     assert counts_fault(found.ranks, "encoder", found.settings) == ""
     assert (found.ranks.listed == UNKNOWN).any() == ("multilingual" not in kinds)
     for setting in held.settings:
