@@ -116,18 +116,18 @@ def _attend_within_texts(
     key: "Tensor",
     value: "Tensor",
     attention_mask: "Tensor | None",
-    *,
-    cu_seq_lens_q: "Tensor",
     **options: object,
 ) -> "tuple[Tensor, None]":
     """Return the attention (1, tokens, heads, dim) of packed texts, neighbours of one length together.
 
-    `query`, `key` and `value` are (1, heads, tokens, dim); `cu_seq_lens_q` has where each text begins, and the end.
+    `query`, `key` and `value` are (1, heads, tokens, dim); `cu_seq_lens_q` among the options has where each text
+    begins, and the end.
     """
     import torch
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-    lengths, texts = torch.unique_consecutive(cu_seq_lens_q.diff(), return_counts=True)
+    edges = cast("Tensor", options.pop("cu_seq_lens_q"))
+    lengths, texts = torch.unique_consecutive(edges.diff(), return_counts=True)
     apart = [part[0].split((lengths * texts).tolist(), dim=1) for part in (query, key, value)]
     attended = []
     for length, *parts in zip(lengths.tolist(), *apart, strict=True):
