@@ -13,7 +13,7 @@ from mlbench.measures.native import RelevantDocuments
 from mlbench.measures.top_lists import TopLists
 
 Floats = NDArray[np.float64]
-_CELLS = 1 << 22
+_CELLS = 1 << 20
 
 
 @dataclass(frozen=True, eq=False)

@@ -360,6 +360,8 @@ def ungathered_blocks(ranks: Ranks, settings: Sequence[Setting]) -> "Iterator[Un
     for language, own in by_language.items():
         asked = np.flatnonzero(ranks.query_languages == ranks.language_index(language))
         queries = slice(int(asked[0]), int(asked[-1]) + 1) if len(asked) else slice(0, 0)
+        if queries.stop - queries.start != len(asked):
+            raise UserError(f"the queries in {language} do not stand together: make the ranks anew")
         single = [index for index in own if len(settings[index].document_languages) == 1]
         several = ([index] for index in own if len(settings[index].document_languages) > 1)
         for chosen in filter(None, [single, *several]):
