@@ -11,8 +11,9 @@ _INTRO = """\
 # Encode faster
 
 Encoding is nearly all the time that a run takes. Every text is encoded once, sorted by length, in batches of about as
-many tokens each; below, that alone is {torch_ratio} times as fast as sentence-transformers' own `encode`. Two keys of
-`dense` do more: `backend` says who computes the transformer, `dtype` in which precision."""
+many tokens each, on a processor without padding where the network allows it; below, that alone is {torch_ratio} times
+as fast as sentence-transformers' own `encode`. Two keys of `dense` do more: `backend` says who computes the
+transformer, `dtype` in which precision."""
 
 _CHOICES = (
     (

@@ -14,8 +14,8 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from mlbench.collection.threads import usable_threads
 from mlbench.errors import DataError, MissingExtra, UserError
+from mlbench.io.threads import usable_threads
 
 if TYPE_CHECKING:
     from PIL import Image

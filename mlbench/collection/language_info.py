@@ -28,8 +28,8 @@ class LanguageInfo:
     """What is known of the language that `tag` stands for.
 
     `name` is in English and `own_name` in the language itself: either is the tag where no other is known. `script` and
-    `family` are `UNKNOWN` where they are not known, and `resources` is one of `LEVELS`, or `UNKNOWN` for what is no
-    language tag.
+    `family` are `UNKNOWN` where they are not known, and `resources` is one of `LEVELS`, or `UNKNOWN` for what is no tag
+    of a registered language.
     """
 
     tag: str
@@ -46,12 +46,12 @@ class LanguageInfo:
 
 @cache
 def language_info(tag: str) -> LanguageInfo:
-    """Return what is known of a language; of what is no language tag, nothing but the tag itself."""
-    if not is_language(tag):
-        return LanguageInfo(tag, tag, tag)
+    """Return what is known of a language; of what is no tag of a registered language, nothing but the tag itself."""
     # Late: their tables take tens of milliseconds to read.
     import langcodes
 
+    if not is_language(tag) or not langcodes.tag_is_valid(tag):
+        return LanguageInfo(tag, tag, tag)
     canonical = check_language(tag)
     language, table = langcodes.Language.get(tag), _groups()
     likely = language.maximize()

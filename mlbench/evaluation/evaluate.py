@@ -1,6 +1,6 @@
 """Evaluates one retriever on one task: load the collection, encode, rank, score, assemble the result."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -170,10 +170,28 @@ def _tell_training_data(model: LoadedModel, task: Task, options: Options) -> Non
             f"warning: {known.name} was trained on {seen}, which {task.name} is built from: "
             "its numbers there are not zero-shot"
         )
-    if model.training and task.name in model.training.tasks:
+    trained = _of_same_texts(task, model.training.tasks) if model.training else []
+    if trained:
         options.progress.note(
-            f"warning: {model.label} was trained on {task.name}: its numbers there are of known texts"
+            f"warning: {model.label} was trained on {', '.join(trained)}: its numbers on {task.name} are of known texts"
         )
+
+
+def _of_same_texts(task: Task, names: Iterable[str]) -> list[str]:
+    """Return those of the tasks that are made from the same collection, such as `flores` for `flores-200`."""
+    found = []
+    for name in names:
+        try:
+            other = task if name == task.name else load_task(name)
+        except UserError:  # It was a file of one's own.
+            continue
+        if _collection(other) == _collection(task):
+            found.append(name)
+    return found
+
+
+def _collection(task: Task) -> str:
+    return str(task.options.get("collection", task.name))
 
 
 def _tell_fruitless(model: LoadedModel, scores: Scores, options: Options) -> None:

@@ -7,12 +7,13 @@ from functools import cached_property, wraps
 import numpy as np
 from numpy.typing import NDArray
 
+from mlbench.io.threads import in_threads
 from mlbench.measures import chance
 from mlbench.measures.native import RelevantDocuments
 from mlbench.measures.top_lists import TopLists
 
 Floats = NDArray[np.float64]
-_CELLS = 1 << 22
+_CELLS = 1 << 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +90,7 @@ def by_topics(score: Score) -> Score:
         if len(pool.rank) <= size:
             return score(pool)
         topics = [slice(first, first + size) for first in range(0, len(pool.rank), size)]
-        return np.concatenate([score(pool.part(each)) for each in topics])
+        return np.concatenate(list(in_threads(lambda each: score(pool.part(each)), topics)))
 
     return computed
 

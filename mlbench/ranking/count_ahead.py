@@ -16,7 +16,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from mlbench.collection.threads import one_blas_thread, usable_threads
+from mlbench.io.threads import one_blas_thread, usable_threads
 
 Floats = NDArray[np.float64]
 Rounded = NDArray[np.float32]
@@ -283,6 +283,7 @@ class Chunk:
             yield query, self._corpus.place(documents[query])
 
     def _own_scores(self) -> Floats:
+        assert (self._places >= 0).all(), "a relevant document without a score stands in no block"
         scores = np.empty(len(self._query))
         for block in range(len(self._corpus.blocks)):
             rows = self._rows_of(block)

@@ -341,7 +341,12 @@ def setting_ranks(ranks: Ranks, setting: Setting) -> SettingRanks:
 
 
 def setting_blocks(ranks: Ranks, settings: Sequence[Setting]) -> Iterator[SettingBlock]:
-    """Yield the ranks of different settings: those that search one language in one block for each query language.
+    """Yield the ranks of different settings, gathered one block after the other; see `ungathered_blocks`."""
+    return (block.gather() for block in ungathered_blocks(ranks, settings))
+
+
+def ungathered_blocks(ranks: Ranks, settings: Sequence[Setting]) -> "Iterator[UngatheredBlock]":
+    """Yield blocks of different settings: those that search one language in one block for each query language.
 
     Each pool of several languages is a block of its own. So rows are sorted by setting once for all settings that each
     row is part of, and no more than the rows of one query language are held. Raises `UserError` for settings that the
@@ -349,34 +354,41 @@ def setting_blocks(ranks: Ranks, settings: Sequence[Setting]) -> Iterator[Settin
     """
     itself = ranks.queries_are_documents
     columns = {pool: _answering_columns(ranks, pool) for pool in {each.document_languages for each in settings}}
-    for language in dict.fromkeys(each.query_language for each in settings):
+    by_language: dict[str, list[int]] = {}
+    for index, setting in enumerate(settings):
+        by_language.setdefault(setting.query_language, []).append(index)
+    for language, own in by_language.items():
         asked = np.flatnonzero(ranks.query_languages == ranks.language_index(language))
-        first, end = (int(asked[0]), int(asked[-1]) + 1) if len(asked) else (0, 0)
-        part = ranks.part(first, end)
-        own = [index for index, each in enumerate(settings) if each.query_language == language]
+        queries = slice(int(asked[0]), int(asked[-1]) + 1) if len(asked) else slice(0, 0)
+        if queries.stop - queries.start != len(asked):
+            raise UserError(f"the queries in {language} do not stand together: make the ranks anew")
         single = [index for index in own if len(settings[index].document_languages) == 1]
-        for chosen in filter(None, [single, *([index] for index in own if index not in set(single))]):
+        several = ([index] for index in own if len(settings[index].document_languages) > 1)
+        for chosen in filter(None, [single, *several]):
             pools = [settings[index].document_languages for index in chosen]
             sizes = [int(ranks.column_sizes[columns[pool]].sum()) - (itself and language in pool) for pool in pools]
-            block = _Block(part, pools, [columns[pool] for pool in pools], np.array(sizes, dtype=np.int64))
-            yield block.gather(chosen, first, language)
+            of_pools = [columns[pool] for pool in pools]
+            yield UngatheredBlock(ranks, queries, chosen, pools, of_pools, np.array(sizes, dtype=np.int64))
 
 
 @dataclass(frozen=True, eq=False)
-class _Block:
-    """What a `SettingBlock` is made of: queries of one language, and one pool or several languages that they search.
+class UngatheredBlock:
+    """What a `SettingBlock` is made of: `queries` of one language, and one pool or several languages that they search.
 
-    `columns` are those that a pool's counts are in, `sizes` (pools,) the numbers of documents.
+    `settings` are the indexes of the settings; `pools` are what they search, `columns` what the counts of each are in,
+    and `sizes` int64 (pools,) the numbers of documents.
     """
 
-    part: Ranks
+    ranks: Ranks
+    queries: slice
+    settings: list[int]
     pools: list[tuple[str, ...]]
     columns: list[list[int]]
     sizes: NDArray[np.int64]
 
-    def gather(self, settings: list[int], first: int, language: str) -> SettingBlock:
-        """Sort the rows by setting; `first` is the first query of the part, `language` that of all its queries."""
-        part, n_settings = self.part, len(settings)
+    def gather(self) -> SettingBlock:
+        """Sort the rows by setting; raises `UserError` where queries were not run against a pool."""
+        part, n_settings = self.ranks.part(self.queries.start, self.queries.stop), len(self.settings)
         # Of 16-bit numbers, numpy's stable sort is a radix sort.
         setting_of = np.full(len(part.languages), n_settings, dtype=np.int16)
         for number, pool in enumerate(self.pools):
@@ -385,9 +397,10 @@ class _Block:
         n_rows = np.count_nonzero(unsorted < n_settings)
         is_sorted = (unsorted[1:] >= unsorted[:-1]).all()
         rows = slice(n_rows) if is_sorted else np.argsort(unsorted, kind="stable")[:n_rows]
-        place, counts = unsorted[rows].astype(np.int64), self._counts(rows)
+        place, counts = unsorted[rows].astype(np.int64), self._counts(part, rows)
         if counts.unknown.any():
             pool = self.pools[place[counts.unknown.argmax()]]
+            language = part.languages[part.query_languages[0]]
             raise UserError(f"{language} queries were not run against {'+'.join(pool)}")
         query = part.row_queries[rows]
         begins = np.ones(n_rows, dtype=np.bool_)
@@ -400,8 +413,8 @@ class _Block:
         relevant = relevant_ranks(begins.cumsum() - 1, counts.rank, part.grades[rows], len(queries), listed)
         known = counts.ties != UNKNOWN
         return SettingBlock(
-            settings=settings,
-            queries=queries + first,
+            settings=self.settings,
+            queries=queries + self.queries.start,
             edges=np.searchsorted(places, np.arange(n_settings + 1)),
             relevant=relevant,
             tied=_shares(place[known], counts.ties[known] > 0, n_settings),
@@ -409,9 +422,9 @@ class _Block:
             pool_sizes=self.sizes,
         )
 
-    def _counts(self, rows: NDArray[np.int64] | slice) -> PoolCounts:
+    def _counts(self, part: Ranks, rows: NDArray[np.int64] | slice) -> PoolCounts:
         """Return the counts of some rows, each in the pool that it is part of; what is said of lists is empty."""
-        part, nothing = self.part, np.empty(0, dtype=np.int64)
+        nothing = np.empty(0, dtype=np.int64)
         if len(self.pools) == 1 and len(self.pools[0]) > 1:
             whole = pool_counts(part, self.pools[0])
             return replace(

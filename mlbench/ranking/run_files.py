@@ -15,9 +15,9 @@ import numpy as np
 from mlbench import members
 from mlbench.collection.languages import Setting
 from mlbench.collection.records import Document, Query
-from mlbench.collection.threads import usable_threads
 from mlbench.embeddings.exact import Grid
 from mlbench.errors import UserError
+from mlbench.io.threads import usable_threads
 from mlbench.protocols import Parameter, Progress, RankedList, Ranker, ScoredRanker
 from mlbench.ranking.count_ahead import Block, Targets, Tiling, count_ahead
 from mlbench.ranking.index_arrays import IndexArrays

@@ -2,8 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import sha256
@@ -62,7 +61,7 @@ if TYPE_CHECKING:
 
 # Of these the library leaves the prompt out of the pooling, though their folders do not say so.
 _INSTRUCTOR = ("hkunlp/instructor-base", "hkunlp/instructor-large", "hkunlp/instructor-xl")
-Batching = Literal["packed", "padded", "of one length", "alone"]
+Batching = Literal["padded", "of one length", "alone"]
 """Which texts a network may be given at once so that none changes the vector of another."""
 LIBRARIES = (
     "numpy",
@@ -123,7 +122,7 @@ class DenseEncoder:
             self._routed = _is_routed(model)
             self.dim = self._encode_by_library(["dim"], "document").shape[1]
             self._batching = self._find_batching()
-        if self._batching == "packed" and use.batch_tokens is None:
+        if self._packing is not None and use.batch_tokens is None:
             self._batch_tokens = packed_budget(str(self._identity()["dtype"]))
         if model.truncate_dim is not None and model.truncate_dim > self.dim:
             raise RetrieverError(f"truncate_dim={model.truncate_dim}: the checkpoint has {self.dim} coordinates")
@@ -162,7 +161,8 @@ class DenseEncoder:
 
     def computation(self, role: Role) -> dict[str, Parameter]:
         """Return what decides how vectors are rounded: the batches, and versions of libraries."""
-        return {"batch_tokens": self._batch_tokens, "batching": self._batching, **versions_installed(LIBRARIES)}
+        batching = "packed" if self._packing is not None else self._batching
+        return {"batch_tokens": self._batch_tokens, "batching": batching, **versions_installed(LIBRARIES)}
 
     def check_files(self) -> None:
         """Raise `RetrieverError` where a file of the checkpoint has changed since it was read."""
@@ -192,7 +192,9 @@ class DenseEncoder:
         self._model.eval()
         self.tokens += int(lengths.sum())
         with torch.inference_mode():
-            return self._encode_in_batches(features, lengths, role, self._batching)
+            if self._packing is not None and self._packing.takes(features, lengths):
+                return self._encode_packed(features, lengths, role, self._packing)
+            return self._encode_padded(features, lengths, role, self._batching)
 
     def longest_input(self, role: Role) -> int | None:
         """Return after how many tokens a text in `role` is cut off, with its prompt; None where none is."""
@@ -230,41 +232,47 @@ class DenseEncoder:
             if lengths is None:
                 alone = np.concatenate([self._encode_by_library([text], "document") for text in texts])
                 return "padded" if self._is_same(self._encode_by_library(texts, "document"), alone) else "alone"
-            alone = self._encode_in_batches(features, lengths, "document", "alone")
+            alone = self._encode_padded(features, lengths, "document", "alone")
+            if self._packing is not None:
+                packed = self._encode_packed(features, lengths, "document", self._packing)
+                self._packing = self._packing if self._is_same(packed, alone) else None
             larger: tuple[Batching, ...] = ("padded", "of one length")
-            for batching in larger if self._packing is None else ("packed", *larger):
-                if self._is_same(self._encode_in_batches(features, lengths, "document", batching), alone):
+            for batching in larger:
+                if self._is_same(self._encode_padded(features, lengths, "document", batching), alone):
                     return batching
         return "alone"
 
     def _is_same(self, vectors: Vectors, alone: Vectors) -> bool:
         return is_rounding(vectors, alone, str(self._identity()["dtype"]))
 
-    def _encode_in_batches(
+    def _encode_packed(
+        self, features: "dict[str, Tensor]", lengths: NDArray[np.int64], role: Role, packing: Packing
+    ) -> Vectors:
+        """Return the vectors of tokenised texts that `packing` takes."""
+        with packing.attention():
+            return self._encode_batches(packing.batches(features, lengths, self._batch_tokens), lengths, role)
+
+    def _encode_padded(
         self, features: "dict[str, Tensor]", lengths: NDArray[np.int64], role: Role, batching: Batching
     ) -> Vectors:
         """Return the vectors of tokenised texts; raises `RetrieverError` where the network cannot take one."""
+        return self._encode_batches(self._padded_batches(features, lengths, batching), lengths, role)
+
+    def _encode_batches(self, batches: Iterable[Batch], lengths: NDArray[np.int64], role: Role) -> Vectors:
         import torch
 
-        packing = self._packing if batching == "packed" else None
-        attention: AbstractContextManager[None] = nullcontext()
-        if packing is not None and packing.takes(features, lengths):
-            batches, attention = packing.batches(features, lengths, self._batch_tokens), packing.attention()
-        else:
-            batches = self._padded_batches(features, lengths, batching)
         order, outputs = [], []
-        with attention:
-            for rows, batch in batches:
-                try:
-                    output = self._model(batch, task=role)["sentence_embedding"]
-                except IndexError as error:
-                    longest = max(int(lengths[rows[0]]), 1)
-                    raise RetrieverError(
-                        f"the network has no vector for a token or a position of a text of {longest:,} tokens: "
-                        "the tokenizer does not fit it, or max_length is too large"
-                    ) from error
-                outputs.append(output[:, : self._model.truncate_dim])
-                order.append(rows)
+        for rows, batch in batches:
+            try:
+                output = self._model(batch, task=role)["sentence_embedding"]
+            except IndexError as error:
+                longest = max(int(lengths[rows[0]]), 1)
+                raise RetrieverError(
+                    f"the network has no vector for a token or a position of a text of {longest:,} tokens: "
+                    "the tokenizer does not fit it, or max_length is too large"
+                ) from error
+            outputs.append(output[:, : self._model.truncate_dim])
+            order.append(rows)
         vectors = np.empty((len(lengths), self.dim), dtype=np.float32)
         vectors[np.concatenate(order)] = torch.cat(outputs).float().cpu().numpy()
         return vectors

@@ -22,6 +22,9 @@ Batch = tuple[NDArray[np.intp], "dict[str, Tensor]"]
 _NETWORKS = {"bert", "camembert", "distilbert", "electra", "roberta", "xlm-roberta", "xlm-roberta-xl"}
 _LIBRARY = "transformers.models."
 _ATTENTION = "mlbench_within_texts"
+# The library computes so many weights of attention at once, and those that are left over one by one, which takes longer
+# than to pad the keys where there are many.
+_LANES = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,12 @@ class Packing:
         network = cast("PreTrainedModel", modules[0].auto_model)
         config = network.config
         known = type(network).__module__.startswith(_LIBRARY) and config.model_type in _NETWORKS
-        if not known or not isinstance(modules[1], Pooling) or config._attn_implementation != "sdpa":
+        if (
+            not known
+            or getattr(config, "is_decoder", False)
+            or not isinstance(modules[1], Pooling)
+            or config._attn_implementation != "sdpa"
+        ):
             return None
         AttentionInterface.register(_ATTENTION, _attend_within_texts)
         first = _first_position(network)
@@ -108,21 +116,26 @@ def _attend_within_texts(
     key: "Tensor",
     value: "Tensor",
     attention_mask: "Tensor | None",
-    *,
-    cu_seq_lens_q: "Tensor",
     **options: object,
 ) -> "tuple[Tensor, None]":
     """Return the attention (1, tokens, heads, dim) of packed texts, neighbours of one length together.
 
-    `query`, `key` and `value` are (1, heads, tokens, dim); `cu_seq_lens_q` has where each text begins, and the end.
+    `query`, `key` and `value` are (1, heads, tokens, dim); `cu_seq_lens_q` among the options has where each text
+    begins, and the end.
     """
     import torch
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-    lengths, texts = torch.unique_consecutive(cu_seq_lens_q.diff(), return_counts=True)
+    edges = cast("Tensor", options.pop("cu_seq_lens_q"))
+    lengths, texts = torch.unique_consecutive(edges.diff(), return_counts=True)
     apart = [part[0].split((lengths * texts).tolist(), dim=1) for part in (query, key, value)]
     attended = []
     for length, *parts in zip(lengths.tolist(), *apart, strict=True):
-        rows = [part.unflatten(1, (-1, length)).transpose(0, 1) for part in parts]
-        attended.append(sdpa_attention_forward(module, *rows, None, **options)[0].flatten(0, 1))
+        queries, keys, values = (part.unflatten(1, (-1, length)).transpose(0, 1) for part in parts)
+        mask, spare = None, -length % _LANES
+        if 0 < spare <= _LANES // 2:
+            keys, values = (torch.nn.functional.pad(rows, (0, 0, 0, spare)) for rows in (keys, values))
+            mask = query.new_zeros((1, 1, 1, length + spare))
+            mask[..., length:] = -torch.inf
+        attended.append(sdpa_attention_forward(module, queries, keys, values, mask, **options)[0].flatten(0, 1))
     return torch.cat(attended)[None], None

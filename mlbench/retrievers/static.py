@@ -18,6 +18,7 @@ from tokenizers import Tokenizer
 
 from mlbench.errors import DataError, RetrieverError
 from mlbench.io.libraries import versions_installed
+from mlbench.io.threads import usable_threads
 from mlbench.io.watched import WatchedFiles
 from mlbench.protocols import Parameter, Role, Runtime, Similarity, Vectors
 from mlbench.provenance import Provenance, RegistryInfo, read_provenance
@@ -33,7 +34,6 @@ from mlbench.retrievers.static_checkpoint import (
     unknown_id,
 )
 from mlbench.retrievers.truncation import TokenLimit
-from mlbench.threads import usable_threads
 
 # Stays the same as long as the same tokens give the same vector.
 _ALGORITHM = "mean of subword vectors 1"

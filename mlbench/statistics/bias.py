@@ -1,12 +1,14 @@
 """Language bias in the ranks of one system: each topic's contributions to the scores, summed within clusters."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mlbench.collection.languages import IMAGE
+from mlbench.io.threads import ROWS_FOR_THREADS, in_threads
 from mlbench.measures.bias import BiasScore, find_score, summarise
 from mlbench.measures.chance import mean_range
 from mlbench.measures.formulas import UNRETRIEVED
@@ -18,6 +20,7 @@ from mlbench.results import LanguageShare
 from mlbench.statistics.clusters import ClusterSample, finite
 
 Floats = NDArray[np.float64]
+_Found = TypeVar("_Found")
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,19 +99,22 @@ def _ties_and_lists(ranks: Ranks, languages: Sequence[str]) -> tuple[float, NDAr
 
     The latter is int64 (queries,). The share is 0 where no relevant document has a rank.
     """
-    ranked = known = tied = 0
-    listed = [np.empty(0, dtype=np.int64)]
-    for part, counts in _in_parts(ranks, languages):
+
+    def look(part: Ranks) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        counts = pool_counts(part, languages)
         inside = (counts.rank < UNRETRIEVED) & np.isin(part.row_languages, _indexes(ranks, languages))
         ties = counts.ties[inside]
-        ranked, known, tied = ranked + len(ties), known + int((ties >= 0).sum()), tied + int((ties > 0).sum())
-        listed.append(counts.listed)
-    return (tied / known if known else np.nan if ranked else 0.0), np.concatenate(listed)
+        return counts.listed, np.array([len(ties), np.count_nonzero(ties >= 0), np.count_nonzero(ties > 0)])
+
+    found = list(_in_parts(look, ranks))
+    ranked, known, tied = sum((numbers for _, numbers in found), np.zeros(3, dtype=np.int64)).tolist()
+    listed = np.concatenate([np.empty(0, dtype=np.int64), *(listed for listed, _ in found)])
+    return (tied / known if known else np.nan if ranked else 0.0), listed
 
 
-def _in_parts(ranks: Ranks, languages: Sequence[str]) -> Iterator[tuple[Ranks, PoolCounts]]:
-    """Yield the counts of the pool of some languages part by part; raises as `pool_counts` does."""
-    return ((part, pool_counts(part, languages)) for part in ranks.parts())
+def _in_parts(work: Callable[[Ranks], _Found], ranks: Ranks) -> Iterator[_Found]:
+    """Yield what `work` gives for the queries in each language, from several threads where there are many rows."""
+    return in_threads(work, ranks.parts()) if len(ranks.row_queries) > ROWS_FOR_THREADS else map(work, ranks.parts())
 
 
 def _indexes(ranks: Ranks, languages: Sequence[str]) -> list[int]:
@@ -160,15 +166,16 @@ def _pool_ranks(ranks: Ranks, languages: Sequence[str], *, axis: int) -> PoolRan
 
     NaN for topics that have fewer than two languages on `axis`: 1 are queries, 2 are documents.
     """
-    size, itself = len(ranks.languages), ranks.queries_are_documents
+    size, of_pool = len(ranks.languages), _indexes(ranks, languages)
     rank = np.full((len(ranks.topic_ids), size, size), np.inf)
     missing = np.zeros(rank.shape, dtype=np.bool_)
-    n_documents = 0
-    for part, counts in _in_parts(ranks, languages):
-        n_documents = counts.size - itself
-        inside = np.isin(part.row_languages, _indexes(ranks, languages))
+    n_documents = pool_counts(ranks.part(0, 0), languages).size - ranks.queries_are_documents
+
+    def place(part: Ranks) -> None:
+        """Put the ranks of the queries in one language where no other ones are."""
+        counts = pool_counts(part, languages)
         # What is missing from the corpus is in no pool.
-        held = inside & (counts.unlisted | (counts.rank != UNRETRIEVED))
+        held = np.isin(part.row_languages, of_pool) & (counts.unlisted | (counts.rank != UNRETRIEVED))
         position = np.where(held & ~counts.unlisted, counts.rank.astype(np.float64), np.inf)
         position, unlisted = _without_others(part, counts, position, held, _one_of_each(part, held), n_documents)
         query = part.query_topics[part.row_queries].astype(np.int64) * size + part.query_languages[part.row_queries]
@@ -177,6 +184,9 @@ def _pool_ranks(ranks: Ranks, languages: Sequence[str], *, axis: int) -> PoolRan
         if unlisted.any():
             missing.reshape(-1)[cells[unlisted]] = True
             missing.reshape(-1)[cells[np.isfinite(position) & ~unlisted]] = False
+
+    for _ in _in_parts(place, ranks):
+        pass
     rank[np.isinf(rank)] = np.nan
     several = np.isfinite(rank).sum(axis=axis).max(axis=1, initial=0) >= 2
     rank[~several] = np.nan
@@ -308,17 +318,15 @@ def _top_of_pool(ranks: Ranks) -> TopLists:
     asked = np.zeros(documents.shape[:2], dtype=np.bool_)
     asked[ranks.query_topics, ranks.query_languages] = True
     first = np.zeros(documents.shape[:2], dtype=np.bool_)
-    n_documents = 0
-    for part, counts in _in_parts(ranks, ranks.spoken_languages):
-        n_documents = counts.size
-        best = part.row_queries[counts.rank == 1]
+    for part in ranks.parts():
+        best = part.row_queries[pool_counts(part, ranks.spoken_languages).rank == 1]
         first[part.query_topics[best], part.query_languages[best]] = True
     return TopLists(
         documents=documents,
         languages=np.where(documents >= 0, ranks.document_languages[documents], -1).astype(np.int64),
         asked=asked,
         relevant_first=first,
-        n_documents=n_documents - ranks.queries_are_documents,
+        n_documents=pool_counts(ranks.part(0, 0), ranks.spoken_languages).size - ranks.queries_are_documents,
     )
 
 

@@ -1,10 +1,12 @@
 """The unit of resampling: how topics fall into clusters, and how clusters are drawn."""
 
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mlbench.io.threads import in_threads
 from mlbench.ranking.ranks import Ranks
 from mlbench.results import Bounds
 from mlbench.statistics.resampling import (
@@ -108,13 +110,14 @@ class ClusterSample:
         """
         factors = np.array([self.widening(column[:, None]) for column in patterns.T])
         divisors = drawn.divisors(patterns)
-        found: list[Bounds | None] = []
-        for first in range(0, len(pattern), _COLUMNS):
-            own = slice(first, first + _COLUMNS)
+
+        def enclosed(own: slice) -> list[Bounds | None]:
             replicates = drawn.sums(sums[:, own]) / divisors[:, pattern[own]]
             widened = estimates[own] + factors[pattern[own]] * (replicates - estimates[own])
-            found += enclose(estimates[own], widened, self.confidence, limits)
-        return found
+            return enclose(estimates[own], widened, self.confidence, limits)
+
+        blocks = [slice(first, first + _COLUMNS) for first in range(0, len(pattern), _COLUMNS)]
+        return list(chain.from_iterable(in_threads(enclosed, blocks) if len(blocks) > 1 else map(enclosed, blocks)))
 
 
 def enclose(estimates: Floats, widened: Floats, confidence: float, limits: Limits) -> list[Bounds | None]:

@@ -229,7 +229,8 @@ def _setting_differences(change: SettingSums, drawn: Resamples, systems: tuple[S
         limits = limits_of_differences(limits_of([measure]))
         means = candidate[:, :, index].mean(axis=0) - base[:, :, index].mean(axis=0)
         bounds = first.sample.bounds_of_settings(means, drawn, sums, change.patterns, change.pattern, limits)
-        found.append((index, measure, sums / n_queries, bounds))
+        # The sums are those of this comparison alone.
+        found.append((index, measure, np.divide(sums, n_queries, out=sums), bounds))
     for place, setting in enumerate(change.settings):
         for index, measure, added, bounds in found:
             yield Difference(

@@ -9,11 +9,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from itertools import pairwise
-from math import atan, cos, exp, inf, lgamma, nan, pi, sqrt
+from math import atan, cos, exp, inf, isqrt, lgamma, nan, pi, sqrt
 from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
+
+from mlbench.io.threads import in_threads
 
 Floats = NDArray[np.float64]
 
@@ -317,10 +319,14 @@ def paired_randomization(columns: Floats, *, flips: int = 10_000, seed: int = 0)
     tested, usable, scale = _studentise(columns)
     observed = tested.sum(axis=0) / scale
     exact, patterns = count_patterns(n_clusters, flips)
-    exceeding = np.zeros((len(_SIDES), 2, len(observed)))
-    for flipped in _flip(tested, scale, flips, seed):
-        for count, side in zip(exceeding, _SIDES, strict=True):
-            count += _count_exceeding(side(observed), side(flipped))
+
+    def count(signs: Floats) -> Floats:
+        flipped = _flip(tested, scale, signs)
+        return np.array([_count_exceeding(side(observed), side(flipped)) for side in _SIDES])
+
+    blocks = sign_blocks(n_clusters, _block(tested), flips, seed)
+    counts = in_threads(count, blocks) if patterns > _block(tested) else map(count, blocks)
+    exceeding = sum(counts, np.zeros((len(_SIDES), 2, len(observed))))
     # All patterns include the observed one; random ones have it added.
     added = 0 if exact else 1
     p = np.full((len(_SIDES), 2, n_columns), np.nan)
@@ -408,17 +414,24 @@ def critical_value(columns: Floats, level: float, *, flips: int = 10_000, seed: 
     reaching = int(level * (patterns if exact else patterns + 1) + _TIE)
     if reaching < 1 or not len(scale):
         return float("inf")
-    largest = np.concatenate([flipped.max(axis=0) for flipped in _flip(tested, scale, flips, seed)])
+    blocks = sign_blocks(len(columns), _block(tested), flips, seed)
+    largest = np.concatenate([_flip(tested, scale, signs).max(axis=0) for signs in blocks])
     # The observed pattern is one of those that reach it; only where all are tried is it among them.
     place = reaching + 1 if exact else reaching
     return float(np.partition(largest, -place)[-place])
 
 
-def _flip(columns: Floats, scale: Floats, flips: int, seed: int) -> Iterator[Floats]:
-    """Yield blocks of sums (columns, flips) of `columns` (clusters, columns) with signs flipped, divided by `scale`."""
+def _block(columns: Floats) -> int:
+    """Return how many flips of `columns` (clusters, columns) are tried at once."""
     n_clusters, n_columns = columns.shape
-    block = max(1, _BLOCK_CELLS // max(1, n_clusters, n_columns))
-    return (columns.T @ signs.T / scale[:, None] for signs in sign_blocks(n_clusters, block, flips, seed))
+    return max(1, _BLOCK_CELLS // max(1, int(n_clusters), int(n_columns)))
+
+
+def _flip(columns: Floats, scale: Floats, signs: Floats) -> Floats:
+    """Return sums (columns, flips) of `columns` (clusters, columns) with `signs` (flips, clusters), over `scale`."""
+    flipped: Floats = columns.T @ signs.T
+    flipped /= scale[:, None]
+    return flipped
 
 
 def _studentise(columns: Floats) -> tuple[Floats, Ints, Floats]:
@@ -438,11 +451,27 @@ def _count_exceeding(observed: Floats, flipped: Floats) -> Floats:
     largest, reached = flipped[order], observed[order, None] - _TIE
     counts = np.empty((2, len(observed)))
     counts[0, order] = np.count_nonzero(largest >= reached, axis=1)
-    # Row by row: `np.maximum.accumulate` takes several times as long.
-    for lower, row in pairwise(largest):
-        np.maximum(lower, row, out=row)
+    _run_maximum(largest)
     counts[1, order] = np.count_nonzero(largest >= reached, axis=1)
     return counts
+
+
+def _run_maximum(rows: Floats) -> None:
+    """Replace each of the `rows` (n, ...) by the maximum of itself and all before it.
+
+    Many rows at once, in blocks and then from block to block, which `np.maximum.accumulate` takes several times as long
+    for.
+    """
+    size = max(1, isqrt(len(rows)))
+    end = len(rows) // size * size
+    blocks = rows[:end].reshape(-1, size, *rows.shape[1:])
+    for one, other in pairwise(range(size)):
+        np.maximum(blocks[:, one], blocks[:, other], out=blocks[:, other])
+    for one, other in pairwise(blocks):
+        np.maximum(one[-1], other[-1], out=other[-1])
+    np.maximum(blocks[1:, :-1], blocks[:-1, -1:], out=blocks[1:, :-1])
+    for one, other in pairwise(rows[max(0, end - 1) :]):
+        np.maximum(one, other, out=other)
 
 
 def _monotone(p: Floats, observed: Floats) -> Floats:

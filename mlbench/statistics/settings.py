@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlbench.collection.languages import IMAGE, KINDS, Kind, Setting
+from mlbench.io.threads import ROWS_FOR_THREADS, in_threads
 from mlbench.measures.chance import mean_average_precision
 from mlbench.measures.formulas import RelevantRanks
 from mlbench.measures.ranked import Measure, parse
-from mlbench.ranking.ranks import Ranks, SettingBlock, setting_blocks
+from mlbench.ranking.ranks import Ranks, SettingBlock, UngatheredBlock, ungathered_blocks
 from mlbench.statistics.clusters import ClusterSample
 from mlbench.statistics.resampling import Resamples
 
@@ -141,7 +142,10 @@ def sum_settings(
     random_ap, tied, unretrieved = (np.full(n_settings, np.nan) for _ in range(3))
     n_queries, pool_sizes = np.zeros(n_settings, dtype=np.int64), np.zeros(n_settings, dtype=np.int64)
     cells = _Cells(settings, sample.n_clusters, len(names), names.index(primary or names[0]))
-    for block in setting_blocks(ranks, settings):
+
+    def measure_block(ungathered: UngatheredBlock) -> tuple[SettingBlock, Floats, Integers]:
+        """Measure the queries of a block; return their sums (measures, settings, clusters), and how many there are."""
+        block = ungathered.gather()
         values = np.stack([measure.values(block.relevant) for measure in parsed], axis=1)
         best, n_relevant = _ceilings(parsed, block.relevant), block.relevant.n_relevant
         edges = list(pairwise(block.edges.tolist()))
@@ -151,16 +155,21 @@ def sum_settings(
                 for index, edge in zip(block.settings, edges, strict=True)
             ]
             values = np.hstack([values, np.concatenate(added)])
-        n_queries[block.settings] = np.diff(block.edges)
-        tied[block.settings], unretrieved[block.settings] = block.tied, block.unretrieved
-        pool_sizes[block.settings] = block.pool_sizes
         for index, edge, size in zip(block.settings, edges, block.pool_sizes.tolist(), strict=True):
             rows = slice(*edge)
             if edge[0] < edge[1]:
                 means[index] = values[rows].mean(axis=0)
                 ceilings[index, : len(parsed)] = best[:, rows].mean(axis=1)
                 random_ap[index] = mean_average_precision(n_relevant[rows], size).mean()
-        cells.add(block, values, sample.topic_clusters[ranks.query_topics[block.queries]])
+        clusters = sample.topic_clusters[ranks.query_topics[block.queries]]
+        return block, *_sum_within(block, values, clusters, sample.n_clusters)
+
+    each = in_threads if len(ranks.row_queries) > ROWS_FOR_THREADS else map
+    for block, sums, counts in each(measure_block, ungathered_blocks(ranks, settings)):
+        n_queries[block.settings] = np.diff(block.edges)
+        tied[block.settings], unretrieved[block.settings] = block.tied, block.unretrieved
+        pool_sizes[block.settings] = block.pool_sizes
+        cells.add(block.settings, sums, counts)
     return SettingSums(
         settings=tuple(settings),
         measures=names,
@@ -190,6 +199,19 @@ def _ceilings(parsed: Sequence[Measure], relevant: RelevantRanks) -> Floats:
     return np.array([measure.values(ideal) for measure in parsed])
 
 
+def _sum_within(block: SettingBlock, values: Floats, clusters: Integers, n_clusters: int) -> tuple[Floats, Integers]:
+    """Sum the `values` (queries, measures) of a block within clusters, which are `clusters` (queries,), and count them.
+
+    Returns sums (measures, settings, clusters) and counts (settings, clusters).
+    """
+    shape = len(block.settings), n_clusters
+    place = np.repeat(np.arange(shape[0]), np.diff(block.edges)) * n_clusters + clusters
+    known = np.where(np.isnan(values), 0.0, values)
+    sums = [np.bincount(place, weights=column, minlength=shape[0] * shape[1]) for column in known.T]
+    counts = np.bincount(place, minlength=shape[0] * shape[1])
+    return np.array(sums, dtype=np.float64).reshape(len(sums), *shape), counts.astype(np.int64).reshape(shape)
+
+
 class _Cells:
     """Sums of values within clusters, as `SettingSums` keeps them, while block after block is added."""
 
@@ -208,23 +230,17 @@ class _Cells:
         rows = [np.frombuffer(content, dtype=np.int64) for content in self._patterns]
         return np.array(rows, dtype=np.float64).reshape(len(rows), self._n_clusters).T
 
-    def add(self, block: SettingBlock, values: Floats, clusters: Integers) -> None:
-        """Add the `values` (queries, measures) of a block, whose queries are in these `clusters` (queries,)."""
-        shape = len(block.settings), self._n_clusters
-        place = np.repeat(np.arange(shape[0]), np.diff(block.edges)) * shape[1] + clusters
-        counts = np.bincount(place, minlength=shape[0] * shape[1]).reshape(shape)
-        for index, row in zip(block.settings, counts, strict=True):
+    def add(self, settings: list[int], sums: Floats, counts: Integers) -> None:
+        """Add the sums (measures, settings, clusters) and counts (settings, clusters) of the `settings`, indexes."""
+        for index, row in zip(settings, counts, strict=True):
             self.pattern[index] = self._patterns.setdefault(row.tobytes(), len(self._patterns))
             self.cell[index] = self._numbers.setdefault(self._key(index), len(self._numbers))
-        self.totals += [np.zeros((self._n_measures, shape[1])) for _ in range(len(self._numbers) - len(self.totals))]
-        cells = self.cell[block.settings]
-        members = [(cell, np.flatnonzero(cells == cell)) for cell in np.unique(cells).tolist()]
-        for measure, column in enumerate(np.where(np.isnan(values), 0.0, values).T):
-            sums = np.bincount(place, weights=column, minlength=shape[0] * shape[1]).reshape(shape)
-            for cell, own in members:
-                self.totals[cell][measure] += sums[own].sum(axis=0)
-            if measure == self._primary:
-                self.primary[block.settings] = sums
+        more = len(self._numbers) - len(self.totals)
+        self.totals += [np.zeros((self._n_measures, self._n_clusters)) for _ in range(more)]
+        cells = self.cell[settings]
+        for cell in np.unique(cells).tolist():
+            self.totals[cell] += sums[:, cells == cell].sum(axis=1)
+        self.primary[settings] = sums[self._primary]
 
     def _key(self, index: int) -> object:
         setting = self._settings[index]
@@ -235,10 +251,12 @@ def group(settings: Sequence[Setting]) -> Iterator[tuple[Kind, str | None, list[
     """Yield kind, query language (None for all) and the settings of each aggregate; images are in no language."""
     for kind in KINDS:
         of_kind = [index for index, setting in enumerate(settings) if setting.kind == kind]
+        by_language: dict[str, list[int]] = {}
+        for index in of_kind:
+            by_language.setdefault(settings[index].query_language, []).append(index)
         if of_kind:
             yield kind, None, of_kind
-        for language in sorted({settings[index].query_language for index in of_kind} - {IMAGE}):
-            yield kind, language, [index for index in of_kind if settings[index].query_language == language]
+        yield from ((kind, language, by_language[language]) for language in sorted(by_language.keys() - {IMAGE}))
 
 
 def limits_of(measures: Sequence[str]) -> tuple[Floats, Floats]:

@@ -19,9 +19,9 @@ from threadpoolctl import threadpool_info
 
 from mlbench import load_collection, load_task
 from mlbench.collection.records import Collection, Document, Judgment, Query
-from mlbench.collection.threads import usable_threads
 from mlbench.embeddings.encode import Embeddings, embed, texts_of
 from mlbench.embeddings.exact import Grid, grid_cosine
+from mlbench.io.threads import usable_threads
 from mlbench.protocols import Parameter, Role, Silence, Similarity, Vectors
 from mlbench.ranking.count_ahead import Block, Targets, Tiling, count_ahead
 from mlbench.ranking.index_arrays import IndexArrays, index_collection, to_ranks

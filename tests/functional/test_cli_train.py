@@ -52,7 +52,7 @@ def test_a_task_that_was_trained_on_is_told_when_it_is_measured(mlbench: Command
     recipe.write_text(named.replace('[contamination]\ntasks = ["own"]', ""))
     assert mlbench("train", "toy.toml").code == 0
     told = [mlbench("run", "--model", "checkpoints/toy", "--task", task).err for task in ("mini", "own")]
-    words = "was trained on mini: its numbers there are of known texts"
+    words = "was trained on mini: its numbers on mini are of known texts"
     assert [words in text for text in told] == [True, False]
 
 

@@ -12,10 +12,10 @@ from multiprocessing.context import SpawnProcess
 from multiprocessing.reduction import ForkingPickler
 from typing import Generic
 
-from mlbench.collection.threads import usable_threads
 from mlbench.errors import EngineError
 from mlbench.evaluation.distributed.dispatch import ItemDone, WorkerLost, WorkerReady, dispatch
 from mlbench.evaluation.distributed.serving import revive, serve
+from mlbench.io.threads import usable_threads
 from mlbench.protocols import Answer, Engine, Item, Progress, Resources
 
 _PATROL = 5.0

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from mlbench import members
 from mlbench.collection.languages import Setting
 from mlbench.collection.records import Collection, Document
-from mlbench.collection.threads import usable_threads
 from mlbench.embeddings.encode import Embeddings, embed, texts_of
 from mlbench.embeddings.store import vector_key
 from mlbench.errors import UserError
@@ -24,6 +23,7 @@ from mlbench.evaluation.streaming.worker import MakeCounter
 from mlbench.evaluation.task_data import Clock, RankedTask, TaskData
 from mlbench.evaluation.text_checks import count_truncated
 from mlbench.io.cache import cache_dir
+from mlbench.io.threads import usable_threads
 from mlbench.open_model import LoadedModel
 from mlbench.protocols import Encoder, Engine
 from mlbench.ranking.count_ahead import Targets, Tiling

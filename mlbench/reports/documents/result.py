@@ -152,7 +152,6 @@ def _result(place: int, result: Result, asked: str | None, *, several: bool) -> 
     many = pairs.crosses and not images and len(pairs.languages) > MOST_IN_CELLS
     details: Shown = "folded" if several or many else "always"
     scores = other_scores(result)
-    by_pair = images or (pair_map(pairs) if pairs.crosses else means_table(pairs))
     blocks: list[Block] = [
         Sentence(tuple(_details(result)), style="soft"),
         _caveats(result),
@@ -161,27 +160,25 @@ def _result(place: int, result: Result, asked: str | None, *, several: bool) -> 
     ]
     if scores:
         blocks.append(Section(("More bias scores",), (_bias_table(scores), _EXPLAINED), details, titled=False))
-    if many:
-        return _section(place, result, [*blocks, *_of_many(result, pairs)], several=several)
-    by = "pair of languages" if pairs.crosses else "language"
-    name = f"{images.title[:1].upper()}{images.title[1:]}" if images else f"{heading(measure)} by {by}"
-    blocks.append(Section((name,), (by_pair,), details, titled=False))
-    if not images:
-        title = f"{heading(measure)} by language of the query"
-        blocks.append(Section((title,), (_languages(result, measure),), "on_pages"))
-    return _section(place, result, blocks, several=several)
-
-
-def _section(place: int, result: Result, blocks: Sequence[Block], *, several: bool) -> Section:
-    """Return the section of a result: what it shows, then how that was made."""
+    blocks += _of_many(result, pairs) if many else _by_pair(result, pairs, images, details)
     first, *rest = cost(result)
     made = (
         Sentence(tuple(intervals(result.statistics)), style="soft"),
         Sentence((f"cost: {first}", *rest), style="soft"),
     )
-    shown: Shown = "in_full" if several else "always"
-    blocks = (*blocks, Section((), made), _reproduction(result))
-    return Section(title_of(result), blocks, shown, anchor=f"result-{place}")
+    blocks += [Section((), made), _reproduction(result)]
+    return Section(title_of(result), tuple(blocks), "in_full" if several else "always", anchor=f"result-{place}")
+
+
+def _by_pair(result: Result, pairs: Grid, images: HeatMap | None, details: Shown) -> Iterator[Section]:
+    """Yield the heat map of every pair of languages, or that of `images`, and on pages the means of each language."""
+    name = heading(pairs.measure)
+    if images:
+        yield Section((f"{images.title[:1].upper()}{images.title[1:]}",), (images,), details, titled=False)
+        return
+    title = f"{name} by {'pair of languages' if pairs.crosses else 'language'}"
+    yield Section((title,), (pair_map(pairs) if pairs.crosses else means_table(pairs),), details, titled=False)
+    yield Section((f"{name} by language of the query",), (_languages(result, pairs.measure),), "on_pages")
 
 
 def _of_many(result: Result, pairs: Grid) -> Iterator[Section]:

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from mlbench import members
 from mlbench.collection.languages import Setting
 from mlbench.collection.records import Document, Query
-from mlbench.collection.threads import one_blas_thread, usable_threads
 from mlbench.embeddings.encode import Embeddings, embed, role_of
 from mlbench.embeddings.exact import to_grid
 from mlbench.embeddings.store import VectorStore
 from mlbench.errors import RetrieverError
+from mlbench.io.threads import one_blas_thread, usable_threads
 from mlbench.open_model import LoadedModel, describe, fingerprints_of, open_retriever
 from mlbench.protocols import (
     SILENCE,

@@ -28,8 +28,8 @@ def test_tells_names_and_groups(tag: str, name: str, own_name: str, resources: s
     assert [info.group(grouping) for grouping in GROUPINGS] == [resources, script, family]
 
 
-@pytest.mark.parametrize("tag", [IMAGE, "not a tag", "</script>"])
-def test_of_what_is_no_tag_it_knows_nothing(tag: str) -> None:
+@pytest.mark.parametrize("tag", [IMAGE, "not a tag", "</script>", "cb"])
+def test_of_what_is_no_registered_language_it_knows_nothing(tag: str) -> None:
     assert language_info(tag) == LanguageInfo(tag, tag, tag)
 
 

@@ -90,8 +90,9 @@ def test_a_model_is_left_as_it_was(tmp_path: Path) -> None:
     encoder = Dense.adopt(model, Dense.Settings(), Runtime())
     assert encoder is not None
     rows_given(encoder, TEXTS[:5])
+    assert encoder._packing is not None
     with pytest.raises(KeyError):
-        encoder._encode_in_batches({}, np.array([1]), "query", "packed")
+        encoder._encode_packed({}, np.array([1]), "query", encoder._packing)
     assert model[0].auto_model.config.to_dict() == before
     assert model[0].auto_model.config._attn_implementation == "sdpa"
 
@@ -131,3 +132,14 @@ def test_prepared_texts_have_the_same_vectors(tmp_path: Path) -> None:
     prepared = encoder.prepare_texts(TEXTS, "query")
     np.testing.assert_array_equal(prepared(), encoder.encode(TEXTS, "query"))
     assert encoder.prepare_texts([], "query")().shape == (0, encoder.dim)
+
+
+def test_texts_that_cannot_be_packed_are_padded_as_the_network_allows(tmp_path: Path) -> None:
+    # Padding on the left moves the positions of a BERT, so that only texts of one length share a batch.
+    torch.manual_seed(0)
+    encoder = opened(save_plain(tmp_path, NETWORKS["bert"](), side="left"))
+    assert encoder.computation("query")["batching"] == "packed"
+    expected = encoder.encode(TEXTS[:20], "query")
+    encoder._packing = None
+    assert encoder.computation("query")["batching"] == "of one length"
+    np.testing.assert_allclose(encoder.encode(TEXTS[:20], "query"), expected, atol=1e-5)

@@ -431,3 +431,14 @@ def test_intervals_cover_when_clusters_are_drawn_and_not_when_topics_are():
         by_topic.append(covers(values, np.arange(len(values)), 0.3, seed))
     assert 0.90 <= np.mean(by_cluster) <= 0.98
     assert np.mean(by_topic) < 0.82
+
+
+@pytest.mark.parametrize("n_columns", [0, 1, 2, 3, 5, 17, 101])
+def test_step_down_counts_of_any_number_of_columns_agree_with_a_running_maximum(n_columns):
+    random = np.random.RandomState(n_columns)
+    observed, flipped = random.standard_normal(n_columns), random.standard_normal((n_columns, 30))
+    rising = np.argsort(observed)
+    largest = np.maximum.accumulate(flipped[rising], axis=0) if n_columns else flipped
+    found = resampling._count_exceeding(observed, flipped)
+    np.testing.assert_array_equal(found[0, rising], (flipped >= observed[:, None]).sum(axis=1)[rising])
+    np.testing.assert_array_equal(found[1, rising], (largest >= observed[rising, None]).sum(axis=1))

@@ -10,6 +10,7 @@ from unit.statistics.cases import list_ranks, make_collection, random_orders, ra
 
 from mlbench.collection.languages import TEXT_KINDS, Setting, settings_of
 from mlbench.collection.records import Collection
+from mlbench.errors import UserError
 from mlbench.measures import translations
 from mlbench.measures.bias import BIAS_SCORES
 from mlbench.measures.formulas import relevant_ranks
@@ -98,6 +99,14 @@ def test_a_query_language_without_queries_has_empty_settings() -> None:
     lonely = replace(lonely, queries={"de": lonely.queries["de"], "en": ()})
     found = setting_ranks(ranks_of(lonely, random_orders(lonely, 0)), Setting("en", ("de", "en")))
     assert (len(found.queries), found.pool_size) == (0, 25)
+
+
+def test_queries_that_are_not_numbered_language_by_language_are_refused() -> None:
+    ranks = RANKS["parallel, vectors"]
+    mixed = replace(ranks, query_languages=ranks.query_languages[::-1].copy())
+    mixed.query_languages[1] = ranks.query_languages[0]
+    with pytest.raises(UserError, match="the queries in ar do not stand together"):
+        setting_ranks(mixed, Setting("ar", ("de",)))
 
 
 def test_scores_are_the_same_in_both_layouts(ranks: Ranks) -> None:

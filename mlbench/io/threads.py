@@ -1,17 +1,23 @@
 """How many threads this process may use, and one thread for each product where several work side by side."""
 
 import os
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from math import ceil
 from pathlib import Path
 from threading import Lock
+from typing import TypeVar
 
 from threadpoolctl import threadpool_limits
 
+ROWS_FOR_THREADS = 1 << 20
+"""With fewer rows, arithmetic takes about as long as starting threads for it."""
 _CONTROL_GROUPS = Path("/sys/fs/cgroup")
 _OWN_GROUP = Path("/proc/self/cgroup")
+_Item = TypeVar("_Item")
+_Found = TypeVar("_Found")
 
 
 def usable_threads() -> int:
@@ -91,3 +97,19 @@ def one_blas_thread() -> Iterator[None]:
         yield
     finally:
         _limit.leave()
+
+
+def in_threads(work: Callable[[_Item], _Found], items: Iterable[_Item]) -> Iterator[_Found]:
+    """Yield what `work` gives for each item, in their order, from as many threads as this process may use.
+
+    Products take one thread each. No more items are begun than threads can work on while the next one is waited for.
+    """
+    threads = usable_threads()
+    with one_blas_thread(), ThreadPoolExecutor(threads) as pool:
+        begun: deque[Future[_Found]] = deque()
+        for item in items:
+            begun.append(pool.submit(work, item))
+            if len(begun) > threads:
+                yield begun.popleft().result()
+        while begun:
+            yield begun.popleft().result()

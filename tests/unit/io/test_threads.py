@@ -1,12 +1,13 @@
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from subprocess import run
 
 import pytest
 
-from mlbench.collection import threads
-from mlbench.collection.threads import usable_threads
+from mlbench.io import threads
+from mlbench.io.threads import in_threads, usable_threads
 
 
 @pytest.fixture
@@ -64,7 +65,7 @@ from threading import Barrier
 import numpy as np
 from threadpoolctl import threadpool_info
 
-from mlbench.collection.threads import one_blas_thread
+from mlbench.io.threads import one_blas_thread
 
 steps = Barrier(2, timeout=30)
 
@@ -114,3 +115,24 @@ def test_the_limit_of_products_holds_until_the_last_run_ends() -> None:
     )
     # Before; with both; with the second alone; after both, and after an error.
     assert done.stdout.split() == [*"2112", *"2112", "2"]
+
+
+def test_work_in_threads_comes_in_order_and_is_begun_only_as_it_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "usable_threads", lambda: 2)
+    begun = []
+
+    def items() -> Iterator[int]:
+        for number in range(9):
+            begun.append(number)
+            yield number
+
+    found = in_threads(lambda number: number**2, items())
+    assert next(found) == 0
+    assert begun == [0, 1, 2]
+    assert list(found) == [number**2 for number in range(1, 9)]
+    assert not list(in_threads(str, []))
+
+
+def test_an_error_in_a_thread_is_raised() -> None:
+    with pytest.raises(ZeroDivisionError):
+        list(in_threads(lambda number: 1 // number, [1, 0, 1]))
