@@ -5,11 +5,14 @@ from dataclasses import dataclass
 
 from mlbench.evaluation.streaming.corpus import PART
 
-SIZES = (250_000, 1_000_000, 10_000_000, 100_000_000)
+SIZES = (250_000, 1_000_000, 10_000_000, 100_000_000, 1_000_000_000)
 DIMS = (384, 768, 1024)
 QUERIES = 1000
 POOL = 16
 """Workers of the pool that hours are given for beside one."""
+
+MANY_LANGUAGES = 1000
+"""More than any collection has today: what their figures are is calculated."""
 
 SCAN_BYTES = 8
 """Kept of each document's id by the scan."""
@@ -84,6 +87,11 @@ def gpu_rate(weights: float, tokens: float = TOKENS, useful: float = USEFUL) -> 
 def most_workers(rate: float, seconds: float) -> float:
     """Return how many workers the command keeps busy that encode at `rate`, where it needs so long for each part."""
     return PART / rate / seconds
+
+
+def scaled(amount: float, measured: int, languages: int) -> float:
+    """Return an amount that grows with the number of pairs of languages, for another number of languages."""
+    return amount * (languages / measured) ** 2
 
 
 def growth(streams: Sequence[Mapping[str, float]]) -> dict[str, float]:

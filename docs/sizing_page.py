@@ -11,6 +11,7 @@ from docs.sizing import (
     DIMS,
     HASH_BYTES,
     LAYERS,
+    MANY_LANGUAGES,
     POOL,
     PRICES,
     QUERIES,
@@ -25,6 +26,7 @@ from docs.sizing import (
     hours,
     money,
     most_workers,
+    scaled,
 )
 from mlbench.evaluation.streaming.corpus import PART
 from mlbench.tasks.task import Task, load_task
@@ -60,6 +62,11 @@ def page() -> str:
         _encoding(figures["encoders"]),
         sizing_prose.WORKERS.format(**_handed(figures["handing"])),
         _workers(figures["encoders"], figures["handing"]["seconds_for_a_part"]),
+        sizing_prose.LANGUAGES.format(
+            many=MANY_LANGUAGES,
+            **{name.replace("-", "_"): f"{row['exponent']:.1f}" for name, row in figures["languages"].items()},
+        ),
+        _languages(figures["languages"]),
         sizing_prose.MIRACL,
         _miracl(task, packed, for_query_and_part),
         sizing_prose.OWN,
@@ -155,6 +162,22 @@ def _workers(measured: Sequence[Mapping[str, float]], seconds: float) -> str:
         for name, rate, _, how in _machines(measured)
     ]
     return _table(("encoder", "one worker's time for a part", "most workers", "how"), rows)
+
+
+def _languages(figures: Mapping[str, Mapping[str, Any]]) -> str:
+    rows = []
+    for name, measured in figures.items():
+        for row in measured["rows"]:
+            rows.append((name, *_language_row(row, row["languages"], row["languages"]), "measured"))
+        rows.append((name, *_language_row(row, row["languages"], MANY_LANGUAGES), "calculated"))
+    return _table(("task", "languages", "processor time", "most memory", "ranks file", "how"), rows)
+
+
+def _language_row(row: Mapping[str, float], measured: int, languages: int) -> tuple[str, ...]:
+    seconds, peak, ranks = (
+        scaled(row[name], measured, languages) for name in ("processor_seconds", "peak_bytes", "ranks_bytes")
+    )
+    return f"{languages:,}", _time(seconds / 3600), _size(peak), _size(ranks)
 
 
 def _effort(documents: int, rate: float, price: float) -> str:

@@ -24,7 +24,7 @@ import numpy as np
 from mlbench.embeddings.encode import embed
 from mlbench.embeddings.exact import Floats, grid_cosine
 from mlbench.protocols import Runtime, Silence
-from mlbench.ranking.count_ahead import Block, Targets, count_ahead, exact_scores
+from mlbench.ranking.count_ahead import Block, Targets, Tiling, count_ahead, exact_scores
 from mlbench.retrievers.dense import Dense
 from mlbench.retrievers.load_checkpoint import quiet
 from tests.bench.timing import took
@@ -237,18 +237,24 @@ def rank(device: str, plan: Plan) -> dict[str, object]:
         "seconds_of_all": seconds * plan.documents / done,
         "extrapolated": done < plan.documents,
         "tera_operations_per_second": operations / seconds / 1e12,
-        "equal_to_the_processor": _equals(np.concatenate(made, axis=1), queries, documents, relevant, plan),
+        "equal_to_the_processor": _equals(np.concatenate(made, axis=1), queries, documents, relevant, device, plan),
         "compared": min(plan.sample, done),
     }
 
 
-def _equals(counts: np.ndarray, queries: Floats, documents: Floats, relevant: np.ndarray, plan: Plan) -> bool:
-    """Say whether counts are those that the processor has of a sample of the queries."""
+def _equals(
+    counts: np.ndarray, queries: Floats, documents: Floats, relevant: np.ndarray, device: str, plan: Plan
+) -> bool:
+    """Say whether counts are those of `count_ahead`, on the processor and on the device, for a sample of queries."""
     sample = np.linspace(0, counts.shape[1] - 1, min(plan.sample, counts.shape[1])).astype(int)
     query, document = np.arange(len(sample)), relevant[sample]
     targets = Targets(query, exact_scores(queries[sample], query, documents, document), document)
-    expected = count_ahead(queries[sample], targets, [Block(documents, np.arange(len(documents)))])
-    return bool((expected.ahead[:, 0] == counts[0, sample]).all() and (expected.ties[:, 0] == counts[1, sample]).all())
+    blocks = [Block(documents, np.arange(len(documents)))]
+    expected = [count_ahead(queries[sample], targets, blocks, tiling=Tiling(device=each)) for each in (None, device)]
+    return all(
+        (each.ahead[:, 0] == counts[0, sample]).all() and (each.ties[:, 0] == counts[1, sample]).all()
+        for each in expected
+    )
 
 
 def machine(device: str) -> dict[str, object]:
