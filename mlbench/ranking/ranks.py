@@ -197,8 +197,8 @@ class Ranks:
         Topics, clusters and documents keep their numbers.
         """
         queries = slice(first, end)
-        # Of another type, they would have all rows converted.
-        edges = np.array([first, end], dtype=self.row_queries.dtype)
+        # Of a wider type, they would have all rows converted.
+        edges = np.array([first, end], dtype=np.promote_types(self.row_queries.dtype, np.int32))
         rows = slice(*np.searchsorted(self.row_queries, edges).tolist())
         return replace(
             self,

@@ -236,7 +236,7 @@ def test_an_impossible_top_of_an_encoder_whose_pool_nobody_asked_for() -> None:
     assert counts_fault(bare, "encoder", asked) == ""
     for place, document, said in ((3, -1, "longer or shorter"), (0, int(bare.top[0, 1]), "a document twice")):
         assert said in counts_fault(changed(bare, "top", set_at((0, place), document)), "encoder", asked)
-    row = next(row for row in PRESENT if 0 < bare.ahead[row, 0] and ENCODER.ahead[row].sum() < 20)
+    row = next(row for row in PRESENT if bare.ahead[row, 0] > 0 and ENCODER.ahead[row].sum() < 20)
     told = changed(bare, "ahead", set_at((row, 0), int(bare.ahead[row, 0]) - 1))
     assert "ahead" in counts_fault(told, "encoder", asked)
 

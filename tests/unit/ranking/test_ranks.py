@@ -267,6 +267,16 @@ def test_flipped_bytes_end_in_the_same_ranks_or_an_error(tmp_path: Path, flips: 
     assert same(found, RANKS)
 
 
+def test_parts_of_ranks_whose_queries_are_numbered_in_few_bits() -> None:
+    collection = make_collection(seed=0, topics=32)
+    ranks = ranks_of(collection, random_orders(collection, seed=0))
+    assert len(ranks.query_topics) == 128
+    narrow = replace(ranks, row_queries=ranks.row_queries.astype(np.int8))
+    for part, expected in zip(narrow.parts(), ranks.parts(), strict=True):
+        assert (part.row_queries == expected.row_queries).all()
+        assert (part.row_documents == expected.row_documents).all()
+
+
 def test_codes_of_ahead_are_told_apart() -> None:
     assert (RANKS.ahead == MISSING).any()
     assert not (RANKS.ahead == UNKNOWN).any()
