@@ -81,7 +81,9 @@ def unpack(arrays: Arrays, largest: int) -> Ranks:
         or planes["planes_of_ties"].shape[1:] != (1 + n_pools, n_rows)
     ):
         raise ValueError("arrays of counts do not go with the judgments and queries")
-    size = 4 * (n_rows * (5 + 2 * n_pools) + sum(planes[name].size for name in ("planes_of_top", "planes_of_listed")))
+    # The lengths of lists may stand once for all queries.
+    n_listed = max(planes["planes_of_listed"].size, len(query_topics) * planes["planes_of_listed"].shape[2])
+    size = 4 * (n_rows * (5 + 2 * n_pools) + planes["planes_of_top"].size + n_listed)
     if size > largest:
         raise ValueError(f"its ranks would take {size:,} bytes")
     rows = np.unpackbits(asked, count=n_bits).view(np.bool_)

@@ -175,6 +175,18 @@ def test_ranks_larger_than_allowed_are_refused() -> None:
     assert same(unpack(pack(RANKS), 2 * size), RANKS)
 
 
+def test_lengths_of_lists_that_stand_once_count_for_every_query() -> None:
+    arrays = dict(pack(replace(RANKS, listed=np.broadcast_to(RANKS.listed[:1], RANKS.listed.shape))))
+    # Queries of a topic that nothing is judged for have no rows.
+    arrays["topic_ids"] = np.append(arrays["topic_ids"], "zz")
+    added = np.full(10_000, len(arrays["topic_ids"]) - 1, dtype=np.int32)
+    arrays["query_topics"] = np.append(arrays["query_topics"], added)
+    size = 4 * len(added) * len(RANKS.columns)
+    with pytest.raises(ValueError, match="its ranks would take"):
+        unpack(arrays, size)
+    assert unpack(arrays, 2 * size).listed.shape == (len(arrays["query_topics"]), len(RANKS.columns))
+
+
 def test_a_file_with_arrays_of_both_layouts_is_none(tmp_path: Path) -> None:
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **pack(RANKS), ahead=RANKS.ahead)
