@@ -76,8 +76,8 @@ class Tiling:
     """How the work is cut; the counts do not depend on it.
 
     `depth` documents are kept at the top of each list. A tile of scores has `rows` queries and at most `columns`
-    documents, of which at most `width` are of one block; with pools it has half the rows and four times the columns,
-    because each of its rows is sorted for them. `device` is a device of torch that counts, in tiles 32 times as large;
+    documents, of which at most `width` are of one block; with pools it has four times the columns, because each of its
+    rows is sorted for them. `device` is a device of torch that counts, in tiles 32 times as large;
     None for numpy.
     """
 
@@ -135,7 +135,7 @@ def count_ahead(
     if tiling.device is not None:
         tiling = replace(tiling, rows=4 * tiling.rows, columns=8 * tiling.columns, width=8 * tiling.width)
     elif pools is not None:
-        tiling = replace(tiling, rows=-(-tiling.rows // 2), columns=4 * tiling.columns)
+        tiling = replace(tiling, columns=4 * tiling.columns)
     columns = len(blocks) if pools is None else 1 + len(pools)
     counts = Counts(
         ahead=np.zeros((len(targets.query), columns), dtype=np.int32),
@@ -197,7 +197,6 @@ class Corpus:
         self._sorted = self.positions[self._order]
         self.tiles = list(self._cut(tiling))
         self._memory = local()
-        self._cells = tiling.rows * max((tile.end - tile.first for tile in self.tiles), default=0)
         self._kept: Floats | None = None
         if self.tiles and len(self.positions) * blocks[0].vectors.shape[1] * 8 <= kept:
             self._kept = np.concatenate([block.vectors[:] for block in blocks])
@@ -206,14 +205,24 @@ class Corpus:
         """Return the vectors of a tile, float64 (columns, dim)."""
         if self._kept is not None:
             return self._kept[tile.first : tile.end]
-        return np.concatenate([self.blocks[piece.block].vectors[piece.rows] for piece in tile.pieces])
+        dim = self.blocks[0].vectors.shape[1]
+        found = self.room("vectors", (tile.end - tile.first) * dim).reshape(-1, dim)
+        # So many at once as stay in the processor's cache, or new memory would take as long as the product.
+        step = max(1, _GATHERED // max(dim, 1))
+        for piece in tile.pieces:
+            vectors, shift = self.blocks[piece.block].vectors, piece.first - tile.first - piece.rows.start
+            for start in range(piece.rows.start, piece.rows.stop, step):
+                end = min(start + step, piece.rows.stop)
+                found[start + shift : end + shift] = vectors[start:end]
+        return found
 
-    def room(self) -> Floats:
-        """Return memory for the scores of a tile, (cells,); each thread has its own."""
-        if not hasattr(self._memory, "room"):
-            self._memory.room = np.empty(self._cells)
-        room: Floats = self._memory.room
-        return room
+    def room(self, name: str, cells: int) -> Floats:
+        """Return memory for what a tile needs, float64 (cells,), each thread's own: it is used again for the next."""
+        room: Floats | None = getattr(self._memory, name, None)
+        if room is None or len(room) < cells:
+            room = np.empty(cells)
+            setattr(self._memory, name, room)
+        return room[:cells]
 
     def own_vectors(self, block: int) -> Rows:
         """Return the vectors of a block."""
@@ -338,8 +347,7 @@ class Chunk:
     def _multiply(self, tile: Tile) -> None:
         """Make the scores of a tile."""
         shape = len(self.queries), tile.end - tile.first
-        room = self._corpus.room()
-        self._tile_scores = room[: shape[0] * shape[1]].reshape(shape)
+        self._tile_scores = self._corpus.room("scores", shape[0] * shape[1]).reshape(shape)
         np.matmul(self.queries, self._corpus.vectors(tile).T, out=self._tile_scores)
 
     def _leave_out(self, query: Integers, column: Integers) -> None:
@@ -349,7 +357,8 @@ class Chunk:
     def _enter(self, span: Span) -> None:
         """Take up the best documents of a span, in which the next are counted."""
         scores = self._tile_scores[:, span.columns]
-        self._entered, self._rounded = span, _round(scores)
+        room = self._corpus.room("rounded", -(-scores.size // 2)).view(np.float32)[: scores.size]
+        self._entered, self._rounded = span, _round(scores, room.reshape(scores.shape))
         width, depth = scores.shape[1], self._top.depth
         if width > depth and np.isneginf(self._top.threshold).any():
             self._top.threshold = np.maximum(self._top.threshold, _low_bound(self._rounded, depth))
@@ -375,10 +384,14 @@ class Chunk:
         return ahead, ties
 
 
-def _round(scores: Floats) -> Rounded:
+def _round(scores: Floats, found: Rounded | None = None) -> Rounded:
+    """Return scores as float32, in `found` where there is room for them."""
+    if found is None:
+        found = np.empty(scores.shape, dtype=np.float32)
     # Products beyond the range of float32 are all infinite there.
     with np.errstate(over="ignore"):
-        return scores.astype(np.float32)
+        np.copyto(found, scores, casting="same_kind")
+    return found
 
 
 def _compare(
