@@ -42,7 +42,8 @@ class _DeviceChunk(Chunk):
     def _multiply(self, tile: Tile) -> None:
         documents = self._kept.get(tile.first)
         if documents is None:
-            documents = self._move(self._corpus.vectors(tile))
+            # The memory of a tile's vectors is used again, also where the device is the processor.
+            documents = self._move(self._corpus.vectors(tile), copy=True)
             if self._fits(documents):
                 self._kept[tile.first] = documents
         self._on_device = self._asked @ documents.T
@@ -89,10 +90,10 @@ class _DeviceChunk(Chunk):
     def _columns(self, span: Span) -> "slice | Tensor":
         return span.columns if isinstance(span.columns, slice) else self._move(span.columns)
 
-    def _move(self, values: NDArray[np.generic]) -> "Tensor":
+    def _move(self, values: NDArray[np.generic], *, copy: bool = False) -> "Tensor":
         import torch
 
-        return torch.from_numpy(np.ascontiguousarray(values)).to(self._device)
+        return torch.from_numpy(np.ascontiguousarray(values)).to(self._device, copy=copy)
 
 
 def _waves(query: NDArray[np.integer]) -> list[Integers]:

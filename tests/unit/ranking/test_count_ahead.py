@@ -225,6 +225,14 @@ def test_torch_counts_the_same(kind: Callable[[int, int, int], Matrix]) -> None:
             assert (found.top[:, :7] == expected.top).all()
 
 
+def test_torch_keeps_vectors_whose_memory_is_used_again() -> None:
+    pytest.importorskip("torch")
+    case = make_case(random_grid(20, 8, 1), random_grid(50, 8, 2), targets=100)
+    with mock.patch.object(counting, "_KEPT", 0):
+        # Several tiles, and chunks that meet them again.
+        assert_same(count(case, Tiling(5, 2, 1, 1, device="cpu")), count(case, Tiling(5)))
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("targets", [40, 1000])
 def test_pools_are_counted_as_the_sums_of_their_blocks(kind: Callable[[int, int, int], Matrix], targets: int) -> None:
