@@ -219,10 +219,7 @@ def prepare(ranker: object, texts: Texts, cache: Path | None, progress: Progress
 
 
 def counting_device(encoder: Encoder) -> str | None:
-    """Return the device of torch on which an encoder's vectors are counted: `cuda` where it runs there, else None.
-
-    Others have no products in float64.
-    """
+    """Return the device of torch that counts documents: `cuda` where an encoder runs there, else None, for numpy."""
     return "cuda" if encoder.parameters.get("device") == "cuda" else None
 
 

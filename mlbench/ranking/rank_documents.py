@@ -16,7 +16,7 @@ from mlbench.errors import RetrieverError
 from mlbench.protocols import Progress, RankedList, Ranker, Scores, Similarity
 from mlbench.ranking.count_ahead import Block, Counts, Integers, Targets, Tiling, count_ahead, exact_scores
 from mlbench.ranking.index_arrays import CountTable, IndexArrays
-from mlbench.ranking.ranks import UNKNOWN, UNLISTED, are_many_counts
+from mlbench.ranking.ranks import UNKNOWN, UNLISTED
 
 Floats = NDArray[np.float64]
 LONGEST_LIST = 20_000
@@ -179,20 +179,17 @@ def rank_lists(
     depth: int,
     progress: Progress,
     *,
-    compact: bool | None = None,
+    compact: bool = False,
 ) -> CountTable:
     """Return the counts that a ranker's lists give, one column for each pool that a setting asks for.
 
-    The table is `compact` as it is said, or where it would have many counts (see `Ranks`). Ties are `UNKNOWN` where the
-    ranker hands over no scores, and where a document may tie with one beyond the end of its list. Raises
-    `RetrieverError` for a list that names a document twice, or one that is not in the pool, and for scores that rise
-    along a list.
+    A `compact` table has counts in the columns of compact `Ranks`. Ties are `UNKNOWN` where the ranker hands over no
+    scores, and where a document may tie with one beyond the end of its list. Raises `RetrieverError` for a list that
+    names a document twice, or one that is not in the pool, and for scores that rise along a list.
     """
     collection = arrays.collection
     columns = tuple(sorted({setting.document_languages for setting in settings}, key=lambda pool: (len(pool), pool)))
     present = int(arrays.present.sum())
-    if compact is None:
-        compact = are_many_counts(len(arrays.row_queries), len(columns))
     pools = sum(len(column) > 1 for column in columns)
     shape = present, 1 + pools if compact else len(columns)
     table = CountTable(

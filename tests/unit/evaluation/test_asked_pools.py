@@ -115,6 +115,8 @@ def test_many_counts_are_kept_for_the_settings_alone_and_a_line_says_so(monkeypa
     notes = Notes()
     assert run("mini", notes, pools="asked").ranks.is_compact
     assert not run("mini", notes, pools="any").ranks.is_compact
+    assert run("mini", notes, model=Shuffler(7)).ranks.is_compact
+    assert not run("mini", notes, model=Shuffler(7), pools="any").ranks.is_compact
     assert not any("--pools" in note for note in notes.notes)
 
 

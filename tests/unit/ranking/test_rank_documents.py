@@ -29,7 +29,6 @@ from mlbench.embeddings.encode import embed, texts_of
 from mlbench.embeddings.exact import to_grid
 from mlbench.errors import RetrieverError, UserError
 from mlbench.protocols import RankedList, Silence, Similarity
-from mlbench.ranking import ranks as ranks_module
 from mlbench.ranking.count_ahead import Tiling
 from mlbench.ranking.index_arrays import CountTable, IndexArrays, index_collection, to_ranks
 from mlbench.ranking.rank_documents import rank_lists, rank_vectors
@@ -422,13 +421,3 @@ def test_compact_counts_of_lists_are_those_of_each_column(longest: int | None, k
     assert (found.top == whole.top).all()
     assert (found.listed == whole.listed).all()
     assert found.columns == whole.columns
-
-
-def test_many_counts_of_lists_are_compact(monkeypatch: pytest.MonkeyPatch) -> None:
-    collection = make_collection(seed=1)
-    arrays, asked = index_collection(collection), settings_of(collection.languages)
-    ranker = ListRanker(collection, random_orders(collection, 0))
-    counts = len(arrays.row_queries) * 5
-    for most, width in ((counts, 5), (counts - 1, 2)):
-        monkeypatch.setattr(ranks_module, "MOST_COUNTS", most)
-        assert rank_lists(arrays, ranker, asked, DEPTH, Silence()).ahead.shape[1] == width
