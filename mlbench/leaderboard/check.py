@@ -38,7 +38,7 @@ from mlbench.leaderboard.protocol import (
 )
 from mlbench.ranking.packed_ranks import PACKED
 from mlbench.ranking.ranks import Ranks
-from mlbench.ranking.ranks_file import ALIGNMENT, ARRAYS, arrays_of, read_ranks
+from mlbench.ranking.ranks_file import ALIGNMENT, ARRAYS, GRADE_SCALE, arrays_of, read_ranks
 from mlbench.results import Cost, Environment, Result, RetrieverInfo, digest
 from mlbench.statistics.cluster_scores import ScoreRequest
 
@@ -250,10 +250,11 @@ def _code() -> str:
 
 
 def _arrays(accepted: AcceptedTask, result: Result) -> tuple[str, ...]:
-    """Return what the ranks file must hold: cosines as well, where vectors of images and captions have any."""
+    """Return what the ranks file must hold: also cosines of images and captions, and the scale of grades, if any."""
     has_cosines = result.retriever.kind == "encoder" and result.retriever.similarity == "cosine"
     arrays = PACKED if accepted.is_compact(result.retriever.kind) else ARRAYS
-    return (*arrays, ALIGNMENT) if accepted.has_images and has_cosines else arrays
+    has = {ALIGNMENT: accepted.has_images and has_cosines, GRADE_SCALE: "grades" in accepted.data}
+    return (*arrays, *(name for name, is_there in has.items() if is_there))
 
 
 def _document_ids_fault(ranks: Ranks) -> str:

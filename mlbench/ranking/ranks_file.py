@@ -19,7 +19,7 @@ LARGEST = 2**31
 """How many bytes the arrays of a ranks file take at most."""
 _MOST_LANGUAGES, _MOST_COLUMNS = 1000, 10_000
 _LARGEST_COSINE = 1 + 1e-5
-ALIGNMENT = "alignment"
+ALIGNMENT, GRADE_SCALE = OPTIONAL
 ARRAYS = tuple(field.name for field in fields(Ranks) if field.name not in OPTIONAL)
 
 

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,19 @@ def test_every_number_follows_from_compact_ranks(board: Board, tmp_path: Path) -
     dense = honest(skilled(seed=1), spec="ours")
     assert result.settings == dense.settings
     assert result.bias == dense.bias
+
+
+@pytest.mark.parametrize("most", [1, ranks_module.MOST_COUNTS], ids=["compact", "of all pools"])
+def test_entries_of_a_task_whose_grades_are_scaled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    monkeypatch.setattr(ranks_module, "MOST_COUNTS", most)
+    made = [compact(seed) if most == 1 else skilled(seed=seed) for seed in (0, 1)]
+    first, second = (replace(ranks, grade_scale=np.array([4], dtype=np.int32)) for ranks in made)
+    board = Board(tmp_path / "board")
+    board.take(accept(honest(first), first))
+    add(board, "ours", [saved(tmp_path, second, spec="ours")], Description(title="Ours"))
+    assert check_entry(board, "ours").n_numbers > 100
+    with pytest.raises(RefusedEntry):
+        add(board, "theirs", [saved(tmp_path / "whole", made[1], spec="theirs")], Description(title="Theirs"))
 
 
 def test_ranks_of_all_pools_are_not_the_accepted_ones(board: Board, tmp_path: Path) -> None:
