@@ -1,6 +1,5 @@
 """Summaries of a measure of many languages: by groups of languages, and the best and the worst of them."""
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -65,11 +64,8 @@ def groups_of(languages: Sequence[LanguageInfo], grouping: Grouping) -> dict[str
     found: dict[str, list[int]] = {}
     for place, language in enumerate(languages):
         found.setdefault(language.group(grouping), []).append(place)
-    if grouping == "resources":
-        order = [*LEVELS, UNKNOWN]
-    else:
-        order = [name for name, _ in Counter(each.group(grouping) for each in languages).most_common()]
-        order.sort(key=lambda name: (-len(found[name]), name))
+    by_size = sorted(found, key=lambda name: (-len(found[name]), name))
+    order = (*LEVELS, UNKNOWN) if grouping == "resources" else by_size
     return {name: found[name] for name in order if name in found}
 
 
