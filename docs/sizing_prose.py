@@ -82,7 +82,8 @@ those of the pools that were asked for.
 Processor time is that of the whole run, on two processors. The synthetic texts have 30 topics, and vectors from hashed
 character n-grams; `flores-200` has 1,004 topics, and the default model. From 50 languages on, processor time grew with
 the number of languages to the power of {synthetic}, and of {flores_200}. The rows of {many:,} languages are the last
-measured ones times the square of how many times as many languages there are:"""
+measured ones times the square of how many times as many languages there are. Counts of more than 2 GB are refused, so
+that this many languages with 1,004 topics would be measured in parts:"""
 
 MIRACL = """\
 ## MIRACL
