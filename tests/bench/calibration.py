@@ -85,6 +85,9 @@ def simulate(kind: Kind, seed: int) -> Ranks:
     scores = draw.standard_normal((len(topics), SIZE))
     # What a document is worth to a topic is alike in all languages that ask.
     worth = kind.skill + (draw.standard_normal((N_TOPICS, SIZE)) if kind.skill else 0.0)
+    # Queries are numbered language by language.
+    numbered = np.lexsort((topics, asking))
+    topics, asking, scores = topics[numbered], asking[numbered], scores[numbered]
     scores += (worth * relevant)[topics] + kind.own * (home == asking[:, None]) + kind.favoured * (home == 0)
     if kind.step:
         scores = np.round(scores / kind.step) * kind.step

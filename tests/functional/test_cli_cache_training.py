@@ -68,7 +68,7 @@ def test_training_data_are_listed(capsys: Captured, cache: Path) -> None:
     ]
     shown = printed(capsys)
     assert all(folder.name in shown for folder in (rows, subwords, left))
-    assert "vectors 0 B, streams 0 B, graphs 0 B, training 2 kB, data 0 B" in shown
+    assert "vectors 0 B, streams 0 B, graphs 0 B, training 2 kB, checks 0 B, data 0 B" in shown
 
 
 def test_what_is_used_again_is_young(capsys: Captured, cache: Path) -> None:

@@ -50,7 +50,7 @@ PHASES = {
     "rank": ("mlbench.ranking.rank_documents", "count_ahead", 1),
     "write run files": ("mlbench.ranking.run_files", "save_rankings", 1),
     "score": ("mlbench.evaluation.evaluate", "score", 1),
-    "draw resamples": ("mlbench.statistics.resampling", "bootstrap_weights", 2),
+    "draw resamples": ("mlbench.statistics.resampling", "bootstrap_weights", 1),
     "write the ranks": ("mlbench.results", "write_beside", 1),
     "write the document": ("mlbench.results", "write_beside", 2),
 }

@@ -189,19 +189,19 @@ def test_code_of_a_checkpoint_counts_wherever_it_lies(
 class TestWeightsThatChangeDuringARun:
     def test_end_it_before_a_vector_is_kept(self, bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         other = save_bert(tmp_path / "other", "BertModel", seed=7)
-        encode, encoder = DenseEncoder.encode, opened(bert)
+        prepare, encoder = DenseEncoder.prepare_texts, opened(bert)
         expected = encoder.encode(TEXTS, "query")
 
-        def overwriting(self: DenseEncoder, texts: Sequence[str], role: Role) -> Vectors:
+        def overwriting(self: DenseEncoder, texts: Sequence[str], role: Role) -> Callable[[], Vectors]:
             # As `cp` does: into the file that is there.
             (bert / "model.safetensors").write_bytes((other / "model.safetensors").read_bytes())
-            return encode(self, texts, role)
+            return prepare(self, texts, role)
 
-        monkeypatch.setattr(DenseEncoder, "encode", overwriting)
+        monkeypatch.setattr(DenseEncoder, "prepare_texts", overwriting)
         with pytest.raises(RetrieverError, match=r"model\.safetensors has been changed while it was in use"):
             embed(encoder, GROUPS, VectorStore(tmp_path / "cache"), Silence())
         assert not list((tmp_path / "cache").rglob("*.safetensors"))
-        np.testing.assert_array_equal(encode(encoder, TEXTS, "query"), expected)
+        np.testing.assert_array_equal(prepare(encoder, TEXTS, "query")(), expected)
 
     def test_end_it_while_they_are_loaded(self, bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         other = save_bert(tmp_path / "other", "BertModel", seed=7)
