@@ -200,11 +200,20 @@ class Ranks:
         # Of a wider type, they would have all rows converted.
         edges = np.array([first, end], dtype=np.promote_types(self.row_queries.dtype, np.int32))
         rows = slice(*np.searchsorted(self.row_queries, edges).tolist())
+        return self.choose(queries, rows, self.row_queries[rows] - np.int32(first))
+
+    def choose(
+        self, queries: slice | NDArray[np.bool_], rows: slice | NDArray[np.int64], row_queries: Integers
+    ) -> "Ranks":
+        """Return the ranks of some queries and their rows, given by slice, mask or index, alone.
+
+        `row_queries` (rows,) are the new numbers of the rows' queries. Topics, clusters and documents keep theirs.
+        """
         return replace(
             self,
             query_topics=self.query_topics[queries],
             query_languages=self.query_languages[queries],
-            row_queries=self.row_queries[rows] - np.int32(first),
+            row_queries=row_queries,
             row_documents=self.row_documents[rows],
             row_grades=self.row_grades[rows],
             ahead=self.ahead[rows],
@@ -341,14 +350,14 @@ def setting_ranks(ranks: Ranks, setting: Setting) -> SettingRanks:
 
 
 def setting_blocks(ranks: Ranks, settings: Sequence[Setting]) -> Iterator[SettingBlock]:
-    """Yield the ranks of different settings, gathered one block after the other; see `ungathered_blocks`."""
-    return (block.gather() for block in ungathered_blocks(ranks, settings))
+    """Yield the ranks of different settings, group by group; see `setting_groups`."""
+    return (group.gather() for group in setting_groups(ranks, settings))
 
 
-def ungathered_blocks(ranks: Ranks, settings: Sequence[Setting]) -> "Iterator[UngatheredBlock]":
-    """Yield blocks of different settings: those that search one language in one block for each query language.
+def setting_groups(ranks: Ranks, settings: Sequence[Setting]) -> "Iterator[SettingGroup]":
+    """Yield groups of different settings: those that search one language in one group for each query language.
 
-    Each pool of several languages is a block of its own. So rows are sorted by setting once for all settings that each
+    Each pool of several languages is a group of its own. So rows are sorted by setting once for all settings that each
     row is part of, and no more than the rows of one query language are held. Raises `UserError` for settings that the
     counts cannot answer.
     """
@@ -368,11 +377,11 @@ def ungathered_blocks(ranks: Ranks, settings: Sequence[Setting]) -> "Iterator[Un
             pools = [settings[index].document_languages for index in chosen]
             sizes = [int(ranks.column_sizes[columns[pool]].sum()) - (itself and language in pool) for pool in pools]
             of_pools = [columns[pool] for pool in pools]
-            yield UngatheredBlock(ranks, queries, chosen, pools, of_pools, np.array(sizes, dtype=np.int64))
+            yield SettingGroup(ranks, queries, chosen, pools, of_pools, np.array(sizes, dtype=np.int64))
 
 
 @dataclass(frozen=True, eq=False)
-class UngatheredBlock:
+class SettingGroup:
     """What a `SettingBlock` is made of: `queries` of one language, and one pool or several languages that they search.
 
     `settings` are the indexes of the settings; `pools` are what they search, `columns` what the counts of each are in,

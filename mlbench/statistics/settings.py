@@ -14,7 +14,7 @@ from mlbench.io.threads import ROWS_FOR_THREADS, in_threads
 from mlbench.measures.chance import mean_average_precision
 from mlbench.measures.formulas import RelevantRanks
 from mlbench.measures.ranked import Measure, parse
-from mlbench.ranking.ranks import Ranks, SettingBlock, UngatheredBlock, ungathered_blocks
+from mlbench.ranking.ranks import Ranks, SettingBlock, SettingGroup, setting_groups
 from mlbench.statistics.clusters import ClusterSample
 from mlbench.statistics.resampling import Resamples
 
@@ -143,9 +143,9 @@ def sum_settings(
     n_queries, pool_sizes = np.zeros(n_settings, dtype=np.int64), np.zeros(n_settings, dtype=np.int64)
     cells = _Cells(settings, sample.n_clusters, len(names), names.index(primary or names[0]))
 
-    def measure_block(ungathered: UngatheredBlock) -> tuple[SettingBlock, Floats, Integers]:
+    def measure_block(group: SettingGroup) -> tuple[SettingBlock, Floats, Integers]:
         """Measure the queries of a block; return their sums (measures, settings, clusters), and how many there are."""
-        block = ungathered.gather()
+        block = group.gather()
         values = np.stack([measure.values(block.relevant) for measure in parsed], axis=1)
         best, n_relevant = _ceilings(parsed, block.relevant), block.relevant.n_relevant
         edges = list(pairwise(block.edges.tolist()))
@@ -165,7 +165,7 @@ def sum_settings(
         return block, *_sum_within(block, values, clusters, sample.n_clusters)
 
     each = in_threads if len(ranks.row_queries) > ROWS_FOR_THREADS else map
-    for block, sums, counts in each(measure_block, ungathered_blocks(ranks, settings)):
+    for block, sums, counts in each(measure_block, setting_groups(ranks, settings)):
         n_queries[block.settings] = np.diff(block.edges)
         tied[block.settings], unretrieved[block.settings] = block.tied, block.unretrieved
         pool_sizes[block.settings] = block.pool_sizes

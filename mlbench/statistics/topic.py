@@ -1,7 +1,7 @@
 """One topic of a result: its queries, where its relevant documents stand, and what stands before them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from difflib import get_close_matches
 
 import numpy as np
@@ -120,19 +120,7 @@ def _of_topic(ranks: Ranks, topic_id: str) -> Ranks:
     asked = ranks.query_topics == np.flatnonzero(ranks.topic_ids == topic_id)[0]
     rows = np.flatnonzero(asked[ranks.row_queries])
     numbers = np.cumsum(asked, dtype=np.int32) - 1
-    return replace(
-        ranks,
-        query_topics=ranks.query_topics[asked],
-        query_languages=ranks.query_languages[asked],
-        row_queries=numbers[ranks.row_queries[rows]],
-        row_documents=ranks.row_documents[rows],
-        row_grades=ranks.row_grades[rows],
-        ahead=ranks.ahead[rows],
-        ties=ranks.ties[rows],
-        top=ranks.top[asked],
-        listed=ranks.listed[asked],
-        alignment=None if ranks.alignment is None else ranks.alignment[rows],
-    )
+    return ranks.choose(asked, rows, numbers[ranks.row_queries[rows]])
 
 
 @dataclass(frozen=True, eq=False)
