@@ -19,8 +19,9 @@ def browser_path() -> str | None:
     return os.environ.get("MLBENCH_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """A browser for the tests of a file, as its event loop must not outlive them: later tests load other libraries."""
     path = browser_path()
     if path is None:
         # Where checks decide what is merged, a browser that is missing must not look like success.

@@ -197,3 +197,19 @@ OPENED = {
     "LateLists": ("late", _scores),
     "CrossEncoderReranker": ("cross_encoder", _pairs),
 }
+
+
+def check_row(row: Row, folder: Path) -> None:
+    """Fail unless what `measure` finds is what the row says."""
+    found = measure(row, folder)
+    assert row.refusal in found.refusal
+    assert bool(found.refusal) == bool(row.refusal)
+    if row.refusal:
+        assert "\n" not in found.refusal
+        return
+    assert found.opened == row.opened
+    assert found.apart <= row.tolerance
+    assert found.batch <= 1e-5
+    told = " ".join(found.warnings)
+    assert row.warning in told
+    assert bool(told) == bool(row.warning)

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from unit.retrievers.architectures import SECTIONS
+from unit.retrievers.checkpoint_rows import Row, check_row
 from unit.retrievers.tiny import TEXTS, save_bert
 
 from mlbench.errors import MissingExtra, RetrieverError
@@ -24,6 +26,13 @@ torch = pytest.importorskip("torch")
 sentence_transformers = pytest.importorskip("sentence_transformers")
 if not all(find_spec(name) for name in ("onnx", "onnxruntime", "onnxscript", "openvino")):
     pytest.skip("needs onnx, onnxruntime, onnxscript and openvino", allow_module_level=True)
+
+
+# A graph is exported, which takes seconds.
+ROWS = [
+    pytest.param(row, id=row.name, marks=[pytest.mark.slow] * (row.name == "ONNX alone"))
+    for row in SECTIONS["Graphs in place of weights"]
+]
 
 
 def opened(folder: Path, runtime: Runtime | None = None, **settings: str) -> DenseEncoder:
@@ -396,3 +405,8 @@ def test_code_of_a_network_does_not_matter_where_a_graph_stands_for_it(
     config = json.loads((copy / "config.json").read_text())
     (copy / "config.json").write_text(json.dumps(config | {"auto_map": {"AutoModel": "mine.Mine"}}))
     np.testing.assert_array_equal(opened(copy).encode(TEXTS, "query"), opened(folders["onnx"]).encode(TEXTS, "query"))
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_row_of_the_table_of_architectures(row: Row, tmp_path: Path) -> None:
+    check_row(row, tmp_path / "checkpoint")
