@@ -18,7 +18,8 @@ STATUSES: Mapping[Status, str] = {
     "do not agree with what the entry says.",
 }
 """What each status means, in one sentence."""
-Seed = Annotated[str, Field(pattern=r"^[0-9a-f]{8,128}$")]
+SEED = r"^[0-9a-f]{8,128}$"
+"""What decides a draw: hexadecimal digits."""
 Commit = Annotated[str, Field(pattern=r"^([0-9a-f]{40}|[0-9a-f]{64})$")]
 Fault = Annotated[str, Field(min_length=1, max_length=300)]
 
@@ -64,7 +65,7 @@ class Audit(DocumentPart):
     passed: bool
     by: Phrase
     finished_at: str
-    seed: Seed
+    seed: Annotated[str, Field(pattern=SEED)]
     commit: Commit | None
     model: Annotated[str, Field(min_length=1, max_length=200)]
     same_fingerprint: bool
