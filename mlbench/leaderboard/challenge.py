@@ -5,7 +5,7 @@ order that the vectors give. Of a ranker, the lists of drawn topics are made aga
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
@@ -30,6 +30,8 @@ TEXTS, TOPICS, QUERIES = 200, 20, 200
 """So many vectors are compared; the ranks of so many topics in all languages, and of so many queries more."""
 LARGEST_ERROR, MEAN_ERROR = 0.1, 0.03
 """How far one vector may be off, and all drawn ones on average, as a part of their norms."""
+LARGEST_DRIFT = 0.01
+"""How far reciprocal ranks of a ranker that encodes texts may be off, on average over the queries of one language."""
 # Sketches are rounded to so much; and scores are off by less than vectors are, whose errors point anywhere.
 _ROUNDING, _NOISE = 2.0**-12, 1.0
 # How rarely an honest count may give a sample that is called a fault.
@@ -37,6 +39,8 @@ _RARE = 1e-9
 Indexes = NDArray[np.intp]
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
+Lists = Mapping[tuple[str, str], Mapping[tuple[str, ...], object]]
+"""By topic and language of a query: what ranks say of its lists."""
 
 
 @dataclass(frozen=True)
@@ -60,18 +64,20 @@ def audit_lists(
     draw: Draw,
     progress: Progress = SILENCE,
 ) -> TaskAudit:
-    """Make the lists of drawn topics again, and compare their counts and tops with the `ranks` of the entry."""
+    """Make the lists of drawn topics again, and compare them with the `ranks` of the entry.
+
+    They must be the same; those of a ranker that encodes texts may differ by the noise of its vectors.
+    """
     drawn = set(ranks.topic_ids[draw("topics", len(ranks.topic_ids), TOPICS)].tolist())
     asked = {
         language: tuple(query for query in queries if query.topic_id in drawn)
         for language, queries in collection.queries.items()
     }
     part = replace(collection, queries=asked)
-    members.prepare(ranker, texts_of(part), None, progress)
+    encodes = members.prepare(ranker, texts_of(part), None, progress)
     arrays, chosen = index_collection(part), [setting for setting in settings if asked[setting.query_language]]
     table = rank_lists(arrays, ranker, chosen, ranks.top.shape[1], progress, compact=ranks.is_compact)
     again, stated = _lists(to_ranks(arrays, table), drawn), _lists(ranks, drawn)
-    wrong = [query[1] for query, said in again.items() if said - stated.get(query, frozenset())]
     n_texts = sum(len(rows) for side in (collection.queries, collection.documents) for rows in side.values())
     return TaskAudit(
         n_texts=n_texts,
@@ -81,28 +87,54 @@ def audit_lists(
         share=len(again) / n_texts,
         largest_error=None,
         mean_error=None,
-        faults=tuple(_told(wrong, len(again), "lists are not those of the model")),
+        faults=tuple(_drift_faults(again, stated) if encodes else _list_faults(again, stated)),
     )
 
 
-def _lists(ranks: Ranks, topics: set[str]) -> dict[tuple[str, str], frozenset[tuple[object, ...]]]:
+def _list_faults(again: Lists, stated: Lists) -> Iterator[str]:
+    wrong = [query[1] for query, said in again.items() if not said.items() <= stated.get(query, {}).items()]
+    yield from _told(wrong, len(again), "lists are not those of the model")
+
+
+def _drift_faults(again: Lists, stated: Lists) -> Iterator[str]:
+    """Yield the languages of queries whose relevant documents have other reciprocal ranks, by more than noise."""
+    drifts: dict[str, list[float]] = {}
+    for query, said in again.items():
+        counts = ((said[key], stated.get(query, {}).get(key)) for key in said if key[0] == "ahead")
+        drifts.setdefault(query[1], []).extend(abs(_reciprocal(one) - _reciprocal(other)) for one, other in counts)
+    means = {language: sum(drift) / len(drift) for language, drift in drifts.items() if drift}
+    most = max(means, key=means.__getitem__, default="")
+    if most and means[most] > LARGEST_DRIFT:
+        yield (
+            f"reciprocal ranks are off by {means[most]:.3g} on average for queries in {most}, more than "
+            f"{LARGEST_DRIFT:g}: the lists are not those of the model"
+        )
+
+
+def _reciprocal(ahead: object) -> float:
+    """Return the reciprocal of the rank behind so many documents, 0 for what was not counted or listed."""
+    return 1 / (1 + ahead) if isinstance(ahead, int) and ahead >= 0 else 0.0
+
+
+def _lists(ranks: Ranks, topics: set[str]) -> Lists:
     """Return all that ranks say of each query of some topics: counts, ties, lengths of lists and their tops."""
     names, languages, ids = ranks.topic_ids.tolist(), ranks.languages.tolist(), ranks.document_ids.tolist()
-    found: dict[int, set[tuple[object, ...]]] = {
-        query: {tuple(ids[document] for document in ranks.top[query].tolist() if document >= 0)}
+    found: dict[int, dict[tuple[str, ...], object]] = {
+        query: {("top",): [ids[document] for document in ranks.top[query].tolist() if document >= 0]}
         for query, topic in enumerate(ranks.query_topics.tolist())
         if names[topic] in topics
     }
     for number, column in enumerate(ranks.columns.tolist()):
         for query, said in found.items():
-            said.add((column, int(ranks.listed[query, number])))
+            said["listed", column] = int(ranks.listed[query, number])
         counts = ranks.counts_in(number)
         rows = np.arange(len(ranks.row_queries))[counts.rows]
         kept = np.isin(ranks.row_queries[rows], list(found))
         for row, ahead, ties in zip(rows[kept], counts.ahead[kept].tolist(), counts.ties[kept].tolist(), strict=True):
-            found[int(ranks.row_queries[row])].add((column, ids[ranks.row_documents[row]], ahead, ties))
+            said, document = found[int(ranks.row_queries[row])], ids[ranks.row_documents[row]]
+            said["ahead", column, document], said["ties", column, document] = ahead, ties
     return {
-        (names[ranks.query_topics[query]], languages[ranks.query_languages[query]]): frozenset(said)
+        (names[ranks.query_topics[query]], languages[ranks.query_languages[query]]): said
         for query, said in found.items()
     }
 
