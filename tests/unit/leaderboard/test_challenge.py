@@ -14,7 +14,8 @@ from unit.statistics.cases import ListRanker, ScoringRanker, make_collection, ra
 
 from mlbench.collection.languages import settings_of
 from mlbench.collection.records import Collection
-from mlbench.leaderboard.challenge import TEXTS, TOPICS, Draw, audit_lists, divergence
+from mlbench.leaderboard.challenge import TEXTS, TOPICS, Draw, audit_lists
+from mlbench.leaderboard.check_order import divergence
 from mlbench.open_model import open_retriever
 from mlbench.protocols import SILENCE, Encoder, Role, Runtime, Vectors
 from mlbench.ranking.index_arrays import index_collection, to_ranks
