@@ -78,7 +78,7 @@ class Encoded:
         sides, similarity = (self.of_queries, self.of_documents), self.encoder.similarity
         queries, documents = (Grid.of(each, similarity)[:] for each in sides)
         lengths = [norms(each) if similarity == "dot" else np.ones(len(each)) for each in sides]
-        return queries, documents, *lengths
+        return queries, documents, lengths[0], lengths[1]
 
     def scores(self, query: int, noise: float) -> tuple[Floats, Floats]:
         """Return the least and the largest score that each document may have, (documents,); `noise` is of a cosine."""
