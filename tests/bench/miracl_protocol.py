@@ -36,7 +36,7 @@ def accept_judged(task: Task, folder: Path, data: Path) -> AcceptedTask:
         topics, qrels = (folder / there[role].path for role in ("queries", "qrels"))
         shards = plant(topics, qrels, folder / language)
         files += [
-            DeclaredFile(language=language, role="documents", path=path.relative_to(folder).as_posix())
+            DeclaredFile(language=language, role="documents", path=path.relative_to(folder).as_posix(), unchecked=True)
             for path in shards
         ]
     judged = task.model_copy(update={"files": tuple(files), "expected": Expected(queries=task.expected.queries)})
