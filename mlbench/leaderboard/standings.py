@@ -1,7 +1,7 @@
 """The entries of a leaderboard task by task: their numbers in every column, and their ranks with significance."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import Literal
 
@@ -20,6 +20,8 @@ from mlbench.leaderboard.columns import (
 )
 from mlbench.leaderboard.entries import Entry, ReportedTask
 from mlbench.measures.bias import TESTED_BIAS_SCORES, find_score
+from mlbench.measures.chance import mean_measure
+from mlbench.measures.ranked import parse
 from mlbench.ranking.ranks import Ranks
 from mlbench.results import Bounds, Result
 from mlbench.statistics.bias import ScoreSums
@@ -48,6 +50,7 @@ class Evidence:
     (resamples,) those of each resample, widened for few clusters. `settings` float64 (clusters, settings) are those of
     the primary measure in each of `order`, NaN in a setting without topics. `data` are digests of what was measured on.
     Bias scores of lists that leave out relevant documents depend on how deep the lists are, and are not there.
+    `chance` is what random orders of the documents have in each column of a measure, where there is a formula for it.
     """
 
     data: Mapping[str, str]
@@ -58,6 +61,7 @@ class Evidence:
     replicates: Mapping[BoardColumn, Floats]
     settings: Floats
     confidence: float
+    chance: Mapping[BoardColumn, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,6 +289,7 @@ def gather(result: Result, ranks: Ranks) -> Evidence:
         replicates=dict(_replicates(scores, summary)),
         settings=sums.primary / np.where(sums.n_queries > 0, sums.n_queries, np.nan),
         confidence=request.confidence,
+        chance=dict(_chances(scores, ranks)),
     )
 
 
@@ -302,6 +307,38 @@ def _request(result: Result) -> ScoreRequest:
         measures=tuple(name for name in task.measures if name in (*measures_of(result), task.primary_measure)),
         bias_scores=tuple(name for name in task.bias_scores if name in TESTED_BIAS_SCORES),
     )
+
+
+def _chances(scores: ClusterScores, ranks: Ranks) -> Iterator[tuple[BoardColumn, float]]:
+    """Yield the macro mean of each measure over random orders, without those that have no formula for it.
+
+    Of very many settings only that of AP is known.
+    """
+    sums, names = scores.settings, ranks.languages.tolist()
+    measures = [parse(name) for name in scores.request.measures]
+    random = np.full((len(sums.settings), len(measures)), np.nan)
+    if sums.has_single_cells:
+        relevant = _count_relevant(ranks)
+        for index, setting in enumerate(sums.settings):
+            pool = [names.index(language) for language in setting.document_languages]
+            m = relevant[ranks.query_languages == names.index(setting.query_language)][:, pool].sum(axis=1)
+            if m.any():
+                random[index] = [mean_measure(each, m[m > 0], int(sums.pool_sizes[index])).mean() for each in measures]
+    elif "AP" in scores.request.measures:
+        random[:, scores.request.measures.index("AP")] = sums.random_ap
+    for column in COLUMNS:
+        if column.kind and column.name in scores.request.measures:
+            chosen = [index for index in _of_kind(scores, column) if sums.n_queries[index]]
+            chance = random[chosen, scores.request.measures.index(column.name)].mean() if chosen else np.nan
+            if not np.isnan(chance):
+                yield column, float(chance)
+
+
+def _count_relevant(ranks: Ranks) -> NDArray[np.int64]:
+    """Count the relevant documents of each query in each language, (queries, languages)."""
+    shape = len(ranks.query_topics), len(ranks.languages)
+    place = ranks.row_queries.astype(np.int64) * shape[1] + ranks.row_languages
+    return np.bincount(place[ranks.row_grades > 0], minlength=shape[0] * shape[1]).reshape(shape)
 
 
 def _losses(scores: ClusterScores, columns: Sequence[BoardColumn]) -> Iterator[tuple[BoardColumn, Floats]]:
