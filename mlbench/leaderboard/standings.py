@@ -23,6 +23,7 @@ from mlbench.measures.bias import TESTED_BIAS_SCORES, find_score
 from mlbench.measures.chance import mean_measure
 from mlbench.measures.ranked import parse
 from mlbench.ranking.ranks import Ranks
+from mlbench.reports.formatting import count
 from mlbench.results import Bounds, Result
 from mlbench.statistics.all_pairs import significantly_larger
 from mlbench.statistics.bias import ScoreSums
@@ -33,7 +34,6 @@ from mlbench.statistics.direction import loss_contributions
 from mlbench.statistics.paired_tests import FLIPS
 from mlbench.statistics.resampling import difference_p_values, macro_contributions, smallest_p
 from mlbench.statistics.score import replicate
-from mlbench.statistics.settings import limits_of
 
 Floats = NDArray[np.float64]
 _TIE = 1e-9
@@ -118,12 +118,26 @@ class Standing:
 
 
 @dataclass(frozen=True, eq=False)
+class BoardBenchmark:
+    """What standings over several tasks are about: `missing` has the tasks that entries lack, by the entry's name."""
+
+    title: str
+    tasks: tuple[str, ...]
+    missing: Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True, eq=False)
 class Standings:
-    """All entries of a task, the verified first and then by kind of mean; groups without an entry are not there."""
+    """All entries of a task, the verified first and then by kind of mean; groups without an entry are not there.
+
+    `cannot_tell` says why a group has no ranks. Over a `benchmark`, `task` is its name and `result` is None.
+    """
 
     task: str
     result: Result | None
     groups: Mapping[Group, Sequence[Standing]]
+    cannot_tell: Mapping[Group, str] = field(default_factory=dict)
+    benchmark: BoardBenchmark | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +182,9 @@ def _of_task(task: str, entries: Sequence[BoardEntry], flips: int) -> Standings:
         groups.setdefault(group, []).append(standing)
     first = next((each.tasks[task].result for each in verified.values()), None)
     order: tuple[Group, ...] = ("verified", "macro", "micro")
-    return Standings(task, first, {group: groups[group] for group in order if group in groups})
+    ordered = [group for group in order if group in groups]
+    n_clusters = first.statistics.n_clusters if first else 0
+    return Standings(task, first, {group: groups[group] for group in ordered}, cannot_tell(ordered, n_clusters, flips))
 
 
 def _reported(task: str, entries: Sequence[BoardEntry]) -> Iterator[tuple[Group, Standing]]:
@@ -244,6 +260,19 @@ def can_tell(n_clusters: int, level: float = LEVEL, flips: int = FLIPS) -> bool:
     return smallest_p(n_clusters, flips, two_sided=True) <= level
 
 
+def cannot_tell(groups: Sequence[Group], n_clusters: int, flips: int = FLIPS) -> dict[Group, str]:
+    """Say for each of the groups that has no ranks why; `n_clusters` are those of the verified numbers."""
+    reasons: dict[Group, str] = dict.fromkeys(
+        (group for group in groups if group != "verified"),
+        "cannot tell: a source gives means, and entries are compared topic by topic",
+    )
+    if "verified" in groups and not can_tell(n_clusters, flips=flips):
+        reasons["verified"] = (
+            f"cannot tell: no difference of {count(n_clusters, 'cluster')} of topics can be significant"
+        )
+    return reasons
+
+
 def _rank_ranges(losses: Floats, worse: NDArray[np.bool_]) -> list[RankRange]:
     """Return the ranks of `losses` (entries,); `worse` (entries, entries) says which are significantly larger.
 
@@ -310,7 +339,7 @@ def _differences(
     for column in (column for column, value in p.items() if not np.isnan(value)):
         estimate = np.array([second.values[column] - first.values[column]])
         replicates = (second.replicates[column] - first.replicates[column])[:, None]
-        limits = limits_of_differences(limits_of([column.name]) if column.kind else find_score(column.name).limits)
+        limits = limits_of_differences(column.limits)
         found[column] = EntryDifference(enclose(estimate, replicates, first.confidence, limits)[0], p[column])
     return found
 
