@@ -12,7 +12,9 @@ from mlbench.statistics.direction import constant_ideal, direction_of, loss
 from mlbench.statistics.settings import limits_of
 
 MEASURES = ("AP", "R@1", "R@10", "RR")
-"""The measures of the site; others are in the result documents."""
+"""The measures that the site shows of tasks of texts; others are in the result documents."""
+GRADED_MEASURES = ("nDCG@10", "R@100")
+"""Those of tasks that have none of these, such as MIRACL."""
 IMAGE_MEASURES = ("Success@1", "Success@5", "Success@10")
 """Those of tasks with images."""
 CAPTION_SCORE = "r_mean"
@@ -58,7 +60,7 @@ class BoardColumn:
         return float("inf") if found is None else found
 
 
-TEXT_COLUMNS = tuple(BoardColumn(measure, kind) for measure in MEASURES for kind in TEXT_KINDS)
+TEXT_COLUMNS = tuple(BoardColumn(measure, kind) for measure in (*MEASURES, *GRADED_MEASURES) for kind in TEXT_KINDS)
 """The columns that only tasks of texts have."""
 IMAGE_COLUMNS = (
     *(BoardColumn(measure, kind) for measure in IMAGE_MEASURES for kind in IMAGE_KINDS),
@@ -85,6 +87,8 @@ class BoardNumber:
 
 def measured(result: Result, column: BoardColumn) -> BoardNumber | None:
     """Return a result's number for a column, or None where it has none."""
+    if column.kind is not None and column.name not in (*measures_of(result), result.task.primary_measure):
+        return None
     value, bounds = result.figure(column.name, column.kind)
     return None if value is None else BoardNumber(value, bounds)
 
@@ -99,8 +103,9 @@ def reported(task: ReportedTask, column: BoardColumn) -> BoardNumber | None:
 
 def measures_of(result: Result) -> list[str]:
     """Return the measures that the site shows of a result, in their order."""
-    shown = MEASURES if result.image_text is None else IMAGE_MEASURES
-    return [measure for measure in shown if measure in result.task.measures]
+    sets = (MEASURES, GRADED_MEASURES) if result.image_text is None else (IMAGE_MEASURES,)
+    found = ([measure for measure in shown if measure in result.task.measures] for shown in sets)
+    return next(filter(None, found), [])
 
 
 def title(measure: str) -> str:

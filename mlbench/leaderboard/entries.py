@@ -55,8 +55,9 @@ class Entry(DocumentPart):
 
     `name` is that of the folder, `parameters` counts the weights, `licence` is that of the model, `source` is where
     reported numbers are from. A `control` is not proposed for use: it was measured to show what the numbers of others
-    are worth, as a system that has learned nothing or one arm of an ablation, and is folded away. A verified entry has `tasks` and their `files` with the SHA-256 of each, a reported one
-    `source` and `reported`. `fingerprint` is `fingerprint_of` the rest.
+    are worth, as a system that has learned nothing or one arm of an ablation, and is folded away. A verified entry has
+    `tasks` and their `files` with the SHA-256 of each, a reported one `source` and `reported`. `fingerprint` is
+    `fingerprint_of` the rest.
     """
 
     schema_version: Literal[1] = 1
