@@ -4,10 +4,12 @@ from dataclasses import dataclass
 
 from mlbench.collection.languages import IMAGE_KINDS, TEXT_KINDS, Kind
 from mlbench.leaderboard.entries import ReportedTask
-from mlbench.measures.bias import TESTED_BIAS_SCORES
+from mlbench.measures.bias import TESTED_BIAS_SCORES, find_score
 from mlbench.reports.formatting import decimal, heading
 from mlbench.results import Bounds, Result
+from mlbench.statistics.captions import CAPTION_LIMITS
 from mlbench.statistics.direction import constant_ideal, direction_of, loss
+from mlbench.statistics.settings import limits_of
 
 MEASURES = ("AP", "R@1", "R@10", "RR")
 """The measures that the site shows of tasks of texts; others are in the result documents."""
@@ -43,6 +45,14 @@ class BoardColumn:
         if isinstance(self.better, float):
             return f"best at {decimal(self.better)}"
         return "lower is better" if self.better == "lower" else ""
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """Between what its numbers lie; the upper end may be infinite."""
+        if self.kind:
+            low, high = limits_of([self.name])
+            return float(low[0]), float(high[0])
+        return CAPTION_LIMITS[self.name] if self.name in CAPTION_LIMITS else find_score(self.name).limits
 
     def loss(self, value: float) -> float:
         """Return how far a number is from the best, up to a constant; infinite where nothing says."""
