@@ -1,7 +1,7 @@
 """The static site: pages that read without scripts, a data file for each entry, and small scripts that draw from it."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import TypeVar
@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from mlbench.collection.languages import IMAGE_KINDS, TEXT_KINDS
 from mlbench.errors import UserError
 from mlbench.io.atomic import replaced_folder
+from mlbench.leaderboard.audit import badge, status_of
 from mlbench.leaderboard.board import Board
 from mlbench.leaderboard.check import check_entry
 from mlbench.leaderboard.columns import GRADED_MEASURES, IMAGE_MEASURES, MEASURES, title
@@ -91,7 +92,7 @@ def read_entries(board: Board, *, progress: Progress = SILENCE) -> list[BoardEnt
     for name in names:
         checked = check_entry(board, name)
         # The ranks are large, so that one entry's are let go before the next ones are read.
-        found.append(shown(checked.entry, checked.pairs))
+        found.append(replace(shown(checked.entry, checked.pairs), audit=board.audit(name)))
         progress.advance(1)
     progress.finish()
     return found
@@ -118,6 +119,8 @@ def _files(entries: Sequence[BoardEntry], flips: int, progress: Progress) -> Ite
     for asset in (*files("mlbench.leaderboard").joinpath("assets").iterdir(), SCRIPT, STYLE):
         if asset.name.endswith(_ASSETS):
             yield f"assets/{asset.name}", asset.read_bytes()
+    for each in ordered:
+        yield f"badges/{each.name}.svg", badge(status_of(each.entry, each.audit)).encode()
     for name, text in pages(ordered, compare_all(ordered, flips=flips, progress=progress), flips=flips):
         yield name, text.encode()
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from mlbench.collection.languages import IMAGE_KINDS, TEXT_KINDS, Setting
 from mlbench.errors import InvalidResult
+from mlbench.leaderboard.audit import Audit
 from mlbench.leaderboard.columns import (
     COLUMNS,
     BoardColumn,
@@ -89,10 +90,11 @@ class CheckedResult:
 
 @dataclass(frozen=True, eq=False)
 class BoardEntry:
-    """An entry as the site shows it: `tasks` has the checked results of a verified one."""
+    """An entry as the site shows it: `tasks` has the checked results of a verified one, `audit` what an audit found."""
 
     entry: Entry
     tasks: Mapping[str, CheckedResult]
+    audit: Audit | None = None
 
     @property
     def name(self) -> str:
