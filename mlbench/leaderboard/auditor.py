@@ -95,7 +95,7 @@ class Auditor:
         if fingerprint_of(collection.fingerprints()) != result.task.fingerprint:
             raise UserError(f"{task.name}: the data here are not those of the entry")
         if not members.is_encoder(model.retriever):
-            settings = [Setting(each.kind, each.query_language, each.document_languages) for each in result.settings]
+            settings = [Setting(each.query_language, each.document_languages) for each in result.settings]
             return audit_lists(model.retriever, collection, settings, ranks, draw, self.progress)
         commitment = None
         if result.vectors is not None:

@@ -363,4 +363,29 @@ class _Comparison:
             cells = np.arange(len(rows)), columns
             if ((stated >= 0) & ((stated < least[cells]) | (stated > most[cells]))).any():
                 return "other numbers of documents stand ahead of relevant ones than the vectors give"
-        return ""
+        return self._sample_fault(query, others & self._sample, surely, maybe)
+
+    def _sample_fault(self, query: int, drawn: Mask, surely: Mask, maybe: Mask) -> str:
+        """Say whether drawn documents stand ahead of relevant ones far more or less often than all are said to."""
+        ahead, n_drawn = self._listed.ahead(query), drawn.sum(axis=1)
+        if not len(ahead) or not n_drawn.all():
+            return ""
+        pool = np.isin(self._arrays.collection.languages, self._listed.pool(query))
+        n_pool = int(pool[self._arrays.document_languages[: self._arrays.n_documents]].sum())
+        stated = np.clip(ahead / max(n_pool - 1, 1), 0, 1)
+        least, most = ((each & drawn).sum(axis=1) / n_drawn for each in (surely, maybe))
+        is_unlikely = n_drawn * divergence(np.clip(stated, least, most), stated) > -np.log(_RARE)
+        fault = "drawn documents stand ahead of relevant ones more or less often than all are said to"
+        return fault if is_unlikely.any() else ""
+
+
+def divergence(shares: Floats, expected: Floats) -> Floats:
+    """Return the Kullback-Leibler divergence of shares from expected ones, both (n,) in 0 to 1; infinite from 0 or 1.
+
+    Of n documents drawn from many, a share or one further off has at most the probability exp(-n divergence) (Hoeffding
+    1963, theorem 1).
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        parts = [np.where(s > 0, s * np.log(s / p), 0.0) for s, p in ((shares, expected), (1 - shares, 1 - expected))]
+    found: Floats = parts[0] + parts[1]
+    return found
