@@ -2,7 +2,7 @@
 
 Two systems are compared by the cluster-level sign-flip permutation test of `resampling.paired_randomization`. The
 differences of all pairs are studentised, and pairs are rejected whose difference exceeds what the largest one of the
-family reaches by chance: max-T, step by step (Westfall and Young 1993; Romano and Wolf 2005, algorithm 3).
+family reaches by chance: max-T, step by step (Westfall and Young 1993; Romano and Wolf 2005).
 """
 
 from collections import deque
