@@ -21,6 +21,7 @@ from mlbench.leaderboard.entry_page import entry_page
 from mlbench.leaderboard.overview import facts, overview, size
 from mlbench.leaderboard.page_data import DRAWN_MEASURES, entry_values, script, task_values
 from mlbench.leaderboard.standings import (
+    RANK_FLIPS,
     BoardEntry,
     CheckedResult,
     EntryPair,
@@ -127,7 +128,7 @@ def _files(entries: Sequence[BoardEntry], flips: int, progress: Progress) -> Ite
 
 def pages(entries: Sequence[BoardEntry], pairs: Pairs, *, flips: int = FLIPS) -> Iterator[tuple[str, str]]:
     """Yield path and text of every page and data file; `entries` are sorted by name."""
-    every = standings(entries, flips=flips)
+    every = standings(entries, flips=min(flips, RANK_FLIPS))
     measured = {each.task: each.result for each in every if each.result}
     render = _Templates()
     has_images = any(result.image_text is not None for result in measured.values())
