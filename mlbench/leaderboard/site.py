@@ -25,6 +25,7 @@ from mlbench.leaderboard.overview import KIND_WORDS, facts, overview, size
 from mlbench.leaderboard.page_data import DRAWN_MEASURES, entry_values, script, task_values
 from mlbench.leaderboard.ranking_data import ranking_values
 from mlbench.leaderboard.standings import (
+    RANK_FLIPS,
     BoardEntry,
     CheckedResult,
     EntryPair,
@@ -136,7 +137,7 @@ def _files(entries: Sequence[BoardEntry], flips: int, progress: Progress) -> Ite
 
 def pages(entries: Sequence[BoardEntry], pairs: Pairs, *, flips: int = FLIPS) -> Iterator[tuple[str, str]]:
     """Yield path and text of every page and data file; `entries` are sorted by name."""
-    every = standings(entries, flips=flips)
+    every = standings(entries, flips=min(flips, RANK_FLIPS))
     measured = {each.task: each.result for each in every if each.result}
     render = _Templates()
     has_images = any(result.image_text is not None for result in measured.values())

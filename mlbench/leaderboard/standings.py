@@ -40,6 +40,8 @@ Floats = NDArray[np.float64]
 _TIE = 1e-9
 LEVEL = 0.05
 """The chance that the rank intervals of a column leave out a true rank: they hold all of them together at 95 %."""
+RANK_FLIPS = 2_000
+"""How many sign patterns ranks are made from: unlike a small p-value, a level of .05 needs no more."""
 Group = Literal["verified", "macro", "micro"]
 """Numbers that may stand in one column: recomputed ones, and those that papers report as macro or as micro means."""
 
@@ -160,7 +162,7 @@ class EntryPair:
     differs: NDArray[np.bool_]
 
 
-def standings(entries: Sequence[BoardEntry], *, flips: int = FLIPS) -> list[Standings]:
+def standings(entries: Sequence[BoardEntry], *, flips: int = RANK_FLIPS) -> list[Standings]:
     """Return the standings of each task, tasks with the most languages first; no entries give none.
 
     Raises `InvalidResult` when two entries were measured on other data under the name of one task.
@@ -230,7 +232,7 @@ def rank_entries(
     losses: Sequence[Floats],
     *,
     level: float = LEVEL,
-    flips: int = FLIPS,
+    flips: int = RANK_FLIPS,
     seed: int = 0,
 ) -> tuple[RankRange | None, ...]:
     """Rank the entries of one column, one float64 (clusters,) for each; see `rank_families`."""
@@ -238,7 +240,7 @@ def rank_entries(
 
 
 def rank_families(
-    families: Sequence[Sequence[Floats]], *, level: float = LEVEL, flips: int = FLIPS, seed: int = 0
+    families: Sequence[Sequence[Floats]], *, level: float = LEVEL, flips: int = RANK_FLIPS, seed: int = 0
 ) -> list[tuple[RankRange | None, ...]]:
     """Rank the entries of several columns by what each cluster of topics adds to their losses, float64 (clusters,).
 
@@ -264,12 +266,12 @@ def rank_families(
     return found
 
 
-def can_tell(n_clusters: int, level: float = LEVEL, flips: int = FLIPS) -> bool:
+def can_tell(n_clusters: int, level: float = LEVEL, flips: int = RANK_FLIPS) -> bool:
     """Tell whether any difference of so many clusters can be significant, however large it is."""
     return smallest_p(n_clusters, flips, two_sided=True) <= level
 
 
-def cannot_tell(groups: Sequence[Group], n_clusters: int, flips: int = FLIPS) -> dict[Group, str]:
+def cannot_tell(groups: Sequence[Group], n_clusters: int, flips: int = RANK_FLIPS) -> dict[Group, str]:
     """Say for each of the groups that has no ranks why; `n_clusters` are those of the verified numbers."""
     reasons: dict[Group, str] = dict.fromkeys(
         (group for group in groups if group != "verified"),
