@@ -134,7 +134,8 @@ class BoardBenchmark:
 class Standings:
     """All entries of a task, the verified first and then by kind of mean; groups without an entry are not there.
 
-    `cannot_tell` says why a group has no ranks. Over a `benchmark`, `task` is its name and `result` is None.
+    `cannot_tell` says why a group has no ranks. Over a `benchmark`, `task` is its name and `result` is None. `chance`
+    is what random orders have in the columns.
     """
 
     task: str
@@ -142,6 +143,7 @@ class Standings:
     groups: Mapping[Group, Sequence[Standing]]
     cannot_tell: Mapping[Group, str] = field(default_factory=dict)
     benchmark: BoardBenchmark | None = None
+    chance: Mapping[BoardColumn, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,11 +186,16 @@ def _of_task(task: str, entries: Sequence[BoardEntry], flips: int) -> Standings:
         groups.setdefault("verified", []).append(Standing(each.entry, scores))
     for group, standing in _reported(task, entries):
         groups.setdefault(group, []).append(standing)
-    first = next((each.tasks[task].result for each in verified.values()), None)
+    first = next((each.tasks[task] for each in verified.values()), None)
     order: tuple[Group, ...] = ("verified", "macro", "micro")
     ordered = [group for group in order if group in groups]
-    n_clusters = first.statistics.n_clusters if first else 0
-    return Standings(task, first, {group: groups[group] for group in ordered}, cannot_tell(ordered, n_clusters, flips))
+    return Standings(
+        task,
+        first.result if first else None,
+        {group: groups[group] for group in ordered},
+        cannot_tell(ordered, first.result.statistics.n_clusters if first else 0, flips),
+        chance=first.evidence.chance if first else {},
+    )
 
 
 def _reported(task: str, entries: Sequence[BoardEntry]) -> Iterator[tuple[Group, Standing]]:
