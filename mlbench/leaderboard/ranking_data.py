@@ -7,7 +7,7 @@ from mlbench.collection.language_info import language_info
 from mlbench.collection.languages import Kind
 from mlbench.leaderboard.columns import BoardColumn
 from mlbench.leaderboard.overview import EntryRow, Ranking, bias_score, by_language
-from mlbench.leaderboard.page_data import Plain, shortened, pack
+from mlbench.leaderboard.page_data import Plain, pack, shortened
 from mlbench.leaderboard.standings import BoardEntry
 from mlbench.reports.formatting import ABSENT
 from mlbench.reports.grid import MOST_IN_CELLS
