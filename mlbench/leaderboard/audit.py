@@ -20,6 +20,13 @@ STATUSES: Mapping[Status, str] = {
 """What each status means, in one sentence."""
 SEED = r"^[0-9a-f]{8,128}$"
 """What decides a draw: hexadecimal digits."""
+_COLOURS: Mapping[Status, str] = {
+    "reported": "#57606a",
+    "recomputed": "#0969da",
+    "audited": "#1a7f37",
+    "failed audit": "#b42318",
+}
+_BOARD, _CHARACTER, _MARGIN = "leaderboard", 7, 6
 Commit = Annotated[str, Field(pattern=r"^([0-9a-f]{40}|[0-9a-f]{64})$")]
 Fault = Annotated[str, Field(min_length=1, max_length=300)]
 
@@ -80,3 +87,17 @@ def status_of(entry: Entry, audit: Audit | None) -> Status:
     if audit is None or audit.entry_fingerprint != entry.fingerprint:
         return "recomputed"
     return "audited" if audit.passed else "failed audit"
+
+
+def badge(status: Status) -> str:
+    """Return an SVG picture of a status, which pages elsewhere can show."""
+    left, right = (_CHARACTER * len(text) + 2 * _MARGIN for text in (_BOARD, status))
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{left + right}" height="20" role="img" '
+        f'aria-label="{_BOARD}: {status}" font-family="sans-serif" font-size="12" fill="#fff">'
+        f"<title>{_BOARD}: {status}. {STATUSES[status]}</title>"
+        f'<rect width="{left + right}" height="20" rx="3" fill="#424a53"/>'
+        f'<rect x="{left}" width="{right}" height="20" rx="3" fill="{_COLOURS[status]}"/>'
+        f'<text x="{_MARGIN}" y="14" textLength="{left - 2 * _MARGIN}">{_BOARD}</text>'
+        f'<text x="{left + _MARGIN}" y="14" textLength="{right - 2 * _MARGIN}">{status}</text></svg>\n'
+    )

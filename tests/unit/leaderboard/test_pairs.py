@@ -7,7 +7,7 @@ from unit.leaderboard.sites import BIAS_SCORES, COLLECTION, MEASURES, measured
 from unit.statistics.cases import ListRanker, random_orders
 
 from mlbench.collection.languages import settings_of
-from mlbench.leaderboard.columns import COLUMNS, IMAGE_COLUMNS, BoardColumn
+from mlbench.leaderboard.columns import COLUMNS, BoardColumn
 from mlbench.leaderboard.columns import measured as number_of
 from mlbench.leaderboard.standings import Evidence, compare_pairs, gather
 from mlbench.protocols import Silence
@@ -23,7 +23,7 @@ FLIPS = 499
 def test_contributions_sum_to_the_numbers_of_the_result(task: str) -> None:
     result, ranks = measured(task)
     evidence = gather(result, ranks)
-    assert set(evidence.columns) == set(COLUMNS) - set(IMAGE_COLUMNS)
+    assert set(evidence.columns) == {column for column in COLUMNS if number_of(result, column) is not None}
     for column, added in {**evidence.columns, **evidence.summary}.items():
         found = number_of(result, column)
         if found is not None:
@@ -84,6 +84,15 @@ def test_pairs_are_compared_as_the_command_line_does(task: str) -> None:
         differs.append(line.adjusted is not None and line.adjusted.two_sided <= 0.05)
     assert pair.differs.tolist() == differs
     assert any(differs)
+
+
+def test_what_is_said_of_two_entries_depends_on_no_other() -> None:
+    entries = {name: gather(*measured("small", seed=seed, skill=seed)) for seed, name in enumerate("abcd", 1)}
+    whole = compare_pairs(entries, flips=FLIPS)
+    for (first, second), pair in whole.items():
+        alone = compare_pairs({name: entries[name] for name in (first, second)}, flips=FLIPS)[first, second]
+        assert pair.summary == alone.summary
+        assert pair.differs.tolist() == alone.differs.tolist()
 
 
 def test_settings_without_topics_do_not_differ() -> None:
