@@ -133,6 +133,15 @@ def few_queries(collection: Collection, honest: Kept, other: Kept) -> Evidence:
     return Evidence(evidence(collection, better).ranks, evidence(collection, honest).commitment)
 
 
+def swapped(collection: Collection, honest: Kept, other: Kept) -> Evidence:
+    """The queries of a topic have the vectors of those of another one, with the commitment of the named model."""
+    vectors = dict(honest.vectors)
+    for language in collection.languages:
+        one, two = ("query", collection.queries[language][0].text), ("query", collection.queries[language][1].text)
+        vectors[one], vectors[two] = honest.vectors[two], honest.vectors[one]
+    return Evidence(evidence(collection, Kept(vectors, honest.dim)).ranks, evidence(collection, honest).commitment)
+
+
 FORGERIES: dict[str, Callable[[Collection, Kept, Kept], Evidence]] = {
     "an entry of another model, stolen": stolen,
     "ranks of another model, vectors of the named one": ranks_of_another,
@@ -140,6 +149,7 @@ FORGERIES: dict[str, Callable[[Collection, Kept, Kept], Evidence]] = {
     "better vectors for one language": one_language_committed,
     "2.5 % of the vectors of another model": few_vectors,
     "better ranks for 2.5 % of the queries": few_queries,
+    "swapped vectors of two queries in each language": swapped,
 }
 """Forgeries by what they do with the vectors of an honest model and of another one of the same dimension."""
 
