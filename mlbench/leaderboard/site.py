@@ -10,8 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from pydantic import BaseModel
 
 from mlbench.collection.languages import IMAGE_KINDS, TEXT_KINDS
-from mlbench.errors import UserError
-from mlbench.io.atomic import replaced_folder
+from mlbench.io.shared_folder import write_files
 from mlbench.leaderboard.board import Board
 from mlbench.leaderboard.check import check_entry
 from mlbench.leaderboard.columns import IMAGE_MEASURES, MEASURES, title
@@ -41,8 +40,6 @@ from mlbench.statistics.paired_tests import FLIPS
 from mlbench.tasks.task import load_task, task_names
 from mlbench.version import __version__
 
-MARK = "assets/leaderboard.css"
-"""The file by which a folder is known as a site, which may be replaced."""
 _ASSETS = (".css", ".js", ".svg")
 _SIZES = (10_000_000, 150_000_000, 600_000_000, 2_000_000_000)
 Shown = TypeVar("Shown", bound=BaseModel)
@@ -87,7 +84,7 @@ def read_entries(board: Board, *, progress: Progress = SILENCE) -> list[BoardEnt
     """Check every entry of a board, and return them; raises `RefusedEntry` for the first that fails."""
     names = board.entry_names()
     found = []
-    progress.start("check", len(names))
+    progress.start("check entries", len(names))
     for name in names:
         checked = check_entry(board, name)
         # The ranks are large, so that one entry's are let go before the next ones are read.
@@ -100,17 +97,12 @@ def read_entries(board: Board, *, progress: Progress = SILENCE) -> list[BoardEnt
 def build_site(
     entries: Sequence[BoardEntry], folder: Path, *, flips: int = FLIPS, progress: Progress = SILENCE
 ) -> None:
-    """Write the site to `folder`, whole or not at all, in place of an older one.
+    """Write the site to `folder`, in place of an older one; files of others in it are left alone.
 
-    The same entries give the same bytes. Raises `UserError` for a folder that holds anything else, and `OSError`.
+    The same entries give the same bytes, and nothing is written before all of them are made. Raises `UserError` where
+    a file of others is in the way, and `OSError`.
     """
-    if folder.exists() and not (folder.is_dir() and ((folder / MARK).is_file() or not any(folder.iterdir()))):
-        raise UserError(f"{folder} is there and is no site: name another folder with --out")
-    with replaced_folder(folder) as unfinished:
-        for name, content in _files(entries, flips, progress):
-            path = unfinished / name
-            path.parent.mkdir(exist_ok=True)
-            path.write_bytes(content)
+    write_files(folder, dict(_files(entries, flips, progress)))
 
 
 def _files(entries: Sequence[BoardEntry], flips: int, progress: Progress) -> Iterator[tuple[str, bytes]]:
