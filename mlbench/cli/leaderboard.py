@@ -63,6 +63,11 @@ Examples:
 @click.option("--url", metavar="URL", help="Where it is described: an https address.")
 @click.option("--licence", metavar="TEXT", help="The licence of the model.")
 @click.option("--parameters", type=click.IntRange(0, LARGEST_NUMBER), metavar="N", help="How many weights it has.")
+@click.option(
+    "--control/--no-control",
+    default=None,
+    help="Whether it only shows what the numbers of others are worth: folded away in tables.  [default: no]",
+)
 @click.option("--replace", is_flag=True, help="Take the place of the entry of that name, results and all.")
 @board_option
 def add_(results: Sequence[Path], name: str, replace: bool, folder: Path, **said: object) -> None:

@@ -1,4 +1,4 @@
-"""Where the parts of a leaderboard lie: accepted tasks, and a folder for each entry."""
+"""Where the parts of a leaderboard lie: accepted tasks, a folder for each entry, and the audits of entries."""
 
 import re
 from dataclasses import dataclass
@@ -7,7 +7,10 @@ from pathlib import Path
 
 from mlbench.errors import UnknownName, UserError
 from mlbench.io.atomic import write_whole
+from mlbench.leaderboard.audit import Audit
 from mlbench.leaderboard.check_files import (
+    LARGEST_AUDIT,
+    LARGEST_ENTRY,
     LARGEST_TASK,
     MOST_TASK_VALUES,
     canonical,
@@ -15,7 +18,7 @@ from mlbench.leaderboard.check_files import (
     read_regular,
     validate,
 )
-from mlbench.leaderboard.entries import LONGEST_NAME, NAME
+from mlbench.leaderboard.entries import ENTRY_FILE, LONGEST_NAME, NAME, Entry
 from mlbench.leaderboard.protocol import AcceptedTask
 
 DEFAULT_FOLDER = Path("leaderboard")
@@ -24,7 +27,7 @@ _NAME = re.compile(NAME)
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """A leaderboard's folder, with `tasks/TASK.json` and `entries/NAME/`."""
+    """A leaderboard's folder, with `tasks/TASK.json`, `entries/NAME/` and `audits/NAME.json`."""
 
     folder: Path = DEFAULT_FOLDER
 
@@ -50,6 +53,29 @@ class Board:
         if not self.folder.is_dir():
             raise UserError(f"there is no leaderboard in {self.folder}: name its folder with --board")
         return tuple(sorted(path.name for path in self.entries.iterdir())) if self.entries.is_dir() else ()
+
+    def audit_path(self, name: str) -> Path:
+        """Return where the audit of an entry is, or would be; raises `UserError` for what is no name of one."""
+        return self.folder / "audits" / f"{self.entry_folder(name).name}.json"
+
+    def audit(self, name: str) -> Audit | None:
+        """Return the audit of an entry; None where there is none, or it was of what the entry was before.
+
+        Raises `RefusedEntry` for files that cannot be read.
+        """
+        path, entry = self.audit_path(name), self.entry_folder(name) / ENTRY_FILE
+        if not path.exists():
+            return None
+        audit = validate(path.name, read_plain(path.name, read_regular(path, LARGEST_AUDIT)), Audit)
+        today = validate(ENTRY_FILE, read_plain(ENTRY_FILE, read_regular(entry, LARGEST_ENTRY)), Entry)
+        return audit if (audit.name, audit.entry_fingerprint) == (name, today.fingerprint) else None
+
+    def keep_audit(self, audit: Audit) -> Path:
+        """Write an audit in place of an older one of the same entry, and return where."""
+        path = self.audit_path(audit.name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, canonical(audit.model_dump(mode="json")))
+        return path
 
     def task_path(self, task: str) -> Path:
         """Return where the accepted data and protocol of a task are, or would be."""

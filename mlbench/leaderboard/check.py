@@ -14,6 +14,7 @@ from mlbench.errors import RefusedEntry, UserError
 from mlbench.evaluation.verify import recompute
 from mlbench.leaderboard.board import Board
 from mlbench.leaderboard.check_files import (
+    LARGEST_ENTRY,
     canonical,
     check_archive,
     check_plain,
@@ -48,7 +49,6 @@ _LARGEST_DIM = 10**6
 _MOST_CPUS = 10**5
 _LONGEST_SPEC = 200
 _MOST_TASKS = 50
-_LARGEST_ENTRY = 2**18
 # What a result says of its retriever that the next result of the same one may not.
 _OF_ONE_RESULT: dict[str, bool | set[str]] = {"spec": True, "name": True, "repeatability": True, "registry": {"seen"}}
 _ADDRESS = re.compile(r"https://([a-z0-9-]+\.)+[a-z]{2,}(/[A-Za-z0-9._~%?=&#+:@/-]*)?")
@@ -123,7 +123,7 @@ def parse_entry(folder: Path, name: str) -> tuple[Entry, dict[str, object]]:
 
     Returns what it says, and the same as plain JSON.
     """
-    document = read_plain(ENTRY_FILE, read_regular(folder / ENTRY_FILE, _LARGEST_ENTRY))
+    document = read_plain(ENTRY_FILE, read_regular(folder / ENTRY_FILE, LARGEST_ENTRY))
     entry = validate(ENTRY_FILE, document, Entry)
     said = [entry.title, entry.summary, entry.licence or "", entry.source or ""]
     if any(" ".join(text.split()) != text for text in said):

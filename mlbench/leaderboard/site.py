@@ -13,7 +13,7 @@ from mlbench.collection.languages import IMAGE_KINDS, TEXT_KINDS
 from mlbench.io.shared_folder import write_files
 from mlbench.leaderboard.board import Board
 from mlbench.leaderboard.check import check_entry
-from mlbench.leaderboard.columns import IMAGE_MEASURES, MEASURES, title
+from mlbench.leaderboard.columns import GRADED_MEASURES, IMAGE_MEASURES, MEASURES, title
 from mlbench.leaderboard.entries import Entry
 from mlbench.leaderboard.entry_page import entry_page
 from mlbench.leaderboard.overview import facts, overview, size
@@ -120,7 +120,7 @@ def pages(entries: Sequence[BoardEntry], pairs: Pairs, *, flips: int = FLIPS) ->
     measured = {each.task: each.result for each in every if each.result}
     render = _Templates()
     has_images = any(result.image_text is not None for result in measured.values())
-    shown_measures = (*MEASURES, *(IMAGE_MEASURES if has_images else ()))
+    shown_measures = (*MEASURES, *GRADED_MEASURES, *(IMAGE_MEASURES if has_images else ()))
     yield (
         "index.html",
         render(
@@ -184,7 +184,7 @@ def about(every: Sequence[Standings]) -> About:
     families = {name.partition("@")[0]: name for name in EXPLANATIONS}
     has_images = any(each.result and each.result.image_text for each in every)
     measures = []
-    shown = (*MEASURES, *(IMAGE_MEASURES if has_images else ()))
+    shown = (*MEASURES, *GRADED_MEASURES, *(IMAGE_MEASURES if has_images else ()))
     for name in dict.fromkeys(families[measure.partition("@")[0]] for measure in shown):
         each = EXPLANATIONS[name]
         measures.append(Term(name, title(name), each.summary, each.formula, each.source))

@@ -34,6 +34,7 @@ class Description:
     url: str | None = None
     licence: str | None = None
     parameters: int | None = None
+    control: bool | None = None
 
 
 def add(
