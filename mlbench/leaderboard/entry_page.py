@@ -7,6 +7,7 @@ from mlbench.collection.languages import KINDS
 from mlbench.leaderboard.columns import BoardColumn, measures_of, title
 from mlbench.leaderboard.entries import Entry, ReportedTask
 from mlbench.leaderboard.overview import EntryCell, cell, facts
+from mlbench.leaderboard.page_data import file_name
 from mlbench.leaderboard.standings import BoardEntry, Standing, Standings
 from mlbench.reports.captions import caption_map
 from mlbench.reports.formatting import cost, intervals, spoken, unlisted_note, written
@@ -59,9 +60,13 @@ class EntryProvenance:
 
 @dataclass(frozen=True)
 class EntryPage:
-    """What the page says of an entry; how it was made is None for a reported one."""
+    """What the page says of an entry; how it was made is None for a reported one.
+
+    `task_files` are the names of the data files of its tasks.
+    """
 
     entry: Entry
+    task_files: Sequence[str]
     parts: Sequence[EntryPart]
     making: EntryProvenance | None
 
@@ -78,6 +83,7 @@ def entry_page(shown: BoardEntry, every: Sequence[Standings]) -> EntryPage:
     results = [shown.tasks[standings.task].result for standings, _ in standing if standings.task in shown.tasks]
     return EntryPage(
         entry=shown.entry,
+        task_files=[file_name(task) for task in shown.tasks],
         parts=[
             _reported(each, each.reported) if each.reported else _measured(each, standings, shown)
             for standings, each in standing

@@ -12,18 +12,19 @@ from pydantic import BaseModel
 from mlbench.collection.languages import IMAGE_KINDS, TEXT_KINDS
 from mlbench.io.shared_folder import write_files
 from mlbench.leaderboard.board import Board
-from mlbench.leaderboard.check import check_entry
+from mlbench.leaderboard.check import CheckedEntry, check_entry
 from mlbench.leaderboard.columns import GRADED_MEASURES, IMAGE_MEASURES, MEASURES, title
-from mlbench.leaderboard.entries import Entry
+from mlbench.leaderboard.entries import Entry, files_of
 from mlbench.leaderboard.entry_page import entry_page
+from mlbench.leaderboard.kept_evidence import kept_evidence
 from mlbench.leaderboard.overview import facts, overview, size
-from mlbench.leaderboard.page_data import DRAWN_MEASURES, entry_values, script, task_values
+from mlbench.leaderboard.page_data import DRAWN_MEASURES, entry_values, file_name, script, task_values
+from mlbench.leaderboard.pairs import differing_settings
 from mlbench.leaderboard.standings import (
     BoardEntry,
     CheckedResult,
-    EntryPair,
+    Evidence,
     Standings,
-    compare_pairs,
     gather,
     standings,
 )
@@ -43,8 +44,6 @@ from mlbench.version import __version__
 _ASSETS = (".css", ".js", ".svg")
 _SIZES = (10_000_000, 150_000_000, 600_000_000, 2_000_000_000)
 Shown = TypeVar("Shown", bound=BaseModel)
-Pairs = Mapping[str, Mapping[tuple[str, str], EntryPair]]
-"""By task, and by the names of the first and the second entry."""
 
 
 @dataclass(frozen=True)
@@ -88,10 +87,19 @@ def read_entries(board: Board, *, progress: Progress = SILENCE) -> list[BoardEnt
     for name in names:
         checked = check_entry(board, name)
         # The ranks are large, so that one entry's are let go before the next ones are read.
-        found.append(shown(checked.entry, checked.pairs))
+        tasks = {
+            task: CheckedResult(harmless(checked.result(task)), _evidence(checked, task)) for task in checked.accepted
+        }
+        found.append(BoardEntry(harmless(checked.entry), tasks))
         progress.advance(1)
     progress.finish()
     return found
+
+
+def _evidence(checked: CheckedEntry, task: str) -> Evidence:
+    """Return the evidence of an entry on a task, which is kept: only what is new or has changed is read."""
+    digests = [checked.entry.files[file].encode() for file in files_of(task)]
+    return kept_evidence(task, digests, lambda: gather(checked.result(task), checked.ranks(task)))
 
 
 def build_site(
@@ -110,11 +118,13 @@ def _files(entries: Sequence[BoardEntry], flips: int, progress: Progress) -> Ite
     for asset in (*files("mlbench.leaderboard").joinpath("assets").iterdir(), SCRIPT, STYLE):
         if asset.name.endswith(_ASSETS):
             yield f"assets/{asset.name}", asset.read_bytes()
-    for name, text in pages(ordered, compare_all(ordered, flips=flips, progress=progress), flips=flips):
+    for name, text in pages(ordered, flips=flips, progress=progress):
         yield name, text.encode()
 
 
-def pages(entries: Sequence[BoardEntry], pairs: Pairs, *, flips: int = FLIPS) -> Iterator[tuple[str, str]]:
+def pages(
+    entries: Sequence[BoardEntry], *, flips: int = FLIPS, progress: Progress = SILENCE
+) -> Iterator[tuple[str, str]]:
     """Yield path and text of every page and data file; `entries` are sorted by name."""
     every = standings(entries, flips=flips)
     measured = {each.task: each.result for each in every if each.result}
@@ -135,26 +145,28 @@ def pages(entries: Sequence[BoardEntry], pairs: Pairs, *, flips: int = FLIPS) ->
     )
     drawn = [(measure, title(measure)) for measure in (*DRAWN_MEASURES, *(IMAGE_MEASURES if has_images else ()))]
     verified = [each.entry for each in entries if each.tasks]
-    yield "compare.html", render("compare", page="compare", entries=verified, tasks=measured, drawn=drawn)
+    task_files = {task: file_name(task) for task in measured}
+    yield (
+        "compare.html",
+        render(
+            "compare", page="compare", entries=verified, tasks=measured, task_files=task_files.values(), drawn=drawn
+        ),
+    )
     yield "about.html", render("about", page="about", about=about(every))
-    tasks = {each.task: task_values(each) for each in every if each.result}
-    yield "tasks.js", script("board.knowTasks", tasks)
+    evidence = {
+        task: {each.name: each.tasks[task].evidence for each in entries if task in each.tasks} for task in measured
+    }
+    for standing in every:
+        if standing.task in measured:
+            values = task_values(standing, list(evidence[standing.task].values()))
+            yield f"tasks/{task_files[standing.task]}.js", script("board.knowTask", standing.task, values)
+    differing = {task: differing_settings(task, found, flips=flips) for task, found in evidence.items()}
+    progress.start("write entries", len(entries))
     for each in entries:
         yield f"entries/{each.name}.html", render("entry", root="../", shown=entry_page(each, every), drawn=drawn)
-        yield f"entries/{each.name}.js", script("board.know", each.name, entry_values(each, pairs))
-
-
-def compare_all(entries: Sequence[BoardEntry], *, flips: int = FLIPS, progress: Progress = SILENCE) -> Pairs:
-    """Compare every two entries on every task that both have."""
-    tasks = sorted({task for each in entries for task in each.tasks})
-    found: dict[str, dict[tuple[str, str], EntryPair]] = {}
-    progress.start("compare", len(tasks))
-    for task in tasks:
-        measured = {each.name: each.tasks[task].evidence for each in entries if task in each.tasks}
-        found[task] = compare_pairs(measured, flips=flips)
+        yield f"entries/{each.name}.js", script("board.know", each.name, entry_values(each, differing))
         progress.advance(1)
     progress.finish()
-    return found
 
 
 def shown(entry: Entry, pairs: Mapping[str, tuple[Result, Ranks]]) -> BoardEntry:
