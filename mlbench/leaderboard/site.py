@@ -11,16 +11,20 @@ from pydantic import BaseModel
 
 from mlbench.collection.languages import IMAGE_KINDS, TEXT_KINDS
 from mlbench.io.shared_folder import write_files
+from mlbench.leaderboard.audit import STATUSES
+from mlbench.leaderboard.benchmark_standings import benchmark_standings
 from mlbench.leaderboard.board import Board
 from mlbench.leaderboard.check import CheckedEntry, check_entry
 from mlbench.leaderboard.columns import GRADED_MEASURES, IMAGE_MEASURES, MEASURES, title
 from mlbench.leaderboard.entries import Entry, files_of
 from mlbench.leaderboard.entry_page import entry_page
 from mlbench.leaderboard.kept_evidence import kept_evidence
-from mlbench.leaderboard.overview import facts, overview, size
+from mlbench.leaderboard.overview import KIND_WORDS, facts, overview, size
 from mlbench.leaderboard.page_data import DRAWN_MEASURES, entry_values, file_name, script, task_values
 from mlbench.leaderboard.pairs import differing_settings
+from mlbench.leaderboard.ranking_data import ranking_values
 from mlbench.leaderboard.standings import (
+    RANK_FLIPS,
     BoardEntry,
     CheckedResult,
     Evidence,
@@ -38,11 +42,18 @@ from mlbench.reports.report import column_groups
 from mlbench.results import Result
 from mlbench.statistics.captions import EXPLANATIONS as CAPTIONS
 from mlbench.statistics.paired_tests import FLIPS
+from mlbench.tasks.benchmark import benchmark_names, load_benchmark
 from mlbench.tasks.task import load_task, task_names
 from mlbench.version import __version__
 
 _ASSETS = (".css", ".js", ".svg")
 _SIZES = (10_000_000, 150_000_000, 600_000_000, 2_000_000_000)
+_CITATION = f"""@software{{mlbench,
+  title={{mlbench: how well retrievers find answers across languages, and how fair they are between them}},
+  author={{{{The mlbench authors}}}},
+  version={{{__version__}}},
+  license={{Apache-2.0}}
+}}"""
 Shown = TypeVar("Shown", bound=BaseModel)
 
 
@@ -90,7 +101,7 @@ def read_entries(board: Board, *, progress: Progress = SILENCE) -> list[BoardEnt
         tasks = {
             task: CheckedResult(harmless(checked.result(task)), _evidence(checked, task)) for task in checked.accepted
         }
-        found.append(BoardEntry(harmless(checked.entry), tasks))
+        found.append(BoardEntry(harmless(checked.entry), tasks, board.audit(name)))
         progress.advance(1)
     progress.finish()
     return found
@@ -126,23 +137,39 @@ def pages(
     entries: Sequence[BoardEntry], *, flips: int = FLIPS, progress: Progress = SILENCE
 ) -> Iterator[tuple[str, str]]:
     """Yield path and text of every page and data file; `entries` are sorted by name."""
-    every = standings(entries, flips=flips)
+    every = standings(entries, flips=min(flips, RANK_FLIPS))
     measured = {each.task: each.result for each in every if each.result}
     render = _Templates()
     has_images = any(result.image_text is not None for result in measured.values())
     shown_measures = (*MEASURES, *GRADED_MEASURES, *(IMAGE_MEASURES if has_images else ()))
+    by_name = {each.name: each for each in entries}
+    benchmarks = benchmark_standings(entries, map(load_benchmark, benchmark_names()), flips=flips)
+    rankings = [overview(each, by_name) for each in (*every, *benchmarks)]
+    ranked = {each.key: f"rankings/{file_name(each.key)}.js" for each in rankings if each.rows}
+    rows = [row for each in rankings for row in each.rows]
     yield (
         "index.html",
         render(
             "overview",
             page="index",
-            parts=[overview(each) for each in every],
+            rankings=rankings,
+            ranking_files=ranked,
             measures=[(measure, title(measure)) for measure in shown_measures],
-            kinds=[(kind, SHORT[kind]) for kind in (*TEXT_KINDS, *(IMAGE_KINDS if has_images else ()))],
-            has_images=has_images,
+            kinds=[(kind, SHORT[kind]) for kind in (*TEXT_KINDS, *(IMAGE_KINDS[:2] if has_images else ()))],
+            short=SHORT,
+            kind_words=KIND_WORDS,
+            meanings=STATUSES,
             sizes=[(most, size(most)) for most in _SIZES],
+            retrievers=sorted({row.retriever for row in rows}),
+            licences=sorted({row.entry.licence for row in rows if row.entry.licence}),
+            statuses=[status for status in STATUSES if any(row.status == status for row in rows)],
+            anchors={measure: _family(measure) for measure in shown_measures},
+            software=_CITATION,
         ),
     )
+    for each in rankings:
+        if each.key in ranked:
+            yield ranked[each.key], script("board.knowRanking", each.key, ranking_values(each, by_name))
     drawn = [(measure, title(measure)) for measure in (*DRAWN_MEASURES, *(IMAGE_MEASURES if has_images else ()))]
     verified = [each.entry for each in entries if each.tasks]
     task_files = {task: file_name(task) for task in measured}
@@ -152,7 +179,7 @@ def pages(
             "compare", page="compare", entries=verified, tasks=measured, task_files=task_files.values(), drawn=drawn
         ),
     )
-    yield "about.html", render("about", page="about", about=about(every))
+    yield "about.html", render("about", page="about", about=about(every), statuses=STATUSES)
     evidence = {
         task: {each.name: each.tasks[task].evidence for each in entries if task in each.tasks} for task in measured
     }
@@ -193,11 +220,10 @@ def _visible(part: object) -> object:
 
 def about(every: Sequence[Standings]) -> About:
     """Return what is explained of these tasks; measures of texts and bias scores are always explained."""
-    families = {name.partition("@")[0]: name for name in EXPLANATIONS}
     has_images = any(each.result and each.result.image_text for each in every)
     measures = []
     shown = (*MEASURES, *GRADED_MEASURES, *(IMAGE_MEASURES if has_images else ()))
-    for name in dict.fromkeys(families[measure.partition("@")[0]] for measure in shown):
+    for name in dict.fromkeys(map(_family, shown)):
         each = EXPLANATIONS[name]
         measures.append(Term(name, title(name), each.summary, each.formula, each.source))
     scores = [Term(name, name, each.summary, each.formula, each.source) for name, each in BIAS_SCORES.items()]
@@ -207,6 +233,12 @@ def about(every: Sequence[Standings]) -> About:
         if has_images
     ]
     return About([_task_note(standings) for standings in every if standings.result], measures, scores, captions)
+
+
+def _family(measure: str) -> str:
+    """Return the name under which a measure is explained, whatever its cutoff."""
+    families = {name.partition("@")[0]: name for name in EXPLANATIONS}
+    return families[measure.partition("@")[0]]
 
 
 def _task_note(standings: Standings) -> TaskNote:

@@ -90,6 +90,15 @@ def command_line(task: str) -> tuple[PairedTests, tuple[Setting, ...]]:
     return compare_ranks([first], [second], request, flips=FLIPS), request.settings
 
 
+def test_what_is_said_of_two_entries_depends_on_no_other() -> None:
+    entries = {name: gather(*measured("small", seed=seed, skill=seed)) for seed, name in enumerate("abcd", 1)}
+    whole = differing_settings("small", entries, flips=FLIPS)
+    assert len(whole) == 6
+    for pair, differs in whole.items():
+        alone = differing_settings("small", {name: entries[name] for name in pair}, flips=FLIPS)[pair]
+        assert differs.tolist() == alone.tolist()
+
+
 def test_settings_without_topics_do_not_differ() -> None:
     one, other = (gather(*measured("small", seed=seed, skill=skill)) for seed, skill in ((0, 0.0), (1, 9.0)))
     for each in (one, other):
