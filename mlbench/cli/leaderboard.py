@@ -1,22 +1,29 @@
-"""`mlbench leaderboard`: entries made of results and checked, accepted tasks, and the static site."""
+"""`mlbench leaderboard`: entries made of results, checked and audited, accepted tasks, and the static site."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from mlbench.cli.options import json_option
+from mlbench.cli.options import assignments, json_option
 from mlbench.cli.progress import Screen, pass_screen
 from mlbench.cli.report import result_paths
-from mlbench.errors import RefusedEntry, UnknownName
+from mlbench.errors import RefusedEntry, UnknownName, UserError
 from mlbench.evaluation.verify import read_pair, recompute
+from mlbench.io.document import to_json
 from mlbench.io.untrusted import LARGEST_NUMBER
+from mlbench.leaderboard.audit import Audit
 from mlbench.leaderboard.board import DEFAULT_FOLDER, Board
-from mlbench.leaderboard.check import CheckedEntry, check_entry
+from mlbench.leaderboard.check import CheckedEntry, check_entry, parse_entry
 from mlbench.leaderboard.protocol import accept
 from mlbench.leaderboard.submission import Description, add
+from mlbench.protocols import Runtime
 from mlbench.reports.formatting import count
+
+if TYPE_CHECKING:
+    from mlbench.leaderboard.auditor import Auditor
 
 Command = Callable[..., object]
 
@@ -30,7 +37,7 @@ def board_option(function: Command) -> Command:
         default=DEFAULT_FOLDER,
         show_default=True,
         metavar="DIR",
-        help="The leaderboard's folder, with tasks/ and entries/.",
+        help="The leaderboard's folder, with tasks/, entries/ and audits/.",
     )(function)
 
 
@@ -40,10 +47,11 @@ Examples:
   mlbench leaderboard add results/xquad-r.checkpoint-1a2b3c4d.json --name our-model
   mlbench leaderboard check our-model
   mlbench leaderboard accept results/mini.static-38ef888e.json
+  mlbench leaderboard audit our-model
   mlbench leaderboard build"""
 )
 def command() -> None:
-    """Make entries of a leaderboard, check them, and build its site.
+    """Make entries of a leaderboard, check and audit them, and build its site.
 
     An entry is a folder with results, their ranks and a few words. Every number in it is recomputed before it counts.
     """
@@ -158,6 +166,84 @@ def build(screen: Screen, /, out: Path, folder: Path) -> None:
     entries = read_entries(Board(folder), progress=progress)
     build_site(entries, out, progress=progress)
     click.echo(f"{out / 'index.html'}: {count(len(entries), 'entry')}")
+
+
+@command.command(
+    "audit",
+    epilog="""\b
+Examples:
+  mlbench leaderboard audit our-model
+  mlbench leaderboard audit
+  mlbench leaderboard audit our-model --model ./checkpoint --by "The board" --data-dir data""",
+)
+@click.argument("name", required=False, metavar="[NAME]")
+@click.option("--model", metavar="MODEL", help="What is encoded with: a path, a hub id or SCHEME:PATH_OR_ID.")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    callback=assignments("dtype=bf16"),
+    metavar="KEY=VALUE",
+    help="A key of the model; what is not set is as the entry says.",
+)
+@click.option(
+    "--seed",
+    metavar="HEX",
+    help="What decides the draw, in place of the commit that brought the entry: a number that nobody knew before.",
+)
+@click.option("--by", default="the board", show_default=True, metavar="WHO", help="Who audits.")
+@click.option("--data-dir", type=click.Path(path_type=Path), metavar="DIR", help="A folder with the files of tasks.")
+@click.option("--device", metavar="NAME", help="A torch device such as cuda:0; the best one there is by default.")
+@click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Threads for encoding.")
+@json_option
+@board_option
+@pass_screen
+def audit_(
+    screen: Screen,
+    /,
+    name: str | None,
+    folder: Path,
+    as_json: bool,
+    device: str | None,
+    threads: int | None,
+    **how: object,
+) -> int:
+    """Encode drawn texts and topics of the entry NAME again, and compare: exit code 1 where they do not agree.
+
+    What is drawn follows from the commit that brought the entry to the current branch, a merge on a board that takes
+    pull requests. The outcome is written to audits/NAME.json on the board. Without NAME, every verified entry that was
+    not audited as it is today is audited; one that cannot be, as its model cannot be opened here, is told and left out.
+    """
+    from mlbench.leaderboard.auditor import Auditor
+
+    board = Board(folder)
+    if name is None and (how["model"] or how["settings"]):
+        raise UserError("--model and --set are those of one entry: name it")
+    if name is not None and name not in board.entry_names():
+        raise UnknownName("entry", name, board.entry_names())
+    auditor = Auditor(runtime=Runtime(device, threads), progress=screen.progress(), **how)  # type: ignore[arg-type]
+    audits = _audit_waiting(board, auditor) if name is None else [auditor.audit(board, name)]
+    failed = False
+    for audit in audits:
+        failed |= not audit.passed
+        path = board.keep_audit(audit)
+        if as_json:
+            click.echo(to_json(audit), nl=False)
+            continue
+        for task, found in audit.tasks.items():
+            click.echo("\n".join(f"{task}: {line}" for line in found.faults or [found.summary]))
+        click.echo(f"{path}: {'passed' if audit.passed else 'failed'}")
+    return int(failed)
+
+
+def _audit_waiting(board: Board, auditor: "Auditor") -> Iterator[Audit]:
+    """Yield an audit of each verified entry that has none as it is today, and tell which cannot be audited."""
+    for name in board.entry_names():
+        try:
+            if board.audit(name) is None and parse_entry(board.entry_folder(name), name)[0].kind == "verified":
+                yield auditor.audit(board, name)
+        except UserError as error:
+            auditor.progress.note(f"warning: {name} is left out: {error}")
 
 
 def _checked_row(board: Board, name: str) -> dict[str, object]:

@@ -34,17 +34,27 @@ class TaskAudit(DocumentPart):
     """What was found in one task; `faults` has a sentence for each thing that does not agree.
 
     `n_texts` counts queries and documents, `n_drawn` those whose vectors were compared with the commitment, `n_topics`
-    the topics whose ranks were compared, and `share` is the part of `n_texts` that was encoded again. The errors of
+    the topics whose ranks were compared in all languages, `n_queries` their queries and others that were drawn, and
+    `share` is the part of `n_texts` that was encoded again. The errors of
     vectors are relative to their norms; null where there is no commitment, as of a ranker.
     """
 
     n_texts: int = Field(ge=0)
     n_drawn: int = Field(ge=0)
     n_topics: int = Field(ge=0)
+    n_queries: int = Field(ge=0)
     share: float = Field(ge=0, le=1)
     largest_error: float | None = Field(ge=0)
     mean_error: float | None = Field(ge=0)
     faults: tuple[Fault, ...] = ()
+
+    @property
+    def summary(self) -> str:
+        """What was compared, in one line."""
+        vectors = ""
+        if self.mean_error is not None:
+            vectors = f"{self.n_drawn:,} of {self.n_texts:,} vectors (off by {self.mean_error:.1e} on average) and "
+        return f"{vectors}the ranks of {self.n_queries:,} queries agree, {self.share:.0%} of all texts encoded again"
 
 
 class Audit(DocumentPart):

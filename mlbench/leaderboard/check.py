@@ -10,10 +10,13 @@ from zipfile import ZipFile
 
 import numpy as np
 
+from mlbench.embeddings.commitment import ARRAYS as COMMITTED
+from mlbench.embeddings.commitment import DIRECTIONS, read_commitment
 from mlbench.errors import RefusedEntry, UserError
 from mlbench.evaluation.verify import recompute
 from mlbench.leaderboard.board import Board
 from mlbench.leaderboard.check_files import (
+    LARGEST_COMPACT_RANKS,
     LARGEST_ENTRY,
     canonical,
     check_archive,
@@ -25,7 +28,7 @@ from mlbench.leaderboard.check_files import (
     validate,
 )
 from mlbench.leaderboard.check_ranks import alignment_fault, counts_fault
-from mlbench.leaderboard.entries import ENTRY_FILE, LONGEST_NAME, Entry, files_of, fingerprint_of
+from mlbench.leaderboard.entries import ENTRY_FILE, LONGEST_NAME, Entry, files_of, fingerprint_of, vectors_of
 from mlbench.leaderboard.kept import kept_arrays
 from mlbench.leaderboard.protocol import (
     AcceptedTask,
@@ -38,7 +41,7 @@ from mlbench.leaderboard.protocol import (
 from mlbench.ranking.packed_ranks import PACKED
 from mlbench.ranking.ranks import Ranks
 from mlbench.ranking.ranks_file import ALIGNMENT, ARRAYS, GRADE_SCALE, arrays_of, read_ranks
-from mlbench.results import Cost, Environment, Result, RetrieverInfo, digest, read_result
+from mlbench.results import Cost, Environment, Result, RetrieverInfo, VectorsFile, digest, read_result
 from mlbench.statistics.cluster_scores import ScoreRequest
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -95,9 +98,10 @@ def check_entry(board: Board, name: str) -> CheckedEntry:
 def check_folder(board: Board, folder: Path, name: str) -> CheckedEntry:
     """Check what is to be the entry called `name`, wherever it lies; raises `RefusedEntry` with the first fault."""
     try:
-        found = list_folder(folder, 2 * _MOST_TASKS + 1)
+        found = list_folder(folder, 3 * _MOST_TASKS + 1)
         entry = _read_entry(folder, name)
-        expected = sorted((ENTRY_FILE, *(file for task in entry.tasks for file in files_of(task))))
+        committed = [file for task in entry.tasks if (file := vectors_of(task)) in entry.files]
+        expected = sorted((ENTRY_FILE, *(file for task in entry.tasks for file in files_of(task)), *committed))
         if list(found) != expected:
             other = sorted(set(found) ^ set(expected))[0]
             raise RefusedEntry(f"{other!r:.80} {'is missing' if other in expected else 'does not belong there'}")
@@ -159,9 +163,8 @@ def _check_tasks(board: Board, folder: Path, name: str, entry: Entry) -> Checked
     found = kept_arrays(
         name, parts, lambda: {"n_numbers": np.array(_recompute(folder, entry, list(accepted.values())))}
     )
-    largest = max(max(each.largest_document, each.largest_file) for each in accepted.values())
     for file, stated in entry.files.items():
-        if digest(read_regular(folder / file, largest)) != stated:
+        if digest(read_regular(folder / file, LARGEST_COMPACT_RANKS)) != stated:
             raise RefusedEntry(f"{file} is not the file that {ENTRY_FILE} names: its SHA-256 is another")
     return CheckedEntry(name, entry, folder, accepted, int(found["n_numbers"]))
 
@@ -172,7 +175,13 @@ def _recompute(folder: Path, entry: Entry, accepted: Sequence[AcceptedTask]) -> 
     alike = [result.retriever.model_dump(exclude=_OF_ONE_RESULT) for result in results]
     if any(each != alike[0] for each in alike):
         raise RefusedEntry("its results are of different retrievers: every entry is one system")
-    return sum(_check_ranks(folder, task, result) for task, result in zip(accepted, results, strict=True))
+    numbers = 0
+    for task, result in zip(accepted, results, strict=True):
+        ranks, n_numbers = _check_ranks(folder, task, result)
+        if result.vectors is not None:
+            _check_vectors(folder, result.vectors, task.n_texts(ranks))
+        numbers += n_numbers
+    return numbers
 
 
 def _read_result(folder: Path, entry: Entry, accepted: AcceptedTask) -> Result:
@@ -183,13 +192,17 @@ def _read_result(folder: Path, entry: Entry, accepted: AcceptedTask) -> Result:
     result = validate(document, read_plain(document, content, accepted.most_values), Result)
     if result.ranks.name != ranks or result.ranks.sha256 != entry.files[ranks]:
         raise RefusedEntry(f"{document} names other ranks than {ranks}, or another SHA-256 than {ENTRY_FILE}")
+    vectors = vectors_of(accepted.task.name)
+    stated = None if result.vectors is None else (result.vectors.name, result.vectors.sha256)
+    if stated != ((vectors, entry.files[vectors]) if vectors in entry.files else None):
+        raise RefusedEntry(f"{document} names other vectors than {vectors}, or another SHA-256 than {ENTRY_FILE}")
     if fault := protocol_fault(accepted, result) or claims_fault(result):
         raise RefusedEntry(f"{document}: {fault}")
     return result
 
 
-def _check_ranks(folder: Path, accepted: AcceptedTask, result: Result) -> int:
-    """Return how many numbers of a result were recomputed from its ranks."""
+def _check_ranks(folder: Path, accepted: AcceptedTask, result: Result) -> tuple[Ranks, int]:
+    """Return the ranks of a result, and how many of its numbers were recomputed from them."""
     document, name = files_of(accepted.task.name)
     content, arrays = read_regular(folder / name, accepted.largest_file), _arrays(accepted, result)
     if digest(content) != result.ranks.sha256:
@@ -216,7 +229,27 @@ def _check_ranks(folder: Path, accepted: AcceptedTask, result: Result) -> int:
     if found.differences:
         more = f" (and {len(found.differences) - 1:,} more)" if len(found.differences) > 1 else ""
         raise RefusedEntry(f"{document}: {found.differences[0]}{more}")
-    return found.n_numbers
+    return ranks, found.n_numbers
+
+
+def _check_vectors(folder: Path, stated: VectorsFile, n_texts: int) -> None:
+    """Refuse a commitment that is not one to the vectors of so many texts."""
+    largest = (2 * DIRECTIONS + 4) * n_texts + 2**10
+    content = read_regular(folder / stated.name, 2 * largest)
+    if digest(content) != stated.sha256:
+        raise RefusedEntry(f"{stated.name} is not the file that {ENTRY_FILE} names: its SHA-256 is another")
+    try:
+        check_archive(content, COMMITTED, largest)
+        commitment = read_commitment(folder / stated.name, largest)
+        with ZipFile(BytesIO(content)) as archive:
+            for array in COMMITTED:
+                check_plain(array, archive.read(f"{array}.npy"), getattr(commitment, array))
+    except RefusedEntry as error:
+        raise RefusedEntry(f"{stated.name}: {error}") from error
+    if len(commitment.norms) != n_texts:
+        raise RefusedEntry(
+            f"{stated.name} commits to {len(commitment.norms):,} vectors, the task has {n_texts:,} texts"
+        )
 
 
 def _arrays(accepted: AcceptedTask, result: Result) -> tuple[str, ...]:
@@ -261,6 +294,8 @@ def _files_as_of(folder: Path, name: str, _modified: int, _size: int) -> Mapping
 
 def claims_fault(result: Result) -> str:
     """Say which claim of a result cannot be true, or nothing."""
+    if result.vectors is not None and result.retriever.kind == "ranker":
+        return "vectors are an encoder's"
     return _retriever_fault(result.retriever) or _cost_fault(result.cost) or _environment_fault(result.environment)
 
 

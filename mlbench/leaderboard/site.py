@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from mlbench.collection.languages import IMAGE_KINDS, TEXT_KINDS
 from mlbench.io.shared_folder import write_files
-from mlbench.leaderboard.audit import STATUSES
+from mlbench.leaderboard.audit import STATUSES, badge, status_of
 from mlbench.leaderboard.benchmark_standings import benchmark_standings
 from mlbench.leaderboard.board import Board
 from mlbench.leaderboard.check import CheckedEntry, check_entry
@@ -129,6 +129,8 @@ def _files(entries: Sequence[BoardEntry], flips: int, progress: Progress) -> Ite
     for asset in (*files("mlbench.leaderboard").joinpath("assets").iterdir(), SCRIPT, STYLE):
         if asset.name.endswith(_ASSETS):
             yield f"assets/{asset.name}", asset.read_bytes()
+    for each in ordered:
+        yield f"badges/{each.name}.svg", badge(status_of(each.entry, each.audit)).encode()
     for name, text in pages(ordered, flips=flips, progress=progress):
         yield name, text.encode()
 
