@@ -18,11 +18,13 @@ from mlbench.leaderboard.check import CheckedEntry, check_entry
 from mlbench.leaderboard.columns import GRADED_MEASURES, IMAGE_MEASURES, MEASURES, title
 from mlbench.leaderboard.entries import Entry, files_of
 from mlbench.leaderboard.entry_page import entry_page
+from mlbench.leaderboard.findings import medians
 from mlbench.leaderboard.kept_evidence import kept_evidence
 from mlbench.leaderboard.overview import KIND_WORDS, facts, overview, size
 from mlbench.leaderboard.page_data import DRAWN_MEASURES, entry_values, file_name, script, task_values
 from mlbench.leaderboard.pairs import differing_settings
 from mlbench.leaderboard.ranking_data import ranking_values
+from mlbench.leaderboard.repository import changes
 from mlbench.leaderboard.standings import (
     RANK_FLIPS,
     BoardEntry,
@@ -92,7 +94,7 @@ class About:
 
 def read_entries(board: Board, *, progress: Progress = SILENCE) -> list[BoardEntry]:
     """Check every entry of a board, and return them; raises `RefusedEntry` for the first that fails."""
-    names = board.entry_names()
+    names, added = board.entry_names(), changes(board)
     found = []
     progress.start("check entries", len(names))
     for name in names:
@@ -101,7 +103,7 @@ def read_entries(board: Board, *, progress: Progress = SILENCE) -> list[BoardEnt
         tasks = {
             task: CheckedResult(harmless(checked.result(task)), _evidence(checked, task)) for task in checked.accepted
         }
-        found.append(BoardEntry(harmless(checked.entry), tasks, board.audit(name)))
+        found.append(BoardEntry(harmless(checked.entry), tasks, board.audit(name), added.get(name)))
         progress.advance(1)
     progress.finish()
     return found
@@ -189,10 +191,14 @@ def pages(
         if standing.task in measured:
             values = task_values(standing, list(evidence[standing.task].values()))
             yield f"tasks/{task_files[standing.task]}.js", script("board.knowTask", standing.task, values)
+    of_all = {task: medians([each.tasks[task].result for each in entries if task in each.tasks]) for task in measured}
     differing = {task: differing_settings(task, found, flips=flips) for task, found in evidence.items()}
     progress.start("write entries", len(entries))
     for each in entries:
-        yield f"entries/{each.name}.html", render("entry", root="../", shown=entry_page(each, every), drawn=drawn)
+        yield (
+            f"entries/{each.name}.html",
+            render("entry", root="../", shown=entry_page(each, every, of_all), drawn=drawn),
+        )
         yield f"entries/{each.name}.js", script("board.know", each.name, entry_values(each, differing))
         progress.advance(1)
     progress.finish()

@@ -19,6 +19,7 @@ from mlbench.leaderboard.columns import (
     reported,
 )
 from mlbench.leaderboard.entries import Entry, ReportedTask
+from mlbench.leaderboard.repository import Change
 from mlbench.measures.bias import TESTED_BIAS_SCORES, find_score
 from mlbench.measures.chance import mean_measure
 from mlbench.measures.ranked import parse
@@ -90,11 +91,15 @@ class CheckedResult:
 
 @dataclass(frozen=True, eq=False)
 class BoardEntry:
-    """An entry as the site shows it: `tasks` has the checked results of a verified one, `audit` what an audit found."""
+    """An entry as the site shows it: `tasks` has the checked results of a verified one, `audit` what an audit found.
+
+    `change` is the one that added it, where it can be seen on the web.
+    """
 
     entry: Entry
     tasks: Mapping[str, CheckedResult]
     audit: Audit | None = None
+    change: Change | None = None
 
     @property
     def name(self) -> str:
