@@ -39,6 +39,8 @@ _HEADINGS: Mapping[Group, str] = {
     "macro": "Reported in papers",
     "micro": "Reported in papers, as micro means",
 }
+MOST_ROWS = 100
+"""So many rows stand in the page itself; a script shows those of larger rankings."""
 _MILLION = 1e6
 _MOST_NAMED = 3
 

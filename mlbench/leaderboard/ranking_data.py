@@ -7,7 +7,7 @@ from mlbench.collection.language_info import language_info
 from mlbench.collection.languages import Kind
 from mlbench.leaderboard.columns import BoardColumn
 from mlbench.leaderboard.overview import EntryRow, Ranking, bias_score, by_language
-from mlbench.leaderboard.page_data import Plain, pack, shortened
+from mlbench.leaderboard.page_data import Plain, pack, pack_shares, shortened
 from mlbench.leaderboard.standings import BoardEntry
 from mlbench.reports.formatting import ABSENT
 from mlbench.reports.grid import MOST_IN_CELLS
@@ -21,8 +21,8 @@ def ranking_values(ranking: Ranking, entries: Mapping[str, BoardEntry]) -> Plain
 
     What is in the cells of a column stands as it is written, one entry after the other with spaces between them: the
     numbers, the intervals, the ranks and the groups of those that tie. Numbers by language are packed, those of one
-    kind and measure for one entry after the other; of many languages they are of the main measure alone, without
-    intervals.
+    kind and measure for one entry after the other: of the main measure alone where there are many entries or languages,
+    and without intervals where there are many languages.
     """
     languages = ranking.result.task.languages if ranking.result else ()
     results = [entries[row.entry.name].tasks[ranking.key].result for row in ranking.rows] if ranking.result else []
@@ -39,8 +39,8 @@ def ranking_values(ranking: Ranking, entries: Mapping[str, BoardEntry]) -> Plain
     }
 
 
-def _are_few(languages: Sequence[str]) -> bool:
-    return len(languages) <= MOST_IN_CELLS
+def _are_few(shown: Sequence[object]) -> bool:
+    return len(shown) <= MOST_IN_CELLS
 
 
 def _column(rows: Sequence[EntryRow], key: str) -> dict[str, Plain]:
@@ -73,7 +73,8 @@ def _entry(row: EntryRow) -> Plain:
 def _means(ranking: Ranking, kind: Kind, results: Sequence[Result]) -> Iterator[tuple[str, Plain]]:
     """Yield each measure with its means for each language and entry, packed."""
     names = dict.fromkeys(head.measure for head in ranking.heads if head.kind == kind)
-    for name in names if _are_few(results[0].task.languages) else [ranking.heads[0].measure]:
+    few = _are_few(results) and _are_few(results[0].task.languages)
+    for name in names if few else [ranking.heads[0].measure]:
         yield name, [pack([value for value, _ in by_language(each, kind, name).values()]) for each in results]
 
 
@@ -83,7 +84,10 @@ def _limits(ranking: Ranking, kind: Kind, results: Sequence[Result]) -> Plain:
         [each for _, each in by_language(result, kind, ranking.heads[0].measure).values()] for result in results
     ]
     return [
-        [pack([each.low if each else None for each in row]), pack([each.high if each else None for each in row])]
+        [
+            pack_shares([each.low if each else None for each in row]),
+            pack_shares([each.high if each else None for each in row]),
+        ]
         for row in bounds
     ]
 

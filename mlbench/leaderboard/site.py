@@ -20,7 +20,7 @@ from mlbench.leaderboard.entries import Entry, files_of
 from mlbench.leaderboard.entry_page import entry_page
 from mlbench.leaderboard.findings import medians
 from mlbench.leaderboard.kept_evidence import kept_evidence
-from mlbench.leaderboard.overview import KIND_WORDS, facts, overview, size
+from mlbench.leaderboard.overview import KIND_WORDS, MOST_ROWS, facts, overview, size
 from mlbench.leaderboard.page_data import DRAWN_MEASURES, entry_values, file_name, script, task_values
 from mlbench.leaderboard.pairs import differing_settings
 from mlbench.leaderboard.ranking_data import ranking_values
@@ -163,6 +163,7 @@ def pages(
             kinds=[(kind, SHORT[kind]) for kind in (*TEXT_KINDS, *(IMAGE_KINDS[:2] if has_images else ()))],
             short=SHORT,
             kind_words=KIND_WORDS,
+            most_rows=MOST_ROWS,
             meanings=STATUSES,
             sizes=[(most, size(most)) for most in _SIZES],
             retrievers=sorted({row.retriever for row in rows}),

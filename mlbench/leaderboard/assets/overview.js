@@ -51,7 +51,7 @@
     const limits = numbers.length === 1 && measure === data.columns[0].measure ? data.limits[kind] : undefined;
     return data.rows[kind][measure].map((packed, entry) => {
       const values = board.unpack(packed);
-      return computed(mean(numbers.map((number) => values[number])), (value) => board.decimal(value), limits ? limits[entry].map((each) => board.unpack(each)[numbers[0]]) : []);
+      return computed(mean(numbers.map((number) => values[number])), (value) => board.decimal(value), limits ? limits[entry].map((each) => board.unpackShares(each)[numbers[0]]) : []);
     });
   };
 

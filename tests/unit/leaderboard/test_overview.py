@@ -182,7 +182,11 @@ class TestData:
                         assert mean is not None
                         assert value == pytest.approx(mean.measures[measure], abs=1.01e-4)
 
-    def test_many_languages_have_the_main_measure_alone(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_many_entries_have_the_main_measure_alone(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("mlbench.leaderboard.ranking_data.MOST_IN_CELLS", 2)
+        assert {tuple(each) for each in self.values()["rows"].values()} == {("AP",)}
+
+    def test_many_languages_have_no_intervals(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("mlbench.leaderboard.ranking_data.MOST_IN_CELLS", 3)
         values = self.values()
         assert {tuple(each) for each in values["rows"].values()} == {("AP",)}

@@ -145,6 +145,16 @@ class TestOverview:
         tabs = [link["href"] for link in found.all("a") if (link.get("href") or "").startswith("#ranking")]
         assert tabs == [f"#{each['id']}" for each in found.all("section")]
 
+    def test_of_a_large_ranking_the_page_has_the_first_rows(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(site, "MOST_ROWS", 2)
+        build_site(board(), tmp_path / "site", flips=FLIPS)
+        found = page(tmp_path / "site", "index.html")
+        assert [row[1].split()[0] for row in found.tables[0][1:]] == ["OURS", "TWIN"]
+        assert "These are the first 2 of 3 entries; scripts show the others." in found.text
+        assert '"name":"other"' in (tmp_path / "site" / "rankings" / "small.js").read_text()
+
     def test_without_entries_it_says_so(self, tmp_path: Path) -> None:
         build_site([], tmp_path / "site")
         assert "no entries yet" in page(tmp_path / "site", "index.html").text
