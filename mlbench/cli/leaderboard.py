@@ -150,7 +150,7 @@ Examples:
     default=Path("build", "leaderboard"),
     show_default=True,
     metavar="DIR",
-    help="Where the site goes, in place of an older one.",
+    help="Where the site goes; what mlbench did not write there stays.",
 )
 @board_option
 @pass_screen
@@ -158,7 +158,7 @@ def build(screen: Screen, /, out: Path, folder: Path) -> None:
     """Write the site of the leaderboard: plain files that need no server and ask no other for anything.
 
     Every entry is checked first, as `check` does; while one is refused, nothing is written. The same entries give the
-    same bytes.
+    same bytes. A folder that is there may be a checkout: only what mlbench wrote into it is replaced or removed.
     """
     from mlbench.leaderboard.site import build_site, read_entries
 

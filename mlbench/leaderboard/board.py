@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from mlbench.errors import UnknownName, UserError
@@ -89,8 +90,7 @@ class Board:
         if task not in self.task_names():
             raise UnknownName("task of the leaderboard", task, self.task_names())
         path = self.task_path(task)
-        document = read_plain(path.name, read_regular(path, LARGEST_TASK), MOST_TASK_VALUES)
-        return validate(path.name, document, AcceptedTask)
+        return _accepted(path.name, read_regular(path, LARGEST_TASK))
 
     def take(self, accepted: AcceptedTask, *, replace: bool = False) -> Path:
         """Write what the board accepts for a task, and return where; the folder is made where there is none.
@@ -104,3 +104,9 @@ class Board:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, content)
         return path
+
+
+@lru_cache(maxsize=64)
+def _accepted(name: str, content: bytes) -> AcceptedTask:
+    """Return what a file accepts for a task, of which many entries ask."""
+    return validate(name, read_plain(name, content, MOST_TASK_VALUES), AcceptedTask)

@@ -1,24 +1,22 @@
 """Checks whether an entry may stand on the board, cheap and bounded checks first."""
 
-import json
 import re
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
 from zipfile import ZipFile
 
-import mlbench
+import numpy as np
+
 from mlbench.embeddings.commitment import ARRAYS as COMMITTED
 from mlbench.embeddings.commitment import DIRECTIONS, read_commitment
-from mlbench.errors import DataError, RefusedEntry, UserError
+from mlbench.errors import RefusedEntry, UserError
 from mlbench.evaluation.verify import recompute
-from mlbench.io.cache import CHECKS, cache_dir, kept_folder
 from mlbench.leaderboard.board import Board
 from mlbench.leaderboard.check_files import (
+    LARGEST_COMPACT_RANKS,
     LARGEST_ENTRY,
     canonical,
     check_archive,
@@ -31,6 +29,7 @@ from mlbench.leaderboard.check_files import (
 )
 from mlbench.leaderboard.check_ranks import alignment_fault, counts_fault
 from mlbench.leaderboard.entries import ENTRY_FILE, LONGEST_NAME, Entry, files_of, fingerprint_of, vectors_of
+from mlbench.leaderboard.kept import kept_arrays
 from mlbench.leaderboard.protocol import (
     AcceptedTask,
     data_fault,
@@ -42,7 +41,7 @@ from mlbench.leaderboard.protocol import (
 from mlbench.ranking.packed_ranks import PACKED
 from mlbench.ranking.ranks import Ranks
 from mlbench.ranking.ranks_file import ALIGNMENT, ARRAYS, GRADE_SCALE, arrays_of, read_ranks
-from mlbench.results import Cost, Environment, Result, RetrieverInfo, VectorsFile, digest
+from mlbench.results import Cost, Environment, Result, RetrieverInfo, VectorsFile, digest, read_result
 from mlbench.statistics.cluster_scores import ScoreRequest
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -53,7 +52,6 @@ _LARGEST_DIM = 10**6
 _MOST_CPUS = 10**5
 _LONGEST_SPEC = 200
 _MOST_TASKS = 50
-_FOUND = "checked.json"
 # What a result says of its retriever that the next result of the same one may not.
 _OF_ONE_RESULT: dict[str, bool | set[str]] = {"spec": True, "name": True, "repeatability": True, "registry": {"seen"}}
 _ADDRESS = re.compile(r"https://([a-z0-9-]+\.)+[a-z]{2,}(/[A-Za-z0-9._~%?=&#+:@/-]*)?")
@@ -61,15 +59,29 @@ _ADDRESS = re.compile(r"https://([a-z0-9-]+\.)+[a-z]{2,}(/[A-Za-z0-9._~%?=&#+:@/
 
 @dataclass(frozen=True, eq=False)
 class CheckedEntry:
-    """An entry that passed; `pairs` are result and ranks of each task, `n_numbers` were recomputed from the ranks.
+    """An entry that passed, the folder of its files, and what the board accepts for each of its tasks.
 
-    A reported entry has neither.
+    `n_numbers` were recomputed from the ranks. A reported entry has none, and no tasks.
     """
 
     name: str
     entry: Entry
-    pairs: Mapping[str, tuple[Result, Ranks]]
+    folder: Path
+    accepted: Mapping[str, AcceptedTask]
     n_numbers: int
+
+    def result(self, task: str) -> Result:
+        """Read the result of a task."""
+        return read_result(self.folder / files_of(task)[0])
+
+    def ranks(self, task: str) -> Ranks:
+        """Read the ranks of a task."""
+        return read_ranks(self.folder / files_of(task)[1], self.accepted[task].largest)
+
+    @property
+    def pairs(self) -> dict[str, tuple[Result, Ranks]]:
+        """Result and ranks of each task, read now."""
+        return {task: (self.result(task), self.ranks(task)) for task in self.accepted}
 
 
 def check_entry(board: Board, name: str) -> CheckedEntry:
@@ -95,7 +107,7 @@ def check_folder(board: Board, folder: Path, name: str) -> CheckedEntry:
             raise RefusedEntry(f"{other!r:.80} {'is missing' if other in expected else 'does not belong there'}")
         if entry.kind == "reported":
             _check_reported(board, entry)
-            return CheckedEntry(name, entry, {}, 0)
+            return CheckedEntry(name, entry, folder, {}, 0)
         if {ENTRY_FILE, *entry.files} != set(expected):
             raise RefusedEntry(f"{ENTRY_FILE}: files are not those of its tasks")
         return _check_tasks(board, folder, name, entry)
@@ -144,19 +156,32 @@ def _check_reported(board: Board, entry: Entry) -> None:
 
 
 def _check_tasks(board: Board, folder: Path, name: str, entry: Entry) -> CheckedEntry:
-    accepted = [board.accepted(task) for task in entry.tasks]
+    """Check results and ranks of an entry, or that its files are those that were checked before."""
+    accepted = {task: board.accepted(task) for task in entry.tasks}
+    protocols = (canonical(each.model_dump(mode="json")) for each in accepted.values())
+    parts = (str(sorted(entry.files.items())).encode(), *protocols)
+    found = kept_arrays(
+        name, parts, lambda: {"n_numbers": np.array(_recompute(folder, entry, list(accepted.values())))}
+    )
+    for file, stated in entry.files.items():
+        if digest(read_regular(folder / file, LARGEST_COMPACT_RANKS)) != stated:
+            raise RefusedEntry(f"{file} is not the file that {ENTRY_FILE} names: its SHA-256 is another")
+    return CheckedEntry(name, entry, folder, accepted, int(found["n_numbers"]))
+
+
+def _recompute(folder: Path, entry: Entry, accepted: Sequence[AcceptedTask]) -> int:
+    """Return how many numbers of the results of an entry followed from its ranks; all of them did."""
     results = [_read_result(folder, entry, each) for each in accepted]
     alike = [result.retriever.model_dump(exclude=_OF_ONE_RESULT) for result in results]
     if any(each != alike[0] for each in alike):
         raise RefusedEntry("its results are of different retrievers: every entry is one system")
-    pairs, numbers = {}, 0
+    numbers = 0
     for task, result in zip(accepted, results, strict=True):
-        ranks, n_numbers = _check_ranks(folder, task, result, entry)
+        ranks, n_numbers = _check_ranks(folder, task, result)
         if result.vectors is not None:
             _check_vectors(folder, result.vectors, task.n_texts(ranks))
-        pairs[task.task.name] = result, ranks
         numbers += n_numbers
-    return CheckedEntry(name, entry, pairs, numbers)
+    return numbers
 
 
 def _read_result(folder: Path, entry: Entry, accepted: AcceptedTask) -> Result:
@@ -176,16 +201,12 @@ def _read_result(folder: Path, entry: Entry, accepted: AcceptedTask) -> Result:
     return result
 
 
-def _check_ranks(folder: Path, accepted: AcceptedTask, result: Result, entry: Entry) -> tuple[Ranks, int]:
-    """Return the ranks of a result and how many numbers were recomputed from them, now or when it was last checked."""
-    task = accepted.task.name
-    document, name = files_of(task)
+def _check_ranks(folder: Path, accepted: AcceptedTask, result: Result) -> tuple[Ranks, int]:
+    """Return the ranks of a result, and how many of its numbers were recomputed from them."""
+    document, name = files_of(accepted.task.name)
     content, arrays = read_regular(folder / name, accepted.largest_file), _arrays(accepted, result)
     if digest(content) != result.ranks.sha256:
         raise RefusedEntry(f"{name} is not the ranks file of {document}: its SHA-256 is another")
-    checked = digest(canonical(accepted.model_dump(mode="json"))), entry.files[document], entry.files[name]
-    if (n_numbers := _kept_check(task, checked)) is not None:
-        return read_ranks(folder / name, accepted.largest), n_numbers
     try:
         check_archive(content, arrays, accepted.largest)
         ranks = read_ranks(folder / name, accepted.largest)
@@ -208,7 +229,6 @@ def _check_ranks(folder: Path, accepted: AcceptedTask, result: Result, entry: En
     if found.differences:
         more = f" (and {len(found.differences) - 1:,} more)" if len(found.differences) > 1 else ""
         raise RefusedEntry(f"{document}: {found.differences[0]}{more}")
-    _keep_check(task, checked, found.n_numbers)
     return ranks, found.n_numbers
 
 
@@ -232,52 +252,6 @@ def _check_vectors(folder: Path, stated: VectorsFile, n_texts: int) -> None:
         )
 
 
-def _kept_check(task: str, files: tuple[str, ...]) -> int | None:
-    """Return how many numbers followed from the ranks when these files were checked; None where they were not yet.
-
-    `files` are SHA-256 digests: of what the board accepts for the task, of the result and of its ranks. Whatever the
-    code of mlbench is part of what was checked, so that another version checks anew.
-    """
-    key = _key(files)
-    try:
-        found = json.loads((cache_dir() / CHECKS / _name(task, key) / _FOUND).read_bytes())
-    except (OSError, ValueError):
-        return None
-    # The folder's name has the start of the key alone.
-    if not isinstance(found, dict) or found.get("key") != key or not isinstance(found.get("n_numbers"), int):
-        return None
-    return int(found["n_numbers"])
-
-
-def _keep_check(task: str, files: tuple[str, ...], n_numbers: int) -> None:
-    """Keep that these files passed, where the cache folder may be written."""
-    key = _key(files)
-    content = json.dumps({"key": key, "n_numbers": n_numbers})
-    with suppress(DataError):
-        kept_folder(_name(task, key), lambda made: _write(made / _FOUND, content), last=_FOUND, kind=CHECKS)
-
-
-def _write(path: Path, content: str) -> None:
-    path.write_text(content)
-
-
-def _name(task: str, key: str) -> str:
-    return f"{task}-{key[:16]}"
-
-
-def _key(files: tuple[str, ...]) -> str:
-    return sha256(" ".join((_code(), *files)).encode()).hexdigest()
-
-
-@cache
-def _code() -> str:
-    """Return a digest of all modules of mlbench."""
-    root, digest = Path(mlbench.__file__).parent, sha256()
-    for path in sorted(root.rglob("*.py")):
-        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
-    return digest.hexdigest()
-
-
 def _arrays(accepted: AcceptedTask, result: Result) -> tuple[str, ...]:
     """Return what the ranks file must hold: also cosines of images and captions, and the scale of grades, if any."""
     has_cosines = result.retriever.kind == "encoder" and result.retriever.similarity == "cosine"
@@ -297,12 +271,25 @@ def check_distinct(board: Board, entry: Entry) -> None:
     for other in board.entry_names() if own else ():
         if other == entry.name:
             continue
-        try:
-            files = _read_entry(board.entry_folder(other), other).files
-        except UserError:  # It is refused where it is checked itself.
-            continue
+        files = _files_of(board, other)
         for shared in sorted(own.keys() & files.values()):
             raise RefusedEntry(f"its ranks of {own[shared]} are those of {other}: every entry is a system of its own")
+
+
+def _files_of(board: Board, name: str) -> Mapping[str, str]:
+    """Return the digests of the files of an entry; none for one that is refused where it is checked itself."""
+    try:
+        folder = board.entry_folder(name)
+        state = (folder / ENTRY_FILE).stat()
+        return _files_as_of(folder, name, state.st_mtime_ns, state.st_size)
+    except (UserError, OSError):
+        return {}
+
+
+@cache
+def _files_as_of(folder: Path, name: str, _modified: int, _size: int) -> Mapping[str, str]:
+    """Return the digests of the files of an entry, read once for the checks of all others."""
+    return _read_entry(folder, name).files
 
 
 def claims_fault(result: Result) -> str:

@@ -103,7 +103,8 @@ def _put(board: Board, name: str, files: Mapping[str, bytes]) -> CheckedEntry:
         with replaced_folder(folder) as made:
             for file, content in files.items():
                 (made / file).write_bytes(content)
-            return _checked(board, made, name)
+            checked = _checked(board, made, name)
+        return CheckedEntry(name, checked.entry, folder, checked.accepted, checked.n_numbers)
     except OSError as error:
         raise UserError(f"cannot write to {folder.parent}: {error.strerror or error}") from error
 
