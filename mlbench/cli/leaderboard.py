@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypedDict
 
 import click
 
@@ -13,7 +14,7 @@ from mlbench.errors import RefusedEntry, UnknownName
 from mlbench.evaluation.verify import read_pair, recompute
 from mlbench.io.untrusted import LARGEST_NUMBER
 from mlbench.leaderboard.board import DEFAULT_FOLDER, Board
-from mlbench.leaderboard.check import CheckedEntry, check_entry
+from mlbench.leaderboard.check import CheckedEntry, Identities, check_entry
 from mlbench.leaderboard.protocol import accept
 from mlbench.leaderboard.submission import Description, add
 from mlbench.reports.formatting import count
@@ -74,6 +75,8 @@ def add_(results: Sequence[Path], name: str, replace: bool, folder: Path, **said
     paths = result_paths(tuple(results)) if results else []
     checked = add(Board(folder), name, paths, Description(**said), replace=replace)  # type: ignore[arg-type]
     click.echo(f"{Board(folder).entry_folder(name)}: {_summary(checked)}")
+    for warning in checked.warnings:
+        click.echo(f"warning   {name}: {warning}", err=True)
 
 
 @command.command(
@@ -97,7 +100,8 @@ def check(names: Sequence[str], as_json: bool, folder: Path) -> int:
     for name in names:
         if name not in known:
             raise UnknownName("entry", name, known)
-    rows = [_checked_row(board, name) for name in names or known]
+    identities = Identities(board)
+    rows = [_checked_row(board, name, identities) for name in names or known]
     if as_json:
         click.echo(json.dumps(rows, ensure_ascii=False, indent=1))
         return int(any(row["refused"] for row in rows))
@@ -105,6 +109,8 @@ def check(names: Sequence[str], as_json: bool, folder: Path) -> int:
         click.echo(
             f"refused   {row['refused']}" if row["refused"] else f"{row['kind']:<9} {row['name']}: {row['found']}"
         )
+        for warning in row["warnings"]:
+            click.echo(f"warning   {row['name']}: {warning}", err=True)
     return int(any(row["refused"] for row in rows))
 
 
@@ -155,17 +161,29 @@ def build(screen: Screen, /, out: Path, folder: Path) -> None:
     click.echo(f"{out / 'index.html'}: {count(len(entries), 'entry')}")
 
 
-def _checked_row(board: Board, name: str) -> dict[str, object]:
+class _Row(TypedDict):
+    name: str
+    kind: str | None
+    tasks: list[str]
+    n_numbers: int
+    found: str
+    warnings: Sequence[str]
+    refused: str | None
+
+
+def _checked_row(board: Board, name: str, identities: Identities) -> _Row:
     try:
-        checked = check_entry(board, name)
+        checked = check_entry(board, name, identities)
     except RefusedEntry as error:
-        return {"name": name, "kind": None, "tasks": [], "n_numbers": 0, "found": "", "refused": str(error)}
+        nothing = {"kind": None, "tasks": [], "n_numbers": 0, "found": "", "warnings": ()}
+        return {"name": name, **nothing, "refused": str(error)}  # type: ignore[typeddict-item]
     return {
         "name": name,
         "kind": checked.entry.kind,
         "tasks": _tasks(checked),
         "n_numbers": checked.n_numbers,
         "found": _summary(checked),
+        "warnings": checked.warnings,
         "refused": None,
     }
 

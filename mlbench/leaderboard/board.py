@@ -1,6 +1,5 @@
 """Where the parts of a leaderboard lie: accepted tasks, and a folder for each entry."""
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,11 +13,10 @@ from mlbench.leaderboard.check_files import (
     read_regular,
     validate,
 )
-from mlbench.leaderboard.entries import LONGEST_NAME, NAME
+from mlbench.leaderboard.entries import LONGEST_NAME, is_name
 from mlbench.leaderboard.protocol import AcceptedTask
 
 DEFAULT_FOLDER = Path("leaderboard")
-_NAME = re.compile(NAME)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +32,7 @@ class Board:
 
     def entry_folder(self, name: str) -> Path:
         """Return the folder of an entry; raises `UserError` for what is no name of one."""
-        if len(name) > LONGEST_NAME or not _NAME.fullmatch(name):
-            raise UserError(
-                f"{name!r:.80} is no name for an entry: write small letters and digits, with single dots and hyphens "
-                f"between them, at most {LONGEST_NAME} in all"
-            )
+        _check_name(name, "an entry")
         return self.entries / name
 
     def entry_names(self) -> tuple[str, ...]:
@@ -69,8 +63,10 @@ class Board:
     def take(self, accepted: AcceptedTask, *, replace: bool = False) -> Path:
         """Write what the board accepts for a task, and return where; the folder is made where there is none.
 
-        Raises `UserError` where something else is accepted for it, unless that is to be replaced.
+        Raises `UserError` where something else is accepted for it, unless that is to be replaced, and for a task whose
+        name is none for an entry.
         """
+        _check_name(accepted.task.name, "a task of a leaderboard")
         path = self.task_path(accepted.task.name)
         content = canonical(accepted.model_dump(mode="json"))
         if path.exists() and path.read_bytes() != content and not replace:
@@ -78,3 +74,11 @@ class Board:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, content)
         return path
+
+
+def _check_name(name: str, what: str) -> None:
+    if not is_name(name):
+        raise UserError(
+            f"{name!r:.80} is no name for {what}: write small letters and digits, with single dots and hyphens between "
+            f"them, at most {LONGEST_NAME} in all, and no name that systems or the site keep, such as con or index"
+        )

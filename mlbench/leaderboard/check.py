@@ -2,9 +2,9 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from hashlib import sha256
 from io import BytesIO
@@ -27,6 +27,16 @@ from mlbench.leaderboard.check_files import (
     validate,
 )
 from mlbench.leaderboard.check_ranks import alignment_fault, counts_fault
+from mlbench.leaderboard.claims import claims_fault
+from mlbench.leaderboard.distinct import (
+    Digests,
+    Identity,
+    count_digests,
+    parse,
+    sameness_fault,
+    sameness_warnings,
+    written,
+)
 from mlbench.leaderboard.entries import ENTRY_FILE, LONGEST_NAME, Entry, files_of, fingerprint_of
 from mlbench.leaderboard.protocol import (
     AcceptedTask,
@@ -36,19 +46,13 @@ from mlbench.leaderboard.protocol import (
     reported_fault,
     shape_fault,
 )
+from mlbench.leaderboard.titles import skeletons, title_fault
 from mlbench.ranking.packed_ranks import PACKED
 from mlbench.ranking.ranks import Ranks
 from mlbench.ranking.ranks_file import ALIGNMENT, ARRAYS, GRADE_SCALE, arrays_of, read_ranks
-from mlbench.results import Cost, Environment, Result, RetrieverInfo, digest
+from mlbench.results import Result, digest
 from mlbench.statistics.cluster_scores import ScoreRequest
 
-_DIGEST = re.compile(r"[0-9a-f]{64}")
-_COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
-_VERSION = re.compile(r"[0-9][0-9A-Za-z.+_-]{0,40}")
-_MOMENT = re.compile(r"[0-9]{4}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-5][0-9]\+00:00")
-_LARGEST_DIM = 10**6
-_MOST_CPUS = 10**5
-_LONGEST_SPEC = 200
 _MOST_TASKS = 50
 _LARGEST_ENTRY = 2**18
 _FOUND = "checked.json"
@@ -61,24 +65,45 @@ _ADDRESS = re.compile(r"https://([a-z0-9-]+\.)+[a-z]{2,}(/[A-Za-z0-9._~%?=&#+:@/
 class CheckedEntry:
     """An entry that passed; `pairs` are result and ranks of each task, `n_numbers` were recomputed from the ranks.
 
-    A reported entry has neither.
+    A reported entry has neither. `identity` is what no other entry may have; `warnings` are sentences on what a reader
+    must look at.
     """
 
     name: str
     entry: Entry
     pairs: Mapping[str, tuple[Result, Ranks]]
     n_numbers: int
+    identity: Identity
+    warnings: tuple[str, ...] = ()
 
 
-def check_entry(board: Board, name: str) -> CheckedEntry:
-    """Check the entry called `name`; raises `RefusedEntry` with its name and the first fault in one line."""
+class Identities:
+    """What tells the entries of a board apart, each read once, when it is asked for."""
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+        self._found: dict[str, Identity | None] = {}
+
+    def others(self, name: str) -> Iterator[Identity]:
+        """Yield the identities of all entries but one, in order of their names; without those that cannot be read."""
+        for other in self._board.entry_names():
+            if other != name:
+                if other not in self._found:
+                    self._found[other] = _read_identity(self._board, other)
+                if (found := self._found[other]) is not None:
+                    yield found
+
+
+def check_entry(board: Board, name: str, identities: Identities | None = None) -> CheckedEntry:
+    """Check the entry called `name`; raises `RefusedEntry` with its name and the first fault in one line.
+
+    Who checks several entries of a board hands over their `identities`, so that none is read twice.
+    """
     shown = name if name.isprintable() and len(name) <= LONGEST_NAME else f"{name!r:.80}"
     try:
-        checked = check_folder(board, board.entry_folder(name), name)
-        check_distinct(board, checked.entry)
+        return check_distinct(check_folder(board, board.entry_folder(name), name), identities or Identities(board))
     except UserError as error:
         raise RefusedEntry(f"{shown}: {error}") from error
-    return checked
 
 
 def check_folder(board: Board, folder: Path, name: str) -> CheckedEntry:
@@ -90,9 +115,12 @@ def check_folder(board: Board, folder: Path, name: str) -> CheckedEntry:
         if list(found) != expected:
             other = sorted(set(found) ^ set(expected))[0]
             raise RefusedEntry(f"{other!r:.80} {'is missing' if other in expected else 'does not belong there'}")
+        for what, text in (("name", name), ("title", entry.title)):
+            if fault := title_fault(text):
+                raise RefusedEntry(f"{ENTRY_FILE}: {what} {fault}")
         if entry.kind == "reported":
             _check_reported(board, entry)
-            return CheckedEntry(name, entry, {}, 0)
+            return CheckedEntry(name, entry, {}, 0, _identity(entry, {}))
         if {ENTRY_FILE, *entry.files} != set(expected):
             raise RefusedEntry(f"{ENTRY_FILE}: files are not those of its tasks")
         return _check_tasks(board, folder, name, entry)
@@ -146,12 +174,11 @@ def _check_tasks(board: Board, folder: Path, name: str, entry: Entry) -> Checked
     alike = [result.retriever.model_dump(exclude=_OF_ONE_RESULT) for result in results]
     if any(each != alike[0] for each in alike):
         raise RefusedEntry("its results are of different retrievers: every entry is one system")
-    pairs, numbers = {}, 0
+    pairs, found = {}, {}
     for task, result in zip(accepted, results, strict=True):
-        ranks, n_numbers = _check_ranks(folder, task, result, entry)
-        pairs[task.task.name] = result, ranks
-        numbers += n_numbers
-    return CheckedEntry(name, entry, pairs, numbers)
+        pairs[task.task.name], found[task.task.name] = _check_ranks(folder, task, result, entry)
+    numbers = sum(each.n_numbers for each in found.values())
+    return CheckedEntry(name, entry, pairs, numbers, _identity(entry, found))
 
 
 def _read_result(folder: Path, entry: Entry, accepted: AcceptedTask) -> Result:
@@ -167,26 +194,24 @@ def _read_result(folder: Path, entry: Entry, accepted: AcceptedTask) -> Result:
     return result
 
 
-def _check_ranks(folder: Path, accepted: AcceptedTask, result: Result, entry: Entry) -> tuple[Ranks, int]:
-    """Return the ranks of a result and how many numbers were recomputed from them, now or when it was last checked."""
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """What the check of a result with its ranks found."""
+
+    n_numbers: int
+    counts: Digests
+
+
+def _check_ranks(
+    folder: Path, accepted: AcceptedTask, result: Result, entry: Entry
+) -> tuple[tuple[Result, Ranks], _Found]:
+    """Return a result with its ranks, and what was found now, or when the two were last checked."""
     task = accepted.task.name
     document, name = files_of(task)
-    content, arrays = read_regular(folder / name, accepted.largest_file), _arrays(accepted, result)
-    if digest(content) != result.ranks.sha256:
-        raise RefusedEntry(f"{name} is not the ranks file of {document}: its SHA-256 is another")
-    checked = digest(canonical(accepted.model_dump(mode="json"))), entry.files[document], entry.files[name]
-    if (n_numbers := _kept_check(task, checked)) is not None:
-        return read_ranks(folder / name, accepted.largest), n_numbers
-    try:
-        check_archive(content, arrays, accepted.largest)
-        ranks = read_ranks(folder / name, accepted.largest)
-        if fault := shape_fault(accepted, ranks):
-            raise RefusedEntry(fault)
-        with ZipFile(BytesIO(content)) as archive:
-            for array, values in arrays_of(ranks).items():
-                check_plain(array, archive.read(f"{array}.npy"), values)
-    except RefusedEntry as error:
-        raise RefusedEntry(f"{name}: {error}") from error
+    content = _ranks_content(folder, accepted, entry)
+    if (kept := _kept_check(accepted, entry)) is not None:
+        return (result, read_ranks(folder / name, accepted.largest)), kept
+    ranks = _sound_ranks(folder, content, accepted, result)
     fault = (
         data_fault(accepted, describe(ranks, result.settings))
         or _document_ids_fault(ranks)
@@ -195,49 +220,73 @@ def _check_ranks(folder: Path, accepted: AcceptedTask, result: Result, entry: En
     )
     if fault:
         raise RefusedEntry(f"{name}: {fault}")
-    found = recompute(result, ranks)
-    if found.differences:
-        more = f" (and {len(found.differences) - 1:,} more)" if len(found.differences) > 1 else ""
-        raise RefusedEntry(f"{document}: {found.differences[0]}{more}")
-    _keep_check(task, checked, found.n_numbers)
-    return ranks, found.n_numbers
+    recomputed = recompute(result, ranks)
+    if recomputed.differences:
+        more = f" (and {len(recomputed.differences) - 1:,} more)" if len(recomputed.differences) > 1 else ""
+        raise RefusedEntry(f"{document}: {recomputed.differences[0]}{more}")
+    found = _Found(recomputed.n_numbers, count_digests(ranks))
+    _keep_check(accepted, entry, found)
+    return (result, ranks), found
 
 
-def _kept_check(task: str, files: tuple[str, ...]) -> int | None:
-    """Return how many numbers followed from the ranks when these files were checked; None where they were not yet.
+def _ranks_content(folder: Path, accepted: AcceptedTask, entry: Entry) -> bytes:
+    document, name = files_of(accepted.task.name)
+    content = read_regular(folder / name, accepted.largest_file)
+    if digest(content) != entry.files[name]:
+        raise RefusedEntry(f"{name} is not the ranks file of {document}: its SHA-256 is another")
+    return content
 
-    `files` are SHA-256 digests: of what the board accepts for the task, of the result and of its ranks. Whatever the
-    code of mlbench is part of what was checked, so that another version checks anew.
-    """
-    key = _key(files)
+
+def _sound_ranks(folder: Path, content: bytes, accepted: AcceptedTask, result: Result) -> Ranks:
+    """Return the ranks in an archive that is as numpy writes it, and as large as those of the task."""
+    name = files_of(accepted.task.name)[1]
     try:
-        found = json.loads((cache_dir() / CHECKS / _name(task, key) / _FOUND).read_bytes())
-    except (OSError, ValueError):
-        return None
-    # The folder's name has the start of the key alone.
-    if not isinstance(found, dict) or found.get("key") != key or not isinstance(found.get("n_numbers"), int):
-        return None
-    return int(found["n_numbers"])
+        check_archive(content, _arrays(accepted, result), accepted.largest)
+        ranks = read_ranks(folder / name, accepted.largest)
+        if fault := shape_fault(accepted, ranks):
+            raise RefusedEntry(fault)
+        with ZipFile(BytesIO(content)) as archive:
+            for array, values in arrays_of(ranks).items():
+                check_plain(array, archive.read(f"{array}.npy"), values)
+    except RefusedEntry as error:
+        raise RefusedEntry(f"{name}: {error}") from error
+    return ranks
 
 
-def _keep_check(task: str, files: tuple[str, ...], n_numbers: int) -> None:
-    """Keep that these files passed, where the cache folder may be written."""
-    key = _key(files)
-    content = json.dumps({"key": key, "n_numbers": n_numbers})
+def _kept_check(accepted: AcceptedTask, entry: Entry) -> _Found | None:
+    """Return what was found when the files of a task were checked; None where they were not yet."""
+    key = _key(accepted, entry)
+    try:
+        found = json.loads((cache_dir() / CHECKS / _name(accepted, key) / _FOUND).read_bytes())
+        # The folder's name has the start of the key alone.
+        return _Found(int(found["n_numbers"]), parse(found["counts"])) if found["key"] == key else None
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def _keep_check(accepted: AcceptedTask, entry: Entry, found: _Found) -> None:
+    """Keep that the files of a task passed, where the cache folder may be written."""
+    key = _key(accepted, entry)
+    content = json.dumps({"key": key, "n_numbers": found.n_numbers, "counts": written(found.counts)})
     with suppress(DataError):
-        kept_folder(_name(task, key), lambda made: _write(made / _FOUND, content), last=_FOUND, kind=CHECKS)
+        kept_folder(_name(accepted, key), lambda made: _write(made / _FOUND, content), last=_FOUND, kind=CHECKS)
 
 
 def _write(path: Path, content: str) -> None:
     path.write_text(content)
 
 
-def _name(task: str, key: str) -> str:
-    return f"{task}-{key[:16]}"
+def _name(accepted: AcceptedTask, key: str) -> str:
+    return f"{accepted.task.name}-{key[:16]}"
 
 
-def _key(files: tuple[str, ...]) -> str:
-    return sha256(" ".join((_code(), *files)).encode()).hexdigest()
+def _key(accepted: AcceptedTask, entry: Entry) -> str:
+    """Return a digest of what was checked: what the board accepts for the task, the result and its ranks.
+
+    Whatever the code of mlbench is part of it, so that another version checks anew.
+    """
+    files = (entry.files[file] for file in files_of(accepted.task.name))
+    return sha256(" ".join((_code(), digest(canonical(accepted.model_dump(mode="json"))), *files)).encode()).hexdigest()
 
 
 @cache
@@ -262,64 +311,33 @@ def _document_ids_fault(ranks: Ranks) -> str:
     return f"document_ids {fault}" if fault else ""
 
 
-def check_distinct(board: Board, entry: Entry) -> None:
-    """Refuse an entry whose ranks are, to the byte, those of another."""
-    own = {entry.files[files_of(task)[1]]: task for task in entry.tasks}
-    for other in board.entry_names() if own else ():
-        if other == entry.name:
-            continue
-        try:
-            files = _read_entry(board.entry_folder(other), other).files
-        except UserError:  # It is refused where it is checked itself.
-            continue
-        for shared in sorted(own.keys() & files.values()):
-            raise RefusedEntry(f"its ranks of {own[shared]} are those of {other}: every entry is a system of its own")
+def check_distinct(checked: CheckedEntry, identities: Identities) -> CheckedEntry:
+    """Return an entry with warnings on those that it is nearly the same as; raises `RefusedEntry` for a sameness."""
+    warnings: list[str] = []
+    for other in identities.others(checked.name):
+        if fault := sameness_fault(checked.identity, other):
+            raise RefusedEntry(fault)
+        warnings += sameness_warnings(checked.identity, other)
+    return replace(checked, warnings=tuple(warnings))
 
 
-def claims_fault(result: Result) -> str:
-    """Say which claim of a result cannot be true, or nothing."""
-    return _retriever_fault(result.retriever) or _cost_fault(result.cost) or _environment_fault(result.environment)
+def _identity(entry: Entry, found: Mapping[str, _Found]) -> Identity:
+    return Identity(entry.name, skeletons(entry.title), {task: each.counts for task, each in found.items()})
 
 
-def _retriever_fault(retriever: RetrieverInfo) -> str:
-    if not 0 < len(retriever.spec) <= _LONGEST_SPEC:
-        return f"retriever.spec has {len(retriever.spec):,} characters"
-    training = retriever.training
-    digests = {"fingerprint": retriever.fingerprint}
-    if training is not None:
-        digests["training.recipe_fingerprint"] = training.recipe_fingerprint
-        digests |= {f"training.data[{index}].fingerprint": data.fingerprint for index, data in enumerate(training.data)}
-    if fault := _unlike(_DIGEST, "SHA-256", digests):
-        return f"retriever.{fault}"
-    if retriever.kind == "ranker":
-        dense = retriever.dim is not None or retriever.similarity is not None
-        return "retriever.dim and similarity are an encoder's" if dense else ""
-    if retriever.dim is None or not 0 < retriever.dim <= _LARGEST_DIM or retriever.similarity is None:
-        return "retriever.dim or similarity is not that of an encoder"
-    return ""
-
-
-def _cost_fault(cost: Cost) -> str:
-    numbers = cost.model_dump(exclude={"finished_at", "indexes"})
-    negative = [name for name, value in numbers.items() if value is not None and value < 0]
-    if negative:
-        return f"cost.{negative[0]} is negative"
-    if cost.encoded_texts is not None and (cost.texts is None or cost.encoded_texts > cost.texts):
-        return "cost.encoded_texts is more than there are texts"
-    if cost.encoded_images is not None and (cost.images is None or cost.encoded_images > cost.images):
-        return "cost.encoded_images is more than there are images"
-    return _unlike(_MOMENT, "moment in UTC", {"cost.finished_at": cost.finished_at})
-
-
-def _environment_fault(environment: Environment) -> str:
-    if environment.cpus is not None and not 0 < environment.cpus <= _MOST_CPUS:
-        return "environment.cpus is no number of processors"
-    versions = {"mlbench": environment.mlbench, "python": environment.python, **environment.libraries}
-    if fault := _unlike(_VERSION, "version", versions):
-        return f"environment.{fault}"
-    commit = environment.git_commit
-    return "" if commit is None else _unlike(_COMMIT, "commit", {"environment.git_commit": commit})
-
-
-def _unlike(pattern: re.Pattern[str], what: str, texts: Mapping[str, str]) -> str:
-    return next((f"{name} is no {what}" for name, text in texts.items() if not pattern.fullmatch(text)), "")
+def _read_identity(board: Board, name: str) -> Identity | None:
+    """Return what tells an entry from others, whose numbers may not have been checked; None for one without."""
+    try:
+        folder = board.entry_folder(name)
+        entry, found = _read_entry(folder, name), {}
+        for task in entry.tasks:
+            accepted = board.accepted(task)
+            kept = _kept_check(accepted, entry)
+            if kept is None:
+                content = _ranks_content(folder, accepted, entry)
+                ranks = _sound_ranks(folder, content, accepted, _read_result(folder, entry, accepted))
+                kept = _Found(0, count_digests(ranks))
+            found[task] = kept
+        return _identity(entry, found)
+    except (UserError, KeyError):  # It is refused where it is checked itself.
+        return None

@@ -13,7 +13,7 @@ from mlbench.collection.languages import IMAGE_KINDS, TEXT_KINDS
 from mlbench.errors import UserError
 from mlbench.io.atomic import replaced_folder
 from mlbench.leaderboard.board import Board
-from mlbench.leaderboard.check import check_entry
+from mlbench.leaderboard.check import Identities, check_entry
 from mlbench.leaderboard.columns import IMAGE_MEASURES, MEASURES, title
 from mlbench.leaderboard.entries import Entry
 from mlbench.leaderboard.entry_page import entry_page
@@ -85,11 +85,11 @@ class About:
 
 def read_entries(board: Board, *, progress: Progress = SILENCE) -> list[BoardEntry]:
     """Check every entry of a board, and return them; raises `RefusedEntry` for the first that fails."""
-    names = board.entry_names()
+    names, identities = board.entry_names(), Identities(board)
     found = []
     progress.start("check", len(names))
     for name in names:
-        checked = check_entry(board, name)
+        checked = check_entry(board, name, identities)
         # The ranks are large, so that one entry's are let go before the next ones are read.
         found.append(shown(checked.entry, checked.pairs))
         progress.advance(1)

@@ -12,8 +12,9 @@ from mlbench.errors import RefusedEntry, UserError
 from mlbench.evaluation.verify import read_pair
 from mlbench.io.atomic import replaced_folder
 from mlbench.leaderboard.board import Board
-from mlbench.leaderboard.check import CheckedEntry, check_distinct, check_folder, parse_entry
+from mlbench.leaderboard.check import CheckedEntry, Identities, check_distinct, check_folder, parse_entry
 from mlbench.leaderboard.check_files import LARGEST_COMPACT_RANKS, canonical, read_regular
+from mlbench.leaderboard.claims import command_fault
 from mlbench.leaderboard.entries import ENTRY_FILE, Entry, files_of, sealed
 from mlbench.results import Result, digest
 
@@ -103,9 +104,7 @@ def _put(board: Board, name: str, files: Mapping[str, bytes]) -> CheckedEntry:
 
 
 def _checked(board: Board, folder: Path, name: str) -> CheckedEntry:
-    checked = check_folder(board, folder, name)
-    check_distinct(board, checked.entry)
-    return checked
+    return check_distinct(check_folder(board, folder, name), Identities(board))
 
 
 def _is_there(folder: Path, files: Mapping[str, bytes]) -> bool:
@@ -153,8 +152,9 @@ def _reduced(value: object) -> object:
 
 
 def _command(command: str) -> str | None:
-    """Return a command with the paths among its words reduced; None for one that is no line of a shell."""
+    """Return a command with the paths among its words reduced; None for one that is not of `mlbench run`."""
     try:
-        return shlex.join(last_part(word) for word in shlex.split(command))
+        reduced = shlex.join(last_part(word) for word in shlex.split(command))
     except ValueError:
         return None
+    return None if command_fault(reduced) else reduced

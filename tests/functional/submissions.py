@@ -289,7 +289,7 @@ def write_material(folder: Path, results: Path | None, accepted: Path) -> None:
         ours, theirs = (sorted(folder.with_name(dim).glob("*.json")) for dim in ("32", "64"))
         board.take(accept(*read_pair(ours[0])))
     for name, paths in ((NAME, ours), ("theirs", theirs)):
-        add(board, name, paths, Description(title="A system", parameters=1000, url="https://example.org/a"))
+        add(board, name, paths, Description(title=f"System {name}", parameters=1000, url="https://example.org/a"))
 
 
 def changes(before: Path, after: Path) -> set[str]:
