@@ -1,10 +1,12 @@
 "use strict";
 // What all pages share: their data, their address, and how numbers and colours are written.
-const board = { entries: {}, tasks: {} };
+// What is looked up by a name has no prototype: an entry and a task may be called constructor.
+const named = (values = {}) => Object.assign(Object.create(null), values);
+const board = { entries: named(), tasks: named() };
 
 // Data files call these.
-board.know = (name, entry) => { board.entries[name] = entry; };
-board.knowTasks = (tasks) => { board.tasks = tasks; };
+board.know = (name, entry) => { board.entries[name] = { ...entry, tasks: named(entry.tasks) }; };
+board.knowTasks = (tasks) => { board.tasks = named(tasks); };
 
 // Loads the data files of some entries, then goes on; pages from a disk may load scripts and nothing else.
 board.load = (names, then) => {
