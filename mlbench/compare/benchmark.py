@@ -12,6 +12,7 @@ from mlbench.collection.languages import Kind, Setting
 from mlbench.compare.pairing import ResultWithRanks
 from mlbench.errors import UserError
 from mlbench.io.document import DocumentPart
+from mlbench.io.threads import one_blas_thread
 from mlbench.results import LARGEST_SEED, Bounds
 from mlbench.statistics.clusters import ClusterSample, enclose
 from mlbench.statistics.settings import limits_of, sum_settings
@@ -101,6 +102,7 @@ class _Sampled:
     replicates: Floats
 
 
+@one_blas_thread()
 def score_benchmark(
     benchmark: Benchmark, measured: Iterable[ResultWithRanks], how: Resampling | None = None
 ) -> BenchmarkScores:

@@ -13,6 +13,7 @@ from mlbench.collection.languages import IMAGE_KINDS, KINDS, TEXT_KINDS, Kind, f
 from mlbench.compare.document import Check, Verdict
 from mlbench.compare.gate import DEFAULT, EVERY_LANGUAGE, MEAN, PRIMARY, Gate, GateLines, Rule
 from mlbench.errors import UserError
+from mlbench.io.threads import one_blas_thread
 from mlbench.measures.bias import BIAS_SCORES
 from mlbench.statistics.clusters import finite
 from mlbench.statistics.differences import Contributions, Difference, Differences, Subject, row_subject
@@ -179,6 +180,7 @@ _SLACK = 1e-12
 _SIGNS = {"drop": -1.0, "rise": 1.0}
 
 
+@one_blas_thread()
 def judge(
     differences: Differences, lines: Sequence[GateLine], gate: Gate, *, task: str, flips: int = FLIPS, n_tasks: int = 1
 ) -> tuple[Check, ...]:

@@ -12,6 +12,7 @@ from pydantic import Field, JsonValue
 from mlbench.collection.languages import IMAGE, Kind
 from mlbench.errors import InvalidResult
 from mlbench.io.document import DocumentPart, Migration, read_document, rename_key
+from mlbench.io.threads import one_blas_thread
 from mlbench.measures.bias import find_score
 from mlbench.ranking.ranks import Ranks
 from mlbench.results import Bounds, Result, Statistics, TaskInfo
@@ -219,6 +220,7 @@ def cluster_scores_of(result: Result, ranks: Ranks) -> ClusterScores:
     return sum_by_cluster(ranks, request)
 
 
+@one_blas_thread()
 def compare_arms(task: TaskInfo, arms: Mapping[str, System], base: str, *, flips: int = FLIPS) -> TaskSweep:
     """Compare arms on a task, each the cluster scores of each training seed, in the same order of seeds.
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlbench.collection.languages import Setting
+from mlbench.io.threads import one_blas_thread
 from mlbench.measures.bias import find_score
 from mlbench.ranking.ranks import Ranks
 from mlbench.results import Result
@@ -90,6 +91,7 @@ class ClusterScores:
         return {name: sums for name, sums in self.captions.items() if len(sums.present)}
 
 
+@one_blas_thread()
 def sum_by_cluster(ranks: Ranks, request: ScoreRequest, others: QueryValues | None = None) -> ClusterScores:
     """Compute each score of each topic and sum within clusters; `others` are measures that do not follow from ranks.
 

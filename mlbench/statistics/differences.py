@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from mlbench.collection.languages import IMAGE, Kind, Setting
 from mlbench.errors import UserError
+from mlbench.io.threads import one_blas_thread
 from mlbench.measures.bias import TESTED_BIAS_SCORES, find_score
 from mlbench.results import Bounds, Statistics
 from mlbench.statistics.bias import ScoreSums
@@ -137,6 +138,7 @@ class Differences:
         return {subject: contributions for subject, contributions in found if contributions is not None}
 
 
+@one_blas_thread()
 def find_differences(base: System, candidate: System) -> Differences:
     """Compare two systems, each given by the cluster scores of its training seeds.
 

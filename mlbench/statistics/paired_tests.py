@@ -16,6 +16,7 @@ from pydantic import Field
 from mlbench.collection.languages import Kind
 from mlbench.errors import UserError
 from mlbench.io.document import DocumentPart
+from mlbench.io.threads import one_blas_thread
 from mlbench.ranking.ranks import Ranks
 from mlbench.results import Bounds, Statistics
 from mlbench.statistics.cluster_scores import ScoreRequest, sum_by_cluster
@@ -119,6 +120,7 @@ def check_flips(flips: int, level: float, n_tasks: int = 1) -> None:
         raise UserError(f"{flips:,} sign flips are too few for a level of {at}: give at least {fewest:,}")
 
 
+@one_blas_thread()
 def compare(differences: Differences, *, flips: int = FLIPS, level: float = LEVEL) -> PairedTests:
     """Test the differences of the primary measure and of language bias, in three families.
 

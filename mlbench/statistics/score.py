@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlbench.collection.languages import IMAGE
+from mlbench.io.threads import one_blas_thread
 from mlbench.measures.bias import BiasScore, find_score
 from mlbench.ranking.ranks import Ranks
 from mlbench.results import (
@@ -48,6 +49,7 @@ class Scores:
     statistics: Statistics
 
 
+@one_blas_thread()
 def score(ranks: Ranks, request: ScoreRequest, others: QueryValues | None = None) -> Scores:
     """Compute every number that `request` asks for; the same ranks give the same numbers to the bit.
 
