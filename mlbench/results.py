@@ -29,6 +29,8 @@ MOST_RESAMPLES = 100_000
 LARGEST_SEED = 2**32 - 1
 RANKS = ".ranks.npz"
 """How the names of ranks files end."""
+VECTORS = ".vectors.npz"
+"""How the names of files with a commitment to vectors end."""
 LONGEST_LABEL = 200
 """How many characters the name of a retriever has at most."""
 
@@ -335,11 +337,19 @@ class RanksFile(DocumentPart):
     sha256: str
 
 
+class VectorsFile(DocumentPart):
+    """The file beside the document that commits to the vectors of all texts (see `Commitment`)."""
+
+    name: str
+    sha256: str
+
+
 class Result(DocumentPart):
     """Everything that is published of one retriever on one task.
 
     `truncated` has a row for each role and language of texts that the retriever knows the truncation of; null where it
-    says nothing of it. `list_measures` are those that cannot be recomputed; it is left out where there are none.
+    says nothing of it. `list_measures` are those that cannot be recomputed; it is left out where there are none, as
+    `vectors` are where the run commits to none.
     """
 
     schema_version: Literal["2.1"] = SCHEMA_VERSION
@@ -355,6 +365,7 @@ class Result(DocumentPart):
     cost: Cost
     environment: Environment
     ranks: RanksFile
+    vectors: VectorsFile | None = Field(default=None, exclude_if=lambda value: value is None)
 
     def __repr__(self) -> str:
         """Say in one line what was measured, and the macro means of the primary measure."""

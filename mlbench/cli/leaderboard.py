@@ -64,6 +64,11 @@ Examples:
 @click.option("--url", metavar="URL", help="Where it is described: an https address.")
 @click.option("--licence", metavar="TEXT", help="The licence of the model.")
 @click.option("--parameters", type=click.IntRange(0, LARGEST_NUMBER), metavar="N", help="How many weights it has.")
+@click.option(
+    "--control/--no-control",
+    default=None,
+    help="Whether it only shows what the numbers of others are worth: folded away in tables.  [default: no]",
+)
 @click.option("--replace", is_flag=True, help="Take the place of the entry of that name, results and all.")
 @board_option
 def add_(results: Sequence[Path], name: str, replace: bool, folder: Path, **said: object) -> None:
@@ -143,7 +148,7 @@ Examples:
     default=Path("build", "leaderboard"),
     show_default=True,
     metavar="DIR",
-    help="Where the site goes, in place of an older one.",
+    help="Where the site goes; what mlbench did not write there stays.",
 )
 @board_option
 @pass_screen
@@ -151,7 +156,7 @@ def build(screen: Screen, /, out: Path, folder: Path) -> None:
     """Write the site of the leaderboard: plain files that need no server and ask no other for anything.
 
     Every entry is checked first, as `check` does; while one is refused, nothing is written. The same entries give the
-    same bytes.
+    same bytes. A folder that is there may be a checkout: only what mlbench wrote into it is replaced or removed.
     """
     from mlbench.leaderboard.site import build_site, read_entries
 

@@ -30,6 +30,7 @@ _UNITS = {
     "prepare": "texts",
     "look": "rows",
     "check": "images",
+    "check entries": "entries",
     "unpack": "images",
     "learn": "texts",
     "cut": "texts",

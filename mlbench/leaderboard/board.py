@@ -1,11 +1,15 @@
-"""Where the parts of a leaderboard lie: accepted tasks, and a folder for each entry."""
+"""Where the parts of a leaderboard lie: accepted tasks, a folder for each entry, and the audits of entries."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from mlbench.errors import UnknownName, UserError
 from mlbench.io.atomic import write_whole
+from mlbench.leaderboard.audit import Audit
 from mlbench.leaderboard.check_files import (
+    LARGEST_AUDIT,
+    LARGEST_ENTRY,
     LARGEST_TASK,
     MOST_TASK_VALUES,
     canonical,
@@ -13,7 +17,7 @@ from mlbench.leaderboard.check_files import (
     read_regular,
     validate,
 )
-from mlbench.leaderboard.entries import LONGEST_NAME, is_name
+from mlbench.leaderboard.entries import ENTRY_FILE, LONGEST_NAME, Entry, is_name
 from mlbench.leaderboard.protocol import AcceptedTask
 
 DEFAULT_FOLDER = Path("leaderboard")
@@ -21,7 +25,7 @@ DEFAULT_FOLDER = Path("leaderboard")
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """A leaderboard's folder, with `tasks/TASK.json` and `entries/NAME/`."""
+    """A leaderboard's folder, with `tasks/TASK.json`, `entries/NAME/` and `audits/NAME.json`."""
 
     folder: Path = DEFAULT_FOLDER
 
@@ -44,6 +48,29 @@ class Board:
             raise UserError(f"there is no leaderboard in {self.folder}: name its folder with --board")
         return tuple(sorted(path.name for path in self.entries.iterdir())) if self.entries.is_dir() else ()
 
+    def audit_path(self, name: str) -> Path:
+        """Return where the audit of an entry is, or would be; raises `UserError` for what is no name of one."""
+        return self.folder / "audits" / f"{self.entry_folder(name).name}.json"
+
+    def audit(self, name: str) -> Audit | None:
+        """Return the audit of an entry; None where there is none, or it was of what the entry was before.
+
+        Raises `RefusedEntry` for files that cannot be read.
+        """
+        path, entry = self.audit_path(name), self.entry_folder(name) / ENTRY_FILE
+        if not path.exists():
+            return None
+        audit = validate(path.name, read_plain(path.name, read_regular(path, LARGEST_AUDIT)), Audit)
+        today = validate(ENTRY_FILE, read_plain(ENTRY_FILE, read_regular(entry, LARGEST_ENTRY)), Entry)
+        return audit if (audit.name, audit.entry_fingerprint) == (name, today.fingerprint) else None
+
+    def keep_audit(self, audit: Audit) -> Path:
+        """Write an audit in place of an older one of the same entry, and return where."""
+        path = self.audit_path(audit.name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, canonical(audit.model_dump(mode="json")))
+        return path
+
     def task_path(self, task: str) -> Path:
         """Return where the accepted data and protocol of a task are, or would be."""
         return self.folder / "tasks" / f"{task}.json"
@@ -57,8 +84,7 @@ class Board:
         if task not in self.task_names():
             raise UnknownName("task of the leaderboard", task, self.task_names())
         path = self.task_path(task)
-        document = read_plain(path.name, read_regular(path, LARGEST_TASK), MOST_TASK_VALUES)
-        return validate(path.name, document, AcceptedTask)
+        return _accepted(path.name, read_regular(path, LARGEST_TASK))
 
     def take(self, accepted: AcceptedTask, *, replace: bool = False) -> Path:
         """Write what the board accepts for a task, and return where; the folder is made where there is none.
@@ -82,3 +108,9 @@ def _check_name(name: str, what: str) -> None:
             f"{name!r:.80} is no name for {what}: write small letters and digits, with single dots and hyphens between "
             f"them, at most {LONGEST_NAME} in all, and no name that systems or the site keep, such as con or index"
         )
+
+
+@lru_cache(maxsize=64)
+def _accepted(name: str, content: bytes) -> AcceptedTask:
+    """Return what a file accepts for a task, of which many entries ask."""
+    return validate(name, read_plain(name, content, MOST_TASK_VALUES), AcceptedTask)

@@ -1,22 +1,19 @@
 """Checks whether an entry may stand on the board, cheap and bounded checks first."""
 
-import json
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
-from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
 from zipfile import ZipFile
 
-import mlbench
-from mlbench.errors import DataError, RefusedEntry, UserError
+import numpy as np
+
+from mlbench.errors import RefusedEntry, UserError
 from mlbench.evaluation.verify import recompute
-from mlbench.io.cache import CHECKS, cache_dir, kept_folder
 from mlbench.leaderboard.board import Board
 from mlbench.leaderboard.check_files import (
+    LARGEST_ENTRY,
     canonical,
     check_archive,
     check_plain,
@@ -28,16 +25,9 @@ from mlbench.leaderboard.check_files import (
 )
 from mlbench.leaderboard.check_ranks import alignment_fault, counts_fault
 from mlbench.leaderboard.claims import claims_fault
-from mlbench.leaderboard.distinct import (
-    Digests,
-    Identity,
-    count_digests,
-    parse,
-    sameness_fault,
-    sameness_warnings,
-    written,
-)
+from mlbench.leaderboard.distinct import Digests, Identity, count_digests, sameness_fault, sameness_warnings
 from mlbench.leaderboard.entries import ENTRY_FILE, LONGEST_NAME, Entry, files_of, fingerprint_of
+from mlbench.leaderboard.kept import kept_arrays
 from mlbench.leaderboard.protocol import (
     AcceptedTask,
     data_fault,
@@ -50,12 +40,10 @@ from mlbench.leaderboard.titles import skeletons, title_fault
 from mlbench.ranking.packed_ranks import PACKED
 from mlbench.ranking.ranks import Ranks
 from mlbench.ranking.ranks_file import ALIGNMENT, ARRAYS, GRADE_SCALE, arrays_of, read_ranks
-from mlbench.results import Result, digest
+from mlbench.results import Result, digest, read_result
 from mlbench.statistics.cluster_scores import ScoreRequest
 
 _MOST_TASKS = 50
-_LARGEST_ENTRY = 2**18
-_FOUND = "checked.json"
 # What a result says of its retriever that the next result of the same one may not.
 _OF_ONE_RESULT: dict[str, bool | set[str]] = {"spec": True, "name": True, "repeatability": True, "registry": {"seen"}}
 _ADDRESS = re.compile(r"https://([a-z0-9-]+\.)+[a-z]{2,}(/[A-Za-z0-9._~%?=&#+:@/-]*)?")
@@ -63,18 +51,31 @@ _ADDRESS = re.compile(r"https://([a-z0-9-]+\.)+[a-z]{2,}(/[A-Za-z0-9._~%?=&#+:@/
 
 @dataclass(frozen=True, eq=False)
 class CheckedEntry:
-    """An entry that passed; `pairs` are result and ranks of each task, `n_numbers` were recomputed from the ranks.
+    """An entry that passed, the folder of its files, and what the board accepts for each of its tasks.
 
-    A reported entry has neither. `identity` is what no other entry may have; `warnings` are sentences on what a reader
-    must look at.
+    `n_numbers` were recomputed from the ranks. A reported entry has none, and no tasks. `warnings` are sentences on
+    what a reader must look at.
     """
 
     name: str
     entry: Entry
-    pairs: Mapping[str, tuple[Result, Ranks]]
+    folder: Path
+    accepted: Mapping[str, AcceptedTask]
     n_numbers: int
-    identity: Identity
     warnings: tuple[str, ...] = ()
+
+    def result(self, task: str) -> Result:
+        """Read the result of a task."""
+        return read_result(self.folder / files_of(task)[0])
+
+    def ranks(self, task: str) -> Ranks:
+        """Read the ranks of a task."""
+        return read_ranks(self.folder / files_of(task)[1], self.accepted[task].largest)
+
+    @property
+    def pairs(self) -> dict[str, tuple[Result, Ranks]]:
+        """Result and ranks of each task, read now."""
+        return {task: (self.result(task), self.ranks(task)) for task in self.accepted}
 
 
 class Identities:
@@ -89,9 +90,17 @@ class Identities:
         for other in self._board.entry_names():
             if other != name:
                 if other not in self._found:
-                    self._found[other] = _read_identity(self._board, other)
+                    self._found[other] = self._read(other)
                 if (found := self._found[other]) is not None:
                     yield found
+
+    def _read(self, name: str) -> Identity | None:
+        try:
+            folder = self._board.entry_folder(name)
+            entry = _read_entry(folder, name)
+            return _identity(folder, entry, {task: self._board.accepted(task) for task in entry.tasks})
+        except (UserError, KeyError):  # It is refused where it is checked itself.
+            return None
 
 
 def check_entry(board: Board, name: str, identities: Identities | None = None) -> CheckedEntry:
@@ -120,7 +129,7 @@ def check_folder(board: Board, folder: Path, name: str) -> CheckedEntry:
                 raise RefusedEntry(f"{ENTRY_FILE}: {what} {fault}")
         if entry.kind == "reported":
             _check_reported(board, entry)
-            return CheckedEntry(name, entry, {}, 0, _identity(entry, {}))
+            return CheckedEntry(name, entry, folder, {}, 0)
         if {ENTRY_FILE, *entry.files} != set(expected):
             raise RefusedEntry(f"{ENTRY_FILE}: files are not those of its tasks")
         return _check_tasks(board, folder, name, entry)
@@ -140,7 +149,7 @@ def parse_entry(folder: Path, name: str) -> tuple[Entry, dict[str, object]]:
 
     Returns what it says, and the same as plain JSON.
     """
-    document = read_plain(ENTRY_FILE, read_regular(folder / ENTRY_FILE, _LARGEST_ENTRY))
+    document = read_plain(ENTRY_FILE, read_regular(folder / ENTRY_FILE, LARGEST_ENTRY))
     entry = validate(ENTRY_FILE, document, Entry)
     said = [entry.title, entry.summary, entry.licence or "", entry.source or ""]
     if any(" ".join(text.split()) != text for text in said):
@@ -169,16 +178,27 @@ def _check_reported(board: Board, entry: Entry) -> None:
 
 
 def _check_tasks(board: Board, folder: Path, name: str, entry: Entry) -> CheckedEntry:
-    accepted = [board.accepted(task) for task in entry.tasks]
+    """Check results and ranks of an entry, or that its files are those that were checked before."""
+    accepted = {task: board.accepted(task) for task in entry.tasks}
+    protocols = (canonical(each.model_dump(mode="json")) for each in accepted.values())
+    parts = (str(sorted(entry.files.items())).encode(), *protocols)
+    found = kept_arrays(
+        name, parts, lambda: {"n_numbers": np.array(_recompute(folder, entry, list(accepted.values())))}
+    )
+    largest = max(max(each.largest_document, each.largest_file) for each in accepted.values())
+    for file, stated in entry.files.items():
+        if digest(read_regular(folder / file, largest)) != stated:
+            raise RefusedEntry(f"{file} is not the file that {ENTRY_FILE} names: its SHA-256 is another")
+    return CheckedEntry(name, entry, folder, accepted, int(found["n_numbers"]))
+
+
+def _recompute(folder: Path, entry: Entry, accepted: Sequence[AcceptedTask]) -> int:
+    """Return how many numbers of the results of an entry followed from its ranks; all of them did."""
     results = [_read_result(folder, entry, each) for each in accepted]
     alike = [result.retriever.model_dump(exclude=_OF_ONE_RESULT) for result in results]
     if any(each != alike[0] for each in alike):
         raise RefusedEntry("its results are of different retrievers: every entry is one system")
-    pairs, found = {}, {}
-    for task, result in zip(accepted, results, strict=True):
-        pairs[task.task.name], found[task.task.name] = _check_ranks(folder, task, result, entry)
-    numbers = sum(each.n_numbers for each in found.values())
-    return CheckedEntry(name, entry, pairs, numbers, _identity(entry, found))
+    return sum(_check_ranks(folder, task, result) for task, result in zip(accepted, results, strict=True))
 
 
 def _read_result(folder: Path, entry: Entry, accepted: AcceptedTask) -> Result:
@@ -194,24 +214,10 @@ def _read_result(folder: Path, entry: Entry, accepted: AcceptedTask) -> Result:
     return result
 
 
-@dataclass(frozen=True, eq=False)
-class _Found:
-    """What the check of a result with its ranks found."""
-
-    n_numbers: int
-    counts: Digests
-
-
-def _check_ranks(
-    folder: Path, accepted: AcceptedTask, result: Result, entry: Entry
-) -> tuple[tuple[Result, Ranks], _Found]:
-    """Return a result with its ranks, and what was found now, or when the two were last checked."""
-    task = accepted.task.name
-    document, name = files_of(task)
-    content = _ranks_content(folder, accepted, entry)
-    if (kept := _kept_check(accepted, entry)) is not None:
-        return (result, read_ranks(folder / name, accepted.largest)), kept
-    ranks = _sound_ranks(folder, content, accepted, result)
+def _check_ranks(folder: Path, accepted: AcceptedTask, result: Result) -> int:
+    """Return how many numbers of a result were recomputed from its ranks."""
+    document, name = files_of(accepted.task.name)
+    ranks = _sound_ranks(folder, accepted, result)
     fault = (
         data_fault(accepted, describe(ranks, result.settings))
         or _document_ids_fault(ranks)
@@ -220,28 +226,21 @@ def _check_ranks(
     )
     if fault:
         raise RefusedEntry(f"{name}: {fault}")
-    recomputed = recompute(result, ranks)
-    if recomputed.differences:
-        more = f" (and {len(recomputed.differences) - 1:,} more)" if len(recomputed.differences) > 1 else ""
-        raise RefusedEntry(f"{document}: {recomputed.differences[0]}{more}")
-    found = _Found(recomputed.n_numbers, count_digests(ranks))
-    _keep_check(accepted, entry, found)
-    return (result, ranks), found
+    found = recompute(result, ranks)
+    if found.differences:
+        more = f" (and {len(found.differences) - 1:,} more)" if len(found.differences) > 1 else ""
+        raise RefusedEntry(f"{document}: {found.differences[0]}{more}")
+    return found.n_numbers
 
 
-def _ranks_content(folder: Path, accepted: AcceptedTask, entry: Entry) -> bytes:
+def _sound_ranks(folder: Path, accepted: AcceptedTask, result: Result) -> Ranks:
+    """Return the ranks of a result from an archive that is as numpy writes it, of arrays as large as the task's."""
     document, name = files_of(accepted.task.name)
-    content = read_regular(folder / name, accepted.largest_file)
-    if digest(content) != entry.files[name]:
+    content, arrays = read_regular(folder / name, accepted.largest_file), _arrays(accepted, result)
+    if digest(content) != result.ranks.sha256:
         raise RefusedEntry(f"{name} is not the ranks file of {document}: its SHA-256 is another")
-    return content
-
-
-def _sound_ranks(folder: Path, content: bytes, accepted: AcceptedTask, result: Result) -> Ranks:
-    """Return the ranks in an archive that is as numpy writes it, and as large as those of the task."""
-    name = files_of(accepted.task.name)[1]
     try:
-        check_archive(content, _arrays(accepted, result), accepted.largest)
+        check_archive(content, arrays, accepted.largest)
         ranks = read_ranks(folder / name, accepted.largest)
         if fault := shape_fault(accepted, ranks):
             raise RefusedEntry(fault)
@@ -251,51 +250,6 @@ def _sound_ranks(folder: Path, content: bytes, accepted: AcceptedTask, result: R
     except RefusedEntry as error:
         raise RefusedEntry(f"{name}: {error}") from error
     return ranks
-
-
-def _kept_check(accepted: AcceptedTask, entry: Entry) -> _Found | None:
-    """Return what was found when the files of a task were checked; None where they were not yet."""
-    key = _key(accepted, entry)
-    try:
-        found = json.loads((cache_dir() / CHECKS / _name(accepted, key) / _FOUND).read_bytes())
-        # The folder's name has the start of the key alone.
-        return _Found(int(found["n_numbers"]), parse(found["counts"])) if found["key"] == key else None
-    except (OSError, ValueError, TypeError, KeyError):
-        return None
-
-
-def _keep_check(accepted: AcceptedTask, entry: Entry, found: _Found) -> None:
-    """Keep that the files of a task passed, where the cache folder may be written."""
-    key = _key(accepted, entry)
-    content = json.dumps({"key": key, "n_numbers": found.n_numbers, "counts": written(found.counts)})
-    with suppress(DataError):
-        kept_folder(_name(accepted, key), lambda made: _write(made / _FOUND, content), last=_FOUND, kind=CHECKS)
-
-
-def _write(path: Path, content: str) -> None:
-    path.write_text(content)
-
-
-def _name(accepted: AcceptedTask, key: str) -> str:
-    return f"{accepted.task.name}-{key[:16]}"
-
-
-def _key(accepted: AcceptedTask, entry: Entry) -> str:
-    """Return a digest of what was checked: what the board accepts for the task, the result and its ranks.
-
-    Whatever the code of mlbench is part of it, so that another version checks anew.
-    """
-    files = (entry.files[file] for file in files_of(accepted.task.name))
-    return sha256(" ".join((_code(), digest(canonical(accepted.model_dump(mode="json"))), *files)).encode()).hexdigest()
-
-
-@cache
-def _code() -> str:
-    """Return a digest of all modules of mlbench."""
-    root, digest = Path(mlbench.__file__).parent, sha256()
-    for path in sorted(root.rglob("*.py")):
-        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
-    return digest.hexdigest()
 
 
 def _arrays(accepted: AcceptedTask, result: Result) -> tuple[str, ...]:
@@ -312,32 +266,27 @@ def _document_ids_fault(ranks: Ranks) -> str:
 
 
 def check_distinct(checked: CheckedEntry, identities: Identities) -> CheckedEntry:
-    """Return an entry with warnings on those that it is nearly the same as; raises `RefusedEntry` for a sameness."""
-    warnings: list[str] = []
+    """Return an entry with warnings of those that it is nearly the same as; raises `RefusedEntry` for one of them."""
+    own, warnings = _identity(checked.folder, checked.entry, checked.accepted), list[str]()
     for other in identities.others(checked.name):
-        if fault := sameness_fault(checked.identity, other):
+        if fault := sameness_fault(own, other):
             raise RefusedEntry(fault)
-        warnings += sameness_warnings(checked.identity, other)
+        warnings += sameness_warnings(own, other)
     return replace(checked, warnings=tuple(warnings))
 
 
-def _identity(entry: Entry, found: Mapping[str, _Found]) -> Identity:
-    return Identity(entry.name, skeletons(entry.title), {task: each.counts for task, each in found.items()})
+def _identity(folder: Path, entry: Entry, accepted: Mapping[str, AcceptedTask]) -> Identity:
+    counts = {task: _counts(folder, entry, each) for task, each in accepted.items()}
+    return Identity(entry.name, skeletons(entry.title), counts)
 
 
-def _read_identity(board: Board, name: str) -> Identity | None:
-    """Return what tells an entry from others, whose numbers may not have been checked; None for one without."""
-    try:
-        folder = board.entry_folder(name)
-        entry, found = _read_entry(folder, name), {}
-        for task in entry.tasks:
-            accepted = board.accepted(task)
-            kept = _kept_check(accepted, entry)
-            if kept is None:
-                content = _ranks_content(folder, accepted, entry)
-                ranks = _sound_ranks(folder, content, accepted, _read_result(folder, entry, accepted))
-                kept = _Found(0, count_digests(ranks))
-            found[task] = kept
-        return _identity(entry, found)
-    except (UserError, KeyError):  # It is refused where it is checked itself.
-        return None
+def _counts(folder: Path, entry: Entry, accepted: AcceptedTask) -> Digests:
+    """Return the digests of what was counted on a task, by an entry whose numbers may not have been checked."""
+    task, files = accepted.task.name, (entry.files[file] for file in files_of(accepted.task.name))
+    parts = (b"counts", " ".join(files).encode(), canonical(accepted.model_dump(mode="json")))
+    found = kept_arrays(
+        task,
+        parts,
+        lambda: {"counts": count_digests(_sound_ranks(folder, accepted, _read_result(folder, entry, accepted)))},
+    )
+    return found["counts"]

@@ -51,6 +51,8 @@ LARGEST_DOCUMENT = 2 * 2**20
 LARGEST_RANKS = 16 * 2**20
 LARGEST_COMPACT_RANKS = 256 * 2**20
 LARGEST_TASK = 32 * 2**20
+LARGEST_ENTRY = 2**18
+LARGEST_AUDIT = 2**20
 MOST_TASK_VALUES = 2_000_000
 """Of what a board accepts for a task, whose every setting is listed."""
 

@@ -4,13 +4,17 @@ from dataclasses import dataclass
 
 from mlbench.collection.languages import IMAGE_KINDS, TEXT_KINDS, Kind
 from mlbench.leaderboard.entries import ReportedTask
-from mlbench.measures.bias import TESTED_BIAS_SCORES
+from mlbench.measures.bias import TESTED_BIAS_SCORES, find_score
 from mlbench.reports.formatting import decimal, heading
 from mlbench.results import Bounds, Result
+from mlbench.statistics.captions import CAPTION_LIMITS
 from mlbench.statistics.direction import constant_ideal, direction_of, loss
+from mlbench.statistics.settings import limits_of
 
 MEASURES = ("AP", "R@1", "R@10", "RR")
-"""The measures of the site; others are in the result documents."""
+"""The measures that the site shows of tasks of texts; others are in the result documents."""
+GRADED_MEASURES = ("nDCG@10", "R@100")
+"""Those of tasks that have none of these, such as MIRACL."""
 IMAGE_MEASURES = ("Success@1", "Success@5", "Success@10")
 """Those of tasks with images."""
 CAPTION_SCORE = "r_mean"
@@ -42,13 +46,21 @@ class BoardColumn:
             return f"best at {decimal(self.better)}"
         return "lower is better" if self.better == "lower" else ""
 
+    @property
+    def limits(self) -> tuple[float, float]:
+        """Between what its numbers lie; the upper end may be infinite."""
+        if self.kind:
+            low, high = limits_of([self.name])
+            return float(low[0]), float(high[0])
+        return CAPTION_LIMITS[self.name] if self.name in CAPTION_LIMITS else find_score(self.name).limits
+
     def loss(self, value: float) -> float:
         """Return how far a number is from the best, up to a constant; infinite where nothing says."""
         found = loss(self.name, value)
         return float("inf") if found is None else found
 
 
-TEXT_COLUMNS = tuple(BoardColumn(measure, kind) for measure in MEASURES for kind in TEXT_KINDS)
+TEXT_COLUMNS = tuple(BoardColumn(measure, kind) for measure in (*MEASURES, *GRADED_MEASURES) for kind in TEXT_KINDS)
 """The columns that only tasks of texts have."""
 IMAGE_COLUMNS = (
     *(BoardColumn(measure, kind) for measure in IMAGE_MEASURES for kind in IMAGE_KINDS),
@@ -75,6 +87,8 @@ class BoardNumber:
 
 def measured(result: Result, column: BoardColumn) -> BoardNumber | None:
     """Return a result's number for a column, or None where it has none."""
+    if column.kind is not None and column.name not in (*measures_of(result), result.task.primary_measure):
+        return None
     value, bounds = result.figure(column.name, column.kind)
     return None if value is None else BoardNumber(value, bounds)
 
@@ -89,8 +103,9 @@ def reported(task: ReportedTask, column: BoardColumn) -> BoardNumber | None:
 
 def measures_of(result: Result) -> list[str]:
     """Return the measures that the site shows of a result, in their order."""
-    shown = MEASURES if result.image_text is None else IMAGE_MEASURES
-    return [measure for measure in shown if measure in result.task.measures]
+    sets = (MEASURES, GRADED_MEASURES) if result.image_text is None else (IMAGE_MEASURES,)
+    found = ([measure for measure in shown if measure in result.task.measures] for shown in sets)
+    return next(filter(None, found), [])
 
 
 def title(measure: str) -> str:

@@ -1,6 +1,5 @@
 """Whether two entries are systems of their own: by what their titles look like, and by what was counted."""
 
-from base64 import b64decode, b64encode
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -49,16 +48,6 @@ def _digests_of(ranks: Ranks) -> Digests:
     sums = np.concatenate([np.zeros(1, dtype=np.uint64), np.cumsum(rows, dtype=np.uint64)])
     edges = np.searchsorted(ranks.row_queries, np.arange(len(ranks.query_topics) + 1))
     return np.diff(sums[edges])
-
-
-def written(digests: Digests) -> str:
-    """Write digests as text."""
-    return b64encode(digests.astype("<u8").tobytes()).decode()
-
-
-def parse(text: str) -> Digests:
-    """Read what `written` wrote; raises `ValueError` for anything else."""
-    return np.frombuffer(b64decode(text, validate=True), dtype="<u8").astype(np.uint64)
 
 
 def sameness_fault(one: Identity, other: Identity) -> str:

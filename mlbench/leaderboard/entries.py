@@ -59,8 +59,10 @@ class Entry(DocumentPart):
     """One row of the leaderboard: what its submitter says of it, and the digests of the files that prove the numbers.
 
     `name` is that of the folder, `parameters` counts the weights, `licence` is that of the model, `source` is where
-    reported numbers are from. A verified entry has `tasks` and their `files` with the SHA-256 of each, a reported one
-    `source` and `reported`. `fingerprint` is `fingerprint_of` the rest.
+    reported numbers are from. A `control` is not proposed for use: it was measured to show what the numbers of others
+    are worth, as a system that has learned nothing or one arm of an ablation, and is folded away. A verified entry has
+    `tasks` and their `files` with the SHA-256 of each, a reported one `source` and `reported`. `fingerprint` is
+    `fingerprint_of` the rest.
     """
 
     schema_version: Literal[1] = 1
@@ -71,6 +73,7 @@ class Entry(DocumentPart):
     url: Annotated[str, Field(max_length=300)] | None = None
     licence: Phrase | None = None
     parameters: Annotated[int, Field(ge=0, le=MOST_PARAMETERS)] | None = None
+    control: bool = False
     tasks: tuple[Name, ...] = ()
     files: dict[str, Digest] = Field(default={})
     source: Sentences | None = None

@@ -170,10 +170,10 @@ def interval(column: BoardColumn, bounds: Bounds | None) -> str:
 
 
 def rank_text(rank: RankRange | None) -> str:
-    """Write a rank such as `2` or `2–4`; none is the empty string."""
+    """Write the interval of a rank such as `2` or `2–4`; none is the empty string."""
     if rank is None:
         return ""
-    return str(rank.rank) if rank.rank == rank.last else f"{rank.rank}–{rank.last}"
+    return str(rank.low) if rank.low == rank.high else f"{rank.low}–{rank.high}"
 
 
 def size(parameters: int | None) -> str:

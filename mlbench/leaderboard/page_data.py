@@ -17,13 +17,11 @@ from mlbench.collection.language_info import language_info
 from mlbench.collection.languages import IMAGE, KINDS, Kind
 from mlbench.leaderboard.columns import IMAGE_MEASURES, BoardColumn, measured
 from mlbench.leaderboard.entries import ReportedTask
-from mlbench.leaderboard.standings import LEVEL, BoardEntry, EntryPair, Standings, summary_columns
+from mlbench.leaderboard.standings import BoardEntry, EntryPair, Standings, can_tell, summary_columns
 from mlbench.reports.formatting import SHORT, references, score_ends, score_interval, score_references, score_value
 from mlbench.reports.grid import MOST_IN_CELLS, POOL
 from mlbench.reports.language_map import language_data
 from mlbench.results import BiasResult, Bounds, Result, SettingResult
-from mlbench.statistics.paired_tests import FLIPS
-from mlbench.statistics.resampling import smallest_p
 
 Plain = None | bool | int | float | str | Sequence["Plain"] | Mapping[str, "Plain"]
 DRAWN_MEASURES = ("AP", "R@1", "R@10")
@@ -73,7 +71,7 @@ def task_values(standings: Standings) -> Plain:
         "references": [_shared(score) for score in result.bias.scores] if result.bias else [],
         "summary": [column.key for column in columns],
         "better": [column.better for column in columns],
-        "tells": smallest_p(result.statistics.n_clusters, FLIPS, two_sided=True) <= LEVEL,
+        "tells": can_tell(result.statistics.n_clusters),
         "units": [_unit(column, result) for column in columns],
     }
 

@@ -10,11 +10,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from pydantic import BaseModel
 
 from mlbench.collection.languages import IMAGE_KINDS, TEXT_KINDS
-from mlbench.errors import UserError
-from mlbench.io.atomic import replaced_folder
+from mlbench.io.shared_folder import write_files
 from mlbench.leaderboard.board import Board
 from mlbench.leaderboard.check import Identities, check_entry
-from mlbench.leaderboard.columns import IMAGE_MEASURES, MEASURES, title
+from mlbench.leaderboard.columns import GRADED_MEASURES, IMAGE_MEASURES, MEASURES, title
 from mlbench.leaderboard.entries import Entry
 from mlbench.leaderboard.entry_page import entry_page
 from mlbench.leaderboard.overview import facts, overview, size
@@ -41,8 +40,6 @@ from mlbench.statistics.paired_tests import FLIPS
 from mlbench.tasks.task import load_task, task_names
 from mlbench.version import __version__
 
-MARK = "assets/leaderboard.css"
-"""The file by which a folder is known as a site, which may be replaced."""
 _ASSETS = (".css", ".js", ".svg")
 _SIZES = (10_000_000, 150_000_000, 600_000_000, 2_000_000_000)
 Shown = TypeVar("Shown", bound=BaseModel)
@@ -87,7 +84,7 @@ def read_entries(board: Board, *, progress: Progress = SILENCE) -> list[BoardEnt
     """Check every entry of a board, and return them; raises `RefusedEntry` for the first that fails."""
     names, identities = board.entry_names(), Identities(board)
     found = []
-    progress.start("check", len(names))
+    progress.start("check entries", len(names))
     for name in names:
         checked = check_entry(board, name, identities)
         # The ranks are large, so that one entry's are let go before the next ones are read.
@@ -100,17 +97,12 @@ def read_entries(board: Board, *, progress: Progress = SILENCE) -> list[BoardEnt
 def build_site(
     entries: Sequence[BoardEntry], folder: Path, *, flips: int = FLIPS, progress: Progress = SILENCE
 ) -> None:
-    """Write the site to `folder`, whole or not at all, in place of an older one.
+    """Write the site to `folder`, in place of an older one; files of others in it are left alone.
 
-    The same entries give the same bytes. Raises `UserError` for a folder that holds anything else, and `OSError`.
+    The same entries give the same bytes, and nothing is written before all of them are made. Raises `UserError` where
+    a file of others is in the way, and `OSError`.
     """
-    if folder.exists() and not (folder.is_dir() and ((folder / MARK).is_file() or not any(folder.iterdir()))):
-        raise UserError(f"{folder} is there and is no site: name another folder with --out")
-    with replaced_folder(folder) as unfinished:
-        for name, content in _files(entries, flips, progress):
-            path = unfinished / name
-            path.parent.mkdir(exist_ok=True)
-            path.write_bytes(content)
+    write_files(folder, dict(_files(entries, flips, progress)))
 
 
 def _files(entries: Sequence[BoardEntry], flips: int, progress: Progress) -> Iterator[tuple[str, bytes]]:
@@ -128,7 +120,7 @@ def pages(entries: Sequence[BoardEntry], pairs: Pairs, *, flips: int = FLIPS) ->
     measured = {each.task: each.result for each in every if each.result}
     render = _Templates()
     has_images = any(result.image_text is not None for result in measured.values())
-    shown_measures = (*MEASURES, *(IMAGE_MEASURES if has_images else ()))
+    shown_measures = (*MEASURES, *GRADED_MEASURES, *(IMAGE_MEASURES if has_images else ()))
     yield (
         "index.html",
         render(
@@ -192,7 +184,7 @@ def about(every: Sequence[Standings]) -> About:
     families = {name.partition("@")[0]: name for name in EXPLANATIONS}
     has_images = any(each.result and each.result.image_text for each in every)
     measures = []
-    shown = (*MEASURES, *(IMAGE_MEASURES if has_images else ()))
+    shown = (*MEASURES, *GRADED_MEASURES, *(IMAGE_MEASURES if has_images else ()))
     for name in dict.fromkeys(families[measure.partition("@")[0]] for measure in shown):
         each = EXPLANATIONS[name]
         measures.append(Term(name, title(name), each.summary, each.formula, each.source))

@@ -1,7 +1,7 @@
 """The entries of a leaderboard task by task: their numbers in every column, and their ranks with significance."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import Literal
 
@@ -20,21 +20,25 @@ from mlbench.leaderboard.columns import (
 )
 from mlbench.leaderboard.entries import Entry, ReportedTask
 from mlbench.measures.bias import TESTED_BIAS_SCORES, find_score
+from mlbench.measures.chance import mean_measure
+from mlbench.measures.ranked import parse
 from mlbench.ranking.ranks import Ranks
+from mlbench.reports.formatting import count
 from mlbench.results import Bounds, Result
+from mlbench.statistics.all_pairs import significantly_larger
 from mlbench.statistics.bias import ScoreSums
 from mlbench.statistics.captions import CaptionSums
 from mlbench.statistics.cluster_scores import ClusterScores, ScoreRequest, sum_by_cluster
 from mlbench.statistics.clusters import enclose, limits_of_differences
 from mlbench.statistics.direction import loss_contributions
 from mlbench.statistics.paired_tests import FLIPS
-from mlbench.statistics.resampling import difference_p_values, macro_contributions
+from mlbench.statistics.resampling import difference_p_values, macro_contributions, smallest_p
 from mlbench.statistics.score import replicate
-from mlbench.statistics.settings import limits_of
 
 Floats = NDArray[np.float64]
+_TIE = 1e-9
 LEVEL = 0.05
-"""The chance that any two entries of a column differ significantly though only the sample of topics differs."""
+"""The chance that the rank intervals of a column leave out a true rank: they hold all of them together at 95 %."""
 Group = Literal["verified", "macro", "micro"]
 """Numbers that may stand in one column: recomputed ones, and those that papers report as macro or as micro means."""
 
@@ -48,6 +52,7 @@ class Evidence:
     (resamples,) those of each resample, widened for few clusters. `settings` float64 (clusters, settings) are those of
     the primary measure in each of `order`, NaN in a setting without topics. `data` are digests of what was measured on.
     Bias scores of lists that leave out relevant documents depend on how deep the lists are, and are not there.
+    `chance` is what random orders of the documents have in each column of a measure, where there is a formula for it.
     """
 
     data: Mapping[str, str]
@@ -58,14 +63,20 @@ class Evidence:
     replicates: Mapping[BoardColumn, Floats]
     settings: Floats
     confidence: float
+    chance: Mapping[BoardColumn, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class RankRange:
-    """A rank, 1 + the number of entries that are significantly better, and the last that the data leaves open."""
+    """The rank of an entry by its number, the simultaneous confidence interval of its rank, and its group.
+
+    Entries of one `group`, counted from 1, tie: the interval of none leaves out the rank of the first of them.
+    """
 
     rank: int
-    last: int
+    low: int
+    high: int
+    group: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,12 +118,26 @@ class Standing:
 
 
 @dataclass(frozen=True, eq=False)
+class BoardBenchmark:
+    """What standings over several tasks are about: `missing` has the tasks that entries lack, by the entry's name."""
+
+    title: str
+    tasks: tuple[str, ...]
+    missing: Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True, eq=False)
 class Standings:
-    """All entries of a task, the verified first and then by kind of mean; groups without an entry are not there."""
+    """All entries of a task, the verified first and then by kind of mean; groups without an entry are not there.
+
+    `cannot_tell` says why a group has no ranks. Over a `benchmark`, `task` is its name and `result` is None.
+    """
 
     task: str
     result: Result | None
     groups: Mapping[Group, Sequence[Standing]]
+    cannot_tell: Mapping[Group, str] = field(default_factory=dict)
+    benchmark: BoardBenchmark | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +182,9 @@ def _of_task(task: str, entries: Sequence[BoardEntry], flips: int) -> Standings:
         groups.setdefault(group, []).append(standing)
     first = next((each.tasks[task].result for each in verified.values()), None)
     order: tuple[Group, ...] = ("verified", "macro", "micro")
-    return Standings(task, first, {group: groups[group] for group in order if group in groups})
+    ordered = [group for group in order if group in groups]
+    n_clusters = first.statistics.n_clusters if first else 0
+    return Standings(task, first, {group: groups[group] for group in ordered}, cannot_tell(ordered, n_clusters, flips))
 
 
 def _reported(task: str, entries: Sequence[BoardEntry]) -> Iterator[tuple[Group, Standing]]:
@@ -175,12 +202,15 @@ def _rank_columns(
     for name, each in every[1:]:
         if each.evidence.data != every[0][1].evidence.data:
             raise InvalidResult(f"{name} and {every[0][0]} were measured on different data of {task}")
-    ranks = {}
-    for column in COLUMNS:
-        found = {name: each.evidence.columns[column] for name, each in every if column in each.evidence.columns}
-        ranked = rank_entries(list(found.values()), flips=flips)
-        ranks[column] = dict(zip(found, ranked, strict=True))
-    return ranks
+    found = {
+        column: {name: each.evidence.columns[column] for name, each in every if column in each.evidence.columns}
+        for column in COLUMNS
+    }
+    ranked = rank_families([list(losses.values()) for losses in found.values()], flips=flips)
+    return {
+        column: dict(zip(losses, ranks, strict=True))
+        for (column, losses), ranks in zip(found.items(), ranked, strict=True)
+    }
 
 
 def _n_languages(standings: Standings) -> int:
@@ -194,32 +224,75 @@ def rank_entries(
     flips: int = FLIPS,
     seed: int = 0,
 ) -> tuple[RankRange | None, ...]:
-    """Rank entries by what each cluster of topics adds to their losses, one float64 (clusters,) for each entry.
+    """Rank the entries of one column, one float64 (clusters,) for each; see `rank_families`."""
+    return rank_families([losses], level=level, flips=flips, seed=seed)[0]
 
-    Every pair of entries is tested by the cluster-level sign-flip permutation test, all pairs as one family (step-down
-    max-T), so that in at most a share `level` of columns a rank is owed to chance. An entry with NaN is not compared
-    and has no rank. No entries give no ranks.
+
+def rank_families(
+    families: Sequence[Sequence[Floats]], *, level: float = LEVEL, flips: int = FLIPS, seed: int = 0
+) -> list[tuple[RankRange | None, ...]]:
+    """Rank the entries of several columns by what each cluster of topics adds to their losses, float64 (clusters,).
+
+    Every pair of entries of a column is tested by the cluster-level sign-flip permutation test, all pairs as one family
+    (`statistics.all_pairs`). The true rank of an entry is at least 1 + the entries that are significantly better, and
+    at most the number of entries less those that are significantly worse: with the confidence 1 - `level`, that holds
+    for all of them together (Mogstad, Romano, Shaikh and Wilhelm 2024; Al Mohamad, Goeman and van Zwet 2022). An entry
+    with NaN is not compared and has no rank. Several entries have none where clusters are so few that no difference can
+    be significant (`can_tell`). No entries give no ranks.
     """
-    known = [index for index, each in enumerate(losses) if not np.isnan(each).any()]
-    ranks: list[RankRange | None] = [None] * len(losses)
-    worse, better = _beaten(np.array([losses[index] for index in known]), level, flips, seed)
-    for index, n_better, n_worse in zip(known, better, worse, strict=True):
-        ranks[index] = RankRange(1 + n_better, len(known) - n_worse)
-    return tuple(ranks)
+    n_clusters = next((len(each) for family in families for each in family), 0)
+    known = [[place for place, each in enumerate(family) if not np.isnan(each).any()] for family in families]
+    columns = [
+        np.array([family[place] for place in places]).reshape(len(places), n_clusters).T
+        for family, places in zip(families, known, strict=True)
+    ]
+    found = []
+    larger = significantly_larger(columns, level, flips=flips, seed=seed)
+    for family, places, losses, worse in zip(families, known, columns, larger, strict=True):
+        told = len(places) == 1 or can_tell(n_clusters, level, flips)
+        ranges = dict(zip(places, _rank_ranges(losses.sum(axis=0), worse), strict=True)) if told else {}
+        found.append(tuple(ranges.get(place) for place in range(len(family))))
+    return found
 
 
-def _beaten(entries: Floats, level: float, flips: int, seed: int) -> tuple[list[int], list[int]]:
-    """Count for each of `entries` (entries, clusters) those that are significantly higher, and lower."""
-    if len(entries) < 2:
-        return [0] * len(entries), [0] * len(entries)
-    one, other = np.triu_indices(len(entries), k=1)
-    p = difference_p_values(entries.T, [(one, other)], flips=flips, seed=seed)[0]
-    totals = entries.sum(axis=1)
-    higher, lower = np.where(totals[other] > totals[one], [other, one], [one, other])
-    significant = p <= level
-    n_higher = np.bincount(lower[significant], minlength=len(entries))
-    n_lower = np.bincount(higher[significant], minlength=len(entries))
-    return n_higher.tolist(), n_lower.tolist()
+def can_tell(n_clusters: int, level: float = LEVEL, flips: int = FLIPS) -> bool:
+    """Tell whether any difference of so many clusters can be significant, however large it is."""
+    return smallest_p(n_clusters, flips, two_sided=True) <= level
+
+
+def cannot_tell(groups: Sequence[Group], n_clusters: int, flips: int = FLIPS) -> dict[Group, str]:
+    """Say for each of the groups that has no ranks why; `n_clusters` are those of the verified numbers."""
+    reasons: dict[Group, str] = dict.fromkeys(
+        (group for group in groups if group != "verified"),
+        "cannot tell: a source gives means, and entries are compared topic by topic",
+    )
+    if "verified" in groups and not can_tell(n_clusters, flips=flips):
+        reasons["verified"] = (
+            f"cannot tell: no difference of {count(n_clusters, 'cluster')} of topics can be significant"
+        )
+    return reasons
+
+
+def _rank_ranges(losses: Floats, worse: NDArray[np.bool_]) -> list[RankRange]:
+    """Return the ranks of `losses` (entries,); `worse` (entries, entries) says which are significantly larger.
+
+    Intervals are widened until none begins or ends above that of an entry with a smaller loss: what the data say of a
+    pair depends on how alike the two are, so that of two entries the worse may be known to be near the best less well.
+    """
+    order = np.argsort(losses, kind="stable")
+    ordered = losses[order]
+    # Losses that are equal on paper differ in the last bits.
+    ahead = np.searchsorted(ordered, ordered - _TIE * np.maximum(1, np.abs(ordered)))
+    behind = np.searchsorted(ordered, ordered + _TIE * np.maximum(1, np.abs(ordered)), side="right")
+    low = np.minimum.accumulate((1 + worse.sum(axis=1))[order][::-1])[::-1][ahead]
+    high = np.maximum.accumulate((len(losses) - worse.sum(axis=0))[order])[behind - 1]
+    found: dict[int, RankRange] = {}
+    group, leading = 0, 0
+    for place, each, first, last in zip(order.tolist(), (ahead + 1).tolist(), low.tolist(), high.tolist(), strict=True):
+        if first > leading:
+            group, leading = group + 1, each
+        found[place] = RankRange(each, first, last, group)
+    return [found[place] for place in range(len(losses))]
 
 
 def compare_pairs(
@@ -266,7 +339,7 @@ def _differences(
     for column in (column for column, value in p.items() if not np.isnan(value)):
         estimate = np.array([second.values[column] - first.values[column]])
         replicates = (second.replicates[column] - first.replicates[column])[:, None]
-        limits = limits_of_differences(limits_of([column.name]) if column.kind else find_score(column.name).limits)
+        limits = limits_of_differences(column.limits)
         found[column] = EntryDifference(enclose(estimate, replicates, first.confidence, limits)[0], p[column])
     return found
 
@@ -285,6 +358,7 @@ def gather(result: Result, ranks: Ranks) -> Evidence:
         replicates=dict(_replicates(scores, summary)),
         settings=sums.primary / np.where(sums.n_queries > 0, sums.n_queries, np.nan),
         confidence=request.confidence,
+        chance=dict(_chances(scores, ranks)),
     )
 
 
@@ -302,6 +376,38 @@ def _request(result: Result) -> ScoreRequest:
         measures=tuple(name for name in task.measures if name in (*measures_of(result), task.primary_measure)),
         bias_scores=tuple(name for name in task.bias_scores if name in TESTED_BIAS_SCORES),
     )
+
+
+def _chances(scores: ClusterScores, ranks: Ranks) -> Iterator[tuple[BoardColumn, float]]:
+    """Yield the macro mean of each measure over random orders, without those that have no formula for it.
+
+    Of very many settings only that of AP is known.
+    """
+    sums, names = scores.settings, ranks.languages.tolist()
+    measures = [parse(name) for name in scores.request.measures]
+    random = np.full((len(sums.settings), len(measures)), np.nan)
+    if sums.has_single_cells:
+        relevant = _count_relevant(ranks)
+        for index, setting in enumerate(sums.settings):
+            pool = [names.index(language) for language in setting.document_languages]
+            m = relevant[ranks.query_languages == names.index(setting.query_language)][:, pool].sum(axis=1)
+            if m.any():
+                random[index] = [mean_measure(each, m[m > 0], int(sums.pool_sizes[index])).mean() for each in measures]
+    elif "AP" in scores.request.measures:
+        random[:, scores.request.measures.index("AP")] = sums.random_ap
+    for column in COLUMNS:
+        if column.kind and column.name in scores.request.measures:
+            chosen = [index for index in _of_kind(scores, column) if sums.n_queries[index]]
+            chance = random[chosen, scores.request.measures.index(column.name)].mean() if chosen else np.nan
+            if not np.isnan(chance):
+                yield column, float(chance)
+
+
+def _count_relevant(ranks: Ranks) -> NDArray[np.int64]:
+    """Count the relevant documents of each query in each language, (queries, languages)."""
+    shape = len(ranks.query_topics), len(ranks.languages)
+    place = ranks.row_queries.astype(np.int64) * shape[1] + ranks.row_languages
+    return np.bincount(place[ranks.row_grades > 0], minlength=shape[0] * shape[1]).reshape(shape)
 
 
 def _losses(scores: ClusterScores, columns: Sequence[BoardColumn]) -> Iterator[tuple[BoardColumn, Floats]]:

@@ -3,7 +3,7 @@
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PureWindowsPath
 
 from pydantic import ValidationError
@@ -35,6 +35,7 @@ class Description:
     url: str | None = None
     licence: str | None = None
     parameters: int | None = None
+    control: bool | None = None
 
 
 def add(
@@ -98,7 +99,8 @@ def _put(board: Board, name: str, files: Mapping[str, bytes]) -> CheckedEntry:
         with replaced_folder(folder) as made:
             for file, content in files.items():
                 (made / file).write_bytes(content)
-            return _checked(board, made, name)
+            checked = _checked(board, made, name)
+        return replace(checked, folder=folder)
     except OSError as error:
         raise UserError(f"cannot write to {folder.parent}: {error.strerror or error}") from error
 

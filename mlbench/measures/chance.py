@@ -10,6 +10,8 @@ from math import comb, prod
 import numpy as np
 from numpy.typing import NDArray
 
+from mlbench.measures.ranked import Measure
+
 Floats = NDArray[np.float64]
 _BLOCK = 2**20
 _DRAWS = 20_000
@@ -94,6 +96,38 @@ def mean_average_precision(m: NDArray[np.int64], n: int) -> Floats:
     harmonic = _harmonic(n)
     more = (n - harmonic) / (n - 1) if n > 1 else 0.0
     return (harmonic + (m.astype(np.float64) - 1) * more) / n
+
+
+def mean_measure(measure: Measure, m: NDArray[np.int64], n: int) -> Floats:
+    """Return the mean of a measure for each number in `m` of documents of equal grades, float64 of the same shape.
+
+    It is NaN for measures other than AP, R@k, P@k, Success@k, RR, RR@k and nDCG@k, and for unusual parameters.
+    """
+    cutoff = measure.cutoff
+    if measure.parameters:
+        return np.full(m.shape, np.nan)
+    match measure.family, cutoff:
+        case "AP", None:
+            return mean_average_precision(m, n)
+        case "R", int(k):
+            return np.full(m.shape, min(k, n) / n)
+        case "P", int(k):
+            return m * min(k, n) / n / k
+        case "Success", int(k):
+            return for_each_count(m.astype(np.float64), lambda number: 1 - all_within(number, n - min(k, n), n))
+        case "RR", _:
+            return for_each_count(m.astype(np.float64), lambda number: _mean_reciprocal(number, n, cutoff or n))
+        case "nDCG", int(k):
+            gains = 1 / np.log2(np.arange(2, min(k, n) + 2))
+            return for_each_count(
+                m.astype(np.float64), lambda number: float(gains.sum() / gains[:number].sum()) * number / n
+            )
+    return np.full(m.shape, np.nan)
+
+
+@lru_cache(maxsize=1024)
+def _mean_reciprocal(m: int, n: int, cutoff: int) -> float:
+    return _mean_over_smallest(m, n, lambda rank: np.where(rank <= cutoff, 1 / rank, 0.0))
 
 
 @lru_cache(maxsize=1024)

@@ -16,10 +16,12 @@ from mlbench.collection.records import Collection, Document, Query
 from mlbench.errors import DataError
 from mlbench.evaluation.evaluate import evaluate
 from mlbench.evaluation.options import Options
+from mlbench.leaderboard.protocol import accept, protocol_fault
 from mlbench.protocols import Parameter, Silence
 from mlbench.ranking.run_files import SaveRun
 from mlbench.tasks.load import load_collection
-from mlbench.tasks.task import Task, load_task
+from mlbench.tasks.task import Expected, Task, load_task
+from tests.bench.miracl_protocol import accept_judged
 
 FIFTEEN = "ar bn es fa fi fr hi id ja ko ru sw te th zh"
 # The table in the published README, which has no de and no yo.
@@ -197,3 +199,23 @@ def test_a_sample_reads_one_language_and_tells_what_is_missing(data_dir: Path, t
         "planted: 1 topic has no relevant document and is left out",
         "planted: 1 relevant document is in no corpus and counts as never found",
     ]
+
+
+@pytest.mark.data
+def test_what_is_accepted_of_corpora_that_were_not_read_is_what_measuring_them_gives(
+    data_dir: Path, tmp_path: Path
+) -> None:
+    task = load_task(str(planted(data_dir, tmp_path, ["sw", "yo"], others=300)))
+    measured = evaluate("hashing", task, data_dir=tmp_path, options=Options(cache=tmp_path / "cache"))
+    result = measured.result
+    sizes = {setting.query_language: setting.n_documents for setting in result.settings}
+    stated = task.model_copy(update={"expected": Expected(documents=sizes)})
+    (tmp_path / "corpora").mkdir()
+    judged, read = accept_judged(stated, tmp_path / "corpora", tmp_path), accept(result, measured.ranks)
+    assert judged.task.fingerprint == ""
+    texts = {"fingerprint": read.task.fingerprint, "fingerprints": read.task.fingerprints}
+    assert judged.model_copy(update={"task": judged.task.model_copy(update=texts)}) == read
+    assert protocol_fault(judged, result) == ""
+    assert "task.version" in protocol_fault(
+        judged, result.model_copy(update={"task": result.task.model_copy(update={"version": "0"})})
+    )

@@ -313,7 +313,7 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Path:
         done = mlbench("leaderboard", "add", name, "--name", name, "--board", "origin/leaderboard")
         assert done.code == 0, done.err
     (folder / "origin" / "leaderboard" / "entries" / "new").rename(folder / "entry")
-    (folder / "origin" / "constraints.txt").touch()
+    (folder / "origin" / "leaderboard" / "requirements.txt").touch()
     (folder / "origin" / "setup.py").write_text("raise SystemExit", encoding="utf-8")
     git(folder / "origin", "init", "--quiet")
     commit(folder / "origin", "a board")
@@ -352,7 +352,7 @@ class TestSubmission:
         assert (service.workspace / "board" / self.ENTRIES / "there").is_dir()
         # What is installed and run is the board's.
         assert [call.arguments for call in service.calls()] == [
-            ["install", "--constraint", "board/constraints.txt", "./board"]
+            ["install", "--requirement", "leaderboard/requirements.txt"]
         ]
 
     def test_refuses_an_entry_with_a_changed_number(self, tmp_path: Path, board: Path) -> None:
@@ -438,7 +438,8 @@ class TestForm:
     def test_has_only_keys_that_github_knows(self, name: str) -> None:
         document = load(name)
         assert document.keys() <= {"name", "on", "permissions", "concurrency", "jobs"}
-        jobs = {"needs", "runs-on", "timeout-minutes", "permissions", "environment", "defaults", "env", "steps"}
+        jobs = {"needs", "if", "runs-on", "timeout-minutes", "permissions", "environment"}
+        jobs |= {"outputs", "defaults", "env", "steps"}
         steps = {"name", "id", "if", "uses", "with", "run", "env", "working-directory"}
         for job in document["jobs"].values():
             assert job.keys() <= jobs
@@ -461,7 +462,7 @@ class TestForm:
     def test_gives_its_token_away_to_nothing(self, name: str) -> None:
         document = load(name)
         text = (WORKFLOWS / name).read_text(encoding="utf-8")
-        triggers = {"pull_request", "push", "workflow_dispatch"}
+        triggers = {"pull_request", "push", "schedule", "workflow_dispatch"}
         assert set(document["on"] if isinstance(document["on"], dict) else [document["on"]]) <= triggers
         assert "secrets." not in text
         for step in every_step(document):
@@ -476,6 +477,8 @@ class TestForm:
             ("gate", "gate", {"contents": "read", "actions": "read", "pull-requests": "write"}),
             ("base", "base", {"contents": "read"}),
             ("submission", "check", {"contents": "read"}),
+            ("audit", "audit", {"contents": "read"}),
+            ("audit", "record", {"contents": "write", "actions": "write"}),
             ("pages", "build", {"contents": "read"}),
             ("pages", "deploy", {"pages": "write", "id-token": "write"}),
         ],
@@ -502,6 +505,7 @@ PINS = {
         "cache/restore@cdf6c1fa76f9f475f3d7449005a359c84ca0f306 # v5.0.3",
         "cache/save@cdf6c1fa76f9f475f3d7449005a359c84ca0f306 # v5.0.3",
         "upload-artifact@b7c566a772e6b6bfb58ed0dc250532a479d7789f # v6.0.0",
+        "download-artifact@37930b1c2abaa49bbe596cd826c3c89aef350131 # v7.0.0",
         "upload-pages-artifact@7b1f4a764d45c48632c6b24a0339c27f5614fb0b # v4.0.0",
         "deploy-pages@d6db90164ac5ed86f2b6aed7e0febac5b3c0c03e # v4.0.5",
     )

@@ -182,7 +182,7 @@ def test_no_column_of_a_board_ranks_it_before_the_perfect_system(name: str) -> N
         if column in best.columns and column in found.columns:
             ranks = rank_entries([best.columns[column], found.columns[column]], flips=200)
             assert ranks[0]
-            assert ranks[0].rank == 1
+            assert ranks[0].low == 1
     if name == "empty":
         assert not [column for column in found.columns if column.kind is None]
 

@@ -1,7 +1,7 @@
-"""Ranks of entries: how many are significantly better, and how many worse."""
+"""Ranks of entries: their simultaneous confidence intervals, and groups that tie."""
 
 from dataclasses import replace
-from itertools import combinations, product
+from itertools import combinations, pairwise, product
 
 import numpy as np
 import pytest
@@ -11,7 +11,16 @@ from hypothesis.extra.numpy import arrays
 from unit.leaderboard.sites import verified
 
 from mlbench.leaderboard.columns import BoardColumn
-from mlbench.leaderboard.standings import BoardEntry, CheckedResult, RankRange, rank_entries, standings
+from mlbench.leaderboard.standings import (
+    BoardEntry,
+    CheckedResult,
+    RankRange,
+    can_tell,
+    rank_entries,
+    rank_families,
+    standings,
+)
+from mlbench.statistics.all_pairs import significantly_larger
 from mlbench.statistics.direction import loss_contributions
 
 
@@ -28,7 +37,7 @@ def ranked(contributions: list[np.ndarray], **how: float) -> tuple[RankRange | N
 
 
 def test_entries_far_apart_are_in_order() -> None:
-    assert ranked(entries(0.1, 0.9, 0.5)) == (RankRange(3, 3), RankRange(1, 1), RankRange(2, 2))
+    assert ranked(entries(0.1, 0.9, 0.5)) == (RankRange(3, 3, 3, 3), RankRange(1, 1, 1, 1), RankRange(2, 2, 2, 2))
 
 
 @pytest.mark.parametrize(
@@ -57,30 +66,34 @@ def test_each_column_has_its_own_better_end(column: str, better: float, worse: f
         board.append(BoardEntry(verified(name).entry, {"small": CheckedResult(checked.result, evidence)}))
     (found,) = standings(board)
     ranks = {standing.entry.name: standing.scores[asked].rank for standing in found.groups["verified"]}
-    assert ranks == {"better": RankRange(1, 1), "worse": RankRange(2, 2)}
+    assert ranks == {"better": RankRange(1, 1, 1, 1), "worse": RankRange(2, 2, 2, 2)}
 
 
 def test_what_the_data_cannot_tell_apart_shares_its_ranks() -> None:
-    assert ranked(entries(0.5, 0.501, 0.9)) == (RankRange(2, 3), RankRange(2, 3), RankRange(1, 1))
+    assert ranked(entries(0.5, 0.501, 0.9)) == (RankRange(2, 2, 3, 2), RankRange(3, 2, 3, 2), RankRange(1, 1, 1, 1))
 
 
 def test_equal_entries_are_level() -> None:
     one = entries(0.5)[0]
-    assert ranked([one, one, one]) == (RankRange(1, 3),) * 3
+    assert ranked([one, one, one]) == (RankRange(1, 1, 3, 1),) * 3
+    # Equal on paper, their sums differ in the last bits.
+    other = one + 1e-15 * np.arange(40)
+    assert one.sum() != other.sum()
+    assert ranked([one, other, one + 0.4]) == (RankRange(2, 2, 3, 2), RankRange(2, 2, 3, 2), RankRange(1, 1, 1, 1))
 
 
-@pytest.mark.parametrize(("given_", "expected"), [([], ()), (entries(0.5), (RankRange(1, 1),))])
+@pytest.mark.parametrize(("given_", "expected"), [([], ()), (entries(0.5), (RankRange(1, 1, 1, 1),))])
 def test_few_entries(given_: list[np.ndarray], expected: tuple[RankRange, ...]) -> None:
     assert ranked(given_) == expected
 
 
 def test_an_entry_without_topics_has_no_rank_and_takes_none() -> None:
     one, other = entries(0.1, 0.9)
-    assert ranked([one, np.full(40, np.nan), other]) == (RankRange(2, 2), None, RankRange(1, 1))
+    assert ranked([one, np.full(40, np.nan), other]) == (RankRange(2, 2, 2, 2), None, RankRange(1, 1, 1, 1))
 
 
-def naive(columns: list[np.ndarray], level: float) -> list[tuple[int, int]]:
-    """The reference: step-down max-T over all sign patterns and all pairs, with loops."""
+def naive(columns: list[np.ndarray], level: float) -> list[RankRange]:
+    """The reference, for losses: step-down max-T over all sign patterns and all pairs, with loops."""
     pairs = list(combinations(range(len(columns)), 2))
     differences = {(a, b): columns[a] - columns[b] for a, b in pairs}
     scale = {pair: np.sqrt((values**2).sum()) or 1.0 for pair, values in differences.items()}
@@ -94,40 +107,101 @@ def naive(columns: list[np.ndarray], level: float) -> list[tuple[int, int]]:
         ]
         highest = max(highest, float(np.mean(reached)))
         p[pair] = highest
-    found = []
-    for index in range(len(columns)):
-        against = [
-            differences[pair].sum() * (1 if pair[0] == index else -1)
-            for pair in pairs
-            if index in pair and p[pair] <= level
-        ]
-        found.append((1 + sum(total < 0 for total in against), len(columns) - sum(total > 0 for total in against)))
-    return found
+    n, sums = len(columns), [column.sum() for column in columns]
+
+    def is_better(a: int, b: int) -> bool:
+        return a != b and sums[a] < sums[b] and p[min(a, b), max(a, b)] <= level
+
+    low = [1 + sum(is_better(a, b) for a in range(n)) for b in range(n)]
+    high = [n - sum(is_better(a, b) for b in range(n)) for a in range(n)]
+    found, leading, group = {}, 0, 0
+    for index in sorted(range(n), key=sums.__getitem__):
+        rank = 1 + sum(other < sums[index] - 1e-9 for other in sums)
+        first = min(low[other] for other in range(n) if sums[other] >= sums[index] - 1e-9)
+        last = max(high[other] for other in range(n) if sums[other] <= sums[index] + 1e-9)
+        if first > leading:
+            leading, group = rank, group + 1
+        found[index] = RankRange(rank, first, last, group)
+    return [found[index] for index in range(n)]
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(8))
 def test_ranks_agree_with_a_loop_over_all_patterns(seed: int) -> None:
     random = np.random.RandomState(seed)
-    columns = [random.standard_normal(8) + level for level in (0.0, 0.2, 1.5, 3.0)]
-    found = ranked(columns, level=0.2)
-    assert [(each.rank, each.last) for each in found if each] == naive(columns, 0.2)
-    assert len({(each.rank, each.last) for each in found if each}) > 1
+    # The noise of some is small, so that they are known better than those beside them.
+    columns = [
+        random.standard_normal(8) * noise + level for level, noise in ((0, 1), (0.2, 3), (1, 0.1), (1.5, 1), (3, 1))
+    ]
+    columns.append(columns[2])
+    found = rank_entries(columns, level=0.2)
+    assert list(found) == naive(columns, 0.2)
+    assert len({each.group for each in found if each}) > 1
+
+
+def in_order(columns: list[np.ndarray], **how: float) -> list[RankRange]:
+    """Return the ranks of losses in the order that entries are shown in."""
+    found = [each for each in rank_entries(columns, **how) if each]
+    return [found[place] for place in np.argsort([column.sum() for column in columns], kind="stable")]
+
+
+def test_a_row_below_has_no_better_end() -> None:
+    """The second entry is known to be worse than the first; the third is not, as it differs more between clusters."""
+    noise = np.random.RandomState(0).standard_normal(30)
+    noise -= noise.mean()
+    columns = [noise, 1.1 * noise + 0.1, 20 * noise + 0.2]
+    (worse,) = significantly_larger([np.array(columns).T], 0.05)
+    assert worse.tolist() == [[False] * 3, [True, False, False], [False] * 3]
+    assert rank_entries(columns) == (RankRange(1, 1, 2, 1), RankRange(2, 1, 3, 1), RankRange(3, 1, 3, 1))
 
 
 @given(
-    arrays(np.float64, st.tuples(st.integers(1, 6), st.integers(1, 12)), elements=st.integers(-4, 4)),
+    arrays(np.float64, st.tuples(st.integers(1, 7), st.integers(4, 12)), elements=st.integers(-4, 4)),
     st.randoms(use_true_random=False),
 )
 def test_what_holds_for_all_ranks(columns: np.ndarray, random: object) -> None:
-    found = ranked(list(columns), flips=99, level=0.3)
-    assert all(each is not None and 1 <= each.rank <= each.last <= len(columns) for each in found)
-    # Somebody is first and somebody is last, however the others stand.
-    assert min(each.rank for each in found if each) == 1
-    assert max(each.last for each in found if each) == len(columns)
-    order = list(range(len(columns)))
+    found = rank_entries(list(columns), flips=99, level=0.3)
+    n, sums = len(columns), columns.sum(axis=1)
+    for each, value in zip(found, sums, strict=True):
+        assert each is not None
+        assert each.rank == 1 + (sums < value).sum()
+        assert 1 <= each.low <= each.rank
+        # Those that are level with it have the same rank, and stand as low.
+        assert each.rank + (sums == value).sum() - 1 <= each.high <= n
+    shown = in_order(list(columns), flips=99, level=0.3)
+    for above, below in pairwise(shown):
+        assert above.low <= below.low
+        assert above.high <= below.high
+        assert below.group - above.group in (0, 1)
+        assert above.rank != below.rank or above == below
+    for group in {each.group for each in shown}:
+        first, *others = [each for each in shown if each.group == group]
+        assert all(each.low <= first.rank <= each.high for each in others)
+    assert shown[0].low == 1
+    assert shown[-1].high == n
+    order = list(range(n))
     random.shuffle(order)  # type: ignore[attr-defined]
-    shuffled = ranked([columns[index] for index in order], flips=99, level=0.3)
+    shuffled = rank_entries([columns[index] for index in order], flips=99, level=0.3)
     assert shuffled == tuple(found[index] for index in order)
+
+
+@given(arrays(np.float64, st.tuples(st.integers(6, 12), st.integers(3, 7)), elements=st.integers(-4, 4)))
+def test_one_more_entry_never_tells_two_others_apart(columns: np.ndarray) -> None:
+    (before,) = significantly_larger([columns[:, :-1]], 0.3, flips=99)
+    (after,) = significantly_larger([columns], 0.3, flips=99)
+    assert not (after[:-1, :-1] & ~before).any()
+
+
+@pytest.mark.parametrize(("clusters", "told"), [(5, False), (6, True)])
+def test_of_few_clusters_no_rank_is_told(clusters: int, told: bool) -> None:
+    """Of five clusters, 2 of 32 sign patterns are as extreme as the most extreme difference."""
+    assert can_tell(clusters) == told
+    found = ranked(entries(0.1, 9.0, clusters=clusters))
+    assert found == ((RankRange(2, 2, 2, 2), RankRange(1, 1, 1, 1)) if told else (None, None))
+
+
+def test_families_are_ranked_as_each_alone() -> None:
+    one, other = entries(0.5, 0.51, 0.9), entries(0.3, 0.9)
+    assert rank_families([one, [], other]) == [rank_entries(one), (), rank_entries(other)]
 
 
 def test_entries_that_do_not_differ_are_seldom_told_apart() -> None:
@@ -137,6 +211,6 @@ def test_entries_that_do_not_differ_are_seldom_told_apart() -> None:
     for _ in range(tries):
         topics = random.standard_t(3, size=30)
         found = ranked(list(topics + random.standard_t(3, size=(6, 30))), flips=199)
-        false += any(each is not None and each.rank > 1 for each in found)
+        false += any(each is not None and each.low > 1 for each in found)
     # Within three standard errors of the level of .05.
     assert 0 < false / tries < 0.05 + 3 * (0.05 * 0.95 / tries) ** 0.5

@@ -242,15 +242,21 @@ class TestBuilding:
         assert files(tmp_path / "site") == before
         assert [path.name for path in tmp_path.iterdir()] == ["site"]
 
-    def test_replaces_nothing_but_a_site(self, tmp_path: Path) -> None:
-        folder = tmp_path / "thesis"
-        folder.mkdir()
-        (folder / "chapter.tex").write_text("years of work")
-        with pytest.raises(UserError, match="is there and is no site"):
-            build_site([], folder)
-        with pytest.raises(UserError, match="is there and is no site"):
-            build_site([], folder / "chapter.tex")
-        assert (folder / "chapter.tex").read_text() == "years of work"
+    def test_a_checkout_with_files_of_others_survives(self, tmp_path: Path) -> None:
+        others = {"CNAME": b"board.example.org", ".git/config": b"[core]", "entries/notes.txt": b"mine"}
+        for name, content in others.items():
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / name).write_bytes(content)
+        build_site([verified("old")], tmp_path, flips=FLIPS)
+        build_site([verified("new")], tmp_path, flips=FLIPS)
+        assert files(tmp_path).items() >= others.items()
+        assert [name for name in html(tmp_path) if name.startswith("entries/")] == ["entries/new.html"]
+
+    def test_replaces_no_page_of_others(self, tmp_path: Path) -> None:
+        (tmp_path / "index.html").write_text("years of work")
+        with pytest.raises(UserError, match=r"index.html is there, and mlbench did not write it"):
+            build_site([], tmp_path)
+        assert files(tmp_path) == {"index.html": b"years of work"}
 
 
 class TestCommand:

@@ -89,7 +89,9 @@ def test_tasks_come_together(board: Board, result: Path, tmp_path: Path) -> None
 def test_what_is_said_changes_alone(board: Board, result: Path) -> None:
     add(board, "ours", [result], Description(title="Ours", parameters=5))
     entry = add(board, "ours", [], Description(summary="It is ours.")).entry
-    assert (entry.title, entry.summary, entry.parameters) == ("Ours", "It is ours.", 5)
+    assert (entry.title, entry.summary, entry.parameters, entry.control) == ("Ours", "It is ours.", 5, False)
+    assert add(board, "ours", [], Description(control=True)).entry.control
+    assert add(board, "ours", [], Description(title="Ours again")).entry.control
     check_entry(board, "ours")
     with pytest.raises(UserError, match="no entry theirs to describe"):
         add(board, "theirs", [], Description(title="Theirs"))

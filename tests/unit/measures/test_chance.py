@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from mlbench.measures import chance
+from mlbench.measures.formulas import RelevantRanks
+from mlbench.measures.ranked import parse
 
 SIZES = [(1, 1), (1, 6), (2, 2), (2, 7), (3, 8), (5, 9), (7, 7)]
 
@@ -27,6 +29,20 @@ def test_numbers_are_those_of_all_sets_of_ranks(m: int, n: int) -> None:
         assert chance.all_within(m, cutoff, n) == pytest.approx(within)
     precision = mean(mean(place / rank for place, rank in enumerate(ranks, 1)) for ranks in every)
     assert chance.mean_average_precision(np.array([m]), n)[0] == pytest.approx(precision)
+
+
+@pytest.mark.parametrize("name", ["AP", "R@2", "P@3", "Success@1", "Success@4", "RR", "RR@2", "nDCG@3", "nDCG@10"])
+@pytest.mark.parametrize(("m", "n"), SIZES)
+def test_measures_are_those_of_all_sets_of_ranks(name: str, m: int, n: int) -> None:
+    every = np.array(sets(m, n), dtype=np.int64)
+    relevant = RelevantRanks(every, np.ones(every.shape), np.full(len(every), n, dtype=np.int64))
+    mean_of_all = parse(name).values(relevant).mean()
+    assert chance.mean_measure(parse(name), np.array([m, m]), n) == pytest.approx(mean_of_all)
+
+
+def test_of_a_measure_without_a_formula_for_random_orders_nothing_is_said() -> None:
+    assert np.isnan(chance.mean_measure(parse("ERR@10"), np.array([1, 2]), 9)).all()
+    assert np.isnan(chance.mean_measure(parse("nDCG(dcg='exp-log2')@10"), np.array([1, 2]), 9)).all()
 
 
 @pytest.mark.parametrize("n", [1, 2, 9])
