@@ -473,18 +473,20 @@ def name_apart(result: Result, folder: Path) -> Result:
     for name in (stem, f"{stem}.data-{digest(own.encode())[:8]}"):
         if _is_free(folder / f"{name}.json", own):
             ranks = result.ranks.model_copy(update={"name": f"{name}{RANKS}"})
-            return result.model_copy(update={"ranks": ranks})
+            vectors = result.vectors and result.vectors.model_copy(update={"name": f"{name}{VECTORS}"})
+            return result.model_copy(update={"ranks": ranks, "vectors": vectors})
     raise _unwritable(folder, f"{name}.json there is of other data, or cannot be read")
 
 
-def write_result(result: Result, ranks: bytes, folder: Path) -> Path:
-    """Write the ranks file and the document into `folder`: both appear whole, or neither.
+def write_result(result: Result, ranks: bytes, folder: Path, *, vectors: bytes | None = None) -> Path:
+    """Write the ranks file, the commitment to `vectors` and the document into `folder`: all appear whole, or none.
 
     Files of these names are replaced; `name_apart` finds names that are free. Returns the document's path. Raises
     `UserError` when the folder cannot be written, and leaves it as it was.
     """
     path = folder / f"{_stem(result)}.json"
-    contents = {folder / result.ranks.name: ranks, path: to_json(result).encode()}
+    sketches = {} if result.vectors is None or vectors is None else {folder / result.vectors.name: vectors}
+    contents = {folder / result.ranks.name: ranks, **sketches, path: to_json(result).encode()}
     made = [parent for parent in (folder, *folder.parents) if not parent.exists()]
     unfinished: dict[Path, Path] = {}
     try:
@@ -537,9 +539,21 @@ def ranks_file(path: Path, result: Result) -> Path | None:
     Raises `InvalidResult` where its SHA-256 is not the one that the document states, where it cannot be read, and where
     the document names a file that lies elsewhere.
     """
-    if Path(result.ranks.name).name != result.ranks.name or len(result.ranks.name) > _LONGEST_NAME:
-        raise InvalidResult(f"{path} names the ranks file {result.ranks.name!r:.100}: it must lie beside the document")
-    beside = path.parent / result.ranks.name
+    return _file_beside(path, "ranks file", result.ranks)
+
+
+def vectors_file(path: Path, result: Result) -> Path | None:
+    """Return the file beside the document at `path` that commits to vectors, None where it is missing or not named.
+
+    Raises `InvalidResult` as `ranks_file` does.
+    """
+    return None if result.vectors is None else _file_beside(path, "vectors file", result.vectors)
+
+
+def _file_beside(path: Path, what: str, stated: RanksFile | VectorsFile) -> Path | None:
+    if Path(stated.name).name != stated.name or len(stated.name) > _LONGEST_NAME:
+        raise InvalidResult(f"{path} names the {what} {stated.name!r:.100}: it must lie beside the document")
+    beside = path.parent / stated.name
     try:
         with beside.open("rb") as file:
             found = file_digest(file, "sha256").hexdigest()
@@ -548,10 +562,10 @@ def ranks_file(path: Path, result: Result) -> Path | None:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InvalidResult(f"cannot read {beside}: {reason}; it belongs to {path.name}") from error
-    if found != result.ranks.sha256:
+    if found != stated.sha256:
         raise InvalidResult(
-            f"{beside} is not the ranks file of {path.name}: its SHA-256 is {found[:12]}..., not "
-            f"{result.ranks.sha256[:12]}...; measure again, or restore the two files that belong together"
+            f"{beside} is not the {what} of {path.name}: its SHA-256 is {found[:12]}..., not "
+            f"{stated.sha256[:12]}...; measure again, or restore the two files that belong together"
         )
     return beside
 

@@ -1,4 +1,4 @@
-"""`mlbench leaderboard`: entries made of results and checked, accepted tasks, and the static site."""
+"""`mlbench leaderboard`: entries made of results, checked and audited, accepted tasks, and the static site."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -7,16 +7,18 @@ from typing import TypedDict
 
 import click
 
-from mlbench.cli.options import json_option
+from mlbench.cli.options import assignments, json_option
 from mlbench.cli.progress import Screen, pass_screen
 from mlbench.cli.report import result_paths
 from mlbench.errors import RefusedEntry, UnknownName
 from mlbench.evaluation.verify import read_pair, recompute
+from mlbench.io.document import to_json
 from mlbench.io.untrusted import LARGEST_NUMBER
 from mlbench.leaderboard.board import DEFAULT_FOLDER, Board
 from mlbench.leaderboard.check import CheckedEntry, Identities, check_entry
 from mlbench.leaderboard.protocol import accept
 from mlbench.leaderboard.submission import Description, add
+from mlbench.protocols import Runtime
 from mlbench.reports.formatting import count
 
 Command = Callable[..., object]
@@ -31,7 +33,7 @@ def board_option(function: Command) -> Command:
         default=DEFAULT_FOLDER,
         show_default=True,
         metavar="DIR",
-        help="The leaderboard's folder, with tasks/ and entries/.",
+        help="The leaderboard's folder, with tasks/, entries/ and audits/.",
     )(function)
 
 
@@ -41,10 +43,11 @@ Examples:
   mlbench leaderboard add results/xquad-r.checkpoint-1a2b3c4d.json --name our-model
   mlbench leaderboard check our-model
   mlbench leaderboard accept results/mini.static-38ef888e.json
+  mlbench leaderboard audit our-model
   mlbench leaderboard build"""
 )
 def command() -> None:
-    """Make entries of a leaderboard, check them, and build its site.
+    """Make entries of a leaderboard, check and audit them, and build its site.
 
     An entry is a folder with results, their ranks and a few words. Every number in it is recomputed before it counts.
     """
@@ -164,6 +167,61 @@ def build(screen: Screen, /, out: Path, folder: Path) -> None:
     entries = read_entries(Board(folder), progress=progress)
     build_site(entries, out, progress=progress)
     click.echo(f"{out / 'index.html'}: {count(len(entries), 'entry')}")
+
+
+@command.command(
+    "audit",
+    epilog="""\b
+Examples:
+  mlbench leaderboard audit our-model
+  mlbench leaderboard audit our-model --model ./checkpoint --by "The board" --data-dir data""",
+)
+@click.argument("name", metavar="NAME")
+@click.option("--model", metavar="MODEL", help="What is encoded with: a path, a hub id or SCHEME:PATH_OR_ID.")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    callback=assignments("dtype=bf16"),
+    metavar="KEY=VALUE",
+    help="A key of the model; what is not set is as the entry says.",
+)
+@click.option(
+    "--seed",
+    metavar="HEX",
+    help="What decides the draw, in place of the commit that brought the entry: a number that nobody knew before.",
+)
+@click.option("--task", "tasks", multiple=True, metavar="FILE", help="A task of your own; may be repeated.")
+@click.option("--by", default="the board", show_default=True, metavar="WHO", help="Who audits.")
+@click.option("--data-dir", type=click.Path(path_type=Path), metavar="DIR", help="A folder with the files of tasks.")
+@click.option("--device", metavar="NAME", help="A torch device such as cuda:0; the best one there is by default.")
+@click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Threads for encoding.")
+@json_option
+@board_option
+@pass_screen
+def audit_(
+    screen: Screen, /, name: str, folder: Path, as_json: bool, device: str | None, threads: int | None, **how: object
+) -> int:
+    """Encode drawn texts and topics of the entry NAME again, and compare: exit code 1 where they do not agree.
+
+    What is drawn follows from the commit that brought the entry to the current branch, a merge on a board that takes
+    pull requests. The outcome is written to audits/NAME.json on the board.
+    """
+    from mlbench.leaderboard.auditor import Auditor
+
+    board = Board(folder)
+    if name not in board.entry_names():
+        raise UnknownName("entry", name, board.entry_names())
+    auditor = Auditor(runtime=Runtime(device, threads), progress=screen.progress(), **how)  # type: ignore[arg-type]
+    audit = auditor.audit(board, name)
+    path = board.keep_audit(audit)
+    if as_json:
+        click.echo(to_json(audit), nl=False)
+    else:
+        for task, found in audit.tasks.items():
+            click.echo("\n".join(f"{task}: {line}" for line in found.faults or [found.summary]))
+        click.echo(f"{path}: {'passed' if audit.passed else 'failed'}")
+    return int(not audit.passed)
 
 
 class _Row(TypedDict):

@@ -83,6 +83,7 @@ class RunArguments:
     indexes: list[Index]
     save_run: Path | None
     depth: int | None
+    commit_vectors: bool
     against: str | None
     gate: Path | None
     allow_pickle: bool
@@ -224,6 +225,11 @@ Examples:
     type=click.IntRange(1, LONGEST),
     metavar="N",
     help="Documents in each list of --save-run.  [default: 100]",
+)
+@click.option(
+    "--commit-vectors",
+    is_flag=True,
+    help="Write a sketch of every vector beside the ranks, by which a leaderboard can audit the result.",
 )
 @click.option("--against", metavar="BASE", help="Compare with a result, a folder of results or an entry as well.")
 @click.option(
@@ -370,6 +376,7 @@ def _options(request: RunArguments, progress: Progress) -> Options:
         keep_vectors=request.keep_vectors,
         pools=request.pools,
         save_run=None if request.save_run is None else SaveRun(request.save_run, request.depth or DEPTH),
+        commit_vectors=request.commit_vectors,
         command=shlex.join(["mlbench", *sys.argv[1:]]),
         progress=progress,
     )

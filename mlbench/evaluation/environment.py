@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from mlbench.errors import UserError
 from mlbench.io.libraries import versions_imported
 from mlbench.results import Environment
 from mlbench.version import __version__
@@ -29,6 +30,21 @@ def code_commit() -> str | None:
     package = Path(__file__).resolve().parents[1]
     found = _git("-C", str(package), "rev-parse", "--show-toplevel", "HEAD")
     return found[1] if len(found) == 2 and Path(found[0]).resolve() == package.parent else None
+
+
+def commit_of(folder: Path) -> str:
+    """Return the commit that brought what lies in `folder` to the current branch as it is now.
+
+    It is the last one in the history of first parents that changes the folder: of what was merged, it is the merge.
+    Raises `UserError` where there is no such commit, the folder has other content, or the history is cut off.
+    """
+    inside = ("-C", str(folder))
+    if _git(*inside, "rev-parse", "--is-shallow-repository") != ["false"]:
+        raise UserError(f"{folder} is in no git checkout with its whole history: fetch that, or give --seed")
+    found = _git(*inside, "log", "-1", "--first-parent", "--format=%H", "--", ".")
+    if not found or _git(*inside, "status", "--porcelain", "--", "."):
+        raise UserError(f"{folder} is not committed as it is: commit it, or give --seed")
+    return found[0]
 
 
 def peak_bytes() -> int | None:

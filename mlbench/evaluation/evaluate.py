@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mlbench import members
 from mlbench.collection.records import fingerprint_of
+from mlbench.embeddings.commitment import write_commitment
 from mlbench.errors import UserError
 from mlbench.evaluation.environment import describe_environment, peak_bytes
 from mlbench.evaluation.in_memory import load_in_memory
@@ -25,11 +26,14 @@ from mlbench.ranking.ranks import Ranks
 from mlbench.ranking.ranks_file import write_ranks
 from mlbench.ranking.run_files import ListSink, RunFiles, SeveralSinks
 from mlbench.results import (
+    RANKS,
+    VECTORS,
     Cost,
     RanksFile,
     Result,
     RetrieverInfo,
     TaskInfo,
+    VectorsFile,
     check_folder,
     digest,
     file_stem,
@@ -47,26 +51,28 @@ from mlbench.tasks.task import Task, load_task
 class Evaluation:
     """The result of one retriever on one task, and the ranks that all its numbers follow from.
 
-    `ranks_file` is the content of the file with the ranks; `path` is where the result lies, None where it was not
-    written.
+    `ranks_file` is the content of the file with the ranks, `vectors_file` that of the commitment to vectors, None where
+    none was asked for; `path` is where the result lies, None where it was not written.
     """
 
     result: Result
     ranks: Ranks
     ranks_file: bytes
     path: Path | None = None
+    vectors_file: bytes | None = None
 
     def __repr__(self) -> str:
         """Say in one line what was measured, and the macro means of the primary measure."""
         return repr(self.result).replace("Result", "Evaluation", 1)
 
     def save(self, folder: Path | str) -> "Evaluation":
-        """Write the result and its ranks file into `folder`; raises `UserError` where that cannot be done.
+        """Write the result and the files beside it into `folder`; raises `UserError` where that cannot be done.
 
         Only a result of the same retriever on the same data is replaced (see `name_apart`).
         """
         result = name_apart(self.result, Path(folder))
-        return replace(self, result=result, path=write_result(result, self.ranks_file, Path(folder)))
+        path = write_result(result, self.ranks_file, Path(folder), vectors=self.vectors_file)
+        return replace(self, result=result, path=path)
 
     def verify(self) -> Verification:
         """Recompute every number of the result from the ranks."""
@@ -121,7 +127,10 @@ def measure(
     """Measure an opened retriever on one task; nothing is written but the embedding store, and `options.save_run`."""
     clock, before, task = Clock(), Spent.of(model), _load_task(task, languages).with_measures(options.measures)
     _tell_training_data(model, task, options)
-    load = load_stream if _streams(model, task, options) else load_in_memory
+    streams = _streams(model, task, options)
+    if streams and options.commit_vectors:
+        raise UserError(f"{task.name} is read in shards, whose vectors are not kept: leave out --commit-vectors")
+    load = load_stream if streams else load_in_memory
     data = load(model, task, options, languages=languages, data_dir=data_dir)
     clock.lap("read")
     _check_grades(data)
@@ -158,7 +167,11 @@ def measure(
     packed = content.result()
     result = _result(retriever, measured_on, scores, cost, options.command, packed)
     result = result.model_copy(update={"list_measures": listed, "truncated": ranked.truncated})
-    return Evaluation(result, ranked.ranks, packed)
+    if ranked.commitment is None:
+        return Evaluation(result, ranked.ranks, packed)
+    vectors = write_commitment(ranked.commitment)
+    beside = VectorsFile(name=result.ranks.name.removesuffix(RANKS) + VECTORS, sha256=digest(vectors))
+    return Evaluation(result.model_copy(update={"vectors": beside}), ranked.ranks, packed, vectors_file=vectors)
 
 
 def _tell_training_data(model: LoadedModel, task: Task, options: Options) -> None:

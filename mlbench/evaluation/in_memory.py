@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mlbench import members
+from mlbench.embeddings.commitment import Commitment
 from mlbench.embeddings.encode import embed, texts_of
 from mlbench.errors import RetrieverError
 from mlbench.evaluation.options import Options
@@ -57,6 +58,7 @@ class InMemoryTask(TaskData):
         texts = texts_of(self.collection)
         embeddings = embed(encoder, texts, store, options.progress)
         truncated = count_truncated(encoder, texts)
+        commitment = Commitment.of(self.collection, embeddings) if options.commit_vectors else None
         clock.lap("encode")
         tiling = Tiling(threads=options.runtime.threads, device=members.counting_device(encoder))
         counts = rank_vectors(
@@ -79,6 +81,7 @@ class InMemoryTask(TaskData):
             images=embeddings.images if has_images else None,
             encoded_images=embeddings.encoded_images if has_images else None,
             truncated=truncated,
+            commitment=commitment,
         )
 
     def _rank_lists(self, ranker: Ranker, files: ListSink | None, options: Options, clock: Clock) -> RankedTask:

@@ -29,6 +29,7 @@ class Options:
     encoded and counted, `keep_vectors` whether their vectors stay in the cache (None: where they fit into half of the
     free space). `pools` says whether the ranks of an encoder answer any pool afterwards, or those of the task's
     settings alone, which takes little memory where there are many languages (None: any, up to `MOST_COUNTS` counts).
+    `commit_vectors` asks for a file that commits to all vectors of an encoder (see `Commitment`).
     """
 
     settings: Mapping[str, str] = field(default_factory=dict)
@@ -45,6 +46,7 @@ class Options:
     resources: Resources = field(default_factory=Resources)
     keep_vectors: bool | None = None
     pools: Pools | None = None
+    commit_vectors: bool = False
     progress: Progress = field(default_factory=Silence)
 
     def __post_init__(self) -> None:

@@ -9,6 +9,7 @@ from typing import Self
 
 from mlbench.collection.languages import IMAGE, Setting, settings_of
 from mlbench.collection.records import Collection
+from mlbench.embeddings.commitment import Commitment
 from mlbench.errors import DataError, UserError
 from mlbench.evaluation.options import Options
 from mlbench.open_model import LoadedModel
@@ -46,7 +47,8 @@ class RankedTask:
 
     `texts` counts the distinct texts and `encoded` those that this run encoded, both None for a ranker; `images` and
     `encoded_images` count images likewise, None for a task of texts. `tokens` counts those that other processes
-    encoded. `truncated` says how many texts were cut off, None where that is not known.
+    encoded. `truncated` says how many texts were cut off, None where that is not known. `commitment` is the one to all
+    vectors, where it was asked for.
     """
 
     ranks: Ranks
@@ -56,6 +58,7 @@ class RankedTask:
     encoded_images: int | None = None
     tokens: int = 0
     truncated: tuple[TruncatedTexts, ...] | None = None
+    commitment: Commitment | None = None
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,8 @@ STATUSES: Mapping[Status, str] = {
     "do not agree with what the entry says.",
 }
 """What each status means, in one sentence."""
+SEED = r"^[0-9a-f]{8,128}$"
+"""What decides a draw: hexadecimal digits."""
 _COLOURS: Mapping[Status, str] = {
     "reported": "#57606a",
     "recomputed": "#0969da",
@@ -25,7 +27,6 @@ _COLOURS: Mapping[Status, str] = {
     "failed audit": "#b42318",
 }
 _BOARD, _CHARACTER, _MARGIN = "leaderboard", 7, 6
-Seed = Annotated[str, Field(pattern=r"^[0-9a-f]{8,128}$")]
 Commit = Annotated[str, Field(pattern=r"^([0-9a-f]{40}|[0-9a-f]{64})$")]
 Fault = Annotated[str, Field(min_length=1, max_length=300)]
 
@@ -34,17 +35,27 @@ class TaskAudit(DocumentPart):
     """What was found in one task; `faults` has a sentence for each thing that does not agree.
 
     `n_texts` counts queries and documents, `n_drawn` those whose vectors were compared with the commitment, `n_topics`
-    the topics whose ranks were compared, and `share` is the part of `n_texts` that was encoded again. The errors of
+    the topics whose ranks were compared in all languages, `n_queries` their queries and others that were drawn, and
+    `share` is the part of `n_texts` that was encoded again. The errors of
     vectors are relative to their norms; null where there is no commitment, as of a ranker.
     """
 
     n_texts: int = Field(ge=0)
     n_drawn: int = Field(ge=0)
     n_topics: int = Field(ge=0)
+    n_queries: int = Field(ge=0)
     share: float = Field(ge=0, le=1)
     largest_error: float | None = Field(ge=0)
     mean_error: float | None = Field(ge=0)
     faults: tuple[Fault, ...] = ()
+
+    @property
+    def summary(self) -> str:
+        """What was compared, in one line."""
+        vectors = ""
+        if self.mean_error is not None:
+            vectors = f"{self.n_drawn:,} of {self.n_texts:,} vectors (off by {self.mean_error:.1e} on average) and "
+        return f"{vectors}the ranks of {self.n_queries:,} queries agree, {self.share:.0%} of all texts encoded again"
 
 
 class Audit(DocumentPart):
@@ -61,7 +72,7 @@ class Audit(DocumentPart):
     passed: bool
     by: Phrase
     finished_at: str
-    seed: Seed
+    seed: Annotated[str, Field(pattern=SEED)]
     commit: Commit | None
     model: Annotated[str, Field(min_length=1, max_length=200)]
     same_fingerprint: bool

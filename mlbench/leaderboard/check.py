@@ -9,6 +9,8 @@ from zipfile import ZipFile
 
 import numpy as np
 
+from mlbench.embeddings.commitment import ARRAYS as COMMITTED
+from mlbench.embeddings.commitment import DIRECTIONS, read_commitment
 from mlbench.errors import RefusedEntry, UserError
 from mlbench.evaluation.verify import recompute
 from mlbench.leaderboard.board import Board
@@ -26,7 +28,7 @@ from mlbench.leaderboard.check_files import (
 from mlbench.leaderboard.check_ranks import alignment_fault, counts_fault
 from mlbench.leaderboard.claims import claims_fault
 from mlbench.leaderboard.distinct import Digests, Identity, count_digests, sameness_fault, sameness_warnings
-from mlbench.leaderboard.entries import ENTRY_FILE, LONGEST_NAME, Entry, files_of, fingerprint_of
+from mlbench.leaderboard.entries import ENTRY_FILE, LONGEST_NAME, Entry, files_of, fingerprint_of, vectors_of
 from mlbench.leaderboard.kept import kept_arrays
 from mlbench.leaderboard.protocol import (
     AcceptedTask,
@@ -40,7 +42,7 @@ from mlbench.leaderboard.titles import skeletons, title_fault
 from mlbench.ranking.packed_ranks import PACKED
 from mlbench.ranking.ranks import Ranks
 from mlbench.ranking.ranks_file import ALIGNMENT, ARRAYS, GRADE_SCALE, arrays_of, read_ranks
-from mlbench.results import Result, digest, read_result
+from mlbench.results import Result, VectorsFile, digest, read_result
 from mlbench.statistics.cluster_scores import ScoreRequest
 
 _MOST_TASKS = 50
@@ -118,9 +120,10 @@ def check_entry(board: Board, name: str, identities: Identities | None = None) -
 def check_folder(board: Board, folder: Path, name: str) -> CheckedEntry:
     """Check what is to be the entry called `name`, wherever it lies; raises `RefusedEntry` with the first fault."""
     try:
-        found = list_folder(folder, 2 * _MOST_TASKS + 1)
+        found = list_folder(folder, 3 * _MOST_TASKS + 1)
         entry = _read_entry(folder, name)
-        expected = sorted((ENTRY_FILE, *(file for task in entry.tasks for file in files_of(task))))
+        committed = [file for task in entry.tasks if (file := vectors_of(task)) in entry.files]
+        expected = sorted((ENTRY_FILE, *(file for task in entry.tasks for file in files_of(task)), *committed))
         if list(found) != expected:
             other = sorted(set(found) ^ set(expected))[0]
             raise RefusedEntry(f"{other!r:.80} {'is missing' if other in expected else 'does not belong there'}")
@@ -209,6 +212,10 @@ def _read_result(folder: Path, entry: Entry, accepted: AcceptedTask) -> Result:
     result = validate(document, read_plain(document, content, accepted.most_values), Result)
     if result.ranks.name != ranks or result.ranks.sha256 != entry.files[ranks]:
         raise RefusedEntry(f"{document} names other ranks than {ranks}, or another SHA-256 than {ENTRY_FILE}")
+    vectors = vectors_of(accepted.task.name)
+    stated = None if result.vectors is None else (result.vectors.name, result.vectors.sha256)
+    if stated != ((vectors, entry.files[vectors]) if vectors in entry.files else None):
+        raise RefusedEntry(f"{document} names other vectors than {vectors}, or another SHA-256 than {ENTRY_FILE}")
     if fault := protocol_fault(accepted, result) or claims_fault(result):
         raise RefusedEntry(f"{document}: {fault}")
     return result
@@ -226,11 +233,33 @@ def _check_ranks(folder: Path, accepted: AcceptedTask, result: Result) -> int:
     )
     if fault:
         raise RefusedEntry(f"{name}: {fault}")
+    if result.vectors is not None:
+        _check_vectors(folder, result.vectors, accepted.n_texts(ranks))
     found = recompute(result, ranks)
     if found.differences:
         more = f" (and {len(found.differences) - 1:,} more)" if len(found.differences) > 1 else ""
         raise RefusedEntry(f"{document}: {found.differences[0]}{more}")
     return found.n_numbers
+
+
+def _check_vectors(folder: Path, stated: VectorsFile, n_texts: int) -> None:
+    """Refuse a commitment that is not one to the vectors of so many texts."""
+    largest = (2 * DIRECTIONS + 4) * n_texts + 2**10
+    content = read_regular(folder / stated.name, 2 * largest)
+    if digest(content) != stated.sha256:
+        raise RefusedEntry(f"{stated.name} is not the file that {ENTRY_FILE} names: its SHA-256 is another")
+    try:
+        check_archive(content, COMMITTED, largest)
+        commitment = read_commitment(folder / stated.name, largest)
+        with ZipFile(BytesIO(content)) as archive:
+            for array in COMMITTED:
+                check_plain(array, archive.read(f"{array}.npy"), getattr(commitment, array))
+    except RefusedEntry as error:
+        raise RefusedEntry(f"{stated.name}: {error}") from error
+    if len(commitment.norms) != n_texts:
+        raise RefusedEntry(
+            f"{stated.name} commits to {len(commitment.norms):,} vectors, the task has {n_texts:,} texts"
+        )
 
 
 def _sound_ranks(folder: Path, accepted: AcceptedTask, result: Result) -> Ranks:

@@ -92,7 +92,7 @@ def check_plain(name: str, content: bytes, array: NDArray[np.generic]) -> None:
     elif array.dtype.kind == "f":
         # What is no number could hold anything in bits that nobody reads.
         plain = np.where(np.isnan(array), np.float32(np.nan), array).astype(np.float32)
-    elif array.dtype == np.uint8:
+    elif array.dtype in (np.uint8, np.int16):
         plain = np.ascontiguousarray(array)
     else:
         plain = np.ascontiguousarray(array, dtype=np.int32)

@@ -21,6 +21,8 @@ _TOLERANCE = timedelta(hours=1)
 
 def claims_fault(result: Result) -> str:
     """Say which claim of a result cannot be true, or nothing."""
+    if result.vectors is not None and result.retriever.kind == "ranker":
+        return "vectors are an encoder's"
     environment = result.environment
     return (
         _retriever_fault(result.retriever)

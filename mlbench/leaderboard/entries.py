@@ -10,10 +10,14 @@ from pydantic import Field
 
 from mlbench.collection.languages import Kind
 from mlbench.io.document import DocumentPart
+from mlbench.results import RANKS, VECTORS
 
 SCHEMA_VERSION = 1
 ENTRY_FILE = "entry.json"
-"""In the folder of every entry; a verified one has `TASK.json` and `TASK.ranks.npz` for each of its tasks beside it."""
+"""In the folder of every entry; a verified one has `TASK.json` and `TASK.ranks.npz` for each of its tasks beside it.
+
+Where the vectors of a task are committed to, there is a `TASK.vectors.npz` as well.
+"""
 NAME = r"^[a-z0-9]+([.-][a-z0-9]+)*$"
 """What an entry and its folder may be called, in at most `LONGEST_NAME` characters."""
 LONGEST_NAME = 64
@@ -106,7 +110,12 @@ def is_name(text: str) -> bool:
 
 def files_of(task: str) -> tuple[str, str]:
     """Return the names of a task's result document and ranks file in an entry."""
-    return f"{task}.json", f"{task}.ranks.npz"
+    return f"{task}.json", f"{task}{RANKS}"
+
+
+def vectors_of(task: str) -> str:
+    """Return the name of the commitment to a task's vectors in an entry, which need not have one."""
+    return f"{task}{VECTORS}"
 
 
 def json_schema() -> str:

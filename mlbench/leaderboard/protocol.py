@@ -86,6 +86,10 @@ class AcceptedTask(DocumentPart):
         """How many values a result document may have."""
         return MOST_VALUES + 2**7 * len(self.settings)
 
+    def n_texts(self, ranks: Ranks) -> int:
+        """Return how many queries and documents there are; `ranks` say which relevant documents the corpus lacks."""
+        return self.sizes.queries + self.sizes.documents - int(_missing(ranks).sum())
+
     def _bytes(self, kind: Literal["encoder", "ranker"]) -> int:
         sizes, columns, counted = self.sizes, self._columns(kind), self._columns(kind)
         if self.is_compact(kind):

@@ -15,8 +15,8 @@ from mlbench.leaderboard.board import Board
 from mlbench.leaderboard.check import CheckedEntry, Identities, check_distinct, check_folder, parse_entry
 from mlbench.leaderboard.check_files import LARGEST_COMPACT_RANKS, canonical, read_regular
 from mlbench.leaderboard.claims import command_fault
-from mlbench.leaderboard.entries import ENTRY_FILE, Entry, files_of, sealed
-from mlbench.results import Result, digest
+from mlbench.leaderboard.entries import ENTRY_FILE, Entry, files_of, sealed, vectors_of
+from mlbench.results import RANKS, Result, digest, vectors_file
 
 # `dense:`, `--out=` and the like in front of a path; a single letter is a drive.
 _IN_FRONT = re.compile(r"(?:-*[\w-]{2,}[=:])*")
@@ -70,8 +70,13 @@ def _copied(path: Path) -> tuple[Result, dict[str, bytes]]:
     document, ranks = files_of(result.task.name)
     plain = without_paths(result).model_dump(mode="json")
     plain["ranks"]["name"] = ranks
-    content = read_regular(path.parent / result.ranks.name, LARGEST_COMPACT_RANKS)
-    return result, {document: canonical(plain), ranks: content}
+    copied = {ranks: read_regular(path.parent / result.ranks.name, LARGEST_COMPACT_RANKS)}
+    if result.vectors is not None:
+        beside, name = vectors_file(path, result), vectors_of(result.task.name)
+        if beside is None:
+            raise UserError(f"cannot read {path.parent / result.vectors.name}: it belongs to {path.name}")
+        plain["vectors"]["name"], copied[name] = name, read_regular(beside, LARGEST_COMPACT_RANKS)
+    return result, {**copied, document: canonical(plain)}
 
 
 def _merge(files: dict[str, bytes], copied: Mapping[str, bytes], name: str, task: str) -> None:
@@ -82,7 +87,7 @@ def _merge(files: dict[str, bytes], copied: Mapping[str, bytes], name: str, task
 
 def _sealed(said: Mapping[str, object], files: Mapping[str, bytes]) -> Entry:
     digests = {file: digest(content) for file, content in sorted(files.items())}
-    tasks = sorted({file.removesuffix(".ranks.npz") for file in files if file.endswith(".ranks.npz")})
+    tasks = sorted({file.removesuffix(RANKS) for file in files if file.endswith(RANKS)})
     try:
         return sealed(**{**said, "tasks": tasks, "files": digests})
     except ValidationError as error:
