@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mlbench.errors import UnknownName, UserError
 from mlbench.io.atomic import write_whole
+from mlbench.io.lock import locked
 from mlbench.leaderboard.audit import Audit
 from mlbench.leaderboard.check_files import (
     LARGEST_AUDIT,
@@ -95,10 +96,13 @@ class Board:
         _check_name(accepted.task.name, "a task of a leaderboard")
         path = self.task_path(accepted.task.name)
         content = canonical(accepted.model_dump(mode="json"))
-        if path.exists() and path.read_bytes() != content and not replace:
-            raise UserError(f"{path} accepts other data or another protocol: with --replace, entries may be refused")
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, content)
+        with locked(self.folder):
+            if path.exists() and path.read_bytes() != content and not replace:
+                raise UserError(
+                    f"{path} accepts other data or another protocol: with --replace, entries may be refused"
+                )
+            write_whole(path, content)
         return path
 
 

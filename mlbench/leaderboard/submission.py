@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from mlbench.errors import RefusedEntry, UserError
 from mlbench.evaluation.verify import read_pair
 from mlbench.io.atomic import replaced_folder
+from mlbench.io.lock import locked
 from mlbench.leaderboard.board import Board
 from mlbench.leaderboard.check import CheckedEntry, Identities, check_distinct, check_folder, parse_entry
 from mlbench.leaderboard.check_files import LARGEST_COMPACT_RANKS, canonical, read_regular
@@ -44,11 +45,16 @@ def add(
     """Make the entry called `name` of results with their ranks beside them, or add them to the one that is there.
 
     Without results, only what is said of an entry changes. The same call again changes nothing. The entry appears whole
-    and checked, or nothing changes. Raises `RefusedEntry` for one that would be refused, and `UserError` for another
-    result of a task that the entry has, unless it is to be replaced as a whole.
+    and checked, or nothing changes, and of two calls at once the second waits. Raises `RefusedEntry` for one that would
+    be refused, and `UserError` for another result of a task that the entry has, unless it is to be replaced as a whole.
     """
-    folder = board.entry_folder(name)
     board.entry_names()
+    with locked(board.folder):
+        return _add(board, name, results, description, replace)
+
+
+def _add(board: Board, name: str, results: Sequence[Path], description: Description, replace: bool) -> CheckedEntry:
+    folder = board.entry_folder(name)
     old = parse_entry(folder, name)[0] if folder.exists() and not (replace and results) else None
     if old is None and not results:
         raise UserError(f"there is no entry {name} to describe: name the results that it is made of")
