@@ -1,25 +1,29 @@
 """`mlbench leaderboard`: entries made of results, checked and audited, accepted tasks, and the static site."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 import click
 
 from mlbench.cli.options import assignments, json_option
 from mlbench.cli.progress import Screen, pass_screen
 from mlbench.cli.report import result_paths
-from mlbench.errors import RefusedEntry, UnknownName
+from mlbench.errors import RefusedEntry, UnknownName, UserError
 from mlbench.evaluation.verify import read_pair, recompute
 from mlbench.io.document import to_json
 from mlbench.io.untrusted import LARGEST_NUMBER
+from mlbench.leaderboard.audit import Audit
 from mlbench.leaderboard.board import DEFAULT_FOLDER, Board
-from mlbench.leaderboard.check import CheckedEntry, Identities, check_entry
+from mlbench.leaderboard.check import CheckedEntry, Identities, check_entry, parse_entry
 from mlbench.leaderboard.protocol import accept
 from mlbench.leaderboard.submission import Description, add
 from mlbench.protocols import Runtime
 from mlbench.reports.formatting import count
+
+if TYPE_CHECKING:
+    from mlbench.leaderboard.auditor import Auditor
 
 Command = Callable[..., object]
 
@@ -174,9 +178,10 @@ def build(screen: Screen, /, out: Path, folder: Path) -> None:
     epilog="""\b
 Examples:
   mlbench leaderboard audit our-model
+  mlbench leaderboard audit
   mlbench leaderboard audit our-model --model ./checkpoint --by "The board" --data-dir data""",
 )
-@click.argument("name", metavar="NAME")
+@click.argument("name", required=False, metavar="[NAME]")
 @click.option("--model", metavar="MODEL", help="What is encoded with: a path, a hub id or SCHEME:PATH_OR_ID.")
 @click.option(
     "--set",
@@ -200,28 +205,51 @@ Examples:
 @board_option
 @pass_screen
 def audit_(
-    screen: Screen, /, name: str, folder: Path, as_json: bool, device: str | None, threads: int | None, **how: object
+    screen: Screen,
+    /,
+    name: str | None,
+    folder: Path,
+    as_json: bool,
+    device: str | None,
+    threads: int | None,
+    **how: object,
 ) -> int:
     """Encode drawn texts and topics of the entry NAME again, and compare: exit code 1 where they do not agree.
 
     What is drawn follows from the commit that brought the entry to the current branch, a merge on a board that takes
-    pull requests. The outcome is written to audits/NAME.json on the board.
+    pull requests. The outcome is written to audits/NAME.json on the board. Without NAME, every verified entry that was
+    not audited as it is today is audited; one that cannot be, as its model cannot be opened here, is told and left out.
     """
     from mlbench.leaderboard.auditor import Auditor
 
     board = Board(folder)
-    if name not in board.entry_names():
+    if name is None and (how["model"] or how["settings"]):
+        raise UserError("--model and --set are those of one entry: name it")
+    if name is not None and name not in board.entry_names():
         raise UnknownName("entry", name, board.entry_names())
     auditor = Auditor(runtime=Runtime(device, threads), progress=screen.progress(), **how)  # type: ignore[arg-type]
-    audit = auditor.audit(board, name)
-    path = board.keep_audit(audit)
-    if as_json:
-        click.echo(to_json(audit), nl=False)
-    else:
+    audits = _audit_waiting(board, auditor) if name is None else [auditor.audit(board, name)]
+    failed = False
+    for audit in audits:
+        failed |= not audit.passed
+        path = board.keep_audit(audit)
+        if as_json:
+            click.echo(to_json(audit), nl=False)
+            continue
         for task, found in audit.tasks.items():
             click.echo("\n".join(f"{task}: {line}" for line in found.faults or [found.summary]))
         click.echo(f"{path}: {'passed' if audit.passed else 'failed'}")
-    return int(not audit.passed)
+    return int(failed)
+
+
+def _audit_waiting(board: Board, auditor: "Auditor") -> Iterator[Audit]:
+    """Yield an audit of each verified entry that has none as it is today, and tell which cannot be audited."""
+    for name in board.entry_names():
+        try:
+            if board.audit(name) is None and parse_entry(board.entry_folder(name), name)[0].kind == "verified":
+                yield auditor.audit(board, name)
+        except UserError as error:
+            auditor.progress.note(f"warning: {name} is left out: {error}")
 
 
 class _Row(TypedDict):
@@ -238,8 +266,7 @@ def _checked_row(board: Board, name: str, identities: Identities) -> _Row:
     try:
         checked = check_entry(board, name, identities)
     except RefusedEntry as error:
-        nothing = {"kind": None, "tasks": [], "n_numbers": 0, "found": "", "warnings": ()}
-        return {"name": name, **nothing, "refused": str(error)}  # type: ignore[typeddict-item]
+        return _Row(name=name, kind=None, tasks=[], n_numbers=0, found="", warnings=(), refused=str(error))
     return {
         "name": name,
         "kind": checked.entry.kind,

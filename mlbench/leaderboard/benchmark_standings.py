@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from mlbench.leaderboard.columns import COLUMNS, BoardColumn, BoardNumber, measured
 from mlbench.leaderboard.standings import (
+    RANK_FLIPS,
     BoardBenchmark,
     BoardEntry,
     CheckedResult,
@@ -20,7 +21,6 @@ from mlbench.leaderboard.standings import (
 )
 from mlbench.results import Bounds
 from mlbench.statistics.clusters import enclose
-from mlbench.statistics.paired_tests import FLIPS
 from mlbench.tasks.benchmark import Benchmark
 
 Floats = NDArray[np.float64]
@@ -29,7 +29,7 @@ AVERAGED = tuple(column for column in COLUMNS if isfinite(column.limits[1]))
 
 
 def benchmark_standings(
-    entries: Iterable[BoardEntry], benchmarks: Iterable[Benchmark], *, flips: int = FLIPS
+    entries: Iterable[BoardEntry], benchmarks: Iterable[Benchmark], *, flips: int = RANK_FLIPS
 ) -> list[Standings]:
     """Return the standings over each of the benchmarks of which at least one entry was measured on all tasks.
 

@@ -1,7 +1,9 @@
 """The static site: pages that read without scripts, a data file for each entry, and small scripts that draw from it."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
 from typing import TypeVar
@@ -11,14 +13,18 @@ from pydantic import BaseModel
 
 from mlbench.collection.languages import IMAGE_KINDS, TEXT_KINDS
 from mlbench.io.shared_folder import write_files
+from mlbench.leaderboard.audit import STATUSES, badge, status_of
+from mlbench.leaderboard.benchmark_standings import benchmark_standings
 from mlbench.leaderboard.board import Board
 from mlbench.leaderboard.check import Identities, check_entry
 from mlbench.leaderboard.columns import GRADED_MEASURES, IMAGE_MEASURES, MEASURES, title
-from mlbench.leaderboard.entries import Entry
+from mlbench.leaderboard.entries import NAME, Entry
 from mlbench.leaderboard.entry_page import entry_page
-from mlbench.leaderboard.overview import facts, overview, size
+from mlbench.leaderboard.overview import KIND_WORDS, facts, overview, size
 from mlbench.leaderboard.page_data import DRAWN_MEASURES, entry_values, script, task_values
+from mlbench.leaderboard.ranking_data import ranking_values
 from mlbench.leaderboard.standings import (
+    RANK_FLIPS,
     BoardEntry,
     CheckedResult,
     EntryPair,
@@ -37,11 +43,18 @@ from mlbench.reports.report import column_groups
 from mlbench.results import Result
 from mlbench.statistics.captions import EXPLANATIONS as CAPTIONS
 from mlbench.statistics.paired_tests import FLIPS
+from mlbench.tasks.benchmark import benchmark_names, load_benchmark
 from mlbench.tasks.task import load_task, task_names
 from mlbench.version import __version__
 
 _ASSETS = (".css", ".js", ".svg")
 _SIZES = (10_000_000, 150_000_000, 600_000_000, 2_000_000_000)
+_CITATION = f"""@software{{mlbench,
+  title={{mlbench: how well retrievers find answers across languages, and how fair they are between them}},
+  author={{{{The mlbench authors}}}},
+  version={{{__version__}}},
+  license={{Apache-2.0}}
+}}"""
 Shown = TypeVar("Shown", bound=BaseModel)
 Pairs = Mapping[str, Mapping[tuple[str, str], EntryPair]]
 """By task, and by the names of the first and the second entry."""
@@ -88,7 +101,7 @@ def read_entries(board: Board, *, progress: Progress = SILENCE) -> list[BoardEnt
     for name in names:
         checked = check_entry(board, name, identities)
         # The ranks are large, so that one entry's are let go before the next ones are read.
-        found.append(shown(checked.entry, checked.pairs))
+        found.append(replace(shown(checked.entry, checked.pairs), audit=board.audit(name)))
         progress.advance(1)
     progress.finish()
     return found
@@ -110,38 +123,61 @@ def _files(entries: Sequence[BoardEntry], flips: int, progress: Progress) -> Ite
     for asset in (*files("mlbench.leaderboard").joinpath("assets").iterdir(), SCRIPT, STYLE):
         if asset.name.endswith(_ASSETS):
             yield f"assets/{asset.name}", asset.read_bytes()
+    for each in ordered:
+        yield f"badges/{each.name}.svg", badge(status_of(each.entry, each.audit)).encode()
     for name, text in pages(ordered, compare_all(ordered, flips=flips, progress=progress), flips=flips):
         yield name, text.encode()
 
 
 def pages(entries: Sequence[BoardEntry], pairs: Pairs, *, flips: int = FLIPS) -> Iterator[tuple[str, str]]:
     """Yield path and text of every page and data file; `entries` are sorted by name."""
-    every = standings(entries, flips=flips)
+    every = standings(entries, flips=min(flips, RANK_FLIPS))
     measured = {each.task: each.result for each in every if each.result}
     render = _Templates()
     has_images = any(result.image_text is not None for result in measured.values())
     shown_measures = (*MEASURES, *GRADED_MEASURES, *(IMAGE_MEASURES if has_images else ()))
+    by_name = {each.name: each for each in entries}
+    benchmarks = benchmark_standings(entries, map(load_benchmark, benchmark_names()), flips=flips)
+    rankings = [overview(each, by_name) for each in (*every, *benchmarks)]
+    ranked = {each.key: f"rankings/{_file_name(each.key)}.js" for each in rankings if each.rows}
+    rows = [row for each in rankings for row in each.rows]
     yield (
         "index.html",
         render(
             "overview",
             page="index",
-            parts=[overview(each) for each in every],
+            rankings=rankings,
+            ranking_files=ranked,
             measures=[(measure, title(measure)) for measure in shown_measures],
-            kinds=[(kind, SHORT[kind]) for kind in (*TEXT_KINDS, *(IMAGE_KINDS if has_images else ()))],
-            has_images=has_images,
+            kinds=[(kind, SHORT[kind]) for kind in (*TEXT_KINDS, *(IMAGE_KINDS[:2] if has_images else ()))],
+            short=SHORT,
+            kind_words=KIND_WORDS,
+            meanings=STATUSES,
             sizes=[(most, size(most)) for most in _SIZES],
+            retrievers=sorted({row.retriever for row in rows}),
+            licences=sorted({row.entry.licence for row in rows if row.entry.licence}),
+            statuses=[status for status in STATUSES if any(row.status == status for row in rows)],
+            anchors={measure: _family(measure) for measure in shown_measures},
+            software=_CITATION,
         ),
     )
+    for each in rankings:
+        if each.key in ranked:
+            yield ranked[each.key], script("board.knowRanking", each.key, ranking_values(each, by_name))
     drawn = [(measure, title(measure)) for measure in (*DRAWN_MEASURES, *(IMAGE_MEASURES if has_images else ()))]
     verified = [each.entry for each in entries if each.tasks]
     yield "compare.html", render("compare", page="compare", entries=verified, tasks=measured, drawn=drawn)
-    yield "about.html", render("about", page="about", about=about(every))
+    yield "about.html", render("about", page="about", about=about(every), statuses=STATUSES)
     tasks = {each.task: task_values(each) for each in every if each.result}
     yield "tasks.js", script("board.knowTasks", tasks)
     for each in entries:
         yield f"entries/{each.name}.html", render("entry", root="../", shown=entry_page(each, every), drawn=drawn)
         yield f"entries/{each.name}.js", script("board.know", each.name, entry_values(each, pairs))
+
+
+def _file_name(task: str) -> str:
+    """Return a name for a file about a task: that of the task, or its digest where it is no plain name."""
+    return task if re.fullmatch(NAME, task) else sha256(task.encode()).hexdigest()[:16]
 
 
 def compare_all(entries: Sequence[BoardEntry], *, flips: int = FLIPS, progress: Progress = SILENCE) -> Pairs:
@@ -181,11 +217,10 @@ def _visible(part: object) -> object:
 
 def about(every: Sequence[Standings]) -> About:
     """Return what is explained of these tasks; measures of texts and bias scores are always explained."""
-    families = {name.partition("@")[0]: name for name in EXPLANATIONS}
     has_images = any(each.result and each.result.image_text for each in every)
     measures = []
     shown = (*MEASURES, *GRADED_MEASURES, *(IMAGE_MEASURES if has_images else ()))
-    for name in dict.fromkeys(families[measure.partition("@")[0]] for measure in shown):
+    for name in dict.fromkeys(map(_family, shown)):
         each = EXPLANATIONS[name]
         measures.append(Term(name, title(name), each.summary, each.formula, each.source))
     scores = [Term(name, name, each.summary, each.formula, each.source) for name, each in BIAS_SCORES.items()]
@@ -195,6 +230,12 @@ def about(every: Sequence[Standings]) -> About:
         if has_images
     ]
     return About([_task_note(standings) for standings in every if standings.result], measures, scores, captions)
+
+
+def _family(measure: str) -> str:
+    """Return the name under which a measure is explained, whatever its cutoff."""
+    families = {name.partition("@")[0]: name for name in EXPLANATIONS}
+    return families[measure.partition("@")[0]]
 
 
 def _task_note(standings: Standings) -> TaskNote:

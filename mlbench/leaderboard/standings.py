@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from mlbench.collection.languages import IMAGE_KINDS, TEXT_KINDS, Setting
 from mlbench.errors import InvalidResult
+from mlbench.leaderboard.audit import Audit
 from mlbench.leaderboard.columns import (
     COLUMNS,
     BoardColumn,
@@ -39,6 +40,8 @@ Floats = NDArray[np.float64]
 _TIE = 1e-9
 LEVEL = 0.05
 """The chance that the rank intervals of a column leave out a true rank: they hold all of them together at 95 %."""
+RANK_FLIPS = 2_000
+"""How many sign patterns ranks are made from: unlike a small p-value, a level of .05 needs no more."""
 Group = Literal["verified", "macro", "micro"]
 """Numbers that may stand in one column: recomputed ones, and those that papers report as macro or as micro means."""
 
@@ -89,10 +92,11 @@ class CheckedResult:
 
 @dataclass(frozen=True, eq=False)
 class BoardEntry:
-    """An entry as the site shows it: `tasks` has the checked results of a verified one."""
+    """An entry as the site shows it: `tasks` has the checked results of a verified one, `audit` what an audit found."""
 
     entry: Entry
     tasks: Mapping[str, CheckedResult]
+    audit: Audit | None = None
 
     @property
     def name(self) -> str:
@@ -130,7 +134,8 @@ class BoardBenchmark:
 class Standings:
     """All entries of a task, the verified first and then by kind of mean; groups without an entry are not there.
 
-    `cannot_tell` says why a group has no ranks. Over a `benchmark`, `task` is its name and `result` is None.
+    `cannot_tell` says why a group has no ranks. Over a `benchmark`, `task` is its name and `result` is None. `chance`
+    is what random orders have in the columns.
     """
 
     task: str
@@ -138,6 +143,7 @@ class Standings:
     groups: Mapping[Group, Sequence[Standing]]
     cannot_tell: Mapping[Group, str] = field(default_factory=dict)
     benchmark: BoardBenchmark | None = None
+    chance: Mapping[BoardColumn, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +162,7 @@ class EntryPair:
     differs: NDArray[np.bool_]
 
 
-def standings(entries: Sequence[BoardEntry], *, flips: int = FLIPS) -> list[Standings]:
+def standings(entries: Sequence[BoardEntry], *, flips: int = RANK_FLIPS) -> list[Standings]:
     """Return the standings of each task, tasks with the most languages first; no entries give none.
 
     Raises `InvalidResult` when two entries were measured on other data under the name of one task.
@@ -180,11 +186,16 @@ def _of_task(task: str, entries: Sequence[BoardEntry], flips: int) -> Standings:
         groups.setdefault("verified", []).append(Standing(each.entry, scores))
     for group, standing in _reported(task, entries):
         groups.setdefault(group, []).append(standing)
-    first = next((each.tasks[task].result for each in verified.values()), None)
+    first = next((each.tasks[task] for each in verified.values()), None)
     order: tuple[Group, ...] = ("verified", "macro", "micro")
     ordered = [group for group in order if group in groups]
-    n_clusters = first.statistics.n_clusters if first else 0
-    return Standings(task, first, {group: groups[group] for group in ordered}, cannot_tell(ordered, n_clusters, flips))
+    return Standings(
+        task,
+        first.result if first else None,
+        {group: groups[group] for group in ordered},
+        cannot_tell(ordered, first.result.statistics.n_clusters if first else 0, flips),
+        chance=first.evidence.chance if first else {},
+    )
 
 
 def _reported(task: str, entries: Sequence[BoardEntry]) -> Iterator[tuple[Group, Standing]]:
@@ -221,7 +232,7 @@ def rank_entries(
     losses: Sequence[Floats],
     *,
     level: float = LEVEL,
-    flips: int = FLIPS,
+    flips: int = RANK_FLIPS,
     seed: int = 0,
 ) -> tuple[RankRange | None, ...]:
     """Rank the entries of one column, one float64 (clusters,) for each; see `rank_families`."""
@@ -229,7 +240,7 @@ def rank_entries(
 
 
 def rank_families(
-    families: Sequence[Sequence[Floats]], *, level: float = LEVEL, flips: int = FLIPS, seed: int = 0
+    families: Sequence[Sequence[Floats]], *, level: float = LEVEL, flips: int = RANK_FLIPS, seed: int = 0
 ) -> list[tuple[RankRange | None, ...]]:
     """Rank the entries of several columns by what each cluster of topics adds to their losses, float64 (clusters,).
 
@@ -255,12 +266,12 @@ def rank_families(
     return found
 
 
-def can_tell(n_clusters: int, level: float = LEVEL, flips: int = FLIPS) -> bool:
+def can_tell(n_clusters: int, level: float = LEVEL, flips: int = RANK_FLIPS) -> bool:
     """Tell whether any difference of so many clusters can be significant, however large it is."""
     return smallest_p(n_clusters, flips, two_sided=True) <= level
 
 
-def cannot_tell(groups: Sequence[Group], n_clusters: int, flips: int = FLIPS) -> dict[Group, str]:
+def cannot_tell(groups: Sequence[Group], n_clusters: int, flips: int = RANK_FLIPS) -> dict[Group, str]:
     """Say for each of the groups that has no ranks why; `n_clusters` are those of the verified numbers."""
     reasons: dict[Group, str] = dict.fromkeys(
         (group for group in groups if group != "verified"),

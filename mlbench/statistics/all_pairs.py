@@ -2,11 +2,11 @@
 
 Two systems are compared by the cluster-level sign-flip permutation test of `resampling.paired_randomization`. The
 differences of all pairs are studentised, and pairs are rejected whose difference exceeds what the largest one of the
-family reaches by chance: max-T, step by step (Westfall and Young 1993; Romano and Wolf 2005, algorithm 3).
+family reaches by chance: max-T, step by step (Westfall and Young 1993; Romano and Wolf 2005).
 """
 
+from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,62 +31,58 @@ def significantly_larger(
     sample of clusters alone, any of a family is true with the probability `level` at most. Another column in a family
     makes its tests stricter: it never separates two others. Signs are drawn once for all families.
     """
-    tested = [_AllPairs.of(family) for family in families]
+    tested = [_AllPairs(family, flips) for family in families]
     left = [family for family in tested if family.open.any()]
     while left:
-        left = [
-            family
-            for family, largest in zip(left, _largest(left, flips, seed), strict=True)
-            if family.reject(largest, level)
-        ]
+        _flip(left, flips, seed)
+        left = [family for family in left if family.reject(level)]
     return [family.larger for family in tested]
 
 
-def _largest(families: Sequence["_AllPairs"], flips: int, seed: int) -> list[Floats]:
-    """Return for each family the largest difference of its open pairs in each pattern of signs, (patterns,).
-
-    All patterns include the observed one; where they are random it is added, as larger than any difference.
-    """
+def _flip(families: Sequence["_AllPairs"], flips: int, seed: int) -> None:
+    """Find the largest difference of the open pairs of each family in each pattern of signs."""
     n_clusters = len(families[0].columns)
-    exact, patterns = count_patterns(n_clusters, flips)
     widest = max(family.columns.shape[1] for family in families)
-    blocks = sign_blocks(n_clusters, max(1, _BLOCK_CELLS // widest), flips, seed)
+    block = max(1, _BLOCK_CELLS // widest)
 
-    def work(signs: Floats) -> list[Floats]:
-        return [family.largest(signs) for family in families]
+    def work(numbered: tuple[int, Floats]) -> None:
+        for family in families:
+            family.flip(numbered[0] * block, numbered[1])
 
-    found = in_threads(work, blocks) if patterns * widest > _BLOCK_CELLS else map(work, blocks)
-    return [np.append(np.concatenate(each), [] if exact else np.inf) for each in zip(*found, strict=True)]
+    blocks = enumerate(sign_blocks(n_clusters, block, flips, seed))
+    deque(in_threads(work, blocks) if flips * widest > _BLOCK_CELLS else map(work, blocks), maxlen=0)
 
 
-@dataclass(frozen=True, eq=False)
 class _AllPairs:
-    """All pairs of `columns` (clusters, n), each with the lower index first; what is about pairs is (n, n).
+    """All pairs of `columns` (clusters, n), each with the lower index first; what is about pairs is bool (n, n).
 
-    `totals` are differences of sums, times the `inverse` of the root of the sum of squares, which no flip changes.
     `open` are the pairs that are not rejected yet, `larger` says in which of the others the first is larger.
     """
 
-    columns: Floats
-    totals: Floats
-    inverse: Floats
-    open: Booleans
-    larger: Booleans
-
-    @staticmethod
-    def of(columns: Floats) -> "_AllPairs":
-        n = columns.shape[1]
+    def __init__(self, columns: Floats, flips: int) -> None:
+        n_clusters, n = columns.shape
         scale = np.sqrt([((columns - one[:, None]) ** 2).sum(axis=0) for one in columns.T]).reshape(n, n)
         sums = columns.sum(axis=0)
+        # No flip changes the sums of squares.
+        self._inverse = 1 / np.where(scale > 0, scale, 1.0)
+        self._totals = (sums[:, None] - sums) * self._inverse
+        self.columns = columns
         # Two systems with the same contributions differ by nothing, however the signs are flipped.
-        tested = np.triu(scale > 0, k=1)
-        inverse = 1 / np.where(scale > 0, scale, 1.0)
-        return _AllPairs(columns, (sums[:, None] - sums) * inverse, inverse, tested, np.zeros_like(tested))
+        self.open: Booleans = np.triu(scale > 0, k=1)
+        self.larger: Booleans = np.zeros((n, n), dtype=np.bool_)
+        exact, patterns = count_patterns(n_clusters, flips)
+        # All patterns include the observed one; where they are random it is added, as larger than any difference.
+        self._largest = np.full(patterns if exact else patterns + 1, np.inf)
+        self._bound = 0.0
 
-    def largest(self, signs: Floats) -> Floats:
-        """Return the largest difference of an open pair with each of the `signs` (patterns, clusters), (patterns,)."""
-        flipped = self.columns.T @ signs.T
-        n, found = len(flipped), np.zeros(len(signs))
+    def flip(self, first: int, signs: Floats) -> None:
+        """Find the largest difference of an open pair with each of the `signs` (patterns, clusters).
+
+        Where that was smaller than the bound before, it stays as it was: it has not grown since.
+        """
+        chosen = first + np.flatnonzero(self._largest[first : first + len(signs)] >= self._bound)
+        flipped = self.columns.T @ signs[chosen - first].T
+        n, found = len(flipped), np.zeros(len(chosen))
         for place in range(n - 1):
             pairs = self.open[place, place + 1 :]
             # A slice is no copy, which most rows of the first step need not be.
@@ -94,18 +90,27 @@ class _AllPairs:
             if pairs.any():
                 differences = flipped[others] - flipped[place]
                 np.abs(differences, out=differences)
-                differences *= self.inverse[place, others, None]
+                differences *= self._inverse[place, others, None]
                 np.maximum(found, differences.max(axis=0), out=found)
-        return found
+        self._largest[chosen] = found
 
-    def reject(self, largest: Floats, level: float) -> bool:
-        """Reject the open pairs that at most a share `level` of the `largest` (patterns,) reaches.
+    def reject(self, level: float) -> bool:
+        """Reject the open pairs that at most a share `level` of the patterns reaches; tell whether others may follow.
 
-        Tells whether others may follow: some were rejected, and some are open.
+        Patterns below the bound are known to be below it and no more, so that pairs below it wait for the next step.
         """
-        reached = len(largest) - np.searchsorted(np.sort(largest), np.abs(self.totals) - _TIE)
-        rejected = self.open & (reached / len(largest) <= level)
+        size, allowed = len(self._largest), int(level * len(self._largest) + _TIE)
+        ordered, observed = np.sort(self._largest), np.abs(self._totals)
+        reached = size - np.searchsorted(ordered, observed - _TIE)
+        rejected = self.open & (reached <= allowed) & (observed >= self._bound)
         self.open[rejected] = False
-        self.larger[rejected & (self.totals > 0)] = True
-        self.larger.T[rejected & (self.totals < 0)] = True
-        return bool(rejected.any() and self.open.any())
+        self.larger[rejected & (self._totals > 0)] = True
+        self.larger.T[rejected & (self._totals < 0)] = True
+        if rejected.any():
+            # Twice as many as may reach a pair tell of nearly all that may follow.
+            self._bound = ordered[max(0, size - 2 * allowed)]
+        elif ordered[size - allowed - 1] >= self._bound:
+            return False
+        else:
+            self._bound = 0.0
+        return bool(self.open.any())

@@ -1,5 +1,7 @@
 """The leaderboard's site in a real browser: opened from a file, and served from below another folder."""
 
+import csv
+import json
 import re
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -11,7 +13,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from browser.conftest import DESKTOP, PHONE, OpenAddress, Opened
 from playwright.sync_api import Locator, Page, expect
-from unit.leaderboard.sites import board, hostile
+from unit.leaderboard.sites import as_control, audited, board, hostile, renamed, reported, said
 
 from mlbench.leaderboard.site import build_site, compare_all
 from mlbench.leaderboard.standings import BoardEntry
@@ -83,16 +85,28 @@ def open_page(open_address: OpenAddress, site: Path) -> Open:
     return opened
 
 
-def table_of(page: Page, group: str = "verified", task: str = "small") -> Locator:
-    return page.locator(f"section[data-task={task}] [data-group={group}] table")
+def table_of(page: Page, group: str = "ranking", task: str = "small") -> Locator:
+    """Return the ranking of a task, or the table of a group of reported numbers."""
+    section = page.locator(f"section[data-task={task}]")
+    return section.locator("table.overview" if group == "ranking" else f"[data-group={group}] table")
 
 
 def names(table: Locator) -> list[str]:
-    return table.locator("tbody tr:not([hidden]) th a").all_inner_texts()
+    return table.locator("tbody tr th a").all_inner_texts()
 
 
 def heads(table: Locator) -> list[str]:
-    return [text.split("\n")[0] for text in table.locator("thead th:not([hidden])").all_inner_texts()]
+    texts = table.locator("thead th").evaluate_all(
+        "all => all.map(th => (th.querySelector('button') || th).childNodes[0].data)"
+    )
+    return [str(text) for text in texts]
+
+
+def column(table: Locator, head: str) -> list[float]:
+    """Return the numbers in a column, from above."""
+    place = heads(table).index(head)
+    cells = table.locator("tbody tr").evaluate_all(f"rows => rows.map(row => row.cells[{place}].childNodes[0].data)")
+    return [float(str(text).replace(",", "")) for text in cells]
 
 
 def choose(page: Page, label: str, value: str) -> None:
@@ -143,7 +157,7 @@ class TestEveryPage:
     def test_reads_without_scripts(self, open_page: Open) -> None:
         page = open_page(java_script_enabled=False).page
         assert page.locator("form.controls").is_hidden()
-        assert len(heads(table_of(page))) == 1 + 4 * 3 + 2 + 1
+        assert len(heads(table_of(page))) == 2 + 3 + 2 + 1
         assert table_of(page, task="sparse").is_visible()
         entry = open_page("entries/ours.html", java_script_enabled=False).page
         assert entry.get_by_role("table", name="Means on small").is_visible()
@@ -178,6 +192,13 @@ class TestEveryPage:
 
 
 class TestOverview:
+    def test_the_script_shows_what_the_page_says_without_it(self, open_page: Open) -> None:
+        said = table_of(open_page(java_script_enabled=False).page)
+        shown = table_of(open_page().page)
+        expect(shown.locator("input[type=checkbox]")).to_have_count(3)
+        rows = [locator.locator("tr").all_inner_texts() for locator in (said, shown)]
+        assert [row.split() for row in rows[0]] == [row.replace("▼", "").split() for row in rows[1]]
+
     def test_sorts_by_a_column_and_back(self, open_page: Open) -> None:
         page = open_page().page
         table = table_of(page)
@@ -188,19 +209,17 @@ class TestOverview:
         head.get_by_role("button").click()
         assert head.get_attribute("aria-sort") == "ascending"
         assert names(table) == before[::-1]
-        assert "order=ascending" in page.url
+        assert "order=turned" in page.url
 
     def test_sorts_what_is_better_when_lower_from_below(self, open_page: Open) -> None:
         page = open_page().page
         table = table_of(page)
         table.get_by_role("button", name="rank distance").click()
-        shown = table.locator("tbody tr td.sorted").evaluate_all(
-            "all => all.map(each => parseFloat(each.childNodes[1].data.replace(',', '')))"
-        )
+        shown = column(table, "rank distance")
         assert shown == sorted(shown)
         assert len(set(shown)) > 1
 
-    def test_sorts_by_keyboard(self, open_page: Open) -> None:
+    def test_sorts_by_keyboard_and_keeps_the_focus(self, open_page: Open) -> None:
         page = open_page().page
         table = table_of(page)
         table.get_by_role("button", name="entry").focus()
@@ -209,76 +228,121 @@ class TestOverview:
         page.keyboard.press("Space")
         assert names(table) == ["TWIN", "OURS", "OTHER"]
 
-    def test_what_has_no_number_stays_below(self, open_page: Open) -> None:
-        page = open_page("index.html#sort=size&order=descending").page
+    def test_ranks_are_those_of_the_column_that_sorts(self, open_page: Open) -> None:
+        page = open_page().page
         table = table_of(page)
-        assert names(table) == ["TWIN", "OTHER", "OURS"]
-        expect(page.locator("#shown")).to_have_text("5 rows shown")
+        ranks = table.locator("tbody td:first-child")
+        assert ranks.all_inner_texts() == ["1", "2–3", "2–3"]
+        assert table.locator("tr.apart").count() == 1
+        table.get_by_role("button", name="size").click()
+        assert names(table) == ["OURS", "OTHER", "TWIN"]
+        assert table.locator("tr.apart").count() == 0
 
-    def test_filters_by_task(self, open_page: Open) -> None:
+    def test_tabs_change_the_ranking(self, open_page: Open) -> None:
         page = open_page().page
         assert not table_of(page, task="sparse").is_visible()
-        choose(page, "Task", "sparse")
+        page.get_by_role("link", name="sparse").click()
         assert table_of(page, task="sparse").is_visible()
         assert not table_of(page).is_visible()
-        choose(page, "Task", "all")
-        assert table_of(page).is_visible()
+        assert page.get_by_role("link", name="sparse").get_attribute("aria-current") == "true"
+        assert page.url.endswith("#task=sparse")
 
-    def test_filters_by_measure_and_settings(self, open_page: Open) -> None:
+    def test_shows_another_measure(self, open_page: Open) -> None:
         page = open_page().page
-        bias = ["own language preference", "rank distance", "size"]
         table = table_of(page)
-        assert heads(table) == ["entry", "mAP mono", "mAP cross", "▼ mAP multi", *bias] or heads(table) == [
-            "entry",
-            "mAP mono",
-            "mAP cross",
-            "mAP multi",
-            *bias,
-        ]
-        choose(page, "Settings", "cross_lingual")
-        assert heads(table) == ["entry", "mAP cross", "size"]
-        choose(page, "Measure", "all")
-        assert heads(table) == ["entry", "mAP cross", "R@1 cross", "R@10 cross", "MRR cross", "size"]
-        choose(page, "Settings", "")
+        bias = ["own language preference", "rank distance", "size"]
+        assert heads(table) == ["rank", "entry", "mAP multi", "mAP mono", "mAP cross", *bias]
         choose(page, "Measure", "R@10")
-        assert heads(table) == ["entry", "R@10 mono", "R@10 cross", "R@10 multi", *bias]
+        assert sorted(heads(table)[2:5]) == ["R@10 cross", "R@10 mono", "R@10 multi"]
+        assert heads(table)[5:] == bias
         assert "measure=R@10" in page.url
+        result = board()[0].tasks["small"].result
+        multi = result.aggregate("multilingual")
+        assert multi is not None
+        assert column(table, "R@10 multi")[0] == pytest.approx(multi.measures["R@10"], abs=0.00051)
+
+    def test_means_over_chosen_languages_are_those_of_the_results(self, open_page: Open) -> None:
+        page = open_page().page
+        page.locator("#languages summary").click()
+        for name in ("German (de)", "Thai (th)"):
+            page.get_by_label(name).check()
+        assert "languages=de,th" in page.url
+        expect(page.locator("#languages summary")).to_have_text("German, Thai")
+        table, entries = table_of(page), {each.entry.title: each for each in board()}
+        for head, kind in (("mAP mono", "monolingual"), ("mAP cross", "cross_lingual"), ("mAP multi", "multilingual")):
+            for title, shown in zip(names(table), column(table, head), strict=True):
+                result = entries[title].tasks["small"].result
+                means = [result.aggregate(kind, query_language=tag) for tag in ("de", "th")]
+                values = [mean.measures["AP"] for mean in means if mean]
+                assert shown == pytest.approx(sum(filter(None, values)) / 2, abs=0.00061)
+        shown = column(table, "mAP multi")
+        assert shown == sorted(shown, reverse=True)
+        page.get_by_role("button", name="All languages").click()
+        assert "languages" not in page.url
+
+    def test_the_answer_about_languages_ranks_by_one(self, open_page: Open) -> None:
+        page = open_page().page
+        page.get_by_role("combobox", name="Rank for queries in").select_option("th")
+        table = table_of(page)
+        result = board()[0].tasks["small"].result
+        mean = result.aggregate("multilingual", query_language="th")
+        assert mean is not None
+        assert column(table, "mAP multi")[0] == pytest.approx(mean.measures["AP"], abs=0.00061)
+        bounds = mean.intervals["AP"]
+        assert bounds is not None
+        low, high = table.locator("tbody tr").first.locator("small").nth(1).inner_text().split("–")
+        assert (float(low), float(high)) == pytest.approx((bounds.low, bounds.high), abs=0.00061)
+
+    def test_has_a_column_for_each_language(self, open_page: Open) -> None:
+        page = open_page().page
+        choose(page, "Columns", "cross_lingual")
+        table = table_of(page)
+        result = board()[0].tasks["small"].result
+        assert len(heads(table)) == 2 + len(result.task.languages) + 1
+        mean = result.aggregate("cross_lingual", query_language="de")
+        assert mean is not None
+        assert column(table, "German")[names(table).index("OURS")] == pytest.approx(mean.measures["AP"], abs=0.00061)
+        choose(page, "Measure", "R@1")
+        assert column(table, "German")[names(table).index("OURS")] == pytest.approx(mean.measures["R@1"], abs=0.00061)
 
     def test_filters_by_size(self, open_page: Open) -> None:
         page = open_page().page
         table = table_of(page)
+        page.locator("#filters summary").click()
         for value, shown in (("10000000", ["OURS"]), ("150000000", ["OURS", "TWIN", "OTHER"]), ("unknown", [])):
             choose(page, "Size", value)
             assert sorted(names(table)) == sorted(shown)
-        assert page.get_by_text("Nothing here for this choice.").first.is_visible()
+        expect(page.get_by_text("0 of 3 entries shown")).to_be_visible()
+        expect(page.locator("#filters summary")).to_have_text("filters (1)")
 
-    def test_filters_by_verified_and_reported(self, open_page: Open) -> None:
+    def test_a_list_closes_by_escape_and_elsewhere(self, open_page: Open) -> None:
         page = open_page().page
-        choose(page, "Numbers", "reported")
-        assert not table_of(page).is_visible()
-        assert table_of(page, "macro").is_visible()
-        choose(page, "Numbers", "verified")
-        assert table_of(page).is_visible()
-        assert not table_of(page, "micro").is_visible()
+        filters = page.locator("#filters")
+        page.locator("#filters summary").click()
+        page.get_by_label("Size").focus()
+        page.keyboard.press("Escape")
+        assert filters.get_attribute("open") is None
+        assert page.evaluate("document.activeElement.tagName") == "SUMMARY"
+        page.locator("#filters summary").click()
+        page.locator("h1").click()
+        assert filters.get_attribute("open") is None
 
     def test_filters_by_name_and_resets(self, open_page: Open) -> None:
         page = open_page().page
-        page.get_by_label("Name").fill("tw")
+        page.get_by_label("Search", exact=True).fill("tw")
         assert names(table_of(page)) == ["TWIN"]
-        expect(page.locator("#shown")).to_have_text("1 row shown")
+        expect(page.get_by_text("1 of 3 entries shown")).to_be_visible()
+        assert page.evaluate("document.activeElement.name") == "find"
         page.get_by_role("button", name="Reset").click()
         assert len(names(table_of(page))) == 3
-        assert page.get_by_label("Name").input_value() == ""
+        assert page.get_by_label("Search", exact=True).input_value() == ""
         assert "#" not in page.url
 
     def test_a_link_shows_what_it_says(self, open_page: Open) -> None:
-        address = "index.html#task=sparse&measure=R@1&kind=monolingual&show=verified&sort=name&find=o"
-        page = open_page(address).page
+        page = open_page("index.html#task=sparse&measure=R@1&sort=name&find=o&languages=en").page
         table = table_of(page, task="sparse")
-        assert heads(table) == ["entry", "R@1 mono", "size"]
+        assert heads(table)[2:] == ["R@1 multi", "R@1 mono", "R@1 cross", "rank distance", "size"]
         assert names(table) == ["OTHER", "OURS"]
-        assert page.get_by_role("combobox", name="Task").input_value() == "sparse"
-        assert page.get_by_role("combobox", name="Numbers").input_value() == "verified"
 
     def test_skipping_to_the_content_changes_nothing_else(self, open_page: Open) -> None:
         page = open_page("index.html#task=sparse").page
@@ -297,9 +361,11 @@ class TestOverview:
 
     def test_passes_over_what_an_address_gets_wrong(self, open_page: Open) -> None:
         opened = open_page(
-            "index.html#task=none&measure=%3Cb%3E&sort=x&order=y&compare=none,a,b&size=-1&kind=&__proto__=1"
+            "index.html#task=none&measure=%3Cb%3E&sort=x&order=y&compare=none,a,b&size=-1&by=x&languages=xx,constructor"
+            "&__proto__=1&constructor=1"
         )
-        assert names(table_of(opened.page))[0] == "OURS"
+        expect(table_of(opened.page).locator("input[type=checkbox]")).to_have_count(3)
+        assert len(names(table_of(opened.page))) == 3
         assert opened.messages == []
 
     def test_interval_pictures_lie_within_their_cells(self, open_page: Open) -> None:
@@ -317,7 +383,7 @@ class TestOverview:
         link = page.locator("#compare")
         assert link.get_attribute("href") is None
         page.get_by_role("checkbox", name="Compare OURS").check()
-        expect(link).to_have_text("Tick one more to compare")
+        expect(link).to_have_text("Tick one more")
         page.get_by_role("checkbox", name="Compare TWIN").check()
         page.get_by_role("checkbox", name="Compare OTHER").check()
         # The last two that were ticked.
@@ -334,6 +400,101 @@ class TestOverview:
         assert box is not None
         assert box["x"] >= 0
         assert box["x"] + box["width"] <= PHONE
+
+    def test_points_of_plots_are_links_with_a_table_behind(self, open_page: Open) -> None:
+        page = open_page().page
+        plot = page.get_by_role("group", name="mAP multi against own language preference")
+        links = plot.get_by_role("link")
+        expect(links).to_have_count(3)
+        links.first.focus()
+        assert page.evaluate("document.activeElement.tagName") == "a"
+        first = links.first.get_attribute("aria-label") or ""
+        assert re.fullmatch(r"OURS: own language preference \.[0-9]+, mAP multi \.983", first)
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/entries/ours.html")
+
+    def test_plots_show_what_the_table_shows(self, open_page: Open) -> None:
+        page = open_page("index.html#find=ou").page
+        figure = page.locator(".plots figure").first
+        expect(figure.get_by_role("link")).to_have_count(1)
+        figure.get_by_text("The same numbers as a table").click()
+        assert figure.locator("tbody tr").all_inner_texts() == ["OURS\t10 M\t.983"]
+
+    def test_what_is_shown_is_downloaded(self, open_page: Open) -> None:
+        page = open_page("index.html#find=o").page
+        with page.expect_download() as waiting:
+            page.get_by_role("button", name="Download CSV").click()
+        rows = list(csv.DictReader(waiting.value.path().read_text(encoding="utf-8").splitlines()))
+        assert [row["entry"] for row in rows] == ["ours", "other"]
+        assert (rows[0]["rank"], rows[0]["AP.multilingual"], rows[0]["licence"]) == ("1", "0.983", "MIT")
+        assert float(rows[0]["AP.multilingual low"]) <= 0.983 <= float(rows[0]["AP.multilingual high"])
+        with page.expect_download() as waiting:
+            page.get_by_role("button", name="Download JSON").click()
+        found = json.loads(waiting.value.path().read_text(encoding="utf-8"))
+        assert [row["entry"] for row in found["entries"]] == ["ours", "other"]
+        assert found["entries"][0]["AP.multilingual"] == 0.983
+        assert found["sorted_by"] == "AP.multilingual"
+
+    def test_no_spreadsheet_computes_what_is_downloaded(self, open_page: Open) -> None:
+        rows = "[{ a: '=1+1', b: -0.5, c: 'x,\"y\"', d: null }]"
+        assert open_page().page.evaluate(f"board.toCsv({rows})") == 'a,b,c,d\n\'=1+1,-0.5,"x,""y""",\n'
+
+
+class TestRealNames:
+    """A site of a shipped task with a control and an audited entry."""
+
+    @pytest.fixture(scope="class")
+    def named(self, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        folder = tmp_path_factory.mktemp("named") / "site"
+        ours, other, twin = board()[:3]
+        made = [audited(ours), as_control(other), twin, reported("paper", said("xquad-r"))]
+        build_site([renamed(each, "small", "xquad-r") for each in made], folder, flips=FLIPS)
+        return folder
+
+    @pytest.mark.parametrize(("width", "height", "screens"), [(1280, 800, 1), (390, 844, 2)])
+    def test_the_first_screen_answers_five_questions(
+        self, named: Path, open_address: OpenAddress, width: int, height: int, screens: int
+    ) -> None:
+        page = open_address(f"{named.as_uri()}/index.html", width=width).page
+        expect(page.locator(".answers h3")).to_have_count(5)
+        page.wait_for_selector(".plots figure")
+        for place in (*page.locator(".answers > div").all(), page.locator("table.overview tbody tr").first):
+            box = place.bounding_box()
+            assert box is not None
+            assert box["y"] + box["height"] <= screens * height
+
+    def test_controls_fold_away(self, named: Path, open_address: OpenAddress) -> None:
+        page = open_address(f"{named.as_uri()}/index.html").page
+        table = table_of(page, task="xquad-r")
+        expect(page.get_by_text("2 of 3 entries shown; 1 control is folded away.")).to_be_visible()
+        assert "OTHER" not in names(table)
+        page.get_by_role("button", name="Show 1 control").click()
+        assert "OTHER" in names(table)
+        page.get_by_role("button", name="Fold controls away").click()
+        assert "OTHER" not in names(table)
+
+    def test_filters_by_status_licence_kind_and_training_data(self, named: Path, open_address: OpenAddress) -> None:
+        for field, shown in (
+            ("status=audited", ["OURS"]),
+            ("status=recomputed", ["TWIN"]),
+            ("licence=MIT", ["OURS", "TWIN"]),
+            ("licence=unknown", []),
+            ("kind=encoder", ["OURS", "TWIN"]),
+            ("seen=unknown", ["OURS", "TWIN"]),
+            ("seen=yes", []),
+        ):
+            page = open_address(f"{named.as_uri()}/index.html#{field}").page
+            expect(page.locator(".plots figure").first).to_be_visible()
+            assert names(table_of(page, task="xquad-r")) == shown
+
+    def test_data_are_cited_to_be_copied(self, named: Path, open_address: OpenAddress) -> None:
+        page = open_address(f"{named.as_uri()}/index.html").page
+        page.get_by_text("Cite XQuAD-R").click()
+        cite = page.locator("details.cite")
+        expect(cite.locator("code")).to_contain_text("@software{mlbench,")
+        expect(cite.locator("code")).to_contain_text("@article{roy2020lareqa,")
+        cite.get_by_role("button", name="Copy").click()
+        assert "roy2020lareqa" in page.evaluate("getSelection().toString()")
 
 
 def grid_of(page: Page) -> Locator:

@@ -1,11 +1,14 @@
 """Entries as the site shows them: measured on a small collection, reported, and with names that mean harm."""
 
+from dataclasses import replace
+
 from unit.compare.cases import skilled
 from unit.leaderboard.boards import honest
 from unit.reports.conftest import HOSTILE, UNSEEN, spoil
 from unit.statistics.cases import make_collection
 
 from mlbench.collection.languages import TEXT_KINDS
+from mlbench.leaderboard.audit import Audit
 from mlbench.leaderboard.entries import Entry, ReportedTask, ReportedValue, sealed
 from mlbench.leaderboard.site import harmless, shown
 from mlbench.leaderboard.standings import BoardEntry, CheckedResult, gather
@@ -60,6 +63,37 @@ def board() -> list[BoardEntry]:
         reported("paper"),
         reported("micro", said(aggregation="micro", level=0.9)),
     ]
+
+
+def audited(shown: BoardEntry, *, passed: bool = True) -> BoardEntry:
+    """Return an entry with an audit."""
+    audit = Audit(
+        name=shown.name,
+        entry_fingerprint=shown.entry.fingerprint,
+        passed=passed,
+        by="the maintainers",
+        finished_at="2026-01-31T12:00:00+00:00",
+        seed="0" * 40,
+        commit=None,
+        model="static",
+        same_fingerprint=True,
+        mlbench="0.1.0",
+        tasks={},
+    )
+    return replace(shown, audit=audit)
+
+
+def as_control(shown: BoardEntry) -> BoardEntry:
+    return replace(shown, entry=shown.entry.model_copy(update={"control": True}))
+
+
+def renamed(shown: BoardEntry, task: str, name: str) -> BoardEntry:
+    """Return an entry with only one of its tasks, under another name."""
+    tasks = {}
+    for each in (shown.tasks[old] for old in shown.tasks if old == task):
+        about = each.result.task.model_copy(update={"name": name})
+        tasks[name] = CheckedResult(each.result.model_copy(update={"task": about}), each.evidence)
+    return replace(shown, tasks=tasks)
 
 
 def hostile() -> BoardEntry:

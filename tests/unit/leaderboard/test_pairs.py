@@ -86,6 +86,15 @@ def test_pairs_are_compared_as_the_command_line_does(task: str) -> None:
     assert any(differs)
 
 
+def test_what_is_said_of_two_entries_depends_on_no_other() -> None:
+    entries = {name: gather(*measured("small", seed=seed, skill=seed)) for seed, name in enumerate("abcd", 1)}
+    whole = compare_pairs(entries, flips=FLIPS)
+    for (first, second), pair in whole.items():
+        alone = compare_pairs({name: entries[name] for name in (first, second)}, flips=FLIPS)[first, second]
+        assert pair.summary == alone.summary
+        assert pair.differs.tolist() == alone.differs.tolist()
+
+
 def test_settings_without_topics_do_not_differ() -> None:
     one, other = (gather(*measured("small", seed=seed, skill=skill)) for seed, skill in ((0, 0.0), (1, 9.0)))
     for each in (one, other):

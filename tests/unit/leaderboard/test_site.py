@@ -15,7 +15,7 @@ from mlbench.cli import call
 from mlbench.collection.languages import settings_of
 from mlbench.errors import RefusedEntry, UserError
 from mlbench.leaderboard import site
-from mlbench.leaderboard.columns import COLUMNS, IMAGE_COLUMNS, BoardColumn
+from mlbench.leaderboard.columns import COLUMNS, BoardColumn
 from mlbench.leaderboard.entries import sealed
 from mlbench.leaderboard.entry_page import entry_page
 from mlbench.leaderboard.site import build_site, compare_all, pages, read_entries, shown
@@ -98,7 +98,7 @@ def html(folder: Path) -> list[str]:
 class TestOverview:
     def test_verified_and_reported_numbers_stand_apart(self, plain: Path) -> None:
         small, reported_, micro = page(plain, "index.html").tables[:3]
-        assert [row[0].split()[0] for row in small[1:]] == ["OURS", "TWIN", "OTHER"]
+        assert [row[1].split()[0] for row in small[1:]] == ["OURS", "TWIN", "OTHER"]
         assert [row[0].split()[0] for row in reported_[1:]] == ["PAPER"]
         assert [row[0].split()[0] for row in micro[1:]] == ["MICRO"]
 
@@ -106,30 +106,45 @@ class TestOverview:
         reported_ = page(plain, "index.html").tables[1]
         assert [cell.split() for cell in reported_[1][1:4]] == [[".500"]] * 3
 
-    def test_every_column_has_rank_value_and_interval(self, plain: Path) -> None:
+    def test_the_main_measure_is_shown_with_intervals(self, plain: Path) -> None:
         table = page(plain, "index.html").tables[0]
-        assert len(table[0]) == 1 + len(COLUMNS) - len(IMAGE_COLUMNS) + 1
+        assert [head.split(" best")[0].split(" lower")[0].split(" param")[0].strip() for head in table[0]] == [
+            "rank",
+            "entry",
+            "mAP multi",
+            "mAP mono",
+            "mAP cross",
+            "own language preference",
+            "rank distance",
+            "size",
+        ]
         for row in table[1:]:
-            for cell in row[1:-1]:
-                rank, value, interval = cell.split()
-                assert rank[0] in "123"
+            for cell in row[2:-1]:
+                value, interval = cell.split()
                 assert "–" in interval
                 assert value
 
     def test_ranks_tell_what_the_data_can(self, plain: Path) -> None:
         table = page(plain, "index.html").tables[0]
-        multi = [" ".join(row[3].split()[:1]) for row in table[1:]]
-        assert multi == ["1", "2–3", "2–3"]
+        assert [row[0].strip() for row in table[1:]] == ["1", "2–3", "2–3"]
 
-    def test_limits_of_a_measure_are_told(self, plain: Path) -> None:
+    def test_best_perfect_and_chance_are_told_of_each_column(self, plain: Path) -> None:
         heads = page(plain, "index.html").tables[0][0]
-        assert [head.split("  ") for head in heads if head.startswith("R@1 multi")] == [["R@1 multi", "at most .250 "]]
-        assert "best at .500, chance .500" in heads[-3]
-        assert "lower is better, chance " in heads[-2]
+        multi, bias, distance = heads[2], heads[-3], heads[-2]
+        assert multi.split() == ["mAP", "multi", "best", ".983", "perfect", "1.000", "chance", ".137"]
+        assert "perfect .500 chance .500" in bias
+        assert "lower is better" in distance
+        assert "perfect 3.0" in distance
 
     def test_tasks_with_more_languages_come_first(self, plain: Path) -> None:
         sections = [each["data-task"] for each in page(plain, "index.html").all("section")]
         assert sections == ["small", "sparse"]
+
+    def test_tabs_lead_to_the_rankings_without_scripts(self, plain: Path) -> None:
+        found = page(plain, "index.html")
+        tabs = [link["href"] for link in found.all("a") if (link.get("href") or "").startswith("#task=")]
+        assert tabs == ["#task=small", "#task=sparse"]
+        assert {unquote(str(tab)).removeprefix("#") for tab in tabs} <= found.ids
 
     def test_without_entries_it_says_so(self, tmp_path: Path) -> None:
         build_site([], tmp_path / "site")
@@ -265,7 +280,7 @@ class TestCommand:
         folder = tmp_path / "site"
         assert call(["leaderboard", "build", "--board", str(tmp_path / "board"), "--out", str(folder)]) == 0
         assert capsys.readouterr().out == f"{folder / 'index.html'}: 1 entry\n"
-        assert "Ours" in page(folder, "index.html").tables[0][1][0]
+        assert "Ours" in page(folder, "index.html").tables[0][1][1]
 
     def test_writes_nothing_while_an_entry_is_refused(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         new_board(tmp_path)
