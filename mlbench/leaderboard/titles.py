@@ -76,7 +76,7 @@ def _is_mark(sign: str) -> bool:
 @cache
 def _prototypes() -> Mapping[str, str]:
     """Return the prototype of every character that looks like another."""
-    found = {}
+    found: dict[str, str] = {}
     for line in files("mlbench.leaderboard").joinpath(_TABLE).read_text(encoding="utf-8").splitlines():
         for group in line.split() if not line.startswith("#") else ():
             prototype, _, alike = group.partition("=")
