@@ -105,7 +105,8 @@ def check(names: Sequence[str], as_json: bool, folder: Path) -> int:
     """Check the entries called NAME, or all of them: one line each; exit code 1 when one is refused.
 
     The files must be whole, plain and bounded, the data and protocol the accepted ones, and every number must follow
-    from the ranks. No check can tell whether the ranks come from the retriever that is named.
+    from the ranks. No check can tell whether the ranks come from the retriever that is named. A record of an audit must
+    be one of the entry.
     """
     board = Board(folder)
     known = board.entry_names()
@@ -114,6 +115,8 @@ def check(names: Sequence[str], as_json: bool, folder: Path) -> int:
             raise UnknownName("entry", name, known)
     identities = Identities(board)
     rows = [_checked_row(board, name, identities) for name in names or known]
+    if not names:
+        rows += [_refused(file, f"audits/{file!r:.80} is the audit of no entry") for file in board.stray_audits()]
     if as_json:
         click.echo(json.dumps(rows, ensure_ascii=False, indent=1))
         return int(any(row["refused"] for row in rows))
@@ -262,11 +265,16 @@ class _Row(TypedDict):
     refused: str | None
 
 
+def _refused(name: str, fault: str) -> _Row:
+    return _Row(name=name, kind=None, tasks=[], n_numbers=0, found="", warnings=(), refused=fault)
+
+
 def _checked_row(board: Board, name: str, identities: Identities) -> _Row:
     try:
         checked = check_entry(board, name, identities)
+        board.audit(name)
     except RefusedEntry as error:
-        return _Row(name=name, kind=None, tasks=[], n_numbers=0, found="", warnings=(), refused=str(error))
+        return _refused(name, str(error))
     return {
         "name": name,
         "kind": checked.entry.kind,

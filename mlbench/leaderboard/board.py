@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from mlbench.errors import UnknownName, UserError
+from mlbench.errors import RefusedEntry, UnknownName, UserError
 from mlbench.io.atomic import write_whole
 from mlbench.io.lock import locked
-from mlbench.leaderboard.audit import Audit
+from mlbench.leaderboard.audit import Audit, audit_fault
 from mlbench.leaderboard.check_files import (
     LARGEST_AUDIT,
     LARGEST_ENTRY,
@@ -56,14 +56,27 @@ class Board:
     def audit(self, name: str) -> Audit | None:
         """Return the audit of an entry; None where there is none, or it was of what the entry was before.
 
-        Raises `RefusedEntry` for files that cannot be read.
+        Raises `RefusedEntry` for files that cannot be read, and for an audit that cannot be one of the entry.
         """
         path, entry = self.audit_path(name), self.entry_folder(name) / ENTRY_FILE
         if not path.exists():
             return None
-        audit = validate(path.name, read_plain(path.name, read_regular(path, LARGEST_AUDIT)), Audit)
+        shown = f"audits/{path.name}"
+        audit = validate(shown, read_plain(shown, read_regular(path, LARGEST_AUDIT)), Audit)
         today = validate(ENTRY_FILE, read_plain(ENTRY_FILE, read_regular(entry, LARGEST_ENTRY)), Entry)
-        return audit if (audit.name, audit.entry_fingerprint) == (name, today.fingerprint) else None
+        if audit.name != name:
+            raise RefusedEntry(f"{shown} is the audit of {audit.name}")
+        if audit.entry_fingerprint != today.fingerprint:
+            return None
+        if fault := audit_fault(today, audit):
+            raise RefusedEntry(f"{shown}: {fault}")
+        return audit
+
+    def stray_audits(self) -> tuple[str, ...]:
+        """Return the sorted names of what lies among the audits and is of no entry."""
+        folder, names = self.folder / "audits", set(self.entry_names())
+        found = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else ()
+        return tuple(file for file in found if file.removesuffix(".json") not in names or not file.endswith(".json"))
 
     def keep_audit(self, audit: Audit) -> Path:
         """Write an audit in place of an older one of the same entry, and return where."""

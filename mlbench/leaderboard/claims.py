@@ -23,12 +23,12 @@ def claims_fault(result: Result) -> str:
     """Say which claim of a result cannot be true, or nothing."""
     if result.vectors is not None and result.retriever.kind == "ranker":
         return "vectors are an encoder's"
-    environment = result.environment
+    environment, moment = result.environment, result.cost.finished_at
     return (
         _retriever_fault(result.retriever)
         or _cost_fault(result.cost)
         or _environment_fault(environment)
-        or _moment_fault(result.cost.finished_at, environment.mlbench)
+        or (f"cost.finished_at {fault}" if (fault := moment_fault(moment, environment.mlbench)) else "")
         or ("" if environment.command is None else command_fault(environment.command))
     )
 
@@ -73,17 +73,18 @@ def _environment_fault(environment: Environment) -> str:
     return "" if commit is None else _unlike(_COMMIT, "commit", {"environment.git_commit": commit})
 
 
-def _moment_fault(text: str, version: str) -> str:
+def moment_fault(text: str, version: str) -> str:
+    """Say why a version of mlbench cannot have written this moment, or nothing; it reads as `NAME FAULT`."""
     try:
         moment = datetime.fromisoformat(text) if _MOMENT.fullmatch(text) else None
     except ValueError:
         moment = None
     if moment is None:
-        return "cost.finished_at is no moment in UTC"
+        return "is no moment in UTC"
     if moment > datetime.now(UTC) + _TOLERANCE:
-        return "cost.finished_at is in the future: set the clock of the machine, and measure again"
+        return "is in the future: set the clock of the machine, and do it again"
     since = _SINCE.get(version, min(_SINCE.values()))
-    return f"cost.finished_at is before {since}, when mlbench {version} began" if text < since else ""
+    return f"is before {since}, when mlbench {version} began" if text < since else ""
 
 
 def command_fault(command: str) -> str:

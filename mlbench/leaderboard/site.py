@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from pydantic import BaseModel
 
 from mlbench.collection.languages import IMAGE_KINDS, TEXT_KINDS
+from mlbench.errors import RefusedEntry
 from mlbench.io.shared_folder import write_files
 from mlbench.leaderboard.audit import STATUSES, badge, status_of
 from mlbench.leaderboard.benchmark_standings import benchmark_standings
@@ -96,6 +97,8 @@ class About:
 def read_entries(board: Board, *, progress: Progress = SILENCE) -> list[BoardEntry]:
     """Check every entry of a board, and return them; raises `RefusedEntry` for the first that fails."""
     names, identities = board.entry_names(), Identities(board)
+    for file in board.stray_audits():
+        raise RefusedEntry(f"audits/{file!r:.80} is the audit of no entry")
     found = []
     progress.start("check entries", len(names))
     for name in names:
