@@ -370,6 +370,7 @@ class TestSubmission:
         "case",
         [
             "a change elsewhere",
+            "a record of an audit",
             "a link",
             "a program",
             "two entries",
@@ -392,6 +393,10 @@ class TestSubmission:
             case "a change elsewhere":
                 self.put(board, origin)
                 (origin / "setup.py").write_text("print('mine')", encoding="utf-8")
+            case "a record of an audit":
+                self.put(board, origin)
+                (origin / "leaderboard" / "audits").mkdir(exist_ok=True)
+                (origin / "leaderboard" / "audits" / "new.json").write_text('{"passed": true}', encoding="utf-8")
             case "a link":
                 (self.put(board, origin) / "link").symlink_to("/etc/hostname")
             case "a program":
