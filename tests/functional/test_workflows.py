@@ -310,7 +310,7 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copy(ROOT / "leaderboard" / "tasks" / "mini.json", tasks)
     for name, dim in (("there", "512"), ("new", "1024")):
         assert mlbench("run", "--model", "hashing", "--set", f"dim={dim}", "--out", name).code == 0
-        done = mlbench("leaderboard", "add", name, "--name", name, "--board", "origin/leaderboard")
+        done = mlbench("leaderboard", "add", name, "--name", name, "--title", name, "--board", "origin/leaderboard")
         assert done.code == 0, done.err
     (folder / "origin" / "leaderboard" / "entries" / "new").rename(folder / "entry")
     (folder / "origin" / "leaderboard" / "requirements.txt").touch()
