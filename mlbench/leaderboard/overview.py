@@ -88,10 +88,14 @@ class EntryRow:
 
 @dataclass(frozen=True)
 class ReportedTable:
-    """Numbers of papers that may stand together, sorted by the first column that they have."""
+    """Numbers of papers that may stand together, sorted by the first column that they have.
+
+    `ranks` says why they have none among the recomputed numbers.
+    """
 
     group: Group
     heading: str
+    ranks: str
     heads: Sequence[Head]
     rows: Sequence[EntryRow]
 
@@ -172,9 +176,7 @@ def overview(standings: Standings, entries: Mapping[str, BoardEntry]) -> Ranking
         rows=rows,
         answers=_answers(standings, entries, columns, rows) if rows and columns else None,
         reported=[
-            _reported_table(group, each, standings.task)
-            for group, each in standings.groups.items()
-            if group != "verified"
+            _reported_table(group, each, standings) for group, each in standings.groups.items() if group != "verified"
         ],
         terms=_training_terms([each.entry.title for group in standings.groups.values() for each in group]),
         citation=task.citation.strip() if task else "",
@@ -293,16 +295,17 @@ def _seen(result: Result, task: str) -> str:
     return "no" if built_from and all(known.trained_on.get(name) == "no" for name in built_from) else "unknown"
 
 
-def _reported_table(group: Group, rows: Sequence[Standing], task: str) -> ReportedTable:
+def _reported_table(group: Group, rows: Sequence[Standing], standings: Standings) -> ReportedTable:
     numbered = [column for column in COLUMNS if any(column in row.scores for row in rows)]
     columns = sorted(numbered, key=lambda column: column != FIRST)
     return ReportedTable(
         group=group,
         heading=_HEADINGS[group],
+        ranks=standings.cannot_tell.get(group, ""),
         heads=[
             Head(column.key, heading(column), column.better, [column.note] if column.note else []) for column in columns
         ],
-        rows=[_row(each, columns, BoardEntry(each.entry, {}), task) for each in _ordered(rows, columns)],
+        rows=[_row(each, columns, BoardEntry(each.entry, {}), standings.task) for each in _ordered(rows, columns)],
     )
 
 
@@ -320,7 +323,7 @@ def _answers(
     first = entries[rows[0].entry.name].tasks.get(standings.task)
     return Answers(
         first=rows[0].entry,
-        best=_best(rows, main),
+        best=_best(rows, main, standings.cannot_tell.get("verified", "")),
         number=_meaning(main, standings),
         languages=_extremes(first.result, main) if first else "The ranking of each task tells: choose one above.",
         bias=_bias(preferences),
@@ -329,14 +332,14 @@ def _answers(
     )
 
 
-def _best(rows: Sequence[EntryRow], main: BoardColumn) -> str:
-    """Say of the first row what it is ahead of, after its name."""
+def _best(rows: Sequence[EntryRow], main: BoardColumn, cannot_tell: str) -> str:
+    """Say of the first row what it is ahead of, after its name; `cannot_tell` says why there are no ranks."""
     first, *others = [row for row in rows if row.cells[main.key].group == 1] or rows[:1]
     value = f"{heading(main)}, {first.cells[main.key].text}"
     if len(rows) == 1:
         return f"has {value}. No other entry was measured."
     if not first.cells[main.key].rank:
-        return f"has the best {value}. The data are too few to tell whether by chance."
+        return f"has the best {value}. Whether that is certain: {cannot_tell or 'cannot tell'}."
     if not others:
         return f"has the best {value}. Every other entry is significantly worse."
     titles = [row.entry.title for row in others]

@@ -9,7 +9,7 @@ a column for each direction.
 import json
 from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
-from math import floor, log10
+from math import copysign, floor, log10
 
 import numpy as np
 
@@ -32,6 +32,8 @@ _SHARED = ("ideal", "chance")
 _UNIT = 10_000
 _LARGEST = 2**15 - 1
 _NONE = -(2**15)
+# What the product of a decimal number and a unit may lack.
+_NOISE = 1e-6
 
 
 def script(function: str, *values: Plain) -> str:
@@ -42,8 +44,13 @@ def script(function: str, *values: Plain) -> str:
 
 def pack(values: Sequence[float | None], unit: float = _UNIT) -> str:
     """Write numbers in whole units as 16 bits each, the low byte first, in base64; None is the smallest number."""
-    whole = [_NONE if value is None else max(-_LARGEST, min(_LARGEST, round(value * unit))) for value in values]
+    whole = [_NONE if value is None else max(-_LARGEST, min(_LARGEST, _whole(value * unit))) for value in values]
     return b64encode(np.array(whole, dtype="<i2").tobytes()).decode().rstrip("=")
+
+
+def _whole(value: float) -> int:
+    """Cut a number to a whole one: the page rounds it to fewer decimals, and must not round up twice."""
+    return int(value + copysign(_NOISE, value))
 
 
 def drawn_measures(result: Result) -> list[str]:
@@ -102,7 +109,7 @@ def _of_result(result: Result) -> dict[str, Plain]:
         "limits": _limits(bounds),
         "rows": dict(_rows(result, primary)),
         "scores": list(_scores(result)),
-        "summary": [_digits(number.value) if number else None for number in summary],
+        "summary": [shortened(number.value) if number else None for number in summary],
     }
 
 
@@ -116,7 +123,7 @@ def _rows(result: Result, measure: str) -> Iterator[tuple[str, Plain]]:
     score = result.bias.score(_DISTANCE) if result.bias else None
     if score is not None:
         found = {row.language: row.value for row in score.rows}
-        yield _DISTANCE, [_digits(found.get(language)) for language in result.task.languages]
+        yield _DISTANCE, [shortened(found.get(language)) for language in result.task.languages]
 
 
 def _limits(bounds: Sequence[Bounds | None]) -> list[Plain]:
@@ -172,7 +179,7 @@ def _of_pair(pair: EntryPair, result: Result) -> Plain:
         found = pair.summary.get(column)
         limits = (found.interval.low, found.interval.high) if found and found.interval else (None, None)
         summary += [limit and limit * _unit(column, result) for limit in limits]
-        summary.append(found.p * _UNIT if found else None)
+        summary.append(round(found.p * _UNIT) if found else None)
     return [b64encode(bits.tobytes()).decode().rstrip("="), pack(summary, 1)]
 
 
@@ -203,6 +210,7 @@ def _grid_cell(result: Result, setting: SettingResult) -> tuple[str, str] | None
     return (setting.query_language, POOL) if len(documents) == len(result.task.languages) else None
 
 
-def _digits(value: float | None) -> float | None:
-    """Round to four decimals, and what is not a share to one."""
-    return None if value is None else round(value, 4 if abs(value) < 100 else 1)
+def shortened(value: float | None) -> float | None:
+    """Cut to four decimals, and what is not a share to two; None stays None."""
+    unit = _UNIT if value is not None and abs(value) < 100 else 100
+    return None if value is None else _whole(value * unit) / unit

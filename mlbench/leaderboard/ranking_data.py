@@ -7,7 +7,7 @@ from mlbench.collection.language_info import language_info
 from mlbench.collection.languages import Kind
 from mlbench.leaderboard.columns import BoardColumn
 from mlbench.leaderboard.overview import EntryRow, Ranking, bias_score, by_language
-from mlbench.leaderboard.page_data import Plain, pack
+from mlbench.leaderboard.page_data import Plain, pack, shortened
 from mlbench.leaderboard.standings import BoardEntry
 from mlbench.reports.formatting import ABSENT
 from mlbench.reports.grid import MOST_IN_CELLS
@@ -81,4 +81,4 @@ def _distances(result: Result) -> Plain:
     """Return the rank distance of each language of the query; nothing where there is none."""
     score = bias_score(result, _DISTANCE)
     found = {row.language: row.value for row in score.rows} if score else {}
-    return [None if (value := found.get(tag)) is None else round(value, 1) for tag in result.task.languages]
+    return [shortened(found.get(tag)) for tag in result.task.languages]

@@ -134,13 +134,14 @@ def _files(entries: Sequence[BoardEntry], flips: int, progress: Progress) -> Ite
 
 def pages(entries: Sequence[BoardEntry], pairs: Pairs, *, flips: int = FLIPS) -> Iterator[tuple[str, str]]:
     """Yield path and text of every page and data file; `entries` are sorted by name."""
-    every = standings(entries, flips=min(flips, RANK_FLIPS))
+    rank_flips = min(flips, RANK_FLIPS)
+    every = standings(entries, flips=rank_flips)
     measured = {each.task: each.result for each in every if each.result}
     render = _Templates()
     has_images = any(result.image_text is not None for result in measured.values())
     shown_measures = (*MEASURES, *GRADED_MEASURES, *(IMAGE_MEASURES if has_images else ()))
     by_name = {each.name: each for each in entries}
-    benchmarks = benchmark_standings(entries, map(load_benchmark, benchmark_names()), flips=flips)
+    benchmarks = benchmark_standings(entries, map(load_benchmark, benchmark_names()), flips=rank_flips)
     rankings = [overview(each, by_name) for each in (*every, *benchmarks)]
     ranked = {each.key: f"rankings/{_file_name(each.key)}.js" for each in rankings if each.rows}
     rows = [row for each in rankings for row in each.rows]
