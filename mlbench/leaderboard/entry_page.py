@@ -14,6 +14,7 @@ from mlbench.leaderboard.repository import Change
 from mlbench.leaderboard.standings import BoardEntry, Standing, Standings
 from mlbench.reports.captions import caption_map
 from mlbench.reports.formatting import SHORT, cost, count, spoken, unlisted_note, written
+from mlbench.reports.grid import MOST_IN_CELLS
 from mlbench.reports.provenance import command, provenance, training_note
 from mlbench.reports.report import Facts, HeatMap
 from mlbench.results import Result
@@ -77,7 +78,8 @@ class EntryPage:
     """What the page says of an entry; how it was made is None for a reported one.
 
     `meaning` is what its status means, and `audited` what its audit found in each task. `change` is the one that added
-    it, None where that is not known. `task_files` are the names of the data files of its tasks.
+    it, None where that is not known. `has_map` says whether a task has so many languages that its pairs are a map, and
+    `task_files` are the names of the data files of its tasks.
     """
 
     entry: Entry
@@ -86,6 +88,7 @@ class EntryPage:
     audit: Audit | None
     audited: Sequence[tuple[str, str]]
     change: Change | None
+    has_map: bool
     task_files: Sequence[str]
     parts: Sequence[EntryPart]
     making: EntryProvenance | None
@@ -109,6 +112,7 @@ def entry_page(shown: BoardEntry, every: Sequence[Standings], of_all: Mapping[st
         audit=shown.audit,
         audited=[(task, _audited(found)) for task, found in shown.audit.tasks.items()] if shown.audit else [],
         change=shown.change,
+        has_map=any(len(result.task.languages) > MOST_IN_CELLS for result in results),
         task_files=[file_name(task) for task in shown.tasks],
         parts=[
             _reported(each, each.reported)
@@ -220,4 +224,8 @@ def _own(results: Sequence[Result]) -> Iterator[Facts]:
 
 def _facts(result: Result) -> dict[str, dict[str, str]]:
     """Return what is known of retriever and training; about the run, the result document tells more."""
-    return {part.title: dict(part.facts) for part in provenance(result) if part.title not in ("Task", "Run")}
+    return {
+        part.title: {name: value for name, value in part.facts if not name.startswith("fingerprint of")}
+        for part in provenance(result)
+        if part.title not in ("Task", "Run")
+    }
