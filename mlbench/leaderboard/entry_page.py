@@ -4,12 +4,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from mlbench.collection.languages import KINDS
-from mlbench.leaderboard.audit import STATUSES, Audit, Status, TaskAudit, status_of
-from mlbench.leaderboard.columns import FIRST, BoardColumn, measures_of, title
+from mlbench.leaderboard.audit import STATUSES, Audit, Status, status_of
+from mlbench.leaderboard.columns import FIRST, BoardColumn, title
 from mlbench.leaderboard.entries import Entry, ReportedTask
 from mlbench.leaderboard.findings import Medians, findings
 from mlbench.leaderboard.overview import EntryCell, cell, number
-from mlbench.leaderboard.page_data import file_name
+from mlbench.leaderboard.page_data import drawn_measures, file_name
 from mlbench.leaderboard.repository import Change
 from mlbench.leaderboard.standings import BoardEntry, Standing, Standings
 from mlbench.reports.captions import caption_map
@@ -104,13 +104,13 @@ def entry_page(shown: BoardEntry, every: Sequence[Standings], of_all: Mapping[st
         if standing.entry.name == shown.name
     ]
     results = [shown.tasks[standings.task].result for standings, _ in standing if standings.task in shown.tasks]
-    status = status_of(shown.entry, shown.audit)
+    status, audited = status_of(shown.entry, shown.audit), shown.audit.tasks if shown.audit else {}
     return EntryPage(
         entry=shown.entry,
         status=status,
         meaning=STATUSES[status],
         audit=shown.audit,
-        audited=[(task, _audited(found)) for task, found in shown.audit.tasks.items()] if shown.audit else [],
+        audited=[(task, ". ".join(found.faults or [found.summary])) for task, found in audited.items()],
         change=shown.change,
         has_map=any(len(result.task.languages) > MOST_IN_CELLS for result in results),
         task_files=[file_name(task) for task in shown.tasks],
@@ -124,17 +124,10 @@ def entry_page(shown: BoardEntry, every: Sequence[Standings], of_all: Mapping[st
     )
 
 
-def _audited(found: TaskAudit) -> str:
-    """Say what was encoded again of a task, and what did not agree."""
-    drawn = f"{found.n_drawn:,} of {count(found.n_texts, 'text')} and {count(found.n_topics, 'topic')}"
-    error = "" if found.largest_error is None else f"; vectors are off by {found.largest_error:.2g} at most"
-    return ". ".join([f"{drawn}{error}", *found.faults])
-
-
 def _measured(standing: Standing, standings: Standings, shown: BoardEntry, of_all: Medians) -> EntryPart:
     result = shown.tasks[standings.task].result
     ties = result.bias.warning if result.bias else None
-    measures = measures_of(result)
+    measures = drawn_measures(result)
     return EntryPart(
         task=standings.task,
         notes=[note for note in (*training_note(result), ties, unlisted_note(result)) if note],
