@@ -191,6 +191,7 @@ Examples:
     metavar="HEX",
     help="What decides the draw, in place of the commit that brought the entry: a number that nobody knew before.",
 )
+@click.option("--task", "tasks", multiple=True, metavar="FILE", help="A task of your own; may be repeated.")
 @click.option("--by", default="the board", show_default=True, metavar="WHO", help="Who audits.")
 @click.option("--data-dir", type=click.Path(path_type=Path), metavar="DIR", help="A folder with the files of tasks.")
 @click.option("--device", metavar="NAME", help="A torch device such as cuda:0; the best one there is by default.")

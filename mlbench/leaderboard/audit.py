@@ -12,12 +12,14 @@ Status = Literal["reported", "recomputed", "audited", "failed audit"]
 STATUSES: Mapping[Status, str] = {
     "reported": "A paper reports the numbers; they cannot be recomputed here.",
     "recomputed": "Every number follows from the ranks; nobody has checked yet whether the ranks are the model's own.",
-    "audited": "Texts and topics that were drawn after the submission were encoded again with the named model, and "
-    "agree with what the entry says.",
-    "failed audit": "Texts or topics that were drawn after the submission were encoded again with the named model, and "
-    "do not agree with what the entry says.",
+    "audited": "What was drawn after the submission was computed again with the named model, and agrees with the "
+    "entry.",
+    "failed audit": "What was drawn after the submission was computed again with the named model, and does not agree "
+    "with the entry.",
 }
 """What each status means, in one sentence."""
+SEED = r"^[0-9a-f]{8,128}$"
+"""What decides a draw: hexadecimal digits."""
 _COLOURS: Mapping[Status, str] = {
     "reported": "#57606a",
     "recomputed": "#0969da",
@@ -25,7 +27,6 @@ _COLOURS: Mapping[Status, str] = {
     "failed audit": "#b42318",
 }
 _BOARD, _CHARACTER, _MARGIN = "leaderboard", 7, 6
-Seed = Annotated[str, Field(pattern=r"^[0-9a-f]{8,128}$")]
 Commit = Annotated[str, Field(pattern=r"^([0-9a-f]{40}|[0-9a-f]{64})$")]
 Fault = Annotated[str, Field(min_length=1, max_length=300)]
 
@@ -71,7 +72,7 @@ class Audit(DocumentPart):
     passed: bool
     by: Phrase
     finished_at: str
-    seed: Seed
+    seed: Annotated[str, Field(pattern=SEED)]
     commit: Commit | None
     model: Annotated[str, Field(min_length=1, max_length=200)]
     same_fingerprint: bool

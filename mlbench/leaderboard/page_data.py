@@ -10,6 +10,7 @@ import json
 from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
+from math import copysign
 from re import fullmatch
 
 import numpy as np
@@ -38,6 +39,8 @@ _THOUSAND, _NO_SHARE = 1000, 2**12 - 1
 _FINEST = 127
 _LARGEST = 2**15 - 1
 _NONE = -(2**15)
+# What the product of a decimal number and a unit may lack.
+_NOISE = 1e-6
 
 
 def script(function: str, *values: Plain) -> str:
@@ -53,8 +56,13 @@ def file_name(name: str) -> str:
 
 def pack(values: Sequence[float | None], unit: float = _UNIT) -> str:
     """Write numbers in whole units as 16 bits each, the low byte first, in base64; None is the smallest number."""
-    whole = [_NONE if value is None else max(-_LARGEST, min(_LARGEST, round(value * unit))) for value in values]
+    whole = [_NONE if value is None else max(-_LARGEST, min(_LARGEST, _whole(value * unit))) for value in values]
     return b64encode(np.array(whole, dtype="<i2").tobytes()).decode().rstrip("=")
+
+
+def _whole(value: float) -> int:
+    """Cut a number to a whole one: the page rounds it to fewer decimals, and must not round up twice."""
+    return int(value + copysign(_NOISE, value))
 
 
 def pack_shares(values: Sequence[float | None]) -> str:
@@ -172,7 +180,7 @@ def _distances(result: Result) -> Plain:
     """Return the rank distance of each query language; nothing where there is none."""
     score = result.bias.score(_DISTANCE) if result.bias else None
     found = {row.language: row.value for row in score.rows} if score else {}
-    return [_digits(found.get(language)) for language in result.task.languages] if found else []
+    return [shortened(found.get(language)) for language in result.task.languages] if found else []
 
 
 def _limits(bounds: Sequence[Bounds | None]) -> list[Plain]:
@@ -248,6 +256,7 @@ def _grid_cell(result: Result, setting: SettingResult) -> tuple[str, str] | None
     return (setting.query_language, POOL) if len(documents) == len(result.task.languages) else None
 
 
-def _digits(value: float | None) -> float | None:
-    """Round to four decimals, and what is not a share to one."""
-    return None if value is None else round(value, 4 if abs(value) < 100 else 1)
+def shortened(value: float | None) -> float | None:
+    """Cut to four decimals, and what is not a share to two; None stays None."""
+    unit = _UNIT if value is not None and abs(value) < 100 else 100
+    return None if value is None else _whole(value * unit) / unit

@@ -20,7 +20,7 @@ from mlbench.leaderboard.entries import Entry, files_of
 from mlbench.leaderboard.entry_page import entry_page
 from mlbench.leaderboard.findings import medians
 from mlbench.leaderboard.kept_evidence import kept_evidence
-from mlbench.leaderboard.overview import KIND_WORDS, facts, overview, size
+from mlbench.leaderboard.overview import KIND_WORDS, MOST_ROWS, facts, overview, size
 from mlbench.leaderboard.page_data import DRAWN_MEASURES, entry_values, file_name, script, task_values
 from mlbench.leaderboard.pairs import differing_settings
 from mlbench.leaderboard.ranking_data import ranking_values
@@ -141,13 +141,14 @@ def pages(
     entries: Sequence[BoardEntry], *, flips: int = FLIPS, progress: Progress = SILENCE
 ) -> Iterator[tuple[str, str]]:
     """Yield path and text of every page and data file; `entries` are sorted by name."""
-    every = standings(entries, flips=min(flips, RANK_FLIPS))
+    rank_flips = min(flips, RANK_FLIPS)
+    every = standings(entries, flips=rank_flips)
     measured = {each.task: each.result for each in every if each.result}
     render = _Templates()
     has_images = any(result.image_text is not None for result in measured.values())
     shown_measures = (*MEASURES, *GRADED_MEASURES, *(IMAGE_MEASURES if has_images else ()))
     by_name = {each.name: each for each in entries}
-    benchmarks = benchmark_standings(entries, map(load_benchmark, benchmark_names()), flips=flips)
+    benchmarks = benchmark_standings(entries, map(load_benchmark, benchmark_names()), flips=rank_flips)
     rankings = [overview(each, by_name) for each in (*every, *benchmarks)]
     ranked = {each.key: f"rankings/{file_name(each.key)}.js" for each in rankings if each.rows}
     rows = [row for each in rankings for row in each.rows]
@@ -162,6 +163,7 @@ def pages(
             kinds=[(kind, SHORT[kind]) for kind in (*TEXT_KINDS, *(IMAGE_KINDS[:2] if has_images else ()))],
             short=SHORT,
             kind_words=KIND_WORDS,
+            most_rows=MOST_ROWS,
             meanings=STATUSES,
             sizes=[(most, size(most)) for most in _SIZES],
             retrievers=sorted({row.retriever for row in rows}),

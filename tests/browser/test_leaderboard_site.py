@@ -181,7 +181,8 @@ class TestEveryPage:
         page = open_page().page
         page.emulate_media(media="print")
         assert page.locator("form.controls").is_hidden()
-        assert page.locator("nav").is_hidden()
+        assert page.get_by_role("navigation", name="Pages").is_hidden()
+        assert page.get_by_role("navigation", name="Rankings").is_hidden()
         assert table_of(page).is_visible()
 
     @pytest.mark.parametrize("name", [*HOSTILE_PAGES, "compare.html#compare=worse,hostile"])
@@ -324,7 +325,7 @@ class TestOverview:
         page = open_page().page
         filters = page.locator("#filters")
         page.locator("#filters summary").click()
-        page.get_by_label("Size").focus()
+        page.get_by_role("combobox", name="Size").focus()
         page.keyboard.press("Escape")
         assert filters.get_attribute("open") is None
         assert page.evaluate("document.activeElement.tagName") == "SUMMARY"
