@@ -4,16 +4,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from mlbench.collection.languages import KINDS
-from mlbench.leaderboard.audit import STATUSES, Audit, Status, TaskAudit, status_of
-from mlbench.leaderboard.columns import FIRST, BoardColumn, measures_of, title
+from mlbench.leaderboard.audit import STATUSES, Audit, Status, status_of
+from mlbench.leaderboard.columns import FIRST, BoardColumn, title
 from mlbench.leaderboard.entries import Entry, ReportedTask
 from mlbench.leaderboard.findings import Medians, findings
 from mlbench.leaderboard.overview import EntryCell, cell, number
-from mlbench.leaderboard.page_data import file_name
+from mlbench.leaderboard.page_data import drawn_measures, file_name
 from mlbench.leaderboard.repository import Change
 from mlbench.leaderboard.standings import BoardEntry, Standing, Standings
 from mlbench.reports.captions import caption_map
 from mlbench.reports.formatting import SHORT, cost, count, spoken, unlisted_note, written
+from mlbench.reports.grid import MOST_IN_CELLS
 from mlbench.reports.provenance import command, provenance, training_note
 from mlbench.reports.report import Facts, HeatMap
 from mlbench.results import Result
@@ -77,7 +78,8 @@ class EntryPage:
     """What the page says of an entry; how it was made is None for a reported one.
 
     `meaning` is what its status means, and `audited` what its audit found in each task. `change` is the one that added
-    it, None where that is not known. `task_files` are the names of the data files of its tasks.
+    it, None where that is not known. `has_map` says whether a task has so many languages that its pairs are a map, and
+    `task_files` are the names of the data files of its tasks.
     """
 
     entry: Entry
@@ -86,6 +88,7 @@ class EntryPage:
     audit: Audit | None
     audited: Sequence[tuple[str, str]]
     change: Change | None
+    has_map: bool
     task_files: Sequence[str]
     parts: Sequence[EntryPart]
     making: EntryProvenance | None
@@ -101,14 +104,15 @@ def entry_page(shown: BoardEntry, every: Sequence[Standings], of_all: Mapping[st
         if standing.entry.name == shown.name
     ]
     results = [shown.tasks[standings.task].result for standings, _ in standing if standings.task in shown.tasks]
-    status = status_of(shown.entry, shown.audit)
+    status, audited = status_of(shown.entry, shown.audit), shown.audit.tasks if shown.audit else {}
     return EntryPage(
         entry=shown.entry,
         status=status,
         meaning=STATUSES[status],
         audit=shown.audit,
-        audited=[(task, _audited(found)) for task, found in shown.audit.tasks.items()] if shown.audit else [],
+        audited=[(task, ". ".join(found.faults or [found.summary])) for task, found in audited.items()],
         change=shown.change,
+        has_map=any(len(result.task.languages) > MOST_IN_CELLS for result in results),
         task_files=[file_name(task) for task in shown.tasks],
         parts=[
             _reported(each, each.reported)
@@ -120,17 +124,10 @@ def entry_page(shown: BoardEntry, every: Sequence[Standings], of_all: Mapping[st
     )
 
 
-def _audited(found: TaskAudit) -> str:
-    """Say what was encoded again of a task, and what did not agree."""
-    drawn = f"{found.n_drawn:,} of {count(found.n_texts, 'text')} and {count(found.n_topics, 'topic')}"
-    error = "" if found.largest_error is None else f"; vectors are off by {found.largest_error:.2g} at most"
-    return ". ".join([f"{drawn}{error}", *found.faults])
-
-
 def _measured(standing: Standing, standings: Standings, shown: BoardEntry, of_all: Medians) -> EntryPart:
     result = shown.tasks[standings.task].result
     ties = result.bias.warning if result.bias else None
-    measures = measures_of(result)
+    measures = drawn_measures(result)
     return EntryPart(
         task=standings.task,
         notes=[note for note in (*training_note(result), ties, unlisted_note(result)) if note],
@@ -220,4 +217,8 @@ def _own(results: Sequence[Result]) -> Iterator[Facts]:
 
 def _facts(result: Result) -> dict[str, dict[str, str]]:
     """Return what is known of retriever and training; about the run, the result document tells more."""
-    return {part.title: dict(part.facts) for part in provenance(result) if part.title not in ("Task", "Run")}
+    return {
+        part.title: {name: value for name, value in part.facts if not name.startswith("fingerprint of")}
+        for part in provenance(result)
+        if part.title not in ("Task", "Run")
+    }

@@ -46,7 +46,7 @@ class _Language:
         return self.value - self.median
 
     def __str__(self) -> str:
-        return f"{self.name} ({decimal(self.value)} against {decimal(self.median)})"
+        return f"{self.name} ({decimal(self.value)}, median {decimal(self.median)})"
 
 
 def medians(results: Sequence[Result]) -> Medians:
@@ -96,21 +96,22 @@ def _languages(result: Result, of_all: Medians) -> Iterator[str]:
         for tag, (value, bounds) in _by_language(result).items()
         if value is not None and bounds is not None and tag in of_all.languages
     ]
-    for sign, word in ((1, "above"), (-1, "below")):
+    said = f"Against the median entry, {measure} is"
+    for sign, word in ((1, "higher"), (-1, "lower")):
         if held and all(each.sure and each.ahead * sign > 0 for each in held):
             most, *_, least = sorted(held, key=lambda each: -abs(each.ahead)) if len(held) > 1 else (held[0], held[0])
             ends = f", most in {most} and least in {least}" if len(held) > 1 else f": {most}"
-            yield f"{measure} is {word} that of the median entry in every language {asking}{ends}."
+            yield f"{said} {word} in every language {asking}{ends}."
             return
     parts = []
-    for sign, word in ((1, "above"), (-1, "below")):
+    for sign, word in ((1, "higher"), (-1, "lower")):
         sure = [each for each in held if each.sure and each.ahead * sign > 0]
         if sure:
             most = max(sure, key=lambda each: abs(each.ahead))
-            where = f"{len(sure)}, most in {most}" if len(sure) > 1 else str(most)
-            parts.append(f"{word} that of the median entry in {where}")
+            of_all = "" if parts else f" of {count(len(held), 'language')} {asking}"
+            parts.append(f"{word} in {len(sure)}{of_all}, {'most in' if len(sure) > 1 else 'in'} {most}")
     if parts:
-        yield f"Of {count(len(held), 'language')} {asking}, {measure} is {' and '.join(parts)}."
+        yield f"{said} {', and '.join(parts)}."
 
 
 def _fall(result: Result) -> float | None:
@@ -135,25 +136,27 @@ def _kinds(result: Result, of_all: Medians) -> Iterator[str]:
         return
     if near.low <= far.high and far.low <= near.high:
         return
-    measure, verb = title(result.task.primary_measure), "falls" if fall > 0 else "rises"
+    start, end = "within a language", "across languages"
     if result.image_text is not None:
-        yield (
-            f"{measure} {verb} from {decimal(first)}, where captions find images, to {decimal(second)}, "
-            f"where images find captions, by {_percent(abs(fall), 0)}{_against(of_all.fall)}."
-        )
-        return
-    pool = _mean(result, "multilingual")[0]
-    in_pool = "" if pool is None else f"; in the pool of all languages it is {decimal(pool)}"
+        start, end = "where captions find images", "where images find captions"
+    pool, measure = _mean(result, "multilingual")[0], title(result.task.primary_measure)
     yield (
-        f"From documents in the language of the query to documents in another one, {measure} {verb} from "
-        f"{decimal(first)} to {decimal(second)}, by {_percent(abs(fall), 0)}{_against(of_all.fall)}{in_pool}."
+        f"{measure} {_moves(fall)} from {decimal(first)} {start} to {decimal(second)} {end}, "
+        f"by {_percent(abs(fall), 0)}{_beside(fall, of_all.fall)}"
+        f"{'' if pool is None else f', and is {decimal(pool)} in the pool of all'}."
     )
 
 
-def _against(fall: float | None) -> str:
-    if fall is None:
+def _moves(fall: float) -> str:
+    return "falls" if fall > 0 else "rises"
+
+
+def _beside(fall: float, median_fall: float | None) -> str:
+    """Return the median of what the entries lose, after what one of them does."""
+    if median_fall is None:
         return ""
-    return f" (the median entry's {'falls' if fall > 0 else 'rises'} by {_percent(abs(fall), 0)})"
+    other = "" if _moves(fall) == _moves(median_fall) else f" {_moves(median_fall)} by"
+    return f" (the median{other} {_percent(abs(median_fall), 0)})"
 
 
 def _percent(share: float, digits: int) -> str:
@@ -166,9 +169,9 @@ def _preference(result: Result, of_all: Medians) -> Iterator[str]:
     if value is None or bounds is None:
         return
     share = _percent(value, 1)
-    said = f"Of two translations of an answer, that in the language of the query comes first in {share} of cases"
+    said = f"Of two translations of an answer, the one in the query's language comes first in {share} of cases"
     if bounds.low <= 0.5 <= bounds.high:
-        yield f"{said}: whether it is preferred cannot be told."
+        yield f"{said}: whether that language is preferred cannot be told."
         return
-    others = "" if of_all.preference is None else f", with the median entry in {_percent(of_all.preference, 1)}"
-    yield f"{said}{others}; without a preference it would be 50 %."
+    median = "" if of_all.preference is None else f"median {_percent(of_all.preference, 1)}; "
+    yield f"{said} ({median}without a preference 50 %)."

@@ -191,7 +191,7 @@ def _limits(bounds: Sequence[Bounds | None]) -> list[Plain]:
 
 
 def _scores(result: Result) -> Iterator[Plain]:
-    """Yield of each bias score how value, interval, references and ends are written; None without a value.
+    """Yield of each bias score how value, interval, references and ends are written, as one text; None without a value.
 
     References leave out ideal and chance, which all entries share.
     """
@@ -201,7 +201,8 @@ def _scores(result: Result) -> Iterator[Plain]:
         else:
             own = {name: value for name, value in score.references.items() if name not in _SHARED}
             beside = score_references(score.model_copy(update={"references": own}))
-            yield [score_value(score), score_interval(score), beside, score_ends(score)]
+            limits = score_interval(score).strip("[]")
+            yield "|".join([score_value(score), limits, beside, score_ends(score)]).rstrip("|")
 
 
 def _shared(score: BiasResult) -> str:

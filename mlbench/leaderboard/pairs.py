@@ -4,7 +4,7 @@ All pairs of many entries are too many to be tested ahead and sent. So single se
 near each other, and means and bias scores by the page itself, from what groups of clusters contribute to them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +21,7 @@ Differing = Mapping[tuple[str, str], NDArray[np.bool_]]
 """By the names of two entries, in alphabetical order: bool (settings,), which settings differ significantly."""
 MOST_PAIRS = 2_000
 """So many pairs of a task are tested in single settings: all pairs of 63 entries, and the four next of each of 500."""
-MOST_GROUPS = 64
+MOST_GROUPS = 48
 """Clusters are sent in so many groups: the sums of groups of clusters are independent if those of clusters are."""
 
 
@@ -66,18 +66,22 @@ def differing_settings(
     parts = [f"{flips} {seed} {pairs}".encode(), *(entries[name].settings.tobytes() for name in sorted(entries))]
 
     def find() -> dict[str, NDArray[np.bool_]]:
-        found = (_differ(entries[a].settings, entries[b].settings, flips, seed) for a, b in pairs)
-        return {"differing": np.array(list(found), dtype=np.bool_)}
+        return {"differing": _differ(entries, pairs, flips, seed)}
 
     return dict(zip(pairs, kept_arrays(task, parts, find)["differing"], strict=True)) if pairs else {}
 
 
-def _differ(one: Floats, other: Floats, flips: int, seed: int) -> NDArray[np.bool_]:
-    """Tell in which settings two entries differ; contributions are float64 (clusters, settings)."""
-    own = np.arange(one.shape[1])
-    p = difference_p_values(np.hstack([one, other]), [(own, own + len(own))], flips=flips, seed=seed)[0]
+def _differ(
+    entries: Mapping[str, Evidence], pairs: Sequence[tuple[str, str]], flips: int, seed: int
+) -> NDArray[np.bool_]:
+    """Tell in which settings the entries of each pair differ, (pairs, settings)."""
+    # Signs are drawn and summed once, for the settings of all entries side by side.
+    width = next(iter(entries.values())).settings.shape[1]
+    places = {name: np.arange(width) + width * place for place, name in enumerate(entries)}
+    columns = np.hstack([each.settings for each in entries.values()])
+    p = difference_p_values(columns, [(places[a], places[b]) for a, b in pairs], flips=flips, seed=seed)
     # A comparison with NaN, of a setting without topics, is false.
-    return p <= LEVEL
+    return np.array(p) <= LEVEL
 
 
 def groups_of(evidence: Evidence, column: BoardColumn, most: int = MOST_GROUPS) -> Groups | None:

@@ -85,10 +85,12 @@
   };
 
   const drawScores = (data, { scores, references }) => {
-    const rows = scores.map((name, at) => data.scores[at] && [
-      board.make("th", { scope: "row" }, board.make("a", { href: `../about.html#${encodeURIComponent(name)}` }, board.spoken(name))),
-      ...data.scores[at].map((text, cell) => (cell === 2 ? [references[at], text].filter(Boolean).join(", ") : text)),
-    ]);
+    const rows = scores.map((name, at) => {
+      if (!data.scores[at]) return null;
+      const [value, limits = "", beside = "", ends = ""] = data.scores[at].split("|");
+      const head = board.make("th", { scope: "row" }, board.make("a", { href: `../about.html#${encodeURIComponent(name)}` }, board.spoken(name)));
+      return [head, value, limits.replace(", ", "–"), [references[at], beside].filter(Boolean).join(", "), ends];
+    });
     const title = "Language bias";
     return board.make("div", { class: "wide" }, board.make("h3", {}, title), board.table(title, ["score", "value", "interval", "reference", "lowest, highest language"], rows.filter(Boolean), "words"));
   };

@@ -1,7 +1,7 @@
 "use strict";
 // Tests two entries of a task: their means and bias scores are one family of the cluster-level sign-flip permutation
 // test, adjusted by step-down max-T (Westfall and Young 1993, algorithm 4.1), as in `mlbench compare`. Clusters of topics
-// come in at most 64 groups, and intervals are those of Student's t.
+// come in at most 48 groups, and intervals are those of Student's t.
 (() => {
   const MOST_PATTERNS = 10000;
   const TIE = 1e-9;

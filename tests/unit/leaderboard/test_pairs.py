@@ -115,16 +115,16 @@ def test_fewer_than_two_give_no_pair(names: tuple[str, ...]) -> None:
 def test_what_was_tested_is_kept_until_anything_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLBENCH_CACHE", str(tmp_path))
     tested: list[int] = []
-    monkeypatch.setattr(pairs, "difference_p_values", lambda *_, **__: (tested.append(1), [np.zeros(16)])[1])
+    monkeypatch.setattr(pairs, "difference_p_values", lambda *_, **__: (tested.append(1), [np.zeros(16)] * 3)[1])
     entries = three("small")
     first = differing_settings("small", entries)
     again = differing_settings("small", entries)
     assert first.keys() == again.keys()
     assert all(np.array_equal(first[pair], again[pair]) for pair in first)
-    assert len(tested) == 3
+    assert len(tested) == 1
     entries["b"].settings[0, 0] += 0.1
     differing_settings("small", entries)
-    assert len(tested) == 6
+    assert len(tested) == 2
 
 
 def test_tasks_of_many_languages_have_no_single_settings(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,7 +158,7 @@ class TestNearPairs:
 
 
 class TestGroups:
-    @pytest.mark.parametrize("most", [1, 3, 7, 40, 64])
+    @pytest.mark.parametrize("most", [1, 3, 7, 40, 48])
     @pytest.mark.parametrize("task", ["small", "sparse"])
     def test_residuals_and_shares_give_the_losses_back(self, task: str, most: int) -> None:
         evidence = gather(*measured(task))
