@@ -285,7 +285,7 @@
     drawPlots(section, data, rows, main);
     showTicks(data, ticked);
     const said = [`${rows.length} of ${data.entries.length} entries shown`];
-    if (folded && !state.controls) said.push(`${folded} ${folded === 1 ? "control is" : "controls are"} folded away`);
+    if (folded && !state.controls) said.push(`${folded} ${folded === 1 ? "control is folded away, and takes" : "controls are folded away, and take"} part in the ranks`);
     if (chosen(data).length || kindsOf(data).includes(state.by)) said.push("ranks are of means over all languages, and not told here");
     section.querySelector("[role=status]").textContent = `${said.join("; ")}.`;
     const actions = section.querySelector(".actions");
