@@ -6,18 +6,21 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from mlbench.io.document import DocumentPart
+from mlbench.leaderboard.claims import moment_fault
 from mlbench.leaderboard.entries import Digest, Entry, Name, Phrase
 
 Status = Literal["reported", "recomputed", "audited", "failed audit"]
 STATUSES: Mapping[Status, str] = {
     "reported": "A paper reports the numbers; they cannot be recomputed here.",
     "recomputed": "Every number follows from the ranks; nobody has checked yet whether the ranks are the model's own.",
-    "audited": "Texts and topics that were drawn after the submission were encoded again with the named model, and "
-    "agree with what the entry says.",
-    "failed audit": "Texts or topics that were drawn after the submission were encoded again with the named model, and "
-    "do not agree with what the entry says.",
+    "audited": "What was drawn after the submission was computed again with the named model, and agrees with the "
+    "entry.",
+    "failed audit": "What was drawn after the submission was computed again with the named model, and does not agree "
+    "with the entry.",
 }
 """What each status means, in one sentence."""
+SEED = r"^[0-9a-f]{8,128}$"
+"""What decides a draw: hexadecimal digits."""
 _COLOURS: Mapping[Status, str] = {
     "reported": "#57606a",
     "recomputed": "#0969da",
@@ -25,7 +28,6 @@ _COLOURS: Mapping[Status, str] = {
     "failed audit": "#b42318",
 }
 _BOARD, _CHARACTER, _MARGIN = "leaderboard", 7, 6
-Seed = Annotated[str, Field(pattern=r"^[0-9a-f]{8,128}$")]
 Commit = Annotated[str, Field(pattern=r"^([0-9a-f]{40}|[0-9a-f]{64})$")]
 Fault = Annotated[str, Field(min_length=1, max_length=300)]
 
@@ -71,7 +73,7 @@ class Audit(DocumentPart):
     passed: bool
     by: Phrase
     finished_at: str
-    seed: Seed
+    seed: Annotated[str, Field(pattern=SEED)]
     commit: Commit | None
     model: Annotated[str, Field(min_length=1, max_length=200)]
     same_fingerprint: bool
@@ -86,6 +88,27 @@ def status_of(entry: Entry, audit: Audit | None) -> Status:
     if audit is None or audit.entry_fingerprint != entry.fingerprint:
         return "recomputed"
     return "audited" if audit.passed else "failed audit"
+
+
+def audit_fault(entry: Entry, audit: Audit) -> str:
+    """Say why an audit cannot be one of the entry as it is, or nothing."""
+    if entry.kind == "reported":
+        return "a paper's numbers cannot be audited"
+    if sorted(audit.tasks) != list(entry.tasks):
+        return "its tasks are not those of the entry"
+    if audit.passed == any(task.faults for task in audit.tasks.values()):
+        return "it passed with faults, or failed without"
+    if audit.commit not in (None, audit.seed):
+        return "its seed is not its commit"
+    if fault := moment_fault(audit.finished_at, audit.mlbench):
+        return f"finished_at {fault}"
+    for name, task in audit.tasks.items():
+        largest, mean = task.largest_error, task.mean_error
+        if max(task.n_drawn, task.n_queries) == 0 or task.n_drawn > task.n_texts:
+            return f"{name}: nothing was compared, or more than there is"
+        if (largest is None) != (mean is None) or (largest is not None and mean is not None and mean > largest):
+            return f"{name}: mean_error is larger than largest_error, or one of the two is missing"
+    return ""
 
 
 def badge(status: Status) -> str:

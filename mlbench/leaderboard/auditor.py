@@ -1,6 +1,7 @@
 """Audits an entry: its model is opened, and what nobody could know before is drawn and computed again."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,11 +12,11 @@ from mlbench.collection.records import fingerprint_of
 from mlbench.embeddings.commitment import read_commitment
 from mlbench.errors import UserError
 from mlbench.evaluation.environment import commit_of
-from mlbench.leaderboard.audit import Audit, TaskAudit
+from mlbench.leaderboard.audit import SEED, Audit, TaskAudit
 from mlbench.leaderboard.board import Board
 from mlbench.leaderboard.challenge import Draw, audit_lists, audit_vectors
 from mlbench.leaderboard.check import check_entry
-from mlbench.leaderboard.check_files import LARGEST_COMPACT_RANKS
+from mlbench.leaderboard.check_files import LARGEST_COMPACT_RANKS, text_fault
 from mlbench.leaderboard.entries import vectors_of
 from mlbench.open_model import LoadedModel, known_keys, open_model
 from mlbench.protocols import SILENCE, Progress, Runtime
@@ -25,36 +26,46 @@ from mlbench.tasks.load import load_collection
 from mlbench.tasks.task import load_task
 from mlbench.version import __version__
 
+_SEED = re.compile(SEED)
+
 
 @dataclass(frozen=True)
 class Auditor:
     """Who audits, and how: `settings` are keys of the model, `data_dir` has the files of tasks.
 
     Without a `model`, the one that the entry names is opened; without a `seed`, in hexadecimal digits, it is the commit
-    that brought the entry to the board.
+    that brought the entry to the board. `tasks` are files of tasks that mlbench does not know by their names.
     """
 
     by: str
     model: str | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
     seed: str | None = None
+    tasks: Sequence[str] = ()
     data_dir: Path | None = None
     runtime: Runtime = field(default_factory=Runtime)
     progress: Progress = SILENCE
 
+    def __post_init__(self) -> None:
+        if self.seed is not None and not _SEED.fullmatch(self.seed):
+            raise UserError(f"{self.seed!r:.80} is no seed: write 8 to 128 hexadecimal digits, in small letters")
+        if not 0 < len(self.by) <= 100 or text_fault(self.by):
+            raise UserError(f"{self.by!r:.80} is nobody's name: write one line of at most 100 characters")
+
     def audit(self, board: Board, name: str) -> Audit:
         """Audit an entry; nothing is written. Raises `UserError` for what cannot be audited."""
         checked = check_entry(board, name)
-        if not checked.pairs:
+        if not checked.accepted:
             raise UserError(f"{name} has the numbers of a paper: there is nothing to compute again")
         folder = board.entry_folder(name)
         commit = commit_of(folder) if self.seed is None else None
         seed = commit or self.seed or ""
-        results = [result for result, _ in checked.pairs.values()]
-        model = self._open(results[0].retriever)
+        pairs = checked.pairs
+        stated = next(result.retriever for result, _ in pairs.values())
+        model = self._open(stated)
         tasks = {
             task: self._audit_task(model, Draw(seed, task), result, ranks, folder)
-            for task, (result, ranks) in checked.pairs.items()
+            for task, (result, ranks) in pairs.items()
         }
         return Audit(
             name=name,
@@ -65,7 +76,7 @@ class Auditor:
             seed=seed,
             commit=commit,
             model=model.spec,
-            same_fingerprint=model.info().fingerprint == results[0].retriever.fingerprint,
+            same_fingerprint=model.info().fingerprint == stated.fingerprint,
             mlbench=__version__,
             tasks=tasks,
         )
@@ -90,7 +101,8 @@ class Auditor:
         return open_model(spec, {**missing, **self.settings}, self.runtime, SILENCE)
 
     def _audit_task(self, model: LoadedModel, draw: Draw, result: Result, ranks: Ranks, folder: Path) -> TaskAudit:
-        task = load_task(result.task.name)
+        known = {task.name: task for task in map(load_task, self.tasks)}
+        task = known.get(result.task.name) or load_task(result.task.name)
         collection = load_collection(task, data_dir=self.data_dir, progress=self.progress)
         if fingerprint_of(collection.fingerprints()) != result.task.fingerprint:
             raise UserError(f"{task.name}: the data here are not those of the entry")
