@@ -64,7 +64,7 @@ def audit_lists(
 ) -> TaskAudit:
     """Make the lists of drawn topics again, and compare them with the `ranks` of the entry.
 
-    They must be the same; those of a ranker that encodes texts may differ by the noise of its vectors.
+    They must be the same; those of a ranker that encodes tokens may differ by the noise of its vectors.
     """
     drawn = set(ranks.topic_ids[draw("topics", len(ranks.topic_ids), TOPICS)].tolist())
     asked = {
@@ -72,9 +72,10 @@ def audit_lists(
         for language, queries in collection.queries.items()
     }
     part = replace(collection, queries=asked)
-    encodes = members.prepare(ranker, texts_of(part), None, progress)
+    members.prepare(ranker, texts_of(part), None, progress)
     arrays, chosen = index_collection(part), [setting for setting in settings if asked[setting.query_language]]
     table = rank_lists(arrays, ranker, chosen, ranks.top.shape[1], progress, compact=ranks.is_compact)
+    encodes = members.tokens_of(ranker) > 0
     again, stated = _lists(to_ranks(arrays, table), drawn), _lists(ranks, drawn)
     n_texts = sum(len(rows) for side in (collection.queries, collection.documents) for rows in side.values())
     return TaskAudit(

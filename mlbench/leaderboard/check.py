@@ -1,9 +1,8 @@
 """Checks whether an entry may stand on the board, cheap and bounded checks first."""
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from zipfile import ZipFile
@@ -28,6 +27,8 @@ from mlbench.leaderboard.check_files import (
     validate,
 )
 from mlbench.leaderboard.check_ranks import alignment_fault, counts_fault
+from mlbench.leaderboard.claims import claims_fault
+from mlbench.leaderboard.distinct import Digests, Identity, count_digests, sameness_fault, sameness_warnings
 from mlbench.leaderboard.entries import ENTRY_FILE, LONGEST_NAME, Entry, files_of, fingerprint_of, vectors_of
 from mlbench.leaderboard.kept import kept_arrays
 from mlbench.leaderboard.protocol import (
@@ -38,19 +39,13 @@ from mlbench.leaderboard.protocol import (
     reported_fault,
     shape_fault,
 )
+from mlbench.leaderboard.titles import skeletons, title_fault
 from mlbench.ranking.packed_ranks import PACKED
 from mlbench.ranking.ranks import Ranks
 from mlbench.ranking.ranks_file import ALIGNMENT, ARRAYS, GRADE_SCALE, arrays_of, read_ranks
-from mlbench.results import Cost, Environment, Result, RetrieverInfo, VectorsFile, digest, read_result
+from mlbench.results import Result, VectorsFile, digest, read_result
 from mlbench.statistics.cluster_scores import ScoreRequest
 
-_DIGEST = re.compile(r"[0-9a-f]{64}")
-_COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
-_VERSION = re.compile(r"[0-9][0-9A-Za-z.+_-]{0,40}")
-_MOMENT = re.compile(r"[0-9]{4}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-5][0-9]\+00:00")
-_LARGEST_DIM = 10**6
-_MOST_CPUS = 10**5
-_LONGEST_SPEC = 200
 _MOST_TASKS = 50
 # What a result says of its retriever that the next result of the same one may not.
 _OF_ONE_RESULT: dict[str, bool | set[str]] = {"spec": True, "name": True, "repeatability": True, "registry": {"seen"}}
@@ -61,7 +56,8 @@ _ADDRESS = re.compile(r"https://([a-z0-9-]+\.)+[a-z]{2,}(/[A-Za-z0-9._~%?=&#+:@/
 class CheckedEntry:
     """An entry that passed, the folder of its files, and what the board accepts for each of its tasks.
 
-    `n_numbers` were recomputed from the ranks. A reported entry has none, and no tasks.
+    `n_numbers` were recomputed from the ranks. A reported entry has none, and no tasks. `warnings` are sentences on
+    what a reader must look at.
     """
 
     name: str
@@ -69,6 +65,7 @@ class CheckedEntry:
     folder: Path
     accepted: Mapping[str, AcceptedTask]
     n_numbers: int
+    warnings: tuple[str, ...] = ()
 
     def result(self, task: str) -> Result:
         """Read the result of a task."""
@@ -84,15 +81,41 @@ class CheckedEntry:
         return {task: (self.result(task), self.ranks(task)) for task in self.accepted}
 
 
-def check_entry(board: Board, name: str) -> CheckedEntry:
-    """Check the entry called `name`; raises `RefusedEntry` with its name and the first fault in one line."""
+class Identities:
+    """What tells the entries of a board apart, each read once, when it is asked for."""
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+        self._found: dict[str, Identity | None] = {}
+
+    def others(self, name: str) -> Iterator[Identity]:
+        """Yield the identities of all entries but one, in order of their names; without those that cannot be read."""
+        for other in self._board.entry_names():
+            if other != name:
+                if other not in self._found:
+                    self._found[other] = self._read(other)
+                if (found := self._found[other]) is not None:
+                    yield found
+
+    def _read(self, name: str) -> Identity | None:
+        try:
+            folder = self._board.entry_folder(name)
+            entry = _read_entry(folder, name)
+            return _identity(folder, entry, {task: self._board.accepted(task) for task in entry.tasks})
+        except (UserError, KeyError):  # It is refused where it is checked itself.
+            return None
+
+
+def check_entry(board: Board, name: str, identities: Identities | None = None) -> CheckedEntry:
+    """Check the entry called `name`; raises `RefusedEntry` with its name and the first fault in one line.
+
+    Who checks several entries of a board hands over their `identities`, so that none is read twice.
+    """
     shown = name if name.isprintable() and len(name) <= LONGEST_NAME else f"{name!r:.80}"
     try:
-        checked = check_folder(board, board.entry_folder(name), name)
-        check_distinct(board, checked.entry)
+        return check_distinct(check_folder(board, board.entry_folder(name), name), identities or Identities(board))
     except UserError as error:
         raise RefusedEntry(f"{shown}: {error}") from error
-    return checked
 
 
 def check_folder(board: Board, folder: Path, name: str) -> CheckedEntry:
@@ -105,6 +128,9 @@ def check_folder(board: Board, folder: Path, name: str) -> CheckedEntry:
         if list(found) != expected:
             other = sorted(set(found) ^ set(expected))[0]
             raise RefusedEntry(f"{other!r:.80} {'is missing' if other in expected else 'does not belong there'}")
+        for what, text in (("name", name), ("title", entry.title)):
+            if fault := title_fault(text):
+                raise RefusedEntry(f"{ENTRY_FILE}: {what} {fault}")
         if entry.kind == "reported":
             _check_reported(board, entry)
             return CheckedEntry(name, entry, folder, {}, 0)
@@ -204,19 +230,7 @@ def _read_result(folder: Path, entry: Entry, accepted: AcceptedTask) -> Result:
 def _check_ranks(folder: Path, accepted: AcceptedTask, result: Result) -> tuple[Ranks, int]:
     """Return the ranks of a result, and how many of its numbers were recomputed from them."""
     document, name = files_of(accepted.task.name)
-    content, arrays = read_regular(folder / name, accepted.largest_file), _arrays(accepted, result)
-    if digest(content) != result.ranks.sha256:
-        raise RefusedEntry(f"{name} is not the ranks file of {document}: its SHA-256 is another")
-    try:
-        check_archive(content, arrays, accepted.largest)
-        ranks = read_ranks(folder / name, accepted.largest)
-        if fault := shape_fault(accepted, ranks):
-            raise RefusedEntry(fault)
-        with ZipFile(BytesIO(content)) as archive:
-            for array, values in arrays_of(ranks).items():
-                check_plain(array, archive.read(f"{array}.npy"), values)
-    except RefusedEntry as error:
-        raise RefusedEntry(f"{name}: {error}") from error
+    ranks = _sound_ranks(folder, accepted, result)
     fault = (
         data_fault(accepted, describe(ranks, result.settings))
         or _document_ids_fault(ranks)
@@ -225,6 +239,8 @@ def _check_ranks(folder: Path, accepted: AcceptedTask, result: Result) -> tuple[
     )
     if fault:
         raise RefusedEntry(f"{name}: {fault}")
+    if result.vectors is not None:
+        _check_vectors(folder, result.vectors, accepted.n_texts(ranks))
     found = recompute(result, ranks)
     if found.differences:
         more = f" (and {len(found.differences) - 1:,} more)" if len(found.differences) > 1 else ""
@@ -252,6 +268,25 @@ def _check_vectors(folder: Path, stated: VectorsFile, n_texts: int) -> None:
         )
 
 
+def _sound_ranks(folder: Path, accepted: AcceptedTask, result: Result) -> Ranks:
+    """Return the ranks of a result from an archive that is as numpy writes it, of arrays as large as the task's."""
+    document, name = files_of(accepted.task.name)
+    content, arrays = read_regular(folder / name, accepted.largest_file), _arrays(accepted, result)
+    if digest(content) != result.ranks.sha256:
+        raise RefusedEntry(f"{name} is not the ranks file of {document}: its SHA-256 is another")
+    try:
+        check_archive(content, arrays, accepted.largest)
+        ranks = read_ranks(folder / name, accepted.largest)
+        if fault := shape_fault(accepted, ranks):
+            raise RefusedEntry(fault)
+        with ZipFile(BytesIO(content)) as archive:
+            for array, values in arrays_of(ranks).items():
+                check_plain(array, archive.read(f"{array}.npy"), values)
+    except RefusedEntry as error:
+        raise RefusedEntry(f"{name}: {error}") from error
+    return ranks
+
+
 def _arrays(accepted: AcceptedTask, result: Result) -> tuple[str, ...]:
     """Return what the ranks file must hold: also cosines of images and captions, and the scale of grades, if any."""
     has_cosines = result.retriever.kind == "encoder" and result.retriever.similarity == "cosine"
@@ -265,79 +300,28 @@ def _document_ids_fault(ranks: Ranks) -> str:
     return f"document_ids {fault}" if fault else ""
 
 
-def check_distinct(board: Board, entry: Entry) -> None:
-    """Refuse an entry whose ranks are, to the byte, those of another."""
-    own = {entry.files[files_of(task)[1]]: task for task in entry.tasks}
-    for other in board.entry_names() if own else ():
-        if other == entry.name:
-            continue
-        files = _files_of(board, other)
-        for shared in sorted(own.keys() & files.values()):
-            raise RefusedEntry(f"its ranks of {own[shared]} are those of {other}: every entry is a system of its own")
+def check_distinct(checked: CheckedEntry, identities: Identities) -> CheckedEntry:
+    """Return an entry with warnings of those that it is nearly the same as; raises `RefusedEntry` for one of them."""
+    own, warnings = _identity(checked.folder, checked.entry, checked.accepted), list[str]()
+    for other in identities.others(checked.name):
+        if fault := sameness_fault(own, other):
+            raise RefusedEntry(fault)
+        warnings += sameness_warnings(own, other)
+    return replace(checked, warnings=tuple(warnings))
 
 
-def _files_of(board: Board, name: str) -> Mapping[str, str]:
-    """Return the digests of the files of an entry; none for one that is refused where it is checked itself."""
-    try:
-        folder = board.entry_folder(name)
-        state = (folder / ENTRY_FILE).stat()
-        return _files_as_of(folder, name, state.st_mtime_ns, state.st_size)
-    except (UserError, OSError):
-        return {}
+def _identity(folder: Path, entry: Entry, accepted: Mapping[str, AcceptedTask]) -> Identity:
+    counts = {task: _counts(folder, entry, each) for task, each in accepted.items()}
+    return Identity(entry.name, skeletons(entry.title), counts)
 
 
-@cache
-def _files_as_of(folder: Path, name: str, _modified: int, _size: int) -> Mapping[str, str]:
-    """Return the digests of the files of an entry, read once for the checks of all others."""
-    return _read_entry(folder, name).files
-
-
-def claims_fault(result: Result) -> str:
-    """Say which claim of a result cannot be true, or nothing."""
-    if result.vectors is not None and result.retriever.kind == "ranker":
-        return "vectors are an encoder's"
-    return _retriever_fault(result.retriever) or _cost_fault(result.cost) or _environment_fault(result.environment)
-
-
-def _retriever_fault(retriever: RetrieverInfo) -> str:
-    if not 0 < len(retriever.spec) <= _LONGEST_SPEC:
-        return f"retriever.spec has {len(retriever.spec):,} characters"
-    training = retriever.training
-    digests = {"fingerprint": retriever.fingerprint}
-    if training is not None:
-        digests["training.recipe_fingerprint"] = training.recipe_fingerprint
-        digests |= {f"training.data[{index}].fingerprint": data.fingerprint for index, data in enumerate(training.data)}
-    if fault := _unlike(_DIGEST, "SHA-256", digests):
-        return f"retriever.{fault}"
-    if retriever.kind == "ranker":
-        dense = retriever.dim is not None or retriever.similarity is not None
-        return "retriever.dim and similarity are an encoder's" if dense else ""
-    if retriever.dim is None or not 0 < retriever.dim <= _LARGEST_DIM or retriever.similarity is None:
-        return "retriever.dim or similarity is not that of an encoder"
-    return ""
-
-
-def _cost_fault(cost: Cost) -> str:
-    numbers = cost.model_dump(exclude={"finished_at", "indexes"})
-    negative = [name for name, value in numbers.items() if value is not None and value < 0]
-    if negative:
-        return f"cost.{negative[0]} is negative"
-    if cost.encoded_texts is not None and (cost.texts is None or cost.encoded_texts > cost.texts):
-        return "cost.encoded_texts is more than there are texts"
-    if cost.encoded_images is not None and (cost.images is None or cost.encoded_images > cost.images):
-        return "cost.encoded_images is more than there are images"
-    return _unlike(_MOMENT, "moment in UTC", {"cost.finished_at": cost.finished_at})
-
-
-def _environment_fault(environment: Environment) -> str:
-    if environment.cpus is not None and not 0 < environment.cpus <= _MOST_CPUS:
-        return "environment.cpus is no number of processors"
-    versions = {"mlbench": environment.mlbench, "python": environment.python, **environment.libraries}
-    if fault := _unlike(_VERSION, "version", versions):
-        return f"environment.{fault}"
-    commit = environment.git_commit
-    return "" if commit is None else _unlike(_COMMIT, "commit", {"environment.git_commit": commit})
-
-
-def _unlike(pattern: re.Pattern[str], what: str, texts: Mapping[str, str]) -> str:
-    return next((f"{name} is no {what}" for name, text in texts.items() if not pattern.fullmatch(text)), "")
+def _counts(folder: Path, entry: Entry, accepted: AcceptedTask) -> Digests:
+    """Return the digests of what was counted on a task, by an entry whose numbers may not have been checked."""
+    task, files = accepted.task.name, (entry.files[file] for file in files_of(accepted.task.name))
+    parts = (b"counts", " ".join(files).encode(), canonical(accepted.model_dump(mode="json")))
+    found = kept_arrays(
+        task,
+        parts,
+        lambda: {"counts": count_digests(_sound_ranks(folder, accepted, _read_result(folder, entry, accepted)))},
+    )
+    return found["counts"]

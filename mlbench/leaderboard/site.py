@@ -10,11 +10,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from pydantic import BaseModel
 
 from mlbench.collection.languages import IMAGE_KINDS, TEXT_KINDS
+from mlbench.errors import RefusedEntry
 from mlbench.io.shared_folder import write_files
 from mlbench.leaderboard.audit import STATUSES, badge, status_of
 from mlbench.leaderboard.benchmark_standings import benchmark_standings
 from mlbench.leaderboard.board import Board
-from mlbench.leaderboard.check import CheckedEntry, check_entry
+from mlbench.leaderboard.check import CheckedEntry, Identities, check_entry
 from mlbench.leaderboard.columns import GRADED_MEASURES, IMAGE_MEASURES, MEASURES, title
 from mlbench.leaderboard.entries import Entry, files_of
 from mlbench.leaderboard.entry_page import entry_page
@@ -94,11 +95,13 @@ class About:
 
 def read_entries(board: Board, *, progress: Progress = SILENCE) -> list[BoardEntry]:
     """Check every entry of a board, and return them; raises `RefusedEntry` for the first that fails."""
-    names, added = board.entry_names(), changes(board)
+    names, added, identities = board.entry_names(), changes(board), Identities(board)
+    for file in board.stray_audits():
+        raise RefusedEntry(f"audits/{file!r:.80} is the audit of no entry")
     found = []
     progress.start("check entries", len(names))
     for name in names:
-        checked = check_entry(board, name)
+        checked = check_entry(board, name, identities)
         # The ranks are large, so that one entry's are let go before the next ones are read.
         tasks = {
             task: CheckedResult(harmless(checked.result(task)), _evidence(checked, task)) for task in checked.accepted

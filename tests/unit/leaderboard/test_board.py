@@ -50,6 +50,24 @@ def test_a_new_board_has_no_entries(tmp_path: Path) -> None:
         Board(tmp_path / "nothing").entry_names()
 
 
+KEPT = ("con", "nul", "aux.v2", "com1", "lpt9.x", "index", "tasks", "assets", "entries", "entry")
+
+
+@pytest.mark.parametrize("name", [*KEPT, "a_b", "A", "a--b", "a.", ""])
+def test_names_that_systems_or_the_site_keep_are_none(tmp_path: Path, name: str) -> None:
+    board, ranks = new_board(tmp_path), skilled()
+    with pytest.raises(UserError, match="is no name for an entry: write small letters"):
+        board.entry_folder(name)
+    with pytest.raises(UserError, match="is no name for a task of a leaderboard"):
+        board.take(accept(honest(ranks, name=name), ranks))
+    assert board.task_names() == ("small",)
+
+
+@pytest.mark.parametrize("name", ["console", "null", "com", "com10", "my.index", "constructor"])
+def test_names_like_those_are_names(tmp_path: Path, name: str) -> None:
+    assert new_board(tmp_path).entry_folder(name).name == name
+
+
 def test_an_unknown_task_is_told_with_the_nearest(tmp_path: Path) -> None:
     board = new_board(tmp_path)
     for name in ("smal", "../small", "", "*"):

@@ -238,10 +238,9 @@ def test_one_count_of_a_drawn_topic_is_enough() -> None:
 
 
 class Encoding(ScoringRanker):
-    """A ranker that encodes texts, so that its lists may differ by noise."""
+    """A ranker that encodes tokens, so that its lists may differ by noise."""
 
-    def prepare(self, texts: Any, cache: Any, progress: Any) -> None:
-        pass
+    tokens = 1000
 
 
 def test_lists_of_a_ranker_that_encodes_may_differ_by_noise() -> None:
