@@ -31,6 +31,7 @@ _UNITS = {
     "look": "rows",
     "check": "images",
     "check entries": "entries",
+    "write": "entries",
     "unpack": "images",
     "learn": "texts",
     "cut": "texts",

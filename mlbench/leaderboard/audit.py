@@ -13,10 +13,10 @@ Status = Literal["reported", "recomputed", "audited", "failed audit"]
 STATUSES: Mapping[Status, str] = {
     "reported": "A paper reports the numbers; they cannot be recomputed here.",
     "recomputed": "Every number follows from the ranks; nobody has checked yet whether the ranks are the model's own.",
-    "audited": "Texts and topics that were drawn after the submission were encoded again with the named model, and "
-    "agree with what the entry says.",
-    "failed audit": "Texts or topics that were drawn after the submission were encoded again with the named model, and "
-    "do not agree with what the entry says.",
+    "audited": "What was drawn after the submission was computed again with the named model, and agrees with the "
+    "entry.",
+    "failed audit": "What was drawn after the submission was computed again with the named model, and does not agree "
+    "with the entry.",
 }
 """What each status means, in one sentence."""
 SEED = r"^[0-9a-f]{8,128}$"

@@ -15,6 +15,7 @@ from mlbench.errors import RefusedEntry, UserError
 from mlbench.evaluation.verify import recompute
 from mlbench.leaderboard.board import Board
 from mlbench.leaderboard.check_files import (
+    LARGEST_COMPACT_RANKS,
     LARGEST_ENTRY,
     canonical,
     check_archive,
@@ -188,9 +189,8 @@ def _check_tasks(board: Board, folder: Path, name: str, entry: Entry) -> Checked
     found = kept_arrays(
         name, parts, lambda: {"n_numbers": np.array(_recompute(folder, entry, list(accepted.values())))}
     )
-    largest = max(max(each.largest_document, each.largest_file) for each in accepted.values())
     for file, stated in entry.files.items():
-        if digest(read_regular(folder / file, largest)) != stated:
+        if digest(read_regular(folder / file, LARGEST_COMPACT_RANKS)) != stated:
             raise RefusedEntry(f"{file} is not the file that {ENTRY_FILE} names: its SHA-256 is another")
     return CheckedEntry(name, entry, folder, accepted, int(found["n_numbers"]))
 
@@ -201,7 +201,13 @@ def _recompute(folder: Path, entry: Entry, accepted: Sequence[AcceptedTask]) -> 
     alike = [result.retriever.model_dump(exclude=_OF_ONE_RESULT) for result in results]
     if any(each != alike[0] for each in alike):
         raise RefusedEntry("its results are of different retrievers: every entry is one system")
-    return sum(_check_ranks(folder, task, result) for task, result in zip(accepted, results, strict=True))
+    numbers = 0
+    for task, result in zip(accepted, results, strict=True):
+        ranks, n_numbers = _check_ranks(folder, task, result)
+        if result.vectors is not None:
+            _check_vectors(folder, result.vectors, task.n_texts(ranks))
+        numbers += n_numbers
+    return numbers
 
 
 def _read_result(folder: Path, entry: Entry, accepted: AcceptedTask) -> Result:
@@ -221,8 +227,8 @@ def _read_result(folder: Path, entry: Entry, accepted: AcceptedTask) -> Result:
     return result
 
 
-def _check_ranks(folder: Path, accepted: AcceptedTask, result: Result) -> int:
-    """Return how many numbers of a result were recomputed from its ranks."""
+def _check_ranks(folder: Path, accepted: AcceptedTask, result: Result) -> tuple[Ranks, int]:
+    """Return the ranks of a result, and how many of its numbers were recomputed from them."""
     document, name = files_of(accepted.task.name)
     ranks = _sound_ranks(folder, accepted, result)
     fault = (
@@ -239,7 +245,7 @@ def _check_ranks(folder: Path, accepted: AcceptedTask, result: Result) -> int:
     if found.differences:
         more = f" (and {len(found.differences) - 1:,} more)" if len(found.differences) > 1 else ""
         raise RefusedEntry(f"{document}: {found.differences[0]}{more}")
-    return found.n_numbers
+    return ranks, found.n_numbers
 
 
 def _check_vectors(folder: Path, stated: VectorsFile, n_texts: int) -> None:

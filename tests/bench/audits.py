@@ -21,7 +21,7 @@ from mlbench.tasks.task import load_task
 from tests.bench.forgeries import FORGERIES, Evidence, Kept, audited, evidence, simulate
 from tests.bench.material import data_dir, multilingual
 
-LANGUAGES, TOPICS, SEEDS = ("de", "en", "th"), 50, 10
+LANGUAGES, TOPICS, SEEDS = ("de", "en", "th"), 15, 10
 SHARES, TEXTS_OF_XQUAD, ROUNDS = (0.005, 0.01, 0.025, 0.05, 0.1), 26_104, 200
 MACHINES: dict[str, tuple[dict[str, str], int]] = {
     "fp32, 1 thread": ({}, 1),

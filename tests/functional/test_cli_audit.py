@@ -1,4 +1,4 @@
-"""`mlbench leaderboard audit` on a board that is kept in git: an honest entry, a forged one, and what cannot be done."""
+"""`mlbench leaderboard audit` on a board in git: an honest entry, a forged one, and what cannot be done."""
 
 import json
 import shutil

@@ -14,7 +14,8 @@ from unit.statistics.cases import ListRanker, ScoringRanker, make_collection, ra
 
 from mlbench.collection.languages import settings_of
 from mlbench.collection.records import Collection
-from mlbench.leaderboard.challenge import TEXTS, TOPICS, Draw, audit_lists, divergence
+from mlbench.leaderboard.challenge import TEXTS, TOPICS, Draw, audit_lists
+from mlbench.leaderboard.check_order import divergence
 from mlbench.open_model import open_retriever
 from mlbench.protocols import SILENCE, Encoder, Role, Runtime, Vectors
 from mlbench.ranking.index_arrays import index_collection, to_ranks
@@ -234,3 +235,24 @@ def test_one_count_of_a_drawn_topic_is_enough() -> None:
         ahead[row, -1] += 1
         faults = audit_lists(ranker, collection, settings, replace(ranks, ahead=ahead), draw).faults
         assert bool(faults) == (ranks.query_topics[ranks.row_queries[row]] in drawn)
+
+
+class Encoding(ScoringRanker):
+    """A ranker that encodes tokens, so that its lists may differ by noise."""
+
+    tokens = 1000
+
+
+def test_lists_of_a_ranker_that_encodes_may_differ_by_noise() -> None:
+    collection = make_collection(seed=3, topics=30, documents=40)
+    settings = settings_of(collection.languages, ["monolingual", "cross_lingual", "multilingual"])
+    orders, arrays = random_orders(collection, 1, skill=1.0), index_collection(collection)
+    ranks = to_ranks(arrays, rank_lists(arrays, ScoringRanker(collection, orders), settings, 20, SILENCE))
+    noisy = {query: [*order[:60], *order[61:80], order[60], *order[80:]] for query, order in orders.items()}
+    better = {
+        query: order if query[0] != "th" else random_orders(collection, 1, skill=3.0)[query]
+        for query, order in orders.items()
+    }
+    for found, encodes, passes in ((noisy, False, False), (noisy, True, True), (better, True, False)):
+        ranker = (Encoding if encodes else ScoringRanker)(collection, found)
+        assert passes == (not audit_lists(ranker, collection, settings, ranks, Draw("5eed", "small")).faults)
