@@ -64,6 +64,12 @@ def test_names_that_systems_or_the_site_keep_are_none(tmp_path: Path, name: str)
     assert board.task_names() == ("small",)
 
 
+def test_a_task_is_not_called_as_a_benchmark(tmp_path: Path) -> None:
+    board, ranks = new_board(tmp_path), skilled()
+    with pytest.raises(UserError, match="question-answering is the name of a benchmark: give the task another"):
+        board.take(accept(honest(ranks, name="question-answering"), ranks))
+
+
 @pytest.mark.parametrize("name", ["console", "null", "com", "com10", "my.index", "constructor"])
 def test_names_like_those_are_names(tmp_path: Path, name: str) -> None:
     assert new_board(tmp_path).entry_folder(name).name == name
