@@ -56,6 +56,10 @@ ALIKE = (
     ("LaBSE-M", "LaBSE-rn"),
     ("Model I", "model l"),
     ("Ιωάννα", "lωάννα"),
+    # Of Unicode Technical Standard 39 itself.
+    ("paypal", "раураl"),
+    ("scope", "ѕсоре"),
+    ("ǉeto", "ljeto"),
 )
 UNLIKE = (("e5-small", "e5-large"), ("e5-small v1", "e5-small v2"), ("XLM-R, X-Y", "LaBSE, X-Y"), ("C", "C++"))
 
