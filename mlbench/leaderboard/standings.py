@@ -1,7 +1,8 @@
 """The entries of a leaderboard task by task: their numbers in every column, and their ranks with significance."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
+from itertools import chain, islice
 from typing import Literal
 
 import numpy as np
@@ -19,6 +20,7 @@ from mlbench.leaderboard.columns import (
     reported,
 )
 from mlbench.leaderboard.entries import Entry, ReportedTask
+from mlbench.leaderboard.kept import kept_arrays
 from mlbench.leaderboard.repository import Change
 from mlbench.measures.bias import TESTED_BIAS_SCORES, find_score
 from mlbench.measures.chance import mean_measure
@@ -204,7 +206,7 @@ def _rank_columns(
         column: {name: each.evidence.columns[column] for name, each in every if column in each.evidence.columns}
         for column in COLUMNS
     }
-    ranked = rank_families([list(losses.values()) for losses in found.values()], flips=flips)
+    ranked = kept_ranks(task, [list(losses.values()) for losses in found.values()], flips=flips)
     return {
         column: dict(zip(losses, ranks, strict=True))
         for (column, losses), ranks in zip(found.items(), ranked, strict=True)
@@ -251,6 +253,23 @@ def rank_families(
         ranges = dict(zip(places, _rank_ranges(losses.sum(axis=0), worse), strict=True)) if told else {}
         found.append(tuple(ranges.get(place) for place in range(len(family))))
     return found
+
+
+def kept_ranks(
+    name: str, families: Sequence[Sequence[Floats]], *, flips: int = RANK_FLIPS
+) -> list[tuple[RankRange | None, ...]]:
+    """Return what `rank_families` does, which is kept: while the same entries are ranked, nothing is computed again."""
+    parts = [
+        f"{flips} {[len(family) for family in families]}".encode(),
+        *(np.array(each).tobytes() for each in families),
+    ]
+
+    def find() -> dict[str, NDArray[np.int64]]:
+        ranks = chain.from_iterable(rank_families(families, flips=flips))
+        return {"ranks": np.array([astuple(each) if each else (0, 0, 0, 0) for each in ranks], dtype=np.int64)}
+
+    found = iter(kept_arrays(name, parts, find)["ranks"].tolist())
+    return [tuple(RankRange(*row) if row[0] else None for row in islice(found, len(family))) for family in families]
 
 
 def can_tell(n_clusters: int, level: float = LEVEL, flips: int = RANK_FLIPS) -> bool:
