@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 import click
 
@@ -16,7 +16,7 @@ from mlbench.io.document import to_json
 from mlbench.io.untrusted import LARGEST_NUMBER
 from mlbench.leaderboard.audit import Audit
 from mlbench.leaderboard.board import DEFAULT_FOLDER, Board
-from mlbench.leaderboard.check import CheckedEntry, check_entry, parse_entry
+from mlbench.leaderboard.check import CheckedEntry, Identities, check_entry, parse_entry
 from mlbench.leaderboard.protocol import accept
 from mlbench.leaderboard.submission import Description, add
 from mlbench.protocols import Runtime
@@ -87,6 +87,8 @@ def add_(results: Sequence[Path], name: str, replace: bool, folder: Path, **said
     paths = result_paths(tuple(results)) if results else []
     checked = add(Board(folder), name, paths, Description(**said), replace=replace)  # type: ignore[arg-type]
     click.echo(f"{Board(folder).entry_folder(name)}: {_summary(checked)}")
+    for warning in checked.warnings:
+        click.echo(f"warning   {name}: {warning}", err=True)
 
 
 @command.command(
@@ -103,14 +105,18 @@ def check(names: Sequence[str], as_json: bool, folder: Path) -> int:
     """Check the entries called NAME, or all of them: one line each; exit code 1 when one is refused.
 
     The files must be whole, plain and bounded, the data and protocol the accepted ones, and every number must follow
-    from the ranks. No check can tell whether the ranks come from the retriever that is named.
+    from the ranks. No check can tell whether the ranks come from the retriever that is named. A record of an audit must
+    be one of the entry.
     """
     board = Board(folder)
     known = board.entry_names()
     for name in names:
         if name not in known:
             raise UnknownName("entry", name, known)
-    rows = [_checked_row(board, name) for name in names or known]
+    identities = Identities(board)
+    rows = [_checked_row(board, name, identities) for name in names or known]
+    if not names:
+        rows += [_refused(file, f"audits/{file!r:.80} is the audit of no entry") for file in board.stray_audits()]
     if as_json:
         click.echo(json.dumps(rows, ensure_ascii=False, indent=1))
         return int(any(row["refused"] for row in rows))
@@ -118,6 +124,8 @@ def check(names: Sequence[str], as_json: bool, folder: Path) -> int:
         click.echo(
             f"refused   {row['refused']}" if row["refused"] else f"{row['kind']:<9} {row['name']}: {row['found']}"
         )
+        for warning in row["warnings"]:
+            click.echo(f"warning   {row['name']}: {warning}", err=True)
     return int(any(row["refused"] for row in rows))
 
 
@@ -150,7 +158,7 @@ Examples:
     default=Path("build", "leaderboard"),
     show_default=True,
     metavar="DIR",
-    help="Where the site goes, in place of an older one.",
+    help="Where the site goes; what mlbench did not write there stays.",
 )
 @board_option
 @pass_screen
@@ -158,7 +166,7 @@ def build(screen: Screen, /, out: Path, folder: Path) -> None:
     """Write the site of the leaderboard: plain files that need no server and ask no other for anything.
 
     Every entry is checked first, as `check` does; while one is refused, nothing is written. The same entries give the
-    same bytes.
+    same bytes. A folder that is there may be a checkout: only what mlbench wrote into it is replaced or removed.
     """
     from mlbench.leaderboard.site import build_site, read_entries
 
@@ -247,17 +255,33 @@ def _audit_waiting(board: Board, auditor: "Auditor") -> Iterator[Audit]:
             auditor.progress.note(f"warning: {name} is left out: {error}")
 
 
-def _checked_row(board: Board, name: str) -> dict[str, object]:
+class _Row(TypedDict):
+    name: str
+    kind: str | None
+    tasks: list[str]
+    n_numbers: int
+    found: str
+    warnings: Sequence[str]
+    refused: str | None
+
+
+def _refused(name: str, fault: str) -> _Row:
+    return _Row(name=name, kind=None, tasks=[], n_numbers=0, found="", warnings=(), refused=fault)
+
+
+def _checked_row(board: Board, name: str, identities: Identities) -> _Row:
     try:
-        checked = check_entry(board, name)
+        checked = check_entry(board, name, identities)
+        board.audit(name)
     except RefusedEntry as error:
-        return {"name": name, "kind": None, "tasks": [], "n_numbers": 0, "found": "", "refused": str(error)}
+        return _refused(name, str(error))
     return {
         "name": name,
         "kind": checked.entry.kind,
         "tasks": _tasks(checked),
         "n_numbers": checked.n_numbers,
         "found": _summary(checked),
+        "warnings": checked.warnings,
         "refused": None,
     }
 

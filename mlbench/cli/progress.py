@@ -30,6 +30,8 @@ _UNITS = {
     "prepare": "texts",
     "look": "rows",
     "check": "images",
+    "check entries": "entries",
+    "write": "entries",
     "unpack": "images",
     "learn": "texts",
     "cut": "texts",

@@ -21,14 +21,14 @@ def describe_environment(command: str | None) -> Environment:
         cpus=os.cpu_count(),
         libraries=versions_imported(),
         command=None if command is None else command.encode("utf-8", "backslashreplace").decode(),
-        git_commit=next(iter(_git("rev-parse", "HEAD")), None),
+        git_commit=next(iter(git_lines("rev-parse", "HEAD")), None),
     )
 
 
 def code_commit() -> str | None:
     """Return the git commit of the checkout that this package is run from; None where it is installed elsewhere."""
     package = Path(__file__).resolve().parents[1]
-    found = _git("-C", str(package), "rev-parse", "--show-toplevel", "HEAD")
+    found = git_lines("-C", str(package), "rev-parse", "--show-toplevel", "HEAD")
     return found[1] if len(found) == 2 and Path(found[0]).resolve() == package.parent else None
 
 
@@ -39,10 +39,10 @@ def commit_of(folder: Path) -> str:
     Raises `UserError` where there is no such commit, the folder has other content, or the history is cut off.
     """
     inside = ("-C", str(folder))
-    if _git(*inside, "rev-parse", "--is-shallow-repository") != ["false"]:
+    if git_lines(*inside, "rev-parse", "--is-shallow-repository") != ["false"]:
         raise UserError(f"{folder} is in no git checkout with its whole history: fetch that, or give --seed")
-    found = _git(*inside, "log", "-1", "--first-parent", "--format=%H", "--", ".")
-    if not found or _git(*inside, "status", "--porcelain", "--", "."):
+    found = git_lines(*inside, "log", "-1", "--first-parent", "--format=%H", "--", ".")
+    if not found or git_lines(*inside, "status", "--porcelain", "--", "."):
         raise UserError(f"{folder} is not committed as it is: commit it, or give --seed")
     return found[0]
 
@@ -57,7 +57,7 @@ def peak_bytes() -> int | None:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def _git(*arguments: str) -> list[str]:
+def git_lines(*arguments: str) -> list[str]:
     """Return the lines that git prints; none where it fails or is not there."""
     try:
         found = subprocess.run(

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from mlbench.io.document import DocumentPart
+from mlbench.leaderboard.claims import moment_fault
 from mlbench.leaderboard.entries import Digest, Entry, Name, Phrase
 
 Status = Literal["reported", "recomputed", "audited", "failed audit"]
@@ -87,6 +88,27 @@ def status_of(entry: Entry, audit: Audit | None) -> Status:
     if audit is None or audit.entry_fingerprint != entry.fingerprint:
         return "recomputed"
     return "audited" if audit.passed else "failed audit"
+
+
+def audit_fault(entry: Entry, audit: Audit) -> str:
+    """Say why an audit cannot be one of the entry as it is, or nothing."""
+    if entry.kind == "reported":
+        return "a paper's numbers cannot be audited"
+    if sorted(audit.tasks) != list(entry.tasks):
+        return "its tasks are not those of the entry"
+    if audit.passed == any(task.faults for task in audit.tasks.values()):
+        return "it passed with faults, or failed without"
+    if audit.commit not in (None, audit.seed):
+        return "its seed is not its commit"
+    if fault := moment_fault(audit.finished_at, audit.mlbench):
+        return f"finished_at {fault}"
+    for name, task in audit.tasks.items():
+        largest, mean = task.largest_error, task.mean_error
+        if max(task.n_drawn, task.n_queries) == 0 or task.n_drawn > task.n_texts:
+            return f"{name}: nothing was compared, or more than there is"
+        if (largest is None) != (mean is None) or (largest is not None and mean is not None and mean > largest):
+            return f"{name}: mean_error is larger than largest_error, or one of the two is missing"
+    return ""
 
 
 def badge(status: Status) -> str:

@@ -55,16 +55,17 @@ class Auditor:
     def audit(self, board: Board, name: str) -> Audit:
         """Audit an entry; nothing is written. Raises `UserError` for what cannot be audited."""
         checked = check_entry(board, name)
-        if not checked.pairs:
+        if not checked.accepted:
             raise UserError(f"{name} has the numbers of a paper: there is nothing to compute again")
         folder = board.entry_folder(name)
         commit = commit_of(folder) if self.seed is None else None
         seed = commit or self.seed or ""
-        results = [result for result, _ in checked.pairs.values()]
-        model = self._open(results[0].retriever)
+        pairs = checked.pairs
+        stated = next(result.retriever for result, _ in pairs.values())
+        model = self._open(stated)
         tasks = {
             task: self._audit_task(model, Draw(seed, task), result, ranks, folder)
-            for task, (result, ranks) in checked.pairs.items()
+            for task, (result, ranks) in pairs.items()
         }
         return Audit(
             name=name,
@@ -75,7 +76,7 @@ class Auditor:
             seed=seed,
             commit=commit,
             model=model.spec,
-            same_fingerprint=model.info().fingerprint == results[0].retriever.fingerprint,
+            same_fingerprint=model.info().fingerprint == stated.fingerprint,
             mlbench=__version__,
             tasks=tasks,
         )

@@ -1,12 +1,13 @@
 """Where the parts of a leaderboard lie: accepted tasks, a folder for each entry, and the audits of entries."""
 
-import re
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
-from mlbench.errors import UnknownName, UserError
+from mlbench.errors import RefusedEntry, UnknownName, UserError
 from mlbench.io.atomic import write_whole
-from mlbench.leaderboard.audit import Audit
+from mlbench.io.lock import locked
+from mlbench.leaderboard.audit import Audit, audit_fault
 from mlbench.leaderboard.check_files import (
     LARGEST_AUDIT,
     LARGEST_ENTRY,
@@ -17,11 +18,11 @@ from mlbench.leaderboard.check_files import (
     read_regular,
     validate,
 )
-from mlbench.leaderboard.entries import ENTRY_FILE, LONGEST_NAME, NAME, Entry
+from mlbench.leaderboard.entries import ENTRY_FILE, LONGEST_NAME, Entry, is_name
 from mlbench.leaderboard.protocol import AcceptedTask
+from mlbench.tasks.benchmark import benchmark_names
 
 DEFAULT_FOLDER = Path("leaderboard")
-_NAME = re.compile(NAME)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +38,7 @@ class Board:
 
     def entry_folder(self, name: str) -> Path:
         """Return the folder of an entry; raises `UserError` for what is no name of one."""
-        if len(name) > LONGEST_NAME or not _NAME.fullmatch(name):
-            raise UserError(
-                f"{name!r:.80} is no name for an entry: write small letters and digits, with single dots and hyphens "
-                f"between them, at most {LONGEST_NAME} in all"
-            )
+        _check_name(name, "an entry")
         return self.entries / name
 
     def entry_names(self) -> tuple[str, ...]:
@@ -60,14 +57,27 @@ class Board:
     def audit(self, name: str) -> Audit | None:
         """Return the audit of an entry; None where there is none, or it was of what the entry was before.
 
-        Raises `RefusedEntry` for files that cannot be read.
+        Raises `RefusedEntry` for files that cannot be read, and for an audit that cannot be one of the entry.
         """
         path, entry = self.audit_path(name), self.entry_folder(name) / ENTRY_FILE
         if not path.exists():
             return None
-        audit = validate(path.name, read_plain(path.name, read_regular(path, LARGEST_AUDIT)), Audit)
+        shown = f"audits/{path.name}"
+        audit = validate(shown, read_plain(shown, read_regular(path, LARGEST_AUDIT)), Audit)
         today = validate(ENTRY_FILE, read_plain(ENTRY_FILE, read_regular(entry, LARGEST_ENTRY)), Entry)
-        return audit if (audit.name, audit.entry_fingerprint) == (name, today.fingerprint) else None
+        if audit.name != name:
+            raise RefusedEntry(f"{shown} is the audit of {audit.name}")
+        if audit.entry_fingerprint != today.fingerprint:
+            return None
+        if fault := audit_fault(today, audit):
+            raise RefusedEntry(f"{shown}: {fault}")
+        return audit
+
+    def stray_audits(self) -> tuple[str, ...]:
+        """Return the sorted names of what lies among the audits and is of no entry."""
+        folder, names = self.folder / "audits", set(self.entry_names())
+        found = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else ()
+        return tuple(file for file in found if file.removesuffix(".json") not in names or not file.endswith(".json"))
 
     def keep_audit(self, audit: Audit) -> Path:
         """Write an audit in place of an older one of the same entry, and return where."""
@@ -89,18 +99,38 @@ class Board:
         if task not in self.task_names():
             raise UnknownName("task of the leaderboard", task, self.task_names())
         path = self.task_path(task)
-        document = read_plain(path.name, read_regular(path, LARGEST_TASK), MOST_TASK_VALUES)
-        return validate(path.name, document, AcceptedTask)
+        return _accepted(path.name, read_regular(path, LARGEST_TASK))
 
     def take(self, accepted: AcceptedTask, *, replace: bool = False) -> Path:
         """Write what the board accepts for a task, and return where; the folder is made where there is none.
 
-        Raises `UserError` where something else is accepted for it, unless that is to be replaced.
+        Raises `UserError` where something else is accepted for it, unless that is to be replaced, and for a task whose
+        name is none for an entry, or that of a benchmark, which has a ranking of its own.
         """
+        _check_name(accepted.task.name, "a task of a leaderboard")
+        if accepted.task.name in benchmark_names():
+            raise UserError(f"{accepted.task.name} is the name of a benchmark: give the task another")
         path = self.task_path(accepted.task.name)
         content = canonical(accepted.model_dump(mode="json"))
-        if path.exists() and path.read_bytes() != content and not replace:
-            raise UserError(f"{path} accepts other data or another protocol: with --replace, entries may be refused")
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, content)
+        with locked(self.folder):
+            if path.exists() and path.read_bytes() != content and not replace:
+                raise UserError(
+                    f"{path} accepts other data or another protocol: with --replace, entries may be refused"
+                )
+            write_whole(path, content)
         return path
+
+
+def _check_name(name: str, what: str) -> None:
+    if not is_name(name):
+        raise UserError(
+            f"{name!r:.80} is no name for {what}: write small letters and digits, with single dots and hyphens between "
+            f"them, at most {LONGEST_NAME} in all, and no name that systems or the site keep, such as con or index"
+        )
+
+
+@lru_cache(maxsize=64)
+def _accepted(name: str, content: bytes) -> AcceptedTask:
+    """Return what a file accepts for a task, of which many entries ask."""
+    return validate(name, read_plain(name, content, MOST_TASK_VALUES), AcceptedTask)

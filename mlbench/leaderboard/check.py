@@ -1,24 +1,21 @@
 """Checks whether an entry may stand on the board, cheap and bounded checks first."""
 
-import json
 import re
-from collections.abc import Mapping
-from contextlib import suppress
-from dataclasses import dataclass
-from functools import cache
-from hashlib import sha256
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from zipfile import ZipFile
 
-import mlbench
+import numpy as np
+
 from mlbench.embeddings.commitment import ARRAYS as COMMITTED
 from mlbench.embeddings.commitment import DIRECTIONS, read_commitment
-from mlbench.errors import DataError, RefusedEntry, UserError
+from mlbench.errors import RefusedEntry, UserError
 from mlbench.evaluation.verify import recompute
-from mlbench.io.cache import CHECKS, cache_dir, kept_folder
 from mlbench.leaderboard.board import Board
 from mlbench.leaderboard.check_files import (
+    LARGEST_COMPACT_RANKS,
     LARGEST_ENTRY,
     canonical,
     check_archive,
@@ -30,7 +27,10 @@ from mlbench.leaderboard.check_files import (
     validate,
 )
 from mlbench.leaderboard.check_ranks import alignment_fault, counts_fault
+from mlbench.leaderboard.claims import claims_fault
+from mlbench.leaderboard.distinct import Digests, Identity, count_digests, sameness_fault, sameness_warnings
 from mlbench.leaderboard.entries import ENTRY_FILE, LONGEST_NAME, Entry, files_of, fingerprint_of, vectors_of
+from mlbench.leaderboard.kept import kept_arrays
 from mlbench.leaderboard.protocol import (
     AcceptedTask,
     data_fault,
@@ -39,21 +39,14 @@ from mlbench.leaderboard.protocol import (
     reported_fault,
     shape_fault,
 )
+from mlbench.leaderboard.titles import skeletons, title_fault
 from mlbench.ranking.packed_ranks import PACKED
 from mlbench.ranking.ranks import Ranks
 from mlbench.ranking.ranks_file import ALIGNMENT, ARRAYS, GRADE_SCALE, arrays_of, read_ranks
-from mlbench.results import Cost, Environment, Result, RetrieverInfo, VectorsFile, digest
+from mlbench.results import Result, VectorsFile, digest, read_result
 from mlbench.statistics.cluster_scores import ScoreRequest
 
-_DIGEST = re.compile(r"[0-9a-f]{64}")
-_COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
-_VERSION = re.compile(r"[0-9][0-9A-Za-z.+_-]{0,40}")
-_MOMENT = re.compile(r"[0-9]{4}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-5][0-9]\+00:00")
-_LARGEST_DIM = 10**6
-_MOST_CPUS = 10**5
-_LONGEST_SPEC = 200
 _MOST_TASKS = 50
-_FOUND = "checked.json"
 # What a result says of its retriever that the next result of the same one may not.
 _OF_ONE_RESULT: dict[str, bool | set[str]] = {"spec": True, "name": True, "repeatability": True, "registry": {"seen"}}
 _ADDRESS = re.compile(r"https://([a-z0-9-]+\.)+[a-z]{2,}(/[A-Za-z0-9._~%?=&#+:@/-]*)?")
@@ -61,26 +54,68 @@ _ADDRESS = re.compile(r"https://([a-z0-9-]+\.)+[a-z]{2,}(/[A-Za-z0-9._~%?=&#+:@/
 
 @dataclass(frozen=True, eq=False)
 class CheckedEntry:
-    """An entry that passed; `pairs` are result and ranks of each task, `n_numbers` were recomputed from the ranks.
+    """An entry that passed, the folder of its files, and what the board accepts for each of its tasks.
 
-    A reported entry has neither.
+    `n_numbers` were recomputed from the ranks. A reported entry has none, and no tasks. `warnings` are sentences on
+    what a reader must look at.
     """
 
     name: str
     entry: Entry
-    pairs: Mapping[str, tuple[Result, Ranks]]
+    folder: Path
+    accepted: Mapping[str, AcceptedTask]
     n_numbers: int
+    warnings: tuple[str, ...] = ()
+
+    def result(self, task: str) -> Result:
+        """Read the result of a task."""
+        return read_result(self.folder / files_of(task)[0])
+
+    def ranks(self, task: str) -> Ranks:
+        """Read the ranks of a task."""
+        return read_ranks(self.folder / files_of(task)[1], self.accepted[task].largest)
+
+    @property
+    def pairs(self) -> dict[str, tuple[Result, Ranks]]:
+        """Result and ranks of each task, read now."""
+        return {task: (self.result(task), self.ranks(task)) for task in self.accepted}
 
 
-def check_entry(board: Board, name: str) -> CheckedEntry:
-    """Check the entry called `name`; raises `RefusedEntry` with its name and the first fault in one line."""
+class Identities:
+    """What tells the entries of a board apart, each read once, when it is asked for."""
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+        self._found: dict[str, Identity | None] = {}
+
+    def others(self, name: str) -> Iterator[Identity]:
+        """Yield the identities of all entries but one, in order of their names; without those that cannot be read."""
+        for other in self._board.entry_names():
+            if other != name:
+                if other not in self._found:
+                    self._found[other] = self._read(other)
+                if (found := self._found[other]) is not None:
+                    yield found
+
+    def _read(self, name: str) -> Identity | None:
+        try:
+            folder = self._board.entry_folder(name)
+            entry = _read_entry(folder, name)
+            return _identity(folder, entry, {task: self._board.accepted(task) for task in entry.tasks})
+        except (UserError, KeyError):  # It is refused where it is checked itself.
+            return None
+
+
+def check_entry(board: Board, name: str, identities: Identities | None = None) -> CheckedEntry:
+    """Check the entry called `name`; raises `RefusedEntry` with its name and the first fault in one line.
+
+    Who checks several entries of a board hands over their `identities`, so that none is read twice.
+    """
     shown = name if name.isprintable() and len(name) <= LONGEST_NAME else f"{name!r:.80}"
     try:
-        checked = check_folder(board, board.entry_folder(name), name)
-        check_distinct(board, checked.entry)
+        return check_distinct(check_folder(board, board.entry_folder(name), name), identities or Identities(board))
     except UserError as error:
         raise RefusedEntry(f"{shown}: {error}") from error
-    return checked
 
 
 def check_folder(board: Board, folder: Path, name: str) -> CheckedEntry:
@@ -93,9 +128,12 @@ def check_folder(board: Board, folder: Path, name: str) -> CheckedEntry:
         if list(found) != expected:
             other = sorted(set(found) ^ set(expected))[0]
             raise RefusedEntry(f"{other!r:.80} {'is missing' if other in expected else 'does not belong there'}")
+        for what, text in (("name", name), ("title", entry.title)):
+            if fault := title_fault(text):
+                raise RefusedEntry(f"{ENTRY_FILE}: {what} {fault}")
         if entry.kind == "reported":
             _check_reported(board, entry)
-            return CheckedEntry(name, entry, {}, 0)
+            return CheckedEntry(name, entry, folder, {}, 0)
         if {ENTRY_FILE, *entry.files} != set(expected):
             raise RefusedEntry(f"{ENTRY_FILE}: files are not those of its tasks")
         return _check_tasks(board, folder, name, entry)
@@ -144,19 +182,32 @@ def _check_reported(board: Board, entry: Entry) -> None:
 
 
 def _check_tasks(board: Board, folder: Path, name: str, entry: Entry) -> CheckedEntry:
-    accepted = [board.accepted(task) for task in entry.tasks]
+    """Check results and ranks of an entry, or that its files are those that were checked before."""
+    accepted = {task: board.accepted(task) for task in entry.tasks}
+    protocols = (canonical(each.model_dump(mode="json")) for each in accepted.values())
+    parts = (str(sorted(entry.files.items())).encode(), *protocols)
+    found = kept_arrays(
+        name, parts, lambda: {"n_numbers": np.array(_recompute(folder, entry, list(accepted.values())))}
+    )
+    for file, stated in entry.files.items():
+        if digest(read_regular(folder / file, LARGEST_COMPACT_RANKS)) != stated:
+            raise RefusedEntry(f"{file} is not the file that {ENTRY_FILE} names: its SHA-256 is another")
+    return CheckedEntry(name, entry, folder, accepted, int(found["n_numbers"]))
+
+
+def _recompute(folder: Path, entry: Entry, accepted: Sequence[AcceptedTask]) -> int:
+    """Return how many numbers of the results of an entry followed from its ranks; all of them did."""
     results = [_read_result(folder, entry, each) for each in accepted]
     alike = [result.retriever.model_dump(exclude=_OF_ONE_RESULT) for result in results]
     if any(each != alike[0] for each in alike):
         raise RefusedEntry("its results are of different retrievers: every entry is one system")
-    pairs, numbers = {}, 0
+    numbers = 0
     for task, result in zip(accepted, results, strict=True):
-        ranks, n_numbers = _check_ranks(folder, task, result, entry)
+        ranks, n_numbers = _check_ranks(folder, task, result)
         if result.vectors is not None:
             _check_vectors(folder, result.vectors, task.n_texts(ranks))
-        pairs[task.task.name] = result, ranks
         numbers += n_numbers
-    return CheckedEntry(name, entry, pairs, numbers)
+    return numbers
 
 
 def _read_result(folder: Path, entry: Entry, accepted: AcceptedTask) -> Result:
@@ -176,26 +227,10 @@ def _read_result(folder: Path, entry: Entry, accepted: AcceptedTask) -> Result:
     return result
 
 
-def _check_ranks(folder: Path, accepted: AcceptedTask, result: Result, entry: Entry) -> tuple[Ranks, int]:
-    """Return the ranks of a result and how many numbers were recomputed from them, now or when it was last checked."""
-    task = accepted.task.name
-    document, name = files_of(task)
-    content, arrays = read_regular(folder / name, accepted.largest_file), _arrays(accepted, result)
-    if digest(content) != result.ranks.sha256:
-        raise RefusedEntry(f"{name} is not the ranks file of {document}: its SHA-256 is another")
-    checked = digest(canonical(accepted.model_dump(mode="json"))), entry.files[document], entry.files[name]
-    if (n_numbers := _kept_check(task, checked)) is not None:
-        return read_ranks(folder / name, accepted.largest), n_numbers
-    try:
-        check_archive(content, arrays, accepted.largest)
-        ranks = read_ranks(folder / name, accepted.largest)
-        if fault := shape_fault(accepted, ranks):
-            raise RefusedEntry(fault)
-        with ZipFile(BytesIO(content)) as archive:
-            for array, values in arrays_of(ranks).items():
-                check_plain(array, archive.read(f"{array}.npy"), values)
-    except RefusedEntry as error:
-        raise RefusedEntry(f"{name}: {error}") from error
+def _check_ranks(folder: Path, accepted: AcceptedTask, result: Result) -> tuple[Ranks, int]:
+    """Return the ranks of a result, and how many of its numbers were recomputed from them."""
+    document, name = files_of(accepted.task.name)
+    ranks = _sound_ranks(folder, accepted, result)
     fault = (
         data_fault(accepted, describe(ranks, result.settings))
         or _document_ids_fault(ranks)
@@ -204,11 +239,12 @@ def _check_ranks(folder: Path, accepted: AcceptedTask, result: Result, entry: En
     )
     if fault:
         raise RefusedEntry(f"{name}: {fault}")
+    if result.vectors is not None:
+        _check_vectors(folder, result.vectors, accepted.n_texts(ranks))
     found = recompute(result, ranks)
     if found.differences:
         more = f" (and {len(found.differences) - 1:,} more)" if len(found.differences) > 1 else ""
         raise RefusedEntry(f"{document}: {found.differences[0]}{more}")
-    _keep_check(task, checked, found.n_numbers)
     return ranks, found.n_numbers
 
 
@@ -232,50 +268,23 @@ def _check_vectors(folder: Path, stated: VectorsFile, n_texts: int) -> None:
         )
 
 
-def _kept_check(task: str, files: tuple[str, ...]) -> int | None:
-    """Return how many numbers followed from the ranks when these files were checked; None where they were not yet.
-
-    `files` are SHA-256 digests: of what the board accepts for the task, of the result and of its ranks. Whatever the
-    code of mlbench is part of what was checked, so that another version checks anew.
-    """
-    key = _key(files)
+def _sound_ranks(folder: Path, accepted: AcceptedTask, result: Result) -> Ranks:
+    """Return the ranks of a result from an archive that is as numpy writes it, of arrays as large as the task's."""
+    document, name = files_of(accepted.task.name)
+    content, arrays = read_regular(folder / name, accepted.largest_file), _arrays(accepted, result)
+    if digest(content) != result.ranks.sha256:
+        raise RefusedEntry(f"{name} is not the ranks file of {document}: its SHA-256 is another")
     try:
-        found = json.loads((cache_dir() / CHECKS / _name(task, key) / _FOUND).read_bytes())
-    except (OSError, ValueError):
-        return None
-    # The folder's name has the start of the key alone.
-    if not isinstance(found, dict) or found.get("key") != key or not isinstance(found.get("n_numbers"), int):
-        return None
-    return int(found["n_numbers"])
-
-
-def _keep_check(task: str, files: tuple[str, ...], n_numbers: int) -> None:
-    """Keep that these files passed, where the cache folder may be written."""
-    key = _key(files)
-    content = json.dumps({"key": key, "n_numbers": n_numbers})
-    with suppress(DataError):
-        kept_folder(_name(task, key), lambda made: _write(made / _FOUND, content), last=_FOUND, kind=CHECKS)
-
-
-def _write(path: Path, content: str) -> None:
-    path.write_text(content)
-
-
-def _name(task: str, key: str) -> str:
-    return f"{task}-{key[:16]}"
-
-
-def _key(files: tuple[str, ...]) -> str:
-    return sha256(" ".join((_code(), *files)).encode()).hexdigest()
-
-
-@cache
-def _code() -> str:
-    """Return a digest of all modules of mlbench."""
-    root, digest = Path(mlbench.__file__).parent, sha256()
-    for path in sorted(root.rglob("*.py")):
-        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
-    return digest.hexdigest()
+        check_archive(content, arrays, accepted.largest)
+        ranks = read_ranks(folder / name, accepted.largest)
+        if fault := shape_fault(accepted, ranks):
+            raise RefusedEntry(fault)
+        with ZipFile(BytesIO(content)) as archive:
+            for array, values in arrays_of(ranks).items():
+                check_plain(array, archive.read(f"{array}.npy"), values)
+    except RefusedEntry as error:
+        raise RefusedEntry(f"{name}: {error}") from error
+    return ranks
 
 
 def _arrays(accepted: AcceptedTask, result: Result) -> tuple[str, ...]:
@@ -291,66 +300,28 @@ def _document_ids_fault(ranks: Ranks) -> str:
     return f"document_ids {fault}" if fault else ""
 
 
-def check_distinct(board: Board, entry: Entry) -> None:
-    """Refuse an entry whose ranks are, to the byte, those of another."""
-    own = {entry.files[files_of(task)[1]]: task for task in entry.tasks}
-    for other in board.entry_names() if own else ():
-        if other == entry.name:
-            continue
-        try:
-            files = _read_entry(board.entry_folder(other), other).files
-        except UserError:  # It is refused where it is checked itself.
-            continue
-        for shared in sorted(own.keys() & files.values()):
-            raise RefusedEntry(f"its ranks of {own[shared]} are those of {other}: every entry is a system of its own")
+def check_distinct(checked: CheckedEntry, identities: Identities) -> CheckedEntry:
+    """Return an entry with warnings of those that it is nearly the same as; raises `RefusedEntry` for one of them."""
+    own, warnings = _identity(checked.folder, checked.entry, checked.accepted), list[str]()
+    for other in identities.others(checked.name):
+        if fault := sameness_fault(own, other):
+            raise RefusedEntry(fault)
+        warnings += sameness_warnings(own, other)
+    return replace(checked, warnings=tuple(warnings))
 
 
-def claims_fault(result: Result) -> str:
-    """Say which claim of a result cannot be true, or nothing."""
-    if result.vectors is not None and result.retriever.kind == "ranker":
-        return "vectors are an encoder's"
-    return _retriever_fault(result.retriever) or _cost_fault(result.cost) or _environment_fault(result.environment)
+def _identity(folder: Path, entry: Entry, accepted: Mapping[str, AcceptedTask]) -> Identity:
+    counts = {task: _counts(folder, entry, each) for task, each in accepted.items()}
+    return Identity(entry.name, skeletons(entry.title), counts)
 
 
-def _retriever_fault(retriever: RetrieverInfo) -> str:
-    if not 0 < len(retriever.spec) <= _LONGEST_SPEC:
-        return f"retriever.spec has {len(retriever.spec):,} characters"
-    training = retriever.training
-    digests = {"fingerprint": retriever.fingerprint}
-    if training is not None:
-        digests["training.recipe_fingerprint"] = training.recipe_fingerprint
-        digests |= {f"training.data[{index}].fingerprint": data.fingerprint for index, data in enumerate(training.data)}
-    if fault := _unlike(_DIGEST, "SHA-256", digests):
-        return f"retriever.{fault}"
-    if retriever.kind == "ranker":
-        dense = retriever.dim is not None or retriever.similarity is not None
-        return "retriever.dim and similarity are an encoder's" if dense else ""
-    if retriever.dim is None or not 0 < retriever.dim <= _LARGEST_DIM or retriever.similarity is None:
-        return "retriever.dim or similarity is not that of an encoder"
-    return ""
-
-
-def _cost_fault(cost: Cost) -> str:
-    numbers = cost.model_dump(exclude={"finished_at", "indexes"})
-    negative = [name for name, value in numbers.items() if value is not None and value < 0]
-    if negative:
-        return f"cost.{negative[0]} is negative"
-    if cost.encoded_texts is not None and (cost.texts is None or cost.encoded_texts > cost.texts):
-        return "cost.encoded_texts is more than there are texts"
-    if cost.encoded_images is not None and (cost.images is None or cost.encoded_images > cost.images):
-        return "cost.encoded_images is more than there are images"
-    return _unlike(_MOMENT, "moment in UTC", {"cost.finished_at": cost.finished_at})
-
-
-def _environment_fault(environment: Environment) -> str:
-    if environment.cpus is not None and not 0 < environment.cpus <= _MOST_CPUS:
-        return "environment.cpus is no number of processors"
-    versions = {"mlbench": environment.mlbench, "python": environment.python, **environment.libraries}
-    if fault := _unlike(_VERSION, "version", versions):
-        return f"environment.{fault}"
-    commit = environment.git_commit
-    return "" if commit is None else _unlike(_COMMIT, "commit", {"environment.git_commit": commit})
-
-
-def _unlike(pattern: re.Pattern[str], what: str, texts: Mapping[str, str]) -> str:
-    return next((f"{name} is no {what}" for name, text in texts.items() if not pattern.fullmatch(text)), "")
+def _counts(folder: Path, entry: Entry, accepted: AcceptedTask) -> Digests:
+    """Return the digests of what was counted on a task, by an entry whose numbers may not have been checked."""
+    task, files = accepted.task.name, (entry.files[file] for file in files_of(accepted.task.name))
+    parts = (b"counts", " ".join(files).encode(), canonical(accepted.model_dump(mode="json")))
+    found = kept_arrays(
+        task,
+        parts,
+        lambda: {"counts": count_digests(_sound_ranks(folder, accepted, _read_result(folder, entry, accepted)))},
+    )
+    return found["counts"]

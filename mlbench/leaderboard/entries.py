@@ -1,6 +1,7 @@
 """Entries of a leaderboard: folders with verified results and their ranks, or with numbers that a paper reports."""
 
 import json
+import re
 from collections.abc import Mapping
 from hashlib import sha256
 from typing import Annotated, Literal
@@ -20,6 +21,10 @@ Where the vectors of a task are committed to, there is a `TASK.vectors.npz` as w
 NAME = r"^[a-z0-9]+([.-][a-z0-9]+)*$"
 """What an entry and its folder may be called, in at most `LONGEST_NAME` characters."""
 LONGEST_NAME = 64
+RESERVED = frozenset(("aux", "con", "nul", "prn", "assets", "entries", "entry", "index", "tasks"))
+"""What no entry and no task may be called, whatever follows after a dot: what Windows keeps for itself, as it does its
+ports, and the names of other files of a board and its site."""
+_PORT = re.compile(r"(com|lpt)[0-9]")
 MOST_PARAMETERS = 10**14
 Name = Annotated[str, Field(pattern=NAME, max_length=LONGEST_NAME)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -94,6 +99,13 @@ def fingerprint_of(document: Mapping[str, object]) -> str:
     """
     said = {key: value for key, value in document.items() if key != "fingerprint"}
     return sha256(json.dumps(said, ensure_ascii=False, sort_keys=True).encode()).hexdigest()
+
+
+def is_name(text: str) -> bool:
+    """Say whether an entry, or a task of a leaderboard, may be called so."""
+    first = text.partition(".")[0]
+    is_kept = first in RESERVED or _PORT.fullmatch(first) is not None
+    return len(text) <= LONGEST_NAME and re.fullmatch(NAME, text) is not None and not is_kept
 
 
 def files_of(task: str) -> tuple[str, str]:

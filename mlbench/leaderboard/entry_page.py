@@ -1,21 +1,26 @@
-"""The page of an entry: its means, what it took, how to make it again and how to check it; figures are drawn in it."""
+"""The page of an entry: what it is good and bad at, its means, and how to make it again; figures are drawn in it."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from mlbench.collection.languages import KINDS
-from mlbench.leaderboard.columns import BoardColumn, measures_of, title
+from mlbench.leaderboard.audit import STATUSES, Audit, Status, status_of
+from mlbench.leaderboard.columns import FIRST, BoardColumn, title
 from mlbench.leaderboard.entries import Entry, ReportedTask
-from mlbench.leaderboard.overview import EntryCell, cell, facts
+from mlbench.leaderboard.findings import Medians, findings
+from mlbench.leaderboard.overview import EntryCell, cell, number
+from mlbench.leaderboard.page_data import drawn_measures, file_name
+from mlbench.leaderboard.repository import Change
 from mlbench.leaderboard.standings import BoardEntry, Standing, Standings
 from mlbench.reports.captions import caption_map
-from mlbench.reports.formatting import cost, intervals, spoken, unlisted_note, written
+from mlbench.reports.formatting import SHORT, cost, spoken, unlisted_note, written
+from mlbench.reports.grid import MOST_IN_CELLS
 from mlbench.reports.provenance import command, provenance, training_note
 from mlbench.reports.report import Facts, HeatMap
 from mlbench.results import Result
 
 _AGGREGATION = {"macro": "means over settings (macro)", "micro": "means over all queries (micro)"}
-_TOLD = frozenset({"cost", "ranks"})
+_MOST_NEAREST = 3
 
 
 @dataclass(frozen=True)
@@ -27,19 +32,30 @@ class Means:
 
 
 @dataclass(frozen=True)
+class Nearest:
+    """Another entry whose number in the first column is near; `within` says whether it is in the interval."""
+
+    entry: Entry
+    text: str
+    within: bool
+
+
+@dataclass(frozen=True)
 class EntryPart:
     """What the page says of one task; `notes` are warnings, or what a source leaves open.
 
-    `intervals` says how these were made, empty for reported numbers; `scores` are bias scores that are reported.
-    `captions` is the table of captioned images, None for texts.
+    `facts` are about reported numbers; `findings` are sentences, and `nearest` other entries by `column`, of measured
+    ones. `scores` are bias scores that are reported. `captions` is the table of captioned images, None for texts.
     """
 
     task: str
-    facts: str
     notes: Sequence[str]
     measures: Sequence[str]
     means: Sequence[Means]
-    intervals: str = ""
+    facts: str = ""
+    findings: Sequence[str] = ()
+    column: str = ""
+    nearest: Sequence[Nearest] = ()
     scores: Sequence[tuple[str, str]] = ()
     captions: HeatMap | None = None
 
@@ -59,15 +75,27 @@ class EntryProvenance:
 
 @dataclass(frozen=True)
 class EntryPage:
-    """What the page says of an entry; how it was made is None for a reported one."""
+    """What the page says of an entry; how it was made is None for a reported one.
+
+    `meaning` is what its status means, and `audited` what its audit found in each task. `change` is the one that added
+    it, None where that is not known. `has_map` says whether a task has so many languages that its pairs are a map, and
+    `task_files` are the names of the data files of its tasks.
+    """
 
     entry: Entry
+    status: Status
+    meaning: str
+    audit: Audit | None
+    audited: Sequence[tuple[str, str]]
+    change: Change | None
+    has_map: bool
+    task_files: Sequence[str]
     parts: Sequence[EntryPart]
     making: EntryProvenance | None
 
 
-def entry_page(shown: BoardEntry, every: Sequence[Standings]) -> EntryPage:
-    """Return the page of an entry; `every` are the standings of all tasks."""
+def entry_page(shown: BoardEntry, every: Sequence[Standings], of_all: Mapping[str, Medians]) -> EntryPage:
+    """Return the page of an entry; `every` are the standings of all tasks, `of_all` the medians of measured ones."""
     standing = [
         (standings, standing)
         for standings in every
@@ -76,29 +104,65 @@ def entry_page(shown: BoardEntry, every: Sequence[Standings]) -> EntryPage:
         if standing.entry.name == shown.name
     ]
     results = [shown.tasks[standings.task].result for standings, _ in standing if standings.task in shown.tasks]
+    status, audited = status_of(shown.entry, shown.audit), shown.audit.tasks if shown.audit else {}
     return EntryPage(
         entry=shown.entry,
+        status=status,
+        meaning=STATUSES[status],
+        audit=shown.audit,
+        audited=[(task, ". ".join(found.faults or [found.summary])) for task, found in audited.items()],
+        change=shown.change,
+        has_map=any(len(result.task.languages) > MOST_IN_CELLS for result in results),
+        task_files=[file_name(task) for task in shown.tasks],
         parts=[
-            _reported(each, each.reported) if each.reported else _measured(each, standings, shown)
+            _reported(each, each.reported)
+            if each.reported
+            else _measured(each, standings, shown, of_all[standings.task])
             for standings, each in standing
         ],
         making=_making(results) if results else None,
     )
 
 
-def _measured(standing: Standing, standings: Standings, shown: BoardEntry) -> EntryPart:
+def _measured(standing: Standing, standings: Standings, shown: BoardEntry, of_all: Medians) -> EntryPart:
     result = shown.tasks[standings.task].result
     ties = result.bias.warning if result.bias else None
-    measures = measures_of(result)
+    measures = drawn_measures(result)
     return EntryPart(
         task=standings.task,
-        facts=facts(standings),
         notes=[note for note in (*training_note(result), ties, unlisted_note(result)) if note],
         measures=[title(measure) for measure in measures],
         means=list(_means(standing, measures)),
-        intervals=", ".join(intervals(result.statistics)),
+        findings=findings(result, of_all),
+        column=_named(_main(standing)),
+        nearest=_nearest(standing, standings),
         captions=caption_map(result),
     )
+
+
+def _main(standing: Standing) -> BoardColumn:
+    """Return the column that entries are held against one another by: the first of the site that this one has."""
+    return FIRST if FIRST in standing.scores else next(iter(standing.scores))
+
+
+def _named(column: BoardColumn) -> str:
+    return f"{title(column.name)} {SHORT[column.kind]}" if column.kind else spoken(column.name)
+
+
+def _nearest(standing: Standing, standings: Standings) -> list[Nearest]:
+    """Return the entries whose numbers are nearest, the nearest first."""
+    column = _main(standing)
+    own = standing.scores[column].number
+    others = [
+        (abs(score.number.value - own.value), each.entry.name, each.entry, score.number.value)
+        for each in standings.groups["verified"]
+        if each.entry.name != standing.entry.name and (score := each.scores.get(column))
+    ]
+    found = sorted(others, key=lambda each: each[:2])[:_MOST_NEAREST]
+    return [
+        Nearest(entry, number(column, value), bool(own.bounds and own.bounds.low <= value <= own.bounds.high))
+        for _, _, entry, value in found
+    ]
 
 
 def _reported(standing: Standing, said: ReportedTask) -> EntryPart:
@@ -116,10 +180,12 @@ def _reported(standing: Standing, said: ReportedTask) -> EntryPart:
 
 
 def _means(standing: Standing, measures: Sequence[str]) -> Iterator[Means]:
+    """Yield the means of each kind of settings, the first measure with its intervals."""
     for kind in KINDS:
         columns = [BoardColumn(measure, kind) for measure in measures]
         if any(column in standing.scores for column in columns):
-            yield Means(spoken(kind), [cell(column, standing.scores.get(column)) for column in columns])
+            first, *others = [cell(column, standing.scores.get(column)) for column in columns]
+            yield Means(spoken(kind), [first, *(replace(each, bounds="") for each in others)])
 
 
 def _making(results: Sequence[Result]) -> EntryProvenance:
@@ -150,9 +216,9 @@ def _own(results: Sequence[Result]) -> Iterator[Facts]:
 
 
 def _facts(result: Result) -> dict[str, dict[str, str]]:
-    """Return what is known of retriever, training and run, and told nowhere else on the site."""
+    """Return what is known of retriever and training; about the run, the result document tells more."""
     return {
-        part.title: {name: value for name, value in part.facts if name not in _TOLD}
+        part.title: {name: value for name, value in part.facts if not name.startswith("fingerprint of")}
         for part in provenance(result)
-        if part.title != "Task"
+        if part.title not in ("Task", "Run")
     }

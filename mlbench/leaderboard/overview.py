@@ -21,10 +21,10 @@ PREFERENCE = BoardColumn("own_language_preference")
 KIND_WORDS: Mapping[Kind, str] = {
     "monolingual": "queries find documents in their own language",
     "cross_lingual": "queries find documents in one other language",
-    "multilingual": "queries find documents of all languages in one pool",
+    "multilingual": "queries find documents of all languages at once",
     "text_to_image": "captions find images",
     "image_to_text": "images find captions in one language",
-    "image_to_pool": "images find captions of all languages in one pool",
+    "image_to_pool": "images find captions of all languages at once",
 }
 """What is asked of what in the settings of a kind."""
 TRAINING_WORDS = {
@@ -39,6 +39,8 @@ _HEADINGS: Mapping[Group, str] = {
     "macro": "Reported in papers",
     "micro": "Reported in papers, as micro means",
 }
+MOST_ROWS = 100
+"""So many rows stand in the page itself; a script shows those of larger rankings."""
 _MILLION = 1e6
 _MOST_NAMED = 3
 
@@ -207,7 +209,7 @@ def _with_tasks(
         heads.append(Head(task, f"{heading(main)} on {name}", main.better, notes))
         orders.append([at for _, at in sorted(known)])
         rows = [
-            replace(row, cells={**row.cells, task: cell(main, each and Score(each))})
+            replace(row, cells={**row.cells, task: cell(main, Score(each) if each else None)})
             for row, each in zip(rows, found, strict=True)
         ]
     return replace(ranking, heads=heads, orders=orders, rows=rows)
@@ -219,7 +221,7 @@ def _columns(standings: Standings, rows: Sequence[Standing]) -> list[BoardColumn
     primary = standings.result.task.primary_measure if standings.result else FIRST.name
     of_primary = [column for column in columns if column.name == primary]
     main = next((each for each in (FIRST, *of_primary, *columns) if each in columns), None)
-    return [main, *(column for column in columns if column != main)] if main else []
+    return sorted(columns, key=lambda each: (each != main, each.kind != main.kind)) if main else []
 
 
 def _ordered(rows: Sequence[Standing], columns: Sequence[BoardColumn]) -> list[Standing]:
@@ -238,10 +240,13 @@ def _order(rows: Sequence[Standing], column: BoardColumn) -> list[int]:
 def _head(column: BoardColumn, standings: Standings, rows: Sequence[Standing]) -> Head:
     known = [row.scores[column].number.value for row in rows if column in row.scores]
     best = min(known, key=column.loss, default=None)
-    named = zip(("best", "perfect", "chance"), (best, *_references(column, standings)), strict=True)
-    notes = [f"{word} {number(column, value)}" for word, value in named if value is not None]
-    lower = ["lower is better"] if column.better == "lower" else []
-    return Head(column.key, heading(column), column.better, [*lower, *notes], *_measure_and_kind(column))
+    named = zip(("perfect", "chance"), _references(column, standings), strict=True)
+    notes = [
+        *(["lower is better"] if column.better == "lower" else []),
+        *([] if best is None else [f"best {number(column, best)}"]),
+        *(f"{word} {reference(column, value)}" for word, value in named if value is not None),
+    ]
+    return Head(column.key, heading(column), column.better, notes, *_measure_and_kind(column))
 
 
 def _measure_and_kind(column: BoardColumn) -> tuple[str, Kind | Literal[""]]:
@@ -353,9 +358,9 @@ def _best(rows: Sequence[EntryRow], main: BoardColumn, cannot_tell: str) -> str:
 
 def _meaning(main: BoardColumn, standings: Standings) -> str:
     """Say what the number is about, and what a perfect system and a random order have."""
-    words = ("a perfect system has {}", "a random order {}")
+    words = ("perfect is {}", "a random order has {}")
     known = zip(words, _references(main, standings), strict=True)
-    parts = [each.format(number(main, value)) for each, value in known if value is not None]
+    parts = [each.format(reference(main, value)) for each, value in known if value is not None]
     asked = f" where {KIND_WORDS[main.kind]}" if main.kind else ""
     return f"{heading(main)} says how early the right answers stand{asked}: {', '.join(parts)}."
 
@@ -432,6 +437,11 @@ def cell(column: BoardColumn, score: Score | None) -> EntryCell:
 def number(column: BoardColumn, value: float) -> str:
     """Write a number of a column with as many decimals as it deserves."""
     return decimal(value) if column.kind else written(column.name, value)
+
+
+def reference(column: BoardColumn, value: float) -> str:
+    """Write what a perfect system or a random order has in a column; the least rank distance is a whole number."""
+    return decimal(value, 0) if column.kind is None and value > 1 and value.is_integer() else number(column, value)
 
 
 def interval(column: BoardColumn, bounds: Bounds | None) -> str:

@@ -1,7 +1,7 @@
-"""What the scripts of the site draw from: a data file for each entry, and one for what all of them share.
+"""What the scripts of the site draw from: a data file for each entry, and one for each task.
 
 A data file calls a function of the site with plain values, since a page that is opened from a disk may load scripts
-and nothing else. Most numbers are packed: measures in ten-thousandths. Grids are flat, a row for each query language,
+and nothing else. Measures are packed in thousandths, as they are shown. Grids are flat, a row for each query language,
 with a column for each document language and a last one for the pool; with images, a row for each caption language and
 a column for each direction.
 """
@@ -9,19 +9,24 @@ a column for each direction.
 import json
 from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
-from math import copysign, floor, log10
+from hashlib import sha256
+from math import copysign
+from re import fullmatch
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mlbench.collection.language_info import language_info
 from mlbench.collection.languages import IMAGE, KINDS, Kind
 from mlbench.leaderboard.columns import IMAGE_MEASURES, BoardColumn, measured
-from mlbench.leaderboard.entries import ReportedTask
-from mlbench.leaderboard.standings import BoardEntry, EntryPair, Standings, can_tell, summary_columns
+from mlbench.leaderboard.entries import NAME, ReportedTask
+from mlbench.leaderboard.pairs import MOST_GROUPS, Differing, Groups, groups_of
+from mlbench.leaderboard.standings import BoardEntry, CheckedResult, Evidence, Standings, can_tell, summary_columns
 from mlbench.reports.formatting import SHORT, references, score_ends, score_interval, score_references, score_value
 from mlbench.reports.grid import MOST_IN_CELLS, POOL
 from mlbench.reports.language_map import language_data
 from mlbench.results import BiasResult, Bounds, Result, SettingResult
+from mlbench.statistics.resampling import student_quantile
 
 Plain = None | bool | int | float | str | Sequence["Plain"] | Mapping[str, "Plain"]
 DRAWN_MEASURES = ("AP", "R@1", "R@10")
@@ -30,6 +35,8 @@ _DIRECTIONS: tuple[Kind, ...] = ("text_to_image", "image_to_text")
 _DISTANCE = "rank_distance"
 _SHARED = ("ideal", "chance")
 _UNIT = 10_000
+_THOUSAND, _NO_SHARE = 1000, 2**12 - 1
+_FINEST = 127
 _LARGEST = 2**15 - 1
 _NONE = -(2**15)
 # What the product of a decimal number and a unit may lack.
@@ -40,6 +47,11 @@ def script(function: str, *values: Plain) -> str:
     """Return a script that calls `function`; no value can end it, or be anything but a value."""
     written = (json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False) for value in values)
     return f"{function}({','.join(written)});\n".replace("<", "\\u003c")
+
+
+def file_name(name: str) -> str:
+    """Return how the file of a task is called: by its name, or where that may be no name of a file by its digest."""
+    return name if fullmatch(NAME, name) else sha256(name.encode()).hexdigest()[:16]
 
 
 def pack(values: Sequence[float | None], unit: float = _UNIT) -> str:
@@ -53,14 +65,30 @@ def _whole(value: float) -> int:
     return int(value + copysign(_NOISE, value))
 
 
+def pack_shares(values: Sequence[float | None]) -> str:
+    """Write numbers from 0 to 1 in thousandths as 12 bits each, the lower ones first, in base64; None is all ones."""
+    # Rounded as text is, so that a number is the same wherever it stands.
+    whole = [_NO_SHARE if value is None else round(round(min(1, max(0, value)), 3) * _THOUSAND) for value in values]
+    bits = np.unpackbits(np.array(whole, dtype="<u2").view(np.uint8).reshape(-1, 2), axis=1, bitorder="little")[:, :12]
+    return _base64(np.packbits(bits, bitorder="little"))
+
+
+def _base64(values: NDArray[np.generic]) -> str:
+    return b64encode(values.tobytes()).decode().rstrip("=")
+
+
 def drawn_measures(result: Result) -> list[str]:
     """Return the measures that are drawn of a result, the primary one first."""
     primary, shown = result.task.primary_measure, DRAWN_MEASURES if result.image_text is None else IMAGE_MEASURES
     return [primary, *(name for name in shown if name in result.task.measures and name != primary)]
 
 
-def task_values(standings: Standings) -> Plain:
-    """Return what all verified entries share on a task, their names among it; None without one."""
+def task_values(standings: Standings, evidence: Sequence[Evidence]) -> Plain:
+    """Return what all verified entries share on a task, of which `evidence` is; None without one.
+
+    Means are tested by groups of clusters: `shares` are their parts of each column of the summary, and `t` is how many
+    standard errors an interval reaches on each side.
+    """
     result = standings.result
     if result is None:
         return None
@@ -70,32 +98,46 @@ def task_values(standings: Standings) -> Plain:
     return {
         **({"about": language_data([language_info(tag) for tag in result.task.languages])} if many else {}),
         **({} if result.image_text is None else {"columns": [SHORT[kind] for kind in _DIRECTIONS]}),
-        "entries": sorted(standing.entry.name for standing in standings.groups["verified"]),
         "languages": result.task.languages,
         "measures": drawn_measures(result),
-        "queries": [queries.get(cell, 0) for cell in _grid_cells(result)],
+        "queries": [] if many else [queries.get(cell, 0) for cell in _grid_cells(result)],
         "scores": [score.name for score in result.bias.scores] if result.bias else [],
+        "shares": [_shares(column, evidence) for column in columns],
+        "t": _t(evidence),
         "references": [_shared(score) for score in result.bias.scores] if result.bias else [],
         "summary": [column.key for column in columns],
         "better": [column.better for column in columns],
         "tells": can_tell(result.statistics.n_clusters),
-        "units": [_unit(column, result) for column in columns],
     }
 
 
-def entry_values(shown: BoardEntry, pairs: Mapping[str, Mapping[tuple[str, str], EntryPair]]) -> Plain:
-    """Return what is drawn of an entry.
+def _shares(column: BoardColumn, evidence: Sequence[Evidence]) -> Plain:
+    found = filter(None, (groups_of(each, column) for each in evidence))
+    return next(([round(share, 6) for share in groups.shares.tolist()] for groups in found), None)
 
-    Of `pairs`, by task and by the names of both, it has those in which it is the first, in the order of the second.
+
+def _t(evidence: Sequence[Evidence]) -> Plain:
+    """Return the quantile of Student's t for the intervals of groups of clusters; None of fewer than two groups."""
+    confidence = evidence[0].confidence
+    n_groups = min(len(evidence[0].settings), MOST_GROUPS)
+    return round(student_quantile((1 + confidence) / 2, n_groups - 1), 6) if n_groups > 1 else None
+
+
+def entry_values(shown: BoardEntry, differing: Mapping[str, Differing]) -> Plain:
+    """Return what is drawn of an entry; `differing` has by task the settings in which near entries differ.
+
+    An entry has those in which its name comes first, by the name of the other one.
     """
     tasks: dict[str, Plain] = {said.task: _of_report(said) for said in shown.entry.reported}
     for task, each in shown.tasks.items():
-        own = sorted((second, pair) for (first, second), pair in pairs.get(task, {}).items() if first == shown.name)
-        tasks[task] = {**_of_result(each.result), "pairs": [_of_pair(pair, each.result) for _, pair in own]}
+        own = {second: cells for (first, second), cells in differing.get(task, {}).items() if first == shown.name}
+        differs = {second: _marks(cells, each.result) for second, cells in own.items()}
+        tasks[task] = {**_of_result(each), "differs": differs}
     return {"title": shown.entry.title, "tasks": tasks}
 
 
-def _of_result(result: Result) -> dict[str, Plain]:
+def _of_result(checked: CheckedResult) -> dict[str, Plain]:
+    result, evidence = checked.result, checked.evidence
     primary = result.task.primary_measure
     cells = {cell: setting for setting in result.settings if (cell := _grid_cell(result, setting))}
     shown = [cells.get(cell) for cell in _grid_cells(result)]
@@ -103,38 +145,53 @@ def _of_result(result: Result) -> dict[str, Plain]:
         name: [setting.measures.get(name) if setting else None for setting in shown] for name in drawn_measures(result)
     }
     bounds = [setting.intervals.get(primary) if setting else None for setting in shown]
-    summary = [measured(result, column) for column in summary_columns(result)]
+    columns = summary_columns(result)
+    summary = [measured(result, column) for column in columns]
     return {
-        "grids": {name: pack(each) for name, each in values.items()},
+        "cross": dict(_cross_lingual(result)),
+        "distances": _distances(result),
+        "grids": {name: pack_shares(each) for name, each in values.items()},
         "limits": _limits(bounds),
-        "rows": dict(_rows(result, primary)),
         "scores": list(_scores(result)),
-        "summary": [shortened(number.value) if number else None for number in summary],
+        "summary": [round(number.value, 8) if number else None for number in summary],
+        "tests": [_contributions(groups_of(evidence, column)) for column in columns],
     }
 
 
-def _rows(result: Result, measure: str) -> Iterator[tuple[str, Plain]]:
-    """Yield by kind the means of the query languages with the limits of their intervals, and their rank distances."""
-    for kind in KINDS:
-        means = [result.aggregate(kind, query_language=language) for language in result.task.languages]
-        if any(means):
-            bounds = [mean.intervals.get(measure) if mean else None for mean in means]
-            yield kind, [pack([mean.measures.get(measure) if mean else None for mean in means]), *_limits(bounds)]
+def _contributions(groups: Groups | None) -> Plain:
+    """Return the residuals of groups of clusters in 8 bits each, and what one of these is worth; None without any."""
+    if groups is None:
+        return None
+    step = float(np.abs(groups.residuals).max(initial=0)) / _FINEST
+    whole = np.round(groups.residuals / step) if step > 0 else groups.residuals
+    return [float(f"{step:.4g}"), _base64(whole.astype(np.int8))]
+
+
+def _cross_lingual(result: Result) -> Iterator[tuple[str, Plain]]:
+    """Yield for each measure the means of the query languages over other languages, of the primary one with limits."""
+    means = [result.aggregate("cross_lingual", query_language=language) for language in result.task.languages]
+    for name in drawn_measures(result) if any(means) else ():
+        values = [mean.measures.get(name) if mean else None for mean in means]
+        bounds = [mean.intervals.get(name) if mean else None for mean in means]
+        yield name, [pack_shares(values), *(_limits(bounds) if name == result.task.primary_measure else ())]
+
+
+def _distances(result: Result) -> Plain:
+    """Return the rank distance of each query language; nothing where there is none."""
     score = result.bias.score(_DISTANCE) if result.bias else None
-    if score is not None:
-        found = {row.language: row.value for row in score.rows}
-        yield _DISTANCE, [shortened(found.get(language)) for language in result.task.languages]
+    found = {row.language: row.value for row in score.rows} if score else {}
+    return [shortened(found.get(language)) for language in result.task.languages] if found else []
 
 
 def _limits(bounds: Sequence[Bounds | None]) -> list[Plain]:
     return [
-        pack([each.low if each else None for each in bounds]),
-        pack([each.high if each else None for each in bounds]),
+        pack_shares([each.low if each else None for each in bounds]),
+        pack_shares([each.high if each else None for each in bounds]),
     ]
 
 
 def _scores(result: Result) -> Iterator[Plain]:
-    """Yield of each bias score how value, interval, references and ends are written; None without a value.
+    """Yield of each bias score how value, interval, references and ends are written, as one text; None without a value.
 
     References leave out ideal and chance, which all entries share.
     """
@@ -144,7 +201,8 @@ def _scores(result: Result) -> Iterator[Plain]:
         else:
             own = {name: value for name, value in score.references.items() if name not in _SHARED}
             beside = score_references(score.model_copy(update={"references": own}))
-            yield [score_value(score), score_interval(score), beside, score_ends(score)]
+            limits = score_interval(score).strip("[]")
+            yield "|".join([score_value(score), limits, beside, score_ends(score)]).rstrip("|")
 
 
 def _shared(score: BiasResult) -> str:
@@ -163,31 +221,19 @@ def _of_report(said: ReportedTask) -> Plain:
     def row(name: str, kind: Kind | None) -> list[float | None]:
         return [found.get((name, kind, language)) for language in languages]
 
-    rows_of: dict[str, Plain] = {kind: [pack(row(measure, kind))] for kind in KINDS if row(measure, kind) != nothing}
-    if row(_DISTANCE, None) != nothing:
-        rows_of[_DISTANCE] = row(_DISTANCE, None)
-    return {"languages": languages, "measure": measure, "rows": rows_of}
+    return {
+        "distances": row(_DISTANCE, None) if row(_DISTANCE, None) != nothing else [],
+        "languages": languages,
+        "measure": measure,
+        "rows": {kind: [pack_shares(row(measure, kind))] for kind in KINDS if row(measure, kind) != nothing},
+    }
 
 
-def _of_pair(pair: EntryPair, result: Result) -> Plain:
-    """Return which cells of the grid differ, as bits in base64, and limits and p of each row of the summary, packed."""
+def _marks(differs: NDArray[np.bool_], result: Result) -> str:
+    """Return which cells of the grid differ, as bits in base64."""
     cells = [_grid_cell(result, setting) for setting in result.settings]
-    differs = dict(zip(cells, pair.differs.tolist(), strict=True))
-    bits = np.packbits([differs.get(cell, False) for cell in _grid_cells(result)])
-    summary: list[float | None] = []
-    for column in summary_columns(result):
-        found = pair.summary.get(column)
-        limits = (found.interval.low, found.interval.high) if found and found.interval else (None, None)
-        summary += [limit and limit * _unit(column, result) for limit in limits]
-        summary.append(round(found.p * _UNIT) if found else None)
-    return [b64encode(bits.tobytes()).decode().rstrip("="), pack(summary, 1)]
-
-
-def _unit(column: BoardColumn, result: Result) -> float:
-    """Return what a number of the summary is packed in: rank distances as finely as 16 bits allow."""
-    if column.name == _DISTANCE and result.bias:
-        return 10.0 ** floor(log10(_LARGEST / max(1, result.bias.n_documents)))
-    return _UNIT
+    found = dict(zip(cells, differs.tolist(), strict=True))
+    return _base64(np.packbits([found.get(cell, False) for cell in _grid_cells(result)]))
 
 
 def _grid_cells(result: Result) -> list[tuple[str, str]]:

@@ -1,9 +1,7 @@
 """The static site: pages that read without scripts, a data file for each entry, and small scripts that draw from it."""
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from hashlib import sha256
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import TypeVar
@@ -12,25 +10,28 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from pydantic import BaseModel
 
 from mlbench.collection.languages import IMAGE_KINDS, TEXT_KINDS
-from mlbench.errors import UserError
-from mlbench.io.atomic import replaced_folder
+from mlbench.errors import RefusedEntry
+from mlbench.io.shared_folder import write_files
 from mlbench.leaderboard.audit import STATUSES, badge, status_of
 from mlbench.leaderboard.benchmark_standings import benchmark_standings
 from mlbench.leaderboard.board import Board
-from mlbench.leaderboard.check import check_entry
+from mlbench.leaderboard.check import CheckedEntry, Identities, check_entry
 from mlbench.leaderboard.columns import GRADED_MEASURES, IMAGE_MEASURES, MEASURES, title
-from mlbench.leaderboard.entries import NAME, Entry
+from mlbench.leaderboard.entries import Entry, files_of
 from mlbench.leaderboard.entry_page import entry_page
-from mlbench.leaderboard.overview import KIND_WORDS, facts, overview, size
-from mlbench.leaderboard.page_data import DRAWN_MEASURES, entry_values, script, task_values
+from mlbench.leaderboard.findings import medians
+from mlbench.leaderboard.kept_evidence import kept_evidence
+from mlbench.leaderboard.overview import KIND_WORDS, MOST_ROWS, facts, overview, size
+from mlbench.leaderboard.page_data import DRAWN_MEASURES, entry_values, file_name, script, task_values
+from mlbench.leaderboard.pairs import differing_settings
 from mlbench.leaderboard.ranking_data import ranking_values
+from mlbench.leaderboard.repository import changes
 from mlbench.leaderboard.standings import (
     RANK_FLIPS,
     BoardEntry,
     CheckedResult,
-    EntryPair,
+    Evidence,
     Standings,
-    compare_pairs,
     gather,
     standings,
 )
@@ -48,8 +49,6 @@ from mlbench.tasks.benchmark import benchmark_names, load_benchmark
 from mlbench.tasks.task import load_task, task_names
 from mlbench.version import __version__
 
-MARK = "assets/leaderboard.css"
-"""The file by which a folder is known as a site, which may be replaced."""
 _ASSETS = (".css", ".js", ".svg")
 _SIZES = (10_000_000, 150_000_000, 600_000_000, 2_000_000_000)
 _CITATION = f"""@software{{mlbench,
@@ -59,8 +58,6 @@ _CITATION = f"""@software{{mlbench,
   license={{Apache-2.0}}
 }}"""
 Shown = TypeVar("Shown", bound=BaseModel)
-Pairs = Mapping[str, Mapping[tuple[str, str], EntryPair]]
-"""By task, and by the names of the first and the second entry."""
 
 
 @dataclass(frozen=True)
@@ -98,32 +95,38 @@ class About:
 
 def read_entries(board: Board, *, progress: Progress = SILENCE) -> list[BoardEntry]:
     """Check every entry of a board, and return them; raises `RefusedEntry` for the first that fails."""
-    names = board.entry_names()
+    names, added, identities = board.entry_names(), changes(board), Identities(board)
+    for file in board.stray_audits():
+        raise RefusedEntry(f"audits/{file!r:.80} is the audit of no entry")
     found = []
-    progress.start("check", len(names))
+    progress.start("check entries", len(names))
     for name in names:
-        checked = check_entry(board, name)
+        checked = check_entry(board, name, identities)
         # The ranks are large, so that one entry's are let go before the next ones are read.
-        found.append(replace(shown(checked.entry, checked.pairs), audit=board.audit(name)))
+        tasks = {
+            task: CheckedResult(harmless(checked.result(task)), _evidence(checked, task)) for task in checked.accepted
+        }
+        found.append(BoardEntry(harmless(checked.entry), tasks, board.audit(name), added.get(name)))
         progress.advance(1)
     progress.finish()
     return found
 
 
+def _evidence(checked: CheckedEntry, task: str) -> Evidence:
+    """Return the evidence of an entry on a task, which is kept: only what is new or has changed is read."""
+    digests = [checked.entry.files[file].encode() for file in files_of(task)]
+    return kept_evidence(task, digests, lambda: gather(checked.result(task), checked.ranks(task)))
+
+
 def build_site(
     entries: Sequence[BoardEntry], folder: Path, *, flips: int = FLIPS, progress: Progress = SILENCE
 ) -> None:
-    """Write the site to `folder`, whole or not at all, in place of an older one.
+    """Write the site to `folder`, in place of an older one; files of others in it are left alone.
 
-    The same entries give the same bytes. Raises `UserError` for a folder that holds anything else, and `OSError`.
+    The same entries give the same bytes, and nothing is written before all of them are made. Raises `UserError` where
+    a file of others is in the way, and `OSError`.
     """
-    if folder.exists() and not (folder.is_dir() and ((folder / MARK).is_file() or not any(folder.iterdir()))):
-        raise UserError(f"{folder} is there and is no site: name another folder with --out")
-    with replaced_folder(folder) as unfinished:
-        for name, content in _files(entries, flips, progress):
-            path = unfinished / name
-            path.parent.mkdir(exist_ok=True)
-            path.write_bytes(content)
+    write_files(folder, dict(_files(entries, flips, progress)))
 
 
 def _files(entries: Sequence[BoardEntry], flips: int, progress: Progress) -> Iterator[tuple[str, bytes]]:
@@ -133,11 +136,13 @@ def _files(entries: Sequence[BoardEntry], flips: int, progress: Progress) -> Ite
             yield f"assets/{asset.name}", asset.read_bytes()
     for each in ordered:
         yield f"badges/{each.name}.svg", badge(status_of(each.entry, each.audit)).encode()
-    for name, text in pages(ordered, compare_all(ordered, flips=flips, progress=progress), flips=flips):
+    for name, text in pages(ordered, flips=flips, progress=progress):
         yield name, text.encode()
 
 
-def pages(entries: Sequence[BoardEntry], pairs: Pairs, *, flips: int = FLIPS) -> Iterator[tuple[str, str]]:
+def pages(
+    entries: Sequence[BoardEntry], *, flips: int = FLIPS, progress: Progress = SILENCE
+) -> Iterator[tuple[str, str]]:
     """Yield path and text of every page and data file; `entries` are sorted by name."""
     rank_flips = min(flips, RANK_FLIPS)
     every = standings(entries, flips=rank_flips)
@@ -148,7 +153,7 @@ def pages(entries: Sequence[BoardEntry], pairs: Pairs, *, flips: int = FLIPS) ->
     by_name = {each.name: each for each in entries}
     benchmarks = benchmark_standings(entries, map(load_benchmark, benchmark_names()), flips=rank_flips)
     rankings = [overview(each, by_name) for each in (*every, *benchmarks)]
-    ranked = {each.key: f"rankings/{_file_name(each.key)}.js" for each in rankings if each.rows}
+    ranked = {each.key: f"rankings/{file_name(each.key)}.js" for each in rankings if each.rows}
     rows = [row for each in rankings for row in each.rows]
     yield (
         "index.html",
@@ -161,6 +166,7 @@ def pages(entries: Sequence[BoardEntry], pairs: Pairs, *, flips: int = FLIPS) ->
             kinds=[(kind, SHORT[kind]) for kind in (*TEXT_KINDS, *(IMAGE_KINDS[:2] if has_images else ()))],
             short=SHORT,
             kind_words=KIND_WORDS,
+            most_rows=MOST_ROWS,
             meanings=STATUSES,
             sizes=[(most, size(most)) for most in _SIZES],
             retrievers=sorted({row.retriever for row in rows}),
@@ -170,36 +176,37 @@ def pages(entries: Sequence[BoardEntry], pairs: Pairs, *, flips: int = FLIPS) ->
             software=_CITATION,
         ),
     )
-    for each in rankings:
-        if each.key in ranked:
-            yield ranked[each.key], script("board.knowRanking", each.key, ranking_values(each, by_name))
+    for ranking in rankings:
+        if ranking.key in ranked:
+            yield ranked[ranking.key], script("board.knowRanking", ranking.key, ranking_values(ranking, by_name))
     drawn = [(measure, title(measure)) for measure in (*DRAWN_MEASURES, *(IMAGE_MEASURES if has_images else ()))]
     verified = [each.entry for each in entries if each.tasks]
-    yield "compare.html", render("compare", page="compare", entries=verified, tasks=measured, drawn=drawn)
+    task_files = {task: file_name(task) for task in measured}
+    yield (
+        "compare.html",
+        render(
+            "compare", page="compare", entries=verified, tasks=measured, task_files=task_files.values(), drawn=drawn
+        ),
+    )
     yield "about.html", render("about", page="about", about=about(every), statuses=STATUSES)
-    tasks = {each.task: task_values(each) for each in every if each.result}
-    yield "tasks.js", script("board.knowTasks", tasks)
+    evidence = {
+        task: {each.name: each.tasks[task].evidence for each in entries if task in each.tasks} for task in measured
+    }
+    for standing in every:
+        if standing.task in measured:
+            values = task_values(standing, list(evidence[standing.task].values()))
+            yield f"tasks/{task_files[standing.task]}.js", script("board.knowTask", standing.task, values)
+    of_all = {task: medians([each.tasks[task].result for each in entries if task in each.tasks]) for task in measured}
+    differing = {task: differing_settings(task, found, flips=flips) for task, found in evidence.items()}
+    progress.start("write entries", len(entries))
     for each in entries:
-        yield f"entries/{each.name}.html", render("entry", root="../", shown=entry_page(each, every), drawn=drawn)
-        yield f"entries/{each.name}.js", script("board.know", each.name, entry_values(each, pairs))
-
-
-def _file_name(task: str) -> str:
-    """Return a name for a file about a task: that of the task, or its digest where it is no plain name."""
-    return task if re.fullmatch(NAME, task) else sha256(task.encode()).hexdigest()[:16]
-
-
-def compare_all(entries: Sequence[BoardEntry], *, flips: int = FLIPS, progress: Progress = SILENCE) -> Pairs:
-    """Compare every two entries on every task that both have."""
-    tasks = sorted({task for each in entries for task in each.tasks})
-    found: dict[str, dict[tuple[str, str], EntryPair]] = {}
-    progress.start("compare", len(tasks))
-    for task in tasks:
-        measured = {each.name: each.tasks[task].evidence for each in entries if task in each.tasks}
-        found[task] = compare_pairs(measured, flips=flips)
+        yield (
+            f"entries/{each.name}.html",
+            render("entry", root="../", shown=entry_page(each, every, of_all), drawn=drawn),
+        )
+        yield f"entries/{each.name}.js", script("board.know", each.name, entry_values(each, differing))
         progress.advance(1)
     progress.finish()
-    return found
 
 
 def shown(entry: Entry, pairs: Mapping[str, tuple[Result, Ranks]]) -> BoardEntry:

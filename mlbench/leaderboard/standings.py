@@ -1,14 +1,13 @@
 """The entries of a leaderboard task by task: their numbers in every column, and their ranks with significance."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import combinations
+from dataclasses import astuple, dataclass, field, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mlbench.collection.languages import IMAGE_KINDS, TEXT_KINDS, Setting
+from mlbench.collection.languages import IMAGE_KINDS, TEXT_KINDS
 from mlbench.errors import InvalidResult
 from mlbench.leaderboard.audit import Audit
 from mlbench.leaderboard.columns import (
@@ -20,20 +19,21 @@ from mlbench.leaderboard.columns import (
     reported,
 )
 from mlbench.leaderboard.entries import Entry, ReportedTask
+from mlbench.leaderboard.kept import kept_arrays
+from mlbench.leaderboard.repository import Change
 from mlbench.measures.bias import TESTED_BIAS_SCORES, find_score
 from mlbench.measures.chance import mean_measure
 from mlbench.measures.ranked import parse
 from mlbench.ranking.ranks import Ranks
 from mlbench.reports.formatting import count
-from mlbench.results import Bounds, Result
+from mlbench.reports.grid import MOST_IN_CELLS
+from mlbench.results import Result
 from mlbench.statistics.all_pairs import significantly_larger
 from mlbench.statistics.bias import ScoreSums
 from mlbench.statistics.captions import CaptionSums
 from mlbench.statistics.cluster_scores import ClusterScores, ScoreRequest, sum_by_cluster
-from mlbench.statistics.clusters import enclose, limits_of_differences
 from mlbench.statistics.direction import loss_contributions
-from mlbench.statistics.paired_tests import FLIPS
-from mlbench.statistics.resampling import difference_p_values, macro_contributions, smallest_p
+from mlbench.statistics.resampling import macro_contributions, smallest_p
 from mlbench.statistics.score import replicate
 
 Floats = NDArray[np.float64]
@@ -51,18 +51,18 @@ class Evidence:
     """The contributions of clusters to the numbers of one entry on one task.
 
     `columns` and `summary` hold float64 (clusters,) that sum to the loss of the number (see `statistics.direction`);
-    the summary is the family of aggregates of `mlbench compare`, `values` are its numbers and `replicates` float64
-    (resamples,) those of each resample, widened for few clusters. `settings` float64 (clusters, settings) are those of
-    the primary measure in each of `order`, NaN in a setting without topics. `data` are digests of what was measured on.
+    the summary is the family of aggregates of `mlbench compare`, `shares` (clusters,) are the parts of its topics and
+    `replicates` float64 (resamples,) its numbers in each resample, widened for few clusters. `settings` float64
+    (clusters, settings) are those of the primary measure in each setting of the result, NaN in one without topics; of
+    many languages there are no single settings. `data` are digests of what was measured on.
     Bias scores of lists that leave out relevant documents depend on how deep the lists are, and are not there.
     `chance` is what random orders of the documents have in each column of a measure, where there is a formula for it.
     """
 
     data: Mapping[str, str]
-    order: tuple[Setting, ...]
     columns: Mapping[BoardColumn, Floats]
     summary: Mapping[BoardColumn, Floats]
-    values: Mapping[BoardColumn, float]
+    shares: Mapping[BoardColumn, Floats]
     replicates: Mapping[BoardColumn, Floats]
     settings: Floats
     confidence: float
@@ -82,6 +82,11 @@ class RankRange:
     group: int
 
 
+ColumnRanks = tuple[RankRange | None, ...]
+"""The ranks of the entries of one column; None for one that is not ranked."""
+_NO_RANK = (0, 0, 0, 0)
+
+
 @dataclass(frozen=True, eq=False)
 class CheckedResult:
     """What a checked result says of an entry on one task."""
@@ -92,11 +97,15 @@ class CheckedResult:
 
 @dataclass(frozen=True, eq=False)
 class BoardEntry:
-    """An entry as the site shows it: `tasks` has the checked results of a verified one, `audit` what an audit found."""
+    """An entry as the site shows it: `tasks` has the checked results of a verified one, `audit` what an audit found.
+
+    `change` is the one that added it, where it can be seen on the web.
+    """
 
     entry: Entry
     tasks: Mapping[str, CheckedResult]
     audit: Audit | None = None
+    change: Change | None = None
 
     @property
     def name(self) -> str:
@@ -144,22 +153,6 @@ class Standings:
     cannot_tell: Mapping[Group, str] = field(default_factory=dict)
     benchmark: BoardBenchmark | None = None
     chance: Mapping[BoardColumn, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class EntryDifference:
-    """The second entry minus the first: its interval, None where there is none, and its adjusted two-sided p-value."""
-
-    interval: Bounds | None
-    p: float
-
-
-@dataclass(frozen=True, eq=False)
-class EntryPair:
-    """Two entries on one task: their summary, and bool (settings,) where they differ significantly."""
-
-    summary: Mapping[BoardColumn, EntryDifference]
-    differs: NDArray[np.bool_]
 
 
 def standings(entries: Sequence[BoardEntry], *, flips: int = RANK_FLIPS) -> list[Standings]:
@@ -217,7 +210,7 @@ def _rank_columns(
         column: {name: each.evidence.columns[column] for name, each in every if column in each.evidence.columns}
         for column in COLUMNS
     }
-    ranked = rank_families([list(losses.values()) for losses in found.values()], flips=flips)
+    ranked = kept_ranks(task, [list(losses.values()) for losses in found.values()], flips=flips)
     return {
         column: dict(zip(losses, ranks, strict=True))
         for (column, losses), ranks in zip(found.items(), ranked, strict=True)
@@ -234,14 +227,14 @@ def rank_entries(
     level: float = LEVEL,
     flips: int = RANK_FLIPS,
     seed: int = 0,
-) -> tuple[RankRange | None, ...]:
+) -> ColumnRanks:
     """Rank the entries of one column, one float64 (clusters,) for each; see `rank_families`."""
     return rank_families([losses], level=level, flips=flips, seed=seed)[0]
 
 
 def rank_families(
     families: Sequence[Sequence[Floats]], *, level: float = LEVEL, flips: int = RANK_FLIPS, seed: int = 0
-) -> list[tuple[RankRange | None, ...]]:
+) -> list[ColumnRanks]:
     """Rank the entries of several columns by what each cluster of topics adds to their losses, float64 (clusters,).
 
     Every pair of entries of a column is tested by the cluster-level sign-flip permutation test, all pairs as one family
@@ -264,6 +257,27 @@ def rank_families(
         ranges = dict(zip(places, _rank_ranges(losses.sum(axis=0), worse), strict=True)) if told else {}
         found.append(tuple(ranges.get(place) for place in range(len(family))))
     return found
+
+
+def kept_ranks(name: str, families: Sequence[Sequence[Floats]], *, flips: int = RANK_FLIPS) -> list[ColumnRanks]:
+    """Return what `rank_families` does, from the cache folder where it was found before; `name` is that of the task."""
+    parts = [
+        f"ranks {flips} {list(map(len, families))}".encode(),
+        *(np.concatenate(each).tobytes() for each in families if each),
+    ]
+
+    def find() -> dict[str, NDArray[np.int64]]:
+        ranked = rank_families(families, flips=flips)
+        return {
+            str(number): np.array([astuple(each) if each else _NO_RANK for each in found], dtype=np.int64)
+            for number, found in enumerate(ranked)
+        }
+
+    kept = kept_arrays(name, parts, find)
+    return [
+        tuple(RankRange(*row) if row[0] else None for row in kept[str(number)].tolist())
+        for number in range(len(families))
+    ]
 
 
 def can_tell(n_clusters: int, level: float = LEVEL, flips: int = RANK_FLIPS) -> bool:
@@ -306,68 +320,19 @@ def _rank_ranges(losses: Floats, worse: NDArray[np.bool_]) -> list[RankRange]:
     return [found[place] for place in range(len(losses))]
 
 
-def compare_pairs(
-    entries: Mapping[str, Evidence], *, flips: int = FLIPS, seed: int = 0
-) -> dict[tuple[str, str], EntryPair]:
-    """Compare every two entries of a task, in their order, as `mlbench compare` does.
-
-    Two families of each pair are adjusted by step-down max-T: the summary, and the single settings by the primary
-    measure. All entries are of the same data; fewer than two give nothing.
-    """
-    names = list(combinations(entries, 2))
-    if not names:
-        return {}
-    first = next(iter(entries.values()))
-    columns = list(dict.fromkeys(column for each in entries.values() for column in each.summary))
-    # One block of columns for each entry: its summary, then its settings.
-    stacked = np.concatenate([np.hstack([_summary(each, columns), each.settings]) for each in entries.values()], axis=1)
-    width = len(columns) + len(first.order)
-    starts = {name: index * width for index, name in enumerate(entries)}
-    parts = np.arange(len(columns)), np.arange(len(columns), width)
-    families = [(starts[a] + part, starts[b] + part) for a, b in names for part in parts]
-    p = difference_p_values(stacked, families, flips=flips, seed=seed)
-    return {
-        (a, b): EntryPair(
-            _differences(entries[a], entries[b], dict(zip(columns, summary.tolist(), strict=True))),
-            # A comparison with NaN, of a setting without topics, is false.
-            settings <= LEVEL,
-        )
-        for (a, b), summary, settings in zip(names, p[::2], p[1::2], strict=True)
-    }
-
-
-def _summary(entry: Evidence, columns: list[BoardColumn]) -> Floats:
-    """Return contributions (clusters, columns), NaN in a column that the entry lacks."""
-    missing = np.full(len(entry.settings), np.nan)
-    return np.stack([entry.summary.get(column, missing) for column in columns], axis=1)
-
-
-def _differences(
-    first: Evidence, second: Evidence, p: Mapping[BoardColumn, float]
-) -> dict[BoardColumn, EntryDifference]:
-    """Return the intervals of the columns that both entries have, with their p-values, which are NaN for others."""
-    found = {}
-    for column in (column for column, value in p.items() if not np.isnan(value)):
-        estimate = np.array([second.values[column] - first.values[column]])
-        replicates = (second.replicates[column] - first.replicates[column])[:, None]
-        limits = limits_of_differences(column.limits)
-        found[column] = EntryDifference(enclose(estimate, replicates, first.confidence, limits)[0], p[column])
-    return found
-
-
 def gather(result: Result, ranks: Ranks) -> Evidence:
     """Reduce the ranks of a checked result to the evidence that the leaderboard uses."""
     scores = sum_by_cluster(ranks, _request(result))
     request, sums = scores.request, scores.settings
-    summary = summary_columns(result)
+    summary, has_settings = summary_columns(result), len(result.task.languages) <= MOST_IN_CELLS
+    settings = sums.primary / np.where(sums.n_queries > 0, sums.n_queries, np.nan)
     return Evidence(
         data=scores.data,
-        order=request.settings,
         columns=dict(_losses(scores, COLUMNS)),
         summary=dict(_losses(scores, summary)),
-        values={column: added.sum() for column, added, _ in _contributions(scores, summary)},
+        shares={column: shares for column, _, shares in _contributions(scores, summary)},
         replicates=dict(_replicates(scores, summary)),
-        settings=sums.primary / np.where(sums.n_queries > 0, sums.n_queries, np.nan),
+        settings=settings if has_settings else settings[:, :0].copy(),
         confidence=request.confidence,
         chance=dict(_chances(scores, ranks)),
     )

@@ -3,7 +3,7 @@
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PureWindowsPath
 
 from pydantic import ValidationError
@@ -11,9 +11,11 @@ from pydantic import ValidationError
 from mlbench.errors import RefusedEntry, UserError
 from mlbench.evaluation.verify import read_pair
 from mlbench.io.atomic import replaced_folder
+from mlbench.io.lock import locked
 from mlbench.leaderboard.board import Board
-from mlbench.leaderboard.check import CheckedEntry, check_distinct, check_folder, parse_entry
+from mlbench.leaderboard.check import CheckedEntry, Identities, check_distinct, check_folder, parse_entry
 from mlbench.leaderboard.check_files import LARGEST_COMPACT_RANKS, canonical, read_regular
+from mlbench.leaderboard.claims import command_fault
 from mlbench.leaderboard.entries import ENTRY_FILE, Entry, files_of, sealed, vectors_of
 from mlbench.results import RANKS, Result, digest, vectors_file
 
@@ -43,11 +45,16 @@ def add(
     """Make the entry called `name` of results with their ranks beside them, or add them to the one that is there.
 
     Without results, only what is said of an entry changes. The same call again changes nothing. The entry appears whole
-    and checked, or nothing changes. Raises `RefusedEntry` for one that would be refused, and `UserError` for another
-    result of a task that the entry has, unless it is to be replaced as a whole.
+    and checked, or nothing changes, and of two calls at once the second waits. Raises `RefusedEntry` for one that would
+    be refused, and `UserError` for another result of a task that the entry has, unless it is to be replaced as a whole.
     """
-    folder = board.entry_folder(name)
     board.entry_names()
+    with locked(board.folder):
+        return _add(board, name, results, description, replace)
+
+
+def _add(board: Board, name: str, results: Sequence[Path], description: Description, replace: bool) -> CheckedEntry:
+    folder = board.entry_folder(name)
     old = parse_entry(folder, name)[0] if folder.exists() and not (replace and results) else None
     if old is None and not results:
         raise UserError(f"there is no entry {name} to describe: name the results that it is made of")
@@ -103,15 +110,14 @@ def _put(board: Board, name: str, files: Mapping[str, bytes]) -> CheckedEntry:
         with replaced_folder(folder) as made:
             for file, content in files.items():
                 (made / file).write_bytes(content)
-            return _checked(board, made, name)
+            checked = _checked(board, made, name)
+        return replace(checked, folder=folder)
     except OSError as error:
         raise UserError(f"cannot write to {folder.parent}: {error.strerror or error}") from error
 
 
 def _checked(board: Board, folder: Path, name: str) -> CheckedEntry:
-    checked = check_folder(board, folder, name)
-    check_distinct(board, checked.entry)
-    return checked
+    return check_distinct(check_folder(board, folder, name), Identities(board))
 
 
 def _is_there(folder: Path, files: Mapping[str, bytes]) -> bool:
@@ -159,8 +165,9 @@ def _reduced(value: object) -> object:
 
 
 def _command(command: str) -> str | None:
-    """Return a command with the paths among its words reduced; None for one that is no line of a shell."""
+    """Return a command with the paths among its words reduced; None for one that is not of `mlbench run`."""
     try:
-        return shlex.join(last_part(word) for word in shlex.split(command))
+        reduced = shlex.join(last_part(word) for word in shlex.split(command))
     except ValueError:
         return None
+    return None if command_fault(reduced) else reduced

@@ -3,7 +3,9 @@
 import csv
 import json
 import re
+from base64 import b64encode
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -13,10 +15,13 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from browser.conftest import DESKTOP, PHONE, OpenAddress, Opened
 from playwright.sync_api import Locator, Page, expect
-from unit.leaderboard.sites import as_control, audited, board, hostile, renamed, reported, said
+from unit.leaderboard.sites import as_control, audited, board, hostile, measured, renamed, reported, said
 
-from mlbench.leaderboard.site import build_site, compare_all
-from mlbench.leaderboard.standings import BoardEntry
+from mlbench.leaderboard.pairs import differing_settings
+from mlbench.leaderboard.site import build_site
+from mlbench.leaderboard.standings import BoardEntry, summary_columns
+from mlbench.statistics.cluster_scores import ScoreRequest
+from mlbench.statistics.paired_tests import compare_ranks
 
 FLIPS = 199
 PAGES = ("index.html", "about.html", "compare.html", "entries/ours.html", "entries/paper.html")
@@ -176,7 +181,8 @@ class TestEveryPage:
         page = open_page().page
         page.emulate_media(media="print")
         assert page.locator("form.controls").is_hidden()
-        assert page.locator("nav").is_hidden()
+        assert page.get_by_role("navigation", name="Pages").is_hidden()
+        assert page.get_by_role("navigation", name="Rankings").is_hidden()
         assert table_of(page).is_visible()
 
     @pytest.mark.parametrize("name", [*HOSTILE_PAGES, "compare.html#compare=worse,hostile"])
@@ -319,7 +325,7 @@ class TestOverview:
         page = open_page().page
         filters = page.locator("#filters")
         page.locator("#filters summary").click()
-        page.get_by_label("Size").focus()
+        page.get_by_role("combobox", name="Size").focus()
         page.keyboard.press("Escape")
         assert filters.get_attribute("open") is None
         assert page.evaluate("document.activeElement.tagName") == "SUMMARY"
@@ -466,7 +472,7 @@ class TestRealNames:
     def test_controls_fold_away(self, named: Path, open_address: OpenAddress) -> None:
         page = open_address(f"{named.as_uri()}/index.html").page
         table = table_of(page, task="xquad-r")
-        expect(page.get_by_text("2 of 3 entries shown; 1 control is folded away.")).to_be_visible()
+        expect(page.get_by_text("2 of 3 entries shown; 1 control is folded away, and takes part in the ranks.")).to_be_visible()
         assert "OTHER" not in names(table)
         page.get_by_role("button", name="Show 1 control").click()
         assert "OTHER" in names(table)
@@ -617,16 +623,58 @@ class TestCompare:
         lower = page.locator("#summary tr", has_text="rank distance").first
         assert lower.locator("td").last.inner_text() == "OURS is better"
 
+    @pytest.mark.parametrize(("first", "second"), [("ours", "twin"), ("other", "twin"), ("twin", "other")])
+    def test_means_are_tested_as_the_command_line_does(self, open_page: Open, first: str, second: str) -> None:
+        systems = {"ours": (1, 4.0), "other": (2, 1.0), "twin": (3, 1.0)}
+        pair = [measured("small", seed=seed, skill=skill) for seed, skill in (systems[first], systems[second])]
+        request = replace(ScoreRequest.of_result(pair[0][0]), resamples=2000)
+        tests = compare_ranks([pair[0][1]], [pair[1][1]], request)
+        page = open_page(f"compare.html#compare={first},{second}").page
+        page.wait_for_selector("svg.map")
+        found = page.evaluate(
+            "names => board.testPair(board.tasks.small, ...names.map(name => board.entries[name].tasks.small))",
+            [first, second],
+        )
+        columns = summary_columns(pair[0][0])
+        assert len(found) == len(columns) == 5
+        for column, row in zip(columns, found, strict=True):
+            line = tests.line(column.name, column.kind)
+            assert line is not None
+            assert line.adjusted is not None
+            assert line.interval is not None
+            # Both draw 10,000 patterns of signs, of contributions that the page has in 8 bits.
+            assert row["p"] == pytest.approx(line.adjusted.two_sided, abs=0.02 + 0.05 * line.adjusted.two_sided)
+            width = line.interval.high - line.interval.low
+            assert row["limits"] == pytest.approx([line.interval.low, line.interval.high], abs=0.2 * width)
+            assert row["to"] - row["from"] == pytest.approx(line.difference)
+
+    def test_few_groups_are_tested_by_all_patterns_of_signs(self, open_page: Open) -> None:
+        page = open_page("compare.html").page
+        task = {"summary": ["AP"], "better": ["higher"], "shares": [[0.25] * 4], "t": None}
+        zero = [1, b64encode(bytes(4)).decode()]
+        ahead = {"summary": [0.5], "tests": [zero]}
+        behind = {"summary": [0.1], "tests": [zero]}
+        (row,) = page.evaluate("parts => board.testPair(...parts)", [task, ahead, behind])
+        # All four groups differ alike: of 16 patterns two are as extreme.
+        assert row["p"] == 2 / 16
+        assert row["limits"] is None
+        (same,) = page.evaluate("parts => board.testPair(...parts)", [task, ahead, ahead])
+        assert same["p"] == 1
+        (lacking,) = page.evaluate(
+            "parts => board.testPair(...parts)", [task, ahead, {"summary": [0.1], "tests": [None]}]
+        )
+        assert lacking["p"] is None
+
     def test_marks_the_settings_that_differ(self, open_page: Open) -> None:
-        entries = sorted(board(), key=lambda each: each.name)
-        pair = compare_all(entries, flips=FLIPS)["small"]["ours", "twin"]
+        evidence = {each.name: each.tasks["small"].evidence for each in board() if "small" in each.tasks}
+        differs = differing_settings("small", evidence, flips=FLIPS)["ours", "twin"]
         page = open_page("compare.html#compare=ours,twin").page
         marks = page.locator("svg.map g[data-cell] circle")
-        expect(marks).to_have_count(int(pair.differs.sum()))
+        expect(marks).to_have_count(int(differs.sum()))
         said = page.locator("#counts").inner_text()
         counts = [int(number) for number in re.findall(r"\d+", said)]
-        assert counts[0] == len(pair.differs)
-        assert counts[1] + counts[2] == pair.differs.sum()
+        assert counts[0] == len(differs)
+        assert counts[1] + counts[2] == differs.sum()
         page.locator("svg.map g[data-cell]", has=page.locator("circle")).first.hover()
         assert page.locator(".readout").inner_text().endswith(", significant")
 

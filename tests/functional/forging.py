@@ -20,11 +20,12 @@ def write(path: Path, document: object) -> None:
 
 def reseal(folder: Path) -> None:
     """Let every digest in the entry fit what is there now; raises what unreadable documents make it raise."""
-    for ranks in folder.glob("*.ranks.npz"):
-        path = folder / ranks.name.replace(".ranks.npz", ".json")
-        document = read(path)
-        document["ranks"]["sha256"] = sha256(ranks.read_bytes()).hexdigest()
-        write(path, document)
+    for part in ("ranks", "vectors"):
+        for archive in folder.glob(f"*.{part}.npz"):
+            path = folder / archive.name.replace(f".{part}.npz", ".json")
+            document = read(path)
+            document[part]["sha256"] = sha256(archive.read_bytes()).hexdigest()
+            write(path, document)
     reseal_files(folder)
 
 

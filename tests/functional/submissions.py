@@ -23,6 +23,7 @@ import traceback
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -30,10 +31,12 @@ from typing import Any
 
 import numpy as np
 
-from mlbench.errors import RefusedEntry
+from mlbench.cli import call
+from mlbench.embeddings.commitment import ARRAYS as COMMITTED
 from mlbench.evaluation.evaluate import evaluate
 from mlbench.evaluation.options import Options
 from mlbench.evaluation.verify import read_pair
+from mlbench.leaderboard.audit import Audit, status_of
 from mlbench.leaderboard.board import Board
 from mlbench.leaderboard.check import check_entry
 from mlbench.leaderboard.entries import ENTRY_FILE
@@ -54,13 +57,30 @@ MOST_ADDRESSES = 2**30
 LONGEST_LINE = 500
 NAME = "ours"
 
+AUDIT = {
+    "name": NAME,
+    "passed": False,
+    "by": "the board",
+    "finished_at": "2026-11-30T12:00:00+00:00",
+    "seed": "ab" * 20,
+    "commit": "ab" * 20,
+    "model": "hashing:",
+    "same_fingerprint": False,
+    "mlbench": "0.1.0",
+}
+FOUND = {
+    **{"n_texts": 440, "n_drawn": 200, "n_topics": 20, "n_queries": 220, "share": 0.5},
+    **{"largest_error": 1.4, "mean_error": 1.0, "faults": ["200 of 200 drawn vectors are not those committed to"]},
+}
+
 CLAIMED = ("retriever", "cost", "environment")
 """Parts of a result that nothing proves."""
 
 SAID = ("title", "summary", "url", "licence", "parameters")
 WRITTEN_ANEW = ("files", "fingerprint", "ranks.sha256")
-UNCOUNTED = ("ties", "top")
-"""Arrays with numbers that no published number need depend on: how many tie beyond one, what is not relevant."""
+UNCOUNTED = ("ties", "top", *COMMITTED)
+"""Arrays with numbers that no published number need depend on: how many tie beyond one, what is not relevant, and the
+sketches of vectors, which an audit compares."""
 
 
 @dataclass
@@ -198,13 +218,75 @@ def written_again(
 
 def spoiled_arrays(folder: Path, draw: Draw) -> None:
     """Spoil an array, or several that belong together, in a sound archive."""
-    path = archive(folder, draw)
+    (path,) = folder.glob("*.ranks.npz")
     path.write_bytes(mutators.npz(path.read_bytes(), draw))
+
+
+def commitments(folder: Path, draw: Draw) -> None:
+    """Spoil the commitment to vectors, as an archive or in its arrays."""
+    (path,) = folder.glob("*.vectors.npz")
+    with np.load(path) as old:
+        arrays = {name: old[name] for name in old.files}
+    sketches, norms = arrays["sketches"], arrays["norms"]
+    spoiled: dict[str, np.ndarray] = draw.choice(
+        (
+            {"norms": np.where(np.arange(len(norms)) == draw.randrange(len(norms)), np.float32(np.nan), norms)},
+            {"norms": np.where(np.arange(len(norms)) == draw.randrange(len(norms)), np.float32(np.inf), norms)},
+            {"norms": -norms},
+            {"norms": norms.astype(np.float64)},
+            {"norms": norms[:-1], "sketches": sketches[:-1]},
+            {"norms": norms.repeat(2), "sketches": sketches.repeat(2, axis=0)},
+            {"norms": norms[:0], "sketches": sketches[:0]},
+            {"sketches": sketches[:, :-1]},
+            {"sketches": sketches.T},
+            {"sketches": np.asfortranarray(sketches)},
+            {"sketches": np.full_like(sketches, -(2**15))},
+            {"sketches": sketches.astype(np.int32)},
+            {"sketches": np.zeros((2**20, 32), np.int16)},
+            {"sketches": sketches[::-1].copy()},
+            {"texts": arrays["texts"][:5]},
+            {"texts": np.array(["a" * 40] * 8)},
+            {"more": norms},
+        )
+    )
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **{**arrays, **spoiled})
+    path.write_bytes(buffer.getvalue())
+
+
+def audits(folder: Path, draw: Draw) -> None:
+    """Spoil the record of an audit that failed: a value, a text, the file, or whose it is."""
+    path = folder.parents[1] / "audits" / f"{NAME}.json"
+    document = read(path)
+    match draw.randrange(6):
+        case 0:
+            document |= draw.choice(({"passed": True}, {"name": "theirs"}, {"entry_fingerprint": "0" * 64}, {"a": 1}))
+        case 1:
+            document["tasks"] = draw.choice(({}, {"other": FOUND}, {"mini": {**FOUND, "faults": []}}, [], None))
+        case 2:
+            steps, value = draw.choice([each for each in leaves(document) if isinstance(each[1], float | int)])
+            inner = document
+            for step in steps[:-1]:
+                inner = inner[step]
+            inner[steps[-1]] = draw.choice((-1, 10**30, 1e300, "1", None, value))
+        case 3:
+            document |= {
+                draw.choice(("by", "model", "finished_at", "seed")): draw.choice(("", "<b>", "a\nb", "x" * 999))
+            }
+        case 4:
+            path.unlink()
+            path.symlink_to(folder.with_name("theirs") / ENTRY_FILE)
+            return
+        case _:
+            mutate = draw.choice((*mutators.BYTES, mutators.json_value))
+            path.write_bytes(mutate(path.read_bytes(), draw))
+            return
+    write(path, document)
 
 
 def counts(folder: Path, draw: Draw) -> None:
     """Change one number of one array, and save it as numpy does."""
-    path = archive(folder, draw)
+    (path,) = folder.glob("*.ranks.npz")
     with np.load(path) as old:
         arrays = {name: old[name] for name in old.files}
     name = draw.choice([name for name, array in arrays.items() if array.dtype.kind == "i"] + ["ahead", "top"] * 4)
@@ -258,7 +340,9 @@ KINDS: dict[str, Callable[[Path, Draw], None]] = {
     "archives": spoiled_archives,
     "arrays": spoiled_arrays,
     "counts": counts,
+    "commitments": commitments,
     "files": files,
+    "audits": audits,
 }
 
 
@@ -285,11 +369,16 @@ def write_material(folder: Path, results: Path | None, accepted: Path) -> None:
     else:
         for dim in ("32", "64"):
             out = folder.with_name(dim)
-            evaluate("hashing", "mini", out=out, options=Options(resamples=100, settings={"dim": dim}))
+            evaluate(
+                "hashing", "mini", out=out, options=Options(resamples=100, settings={"dim": dim}, commit_vectors=True)
+            )
         ours, theirs = (sorted(folder.with_name(dim).glob("*.json")) for dim in ("32", "64"))
         board.take(accept(*read_pair(ours[0])))
     for name, paths in ((NAME, ours), ("theirs", theirs)):
-        add(board, name, paths, Description(title="A system", parameters=1000, url="https://example.org/a"))
+        add(board, name, paths, Description(title=f"System {name}", parameters=1000, url="https://example.org/a"))
+    entry = check_entry(board, NAME).entry
+    tasks = dict.fromkeys(entry.tasks, FOUND)
+    board.keep_audit(Audit.model_validate({**AUDIT, "entry_fingerprint": entry.fingerprint, "tasks": tasks}))
 
 
 def changes(before: Path, after: Path) -> set[str]:
@@ -311,7 +400,9 @@ def changes(before: Path, after: Path) -> set[str]:
 
 
 def alike(one: tuple[type, Any] | None, other: tuple[type, Any] | None) -> bool:
-    """Say whether two values are the same, or numbers that no processor can be held to."""
+    """Say whether two values are the same, or numbers that no processor can be held to; what is absent is null."""
+    if {one, other} == {None, (type(None), None)}:
+        return True
     if one is not None and other is not None and one[0] is other[0] is float:
         return math.isclose(one[1], other[1], rel_tol=1e-9, abs_tol=1e-9)
     return one == other
@@ -342,6 +433,14 @@ def passed(before: Path, after: Path, forged: bool, tally: Tally) -> str:
     return ""
 
 
+def checked(board: Board) -> tuple[int, list[str]]:
+    """Return with which exit code `mlbench leaderboard check` ends, and the lines that it prints."""
+    said = io.StringIO()
+    with redirect_stdout(said), redirect_stderr(said):
+        code = call(["leaderboard", "check", NAME, "--board", str(board.folder)])
+    return code, said.getvalue().splitlines()
+
+
 def try_case(material: Path, kind: str, number: int, seed: int, tally: Tally) -> str:
     """Run one case; returns what is wrong."""
     draw = random.Random(f"{seed}-{kind}-{number}")
@@ -361,14 +460,15 @@ def try_case(material: Path, kind: str, number: int, seed: int, tally: Tally) ->
         begin, fault = time.process_time(), ""
         try:
             with limited(HANGING_SECONDS):
-                check_entry(board, NAME)
+                code, lines = checked(board)
             took = time.process_time() - begin
-            fault = passed(Board(material).entry_folder(NAME), folder, forged, tally)
-        except RefusedEntry as error:
-            took = time.process_time() - begin
-            tally.refused += 1
-            if not str(error).isprintable() or len(str(error)) > LONGEST_LINE:
-                fault = "not one plain line"
+            if code == 0:
+                fault = passed(Board(material).entry_folder(NAME), folder, forged, tally)
+                if status_of(check_entry(board, NAME).entry, board.audit(NAME)) == "audited":
+                    fault = fault or "an audit that failed has passed"
+            elif code not in (1, 2) or len(lines) != 1 or not lines[0].isprintable() or len(lines[0]) > LONGEST_LINE:
+                fault = f"exit code {code}, and not one plain line: {lines}"[:LONGEST_LINE]
+            tally.refused += code != 0
         except (Exception, TooSlow) as error:
             took = time.process_time() - begin
             traceback.print_exception(error)

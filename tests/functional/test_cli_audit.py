@@ -40,7 +40,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
     git(folder, "commit", "-q", "-m", "A board")
     for name in ("honest", "stolen", "lexical"):
         git(folder, "switch", "-q", "-c", name)
-        assert run("leaderboard", "add", name, "--name", name).code == 0
+        assert run("leaderboard", "add", name, "--name", name, "--title", name).code == 0
         if name == "stolen":
             pretend(folder / "leaderboard" / "entries")
         git(folder, "add", "leaderboard")
@@ -120,7 +120,7 @@ def test_an_audit_gives_a_status_while_the_entry_is_as_it_was(work: Path) -> Non
 
 def test_an_entry_without_vectors_is_audited_by_its_ranks(work: Path) -> None:
     CommandLine(work).result("--model", "hashing", "--out", "plain")
-    CommandLine(work)("leaderboard", "add", "plain", "--name", "plain")
+    CommandLine(work)("leaderboard", "add", "plain", "--name", "plain", "--title", "Plain")
     done = audit(work, "plain", "--seed", "0123456789abcdef")
     assert done.code == 0
     found = record(work, "plain")

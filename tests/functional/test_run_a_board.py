@@ -99,7 +99,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Server:
     forged, claimed = measure(mlbench, "vectors:improved", "forged"), measure(mlbench, "hashing", "claimed")
     write(forged, {**read(forged), **{part: read(claimed)[part] for part in ("retriever", "environment")}})
     for name, result in (("honest", honest), ("forged", forged)):
-        done = mlbench("leaderboard", "add", str(result), "--name", name)
+        done = mlbench("leaderboard", "add", str(result), "--name", name, "--title", name)
         assert done.code == 0, done.err
         server.propose(name, first / ENTRIES / name)
     return server

@@ -310,7 +310,7 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copy(ROOT / "leaderboard" / "tasks" / "mini.json", tasks)
     for name, dim in (("there", "512"), ("new", "1024")):
         assert mlbench("run", "--model", "hashing", "--set", f"dim={dim}", "--out", name).code == 0
-        done = mlbench("leaderboard", "add", name, "--name", name, "--board", "origin/leaderboard")
+        done = mlbench("leaderboard", "add", name, "--name", name, "--title", name, "--board", "origin/leaderboard")
         assert done.code == 0, done.err
     (folder / "origin" / "leaderboard" / "entries" / "new").rename(folder / "entry")
     (folder / "origin" / "leaderboard" / "requirements.txt").touch()
@@ -370,6 +370,7 @@ class TestSubmission:
         "case",
         [
             "a change elsewhere",
+            "a record of an audit",
             "a link",
             "a program",
             "two entries",
@@ -392,6 +393,10 @@ class TestSubmission:
             case "a change elsewhere":
                 self.put(board, origin)
                 (origin / "setup.py").write_text("print('mine')", encoding="utf-8")
+            case "a record of an audit":
+                self.put(board, origin)
+                (origin / "leaderboard" / "audits").mkdir(exist_ok=True)
+                (origin / "leaderboard" / "audits" / "new.json").write_text('{"passed": true}', encoding="utf-8")
             case "a link":
                 (self.put(board, origin) / "link").symlink_to("/etc/hostname")
             case "a program":

@@ -1,10 +1,13 @@
 "use strict";
 // What all pages share: their data, their address, and how numbers and colours are written.
-const board = { entries: {}, tasks: {} };
+// Whatever an entry or a task is called, only what data files say of it is found by its name.
+const board = { byName: (values) => Object.assign(Object.create(null), values) };
+board.entries = board.byName();
+board.tasks = board.byName();
 
 // Data files call these.
-board.know = (name, entry) => { board.entries[name] = entry; };
-board.knowTasks = (tasks) => { board.tasks = tasks; };
+board.know = (name, entry) => { board.entries[name] = { ...entry, tasks: board.byName(entry.tasks) }; };
+board.knowTask = (name, task) => { board.tasks[name] = task; };
 
 // Loads the data files of some entries, then goes on; pages from a disk may load scripts and nothing else.
 board.load = (names, then) => {
@@ -50,6 +53,16 @@ board.unpack = (text, unit = 10000) => {
   });
 };
 
+// Shares that are packed in thousandths, in 12 bits each, in base64: all ones for none.
+board.unpackShares = (text) => {
+  const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+  return Array.from({ length: Math.floor((bytes.length * 2) / 3) }, (_, at) => {
+    const [low, high] = [bytes[Math.floor(1.5 * at)], bytes[Math.floor(1.5 * at) + 1]];
+    const whole = at % 2 ? (low >> 4) | (high << 4) : low | ((high & 15) << 8);
+    return whole === 4095 ? null : whole / 1000;
+  });
+};
+
 // Numbers without a leading zero: .412, 1.000, -.031, 10,846; none is a dot.
 board.decimal = (value, digits = 3) => {
   if (value === null || value === undefined) return "·";
@@ -62,6 +75,9 @@ board.decimal = (value, digits = 3) => {
 board.distance = (value) => board.decimal(value, value !== null && Math.abs(value) < 1000 ? 1 : 0);
 
 board.signed = (text) => (/^[-·]/.test(text) || !/[1-9]/.test(text) ? text : `+${text}`);
+
+// How far a value is from the best, up to a constant: better are lower or higher ones, or those nearer to a number.
+board.loss = (value, better) => (better === "higher" ? -value : better === "lower" ? value : Math.abs(value - better));
 
 board.title = (measure) => ({ AP: "mAP", RR: "MRR" })[measure] || measure;
 

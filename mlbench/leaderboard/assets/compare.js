@@ -5,23 +5,12 @@
   const names = [...first.options].map((option) => option.value);
   let update = () => {};
 
-  // What the build tested of two entries, second minus first: which cells differ, and limits and p of each row of the
-  // summary. It stands with the entry whose name comes first, in the order of the names that come after.
-  const pairOf = (task, a, b, cells) => {
-    const { entries } = board.tasks[task];
-    const turned = entries.indexOf(b) < entries.indexOf(a);
-    const [one, other] = turned ? [b, a] : [a, b];
-    const [bits, summary] = board.entries[one].tasks[task].pairs[entries.indexOf(other) - entries.indexOf(one) - 1];
-    const bytes = [...atob(bits)].map((letter) => letter.charCodeAt(0));
-    const numbers = board.unpack(summary, 1);
-    return {
-      differs: Array.from({ length: cells }, (_, cell) => Boolean((bytes[cell >> 3] >> (7 - (cell & 7))) & 1)),
-      row: (index, unit) => {
-        const [low, high, p] = numbers.slice(3 * index, 3 * index + 3);
-        const limits = low === null ? null : turned ? [-high / unit, -low / unit] : [low / unit, high / unit];
-        return { limits, p: p === null ? null : p / 10000 };
-      },
-    };
+  // Which cells of two entries differ, as far as the build tested them: those of entries that stand near each other.
+  const differing = (task, a, b) => {
+    const [one, other] = a < b ? [a, b] : [b, a];
+    const bits = board.byName(board.entries[one].tasks[task].differs)[other];
+    const bytes = bits && Uint8Array.from(atob(bits), (letter) => letter.charCodeAt(0));
+    return bytes ? (cell) => Boolean((bytes[cell >> 3] >> (7 - (cell & 7))) & 1) : null;
   };
 
   const describe = (key) => {
@@ -35,24 +24,20 @@
     return (value) => board.decimal(value, digits);
   };
 
-  // How far a value is from the best, up to a constant: better are lower or higher ones, or those nearer to a number.
-  const loss = (value, better) => (better === "higher" ? -value : better === "lower" ? value : Math.abs(value - better));
-
   const noteOf = (better) => (better === "higher" ? [] : [board.make("small", {}, better === "lower" ? "lower is better" : `best at ${board.decimal(better)}`)]);
 
   // Of too few clusters of topics no p-value reaches the level.
   const unproven = (task) => (board.tasks[task].tells ? "not significant" : "cannot tell");
 
-  const summarise = (task, [a, b], [one, other], pair) => {
-    const { summary, better, units } = board.tasks[task];
-    const unsure = unproven(task);
+  const summarise = (task, [a, b], [one, other]) => {
+    const { summary, better } = board.tasks[task];
+    const tested = board.testPair(board.tasks[task], a, b);
     const rows = summary.map((key, index) => {
-      const [from, to] = [a.summary[index], b.summary[index]];
+      const { from, to, limits, p } = tested[index];
       if (from === null || to === null) return null;
       const write = writer(key, Math.max(from, to));
-      const { limits, p } = pair.row(index, units[index]);
-      const winner = loss(to, better[index]) < loss(from, better[index]) ? other : one;
-      const verdict = p === null ? "cannot be compared" : p <= 0.05 ? board.make("td", {}, board.make("strong", {}, `${winner} is better`)) : unsure;
+      const winner = board.loss(to, better[index]) < board.loss(from, better[index]) ? other : one;
+      const verdict = p === null ? "cannot be compared" : p <= 0.05 ? board.make("td", {}, board.make("strong", {}, `${winner} is better`)) : unproven(task);
       return [
         board.make("th", { scope: "row" }, describe(key), ...noteOf(better[index])),
         write(from), write(to), board.signed(write(to - from)),
@@ -65,27 +50,28 @@
       board.table(`${one} and ${other} on ${task}`, ["mean or score", one, other, "difference", "interval", "adjusted\u00a0p", "verdict"], rows.filter(Boolean), "summary"));
   };
 
+  const untested = (task, a, b) => `Single settings are not tested here, since ${board.tasks[task].about ? "there are too many" : "the two do not stand near each other"}: mlbench compare ${a} ${b} in a copy of the leaderboard tests them.`;
+
   const show = (task, measure, [a, b]) => {
     const [one, other] = [a, b].map((name) => board.entries[name].title);
     const [left, right] = [a, b].map((name) => board.entries[name].tasks[task]);
     const { languages, columns, measures } = board.tasks[task];
-    const cells = languages.length * (columns || [...languages, "pool"]).length;
     const shown = measures.includes(measure) ? measure : measures[0];
     const title = board.title(shown);
     for (const option of form.elements.measure.options) option.hidden = !measures.includes(option.value);
     form.elements.measure.value = shown;
     document.getElementById("grid").textContent = columns ? "Every caption language, in both directions" : "Every pair of languages";
-    const pair = pairOf(task, a, b, cells);
-    summarise(task, [left, right], [one, other], pair);
+    summarise(task, [left, right], [one, other]);
 
-    const [from, to] = [left, right].map((each) => board.unpack(each.grids[shown]));
+    const [from, to] = [left, right].map((each) => board.unpackShares(each.grids[shown]));
     const values = from.map((value, cell) => (value === null || to[cell] === null ? null : to[cell] - value));
-    const tested = shown === measures[0];
-    const marked = (cell) => tested && pair.differs[cell];
-    const better = [0, 1].map((side) => pair.differs.filter((differs, cell) => differs && values[cell] > 0 === Boolean(side)).length);
+    const differs = differing(task, a, b);
+    const tested = Boolean(differs) && shown === measures[0];
+    const marked = (cell) => tested && differs(cell);
+    const better = [false, true].map((side) => values.filter((value, cell) => value !== null && marked(cell) && value > 0 === side).length);
     document.getElementById("counts").textContent = tested
       ? `Of ${values.filter((value) => value !== null).length} settings, ${other} is significantly better in ${better[1]} and ${one} in ${better[0]}.`
-      : `Single settings are tested by ${board.title(measures[0])}; ${title} is shown without marks.`;
+      : differs ? `Single settings are tested by ${board.title(measures[0])}; ${title} is shown without marks.` : untested(task, a, b);
     document.getElementById("direction").textContent = `Blue: ${other} is better. Red: ${one} is better.`;
     const named = `${title} of ${other} minus ${one} on ${task}`;
     const { about } = board.tasks[task];

@@ -29,25 +29,25 @@
   };
   document.querySelectorAll("table.captions").forEach(paint);
 
-  // The values of each query language by kind, with limits: as they were measured, or as a grid tells them.
-  const rowsOf = (data, languages, grid) => {
+  // The values of each query language by kind, with limits where there are any: monolingual and pooled ones are cells.
+  const rowsOf = (data, { languages, measures }, shown) => {
     const kinds = Object.keys(board.kinds);
-    if (!grid) return kinds.filter((kind) => kind in data.rows).map((kind) => [kind, ...data.rows[kind].map((each) => board.unpack(each))]);
+    if (!data.grids) return kinds.filter((kind) => kind in data.rows).map((kind) => [kind, ...data.rows[kind].map(board.unpackShares)]);
     const size = languages.length + 1;
-    const known = (values) => values.filter((value) => value !== null);
-    const mean = (values) => (values.length ? values.reduce((sum, value) => sum + value, 0) / values.length : null);
-    const pick = [(cells, row) => cells[row], (cells, row) => mean(known(cells.slice(0, -1).filter((_, column) => column !== row))), (cells) => cells.at(-1)];
-    const found = pick.map((of, at) => [kinds[at], languages.map((_, row) => of(grid.slice(row * size, row * size + size), row))]);
-    return found.filter(([, values]) => known(values).length);
+    const grids = [data.grids[shown], ...(shown === measures[0] ? data.limits : [])].map(board.unpackShares);
+    const pick = (at) => grids.map((grid) => languages.map((_, row) => grid[row * size + at(row)]));
+    const found = [["monolingual", ...pick((row) => row)], ["cross_lingual", ...(data.cross[shown] || [""]).map(board.unpackShares)], ["multilingual", ...pick(() => languages.length)]];
+    return found.filter(([, values]) => values.some((value) => value !== null));
   };
 
-  const drawRows = (title, name, data, languages, grid, about = null) => {
-    const columns = rowsOf(data, languages, grid).map(([kind, values, low = [], high = []]) => ({
+  const drawRows = (title, name, data, task, shown) => {
+    const { languages } = task;
+    const columns = rowsOf(data, task, shown).map(([kind, values, low = [], high = []]) => ({
       head: `${name} ${board.kinds[kind]}`,
       cell: (row) => bar(values[row], [low[row], high[row]], 1, (value) => board.decimal(value)),
     }));
-    if (data.rows.rank_distance) {
-      const values = data.rows.rank_distance;
+    const values = data.distances;
+    if (values.length) {
       const head = board.make("th", { scope: "col" }, "rank distance", board.make("small", {}, "lower is better"));
       columns.push({ head, cell: (row) => bar(values[row], [], Math.max(...values), board.distance) });
     }
@@ -55,13 +55,13 @@
     const rows = languages.map((language, row) => [language, ...columns.map(({ cell }) => cell(row))]);
     const table = board.table(title, ["query", ...columns.map(({ head }) => head)], rows, "bars");
     // Rows of many languages are folded, so that what follows is found.
-    if (about) return [board.make("details", { class: "wide rows" }, board.make("summary", {}, title), table)];
+    if (task.about) return [board.make("details", { class: "wide rows" }, board.make("summary", {}, title), table)];
     return [board.make("div", {}, board.make("h3", {}, title), table)];
   };
 
   const drawMap = (title, name, data, { languages, columns, measures, queries, about }, shown) => {
-    const values = board.unpack(data.grids[shown]);
-    const [low, high] = shown === measures[0] ? data.limits.map((each) => board.unpack(each)) : [[], []];
+    const values = board.unpackShares(data.grids[shown]);
+    const [low, high] = shown === measures[0] ? data.limits.map(board.unpackShares) : [[], []];
     const place = board.make("div");
     if (about) {
       board.languageMap(place, { title, name, about, scale: board.sequential(values), values, low, high });
@@ -85,10 +85,12 @@
   };
 
   const drawScores = (data, { scores, references }) => {
-    const rows = scores.map((name, at) => data.scores[at] && [
-      board.make("th", { scope: "row" }, board.make("a", { href: `../about.html#${encodeURIComponent(name)}` }, board.spoken(name))),
-      ...data.scores[at].map((text, cell) => (cell === 2 ? [references[at], text].filter(Boolean).join(", ") : text)),
-    ]);
+    const rows = scores.map((name, at) => {
+      if (!data.scores[at]) return null;
+      const [value, limits = "", beside = "", ends = ""] = data.scores[at].split("|");
+      const head = board.make("th", { scope: "row" }, board.make("a", { href: `../about.html#${encodeURIComponent(name)}` }, board.spoken(name)));
+      return [head, value, limits.replace(", ", "–"), [references[at], beside].filter(Boolean).join(", "), ends];
+    });
     const title = "Language bias";
     return board.make("div", { class: "wide" }, board.make("h3", {}, title), board.table(title, ["score", "value", "interval", "reference", "lowest, highest language"], rows.filter(Boolean), "words"));
   };
@@ -101,15 +103,14 @@
       const task = board.tasks[section.dataset.task];
       const shown = task.measures.includes(measure) ? measure : task.measures[0];
       const name = board.title(shown);
-      const grid = shown === task.measures[0] ? null : board.unpack(data.grids[shown]);
       place.replaceChildren(
         drawMap(task.columns ? `${name} in both directions` : `${name} of every pair of languages`, name, data, task, shown),
-        ...(task.columns ? [] : drawRows(`${name} by language of the query`, name, data, task.languages, grid, task.about)),
+        ...(task.columns ? [] : drawRows(`${name} by language of the query`, name, data, task, shown)),
         ...(data.scores.length ? [drawScores(data, task)] : []),
       );
     } else {
       const name = board.title(data.measure);
-      place.replaceChildren(...drawRows(`${name} by language of the query`, name, data, data.languages, null));
+      place.replaceChildren(...drawRows(`${name} by language of the query`, name, data, data, data.measure));
     }
     if (open) place.querySelector("details").open = true;
   };

@@ -11,8 +11,16 @@
   let state = {};
   let update = () => {};
 
-  // Data files call this.
-  board.knowRanking = (key, data) => rankings.set(key, data);
+  // Data files call this. A cell is the number as it is written, its interval, its rank and its group; null is none.
+  board.knowRanking = (key, data) => {
+    const write = (text) => (text === "·" ? "" : text.replace(":", "–"));
+    const columns = data.columns.map(({ values, bounds, ranks, groups, ...column }) => {
+      const [intervals, places] = [bounds, ranks].map((each) => each.split(" ").map(write));
+      return { ...column, cells: values.split(" ").map((value, index) => (value === "·" ? null : [value, intervals[index], places[index], groups[index]])) };
+    });
+    const entries = data.entries.map((entry) => ({ control: false, licence: "", parameters: null, seen: "unknown", status: "recomputed", retriever: "encoder", notes: [], ...entry }));
+    rankings.set(key, { ...data, columns, entries });
+  };
 
   const load = ({ dataset }, then) => {
     if (rankings.has(dataset.task)) return then();
@@ -43,7 +51,7 @@
     const limits = numbers.length === 1 && measure === data.columns[0].measure ? data.limits[kind] : undefined;
     return data.rows[kind][measure].map((packed, entry) => {
       const values = board.unpack(packed);
-      return computed(mean(numbers.map((number) => values[number])), (value) => board.decimal(value), limits ? limits[entry].map((each) => board.unpack(each)[numbers[0]]) : []);
+      return computed(mean(numbers.map((number) => values[number])), (value) => board.decimal(value), limits ? limits[entry].map((each) => board.unpackShares(each)[numbers[0]]) : []);
     });
   };
 
@@ -59,15 +67,13 @@
       }));
     }
     if (!asked.length) {
-      return data.columns.map((column, index) => ({ ...column, order: data.orders[index], cells: data.entries.map((entry) => entry.cells[index]) }))
+      return data.columns.map((column, index) => ({ ...column, order: data.orders[index] }))
         .filter((column) => !column.kind || column.measure === measure);
     }
     const numbers = asked.map((tag) => tags.indexOf(tag));
-    const kinds = data.columns.filter((column) => column.measure === measure && column.kind in data.rows).map(({ key, kind, title }) => ({
+    return data.columns.filter((column) => column.measure === measure && column.kind in data.rows).map(({ key, kind, title }) => ({
       key, title, notes: [`${asked.length === 1 ? new Map(data.languages).get(asked[0]) : `${asked.length} languages`}`], better: "higher", cells: meansOver(data, kind, measure, numbers),
     }));
-    const distances = data.distances.map((each) => computed(mean(numbers.map((number) => each[number])), board.distance));
-    return [...kinds, ...(distances.some(Boolean) ? [{ key: "rank_distance", title: "rank distance", notes: ["lower is better"], better: "lower", cells: distances }] : [])];
   };
 
   const fits = (entry) => {
@@ -150,7 +156,7 @@
     });
     const notes = [...(entry.control ? ["control"] : []), ...entry.notes].map((note) => board.make("span", {}, note));
     return board.make("th", { scope: "row" }, box, board.make("a", { href: `entries/${entry.name}.html` }, entry.title),
-      board.make("small", {}, board.make("span", { class: `badge ${entry.status.replace(" ", "-")}` }, entry.status), ...notes.flatMap((note) => [" ", note])));
+      board.make("small", {}, entry.status === "recomputed" ? entry.status : board.make("span", { class: `badge ${entry.status.replace(" ", "-")}` }, entry.status), ...notes.flatMap((note) => [" · ", note])));
   };
 
   const drawTable = (section, data, columns, rows, main, ticked) => {
@@ -180,14 +186,14 @@
     const place = section.querySelector(".plots");
     place.hidden = false;
     place.replaceChildren();
-    const preference = data.columns.findIndex((column) => column.key === "own_language_preference");
-    const decimal = (value) => board.decimal(value, 3).replace(/0{1,2}$/, "") || "0";
+    const preference = data.columns.find((column) => column.key === "own_language_preference");
+    const decimal = (value) => board.decimal(value, 3).replace(/\.?0+$/, "") || "0";
     const y = { label: main.title, write: main.key === "rank_distance" ? board.distance : decimal };
     const point = (index, x) => ({ title: data.entries[index].title, href: `entries/${data.entries[index].name}.html`, x, y: valueOf(main.cells[index]) });
     const size = (value) => (value >= 1e9 ? `${value / 1e9} G` : value >= 1e6 ? `${Math.round(value / 1e5) / 10} M` : value >= 1e3 ? `${Math.round(value / 1e3)} k` : String(value));
     board.scatter(place, { title: `${main.title} against size`, x: { label: "parameters", write: size, log: true }, y, points: rows.map((index) => point(index, data.entries[index].parameters)) });
-    if (preference >= 0) {
-      board.scatter(place, { title: `${main.title} against own language preference (.500 is fair)`, x: { label: "own language preference", write: decimal }, y, points: rows.map((index) => point(index, valueOf(data.entries[index].cells[preference]))) });
+    if (preference) {
+      board.scatter(place, { title: `${main.title} against own language preference (.500 is fair)`, x: { label: "own language preference", write: decimal }, y, points: rows.map((index) => point(index, valueOf(preference.cells[index]))) });
     }
   };
 
@@ -277,7 +283,7 @@
     drawPlots(section, data, rows, main);
     showTicks(data, ticked);
     const said = [`${rows.length} of ${data.entries.length} entries shown`];
-    if (folded && !state.controls) said.push(`${folded} ${folded === 1 ? "control is" : "controls are"} folded away`);
+    if (folded && !state.controls) said.push(`${folded} ${folded === 1 ? "control is folded away, and takes" : "controls are folded away, and take"} part in the ranks`);
     if (chosen(data).length || kindsOf(data).includes(state.by)) said.push("ranks are of means over all languages, and not told here");
     section.querySelector("[role=status]").textContent = `${said.join("; ")}.`;
     const actions = section.querySelector(".actions");

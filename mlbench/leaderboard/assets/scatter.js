@@ -31,14 +31,22 @@ board.scatter = (place, { title, x, y, points }) => {
       svg.append(board.draw("line", { x1: left, x2: width - right, y1: at, y2: at }), words(y.write(tick), [left - 6, at + 4], { "text-anchor": "end", class: "soft" }));
     }
     svg.append(words(x.label, [(left + width - right) / 2, height - 8], { "text-anchor": "middle" }), words(y.label, [0, 0], { "text-anchor": "middle", transform: `translate(12 ${(top + height - bottom) / 2}) rotate(-90)` }));
+    // A name stands on the side of its point that is free; without such a side, it is told by the link alone.
+    const taken = known.map((point) => [across.at(point.x) - 7, across.at(point.x) + 7, up.at(point.y) - 7, up.at(point.y) + 7]);
+    const free = (box) => box[0] > left && box[1] < width && taken.every((other) => box[1] < other[0] || box[0] > other[1] || box[3] < other[2] || box[2] > other[3]);
     for (const point of known) {
       const [cx, cy] = [across.at(point.x), up.at(point.y)];
-      // Names stand on the side that has room, and only where few points share the plot.
-      const end = cx > width * 0.6;
       const link = board.draw("a", { href: point.href, "aria-label": `${point.title}: ${x.label} ${x.write(point.x)}, ${y.label} ${y.write(point.y)}` },
         board.draw("title", {}, `${point.title}: ${x.write(point.x)}, ${y.write(point.y)}`),
         board.draw("circle", { cx, cy, r: 12, class: "touch" }), board.draw("circle", { cx, cy, r: 5.5 }));
-      if (known.length <= 12) link.append(words(point.title.length > 28 ? `${point.title.slice(0, 27)}…` : point.title, [cx + (end ? -10 : 10), cy + 4], { "text-anchor": end ? "end" : "start" }));
+      const name = point.title.length > 28 ? `${point.title.slice(0, 27)}…` : point.title;
+      const long = 6.6 * name.length;
+      const sides = [[cx + 10, cx + 10 + long, "start"], [cx - 10 - long, cx - 10, "end"]];
+      const side = sides.find(([from, to]) => free([from, to, cy - 7, cy + 7]));
+      if (side) {
+        taken.push([side[0], side[1], cy - 7, cy + 7]);
+        link.append(words(name, [side[2] === "start" ? side[0] : side[1], cy + 4], { "text-anchor": side[2] }));
+      }
       svg.append(link);
     }
     figure.append(svg);

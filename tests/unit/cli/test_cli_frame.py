@@ -326,6 +326,8 @@ def test_pace_follows_the_last_two_minutes() -> None:
         ("download xquad-r", 12_345_678, "12.3 MB in 4.0 s, 3.1 MB/s"),
         ("rank", 11, "11 queries in 4.0 s, 2.8 queries/s"),
         ("sweep", 8, "8 in 4.0 s, 2/s"),
+        ("check images", 12, "12 images in 4.0 s, 3 images/s"),
+        ("check entries", 12, "12 entries in 4.0 s, 3 entries/s"),
     ],
 )
 def test_pace_knows_the_unit_of_a_phase(phase: str, total: int, text: str) -> None:

@@ -16,7 +16,7 @@ from mlbench.ranking.ranks_file import write_ranks
 from mlbench.results import Result, digest, write_result
 
 DIGEST = digest(b"model")
-COST = {"finished_at": "2026-01-31T12:00:00+00:00"}
+COST = {"finished_at": "2026-11-30T12:00:00+00:00"}
 ENVIRONMENT = {"mlbench": "0.1.0", "python": "3.11.7", "platform": "Linux x86_64", "libraries": {"numpy": "2.4.6"}}
 ENCODER = {"kind": "encoder", "fingerprint": DIGEST, "dim": 64, "similarity": "cosine"}
 
@@ -47,7 +47,7 @@ def new_board(folder: Path, *tasks: str) -> Board:
 def new_entry(board: Board, name: str = "ours", *, seed: int = 1, **about: Any) -> Path:
     """Add an entry with a result of the small task, and return its folder."""
     path = saved(board.folder.parent / "results", skilled(seed=seed), spec=name, **about)
-    add(board, name, [path], Description(title="Ours", parameters=1000))
+    add(board, name, [path], Description(title=name.capitalize(), parameters=1000))
     return board.entry_folder(name)
 
 

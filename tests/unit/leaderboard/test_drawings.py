@@ -2,32 +2,64 @@
 
 import json
 from base64 import b64decode
+from dataclasses import replace
 from decimal import ROUND_HALF_UP, Decimal
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
-from unit.leaderboard.sites import board, measured, reported, said, verified
+from unit.leaderboard.sites import board, reported, said
 
-from mlbench.leaderboard.page_data import Plain, drawn_measures, entry_values, pack, script, shortened, task_values
-from mlbench.leaderboard.site import compare_all
+from mlbench.leaderboard.page_data import (
+    Plain,
+    drawn_measures,
+    entry_values,
+    file_name,
+    pack,
+    pack_shares,
+    script,
+    shortened,
+    task_values,
+)
+from mlbench.leaderboard.pairs import differing_settings
 from mlbench.leaderboard.standings import BoardEntry, standings
+from mlbench.reports.formatting import decimal
 
 ENTRIES = sorted(board(), key=lambda each: each.name)
-PAIRS = compare_all(ENTRIES, flips=199)
+EVIDENCE = {
+    task: {each.name: each.tasks[task].evidence for each in ENTRIES if task in each.tasks}
+    for task in ("small", "sparse")
+}
+DIFFERING = {task: differing_settings(task, found, flips=199) for task, found in EVIDENCE.items()}
 TASKS = {each.task: each for each in standings(ENTRIES, flips=199)}
 
 
+def decoded(text: str) -> bytes:
+    return b64decode(text + "=" * (-len(text) % 4))
+
+
 def unpacked(text: str, unit: float = 10_000) -> list[float | None]:
-    whole = np.frombuffer(b64decode(text + "=" * (-len(text) % 4)), dtype="<i2")
+    whole = np.frombuffer(decoded(text), dtype="<i2")
     return [None if value == -(2**15) else value / unit for value in whole.tolist()]
 
 
+def shares(text: str) -> list[float | None]:
+    bits = int.from_bytes(decoded(text), "little")
+    whole = [bits >> 12 * place & 4095 for place in range(len(decoded(text)) * 8 // 12)]
+    return [None if each == 4095 else each / 1000 for each in whole]
+
+
 def values(shown: BoardEntry) -> dict[str, dict[str, Plain]]:
-    found = entry_values(shown, PAIRS)
+    found = entry_values(shown, DIFFERING)
     assert isinstance(found, dict)
     return found["tasks"]
+
+
+def of_task(task: str) -> dict[str, Plain]:
+    found = task_values(TASKS[task], list(EVIDENCE[task].values()))
+    assert isinstance(found, dict)
+    return found
 
 
 @given(st.lists(st.none() | st.floats(-1, 1)))
@@ -60,6 +92,18 @@ def test_a_distance_is_not_rounded_up_twice() -> None:
     assert (shortened(1214.46), shortened(276.4499)) == (1214.46, 276.44)
 
 
+@given(st.lists(st.none() | st.floats(0, 1)))
+@example([0.985454, 0.0345, 0.0625, 1.0, 0.0])
+def test_shares_are_packed_as_they_are_written(numbers: list[float | None]) -> None:
+    found = shares(pack_shares(numbers))
+    assert len(found) == len(numbers)
+    assert [decimal(each) for each in found] == [decimal(each) for each in numbers]
+
+
+def test_what_is_no_share_is_the_nearest_that_is() -> None:
+    assert shares(pack_shares([5.0, -5.0])) == [1, 0]
+
+
 def test_what_does_not_fit_is_the_largest_that_does() -> None:
     assert unpacked(pack([5.0, -5.0])) == [3.2767, -3.2767]
 
@@ -87,79 +131,79 @@ def test_texts_cannot_end_a_script() -> None:
 @pytest.mark.parametrize("task", ["small", "sparse"])
 def test_grids_hold_the_settings(task: str) -> None:
     ours = next(each for each in ENTRIES if each.name == "ours")
-    result, drawn, shared = ours.tasks[task].result, values(ours)[task], task_values(TASKS[task])
-    assert isinstance(shared, dict)
+    result, drawn, shared = ours.tasks[task].result, values(ours)[task], of_task(task)
     languages = list(result.task.languages)
     assert list(shared["languages"]) == languages
     assert shared["measures"] == drawn_measures(result) == list(drawn["grids"])
-    low, high = map(unpacked, drawn["limits"])
+    low, high = map(shares, drawn["limits"])
     for setting in result.settings:
-        column = (
-            len(languages) if len(setting.document_languages) > 1 else languages.index(setting.document_languages[0])
-        )
-        cell = languages.index(setting.query_language) * (len(languages) + 1) + column
+        cell = cell_of(languages, setting.query_language, setting.document_languages)
         assert shared["queries"][cell] == setting.n_queries
         for measure, grid in drawn["grids"].items():
-            assert unpacked(grid)[cell] == pytest.approx(setting.measures[measure], abs=1e-4)
+            assert decimal(shares(grid)[cell]) == decimal(setting.measures[measure])
         bounds = setting.intervals["AP"]
         assert bounds is not None
-        assert (low[cell], high[cell]) == pytest.approx((bounds.low, bounds.high), abs=1e-4)
+        assert (low[cell], high[cell]) == pytest.approx((bounds.low, bounds.high), abs=0.5e-3 + 1e-9)
 
 
-def test_rows_and_summary_are_those_of_the_result() -> None:
+def cell_of(languages: list[str], query_language: str, document_languages: tuple[str, ...]) -> int:
+    column = len(languages) if len(document_languages) > 1 else languages.index(document_languages[0])
+    return languages.index(query_language) * (len(languages) + 1) + column
+
+
+def test_means_by_language_are_those_of_the_result() -> None:
     ours = next(each for each in ENTRIES if each.name == "ours")
     result, drawn = ours.tasks["small"].result, values(ours)["small"]
-    for kind in ("monolingual", "cross_lingual", "multilingual"):
-        for language, value, low in zip(result.task.languages, *map(unpacked, drawn["rows"][kind][:2]), strict=True):
+    languages = list(result.task.languages)
+    (low, high), grid = map(shares, drawn["limits"]), shares(drawn["grids"]["AP"])
+    cells = {
+        "monolingual": [cell_of(languages, each, (each,)) for each in languages],
+        "multilingual": [cell_of(languages, each, tuple(languages)) for each in languages],
+    }
+    means = {kind: [(grid[cell], low[cell], high[cell]) for cell in found] for kind, found in cells.items()}
+    means["cross_lingual"] = list(zip(*map(shares, drawn["cross"]["AP"]), strict=True))
+    for kind, found in means.items():
+        for language, numbers in zip(languages, found, strict=True):
             mean = result.aggregate(kind, query_language=language)
             assert mean is not None
-            assert value == pytest.approx(mean.measures["AP"], abs=1e-4)
-            assert low == pytest.approx(mean.intervals["AP"].low, abs=1e-4)  # type: ignore[union-attr]
+            bounds = mean.intervals["AP"]
+            assert bounds is not None
+            assert list(map(decimal, numbers)) == list(map(decimal, (mean.measures["AP"], bounds.low, bounds.high)))
+    assert len(drawn["cross"]["R@1"]) == 1
     assert result.bias is not None
     distance = result.bias.score("rank_distance")
     assert distance is not None
-    assert drawn["rows"]["rank_distance"] == pytest.approx([row.value for row in distance.rows], abs=1e-4)
-    assert drawn["summary"][4] == pytest.approx(distance.value, abs=1e-4)
+    assert drawn["distances"] == pytest.approx([row.value for row in distance.rows], abs=1e-4)
+    assert drawn["summary"][4] == pytest.approx(distance.value, abs=1e-8)
 
 
-def test_pairs_stand_with_the_entry_that_comes_first() -> None:
-    shared = task_values(TASKS["small"])
-    assert isinstance(shared, dict)
-    names = shared["entries"]
-    assert names == ["other", "ours", "twin"]
-    for place, name in enumerate(names):
-        shown = next(each for each in ENTRIES if each.name == name)
-        drawn = values(shown)["small"]["pairs"]
-        assert len(drawn) == len(names) - place - 1
-        for second, (bits, numbers) in zip(names[place + 1 :], drawn, strict=True):
-            pair = PAIRS["small"][name, second]
-            differs = np.unpackbits(np.frombuffer(b64decode(bits + "=" * (-len(bits) % 4)), np.uint8))
-            assert differs.sum() == pair.differs.sum()
-            for index, (column, difference) in enumerate(pair.summary.items()):
-                low, high, p = unpacked(numbers, 1)[3 * index : 3 * index + 3]
-                unit = shared["units"][index]
-                assert shared["summary"][index] == column.key
-                assert p == pytest.approx(difference.p * 10_000, abs=0.5)
-                assert difference.interval is not None
-                assert (low, high) == pytest.approx(
-                    (difference.interval.low * unit, difference.interval.high * unit), abs=1
-                )
+def test_a_task_of_one_cluster_has_no_intervals() -> None:
+    evidence = EVIDENCE["small"]["ours"]
+    alone = replace(evidence, settings=evidence.settings[:1])
+    found = task_values(TASKS["small"], [alone])
+    assert isinstance(found, dict)
+    assert found["t"] is None
 
 
-def test_cells_that_differ_are_those_of_the_settings() -> None:
-    one, other = verified("one", seed=1, skill=2.0), verified("other", seed=2)
-    pairs = compare_all([one, other], flips=999)
-    drawn = entry_values(one, pairs)["tasks"]["small"]["pairs"][0][0]  # type: ignore[index, call-overload]
-    differs = np.unpackbits(np.frombuffer(b64decode(drawn + "=" * (-len(drawn) % 4)), np.uint8))
-    result, _ = measured("small")
-    languages = list(result.task.languages)
-    found = pairs["small"]["one", "other"].differs
-    assert 0 < found.sum() < len(found)
-    for setting, expected in zip(result.settings, found, strict=True):
-        column = (
-            len(languages) if len(setting.document_languages) > 1 else languages.index(setting.document_languages[0])
-        )
-        assert differs[languages.index(setting.query_language) * (len(languages) + 1) + column] == expected
+def test_settings_that_differ_stand_with_the_entry_that_comes_first() -> None:
+    for each in ENTRIES:
+        if not each.tasks:
+            continue
+        differs = values(each)["small"]["differs"]
+        assert list(differs) == [b for a, b in DIFFERING["small"] if a == each.name]
+        for other, text in differs.items():
+            bits = np.unpackbits(np.frombuffer(decoded(text), np.uint8))
+            result, found = each.tasks["small"].result, DIFFERING["small"][each.name, other]
+            assert bits.sum() == found.sum()
+            for setting, expected in zip(result.settings, found, strict=True):
+                cell = cell_of(list(result.task.languages), setting.query_language, setting.document_languages)
+                assert bits[cell] == expected
+
+
+@pytest.mark.parametrize(("name", "is_kept"), [("xquad-r", True), ("..", False), ("a/b", False), ("<b>", False)])
+def test_the_file_of_a_task_has_a_plain_name(name: str, is_kept: bool) -> None:
+    assert (file_name(name) == name) == is_kept
+    assert file_name(name).replace("-", "").isalnum()
 
 
 def test_what_a_source_reports_by_language_is_drawn() -> None:
@@ -167,4 +211,5 @@ def test_what_a_source_reports_by_language_is_drawn() -> None:
     assert list(drawn) == ["small", "sparse"]
     assert drawn["small"]["languages"] == ["ar", "de", "en"]
     assert list(drawn["small"]["rows"]) == ["multilingual"]
-    assert unpacked(drawn["small"]["rows"]["multilingual"][0]) == [0.0, 0.1, 0.2]
+    assert shares(drawn["small"]["rows"]["multilingual"][0]) == [0.0, 0.1, 0.2]
+    assert drawn["small"]["distances"] == []

@@ -234,7 +234,7 @@ def test_cosines_of_texts_are_none() -> None:
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     board = image_board(tmp_path_factory.mktemp("board"))
-    return dict(pages(read_entries(board), {}, flips=19))
+    return dict(pages(read_entries(board), flips=19))
 
 
 class TestSite:
@@ -263,6 +263,6 @@ class TestSite:
     def test_a_site_of_texts_says_nothing_of_images(self) -> None:
         from unit.leaderboard.sites import board as texts
 
-        made = dict(pages(sorted(texts(), key=lambda each: each.name), {"small": {}, "sparse": {}}, flips=19))
+        made = dict(pages(sorted(texts(), key=lambda each: each.name), flips=19))
         assert all("image" not in made[name] for name in ("index.html", "compare.html"))
         assert "CLIPScore" not in made["about.html"]

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from functional.forging import reseal
 from unit.compare.cases import skilled
@@ -9,7 +10,7 @@ from unit.leaderboard.boards import forge, honest, new_board, new_entry
 
 from mlbench.errors import RefusedEntry
 from mlbench.evaluation.cache_contents import cached_items, remove
-from mlbench.leaderboard import check
+from mlbench.leaderboard import check, kept
 from mlbench.leaderboard.board import Board
 from mlbench.leaderboard.check import check_entry
 from mlbench.leaderboard.protocol import accept
@@ -45,9 +46,9 @@ def test_an_unchanged_entry_is_not_recomputed(board: Board, recomputed: list[str
     assert len(recomputed) == 1
     assert again.n_numbers == first.n_numbers > 100
     assert again.pairs.keys() == {"small"}
-    (kept,) = cached_items(cache)["checks"]
-    remove(kept)
-    assert not kept.folder.exists()
+    (found,) = [item for item in cached_items(cache)["checks"] if item.folder.name.startswith("ours-")]
+    remove(found)
+    assert not found.folder.exists()
     assert check_entry(board, "ours").n_numbers == first.n_numbers
     assert len(recomputed) == 2
 
@@ -68,19 +69,40 @@ def test_another_accepted_task_or_version_checks_anew(
     board.take(other.model_copy(update={"sizes": other.sizes.model_copy(update={"documents": 10**6})}), replace=True)
     check_entry(board, "ours")
     assert len(recomputed) == 2
-    monkeypatch.setattr(check, "_code", lambda: "another version")
+    monkeypatch.setattr(kept, "_code", lambda: "another version")
     check_entry(board, "ours")
     assert len(recomputed) == 3
 
 
-@pytest.mark.parametrize("content", ["", "[]", '{"key": "0", "n_numbers": 3}', '{"n_numbers": 3}'])
-def test_what_is_kept_is_not_trusted_beyond_its_digest(
-    board: Board, recomputed: list[str], cache: Path, content: str
+def kept_file(cache: Path) -> Path:
+    (found,) = [item for item in cached_items(cache)["checks"] if item.folder.name.startswith("ours-")]
+    return found.folder / "found.npz"
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"PK"])
+def test_what_is_kept_is_found_anew_where_it_cannot_be_read(
+    board: Board, recomputed: list[str], cache: Path, content: bytes
 ) -> None:
-    (kept,) = cached_items(cache)["checks"]
-    (kept.folder / "checked.json").write_text(content)
+    kept_file(cache).write_bytes(content)
     assert check_entry(board, "ours").n_numbers > 100
     assert len(recomputed) == 2
+
+
+@pytest.mark.parametrize("key", [{}, {"key": "0"}, {"key": np.array(["0", "1"])}])
+def test_what_is_kept_is_not_trusted_beyond_its_digest(
+    board: Board, recomputed: list[str], cache: Path, key: dict[str, object]
+) -> None:
+    np.savez(kept_file(cache), n_numbers=3, **key)  # type: ignore[arg-type]
+    assert check_entry(board, "ours").n_numbers > 100
+    assert len(recomputed) == 2
+
+
+def test_a_file_that_changed_since_is_refused(board: Board, recomputed: list[str]) -> None:
+    path = board.entry_folder("ours") / "small.ranks.npz"
+    path.write_bytes(path.read_bytes() + b" ")
+    with pytest.raises(RefusedEntry, match=r"small\.ranks\.npz is not the file that entry\.json names"):
+        check_entry(board, "ours")
+    assert len(recomputed) == 1
 
 
 def test_a_cache_that_cannot_be_written_is_no_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -64,7 +64,7 @@ class TestAnswers:
     def test_the_number_is_told_beside_a_perfect_and_a_random_one(self) -> None:
         answers = rankings(*board())["small"].answers
         assert answers is not None
-        assert answers.number.endswith("a perfect system has 1.000, a random order .137.")
+        assert answers.number.endswith("perfect is 1.000, a random order has .137.")
 
     def test_best_and_worst_language_are_named(self) -> None:
         answers = rankings(*board())["small"].answers
@@ -151,11 +151,12 @@ class TestData:
     def test_cells_are_those_of_the_page(self) -> None:
         ranking, values = rankings(*ENTRIES.values())["small"], self.values()
         assert [each["key"] for each in values["columns"]] == [head.key for head in ranking.heads]
-        for row, drawn in zip(ranking.rows, values["entries"], strict=True):
-            assert [cell[:3] for cell in drawn["cells"]] == [
-                [row.cells[head.key].text, row.cells[head.key].bounds, row.cells[head.key].rank]
-                for head in ranking.heads
-            ]
+        for head, drawn in zip(ranking.heads, values["columns"], strict=True):
+            cells = [row.cells[head.key] for row in ranking.rows]
+            assert drawn["values"].split() == [cell.text for cell in cells]
+            assert drawn["bounds"].replace(":", "–").split() == [cell.bounds or "·" for cell in cells]
+            assert drawn["ranks"].replace(":", "–").split() == [cell.rank or "·" for cell in cells]
+            assert drawn["groups"] == [cell.group for cell in cells]
 
     def test_orders_are_from_the_best(self) -> None:
         values = self.values()
@@ -181,7 +182,11 @@ class TestData:
                         assert mean is not None
                         assert value == pytest.approx(mean.measures[measure], abs=1.01e-4)
 
-    def test_many_languages_have_the_main_measure_alone(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_many_entries_have_the_main_measure_alone(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("mlbench.leaderboard.ranking_data.MOST_IN_CELLS", 2)
+        assert {tuple(each) for each in self.values()["rows"].values()} == {("AP",)}
+
+    def test_many_languages_have_no_intervals(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("mlbench.leaderboard.ranking_data.MOST_IN_CELLS", 3)
         values = self.values()
         assert {tuple(each) for each in values["rows"].values()} == {("AP",)}

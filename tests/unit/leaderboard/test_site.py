@@ -1,5 +1,7 @@
 """The site of a leaderboard: what stands where, that names stay names, and that it comes whole or not at all."""
 
+import re
+from dataclasses import replace
 from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
@@ -8,17 +10,20 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 import pytest
 from unit.leaderboard.boards import forge, new_board, new_entry
-from unit.leaderboard.sites import board, entry, hostile, reported, said, verified
+from unit.leaderboard.sites import audited, board, entry, hostile, reported, said, verified
 from unit.reports.conftest import LANGUAGES, TRAINING, make_result
 
 from mlbench.cli import call
 from mlbench.collection.languages import settings_of
 from mlbench.errors import RefusedEntry, UserError
 from mlbench.leaderboard import site
+from mlbench.leaderboard.audit import STATUSES, TaskAudit
 from mlbench.leaderboard.columns import COLUMNS, BoardColumn
 from mlbench.leaderboard.entries import sealed
 from mlbench.leaderboard.entry_page import entry_page
-from mlbench.leaderboard.site import build_site, compare_all, pages, read_entries, shown
+from mlbench.leaderboard.findings import medians
+from mlbench.leaderboard.repository import Change
+from mlbench.leaderboard.site import build_site, pages, read_entries, shown
 from mlbench.leaderboard.standings import BoardEntry, CheckedResult, Evidence, standings, summary_columns
 from mlbench.provenance import RegistryInfo
 from mlbench.results import Result
@@ -134,7 +139,7 @@ class TestOverview:
         assert multi.split() == ["mAP", "multi", "best", ".983", "perfect", "1.000", "chance", ".137"]
         assert "perfect .500 chance .500" in bias
         assert "lower is better" in distance
-        assert "perfect 3.0" in distance
+        assert "perfect 3 " in distance
 
     def test_tasks_with_more_languages_come_first(self, plain: Path) -> None:
         sections = [each["data-task"] for each in page(plain, "index.html").all("section")]
@@ -142,9 +147,18 @@ class TestOverview:
 
     def test_tabs_lead_to_the_rankings_without_scripts(self, plain: Path) -> None:
         found = page(plain, "index.html")
-        tabs = [link["href"] for link in found.all("a") if (link.get("href") or "").startswith("#task=")]
-        assert tabs == ["#task=small", "#task=sparse"]
-        assert {unquote(str(tab)).removeprefix("#") for tab in tabs} <= found.ids
+        tabs = [link["href"] for link in found.all("a") if (link.get("href") or "").startswith("#ranking")]
+        assert tabs == [f"#{each['id']}" for each in found.all("section")]
+
+    def test_of_a_large_ranking_the_page_has_the_first_rows(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(site, "MOST_ROWS", 2)
+        build_site(board(), tmp_path / "site", flips=FLIPS)
+        found = page(tmp_path / "site", "index.html")
+        assert [row[1].split()[0] for row in found.tables[0][1:]] == ["OURS", "TWIN"]
+        assert "These are the first 2 of 3 entries; scripts show the others." in found.text
+        assert '"name":"other"' in (tmp_path / "site" / "rankings" / "small.js").read_text()
 
     def test_without_entries_it_says_so(self, tmp_path: Path) -> None:
         build_site([], tmp_path / "site")
@@ -156,9 +170,45 @@ class TestPages:
     def test_an_entry_says_how_it_was_made_and_how_to_check_it(self, built: Path) -> None:
         text = page(built, "entries/ours.html").text
         assert "mlbench leaderboard check ours" in text
-        assert "mlbench verify leaderboard/entries/ours/small.json" in text
         assert "mlbench run --model s1 --task small" in text
         assert "A retriever." in text
+
+    def test_an_entry_says_what_it_is_good_and_bad_at(self, plain: Path) -> None:
+        text = page(plain, "entries/ours.html").text
+        assert "Of two translations of an answer, the one in the query's language comes first in" in text
+        # On `small` there are three entries, on `sparse` there are two, which have no median.
+        assert text.count("Against the median entry, mAP is higher") == 1
+
+    def test_an_entry_names_the_nearest(self, plain: Path) -> None:
+        text = " ".join(page(plain, "entries/twin.html").text.split())
+        assert re.search(r"Nearest by mAP multi: OTHER \(\.\d+[^)]*\), OURS \(\.\d+, outside of the interval\)\.", text)
+        assert "Nearest" not in page(plain, "entries/paper.html").text
+
+    def test_an_entry_links_to_its_change_and_files(self) -> None:
+        made = verified("ours", seed=1)
+        web, commit = "https://github.com/a/b", "c" * 40
+        change = Change(commit, "2026-11-30", f"{web}/commit/{commit}", f"{web}/blob/{commit}/entries/ours/")
+        text = dict(pages([replace(made, change=change)], flips=19))["entries/ours.html"]
+        links = [each.get("href") for each in Page(text).all("a")]
+        assert change.url in links
+        assert f"{change.files}small.json" in links
+        assert f"{change.files}small.ranks.npz" in links
+        assert ">2026-11-30<" in text
+
+    @pytest.mark.parametrize("passed", [True, False])
+    def test_an_entry_tells_of_its_audit(self, passed: bool) -> None:
+        made = audited(verified("ours", seed=1), passed=passed)
+        assert made.audit is not None
+        faults = () if passed else ("40 of 200 vectors are off",)
+        counted = {"n_texts": 1000, "n_drawn": 200, "n_topics": 20, "n_queries": 220, "share": 0.2}
+        found = TaskAudit(**counted, largest_error=0.00312, mean_error=0.001, faults=faults)
+        made = replace(made, audit=made.audit.model_copy(update={"tasks": {"small": found}}))
+        text = Page(dict(pages([made], flips=19))["entries/ours.html"]).text
+        status = "audited" if passed else "failed audit"
+        assert f"OURS {status}" in text
+        assert STATUSES[status] in text
+        assert "by the maintainers, 2026-01-31, with static and mlbench 0.1.0" in text
+        assert ". ".join(faults or [found.summary]) in text
 
     def test_a_reported_entry_says_where_it_is_from_and_what_is_not_known(self, built: Path) -> None:
         text = page(built, "entries/paper.html").text
@@ -257,15 +307,21 @@ class TestBuilding:
         assert files(tmp_path / "site") == before
         assert [path.name for path in tmp_path.iterdir()] == ["site"]
 
-    def test_replaces_nothing_but_a_site(self, tmp_path: Path) -> None:
-        folder = tmp_path / "thesis"
-        folder.mkdir()
-        (folder / "chapter.tex").write_text("years of work")
-        with pytest.raises(UserError, match="is there and is no site"):
-            build_site([], folder)
-        with pytest.raises(UserError, match="is there and is no site"):
-            build_site([], folder / "chapter.tex")
-        assert (folder / "chapter.tex").read_text() == "years of work"
+    def test_a_checkout_with_files_of_others_survives(self, tmp_path: Path) -> None:
+        others = {"CNAME": b"board.example.org", ".git/config": b"[core]", "entries/notes.txt": b"mine"}
+        for name, content in others.items():
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / name).write_bytes(content)
+        build_site([verified("old")], tmp_path, flips=FLIPS)
+        build_site([verified("new")], tmp_path, flips=FLIPS)
+        assert files(tmp_path).items() >= others.items()
+        assert [name for name in html(tmp_path) if name.startswith("entries/")] == ["entries/new.html"]
+
+    def test_replaces_no_page_of_others(self, tmp_path: Path) -> None:
+        (tmp_path / "index.html").write_text("years of work")
+        with pytest.raises(UserError, match=r"index.html is there, and mlbench did not write it"):
+            build_site([], tmp_path)
+        assert files(tmp_path) == {"index.html": b"years of work"}
 
 
 class TestCommand:
@@ -332,10 +388,9 @@ def large_entry(number: int) -> BoardEntry:
 
         evidence = Evidence(
             data={},
-            order=order,
             columns=draws(COLUMNS, 48),
             summary=draws(summary_columns(result), 48),
-            values=dict.fromkeys(summary_columns(result), 0.0),
+            shares=dict.fromkeys(summary_columns(result), np.full(48, 1 / 48)),
             replicates=draws(summary_columns(result), 100),
             settings=random.standard_normal((48, len(order))),
             confidence=0.95,
@@ -357,7 +412,7 @@ def large_entry(number: int) -> BoardEntry:
 @pytest.mark.slow
 def test_fifty_entries_take_less_than_a_megabyte() -> None:
     entries = [large_entry(number) for number in range(50)]
-    written = sum(len(text.encode()) for _, text in pages(entries, compare_all(entries, flips=19), flips=19))
+    written = sum(len(text.encode()) for _, text in pages(entries, flips=19))
     assets = sum(path.stat().st_size for path in (Path(site.__file__).parent / "assets").iterdir())
     assert written + assets < MEGABYTE, f"{written:,} and {assets:,}"
 
@@ -384,7 +439,7 @@ def test_commands_are_the_recorded_ones_where_every_run_has_one(recorded: tuple[
         environment = each.result.environment.model_copy(update=command)
         tasks[task] = CheckedResult(each.result.model_copy(update={"environment": environment}), each.evidence)
     made = BoardEntry(made.entry, tasks)
-    making = entry_page(made, standings([made], flips=FLIPS)).making
+    making = entry_page(made, standings([made], flips=FLIPS), dict.fromkeys(tasks, medians([]))).making
     assert making is not None
     assert making.recorded == of_all
 
@@ -396,7 +451,7 @@ def test_an_entry_says_what_it_was_trained_on_of_a_task() -> None:
     retriever = measured.result.retriever.model_copy(update={"registry": known})
     told = CheckedResult(measured.result.model_copy(update={"retriever": retriever}), measured.evidence)
     both = (made, BoardEntry(made.entry, {"small": told}))
-    parts = [entry_page(each, standings([each], flips=FLIPS)).parts for each in both]
+    parts = [entry_page(each, standings([each], flips=FLIPS), {"small": medians([])}).parts for each in both]
     added = [note for note in parts[1][0].notes if note not in parts[0][0].notes]
     assert added == ["trained on MLQA and SQuAD: not zero-shot"]
 
@@ -404,9 +459,3 @@ def test_an_entry_says_what_it_was_trained_on_of_a_task() -> None:
 def test_what_acts_unseen_in_an_entry_is_shown() -> None:
     about = shown(entry("paper", reported=(said(),), title="a\u202eb", source="A paper"), {}).entry
     assert about.title == "a\\u202eb"
-
-
-def test_pairs_are_compared_by_as_many_flips_as_are_asked_for() -> None:
-    found = compare_all([verified("ours", seed=1, skill=4.0), verified("twin", seed=3)], flips=9)
-    # With 9 flips no p-value is smaller than a tenth.
-    assert min(each.p for each in found["small"]["ours", "twin"].summary.values()) == pytest.approx(0.1)

@@ -1,21 +1,27 @@
 """Entries made of results: whole and checked, or not at all."""
 
 import shutil
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
+from threading import Barrier, BrokenBarrierError
 
 import numpy as np
 import pytest
 from functional.forging import read
 from unit.compare.cases import COLLECTION, put, skilled
-from unit.leaderboard.boards import new_board, saved
+from unit.leaderboard.boards import honest, new_board, saved
 from unit.statistics.cases import ListRanker, random_orders
 
 from mlbench.collection.languages import settings_of
 from mlbench.errors import InvalidResult, RefusedEntry, UserError
+from mlbench.leaderboard import submission
 from mlbench.leaderboard.board import Board
 from mlbench.leaderboard.check import check_entry
 from mlbench.leaderboard.check_files import canonical
 from mlbench.leaderboard.entries import ENTRY_FILE, sealed
+from mlbench.leaderboard.protocol import accept
 from mlbench.leaderboard.submission import Description, add
 from mlbench.protocols import Silence
 from mlbench.ranking.index_arrays import index_collection, to_ranks
@@ -84,6 +90,25 @@ def test_tasks_come_together(board: Board, result: Path, tmp_path: Path) -> None
     one_by_one = content(board)
     assert add(board, "ours", [other, result], Description(title="Ours")).entry.tasks == ("other", "small")
     assert one_by_one == {}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="folders are locked as POSIX does")
+def test_two_at_once_lose_nothing(board: Board, result: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    board.take(accept(honest(skilled(), name="third"), skilled()))
+    add(board, "ours", [result], Description(title="Ours"))
+    met, copy = Barrier(2), submission._copied
+
+    def copy_together(path: Path) -> object:
+        # Both have read the entry, where neither waits for the other.
+        with suppress(BrokenBarrierError):
+            met.wait(0.5)
+        return copy(path)
+
+    monkeypatch.setattr(submission, "_copied", copy_together)
+    more = [[saved(tmp_path / "results", skilled(seed=1), name=task)] for task in ("other", "third")]
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda results: add(board, "ours", results, NOTHING), more))
+    assert check_entry(board, "ours").entry.tasks == ("other", "small", "third")
 
 
 def test_what_is_said_changes_alone(board: Board, result: Path) -> None:
