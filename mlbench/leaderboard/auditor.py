@@ -18,7 +18,7 @@ from mlbench.leaderboard.challenge import Draw, audit_lists, audit_vectors
 from mlbench.leaderboard.check import check_entry
 from mlbench.leaderboard.check_files import LARGEST_COMPACT_RANKS, text_fault
 from mlbench.leaderboard.entries import vectors_of
-from mlbench.open_model import LoadedModel, known_keys, open_model
+from mlbench.open_model import LoadedModel, known_keys, open_model, parse
 from mlbench.protocols import SILENCE, Progress, Runtime
 from mlbench.ranking.ranks import Ranks
 from mlbench.results import Result, RetrieverInfo
@@ -27,6 +27,8 @@ from mlbench.tasks.task import load_task
 from mlbench.version import __version__
 
 _SEED = re.compile(SEED)
+# Kinds of models that are opened from a checkpoint, or need none.
+_HARMLESS = frozenset({"bm25", "bm25s", "dense", "hashing", "image_text", "late", "sparse", "static"})
 
 
 @dataclass(frozen=True)
@@ -82,8 +84,14 @@ class Auditor:
         )
 
     def _open(self, stated: RetrieverInfo) -> LoadedModel:
-        """Open the model with the settings that the entry states, where its kind has such keys and none is given."""
+        """Open the model with the settings that the entry states, where its kind has such keys and none is given.
+
+        An entry decides neither which server is asked, with which key, nor which other files are read.
+        """
         spec = stated.spec if self.model is None else self.model
+        is_harmless = parse(spec)[0] in _HARMLESS
+        if self.model is None and not is_harmless:
+            raise UserError(f"{spec}: name with --model what to open: an entry decides neither server nor file")
         model = open_model(spec, self.settings, self.runtime, self.progress)
         if members.is_encoder(model.retriever) != (stated.kind == "encoder"):
             raise UserError(f"{spec} is no {stated.kind}, as the model of the entry is: name that with --model")
@@ -93,7 +101,7 @@ class Auditor:
             if value is not None and model.retriever.parameters.get(key) != value
         }
         missing = {key: differing[key] for key in differing.keys() & set(known_keys(spec) or ()) - set(self.settings)}
-        if not missing:
+        if not (missing and is_harmless):
             return model
         self.progress.note(
             f"{spec}: {', '.join(f'{key}={value!r}' for key, value in missing.items())}, as in the entry"

@@ -174,6 +174,18 @@ def test_what_cannot_be_done_is_told_in_a_line(work: Path, arguments: list[str],
     assert not (work / "leaderboard" / "audits").exists()
 
 
+def test_no_entry_decides_which_server_gets_a_key(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OUR_SECRET", "secret")
+    entry = work / "leaderboard" / "entries" / "honest"
+    document = read(entry / "mini.json")
+    document["retriever"]["spec"] = "api:http://127.0.0.1:9/v1#model"
+    document["retriever"]["parameters"]["key_variable"] = "OUR_SECRET"
+    write(entry / "mini.json", document)
+    reseal(entry)
+    refused = audit(work, "honest", "--seed", "0123456789abcdef")
+    assert (refused.code, "name with --model what to open" in refused.err) == (2, True)
+
+
 def test_reported_numbers_cannot_be_audited(work: Path) -> None:
     name = "roy-2020-mbert-x-y"
     shutil.copytree(COMMITTED / "entries" / name, work / "leaderboard" / "entries" / name)
