@@ -37,8 +37,8 @@ class TaskAudit(DocumentPart):
 
     `n_texts` counts queries and documents, `n_drawn` those whose vectors were compared with the commitment, `n_topics`
     the topics whose ranks were compared in all languages, `n_queries` their queries and others that were drawn, and
-    `share` is the part of `n_texts` that was encoded or asked again. The errors of
-    vectors are relative to their norms; null where there is no commitment, as of a ranker.
+    `share` is the part of `n_texts` that was encoded or asked again. The errors of vectors are relative to their norms;
+    null where there is no commitment, as of a ranker.
     """
 
     n_texts: int = Field(ge=0)
