@@ -347,7 +347,7 @@ class TestOverview:
     def test_a_link_shows_what_it_says(self, open_page: Open) -> None:
         page = open_page("index.html#task=sparse&measure=R@1&sort=name&find=o&languages=en").page
         table = table_of(page, task="sparse")
-        assert heads(table)[2:] == ["R@1 multi", "R@1 mono", "R@1 cross", "rank distance", "size"]
+        assert heads(table)[2:] == ["R@1 multi", "R@1 mono", "R@1 cross", "size"]
         assert names(table) == ["OTHER", "OURS"]
 
     def test_skipping_to_the_content_changes_nothing_else(self, open_page: Open) -> None:
@@ -472,7 +472,9 @@ class TestRealNames:
     def test_controls_fold_away(self, named: Path, open_address: OpenAddress) -> None:
         page = open_address(f"{named.as_uri()}/index.html").page
         table = table_of(page, task="xquad-r")
-        expect(page.get_by_text("2 of 3 entries shown; 1 control is folded away, and takes part in the ranks.")).to_be_visible()
+        expect(
+            page.get_by_text("2 of 3 entries shown; 1 control is folded away, and takes part in the ranks.")
+        ).to_be_visible()
         assert "OTHER" not in names(table)
         page.get_by_role("button", name="Show 1 control").click()
         assert "OTHER" in names(table)

@@ -154,7 +154,7 @@
       update({ compare: (box.checked ? [...before, entry.name].slice(-2) : before).join(",") });
       document.querySelector(`section.ranking:not([hidden]) input[data-entry="${CSS.escape(entry.name)}"]`)?.focus();
     });
-    const notes = [...(entry.control ? ["control"] : []), ...entry.notes].map((note) => board.make("span", {}, note));
+    const notes = [...(entry.control ? ["control"] : []), ...entry.notes];
     return board.make("th", { scope: "row" }, box, board.make("a", { href: `entries/${entry.name}.html` }, entry.title),
       board.make("small", {}, entry.status === "recomputed" ? entry.status : board.make("span", { class: `badge ${entry.status.replace(" ", "-")}` }, entry.status), ...notes.flatMap((note) => [" · ", note])));
   };
