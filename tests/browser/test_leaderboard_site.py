@@ -449,7 +449,8 @@ class TestOverview:
             ranks: Array(150).fill("1:150").join(" "), groups: Array(150).fill(1) };
           const column = { key: "AP.multilingual", title: "mAP multi", better: "higher", notes: [],
             measure: "AP", kind: "multilingual" };
-          board.knowRanking("sparse", { title: "many", columns: [{ ...column, ...cells }], orders: [[...Array(150).keys()]],
+          board.knowRanking("sparse", { title: "many", columns: [{ ...column, ...cells }],
+            orders: [[...Array(150).keys()]],
             entries: Array.from({ length: 150 }, (_, at) => ({ ...ours, name: `e${at}` })), languages: [], rows: {}, limits: {} });
         }"""
         page.evaluate(made)
