@@ -451,7 +451,8 @@ class TestOverview:
             measure: "AP", kind: "multilingual" };
           board.knowRanking("sparse", { title: "many", columns: [{ ...column, ...cells }],
             orders: [[...Array(150).keys()]],
-            entries: Array.from({ length: 150 }, (_, at) => ({ ...ours, name: `e${at}` })), languages: [], rows: {}, limits: {} });
+            entries: Array.from({ length: 150 }, (_, at) => ({ ...ours, name: `e${at}` })),
+            languages: [], rows: {}, limits: {} });
         }"""
         page.evaluate(made)
         page.get_by_role("link", name="sparse").click()
