@@ -344,7 +344,7 @@ def _best(rows: Sequence[EntryRow], main: BoardColumn, cannot_tell: str) -> str:
     if len(rows) == 1:
         return f"has {value}. No other entry was measured."
     if not first.cells[main.key].rank:
-        return f"has the best {value}. Whether that is certain: {cannot_tell or 'cannot tell'}."
+        return f"has the best {value}. The data {cannot_tell or 'cannot tell whether by chance'}."
     if not others:
         return f"has the best {value}. Every other entry is significantly worse."
     titles = [row.entry.title for row in others]
