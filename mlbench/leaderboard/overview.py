@@ -362,7 +362,7 @@ def _meaning(main: BoardColumn, standings: Standings) -> str:
     known = zip(words, _references(main, standings), strict=True)
     parts = [each.format(reference(main, value)) for each, value in known if value is not None]
     asked = f" where {KIND_WORDS[main.kind]}" if main.kind else ""
-    return f"{heading(main)} says how early the right answers stand{asked}: {', '.join(parts)}."
+    return f"How early the right answers stand{asked}: {', '.join(parts)}."
 
 
 def _extremes(result: Result, main: BoardColumn) -> str:
