@@ -1,8 +1,8 @@
 """Times the site of a board of many entries, and weighs its files.
 
-`python -m tests.bench.board [ENTRIES ...] [TASK ...]` makes boards of 100 and 500 entries on XQuAD-R from those of this
-project, or on other tasks of it: each entry is a mixture of two, cluster of topics by cluster, and its numbers are those
-of the mixture. For each board it prints the seconds that `leaderboard check` and `leaderboard build` take when
+`python -m tests.bench.board [ENTRIES ...] [TASK ...]` makes boards of 100 and 500 entries on XQuAD-R, or on the named
+tasks, from the entries of this project: each is a mixture of two, cluster of topics by cluster, and its numbers are
+those of the mixture. For each board it prints the seconds that `leaderboard check` and `leaderboard build` take when
 everything that was found of an entry is kept, at first without what is about all of them together (ranks and near
 pairs), and the bytes of the site by part, as they are and as servers send them (gzip). What a first check takes beyond
 that is printed for one entry.
