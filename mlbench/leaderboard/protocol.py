@@ -1,6 +1,7 @@
 """The data and protocol that the leaderboard accepts for a task, and the numbers that papers report for it."""
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Final, Literal
 
 import numpy as np
@@ -10,7 +11,13 @@ from pydantic import Field
 from mlbench.collection.languages import IMAGE, IMAGE_KINDS, Kind
 from mlbench.errors import UserError
 from mlbench.io.document import DocumentPart
-from mlbench.leaderboard.check_files import LARGEST_COMPACT_RANKS, LARGEST_DOCUMENT, LARGEST_RANKS, MOST_VALUES
+from mlbench.leaderboard.check_files import (
+    LARGEST_COMPACT_RANKS,
+    LARGEST_DOCUMENT,
+    LARGEST_RANKS,
+    MOST_VALUES,
+    canonical,
+)
 from mlbench.leaderboard.entries import ReportedTask, ReportedValue
 from mlbench.measures.bias import BIAS_SCORES
 from mlbench.measures.ranked import parse
@@ -56,6 +63,11 @@ class AcceptedTask(DocumentPart):
     settings: tuple[AcceptedSetting, ...]
     sizes: Sizes
     data: dict[str, str]
+
+    @cached_property
+    def content(self) -> bytes:
+        """What a board has of the task in a file."""
+        return canonical(self.model_dump(mode="json"))
 
     @property
     def has_images(self) -> bool:
