@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, field, replace
-from itertools import chain, islice
 from typing import Literal
 
 import numpy as np
@@ -81,6 +80,11 @@ class RankRange:
     low: int
     high: int
     group: int
+
+
+ColumnRanks = tuple[RankRange | None, ...]
+"""The ranks of the entries of one column; None for one that is not ranked."""
+_NO_RANK = (0, 0, 0, 0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -223,14 +227,14 @@ def rank_entries(
     level: float = LEVEL,
     flips: int = RANK_FLIPS,
     seed: int = 0,
-) -> tuple[RankRange | None, ...]:
+) -> ColumnRanks:
     """Rank the entries of one column, one float64 (clusters,) for each; see `rank_families`."""
     return rank_families([losses], level=level, flips=flips, seed=seed)[0]
 
 
 def rank_families(
     families: Sequence[Sequence[Floats]], *, level: float = LEVEL, flips: int = RANK_FLIPS, seed: int = 0
-) -> list[tuple[RankRange | None, ...]]:
+) -> list[ColumnRanks]:
     """Rank the entries of several columns by what each cluster of topics adds to their losses, float64 (clusters,).
 
     Every pair of entries of a column is tested by the cluster-level sign-flip permutation test, all pairs as one family
@@ -255,21 +259,25 @@ def rank_families(
     return found
 
 
-def kept_ranks(
-    name: str, families: Sequence[Sequence[Floats]], *, flips: int = RANK_FLIPS
-) -> list[tuple[RankRange | None, ...]]:
-    """Return what `rank_families` does, which is kept: while the same entries are ranked, nothing is computed again."""
+def kept_ranks(name: str, families: Sequence[Sequence[Floats]], *, flips: int = RANK_FLIPS) -> list[ColumnRanks]:
+    """Return what `rank_families` does, from the cache folder where it was found before; `name` is that of the task."""
     parts = [
-        f"{flips} {[len(family) for family in families]}".encode(),
-        *(np.array(each).tobytes() for each in families),
+        f"ranks {flips} {list(map(len, families))}".encode(),
+        *(np.concatenate(each).tobytes() for each in families if each),
     ]
 
     def find() -> dict[str, NDArray[np.int64]]:
-        ranks = chain.from_iterable(rank_families(families, flips=flips))
-        return {"ranks": np.array([astuple(each) if each else (0, 0, 0, 0) for each in ranks], dtype=np.int64)}
+        ranked = rank_families(families, flips=flips)
+        return {
+            str(number): np.array([astuple(each) if each else _NO_RANK for each in found], dtype=np.int64)
+            for number, found in enumerate(ranked)
+        }
 
-    found = iter(kept_arrays(name, parts, find)["ranks"].tolist())
-    return [tuple(RankRange(*row) if row[0] else None for row in islice(found, len(family))) for family in families]
+    kept = kept_arrays(name, parts, find)
+    return [
+        tuple(RankRange(*row) if row[0] else None for row in kept[str(number)].tolist())
+        for number in range(len(families))
+    ]
 
 
 def can_tell(n_clusters: int, level: float = LEVEL, flips: int = RANK_FLIPS) -> bool:
