@@ -73,16 +73,6 @@ def test_ranks_of_all_pools_are_not_the_accepted_ones(board: Board, tmp_path: Pa
         add(board, "theirs", [path], Description(title="Theirs"))
 
 
-def test_compact_ranks_of_another_are_found_in_another_order_of_rows(board: Board, tmp_path: Path) -> None:
-    ranks = compact(1)
-    order = np.lexsort((-np.arange(len(ranks.row_queries)), ranks.row_queries))
-    rows = {name: getattr(ranks, name)[order] for name in ("row_documents", "row_grades", "ahead", "ties")}
-    path = saved(tmp_path / "stolen", replace(ranks, **rows), spec="theirs")
-    assert path.with_suffix(".ranks.npz").read_bytes() != (board.entry_folder("ours") / RANKS).read_bytes()
-    with pytest.raises(RefusedEntry, match="its ranks of small are those of ours"):
-        add(board, "theirs", [path], Description(title="Theirs"))
-
-
 def test_data_are_described_alike_where_one_retriever_has_compact_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
     collection = make_collection(seed=5, several=True)
     ranks = skilled(collection)

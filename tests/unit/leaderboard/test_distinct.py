@@ -10,14 +10,17 @@ import pytest
 from functional.forging import read, reseal, write
 from hypothesis import given
 from hypothesis import strategies as st
-from unit.compare.cases import skilled
-from unit.leaderboard.boards import forge, new_board, new_entry, saved
+from unit.compare.cases import COLLECTION, skilled
+from unit.leaderboard.boards import forge, honest, new_board, new_entry, saved
+from unit.ranking.compact_cases import compact_of
 
 from mlbench.errors import RefusedEntry
 from mlbench.leaderboard.board import Board
 from mlbench.leaderboard.check import Identities, check_entry
 from mlbench.leaderboard.distinct import count_digests
+from mlbench.leaderboard.protocol import accept
 from mlbench.leaderboard.submission import Description, add
+from mlbench.ranking import ranks as ranks_module
 from mlbench.ranking.ranks import Ranks
 from mlbench.ranking.ranks_file import read_ranks, write_ranks
 from mlbench.results import digest
@@ -60,6 +63,16 @@ def test_the_same_ranks_packed_otherwise_are_found(board: Board) -> None:
     new_entry(board)
     with pytest.raises(RefusedEntry, match="its ranks of small are those of ours"):
         add(board, "theirs", [stolen(board)], Description(title="Theirs"))
+
+
+def test_the_same_compact_ranks_packed_otherwise_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ranks_module, "MOST_COUNTS", 1)
+    trusted, ranks = (compact_of(skilled(seed=seed), [COLLECTION.languages]) for seed in (0, 1))
+    board = Board(tmp_path / "board")
+    board.take(accept(honest(trusted), trusted))
+    add(board, "ours", [saved(tmp_path, ranks, spec="ours")], Description(title="Ours"))
+    with pytest.raises(RefusedEntry, match="its ranks of small are those of ours"):
+        add(board, "theirs", [stolen(board, ranks)], Description(title="Theirs"))
 
 
 def nearly(ranks: Ranks, queries: int) -> Ranks:
