@@ -135,7 +135,8 @@ def test_a_bomb_in_another_entry_is_not_unfolded(board: Board) -> None:
 @given(st.data())
 def test_digests_depend_on_counts_and_on_nothing_else(data: st.DataObject) -> None:
     digests = count_digests(RANKS)
-    order = np.lexsort((data.draw(st.permutations(range(len(RANKS.row_queries)))), RANKS.row_queries))
+    shuffle = np.random.RandomState(data.draw(st.integers(0, 2**32 - 1))).permutation(len(RANKS.row_queries))
+    order = np.lexsort((shuffle, RANKS.row_queries))
     shuffled = replace(
         RANKS,
         **{
