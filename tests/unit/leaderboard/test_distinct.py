@@ -1,5 +1,6 @@
 """Entries that are others again: found by what was counted and by what titles look like."""
 
+import json
 import zipfile
 from dataclasses import replace
 from io import BytesIO
@@ -14,6 +15,7 @@ from unit.compare.cases import COLLECTION, skilled
 from unit.leaderboard.boards import forge, honest, new_board, new_entry, saved
 from unit.ranking.compact_cases import compact_of
 
+from mlbench.cli import call
 from mlbench.errors import RefusedEntry
 from mlbench.leaderboard.board import Board
 from mlbench.leaderboard.check import Identities, check_entry
@@ -92,6 +94,23 @@ def test_nearly_the_same_is_told(board: Board, changed: int, told: bool) -> None
     if told:
         assert checked.warnings[0].endswith("of its queries of small have the counts of ours: is it the same system?")
         assert check_entry(board, "ours").warnings != ()
+
+
+def test_the_command_line_warns(board: Board, capsys: pytest.CaptureFixture[str]) -> None:
+    new_entry(board)
+    result, said = str(stolen(board, nearly(RANKS, 1))), ["--board", str(board.folder)]
+    assert call(["leaderboard", "add", result, "--name", "theirs", "--title", "Theirs", *said]) == 0
+    assert "warning   theirs: 97.9% of its queries of small have the counts of ours" in capsys.readouterr().err
+    assert call(["leaderboard", "check", *said]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line[:17] for line in lines] == [
+        "verified  ours: s",
+        "warning   ours: 9",
+        "verified  theirs:",
+        "warning   theirs:",
+    ]
+    assert call(["leaderboard", "check", "ours", "--json", *said]) == 0
+    assert len(json.loads(capsys.readouterr().out)[0]["warnings"]) == 1
 
 
 def test_titles_that_look_alike_are_refused(board: Board) -> None:
