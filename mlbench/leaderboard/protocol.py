@@ -6,9 +6,9 @@ from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, ValidationInfo, field_serializer, field_validator
 
-from mlbench.collection.languages import IMAGE, IMAGE_KINDS, Kind
+from mlbench.collection.languages import IMAGE, IMAGE_KINDS, Kind, settings_of
 from mlbench.errors import UserError
 from mlbench.io.document import DocumentPart
 from mlbench.leaderboard.check_files import (
@@ -27,6 +27,7 @@ from mlbench.statistics.cluster_scores import describe_data
 
 SCHEMA_VERSION: Final = "2.0"
 _LONGEST_ID = 80
+_MOST_LISTED = 1000
 
 
 class AcceptedSetting(DocumentPart):
@@ -54,7 +55,8 @@ class AcceptedTask(DocumentPart):
 
     `data` are digests (see `describe_data`), `missing documents` among them: which relevant documents the
     corpus lacks. Where the fingerprint of the task is empty, whoever accepted it has not read the corpora, as they are
-    too large: texts may be any, while queries, judgments and sizes are as everywhere.
+    too large: texts may be any, while queries, judgments and sizes are as everywhere. Where there are more than 1,000
+    settings, and those of each kind have the same sizes, a document says them once for each kind.
     """
 
     schema_version: Literal["2.0"] = SCHEMA_VERSION
@@ -63,6 +65,20 @@ class AcceptedTask(DocumentPart):
     settings: tuple[AcceptedSetting, ...]
     sizes: Sizes
     data: dict[str, str]
+
+    @field_serializer("settings", mode="wrap")
+    def _by_kind(self, settings: tuple[AcceptedSetting, ...], listed: SerializerFunctionWrapHandler) -> object:
+        sizes = {each.kind: {"n_queries": each.n_queries, "n_documents": each.n_documents} for each in settings}
+        is_short = len(settings) > _MOST_LISTED and _of_each_kind(self.task.languages, sizes) == settings
+        return sizes if is_short else listed(settings)
+
+    @field_validator("settings", mode="before")
+    @classmethod
+    def _of_kinds(cls, stated: object, info: ValidationInfo) -> object:
+        if isinstance(stated, dict) and "task" in info.data:
+            return _of_each_kind(info.data["task"].languages, stated)
+        # What comes out of here is no longer read as JSON, whose lists are tuples.
+        return tuple(map(AcceptedSetting.model_validate, stated)) if isinstance(stated, list) else stated
 
     @cached_property
     def content(self) -> bytes:
@@ -124,6 +140,19 @@ class AcceptedTask(DocumentPart):
     @property
     def _pools(self) -> set[tuple[str, ...]]:
         return {setting.document_languages for setting in self.settings}
+
+
+def _of_each_kind(languages: Sequence[str], sizes: Mapping[Kind, Mapping[str, int]]) -> tuple[AcceptedSetting, ...]:
+    """Return all settings of the kinds that `sizes` has, with these sizes; raises `ValueError` for what are none."""
+    return tuple(
+        AcceptedSetting(
+            kind=setting.kind,
+            query_language=setting.query_language,
+            document_languages=setting.document_languages,
+            **sizes[setting.kind],
+        )
+        for setting in settings_of(languages, sizes)
+    )
 
 
 def accept(result: Result, ranks: Ranks) -> AcceptedTask:

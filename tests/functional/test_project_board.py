@@ -57,7 +57,9 @@ def test_has_the_numbers_of_miracl_that_the_paper_reports(name: str) -> None:
     assert values == {(measure, "monolingual", None): value for measure, value in wanted.items()}
 
 
-@pytest.mark.parametrize("name", BOARD.task_names())
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name == "flores-200")) for name in BOARD.task_names()]
+)
 def test_accepts_tasks_as_they_are_shipped(name: str) -> None:
     accepted, shipped = BOARD.accepted(name), load_task(name)
     for part in ("version", "languages", "measures", "primary_measure", "parallel"):

@@ -404,10 +404,8 @@ class TestSubmission:
             case "two entries":
                 self.put(board, origin)
                 self.put(board, origin, "newer")
-            case "a changed entry":
-                (there / "mini.json").write_text("{}", encoding="utf-8")
-            case "a file more":
-                (there / "more.json").write_text("{}", encoding="utf-8")
+            case "a changed entry" | "a file more":
+                (there / ("mini.json" if case == "a changed entry" else "more.json")).write_text("{}", encoding="utf-8")
             case "a removed entry":
                 shutil.rmtree(there)
             case "a folder inside":

@@ -16,6 +16,7 @@ from unit.statistics.cases import ListRanker, make_collection, random_orders, ra
 from mlbench.collection.languages import settings_of
 from mlbench.collection.records import Collection
 from mlbench.errors import UserError
+from mlbench.leaderboard import protocol
 from mlbench.leaderboard.protocol import (
     AcceptedTask,
     accept,
@@ -51,6 +52,20 @@ def test_another_system_on_the_same_data_is_accepted() -> None:
 
 def test_it_is_read_as_it_was_written() -> None:
     assert AcceptedTask.model_validate_json(ACCEPTED.model_dump_json(), strict=True) == ACCEPTED
+
+
+def test_many_settings_of_the_same_sizes_are_said_once_for_each_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = {"n_queries": 5, "n_documents": 7}
+    alike = ACCEPTED.model_copy(update={"settings": tuple(each.model_copy(update=sizes) for each in ACCEPTED.settings)})
+    assert isinstance(alike.model_dump(mode="json")["settings"], list)
+    monkeypatch.setattr(protocol, "_MOST_LISTED", len(ACCEPTED.settings) - 1)
+    assert alike.model_dump(mode="json")["settings"] == {each.kind: sizes for each in ACCEPTED.settings}
+    assert AcceptedTask.model_validate_json(alike.model_dump_json(), strict=True) == alike
+    # What does not follow from languages and kinds is listed.
+    for settings in (alike.settings[:-1], alike.settings[::-1], (ACCEPTED.settings[0], *alike.settings[1:])):
+        other = alike.model_copy(update={"settings": settings})
+        assert isinstance(other.model_dump(mode="json")["settings"], list)
+        assert AcceptedTask.model_validate_json(other.model_dump_json(), strict=True) == other
 
 
 def test_it_holds_no_text_of_the_data() -> None:
