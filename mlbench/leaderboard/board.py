@@ -111,7 +111,7 @@ class Board:
         if accepted.task.name in benchmark_names():
             raise UserError(f"{accepted.task.name} is the name of a benchmark: give the task another")
         path = self.task_path(accepted.task.name)
-        content = accepted.content
+        content = canonical(accepted.model_dump(mode="json"))
         path.parent.mkdir(parents=True, exist_ok=True)
         with locked(self.folder):
             if path.exists() and path.read_bytes() != content and not replace:

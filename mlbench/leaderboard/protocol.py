@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from hashlib import sha256
 from typing import Final, Literal
 
 import numpy as np
@@ -81,9 +82,9 @@ class AcceptedTask(DocumentPart):
         return tuple(map(AcceptedSetting.model_validate, stated)) if isinstance(stated, list) else stated
 
     @cached_property
-    def content(self) -> bytes:
-        """What a board has of the task in a file."""
-        return canonical(self.model_dump(mode="json"))
+    def content_digest(self) -> bytes:
+        """The SHA-256 of all that is accepted."""
+        return sha256(canonical(self.model_dump(mode="json"))).digest()
 
     @property
     def has_images(self) -> bool:
