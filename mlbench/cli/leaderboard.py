@@ -125,7 +125,7 @@ def check(names: Sequence[str], as_json: bool, folder: Path) -> int:
             f"refused   {row['refused']}" if row["refused"] else f"{row['kind']:<9} {row['name']}: {row['found']}"
         )
         for warning in row["warnings"]:
-            click.echo(f"warning   {row['name']}: {warning}", err=True)
+            click.echo(f"warning   {row['name']}: {warning}")
     return int(any(row["refused"] for row in rows))
 
 

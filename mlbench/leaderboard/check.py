@@ -84,12 +84,12 @@ class Identities:
     """What tells the entries of a board apart, each read once, when it is asked for."""
 
     def __init__(self, board: Board) -> None:
-        self._board = board
+        self._board, self._names = board, board.entry_names()
         self._found: dict[str, Identity | None] = {}
 
     def others(self, name: str) -> Iterator[Identity]:
         """Yield the identities of all entries but one, in order of their names; without those that cannot be read."""
-        for other in self._board.entry_names():
+        for other in self._names:
             if other != name:
                 if other not in self._found:
                     self._found[other] = self._read(other)

@@ -285,7 +285,7 @@ def read_plain(name: str, content: bytes, most: int = MOST_VALUES) -> dict[str, 
     if fault := document_fault(document, most):
         raise RefusedEntry(f"{name}: {fault}")
     if canonical(document) != content:
-        raise RefusedEntry(f"{name} is not written as mlbench writes it: make it with mlbench leaderboard add")
+        raise RefusedEntry(f"{name} is not written as mlbench writes it: make it again with mlbench")
     return document
 
 

@@ -67,11 +67,6 @@ class AcceptedTask(DocumentPart):
     sizes: Sizes
     data: dict[str, str]
 
-    @cached_property
-    def content_digest(self) -> bytes:
-        """The SHA-256 of all that is accepted."""
-        return sha256(canonical(self.model_dump(mode="json"))).digest()
-
     @field_serializer("settings", mode="wrap")
     def _by_kind(self, settings: tuple[AcceptedSetting, ...], listed: SerializerFunctionWrapHandler) -> object:
         sizes = {each.kind: {"n_queries": each.n_queries, "n_documents": each.n_documents} for each in settings}
@@ -85,6 +80,11 @@ class AcceptedTask(DocumentPart):
             return _of_each_kind(info.data["task"].languages, stated)
         # What comes out of here is no longer read as JSON, whose lists are tuples.
         return tuple(map(AcceptedSetting.model_validate, stated)) if isinstance(stated, list) else stated
+
+    @cached_property
+    def content_digest(self) -> bytes:
+        """The SHA-256 of all that is accepted."""
+        return sha256(canonical(self.model_dump(mode="json"))).digest()
 
     @property
     def has_images(self) -> bool:

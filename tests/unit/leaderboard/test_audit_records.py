@@ -7,6 +7,7 @@ import pytest
 from functional.forging import read, write
 from unit.leaderboard.boards import forge, new_board, new_entry, placed
 
+from mlbench.cli import call
 from mlbench.errors import RefusedEntry
 from mlbench.leaderboard.audit import Audit, status_of
 from mlbench.leaderboard.board import Board
@@ -99,3 +100,12 @@ def test_what_is_the_audit_of_no_entry_is_refused(board: Board, file: str) -> No
     assert board.stray_audits() == (file,)
     with pytest.raises(RefusedEntry, match=f"audits/'{file}' is the audit of no entry"):
         read_entries(board)
+
+
+def test_a_check_of_all_refuses_the_audit_of_no_entry(board: Board, capsys: pytest.CaptureFixture[str]) -> None:
+    (board.folder / "audits" / "theirs.json").write_text("{}")
+    assert call(["leaderboard", "check", "--board", str(board.folder)]) == 1
+    assert capsys.readouterr().out.splitlines()[-1] == "refused   audits/'theirs.json' is the audit of no entry"
+    board.audit_path("ours").write_text("{}")
+    assert call(["leaderboard", "check", "ours", "--board", str(board.folder)]) == 1
+    assert capsys.readouterr().out.startswith("refused   audits/ours.json is not written as mlbench writes it")

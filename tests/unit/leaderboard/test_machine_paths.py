@@ -90,7 +90,8 @@ def test_paths_leave_every_part_of_a_result_that_a_user_writes() -> None:
     assert (found.settings, found.task) == (result.settings, result.task)
 
 
-def test_a_command_that_is_no_line_of_a_shell_is_left_out() -> None:
+@pytest.mark.parametrize("command", ["mlbench run '", "mlbench sweep recipe.toml --task mini", "python evaluate.py"])
+def test_a_command_that_is_not_one_of_a_run_is_left_out(command: str) -> None:
     plain = honest(skilled()).model_dump(mode="json")
-    plain["environment"]["command"] = "mlbench run '"
+    plain["environment"]["command"] = command
     assert without_paths(type(honest(skilled())).model_validate(plain)).environment.command is None
