@@ -27,12 +27,17 @@ from mlbench.ranking.ranks import Ranks
 TEXTS, TOPICS, QUERIES, TOPS = 200, 20, 200, 240
 """So many vectors are compared; the ranks of so many topics in all languages, and of so many queries more.
 
-All documents at the top of a list are encoded for so many queries of the topics; they are all that XQuAD-R has.
+All documents at the top of a list are encoded for so many of these queries, those of the topics first.
 """
 LARGEST_ERROR, MEAN_ERROR = 0.1, 0.03
 """How far one vector may be off, and all drawn ones on average, as a part of their norms."""
 LARGEST_DRIFT = 0.01
-"""How far reciprocal ranks of a ranker that encodes texts may be off, on average over the queries of one language."""
+"""How far reciprocal ranks of a ranker that encodes texts may be off, on average over the queries of one language.
+
+Those of an encoder may be so much larger on average, over all relevant documents at the top of lists.
+"""
+CHANCE_GAIN = 2.0
+"""What reciprocal ranks may gain by chance beyond that, added up: four documents that are first and not second."""
 ROUNDING = 2.0**-12
 """A step of a sketch."""
 Indexes = NDArray[np.intp]
@@ -160,8 +165,11 @@ def audit_vectors(
     topics = draw("topics", len(arrays.topic_ids), TOPICS)
     whole = np.flatnonzero(np.isin(arrays.query_topics, topics))
     asked = np.union1d(whole, draw("queries", len(arrays.query_topics), QUERIES))
+    others = np.setdiff1d(asked, whole)
+    tops = whole[draw("tops", len(whole), TOPS)]
+    tops = np.append(tops, others[draw("other tops", len(others), TOPS - len(tops))])
     lists = Lists(arrays, ranks)
-    documents = lists.documents(asked, whole[draw("tops", len(whole), TOPS)])
+    documents = lists.documents(asked, tops)
     encoded = Encoded.of(encoder, arrays, np.union1d(asked, queries), np.union1d(documents, sample), progress)
     faults, errors = list[str](), None
     if commitment is not None and not commitment.is_of(texts):
@@ -176,6 +184,8 @@ def audit_vectors(
             wrong.setdefault(fault, []).append(collection.languages[arrays.query_languages[query]])
     for fault, languages in wrong.items():
         faults += _told(languages, len(asked), fault)
+    if not wrong:
+        faults += _gain_faults(np.concatenate([np.empty(0), *(lists.gains(query, encoded) for query in tops.tolist())]))
     return TaskAudit(
         n_texts=len(texts),
         n_drawn=0 if errors is None else len(drawn),
@@ -208,6 +218,15 @@ def _error_faults(errors: Floats) -> Iterator[str]:
         )
     if mean > MEAN_ERROR:
         yield f"drawn vectors are off by {mean:.3g} of their norm on average, more than {MEAN_ERROR:g}"
+
+
+def _gain_faults(gains: Floats) -> Iterator[str]:
+    """Yield that relevant documents are said to stand higher than they do: noise moves them down as often as up."""
+    if gains.sum() > LARGEST_DRIFT * len(gains) + CHANCE_GAIN:
+        yield (
+            f"reciprocal ranks at the top are larger by {gains.mean():.3g} on average than the vectors give, more than "
+            f"{LARGEST_DRIFT:g}"
+        )
 
 
 def _told(languages: Sequence[str], n_queries: int, what: str) -> Iterator[str]:

@@ -116,6 +116,18 @@ def test_forged_evidence_is_found(mini: Collection, honest: Any, other: Any, nam
     assert audited(mini, honest, audits.FORGERIES[name](mini, honest, other)).faults
 
 
+@pytest.mark.parametrize("name", ["slightly better ranks, vectors with noise", "slightly better ranks, no vectors"])
+def test_ranks_that_noise_alone_does_not_explain_are_found(mini: Collection, honest: Any, name: str) -> None:
+    # Cosines of many models are all near 1, so that the order of most documents is within the noise.
+    def narrowed(vectors: Vectors) -> Vectors:
+        common = np.random.default_rng(1).standard_normal(honest.dim)
+        return vectors + 2 * np.linalg.norm(vectors, axis=1, keepdims=True) * common / np.linalg.norm(common)
+
+    narrow = honest.changed(honest.vectors, narrowed)
+    assert audited(mini, narrow, evidence(mini, narrow)).faults == ()
+    assert audited(mini, narrow, audits.FORGERIES[name](mini, narrow, narrow)).faults
+
+
 def test_swapped_queries_of_a_topic_are_found_where_that_is_drawn(mini: Collection, honest: Any) -> None:
     one, two = (query.text for query in mini.queries["en"][:2])
     forged = Kept(dict(honest.vectors), honest.dim)
