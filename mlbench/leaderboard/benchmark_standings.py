@@ -17,7 +17,7 @@ from mlbench.leaderboard.standings import (
     Standing,
     Standings,
     cannot_tell,
-    rank_families,
+    kept_ranks,
 )
 from mlbench.results import Bounds
 from mlbench.statistics.clusters import enclose
@@ -51,7 +51,7 @@ def _over(benchmark: Benchmark, tasks: Sequence[str], verified: Sequence[BoardEn
     numbers = [{column: _mean(column, tasks, each) for column in AVERAGED} for each in measured_on]
     columns = [column for column in AVERAGED if any(each[column] for each in numbers)]
     losses = [[_losses(column, each) for each in measured_on] for column in columns]
-    ranks = dict(zip(columns, rank_families(losses, flips=flips), strict=True))
+    ranks = dict(zip(columns, kept_ranks(benchmark.name, losses, flips=flips), strict=True))
     rows = [
         Standing(entry.entry, {column: Score(number, ranks[column][place]) for column, number in own.items() if number})
         for place, (entry, own) in enumerate(zip(whole, numbers, strict=True))

@@ -20,6 +20,7 @@ from mlbench.leaderboard.check_files import (
 )
 from mlbench.leaderboard.entries import ENTRY_FILE, LONGEST_NAME, Entry, is_name
 from mlbench.leaderboard.protocol import AcceptedTask
+from mlbench.tasks.benchmark import benchmark_names
 
 DEFAULT_FOLDER = Path("leaderboard")
 
@@ -104,9 +105,11 @@ class Board:
         """Write what the board accepts for a task, and return where; the folder is made where there is none.
 
         Raises `UserError` where something else is accepted for it, unless that is to be replaced, and for a task whose
-        name is none for an entry.
+        name is none for an entry, or that of a benchmark, which has a ranking of its own.
         """
         _check_name(accepted.task.name, "a task of a leaderboard")
+        if accepted.task.name in benchmark_names():
+            raise UserError(f"{accepted.task.name} is the name of a benchmark: give the task another")
         path = self.task_path(accepted.task.name)
         content = canonical(accepted.model_dump(mode="json"))
         path.parent.mkdir(parents=True, exist_ok=True)

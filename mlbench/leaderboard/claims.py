@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 from mlbench.results import Cost, Environment, Result, RetrieverInfo
+from mlbench.tasks.task import load_task, task_names
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
@@ -26,6 +27,7 @@ def claims_fault(result: Result) -> str:
     environment, moment = result.environment, result.cost.finished_at
     return (
         _retriever_fault(result.retriever)
+        or _seen_fault(result)
         or _cost_fault(result.cost)
         or _environment_fault(environment)
         or (f"cost.finished_at {fault}" if (fault := moment_fault(moment, environment.mlbench)) else "")
@@ -49,6 +51,15 @@ def _retriever_fault(retriever: RetrieverInfo) -> str:
     if retriever.dim is None or not 0 < retriever.dim <= _LARGEST_DIM or retriever.similarity is None:
         return "retriever.dim or similarity is not that of an encoder"
     return ""
+
+
+def _seen_fault(result: Result) -> str:
+    """Say whether a result hides that its model was trained on what the task is built from, as far as it knows both."""
+    known, task = result.retriever.registry, result.task.name
+    if known is None or task not in task_names():
+        return ""
+    seen = known.on_task(load_task(task).built_from).seen
+    return "" if known.seen == seen else f"retriever.registry.seen is not {list(seen)}, as trained_on has it"
 
 
 def _cost_fault(cost: Cost) -> str:

@@ -52,7 +52,10 @@ class BoardColumn:
         if self.kind:
             low, high = limits_of([self.name])
             return float(low[0]), float(high[0])
-        return CAPTION_LIMITS[self.name] if self.name in CAPTION_LIMITS else find_score(self.name).limits
+        if self.name in CAPTION_LIMITS:
+            least, most = CAPTION_LIMITS[self.name]
+            return float(least), float(most)
+        return find_score(self.name).limits
 
     def loss(self, value: float) -> float:
         """Return how far a number is from the best, up to a constant; infinite where nothing says."""

@@ -72,4 +72,4 @@ def _shares(one: Identity, other: Identity) -> Iterator[tuple[str, float]]:
     for task, counts in one.counts.items():
         theirs = other.counts.get(task)
         if theirs is not None and len(counts) == len(theirs) > 0:
-            yield task, float((counts == theirs).mean())
+            yield task, np.count_nonzero(counts == theirs) / len(counts)

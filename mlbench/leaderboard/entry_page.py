@@ -13,7 +13,7 @@ from mlbench.leaderboard.page_data import drawn_measures, file_name
 from mlbench.leaderboard.repository import Change
 from mlbench.leaderboard.standings import BoardEntry, Standing, Standings
 from mlbench.reports.captions import caption_map
-from mlbench.reports.formatting import SHORT, cost, count, spoken, unlisted_note, written
+from mlbench.reports.formatting import SHORT, cost, spoken, unlisted_note, written
 from mlbench.reports.grid import MOST_IN_CELLS
 from mlbench.reports.provenance import command, provenance, training_note
 from mlbench.reports.report import Facts, HeatMap

@@ -1,5 +1,6 @@
 """What was found of certain files or numbers, kept in the cache folder, so that the same is not computed again."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import cache
@@ -26,7 +27,7 @@ def kept_arrays(name: str, parts: Iterable[bytes], find: Callable[[], Arrays]) -
     the folder in the cache is called by. Nothing is kept where `find` raises, or where the cache cannot be written.
     """
     key = _key(name, parts)
-    folder = f"{name}-{key[:16]}"
+    folder = f"{re.sub('[^a-z0-9.-]', '', name)}-{key[:16]}"
     kept = _read(cache_dir() / CHECKS / folder / _FOUND, key)
     if kept is not None:
         return kept

@@ -209,7 +209,7 @@ def _with_tasks(
         heads.append(Head(task, f"{heading(main)} on {name}", main.better, notes))
         orders.append([at for _, at in sorted(known)])
         rows = [
-            replace(row, cells={**row.cells, task: cell(main, each and Score(each))})
+            replace(row, cells={**row.cells, task: cell(main, Score(each) if each else None)})
             for row, each in zip(rows, found, strict=True)
         ]
     return replace(ranking, heads=heads, orders=orders, rows=rows)

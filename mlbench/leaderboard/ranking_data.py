@@ -5,15 +5,12 @@ from dataclasses import asdict
 
 from mlbench.collection.language_info import language_info
 from mlbench.collection.languages import Kind
-from mlbench.leaderboard.columns import BoardColumn
-from mlbench.leaderboard.overview import EntryRow, Ranking, bias_score, by_language
-from mlbench.leaderboard.page_data import Plain, pack, pack_shares, shortened
+from mlbench.leaderboard.overview import EntryRow, Ranking, by_language
+from mlbench.leaderboard.page_data import Plain, pack, pack_shares
 from mlbench.leaderboard.standings import BoardEntry
 from mlbench.reports.formatting import ABSENT
 from mlbench.reports.grid import MOST_IN_CELLS
 from mlbench.results import Bounds, Result
-
-_DISTANCE = BoardColumn("rank_distance")
 
 
 def ranking_values(ranking: Ranking, entries: Mapping[str, BoardEntry]) -> Plain:
@@ -35,7 +32,6 @@ def ranking_values(ranking: Ranking, entries: Mapping[str, BoardEntry]) -> Plain
         "languages": [[tag, language_info(tag).name] for tag in languages],
         "rows": {kind: dict(_means(ranking, kind, results)) for kind in kinds},
         "limits": {kind: _limits(ranking, kind, results) for kind in kinds} if _are_few(languages) else {},
-        "distances": [_distances(result) for result in results],
     }
 
 
@@ -60,9 +56,11 @@ def _entry(row: EntryRow) -> Plain:
         "licence": row.entry.licence,
         "parameters": row.entry.parameters,
         "seen": row.seen if row.seen != "unknown" else "",
+        "status": row.status if row.status != "recomputed" else "",
+        "retriever": row.retriever if row.retriever != "encoder" else "",
         "notes": row.notes,
     }
-    always = {"name": row.entry.name, "title": row.entry.title, "status": row.status, "retriever": row.retriever}
+    always = {"name": row.entry.name, "title": row.entry.title}
     return {
         **always,
         "size": row.size,
@@ -90,10 +88,3 @@ def _limits(ranking: Ranking, kind: Kind, results: Sequence[Result]) -> Plain:
         ]
         for row in bounds
     ]
-
-
-def _distances(result: Result) -> Plain:
-    """Return the rank distance of each language of the query; nothing where there is none."""
-    score = bias_score(result, _DISTANCE)
-    found = {row.language: row.value for row in score.rows} if score else {}
-    return [shortened(found.get(tag)) for tag in result.task.languages]

@@ -176,9 +176,9 @@ def pages(
             software=_CITATION,
         ),
     )
-    for each in rankings:
-        if each.key in ranked:
-            yield ranked[each.key], script("board.knowRanking", each.key, ranking_values(each, by_name))
+    for ranking in rankings:
+        if ranking.key in ranked:
+            yield ranked[ranking.key], script("board.knowRanking", ranking.key, ranking_values(ranking, by_name))
     drawn = [(measure, title(measure)) for measure in (*DRAWN_MEASURES, *(IMAGE_MEASURES if has_images else ()))]
     verified = [each.entry for each in entries if each.tasks]
     task_files = {task: file_name(task) for task in measured}

@@ -1,7 +1,7 @@
 """The entries of a leaderboard task by task: their numbers in every column, and their ranks with significance."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -19,6 +19,7 @@ from mlbench.leaderboard.columns import (
     reported,
 )
 from mlbench.leaderboard.entries import Entry, ReportedTask
+from mlbench.leaderboard.kept import kept_arrays
 from mlbench.leaderboard.repository import Change
 from mlbench.measures.bias import TESTED_BIAS_SCORES, find_score
 from mlbench.measures.chance import mean_measure
@@ -79,6 +80,11 @@ class RankRange:
     low: int
     high: int
     group: int
+
+
+ColumnRanks = tuple[RankRange | None, ...]
+"""The ranks of the entries of one column; None for one that is not ranked."""
+_NO_RANK = (0, 0, 0, 0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,7 +210,7 @@ def _rank_columns(
         column: {name: each.evidence.columns[column] for name, each in every if column in each.evidence.columns}
         for column in COLUMNS
     }
-    ranked = rank_families([list(losses.values()) for losses in found.values()], flips=flips)
+    ranked = kept_ranks(task, [list(losses.values()) for losses in found.values()], flips=flips)
     return {
         column: dict(zip(losses, ranks, strict=True))
         for (column, losses), ranks in zip(found.items(), ranked, strict=True)
@@ -221,14 +227,14 @@ def rank_entries(
     level: float = LEVEL,
     flips: int = RANK_FLIPS,
     seed: int = 0,
-) -> tuple[RankRange | None, ...]:
+) -> ColumnRanks:
     """Rank the entries of one column, one float64 (clusters,) for each; see `rank_families`."""
     return rank_families([losses], level=level, flips=flips, seed=seed)[0]
 
 
 def rank_families(
     families: Sequence[Sequence[Floats]], *, level: float = LEVEL, flips: int = RANK_FLIPS, seed: int = 0
-) -> list[tuple[RankRange | None, ...]]:
+) -> list[ColumnRanks]:
     """Rank the entries of several columns by what each cluster of topics adds to their losses, float64 (clusters,).
 
     Every pair of entries of a column is tested by the cluster-level sign-flip permutation test, all pairs as one family
@@ -251,6 +257,27 @@ def rank_families(
         ranges = dict(zip(places, _rank_ranges(losses.sum(axis=0), worse), strict=True)) if told else {}
         found.append(tuple(ranges.get(place) for place in range(len(family))))
     return found
+
+
+def kept_ranks(name: str, families: Sequence[Sequence[Floats]], *, flips: int = RANK_FLIPS) -> list[ColumnRanks]:
+    """Return what `rank_families` does, from the cache folder where it was found before; `name` is that of the task."""
+    parts = [
+        f"ranks {flips} {list(map(len, families))}".encode(),
+        *(np.concatenate(each).tobytes() for each in families if each),
+    ]
+
+    def find() -> dict[str, NDArray[np.int64]]:
+        ranked = rank_families(families, flips=flips)
+        return {
+            str(number): np.array([astuple(each) if each else _NO_RANK for each in found], dtype=np.int64)
+            for number, found in enumerate(ranked)
+        }
+
+    kept = kept_arrays(name, parts, find)
+    return [
+        tuple(RankRange(*row) if row[0] else None for row in kept[str(number)].tolist())
+        for number in range(len(families))
+    ]
 
 
 def can_tell(n_clusters: int, level: float = LEVEL, flips: int = RANK_FLIPS) -> bool:

@@ -16,7 +16,7 @@ VERDICTS = ("audited", "official", "recomputed", "verified")
 _NUMBERS = re.compile(
     r"(?<![\w.])[.,]\d+"  # .985
     r"|\d\s*(%|‰|per ?cent\b)"
-    r"|(?<![\w.,])(0[.,]\d\d|\d\d\d?[.,]\d)\d*(?![\w.]|\s?[kMBG]\b)"  # 0.985 and 98.5, but 0.6B and 22.7 M
+    r"|(?<![\w.,])(0[.,]\d\d+|\d\d\d?(\.\d+|,\d\d?))(?!\w|[.,]\d|\s?[kMBG]\b)"  # 0.985 and 98.5, but 0.6B and 22.7 M
     r"|((?<!\w)#|\b(no|nr|number|place|rank|ranked|top)\b\.?)[\s-]*[1-3]\b|\b(1st|2nd|3rd)\b"
     r"|\b(m?ap|mrr|ndcg|recall|accuracy|(r|p|success|hits?)@\d+)\b\W*\d",
     re.IGNORECASE,

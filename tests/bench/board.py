@@ -133,6 +133,14 @@ def write(board: Board, bases: list[BoardEntry], number: int) -> None:
         digests |= {document: digest(written)}
         (folder / ranks).write_bytes(content)
         (folder / document).write_bytes(written)
+        n_queries = sum(each.n_queries for each in result.settings if each.kind == "multilingual")
+        counts = random.randint(0, 2**63, n_queries, dtype=np.uint64)
+        protocol = canonical(board.accepted(task).model_dump(mode="json"))
+        kept_arrays(
+            task,
+            (b"counts", f"{digests[document]} {digests[ranks]}".encode(), protocol),
+            lambda counts=counts: {"counts": counts},
+        )
         kept_evidence(task, [digests[document].encode(), digests[ranks].encode()], lambda kept=evidence: kept)
     said = one.entry.model_dump(mode="json") | {"name": name, "title": f"Organisation Model Large {number}"}
     said |= {"parameters": int(10 ** random.uniform(6, 10)), "url": f"https://example.org/organisation/{name}"}

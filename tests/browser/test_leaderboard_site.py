@@ -472,7 +472,7 @@ class TestRealNames:
     def test_controls_fold_away(self, named: Path, open_address: OpenAddress) -> None:
         page = open_address(f"{named.as_uri()}/index.html").page
         table = table_of(page, task="xquad-r")
-        expect(page.get_by_text("2 of 3 entries shown; 1 control is folded away.")).to_be_visible()
+        expect(page.get_by_text("2 of 3 entries shown; 1 control is folded away, and takes part in the ranks.")).to_be_visible()
         assert "OTHER" not in names(table)
         page.get_by_role("button", name="Show 1 control").click()
         assert "OTHER" in names(table)

@@ -18,7 +18,7 @@
       const [intervals, places] = [bounds, ranks].map((each) => each.split(" ").map(write));
       return { ...column, cells: values.split(" ").map((value, index) => (value === "·" ? null : [value, intervals[index], places[index], groups[index]])) };
     });
-    const entries = data.entries.map((entry) => ({ control: false, licence: "", parameters: null, seen: "unknown", notes: [], ...entry }));
+    const entries = data.entries.map((entry) => ({ control: false, licence: "", parameters: null, seen: "unknown", status: "recomputed", retriever: "encoder", notes: [], ...entry }));
     rankings.set(key, { ...data, columns, entries });
   };
 
@@ -71,11 +71,9 @@
         .filter((column) => !column.kind || column.measure === measure);
     }
     const numbers = asked.map((tag) => tags.indexOf(tag));
-    const kinds = data.columns.filter((column) => column.measure === measure && column.kind in data.rows).map(({ key, kind, title }) => ({
+    return data.columns.filter((column) => column.measure === measure && column.kind in data.rows).map(({ key, kind, title }) => ({
       key, title, notes: [`${asked.length === 1 ? new Map(data.languages).get(asked[0]) : `${asked.length} languages`}`], better: "higher", cells: meansOver(data, kind, measure, numbers),
     }));
-    const distances = data.distances.map((each) => computed(mean(numbers.map((number) => each[number])), board.distance));
-    return [...kinds, ...(distances.some(Boolean) ? [{ key: "rank_distance", title: "rank distance", notes: ["lower is better"], better: "lower", cells: distances }] : [])];
   };
 
   const fits = (entry) => {
@@ -158,7 +156,7 @@
     });
     const notes = [...(entry.control ? ["control"] : []), ...entry.notes].map((note) => board.make("span", {}, note));
     return board.make("th", { scope: "row" }, box, board.make("a", { href: `entries/${entry.name}.html` }, entry.title),
-      board.make("small", {}, board.make("span", { class: `badge ${entry.status.replace(" ", "-")}` }, entry.status), ...notes.flatMap((note) => [" ", note])));
+      board.make("small", {}, entry.status === "recomputed" ? entry.status : board.make("span", { class: `badge ${entry.status.replace(" ", "-")}` }, entry.status), ...notes.flatMap((note) => [" · ", note])));
   };
 
   const drawTable = (section, data, columns, rows, main, ticked) => {
@@ -285,7 +283,7 @@
     drawPlots(section, data, rows, main);
     showTicks(data, ticked);
     const said = [`${rows.length} of ${data.entries.length} entries shown`];
-    if (folded && !state.controls) said.push(`${folded} ${folded === 1 ? "control is" : "controls are"} folded away`);
+    if (folded && !state.controls) said.push(`${folded} ${folded === 1 ? "control is folded away, and takes" : "controls are folded away, and take"} part in the ranks`);
     if (chosen(data).length || kindsOf(data).includes(state.by)) said.push("ranks are of means over all languages, and not told here");
     section.querySelector("[role=status]").textContent = `${said.join("; ")}.`;
     const actions = section.querySelector(".actions");

@@ -19,7 +19,7 @@ COLLECTION = make_collection(seed=0, topics=40)
 SPARSE = make_collection(seed=1, topics=60, languages=("de", "en", "th"), sparse=True)
 MEASURES = ("AP", "R@1", "R@10", "RR")
 BIAS_SCORES = ("own_language_preference", "rank_distance", "rank_distance_median", "max_rank", "same_language_first")
-TASKS = {"small": COLLECTION, "sparse": SPARSE}
+TASKS = {"small": COLLECTION, "sparse": SPARSE, "constructor": COLLECTION}
 
 
 def measured(task: str, *, seed: int = 0, skill: float = 1.0) -> tuple[Result, Ranks]:

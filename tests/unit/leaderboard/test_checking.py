@@ -274,7 +274,7 @@ FOLDERS: dict[str, tuple[Callable[[Path], object], str]] = {
     "a pipe": (lambda folder: ((folder / RANKS).unlink(), os.mkfifo(folder / RANKS)), "not a regular file"),
     "many files": (
         lambda folder: [(folder / f"{number}").write_text("") for number in range(500)],
-        "holds more than 101 files",
+        "holds more than 151 files",
     ),
     "large ranks": (lambda folder: os.truncate(folder / RANKS, LARGEST_RANKS + 1), "larger than 16 MiB"),
     "huge ranks": (lambda folder: os.truncate(folder / RANKS, 2**40), "larger than 16 MiB"),

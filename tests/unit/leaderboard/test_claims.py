@@ -97,6 +97,14 @@ def test_what_is_impossible_is_named(changes: dict[str, object], said: str) -> N
     assert said in claims_fault(told(**changes))
 
 
+@pytest.mark.parametrize(("seen", "said"), [(["squad"], ""), ([], "seen"), (["mlqa", "squad"], "seen")])
+def test_what_a_model_has_seen_follows_from_what_it_was_trained_on(seen: list[str], said: str) -> None:
+    known = {"name": "org/model", "trained_on": {"squad": "yes", "mlqa": "unknown"}, "seen": seen}
+    fault = claims_fault(told(**{"retriever.registry": known, "task.name": "xquad-r"}))
+    assert said in fault
+    assert bool(fault) == bool(said)
+
+
 def test_the_digests_of_a_training_are_digests() -> None:
     training = trained(0)
     assert "recipe_fingerprint" in claims_fault(honest(skilled(), training=training))

@@ -16,7 +16,7 @@ from mlbench.leaderboard.columns import COLUMNS, FIRST, BoardColumn
 from mlbench.leaderboard.columns import measured as number_of
 from mlbench.leaderboard.kept_evidence import kept_evidence
 from mlbench.leaderboard.pairs import differing_settings, groups_of, near_pairs
-from mlbench.leaderboard.standings import Evidence, gather
+from mlbench.leaderboard.standings import Evidence, gather, kept_ranks
 from mlbench.protocols import Silence
 from mlbench.ranking.index_arrays import index_collection, to_ranks
 from mlbench.ranking.rank_documents import rank_lists
@@ -200,3 +200,22 @@ def test_kept_evidence_may_lack_everything(tmp_path: Path, monkeypatch: pytest.M
     for _ in range(2):
         found = kept_evidence("small", [], lambda: nothing)
     assert (found.data, found.columns, found.settings.shape) == ({}, {}, (0, 0))
+
+
+def test_ranks_are_kept_until_anything_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLBENCH_CACHE", str(tmp_path))
+    times: list[int] = []
+    rank = standings.rank_families
+    monkeypatch.setattr(standings, "rank_families", lambda *a, **k: (times.append(1), rank(*a, **k))[1])
+    random = np.random.RandomState(0)
+    losses = [random.standard_normal(30) + shift for shift in (0, 0, 1, 5)]
+    families = [losses, losses[:3], [losses[0], np.full(30, np.nan)], []]
+    first = kept_ranks("a/b", families, flips=99)
+    assert first == rank(families, flips=99)
+    assert first[2][1] is None
+    assert kept_ranks("a/b", families, flips=99) == first
+    assert len(times) == 1
+    losses[3][0] = 4.0
+    kept_ranks("a/b", families, flips=99)
+    kept_ranks("a/b", families, flips=98)
+    assert len(times) == 3

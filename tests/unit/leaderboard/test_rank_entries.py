@@ -10,12 +10,14 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from unit.leaderboard.sites import verified
 
+from mlbench.leaderboard import standings as standings_module
 from mlbench.leaderboard.columns import BoardColumn
 from mlbench.leaderboard.standings import (
     BoardEntry,
     CheckedResult,
     RankRange,
     can_tell,
+    kept_ranks,
     rank_entries,
     rank_families,
     standings,
@@ -214,3 +216,13 @@ def test_entries_that_do_not_differ_are_seldom_told_apart() -> None:
         false += any(each is not None and each.low > 1 for each in found)
     # Within three standard errors of the level of .05.
     assert 0 < false / tries < 0.05 + 3 * (0.05 * 0.95 / tries) ** 0.5
+
+
+def test_ranks_are_kept_and_of_other_losses_found_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    families = [entries(0.5, 0.51, 0.9), [], [*entries(0.3, 0.9), np.full(40, np.nan)]]
+    expected = rank_families(families)
+    assert kept_ranks("kept", families) == expected
+    other = [[*families[0][:2], families[0][2] - 1], *families[1:]]
+    assert kept_ranks("kept", other) == rank_families(other) != expected
+    monkeypatch.setattr(standings_module, "rank_families", None)
+    assert kept_ranks("kept", families) == expected

@@ -15,6 +15,7 @@ FINE = (
     "Qwen3-0.6B",
     "Qwen 2.5, 22.7 M",
     "Llama 3.1 8B",
+    "LaBSE, 471,000,000 weights, 1.5 GB",
     "multilingual-e5-small (4-bit weights)",
     "e5-small, 4 bit",
     "all-MiniLM-L6-v2",
@@ -39,7 +40,7 @@ PRAISING = (
     "champion",
 )
 SCORES = (
-    *("e5 .985", "e5 (0.985)", "98.5", "e5 at 98,5", "98 %", "98 per cent", "rank 1", "Rank-2", "#1", "No. 1"),
+    *("e5 .985", "e5 (0.985)", "98.5, e5", "e5 at 98,5", "98 %", "98 per cent", "rank 1", "Rank-2", "#1", "No. 1"),
     *("1st", "top 3", "mAP 80", "R@1: 98", "nDCG=0.5", "AP .9", "e5 ٩٨٫٥ at .9"),
 )
 SYMBOLS = ("e5 ★", "e5 🏆", "🥇 e5", "*****", "e5 ✓", "e5 ™", "№ 1")
@@ -55,6 +56,10 @@ ALIKE = (
     ("LaBSE-M", "LaBSE-rn"),
     ("Model I", "model l"),
     ("Ιωάννα", "lωάννα"),
+    # Of Unicode Technical Standard 39 itself.
+    ("paypal", "раураl"),
+    ("scope", "ѕсоре"),
+    ("ǉeto", "ljeto"),
 )
 UNLIKE = (("e5-small", "e5-large"), ("e5-small v1", "e5-small v2"), ("XLM-R, X-Y", "LaBSE, X-Y"), ("C", "C++"))
 
