@@ -170,8 +170,11 @@ def build(screen: Screen, /, out: Path, folder: Path) -> None:
     """
     from mlbench.leaderboard.site import build_site, read_entries
 
+    board = Board(folder)
+    if board.has_part(out):
+        raise UserError(f"{out} is where the board itself lies: name another folder with --out")
     progress = screen.progress()
-    entries = read_entries(Board(folder), progress=progress)
+    entries = read_entries(board, progress=progress)
     build_site(entries, out, progress=progress)
     click.echo(f"{out / 'index.html'}: {count(len(entries), 'entry')}")
 

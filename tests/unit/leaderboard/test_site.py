@@ -344,6 +344,16 @@ class TestCommand:
         assert "ours" in capsys.readouterr().err
         assert not (tmp_path / "site").exists()
 
+    @pytest.mark.parametrize("out", ["", "entries", "entries/ours", "tasks/../audits"])
+    def test_does_not_mix_the_site_with_the_board(
+        self, tmp_path: Path, out: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        folder = new_board(tmp_path).folder
+        before = files(folder)
+        assert call(["leaderboard", "build", "--board", str(folder), "--out", str(folder / out)]) == 2
+        assert "is where the board itself lies" in capsys.readouterr().err
+        assert files(folder) == before
+
     def test_needs_a_board(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert call(["leaderboard", "build", "--board", str(tmp_path / "none")]) == 2
         assert "there is no leaderboard" in capsys.readouterr().err
