@@ -254,8 +254,9 @@ def _audit_waiting(board: Board, auditor: "Auditor") -> Iterator[Audit]:
         try:
             if board.audit(name) is None and parse_entry(board.entry_folder(name), name)[0].kind == "verified":
                 yield auditor.audit(board, name)
-        except UserError as error:
-            auditor.progress.note(f"warning: {name} is left out: {error}")
+        except Exception as error:  # Models of strangers raise what they like, and others wait behind them.
+            told = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+            auditor.progress.note(f"warning: {name} is left out: {told}")
 
 
 class _Row(TypedDict):

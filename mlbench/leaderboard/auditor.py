@@ -18,7 +18,7 @@ from mlbench.leaderboard.challenge import Draw, audit_lists, audit_vectors
 from mlbench.leaderboard.check import check_entry
 from mlbench.leaderboard.check_files import LARGEST_COMPACT_RANKS, text_fault
 from mlbench.leaderboard.entries import vectors_of
-from mlbench.open_model import LoadedModel, known_keys, open_model
+from mlbench.open_model import LoadedModel, known_keys, open_model, parse
 from mlbench.protocols import SILENCE, Progress, Runtime
 from mlbench.ranking.ranks import Ranks
 from mlbench.results import Result, RetrieverInfo
@@ -27,6 +27,10 @@ from mlbench.tasks.task import load_task
 from mlbench.version import __version__
 
 _SEED = re.compile(SEED)
+# These ask a server that an entry names, or look up what somebody computed before.
+_NOT_COMPUTED_HERE = frozenset({"api", "run", "vectors"})
+# An entry could have a secret of the auditor sent to the server that it names.
+_NEVER_STATED = frozenset({"key_variable"})
 
 
 @dataclass(frozen=True)
@@ -84,13 +88,15 @@ class Auditor:
     def _open(self, stated: RetrieverInfo) -> LoadedModel:
         """Open the model with the settings that the entry states, where its kind has such keys and none is given."""
         spec = stated.spec if self.model is None else self.model
+        if self.model is None and parse(spec)[0] in _NOT_COMPUTED_HERE:
+            raise UserError(f"{spec} computes nothing here: if you trust it, name what is to be opened with --model")
         model = open_model(spec, self.settings, self.runtime, self.progress)
         if members.is_encoder(model.retriever) != (stated.kind == "encoder"):
             raise UserError(f"{spec} is no {stated.kind}, as the model of the entry is: name that with --model")
         differing = {
             key: str(value)
             for key, value in stated.parameters.items()
-            if value is not None and model.retriever.parameters.get(key) != value
+            if key not in _NEVER_STATED and value is not None and model.retriever.parameters.get(key) != value
         }
         missing = {key: differing[key] for key in differing.keys() & set(known_keys(spec) or ()) - set(self.settings)}
         if not missing:

@@ -10,9 +10,12 @@ import pytest
 from command_line import CommandLine, Done
 from functional.forging import read, reseal, write
 
-from mlbench.leaderboard.audit import status_of
+from mlbench.leaderboard.audit import Audit, status_of
+from mlbench.leaderboard.auditor import Auditor
 from mlbench.leaderboard.board import Board
 from mlbench.leaderboard.check import check_entry
+from mlbench.open_model import LoadedModel, open_model
+from mlbench.protocols import SILENCE, Runtime
 
 COMMITTED = Path(__file__).parents[2] / "leaderboard"
 
@@ -104,6 +107,47 @@ def test_what_the_entry_says_of_its_model_is_used(work: Path) -> None:
     assert "hashing: dim='512', as in the entry" in done.err
     failed = audit(work, "honest", "--set", "dim=256")
     assert failed.code == 1
+
+
+@pytest.mark.parametrize("spec", ["api:https://models.example.org/v1#m", "run:lists", "vectors:vectors"])
+def test_an_entry_does_not_make_an_auditor_ask_its_server_or_look_up_its_answers(work: Path, spec: str) -> None:
+    entry = work / "leaderboard" / "entries" / "honest"
+    document = read(entry / "mini.json")
+    document["retriever"]["spec"] = spec
+    write(entry / "mini.json", document)
+    reseal(entry)
+    done = audit(work, "honest", "--seed", "0123456789abcdef")
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert f"{spec} computes nothing here" in done.err
+
+
+def test_no_entry_says_which_secret_of_the_auditor_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    given, model = list[dict[str, str]](), open_model("hashing", {}, Runtime(), SILENCE)
+
+    def opened(spec: str, settings: dict[str, str], *_: object) -> LoadedModel:
+        given.append(dict(settings))
+        return model
+
+    monkeypatch.setattr("mlbench.leaderboard.auditor.open_model", opened)
+    monkeypatch.setattr("mlbench.leaderboard.auditor.known_keys", lambda _: ("dim", "key_variable"))
+    stated = model.info().model_copy(update={"parameters": {"key_variable": "HOME", "dim": 64}})
+    Auditor("me")._open(stated)
+    assert given == [{}, {"dim": "64"}]
+
+
+def test_a_model_that_breaks_keeps_no_other_waiting(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    audited = Auditor.audit
+
+    def audit(self: Auditor, board: Board, name: str) -> Audit:
+        if name == "honest":
+            raise RuntimeError("I do as I like")
+        return audited(self, board, name)
+
+    monkeypatch.setattr(Auditor, "audit", audit)
+    done = CommandLine(work)("leaderboard", "audit")
+    assert done.code == 1
+    assert "honest is left out: RuntimeError: I do as I like" in done.err
+    assert {path.stem for path in (work / "leaderboard" / "audits").iterdir()} == {"lexical", "stolen"}
 
 
 @pytest.mark.slow
