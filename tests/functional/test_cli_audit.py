@@ -98,7 +98,7 @@ def test_a_stolen_entry_fails(work: Path) -> None:
 def test_lists_of_a_ranker_are_made_again(work: Path) -> None:
     done = audit(work, "lexical")
     assert (done.code, record(work, "lexical")["tasks"]["mini"]["n_drawn"]) == (0, 0)
-    assert record(work, "lexical")["tasks"]["mini"]["n_queries"] == 220
+    assert 220 <= record(work, "lexical")["tasks"]["mini"]["n_queries"] <= 264
     assert audit(work, "lexical", "--set", "k1=2").code == 1
 
 
