@@ -27,10 +27,8 @@ from mlbench.tasks.task import load_task
 from mlbench.version import __version__
 
 _SEED = re.compile(SEED)
-# These ask a server that an entry names, or look up what somebody computed before.
-_NOT_COMPUTED_HERE = frozenset({"api", "run", "vectors"})
-# An entry could have a secret of the auditor sent to the server that it names.
-_NEVER_STATED = frozenset({"key_variable"})
+# Kinds of models that are opened from a checkpoint, or need none.
+_HARMLESS = frozenset({"bm25", "bm25s", "dense", "hashing", "image_text", "late", "sparse", "static"})
 
 
 @dataclass(frozen=True)
@@ -86,20 +84,24 @@ class Auditor:
         )
 
     def _open(self, stated: RetrieverInfo) -> LoadedModel:
-        """Open the model with the settings that the entry states, where its kind has such keys and none is given."""
+        """Open the model with the settings that the entry states, where its kind has such keys and none is given.
+
+        An entry decides neither which server is asked, with which key, nor which other files are read.
+        """
         spec = stated.spec if self.model is None else self.model
-        if self.model is None and parse(spec)[0] in _NOT_COMPUTED_HERE:
-            raise UserError(f"{spec} computes nothing here: if you trust it, name what is to be opened with --model")
+        is_harmless = parse(spec)[0] in _HARMLESS
+        if self.model is None and not is_harmless:
+            raise UserError(f"{spec}: name with --model what to open: an entry decides neither server nor file")
         model = open_model(spec, self.settings, self.runtime, self.progress)
         if members.is_encoder(model.retriever) != (stated.kind == "encoder"):
             raise UserError(f"{spec} is no {stated.kind}, as the model of the entry is: name that with --model")
         differing = {
             key: str(value)
             for key, value in stated.parameters.items()
-            if key not in _NEVER_STATED and value is not None and model.retriever.parameters.get(key) != value
+            if value is not None and model.retriever.parameters.get(key) != value
         }
         missing = {key: differing[key] for key in differing.keys() & set(known_keys(spec) or ()) - set(self.settings)}
-        if not missing:
+        if not (missing and is_harmless):
             return model
         self.progress.note(
             f"{spec}: {', '.join(f'{key}={value!r}' for key, value in missing.items())}, as in the entry"

@@ -29,7 +29,7 @@ TEXTS, TOPICS, QUERIES, TOPS = 200, 20, 200, 240
 
 All documents at the top of a list are encoded for so many of these queries, those of the topics first.
 """
-LARGEST_ERROR, MEAN_ERROR = 0.1, 0.03
+LARGEST_ERROR, MEAN_ERROR = 0.05, 0.02
 """How far one vector may be off, and all drawn ones on average, as a part of their norms."""
 LARGEST_DRIFT = 0.01
 """How far reciprocal ranks of a ranker that encodes texts may be off, on average in one language and in one column.

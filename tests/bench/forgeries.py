@@ -154,6 +154,15 @@ def without_commitment(collection: Collection, honest: Kept, other: Kept) -> Evi
     return Evidence(within_noise(collection, honest, other).ranks, None)
 
 
+def swapped(collection: Collection, honest: Kept, other: Kept) -> Evidence:
+    """The queries of a topic have the vectors of those of another one, with the commitment of the named model."""
+    vectors = dict(honest.vectors)
+    for language in collection.languages:
+        one, two = ("query", collection.queries[language][0].text), ("query", collection.queries[language][1].text)
+        vectors[one], vectors[two] = honest.vectors[two], honest.vectors[one]
+    return Evidence(evidence(collection, Kept(vectors, honest.dim)).ranks, evidence(collection, honest).commitment)
+
+
 FORGERIES: dict[str, Callable[[Collection, Kept, Kept], Evidence]] = {
     "an entry of another model, stolen": stolen,
     "ranks of another model, vectors of the named one": ranks_of_another,
@@ -163,6 +172,7 @@ FORGERIES: dict[str, Callable[[Collection, Kept, Kept], Evidence]] = {
     "better ranks for 2.5 % of the queries": few_queries,
     "slightly better ranks, vectors with noise": within_noise,
     "slightly better ranks, no vectors": without_commitment,
+    "swapped vectors of two queries in each language": swapped,
 }
 """Forgeries by what they do with the vectors of an honest model and of another one of the same dimension."""
 

@@ -14,8 +14,6 @@ from mlbench.leaderboard.audit import Audit, status_of
 from mlbench.leaderboard.auditor import Auditor
 from mlbench.leaderboard.board import Board
 from mlbench.leaderboard.check import check_entry
-from mlbench.open_model import LoadedModel, open_model
-from mlbench.protocols import SILENCE, Runtime
 
 COMMITTED = Path(__file__).parents[2] / "leaderboard"
 
@@ -109,32 +107,6 @@ def test_what_the_entry_says_of_its_model_is_used(work: Path) -> None:
     assert failed.code == 1
 
 
-@pytest.mark.parametrize("spec", ["api:https://models.example.org/v1#m", "run:lists", "vectors:vectors"])
-def test_an_entry_does_not_make_an_auditor_ask_its_server_or_look_up_its_answers(work: Path, spec: str) -> None:
-    entry = work / "leaderboard" / "entries" / "honest"
-    document = read(entry / "mini.json")
-    document["retriever"]["spec"] = spec
-    write(entry / "mini.json", document)
-    reseal(entry)
-    done = audit(work, "honest", "--seed", "0123456789abcdef")
-    assert (done.code, done.err.count("\n")) == (2, 1)
-    assert f"{spec} computes nothing here" in done.err
-
-
-def test_no_entry_says_which_secret_of_the_auditor_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
-    given, model = list[dict[str, str]](), open_model("hashing", {}, Runtime(), SILENCE)
-
-    def opened(spec: str, settings: dict[str, str], *_: object) -> LoadedModel:
-        given.append(dict(settings))
-        return model
-
-    monkeypatch.setattr("mlbench.leaderboard.auditor.open_model", opened)
-    monkeypatch.setattr("mlbench.leaderboard.auditor.known_keys", lambda _: ("dim", "key_variable"))
-    stated = model.info().model_copy(update={"parameters": {"key_variable": "HOME", "dim": 64}})
-    Auditor("me")._open(stated)
-    assert given == [{}, {"dim": "64"}]
-
-
 def test_a_model_that_breaks_keeps_no_other_waiting(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     audited = Auditor.audit
 
@@ -216,6 +188,19 @@ def test_what_cannot_be_done_is_told_in_a_line(work: Path, arguments: list[str],
     assert (done.code, done.out) == (2, "")
     assert said in done.err.splitlines()[-1]
     assert not (work / "leaderboard" / "audits").exists()
+
+
+@pytest.mark.parametrize("spec", ["api:http://127.0.0.1:9/v1#model", "run:lists", "vectors:vectors"])
+def test_no_entry_decides_which_server_gets_a_key(work: Path, spec: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OUR_SECRET", "secret")
+    entry = work / "leaderboard" / "entries" / "honest"
+    document = read(entry / "mini.json")
+    document["retriever"]["spec"] = spec
+    document["retriever"]["parameters"]["key_variable"] = "OUR_SECRET"
+    write(entry / "mini.json", document)
+    reseal(entry)
+    refused = audit(work, "honest", "--seed", "0123456789abcdef")
+    assert (refused.code, "name with --model what to open" in refused.err) == (2, True)
 
 
 def test_reported_numbers_cannot_be_audited(work: Path) -> None:

@@ -35,6 +35,7 @@ from mlbench.cli import group
 from mlbench.compare.document import Check, ComparedSystem, Comparison, TaskComparison
 from mlbench.compare.gate import BOUNDED, Drops, Gate, Rule
 from mlbench.io.document import DocumentPart
+from mlbench.leaderboard.audit import Audit, TaskAudit
 from mlbench.leaderboard.entries import Entry, ReportedTask, ReportedValue
 from mlbench.open_model import load_scheme
 from mlbench.protocols import IndexCost
@@ -340,7 +341,7 @@ NAMED = {
     ),
     "reference/gate-file.md": [*Gate.model_fields, *Drops.model_fields, *BOUNDED, *get_args(Rule)],
     "reference/leaderboard-entry.md": sorted(
-        {name for part in (Entry, ReportedTask, ReportedValue) for name in part.model_fields}
+        {name for part in (Entry, ReportedTask, ReportedValue, Audit, TaskAudit) for name in part.model_fields}
     ),
     "reference/ranks.md": sorted(ranks.Ranks.__dataclass_fields__),
     "reference/python.md": [name for name in mlbench.__all__ if name != "__version__"],

@@ -198,10 +198,10 @@ def test_no_file_names_a_machine_or_a_registry() -> None:
     assert named == []
 
 
-def test_no_tracked_file_is_large_but_the_default_model_and_the_ranks_of_entries() -> None:
+def test_no_tracked_file_is_large_but_the_default_model_and_the_evidence_of_entries() -> None:
     large = [path.relative_to(ROOT).as_posix() for path in tracked() if path.stat().st_size > 500_000]
-    ranks = re.compile(r"leaderboard/entries/[^/]+/[^/]+[.]ranks[.]npz")
-    assert [name for name in large if not name.startswith("models/default/") and not ranks.fullmatch(name)] == []
+    evidence = re.compile(r"leaderboard/entries/[^/]+/[^/]+[.](ranks|vectors)[.]npz")
+    assert [name for name in large if not name.startswith("models/default/") and not evidence.fullmatch(name)] == []
 
 
 class TestVersions:
