@@ -442,8 +442,8 @@ class TestOverview:
         assert found["sorted_by"] == "AP.multilingual"
 
     def test_no_spreadsheet_computes_what_is_downloaded(self, open_page: Open) -> None:
-        rows = "[{ a: '=1+1', b: -0.5, c: 'x,\"y\"', d: null }]"
-        assert open_page().page.evaluate(f"board.toCsv({rows})") == 'a,b,c,d\n\'=1+1,-0.5,"x,""y""",\n'
+        rows = "[{ a: '=1+1', b: -0.5, e: '＝2', c: 'x,\"y\"', d: null }]"
+        assert open_page().page.evaluate(f"board.toCsv({rows})") == 'a,b,e,c,d\n\'=1+1,-0.5,\'＝2,"x,""y""",\n'
 
 
 class TestRealNames:
@@ -472,7 +472,9 @@ class TestRealNames:
     def test_controls_fold_away(self, named: Path, open_address: OpenAddress) -> None:
         page = open_address(f"{named.as_uri()}/index.html").page
         table = table_of(page, task="xquad-r")
-        expect(page.get_by_text("2 of 3 entries shown; 1 control is folded away, and takes part in the ranks.")).to_be_visible()
+        expect(
+            page.get_by_text("2 of 3 entries shown; 1 control is folded away, and takes part in the ranks.")
+        ).to_be_visible()
         assert "OTHER" not in names(table)
         page.get_by_role("button", name="Show 1 control").click()
         assert "OTHER" in names(table)

@@ -209,6 +209,10 @@ class TestPages:
         assert STATUSES[status] in text
         assert "by the maintainers, 2026-01-31, with static and mlbench 0.1.0" in text
         assert ". ".join(faults or [found.summary]) in text
+        assert "fingerprint is not" not in text
+        other = replace(made, audit=made.audit.model_copy(update={"same_fingerprint": False}))
+        text = Page(dict(pages([other], flips=19))["entries/ours.html"]).text
+        assert "with static (whose fingerprint is not the one that the entry states) and mlbench" in text
 
     def test_a_reported_entry_says_where_it_is_from_and_what_is_not_known(self, built: Path) -> None:
         text = page(built, "entries/paper.html").text
