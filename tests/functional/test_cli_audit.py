@@ -203,6 +203,12 @@ def test_no_entry_decides_which_server_gets_a_key(work: Path, spec: str, monkeyp
     assert (refused.code, "name with --model what to open" in refused.err) == (2, True)
 
 
+def test_a_task_that_is_read_in_shards_cannot_be_audited(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mlbench.leaderboard.auditor.is_sharded", lambda task: True)
+    done = audit(work, "honest")
+    assert (done.code, "mini is read in shards" in done.err) == (2, True)
+
+
 def test_reported_numbers_cannot_be_audited(work: Path) -> None:
     name = "roy-2020-mbert-x-y"
     shutil.copytree(COMMITTED / "entries" / name, work / "leaderboard" / "entries" / name)
