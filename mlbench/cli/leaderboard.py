@@ -1,6 +1,7 @@
 """`mlbench leaderboard`: entries made of results, checked and audited, accepted tasks, and the static site."""
 
 import json
+import random
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
@@ -250,7 +251,9 @@ def audit_(
 
 def _audit_waiting(board: Board, auditor: "Auditor") -> Iterator[Audit]:
     """Yield an audit of each verified entry that has none as it is today, and tell which cannot be audited."""
-    for name in board.entry_names():
+    names = board.entry_names()
+    # In another order each night: a model that takes all the time there is must not keep the same ones waiting.
+    for name in random.sample(names, len(names)):
         try:
             if board.audit(name) is None and parse_entry(board.entry_folder(name), name)[0].kind == "verified":
                 yield auditor.audit(board, name)

@@ -116,8 +116,10 @@ def test_a_model_that_breaks_keeps_no_other_waiting(work: Path, monkeypatch: pyt
         return audited(self, board, name)
 
     monkeypatch.setattr(Auditor, "audit", audit)
+    monkeypatch.setattr("random.sample", lambda names, n: names[::-1])
     done = CommandLine(work)("leaderboard", "audit")
     assert done.code == 1
+    assert done.out.index("stolen.json: failed") < done.out.index("lexical.json: passed")
     assert "honest is left out: RuntimeError: I do as I like" in done.err
     assert {path.stem for path in (work / "leaderboard" / "audits").iterdir()} == {"lexical", "stolen"}
 
