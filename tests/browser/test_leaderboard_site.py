@@ -17,9 +17,10 @@ from browser.conftest import DESKTOP, PHONE, OpenAddress, Opened
 from playwright.sync_api import Locator, Page, expect
 from unit.leaderboard.sites import as_control, audited, board, hostile, measured, renamed, reported, said
 
+from mlbench.leaderboard.evidence import summary_columns
 from mlbench.leaderboard.pairs import differing_settings
 from mlbench.leaderboard.site import build_site
-from mlbench.leaderboard.standings import BoardEntry, summary_columns
+from mlbench.leaderboard.standings import BoardEntry
 from mlbench.statistics.cluster_scores import ScoreRequest
 from mlbench.statistics.paired_tests import compare_ranks
 

@@ -21,10 +21,11 @@ from mlbench.leaderboard.audit import STATUSES, TaskAudit
 from mlbench.leaderboard.columns import COLUMNS, BoardColumn
 from mlbench.leaderboard.entries import sealed
 from mlbench.leaderboard.entry_page import entry_page
+from mlbench.leaderboard.evidence import Evidence, summary_columns
 from mlbench.leaderboard.findings import medians
 from mlbench.leaderboard.repository import Change
 from mlbench.leaderboard.site import build_site, pages, read_entries, shown
-from mlbench.leaderboard.standings import BoardEntry, CheckedResult, Evidence, standings, summary_columns
+from mlbench.leaderboard.standings import BoardEntry, CheckedResult, standings
 from mlbench.provenance import RegistryInfo
 from mlbench.results import Result
 
