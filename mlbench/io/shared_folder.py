@@ -10,7 +10,7 @@ from mlbench.errors import UserError
 from mlbench.io.atomic import write_whole
 
 MANIFEST = "mlbench-files.json"
-"""The file that lists what was written to a folder, with the SHA-256 of each."""
+"""The file that lists what was written to a folder, with a digest of each."""
 
 
 def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
@@ -27,7 +27,7 @@ def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
     for name in changed:
         if obstacle := _obstacle(folder, name, before):
             raise UserError(f"{obstacle} is there, and mlbench did not write it: move it, or name another folder")
-    after = {name: sha256(content).hexdigest() for name, content in files.items()}
+    after = {name: _digest(content) for name, content in files.items()}
     # The manifest comes first and last, so that it lists whatever an interrupted call has written.
     _list(folder, before | after)
     for name, content in changed.items():
@@ -35,7 +35,7 @@ def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, content)
     for name, digest in before.items():
-        if name not in after and _digest(folder / name) == digest:
+        if name not in after and (folder / name).is_file() and _digest((folder / name).read_bytes()) == digest:
             _remove(folder, folder / name)
     _list(folder, after)
 
@@ -64,7 +64,7 @@ def _is_inside(name: str) -> bool:
 
 
 def _list(folder: Path, digests: Mapping[str, str]) -> None:
-    content = json.dumps({"files": dict(sorted(digests.items()))}, indent=1).encode() + b"\n"
+    content = json.dumps({"files": dict(sorted(digests.items()))}, indent=0, separators=(",", ":")).encode() + b"\n"
     folder.mkdir(parents=True, exist_ok=True)
     if not _holds(folder / MANIFEST, content):
         write_whole(folder / MANIFEST, content)
@@ -74,8 +74,9 @@ def _holds(path: Path, content: bytes) -> bool:
     return path.is_file() and path.read_bytes() == content
 
 
-def _digest(path: Path) -> str | None:
-    return sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+def _digest(content: bytes) -> str:
+    """Return the start of a SHA-256, which is enough to see that somebody has changed a file."""
+    return sha256(content).hexdigest()[:16]
 
 
 def _remove(folder: Path, path: Path) -> None:

@@ -37,8 +37,8 @@ class TaskAudit(DocumentPart):
 
     `n_texts` counts queries and documents, `n_drawn` those whose vectors were compared with the commitment, `n_topics`
     the topics whose ranks were compared in all languages, `n_queries` their queries and others that were drawn, and
-    `share` is the part of `n_texts` that was encoded again. The errors of
-    vectors are relative to their norms; null where there is no commitment, as of a ranker.
+    `share` is the part of `n_texts` that was encoded or asked again. The errors of vectors are relative to their norms;
+    null where there is no commitment, as of a ranker.
     """
 
     n_texts: int = Field(ge=0)
@@ -56,7 +56,7 @@ class TaskAudit(DocumentPart):
         vectors = ""
         if self.mean_error is not None:
             vectors = f"{self.n_drawn:,} of {self.n_texts:,} vectors (off by {self.mean_error:.1e} on average) and "
-        return f"{vectors}the ranks of {self.n_queries:,} queries agree, {self.share:.0%} of all texts encoded again"
+        return f"{vectors}the ranks of {self.n_queries:,} queries agree, {self.share:.1%} of all texts computed again"
 
 
 class Audit(DocumentPart):

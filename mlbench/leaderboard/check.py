@@ -17,7 +17,6 @@ from mlbench.leaderboard.board import Board
 from mlbench.leaderboard.check_files import (
     LARGEST_COMPACT_RANKS,
     LARGEST_ENTRY,
-    canonical,
     check_archive,
     check_plain,
     list_folder,
@@ -184,7 +183,7 @@ def _check_reported(board: Board, entry: Entry) -> None:
 def _check_tasks(board: Board, folder: Path, name: str, entry: Entry) -> CheckedEntry:
     """Check results and ranks of an entry, or that its files are those that were checked before."""
     accepted = {task: board.accepted(task) for task in entry.tasks}
-    protocols = (canonical(each.model_dump(mode="json")) for each in accepted.values())
+    protocols = (each.content_digest for each in accepted.values())
     parts = (str(sorted(entry.files.items())).encode(), *protocols)
     found = kept_arrays(
         name, parts, lambda: {"n_numbers": np.array(_recompute(folder, entry, list(accepted.values())))}
@@ -315,7 +314,7 @@ def _identity(folder: Path, entry: Entry, accepted: Mapping[str, AcceptedTask]) 
 def _counts(folder: Path, entry: Entry, accepted: AcceptedTask) -> Digests:
     """Return the digests of what was counted on a task, by an entry whose numbers may not have been checked."""
     task, files = accepted.task.name, (entry.files[file] for file in files_of(accepted.task.name))
-    parts = (b"counts", " ".join(files).encode(), canonical(accepted.model_dump(mode="json")))
+    parts = (b"counts", " ".join(files).encode(), accepted.content_digest)
     found = kept_arrays(
         task,
         parts,

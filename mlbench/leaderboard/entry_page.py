@@ -127,7 +127,7 @@ def entry_page(shown: BoardEntry, every: Sequence[Standings], of_all: Mapping[st
 def _measured(standing: Standing, standings: Standings, shown: BoardEntry, of_all: Medians) -> EntryPart:
     result = shown.tasks[standings.task].result
     ties = result.bias.warning if result.bias else None
-    measures = drawn_measures(result)
+    measures = [result.task.primary_measure] if result.image_text is None else drawn_measures(result)
     return EntryPart(
         task=standings.task,
         notes=[note for note in (*training_note(result), ties, unlisted_note(result)) if note],

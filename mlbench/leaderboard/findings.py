@@ -103,13 +103,13 @@ def _languages(result: Result, of_all: Medians) -> Iterator[str]:
             ends = f", most in {most} and least in {least}" if len(held) > 1 else f": {most}"
             yield f"{said} {word} in every language {asking}{ends}."
             return
-    parts = []
+    parts: list[str] = []
     for sign, word in ((1, "higher"), (-1, "lower")):
         sure = [each for each in held if each.sure and each.ahead * sign > 0]
         if sure:
             most = max(sure, key=lambda each: abs(each.ahead))
-            of_all = "" if parts else f" of {count(len(held), 'language')} {asking}"
-            parts.append(f"{word} in {len(sure)}{of_all}, {'most in' if len(sure) > 1 else 'in'} {most}")
+            whole = "" if parts else f" of {count(len(held), 'language')} {asking}"
+            parts.append(f"{word} in {len(sure)}{whole}, {'most in' if len(sure) > 1 else 'in'} {most}")
     if parts:
         yield f"{said} {', and '.join(parts)}."
 

@@ -32,8 +32,9 @@ def kept_arrays(name: str, parts: Iterable[bytes], find: Callable[[], Arrays]) -
     if kept is not None:
         return kept
     found = find()
+    arrays: dict[str, Any] = {**found, _KEY: key}
     with suppress(DataError):
-        kept_folder(folder, lambda made: np.savez(made / _FOUND, **found, **{_KEY: key}), last=_FOUND, kind=CHECKS)
+        kept_folder(folder, lambda made: np.savez(made / _FOUND, **arrays), last=_FOUND, kind=CHECKS)
     return found
 
 

@@ -344,7 +344,7 @@ def _best(rows: Sequence[EntryRow], main: BoardColumn, cannot_tell: str) -> str:
     if len(rows) == 1:
         return f"has {value}. No other entry was measured."
     if not first.cells[main.key].rank:
-        return f"has the best {value}. Whether that is certain: {cannot_tell or 'cannot tell'}."
+        return f"has the best {value}. The data {cannot_tell or 'cannot tell whether by chance'}."
     if not others:
         return f"has the best {value}. Every other entry is significantly worse."
     titles = [row.entry.title for row in others]
@@ -362,7 +362,7 @@ def _meaning(main: BoardColumn, standings: Standings) -> str:
     known = zip(words, _references(main, standings), strict=True)
     parts = [each.format(reference(main, value)) for each, value in known if value is not None]
     asked = f" where {KIND_WORDS[main.kind]}" if main.kind else ""
-    return f"{heading(main)} says how early the right answers stand{asked}: {', '.join(parts)}."
+    return f"How early the right answers stand{asked}: {', '.join(parts)}."
 
 
 def _extremes(result: Result, main: BoardColumn) -> str:

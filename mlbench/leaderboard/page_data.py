@@ -47,7 +47,8 @@ _NOISE = 1e-6
 def script(function: str, *values: Plain) -> str:
     """Return a script that calls `function`; no value can end it, or be anything but a value."""
     written = (json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False) for value in values)
-    return f"{function}({','.join(written)});\n".replace("<", "\\u003c")
+    # The dash of ranges, of which there are many, is three bytes in place of six.
+    return f"{function}({','.join(written)});\n".replace("<", "\\u003c").replace("\\u2013", "–")
 
 
 def file_name(name: str) -> str:
@@ -194,14 +195,15 @@ def _limits(bounds: Sequence[Bounds | None]) -> list[Plain]:
 def _scores(result: Result) -> Iterator[Plain]:
     """Yield of each bias score how value, interval, references and ends are written, as one text; None without a value.
 
-    References leave out ideal and chance, which all entries share.
+    References leave out ideal and chance, which all entries share, and where there are several, which a line is too
+    short for.
     """
     for score in result.bias.scores if result.bias else ():
         if score.value is None:
             yield None
         else:
             own = {name: value for name, value in score.references.items() if name not in _SHARED}
-            beside = score_references(score.model_copy(update={"references": own}))
+            beside = score_references(score.model_copy(update={"references": own})) if len(own) == 1 else ""
             limits = score_interval(score).strip("[]")
             yield "|".join([score_value(score), limits, beside, score_ends(score)]).rstrip("|")
 

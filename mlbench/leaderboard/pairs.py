@@ -96,4 +96,4 @@ def groups_of(evidence: Evidence, column: BoardColumn, most: int = MOST_GROUPS) 
 def _grouped(added: Floats, most: int) -> Floats:
     """Sum float64 (clusters,) in at most `most` groups, each of clusters that are far apart in their order."""
     groups = np.arange(len(added)) % most
-    return np.bincount(groups, weights=added, minlength=min(len(added), most))
+    return np.bincount(groups, weights=added, minlength=min(len(added), most)).astype(np.float64)

@@ -1,6 +1,8 @@
 """The data and protocol that the leaderboard accepts for a task, and the numbers that papers report for it."""
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
+from hashlib import sha256
 from typing import Final, Literal
 
 import numpy as np
@@ -10,7 +12,13 @@ from pydantic import Field
 from mlbench.collection.languages import IMAGE, IMAGE_KINDS, Kind
 from mlbench.errors import UserError
 from mlbench.io.document import DocumentPart
-from mlbench.leaderboard.check_files import LARGEST_COMPACT_RANKS, LARGEST_DOCUMENT, LARGEST_RANKS, MOST_VALUES
+from mlbench.leaderboard.check_files import (
+    LARGEST_COMPACT_RANKS,
+    LARGEST_DOCUMENT,
+    LARGEST_RANKS,
+    MOST_VALUES,
+    canonical,
+)
 from mlbench.leaderboard.entries import ReportedTask, ReportedValue
 from mlbench.measures.bias import BIAS_SCORES
 from mlbench.measures.ranked import parse
@@ -56,6 +64,11 @@ class AcceptedTask(DocumentPart):
     settings: tuple[AcceptedSetting, ...]
     sizes: Sizes
     data: dict[str, str]
+
+    @cached_property
+    def content_digest(self) -> bytes:
+        """The SHA-256 of all that is accepted."""
+        return sha256(canonical(self.model_dump(mode="json"))).digest()
 
     @property
     def has_images(self) -> bool:

@@ -18,8 +18,8 @@ def ranking_values(ranking: Ranking, entries: Mapping[str, BoardEntry]) -> Plain
 
     What is in the cells of a column stands as it is written, one entry after the other with spaces between them: the
     numbers, the intervals, the ranks and the groups of those that tie. Numbers by language are packed, those of one
-    kind and measure for one entry after the other: of the main measure alone where there are many entries or languages,
-    and without intervals where there are many languages.
+    kind and measure for one entry after the other: of the main measure alone where there are many entries or languages.
+    Intervals are those of the column that ranks the entries, and none where there are many languages.
     """
     languages = ranking.result.task.languages if ranking.result else ()
     results = [entries[row.entry.name].tasks[ranking.key].result for row in ranking.rows] if ranking.result else []
@@ -31,7 +31,7 @@ def ranking_values(ranking: Ranking, entries: Mapping[str, BoardEntry]) -> Plain
         "entries": [_entry(row) for row in ranking.rows],
         "languages": [[tag, language_info(tag).name] for tag in languages],
         "rows": {kind: dict(_means(ranking, kind, results)) for kind in kinds},
-        "limits": {kind: _limits(ranking, kind, results) for kind in kinds} if _are_few(languages) else {},
+        "limits": {kind: _limits(ranking, kind, results) for kind in kinds[:1]} if _are_few(languages) else {},
     }
 
 

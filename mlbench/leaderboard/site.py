@@ -191,12 +191,12 @@ def pages(
     of_all = {task: medians([each.tasks[task].result for each in entries if task in each.tasks]) for task in measured}
     differing = {task: differing_settings(task, found, flips=flips) for task, found in evidence.items()}
     progress.start("write entries", len(entries))
-    for each in entries:
+    for entry in entries:
         yield (
-            f"entries/{each.name}.html",
-            render("entry", root="../", shown=entry_page(each, every, of_all), drawn=drawn),
+            f"entries/{entry.name}.html",
+            render("entry", root="../", shown=entry_page(entry, every, of_all), drawn=drawn),
         )
-        yield f"entries/{each.name}.js", script("board.know", each.name, entry_values(each, differing))
+        yield f"entries/{entry.name}.js", script("board.know", entry.name, entry_values(entry, differing))
         progress.advance(1)
     progress.finish()
 

@@ -115,8 +115,12 @@ WORLDS: Mapping[str, World] = {
     "all as far from 1/2": near_ideal(LEVEL_ENTRIES + 6),
     "all at 1/2": near_ideal(LEVEL_ENTRIES),
     "two tasks that disagree": two_tasks(LEVEL_ENTRIES, 3.0),
+    "all level, skewed, unlike noise": world(LEVEL_ENTRIES, skewed=True, spread=np.geomspace(0.2, 5, ENTRIES_EACH)),
 }
-"""The first are the least favourable: any two entries that are told apart are told apart wrongly."""
+"""The first are the least favourable: any two entries that are told apart are told apart wrongly.
+
+The last breaks what sign flips take for granted, that a difference might as well have had the other sign.
+"""
 
 
 def real_entries() -> World:

@@ -348,7 +348,7 @@ class TestOverview:
     def test_a_link_shows_what_it_says(self, open_page: Open) -> None:
         page = open_page("index.html#task=sparse&measure=R@1&sort=name&find=o&languages=en").page
         table = table_of(page, task="sparse")
-        assert heads(table)[2:] == ["R@1 multi", "R@1 mono", "R@1 cross", "rank distance", "size"]
+        assert heads(table)[2:] == ["R@1 multi", "R@1 mono", "R@1 cross", "size"]
         assert names(table) == ["OTHER", "OURS"]
 
     def test_skipping_to_the_content_changes_nothing_else(self, open_page: Open) -> None:
@@ -442,22 +442,43 @@ class TestOverview:
         assert found["entries"][0]["AP.multilingual"] == 0.983
         assert found["sorted_by"] == "AP.multilingual"
 
+    def test_a_large_ranking_is_drawn_in_parts(self, open_page: Open) -> None:
+        page = open_page().page
+        made = """() => {
+          const ours = { name: "e", title: "E", size: "1 k" };
+          const cells = { values: Array(150).fill(".5").join(" "), bounds: Array(150).fill("·").join(" "),
+            ranks: Array(150).fill("1:150").join(" "), groups: Array(150).fill(1) };
+          const column = { key: "AP.multilingual", title: "mAP multi", better: "higher", notes: [],
+            measure: "AP", kind: "multilingual" };
+          board.knowRanking("sparse", { title: "many", columns: [{ ...column, ...cells }],
+            orders: [[...Array(150).keys()]],
+            entries: Array.from({ length: 150 }, (_, at) => ({ ...ours, name: `e${at}` })),
+            languages: [], rows: {}, limits: {} });
+        }"""
+        page.evaluate(made)
+        page.get_by_role("link", name="sparse").click()
+        table = table_of(page, task="sparse")
+        assert len(names(table)) == 100
+        expect(page.get_by_text("100 of 150 entries shown; 50 more below them.")).to_be_visible()
+        page.get_by_role("button", name="Show all 150 rows").click()
+        assert len(names(table)) == 150
+
     def test_no_spreadsheet_computes_what_is_downloaded(self, open_page: Open) -> None:
         rows = "[{ a: '=1+1', b: -0.5, e: '＝2', c: 'x,\"y\"', d: null }]"
         assert open_page().page.evaluate(f"board.toCsv({rows})") == 'a,b,e,c,d\n\'=1+1,-0.5,\'＝2,"x,""y""",\n'
 
 
-class TestRealNames:
-    """A site of a shipped task with a control and an audited entry."""
+@pytest.fixture(scope="session")
+def named(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a site of a shipped task with a control and an audited entry."""
+    folder = tmp_path_factory.mktemp("named") / "site"
+    ours, other, twin = board()[:3]
+    made = [audited(ours), as_control(other), twin, reported("paper", said("xquad-r"))]
+    build_site([renamed(each, "small", "xquad-r") for each in made], folder, flips=FLIPS)
+    return folder
 
-    @pytest.fixture(scope="class")
-    def named(self, tmp_path_factory: pytest.TempPathFactory) -> Path:
-        folder = tmp_path_factory.mktemp("named") / "site"
-        ours, other, twin = board()[:3]
-        made = [audited(ours), as_control(other), twin, reported("paper", said("xquad-r"))]
-        build_site([renamed(each, "small", "xquad-r") for each in made], folder, flips=FLIPS)
-        return folder
 
+class TestShippedTask:
     @pytest.mark.parametrize(("width", "height", "screens"), [(1280, 800, 1), (390, 844, 2)])
     def test_the_first_screen_answers_five_questions(
         self, named: Path, open_address: OpenAddress, width: int, height: int, screens: int

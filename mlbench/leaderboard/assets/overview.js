@@ -1,6 +1,6 @@
 "use strict";
 (() => {
-  const POOLS = ["multilingual", "image_to_pool"];
+  const MOST_ROWS = 100;
   const form = document.querySelector("form.controls");
   if (!form) return;
   const sections = [...document.querySelectorAll("section.ranking")];
@@ -152,7 +152,7 @@
       update({ compare: (box.checked ? [...before, entry.name].slice(-2) : before).join(",") });
       document.querySelector(`section.ranking:not([hidden]) input[data-entry="${CSS.escape(entry.name)}"]`)?.focus();
     });
-    const notes = [...(entry.control ? ["control"] : []), ...entry.notes].map((note) => board.make("span", {}, note));
+    const notes = [...(entry.control ? ["control"] : []), ...entry.notes];
     return board.make("th", { scope: "row" }, box, board.make("a", { href: `entries/${entry.name}.html` }, entry.title),
       board.make("small", {}, entry.status === "recomputed" ? entry.status : board.make("span", { class: `badge ${entry.status.replace(" ", "-")}` }, entry.status), ...notes.flatMap((note) => [" · ", note])));
   };
@@ -277,16 +277,21 @@
     const place = section.querySelector(".place");
     // Moved only where it must be, as what has the focus would lose it.
     if (form.parentElement !== place) place.append(form);
-    drawTable(section, data, columns, rows, main, ticked);
+    const drawn = state.rows === "all" ? rows : rows.slice(0, MOST_ROWS);
+    drawTable(section, data, columns, drawn, main, ticked);
     drawPlots(section, data, rows, main);
     showTicks(data, ticked);
-    const said = [`${rows.length} of ${data.entries.length} entries shown`];
+    const said = [`${drawn.length} of ${data.entries.length} entries shown`];
+    if (drawn.length < rows.length) said.push(`${rows.length - drawn.length} more below them`);
     if (folded && !state.controls) said.push(`${folded} ${folded === 1 ? "control is folded away, and takes" : "controls are folded away, and take"} part in the ranks`);
     if (chosen(data).length || kindsOf(data).includes(state.by)) said.push("ranks are of means over all languages, and not told here");
     section.querySelector("[role=status]").textContent = `${said.join("; ")}.`;
     const actions = section.querySelector(".actions");
     actions.hidden = false;
-    const [toggle, csv, json] = actions.children;
+    const [more, toggle, csv, json] = actions.children;
+    more.hidden = drawn.length === rows.length;
+    more.textContent = `Show all ${rows.length} rows`;
+    more.onclick = () => update({ rows: "all" });
     toggle.hidden = !folded;
     toggle.textContent = state.controls ? "Fold controls away" : `Show ${folded} ${folded === 1 ? "control" : "controls"}`;
     toggle.onclick = () => update({ controls: state.controls ? "" : "shown" });

@@ -105,5 +105,5 @@ def test_a_record_has_the_name_of_an_entry(board: Board) -> None:
 
 def test_the_summary_says_what_was_compared() -> None:
     ranks_alone = FOUND.model_copy(update={"mean_error": None})
-    assert ranks_alone.summary == "the ranks of 60 queries agree, 50% of all texts encoded again"
+    assert ranks_alone.summary == "the ranks of 60 queries agree, 50.0% of all texts computed again"
     assert FOUND.summary == f"50 of 100 vectors (off by 5.0e-04 on average) and {ranks_alone.summary}"

@@ -59,7 +59,7 @@ class TestAnswers:
         monkeypatch.setattr("mlbench.leaderboard.standings.can_tell", lambda *_, **__: False)
         answers = rankings(*board())["small"].answers
         assert answers is not None
-        assert "Whether that is certain: cannot tell: no difference of 20 clusters of topics" in answers.best
+        assert "The data cannot tell: no difference of 20 clusters of topics" in answers.best
 
     def test_the_number_is_told_beside_a_perfect_and_a_random_one(self) -> None:
         answers = rankings(*board())["small"].answers
