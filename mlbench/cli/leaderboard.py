@@ -1,6 +1,7 @@
 """`mlbench leaderboard`: entries made of results, checked and audited, accepted tasks, and the static site."""
 
 import json
+import random
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
@@ -170,8 +171,11 @@ def build(screen: Screen, /, out: Path, folder: Path) -> None:
     """
     from mlbench.leaderboard.site import build_site, read_entries
 
+    board = Board(folder)
+    if board.has_part(out):
+        raise UserError(f"{out} is where the board itself lies: name another folder with --out")
     progress = screen.progress()
-    entries = read_entries(Board(folder), progress=progress)
+    entries = read_entries(board, progress=progress)
     build_site(entries, out, progress=progress)
     click.echo(f"{out / 'index.html'}: {count(len(entries), 'entry')}")
 
@@ -247,12 +251,15 @@ def audit_(
 
 def _audit_waiting(board: Board, auditor: "Auditor") -> Iterator[Audit]:
     """Yield an audit of each verified entry that has none as it is today, and tell which cannot be audited."""
-    for name in board.entry_names():
+    names = board.entry_names()
+    # In another order each night: a model that takes all the time there is must not keep the same ones waiting.
+    for name in random.sample(names, len(names)):
         try:
             if board.audit(name) is None and parse_entry(board.entry_folder(name), name)[0].kind == "verified":
                 yield auditor.audit(board, name)
-        except UserError as error:
-            auditor.progress.note(f"warning: {name} is left out: {error}")
+        except Exception as error:  # Models of strangers raise what they like, and others wait behind them.
+            told = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+            auditor.progress.note(f"warning: {name} is left out: {told}")
 
 
 class _Row(TypedDict):

@@ -78,6 +78,11 @@ def replaced_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
+def is_unfinished(path: Path) -> bool:
+    """Say whether a process is making this now, or was killed when it did."""
+    return path.name.startswith(".") and path.suffix == _SUFFIX
+
+
 def is_leftover(path: Path) -> bool:
     """Say whether a killed process left this behind; what is young may belong to a process that is writing now."""
     try:

@@ -22,7 +22,7 @@ from mlbench.open_model import LoadedModel, known_keys, open_model, parse
 from mlbench.protocols import SILENCE, Progress, Runtime
 from mlbench.ranking.ranks import Ranks
 from mlbench.results import Result, RetrieverInfo
-from mlbench.tasks.load import load_collection
+from mlbench.tasks.load import is_sharded, load_collection
 from mlbench.tasks.task import load_task
 from mlbench.version import __version__
 
@@ -111,6 +111,8 @@ class Auditor:
     def _audit_task(self, model: LoadedModel, draw: Draw, result: Result, ranks: Ranks, folder: Path) -> TaskAudit:
         known = {task.name: task for task in map(load_task, self.tasks)}
         task = known.get(result.task.name) or load_task(result.task.name)
+        if is_sharded(task):
+            raise UserError(f"{task.name} is read in shards, and an audit holds all texts: it cannot be audited")
         collection = load_collection(task, data_dir=self.data_dir, progress=self.progress)
         if fingerprint_of(collection.fingerprints()) != result.task.fingerprint:
             raise UserError(f"{task.name}: the data here are not those of the entry")

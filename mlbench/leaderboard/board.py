@@ -5,7 +5,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from mlbench.errors import RefusedEntry, UnknownName, UserError
-from mlbench.io.atomic import write_whole
+from mlbench.io.atomic import is_unfinished, write_whole
 from mlbench.io.lock import locked
 from mlbench.leaderboard.audit import Audit, audit_fault
 from mlbench.leaderboard.check_files import (
@@ -44,11 +44,18 @@ class Board:
     def entry_names(self) -> tuple[str, ...]:
         """Return the sorted names of all that lies where entries do, whatever it is; none for a new board.
 
-        Raises `UserError` where there is no board.
+        What a process is writing now, or was when it was killed, is not there yet. Raises `UserError` where there is no
+        board.
         """
         if not self.folder.is_dir():
             raise UserError(f"there is no leaderboard in {self.folder}: name its folder with --board")
-        return tuple(sorted(path.name for path in self.entries.iterdir())) if self.entries.is_dir() else ()
+        return _names_in(self.entries)
+
+    def has_part(self, folder: Path) -> bool:
+        """Say whether a folder is that of the board, or one in which it has files."""
+        parts = (self.folder / name for name in ("tasks", "entries", "audits"))
+        place = folder.resolve()
+        return place == self.folder.resolve() or any(place.is_relative_to(part.resolve()) for part in parts)
 
     def audit_path(self, name: str) -> Path:
         """Return where the audit of an entry is, or would be; raises `UserError` for what is no name of one."""
@@ -75,8 +82,7 @@ class Board:
 
     def stray_audits(self) -> tuple[str, ...]:
         """Return the sorted names of what lies among the audits and is of no entry."""
-        folder, names = self.folder / "audits", set(self.entry_names())
-        found = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else ()
+        names, found = set(self.entry_names()), _names_in(self.folder / "audits")
         return tuple(file for file in found if file.removesuffix(".json") not in names or not file.endswith(".json"))
 
     def keep_audit(self, audit: Audit) -> Path:
@@ -120,6 +126,10 @@ class Board:
                 )
             write_whole(path, content)
         return path
+
+
+def _names_in(folder: Path) -> tuple[str, ...]:
+    return tuple(sorted(each.name for each in folder.iterdir() if not is_unfinished(each))) if folder.is_dir() else ()
 
 
 def _check_name(name: str, what: str) -> None:

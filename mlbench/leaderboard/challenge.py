@@ -1,7 +1,7 @@
 """Draws what is computed again of an entry, and compares it with what the entry says.
 
 Of an encoder, texts are drawn and their vectors compared with the commitment, and the ranks of drawn queries with the
-order that the vectors give. Of a ranker, the lists of drawn topics are made again.
+order that the vectors give. Of a ranker, the lists of drawn queries are made again.
 """
 
 from collections import Counter
@@ -27,12 +27,17 @@ from mlbench.ranking.ranks import Ranks
 TEXTS, TOPICS, QUERIES, TOPS = 200, 20, 200, 240
 """So many vectors are compared; the ranks of so many topics in all languages, and of so many queries more.
 
-All documents at the top of a list are encoded for so many queries of the topics; they are all that XQuAD-R has.
+All documents at the top of a list are encoded for so many of these queries, those of the topics first.
 """
 LARGEST_ERROR, MEAN_ERROR = 0.05, 0.02
 """How far one vector may be off, and all drawn ones on average, as a part of their norms."""
 LARGEST_DRIFT = 0.01
-"""How far reciprocal ranks of a ranker that encodes texts may be off, on average over the queries of one language."""
+"""How far reciprocal ranks of a ranker that encodes texts may be off, on average in one language and in one column.
+
+Those of an encoder may be so much larger on average, over all relevant documents at the top of lists.
+"""
+CHANCE_GAIN = 2.0
+"""What reciprocal ranks may gain by chance beyond that, added up: four documents that are first and not second."""
 ROUNDING = 2.0**-12
 """A step of a sketch."""
 # Errors of vectors point anywhere, so that a cosine is off by about the error over the root of the number of
@@ -65,26 +70,29 @@ def audit_lists(
     draw: Draw,
     progress: Progress = SILENCE,
 ) -> TaskAudit:
-    """Make the lists of drawn topics again, and compare them with the `ranks` of the entry.
+    """Make the lists of drawn queries again, and compare them with the `ranks` of the entry.
 
     They must be the same; those of a ranker that encodes tokens may differ by the noise of its vectors.
     """
-    drawn = set(ranks.topic_ids[draw("topics", len(ranks.topic_ids), TOPICS)].tolist())
-    asked = {
-        language: tuple(query for query in queries if query.topic_id in drawn)
-        for language, queries in collection.queries.items()
+    topics, _, asked = _drawn_queries(draw, len(ranks.topic_ids), ranks.query_topics)
+    names, languages = ranks.topic_ids[ranks.query_topics[asked]], ranks.languages[ranks.query_languages[asked]]
+    drawn = set(zip(languages.tolist(), names.tolist(), strict=True))
+    queries = {
+        language: tuple(query for query in held if (language, query.topic_id) in drawn)
+        for language, held in collection.queries.items()
     }
-    part = replace(collection, queries=asked)
+    part = replace(collection, queries=queries)
     members.prepare(ranker, texts_of(part), None, progress)
-    arrays, chosen = index_collection(part), [setting for setting in settings if asked[setting.query_language]]
+    arrays, chosen = index_collection(part), [setting for setting in settings if queries[setting.query_language]]
     table = rank_lists(arrays, ranker, chosen, ranks.top.shape[1], progress, compact=ranks.is_compact)
     encodes = members.tokens_of(ranker) > 0
-    again, stated = _lists(to_ranks(arrays, table), drawn), _lists(ranks, drawn)
+    found = to_ranks(arrays, table)
+    again, stated = _lists(found, np.arange(len(found.query_topics))), _lists(ranks, asked)
     n_texts = sum(len(rows) for side in (collection.queries, collection.documents) for rows in side.values())
     return TaskAudit(
         n_texts=n_texts,
         n_drawn=0,
-        n_topics=len(drawn),
+        n_topics=len(topics),
         n_queries=len(again),
         share=len(again) / n_texts,
         largest_error=None,
@@ -99,17 +107,20 @@ def _list_faults(again: Said, stated: Said) -> Iterator[str]:
 
 
 def _drift_faults(again: Said, stated: Said) -> Iterator[str]:
-    """Yield the languages of queries whose relevant documents have other reciprocal ranks, by more than noise."""
+    """Yield where relevant documents have other reciprocal ranks by more than noise, in one language or one column."""
     drifts: dict[str, list[float]] = {}
     for query, said in again.items():
-        counts = ((said[key], stated.get(query, {}).get(key)) for key in said if key[0] == "ahead")
-        drifts.setdefault(query[1], []).extend(abs(_reciprocal(one) - _reciprocal(other)) for one, other in counts)
-    means = {language: sum(drift) / len(drift) for language, drift in drifts.items() if drift}
+        for key in said:
+            if key[0] == "ahead":
+                off = abs(_reciprocal(said[key]) - _reciprocal(stated.get(query, {}).get(key)))
+                for group in (f"for queries in {query[1]}", f"in the column {key[1]}"):
+                    drifts.setdefault(group, []).append(off)
+    means = {group: sum(drift) / len(drift) for group, drift in drifts.items()}
     most = max(means, key=means.__getitem__, default="")
     if most and means[most] > LARGEST_DRIFT:
         yield (
-            f"reciprocal ranks are off by {means[most]:.3g} on average for queries in {most}, more than "
-            f"{LARGEST_DRIFT:g}: the lists are not those of the model"
+            f"reciprocal ranks are off by {means[most]:.3g} on average {most}, more than {LARGEST_DRIFT:g}: the lists "
+            "are not those of the model"
         )
 
 
@@ -118,20 +129,26 @@ def _reciprocal(ahead: object) -> float:
     return 1 / (1 + ahead) if isinstance(ahead, int) and ahead >= 0 else 0.0
 
 
-def _lists(ranks: Ranks, topics: set[str]) -> Said:
-    """Return all that ranks say of each query of some topics: counts, ties, lengths of lists and their tops."""
+def _drawn_queries(draw: Draw, n_topics: int, query_topics: NDArray[np.integer]) -> tuple[Indexes, Indexes, Indexes]:
+    """Draw topics; return them, all queries of them, and these with others that were drawn, all ascending."""
+    topics = draw("topics", n_topics, TOPICS)
+    whole = np.flatnonzero(np.isin(query_topics, topics))
+    return topics, whole, np.union1d(whole, draw("queries", len(query_topics), QUERIES))
+
+
+def _lists(ranks: Ranks, queries: Indexes) -> Said:
+    """Return all that ranks say of some queries: counts, ties, lengths of lists and their tops."""
     names, languages, ids = ranks.topic_ids.tolist(), ranks.languages.tolist(), ranks.document_ids.tolist()
     found: dict[int, dict[tuple[str, ...], object]] = {
         query: {("top",): [ids[document] for document in ranks.top[query].tolist() if document >= 0]}
-        for query, topic in enumerate(ranks.query_topics.tolist())
-        if names[topic] in topics
+        for query in queries.tolist()
     }
     for number, column in enumerate(ranks.columns.tolist()):
         for query, said in found.items():
             said["listed", column] = int(ranks.listed[query, number])
         counts = ranks.counts_in(number)
         rows = np.arange(len(ranks.row_queries))[counts.rows]
-        kept = np.isin(ranks.row_queries[rows], list(found))
+        kept = np.isin(ranks.row_queries[rows], queries)
         for row, ahead, ties in zip(rows[kept], counts.ahead[kept].tolist(), counts.ties[kept].tolist(), strict=True):
             said, document = found[int(ranks.row_queries[row])], ids[ranks.row_documents[row]]
             said["ahead", column, document], said["ties", column, document] = ahead, ties
@@ -160,11 +177,12 @@ def audit_vectors(
     queries, sample = (
         np.array([number for role, number in of_drawn if role == wanted], np.intp) for wanted in ("query", "document")
     )
-    topics = draw("topics", len(arrays.topic_ids), TOPICS)
-    whole = np.flatnonzero(np.isin(arrays.query_topics, topics))
-    asked = np.union1d(whole, draw("queries", len(arrays.query_topics), QUERIES))
+    topics, whole, asked = _drawn_queries(draw, len(arrays.topic_ids), arrays.query_topics)
+    others = np.setdiff1d(asked, whole)
+    tops = whole[draw("tops", len(whole), TOPS)]
+    tops = np.append(tops, others[draw("other tops", len(others), TOPS - len(tops))])
     lists = Lists(arrays, ranks)
-    documents = lists.documents(asked, whole[draw("tops", len(whole), TOPS)])
+    documents = lists.documents(asked, tops)
     encoded = Encoded.of(encoder, arrays, np.union1d(asked, queries), np.union1d(documents, sample), progress)
     faults, errors = list[str](), None
     if commitment is not None and not commitment.is_of(texts):
@@ -180,6 +198,8 @@ def audit_vectors(
             wrong.setdefault(fault, []).append(collection.languages[arrays.query_languages[query]])
     for fault, languages in wrong.items():
         faults += _told(languages, len(asked), fault)
+    if not wrong:
+        faults += _gain_faults(np.concatenate([np.empty(0), *(lists.gains(query, encoded) for query in tops.tolist())]))
     return TaskAudit(
         n_texts=len(texts),
         n_drawn=0 if errors is None else len(drawn),
@@ -212,6 +232,15 @@ def _error_faults(errors: Floats) -> Iterator[str]:
         )
     if mean > MEAN_ERROR:
         yield f"drawn vectors are off by {mean:.3g} of their norm on average, more than {MEAN_ERROR:g}"
+
+
+def _gain_faults(gains: Floats) -> Iterator[str]:
+    """Yield that relevant documents are said to stand higher than they do: noise moves them down as often as up."""
+    if gains.sum() > LARGEST_DRIFT * len(gains) + CHANCE_GAIN:
+        yield (
+            f"reciprocal ranks at the top are larger by {gains.mean():.3g} on average than the vectors give, more than "
+            f"{LARGEST_DRIFT:g}"
+        )
 
 
 def _told(languages: Sequence[str], n_queries: int, what: str) -> Iterator[str]:

@@ -202,10 +202,7 @@ def _recompute(folder: Path, entry: Entry, accepted: Sequence[AcceptedTask]) -> 
         raise RefusedEntry("its results are of different retrievers: every entry is one system")
     numbers = 0
     for task, result in zip(accepted, results, strict=True):
-        ranks, n_numbers = _check_ranks(folder, task, result)
-        if result.vectors is not None:
-            _check_vectors(folder, result.vectors, task.n_texts(ranks))
-        numbers += n_numbers
+        numbers += _check_ranks(folder, task, result)
     return numbers
 
 
@@ -226,8 +223,8 @@ def _read_result(folder: Path, entry: Entry, accepted: AcceptedTask) -> Result:
     return result
 
 
-def _check_ranks(folder: Path, accepted: AcceptedTask, result: Result) -> tuple[Ranks, int]:
-    """Return the ranks of a result, and how many of its numbers were recomputed from them."""
+def _check_ranks(folder: Path, accepted: AcceptedTask, result: Result) -> int:
+    """Return how many numbers of a result were recomputed from its ranks; all of them follow."""
     document, name = files_of(accepted.task.name)
     ranks = _sound_ranks(folder, accepted, result)
     fault = (
@@ -244,7 +241,7 @@ def _check_ranks(folder: Path, accepted: AcceptedTask, result: Result) -> tuple[
     if found.differences:
         more = f" (and {len(found.differences) - 1:,} more)" if len(found.differences) > 1 else ""
         raise RefusedEntry(f"{document}: {found.differences[0]}{more}")
-    return ranks, found.n_numbers
+    return found.n_numbers
 
 
 def _check_vectors(folder: Path, stated: VectorsFile, n_texts: int) -> None:

@@ -20,6 +20,7 @@ from mlbench.ranking.ranks import Ranks, pool_counts
 
 # How rarely honest counts give a sample that is called a fault.
 _RARE = 1e-9
+_MOST_DEVIATIONS = 8
 Indexes = NDArray[np.intp]
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -81,10 +82,15 @@ class Encoded:
         return queries, documents, lengths[0], lengths[1]
 
     def scores(self, query: int, noise: float) -> tuple[Floats, Floats]:
-        """Return the least and the largest score that each document may have, (documents,); `noise` is of a cosine."""
+        """Return the least and the largest score that each document may have, (documents,).
+
+        `noise` is how far vectors are off, as a part of their norms. In many dimensions little of it has the direction
+        of another vector: cosines are off by noise / sqrt(dim) or so, and by 8 times as much at most.
+        """
         queries, documents, of_queries, of_documents = self._grid
         place = np.searchsorted(self.queries, query)
-        scores, slack = documents @ queries[place], noise * of_queries[place] * of_documents
+        share = min(1.0, _MOST_DEVIATIONS / self.encoder.dim**0.5)
+        scores, slack = documents @ queries[place], noise * share * of_queries[place] * of_documents
         return scores - slack, scores + slack
 
 
@@ -112,7 +118,7 @@ class Lists:
         said = self._of(query)
         low, high = encoded.scores(query, noise)
         languages, left_out = self.arrays.document_languages[encoded.documents], self.arrays.own_documents[query]
-        inside = said.in_pool[languages] & ~np.isin(encoded.documents, left_out)
+        inside = self._inside(query, said, encoded)
         if fault := _order_fault(said, encoded, inside, low, high):
             return fault
         own = encoded.places(said.relevant)
@@ -127,6 +133,23 @@ class Lists:
         if _is_unlikely(said, n_others, others & np.isin(encoded.documents, sample), before, behind):
             return "drawn documents stand ahead of relevant ones more or less often than all are said to"
         return ""
+
+    def gains(self, query: int, encoded: Encoded) -> Floats:
+        """Return how much larger reciprocal ranks are said to be than the vectors give, (relevant documents on top,).
+
+        The top must have been encoded.
+        """
+        said, (scores, _) = self._of(query), encoded.scores(query, 0.0)
+        relevant = np.flatnonzero(np.isin(said.top, said.relevant))
+        ahead = scores > scores[encoded.places(said.top[relevant])][:, None]
+        found: Floats = 1 / (1 + relevant) - 1 / (1 + (ahead & self._inside(query, said, encoded)).sum(axis=1))
+        return found
+
+    def _inside(self, query: int, said: "_QueryRanks", encoded: Encoded) -> Mask:
+        """Say which of the encoded documents are in the pool of a query, (documents,)."""
+        in_pool = said.in_pool[self.arrays.document_languages[encoded.documents]]
+        found: Mask = in_pool & ~np.isin(encoded.documents, self.arrays.own_documents[query])
+        return found
 
     def _of(self, query: int) -> "_QueryRanks":
         ranks, languages = self.ranks.part(query, query + 1), self.arrays.collection.languages

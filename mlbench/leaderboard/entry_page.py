@@ -8,12 +8,12 @@ from mlbench.leaderboard.audit import STATUSES, Audit, Status, status_of
 from mlbench.leaderboard.columns import FIRST, BoardColumn, title
 from mlbench.leaderboard.entries import Entry, ReportedTask
 from mlbench.leaderboard.findings import Medians, findings
-from mlbench.leaderboard.overview import EntryCell, cell, number
+from mlbench.leaderboard.overview import EntryCell, cell, heading, number
 from mlbench.leaderboard.page_data import drawn_measures, file_name
 from mlbench.leaderboard.repository import Change
 from mlbench.leaderboard.standings import BoardEntry, Standing, Standings
 from mlbench.reports.captions import caption_map
-from mlbench.reports.formatting import SHORT, cost, spoken, unlisted_note, written
+from mlbench.reports.formatting import cost, spoken, unlisted_note, written
 from mlbench.reports.grid import MOST_IN_CELLS
 from mlbench.reports.provenance import command, provenance, training_note
 from mlbench.reports.report import Facts, HeatMap
@@ -134,7 +134,7 @@ def _measured(standing: Standing, standings: Standings, shown: BoardEntry, of_al
         measures=[title(measure) for measure in measures],
         means=list(_means(standing, measures)),
         findings=findings(result, of_all),
-        column=_named(_main(standing)),
+        column=heading(_main(standing)),
         nearest=_nearest(standing, standings),
         captions=caption_map(result),
     )
@@ -143,10 +143,6 @@ def _measured(standing: Standing, standings: Standings, shown: BoardEntry, of_al
 def _main(standing: Standing) -> BoardColumn:
     """Return the column that entries are held against one another by: the first of the site that this one has."""
     return FIRST if FIRST in standing.scores else next(iter(standing.scores))
-
-
-def _named(column: BoardColumn) -> str:
-    return f"{title(column.name)} {SHORT[column.kind]}" if column.kind else spoken(column.name)
 
 
 def _nearest(standing: Standing, standings: Standings) -> list[Nearest]:

@@ -20,8 +20,9 @@ from mlbench.collection.language_info import language_info
 from mlbench.collection.languages import IMAGE, KINDS, Kind
 from mlbench.leaderboard.columns import IMAGE_MEASURES, BoardColumn, measured
 from mlbench.leaderboard.entries import NAME, ReportedTask
+from mlbench.leaderboard.evidence import Evidence, summary_columns
 from mlbench.leaderboard.pairs import MOST_GROUPS, Differing, Groups, groups_of
-from mlbench.leaderboard.standings import BoardEntry, CheckedResult, Evidence, Standings, can_tell, summary_columns
+from mlbench.leaderboard.standings import BoardEntry, CheckedResult, Standings, can_tell
 from mlbench.reports.formatting import SHORT, references, score_ends, score_interval, score_references, score_value
 from mlbench.reports.grid import MOST_IN_CELLS, POOL
 from mlbench.reports.language_map import language_data

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlbench.leaderboard.columns import FIRST, BoardColumn
+from mlbench.leaderboard.evidence import Evidence
 from mlbench.leaderboard.kept import kept_arrays
-from mlbench.leaderboard.standings import LEVEL, Evidence
+from mlbench.leaderboard.standings import LEVEL
 from mlbench.statistics.paired_tests import FLIPS
 from mlbench.statistics.resampling import difference_p_values
 

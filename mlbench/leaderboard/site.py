@@ -19,22 +19,14 @@ from mlbench.leaderboard.check import CheckedEntry, Identities, check_entry
 from mlbench.leaderboard.columns import GRADED_MEASURES, IMAGE_MEASURES, MEASURES, title
 from mlbench.leaderboard.entries import Entry, files_of
 from mlbench.leaderboard.entry_page import entry_page
+from mlbench.leaderboard.evidence import Evidence, gather, kept_evidence
 from mlbench.leaderboard.findings import medians
-from mlbench.leaderboard.kept_evidence import kept_evidence
 from mlbench.leaderboard.overview import KIND_WORDS, MOST_ROWS, facts, overview, size
 from mlbench.leaderboard.page_data import DRAWN_MEASURES, entry_values, file_name, script, task_values
 from mlbench.leaderboard.pairs import differing_settings
 from mlbench.leaderboard.ranking_data import ranking_values
 from mlbench.leaderboard.repository import changes
-from mlbench.leaderboard.standings import (
-    RANK_FLIPS,
-    BoardEntry,
-    CheckedResult,
-    Evidence,
-    Standings,
-    gather,
-    standings,
-)
+from mlbench.leaderboard.standings import RANK_FLIPS, BoardEntry, CheckedResult, Standings, standings
 from mlbench.measures.bias import BIAS_SCORES
 from mlbench.measures.ranked import EXPLANATIONS
 from mlbench.protocols import SILENCE, Progress

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from mlbench.errors import RefusedEntry, UserError
 from mlbench.evaluation.verify import read_pair
-from mlbench.io.atomic import replaced_folder
+from mlbench.io.atomic import remove_leftovers, replaced_folder
 from mlbench.io.lock import locked
 from mlbench.leaderboard.board import Board
 from mlbench.leaderboard.check import CheckedEntry, Identities, check_distinct, check_folder, parse_entry
@@ -50,6 +50,7 @@ def add(
     """
     board.entry_names()
     with locked(board.folder):
+        remove_leftovers(board.entries)
         return _add(board, name, results, description, replace)
 
 

@@ -25,10 +25,10 @@ from mlbench.leaderboard.board import Board
 from mlbench.leaderboard.check import check_entry
 from mlbench.leaderboard.check_files import canonical
 from mlbench.leaderboard.entries import ENTRY_FILE, files_of, sealed
+from mlbench.leaderboard.evidence import Evidence, kept_evidence
 from mlbench.leaderboard.kept import kept_arrays
-from mlbench.leaderboard.kept_evidence import kept_evidence
 from mlbench.leaderboard.site import build_site, read_entries
-from mlbench.leaderboard.standings import BoardEntry, CheckedResult, Evidence
+from mlbench.leaderboard.standings import BoardEntry, CheckedResult
 from mlbench.results import Result, digest
 from tests.bench.timing import took
 

@@ -10,7 +10,7 @@ from mlbench.collection.records import Collection
 from mlbench.embeddings.commitment import Commitment
 from mlbench.embeddings.encode import embed, texts_of
 from mlbench.leaderboard.audit import TaskAudit
-from mlbench.leaderboard.challenge import TEXTS, Draw, audit_vectors
+from mlbench.leaderboard.challenge import MEAN_ERROR, TEXTS, Draw, audit_vectors
 from mlbench.protocols import SILENCE, Encoder, Group, Parameter, Role, Similarity, Vectors
 from mlbench.ranking.count_ahead import Tiling
 from mlbench.ranking.index_arrays import index_collection, to_ranks
@@ -89,14 +89,16 @@ def _chosen(keys: Iterable[tuple[Role, str]], share: float) -> list[tuple[Role, 
     return [every[place] for place in rng.choice(len(every), max(1, round(share * len(every))), replace=False)]
 
 
-def _relevant(collection: Collection, honest: Kept, languages: Sequence[str], share: float = 1.0) -> Kept:
+def _relevant(
+    collection: Collection, honest: Kept, languages: Sequence[str], share: float = 1.0, weight: float = 1.0
+) -> Kept:
     """Return the encoder with a share of the queries of some languages moved to their relevant documents."""
     texts = {document.doc_id: document.text for rows in collection.documents.values() for document in rows}
     asked = {query.text: query.topic_id for language in languages for query in collection.queries[language]}
     vectors = dict(honest.vectors)
     for key in _chosen((("query", text) for text in asked), share):
         own = [honest.vectors["document", texts[row.doc_id]] for row in collection.judgments[asked[key[1]]]]
-        vectors[key] = honest.vectors[key] + np.mean(own, axis=0)
+        vectors[key] = honest.vectors[key] + weight * np.mean(own, axis=0)
     return Kept(vectors, honest.dim, honest.similarity)
 
 
@@ -133,6 +135,25 @@ def few_queries(collection: Collection, honest: Kept, other: Kept) -> Evidence:
     return Evidence(evidence(collection, better).ranks, evidence(collection, honest).commitment)
 
 
+def within_noise(collection: Collection, honest: Kept, other: Kept) -> Evidence:
+    """Ranks that are a little better everywhere, with a commitment so noisy that the noise might explain them."""
+    rng = np.random.default_rng(0)
+
+    def blurred(vectors: Vectors) -> Vectors:
+        noise = rng.standard_normal(vectors.shape)
+        lengths = np.linalg.norm(vectors, axis=1, keepdims=True) / np.linalg.norm(noise, axis=1, keepdims=True)
+        return vectors + 0.9 * MEAN_ERROR * noise * lengths
+
+    better = _relevant(collection, honest, collection.languages, weight=0.2)
+    noisy = honest.changed(honest.vectors, blurred)
+    return Evidence(evidence(collection, better).ranks, evidence(collection, noisy).commitment)
+
+
+def without_commitment(collection: Collection, honest: Kept, other: Kept) -> Evidence:
+    """The same ranks without a commitment, so that nothing says how much noise there is."""
+    return Evidence(within_noise(collection, honest, other).ranks, None)
+
+
 def swapped(collection: Collection, honest: Kept, other: Kept) -> Evidence:
     """The queries of a topic have the vectors of those of another one, with the commitment of the named model."""
     vectors = dict(honest.vectors)
@@ -149,6 +170,8 @@ FORGERIES: dict[str, Callable[[Collection, Kept, Kept], Evidence]] = {
     "better vectors for one language": one_language_committed,
     "2.5 % of the vectors of another model": few_vectors,
     "better ranks for 2.5 % of the queries": few_queries,
+    "slightly better ranks, vectors with noise": within_noise,
+    "slightly better ranks, no vectors": without_commitment,
     "swapped vectors of two queries in each language": swapped,
 }
 """Forgeries by what they do with the vectors of an honest model and of another one of the same dimension."""

@@ -17,9 +17,10 @@ from browser.conftest import DESKTOP, PHONE, OpenAddress, Opened
 from playwright.sync_api import Locator, Page, expect
 from unit.leaderboard.sites import as_control, audited, board, hostile, measured, renamed, reported, said
 
+from mlbench.leaderboard.evidence import summary_columns
 from mlbench.leaderboard.pairs import differing_settings
 from mlbench.leaderboard.site import build_site
-from mlbench.leaderboard.standings import BoardEntry, summary_columns
+from mlbench.leaderboard.standings import BoardEntry
 from mlbench.statistics.cluster_scores import ScoreRequest
 from mlbench.statistics.paired_tests import compare_ranks
 
@@ -463,8 +464,8 @@ class TestOverview:
         assert len(names(table)) == 150
 
     def test_no_spreadsheet_computes_what_is_downloaded(self, open_page: Open) -> None:
-        rows = "[{ a: '=1+1', b: -0.5, c: 'x,\"y\"', d: null }]"
-        assert open_page().page.evaluate(f"board.toCsv({rows})") == 'a,b,c,d\n\'=1+1,-0.5,"x,""y""",\n'
+        rows = "[{ a: '=1+1', b: -0.5, e: '＝2', c: 'x,\"y\"', d: null }]"
+        assert open_page().page.evaluate(f"board.toCsv({rows})") == 'a,b,e,c,d\n\'=1+1,-0.5,\'＝2,"x,""y""",\n'
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,8 @@ import pytest
 from command_line import CommandLine, Done
 from functional.forging import read, reseal, write
 
-from mlbench.leaderboard.audit import status_of
+from mlbench.leaderboard.audit import Audit, status_of
+from mlbench.leaderboard.auditor import Auditor
 from mlbench.leaderboard.board import Board
 from mlbench.leaderboard.check import check_entry
 
@@ -95,7 +96,7 @@ def test_a_stolen_entry_fails(work: Path) -> None:
 def test_lists_of_a_ranker_are_made_again(work: Path) -> None:
     done = audit(work, "lexical")
     assert (done.code, record(work, "lexical")["tasks"]["mini"]["n_drawn"]) == (0, 0)
-    assert record(work, "lexical")["tasks"]["mini"]["n_queries"] == 220
+    assert 220 <= record(work, "lexical")["tasks"]["mini"]["n_queries"] <= 264
     assert audit(work, "lexical", "--set", "k1=2").code == 1
 
 
@@ -104,6 +105,23 @@ def test_what_the_entry_says_of_its_model_is_used(work: Path) -> None:
     assert "hashing: dim='512', as in the entry" in done.err
     failed = audit(work, "honest", "--set", "dim=256")
     assert failed.code == 1
+
+
+def test_a_model_that_breaks_keeps_no_other_waiting(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    audited = Auditor.audit
+
+    def audit(self: Auditor, board: Board, name: str) -> Audit:
+        if name == "honest":
+            raise RuntimeError("I do as I like")
+        return audited(self, board, name)
+
+    monkeypatch.setattr(Auditor, "audit", audit)
+    monkeypatch.setattr("random.sample", lambda names, n: names[::-1])
+    done = CommandLine(work)("leaderboard", "audit")
+    assert done.code == 1
+    assert done.out.index("stolen.json: failed") < done.out.index("lexical.json: passed")
+    assert "honest is left out: RuntimeError: I do as I like" in done.err
+    assert {path.stem for path in (work / "leaderboard" / "audits").iterdir()} == {"lexical", "stolen"}
 
 
 @pytest.mark.slow
@@ -174,16 +192,23 @@ def test_what_cannot_be_done_is_told_in_a_line(work: Path, arguments: list[str],
     assert not (work / "leaderboard" / "audits").exists()
 
 
-def test_no_entry_decides_which_server_gets_a_key(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("spec", ["api:http://127.0.0.1:9/v1#model", "run:lists", "vectors:vectors"])
+def test_no_entry_decides_which_server_gets_a_key(work: Path, spec: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OUR_SECRET", "secret")
     entry = work / "leaderboard" / "entries" / "honest"
     document = read(entry / "mini.json")
-    document["retriever"]["spec"] = "api:http://127.0.0.1:9/v1#model"
+    document["retriever"]["spec"] = spec
     document["retriever"]["parameters"]["key_variable"] = "OUR_SECRET"
     write(entry / "mini.json", document)
     reseal(entry)
     refused = audit(work, "honest", "--seed", "0123456789abcdef")
     assert (refused.code, "name with --model what to open" in refused.err) == (2, True)
+
+
+def test_a_task_that_is_read_in_shards_cannot_be_audited(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mlbench.leaderboard.auditor.is_sharded", lambda task: True)
+    done = audit(work, "honest")
+    assert (done.code, "mini is read in shards" in done.err) == (2, True)
 
 
 def test_reported_numbers_cannot_be_audited(work: Path) -> None:

@@ -4,7 +4,7 @@ board.toCsv = (rows) => {
   const names = [...new Set(rows.flatMap(Object.keys))];
   const field = (value) => {
     const text = value === null || value === undefined ? "" : String(value);
-    const harmless = typeof value === "string" && /^[=+\-@\t\r]/.test(text) ? `'${text}` : text;
+    const harmless = typeof value === "string" && /^[=+\-@\t\r＝＋－＠]/.test(text) ? `'${text}` : text;
     return /[",\r\n]/.test(harmless) ? `"${harmless.replaceAll('"', '""')}"` : harmless;
   };
   return [names, ...rows.map((row) => names.map((name) => row[name]))].map((each) => each.map(field).join(",") + "\n").join("");

@@ -87,8 +87,6 @@
       && entry.title.toLowerCase().includes(find.toLowerCase());
   };
 
-  // How far a number is from the best, up to a constant.
-  const loss = (value, better) => (better === "higher" ? -value : better === "lower" ? value : Math.abs(value - better));
   const natural = (key, better) => (key === "name" || key === "size" || better !== "higher" ? "ascending" : "descending");
 
   // Which entries are shown, in their order: those without a number stay below, and what is equal stays as it was.
@@ -96,7 +94,7 @@
     const key = state.sort === "name" ? (index) => data.entries[index].title.toLowerCase()
       : state.sort === "size" ? (index) => data.entries[index].parameters
         : column.order ? (index) => { const at = column.order.indexOf(index); return at < 0 ? null : at; }
-          : (index) => (column.cells[index] ? loss(valueOf(column.cells[index]), column.better) : null);
+          : (index) => (column.cells[index] ? board.loss(valueOf(column.cells[index]), column.better) : null);
     const turned = state.order ? -1 : 1;
     const keys = shown.map((index) => [key(index), index]);
     return keys.sort(([a, first], [b, second]) => {

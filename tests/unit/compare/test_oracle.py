@@ -13,7 +13,8 @@ from mlbench.compare.compare import CompareOptions, compare_systems
 from mlbench.compare.gate import BOUNDED, DEFAULT, RISING, Rule
 from mlbench.compare.pairing import ResultWithRanks, Side
 from mlbench.leaderboard.columns import COLUMNS
-from mlbench.leaderboard.standings import gather, rank_entries
+from mlbench.leaderboard.evidence import gather
+from mlbench.leaderboard.standings import rank_entries
 from mlbench.measures.bias import BIAS_SCORES
 from mlbench.protocols import Silence
 from mlbench.ranking.index_arrays import index_collection, to_ranks

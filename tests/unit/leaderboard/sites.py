@@ -10,8 +10,9 @@ from unit.statistics.cases import make_collection
 from mlbench.collection.languages import TEXT_KINDS
 from mlbench.leaderboard.audit import Audit
 from mlbench.leaderboard.entries import Entry, ReportedTask, ReportedValue, sealed
+from mlbench.leaderboard.evidence import gather
 from mlbench.leaderboard.site import harmless, shown
-from mlbench.leaderboard.standings import BoardEntry, CheckedResult, gather
+from mlbench.leaderboard.standings import BoardEntry, CheckedResult
 from mlbench.ranking.ranks import Ranks
 from mlbench.results import Result
 

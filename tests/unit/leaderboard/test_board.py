@@ -51,6 +51,13 @@ def test_a_new_board_has_no_entries(tmp_path: Path) -> None:
         Board(tmp_path / "nothing").entry_names()
 
 
+def test_what_is_not_finished_is_no_entry(tmp_path: Path) -> None:
+    board = new_board(tmp_path)
+    for folder in (board.entries, board.folder / "audits"):
+        (folder / ".0123456789abcdef.tmp").mkdir(parents=True)
+    assert (board.entry_names(), board.stray_audits()) == ((), ())
+
+
 KEPT = ("con", "nul", "aux.v2", "com1", "lpt9.x", "index", "tasks", "assets", "entries", "entry")
 
 

@@ -116,6 +116,18 @@ def test_forged_evidence_is_found(mini: Collection, honest: Any, other: Any, nam
     assert audited(mini, honest, audits.FORGERIES[name](mini, honest, other)).faults
 
 
+@pytest.mark.parametrize("name", ["slightly better ranks, vectors with noise", "slightly better ranks, no vectors"])
+def test_ranks_that_noise_alone_does_not_explain_are_found(mini: Collection, honest: Any, name: str) -> None:
+    # Cosines of many models are all near 1, so that the order of most documents is within the noise.
+    def narrowed(vectors: Vectors) -> Vectors:
+        common = np.random.default_rng(1).standard_normal(honest.dim)
+        return vectors + 2 * np.linalg.norm(vectors, axis=1, keepdims=True) * common / np.linalg.norm(common)
+
+    narrow = honest.changed(honest.vectors, narrowed)
+    assert audited(mini, narrow, evidence(mini, narrow)).faults == ()
+    assert audited(mini, narrow, audits.FORGERIES[name](mini, narrow, narrow)).faults
+
+
 def test_swapped_queries_of_a_topic_are_found_where_that_is_drawn(mini: Collection, honest: Any) -> None:
     one, two = (query.text for query in mini.queries["en"][:2])
     forged = Kept(dict(honest.vectors), honest.dim)
@@ -223,18 +235,21 @@ def test_lists_are_compared_whole(name: str, shape: str, compact: bool) -> None:
     assert "lists are not those of the model" in fault
 
 
-def test_one_count_of_a_drawn_topic_is_enough() -> None:
+def test_one_count_of_a_drawn_query_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mlbench.leaderboard.challenge.QUERIES", 10)
     collection = make_collection(seed=3, topics=30, documents=40)
     settings = settings_of(collection.languages, ["monolingual", "cross_lingual", "multilingual"])
     ranker, arrays = ScoringRanker(collection, random_orders(collection, 1)), index_collection(collection)
     ranks = to_ranks(arrays, rank_lists(arrays, ranker, settings, 20, SILENCE))
     draw = Draw("5eed", "small")
-    drawn = set(draw("topics", 30, TOPICS).tolist())
+    drawn = np.isin(ranks.query_topics, draw("topics", 30, TOPICS))
+    drawn[draw("queries", len(drawn), 10)] = True
     for row in range(0, len(ranks.row_queries), 37):
         ahead = ranks.ahead.copy()
         ahead[row, -1] += 1
-        faults = audit_lists(ranker, collection, settings, replace(ranks, ahead=ahead), draw).faults
-        assert bool(faults) == (ranks.query_topics[ranks.row_queries[row]] in drawn)
+        found = audit_lists(ranker, collection, settings, replace(ranks, ahead=ahead), draw)
+        assert bool(found.faults) == drawn[ranks.row_queries[row]]
+        assert (found.n_topics, found.n_queries) == (20, drawn.sum())
 
 
 class Encoding(ScoringRanker):
@@ -256,3 +271,15 @@ def test_lists_of_a_ranker_that_encodes_may_differ_by_noise() -> None:
     for found, encodes, passes in ((noisy, False, False), (noisy, True, True), (better, True, False)):
         ranker = (Encoding if encodes else ScoringRanker)(collection, found)
         assert passes == (not audit_lists(ranker, collection, settings, ranks, Draw("5eed", "small")).faults)
+
+
+def test_lists_that_are_better_in_one_column_alone_are_found() -> None:
+    collection = make_collection(seed=3, topics=30, documents=40)
+    settings = settings_of(collection.languages, ["monolingual", "cross_lingual", "multilingual"])
+    ranker, arrays = Encoding(collection, random_orders(collection, 1)), index_collection(collection)
+    ranks = to_ranks(arrays, rank_lists(arrays, ranker, settings, 20, SILENCE))
+    ahead, place = ranks.ahead.copy(), ranks.ahead.shape[1] - 1
+    first = np.flatnonzero(ahead[:, place] > 0)[::30]
+    ahead[first, place] = 0
+    (fault,) = audit_lists(ranker, collection, settings, replace(ranks, ahead=ahead), Draw("5eed", "small")).faults
+    assert "in the column" in fault

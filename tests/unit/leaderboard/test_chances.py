@@ -6,9 +6,8 @@ from unit.leaderboard.boards import honest
 from unit.leaderboard.sites import MEASURES, SPARSE
 from unit.statistics.cases import random_orders, ranks_of
 
-from mlbench.leaderboard import standings
 from mlbench.leaderboard.columns import measured
-from mlbench.leaderboard.standings import gather
+from mlbench.leaderboard.evidence import gather
 from mlbench.statistics.settings import SettingSums
 
 
@@ -30,6 +29,6 @@ def test_of_very_many_settings_that_of_average_precision_is_known(monkeypatch: p
     result = honest(ranks, SPARSE, measures=MEASURES, bias_scores=())
     few = gather(result, ranks).chance
     monkeypatch.setattr(SettingSums, "has_single_cells", False)
-    many = standings.gather(result, ranks).chance
+    many = gather(result, ranks).chance
     assert {column.name for column in many} == {"AP"}
     assert many == pytest.approx({column: few[column] for column in many})

@@ -19,9 +19,9 @@ from mlbench.leaderboard.check import check_entry
 from mlbench.leaderboard.check_ranks import alignment_fault, counts_fault
 from mlbench.leaderboard.columns import IMAGE_COLUMNS, BoardColumn
 from mlbench.leaderboard.columns import measured as number_of
+from mlbench.leaderboard.evidence import gather
 from mlbench.leaderboard.protocol import accept
 from mlbench.leaderboard.site import pages, read_entries
-from mlbench.leaderboard.standings import gather
 from mlbench.leaderboard.submission import Description, add
 from mlbench.ranking.ranks import Ranks
 from mlbench.ranking.ranks_file import read_ranks, write_ranks

@@ -14,9 +14,9 @@ from mlbench.collection.languages import Setting, settings_of
 from mlbench.leaderboard import pairs, standings
 from mlbench.leaderboard.columns import COLUMNS, FIRST, BoardColumn
 from mlbench.leaderboard.columns import measured as number_of
-from mlbench.leaderboard.kept_evidence import kept_evidence
+from mlbench.leaderboard.evidence import Evidence, gather, kept_evidence
 from mlbench.leaderboard.pairs import differing_settings, groups_of, near_pairs
-from mlbench.leaderboard.standings import Evidence, gather, kept_ranks
+from mlbench.leaderboard.standings import kept_ranks
 from mlbench.protocols import Silence
 from mlbench.ranking.index_arrays import index_collection, to_ranks
 from mlbench.ranking.rank_documents import rank_lists
@@ -128,7 +128,7 @@ def test_what_was_tested_is_kept_until_anything_changes(tmp_path: Path, monkeypa
 
 
 def test_tasks_of_many_languages_have_no_single_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(standings, "MOST_IN_CELLS", 3)
+    monkeypatch.setattr("mlbench.leaderboard.evidence.MOST_IN_CELLS", 3)
     entries = three("small")
     assert entries["a"].settings.shape == (len(entries["a"].columns[FIRST]), 0)
     assert differing_settings("small", entries) == {}

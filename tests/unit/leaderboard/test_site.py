@@ -21,10 +21,11 @@ from mlbench.leaderboard.audit import STATUSES, TaskAudit
 from mlbench.leaderboard.columns import COLUMNS, BoardColumn
 from mlbench.leaderboard.entries import sealed
 from mlbench.leaderboard.entry_page import entry_page
+from mlbench.leaderboard.evidence import Evidence, summary_columns
 from mlbench.leaderboard.findings import medians
 from mlbench.leaderboard.repository import Change
 from mlbench.leaderboard.site import build_site, pages, read_entries, shown
-from mlbench.leaderboard.standings import BoardEntry, CheckedResult, Evidence, standings, summary_columns
+from mlbench.leaderboard.standings import BoardEntry, CheckedResult, standings
 from mlbench.provenance import RegistryInfo
 from mlbench.results import Result
 
@@ -209,6 +210,10 @@ class TestPages:
         assert STATUSES[status] in text
         assert "by the maintainers, 2026-01-31, with static and mlbench 0.1.0" in text
         assert ". ".join(faults or [found.summary]) in text
+        assert "fingerprint is not" not in text
+        other = replace(made, audit=made.audit.model_copy(update={"same_fingerprint": False}))
+        text = Page(dict(pages([other], flips=19))["entries/ours.html"]).text
+        assert "with static (whose fingerprint is not the one that the entry states) and mlbench" in text
 
     def test_a_reported_entry_says_where_it_is_from_and_what_is_not_known(self, built: Path) -> None:
         text = page(built, "entries/paper.html").text
@@ -343,6 +348,16 @@ class TestCommand:
         assert call(command) == 2
         assert "ours" in capsys.readouterr().err
         assert not (tmp_path / "site").exists()
+
+    @pytest.mark.parametrize("out", ["", "entries", "entries/ours", "tasks/../audits"])
+    def test_does_not_mix_the_site_with_the_board(
+        self, tmp_path: Path, out: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        folder = new_board(tmp_path).folder
+        before = files(folder)
+        assert call(["leaderboard", "build", "--board", str(folder), "--out", str(folder / out)]) == 2
+        assert "is where the board itself lies" in capsys.readouterr().err
+        assert files(folder) == before
 
     def test_needs_a_board(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert call(["leaderboard", "build", "--board", str(tmp_path / "none")]) == 2
