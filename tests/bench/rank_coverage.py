@@ -88,9 +88,11 @@ def near_ideal(distances: Floats) -> World:
 def two_tasks(true: Floats, disagreement: float = 0.0) -> World:
     """Return means over two tasks, the second with five times as many clusters, on which entries may differ."""
     turned = np.where(np.arange(len(true)) % 2, disagreement, -disagreement)
+    # What a unit of `world` is depends on the number of clusters; over both tasks the entries are as `true` says.
+    back = turned * np.sqrt(5)
 
     def draw(random: RandomState, n_clusters: int) -> Floats:
-        tasks = [world(true + turned).draw(random, n_clusters), world(true - turned).draw(random, 5 * n_clusters)]
+        tasks = [world(true + turned).draw(random, n_clusters), world(true - back).draw(random, 5 * n_clusters)]
         return np.concatenate(tasks) / 2
 
     return World(true, draw)
