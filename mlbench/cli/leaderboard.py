@@ -13,7 +13,6 @@ from mlbench.cli.progress import Screen, pass_screen
 from mlbench.cli.report import result_paths
 from mlbench.errors import RefusedEntry, UnknownName, UserError
 from mlbench.evaluation.verify import read_pair, recompute
-from mlbench.io.document import to_json
 from mlbench.io.untrusted import LARGEST_NUMBER
 from mlbench.leaderboard.audit import Audit
 from mlbench.leaderboard.board import DEFAULT_FOLDER, Board
@@ -226,6 +225,7 @@ def audit_(
     What is drawn follows from the commit that brought the entry to the current branch, a merge on a board that takes
     pull requests. The outcome is written to audits/NAME.json on the board. Without NAME, every verified entry that was
     not audited as it is today is audited; one that cannot be, as its model cannot be opened here, is told and left out.
+    JSON is the record of an audit on each line.
     """
     from mlbench.leaderboard.auditor import Auditor
 
@@ -241,7 +241,7 @@ def audit_(
         failed |= not audit.passed
         path = board.keep_audit(audit)
         if as_json:
-            click.echo(to_json(audit), nl=False)
+            click.echo(audit.model_dump_json())
             continue
         for task, found in audit.tasks.items():
             click.echo("\n".join(f"{task}: {line}" for line in found.faults or [found.summary]))

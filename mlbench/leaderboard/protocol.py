@@ -76,7 +76,7 @@ class AcceptedTask(DocumentPart):
     @field_validator("settings", mode="before")
     @classmethod
     def _of_kinds(cls, stated: object, info: ValidationInfo) -> object:
-        if isinstance(stated, dict) and "task" in info.data:
+        if isinstance(stated, dict) and "task" in info.data and all(isinstance(each, dict) for each in stated.values()):
             return _of_each_kind(info.data["task"].languages, stated)
         # What comes out of here is no longer read as JSON, whose lists are tuples.
         return tuple(map(AcceptedSetting.model_validate, stated)) if isinstance(stated, list) else stated
@@ -146,11 +146,13 @@ class AcceptedTask(DocumentPart):
 def _of_each_kind(languages: Sequence[str], sizes: Mapping[Kind, Mapping[str, int]]) -> tuple[AcceptedSetting, ...]:
     """Return all settings of the kinds that `sizes` has, with these sizes; raises `ValueError` for what are none."""
     return tuple(
-        AcceptedSetting(
-            kind=setting.kind,
-            query_language=setting.query_language,
-            document_languages=setting.document_languages,
-            **sizes[setting.kind],
+        AcceptedSetting.model_validate(
+            {
+                **sizes[setting.kind],
+                "kind": setting.kind,
+                "query_language": setting.query_language,
+                "document_languages": setting.document_languages,
+            }
         )
         for setting in settings_of(languages, sizes)
     )

@@ -117,9 +117,10 @@ def test_a_model_that_breaks_keeps_no_other_waiting(work: Path, monkeypatch: pyt
 
     monkeypatch.setattr(Auditor, "audit", audit)
     monkeypatch.setattr("random.sample", lambda names, n: names[::-1])
-    done = CommandLine(work)("leaderboard", "audit")
+    done = CommandLine(work)("leaderboard", "audit", "--json")
     assert done.code == 1
-    assert done.out.index("stolen.json: failed") < done.out.index("lexical.json: passed")
+    found = [json.loads(line) for line in done.out.splitlines()]
+    assert [(each["name"], each["passed"]) for each in found] == [("stolen", False), ("lexical", True)]
     assert "honest is left out: RuntimeError: I do as I like" in done.err
     assert {path.stem for path in (work / "leaderboard" / "audits").iterdir()} == {"lexical", "stolen"}
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from functional.forging import read, write
 from unit.compare.cases import skilled
 from unit.leaderboard.boards import honest, new_board
 
@@ -100,6 +101,16 @@ def test_what_is_accepted_is_only_changed_where_that_is_asked_for(tmp_path: Path
     assert path.read_bytes() == before
     board.take(other, replace=True)
     assert board.accepted("small").task.version == "2"
+
+
+@pytest.mark.parametrize("sizes", [5, {"kind": "monolingual", "n_queries": 1, "n_documents": 1}, {}])
+def test_broken_sizes_of_a_kind_are_told_in_one_line(tmp_path: Path, sizes: object) -> None:
+    board = new_board(tmp_path)
+    document = read(board.task_path("small"))
+    document["settings"] = {"monolingual": sizes}
+    write(board.task_path("small"), document)
+    with pytest.raises(RefusedEntry, match=r"^small.json.*[^\n]$"):
+        board.accepted("small")
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"schema_version": 1}\n'])
