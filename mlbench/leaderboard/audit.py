@@ -117,7 +117,6 @@ def badge(status: Status) -> str:
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{left + right}" height="20" role="img" '
         f'aria-label="{_BOARD}: {status}" font-family="sans-serif" font-size="12" fill="#fff">'
-        f"<title>{_BOARD}: {status}. {STATUSES[status]}</title>"
         f'<rect width="{left + right}" height="20" rx="3" fill="#424a53"/>'
         f'<rect x="{left}" width="{right}" height="20" rx="3" fill="{_COLOURS[status]}"/>'
         f'<text x="{_MARGIN}" y="14" textLength="{left - 2 * _MARGIN}">{_BOARD}</text>'
