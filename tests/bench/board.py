@@ -112,6 +112,10 @@ class Only(Board):
         """Return the one name."""
         return (self.name,)
 
+    def stray_audits(self) -> tuple[str, ...]:
+        """Return nothing: the others' audits are theirs."""
+        return ()
+
 
 def write(board: Board, bases: list[BoardEntry], tasks: list[str], number: int) -> None:
     """Write an entry that mixes two others, and keep what a check and a build would find of it."""
