@@ -15,7 +15,7 @@ from mlbench.leaderboard.standings import BoardEntry, Standing, Standings
 from mlbench.reports.captions import caption_map
 from mlbench.reports.formatting import cost, spoken, unlisted_note, written
 from mlbench.reports.grid import MOST_IN_CELLS
-from mlbench.reports.provenance import command, provenance, training_note
+from mlbench.reports.provenance import command, provenance, trained, training_note
 from mlbench.reports.report import Facts, HeatMap
 from mlbench.results import Result
 
@@ -146,19 +146,20 @@ def _main(standing: Standing) -> BoardColumn:
 
 
 def _nearest(standing: Standing, standings: Standings) -> list[Nearest]:
-    """Return the entries whose numbers are nearest, the nearest first."""
+    """Return the entries whose numbers are nearest: those within the interval, then the others, the nearest first."""
     column = _main(standing)
     own = standing.scores[column].number
-    others = [
-        (abs(score.number.value - own.value), each.entry.name, each.entry, score.number.value)
+    others = {
+        each.entry.name: (each.entry, score.number.value)
         for each in standings.groups["verified"]
         if each.entry.name != standing.entry.name and (score := each.scores.get(column))
-    ]
-    found = sorted(others, key=lambda each: each[:2])[:_MOST_NEAREST]
-    return [
-        Nearest(entry, number(column, value), bool(own.bounds and own.bounds.low <= value <= own.bounds.high))
-        for _, _, entry, value in found
-    ]
+    }
+
+    def is_within(value: float) -> bool:
+        return own.bounds is not None and own.bounds.low <= value <= own.bounds.high
+
+    ordered = sorted(others.items(), key=lambda item: (not is_within(item[1][1]), abs(item[1][1] - own.value), item[0]))
+    return [Nearest(entry, number(column, value), is_within(value)) for _, (entry, value) in ordered[:_MOST_NEAREST]]
 
 
 def _reported(standing: Standing, said: ReportedTask) -> EntryPart:
@@ -212,9 +213,7 @@ def _own(results: Sequence[Result]) -> Iterator[Facts]:
 
 
 def _facts(result: Result) -> dict[str, dict[str, str]]:
-    """Return what is known of retriever and training; about the run, the result document tells more."""
-    return {
-        part.title: {name: value for name, value in part.facts if not name.startswith("fingerprint of")}
-        for part in provenance(result)
-        if part.title not in ("Task", "Run")
-    }
+    """Return what is known of the retriever, and of its training in a line; the result document tells more."""
+    found = {part.title: dict(part.facts) for part in provenance(result) if part.title == "Retriever"}
+    training = result.retriever.training
+    return found | ({"Training": {"training": trained(training)}} if training else {})

@@ -22,7 +22,7 @@ from time import process_time
 import numpy as np
 
 from mlbench.leaderboard.board import Board
-from mlbench.leaderboard.check import check_entry
+from mlbench.leaderboard.check import Identities, check_entry
 from mlbench.leaderboard.check_files import canonical
 from mlbench.leaderboard.entries import ENTRY_FILE, files_of, sealed
 from mlbench.leaderboard.evidence import Evidence, kept_evidence
@@ -60,7 +60,8 @@ def measure(bases: list[BoardEntry], tasks: list[str], size: int, folder: Path) 
     for number in range(size):
         write(board, bases, tasks, number)
     print(f"\n{size} entries on {', '.join(tasks)}")
-    checked = took(lambda: [check_entry(board, name) for name in board.entry_names()])
+    identities = Identities(board)
+    checked = took(lambda: [check_entry(board, name, identities) for name in board.entry_names()])
     print(f"check, nothing changed: {checked.processor:.1f} s of processor time, {checked.clock:.1f} s")
     for which in ("first", "second"):
         start = process_time()

@@ -3,6 +3,7 @@
   const form = document.querySelector("form.controls");
   const [first, second] = ["first", "second"].map((id) => document.getElementById(id));
   const names = [...first.options].map((option) => option.value);
+  second.append(...[...first.options].map((option) => option.cloneNode(true)));
   let update = () => {};
 
   // Which cells of two entries differ, as far as the build tested them: those of entries that stand near each other.
