@@ -702,6 +702,18 @@ class TestCompare:
         page.locator("svg.map g[data-cell]", has=page.locator("circle")).first.hover()
         assert page.locator(".readout").inner_text().endswith(", significant")
 
+    def test_entries_far_from_each_other_have_no_marks(self, open_page: Open) -> None:
+        page = open_page("compare.html#compare=ours,twin").page
+        page.wait_for_selector("svg.map")
+        page.evaluate("board.entries.ours.tasks.small.differs = {}")
+        page.get_by_role("button", name="Swap").click()
+        expect(page.locator("#counts")).to_have_text(
+            "Single settings are not tested here, since the two do not stand near each other: "
+            "mlbench compare twin ours in a copy of the leaderboard tests them."
+        )
+        assert page.locator("svg.map g[data-cell] circle").count() == 0
+        assert page.locator("#summary tr", has_text="mAP multi").locator("td").last.inner_text() == "OURS is better"
+
     def test_turned_round_everything_has_the_other_sign(self, open_page: Open) -> None:
         page = open_page("compare.html#compare=ours,twin").page
         page.wait_for_selector("svg.map")
