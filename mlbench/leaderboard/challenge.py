@@ -40,9 +40,6 @@ CHANCE_GAIN = 2.0
 """What reciprocal ranks may gain by chance beyond that, added up: four documents that are first and not second."""
 ROUNDING = 2.0**-12
 """A step of a sketch."""
-# Errors of vectors point anywhere, so that a cosine is off by about the error over the root of the number of
-# dimensions; eight times that is more than twice as much as was seen between machines.
-_SPREAD = 8
 Indexes = NDArray[np.intp]
 Floats = NDArray[np.float64]
 Said = Mapping[tuple[str, str], Mapping[tuple[str, ...], object]]
@@ -190,8 +187,7 @@ def audit_vectors(
     elif commitment is not None:
         errors = commitment.errors(drawn, np.stack([encoded.vector(role, number) for role, number in of_drawn]))
         faults += _error_faults(errors)
-    error = MEAN_ERROR if errors is None else min(float(errors.mean()), MEAN_ERROR) + ROUNDING
-    noise = error * min(1.0, _SPREAD / encoder.dim**0.5)
+    noise = MEAN_ERROR if errors is None else min(float(errors.mean()), MEAN_ERROR) + ROUNDING
     wrong: dict[str, list[str]] = {}
     for query in asked.tolist():
         if fault := lists.fault(query, encoded, sample, noise):

@@ -62,6 +62,17 @@ def test_the_noise_of_another_precision_passes(mini: Collection, honest: Any, ch
     assert found.mean_error > 1e-4
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_noise_in_any_direction_passes_within_the_tolerance(mini: Collection, honest: Any, seed: int) -> None:
+    def noisy(vectors: Vectors) -> Vectors:
+        noise = np.random.default_rng(seed).standard_normal(vectors.shape)
+        return vectors + 0.015 * noise * np.linalg.norm(vectors, axis=1, keepdims=True) / vectors.shape[1] ** 0.5
+
+    found = audited(mini, honest, evidence(mini, honest.changed(honest.vectors, noisy)), f"{seed:08x}")
+    assert found.mean_error > 0.014
+    assert found.faults == ()
+
+
 def rounded(vectors: Vectors, bits: int) -> Vectors:
     """Return float32 numbers cut off after so many of their bits."""
     return (vectors.view(np.uint32) >> (32 - bits) << (32 - bits)).view(np.float32)
