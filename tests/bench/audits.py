@@ -113,12 +113,14 @@ def changed(folder: str, change: Callable[[SentenceTransformer], SentenceTransfo
 def row(name: str, collection: Collection, honest: Kept, said: Evidence, errors: np.ndarray | None) -> str:
     """Return a line of the table: errors of all vectors, and what the audits saw of them and how many failed."""
     audits = [audited(collection, honest, said, f"{seed:08x}") for seed in range(SEEDS)]
-    largest, mean = (max(getattr(each, field) for each in audits) for field in ("largest_error", "mean_error"))
+    seen = [[getattr(each, field) for each in audits] for field in ("mean_error", "largest_error")]
+    # Without a commitment no vectors are compared.
+    drawn = " | ".join("" if None in each else f"{max(each):.2g}" for each in seen)
     every = "" if errors is None else f"{errors.mean():.2g}, {np.quantile(errors, 0.99):.2g}, {errors.max():.2g}"
     by_vectors = sum(any("drawn vectors" in fault for fault in each.faults) for each in audits)
     by_ranks = sum(any("queries" in fault for fault in each.faults) for each in audits)
     failed = sum(bool(each.faults) for each in audits)
-    return f"| {name} | {every} | {mean:.2g} | {largest:.2g} | {failed} of {SEEDS} | {by_vectors} | {by_ranks} |"
+    return f"| {name} | {every} | {drawn} | {failed} of {SEEDS} | {by_vectors} | {by_ranks} |"
 
 
 def table(folder: str) -> Iterator[str]:
