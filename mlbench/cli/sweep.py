@@ -68,6 +68,14 @@ Examples:
 @click.option(
     "--jobs", type=click.IntRange(min=1), default=1, show_default=True, metavar="N", help="Points that run at once."
 )
+@click.option(
+    "--model-set",
+    "model_settings",
+    multiple=True,
+    callback=assignments("dtype=bf16", "--model-set"),
+    metavar="KEY=VALUE",
+    help="Change how the trained models are opened to be measured, as run --set does; may be repeated.",
+)
 @click.option("--device", metavar="NAME", help="A torch device such as cuda:0; the best one there is by default.")
 @click.option(
     "--threads",
@@ -89,6 +97,7 @@ def command(
     data_dir: Path | None,
     out: Path | None,
     jobs: int,
+    model_settings: Mapping[str, str],
     device: str | None,
     threads: int | None,
     as_json: bool,
@@ -106,6 +115,7 @@ def command(
         tasks=tuple(dict.fromkeys(tasks or plan.recipe.contamination.tasks or DEFAULT_TASKS)),
         out=out,
         data_dir=data_dir,
+        model_settings=model_settings,
         runtime=Runtime(device, threads or (1 if jobs > 1 else None)),
         command=shlex.join(["mlbench", *sys.argv[1:]]),
     )

@@ -46,6 +46,8 @@ _OF_IMAGES: dict[str, Any] = {
     "datasets": {"__all__": {"captions"}},
     "validation": {"datasets": {"__all__": {"captions"}}},
 }
+# Keys that came later: a recipe that leaves them at their default has the fingerprint from before.
+_LATER = {"transformer": ("freeze_embeddings", "dropout")}
 
 
 class Recipe(Declared):
@@ -134,6 +136,10 @@ class Recipe(Declared):
         """Return the SHA-256 (hex) of what the recipe says, apart from its name and title."""
         without = {"name": True, "title": True, **({} if self.image_text else _OF_IMAGES)}
         content = self.model_dump(mode="json", exclude=without)
+        for table, keys in _LATER.items():
+            declared = getattr(self, table)
+            for key in set(keys) - set(changed(declared, keys)) if declared is not None else ():
+                del content[table][key]
         for data in (*content["datasets"], *(content["validation"] or {}).get("datasets", ())):
             # What names no tasks has the fingerprint from before they could be named; a reason decides nothing.
             if not data["tasks"]:

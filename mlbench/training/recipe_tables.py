@@ -43,7 +43,11 @@ class StaticModel(Declared):
 
 
 class TransformerModel(Declared):
-    """An encoder to start from: a folder or a hub id, and how texts enter it."""
+    """An encoder to start from: a folder or a hub id, and how texts enter it.
+
+    With `freeze_embeddings` the vectors of subwords are not trained: they are most of the parameters of a small
+    multilingual encoder. `dropout` replaces that of the checkpoint.
+    """
 
     checkpoint: Annotated[str, Field(min_length=1)]
     revision: str | None = None
@@ -53,6 +57,8 @@ class TransformerModel(Declared):
     document_prefix: str = ""
     precision: Precision = "fp32"
     gradient_accumulation: Annotated[int, Field(ge=1)] = 1
+    freeze_embeddings: bool = False
+    dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
 
 
 class ImageTextModel(Declared):

@@ -168,7 +168,9 @@ def _do(point: PlannedPoint, place: SweepFolder, shelf: TrainingDataCache, progr
         if made is None:
             raise InternalError(f"{folder} has no manifest of {point.name} after training")
         missing = [task for task in map(load_task, place.tasks) if not place.result(point, task, made)]
-        options = Options(runtime=place.runtime, command=place.command, progress=progress)
+        options = Options(
+            settings=place.model_settings, runtime=place.runtime, command=place.command, progress=progress
+        )
         opened = options.open_model(str(folder))
         for task in missing:
             done = measure(opened, task, data_dir=place.data_dir, options=options)

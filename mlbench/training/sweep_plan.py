@@ -16,7 +16,7 @@ from mlbench.compare.sweep import Arm, SweepAxis
 from mlbench.errors import InvalidRecipe, UserError
 from mlbench.protocols import Runtime
 from mlbench.provenance import Provenance, read_provenance
-from mlbench.results import read_result
+from mlbench.results import Result, read_result
 from mlbench.tasks.task import Task
 from mlbench.training.recipe import Recipe, key_path, load_recipe, model_of, parse_value
 
@@ -60,12 +60,14 @@ class Plan:
 class SweepFolder:
     """Where a sweep works and with what: `tasks` are names, files or folders, `out` the folder of all its files.
 
-    `command` is what the user typed, for the manifests and results.
+    `model_settings` are how a checkpoint is opened to be measured, as strings. `command` is what the user typed, for the
+    manifests and results.
     """
 
     tasks: tuple[str, ...]
     out: Path
     data_dir: Path | None = None
+    model_settings: Mapping[str, str] = field(default_factory=dict)
     runtime: Runtime = field(default_factory=Runtime)
     command: str | None = None
 
@@ -88,10 +90,14 @@ class SweepFolder:
             result = read_result(path)
             measured, ranks = result.task, path.parent / result.ranks.name
             whole = not measured.partial and measured.limit is None and ranks.is_file()
-            same = (measured.name, measured.version) == (task.name, task.version)
+            same = (measured.name, measured.version) == (task.name, task.version) and self._is_opened_alike(result)
             if whole and same and result.retriever.training == made:
                 return path
         return None
+
+    def _is_opened_alike(self, result: Result) -> bool:
+        opened = result.retriever.parameters
+        return all(key not in opened or str(opened[key]) == value for key, value in self.model_settings.items())
 
     def is_done(self, point: PlannedPoint, tasks: tuple[Task, ...]) -> bool:
         """Say whether a point is trained, and measured on all tasks."""

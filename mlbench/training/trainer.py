@@ -1,21 +1,24 @@
 """The trainer of sentence-transformers on numbered batches; it extends that library's classes, so import it late."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from math import gcd, isfinite
 from pathlib import Path
 
+import numpy as np
 import torch
 from sentence_transformers import (
     SentenceTransformer,
     SentenceTransformerTrainer,
     SentenceTransformerTrainingArguments,
 )
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.data import DataLoader
 from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback, TrainerState
 
 from mlbench.errors import UserError
 from mlbench.protocols import Progress
+from mlbench.retrievers.packing import Packing
 from mlbench.training.data import TrainingData
 from mlbench.training.examples import Examples
 from mlbench.training.image_text import Collator, logit_scale
@@ -30,6 +33,8 @@ _EVERY = 500
 # Losses are averaged over at most so many steps, and never across a checkpoint: a resumed run tells the same ones.
 _LOGGED = 10
 _HIGHEST_SCALE = 100.0
+# So many tokens go through a packed network at once.
+_ROW = 4096
 
 
 class NumberedBatches:
@@ -72,7 +77,7 @@ class BatchLoss(torch.nn.Module):  # type: ignore[misc]
 
     def forward(self, columns: Iterable[Features], labels: torch.Tensor | None = None) -> torch.Tensor:
         """Return the loss of the columns query, document and, with labels, negative; raises as `info_nce` does."""
-        queries, documents, *others = (self.model(features)["sentence_embedding"] for features in columns)
+        queries, documents, *others = embed_columns(self.model, list(columns))
         return info_nce(
             queries,
             documents,
@@ -88,6 +93,41 @@ class BatchLoss(torch.nn.Module):  # type: ignore[misc]
         scale = self._scale[0].exp()
         # What is learned gets no lower than .01, as CLIP has it.
         return 1 / (scale.clamp(max=_HIGHEST_SCALE) if self._options.learn_temperature else scale)
+
+
+def embed_columns(model: SentenceTransformer, columns: Sequence[Features]) -> list[torch.Tensor]:
+    """Return the vectors of each column's texts, (texts, dim).
+
+    Where the network can be packed (see `Packing`), all texts go through it side by side in one row: no padding is
+    computed, and the products are large.
+    """
+    packing = Packing.of(model)
+    masks = [features.get("attention_mask") for features in columns]
+    if packing is None or not all(isinstance(mask, torch.Tensor) for mask in masks):
+        return [model(features)["sentence_embedding"] for features in columns]
+    together = _one_above_another(columns)
+    lengths = together["attention_mask"].sum(dim=1).numpy()
+    if not packing.takes(together, lengths):
+        return [model(features)["sentence_embedding"] for features in columns]
+    # For texts so short, the library's fused attention takes twice the time of plain products, backwards above all.
+    with packing.attention(), sdpa_kernel(SDPBackend.MATH):
+        batches = [
+            (rows, model(batch)["sentence_embedding"]) for rows, batch in packing.batches(together, lengths, _ROW)
+        ]
+    order = np.argsort(np.concatenate([rows for rows, _ in batches]))
+    vectors = torch.cat([found for _, found in batches])[torch.from_numpy(order)]
+    return list(vectors.split([len(mask) for mask in masks if mask is not None]))
+
+
+def _one_above_another(columns: Sequence[Features]) -> Features:
+    """Return the features of all columns as those of one, padded to the longest."""
+    widest = max(features["attention_mask"].shape[1] for features in columns)
+    together = {}
+    for name, first in columns[0].items():
+        if isinstance(first, torch.Tensor) and first.ndim == 2:
+            parts = [torch.nn.functional.pad(each[name], (0, widest - each[name].shape[1])) for each in columns]
+            together[name] = torch.cat(parts)
+    return together
 
 
 class BatchTrainer(SentenceTransformerTrainer):  # type: ignore[misc]

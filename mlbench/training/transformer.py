@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from mlbench.errors import MissingExtra, RetrieverError, UserError
 from mlbench.protocols import SILENCE, Progress, Runtime
@@ -20,6 +20,7 @@ from mlbench.training.recipe_tables import TransformerModel
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
+    from torch.nn import Module
     from transformers import TrainerState
 
     from mlbench.training.trainer import BatchTrainer
@@ -86,7 +87,31 @@ def load_model(settings: TransformerModel, root: Path, runtime: Runtime) -> "Sen
     model.prompts = {"query": settings.query_prefix, "document": settings.document_prefix}
     model.default_prompt_name = None
     model.similarity_fn_name = "cosine"
+    if settings.freeze_embeddings:
+        _embeddings(model).requires_grad_(False)
+    if settings.dropout is not None:
+        _set_dropout(model, settings.dropout)
     return model
+
+
+def _embeddings(model: "SentenceTransformer") -> "Module":
+    """Return the table of subword vectors; raises `UserError` where there is none that the library knows."""
+    network = getattr(model[0], "auto_model", None)
+    if network is None:
+        raise UserError("transformer.freeze_embeddings: the checkpoint is no transformer: leave it out")
+    return cast("Module", network.get_input_embeddings())
+
+
+def _set_dropout(model: "SentenceTransformer", share: float) -> None:
+    """Have all layers drop out the same share; what is saved has the dropout of the checkpoint."""
+    from torch.nn import Dropout
+
+    for module in model.modules():
+        if isinstance(module, Dropout):
+            module.p = share
+        elif isinstance(getattr(module, "dropout", None), float):
+            # Attention of some networks keeps its share as a number.
+            module.dropout = share
 
 
 def _make_trainer(
