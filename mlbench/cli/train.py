@@ -19,7 +19,7 @@ from mlbench.results import check_folder
 from mlbench.tasks.files import user_folders
 from mlbench.tasks.task import task_names
 from mlbench.training.data import TrainingData
-from mlbench.training.manifest import Manifest, describe_data
+from mlbench.training.manifest import Destination, Manifest, describe_data
 from mlbench.training.recipe import Recipe, load_recipe, parse_value, recipe_names
 from mlbench.training.train import fit, open_recipe
 
@@ -96,7 +96,7 @@ def command(
         _print_plan(opened, data, folder, as_json)
         return
     typed = shlex.join(["mlbench", *sys.argv[1:]])
-    fit(opened, data, folder, progress=progress, runtime=Runtime(device, threads), command=typed)
+    fit(opened, data, Destination(folder), progress=progress, runtime=Runtime(device, threads), command=typed)
     # Of several processes that train together, the first one speaks.
     if os.environ.get("RANK", "0") == "0":
         manifest = read_manifest(folder) or {}

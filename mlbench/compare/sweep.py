@@ -1,6 +1,6 @@
 """The document of a sweep: arms of one recipe, several training seeds each, measured and compared on some tasks."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Final, Literal
@@ -28,6 +28,7 @@ from mlbench.statistics.settings import group, limits_of
 
 Floats = NDArray[np.float64]
 System = Sequence[ClusterScores]
+Names = tuple[str, str]
 
 SCHEMA_VERSION: Final = "2.0"
 BIAS_SCORES = ("rank_distance", "rank_distance_median", "own_language_preference", "max_rank_norm")
@@ -221,18 +222,24 @@ def cluster_scores_of(result: Result, ranks: Ranks) -> ClusterScores:
 
 
 @one_blas_thread()
-def compare_arms(task: TaskInfo, arms: Mapping[str, System], base: str, *, flips: int = FLIPS) -> TaskSweep:
+def compare_arms(
+    task: TaskInfo, arms: Mapping[str, System], base: str, *, others: Container[Names] | None = None, flips: int = FLIPS
+) -> TaskSweep:
     """Compare arms on a task, each the cluster scores of each training seed, in the same order of seeds.
 
-    Raises `UserError` where they are not of the same data.
+    Every arm is compared with `base`, the best in a figure with the second, and `others` with each other (None: all),
+    which are pairs of names in alphabetical order. Raises `UserError` where arms are not of the same data.
     """
+    rows = tuple(ArmFigures(arm=name, figures=tuple(_figures(system))) for name, system in arms.items())
     order = [base, *(name for name in arms if name != base)]
+    leading = {tuple(sorted(names)) for _, names in _leaders(rows)}
     pairs: list[ArmPair] = []
     tests: PairedTests | None = None
     for one, other in combinations(order, 2):
-        tests = _test(arms[one], arms[other], flips)
-        pairs.append(ArmPair(base=one, candidate=other, lines=tests.lines))
-    rows = tuple(ArmFigures(arm=name, figures=tuple(_figures(system))) for name, system in arms.items())
+        names = (min(one, other), max(one, other))
+        if one == base or names in leading or others is None or names in others:
+            tests = _test(arms[one], arms[other], flips)
+            pairs.append(ArmPair(base=one, candidate=other, lines=tests.lines))
     first = next(iter(arms.values()))[0]
     return TaskSweep(
         name=task.name,
@@ -328,16 +335,20 @@ def _figure(
     )
 
 
-def _claims(rows: Sequence[ArmFigures], pairs: Sequence[ArmPair], flips: int, level: float) -> Iterator[Claim]:
+def _leaders(rows: Sequence[ArmFigures]) -> Iterator[tuple[ArmFigure, Names]]:
+    """Yield the figures that two arms have a value of, of which one is better, with the best arm and the second."""
     for figure in rows[0].figures if rows else ():
         if figure.language is not None or direction_of(figure.name) is None:
             continue
         found = [(row.arm, each.mean) for row in rows if (each := row.figure(figure.name, figure.kind))]
         losses = [None if mean is None else loss(figure.name, mean) for _, mean in found]
         ranked = sorted((lost, place) for place, lost in enumerate(losses) if lost is not None)
-        if len(ranked) < 2:
-            continue
-        best, second = (found[place][0] for _, place in ranked[:2])
+        if len(ranked) >= 2:
+            yield figure, (found[ranked[0][1]][0], found[ranked[1][1]][0])
+
+
+def _claims(rows: Sequence[ArmFigures], pairs: Sequence[ArmPair], flips: int, level: float) -> Iterator[Claim]:
+    for figure, (best, second) in _leaders(rows):
         pair = next(each for each in pairs if {each.base, each.candidate} == {best, second})
         line = pair.line(figure.name, figure.kind)
         if line is None or line.difference is None:

@@ -66,12 +66,30 @@ def training_fingerprint(recipe: Recipe, data: TrainingData) -> str:
     return fingerprint.hexdigest()
 
 
-def work_folder(folder: Path, recipe: Recipe, data: TrainingData) -> Path:
-    """Make and return where a training to `folder` keeps what it can be resumed from."""
-    # Absolute, as the trainer of transformers keeps it in its checkpoints.
-    work = folder.absolute() / _WORK / training_fingerprint(recipe, data)[:16]
-    work.mkdir(parents=True, exist_ok=True)
-    return work
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where a training goes: its checkpoint to `folder`; what it can be resumed from to `shared`, else into `folder`.
+
+    Trainings that share a folder differ in nothing but their steps (see `is_prefix_of_longer`): each goes on from the
+    one before.
+    """
+
+    folder: Path
+    shared: Path | None = None
+
+    def work_folder(self, recipe: Recipe, data: TrainingData) -> Path:
+        """Make both folders and return the one for what a training can be resumed from."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        # Absolute, as the trainer of transformers keeps it in its checkpoints.
+        work = self.shared or self.folder.absolute() / _WORK / training_fingerprint(recipe, data)[:16]
+        work.mkdir(parents=True, exist_ok=True)
+        return work
+
+
+def is_prefix_of_longer(recipe: Recipe) -> bool:
+    """Say whether a training of more steps begins with this one: a static one whose rate does not depend on `steps`."""
+    constant = recipe.optimizer.schedule == "constant" and recipe.optimizer.warmup == 0
+    return recipe.static is not None and constant
 
 
 def has_work(folder: Path) -> bool:

@@ -19,7 +19,7 @@ from mlbench.training.data import TrainingData, used_texts
 from mlbench.training.examples import Examples
 from mlbench.training.index import ABSENT, Ints
 from mlbench.training.losses import info_nce
-from mlbench.training.manifest import TrainingOutcome, save_model, work_folder
+from mlbench.training.manifest import Destination, TrainingOutcome, save_model
 from mlbench.training.recipe import Recipe
 from mlbench.training.recipe_tables import Loss
 from mlbench.training.vocabulary import SubwordVocabulary, Tokens, learn_vocabulary
@@ -185,28 +185,31 @@ class _TrainingState:
 
 
 def train_static(
-    recipe: Recipe, data: TrainingData, folder: Path, *, progress: Progress = SILENCE, runtime: Runtime
+    recipe: Recipe, data: TrainingData, destination: Destination, *, progress: Progress = SILENCE, runtime: Runtime
 ) -> TrainingOutcome:
-    """Train as `recipe` says and save a Sentence Transformers checkpoint in `folder`, its modules.json last.
+    """Train as `recipe` says and save a Sentence Transformers checkpoint, its modules.json last.
 
-    A run that was interrupted goes on from what it kept in `.training` of that folder, if recipe and data are the same,
-    and gives the same weights to the bit, however many threads there are: one is as fast here. Raises `UserError` for
-    a device that cannot be used and where the loss is no number, and as `BatchSampler.batch` and `info_nce` do.
+    A run that was interrupted goes on from what it kept in the work folder of `destination`, if recipe and data are the
+    same, and gives the same weights to the bit, however many threads there are: one is as fast here. Raises `UserError`
+    for a device that cannot be used and where the loss is no number, and as `BatchSampler.batch` and `info_nce` do.
     """
     assert recipe.static is not None
     with _one_thread():
         vocabulary = vocabulary_of(recipe, data, progress)
-        work = work_folder(folder, recipe, data)
+        work = destination.work_folder(recipe, data)
         vectors = first_vectors(vocabulary.frequencies, vocabulary.n_texts, recipe.static.dim, recipe.seed)
         table = SubwordTable(vectors, vocabulary.tokens, recipe.loss, runtime.device)
         state = _TrainingState.parse(table.load(work / _LAST))
+        if state.step > recipe.steps:
+            # A longer training, which shares the folder, has been here.
+            table, state = SubwordTable(vectors, vocabulary.tokens, recipe.loss, runtime.device), _TrainingState()
         state = _run(recipe, data, table, state, work=work, progress=progress)
         if recipe.patience is not None:
             table.load(work / _BEST)
         if not np.isfinite(table.vectors()).all():
             # The last step of all is judged by nothing else.
             raise UserError(f"the vectors are no numbers after {state.step} steps: lower optimizer.learning_rate")
-        save_model(_model(table.vectors(), vocabulary), work / "model", folder)
+        save_model(_model(table.vectors(), vocabulary), work / "model", destination.folder)
     return TrainingOutcome(
         steps=state.step,
         best_step=state.best_step if recipe.patience is not None else state.step,

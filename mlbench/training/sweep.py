@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from shutil import rmtree
 
 from pydantic import JsonValue
 
@@ -19,8 +20,9 @@ from mlbench.statistics.cluster_scores import ClusterScores
 from mlbench.tasks.task import Task, load_task
 from mlbench.training.contamination import Findings
 from mlbench.training.data import TrainingData, load_data
+from mlbench.training.manifest import Destination, is_prefix_of_longer
 from mlbench.training.recipe import MODELS, Recipe
-from mlbench.training.sweep_plan import Plan, PlannedPoint, SweepFolder
+from mlbench.training.sweep_plan import Chain, Plan, PlannedPoint, SweepFolder, chains, compared_pairs
 from mlbench.training.train import fit, is_installed
 from mlbench.version import __version__
 
@@ -95,9 +97,13 @@ def _open_data(name: str, points: Sequence[PlannedPoint], place: SweepFolder, pr
 
 
 def _do_here(points: Sequence[PlannedPoint], place: SweepFolder, shelf: TrainingDataCache, progress: Progress) -> None:
-    for number, point in enumerate(points, 1):
-        progress.note(f"point {number:,} of {len(points):,}: {point.name}")
-        _do(point, place, shelf, progress)
+    done = 0
+    for chain in chains(points):
+        for point in chain.points:
+            done += 1
+            progress.note(f"point {done:,} of {len(points):,}: {point.name}")
+            _do(point, place, shelf, progress)
+        _forget_shared(chain, place)
 
 
 def _do_in_processes(
@@ -109,10 +115,11 @@ def _do_in_processes(
     # No point is trained twice at once: both trainings would write the same files.
     engine = LocalProcesses(jobs, [{}] * jobs, progress.note, overtakes=False)
     try:
-        for number, warnings in engine.map(partial(_make_work, place, shelf.findings), points):
-            for message in (*warnings, f"done: {points[number].name}"):
+        groups = chains(points)
+        for number, warnings in engine.map(partial(_make_work, place, shelf.findings), groups):
+            for message in (*warnings, *(f"done: {point.name}" for point in groups[number].points)):
                 progress.note(message)
-            progress.advance(1)
+            progress.advance(len(groups[number].points))
     except EngineError as error:
         raise EngineError(str(error).replace("--workers", "--jobs")) from error
     progress.finish()
@@ -135,13 +142,15 @@ def _learn_subwords(points: Sequence[PlannedPoint], shelf: TrainingDataCache, pr
             learned.add((id(data), model.pieces))
 
 
-def _make_work(place: SweepFolder, findings: Mapping[str, Findings]) -> Callable[[PlannedPoint], list[str]]:
-    """Return what trains and measures a point in a process of its own, and returns the warnings of that."""
+def _make_work(place: SweepFolder, findings: Mapping[str, Findings]) -> Callable[[Chain], list[str]]:
+    """Return what trains and measures points in a process of its own, and returns the warnings of that."""
     shelf = TrainingDataCache(place, findings)
 
-    def work(point: PlannedPoint) -> list[str]:
+    def work(chain: Chain) -> list[str]:
         heard = _Warnings()
-        _do(point, place, shelf, heard)
+        for point in chain.points:
+            _do(point, place, shelf, heard)
+        _forget_shared(chain, place)
         return heard.messages
 
     return work
@@ -163,7 +172,15 @@ def _do(point: PlannedPoint, place: SweepFolder, shelf: TrainingDataCache, progr
     try:
         data = shelf.data(point.recipe, progress)
         folder = place.checkpoint(point)
-        fit(point.recipe, data, folder, progress=progress, runtime=place.runtime, command=place.command)
+        shared = place.shared_work(point) if is_prefix_of_longer(point.recipe) else None
+        fit(
+            point.recipe,
+            data,
+            Destination(folder, shared),
+            progress=progress,
+            runtime=place.runtime,
+            command=place.command,
+        )
         made = place.made(point)
         if made is None:
             raise InternalError(f"{folder} has no manifest of {point.name} after training")
@@ -177,6 +194,11 @@ def _do(point: PlannedPoint, place: SweepFolder, shelf: TrainingDataCache, progr
             done.save(place.results(point))
     except UserError as error:
         raise UserError(f"{point.name}: {error}") from error
+
+
+def _forget_shared(chain: Chain, place: SweepFolder) -> None:
+    """Remove the state that the trainings of a chain went on from, once all are done."""
+    rmtree(place.shared_work(chain.points[0]), ignore_errors=True)
 
 
 def describe_sweep(plan: Plan, place: SweepFolder, tasks: Sequence[Task], progress: Progress) -> Sweep:
@@ -241,7 +263,7 @@ def _compare(plan: Plan, paths: Mapping[str, Path], progress: Progress) -> tuple
         models[point.folder] = result.retriever.fingerprint
         progress.advance(1)
     assert result is not None
-    return compare_arms(result.task, scores, plan.base), models
+    return compare_arms(result.task, scores, plan.base, others=compared_pairs(plan)), models
 
 
 def _with_confounders(arm: Arm, plan: Plan, manifests: Mapping[str, Mapping[str, JsonValue]]) -> Arm:

@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
-from itertools import product
+from itertools import combinations, product
 from pathlib import Path
 from typing import cast
 
@@ -18,6 +18,7 @@ from mlbench.protocols import Runtime
 from mlbench.provenance import Provenance, read_provenance
 from mlbench.results import Result, read_result
 from mlbench.tasks.task import Task
+from mlbench.training.manifest import is_prefix_of_longer
 from mlbench.training.recipe import Recipe, key_path, load_recipe, model_of, parse_value
 
 MOST_POINTS = 10_000
@@ -56,12 +57,57 @@ class Plan:
     points: tuple[PlannedPoint, ...]
 
 
+def compared_pairs(plan: Plan) -> set[tuple[str, str]] | None:
+    """Return which arms are compared, names in alphabetical order; None where all are.
+
+    Over numbers of steps, these are arms that differ in one key, and those with as many cross-lingual batches.
+    """
+    if all(axis.key != "steps" for axis in plan.axes):
+        return None
+    recipes = {point.arm: point.recipe for point in plan.points}
+    found = set()
+    for one, other in combinations(plan.arms, 2):
+        differing = sum(value != other.values[key] for key, value in one.values.items())
+        crossing = [_cross_lingual_batches(recipes[arm.name]) for arm in (one, other)]
+        if differing == 1 or crossing[0] == crossing[1] > 0:
+            found.add((min(one.name, other.name), max(one.name, other.name)))
+    return found
+
+
+def _cross_lingual_batches(recipe: Recipe) -> float:
+    """Return how many cross-lingual batches a training of texts draws on average; 0 for images."""
+    return (
+        0.0
+        if recipe.image_text
+        else recipe.steps * recipe.batches.shares(of_images=False)[recipe.batches.cross_lingual]
+    )
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Points of which each training goes on from the one before, which has fewer steps; most are of a single point."""
+
+    points: tuple[PlannedPoint, ...]
+
+    def __str__(self) -> str:
+        return " and ".join(map(str, self.points))
+
+
+def chains(points: Sequence[PlannedPoint]) -> list[Chain]:
+    """Return the points in chains, in the order of their first points."""
+    found: dict[str, list[PlannedPoint]] = {}
+    for point in points:
+        alike = point.recipe.model_copy(update={"steps": 1} if is_prefix_of_longer(point.recipe) else {})
+        found.setdefault(alike.fingerprint(), []).append(point)
+    return [Chain(tuple(sorted(group, key=lambda point: point.recipe.steps))) for group in found.values()]
+
+
 @dataclass(frozen=True, kw_only=True)
 class SweepFolder:
     """Where a sweep works and with what: `tasks` are names, files or folders, `out` the folder of all its files.
 
-    `model_settings` are how a checkpoint is opened to be measured, as strings. `command` is what the user typed, for the
-    manifests and results.
+    `model_settings` say how a checkpoint is opened to be measured. `command` is what the user typed, for the manifests
+    and results.
     """
 
     tasks: tuple[str, ...]
@@ -74,6 +120,11 @@ class SweepFolder:
     def checkpoint(self, point: PlannedPoint) -> Path:
         """Return the folder of a point's model."""
         return self.out / "checkpoints" / point.folder
+
+    def shared_work(self, point: PlannedPoint) -> Path:
+        """Return where points keep their state that differ from this one in nothing but their steps."""
+        alike = point.recipe.model_copy(update={"steps": 1})
+        return self.out.absolute() / "checkpoints" / f".training-{alike.fingerprint()[:16]}"
 
     def results(self, point: PlannedPoint) -> Path:
         """Return the folder of a point's results."""

@@ -12,6 +12,7 @@ from mlbench.results import check_folder
 from mlbench.training.data import TrainingData, load_data
 from mlbench.training.manifest import (
     LAST,
+    Destination,
     TrainingOutcome,
     describe,
     forget_work,
@@ -53,17 +54,18 @@ def open_recipe(
 def fit(
     recipe: Recipe,
     data: TrainingData,
-    folder: Path,
+    destination: Destination,
     *,
     progress: Progress = SILENCE,
     runtime: Runtime = _RUNTIME,
     command: str | None = None,
 ) -> Provenance:
-    """Train as `recipe` says to a checkpoint in `folder`, its manifest last; returns what results will say of it.
+    """Train as `recipe` says to the checkpoint of `destination`, its manifest last; returns what results say of it.
 
     A training that was interrupted goes on; one that is finished is returned at once. `command` is what the user
     typed, for the manifest. Raises `UserError` for a folder with another model, and as the loops of training do.
     """
+    folder = destination.folder
     finished = find_finished(recipe, data, folder)
     if finished is not None:
         progress.note(f"{folder} holds this training already")
@@ -71,7 +73,7 @@ def fit(
         forget_work(folder)
         return finished
     begin = time.monotonic()
-    trained = _train(recipe, data, folder, progress=progress, runtime=runtime)
+    trained = _train(recipe, data, destination, progress=progress, runtime=runtime)
     counted = batch_statistics_of(recipe, data, trained.batches, progress=progress if trained.is_main else SILENCE)
     seconds = time.monotonic() - begin
     provenance, manifest = describe(recipe, data, trained, counted, command=command, seconds=seconds)
@@ -114,15 +116,15 @@ def batch_statistics_of(
 
 
 def _train(
-    recipe: Recipe, data: TrainingData, folder: Path, *, progress: Progress, runtime: Runtime
+    recipe: Recipe, data: TrainingData, destination: Destination, *, progress: Progress, runtime: Runtime
 ) -> TrainingOutcome:
     if recipe.static is None:
         from mlbench.training.transformer import train_transformer
 
-        return train_transformer(recipe, data, folder, progress=progress, runtime=runtime)
+        return train_transformer(recipe, data, destination, progress=progress, runtime=runtime)
     from mlbench.training.static import train_static
 
-    return train_static(recipe, data, folder, progress=progress, runtime=runtime)
+    return train_static(recipe, data, destination, progress=progress, runtime=runtime)
 
 
 def is_installed() -> bool:

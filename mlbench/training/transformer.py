@@ -14,7 +14,7 @@ from mlbench.retrievers.checkpoint_folder import find_checkpoint
 from mlbench.retrievers.load_checkpoint import LoadOptions, load, quiet
 from mlbench.training.data import TrainingData
 from mlbench.training.image_text import load_image_text
-from mlbench.training.manifest import Losses, TrainingOutcome, save_model, work_folder
+from mlbench.training.manifest import Destination, Losses, TrainingOutcome, save_model
 from mlbench.training.recipe import Recipe
 from mlbench.training.recipe_tables import TransformerModel
 
@@ -31,12 +31,12 @@ _STATE = "trainer_state.json"
 
 
 def train_transformer(
-    recipe: Recipe, data: TrainingData, folder: Path, *, progress: Progress = SILENCE, runtime: Runtime
+    recipe: Recipe, data: TrainingData, destination: Destination, *, progress: Progress = SILENCE, runtime: Runtime
 ) -> TrainingOutcome:
-    """Train as `recipe` says and save a Sentence Transformers checkpoint in `folder`, its modules.json last.
+    """Train as `recipe` says and save a Sentence Transformers checkpoint, its modules.json last.
 
-    A run that was interrupted goes on from its last checkpoint, in `.training` of that folder, if recipe and data are
-    the same (see `work_folder`). Raises `MissingExtra`, `UserError` for a checkpoint to start from or a device
+    A run that was interrupted goes on from its last checkpoint, in the work folder of `destination`, if recipe and data
+    are the same. Raises `MissingExtra`, `UserError` for a checkpoint to start from or a device
     that cannot be used, and as `BatchSampler.batch` and `info_nce` do.
     """
     # Spinning threads of OpenMP made torch 8 times slower beside another process; it reads this once, when imported.
@@ -46,14 +46,14 @@ def train_transformer(
     import torch
     from sentence_transformers import SentenceTransformer
 
-    work = work_folder(folder, recipe, data)
+    work = destination.work_folder(recipe, data)
     with _quiet():
         trainer = _make_trainer(recipe, data, work, progress=progress, runtime=runtime)
         state = _train(trainer, recipe, work)
         kept = _saved_step(state, recipe)
         if trainer.is_world_process_zero():
             model = SentenceTransformer(str(work / f"checkpoint-{kept}"), device="cpu", local_files_only=True)
-            save_model(model, work / "model", folder)
+            save_model(model, work / "model", destination.folder)
         trainer.accelerator.wait_for_everyone()
     return TrainingOutcome(
         steps=state.global_step,

@@ -15,7 +15,7 @@ from mlbench.protocols import Runtime, Silence
 from mlbench.provenance import MANIFEST, Provenance, read_manifest, read_provenance
 from mlbench.training import manifest as manifests
 from mlbench.training import train as fitting
-from mlbench.training.manifest import Manifest, training_fingerprint
+from mlbench.training.manifest import Destination, Manifest, training_fingerprint
 from mlbench.training.recipe import Recipe
 from mlbench.training.train import fit, open_recipe
 from mlbench.version import __version__
@@ -46,7 +46,7 @@ def once(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
 
 def fitted(recipe: Recipe, folder: Path) -> Provenance:
-    return fit(recipe, read_data(recipe), folder, command="mlbench train toy.toml")
+    return fit(recipe, read_data(recipe), Destination(folder), command="mlbench train toy.toml")
 
 
 def manifest(folder: Path) -> Manifest:
@@ -296,7 +296,7 @@ def test_a_transformer_is_fitted_as_well(tmp_path: Path) -> None:
     write_rows(tmp_path / "rows.jsonl", 60)
     recipe = recipe_of(save_encoder(tmp_path / "bert", "bert"), tmp_path / "rows.jsonl", steps=2)
     data = read_data(recipe)
-    provenance = fit(recipe, data, tmp_path / "out", progress=Silence(), runtime=Runtime("cpu", 1))
+    provenance = fit(recipe, data, Destination(tmp_path / "out"), progress=Silence(), runtime=Runtime("cpu", 1))
     assert provenance == read_provenance(tmp_path / "out")
     found = manifest(tmp_path / "out")
     assert (found["steps"], found["batches"], found["device"]) == (2, 2, "cpu")

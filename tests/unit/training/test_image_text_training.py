@@ -21,6 +21,7 @@ from mlbench.provenance import read_manifest, read_provenance
 from mlbench.training.contamination import Probe, evaluation_texts
 from mlbench.training.data import _places, load_data
 from mlbench.training.image_text import Pixels, caption_tokenizer, load_image_text, logit_scale
+from mlbench.training.manifest import Destination
 from mlbench.training.recipe import Recipe
 from mlbench.training.recipe_tables import Loss
 from mlbench.training.train import fit
@@ -50,7 +51,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def checkpoint(root: Path) -> Path:
     recipe = image_recipe(root, image_share={"th": 0.3})
-    fit(recipe, read_images(recipe), root / "checkpoint", runtime=CPU, command="mlbench train toy")
+    fit(recipe, read_images(recipe), Destination(root / "checkpoint"), runtime=CPU, command="mlbench train toy")
     return root / "checkpoint"
 
 
@@ -123,7 +124,7 @@ class TestLearning:
     def test_finds_the_image_of_a_caption(self, root: Path, tmp_path: Path) -> None:
         batches = {"size": 12, "captions": 0.3}
         recipe = image_recipe(root, steps=150, batches=batches, optimizer={"learning_rate": 0.005})
-        outcome = train_transformer(recipe, read_images(recipe), tmp_path, runtime=CPU)
+        outcome = train_transformer(recipe, read_images(recipe), Destination(tmp_path), runtime=CPU)
         assert outcome.losses[-1][1] < 0.5 * outcome.losses[0][1]
         rows = rows_of(root / "drawn")
         # One drawing of each combination.
@@ -147,7 +148,7 @@ class TestLearning:
         )
         data = read_images(recipe)
         before = load_image_text(recipe, data, progress=Silence(), runtime=CPU)
-        train_transformer(recipe, data, tmp_path, runtime=CPU)
+        train_transformer(recipe, data, Destination(tmp_path), runtime=CPU)
         found = float(tensors.load_file(tmp_path / "model.safetensors")["logit_scale"])
         scale = logit_scale(before)
         assert scale is not None
@@ -163,7 +164,7 @@ class TestLearning:
             recipe = image_recipe(root, steps=2, batches={"captions": captions, "size": 4})
             transformers.set_seed(recipe.seed)
             first = load_image_text(recipe, read_images(recipe), progress=Silence(), runtime=CPU)
-            train_transformer(recipe, read_images(recipe), tmp_path / str(captions), runtime=CPU)
+            train_transformer(recipe, read_images(recipe), Destination(tmp_path / str(captions)), runtime=CPU)
             trained = sentence_transformers.SentenceTransformer(str(tmp_path / str(captions)), device="cpu")
             pairs = zip(first.named_parameters(), trained.parameters(), strict=True)
             moved = {name for (name, one), other in pairs if not torch.equal(one, other)}
@@ -173,16 +174,16 @@ class TestLearning:
 def train_killed(recipe: Recipe, root: Path, out: Path) -> None:
     # What is private to a recipe is not pickled with it.
     recipe._root = root
-    train_transformer(recipe, read_images(recipe), out, progress=KilledAfter(6), runtime=CPU)
+    train_transformer(recipe, read_images(recipe), Destination(out), progress=KilledAfter(6), runtime=CPU)
 
 
 @pytest.mark.slow
 def test_resumed_after_a_kill_it_is_as_if_nothing_had_been(root: Path, tmp_path: Path) -> None:
     recipe = image_recipe(root, validation=JUDGED, batches={"captions": 0.5, "size": 4})
-    whole = train_transformer(recipe, read_images(recipe), tmp_path / "whole", runtime=CPU)
+    whole = train_transformer(recipe, read_images(recipe), Destination(tmp_path / "whole"), runtime=CPU)
     assert end_of(start(train_killed, recipe, root, tmp_path / "out")) == -signal.SIGKILL
     assert not (tmp_path / "out" / "modules.json").exists()
-    assert train_transformer(recipe, read_images(recipe), tmp_path / "out", runtime=CPU) == whole
+    assert train_transformer(recipe, read_images(recipe), Destination(tmp_path / "out"), runtime=CPU) == whole
     assert weights(tmp_path / "out") == weights(tmp_path / "whole")
 
 
@@ -295,7 +296,7 @@ def weights_after(root: Path, start: Path, out: Path, **changes: Any) -> dict[st
     """Return the weights after training from the checkpoint `start`."""
     recipe = image_recipe(root, **changes)
     table = recipe.model_dump(mode="json") | {"image_text": {"checkpoint": str(start)}}
-    train_transformer(Recipe.model_validate(table), read_images(recipe), out, runtime=CPU)
+    train_transformer(Recipe.model_validate(table), read_images(recipe), Destination(out), runtime=CPU)
     return weights(out)
 
 

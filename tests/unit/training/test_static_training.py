@@ -14,7 +14,7 @@ from mlbench.open_model import open_retriever
 from mlbench.protocols import Encoder, Runtime, Vectors
 from mlbench.training import static
 from mlbench.training.losses import info_nce
-from mlbench.training.manifest import TrainingOutcome
+from mlbench.training.manifest import Destination, TrainingOutcome
 from mlbench.training.recipe import Recipe
 from mlbench.training.static import SubwordTable, first_vectors, train_static, vocabulary_of
 
@@ -33,7 +33,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def train(recipe: Recipe, out: Path, **runtime: object) -> TrainingOutcome:
-    return train_static(recipe, read_data(recipe), out, runtime=Runtime(**runtime))  # type: ignore[arg-type]
+    return train_static(recipe, read_data(recipe), Destination(out), runtime=Runtime(**runtime))  # type: ignore[arg-type]
 
 
 def weights(folder: Path) -> bytes:
@@ -49,7 +49,7 @@ def test_the_first_step_is_adam_on_the_loss(root: Path, tmp_path: Path) -> None:
     """A step against the textbook: dense gradients of a loss written out, and Adam's first step, the rate x sign."""
     recipe = static_recipe(root, steps=1, views={"overlap": 1.0})
     data = read_data(recipe)
-    train_static(recipe, data, tmp_path / "out", runtime=Runtime())
+    train_static(recipe, data, Destination(tmp_path / "out"), runtime=Runtime())
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(tmp_path / "out" / "tokenizer.json"))
@@ -180,7 +180,7 @@ class TestTheSameWeights:
 def train_killed(recipe: Recipe, step: int, root: Path, out: Path) -> None:
     # What is private to a recipe is not pickled with it.
     recipe._root = root
-    train_static(recipe, read_data(recipe), out, progress=KilledAfter(step), runtime=Runtime())
+    train_static(recipe, read_data(recipe), Destination(out), progress=KilledAfter(step), runtime=Runtime())
 
 
 class TestPatience:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from encoders import write_rows
+from encoders import read_data, write_rows
 from toy import write_toy
 
 from mlbench.collection.languages import TEXT_KINDS
@@ -19,8 +19,13 @@ from mlbench.io.document import to_json
 from mlbench.protocols import Silence
 from mlbench.results import read_result
 from mlbench.training import data as training_data
+from mlbench.training.manifest import Destination
+from mlbench.training.static import SubwordTable
 from mlbench.training.sweep import run_sweep
 from mlbench.training.sweep_plan import Plan, SweepFolder, parse_axis, plan_sweep
+from mlbench.training.train import fit
+
+WEIGHTS = "model.safetensors"
 
 
 class Heard(Silence):
@@ -217,3 +222,22 @@ def test_warnings_of_processes_are_told_and_lost_ones_with_the_option_of_sweeps(
     with pytest.raises(EngineError, match=r"^alpha 1, overlap 0.5, seed 0: .*: give fewer --jobs$"):
         run_sweep(plan, place(folder), jobs=2, progress=heard)
     assert heard.notes[-2:] == ["warning: vectors are not kept", f"done: {plan.points[1].name}"]
+
+
+def test_longer_trainings_go_on_from_shorter_ones_with_the_same_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_toy(tmp_path)
+    plan = planned(tmp_path, "steps=30,10,20", "alpha=1,0")
+    taken: list[int] = []
+    step = SubwordTable.step
+    monkeypatch.setattr(SubwordTable, "step", lambda *args: (taken.append(args[2]), step(*args))[1])
+    found = run_sweep(plan, place(tmp_path))
+    assert sorted(taken) == sorted([*range(30)] * 2)
+    assert not list((tmp_path / "out" / "checkpoints").glob(".*"))
+    for point, made in zip(plan.points, found.points, strict=True):
+        alone = tmp_path / "alone" / point.folder
+        fit(point.recipe, read_data(point.recipe), Destination(alone))
+        checkpoint = tmp_path / "out" / made.checkpoint
+        assert (alone / WEIGHTS).read_bytes() == (checkpoint / WEIGHTS).read_bytes()
+        assert made.steps == point.recipe.steps

@@ -15,7 +15,7 @@ from unit.training.forked import die, end_of, start
 from mlbench.errors import UserError
 from mlbench.open_model import open_retriever
 from mlbench.protocols import Encoder, Runtime
-from mlbench.training.manifest import TrainingOutcome, forget_work
+from mlbench.training.manifest import Destination, TrainingOutcome, forget_work
 from mlbench.training.recipe import Recipe
 from mlbench.training.recipe_tables import TransformerModel
 from mlbench.training.transformer import load_model, train_transformer
@@ -71,7 +71,7 @@ def recipe(world: Path, shape: str = "xlm-roberta", data: str = "texts", **chang
 
 
 def train(made: Recipe, out: Path, **options: object) -> TrainingOutcome:
-    return train_transformer(made, read_data(made), out, runtime=CPU, **options)  # type: ignore[arg-type]
+    return train_transformer(made, read_data(made), Destination(out), runtime=CPU, **options)  # type: ignore[arg-type]
 
 
 def weights(folder: Path) -> bytes:
@@ -383,7 +383,7 @@ def test_a_checkpoint_that_lacks_weights_is_refused(world: Path, tmp_path: Path)
 def test_devices_are_checked(world: Path, tmp_path: Path) -> None:
     made = recipe(world)
     with pytest.raises(UserError, match="device tpu: training takes cpu or"):
-        train_transformer(made, read_data(made), tmp_path, runtime=Runtime(device="tpu"))
+        train_transformer(made, read_data(made), Destination(tmp_path), runtime=Runtime(device="tpu"))
 
 
 def test_a_loss_that_is_no_number_ends_the_training(world: Path, tmp_path: Path) -> None:
