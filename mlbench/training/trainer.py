@@ -101,7 +101,8 @@ def embed_columns(model: SentenceTransformer, columns: Sequence[Features]) -> li
     Where the network can be packed (see `Packing`), all texts go through it side by side in one row: no padding is
     computed, and the products are large.
     """
-    packing = Packing.of(model)
+    # Between processes the model is wrapped.
+    packing = Packing.of(model) if isinstance(model, SentenceTransformer) else None
     masks = [features.get("attention_mask") for features in columns]
     if packing is None or not all(isinstance(mask, torch.Tensor) for mask in masks):
         return [model(features)["sentence_embedding"] for features in columns]

@@ -24,6 +24,7 @@ torch = pytest.importorskip("torch")
 sentence_transformers = pytest.importorskip("sentence_transformers")
 pytest.importorskip("accelerate")
 tensors = pytest.importorskip("safetensors.torch")
+trainer = pytest.importorskip("mlbench.training.trainer")
 
 torch.set_num_threads(1)
 
@@ -179,6 +180,53 @@ def test_a_step_is_a_step_of_adamw_on_the_loss_of_its_batches(world: Path, tmp_p
         # Where a gradient is nearly zero, the first step of Adam has a sign that rounding decides.
         far = ((found[name] - tensor).abs() > 1e-5).float().mean().item()
         assert far < 0.01, name
+
+
+@pytest.mark.parametrize("shape", ["bert", "xlm-roberta", "mt5"])
+def test_columns_have_the_vectors_and_gradients_of_padded_ones(shape: str, world: Path) -> None:
+    settings = TransformerModel(checkpoint=str(world / shape), dropout=0.0)
+    model = load_model(settings, world, CPU).train()
+    columns = [
+        model.preprocess(["de1 de2 de3", "de4", "de5 de6 de7 de8 de9 de10"]),
+        model.preprocess(["fr1", "fr2 fr3 fr4 fr5 fr6 fr7 fr8 fr9", "fr1 fr1"]),
+        model.preprocess(["en1 en2", "en3", "en4"]),
+    ]
+    padded = [model(dict(features))["sentence_embedding"] for features in columns]
+    together = trainer.embed_columns(model, columns)
+    for one, other in zip(padded, together, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-6)
+    weights = [each for each in model.parameters() if each.requires_grad]
+    for one, other in zip(
+        *(
+            torch.autograd.grad(sum(each.pow(3).sum() for each in found), weights, allow_unused=True)
+            for found in (padded, together)
+        ),
+        strict=True,
+    ):
+        assert (one is None) == (other is None)
+        if one is not None:
+            torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("shape", "table"), [("xlm-roberta", "embeddings.word_embeddings.weight"), ("mt5", "shared.weight")]
+)
+def test_frozen_embeddings_stay_and_all_else_is_trained(shape: str, table: str, world: Path, tmp_path: Path) -> None:
+    train(recipe(world, shape, steps=3, transformer={"freeze_embeddings": True}), tmp_path / "out")
+    before, after = (tensors.load_file(folder / "model.safetensors") for folder in (world / shape, tmp_path / "out"))
+    same = {name for name in after if name in before and torch.equal(before[name], after[name])}
+    assert table in same
+    assert not any("encoder.layer" in name or "wo.weight" in name for name in same)
+
+
+@pytest.mark.slow
+def test_the_dropout_of_a_recipe_is_that_of_training_alone(world: Path, tmp_path: Path) -> None:
+    train(recipe(world, steps=3, transformer={"dropout": 0.0}), tmp_path / "set")
+    train(recipe(world, "steady", steps=3), tmp_path / "steady")
+    train(recipe(world, steps=3), tmp_path / "left")
+    assert weights(tmp_path / "set") == weights(tmp_path / "steady") != weights(tmp_path / "left")
+    assert json.loads((tmp_path / "set" / "config.json").read_text())["hidden_dropout_prob"] == 0.1
 
 
 @pytest.mark.slow
