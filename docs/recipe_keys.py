@@ -79,6 +79,8 @@ TABLES: Mapping[str, tuple[str, type[BaseModel], Mapping[str, str]]] = {
             "document_prefix": "put before documents and negatives",
             "precision": "of the products; weights stay in fp32. `fp16` needs a GPU",
             "gradient_accumulation": "batches for each update; the negatives of a query stay those of its batch",
+            "freeze_embeddings": "the vectors of subwords are not trained, which makes updates of small models faster",
+            "dropout": "in training, instead of that of the checkpoint, which what is saved keeps",
         },
     ),
     "image_text": (

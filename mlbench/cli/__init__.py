@@ -29,6 +29,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "index-costs": "Show what approximate indexes cost, in quality and in time.",
         "history": "Show a series of checkpoints as a table and a plot.",
         "train": "Train an encoder as a recipe says, to a checkpoint that can be measured.",
+        "mine": "Find hard negatives for the rows of a recipe with a model.",
         "sweep": "Train and measure every combination of values of a recipe, and compare them.",
         "tune": "Find the weights of a fusion on a task, to be measured on other topics.",
         "tasks": "List, explain, check and download tasks.",
