@@ -16,6 +16,7 @@ from mlbench.training.sources import load_training_set
 
 STATIC = ("default", "static-cross", "static-hybrid", "static-large", "static-mono", "static-questions")
 TRANSFORMERS = ("labse-hybrid", "mbert-hybrid", "mt5-hybrid", "xlmr-hybrid")
+PRE_TRAINED = ("e5-small-hybrid", "e5-small-questions")
 IMAGES = ("mini-images-hybrid",)
 NINE = ("ar", "de", "en", "es", "hi", "ru", "th", "tr", "zh")
 
@@ -39,7 +40,7 @@ def differing(name: str, other: str) -> set[tuple[str, ...]]:
 
 
 def test_all_are_known() -> None:
-    assert recipe_names() == tuple(sorted(STATIC + TRANSFORMERS + IMAGES))
+    assert recipe_names() == tuple(sorted(STATIC + TRANSFORMERS + PRE_TRAINED + IMAGES))
 
 
 @pytest.mark.parametrize("name", recipe_names())
