@@ -16,7 +16,8 @@ _SIDE = 264.0
 _LEFT, _TOP = 33.0, 34.0
 _BOTTOM = _TOP + _SIDE * sqrt(3) / 2
 _RADIUS, _RING = 8.0, 11.5
-_LETTER, _TEXT_HEIGHT, _BELOW = 7.0, 12.0, 24.0
+_LETTER, _TEXT_HEIGHT = 7.0, 12.0
+_BELOW, _ASIDE = 24.0, 7.0
 _FONT = "font: 13px system-ui, sans-serif"
 
 Standing = Literal["best", "tied", "plain"]
@@ -56,8 +57,8 @@ class TernaryPlot:
 def ternary_svg(plot: TernaryPlot) -> str:
     """Return an `<svg>` element; labels have the colour of the text around, everything from the plot is escaped.
 
-    Each point has its value as a colour, with the text below where there is room for all of them; where there is not,
-    the best alone has one. A plot without points is an empty triangle.
+    Each point has its value as a colour, and its text where there is room for all of them; where there is not, the
+    best alone has one. A plot without points is an empty triangle.
     """
     values = [point.value for point in plot.points] or [0.0]
     # Equal values all have the colour of the middle.
@@ -79,6 +80,16 @@ def _place(shares: tuple[float, float, float]) -> tuple[float, float]:
     """Return where a point stands, in pixels: a share of 1 is a corner, 0 the side opposite it."""
     above, _, right = shares
     return _LEFT + _SIDE * (right + above / 2), _BOTTOM - (_BOTTOM - _TOP) * above
+
+
+def _text_place(point: TernaryPoint) -> tuple[float, float]:
+    """Return the middle of the base line of a point's text: below the point, and off the sides of the triangle."""
+    x, y = _place(point.shares)
+    above, left, right = point.shares
+    if above == 1:
+        return x + _RING + 4 + len(point.text) * _LETTER / 2, y + 4
+    aside = _ASIDE if above and not right else -_ASIDE if above and not left else 0.0
+    return x + aside, y + _BELOW
 
 
 def _lattice(plot: TernaryPlot) -> Iterator[str]:
@@ -118,8 +129,8 @@ def _point(point: TernaryPoint, scale: ColourScale, labelled: bool) -> Iterator[
     yield "</g>"
     if labelled:
         weight = ' font-weight="700"' if point.standing == "best" else ""
-        text = _escaped(point.text)
-        yield f'<text x="{x:.1f}" y="{y + _BELOW:.1f}" font-size="12" text-anchor="middle"{weight}>{text}</text>'
+        text, (x, base) = _escaped(point.text), _text_place(point)
+        yield f'<text x="{x:.1f}" y="{base:.1f}" font-size="12" text-anchor="middle"{weight}>{text}</text>'
 
 
 def _ring(x: float, y: float, standing: Standing) -> Iterator[str]:
@@ -149,12 +160,12 @@ def _legend(points: Sequence[TernaryPoint], scale: ColourScale) -> Iterator[str]
 
 
 def _boxes(points: Sequence[TernaryPoint]) -> Iterator[_Box]:
-    """Yield where each mark, and the text below it, stand: left, top, right, bottom."""
+    """Yield where each mark, and its text, stand: left, top, right, bottom."""
     for point in points:
         x, y = _place(point.shares)
-        half = len(point.text) * _LETTER / 2
         yield x - _RADIUS, y - _RADIUS, x + _RADIUS, y + _RADIUS
-        yield x - half, y + _BELOW - _TEXT_HEIGHT, x + half, y + _BELOW
+        half, (middle, base) = len(point.text) * _LETTER / 2, _text_place(point)
+        yield middle - half, base - _TEXT_HEIGHT, middle + half, base
 
 
 def _overlap(one: _Box, other: _Box) -> bool:
