@@ -37,12 +37,13 @@ BIAS_SCORES_OF_IMAGES = (*BIAS_SCORES, "rank_spread")
 """The same where captions describe images."""
 RATIOS: Final = "batches.ratios"
 """The key whose values are the shares of three kinds of batches."""
+_ORDER = ("mono", "cross", "image", "captions", "mixed")
 
 
 class SweepAxis(DocumentPart):
     """A key of the recipe and the values it takes; `name` is the key as short as it is clear.
 
-    The values of `RATIOS` have the share of every kind of batches, in the same order, also where it is 0.
+    Each value of `RATIOS` has the share of every kind of batches, also where it is 0.
     """
 
     name: str
@@ -185,10 +186,15 @@ class Sweep(DocumentPart):
         return next(arm for arm in self.arms if arm.name == name)
 
 
+def kinds_of(ratios: Mapping[str, JsonValue]) -> list[str]:
+    """Return the kinds of batches that have shares, in the order of recipes, which documents do not keep."""
+    return sorted(ratios, key=lambda kind: _ORDER.index(kind) if kind in _ORDER else len(_ORDER))
+
+
 def written(value: JsonValue) -> str:
     """Return the value of a key as people write it: `0.5`, `mono`, `["ar", "en"]`, `mono 0.75 cross 0.25`."""
-    if isinstance(value, dict) and all(isinstance(share, float) for share in value.values()):
-        return " ".join(f"{kind} {share:.3g}" for kind, share in value.items() if share)
+    if isinstance(value, dict) and all(isinstance(share, int | float) for share in value.values()):
+        return " ".join(f"{kind} {value[kind]:.3g}" for kind in kinds_of(value) if value[kind])
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 

@@ -52,7 +52,7 @@ def _language_or_default(key: str) -> str:
     return key if key == "default" else check_language(key)
 
 
-Ratios = Annotated[dict[RatioOfTexts | RatioOfImages, Share], AfterValidator(_whole)]
+Ratios = Annotated[dict[Literal[RatioOfTexts, RatioOfImages], Share], AfterValidator(_whole)]
 TaskSpec = Annotated[str, checked(_task)]
 
 

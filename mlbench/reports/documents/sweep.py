@@ -16,6 +16,7 @@ from mlbench.compare.sweep import (
     SweepAxis,
     TaskSweep,
     is_significant,
+    kinds_of,
     written,
 )
 from mlbench.reports.chart import Chart, ChartAxis, ChartSeries, Mark
@@ -361,7 +362,9 @@ def _points_of(task: TaskSweep, axis: SweepAxis, arms: Sequence[Arm], quantity: 
     for arm, figure, mean in known:
         text = quantity.write(mean)
         exact = " ".join(notes(f"{arm.name}: {text}", interval(figure.interval, quantity.write)))
-        first, second, third = _shares(arm.values[axis.name])
+        shares = arm.values[axis.name]
+        assert isinstance(shares, dict)
+        first, second, third = (_number(shares[kind]) for kind in _kinds(axis))
         yield TernaryPoint((first, second, third), mean, text, exact, _standing(task, best, arm.name, quantity))
 
 
@@ -375,15 +378,10 @@ def _standing(task: TaskSweep, best: str | None, arm: str, quantity: Quantity) -
 
 
 def _kinds(axis: SweepAxis) -> tuple[str, str, str]:
-    value = axis.values[0]
-    assert isinstance(value, dict)
-    first, second, third = value
+    shares = axis.values[0]
+    assert isinstance(shares, dict)
+    first, second, third = kinds_of(shares)
     return first, second, third
-
-
-def _shares(value: JsonValue) -> list[float]:
-    assert isinstance(value, dict)
-    return [_number(share) for share in value.values()]
 
 
 def _cross_against_mono(sweep: Sweep, task: TaskSweep, axis: SweepAxis) -> Chart:
