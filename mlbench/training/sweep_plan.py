@@ -192,9 +192,9 @@ def _ratios(given: Sequence[JsonValue], model: str | None) -> list[JsonValue]:
     kinds = ratio_keys(of_images=model == "image_text")
     found: list[JsonValue] = []
     for value in given:
-        triangle = _TRIANGLE.fullmatch(value) if isinstance(value, str) else None
-        if triangle:
-            found += [dict(zip(kinds, shares, strict=True)) for shares in triangle_of(int(triangle[1]))]
+        match = _TRIANGLE.fullmatch(value) if isinstance(value, str) else None
+        if match:
+            found += [dict(zip(kinds, shares, strict=True)) for shares in triangle(int(match[1]))]
         elif isinstance(value, str):
             raise UserError(f"ratios={value}: write triangle:N, N from 1 to 99, or shares, as in ratios={{mono=1}}")
         else:
@@ -202,7 +202,7 @@ def _ratios(given: Sequence[JsonValue], model: str | None) -> list[JsonValue]:
     return found
 
 
-def triangle_of(steps: int) -> Iterator[tuple[float, float, float]]:
+def triangle(steps: int) -> Iterator[tuple[float, float, float]]:
     """Yield all (steps + 1)(steps + 2)/2 triples of multiples of 1/steps that sum to 1, larger first shares first."""
     for first in range(steps, -1, -1):
         for second in range(steps - first, -1, -1):
