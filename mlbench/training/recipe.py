@@ -146,8 +146,6 @@ class Recipe(Declared):
         """Return the SHA-256 (hex) of what the recipe says, apart from its name and title."""
         without = {"name": True, "title": True, **({} if self.image_text else _OF_IMAGES)}
         content = self.model_dump(mode="json", exclude=without)
-        if not content["batches"]["ratios"]:
-            del content["batches"]["ratios"]
         for data in (*content["datasets"], *(content["validation"] or {}).get("datasets", ())):
             # What names no tasks has the fingerprint from before they could be named; a reason decides nothing.
             if not data["tasks"]:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from math import fsum
 from typing import Annotated, Literal, get_args
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from mlbench.collection.languages import check_language
 from mlbench.io.toml import Declared, RelativePath, checked, distinct, some
@@ -145,6 +145,11 @@ class Batches(Declared):
         if self.ratios and given:
             raise ValueError(f"ratios has the shares of all kinds: leave out {given[0]}, or ratios")
         return self
+
+    @model_serializer(mode="wrap")
+    def _in_one_form(self, dump: SerializerFunctionWrapHandler) -> dict[str, object]:
+        content: dict[str, object] = dump(self)
+        return {key: value for key, value in content.items() if key not in (SHORT_FORM if self.ratios else ("ratios",))}
 
     def shares(self, *, of_images: bool) -> dict[BatchKind, float]:
         """Return the share of each kind of batch; they sum to 1.

@@ -216,6 +216,13 @@ class TestRatios:
         for changes in ({"alpha": 0.5}, {"alpha": 0.5, "ratios": {"mono": 1}}, {"ratios": {"mono": 1}, "alpha": 0.5}):
             assert "leave out alpha, or ratios" in faults(written(tmp_path, text), **changes)[0]
 
+    @pytest.mark.parametrize("ratios", [{}, {"mono": 0.25, "mixed": 0.75}])
+    def test_a_checkpoint_says_one_form(self, tmp_path: Path, ratios: dict[str, float]) -> None:
+        recipe = load_recipe(written(tmp_path), {"ratios": ratios} if ratios else {})
+        said = recipe.model_dump(mode="json")
+        assert ("ratios" in said["batches"], "alpha" in said["batches"]) == (bool(ratios), not ratios)
+        assert Recipe.model_validate(said) == recipe
+
     def test_fingerprints_know_shares_and_no_order(self, tmp_path: Path) -> None:
         def fingerprint(**shares: float) -> str:
             return load_recipe(written(tmp_path), {"ratios": shares}).fingerprint()
