@@ -188,12 +188,16 @@ class Sweep(DocumentPart):
 
 def kinds_of(ratios: Mapping[str, JsonValue]) -> list[str]:
     """Return the kinds of batches that have shares, in the order of recipes, which documents do not keep."""
-    return sorted(ratios, key=lambda kind: _ORDER.index(kind) if kind in _ORDER else len(_ORDER))
+    return sorted(ratios, key=_ORDER.index)
+
+
+def _is_ratios(value: Mapping[str, JsonValue]) -> bool:
+    return value.keys() <= set(_ORDER) and all(isinstance(share, int | float) for share in value.values())
 
 
 def written(value: JsonValue) -> str:
     """Return the value of a key as people write it: `0.5`, `mono`, `["ar", "en"]`, `mono 0.75 cross 0.25`."""
-    if isinstance(value, dict) and all(isinstance(share, int | float) for share in value.values()):
+    if isinstance(value, dict) and _is_ratios(value):
         return " ".join(f"{kind} {value[kind]:.3g}" for kind in kinds_of(value) if value[kind])
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 

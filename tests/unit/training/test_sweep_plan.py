@@ -2,8 +2,10 @@ from math import fsum
 from pathlib import Path
 
 import pytest
+from pydantic import JsonValue
 from toy import write_toy
 
+from mlbench.compare.sweep import written
 from mlbench.errors import InvalidRecipe, UnknownName, UserError
 from mlbench.training.sweep_plan import Plan, parse_axis, plan_sweep, triangle
 
@@ -182,6 +184,22 @@ class TestRatios:
     ) -> None:
         with pytest.raises(UserError, match=fault):
             plan(recipe, *over, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.5, "0.5"),
+        ("mono", "mono"),
+        (["ar", "en"], '["ar", "en"]'),
+        ({"mixed": 0.25, "mono": 0.75, "cross": 0.0}, "mono 0.75 mixed 0.25"),
+        ({"mixed": 1 / 3, "captions": 1 / 3, "image": 1 / 3}, "image 0.333 captions 0.333 mixed 0.333"),
+        # Shares that are no shares of batches keep those that are 0.
+        ({"th": 0, "hi": 1}, '{"th": 0, "hi": 1}'),
+    ],
+)
+def test_values_are_written_as_people_write_them(value: JsonValue, text: str) -> None:
+    assert written(value) == text
 
 
 def test_unknown_keys_are_told_with_the_nearest(recipe: str) -> None:
