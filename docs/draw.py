@@ -19,6 +19,7 @@ from mlbench.reports.formatting import decimal
 from mlbench.reports.grid import Grid
 from mlbench.reports.heat_map import heat_map_svg
 from mlbench.reports.report import Block, Charts, Section
+from mlbench.reports.ternary import TernaryPlot
 
 INK, SOFT, PAPER = "#1b1b1f", "#6b6b76", "#ffffff"
 ACCENT, RULE = "#b3261e", "#d7d7de"
@@ -67,7 +68,7 @@ def charts(blocks: Sequence[Block], about: str = "") -> str:
     return f'<div class="figures">{" ".join(shown.split())}</div>'
 
 
-def _charts(blocks: Sequence[Block]) -> Iterator[Chart]:
+def _charts(blocks: Sequence[Block]) -> Iterator[Chart | TernaryPlot]:
     for block in blocks:
         if isinstance(block, Section):
             yield from _charts(block.blocks)

@@ -110,6 +110,12 @@ TABLES: Mapping[str, tuple[str, type[BaseModel], Mapping[str, str]]] = {
             "alpha": "the probability that a batch is monolingual: 1 is the paper's X-X-mono, 0 its X-Y",
             "captions": "of captioned images: the share of batches that have captions in two languages",
             "mixed": "of the other batches, of images and captions: the share that has many languages",
+            "ratios": (
+                "in place of the keys above and of `monolingual`: the shares of "
+                "[three kinds](../explanation/hybrid-batches.md#three-kinds-at-once), which sum to 1, such as "
+                "`{ mono = 0.4, cross = 0.4, mixed = 0.2 }`, or of captioned images "
+                "`{ image = 0.25, captions = 0.25, mixed = 0.5 }`"
+            ),
             "monolingual": "`mono`: one language for the batch; `mixed`: one for each example",
             "cross_lingual": (
                 "`cross_example`: an ordered pair of languages for each example; `cross_batch`: one for the batch"

@@ -32,6 +32,7 @@ def _axes(
 Examples:
   mlbench sweep static-hybrid --over alpha=1,0,0.5 --jobs 2 --data-dir ./data
   mlbench sweep static-hybrid --over alpha=0,0.25,0.5,0.75,1 --over data_fraction=0.1,0.3,1 --seeds 3
+  mlbench sweep static-hybrid --over ratios=triangle:4 --seeds 2
   mlbench sweep recipe.toml --over views.overlap=0,0.5,1 --set steps=500 --task xquad-r --base overlap=0.5""",
 )
 @click.argument("recipe", metavar="RECIPE")

@@ -1,5 +1,6 @@
 """The document of a sweep: arms of one recipe, several training seeds each, measured and compared on some tasks."""
 
+import json
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -35,10 +36,16 @@ BIAS_SCORES = ("rank_distance", "rank_distance_median", "own_language_preference
 """The bias scores of a sweep, in the order of its tables."""
 BIAS_SCORES_OF_IMAGES = (*BIAS_SCORES, "rank_spread")
 """The same where captions describe images."""
+RATIOS: Final = "batches.ratios"
+"""The key whose values are the shares of three kinds of batches."""
+_ORDER = ("mono", "cross", "image", "captions", "mixed")
 
 
 class SweepAxis(DocumentPart):
-    """A key of the recipe and the values it takes; `name` is the key as short as it is clear."""
+    """A key of the recipe and the values it takes; `name` is the key as short as it is clear.
+
+    Each value of `RATIOS` has the share of every kind of batches, also where it is 0.
+    """
 
     name: str
     key: str
@@ -178,6 +185,22 @@ class Sweep(DocumentPart):
     def arm(self, name: str) -> Arm:
         """Return the arm called `name`."""
         return next(arm for arm in self.arms if arm.name == name)
+
+
+def kinds_of(ratios: Mapping[str, JsonValue]) -> list[str]:
+    """Return the kinds of batches that have shares, in the order of recipes, which documents do not keep."""
+    return sorted(ratios, key=_ORDER.index)
+
+
+def _is_ratios(value: Mapping[str, JsonValue]) -> bool:
+    return value.keys() <= set(_ORDER) and all(isinstance(share, int | float) for share in value.values())
+
+
+def written(value: JsonValue) -> str:
+    """Return the value of a key as people write it: `0.5`, `mono`, `["ar", "en"]`, `mono 0.75 cross 0.25`."""
+    if isinstance(value, dict) and _is_ratios(value):
+        return " ".join(f"{kind} {value[kind]:.3g}" for kind in kinds_of(value) if value[kind])
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
 def is_significant(line: Line, flips: int = FLIPS, level: float = LEVEL) -> bool | None:

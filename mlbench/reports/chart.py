@@ -7,6 +7,7 @@ from itertools import pairwise
 from math import ceil, floor, inf, log10
 
 from mlbench.reports.formatting import visible
+from mlbench.reports.ternary import TernaryPlot, ternary_svg
 from mlbench.results import Bounds
 
 COLOURS = ("#3f83c8", "#cc6a10", "#2b9a66", "#a964c4", "#8c8515", "#d6517d")
@@ -73,11 +74,15 @@ class Chart:
         return f"{self.title}: {'; '.join(mark.exact for series in self.series for mark in series.means)}"
 
 
-def chart_svg(chart: Chart) -> str:
+def chart_svg(chart: Chart | TernaryPlot) -> str:
     """Return an `<svg>` element; labels have the colour of the text around, everything from the chart is escaped.
 
     A chart without marks has axes only.
     """
+    return ternary_svg(chart) if isinstance(chart, TernaryPlot) else _two_axes_svg(chart)
+
+
+def _two_axes_svg(chart: Chart) -> str:
     x, y = _across(chart), _upwards(chart)
     named = [series for series in chart.series if series.name]
     height = HEIGHT + LINE * len(named)

@@ -1,6 +1,6 @@
 """Colour scales that people with any colour vision can read: a sequential and a diverging one."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import ceil, floor
 
@@ -33,6 +33,9 @@ _RED_TO_BLUE = (
 # How far a scale around zero may reach: a colour that stands for less than .01 would cry wolf.
 _REACHES = (0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0)
 _STEPS = 10
+_BAR_STEPS, _BAR_STEP = 24, 6
+BAR_WIDTH = _BAR_STEPS * _BAR_STEP
+"""How wide the bar of a scale is, in pixels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,13 @@ class ColourScale:
     def style(self, value: float) -> str:
         """Return a rich style: the colour of the value behind its ink."""
         return f"not bold {css(self.ink(value))} on {css(self.colour(value))}"
+
+
+def bar_svg(scale: ColourScale, x: float, y: float) -> Iterator[str]:
+    """Yield elements of a bar with all colours of a scale, whose upper left corner is at (`x`, `y`)."""
+    for step in range(_BAR_STEPS):
+        colour = css(scale.colour(scale.low + (scale.high - scale.low) * step / (_BAR_STEPS - 1)))
+        yield f'<rect x="{x + step * _BAR_STEP}" y="{y}" width="{_BAR_STEP + 1}" height="14" fill="{colour}"/>'
 
 
 def css(colour: Rgb) -> str:

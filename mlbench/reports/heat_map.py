@@ -4,12 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from html import escape
 
-from mlbench.reports.colours import ColourScale, css
+from mlbench.reports.colours import BAR_WIDTH, ColourScale, bar_svg, css
 from mlbench.reports.formatting import decimal, two_digits, visible
 from mlbench.reports.report import HeatColumn, HeatMap, HeatRow
 
 _HEIGHT, _NARROWEST, _LETTER, _GAP = 30, 46, 8, 10
-_LEGEND_STEPS, _LEGEND_STEP = 24, 6
 _LONGEST = 14
 _FONT = "font: 13px system-ui, sans-serif"
 
@@ -121,11 +120,8 @@ def _cell(shown: HeatMap, frame: _Frame, row: int, place: int, column: int) -> s
 def legend_svg(scale: ColourScale, x: int, y: int) -> Iterator[str]:
     """Yield elements of a scale whose bar begins at (`x`, `y`), with its ends at both sides."""
     yield f'<text x="{x - 8}" y="{y + 11}" text-anchor="end">{scale_end(scale.low)}</text>'
-    for step in range(_LEGEND_STEPS):
-        colour = css(scale.colour(scale.low + (scale.high - scale.low) * step / (_LEGEND_STEPS - 1)))
-        yield f'<rect x="{x}" y="{y}" width="{_LEGEND_STEP + 1}" height="14" fill="{colour}"/>'
-        x += _LEGEND_STEP
-    yield f'<text x="{x + 8}" y="{y + 11}">{scale_end(scale.high)}</text>'
+    yield from bar_svg(scale, x, y)
+    yield f'<text x="{x + BAR_WIDTH + 8}" y="{y + 11}">{scale_end(scale.high)}</text>'
 
 
 def scale_end(value: float) -> str:

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from mlbench.collection.language_info import LanguageInfo
 from mlbench.reports.chart import Chart
 from mlbench.reports.colours import ColourScale
+from mlbench.reports.ternary import TernaryPlot
 
 Style = Literal["plain", "strong", "soft", "code", "warning", "good", "bad"]
 """How a text looks: `strong` in bold, `soft` in grey, `code` as a name that is typed, the others by their colours."""
@@ -271,7 +272,7 @@ def column_groups(columns: Sequence[Column] | Sequence[HeatColumn]) -> list[tupl
 class Charts:
     """Charts side by side, which screens leave out; `note` says what their marks mean."""
 
-    charts: tuple[Chart, ...]
+    charts: tuple[Chart | TernaryPlot, ...]
     note: str = ""
 
 

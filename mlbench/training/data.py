@@ -211,7 +211,11 @@ def _possible(batches: Batches, indexes: Sequence[RowIndex]) -> Batches:
     """Return `batches` all monolingual, or all cross-lingual, where the rows can give nothing else."""
     pools = [Pool(index, batches.language_tau) for index in indexes]
     mono, cross = (any(pool.pairs(same).n_rows for pool in pools) for same in (True, False))
-    return batches if mono == cross else batches.model_copy(update={"alpha": float(mono)})
+    if mono == cross:
+        return batches
+    left = {kind: share for kind, share in batches.ratios.items() if (kind == "cross") == cross}
+    ratios = {kind: share / sum(left.values()) for kind, share in left.items()}
+    return batches.model_copy(update={"alpha": float(mono), "ratios": ratios})
 
 
 def image_pairs(

@@ -18,6 +18,7 @@ from mlbench.errors import DataError, InvalidRecipe, UnknownName, UserError, sug
 from mlbench.io.toml import Declared, distinct, faults_of, read_toml
 from mlbench.tasks.task import Languages
 from mlbench.training.recipe_tables import (
+    SHORT_FORM,
     Batches,
     ContaminationPolicy,
     DataSet,
@@ -32,11 +33,12 @@ from mlbench.training.recipe_tables import (
     Validation,
     Views,
     changed,
+    ratio_keys,
 )
 
 MODELS = ("static", "transformer", "image_text")
 """The tables of models; a recipe has one."""
-_NO_ZERO = r"(?:^|(?<=^[+-]))(?=\.\d)"
+_NO_ZERO = r"(?:^|(?<=[\s=,\[+-]))(?=\.\d)"
 # What recipes of texts do not say: their fingerprints are those from before there were images.
 _OF_IMAGES: dict[str, Any] = {
     "image_text": True,
@@ -110,8 +112,10 @@ class Recipe(Declared):
         found += [f"{data.name}: captions" for data in self._all_datasets if data.captions]
         if found:
             raise ValueError(f"{found[0]} is for images: give [image_text] or leave it out")
-        if self.batches.alpha < 1 and len(self.languages) < 2:
-            raise ValueError("alpha below 1 asks for cross-lingual batches, which need two languages")
+        self._fit_ratios(of_images=False)
+        if self.batches.shares(of_images=False)[self.batches.cross_lingual] > 0 and len(self.languages) < 2:
+            asked = "ratios.cross above 0" if self.batches.ratios else "alpha below 1"
+            raise ValueError(f"{asked} asks for cross-lingual batches, which need two languages")
 
     def _fit_images(self) -> None:
         found = [f"batches.{key}" for key in changed(self.batches, ("alpha", "monolingual"))]
@@ -119,7 +123,8 @@ class Recipe(Declared):
         found += ["loss.negatives"] if self.loss.negatives == "hard_only" else []
         if found:
             raise ValueError(f"{found[0]} is for texts: [image_text] has batches.captions and batches.mixed instead")
-        if self.batches.captions > 0 and len(self.languages) < 2:
+        self._fit_ratios(of_images=True)
+        if self.batches.shares(of_images=True)["captions"] > 0 and len(self.languages) < 2:
             raise ValueError("captions above 0 asks for captions beside captions, which need two languages")
         for data in self._all_datasets:
             if data.captions is None:
@@ -127,6 +132,13 @@ class Recipe(Declared):
         unknown = sorted(self.image_share.keys() - {*self.languages, "default"})
         if unknown:
             raise ValueError(f"image_share: {unknown[0]!r} is not among the languages: {', '.join(self.languages)}")
+
+    def _fit_ratios(self, *, of_images: bool) -> None:
+        known = ratio_keys(of_images=of_images)
+        other = next((kind for kind in self.batches.ratios if kind not in known), None)
+        if other is not None:
+            what, kinds = "images" if of_images else "texts", ", ".join(known)
+            raise ValueError(f"batches.ratios.{other} is no kind of batches of {what}, which are {kinds}")
 
     @property
     def _all_datasets(self) -> tuple[DataSet, ...]:
@@ -175,11 +187,13 @@ def check_recipe(spec: str, changes: Mapping[str, object] | None = None) -> tupl
     """
     path, faults = _find(spec), list[str]()
     table = _read(path, spec, faults)
+    above: dict[str, object] = {}
     for key, value in (changes or {}).items():
         try:
-            table = _overlay(table, _nested(key_path(key, _model(table)), value))
+            above = _merge(above, _nested(key_path(key, _model(table)), value))
         except UserError as error:
             faults.append(str(error))
+    table = _overlay(table, above)
     try:
         recipe: Recipe | None = Recipe.model_validate(table)
     except ValidationError as error:
@@ -261,11 +275,13 @@ def key_path(key: str, model: str | None = None) -> tuple[str, ...]:
 
 def parse_value(text: str) -> object:
     """Return `text` as TOML reads it, `0.5` as a number, and `.5` too; what is no TOML is a string."""
-    try:
-        table = tomllib.loads(f"value = {re.sub(_NO_ZERO, '0', text)}")
-    except tomllib.TOMLDecodeError:
-        return text
-    return table["value"] if len(table) == 1 else text
+    for written in (text, re.sub(_NO_ZERO, "0", text)):
+        try:
+            table = tomllib.loads(f"value = {written}")
+        except tomllib.TOMLDecodeError:
+            continue
+        return table["value"] if len(table) == 1 else text
+    return text
 
 
 def _shipped() -> Path:
@@ -284,14 +300,24 @@ def _read(path: Path, spec: str, faults: list[str]) -> dict[str, object]:
 
 
 def _overlay(table: Mapping[str, object], above: Mapping[str, object]) -> dict[str, object]:
-    """Return `table` with what `above` says instead; tables are merged, everything else is replaced."""
+    """Return `table` with what `above` says instead; tables are merged, everything else is replaced.
+
+    One model replaces another, and `ratios` what was said before of the shares of batches.
+    """
+    under = deepcopy(dict(table))
+    if above.keys() & set(MODELS):
+        under = {key: value for key, value in under.items() if key not in MODELS or key in above}
+    batches, said = under.get("batches"), above.get("batches")
+    if isinstance(batches, dict) and isinstance(said, Mapping) and "ratios" in said:
+        under["batches"] = {key: value for key, value in batches.items() if key not in {"ratios", *SHORT_FORM}}
+    return _merge(under, above)
+
+
+def _merge(table: Mapping[str, object], above: Mapping[str, object]) -> dict[str, object]:
     merged = deepcopy(dict(table))
     for key, value in above.items():
         under = merged.get(key)
-        merged[key] = _overlay(under, value) if isinstance(under, dict) and isinstance(value, Mapping) else value
-    # One model replaces another.
-    if above.keys() & set(MODELS):
-        merged = {key: value for key, value in merged.items() if key not in MODELS or key in above}
+        merged[key] = _merge(under, value) if isinstance(under, dict) and isinstance(value, Mapping) else value
     return merged
 
 

@@ -1,9 +1,10 @@
 """The tables of a recipe: model, batches, views, loss, optimizer, data sets, validation, contamination."""
 
 from collections.abc import Iterable
-from typing import Annotated, Literal
+from math import fsum
+from typing import Annotated, Literal, get_args
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from mlbench.collection.languages import check_language
 from mlbench.io.toml import Declared, RelativePath, checked, distinct, some
@@ -12,6 +13,12 @@ from mlbench.tasks.task import DeclaredFile, Language, load_task
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]+([._-][a-z0-9]+)*$")]
 Share = Annotated[float, Field(ge=0, le=1)]
 Precision = Literal["fp32", "bf16", "fp16"]
+BatchKind = Literal["mono", "mixed", "cross_example", "cross_batch", "image_mono", "image_mixed", "captions"]
+RatioOfTexts = Literal["mono", "cross", "mixed"]
+RatioOfImages = Literal["image", "captions", "mixed"]
+SHORT_FORM = ("alpha", "captions", "mixed", "monolingual")
+"""The keys of batches that `ratios` stands in place of."""
+_SUM_TOLERANCE = 1e-9
 HEAD = 32
 """How wide an attention head of a new image-text model is."""
 SHAPE = {"dim", "image_size", "patch", "vision_layers", "vision_width", "text_layers", "text_width", "pieces"}
@@ -28,10 +35,24 @@ def changed(table: Declared, keys: Iterable[str]) -> list[str]:
     return sorted(key for key in keys if getattr(table, key) != type(table).model_fields[key].default)
 
 
+def ratio_keys(*, of_images: bool) -> tuple[str, ...]:
+    """Return the keys that `ratios` of texts, or of captioned images, may have, in their order."""
+    return get_args(RatioOfImages if of_images else RatioOfTexts)
+
+
+def _whole(ratios: dict[str, float]) -> dict[str, float]:
+    """Return shares of one whole without those that are 0, so that equal ones are written alike."""
+    total = fsum(ratios.values())
+    if ratios and abs(total - 1) > _SUM_TOLERANCE:
+        raise ValueError(f"the shares sum to {total:.10g}, and must sum to 1")
+    return {kind: share for kind, share in sorted(ratios.items()) if share}
+
+
 def _language_or_default(key: str) -> str:
     return key if key == "default" else check_language(key)
 
 
+Ratios = Annotated[dict[Literal[RatioOfTexts, RatioOfImages], Share], AfterValidator(_whole)]
 TaskSpec = Annotated[str, checked(_task)]
 
 
@@ -107,28 +128,56 @@ class Batches(Declared):
     Captioned images have batches of other kinds: the share `captions` of all, drawn as `cross_lingual` ones are, has
     captions and the same image's captions in another language; the others have images and their captions, in many
     languages (`image_mixed`, the share `mixed` of these) or in one (`image_mono`).
+
+    `ratios` has the shares of three kinds, which sum to 1, in place of all that: of texts `mono`, `cross` (as
+    `cross_lingual` says) and `mixed`, of captioned images `image` (in one language), `captions` and `mixed` (images in
+    many languages). A kind that is left out has the share 0.
     """
 
     size: Annotated[int, Field(ge=2)] = 256
     alpha: Share = 0.5
     captions: Share = 0.5
     mixed: Share = 0.5
+    ratios: Ratios = Field(default={})
     monolingual: Literal["mono", "mixed"] = "mono"
     cross_lingual: Literal["cross_example", "cross_batch"] = "cross_example"
     language_tau: Annotated[float, Field(ge=0, le=1)] = 0.0
     dataset_tau: Annotated[float, Field(ge=0, le=1)] = 1.0
     unfilled: Literal["refuse", "shorten"] = "shorten"
 
-    def shares(self, *, of_images: bool) -> dict[str, float]:
-        """Return the share of each kind of batch; they sum to 1."""
-        if not of_images:
-            return {self.monolingual: self.alpha, self.cross_lingual: 1 - self.alpha}
-        images = 1 - self.captions
-        return {
-            "image_mono": images * (1 - self.mixed),
-            "image_mixed": images * self.mixed,
-            "captions": self.captions,
-        }
+    @model_validator(mode="after")
+    def _one_form(self) -> "Batches":
+        given = [key for key in SHORT_FORM if key in self.model_fields_set]
+        if self.ratios and given:
+            raise ValueError(f"ratios has the shares of all kinds: leave out {given[0]}, or ratios")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _in_one_form(self, dump: SerializerFunctionWrapHandler) -> dict[str, object]:
+        content: dict[str, object] = dump(self)
+        return {key: value for key, value in content.items() if key not in (SHORT_FORM if self.ratios else ("ratios",))}
+
+    def shares(self, *, of_images: bool) -> dict[BatchKind, float]:
+        """Return the share of each kind of batch; they sum to 1.
+
+        Equal shares are in the same order whichever form gives them, so that the same batches are drawn.
+        """
+        images, share = 1 - self.captions, self.ratios.get
+        if of_images and self.ratios:
+            return {
+                "image_mono": share("image", 0.0),
+                "image_mixed": share("mixed", 0.0),
+                "captions": share("captions", 0.0),
+            }
+        if of_images:
+            return {
+                "image_mono": images * (1 - self.mixed),
+                "image_mixed": images * self.mixed,
+                "captions": self.captions,
+            }
+        if self.ratios:
+            return {"mono": share("mono", 0.0), "mixed": share("mixed", 0.0), self.cross_lingual: share("cross", 0.0)}
+        return {self.monolingual: self.alpha, self.cross_lingual: 1 - self.alpha}
 
 
 class Views(Declared):

@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +12,8 @@ from mlbench.errors import DataError, UserError
 from mlbench.protocols import SILENCE, Progress
 from mlbench.training.cropping import Floats, draw_spans
 from mlbench.training.index import ABSENT, ImagePairs, ImagePool, Ints, Pool, RowIndex
-from mlbench.training.recipe_tables import Batches
+from mlbench.training.recipe_tables import Batches, BatchKind
 
-BatchKind = Literal["mono", "mixed", "cross_example", "cross_batch", "image_mono", "image_mixed", "captions"]
 # What the batches of a kind are made of, for messages.
 _NEEDS: dict[BatchKind, str] = {
     **dict.fromkeys(("mono", "mixed"), "monolingual (two rows with query and document in one language)"),
@@ -131,7 +129,9 @@ class BatchSampler:
         seed: int = 0,
         images: Sequence[ImagePairs] = (),
     ) -> None:
-        self._sources = _image_sources(datasets, images, batches) if images else _text_sources(datasets, batches)
+        sources = _image_sources(datasets, images, batches) if images else _text_sources(datasets, batches)
+        # What shares lack of 1 by rounding belongs to the last kind that is asked for.
+        self._sources = [source for source in sources if source.share > 0]
         self._ends = np.cumsum([source.share for source in self._sources])
         self._batches = batches
         self._overlap = overlap
@@ -141,8 +141,8 @@ class BatchSampler:
         self._random = np.random.RandomState(0)
         self._weights = [self._dataset_weights(source) for source in self._sources]
         for source, weights in zip(self._sources, self._weights, strict=True):
-            if source.share > 0 and not weights.any():
-                keys = "captions or mixed" if images else "alpha"
+            if not weights.any():
+                keys = "ratios" if batches.ratios else "captions or mixed" if images else "alpha"
                 raise DataError(f"no data set can give {_NEEDS[source.kind]} batches: change {keys} or the data")
 
     def _dataset_weights(self, source: _BatchSource) -> Floats:
@@ -292,10 +292,9 @@ class _Rows:
 
 def _text_sources(datasets: Sequence[RowIndex], batches: Batches) -> list[_BatchSource]:
     pools = [Pool(index, batches.language_tau) for index in datasets]
-    mono, cross, shares = batches.monolingual, batches.cross_lingual, batches.shares(of_images=False)
     return [
-        _BatchSource(mono, shares[mono], pools, same=True, is_one=mono == "mono"),
-        _BatchSource(cross, shares[cross], pools, same=False, is_one=cross == "cross_batch"),
+        _BatchSource(kind, share, pools, same=kind in ("mono", "mixed"), is_one=kind in ("mono", "cross_batch"))
+        for kind, share in batches.shares(of_images=False).items()
     ]
 
 

@@ -1,8 +1,6 @@
 """What a sweep trains: every combination of the values of some keys, with every seed; and where its files lie."""
 
-import json
 import re
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -12,7 +10,7 @@ from typing import cast
 
 from pydantic import JsonValue
 
-from mlbench.compare.sweep import Arm, SweepAxis
+from mlbench.compare.sweep import RATIOS, Arm, SweepAxis, written
 from mlbench.errors import InvalidRecipe, UserError
 from mlbench.protocols import Runtime
 from mlbench.provenance import Provenance, read_provenance
@@ -20,9 +18,11 @@ from mlbench.results import Result, read_result
 from mlbench.tasks.task import Task
 from mlbench.training.manifest import is_prefix_of_longer
 from mlbench.training.recipe import Recipe, key_path, load_recipe, model_of, parse_value
+from mlbench.training.recipe_tables import ratio_keys
 
 MOST_POINTS = 10_000
 _LONGEST_NAME = 80
+_TRIANGLE = re.compile(r"triangle:([1-9]\d?)")
 # What a sweep decides itself.
 _TAKEN = {"seed": "use --seeds N for seeds 0 to N - 1", "name": "it names the recipe", "title": "it names the recipe"}
 
@@ -164,11 +164,10 @@ def parse_axis(text: str) -> tuple[str, tuple[object, ...]]:
     key, equals, values = text.partition("=")
     if not equals or not key.strip() or not all(value.strip() for value in values.split(",")):
         raise UserError(f"--over {text!r}: write KEY=VALUE,VALUE, as in --over alpha=0,0.5,1")
-    try:
-        found = tuple(tomllib.loads(f"values = [{values}]")["values"])
-    except tomllib.TOMLDecodeError:
-        found = tuple(parse_value(value.strip()) for value in values.split(","))
-    return key.strip(), found
+    found = parse_value(f"[{values}]")
+    if not isinstance(found, list):
+        found = [parse_value(value.strip()) for value in values.split(",")]
+    return key.strip(), tuple(found)
 
 
 def plan_sweep(
@@ -207,14 +206,9 @@ def plan_sweep(
         axes=axes,
         arms=arms,
         seeds=tuple(range(seeds)),
-        base=_base(axes, arms, _by_path([*base.items()], "--base", model)),
+        base=_base(axes, arms, _by_path([*base.items()], "--base", model), model),
         points=tuple(points),
     )
-
-
-def written(value: JsonValue) -> str:
-    """Return a value as people write it: `0.5`, `mono`, `["ar", "en"]`."""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
 def _by_path(pairs: Sequence[tuple[str, object]], option: str, model: str | None) -> dict[str, object]:
@@ -240,16 +234,55 @@ def _axes(
     last = [path.split(".")[-1] for path in values]
     axes = []
     for path, given in values.items():
+        taken = cast(Sequence[JsonValue], given)
         short = path.split(".")[-1]
         name = short if last.count(short) == 1 else path
-        axes.append(SweepAxis(name=name, key=path, values=tuple(cast(Sequence[JsonValue], given))))
+        axes.append(SweepAxis(name=name, key=path, values=tuple(_ratios(taken, model) if path == RATIOS else taken)))
     return tuple(axes)
+
+
+def _ratios(given: Sequence[JsonValue], model: str | None) -> list[JsonValue]:
+    """Return the shares of every kind of batches that the model has, for `triangle:N` those with step 1/N.
+
+    What are no shares is left to the recipe, which says why.
+    """
+    kinds = ratio_keys(of_images=model == "image_text")
+    found: list[JsonValue] = []
+    for value in given:
+        match = _TRIANGLE.fullmatch(value) if isinstance(value, str) else None
+        if match:
+            found += [dict(zip(kinds, shares, strict=True)) for shares in triangle(int(match[1]))]
+        elif isinstance(value, str):
+            raise UserError(f"ratios={value}: write triangle:N, N from 1 to 99, or shares, as in ratios={{mono=1}}")
+        else:
+            found.append(_complete(value, kinds))
+    return found
+
+
+def triangle(steps: int) -> Iterator[tuple[float, float, float]]:
+    """Yield all (steps + 1)(steps + 2)/2 triples of multiples of 1/steps that sum to 1, larger first shares first."""
+    for first in range(steps, -1, -1):
+        for second in range(steps - first, -1, -1):
+            yield first / steps, second / steps, (steps - first - second) / steps
+
+
+def _complete(value: JsonValue, kinds: Sequence[str]) -> JsonValue:
+    """Return shares of kinds of batches as numbers, those of kinds that are left out too."""
+    if not isinstance(value, dict):
+        return value
+    shares = {kind: value.get(kind, 0) for kind in [*kinds, *(kind for kind in value if kind not in kinds)]}
+    return {kind: float(share) if isinstance(share, int) else share for kind, share in shares.items()}
 
 
 def _arms(axes: Sequence[SweepAxis]) -> Iterator[Arm]:
     for values in product(*(axis.values for axis in axes)):
-        named = [f"{axis.name.replace('_', ' ')} {written(value)}" for axis, value in zip(axes, values, strict=True)]
+        named = [_named(axis, value) for axis, value in zip(axes, values, strict=True)]
         yield Arm(name=", ".join(named), values={axis.name: value for axis, value in zip(axes, values, strict=True)})
+
+
+def _named(axis: SweepAxis, value: JsonValue) -> str:
+    # Shares name their kinds.
+    return written(value) if axis.key == RATIOS else f"{axis.name.replace('_', ' ')} {written(value)}"
 
 
 def _recipes(spec: str, axes: Sequence[SweepAxis], arms: Sequence[Arm], changes: Mapping[str, object]) -> list[Recipe]:
@@ -274,16 +307,25 @@ def _check_distinct(arms: Sequence[Arm], recipes: Sequence[Recipe]) -> None:
             raise UserError(f"{twin} and {arm.name} are the same recipe: give each value once")
 
 
-def _base(axes: Sequence[SweepAxis], arms: Sequence[Arm], wanted: Mapping[str, object]) -> str:
+def _base(axes: Sequence[SweepAxis], arms: Sequence[Arm], wanted: Mapping[str, object], model: str | None) -> str:
     by_key = {axis.key: axis for axis in axes}
-    for key, value in wanted.items():
+    for key in wanted:
         if key not in by_key:
             raise UserError(f"--base {key}: only what is swept tells arms apart: {', '.join(by_key)}")
-        if value not in by_key[key].values:
-            known = ", ".join(map(written, by_key[key].values))
-            raise UserError(f"--base {by_key[key].name}={written(cast(JsonValue, value))} is no arm: known are {known}")
-    values = {axis.name: wanted.get(axis.key, axis.values[0]) for axis in axes}
+    values = {axis.name: _chosen(axis, cast(JsonValue, wanted.get(axis.key, axis.values[0])), model) for axis in axes}
     return next(arm.name for arm in arms if arm.values == values)
+
+
+def _chosen(axis: SweepAxis, wanted: JsonValue, model: str | None) -> JsonValue:
+    """Return the value of an axis that is equal to what is wanted, or else written like it, as thirds are."""
+    if axis.key == RATIOS:
+        wanted = _complete(wanted, ratio_keys(of_images=model == "image_text"))
+    text = written(wanted)
+    found = [value for value in axis.values if value == wanted] or [v for v in axis.values if written(v) == text]
+    if not found:
+        known = ", ".join(map(written, axis.values))
+        raise UserError(f"--base {axis.name}={text} is no arm: known are {known}")
+    return found[0]
 
 
 def _with_seed(recipe: Recipe, seed: int) -> Recipe:

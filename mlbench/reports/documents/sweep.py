@@ -1,11 +1,24 @@
 """A sweep as a report: what each arm of a recipe reaches, which is best, and how the arms differ."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from operator import itemgetter
 
 from pydantic import JsonValue
 
 from mlbench.collection.languages import KINDS, Kind
-from mlbench.compare.sweep import Arm, ArmFigure, ArmPair, Claim, Sweep, SweepAxis, TaskSweep, is_significant
+from mlbench.compare.sweep import (
+    RATIOS,
+    Arm,
+    ArmFigure,
+    ArmPair,
+    Claim,
+    Sweep,
+    SweepAxis,
+    TaskSweep,
+    is_significant,
+    kinds_of,
+    written,
+)
 from mlbench.reports.chart import Chart, ChartAxis, ChartSeries, Mark
 from mlbench.reports.formatting import (
     ABSENT,
@@ -35,7 +48,9 @@ from mlbench.reports.report import (
     Table,
     notes,
 )
+from mlbench.reports.ternary import Standing, TernaryPlot, TernaryPoint
 from mlbench.results import Bounds
+from mlbench.statistics.direction import loss
 from mlbench.statistics.paired_tests import Line
 
 _SIGNIFICANT, _NOT_SIGNIFICANT, _UNKNOWN = "*", "~", "?"
@@ -51,6 +66,11 @@ _CONFOUNDED = (
 # Of the columns that find no room, these are missed least.
 _MISSED_LEAST = ("rank_distance_median", "max_rank_norm")
 _ALPHA, _DATA_FRACTION = "alpha", "data_fraction"
+_OF_TRIANGLES = (
+    "Corners: batches of one kind alone; ring: the best mean over seeds; dashed ring: an arm that is not significantly "
+    "different from the best, by the test of these two arms, which is adjusted for the figures of the pair and not for "
+    "the number of arms"
+)
 # Values that span so much stand on a logarithmic axis.
 _WIDE = 8.0
 
@@ -80,9 +100,15 @@ def sweep_report(sweep: Sweep) -> Report:
 
 
 def _swept(sweep: Sweep) -> Iterator[str]:
-    yield from (f"{axis.name} {', '.join(map(_value_text, axis.values))}" for axis in sweep.axes)
+    yield from (_axis_text(axis) for axis in sweep.axes)
     yield from (f"{key} {_value_text(value)}" for key, value in sweep.settings.items())
     yield from (count(len(sweep.arms), "arm"), count(len(sweep.seeds), "seed"), f"base {sweep.base}")
+
+
+def _axis_text(axis: SweepAxis) -> str:
+    # The shares of three kinds would be told at length, and every arm is named for its own.
+    values = _kinds(axis) if axis.key == RATIOS else map(_value_text, axis.values)
+    return f"{axis.name}{' of' if axis.key == RATIOS else ''} {', '.join(values)}"
 
 
 def _task(sweep: Sweep, task: TaskSweep) -> Section:
@@ -296,6 +322,13 @@ def _points(sweep: Sweep) -> Table:
 
 def _drawn(sweep: Sweep, task: TaskSweep) -> Iterator[Section]:
     """Yield the charts whose numbers there are."""
+    ratios = next((axis for axis in sweep.axes if axis.key == RATIOS), None)
+    charts = Charts(tuple(_triangles(sweep, task, ratios)), _OF_TRIANGLES) if ratios else _on_two_axes(sweep, task)
+    if charts.charts:
+        yield Section((f"Figures of {task.name}",), (charts,), shown="on_pages")
+
+
+def _on_two_axes(sweep: Sweep, task: TaskSweep) -> Charts:
     by_key, by_alpha, by_fraction = _axis(sweep), _axis(sweep, _ALPHA), _axis(sweep, _DATA_FRACTION)
     charts = [_cross_against_mono(sweep, task, by_alpha)]
     charts += [
@@ -306,9 +339,49 @@ def _drawn(sweep: Sweep, task: TaskSweep) -> Iterator[Section]:
         charts += [_against(sweep, task, by_fraction, Quantity(task.primary_measure, kind)) for kind in KINDS]
     found = tuple(chart for chart in charts if any(series.means for series in chart.series))
     circles = "circles: single seeds; " if len(sweep.seeds) > 1 else ""
-    note = f"Lines and filled marks: means over seeds; {circles}bars: intervals over clusters of topics"
-    if found:
-        yield Section((f"Figures of {task.name}",), (Charts(found, note),), shown="on_pages")
+    return Charts(found, f"Lines and filled marks: means over seeds; {circles}bars: intervals over clusters of topics")
+
+
+def _triangles(sweep: Sweep, task: TaskSweep, axis: SweepAxis) -> Iterator[TernaryPlot]:
+    """Yield a plot for each figure, and for each combination of the values of other keys."""
+    for others, arms in _groups(sweep, axis).items():
+        for each in task.rows[0].figures:
+            if each.language is None and each.name not in _MISSED_LEAST:
+                quantity = Quantity(each.name, each.kind)
+                points = tuple(_points_of(task, axis, arms, quantity))
+                if points:
+                    title = f"{_capital(_subject(quantity))} by {axis.name}"
+                    yield TernaryPlot(", ".join(notes(title, others)), _kinds(axis), points)
+
+
+def _points_of(task: TaskSweep, axis: SweepAxis, arms: Sequence[Arm], quantity: Quantity) -> Iterator[TernaryPoint]:
+    found = [(arm, task.row(arm.name).figure(quantity.name, quantity.kind)) for arm in arms]
+    known = [(arm, figure, figure.mean) for arm, figure in found if figure is not None and figure.mean is not None]
+    losses = [(lost, arm.name) for arm, _, mean in known if (lost := loss(quantity.name, mean)) is not None]
+    best = min(losses, key=itemgetter(0))[1] if losses else None
+    for arm, figure, mean in known:
+        text = quantity.write(mean)
+        exact = " ".join(notes(f"{arm.name}: {text}", interval(figure.interval, quantity.write)))
+        shares = arm.values[axis.name]
+        assert isinstance(shares, dict)
+        first, second, third = (_number(shares[kind]) for kind in _kinds(axis))
+        yield TernaryPoint((first, second, third), mean, text, exact, _standing(task, best, arm.name, quantity))
+
+
+def _standing(task: TaskSweep, best: str | None, arm: str, quantity: Quantity) -> Standing:
+    """Say whether an arm is the best, or not significantly different from it by the test of the two."""
+    if best is None or arm == best:
+        return "plain" if best is None else "best"
+    pair = next(pair for pair in task.pairs if {pair.base, pair.candidate} == {best, arm})
+    line = pair.line(quantity.name, quantity.kind)
+    return "plain" if line is not None and is_significant(line, task.flips) else "tied"
+
+
+def _kinds(axis: SweepAxis) -> tuple[str, str, str]:
+    shares = axis.values[0]
+    assert isinstance(shares, dict)
+    first, second, third = kinds_of(shares)
+    return first, second, third
 
 
 def _cross_against_mono(sweep: Sweep, task: TaskSweep, axis: SweepAxis) -> Chart:
@@ -341,32 +414,45 @@ def _against(sweep: Sweep, task: TaskSweep, axis: SweepAxis, quantity: Quantity)
         exact = " ".join(notes(f"{arm.name}: {quantity.write(figure.mean)}", interval(figure.interval, quantity.write)))
         return Mark(at, figure.mean, exact, interval=figure.interval), ((at, value) for value in figure.values)
 
-    what = f"{spoken(quantity.kind)} {heading(quantity.name)}" if quantity.kind else spoken(quantity.name)
+    what = _subject(quantity)
     ticks = tuple((_place(axis, value), _value_text(value)) for value in _ordered(axis))
     wide = _is_wide(axis)
     return Chart(
-        f"{what[:1].upper()}{what[1:]} by {spoken(axis.name)}",
+        f"{_capital(what)} by {spoken(axis.name)}",
         ChartAxis(f"{spoken(axis.name)}{', logarithmic' if wide else ''}", ticks, wide),
         ChartAxis(what),
         _series(sweep, axis, draw),
     )
 
 
+def _subject(quantity: Quantity) -> str:
+    return f"{spoken(quantity.kind)} {heading(quantity.name)}" if quantity.kind else spoken(quantity.name)
+
+
+def _capital(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}"
+
+
 def _series(sweep: Sweep, axis: SweepAxis, draw: Callable[[Arm], _Drawn | None]) -> tuple[ChartSeries, ...]:
     """Return a line for each group of arms that differ in nothing but `axis`, in its order, named by the other keys."""
     order = _ordered(axis)
-    groups: dict[str, list[Arm]] = {}
-    for arm in sweep.arms:
-        others = [f"{spoken(key)} {_value_text(value)}" for key, value in arm.values.items() if key != axis.name]
-        groups.setdefault(", ".join(others), []).append(arm)
     series = []
-    for name, arms in groups.items():
+    for name, arms in _groups(sweep, axis).items():
         arms.sort(key=lambda arm: order.index(arm.values[axis.name]))
         drawn = [found for arm in arms if (found := draw(arm)) is not None]
         seeds = [(x, y) for _, places in drawn for x, y in places if x is not None and y is not None]
         means = tuple(mark for mark, _ in drawn)
         series.append(ChartSeries(name, means, tuple(seeds) if len(sweep.seeds) > 1 else ()))
     return tuple(series)
+
+
+def _groups(sweep: Sweep, axis: SweepAxis) -> dict[str, list[Arm]]:
+    """Return the arms that differ in nothing but `axis`, by the other keys and their values; empty without others."""
+    groups: dict[str, list[Arm]] = {}
+    for arm in sweep.arms:
+        others = [f"{spoken(key)} {_value_text(value)}" for key, value in arm.values.items() if key != axis.name]
+        groups.setdefault(", ".join(others), []).append(arm)
+    return groups
 
 
 def _axis(sweep: Sweep, preferred: str = "") -> SweepAxis:
@@ -401,7 +487,7 @@ def _number(value: JsonValue) -> float:
 
 def _value_text(value: JsonValue) -> str:
     """Write a value of a recipe's key: `0.5`, `1`, `mono`."""
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:g}" if isinstance(value, float) else written(value)
 
 
 def _records(sweep: Sweep, task: TaskSweep) -> Iterator[dict[str, Scalar]]:

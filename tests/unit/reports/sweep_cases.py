@@ -15,6 +15,7 @@ from mlbench.compare.sweep import (
     SweepAxis,
     TaskSweep,
     is_significant,
+    written,
 )
 from mlbench.results import Bounds, Statistics
 from mlbench.statistics.direction import loss
@@ -33,13 +34,22 @@ START: dict[tuple[str, Kind | None], tuple[float, float]] = {
 MEDIAN = "rank_distance_median"
 ALPHA = SweepAxis(name="alpha", key="batches.alpha", values=(1, 0, 0.5))
 FRACTION = SweepAxis(name="data_fraction", key="data_fraction", values=(0.1, 1))
+RATIOS = SweepAxis(
+    name="ratios",
+    key="batches.ratios",
+    values=(
+        {"mono": 1.0, "cross": 0.0, "mixed": 0.0},
+        {"mono": 0.5, "cross": 0.25, "mixed": 0.25},
+        {"mono": 0.0, "cross": 1.0, "mixed": 0.0},
+    ),
+)
 KIND = SweepAxis(name="monolingual", key="batches.monolingual", values=("mono", "mixed"))
 
 
 def make_sweep(axes: Sequence[SweepAxis] = (ALPHA,), *, seeds: int = 2, tasks: Sequence[str] = ("xquad-r",)) -> Sweep:
     combined = list(product(*(axis.values for axis in axes)))
     values = [{axis.name: value for axis, value in zip(axes, each, strict=True)} for each in combined]
-    names = [", ".join(f"{key} {value}" for key, value in each.items()) for each in values]
+    names = [", ".join(f"{key} {written(value)}" for key, value in each.items()) for each in values]
     return Sweep(
         mlbench="0.1.0",
         recipe="toy",

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 from unit.training.image_cases import LANGUAGES, image_recipe, part_of, read_images, rows_of, write_images
+from unit.training.row_cases import digest
 
 from mlbench.collection.languages import IMAGE
 from mlbench.collection.records import Image
@@ -96,6 +97,11 @@ def test_a_batch_shows_no_combination_twice(
         (CAPTIONS, {"captions": 1.0}),
         ({"captions": 0.5, "mixed": 0.5}, {"captions": 0.5, "image_mixed": 0.25, "image_mono": 0.25}),
         ({"captions": 0.2, "mixed": 0.75}, {"captions": 0.2, "image_mixed": 0.6, "image_mono": 0.2}),
+        (
+            {"ratios": {"image": 0.3, "captions": 0.5, "mixed": 0.2}},
+            {"captions": 0.5, "image_mixed": 0.2, "image_mono": 0.3},
+        ),
+        ({"ratios": {"captions": 0.3, "mixed": 0.7}}, {"captions": 0.3, "image_mixed": 0.7}),
     ],
 )
 def test_kinds_have_their_shares(root: Path, batches: dict[str, Any], kinds: dict[str, float]) -> None:
@@ -111,7 +117,9 @@ def test_kinds_have_their_shares(root: Path, batches: dict[str, Any], kinds: dic
     )
 
 
-@pytest.mark.parametrize("batches", [MIXED, CAPTIONS, {"captions": 0.5}])
+@pytest.mark.parametrize(
+    "batches", [MIXED, CAPTIONS, {"captions": 0.5}, {"ratios": {"image": 0.25, "captions": 0.25, "mixed": 0.5}}]
+)
 def test_arms_see_the_same_rows(root: Path, batches: dict[str, Any]) -> None:
     one, other = (
         part_of(recipe).examples(recipe, 0).sampler
@@ -124,6 +132,13 @@ def test_arms_see_the_same_rows(root: Path, batches: dict[str, Any]) -> None:
         for recipe in (image_recipe(root, batches=MONO), image_recipe(root, batches=batches))
     }
     assert len(digests) == 1
+
+
+def test_equal_shares_are_the_same_batches_in_both_forms(root: Path) -> None:
+    short = image_recipe(root, batches={"captions": 0.5, "mixed": 0.25})
+    long = image_recipe(root, batches={"ratios": {"image": 0.375, "captions": 0.5, "mixed": 0.125}})
+    one, other = (part_of(recipe).examples(recipe, 3).sampler for recipe in (short, long))
+    assert digest(list(one.batches(0, 60))) == digest(list(other.batches(0, 60)))
 
 
 class TestShares:

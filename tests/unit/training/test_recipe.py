@@ -156,6 +156,82 @@ def test_what_is_no_recipe(tmp_path: Path) -> None:
         load_recipe("static-hybird")
 
 
+class TestRatios:
+    """Shares of three kinds, in place of the short form."""
+
+    @pytest.mark.parametrize(
+        ("batches", "fault"),
+        [
+            ("ratios = { mono = 0.5, cross = 0.4 }", "batches.ratios: the shares sum to 0.9, and must sum to 1"),
+            ("ratios = { mono = 0.5, cross = 0.50001 }", "batches.ratios: the shares sum to 1.00001, and must"),
+            ("ratios = { mono = 1.5, cross = -0.5 }", "batches.ratios.mono: input should be less than or equal to 1"),
+            ("ratios = { mono = 0 }", "batches.ratios: the shares sum to 0, and must sum to 1"),
+            ("ratios = { mono = 0.5, crss = 0.5 }", "batches.ratios.crss: unknown value 'crss': did you mean cross?"),
+            ("ratios = { mono = nan }", "batches.ratios.mono: input should be"),
+            ("ratios = 0.5", "batches.ratios: must be a table, not 0.5"),
+            ("ratios = { mono = 1 }\nalpha = 1.0", "batches: ratios has the shares of all kinds: leave out alpha, or"),
+            (
+                "ratios = { mono = 1 }\nmonolingual = 'mono'",
+                "batches: ratios has the shares of all kinds: leave out mon",
+            ),
+            (
+                "ratios = { image = 0.5, mixed = 0.5 }",
+                "batches.ratios.image is no kind of batches of texts, which are mono, cross, mixed",
+            ),
+        ],
+    )
+    def test_a_fault_is_one_line(self, tmp_path: Path, batches: str, fault: str) -> None:
+        found = faults(written(tmp_path, RECIPE.replace("size = 16", batches)))
+        assert found[0].startswith(fault)
+        assert len(found) == 1 + batches.count("-0.5")
+
+    @pytest.mark.parametrize(
+        "shares",
+        [{"mono": 0.1, "cross": 0.2, "mixed": 0.7}, {"mono": 1}, dict.fromkeys(("mono", "cross", "mixed"), 1 / 3)],
+    )
+    def test_shares_are_those_that_are_written(self, tmp_path: Path, shares: dict[str, float]) -> None:
+        batches = load_recipe(written(tmp_path), {"ratios": shares}).batches
+        found = batches.shares(of_images=False)
+        assert list(found) == ["mono", "mixed", "cross_example"]
+        assert [found["mono"], found["cross_example"], found["mixed"]] == [
+            shares.get(kind, 0) for kind in ("mono", "cross", "mixed")
+        ]
+
+    def test_one_language_has_no_cross_lingual_batches(self, tmp_path: Path) -> None:
+        text = RECIPE.replace('["de", "en", "fr"]', '["de"]').replace(
+            "size = 16", "ratios = { mono = 0.5, mixed = 0.5 }"
+        )
+        assert load_recipe(written(tmp_path, text)).languages == ("de",)
+        (found,) = faults(written(tmp_path, text.replace("mixed", "cross")))
+        assert found == "ratios.cross above 0 asks for cross-lingual batches, which need two languages"
+
+    def test_replace_the_short_form_of_the_recipe_that_is_extended(self, tmp_path: Path) -> None:
+        assert load_recipe("static-mono").batches.alpha == 1
+        text = "extends = 'static-mono'\nname = 'mine'\n[batches]\nratios = { cross = 0.5, mixed = 0.5 }\n"
+        mine = load_recipe(written(tmp_path, text))
+        assert mine.batches.ratios == {"cross": 0.5, "mixed": 0.5}
+        assert mine.batches.size == load_recipe("static-mono").batches.size
+        # Ratios replace ratios as a whole, but two forms that are both asked for stay a fault.
+        assert load_recipe(written(tmp_path, text), {"ratios": {"mono": 1}}).batches.ratios == {"mono": 1}
+        for changes in ({"alpha": 0.5}, {"alpha": 0.5, "ratios": {"mono": 1}}, {"ratios": {"mono": 1}, "alpha": 0.5}):
+            assert "leave out alpha, or ratios" in faults(written(tmp_path, text), **changes)[0]
+
+    @pytest.mark.parametrize("ratios", [{}, {"mono": 0.25, "mixed": 0.75}])
+    def test_a_checkpoint_says_one_form(self, tmp_path: Path, ratios: dict[str, float]) -> None:
+        recipe = load_recipe(written(tmp_path), {"ratios": ratios} if ratios else {})
+        said = recipe.model_dump(mode="json")
+        assert ("ratios" in said["batches"], "alpha" in said["batches"]) == (bool(ratios), not ratios)
+        assert Recipe.model_validate(said).fingerprint() == recipe.fingerprint()
+
+    def test_fingerprints_know_shares_and_no_order(self, tmp_path: Path) -> None:
+        def fingerprint(**shares: float) -> str:
+            return load_recipe(written(tmp_path), {"ratios": shares}).fingerprint()
+
+        same = [fingerprint(mono=0.5, cross=0.5), fingerprint(cross=0.5, mono=0.5, mixed=0)]
+        others = [fingerprint(mono=0.25, cross=0.75), fingerprint(mono=0.5, mixed=0.5)]
+        assert len({*same, *others}) == 3
+
+
 class TestExtends:
     def test_takes_what_is_left_out(self, tmp_path: Path) -> None:
         text = "extends = 'static-hybrid'\nname = 'mine'\nsteps = 7\n[batches]\nalpha = 0.25\n"
@@ -244,6 +320,10 @@ class TestChanges:
         ("cross_batch", "cross_batch"),
         ("'0.5'", "0.5"),
         ("a.5", "a.5"),
+        ("[0,.25, -.5]", [0, 0.25, -0.5]),
+        ("{ mono=.5, cross = .5 }", {"mono": 0.5, "cross": 0.5}),
+        ("'half is .5'", "half is .5"),
+        ("half is .5", "half is .5"),
         ("1\nseed = 2", "1\nseed = 2"),
         ("", ""),
     ],

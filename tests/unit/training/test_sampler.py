@@ -427,6 +427,8 @@ class TestCommonRandomNumbers:
         recipe = {"size": size, "unfilled": unfilled, "dataset_tau": 0.5}
         arms = [Batches.model_validate({**recipe, "alpha": alpha}) for alpha in (0.0, 0.3, 1.0)]
         arms += [of_kind(kind, **recipe) for kind in KINDS]
+        ratios = ({"mono": 0.3, "cross": 0.3, "mixed": 0.4}, {"mixed": 0.9, "cross": 0.1}, {"mono": 1.0})
+        arms += [Batches.model_validate({**recipe, "ratios": each}) for each in ratios]
         arms.append(Batches.model_validate({**recipe, "language_tau": 1.0}))
         samplers = [BatchSampler([index, more], arm, overlap=0.5, random_negatives=True, seed=11) for arm in arms]
         seen = set()
@@ -454,6 +456,62 @@ class TestCommonRandomNumbers:
         ]
         for fewer, more in combinations(kinds, 2):
             assert all(not a or b for a, b in zip(fewer, more, strict=True))
+
+
+class TestRatios:
+    @pytest.fixture(scope="class")
+    @classmethod
+    def index(cls, tmp_path_factory: pytest.TempPathFactory) -> RowIndex:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("MLBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+            return index_of(tmp_path_factory.mktemp("rows"), texts(40, LANGUAGES), LANGUAGES)
+
+    @settings(max_examples=60, deadline=None)
+    @given(
+        alpha=st.floats(0, 1),
+        monolingual=st.sampled_from(["mono", "mixed"]),
+        cross_lingual=st.sampled_from(["cross_example", "cross_batch"]),
+        seed=st.integers(0, 2**32 - 1),
+    )
+    def test_equal_shares_are_the_same_batches_as_those_of_alpha(
+        self, index: RowIndex, alpha: float, monolingual: str, cross_lingual: str, seed: int
+    ) -> None:
+        recipe = {"size": 4, "cross_lingual": cross_lingual}
+        short = Batches.model_validate({**recipe, "alpha": alpha, "monolingual": monolingual})
+        long = Batches.model_validate({**recipe, "ratios": {monolingual: alpha, "cross": 1 - alpha}})
+        one, other = (BatchSampler([index], batches, seed=seed) for batches in (short, long))
+        assert digest(list(one.batches(0, 12))) == digest(list(other.batches(0, 12)))
+
+    @settings(max_examples=60, deadline=None)
+    @given(st.lists(st.integers(0, 1000), min_size=3, max_size=3).filter(any), st.integers(0, 2**40))
+    def test_a_kind_without_a_share_is_never_drawn_and_others_are_what_they_are_called(
+        self, index: RowIndex, parts: list[int], first: int
+    ) -> None:
+        ratios = dict(zip(("mono", "cross", "mixed"), (part / sum(parts) for part in parts), strict=True))
+        batches = Batches(size=6, ratios=ratios)  # type: ignore[arg-type]
+        shares = batches.shares(of_images=False)
+        assert [shares["mono"], shares["cross_example"], shares["mixed"]] == list(ratios.values())
+        for batch in BatchSampler([index], batches).batches(first, first + 10):
+            assert shares[batch.kind] > 0
+            found = pairs_of(batch)
+            assert all((query != document) == (batch.kind == "cross_example") for query, document in found)
+            assert batch.kind != "mono" or len(set(found)) == 1
+
+    @pytest.mark.parametrize("ratios", [(0.4, 0.4, 0.2), (0.05, 0.05, 0.9), (1 / 3, 1 / 3, 1 / 3), (0.0, 0.3, 0.7)])
+    def test_kinds_are_drawn_with_their_shares(self, index: RowIndex, ratios: tuple[float, float, float]) -> None:
+        """A share of .4 that is off by .04 would be missed with a probability below 1e-3."""
+        mono, cross, mixed = ratios
+        batches = Batches(size=2, ratios={"mono": mono, "cross": cross, "mixed": mixed})
+        kinds = Counter(batch.kind for batch in BatchSampler([index], batches, seed=5).batches(0, 6_000))
+        shares = {kind: share for kind, share in batches.shares(of_images=False).items() if share}
+        assert kinds.keys() == shares.keys()
+        assert chisquare([kinds[kind] for kind in shares], [6_000 * share for share in shares.values()]).pvalue > LEAST
+
+    def test_what_no_data_set_can_give_is_told_with_the_key(self, tmp_path: Path) -> None:
+        index = index_of(tmp_path, texts(9, ("de",)), LANGUAGES)
+        assert len(BatchSampler([index], Batches(size=2, ratios={"mono": 0.5, "mixed": 0.5})).batch(0)) == 2
+        with pytest.raises(DataError, match=r"can give cross-lingual .* batches: change ratios or the data"):
+            BatchSampler([index], Batches(size=2, ratios={"mono": 0.5, "cross": 0.5}))
 
 
 class TestTooFewRows:

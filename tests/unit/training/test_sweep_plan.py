@@ -1,10 +1,13 @@
+from math import fsum
 from pathlib import Path
 
 import pytest
+from pydantic import JsonValue
 from toy import write_toy
 
+from mlbench.compare.sweep import written
 from mlbench.errors import InvalidRecipe, UnknownName, UserError
-from mlbench.training.sweep_plan import Plan, parse_axis, plan_sweep
+from mlbench.training.sweep_plan import Plan, parse_axis, plan_sweep, triangle
 
 
 @pytest.fixture
@@ -25,6 +28,8 @@ def plan(recipe: str, *over: str, seeds: int = 1, settings: dict[str, object] | 
         ("monolingual=mono,mixed", "monolingual", ("mono", "mixed")),
         ("loss.symmetric=true,false", "loss.symmetric", (True, False)),
         ('languages=["de","en"],["de","fr"]', "languages", (["de", "en"], ["de", "fr"])),
+        ("ratios=triangle:4", "ratios", ("triangle:4",)),
+        ("ratios={mono=1},{mono=.5, cross=.5}", "ratios", ({"mono": 1}, {"mono": 0.5, "cross": 0.5})),
     ],
 )
 def test_values_are_read_as_toml_or_as_they_are(text: str, key: str, values: tuple[object, ...]) -> None:
@@ -109,6 +114,92 @@ def test_the_base_arm_is_the_first_or_the_one_asked_for(recipe: str, base: dict[
 def test_what_makes_no_grid_is_refused(recipe: str, over: list[str], options: dict[str, object], fault: str) -> None:
     with pytest.raises(UserError, match=fault):
         plan(recipe, *over, **options)  # type: ignore[arg-type]
+
+
+class TestRatios:
+    @pytest.mark.parametrize("steps", [1, 2, 3, 4, 10])
+    def test_a_triangle_has_all_its_points_and_each_once(self, steps: int) -> None:
+        points = list(triangle(steps))
+        assert len(set(points)) == len(points) == (steps + 1) * (steps + 2) // 2
+        assert points[0] == (1, 0, 0)
+        for point in points:
+            assert fsum(point) == pytest.approx(1, abs=1e-12)
+            assert [share * steps for share in point] == pytest.approx([round(share * steps) for share in point])
+
+    def test_arms_are_named_for_their_shares(self, recipe: str) -> None:
+        found = plan(recipe, "ratios=triangle:2", "views.overlap=0.5,1")
+        assert [arm.name for arm in found.arms[::2]] == [
+            "mono 1, overlap 0.5",
+            "mono 0.5 cross 0.5, overlap 0.5",
+            "mono 0.5 mixed 0.5, overlap 0.5",
+            "cross 1, overlap 0.5",
+            "cross 0.5 mixed 0.5, overlap 0.5",
+            "mixed 1, overlap 0.5",
+        ]
+        assert found.arms[2].values["ratios"] == {"mono": 0.5, "cross": 0.5, "mixed": 0.0}
+        assert found.base == found.arms[0].name
+        folders = [point.folder.partition(".seed")[0] for point in found.points]
+        assert folders[2] == "mono-0.5-cross-0.5.overlap-0.5"
+        assert len(set(folders)) == 12
+        for point in found.points:
+            arm = next(arm for arm in found.arms if arm.name == point.arm)
+            assert point.recipe.batches.ratios == {k: v for k, v in arm.values["ratios"].items() if v}  # type: ignore[union-attr]
+
+    def test_kinds_are_those_of_the_model(self) -> None:
+        found = plan("mini-images-hybrid", "ratios=triangle:1")
+        assert [arm.name for arm in found.arms] == ["image 1", "captions 1", "mixed 1"]
+
+    def test_values_may_be_written_out(self, recipe: str) -> None:
+        found = plan(recipe, "ratios={mono=1},{cross=.75,mono=.25}", ratios={"cross": 0.75, "mono": 0.25})
+        assert [arm.name for arm in found.arms] == ["mono 1", "mono 0.25 cross 0.75"]
+        assert found.base == "mono 0.25 cross 0.75"
+
+    @pytest.mark.parametrize(
+        "base", [{"mono": 0.333, "cross": 0.333, "mixed": 0.333}, "mono 0.333 cross 0.333 mixed 0.333"]
+    )
+    def test_a_base_may_be_written_as_it_is_shown(self, recipe: str, base: object) -> None:
+        assert plan(recipe, "ratios=triangle:3", ratios=base).base == "mono 0.333 cross 0.333 mixed 0.333"
+
+    @pytest.mark.parametrize(
+        ("over", "options", "fault"),
+        [
+            (["ratios={mono=1},{mono=1.0,cross=0}"], {}, "mono 1 and mono 1 are the same recipe"),
+            (["ratios={mono=1},{cross=.5}"], {}, "batches.ratios: the shares sum to 0.5, and must sum to 1"),
+            (["ratios=triangle:0"], {}, "ratios=triangle:0: write triangle:N, N from 1 to 99, or shares"),
+            (["ratios=triangle"], {}, "ratios=triangle: write triangle:N"),
+            (["ratios=1,2"], {}, "batches.ratios: must be a table, not 1; batches.ratios: must be a table, not 2"),
+            (["ratios={image=1},{mono=1}"], {}, "batches.ratios.image is no kind of batches of texts"),
+            (["ratios=triangle:2", "alpha=0,1"], {}, "leave out alpha, or ratios"),
+            (["ratios=triangle:2"], {"settings": {"monolingual": "mixed"}}, "leave out monolingual, or ratios"),
+            (
+                ["ratios=triangle:1"],
+                {"ratios": {"mono": 0.5, "cross": 0.5}},
+                "is no arm: known are mono 1, cross 1, mix",
+            ),
+            (["ratios=triangle:99"], {"seeds": 2}, "10,100 points are too many"),
+        ],
+    )
+    def test_what_makes_no_triangle_is_refused(
+        self, recipe: str, over: list[str], options: dict[str, object], fault: str
+    ) -> None:
+        with pytest.raises(UserError, match=fault):
+            plan(recipe, *over, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.5, "0.5"),
+        ("mono", "mono"),
+        (["ar", "en"], '["ar", "en"]'),
+        ({"mixed": 0.25, "mono": 0.75, "cross": 0.0}, "mono 0.75 mixed 0.25"),
+        ({"mixed": 1 / 3, "captions": 1 / 3, "image": 1 / 3}, "image 0.333 captions 0.333 mixed 0.333"),
+        # Shares that are no shares of batches keep those that are 0.
+        ({"th": 0, "hi": 1}, '{"th": 0, "hi": 1}'),
+    ],
+)
+def test_values_are_written_as_people_write_them(value: JsonValue, text: str) -> None:
+    assert written(value) == text
 
 
 def test_unknown_keys_are_told_with_the_nearest(recipe: str) -> None:

@@ -1,5 +1,6 @@
 """The data of a recipe: parts that share no row, fractions inside each other, evaluation texts refused or left out."""
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -113,6 +114,26 @@ class TestParts:
         examples = read_data(recipe).held_out_examples(recipe)
         assert examples is not None
         assert {examples.sampler.batch(number).kind for number in range(20)} == {"mono"}
+
+    @pytest.mark.parametrize(
+        ("ratios", "kinds"),
+        [
+            ({"mono": 0.3, "cross": 0.5, "mixed": 0.2}, {"mono": 0.6, "mixed": 0.4}),
+            ({"cross": 1.0}, {"mono": 1.0}),
+        ],
+    )
+    def test_what_judges_keeps_the_ratios_that_it_can(
+        self, root: Path, ratios: dict[str, float], kinds: dict[str, float]
+    ) -> None:
+        rows = [{"lang": "de", "query": f"q{n}", "passage": f"d{n}"} for n in range(40)]
+        write(root / "judged.jsonl", rows)
+        judged = {"datasets": [{"name": "judged", "files": [{"path": "judged.jsonl"}]}]}
+        recipe = static_recipe(root, batches={"size": 4, "ratios": ratios}, validation=judged)
+        examples = read_data(recipe).held_out_examples(recipe)
+        assert examples is not None
+        found = Counter(examples.sampler.batch(number).kind for number in range(400))
+        assert found.keys() == kinds.keys()
+        assert [found[kind] / 400 for kind in kinds] == pytest.approx(list(kinds.values()), abs=0.1)
 
     def test_used_texts_are_those_of_the_rows_in_use(self, root: Path) -> None:
         data = read_data(static_recipe(root, validation={"share": 0.5}, languages=["de", "fr"]))

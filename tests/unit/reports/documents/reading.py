@@ -9,6 +9,7 @@ from rich.console import Console
 
 from mlbench.reports.chart import Chart
 from mlbench.reports.report import Block, Cell, Charts, Report, Section, Table
+from mlbench.reports.ternary import TernaryPlot
 from mlbench.reports.writers.console import ConsoleReport
 
 
@@ -33,7 +34,7 @@ def tables(report: Report) -> list[Table]:
     return [block for block in blocks(report.blocks) if isinstance(block, Table)]
 
 
-def charts(report: Report) -> list[Chart]:
+def charts(report: Report) -> list[Chart | TernaryPlot]:
     """Return the charts."""
     return [chart for block in blocks(report.blocks) if isinstance(block, Charts) for chart in block.charts]
 

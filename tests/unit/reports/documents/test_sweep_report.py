@@ -5,14 +5,17 @@ from xml.etree import ElementTree
 
 import pytest
 from unit.reports.documents.reading import Tags, cell, charts, labels, shown, tables, titles
-from unit.reports.sweep_cases import ALPHA, FRACTION, KIND, make_sweep
+from unit.reports.sweep_cases import ALPHA, FRACTION, KIND, RATIOS, make_sweep
 
-from mlbench.compare.sweep import Sweep, SweepAxis
+from mlbench.compare.sweep import Sweep, SweepAxis, from_json
+from mlbench.io.document import to_json
 from mlbench.reports.chart import Chart, chart_svg
 from mlbench.reports.documents.sweep import sweep_report
 from mlbench.reports.formats import render
 from mlbench.reports.formatting import p_text
 from mlbench.reports.report import Table
+from mlbench.reports.ternary import TernaryPlot
+from mlbench.statistics.paired_tests import Tails
 
 NASTY = "<b>|*x*`\x1b[31m"
 SVG = "{http://www.w3.org/2000/svg}"
@@ -239,8 +242,87 @@ class TestCharts:
         assert charts(sweep_report(sweep.model_copy(update={"tasks": (task,)}))) == []
 
 
+class TestTriangles:
+    """Sweeps over shares of three kinds of batches."""
+
+    def plots(self, sweep: Sweep) -> list[TernaryPlot]:
+        found = charts(sweep_report(sweep))
+        assert all(isinstance(each, TernaryPlot) for each in found)
+        return [each for each in found if isinstance(each, TernaryPlot)]
+
+    def test_each_figure_has_one(self) -> None:
+        found = self.plots(make_sweep((RATIOS,)))
+        assert [each.title for each in found] == [
+            "Monolingual mAP by ratios",
+            "Cross-lingual mAP by ratios",
+            "Multilingual mAP by ratios",
+            "Rank distance by ratios",
+            "Own language preference by ratios",
+        ]
+        assert {each.corners for each in found} == {("mono", "cross", "mixed")}
+        assert [each.shares for each in found[0].points] == [(1, 0, 0), (0.5, 0.25, 0.25), (0, 1, 0)]
+        assert found[0].points[1].text == ".534"
+        assert found[0].points[1].exact == "ratios mono 0.5 cross 0.25 mixed 0.25: .534 [.530, .538]"
+
+    def test_rings_are_those_of_the_claim_and_the_test_of_the_two_arms(self) -> None:
+        sweep = make_sweep((RATIOS,))
+        (task,) = sweep.tasks
+        for name, kind, title in (
+            ("AP", "monolingual", "Monolingual mAP by ratios"),
+            ("own_language_preference", None, "Own language preference by ratios"),
+        ):
+            claim = task.claim(name, kind)  # type: ignore[arg-type]
+            plot = next(each for each in self.plots(sweep) if each.title == title)
+            best = [each.exact.partition(":")[0] for each in plot.points if each.standing == "best"]
+            assert claim is not None
+            assert best == [claim.best]
+            # All pairs of these sweeps are tested, and significant.
+            assert {each.standing for each in plot.points} == {"best", "plain"}
+
+    def test_what_is_not_significantly_different_from_the_best_is_tied(self) -> None:
+        sweep = make_sweep((RATIOS,))
+        (task,) = sweep.tasks
+        unsure = Tails(two_sided=0.2, greater=0.1, less=0.9)
+        best = task.claim("AP", "monolingual")
+        assert best is not None
+        pairs = [
+            pair.model_copy(
+                update={"lines": tuple(line.model_copy(update={"adjusted": unsure}) for line in pair.lines)}
+            )
+            if {pair.base, pair.candidate} == {best.best, best.second}
+            else pair
+            for pair in task.pairs
+        ]
+        changed = sweep.model_copy(update={"tasks": (task.model_copy(update={"pairs": tuple(pairs)}),)})
+        standings = [each.standing for each in self.plots(changed)[0].points]
+        assert sorted(standings) == ["best", "plain", "tied"]
+
+    def test_other_keys_have_triangles_of_their_own(self) -> None:
+        found = self.plots(make_sweep((RATIOS, FRACTION)))
+        titles = [each.title for each in found]
+        assert titles[0] == "Monolingual mAP by ratios, data fraction 0.1"
+        assert titles[5] == "Monolingual mAP by ratios, data fraction 1"
+        assert [len(each.points) for each in found] == [3] * 10
+        assert [sum(point.standing == "best" for point in each.points) for each in found] == [1] * 10
+
+    def test_a_document_that_was_read_again_looks_the_same(self) -> None:
+        sweep = make_sweep((RATIOS,))
+        again = from_json(to_json(sweep).encode())
+        assert render("html", sweep_report(again)) == render("html", sweep_report(sweep))
+
+    def test_the_values_stand_in_the_table_and_the_keys_are_told_short(self) -> None:
+        sweep = make_sweep((RATIOS,))
+        assert cell(table("All arms", sweep), "ratios mono 0.5 cross 0.25 mixed 0.25", "mAP mono").text == ".534"
+        page = render("markdown", sweep_report(sweep)).decode()
+        assert "ratios of mono, cross, mixed; steps 300; 3 arms" in page
+        assert render("html", sweep_report(sweep)).decode().count("not significantly different from the best") == 1
+        assert render("svg", sweep_report(sweep)).decode().count("<svg ") == 6
+
+
 def chart(sweep: Sweep, title: str) -> Chart:
-    return next(each for each in charts(sweep_report(sweep)) if each.title == title)
+    found = next(each for each in charts(sweep_report(sweep)) if each.title == title)
+    assert isinstance(found, Chart)
+    return found
 
 
 def texts(drawn: Chart) -> list[str]:
