@@ -65,7 +65,7 @@ _CONFOUNDED = (
 )
 # Of the columns that find no room, these are missed least.
 _MISSED_LEAST = ("rank_distance_median", "max_rank_norm")
-_ALPHA, _DATA_FRACTION = "alpha", "data_fraction"
+_ALPHA, _DATA_FRACTION, _STEPS = "alpha", "data_fraction", "steps"
 _OF_TRIANGLES = (
     "Corners: batches of one kind alone; ring: the best mean over seeds; dashed ring: an arm that is not significantly "
     "different from the best, by the test of these two arms, which is adjusted for the figures of the pair and not for "
@@ -337,9 +337,43 @@ def _on_two_axes(sweep: Sweep, task: TaskSweep) -> Charts:
     charts.append(_against(sweep, task, by_alpha, Quantity("own_language_preference", None)))
     if by_fraction.name == _DATA_FRACTION and len(by_fraction.values) > 1:
         charts += [_against(sweep, task, by_fraction, Quantity(task.primary_measure, kind)) for kind in KINDS]
+    charts += _by_budget(sweep, task)
     found = tuple(chart for chart in charts if any(series.means for series in chart.series))
     circles = "circles: single seeds; " if len(sweep.seeds) > 1 else ""
     return Charts(found, f"Lines and filled marks: means over seeds; {circles}bars: intervals over clusters of topics")
+
+
+def _by_budget(sweep: Sweep, task: TaskSweep) -> Iterator[Chart]:
+    """Yield charts by the number of all batches, then by that of cross-lingual ones, where both are swept."""
+    steps = _axis(sweep, _STEPS)
+    if steps.name != _STEPS or len(steps.values) < 2:
+        return
+    quantities = [Quantity(task.primary_measure, kind) for kind in KINDS]
+    quantities += [Quantity("rank_distance", None), Quantity("own_language_preference", None)]
+    yield from (_against(sweep, task, steps, quantity) for quantity in quantities)
+    if any(axis.name == _ALPHA for axis in sweep.axes):
+        yield from (_against_cross_lingual_batches(sweep, task, steps, quantity) for quantity in quantities)
+
+
+def _against_cross_lingual_batches(sweep: Sweep, task: TaskSweep, steps: SweepAxis, quantity: Quantity) -> Chart:
+    """Return a chart by how many cross-lingual batches an arm has on average; arms without any are left out."""
+
+    def draw(arm: Arm) -> _Drawn | None:
+        figure = task.row(arm.name).figure(quantity.name, quantity.kind)
+        at = _number(arm.values[_STEPS]) * (1 - _number(arm.values[_ALPHA]))
+        if figure is None or figure.mean is None or not at:
+            return None
+        exact = f"{arm.name}: {at:,.0f} cross-lingual batches, {quantity.write(figure.mean)}"
+        return Mark(at, figure.mean, exact, interval=figure.interval), ((at, value) for value in figure.values)
+
+    subject = _subject(quantity)
+    ticks = tuple((_number(value), f"{value:,}") for value in _ordered(steps))
+    return Chart(
+        f"{_capital(subject)} by cross-lingual batches",
+        ChartAxis("cross-lingual batches, logarithmic", ticks, log=True),
+        ChartAxis(subject),
+        _series(sweep, steps, draw),
+    )
 
 
 def _triangles(sweep: Sweep, task: TaskSweep, axis: SweepAxis) -> Iterator[TernaryPlot]:

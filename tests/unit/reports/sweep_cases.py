@@ -34,6 +34,7 @@ START: dict[tuple[str, Kind | None], tuple[float, float]] = {
 MEDIAN = "rank_distance_median"
 ALPHA = SweepAxis(name="alpha", key="batches.alpha", values=(1, 0, 0.5))
 FRACTION = SweepAxis(name="data_fraction", key="data_fraction", values=(0.1, 1))
+STEPS = SweepAxis(name="steps", key="steps", values=(1000, 2000))
 RATIOS = SweepAxis(
     name="ratios",
     key="batches.ratios",

@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 
 import pytest
 from unit.reports.documents.reading import Tags, cell, charts, labels, shown, tables, titles
-from unit.reports.sweep_cases import ALPHA, FRACTION, KIND, RATIOS, make_sweep
+from unit.reports.sweep_cases import ALPHA, FRACTION, KIND, RATIOS, STEPS, make_sweep
 
 from mlbench.compare.sweep import Sweep, SweepAxis, from_json
 from mlbench.io.document import to_json
@@ -224,6 +224,23 @@ class TestCharts:
         # Bias is shown by the first key, own-language preference by alpha wherever it stands.
         assert f"Rank distance by {'alpha' if axes[0] is ALPHA else 'data fraction'}" in found
         assert "Own language preference by alpha" in found
+
+    def test_budgets_are_drawn_by_all_batches_and_by_cross_lingual_ones(self) -> None:
+        sweep = make_sweep((ALPHA, STEPS))
+        found = {each.title for each in charts(sweep_report(sweep))}
+        subjects = ("Cross-lingual mAP", "Own language preference", "Rank distance")
+        assert {f"{subject} by {what}" for subject in subjects for what in ("steps", "cross-lingual batches")} <= found
+        every, crossing = (chart(sweep, f"Rank distance by {what}") for what in ("steps", "cross-lingual batches"))
+        assert {each.name: [mark.x for mark in each.means] for each in every.series} == {
+            f"alpha {alpha}": [1000, 2000] for alpha in ("0", "0.5", "1")
+        }
+        # Monolingual batches alone are nowhere on this axis.
+        assert {each.name: [mark.x for mark in each.means] for each in crossing.series} == {
+            "alpha 0": [1000, 2000],
+            "alpha 0.5": [500, 1000],
+            "alpha 1": [],
+        }
+        assert crossing.x.log
 
     def test_values_that_are_no_numbers_stand_side_by_side(self) -> None:
         assert chart(make_sweep((KIND,)), "Rank distance by monolingual").x.ticks == ((0.0, "mono"), (1.0, "mixed"))
