@@ -118,6 +118,7 @@ def test_killed_and_resumed_in_several_processes_it_gives_the_document_of_one_al
         ((), "needs --over KEY=VALUE,VALUE"),
         (("--over", "alhpa=0,1"), "unknown key of recipes 'alhpa': did you mean alpha"),
         (("--over", "alpha=0,1.5"), "toy.toml: 1 fault: batches.alpha"),
+        (("--over", "ratios={mono=.5,cross=.4}"), "toy.toml: 1 fault: batches.ratios: the shares sum to 0.9"),
         (("--over", "alpha"), "--over 'alpha': write KEY=VALUE,VALUE"),
         (("--over", "alpha=0,1", "--seeds", "0"), "'--seeds': 0 is not in the range"),
         (("--over", "alpha=0,1", "--jobs", "0"), "'--jobs': 0 is not in the range"),
