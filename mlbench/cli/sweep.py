@@ -7,14 +7,14 @@ from pathlib import Path
 
 import click
 
-from mlbench.cli.options import assignments
+from mlbench.cli.options import assignments, unset_option
 from mlbench.cli.progress import Screen, console, pass_screen
 from mlbench.io.document import to_json
 from mlbench.protocols import Runtime
 from mlbench.reports.documents.sweep import sweep_report
 from mlbench.reports.formats import write_files
 from mlbench.reports.writers.console import ConsoleReport
-from mlbench.training.recipe import parse_value
+from mlbench.training.recipe import parse_changes
 from mlbench.training.sweep import run_sweep
 from mlbench.training.sweep_plan import SweepFolder, parse_axis, plan_sweep
 
@@ -54,6 +54,7 @@ Examples:
     metavar="KEY=VALUE",
     help="Change a key of the recipe in all arms; may be repeated.",
 )
+@unset_option
 @click.option(
     "--base",
     multiple=True,
@@ -85,6 +86,7 @@ def command(
     seeds: int,
     tasks: Sequence[str],
     changes: Mapping[str, str],
+    unset: Sequence[str],
     base: Mapping[str, str],
     data_dir: Path | None,
     out: Path | None,
@@ -99,8 +101,8 @@ def command(
     task; arms are compared with intervals over clusters of topics and over all pairs of seeds. What is done is not done
     again: the same command goes on where an interrupted one was.
     """
-    settings, chosen = ({key: parse_value(value) for key, value in pairs.items()} for pairs in (changes, base))
-    plan = plan_sweep(recipe, over, settings=settings, seeds=seeds, base=chosen)
+    chosen = parse_changes(base, ())
+    plan = plan_sweep(recipe, over, settings=parse_changes(changes, unset), seeds=seeds, base=chosen)
     out = out or Path("sweeps") / plan.recipe.name
     place = SweepFolder(
         tasks=tuple(dict.fromkeys(tasks or plan.recipe.contamination.tasks or DEFAULT_TASKS)),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mlbench.cli.options import assignments
+from mlbench.cli.options import assignments, unset_option
 from mlbench.cli.progress import Screen, console, duration, pass_screen
 from mlbench.errors import UserError
 from mlbench.protocols import Runtime
@@ -20,7 +20,7 @@ from mlbench.tasks.files import user_folders
 from mlbench.tasks.task import task_names
 from mlbench.training.data import TrainingData
 from mlbench.training.manifest import Manifest, describe_data
-from mlbench.training.recipe import Recipe, load_recipe, parse_value, recipe_names
+from mlbench.training.recipe import Recipe, load_recipe, parse_changes, recipe_names
 from mlbench.training.train import fit, open_recipe
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ Examples:
   mlbench train static-hybrid --data-dir ./data
   mlbench train static-hybrid --check
   mlbench train static-hybrid --set alpha=0.25 --set static.dim=64 --out checkpoints/quarter
+  mlbench train mt5-hybrid --set checkpoint=./mt5 --unset validation
   mlbench train my-recipe.toml --out checkpoints/mine
   mlbench run --model checkpoints/static-hybrid --task xquad-r""",
 )
@@ -54,6 +55,7 @@ Examples:
     metavar="KEY=VALUE",
     help="Change a key of the recipe; may be repeated.",
 )
+@unset_option
 @click.option("--data-dir", type=click.Path(path_type=Path), metavar="DIR", help="A folder with training data.")
 @click.option("--device", metavar="NAME", help="cpu or cuda; static models train on the cpu by default.")
 @click.option(
@@ -69,6 +71,7 @@ def command(
     only_list: bool,
     out: Path | None,
     changes: dict[str, str],
+    unset: Sequence[str],
     data_dir: Path | None,
     device: str | None,
     threads: int | None,
@@ -89,7 +92,7 @@ def command(
     user_folders(data_dir)
     if out is not None:
         check_folder(out)
-    progress, settings = screen.progress(), {key: parse_value(value) for key, value in changes.items()}
+    progress, settings = screen.progress(), parse_changes(changes, unset)
     opened, data = open_recipe(recipe, settings, data_dir=data_dir, progress=progress)
     folder = out or CHECKPOINTS / opened.name
     if only_check:

@@ -81,7 +81,8 @@ def sweep_report(sweep: Sweep) -> Report:
 
 def _swept(sweep: Sweep) -> Iterator[str]:
     yield from (f"{axis.name} {', '.join(map(_value_text, axis.values))}" for axis in sweep.axes)
-    yield from (f"{key} {_value_text(value)}" for key, value in sweep.settings.items())
+    for key, value in sweep.settings.items():
+        yield f"without {key}" if value is None else f"{key} {_value_text(value)}"
     yield from (count(len(sweep.arms), "arm"), count(len(sweep.seeds), "seed"), f"base {sweep.base}")
 
 
