@@ -1,5 +1,6 @@
 """`mlbench sweep`: train and measure every combination of some values of a recipe, and compare them."""
 
+import os
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -9,6 +10,8 @@ import click
 
 from mlbench.cli.options import assignments, unset_option
 from mlbench.cli.progress import Screen, console, pass_screen
+from mlbench.compare.sweep import from_json
+from mlbench.errors import InvalidResult, UserError
 from mlbench.io.document import to_json
 from mlbench.protocols import Runtime
 from mlbench.reports.documents.sweep import sweep_report
@@ -111,12 +114,36 @@ def command(
         runtime=Runtime(device, threads or (1 if jobs > 1 else None)),
         command=shlex.join(["mlbench", *sys.argv[1:]]),
     )
+    _check_documents(out)
     progress = screen.progress()
     sweep = run_sweep(plan, place, jobs=jobs, progress=progress)
     report = sweep_report(sweep)
-    write_files(report, [out / f"sweep.{suffix}" for suffix in ("json", "md", "html")])
+    write_files(report, _documents(out))
     if as_json:
         click.echo(to_json(sweep), nl=False)
     else:
         console().print(ConsoleReport(report, more="sweep.md"))
     progress.note(f"saved {out / 'sweep.json'}, sweep.md and sweep.html")
+
+
+def _documents(out: Path) -> list[Path]:
+    return [out / f"sweep.{suffix}" for suffix in ("json", "md", "html")]
+
+
+def _check_documents(out: Path) -> None:
+    """Raise `UserError` where the documents of a sweep would take the place of files that are none."""
+    document, *pages = _documents(out)
+    others = [path for path in (document, *pages) if os.path.lexists(path)]
+    if document.is_file():
+        # The pages were written after it.
+        others = [] if _is_sweep(document) else [document]
+    if others:
+        raise UserError(f"{others[0]} was not written by a sweep: name another folder with --out")
+
+
+def _is_sweep(document: Path) -> bool:
+    try:
+        from_json(document.read_bytes())
+    except (OSError, InvalidResult):
+        return False
+    return True

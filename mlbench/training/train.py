@@ -1,21 +1,23 @@
 """From a recipe to a checkpoint: all faults at once, then training, then the manifest that says how it was done."""
 
+import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
 from mlbench.errors import InvalidRecipe, MissingExtra, UserError
+from mlbench.io.lock import locked
 from mlbench.protocols import SILENCE, Progress, Runtime
 from mlbench.provenance import Provenance, read_manifest, read_provenance
 from mlbench.results import check_folder
 from mlbench.training.data import TrainingData, load_data
 from mlbench.training.manifest import (
-    LAST,
     TrainingOutcome,
+    check_empty,
     describe,
     forget_work,
-    has_work,
     training_fingerprint,
     write_manifest,
 )
@@ -62,9 +64,35 @@ def fit(
     """Train as `recipe` says to a checkpoint in `folder`, its manifest last; returns what results will say of it.
 
     A training that was interrupted goes on; one that is finished is returned at once. `command` is what the user
-    typed, for the manifest. Raises `UserError` for a folder with another model, and as the loops of training do.
+    typed, for the manifest. Raises `UserError` for a folder with another model or files of others, for one that another
+    process trains to, and as the loops of training do.
     """
-    finished = find_finished(recipe, data, folder)
+    check_folder(folder)
+    with alone_in(folder, "training"):
+        return _fit(recipe, data, folder, progress=progress, runtime=runtime, command=command)
+
+
+@contextmanager
+def alone_in(folder: Path, what: str) -> Iterator[None]:
+    """Make and hold `folder`; raises `UserError` where another `what`, such as a training, holds it.
+
+    Of the processes of one training, which torch tells apart by `RANK`, the first one does.
+    """
+    with ExitStack() as held:
+        if os.environ.get("RANK", "0") == "0":
+            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                held.enter_context(locked(folder, wait=False))
+            except BlockingIOError as error:
+                told = f"another {what} is going on in {folder}: wait for its end, or name another folder with --out"
+                raise UserError(told) from error
+        yield
+
+
+def _fit(
+    recipe: Recipe, data: TrainingData, folder: Path, *, progress: Progress, runtime: Runtime, command: str | None
+) -> Provenance:
+    finished = _find_finished(recipe, data, folder)
     if finished is not None:
         progress.note(f"{folder} holds this training already")
         # It may have been killed right after it was finished.
@@ -81,16 +109,14 @@ def fit(
     return provenance
 
 
-def find_finished(recipe: Recipe, data: TrainingData, folder: Path) -> Provenance | None:
+def _find_finished(recipe: Recipe, data: TrainingData, folder: Path) -> Provenance | None:
     """Return what the checkpoint in `folder` says, if this training made it; None where there is none yet.
 
-    Raises `UserError` where there is another model, or where nothing can be written.
+    Raises `UserError` where there is another model, or something else that is not of this training.
     """
-    check_folder(folder)
     manifest = read_manifest(folder)
     if manifest is None:
-        if (folder / LAST).exists() and not has_work(folder):
-            raise UserError(f"{folder} holds a model that mlbench did not train: name another folder with --out")
+        check_empty(folder, recipe, data)
         return None
     if manifest.get("training_fingerprint") != training_fingerprint(recipe, data):
         other = read_provenance(folder)

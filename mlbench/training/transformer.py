@@ -52,7 +52,10 @@ def train_transformer(
         kept = _saved_step(state, recipe)
         if trainer.is_world_process_zero():
             model = SentenceTransformer(str(work / f"checkpoint-{kept}"), device="cpu", local_files_only=True)
-            save_model(model, work / "model", folder)
+            if not all(bool(weights.isfinite().all()) for weights in model.parameters()):
+                # The last step of all is judged by nothing else.
+                raise UserError(f"the weights are no numbers after {kept} steps: lower optimizer.learning_rate")
+            save_model(model, work, folder)
         trainer.accelerator.wait_for_everyone()
     return TrainingOutcome(
         steps=state.global_step,

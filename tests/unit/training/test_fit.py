@@ -1,6 +1,7 @@
 """From a recipe to a checkpoint with its manifest, once; every fault of recipe and data in one message."""
 
 import json
+import shutil
 import subprocess
 from dataclasses import replace
 from hashlib import sha256
@@ -11,6 +12,7 @@ from encoders import read_data, recipe_of, save_encoder, write_rows
 from static_cases import RECIPE, static_recipe, write_task
 
 from mlbench.errors import DataError, InvalidRecipe, MissingExtra, UserError
+from mlbench.io.lock import locked
 from mlbench.protocols import Runtime, Silence
 from mlbench.provenance import MANIFEST, Provenance, read_manifest, read_provenance
 from mlbench.training import manifest as manifests
@@ -47,6 +49,18 @@ def once(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
 def fitted(recipe: Recipe, folder: Path) -> Provenance:
     return fit(recipe, read_data(recipe), folder, command="mlbench train toy.toml")
+
+
+def tree(folder: Path) -> dict[str, str]:
+    """Return what is in a folder: the text of each file, and where each link leads."""
+    found = {}
+    for path in folder.rglob("*"):
+        name = path.relative_to(folder).as_posix()
+        if path.is_symlink():
+            found[name] = f"-> {path.readlink()}"
+        elif path.is_file():
+            found[name] = path.read_bytes().decode(errors="replace")
+    return found
 
 
 def manifest(folder: Path) -> Manifest:
@@ -206,6 +220,81 @@ class TestOnce:
         with pytest.raises(UserError, match="holds a model that mlbench did not train: name another folder"):
             fitted(static_recipe(root), root / "out")
         assert (root / "out" / "modules.json").read_text() == "[]"
+
+    @pytest.mark.parametrize(
+        ("name", "kind", "fault"),
+        [
+            ("notes.txt", "file", "is not empty, it holds notes.txt: name a new folder with --out"),
+            ("model.safetensors", "file", "is not empty, it holds model.safetensors: name a new"),
+            ("model.safetensors", "link", "is not empty, it holds model.safetensors: name a new"),
+            ("1_Normalize", "folder", "is not empty, it holds 1_Normalize: name a new"),
+            ("1_Normalize", "link", "is not empty, it holds 1_Normalize: name a new"),
+            ("modules.json", "file", "holds a model that mlbench did not train: name another folder"),
+            (".training", "file", "is not a folder that mlbench made: name another folder with --out"),
+            (".training", "link", "is not a folder that mlbench made: name another folder with --out"),
+            # These are in nobody's way.
+            (".gitignore", "file", ""),
+            (".training", "folder", ""),
+        ],
+    )
+    def test_files_of_others_stay_as_they_are(self, root: Path, name: str, kind: str, fault: str) -> None:
+        out, theirs = root / "out", root / "theirs"
+        out.mkdir()
+        theirs.mkdir()
+        (theirs / "notes.txt").write_text("mine")
+        if kind == "link":
+            (out / name).symlink_to(theirs)
+        elif kind == "folder":
+            shutil.copytree(theirs, out / name)
+        else:
+            (out / name).write_text("mine")
+        before = tree(out)
+        if fault:
+            with pytest.raises(UserError, match=fault):
+                fitted(static_recipe(root), out)
+            assert tree(out) == before
+        else:
+            fitted(static_recipe(root), out)
+            assert before.items() <= tree(out).items()
+        assert tree(theirs) == {"notes.txt": "mine"}
+
+    def test_a_file_that_came_while_it_trained_stays(self, root: Path, once: list[Path]) -> None:
+        class Writing(Silence):
+            def finish(self) -> None:
+                (root / "out" / "tokenizer.json").write_text("mine")
+
+        recipe = static_recipe(root)
+        with pytest.raises(
+            UserError, match=r"tokenizer\.json was not written by this training: move it away, and give"
+        ):
+            fit(recipe, read_data(recipe), root / "out", progress=Writing())
+        assert [path.name for path in (root / "out").glob("[!.]*")] == ["tokenizer.json"]
+        assert (root / "out" / "tokenizer.json").read_text() == "mine"
+        (root / "out" / "tokenizer.json").rename(root / "mine.json")
+        assert fitted(recipe, root / "out") == read_provenance(root / "out")
+        assert (root / "out" / "tokenizer.json").read_text() != "mine"
+
+    def test_the_work_of_others_is_not_removed(self, root: Path) -> None:
+        out = root / "out"
+        (out / ".training" / "0123456789abcdef").mkdir(parents=True)
+        (out / ".training" / "theirs").mkdir()
+        (out / ".training" / "fedcba9876543210").symlink_to(root)
+        fitted(static_recipe(root), out)
+        assert sorted(path.name for path in (out / ".training").iterdir()) == ["fedcba9876543210", "theirs"]
+        assert (root / "rows.jsonl").is_file()
+
+    def test_two_at_once_are_refused(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        recipe, out = static_recipe(root), root / "out"
+        out.mkdir()
+        with locked(out):
+            with pytest.raises(
+                UserError, match=r"^another training is going on in .*: wait for its end, or name another"
+            ):
+                fitted(recipe, out)
+            assert list(out.iterdir()) == []
+            # The second process of one training.
+            monkeypatch.setenv("RANK", "1")
+            assert fitted(recipe, out).steps == 20
 
     @pytest.mark.parametrize(
         "content",
