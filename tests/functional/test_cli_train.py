@@ -70,7 +70,7 @@ def test_a_checkpoint_is_trained_and_measured(mlbench: CommandLine, recipe: Path
         "evaluation  none of 240 training texts contains text of own",
         "checkpoint  checkpoints/toy",
     ]
-    assert lines[7:] == ["Measure it: mlbench run --model checkpoints/toy --task xquad-r"]
+    assert lines[7:] == ["Measure it: mlbench run --model checkpoints/toy --task own"]
     assert "train: 20 steps in " in done.err
     manifest = json.loads((mlbench.folder / "checkpoints" / "toy" / "mlbench-training.json").read_text())
     assert manifest["environment"]["command"] == "mlbench train toy.toml"
@@ -121,7 +121,7 @@ def test_a_killed_training_goes_on(mlbench: CommandLine, recipe: Path) -> None:
         assert done.code == 0, done.err
         assert ("goes on after " in done.err) == (folder == "killed")
     # It can be typed as it is.
-    assert done.out.splitlines()[-1] == "Measure it: mlbench run --model 'not killed' --task mini --data-dir ."
+    assert done.out.splitlines()[-1] == "Measure it: mlbench run --model 'not killed' --task mini --languages de,en,es"
     killed, whole = ((mlbench.folder / name / "model.safetensors").read_bytes() for name in ("killed", "not killed"))
     assert killed == whole
     assert not kept.exists()
