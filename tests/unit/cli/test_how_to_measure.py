@@ -85,9 +85,7 @@ def test_a_task_that_fits_is_named(folder: Path, changes: dict[str, object], opt
         ("elsewhere", None, ["--task", "mini"]),
     ],
 )
-def test_data_are_where_it_says(
-    data_dir: Path, folder: Path, at: str, named: str | None, options: list[str]
-) -> None:
+def test_data_are_where_it_says(data_dir: Path, folder: Path, at: str, named: str | None, options: list[str]) -> None:
     for file in load_task("xquad-r").files:
         (folder / at / file.path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(data_dir / file.path, folder / at / file.path)
