@@ -42,10 +42,9 @@ def reported_report(
     """Return the report of what others report, beside results that were measured here.
 
     `measure` is the one that is shown, by default those of a paper, or else those that most of the rows have. Of a
-    paper, the tasks that were measured are shown. Raises `UserError` where no row has the measure.
+    paper, the tasks that were measured are shown, all where none was. Raises `UserError` where no row has the measure.
     """
-    tasks = {result.task.name for result in measured}
-    reported = [each for each in reported if not (tasks and isinstance(each, ReportedMeans) and each.task not in tasks)]
+    reported = _on_tasks_of(measured, reported)
     rows = [*map(_measured, measured), *map(_values, reported)]
     order = list(dict.fromkeys(row.task for row in rows))
     rows.sort(key=lambda row: order.index(row.task))
@@ -166,6 +165,15 @@ def _pairs(base: _Values, candidate: _Values) -> Iterator[_Pair]:
         for name in primary:
             if name in base.by_language[tag] and name in candidate.by_language[tag]:
                 yield _Pair(tag, name, base.by_language[tag][name], candidate.by_language[tag][name])
+
+
+def _on_tasks_of(
+    measured: Sequence[Result], reported: Sequence[ReportedResult | ReportedMeans]
+) -> list[ReportedResult | ReportedMeans]:
+    tasks = {result.task.name for result in measured}
+    others = [each for each in reported if isinstance(each, ReportedMeans) and each.task not in tasks]
+    papers = [each for each in reported if isinstance(each, ReportedMeans)]
+    return [each for each in reported if each not in others] if len(others) < len(papers) else list(reported)
 
 
 def _columns(
