@@ -59,7 +59,10 @@ class SubwordTable:
         try:
             self._weight = torch.from_numpy(vectors).to(self.device)
         except (RuntimeError, AssertionError) as error:
-            raise UserError(f"device {device} cannot be used: {str(error).splitlines()[0]}") from error
+            reason = str(error).splitlines()[0]
+            raise UserError(
+                f"device {device} cannot be used: {reason}: leave out --device, or say --device cpu"
+            ) from error
         self._first = torch.zeros_like(self._weight)
         self._second = torch.zeros_like(self._weight)
 

@@ -1,5 +1,6 @@
 """From a recipe to a checkpoint: all faults at once, then training, then the manifest that says how it was done."""
 
+import errno
 import os
 import time
 from collections.abc import Iterator, Mapping
@@ -26,6 +27,7 @@ from mlbench.training.sampler import BatchStatistics, batch_statistics
 
 _LIBRARIES = ("torch", "transformers", "sentence_transformers", "datasets", "accelerate")
 _RUNTIME = Runtime()
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def open_recipe(
@@ -65,11 +67,17 @@ def fit(
 
     A training that was interrupted goes on; one that is finished is returned at once. `command` is what the user
     typed, for the manifest. Raises `UserError` for a folder with another model or files of others, for one that another
-    process trains to, and as the loops of training do.
+    process trains to, for a disk that is full, and as the loops of training do.
     """
     check_folder(folder)
     with alone_in(folder, "training"):
-        return _fit(recipe, data, folder, progress=progress, runtime=runtime, command=command)
+        try:
+            return _fit(recipe, data, folder, progress=progress, runtime=runtime, command=command)
+        except Exception as error:
+            if not _is_disk_full(error):
+                raise
+            told = f"there is no room for {folder}: make some, and the same command goes on from what was saved"
+            raise UserError(told) from error
 
 
 @contextmanager
@@ -123,6 +131,13 @@ def _find_finished(recipe: Recipe, data: TrainingData, folder: Path) -> Provenan
         name = f"recipe {other.name}" if other is not None and other.name != recipe.name else "another recipe"
         raise UserError(f"{folder} holds a model of {name}, or of other data: name another folder with --out")
     return read_provenance(folder)
+
+
+def _is_disk_full(error: Exception) -> bool:
+    """Say whether an error, of whatever library, tells that a file cannot grow."""
+    # torch tells nothing but that it could not write.
+    told = (*map(os.strerror, _FULL), "PytorchStreamWriter failed")
+    return getattr(error, "errno", None) in _FULL or any(text in str(error) for text in told)
 
 
 def batch_statistics_of(

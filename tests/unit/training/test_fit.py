@@ -1,6 +1,7 @@
 """From a recipe to a checkpoint with its manifest, once; every fault of recipe and data in one message."""
 
 import json
+import resource
 import shutil
 import subprocess
 from dataclasses import replace
@@ -282,6 +283,21 @@ class TestOnce:
         fitted(static_recipe(root), out)
         assert sorted(path.name for path in (out / ".training").iterdir()) == ["fedcba9876543210", "theirs"]
         assert (root / "rows.jsonl").is_file()
+
+    def test_a_full_disk_is_told_and_costs_nothing(self, root: Path) -> None:
+        recipe = static_recipe(root, static={"pieces": 200, "dim": 512})
+        data = read_data(recipe)
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, before[1]))
+        try:
+            with pytest.raises(
+                UserError, match=r"^there is no room for .*out: make some, and the same command goes on"
+            ):
+                fit(recipe, data, root / "out")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        assert [path.name for path in (root / "out").iterdir()] == [".training"]
+        assert fit(recipe, data, root / "out") == read_provenance(root / "out")
 
     def test_two_at_once_are_refused(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         recipe, out = static_recipe(root), root / "out"

@@ -60,6 +60,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for shape in ("xlm-roberta", "bert", "mt5"):
         save_encoder(folder / shape, shape)
     save_encoder(folder / "steady", dropout=0.0)
+    (folder / "empty").mkdir()
+    shutil.copytree(folder / "bert", folder / "weightless", ignore=shutil.ignore_patterns("*.safetensors"))
     write_rows(folder / "texts.jsonl", 150)
     write_rows(folder / "questions.jsonl", 150, negatives=True)
     return folder
@@ -363,6 +365,12 @@ def test_processes_share_the_batches(world: Path, tmp_path: Path) -> None:
     ("settings", "message"),
     [
         ({"checkpoint": "nowhere/at-all/there"}, "transformer: no folder 'nowhere/at-all/there': give a checkpoint's"),
+        (
+            {"checkpoint": "empty"},
+            "transformer: .*/empty: no config.json or modules.json, so it is no checkpoint; check",
+        ),
+        ({"checkpoint": "weightless"}, r"transformer: .*/weightless: no weights \(model.safetensors\); save the model"),
+        ({"revision": "v1"}, "transformer: revision=v1: only a hub id has revisions, and .* is a folder: leave it out"),
         ({"max_length": 60}, "transformer: max_length=60: the checkpoint takes fewer tokens"),
     ],
 )
@@ -387,7 +395,11 @@ def test_a_checkpoint_that_lacks_weights_is_refused(world: Path, tmp_path: Path)
 
 def test_devices_are_checked(world: Path, tmp_path: Path) -> None:
     made = recipe(world)
-    with pytest.raises(UserError, match="device tpu: training takes cpu or"):
+    if torch.accelerator.is_available():
+        fault = "device tpu: training takes cpu or"
+    else:
+        fault = "device tpu: torch finds no GPU here: leave out --device, or say --device cpu"
+    with pytest.raises(UserError, match=fault):
         train_transformer(made, read_data(made), tmp_path, runtime=Runtime(device="tpu"))
 
 
