@@ -82,17 +82,20 @@ def fit(
 
 @contextmanager
 def alone_in(folder: Path, what: str) -> Iterator[None]:
-    """Make and hold `folder`; raises `UserError` where another `what`, such as a training, holds it.
+    """Make and hold `folder`; raises `UserError` where that fails, or another `what`, such as a training, holds it.
 
     Of the processes of one training, which torch tells apart by `RANK`, the first one does.
     """
     with ExitStack() as held:
         if os.environ.get("RANK", "0") == "0":
-            folder.mkdir(parents=True, exist_ok=True)
             try:
+                folder.mkdir(parents=True, exist_ok=True)
                 held.enter_context(locked(folder, wait=False))
             except BlockingIOError as error:
                 told = f"another {what} is going on in {folder}: wait for its end, or name another folder with --out"
+                raise UserError(told) from error
+            except OSError as error:
+                told = f"cannot write to {folder}: {error.strerror}: name another folder with --out"
                 raise UserError(told) from error
         yield
 

@@ -299,6 +299,13 @@ class TestOnce:
         assert [path.name for path in (root / "out").iterdir()] == [".training"]
         assert fit(recipe, data, root / "out") == read_provenance(root / "out")
 
+    def test_a_folder_that_cannot_be_made_is_told(self, root: Path) -> None:
+        # Names of more than 255 bytes are refused by the file system, whoever asks.
+        with pytest.raises(
+            UserError, match=r"^cannot write to .*: File name too long: name another folder with --out$"
+        ):
+            fitted(static_recipe(root), root / ("o" * 300))
+
     def test_two_at_once_are_refused(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         recipe, out = static_recipe(root), root / "out"
         out.mkdir()
